@@ -1,0 +1,1 @@
+//! The NIF under the Elixir package `headcount`.

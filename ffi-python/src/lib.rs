@@ -1,0 +1,1 @@
+//! The extension under the Python package `headcount`.

@@ -1,0 +1,3 @@
+//! The headcount reference server.
+#![forbid(unsafe_code)]
+fn main() {}
