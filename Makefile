@@ -1,0 +1,54 @@
+# Every target is one line. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run setup test lint test-rust test-elixir test-python test-web bench fmt docs deny clean
+PYTHON := $(CURDIR)/.venv/bin/python
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: ## the chat server with its web page and a live demo of 100,000 members; prints the URL
+	cargo run --release --package headcount-server -- --demo 100000
+
+setup: ## install what the tests need: Debian packages, virtualenv, npm packages
+	@.ci/setup
+
+test: setup lint test-rust test-elixir test-python test-web ## every suite, nothing skipped
+	@echo "headcount: all suites passed"
+
+lint: ## formatting, clippy, docs, types; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --quiet
+	cd ffi-elixir && mix format --check-formatted
+
+test-rust: ## core, server, fuzz corpora, bench harnesses
+	cargo test --workspace --all-features
+
+test-elixir: ## the NIF and its mix project
+	cd ffi-elixir && mix test --warnings-as-errors
+
+test-python: ## the Python module, its stubs and types
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check ./ffi-python
+	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest
+
+test-web: ## the npm client `phoenix`, and two browsers, against the running server
+	cargo build --quiet --package headcount-server
+	cd reference-server/tests/js && npm test
+
+bench: ## headcount beside its rivals, in the same run
+	cargo bench --package headcount-benches
+
+fmt: ## format everything
+	cargo fmt --all
+	cd ffi-elixir && mix format
+
+docs: ## the API documentation, in target/doc
+	cargo doc --workspace --all-features --no-deps
+
+deny: ## licences, duplicates, sources, advisories (installs cargo-deny)
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny check
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf .venv test-artifacts ffi-elixir/_build reference-server/tests/js/node_modules

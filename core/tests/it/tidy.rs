@@ -1,0 +1,337 @@
+//! The house style, checked: sizes, line lengths, and the arrows between the modules of core.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+const LIB_LINES_MAX: usize = 150;
+const COLUMNS_MAX: usize = 120;
+
+/// Which modules of core a module may name, besides itself (ARCHITECTURE.md, "One direction of flow").
+const ARROWS: &[(&str, &[&str])] = &[
+    ("id", &[]),
+    ("time", &[]),
+    ("error", &["id"]),
+    ("codec", &["error"]),
+    ("tracker", &["id", "error", "codec"]),
+    ("member_list", &["id", "error", "codec"]),
+    ("replica", &["id", "error", "codec", "time"]),
+    (
+        "presence",
+        &["id", "error", "codec", "time", "tracker", "replica"],
+    ),
+    (
+        "roster",
+        &["id", "error", "presence", "tracker", "member_list"],
+    ),
+    ("runtime", &["id", "error", "presence", "tracker"]),
+    (
+        "testing",
+        &[
+            "id",
+            "error",
+            "codec",
+            "time",
+            "tracker",
+            "member_list",
+            "replica",
+            "presence",
+        ],
+    ),
+];
+
+#[test]
+fn the_modules_of_core_only_point_one_way() {
+    let arrows: BTreeMap<_, _> = ARROWS.iter().copied().collect();
+    let source = root().join("core/src");
+    let mut wrong = Vec::new();
+    for file in files(&source, "rs") {
+        let module = module_of(&source, &file);
+        if module == "lib" {
+            continue;
+        }
+        let Some(allowed) = arrows.get(module.as_str()) else {
+            wrong.push(format!(
+                "{}: module `{module}` is not in the table",
+                show(&file)
+            ));
+            continue;
+        };
+        for (line, used) in modules_used(&code_of(&file)) {
+            if used != module && !allowed.contains(&used.as_str()) {
+                wrong.push(format!(
+                    "{}:{line}: `{module}` may not use `{used}`",
+                    show(&file)
+                ));
+            }
+        }
+    }
+    assert_none("arrows that point the wrong way", &wrong);
+}
+
+#[test]
+fn only_codec_names_bincode() {
+    let source = root().join("core/src");
+    let wrong: Vec<_> = files(&source, "rs")
+        .into_iter()
+        .filter(|file| module_of(&source, file) != "codec" && code_of(file).contains("bincode::"))
+        // Wire records are declared beside what they describe; their derives name the traits.
+        .filter(|file| file.file_stem().is_none_or(|stem| stem != "wire"))
+        .map(|file| show(&file))
+        .collect();
+    assert_none("files that name bincode outside codec and wire.rs", &wrong);
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let code = code_of(&file);
+        let lines = code.lines().filter(|line| is_code(line)).count();
+        let max = if file.ends_with("src/lib.rs") {
+            LIB_LINES_MAX.max(lines_allowed(&file))
+        } else {
+            FILE_LINES_MAX
+        };
+        if lines > max {
+            wrong.push(format!(
+                "{}: {lines} lines of code, at most {max}",
+                show(&file)
+            ));
+        }
+        if file.extension().is_some_and(|extension| extension == "rs") {
+            for (line, length) in long_functions(&code) {
+                wrong.push(format!(
+                    "{}:{line}: a function of {length} lines, at most {FUNCTION_LINES_MAX}",
+                    show(&file)
+                ));
+            }
+        }
+    }
+    assert_none("too long", &wrong);
+}
+
+#[test]
+fn lines_fit_the_screen() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        for (number, line) in read(&file).lines().enumerate() {
+            let columns = line.chars().count();
+            if columns > COLUMNS_MAX {
+                wrong.push(format!("{}:{}: {columns} columns", show(&file), number + 1));
+            }
+        }
+    }
+    assert_none("lines that are too long", &wrong);
+}
+
+#[test]
+fn the_checker_sees_what_it_should() {
+    let used = modules_used("use crate::{id::Dot, tracker::{A, B}};\nlet x = crate::codec::f();\n");
+    let names: Vec<_> = used.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["id", "tracker", "codec"]);
+    let long = format!("    fn f() {{\n{}    }}\n", "        g();\n".repeat(80));
+    assert_eq!(long_functions(&long), [(1, 82)]);
+    assert_eq!(long_functions("fn f() {\n    g();\n}\n"), []);
+}
+
+fn assert_none(what: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("core stands in the workspace")
+        .to_path_buf()
+}
+
+fn show(file: &Path) -> String {
+    file.strip_prefix(root())
+        .unwrap_or(file)
+        .display()
+        .to_string()
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", show(file)))
+}
+
+/// What stands before the unit tests at the bottom of a file.
+fn code_of(file: &Path) -> String {
+    let text = read(file);
+    let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+fn is_code(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !line.starts_with("//") && !line.starts_with('#')
+}
+
+/// The roots of the bindings and the server may declare what they register; core's may only re-export.
+fn lines_allowed(file: &Path) -> usize {
+    if show(file).starts_with("core/") {
+        0
+    } else {
+        FILE_LINES_MAX
+    }
+}
+
+/// Every hand-written source file of the project.
+fn sources() -> Vec<PathBuf> {
+    let folders = [
+        "core",
+        "reference-server",
+        "ffi-elixir",
+        "ffi-python",
+        "benches",
+        "fuzz",
+    ];
+    let endings = ["rs", "ex", "exs", "py", "pyi", "mjs", "js"];
+    folders
+        .iter()
+        .flat_map(|folder| endings.iter().map(move |ending| (folder, ending)))
+        .flat_map(|(folder, ending)| files(&root().join(folder), ending))
+        .collect()
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    const SKIPPED: &[&str] = &[
+        "target",
+        "node_modules",
+        "_build",
+        "deps",
+        "vendor",
+        ".venv",
+        "build_cache",
+        "golden",
+        "corpus",
+    ];
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else {
+        return found;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !SKIPPED.contains(&name.as_str()) {
+                found.extend(files(&path, ending));
+            }
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == ending)
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn module_of(source: &Path, file: &Path) -> String {
+    let inside = file
+        .strip_prefix(source)
+        .expect("the file was found below the folder");
+    let first = inside
+        .components()
+        .next()
+        .expect("a file has a name")
+        .as_os_str()
+        .to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The modules named by `crate::x` and `use crate::{x, y::z}`, with their line numbers.
+fn modules_used(code: &str) -> Vec<(usize, String)> {
+    let mut used = Vec::new();
+    for (number, line) in statements(code) {
+        let mut rest = line.as_str();
+        while let Some(at) = rest.find("crate::") {
+            rest = &rest[at + "crate::".len()..];
+            match rest.strip_prefix('{') {
+                Some(group) => {
+                    used.extend(group_names(group).into_iter().map(|name| (number, name)))
+                }
+                None => used.push((number, first_word(rest))),
+            }
+        }
+    }
+    used
+}
+
+/// Lines without comments; a `use` over several lines is joined to one.
+fn statements(code: &str) -> Vec<(usize, String)> {
+    let mut joined: Vec<(usize, String)> = Vec::new();
+    let mut open = false;
+    for (number, line) in code.lines().enumerate() {
+        let line = line.split("//").next().unwrap_or_default();
+        match joined.last_mut() {
+            Some((_, statement)) if open => statement.push_str(line.trim()),
+            _ => joined.push((number + 1, line.to_owned())),
+        }
+        let statement = joined
+            .last()
+            .map(|(_, statement)| statement.trim_start())
+            .unwrap_or_default();
+        let is_use = statement.starts_with("use ")
+            || statement.starts_with("pub use ")
+            || statement.starts_with("pub(crate) use ");
+        open = is_use && !statement.ends_with(';');
+    }
+    joined
+}
+
+fn group_names(group: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut depth = 0_usize;
+    let mut start = true;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => start = true,
+            c if start && depth == 0 && !c.is_whitespace() => {
+                names.push(first_word(&group[at..]));
+                start = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn first_word(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+/// Functions over the limit: (line, length). Relies on rustfmt: a function ends at a `}` of its own indentation.
+fn long_functions(code: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut long = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        let is_function = text
+            .split('(')
+            .next()
+            .is_some_and(|head| head.split_whitespace().any(|word| word == "fn"));
+        if !is_function || text.starts_with("//") || text.ends_with(';') || text.ends_with('}') {
+            continue;
+        }
+        let end = format!("{}}}", " ".repeat(indent));
+        let Some(length) = lines[start..].iter().position(|line| *line == end) else {
+            continue;
+        };
+        if length + 1 > FUNCTION_LINES_MAX {
+            long.push((start + 1, length + 1));
+        }
+    }
+    long
+}
