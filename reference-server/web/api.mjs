@@ -1,0 +1,99 @@
+// The REST side: envelopes in, values or ApiError out.
+
+/** A refused or failed request. `fields` holds the messages of a validation error by field. */
+export class ApiError extends Error {
+  constructor(message, { status = 0, fields = {}, retryAfterMs = null } = {}) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.fields = fields;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** Requests against one server, as the holder of `token` (a function, so that signing in takes effect at once). */
+export class Api {
+  constructor({ base = "/api/v1", token = () => null, tenant = null, fetch = globalThis.fetch.bind(globalThis) } = {}) {
+    this.base = base;
+    this.token = token;
+    this.tenant = tenant;
+    this.fetch = fetch;
+  }
+
+  register(username, password) {
+    return this.#send("POST", "/auth/register", { username, password });
+  }
+
+  login(username, password) {
+    return this.#send("POST", "/auth/login", { username, password });
+  }
+
+  guest() {
+    return this.#send("POST", "/auth/guest", {});
+  }
+
+  logout() {
+    return this.#send("DELETE", "/auth/logout");
+  }
+
+  me() {
+    return this.#send("GET", "/auth/me");
+  }
+
+  rooms() {
+    return this.#send("GET", "/rooms");
+  }
+
+  createRoom(name, description) {
+    return this.#send("POST", "/rooms", description ? { name, description } : { name });
+  }
+
+  joinRoom(id) {
+    return this.#send("POST", `/rooms/${encodeURIComponent(id)}/join`, {});
+  }
+
+  /** A page of messages, oldest first: before a message, or after a sequence number. */
+  messages(roomId, { limit = 50, beforeId = null, afterSeq = null } = {}) {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (beforeId !== null) query.set("before_id", beforeId);
+    if (afterSeq !== null) query.set("after_seq", String(afterSeq));
+    return this.#send("GET", `/rooms/${encodeURIComponent(roomId)}/messages?${query}`);
+  }
+
+  async #send(method, path, body) {
+    const headers = { accept: "application/json" };
+    const token = this.token();
+    if (token) headers.authorization = `Bearer ${token}`;
+    if (this.tenant) headers["x-tenant"] = this.tenant;
+    if (body !== undefined) headers["content-type"] = "application/json";
+    let response;
+    try {
+      response = await this.fetch(this.base + path, { method, headers, body: body && JSON.stringify(body) });
+    } catch {
+      throw new ApiError("The server cannot be reached. Check your connection and try again.");
+    }
+    const answer = await response.json().catch(() => null);
+    if (response.ok) return answer?.data ?? null;
+    throw refusal(response, answer);
+  }
+}
+
+function refusal(response, answer) {
+  const fields = answer?.errors && typeof answer.errors === "object" ? answer.errors : {};
+  const listed = Object.entries(fields).map(([field, messages]) => `${label(field)} ${[messages].flat().join(", ")}`);
+  const retryAfterMs = Number(answer?.retry_after_ms ?? Number(response.headers.get("retry-after")) * 1000) || null;
+  let message = answer?.error ?? listed.join("; ");
+  if (!message) message = response.status >= 500 ? "The server had a problem. Try again in a moment." : `The server refused (${response.status}).`;
+  return new ApiError(sentence(message), { status: response.status, fields, retryAfterMs });
+}
+
+function label(field) {
+  return field === "username" ? "name" : field;
+}
+
+/** "rate limit reached" -> "Rate limit reached." */
+export function sentence(text) {
+  const trimmed = String(text).trim();
+  const upper = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /[.!?…]$/.test(upper) ? upper : `${upper}.`;
+}

@@ -1,0 +1,69 @@
+// The message box: grows with its text, Enter sends, Shift+Enter breaks the line.
+
+import { byId, setNote } from "./dom.mjs";
+
+const CONTENT_MAX = 4000;
+const COUNT_FROM = 3500;
+
+/** Sends to one room at a time and keeps an unsent draft for each. */
+export class Composer {
+  #room = null;
+  #drafts = new Map();
+
+  constructor() {
+    this.text = byId("composer-text");
+    this.button = byId("send");
+    byId("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    this.text.addEventListener("input", () => {
+      this.#room?.typed(this.text.value.trim() === "");
+      this.#draw();
+    });
+    this.text.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#send();
+    });
+  }
+
+  /** Writes to another room, or to none. */
+  show(room) {
+    if (this.#room) this.#drafts.set(this.#room.info.id, this.text.value);
+    this.#room = room;
+    this.text.disabled = !room;
+    this.text.value = (room && this.#drafts.get(room.info.id)) ?? "";
+    this.text.placeholder = room ? `Message #${room.info.name}` : "Message";
+    this.#draw();
+  }
+
+  focus() {
+    this.text.focus({ preventScroll: true });
+  }
+
+  #send() {
+    const content = this.text.value.trim();
+    if (!this.#room || content === "" || length(content) > CONTENT_MAX) return;
+    this.#room.send(content);
+    this.text.value = "";
+    this.#draw();
+    this.focus();
+  }
+
+  #draw() {
+    const { text } = this;
+    text.style.height = "auto";
+    text.style.height = `${text.scrollHeight}px`;
+    const used = length(text.value.trim());
+    const over = used - CONTENT_MAX;
+    this.button.disabled = !this.#room || used === 0 || over > 0;
+    setNote(byId("composer-count"), used >= COUNT_FROM ? `${CONTENT_MAX - used}` : "");
+    setNote(byId("composer-error"), over > 0 ? `Too long by ${over} characters: a message has at most ${CONTENT_MAX}.` : "");
+  }
+}
+
+// Characters as people count them, near enough: code points.
+function length(text) {
+  return [...text].length;
+}

@@ -1,0 +1,79 @@
+// Small helpers for building and finding elements. Text from outside only ever becomes a text node.
+
+/** The element with this id; a missing one is a mistake in index.html. */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`index.html has no #${id}`);
+  return element;
+}
+
+/** A new element: `h("p", { class: "note", text: name }, child, ...)`. Keys starting with "on" are listeners. */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key === "text") element.textContent = value;
+    else if (key === "class") element.className = value;
+    else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** An icon of the sprite in index.html. */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  svg.setAttribute("aria-hidden", "true");
+  return svg;
+}
+
+/** Shows the text in the element, or hides the element when there is none. */
+export function setNote(element, text) {
+  element.hidden = !text;
+  if (element.textContent !== (text ?? "")) element.textContent = text ?? "";
+}
+
+/** Fills an avatar: initials on a colour that depends on the id alone. */
+export function paintAvatar(element, id, name) {
+  element.textContent = initials(name);
+  element.style.setProperty("--hue", String(hue(id)));
+}
+
+/** One or two letters for a name; whole code points, so that emoji and accents survive. */
+export function initials(name) {
+  const words = String(name).replace(/[-_.]+/g, " ").trim().split(/\s+/);
+  const first = [...(words[0] ?? "")];
+  const second = words.length > 1 ? [...words[words.length - 1]] : [];
+  return ((first[0] ?? "?") + (second[0] ?? "")).toLocaleUpperCase();
+}
+
+function hue(id) {
+  let hash = 2166136261;
+  for (const char of String(id)) hash = Math.imul(hash ^ char.codePointAt(0), 16777619) >>> 0;
+  return hash % 360;
+}
+
+/** Text with http(s) addresses as links, as a list of nodes. */
+export function linkify(text) {
+  const nodes = [];
+  let from = 0;
+  for (const match of text.matchAll(/https?:\/\/[^\s<>"']+/g)) {
+    const url = match[0].replace(/[.,:;!?)\]]+$/, "");
+    nodes.push(document.createTextNode(text.slice(from, match.index)));
+    nodes.push(h("a", { href: url, target: "_blank", rel: "noopener noreferrer nofollow ugc", text: url }));
+    from = match.index + url.length;
+  }
+  nodes.push(document.createTextNode(text.slice(from)));
+  return nodes;
+}
+
+const NUMBER = new Intl.NumberFormat();
+
+/** A count as people read it: 100,000. */
+export function formatCount(count) {
+  return NUMBER.format(count);
+}

@@ -1,0 +1,296 @@
+// The member sidebar: a virtual list of any length over the windows of a WindowKeeper.
+
+import { formatCount, h, paintAvatar, setNote } from "../dom.mjs";
+import { commonShift, groupAt, layOut, rowKey } from "./groups.mjs";
+import { ScrollMap } from "./scroll-map.mjs";
+
+export const ROW_PX = 40;
+const OVERSCAN = 8;
+const IDLE_MS = 140;
+const JUMP_PAUSE_MS = 90;
+const POSITION_SHOWN_MS = 900;
+
+/** Draws the member list of one room at a time. `elements` are the parts of the panel in index.html. */
+export class MemberPanel {
+  #keeper = null;
+  #map = new ScrollMap(ROW_PX);
+  #groups = [];
+  #pool = [];
+  #shown = new Map();
+  #active = null;
+  #timers = {};
+  #frame = null;
+
+  constructor(elements) {
+    this.elements = elements;
+    const { scroll } = elements;
+    scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    scroll.addEventListener("keydown", (event) => this.#onKey(event));
+    scroll.addEventListener("focus", () => this.#onFocus());
+    scroll.addEventListener("blur", () => this.#drawSoon());
+    scroll.addEventListener("pointerdown", (event) => this.#onPointer(event));
+    new ResizeObserver(() => this.#resize()).observe(scroll);
+  }
+
+  /** Shows another list from its top, or none. */
+  show(keeper) {
+    this.#keeper = keeper;
+    this.#groups = [];
+    this.#shown.clear();
+    this.#active = null;
+    this.#map = new ScrollMap(ROW_PX);
+    this.elements.scroll.scrollTop = 0;
+    this.note(keeper ? "Loading members…" : "");
+    this.#resize();
+  }
+
+  /** The same list over a new connection: what is on show stays where it is. */
+  reconnected(keeper) {
+    this.#keeper = keeper;
+    this.#want();
+  }
+
+  /** Rows or counts changed. */
+  changed() {
+    const { counts } = this.#keeper;
+    if (!counts) return;
+    this.note(counts.rows === 0 ? "Nobody here yet." : "");
+    this.#groups = layOut(counts);
+    this.#resizeRows(counts.rows);
+    this.#follow();
+    this.elements.count.textContent = formatCount(counts.members);
+    this.#want();
+    this.#drawSoon();
+  }
+
+  /** A message in place of the list. */
+  note(text) {
+    setNote(this.elements.note, text);
+  }
+
+  /** Puts the row at an index in the middle of the view and makes it the active one. */
+  goTo(index, { middle = true } = {}) {
+    this.#active = index;
+    this.#apply(this.#map.goTo(index, { middle }));
+    this.#want();
+    this.#draw();
+  }
+
+  // What is on show stays where it is when rows come and go above it; at the very top the top stays on show.
+  #follow() {
+    const now = new Map();
+    const [first, end] = this.#map.visible;
+    const reach = 200;
+    for (let index = Math.max(0, first - reach); index < Math.min(this.#map.rows, end + reach); index += 1) {
+      const row = this.#keeper.row(index);
+      if (row) now.set(rowKey(row), index);
+    }
+    const shift = commonShift(this.#shown, now);
+    if (shift === 0) return;
+    if (this.#active !== null) this.#active += shift;
+    if (this.#map.offset === 0) return;
+    this.#map.shift(shift);
+    this.#settleSoon();
+  }
+
+  #resizeRows(rows) {
+    const { scroll, sizer } = this.elements;
+    this.#map.resize(rows, scroll.clientHeight || 1);
+    const height = `${this.#map.height}px`;
+    if (sizer.style.height !== height) sizer.style.height = height;
+    this.#map.scrollTop = scroll.scrollTop;
+  }
+
+  #resize() {
+    this.#resizeRows(this.#keeper?.counts?.rows ?? 0);
+    this.#want();
+    this.#drawSoon();
+  }
+
+  #apply(scrollTop) {
+    this.elements.scroll.scrollTop = scrollTop;
+    this.#map.scrollTop = this.elements.scroll.scrollTop;
+  }
+
+  #onScroll() {
+    const { scroll } = this.elements;
+    if (Math.abs(scroll.scrollTop - this.#map.scrollTop) < 0.01) return;
+    const jump = this.#map.scrolled(scroll.scrollTop);
+    if (jump) this.#showPosition();
+    // While the scrollbar is dragged across the list, only the places where it rests are worth asking for.
+    clearTimeout(this.#timers.want);
+    if (jump) this.#timers.want = setTimeout(() => this.#want(), JUMP_PAUSE_MS);
+    else this.#want();
+    this.#settleSoon();
+    this.#draw();
+  }
+
+  #settleSoon() {
+    clearTimeout(this.#timers.settle);
+    this.#timers.settle = setTimeout(() => {
+      this.#apply(this.#map.settle());
+      this.#want();
+      this.#draw();
+    }, IDLE_MS);
+  }
+
+  #want() {
+    const [first, end] = this.#map.visible;
+    this.#keeper?.want(first, end);
+  }
+
+  #showPosition() {
+    const { position } = this.elements;
+    const { rows, offset, offsetMax } = this.#map;
+    const [first] = this.#map.visible;
+    const percent = offsetMax === 0 ? 0 : Math.round((offset / offsetMax) * 100);
+    position.textContent = `${formatCount(first + 1)} of ${formatCount(rows)} · ${percent} %`;
+    position.hidden = false;
+    clearTimeout(this.#timers.position);
+    this.#timers.position = setTimeout(() => {
+      position.hidden = true;
+    }, POSITION_SHOWN_MS);
+  }
+
+  #onFocus() {
+    if (this.#active === null && this.#map.rows > 0) this.#active = this.#map.visible[0];
+    this.#drawSoon();
+  }
+
+  #onPointer(event) {
+    const row = event.target.closest(".row");
+    if (!row) return;
+    this.#active = Number(row.dataset.index);
+    this.#drawSoon();
+  }
+
+  #onKey(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const last = this.#map.rows - 1;
+    const page = Math.max(1, Math.floor(this.#map.viewHeight / ROW_PX) - 2);
+    const active = this.#active ?? this.#map.visible[0];
+    const target = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + page, PageUp: active - page, Home: 0, End: last }[event.key];
+    if (target === undefined || last < 0) return;
+    event.preventDefault();
+    this.#active = Math.min(Math.max(target, 0), last);
+    this.#apply(this.#map.reveal(this.#active, this.#active === 0 ? 0 : ROW_PX));
+    this.#want();
+    this.#draw();
+  }
+
+  #drawSoon() {
+    this.#frame ??= requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = null;
+    const { rows: container, scroll } = this.elements;
+    const [first, end] = this.#map.visible;
+    const from = Math.max(0, first - OVERSCAN);
+    const to = Math.min(this.#map.rows, end + OVERSCAN);
+    const size = to - from;
+    while (this.#pool.length < size) {
+      const row = new Row(this.#pool.length);
+      this.#pool.push(row);
+      container.append(row.element);
+    }
+    container.style.top = `${this.#map.layoutTop(from)}px`;
+    this.#shown.clear();
+    const focused = document.activeElement === scroll;
+    let activeId = null;
+    this.#pool.forEach((slot, s) => {
+      // A slot keeps the rows whose index leaves the same remainder, so that scrolling by one row redraws one row.
+      const n = this.#pool.length;
+      const index = from + ((((s - from) % n) + n) % n);
+      if (index >= to) return slot.hide();
+      const row = this.#keeper?.row(index) ?? null;
+      if (row && index >= first && index < end) this.#shown.set(rowKey(row), index);
+      const active = focused && index === this.#active;
+      if (active) activeId = slot.element.id;
+      slot.show({ index, row, from, total: this.#map.rows, group: groupAt(this.#groups, index), active });
+      return undefined;
+    });
+    if (activeId) scroll.setAttribute("aria-activedescendant", activeId);
+    else scroll.removeAttribute("aria-activedescendant");
+    this.#drawSticky(first);
+  }
+
+  // The current group's header stays at the top and is pushed out by the next one.
+  #drawSticky(first) {
+    const { sticky } = this.elements;
+    const group = groupAt(this.#groups, first);
+    sticky.hidden = !group || this.#map.offset <= 0;
+    if (sticky.hidden) return;
+    const text = headerText(group.name, group.count);
+    if (sticky.textContent !== text) sticky.textContent = text;
+    const next = (group.first + group.rows) * ROW_PX - this.#map.offset;
+    sticky.style.translate = `0 ${Math.min(0, next - ROW_PX)}px`;
+  }
+}
+
+/** One recycled row of the list. */
+class Row {
+  constructor(number) {
+    this.avatar = h("span", { class: "avatar", "aria-hidden": "true" });
+    this.dot = h("i", { class: "status", "aria-hidden": "true" });
+    this.name = h("bdi", { class: "row-name" });
+    this.tag = h("span", { class: "tag" });
+    this.element = h("div", { class: "row", id: `member-row-${number}`, role: "option" }, this.avatar, this.dot, this.name, this.tag);
+    this.signature = null;
+  }
+
+  hide() {
+    this.element.hidden = true;
+  }
+
+  show({ index, row, from, total, group, active }) {
+    const { element } = this;
+    element.hidden = false;
+    element.style.top = `${(index - from) * ROW_PX}px`;
+    if (element.dataset.index !== String(index)) element.dataset.index = index;
+    element.setAttribute("aria-posinset", index + 1);
+    element.setAttribute("aria-setsize", total);
+    // A header's place and count are known before its window is.
+    this.#fill(row ?? (group?.first === index ? { group: group.group, count: group.count } : null), group);
+    element.classList.toggle("active", active);
+    element.setAttribute("aria-selected", String(active));
+  }
+
+  #fill(row, group) {
+    const kind = row === null ? "skeleton" : row.id === undefined ? "header" : "member";
+    const signature = kind === "skeleton" ? kind : kind === "header" ? `${row.group}|${row.count}` : `${row.id}|${row.revision}|${group?.group}`;
+    if (signature === this.signature) return;
+    this.signature = signature;
+    const { element } = this;
+    element.className = `row ${kind === "header" ? "group-row" : kind}`;
+    if (kind === "skeleton") {
+      element.setAttribute("aria-label", "Loading");
+      this.name.textContent = "";
+    } else if (kind === "header") {
+      const text = headerText(group?.group === row.group ? group.name : row.group, row.count);
+      this.name.textContent = text;
+      element.setAttribute("aria-label", `Group: ${text}`);
+    } else {
+      this.#fillMember(row);
+    }
+  }
+
+  #fillMember({ id, body = {} }) {
+    const { element } = this;
+    const name = body.name ?? body.username ?? id;
+    const status = body.status ?? "offline";
+    const tag = body.simulated ? "simulated" : body.guest ? "guest" : "";
+    paintAvatar(this.avatar, id, name);
+    this.name.textContent = name;
+    this.dot.dataset.status = status;
+    this.tag.textContent = tag;
+    this.tag.hidden = !tag;
+    element.dataset.status = status;
+    element.setAttribute("aria-label", [name, status, tag].filter(Boolean).join(", "));
+  }
+}
+
+function headerText(name, count) {
+  return `${name} — ${formatCount(count)}`;
+}

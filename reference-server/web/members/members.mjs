@@ -1,0 +1,68 @@
+// Ties the member list of the open room to the sidebar: one client and one keeper for each time the room is joined.
+
+import { MemberListClient } from "../member-list.mjs";
+import { byId } from "../dom.mjs";
+import { MemberPanel } from "./member-panel.mjs";
+import { WindowKeeper } from "./window-keeper.mjs";
+
+const HIDDEN_AFTER_MS = 15_000;
+
+/** The member sidebar of the page. */
+export class Members {
+  #room = null;
+  #keeper = null;
+  #hiddenTimer = null;
+  #onJoined = () => this.#open();
+  #onBundle = (event) => this.#keeper?.push(event.detail);
+
+  constructor() {
+    this.panel = new MemberPanel({
+      scroll: byId("members-scroll"),
+      sizer: byId("members-sizer"),
+      rows: byId("members-rows"),
+      sticky: byId("members-sticky"),
+      position: byId("members-position"),
+      note: byId("members-note"),
+      count: byId("members-count"),
+    });
+    document.addEventListener("visibilitychange", () => this.#onVisibility());
+  }
+
+  /** Shows the members of another room, or of none. */
+  show(room) {
+    this.#keeper?.close();
+    this.#keeper = null;
+    this.#room?.removeEventListener("joined", this.#onJoined);
+    this.#room?.removeEventListener("member_list", this.#onBundle);
+    this.#room = room;
+    byId("members-count").textContent = "";
+    this.panel.show(null);
+    if (!room) return;
+    this.panel.note("Loading members…");
+    room.addEventListener("joined", this.#onJoined);
+    room.addEventListener("member_list", this.#onBundle);
+  }
+
+  // The server forgets a viewer with its connection, so every join starts afresh; the old rows stay on show meanwhile.
+  #open() {
+    const room = this.#room;
+    const before = this.#keeper;
+    before?.close();
+    const keeper = new WindowKeeper({
+      client: new MemberListClient(),
+      request: (verb, payload) => room.request(verb, payload),
+      changed: () => keeper === this.#keeper && this.panel.changed(),
+      failed: (error) => keeper === this.#keeper && !keeper.counts && this.panel.note(`The member list is not available. ${error.message}`),
+    });
+    this.#keeper = keeper;
+    if (before?.counts) this.panel.reconnected(keeper);
+    else this.panel.show(keeper);
+  }
+
+  // A tab nobody looks at needs no rows; after a while its windows are closed, and opened again when it is shown.
+  #onVisibility() {
+    clearTimeout(this.#hiddenTimer);
+    if (document.hidden) this.#hiddenTimer = setTimeout(() => this.#keeper?.pause(), HIDDEN_AFTER_MS);
+    else this.#keeper?.resume();
+  }
+}

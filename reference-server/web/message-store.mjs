@@ -1,0 +1,67 @@
+// The messages of one room in order, each once, with the ones still on their way at the end.
+
+/** Messages are ordered by `seq`; the store knows whether older ones exist and whether some are missing. */
+export class MessageStore {
+  constructor() {
+    this.messages = [];
+    this.pending = [];
+    this.hasOlder = true;
+    this.byId = new Map();
+  }
+
+  get oldest() {
+    return this.messages[0] ?? null;
+  }
+
+  get newest() {
+    return this.messages[this.messages.length - 1] ?? null;
+  }
+
+  /** Adds messages from any source; returns those that were new. */
+  add(list) {
+    const fresh = list.filter((message) => message?.id && !this.byId.has(message.id));
+    if (fresh.length === 0) return fresh;
+    for (const message of fresh) this.byId.set(message.id, message);
+    this.messages.push(...fresh);
+    if (!isSorted(this.messages)) this.messages.sort(bySeq);
+    return fresh;
+  }
+
+  /**
+   * The sequence number after which messages are missing when `list` (the newest page) arrives, or null. A page that
+   * reaches back to what we hold, or a first page, leaves no gap.
+   */
+  gapBefore(list) {
+    const newest = this.newest;
+    const first = list[0];
+    if (!newest || !first || !Number.isFinite(first.seq) || !Number.isFinite(newest.seq)) return null;
+    return first.seq > newest.seq + 1 ? newest.seq : null;
+  }
+
+  /** A message of ours on its way; it stands last until `settle`. */
+  addPending(content, user) {
+    const message = { id: `pending-${crypto.randomUUID?.() ?? Math.random()}`, content, user, inserted_at: new Date().toISOString(), pending: true };
+    this.pending.push(message);
+    return message;
+  }
+
+  /** The pending message arrived, or was given up. */
+  settle(message) {
+    this.pending = this.pending.filter((other) => other !== message);
+  }
+
+  /** Forgets old messages beyond `keep`; they can be loaded again. */
+  trim(keep) {
+    if (this.messages.length <= keep) return;
+    for (const message of this.messages.splice(0, this.messages.length - keep)) this.byId.delete(message.id);
+    this.hasOlder = true;
+  }
+}
+
+function bySeq(a, b) {
+  return (a.seq ?? 0) - (b.seq ?? 0) || (a.inserted_at < b.inserted_at ? -1 : a.inserted_at > b.inserted_at ? 1 : 0);
+}
+
+function isSorted(messages) {
+  return messages.every((message, i) => i === 0 || bySeq(messages[i - 1], message) <= 0);
+}

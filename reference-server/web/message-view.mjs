@@ -1,0 +1,183 @@
+// The message log: keyed rows, day lines, staying at the bottom, loading older ones at the top.
+
+import { h, linkify, paintAvatar, setNote } from "./dom.mjs";
+
+const NEAR_BOTTOM_PX = 48;
+const NEAR_TOP_PX = 240;
+const GROUP_MS = 5 * 60 * 1000;
+const KEEP = 400;
+
+const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+/** Draws the messages of one room at a time into `log`. */
+export class MessageView {
+  #room = null;
+  #nodes = new Map();
+  #atBottom = true;
+  #unseen = 0;
+  #onMessages = (event) => this.#update(event.detail);
+
+  constructor({ log, list, top, pill }) {
+    Object.assign(this, { log, list, top, pill });
+    log.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    pill.addEventListener("click", () => {
+      this.toBottom(true);
+      log.focus({ preventScroll: true });
+    });
+    new ResizeObserver(() => this.#atBottom && this.toBottom()).observe(log);
+  }
+
+  /** Shows another room, or none. */
+  show(room) {
+    this.#room?.removeEventListener("messages", this.#onMessages);
+    this.#room = room;
+    this.#nodes.clear();
+    this.list.replaceChildren();
+    this.#atBottom = true;
+    this.#setUnseen(0);
+    setNote(this.top, room ? "Loading messages…" : "");
+    room?.addEventListener("messages", this.#onMessages);
+  }
+
+  toBottom(smooth = false) {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.log.scrollTo({ top: this.log.scrollHeight, behavior: smooth && !calm ? "smooth" : "instant" });
+    this.#setUnseen(0);
+  }
+
+  #update({ added, how }) {
+    const { log } = this;
+    const stick = this.#atBottom || how === "first" || how === "sent";
+    if (stick && how !== "older") this.#room.store.trim(KEEP);
+    const fromBottom = log.scrollHeight - log.scrollTop;
+    log.setAttribute("aria-busy", String(how === "older" || how === "first"));
+    this.#reconcile();
+    this.#drawTop();
+    if (how === "older") log.scrollTop = log.scrollHeight - fromBottom;
+    else if (stick) this.toBottom();
+    else this.#setUnseen(this.#unseen + added.length);
+    requestAnimationFrame(() => {
+      log.setAttribute("aria-busy", "false");
+      this.#onScroll();
+    });
+  }
+
+  #onScroll() {
+    const { log } = this;
+    this.#atBottom = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_BOTTOM_PX;
+    if (this.#atBottom && this.#unseen > 0) this.#setUnseen(0);
+    if (log.scrollTop < NEAR_TOP_PX) this.#loadOlder();
+  }
+
+  async #loadOlder() {
+    const room = this.#room;
+    if (!room?.store.hasOlder || !room.store.oldest) return;
+    try {
+      await room.loadOlder();
+    } catch (error) {
+      if (room !== this.#room) return;
+      room.store.hasOlder = false;
+      const retry = h("button", { class: "link", type: "button", text: "Try again", onclick: () => this.#retryOlder(room) });
+      this.top.replaceChildren(`Older messages could not be loaded. ${error.message} `, retry);
+    }
+  }
+
+  #retryOlder(room) {
+    room.store.hasOlder = true;
+    setNote(this.top, "Loading messages…");
+    this.#loadOlder();
+  }
+
+  #drawTop() {
+    const { store, info } = this.#room;
+    if (store.hasOlder) setNote(this.top, "Loading messages…");
+    else if (store.messages.length > 0) setNote(this.top, `This is where ${info.name} begins.`);
+    else setNote(this.top, `Nobody has said anything in ${info.name} yet. Be the first.`);
+  }
+
+  // Rows are reused by id and only moved when out of place, so a new message touches one row.
+  #reconcile() {
+    const { store } = this.#room;
+    const wanted = [...store.messages, ...store.pending];
+    const kept = new Set(wanted.map((message) => message.id));
+    for (const [id, node] of this.#nodes) {
+      if (kept.has(id)) continue;
+      node.remove();
+      this.#nodes.delete(id);
+    }
+    let place = this.list.firstElementChild;
+    wanted.forEach((message, i) => {
+      let node = this.#nodes.get(message.id);
+      if (!node) {
+        node = messageNode(message);
+        this.#nodes.set(message.id, node);
+      }
+      if (node === place) place = place.nextElementSibling;
+      else this.list.insertBefore(node, place);
+      decorate(node, message, wanted[i - 1]);
+      if (message.pending) this.#decoratePending(node, message);
+    });
+  }
+
+  #decoratePending(node, message) {
+    node.classList.toggle("failed", Boolean(message.failed));
+    node.classList.toggle("pending", !message.failed);
+    const note = node.querySelector(".message-note");
+    if (!message.failed || note.childElementCount > 0) return;
+    const room = this.#room;
+    note.replaceChildren(
+      `Not sent. ${message.failed} `,
+      h("button", { class: "link", type: "button", text: "Try again", onclick: () => room.send(message.content, message) }),
+      " ",
+      h("button", { class: "link", type: "button", text: "Discard", onclick: () => room.discard(message) }),
+    );
+    note.hidden = false;
+  }
+
+  #setUnseen(count) {
+    this.#unseen = count;
+    this.pill.hidden = count === 0;
+    this.pill.querySelector("span").textContent = count === 1 ? "1 new message" : `${count} new messages`;
+  }
+}
+
+function messageNode(message) {
+  const name = message.user?.username ?? message.user?.name ?? "unknown";
+  const time = new Date(message.inserted_at);
+  const avatar = h("span", { class: "avatar", "aria-hidden": "true" });
+  paintAvatar(avatar, message.user?.id ?? name, name);
+  const known = Number.isFinite(time.getTime());
+  const stamp = h("time", {
+    datetime: message.inserted_at,
+    title: known ? FULL.format(time) : "",
+    text: known ? TIME.format(time) : "",
+  });
+  const author = h("bdi", { class: "author", text: name });
+  author.style.setProperty("--hue", avatar.style.getPropertyValue("--hue"));
+  return h(
+    "li",
+    { class: "message", "data-id": message.id },
+    h("div", { class: "day", hidden: true }),
+    avatar,
+    h("div", { class: "message-head" }, author, isGuest(message.user) ? h("span", { class: "tag", text: "guest" }) : null, stamp),
+    h("div", { class: "message-body", dir: "auto" }, ...linkify(String(message.content ?? ""))),
+    h("div", { class: "message-note", role: "alert", hidden: true }),
+  );
+}
+
+function isGuest(user) {
+  return Boolean(user?.guest ?? user?.is_guest);
+}
+
+// Day line and grouping depend on the message before.
+function decorate(node, message, previous) {
+  const time = new Date(message.inserted_at);
+  const before = previous ? new Date(previous.inserted_at) : null;
+  const newDay = Number.isFinite(time.getTime()) && (!before || before.toDateString() !== time.toDateString());
+  const day = node.querySelector(".day");
+  setNote(day, newDay ? DAY.format(time) : "");
+  const grouped = !newDay && previous?.user?.id === message.user?.id && time - before < GROUP_MS;
+  node.classList.toggle("grouped", Boolean(grouped));
+}

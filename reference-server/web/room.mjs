@@ -1,0 +1,251 @@
+// One joined room: its channel, its messages, who is there and who types. No page in here.
+
+import { Presence } from "./vendor/phoenix.mjs";
+import { sentence } from "./api.mjs";
+import { MessageStore } from "./message-store.mjs";
+
+const PAGE = 50;
+const GAP_PAGES_MAX = 10;
+const TYPING_EVERY_MS = 2500;
+const TYPING_SHOWN_MS = 6000;
+
+/**
+ * Events: `messages` (detail: {added, how}), `online`, `typing`, `arrived` and `left` (detail: name), `joined`,
+ * `trouble` (detail: text, empty when over), `member_list` (detail: bundle).
+ */
+export class Room extends EventTarget {
+  #typingSentAt = 0;
+  #typingTimer = null;
+  #loading = null;
+  #synced = false;
+
+  constructor({ info, socket, api, me }) {
+    super();
+    this.info = info;
+    this.api = api;
+    this.me = me;
+    this.store = new MessageStore();
+    this.online = new Map();
+    this.counts = null;
+    this.mode = "full";
+    this.typing = new Map();
+    this.channel = socket.channel(`room:${info.id}`, {});
+    this.presence = new Presence(this.channel);
+    this.#listen();
+  }
+
+  /** Joins; the channel rejoins on its own after every reconnect. */
+  join() {
+    this.channel
+      .join()
+      .receive("ok", (reply) => this.#onJoined(reply))
+      .receive("error", (reply) => this.#emit("trouble", joinTrouble(reply)))
+      .receive("timeout", () => this.#emit("trouble", "The room does not answer. Trying again…"));
+  }
+
+  leave() {
+    clearTimeout(this.#typingTimer);
+    for (const entry of this.typing.values()) clearTimeout(entry.timer);
+    this.channel.leave();
+  }
+
+  /** Sends a message; the returned pending message turns `failed` with a reason when it did not arrive. */
+  send(content, retried = null) {
+    if (retried) this.store.settle(retried);
+    const pending = this.store.addPending(content, this.me);
+    const fail = (reason) => {
+      pending.failed = reason;
+      this.#emit("messages", { added: [], how: "sent" });
+    };
+    this.#sendStopTyping();
+    this.channel
+      .push("new_message", { content })
+      .receive("ok", (message) => {
+        this.store.settle(pending);
+        const added = message?.id ? this.store.add([withUser(message, this.me)]) : [];
+        this.#emit("messages", { added, how: "sent" });
+      })
+      .receive("error", (reply) => fail(sendTrouble(reply)))
+      .receive("timeout", () => fail("The server did not answer."));
+    this.#emit("messages", { added: [], how: "sent" });
+  }
+
+  discard(pending) {
+    this.store.settle(pending);
+    this.#emit("messages", { added: [], how: "sent" });
+  }
+
+  /** Loads the page before the oldest message held. */
+  loadOlder() {
+    const oldest = this.store.oldest;
+    if (this.#loading || !this.store.hasOlder || !oldest) return this.#loading;
+    this.#loading = this.api
+      .messages(this.info.id, { limit: PAGE, beforeId: oldest.id })
+      .then((page) => {
+        const list = page ?? [];
+        this.store.hasOlder = list.length === PAGE;
+        this.#emit("messages", { added: this.store.add(list), how: "older" });
+      })
+      .finally(() => {
+        this.#loading = null;
+      });
+    return this.#loading;
+  }
+
+  /** Call on every edit of the message box: tells the others at most every few seconds. */
+  typed(isEmpty) {
+    if (isEmpty) return this.#sendStopTyping();
+    clearTimeout(this.#typingTimer);
+    this.#typingTimer = setTimeout(() => this.#sendStopTyping(), TYPING_SHOWN_MS - 1000);
+    const now = Date.now();
+    if (now - this.#typingSentAt < TYPING_EVERY_MS || this.channel.state !== "joined") return undefined;
+    this.#typingSentAt = now;
+    this.channel.push("typing", {});
+    return undefined;
+  }
+
+  /** A push on the room's channel as a promise; rejects with an Error that says why. */
+  request(event, payload) {
+    return new Promise((resolve, reject) => {
+      this.channel
+        .push(event, payload)
+        .receive("ok", resolve)
+        .receive("error", (reply) => reject(new Error(sentence(reply?.reason ?? "refused"))))
+        .receive("timeout", () => reject(new Error("The server did not answer.")));
+    });
+  }
+
+  #sendStopTyping() {
+    clearTimeout(this.#typingTimer);
+    if (this.#typingSentAt === 0) return;
+    this.#typingSentAt = 0;
+    if (this.channel.state === "joined") this.channel.push("stop_typing", {});
+  }
+
+  #listen() {
+    const { channel, presence } = this;
+    channel.on("message_history", ({ messages }) => this.#onHistory(messages ?? []));
+    channel.on("new_message", (message) => this.#onMessage(message));
+    channel.on("typing", (who) => this.#onTyping(who));
+    channel.on("stop_typing", ({ user_id: id }) => this.#onStopTyping(id));
+    channel.on("presence_count", (counts) => this.#onCounts(counts));
+    channel.on("presence_mode", ({ mode }) => this.#onMode(mode));
+    channel.on("member_list", (bundle) => this.#emit("member_list", bundle));
+    channel.onError(() => {
+      this.#synced = false;
+    });
+    presence.onJoin((id, before, now) => this.#onPresence("arrived", id, before, now));
+    presence.onLeave((id, rest, gone) => this.#onPresence("left", id, rest.metas.length > 0 ? rest : null, gone));
+    presence.onSync(() => {
+      this.#synced = true;
+      this.#readPresence();
+    });
+  }
+
+  #onJoined(reply) {
+    this.#onMode(reply?.presence ?? "full");
+    this.#emit("trouble", "");
+    this.#emit("joined", reply ?? {});
+  }
+
+  #onMode(mode) {
+    this.mode = mode === "counts" ? "counts" : "full";
+    if (this.mode === "full") this.counts = null;
+    this.#emit("online", null);
+  }
+
+  #onCounts(counts) {
+    this.counts = counts;
+    this.#emit("online", null);
+  }
+
+  #readPresence() {
+    this.online = new Map(this.presence.list((id, { metas, user }) => [id, { id, name: presenceName(id, metas, user), metas }]));
+    this.#emit("online", null);
+  }
+
+  // A first state is not a crowd of arrivals, and a second tab of the same user is not an arrival.
+  #onPresence(event, id, others, { metas, user }) {
+    if (!this.#synced || others || id === this.me.id) return;
+    this.#emit(event, presenceName(id, metas, user));
+    if (event === "left") this.#onStopTyping(id);
+  }
+
+  #onMessage(message) {
+    const own = message.user?.id === this.me.id;
+    if (own) {
+      const match = this.store.pending.find((other) => !other.failed && other.content === message.content);
+      if (match) this.store.settle(match);
+    }
+    if (message.user?.id) this.#onStopTyping(message.user.id);
+    this.#emit("messages", { added: this.store.add([message]), how: own ? "sent" : "new" });
+  }
+
+  async #onHistory(list) {
+    const gap = this.store.gapBefore(list);
+    const first = this.store.newest === null;
+    if (first) this.store.hasOlder = list.length >= PAGE;
+    this.#emit("messages", { added: this.store.add(list), how: first ? "first" : "new" });
+    if (gap !== null) await this.#fillGap(gap, list[0].seq);
+  }
+
+  async #fillGap(after, until) {
+    let afterSeq = after;
+    try {
+      for (let page = 0; page < GAP_PAGES_MAX && afterSeq < until - 1; page += 1) {
+        const list = (await this.api.messages(this.info.id, { limit: 100, afterSeq })) ?? [];
+        if (list.length === 0) break;
+        afterSeq = list[list.length - 1].seq;
+        this.#emit("messages", { added: this.store.add(list), how: "new" });
+      }
+    } catch (error) {
+      this.#emit("trouble", `Some messages could not be loaded. ${error.message}`);
+    }
+  }
+
+  #onTyping({ user_id: id, username }) {
+    if (!id || id === this.me.id) return;
+    clearTimeout(this.typing.get(id)?.timer);
+    const timer = setTimeout(() => this.#onStopTyping(id), TYPING_SHOWN_MS);
+    this.typing.set(id, { name: username ?? "Someone", timer });
+    this.#emit("typing", null);
+  }
+
+  #onStopTyping(id) {
+    const entry = this.typing.get(id);
+    if (!entry) return;
+    clearTimeout(entry.timer);
+    this.typing.delete(id);
+    this.#emit("typing", null);
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+function withUser(message, me) {
+  return message.user ? message : { ...message, user: me };
+}
+
+function presenceName(id, metas, user) {
+  return user?.username ?? metas?.[0]?.username ?? metas?.[0]?.name ?? id;
+}
+
+function joinTrouble(reply) {
+  const reason = reply?.reason ?? "refused";
+  const words = {
+    "unmatched topic": "This room does not exist any more.",
+    "not found": "This room does not exist any more.",
+    forbidden: "You may not enter this room.",
+    unauthorized: "You may not enter this room.",
+  };
+  return words[reason] ?? `The room cannot be joined: ${sentence(reason)}`;
+}
+
+function sendTrouble(reply) {
+  const wait = Number(reply?.retry_after_ms);
+  if (wait > 0) return `Too many messages at once. Try again in ${Math.ceil(wait / 1000)} s.`;
+  const listed = reply?.errors ? Object.values(reply.errors).flat().join(", ") : null;
+  return sentence(reply?.reason ?? listed ?? reply?.error ?? "refused");
+}

@@ -1,0 +1,65 @@
+// Who we are: the token and the user, kept across reloads. A guest lives as long as the tab.
+
+const KEY = "headcount.session";
+
+/** The session of this tab: `{ token, user }` or nothing. */
+export class Session {
+  constructor() {
+    this.value = read(sessionStorageOrNull()) ?? read(localStorageOrNull());
+  }
+
+  get token() {
+    return this.value?.token ?? null;
+  }
+
+  get user() {
+    return this.value?.user ?? null;
+  }
+
+  /** Keeps a session: an account in this browser, a guest in this tab alone. */
+  keep(token, user, { guest }) {
+    this.forget();
+    this.value = { token, user };
+    write(guest ? sessionStorageOrNull() : localStorageOrNull(), this.value);
+  }
+
+  forget() {
+    this.value = null;
+    sessionStorageOrNull()?.removeItem(KEY);
+    localStorageOrNull()?.removeItem(KEY);
+  }
+}
+
+/** Storage can be forbidden (a third-party frame): then a session lasts as long as the page. */
+export function localStorageOrNull() {
+  try {
+    return globalThis.localStorage ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function sessionStorageOrNull() {
+  try {
+    return globalThis.sessionStorage ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function read(storage) {
+  try {
+    const value = JSON.parse(storage?.getItem(KEY) ?? "null");
+    return value?.token && value?.user ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function write(storage, value) {
+  try {
+    storage?.setItem(KEY, JSON.stringify(value));
+  } catch {
+    // A full or forbidden storage costs the reload, nothing else.
+  }
+}
