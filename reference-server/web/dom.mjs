@@ -45,7 +45,9 @@ export function paintAvatar(element, id, name) {
 
 /** One or two letters for a name; whole code points, so that emoji and accents survive. */
 export function initials(name) {
-  const words = String(name).replace(/[-_.]+/g, " ").trim().split(/\s+/);
+  const all = String(name).replace(/[-_.]+/g, " ").trim().split(/\s+/);
+  const lettered = all.filter((word) => /^\p{L}/u.test(word));
+  const words = lettered.length > 0 ? lettered : all;
   const first = [...(words[0] ?? "")];
   const second = words.length > 1 ? [...words[words.length - 1]] : [];
   return ((first[0] ?? "?") + (second[0] ?? "")).toLocaleUpperCase();
@@ -54,7 +56,9 @@ export function initials(name) {
 function hue(id) {
   let hash = 2166136261;
   for (const char of String(id)) hash = Math.imul(hash ^ char.codePointAt(0), 16777619) >>> 0;
-  return hash % 360;
+  hash = Math.imul(hash ^ (hash >>> 15), 2246822507);
+  hash = Math.imul(hash ^ (hash >>> 13), 3266489909);
+  return ((hash ^ (hash >>> 16)) >>> 0) % 360;
 }
 
 /** Text with http(s) addresses as links, as a list of nodes. */

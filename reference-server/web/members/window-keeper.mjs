@@ -24,6 +24,7 @@ export class WindowKeeper {
   #asked = new Map();
   #first = 0;
   #end = 0;
+  #paused = false;
   #closed = false;
 
   constructor({ client, request, changed, failed }) {
@@ -56,9 +57,9 @@ export class WindowKeeper {
 
   /** Rows `[first, end)` are on show: opens, moves and closes windows accordingly. */
   want(first, end) {
-    if (this.#closed) return;
     this.#first = first;
     this.#end = end;
+    if (this.#closed || this.#paused) return;
     const total = this.counts?.rows ?? 0;
     if (!this.counts) this.#open("c:0");
     else if (total > 0) this.#arrange(Math.max(0, first - MARGIN), Math.min(total, end + MARGIN));
@@ -70,6 +71,18 @@ export class WindowKeeper {
     const requests = this.#client.apply(bundle);
     for (const windows of requests) this.#resync(windows);
     this.#changed();
+  }
+
+  /** Closes the windows for as long as nobody looks; counts go on. */
+  pause() {
+    this.#paused = true;
+    this.#closeOthers(() => false);
+  }
+
+  resume() {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.want(this.#first, this.#end);
   }
 
   /** Nothing is asked for and nothing applied from here on. */

@@ -1,0 +1,146 @@
+// Starts the server binary and speaks to it as its clients do.
+
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Presence, Socket } from "phoenix";
+import WebSocket from "ws";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+
+/** The repository's root. */
+export const ROOT = resolve(HERE, "../../..");
+
+const BINARY = process.env.HEADCOUNT_SERVER ?? join(ROOT, "target/debug/headcount-server");
+const START_MS = 60_000;
+const PATIENCE_MS = 10_000;
+
+/** A server on a free port with a data directory of its own. */
+export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(join(tmpdir(), "headcount-")) } = {}) {
+  if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run \`cargo build -p headcount-server\`, or set HEADCOUNT_SERVER`);
+  const child = spawn(BINARY, ["--port", String(port), "--data-dir", dataDir, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const exited = new Promise((done) => child.once("exit", done));
+  let output = "";
+  const url = await new Promise((found, failed) => {
+    const timer = setTimeout(() => failed(new Error(`no address after ${START_MS} ms:\n${output}`)), START_MS);
+    const read = (chunk) => {
+      output += chunk;
+      const match = output.match(/https?:\/\/[^\s/]+:\d+/);
+      if (!match) return;
+      clearTimeout(timer);
+      found(match[0]);
+    };
+    child.stdout.on("data", read);
+    child.stderr.on("data", read);
+    child.once("error", failed);
+    exited.then((code) => failed(new Error(`the server ended with ${code}:\n${output}`)));
+  });
+  const stop = async (signal = "SIGTERM") => {
+    child.kill(signal);
+    const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    await exited;
+    clearTimeout(timer);
+  };
+  return {
+    url,
+    dataDir,
+    stop,
+    output: () => output,
+    isRunning: () => child.exitCode === null && child.signalCode === null,
+    /** Stops the server and removes its data. */
+    async end() {
+      await stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A REST call; `{status, body}` whatever the status. */
+export async function call(server, method, path, { token, body, headers = {} } = {}) {
+  const response = await fetch(`${server.url}/api/v1${path}`, {
+    method,
+    headers: { ...(token && { authorization: `Bearer ${token}` }), ...(body !== undefined && { "content-type": "application/json" }), ...headers },
+    body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body),
+  });
+  const text = await response.text();
+  return { status: response.status, body: text === "" ? null : JSON.parse(text) };
+}
+
+/** The `data` of a REST call that must succeed. */
+export async function data(server, method, path, options) {
+  const { status, body } = await call(server, method, path, options);
+  if (status >= 300) throw new Error(`${method} ${path}: ${status} ${JSON.stringify(body)}`);
+  return body.data;
+}
+
+/** A new guest: `{token, user}`. */
+export function guest(server) {
+  return data(server, "POST", "/auth/guest", { body: {} });
+}
+
+/** A new account: `{token, user}`. */
+export function register(server, username, password = "correct horse battery") {
+  return data(server, "POST", "/auth/register", { body: { username, password } });
+}
+
+/** A connected socket of the real Phoenix client. */
+export function connect(server, token, options = {}) {
+  const socket = new Socket(`${server.url.replace(/^http/, "ws")}/chat/socket`, { transport: WebSocket, authToken: token, ...options });
+  socket.connect();
+  return socket;
+}
+
+/** Everything a channel receives, in order, with promises for what is still to come. */
+export class Client {
+  constructor(server, { token, user }, options) {
+    this.server = server;
+    this.token = token;
+    this.user = user;
+    this.socket = connect(server, token, options);
+  }
+
+  /** Joins a topic and records its events. */
+  async join(topic, params = {}) {
+    const channel = this.socket.channel(topic, params);
+    const log = [];
+    const presence = new Presence(channel);
+    channel.onMessage = (event, payload) => {
+      if (!event.startsWith("chan_reply_")) log.push({ event, payload });
+      return payload;
+    };
+    const reply = await answer(channel.join());
+    return { channel, presence, log, reply, push: (event, payload) => answer(channel.push(event, payload)) };
+  }
+
+  close() {
+    this.socket.disconnect();
+  }
+}
+
+/** The reply to a push; an error reply rejects with the payload as `reply`. */
+export function answer(push) {
+  return new Promise((done, failed) => {
+    push
+      .receive("ok", done)
+      .receive("error", (reply) => failed(Object.assign(new Error(`refused: ${JSON.stringify(reply)}`), { reply })))
+      .receive("timeout", () => failed(new Error("no answer")));
+  });
+}
+
+/** Waits until `look` returns something true, and returns that. */
+export async function until(what, look, patienceMs = PATIENCE_MS) {
+  const end = Date.now() + patienceMs;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`not within ${patienceMs} ms: ${what}`);
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+}
+
+/** The first event of this name in a log after position `from`. */
+export function event(joined, name, { from = 0, where = () => true } = {}) {
+  return until(`event ${name}`, () => joined.log.slice(from).find((entry) => entry.event === name && where(entry.payload)));
+}

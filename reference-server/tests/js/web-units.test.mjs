@@ -1,0 +1,152 @@
+// The parts of the page that need no page.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Api, ApiError, sentence } from "../../web/api.mjs";
+import { reconnectDelayMs } from "../../web/connection.mjs";
+import { initials } from "../../web/dom.mjs";
+import { commonShift, groupAt, layOut } from "../../web/members/groups.mjs";
+import { HEIGHT_MAX_PX, ScrollMap } from "../../web/members/scroll-map.mjs";
+import { MessageStore } from "../../web/message-store.mjs";
+import { typingText } from "../../web/online.mjs";
+
+const ROW = 40;
+
+function mapOf(rows, viewHeight = 800) {
+  const map = new ScrollMap(ROW);
+  map.resize(rows, viewHeight);
+  return map;
+}
+
+test("a list that fits is scrolled pixel by pixel", () => {
+  const map = mapOf(100_000);
+  assert.equal(map.height, 4_000_000);
+  assert.equal(map.scrolled(2_000_000), true);
+  assert.equal(map.offset, (2_000_000 / map.scrollMax) * map.offsetMax);
+  const [first, end] = map.visible;
+  assert.deepEqual([first, end], [50_000, 50_020]);
+  assert.equal(map.scrolled(2_000_100), false);
+  assert.equal(map.layoutTop(50_000), 2_000_000);
+});
+
+test("a taller list is scaled: ends and middle are reached, short moves are exact", () => {
+  const map = mapOf(10_000_000);
+  assert.equal(map.height, HEIGHT_MAX_PX);
+  map.scrolled(map.scrollMax);
+  assert.equal(map.visible[1], 10_000_000);
+  map.scrolled(map.scrollMax / 2);
+  assert.ok(Math.abs(map.visible[0] - 5_000_000) < 20);
+  const { offset } = map;
+  map.scrolled(map.scrollTop + 120);
+  assert.equal(map.offset, offset + 120);
+  map.scrolled(0);
+  assert.equal(map.offset, 0);
+});
+
+test("rows that come above the view do not move what is on show", () => {
+  for (const rows of [100_000, 1_000_000]) {
+    const map = mapOf(rows);
+    map.scrolled(map.scrollMax / 3);
+    const row = map.visible[0];
+    const before = map.layoutTop(row);
+    map.resize(rows + 7, 800);
+    map.shift(7);
+    assert.ok(Math.abs(map.layoutTop(row + 7) - before) < 0.001);
+    const inView = map.layoutTop(row + 7) - map.scrollTop;
+    map.settle();
+    assert.ok(Math.abs(map.layoutTop(row + 7) - map.scrollTop - inView) < 0.001);
+    // Having settled, the same place is read from the scrollbar.
+    const again = mapOf(rows + 7);
+    again.scrolled(map.scrollTop);
+    assert.ok(Math.abs(again.offset - map.offset) < 1);
+  }
+});
+
+test("a row is revealed with the least movement", () => {
+  const map = mapOf(1000);
+  map.reveal(5, ROW);
+  assert.equal(map.offset, 0);
+  map.reveal(30);
+  assert.equal(map.offset, 31 * ROW - 800);
+  map.reveal(3, ROW);
+  assert.equal(map.offset, 2 * ROW);
+  map.goTo(500, { middle: true });
+  assert.deepEqual(map.visible.map((row) => Math.abs(row - 500) <= 11), [true, true]);
+  map.resize(10, 800);
+  assert.equal(map.offset, 0);
+});
+
+test("groups are laid out from the counts", () => {
+  const groups = [
+    { group: "online", count: 3, name: "Here" },
+    { group: "idle", count: 0 },
+    { group: "secret", count: 9, hidden: true },
+    { group: "bots", count: 50, collapsed: true },
+    { group: "offline", count: 10 },
+  ];
+  const placed = layOut({ rows: 16, groups });
+  assert.deepEqual(placed.map(({ group, first, rows }) => [group, first, rows]), [["online", 0, 4], ["bots", 4, 1], ["offline", 5, 11]]);
+  assert.equal(placed[0].name, "Here");
+  assert.equal(placed[2].name, "Offline");
+  assert.equal(groupAt(placed, 4).group, "bots");
+  assert.equal(groupAt(placed, 15).group, "offline");
+  assert.equal(groupAt(placed, 16), null);
+  assert.deepEqual(layOut({ headers: false, groups }).map(({ first, rows }) => [first, rows]), [[0, 3], [3, 10]]);
+  assert.deepEqual(layOut(null), []);
+});
+
+test("the commonest shift wins over the rows that moved on their own", () => {
+  const before = new Map([["a", 10], ["b", 11], ["c", 12], ["d", 13]]);
+  assert.equal(commonShift(before, new Map([["a", 900], ["b", 14], ["c", 15]])), 3);
+  assert.equal(commonShift(before, new Map([["x", 1]])), 0);
+  assert.equal(commonShift(before, before), 0);
+});
+
+test("messages stand once, in order, and a gap is noticed", () => {
+  const store = new MessageStore();
+  const message = (seq) => ({ id: `m${seq}`, seq, content: String(seq), inserted_at: "2026-01-01T00:00:00Z" });
+  store.add([message(5), message(6)]);
+  assert.deepEqual(store.add([message(6), message(4), message(7)]).map(({ seq }) => seq), [4, 7]);
+  assert.deepEqual(store.messages.map(({ seq }) => seq), [4, 5, 6, 7]);
+  assert.equal(store.gapBefore([message(7), message(8)]), null);
+  assert.equal(store.gapBefore([message(8)]), null);
+  assert.equal(store.gapBefore([message(9)]), 7);
+  store.hasOlder = false;
+  store.trim(2);
+  assert.deepEqual(store.messages.map(({ seq }) => seq), [6, 7]);
+  assert.equal(store.hasOlder, true);
+  assert.deepEqual(store.add([message(4)]).length, 1);
+});
+
+test("reconnecting backs off, and never all at the same moment", () => {
+  assert.equal(reconnectDelayMs(1, () => 0.5), 50);
+  assert.equal(reconnectDelayMs(99, () => 0.5), 5000);
+  assert.ok(reconnectDelayMs(3, () => 0) < reconnectDelayMs(3, () => 0.99));
+});
+
+test("refusals become errors that say what to do", async () => {
+  const api = (status, body, headers = {}) =>
+    new Api({ fetch: async () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers }) });
+  const failure = async (promise) => promise.then(() => assert.fail("expected a refusal"), (error) => error);
+  const taken = await failure(api(422, { errors: { username: ["is taken"] } }).register("a", "b"));
+  assert.ok(taken instanceof ApiError);
+  assert.equal(taken.message, "Name is taken.");
+  assert.deepEqual(taken.fields, { username: ["is taken"] });
+  const limited = await failure(api(429, { error: "rate limited", retry_after_ms: 1500 }).guest());
+  assert.equal(limited.retryAfterMs, 1500);
+  assert.equal((await failure(api(502, "<html>").me())).message, "The server had a problem. Try again in a moment.");
+  const away = new Api({ fetch: async () => Promise.reject(new TypeError("down")) });
+  assert.match((await failure(away.rooms())).message, /cannot be reached/);
+  assert.deepEqual(await api(200, { data: [1] }).rooms(), [1]);
+});
+
+test("small texts", () => {
+  assert.equal(sentence("rate limited"), "Rate limited.");
+  assert.equal(initials("ada lovelace"), "AL");
+  assert.equal(initials("guest-x7f2"), "GX");
+  assert.equal(initials("Ada Okafor 12"), "AO");
+  assert.equal(initials("👋🏽 you"), "Y");
+  assert.equal(initials(""), "?");
+  assert.equal(typingText(["Ada", "Bo", "Chen"]), "Ada, Bo and Chen are typing");
+  assert.equal(typingText(["a", "b", "c", "d"]), "Several people are typing");
+});
