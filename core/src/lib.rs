@@ -1,2 +1,19 @@
 //! Real-time presence as a delta-CRDT, and sorted, sliced member lists for millions.
 #![forbid(unsafe_code)]
+
+pub mod codec;
+mod error;
+mod id;
+mod presence;
+mod tracker;
+
+pub use error::{ApplyError, DecodeError, DecodeErrorKind, TrackError};
+pub use id::{
+    ALL_TOPICS, Dot, Encoding, EntryRef, IdError, NAME_LEN_MAX, Origin, ReplicaId, SLOTS, TICK_MAX,
+    slot_of,
+};
+pub use presence::{Presence, PresenceConfig};
+pub use tracker::{
+    DeltaHead, Diff, Entries, Entry, EntryBuf, Key, LeaveReason, Limits, OriginInfo, Put,
+    RepairHead, Sessions, TopicDiff, Tracker, Update,
+};

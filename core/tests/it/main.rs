@@ -1,4 +1,5 @@
-//! One binary for all integration tests: each extra one is a link.
-#![allow(missing_docs)]
+//! Integration tests of the crate, one module per area: one binary, one link.
 
+mod presence;
 mod tidy;
+mod tracker;

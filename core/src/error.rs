@@ -1,0 +1,286 @@
+//! Typed errors of decoding, tracking and applying. State never changes on an error.
+
+use std::fmt;
+
+/// Why bytes were refused, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeError {
+    /// Offset in bytes from the start of the input.
+    pub offset: usize,
+    /// What was wrong there.
+    pub kind: DecodeErrorKind,
+}
+
+/// What was wrong with the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// The input ends inside a value.
+    Truncated,
+    /// Bytes remain after the last value.
+    TrailingBytes,
+    /// The first bytes are not those of a headcount frame.
+    BadMagic,
+    /// The frame speaks another major version of the wire format.
+    UnsupportedVersion {
+        /// Major version of the frame.
+        major: u8,
+        /// The only major version this build speaks.
+        supported: u8,
+    },
+    /// The checksum or the keyed MAC does not match.
+    BadChecksum,
+    /// The frame belongs to another cluster.
+    OtherCluster,
+    /// The frame carries a MAC but no key is set, or the other way round.
+    MacMismatch,
+    /// The frame is of another kind than expected.
+    UnexpectedKind {
+        /// The kind found.
+        kind: u8,
+    },
+    /// An integer is not in its shortest form or out of its range.
+    BadInteger,
+    /// Text is not valid UTF-8.
+    BadUtf8,
+    /// A length is above its limit.
+    TooLong {
+        /// The length found.
+        len: u64,
+        /// The largest allowed.
+        max: u64,
+    },
+    /// A value breaks a rule of the format.
+    Invalid {
+        /// The rule, in words.
+        what: &'static str,
+    },
+}
+
+impl DecodeError {
+    pub(crate) fn new(offset: usize, kind: DecodeErrorKind) -> Self {
+        Self { offset, kind }
+    }
+
+    pub(crate) fn invalid(offset: usize, what: &'static str) -> Self {
+        Self::new(offset, DecodeErrorKind::Invalid { what })
+    }
+
+    /// The same error, `by` bytes further into the input.
+    #[must_use]
+    pub(crate) fn shifted(mut self, by: usize) -> Self {
+        self.offset += by;
+        self
+    }
+}
+
+impl fmt::Display for DecodeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => write!(f, "the input ends inside a value"),
+            Self::TrailingBytes => write!(f, "bytes remain after the last value"),
+            Self::BadMagic => write!(f, "not a headcount frame"),
+            Self::UnsupportedVersion { major, supported } => {
+                write!(
+                    f,
+                    "wire version {major} is not supported, only {supported} is"
+                )
+            }
+            Self::BadChecksum => write!(f, "the checksum does not match"),
+            Self::OtherCluster => write!(f, "the frame belongs to another cluster"),
+            Self::MacMismatch => write!(f, "only one of the two sides uses a shared key"),
+            Self::UnexpectedKind { kind } => write!(f, "unexpected frame kind {kind}"),
+            Self::BadInteger => write!(f, "an integer is not minimal or out of range"),
+            Self::BadUtf8 => write!(f, "text is not valid UTF-8"),
+            Self::TooLong { len, max } => write!(f, "length {len} is above the limit of {max}"),
+            Self::Invalid { what } => write!(f, "{what}"),
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}: {}", self.offset, self.kind)
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Why a local operation was refused. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrackError {
+    /// This (topic, key, owner) is tracked already.
+    AlreadyTracked,
+    /// This (topic, key, owner) is not tracked.
+    NotTracked,
+    /// The topic is too long.
+    TopicTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The key is too long.
+    KeyTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The owner is too long.
+    OwnerTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The meta is too large.
+    MetaTooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The encoding is text, but the key or the owner is not valid UTF-8.
+    NotUtf8,
+    /// The owner has as many entries as it may have.
+    OwnerFull {
+        /// The limit of entries per owner.
+        max: u32,
+    },
+    /// The tracker has as many entries as it may have.
+    TooManyEntries {
+        /// The limit of entries.
+        max: u32,
+    },
+    /// The topic does not hash to the slot of this tracker.
+    WrongSlot {
+        /// The slot of the topic.
+        topic_slot: u8,
+        /// The slot of the tracker.
+        tracker_slot: u8,
+    },
+    /// The tick counter of this incarnation is used up (2^62 operations).
+    ClockExhausted,
+}
+
+impl fmt::Display for TrackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyTracked => write!(f, "this topic, key and owner are tracked already"),
+            Self::NotTracked => write!(f, "this topic, key and owner are not tracked"),
+            Self::TopicTooLong { len, max } => {
+                write!(f, "topic has {len} bytes, at most {max} are allowed")
+            }
+            Self::KeyTooLong { len, max } => {
+                write!(f, "key has {len} bytes, at most {max} are allowed")
+            }
+            Self::OwnerTooLong { len, max } => {
+                write!(f, "owner has {len} bytes, at most {max} are allowed")
+            }
+            Self::MetaTooLarge { len, max } => {
+                write!(f, "meta has {len} bytes, at most {max} are allowed")
+            }
+            Self::NotUtf8 => write!(f, "encoding is text but key or owner is not UTF-8"),
+            Self::OwnerFull { max } => write!(f, "the owner has {max} entries already"),
+            Self::TooManyEntries { max } => write!(f, "the tracker holds {max} entries already"),
+            Self::WrongSlot {
+                topic_slot,
+                tracker_slot,
+            } => {
+                write!(
+                    f,
+                    "topic belongs to slot {topic_slot}, the tracker is slot {tracker_slot}"
+                )
+            }
+            Self::ClockExhausted => write!(f, "the tick counter is used up"),
+        }
+    }
+}
+
+impl std::error::Error for TrackError {}
+
+/// Why a frame was not applied. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The bytes are not a valid frame.
+    Decode(DecodeError),
+    /// The frame starts after this tracker's clock of its origin: pull what is between.
+    Gap {
+        /// Clock of the origin here.
+        clock: u64,
+        /// Clock the frame starts from.
+        from: u64,
+    },
+    /// A repair of this origin is being applied in slices; other frames of it wait.
+    Applying,
+    /// A later incarnation of the same name is known here.
+    Superseded,
+    /// The frame is about this tracker's own origin.
+    OwnOrigin,
+    /// The frame contradicts the state at an equal clock: two histories of one origin.
+    Diverged {
+        /// The tick at which they differ.
+        tick: u64,
+    },
+    /// The frame is for another slot than this tracker's.
+    WrongSlot {
+        /// The slot of the frame.
+        frame_slot: u8,
+        /// The slot of the tracker.
+        tracker_slot: u8,
+    },
+    /// As many origins are known as may be.
+    TooManyOrigins {
+        /// The limit.
+        max: u16,
+    },
+    /// The frame would bring the tracker above its limit of entries.
+    TooManyEntries {
+        /// The limit.
+        max: u32,
+    },
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decode(error) => write!(f, "bad frame: {error}"),
+            Self::Gap { clock, from } => {
+                write!(f, "gap: the frame starts at {from}, the clock is {clock}")
+            }
+            Self::Applying => write!(f, "a repair of this origin is being applied"),
+            Self::Superseded => write!(f, "a later incarnation of this replica is known"),
+            Self::OwnOrigin => write!(f, "the frame is about this replica itself"),
+            Self::Diverged { tick } => write!(f, "two histories of one origin differ at {tick}"),
+            Self::WrongSlot {
+                frame_slot,
+                tracker_slot,
+            } => {
+                write!(
+                    f,
+                    "frame is for slot {frame_slot}, the tracker is slot {tracker_slot}"
+                )
+            }
+            Self::TooManyOrigins { max } => write!(f, "{max} origins are known already"),
+            Self::TooManyEntries { max } => write!(f, "more than {max} entries"),
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Decode(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<DecodeError> for ApplyError {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}

@@ -1,0 +1,357 @@
+//! Who wrote what: replicas, origins, dots and entry references.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Number of slots that topics are spread over. A constant of the wire version.
+pub const SLOTS: u8 = 32;
+
+/// The slot number of a tracker that holds all topics, used alone as a data structure.
+pub const ALL_TOPICS: u8 = 255;
+
+/// Longest replica name in bytes.
+pub const NAME_LEN_MAX: usize = 64;
+
+/// Ticks and incarnations stay below this bound.
+pub const TICK_MAX: u64 = 1 << 62;
+
+/// The slot of a topic: the 64-bit XXH3 of its bytes (seed 0), modulo [`SLOTS`]. O(length).
+///
+/// ```
+/// let slot = headcount::slot_of("room:lobby");
+/// assert!(slot < headcount::SLOTS);
+/// assert_eq!(slot, headcount::slot_of("room:lobby"));
+/// ```
+#[must_use]
+pub fn slot_of(topic: &str) -> u8 {
+    slot_of_hash(topic_hash(topic))
+}
+
+pub(crate) fn topic_hash(topic: &str) -> u64 {
+    xxh3_64(topic.as_bytes())
+}
+
+pub(crate) fn slot_of_hash(hash: u64) -> u8 {
+    (hash % u64::from(SLOTS)) as u8
+}
+
+/// Why a [`ReplicaId`] was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdError {
+    /// The name is empty.
+    EmptyName,
+    /// The name is longer than [`NAME_LEN_MAX`] bytes.
+    NameTooLong {
+        /// Length of the given name in bytes.
+        len: usize,
+    },
+    /// The incarnation is not below 2^62.
+    IncarnationTooLarge {
+        /// The given incarnation.
+        incarnation: u64,
+    },
+}
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyName => write!(f, "replica name is empty"),
+            Self::NameTooLong { len } => {
+                write!(
+                    f,
+                    "replica name has {len} bytes, at most {NAME_LEN_MAX} are allowed"
+                )
+            }
+            Self::IncarnationTooLarge { incarnation } => {
+                write!(f, "incarnation {incarnation} is not below 2^62")
+            }
+        }
+    }
+}
+
+impl std::error::Error for IdError {}
+
+/// One life of one node: its name, the incarnation of this life and a random salt.
+///
+/// Ids of one name are ordered by (incarnation, salt): the greater one replaces the lower one
+/// everywhere. Cloning is cheap, the content is shared.
+///
+/// ```
+/// use headcount::ReplicaId;
+/// let first = ReplicaId::new("chat-1", 1_700_000_000_000_000, 7)?;
+/// let restarted = ReplicaId::new("chat-1", 1_700_000_360_000_000, 9)?;
+/// assert!(restarted.supersedes(&first));
+/// # Ok::<(), headcount::IdError>(())
+/// ```
+#[derive(Clone)]
+pub struct ReplicaId(Arc<Replica>);
+
+struct Replica {
+    name: Box<str>,
+    incarnation: u64,
+    salt: u32,
+    /// Hash of the three, for the short text form of references.
+    hash: u64,
+}
+
+impl ReplicaId {
+    /// An id from its parts. `incarnation` is usually the wall clock at start in microseconds.
+    ///
+    /// # Errors
+    /// An empty name, a name above [`NAME_LEN_MAX`] bytes, an incarnation of 2^62 or more.
+    pub fn new(name: &str, incarnation: u64, salt: u32) -> Result<Self, IdError> {
+        if name.is_empty() {
+            return Err(IdError::EmptyName);
+        }
+        if name.len() > NAME_LEN_MAX {
+            return Err(IdError::NameTooLong { len: name.len() });
+        }
+        if incarnation >= TICK_MAX {
+            return Err(IdError::IncarnationTooLarge { incarnation });
+        }
+        let mut bytes = Vec::with_capacity(name.len() + 12);
+        bytes.extend_from_slice(&incarnation.to_le_bytes());
+        bytes.extend_from_slice(&salt.to_le_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+        let hash = xxh3_64(&bytes);
+        Ok(Self(Arc::new(Replica {
+            name: name.into(),
+            incarnation,
+            salt,
+            hash,
+        })))
+    }
+
+    /// The name of the node, the same over restarts.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The life of the node: larger after each restart.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.0.incarnation
+    }
+
+    /// The random part that tells two nodes apart that started in the same microsecond.
+    #[must_use]
+    pub fn salt(&self) -> u32 {
+        self.0.salt
+    }
+
+    /// Whether this is a later life of the same name.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        self.name() == other.name() && self > other
+    }
+}
+
+impl PartialEq for ReplicaId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.hash == other.0.hash && self.cmp(other) == Ordering::Equal)
+    }
+}
+
+impl Eq for ReplicaId {}
+
+impl Hash for ReplicaId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
+    }
+}
+
+impl PartialOrd for ReplicaId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ReplicaId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.name(), self.incarnation(), self.salt()).cmp(&(
+            other.name(),
+            other.incarnation(),
+            other.salt(),
+        ))
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}@{}.{:x}",
+            self.name(),
+            self.incarnation(),
+            self.salt()
+        )
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A writer of operations: one slot of one replica. Each origin has a tick stream of its own.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// The slot: below [`SLOTS`], or [`ALL_TOPICS`].
+    pub slot: u8,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.replica, self.slot)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Names an entry for ever: the origin that created it and the tick of its creation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dot {
+    /// Who created the entry.
+    pub origin: Origin,
+    /// The tick at which it was created.
+    pub birth: u64,
+}
+
+/// Names one version of an entry: what Phoenix calls `phx_ref`.
+///
+/// The text form ([`Display`](fmt::Display)) is stable, URL-safe and at most 40 characters long:
+/// 11 characters of a hash of the origin, `.`, then the version.
+///
+/// ```
+/// use headcount::{Put, ReplicaId, Tracker};
+/// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+/// let entry_ref = tracker.track(&Put::new("room", "ann", "conn-1"))?;
+/// assert_eq!(entry_ref.version, 1);
+/// assert!(entry_ref.to_string().len() <= 40);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryRef {
+    /// Who wrote the entry.
+    pub origin: Origin,
+    /// The tick of its newest write.
+    pub version: u64,
+}
+
+const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+impl fmt::Display for EntryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = self
+            .origin
+            .replica
+            .0
+            .hash
+            .wrapping_add(u64::from(self.origin.slot));
+        let mut text = [0u8; 23];
+        for (i, digit) in text[..11].iter_mut().enumerate() {
+            *digit = BASE64_URL[(origin >> (6 * i)) as usize & 63];
+        }
+        text[11] = b'.';
+        let mut len = 12;
+        let mut rest = self.version;
+        loop {
+            text[len] = BASE64_URL[rest as usize & 63];
+            len += 1;
+            rest >>= 6;
+            if rest == 0 {
+                break;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text[..len]).expect("the alphabet is ASCII"))
+    }
+}
+
+/// How the key, the owner and the meta of an entry are encoded. Travels with the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Encoding {
+    /// Bytes without further meaning.
+    Bytes = 0,
+    /// UTF-8 text; metas are JSON.
+    #[default]
+    Text = 1,
+    /// Erlang external term format.
+    Term = 2,
+}
+
+impl Encoding {
+    /// The encoding of a wire number, if it is one.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Bytes),
+            1 => Some(Self::Text),
+            2 => Some(Self::Term),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_order_by_incarnation_then_salt() {
+        let id = |i, s| ReplicaId::new("a", i, s).unwrap();
+        assert!(id(1, 9) < id(2, 0) && id(2, 0) < id(2, 1));
+        assert!(id(2, 1).supersedes(&id(2, 0)));
+        assert!(!ReplicaId::new("b", 9, 9).unwrap().supersedes(&id(1, 1)));
+    }
+
+    #[test]
+    fn bad_ids_are_refused() {
+        assert_eq!(ReplicaId::new("", 1, 1), Err(IdError::EmptyName));
+        assert_eq!(
+            ReplicaId::new(&"x".repeat(65), 1, 1),
+            Err(IdError::NameTooLong { len: 65 })
+        );
+        let incarnation = 1 << 62;
+        assert_eq!(
+            ReplicaId::new("a", incarnation, 1),
+            Err(IdError::IncarnationTooLarge { incarnation })
+        );
+    }
+
+    #[test]
+    fn references_have_a_short_url_safe_text() {
+        let origin = Origin {
+            replica: ReplicaId::new("a", 5, 6).unwrap(),
+            slot: ALL_TOPICS,
+        };
+        let text = |version| {
+            EntryRef {
+                origin: origin.clone(),
+                version,
+            }
+            .to_string()
+        };
+        assert_ne!(text(1), text(2));
+        let longest = text(TICK_MAX);
+        assert!(longest.len() <= 40, "{longest}");
+        assert!(
+            longest
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! Presence for many threads: the trackers of all slots behind locks of their own.
+
+use parking_lot::RwLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::{ApplyError, TrackError};
+use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
+use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, Put, Tracker};
+
+/// Bounds and times of a [`Presence`].
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct PresenceConfig {
+    /// Bounds of entries.
+    pub limits: Limits,
+}
+
+/// Who is here: one object for many threads.
+///
+/// Topics are spread over 32 slots, each with a tracker behind a lock of its own, so an operation
+/// waits only for operations on topics of the same slot.
+///
+/// ```
+/// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+/// let presence = Presence::new(ReplicaId::new("node-1", 1, 0)?, PresenceConfig::default());
+/// presence.track(&Put::new("room", "ann", "conn-1"))?;
+/// std::thread::scope(|s| {
+///     s.spawn(|| presence.track(&Put::new("other room", "bob", "conn-2")));
+/// });
+/// assert_eq!(presence.list("room").len(), 1);
+/// assert_eq!(presence.count("other room"), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Presence {
+    id: RwLock<ReplicaId>,
+    slots: Box<[RwLock<Tracker>]>,
+    /// Slots with local changes since the last `take_diff`, one bit each.
+    changed: AtomicU32,
+}
+
+impl Presence {
+    /// An empty presence.
+    #[must_use]
+    pub fn new(replica: ReplicaId, config: PresenceConfig) -> Self {
+        let PresenceConfig { limits } = config;
+        let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
+        let slots = (0..SLOTS).map(slot).collect();
+        Self {
+            id: RwLock::new(replica),
+            slots,
+            changed: AtomicU32::new(0),
+        }
+    }
+
+    fn slot(&self, topic: &str) -> &RwLock<Tracker> {
+        &self.slots[usize::from(slot_of(topic))]
+    }
+
+    fn mark_changed(&self, slot: u8) {
+        self.changed.fetch_or(1 << slot, Ordering::Release);
+    }
+
+    /// Tracks an entry. See [`Tracker::track`]. O(1).
+    ///
+    /// # Errors
+    /// When it is tracked already or a bound is broken.
+    pub fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        let tracked = self.slot(put.topic).write().track(put)?;
+        self.mark_changed(tracked.origin.slot);
+        Ok(tracked)
+    }
+
+    /// Gives a tracked entry a new meta and status. See [`Tracker::update`]. O(1).
+    ///
+    /// # Errors
+    /// When it is not tracked or a bound is broken.
+    pub fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        let updated = self.slot(put.topic).write().update(put)?;
+        self.mark_changed(updated.origin.slot);
+        Ok(updated)
+    }
+
+    /// Tracks or updates. See [`Tracker::upsert`]. O(1).
+    ///
+    /// # Errors
+    /// When a bound is broken.
+    pub fn upsert(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        let written = self.slot(put.topic).write().upsert(put)?;
+        self.mark_changed(written.origin.slot);
+        Ok(written)
+    }
+
+    /// Removes one entry of this replica. Says whether there was one. O(1).
+    pub fn untrack<'a>(
+        &self,
+        topic: &str,
+        key: impl Into<Key<'a>>,
+        owner: impl AsRef<[u8]>,
+    ) -> bool {
+        let removed = self.slot(topic).write().untrack(topic, key, owner);
+        if removed {
+            self.mark_changed(slot_of(topic));
+        }
+        removed
+    }
+
+    /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
+    pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
+        let owner = owner.as_ref();
+        let mut removed = 0;
+        for (slot, tracker) in (0..).zip(&self.slots) {
+            let here = tracker.write().untrack_owner(owner);
+            if here > 0 {
+                self.mark_changed(slot);
+            }
+            removed += here;
+        }
+        removed
+    }
+
+    /// The visible entries of a topic, copied. O(entries of the topic).
+    #[must_use]
+    pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
+        self.slot(topic)
+            .read()
+            .list(topic)
+            .map(|entry| entry.to_buf())
+            .collect()
+    }
+
+    /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
+    /// same slot wait meanwhile; do not call back into the presence. O(entries of the topic).
+    pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
+        self.slot(topic).read().list(topic).for_each(each);
+    }
+
+    /// The visible sessions of a key. O(sessions of the key).
+    #[must_use]
+    pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
+        let tracker = self.slot(topic).read();
+        tracker
+            .get_by_key(topic, key)
+            .map(|entry| entry.to_buf())
+            .collect()
+    }
+
+    /// Number of visible entries in a topic. O(origins of the topic).
+    #[must_use]
+    pub fn count(&self, topic: &str) -> usize {
+        self.slot(topic).read().count(topic)
+    }
+
+    /// Number of distinct visible keys in a topic. See [`Tracker::count_keys`].
+    #[must_use]
+    pub fn count_keys(&self, topic: &str) -> usize {
+        self.slot(topic).read().count_keys(topic)
+    }
+
+    /// Number of entries, hidden ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.iter().map(|tracker| tracker.read().len()).sum()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// This replica.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.id.read().clone()
+    }
+
+    /// The changes of this replica's own entries since the last call, coalesced. See
+    /// [`Tracker::take_diff`]. O(changes).
+    pub fn take_diff(&self) -> Diff {
+        let mut diff = Diff::default();
+        let mut changed = self.changed.swap(0, Ordering::Acquire);
+        while changed != 0 {
+            let slot = changed.trailing_zeros() as usize;
+            changed &= changed - 1;
+            diff.append_disjoint(self.slots[slot].write().take_diff());
+        }
+        diff
+    }
+
+    /// Every origin with a clock above 0: what this presence knows.
+    #[must_use]
+    pub fn clocks(&self) -> Vec<(Origin, u64)> {
+        let mut clocks = Vec::new();
+        for (slot, tracker) in (0..).zip(&self.slots) {
+            let tracker = tracker.read();
+            let known = tracker.origins().filter(|info| info.clock > 0);
+            clocks.extend(known.map(|o| {
+                (
+                    Origin {
+                        replica: o.replica,
+                        slot,
+                    },
+                    o.clock,
+                )
+            }));
+        }
+        clocks
+    }
+
+    /// What a holder of `origin` at `clock` misses. See [`Tracker::delta_since`].
+    ///
+    /// ```
+    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// let a = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
+    /// let b = Presence::new(ReplicaId::new("b", 1, 0)?, PresenceConfig::default());
+    /// a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// for (origin, _) in a.clocks() {
+    ///     if let Some(frame) = a.delta_since(&origin, b.clock(&origin)) {
+    ///         b.apply(&frame)?;
+    ///     }
+    /// }
+    /// assert_eq!(b.count("room"), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn delta_since(&self, origin: &Origin, clock: u64) -> Option<Vec<u8>> {
+        self.slots
+            .get(usize::from(origin.slot))?
+            .read()
+            .delta_since(&origin.replica, clock)
+    }
+
+    /// The clock of an origin here; 0 when it is unknown.
+    #[must_use]
+    pub fn clock(&self, origin: &Origin) -> u64 {
+        let tracker = self.slots.get(usize::from(origin.slot));
+        tracker.map_or(0, |tracker| tracker.read().clock(&origin.replica))
+    }
+
+    /// Applies a frame of another presence and tells what changed. See [`Tracker::apply`].
+    ///
+    /// # Errors
+    /// As [`Tracker::apply`].
+    pub fn apply(&self, frame: &[u8]) -> Result<Diff, ApplyError> {
+        let slot = Tracker::frame_slot(frame)?;
+        let Some(tracker) = self.slots.get(usize::from(slot)) else {
+            return Err(ApplyError::WrongSlot {
+                frame_slot: slot,
+                tracker_slot: 0,
+            });
+        };
+        tracker.write().apply(frame)
+    }
+}

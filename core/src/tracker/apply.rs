@@ -1,0 +1,480 @@
+//! Applying frames of other replicas. Everything is checked before anything changes.
+
+use std::sync::Arc;
+
+use super::diff::{Diff, DiffBuilder};
+use super::entry::Put;
+use super::origin::OriginState;
+use super::slab::NIL;
+use super::wire::{DeltaHead, Record, Records, RepairHead};
+use super::{LOCAL, Tracker};
+use crate::codec::{Envelope, Kind, Reader};
+use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
+use crate::id::Origin;
+
+impl Tracker {
+    /// Applies a frame made by [`delta_since`](Self::delta_since) and tells what changed. A frame
+    /// that brings nothing new is ignored. O(changes).
+    ///
+    /// ```
+    /// use headcount::{Put, ReplicaId, Tracker};
+    /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+    /// a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// let frame = a.delta_since(a.id(), b.clock(a.id())).expect("b misses something");
+    /// let diff = b.apply(&frame)?;
+    /// assert_eq!(diff.topic("room").unwrap().joins.len(), 1);
+    /// assert_eq!(b.count("room"), 1);
+    /// assert!(b.apply(&frame)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A [`Gap`](ApplyError::Gap) says that frames are missing in between; the other kinds say what
+    /// is wrong with the frame. Nothing has changed then.
+    pub fn apply(&mut self, frame: &[u8]) -> Result<Diff, ApplyError> {
+        let envelope = Envelope::default();
+        let (kind, body) = envelope.open(frame)?;
+        let applied = match kind {
+            Kind::DELTA => self.apply_delta(body),
+            Kind::REPAIR => self.apply_repair(body, false),
+            Kind(kind) => {
+                return Err(DecodeError::new(4, DecodeErrorKind::UnexpectedKind { kind }).into());
+            }
+        };
+        applied.map_err(|error| match error {
+            ApplyError::Decode(error) => error.shifted(envelope.body_offset()).into(),
+            other => other,
+        })
+    }
+
+    /// The slot a frame of [`delta_since`](Self::delta_since) is for.
+    ///
+    /// # Errors
+    /// When it is no such frame.
+    pub fn frame_slot(frame: &[u8]) -> Result<u8, DecodeError> {
+        let envelope = Envelope::default();
+        let (kind, body) = envelope.open(frame)?;
+        let slot = match kind {
+            Kind::DELTA => DeltaHead::decode(body).map(|head| head.origin.slot),
+            Kind::REPAIR => RepairHead::decode(body).map(|head| head.origin.slot),
+            Kind(kind) => Err(DecodeError::new(
+                0,
+                DecodeErrorKind::UnexpectedKind { kind },
+            )),
+        };
+        slot.map_err(|error| error.shifted(envelope.body_offset()))
+    }
+
+    /// Applies the body of a `Delta` frame. O(changes).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); offsets are those in the body.
+    pub fn apply_delta(&mut self, body: &[u8]) -> Result<Diff, ApplyError> {
+        let mut reader = Reader::new(body);
+        let head = DeltaHead::read(&mut reader)?;
+        let records_at = reader.offset();
+        let known = self.admit(&head.origin)?;
+        let clock = known.map_or(0, |n| self.origins.get(n).clock);
+        self.check_delta(&head, reader, known, clock)?;
+        if head.to <= clock {
+            return Ok(Diff::default());
+        }
+        if head.from > clock {
+            return Err(ApplyError::Gap {
+                clock,
+                from: head.from,
+            });
+        }
+        let mut diff = DiffBuilder::default();
+        let number = self.make_room(&head.origin, known, &mut diff);
+        let limits = self.limits.clone();
+        let reader = Reader::at(body, records_at);
+        let mut records = Records::new(reader, &limits, head.origin.slot, (head.from, head.to));
+        while let Some(record) = records.next()? {
+            match record {
+                Record::Put {
+                    put,
+                    birth,
+                    version,
+                } if version > clock => {
+                    self.put_remote(number, &put, (birth, version), &mut diff);
+                }
+                Record::Kill(kill) if kill.tick > clock => {
+                    let origin = self.origins.get(number);
+                    if let Some(index) = origin.by_birth(&self.store.slab, kill.birth) {
+                        self.remove_remote(number, index, &mut diff);
+                    }
+                    let len_max = self.limits.kill_log_len_max;
+                    self.origins.get_mut(number).log_kill(kill, len_max);
+                }
+                _ => {}
+            }
+        }
+        self.origins.get_mut(number).clock = head.to;
+        Ok(diff.finish())
+    }
+
+    /// Applies the body of a `Repair` frame at once. With `full`, which says that this holder asked
+    /// for the whole state because its own is wrong, a state that is not newer is taken too.
+    /// O(entries of the origin).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); offsets are those in the body.
+    pub fn apply_repair(&mut self, body: &[u8], full: bool) -> Result<Diff, ApplyError> {
+        let mut reader = Reader::new(body);
+        let head = RepairHead::read(&mut reader)?;
+        let kept_at = reader.offset();
+        let known = self.admit(&head.origin)?;
+        let clock = known.map_or(0, |n| self.origins.get(n).clock);
+        let useful = head.to > clock || full && head.to == clock;
+        if useful && head.base > clock {
+            return Err(ApplyError::Gap {
+                clock,
+                from: head.base,
+            });
+        }
+        let checked = known.filter(|_| useful);
+        let records_at = self.check_kept(&head, &mut reader, checked)?;
+        self.check_puts(&head, reader)?;
+        if !useful {
+            return Ok(Diff::default());
+        }
+        let mut diff = DiffBuilder::default();
+        let number = self.make_room(&head.origin, known, &mut diff);
+        self.drop_unlisted(number, &head, Reader::at(body, kept_at), &mut diff)?;
+        let mut boundary = self.origins.get(number).newest;
+        let limits = self.limits.clone();
+        let reader = Reader::at(body, records_at);
+        let mut records = Records::new(reader, &limits, head.origin.slot, (head.base, head.to));
+        while let Some(record) = records.next()? {
+            let Record::Put {
+                put,
+                birth,
+                version,
+            } = record
+            else {
+                continue;
+            };
+            let known = self.origins.get(number).by_birth(&self.store.slab, birth);
+            if known == Some(boundary) {
+                boundary = self.store.slab[boundary].older;
+            }
+            self.put_remote(number, &put, (birth, version), &mut diff);
+        }
+        while boundary != NIL && self.store.slab[boundary].version > head.base {
+            let older = self.store.slab[boundary].older;
+            self.remove_remote(number, boundary, &mut diff);
+            boundary = older;
+        }
+        let origin = self.origins.get_mut(number);
+        origin.clock = head.to;
+        origin.horizon = head.to;
+        origin.kills.clear();
+        Ok(diff.finish())
+    }
+
+    /// The number of the frame's origin, if it is known; an error if its frames are not for us.
+    fn admit(&self, origin: &Origin) -> Result<Option<u16>, ApplyError> {
+        if origin.slot != self.slot {
+            let (frame_slot, tracker_slot) = (origin.slot, self.slot);
+            return Err(ApplyError::WrongSlot {
+                frame_slot,
+                tracker_slot,
+            });
+        }
+        let Some(number) = self.origins.by_name(origin.replica.name()) else {
+            if self.origins.len() >= usize::from(self.limits.origins_max) {
+                return Err(ApplyError::TooManyOrigins {
+                    max: self.limits.origins_max,
+                });
+            }
+            return Ok(None);
+        };
+        let known = self.origins.get(number);
+        if number == LOCAL {
+            return Err(ApplyError::OwnOrigin);
+        }
+        match origin.replica.cmp(&known.id) {
+            std::cmp::Ordering::Less => Err(ApplyError::Superseded),
+            std::cmp::Ordering::Equal if known.applying => Err(ApplyError::Applying),
+            std::cmp::Ordering::Equal => Ok(Some(number)),
+            std::cmp::Ordering::Greater => Ok(None),
+        }
+    }
+
+    /// The number of the origin, new if need be. A lower incarnation of the name goes.
+    fn make_room(&mut self, origin: &Origin, known: Option<u16>, diff: &mut DiffBuilder) -> u16 {
+        if let Some(number) = known {
+            return number;
+        }
+        if let Some(lower) = self.origins.by_name(origin.replica.name()) {
+            self.drop_origin(lower, diff);
+        }
+        self.origins.add(origin.replica.clone())
+    }
+
+    fn check_delta(
+        &self,
+        head: &DeltaHead,
+        reader: Reader<'_>,
+        known: Option<u16>,
+        clock: u64,
+    ) -> Result<(), ApplyError> {
+        let applicable = head.from <= clock && clock < head.to;
+        let origin = known.filter(|_| applicable).map(|n| self.origins.get(n));
+        let (from, to) = (head.from, head.to);
+        let mut records = Records::new(reader, &self.limits, head.origin.slot, (from, to));
+        let mut puts = 0u32;
+        while let Some(record) = records.next()? {
+            puts += u32::from(matches!(record, Record::Put { .. }));
+            if let Some(origin) = origin {
+                self.check_against(origin, record, clock)?;
+            }
+        }
+        self.check_room(puts)
+    }
+
+    /// Whether a record fits the state at `clock`: what it builds on must be there.
+    fn check_against(
+        &self,
+        origin: &OriginState,
+        record: Record<'_>,
+        clock: u64,
+    ) -> Result<(), ApplyError> {
+        let by_birth = |birth| origin.by_birth(&self.store.slab, birth);
+        let (tick, fits) = match record {
+            Record::Put { birth, version, .. } if birth > clock => (version, true),
+            Record::Put {
+                put,
+                birth,
+                version,
+            } => {
+                let fits = by_birth(birth).is_some_and(|index| {
+                    let at = self.store.slab[index].version;
+                    let in_order = if version <= clock {
+                        at == version
+                    } else {
+                        at < version
+                    };
+                    in_order && self.same_session(index, &put)
+                });
+                (version, fits)
+            }
+            Record::Kill(kill) => {
+                let builds_on_state = kill.tick > clock && kill.birth <= clock;
+                (
+                    kill.tick,
+                    !builds_on_state || by_birth(kill.birth).is_some(),
+                )
+            }
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(ApplyError::Diverged { tick })
+        }
+    }
+
+    fn check_room(&self, puts: u32) -> Result<(), ApplyError> {
+        if self.store.slab.len().saturating_add(puts) > self.limits.entries_max {
+            return Err(ApplyError::TooManyEntries {
+                max: self.limits.entries_max,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks the list of kept versions, against the entries of `known` too. Gives the offset of
+    /// the records behind it.
+    fn check_kept(
+        &self,
+        head: &RepairHead,
+        reader: &mut Reader<'_>,
+        known: Option<u16>,
+    ) -> Result<usize, ApplyError> {
+        let mut kept = Kept::read(reader)?;
+        let mut at = known.map_or(NIL, |n| self.origins.get(n).oldest);
+        while let Some(version) = kept.next(reader, head.base)? {
+            if known.is_none() {
+                continue;
+            }
+            while at != NIL && self.store.slab[at].version < version {
+                at = self.store.slab[at].newer;
+            }
+            if at == NIL || self.store.slab[at].version != version {
+                return Err(ApplyError::Diverged { tick: version });
+            }
+        }
+        Ok(reader.offset())
+    }
+
+    fn check_puts(&self, head: &RepairHead, reader: Reader<'_>) -> Result<(), ApplyError> {
+        let (base, to) = (head.base, head.to);
+        let mut records = Records::new(reader, &self.limits, head.origin.slot, (base, to));
+        let mut puts = 0;
+        while let Some(record) = records.next()? {
+            if let Record::Kill(kill) = record {
+                let at = records.reader.offset();
+                let what = "a repair has no kills";
+                debug_assert!(kill.tick > base);
+                return Err(DecodeError::invalid(at, what).into());
+            }
+            puts += 1;
+        }
+        self.check_room(puts)
+    }
+
+    /// Removes entries up to the base whose version is not listed.
+    fn drop_unlisted(
+        &mut self,
+        number: u16,
+        head: &RepairHead,
+        mut reader: Reader<'_>,
+        diff: &mut DiffBuilder,
+    ) -> Result<(), ApplyError> {
+        let mut kept = Kept::read(&mut reader)?;
+        let mut keep = kept.next(&mut reader, head.base)?;
+        let mut at = self.origins.get(number).oldest;
+        while at != NIL && self.store.slab[at].version <= head.base {
+            let newer = self.store.slab[at].newer;
+            if keep == Some(self.store.slab[at].version) {
+                keep = kept.next(&mut reader, head.base)?;
+            } else {
+                self.remove_remote(number, at, diff);
+            }
+            at = newer;
+        }
+        Ok(())
+    }
+
+    /// Inserts or updates an entry of a remote origin; it becomes the newest of it.
+    fn put_remote(
+        &mut self,
+        number: u16,
+        put: &Put<'_>,
+        (birth, version): (u64, u64),
+        diff: &mut DiffBuilder,
+    ) {
+        let known = self.origins.get(number).by_birth(&self.store.slab, birth);
+        match known {
+            Some(index) if self.same_session(index, put) => {
+                self.update_remote(number, index, put, version, diff);
+                return;
+            }
+            Some(index) => self.remove_remote(number, index, diff),
+            None => {}
+        }
+        let spot = self.store.locate(put.topic, put.encoding, put.key);
+        let index = self.store.insert(spot, put, number, (birth, version));
+        let digest = self.store.digest(index);
+        let origin = self.origins.get_mut(number);
+        origin.append(&mut self.store.slab, index);
+        origin.add_birth(&self.store.slab, index);
+        origin.len += 1;
+        origin.digest = origin.digest.wrapping_add(digest);
+        if self.origins.is_visible(number) {
+            let topic = &self.store.topic(self.store.slab[index].topic).name;
+            diff.join(topic, self.entry(index).to_buf());
+        }
+    }
+
+    fn update_remote(
+        &mut self,
+        number: u16,
+        index: u32,
+        put: &Put<'_>,
+        version: u64,
+        diff: &mut DiffBuilder,
+    ) {
+        let slot = &self.store.slab[index];
+        let changed = slot.version != version
+            || slot.status != put.status
+            || self.store.parts(index).meta != put.meta;
+        let old = (changed && self.origins.is_visible(number)).then(|| self.entry(index).to_buf());
+        let before = self.store.digest(index);
+        if changed {
+            self.store.rewrite(index, put, version);
+        }
+        let after = self.store.digest(index);
+        let origin = self.origins.get_mut(number);
+        origin.unlink(&mut self.store.slab, index);
+        origin.append(&mut self.store.slab, index);
+        origin.digest = origin.digest.wrapping_sub(before).wrapping_add(after);
+        if let Some(old) = old {
+            let topic = Arc::clone(&self.store.topic(self.store.slab[index].topic).name);
+            diff.update(&topic, old, self.entry(index).to_buf());
+        }
+    }
+
+    pub(super) fn remove_remote(&mut self, number: u16, index: u32, diff: &mut DiffBuilder) {
+        if self.origins.is_visible(number) {
+            let topic = &self.store.topic(self.store.slab[index].topic).name;
+            diff.leave(topic, self.entry(index).to_buf());
+        }
+        let digest = self.store.digest(index);
+        let origin = self.origins.get_mut(number);
+        origin.unlink(&mut self.store.slab, index);
+        origin.remove_birth(&self.store.slab, index);
+        origin.len -= 1;
+        origin.digest = origin.digest.wrapping_sub(digest);
+        self.store.remove(index);
+    }
+
+    pub(super) fn drop_origin(&mut self, number: u16, diff: &mut DiffBuilder) {
+        loop {
+            let newest = self.origins.get(number).newest;
+            if newest == NIL {
+                break;
+            }
+            self.remove_remote(number, newest, diff);
+        }
+        if !self.origins.is_visible(number) {
+            self.hidden -= 1;
+        }
+        self.origins.remove(number);
+    }
+
+    fn same_session(&self, index: u32, put: &Put<'_>) -> bool {
+        let slot = &self.store.slab[index];
+        let parts = self.store.parts(index);
+        slot.encoding == put.encoding as u8
+            && parts.key == put.key
+            && parts.owner == put.owner
+            && *self.store.topic(slot.topic).name == *put.topic
+    }
+}
+
+/// The list of versions in a `Repair` that stay: a count, then gaps.
+struct Kept {
+    left: u64,
+    version: u64,
+}
+
+impl Kept {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            left: reader.u64()?,
+            version: 0,
+        })
+    }
+
+    fn next(&mut self, reader: &mut Reader<'_>, base: u64) -> Result<Option<u64>, DecodeError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let at = reader.offset();
+        let gap = reader.u64()?;
+        match self.version.checked_add(gap) {
+            Some(version) if gap > 0 && version <= base => {
+                self.version = version;
+                Ok(Some(version))
+            }
+            _ => Err(DecodeError::invalid(
+                at,
+                "kept versions do not ascend up to the base",
+            )),
+        }
+    }
+}

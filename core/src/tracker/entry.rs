@@ -1,0 +1,373 @@
+//! What goes in (`Put`, `Key`) and what comes out (`Entry`, `EntryBuf`).
+
+use std::fmt;
+
+use crate::id::{Dot, Encoding, EntryRef, Origin};
+
+/// A key as users name it: its bytes and their encoding. Keys are equal when both are.
+///
+/// `&str` converts to a text key, `&[u8]` to a bytes key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key<'a> {
+    /// The encoding.
+    pub encoding: Encoding,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    /// A key of any encoding.
+    #[must_use]
+    pub fn new(encoding: Encoding, bytes: &'a [u8]) -> Self {
+        Self { encoding, bytes }
+    }
+}
+
+impl<'a> From<&'a str> for Key<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::new(Encoding::Text, text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a String> for Key<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl<'a> From<&'a [u8]> for Key<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::new(Encoding::Bytes, bytes)
+    }
+}
+
+/// The content of an entry to be tracked or updated. Borrows everything.
+///
+/// ```
+/// use headcount::{Encoding, Put};
+/// let put = Put::new("room:lobby", "user:7", "conn-1").meta(br#"{"device":"phone"}"#).status(2);
+/// assert_eq!(put.key().bytes, b"user:7");
+/// let put = Put::bytes("room:lobby", &[131, 97, 7], &[1, 2], Encoding::Term);
+/// assert_eq!(put.key().encoding, Encoding::Term);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) key: &'a [u8],
+    pub(crate) owner: &'a [u8],
+    pub(crate) meta: &'a [u8],
+    pub(crate) encoding: Encoding,
+    pub(crate) status: u8,
+}
+
+impl<'a> Put<'a> {
+    /// An entry with a text key and a text owner, an empty meta and status 0.
+    ///
+    /// The key is what is present (a user), the owner is what holds it there (a connection).
+    #[must_use]
+    pub fn new(topic: &'a str, key: &'a str, owner: &'a str) -> Self {
+        Self::bytes(topic, key.as_bytes(), owner.as_bytes(), Encoding::Text)
+    }
+
+    /// An entry whose key, owner and meta are of the given encoding.
+    #[must_use]
+    pub fn bytes(topic: &'a str, key: &'a [u8], owner: &'a [u8], encoding: Encoding) -> Self {
+        Self {
+            topic,
+            key,
+            owner,
+            meta: &[],
+            encoding,
+            status: 0,
+        }
+    }
+
+    /// The same with this meta: opaque bytes, 16 KiB at most by default.
+    #[must_use]
+    pub fn meta(mut self, meta: &'a [u8]) -> Self {
+        self.meta = meta;
+        self
+    }
+
+    /// The same with this status: a small number that a `Roster` can merge over sessions.
+    #[must_use]
+    pub fn status(mut self, status: u8) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        self.topic
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> Key<'a> {
+        Key::new(self.encoding, self.key)
+    }
+
+    /// The owner.
+    #[must_use]
+    pub fn owner(&self) -> &'a [u8] {
+        self.owner
+    }
+}
+
+/// A live entry, borrowed from the tracker. Nothing is copied.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    pub(super) topic: &'a str,
+    pub(super) key: &'a [u8],
+    pub(super) owner: &'a [u8],
+    pub(super) meta: &'a [u8],
+    pub(super) encoding: Encoding,
+    pub(super) status: u8,
+    pub(super) birth: u64,
+    pub(super) version: u64,
+    pub(super) replica: &'a crate::id::ReplicaId,
+    pub(super) slot: u8,
+}
+
+impl<'a> Entry<'a> {
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        self.topic
+    }
+
+    /// The key with its encoding.
+    #[must_use]
+    pub fn key(&self) -> Key<'a> {
+        Key::new(self.encoding, self.key)
+    }
+
+    /// The key as text, if it is text.
+    #[must_use]
+    pub fn key_str(&self) -> Option<&'a str> {
+        text(self.encoding, self.key)
+    }
+
+    /// The owner: a connection or a process.
+    #[must_use]
+    pub fn owner(&self) -> &'a [u8] {
+        self.owner
+    }
+
+    /// The meta.
+    #[must_use]
+    pub fn meta(&self) -> &'a [u8] {
+        self.meta
+    }
+
+    /// The encoding of key, owner and meta.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// The replica that holds the connection.
+    #[must_use]
+    pub fn replica(&self) -> &'a crate::id::ReplicaId {
+        self.replica
+    }
+
+    /// The tick of the newest write.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The tick of the creation.
+    #[must_use]
+    pub fn birth(&self) -> u64 {
+        self.birth
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            replica: self.replica.clone(),
+            slot: self.slot,
+        }
+    }
+
+    /// Names this entry for ever.
+    #[must_use]
+    pub fn dot(&self) -> Dot {
+        Dot {
+            origin: self.origin(),
+            birth: self.birth,
+        }
+    }
+
+    /// Names this version of the entry (`phx_ref`).
+    #[must_use]
+    pub fn entry_ref(&self) -> EntryRef {
+        EntryRef {
+            origin: self.origin(),
+            version: self.version,
+        }
+    }
+
+    /// An owned copy, without the topic.
+    #[must_use]
+    pub fn to_buf(&self) -> EntryBuf {
+        let mut bytes = Vec::with_capacity(self.key.len() + self.owner.len() + self.meta.len());
+        bytes.extend_from_slice(self.key);
+        bytes.extend_from_slice(self.owner);
+        bytes.extend_from_slice(self.meta);
+        EntryBuf {
+            bytes: bytes.into_boxed_slice(),
+            key_len: self.key.len() as u32,
+            owner_len: self.owner.len() as u32,
+            encoding: self.encoding,
+            status: self.status,
+            origin: self.origin(),
+            birth: self.birth,
+            version: self.version,
+        }
+    }
+}
+
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("topic", &self.topic)
+            .field("key", &Printable(self.key))
+            .field("owner", &Printable(self.owner))
+            .field("status", &self.status)
+            .field("meta", &Printable(self.meta))
+            .field("origin", self.replica)
+            .field("birth", &self.birth)
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
+/// An owned copy of an entry: what a `Diff` holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EntryBuf {
+    /// Key, owner and meta, one after the other.
+    bytes: Box<[u8]>,
+    key_len: u32,
+    owner_len: u32,
+    encoding: Encoding,
+    status: u8,
+    origin: Origin,
+    birth: u64,
+    version: u64,
+}
+
+impl EntryBuf {
+    fn meta_start(&self) -> usize {
+        (self.key_len + self.owner_len) as usize
+    }
+
+    /// The key with its encoding.
+    #[must_use]
+    pub fn key(&self) -> Key<'_> {
+        Key::new(self.encoding, &self.bytes[..self.key_len as usize])
+    }
+
+    /// The key as text, if it is text.
+    #[must_use]
+    pub fn key_str(&self) -> Option<&str> {
+        text(self.encoding, self.key().bytes)
+    }
+
+    /// The owner.
+    #[must_use]
+    pub fn owner(&self) -> &[u8] {
+        &self.bytes[self.key_len as usize..self.meta_start()]
+    }
+
+    /// The meta.
+    #[must_use]
+    pub fn meta(&self) -> &[u8] {
+        &self.bytes[self.meta_start()..]
+    }
+
+    /// The encoding of key, owner and meta.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// The origin that wrote the entry.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The tick of the creation.
+    #[must_use]
+    pub fn birth(&self) -> u64 {
+        self.birth
+    }
+
+    /// The tick of the newest write.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Names the entry for ever.
+    #[must_use]
+    pub fn dot(&self) -> Dot {
+        Dot {
+            origin: self.origin.clone(),
+            birth: self.birth,
+        }
+    }
+
+    /// Names this version of the entry (`phx_ref`).
+    #[must_use]
+    pub fn entry_ref(&self) -> EntryRef {
+        EntryRef {
+            origin: self.origin.clone(),
+            version: self.version,
+        }
+    }
+}
+
+impl fmt::Debug for EntryBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntryBuf")
+            .field("key", &Printable(self.key().bytes))
+            .field("owner", &Printable(self.owner()))
+            .field("status", &self.status)
+            .field("meta", &Printable(self.meta()))
+            .field("origin", &self.origin)
+            .field("birth", &self.birth)
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
+fn text(encoding: Encoding, bytes: &[u8]) -> Option<&str> {
+    (encoding == Encoding::Text)
+        .then(|| std::str::from_utf8(bytes).ok())
+        .flatten()
+}
+
+/// Text where it is text, otherwise escaped bytes.
+struct Printable<'a>(&'a [u8]);
+
+impl fmt::Debug for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}

@@ -1,0 +1,317 @@
+//! Local operations: what the connections of this replica do.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::diff::{Diff, DiffBuilder};
+use super::entry::{EntryBuf, Key, Put};
+use super::origin::Kill;
+use super::owners::Owners;
+use super::slab::NIL;
+use super::store::Spot;
+use super::{LOCAL, LeaveReason, Tracker};
+use crate::error::TrackError;
+use crate::id::{ALL_TOPICS, Encoding, EntryRef, TICK_MAX, slot_of};
+
+/// Changes since the last `take_diff`. Joins and updates need no record of their own: they are the
+/// newest entries in version order. Entries that were reported before are kept as they were then.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pending {
+    /// Clock at the last `take_diff`.
+    flushed: u64,
+    /// Updated entries by birth, as last reported.
+    updated: HashMap<u64, EntryBuf>,
+    /// Removed entries, as last reported.
+    left: Vec<(Arc<str>, EntryBuf)>,
+}
+
+impl Tracker {
+    /// Tracks an entry. O(1).
+    ///
+    /// # Errors
+    /// [`TrackError::AlreadyTracked`] when this topic, key and owner are tracked; the other kinds
+    /// when a bound of [`Limits`](super::Limits) is broken.
+    pub fn track(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.check_put(put)?;
+        let spot = self.store.locate(put.topic, put.encoding, put.key);
+        if self.find_session(spot, put.owner) != NIL {
+            return Err(TrackError::AlreadyTracked);
+        }
+        self.insert_local(spot, put)
+    }
+
+    /// Gives a tracked entry a new meta and status. O(1).
+    ///
+    /// ```
+    /// use headcount::{Put, ReplicaId, Tracker};
+    /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// tracker.track(&Put::new("room", "ann", "conn-1").meta(b"old"))?;
+    /// tracker.update(&Put::new("room", "ann", "conn-1").meta(b"new"))?;
+    /// assert_eq!(tracker.list("room").next().unwrap().meta(), b"new");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrackError::NotTracked`] when there is no such entry.
+    pub fn update(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.check_put(put)?;
+        let spot = self.store.locate(put.topic, put.encoding, put.key);
+        match self.find_session(spot, put.owner) {
+            NIL => Err(TrackError::NotTracked),
+            index => self.update_local(index, put),
+        }
+    }
+
+    /// Tracks an entry, or updates it when it is tracked. O(1).
+    ///
+    /// # Errors
+    /// When a bound is broken.
+    pub fn upsert(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.check_put(put)?;
+        let spot = self.store.locate(put.topic, put.encoding, put.key);
+        match self.find_session(spot, put.owner) {
+            NIL => self.insert_local(spot, put),
+            index => self.update_local(index, put),
+        }
+    }
+
+    /// Removes one entry of this replica. Says whether there was one. O(1).
+    ///
+    /// ```
+    /// use headcount::{Put, ReplicaId, Tracker};
+    /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// tracker.track(&Put::new("room", "ann", "conn-1"))?;
+    /// assert!(tracker.untrack("room", "ann", "conn-1"));
+    /// assert!(!tracker.untrack("room", "ann", "conn-1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn untrack<'a>(
+        &mut self,
+        topic: &str,
+        key: impl Into<Key<'a>>,
+        owner: impl AsRef<[u8]>,
+    ) -> bool {
+        let key = key.into();
+        let spot = self.store.locate(topic, key.encoding, key.bytes);
+        match self.find_session(spot, owner.as_ref()) {
+            NIL => false,
+            index => self.leave_local(index, LeaveReason::Untracked),
+        }
+    }
+
+    /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
+    pub fn untrack_owner(&mut self, owner: impl AsRef<[u8]>) -> usize {
+        self.remove_owner(owner.as_ref(), LeaveReason::OwnerGone)
+    }
+
+    /// As [`untrack_owner`](Self::untrack_owner) with another reason.
+    pub(crate) fn remove_owner(&mut self, owner: &[u8], reason: LeaveReason) -> usize {
+        let mut removed = 0;
+        loop {
+            let first = self.owners.first(&self.store, owner);
+            if first == NIL {
+                return removed;
+            }
+            // The second entry is taken while there is one: the table then stays as it is.
+            let second = self.store.slab[first].owner_next;
+            let index = if second == NIL { first } else { second };
+            if !self.leave_local(index, reason) {
+                return removed;
+            }
+            removed += 1;
+        }
+    }
+
+    /// The changes of this replica's own entries since the last call, coalesced: join and leave
+    /// give nothing, join and update the newest join, updates one update, update and leave the
+    /// leave of the oldest, leave and join an update. O(changes).
+    pub fn take_diff(&mut self) -> Diff {
+        let pending = std::mem::take(&mut self.pending);
+        let origin = &self.origins.get(LOCAL);
+        self.pending.flushed = origin.clock;
+        let mut diff = DiffBuilder::default();
+        for (topic, entry) in pending.left {
+            diff.leave(&topic, entry);
+        }
+        let mut updated = pending.updated;
+        for index in origin.newer_than(&self.store.slab, pending.flushed) {
+            let slot = &self.store.slab[index];
+            let topic = &self.store.topic(slot.topic).name;
+            let entry = self.entry(index).to_buf();
+            match updated.remove(&slot.birth) {
+                Some(old) => diff.update(topic, old, entry),
+                None => diff.join(topic, entry),
+            }
+        }
+        diff.finish()
+    }
+
+    /// Whether [`take_diff`](Self::take_diff) would give something, except that a join and a leave
+    /// in between count too.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.origins.get(LOCAL).clock > self.pending.flushed
+    }
+
+    fn check_put(&self, put: &Put<'_>) -> Result<(), TrackError> {
+        let limits = &self.limits;
+        if put.topic.len() > limits.topic_len_max {
+            let (len, max) = (put.topic.len(), limits.topic_len_max);
+            return Err(TrackError::TopicTooLong { len, max });
+        }
+        if put.key.len() > limits.key_len_max {
+            return Err(TrackError::KeyTooLong {
+                len: put.key.len(),
+                max: limits.key_len_max,
+            });
+        }
+        if put.owner.len() > limits.owner_len_max {
+            let (len, max) = (put.owner.len(), limits.owner_len_max);
+            return Err(TrackError::OwnerTooLong { len, max });
+        }
+        if put.meta.len() > limits.meta_len_max {
+            return Err(TrackError::MetaTooLarge {
+                len: put.meta.len(),
+                max: limits.meta_len_max,
+            });
+        }
+        let text = |bytes| std::str::from_utf8(bytes).is_ok();
+        if put.encoding == Encoding::Text && !(text(put.key) && text(put.owner)) {
+            return Err(TrackError::NotUtf8);
+        }
+        if self.slot != ALL_TOPICS && slot_of(put.topic) != self.slot {
+            let (topic_slot, tracker_slot) = (slot_of(put.topic), self.slot);
+            return Err(TrackError::WrongSlot {
+                topic_slot,
+                tracker_slot,
+            });
+        }
+        Ok(())
+    }
+
+    /// The local entry of (key at `spot`, owner), or `NIL`. Walks the sessions of the key and the
+    /// entries of the owner side by side: O(the shorter of the two).
+    fn find_session(&self, spot: Spot, owner: &[u8]) -> u32 {
+        let slab = &self.store.slab;
+        let mut by_key = spot.head;
+        let mut by_owner = None;
+        let mut steps = 0;
+        while by_key != NIL {
+            let slot = &slab[by_key];
+            if slot.origin == LOCAL && self.store.parts(by_key).owner == owner {
+                return by_key;
+            }
+            by_key = slot.key_next;
+            steps += 1;
+            if steps < 4 {
+                continue;
+            }
+            let candidate = *by_owner.get_or_insert_with(|| self.owners.first(&self.store, owner));
+            if candidate == NIL {
+                return NIL;
+            }
+            if self.same_key(spot.head, candidate) {
+                return candidate;
+            }
+            by_owner = Some(slab[candidate].owner_next);
+        }
+        NIL
+    }
+
+    fn same_key(&self, a: u32, b: u32) -> bool {
+        let (x, y) = (&self.store.slab[a], &self.store.slab[b]);
+        x.topic == y.topic
+            && x.encoding == y.encoding
+            && self.store.parts(a).key == self.store.parts(b).key
+    }
+
+    fn next_tick(&self) -> Result<u64, TrackError> {
+        let tick = self.origins.get(LOCAL).clock + 1;
+        if tick < TICK_MAX {
+            Ok(tick)
+        } else {
+            Err(TrackError::ClockExhausted)
+        }
+    }
+
+    fn local_ref(&self, version: u64) -> EntryRef {
+        EntryRef {
+            origin: self.origin(),
+            version,
+        }
+    }
+
+    fn insert_local(&mut self, spot: Spot, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        let tick = self.next_tick()?;
+        if self.store.slab.len() >= self.limits.entries_max {
+            return Err(TrackError::TooManyEntries {
+                max: self.limits.entries_max,
+            });
+        }
+        let first = self.owners.first(&self.store, put.owner);
+        if Owners::count(&self.store, first) >= self.limits.owner_entries_max {
+            return Err(TrackError::OwnerFull {
+                max: self.limits.owner_entries_max,
+            });
+        }
+        let index = self.store.insert(spot, put, LOCAL, (tick, tick));
+        self.owners.link(&mut self.store, index);
+        let digest = self.store.digest(index);
+        let origin = self.origins.get_mut(LOCAL);
+        origin.append(&mut self.store.slab, index);
+        origin.clock = tick;
+        origin.len += 1;
+        origin.digest = origin.digest.wrapping_add(digest);
+        Ok(self.local_ref(tick))
+    }
+
+    fn update_local(&mut self, index: u32, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        let tick = self.next_tick()?;
+        let slot = &self.store.slab[index];
+        if slot.version <= self.pending.flushed {
+            let old = self.entry(index).to_buf();
+            self.pending.updated.insert(slot.birth, old);
+        }
+        let before = self.store.digest(index);
+        self.store.rewrite(index, put, tick);
+        let after = self.store.digest(index);
+        let origin = self.origins.get_mut(LOCAL);
+        origin.unlink(&mut self.store.slab, index);
+        origin.append(&mut self.store.slab, index);
+        origin.clock = tick;
+        origin.digest = origin.digest.wrapping_sub(before).wrapping_add(after);
+        Ok(self.local_ref(tick))
+    }
+
+    /// Removes a local entry; `false` when no tick is left for it.
+    fn leave_local(&mut self, index: u32, reason: LeaveReason) -> bool {
+        let Ok(tick) = self.next_tick() else {
+            return false;
+        };
+        let slot = &self.store.slab[index];
+        let (birth, topic) = (slot.birth, slot.topic);
+        if birth <= self.pending.flushed {
+            let old = self.pending.updated.remove(&birth);
+            let old = old.unwrap_or_else(|| self.entry(index).to_buf());
+            self.pending
+                .left
+                .push((Arc::clone(&self.store.topic(topic).name), old));
+        }
+        self.owners.unlink(&mut self.store, index);
+        let digest = self.store.digest(index);
+        let origin = self.origins.get_mut(LOCAL);
+        origin.unlink(&mut self.store.slab, index);
+        origin.clock = tick;
+        origin.len -= 1;
+        origin.digest = origin.digest.wrapping_sub(digest);
+        let kill = Kill {
+            tick,
+            birth,
+            reason: reason as u8,
+        };
+        origin.log_kill(kill, self.limits.kill_log_len_max);
+        self.store.remove(index);
+        true
+    }
+}

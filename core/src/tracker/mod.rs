@@ -1,0 +1,302 @@
+//! The delta-CRDT of presence entries: what is tracked here, and what other replicas track.
+//!
+//! Every entry is written by one replica only, the one that holds the connection. So the state of
+//! an origin is a function of its clock: a frame takes a holder from one exact state to the next or
+//! changes nothing, and no tombstones are kept.
+
+mod apply;
+mod blobs;
+mod diff;
+mod entry;
+mod limits;
+mod local;
+mod origin;
+mod origins;
+mod owners;
+mod read;
+mod slab;
+mod store;
+mod wire;
+
+use std::fmt;
+
+pub use diff::{Diff, TopicDiff, Update};
+pub use entry::{Entry, EntryBuf, Key, Put};
+pub use limits::Limits;
+pub use read::{Entries, Sessions};
+pub use wire::{DeltaHead, RepairHead};
+
+use self::diff::DiffBuilder;
+use self::local::Pending;
+use self::origins::Origins;
+use self::owners::Owners;
+use self::store::Store;
+use crate::codec::{Envelope, Kind};
+use crate::id::{ALL_TOPICS, Origin, ReplicaId};
+
+/// Number of the local origin.
+const LOCAL: u16 = 0;
+
+/// Why an entry left. Travels with the leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LeaveReason {
+    /// It was untracked.
+    Untracked = 0,
+    /// Its owner was untracked: the connection closed, the process ended.
+    OwnerGone = 1,
+    /// Its lease ran out.
+    Expired = 2,
+}
+
+/// Where an origin stands at this holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginInfo {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// The tick up to which its operations are known, exactly.
+    pub clock: u64,
+    /// The rolling digest H: equal clocks must mean equal digests.
+    pub digest: u64,
+    /// Newest tick whose leave was dropped from the kill log: a `Delta` can start from here.
+    pub horizon: u64,
+    /// Live entries, hidden ones too.
+    pub entries: u32,
+    /// Whether its entries are hidden.
+    pub hidden: bool,
+    /// Whether a repair of it is being applied in slices: do not advertise, do not serve.
+    pub applying: bool,
+}
+
+/// Presence entries by topic, key and owner, replicated by frames.
+///
+/// One tracker holds the entries of all replicas it heard of. Local operations give
+/// [`take_diff`](Self::take_diff), frames of others go through [`apply`](Self::apply).
+///
+/// ```
+/// use headcount::{Put, ReplicaId, Tracker};
+/// let mut tracker = Tracker::new(ReplicaId::new("node-1", 1, 0)?);
+/// tracker.track(&Put::new("room", "ann", "phone").meta(b"away"))?;
+/// tracker.track(&Put::new("room", "ann", "laptop"))?;
+/// tracker.track(&Put::new("room", "bob", "laptop-2"))?;
+/// assert_eq!(tracker.count("room"), 3);
+/// assert_eq!(tracker.count_keys("room"), 2);
+/// assert_eq!(tracker.get_by_key("room", "ann").count(), 2);
+/// assert_eq!(tracker.untrack_owner("phone"), 1);
+/// assert_eq!(tracker.count("room"), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Tracker {
+    slot: u8,
+    limits: Limits,
+    store: Store,
+    origins: Origins,
+    owners: Owners,
+    pending: Pending,
+    /// Rises with each hide or show.
+    epoch: u32,
+    /// Origins hidden now.
+    hidden: u16,
+}
+
+impl Tracker {
+    /// An empty tracker of all topics, with default limits.
+    #[must_use]
+    pub fn new(replica: ReplicaId) -> Self {
+        Self::with_slot(replica, ALL_TOPICS, Limits::default())
+    }
+
+    /// An empty tracker of one slot of topics, or of all ([`ALL_TOPICS`]).
+    ///
+    /// # Panics
+    /// If `slot` is neither below [`SLOTS`](crate::SLOTS) nor [`ALL_TOPICS`].
+    #[must_use]
+    pub fn with_slot(replica: ReplicaId, slot: u8, limits: Limits) -> Self {
+        assert!(
+            slot < crate::id::SLOTS || slot == ALL_TOPICS,
+            "no such slot: {slot}"
+        );
+        Self {
+            slot,
+            limits: limits.clamped(),
+            store: Store::new(),
+            origins: Origins::new(replica),
+            owners: Owners::default(),
+            pending: Pending::default(),
+            epoch: 0,
+            hidden: 0,
+        }
+    }
+
+    /// What another holder of `replica`'s state misses if its clock is `clock`: a sealed frame for
+    /// [`apply`](Self::apply), or `None` when it misses nothing or the replica is unknown.
+    ///
+    /// O(what is missing), or O(entries of the replica) when its kill log was cut.
+    #[must_use]
+    pub fn delta_since(&self, replica: &ReplicaId, clock: u64) -> Option<Vec<u8>> {
+        let (kind, body) = self.body_since(replica, clock, 0)?;
+        Some(Envelope::default().seal(kind, &body))
+    }
+
+    /// As [`delta_since`](Self::delta_since), but only the body, with its kind; `nonce` goes into a
+    /// `Repair`.
+    #[must_use]
+    pub fn body_since(
+        &self,
+        replica: &ReplicaId,
+        clock: u64,
+        nonce: u64,
+    ) -> Option<(Kind, Vec<u8>)> {
+        let origin = self.origins.get(self.origins.find(replica)?);
+        if origin.applying || clock >= origin.clock {
+            return None;
+        }
+        if clock > 0 && clock >= origin.horizon {
+            let body = wire::delta_body(&self.store, origin, self.slot, clock);
+            return Some((Kind::DELTA, body));
+        }
+        let body = wire::repair_body(&self.store, origin, self.slot, (clock, nonce));
+        Some((Kind::REPAIR, body))
+    }
+
+    /// The operations of this replica after `from` as a `Delta` body to push, or `None` when there
+    /// are none or when leaves of the interval are no longer in the kill log. O(operations).
+    #[must_use]
+    pub fn push_body(&self, from: u64) -> Option<Vec<u8>> {
+        let origin = self.origins.get(LOCAL);
+        (from < origin.clock && origin.horizon <= from)
+            .then(|| wire::delta_body(&self.store, origin, self.slot, from))
+    }
+
+    /// The whole state of an origin as a `Repair` body. O(entries of the replica).
+    #[must_use]
+    pub fn full_body(&self, replica: &ReplicaId, nonce: u64) -> Option<Vec<u8>> {
+        let origin = self.origins.get(self.origins.find(replica)?);
+        (!origin.applying).then(|| wire::repair_body(&self.store, origin, self.slot, (0, nonce)))
+    }
+
+    /// Hides all entries of another replica, or shows them again. Says whether that changed
+    /// anything. One flag: O(1). No Diff is made.
+    pub fn set_hidden(&mut self, replica: &ReplicaId, hidden: bool) -> bool {
+        match self.origins.find(replica) {
+            Some(number) if number != LOCAL && self.origins.is_visible(number) == hidden => {
+                self.origins.set_visible(number, !hidden);
+                self.epoch = self.epoch.wrapping_add(1);
+                self.hidden = if hidden {
+                    self.hidden + 1
+                } else {
+                    self.hidden - 1
+                };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Drops another replica with all its entries. The Diff has the leaves of those that were
+    /// visible. O(its entries).
+    pub fn forget(&mut self, replica: &ReplicaId) -> Diff {
+        let mut diff = DiffBuilder::default();
+        if let Some(number) = self.origins.find(replica).filter(|&n| n != LOCAL) {
+            self.drop_origin(number, &mut diff);
+        }
+        diff.finish()
+    }
+
+    /// Drops remembered leaves of a replica up to `tick`: every other holder has seen them.
+    pub fn trim_kills(&mut self, replica: &ReplicaId, tick: u64) {
+        if let Some(number) = self.origins.find(replica) {
+            self.origins.get_mut(number).trim_kills(tick);
+        }
+    }
+
+    /// Number of leaves remembered, over all origins.
+    #[must_use]
+    pub fn kill_log_len(&self) -> usize {
+        self.origins.iter().map(|o| o.kills.len()).sum()
+    }
+
+    /// Starts a new life under a new id of the same replica: all own entries stay, as entries of
+    /// the new incarnation.
+    pub fn reincarnate(&mut self, id: ReplicaId) {
+        self.origins.rename_local(id);
+        let origin = self.origins.get_mut(LOCAL);
+        origin.kills.clear();
+        origin.horizon = origin.clock;
+    }
+
+    /// This replica.
+    #[must_use]
+    pub fn id(&self) -> &ReplicaId {
+        &self.origins.get(LOCAL).id
+    }
+
+    /// The slot of topics this tracker holds.
+    #[must_use]
+    pub fn slot(&self) -> u8 {
+        self.slot
+    }
+
+    /// This replica's origin in this slot.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin {
+            replica: self.id().clone(),
+            slot: self.slot,
+        }
+    }
+
+    /// The tick up to which the operations of a replica are known here; 0 when it is unknown. O(1).
+    #[must_use]
+    pub fn clock(&self, replica: &ReplicaId) -> u64 {
+        self.origins
+            .find(replica)
+            .map_or(0, |n| self.origins.get(n).clock)
+    }
+
+    /// Where one replica stands here. O(1).
+    #[must_use]
+    pub fn origin_info(&self, replica: &ReplicaId) -> Option<OriginInfo> {
+        self.origins
+            .find(replica)
+            .map(|n| info(self.origins.get(n)))
+    }
+
+    /// Where every replica stands here, this one first.
+    pub fn origins(&self) -> impl Iterator<Item = OriginInfo> {
+        self.origins.iter().map(info)
+    }
+
+    /// The bounds of this tracker.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+fn info(origin: &origin::OriginState) -> OriginInfo {
+    OriginInfo {
+        replica: origin.id.clone(),
+        clock: origin.clock,
+        digest: origin.digest,
+        horizon: origin.horizon,
+        entries: origin.len,
+        hidden: origin.hidden,
+        applying: origin.applying,
+    }
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "<Tracker {} slot={} entries={} topics={} origins={}>",
+            self.id(),
+            self.slot,
+            self.store.slab.len(),
+            self.topic_count(),
+            self.origins.len()
+        )
+    }
+}

@@ -1,0 +1,153 @@
+//! The state of one origin: clock, version order, kill log, digest.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashTable;
+
+use super::slab::{NIL, Slab};
+use crate::id::ReplicaId;
+
+/// A leave that later frames still tell about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kill {
+    pub(super) tick: u64,
+    pub(super) birth: u64,
+    pub(super) reason: u8,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct OriginState {
+    pub(super) id: ReplicaId,
+    pub(super) clock: u64,
+    /// Newest tick ever dropped from the kill log.
+    pub(super) horizon: u64,
+    /// Wrapping sum of the digests of all live entries.
+    pub(super) digest: u64,
+    pub(super) len: u32,
+    /// Ends of the version order.
+    pub(super) oldest: u32,
+    pub(super) newest: u32,
+    pub(super) kills: VecDeque<Kill>,
+    /// Entries by birth. Empty for the local origin, which never needs it.
+    births: HashTable<u32>,
+    pub(super) hidden: bool,
+    pub(super) applying: bool,
+}
+
+impl OriginState {
+    pub(super) fn new(id: ReplicaId) -> Self {
+        Self {
+            id,
+            clock: 0,
+            horizon: 0,
+            digest: 0,
+            len: 0,
+            oldest: NIL,
+            newest: NIL,
+            kills: VecDeque::new(),
+            births: HashTable::new(),
+            hidden: false,
+            applying: false,
+        }
+    }
+
+    /// Puts an entry at the newest end of the version order. O(1).
+    pub(super) fn append(&mut self, slab: &mut Slab, index: u32) {
+        let slot = &mut slab[index];
+        slot.older = self.newest;
+        slot.newer = NIL;
+        if self.newest == NIL {
+            self.oldest = index;
+        } else {
+            slab[self.newest].newer = index;
+        }
+        self.newest = index;
+    }
+
+    /// Takes an entry out of the version order. O(1).
+    pub(super) fn unlink(&mut self, slab: &mut Slab, index: u32) {
+        let (older, newer) = (slab[index].older, slab[index].newer);
+        if older == NIL {
+            self.oldest = newer;
+        } else {
+            slab[older].newer = newer;
+        }
+        if newer == NIL {
+            self.newest = older;
+        } else {
+            slab[newer].older = older;
+        }
+    }
+
+    #[inline]
+    pub(super) fn by_birth(&self, slab: &Slab, birth: u64) -> Option<u32> {
+        self.births
+            .find(birth_hash(birth), |&i| slab[i].birth == birth)
+            .copied()
+    }
+
+    pub(super) fn add_birth(&mut self, slab: &Slab, index: u32) {
+        let hash = birth_hash(slab[index].birth);
+        self.births
+            .insert_unique(hash, index, |&i| birth_hash(slab[i].birth));
+    }
+
+    pub(super) fn remove_birth(&mut self, slab: &Slab, index: u32) {
+        let hash = birth_hash(slab[index].birth);
+        if let Ok(entry) = self.births.find_entry(hash, |&i| i == index) {
+            entry.remove();
+        }
+        let births = &mut self.births;
+        if births.capacity() > 1_024 && births.len() < births.capacity() / 8 {
+            births.shrink_to(births.len() * 2, |&i| birth_hash(slab[i].birth));
+        }
+    }
+
+    /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
+    pub(super) fn log_kill(&mut self, kill: Kill, len_max: usize) {
+        self.kills.push_back(kill);
+        while self.kills.len() > len_max {
+            self.drop_oldest_kill();
+        }
+    }
+
+    /// Drops leaves up to and including `tick`.
+    pub(super) fn trim_kills(&mut self, tick: u64) {
+        while self.kills.front().is_some_and(|k| k.tick <= tick) {
+            self.drop_oldest_kill();
+        }
+        if self.kills.len() < self.kills.capacity() / 4 {
+            self.kills.shrink_to(self.kills.len() * 2);
+        }
+    }
+
+    fn drop_oldest_kill(&mut self) {
+        if let Some(kill) = self.kills.pop_front() {
+            self.horizon = kill.tick;
+        }
+    }
+
+    /// Number of the first remembered leave after `tick`. O(log leaves).
+    pub(super) fn kills_after(&self, tick: u64) -> usize {
+        self.kills.partition_point(|k| k.tick <= tick)
+    }
+
+    /// Entries with a version above `after`, oldest first. O(entries found).
+    pub(super) fn newer_than(&self, slab: &Slab, after: u64) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut at = self.newest;
+        while at != NIL && slab[at].version > after {
+            found.push(at);
+            at = slab[at].older;
+        }
+        found.reverse();
+        found
+    }
+}
+
+/// Births of one origin ascend, so any spreading of their bits will do.
+#[inline]
+fn birth_hash(birth: u64) -> u64 {
+    let mixed = u128::from(birth) * 0x9E37_79B9_7F4A_7C15;
+    (mixed >> 64) as u64 ^ (mixed as u64).rotate_left(32)
+}

@@ -1,0 +1,87 @@
+//! Local entries by owner: the first entry of each owner in a table, the others linked to it.
+
+use hashbrown::HashTable;
+
+use super::slab::{NIL, OWNER_HEAD};
+use super::store::{Head, Store, wide};
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Owners {
+    table: HashTable<Head>,
+}
+
+impl Owners {
+    /// First entry of an owner, or `NIL`. O(1).
+    pub(super) fn first(&self, store: &Store, owner: &[u8]) -> u32 {
+        self.first_hashed(store, owner, hash(store, owner))
+    }
+
+    fn first_hashed(&self, store: &Store, owner: &[u8], hash: u32) -> u32 {
+        let found = self.table.find(wide(hash), |h| {
+            h.hash == hash && store.parts(h.index).owner == owner
+        });
+        found.map_or(NIL, |h| h.index)
+    }
+
+    /// Number of entries of the owner whose first entry this is.
+    pub(super) fn count(store: &Store, first: u32) -> u32 {
+        if first == NIL {
+            0
+        } else {
+            store.slab[first].owner_prev & !OWNER_HEAD
+        }
+    }
+
+    pub(super) fn link(&mut self, store: &mut Store, index: u32) {
+        let hash = hash(store, store.parts(index).owner);
+        let first = self.first_hashed(store, store.parts(index).owner, hash);
+        if first == NIL {
+            self.table
+                .insert_unique(wide(hash), Head { hash, index }, |h| wide(h.hash));
+            store.slab[index].owner_prev = OWNER_HEAD | 1;
+            return;
+        }
+        let next = store.slab[first].owner_next;
+        store.slab[first].owner_prev += 1;
+        store.slab[first].owner_next = index;
+        store.slab[index].owner_prev = first;
+        store.slab[index].owner_next = next;
+        if next != NIL {
+            store.slab[next].owner_prev = index;
+        }
+    }
+
+    pub(super) fn unlink(&mut self, store: &mut Store, index: u32) {
+        let (prev, next) = (store.slab[index].owner_prev, store.slab[index].owner_next);
+        if prev & OWNER_HEAD == 0 {
+            store.slab[prev].owner_next = next;
+            if next != NIL {
+                store.slab[next].owner_prev = prev;
+            }
+            self.shrink_count(store, index);
+            return;
+        }
+        let hash = hash(store, store.parts(index).owner);
+        if next == NIL {
+            if let Ok(entry) = self.table.find_entry(wide(hash), |h| h.index == index) {
+                entry.remove();
+            }
+            return;
+        }
+        if let Some(head) = self.table.find_mut(wide(hash), |h| h.index == index) {
+            head.index = next;
+        }
+        store.slab[next].owner_prev = prev - 1;
+    }
+
+    fn shrink_count(&self, store: &mut Store, index: u32) {
+        let first = self.first(store, store.parts(index).owner);
+        if first != NIL {
+            store.slab[first].owner_prev -= 1;
+        }
+    }
+}
+
+fn hash(store: &Store, owner: &[u8]) -> u32 {
+    store.hash_bytes(owner, u8::MAX)
+}

@@ -1,0 +1,280 @@
+//! The tracker through its public API: semantics, exchange, hiding, bounds.
+
+use headcount::{ApplyError, Encoding, Limits, Put, ReplicaId, TrackError, Tracker};
+
+pub(crate) fn tracker(name: &str) -> Tracker {
+    Tracker::new(ReplicaId::new(name, 1, 0).unwrap())
+}
+
+/// Brings `to` up to date with everything `from` holds.
+pub(crate) fn sync(from: &Tracker, to: &mut Tracker) {
+    for info in from.origins().collect::<Vec<_>>() {
+        if info.replica.name() == to.id().name() {
+            continue;
+        }
+        if let Some(frame) = from.delta_since(&info.replica, to.clock(&info.replica)) {
+            to.apply(&frame).unwrap();
+        }
+    }
+}
+
+type Row = (Vec<u8>, Vec<u8>, Vec<u8>, u8);
+
+/// (key, owner, meta, status) of all visible entries of a topic, sorted.
+pub(crate) fn listed(tracker: &Tracker, topic: &str) -> Vec<Row> {
+    let row = |e: headcount::Entry<'_>| {
+        (
+            e.key().bytes.to_vec(),
+            e.owner().to_vec(),
+            e.meta().to_vec(),
+            e.status(),
+        )
+    };
+    let mut rows: Vec<_> = tracker.list(topic).map(row).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn coalescing_gives_the_pairs_of_the_specification() {
+    let mut t = tracker("a");
+    let put = Put::new("room", "ann", "c1");
+    t.track(&put).unwrap();
+    assert!(t.untrack("room", "ann", "c1"));
+    assert!(t.take_diff().is_empty(), "join and leave");
+
+    t.track(&put.meta(b"1")).unwrap();
+    t.update(&put.meta(b"2")).unwrap();
+    let diff = t.take_diff();
+    let room = diff.topic("room").unwrap();
+    assert_eq!((room.joins.len(), room.len()), (1, 1), "join and update");
+    assert_eq!(room.joins[0].meta(), b"2");
+
+    t.update(&put.meta(b"3")).unwrap();
+    t.update(&put.meta(b"4")).unwrap();
+    let diff = t.take_diff();
+    let room = diff.topic("room").unwrap();
+    assert_eq!(
+        (room.updates.len(), room.len()),
+        (1, 1),
+        "update and update"
+    );
+    assert_eq!(
+        (room.updates[0].old.meta(), room.updates[0].new.meta()),
+        (&b"2"[..], &b"4"[..])
+    );
+
+    t.update(&put.meta(b"5")).unwrap();
+    t.untrack("room", "ann", "c1");
+    let diff = t.take_diff();
+    let room = diff.topic("room").unwrap();
+    assert_eq!((room.leaves.len(), room.len()), (1, 1), "update and leave");
+    assert_eq!(
+        room.leaves[0].meta(),
+        b"4",
+        "the leave is that of the oldest"
+    );
+
+    t.track(&put.meta(b"6")).unwrap();
+    t.take_diff();
+    t.untrack("room", "ann", "c1");
+    t.track(&put.meta(b"7")).unwrap();
+    let diff = t.take_diff();
+    let room = diff.topic("room").unwrap();
+    assert_eq!((room.updates.len(), room.len()), (1, 1), "leave and join");
+    assert_eq!(
+        (room.updates[0].old.meta(), room.updates[0].new.meta()),
+        (&b"6"[..], &b"7"[..])
+    );
+}
+
+#[test]
+fn sessions_of_one_key_by_many_owners_stay_distinct() {
+    let mut t = tracker("a");
+    for i in 0..100 {
+        t.track(&Put::new("room", "guest", &format!("c{i}")))
+            .unwrap();
+        t.track(&Put::new(&format!("other {i}"), "guest", "c7"))
+            .unwrap();
+    }
+    for i in 0..100 {
+        let put_owner = format!("c{i}");
+        let put = Put::new("room", "guest", &put_owner);
+        assert_eq!(t.track(&put), Err(TrackError::AlreadyTracked));
+    }
+    assert_eq!((t.count("room"), t.count_keys("room")), (100, 1));
+    assert!(!t.untrack("room", "guest", "nobody"));
+    assert_eq!(t.untrack_owner("c7"), 101);
+    assert_eq!((t.count("room"), t.len()), (99, 99));
+    assert_eq!(
+        t.update(&Put::new("room", "guest", "c7")),
+        Err(TrackError::NotTracked)
+    );
+    t.upsert(&Put::new("room", "guest", "c7")).unwrap();
+    assert_eq!(t.get_by_key("room", "guest").count(), 100);
+}
+
+#[test]
+fn bounds_have_typed_errors_and_change_nothing() {
+    let mut limits = Limits::default();
+    limits.owner_entries_max = 2;
+    limits.entries_max = 3;
+    let mut t = Tracker::with_slot(ReplicaId::new("a", 1, 0).unwrap(), 255, limits);
+    let long = "x".repeat(300);
+    let meta = vec![0; 17 * 1024];
+    let check = |t: &mut Tracker, put: Put<'_>, error| {
+        assert_eq!(t.track(&put), Err(error));
+    };
+    check(
+        &mut t,
+        Put::new(&long, "k", "o"),
+        TrackError::TopicTooLong { len: 300, max: 256 },
+    );
+    check(
+        &mut t,
+        Put::new("t", &long, "o"),
+        TrackError::KeyTooLong { len: 300, max: 256 },
+    );
+    check(
+        &mut t,
+        Put::new("t", "k", &long),
+        TrackError::OwnerTooLong { len: 300, max: 64 },
+    );
+    let too_large = TrackError::MetaTooLarge {
+        len: meta.len(),
+        max: 16 * 1024,
+    };
+    check(&mut t, Put::new("t", "k", "o").meta(&meta), too_large);
+    let not_text = Put::bytes("t", &[0xFF], b"o", Encoding::Text);
+    check(&mut t, not_text, TrackError::NotUtf8);
+    assert!(t.is_empty());
+    t.track(&Put::new("t", "1", "o")).unwrap();
+    t.track(&Put::new("t", "2", "o")).unwrap();
+    check(
+        &mut t,
+        Put::new("t", "3", "o"),
+        TrackError::OwnerFull { max: 2 },
+    );
+    t.track(&Put::new("t", "3", "p")).unwrap();
+    check(
+        &mut t,
+        Put::new("t", "4", "q"),
+        TrackError::TooManyEntries { max: 3 },
+    );
+    assert_eq!(t.clock(&t.id().clone()), 3);
+}
+
+#[test]
+fn frames_of_a_wrong_slot_are_refused() {
+    let id = |n| ReplicaId::new(n, 1, 0).unwrap();
+    let slot = headcount::slot_of("room");
+    let mut a = Tracker::with_slot(id("a"), slot, Limits::default());
+    a.track(&Put::new("room", "ann", "c")).unwrap();
+    let frame = a.delta_since(a.id(), 0).unwrap();
+    let mut b = Tracker::with_slot(id("b"), (slot + 1) % 32, Limits::default());
+    assert!(matches!(b.apply(&frame), Err(ApplyError::WrongSlot { .. })));
+    assert!(matches!(
+        b.track(&Put::new("room", "ann", "c")),
+        Err(TrackError::WrongSlot { .. })
+    ));
+}
+
+#[test]
+fn a_gap_is_refused_and_a_repair_closes_it() {
+    let (mut a, mut b) = (tracker("a"), tracker("b"));
+    for i in 0..10 {
+        a.track(&Put::new("room", &format!("k{i}"), "c")).unwrap();
+    }
+    sync(&a, &mut b);
+    let clock = a.clock(a.id());
+    a.untrack("room", "k3", "c");
+    let skipped = a.clock(a.id());
+    a.track(&Put::new("room", "late", "c")).unwrap();
+    let late = a.delta_since(a.id(), skipped).unwrap();
+    assert_eq!(
+        b.apply(&late),
+        Err(ApplyError::Gap {
+            clock,
+            from: skipped
+        })
+    );
+    let id = a.id().clone();
+    a.trim_kills(&id, skipped);
+    sync(&a, &mut b);
+    assert_eq!(listed(&a, "room"), listed(&b, "room"));
+    assert_eq!(
+        a.origin_info(a.id()).unwrap().digest,
+        b.origin_info(a.id()).unwrap().digest
+    );
+}
+
+#[test]
+fn a_relay_serves_what_it_knows_of_others() {
+    let (mut a, mut b, mut c) = (tracker("a"), tracker("b"), tracker("c"));
+    a.track(&Put::new("room", "ann", "c")).unwrap();
+    sync(&a, &mut b);
+    sync(&b, &mut c);
+    assert_eq!(c.count("room"), 1);
+    a.update(&Put::new("room", "ann", "c").status(3)).unwrap();
+    a.track(&Put::new("room", "bob", "c")).unwrap();
+    a.untrack("room", "bob", "c");
+    sync(&a, &mut b);
+    sync(&b, &mut c);
+    assert_eq!(listed(&c, "room"), listed(&a, "room"));
+}
+
+#[test]
+fn hiding_is_seen_by_every_read_and_forgetting_removes() {
+    let (mut a, mut b) = (tracker("a"), tracker("b"));
+    a.track(&Put::new("room", "ann", "c")).unwrap();
+    a.track(&Put::new("room", "bob", "c")).unwrap();
+    b.track(&Put::new("room", "ann", "d")).unwrap();
+    sync(&a, &mut b);
+    let id = a.id().clone();
+    let counts = |t: &Tracker| {
+        (
+            t.count("room"),
+            t.count_keys("room"),
+            t.list("room").count(),
+        )
+    };
+    assert_eq!(counts(&b), (3, 2, 3));
+    assert!(b.set_hidden(&id, true));
+    assert!(!b.set_hidden(&id, true));
+    assert_eq!(counts(&b), (1, 1, 1));
+    assert_eq!(b.get_by_key("room", "bob").count(), 0);
+    a.untrack("room", "bob", "c");
+    let frame = a.delta_since(&id, b.clock(&id)).unwrap();
+    assert!(b.apply(&frame).unwrap().is_empty(), "no Diff while hidden");
+    assert!(b.set_hidden(&id, false));
+    assert_eq!(counts(&b), (2, 1, 2));
+    b.set_hidden(&id, true);
+    assert!(b.forget(&id).is_empty());
+    assert_eq!((counts(&b), b.len()), ((1, 1, 1), 1));
+    sync(&a, &mut b);
+    assert_eq!(counts(&b), (2, 1, 2));
+    assert_eq!(b.forget(&id).topic("room").unwrap().leaves.len(), 1);
+}
+
+#[test]
+fn a_greater_incarnation_replaces_the_lower_one() {
+    let mut old = tracker("a");
+    let mut b = tracker("b");
+    old.track(&Put::new("room", "ann", "c").meta(b"old"))
+        .unwrap();
+    old.track(&Put::new("room", "gone", "c")).unwrap();
+    sync(&old, &mut b);
+    let mut new = Tracker::new(ReplicaId::new("a", 2, 0).unwrap());
+    new.track(&Put::new("room", "ann", "c").meta(b"new"))
+        .unwrap();
+    let frame = new.delta_since(new.id(), 0).unwrap();
+    let diff = b.apply(&frame).unwrap();
+    let room = diff.topic("room").unwrap();
+    assert_eq!(
+        (room.joins.len(), room.leaves.len(), room.updates.len()),
+        (0, 1, 1)
+    );
+    assert_eq!(b.count("room"), 1);
+    let stale = old.delta_since(old.id(), 0).unwrap();
+    assert_eq!(b.apply(&stale), Err(ApplyError::Superseded));
+}
