@@ -1,0 +1,240 @@
+// Two browsers talk to the running server; a third person scrolls a giant room.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { enterAsGuest, launch, message, openPage, openRoom, picture, say, scrollTo, settled, sidebar } from "./browser.mjs";
+import { data, register, startServer, until } from "./support.mjs";
+
+const MEMBERS = 100_000;
+
+let server;
+let browser;
+const pages = [];
+
+before(async () => {
+  server = await startServer({ args: ["--demo", String(MEMBERS)] });
+  const owner = await register(server, "owner");
+  for (const name of ["salon", "archive"]) await data(server, "POST", "/rooms", { token: owner.token, body: { name } });
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.end();
+});
+
+async function open(options) {
+  const page = await openPage(browser, server.url, options);
+  pages.push(page);
+  return page;
+}
+
+test("two pages see each other arrive, type, talk and leave", async () => {
+  const [ada, bo] = [await open(), await open({ scheme: "dark" })];
+  await picture(ada, "welcome");
+  const adaName = await enterAsGuest(ada, "salon");
+  await ada.locator("#online-count", { hasText: "1 online" }).waitFor();
+  const boName = await enterAsGuest(bo, "salon");
+  assert.notEqual(adaName, boName);
+  await ada.locator("#online-count", { hasText: "2 online" }).waitFor();
+  await ada.locator("#online-faces").getByLabel(boName).waitFor();
+  await ada.locator("#typing", { hasText: `${boName} joined` }).waitFor();
+  await ada.locator("#members-rows .row.member", { hasText: boName }).waitFor();
+
+  await bo.locator("#composer-text").pressSequentially("Hel", { delay: 30 });
+  await ada.locator("#typing", { hasText: `${boName} is typing` }).waitFor();
+  await say(bo, "Hello, <b>Ada</b> 👋");
+  await message(ada, "Hello, <b>Ada</b> 👋").waitFor();
+  await ada.locator("#typing", { hasText: "is typing" }).waitFor({ state: "detached" }).catch(() => {});
+  assert.doesNotMatch(await ada.locator("#typing").innerText(), /typing/);
+  await say(ada, "Hello yourself");
+  await message(bo, "Hello yourself").waitFor();
+  assert.equal(await message(ada, "Hello yourself").count(), 1);
+  await picture(ada, "chat-light");
+  await picture(bo, "chat-dark");
+
+  await bo.context().close();
+  await ada.locator("#online-count", { hasText: "1 online" }).waitFor();
+  await ada.locator("#typing", { hasText: `${boName} left` }).waitFor();
+  await ada.locator("#members-rows .row.member", { hasText: boName }).waitFor({ state: "detached" });
+});
+
+test("history loads upwards, the view keeps its place, and new messages wait behind a pill", async () => {
+  const writer = await register(server, "writer");
+  const rooms = await data(server, "GET", "/rooms", { token: writer.token });
+  const archive = rooms.find(({ name }) => name === "archive");
+  const post = (content, who) => data(server, "POST", `/rooms/${archive.id}/messages`, { token: who.token, body: { content } });
+  // Several authors, because one may only send ten in five seconds.
+  await Promise.all(
+    Array.from({ length: 13 }, async (_, w) => {
+      const author = await register(server, `author${w}`);
+      for (let i = 0; i < 9; i += 1) await post(`line ${w}-${i} of the archive`, author);
+    }),
+  );
+  const page = await open();
+  await enterAsGuest(page, "archive");
+  await until("the newest page", async () => (await page.locator(".message").count()) === 50);
+  const atBottom = () => page.evaluate(() => {
+    const log = document.getElementById("log");
+    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+  });
+  await until("the log at its end", atBottom);
+  await post("seen at once", writer);
+  await message(page, "seen at once").waitFor();
+  await until("the log still at its end", atBottom);
+
+  const first = await page.locator(".message").first().getAttribute("data-id");
+  const topOf = (id) => page.locator(`.message[data-id="${id}"]`).evaluate((node) => node.getBoundingClientRect().top);
+  await page.evaluate(() => {
+    document.getElementById("log").scrollTop = 100;
+  });
+  const before = await topOf(first);
+  await until("older messages", async () => (await page.locator(".message").count()) > 51);
+  assert.ok(Math.abs((await topOf(first)) - before) < 40, "the place was lost when older messages came");
+  await post("behind the pill", writer);
+  await page.locator("#new-messages", { hasText: "1 new message" }).waitFor();
+  await picture(page, "history-pill");
+  await page.locator("#new-messages").click();
+  await until("the end again", atBottom);
+  await page.locator("#new-messages").waitFor({ state: "hidden" });
+  await until("the very first message", async () => {
+    await page.evaluate(() => {
+      document.getElementById("log").scrollTop = 0;
+    });
+    return (await page.locator("#log-top").innerText()).includes("begins");
+  });
+});
+
+test("the sidebar of a hundred thousand: top, middle, end, no blank rows", async () => {
+  const page = await open();
+  await enterAsGuest(page, "city");
+  const top = await settled(page, "top");
+  assert.ok(top.total > MEMBERS, `${top.total} rows`);
+  assert.equal(top.rows[0].index, 0);
+  assert.equal(top.rows[0].kind, "header");
+  assert.ok(top.rows.some(({ tag }) => tag === "simulated"), "simulated members are marked");
+  await picture(page, "members-top");
+
+  await scrollTo(page, 0.5);
+  await page.waitForTimeout(400);
+  const middle = await settled(page, "middle");
+  assert.ok(Math.abs(middle.rows[0].index - middle.total / 2) < 200, `middle is at ${middle.rows[0].index} of ${middle.total}`);
+  await picture(page, "members-middle");
+
+  await scrollTo(page, 1);
+  await page.waitForTimeout(400);
+  const end = await settled(page, "end");
+  assert.equal(end.rows.at(-1).index, end.total - 1);
+  await picture(page, "members-end");
+
+  for (const share of [0.9, 0.1, 0.73, 0.0]) {
+    await scrollTo(page, share);
+    await page.waitForTimeout(150);
+    await settled(page, `share ${share}`);
+  }
+});
+
+test("the sidebar scrolled by wheel stays whole, and its rows stay in order", async () => {
+  const page = await open();
+  await enterAsGuest(page, "city");
+  await settled(page, "top");
+  await page.locator("#members-scroll").hover();
+  for (let i = 0; i < 40; i += 1) {
+    await page.mouse.wheel(0, 600);
+    await page.waitForTimeout(60);
+  }
+  const there = await settled(page, "after the wheel");
+  assert.ok(there.rows[0].index > 400, `reached ${there.rows[0].index}`);
+  const indexes = there.rows.map(({ index }) => index);
+  assert.deepEqual(indexes, indexes.map((_, i) => indexes[0] + i));
+  assert.equal(new Set(there.rows.map(({ name, index }) => `${name}|${index}`)).size, there.rows.length);
+});
+
+test("what is on show does not move while the room changes around it", async () => {
+  const page = await open();
+  await enterAsGuest(page, "city");
+  await settled(page, "top");
+  await scrollTo(page, 0.4);
+  await page.waitForTimeout(500);
+  const before = await settled(page, "before");
+  await page.waitForTimeout(3000);
+  const now = await settled(page, "after");
+  const places = new Map(now.rows.map(({ name, top }) => [name, top]));
+  const moved = before.rows.filter(({ name }) => places.has(name)).map(({ name, top }) => Math.abs(places.get(name) - top));
+  assert.ok(moved.length > before.rows.length / 3, `only ${moved.length} of ${before.rows.length} rows are still there`);
+  moved.sort((a, b) => a - b);
+  // Rows that left from between shift their neighbours; the view as a whole stays.
+  assert.ok(moved[Math.floor(moved.length / 2)] <= 80, `the view moved: ${moved}`);
+});
+
+test("the list is read and moved through by keyboard", async () => {
+  const page = await open();
+  await enterAsGuest(page, "city");
+  await settled(page, "top");
+  const list = page.getByRole("listbox", { name: "Members" });
+  await list.focus();
+  const active = () => page.evaluate(() => {
+    const id = document.getElementById("members-scroll").getAttribute("aria-activedescendant");
+    const row = id && document.getElementById(id);
+    return row ? { position: Number(row.getAttribute("aria-posinset")), label: row.getAttribute("aria-label") } : null;
+  });
+  assert.match((await active()).label, /^Group: /);
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowDown");
+  assert.equal((await active()).position, 3);
+  await page.keyboard.press("End");
+  const end = await settled(page, "End");
+  assert.equal((await active()).position, end.total);
+  await page.keyboard.press("PageUp");
+  await page.keyboard.press("Home");
+  await settled(page, "Home");
+  assert.equal((await active()).position, 1);
+  assert.equal((await sidebar(page)).rows[0].index, 0);
+});
+
+test("an account: errors are told at the field, then rooms can be created", async () => {
+  const page = await open({ width: 1000 });
+  await page.getByRole("tab", { name: "Register" }).click();
+  await page.locator("#username").fill("owner");
+  await page.locator("#password").fill("correct horse battery");
+  await page.getByRole("button", { name: "Create account" }).click();
+  await page.locator("#username-error", { hasText: "taken" }).waitFor();
+  await picture(page, "register-error");
+  await page.locator("#username").fill("grace");
+  await page.getByRole("button", { name: "Create account" }).click();
+  await page.locator("#connection[data-state=open]").waitFor();
+  await page.getByRole("button", { name: "Create a room" }).click();
+  await page.locator("#room-form-name").fill("a room of one's own");
+  await page.locator("#room-form-description").fill("With a view");
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.locator("#room-name", { hasText: "a room of one's own" }).waitFor();
+  await page.locator("#room-topic", { hasText: "With a view" }).waitFor();
+  await say(page, "first");
+  await message(page, "first").waitFor();
+  await page.reload();
+  await page.locator("#room-name", { hasText: "a room of one's own" }).waitFor();
+  await message(page, "first").waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Continue as a guest" }).waitFor();
+  // The refused registration is a failed request, and the browser says so.
+  page.troubles = page.troubles.filter((text) => !text.includes("422"));
+});
+
+test("on a phone the panels fold away", async () => {
+  const page = await open({ width: 390, height: 780, scheme: "dark" });
+  await page.getByRole("button", { name: "Continue as a guest" }).click();
+  await page.locator("#connection[data-state=open]").waitFor({ state: "attached" });
+  await page.getByRole("button", { name: "Show the room list" }).click();
+  await openRoom(page, "city");
+  await picture(page, "phone-room");
+  await page.getByRole("button", { name: "Show or hide the member list" }).click();
+  await settled(page, "phone");
+  await page.waitForTimeout(250);
+  await picture(page, "phone-members");
+  await page.getByRole("button", { name: "Close the member list" }).click();
+  assert.equal(await page.locator("#members-panel").isVisible(), false);
+});
+
+test("no page had an error on its console", () => {
+  assert.deepEqual(pages.flatMap((page) => page.troubles), []);
+});

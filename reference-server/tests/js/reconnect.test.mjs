@@ -1,0 +1,55 @@
+// The page when its server goes away and comes back, and when its token is worth nothing.
+
+import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { enterAsGuest, launch, message, openPage, picture, say, settled } from "./browser.mjs";
+import { data, register, startServer } from "./support.mjs";
+
+let server;
+let browser;
+
+before(async () => {
+  server = await startServer();
+  const owner = await register(server, "owner");
+  await data(server, "POST", "/rooms", { token: owner.token, body: { name: "salon" } });
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  rmSync(server.dataDir, { recursive: true, force: true });
+});
+
+test("the server restarts: the page says so, comes back by itself and goes on", async () => {
+  const page = await openPage(browser, server.url);
+  await enterAsGuest(page, "salon");
+  await say(page, "before the restart");
+  await message(page, "before the restart").waitFor();
+  await settled(page, "before");
+  const { port } = new URL(server.url);
+  await server.stop("SIGKILL");
+  await page.locator("#connection[data-state=reconnecting]").waitFor();
+  await page.locator("#banner", { hasText: "Reconnecting" }).waitFor();
+  await picture(page, "reconnecting");
+  server = await startServer({ port, dataDir: server.dataDir });
+  assert.equal(new URL(server.url).port, port);
+  await page.locator("#connection[data-state=open]").waitFor();
+  await page.locator("#banner").waitFor({ state: "hidden" });
+  await page.locator("#online-count", { hasText: "1 online" }).waitFor();
+  assert.equal(await message(page, "before the restart").count(), 1);
+  await say(page, "after the restart");
+  await message(page, "after the restart").waitFor();
+  await settled(page, "after");
+  await page.context().close();
+});
+
+test("a token the server does not know leads back to the entrance, with a reason", async () => {
+  const page = await openPage(browser, server.url);
+  await page.evaluate(() => sessionStorage.setItem("headcount.session", JSON.stringify({ token: "stale", user: { id: "x", username: "stale" } })));
+  await page.reload();
+  await page.locator("#auth-error", { hasText: "session has ended" }).waitFor();
+  await enterAsGuest(page, "salon");
+  await page.context().close();
+});
