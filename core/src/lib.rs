@@ -4,6 +4,7 @@
 pub mod codec;
 mod error;
 mod id;
+pub mod member_list;
 mod presence;
 mod tracker;
 
@@ -11,6 +12,10 @@ pub use error::{ApplyError, DecodeError, DecodeErrorKind, TrackError};
 pub use id::{
     ALL_TOPICS, Dot, Encoding, EntryRef, IdError, NAME_LEN_MAX, Origin, ReplicaId, SLOTS, TICK_MAX,
     slot_of,
+};
+pub use member_list::{
+    BatchReport, BulkReport, Change, GroupId, GroupInfo, Id, ListError, Member, MemberList,
+    NewMember, Options, Row, Rows, Snapshot, SortKey, SortedSet, TextId, Upsert,
 };
 pub use presence::{Presence, PresenceConfig};
 pub use tracker::{

@@ -1,0 +1,114 @@
+//! A growable column that can be shared with readers in O(1) and copied page by page.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+/// Values in a page: what one write copies while a reader holds the column.
+const PAGE: usize = 64;
+/// Pages below one directory.
+const DIR: usize = 256;
+
+type Page<T> = ArrayVec<T, PAGE>;
+type Dir<T> = ArrayVec<Arc<Page<T>>, DIR>;
+
+/// A vector in copy-on-write pages. `clone` is O(1); afterwards the first write to a page copies
+/// that page, the directory above it and the root (one pointer per 16,384 values).
+#[derive(Clone, Debug)]
+pub(crate) struct CowVec<T> {
+    root: Arc<Vec<Arc<Dir<T>>>>,
+    len: usize,
+}
+
+impl<T> Default for CowVec<T> {
+    fn default() -> Self {
+        Self {
+            root: Arc::default(),
+            len: 0,
+        }
+    }
+}
+
+impl<T> CowVec<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Heap bytes of the pages, without what the values own. O(1).
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let pages = self.len.div_ceil(PAGE) * (size_of::<Page<T>>() + 16);
+        let dirs = self.root.len() * (size_of::<Dir<T>>() + 16);
+        pages + dirs + self.root.capacity() * size_of::<usize>()
+    }
+}
+
+impl<T> std::ops::Index<usize> for CowVec<T> {
+    type Output = T;
+
+    fn index(&self, at: usize) -> &T {
+        &self.root[at / (PAGE * DIR)][at / PAGE % DIR][at % PAGE]
+    }
+}
+
+impl<T: Clone> CowVec<T> {
+    /// The value at a place, for writing. Copies its page if a reader shares it.
+    pub(crate) fn at_mut(&mut self, at: usize) -> &mut T {
+        let dir = Arc::make_mut(&mut Arc::make_mut(&mut self.root)[at / (PAGE * DIR)]);
+        &mut Arc::make_mut(&mut dir[at / PAGE % DIR])[at % PAGE]
+    }
+
+    pub(crate) fn push(&mut self, value: T) {
+        let root = Arc::make_mut(&mut self.root);
+        if self.len.is_multiple_of(PAGE * DIR) {
+            root.push(Arc::new(Dir::new()));
+        }
+        let dir = Arc::make_mut(root.last_mut().expect("a directory was just made sure of"));
+        if self.len.is_multiple_of(PAGE) {
+            dir.push(Arc::new(Page::new()));
+        }
+        Arc::make_mut(dir.last_mut().expect("a page was just made sure of")).push(value);
+        self.len += 1;
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let root = Arc::make_mut(&mut self.root);
+        let dir = Arc::make_mut(root.last_mut()?);
+        let page = Arc::make_mut(dir.last_mut()?);
+        let value = page.pop()?;
+        if page.is_empty() {
+            dir.pop();
+        }
+        if dir.is_empty() {
+            root.pop();
+            if root.len() < root.capacity() / 4 {
+                root.shrink_to_fit();
+            }
+        }
+        self.len -= 1;
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_independent() {
+        let mut column = CowVec::default();
+        for value in 0..PAGE * DIR * 2 + 3 {
+            column.push(value);
+        }
+        let before = column.clone();
+        *column.at_mut(70) = 7;
+        column.push(1);
+        while column.len() > 5 {
+            column.pop();
+        }
+        assert_eq!(
+            (before.len(), before[70], before[PAGE * DIR + 1]),
+            (PAGE * DIR * 2 + 3, 70, PAGE * DIR + 1)
+        );
+        assert_eq!((column.len(), column[4]), (5, 4));
+    }
+}

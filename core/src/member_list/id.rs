@@ -1,0 +1,204 @@
+//! Member ids: integers, UUIDs, short text.
+
+use std::fmt;
+use std::hash::Hash;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::ListError;
+
+/// The longest text id, in bytes.
+pub const TEXT_ID_MAX: usize = 64;
+
+mod sealed {
+    #[expect(
+        unnameable_types,
+        reason = "the usual seal: the ids there are, are those here"
+    )]
+    pub trait Sealed {}
+    impl Sealed for u64 {}
+    impl Sealed for u128 {}
+    impl Sealed for super::TextId {}
+}
+
+/// What can be the id of a member: `u64`, `u128` (a UUID) or [`TextId`].
+///
+/// Ids break ties between equal sort keys, so they are ordered. Their text form names them in
+/// windows, checksums and JSON: decimal for `u64`, hyphenated lower-case hex for `u128`, the text
+/// itself for [`TextId`].
+pub trait Id: sealed::Sealed + Clone + Ord + Hash + fmt::Debug + Send + Sync + 'static {
+    /// Writes the text form.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result;
+
+    /// Reads the text form, and nothing else: `None` for any other text.
+    fn parse_text(text: &str) -> Option<Self>;
+
+    /// The text form.
+    ///
+    /// ```
+    /// use headcount::Id;
+    /// assert_eq!(7u64.to_text(), "7");
+    /// assert_eq!(7u128.to_text(), "00000000-0000-0000-0000-000000000007");
+    /// assert_eq!(u64::parse_text("7"), Some(7));
+    /// assert_eq!(u64::parse_text("07"), None);
+    /// ```
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        // A String takes everything.
+        let _ = self.write_text(&mut text);
+        text
+    }
+
+    /// Bytes the id owns on the heap.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Id for u64 {
+    fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "{self}")
+    }
+
+    fn parse_text(text: &str) -> Option<Self> {
+        let canonical = text == "0" || !text.starts_with(['0', '+']);
+        text.parse().ok().filter(|_| canonical)
+    }
+}
+
+impl Id for u128 {
+    fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let part = |shift: u32, bits: u32| (self >> shift) & ((1u128 << bits) - 1);
+        write!(
+            out,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            part(96, 32),
+            part(80, 16),
+            part(64, 16),
+            part(48, 16),
+            part(0, 48)
+        )
+    }
+
+    fn parse_text(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 36 {
+            return None;
+        }
+        bytes
+            .iter()
+            .enumerate()
+            .try_fold(0, |id: Self, (at, &byte)| match (at, byte) {
+                (8 | 13 | 18 | 23, b'-') => Some(id),
+                (8 | 13 | 18 | 23, _) => None,
+                (_, b'0'..=b'9') => Some(id << 4 | Self::from(byte - b'0')),
+                (_, b'a'..=b'f') => Some(id << 4 | Self::from(byte - b'a' + 10)),
+                _ => None,
+            })
+    }
+}
+
+/// A short text id: 1 to 64 bytes of UTF-8 without control characters. Cloning is cheap.
+///
+/// ```
+/// use headcount::TextId;
+///
+/// let id: TextId = "alice".parse()?;
+/// assert_eq!(id.as_str(), "alice");
+/// assert!(TextId::new(&"x".repeat(65)).is_err());
+/// # Ok::<(), headcount::ListError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TextId(Arc<str>);
+
+impl TextId {
+    /// Checks and takes a text.
+    ///
+    /// # Errors
+    ///
+    /// [`ListError::BadId`] when it is empty, longer than 64 bytes or has control characters.
+    pub fn new(text: &str) -> Result<Self, ListError> {
+        let fits = (1..=TEXT_ID_MAX).contains(&text.len());
+        if !fits || text.chars().any(char::is_control) {
+            return Err(ListError::BadId {
+                len: text.len(),
+                max: TEXT_ID_MAX,
+            });
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TextId {
+    type Err = ListError;
+
+    fn from_str(text: &str) -> Result<Self, ListError> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for TextId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TextId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Id for TextId {
+    fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+
+    fn parse_text(text: &str) -> Option<Self> {
+        Self::new(text).ok()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.len() + 16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_forms_are_canonical() {
+        for id in [
+            0u128,
+            1,
+            u128::MAX,
+            0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
+        ] {
+            assert_eq!(u128::parse_text(&id.to_text()), Some(id));
+        }
+        for id in [0u64, 1, 10, u64::MAX] {
+            assert_eq!(u64::parse_text(&id.to_text()), Some(id));
+        }
+        for text in ["", "+1", "01", "-1", "18446744073709551616", " 1"] {
+            assert_eq!(u64::parse_text(text), None, "{text:?}");
+        }
+        for text in [
+            "",
+            "00000000-0000-0000-0000-00000000000G",
+            "00000000-0000-0000-0000-00000000000A",
+        ] {
+            assert_eq!(u128::parse_text(text), None, "{text:?}");
+        }
+        assert!(TextId::new("").is_err() && TextId::new("a\nb").is_err());
+    }
+}

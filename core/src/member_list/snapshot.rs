@@ -1,0 +1,103 @@
+//! Snapshots: a list as it was, for readers.
+
+use std::fmt;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::cow::CowVec;
+use super::group::{GroupInfo, Groups};
+use super::read::View;
+use super::table::Cell;
+use super::{Id, MemberList, Row, Rows};
+
+/// A [`MemberList`] as it was at one moment: ordered reads only. Cloning it is O(1), readers never
+/// wait for the writer nor the writer for them.
+///
+/// While a snapshot lives, a write copies the nodes on one path of one tree, one page of 64
+/// members with the directory above it, and once the group table.
+///
+/// ```
+/// use headcount::{MemberList, Options, SortKey};
+///
+/// let mut list = MemberList::<u64>::new(Options::default());
+/// let online = list.add_group("online")?;
+/// list.upsert(1, online, &SortKey::from_name("ada"), 0)?;
+///
+/// let before = list.snapshot();
+/// list.remove(&1);
+/// assert_eq!((before.len(), list.len()), (2, 0));
+/// # Ok::<(), headcount::ListError>(())
+/// ```
+#[derive(Clone)]
+pub struct Snapshot<I> {
+    cells: CowVec<Cell<I>>,
+    payloads: Option<CowVec<Bytes>>,
+    groups: Arc<Groups>,
+    members: usize,
+}
+
+impl<I: Id> MemberList<I> {
+    /// The list as it is now, for readers in any thread. O(1).
+    pub fn snapshot(&self) -> Snapshot<I> {
+        Snapshot {
+            cells: self.table.cells.clone(),
+            payloads: self.table.payloads.clone(),
+            groups: Arc::clone(&self.groups),
+            members: self.table.len(),
+        }
+    }
+}
+
+impl<I: Id> Snapshot<I> {
+    /// Rows in the index space. O(1).
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there are no rows. O(1).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Members, shown or not. O(1).
+    pub fn member_count(&self) -> usize {
+        self.members
+    }
+
+    /// What is at a row. O(log n).
+    pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
+        self.view().row_at(index)
+    }
+
+    /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
+    /// once per 64 rows, O(1) otherwise.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
+        self.view().slice(range)
+    }
+
+    /// All rows in order.
+    pub fn iter(&self) -> Rows<'_, I> {
+        self.slice(..)
+    }
+
+    /// All groups in order. O(groups).
+    pub fn groups(&self) -> impl Iterator<Item = GroupInfo<'_>> {
+        self.groups.infos()
+    }
+
+    fn view(&self) -> View<'_, I> {
+        View {
+            cells: &self.cells,
+            payloads: self.payloads.as_ref(),
+            groups: &self.groups,
+        }
+    }
+}
+
+impl<I: Id> fmt::Debug for Snapshot<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<Snapshot {}>", self.members)
+    }
+}

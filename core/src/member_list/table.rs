@@ -1,0 +1,293 @@
+//! The member table: what the list knows of each member, by slot.
+
+use std::cmp::Ordering;
+use std::hash::BuildHasher;
+
+use bytes::Bytes;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::Id;
+use super::cow::CowVec;
+use super::group::GroupId;
+use super::tree::{Climb, FAN, Keeper, NOWHERE, ROOT, find_id};
+
+/// The part of a member that readers of snapshots see.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell<I> {
+    pub(crate) id: I,
+    pub(crate) revision: u32,
+    pub(crate) attrs: u32,
+}
+
+/// Members by slot, slots by id, and where in the trees each member is.
+#[derive(Debug)]
+pub(crate) struct Table<I> {
+    pub(crate) cells: CowVec<Cell<I>>,
+    pub(crate) payloads: Option<CowVec<Bytes>>,
+    keys: Vec<Box<[u8]>>,
+    /// The leaf of each slot; [`NOWHERE`] when the slot is free.
+    leaf_of: Vec<u32>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    pub(crate) nodes: Nodes,
+}
+
+/// Node ids and the tree of nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    /// The parent of each node; for roots [`ROOT`] and the group.
+    pub(crate) parents: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Nodes {
+    /// The group that a climb ended at.
+    pub(crate) fn owner(climb: &Climb) -> GroupId {
+        GroupId(climb.top() & !ROOT)
+    }
+
+    /// Says whose tree a root belongs to; [`NOWHERE`] is no root.
+    pub(crate) fn own(&mut self, root: u32, group: GroupId) {
+        if root != NOWHERE {
+            self.parents[root as usize] = ROOT | group.0;
+        }
+    }
+}
+
+impl<I: Id> Table<I> {
+    pub(crate) fn new(payloads: bool) -> Self {
+        Self {
+            cells: CowVec::default(),
+            payloads: payloads.then(CowVec::default),
+            keys: Vec::new(),
+            leaf_of: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            nodes: Nodes::default(),
+        }
+    }
+
+    /// Members. O(1).
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The slot of a member. O(1).
+    pub(crate) fn slot(&self, id: &I) -> Option<u32> {
+        let same = |&slot: &u32| self.cells[slot as usize].id == *id;
+        self.index.find(self.hasher.hash_one(id), same).copied()
+    }
+
+    /// A slot for a new member. It is in no tree yet. O(1).
+    pub(crate) fn add(&mut self, id: I, key: &[u8], revision: u32, attrs: u32) -> u32 {
+        let hash = self.hasher.hash_one(&id);
+        let cell = Cell {
+            id,
+            revision,
+            attrs,
+        };
+        let slot = if let Some(slot) = self.free.pop() {
+            *self.cells.at_mut(slot as usize) = cell;
+            slot
+        } else {
+            self.cells.push(cell);
+            self.keys.push(Box::default());
+            self.leaf_of.push(NOWHERE);
+            if let Some(payloads) = &mut self.payloads {
+                payloads.push(Bytes::new());
+            }
+            (self.cells.len() - 1) as u32
+        };
+        self.set_key(slot, key);
+        let (cells, hasher) = (&self.cells, &self.hasher);
+        self.index.insert_unique(hash, slot, |&slot| {
+            hasher.hash_one(&cells[slot as usize].id)
+        });
+        slot
+    }
+
+    /// Forgets a member that is in no tree any more. O(1).
+    pub(crate) fn drop_slot(&mut self, slot: u32) {
+        let hash = self.hasher.hash_one(&self.cells[slot as usize].id);
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+        self.set_key(slot, &[]);
+        self.leaf_of[slot as usize] = NOWHERE;
+        if let Some(payloads) = &mut self.payloads {
+            *payloads.at_mut(slot as usize) = Bytes::new();
+        }
+        self.free.push(slot);
+    }
+
+    pub(crate) fn key(&self, slot: u32) -> &[u8] {
+        &self.keys[slot as usize]
+    }
+
+    pub(crate) fn set_key(&mut self, slot: u32, key: &[u8]) {
+        self.keys[slot as usize] = key.into();
+    }
+
+    /// The leaf a member is in.
+    pub(crate) fn leaf(&self, slot: u32) -> u32 {
+        self.leaf_of[slot as usize]
+    }
+
+    /// One revision more. The page is copied if a snapshot shares it.
+    pub(crate) fn revise(&mut self, slot: u32) -> &mut Cell<I> {
+        let cell = self.cells.at_mut(slot as usize);
+        cell.revision = cell.revision.wrapping_add(1);
+        cell
+    }
+
+    /// How a member stands to a key and an id; without an id, before all members of that key.
+    fn compare(&self, slot: u32, key: &[u8], id: Option<&I>) -> Ordering {
+        self.key(slot).cmp(key).then_with(|| match id {
+            Some(id) => self.cells[slot as usize].id.cmp(id),
+            None => Ordering::Greater,
+        })
+    }
+
+    /// How two members stand to each other.
+    pub(crate) fn order(&self, a: u32, b: u32) -> Ordering {
+        self.compare(a, self.key(b), Some(&self.cells[b as usize].id))
+    }
+
+    /// Merges two sorted sequences of slots. O(length).
+    pub(crate) fn merge(&self, a: &[u32], b: &[u32]) -> Vec<u32> {
+        let mut merged = Vec::with_capacity(a.len() + b.len());
+        let mut rest = b;
+        for &slot in a {
+            let before = rest
+                .iter()
+                .take_while(|&&other| self.order(other, slot).is_lt())
+                .count();
+            merged.extend(&rest[..before]);
+            merged.push(slot);
+            rest = &rest[before..];
+        }
+        merged.extend(rest);
+        merged
+    }
+
+    /// Heap bytes, without what ids, long keys and payloads own. O(1).
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.cells.heap_bytes()
+            + self.payloads.as_ref().map_or(0, CowVec::heap_bytes)
+            + self.keys.capacity() * 16
+            + self.leaf_of.capacity() * 4
+            + self.free.capacity() * 4
+            + self.index.allocation_size()
+            + (self.nodes.parents.capacity() + self.nodes.free.capacity()) * 4
+    }
+}
+
+/// A sorted run of slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    len: u32,
+    slots: [u32; FAN],
+}
+
+impl Run {
+    /// The slots in order.
+    pub(crate) fn slots(&self) -> &[u32] {
+        &self.slots[..self.len as usize]
+    }
+
+    /// The place of a slot.
+    pub(crate) fn find(&self, slot: u32) -> Option<usize> {
+        find_id(self.slots(), slot)
+    }
+}
+
+impl<I: Id> Keeper for Table<I> {
+    type Run = Run;
+    type Entry = u32;
+    type Probe<'p> = (&'p [u8], Option<&'p I>);
+
+    fn empty(&self) -> Run {
+        Run {
+            len: 0,
+            slots: [0; FAN],
+        }
+    }
+
+    fn len(run: &Run) -> usize {
+        run.len as usize
+    }
+
+    fn entry(run: &Run, at: usize) -> &u32 {
+        &run.slots()[at]
+    }
+
+    fn rank(&self, run: &Run, (key, id): (&[u8], Option<&I>)) -> Result<usize, usize> {
+        run.slots()
+            .binary_search_by(|&slot| self.compare(slot, key, id))
+    }
+
+    fn insert(&self, run: &mut Run, at: usize, slot: u32) {
+        let len = run.len as usize;
+        run.slots.copy_within(at..len, at + 1);
+        run.slots[at] = slot;
+        run.len += 1;
+    }
+
+    fn set(&self, run: &mut Run, at: usize, slot: u32) {
+        run.slots[at] = slot;
+    }
+
+    fn remove(&self, run: &mut Run, at: usize) -> u32 {
+        let slot = run.slots[at];
+        run.slots.copy_within(at + 1..run.len as usize, at);
+        run.len -= 1;
+        slot
+    }
+
+    fn split_off(&self, run: &mut Run, at: usize) -> Run {
+        let mut tail = Keeper::empty(self);
+        self.fill(&mut tail, run.slots()[at..].iter().copied());
+        run.len = at as u32;
+        tail
+    }
+
+    fn fill(&self, run: &mut Run, slots: impl Iterator<Item = u32>) {
+        for (place, slot) in run.slots.iter_mut().zip(slots) {
+            *place = slot;
+            run.len += 1;
+        }
+    }
+
+    fn append(&self, run: &mut Run, tail: Run) {
+        let (from, more) = (run.len as usize, tail.len as usize);
+        run.slots[from..from + more].copy_from_slice(tail.slots());
+        run.len += tail.len;
+    }
+
+    fn node(&mut self) -> u32 {
+        self.nodes.free.pop().unwrap_or_else(|| {
+            self.nodes.parents.push(NOWHERE);
+            (self.nodes.parents.len() - 1) as u32
+        })
+    }
+
+    fn free(&mut self, node: u32) {
+        self.nodes.free.push(node);
+    }
+
+    fn adopt(&mut self, child: u32, parent: u32) {
+        self.nodes.parents[child as usize] = parent;
+    }
+
+    fn entered(&mut self, run: &Run, at: usize, leaf: u32) {
+        self.leaf_of[run.slots[at] as usize] = leaf;
+    }
+
+    fn placed(&mut self, run: &Run, from: usize, leaf: u32) {
+        for &slot in &run.slots()[from..] {
+            self.leaf_of[slot as usize] = leaf;
+        }
+    }
+}

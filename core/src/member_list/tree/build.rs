@@ -1,0 +1,67 @@
+//! Building a tree from sorted entries, bottom up, and taking one apart.
+
+use std::sync::Arc;
+
+use super::{FAN, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
+
+/// Entries in a leaf, children of a node after a bulk build: nearly full, with room for some
+/// inserts before anything splits.
+const FILLED: usize = FAN * 15 / 16;
+
+impl<R: Clone> Tree<R> {
+    /// A tree of sorted, distinct entries. O(n), no comparisons but those of the run itself.
+    pub(crate) fn build<K: Keeper<Run = R>>(
+        keeper: &mut K,
+        entries: impl ExactSizeIterator<Item = K::Entry>,
+    ) -> Self {
+        let len = entries.len();
+        let mut entries = entries;
+        let mut level = Vec::with_capacity(len.div_ceil(FILLED));
+        for size in shares(len) {
+            let mut leaf = Leaf {
+                id: keeper.node(),
+                run: keeper.empty(),
+            };
+            keeper.fill(&mut leaf.run, entries.by_ref().take(size));
+            keeper.placed(&leaf.run, 0, leaf.id);
+            keeper.adopt(leaf.id, NOWHERE);
+            level.push(Node::Leaf(Arc::new(leaf)));
+        }
+        while level.len() > 1 {
+            let mut kids = std::mem::take(&mut level).into_iter();
+            for size in shares(kids.len()) {
+                let mut inner = Inner::empty(keeper);
+                for pos in 0..size {
+                    let kid = kids.next().expect("the shares add up to the children");
+                    inner.insert_kid(keeper, pos, kid);
+                }
+                keeper.adopt(inner.id, NOWHERE);
+                level.push(Node::Inner(Arc::new(inner)));
+            }
+        }
+        Self {
+            root: level.pop(),
+            len,
+        }
+    }
+
+    /// Gives back the ids of all nodes of a tree that is about to be dropped. O(leaves).
+    pub(crate) fn retire<K: Keeper<Run = R>>(&mut self, keeper: &mut K) {
+        fn walk<R, K: Keeper<Run = R>>(node: &Node<R>, keeper: &mut K) {
+            keeper.free(node.id());
+            if let Node::Inner(inner) = node {
+                inner.kids.iter().for_each(|kid| walk(kid, keeper));
+            }
+        }
+        if let Some(root) = self.root.take() {
+            walk(&root, keeper);
+        }
+        self.len = 0;
+    }
+}
+
+/// Cuts `len` things into even shares of at most [`FILLED`].
+fn shares(len: usize) -> impl Iterator<Item = usize> {
+    let parts = len.div_ceil(FILLED);
+    (0..parts).map(move |part| (part + 1) * len / parts - part * len / parts)
+}

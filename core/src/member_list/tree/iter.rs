@@ -1,0 +1,48 @@
+//! Walks over a range of entries, one leaf at a time.
+
+use super::{Keeper, Tree};
+
+/// The runs that cover a range of entries, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Runs<'a, R> {
+    tree: &'a Tree<R>,
+    next: usize,
+    end: usize,
+}
+
+impl<R> Tree<R> {
+    /// The runs over `from..to`; the caller keeps the range within `len`.
+    pub(crate) fn runs(&self, from: usize, to: usize) -> Runs<'_, R> {
+        Runs {
+            tree: self,
+            next: from,
+            end: to.min(self.len),
+        }
+    }
+}
+
+impl<R> Tree<R> {
+    /// All entries in order.
+    pub(crate) fn entries<K: Keeper<Run = R>>(&self) -> impl Iterator<Item = K::Entry> {
+        let mut runs = self.runs(0, self.len);
+        std::iter::from_fn(move || runs.next_run(K::len))
+            .flat_map(|(run, range)| range.map(move |at| K::entry(run, at).clone()))
+    }
+}
+
+impl<'a, R> Runs<'a, R> {
+    /// The next run with the entries of it that are in the range. `len` gives a run's length.
+    /// O(log n) a leaf.
+    pub(crate) fn next_run(
+        &mut self,
+        len: impl Fn(&R) -> usize,
+    ) -> Option<(&'a R, std::ops::Range<usize>)> {
+        if self.next >= self.end {
+            return None;
+        }
+        let (run, at) = self.tree.select(self.next)?;
+        let to = len(run).min(at + (self.end - self.next));
+        self.next += to - at;
+        Some((run, at..to))
+    }
+}

@@ -1,0 +1,218 @@
+//! Splits, merges and shifts between neighbours: what keeps nodes neither full nor empty.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use super::write::Edge;
+use super::{FAN, Inner, Keeper, Leaf, Node};
+
+/// A leaf takes entries of a full neighbour when it has at least this much room.
+const ROOM: usize = FAN / 8;
+/// A leaf below this size looks for a neighbour to merge with.
+const LOW: usize = FAN * 5 / 8;
+/// Two neighbours merge when they fit into this much, so that the next insert finds room.
+const MERGED: usize = FAN * 7 / 8;
+/// A leaf below this size that cannot merge takes entries of its neighbour.
+const POOR: usize = FAN / 4;
+
+impl<R: Clone> Inner<R> {
+    pub(super) fn empty<K: Keeper<Run = R>>(keeper: &mut K) -> Self {
+        Self {
+            id: keeper.node(),
+            counts: [0; FAN],
+            ids: [0; FAN],
+            firsts: keeper.empty(),
+            kids: ArrayVec::new(),
+        }
+    }
+
+    /// Hangs a child in at a position; there is room.
+    pub(super) fn insert_kid<K: Keeper<Run = R>>(
+        &mut self,
+        keeper: &mut K,
+        pos: usize,
+        kid: Node<R>,
+    ) {
+        let len = self.kids.len();
+        self.counts.copy_within(pos..len, pos + 1);
+        self.ids.copy_within(pos..len, pos + 1);
+        self.counts[pos] = kid.count::<K>();
+        self.ids[pos] = kid.id();
+        keeper.insert(&mut self.firsts, pos, kid.first::<K>());
+        keeper.adopt(kid.id(), self.id);
+        self.kids.insert(pos, kid);
+    }
+
+    pub(super) fn remove_kid<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize) -> Node<R> {
+        let len = self.kids.len();
+        self.counts.copy_within(pos + 1..len, pos);
+        self.counts[len - 1] = 0;
+        self.ids.copy_within(pos + 1..len, pos);
+        keeper.remove(&mut self.firsts, pos);
+        self.kids.remove(pos)
+    }
+
+    /// Writes the count and first entry of a child anew.
+    fn recount<K: Keeper<Run = R>>(&mut self, keeper: &K, pos: usize) {
+        self.counts[pos] = self.kids[pos].count::<K>();
+        let first = self.kids[pos].first::<K>();
+        keeper.set(&mut self.firsts, pos, first);
+    }
+
+    /// Makes room in the full child at `pos`: entries go to a neighbour, else the child splits.
+    /// At the edges of the tree, where sorted loads arrive, nearly everything stays in one half,
+    /// so that sorted loads leave full nodes behind.
+    pub(super) fn relieve<K: Keeper<Run = R>>(
+        &mut self,
+        keeper: &mut K,
+        pos: usize,
+        probe: K::Probe<'_>,
+        edge: Edge,
+    ) {
+        let run = match &self.kids[pos] {
+            Node::Leaf(leaf) => &leaf.run,
+            Node::Inner(inner) => &inner.firsts,
+        };
+        let at = keeper.rank(run, probe).unwrap_or_else(|at| at);
+        if edge.right && at == FAN {
+            return self.split(keeper, pos, FAN - 1);
+        }
+        if edge.left && at == 0 {
+            return self.split(keeper, pos, 1);
+        }
+        if matches!(self.kids[pos], Node::Leaf(_)) {
+            let width = |at: usize| self.counts[at] as usize;
+            if pos > 0 && width(pos - 1) + ROOM <= FAN {
+                let share = (FAN - width(pos - 1)).div_ceil(2);
+                return self.shift_left(keeper, pos, share);
+            }
+            if pos + 1 < self.kids.len() && width(pos + 1) + ROOM <= FAN {
+                let share = (FAN - width(pos + 1)).div_ceil(2);
+                return self.shift_right(keeper, pos, share);
+            }
+        }
+        self.split(keeper, pos, FAN / 2);
+    }
+
+    /// Joins or fills the child at `pos` if it has become too small.
+    pub(super) fn mend<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize) {
+        let leaf = matches!(self.kids[pos], Node::Leaf(_));
+        // The counts tell how full leaves are without a look at the neighbours themselves.
+        let width_of = |at: usize| match leaf {
+            true => self.counts[at] as usize,
+            false => self.kids[at].width::<K>(),
+        };
+        let width = width_of(pos);
+        if width > if leaf { LOW } else { FAN / 3 } || self.kids.len() == 1 {
+            return;
+        }
+        let left = pos.checked_sub(1).map(width_of);
+        let right = (pos + 1 < self.kids.len()).then(|| width_of(pos + 1));
+        if left.is_some_and(|left| left + width <= MERGED) {
+            self.merge(keeper, pos - 1);
+        } else if right.is_some_and(|right| right + width <= MERGED) {
+            self.merge(keeper, pos);
+        } else if leaf && width <= POOR {
+            match (left, right) {
+                (Some(left), _) => self.shift_right(keeper, pos - 1, (left - width) / 2),
+                (None, Some(right)) => self.shift_left(keeper, pos + 1, (right - width) / 2),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Cuts the child at `pos` in two.
+    fn split<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize, at: usize) {
+        let tail = match &mut self.kids[pos] {
+            Node::Leaf(leaf) => {
+                let leaf = Arc::make_mut(leaf);
+                let run = keeper.split_off(&mut leaf.run, at);
+                let id = keeper.node();
+                keeper.placed(&run, 0, id);
+                Node::Leaf(Arc::new(Leaf { id, run }))
+            }
+            Node::Inner(inner) => {
+                let tail = Arc::make_mut(inner).split_off(keeper, at);
+                Node::Inner(Arc::new(tail))
+            }
+        };
+        self.insert_kid(keeper, pos + 1, tail);
+        self.counts[pos] -= self.counts[pos + 1];
+    }
+
+    fn split_off<K: Keeper<Run = R>>(&mut self, keeper: &mut K, at: usize) -> Self {
+        let len = self.kids.len();
+        let mut tail = Self::empty(keeper);
+        tail.counts[..len - at].copy_from_slice(&self.counts[at..len]);
+        tail.ids[..len - at].copy_from_slice(&self.ids[at..len]);
+        tail.firsts = keeper.split_off(&mut self.firsts, at);
+        tail.kids = self.kids.drain(at..).collect();
+        self.counts[at..].fill(0);
+        for kid in &tail.kids {
+            keeper.adopt(kid.id(), tail.id);
+        }
+        tail
+    }
+
+    /// Moves the child at `pos + 1` into the child at `pos`; they fit.
+    fn merge<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize) {
+        let gone = self.remove_kid(keeper, pos + 1);
+        let gone_id = gone.id();
+        match (&mut self.kids[pos], gone) {
+            (Node::Leaf(into), Node::Leaf(from)) => {
+                let into = Arc::make_mut(into);
+                let at = K::len(&into.run);
+                keeper.append(&mut into.run, Arc::unwrap_or_clone(from).run);
+                keeper.placed(&into.run, at, into.id);
+            }
+            (Node::Inner(into), Node::Inner(from)) => {
+                let into = Arc::make_mut(into);
+                let from = Arc::unwrap_or_clone(from);
+                let (len, more) = (into.kids.len(), from.kids.len());
+                into.counts[len..len + more].copy_from_slice(&from.counts[..more]);
+                into.ids[len..len + more].copy_from_slice(&from.ids[..more]);
+                keeper.append(&mut into.firsts, from.firsts);
+                for kid in &from.kids {
+                    keeper.adopt(kid.id(), into.id);
+                }
+                into.kids.extend(from.kids);
+            }
+            _ => unreachable!("children of one node are of one kind"),
+        }
+        keeper.free(gone_id);
+        self.counts[pos] = self.kids[pos].count::<K>();
+    }
+
+    /// Moves `share` entries from the front of the leaf at `pos` to the leaf before it.
+    fn shift_left<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize, share: usize) {
+        let (left, right) = self.leaves(pos - 1);
+        let rest = keeper.split_off(&mut right.run, share);
+        let moved = std::mem::replace(&mut right.run, rest);
+        let at = K::len(&left.run);
+        keeper.append(&mut left.run, moved);
+        keeper.placed(&left.run, at, left.id);
+        self.recount(keeper, pos - 1);
+        self.recount(keeper, pos);
+    }
+
+    /// Moves `share` entries from the back of the leaf at `pos` to the leaf after it.
+    fn shift_right<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize, share: usize) {
+        let (left, right) = self.leaves(pos);
+        let keep = K::len(&left.run) - share;
+        let moved = keeper.split_off(&mut left.run, keep);
+        keeper.placed(&moved, 0, right.id);
+        let old = std::mem::replace(&mut right.run, moved);
+        keeper.append(&mut right.run, old);
+        self.recount(keeper, pos);
+        self.recount(keeper, pos + 1);
+    }
+
+    /// The neighbouring leaves at `pos` and `pos + 1`, for writing.
+    fn leaves(&mut self, pos: usize) -> (&mut Leaf<R>, &mut Leaf<R>) {
+        match &mut self.kids[pos..pos + 2] {
+            [Node::Leaf(left), Node::Leaf(right)] => (Arc::make_mut(left), Arc::make_mut(right)),
+            _ => unreachable!("only leaves shift entries"),
+        }
+    }
+}

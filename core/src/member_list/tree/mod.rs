@@ -1,0 +1,217 @@
+//! The counted B+ tree below [`SortedSet`](super::SortedSet) and [`MemberList`](super::MemberList).
+//!
+//! * Leaves and inner nodes hold up to [`FAN`] entries. An inner node keeps the number of entries
+//!   below each child, so the position of an entry is a sum over at most a few arrays of `u32`.
+//! * Separators are the first entries of the children, kept in the same kind of run as leaf
+//!   entries; one search serves both.
+//! * Nodes are reference-counted: cloning a [`Tree`] is O(1), and a write copies only the nodes on
+//!   its path that a clone still shares.
+//! * What an entry is, how entries compare, and who has to hear that entries or nodes moved is the
+//!   business of a [`Keeper`].
+
+mod build;
+mod iter;
+mod mend;
+mod path;
+mod write;
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+pub(crate) use iter::Runs;
+pub(crate) use path::Climb;
+
+/// Entries of a leaf and children of an inner node, at most.
+pub(crate) const FAN: usize = 64;
+
+/// The parent of a node that is a root, or the leaf of an entry that is in no tree.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
+/// From here on, a parent is no node: the one above it is a root.
+pub(crate) const ROOT: u32 = 1 << 31;
+
+/// What the tree must know about its entries, and whom it tells when they move.
+pub(crate) trait Keeper {
+    /// A sorted run of at most [`FAN`] entries.
+    type Run: Clone;
+    /// What a run holds.
+    type Entry: Clone;
+    /// What entries are searched by.
+    type Probe<'p>: Copy
+    where
+        Self: 'p;
+
+    /// An empty run.
+    fn empty(&self) -> Self::Run;
+    /// Entries in the run.
+    fn len(run: &Self::Run) -> usize;
+    /// The entry at a position of the run.
+    fn entry(run: &Self::Run, at: usize) -> &Self::Entry;
+    /// `Ok(position)` of the entry equal to the probe, or `Err(position)` where it would go.
+    fn rank(&self, run: &Self::Run, probe: Self::Probe<'_>) -> Result<usize, usize>;
+    /// Puts an entry in; the run has room and stays sorted.
+    fn insert(&self, run: &mut Self::Run, at: usize, entry: Self::Entry);
+    /// Replaces an entry; the run stays sorted.
+    fn set(&self, run: &mut Self::Run, at: usize, entry: Self::Entry);
+    /// Takes an entry out.
+    fn remove(&self, run: &mut Self::Run, at: usize) -> Self::Entry;
+    /// Cuts the run at a position and returns the tail.
+    fn split_off(&self, run: &mut Self::Run, at: usize) -> Self::Run;
+    /// Fills an empty run with sorted entries.
+    fn fill(&self, run: &mut Self::Run, entries: impl Iterator<Item = Self::Entry>);
+    /// Adds a run that sorts after this one; there is room.
+    fn append(&self, run: &mut Self::Run, tail: Self::Run);
+
+    /// A fresh node id.
+    fn node(&mut self) -> u32;
+    /// The node is gone.
+    fn free(&mut self, node: u32);
+    /// `child` now hangs below `parent` (or below nothing: [`NOWHERE`]).
+    fn adopt(&mut self, child: u32, parent: u32);
+    /// The entry at this place of the run is new in this leaf.
+    fn entered(&mut self, run: &Self::Run, at: usize, leaf: u32);
+    /// The entries `from..` of the run are now in this leaf.
+    fn placed(&mut self, run: &Self::Run, from: usize, leaf: u32);
+}
+
+/// A leaf: a run of entries under an id.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf<R> {
+    pub(crate) id: u32,
+    pub(crate) run: R,
+}
+
+/// An inner node. `counts`, `ids`, `firsts` and `kids` are parallel.
+#[derive(Clone, Debug)]
+pub(crate) struct Inner<R> {
+    id: u32,
+    /// Entries below each child; zero past the last child.
+    counts: [u32; FAN],
+    ids: [u32; FAN],
+    /// The first entry below each child.
+    firsts: R,
+    kids: ArrayVec<Node<R>, FAN>,
+}
+
+/// A shared node.
+#[derive(Clone, Debug)]
+pub(crate) enum Node<R> {
+    Leaf(Arc<Leaf<R>>),
+    Inner(Arc<Inner<R>>),
+}
+
+/// A counted tree. `clone` is O(1) and gives an independent tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree<R> {
+    root: Option<Node<R>>,
+    len: usize,
+}
+
+impl<R> Default for Tree<R> {
+    fn default() -> Self {
+        Self { root: None, len: 0 }
+    }
+}
+
+impl<R> Tree<R> {
+    /// Entries in the tree. O(1).
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The id of the root node, [`NOWHERE`] when the tree is empty.
+    pub(crate) fn root_id(&self) -> u32 {
+        self.root.as_ref().map_or(NOWHERE, Node::id)
+    }
+
+    /// Nodes of the tree as (leaves, inner nodes). O(leaves).
+    pub(crate) fn nodes(&self) -> (usize, usize) {
+        fn walk<R>(node: &Node<R>, sum: &mut (usize, usize)) {
+            match node {
+                Node::Leaf(_) => sum.0 += 1,
+                Node::Inner(inner) => {
+                    sum.1 += 1;
+                    inner.kids.iter().for_each(|kid| walk(kid, sum));
+                }
+            }
+        }
+        let mut sum = (0, 0);
+        if let Some(root) = &self.root {
+            walk(root, &mut sum);
+        }
+        sum
+    }
+
+    /// Heap bytes of the nodes, without what entries own. O(leaves).
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let (leaves, inners) = self.nodes();
+        // Two words of reference counts stand before each node.
+        leaves * (size_of::<Leaf<R>>() + 16) + inners * (size_of::<Inner<R>>() + 16)
+    }
+}
+
+impl<R> Node<R> {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Leaf(leaf) => leaf.id,
+            Self::Inner(inner) => inner.id,
+        }
+    }
+
+    /// Entries of a leaf, children of an inner node.
+    fn width<K: Keeper<Run = R>>(&self) -> usize {
+        match self {
+            Self::Leaf(leaf) => K::len(&leaf.run),
+            Self::Inner(inner) => inner.kids.len(),
+        }
+    }
+
+    /// The first entry below this node, which is not empty.
+    fn first<K: Keeper<Run = R>>(&self) -> K::Entry {
+        match self {
+            Self::Leaf(leaf) => K::entry(&leaf.run, 0).clone(),
+            Self::Inner(inner) => K::entry(&inner.firsts, 0).clone(),
+        }
+    }
+
+    /// Entries below this node.
+    fn count<K: Keeper<Run = R>>(&self) -> u32 {
+        match self {
+            Self::Leaf(leaf) => K::len(&leaf.run) as u32,
+            Self::Inner(inner) => inner.counts.iter().sum(),
+        }
+    }
+}
+
+impl<R> Inner<R> {
+    /// The child that holds the entry at `index`, and the index inside it.
+    fn select(&self, index: usize) -> (usize, usize) {
+        let mut rest = index as u32;
+        for (pos, &count) in self.counts[..self.kids.len()].iter().enumerate() {
+            if rest < count {
+                return (pos, rest as usize);
+            }
+            rest -= count;
+        }
+        let last = self.kids.len() - 1;
+        (last, (rest + self.counts[last]) as usize)
+    }
+
+    /// Entries before a child. One pass over an array of `u32`.
+    fn before(&self, pos: usize) -> usize {
+        self.counts[..pos].iter().sum::<u32>() as usize
+    }
+}
+
+/// The position of a value in the used part of an id array, compared eight at a time.
+pub(crate) fn find_id(ids: &[u32], id: u32) -> Option<usize> {
+    let mut base = 0;
+    for block in ids.chunks(8) {
+        if block.iter().fold(false, |hit, &x| hit | (x == id)) {
+            return block.iter().position(|&x| x == id).map(|at| base + at);
+        }
+        base += block.len();
+    }
+    None
+}

@@ -1,0 +1,430 @@
+//! The list and the set against plain sorted vectors.
+
+use std::collections::BTreeMap;
+
+use headcount::{
+    GroupId, ListError, MemberList, NewMember, Options, Row, SortKey, SortedSet, TextId,
+};
+use proptest::prelude::*;
+
+/// A member as the model sees it.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    group: usize,
+    key: SortKey,
+    attrs: u32,
+    revision: u32,
+}
+
+/// The list as nobody would build it: sorted from scratch for every question.
+#[derive(Clone, Default)]
+struct Model {
+    members: BTreeMap<u64, Known>,
+    /// (group, hidden, collapsed) in order.
+    order: Vec<(usize, bool, bool)>,
+    floor: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Plain {
+    Header(usize, usize),
+    Member(u64, usize, u32, u32),
+}
+
+impl Model {
+    fn rows(&self, headers: bool) -> Vec<Plain> {
+        let mut rows = Vec::new();
+        for &(group, hidden, collapsed) in &self.order {
+            let mut members: Vec<_> = self
+                .members
+                .iter()
+                .filter(|(_, known)| known.group == group)
+                .collect();
+            members.sort_by(|a, b| (a.1.key, a.0).cmp(&(b.1.key, b.0)));
+            if members.is_empty() || hidden {
+                continue;
+            }
+            if headers {
+                rows.push(Plain::Header(group, members.len()));
+            }
+            if !collapsed {
+                rows.extend(
+                    members
+                        .iter()
+                        .map(|(id, known)| Plain::Member(**id, group, known.revision, known.attrs)),
+                );
+            }
+        }
+        rows
+    }
+
+    fn index_of(&self, headers: bool, id: u64) -> Option<usize> {
+        let same = |row: &Plain| matches!(row, Plain::Member(other, ..) if *other == id);
+        self.rows(headers).iter().position(same)
+    }
+}
+
+fn plain(row: Row<'_, u64>) -> Plain {
+    match row {
+        Row::Header { group, count, .. } => Plain::Header(group.0 as usize, count),
+        Row::Member {
+            id,
+            group,
+            revision,
+            attrs,
+            ..
+        } => Plain::Member(*id, group.0 as usize, revision, attrs),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Upsert(u64, usize, u16, u32),
+    Remove(u64),
+    SetGroup(u64, usize),
+    SetKey(u64, u16),
+    Touch(u64),
+    SetAttrs(u64, u32),
+    Hide(usize, bool),
+    Collapse(usize, bool),
+    MoveGroup(usize, usize),
+    Merge(usize, usize),
+    Load(Vec<(u64, usize, u16)>),
+    Snapshot,
+}
+
+const GROUPS: usize = 4;
+
+fn op() -> impl Strategy<Value = Op> {
+    let id = || 0u64..600;
+    let group = || 0..GROUPS;
+    prop_oneof![
+        20 => (id(), group(), 0u16..300, 0u32..3).prop_map(|(i, g, k, a)| Op::Upsert(i, g, k, a)),
+        10 => id().prop_map(Op::Remove),
+        6 => (id(), group()).prop_map(|(i, g)| Op::SetGroup(i, g)),
+        6 => (id(), 0u16..300).prop_map(|(i, k)| Op::SetKey(i, k)),
+        2 => id().prop_map(Op::Touch),
+        2 => (id(), 0u32..3).prop_map(|(i, a)| Op::SetAttrs(i, a)),
+        1 => (group(), any::<bool>()).prop_map(|(g, on)| Op::Hide(g, on)),
+        1 => (group(), any::<bool>()).prop_map(|(g, on)| Op::Collapse(g, on)),
+        1 => (group(), group()).prop_map(|(g, to)| Op::MoveGroup(g, to)),
+        1 => (group(), group()).prop_map(|(from, to)| Op::Merge(from, to)),
+        1 => prop::collection::vec((id(), group(), 0u16..300), 0..200).prop_map(Op::Load),
+        1 => Just(Op::Snapshot),
+    ]
+}
+
+fn key(number: u16) -> SortKey {
+    SortKey::from_name(&format!("Member {number:03} of the list"))
+}
+
+struct Pair {
+    list: MemberList<u64>,
+    model: Model,
+    headers: bool,
+    snapshots: Vec<(headcount::Snapshot<u64>, Vec<Plain>)>,
+}
+
+impl Pair {
+    fn new(headers: bool) -> Self {
+        let options = if headers {
+            Options::default()
+        } else {
+            Options::default().without_headers()
+        };
+        let mut list = MemberList::new(options);
+        for name in ["mods", "online", "idle", "offline"] {
+            list.add_group(name).unwrap();
+        }
+        let model = Model {
+            order: (0..GROUPS).map(|g| (g, false, false)).collect(),
+            ..Model::default()
+        };
+        Self {
+            list,
+            model,
+            headers,
+            snapshots: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let (list, model, headers) = (&mut self.list, &mut self.model, self.headers);
+        let old = |model: &Model, id: u64| model.index_of(headers, id);
+        match *op {
+            Op::Upsert(id, group, k, attrs) => {
+                let before = old(model, id);
+                let done = list
+                    .upsert(id, GroupId(group as u32), &key(k), attrs)
+                    .unwrap();
+                let floor = model.floor;
+                let fresh = !model.members.contains_key(&id);
+                let known = model.members.entry(id).or_insert(Known {
+                    group,
+                    key: key(k),
+                    attrs,
+                    revision: floor,
+                });
+                known.revision += u32::from(known.attrs != attrs);
+                (known.group, known.key, known.attrs) = (group, key(k), attrs);
+                assert_eq!(done.is_new, fresh);
+                assert_eq!(done.old_index, before);
+                assert_eq!(done.index, old(model, id));
+            }
+            Op::Remove(id) => {
+                let before = old(model, id);
+                assert_eq!(list.remove(&id), before);
+                if let Some(known) = model.members.remove(&id) {
+                    model.floor = model.floor.max(known.revision + 1);
+                }
+            }
+            Op::SetGroup(id, group) => {
+                let before = old(model, id);
+                match (
+                    list.set_group(&id, GroupId(group as u32)),
+                    model.members.get_mut(&id),
+                ) {
+                    (Ok(done), Some(known)) => {
+                        known.group = group;
+                        assert_eq!((done.old_index, done.index), (before, old(model, id)));
+                    }
+                    (Err(ListError::UnknownMember { .. }), None) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            Op::SetKey(id, k) => {
+                let before = old(model, id);
+                match (list.set_key(&id, &key(k)), model.members.get_mut(&id)) {
+                    (Ok(done), Some(known)) => {
+                        known.key = key(k);
+                        assert_eq!((done.old_index, done.index), (before, old(model, id)));
+                    }
+                    (Err(ListError::UnknownMember { .. }), None) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            Op::Touch(id) => {
+                assert_eq!(list.touch(&id).ok().flatten(), old(model, id));
+                if let Some(known) = model.members.get_mut(&id) {
+                    known.revision += 1;
+                }
+            }
+            Op::SetAttrs(id, attrs) => {
+                assert_eq!(list.set_attrs(&id, attrs).ok().flatten(), old(model, id));
+                if let Some(known) = model.members.get_mut(&id) {
+                    known.revision += u32::from(known.attrs != attrs);
+                    known.attrs = attrs;
+                }
+            }
+            ref other => self.apply_to_groups(other),
+        }
+    }
+
+    fn apply_to_groups(&mut self, op: &Op) {
+        let (list, model) = (&mut self.list, &mut self.model);
+        match *op {
+            Op::Hide(group, on) => {
+                list.hide_group(GroupId(group as u32), on).unwrap();
+                model
+                    .order
+                    .iter_mut()
+                    .find(|entry| entry.0 == group)
+                    .unwrap()
+                    .1 = on;
+            }
+            Op::Collapse(group, on) => {
+                list.collapse_group(GroupId(group as u32), on).unwrap();
+                model
+                    .order
+                    .iter_mut()
+                    .find(|entry| entry.0 == group)
+                    .unwrap()
+                    .2 = on;
+            }
+            Op::MoveGroup(group, to) => {
+                list.move_group(GroupId(group as u32), to).unwrap();
+                let at = model
+                    .order
+                    .iter()
+                    .position(|entry| entry.0 == group)
+                    .unwrap();
+                let entry = model.order.remove(at);
+                model.order.insert(to, entry);
+            }
+            Op::Merge(from, to) => {
+                let moved = list
+                    .merge_group(GroupId(from as u32), GroupId(to as u32))
+                    .unwrap();
+                let mut expected = 0;
+                for known in model
+                    .members
+                    .values_mut()
+                    .filter(|known| known.group == from)
+                {
+                    known.group = to;
+                    expected += 1;
+                }
+                assert_eq!(moved, expected);
+            }
+            Op::Load(ref load) => {
+                let members = load.iter().map(|&(id, group, k)| NewMember {
+                    id,
+                    group: GroupId(group as u32),
+                    key: key(k),
+                    attrs: 0,
+                });
+                let report = list.bulk_load(members).unwrap();
+                let mut duplicates = Vec::new();
+                for (at, &(id, group, k)) in load.iter().enumerate() {
+                    if model.members.contains_key(&id) {
+                        duplicates.push((at, id));
+                        continue;
+                    }
+                    let known = Known {
+                        group,
+                        key: key(k),
+                        attrs: 0,
+                        revision: model.floor,
+                    };
+                    model.members.insert(id, known);
+                }
+                assert_eq!(report.duplicates, duplicates);
+                assert_eq!(report.loaded, load.len() - duplicates.len());
+            }
+            Op::Snapshot => {
+                self.snapshots
+                    .push((list.snapshot(), model.rows(self.headers)));
+            }
+            _ => unreachable!("handled by apply"),
+        }
+    }
+
+    /// Everything that can be read, against the model.
+    fn check(&self) {
+        let rows = self.model.rows(self.headers);
+        assert_eq!(self.list.iter().map(plain).collect::<Vec<_>>(), rows);
+        assert_eq!(self.list.len(), rows.len());
+        assert_eq!(self.list.member_count(), self.model.members.len());
+        for (index, row) in rows.iter().enumerate() {
+            assert_eq!(self.list.row_at(index).map(plain).as_ref(), Some(row));
+            if let Plain::Member(id, ..) = row {
+                assert_eq!(self.list.index_of(id), Some(index));
+            }
+        }
+        assert!(self.list.row_at(rows.len()).is_none());
+        for (id, known) in &self.model.members {
+            let member = self.list.get(id).unwrap();
+            assert_eq!(member.group, GroupId(known.group as u32));
+            assert_eq!(member.key, known.key.as_bytes());
+        }
+        let mut next = 0;
+        for (group, &(id, hidden, collapsed)) in self.list.groups().zip(&self.model.order) {
+            let count = self
+                .model
+                .members
+                .values()
+                .filter(|known| known.group == id)
+                .count();
+            assert_eq!((group.id.0 as usize, group.count), (id, count));
+            let rows = match (count, hidden, collapsed) {
+                (0, ..) | (_, true, _) => 0,
+                (_, _, true) => usize::from(self.headers),
+                _ => count + usize::from(self.headers),
+            };
+            assert_eq!(group.first_index, (rows > 0).then_some(next));
+            next += rows;
+        }
+        for (snapshot, rows) in &self.snapshots {
+            assert_eq!(&snapshot.iter().map(plain).collect::<Vec<_>>(), rows);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn list_equals_its_model(headers: bool, ops in prop::collection::vec(op(), 1..1600)) {
+        let mut pair = Pair::new(headers);
+        for (at, op) in ops.iter().enumerate() {
+            pair.apply(op);
+            if at % 97 == 0 {
+                pair.check();
+            }
+        }
+        pair.check();
+    }
+
+    #[test]
+    fn list_slices_equal_the_model(
+        load in prop::collection::vec((0u64..9000, 0..GROUPS, 0u16..300), 0..2000),
+        cuts in prop::collection::vec((0usize..2200, 0usize..300), 20),
+    ) {
+        let mut pair = Pair::new(true);
+        pair.apply(&Op::Load(load));
+        let rows = pair.model.rows(true);
+        for (from, len) in cuts {
+            let slice = pair.list.slice(from..from + len);
+            let from = from.min(rows.len());
+            let expected = &rows[from..(from + len).min(rows.len()).max(from)];
+            prop_assert_eq!(slice.len(), expected.len());
+            prop_assert_eq!(slice.map(plain).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn set_of_a_list_equals_a_sorted_vec(
+        ops in prop::collection::vec((any::<bool>(), 0u32..4000), 1..6000),
+    ) {
+        let mut set = SortedSet::new();
+        let mut model: Vec<u32> = Vec::new();
+        let mut held = None;
+        for (at, &(insert, value)) in ops.iter().enumerate() {
+            let place = model.binary_search(&value);
+            if insert {
+                prop_assert_eq!(set.insert(value), (place.unwrap_or_else(|at| at), place.is_err()));
+                if let Err(at) = place {
+                    model.insert(at, value);
+                }
+            } else {
+                prop_assert_eq!(set.remove(&value), place.ok());
+                if let Ok(at) = place {
+                    model.remove(at);
+                }
+            }
+            if at % 1000 == 0 {
+                held = Some((set.clone(), model.clone()));
+            }
+        }
+        prop_assert!(set.iter().eq(&model));
+        for (index, value) in model.iter().enumerate() {
+            prop_assert_eq!(set.index_of(value), Some(index));
+            prop_assert_eq!(set.get(index), Some(value));
+        }
+        if let Some((set, model)) = held {
+            prop_assert!(set.iter().eq(&model));
+        }
+    }
+}
+
+#[test]
+fn list_takes_text_ids_and_uuids() {
+    let mut names = MemberList::<TextId>::new(Options::default());
+    let group = names.add_group("online").unwrap();
+    for name in ["cy", "ada", "bo"] {
+        names
+            .upsert(name.parse().unwrap(), group, &SortKey::from_name(name), 0)
+            .unwrap();
+    }
+    assert_eq!(names.index_of(&"bo".parse().unwrap()), Some(2));
+
+    let mut uuids = MemberList::<u128>::new(Options::default());
+    let group = uuids.add_group("online").unwrap();
+    for id in [3u128 << 100, 2, 1] {
+        uuids
+            .upsert(id, group, &SortKey::from_name("same"), 0)
+            .unwrap();
+    }
+    assert_eq!(uuids.index_of(&1), Some(1));
+    assert_eq!(uuids.index_of(&(3 << 100)), Some(3));
+}
