@@ -10,6 +10,7 @@ import { Online } from "./online.mjs";
 import { RoomList } from "./room-list.mjs";
 import { Room } from "./room.mjs";
 import { Session } from "./session.mjs";
+import { StatusMenu } from "./status-menu.mjs";
 import { bindTheme } from "./theme.mjs";
 import { Welcome } from "./welcome.mjs";
 
@@ -28,6 +29,7 @@ class App {
     this.composer = new Composer();
     this.online = new Online();
     this.members = new Members();
+    this.status = new StatusMenu({ changed: (status) => this.room?.setStatus(status) });
     this.connection = null;
     this.room = null;
     this.trouble = "";
@@ -102,7 +104,7 @@ class App {
     this.#showPanel(null);
     if (this.room?.info.id === info.id) return;
     this.#close();
-    const room = new Room({ info, socket: this.connection.socket, api: this.api, me: this.session.user });
+    const room = new Room({ info, socket: this.connection.socket, api: this.api, me: this.session.user, status: () => this.status.status });
     this.room = room;
     room.addEventListener("trouble", (event) => {
       this.trouble = event.detail;
@@ -117,8 +119,21 @@ class App {
     this.composer.show(room);
     this.online.show(room);
     this.members.show(room);
-    room.join();
+    this.#join(room);
     if (matchMedia("(pointer: fine)").matches) this.composer.focus();
+  }
+
+  // An account becomes a member of a public room by entering it; a guest is in all of them.
+  async #join(room) {
+    try {
+      if (!this.session.user.guest) await this.api.joinRoom(room.info.id);
+    } catch (error) {
+      if (room !== this.room) return;
+      this.trouble = error.message;
+      this.#drawBanner();
+      return;
+    }
+    if (room === this.room) room.join();
   }
 
   #close() {

@@ -19,7 +19,7 @@ export class Room extends EventTarget {
   #loading = null;
   #synced = false;
 
-  constructor({ info, socket, api, me }) {
+  constructor({ info, socket, api, me, status = () => "online" }) {
     super();
     this.info = info;
     this.api = api;
@@ -29,7 +29,7 @@ export class Room extends EventTarget {
     this.counts = null;
     this.mode = "full";
     this.typing = new Map();
-    this.channel = socket.channel(`room:${info.id}`, {});
+    this.channel = socket.channel(`room:${info.id}`, () => ({ status: status() }));
     this.presence = new Presence(this.channel);
     this.#listen();
   }
@@ -46,7 +46,7 @@ export class Room extends EventTarget {
   leave() {
     clearTimeout(this.#typingTimer);
     for (const entry of this.typing.values()) clearTimeout(entry.timer);
-    this.channel.leave();
+    if (this.channel.joinedOnce) this.channel.leave();
   }
 
   /** Sends a message; the returned pending message turns `failed` with a reason when it did not arrive. */
@@ -58,6 +58,7 @@ export class Room extends EventTarget {
       this.#emit("messages", { added: [], how: "sent" });
     };
     this.#sendStopTyping();
+    if (!this.channel.joinedOnce) return fail("The room is not open yet.");
     this.channel
       .push("new_message", { content })
       .receive("ok", (message) => {
@@ -68,6 +69,7 @@ export class Room extends EventTarget {
       .receive("error", (reply) => fail(sendTrouble(reply)))
       .receive("timeout", () => fail("The server did not answer."));
     this.#emit("messages", { added: [], how: "sent" });
+    return undefined;
   }
 
   discard(pending) {
@@ -102,6 +104,11 @@ export class Room extends EventTarget {
     this.#typingSentAt = now;
     this.channel.push("typing", {});
     return undefined;
+  }
+
+  /** Tells the room that the status of the page changed; a later join says it by itself. */
+  setStatus(status) {
+    if (this.channel.state === "joined") this.channel.push("set_status", { status });
   }
 
   /** A push on the room's channel as a promise; rejects with an Error that says why. */
@@ -235,10 +242,9 @@ function presenceName(id, metas, user) {
 function joinTrouble(reply) {
   const reason = reply?.reason ?? "refused";
   const words = {
-    "unmatched topic": "This room does not exist any more.",
     "not found": "This room does not exist any more.",
-    forbidden: "You may not enter this room.",
-    unauthorized: "You may not enter this room.",
+    "not a member": "You are not a member of this room.",
+    "too many channels joined": "Too many rooms are open at once.",
   };
   return words[reason] ?? `The room cannot be joined: ${sentence(reason)}`;
 }
@@ -246,6 +252,6 @@ function joinTrouble(reply) {
 function sendTrouble(reply) {
   const wait = Number(reply?.retry_after_ms);
   if (wait > 0) return `Too many messages at once. Try again in ${Math.ceil(wait / 1000)} s.`;
-  const listed = reply?.errors ? Object.values(reply.errors).flat().join(", ") : null;
-  return sentence(reply?.reason ?? listed ?? reply?.error ?? "refused");
+  const listed = reply?.errors ? `The message ${Object.values(reply.errors).flat().join(", ")}` : null;
+  return sentence(listed ?? reply?.reason ?? "refused");
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { enterAsGuest, launch, message, openPage, openRoom, picture, say, scrollTo, settled, sidebar } from "./browser.mjs";
-import { data, register, startServer, until } from "./support.mjs";
+import { data, enter, register, startServer, until } from "./support.mjs";
 
 const MEMBERS = 100_000;
 
@@ -64,10 +64,12 @@ test("history loads upwards, the view keeps its place, and new messages wait beh
   const rooms = await data(server, "GET", "/rooms", { token: writer.token });
   const archive = rooms.find(({ name }) => name === "archive");
   const post = (content, who) => data(server, "POST", `/rooms/${archive.id}/messages`, { token: who.token, body: { content } });
+  await enter(server, writer, archive);
   // Several authors, because one may only send ten in five seconds.
   await Promise.all(
     Array.from({ length: 13 }, async (_, w) => {
-      const author = await register(server, `author${w}`);
+      const author = await register(server, `author-${w}`);
+      await enter(server, author, archive);
       for (let i = 0; i < 9; i += 1) await post(`line ${w}-${i} of the archive`, author);
     }),
   );

@@ -37,6 +37,7 @@ export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(j
     child.once("error", failed);
     exited.then((code) => failed(new Error(`the server ended with ${code}:\n${output}`)));
   });
+  await until("the server to be ready", async () => (await fetch(`${url}/readyz`)).ok, START_MS);
   const stop = async (signal = "SIGTERM") => {
     child.kill(signal);
     const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
@@ -83,6 +84,11 @@ export function guest(server) {
 /** A new account: `{token, user}`. */
 export function register(server, username, password = "correct horse battery") {
   return data(server, "POST", "/auth/register", { body: { username, password } });
+}
+
+/** Makes an account a member of a room. */
+export function enter(server, { token }, room) {
+  return data(server, "POST", `/rooms/${room.id}/join`, { token, body: {} });
 }
 
 /** A connected socket of the real Phoenix client. */

@@ -6,6 +6,7 @@ import { Api, ApiError, sentence } from "../../web/api.mjs";
 import { reconnectDelayMs } from "../../web/connection.mjs";
 import { initials } from "../../web/dom.mjs";
 import { commonShift, groupAt, layOut } from "../../web/members/groups.mjs";
+import { parseJump } from "../../web/members/jump-box.mjs";
 import { HEIGHT_MAX_PX, ScrollMap } from "../../web/members/scroll-map.mjs";
 import { MessageStore } from "../../web/message-store.mjs";
 import { typingText } from "../../web/online.mjs";
@@ -70,29 +71,39 @@ test("a row is revealed with the least movement", () => {
   assert.equal(map.offset, 31 * ROW - 800);
   map.reveal(3, ROW);
   assert.equal(map.offset, 2 * ROW);
-  map.goTo(500, { middle: true });
-  assert.deepEqual(map.visible.map((row) => Math.abs(row - 500) <= 11), [true, true]);
+  map.goTo(500);
+  assert.deepEqual(map.visible, [500, 520]);
+  map.goTo(999);
+  assert.deepEqual(map.visible, [980, 1000]);
   map.resize(10, 800);
   assert.equal(map.offset, 0);
 });
 
 test("groups are laid out from the counts", () => {
   const groups = [
-    { group: "online", count: 3, name: "Here" },
+    { group: "dnd", count: 3 },
     { group: "idle", count: 0 },
     { group: "secret", count: 9, hidden: true },
     { group: "bots", count: 50, collapsed: true },
     { group: "offline", count: 10 },
   ];
   const placed = layOut({ rows: 16, groups });
-  assert.deepEqual(placed.map(({ group, first, rows }) => [group, first, rows]), [["online", 0, 4], ["bots", 4, 1], ["offline", 5, 11]]);
-  assert.equal(placed[0].name, "Here");
+  assert.deepEqual(placed.map(({ group, first, rows }) => [group, first, rows]), [["dnd", 0, 4], ["bots", 4, 1], ["offline", 5, 11]]);
+  assert.equal(placed[0].name, "Do not disturb");
   assert.equal(placed[2].name, "Offline");
   assert.equal(groupAt(placed, 4).group, "bots");
   assert.equal(groupAt(placed, 15).group, "offline");
   assert.equal(groupAt(placed, 16), null);
   assert.deepEqual(layOut({ headers: false, groups }).map(({ first, rows }) => [first, rows]), [[0, 3], [3, 10]]);
   assert.deepEqual(layOut(null), []);
+});
+
+test("a place to jump to is a row or a percentage", () => {
+  const rows = 100_004;
+  for (const [text, index] of [["1", 0], ["100004", 100_003], ["50,000", 49_999], ["#12", 11], ["0%", 0], [" 100 % ", 100_003], ["50%", 50_002], ["33.3%", 33_301]]) {
+    assert.deepEqual(parseJump(text, rows), { index }, text);
+  }
+  for (const text of ["0", "100005", "101%", "-5", "", "ada", "1e3", "٣"]) assert.ok(parseJump(text, rows).error, text);
 });
 
 test("the commonest shift wins over the rows that moved on their own", () => {

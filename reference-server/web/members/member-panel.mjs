@@ -14,7 +14,6 @@ const POSITION_SHOWN_MS = 900;
 export class MemberPanel {
   #keeper = null;
   #map = new ScrollMap(ROW_PX);
-  #groups = [];
   #pool = [];
   #shown = new Map();
   #active = null;
@@ -23,6 +22,8 @@ export class MemberPanel {
 
   constructor(elements) {
     this.elements = elements;
+    /** The groups that have rows, as `layOut` places them. */
+    this.groups = [];
     const { scroll } = elements;
     scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     scroll.addEventListener("keydown", (event) => this.#onKey(event));
@@ -35,7 +36,7 @@ export class MemberPanel {
   /** Shows another list from its top, or none. */
   show(keeper) {
     this.#keeper = keeper;
-    this.#groups = [];
+    this.groups = [];
     this.#shown.clear();
     this.#active = null;
     this.#map = new ScrollMap(ROW_PX);
@@ -55,7 +56,7 @@ export class MemberPanel {
     const { counts } = this.#keeper;
     if (!counts) return;
     this.note(counts.rows === 0 ? "Nobody here yet." : "");
-    this.#groups = layOut(counts);
+    this.groups = layOut(counts);
     this.#resizeRows(counts.rows);
     this.#follow();
     this.elements.count.textContent = formatCount(counts.members);
@@ -68,10 +69,16 @@ export class MemberPanel {
     setNote(this.elements.note, text);
   }
 
-  /** Puts the row at an index in the middle of the view and makes it the active one. */
-  goTo(index, { middle = true } = {}) {
+  /** The length of the list. */
+  get rows() {
+    return this.#map.rows;
+  }
+
+  /** Puts the row at an index at the top of the view and makes it the active one. */
+  goTo(index) {
     this.#active = index;
-    this.#apply(this.#map.goTo(index, { middle }));
+    const isHeader = this.groups.some(({ first }) => first === index);
+    this.#apply(this.#map.goTo(isHeader ? index : index - 1));
     this.#want();
     this.#draw();
   }
@@ -208,7 +215,7 @@ export class MemberPanel {
       if (row && index >= first && index < end) this.#shown.set(rowKey(row), index);
       const active = focused && index === this.#active;
       if (active) activeId = slot.element.id;
-      slot.show({ index, row, from, total: this.#map.rows, group: groupAt(this.#groups, index), active });
+      slot.show({ index, row, from, total: this.#map.rows, group: groupAt(this.groups, index), active });
       return undefined;
     });
     if (activeId) scroll.setAttribute("aria-activedescendant", activeId);
@@ -219,8 +226,8 @@ export class MemberPanel {
   // The current group's header stays at the top and is pushed out by the next one.
   #drawSticky(first) {
     const { sticky } = this.elements;
-    const group = groupAt(this.#groups, first);
-    sticky.hidden = !group || this.#map.offset <= 0;
+    const group = groupAt(this.groups, first);
+    sticky.hidden = !group || this.#map.offset <= group.first * ROW_PX;
     if (sticky.hidden) return;
     const text = headerText(group.name, group.count);
     if (sticky.textContent !== text) sticky.textContent = text;

@@ -2,6 +2,7 @@
 
 import { MemberListClient } from "../member-list.mjs";
 import { byId } from "../dom.mjs";
+import { JumpBox } from "./jump-box.mjs";
 import { MemberPanel } from "./member-panel.mjs";
 import { WindowKeeper } from "./window-keeper.mjs";
 
@@ -25,6 +26,7 @@ export class Members {
       note: byId("members-note"),
       count: byId("members-count"),
     });
+    this.jump = new JumpBox(this.panel);
     document.addEventListener("visibilitychange", () => this.#onVisibility());
   }
 
@@ -37,6 +39,7 @@ export class Members {
     this.#room = room;
     byId("members-count").textContent = "";
     this.panel.show(null);
+    this.jump.close();
     if (!room) return;
     this.panel.note("Loading members…");
     room.addEventListener("joined", this.#onJoined);
@@ -51,12 +54,17 @@ export class Members {
     const keeper = new WindowKeeper({
       client: new MemberListClient(),
       request: (verb, payload) => room.request(verb, payload),
-      changed: () => keeper === this.#keeper && this.panel.changed(),
+      changed: () => keeper === this.#keeper && this.#changed(),
       failed: (error) => keeper === this.#keeper && !keeper.counts && this.panel.note(`The member list is not available. ${error.message}`),
     });
     this.#keeper = keeper;
     if (before?.counts) this.panel.reconnected(keeper);
     else this.panel.show(keeper);
+  }
+
+  #changed() {
+    this.panel.changed();
+    this.jump.draw();
   }
 
   // A tab nobody looks at needs no rows; after a while its windows are closed, and opened again when it is shown.

@@ -65,10 +65,9 @@ export class ScrollMap {
     this.offset = clamp(this.offset + rows * this.rowHeight, this.offsetMax);
   }
 
-  /** Puts a row at the top of the view, or in its middle. */
-  goTo(row, { middle = false } = {}) {
-    const above = middle ? (this.viewHeight - this.rowHeight) / 2 : 0;
-    this.offset = clamp(row * this.rowHeight - above, this.offsetMax);
+  /** Puts a row at the top of the view. */
+  goTo(row) {
+    this.offset = clamp(row * this.rowHeight, this.offsetMax);
     return this.settle();
   }
 

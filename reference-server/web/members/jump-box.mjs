@@ -1,0 +1,85 @@
+// The box over the member list that jumps: to a group, a row number or a percentage.
+
+import { byId, formatCount, h, setNote } from "../dom.mjs";
+
+/** What a text in the box means, for a list of `rows`: a row index, or an error to show. */
+export function parseJump(text, rows) {
+  const trimmed = text.trim().replace(/[\s,.'_](?=\d{3}(\D|$))/g, "");
+  const percent = trimmed.match(/^(\d+(?:\.\d+)?)\s*%$/);
+  if (percent && Number(percent[1]) <= 100) return { index: Math.round((Number(percent[1]) / 100) * Math.max(0, rows - 1)) };
+  const number = trimmed.match(/^#?(\d+)$/);
+  if (number && Number(number[1]) >= 1 && Number(number[1]) <= rows) return { index: Number(number[1]) - 1 };
+  return { error: `Enter a row from 1 to ${formatCount(rows)}, or a percentage such as 50%.` };
+}
+
+/** Opens under the panel's head; `panel` is a MemberPanel. */
+export class JumpBox {
+  constructor(panel) {
+    this.panel = panel;
+    this.button = byId("members-jump");
+    this.form = byId("jump-form");
+    this.input = byId("jump-input");
+    this.list = byId("jump-groups");
+    this.note = byId("jump-note");
+    this.button.addEventListener("click", () => this.#toggle(this.form.hidden));
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.form.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.close();
+      this.button.focus();
+    });
+  }
+
+  close() {
+    this.#toggle(false);
+  }
+
+  /** Counts changed: the groups' buttons say how many. */
+  draw() {
+    if (this.form.hidden) return;
+    const { groups } = this.panel;
+    const same = groups.length === this.list.childElementCount && groups.every(({ group }, i) => this.list.children[i].dataset.group === group);
+    if (!same) this.list.replaceChildren(...groups.map(({ group }) => this.#groupItem(group)));
+    groups.forEach(({ name, count }, i) => {
+      const text = `${name} ${formatCount(count)}`;
+      const button = this.list.children[i].firstElementChild;
+      if (button.textContent !== text) button.textContent = text;
+    });
+  }
+
+  #groupItem(group) {
+    const go = () => {
+      const entry = this.panel.groups.find((other) => other.group === group);
+      if (entry) this.#go(entry.first);
+    };
+    return h("li", { "data-group": group }, h("button", { type: "button", class: "chip", onclick: go }));
+  }
+
+  #toggle(open) {
+    this.form.hidden = !open;
+    this.button.setAttribute("aria-expanded", String(open));
+    setNote(this.note, "");
+    if (!open) return;
+    this.draw();
+    this.input.focus();
+    this.input.select();
+  }
+
+  #submit() {
+    const { index, error } = parseJump(this.input.value, this.panel.rows);
+    setNote(this.note, error);
+    this.input.toggleAttribute("aria-invalid", Boolean(error));
+    if (!error) this.#go(index);
+  }
+
+  #go(index) {
+    setNote(this.note, "");
+    this.input.removeAttribute("aria-invalid");
+    this.panel.goTo(index);
+    byId("members-scroll").focus();
+  }
+}

@@ -1,0 +1,49 @@
+// The menu behind one's own avatar: online, idle, do not disturb, invisible.
+
+import { byId, h } from "./dom.mjs";
+
+const STATUSES = { online: "Online", idle: "Idle", dnd: "Do not disturb", invisible: "Invisible" };
+
+/** Keeps the status chosen on this page; `changed(status)` passes it on. */
+export class StatusMenu {
+  constructor({ changed }) {
+    this.status = "online";
+    this.changed = changed;
+    this.menu = byId("status-menu");
+    this.items = Object.entries(STATUSES).map(([status, text]) =>
+      h(
+        "button",
+        { type: "button", role: "menuitemradio", "data-status": status, onclick: () => this.#choose(status) },
+        h("i", { class: "dot", "data-status": status, "aria-hidden": "true" }),
+        text,
+      ),
+    );
+    this.menu.replaceChildren(...this.items);
+    this.menu.addEventListener("keydown", (event) => this.#onKey(event));
+    this.menu.addEventListener("toggle", (event) => {
+      if (event.newState === "open") this.items.find((item) => item.dataset.status === this.status).focus();
+    });
+    this.#draw();
+  }
+
+  #choose(status) {
+    this.status = status;
+    this.#draw();
+    this.menu.hidePopover();
+    this.changed(status);
+  }
+
+  #onKey(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const now = this.items.indexOf(document.activeElement);
+    this.items[(now + step + this.items.length) % this.items.length].focus();
+  }
+
+  #draw() {
+    for (const item of this.items) item.setAttribute("aria-checked", String(item.dataset.status === this.status));
+    byId("me-dot").dataset.status = this.status;
+    byId("me-status").setAttribute("aria-label", `Your status: ${STATUSES[this.status]}`);
+  }
+}
