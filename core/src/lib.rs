@@ -14,8 +14,9 @@ pub use id::{
     slot_of,
 };
 pub use member_list::{
-    BatchReport, BulkReport, Change, GroupId, GroupInfo, Id, ListError, Member, MemberList,
-    NewMember, Options, Row, Rows, Snapshot, SortKey, SortedSet, TextId, Upsert,
+    BatchReport, Bodies, BulkReport, Bundle, Change, Frame, GroupId, GroupInfo, Id, ListError,
+    Member, MemberList, NewMember, Options, Row, RowSource, Rows, Snapshot, SortKey, SortedSet,
+    TextId, Tick, Upsert, Viewer, WindowError, WindowSpec,
 };
 pub use presence::{Presence, PresenceConfig};
 pub use tracker::{

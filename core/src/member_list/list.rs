@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::dirty::Dirty;
 use super::group::{GroupId, Groups};
+use super::marks::{Fields, Marks};
 use super::table::{Nodes, Table};
+use super::tick::{Windows, place};
 use super::tree::Climb;
 use super::{Id, ListError, SortKey};
 
@@ -108,6 +110,8 @@ pub struct MemberList<I> {
     pub(super) table: Table<I>,
     pub(super) groups: Arc<Groups>,
     pub(super) dirty: Dirty,
+    pub(super) marks: Marks<I>,
+    pub(super) windows: Windows<I>,
     /// The revision of members that are new: above that of any member that left.
     pub(super) floor: u32,
     options: Options,
@@ -120,6 +124,8 @@ impl<I: Id> MemberList<I> {
             table: Table::new(options.payloads),
             groups: Arc::new(Groups::new(options.headers)),
             dirty: Dirty::new(),
+            marks: Marks::default(),
+            windows: Windows::default(),
             floor: 0,
             options,
         }
@@ -155,6 +161,7 @@ impl<I: Id> MemberList<I> {
         if self.table.len() >= MEMBERS_MAX {
             return Err(ListError::TooManyMembers { max: MEMBERS_MAX });
         }
+        self.marks.inserted(&id);
         let slot = self.table.add(id, key.as_bytes(), self.floor, attrs);
         let index = self.enter(slot, group);
         self.dirty.mark(None, index);
@@ -174,6 +181,7 @@ impl<I: Id> MemberList<I> {
         let slot = self.table.slot(id)?;
         let (group, at) = self.position(slot);
         let index = self.groups.member_row(group, at);
+        self.marks.moved(id, || place(group, self.table.key(slot)));
         self.leave(group, at);
         self.dirty.mark(index, None);
         self.mark_header(group, false);
@@ -213,7 +221,18 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::UnknownMember`].
     pub fn touch(&mut self, id: &I) -> Result<Option<usize>, ListError> {
+        self.touch_fields(id, Fields::ALL)
+    }
+
+    /// Like [`touch`](Self::touch), when only these fields of the member's body have changed:
+    /// viewers are sent a patch instead of the body. O(log n).
+    ///
+    /// # Errors
+    ///
+    /// [`ListError::UnknownMember`].
+    pub fn touch_fields(&mut self, id: &I, fields: Fields) -> Result<Option<usize>, ListError> {
         let slot = self.known(id)?;
+        self.marks.fields(id, fields);
         self.table.revise(slot);
         Ok(self.mark_revised(slot))
     }
@@ -246,6 +265,7 @@ impl<I: Id> MemberList<I> {
             return Ok(self.row_of(slot));
         }
         *payloads.at_mut(slot as usize) = payload;
+        self.marks.fields(id, Fields::ALL);
         self.table.revise(slot);
         Ok(self.mark_revised(slot))
     }
@@ -332,6 +352,8 @@ impl<I: Id> MemberList<I> {
                 old_index,
             };
         }
+        let id = &self.table.cells[slot as usize].id;
+        self.marks.moved(id, || place(from, self.table.key(slot)));
         self.leave(from, at);
         self.table.set_key(slot, key);
         let index = self.enter(slot, to);

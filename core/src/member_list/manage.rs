@@ -154,6 +154,7 @@ impl<I: Id> MemberList<I> {
         groups.recount(from);
         self.insert_sorted(into, moved.iter().copied());
         self.dirty.mark_all();
+        self.marks.moved_many();
         Ok(moved.len())
     }
 

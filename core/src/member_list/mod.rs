@@ -5,26 +5,47 @@
 //! indexes with a header row before the members of each group.
 
 mod bulk;
+mod counts;
 mod cow;
+mod diff;
 mod dirty;
+mod encode;
 mod error;
+mod frame;
 mod group;
 mod id;
 mod key;
 mod list;
 mod manage;
+mod marks;
 mod read;
+mod rows;
 mod set;
 mod snapshot;
 mod table;
+mod tick;
 mod tree;
+mod viewer;
+mod watched;
+mod window;
 
 pub use bulk::{BatchReport, BulkReport, Change, NewMember};
 pub use error::ListError;
+pub use frame::{
+    Base, Body, BodyChange, Bundle, Checksum, Counts, CountsTable, Frame, FrameChange, FrameRow,
+    GroupCount, Insert, InsertSource, MemberChange, RowChange, Shared, Update,
+};
 pub use group::{GROUP_NAME_MAX, GROUPS_MAX, GroupId, GroupInfo};
 pub use id::{Id, TEXT_ID_MAX, TextId};
 pub use key::{KEY_MAX, SortKey};
 pub use list::{MEMBERS_MAX, MemberList, Options, PAYLOAD_MAX, Upsert};
+pub use marks::Fields;
 pub use read::{Member, Row, Rows};
+pub use rows::{Bodies, BodyFormat, RowSource};
 pub use set::{Iter, SortedSet};
 pub use snapshot::Snapshot;
+pub use tick::Tick;
+pub use viewer::Viewer;
+pub use window::{
+    CHUNK_MAX, CHUNK_ROWS, RowKey, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX, WindowError, WindowSpec,
+};

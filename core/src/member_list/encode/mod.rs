@@ -1,0 +1,3 @@
+//! Bytes of bundles: JSON, binary, Discord's events.
+
+mod json;

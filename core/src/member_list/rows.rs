@@ -1,0 +1,226 @@
+//! Where the bodies of rows come from: [`RowSource`] and [`Bodies`].
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::diff::{Diffable, Script};
+use super::frame::{Body, BodyChange, FrameChange, FrameRow, Insert, InsertSource};
+use super::frame::{MemberChange, RowChange, Update};
+use super::marks::{DirtyRows, Fields, Marks};
+use super::watched::WindowRow;
+use super::window::RowKey;
+use super::{Id, MemberList};
+
+/// Gives the bodies of members; the list itself stores none.
+///
+/// ```
+/// use headcount::member_list::{Fields, RowSource};
+///
+/// struct Names(Vec<&'static str>);
+///
+/// impl RowSource<u64> for Names {
+///     fn write_body(&self, id: &u64, _fields: Fields, out: &mut Vec<u8>) {
+///         if let Some(name) = self.0.get(*id as usize) {
+///             out.extend_from_slice(format!(r#"{{"name":"{name}"}}"#).as_bytes());
+///         }
+///     }
+/// }
+/// ```
+pub trait RowSource<I> {
+    /// Appends the body of `id` to `out`: the whole of it for [`Fields::ALL`], else an object with
+    /// at least the named fields, `null` for one the body no longer has. Appending nothing says
+    /// that the member has no body.
+    ///
+    /// Called once for each row of a frame, however many viewers get the frame.
+    fn write_body(&self, id: &I, fields: Fields, out: &mut Vec<u8>);
+
+    /// What the bytes are. JSON, unless said otherwise.
+    fn format(&self) -> BodyFormat {
+        BodyFormat::Json
+    }
+}
+
+/// What the bytes of a body are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// One valid JSON value: it stands in JSON frames as it is. Objects can be patched.
+    #[default]
+    Json,
+    /// Any bytes: base64 in JSON frames, always sent whole.
+    Raw,
+}
+
+/// The bodies of a list's rows.
+#[derive(Default)]
+pub enum Bodies<'a, I> {
+    /// Rows have ids, revisions and attrs only.
+    #[default]
+    None,
+    /// The list's own payloads.
+    Payloads(BodyFormat),
+    /// Whatever this gives.
+    Source(&'a dyn RowSource<I>),
+}
+
+impl<I> Clone for Bodies<'_, I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I> Copy for Bodies<'_, I> {}
+
+impl<I> fmt::Debug for Bodies<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Payloads(format) => write!(f, "Payloads({format:?})"),
+            Self::Source(source) => write!(f, "Source({:?})", source.format()),
+        }
+    }
+}
+
+impl<'a, I, S: RowSource<I>> From<&'a S> for Bodies<'a, I> {
+    fn from(source: &'a S) -> Self {
+        Self::Source(source)
+    }
+}
+
+/// All that turns positions into rows and changes.
+pub(crate) struct Content<'a, I> {
+    pub(crate) list: &'a MemberList<I>,
+    pub(crate) bodies: Bodies<'a, I>,
+    pub(crate) marks: &'a Marks<I>,
+    pub(crate) dirty: &'a DirtyRows,
+    /// Whether a viewer cannot patch.
+    pub(crate) whole_rows: bool,
+}
+
+impl<I: Id> Content<'_, I> {
+    /// The DELTA that `script` describes.
+    pub(crate) fn delta(
+        &self,
+        old: &[WindowRow<I>],
+        new: &[WindowRow<I>],
+        script: Script,
+    ) -> FrameChange<I> {
+        let inserts = script.inserts.iter().map(|&(index, was)| {
+            let row = &new[index as usize];
+            let source = match (&row.key, was) {
+                (RowKey::Member(id), Some(was)) => {
+                    let change = self.member_change(id, &old[was as usize], row);
+                    InsertSource::Move {
+                        id: id.clone(),
+                        change,
+                    }
+                }
+                _ => InsertSource::Row(self.row(row)),
+            };
+            Insert { index, source }
+        });
+        let updates = script.updates.iter().filter_map(|&(index, was)| {
+            let row = &new[index as usize];
+            let change = match &row.key {
+                RowKey::Header(_) => RowChange::Count(row.stamp),
+                RowKey::Member(id) => {
+                    RowChange::Member(self.member_change(id, &old[was as usize], row)?)
+                }
+            };
+            Some(Update { index, change })
+        });
+        FrameChange::Delta {
+            inserts: inserts.collect(),
+            updates: updates.collect(),
+            deletes: script.deletes,
+        }
+    }
+
+    /// Whole rows of everything a script moves or updates.
+    pub(crate) fn whole_rows(
+        &self,
+        new: &[WindowRow<I>],
+        script: &Script,
+    ) -> Vec<(u32, FrameRow<I>)> {
+        let moved = script
+            .inserts
+            .iter()
+            .filter(|(_, was)| was.is_some())
+            .map(|&(at, _)| at);
+        let updated = script.updates.iter().map(|&(at, _)| at);
+        moved
+            .chain(updated)
+            .map(|at| (at, self.row(&new[at as usize])))
+            .collect()
+    }
+
+    /// A row, whole.
+    pub(crate) fn row(&self, row: &WindowRow<I>) -> FrameRow<I> {
+        match &row.key {
+            RowKey::Header(group) => FrameRow::Header {
+                group: group.clone(),
+                count: row.stamp,
+            },
+            RowKey::Member(id) => FrameRow::Member {
+                id: id.clone(),
+                revision: row.stamp,
+                attrs: row.attrs,
+                body: self.body(id),
+            },
+        }
+    }
+
+    fn member_change(
+        &self,
+        id: &I,
+        old: &WindowRow<I>,
+        new: &WindowRow<I>,
+    ) -> Option<MemberChange> {
+        if old.same_content(new) {
+            return None;
+        }
+        Some(MemberChange {
+            revision: new.stamp,
+            attrs: (old.attrs != new.attrs).then_some(new.attrs),
+            body: self.body_change(id),
+        })
+    }
+
+    fn body_change(&self, id: &I) -> BodyChange {
+        let fields = self.marks.changed_fields(id);
+        match self.bodies {
+            _ if fields == Fields::NONE => BodyChange::Same,
+            Bodies::Source(source)
+                if fields != Fields::ALL && source.format() == BodyFormat::Json =>
+            {
+                let mut out = Vec::new();
+                source.write_body(id, fields, &mut out);
+                if out.is_empty() {
+                    BodyChange::Same
+                } else {
+                    BodyChange::Patch(out.into())
+                }
+            }
+            _ => self.body(id).map_or(BodyChange::Same, BodyChange::Whole),
+        }
+    }
+
+    fn body(&self, id: &I) -> Option<Body> {
+        let (bytes, format) = match self.bodies {
+            Bodies::None => return None,
+            Bodies::Payloads(format) => {
+                (Bytes::copy_from_slice(self.list.get(id)?.payload), format)
+            }
+            Bodies::Source(source) => {
+                let mut out = Vec::new();
+                source.write_body(id, Fields::ALL, &mut out);
+                (out.into(), source.format())
+            }
+        };
+        match format {
+            _ if bytes.is_empty() => None,
+            BodyFormat::Json => Some(Body::Json(bytes)),
+            BodyFormat::Raw => Some(Body::Raw(bytes)),
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! One viewer of a list: which windows it holds, at which versions, and what it is sent.
+
+use std::sync::Arc;
+
+use super::frame::{Base, Bundle, Counts, Frame, Shared};
+use super::rows::Bodies;
+use super::tick::{Opened, Tick};
+use super::watched::Handle;
+use super::window::{VIEWER_WINDOWS_MAX, WindowError, WindowSpec};
+use super::{Id, MemberList};
+
+/// Former names kept for a window, so that a request that crosses a rename finds it.
+const FORMER_NAMES_MAX: usize = 8;
+
+/// What one viewer of a list holds. No I/O: the caller sends the bundles.
+///
+/// After each [`tick`](MemberList::tick) every viewer is asked for its [`bundle`](Self::bundle);
+/// frames in it are shared with all viewers of the same windows. A viewer whose queue is full is
+/// simply not asked; when the queue has drained, [`catch_up`](Self::catch_up) gives one SYNC for
+/// each window that has changed meanwhile. Dropping the viewer closes its windows.
+///
+/// ```
+/// use std::time::Duration;
+/// use headcount::member_list::{Bodies, Viewer, WindowSpec};
+/// use headcount::{MemberList, Options, SortKey};
+///
+/// let mut list = MemberList::<u64>::new(Options::default());
+/// let online = list.add_group("online")?;
+/// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+///
+/// let mut viewer = Viewer::new();
+/// let first = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+/// assert_eq!(first.frames.len(), 1); // a SYNC
+///
+/// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
+/// let tick = list.tick(Duration::from_millis(250), Bodies::None);
+/// let bundle = viewer.bundle(&tick).expect("the chunk has changed");
+/// assert!(bundle.to_json().starts_with(br#"{"list":"#));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Viewer<I> {
+    /// Kept by a viewer whose protocol cannot patch.
+    whole_rows: bool,
+    whole_rows_token: Option<Arc<()>>,
+    epoch: u64,
+    last_tick: u64,
+    counts_version: u64,
+    hidden: bool,
+    windows: Vec<Held<I>>,
+}
+
+/// A window as its viewer holds it.
+#[derive(Debug)]
+struct Held<I> {
+    spec: WindowSpec<I>,
+    /// `None` while the viewer is hidden.
+    handle: Option<Arc<Handle<I>>>,
+    version: u64,
+    base_index: u64,
+    stale: bool,
+    former: Vec<WindowSpec<I>>,
+}
+
+impl<I> Default for Viewer<I> {
+    fn default() -> Self {
+        Self {
+            whole_rows: false,
+            whole_rows_token: None,
+            epoch: 0,
+            last_tick: 0,
+            counts_version: 0,
+            hidden: false,
+            windows: Vec::new(),
+        }
+    }
+}
+
+impl<I: Id> Viewer<I> {
+    /// A viewer without windows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A viewer that is sent Discord's events: chunks only, whole rows, groups with every bundle.
+    pub fn discord() -> Self {
+        Self {
+            whole_rows: true,
+            ..Self::default()
+        }
+    }
+
+    /// Opens a window: a bundle with its SYNC and all counts. Opening it again is a
+    /// [`resync`](Self::resync). O(log n + rows + groups).
+    ///
+    /// # Errors
+    /// [`WindowError`]: over a limit, unknown anchor, or a kind of window the protocol lacks.
+    pub fn open(
+        &mut self,
+        list: &mut MemberList<I>,
+        spec: WindowSpec<I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<Bundle<I>, WindowError> {
+        if self.find(&spec).is_some() {
+            return self.resync(list, &[spec], bodies);
+        }
+        if self.windows.len() >= VIEWER_WINDOWS_MAX {
+            return Err(WindowError::TooManyWindows {
+                max: VIEWER_WINDOWS_MAX,
+            });
+        }
+        let opened = self.show(list, &spec, bodies)?;
+        self.windows.push(Held::new(spec, &opened));
+        Ok(self.answer(list, vec![opened.frame]))
+    }
+
+    /// Closes one window and opens another: a bundle with the SYNC of the new one and all counts.
+    ///
+    /// # Errors
+    /// [`WindowError::NotOpen`], or as [`open`](Self::open); then `from` stays open.
+    pub fn retarget(
+        &mut self,
+        list: &mut MemberList<I>,
+        from: &WindowSpec<I>,
+        to: WindowSpec<I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<Bundle<I>, WindowError> {
+        let at = self.find(from).ok_or(WindowError::NotOpen)?;
+        if let Some(other) = self.find(&to) {
+            let bundle = self.resync(list, &[to], bodies)?;
+            if other != at {
+                self.windows.remove(at);
+            }
+            return Ok(bundle);
+        }
+        let opened = self.show(list, &to, bodies)?;
+        self.windows[at] = Held::new(to, &opened);
+        Ok(self.answer(list, vec![opened.frame]))
+    }
+
+    /// Closes a window. O(1).
+    ///
+    /// # Errors
+    /// [`WindowError::NotOpen`].
+    pub fn close(&mut self, spec: &WindowSpec<I>) -> Result<(), WindowError> {
+        let at = self.find(spec).ok_or(WindowError::NotOpen)?;
+        self.windows.remove(at);
+        Ok(())
+    }
+
+    /// What a client gets that asks for windows anew: a bundle with the SYNC of each and all
+    /// counts. Without windows: the counts.
+    ///
+    /// # Errors
+    /// [`WindowError::NotOpen`] when the viewer lacks one of them; nothing has changed.
+    pub fn resync(
+        &mut self,
+        list: &mut MemberList<I>,
+        specs: &[WindowSpec<I>],
+        bodies: Bodies<'_, I>,
+    ) -> Result<Bundle<I>, WindowError> {
+        let mut wanted = Vec::new();
+        for spec in specs.iter().take(VIEWER_WINDOWS_MAX) {
+            wanted.push((self.find(spec).ok_or(WindowError::NotOpen)?, spec));
+        }
+        let mut frames = Vec::with_capacity(wanted.len());
+        for (at, asked) in wanted {
+            frames.push(self.sync(at, asked, list, bodies));
+        }
+        Ok(self.answer(list, frames))
+    }
+
+    /// Whether a window has missed frames, so that [`catch_up`](Self::catch_up) is due.
+    pub fn is_stale(&self) -> bool {
+        !self.hidden && self.windows.iter().any(|window| window.stale)
+    }
+
+    /// One SYNC for each window that has missed frames, and all counts.
+    pub fn catch_up(&mut self, list: &mut MemberList<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
+        let mut frames = Vec::new();
+        let epoch_over = self.epoch != list.windows.epoch;
+        self.last_tick = list.windows.ticks();
+        for at in 0..self.windows.len() {
+            let window = &self.windows[at];
+            let lives = window
+                .handle
+                .as_ref()
+                .is_some_and(|handle| handle.has_base(window.version));
+            if epoch_over || window.stale || !lives {
+                let held = window.spec.clone();
+                frames.push(self.sync(at, &held, list, bodies));
+            }
+        }
+        let mut names = std::collections::HashSet::new();
+        self.windows
+            .retain(|window| names.insert(window.spec.clone()));
+        self.answer(list, frames)
+    }
+
+    /// Tells whether anybody looks: a hidden viewer is sent counts only, and its windows cost the
+    /// list nothing. After it is shown again, [`catch_up`](Self::catch_up) is due.
+    pub fn set_hidden(&mut self, hidden: bool) {
+        self.hidden = hidden;
+        if hidden {
+            for window in &mut self.windows {
+                window.handle = None;
+                window.stale = true;
+            }
+        }
+    }
+
+    /// What the viewer is sent of a tick: shared frames, put side by side; `None` for nothing.
+    /// O(windows).
+    ///
+    /// Ticks must come in order, none twice. One that is left out makes windows
+    /// [stale](Self::is_stale) that changed in it.
+    pub fn bundle(&mut self, tick: &Tick<I>) -> Option<Bundle<I>> {
+        if tick.epoch != self.epoch {
+            self.windows
+                .iter_mut()
+                .for_each(|window| window.stale = true);
+            return None;
+        }
+        if tick.serial <= self.last_tick {
+            return None;
+        }
+        let missed_some = tick.serial != self.last_tick + 1;
+        self.last_tick = tick.serial;
+        let mut bundle = Bundle {
+            list: tick.list.clone(),
+            epoch: tick.epoch,
+            version: tick.version,
+            frames: Vec::new(),
+            counts: self.counts(tick),
+            bases: Vec::new(),
+        };
+        for window in &mut self.windows {
+            if missed_some && !window.has_base() {
+                window.stale = true;
+            }
+            window.take(tick, &mut bundle);
+        }
+        self.drop_doubles();
+        if self.whole_rows && !bundle.frames.is_empty() {
+            bundle.counts = tick.groups.clone().or(bundle.counts);
+        }
+        let nothing =
+            bundle.frames.is_empty() && bundle.counts.is_none() && bundle.bases.is_empty();
+        (!nothing).then_some(bundle)
+    }
+
+    /// The windows the viewer holds, by their present names.
+    pub fn windows(&self) -> impl ExactSizeIterator<Item = &WindowSpec<I>> {
+        self.windows.iter().map(|window| &window.spec)
+    }
+
+    fn find(&self, spec: &WindowSpec<I>) -> Option<usize> {
+        let by_name = self.windows.iter().position(|window| window.spec == *spec);
+        by_name.or_else(|| {
+            self.windows
+                .iter()
+                .position(|window| window.former.contains(spec))
+        })
+    }
+
+    fn show(
+        &mut self,
+        list: &mut MemberList<I>,
+        spec: &WindowSpec<I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<Opened<I>, WindowError> {
+        spec.check()?;
+        if self.whole_rows {
+            if !matches!(spec, WindowSpec::Chunk(_)) {
+                return Err(WindowError::Unsupported);
+            }
+            self.whole_rows_token = Some(list.windows.whole_rows.clone());
+        }
+        if self.epoch != list.windows.epoch {
+            self.epoch = list.windows.epoch;
+            self.windows
+                .iter_mut()
+                .for_each(|window| window.stale = true);
+        }
+        if self.windows.is_empty() {
+            self.last_tick = list.windows.ticks();
+        }
+        list.open_window(spec, bodies)
+    }
+
+    /// Shows a held window anew; the client calls it `asked`.
+    fn sync(
+        &mut self,
+        at: usize,
+        asked: &WindowSpec<I>,
+        list: &mut MemberList<I>,
+        bodies: Bodies<'_, I>,
+    ) -> Arc<Shared<Frame<I>>> {
+        let window = &self.windows[at];
+        let latest = window
+            .handle
+            .as_ref()
+            .map(|handle| handle.latest().spec().clone());
+        let mut spec = latest.unwrap_or_else(|| window.spec.clone());
+        let base_index = window.base_index;
+        let opened = loop {
+            match self.show(list, &spec, bodies) {
+                Ok(opened) => break opened,
+                // The anchor is gone: the row at its place, or the start of an empty list.
+                Err(_) => spec = list.fallback(&spec, base_index),
+            }
+        };
+        let window = &mut self.windows[at];
+        window.rename(spec.clone());
+        (window.version, window.base_index) = (opened.version, opened.base_index);
+        window.handle = Some(opened.handle);
+        window.stale = false;
+        if *asked == spec {
+            return opened.frame;
+        }
+        let mut frame = Frame::clone(&opened.frame);
+        frame.renamed = Some(frame.window);
+        frame.window = asked.to_string().into();
+        Arc::new(Shared::new(frame))
+    }
+
+    fn answer(
+        &mut self,
+        list: &mut MemberList<I>,
+        frames: Vec<Arc<Shared<Frame<I>>>>,
+    ) -> Bundle<I> {
+        let counts = list.open_counts();
+        self.counts_version = counts.version;
+        self.epoch = list.windows.epoch;
+        Bundle {
+            list: list.windows.list.clone(),
+            epoch: self.epoch,
+            version: list.windows.version,
+            frames,
+            counts: Some(counts),
+            bases: Vec::new(),
+        }
+    }
+
+    /// The counts of a tick in the form this viewer can use.
+    fn counts(&mut self, tick: &Tick<I>) -> Option<Arc<Shared<Counts>>> {
+        let step = tick.counts.as_ref()?;
+        let from =
+            |counts: &Arc<Shared<Counts>>| counts.base_version() == Some(self.counts_version);
+        let counts = step
+            .delta
+            .as_ref()
+            .filter(|delta| from(delta))
+            .unwrap_or(&step.full);
+        self.counts_version = counts.version;
+        Some(counts.clone())
+    }
+
+    /// Two windows that became one: the older goes, as it does at the client.
+    fn drop_doubles(&mut self) {
+        let mut at = 0;
+        while at < self.windows.len() {
+            let renamed = !self.windows[at].former.is_empty();
+            let spec = &self.windows[at].spec;
+            let mut others = self.windows.iter().enumerate();
+            if renamed && others.any(|(other, window)| other != at && window.spec == *spec) {
+                self.windows.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+impl<I: Id> Held<I> {
+    fn new(spec: WindowSpec<I>, opened: &Opened<I>) -> Self {
+        Self {
+            spec,
+            handle: Some(opened.handle.clone()),
+            version: opened.version,
+            base_index: opened.base_index,
+            stale: false,
+            former: Vec::new(),
+        }
+    }
+
+    fn has_base(&self) -> bool {
+        self.handle
+            .as_ref()
+            .is_some_and(|handle| handle.has_base(self.version))
+    }
+
+    /// Takes what a tick has for this window.
+    fn take(&mut self, tick: &Tick<I>, bundle: &mut Bundle<I>) {
+        let Some(handle) = self.handle.clone().filter(|_| !self.stale) else {
+            return;
+        };
+        if let Some(frame) = tick.frame_from(&handle, self.version) {
+            self.version = frame.new_version;
+            self.base_index = frame.base_index;
+            bundle.frames.push(frame.clone());
+            if let Some(next) = handle.renamed() {
+                self.rename(next.spec().clone());
+                self.handle = Some(next.clone());
+            }
+        } else if tick.is_past(&handle, self.version) {
+            self.stale = true;
+        } else if let Some(base_index) = tick.base_index(&handle)
+            && base_index != self.base_index
+        {
+            self.base_index = base_index;
+            bundle.bases.push(Base {
+                window: handle.name().clone(),
+                base_index,
+            });
+        }
+    }
+
+    fn rename(&mut self, spec: WindowSpec<I>) {
+        if self.spec != spec {
+            self.former.push(std::mem::replace(&mut self.spec, spec));
+            if self.former.len() > FORMER_NAMES_MAX {
+                self.former.remove(0);
+            }
+        }
+    }
+}

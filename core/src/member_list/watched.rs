@@ -1,0 +1,411 @@
+//! One watched window: the rows viewers hold of it, and its next step.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::diff::{Diffable, script};
+use super::frame::{Checksum, Frame, FrameChange, Shared};
+use super::marks::OldPlace;
+use super::rows::Content;
+use super::window::{RowKey, WindowSpec};
+use super::{Id, MemberList};
+
+/// Versions of one window that viewers may hold at the same time; the oldest gets a SYNC beyond.
+const BASES_MAX: usize = 4;
+
+/// A row of a window as it was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WindowRow<I> {
+    pub(crate) key: RowKey<I>,
+    /// Revision of a member, count of a header.
+    pub(crate) stamp: u32,
+    pub(crate) attrs: u32,
+}
+
+impl<I: Id> Diffable for WindowRow<I> {
+    type Key = RowKey<I>;
+
+    fn key(&self) -> &RowKey<I> {
+        &self.key
+    }
+
+    fn same_content(&self, next: &Self) -> bool {
+        self.stamp == next.stamp && self.attrs == next.attrs
+    }
+}
+
+/// What a viewer holds of a watched window; the window is watched while one exists.
+#[derive(Debug)]
+pub(crate) struct Handle<I> {
+    pub(crate) serial: u64,
+    name: Arc<str>,
+    spec: WindowSpec<I>,
+    /// Oldest version a frame can still start from.
+    oldest: AtomicU64,
+    /// The window this one became when its anchor was replaced.
+    renamed: OnceLock<Arc<Self>>,
+}
+
+impl<I> Handle<I> {
+    /// The window this one is by now.
+    pub(crate) fn latest(self: &Arc<Self>) -> &Arc<Self> {
+        let mut handle = self;
+        while let Some(next) = handle.renamed.get() {
+            handle = next;
+        }
+        handle
+    }
+
+    /// The window this one became, if its anchor was replaced.
+    pub(crate) fn renamed(&self) -> Option<&Arc<Self>> {
+        self.renamed.get()
+    }
+
+    pub(crate) const fn spec(&self) -> &WindowSpec<I> {
+        &self.spec
+    }
+
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Ends the window: whoever holds it is out of date.
+    pub(crate) fn end(&self) {
+        self.oldest.store(u64::MAX, Ordering::Release);
+    }
+
+    /// Whether frames still start from `version`.
+    pub(crate) fn has_base(&self, version: u64) -> bool {
+        version >= self.oldest.load(Ordering::Acquire)
+    }
+}
+
+/// A window somebody watches.
+#[derive(Debug)]
+pub(crate) struct Watched<I> {
+    pub(crate) handle: Arc<Handle<I>>,
+    pub(crate) base_index: u64,
+    /// Place of the anchor when the window was last published.
+    position: Option<u64>,
+    /// What viewers hold, oldest first, at least one; the last is what a newcomer gets.
+    bases: Vec<WindowBase<I>>,
+}
+
+/// The rows of a window at one version.
+#[derive(Debug)]
+struct WindowBase<I> {
+    version: u64,
+    rows: Vec<WindowRow<I>>,
+    checksum32: u32,
+    sync: Option<Arc<Shared<Frame<I>>>>,
+}
+
+/// A frame, and the version it starts from.
+#[derive(Debug)]
+pub(crate) struct WindowStep<I> {
+    pub(crate) from: u64,
+    pub(crate) frame: Arc<Shared<Frame<I>>>,
+}
+
+/// What became of a window.
+pub(crate) enum Outcome<I> {
+    /// Frames for the bases that are out of date.
+    Steps(Vec<WindowStep<I>>),
+    /// The anchor is gone; this row is the new one.
+    Reanchor(RowKey<I>),
+}
+
+impl<I: Id> Watched<I> {
+    /// A window that shows `rows` at `version`, not yet placed.
+    pub(crate) fn new(
+        serial: u64,
+        spec: &WindowSpec<I>,
+        version: u64,
+        rows: Vec<WindowRow<I>>,
+    ) -> Self {
+        let handle = Handle {
+            serial,
+            name: spec.to_string().into(),
+            spec: spec.clone(),
+            oldest: AtomicU64::new(version),
+            renamed: OnceLock::new(),
+        };
+        Self {
+            handle: Arc::new(handle),
+            base_index: 0,
+            position: None,
+            bases: vec![WindowBase::new(version, rows)],
+        }
+    }
+
+    /// Makes `rows` what a newcomer gets, unless it is already.
+    pub(crate) fn refresh(&mut self, rows: Vec<WindowRow<I>>, next_version: impl FnOnce() -> u64) {
+        if self.newest().rows != rows {
+            self.push(next_version(), rows);
+        }
+    }
+
+    /// Notes where the window and its anchor are now.
+    pub(crate) fn place(&mut self, base_index: usize, list: &MemberList<I>) {
+        self.base_index = base_index as u64;
+        if let WindowSpec::Anchored {
+            anchor: RowKey::Member(id),
+            ..
+        } = &self.handle.spec
+        {
+            self.position = list.place_of(id);
+        }
+    }
+
+    /// The SYNC of the newest version; made once.
+    pub(crate) fn sync(&mut self, content: &Content<'_, I>) -> Arc<Shared<Frame<I>>> {
+        if let Some(sync) = &self.newest().sync {
+            // The rows may have slid since it was made.
+            if sync.base_index == self.base_index {
+                return sync.clone();
+            }
+        }
+        let sync = Arc::new(Shared::new(self.sync_frame(content)));
+        if let Some(newest) = self.bases.last_mut() {
+            newest.sync = Some(sync.clone());
+        }
+        sync
+    }
+
+    /// Whether the anchor, now at `index`, has left the place it had.
+    pub(crate) fn anchor_left(&self, index: usize, list: &MemberList<I>) -> bool {
+        let WindowSpec::Anchored {
+            anchor,
+            follow: false,
+            ..
+        } = &self.handle.spec
+        else {
+            return false;
+        };
+        let RowKey::Member(id) = anchor else {
+            return false;
+        };
+        self.position.is_some()
+            && list.place_of(id) != self.position
+            && !self.has_same_neighbours(anchor, index, list)
+    }
+
+    /// Brings the window to what the list shows now; `scratch` is any buffer.
+    pub(crate) fn step(
+        &mut self,
+        version: u64,
+        content: &Content<'_, I>,
+        scratch: &mut Vec<WindowRow<I>>,
+    ) -> Outcome<I> {
+        let quiet = Outcome::Steps(Vec::new());
+        let Self {
+            handle, base_index, ..
+        } = &*self;
+        let reach = match handle.spec {
+            WindowSpec::Chunk(_) => handle.spec.range(0, usize::MAX),
+            // Whatever happens above an anchor moves it.
+            WindowSpec::Anchored { .. } => 0..*base_index as usize + self.newest().rows.len() + 1,
+        };
+        if !content.dirty.touch(&reach) {
+            return quiet;
+        }
+        let total = content.list.len();
+        let index = match &handle.spec {
+            WindowSpec::Anchored { anchor, .. } if total > 0 => {
+                match content.list.row_index(anchor) {
+                    Some(index) if !self.anchor_left(index, content.list) => index,
+                    _ => return self.new_anchor(content).map_or(quiet, Outcome::Reanchor),
+                }
+            }
+            _ => 0,
+        };
+        let range = handle.spec.range(index, total);
+        self.place(range.start, content.list);
+        scratch.clear();
+        content.list.read_window(range, scratch);
+        Outcome::Steps(self.step_to(scratch, version, content))
+    }
+
+    /// The row that becomes the anchor when the present one is gone or has moved: the nearest row
+    /// after it in the old window that did not move, else before it, else the row at the old start.
+    pub(crate) fn new_anchor(&self, content: &Content<'_, I>) -> Option<RowKey<I>> {
+        let WindowSpec::Anchored { anchor, .. } = &self.handle.spec else {
+            return None;
+        };
+        let rows = &self.newest().rows;
+        let stayed = |row: &&WindowRow<I>| {
+            let there = content.list.row_index(&row.key).is_some();
+            there
+                && match &row.key {
+                    RowKey::Header(_) => true,
+                    RowKey::Member(id) => match content.marks.old_place(id) {
+                        OldPlace::Kept => true,
+                        OldPlace::Was(was) => content.list.place_of(id) == Some(was),
+                        OldPlace::Unknown => false,
+                    },
+                }
+        };
+        let at = rows.iter().position(|row| row.key == *anchor);
+        let (above, below) = rows.split_at(at.unwrap_or(0));
+        let below = below.iter().skip(usize::from(at.is_some()));
+        if let Some(row) = below.chain(above.iter().rev()).find(stayed) {
+            return Some(row.key.clone());
+        }
+        let last = content.list.len().checked_sub(1)?;
+        let at = (self.base_index as usize).min(last);
+        let mut row = Vec::with_capacity(1);
+        content.list.read_window(at..at + 1, &mut row);
+        row.pop().map(|row| row.key)
+    }
+
+    /// Frames that lead from everything viewers hold of this window to `target`, under its name.
+    pub(crate) fn rename_to(&self, target: &Self, content: &Content<'_, I>) -> Vec<WindowStep<I>> {
+        let renamed = (target.handle.name != self.handle.name).then(|| target.handle.name.clone());
+        let steps = self.bases.iter().map(|base| {
+            let mut frame = target.frame_from(base, content);
+            frame.window = self.handle.name.clone();
+            frame.renamed.clone_from(&renamed);
+            WindowStep {
+                from: base.version,
+                frame: Arc::new(Shared::new(frame)),
+            }
+        });
+        let steps = steps.collect();
+        let _ = self.handle.renamed.set(target.handle.clone());
+        steps
+    }
+
+    /// Oldest version a frame can still start from.
+    pub(crate) fn oldest_version(&self) -> u64 {
+        self.bases.first().map_or(u64::MAX, |base| base.version)
+    }
+
+    fn newest(&self) -> &WindowBase<I> {
+        self.bases.last().expect("a window has at least one base")
+    }
+
+    fn push(&mut self, version: u64, rows: Vec<WindowRow<I>>) {
+        self.bases.push(WindowBase::new(version, rows));
+        if self.bases.len() > BASES_MAX {
+            self.bases.remove(0);
+        }
+        self.handle
+            .oldest
+            .store(self.bases[0].version, Ordering::Release);
+    }
+
+    fn step_to(
+        &mut self,
+        rows: &[WindowRow<I>],
+        version: u64,
+        content: &Content<'_, I>,
+    ) -> Vec<WindowStep<I>> {
+        if self.newest().rows != rows {
+            self.bases.push(WindowBase::new(version, rows.to_vec()));
+        }
+        let newest = self.bases.len() - 1;
+        let mut steps = Vec::new();
+        let mut stale = [false; BASES_MAX + 1];
+        for (base, stale) in self.bases[..newest].iter().zip(&mut stale) {
+            *stale = base.rows != rows;
+            if *stale {
+                let frame = if content.dirty.bulk {
+                    self.sync_frame(content)
+                } else {
+                    self.frame_from(base, content)
+                };
+                steps.push(WindowStep {
+                    from: base.version,
+                    frame: Arc::new(Shared::new(frame)),
+                });
+            }
+        }
+        let mut stale = stale.into_iter();
+        self.bases.retain(|_| !stale.next().unwrap_or(false));
+        if self.bases.len() > BASES_MAX {
+            self.bases.remove(0);
+        }
+        self.handle
+            .oldest
+            .store(self.bases[0].version, Ordering::Release);
+        steps
+    }
+
+    /// The frame from `base` to the newest version.
+    fn frame_from(&self, base: &WindowBase<I>, content: &Content<'_, I>) -> Frame<I> {
+        let rows = &self.newest().rows;
+        let script = script(&base.rows, rows);
+        let kept = base.rows.len() - script.deletes.len();
+        if kept == 0 && !rows.is_empty() {
+            return self.sync_frame(content);
+        }
+        let whole_rows = if content.whole_rows {
+            content.whole_rows(rows, &script)
+        } else {
+            Vec::new()
+        };
+        Frame {
+            base_version: base.version,
+            change: content.delta(&base.rows, rows, script),
+            whole_rows,
+            ..self.frame(FrameChange::Sync(Vec::new()))
+        }
+    }
+
+    fn sync_frame(&self, content: &Content<'_, I>) -> Frame<I> {
+        let rows = self
+            .newest()
+            .rows
+            .iter()
+            .map(|row| content.row(row))
+            .collect();
+        self.frame(FrameChange::Sync(rows))
+    }
+
+    fn frame(&self, change: FrameChange<I>) -> Frame<I> {
+        let newest = self.newest();
+        Frame {
+            window: self.handle.name.clone(),
+            renamed: None,
+            base_version: 0,
+            new_version: newest.version,
+            base_index: self.base_index,
+            checksum32: newest.checksum32,
+            change,
+            whole_rows: Vec::new(),
+        }
+    }
+
+    /// Whether the rows next to the anchor are those that were next to it: then it did not move,
+    /// whatever became of its key.
+    fn has_same_neighbours(&self, anchor: &RowKey<I>, index: usize, list: &MemberList<I>) -> bool {
+        let old = &self.newest().rows;
+        let Some(at) = old.iter().position(|row| row.key == *anchor) else {
+            return false;
+        };
+        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= list.len() {
+            return false;
+        }
+        let mut around = Vec::with_capacity(3);
+        list.read_window(index - 1..index + 2, &mut around);
+        around.len() == 3 && around[0].key == old[at - 1].key && around[2].key == old[at + 1].key
+    }
+}
+
+impl<I: Id> WindowBase<I> {
+    fn new(version: u64, rows: Vec<WindowRow<I>>) -> Self {
+        let mut sum = Checksum::default();
+        for row in &rows {
+            match &row.key {
+                RowKey::Header(group) => sum.header(group, row.stamp),
+                RowKey::Member(id) => sum.member(id, row.stamp),
+            }
+        }
+        Self {
+            version,
+            rows,
+            checksum32: sum.finish(),
+            sync: None,
+        }
+    }
+}
