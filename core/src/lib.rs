@@ -6,6 +6,7 @@ mod error;
 mod id;
 pub mod member_list;
 mod presence;
+pub mod replica;
 mod tracker;
 
 pub use error::{ApplyError, DecodeError, DecodeErrorKind, TrackError};

@@ -1,11 +1,16 @@
 //! Presence for many threads: the trackers of all slots behind locks of their own.
 
-use parking_lot::RwLock;
+mod cluster;
+
+use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
+use crate::replica::{self, Replica};
 use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, Put, Tracker};
+
+use self::cluster::Control;
 
 /// Bounds and times of a [`Presence`].
 #[derive(Debug, Clone, Default)]
@@ -13,6 +18,10 @@ use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, Put, Tracker};
 pub struct PresenceConfig {
     /// Bounds of entries.
     pub limits: Limits,
+    /// Times and bounds of replication.
+    pub cluster: replica::Config,
+    /// Seed of jitter and nonces: random, and different on every node.
+    pub seed: u64,
 }
 
 /// Who is here: one object for many threads.
@@ -37,19 +46,29 @@ pub struct Presence {
     slots: Box<[RwLock<Tracker>]>,
     /// Slots with local changes since the last `take_diff`, one bit each.
     changed: AtomicU32,
+    /// Slots with local changes that the control plane was not told of.
+    unreported: AtomicU32,
+    control: Mutex<Control>,
 }
 
 impl Presence {
     /// An empty presence.
     #[must_use]
     pub fn new(replica: ReplicaId, config: PresenceConfig) -> Self {
-        let PresenceConfig { limits } = config;
+        let PresenceConfig {
+            limits,
+            cluster,
+            seed,
+        } = config;
+        let control = Control::new(Replica::new(replica.clone(), cluster, seed));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
         let slots = (0..SLOTS).map(slot).collect();
         Self {
             id: RwLock::new(replica),
             slots,
             changed: AtomicU32::new(0),
+            unreported: AtomicU32::new(0),
+            control: Mutex::new(control),
         }
     }
 
@@ -59,6 +78,7 @@ impl Presence {
 
     fn mark_changed(&self, slot: u8) {
         self.changed.fetch_or(1 << slot, Ordering::Release);
+        self.unreported.fetch_or(1 << slot, Ordering::Release);
     }
 
     /// Tracks an entry. See [`Tracker::track`]. O(1).

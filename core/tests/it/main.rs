@@ -2,5 +2,6 @@
 
 mod presence;
 mod member_list_model;
+mod replica;
 mod tidy;
 mod tracker;

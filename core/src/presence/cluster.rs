@@ -1,0 +1,287 @@
+//! Replication: one `Replica` and the trackers of all slots, driven together.
+//!
+//! Lock order: the control lock, then the lock of one slot. Local operations take only the lock of
+//! their slot and leave a mark, so they never wait for a message being handled elsewhere.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Presence;
+use crate::codec::Kind;
+use crate::error::{ApplyError, DecodeError};
+use crate::id::ReplicaId;
+use crate::replica::{Action, Apply, Event, Outcome, Replica, Report, Serve, Signal, Transmit};
+use crate::tracker::{Diff, Tracker};
+
+/// Diffs waiting for the user; beyond it the oldest go.
+const DIFFS_MAX: usize = 65_536;
+
+/// What the control lock guards.
+#[derive(Debug)]
+pub(super) struct Control {
+    replica: Replica,
+    diffs: VecDeque<Diff>,
+    now: Duration,
+}
+
+impl Control {
+    pub(super) fn new(replica: Replica) -> Self {
+        Self {
+            replica,
+            diffs: VecDeque::new(),
+            now: Duration::ZERO,
+        }
+    }
+
+    fn note(&mut self, diff: Diff) {
+        if diff.is_empty() {
+            return;
+        }
+        if self.diffs.len() >= DIFFS_MAX {
+            self.diffs.pop_front();
+        }
+        self.diffs.push_back(diff);
+    }
+}
+
+/// Replication, without I/O: the caller moves frames and tells the time. `now` is the time since
+/// any start, the same for all calls; a smaller one than before is taken as the last one.
+impl Presence {
+    /// Takes one frame from a neighbour of the transport. O(changes).
+    ///
+    /// ```
+    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use std::time::Duration;
+    ///
+    /// let a = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
+    /// let b = Presence::new(ReplicaId::new("b", 1, 0)?, PresenceConfig::default());
+    /// a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// for ms in 0..3_000 {
+    ///     let now = Duration::from_millis(ms);
+    ///     for (from, to, name) in [(&a, &b, "a"), (&b, &a, "b")] {
+    ///         from.handle_timeout(now);
+    ///         while let Some(transmit) = from.poll_transmit() {
+    ///             to.handle_message(now, name, &transmit.frame)?;
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(b.count("room"), 1);
+    /// assert!(a.is_synced() && b.is_synced());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the frame is malformed, not authentic, or of another cluster or
+    /// version; nothing has changed then.
+    pub fn handle_message(
+        &self,
+        now: Duration,
+        from: &str,
+        frame: &Bytes,
+    ) -> Result<(), DecodeError> {
+        let control = &mut *self.control.lock();
+        control.now = control.now.max(now);
+        self.report_local(control);
+        let handled = control.replica.handle_message(now, from, frame);
+        self.run(control);
+        handled
+    }
+
+    /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
+    pub fn handle_timeout(&self, now: Duration) {
+        let control = &mut *self.control.lock();
+        control.now = control.now.max(now);
+        self.report_local(control);
+        control.replica.handle_timeout(now);
+        self.run(control);
+    }
+
+    /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
+    pub fn disconnected(&self, now: Duration, from: &str) {
+        let control = &mut *self.control.lock();
+        control.now = control.now.max(now);
+        control.replica.disconnected(now, from);
+        self.run(control);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next. Local operations may
+    /// bring that nearer.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let control = &mut *self.control.lock();
+        self.report_local(control);
+        control.replica.poll_timeout()
+    }
+
+    /// The next frame to send.
+    #[must_use]
+    pub fn poll_transmit(&self) -> Option<Transmit> {
+        self.control.lock().replica.poll_transmit()
+    }
+
+    /// The next thing that happened to the cluster.
+    #[must_use]
+    pub fn poll_event(&self) -> Option<Event> {
+        self.control.lock().replica.poll_event()
+    }
+
+    /// The next changes that other replicas made, in the order applied. Those of this replica come
+    /// from [`take_diff`](Self::take_diff). Beyond 65,536 Diffs not fetched the oldest go.
+    #[must_use]
+    pub fn poll_diff(&self) -> Option<Diff> {
+        self.control.lock().diffs.pop_front()
+    }
+
+    /// Whether everything that the peers heard of had to show has arrived once since the start.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.control.lock().replica.is_synced()
+    }
+
+    /// The other replicas known, and whether each is up. O(replicas).
+    #[must_use]
+    pub fn replicas(&self) -> Vec<(ReplicaId, bool)> {
+        let control = self.control.lock();
+        control
+            .replica
+            .replicas()
+            .map(|(id, up)| (id.clone(), up))
+            .collect()
+    }
+
+    /// Sends a short-lived sign, such as typing, to all peers; nothing is stored.
+    ///
+    /// # Errors
+    /// When the topic, the key or the payload exceeds 256 bytes.
+    pub fn signal(&self, signal: Signal) -> Result<(), DecodeError> {
+        self.control.lock().replica.signal(signal)
+    }
+
+    /// Leaves the cluster: peers drop this replica's entries at once and refuse its identity from
+    /// then on. Send what [`poll_transmit`](Self::poll_transmit) still has, then stop.
+    pub fn leave_gracefully(&self, now: Duration) {
+        let control = &mut *self.control.lock();
+        self.report_local(control);
+        control.replica.leave(now);
+        self.run(control);
+    }
+
+    /// Tells the control plane of local operations since it was last told.
+    fn report_local(&self, control: &mut Control) {
+        let mut marked = self.unreported.swap(0, Ordering::AcqRel);
+        while marked != 0 {
+            let slot = marked.trailing_zeros() as u8;
+            marked &= marked - 1;
+            let tracker = self.slots[usize::from(slot)].read();
+            report(control, slot, &tracker);
+        }
+    }
+
+    /// Carries out what the control plane asks for.
+    fn run(&self, control: &mut Control) {
+        while let Some(action) = control.replica.poll_action() {
+            match action {
+                Action::Apply(apply) => self.apply_body(control, &apply),
+                Action::Serve(serve) => self.serve(control, &serve),
+                Action::Push { slot, since } => {
+                    let tracker = self.slots[usize::from(slot)].read();
+                    let clock = report(control, slot, &tracker);
+                    let body = tracker.push_body(since);
+                    drop(tracker);
+                    control.replica.push(slot, clock, body.map(Bytes::from));
+                }
+                Action::Hide(id) => self.set_hidden(control, &id, true),
+                Action::Show(id) => self.set_hidden(control, &id, false),
+                Action::Forget(id) => {
+                    for tracker in &self.slots {
+                        let diff = tracker.write().forget(&id);
+                        control.note(diff);
+                    }
+                }
+                Action::Reincarnate { new, .. } => {
+                    self.id.write().clone_from(&new);
+                    for tracker in &self.slots {
+                        tracker.write().reincarnate(new.clone());
+                    }
+                }
+                Action::Trim { origin, slot, upto } => {
+                    self.slots[usize::from(slot)]
+                        .write()
+                        .trim_kills(&origin, upto);
+                }
+            }
+        }
+    }
+
+    fn apply_body(&self, control: &mut Control, apply: &Apply) {
+        let mut tracker = self.slots[usize::from(apply.slot)].write();
+        let applied = if apply.repair {
+            tracker.apply_repair(&apply.body, apply.full)
+        } else {
+            tracker.apply_delta(&apply.body)
+        };
+        let outcome = match &applied {
+            Err(ApplyError::Gap { .. }) => Outcome::Gap,
+            Err(
+                ApplyError::Decode(_) | ApplyError::Diverged { .. } | ApplyError::WrongSlot { .. },
+            ) => Outcome::Invalid,
+            _ => Outcome::Done,
+        };
+        let info = tracker.origin_info(&apply.origin);
+        let (clock, hash) = info.map_or((0, 0), |info| (info.clock, info.digest));
+        drop(tracker);
+        applied.into_iter().for_each(|diff| control.note(diff));
+        let report = Report {
+            clock,
+            hash,
+            outcome,
+        };
+        control.replica.applied(
+            control.now,
+            &apply.origin,
+            apply.slot,
+            report,
+            &apply.source,
+        );
+    }
+
+    fn serve(&self, control: &mut Control, serve: &Serve) {
+        let tracker = self.slots[usize::from(serve.slot)].read();
+        if serve.origin == *tracker.id() {
+            report(control, serve.slot, &tracker);
+        }
+        let body = if serve.full {
+            tracker
+                .full_body(&serve.origin, serve.nonce)
+                .map(|body| (Kind::REPAIR, body))
+        } else {
+            tracker.body_since(&serve.origin, serve.since, serve.nonce)
+        };
+        drop(tracker);
+        if let Some((kind, body)) = body {
+            control
+                .replica
+                .reply(control.now, serve, body.into(), kind == Kind::REPAIR);
+        }
+    }
+
+    fn set_hidden(&self, _control: &mut Control, id: &ReplicaId, hidden: bool) {
+        for tracker in &self.slots {
+            tracker.write().set_hidden(id, hidden);
+        }
+    }
+}
+
+/// Tells the control plane where the local origin of a slot stands. Gives its clock.
+fn report(control: &mut Control, slot: u8, tracker: &Tracker) -> u64 {
+    let info = tracker
+        .origin_info(tracker.id())
+        .expect("the local origin is always known");
+    control
+        .replica
+        .local(control.now, slot, info.clock, info.digest);
+    info.clock
+}

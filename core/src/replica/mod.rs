@@ -1,0 +1,594 @@
+//! The control plane of presence: who is there, who knows what, who asks whom. One per process,
+//! without entries, without a clock, without I/O.
+//!
+//! Calls carry `now`, a monotonic time since any start; a smaller one than before is taken as the
+//! last one. Inputs are [`handle_message`](Replica::handle_message),
+//! [`handle_timeout`](Replica::handle_timeout) and the reports of the data plane
+//! ([`local`](Replica::local), [`applied`](Replica::applied), ...). Outputs are polled:
+//! [`poll_transmit`](Replica::poll_transmit) for the transport,
+//! [`poll_action`](Replica::poll_action) for the owner of the trackers,
+//! [`poll_event`](Replica::poll_event) for the user, and
+//! [`poll_timeout`](Replica::poll_timeout) for the next call.
+//!
+//! Most programs use [`Presence`](crate::Presence), which holds a `Replica` and its trackers.
+
+mod config;
+mod digest;
+mod members;
+mod message;
+mod own;
+mod parts;
+mod pull;
+mod rng;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use config::Config;
+pub use message::Signal;
+
+use crate::codec::Envelope;
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::id::ReplicaId;
+use members::{Known, Marker, Peer};
+use message::{Message, SLOTS};
+use own::{Own, Voice};
+use parts::{Reply, Staging};
+use pull::Want;
+use rng::Rng;
+
+/// How a transport names one of its neighbours: opaque here.
+pub type Address = Arc<str>;
+
+/// Where a frame goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To every neighbour of the transport.
+    All,
+    /// To one neighbour.
+    Peer(Address),
+}
+
+/// A frame to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where it goes.
+    pub to: Destination,
+    /// The frame. Losing it costs time, never data.
+    pub frame: Bytes,
+}
+
+/// What the owner of the trackers must do, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Apply a frame under the lock of its slot, then call [`Replica::applied`].
+    Apply(Apply),
+    /// Encode what an asker lacks, then call [`Replica::reply`].
+    Serve(Serve),
+    /// Encode the local operations after `since` as a Delta, then call [`Replica::push`].
+    Push {
+        /// The slot.
+        slot: u8,
+        /// The tick up to which peers were told.
+        since: u64,
+    },
+    /// Hide the entries of a replica; clocks and data stay.
+    Hide(ReplicaId),
+    /// Show them again.
+    Show(ReplicaId),
+    /// Drop everything of a replica.
+    Forget(ReplicaId),
+    /// The local origins go on under a new identity.
+    Reincarnate {
+        /// The identity given up.
+        old: ReplicaId,
+        /// The identity taken.
+        new: ReplicaId,
+    },
+    /// Every up peer has acknowledged the kills up to this tick.
+    Trim {
+        /// The origin's replica.
+        origin: ReplicaId,
+        /// Its slot.
+        slot: u8,
+        /// The newest tick that may go.
+        upto: u64,
+    },
+}
+
+/// A slot frame that passed the checks of the control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apply {
+    /// The origin's replica.
+    pub origin: ReplicaId,
+    /// Its slot.
+    pub slot: u8,
+    /// The body of the Delta or Repair.
+    pub body: Bytes,
+    /// Whether it is a Repair.
+    pub repair: bool,
+    /// Whether this holder asked for it with `full`.
+    pub full: bool,
+    /// Who sent it.
+    pub source: Address,
+}
+
+/// A request to encode a Delta or Repair for an asker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// The origin's replica.
+    pub origin: ReplicaId,
+    /// Its slot.
+    pub slot: u8,
+    /// What the asker has.
+    pub since: u64,
+    /// Whether the asker wants the full state in any case.
+    pub full: bool,
+    /// Goes into a Repair.
+    pub nonce: u64,
+    to: Address,
+}
+
+/// What became of an [`Apply`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Applied, or not newer than what is here.
+    Done,
+    /// It starts after what is here.
+    Gap,
+    /// Its content contradicts what is here.
+    Invalid,
+    /// It is being applied in slices; another report follows.
+    Started,
+}
+
+/// The state of one origin after an [`Apply`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its clock.
+    pub clock: u64,
+    /// Its rolling digest.
+    pub hash: u64,
+    /// What became of the frame.
+    pub outcome: Outcome,
+}
+
+/// What users are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A replica is heard: new, or after being down.
+    ReplicaUp(ReplicaId),
+    /// A replica is not heard any more; its entries are hidden.
+    ReplicaDown(ReplicaId),
+    /// A replica was dropped: silent for `forget_after`, or replaced by a later start.
+    ReplicaForgotten(ReplicaId),
+    /// A replica said Goodbye; its entries are gone.
+    ReplicaLeft(ReplicaId),
+    /// Two holders of one origin disagree at the same clock; a full repair is under way.
+    Divergence {
+        /// The origin's replica.
+        origin: ReplicaId,
+        /// Its slot.
+        slot: u8,
+    },
+    /// Another live node uses this node's name; this one is silent until the other is gone.
+    DuplicateName {
+        /// The other one.
+        other: ReplicaId,
+    },
+    /// This node took a new identity (it found a second self, or came back under an older one).
+    Reincarnated {
+        /// The identity taken.
+        id: ReplicaId,
+    },
+    /// A sign from another node.
+    Signal {
+        /// Who sent it.
+        from: ReplicaId,
+        /// What it says.
+        signal: Signal,
+    },
+    /// A replica was refused: `max_peers` are known already.
+    PeerLimit {
+        /// The one refused.
+        refused: ReplicaId,
+    },
+    /// A peer speaks other major wire versions.
+    Unsupported {
+        /// Where it was heard.
+        from: Address,
+        /// The lowest version it speaks.
+        min: u8,
+        /// The highest version it speaks.
+        max: u8,
+    },
+}
+
+/// Internal times start here, so that subtracting an age never meets zero.
+const EPOCH: u64 = 1 << 50;
+/// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
+const OUT_MAX: usize = 8192;
+/// Events waiting for the user; beyond it the oldest go.
+const EVENTS_MAX: usize = 8192;
+
+/// One node's control plane. See the [module](self).
+///
+/// ```
+/// use headcount::ReplicaId;
+/// use headcount::replica::{Config, Replica};
+/// use std::time::Duration;
+///
+/// let config = || Config::default();
+/// let mut a = Replica::new(ReplicaId::new("a", 1, 1)?, config(), 1);
+/// let mut b = Replica::new(ReplicaId::new("b", 1, 2)?, config(), 2);
+/// a.handle_timeout(Duration::from_millis(1));
+/// while let Some(transmit) = a.poll_transmit() {
+///     b.handle_message(Duration::from_millis(2), "a", &transmit.frame)?;
+/// }
+/// assert!(b.replicas().any(|(id, up)| id.name() == "a" && up));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Replica {
+    config: Config,
+    timing: Timing,
+    envelope: Envelope,
+    rng: Rng,
+    now: u64,
+    own: Own,
+    voice: Voice,
+    known: BTreeMap<Arc<str>, Known>,
+    markers: BTreeMap<Arc<str>, Marker>,
+    peers: BTreeMap<Address, Peer>,
+    wants: BTreeMap<(Arc<str>, u8), Want>,
+    staging: BTreeMap<(Arc<str>, u8), Staging>,
+    staged_bytes: u64,
+    replies: BTreeMap<u64, Reply>,
+    reply_bytes: u64,
+    synced: bool,
+    /// A lower bound of the next deadline that [`Replica::sweep`] looks after.
+    sweep_at: u64,
+    out: VecDeque<Transmit>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+/// The durations of [`Config`] in microseconds.
+#[derive(Clone, Debug)]
+struct Timing {
+    beat: u64,
+    down: u64,
+    forget: u64,
+    push: u64,
+    jitter: u64,
+    pull: u64,
+}
+
+impl Replica {
+    /// A replica that has heard of nobody. `seed` feeds jitter and nonces and should be random.
+    /// Its first Hello and Digest leave with the first [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
+        config.max_frame = config.max_frame.clamp(1 << 10, 16 << 20);
+        let us = |d: Duration| {
+            u64::try_from(d.as_micros())
+                .unwrap_or(EPOCH)
+                .clamp(1, EPOCH / 8)
+        };
+        let timing = Timing {
+            beat: us(config.heartbeat).max(1000),
+            down: us(config.down_after),
+            forget: us(config.forget_after),
+            push: us(config.push_after),
+            jitter: us(config.pull_jitter),
+            pull: us(config.pull_timeout),
+        };
+        let mut rng = Rng::new(seed);
+        let own = Own::new(id, 1 + rng.below(64));
+        Self {
+            envelope: Envelope::new(&config.cluster, config.key.clone()),
+            config,
+            timing,
+            rng,
+            now: EPOCH,
+            own,
+            voice: Voice::Speaking,
+            known: BTreeMap::new(),
+            markers: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            staging: BTreeMap::new(),
+            staged_bytes: 0,
+            replies: BTreeMap::new(),
+            reply_bytes: 0,
+            synced: false,
+            sweep_at: u64::MAX,
+            out: VecDeque::new(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes one frame from a neighbour.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the frame is malformed, of another cluster or version, or not
+    /// authentic; nothing has changed then.
+    pub fn handle_message(
+        &mut self,
+        now: Duration,
+        from: &str,
+        frame: &Bytes,
+    ) -> Result<(), DecodeError> {
+        self.advance(now);
+        let decoded = message::decode(&self.envelope, self.config.max_frame, frame);
+        if let Err(DecodeError {
+            kind: DecodeErrorKind::UnsupportedVersion { .. },
+            ..
+        }) = &decoded
+            && !message::is_refusal(frame)
+        {
+            self.send(&Address::from(from), &message::REFUSAL);
+        }
+        let (sender, message) = decoded?;
+        if self.voice == Voice::Left {
+            return Ok(());
+        }
+        let from = self.address(from);
+        self.rng
+            .stir(self.now ^ xxhash_rust::xxh3::xxh3_64(from.as_bytes()));
+        if let Message::Superseded { id, ago_ms } = message {
+            self.superseded(&id, ago_ms);
+        } else if self.admits_sender(&from, &sender, &message) {
+            self.dispatch(&from, &sender, message);
+        }
+        Ok(())
+    }
+
+    /// Does what is due: beats, pushes, pulls, verdicts of down and forgotten.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.advance(now);
+        if self.voice == Voice::Left {
+            return;
+        }
+        if self.now >= self.sweep_at {
+            self.sweep();
+        }
+        self.listen();
+        if self.voice != Voice::Speaking {
+            return;
+        }
+        if self.now >= self.own.beat_at {
+            self.beat();
+        }
+        if self.own.push_at.is_some_and(|at| self.now >= at) {
+            self.own.push_at = None;
+            let due = std::mem::take(&mut self.own.unpushed);
+            for slot in message::bits(due) {
+                let since = self.own.pushed[slot];
+                self.actions.push_back(Action::Push {
+                    slot: slot as u8,
+                    since,
+                });
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, on the scale of
+    /// `now`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let mut at = self.sweep_at;
+        match &self.voice {
+            Voice::Left => return None,
+            Voice::Speaking => {
+                at = at
+                    .min(self.own.beat_at)
+                    .min(self.own.push_at.unwrap_or(u64::MAX));
+            }
+            Voice::Listening(rival) => at = at.min(self.quiet_until(rival)),
+        }
+        (at != u64::MAX).then(|| Duration::from_micros(at.saturating_sub(EPOCH)))
+    }
+
+    /// The next frame to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.out.pop_front()
+    }
+
+    /// The next thing to do with the trackers.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next thing to tell the user.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Reports the state of a local slot after operations on it; they are pushed to the peers after
+    /// `push_after`. Nothing of a local origin may be sent before it was reported.
+    pub fn local(&mut self, now: Duration, slot: u8, clock: u64, hash: u64) {
+        self.advance(now);
+        let Some(view) = self.own.slots.get_mut(usize::from(slot)) else {
+            return;
+        };
+        if view.clock == clock && view.hash == hash {
+            return;
+        }
+        (view.clock, view.hash) = (clock, hash);
+        self.own.dirty |= 1 << slot;
+        self.own.unpushed |= 1 << slot;
+        let at = self.now + self.timing.push;
+        self.own.push_at.get_or_insert(at);
+    }
+
+    /// The answer to an [`Action::Push`]: the body of a Delta up to `to`, after the slot was
+    /// reported at that tick. `None`: the kill log no longer reaches back, so the next Digest
+    /// speaks instead.
+    pub fn push(&mut self, slot: u8, to: u64, frame: Option<Bytes>) {
+        let index = usize::from(slot) % SLOTS;
+        if std::mem::replace(&mut self.own.pushed[index], to) == to {
+            return;
+        }
+        if to == self.own.slots[index].clock {
+            self.own.unpushed &= !(1 << index);
+        }
+        let room = self.config.max_frame - message::OVERHEAD;
+        match frame {
+            Some(frame) if frame.len() <= room => self.broadcast(&Message::Delta { frame }),
+            // Too large or not reachable: let peers pull what they lack, without waiting a beat.
+            _ => {
+                let soon = (self.own.beaten + self.timing.beat / 10).max(self.now);
+                self.own.beat_at = self.own.beat_at.min(soon);
+            }
+        }
+    }
+
+    /// Sends a short-lived sign to all peers. O(its length).
+    ///
+    /// # Errors
+    /// `TooLong` when the payload, the topic or the key exceeds 256 bytes.
+    pub fn signal(&mut self, signal: Signal) -> Result<(), DecodeError> {
+        let max = message::SIGNAL_FIELD_MAX;
+        for len in [signal.topic.len(), signal.key.len(), signal.payload.len()] {
+            if len > max {
+                let kind = DecodeErrorKind::TooLong {
+                    len: len as u64,
+                    max: max as u64,
+                };
+                return Err(DecodeError::new(0, kind));
+            }
+        }
+        self.own.signals += 1;
+        if self.voice == Voice::Speaking && self.out.len() < OUT_MAX / 2 {
+            self.broadcast(&Message::Signal {
+                seq: self.own.signals,
+                signal,
+            });
+        }
+        Ok(())
+    }
+
+    /// This node's identity, which changes when it finds a second self.
+    #[must_use]
+    pub fn id(&self) -> &ReplicaId {
+        &self.own.id
+    }
+
+    /// The other replicas known, and whether each is up. O(replicas).
+    pub fn replicas(&self) -> impl Iterator<Item = (&ReplicaId, bool)> {
+        self.known.values().map(|known| (&known.id, known.up))
+    }
+
+    /// Whether everything that the peers heard of had to show has arrived once since the start.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    fn dispatch(&mut self, from: &Address, sender: &ReplicaId, message: Message) {
+        match message {
+            Message::Hello { heartbeat, .. } => self.hello(from, sender, heartbeat),
+            Message::Digest {
+                seq,
+                full,
+                part,
+                parts,
+                rows,
+            } => {
+                self.digest(
+                    from,
+                    sender,
+                    &digest::Heading {
+                        seq,
+                        full,
+                        part,
+                        parts,
+                    },
+                    &rows,
+                );
+            }
+            Message::Delta { frame } => self.slot_frame(from, false, frame),
+            Message::Repair { frame } => self.slot_frame(from, true, frame),
+            Message::Pull(pull) => self.asked(from, pull),
+            Message::Part(part) => self.part(from, part),
+            Message::PullParts {
+                reply,
+                missing,
+                credit,
+                pull,
+            } => {
+                self.asked_parts(from, reply, &missing, credit, pull);
+            }
+            Message::Goodbye { heartbeat, .. } => self.goodbye(sender, heartbeat, 0),
+            Message::Signal { seq, signal } => self.signalled(from, sender, seq, signal),
+            Message::Unsupported { min, max } => {
+                self.tell(Event::Unsupported {
+                    from: from.clone(),
+                    min,
+                    max,
+                });
+            }
+            Message::Superseded { .. } | Message::Unknown => {}
+        }
+    }
+
+    fn signalled(&mut self, from: &Address, sender: &ReplicaId, seq: u64, signal: Signal) {
+        let Some(peer) = self.peers.get_mut(from).filter(|peer| peer.id == *sender) else {
+            return;
+        };
+        if seq > peer.signals {
+            peer.signals = seq;
+            self.tell(Event::Signal {
+                from: sender.clone(),
+                signal,
+            });
+        }
+    }
+
+    fn advance(&mut self, now: Duration) {
+        self.now = self.now.max(clock_us(now));
+    }
+
+    /// The stored form of an address, so that equal addresses share memory.
+    fn address(&self, from: &str) -> Address {
+        self.peers
+            .get_key_value(from)
+            .map_or_else(|| Address::from(from), |(a, _)| a.clone())
+    }
+
+    fn send(&mut self, to: &Address, message: &Message) {
+        self.transmit(Destination::Peer(to.clone()), message);
+    }
+
+    fn broadcast(&mut self, message: &Message) {
+        self.transmit(Destination::All, message);
+    }
+
+    fn transmit(&mut self, to: Destination, message: &Message) {
+        if self.out.len() < OUT_MAX && self.voice == Voice::Speaking {
+            let frame = message::encode(&self.envelope, &self.own.id, message);
+            self.out.push_back(Transmit { to, frame });
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn due(&mut self, at: u64) {
+        self.sweep_at = self.sweep_at.min(at);
+    }
+}
+
+fn clock_us(now: Duration) -> u64 {
+    u64::try_from(now.as_micros()).unwrap_or(EPOCH).min(EPOCH) + EPOCH
+}

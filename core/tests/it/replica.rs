@@ -1,0 +1,284 @@
+//! The control plane through `Presence`: frames by hand, a clock by hand.
+
+use std::time::Duration;
+
+use headcount::codec::SharedKey;
+use headcount::replica::{Config, Destination, Event, Signal};
+use headcount::{DecodeErrorKind, Presence, PresenceConfig, Put, ReplicaId};
+
+/// A full mesh without faults. Neighbours are named by their place: "0", "1", ...
+struct Mesh {
+    nodes: Vec<Presence>,
+    now: Duration,
+    cut: Vec<(usize, usize)>,
+}
+
+impl Mesh {
+    fn new(names: &[(&str, u64)]) -> Self {
+        let node = |(seed, (name, incarnation)): (usize, &(&str, u64))| {
+            node(name, *incarnation, seed as u64, |_| {})
+        };
+        let nodes = names.iter().enumerate().map(node).collect();
+        Self {
+            nodes,
+            now: Duration::ZERO,
+            cut: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(5);
+            for node in &self.nodes {
+                node.handle_timeout(self.now);
+            }
+            while self.deliver() {}
+        }
+    }
+
+    fn deliver(&self) -> bool {
+        let mut any = false;
+        for (from, node) in self.nodes.iter().enumerate() {
+            while let Some(transmit) = node.poll_transmit() {
+                any = true;
+                for (to, other) in self.nodes.iter().enumerate() {
+                    let goes = match &transmit.to {
+                        Destination::All => from != to,
+                        Destination::Peer(address) => **address == *to.to_string(),
+                    };
+                    if goes && !self.cut.contains(&(from, to)) {
+                        let sent =
+                            other.handle_message(self.now, &from.to_string(), &transmit.frame);
+                        sent.expect("nodes of one cluster understand each other");
+                    }
+                }
+            }
+        }
+        any
+    }
+
+    fn cut(&mut self, node: usize) {
+        for other in 0..self.nodes.len() {
+            self.cut.extend([(node, other), (other, node)]);
+        }
+    }
+}
+
+fn node(name: &str, incarnation: u64, seed: u64, set: impl FnOnce(&mut Config)) -> Presence {
+    let mut config = PresenceConfig::default();
+    config.seed = seed;
+    set(&mut config.cluster);
+    Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
+}
+
+fn events(node: &Presence) -> Vec<Event> {
+    std::iter::from_fn(|| node.poll_event()).collect()
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn two_nodes_converge_by_pushes_pulls_and_digests() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    mesh.nodes[0]
+        .track(&Put::new("room", "early", "c"))
+        .unwrap();
+    mesh.run(seconds(3));
+    assert_eq!(mesh.nodes[1].count("room"), 1, "by a digest and a pull");
+    assert!(mesh.nodes.iter().all(Presence::is_synced));
+    mesh.nodes[0].track(&Put::new("room", "late", "c")).unwrap();
+    mesh.nodes[1]
+        .track(&Put::new("room", "other way", "c"))
+        .unwrap();
+    mesh.run(Duration::from_millis(50));
+    assert_eq!(mesh.nodes[0].count("room"), 3, "by a push");
+    assert_eq!(mesh.nodes[1].count("room"), 3, "by a push");
+    mesh.nodes[0].untrack("room", "early", "c");
+    mesh.run(Duration::from_millis(50));
+    assert_eq!(mesh.nodes[1].count("room"), 2);
+}
+
+#[test]
+fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+    for (n, node) in mesh.nodes.iter().enumerate() {
+        node.track(&Put::new("room", &n.to_string(), "c")).unwrap();
+    }
+    mesh.run(seconds(3));
+    assert!(mesh.nodes.iter().all(|node| node.count("room") == 3));
+    mesh.cut(2);
+    mesh.run(seconds(7));
+    assert_eq!([0, 1, 2].map(|n| mesh.nodes[n].count("room")), [2, 2, 1]);
+    mesh.nodes[2]
+        .track(&Put::new("room", "in the dark", "c"))
+        .unwrap();
+    mesh.nodes[0].untrack("room", "0", "c");
+    mesh.cut.clear();
+    mesh.run(seconds(3));
+    assert_eq!([0, 1, 2].map(|n| mesh.nodes[n].count("room")), [3, 3, 3]);
+    let seen = events(&mesh.nodes[0]);
+    assert!(
+        seen.iter()
+            .any(|e| matches!(e, Event::ReplicaDown(id) if id.name() == "c"))
+    );
+}
+
+#[test]
+fn a_large_state_arrives_in_parts() {
+    let mut mesh = Mesh::new(&[]);
+    mesh.nodes
+        .push(node("a", 1, 1, |config| config.max_frame = 4096));
+    mesh.nodes
+        .push(node("b", 1, 2, |config| config.max_frame = 4096));
+    for n in 0..2_000 {
+        mesh.nodes[0]
+            .track(&Put::new("room", &n.to_string(), "c").meta(&[7; 40]))
+            .unwrap();
+    }
+    mesh.run(seconds(5));
+    assert_eq!(mesh.nodes[1].count("room"), 2_000);
+}
+
+#[test]
+fn a_goodbye_removes_a_node_at_once_and_for_good() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    mesh.nodes[0].track(&Put::new("room", "ann", "c")).unwrap();
+    mesh.run(seconds(3));
+    mesh.nodes[0].leave_gracefully(mesh.now);
+    mesh.run(Duration::from_millis(10));
+    assert_eq!(mesh.nodes[1].count("room"), 0);
+    assert!(mesh.nodes[1].replicas().is_empty());
+}
+
+#[test]
+fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
+    let mut mesh = Mesh::new(&[("a", 100), ("b", 1)]);
+    mesh.nodes[0].track(&Put::new("room", "ann", "c")).unwrap();
+    mesh.run(seconds(3));
+    mesh.nodes[0] = node("a", 50, 9, |_| {});
+    mesh.nodes[0]
+        .track(&Put::new("room", "ann again", "c"))
+        .unwrap();
+    mesh.run(seconds(8));
+    assert!(mesh.nodes[0].id().incarnation() > 100);
+    assert_eq!(mesh.nodes[1].get_by_key("room", "ann again").len(), 1);
+    assert_eq!(mesh.nodes[1].count("room"), 1);
+}
+
+#[test]
+fn a_duplicate_name_is_told_once_and_the_lower_one_is_silent() {
+    let mut mesh = Mesh::new(&[("a", 100), ("b", 1), ("a", 50)]);
+    mesh.nodes[2]
+        .track(&Put::new("room", "shadow", "c"))
+        .unwrap();
+    mesh.run(seconds(30));
+    let told = |e: &Event| matches!(e, Event::DuplicateName { .. });
+    assert_eq!(events(&mesh.nodes[2]).iter().filter(|e| told(e)).count(), 1);
+    assert_eq!(
+        mesh.nodes[2].count("room"),
+        1,
+        "reads and local operations go on"
+    );
+    assert_eq!(mesh.nodes[1].count("room"), 0);
+}
+
+#[test]
+fn clones_part_ways() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let twin = || node("x", 7, 77, |_| {});
+    mesh.nodes.extend([twin(), twin()]);
+    mesh.nodes[2].track(&Put::new("room", "one", "c")).unwrap();
+    mesh.nodes[3].track(&Put::new("room", "two", "c")).unwrap();
+    mesh.run(seconds(60));
+    assert_ne!(mesh.nodes[2].id(), mesh.nodes[3].id());
+    assert!(mesh.nodes[2].id().incarnation() > 7 && mesh.nodes[3].id().incarnation() > 7);
+}
+
+#[test]
+fn signals_arrive_and_are_bounded() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    mesh.run(seconds(3));
+    events(&mesh.nodes[1]);
+    let signal = |payload: usize| Signal {
+        topic: "room".into(),
+        key: b"ann".to_vec(),
+        kind: 1,
+        ttl_ms: 5_000,
+        payload: vec![1; payload],
+    };
+    mesh.nodes[0].signal(signal(256)).unwrap();
+    mesh.run(Duration::from_millis(10));
+    let seen = events(&mesh.nodes[1]);
+    assert!(
+        seen.iter()
+            .any(|e| matches!(e, Event::Signal { signal: s, .. } if *s == signal(256)))
+    );
+    let refused = mesh.nodes[0].signal(signal(257)).unwrap_err();
+    assert_eq!(
+        refused.kind,
+        DecodeErrorKind::TooLong { len: 257, max: 256 }
+    );
+}
+
+#[test]
+fn strangers_are_refused() {
+    let frame = |node: &Presence| {
+        node.handle_timeout(seconds(1));
+        node.poll_transmit().unwrap().frame
+    };
+    let keyed = |byte| {
+        node("k", 1, 1, move |config| {
+            config.key = Some(SharedKey::new([byte; 16]))
+        })
+    };
+    let kind = |to: &Presence, from: &Presence| {
+        to.handle_message(seconds(1), "x", &frame(from))
+            .err()
+            .map(|e| e.kind)
+    };
+    let plain = || node("p", 1, 2, |_| {});
+    let other = node("o", 1, 3, |config| config.cluster = "other".into());
+    assert_eq!(kind(&plain(), &other), Some(DecodeErrorKind::OtherCluster));
+    assert_eq!(
+        kind(&plain(), &keyed(1)),
+        Some(DecodeErrorKind::MacMismatch)
+    );
+    assert_eq!(
+        kind(&keyed(1), &keyed(2)),
+        Some(DecodeErrorKind::BadChecksum)
+    );
+    let same_key = node("q", 1, 5, |config| {
+        config.key = Some(SharedKey::new([1; 16]))
+    });
+    assert_eq!(kind(&keyed(1), &same_key), None);
+}
+
+#[test]
+fn another_wire_version_is_refused_with_a_reply_that_is_not_answered() {
+    let (a, b) = (node("a", 1, 1, |_| {}), node("b", 1, 2, |_| {}));
+    a.handle_timeout(seconds(1));
+    b.handle_timeout(seconds(1));
+    while b.poll_transmit().is_some() {}
+    let mut frame = a.poll_transmit().unwrap().frame.to_vec();
+    frame[2] = 9;
+    let error = b
+        .handle_message(seconds(1), "a", &frame.into())
+        .unwrap_err();
+    assert_eq!(
+        error.kind,
+        DecodeErrorKind::UnsupportedVersion {
+            major: 9,
+            supported: 1
+        }
+    );
+    let reply = b.poll_transmit().unwrap();
+    assert_eq!(reply.to, Destination::Peer("a".into()));
+    while a.poll_transmit().is_some() {}
+    a.handle_message(seconds(1), "b", &reply.frame).unwrap();
+    assert!(a.poll_transmit().is_none());
+    let refused = |e: &Event| matches!(e, Event::Unsupported { min: 1, max: 1, .. });
+    assert!(events(&a).iter().any(refused));
+}
