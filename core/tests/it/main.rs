@@ -1,7 +1,7 @@
 //! Integration tests of the crate, one module per area: one binary, one link.
 
-mod presence;
 mod member_list_model;
+mod presence;
 mod replica;
 mod tidy;
 mod tracker;
