@@ -21,8 +21,9 @@ const STATE_TEXT = { connecting: "Connecting…", open: "Connected", reconnectin
 class App {
   constructor() {
     this.session = new Session();
-    const tenant = new URLSearchParams(location.search).get("tenant");
-    this.api = new Api({ token: () => this.session.token, tenant });
+    const asked = new URLSearchParams(location.search);
+    this.askedRoom = asked.get("room");
+    this.api = new Api({ token: () => this.session.token, tenant: asked.get("tenant") });
     this.welcome = new Welcome({ api: this.api, entered: (token, user, how) => this.#enter(token, user, how) });
     this.rooms = new RoomList({ api: this.api, opened: (room) => this.#open(room) });
     this.messages = new MessageView({ log: byId("log"), list: byId("messages"), top: byId("log-top"), pill: byId("new-messages") });
@@ -93,10 +94,11 @@ class App {
     this.welcome.show(message);
   }
 
+  // The room in the address (#/room/<id>, or ?room=<name> where a site embeds the page), else the first.
   #openFromAddress() {
     if (!this.connection) return;
     const id = location.hash.match(/^#\/room\/(.+)$/)?.[1];
-    const room = (id && this.rooms.find(decodeURIComponent(id))) ?? this.rooms.first();
+    const room = (id && this.rooms.find(decodeURIComponent(id))) || this.rooms.named(this.askedRoom) || this.rooms.first();
     if (room && room.id !== this.room?.info.id) this.#open(room);
   }
 

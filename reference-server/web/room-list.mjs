@@ -39,6 +39,10 @@ export class RoomList {
     return this.#rooms.find((room) => room.id === id) ?? null;
   }
 
+  named(name) {
+    return this.#rooms.find((room) => room.name === name) ?? null;
+  }
+
   first() {
     return this.#rooms[0] ?? null;
   }

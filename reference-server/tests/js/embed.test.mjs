@@ -1,0 +1,61 @@
+// A page of another origin that embeds the chat by script.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import { launch, openPage, picture } from "./browser.mjs";
+import { Client, event, guest, startServer, data } from "./support.mjs";
+
+let server;
+let site;
+let browser;
+let address;
+
+before(async () => {
+  server = await startServer();
+  site = createServer((_, response) => {
+    response.setHeader("content-type", "text/html");
+    response.end(`<!doctype html><title>elsewhere</title><h1>Elsewhere</h1><script src="${server.url}/embed.js" data-room="lobby" data-label="Talk" async></script>`);
+  });
+  await new Promise((listening) => site.listen(0, "127.0.0.1", listening));
+  address = `http://localhost:${site.address().port}/`;
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  site?.closeAllConnections();
+  site?.close();
+  await server?.end();
+});
+
+test("a foreign page opens the chat in its corner, and one talks from there", async () => {
+  const insider = await guest(server);
+  const rooms = await data(server, "GET", "/rooms", { token: insider.token });
+  const client = new Client(server, insider);
+  const lobby = await client.join(`room:${rooms.find(({ name }) => name === "lobby").id}`);
+  const page = await openPage(browser, address);
+  assert.notEqual(new URL(address).host, new URL(server.url).host);
+  await page.getByRole("button", { name: "Talk" }).click();
+  const chat = page.frameLocator("iframe");
+  await chat.getByRole("button", { name: "Continue as a guest" }).click();
+  await chat.locator("#room-name", { hasText: "lobby" }).waitFor();
+  await chat.locator("#composer-text").fill("greetings from elsewhere");
+  await chat.locator("#composer-text").press("Enter");
+  await event(lobby, "new_message", { where: ({ content }) => content === "greetings from elsewhere" });
+  await lobby.push("new_message", { content: "welcome in" });
+  await chat.locator(".message", { hasText: "welcome in" }).waitFor();
+  await picture(page, "embedded");
+  client.close();
+  // The foreign page has no icon, which the browser asks for.
+  assert.deepEqual(page.troubles.filter((text) => !text.includes("favicon")), []);
+});
+
+test("the sample site holds the chat twice", async () => {
+  const page = await openPage(browser, `${server.url}/sample-site/`);
+  await page.frameLocator("iframe.chat").getByRole("button", { name: "Continue as a guest" }).waitFor();
+  await page.getByRole("button", { name: "Talk to us" }).click();
+  await page.frameLocator("iframe[title='Talk to us']").getByRole("button", { name: "Continue as a guest" }).waitFor();
+  await picture(page, "sample-site");
+  assert.deepEqual(page.troubles, []);
+});
