@@ -47,7 +47,7 @@ docs: ## the API documentation, in target/doc
 
 deny: ## licences, duplicates, sources, advisories (installs cargo-deny)
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
-	cargo deny check
+	cargo deny --config .cargo/deny.toml check
 
 clean: ## remove what was built
 	cargo clean
