@@ -1,0 +1,477 @@
+//! From presence to member list: the sessions of one user become one row.
+//!
+//! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`]. Every outward path of an
+//! application (state, diffs, counts, list, last-seen, typing) reads the roster, never the tracker:
+//! that is what keeps an invisible user invisible.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use crate::id::Dot;
+use crate::member_list::{BulkReport, GroupId, Id, ListError, MemberList, NewMember, SortKey};
+use crate::tracker::{EntryBuf, TopicDiff};
+
+/// What a user is doing, as one session or all of them together say.
+///
+/// On the wire it is the status byte of an entry; bytes this version does not know read as
+/// [`Online`](Self::Online).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Status {
+    /// Here and active.
+    #[default]
+    Online = 0,
+    /// Here, but away from the keyboard.
+    Idle = 1,
+    /// Here, not to be disturbed.
+    Dnd = 2,
+    /// Here, but offline to everybody else.
+    Invisible = 3,
+    /// Not here. Only the answer of a roster, never the status of a session.
+    Offline = 4,
+}
+
+impl Status {
+    /// All of them, in the order of their bytes.
+    pub const ALL: [Self; 5] =
+        [Self::Online, Self::Idle, Self::Dnd, Self::Invisible, Self::Offline];
+
+    /// The status a session states in its status byte.
+    ///
+    /// ```
+    /// use headcount::Status;
+    /// assert_eq!(Status::of_session(2), Status::Dnd);
+    /// assert_eq!(Status::of_session(200), Status::Online);
+    /// ```
+    #[must_use]
+    pub fn of_session(byte: u8) -> Self {
+        match byte {
+            1 => Self::Idle,
+            2 => Self::Dnd,
+            3 => Self::Invisible,
+            _ => Self::Online,
+        }
+    }
+
+    /// The word for it: `online`, `idle`, `dnd`, `invisible`, `offline`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Idle => "idle",
+            Self::Dnd => "dnd",
+            Self::Invisible => "invisible",
+            Self::Offline => "offline",
+        }
+    }
+
+    /// What others see: invisible is offline.
+    #[must_use]
+    pub fn outward(self) -> Self {
+        if self == Self::Invisible { Self::Offline } else { self }
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(word: &str) -> Result<Self, UnknownStatus> {
+        let found = Self::ALL.into_iter().find(|status| status.as_str() == word);
+        found.ok_or_else(|| UnknownStatus(word.chars().take(32).collect()))
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownStatus(String);
+
+impl fmt::Display for UnknownStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown status {:?}: one of online, idle, dnd, invisible, offline", self.0)
+    }
+}
+
+impl std::error::Error for UnknownStatus {}
+
+/// Where a session puts its user in the list while that session decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The group of the row.
+    pub group: GroupId,
+    /// The place within the group.
+    pub sort_key: SortKey,
+    /// The attribute bits of the row.
+    pub attrs: u32,
+    /// The status of the session.
+    pub status: Status,
+}
+
+/// What becomes of the row of a user who went offline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offline {
+    /// The row is removed.
+    #[default]
+    Remove,
+    /// The row moves to this group.
+    Keep(GroupId),
+}
+
+/// How a roster merges and remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterOptions {
+    /// Which session decides, the first in this order; statuses left out come last. Default:
+    /// invisible, dnd, online, idle.
+    pub priority: Vec<Status>,
+    /// What becomes of the row of a user who went offline. Default: removed.
+    pub offline: Offline,
+    /// How many last-seen times are kept, the newest. Default 100,000; 0 keeps none.
+    pub last_seen_max: usize,
+}
+
+impl Default for RosterOptions {
+    fn default() -> Self {
+        Self {
+            priority: vec![Status::Invisible, Status::Dnd, Status::Online, Status::Idle],
+            offline: Offline::default(),
+            last_seen_max: 100_000,
+        }
+    }
+}
+
+/// A change of what others see of a user. One for each user a Diff changed outwardly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterChange<I> {
+    /// The user.
+    pub id: I,
+    /// The outward status before.
+    pub old: Status,
+    /// The outward status now. Equal to `old` when only the row's content changed.
+    pub new: Status,
+}
+
+/// What [`Roster::apply`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied<I> {
+    /// Users of whom others see something else now.
+    pub changes: Vec<RosterChange<I>>,
+    /// Users whose row the list refused, for example because the mapping named a group that is not
+    /// there. Their sessions count; their row stays as it was.
+    pub refused: Vec<(I, ListError)>,
+    /// Keys that are no id of this list. They are counted and passed over.
+    pub foreign: usize,
+}
+
+impl<I> Default for Applied<I> {
+    fn default() -> Self {
+        Self { changes: Vec::new(), refused: Vec::new(), foreign: 0 }
+    }
+}
+
+/// Presence of one topic as a member list: many sessions of one user, one row.
+///
+/// ```
+/// use headcount::{MemberList, Options, Placement, Put, ReplicaId, Roster, RosterOptions};
+/// use headcount::{SortKey, Status, TextId, Tracker};
+///
+/// let mut list = MemberList::<TextId>::new(Options::default());
+/// let groups = list.set_groups(&["online", "idle"])?;
+/// let mut roster = Roster::new(list, RosterOptions::default(), move |entry| {
+///     let status = Status::of_session(entry.status());
+///     let group = if status == Status::Idle { groups[1] } else { groups[0] };
+///     let sort_key = SortKey::from_name(entry.key_str().unwrap_or_default());
+///     Placement { group, sort_key, attrs: 0, status }
+/// });
+///
+/// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+/// tracker.track(&Put::new("room", "ann", "phone").status(Status::Idle as u8))?;
+/// tracker.track(&Put::new("room", "ann", "laptop"))?;
+/// let diff = tracker.take_diff();
+/// roster.apply(diff.topic("room").unwrap(), 1_700_000_000);
+///
+/// let ann: TextId = "ann".parse()?;
+/// assert_eq!(roster.status(&ann), Status::Online); // the laptop decides
+/// assert_eq!(roster.list().len(), 2); // one header, one row
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Roster<I> {
+    list: MemberList<I>,
+    users: HashMap<I, User>,
+    mapping: Mapping,
+    /// Rank of each status; smaller decides.
+    rank: [u8; Status::ALL.len()],
+    offline: Offline,
+    online: usize,
+    last_seen: LastSeen<I>,
+}
+
+type Mapping = Box<dyn Fn(&EntryBuf) -> Placement + Send + Sync>;
+
+/// A user with at least one session.
+#[derive(Debug, Default)]
+struct User {
+    sessions: Vec<Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    dot: Dot,
+    version: u64,
+    placement: Placement,
+}
+
+impl<I: Id> Roster<I> {
+    /// A roster over a list whose groups are there already. The mapping says where a session puts
+    /// its user; the key of an entry, as text, is the id of the row.
+    #[must_use]
+    pub fn new(
+        list: MemberList<I>,
+        options: RosterOptions,
+        mapping: impl Fn(&EntryBuf) -> Placement + Send + Sync + 'static,
+    ) -> Self {
+        let mut rank = [u8::MAX; Status::ALL.len()];
+        for (place, status) in (0..u8::MAX).zip(options.priority).rev() {
+            rank[status as usize] = place;
+        }
+        Self {
+            list,
+            users: HashMap::new(),
+            mapping: Box::new(mapping),
+            rank,
+            offline: options.offline,
+            online: 0,
+            last_seen: LastSeen { max: options.last_seen_max, ..LastSeen::default() },
+        }
+    }
+
+    /// Takes the changes of the topic. `wall_s` is the wall clock in seconds since 1970, used for
+    /// last-seen only. O(changes x log members).
+    pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> Applied<I> {
+        let mut applied = Applied::default();
+        let mut touched = Vec::new();
+        let updates = diff.updates.iter();
+        let gone = diff.leaves.iter().chain(updates.clone().map(|update| &update.old));
+        let come = diff.joins.iter().chain(updates.map(|update| &update.new));
+        let sessions = gone.map(|entry| (entry, false)).chain(come.map(|entry| (entry, true)));
+        // A user is settled once, after all of their sessions: in between they may seem offline.
+        let mut before: HashMap<I, Outward> = HashMap::new();
+        for (entry, is_here) in sessions {
+            let Some(id) = entry.key_str().and_then(I::parse_text) else {
+                applied.foreign += 1;
+                continue;
+            };
+            if !before.contains_key(&id) {
+                before.insert(id.clone(), self.outward(&id));
+                touched.push(id.clone());
+            }
+            let user = self.users.entry(id).or_default();
+            user.sessions.retain(|session| session.dot != entry.dot());
+            if is_here {
+                let placement = (self.mapping)(entry);
+                user.sessions.push(Session {
+                    dot: entry.dot(),
+                    version: entry.version(),
+                    placement,
+                });
+            }
+        }
+        for id in touched {
+            let was = before.remove(&id).expect("every touched user was noted");
+            self.settle(id, &was, wall_s, &mut applied);
+        }
+        applied
+    }
+
+    /// Loads members who are offline, all at once: O(n log n), or O(n) when they come sorted.
+    /// Members the list has already are reported and stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`ListError::UnknownGroup`] and the others of [`MemberList::bulk_load`]; nothing is loaded
+    /// then.
+    pub fn load_offline(
+        &mut self,
+        members: impl IntoIterator<Item = NewMember<I>>,
+    ) -> Result<BulkReport<I>, ListError> {
+        self.list.bulk_load(members)
+    }
+
+    /// What others see of a user: offline when there is no session or the user is invisible. O(1).
+    #[must_use]
+    pub fn status(&self, id: &I) -> Status {
+        self.own_status(id).outward()
+    }
+
+    /// What the user's own sessions see: `Invisible` is not hidden. O(sessions).
+    #[must_use]
+    pub fn own_status(&self, id: &I) -> Status {
+        self.deciding(id).map_or(Status::Offline, |session| session.placement.status)
+    }
+
+    /// Whether others may see the user here: for typing, messages of presence and the like.
+    #[must_use]
+    pub fn is_visible(&self, id: &I) -> bool {
+        self.status(id) != Status::Offline
+    }
+
+    /// Users whom others see as being here. O(1).
+    #[must_use]
+    pub fn online_count(&self) -> usize {
+        self.online
+    }
+
+    /// When the user was last seen, in seconds since 1970: when the last session left, or when the
+    /// user went invisible. `None` while visible, and when it is not known (any more). O(1).
+    #[must_use]
+    pub fn last_seen(&self, id: &I) -> Option<u64> {
+        if self.is_visible(id) { None } else { self.last_seen.times.get(id).copied() }
+    }
+
+    /// Takes a last-seen time from elsewhere (a database, another node); the newest wins.
+    pub fn note_last_seen(&mut self, id: I, wall_s: u64) {
+        self.last_seen.note(id, wall_s);
+    }
+
+    /// The list.
+    #[must_use]
+    pub fn list(&self) -> &MemberList<I> {
+        &self.list
+    }
+
+    /// The list, to tick it, to open windows, to change groups or rows of offline members.
+    pub fn list_mut(&mut self) -> &mut MemberList<I> {
+        &mut self.list
+    }
+
+    fn deciding(&self, id: &I) -> Option<&Session> {
+        let user = self.users.get(id)?;
+        let rank = |session: &&Session| {
+            (self.rank[session.placement.status as usize], Reverse(session.dot.clone()))
+        };
+        match user.sessions.as_slice() {
+            [only] => Some(only),
+            sessions => sessions.iter().min_by_key(rank),
+        }
+    }
+
+    fn outward(&self, id: &I) -> Outward {
+        self.deciding(id).map_or_else(Outward::default, |session| Outward {
+            status: session.placement.status.outward(),
+            content: Some((session.dot.clone(), session.version)),
+        })
+    }
+
+    /// Brings row, counts and last-seen of one user in line with the sessions.
+    fn settle(&mut self, id: I, was: &Outward, wall_s: u64, applied: &mut Applied<I>) {
+        let now = self.outward(&id);
+        if self.users.get(&id).is_some_and(|user| user.sessions.is_empty()) {
+            self.users.remove(&id);
+        }
+        let (old, new) = (was.status, now.status);
+        if old != Status::Offline && new == Status::Offline {
+            self.online -= 1;
+            self.last_seen.note(id.clone(), wall_s);
+        } else if old == Status::Offline && new != Status::Offline {
+            self.online += 1;
+        }
+        let content_changed = was.content != now.content;
+        let row = if new == Status::Offline {
+            // Who was not to be seen before is not to be seen going.
+            if old == Status::Offline { Ok(()) } else { self.take_offline(&id) }
+        } else {
+            self.place(&id, content_changed)
+        };
+        if let Err(error) = row {
+            applied.refused.push((id.clone(), error));
+        }
+        if old != new || (new != Status::Offline && content_changed) {
+            applied.changes.push(RosterChange { id, old, new });
+        }
+    }
+
+    fn place(&mut self, id: &I, content_changed: bool) -> Result<(), ListError> {
+        let Some(session) = self.deciding(id) else { return Ok(()) };
+        let Placement { group, sort_key, attrs, .. } = session.placement.clone();
+        let revision = self.list.get(id).map(|member| member.revision);
+        self.list.upsert(id.clone(), group, &sort_key, attrs)?;
+        let same = revision.is_some() && self.list.get(id).map(|member| member.revision) == revision;
+        if same && content_changed {
+            self.list.touch(id)?;
+        }
+        Ok(())
+    }
+
+    fn take_offline(&mut self, id: &I) -> Result<(), ListError> {
+        match self.offline {
+            Offline::Remove => {
+                self.list.remove(id);
+            }
+            Offline::Keep(group) if self.list.contains(id) => {
+                self.list.set_group(id, group)?;
+                self.list.touch(id)?;
+            }
+            Offline::Keep(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl<I: Id> fmt::Debug for Roster<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<Roster {} online={}>", self.list.member_count(), self.online)
+    }
+}
+
+/// What others see, and the version of the session that decides it.
+#[derive(Debug, PartialEq, Eq)]
+struct Outward {
+    status: Status,
+    content: Option<(Dot, u64)>,
+}
+
+impl Default for Outward {
+    fn default() -> Self {
+        Self { status: Status::Offline, content: None }
+    }
+}
+
+/// A bounded map of the newest times.
+#[derive(Debug)]
+struct LastSeen<I> {
+    times: HashMap<I, u64>,
+    oldest: BTreeSet<(u64, I)>,
+    max: usize,
+}
+
+impl<I> Default for LastSeen<I> {
+    fn default() -> Self {
+        Self { times: HashMap::new(), oldest: BTreeSet::new(), max: 0 }
+    }
+}
+
+impl<I: Id> LastSeen<I> {
+    fn note(&mut self, id: I, wall_s: u64) {
+        match self.times.get_mut(&id) {
+            Some(time) if *time >= wall_s => return,
+            Some(time) => {
+                self.oldest.remove(&(*time, id.clone()));
+                *time = wall_s;
+            }
+            None => {
+                self.times.insert(id.clone(), wall_s);
+            }
+        }
+        self.oldest.insert((wall_s, id));
+        if self.times.len() > self.max
+            && let Some((_, id)) = self.oldest.pop_first()
+        {
+            self.times.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Sessions to rows: merging, invisibility, offline members, last-seen.
+
+use headcount::{
+    Diff, GroupId, MemberList, NewMember, Offline, Options, Placement, Put, ReplicaId, Roster,
+    RosterOptions, SortKey, Status, TextId, Tracker,
+};
+use proptest::prelude::*;
+
+const ROOM: &str = "room";
+
+struct World {
+    tracker: Tracker,
+    roster: Roster<TextId>,
+    groups: Vec<GroupId>,
+    now: u64,
+}
+
+impl World {
+    fn new(options: impl FnOnce(&[GroupId]) -> RosterOptions) -> Self {
+        let mut list = MemberList::<TextId>::new(Options::default());
+        let groups = list.set_groups(&["online", "idle", "offline"]).expect("three groups");
+        let (online, idle) = (groups[0], groups[1]);
+        let roster = Roster::new(list, options(&groups), move |entry| {
+            let status = Status::of_session(entry.status());
+            let group = if status == Status::Idle { idle } else { online };
+            let sort_key = SortKey::from_name(entry.key_str().expect("text keys"));
+            Placement { group, sort_key, attrs: 0, status }
+        });
+        let replica = ReplicaId::new("a", 1, 0).expect("a good name");
+        Self { tracker: Tracker::new(replica), roster, groups, now: 100 }
+    }
+
+    fn removing() -> Self {
+        Self::new(|_| RosterOptions::default())
+    }
+
+    fn keeping() -> Self {
+        Self::new(|groups| RosterOptions { offline: Offline::Keep(groups[2]), ..Default::default() })
+    }
+
+    fn here(&mut self, user: &str, session: &str, status: Status) -> Vec<(Status, Status)> {
+        self.tracker.upsert(&Put::new(ROOM, user, session).status(status as u8)).expect("tracked");
+        self.flush()
+    }
+
+    fn gone(&mut self, user: &str, session: &str) -> Vec<(Status, Status)> {
+        self.tracker.untrack(ROOM, user.into(), session.as_bytes());
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Vec<(Status, Status)> {
+        let diff: Diff = self.tracker.take_diff();
+        let mut changes = Vec::new();
+        for topic in &diff {
+            let applied = self.roster.apply(topic, self.now);
+            assert_eq!((applied.refused.len(), applied.foreign), (0, 0));
+            changes.extend(applied.changes.iter().map(|change| (change.old, change.new)));
+        }
+        changes
+    }
+
+    fn group_of(&self, user: &str) -> Option<String> {
+        let group = self.roster.list().get(&id(user))?.group;
+        self.roster.list().groups().find(|info| info.id == group).map(|info| info.name.to_owned())
+    }
+}
+
+fn id(user: &str) -> TextId {
+    user.parse().expect("a good id")
+}
+
+#[test]
+fn many_sessions_of_one_user_are_one_row() {
+    let mut world = World::removing();
+    assert_eq!(world.here("ann", "phone", Status::Idle), [(Status::Offline, Status::Idle)]);
+    assert_eq!(world.group_of("ann").as_deref(), Some("idle"));
+    assert_eq!(world.here("ann", "laptop", Status::Online), [(Status::Idle, Status::Online)]);
+    assert_eq!(world.group_of("ann").as_deref(), Some("online"));
+    assert_eq!(world.roster.list().member_count(), 1);
+    assert_eq!(world.gone("ann", "phone"), []);
+    assert_eq!(world.here("ann", "phone", Status::Dnd), [(Status::Online, Status::Dnd)]);
+    assert_eq!(world.gone("ann", "phone"), [(Status::Dnd, Status::Online)]);
+    assert_eq!(world.gone("ann", "laptop"), [(Status::Online, Status::Offline)]);
+    assert_eq!(world.roster.list().len(), 0);
+    assert_eq!(world.roster.last_seen(&id("ann")), Some(100));
+}
+
+#[test]
+fn invisible_on_one_session_is_offline_to_everybody_else() {
+    let mut world = World::removing();
+    world.here("eve", "phone", Status::Online);
+    world.now = 200;
+    assert_eq!(
+        world.here("eve", "laptop", Status::Invisible),
+        [(Status::Online, Status::Offline)]
+    );
+    assert_eq!(world.roster.online_count(), 0);
+    assert_eq!(world.roster.list().member_count(), 0);
+    assert_eq!(world.roster.own_status(&id("eve")), Status::Invisible);
+    assert!(!world.roster.is_visible(&id("eve")));
+    // Last seen is when they went invisible, not when they really left.
+    world.now = 300;
+    assert_eq!(world.here("eve", "phone", Status::Dnd), []);
+    assert_eq!(world.gone("eve", "phone"), []);
+    assert_eq!(world.gone("eve", "laptop"), []);
+    assert_eq!(world.roster.last_seen(&id("eve")), Some(200));
+}
+
+#[test]
+fn offline_members_are_a_group_like_any_other() {
+    let mut world = World::keeping();
+    let offline = world.groups[2];
+    let members = ["ann", "bob"].map(|name| NewMember::new(id(name), offline, SortKey::from_name(name)));
+    world.roster.load_offline(members).expect("loaded");
+    assert_eq!(world.roster.list().len(), 3);
+    world.here("ann", "phone", Status::Online);
+    assert_eq!(world.group_of("ann").as_deref(), Some("online"));
+    world.gone("ann", "phone");
+    assert_eq!(world.group_of("ann").as_deref(), Some("offline"));
+    assert_eq!(world.roster.list().member_count(), 2);
+    // Joining invisible shows nothing at all, not even a new offline row.
+    assert_eq!(world.here("zed", "phone", Status::Invisible), []);
+    assert_eq!(world.group_of("zed"), None);
+}
+
+#[test]
+fn the_content_of_a_row_gets_a_new_revision() {
+    let mut world = World::removing();
+    world.here("ann", "phone", Status::Online);
+    let revision = |world: &World| world.roster.list().get(&id("ann")).expect("listed").revision;
+    let first = revision(&world);
+    assert_eq!(world.here("ann", "phone", Status::Dnd), [(Status::Online, Status::Dnd)]);
+    assert!(revision(&world) > first);
+}
+
+#[test]
+fn last_seen_is_bounded_and_the_newest_stay() {
+    let mut world = World::new(|_| RosterOptions { last_seen_max: 2, ..Default::default() });
+    for (user, time) in [("ann", 1), ("bob", 2), ("cid", 3)] {
+        world.roster.note_last_seen(id(user), time);
+    }
+    world.roster.note_last_seen(id("cid"), 2);
+    assert_eq!(world.roster.last_seen(&id("ann")), None);
+    assert_eq!(world.roster.last_seen(&id("bob")), Some(2));
+    assert_eq!(world.roster.last_seen(&id("cid")), Some(3));
+}
+
+#[test]
+fn a_key_that_is_no_id_and_a_group_that_is_not_there_are_said() {
+    let list = MemberList::<u64>::new(Options::default());
+    let mut roster = Roster::new(list, RosterOptions::default(), |_| Placement {
+        group: GroupId(7),
+        sort_key: SortKey::from_u64(1),
+        attrs: 0,
+        status: Status::Online,
+    });
+    let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
+    tracker.track(&Put::new(ROOM, "no number", "s")).expect("tracked");
+    tracker.track(&Put::new(ROOM, "5", "s")).expect("tracked");
+    let applied = roster.apply(tracker.take_diff().topic(ROOM).expect("changed"), 1);
+    assert_eq!(applied.foreign, 1);
+    assert_eq!(applied.refused.len(), 1);
+    assert_eq!(roster.online_count(), 1);
+    assert_eq!(roster.list().len(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// However sessions come, go and change, in whatever batches: the list is what a naive merge
+    /// of the live sessions says.
+    #[test]
+    fn the_list_is_the_merge_of_the_sessions(
+        steps in prop::collection::vec((0..4_usize, 0..3_usize, 0..5_u8, any::<bool>()), 1..200),
+    ) {
+        let mut world = World::removing();
+        let mut model = std::collections::BTreeMap::new();
+        for (user, session, status, flush) in steps {
+            let (user, session) = (format!("u{user}"), format!("s{session}"));
+            if status == 4 {
+                world.tracker.untrack(ROOM, user.as_str().into(), session.as_bytes());
+                model.remove(&(user, session));
+            } else {
+                let put = Put::new(ROOM, &user, &session).status(status);
+                world.tracker.upsert(&put).expect("tracked");
+                model.insert((user, session), Status::of_session(status));
+            }
+            if flush {
+                world.flush();
+                let mut visible = 0;
+                for user in (0..4).map(|user| format!("u{user}")) {
+                    let mine = || model.iter().filter(|((name, _), _)| *name == user).map(|(_, status)| *status);
+                    let order = [Status::Invisible, Status::Dnd, Status::Online, Status::Idle];
+                    let merged = order.into_iter().find(|status| mine().any(|mine| mine == *status));
+                    let outward = merged.map_or(Status::Offline, Status::outward);
+                    prop_assert_eq!(world.roster.status(&id(&user)), outward);
+                    prop_assert_eq!(world.roster.list().contains(&id(&user)), outward != Status::Offline);
+                    visible += usize::from(outward != Status::Offline);
+                }
+                prop_assert_eq!(world.roster.online_count(), visible);
+            }
+        }
+    }
+}
