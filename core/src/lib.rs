@@ -7,6 +7,7 @@ mod id;
 pub mod member_list;
 mod presence;
 pub mod replica;
+mod roster;
 mod tracker;
 
 pub use error::{ApplyError, DecodeError, DecodeErrorKind, TrackError};
@@ -20,6 +21,9 @@ pub use member_list::{
     TextId, Tick, Upsert, Viewer, WindowError, WindowSpec,
 };
 pub use presence::{Presence, PresenceConfig};
+pub use roster::{
+    Applied, Offline, Placement, Roster, RosterChange, RosterOptions, Status, UnknownStatus,
+};
 pub use tracker::{
     DeltaHead, Diff, Entries, Entry, EntryBuf, Key, LeaveReason, Limits, OriginInfo, Put,
     RepairHead, Sessions, TopicDiff, Tracker, Update,

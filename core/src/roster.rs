@@ -34,8 +34,13 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of their bytes.
-    pub const ALL: [Self; 5] =
-        [Self::Online, Self::Idle, Self::Dnd, Self::Invisible, Self::Offline];
+    pub const ALL: [Self; 5] = [
+        Self::Online,
+        Self::Idle,
+        Self::Dnd,
+        Self::Invisible,
+        Self::Offline,
+    ];
 
     /// The status a session states in its status byte.
     ///
@@ -69,7 +74,11 @@ impl Status {
     /// What others see: invisible is offline.
     #[must_use]
     pub fn outward(self) -> Self {
-        if self == Self::Invisible { Self::Offline } else { self }
+        if self == Self::Invisible {
+            Self::Offline
+        } else {
+            self
+        }
     }
 }
 
@@ -94,7 +103,11 @@ pub struct UnknownStatus(String);
 
 impl fmt::Display for UnknownStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown status {:?}: one of online, idle, dnd, invisible, offline", self.0)
+        write!(
+            f,
+            "unknown status {:?}: one of online, idle, dnd, invisible, offline",
+            self.0
+        )
     }
 }
 
@@ -170,7 +183,11 @@ pub struct Applied<I> {
 
 impl<I> Default for Applied<I> {
     fn default() -> Self {
-        Self { changes: Vec::new(), refused: Vec::new(), foreign: 0 }
+        Self {
+            changes: Vec::new(),
+            refused: Vec::new(),
+            foreign: 0,
+        }
     }
 }
 
@@ -246,7 +263,10 @@ impl<I: Id> Roster<I> {
             rank,
             offline: options.offline,
             online: 0,
-            last_seen: LastSeen { max: options.last_seen_max, ..LastSeen::default() },
+            last_seen: LastSeen {
+                max: options.last_seen_max,
+                ..LastSeen::default()
+            },
         }
     }
 
@@ -256,9 +276,14 @@ impl<I: Id> Roster<I> {
         let mut applied = Applied::default();
         let mut touched = Vec::new();
         let updates = diff.updates.iter();
-        let gone = diff.leaves.iter().chain(updates.clone().map(|update| &update.old));
+        let gone = diff
+            .leaves
+            .iter()
+            .chain(updates.clone().map(|update| &update.old));
         let come = diff.joins.iter().chain(updates.map(|update| &update.new));
-        let sessions = gone.map(|entry| (entry, false)).chain(come.map(|entry| (entry, true)));
+        let sessions = gone
+            .map(|entry| (entry, false))
+            .chain(come.map(|entry| (entry, true)));
         // A user is settled once, after all of their sessions: in between they may seem offline.
         let mut before: HashMap<I, Outward> = HashMap::new();
         for (entry, is_here) in sessions {
@@ -311,7 +336,8 @@ impl<I: Id> Roster<I> {
     /// What the user's own sessions see: `Invisible` is not hidden. O(sessions).
     #[must_use]
     pub fn own_status(&self, id: &I) -> Status {
-        self.deciding(id).map_or(Status::Offline, |session| session.placement.status)
+        self.deciding(id)
+            .map_or(Status::Offline, |session| session.placement.status)
     }
 
     /// Whether others may see the user here: for typing, messages of presence and the like.
@@ -330,7 +356,11 @@ impl<I: Id> Roster<I> {
     /// user went invisible. `None` while visible, and when it is not known (any more). O(1).
     #[must_use]
     pub fn last_seen(&self, id: &I) -> Option<u64> {
-        if self.is_visible(id) { None } else { self.last_seen.times.get(id).copied() }
+        if self.is_visible(id) {
+            None
+        } else {
+            self.last_seen.times.get(id).copied()
+        }
     }
 
     /// Takes a last-seen time from elsewhere (a database, another node); the newest wins.
@@ -352,7 +382,10 @@ impl<I: Id> Roster<I> {
     fn deciding(&self, id: &I) -> Option<&Session> {
         let user = self.users.get(id)?;
         let rank = |session: &&Session| {
-            (self.rank[session.placement.status as usize], Reverse(session.dot.clone()))
+            (
+                self.rank[session.placement.status as usize],
+                Reverse(session.dot.clone()),
+            )
         };
         match user.sessions.as_slice() {
             [only] => Some(only),
@@ -361,16 +394,21 @@ impl<I: Id> Roster<I> {
     }
 
     fn outward(&self, id: &I) -> Outward {
-        self.deciding(id).map_or_else(Outward::default, |session| Outward {
-            status: session.placement.status.outward(),
-            content: Some((session.dot.clone(), session.version)),
-        })
+        self.deciding(id)
+            .map_or_else(Outward::default, |session| Outward {
+                status: session.placement.status.outward(),
+                content: Some((session.dot.clone(), session.version)),
+            })
     }
 
     /// Brings row, counts and last-seen of one user in line with the sessions.
     fn settle(&mut self, id: I, was: &Outward, wall_s: u64, applied: &mut Applied<I>) {
         let now = self.outward(&id);
-        if self.users.get(&id).is_some_and(|user| user.sessions.is_empty()) {
+        if self
+            .users
+            .get(&id)
+            .is_some_and(|user| user.sessions.is_empty())
+        {
             self.users.remove(&id);
         }
         let (old, new) = (was.status, now.status);
@@ -383,7 +421,11 @@ impl<I: Id> Roster<I> {
         let content_changed = was.content != now.content;
         let row = if new == Status::Offline {
             // Who was not to be seen before is not to be seen going.
-            if old == Status::Offline { Ok(()) } else { self.take_offline(&id) }
+            if old == Status::Offline {
+                Ok(())
+            } else {
+                self.take_offline(&id)
+            }
         } else {
             self.place(&id, content_changed)
         };
@@ -396,11 +438,19 @@ impl<I: Id> Roster<I> {
     }
 
     fn place(&mut self, id: &I, content_changed: bool) -> Result<(), ListError> {
-        let Some(session) = self.deciding(id) else { return Ok(()) };
-        let Placement { group, sort_key, attrs, .. } = session.placement.clone();
+        let Some(session) = self.deciding(id) else {
+            return Ok(());
+        };
+        let Placement {
+            group,
+            sort_key,
+            attrs,
+            ..
+        } = session.placement.clone();
         let revision = self.list.get(id).map(|member| member.revision);
         self.list.upsert(id.clone(), group, &sort_key, attrs)?;
-        let same = revision.is_some() && self.list.get(id).map(|member| member.revision) == revision;
+        let same =
+            revision.is_some() && self.list.get(id).map(|member| member.revision) == revision;
         if same && content_changed {
             self.list.touch(id)?;
         }
@@ -424,7 +474,12 @@ impl<I: Id> Roster<I> {
 
 impl<I: Id> fmt::Debug for Roster<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<Roster {} online={}>", self.list.member_count(), self.online)
+        write!(
+            f,
+            "<Roster {} online={}>",
+            self.list.member_count(),
+            self.online
+        )
     }
 }
 
@@ -437,7 +492,10 @@ struct Outward {
 
 impl Default for Outward {
     fn default() -> Self {
-        Self { status: Status::Offline, content: None }
+        Self {
+            status: Status::Offline,
+            content: None,
+        }
     }
 }
 
@@ -451,7 +509,11 @@ struct LastSeen<I> {
 
 impl<I> Default for LastSeen<I> {
     fn default() -> Self {
-        Self { times: HashMap::new(), oldest: BTreeSet::new(), max: 0 }
+        Self {
+            times: HashMap::new(),
+            oldest: BTreeSet::new(),
+            max: 0,
+        }
     }
 }
 

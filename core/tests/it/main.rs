@@ -3,5 +3,6 @@
 mod member_list_model;
 mod presence;
 mod replica;
+mod roster;
 mod tidy;
 mod tracker;

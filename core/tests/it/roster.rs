@@ -18,16 +18,28 @@ struct World {
 impl World {
     fn new(options: impl FnOnce(&[GroupId]) -> RosterOptions) -> Self {
         let mut list = MemberList::<TextId>::new(Options::default());
-        let groups = list.set_groups(&["online", "idle", "offline"]).expect("three groups");
+        let groups = list
+            .set_groups(&["online", "idle", "offline"])
+            .expect("three groups");
         let (online, idle) = (groups[0], groups[1]);
         let roster = Roster::new(list, options(&groups), move |entry| {
             let status = Status::of_session(entry.status());
             let group = if status == Status::Idle { idle } else { online };
             let sort_key = SortKey::from_name(entry.key_str().expect("text keys"));
-            Placement { group, sort_key, attrs: 0, status }
+            Placement {
+                group,
+                sort_key,
+                attrs: 0,
+                status,
+            }
         });
         let replica = ReplicaId::new("a", 1, 0).expect("a good name");
-        Self { tracker: Tracker::new(replica), roster, groups, now: 100 }
+        Self {
+            tracker: Tracker::new(replica),
+            roster,
+            groups,
+            now: 100,
+        }
     }
 
     fn removing() -> Self {
@@ -35,16 +47,21 @@ impl World {
     }
 
     fn keeping() -> Self {
-        Self::new(|groups| RosterOptions { offline: Offline::Keep(groups[2]), ..Default::default() })
+        Self::new(|groups| RosterOptions {
+            offline: Offline::Keep(groups[2]),
+            ..Default::default()
+        })
     }
 
     fn here(&mut self, user: &str, session: &str, status: Status) -> Vec<(Status, Status)> {
-        self.tracker.upsert(&Put::new(ROOM, user, session).status(status as u8)).expect("tracked");
+        self.tracker
+            .upsert(&Put::new(ROOM, user, session).status(status as u8))
+            .expect("tracked");
         self.flush()
     }
 
     fn gone(&mut self, user: &str, session: &str) -> Vec<(Status, Status)> {
-        self.tracker.untrack(ROOM, user.into(), session.as_bytes());
+        self.tracker.untrack(ROOM, user, session);
         self.flush()
     }
 
@@ -54,14 +71,23 @@ impl World {
         for topic in &diff {
             let applied = self.roster.apply(topic, self.now);
             assert_eq!((applied.refused.len(), applied.foreign), (0, 0));
-            changes.extend(applied.changes.iter().map(|change| (change.old, change.new)));
+            changes.extend(
+                applied
+                    .changes
+                    .iter()
+                    .map(|change| (change.old, change.new)),
+            );
         }
         changes
     }
 
     fn group_of(&self, user: &str) -> Option<String> {
         let group = self.roster.list().get(&id(user))?.group;
-        self.roster.list().groups().find(|info| info.id == group).map(|info| info.name.to_owned())
+        self.roster
+            .list()
+            .groups()
+            .find(|info| info.id == group)
+            .map(|info| info.name.to_owned())
     }
 }
 
@@ -72,15 +98,27 @@ fn id(user: &str) -> TextId {
 #[test]
 fn many_sessions_of_one_user_are_one_row() {
     let mut world = World::removing();
-    assert_eq!(world.here("ann", "phone", Status::Idle), [(Status::Offline, Status::Idle)]);
+    assert_eq!(
+        world.here("ann", "phone", Status::Idle),
+        [(Status::Offline, Status::Idle)]
+    );
     assert_eq!(world.group_of("ann").as_deref(), Some("idle"));
-    assert_eq!(world.here("ann", "laptop", Status::Online), [(Status::Idle, Status::Online)]);
+    assert_eq!(
+        world.here("ann", "laptop", Status::Online),
+        [(Status::Idle, Status::Online)]
+    );
     assert_eq!(world.group_of("ann").as_deref(), Some("online"));
     assert_eq!(world.roster.list().member_count(), 1);
     assert_eq!(world.gone("ann", "phone"), []);
-    assert_eq!(world.here("ann", "phone", Status::Dnd), [(Status::Online, Status::Dnd)]);
+    assert_eq!(
+        world.here("ann", "phone", Status::Dnd),
+        [(Status::Online, Status::Dnd)]
+    );
     assert_eq!(world.gone("ann", "phone"), [(Status::Dnd, Status::Online)]);
-    assert_eq!(world.gone("ann", "laptop"), [(Status::Online, Status::Offline)]);
+    assert_eq!(
+        world.gone("ann", "laptop"),
+        [(Status::Online, Status::Offline)]
+    );
     assert_eq!(world.roster.list().len(), 0);
     assert_eq!(world.roster.last_seen(&id("ann")), Some(100));
 }
@@ -110,7 +148,12 @@ fn invisible_on_one_session_is_offline_to_everybody_else() {
 fn offline_members_are_a_group_like_any_other() {
     let mut world = World::keeping();
     let offline = world.groups[2];
-    let members = ["ann", "bob"].map(|name| NewMember::new(id(name), offline, SortKey::from_name(name)));
+    let members = ["ann", "bob"].map(|name| NewMember {
+        id: id(name),
+        group: offline,
+        key: SortKey::from_name(name),
+        attrs: 0,
+    });
     world.roster.load_offline(members).expect("loaded");
     assert_eq!(world.roster.list().len(), 3);
     world.here("ann", "phone", Status::Online);
@@ -127,15 +170,28 @@ fn offline_members_are_a_group_like_any_other() {
 fn the_content_of_a_row_gets_a_new_revision() {
     let mut world = World::removing();
     world.here("ann", "phone", Status::Online);
-    let revision = |world: &World| world.roster.list().get(&id("ann")).expect("listed").revision;
+    let revision = |world: &World| {
+        world
+            .roster
+            .list()
+            .get(&id("ann"))
+            .expect("listed")
+            .revision
+    };
     let first = revision(&world);
-    assert_eq!(world.here("ann", "phone", Status::Dnd), [(Status::Online, Status::Dnd)]);
+    assert_eq!(
+        world.here("ann", "phone", Status::Dnd),
+        [(Status::Online, Status::Dnd)]
+    );
     assert!(revision(&world) > first);
 }
 
 #[test]
 fn last_seen_is_bounded_and_the_newest_stay() {
-    let mut world = World::new(|_| RosterOptions { last_seen_max: 2, ..Default::default() });
+    let mut world = World::new(|_| RosterOptions {
+        last_seen_max: 2,
+        ..Default::default()
+    });
     for (user, time) in [("ann", 1), ("bob", 2), ("cid", 3)] {
         world.roster.note_last_seen(id(user), time);
     }
@@ -155,7 +211,9 @@ fn a_key_that_is_no_id_and_a_group_that_is_not_there_are_said() {
         status: Status::Online,
     });
     let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
-    tracker.track(&Put::new(ROOM, "no number", "s")).expect("tracked");
+    tracker
+        .track(&Put::new(ROOM, "no number", "s"))
+        .expect("tracked");
     tracker.track(&Put::new(ROOM, "5", "s")).expect("tracked");
     let applied = roster.apply(tracker.take_diff().topic(ROOM).expect("changed"), 1);
     assert_eq!(applied.foreign, 1);
@@ -178,7 +236,7 @@ proptest! {
         for (user, session, status, flush) in steps {
             let (user, session) = (format!("u{user}"), format!("s{session}"));
             if status == 4 {
-                world.tracker.untrack(ROOM, user.as_str().into(), session.as_bytes());
+                world.tracker.untrack(ROOM, user.as_str(), &session);
                 model.remove(&(user, session));
             } else {
                 let put = Put::new(ROOM, &user, &session).status(status);
