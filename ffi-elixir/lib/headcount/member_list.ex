@@ -1,0 +1,574 @@
+defmodule Headcount.MemberList do
+  @moduledoc """
+  The list beside a chat: millions of members in groups, sorted, and read by the slice.
+
+      iex> alias Headcount.MemberList
+      iex> list = MemberList.new(groups: ["online", "offline"])
+      iex> {:ok, %{index: 1}} = MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> {:ok, %{index: 1}} = MemberList.upsert(list, 9, group: "online", name: "ada")
+      iex> {:ok, %{index: 3, old_index: 2}} = MemberList.set_group(list, 7, "offline")
+      iex> for row <- MemberList.slice(list, 0, 100), do: row[:id] || {row.group, row.count}
+      [{"online", 1}, 9, {"offline", 1}, 7]
+      iex> MemberList.index_of(list, 7)
+      3
+
+  ## Rows
+
+  A row is a member, `%{id: ..., group: ..., revision: ..., attrs: ..., payload: ...}`, or the header of a
+  group that has members, `%{group: ..., count: ...}`. Rows are numbered from 0. Groups stand in an order
+  that you choose; in a group members stand by their sort key, then by id. A *hidden* group has
+  no rows, a *collapsed* one only its header.
+
+  A member has
+
+    * an id: a 64-bit non-negative integer, a UUID in its text form or a short text, see `new/1`
+    * a group, by name
+    * a sort key: `name: "Zoe"` (Unicode order without case), `key: <<...>>` (at most 64 bytes,
+      compared as they are), `key: 42` or `key: {42, 7}` (64-bit non-negative integers)
+    * `attrs`: 32 bits of your choice
+    * a payload, in lists with `payloads: true`: at most 64 KiB for what is shown
+    * a revision, which grows with each change of attributes or payload, not when it moves
+
+  Every write is O(log n) and says at which row it happened.
+
+  ## One list, many processes
+
+  A list is mutable and shared, as a `Headcount.SortedSet` is: it lives outside the heap of any
+  process, and reads and writes are safe from all of them. Reads do not pass through a process.
+  `snapshot/1` freezes it in O(1) for a reader that wants many rows of one moment.
+
+  Wrong ids, groups that do not exist and the like are `{:error, {what, message}}` and change
+  nothing; arguments of a wrong type raise `ArgumentError`.
+  """
+
+  import Headcount.Twin, only: [call: 2]
+  alias Headcount.MemberList.Snapshot
+  alias Headcount.Native
+
+  @enforce_keys [:ref]
+  defstruct [:ref]
+
+  @typedoc "A list. It is mutable: two variables may hold the same one."
+  @opaque t :: %__MODULE__{ref: reference()}
+
+  @type id :: non_neg_integer() | String.t()
+  @type group :: String.t()
+  @type index :: non_neg_integer()
+  @type row :: header() | member()
+  @type header :: %{group: group(), count: pos_integer()}
+  @type member :: %{
+          id: id(),
+          group: group(),
+          revision: non_neg_integer(),
+          attrs: non_neg_integer(),
+          payload: binary()
+        }
+
+  @typedoc "A group with its name, its members, its first row and whether it is shown."
+  @type group_info :: %{
+          name: group(),
+          count: non_neg_integer(),
+          first_index: index() | nil,
+          hidden: boolean(),
+          collapsed: boolean()
+        }
+
+  @typedoc "Where a member stands now and stood before; `nil` while it has no row."
+  @type upsert :: %{index: index() | nil, is_new: boolean(), old_index: index() | nil}
+
+  @type sort ::
+          {:name, String.t()}
+          | {:key, binary() | non_neg_integer() | {non_neg_integer(), non_neg_integer()}}
+
+  @type error :: {:error, {what :: atom(), message :: String.t()}}
+
+  @typedoc "A change for `apply_batch/2`; the arguments are those of the function of that name."
+  @type change ::
+          {:upsert, id(), keyword()}
+          | {:remove, id()}
+          | {:touch, id()}
+          | {:set_group, id(), group()}
+          | {:set_key, id(), sort()}
+          | {:set_attrs, id(), non_neg_integer()}
+          | {:set_payload, id(), binary()}
+
+  defguardp is_u64(number) when is_integer(number) and number in 0..0xFFFF_FFFF_FFFF_FFFF
+
+  # The longest slice that a normal scheduler copies.
+  @slice_normal_max 500
+  # No index reaches it.
+  @index_max 0xFFFF_FFFF
+
+  @doc """
+  An empty list.
+
+    * `:ids` - `:integer` (default), `:uuid` or `:text` (1 to 64 bytes)
+    * `:groups` - names of groups in their order, default none
+    * `:headers` - whether groups have header rows, default `true`
+    * `:payloads` - whether members have payloads, default `false`
+
+        iex> list = Headcount.MemberList.new(ids: :text, groups: ["here"], headers: false)
+        iex> {:ok, %{index: 0}} = Headcount.MemberList.upsert(list, "ann", group: "here", key: 1)
+        iex> Headcount.MemberList.size(list)
+        1
+  """
+  @spec new(keyword()) :: t()
+  def new(options \\ []) do
+    options =
+      Keyword.validate!(options, ids: :integer, groups: [], headers: true, payloads: false)
+
+    ref = Native.member_list_new(options[:ids], options[:headers], options[:payloads])
+    unless ref, do: raise(ArgumentError, "ids must be :integer, :uuid or :text")
+    list = %__MODULE__{ref: ref}
+
+    case set_groups(list, options[:groups]) do
+      :ok -> list
+      {:error, {_what, message}} -> raise ArgumentError, message
+    end
+  end
+
+  @doc """
+  Puts a member in, or moves it and sets its attributes. O(log n).
+
+  Takes `:group` and `:name` or `:key`, and `:attrs` (default 0). A payload is set by `set_payload/3`.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      {:ok, %{index: 1, is_new: true, old_index: nil}}
+      iex> {:error, {:unknown_group, _message}} = Headcount.MemberList.upsert(list, 7, group: "?", key: 1)
+  """
+  @spec upsert(t(), id(), keyword()) :: {:ok, upsert()} | error()
+  def upsert(%__MODULE__{ref: ref}, id, options) do
+    {group, sort, attrs} = placement(options)
+    result(call(:member_list_upsert, [ref, id, group, sort, attrs]), id)
+  end
+
+  @doc """
+  Takes a member out: the row it had; `nil` when there is no such member or it had no row. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> {Headcount.MemberList.remove(list, 7), Headcount.MemberList.remove(list, 7)}
+      {1, nil}
+  """
+  @spec remove(t(), id()) :: index() | nil
+  def remove(%__MODULE__{ref: ref}, id) do
+    {:ok, index} = result(call(:member_list_remove, [ref, id]), id)
+    index
+  end
+
+  @doc """
+  Moves a member to another group. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online", "offline"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> Headcount.MemberList.set_group(list, 7, "offline")
+      {:ok, %{index: 1, is_new: false, old_index: 1}}
+  """
+  @spec set_group(t(), id(), group()) :: {:ok, upsert()} | error()
+  def set_group(%__MODULE__{ref: ref}, id, group) do
+    result(call(:member_list_set_group, [ref, id, check_name(group)]), id)
+  end
+
+  @doc """
+  Gives a member another sort key: `{:name, name}` or `{:key, key}`. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> for {id, name} <- [{1, "Ada"}, {2, "Bea"}], do: Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      iex> {:ok, %{index: 2, old_index: 1}} = Headcount.MemberList.set_key(list, 1, {:name, "Zoe"})
+  """
+  @spec set_key(t(), id(), sort()) :: {:ok, upsert()} | error()
+  def set_key(%__MODULE__{ref: ref}, id, sort) do
+    result(call(:member_list_set_key, [ref, id, sort(sort)]), id)
+  end
+
+  @doc """
+  Sets the attribute bits of a member; the revision grows if they differ. Gives its row. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> Headcount.MemberList.set_attrs(list, 7, 0b101)
+      {:ok, 1}
+  """
+  @spec set_attrs(t(), id(), non_neg_integer()) :: {:ok, index() | nil} | error()
+  def set_attrs(%__MODULE__{ref: ref}, id, attrs) do
+    result(call(:member_list_set_attrs, [ref, id, check_attrs(attrs)]), id)
+  end
+
+  @doc """
+  Sets the payload of a member; the revision grows if it differs. Gives its row. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"], payloads: true)
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> {:ok, 1} = Headcount.MemberList.set_payload(list, 7, ~s({"name":"Zoe"}))
+      iex> Headcount.MemberList.get(list, 7).payload
+      ~s({"name":"Zoe"})
+  """
+  @spec set_payload(t(), id(), binary()) :: {:ok, index() | nil} | error()
+  def set_payload(%__MODULE__{ref: ref}, id, payload) when is_binary(payload) do
+    result(call(:member_list_set_payload, [ref, id, payload]), id)
+  end
+
+  @doc """
+  Says that what is shown of a member has changed: its revision grows. Gives its row. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> {:ok, 1} = Headcount.MemberList.touch(list, 7)
+      iex> Headcount.MemberList.row_at(list, 1).revision
+      1
+  """
+  @spec touch(t(), id()) :: {:ok, index() | nil} | error()
+  def touch(%__MODULE__{ref: ref}, id), do: result(call(:member_list_touch, [ref, id]), id)
+
+  @doc """
+  Makes many changes at once: all of them, or none and an error. O(changes x log n).
+
+  Changes of members that do not exist are counted as `missing`.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.apply_batch(list, [
+      ...>   {:upsert, 1, group: "online", name: "Ada"},
+      ...>   {:upsert, 2, group: "online", name: "Bea", attrs: 1},
+      ...>   {:remove, 1},
+      ...>   {:touch, 3}
+      ...> ])
+      {:ok, %{inserted: 2, updated: 0, removed: 1, missing: 1}}
+  """
+  @spec apply_batch(t(), [change()]) ::
+          {:ok,
+           %{
+             inserted: non_neg_integer(),
+             updated: non_neg_integer(),
+             removed: non_neg_integer(),
+             missing: non_neg_integer()
+           }}
+          | error()
+  def apply_batch(%__MODULE__{ref: ref}, changes) when is_list(changes) do
+    case Native.member_list_apply_batch(ref, Enum.map(changes, &change/1)) do
+      {:ok, {inserted, updated, removed, missing}} ->
+        {:ok, %{inserted: inserted, updated: updated, removed: removed, missing: missing}}
+
+      {:bad_change, at} ->
+        raise ArgumentError, "not a change: #{inspect(Enum.at(changes, at))}"
+
+      error ->
+        error
+    end
+  end
+
+  @doc """
+  Puts many new members in, sorted or not: `[{id, options}]` as for `upsert/3`. O(n log n).
+
+  Members that are in the list already, or twice in the input, are left out and reported with
+  their places in the input. An error leaves the list as it was.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.bulk_load(list, for(id <- [3, 1, 3], do: {id, [group: "online", key: id]}))
+      {:ok, %{loaded: 2, duplicates: [{2, 3}]}}
+  """
+  @spec bulk_load(t(), Enumerable.t()) ::
+          {:ok, %{loaded: non_neg_integer(), duplicates: [{non_neg_integer(), id()}]}} | error()
+  def bulk_load(%__MODULE__{ref: ref}, members) do
+    members = Enum.map(members, fn {id, options} -> new_member(id, options) end)
+
+    case Native.member_list_bulk_load(ref, members) do
+      {:ok, {loaded, duplicates}} ->
+        {:ok, %{loaded: loaded, duplicates: duplicates}}
+
+      {:bad_change, at} ->
+        raise ArgumentError, "not a member: #{inspect(Enum.at(members, at))}"
+
+      error ->
+        error
+    end
+  end
+
+  @doc """
+  How many rows there are: headers and members that are shown. O(1).
+
+      iex> Headcount.MemberList.size(Headcount.MemberList.new())
+      0
+  """
+  @spec size(t()) :: non_neg_integer()
+  def size(%__MODULE__{ref: ref}), do: ref |> sizes() |> elem(0)
+
+  @doc """
+  How many members there are, shown or not. O(1).
+
+      iex> Headcount.MemberList.member_count(Headcount.MemberList.new())
+      0
+  """
+  @spec member_count(t()) :: non_neg_integer()
+  def member_count(%__MODULE__{ref: ref}), do: ref |> sizes() |> elem(1)
+
+  @doc """
+  What the list knows of a member, its sort key included; `nil` when it is unknown. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", key: "a", attrs: 1)
+      iex> Headcount.MemberList.get(list, 7)
+      %{id: 7, group: "online", key: "a", revision: 0, attrs: 1, payload: ""}
+      iex> Headcount.MemberList.get(list, 8)
+      nil
+  """
+  @spec get(t(), id()) :: map() | nil
+  def get(%__MODULE__{ref: ref}, id), do: found(call(:member_list_get, [ref, id]), id)
+
+  @doc """
+  The row of a member; `nil` when it is unknown or its group is not shown. O(log n).
+
+      iex> Headcount.MemberList.index_of(Headcount.MemberList.new(), 7)
+      nil
+  """
+  @spec index_of(t(), id()) :: index() | nil
+  def index_of(%__MODULE__{ref: ref}, id), do: found(call(:member_list_index_of, [ref, id]), id)
+
+  @doc """
+  What is at a row; `nil` past the end. O(log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> Headcount.MemberList.row_at(list, 0)
+      %{group: "online", count: 1}
+  """
+  @spec row_at(t(), index()) :: row() | nil
+  def row_at(%__MODULE__{ref: ref}, index) do
+    call(:member_list_row_at, [ref, check_index(:index, index)])
+  end
+
+  @doc """
+  Up to `amount` rows from `start` on; fewer past the end. O(log n + amount).
+
+      iex> Headcount.MemberList.slice(Headcount.MemberList.new(), 0, 100)
+      []
+  """
+  @spec slice(t(), index(), non_neg_integer()) :: [row()]
+  def slice(%__MODULE__{ref: ref} = list, start, amount) do
+    start = check_index(:start, start)
+
+    case check_index(:amount, amount) do
+      amount when amount <= @slice_normal_max -> call(:member_list_slice, [ref, start, amount])
+      amount -> list |> snapshot() |> Snapshot.slice(start, amount)
+    end
+  end
+
+  @doc """
+  All groups in order, also hidden and empty ones. O(groups).
+
+      iex> Headcount.MemberList.groups(Headcount.MemberList.new(groups: ["online"]))
+      [%{name: "online", count: 0, first_index: nil, hidden: false, collapsed: false}]
+  """
+  @spec groups(t()) :: [group_info()]
+  def groups(%__MODULE__{ref: ref}), do: Native.member_list_groups(ref)
+
+  @doc """
+  For each group the row of the first member whose name or key begins so. O(groups x log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> for {id, name} <- [{1, "Anna"}, {2, "Moritz"}], do: Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      iex> Headcount.MemberList.find_prefix(list, {:name, "mo"})
+      [{"online", 2}]
+  """
+  @spec find_prefix(t(), sort()) :: [{group(), index()}]
+  def find_prefix(%__MODULE__{ref: ref}, prefix) do
+    Native.member_list_find_prefix(ref, sort(prefix))
+  end
+
+  @doc """
+  The list as it is now, for readers: later writes do not show in it. O(1).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> before = Headcount.MemberList.snapshot(list)
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> {Headcount.MemberList.Snapshot.size(before), Headcount.MemberList.size(list)}
+      {0, 2}
+  """
+  @spec snapshot(t()) :: Snapshot.t()
+  def snapshot(%__MODULE__{ref: ref}) do
+    %Snapshot{ref: Native.member_list_snapshot(ref)}
+  end
+
+  @doc """
+  Adds a group at the end of the order. O(groups).
+
+      iex> Headcount.MemberList.add_group(Headcount.MemberList.new(), "online")
+      :ok
+  """
+  @spec add_group(t(), group()) :: :ok | error()
+  def add_group(%__MODULE__{ref: ref}, name) do
+    Native.member_list_add_group(ref, check_name(name))
+  end
+
+  @doc """
+  Makes these groups exist and stand in this order, before all others. O(groups).
+
+      iex> list = Headcount.MemberList.new(groups: ["online", "offline"])
+      iex> Headcount.MemberList.set_groups(list, ["moderators", "online"])
+      iex> for group <- Headcount.MemberList.groups(list), do: group.name
+      ["moderators", "online", "offline"]
+  """
+  @spec set_groups(t(), [group()]) :: :ok | error()
+  def set_groups(%__MODULE__{ref: ref}, names) do
+    Native.member_list_set_groups(ref, Enum.map(names, &check_name/1))
+  end
+
+  @doc """
+  Gives a group another name. O(groups).
+
+      iex> list = Headcount.MemberList.new(groups: ["mods"])
+      iex> Headcount.MemberList.rename_group(list, "mods", "moderators")
+      :ok
+  """
+  @spec rename_group(t(), group(), group()) :: :ok | error()
+  def rename_group(%__MODULE__{ref: ref}, name, new) do
+    Native.member_list_rename_group(ref, check_name(name), check_name(new))
+  end
+
+  @doc """
+  Puts the groups in this order, which names each of them once. O(groups).
+
+      iex> list = Headcount.MemberList.new(groups: ["a", "b"])
+      iex> Headcount.MemberList.reorder_groups(list, ["b", "a"])
+      :ok
+      iex> {:error, {:bad_group_order, _}} = Headcount.MemberList.reorder_groups(list, ["b"])
+  """
+  @spec reorder_groups(t(), [group()]) :: :ok | error()
+  def reorder_groups(%__MODULE__{ref: ref}, names) do
+    Native.member_list_reorder_groups(ref, Enum.map(names, &check_name/1))
+  end
+
+  @doc """
+  Moves one group to a place in the order; places past the end mean the end. O(groups).
+
+      iex> list = Headcount.MemberList.new(groups: ["a", "b"])
+      iex> Headcount.MemberList.move_group(list, "b", 0)
+      :ok
+  """
+  @spec move_group(t(), group(), non_neg_integer()) :: :ok | error()
+  def move_group(%__MODULE__{ref: ref}, name, to) do
+    Native.member_list_move_group(ref, check_name(name), check_index(:to, to))
+  end
+
+  @doc """
+  Takes a group out of the rows, header included, or puts it back. O(groups).
+
+      iex> list = Headcount.MemberList.new(groups: ["offline"])
+      iex> Headcount.MemberList.hide_group(list, "offline", true)
+      :ok
+  """
+  @spec hide_group(t(), group(), boolean()) :: :ok | error()
+  def hide_group(%__MODULE__{ref: ref}, name, hidden) when is_boolean(hidden) do
+    Native.member_list_hide_group(ref, check_name(name), hidden)
+  end
+
+  @doc """
+  Leaves only the header of a group in the rows, or puts its members back. O(groups).
+
+      iex> list = Headcount.MemberList.new(groups: ["offline"])
+      iex> Headcount.MemberList.collapse_group(list, "offline", true)
+      :ok
+  """
+  @spec collapse_group(t(), group(), boolean()) :: :ok | error()
+  def collapse_group(%__MODULE__{ref: ref}, name, collapsed) when is_boolean(collapsed) do
+    Native.member_list_collapse_group(ref, check_name(name), collapsed)
+  end
+
+  @doc """
+  Removes a group without members. O(groups).
+
+      iex> list = Headcount.MemberList.new(groups: ["a"])
+      iex> Headcount.MemberList.remove_group(list, "a")
+      :ok
+      iex> {:error, {:unknown_group, _}} = Headcount.MemberList.remove_group(list, "a")
+  """
+  @spec remove_group(t(), group()) :: :ok | error()
+  def remove_group(%__MODULE__{ref: ref}, name) do
+    Native.member_list_remove_group(ref, check_name(name))
+  end
+
+  @doc """
+  Bytes that the list occupies outside the heaps of processes, without what text ids, names over 15
+  bytes and payloads own. O(n / 64).
+
+      iex> Headcount.MemberList.memory(Headcount.MemberList.new()) < 100_000
+      true
+  """
+  @spec memory(t()) :: non_neg_integer()
+  def memory(%__MODULE__{ref: ref}), do: Native.member_list_memory(ref)
+
+  defp sizes(ref), do: call(:member_list_size, [ref])
+
+  defp result(:bad_id, id), do: bad_id(id)
+  defp result(result, _id), do: result
+
+  defp found(:bad_id, id), do: bad_id(id)
+  defp found(found, _id), do: found
+
+  defp bad_id(id) do
+    raise ArgumentError, "not an id of this list (see the option :ids of new/1): #{inspect(id)}"
+  end
+
+  defp placement(options) when is_list(options) do
+    {options, rest} = Keyword.split(options, [:group, :name, :key, :attrs])
+    if rest != [], do: raise(ArgumentError, "unknown options: #{inspect(Keyword.keys(rest))}")
+    group = check_name(options[:group])
+    {group, sort(sort_option(options)), check_attrs(Keyword.get(options, :attrs, 0))}
+  end
+
+  defp sort_option(options) do
+    case Keyword.take(options, [:name, :key]) do
+      [sort] -> sort
+      _ -> raise ArgumentError, "one of :name and :key is needed, got: #{inspect(options)}"
+    end
+  end
+
+  defp new_member(id, options) do
+    {group, sort, attrs} = placement(options)
+    {id, group, sort, attrs}
+  end
+
+  defp change({:upsert, id, options}), do: {:upsert, new_member(id, options)}
+  defp change({:set_key, id, sort}), do: {:set_key, id, sort(sort)}
+  defp change({:set_attrs, id, attrs}), do: {:set_attrs, id, check_attrs(attrs)}
+  defp change(change), do: change
+
+  defp sort({:name, name}) when is_binary(name), do: {:name, check_name(name)}
+  defp sort({:key, key}) when is_binary(key) and byte_size(key) <= 64, do: {:raw, key}
+  defp sort({:key, number}) when is_u64(number), do: {:number, number}
+  defp sort({:key, {a, b}}) when is_u64(a) and is_u64(b), do: {:numbers, {a, b}}
+
+  defp sort(sort) do
+    raise ArgumentError,
+          "a sort key is a :name (text) or a :key (at most 64 bytes, a 64-bit non-negative " <>
+            "integer or two of them), got: #{inspect(sort)}"
+  end
+
+  defp check_name(name) when is_binary(name) do
+    if String.valid?(name), do: name, else: raise(ArgumentError, "not UTF-8: #{inspect(name)}")
+  end
+
+  defp check_name(name), do: raise(ArgumentError, "not a name: #{inspect(name)}")
+
+  defp check_attrs(attrs) when attrs in 0..0xFFFF_FFFF, do: attrs
+
+  defp check_attrs(attrs) do
+    raise ArgumentError, "attrs are 32 bits, 0..4294967295, got: #{inspect(attrs)}"
+  end
+
+  @doc false
+  def check_index(_name, value) when is_integer(value) and value >= 0, do: min(value, @index_max)
+
+  def check_index(name, value) do
+    raise ArgumentError, "#{name} must be a non-negative integer, got: #{inspect(value)}"
+  end
+
+  defimpl Inspect do
+    def inspect(list, _opts) do
+      counts =
+        for %{name: name, count: n} <- Headcount.MemberList.groups(list), do: " #{name}=#{n}"
+
+      "#Headcount.MemberList<#{Headcount.MemberList.member_count(list)}#{counts}>"
+    end
+  end
+end

@@ -1,0 +1,86 @@
+defmodule Headcount.MemberList.Snapshot do
+  @moduledoc """
+  A member list as it was when `Headcount.MemberList.snapshot/1` was called.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> snapshot = Headcount.MemberList.snapshot(list)
+      iex> Headcount.MemberList.remove(list, 7)
+      iex> Headcount.MemberList.Snapshot.slice(snapshot, 0, 100)
+      [%{group: "online", count: 1}, %{id: 7, group: "online", revision: 0, attrs: 0, payload: ""}]
+
+  It costs O(1) to make and lives as long as a process holds it; meanwhile a write to the list
+  copies the few nodes on its path. Reads never wait for writers.
+  """
+
+  import Headcount.Twin, only: [call: 2]
+  alias Headcount.{MemberList, Native}
+
+  @enforce_keys [:ref]
+  defstruct [:ref]
+
+  @opaque t :: %__MODULE__{ref: reference()}
+
+  # The longest slice that a normal scheduler copies.
+  @slice_normal_max 500
+
+  @doc """
+  How many rows there are. O(1).
+
+      iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.size()
+      0
+  """
+  @spec size(t()) :: non_neg_integer()
+  def size(%__MODULE__{ref: ref}), do: elem(call(:snapshot_size, [ref]), 0)
+
+  @doc """
+  How many members there are, shown or not. O(1).
+
+      iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.member_count()
+      0
+  """
+  @spec member_count(t()) :: non_neg_integer()
+  def member_count(%__MODULE__{ref: ref}), do: elem(call(:snapshot_size, [ref]), 1)
+
+  @doc """
+  What is at a row; `nil` past the end. O(log n).
+
+      iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.row_at(0)
+      nil
+  """
+  @spec row_at(t(), MemberList.index()) :: MemberList.row() | nil
+  def row_at(%__MODULE__{ref: ref}, index) do
+    call(:snapshot_row_at, [ref, MemberList.check_index(:index, index)])
+  end
+
+  @doc """
+  Up to `amount` rows from `start` on; fewer past the end. O(log n + amount).
+
+      iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.slice(0, 9)
+      []
+  """
+  @spec slice(t(), MemberList.index(), non_neg_integer()) :: [MemberList.row()]
+  def slice(%__MODULE__{ref: ref}, start, amount) do
+    start = MemberList.check_index(:start, start)
+
+    case MemberList.check_index(:amount, amount) do
+      amount when amount <= @slice_normal_max -> call(:snapshot_slice, [ref, start, amount])
+      amount -> Native.snapshot_slice_dirty(ref, start, amount)
+    end
+  end
+
+  @doc """
+  All groups in order, also hidden and empty ones. O(groups).
+
+      iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.groups()
+      []
+  """
+  @spec groups(t()) :: [MemberList.group_info()]
+  def groups(%__MODULE__{ref: ref}), do: Native.snapshot_groups(ref)
+
+  defimpl Inspect do
+    def inspect(snapshot, _opts) do
+      "#Headcount.MemberList.Snapshot<#{Headcount.MemberList.Snapshot.member_count(snapshot)}>"
+    end
+  end
+end

@@ -1,0 +1,67 @@
+//! Groups: by name from Elixir, by id in the crate.
+
+use headcount::{Id, ListError, MemberList};
+use rustler::{Encoder, Env, ResourceArc, Term};
+
+use super::{List, convert, each};
+use crate::atoms;
+use crate::errors;
+use crate::shared::{Patience, answer};
+
+/// `:ok` or `{:error, {what, message}}`.
+fn done<'a>(env: Env<'a>, result: Option<Result<(), ListError>>) -> Term<'a> {
+    match result {
+        None => atoms::busy().encode(env),
+        Some(Ok(())) => atoms::ok().encode(env),
+        Some(Err(error)) => errors::described(env, &error),
+    }
+}
+
+/// Work on whole groups marks the windows of all rows, so it runs on a dirty scheduler.
+macro_rules! group_nif {
+    ($name:ident($($parameters:tt)*), $list:ident => $body:expr) => {
+        #[rustler::nif(schedule = "DirtyCpu")]
+        fn $name<'a>(env: Env<'a>, list: ResourceArc<List>, $($parameters)*) -> Term<'a> {
+            done(env, list.0.write(Patience::Endless, |lists| each!(Lists, lists, $list => $body)))
+        }
+    };
+}
+
+group_nif!(member_list_add_group(name: &str), list => list.add_group(name).map(|_| ()));
+group_nif!(member_list_set_groups(names: Vec<&str>), list => list.set_groups(&names).map(|_| ()));
+group_nif!(member_list_rename_group(name: &str, new: &str), list => {
+    list.group(name).and_then(|group| list.rename_group(group, new))
+});
+group_nif!(member_list_reorder_groups(names: Vec<&str>), list => reorder(list, &names));
+group_nif!(member_list_move_group(name: &str, to: usize), list => {
+    list.group(name).and_then(|group| list.move_group(group, to))
+});
+group_nif!(member_list_hide_group(name: &str, hidden: bool), list => {
+    list.group(name).and_then(|group| list.hide_group(group, hidden))
+});
+group_nif!(member_list_collapse_group(name: &str, collapsed: bool), list => {
+    list.group(name).and_then(|group| list.collapse_group(group, collapsed))
+});
+group_nif!(member_list_remove_group(name: &str), list => {
+    list.group(name).and_then(|group| list.remove_group(group))
+});
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_groups<'a>(env: Env<'a>, list: ResourceArc<List>) -> Term<'a> {
+    answer(
+        env,
+        list.0.read(Patience::Endless, |lists| {
+            each!(Lists, lists, list => {
+                list.groups().map(|info| convert::group(env, &info)).collect::<Vec<_>>()
+            })
+        }),
+    )
+}
+
+fn reorder<I: Id>(list: &mut MemberList<I>, names: &[&str]) -> Result<(), ListError> {
+    let order = names
+        .iter()
+        .map(|name| list.group(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    list.reorder_groups(&order)
+}

@@ -1,0 +1,154 @@
+//! Reads of a list and of its snapshots.
+
+use headcount::SortKey;
+use rustler::{Encoder, Env, ResourceArc, Term};
+
+use super::convert::{RowWriter, TermId, member};
+use super::{Frozen, List, Lists, Snapshots, each};
+use crate::atoms;
+use crate::shared::{Patience, Shared, answer, twins};
+
+/// The name of a group as a term.
+macro_rules! name_of {
+    ($env:ident, $list:ident) => {
+        |id| {
+            $list
+                .groups()
+                .find(|info| info.id == id)
+                .map(|info| info.name.encode($env))
+        }
+    };
+}
+
+/// Reads that a list and a snapshot share.
+macro_rules! reads {
+    ($resource:ident, $kinds:ident, $size:ident / $size_dirty:literal, $row_at:ident / $row_at_dirty:literal, $slice:ident / $slice_dirty:literal) => {
+        twins! {
+            /// `{rows, members}`
+            fn $size / $size_dirty [env, patience] (list: ResourceArc<$resource>) {
+                answer(env, list.0.read(patience, |lists| {
+                    each!($kinds, lists, list => (list.len(), list.member_count()))
+                }))
+            }
+        }
+
+        twins! {
+            /// The row, or `nil`.
+            fn $row_at / $row_at_dirty [env, patience] (list: ResourceArc<$resource>, index: usize) {
+                answer(env, list.0.read(patience, |lists| each!($kinds, lists, list => {
+                    list.row_at(index).map(|row| RowWriter::new(env, name_of!(env, list)).row(&row))
+                })))
+            }
+        }
+
+        twins! {
+            fn $slice / $slice_dirty [env, patience] (list: ResourceArc<$resource>, start: usize, amount: usize) {
+                let end = start.saturating_add(amount);
+                answer(env, list.0.read(patience, |lists| each!($kinds, lists, list => {
+                    let mut writer = RowWriter::new(env, name_of!(env, list));
+                    list.slice(start..end).map(|row| writer.row(&row)).collect::<Vec<_>>()
+                })))
+            }
+        }
+    };
+}
+
+reads!(
+    List,
+    Lists,
+    member_list_size / "member_list_size_dirty",
+    member_list_row_at / "member_list_row_at_dirty",
+    member_list_slice / "member_list_slice_dirty"
+);
+reads!(
+    Frozen,
+    Snapshots,
+    snapshot_size / "snapshot_size_dirty",
+    snapshot_row_at / "snapshot_row_at_dirty",
+    snapshot_slice / "snapshot_slice_dirty"
+);
+
+twins! {
+    /// `%{id, group, key, revision, attrs, payload}`, `nil` or `:bad_id`.
+    fn member_list_get / "member_list_get_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+        answer(env, list.0.read(patience, |lists| each!(Lists, lists, list => {
+            let Some(id) = TermId::from_term(id) else {
+                return atoms::bad_id().encode(env);
+            };
+            let found = list.get(&id).map(|found| {
+                let group = name_of!(env, list)(found.group);
+                let group = group.unwrap_or_else(|| atoms::nil().encode(env));
+                let map = member(env, found.id, group, found.revision, found.attrs, found.payload);
+                map.map_put(atoms::key(), binary(env, found.key)).unwrap_or(map)
+            });
+            found.encode(env)
+        })))
+    }
+}
+
+twins! {
+    /// The row, `nil` or `:bad_id`.
+    fn member_list_index_of / "member_list_index_of_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+        answer(env, list.0.read(patience, |lists| each!(Lists, lists, list => {
+            match TermId::from_term(id) {
+                Some(id) => list.index_of(&id).encode(env),
+                None => atoms::bad_id().encode(env),
+            }
+        })))
+    }
+}
+
+/// `[{group, row}]`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_find_prefix<'a>(
+    env: Env<'a>,
+    list: ResourceArc<List>,
+    prefix: super::convert::Sort,
+) -> Term<'a> {
+    let prefix: SortKey = prefix.0;
+    answer(
+        env,
+        list.0.read(Patience::Endless, |lists| {
+            each!(Lists, lists, list => {
+                let named = list.find_prefix(&prefix).into_iter();
+                named.map(|(group, row)| (name_of!(env, list)(group), row)).collect::<Vec<_>>()
+            })
+        }),
+    )
+}
+
+/// Groups of a snapshot.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn snapshot_groups<'a>(env: Env<'a>, snapshot: ResourceArc<Frozen>) -> Term<'a> {
+    answer(
+        env,
+        snapshot.0.read(Patience::Endless, |lists| {
+            each!(Snapshots, lists, list => {
+                list.groups().map(|info| super::convert::group(env, &info)).collect::<Vec<_>>()
+            })
+        }),
+    )
+}
+
+/// The list as it is now. O(1).
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_snapshot(list: ResourceArc<List>) -> Option<ResourceArc<Frozen>> {
+    let frozen = list.0.read(Patience::Endless, |lists| match lists {
+        Lists::Number(list) => Snapshots::Number(list.snapshot()),
+        Lists::Uuid(list) => Snapshots::Uuid(list.snapshot()),
+        Lists::Text(list) => Snapshots::Text(list.snapshot()),
+    })?;
+    Some(ResourceArc::new(Frozen(Shared::new(frozen))))
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_memory(list: ResourceArc<List>) -> Option<usize> {
+    list.0.read(
+        Patience::Endless,
+        |lists| each!(Lists, lists, list => list.heap_bytes()),
+    )
+}
+
+fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    rustler::NewBinary::from_slice(env, bytes).into()
+}

@@ -1,0 +1,206 @@
+//! Writes, one member or many at a time.
+
+use headcount::{Change, ListError, MemberList, NewMember, Upsert};
+use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
+
+use super::convert::{Sort, TermId};
+use super::{List, convert, each};
+use crate::atoms;
+use crate::errors;
+use crate::shared::{Patience, answer, twins};
+
+/// What a call on one member came to.
+enum Done {
+    Upsert(Upsert),
+    Row(Option<usize>),
+    BadId,
+}
+
+/// `{:ok, upsert}`, `{:ok, row}`, `:bad_id`, `:busy` or `{:error, {what, message}}`.
+fn done<'a>(env: Env<'a>, result: Option<Result<Done, ListError>>) -> Term<'a> {
+    match result {
+        None => atoms::busy().encode(env),
+        Some(Ok(Done::Upsert(upsert))) => (atoms::ok(), convert::upsert(env, &upsert)).encode(env),
+        Some(Ok(Done::Row(row))) => (atoms::ok(), row).encode(env),
+        Some(Ok(Done::BadId)) => atoms::bad_id().encode(env),
+        Some(Err(error)) => errors::described(env, &error),
+    }
+}
+
+/// Runs a call on the member of an id.
+macro_rules! on_member {
+    ($env:ident, $patience:ident, $shared:ident, $term:ident, |$list:ident, $id:ident| $body:expr) => {
+        done($env, $shared.0.write($patience, |lists| each!(Lists, lists, $list => {
+            match TermId::from_term($term) {
+                Some($id) => $body,
+                None => Ok(Done::BadId),
+            }
+        })))
+    };
+}
+
+twins! {
+    fn member_list_upsert / "member_list_upsert_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, group: &'a str, sort: Sort, attrs: u32) {
+        on_member!(env, patience, list, id, |list, id| {
+            let group = list.group(group);
+            group.and_then(|group| list.upsert(id, group, &sort.0, attrs)).map(Done::Upsert)
+        })
+    }
+}
+
+twins! {
+    fn member_list_set_group / "member_list_set_group_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, group: &'a str) {
+        on_member!(env, patience, list, id, |list, id| {
+            list.group(group).and_then(|group| list.set_group(&id, group)).map(Done::Upsert)
+        })
+    }
+}
+
+twins! {
+    fn member_list_set_key / "member_list_set_key_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, sort: Sort) {
+        on_member!(env, patience, list, id, |list, id| list.set_key(&id, &sort.0).map(Done::Upsert))
+    }
+}
+
+twins! {
+    fn member_list_set_attrs / "member_list_set_attrs_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, attrs: u32) {
+        on_member!(env, patience, list, id, |list, id| list.set_attrs(&id, attrs).map(Done::Row))
+    }
+}
+
+twins! {
+    fn member_list_set_payload / "member_list_set_payload_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, payload: Binary<'a>) {
+        let payload = payload.as_slice().to_vec();
+        on_member!(env, patience, list, id, |list, id| {
+            list.set_payload(&id, payload.into()).map(Done::Row)
+        })
+    }
+}
+
+twins! {
+    fn member_list_touch / "member_list_touch_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+        on_member!(env, patience, list, id, |list, id| list.touch(&id).map(Done::Row))
+    }
+}
+
+twins! {
+    fn member_list_remove / "member_list_remove_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+        on_member!(env, patience, list, id, |list, id| Ok(Done::Row(list.remove(&id))))
+    }
+}
+
+/// `{:ok, {inserted, updated, removed, missing}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_apply_batch<'a>(
+    env: Env<'a>,
+    list: ResourceArc<List>,
+    changes: Vec<Term<'a>>,
+) -> Term<'a> {
+    answer(env, list.0.write(Patience::Endless, |lists| {
+        each!(Lists, lists, list => {
+            match read_all(&changes, |term| change(list, term)) {
+                Err(at) => (atoms::bad_change(), at).encode(env),
+                Ok(Err(error)) => errors::described(env, &error),
+                Ok(Ok(changes)) => match list.apply_batch(&changes) {
+                    Err(error) => errors::described(env, &error),
+                    Ok(report) => {
+                        let counts = (report.inserted, report.updated, report.removed, report.missing);
+                        (atoms::ok(), counts).encode(env)
+                    }
+                },
+            }
+        })
+    }))
+}
+
+/// `{:ok, {loaded, [{index, id}]}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_bulk_load<'a>(
+    env: Env<'a>,
+    list: ResourceArc<List>,
+    members: Vec<Term<'a>>,
+) -> Term<'a> {
+    answer(env, list.0.write(Patience::Endless, |lists| {
+        each!(Lists, lists, list => {
+            match read_all(&members, |term| new_member(list, term)) {
+                Err(at) => (atoms::bad_change(), at).encode(env),
+                Ok(Err(error)) => errors::described(env, &error),
+                Ok(Ok(members)) => match list.bulk_load(members) {
+                    Err(error) => errors::described(env, &error),
+                    Ok(report) => {
+                        let twice = report.duplicates.iter();
+                        let twice: Vec<_> = twice.map(|(at, id)| (at, id.to_term(env))).collect();
+                        (atoms::ok(), (report.loaded, twice)).encode(env)
+                    }
+                },
+            }
+        })
+    }))
+}
+
+/// What the terms say; `Err` with the place of the first one that says nothing.
+fn read_all<'a, T>(
+    terms: &[Term<'a>],
+    mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, ListError>>,
+) -> Result<Result<Vec<T>, ListError>, usize> {
+    let mut all = Vec::with_capacity(terms.len());
+    for (at, &term) in terms.iter().enumerate() {
+        match read(term).map_err(|_| at)? {
+            Ok(value) => all.push(value),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// `{id, group, sort, attrs}`
+fn new_member<I: TermId>(
+    list: &MemberList<I>,
+    term: Term<'_>,
+) -> NifResult<Result<NewMember<I>, ListError>> {
+    let (id, group, sort, attrs): (Term<'_>, &str, Sort, u32) = term.decode()?;
+    let id = I::from_term(id).ok_or(rustler::Error::BadArg)?;
+    Ok(list.group(group).map(|group| NewMember {
+        id,
+        group,
+        key: sort.0,
+        attrs,
+    }))
+}
+
+/// `{:upsert, {id, group, sort, attrs}}`, `{:remove, id}` or `{what, id, value}`.
+fn change<I: TermId>(
+    list: &MemberList<I>,
+    term: Term<'_>,
+) -> NifResult<Result<Change<I>, ListError>> {
+    let id = |term| I::from_term(term).ok_or(rustler::Error::BadArg);
+    if let Ok((what, value)) = term.decode::<(rustler::Atom, Term<'_>)>() {
+        return match what {
+            what if what == atoms::upsert() => {
+                Ok(new_member(list, value)?.map(|new| Change::Upsert {
+                    id: new.id,
+                    group: new.group,
+                    key: new.key,
+                    attrs: new.attrs,
+                }))
+            }
+            what if what == atoms::remove() => Ok(Ok(Change::Remove(id(value)?))),
+            what if what == atoms::touch() => Ok(Ok(Change::Touch(id(value)?))),
+            _ => Err(rustler::Error::BadArg),
+        };
+    }
+    let (what, member, value): (rustler::Atom, Term<'_>, Term<'_>) = term.decode()?;
+    let id = id(member)?;
+    Ok(match what {
+        what if what == atoms::set_group() => list
+            .group(value.decode()?)
+            .map(|group| Change::SetGroup(id, group)),
+        what if what == atoms::set_key() => Ok(Change::SetKey(id, value.decode::<Sort>()?.0)),
+        what if what == atoms::set_attrs() => Ok(Change::SetAttrs(id, value.decode()?)),
+        what if what == atoms::set_payload() => {
+            let payload = value.decode::<Binary<'_>>()?.as_slice().to_vec();
+            Ok(Change::SetPayload(id, payload.into()))
+        }
+        _ => return Err(rustler::Error::BadArg),
+    })
+}

@@ -1,0 +1,134 @@
+//! Structures that many processes share.
+//!
+//! A NIF on a normal scheduler waits for a lock for a moment only; then it answers `:busy` and Elixir calls its twin
+//! on a dirty scheduler, where waiting harms nobody. Long jobs take the lock again and again, a slice at a time.
+
+use parking_lot::RwLock;
+use rustler::{Encoder, Env, Term};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{LazyLock, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::atoms;
+
+/// How long a normal scheduler waits for a lock.
+const MOMENT: Duration = Duration::from_micros(50);
+
+/// How long a call may wait for a lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// On a normal scheduler.
+    Moment,
+    /// On a dirty scheduler.
+    Endless,
+}
+
+/// A lock whose content is dropped on a thread of its own: freeing millions of nodes takes longer than a scheduler
+/// may be held.
+#[derive(Debug)]
+pub(crate) struct Shared<T: Send + 'static> {
+    content: RwLock<Content<T>>,
+}
+
+#[derive(Debug)]
+struct Content<T> {
+    /// Taken by the drop only.
+    value: Option<T>,
+    /// A write began and did not end: it panicked.
+    broken: bool,
+}
+
+/// A panic marks the content as broken, so nobody sees it half changed.
+impl<T: Send + 'static> UnwindSafe for Shared<T> {}
+impl<T: Send + 'static> RefUnwindSafe for Shared<T> {}
+
+impl<T: Send + 'static> Shared<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            content: RwLock::new(Content {
+                value: Some(value),
+                broken: false,
+            }),
+        }
+    }
+
+    /// `None` when the lock was not to be had in time.
+    pub(crate) fn read<R>(&self, patience: Patience, f: impl FnOnce(&T) -> R) -> Option<R> {
+        let content = match patience {
+            Patience::Moment => self.content.try_read_for(MOMENT)?,
+            Patience::Endless => self.content.read(),
+        };
+        assert!(
+            !content.broken,
+            "an earlier panic left this structure half changed"
+        );
+        content.value.as_ref().map(f)
+    }
+
+    /// `None` when the lock was not to be had in time.
+    pub(crate) fn write<R>(&self, patience: Patience, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let mut content = match patience {
+            Patience::Moment => self.content.try_write_for(MOMENT)?,
+            Patience::Endless => self.content.write(),
+        };
+        assert!(
+            !content.broken,
+            "an earlier panic left this structure half changed"
+        );
+        content.broken = true;
+        let result = content.value.as_mut().map(f);
+        content.broken = false;
+        result
+    }
+}
+
+impl<T: Send + 'static> Drop for Shared<T> {
+    fn drop(&mut self) {
+        if let Some(content) = self.content.get_mut().value.take() {
+            discard(Box::new(content));
+        }
+    }
+}
+
+/// The answer, or `:busy`.
+pub(crate) fn answer<'a>(env: Env<'a>, result: Option<impl Encoder>) -> Term<'a> {
+    result.map_or_else(|| atoms::busy().encode(env), |result| result.encode(env))
+}
+
+/// Defines a NIF and its twin on a dirty scheduler, named `*_dirty`; the body learns how long it may wait.
+/// (`env` is named by the caller, as the attribute's own is out of its sight.)
+macro_rules! twins {
+    ($(#[$meta:meta])* fn $name:ident / $dirty:literal [$env:ident, $patience:ident] ($($parameters:tt)*) $body:block) => {
+        $(#[$meta])*
+        #[rustler::nif]
+        fn $name<'a>(env: rustler::Env<'a>, $($parameters)*) -> rustler::Term<'a> {
+            let $env = env;
+            let $patience = $crate::shared::Patience::Moment;
+            $body
+        }
+        const _: () = {
+            #[rustler::nif(name = $dirty, schedule = "DirtyCpu")]
+            fn dirty<'a>(env: rustler::Env<'a>, $($parameters)*) -> rustler::Term<'a> {
+                let $env = env;
+                let $patience = $crate::shared::Patience::Endless;
+                $body
+            }
+        };
+    };
+}
+pub(crate) use twins;
+
+fn discard(content: Box<dyn Send>) {
+    static BIN: LazyLock<Option<Mutex<Sender<Box<dyn Send>>>>> = LazyLock::new(|| {
+        let (sender, receiver) = channel::<Box<dyn Send>>();
+        let thread = thread::Builder::new().name("headcount-drop".into());
+        let spawned = thread.spawn(move || receiver.into_iter().for_each(drop));
+        spawned.ok().map(|_| Mutex::new(sender))
+    });
+    // Without the thread the content is dropped here, as it would be without the bin.
+    if let Some(Ok(bin)) = BIN.as_ref().map(Mutex::lock) {
+        let _ = bin.send(content);
+    }
+}

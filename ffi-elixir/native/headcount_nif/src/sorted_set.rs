@@ -1,0 +1,157 @@
+//! `Headcount.SortedSet`.
+
+use headcount::SortedSet;
+use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::shared::{Patience, Shared, answer, twins};
+use crate::term::{Key, Unencodable, decode, encode};
+
+/// The longest slice that is copied under the lock.
+const PAGE: usize = 1024;
+
+#[derive(Debug)]
+struct Set(Shared<SortedSet<Key>>);
+
+#[rustler::resource_impl]
+impl Resource for Set {}
+
+impl Encoder for Unencodable {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match self {
+            Self::Type => atoms::unsupported_type(),
+            Self::Depth => atoms::too_deep(),
+            Self::Size => atoms::too_large(),
+        }
+        .encode(env)
+    }
+}
+
+#[rustler::nif]
+fn sorted_set_new() -> ResourceArc<Set> {
+    ResourceArc::new(Set(Shared::new(SortedSet::new())))
+}
+
+/// The set, `:unsupported_type` and its like, or `{:unsorted, index}` for a list that promised to be sorted.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn sorted_set_from_list<'a>(env: Env<'a>, terms: Term<'a>, proper: bool) -> Term<'a> {
+    let keys = match keys(terms) {
+        Ok(keys) => keys,
+        Err(error) => return error.encode(env),
+    };
+    let unsorted = || keys.windows(2).position(|pair| pair[0] >= pair[1]);
+    if let Some(before) = proper.then(unsorted).flatten() {
+        return (atoms::unsorted(), before + 1).encode(env);
+    }
+    ResourceArc::new(Set(Shared::new(SortedSet::from_vec(keys)))).encode(env)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn sorted_set_to_list<'a>(env: Env<'a>, set: ResourceArc<Set>) -> Term<'a> {
+    slice(env, &set, 0, usize::MAX)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn sorted_set_memory(set: ResourceArc<Set>) -> Option<usize> {
+    let set = set.0.read(Patience::Endless, SortedSet::clone)?;
+    Some(set.heap_bytes() + set.iter().map(Key::heap_bytes).sum::<usize>())
+}
+
+twins! {
+    /// The index of the new member, `nil` when it was there.
+    fn sorted_set_add / "sorted_set_add_dirty" [env, patience] (set: ResourceArc<Set>, item: Term<'a>) {
+        match encode(item) {
+            Ok(key) => answer(env, set.0.write(patience, |set| new_index(set.insert(key)))),
+            Err(error) => error.encode(env),
+        }
+    }
+}
+
+twins! {
+    /// The index that the member had, `nil` when it was not there.
+    fn sorted_set_remove / "sorted_set_remove_dirty" [env, patience] (set: ResourceArc<Set>, item: Term<'a>) {
+        match encode(item) {
+            Ok(key) => answer(env, set.0.write(patience, |set| set.remove(&key))),
+            Err(error) => error.encode(env),
+        }
+    }
+}
+
+twins! {
+    fn sorted_set_size / "sorted_set_size_dirty" [env, patience] (set: ResourceArc<Set>) {
+        answer(env, set.0.read(patience, |set| set.len()))
+    }
+}
+
+twins! {
+    /// `{:ok, term}`, or `:error` past the end.
+    fn sorted_set_at / "sorted_set_at_dirty" [env, patience] (set: ResourceArc<Set>, index: usize) {
+        match set.0.read(patience, |set| set.get(index).cloned()) {
+            None => atoms::busy().encode(env),
+            Some(None) => atoms::error().encode(env),
+            Some(Some(key)) => (atoms::ok(), decode(env, &key)).encode(env),
+        }
+    }
+}
+
+twins! {
+    fn sorted_set_find_index / "sorted_set_find_index_dirty" [env, patience] (set: ResourceArc<Set>, item: Term<'a>) {
+        match encode(item) {
+            Ok(key) => answer(env, set.0.read(patience, |set| set.index_of(&key))),
+            Err(error) => error.encode(env),
+        }
+    }
+}
+
+/// At most `PAGE` members; more take the dirty twin.
+#[rustler::nif]
+fn sorted_set_slice<'a>(
+    env: Env<'a>,
+    set: ResourceArc<Set>,
+    start: usize,
+    amount: usize,
+) -> Term<'a> {
+    let end = start.saturating_add(amount.min(PAGE));
+    let page = set.0.read(Patience::Moment, |set| {
+        set.slice(start..end)
+            .map(|key| decode(env, key))
+            .collect::<Vec<_>>()
+    });
+    answer(env, page)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn sorted_set_slice_dirty<'a>(
+    env: Env<'a>,
+    set: ResourceArc<Set>,
+    start: usize,
+    amount: usize,
+) -> Term<'a> {
+    slice(env, &set, start, amount)
+}
+
+/// From an O(1) copy, so that nobody waits.
+fn slice<'a>(env: Env<'a>, set: &Set, start: usize, amount: usize) -> Term<'a> {
+    let copy = set
+        .0
+        .read(Patience::Endless, SortedSet::clone)
+        .unwrap_or_default();
+    let terms = copy
+        .slice(start..start.saturating_add(amount))
+        .map(|key| decode(env, key));
+    terms.collect::<Vec<_>>().encode(env)
+}
+
+fn new_index((index, is_new): (usize, bool)) -> Option<usize> {
+    is_new.then_some(index)
+}
+
+fn keys(terms: Term<'_>) -> Result<Vec<Key>, Unencodable> {
+    let mut keys = Vec::new();
+    let mut rest = terms;
+    while let Ok((head, tail)) = rest.list_get_cell() {
+        keys.push(encode(head)?);
+        rest = tail;
+    }
+    Ok(keys)
+}

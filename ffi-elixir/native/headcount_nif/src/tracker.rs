@@ -1,0 +1,172 @@
+//! `Headcount.Tracker.State`: one `Tracker` of all topics, without a process.
+
+use headcount::{ALL_TOPICS, Encoding, Key, Put, ReplicaId, Tracker};
+use rustler::{Binary, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::entries::{Reader, external, key, limits};
+use crate::errors;
+use crate::shared::{Patience, Shared, answer, twins};
+
+struct State(Shared<Tracker>);
+
+#[rustler::resource_impl]
+impl Resource for State {}
+
+/// An entry's answer: `{:ok, ref}` or `{:error, reason}`.
+macro_rules! put {
+    ($name:ident / $dirty:literal, $verb:ident) => {
+        twins! {
+            fn $name / $dirty [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>) {
+                let (key, owner, meta) = (key(name), external(owner), external(meta));
+                let put = Put::bytes(topic, &key, &owner, Encoding::Term).meta(&meta);
+                match state.0.write(patience, |tracker| tracker.$verb(&put)) {
+                    None => atoms::busy().encode(env),
+                    Some(Ok(entry_ref)) => (atoms::ok(), entry_ref.to_string()).encode(env),
+                    Some(Err(error)) => errors::track(env, &error),
+                }
+            }
+        }
+    };
+}
+
+put!(tracker_track / "tracker_track_dirty", track);
+put!(tracker_update / "tracker_update_dirty", update);
+
+/// The state of a replica, or `{:error, message}`.
+#[rustler::nif]
+fn tracker_new<'a>(env: Env<'a>, name: &str, incarnation: u64, salt: u32) -> Term<'a> {
+    match ReplicaId::new(name, incarnation, salt) {
+        Ok(id) => {
+            let tracker = Tracker::with_slot(id, ALL_TOPICS, limits());
+            ResourceArc::new(State(Shared::new(tracker))).encode(env)
+        }
+        Err(error) => errors::described(env, &error),
+    }
+}
+
+twins! {
+    fn tracker_untrack / "tracker_untrack_dirty" [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>) {
+        let (key, owner) = (key(name), external(owner));
+        let key = Key::new(Encoding::Term, &key);
+        answer(env, state.0.write(patience, |tracker| tracker.untrack(topic, key, &*owner)))
+    }
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn tracker_untrack_owner(state: ResourceArc<State>, owner: Term<'_>) -> Option<usize> {
+    let owner = external(owner);
+    state
+        .0
+        .write(Patience::Endless, |tracker| tracker.untrack_owner(&*owner))
+}
+
+twins! {
+    fn tracker_get_by_key / "tracker_get_by_key_dirty" [env, patience] (state: ResourceArc<State>, topic: &'a str, name: Term<'a>) {
+        let key = key(name);
+        let (key, reader) = (Key::new(Encoding::Term, &key), Reader { env, safe: true });
+        answer(env, state.0.read(patience, |tracker| {
+            tracker.get_by_key(topic, key).map(|entry| reader.by_owner(&entry)).collect::<Vec<_>>()
+        }))
+    }
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn tracker_list<'a>(env: Env<'a>, state: ResourceArc<State>, topic: &str) -> Term<'a> {
+    let reader = Reader { env, safe: true };
+    answer(
+        env,
+        state.0.read(Patience::Endless, |tracker| {
+            tracker
+                .list(topic)
+                .map(|entry| reader.by_key(&entry))
+                .collect::<Vec<_>>()
+        }),
+    )
+}
+
+twins! {
+    fn tracker_count / "tracker_count_dirty" [env, patience] (state: ResourceArc<State>, topic: &'a str) {
+        answer(env, state.0.read(patience, |tracker| tracker.count(topic)))
+    }
+}
+
+twins! {
+    fn tracker_count_keys / "tracker_count_keys_dirty" [env, patience] (state: ResourceArc<State>, topic: &'a str) {
+        answer(env, state.0.read(patience, |tracker| tracker.count_keys(topic)))
+    }
+}
+
+twins! {
+    fn tracker_size / "tracker_size_dirty" [env, patience] (state: ResourceArc<State>) {
+        answer(env, state.0.read(patience, |tracker| tracker.len()))
+    }
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn tracker_take_diff<'a>(env: Env<'a>, state: ResourceArc<State>) -> Term<'a> {
+    let diff = state
+        .0
+        .write(Patience::Endless, Tracker::take_diff)
+        .unwrap_or_default();
+    Reader { env, safe: true }.diff(&diff)
+}
+
+/// `[{{name, incarnation, salt}, clock}]` of all replicas heard of.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn tracker_clock(state: ResourceArc<State>) -> Option<Vec<(Replica, u64)>> {
+    state.0.read(Patience::Endless, |tracker| {
+        tracker
+            .origins()
+            .map(|origin| (replica(&origin.replica), origin.clock))
+            .collect()
+    })
+}
+
+/// The frames that a holder of these clocks misses.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn tracker_delta_since<'a>(
+    env: Env<'a>,
+    state: ResourceArc<State>,
+    clocks: Vec<(Replica, u64)>,
+) -> Term<'a> {
+    let held = |id: &ReplicaId| {
+        let same = clocks.iter().find(|(held, _)| *held == replica(id));
+        same.map_or(0, |(_, clock)| *clock)
+    };
+    let frames = state.0.read(Patience::Endless, |tracker| {
+        let origins = tracker.origins().map(|origin| origin.replica);
+        let missing = origins.filter_map(|id| tracker.delta_since(&id, held(&id)));
+        missing.collect::<Vec<_>>()
+    });
+    let binaries = frames.unwrap_or_default();
+    binaries
+        .iter()
+        .map(|frame| binary(env, frame))
+        .collect::<Vec<_>>()
+        .encode(env)
+}
+
+/// `{:ok, diff}` or `{:error, reason}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn tracker_apply<'a>(env: Env<'a>, state: ResourceArc<State>, frame: Binary<'a>) -> Term<'a> {
+    match state
+        .0
+        .write(Patience::Endless, |tracker| tracker.apply(&frame))
+    {
+        None => atoms::busy().encode(env),
+        Some(Ok(diff)) => (atoms::ok(), Reader { env, safe: true }.diff(&diff)).encode(env),
+        Some(Err(error)) => errors::apply(env, &error),
+    }
+}
+
+/// `{name, incarnation, salt}`
+type Replica = (String, u64, u32);
+
+fn replica(id: &ReplicaId) -> Replica {
+    (id.name().to_owned(), id.incarnation(), id.salt())
+}
+
+fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    NewBinary::from_slice(env, bytes).into()
+}

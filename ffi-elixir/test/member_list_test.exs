@@ -1,0 +1,189 @@
+defmodule Headcount.MemberListTest do
+  use ExUnit.Case, async: true
+  doctest Headcount.MemberList
+  doctest Headcount.MemberList.Snapshot
+
+  alias Headcount.MemberList
+  alias Headcount.MemberList.Snapshot
+
+  @groups ["mods", "online", "offline"]
+
+  test "is like a sorted list, whatever happens" do
+    :rand.seed(:exsss, ExUnit.configuration()[:seed])
+    list = MemberList.new(groups: @groups)
+
+    Enum.reduce(1..2_000, %{}, fn _, model ->
+      id = :rand.uniform(150)
+      {group, key, attrs} = {Enum.random(@groups), :rand.uniform(20), :rand.uniform(4)}
+      before = rows(model)
+
+      model =
+        case :rand.uniform(4) do
+          1 ->
+            assert MemberList.remove(list, id) == Enum.find_index(before, &(&1 == id))
+            Map.delete(model, id)
+
+          2 when is_map_key(model, id) ->
+            {:ok, upsert} = MemberList.set_group(list, id, group)
+            model = Map.update!(model, id, &put_elem(&1, 0, group))
+            check(upsert, before, rows(model), id)
+            model
+
+          _ ->
+            options = [group: group, key: key, attrs: attrs]
+            {:ok, upsert} = MemberList.upsert(list, id, options)
+            model = Map.put(model, id, {group, key})
+            check(upsert, before, rows(model), id)
+            model
+        end
+
+      assert MemberList.size(list) == length(rows(model))
+      assert MemberList.index_of(list, id) == Enum.find_index(rows(model), &(&1 == id))
+      model
+    end)
+    |> then(fn model ->
+      seen = for row <- MemberList.slice(list, 0, 10_000), do: row[:id] || {row.group, row.count}
+      assert seen == rows(model)
+      assert MemberList.member_count(list) == map_size(model)
+    end)
+  end
+
+  defp check(upsert, before, now, id) do
+    assert upsert.index == Enum.find_index(now, &(&1 == id))
+    assert upsert.old_index == Enum.find_index(before, &(&1 == id))
+    assert upsert.is_new == is_nil(upsert.old_index)
+  end
+
+  defp rows(model) do
+    for group <- @groups,
+        members = for({id, {^group, key}} <- model, do: {key, id}),
+        members != [],
+        row <- [{group, length(members)} | for({_, id} <- Enum.sort(members), do: id)] do
+      row
+    end
+  end
+
+  test "ids are integers, UUIDs or text" do
+    for {ids, good, bad} <- [
+          {:integer, [0, 1, 0xFFFFFFFFFFFFFFFF], [-1, 0x10000000000000000, "1", 1.0, :a]},
+          {:uuid, ["00000000-0000-0000-0000-00000000000a"], [1, "a", "0000", <<255>>]},
+          {:text, ["a", "日本", String.duplicate("x", 64)],
+           ["", 1, String.duplicate("x", 65), "\n"]}
+        ] do
+      list = MemberList.new(ids: ids, groups: ["g"])
+
+      for id <- good do
+        assert {:ok, %{is_new: true}} = MemberList.upsert(list, id, group: "g", key: 1)
+        assert MemberList.get(list, id).id == id
+        assert is_integer(MemberList.index_of(list, id))
+      end
+
+      for id <- bad do
+        raises = fn fun -> assert_raise ArgumentError, ~r/not an id of this list/, fun end
+        raises.(fn -> MemberList.upsert(list, id, group: "g", key: 1) end)
+        raises.(fn -> MemberList.get(list, id) end)
+        raises.(fn -> MemberList.index_of(list, id) end)
+        raises.(fn -> MemberList.remove(list, id) end)
+        raises.(fn -> MemberList.touch(list, id) end)
+        raises.(fn -> MemberList.set_group(list, id, "g") end)
+      end
+    end
+  end
+
+  test "groups are hidden, collapsed, moved, renamed and removed" do
+    list = MemberList.new(groups: ["a", "b"])
+
+    for id <- 1..4,
+        do: MemberList.upsert(list, id, group: if(id < 3, do: "a", else: "b"), key: id)
+
+    assert MemberList.size(list) == 6
+    :ok = MemberList.collapse_group(list, "a", true)
+    assert MemberList.size(list) == 4
+    assert MemberList.index_of(list, 1) == nil
+    :ok = MemberList.hide_group(list, "a", true)
+    assert MemberList.size(list) == 3
+    assert {:ok, %{index: nil, old_index: 1}} = MemberList.set_group(list, 3, "a")
+    :ok = MemberList.hide_group(list, "a", false)
+    :ok = MemberList.collapse_group(list, "a", false)
+    :ok = MemberList.move_group(list, "b", 0)
+    :ok = MemberList.rename_group(list, "a", "z")
+
+    assert [%{name: "b", count: 1}, %{name: "z", count: 3, first_index: 2}] =
+             MemberList.groups(list)
+
+    assert {:error, {:group_not_empty, _}} = MemberList.remove_group(list, "z")
+    assert {:error, {:group_exists, _}} = MemberList.add_group(list, "b")
+    assert {:error, {:unknown_group, _}} = MemberList.hide_group(list, "?", true)
+    assert {:error, {:bad_group_name, _}} = MemberList.add_group(list, String.duplicate("x", 65))
+    assert_raise ArgumentError, fn -> MemberList.add_group(list, :atom) end
+    assert inspect(list) == "#Headcount.MemberList<4 b=1 z=3>"
+  end
+
+  test "a batch happens whole or not at all" do
+    list = MemberList.new(groups: ["a"], payloads: true)
+
+    changes = [
+      {:upsert, 1, group: "a", name: "x"},
+      {:set_payload, 1, "body"},
+      {:set_attrs, 1, 3},
+      {:set_key, 1, {:name, "y"}},
+      {:set_group, 9, "a"},
+      {:remove, 8}
+    ]
+
+    assert {:ok, %{inserted: 1, updated: 3, removed: 0, missing: 2}} =
+             MemberList.apply_batch(list, changes)
+
+    assert %{payload: "body", attrs: 3, revision: 2, key: "y"} = MemberList.get(list, 1)
+    bad = [{:remove, 1}, {:upsert, 2, group: "?", name: "x"}]
+    assert {:error, {_, message}} = MemberList.apply_batch(list, bad)
+    assert message =~ "?"
+
+    for change <- [{:remove, :x}, {:what, 1}, {:set_group, 1, 1}, :x, {:remove, -1}] do
+      assert_raise ArgumentError, ~r/not a change/, fn ->
+        MemberList.apply_batch(list, [{:remove, 1}, change])
+      end
+    end
+
+    assert MemberList.member_count(list) == 1
+  end
+
+  test "a hundred thousand members are loaded at once" do
+    list = MemberList.new(groups: ["a", "b"])
+    members = for id <- Enum.shuffle(1..100_000), do: {id, group: "a", name: "user #{id}"}
+    assert {:ok, %{loaded: 100_000, duplicates: []}} = MemberList.bulk_load(list, members)
+    assert {:ok, %{loaded: 0, duplicates: [{0, _} | _]}} = MemberList.bulk_load(list, members)
+    assert MemberList.size(list) == 100_001
+    snapshot = MemberList.snapshot(list)
+    for id <- 1..1_000, do: MemberList.set_group(list, id, "b")
+    assert length(Snapshot.slice(snapshot, 0, 1_000_000)) == 100_001
+    assert [%{count: 100_000}, %{count: 0}] = Snapshot.groups(snapshot)
+    assert MemberList.memory(list) < 100_000 * 150
+  end
+
+  test "wrong arguments raise with a reason" do
+    list = MemberList.new(groups: ["a"])
+    raises = fn message, fun -> assert_raise ArgumentError, message, fun end
+    raises.(~r/one of :name and :key/, fn -> MemberList.upsert(list, 1, group: "a") end)
+    raises.(~r/unknown options/, fn -> MemberList.upsert(list, 1, group: "a", key: 1, x: 1) end)
+    raises.(~r/not a name/, fn -> MemberList.upsert(list, 1, key: 1) end)
+    raises.(~r/32 bits/, fn -> MemberList.upsert(list, 1, group: "a", key: 1, attrs: -1) end)
+    raises.(~r/sort key/, fn -> MemberList.upsert(list, 1, group: "a", key: -1) end)
+
+    raises.(~r/sort key/, fn -> MemberList.set_key(list, 1, {:key, String.duplicate("x", 65)}) end)
+
+    raises.(~r/not UTF-8/, fn -> MemberList.set_key(list, 1, {:name, <<255>>}) end)
+    raises.(~r/non-negative/, fn -> MemberList.slice(list, -1, 1) end)
+    raises.(~r/non-negative/, fn -> MemberList.row_at(list, :a) end)
+    raises.(~r/ids must be/, fn -> MemberList.new(ids: :x) end)
+    raises.(~r/group "a" already/, fn -> MemberList.new(groups: ["a", "a"]) end)
+    assert MemberList.slice(list, 0, 3_000_000_000_000) == []
+    assert MemberList.slice(list, Integer.pow(10, 30), Integer.pow(10, 30)) == []
+    assert {:error, {:unknown_member, _}} = MemberList.touch(list, 5)
+    assert {:error, {:unknown_member, _}} = MemberList.set_payload(list, 5, "x")
+    payloads = MemberList.new(groups: ["a"], payloads: true)
+    MemberList.upsert(payloads, 1, group: "a", key: 1)
+    long = String.duplicate("x", 70_000)
+    assert {:error, {:payload_too_long, _}} = MemberList.set_payload(payloads, 1, long)
+  end
+end

@@ -1,0 +1,136 @@
+defmodule Headcount.Tracker.StateTest do
+  use ExUnit.Case, async: true
+  doctest Headcount.Tracker.State
+  doctest Headcount.Tracker
+
+  alias Headcount.Tracker.State
+
+  defp sync(from, to) do
+    for frame <- State.delta_since(from, State.clock(to)) do
+      {:ok, diff} = State.apply(to, frame)
+      diff
+    end
+  end
+
+  test "any term is a key, an owner, and part of a meta" do
+    a = State.new("a")
+    b = State.new("b")
+    keys = ["ann", <<255>>, <<131>>, :ann, 1, {1, "x"}, [1], %{a: 1}, self(), make_ref(), ""]
+
+    for key <- keys do
+      assert {:ok, ref} = State.track(a, {key, self()}, "room", key, %{key => [key]})
+
+      assert {:error, {:already_tracked, owner, "room", ^key}} =
+               State.track(a, {key, self()}, "room", key, %{})
+
+      assert owner == {key, self()}
+      assert State.get_by_key(a, "room", key) == [{owner, %{key => [key], phx_ref: ref}}]
+    end
+
+    [_] = sync(a, b)
+    assert Enum.sort(State.list(a, "room")) == Enum.sort(State.list(b, "room"))
+    assert State.count_keys(b, "room") == length(keys)
+  end
+
+  test "joins, updates and leaves travel as diffs" do
+    a = State.new("a")
+    b = State.new("b")
+    {:ok, first} = State.track(a, 1, "room", "ann", %{n: 1})
+    assert [%{"room" => {[{"ann", %{n: 1, phx_ref: ^first}}], []}}] = sync(a, b)
+
+    {:ok, second} = State.update(a, 1, "room", "ann", %{n: 2})
+
+    assert [%{"room" => {[{"ann", join}], [{"ann", %{n: 1, phx_ref: ^first}}]}}] = sync(a, b)
+    assert join == %{n: 2, phx_ref: second, phx_ref_prev: first}
+    assert State.list(b, "room") == [{"ann", join}]
+
+    :ok = State.untrack(a, 1)
+    assert [%{"room" => {[], [{"ann", %{n: 2, phx_ref: ^second}}]}}] = sync(a, b)
+    assert State.list(b, "room") == []
+    assert sync(a, b) == []
+  end
+
+  test "frames may come twice, late and in between" do
+    a = State.new("a")
+    b = State.new("b")
+    State.track(a, 1, "room", "ann", %{})
+    [old] = State.delta_since(a, %{})
+    {:ok, _} = State.apply(b, old)
+    clock = State.clock(b)
+    State.track(a, 1, "room", "bob", %{})
+    State.track(a, 1, "room", "cay", %{})
+    [both] = State.delta_since(a, clock)
+    {:ok, diff} = State.apply(b, both)
+    assert {[_, _], []} = diff["room"]
+    assert State.apply(b, old) == {:ok, %{}}
+    assert State.apply(b, both) == {:ok, %{}}
+    assert {:error, {:gap, 0, 1}} = State.apply(State.new("c"), both)
+  end
+
+  test "frames that were cut or changed are refused and change nothing" do
+    a = State.new("a")
+    for n <- 1..20, do: State.track(a, n, "room", n, %{n: n})
+    [frame] = State.delta_since(a, %{})
+    b = State.new("b")
+
+    for size <- 0..(byte_size(frame) - 1) do
+      assert {:error, {:decode, offset, kind}} = State.apply(b, binary_part(frame, 0, size))
+      assert is_integer(offset) and is_atom(kind)
+    end
+
+    for at <- 0..(byte_size(frame) - 1) do
+      <<head::binary-size(at), byte, tail::binary>> = frame
+      assert {:error, _} = State.apply(b, <<head::binary, Bitwise.bxor(byte, 1), tail::binary>>)
+    end
+
+    assert State.size(b) == 0
+  end
+
+  test "too much is refused with its size and the limit" do
+    a = State.new("a")
+    long = String.duplicate("x", 300)
+    assert State.track(a, 1, long, "k", %{}) == {:error, {:topic_too_long, 300, 256}}
+    assert State.track(a, 1, "t", long, %{}) == {:error, {:key_too_long, 300, 256}}
+    assert {:error, {:owner_too_long, _, _}} = State.track(a, long, "t", "k", %{})
+
+    assert {:error, {:meta_too_large, _, 16_384}} =
+             State.track(a, 1, "t", "k", %{m: String.duplicate("x", 20_000)})
+
+    assert State.size(a) == 0
+  end
+
+  test "wrong types raise" do
+    a = State.new("a")
+    assert_raise ArgumentError, ~r/topic must be a string/, fn -> State.list(a, :room) end
+    assert_raise ArgumentError, ~r/UTF-8/, fn -> State.list(a, <<255>>) end
+    assert_raise ArgumentError, ~r/meta must be a map/, fn -> State.track(a, 1, "t", 1, []) end
+    State.track(a, 1, "t", 1, %{})
+
+    assert_raise ArgumentError, ~r/meta must be/, fn ->
+      State.update(a, 1, "t", 1, fn _ -> 1 end)
+    end
+
+    assert_raise ArgumentError, fn -> State.new("") end
+    assert_raise ArgumentError, fn -> State.new(String.duplicate("x", 65)) end
+    assert_raise ArgumentError, fn -> State.list(%State{ref: make_ref()}, "t") end
+  end
+
+  test "atoms of strangers are not created" do
+    code = """
+    state = Headcount.Tracker.State.new("stranger")
+    meta = %{String.to_atom("an_atom_of" <> "_a_stranger") => 1}
+    {:ok, _} = Headcount.Tracker.State.track(state, self(), "room", "ann", meta)
+    [frame] = Headcount.Tracker.State.delta_since(state, %{})
+    IO.write(Base.encode64(frame))
+    """
+
+    ebin = Application.app_dir(:headcount, "ebin")
+    {out, 0} = System.cmd("elixir", ["-pa", ebin, "-e", code])
+
+    state = State.new("here")
+    {:ok, _} = State.apply(state, Base.decode64!(out))
+    assert [{"ann", {:undecodable, binary}}] = State.list(state, "room")
+    assert is_binary(binary)
+    assert_raise ArgumentError, fn -> String.to_existing_atom("an_atom_of" <> "_a_stranger") end
+  end
+end
