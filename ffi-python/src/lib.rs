@@ -1,1 +1,41 @@
 //! The extension under the Python package `headcount`.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 hands arguments over by value"
+)]
+
+mod batch;
+mod convert;
+mod diff;
+mod entry;
+mod error;
+mod id;
+mod item;
+mod member_list;
+mod replica;
+mod row;
+mod sorted_set;
+mod sync;
+mod tracker;
+
+/// The compiled half of the package `headcount`.
+#[pyo3::pymodule(gil_used = false)]
+mod _headcount {
+    #[pymodule_export]
+    use super::batch::{BatchReport, BulkReport};
+    #[pymodule_export]
+    use super::diff::{Diff, TopicDiff, Update};
+    #[pymodule_export]
+    use super::entry::Entry;
+    #[pymodule_export]
+    use super::member_list::{MemberList, Snapshot, Upsert};
+    #[pymodule_export]
+    use super::replica::Replica;
+    #[pymodule_export]
+    use super::row::{Group, Header, Member};
+    #[pymodule_export]
+    use super::sorted_set::SortedSet;
+    #[pymodule_export]
+    use super::tracker::Tracker;
+}

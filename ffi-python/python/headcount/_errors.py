@@ -1,0 +1,145 @@
+"""The exceptions of headcount."""
+
+__all__ = [
+    "AlreadyTracked",
+    "ApplyError",
+    "DecodeError",
+    "GapError",
+    "HeadcountError",
+    "LimitError",
+    "ListError",
+    "NotTracked",
+    "TrackError",
+    "UnknownGroup",
+    "UnknownMember",
+]
+
+
+class HeadcountError(Exception):
+    """The base of every exception of this package. What it refused changed nothing."""
+
+    __module__ = "headcount"
+
+
+class DecodeError(HeadcountError, ValueError):
+    """Bytes that are not a well-formed frame or snapshot."""
+
+    __module__ = "headcount"
+
+    offset: int
+    """Where in the bytes the fault was found."""
+    kind: str
+    """What is wrong there, as one word of snake case: ``truncated``, ``bad_checksum`` ..."""
+
+    def __init__(self, message: str, offset: int, kind: str) -> None:
+        super().__init__(message, offset, kind)
+        self.offset = offset
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ApplyError(HeadcountError, ValueError):
+    """A well-formed frame that does not fit the state of its receiver."""
+
+    __module__ = "headcount"
+
+    kind: str
+    """Why, as one word of snake case: ``superseded``, ``diverged``, ``own_origin`` ..."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message, kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class GapError(ApplyError):
+    """A frame that starts after what is known of its origin: ask for what lies between."""
+
+    __module__ = "headcount"
+
+    clock: int
+    """The clock of the origin at the receiver."""
+    start: int
+    """The clock that the frame starts from."""
+
+    def __init__(self, message: str, clock: int, start: int) -> None:
+        HeadcountError.__init__(self, message, clock, start)
+        self.kind = "gap"
+        self.clock = clock
+        self.start = start
+
+
+class TrackError(HeadcountError, ValueError):
+    """An operation of a tracker that cannot be carried out."""
+
+    __module__ = "headcount"
+
+    kind: str
+    """Why, as one word of snake case: ``already_tracked``, ``not_tracked`` ..."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message, kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class AlreadyTracked(TrackError):
+    """``track`` of a (topic, key, owner) that is tracked: use ``update`` or ``upsert``."""
+
+    __module__ = "headcount"
+
+
+class NotTracked(TrackError, LookupError):
+    """``update`` of a (topic, key, owner) that is not tracked: use ``track`` or ``upsert``."""
+
+    __module__ = "headcount"
+
+
+class ListError(HeadcountError, ValueError):
+    """A call on a list that cannot be carried out."""
+
+    __module__ = "headcount"
+
+    kind: str
+    """Why, as one word of snake case: ``unknown_member``, ``group_exists`` ..."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message, kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnknownGroup(ListError, LookupError):
+    """No group has this name."""
+
+    __module__ = "headcount"
+
+
+class UnknownMember(ListError, LookupError):
+    """No member has this id; or, for `MemberList.index`, it has no row."""
+
+    __module__ = "headcount"
+
+
+class LimitError(HeadcountError, ValueError):
+    """Something is longer, or there is more of it, than a limit allows."""
+
+    __module__ = "headcount"
+
+    limit: int
+    """The limit, in bytes for a length."""
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message, limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return str(self.args[0])

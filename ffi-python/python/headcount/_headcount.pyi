@@ -1,0 +1,597 @@
+"""The compiled half of the package `headcount`."""
+
+from builtins import list as _list
+from collections.abc import Iterable, Iterator, Sequence
+from types import GenericAlias
+from typing import Any, ClassVar, Generic, SupportsIndex, TypeAlias, TypeVar, final, overload
+from uuid import UUID
+
+from typing_extensions import Buffer
+
+__all__ = [
+    "BatchReport",
+    "BulkReport",
+    "Diff",
+    "Entry",
+    "Group",
+    "Header",
+    "Member",
+    "MemberList",
+    "Replica",
+    "Snapshot",
+    "SortedSet",
+    "TopicDiff",
+    "Tracker",
+    "Update",
+    "Upsert",
+]
+
+_Name: TypeAlias = str | Buffer
+"""A key or an owner. Both of an entry are text, or both are bytes."""
+
+_Json: TypeAlias = (
+    dict[str, Any] | list[Any] | tuple[Any, ...] | str | int | float | bool | None
+)
+_Meta: TypeAlias = Buffer | _Json
+"""A meta: bytes are taken as they are, anything else as JSON, ``None`` as no bytes at all."""
+
+@final
+class Replica:
+    """One life of one node: its name, an incarnation that grows with each start, a random salt."""
+
+    def __new__(cls, name: str, incarnation: int, salt: int) -> Replica: ...
+    @property
+    def name(self) -> str:
+        """The name of the node, the same over restarts."""
+
+    @property
+    def incarnation(self) -> int:
+        """The life of the node, larger after each restart."""
+
+    @property
+    def salt(self) -> int:
+        """The random part that tells apart two nodes that started in the same microsecond."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __lt__(self, other: Replica, /) -> bool: ...
+    def __le__(self, other: Replica, /) -> bool: ...
+    def __gt__(self, other: Replica, /) -> bool: ...
+    def __ge__(self, other: Replica, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Entry:
+    """One presence: a key in a topic, held there by an owner."""
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+
+    @property
+    def key(self) -> str | bytes:
+        """Who or what is present: ``str``, or ``bytes`` if it was tracked as bytes."""
+
+    @property
+    def owner(self) -> str | bytes:
+        """What holds it there, a connection or a process: of the same type as the key."""
+
+    @property
+    def meta(self) -> bytes:
+        """The meta as bytes."""
+
+    @property
+    def status(self) -> int:
+        """The status, 0 to 255: its meaning is the application's."""
+
+    @property
+    def node(self) -> str:
+        """The name of the replica that holds the connection."""
+
+    @property
+    def ref(self) -> str:
+        """Names this version of the entry: short, safe in URLs (Phoenix: ``phx_ref``)."""
+
+    def json(self) -> Any:
+        """The meta, parsed as JSON; ``None`` when it is empty."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Update:
+    """An entry before and after a change of its content."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    @property
+    def key(self) -> str | bytes:
+        """The key, the same before and after."""
+
+    @property
+    def old(self) -> Entry:
+        """The entry as it was; its `ref` is what Phoenix calls ``phx_ref_prev``."""
+
+    @property
+    def new(self) -> Entry:
+        """The entry as it is now."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class TopicDiff:
+    """What changed in one topic."""
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+
+    @property
+    def joins(self) -> list[Entry]:
+        """The entries that are new."""
+
+    @property
+    def leaves(self) -> list[Entry]:
+        """The entries that are gone, as they were last."""
+
+    @property
+    def updates(self) -> list[Update]:
+        """The entries whose content changed."""
+
+    def __len__(self) -> int: ...
+
+@final
+class Diff:
+    """What changed, per topic: a mapping of topics to `TopicDiff`, empty when nothing did."""
+
+    @property
+    def joins(self) -> list[Entry]:
+        """The entries that are new, of all topics."""
+
+    @property
+    def leaves(self) -> list[Entry]:
+        """The entries that are gone, as they were last, of all topics."""
+
+    @property
+    def updates(self) -> list[Update]:
+        """The entries whose content changed, of all topics."""
+
+    def keys(self) -> list[str]:
+        """The topics with changes, sorted."""
+
+    def values(self) -> list[TopicDiff]:
+        """The changes, sorted by topic."""
+
+    def items(self) -> list[tuple[str, TopicDiff]]:
+        """Pairs of a topic and its changes, sorted by topic."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, topic: str, /) -> TopicDiff: ...
+    def __contains__(self, topic: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+
+@final
+class Tracker:
+    """Presence entries by topic, key and owner, replicated by frames: a delta-CRDT."""
+
+    def __new__(
+        cls, name: str, *, incarnation: int | None = None, salt: int | None = None
+    ) -> Tracker: ...
+    @property
+    def replica(self) -> Replica:
+        """This replica."""
+
+    def track(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Tracks an entry and returns its reference. O(1).
+
+        Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
+        something is too long.
+        """
+
+    def update(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Replaces meta and status of a tracked entry; returns the reference of the new version.
+
+        Raises `NotTracked` when there is no such entry.
+        """
+
+    def upsert(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Tracks an entry, or updates it when it is tracked. O(1)."""
+
+    def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
+        """Removes one of this replica's entries. Returns whether it was there. O(1)."""
+
+    def untrack_owner(self, owner: _Name) -> int:
+        """Removes everything an owner holds, in all topics. Returns how many entries."""
+
+    def list(self, topic: str) -> _list[Entry]:
+        """The entries of a topic, in no particular order. O(entries of the topic)."""
+
+    def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
+        """The entries of a key in a topic. O(entries of the key)."""
+
+    def count(self, topic: str) -> int:
+        """How many entries a topic has. O(1)."""
+
+    def count_keys(self, topic: str) -> int:
+        """How many distinct keys a topic has. O(1)."""
+
+    def topics(self) -> _list[str]:
+        """The topics that have entries, sorted."""
+
+    def take_diff(self) -> Diff:
+        """What changed about this replica's own entries since the last call. O(changes)."""
+
+    def clock(self, replica: Replica | None = None) -> int:
+        """How far the operations of a replica are known here; of this one if it is left out."""
+
+    def clocks(self) -> _list[tuple[Replica, int]]:
+        """The clock of every replica known here, this one first."""
+
+    def delta(self, since: int = 0, *, replica: Replica | None = None) -> bytes | None:
+        """A frame with what a holder at clock ``since`` lacks of a replica (of this one if it is
+        left out); ``None`` when it lacks nothing.
+        """
+
+    def apply(self, frame: Buffer) -> Diff:
+        """Takes in a frame of `delta` and returns what it changed. O(changes).
+
+        Raises `DecodeError` when it is malformed, `GapError` when frames before it are missing,
+        `ApplyError` when it does not fit otherwise. Nothing has changed then.
+        """
+
+    def set_hidden(self, replica: Replica, hidden: bool = True) -> bool:
+        """Hides the entries of another replica, or shows them again. O(1)."""
+
+    def forget(self, replica: Replica) -> Diff:
+        """Drops another replica with all its entries, and returns their leaves."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, topic_and_key: object, /) -> bool: ...
+
+_I = TypeVar("_I", int, str, UUID)
+_Scalar: TypeAlias = int | bytes | str
+_T = TypeVar("_T", bound=_Scalar | tuple[_Scalar, ...])
+
+_Key: TypeAlias = str | int | tuple[int, int] | Buffer
+"""A sort key: a name in case-insensitive Unicode order, one or two ints, or up to 64 bytes."""
+
+_Change: TypeAlias = (
+    tuple[str, _I]
+    | tuple[str, _I, _Key]
+    | tuple[str, _I, str, _Key]
+    | tuple[str, _I, str, _Key, int]
+)
+_NewMember: TypeAlias = tuple[_I, str, _Key] | tuple[_I, str, _Key, int]
+
+@final
+class Member(Generic[_I]):
+    """A member's row."""
+
+    __match_args__: ClassVar[tuple[str, str]] = ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    @property
+    def id(self) -> _I:
+        """Who."""
+
+    @property
+    def group(self) -> str:
+        """The name of the group it is in."""
+
+    @property
+    def revision(self) -> int:
+        """Grows with each change of attributes or payload, and never repeats for an id."""
+
+    @property
+    def attrs(self) -> int:
+        """32 bits of the application's choice."""
+
+    @property
+    def payload(self) -> bytes:
+        """The payload; empty in lists without payloads."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class Header:
+    """The row of a group's header, before its members."""
+
+    __match_args__: ClassVar[tuple[str, str]] = ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    @property
+    def group(self) -> str:
+        """The name of the group."""
+
+    @property
+    def count(self) -> int:
+        """How many members it has."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Group:
+    """What a list knows of a group."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def count(self) -> int:
+        """How many members it has, shown or not."""
+
+    @property
+    def first_index(self) -> int | None:
+        """The index of its first row; ``None`` when it has no rows."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is out of the index space, header included."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether only its header is in the index space."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Upsert:
+    """What a write of one member did."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    @property
+    def index(self) -> int | None:
+        """The row of the member now; ``None`` while its group is hidden or collapsed."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the member was not in the list before."""
+
+    @property
+    def old_index(self) -> int | None:
+        """The row before; ``None`` for new members and those without a row."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class BatchReport:
+    """What `MemberList.apply_batch` did."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    @property
+    def inserted(self) -> int:
+        """Members that are new."""
+
+    @property
+    def updated(self) -> int:
+        """Members that were changed, moved or not."""
+
+    @property
+    def removed(self) -> int:
+        """Members that are gone."""
+
+    @property
+    def missing(self) -> int:
+        """Changes of members that were not there at that point; they did nothing."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class BulkReport(Generic[_I]):
+    """What `MemberList.bulk_load` did."""
+
+    @property
+    def loaded(self) -> int:
+        """Members that are new."""
+
+    @property
+    def duplicates(self) -> list[tuple[int, _I]]:
+        """Positions and ids of members that were left out: they were there, or came before."""
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class MemberList(Generic[_I]):
+    """A sorted, grouped, sliced list of members, for any number of threads.
+
+    A row is a member, or the header of a group with members. ``len``, indexes, slices and
+    iteration speak of rows; ``in``, `get`, `index` and the writes speak of member ids. Ids are
+    ``int`` (64 bits), ``uuid.UUID`` or ``str`` (64 bytes), one kind for a list.
+    """
+
+    @overload
+    def __new__(
+        cls: type[MemberList[str]],
+        /,
+        *,
+        groups: Sequence[str] = ...,
+        headers: bool = True,
+        payloads: bool = False,
+    ) -> MemberList[str]: ...
+    @overload
+    def __new__(
+        cls,
+        ids: type[_I] = ...,
+        /,
+        *,
+        groups: Sequence[str] = ...,
+        headers: bool = True,
+        payloads: bool = False,
+    ) -> MemberList[_I]: ...
+    def add_group(self, name: str) -> None:
+        """Adds a group at the end of the order."""
+
+    def set_groups(self, names: Sequence[str]) -> None:
+        """Makes these groups exist and stand in this order, before all others."""
+
+    def rename_group(self, name: str, to: str) -> None:
+        """Gives a group another name."""
+
+    def move_group(self, name: str, to: int) -> None:
+        """Moves a group to a place in the order; places past the end mean the end."""
+
+    def hide_group(self, name: str, hidden: bool = True) -> None:
+        """Takes a group out of the index space, header included, or puts it back."""
+
+    def collapse_group(self, name: str, collapsed: bool = True) -> None:
+        """Leaves only the header of a group in the index space, or puts its members back."""
+
+    def merge_group(self, name: str, to: str) -> int:
+        """Moves all members of a group to another, and returns how many."""
+
+    def remove_group(self, name: str) -> None:
+        """Removes a group without members."""
+
+    def groups(self) -> list[Group]:
+        """All groups in order, hidden and empty ones too."""
+
+    def upsert(self, id: _I, group: str, key: _Key, *, attrs: int = 0) -> Upsert:
+        """Puts a member in, or moves it and sets its attributes. O(log n)."""
+
+    def remove(self, id: _I) -> int | None:
+        """Takes a member out. Returns the row it had; ``None`` when there is no such member, and
+        when it had no row because its group is hidden or collapsed. O(log n).
+        """
+
+    def set_group(self, id: _I, group: str) -> Upsert:
+        """Moves a member to another group. O(log n)."""
+
+    def set_key(self, id: _I, key: _Key) -> Upsert:
+        """Gives a member another sort key. O(log n)."""
+
+    def set_attrs(self, id: _I, attrs: int) -> int | None:
+        """Sets the attribute bits of a member. Returns its row. O(log n)."""
+
+    def set_payload(self, id: _I, payload: Buffer) -> int | None:
+        """Sets the payload of a member, in a list with payloads. Returns its row. O(log n)."""
+
+    def touch(self, id: _I) -> int | None:
+        """Says that what is shown of a member has changed. Returns its row. O(log n)."""
+
+    def apply_batch(self, changes: Iterable[_Change[_I]]) -> BatchReport:
+        """Makes many changes in order, all or none: tuples of a verb and its arguments.
+
+        ``("upsert", id, group, key)`` or with attrs, ``("remove", id)``, ``("set_group", id,
+        group)``, ``("set_key", id, key)``, ``("set_attrs", id, attrs)``, ``("set_payload", id,
+        payload)``, ``("touch", id)``. Changes of unknown members do nothing and are counted.
+        O(k log n).
+        """
+
+    def bulk_load(self, members: Iterable[_NewMember[_I]]) -> BulkReport[_I]:
+        """Puts many members in, sorted or not: tuples ``(id, group, key)``, or with attrs.
+
+        Ids that are there already, or come twice, are left out and reported.
+        """
+
+    def get(self, id: _I) -> Member[_I] | None:
+        """A member by id, or ``None``. O(log n)."""
+
+    def key(self, id: _I) -> bytes:
+        """The bytes a member sorts by; `UnknownMember` when there is none. O(log n)."""
+
+    def index(self, id: _I) -> int:
+        """The row of a member: as `index_of`, but `UnknownMember` when it has none."""
+
+    def index_of(self, id: _I) -> int | None:
+        """The row of a member; ``None`` when it is unknown or its group is hidden or collapsed."""
+
+    def header_index(self, group: str) -> int | None:
+        """The row of a group's header, if it has one."""
+
+    def find_prefix(self, prefix: _Key) -> list[tuple[str, int]]:
+        """For each group the name and the row of the first member whose key begins like this one;
+        groups without one, or not shown, are left out.
+        """
+
+    def snapshot(self) -> Snapshot[_I]:
+        """The list as it is now, for reading while writes go on. O(1)."""
+
+    def member_count(self) -> int:
+        """How many members there are, shown or not. O(1)."""
+
+    def heap_bytes(self) -> int:
+        """Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
+        own.
+        """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, id: object, /) -> bool: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
+    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class Snapshot(Generic[_I]):
+    """A `MemberList` as it was at one moment: reads by row only."""
+
+    def groups(self) -> list[Group]:
+        """All groups in order, hidden and empty ones too."""
+
+    def member_count(self) -> int:
+        """How many members there are, shown or not. O(1)."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
+    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class SortedSet(Generic[_T]):
+    """A set in order that knows positions: what is at an index, and at which index something is.
+
+    It holds ``int`` (64 bits), ``bytes``, ``str`` and tuples of these. Values of different types
+    are ordered int < bytes < str < tuple, values of one type as in Python.
+    """
+
+    def __new__(cls, values: Iterable[_T] | None = None, /) -> SortedSet[_T]: ...
+    def insert(self, value: _T, /) -> tuple[int, bool]:
+        """Puts a value in. Returns its index and whether it is new. O(log n)."""
+
+    def remove(self, value: _T, /) -> int | None:
+        """Takes a value out. Returns the index it had, or ``None`` if it was not there."""
+
+    def update(self, values: Iterable[_T], /) -> int:
+        """Puts many values in. Returns how many were new. O(k log n)."""
+
+    def index(self, value: _T, /) -> int:
+        """The index of a value; ``ValueError`` if it is not there. O(log n)."""
+
+    def rank(self, value: _T, /) -> int:
+        """How many values are less than this one, which need not be there. O(log n)."""
+
+    def clear(self) -> None:
+        """Takes everything out."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> _T: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[_T]: ...
+    def __iter__(self) -> Iterator[_T]: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...

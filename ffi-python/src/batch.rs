@@ -1,0 +1,255 @@
+//! Many members at once: the arguments and reports of `apply_batch` and `bulk_load`.
+
+use bytes::Bytes;
+use headcount as core;
+use headcount::{ListError, SortKey};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyTuple;
+
+use crate::convert::{Buffer, type_name};
+use crate::id::{AnyId, Key, PyId};
+
+/// A change whose group, if it has one, is still a name.
+#[derive(Debug)]
+pub(crate) enum ChangeOf<I> {
+    Upsert {
+        id: I,
+        group: PyBackedStr,
+        key: SortKey,
+        attrs: u32,
+    },
+    SetGroup(I, PyBackedStr),
+    Other(core::Change<I>),
+}
+
+impl<I: PyId> ChangeOf<I> {
+    /// Reads the changes of an iterable.
+    pub(crate) fn all(changes: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
+        changes
+            .try_iter()?
+            .map(|change| Self::read(&change?))
+            .collect()
+    }
+
+    fn read(change: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let tuple = change.cast::<PyTuple>().map_err(|_| {
+            PyTypeError::new_err(format!("a change is a tuple, not {}", type_name(change)))
+        })?;
+        let arg = |at: usize| tuple.get_item(at);
+        let id = || I::from_py(&arg(1)?);
+        let verb: PyBackedStr = tuple.get_item(0)?.extract()?;
+        let change = match (&*verb, tuple.len()) {
+            ("upsert", 4 | 5) => {
+                let attrs = if tuple.len() == 5 {
+                    arg(4)?.extract()?
+                } else {
+                    0
+                };
+                let (group, key) = (arg(2)?.extract()?, arg(3)?.extract::<Key>()?.0);
+                return Ok(Self::Upsert {
+                    id: id()?,
+                    group,
+                    key,
+                    attrs,
+                });
+            }
+            ("set_group", 3) => return Ok(Self::SetGroup(id()?, arg(2)?.extract()?)),
+            ("remove", 2) => core::Change::Remove(id()?),
+            ("touch", 2) => core::Change::Touch(id()?),
+            ("set_key", 3) => core::Change::SetKey(id()?, arg(2)?.extract::<Key>()?.0),
+            ("set_attrs", 3) => core::Change::SetAttrs(id()?, arg(2)?.extract()?),
+            ("set_payload", 3) => {
+                let payload: Buffer = arg(2)?.extract()?;
+                core::Change::SetPayload(id()?, Bytes::copy_from_slice(&payload))
+            }
+            (verb, len) => {
+                let text = format!("there is no change {verb:?} of {len} items");
+                return Err(PyValueError::new_err(text));
+            }
+        };
+        Ok(Self::Other(change))
+    }
+
+    /// Looks the groups up.
+    pub(crate) fn resolve(
+        changes: Vec<Self>,
+        list: &core::MemberList<I>,
+    ) -> Result<Vec<core::Change<I>>, ListError> {
+        let resolve = |(at, change)| {
+            Self::resolve_one(change, list).map_err(|error| ListError::InBatch {
+                at,
+                error: Box::new(error),
+            })
+        };
+        changes.into_iter().enumerate().map(resolve).collect()
+    }
+
+    fn resolve_one(change: Self, list: &core::MemberList<I>) -> Result<core::Change<I>, ListError> {
+        Ok(match change {
+            Self::Upsert {
+                id,
+                group,
+                key,
+                attrs,
+            } => core::Change::Upsert {
+                id,
+                group: list.group(&group)?,
+                key,
+                attrs,
+            },
+            Self::SetGroup(id, group) => core::Change::SetGroup(id, list.group(&group)?),
+            Self::Other(change) => change,
+        })
+    }
+}
+
+/// A new member whose group is still a name.
+#[derive(Debug)]
+pub(crate) struct NewMember<I> {
+    id: I,
+    group: PyBackedStr,
+    key: SortKey,
+    attrs: u32,
+}
+
+impl<I: PyId> NewMember<I> {
+    /// Reads the members of an iterable.
+    pub(crate) fn all(members: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
+        members
+            .try_iter()?
+            .map(|member| Self::read(&member?))
+            .collect()
+    }
+
+    fn read(member: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let tuple = member
+            .cast::<PyTuple>()
+            .ok()
+            .filter(|tuple| matches!(tuple.len(), 3 | 4));
+        let tuple = tuple.ok_or_else(|| {
+            PyTypeError::new_err(
+                "a new member is a tuple (id, group, key) or (id, group, key, attrs)",
+            )
+        })?;
+        Ok(Self {
+            id: I::from_py(&tuple.get_item(0)?)?,
+            group: tuple.get_item(1)?.extract()?,
+            key: tuple.get_item(2)?.extract::<Key>()?.0,
+            attrs: if tuple.len() == 4 {
+                tuple.get_item(3)?.extract()?
+            } else {
+                0
+            },
+        })
+    }
+
+    /// Looks the groups up.
+    pub(crate) fn resolve(
+        members: Vec<Self>,
+        list: &core::MemberList<I>,
+    ) -> Result<Vec<core::NewMember<I>>, ListError> {
+        let resolve = |Self {
+                           id,
+                           group,
+                           key,
+                           attrs,
+                       }| {
+            Ok(core::NewMember {
+                id,
+                group: list.group(&group)?,
+                key,
+                attrs,
+            })
+        };
+        members.into_iter().map(resolve).collect()
+    }
+}
+
+/// What `apply_batch` did.
+#[pyclass(frozen, eq, get_all, module = "headcount")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BatchReport {
+    /// Members that are new.
+    inserted: usize,
+    /// Members that were changed, moved or not.
+    updated: usize,
+    /// Members that are gone.
+    removed: usize,
+    /// Changes of members that were not there at that point; they did nothing.
+    missing: usize,
+}
+
+impl From<core::BatchReport> for BatchReport {
+    fn from(report: core::BatchReport) -> Self {
+        let core::BatchReport {
+            inserted,
+            updated,
+            removed,
+            missing,
+        } = report;
+        Self {
+            inserted,
+            updated,
+            removed,
+            missing,
+        }
+    }
+}
+
+#[pymethods]
+impl BatchReport {
+    fn __repr__(&self) -> String {
+        let Self {
+            inserted,
+            updated,
+            removed,
+            missing,
+        } = self;
+        format!(
+            "BatchReport(inserted={inserted}, updated={updated}, removed={removed}, missing={missing})"
+        )
+    }
+}
+
+/// What `bulk_load` did.
+#[pyclass(frozen, generic, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct BulkReport {
+    /// Members that are new.
+    #[pyo3(get)]
+    loaded: usize,
+    duplicates: Vec<(usize, AnyId)>,
+}
+
+impl<I: PyId> From<core::BulkReport<I>> for BulkReport {
+    fn from(report: core::BulkReport<I>) -> Self {
+        let duplicates = report
+            .duplicates
+            .iter()
+            .map(|(at, id)| (*at, id.to_any()))
+            .collect();
+        Self {
+            loaded: report.loaded,
+            duplicates,
+        }
+    }
+}
+
+#[pymethods]
+impl BulkReport {
+    /// Positions and ids of members that were left out: they were there, or came before.
+    #[getter]
+    fn duplicates(&self) -> Vec<(usize, &AnyId)> {
+        self.duplicates.iter().map(|(at, id)| (*at, id)).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<BulkReport loaded={} duplicates={}>",
+            self.loaded,
+            self.duplicates.len()
+        )
+    }
+}

@@ -1,0 +1,303 @@
+//! Python objects in, checked before anything of ours sees them.
+
+use std::ops::{Deref, Range};
+
+use headcount::{Encoding, Key};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyBufferError, PyIndexError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView, PySlice, PyString};
+
+/// The bytes of an object that exports a contiguous buffer.
+///
+/// `bytes`, and memory views of `bytes`, are used where they lie: they cannot change. Any other
+/// buffer (`bytearray`, `array`, `mmap`, NumPy) can be written to by another thread once the
+/// interpreter is released, so it is copied once.
+#[derive(Debug)]
+pub(crate) enum Buffer {
+    Shared(PyBackedBytes, Range<usize>),
+    Copied(Vec<u8>),
+}
+
+impl Buffer {
+    pub(crate) const fn empty() -> Self {
+        Self::Copied(Vec::new())
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes, range) => &bytes[range.clone()],
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Buffer {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let obj = obj.to_owned();
+        if let Ok(bytes) = obj.cast::<PyBytes>() {
+            return Ok(Self::whole(bytes.clone()));
+        }
+        let buffer = PyBuffer::<u8>::get(&obj).map_err(|error| refuse(&obj, error))?;
+        if !buffer.is_c_contiguous() {
+            return Err(PyBufferError::new_err(
+                "the buffer is not contiguous: copy it with bytes()",
+            ));
+        }
+        match view_of_bytes(&obj, &buffer)? {
+            Some(shared) => Ok(shared),
+            None => Ok(Self::Copied(buffer.to_vec(obj.py())?)),
+        }
+    }
+}
+
+impl Buffer {
+    fn whole(bytes: Bound<'_, PyBytes>) -> Self {
+        let bytes = PyBackedBytes::from(bytes);
+        let range = 0..bytes.len();
+        Self::Shared(bytes, range)
+    }
+}
+
+fn refuse(obj: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyBufferError>(obj.py()) {
+        return error;
+    }
+    PyTypeError::new_err(format!(
+        "a bytes-like object is required, not {}",
+        type_name(obj)
+    ))
+}
+
+/// The part of a `bytes` object that a memory view shows, found by the distance of their starts.
+fn view_of_bytes(obj: &Bound<'_, PyAny>, buffer: &PyBuffer<u8>) -> PyResult<Option<Buffer>> {
+    if !obj.is_instance_of::<PyMemoryView>() {
+        return Ok(None);
+    }
+    let base = obj.getattr("obj")?;
+    let Ok(base) = base.cast_exact::<PyBytes>() else {
+        return Ok(None);
+    };
+    let offset = buffer
+        .buf_ptr()
+        .addr()
+        .wrapping_sub(base.as_bytes().as_ptr().addr());
+    let range = offset..offset.wrapping_add(buffer.len_bytes());
+    if base.as_bytes().get(range.clone()).is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Buffer::Shared(
+        PyBackedBytes::from(base.clone()),
+        range,
+    )))
+}
+
+/// A key or an owner: text, or bytes.
+#[derive(Debug)]
+pub(crate) enum Name {
+    Text(PyBackedStr),
+    Bytes(Buffer),
+}
+
+impl Name {
+    pub(crate) fn encoding(&self) -> Encoding {
+        match self {
+            Self::Text(_) => Encoding::Text,
+            Self::Bytes(_) => Encoding::Bytes,
+        }
+    }
+
+    pub(crate) fn as_key(&self) -> Key<'_> {
+        Key::new(self.encoding(), self.as_bytes())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Name {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if obj.is_instance_of::<PyString>() {
+            return Ok(Self::Text(obj.extract()?));
+        }
+        match obj.extract() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(error) if error.is_instance_of::<PyTypeError>(obj.py()) => Err(
+                PyTypeError::new_err(format!("expected str or bytes, not {}", type_name(&obj))),
+            ),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A meta: nothing, bytes as they are, or anything else as JSON.
+#[derive(Debug)]
+pub(crate) enum Meta {
+    Bytes(Buffer),
+    Json(PyBackedStr),
+}
+
+impl Meta {
+    pub(crate) const fn empty() -> Self {
+        Self::Bytes(Buffer::empty())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Json(json) => json.as_bytes(),
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Meta {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if obj.is_none() {
+            return Ok(Self::empty());
+        }
+        match obj.extract() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(error) if error.is_instance_of::<PyTypeError>(obj.py()) => {
+                Ok(Self::Json(to_json(&obj)?))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn to_json(obj: &Bound<'_, PyAny>) -> PyResult<PyBackedStr> {
+    let py = obj.py();
+    let options = PyDict::new(py);
+    options.set_item("separators", (",", ":"))?;
+    options.set_item("ensure_ascii", false)?;
+    options.set_item("allow_nan", false)?;
+    py.import("json")?
+        .call_method("dumps", (obj,), Some(&options))?
+        .extract()
+}
+
+/// The arguments of `track`, `update` and `upsert`, borrowed.
+pub(crate) fn put<'a>(
+    topic: &'a str,
+    (key, owner): (&'a Name, &'a Name),
+    meta: &'a Meta,
+    status: u8,
+) -> PyResult<headcount::Put<'a>> {
+    let encoding = key.encoding();
+    if owner.encoding() != encoding {
+        return Err(PyTypeError::new_err(
+            "key and owner must both be str or both be bytes",
+        ));
+    }
+    if encoding == Encoding::Bytes && matches!(meta, Meta::Json(_)) {
+        return Err(PyTypeError::new_err(
+            "the meta of a key of bytes must be bytes",
+        ));
+    }
+    let put = headcount::Put::bytes(topic, key.as_bytes(), owner.as_bytes(), encoding);
+    Ok(put.meta(meta.as_bytes()).status(status))
+}
+
+/// What stands between the brackets of `x[...]`, for a length.
+#[derive(Debug)]
+pub(crate) enum Place {
+    At(usize),
+    Rows(Rows),
+}
+
+/// The indexes of a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows {
+    start: isize,
+    step: isize,
+    count: usize,
+}
+
+impl Rows {
+    /// The indexes as a range, if they follow one another.
+    pub(crate) fn range(self) -> Option<Range<usize>> {
+        let start = usize::try_from(self.start).ok()?;
+        (self.step == 1).then_some(start..start + self.count)
+    }
+
+    /// The indexes one by one.
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        (0..self.count as isize).map(move |i| (self.start + i * self.step) as usize)
+    }
+}
+
+impl From<Range<usize>> for Rows {
+    fn from(range: Range<usize>) -> Self {
+        Self {
+            start: range.start as isize,
+            step: 1,
+            count: range.len(),
+        }
+    }
+}
+
+/// Reads an index or a slice as a sequence of `len` items does.
+pub(crate) fn place(index: &Bound<'_, PyAny>, len: usize) -> PyResult<Place> {
+    if let Ok(slice) = index.cast::<PySlice>() {
+        let indices = slice.indices(len as isize)?;
+        let (start, step, count) = (indices.start, indices.step, indices.slicelength);
+        return Ok(Place::Rows(Rows { start, step, count }));
+    }
+    let at: isize = index.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyTypeError>(index.py()) {
+            let name = type_name(index);
+            return PyTypeError::new_err(format!("an index is an int or a slice, not {name}"));
+        }
+        out_of_range()
+    })?;
+    let at = if at < 0 { at + len as isize } else { at };
+    usize::try_from(at)
+        .ok()
+        .filter(|&at| at < len)
+        .map(Place::At)
+        .ok_or_else(out_of_range)
+}
+
+pub(crate) fn out_of_range() -> PyErr {
+    PyIndexError::new_err("index out of range")
+}
+
+/// The name of the object's type, for messages.
+pub(crate) fn type_name(obj: &Bound<'_, PyAny>) -> String {
+    obj.get_type()
+        .name()
+        .map_or_else(|_| "object".to_owned(), |name| name.to_string())
+}
+
+/// `1204331` as `1_204_331`, the way Python writes long numbers.
+pub(crate) fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push('_');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// What Python's `repr` says.
+pub(crate) fn repr(obj: &Bound<'_, PyAny>) -> PyResult<String> {
+    obj.repr()?.extract()
+}

@@ -1,0 +1,213 @@
+//! What changed: `Diff`, `TopicDiff` and `Update`.
+
+use std::sync::Arc;
+
+use headcount as core;
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyTuple;
+
+use crate::entry::Entry;
+
+/// What changed, per topic: a mapping of topics to `TopicDiff`, empty when nothing did.
+///
+/// A session (topic, key, owner) appears at most once, as a join, a leave or an update.
+///
+/// >>> t = Tracker("a")
+/// >>> _ = t.track("room", "ann", "conn-1")
+/// >>> diff = t.take_diff()
+/// >>> for topic, change in diff.items():
+/// ...     print(topic, [entry.key for entry in change.joins])
+/// room ['ann']
+/// >>> bool(t.take_diff())
+/// False
+#[pyclass(frozen, mapping, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct Diff(Vec<Arc<core::TopicDiff>>);
+
+impl From<core::Diff> for Diff {
+    fn from(diff: core::Diff) -> Self {
+        Self(diff.into_iter().map(Arc::new).collect())
+    }
+}
+
+impl Diff {
+    fn topic(&self, topic: &str) -> Option<TopicDiff> {
+        let at = self
+            .0
+            .binary_search_by(|change| (*change.topic).cmp(topic))
+            .ok()?;
+        Some(TopicDiff(Arc::clone(&self.0[at])))
+    }
+
+    fn flat<T>(&self, of: fn(&TopicDiff) -> Vec<T>) -> Vec<T> {
+        self.0
+            .iter()
+            .flat_map(|change| of(&TopicDiff(Arc::clone(change))))
+            .collect()
+    }
+}
+
+#[pymethods]
+impl Diff {
+    /// The entries that are new, of all topics.
+    #[getter]
+    fn joins(&self) -> Vec<Entry> {
+        self.flat(TopicDiff::joins)
+    }
+
+    /// The entries that are gone, as they were last, of all topics.
+    #[getter]
+    fn leaves(&self) -> Vec<Entry> {
+        self.flat(TopicDiff::leaves)
+    }
+
+    /// The entries whose content changed, of all topics.
+    #[getter]
+    fn updates(&self) -> Vec<Update> {
+        self.flat(TopicDiff::updates)
+    }
+
+    /// The topics with changes, sorted.
+    fn keys(&self) -> Vec<&str> {
+        self.0.iter().map(|change| &*change.topic).collect()
+    }
+
+    /// The changes, sorted by topic.
+    fn values(&self) -> Vec<TopicDiff> {
+        self.0
+            .iter()
+            .map(|change| TopicDiff(Arc::clone(change)))
+            .collect()
+    }
+
+    /// Pairs of a topic and its changes, sorted by topic.
+    fn items(&self) -> Vec<(&str, TopicDiff)> {
+        self.keys().into_iter().zip(self.values()).collect()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getitem__(&self, topic: PyBackedStr) -> PyResult<TopicDiff> {
+        self.topic(&topic)
+            .ok_or_else(|| PyKeyError::new_err(topic.to_string()))
+    }
+
+    fn __contains__(&self, topic: &Bound<'_, PyAny>) -> bool {
+        topic
+            .extract::<&str>()
+            .is_ok_and(|topic| self.topic(topic).is_some())
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyTuple::new(py, self.keys())?.try_iter()?.into_any())
+    }
+
+    fn __repr__(&self) -> String {
+        let sum = |of: fn(&core::TopicDiff) -> usize| self.0.iter().map(|c| of(c)).sum::<usize>();
+        let (joins, leaves) = (sum(|c| c.joins.len()), sum(|c| c.leaves.len()));
+        let updates = sum(|c| c.updates.len());
+        format!(
+            "<Diff topics={} joins={joins} leaves={leaves} updates={updates}>",
+            self.0.len()
+        )
+    }
+}
+
+/// What changed in one topic.
+#[pyclass(frozen, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct TopicDiff(Arc<core::TopicDiff>);
+
+impl TopicDiff {
+    fn entries(&self, bufs: &[core::EntryBuf]) -> Vec<Entry> {
+        bufs.iter()
+            .map(|buf| Entry::new(Arc::clone(&self.0.topic), buf.clone()))
+            .collect()
+    }
+}
+
+#[pymethods]
+impl TopicDiff {
+    /// The topic.
+    #[getter]
+    fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// The entries that are new.
+    #[getter]
+    fn joins(&self) -> Vec<Entry> {
+        self.entries(&self.0.joins)
+    }
+
+    /// The entries that are gone, as they were last.
+    #[getter]
+    fn leaves(&self) -> Vec<Entry> {
+        self.entries(&self.0.leaves)
+    }
+
+    /// The entries whose content changed.
+    #[getter]
+    fn updates(&self) -> Vec<Update> {
+        let entry = |buf: &core::EntryBuf| Entry::new(Arc::clone(&self.0.topic), buf.clone());
+        let update = |update: &core::Update| Update {
+            old: entry(&update.old),
+            new: entry(&update.new),
+        };
+        self.0.updates.iter().map(update).collect()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __repr__(&self) -> String {
+        let (joins, leaves) = (self.0.joins.len(), self.0.leaves.len());
+        let updates = self.0.updates.len();
+        format!(
+            "<TopicDiff {:?} joins={joins} leaves={leaves} updates={updates}>",
+            self.0.topic
+        )
+    }
+}
+
+/// An entry before and after a change of its content.
+#[pyclass(frozen, eq, module = "headcount")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Update {
+    old: Entry,
+    new: Entry,
+}
+
+#[pymethods]
+impl Update {
+    /// The key, the same before and after.
+    #[getter]
+    fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.new.key(py)
+    }
+
+    /// The entry as it was; its `ref` is what Phoenix calls `phx_ref_prev`.
+    #[getter(old)]
+    fn before(&self) -> Entry {
+        self.old.clone()
+    }
+
+    /// The entry as it is now.
+    #[getter(new)]
+    fn after(&self) -> Entry {
+        self.new.clone()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!(
+            "Update(old={}, new={})",
+            self.old.__repr__(py)?,
+            self.new.__repr__(py)?
+        ))
+    }
+}

@@ -1,0 +1,112 @@
+//! Entries and what changed about them.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use headcount::{Encoding, EntryBuf};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::convert::repr;
+
+/// One presence: a key in a topic, held there by an owner.
+///
+/// >>> t = Tracker("a")
+/// >>> _ = t.track("room", "ann", "conn-1", {"device": "phone"})
+/// >>> entry, = t.list("room")
+/// >>> entry.key, entry.json()
+/// ('ann', {'device': 'phone'})
+#[pyclass(frozen, eq, module = "headcount")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    topic: Arc<str>,
+    buf: EntryBuf,
+}
+
+impl Entry {
+    pub(crate) fn new(topic: Arc<str>, buf: EntryBuf) -> Self {
+        Self { topic, buf }
+    }
+
+    fn name<'py>(&self, py: Python<'py>, name: &[u8]) -> Bound<'py, PyAny> {
+        match std::str::from_utf8(name) {
+            Ok(text) if self.buf.encoding() == Encoding::Text => PyString::new(py, text).into_any(),
+            _ => PyBytes::new(py, name).into_any(),
+        }
+    }
+}
+
+#[pymethods]
+impl Entry {
+    /// The topic.
+    #[getter]
+    fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Who or what is present: `str`, or `bytes` if it was tracked as bytes.
+    #[getter]
+    pub(crate) fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.name(py, self.buf.key().bytes)
+    }
+
+    /// What holds it there, a connection or a process: of the same type as the key.
+    #[getter]
+    fn owner<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.name(py, self.buf.owner())
+    }
+
+    /// The meta as bytes.
+    #[getter]
+    fn meta<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.buf.meta())
+    }
+
+    /// The status, 0 to 255: its meaning is the application's.
+    #[getter]
+    fn status(&self) -> u8 {
+        self.buf.status()
+    }
+
+    /// The name of the replica that holds the connection.
+    #[getter]
+    fn node(&self) -> &str {
+        self.buf.origin().replica.name()
+    }
+
+    /// Names this version of the entry: a short text that is safe in URLs (Phoenix: `phx_ref`).
+    #[getter]
+    fn r#ref(&self) -> String {
+        self.buf.entry_ref().to_string()
+    }
+
+    /// The meta, parsed as JSON; `None` when it is empty.
+    ///
+    /// Raises `ValueError` when it is not JSON.
+    fn json<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.buf.meta().is_empty() {
+            return Ok(None);
+        }
+        py.import("json")?
+            .call_method1("loads", (self.buf.meta(),))
+            .map(Some)
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.buf.origin(), self.buf.version()).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub(crate) fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let (topic, status) = (
+            repr(PyString::new(py, &self.topic).as_any())?,
+            self.buf.status(),
+        );
+        let (key, owner) = (repr(&self.key(py))?, repr(&self.owner(py))?);
+        let meta = repr(self.meta(py).as_any())?;
+        Ok(format!(
+            "Entry(topic={topic}, key={key}, owner={owner}, meta={meta}, status={status})"
+        ))
+    }
+}

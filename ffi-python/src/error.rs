@@ -1,0 +1,107 @@
+//! How errors of the crate become the exceptions of `headcount._errors`.
+
+use std::fmt::Debug;
+
+use headcount::{
+    ApplyError as Refused, DecodeError as Malformed, IdError, ListError as Unlisted,
+    TrackError as Untracked,
+};
+use pyo3::PyErr;
+use pyo3::exceptions::PyValueError;
+
+pyo3::import_exception!(headcount._errors, AlreadyTracked);
+pyo3::import_exception!(headcount._errors, ApplyError);
+pyo3::import_exception!(headcount._errors, DecodeError);
+pyo3::import_exception!(headcount._errors, GapError);
+pyo3::import_exception!(headcount._errors, LimitError);
+pyo3::import_exception!(headcount._errors, ListError);
+pyo3::import_exception!(headcount._errors, NotTracked);
+pyo3::import_exception!(headcount._errors, TrackError);
+pyo3::import_exception!(headcount._errors, UnknownGroup);
+pyo3::import_exception!(headcount._errors, UnknownMember);
+
+/// `?` on an error of the crate: `.map_err(raise)?`.
+pub(crate) fn raise(error: impl Into<Raised>) -> PyErr {
+    error.into().0
+}
+
+/// An exception on its way.
+pub(crate) struct Raised(PyErr);
+
+impl From<Malformed> for Raised {
+    fn from(error: Malformed) -> Self {
+        Self(DecodeError::new_err((
+            error.to_string(),
+            error.offset,
+            kind_of(&error.kind),
+        )))
+    }
+}
+
+impl From<Refused> for Raised {
+    fn from(error: Refused) -> Self {
+        let text = error.to_string();
+        match error {
+            Refused::Decode(error) => error.into(),
+            Refused::Gap { clock, from } => Self(GapError::new_err((text, clock, from))),
+            _ => Self(ApplyError::new_err((text, kind_of(&error)))),
+        }
+    }
+}
+
+impl From<Untracked> for Raised {
+    fn from(error: Untracked) -> Self {
+        let text = error.to_string();
+        Self(match error {
+            Untracked::AlreadyTracked => AlreadyTracked::new_err((text, kind_of(&error))),
+            Untracked::NotTracked => NotTracked::new_err((text, kind_of(&error))),
+            Untracked::TopicTooLong { max, .. }
+            | Untracked::KeyTooLong { max, .. }
+            | Untracked::OwnerTooLong { max, .. }
+            | Untracked::MetaTooLarge { max, .. } => LimitError::new_err((text, max)),
+            Untracked::OwnerFull { max } | Untracked::TooManyEntries { max } => {
+                LimitError::new_err((text, max))
+            }
+            _ => TrackError::new_err((text, kind_of(&error))),
+        })
+    }
+}
+
+impl From<Unlisted> for Raised {
+    fn from(error: Unlisted) -> Self {
+        let text = error.to_string();
+        let cause = match &error {
+            Unlisted::InBatch { error, .. } => &**error,
+            error => error,
+        };
+        Self(match cause {
+            Unlisted::UnknownMember { .. } => UnknownMember::new_err((text, kind_of(cause))),
+            Unlisted::UnknownGroup { .. } => UnknownGroup::new_err((text, kind_of(cause))),
+            Unlisted::KeyTooLong { max, .. }
+            | Unlisted::PayloadTooLong { max, .. }
+            | Unlisted::TooManyGroups { max }
+            | Unlisted::TooManyMembers { max } => LimitError::new_err((text, *max)),
+            _ => ListError::new_err((text, kind_of(cause))),
+        })
+    }
+}
+
+impl From<IdError> for Raised {
+    fn from(error: IdError) -> Self {
+        Self(PyValueError::new_err(error.to_string()))
+    }
+}
+
+/// The name of an enum's variant in snake case.
+fn kind_of(error: &impl Debug) -> String {
+    let debug = format!("{error:?}");
+    let name = debug.chars().take_while(char::is_ascii_alphanumeric);
+    let mut kind = String::new();
+    for letter in name {
+        if letter.is_ascii_uppercase() && !kind.is_empty() {
+            kind.push('_');
+        }
+        kind.push(letter.to_ascii_lowercase());
+    }
+    kind
+}

@@ -1,0 +1,163 @@
+//! Member ids and sort keys, from Python and back.
+
+use headcount::{Id, SortKey, TextId};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyInt, PyString, PyTuple, PyType};
+
+use crate::convert::{Buffer, type_name};
+use crate::error::raise;
+
+/// An id of any of the three kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum AnyId {
+    Int(u64),
+    Uuid(u128),
+    Text(TextId),
+}
+
+/// A kind of id that a list can be made for.
+pub(crate) trait PyId: Id {
+    fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self>;
+
+    fn to_any(&self) -> AnyId;
+}
+
+impl PyId for u64 {
+    fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let int = id.cast::<PyInt>().map_err(|_| wrong("int", id))?;
+        int.extract()
+            .map_err(|_| PyOverflowError::new_err("an id is from 0 to 2**64 - 1"))
+    }
+
+    fn to_any(&self) -> AnyId {
+        AnyId::Int(*self)
+    }
+}
+
+impl PyId for u128 {
+    fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if !id.is_instance(uuid_type(id.py())?)? {
+            return Err(wrong("uuid.UUID", id));
+        }
+        id.getattr("int")?.extract()
+    }
+
+    fn to_any(&self) -> AnyId {
+        AnyId::Uuid(*self)
+    }
+}
+
+impl PyId for TextId {
+    fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let text = id.cast::<PyString>().map_err(|_| wrong("str", id))?;
+        Self::new(text.to_str()?).map_err(raise)
+    }
+
+    fn to_any(&self) -> AnyId {
+        AnyId::Text(self.clone())
+    }
+}
+
+fn wrong(kind: &str, id: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!(
+        "the ids of this list are {kind}, not {}",
+        type_name(id)
+    ))
+}
+
+fn uuid_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    UUID.import(py, "uuid", "UUID")
+}
+
+impl<'py> IntoPyObject<'py> for &AnyId {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        match self {
+            AnyId::Int(id) => Ok(id.into_pyobject(py)?.into_any()),
+            AnyId::Uuid(id) => {
+                uuid_type(py)?.call1((py.None(), py.None(), py.None(), py.None(), id))
+            }
+            AnyId::Text(id) => Ok(PyString::new(py, id.as_str()).into_any()),
+        }
+    }
+}
+
+/// The kinds of ids, named in Python by their types.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Int,
+    Uuid,
+    Text,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Kind {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = obj.py();
+        if obj.is(py.get_type::<PyInt>()) {
+            Ok(Self::Int)
+        } else if obj.is(py.get_type::<PyString>()) {
+            Ok(Self::Text)
+        } else if obj.is(uuid_type(py)?) {
+            Ok(Self::Uuid)
+        } else {
+            Err(PyTypeError::new_err(
+                "the type of ids is int, str or uuid.UUID",
+            ))
+        }
+    }
+}
+
+/// A sort key: a name, a number, two numbers, or bytes that sort as they are.
+#[derive(Debug)]
+pub(crate) struct Key(pub(crate) SortKey);
+
+impl<'py> FromPyObject<'_, 'py> for Key {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(name) = obj.cast::<PyString>() {
+            return Ok(Self(SortKey::from_name(name.to_str()?)));
+        }
+        if obj.is_instance_of::<PyInt>() {
+            return Ok(Self(SortKey::from_u64(number(&obj)?)));
+        }
+        if let Ok(tuple) = obj.cast::<PyTuple>() {
+            if tuple.len() != 2 {
+                return Err(PyValueError::new_err(
+                    "a sort key of numbers has one or two",
+                ));
+            }
+            let (first, second) = (number(&tuple.get_item(0)?)?, number(&tuple.get_item(1)?)?);
+            return Ok(Self(SortKey::from_u64s(first, second)));
+        }
+        let bytes: Buffer = obj.extract().map_err(|error: PyErr| {
+            if error.is_instance_of::<PyTypeError>(obj.py()) {
+                let name = type_name(&obj);
+                return PyTypeError::new_err(format!(
+                    "a sort key is a str, an int, two ints or bytes, not {name}"
+                ));
+            }
+            error
+        })?;
+        SortKey::raw(&bytes).map(Self).map_err(raise)
+    }
+}
+
+fn number(obj: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let int = obj.cast::<PyInt>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "a number of a sort key is an int, not {}",
+            type_name(obj)
+        ))
+    })?;
+    int.extract()
+        .map_err(|_| PyOverflowError::new_err("a sort key is from 0 to 2**64 - 1"))
+}

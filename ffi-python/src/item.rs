@@ -1,0 +1,65 @@
+//! The values a `SortedSet` holds.
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
+
+use crate::convert::type_name;
+
+/// A value of a `SortedSet`: an integer of 64 bits, `bytes`, `str`, or a tuple of these. Values
+/// of different types are ordered as the variants stand here, those of one type as in Python.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Item {
+    Int(i64),
+    Bytes(Box<[u8]>),
+    Text(Box<str>),
+    Tuple(Box<[Self]>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Item {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match obj.cast::<PyTuple>() {
+            Ok(tuple) => {
+                let items: PyResult<Vec<_>> = tuple.iter().map(|item| scalar(&item)).collect();
+                Ok(Self::Tuple(items?.into_boxed_slice()))
+            }
+            Err(_) => scalar(&obj),
+        }
+    }
+}
+
+fn scalar(obj: &Bound<'_, PyAny>) -> PyResult<Item> {
+    if let Ok(int) = obj.cast::<PyInt>() {
+        let int = int.extract().map_err(|_| {
+            PyOverflowError::new_err("an int of a SortedSet must fit in 64 bits with sign")
+        })?;
+        return Ok(Item::Int(int));
+    }
+    if let Ok(text) = obj.cast::<PyString>() {
+        return Ok(Item::Text(text.to_str()?.into()));
+    }
+    if let Ok(bytes) = obj.cast::<PyBytes>() {
+        return Ok(Item::Bytes(bytes.as_bytes().into()));
+    }
+    Err(PyTypeError::new_err(format!(
+        "a SortedSet holds int, bytes, str and tuples of these, not {}",
+        type_name(obj)
+    )))
+}
+
+impl<'py> IntoPyObject<'py> for &Item {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(match self {
+            Item::Int(int) => int.into_pyobject(py)?.into_any(),
+            Item::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
+            Item::Text(text) => PyString::new(py, text).into_any(),
+            Item::Tuple(items) => PyTuple::new(py, items.iter())?.into_any(),
+        })
+    }
+}

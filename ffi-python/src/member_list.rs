@@ -1,0 +1,463 @@
+//! `MemberList` and `Snapshot`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headcount as core;
+use headcount::{Id, ListError, Options, TextId};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+
+use crate::batch::{BatchReport, BulkReport, ChangeOf, NewMember};
+use crate::convert::{Buffer, Place, grouped, out_of_range, place};
+use crate::error::raise;
+use crate::id::{Key, Kind, PyId};
+use crate::row::{Group, Member, Reading, Row, RowIterator, member};
+use crate::sync::Locked;
+
+/// A sorted, grouped, sliced list of members, for any number of threads.
+///
+/// A row is a member, or the header of a group with members. `len`, indexes, slices and iteration
+/// speak of rows; `in`, `get`, `index` and the writes speak of member ids. Ids are `int` (64
+/// bits), `uuid.UUID` or `str` (64 bytes), one kind for a list. Members of a group are sorted by a
+/// key: a name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes
+/// that sort as they are.
+///
+/// >>> ml = MemberList(str, groups=["online", "offline"])
+/// >>> ml.upsert("u7", "online", "Bob")
+/// Upsert(index=1, is_new=True, old_index=None)
+/// >>> ml.upsert("u9", "online", "alice")
+/// Upsert(index=1, is_new=True, old_index=None)
+/// >>> ml.set_group("u9", "offline")
+/// Upsert(index=3, is_new=False, old_index=1)
+/// >>> ml
+/// <MemberList 2 online=1 offline=1>
+/// >>> ml[0], ml[1].id, ml.index("u9"), "u7" in ml
+/// (Header(group='online', count=1), 'u7', 3, True)
+/// >>> [row.group for row in ml[2:]]
+/// ['offline', 'offline']
+#[pyclass(frozen, generic, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct MemberList(Lists);
+
+#[derive(Debug)]
+enum Lists {
+    Int(Locked<core::MemberList<u64>>),
+    Uuid(Locked<core::MemberList<u128>>),
+    Text(Locked<core::MemberList<TextId>>),
+}
+
+/// The same code for a list of each kind of ids.
+macro_rules! each {
+    ($this:expr, $list:ident => $body:expr) => {
+        match &$this.0 {
+            Lists::Int($list) => $body,
+            Lists::Uuid($list) => $body,
+            Lists::Text($list) => $body,
+        }
+    };
+}
+
+/// What a write of one member did.
+#[pyclass(frozen, eq, module = "headcount")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Upsert {
+    /// The row of the member now; `None` while its group is hidden or collapsed.
+    #[pyo3(get)]
+    index: Option<usize>,
+    /// Whether the member was not in the list before.
+    #[pyo3(get)]
+    is_new: bool,
+    /// The row before; `None` for new members and those without a row.
+    #[pyo3(get)]
+    old_index: Option<usize>,
+}
+
+impl From<core::Upsert> for Upsert {
+    fn from(upsert: core::Upsert) -> Self {
+        Self {
+            index: upsert.index,
+            is_new: upsert.is_new,
+            old_index: upsert.old_index,
+        }
+    }
+}
+
+#[pymethods]
+impl Upsert {
+    fn __repr__(&self) -> String {
+        let show = |index: Option<usize>| index.map_or("None".to_owned(), |at| at.to_string());
+        let (index, old) = (show(self.index), show(self.old_index));
+        let is_new = if self.is_new { "True" } else { "False" };
+        format!("Upsert(index={index}, is_new={is_new}, old_index={old})")
+    }
+}
+
+#[pymethods]
+impl MemberList {
+    /// An empty list: the type of its ids, its groups in order, whether groups have header rows,
+    /// whether members have payloads.
+    #[new]
+    #[pyo3(signature = (ids = Kind::Text, /, *, groups = Vec::new(), headers = true, payloads = false))]
+    fn new(ids: Kind, groups: Vec<PyBackedStr>, headers: bool, payloads: bool) -> PyResult<Self> {
+        let mut options = Options::default();
+        if !headers {
+            options = options.without_headers();
+        }
+        if payloads {
+            options = options.with_payloads();
+        }
+        let groups: Vec<&str> = groups.iter().map(|name| &**name).collect();
+        Ok(Self(match ids {
+            Kind::Int => Lists::Int(create(options, &groups).map_err(raise)?),
+            Kind::Uuid => Lists::Uuid(create(options, &groups).map_err(raise)?),
+            Kind::Text => Lists::Text(create(options, &groups).map_err(raise)?),
+        }))
+    }
+
+    /// Adds a group at the end of the order.
+    fn add_group(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        each!(self, list => list.write(py, |list| list.add_group(name).map(drop))).map_err(raise)
+    }
+
+    /// Makes these groups exist and stand in this order, before all others.
+    fn set_groups(&self, py: Python<'_>, names: Vec<PyBackedStr>) -> PyResult<()> {
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        each!(self, list => list.write(py, |list| list.set_groups(&names).map(drop))).map_err(raise)
+    }
+
+    /// Gives a group another name.
+    fn rename_group(&self, py: Python<'_>, name: &str, to: &str) -> PyResult<()> {
+        each!(self, list => list.write(py, |list| list.rename_group(list.group(name)?, to)))
+            .map_err(raise)
+    }
+
+    /// Moves a group to a place in the order; places past the end mean the end.
+    fn move_group(&self, py: Python<'_>, name: &str, to: usize) -> PyResult<()> {
+        each!(self, list => list.write(py, |list| list.move_group(list.group(name)?, to)))
+            .map_err(raise)
+    }
+
+    /// Takes a group out of the index space, header included, or puts it back.
+    #[pyo3(signature = (name, hidden = true))]
+    fn hide_group(&self, py: Python<'_>, name: &str, hidden: bool) -> PyResult<()> {
+        each!(self, list => list.write(py, |list| list.hide_group(list.group(name)?, hidden)))
+            .map_err(raise)
+    }
+
+    /// Leaves only the header of a group in the index space, or puts its members back.
+    #[pyo3(signature = (name, collapsed = true))]
+    fn collapse_group(&self, py: Python<'_>, name: &str, collapsed: bool) -> PyResult<()> {
+        each!(self, list => list.write(py, |list| {
+            list.collapse_group(list.group(name)?, collapsed)
+        }))
+        .map_err(raise)
+    }
+
+    /// Moves all members of a group to another, and returns how many. The group stays, empty.
+    fn merge_group(&self, py: Python<'_>, name: &str, to: &str) -> PyResult<usize> {
+        each!(self, list => list.write_long(py, |list| {
+            list.merge_group(list.group(name)?, list.group(to)?)
+        }))
+        .map_err(raise)
+    }
+
+    /// Removes a group without members.
+    fn remove_group(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        each!(self, list => list.write(py, |list| list.remove_group(list.group(name)?)))
+            .map_err(raise)
+    }
+
+    /// All groups in order, hidden and empty ones too.
+    fn groups(&self, py: Python<'_>) -> Vec<Group> {
+        each!(self, list => list.read(py, Reading::all_groups))
+    }
+
+    /// Puts a member in, or moves it and sets its attributes. O(log n).
+    #[pyo3(signature = (id, group, key, *, attrs = 0))]
+    fn upsert(
+        &self,
+        py: Python<'_>,
+        id: &Bound<'_, PyAny>,
+        group: &str,
+        key: Key,
+        attrs: u32,
+    ) -> PyResult<Upsert> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.write(py, |list| list.upsert(id, list.group(group)?, &key.0, attrs))
+        })
+        .map(Upsert::from)
+        .map_err(raise)
+    }
+
+    /// Takes a member out. Returns the row it had; `None` when there is no such member, and when
+    /// it had no row because its group is hidden or collapsed. O(log n).
+    fn remove(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            Ok(list.write(py, |list| list.remove(&id)))
+        })
+    }
+
+    /// Moves a member to another group. O(log n).
+    fn set_group(&self, py: Python<'_>, id: &Bound<'_, PyAny>, group: &str) -> PyResult<Upsert> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.write(py, |list| list.set_group(&id, list.group(group)?))
+        })
+        .map(Upsert::from)
+        .map_err(raise)
+    }
+
+    /// Gives a member another sort key. O(log n).
+    fn set_key(&self, py: Python<'_>, id: &Bound<'_, PyAny>, key: Key) -> PyResult<Upsert> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.write(py, |list| list.set_key(&id, &key.0))
+        })
+        .map(Upsert::from)
+        .map_err(raise)
+    }
+
+    /// Sets the attribute bits of a member. Returns its row. O(log n).
+    fn set_attrs(
+        &self,
+        py: Python<'_>,
+        id: &Bound<'_, PyAny>,
+        attrs: u32,
+    ) -> PyResult<Option<usize>> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.write(py, |list| list.set_attrs(&id, attrs))
+        })
+        .map_err(raise)
+    }
+
+    /// Sets the payload of a member, in a list with payloads. Returns its row. O(log n).
+    fn set_payload(
+        &self,
+        py: Python<'_>,
+        id: &Bound<'_, PyAny>,
+        payload: Buffer,
+    ) -> PyResult<Option<usize>> {
+        let payload = Bytes::copy_from_slice(&payload);
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.write(py, |list| list.set_payload(&id, payload))
+        })
+        .map_err(raise)
+    }
+
+    /// Says that what is shown of a member has changed. Returns its row. O(log n).
+    fn touch(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.write(py, |list| list.touch(&id))
+        })
+        .map_err(raise)
+    }
+
+    /// Makes many changes in order, all or none: tuples of a verb and its arguments, `("upsert",
+    /// id, group, key)` or with attrs, `("remove", id)`, `("set_group", id, group)`, `("set_key",
+    /// id, key)`, `("set_attrs", id, attrs)`, `("set_payload", id, payload)`, `("touch", id)`.
+    /// Changes of unknown members do nothing and are counted. O(k log n).
+    fn apply_batch(&self, py: Python<'_>, changes: &Bound<'_, PyAny>) -> PyResult<BatchReport> {
+        each!(self, list => {
+            let changes = ChangeOf::all(changes)?;
+            list.write_long(py, |list| {
+                let changes = ChangeOf::resolve(changes, list)?;
+                list.apply_batch(&changes)
+            })
+        })
+        .map(BatchReport::from)
+        .map_err(raise)
+    }
+
+    /// Puts many members in, sorted or not: tuples `(id, group, key)` or `(id, group, key,
+    /// attrs)`. Ids that are there already, or come twice, are left out and reported.
+    fn bulk_load(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
+        each!(self, list => {
+            let members = NewMember::all(members)?;
+            list.write_long(py, |list| {
+                let members = NewMember::resolve(members, list)?;
+                list.bulk_load(members)
+            })
+            .map(BulkReport::from)
+            .map_err(raise)
+        })
+    }
+
+    /// A member by id, or `None`. O(log n).
+    fn get(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<Member>> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            Ok(list.read(py, |list| member(list, &id)))
+        })
+    }
+
+    /// The bytes a member sorts by; `UnknownMember` when there is none. O(log n).
+    fn key(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.read(py, |list| match list.get(&id) {
+                Some(member) => Ok(member.key.to_vec()),
+                None => Err(ListError::UnknownMember { id: id.to_text() }),
+            })
+        })
+        .map_err(raise)
+    }
+
+    /// The row of a member: as `index_of`, but `UnknownMember` when it has none.
+    fn index(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<usize> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            list.read(py, |list| list.index_of(&id)).ok_or_else(|| {
+                ListError::UnknownMember { id: id.to_text() }
+            })
+        })
+        .map_err(raise)
+    }
+
+    /// The row of a member; `None` when it is unknown or its group is hidden or collapsed.
+    /// O(log n).
+    fn index_of(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+        each!(self, list => {
+            let id = PyId::from_py(id)?;
+            Ok(list.read(py, |list| list.index_of(&id)))
+        })
+    }
+
+    /// The row of a group's header, if it has one.
+    fn header_index(&self, py: Python<'_>, group: &str) -> PyResult<Option<usize>> {
+        each!(self, list => {
+            list.read(py, |list| list.group(group).map(|group| list.header_index(group)))
+        })
+        .map_err(raise)
+    }
+
+    /// For each group the name and the row of the first member whose key begins like this one;
+    /// groups without one, or not shown, are left out.
+    fn find_prefix(&self, py: Python<'_>, prefix: Key) -> Vec<(String, usize)> {
+        each!(self, list => list.read(py, |list| {
+            let name = |id| list.groups().find(|g| g.id == id).map_or("", |g| g.name).to_owned();
+            list.find_prefix(&prefix.0).into_iter().map(|(id, row)| (name(id), row)).collect()
+        }))
+    }
+
+    /// The list as it is now, for reading while writes go on. O(1).
+    fn snapshot(&self, py: Python<'_>) -> Snapshot {
+        each!(self, list => Snapshot(Arc::new(list.read(py, core::MemberList::snapshot))))
+    }
+
+    /// How many members there are, shown or not. O(1).
+    fn member_count(&self, py: Python<'_>) -> usize {
+        each!(self, list => list.read(py, Reading::members_len))
+    }
+
+    /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
+    /// own.
+    fn heap_bytes(&self, py: Python<'_>) -> usize {
+        each!(self, list => list.read_long(py, core::MemberList::heap_bytes))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        each!(self, list => list.read(py, Reading::rows_len))
+    }
+
+    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> bool {
+        each!(self, list => {
+            PyId::from_py(id).is_ok_and(|id| list.read(py, |list| list.contains(&id)))
+        })
+    }
+
+    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<RowOrRows> {
+        match place(index, self.__len__(py))? {
+            Place::At(at) => each!(self, list => list.read(py, |list| list.row(at)))
+                .map(RowOrRows::Row)
+                .ok_or_else(out_of_range),
+            Place::Rows(rows) => Ok(RowOrRows::Rows(
+                each!(self, list => list.read_long(py, |list| list.rows(rows))),
+            )),
+        }
+    }
+
+    /// Goes through the rows as they are now, whatever is written meanwhile.
+    fn __iter__(&self, py: Python<'_>) -> RowIterator {
+        RowIterator::new(self.snapshot(py).0)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        describe("MemberList", self.member_count(py), &self.groups(py))
+    }
+}
+
+fn create<I: PyId>(
+    options: Options,
+    groups: &[&str],
+) -> Result<Locked<core::MemberList<I>>, ListError> {
+    let mut list = core::MemberList::new(options);
+    list.set_groups(groups)?;
+    Ok(Locked::new(list))
+}
+
+fn describe(name: &str, members: usize, groups: &[Group]) -> String {
+    let mut text = format!("<{name} {}", grouped(members));
+    for group in groups {
+        text.push_str(&group.summary());
+    }
+    text.push('>');
+    text
+}
+
+/// What an index or a slice gives.
+#[derive(IntoPyObject)]
+pub(crate) enum RowOrRows {
+    Row(Row),
+    Rows(Vec<Row>),
+}
+
+/// A `MemberList` as it was at one moment: reads by row only. Readers never wait for writers, nor
+/// writers for readers.
+///
+/// >>> ml = MemberList(int, groups=["online"])
+/// >>> _ = ml.upsert(1, "online", "Ann")
+/// >>> before = ml.snapshot()
+/// >>> ml.remove(1)
+/// 1
+/// >>> len(before), len(ml)
+/// (2, 0)
+#[pyclass(frozen, generic, module = "headcount")]
+pub(crate) struct Snapshot(Arc<dyn Reading>);
+
+#[pymethods]
+impl Snapshot {
+    /// All groups in order, hidden and empty ones too.
+    fn groups(&self) -> Vec<Group> {
+        self.0.all_groups()
+    }
+
+    /// How many members there are, shown or not. O(1).
+    fn member_count(&self) -> usize {
+        self.0.members_len()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.rows_len()
+    }
+
+    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<RowOrRows> {
+        match place(index, self.0.rows_len())? {
+            Place::At(at) => self.0.row(at).map(RowOrRows::Row).ok_or_else(out_of_range),
+            Place::Rows(rows) => Ok(RowOrRows::Rows(py.detach(|| self.0.rows(rows)))),
+        }
+    }
+
+    fn __iter__(&self) -> RowIterator {
+        RowIterator::new(Arc::clone(&self.0))
+    }
+
+    fn __repr__(&self) -> String {
+        describe("Snapshot", self.member_count(), &self.groups())
+    }
+}

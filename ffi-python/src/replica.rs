@@ -1,0 +1,79 @@
+//! `Replica`: one life of one node.
+
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use headcount::ReplicaId;
+use pyo3::prelude::*;
+
+use crate::error::raise;
+
+/// One life of one node: its name, an incarnation that grows with each start, a random salt.
+#[pyclass(frozen, eq, ord, module = "headcount")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Replica(pub(crate) ReplicaId);
+
+#[pymethods]
+impl Replica {
+    #[new]
+    fn new(name: &str, incarnation: u64, salt: u32) -> PyResult<Self> {
+        ReplicaId::new(name, incarnation, salt)
+            .map(Self)
+            .map_err(raise)
+    }
+
+    /// The name of the node, the same over restarts.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// The life of the node, larger after each restart.
+    #[getter]
+    fn incarnation(&self) -> u64 {
+        self.0.incarnation()
+    }
+
+    /// The random part that tells apart two nodes that started in the same microsecond.
+    #[getter]
+    fn salt(&self) -> u32 {
+        self.0.salt()
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Replica {}>", self.0)
+    }
+}
+
+/// An id for a start of now, unless told otherwise.
+pub(crate) fn new_id(
+    name: &str,
+    incarnation: Option<u64>,
+    salt: Option<u32>,
+) -> PyResult<ReplicaId> {
+    let incarnation = incarnation.unwrap_or_else(wall_clock_us);
+    let salt = salt.unwrap_or_else(|| random() as u32);
+    ReplicaId::new(name, incarnation, salt).map_err(raise)
+}
+
+fn wall_clock_us() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(0)
+}
+
+/// The standard library seeds its hash maps from the system's random numbers.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(())
+}

@@ -1,0 +1,290 @@
+import random
+import threading
+import unittest
+import uuid
+
+import headcount
+from headcount import Group, Header, Member, MemberList
+
+
+def people() -> MemberList[int]:
+    ml = MemberList(int, groups=["online", "offline"])
+    for number, name in enumerate(["Dora", "ann", "Cid", "bob"]):
+        ml.upsert(number, "online", name)
+    ml.upsert(9, "offline", "Zoe")
+    return ml
+
+
+class Collection(unittest.TestCase):
+    def setUp(self) -> None:
+        self.ml = people()
+
+    def test_rows_are_headers_and_members(self) -> None:
+        rows = [row.id if isinstance(row, Member) else f"{row.group} {row.count}" for row in self.ml]
+        self.assertEqual(rows, ["online 4", 1, 3, 2, 0, "offline 1", 9])
+        self.assertEqual((len(self.ml), self.ml.member_count()), (7, 5))
+
+    def test_indexes_and_slices_are_those_of_a_list(self) -> None:
+        plain = list(self.ml)
+        for i in range(-7, 7):
+            self.assertEqual(self.ml[i], plain[i])
+        for i in (-8, 7, 1 << 80, -1 << 80):
+            with self.assertRaises(IndexError):
+                self.ml[i]
+        bounds: list[int | None] = [None, -9, -3, -1, 0, 2, 6, 7, 20, 1 << 90]
+        for start in bounds:
+            for stop in bounds:
+                for step in (None, 1, 2, -1, -3):
+                    cut = slice(start, stop, step)
+                    self.assertEqual(self.ml[cut], plain[cut], cut)
+        with self.assertRaises(ValueError):
+            self.ml[::0]
+        with self.assertRaises(TypeError):
+            self.ml["a"]  # type: ignore[call-overload]
+
+    def test_in_get_and_index_speak_of_ids(self) -> None:
+        self.assertIn(3, self.ml)
+        for absent in (4, -1, 1 << 64, "3", None, 3.0):
+            self.assertNotIn(absent, self.ml)
+        self.assertEqual(self.ml.index(3), 2)
+        self.assertEqual(self.ml[self.ml.index(3)], self.ml.get(3))
+        self.assertIsNone(self.ml.get(77))
+        self.assertIsNone(self.ml.index_of(77))
+        with self.assertRaises(ValueError):
+            self.ml.index(77)
+        with self.assertRaises(headcount.UnknownMember):
+            self.ml.index(77)
+        self.assertEqual(self.ml.key(0), b"dora")
+
+    def test_repr(self) -> None:
+        self.assertEqual(repr(self.ml), "<MemberList 5 online=4 offline=1>")
+        self.assertEqual(repr(self.ml[0]), "Header(group='online', count=4)")
+        self.assertEqual(repr(self.ml[1]), "Member(id=1, group='online', revision=0, attrs=0)")
+        big = MemberList(int, groups=["online"])
+        big.bulk_load((i, "online", i) for i in range(1_234_5))
+        self.assertEqual(repr(big), "<MemberList 12_345 online=12_345>")
+
+    def test_rows_match_patterns(self) -> None:
+        match self.ml[0], self.ml[1]:
+            case Header(group, count), Member(id, other):
+                self.assertEqual((group, count, id, other), ("online", 4, 1, "online"))
+            case _:
+                self.fail("no match")
+
+    def test_iteration_sees_the_list_as_it_was(self) -> None:
+        rows = iter(self.ml)
+        next(rows)
+        self.ml.remove(9)
+        self.assertEqual(sum(1 for _ in rows), 6)
+        self.assertEqual(len(list(self.ml)), 5)
+
+
+class Writes(unittest.TestCase):
+    def test_a_write_says_where(self) -> None:
+        ml = people()
+        up = ml.upsert(4, "online", "abe")
+        self.assertEqual((up.index, up.is_new, up.old_index), (1, True, None))
+        up = ml.upsert(4, "online", "zed", attrs=5)
+        self.assertEqual((up.index, up.is_new, up.old_index), (5, False, 1))
+        member = ml.get(4)
+        assert member is not None
+        self.assertEqual((member.attrs, member.revision), (5, 1))
+        self.assertEqual(ml.set_group(4, "offline").index, 6)
+        self.assertEqual(ml.set_key(4, "aaa").index, 6)
+        self.assertEqual(ml.set_attrs(4, 6), 6)
+        self.assertEqual(ml.touch(4), 6)
+        self.assertEqual(ml.remove(4), 6)
+        self.assertIsNone(ml.remove(4))
+        for call in (ml.touch, ml.index, ml.key):
+            with self.assertRaises(headcount.UnknownMember) as caught:
+                call(4)
+            self.assertEqual(caught.exception.kind, "unknown_member")
+
+    def test_groups(self) -> None:
+        ml = people()
+        ml.hide_group("offline")
+        self.assertEqual((len(ml), ml.index_of(9)), (5, None))
+        ml.hide_group("offline", False)
+        ml.collapse_group("online")
+        self.assertEqual([g.first_index for g in ml.groups()], [0, 1])
+        self.assertTrue(ml.groups()[0].collapsed)
+        ml.collapse_group("online", False)
+        ml.move_group("offline", 0)
+        self.assertEqual((ml.index(9), ml.header_index("online")), (1, 2))
+        ml.rename_group("offline", "away")
+        self.assertEqual(ml.merge_group("away", "online"), 1)
+        self.assertEqual([(g.name, g.count) for g in ml.groups()], [("away", 0), ("online", 5)])
+        ml.remove_group("away")
+        ml.set_groups(["staff", "online"])
+        self.assertEqual([g.name for g in ml.groups()], ["staff", "online"])
+        self.assertIsInstance(ml.groups()[0], Group)
+        for call in (ml.remove_group, ml.hide_group, ml.header_index):
+            with self.assertRaises(headcount.UnknownGroup):
+                call("nobody")
+        with self.assertRaises(headcount.ListError) as caught:
+            ml.remove_group("online")
+        self.assertEqual(caught.exception.kind, "group_not_empty")
+        with self.assertRaises(headcount.ListError):
+            ml.add_group("online")
+        with self.assertRaises(headcount.ListError):
+            ml.add_group("x\n")
+
+    def test_payloads(self) -> None:
+        ml = MemberList(groups=["online"], payloads=True)
+        ml.upsert("u1", "online", "Ann")
+        ml.set_payload("u1", memoryview(b"##{}##")[2:-2])
+        member = ml.get("u1")
+        assert member is not None
+        self.assertEqual((member.payload, member.revision), (b"{}", 1))
+        with self.assertRaises(headcount.LimitError) as caught:
+            ml.set_payload("u1", bytes(100_000))
+        self.assertEqual(caught.exception.limit, 64 * 1024)
+        with self.assertRaises(headcount.ListError):
+            people().set_payload(1, b"x")
+
+    def test_a_batch_is_all_or_nothing(self) -> None:
+        ml = people()
+        report = ml.apply_batch(
+            [
+                ("upsert", 20, "online", "Eve"),
+                ("upsert", 21, "online", "Fay", 3),
+                ("set_group", 1, "offline"),
+                ("set_key", 3, "zzz"),
+                ("set_attrs", 2, 9),
+                ("touch", 77),
+                ("remove", 0),
+            ]
+        )
+        self.assertEqual(
+            (report.inserted, report.updated, report.removed, report.missing), (2, 3, 1, 1)
+        )
+        before = list(ml)
+        with self.assertRaisesRegex(headcount.UnknownGroup, "change 1 of the batch"):
+            ml.apply_batch([("remove", 20), ("set_group", 21, "nowhere")])
+        bad: list[object] = [("fly", 1), ("remove",), ("remove", 1, 2), (), "remove", ("remove", "x")]
+        for change in bad:
+            with self.assertRaises((ValueError, TypeError, IndexError)):
+                ml.apply_batch([("remove", 20), change])  # type: ignore[list-item]
+        self.assertEqual(list(ml), before)
+
+    def test_bulk_load_reports_duplicates(self) -> None:
+        ml = people()
+        report = ml.bulk_load([(50, "online", "x"), (1, "online", "y"), (50, "offline", "z", 1)])
+        self.assertEqual((report.loaded, report.duplicates), (1, [(1, 1), (2, 50)]))
+        self.assertEqual(ml.find_prefix("x"), [("online", ml.index(50))])
+        with self.assertRaises(headcount.UnknownGroup):
+            ml.bulk_load([(60, "online", "x"), (61, "nowhere", "x")])
+        self.assertNotIn(60, ml)
+        with self.assertRaises(ZeroDivisionError):
+            ml.bulk_load((1 // 0, "online", "x") for _ in range(3))
+
+
+class Kinds(unittest.TestCase):
+    def test_uuids(self) -> None:
+        ml = MemberList(uuid.UUID, groups=["online"])
+        ids = [uuid.UUID(int=random.Random(i).getrandbits(128)) for i in range(20)]
+        for id in ids:
+            ml.upsert(id, "online", (1, 2))
+        self.assertEqual([row.id for row in ml if isinstance(row, Member)], sorted(ids))
+        self.assertIn(f"id={ids[0]!r}", repr(ml.get(ids[0])))
+
+    def test_keys_sort_as_what_they_are(self) -> None:
+        ml = MemberList(headers=False, groups=["g"])
+        for key in (300, 2, 1 << 63):
+            ml.upsert(str(key), "g", key)
+        self.assertEqual([row.id for row in ml if isinstance(row, Member)], ["2", "300", str(1 << 63)])
+        ml.upsert("raw", "g", b"")
+        self.assertEqual(ml.index("raw"), 0)
+
+    def test_wrong_ids_and_keys(self) -> None:
+        ml = people()
+        for bad_id in ("1", 1.0, None, b"1", uuid.uuid4()):
+            with self.assertRaises(TypeError):
+                ml.upsert(bad_id, "online", "x")  # type: ignore[arg-type]
+        for huge in (-1, 1 << 64):
+            with self.assertRaises(OverflowError):
+                ml.upsert(huge, "online", "x")
+            with self.assertRaises(OverflowError):
+                ml.upsert(1, "online", huge)
+            with self.assertRaises(OverflowError):
+                ml.upsert(1, "online", "x", attrs=huge)
+        with self.assertRaises(headcount.LimitError):
+            ml.upsert(1, "online", bytes(65))
+        for bad_key in (None, 1.5, ("a", 1)):
+            with self.assertRaises(TypeError):
+                ml.upsert(1, "online", bad_key)  # type: ignore[arg-type]
+        with self.assertRaises(ValueError):
+            ml.upsert(1, "online", (1, 2, 3))  # type: ignore[arg-type]
+        with self.assertRaises(UnicodeEncodeError):
+            ml.upsert(1, "online", "\ud800")
+        with self.assertRaises(UnicodeEncodeError):
+            ml.upsert(1, "\ud800", "x")
+        with self.assertRaises(TypeError):
+            MemberList(float)  # type: ignore[type-var]
+        texts = MemberList(groups=["g"])
+        for bad in ("", "x" * 65, "a\nb"):
+            with self.assertRaises(headcount.ListError):
+                texts.upsert(bad, "g", "x")
+        self.assertEqual(list(ml), list(people()))
+
+
+class Model(unittest.TestCase):
+    def test_against_a_sorted_list(self) -> None:
+        rng = random.Random(5)
+        ml = MemberList(int, groups=["a", "b", "c"])
+        model: dict[int, tuple[str, int]] = {}
+        for _ in range(3_000):
+            id, group, key = rng.randrange(200), rng.choice("abc"), rng.randrange(50)
+            if rng.random() < 0.7:
+                self.assertEqual(ml.upsert(id, group, key).is_new, id not in model)
+                model[id] = (group, key)
+            else:
+                self.assertEqual(ml.remove(id) is not None, id in model)
+                model.pop(id, None)
+            if rng.random() < 0.05:
+                self.check(ml, model)
+        self.check(ml, model)
+
+    def check(self, ml: MemberList[int], model: dict[int, tuple[str, int]]) -> None:
+        rows: list[int | str] = []
+        for group in "abc":
+            members = sorted((key, id) for id, (g, key) in model.items() if g == group)
+            rows += [f"{group}{len(members)}"] if members else []
+            rows += [id for _, id in members]
+        shown = [r.id if isinstance(r, Member) else f"{r.group}{r.count}" for r in ml]
+        self.assertEqual(shown, rows)
+        for index, row in enumerate(rows):
+            if isinstance(row, int):
+                self.assertEqual(ml.index(row), index)
+
+
+class Threads(unittest.TestCase):
+    def test_readers_and_writers(self) -> None:
+        ml = MemberList(int, groups=["g"])
+        failures: list[BaseException] = []
+
+        def write(n: int) -> None:
+            for i in range(500):
+                ml.upsert(n * 1_000 + i, "g", i)
+
+        def read() -> None:
+            try:
+                for _ in range(200):
+                    snapshot = ml.snapshot()
+                    self.assertEqual(len(list(snapshot)), len(snapshot))
+                    ml[-5:]
+            except BaseException as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+        threads += [threading.Thread(target=read) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(ml.member_count(), 1_500)
+
+
+if __name__ == "__main__":
+    unittest.main()
