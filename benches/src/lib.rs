@@ -1,1 +1,4 @@
 //! Workload generators shared by the benches.
+
+pub mod crowd;
+pub mod memory;
