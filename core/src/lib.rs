@@ -25,6 +25,6 @@ pub use roster::{
     Applied, Offline, Placement, Roster, RosterChange, RosterOptions, Status, UnknownStatus,
 };
 pub use tracker::{
-    DeltaHead, Diff, Entries, Entry, EntryBuf, Key, LeaveReason, Limits, OriginInfo, Put,
-    RepairHead, Sessions, TopicDiff, Tracker, Update,
+    DeltaHead, Diff, Entries, Entry, EntryBuf, Extract, Extracted, Key, LeaveReason, Limits,
+    OriginInfo, Put, RepairHead, Sessions, Shift, Slice, StagedRepair, TopicDiff, Tracker, Update,
 };

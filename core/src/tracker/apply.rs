@@ -6,7 +6,7 @@ use super::diff::{Diff, DiffBuilder};
 use super::entry::Put;
 use super::origin::OriginState;
 use super::slab::NIL;
-use super::wire::{DeltaHead, Record, Records, RepairHead};
+use super::wire::{DeltaHead, Place, Record, Records, RepairHead};
 use super::{LOCAL, Tracker};
 use crate::codec::{Envelope, Kind, Reader};
 use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
@@ -73,10 +73,10 @@ impl Tracker {
     pub fn apply_delta(&mut self, body: &[u8]) -> Result<Diff, ApplyError> {
         let mut reader = Reader::new(body);
         let head = DeltaHead::read(&mut reader)?;
-        let records_at = reader.offset();
+        let start = Place::start(reader.offset(), (head.from, head.to));
         let known = self.admit(&head.origin)?;
         let clock = known.map_or(0, |n| self.origins.get(n).clock);
-        self.check_delta(&head, reader, known, clock)?;
+        self.check_delta(&head, body, &start, (known, clock))?;
         if head.to <= clock {
             return Ok(Diff::default());
         }
@@ -89,8 +89,7 @@ impl Tracker {
         let mut diff = DiffBuilder::default();
         let number = self.make_room(&head.origin, known, &mut diff);
         let limits = self.limits.clone();
-        let reader = Reader::at(body, records_at);
-        let mut records = Records::new(reader, &limits, head.origin.slot, (head.from, head.to));
+        let mut records = Records::new(body, &limits, head.origin.slot, start);
         while let Some(record) = records.next()? {
             match record {
                 Record::Put {
@@ -115,67 +114,8 @@ impl Tracker {
         Ok(diff.finish())
     }
 
-    /// Applies the body of a `Repair` frame at once. With `full`, which says that this holder asked
-    /// for the whole state because its own is wrong, a state that is not newer is taken too.
-    /// O(entries of the origin).
-    ///
-    /// # Errors
-    /// As [`apply`](Self::apply); offsets are those in the body.
-    pub fn apply_repair(&mut self, body: &[u8], full: bool) -> Result<Diff, ApplyError> {
-        let mut reader = Reader::new(body);
-        let head = RepairHead::read(&mut reader)?;
-        let kept_at = reader.offset();
-        let known = self.admit(&head.origin)?;
-        let clock = known.map_or(0, |n| self.origins.get(n).clock);
-        let useful = head.to > clock || full && head.to == clock;
-        if useful && head.base > clock {
-            return Err(ApplyError::Gap {
-                clock,
-                from: head.base,
-            });
-        }
-        let checked = known.filter(|_| useful);
-        let records_at = self.check_kept(&head, &mut reader, checked)?;
-        self.check_puts(&head, reader)?;
-        if !useful {
-            return Ok(Diff::default());
-        }
-        let mut diff = DiffBuilder::default();
-        let number = self.make_room(&head.origin, known, &mut diff);
-        self.drop_unlisted(number, &head, Reader::at(body, kept_at), &mut diff)?;
-        let mut boundary = self.origins.get(number).newest;
-        let limits = self.limits.clone();
-        let reader = Reader::at(body, records_at);
-        let mut records = Records::new(reader, &limits, head.origin.slot, (head.base, head.to));
-        while let Some(record) = records.next()? {
-            let Record::Put {
-                put,
-                birth,
-                version,
-            } = record
-            else {
-                continue;
-            };
-            let known = self.origins.get(number).by_birth(&self.store.slab, birth);
-            if known == Some(boundary) {
-                boundary = self.store.slab[boundary].older;
-            }
-            self.put_remote(number, &put, (birth, version), &mut diff);
-        }
-        while boundary != NIL && self.store.slab[boundary].version > head.base {
-            let older = self.store.slab[boundary].older;
-            self.remove_remote(number, boundary, &mut diff);
-            boundary = older;
-        }
-        let origin = self.origins.get_mut(number);
-        origin.clock = head.to;
-        origin.horizon = head.to;
-        origin.kills.clear();
-        Ok(diff.finish())
-    }
-
     /// The number of the frame's origin, if it is known; an error if its frames are not for us.
-    fn admit(&self, origin: &Origin) -> Result<Option<u16>, ApplyError> {
+    pub(super) fn admit(&self, origin: &Origin) -> Result<Option<u16>, ApplyError> {
         if origin.slot != self.slot {
             let (frame_slot, tracker_slot) = (origin.slot, self.slot);
             return Err(ApplyError::WrongSlot {
@@ -197,14 +137,19 @@ impl Tracker {
         }
         match origin.replica.cmp(&known.id) {
             std::cmp::Ordering::Less => Err(ApplyError::Superseded),
-            std::cmp::Ordering::Equal if known.applying => Err(ApplyError::Applying),
+            std::cmp::Ordering::Equal if known.applying.is_some() => Err(ApplyError::Applying),
             std::cmp::Ordering::Equal => Ok(Some(number)),
             std::cmp::Ordering::Greater => Ok(None),
         }
     }
 
     /// The number of the origin, new if need be. A lower incarnation of the name goes.
-    fn make_room(&mut self, origin: &Origin, known: Option<u16>, diff: &mut DiffBuilder) -> u16 {
+    pub(super) fn make_room(
+        &mut self,
+        origin: &Origin,
+        known: Option<u16>,
+        diff: &mut DiffBuilder,
+    ) -> u16 {
         if let Some(number) = known {
             return number;
         }
@@ -217,14 +162,13 @@ impl Tracker {
     fn check_delta(
         &self,
         head: &DeltaHead,
-        reader: Reader<'_>,
-        known: Option<u16>,
-        clock: u64,
+        body: &[u8],
+        start: &Place,
+        (known, clock): (Option<u16>, u64),
     ) -> Result<(), ApplyError> {
         let applicable = head.from <= clock && clock < head.to;
         let origin = known.filter(|_| applicable).map(|n| self.origins.get(n));
-        let (from, to) = (head.from, head.to);
-        let mut records = Records::new(reader, &self.limits, head.origin.slot, (from, to));
+        let mut records = Records::new(body, &self.limits, head.origin.slot, start.clone());
         let mut puts = 0u32;
         while let Some(record) = records.next()? {
             puts += u32::from(matches!(record, Record::Put { .. }));
@@ -276,7 +220,7 @@ impl Tracker {
         }
     }
 
-    fn check_room(&self, puts: u32) -> Result<(), ApplyError> {
+    pub(super) fn check_room(&self, puts: u32) -> Result<(), ApplyError> {
         if self.store.slab.len().saturating_add(puts) > self.limits.entries_max {
             return Err(ApplyError::TooManyEntries {
                 max: self.limits.entries_max,
@@ -285,71 +229,8 @@ impl Tracker {
         Ok(())
     }
 
-    /// Checks the list of kept versions, against the entries of `known` too. Gives the offset of
-    /// the records behind it.
-    fn check_kept(
-        &self,
-        head: &RepairHead,
-        reader: &mut Reader<'_>,
-        known: Option<u16>,
-    ) -> Result<usize, ApplyError> {
-        let mut kept = Kept::read(reader)?;
-        let mut at = known.map_or(NIL, |n| self.origins.get(n).oldest);
-        while let Some(version) = kept.next(reader, head.base)? {
-            if known.is_none() {
-                continue;
-            }
-            while at != NIL && self.store.slab[at].version < version {
-                at = self.store.slab[at].newer;
-            }
-            if at == NIL || self.store.slab[at].version != version {
-                return Err(ApplyError::Diverged { tick: version });
-            }
-        }
-        Ok(reader.offset())
-    }
-
-    fn check_puts(&self, head: &RepairHead, reader: Reader<'_>) -> Result<(), ApplyError> {
-        let (base, to) = (head.base, head.to);
-        let mut records = Records::new(reader, &self.limits, head.origin.slot, (base, to));
-        let mut puts = 0;
-        while let Some(record) = records.next()? {
-            if let Record::Kill(kill) = record {
-                let at = records.reader.offset();
-                let what = "a repair has no kills";
-                debug_assert!(kill.tick > base);
-                return Err(DecodeError::invalid(at, what).into());
-            }
-            puts += 1;
-        }
-        self.check_room(puts)
-    }
-
-    /// Removes entries up to the base whose version is not listed.
-    fn drop_unlisted(
-        &mut self,
-        number: u16,
-        head: &RepairHead,
-        mut reader: Reader<'_>,
-        diff: &mut DiffBuilder,
-    ) -> Result<(), ApplyError> {
-        let mut kept = Kept::read(&mut reader)?;
-        let mut keep = kept.next(&mut reader, head.base)?;
-        let mut at = self.origins.get(number).oldest;
-        while at != NIL && self.store.slab[at].version <= head.base {
-            let newer = self.store.slab[at].newer;
-            if keep == Some(self.store.slab[at].version) {
-                keep = kept.next(&mut reader, head.base)?;
-            } else {
-                self.remove_remote(number, at, diff);
-            }
-            at = newer;
-        }
-        Ok(())
-    }
-
     /// Inserts or updates an entry of a remote origin; it becomes the newest of it.
-    fn put_remote(
+    pub(super) fn put_remote(
         &mut self,
         number: u16,
         put: &Put<'_>,
@@ -429,9 +310,6 @@ impl Tracker {
             }
             self.remove_remote(number, newest, diff);
         }
-        if !self.origins.is_visible(number) {
-            self.hidden -= 1;
-        }
         self.origins.remove(number);
     }
 
@@ -442,39 +320,5 @@ impl Tracker {
             && parts.key == put.key
             && parts.owner == put.owner
             && *self.store.topic(slot.topic).name == *put.topic
-    }
-}
-
-/// The list of versions in a `Repair` that stay: a count, then gaps.
-struct Kept {
-    left: u64,
-    version: u64,
-}
-
-impl Kept {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            left: reader.u64()?,
-            version: 0,
-        })
-    }
-
-    fn next(&mut self, reader: &mut Reader<'_>, base: u64) -> Result<Option<u64>, DecodeError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        let at = reader.offset();
-        let gap = reader.u64()?;
-        match self.version.checked_add(gap) {
-            Some(version) if gap > 0 && version <= base => {
-                self.version = version;
-                Ok(Some(version))
-            }
-            _ => Err(DecodeError::invalid(
-                at,
-                "kept versions do not ascend up to the base",
-            )),
-        }
     }
 }

@@ -8,25 +8,30 @@ mod apply;
 mod blobs;
 mod diff;
 mod entry;
+mod extract;
 mod limits;
 mod local;
 mod origin;
 mod origins;
 mod owners;
 mod read;
+mod repair;
 mod slab;
 mod store;
+mod visibility;
 mod wire;
 
 use std::fmt;
 
 pub use diff::{Diff, TopicDiff, Update};
 pub use entry::{Entry, EntryBuf, Key, Put};
+pub use extract::{Extract, Extracted};
 pub use limits::Limits;
 pub use read::{Entries, Sessions};
+pub use repair::{Slice, StagedRepair};
+pub use visibility::Shift;
 pub use wire::{DeltaHead, RepairHead};
 
-use self::diff::DiffBuilder;
 use self::local::Pending;
 use self::origins::Origins;
 use self::owners::Owners;
@@ -94,10 +99,8 @@ pub struct Tracker {
     origins: Origins,
     owners: Owners,
     pending: Pending,
-    /// Rises with each hide or show.
-    epoch: u32,
-    /// Origins hidden now.
-    hidden: u16,
+    /// Number of repairs started.
+    tokens: u64,
 }
 
 impl Tracker {
@@ -124,8 +127,7 @@ impl Tracker {
             origins: Origins::new(replica),
             owners: Owners::default(),
             pending: Pending::default(),
-            epoch: 0,
-            hidden: 0,
+            tokens: 0,
         }
     }
 
@@ -149,7 +151,7 @@ impl Tracker {
         nonce: u64,
     ) -> Option<(Kind, Vec<u8>)> {
         let origin = self.origins.get(self.origins.find(replica)?);
-        if origin.applying || clock >= origin.clock {
+        if origin.applying.is_some() || clock >= origin.clock {
             return None;
         }
         if clock > 0 && clock >= origin.horizon {
@@ -173,35 +175,10 @@ impl Tracker {
     #[must_use]
     pub fn full_body(&self, replica: &ReplicaId, nonce: u64) -> Option<Vec<u8>> {
         let origin = self.origins.get(self.origins.find(replica)?);
-        (!origin.applying).then(|| wire::repair_body(&self.store, origin, self.slot, (0, nonce)))
-    }
-
-    /// Hides all entries of another replica, or shows them again. Says whether that changed
-    /// anything. One flag: O(1). No Diff is made.
-    pub fn set_hidden(&mut self, replica: &ReplicaId, hidden: bool) -> bool {
-        match self.origins.find(replica) {
-            Some(number) if number != LOCAL && self.origins.is_visible(number) == hidden => {
-                self.origins.set_visible(number, !hidden);
-                self.epoch = self.epoch.wrapping_add(1);
-                self.hidden = if hidden {
-                    self.hidden + 1
-                } else {
-                    self.hidden - 1
-                };
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Drops another replica with all its entries. The Diff has the leaves of those that were
-    /// visible. O(its entries).
-    pub fn forget(&mut self, replica: &ReplicaId) -> Diff {
-        let mut diff = DiffBuilder::default();
-        if let Some(number) = self.origins.find(replica).filter(|&n| n != LOCAL) {
-            self.drop_origin(number, &mut diff);
-        }
-        diff.finish()
+        origin
+            .applying
+            .is_none()
+            .then(|| wire::repair_body(&self.store, origin, self.slot, (0, nonce)))
     }
 
     /// Drops remembered leaves of a replica up to `tick`: every other holder has seen them.
@@ -283,7 +260,7 @@ fn info(origin: &origin::OriginState) -> OriginInfo {
         horizon: origin.horizon,
         entries: origin.len,
         hidden: origin.hidden,
-        applying: origin.applying,
+        applying: origin.applying.is_some(),
     }
 }
 

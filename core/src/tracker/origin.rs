@@ -31,7 +31,14 @@ pub(super) struct OriginState {
     /// Entries by birth. Empty for the local origin, which never needs it.
     births: HashTable<u32>,
     pub(super) hidden: bool,
-    pub(super) applying: bool,
+    /// A first load in slices: not to be seen before its end.
+    pub(super) loading: bool,
+    /// The repair that is being applied in slices.
+    pub(super) applying: Option<u64>,
+    /// Taken out: its name is free, its entries go bit by bit. Whether they were seen until then.
+    pub(super) retired: Option<bool>,
+    /// Places of extractions under way: (token, entry, towards newer ones).
+    pub(super) cursors: Vec<(u64, u32, bool)>,
 }
 
 impl OriginState {
@@ -47,7 +54,10 @@ impl OriginState {
             kills: VecDeque::new(),
             births: HashTable::new(),
             hidden: false,
-            applying: false,
+            loading: false,
+            applying: None,
+            retired: None,
+            cursors: Vec::new(),
         }
     }
 
@@ -67,6 +77,11 @@ impl OriginState {
     /// Takes an entry out of the version order. O(1).
     pub(super) fn unlink(&mut self, slab: &mut Slab, index: u32) {
         let (older, newer) = (slab[index].older, slab[index].newer);
+        for (_, at, forward) in &mut self.cursors {
+            if *at == index {
+                *at = if *forward { newer } else { older };
+            }
+        }
         if older == NIL {
             self.oldest = newer;
         } else {
@@ -77,6 +92,23 @@ impl OriginState {
         } else {
             slab[newer].older = older;
         }
+    }
+
+    pub(super) fn cursor(&self, token: u64) -> Option<u32> {
+        self.cursors
+            .iter()
+            .find(|(t, ..)| *t == token)
+            .map(|(_, at, _)| *at)
+    }
+
+    pub(super) fn set_cursor(&mut self, token: u64, to: u32) {
+        if let Some((_, at, _)) = self.cursors.iter_mut().find(|(t, ..)| *t == token) {
+            *at = to;
+        }
+    }
+
+    pub(super) fn end_cursor(&mut self, token: u64) {
+        self.cursors.retain(|(t, ..)| *t != token);
     }
 
     #[inline]

@@ -11,8 +11,13 @@ pub(super) struct Origins {
     list: Vec<Option<OriginState>>,
     by_name: HashMap<Box<str>, u16>,
     free: Vec<u16>,
+    retired: Vec<u16>,
     /// Whether the entries of an origin are to be seen, for quick checks while reading.
     visible: Vec<bool>,
+    /// Number of origins that are not to be seen.
+    pub(super) invisible: u16,
+    /// Rises whenever an origin appears or disappears.
+    pub(super) epoch: u32,
 }
 
 impl Origins {
@@ -21,7 +26,10 @@ impl Origins {
             list: Vec::new(),
             by_name: HashMap::new(),
             free: Vec::new(),
+            retired: Vec::new(),
             visible: Vec::new(),
+            invisible: 0,
+            epoch: 0,
         };
         origins.add(local);
         origins
@@ -46,13 +54,35 @@ impl Origins {
         self.visible[usize::from(number)]
     }
 
-    pub(super) fn set_visible(&mut self, number: u16, visible: bool) {
-        self.visible[usize::from(number)] = visible;
-        self.get_mut(number).hidden = !visible;
+    /// Hides an origin or ends that. Says whether that is new.
+    pub(super) fn set_hidden(&mut self, number: u16, hidden: bool) -> bool {
+        let changed = std::mem::replace(&mut self.get_mut(number).hidden, hidden) != hidden;
+        self.refresh(number);
+        changed
     }
 
+    /// Keeps an origin unseen until its first load is complete.
+    pub(super) fn set_loading(&mut self, number: u16, loading: bool) {
+        self.get_mut(number).loading = loading;
+        self.refresh(number);
+    }
+
+    fn refresh(&mut self, number: u16) {
+        let origin = self.get(number);
+        let visible = !origin.hidden && !origin.loading;
+        if std::mem::replace(&mut self.visible[usize::from(number)], visible) != visible {
+            self.epoch = self.epoch.wrapping_add(1);
+            self.invisible = if visible {
+                self.invisible - 1
+            } else {
+                self.invisible + 1
+            };
+        }
+    }
+
+    /// Number of origins that hold a place, retired ones too.
     pub(super) fn len(&self) -> usize {
-        self.by_name.len()
+        self.list.len() - self.free.len()
     }
 
     /// The origin of that name, whatever its incarnation.
@@ -87,17 +117,42 @@ impl Origins {
         self.get_mut(LOCAL).id = id;
     }
 
+    /// Takes an origin out: unseen, and its name is free. Its entries still hold its number.
+    pub(super) fn retire(&mut self, number: u16) {
+        let seen = self.is_visible(number);
+        self.set_hidden(number, true);
+        let origin = self.get_mut(number);
+        origin.retired = Some(seen);
+        origin.applying = None;
+        let name: Box<str> = origin.id.name().into();
+        self.by_name.remove(&name);
+        self.retired.push(number);
+    }
+
+    /// The retired origin to clear next, and whether its entries were seen before.
+    pub(super) fn next_retired(&self) -> Option<(u16, bool)> {
+        let number = *self.retired.last()?;
+        Some((number, self.get(number).retired == Some(true)))
+    }
+
     /// Removes an origin that has no entries left.
     pub(super) fn remove(&mut self, number: u16) {
         if let Some(origin) = self.list[usize::from(number)].take() {
+            if !std::mem::replace(&mut self.visible[usize::from(number)], true) {
+                self.invisible -= 1;
+            }
             if self.by_name.get(origin.id.name()) == Some(&number) {
                 self.by_name.remove(origin.id.name());
             }
+            self.retired.retain(|&retired| retired != number);
             self.free.push(number);
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &OriginState> {
-        self.list.iter().flatten()
+        self.list
+            .iter()
+            .flatten()
+            .filter(|origin| origin.retired.is_none())
     }
 }

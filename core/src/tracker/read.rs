@@ -125,7 +125,7 @@ impl Tracker {
             return 0;
         }
         let topic = self.store.topic(number);
-        if self.hidden == 0
+        if self.origins.invisible == 0
             || topic
                 .counts
                 .iter()
@@ -144,7 +144,7 @@ impl Tracker {
             };
             topic.keys.iter().filter(visible).count() as u32
         };
-        topic.visible_keys(self.epoch, recount) as usize
+        topic.visible_keys(self.origins.epoch, recount) as usize
     }
 
     /// Number of entries, hidden ones included. O(1).

@@ -8,26 +8,28 @@ pub(super) const OWNER_HEAD: u32 = 1 << 31;
 
 const CHUNK: usize = 128;
 
-/// One entry. 56 bytes; the bytes of key, owner and meta are in `Blobs`.
+/// One entry. 56 bytes; the bytes of key, owner and meta are in `Blobs`. In this order: what a
+/// lookup reads lies together at the end.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(super) struct Slot {
     pub(super) birth: u64,
     pub(super) version: u64,
-    pub(super) blob: u32,
-    pub(super) blob_len: u32,
-    pub(super) topic: u32,
-    pub(super) origin: u16,
-    pub(super) status: u8,
-    pub(super) encoding: u8,
     /// Neighbours in the version order of the origin.
     pub(super) older: u32,
     pub(super) newer: u32,
-    /// Neighbours among the sessions of one key; the first one is in the topic's table.
-    pub(super) key_prev: u32,
-    pub(super) key_next: u32,
     /// Neighbours among the entries of one owner (local origin only).
     pub(super) owner_prev: u32,
     pub(super) owner_next: u32,
+    /// Neighbours among the sessions of one key; the first one is in the topic's table.
+    pub(super) key_prev: u32,
+    pub(super) key_next: u32,
+    pub(super) topic: u32,
+    pub(super) blob: u32,
+    pub(super) blob_len: u32,
+    pub(super) origin: u16,
+    pub(super) status: u8,
+    pub(super) encoding: u8,
 }
 
 #[derive(Debug, Clone)]

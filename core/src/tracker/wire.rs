@@ -121,80 +121,101 @@ fn read_interval(reader: &mut Reader<'_>) -> Result<(u64, u64), DecodeError> {
     Ok((from, to))
 }
 
-fn write_origin(writer: &mut Writer, replica: &ReplicaId, slot: u8) {
-    writer.identity(replica.name(), replica.incarnation(), replica.salt());
-    writer.u8(slot);
-}
-
 /// Reads records one by one. Ticks ascend strictly from `after` and stay at or below `to`.
 #[derive(Debug)]
 pub(super) struct Records<'a, 'l> {
-    pub(super) reader: Reader<'a>,
+    body: &'a [u8],
     limits: &'l Limits,
     slot: u8,
-    tick: u64,
-    to: u64,
-    topics: Vec<&'a str>,
+    place: Place,
 }
 
-impl<'a, 'l> Records<'a, 'l> {
-    pub(super) fn new(
-        reader: Reader<'a>,
-        limits: &'l Limits,
-        slot: u8,
-        (after, to): (u64, u64),
-    ) -> Self {
+/// How far the records of a body are read: enough to go on later.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) offset: usize,
+    tick: u64,
+    to: u64,
+    /// Offsets of the topics introduced so far.
+    topics: Vec<u32>,
+}
+
+impl Place {
+    pub(super) fn start(offset: usize, (after, to): (u64, u64)) -> Self {
         Self {
-            reader,
-            limits,
-            slot,
+            offset,
             tick: after,
             to,
             topics: Vec::new(),
         }
     }
+}
 
-    /// The next record, `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Record<'a>>, DecodeError> {
-        loop {
-            if self.reader.remaining() == 0 {
-                return Ok(None);
-            }
-            let at = self.reader.offset();
-            let flags = self.reader.u8()?;
-            match flags & RECORD_MASK {
-                RECORD_TOPIC if flags == RECORD_TOPIC => self.read_topic()?,
-                RECORD_PUT if flags >> 6 == 0 => return self.read_put(at, flags).map(Some),
-                RECORD_KILL => return self.read_kill(flags >> 2).map(Some),
-                _ => return Err(DecodeError::invalid(at, "no such record")),
-            }
+impl<'a, 'l> Records<'a, 'l> {
+    pub(super) fn new(body: &'a [u8], limits: &'l Limits, slot: u8, place: Place) -> Self {
+        Self {
+            body,
+            limits,
+            slot,
+            place,
         }
     }
 
-    fn read_topic(&mut self) -> Result<(), DecodeError> {
-        let at = self.reader.offset();
-        let topic = self.reader.str(self.limits.topic_len_max)?;
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn into_place(self) -> Place {
+        self.place
+    }
+
+    /// The next record, `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Record<'a>>, DecodeError> {
+        let mut reader = Reader::at(self.body, self.place.offset);
+        loop {
+            if reader.remaining() == 0 {
+                return Ok(None);
+            }
+            let at = reader.offset();
+            let flags = reader.u8()?;
+            let record = match flags & RECORD_MASK {
+                RECORD_TOPIC if flags == RECORD_TOPIC => {
+                    self.read_topic(&mut reader)?;
+                    continue;
+                }
+                RECORD_PUT if flags >> 6 == 0 => self.read_put(&mut reader, flags)?,
+                RECORD_KILL => self.read_kill(&mut reader, flags >> 2)?,
+                _ => return Err(DecodeError::invalid(at, "no such record")),
+            };
+            self.place.offset = reader.offset();
+            return Ok(Some(record));
+        }
+    }
+
+    fn read_topic(&mut self, reader: &mut Reader<'a>) -> Result<(), DecodeError> {
+        let at = reader.offset();
+        let topic = reader.str(self.limits.topic_len_max)?;
         if self.slot != ALL_TOPICS && slot_of(topic) != self.slot {
             return Err(DecodeError::invalid(
                 at,
                 "topic does not belong to the slot",
             ));
         }
-        if self.topics.len() == self.topics.capacity() {
-            // A topic and its first record take at least 8 bytes: half of the frame at most.
-            self.topics
-                .reserve_exact(self.topics.len().clamp(8, 1 << 20));
+        let topics = &mut self.place.topics;
+        if topics.len() == topics.capacity() {
+            // At most a word per two bytes read: within twice the frame.
+            topics.reserve_exact(topics.len().clamp(8, 1 << 16));
         }
-        self.topics.push(topic);
+        topics.push(at as u32);
         Ok(())
     }
 
-    fn read_tick(&mut self) -> Result<u64, DecodeError> {
-        let at = self.reader.offset();
-        let gap = self.reader.u64()?;
-        match self.tick.checked_add(gap) {
-            Some(tick) if gap > 0 && tick <= self.to => {
-                self.tick = tick;
+    fn read_tick(&mut self, reader: &mut Reader<'a>) -> Result<u64, DecodeError> {
+        let at = reader.offset();
+        let gap = reader.u64()?;
+        match self.place.tick.checked_add(gap) {
+            Some(tick) if gap > 0 && tick <= self.place.to => {
+                self.place.tick = tick;
                 Ok(tick)
             }
             _ => Err(DecodeError::invalid(
@@ -204,50 +225,40 @@ impl<'a, 'l> Records<'a, 'l> {
         }
     }
 
-    /// A birth is stored as its distance below `tick`.
-    fn read_birth(&mut self, tick: u64) -> Result<u64, DecodeError> {
-        let at = self.reader.offset();
-        let age = self.reader.u64()?;
-        if age == 0 || age >= tick {
-            return Err(DecodeError::invalid(at, "birth is not before its tick"));
-        }
-        Ok(tick - age)
-    }
-
-    fn read_put(&mut self, at: usize, flags: u8) -> Result<Record<'a>, DecodeError> {
+    fn read_put(&mut self, reader: &mut Reader<'a>, flags: u8) -> Result<Record<'a>, DecodeError> {
+        let at = reader.offset();
         let Some(encoding) = Encoding::from_u8(flags >> 2 & 3) else {
-            return Err(DecodeError::invalid(at, "no such encoding"));
+            return Err(DecodeError::invalid(at - 1, "no such encoding"));
         };
-        let version = self.read_tick()?;
+        let version = self.read_tick(reader)?;
         let birth = if flags & PUT_AGE == 0 {
             version
         } else {
-            self.read_birth(version)?
+            read_birth(reader, version)?
         };
-        let topic_at = self.reader.offset();
-        let topic = usize::try_from(self.reader.u64()?)
-            .ok()
-            .and_then(|t| self.topics.get(t));
-        let Some(&topic) = topic else {
+        let topic_at = reader.offset();
+        let number = usize::try_from(reader.u64()?).ok();
+        let Some(&topic) = number.and_then(|number| self.place.topics.get(number)) else {
             return Err(DecodeError::invalid(
                 topic_at,
                 "topic number was not introduced",
             ));
         };
+        let topic = Reader::at(self.body, topic as usize).str(self.limits.topic_len_max)?;
         let status = if flags & PUT_STATUS == 0 {
             0
         } else {
-            self.reader.u8()?
+            reader.u8()?
         };
         if status == 0 && flags & PUT_STATUS != 0 {
             return Err(DecodeError::invalid(
-                at,
+                at - 1,
                 "status 0 is written without a byte",
             ));
         }
-        let text_at = self.reader.offset();
-        let key = self.reader.bytes(self.limits.key_len_max)?;
-        let owner = self.reader.bytes(self.limits.owner_len_max)?;
+        let text_at = reader.offset();
+        let key = reader.bytes(self.limits.key_len_max)?;
+        let owner = reader.bytes(self.limits.owner_len_max)?;
         let text = |bytes| std::str::from_utf8(bytes).is_ok();
         if encoding == Encoding::Text && !(text(key) && text(owner)) {
             return Err(DecodeError::invalid(
@@ -255,7 +266,7 @@ impl<'a, 'l> Records<'a, 'l> {
                 "text key or owner is not UTF-8",
             ));
         }
-        let meta = self.reader.bytes(self.limits.meta_len_max)?;
+        let meta = reader.bytes(self.limits.meta_len_max)?;
         let put = Put {
             topic,
             key,
@@ -271,9 +282,13 @@ impl<'a, 'l> Records<'a, 'l> {
         })
     }
 
-    fn read_kill(&mut self, reason: u8) -> Result<Record<'a>, DecodeError> {
-        let tick = self.read_tick()?;
-        let birth = self.read_birth(tick)?;
+    fn read_kill(
+        &mut self,
+        reader: &mut Reader<'a>,
+        reason: u8,
+    ) -> Result<Record<'a>, DecodeError> {
+        let tick = self.read_tick(reader)?;
+        let birth = read_birth(reader, tick)?;
         Ok(Record::Kill(Kill {
             tick,
             birth,
@@ -282,72 +297,176 @@ impl<'a, 'l> Records<'a, 'l> {
     }
 }
 
-/// Writes records; the counterpart of [`Records`].
-struct RecordWriter<'s> {
+/// A birth is stored as its distance below `tick`.
+fn read_birth(reader: &mut Reader<'_>, tick: u64) -> Result<u64, DecodeError> {
+    let at = reader.offset();
+    let age = reader.u64()?;
+    if age == 0 || age >= tick {
+        return Err(DecodeError::invalid(at, "birth is not before its tick"));
+    }
+    Ok(tick - age)
+}
+
+/// The list of versions in a `Repair` that stay: a count, then gaps.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) offset: usize,
+    left: u64,
+    version: u64,
+    base: u64,
+}
+
+impl Kept {
+    /// Starts at the count, which is at `offset`.
+    pub(super) fn start(body: &[u8], offset: usize, base: u64) -> Result<Self, DecodeError> {
+        let mut reader = Reader::at(body, offset);
+        let left = reader.u64()?;
+        Ok(Self {
+            offset: reader.offset(),
+            left,
+            version: 0,
+            base,
+        })
+    }
+
+    /// The next version, `None` at the end.
+    pub(super) fn next(&mut self, body: &[u8]) -> Result<Option<u64>, DecodeError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut reader = Reader::at(body, self.offset);
+        let gap = reader.u64()?;
+        match self.version.checked_add(gap) {
+            Some(version) if gap > 0 && version <= self.base => {
+                self.version = version;
+                self.left -= 1;
+                self.offset = reader.offset();
+                Ok(Some(version))
+            }
+            _ => {
+                let what = "kept versions do not ascend up to the base";
+                Err(DecodeError::invalid(self.offset, what))
+            }
+        }
+    }
+}
+
+/// An entry as it is written.
+#[derive(Debug)]
+pub(super) struct Row<'a> {
+    pub(super) birth: u64,
+    pub(super) version: u64,
+    /// Any number that names this topic within one body.
+    pub(super) topic_number: u32,
+    pub(super) topic: &'a str,
+    pub(super) encoding: u8,
+    pub(super) status: u8,
+    pub(super) key: &'a [u8],
+    pub(super) owner: &'a [u8],
+    pub(super) meta: &'a [u8],
+}
+
+/// Writes a body: the counterpart of the heads, [`Kept`] and [`Records`].
+pub(super) struct BodyWriter {
     writer: Writer,
-    store: &'s Store,
     tick: u64,
-    /// Number of each topic in this frame.
+    /// Number in this body of each topic number.
     topics: hashbrown::HashMap<u32, u64>,
 }
 
-impl RecordWriter<'_> {
+impl BodyWriter {
+    pub(super) fn new(
+        replica: &ReplicaId,
+        slot: u8,
+        (from, to): (u64, u64),
+        capacity: usize,
+    ) -> Self {
+        let mut writer = Writer::with_capacity(capacity + 112);
+        writer.identity(replica.name(), replica.incarnation(), replica.salt());
+        writer.u8(slot);
+        writer.u64(from);
+        writer.u64(to);
+        Self {
+            writer,
+            tick: from,
+            topics: hashbrown::HashMap::new(),
+        }
+    }
+
+    /// The part of a `Repair` before its records.
+    pub(super) fn kept(&mut self, nonce: u64, len: usize, versions: impl Iterator<Item = u64>) {
+        self.writer.u64(nonce);
+        self.writer.u64(len as u64);
+        let mut last = 0;
+        for version in versions {
+            self.writer.u64(version - last);
+            last = version;
+        }
+    }
+
     fn tick(&mut self, tick: u64) {
         self.writer.u64(tick - self.tick);
         self.tick = tick;
     }
 
-    fn put(&mut self, index: u32) {
-        let slot = &self.store.slab[index];
+    pub(super) fn put(&mut self, row: &Row<'_>) {
         let introduced = self.topics.len() as u64;
-        let topic = *self.topics.entry(slot.topic).or_insert(introduced);
+        let topic = *self.topics.entry(row.topic_number).or_insert(introduced);
         if topic == introduced {
             self.writer.u8(RECORD_TOPIC);
-            self.writer.str(&self.store.topic(slot.topic).name);
+            self.writer.str(row.topic);
         }
-        let mut flags = RECORD_PUT | slot.encoding << 2;
-        if slot.status != 0 {
-            flags |= PUT_STATUS;
-        }
-        if slot.birth != slot.version {
-            flags |= PUT_AGE;
-        }
-        self.writer.u8(flags);
-        self.tick(slot.version);
-        if slot.birth != slot.version {
-            self.writer.u64(slot.version - slot.birth);
+        let updated = row.birth != row.version;
+        let status_flag = if row.status == 0 { 0 } else { PUT_STATUS };
+        let age_flag = if updated { PUT_AGE } else { 0 };
+        self.writer
+            .u8(RECORD_PUT | row.encoding << 2 | status_flag | age_flag);
+        self.tick(row.version);
+        if updated {
+            self.writer.u64(row.version - row.birth);
         }
         self.writer.u64(topic);
-        if slot.status != 0 {
-            self.writer.u8(slot.status);
+        if row.status != 0 {
+            self.writer.u8(row.status);
         }
-        let parts = self.store.parts(index);
-        self.writer.bytes(parts.key);
-        self.writer.bytes(parts.owner);
-        self.writer.bytes(parts.meta);
+        self.writer.bytes(row.key);
+        self.writer.bytes(row.owner);
+        self.writer.bytes(row.meta);
     }
 
-    fn kill(&mut self, kill: Kill) {
+    pub(super) fn kill(&mut self, kill: Kill) {
         self.writer
             .u8(RECORD_KILL | kill.reason.min(REASON_MAX) << 2);
         self.tick(kill.tick);
         self.writer.u64(kill.tick - kill.birth);
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.writer.into_vec()
+    }
+}
+
+fn row(store: &Store, index: u32) -> Row<'_> {
+    let slot = &store.slab[index];
+    let parts = store.parts(index);
+    Row {
+        birth: slot.birth,
+        version: slot.version,
+        topic_number: slot.topic,
+        topic: &store.topic(slot.topic).name,
+        encoding: slot.encoding,
+        status: slot.status,
+        key: parts.key,
+        owner: parts.owner,
+        meta: parts.meta,
     }
 }
 
 /// A `Delta` body from clock `from` (at or above the horizon) to the origin's clock.
 pub(super) fn delta_body(store: &Store, origin: &OriginState, slot: u8, from: u64) -> Vec<u8> {
     let puts = origin.newer_than(&store.slab, from);
-    let mut writer = Writer::with_capacity(64 + puts.len() * 80);
-    write_origin(&mut writer, &origin.id, slot);
-    writer.u64(from);
-    writer.u64(origin.clock);
-    let mut records = RecordWriter {
-        writer,
-        store,
-        tick: from,
-        topics: hashbrown::HashMap::new(),
-    };
+    let interval = (from, origin.clock);
+    let mut writer = BodyWriter::new(&origin.id, slot, interval, puts.len() * 80);
     let mut kills = origin
         .kills
         .range(origin.kills_after(from)..)
@@ -355,13 +474,13 @@ pub(super) fn delta_body(store: &Store, origin: &OriginState, slot: u8, from: u6
         .peekable();
     for index in puts {
         let version = store.slab[index].version;
-        while let Some(kill) = kills.next_if(|k| k.tick < version) {
-            records.kill(kill);
+        while let Some(kill) = kills.next_if(|kill| kill.tick < version) {
+            writer.kill(kill);
         }
-        records.put(index);
+        writer.put(&row(store, index));
     }
-    kills.for_each(|kill| records.kill(kill));
-    records.writer.into_vec()
+    kills.for_each(|kill| writer.kill(kill));
+    writer.finish()
 }
 
 /// A `Repair` body relative to `base`; the full state when `base` is 0.
@@ -372,25 +491,16 @@ pub(super) fn repair_body(
     (base, nonce): (u64, u64),
 ) -> Vec<u8> {
     let puts = origin.newer_than(&store.slab, base);
-    let kept = origin.len - puts.len() as u32;
-    let mut writer = Writer::with_capacity(64 + puts.len() * 80 + kept as usize);
-    write_origin(&mut writer, &origin.id, slot);
-    writer.u64(base);
-    writer.u64(origin.clock);
-    writer.u64(nonce);
-    writer.u64(u64::from(kept));
-    let (mut at, mut last) = (origin.oldest, 0);
-    while at != NIL && store.slab[at].version <= base {
-        writer.u64(store.slab[at].version - last);
-        last = store.slab[at].version;
-        at = store.slab[at].newer;
-    }
-    let mut records = RecordWriter {
-        writer,
-        store,
-        tick: base,
-        topics: hashbrown::HashMap::new(),
-    };
-    puts.into_iter().for_each(|index| records.put(index));
-    records.writer.into_vec()
+    let kept = origin.len as usize - puts.len();
+    let capacity = puts.len() * 80 + kept;
+    let mut writer = BodyWriter::new(&origin.id, slot, (base, origin.clock), capacity);
+    let at = |index: u32| (index != NIL).then_some(index);
+    let oldest_first = std::iter::successors(at(origin.oldest), |&i| at(store.slab[i].newer));
+    let versions = oldest_first
+        .map(|i| store.slab[i].version)
+        .take_while(|v| *v <= base);
+    writer.kept(nonce, kept, versions);
+    puts.into_iter()
+        .for_each(|index| writer.put(&row(store, index)));
+    writer.finish()
 }

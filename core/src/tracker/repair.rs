@@ -1,0 +1,386 @@
+//! Applying a `Repair`: at once, or in slices between which other work may go on.
+
+use bytes::Bytes;
+
+use super::Tracker;
+use super::diff::{Diff, DiffBuilder};
+use super::limits::Limits;
+use super::slab::NIL;
+use super::wire::{Kept, Place, Record, Records, RepairHead};
+use crate::codec::Reader;
+use crate::error::{ApplyError, DecodeError};
+
+/// A `Repair` that passed every check which needs no tracker, to be applied in slices.
+///
+/// While it is being applied its origin is `applying`: not served, and other frames of it are
+/// refused. A load of an unknown origin stays unseen until the last slice.
+///
+/// ```
+/// use headcount::{Put, ReplicaId, StagedRepair, Tracker};
+/// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+/// for i in 0..100 {
+///     a.track(&Put::new("room", &format!("user {i}"), "conn"))?;
+/// }
+/// let body = a.full_body(a.id(), 0).unwrap();
+/// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+/// let mut staged = StagedRepair::new(body.into(), b.limits())?;
+/// assert!(b.begin_repair(&mut staged, false)?);
+/// let mut slices = 0;
+/// while !b.apply_slice(&mut staged, 30)?.done {
+///     assert_eq!(b.count("room"), 0);
+///     slices += 1;
+/// }
+/// assert!(slices >= 3);
+/// assert_eq!(b.count("room"), 100);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StagedRepair {
+    head: RepairHead,
+    body: Bytes,
+    kept_at: usize,
+    records_at: usize,
+    puts: u32,
+    step: Step,
+    /// Which load this is, so that a later one of the same origin is not mistaken for it.
+    token: u64,
+    /// What ended with the start: the entries of a lower incarnation.
+    diff: DiffBuilder,
+}
+
+/// What one slice did.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// What became visible or changed.
+    pub diff: Diff,
+    /// Whether this was the last one.
+    pub done: bool,
+}
+
+/// What a slice does next. Entry numbers stay valid between slices: nothing else changes an origin
+/// that is `applying`.
+#[derive(Debug)]
+enum Step {
+    Idle,
+    /// Is every listed version here?
+    Check {
+        kept: Kept,
+        at: u32,
+    },
+    /// Remove what is not listed.
+    Drop {
+        kept: Kept,
+        keep: Option<u64>,
+        at: u32,
+    },
+    /// Write the puts; the entries up to `boundary` are not written yet.
+    Put {
+        place: Place,
+        boundary: u32,
+    },
+    /// Remove what was neither listed nor written.
+    Sweep {
+        boundary: u32,
+    },
+    Done,
+}
+
+impl StagedRepair {
+    /// Checks a whole body. O(length), needs no lock.
+    ///
+    /// # Errors
+    /// When it is not a valid `Repair` within the limits.
+    pub fn new(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(&body);
+        let head = RepairHead::read(&mut reader)?;
+        let kept_at = reader.offset();
+        let mut kept = Kept::start(&body, kept_at, head.base)?;
+        while kept.next(&body)?.is_some() {}
+        let records_at = kept.offset;
+        let place = Place::start(records_at, (head.base, head.to));
+        let mut records = Records::new(&body, limits, head.origin.slot, place);
+        let mut puts = 0;
+        let mut at = records_at;
+        while let Some(record) = records.next()? {
+            if matches!(record, Record::Kill(_)) {
+                return Err(DecodeError::invalid(at, "a repair has no kills"));
+            }
+            at = records.place().offset;
+            puts += 1;
+        }
+        let (step, diff) = (Step::Idle, DiffBuilder::default());
+        Ok(Self {
+            head,
+            body,
+            kept_at,
+            records_at,
+            puts,
+            step,
+            token: 0,
+            diff,
+        })
+    }
+
+    /// What the repair is about.
+    #[must_use]
+    pub fn head(&self) -> &RepairHead {
+        &self.head
+    }
+
+    fn place(&self) -> Place {
+        Place::start(self.records_at, (self.head.base, self.head.to))
+    }
+}
+
+impl Tracker {
+    /// Applies the body of a `Repair` frame at once. With `full`, which says that this holder asked
+    /// for the whole state because its own is wrong, a state that is not newer is taken too.
+    /// O(entries of the origin).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); offsets are those in the body.
+    pub fn apply_repair(&mut self, body: &[u8], full: bool) -> Result<Diff, ApplyError> {
+        let mut staged = StagedRepair::new(Bytes::copy_from_slice(body), &self.limits)?;
+        if !self.begin(&mut staged, full, false)? {
+            return Ok(Diff::default());
+        }
+        Ok(self.apply_slice(&mut staged, usize::MAX)?.diff)
+    }
+
+    /// Starts to apply a repair in slices. `full` as in [`apply_repair`](Self::apply_repair). Says
+    /// whether there is something to do. O(1), or O(entries) of a lower incarnation that it ends.
+    ///
+    /// # Errors
+    /// When the repair does not fit this tracker. Nothing has changed then.
+    pub fn begin_repair(
+        &mut self,
+        staged: &mut StagedRepair,
+        full: bool,
+    ) -> Result<bool, ApplyError> {
+        self.begin(staged, full, true)
+    }
+
+    fn begin(
+        &mut self,
+        staged: &mut StagedRepair,
+        full: bool,
+        quiet: bool,
+    ) -> Result<bool, ApplyError> {
+        let head = &staged.head;
+        let known = self.admit(&head.origin)?;
+        let clock = known.map_or(0, |n| self.origins.get(n).clock);
+        if head.to < clock || head.to == clock && !full {
+            return Ok(false);
+        }
+        if head.base > clock {
+            return Err(ApplyError::Gap {
+                clock,
+                from: head.base,
+            });
+        }
+        self.check_room(staged.puts)?;
+        let kept = Kept::start(&staged.body, staged.kept_at, head.base)?;
+        let number = self.make_room(&head.origin, known, &mut staged.diff);
+        self.tokens += 1;
+        staged.token = self.tokens;
+        let origin = self.origins.get_mut(number);
+        origin.applying = Some(staged.token);
+        staged.step = Step::Check {
+            kept,
+            at: origin.oldest,
+        };
+        if quiet && known.is_none() {
+            self.origins.set_loading(number, true);
+        }
+        Ok(true)
+    }
+
+    /// Does the next slice of a repair: at most `records_max` records. O(`records_max`).
+    ///
+    /// # Errors
+    /// [`ApplyError::Diverged`] when the repair contradicts the state; nothing has changed then and
+    /// the repair is over. [`ApplyError::Applying`] when the origin was dropped in between.
+    pub fn apply_slice(
+        &mut self,
+        staged: &mut StagedRepair,
+        records_max: usize,
+    ) -> Result<Slice, ApplyError> {
+        let number = self.origins.find(&staged.head.origin.replica);
+        let applies = |&n: &u16| self.origins.get(n).applying == Some(staged.token);
+        let Some(number) = number.filter(applies) else {
+            staged.step = Step::Done;
+            return Err(ApplyError::Applying);
+        };
+        let mut diff = std::mem::take(&mut staged.diff);
+        let mut budget = records_max.max(1);
+        while budget > 0 && !matches!(staged.step, Step::Done) {
+            match self.advance(staged, number, &mut budget, &mut diff) {
+                Ok(step) => staged.step = step,
+                Err(error) => {
+                    self.origins.get_mut(number).applying = None;
+                    staged.step = Step::Done;
+                    return Err(error);
+                }
+            }
+        }
+        let done = matches!(staged.step, Step::Done);
+        if done {
+            self.finish_repair(number, staged.head.to);
+        }
+        Ok(Slice {
+            diff: diff.finish(),
+            done,
+        })
+    }
+
+    /// Gives up a repair in between. If it has changed entries already, the origin is forgotten:
+    /// what is here of it is no exact state. The Diff has the leaves.
+    pub fn cancel_repair(&mut self, staged: &mut StagedRepair) -> Diff {
+        let step = std::mem::replace(&mut staged.step, Step::Done);
+        let number = self.origins.find(&staged.head.origin.replica);
+        let Some(number) = number.filter(|&n| self.origins.get(n).applying == Some(staged.token))
+        else {
+            return Diff::default();
+        };
+        let mut diff = std::mem::take(&mut staged.diff);
+        if matches!(step, Step::Check { .. }) && self.origins.get(number).clock > 0 {
+            self.origins.get_mut(number).applying = None;
+        } else {
+            self.drop_origin(number, &mut diff);
+        }
+        diff.finish()
+    }
+
+    /// Does what the current step allows within the budget. Gives the step to go on with.
+    fn advance(
+        &mut self,
+        staged: &StagedRepair,
+        number: u16,
+        budget: &mut usize,
+        diff: &mut DiffBuilder,
+    ) -> Result<Step, ApplyError> {
+        match &staged.step {
+            Step::Idle | Step::Done => Ok(Step::Done),
+            Step::Check { kept, at } => {
+                self.check_kept(staged, number, (kept.clone(), *at), budget)
+            }
+            Step::Drop { kept, keep, at } => {
+                let mut kept = kept.clone();
+                let (mut keep, mut at) = (*keep, *at);
+                while at != NIL && self.store.slab[at].version <= staged.head.base {
+                    if *budget == 0 {
+                        return Ok(Step::Drop { kept, keep, at });
+                    }
+                    *budget -= 1;
+                    let newer = self.store.slab[at].newer;
+                    if keep == Some(self.store.slab[at].version) {
+                        keep = kept.next(&staged.body)?;
+                    } else {
+                        self.remove_remote(number, at, diff);
+                    }
+                    at = newer;
+                }
+                let boundary = self.origins.get(number).newest;
+                Ok(Step::Put {
+                    place: staged.place(),
+                    boundary,
+                })
+            }
+            Step::Put { place, boundary } => {
+                self.write_puts(staged, number, (place.clone(), *boundary), budget, diff)
+            }
+            Step::Sweep { boundary } => {
+                let mut boundary = *boundary;
+                while boundary != NIL && self.store.slab[boundary].version > staged.head.base {
+                    if *budget == 0 {
+                        return Ok(Step::Sweep { boundary });
+                    }
+                    *budget -= 1;
+                    let older = self.store.slab[boundary].older;
+                    self.remove_remote(number, boundary, diff);
+                    boundary = older;
+                }
+                Ok(Step::Done)
+            }
+        }
+    }
+
+    fn check_kept(
+        &self,
+        staged: &StagedRepair,
+        number: u16,
+        (mut kept, mut at): (Kept, u32),
+        budget: &mut usize,
+    ) -> Result<Step, ApplyError> {
+        loop {
+            if *budget == 0 {
+                return Ok(Step::Check { kept, at });
+            }
+            let before = kept.clone();
+            let Some(version) = kept.next(&staged.body)? else {
+                let mut kept = Kept::start(&staged.body, staged.kept_at, staged.head.base)?;
+                let keep = kept.next(&staged.body)?;
+                return Ok(Step::Drop {
+                    kept,
+                    keep,
+                    at: self.origins.get(number).oldest,
+                });
+            };
+            while at != NIL && self.store.slab[at].version < version {
+                if *budget == 0 {
+                    return Ok(Step::Check { kept: before, at });
+                }
+                *budget -= 1;
+                at = self.store.slab[at].newer;
+            }
+            if at == NIL || self.store.slab[at].version != version {
+                return Err(ApplyError::Diverged { tick: version });
+            }
+        }
+    }
+
+    fn write_puts(
+        &mut self,
+        staged: &StagedRepair,
+        number: u16,
+        (place, mut boundary): (Place, u32),
+        budget: &mut usize,
+        diff: &mut DiffBuilder,
+    ) -> Result<Step, ApplyError> {
+        let limits = self.limits.clone();
+        let mut records = Records::new(&staged.body, &limits, staged.head.origin.slot, place);
+        while *budget > 0 {
+            *budget -= 1;
+            let Some(record) = records.next()? else {
+                return Ok(Step::Sweep { boundary });
+            };
+            let Record::Put {
+                put,
+                birth,
+                version,
+            } = record
+            else {
+                continue;
+            };
+            if boundary != NIL
+                && self.origins.get(number).by_birth(&self.store.slab, birth) == Some(boundary)
+            {
+                boundary = self.store.slab[boundary].older;
+            }
+            self.put_remote(number, &put, (birth, version), diff);
+        }
+        Ok(Step::Put {
+            place: records.into_place(),
+            boundary,
+        })
+    }
+
+    fn finish_repair(&mut self, number: u16, to: u64) {
+        let origin = self.origins.get_mut(number);
+        origin.clock = to;
+        origin.horizon = to;
+        origin.kills.clear();
+        origin.applying = None;
+        self.origins.set_loading(number, false);
+    }
+}
