@@ -1,3 +1,119 @@
-//! The headcount reference server.
+//! The `headcount-server` program: reads its settings, binds, serves until it is told to stop.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use headcount_server::{Config, run};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Ports tried after one that is in use.
+const PORTS_TRIED: u16 = 100;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = Config::parse();
+    if let Err(e) = start_log(&config) {
+        eprintln!("--log {:?}: {e}", config.log);
+        return ExitCode::FAILURE;
+    }
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("headcount-server: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = bind(&config).await?;
+    let address = listener.local_addr()?;
+    let host = if address.ip().is_unspecified() {
+        "localhost".into()
+    } else {
+        host(&address)
+    };
+    println!(
+        "headcount-server listens on http://{host}:{}",
+        address.port()
+    );
+    if config.demo > 0 {
+        println!("the room \"city\" has {} simulated members", config.demo);
+    }
+    io::stdout().flush()?;
+    let shutdown = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(shutdown.clone()));
+    Ok(run(listener, config, shutdown).await?)
+}
+
+/// Binds the port asked for or the next free one, and says which.
+async fn bind(config: &Config) -> io::Result<TcpListener> {
+    let mut port = config.port;
+    loop {
+        match TcpListener::bind((config.host, port)).await {
+            Ok(listener) => {
+                if port != config.port {
+                    println!("port {} is in use, taking {port}", config.port);
+                }
+                return Ok(listener);
+            }
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                let next = port
+                    .checked_add(1)
+                    .filter(|p| p - config.port <= PORTS_TRIED);
+                port = next.ok_or(e)?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn host(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    }
+}
+
+/// Ctrl-C or SIGTERM starts the drain; a second one ends the process at once.
+async fn cancel_on_signal(shutdown: CancellationToken) {
+    stop_signal().await;
+    shutdown.cancel();
+    stop_signal().await;
+    std::process::exit(130);
+}
+
+#[cfg(unix)]
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn start_log(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&config.log)?)
+        .with_writer(io::stderr);
+    if config.log_json {
+        log.json().try_init()
+    } else {
+        log.try_init()
+    }
+}

@@ -1,0 +1,47 @@
+//! Conversations of two.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::params::PAGE_MAX;
+use crate::{
+    app::App,
+    auth::CurrentUser,
+    db::Room,
+    error::{ApiError, ApiResult, Body, FieldErrors, ok},
+};
+
+#[derive(Deserialize)]
+pub(super) struct NewDm {
+    user_id: Option<String>,
+}
+
+/// `GET /dm`: the caller's conversations, newest first, at most a hundred.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+) -> ApiResult<Vec<Room>> {
+    ok(app.db.dms(&caller.tenant, caller.id, PAGE_MAX).await?)
+}
+
+/// `POST /dm {user_id}`: gets or creates the one with that user.
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Body(input): Body<NewDm>,
+) -> ApiResult<Room> {
+    if caller.guest {
+        return Err(ApiError::Forbidden("guests have no direct messages"));
+    }
+    let not_found = ApiError::NotFound("no such user");
+    let Some(Ok(other)) = input.user_id.map(|id| id.parse()) else {
+        return Err(not_found);
+    };
+    if other == caller.id {
+        return Err(FieldErrors::one("user_id", "is yourself").into());
+    }
+    app.db.user(&caller.tenant, other).await?.ok_or(not_found)?;
+    ok(app.db.dm(&caller.tenant, caller.id, other).await?)
+}

@@ -1,0 +1,109 @@
+//! The HTTP API, `/api/v1`, and the routes around it.
+
+mod auth;
+mod dm;
+mod messages;
+mod params;
+mod rooms;
+mod users;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    response::IntoResponse,
+    routing::{delete, get, post},
+};
+use tower_http::{
+    compression::CompressionLayer,
+    cors::{AllowOrigin, CorsLayer},
+    trace::TraceLayer,
+};
+
+use crate::{app::App, error::ApiError, socket, web};
+
+/// The longest request body, in bytes. The largest that makes sense is a message of 4,000
+/// characters, all of them escaped.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// All routes of the server.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/auth/register", post(auth::register))
+        .route("/auth/login", post(auth::login))
+        .route("/auth/guest", post(auth::guest))
+        .route("/auth/logout", delete(auth::logout))
+        .route("/auth/me", get(auth::me))
+        .route("/users", get(users::list))
+        .route("/users/{id}", get(users::show))
+        .route("/rooms", get(rooms::list).post(rooms::create))
+        .route("/rooms/{id}", get(rooms::show).delete(rooms::delete))
+        .route("/rooms/{id}/join", post(rooms::join))
+        .route("/rooms/{id}/leave", delete(rooms::leave))
+        .route("/rooms/{id}/members", get(rooms::members))
+        .route(
+            "/rooms/{id}/messages",
+            get(messages::list).post(messages::create),
+        )
+        .route("/dm", get(dm::list).post(dm::create))
+        .route(
+            "/dm/{id}/messages",
+            get(messages::list_dm).post(messages::create_dm),
+        )
+        .fallback(async || ApiError::NotFound("no such resource"))
+        .method_not_allowed_fallback(async || {
+            ApiError::Rejected(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".into())
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(cors(&app.config.allowed_origins));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .fallback(web::serve)
+        .layer(CompressionLayer::new())
+        .route("/chat/socket/websocket", get(socket::upgrade))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .with_state(Arc::clone(app))
+}
+
+/// Ready once the database answers and the start-up work is done.
+async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
+    if !app.ready.load(Ordering::Acquire) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting");
+    }
+    match app.db.ping().await {
+        Ok(()) => (StatusCode::OK, "ok"),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer",
+        ),
+    }
+}
+
+fn cors(allowed: &[String]) -> CorsLayer {
+    let origin = if allowed.is_empty() || allowed.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(allowed.iter().filter_map(|o| HeaderValue::from_str(o).ok()))
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("x-tenant"),
+        ])
+}
+
+/// What the log says of a request: never its query, which may hold a token.
+fn span(request: &Request) -> tracing::Span {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
+    tracing::info_span!("request", method = %request.method(), route)
+}

@@ -1,0 +1,53 @@
+//! Query parameters, with refusals in the envelope.
+
+use axum::{
+    extract::{FromRequestParts, Query},
+    http::request::Parts,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::error::ApiError;
+
+/// The longest page.
+pub(super) const PAGE_MAX: u32 = 100;
+
+/// `Query` with our envelope.
+#[derive(Debug)]
+pub(super) struct Params<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(ApiError::BadRequest(rejection.body_text().into())),
+        }
+    }
+}
+
+/// A page of things in order of their ids: `?limit=100&after=<id>`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    limit: Option<i64>,
+    after: Option<Uuid>,
+}
+
+impl Page {
+    pub(super) fn limit(&self) -> u32 {
+        clamp(self.limit, PAGE_MAX)
+    }
+
+    pub(super) fn after(&self) -> Uuid {
+        self.after.unwrap_or(Uuid::nil())
+    }
+}
+
+/// `limit` within 1..=100; `default` if there is none.
+pub(super) fn clamp(limit: Option<i64>, default: u32) -> u32 {
+    let limit = limit
+        .unwrap_or(i64::from(default))
+        .clamp(1, i64::from(PAGE_MAX));
+    u32::try_from(limit).unwrap_or(default)
+}

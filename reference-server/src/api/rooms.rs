@@ -1,0 +1,173 @@
+//! Group rooms and their members.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::params::{PAGE_MAX, Page, Params};
+use crate::{
+    app::App,
+    auth::{CurrentUser, Identity},
+    db::{Member, Room},
+    error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    validate,
+};
+
+#[derive(Deserialize)]
+pub(super) struct NewRoom {
+    name: Option<String>,
+    description: Option<String>,
+    #[serde(default)]
+    private: bool,
+}
+
+/// A room and who is in it now.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    room: Room,
+    /// Members online, simulated ones and guests included.
+    online: usize,
+}
+
+#[derive(Serialize)]
+pub(super) struct Detailed {
+    #[serde(flatten)]
+    shown: Shown,
+    /// The first hundred; `/rooms/:id/members` has them all.
+    members: Vec<Member>,
+}
+
+fn shown(app: &App, room: Room) -> Shown {
+    Shown {
+        online: app.hub.online(room.id),
+        room,
+    }
+}
+
+/// `GET /rooms?limit=100&after=<id>`: public rooms and the caller's private ones.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Params(page): Params<Page>,
+) -> ApiResult<Vec<Shown>> {
+    let simulated = app.config.demo > 0;
+    let rooms = app
+        .db
+        .rooms(
+            &caller.tenant,
+            caller.id,
+            simulated,
+            page.after(),
+            page.limit(),
+        )
+        .await?;
+    ok(rooms.into_iter().map(|room| shown(&app, room)).collect())
+}
+
+/// `POST /rooms`: the creator becomes the room's admin.
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Body(input): Body<NewRoom>,
+) -> ApiResult<Shown> {
+    if caller.guest {
+        return Err(ApiError::Forbidden("guests cannot create rooms"));
+    }
+    let mut errors = FieldErrors::default();
+    let name = errors.check("name", validate::room_name(input.name.as_deref()));
+    let about = errors.check(
+        "description",
+        validate::description(input.description.as_deref()),
+    );
+    let (Some(name), Some(about)) = (name, about) else {
+        return Err(errors.into());
+    };
+    let owner = Some(caller.id);
+    let room = app
+        .db
+        .insert_room(&caller.tenant, &name, &about, owner, input.private)
+        .await?;
+    created(shown(&app, room))
+}
+
+/// The room, if the caller may look at it.
+async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
+    let room = app.room(caller, id).await?;
+    if room.private && !app.is_inside(caller, &room).await? {
+        return Err(ApiError::Forbidden("the room is private"));
+    }
+    Ok(room)
+}
+
+/// `GET /rooms/:id`
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path(id): Path<String>,
+) -> ApiResult<Detailed> {
+    let room = visible(&app, &caller, &id).await?;
+    let members = app.db.members(room.id, uuid::Uuid::nil(), PAGE_MAX).await?;
+    ok(Detailed {
+        shown: shown(&app, room),
+        members,
+    })
+}
+
+/// `GET /rooms/:id/members?limit=100&after=<user id>`
+pub(super) async fn members(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path(id): Path<String>,
+    Params(page): Params<Page>,
+) -> ApiResult<Vec<Member>> {
+    let room = visible(&app, &caller, &id).await?;
+    ok(app.db.members(room.id, page.after(), page.limit()).await?)
+}
+
+/// `DELETE /rooms/:id`: by its creator; whoever is in it is shown out.
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path(id): Path<String>,
+) -> ApiResult<Value> {
+    let room = app.room(&caller, &id).await?;
+    if caller.guest || room.owner_id != Some(caller.id) {
+        return Err(ApiError::Forbidden("only its creator can delete a room"));
+    }
+    app.hub.delete(&app.db, &room).await?;
+    ok(json!({ "id": room.id, "deleted": true }))
+}
+
+/// `POST /rooms/:id/join`: joining twice changes nothing. Guests are in every public room
+/// already and are not stored.
+pub(super) async fn join(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path(id): Path<String>,
+) -> ApiResult<Value> {
+    let room = visible(&app, &caller, &id).await?;
+    if room.kind != "group" {
+        return Err(ApiError::NotFound("no such room"));
+    }
+    if !caller.guest {
+        app.hub.add_member(&app.db, &room, &caller).await?;
+    }
+    ok(json!({ "room_id": room.id, "user_id": caller.id, "joined": true }))
+}
+
+/// `DELETE /rooms/:id/leave`
+pub(super) async fn leave(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Path(id): Path<String>,
+) -> ApiResult<Value> {
+    let room = visible(&app, &caller, &id).await?;
+    if room.kind != "group" {
+        return Err(ApiError::NotFound("no such room"));
+    }
+    app.hub.remove_member(&app.db, &room, caller.id).await?;
+    ok(json!({ "room_id": room.id, "user_id": caller.id, "joined": false }))
+}

@@ -1,0 +1,198 @@
+//! The running server: what every request shares, and its life from start to drain.
+
+use std::{
+    future::IntoFuture as _,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpListener, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api,
+    auth::{Identity, Passwords, Tokens},
+    config::{self, Config},
+    db::{self, Db},
+    demo,
+    error::ApiError,
+    limit::{AuthLimit, MessageLimit},
+    room::Hub,
+};
+
+/// How long a drain may take before open requests are cut off.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often spent rate limit windows are forgotten.
+const PRUNE_PERIOD: Duration = Duration::from_secs(10);
+/// The room every tenant starts with.
+const LOBBY: &str = "lobby";
+
+/// Why the server could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The data directory or the listener failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The database could not be opened or brought up to date.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// What every request and socket shares.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) tenants: Vec<Arc<str>>,
+    pub(crate) db: Db,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) message_limit: MessageLimit,
+    pub(crate) auth_limit: AuthLimit,
+    pub(crate) hub: Hub,
+    /// Work that a stop waits for: sockets, and changes that must not be cut in half.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) ready: AtomicBool,
+}
+
+impl App {
+    /// Whom `token` speaks for: signature, tenant and, for registered users, the user itself
+    /// are checked. `None` if any of them does not hold.
+    pub(crate) async fn authenticate(&self, token: &str) -> Result<Option<Identity>, ApiError> {
+        let Some(identity) = self.tokens.verify(token) else {
+            return Ok(None);
+        };
+        if !self.tenants.contains(&identity.tenant) {
+            return Ok(None);
+        }
+        if !identity.guest && self.db.user(&identity.tenant, identity.id).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(identity))
+    }
+
+    /// The room of that id in the caller's tenant. Simulated rooms exist with `--demo` only.
+    pub(crate) async fn room(&self, caller: &Identity, id: &str) -> Result<db::Room, ApiError> {
+        let not_found = ApiError::NotFound("no such room");
+        let Ok(id) = id.parse() else {
+            return Err(not_found);
+        };
+        let room = self.db.room(&caller.tenant, id).await?;
+        room.filter(|room| !room.simulated || self.config.demo > 0)
+            .ok_or(not_found)
+    }
+
+    /// Whether `caller` may read and write in `room`. Guests are in every public room; users in
+    /// the rooms they joined.
+    pub(crate) async fn is_inside(
+        &self,
+        caller: &Identity,
+        room: &db::Room,
+    ) -> Result<bool, ApiError> {
+        if caller.guest {
+            return Ok(!room.private);
+        }
+        Ok(self.db.is_member(room.id, caller.id).await?)
+    }
+}
+
+/// Serves on `listener` until `shutdown` is cancelled, then drains: no new connections, sockets
+/// closed with 1012 in batches, running requests finished.
+///
+/// # Errors
+/// When the data directory, the secret or the database cannot be used.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), ServerError> {
+    let app = Arc::new(open(config).await?);
+    let rooms = app.tasks.spawn(Arc::clone(&app).pulse(shutdown.clone()));
+    app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
+    let router = api::router(&app).into_make_service_with_connect_info::<SocketAddr>();
+    let serve = axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .into_future();
+    let drained = async {
+        shutdown.cancelled().await;
+        app.hub.drain().await;
+        time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = serve => result?,
+        () = drained => tracing::warn!("requests still open after the drain"),
+    }
+    rooms.abort();
+    app.hub.drain().await;
+    app.tasks.close();
+    let _ = time::timeout(DRAIN, app.tasks.wait()).await;
+    app.db.close().await;
+    Ok(())
+}
+
+async fn open(config: Config) -> Result<App, ServerError> {
+    let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
+    if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
+        return Err(ServerError::Config("a tenant needs a name".into()));
+    }
+    tokio::fs::create_dir_all(&config.data_dir).await?;
+    let secret = config::resolve_secret(&config)?;
+    let db = Db::open(&config.data_dir.join("headcount.db")).await?;
+    for tenant in &tenants {
+        db.house_room(tenant, LOBBY, "Everybody meets here.", false)
+            .await?;
+    }
+    Ok(App {
+        tokens: Tokens::new(&secret),
+        passwords: Passwords::new(),
+        message_limit: MessageLimit::default(),
+        auth_limit: AuthLimit::per_minute(config.auth_per_minute),
+        hub: Hub::new(config.presence_full_max),
+        tasks: TaskTracker::new(),
+        ready: AtomicBool::new(false),
+        tenants,
+        db,
+        config,
+    })
+}
+
+/// What is to be there before the server calls itself ready.
+async fn start(app: Arc<App>, shutdown: CancellationToken) {
+    if app.config.demo > 0 {
+        match demo::fill(&app).await {
+            Ok(city) => {
+                app.tasks.spawn(city.live(Arc::clone(&app), shutdown));
+            }
+            Err(error) => tracing::error!(%error, "the simulated room could not be set up"),
+        }
+    }
+    app.ready.store(true, Ordering::Release);
+}
+
+impl App {
+    /// Beats until `shutdown`: rooms publish what has gathered, limits forget.
+    async fn pulse(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut beat = time::interval(Hub::BEAT);
+        beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut pruned = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = beat.tick() => {}
+            }
+            self.hub.beat(Instant::now());
+            if pruned.elapsed() >= PRUNE_PERIOD {
+                pruned = Instant::now();
+                self.message_limit.prune(pruned);
+                self.auth_limit.prune();
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Who is calling: signed tokens, passwords and the request extractors.
+
+mod extract;
+mod password;
+mod token;
+
+pub(crate) use extract::{CurrentUser, PublicTenant};
+pub(crate) use password::Passwords;
+pub(crate) use token::{Identity, Tokens};

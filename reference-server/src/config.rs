@@ -1,0 +1,201 @@
+//! Settings: flags first, then the environment (`HEADCOUNT_*`), then the defaults.
+
+use std::{fs, io, net::IpAddr, path::PathBuf};
+
+use clap::Parser;
+
+/// The shortest JWT secret that is accepted, in characters.
+pub const SECRET_CHARS_MIN: usize = 32;
+
+/// The most simulated members `--demo` takes.
+pub const DEMO_MAX: u32 = 1_000_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  headcount-server                          serve on http://127.0.0.1:4000
+  headcount-server --demo 100000            with a room of 100,000 simulated members
+  HEADCOUNT_PORT=8080 headcount-server --host 0.0.0.0 --data-dir /var/lib/headcount";
+
+/// How the server is set up. `Config::parse()` reads the command line and the environment.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "headcount-server", version, about, after_help = EXAMPLES)]
+pub struct Config {
+    /// Address to listen on.
+    #[arg(long, env = "HEADCOUNT_HOST", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+
+    /// Port to listen on; 0 takes any free one. If it is in use, the next free one is taken.
+    #[arg(long, short, env = "HEADCOUNT_PORT", default_value_t = 4000)]
+    pub port: u16,
+
+    /// Directory of the database and of the generated secret; created if missing.
+    #[arg(long, env = "HEADCOUNT_DATA_DIR", default_value = "headcount-data")]
+    pub data_dir: PathBuf,
+
+    /// Fill a room named "city" with this many simulated members (0 to 1,000,000); 0 is off.
+    #[arg(
+        long,
+        env = "HEADCOUNT_DEMO",
+        default_value_t = 0,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(DEMO_MAX))
+    )]
+    pub demo: u32,
+
+    /// Secret that signs tokens, at least 32 characters. Without it one is generated and stored
+    /// in the data directory.
+    #[arg(long, env = "HEADCOUNT_JWT_SECRET", hide_env_values = true)]
+    pub jwt_secret: Option<Secret>,
+
+    /// A tenant that is served; repeat for more. Rooms, users and messages of one are invisible
+    /// to the others.
+    #[arg(
+        long = "tenant",
+        env = "HEADCOUNT_TENANTS",
+        value_delimiter = ',',
+        default_value = "default"
+    )]
+    pub tenants: Vec<String>,
+
+    /// An origin (`https://example.org`) that may use API and socket from a browser; repeat for
+    /// more. Without any the API is open to all and the socket to pages of the same host; `*`
+    /// opens both.
+    #[arg(
+        long = "allowed-origin",
+        env = "HEADCOUNT_ALLOWED_ORIGINS",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Vec<String>,
+
+    /// Members online up to which a room sends full presence; above it only counts are sent.
+    #[arg(long, env = "HEADCOUNT_PRESENCE_FULL_MAX", default_value_t = 250)]
+    pub presence_full_max: usize,
+
+    /// Registrations, logins and guests accepted per minute and address.
+    #[arg(
+        long,
+        env = "HEADCOUNT_AUTH_PER_MINUTE",
+        default_value_t = 120,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub auth_per_minute: u32,
+
+    /// What is logged to stderr: a level or a filter such as `headcount_server=debug`.
+    #[arg(long, env = "HEADCOUNT_LOG", default_value = "warn")]
+    pub log: String,
+
+    /// Log lines as JSON.
+    #[arg(long, env = "HEADCOUNT_LOG_JSON", default_value_t = false)]
+    pub log_json: bool,
+}
+
+impl Default for Config {
+    /// The defaults of the command line, without reading the process's own.
+    fn default() -> Self {
+        Self::parse_from(["headcount-server"])
+    }
+}
+
+/// A secret given by the operator. Its `Debug` form shows nothing.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let chars = text.chars().count();
+        if chars < SECRET_CHARS_MIN {
+            return Err(format!(
+                "the secret has {chars} characters, at least {SECRET_CHARS_MIN} are needed"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The secret to sign with: the given one, or the one kept in the data directory, which is
+/// generated (and said so on stderr) at the first start.
+pub(crate) fn resolve_secret(config: &Config) -> io::Result<Secret> {
+    if let Some(secret) = &config.jwt_secret {
+        return Ok(secret.clone());
+    }
+    let path = config.data_dir.join("jwt-secret");
+    match fs::read_to_string(&path) {
+        Ok(text) => text
+            .trim()
+            .parse()
+            .map_err(|e| io::Error::other(format!("{}: {e}", path.display()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let text = random_hex()?;
+            write_private(&path, &text)?;
+            eprintln!(
+                "no --jwt-secret given: generated one, stored in {}",
+                path.display()
+            );
+            Ok(Secret(text))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn random_hex() -> io::Result<String> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn write_private(path: &std::path::Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_secret_is_refused_and_none_is_printed() {
+        let parse =
+            |secret: &str| Config::try_parse_from(["headcount-server", "--jwt-secret", secret]);
+        let message = parse(&"x".repeat(31)).unwrap_err().to_string();
+        assert!(message.contains("31 characters, at least 32"), "{message}");
+        let config = parse(&"x".repeat(32)).unwrap();
+        assert!(!format!("{config:?}").contains("xxx"));
+    }
+
+    #[test]
+    fn the_generated_secret_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: dir.path().into(),
+            jwt_secret: None,
+            ..Config::default()
+        };
+        let first = resolve_secret(&config).unwrap();
+        let second = resolve_secret(&config).unwrap();
+        assert_eq!(first.as_bytes(), second.as_bytes());
+        assert_eq!(first.as_bytes().len(), 64);
+    }
+
+    #[test]
+    fn demo_has_a_limit() {
+        assert!(Config::try_parse_from(["headcount-server", "--demo", "1000001"]).is_err());
+    }
+}

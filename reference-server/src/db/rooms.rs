@@ -1,0 +1,286 @@
+//! Rooms and their members.
+
+use serde::Serialize;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Db, now_micros, rfc3339};
+
+/// A room as it is stored and shown.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub(crate) struct Room {
+    pub(crate) id: Uuid,
+    #[serde(skip)]
+    pub(crate) tenant: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) owner_id: Option<Uuid>,
+    pub(crate) private: bool,
+    pub(crate) simulated: bool,
+    #[sqlx(rename = "last_seq")]
+    #[serde(rename = "message_count")]
+    pub(crate) last_seq: i64,
+    pub(crate) member_count: i64,
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) inserted_at: i64,
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Admin,
+    Member,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Member => "member",
+        }
+    }
+}
+
+/// A registered member of a room.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub(crate) struct Member {
+    pub(crate) user_id: Uuid,
+    pub(crate) username: String,
+    pub(crate) role: String,
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) joined_at: i64,
+}
+
+/// Every query of rooms begins so.
+macro_rules! select_rooms {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.id, r.tenant, r.kind, r.name, r.description, r.owner_id, r.private,
+             r.simulated, r.last_seq, r.inserted_at,
+             (SELECT count(*) FROM room_members m WHERE m.room_id = r.id) AS member_count
+             FROM rooms r ",
+            $rest
+        )
+    };
+}
+
+impl Db {
+    /// Adds a room; its creator, if any, becomes its admin.
+    pub(crate) async fn insert_room(
+        &self,
+        tenant: &str,
+        name: &str,
+        description: &str,
+        owner: Option<Uuid>,
+        private: bool,
+    ) -> Result<Room, sqlx::Error> {
+        let (id, now) = (Uuid::now_v7(), now_micros());
+        let mut tx = self.writer.begin().await?;
+        sqlx::query(
+            "INSERT INTO rooms (id, tenant, kind, name, description, owner_id, private, inserted_at)
+             VALUES (?, ?, 'group', ?, ?, ?, ?, ?)",
+        )
+        .bind(id)
+        .bind(tenant)
+        .bind(name)
+        .bind(description)
+        .bind(owner)
+        .bind(private)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        if let Some(owner) = owner {
+            add_member(&mut tx, id, owner, Role::Admin, now).await?;
+        }
+        let room = sqlx::query_as(select_rooms!("WHERE r.id = ?"))
+            .bind(id)
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(room)
+    }
+
+    /// The room without owner and of that name that the server itself keeps (the lobby, the
+    /// simulated city), created if missing.
+    pub(crate) async fn house_room(
+        &self,
+        tenant: &str,
+        name: &str,
+        description: &str,
+        simulated: bool,
+    ) -> Result<Room, sqlx::Error> {
+        let found = sqlx::query_as(select_rooms!(
+            "WHERE r.tenant = ? AND r.name = ? AND r.owner_id IS NULL AND r.simulated = ?
+             AND r.kind = 'group'"
+        ))
+        .bind(tenant)
+        .bind(name)
+        .bind(simulated)
+        .fetch_optional(&self.reader)
+        .await?;
+        if let Some(room) = found {
+            return Ok(room);
+        }
+        let mut room = self
+            .insert_room(tenant, name, description, None, false)
+            .await?;
+        sqlx::query("UPDATE rooms SET simulated = ? WHERE id = ?")
+            .bind(simulated)
+            .bind(room.id)
+            .execute(&self.writer)
+            .await?;
+        room.simulated = simulated;
+        Ok(room)
+    }
+
+    pub(crate) async fn room(&self, tenant: &str, id: Uuid) -> Result<Option<Room>, sqlx::Error> {
+        sqlx::query_as(select_rooms!("WHERE r.id = ? AND r.tenant = ?"))
+            .bind(id)
+            .bind(tenant)
+            .fetch_optional(&self.reader)
+            .await
+    }
+
+    /// Up to `limit` group rooms with ids above `after` that `user` may see, oldest first.
+    pub(crate) async fn rooms(
+        &self,
+        tenant: &str,
+        user: Uuid,
+        with_simulated: bool,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Room>, sqlx::Error> {
+        sqlx::query_as(select_rooms!(
+            "WHERE r.tenant = ? AND r.kind = 'group' AND r.id > ? AND (r.simulated = 0 OR ?)
+             AND (r.private = 0 OR EXISTS
+                  (SELECT 1 FROM room_members m WHERE m.room_id = r.id AND m.user_id = ?))
+             ORDER BY r.id LIMIT ?"
+        ))
+        .bind(tenant)
+        .bind(after)
+        .bind(with_simulated)
+        .bind(user)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await
+    }
+
+    /// The DMs of `user`, newest first, at most `limit`.
+    pub(crate) async fn dms(
+        &self,
+        tenant: &str,
+        user: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Room>, sqlx::Error> {
+        sqlx::query_as(select_rooms!(
+            "JOIN room_members mine ON mine.room_id = r.id AND mine.user_id = ?
+             WHERE r.tenant = ? AND r.kind = 'dm' ORDER BY r.id DESC LIMIT ?"
+        ))
+        .bind(user)
+        .bind(tenant)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await
+    }
+
+    /// The conversation of the two users, created if there was none.
+    pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, sqlx::Error> {
+        let key = format!("{}:{}", a.min(b), a.max(b));
+        let (id, now) = (Uuid::now_v7(), now_micros());
+        let mut tx = self.writer.begin().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO rooms (id, tenant, kind, name, private, dm_key, inserted_at)
+             VALUES (?, ?, 'dm', '', 1, ?, ?) ON CONFLICT (dm_key) DO NOTHING",
+        )
+        .bind(id)
+        .bind(tenant)
+        .bind(&key)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        if inserted.rows_affected() == 1 {
+            for user in [a, b] {
+                add_member(&mut tx, id, user, Role::Member, now).await?;
+            }
+        }
+        let room = sqlx::query_as(select_rooms!("WHERE r.dm_key = ?"))
+            .bind(&key)
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(room)
+    }
+
+    pub(crate) async fn delete_room(&self, id: Uuid) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query("DELETE FROM rooms WHERE id = ?")
+            .bind(id)
+            .execute(&self.writer);
+        Ok(done.await?.rows_affected() == 1)
+    }
+
+    /// Makes `user` a member; `false` if it was one already.
+    pub(crate) async fn join_room(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
+        let mut tx = self.writer.begin().await?;
+        let added = add_member(&mut tx, room, user, Role::Member, now_micros()).await?;
+        tx.commit().await?;
+        Ok(added)
+    }
+
+    pub(crate) async fn leave_room(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query("DELETE FROM room_members WHERE room_id = ? AND user_id = ?")
+            .bind(room)
+            .bind(user)
+            .execute(&self.writer)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    pub(crate) async fn is_member(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
+        let row = sqlx::query("SELECT 1 FROM room_members WHERE room_id = ? AND user_id = ?")
+            .bind(room)
+            .bind(user)
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Up to `limit` members with user ids above `after`, in order of id.
+    pub(crate) async fn members(
+        &self,
+        room: Uuid,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Member>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT m.user_id, u.username, m.role, m.joined_at
+             FROM room_members m JOIN users u ON u.id = m.user_id
+             WHERE m.room_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?",
+        )
+        .bind(room)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await
+    }
+}
+
+async fn add_member(
+    tx: &mut sqlx::SqliteConnection,
+    room: Uuid,
+    user: Uuid,
+    role: Role,
+    now: i64,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "INSERT INTO room_members (room_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(room)
+    .bind(user)
+    .bind(role.as_str())
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

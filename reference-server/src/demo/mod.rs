@@ -1,0 +1,182 @@
+//! `--demo N`: a room of simulated members who come, go and change their status.
+//!
+//! They live in the same presence as everybody else and are entered through the same calls; only
+//! their sessions have no socket. Each carries `"simulated": true`.
+
+mod names;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use headcount::Put;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    room::{Attendance, Profile, Room, Status},
+};
+
+const ROOM: &str = "city";
+const DESCRIPTION: &str = "Everybody here is simulated, except those who really came.";
+/// Share of the members who are there at the start, in percent.
+const PRESENT_PERCENT: u32 = 70;
+/// Changes per second, in a room large enough.
+const RATE: u32 = 300;
+/// Steps per second in which they happen.
+const STEPS: u32 = 20;
+/// In a small room no more than this share of its members changes per second.
+const RATE_DIVISOR: u32 = 20;
+
+/// Simulated members, and which of them are there.
+pub(crate) struct City {
+    room: Arc<Room>,
+    present: Vec<Option<Status>>,
+    rng: Rng,
+}
+
+/// Sets up the room and lets most of its members in.
+pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Error + Send + Sync>> {
+    let started = Instant::now();
+    let tenant = app.tenants.first().ok_or("no tenant")?;
+    let info = app.db.house_room(tenant, ROOM, DESCRIPTION, true).await?;
+    let room = app
+        .hub
+        .open(&app.db, &info)
+        .await?
+        .ok_or("the room was deleted")?;
+    room.keep_open();
+    let members = app.config.demo as usize;
+    let mut city = City {
+        room,
+        present: vec![None; members],
+        rng: Rng::with_seed(1),
+    };
+    let app = Arc::clone(app);
+    let filling = tokio::task::spawn_blocking(move || {
+        city.fill(&app);
+        tracing::info!(members, elapsed = ?started.elapsed(), "simulated room filled");
+        city
+    });
+    Ok(filling.await?)
+}
+
+impl City {
+    /// Lets most members in at once, and publishes that.
+    fn fill(&mut self, app: &App) {
+        for i in 0..self.present.len() {
+            if self.rng.u32(..100) < PRESENT_PERCENT {
+                let status = self.some_status();
+                self.enter(&app.hub.attendance, i, status);
+            }
+        }
+        app.hub.beat(Instant::now());
+    }
+
+    /// Lets members come, go and change until `shutdown`.
+    pub(crate) async fn live(mut self, app: Arc<App>, shutdown: CancellationToken) {
+        let members = u32::try_from(self.present.len()).unwrap_or(u32::MAX);
+        let rate = RATE.min(members.div_ceil(RATE_DIVISOR));
+        let mut step = time::interval(Duration::from_secs(1) / STEPS);
+        step.set_missed_tick_behavior(time::MissedTickBehavior::Skip);
+        let mut due = 0;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = step.tick() => {}
+            }
+            due += rate;
+            while due >= STEPS {
+                due -= STEPS;
+                self.change(&app.hub.attendance);
+            }
+        }
+    }
+
+    /// Something happens to one member.
+    fn change(&mut self, attendance: &Attendance) {
+        let i = self.rng.usize(..self.present.len());
+        match self.present[i] {
+            // Those who are away come back at the rate at which the others go.
+            None => {
+                if self.rng.u32(..100) < PRESENT_PERCENT {
+                    self.enter(attendance, i, Status::Online);
+                }
+            }
+            Some(_) if self.rng.u32(..100) >= PRESENT_PERCENT => {
+                self.present[i] = None;
+                let (id, owner) = (member_id(i).to_string(), owner(i));
+                attendance.untrack(&self.room.topic, &id, &owner);
+            }
+            Some(_) => {
+                let status = self.some_status();
+                self.present[i] = Some(status);
+                self.put(attendance, i, status, Attendance::update);
+            }
+        }
+    }
+
+    fn enter(&mut self, attendance: &Attendance, i: usize, status: Status) {
+        self.present[i] = Some(status);
+        self.put(attendance, i, status, Attendance::track);
+    }
+
+    fn put<T, E: std::fmt::Display>(
+        &self,
+        attendance: &Attendance,
+        i: usize,
+        status: Status,
+        verb: impl FnOnce(&Attendance, &Put<'_>) -> Result<T, E>,
+    ) {
+        let (id, owner) = (member_id(i).to_string(), owner(i));
+        let profile = Profile {
+            username: names::name(i).into(),
+            simulated: true,
+            ..Profile::default()
+        };
+        let meta = profile.to_bytes();
+        let put = Put::new(&self.room.topic, &id, &owner)
+            .meta(&meta)
+            .status(status as u8);
+        if let Err(error) = verb(attendance, &put) {
+            tracing::warn!(%error, "presence refused a simulated member");
+        }
+    }
+
+    fn some_status(&mut self) -> Status {
+        match self.rng.u32(..100) {
+            0..65 => Status::Online,
+            65..90 => Status::Idle,
+            _ => Status::Dnd,
+        }
+    }
+}
+
+/// A version 8 UUID: recognisable, the same in every run, and nobody else's.
+fn member_id(i: usize) -> Uuid {
+    let mut bytes = *b"headcountdemo\0\0\0";
+    bytes[12..].copy_from_slice(&u32::try_from(i).unwrap_or(u32::MAX).to_be_bytes());
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+fn owner(i: usize) -> String {
+    format!("demo-{i}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_simulated_member_has_an_id_and_a_name_of_its_own() {
+        let ids: HashSet<_> = (0..100_000).map(member_id).collect();
+        let names: HashSet<_> = (0..100_000).map(names::name).collect();
+        assert_eq!((ids.len(), names.len()), (100_000, 100_000));
+    }
+}

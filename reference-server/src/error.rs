@@ -1,0 +1,141 @@
+//! Errors of the HTTP API and their envelopes.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use axum::{
+    Json,
+    extract::{FromRequest, Request, rejection::JsonRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+/// What an API call can fail with. Nothing was changed when one is returned.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("{0}")]
+    BadRequest(Cow<'static, str>),
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("{0}")]
+    NotFound(&'static str),
+    #[error("{0}")]
+    Rejected(StatusCode, String),
+    #[error("validation failed")]
+    Invalid(FieldErrors),
+    #[error("rate limited")]
+    RateLimited { retry_after_ms: u64 },
+    #[error("{0}")]
+    Unavailable(&'static str),
+    #[error("internal error: {0}")]
+    Internal(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The result of an API handler: `{"data": …}` or an error envelope.
+pub(crate) type ApiResult<T> = Result<Data<T>, ApiError>;
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<FieldErrors> for ApiError {
+    fn from(errors: FieldErrors) -> Self {
+        Self::Invalid(errors)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let text = self.to_string();
+        let (status, body) = match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, json!({ "error": text })),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, json!({ "error": text })),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, json!({ "error": text })),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, json!({ "error": text })),
+            Self::Rejected(status, _) => (status, json!({ "error": text })),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "error": text })),
+            Self::Invalid(errors) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({ "errors": errors }),
+            ),
+            Self::RateLimited { retry_after_ms } => {
+                let body = json!({ "error": text, "retry_after_ms": retry_after_ms });
+                let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(body)).into_response();
+                let seconds = HeaderValue::from(retry_after_ms.div_ceil(1000));
+                response.headers_mut().insert(header::RETRY_AFTER, seconds);
+                return response;
+            }
+            Self::Internal(error) => {
+                tracing::error!(%error, "request failed");
+                let body = json!({ "error": "internal error" });
+                (StatusCode::INTERNAL_SERVER_ERROR, body)
+            }
+        };
+        (status, Json(body)).into_response()
+    }
+}
+
+/// Messages by field, the `{"errors": {…}}` of a 422.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct FieldErrors(BTreeMap<&'static str, Vec<String>>);
+
+impl FieldErrors {
+    /// One message for one field.
+    pub(crate) fn one(field: &'static str, message: impl Into<String>) -> Self {
+        Self(BTreeMap::from([(field, vec![message.into()])]))
+    }
+
+    /// Keeps the value, or notes the message and returns `None`.
+    pub(crate) fn check<T>(&mut self, field: &'static str, r: Result<T, String>) -> Option<T> {
+        r.map_err(|message| self.0.entry(field).or_default().push(message))
+            .ok()
+    }
+}
+
+/// The success envelope.
+#[derive(Debug)]
+pub(crate) struct Data<T>(pub(crate) StatusCode, pub(crate) T);
+
+/// `200 {"data": value}`.
+pub(crate) fn ok<T>(value: T) -> ApiResult<T> {
+    Ok(Data(StatusCode::OK, value))
+}
+
+/// `201 {"data": value}`.
+pub(crate) fn created<T>(value: T) -> ApiResult<T> {
+    Ok(Data(StatusCode::CREATED, value))
+}
+
+impl<T: Serialize> IntoResponse for Data<T> {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Envelope<T> {
+            data: T,
+        }
+        (self.0, Json(Envelope { data: self.1 })).into_response()
+    }
+}
+
+/// A JSON body whose refusals come in the envelopes.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match Json::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::JsonDataError(e)) => {
+                Err(FieldErrors::one("body", e.body_text()).into())
+            }
+            Err(e) => Err(ApiError::Rejected(e.status(), e.body_text())),
+        }
+    }
+}

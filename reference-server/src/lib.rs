@@ -1,0 +1,21 @@
+//! The headcount reference server: a chat server that exercises the crate whole, usable as it is.
+//!
+//! HTTP API, Phoenix Channels socket and web page stand in one process over SQLite. The binary
+//! only reads [`Config`], binds and calls [`run`]; tests do the same on port 0.
+#![forbid(unsafe_code)]
+
+mod api;
+mod app;
+mod auth;
+mod config;
+mod db;
+mod demo;
+mod error;
+mod limit;
+mod room;
+mod socket;
+mod validate;
+mod web;
+
+pub use app::{ServerError, run};
+pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};

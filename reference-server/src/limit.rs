@@ -1,0 +1,100 @@
+//! Rate limits: messages per user, sign-ins per address.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+
+/// Messages a user may send per window, over REST and socket together.
+pub(crate) const MESSAGES_MAX: u32 = 10;
+/// The length of the window.
+pub(crate) const MESSAGE_WINDOW: Duration = Duration::from_secs(5);
+
+/// A fixed window per user: `MESSAGES_MAX` messages, then none until the window ends.
+#[derive(Debug, Default)]
+pub(crate) struct MessageLimit {
+    windows: Mutex<HashMap<Uuid, (Instant, u32)>>,
+}
+
+impl MessageLimit {
+    /// Counts one message at `now`: the number still allowed, or how long to wait.
+    pub(crate) fn check(&self, user: Uuid, now: Instant) -> Result<u32, Duration> {
+        let mut windows = self.windows.lock();
+        let (start, count) = windows.entry(user).or_insert((now, 0));
+        if now.duration_since(*start) >= MESSAGE_WINDOW {
+            (*start, *count) = (now, 0);
+        }
+        if *count == MESSAGES_MAX {
+            return Err(MESSAGE_WINDOW - now.duration_since(*start));
+        }
+        *count += 1;
+        Ok(MESSAGES_MAX - *count)
+    }
+
+    /// Forgets windows that are over. O(users seen in the last window).
+    pub(crate) fn prune(&self, now: Instant) {
+        self.windows
+            .lock()
+            .retain(|_, (start, _)| now.duration_since(*start) < MESSAGE_WINDOW);
+    }
+}
+
+/// Registrations, logins and guests per address, smoothed over a minute.
+#[derive(Debug)]
+pub(crate) struct AuthLimit(DefaultKeyedRateLimiter<IpAddr>);
+
+impl AuthLimit {
+    pub(crate) fn per_minute(n: u32) -> Self {
+        let n = NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        Self(RateLimiter::keyed(Quota::per_minute(n)))
+    }
+
+    pub(crate) fn check(&self, address: IpAddr) -> Result<(), ApiError> {
+        self.0.check_key(&address).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.0.clock().now());
+            ApiError::RateLimited {
+                retry_after_ms: millis(wait),
+            }
+        })
+    }
+
+    pub(crate) fn prune(&self) {
+        self.0.retain_recent();
+    }
+}
+
+/// `wait` in milliseconds, at least one.
+pub(crate) fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_fixed_and_per_user() {
+        let (limit, start) = (MessageLimit::default(), Instant::now());
+        let (ada, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for left in (0..MESSAGES_MAX).rev() {
+            assert_eq!(limit.check(ada, start), Ok(left));
+        }
+        let later = start + Duration::from_secs(2);
+        assert_eq!(limit.check(ada, later), Err(Duration::from_secs(3)));
+        assert_eq!(limit.check(bob, later), Ok(MESSAGES_MAX - 1));
+        assert_eq!(
+            limit.check(ada, start + MESSAGE_WINDOW),
+            Ok(MESSAGES_MAX - 1)
+        );
+        limit.prune(start + 3 * MESSAGE_WINDOW);
+        assert!(limit.windows.lock().is_empty());
+    }
+}

@@ -1,0 +1,136 @@
+//! The presence of all rooms: core's `Presence`, and what its entries mean here.
+
+use std::borrow::Cow;
+
+use headcount::{
+    Diff, Dot, EntryBuf, EntryRef, Presence, PresenceConfig, Put, ReplicaId, TrackError,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// What a user says of themself. The numbers travel in presence entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    #[default]
+    Online = 0,
+    Idle = 1,
+    Dnd = 2,
+    Invisible = 3,
+}
+
+impl Status {
+    pub(crate) fn from_u8(n: u8) -> Self {
+        match n {
+            1 => Self::Idle,
+            2 => Self::Dnd,
+            3 => Self::Invisible,
+            _ => Self::Online,
+        }
+    }
+}
+
+/// What a presence entry says beside its status; stored in it as JSON.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Profile<'a> {
+    pub(crate) username: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) guest: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) simulated: bool,
+    /// Seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) online_at: Option<i64>,
+}
+
+impl Profile<'_> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers always serialise")
+    }
+}
+
+/// One session of a user as Phoenix clients see it.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) dot: Dot,
+    pub(super) phx_ref: String,
+    pub(super) status: Status,
+    /// The entry's meta, a JSON object.
+    pub(super) profile: String,
+}
+
+/// The presence of all rooms of this node.
+pub(crate) struct Attendance {
+    presence: Presence,
+}
+
+impl Attendance {
+    pub(super) fn new() -> Self {
+        let incarnation = u64::try_from(crate::db::now_micros()).unwrap_or(1);
+        let id = ReplicaId::new("headcount-server", incarnation, fastrand::u32(..))
+            .expect("the name is short and the clock is below 2^62 us");
+        Self {
+            presence: Presence::new(id, PresenceConfig::default()),
+        }
+    }
+
+    pub(crate) fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.presence.track(put)
+    }
+
+    pub(crate) fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.presence.update(put)
+    }
+
+    pub(crate) fn untrack(&self, topic: &str, key: &str, owner: &str) -> bool {
+        self.presence.untrack(topic, key, owner)
+    }
+
+    /// What changed since the last call.
+    pub(super) fn take_diff(&self) -> Diff {
+        self.presence.take_diff()
+    }
+
+    /// Users in `topic`, each counted once.
+    pub(super) fn count_keys(&self, topic: &str) -> usize {
+        self.presence.count_keys(topic)
+    }
+
+    /// The sessions of a user, or none if one of them is invisible: that hides them all.
+    pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
+        let entries = self.presence.get_by_key(topic, key);
+        let sessions: Vec<_> = entries.iter().map(session).collect();
+        if sessions.iter().any(|s| s.status == Status::Invisible) {
+            Vec::new()
+        } else {
+            sessions
+        }
+    }
+
+    /// Every user in `topic`.
+    pub(super) fn keys(&self, topic: &str) -> Vec<String> {
+        let mut keys = Vec::new();
+        self.presence
+            .for_each(topic, |e| keys.extend(e.key_str().map(str::to_owned)));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+fn session(entry: &EntryBuf) -> Session {
+    Session {
+        dot: entry.dot(),
+        phx_ref: entry.entry_ref().to_string(),
+        status: Status::from_u8(entry.status()),
+        profile: profile(entry.meta()),
+    }
+}
+
+/// The meta as a JSON object; anything else (nothing of ours writes it) becomes an empty one.
+fn profile(meta: &[u8]) -> String {
+    match serde_json::from_slice::<&RawValue>(meta) {
+        Ok(raw) if raw.get().starts_with('{') => raw.get().to_owned(),
+        _ => "{}".to_owned(),
+    }
+}

@@ -1,0 +1,228 @@
+//! All open rooms, and the beat they publish to.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::time;
+use uuid::Uuid;
+
+use super::{Attendance, Room, Seat, SeatId, Visitor, state::HISTORY};
+use crate::{
+    auth::Identity,
+    db::{self, Cursor, Db},
+    socket::{CloseReason, Outbox, Ref},
+};
+
+/// Every how many beats rooms do what is due four times a second.
+const BEATS_PER_TICK: u64 = 5;
+/// Sockets closed together when the server stops, and the pause between two such batches.
+const DRAIN_BATCH: usize = 10_000;
+const DRAIN_PAUSE: Duration = Duration::from_secs(2);
+/// The sockets of a node that stops are closed within this time.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// The rooms somebody is in.
+pub(crate) struct Hub {
+    pub(crate) attendance: Attendance,
+    rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
+    /// Held while a room is loaded and while the stored members of one change, so that neither
+    /// misses the other.
+    loading: tokio::sync::Mutex<()>,
+    full_max: usize,
+    next_seat: AtomicU64,
+    beats: AtomicU64,
+    connections: Mutex<Vec<Weak<Outbox>>>,
+}
+
+impl Hub {
+    /// Presence gathered for this long goes out as one diff.
+    pub(crate) const BEAT: Duration = Duration::from_millis(50);
+
+    pub(crate) fn new(full_max: usize) -> Self {
+        Self {
+            attendance: Attendance::new(),
+            rooms: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
+            full_max,
+            next_seat: AtomicU64::new(1),
+            beats: AtomicU64::new(0),
+            connections: Mutex::default(),
+        }
+    }
+
+    /// The open room, opened if it was not; `None` if it has been deleted.
+    pub(crate) async fn open(
+        &self,
+        db: &Db,
+        info: &db::Room,
+    ) -> Result<Option<Arc<Room>>, sqlx::Error> {
+        if let Some(room) = self.find_in_use(info.id) {
+            return Ok(Some(room));
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(room) = self.find_in_use(info.id) {
+            return Ok(Some(room));
+        }
+        let Some(info) = db.room(&info.tenant, info.id).await? else {
+            return Ok(None);
+        };
+        let limit = u32::try_from(HISTORY).unwrap_or(u32::MAX);
+        let latest = db
+            .messages(info.id, Cursor::Latest, limit)
+            .await?
+            .unwrap_or_default();
+        let room = Arc::new(Room::new(info, &latest, self.full_max));
+        self.rooms.lock().insert(room.id, Arc::clone(&room));
+        Ok(Some(room))
+    }
+
+    /// The open room, which then stays open for a while.
+    fn find_in_use(&self, id: Uuid) -> Option<Arc<Room>> {
+        self.find(id).filter(|room| room.touch())
+    }
+
+    fn find(&self, id: Uuid) -> Option<Arc<Room>> {
+        self.rooms.lock().get(&id).cloned()
+    }
+
+    /// Takes a seat in a room; `replaced` is the seat the connection has there already. `None`
+    /// if the room has been deleted.
+    pub(crate) async fn join(
+        &self,
+        db: &Db,
+        info: &db::Room,
+        visitor: Visitor,
+        reference: &Ref,
+        replaced: Option<SeatId>,
+    ) -> Result<Option<Seat>, sqlx::Error> {
+        let Some(room) = self.open(db, info).await? else {
+            return Ok(None);
+        };
+        let id = SeatId(self.next_seat.fetch_add(1, Ordering::Relaxed));
+        // A room that closes at this very moment is being deleted.
+        Ok(room
+            .join(&self.attendance, id, visitor, reference, replaced)
+            .ok())
+    }
+
+    fn forget(&self, room: &Arc<Room>) {
+        let mut rooms = self.rooms.lock();
+        if rooms.get(&room.id).is_some_and(|r| Arc::ptr_eq(r, room)) {
+            rooms.remove(&room.id);
+        }
+    }
+
+    /// Users in the room now.
+    pub(crate) fn online(&self, room: Uuid) -> usize {
+        self.find(room)
+            .map_or(0, |room| self.attendance.count_keys(&room.topic))
+    }
+
+    /// Makes `user` a stored member of the room.
+    pub(crate) async fn add_member(
+        &self,
+        db: &Db,
+        room: &db::Room,
+        user: &Identity,
+    ) -> Result<(), sqlx::Error> {
+        let _loading = self.loading.lock().await;
+        db.join_room(room.id, user.id).await.map(drop)
+    }
+
+    /// Ends a membership; the user's channels of the room end with it.
+    pub(crate) async fn remove_member(
+        &self,
+        db: &Db,
+        room: &db::Room,
+        user: Uuid,
+    ) -> Result<(), sqlx::Error> {
+        let _loading = self.loading.lock().await;
+        db.leave_room(room.id, user).await?;
+        if let Some(open) = self.find(room.id) {
+            open.show_out(&self.attendance, |u| u == user);
+        }
+        Ok(())
+    }
+
+    /// Deletes a room with all its messages; whoever is in it is shown out.
+    pub(crate) async fn delete(&self, db: &Db, room: &db::Room) -> Result<(), sqlx::Error> {
+        let _loading = self.loading.lock().await;
+        db.delete_room(room.id).await?;
+        if let Some(open) = self.find(room.id) {
+            open.close(true, Instant::now());
+            open.show_out(&self.attendance, |_| true);
+            self.forget(&open);
+        }
+        Ok(())
+    }
+
+    /// Publishes what has gathered since the last beat.
+    pub(crate) fn beat(&self, now: Instant) {
+        for diff in self.attendance.take_diff().iter() {
+            let id = diff
+                .topic
+                .split_once(':')
+                .and_then(|(_, id)| id.parse().ok());
+            if let Some(room) = id.and_then(|id| self.find(id)) {
+                room.take(&self.attendance, diff);
+            }
+        }
+        if self
+            .beats
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(BEATS_PER_TICK)
+        {
+            let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
+            for room in rooms {
+                room.tick(&self.attendance, now);
+                if room.close(false, now) {
+                    self.forget(&room);
+                }
+            }
+        }
+    }
+
+    /// Notes a connection, so that a stop reaches it.
+    pub(crate) fn register(&self, outbox: &Arc<Outbox>) {
+        let mut connections = self.connections.lock();
+        if connections.len() == connections.capacity() {
+            connections.retain(|c| c.strong_count() > 0);
+        }
+        connections.push(Arc::downgrade(outbox));
+    }
+
+    /// Closes every connection with 1012, in batches, so that the clients do not all come back
+    /// at once.
+    pub(crate) async fn drain(&self) {
+        let started = Instant::now();
+        loop {
+            let batch: Vec<_> = {
+                let mut connections = self.connections.lock();
+                let rest = connections.len().saturating_sub(DRAIN_BATCH);
+                let from = if started.elapsed() < DRAIN_MAX {
+                    rest
+                } else {
+                    0
+                };
+                connections.split_off(from)
+            };
+            if batch.is_empty() {
+                return;
+            }
+            for outbox in batch.iter().filter_map(Weak::upgrade) {
+                outbox.close(CloseReason::Restart);
+            }
+            if self.connections.lock().is_empty() {
+                return;
+            }
+            time::sleep(DRAIN_PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Posting a message, from REST and socket alike.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    app::App,
+    auth::Identity,
+    db::{self, Message, NewMessage},
+    error::{ApiError, FieldErrors},
+    limit::millis,
+    validate,
+};
+
+impl App {
+    /// Checks, counts, stores and sends a message, in that order. The caller has made sure that
+    /// `author` is inside `room`.
+    ///
+    /// A caller that goes away meanwhile stops nothing: what is stored is also sent.
+    pub(crate) async fn post(
+        self: Arc<Self>,
+        room: db::Room,
+        author: Identity,
+        content: Option<String>,
+    ) -> Result<Message, ApiError> {
+        let content = validate::content(content.as_deref())
+            .map_err(|message| FieldErrors::one("content", message))?;
+        self.message_limit
+            .check(author.id, Instant::now())
+            .map_err(|wait| ApiError::RateLimited {
+                retry_after_ms: millis(wait),
+            })?;
+        let tasks = self.tasks.clone();
+        tasks
+            .spawn(async move { self.store_and_send(&room, &author, &content).await })
+            .await
+            .map_err(|e| ApiError::Internal(Box::new(e)))?
+    }
+
+    async fn store_and_send(
+        &self,
+        room: &db::Room,
+        author: &Identity,
+        content: &str,
+    ) -> Result<Message, ApiError> {
+        let gone = ApiError::NotFound("no such room");
+        let Some(open) = self.hub.open(&self.db, room).await? else {
+            return Err(gone);
+        };
+        let _turn = open.posting.lock().await;
+        let new = NewMessage {
+            room: room.id,
+            user: author.id,
+            username: &author.username,
+            content,
+        };
+        let message = self.db.insert_message(&new).await?;
+        let message = message.ok_or(gone)?;
+        open.publish(&message);
+        Ok(message)
+    }
+}

@@ -1,0 +1,323 @@
+//! Full presence as Phoenix clients follow it: one state at the join, then diffs.
+//!
+//! The roll is what has been published of a room. A diff is the difference between it and the
+//! presence at that moment, for the users something happened to; so changes that cancel out
+//! between two diffs are never sent, and every state is one that the following diffs fit to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headcount::Dot;
+
+use super::attendance::{Attendance, Session};
+
+/// What subscribers of a room have been told about who is in it.
+#[derive(Debug, Default)]
+pub(super) struct Roll {
+    users: BTreeMap<String, Vec<Meta>>,
+    /// Users to look at again at the next diff.
+    dirty: BTreeSet<String>,
+    /// Metas that stood in a state or diff and are gone.
+    gone: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Meta {
+    dot: Dot,
+    phx_ref: String,
+    json: String,
+    /// Whether a diff has announced it. In a state it may stand before.
+    announced: bool,
+}
+
+impl Roll {
+    /// The roll of everyone in `topic`, as if announced.
+    pub(super) fn of(attendance: &Attendance, topic: &str) -> Self {
+        let mut roll = Self::default();
+        for key in attendance.keys(topic) {
+            roll.look(attendance, topic, &key);
+        }
+        for meta in roll.users.values_mut().flatten() {
+            meta.announced = true;
+        }
+        roll
+    }
+
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.users.contains_key(key)
+    }
+
+    /// Notes that something happened to a user.
+    pub(super) fn mark(&mut self, key: &str) {
+        if !self.dirty.contains(key) {
+            self.dirty.insert(key.to_owned());
+        }
+    }
+
+    /// Brings one user up to date at once, so that the next state has them.
+    pub(super) fn look(&mut self, attendance: &Attendance, topic: &str, key: &str) {
+        let old = self.users.remove(key).unwrap_or_default();
+        let mut new = Vec::new();
+        for session in attendance.sessions(topic, key) {
+            let before = old.iter().find(|meta| meta.dot == session.dot);
+            let known = before.filter(|meta| meta.phx_ref == session.phx_ref);
+            let prev = before
+                .filter(|_| known.is_none())
+                .map(|meta| meta.phx_ref.as_str());
+            new.push(Meta {
+                json: known.map_or_else(|| render(&session, prev), |meta| meta.json.clone()),
+                announced: known.is_some_and(|meta| meta.announced),
+                dot: session.dot,
+                phx_ref: session.phx_ref,
+            });
+        }
+        for meta in old {
+            if !new.iter().any(|m| m.phx_ref == meta.phx_ref) {
+                self.gone.entry(key.to_owned()).or_default().push(meta.json);
+            }
+        }
+        if !new.is_empty() {
+            self.users.insert(key.to_owned(), new);
+        }
+        self.mark(key);
+    }
+
+    /// The payload of the next `presence_diff`, if there is anything to say.
+    pub(super) fn diff(&mut self, attendance: &Attendance, topic: &str) -> Option<String> {
+        let dirty: Vec<_> = self.dirty.iter().cloned().collect();
+        for key in &dirty {
+            self.look(attendance, topic, key);
+        }
+        self.dirty.clear();
+        let mut joins: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for key in &dirty {
+            for meta in self.users.get_mut(key).into_iter().flatten() {
+                if !std::mem::replace(&mut meta.announced, true) {
+                    joins.entry(key).or_default().push(meta.json.clone());
+                }
+            }
+        }
+        let gone = std::mem::take(&mut self.gone);
+        if joins.is_empty() && gone.is_empty() {
+            return None;
+        }
+        let leaves = gone
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.iter().map(String::as_str)));
+        let joins = users(
+            joins
+                .iter()
+                .map(|(k, v)| (*k, v.iter().map(String::as_str))),
+        );
+        Some(format!(r#"{{"joins":{joins},"leaves":{}}}"#, users(leaves)))
+    }
+
+    /// The payload of the next `presence_diff` when only counts are sent from now on: users who
+    /// stood here and left. They are forgotten; nobody new is taken up.
+    pub(super) fn leaves(&mut self, attendance: &Attendance, topic: &str) -> Option<String> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for key in dirty
+            .iter()
+            .filter(|key| self.users.contains_key(*key))
+            .collect::<Vec<_>>()
+        {
+            let current = attendance.sessions(topic, key);
+            let metas = self
+                .users
+                .get_mut(key)
+                .map(std::mem::take)
+                .unwrap_or_default();
+            let (stay, gone): (Vec<_>, Vec<_>) = metas
+                .into_iter()
+                .partition(|m| current.iter().any(|s| s.dot == m.dot));
+            if stay.is_empty() {
+                self.users.remove(key);
+            } else {
+                self.users.insert(key.clone(), stay);
+            }
+            if !gone.is_empty() {
+                let gone = gone.into_iter().map(|meta| meta.json);
+                self.gone.entry(key.clone()).or_default().extend(gone);
+            }
+        }
+        let gone = std::mem::take(&mut self.gone);
+        let leaves = gone
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.iter().map(String::as_str)));
+        (!gone.is_empty()).then(|| format!(r#"{{"joins":{{}},"leaves":{}}}"#, users(leaves)))
+    }
+
+    /// The payload of a `presence_state`.
+    pub(super) fn state(&self) -> String {
+        users(
+            self.users
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.iter().map(|m| m.json.as_str()))),
+        )
+    }
+}
+
+/// `{"<key>":{"metas":[…]},…}`
+fn users<'a, M: Iterator<Item = &'a str>>(users: impl Iterator<Item = (&'a str, M)>) -> String {
+    let mut out = String::from("{");
+    for (key, metas) in users {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&serde_json::Value::from(key).to_string());
+        out.push_str(r#":{"metas":["#);
+        for (i, meta) in metas.enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            out.push_str(meta);
+        }
+        out.push_str("]}");
+    }
+    out.push('}');
+    out
+}
+
+/// A meta: the profile with reference and status put before it.
+fn render(session: &Session, prev: Option<&str>) -> String {
+    let mut out = format!(r#"{{"phx_ref":"{}""#, session.phx_ref);
+    if let Some(prev) = prev {
+        out.push_str(&format!(r#","phx_ref_prev":"{prev}""#));
+    }
+    let status = serde_json::to_string(&session.status).unwrap_or_default();
+    out.push_str(&format!(r#","status":{status}"#));
+    let rest = session.profile.trim_start_matches('{').trim_start();
+    if !rest.starts_with('}') {
+        out.push(',');
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use headcount::Put;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const TOPIC: &str = "room:1";
+
+    fn put<'a>(key: &'a str, owner: &'a str, status: u8) -> Put<'a> {
+        Put::new(TOPIC, key, owner)
+            .meta(br#"{"username":"x"}"#)
+            .status(status)
+    }
+
+    /// Marks what changed, and the next diff as JSON.
+    fn step(roll: &mut Roll, attendance: &Attendance) -> Option<Value> {
+        for topic in attendance.take_diff().iter() {
+            let entries = topic.joins.iter().chain(&topic.leaves);
+            for entry in entries.chain(topic.updates.iter().map(|u| &u.new)) {
+                roll.mark(entry.key_str().unwrap());
+            }
+        }
+        roll.diff(attendance, TOPIC)
+            .map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    fn count(diff: &Value, side: &str, key: &str) -> usize {
+        diff[side][key]["metas"].as_array().map_or(0, Vec::len)
+    }
+
+    #[test]
+    fn joins_updates_and_leaves() {
+        let (attendance, mut roll) = (Attendance::new(), Roll::default());
+        attendance.track(&put("ada", "1", 0)).unwrap();
+        let joined = step(&mut roll, &attendance).unwrap();
+        assert_eq!(
+            (
+                count(&joined, "joins", "ada"),
+                count(&joined, "leaves", "ada")
+            ),
+            (1, 0)
+        );
+        attendance.update(&put("ada", "1", 1)).unwrap();
+        let updated = step(&mut roll, &attendance).unwrap();
+        let (old, new) = (
+            &joined["joins"]["ada"],
+            &updated["joins"]["ada"]["metas"][0],
+        );
+        assert_eq!(&updated["leaves"]["ada"], old);
+        assert_eq!(new["phx_ref_prev"], old["metas"][0]["phx_ref"]);
+        assert_eq!(
+            (&new["status"], &new["username"]),
+            (&json!("idle"), &json!("x"))
+        );
+        attendance.untrack(TOPIC, "ada", "1");
+        let left = step(&mut roll, &attendance).unwrap();
+        assert_eq!(
+            (count(&left, "joins", "ada"), count(&left, "leaves", "ada")),
+            (0, 1)
+        );
+        assert_eq!(roll.state(), "{}");
+    }
+
+    #[test]
+    fn what_cancels_out_is_not_sent_unless_a_state_told_of_it() {
+        let (attendance, mut roll) = (Attendance::new(), Roll::default());
+        attendance.track(&put("ada", "1", 0)).unwrap();
+        attendance.untrack(TOPIC, "ada", "1");
+        assert_eq!(step(&mut roll, &attendance), None);
+        attendance.track(&put("ada", "2", 0)).unwrap();
+        roll.look(&attendance, TOPIC, "ada");
+        assert!(roll.state().contains("ada"));
+        attendance.untrack(TOPIC, "ada", "2");
+        let diff = step(&mut roll, &attendance).unwrap();
+        assert_eq!(
+            (count(&diff, "joins", "ada"), count(&diff, "leaves", "ada")),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn one_invisible_session_hides_the_user() {
+        let (attendance, mut roll) = (Attendance::new(), Roll::default());
+        attendance.track(&put("ada", "1", 0)).unwrap();
+        step(&mut roll, &attendance).unwrap();
+        attendance.track(&put("ada", "2", 3)).unwrap();
+        let hidden = step(&mut roll, &attendance).unwrap();
+        assert_eq!(
+            (
+                count(&hidden, "joins", "ada"),
+                count(&hidden, "leaves", "ada")
+            ),
+            (0, 1)
+        );
+        attendance.untrack(TOPIC, "ada", "2");
+        let shown = step(&mut roll, &attendance).unwrap();
+        assert_eq!(
+            (
+                count(&shown, "joins", "ada"),
+                count(&shown, "leaves", "ada")
+            ),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn in_counts_mode_only_known_users_leave() {
+        let (attendance, mut roll) = (Attendance::new(), Roll::default());
+        attendance.track(&put("ada", "1", 0)).unwrap();
+        step(&mut roll, &attendance).unwrap();
+        attendance.track(&put("bob", "2", 0)).unwrap();
+        for key in ["ada", "bob"] {
+            roll.mark(key);
+        }
+        assert_eq!(roll.leaves(&attendance, TOPIC), None);
+        attendance.untrack(TOPIC, "ada", "1");
+        attendance.untrack(TOPIC, "bob", "2");
+        for key in ["ada", "bob"] {
+            roll.mark(key);
+        }
+        let diff: Value = serde_json::from_str(&roll.leaves(&attendance, TOPIC).unwrap()).unwrap();
+        assert_eq!(
+            (count(&diff, "leaves", "ada"), count(&diff, "leaves", "bob")),
+            (1, 0)
+        );
+    }
+}

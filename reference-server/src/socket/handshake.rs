@@ -1,0 +1,181 @@
+//! The upgrade request: protocol version, token, origin.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::{
+    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, alphabet, engine};
+
+use super::{Vsn, connection};
+use crate::app::App;
+
+/// The longest frame a client may send, in bytes.
+const FRAME_BYTES_MAX: usize = 64 << 10;
+const READ_BUFFER_BYTES: usize = 4 << 10;
+/// A frame goes out when it is written.
+const WRITE_BUFFER_BYTES: usize = 0;
+/// Browsers send a token as a subprotocol of this form beside `phoenix`.
+const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
+
+/// `GET /chat/socket/websocket`. Every refusal is a 403 without body: clients look at nothing
+/// else.
+pub(crate) async fn upgrade(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    ws: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let ws = match ws {
+        Ok(ws) => ws,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let Some((vsn, token)) = read_params(&uri, &headers) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    if !origin_allowed(&app.config.allowed_origins, &headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let identity = match app.authenticate(&token).await {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return StatusCode::FORBIDDEN.into_response(),
+        Err(error) => return error.into_response(),
+    };
+    ws.protocols(["phoenix"])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_message_size(FRAME_BYTES_MAX)
+        .on_upgrade(move |socket| {
+            let tasks = app.tasks.clone();
+            tasks.track_future(connection::run(app, socket, vsn, identity))
+        })
+}
+
+/// Version and token, from the query or the subprotocol; `None` is a refusal.
+fn read_params(uri: &Uri, headers: &HeaderMap) -> Option<(Vsn, String)> {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let param = |name: &str| {
+        let found = form_urlencoded::parse(query).find(|(key, _)| key == name);
+        found.map(|(_, value)| value)
+    };
+    let vsn = match param("vsn") {
+        None => Vsn::V1,
+        Some(text) => parse_vsn(&text)?,
+    };
+    let token = protocol_token(headers).or_else(|| param("token").map(Cow::into_owned))?;
+    Some((vsn, token))
+}
+
+/// `~> 2.0.0` is V2, `~> 1.0.0` is V1.
+fn parse_vsn(text: &str) -> Option<Vsn> {
+    let (series, patch) = text.rsplit_once('.')?;
+    patch.parse::<u32>().ok()?;
+    match series {
+        "2.0" => Some(Vsn::V2),
+        "1.0" => Some(Vsn::V1),
+        _ => None,
+    }
+}
+
+/// The token in `Sec-WebSocket-Protocol`, in either base64 alphabet, with or without padding.
+fn protocol_token(headers: &HeaderMap) -> Option<String> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let encoded = offered
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .find_map(|protocol| protocol.trim().strip_prefix(TOKEN_PROTOCOL))?;
+    let config = engine::GeneralPurposeConfig::new()
+        .with_decode_padding_mode(engine::DecodePaddingMode::Indifferent);
+    let encoded = encoded.replace('+', "-").replace('/', "_");
+    let decoded = engine::GeneralPurpose::new(&alphabet::URL_SAFE, config)
+        .decode(encoded)
+        .ok()?;
+    String::from_utf8(decoded).ok()
+}
+
+/// No `Origin` is a client that is no browser. With one: the allow-list, or without a list the
+/// pages of this very host.
+fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    if allowed
+        .iter()
+        .any(|a| a == "*" || a.eq_ignore_ascii_case(origin))
+    {
+        return true;
+    }
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    let origin_host = origin.split_once("://").map(|(_, rest)| rest);
+    host.is_some() && host == origin_host
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn versions() {
+        for (text, expected) in [
+            ("2.0.0", Some(Vsn::V2)),
+            ("2.0.7", Some(Vsn::V2)),
+            ("1.0.0", Some(Vsn::V1)),
+            ("3.0.0", None),
+            ("2.1.0", None),
+            ("2.0", None),
+            ("", None),
+            ("2.0.x", None),
+        ] {
+            assert_eq!(parse_vsn(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens_come_from_query_or_subprotocol() {
+        let uri: Uri = "/chat/socket/websocket?vsn=2.0.0&token=a%2Eb&"
+            .parse()
+            .unwrap();
+        let none = HeaderMap::new();
+        assert_eq!(read_params(&uri, &none), Some((Vsn::V2, "a.b".into())));
+        let absent: Uri = "/chat/socket/websocket?token=t".parse().unwrap();
+        assert_eq!(read_params(&absent, &none), Some((Vsn::V1, "t".into())));
+        let bare: Uri = "/chat/socket/websocket?vsn=2.0.0".parse().unwrap();
+        assert_eq!(read_params(&bare, &none), None);
+        // "??>" is Pz8+ in the standard alphabet and Pz8- in the url-safe one.
+        for text in ["Pz8+", "Pz8-"] {
+            let protocol = format!("phoenix, base64url.bearer.phx.{text}");
+            let headers = headers(&[("sec-websocket-protocol", &protocol)]);
+            assert_eq!(read_params(&bare, &headers), Some((Vsn::V2, "??>".into())));
+        }
+    }
+
+    #[test]
+    fn origins() {
+        let from = |origin| headers(&[("origin", origin), ("host", "chat.example:4000")]);
+        assert!(origin_allowed(&[], &HeaderMap::new()));
+        assert!(origin_allowed(&[], &from("http://chat.example:4000")));
+        assert!(!origin_allowed(&[], &from("https://evil.example")));
+        assert!(!origin_allowed(&[], &from("null")));
+        let list = ["https://blog.example".to_owned()];
+        assert!(origin_allowed(&list, &from("https://blog.example")));
+        assert!(!origin_allowed(&list, &from("https://blog.example.evil")));
+        assert!(origin_allowed(
+            &["*".to_owned()],
+            &from("https://evil.example")
+        ));
+    }
+}

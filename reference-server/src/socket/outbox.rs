@@ -1,0 +1,171 @@
+//! The bounded queue between the rooms and one connection.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use axum::extract::ws::{CloseFrame, Utf8Bytes};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Frames that may wait; one more and the connection is closed with 1013.
+const FRAMES_MAX: usize = 1_024;
+/// Bytes that may wait.
+const BYTES_MAX: usize = 4 << 20;
+/// Above a quarter of either bound, senders leave out what can be made up for later: typing,
+/// presence, member list frames.
+const CONGESTED_FRACTION: usize = 4;
+
+/// Why the server closes a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// A frame was not of this protocol.
+    Malformed,
+    /// The frame was too long.
+    TooLong,
+    /// Nothing came for a minute.
+    Idle,
+    /// The client reads too slowly.
+    SlowConsumer,
+    /// The server restarts.
+    Restart,
+}
+
+impl CloseReason {
+    pub(crate) fn frame(self) -> CloseFrame {
+        let (code, reason) = match self {
+            Self::Malformed => (1011, "malformed frame"),
+            Self::TooLong => (1009, "frame too long"),
+            Self::Idle => (1001, "idle"),
+            Self::SlowConsumer => (1013, "slow consumer"),
+            Self::Restart => (1012, "restart"),
+        };
+        CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        }
+    }
+}
+
+/// Frames on their way to one client. Any thread may push; only the connection takes.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: Mutex<Queue>,
+    wake: Notify,
+    congested: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Utf8Bytes>,
+    bytes: usize,
+    close: Option<CloseReason>,
+}
+
+impl Outbox {
+    /// Appends a frame. Over the bounds everything waiting is dropped and the connection closed.
+    pub(crate) fn push(&self, frame: Utf8Bytes) {
+        let mut queue = self.queue.lock();
+        if queue.close.is_some() {
+            return;
+        }
+        queue.bytes += frame.len();
+        queue.frames.push_back(frame);
+        if queue.frames.len() > FRAMES_MAX || queue.bytes > BYTES_MAX {
+            queue.frames.clear();
+            queue.bytes = 0;
+            queue.close = Some(CloseReason::SlowConsumer);
+        }
+        let crowded = queue.frames.len() > FRAMES_MAX / CONGESTED_FRACTION
+            || queue.bytes > BYTES_MAX / CONGESTED_FRACTION;
+        drop(queue);
+        if crowded {
+            self.congested.store(true, Ordering::Relaxed);
+        }
+        self.wake.notify_one();
+    }
+
+    /// Whether the client is behind. Turns false when it has taken everything.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.congested.load(Ordering::Relaxed)
+    }
+
+    /// Closes the connection after what is queued has been sent.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.queue.lock().close.get_or_insert(reason);
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn ready(&self) {
+        loop {
+            {
+                let queue = self.queue.lock();
+                if !queue.frames.is_empty() || queue.close.is_some() {
+                    return;
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// The next frame, if any.
+    pub(crate) fn pop(&self) -> Option<Utf8Bytes> {
+        let mut queue = self.queue.lock();
+        let frame = queue.frames.pop_front();
+        match &frame {
+            Some(frame) => queue.bytes -= frame.len(),
+            None => self.congested.store(false, Ordering::Relaxed),
+        }
+        frame
+    }
+
+    /// Why to close, once nothing is left to send.
+    pub(crate) fn closing(&self) -> Option<CloseReason> {
+        let queue = self.queue.lock();
+        queue.close.filter(|_| queue.frames.is_empty())
+    }
+
+    /// Waits until the connection is to be given up for reading too slowly.
+    pub(crate) async fn overflowed(&self) {
+        loop {
+            if self.queue.lock().close == Some(CloseReason::SlowConsumer) {
+                return;
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_is_first_congested_then_closed() {
+        let outbox = Outbox::default();
+        for _ in 0..=FRAMES_MAX / CONGESTED_FRACTION {
+            outbox.push("x".into());
+        }
+        assert!(outbox.is_congested());
+        while outbox.pop().is_some() {}
+        assert!(!outbox.is_congested());
+        for _ in 0..=FRAMES_MAX {
+            outbox.push("x".into());
+        }
+        assert_eq!(outbox.pop(), None);
+        assert_eq!(outbox.closing(), Some(CloseReason::SlowConsumer));
+    }
+
+    #[test]
+    fn closing_waits_for_what_is_queued() {
+        let outbox = Outbox::default();
+        outbox.push("last words".into());
+        outbox.close(CloseReason::Restart);
+        assert_eq!(outbox.closing(), None);
+        outbox.push("too late".into());
+        assert_eq!(outbox.pop().as_deref(), Some("last words"));
+        assert_eq!(outbox.closing(), Some(CloseReason::Restart));
+    }
+}

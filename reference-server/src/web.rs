@@ -1,0 +1,71 @@
+//! The web page: files embedded at build time.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use rust_embed::Embed;
+
+/// The page loads nothing from elsewhere, and may be framed by any site: embedding is a feature.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
+                      style-src 'self' 'unsafe-inline'; base-uri 'none'; object-src 'none'";
+
+#[derive(Embed)]
+#[folder = "web/"]
+struct Assets;
+
+/// The file that the path names; `/` and every folder stand for their `index.html`.
+pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let mut path = uri.path().trim_start_matches('/').to_owned();
+    if path.is_empty() || path.ends_with('/') {
+        path.push_str("index.html");
+    }
+    // Embedded names never contain dots in sequence, so a climbing path finds nothing; in debug
+    // builds, where files are read from disk, it must not even be tried.
+    let hidden = path
+        .split('/')
+        .any(|part| part.starts_with('.') || part.is_empty());
+    let Some(file) = (!hidden).then(|| Assets::get(&path)).flatten() else {
+        return (StatusCode::NOT_FOUND, "not found").into_response();
+    };
+    let etag = etag(&file.metadata.sha256_hash());
+    if headers.get(header::IF_NONE_MATCH) == Some(&etag) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
+    }
+    let headers = [
+        (header::CONTENT_TYPE, content_type(file.metadata.mimetype())),
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(POLICY),
+        ),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
+    ];
+    (headers, Body::from(file.data.into_owned())).into_response()
+}
+
+fn etag(hash: &[u8; 32]) -> HeaderValue {
+    let hex: String = hash[..16].iter().map(|b| format!("{b:02x}")).collect();
+    HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn content_type(mime: &str) -> HeaderValue {
+    let text = match mime {
+        "application/javascript" | "text/javascript" => "text/javascript; charset=utf-8".to_owned(),
+        text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
+        other => other.to_owned(),
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}

@@ -1,0 +1,47 @@
+//! The simulated room.
+
+use serde_json::json;
+
+use super::client::Server;
+
+#[tokio::test]
+async fn the_city_lives_and_says_that_it_is_simulated() {
+    let server = Server::start_with(|config| config.demo = 5_000).await;
+    let guest = server.guest().await;
+    let city = server.room(&guest, "city").await;
+    let mut socket = server.connect(&guest).await;
+    let reply = socket.join(&format!("room:{city}"), "1").await;
+    assert_eq!(
+        (&reply["presence"], &reply["room"]["simulated"]),
+        (&json!("counts"), &json!(true))
+    );
+    let mut counts = Vec::new();
+    while counts.len() < 3 {
+        counts.push(
+            socket.expect("presence_count").await[4]["online"]
+                .as_u64()
+                .unwrap(),
+        );
+    }
+    assert!(
+        counts.iter().all(|n| (2_500..=5_001).contains(n)),
+        "{counts:?}"
+    );
+    counts.dedup();
+    assert!(counts.len() > 1, "the room moves");
+}
+
+#[tokio::test]
+async fn without_demo_there_is_no_city() {
+    let server = Server::start_with(|config| config.demo = 10).await;
+    let guest = server.guest().await;
+    let city = server.room(&guest, "city").await;
+    let server = Server::start_in(server.stop().await, |_| {}).await;
+    let (_, rooms) = server.get(&guest, "/rooms").await;
+    assert!(!rooms.to_string().contains("city"));
+    let mut socket = server.connect(&guest).await;
+    socket
+        .send(json!(["1", "1", format!("room:{city}"), "phx_join", {}]))
+        .await;
+    assert_eq!(socket.next().await[4]["response"]["reason"], "not found");
+}

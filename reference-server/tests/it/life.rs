@@ -1,0 +1,63 @@
+//! Start, stop, and what outlives them.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::client::Server;
+
+#[tokio::test]
+async fn a_stop_closes_sockets_with_1012_and_loses_nothing() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let room = server.create_room(&ada, "Engines").await;
+    let mut socket = server.connect(&ada).await;
+    let topic = format!("room:{room}");
+    socket.join(&topic, "1").await;
+    let reply = socket
+        .push(&topic, "2", "new_message", json!({ "content": "kept" }))
+        .await;
+    assert_eq!(reply["status"], "ok");
+    server.begin_stop();
+    assert_eq!(socket.closed().await, 1012);
+    let dir = server.stop().await;
+
+    // The secret is in the data directory, so the token is still good.
+    let server = Server::start_in(dir, |_| {}).await;
+    let (status, page) = server.get(&ada, &format!("/rooms/{room}/messages")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(page["data"][0]["content"], "kept");
+    let mut socket = server.connect(&ada).await;
+    socket.send(json!(["1", "1", topic, "phx_join", {}])).await;
+    let history = socket.expect("message_history").await;
+    assert_eq!(history[4]["messages"][0]["content"], "kept");
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_are_served() {
+    let server = Server::start().await;
+    let url = format!("http://{}/", server.address);
+    let response = reqwest::get(&url).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(
+        response.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/html")
+    );
+    let etag = response.headers()["etag"].clone();
+    let again = reqwest::Client::new()
+        .get(&url)
+        .header("if-none-match", etag)
+        .send()
+        .await;
+    assert_eq!(again.unwrap().status(), StatusCode::NOT_MODIFIED);
+    let module = reqwest::get(format!("{url}vendor/phoenix.mjs"))
+        .await
+        .unwrap();
+    assert_eq!(
+        module.headers()["content-type"],
+        "text/javascript; charset=utf-8"
+    );
+    let health = reqwest::get(format!("{url}healthz")).await.unwrap();
+    assert_eq!(health.text().await.unwrap(), "ok");
+}

@@ -1,0 +1,9 @@
+//! The server from outside: every test starts one on a free port and speaks HTTP and WebSocket.
+
+mod bad_input;
+mod client;
+mod demo;
+mod life;
+mod presence;
+mod rest;
+mod socket;

@@ -1,0 +1,198 @@
+//! Who is here: states, diffs, counts.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::client::{Server, Socket};
+
+/// A client's view: what the Phoenix client makes of states and diffs, by key and reference.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct View(BTreeMap<String, Vec<String>>);
+
+impl View {
+    fn refs(user: &Value) -> Vec<String> {
+        let metas = user["metas"].as_array().unwrap();
+        metas
+            .iter()
+            .map(|m| m["phx_ref"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn apply(&mut self, frame: &Value) {
+        match frame[3].as_str().unwrap() {
+            "presence_state" => {
+                let users = frame[4].as_object().unwrap();
+                self.0 = users
+                    .iter()
+                    .map(|(k, v)| (k.clone(), Self::refs(v)))
+                    .collect();
+            }
+            "presence_diff" => {
+                for (key, user) in frame[4]["joins"].as_object().unwrap() {
+                    let refs = self.0.entry(key.clone()).or_default();
+                    refs.extend(Self::refs(user));
+                    refs.sort();
+                    refs.dedup();
+                }
+                for (key, user) in frame[4]["leaves"].as_object().unwrap() {
+                    let gone = Self::refs(user);
+                    if let Some(refs) = self.0.get_mut(key) {
+                        refs.retain(|r| !gone.contains(r));
+                    }
+                    self.0.retain(|_, refs| !refs.is_empty());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+async fn lobby(server: &Server) -> String {
+    server.room(&server.guest().await, "lobby").await
+}
+
+async fn settle(view: &mut View, socket: &mut Socket) {
+    for frame in socket.drain().await {
+        view.apply(&frame);
+    }
+}
+
+#[tokio::test]
+async fn two_clients_see_each_other_come_and_go() {
+    let server = Server::start().await;
+    let room = lobby(&server).await;
+    let (a_user, mut a) = server.enter(&room).await;
+    let mut a_view = View::default();
+    settle(&mut a_view, &mut a).await;
+    assert_eq!(a_view.keys(), [&a_user.id]);
+
+    let (b_user, mut b) = server.enter(&room).await;
+    let mut b_view = View::default();
+    settle(&mut b_view, &mut b).await;
+    settle(&mut a_view, &mut a).await;
+    let mut both = [a_user.id.as_str(), b_user.id.as_str()];
+    both.sort_unstable();
+    assert_eq!(a_view.keys(), both);
+    assert_eq!(a_view, b_view);
+
+    b.drop_abruptly();
+    settle(&mut a_view, &mut a).await;
+    assert_eq!(a_view.keys(), [&a_user.id]);
+}
+
+#[tokio::test]
+async fn a_user_with_two_sockets_is_one_key_with_two_metas() {
+    let server = Server::start().await;
+    let room = lobby(&server).await;
+    let topic = format!("room:{room}");
+    let (user, mut first) = server.enter(&room).await;
+    let mut second = server.connect(&user).await;
+    second.join(&topic, "1").await;
+    let mut view = View::default();
+    settle(&mut view, &mut first).await;
+    assert_eq!(view.keys(), [&user.id]);
+    assert_eq!(view.0[&user.id].len(), 2);
+    second.drop_abruptly();
+    settle(&mut view, &mut first).await;
+    assert_eq!(view.0[&user.id].len(), 1);
+}
+
+#[tokio::test]
+async fn a_status_change_is_one_diff_with_join_and_leave() {
+    let server = Server::start().await;
+    let room = lobby(&server).await;
+    let topic = format!("room:{room}");
+    let (user, mut socket) = server.enter(&room).await;
+    let state = socket.expect("presence_state").await;
+    let old = &state[4][&user.id]["metas"][0];
+    assert_eq!(
+        (&old["status"], &old["username"]),
+        (&json!("online"), &json!(user.username))
+    );
+    socket.drain().await;
+    let reply = socket
+        .push(&topic, "2", "set_status", json!({ "status": "dnd" }))
+        .await;
+    assert_eq!(reply["status"], "ok");
+    let diff = socket.expect("presence_diff").await;
+    let new = &diff[4]["joins"][&user.id]["metas"][0];
+    assert_eq!(
+        (&new["status"], &new["phx_ref_prev"]),
+        (&json!("dnd"), &old["phx_ref"])
+    );
+    assert_eq!(&diff[4]["leaves"][&user.id]["metas"][0], old);
+    let reply = socket
+        .push(&topic, "3", "set_status", json!({ "status": "dancing" }))
+        .await;
+    assert_eq!(reply["response"]["reason"], "invalid status");
+}
+
+#[tokio::test]
+async fn the_invisible_show_nowhere() {
+    let server = Server::start().await;
+    let room = lobby(&server).await;
+    let topic = format!("room:{room}");
+    let (_, mut watcher) = server.enter(&room).await;
+    let mut view = View::default();
+    settle(&mut view, &mut watcher).await;
+    let ghost = server.guest().await;
+    let mut socket = server.connect(&ghost).await;
+    socket
+        .send(json!(["1", "1", topic, "phx_join", { "status": "invisible" }]))
+        .await;
+    let state = socket.expect("presence_state").await;
+    assert_eq!(state[4].get(&ghost.id), None);
+    socket.send(json!(["1", "2", topic, "typing", {}])).await;
+    let frames = watcher.drain().await;
+    assert!(
+        frames.iter().all(|f| !f.to_string().contains(&ghost.id)),
+        "{frames:?}"
+    );
+    let late = server.enter(&room).await.1.expect("presence_state").await;
+    assert_eq!(late[4].get(&ghost.id), None);
+}
+
+#[tokio::test]
+async fn a_crowd_is_counted_and_no_longer_listed() {
+    let server = Server::start_with(|config| config.presence_full_max = 3).await;
+    let room = lobby(&server).await;
+    let (_, mut first) = server.enter(&room).await;
+    let mut view = View::default();
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        others.push(server.enter(&room).await);
+    }
+    settle(&mut view, &mut first).await;
+    assert_eq!(view.keys().len(), 3);
+    others.push(server.enter(&room).await);
+    assert_eq!(first.expect("presence_mode").await[4]["mode"], "counts");
+    assert_eq!(
+        first.expect("presence_count").await[4],
+        json!({ "online": 4, "total": 4 })
+    );
+
+    let user = server.guest().await;
+    let mut late = server.connect(&user).await;
+    let reply = late.join(&format!("room:{room}"), "1").await;
+    assert_eq!(reply["presence"], "counts");
+    let frames = late.drain().await;
+    assert!(
+        frames
+            .iter()
+            .all(|f| f[3] != "presence_state" && f[3] != "presence_diff")
+    );
+
+    // Someone the first client knows by name leaves, and it is told of that alone.
+    let (gone, socket) = others.swap_remove(0);
+    assert!(view.keys().contains(&gone.id.as_str()));
+    socket.drop_abruptly();
+    let diff = first.expect("presence_diff").await;
+    assert_eq!(diff[4]["joins"], json!({}));
+    view.apply(&diff);
+    assert!(!view.keys().contains(&gone.id.as_str()));
+}
