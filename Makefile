@@ -28,7 +28,7 @@ test-elixir: ## the NIF and its mix project
 	cd ffi-elixir && mix test --warnings-as-errors
 
 test-python: ## the Python module, its stubs and types
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check ./ffi-python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'
 	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest
 
 test-web: ## the npm client `phoenix`, and two browsers, against the running server
