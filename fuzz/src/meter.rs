@@ -33,7 +33,10 @@ fn sub(bytes: usize) {
     LIVE.set(LIVE.get().wrapping_sub_unsigned(bytes));
 }
 
-#[expect(unsafe_code, reason = "the trait is unsafe; every call goes to the system's allocator as it is")]
+#[expect(
+    unsafe_code,
+    reason = "the trait is unsafe; every call goes to the system's allocator as it is"
+)]
 // SAFETY: each method passes its arguments on unchanged, so System's contract is ours; the counters
 // are const-initialised cells without destructors, so touching them allocates nothing.
 unsafe impl GlobalAlloc for Meter {

@@ -3,15 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use crate::seeds::seeds;
+
 /// The seed inputs of a target, in this folder.
 pub fn corpus(target: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target)
 }
 
 /// Runs `property` on a file, or on each file of a folder, and returns how many there were.
 /// A property that fails panics; the name of the file is printed first.
 pub fn replay(path: &Path, property: fn(&[u8])) -> io::Result<usize> {
-    let files = if path.is_dir() { files_of(path)? } else { vec![path.to_owned()] };
+    let files = if path.is_dir() {
+        files_of(path)?
+    } else {
+        vec![path.to_owned()]
+    };
     for file in &files {
         let data = fs::read(file)?;
         let outcome = std::panic::catch_unwind(|| property(&data));
@@ -21,6 +29,53 @@ pub fn replay(path: &Path, property: fn(&[u8])) -> io::Result<usize> {
         }
     }
     Ok(files.len())
+}
+
+/// Writes the seeds of a target that its corpus lacks, and returns how many.
+pub fn write_seeds(target: &str) -> io::Result<usize> {
+    let folder = corpus(target);
+    fs::create_dir_all(&folder)?;
+    let mut written = 0;
+    for (name, bytes) in seeds(target) {
+        let path = folder.join(name);
+        if fs::read(&path).ok().as_ref() != Some(&bytes) {
+            fs::write(path, bytes)?;
+            written += 1;
+        }
+    }
+    Ok(written)
+}
+
+/// Endless variations of an input: bytes changed, cut, doubled, numbers made large. The same for
+/// the same seed.
+pub fn mutations(input: &[u8], seed: u64) -> impl Iterator<Item = Vec<u8>> {
+    let mut state = seed | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let input = input.to_vec();
+    std::iter::repeat_with(move || {
+        let mut bytes = input.clone();
+        for _ in 0..=next() % 3 {
+            let (what, value) = (next() % 8, next());
+            let at = usize::try_from(next()).unwrap_or(0) % (bytes.len() + 1);
+            match what {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, value as u8),
+                2 => bytes.extend_from_within(at..),
+                3 => bytes.splice(at..at, value.to_le_bytes()).for_each(drop),
+                _ if at == bytes.len() => bytes.push(value as u8),
+                4 => bytes[at] ^= 1 << (value % 8),
+                5 => bytes[at] = [0, 1, 127, 128, 250, 251, 252, 253, 255][value as usize % 9],
+                6 => drop(bytes.remove(at)),
+                _ => bytes[at] = value as u8,
+            }
+        }
+        bytes
+    })
 }
 
 /// What a target's program does without `--cfg fuzzing`: replays the paths on its command line,
@@ -44,4 +99,49 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
         .collect::<io::Result<Vec<_>>>()?;
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TARGETS;
+
+    /// Every file of every corpus, and some mutations of each.
+    #[test]
+    fn the_corpora_and_their_mutations_hold() {
+        for target in TARGETS {
+            let files = files_of(&corpus(target.name)).expect("each target has a corpus");
+            assert!(
+                files.len() >= 8,
+                "{} has a corpus of {}",
+                target.name,
+                files.len()
+            );
+            replay(&corpus(target.name), target.property).expect("the corpus is readable");
+            for (seed, file) in (1..).zip(&files) {
+                let input = fs::read(file).expect("the corpus is readable");
+                for mutation in mutations(&input, seed * 0x9e37_79b9).take(2_000) {
+                    let outcome = std::panic::catch_unwind(|| (target.property)(&mutation));
+                    let name = file.display();
+                    assert!(
+                        outcome.is_ok(),
+                        "{} fails on {mutation:?}, from {name}",
+                        target.name
+                    );
+                }
+            }
+        }
+    }
+
+    /// The wire format is pinned: the seeds come out as the files that were committed.
+    #[test]
+    fn the_seeds_are_in_the_corpora() {
+        for target in TARGETS {
+            for (name, bytes) in seeds(target.name) {
+                let path = corpus(target.name).join(&name);
+                let there = fs::read(&path).unwrap_or_default();
+                assert_eq!(there, bytes, "{}: run the program `seed`", path.display());
+            }
+        }
+    }
 }

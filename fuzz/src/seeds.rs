@@ -1,0 +1,149 @@
+//! Where the corpora begin: real frames, and frames broken by hand.
+
+use headcount::codec::{Envelope, Kind, Writer};
+use headcount::{Put, Tracker};
+
+use crate::targets::tracker;
+
+/// The seeds of a target: names of files and their content.
+pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let seeds = match target {
+        "decode" => decode(),
+        "apply" => apply(),
+        _ => Vec::new(),
+    };
+    seeds
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes))
+        .collect()
+}
+
+type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+/// A tracker whose kill log, updates and three encodings give frames of every record.
+fn writer() -> Tracker {
+    let mut tracker = tracker("c");
+    let mut put = |put: &Put<'_>| tracker.track(put).map(drop).expect("within limits");
+    put(&Put::new("room", "ann", "conn-1")
+        .meta(br#"{"device":"phone"}"#)
+        .status(2));
+    put(&Put::new("room", "bob", "conn-2"));
+    put(&Put::new("hall", "ann", "conn-1"));
+    put(&Put::bytes("room", &[0, 255], &[1], headcount::Encoding::Bytes).meta(&[0; 40]));
+    put(&Put::bytes(
+        "room",
+        &[131, 97, 7],
+        &[131, 106],
+        headcount::Encoding::Term,
+    ));
+    tracker.untrack("room", "bob", "conn-2");
+    tracker
+        .update(&Put::new("hall", "ann", "conn-1").meta(b"[]"))
+        .expect("it is tracked");
+    tracker
+}
+
+fn bodies() -> Seeds {
+    let tracker = writer();
+    let (kind, delta) = tracker
+        .body_since(tracker.id(), 2, 0)
+        .expect("it has operations");
+    assert_eq!(kind, Kind::DELTA);
+    let repair = tracker.full_body(tracker.id(), 7).expect("it knows itself");
+    vec![("delta", delta), ("repair", repair)]
+}
+
+/// Bodies broken at the places where length, order and range matter.
+fn broken() -> Seeds {
+    let head = |from: u64, to: u64| {
+        let mut head = Writer::new();
+        head.identity("c", 1, 0);
+        head.u8(headcount::ALL_TOPICS);
+        head.u64(from);
+        head.u64(to);
+        head
+    };
+    let with = |from, to, tail: &[u8]| {
+        let mut body = head(from, to);
+        body.raw(tail);
+        body.into_vec()
+    };
+    vec![
+        ("clocks-descend", with(5, 2, &[])),
+        ("clock-2-pow-62", with(0, 1 << 62, &[])),
+        ("clock-max", with(u64::MAX, u64::MAX, &[])),
+        ("length-4-gib", with(0, 9, &[0, 252, 255, 255, 255, 255])),
+        (
+            "length-2-pow-64",
+            with(0, 9, &[0, 253, 255, 255, 255, 255, 255, 255, 255, 255]),
+        ),
+        ("integer-not-minimal", with(0, 9, &[251, 1, 0])),
+        ("integer-of-16-bytes", with(0, 9, &[254; 17])),
+        ("unknown-record", with(0, 9, &[0xff, 1, 1])),
+        ("topic-not-utf8", with(0, 9, &[0, 2, 0xc3, 0x28])),
+        ("zeros", with(0, 9, &[0; 64])),
+    ]
+}
+
+fn decode() -> Seeds {
+    let mut seeds: Seeds = vec![("nothing", vec![]), ("kind-only", vec![3])];
+    for (name, body) in bodies().into_iter().chain(broken()) {
+        seeds.push((name, prefixed(Kind::DELTA.0, &body)));
+    }
+    let frame = Envelope::default().seal(Kind::DELTA, &bodies()[0].1);
+    let with = |at: usize, byte: u8| {
+        let mut frame = frame.clone();
+        frame[at] = byte;
+        prefixed(0, &frame)
+    };
+    seeds.push(("frame", prefixed(0, &frame)));
+    seeds.push(("frame-magic", with(0, b'X')));
+    seeds.push(("frame-major", with(2, 9)));
+    seeds.push(("frame-flags", with(5, 0xff)));
+    seeds.push(("frame-cluster-len", with(6, 0xff)));
+    seeds.push(("frame-body-len", with(11, 0xff)));
+    seeds.push(("frame-checksum", with(frame.len() - 1, 0)));
+    seeds.push(("frame-cut", prefixed(0, &frame[..frame.len() / 2])));
+    seeds
+}
+
+fn apply() -> Seeds {
+    let mut seeds: Seeds = vec![("nothing", vec![])];
+    for (name, body) in broken() {
+        seeds.push((
+            name,
+            [step(1, &body), step(2, &body), step(3, &body)].concat(),
+        ));
+    }
+    let tracker = writer();
+    let full = tracker
+        .delta_since(tracker.id(), 0)
+        .expect("it has operations");
+    let delta = &bodies()[0].1;
+    seeds.push(("full-then-delta", [step(0, &full), step(1, delta)].concat()));
+    seeds.push(("delta-over-a-gap", step(1, delta)));
+    seeds.push((
+        "repair-twice",
+        [step(2, &bodies()[1].1), step(3, &bodies()[1].1)].concat(),
+    ));
+    let rest = tracker
+        .delta_since(tracker.id(), 6)
+        .expect("it has operations");
+    seeds.push(("full-then-rest", [step(0, &full), step(0, &rest)].concat()));
+    seeds
+}
+
+fn prefixed(first: u8, rest: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    bytes.extend_from_slice(rest);
+    bytes
+}
+
+/// One step of `targets::steps`.
+fn step(choice: u8, bytes: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(bytes.len() + 1).expect("seeds are small");
+    let mut step = len.to_le_bytes().to_vec();
+    step.push(choice);
+    step.extend_from_slice(bytes);
+    step
+}

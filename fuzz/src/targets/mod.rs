@@ -1,0 +1,57 @@
+//! The properties.
+
+mod apply;
+mod decode;
+
+pub use apply::apply;
+pub use decode::decode;
+
+use crate::meter::peak_of;
+pub(crate) use apply::tracker;
+
+/// A named property.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The name of its program and of its corpus.
+    pub name: &'static str,
+    /// Panics when the bytes break it.
+    pub property: fn(&[u8]),
+}
+
+/// All properties.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "decode",
+        property: decode,
+    },
+    Target {
+        name: "apply",
+        property: apply,
+    },
+];
+
+/// What a refusal may allocate beyond twice the input: an error, a replica id, a topic table.
+const SLACK: usize = 1024;
+
+/// Runs a decoder, and checks that it never held more than twice its input.
+fn bounded<R>(what: &str, input: &[u8], decode: impl FnOnce() -> R) -> R {
+    let (result, peak) = peak_of(decode);
+    let bound = 2 * input.len() + SLACK;
+    assert!(
+        peak <= bound,
+        "{what} of {} bytes allocated {peak}, over {bound}",
+        input.len()
+    );
+    result
+}
+
+/// The steps of a target that takes several inputs: each is behind its length in two bytes, and
+/// begins with a byte that chooses.
+fn steps(mut data: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[a, b], rest) = data.split_first_chunk()?;
+        let (step, rest) = rest.split_at(usize::from(u16::from_le_bytes([a, b])).min(rest.len()));
+        data = rest;
+        step.split_first().map(|(&choice, step)| (choice, step))
+    })
+}
