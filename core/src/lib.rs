@@ -24,7 +24,10 @@ pub use presence::{Presence, PresenceConfig};
 pub use roster::{
     Applied, Offline, Placement, Roster, RosterChange, RosterOptions, Status, UnknownStatus,
 };
+#[cfg(feature = "crdts")]
+pub use tracker::Delta;
 pub use tracker::{
     DeltaHead, Diff, Entries, Entry, EntryBuf, Extract, Extracted, Key, LeaveReason, Limits,
     OriginInfo, Put, RepairHead, Sessions, Shift, Slice, StagedRepair, TopicDiff, Tracker, Update,
+    VersionVector,
 };

@@ -12,6 +12,16 @@ use crate::codec::{Envelope, Kind, Reader};
 use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
 use crate::id::Origin;
 
+/// A `Delta` that passed every check.
+struct DeltaPlan {
+    head: DeltaHead,
+    start: Place,
+    /// The number of its origin, if it is known.
+    known: Option<u16>,
+    /// The clock of its origin here.
+    clock: u64,
+}
+
 impl Tracker {
     /// Applies a frame made by [`delta_since`](Self::delta_since) and tells what changed. A frame
     /// that brings nothing new is ignored. O(changes).
@@ -33,19 +43,37 @@ impl Tracker {
     /// A [`Gap`](ApplyError::Gap) says that frames are missing in between; the other kinds say what
     /// is wrong with the frame. Nothing has changed then.
     pub fn apply(&mut self, frame: &[u8]) -> Result<Diff, ApplyError> {
-        let envelope = Envelope::default();
-        let (kind, body) = envelope.open(frame)?;
+        let (kind, body) = Self::open(frame)?;
         let applied = match kind {
-            Kind::DELTA => self.apply_delta(body),
             Kind::REPAIR => self.apply_repair(body, false),
-            Kind(kind) => {
-                return Err(DecodeError::new(4, DecodeErrorKind::UnexpectedKind { kind }).into());
-            }
+            _ => self.apply_delta(body),
         };
-        applied.map_err(|error| match error {
-            ApplyError::Decode(error) => error.shifted(envelope.body_offset()).into(),
-            other => other,
-        })
+        applied.map_err(in_frame)
+    }
+
+    /// Whether [`apply`](Self::apply) would take a frame. O(frame).
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    pub fn check_frame(&self, frame: &[u8]) -> Result<(), ApplyError> {
+        let (kind, body) = Self::open(frame)?;
+        let checked = match kind {
+            Kind::REPAIR => self.check_repair(body),
+            _ => self.plan_delta(body).map(drop),
+        };
+        checked.map_err(in_frame)
+    }
+
+    /// The kind and the body of a `Delta` or `Repair` frame.
+    fn open(frame: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
+        let (kind, body) = Envelope::default().open(frame)?;
+        match kind {
+            Kind::DELTA | Kind::REPAIR => Ok((kind, body)),
+            Kind(kind) => Err(DecodeError::new(
+                4,
+                DecodeErrorKind::UnexpectedKind { kind },
+            )),
+        }
     }
 
     /// The slot a frame of [`delta_since`](Self::delta_since) is for.
@@ -53,17 +81,13 @@ impl Tracker {
     /// # Errors
     /// When it is no such frame.
     pub fn frame_slot(frame: &[u8]) -> Result<u8, DecodeError> {
-        let envelope = Envelope::default();
-        let (kind, body) = envelope.open(frame)?;
-        let slot = match kind {
-            Kind::DELTA => DeltaHead::decode(body).map(|head| head.origin.slot),
-            Kind::REPAIR => RepairHead::decode(body).map(|head| head.origin.slot),
-            Kind(kind) => Err(DecodeError::new(
-                0,
-                DecodeErrorKind::UnexpectedKind { kind },
-            )),
+        let (kind, body) = Self::open(frame)?;
+        let origin = match kind {
+            Kind::REPAIR => RepairHead::decode(body).map(|head| head.origin),
+            _ => DeltaHead::decode(body).map(|head| head.origin),
         };
-        slot.map_err(|error| error.shifted(envelope.body_offset()))
+        let origin = origin.map_err(|error| error.shifted(Envelope::default().body_offset()))?;
+        Ok(origin.slot)
     }
 
     /// Applies the body of a `Delta` frame. O(changes).
@@ -71,21 +95,15 @@ impl Tracker {
     /// # Errors
     /// As [`apply`](Self::apply); offsets are those in the body.
     pub fn apply_delta(&mut self, body: &[u8]) -> Result<Diff, ApplyError> {
-        let mut reader = Reader::new(body);
-        let head = DeltaHead::read(&mut reader)?;
-        let start = Place::start(reader.offset(), (head.from, head.to));
-        let known = self.admit(&head.origin)?;
-        let clock = known.map_or(0, |n| self.origins.get(n).clock);
-        self.check_delta(&head, body, &start, (known, clock))?;
-        if head.to <= clock {
+        let Some(plan) = self.plan_delta(body)? else {
             return Ok(Diff::default());
-        }
-        if head.from > clock {
-            return Err(ApplyError::Gap {
-                clock,
-                from: head.from,
-            });
-        }
+        };
+        let DeltaPlan {
+            head,
+            start,
+            known,
+            clock,
+        } = plan;
         let mut diff = DiffBuilder::default();
         let number = self.make_room(&head.origin, known, &mut diff);
         let limits = self.limits.clone();
@@ -112,6 +130,31 @@ impl Tracker {
         }
         self.origins.get_mut(number).clock = head.to;
         Ok(diff.finish())
+    }
+
+    /// Checks a `Delta` whole. `None` when it brings nothing new.
+    fn plan_delta(&self, body: &[u8]) -> Result<Option<DeltaPlan>, ApplyError> {
+        let mut reader = Reader::new(body);
+        let head = DeltaHead::read(&mut reader)?;
+        let start = Place::start(reader.offset(), (head.from, head.to));
+        let known = self.admit(&head.origin)?;
+        let clock = known.map_or(0, |n| self.origins.get(n).clock);
+        self.check_delta(&head, body, &start, (known, clock))?;
+        if head.to <= clock {
+            return Ok(None);
+        }
+        if head.from > clock {
+            return Err(ApplyError::Gap {
+                clock,
+                from: head.from,
+            });
+        }
+        Ok(Some(DeltaPlan {
+            head,
+            start,
+            known,
+            clock,
+        }))
     }
 
     /// The number of the frame's origin, if it is known; an error if its frames are not for us.
@@ -320,5 +363,13 @@ impl Tracker {
             && parts.key == put.key
             && parts.owner == put.owner
             && *self.store.topic(slot.topic).name == *put.topic
+    }
+}
+
+/// Turns an offset in the body into one in the frame.
+fn in_frame(error: ApplyError) -> ApplyError {
+    match error {
+        ApplyError::Decode(error) => error.shifted(Envelope::default().body_offset()).into(),
+        other => other,
     }
 }

@@ -6,6 +6,8 @@
 
 mod apply;
 mod blobs;
+#[cfg(feature = "crdts")]
+mod crdt;
 mod diff;
 mod entry;
 mod extract;
@@ -18,17 +20,21 @@ mod read;
 mod repair;
 mod slab;
 mod store;
+mod version_vector;
 mod visibility;
 mod wire;
 
 use std::fmt;
 
+#[cfg(feature = "crdts")]
+pub use crdt::Delta;
 pub use diff::{Diff, TopicDiff, Update};
 pub use entry::{Entry, EntryBuf, Key, Put};
 pub use extract::{Extract, Extracted};
 pub use limits::Limits;
 pub use read::{Entries, Sessions};
 pub use repair::{Slice, StagedRepair};
+pub use version_vector::VersionVector;
 pub use visibility::Shift;
 pub use wire::{DeltaHead, RepairHead};
 

@@ -73,14 +73,19 @@ enum Step {
         keep: Option<u64>,
         at: u32,
     },
-    /// Write the puts; the entries up to `boundary` are not written yet.
-    Put {
+    /// Move what has a put to the newest end; the entries up to `boundary` were not moved yet.
+    Mark {
         place: Place,
         boundary: u32,
     },
-    /// Remove what was neither listed nor written.
+    /// Remove what is above the base and was not moved. Leaves come before the joins: a session
+    /// that left and came back shows in that order.
     Sweep {
         boundary: u32,
+    },
+    /// Write the puts.
+    Put {
+        place: Place,
     },
     Done,
 }
@@ -166,19 +171,10 @@ impl Tracker {
         full: bool,
         quiet: bool,
     ) -> Result<bool, ApplyError> {
-        let head = &staged.head;
-        let known = self.admit(&head.origin)?;
-        let clock = known.map_or(0, |n| self.origins.get(n).clock);
-        if head.to < clock || head.to == clock && !full {
+        let Some(known) = self.fits(staged, full)? else {
             return Ok(false);
-        }
-        if head.base > clock {
-            return Err(ApplyError::Gap {
-                clock,
-                from: head.base,
-            });
-        }
-        self.check_room(staged.puts)?;
+        };
+        let head = &staged.head;
         let kept = Kept::start(&staged.body, staged.kept_at, head.base)?;
         let number = self.make_room(&head.origin, known, &mut staged.diff);
         self.tokens += 1;
@@ -189,10 +185,43 @@ impl Tracker {
             kept,
             at: origin.oldest,
         };
-        if quiet && known.is_none() {
+        if quiet && self.origins.get(number).clock == 0 {
             self.origins.set_loading(number, true);
         }
         Ok(true)
+    }
+
+    /// Whether a repair brings something to this tracker: then the number of its origin, if known.
+    #[expect(
+        clippy::option_option,
+        reason = "nothing to do and nothing known are two answers"
+    )]
+    fn fits(&self, staged: &StagedRepair, full: bool) -> Result<Option<Option<u16>>, ApplyError> {
+        let head = &staged.head;
+        let known = self.admit(&head.origin)?;
+        let clock = known.map_or(0, |n| self.origins.get(n).clock);
+        if head.to < clock || head.to == clock && !full {
+            return Ok(None);
+        }
+        if head.base > clock {
+            return Err(ApplyError::Gap {
+                clock,
+                from: head.base,
+            });
+        }
+        self.check_room(staged.puts)?;
+        Ok(Some(known))
+    }
+
+    /// Checks a `Repair` against the state, without applying it.
+    pub(super) fn check_repair(&self, body: &[u8]) -> Result<(), ApplyError> {
+        let staged = StagedRepair::new(Bytes::copy_from_slice(body), &self.limits)?;
+        if let Some(Some(number)) = self.fits(&staged, false)? {
+            let kept = Kept::start(&staged.body, staged.kept_at, staged.head.base)?;
+            let oldest = self.origins.get(number).oldest;
+            self.check_kept(&staged, number, (kept, oldest), &mut usize::MAX.clone())?;
+        }
+        Ok(())
     }
 
     /// Does the next slice of a repair: at most `records_max` records. O(`records_max`).
@@ -214,7 +243,8 @@ impl Tracker {
         let mut diff = std::mem::take(&mut staged.diff);
         let mut budget = records_max.max(1);
         while budget > 0 && !matches!(staged.step, Step::Done) {
-            match self.advance(staged, number, &mut budget, &mut diff) {
+            let step = std::mem::replace(&mut staged.step, Step::Done);
+            match self.advance((staged, step), number, &mut budget, &mut diff) {
                 Ok(step) => staged.step = step,
                 Err(error) => {
                     self.origins.get_mut(number).applying = None;
@@ -254,19 +284,19 @@ impl Tracker {
     /// Does what the current step allows within the budget. Gives the step to go on with.
     fn advance(
         &mut self,
-        staged: &StagedRepair,
+        (staged, step): (&StagedRepair, Step),
         number: u16,
         budget: &mut usize,
         diff: &mut DiffBuilder,
     ) -> Result<Step, ApplyError> {
-        match &staged.step {
+        match step {
             Step::Idle | Step::Done => Ok(Step::Done),
-            Step::Check { kept, at } => {
-                self.check_kept(staged, number, (kept.clone(), *at), budget)
-            }
-            Step::Drop { kept, keep, at } => {
-                let mut kept = kept.clone();
-                let (mut keep, mut at) = (*keep, *at);
+            Step::Check { kept, at } => self.check_kept(staged, number, (kept, at), budget),
+            Step::Drop {
+                mut kept,
+                mut keep,
+                mut at,
+            } => {
                 while at != NIL && self.store.slab[at].version <= staged.head.base {
                     if *budget == 0 {
                         return Ok(Step::Drop { kept, keep, at });
@@ -280,17 +310,22 @@ impl Tracker {
                     }
                     at = newer;
                 }
-                let boundary = self.origins.get(number).newest;
-                Ok(Step::Put {
+                let newest = self.origins.get(number).newest;
+                if newest == NIL || self.store.slab[newest].version <= staged.head.base {
+                    return Ok(Step::Put {
+                        place: staged.place(),
+                    });
+                }
+                Ok(Step::Mark {
                     place: staged.place(),
-                    boundary,
+                    boundary: newest,
                 })
             }
-            Step::Put { place, boundary } => {
-                self.write_puts(staged, number, (place.clone(), *boundary), budget, diff)
+            Step::Mark { place, boundary } => {
+                self.mark_puts(staged, number, (place, boundary), budget)
             }
-            Step::Sweep { boundary } => {
-                let mut boundary = *boundary;
+            Step::Put { place } => self.write_puts(staged, number, place, budget, diff),
+            Step::Sweep { mut boundary } => {
                 while boundary != NIL && self.store.slab[boundary].version > staged.head.base {
                     if *budget == 0 {
                         return Ok(Step::Sweep { boundary });
@@ -300,7 +335,9 @@ impl Tracker {
                     self.remove_remote(number, boundary, diff);
                     boundary = older;
                 }
-                Ok(Step::Done)
+                Ok(Step::Put {
+                    place: staged.place(),
+                })
             }
         }
     }
@@ -339,13 +376,12 @@ impl Tracker {
         }
     }
 
-    fn write_puts(
+    fn mark_puts(
         &mut self,
         staged: &StagedRepair,
         number: u16,
         (place, mut boundary): (Place, u32),
         budget: &mut usize,
-        diff: &mut DiffBuilder,
     ) -> Result<Step, ApplyError> {
         let limits = self.limits.clone();
         let mut records = Records::new(&staged.body, &limits, staged.head.origin.slot, place);
@@ -354,24 +390,50 @@ impl Tracker {
             let Some(record) = records.next()? else {
                 return Ok(Step::Sweep { boundary });
             };
-            let Record::Put {
+            let Record::Put { birth, .. } = record else {
+                continue;
+            };
+            let origin = self.origins.get_mut(number);
+            if let Some(index) = origin.by_birth(&self.store.slab, birth) {
+                if index == boundary {
+                    boundary = self.store.slab[boundary].older;
+                }
+                origin.unlink(&mut self.store.slab, index);
+                origin.append(&mut self.store.slab, index);
+            }
+        }
+        Ok(Step::Mark {
+            place: records.into_place(),
+            boundary,
+        })
+    }
+
+    fn write_puts(
+        &mut self,
+        staged: &StagedRepair,
+        number: u16,
+        place: Place,
+        budget: &mut usize,
+        diff: &mut DiffBuilder,
+    ) -> Result<Step, ApplyError> {
+        let limits = self.limits.clone();
+        let mut records = Records::new(&staged.body, &limits, staged.head.origin.slot, place);
+        while *budget > 0 {
+            *budget -= 1;
+            let Some(record) = records.next()? else {
+                return Ok(Step::Done);
+            };
+            if let Record::Put {
                 put,
                 birth,
                 version,
             } = record
-            else {
-                continue;
-            };
-            if boundary != NIL
-                && self.origins.get(number).by_birth(&self.store.slab, birth) == Some(boundary)
             {
-                boundary = self.store.slab[boundary].older;
+                self.put_remote(number, &put, (birth, version), diff);
             }
-            self.put_remote(number, &put, (birth, version), diff);
         }
         Ok(Step::Put {
             place: records.into_place(),
-            boundary,
         })
     }
 

@@ -6,3 +6,4 @@ mod replica;
 mod roster;
 mod tidy;
 mod tracker;
+mod tracker_model;
