@@ -265,6 +265,22 @@ impl Counts {
     }
 }
 
+impl<I> Frame<I> {
+    /// A frame of these rows or steps; versions, place and checksum are 0.
+    pub const fn new(window: Arc<str>, change: FrameChange<I>) -> Self {
+        Self {
+            window,
+            renamed: None,
+            base_version: 0,
+            new_version: 0,
+            base_index: 0,
+            checksum32: 0,
+            change,
+            whole_rows: Vec::new(),
+        }
+    }
+}
+
 impl<I: Clone> FrameRow<I> {
     /// What identifies the row.
     pub fn key(&self) -> RowKey<I> {

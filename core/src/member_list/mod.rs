@@ -5,6 +5,7 @@
 //! indexes with a header row before the members of each group.
 
 mod bulk;
+pub mod client;
 mod counts;
 mod cow;
 mod diff;

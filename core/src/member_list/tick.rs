@@ -233,7 +233,11 @@ impl<I: Id> Windows<I> {
                 vacant.insert(Watched::new(self.handles, spec, next_version(), rows))
             }
         };
+        let before = window.base_index;
         window.place(range.start, content.list);
+        if window.base_index != before {
+            self.slid.insert(window.handle.serial, window.base_index);
+        }
         let frame = window.sync(content);
         Ok(Opened {
             handle: window.handle.clone(),
@@ -248,17 +252,22 @@ impl<I: Id> Windows<I> {
         let mut moving: Vec<(WindowSpec<I>, RowKey<I>)> = Vec::new();
         for (spec, window) in &mut self.watched {
             let before = window.base_index;
-            match window.step(self.version, content, &mut rows) {
-                Outcome::Reanchor(anchor) => moving.push((spec.clone(), anchor)),
-                Outcome::Steps(steps) if !steps.is_empty() => {
-                    let oldest = window.oldest_version();
-                    tick.frames
-                        .insert(window.handle.serial, WindowFrames { steps, oldest });
+            let steps = match window.step(self.version, content, &mut rows) {
+                Outcome::Reanchor(anchor) => {
+                    moving.push((spec.clone(), anchor));
+                    continue;
                 }
-                Outcome::Steps(_) if window.base_index != before => {
-                    self.slid.insert(window.handle.serial, window.base_index);
-                }
-                Outcome::Steps(_) => {}
+                Outcome::Steps(steps) => steps,
+            };
+            if window.base_index != before {
+                self.slid.insert(window.handle.serial, window.base_index);
+            }
+            if !steps.is_empty() {
+                let frames = WindowFrames {
+                    steps,
+                    oldest: window.oldest_version(),
+                };
+                tick.frames.insert(window.handle.serial, frames);
             }
         }
         let mut orphans = Vec::new();
@@ -289,6 +298,11 @@ impl<I: Id> Windows<I> {
         let spec = window.handle.spec().reanchored(anchor);
         if self.open(&spec, content).is_err() {
             // The list has no row left: its viewers have to ask again.
+            let ended = WindowFrames {
+                steps: Vec::new(),
+                oldest: u64::MAX,
+            };
+            tick.frames.insert(window.handle.serial, ended);
             window.handle.end();
             return;
         }

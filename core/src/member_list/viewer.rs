@@ -10,7 +10,7 @@ use super::window::{VIEWER_WINDOWS_MAX, WindowError, WindowSpec};
 use super::{Id, MemberList};
 
 /// Former names kept for a window, so that a request that crosses a rename finds it.
-const FORMER_NAMES_MAX: usize = 8;
+const FORMER_NAMES_MAX: usize = 64;
 
 /// What one viewer of a list holds. No I/O: the caller sends the bundles.
 ///
@@ -101,7 +101,7 @@ impl<I: Id> Viewer<I> {
         spec: WindowSpec<I>,
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
-        if self.find(&spec).is_some() {
+        if self.position(&spec).is_some() {
             return self.resync(list, &[spec], bodies);
         }
         if self.windows.len() >= VIEWER_WINDOWS_MAX {
@@ -110,6 +110,7 @@ impl<I: Id> Viewer<I> {
             });
         }
         let opened = self.show(list, &spec, bodies)?;
+        self.forget_former(&spec);
         self.windows.push(Held::new(spec, &opened));
         Ok(self.answer(list, vec![opened.frame]))
     }
@@ -126,7 +127,7 @@ impl<I: Id> Viewer<I> {
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
         let at = self.find(from).ok_or(WindowError::NotOpen)?;
-        if let Some(other) = self.find(&to) {
+        if let Some(other) = self.position(&to) {
             let bundle = self.resync(list, &[to], bodies)?;
             if other != at {
                 self.windows.remove(at);
@@ -134,6 +135,7 @@ impl<I: Id> Viewer<I> {
             return Ok(bundle);
         }
         let opened = self.show(list, &to, bodies)?;
+        self.forget_former(&to);
         self.windows[at] = Held::new(to, &opened);
         Ok(self.answer(list, vec![opened.frame]))
     }
@@ -159,13 +161,16 @@ impl<I: Id> Viewer<I> {
         specs: &[WindowSpec<I>],
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
-        let mut wanted = Vec::new();
-        for spec in specs.iter().take(VIEWER_WINDOWS_MAX) {
-            wanted.push((self.find(spec).ok_or(WindowError::NotOpen)?, spec));
+        if specs.iter().any(|spec| self.find(spec).is_none()) {
+            return Err(WindowError::NotOpen);
         }
-        let mut frames = Vec::with_capacity(wanted.len());
-        for (at, asked) in wanted {
-            frames.push(self.sync(at, asked, list, bodies));
+        let mut frames = Vec::new();
+        for asked in specs.iter().take(VIEWER_WINDOWS_MAX) {
+            // A window may have become one with another since.
+            if let Some(at) = self.find(asked) {
+                frames.push(self.sync(at, asked, list, bodies));
+                self.drop_double(at);
+            }
         }
         Ok(self.answer(list, frames))
     }
@@ -177,24 +182,21 @@ impl<I: Id> Viewer<I> {
 
     /// One SYNC for each window that has missed frames, and all counts.
     pub fn catch_up(&mut self, list: &mut MemberList<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
-        let mut frames = Vec::new();
         let epoch_over = self.epoch != list.windows.epoch;
         self.last_tick = list.windows.ticks();
-        for at in 0..self.windows.len() {
-            let window = &self.windows[at];
-            let lives = window
-                .handle
-                .as_ref()
-                .is_some_and(|handle| handle.has_base(window.version));
-            if epoch_over || window.stale || !lives {
+        let mut bundle = self.answer(list, Vec::new());
+        let mut at = 0;
+        while let Some(window) = self.windows.get_mut(at) {
+            if epoch_over || window.stale || !window.has_base() {
                 let held = window.spec.clone();
-                frames.push(self.sync(at, &held, list, bodies));
+                bundle.frames.push(self.sync(at, &held, list, bodies));
+            } else if let Some(handle) = &window.handle {
+                window.place(handle.base_index(), &mut bundle);
             }
+            at += usize::from(!self.drop_double(at));
         }
-        let mut names = std::collections::HashSet::new();
-        self.windows
-            .retain(|window| names.insert(window.spec.clone()));
-        self.answer(list, frames)
+        bundle.version = list.windows.version;
+        bundle
     }
 
     /// Tells whether anybody looks: a hidden viewer is sent counts only, and its windows cost the
@@ -202,10 +204,7 @@ impl<I: Id> Viewer<I> {
     pub fn set_hidden(&mut self, hidden: bool) {
         self.hidden = hidden;
         if hidden {
-            for window in &mut self.windows {
-                window.handle = None;
-                window.stale = true;
-            }
+            self.release();
         }
     }
 
@@ -234,13 +233,18 @@ impl<I: Id> Viewer<I> {
             counts: self.counts(tick),
             bases: Vec::new(),
         };
-        for window in &mut self.windows {
+        if self.hidden {
+            // One may have been opened meanwhile.
+            self.release();
+        }
+        let mut at = 0;
+        while let Some(window) = self.windows.get_mut(at) {
             if missed_some && !window.has_base() {
                 window.stale = true;
             }
-            window.take(tick, &mut bundle);
+            window.take(tick, missed_some, &mut bundle);
+            at += usize::from(!self.drop_double(at));
         }
-        self.drop_doubles();
         if self.whole_rows && !bundle.frames.is_empty() {
             bundle.counts = tick.groups.clone().or(bundle.counts);
         }
@@ -254,13 +258,23 @@ impl<I: Id> Viewer<I> {
         self.windows.iter().map(|window| &window.spec)
     }
 
+    /// Lets go of all windows, so that nothing is published for them.
+    fn release(&mut self) {
+        for window in &mut self.windows {
+            window.handle = None;
+            window.stale = true;
+        }
+    }
+
+    fn position(&self, spec: &WindowSpec<I>) -> Option<usize> {
+        self.windows.iter().position(|window| window.spec == *spec)
+    }
+
+    /// A window by its name or one it had.
     fn find(&self, spec: &WindowSpec<I>) -> Option<usize> {
-        let by_name = self.windows.iter().position(|window| window.spec == *spec);
-        by_name.or_else(|| {
-            self.windows
-                .iter()
-                .position(|window| window.former.contains(spec))
-        })
+        let formerly = |window: &Held<I>| window.former.contains(spec);
+        self.position(spec)
+            .or_else(|| self.windows.iter().position(formerly))
     }
 
     fn show(
@@ -329,6 +343,8 @@ impl<I: Id> Viewer<I> {
         list: &mut MemberList<I>,
         frames: Vec<Arc<Shared<Frame<I>>>>,
     ) -> Bundle<I> {
+        // A client tells by it that the answer was made after what it had when it asked.
+        list.windows.version += 1;
         let counts = list.open_counts();
         self.counts_version = counts.version;
         self.epoch = list.windows.epoch;
@@ -356,19 +372,25 @@ impl<I: Id> Viewer<I> {
         Some(counts.clone())
     }
 
-    /// Two windows that became one: the older goes, as it does at the client.
-    fn drop_doubles(&mut self) {
-        let mut at = 0;
-        while at < self.windows.len() {
-            let renamed = !self.windows[at].former.is_empty();
-            let spec = &self.windows[at].spec;
-            let mut others = self.windows.iter().enumerate();
-            if renamed && others.any(|(other, window)| other != at && window.spec == *spec) {
-                self.windows.remove(at);
-            } else {
-                at += 1;
-            }
+    /// A name is a window's own again.
+    fn forget_former(&mut self, spec: &WindowSpec<I>) {
+        for window in &mut self.windows {
+            window.former.retain(|former| former != spec);
         }
+    }
+
+    /// Lets the window at `at` go if it has become one with another; the client does the same.
+    fn drop_double(&mut self, at: usize) -> bool {
+        let spec = &self.windows[at].spec;
+        let double = self
+            .windows
+            .iter()
+            .enumerate()
+            .any(|(i, window)| i != at && window.spec == *spec);
+        if double {
+            self.windows.remove(at);
+        }
+        double
     }
 }
 
@@ -391,7 +413,7 @@ impl<I: Id> Held<I> {
     }
 
     /// Takes what a tick has for this window.
-    fn take(&mut self, tick: &Tick<I>, bundle: &mut Bundle<I>) {
+    fn take(&mut self, tick: &Tick<I>, missed_some: bool, bundle: &mut Bundle<I>) {
         let Some(handle) = self.handle.clone().filter(|_| !self.stale) else {
             return;
         };
@@ -405,14 +427,23 @@ impl<I: Id> Held<I> {
             }
         } else if tick.is_past(&handle, self.version) {
             self.stale = true;
-        } else if let Some(base_index) = tick.base_index(&handle)
-            && base_index != self.base_index
+        } else if let Some(base_index) = tick.base_index(&handle) {
+            self.place(base_index, bundle);
+        } else if missed_some {
+            self.place(handle.base_index(), bundle);
+        }
+    }
+
+    /// Says where the window is now, if the client does not know.
+    fn place(&mut self, base_index: u64, bundle: &mut Bundle<I>) {
+        if let Some(handle) = self
+            .handle
+            .as_ref()
+            .filter(|_| base_index != self.base_index)
         {
             self.base_index = base_index;
-            bundle.bases.push(Base {
-                window: handle.name().clone(),
-                base_index,
-            });
+            let window = handle.name().clone();
+            bundle.bases.push(Base { window, base_index });
         }
     }
 

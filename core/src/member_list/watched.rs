@@ -42,6 +42,7 @@ pub(crate) struct Handle<I> {
     spec: WindowSpec<I>,
     /// Oldest version a frame can still start from.
     oldest: AtomicU64,
+    base_index: AtomicU64,
     /// The window this one became when its anchor was replaced.
     renamed: OnceLock<Arc<Self>>,
 }
@@ -69,6 +70,11 @@ impl<I> Handle<I> {
         &self.name
     }
 
+    /// Index of the first row when the window was last looked at.
+    pub(crate) fn base_index(&self) -> u64 {
+        self.base_index.load(Ordering::Acquire)
+    }
+
     /// Ends the window: whoever holds it is out of date.
     pub(crate) fn end(&self) {
         self.oldest.store(u64::MAX, Ordering::Release);
@@ -76,7 +82,7 @@ impl<I> Handle<I> {
 
     /// Whether frames still start from `version`.
     pub(crate) fn has_base(&self, version: u64) -> bool {
-        version >= self.oldest.load(Ordering::Acquire)
+        self.renamed.get().is_none() && version >= self.oldest.load(Ordering::Acquire)
     }
 }
 
@@ -128,6 +134,7 @@ impl<I: Id> Watched<I> {
             name: spec.to_string().into(),
             spec: spec.clone(),
             oldest: AtomicU64::new(version),
+            base_index: AtomicU64::new(0),
             renamed: OnceLock::new(),
         };
         Self {
@@ -148,6 +155,9 @@ impl<I: Id> Watched<I> {
     /// Notes where the window and its anchor are now.
     pub(crate) fn place(&mut self, base_index: usize, list: &MemberList<I>) {
         self.base_index = base_index as u64;
+        self.handle
+            .base_index
+            .store(self.base_index, Ordering::Release);
         if let WindowSpec::Anchored {
             anchor: RowKey::Member(id),
             ..
@@ -365,14 +375,10 @@ impl<I: Id> Watched<I> {
     fn frame(&self, change: FrameChange<I>) -> Frame<I> {
         let newest = self.newest();
         Frame {
-            window: self.handle.name.clone(),
-            renamed: None,
-            base_version: 0,
             new_version: newest.version,
             base_index: self.base_index,
             checksum32: newest.checksum32,
-            change,
-            whole_rows: Vec::new(),
+            ..Frame::new(self.handle.name.clone(), change)
         }
     }
 

@@ -7,3 +7,5 @@ mod roster;
 mod tidy;
 mod tracker;
 mod tracker_model;
+mod windows;
+mod windows_json;

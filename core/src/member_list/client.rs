@@ -1,0 +1,528 @@
+//! The reference client: takes bundles, holds windows, notices what it missed.
+//!
+//! It does what `core/docs/list-frames.md`, section 7, says, and nothing else: no I/O, no timers.
+//! What a server is sent in turn is in [`Applied`].
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use super::frame::{
+    Body, BodyChange, Bundle, Checksum, Counts, CountsTable, Frame, FrameChange, FrameRow,
+    InsertSource, MemberChange, RowChange, Update,
+};
+use super::window::{RowKey, WINDOW_ROWS_MAX};
+use super::{Id, Shared};
+
+/// Names of windows that are gone, kept to tell late frames from frames after a lost rename.
+const RETIRED_MAX: usize = 16;
+
+/// Lays a patch over a body: the fields of `patch` replace those of `body`, `null` removes.
+pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
+
+/// Holds the windows of one list as its server says they are.
+///
+/// ```
+/// use std::time::Duration;
+/// use headcount::member_list::client::Client;
+/// use headcount::{Bodies, MemberList, Options, SortKey, Viewer, WindowSpec};
+///
+/// let mut list = MemberList::<u64>::new(Options::default());
+/// let online = list.add_group("online")?;
+/// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+///
+/// let mut client = Client::new(|_, patch| patch.to_vec());
+/// client.open("c:0");
+/// let mut viewer = Viewer::new();
+/// client.apply(&viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
+///
+/// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
+/// let tick = list.tick(Duration::ZERO, Bodies::None);
+/// let applied = client.apply(&viewer.bundle(&tick).expect("the chunk has changed"));
+/// assert!(applied.resync.is_empty());
+/// assert_eq!(client.window("c:0").expect("open").rows().len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Client<I> {
+    epoch: u64,
+    /// Highest version of a bundle of this epoch.
+    version: u64,
+    windows: BTreeMap<Arc<str>, ClientWindow<I>>,
+    retired: VecDeque<Arc<str>>,
+    counts: Option<Counts>,
+    counts_wait: bool,
+    merge: Merge,
+}
+
+/// One window of a [`Client`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientWindow<I> {
+    rows: Vec<FrameRow<I>>,
+    version: u64,
+    base_index: u64,
+    /// Version of the bundle of the last frame; while waiting, of the last one before the wait.
+    /// Answers to what is asked afterwards have a higher one.
+    since: u64,
+    waiting: bool,
+}
+
+/// What a bundle did, and what to ask the server for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Windows whose rows or place changed, by their present names.
+    pub changed: Vec<Arc<str>>,
+    /// Old and new names of windows whose anchor was replaced.
+    pub renamed: Vec<(Arc<str>, Arc<str>)>,
+    /// Whether the counts changed.
+    pub counts: bool,
+    /// Windows to ask `resync` for.
+    pub resync: Vec<Arc<str>>,
+    /// Whether to ask for the counts: `resync`, with no windows if there is nothing else to ask.
+    pub resync_counts: bool,
+}
+
+/// What was wrong with a frame. The window is as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The phase `what` names an index out of range or out of order.
+    BadIndex {
+        /// `"deletes"`, `"inserts"` or `"updates"`.
+        what: &'static str,
+        /// The index.
+        index: u32,
+    },
+    /// A moved row was not deleted in the same frame.
+    MoveOfNothing,
+    /// A change does not fit its row.
+    WrongKind {
+        /// Index of the row.
+        index: u32,
+    },
+    /// A row occurs twice.
+    Double,
+    /// The window would be longer than any may be.
+    TooManyRows {
+        /// Rows there would be.
+        rows: usize,
+    },
+    /// The rows are not those the server has.
+    Checksum {
+        /// What the frame says.
+        expected: u32,
+        /// What the rows give.
+        found: u32,
+    },
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadIndex { what, index } => write!(f, "bad index {index} in {what}"),
+            Self::MoveOfNothing => f.write_str("moved row was not deleted in this frame"),
+            Self::WrongKind { index } => write!(f, "change does not fit the row at {index}"),
+            Self::Double => f.write_str("row occurs twice"),
+            Self::TooManyRows { rows } => {
+                write!(f, "window of {rows} rows, at most {WINDOW_ROWS_MAX}")
+            }
+            Self::Checksum { expected, found } => {
+                write!(f, "checksum {found}, frame says {expected}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+impl<I> ClientWindow<I> {
+    /// The rows, in order.
+    pub fn rows(&self) -> &[FrameRow<I>] {
+        &self.rows
+    }
+
+    /// Absolute index of the first row.
+    pub const fn base_index(&self) -> u64 {
+        self.base_index
+    }
+
+    /// Version of the rows.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether the window waits for a SYNC; until then the rows are what they were.
+    pub const fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// Waits for a SYNC made after the bundle of version `newest`.
+    const fn wait(&mut self, newest: u64) {
+        self.waiting = true;
+        self.since = newest;
+    }
+}
+
+impl<I: Id> Client<I> {
+    /// A client without windows. `merge` lays a patch over a body.
+    pub const fn new(merge: Merge) -> Self {
+        Self {
+            epoch: 0,
+            version: 0,
+            windows: BTreeMap::new(),
+            retired: VecDeque::new(),
+            counts: None,
+            counts_wait: false,
+            merge,
+        }
+    }
+
+    /// Notes that `open` is asked of the server for this window. O(log windows).
+    pub fn open(&mut self, window: &str) {
+        self.retired.retain(|name| **name != *window);
+        let since = self.version;
+        self.windows
+            .entry(window.into())
+            .or_insert_with(|| ClientWindow {
+                rows: Vec::new(),
+                version: 0,
+                base_index: 0,
+                since,
+                waiting: true,
+            });
+    }
+
+    /// Notes that `close` is told to the server. Frames still on their way are ignored.
+    pub fn close(&mut self, window: &str) {
+        if let Some((name, _)) = self.windows.remove_entry(window) {
+            self.retire(name);
+        }
+    }
+
+    /// A window by name.
+    pub fn window(&self, name: &str) -> Option<&ClientWindow<I>> {
+        self.windows.get(name)
+    }
+
+    /// All windows by name.
+    pub fn windows(&self) -> impl Iterator<Item = (&Arc<str>, &ClientWindow<I>)> {
+        self.windows.iter()
+    }
+
+    /// The counts, as a full table.
+    pub const fn counts(&self) -> Option<&Counts> {
+        self.counts.as_ref()
+    }
+
+    /// Takes a bundle. O(rows of its windows).
+    pub fn apply(&mut self, bundle: &Bundle<I>) -> Applied {
+        let mut applied = Applied::default();
+        if bundle.epoch < self.epoch || !self.enter_epoch(bundle, &mut applied) {
+            return applied;
+        }
+        self.version = self.version.max(bundle.version);
+        for frame in &bundle.frames {
+            self.apply_frame(frame, bundle.version, &mut applied);
+        }
+        for base in &bundle.bases {
+            if let Some(window) = self.windows.get_mut(&base.window)
+                && !window.waiting
+                && bundle.version > window.since
+            {
+                (window.base_index, window.since) = (base.base_index, bundle.version);
+                applied.changed.push(base.window.clone());
+            }
+        }
+        if let Some(counts) = &bundle.counts {
+            self.apply_counts(counts, &mut applied);
+        }
+        applied
+    }
+
+    /// Whether the bundle is of this client's epoch, now or from now on.
+    fn enter_epoch(&mut self, bundle: &Bundle<I>, applied: &mut Applied) -> bool {
+        if bundle.epoch == self.epoch {
+            return true;
+        }
+        let synced = |name: &Arc<str>| {
+            let is_sync = |frame: &Frame<I>| matches!(frame.change, FrameChange::Sync(_));
+            bundle
+                .frames
+                .iter()
+                .any(|frame| frame.window == *name && is_sync(frame))
+        };
+        let enters = self.windows.keys().any(synced);
+        for (name, window) in &mut self.windows {
+            if !window.waiting && !(enters && synced(name)) {
+                applied.resync.push(name.clone());
+            }
+            (window.waiting, window.since) = (true, 0);
+        }
+        if enters {
+            (self.epoch, self.version) = (bundle.epoch, 0);
+            (self.counts, self.counts_wait) = (None, false);
+        }
+        enters
+    }
+
+    fn apply_frame(&mut self, frame: &Frame<I>, version: u64, applied: &mut Applied) {
+        let Some(window) = self.windows.get_mut(&frame.window) else {
+            return self.missing(&frame.window, applied);
+        };
+        let (held, newest) = (window.version, self.version);
+        let rows = match &frame.change {
+            FrameChange::Sync(_) if version <= window.since => return,
+            FrameChange::Sync(rows) => checked(rows.clone(), frame.checksum32),
+            FrameChange::Delta { .. } if window.waiting || frame.base_version < held => return,
+            FrameChange::Delta { .. } if frame.base_version > held => {
+                window.wait(newest);
+                applied.resync.push(frame.window.clone());
+                return;
+            }
+            FrameChange::Delta { .. } => apply_delta(&window.rows, frame, self.merge),
+        };
+        match rows {
+            Ok(rows) => {
+                *window = ClientWindow {
+                    rows,
+                    version: frame.new_version,
+                    base_index: frame.base_index,
+                    since: version,
+                    waiting: false,
+                };
+                let name = frame.renamed.as_ref().unwrap_or(&frame.window);
+                applied.changed.push(name.clone());
+                if let Some(name) = &frame.renamed {
+                    self.rename(&frame.window, name, applied);
+                }
+            }
+            Err(_) => {
+                window.wait(newest);
+                applied.resync.push(frame.window.clone());
+            }
+        }
+    }
+
+    /// A frame for a window this client does not hold.
+    fn missing(&mut self, name: &Arc<str>, applied: &mut Applied) {
+        if self.retired.contains(name) {
+            return;
+        }
+        // A rename was lost: one of the anchored windows has this name now.
+        for (name, window) in &mut self.windows {
+            if !name.starts_with("c:") && !window.waiting {
+                window.wait(self.version);
+                applied.resync.push(name.clone());
+            }
+        }
+    }
+
+    fn rename(&mut self, old: &Arc<str>, new: &Arc<str>, applied: &mut Applied) {
+        if let Some(window) = self.windows.remove(old) {
+            self.retire(old.clone());
+            self.retired.retain(|name| name != new);
+            self.windows.entry(new.clone()).or_insert(window);
+            applied.renamed.push((old.clone(), new.clone()));
+        }
+    }
+
+    fn retire(&mut self, name: Arc<str>) {
+        self.retired.push_back(name);
+        if self.retired.len() > RETIRED_MAX {
+            self.retired.pop_front();
+        }
+    }
+
+    fn apply_counts(&mut self, counts: &Shared<Counts>, applied: &mut Applied) {
+        let held = self.counts.as_ref().map_or(0, |held| held.version);
+        if counts.version <= held {
+            return;
+        }
+        let next = match (&counts.table, &mut self.counts) {
+            (CountsTable::Full(_), _) => {
+                self.counts_wait = false;
+                Some(Counts::clone(counts))
+            }
+            (CountsTable::Delta { .. }, _) if self.counts_wait => return,
+            (
+                CountsTable::Delta {
+                    base_version,
+                    changed,
+                },
+                Some(held),
+            ) if *base_version == held.version => changed_counts(held, counts, changed),
+            (CountsTable::Delta { .. }, _) => None,
+        };
+        applied.counts = next.is_some();
+        if next.is_some() {
+            self.counts = next;
+        } else {
+            self.counts_wait = true;
+            applied.resync_counts = true;
+        }
+    }
+}
+
+/// The table after a counts delta; `None` if it names a group the table lacks.
+fn changed_counts(held: &Counts, to: &Counts, changed: &[(Arc<str>, u32)]) -> Option<Counts> {
+    let CountsTable::Full(mut groups) = held.table.clone() else {
+        return None;
+    };
+    for (name, count) in changed {
+        groups.iter_mut().find(|group| group.group == *name)?.count = *count;
+    }
+    Some(Counts {
+        table: CountsTable::Full(groups),
+        ..*to
+    })
+}
+
+/// The rows a DELTA makes of `rows`. O(rows).
+///
+/// # Errors
+/// [`FrameError`]; a frame that is no DELTA is one with no steps.
+pub fn apply_delta<I: Id>(
+    rows: &[FrameRow<I>],
+    frame: &Frame<I>,
+    merge: Merge,
+) -> Result<Vec<FrameRow<I>>, FrameError> {
+    let FrameChange::Delta {
+        deletes,
+        inserts,
+        updates,
+    } = &frame.change
+    else {
+        return checked(rows.to_vec(), frame.checksum32);
+    };
+    let mut kept: Vec<Option<&FrameRow<I>>> = rows.iter().map(Some).collect();
+    let mut scratch: BTreeMap<&I, &FrameRow<I>> = BTreeMap::new();
+    let mut limit = rows.len();
+    for &index in deletes {
+        let bad = FrameError::BadIndex {
+            what: "deletes",
+            index,
+        };
+        if index as usize >= limit {
+            return Err(bad);
+        }
+        limit = index as usize;
+        if let Some(row @ FrameRow::Member { id, .. }) = kept[limit].take() {
+            scratch.insert(id, row);
+        }
+    }
+    let total = rows.len() - deletes.len() + inserts.len();
+    if total > WINDOW_ROWS_MAX {
+        return Err(FrameError::TooManyRows { rows: total });
+    }
+    let mut kept = kept.into_iter().flatten();
+    let mut next = Vec::with_capacity(total);
+    let mut fixed = Vec::with_capacity(total);
+    for insert in inserts {
+        let bad = FrameError::BadIndex {
+            what: "inserts",
+            index: insert.index,
+        };
+        if (insert.index as usize) < next.len() || insert.index as usize >= total {
+            return Err(bad);
+        }
+        next.extend(
+            kept.by_ref()
+                .take(insert.index as usize - next.len())
+                .cloned(),
+        );
+        if next.len() != insert.index as usize {
+            return Err(bad);
+        }
+        fixed.resize(next.len(), false);
+        fixed.push(true);
+        next.push(match &insert.source {
+            InsertSource::Row(row) => row.clone(),
+            InsertSource::Move { id, change } => {
+                let mut row = (*scratch.get(id).ok_or(FrameError::MoveOfNothing)?).clone();
+                if let Some(change) = change {
+                    change_member(&mut row, change, insert.index, merge)?;
+                }
+                row
+            }
+        });
+    }
+    next.extend(kept.cloned());
+    fixed.resize(next.len(), false);
+    update_rows(&mut next, &mut fixed, updates, merge)?;
+    checked(next, frame.checksum32)
+}
+
+fn update_rows<I: Id>(
+    rows: &mut [FrameRow<I>],
+    fixed: &mut [bool],
+    updates: &[Update],
+    merge: Merge,
+) -> Result<(), FrameError> {
+    let mut from = 0;
+    for update in updates {
+        let (index, at) = (update.index, update.index as usize);
+        if at < from || at >= rows.len() || fixed[at] {
+            return Err(FrameError::BadIndex {
+                what: "updates",
+                index,
+            });
+        }
+        from = at + 1;
+        match (&mut rows[at], &update.change) {
+            (FrameRow::Header { count, .. }, RowChange::Count(new)) => *count = *new,
+            (row, RowChange::Member(change)) => change_member(row, change, index, merge)?,
+            _ => return Err(FrameError::WrongKind { index }),
+        }
+    }
+    Ok(())
+}
+
+fn change_member<I>(
+    row: &mut FrameRow<I>,
+    change: &MemberChange,
+    index: u32,
+    merge: Merge,
+) -> Result<(), FrameError> {
+    let FrameRow::Member {
+        revision,
+        attrs,
+        body,
+        ..
+    } = row
+    else {
+        return Err(FrameError::WrongKind { index });
+    };
+    *revision = change.revision;
+    *attrs = change.attrs.unwrap_or(*attrs);
+    match (&change.body, &*body) {
+        (BodyChange::Same, _) => {}
+        (BodyChange::Whole(new), _) => *body = Some(new.clone()),
+        (BodyChange::Patch(patch), Some(Body::Json(old))) => {
+            *body = Some(Body::Json(merge(old, patch).into()));
+        }
+        (BodyChange::Patch(patch), None) => {
+            *body = Some(Body::Json(merge(b"{}", patch).into()));
+        }
+        (BodyChange::Patch(_), Some(Body::Raw(_))) => return Err(FrameError::WrongKind { index }),
+    }
+    Ok(())
+}
+
+/// The rows, if they are what the server has.
+fn checked<I: Id>(rows: Vec<FrameRow<I>>, expected: u32) -> Result<Vec<FrameRow<I>>, FrameError> {
+    if rows.len() > WINDOW_ROWS_MAX {
+        return Err(FrameError::TooManyRows { rows: rows.len() });
+    }
+    let mut keys: HashSet<RowKey<I>> = HashSet::with_capacity(rows.len());
+    let mut sum = Checksum::default();
+    for row in &rows {
+        if !keys.insert(row.key()) {
+            return Err(FrameError::Double);
+        }
+        sum.row(row);
+    }
+    match sum.finish() {
+        found if found == expected => Ok(rows),
+        found => Err(FrameError::Checksum { expected, found }),
+    }
+}
