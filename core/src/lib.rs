@@ -31,3 +31,8 @@ pub use tracker::{
     OriginInfo, Put, RepairHead, Sessions, Shift, Slice, StagedRepair, TopicDiff, Tracker, Update,
     VersionVector,
 };
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -6,6 +6,12 @@ defmodule Headcount.DocsTest do
              Enum.filter(modules, &String.starts_with?(to_string(&1), "Elixir.Headcount"))
            )
 
+  test "the example in the README of the project runs" do
+    text = File.read!(Path.expand("../../README.md", __DIR__))
+    assert [[_, code]] = Regex.scan(~r/^```elixir\n(.*?)^```$/ms, text)
+    assert {2, _} = Code.eval_string(code)
+  end
+
   test "there are modules" do
     assert Headcount.SortedSet in @modules
   end

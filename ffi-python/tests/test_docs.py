@@ -2,6 +2,7 @@ import doctest
 import importlib
 import inspect
 import pathlib
+import re
 import unittest
 
 import headcount
@@ -15,6 +16,12 @@ class Examples(unittest.TestCase):
         result = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=FLAGS)
         self.assertGreater(result.attempted, 10)
         self.assertEqual(result.failed, 0)
+
+    def test_the_readme_of_the_project(self) -> None:
+        text = (ROOT.parent / "README.md").read_text()
+        blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        self.assertEqual(len(blocks), 1)
+        exec(compile(blocks[0], "README.md", "exec"), {})
 
     def test_the_docstrings(self) -> None:
         finder = doctest.DocTestFinder()
