@@ -10,6 +10,15 @@ export function reconnectDelayMs(tries, random = Math.random) {
   return Math.round(base * (0.75 + random() * 0.5));
 }
 
+/** Remembers nothing: we do not fall back to long polling, which is all that Phoenix keeps in there. */
+class NoStorage {
+  getItem() {
+    return null;
+  }
+
+  setItem() {}
+}
+
 /**
  * Emits `change` whenever `state` changes: "connecting", "open", "reconnecting" or "offline"; and `refused` when the
  * server does not take the token.
@@ -26,6 +35,8 @@ export class Connection extends EventTarget {
     this.socket = new Socket(url, {
       authToken: token,
       timeout: 10_000,
+      // Phoenix reaches for the real one otherwise, which a third-party frame may not touch.
+      sessionStorage: new NoStorage(),
       heartbeatIntervalMs: 25_000,
       reconnectAfterMs: (tries) => reconnectDelayMs(tries),
       rejoinAfterMs: (tries) => [500, 1000, 2000, 5000][tries - 1] ?? 10_000,

@@ -10,6 +10,7 @@ let server;
 let site;
 let browser;
 let address;
+let client;
 
 before(async () => {
   server = await startServer();
@@ -23,6 +24,7 @@ before(async () => {
 });
 
 after(async () => {
+  client?.close();
   await browser?.close();
   site?.closeAllConnections();
   site?.close();
@@ -32,7 +34,7 @@ after(async () => {
 test("a foreign page opens the chat in its corner, and one talks from there", async () => {
   const insider = await guest(server);
   const rooms = await data(server, "GET", "/rooms", { token: insider.token });
-  const client = new Client(server, insider);
+  client = new Client(server, insider);
   const lobby = await client.join(`room:${rooms.find(({ name }) => name === "lobby").id}`);
   const page = await openPage(browser, address);
   assert.notEqual(new URL(address).host, new URL(server.url).host);
@@ -46,7 +48,6 @@ test("a foreign page opens the chat in its corner, and one talks from there", as
   await lobby.push("new_message", { content: "welcome in" });
   await chat.locator(".message", { hasText: "welcome in" }).waitFor();
   await picture(page, "embedded");
-  client.close();
   // The foreign page has no icon, which the browser asks for.
   assert.deepEqual(page.troubles.filter((text) => !text.includes("favicon")), []);
 });
