@@ -47,7 +47,7 @@ export function paintAvatar(element, id, name) {
 export function initials(name) {
   const all = String(name).replace(/[-_.]+/g, " ").trim().split(/\s+/);
   const lettered = all.filter((word) => /^\p{L}/u.test(word));
-  const words = lettered.length > 0 ? lettered : all;
+  const words = lettered.length > 1 ? lettered : all;
   const first = [...(words[0] ?? "")];
   const second = words.length > 1 ? [...words[words.length - 1]] : [];
   return ((first[0] ?? "?") + (second[0] ?? "")).toLocaleUpperCase();
