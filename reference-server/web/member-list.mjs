@@ -1,0 +1,263 @@
+// Client of a member list: takes bundles, holds windows, notices what it missed.
+//
+// A dependency-free ES module without I/O or timers. Shape of the bundles and the rules this file follows:
+// core/docs/list-frames.md. Use:
+//
+//     const client = new MemberListClient();
+//     client.open("c:0");                              // and ask the server: member_list_open {window: "c:0"}
+//     for (const windows of client.apply(bundle)) {    // every bundle, pushed or answered, in order of arrival
+//       push("member_list_resync", {windows});         // its answer is a bundle too
+//     }
+//     client.window("c:0").rows;                       // [{group, count} | {id, revision, attrs?, body?}, …]
+//     client.views();                                  // [{name, start, end, at(index)}, …] by absolute index
+//     client.counts;                                   // {rows, members, groups: [{group, count, hidden?, collapsed?}], …}
+
+/** Most rows a window may span. */
+const WINDOW_ROWS_MAX = 500;
+/** Names of windows that are gone, kept to tell late frames from frames after a lost rename. */
+const RETIRED_MAX = 16;
+
+/** Holds the windows of one list as its server says they are. */
+export class MemberListClient {
+  #epoch = 0;
+  #version = 0;
+  #windows = new Map();
+  #retired = [];
+  #counts = null;
+  #countsWait = false;
+
+  /** Totals and the full group table, or null before the first bundle. */
+  get counts() {
+    return this.#counts;
+  }
+
+  /** Notes that a window is asked of the server. Nothing happens when it is held already. */
+  open(name) {
+    if (this.#windows.has(name)) return;
+    this.#retired = this.#retired.filter((retired) => retired !== name);
+    this.#windows.set(name, { rows: [], version: 0, baseIndex: 0, since: this.#version, waiting: true, replaces: null });
+  }
+
+  /** Notes that another window is asked for in place of `from`, whose rows stay until those of `name` are here. */
+  move(from, name) {
+    if (from === name) return;
+    this.open(name);
+    this.#windows.get(name).replaces = from;
+  }
+
+  /** Notes that a window is closed. Frames still on their way are ignored. */
+  close(name) {
+    if (this.#windows.delete(name)) this.#retire(name);
+  }
+
+  /** The same by the name and payload of the request: `member_list_open {window}`, `_move {from, window}`, `_close {window}`. */
+  expect(verb, { from, window }) {
+    if (verb.endsWith("open")) this.open(window);
+    else if (verb.endsWith("move")) this.move(from, window);
+    else if (verb.endsWith("close")) this.close(window);
+  }
+
+  /** Names of the windows held. */
+  get names() {
+    return [...this.#windows.keys()];
+  }
+
+  /** A window by name: `{rows, version, baseIndex, waiting}`, or null. Old rows stay while it waits for a SYNC. */
+  window(name) {
+    const held = this.#windows.get(name);
+    return held ? { rows: held.rows, version: held.version, baseIndex: held.baseIndex, waiting: held.waiting } : null;
+  }
+
+  /** The windows that have been filled, by absolute index: rows `[start, end)`, `at(index)`. */
+  views() {
+    const filled = [...this.#windows].filter(([, held]) => held.version > 0);
+    return filled.map(([name, { rows, baseIndex: start }]) => ({
+      name,
+      start,
+      end: start + rows.length,
+      at: (index) => rows[index - start],
+    }));
+  }
+
+  /**
+   * Takes a bundle and returns what to ask `resync` for: one array of window names for each request, empty for the
+   * counts alone. O(rows of the windows in the bundle).
+   */
+  apply(bundle) {
+    const asks = { windows: new Set(), counts: false };
+    if (bundle.epoch < this.#epoch || !this.#enterEpoch(bundle, asks)) return requests(asks);
+    this.#version = Math.max(this.#version, bundle.version);
+    for (const frame of bundle.frames) this.#applyFrame(frame, bundle.version, asks);
+    for (const { window, base_index: baseIndex } of bundle.bases ?? []) {
+      const held = this.#windows.get(window);
+      if (held && !held.waiting && bundle.version > held.since) Object.assign(held, { baseIndex, since: bundle.version });
+    }
+    if (bundle.counts) this.#applyCounts(bundle.counts, asks);
+    return requests(asks);
+  }
+
+  /** Whether the bundle is of this client's epoch, now or from now on. */
+  #enterEpoch(bundle, asks) {
+    if (bundle.epoch === this.#epoch) return true;
+    const synced = new Set(bundle.frames.filter((frame) => frame.kind === "sync").map((frame) => frame.window));
+    const enters = this.names.some((name) => synced.has(name));
+    for (const [name, held] of this.#windows) {
+      if (!held.waiting && !(enters && synced.has(name))) asks.windows.add(name);
+      Object.assign(held, { waiting: true, since: 0 });
+    }
+    if (enters) {
+      this.#epoch = bundle.epoch;
+      this.#version = 0;
+      this.#counts = null;
+      this.#countsWait = false;
+    }
+    return enters;
+  }
+
+  #applyFrame(frame, version, asks) {
+    const held = this.#windows.get(frame.window);
+    if (!held) return this.#missing(frame.window, asks);
+    const sync = frame.kind === "sync";
+    if (sync ? version <= held.since : held.waiting || frame.base_version < held.version) return;
+    if (!sync && frame.base_version > held.version) return this.#wait(frame.window, held, asks);
+    const rows = checked(sync ? frame.rows : applyDelta(held.rows, frame), frame.checksum32);
+    if (!rows) return this.#wait(frame.window, held, asks);
+    const { replaces } = held;
+    const filled = { rows, version: frame.new_version, baseIndex: frame.base_index, since: version, waiting: false };
+    Object.assign(held, filled, { replaces: null });
+    if (replaces !== null) this.close(replaces);
+    if (frame.renamed !== undefined) this.#rename(frame.window, frame.renamed);
+  }
+
+  #wait(name, held, asks) {
+    Object.assign(held, { waiting: true, since: this.#version });
+    asks.windows.add(name);
+  }
+
+  /** A frame for a window that is not held: late, or after the loss of one that renamed an anchored window. */
+  #missing(name, asks) {
+    if (this.#retired.includes(name)) return;
+    for (const [other, held] of this.#windows) {
+      if (!other.startsWith("c:") && !held.waiting) this.#wait(other, held, asks);
+    }
+  }
+
+  #rename(old, name) {
+    const held = this.#windows.get(old);
+    this.close(old);
+    this.#retired = this.#retired.filter((retired) => retired !== name);
+    if (!this.#windows.has(name)) this.#windows.set(name, held);
+  }
+
+  #retire(name) {
+    this.#retired.push(name);
+    if (this.#retired.length > RETIRED_MAX) this.#retired.shift();
+  }
+
+  #applyCounts(counts, asks) {
+    if (counts.version <= (this.#counts?.version ?? 0)) return;
+    if (counts.groups) {
+      this.#counts = counts;
+      this.#countsWait = false;
+      return;
+    }
+    if (this.#countsWait) return;
+    const next = counts.base_version === this.#counts?.version ? changedCounts(this.#counts, counts) : null;
+    if (next) {
+      this.#counts = next;
+    } else {
+      this.#countsWait = true;
+      asks.counts = true;
+    }
+  }
+}
+
+/** The rows a DELTA makes of `rows`, which are left as they are; null when the frame does not fit them. O(rows). */
+export function applyDelta(rows, { deletes, inserts, updates }) {
+  const kept = [...rows];
+  const scratch = new Map();
+  let limit = rows.length;
+  for (const index of deletes) {
+    if (!(index >= 0 && index < limit)) return null;
+    limit = index;
+    if (rows[index].id !== undefined) scratch.set(rows[index].id, rows[index]);
+    kept[index] = null;
+  }
+  const left = kept.filter((row) => row !== null);
+  const total = left.length + inserts.length;
+  const next = [];
+  const fixed = new Set();
+  let taken = 0;
+  for (const insert of inserts) {
+    if (!(insert.index >= next.length && insert.index < total)) return null;
+    while (next.length < insert.index && taken < left.length) next.push(left[taken++]);
+    const row = insert.row ?? changed(scratch.get(insert.move), insert);
+    if (next.length !== insert.index || !row) return null;
+    fixed.add(insert.index);
+    next.push(row);
+  }
+  next.push(...left.slice(taken));
+  let from = 0;
+  for (const update of updates) {
+    const { index } = update;
+    if (!(index >= from && index < next.length) || fixed.has(index)) return null;
+    from = index + 1;
+    next[index] = changed(next[index], update);
+    if (!next[index]) return null;
+  }
+  return next;
+}
+
+/** CRC-32 (IEEE) of the UTF-8 form of a text, as a number from 0 to 2^32 - 1. */
+export function crc32(text) {
+  let crc = 0xffffffff;
+  for (const byte of new TextEncoder().encode(text)) crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+/** The checksum of the rows of a window. */
+export function checksum(rows) {
+  return crc32(rows.map((row) => (row.id === undefined ? `g:${row.group}|${row.count}\n` : `m:${row.id}|${row.revision}\n`)).join(""));
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  return crc;
+});
+
+function requests({ windows, counts }) {
+  return windows.size > 0 || counts ? [[...windows]] : [];
+}
+
+/** The rows if they are what the server has, else null. */
+function checked(rows, expected) {
+  if (!rows || rows.length > WINDOW_ROWS_MAX) return null;
+  const keys = new Set(rows.map((row) => (row.id === undefined ? `g:${row.group}` : `m:${row.id}`)));
+  return keys.size === rows.length && checksum(rows) === expected ? rows : null;
+}
+
+/** The row with a change of `{count}` or `{revision, attrs?, patch?, body?}`; null when it does not fit the row. */
+function changed(row, change) {
+  if (!row) return null;
+  if (row.id === undefined) return change.count === undefined ? null : { ...row, count: change.count };
+  if (change.count !== undefined) return null;
+  const next = { ...row };
+  for (const field of ["revision", "attrs", "body"]) if (change[field] !== undefined) next[field] = change[field];
+  if (change.patch) next.body = patched(row.body, change.patch);
+  return next;
+}
+
+function patched(body, patch) {
+  const fields = { ...body, ...patch };
+  for (const [field, value] of Object.entries(patch)) if (value === null) delete fields[field];
+  return fields;
+}
+
+function changedCounts(held, { version, rows, members, changed: groups }) {
+  const counts = new Map(groups.map(({ group, count }) => [group, count]));
+  const known = held.groups.filter(({ group }) => counts.has(group)).length;
+  if (known !== counts.size) return null;
+  const table = held.groups.map((entry) => ({ ...entry, count: counts.get(entry.group) ?? entry.count }));
+  return { ...held, version, rows, members, groups: table };
+}
