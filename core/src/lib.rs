@@ -3,11 +3,14 @@
 
 pub mod codec;
 mod error;
+mod fault;
 mod id;
 pub mod member_list;
 mod presence;
 pub mod replica;
 mod roster;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tracker;
 
 pub use error::{ApplyError, DecodeError, DecodeErrorKind, TrackError};

@@ -3,7 +3,7 @@
 //! Lock order: the control lock, then the lock of one slot. Local operations take only the lock of
 //! their slot and leave a mark, so they never wait for a message being handled elsewhere.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -20,10 +20,12 @@ use crate::tracker::{Diff, Tracker};
 const DIFFS_MAX: usize = 65_536;
 
 /// What the control lock guards.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Control {
-    replica: Replica,
+    pub(super) replica: Replica,
     diffs: VecDeque<Diff>,
+    /// Replicas that are down: what arrives of them arrives hidden.
+    hidden: BTreeSet<ReplicaId>,
     now: Duration,
 }
 
@@ -32,6 +34,7 @@ impl Control {
         Self {
             replica,
             diffs: VecDeque::new(),
+            hidden: BTreeSet::new(),
             now: Duration::ZERO,
         }
     }
@@ -196,6 +199,7 @@ impl Presence {
                 Action::Hide(id) => self.set_hidden(control, &id, true),
                 Action::Show(id) => self.set_hidden(control, &id, false),
                 Action::Forget(id) => {
+                    control.hidden.remove(&id);
                     for tracker in &self.slots {
                         let diff = tracker.write().forget(&id);
                         control.note(diff);
@@ -218,6 +222,7 @@ impl Presence {
 
     fn apply_body(&self, control: &mut Control, apply: &Apply) {
         let mut tracker = self.slots[usize::from(apply.slot)].write();
+        let was_known = tracker.origin_info(&apply.origin).is_some();
         let applied = if apply.repair {
             tracker.apply_repair(&apply.body, apply.full)
         } else {
@@ -232,8 +237,15 @@ impl Presence {
         };
         let info = tracker.origin_info(&apply.origin);
         let (clock, hash) = info.map_or((0, 0), |info| (info.clock, info.digest));
+        let arrives_hidden = !was_known && control.hidden.contains(&apply.origin);
+        if arrives_hidden {
+            tracker.set_hidden(&apply.origin, true);
+        }
         drop(tracker);
-        applied.into_iter().for_each(|diff| control.note(diff));
+        applied
+            .into_iter()
+            .filter(|_| !arrives_hidden)
+            .for_each(|diff| control.note(diff));
         let report = Report {
             clock,
             hash,
@@ -268,7 +280,12 @@ impl Presence {
         }
     }
 
-    fn set_hidden(&self, _control: &mut Control, id: &ReplicaId, hidden: bool) {
+    fn set_hidden(&self, control: &mut Control, id: &ReplicaId, hidden: bool) {
+        if hidden {
+            control.hidden.insert(id.clone());
+        } else {
+            control.hidden.remove(id);
+        }
         for tracker in &self.slots {
             tracker.write().set_hidden(id, hidden);
         }

@@ -1,6 +1,8 @@
 //! Presence for many threads: the trackers of all slots behind locks of their own.
 
 mod cluster;
+#[cfg(feature = "testing")]
+mod inspect;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::message::{Message, Row, Rows, SLOTS, bits};
 use super::own::Voice;
 use super::{Action, Address, Event, Replica};
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
 /// Clock and rolling digest of one origin.
@@ -115,6 +116,7 @@ impl Replica {
     pub(super) fn standing(&self, id: &ReplicaId) -> Standing {
         if let Some(known) = self.known.get(id.name()) {
             return match order(id, &known.id) {
+                Ordering::Less if is_broken(Fault::NoFloor) => Standing::New,
                 Ordering::Less => Standing::Fenced(known.id.clone()),
                 Ordering::Equal => Standing::Known,
                 Ordering::Greater => Standing::New,
@@ -203,7 +205,9 @@ impl Replica {
             Standing::Fenced(_) | Standing::Retired => return,
             Standing::Known => self.hear(row, age) || direct,
             Standing::Marked(heartbeat) => {
-                if row.heartbeat <= heartbeat || age >= self.timing.down {
+                let higher = row.heartbeat > heartbeat
+                    || (row.heartbeat == heartbeat && is_broken(Fault::EqualHeartbeat));
+                if !higher || age >= self.timing.down {
                     self.missed(from);
                     return;
                 }
@@ -364,7 +368,7 @@ impl Replica {
         let bit = 1 << slot;
         known.doubt |= bit;
         known.dirty |= bit;
-        if known.repaired & bit == 0 {
+        if known.repaired & bit == 0 && !is_broken(Fault::IgnoreDivergence) {
             known.repaired |= bit;
             let clock = known.slots[usize::from(slot)].clock;
             self.want(from, id, slot, clock, true);
@@ -387,6 +391,13 @@ impl Replica {
     }
 
     fn mark(&mut self, id: ReplicaId, heartbeat: u64, retired: bool, base: u64) {
+        if is_broken(if retired {
+            Fault::NoRetirement
+        } else {
+            Fault::NoMarker
+        }) {
+            return;
+        }
         let until = self.now + 2 * self.timing.forget;
         self.due(until);
         if self.markers.len() >= 4 * self.config.max_peers {

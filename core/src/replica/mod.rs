@@ -19,7 +19,7 @@ mod message;
 mod own;
 mod parts;
 mod pull;
-mod rng;
+pub(crate) mod rng;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -232,7 +232,7 @@ const EVENTS_MAX: usize = 8192;
 /// assert!(b.replicas().any(|(id, up)| id.name() == "a" && up));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Replica {
     config: Config,
     timing: Timing,
@@ -489,6 +489,14 @@ impl Replica {
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.synced
+    }
+
+    /// Who is known, with the highest heartbeat heard and whether it is up.
+    #[cfg(feature = "testing")]
+    pub(crate) fn standings(&self) -> impl Iterator<Item = (&ReplicaId, u64, bool)> {
+        self.known
+            .values()
+            .map(|known| (&known.id, known.heartbeat, known.up))
     }
 
     fn dispatch(&mut self, from: &Address, sender: &ReplicaId, message: Message) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::members::{View, order};
 use super::message::{Message, SLOTS};
 use super::{Action, Event, Replica};
+use crate::fault::{Fault, is_broken};
 use crate::id::{ReplicaId, TICK_MAX};
 
 /// What is said of this node.
@@ -98,6 +99,9 @@ impl Replica {
 
     /// Takes a new identity, above every one heard under this name.
     pub(super) fn reincarnate(&mut self) {
+        if is_broken(Fault::IgnoreTwin) {
+            return;
+        }
         let step = 1 + self.rng.below(1 << 16);
         let incarnation = self.own.highest.max(self.own.id.incarnation()) + step;
         let salt = self.rng.next_u64() as u32;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::members::Known;
 use super::message::{Message, Pull, SLOTS, peek};
 use super::own::Voice;
 use super::{Action, Address, Apply, OUT_MAX, Replica, Serve};
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
 /// Pulls under way at once; further ones wait their turn.
@@ -179,6 +181,9 @@ impl Replica {
         let next = last.map_or(want.tries as usize, |last| last + 1) % want.sources.len();
         let peer = want.sources[next].0.clone();
         want.tries += 1;
+        if want.tries > 1 && is_broken(Fault::AskOnce) {
+            return false;
+        }
         want.waiting = !applying;
         // Later tries wait longer, so that a lost cause costs little.
         want.at = now + timeout * u64::from(1 + (want.tries / 8).min(7)) + jitter;
@@ -278,7 +283,9 @@ impl Replica {
                 .known
                 .get(origin.name())
                 .filter(|known| known.id == origin);
-            let sound = known.filter(|known| (known.applying | known.doubt) & bit == 0);
+            let applying = |known: &&Known| known.applying & bit != 0;
+            let sound = known.filter(|known| known.doubt & bit == 0);
+            let sound = sound.filter(|k| !applying(k) || is_broken(Fault::ServeInexact));
             sound.map(|known| known.slots[index].clock)
         };
         let newer = clock.is_some_and(|clock| clock > since || (full && clock == since));

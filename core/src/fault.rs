@@ -1,0 +1,93 @@
+//! Rules of the protocol that the test suite breaks on purpose, to show that it would notice.
+//!
+//! Without the feature `testing` every rule always holds and the checks compile to nothing.
+
+/// A rule to break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Apply a Delta that starts after the clock.
+    ApplyOverGap,
+    /// Leave the last kill out of a Delta.
+    DropKill,
+    /// Serve a Delta although kills of its interval have left the log.
+    IgnoreHorizon,
+    /// Keep the horizon and the kill log after a Repair.
+    KeepHorizon,
+    /// Leave out the kills of entries born in the interval of a Delta.
+    CancelKills,
+    /// Apply a Repair whose base is above the clock.
+    RepairOverClock,
+    /// Admit a lower incarnation of a known name.
+    NoFloor,
+    /// Readmit a forgotten replica on an equal heartbeat.
+    EqualHeartbeat,
+    /// Leave no marker of a forgotten replica.
+    NoMarker,
+    /// Leave no marker of a replica that said Goodbye.
+    NoRetirement,
+    /// Stay the same after meeting a second self.
+    IgnoreTwin,
+    /// Advertise and serve an origin that is being applied in slices.
+    ServeInexact,
+    /// Never pull again after an unanswered Pull.
+    AskOnce,
+    /// Take a gap in a sender's Digests for nothing.
+    IgnoreDigestGap,
+    /// Never repair a divergence.
+    IgnoreDivergence,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::ApplyOverGap,
+        Self::DropKill,
+        Self::IgnoreHorizon,
+        Self::KeepHorizon,
+        Self::CancelKills,
+        Self::RepairOverClock,
+        Self::NoFloor,
+        Self::EqualHeartbeat,
+        Self::NoMarker,
+        Self::NoRetirement,
+        Self::IgnoreTwin,
+        Self::ServeInexact,
+        Self::AskOnce,
+        Self::IgnoreDigestGap,
+        Self::IgnoreDivergence,
+    ];
+}
+
+#[cfg(feature = "testing")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Fault;
+
+    thread_local! {
+        static BROKEN: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// Whether this thread breaks the rule.
+    pub(crate) fn is_broken(rule: Fault) -> bool {
+        BROKEN.get() == Some(rule)
+    }
+
+    /// Runs `work` on this thread with one rule broken, or none.
+    pub(crate) fn with<R>(rule: Option<Fault>, work: impl FnOnce() -> R) -> R {
+        let before = BROKEN.replace(rule);
+        let result = work();
+        BROKEN.set(before);
+        result
+    }
+}
+
+#[cfg(feature = "testing")]
+pub(crate) use switch::{is_broken, with};
+
+/// Whether this thread breaks the rule: never.
+#[cfg(not(feature = "testing"))]
+pub(crate) const fn is_broken(_rule: Fault) -> bool {
+    false
+}

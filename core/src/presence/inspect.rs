@@ -1,0 +1,39 @@
+//! What only the simulator may see and do.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::Presence;
+use crate::id::ReplicaId;
+use crate::tracker::OriginInfo;
+
+impl Presence {
+    /// A second process with the same memory: what cloning a virtual machine makes.
+    pub(crate) fn fork(&self) -> Self {
+        let control = self.control.lock().clone();
+        let slots = self.slots.iter();
+        Self {
+            id: RwLock::new(self.id()),
+            slots: slots
+                .map(|tracker| RwLock::new(tracker.read().clone()))
+                .collect(),
+            changed: AtomicU32::new(self.changed.load(Ordering::Acquire)),
+            unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
+            control: Mutex::new(control),
+        }
+    }
+
+    /// Calls `each` for every known replica with its heartbeat and whether it is up.
+    pub(crate) fn standings(&self, mut each: impl FnMut(&ReplicaId, u64, bool)) {
+        let control = self.control.lock();
+        for (id, heartbeat, up) in control.replica.standings() {
+            each(id, heartbeat, up);
+        }
+    }
+
+    /// Where an origin stands here.
+    pub(crate) fn origin_info(&self, replica: &ReplicaId, slot: u8) -> Option<OriginInfo> {
+        self.slots[usize::from(slot)].read().origin_info(replica)
+    }
+}

@@ -1,0 +1,155 @@
+//! What a seed decides before the first step.
+
+use std::time::Duration;
+
+use crate::replica;
+use crate::replica::rng::Rng;
+use crate::tracker::Limits;
+
+/// How nodes are linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Mesh,
+    Ring,
+    Star,
+}
+
+/// One kind of step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Operate,
+    Bulk,
+    Tick,
+    Beat,
+    Deliver,
+    DeliverAll,
+    Cut,
+    Heal,
+    Crash,
+    Restart,
+    Clone,
+    Goodbye,
+    Pause,
+    ForgetAll,
+    Hint,
+}
+
+/// Every kind of step with its usual weight, and how often (of 256) a schedule has it at all.
+const STEPS: [(Step, u64, u64); 15] = [
+    (Step::Operate, 30, 256),
+    (Step::Bulk, 1, 40),
+    (Step::Tick, 16, 256),
+    (Step::Beat, 14, 256),
+    (Step::Deliver, 30, 256),
+    (Step::DeliverAll, 8, 200),
+    (Step::Cut, 5, 128),
+    (Step::Heal, 4, 256),
+    (Step::Crash, 2, 80),
+    (Step::Restart, 5, 256),
+    (Step::Clone, 1, 16),
+    (Step::Goodbye, 1, 40),
+    (Step::Pause, 1, 64),
+    (Step::ForgetAll, 3, 80),
+    (Step::Hint, 1, 40),
+];
+
+pub(super) const BEAT_MS: u64 = 1000;
+
+/// Weights, rates and bounds of one schedule.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) nodes: usize,
+    pub(super) shape: Shape,
+    /// Frames lost and doubled, of 1000.
+    pub(super) loss: u64,
+    pub(super) doubled: u64,
+    pub(super) reorders: bool,
+    /// A frame not delivered after this long is lost.
+    pub(super) delay_ms: u64,
+    pub(super) steps: u64,
+    pub(super) kill_log: usize,
+    /// Above the beats that a heartbeat needs to the farthest node.
+    pub(super) down_ms: u64,
+    pub(super) forget_ms: u64,
+    relay: bool,
+    max_frame: usize,
+    weights: Vec<(Step, u64)>,
+    total: u64,
+}
+
+impl Plan {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let nodes = [2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7];
+        let nodes = nodes[rng.below(nodes.len() as u64) as usize];
+        let shape = [Shape::Mesh, Shape::Mesh, Shape::Ring, Shape::Star][rng.below(4) as usize];
+        let mut weights = Vec::with_capacity(STEPS.len());
+        for (step, weight, presence) in STEPS {
+            if rng.below(256) < presence {
+                weights.push((step, 1 + rng.below(2 * weight)));
+            }
+        }
+        let hops = if shape == Shape::Ring {
+            nodes as u64 - 1
+        } else {
+            2
+        };
+        let down_ms = BEAT_MS * hops.max(3) + BEAT_MS / 2;
+        let reorders = rng.below(2) == 0;
+        Self {
+            nodes,
+            shape,
+            loss: [0, 0, 20, 100, 250, 500][rng.below(6) as usize],
+            doubled: [0, 0, 50, 300][rng.below(4) as usize],
+            reorders,
+            delay_ms: [300, 1500, down_ms][rng.below(3) as usize],
+            steps: 12 + rng.below(40),
+            kill_log: [0, 1, 8, 64][rng.below(4) as usize],
+            down_ms,
+            forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
+            relay: shape != Shape::Mesh || rng.below(4) == 0,
+            max_frame: if rng.below(4) == 0 { 1024 } else { 256 * 1024 },
+            total: weights.iter().map(|(_, weight)| weight).sum(),
+            weights,
+        }
+    }
+
+    pub(super) fn step(&self, rng: &mut Rng) -> Step {
+        let mut at = rng.below(self.total);
+        for (step, weight) in &self.weights {
+            match at.checked_sub(*weight) {
+                Some(rest) => at = rest,
+                None => return *step,
+            }
+        }
+        Step::Operate
+    }
+
+    /// Whether nodes `a` and `b` are neighbours.
+    pub(super) fn linked(&self, a: usize, b: usize) -> bool {
+        match self.shape {
+            Shape::Mesh => true,
+            Shape::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == self.nodes - 1,
+            Shape::Star => a == 0 || b == 0,
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            kill_log_len_max: self.kill_log,
+            ..Limits::default()
+        }
+    }
+
+    pub(super) fn config(&self) -> replica::Config {
+        replica::Config {
+            heartbeat: Duration::from_millis(BEAT_MS),
+            down_after: Duration::from_millis(self.down_ms),
+            forget_after: Duration::from_millis(self.forget_ms),
+            pull_timeout: Duration::from_millis(BEAT_MS / 2),
+            relay: self.relay,
+            max_frame: self.max_frame,
+            max_peers: 64,
+            ..replica::Config::default()
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Nodes, histories, time.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crdts::{CmRDT, Orswot};
+
+use super::check::Seen;
+use super::network::Flight;
+use super::plan::{Plan, Shape};
+use super::{Failure, Stats};
+use crate::id::{ReplicaId, slot_of};
+use crate::presence::{Presence, PresenceConfig};
+use crate::replica::rng::Rng;
+use crate::tracker::Put;
+
+pub(super) const TOPICS: [&str; 3] = ["hall", "attic", "cellar"];
+pub(super) const PLACES: usize = 16;
+const OWNERS: [&str; 2] = ["o1", "o2"];
+
+/// (topic, key, owner) as small numbers.
+pub(super) type Session = (u8, u8, u8);
+
+/// A running process.
+pub(super) struct Node {
+    pub(super) presence: Presence,
+    /// Which name it bears: the number of the place where that name began.
+    pub(super) name: usize,
+    /// Its clock runs ahead of the world's by this.
+    pub(super) ahead_ms: u64,
+    /// The id it had at the last check.
+    pub(super) id: ReplicaId,
+    pub(super) sessions: Vec<Session>,
+    pub(super) oracle: Orswot<Session, u64>,
+    /// What it has known of each name.
+    pub(super) seen: BTreeMap<String, Seen>,
+    /// Ids whose Goodbye it has received.
+    pub(super) retired: HashSet<ReplicaId>,
+}
+
+/// States of one origin by clock: (clock, digest, entries).
+pub(super) type History = Vec<(u64, u64, u32)>;
+
+pub(super) struct World<'t> {
+    pub(super) seed: u64,
+    pub(super) rng: Rng,
+    pub(super) plan: Plan,
+    pub(super) now_ms: u64,
+    pub(super) step: u64,
+    pub(super) stats: Stats,
+    /// What runs at each place; clones take the places after the first nodes.
+    pub(super) nodes: Vec<Option<Node>>,
+    /// Whose clone a place holds: its links are the same.
+    pub(super) homes: Vec<usize>,
+    pub(super) addresses: Vec<Arc<str>>,
+    pub(super) flights: Vec<Flight>,
+    pub(super) cut: [[bool; PLACES]; PLACES],
+    pub(super) histories: HashMap<(ReplicaId, u8), History>,
+    /// Ids with more than one writer.
+    pub(super) forked: HashSet<ReplicaId>,
+    pub(super) slots: Vec<u8>,
+    /// The wall clock of each name, for incarnations.
+    pub(super) wall: Vec<u64>,
+    actors: u64,
+    trace: Option<&'t mut dyn FnMut(&str)>,
+}
+
+impl<'t> World<'t> {
+    pub(super) fn new(seed: u64, trace: Option<&'t mut dyn FnMut(&str)>) -> Self {
+        let mut rng = Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x6865_6164);
+        let plan = Plan::new(&mut rng);
+        let mut slots: Vec<u8> = TOPICS.iter().map(|topic| slot_of(topic)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let mut world = Self {
+            seed,
+            rng,
+            now_ms: 1000,
+            step: 0,
+            stats: Stats::default(),
+            nodes: Vec::new(),
+            homes: Vec::new(),
+            addresses: (0..PLACES).map(|place| place.to_string().into()).collect(),
+            flights: Vec::new(),
+            cut: [[false; PLACES]; PLACES],
+            histories: HashMap::new(),
+            forked: HashSet::new(),
+            slots,
+            wall: vec![1_000_000; plan.nodes],
+            actors: 0,
+            trace,
+            plan,
+        };
+        for place in 0..world.plan.nodes {
+            world.nodes.push(None);
+            world.homes.push(place);
+            world.start(place);
+        }
+        world
+    }
+
+    pub(super) fn run(mut self) -> Result<Stats, Failure> {
+        if self.trace.is_some() {
+            let plan = format!("{:?}", self.plan);
+            self.note(|| plan);
+        }
+        self.drive().map_err(|what| {
+            self.note(|| format!("FAILED: {what}"));
+            Failure {
+                seed: self.seed,
+                step: self.step,
+                what,
+            }
+        })?;
+        Ok(self.stats)
+    }
+
+    fn drive(&mut self) -> Result<(), String> {
+        for _ in 0..self.plan.steps {
+            self.step += 1;
+            let step = self.plan.step(&mut self.rng);
+            self.take(step)?;
+        }
+        self.stats.steps = self.step;
+        self.finish()
+    }
+
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let line = format!("{:>4} {:>7} ms  {}", self.step, self.now_ms, line());
+            trace(&line);
+        }
+    }
+
+    /// Starts a process at a place, under the name of that place.
+    pub(super) fn start(&mut self, place: usize) {
+        let name = self.homes[place];
+        self.wall[name] += 1 + self.rng.below(1000);
+        if self.rng.below(4) == 0 {
+            self.wall[name] = self.wall[name].saturating_sub(self.rng.below(4000));
+        }
+        let salt = self.rng.next_u64() as u32;
+        let id = ReplicaId::new(&format!("n{name}"), self.wall[name], salt)
+            .expect("the name is short and the number small");
+        let config = PresenceConfig {
+            limits: self.plan.limits(),
+            cluster: self.plan.config(),
+            seed: self.rng.next_u64(),
+        };
+        self.note(|| format!("start {place} as {id}"));
+        self.nodes[place] = Some(Node {
+            presence: Presence::new(id.clone(), config),
+            name,
+            ahead_ms: 0,
+            id,
+            sessions: Vec::new(),
+            oracle: Orswot::new(),
+            seen: BTreeMap::new(),
+            retired: HashSet::new(),
+        });
+    }
+
+    /// Copies the process at a place, memory and all, to a new place.
+    pub(super) fn clone_at(&mut self, place: usize) {
+        let Some(node) = &mut self.nodes[place] else {
+            return;
+        };
+        self.forked.insert(node.presence.id());
+        let twin = Node {
+            presence: node.presence.fork(),
+            name: node.name,
+            ahead_ms: node.ahead_ms,
+            id: node.id.clone(),
+            sessions: node.sessions.clone(),
+            oracle: node.oracle.clone(),
+            seen: node.seen.clone(),
+            retired: node.retired.clone(),
+        };
+        self.nodes.push(Some(twin));
+        self.homes.push(self.homes[place]);
+        self.note(|| format!("clone {place}"));
+    }
+
+    pub(super) fn alive(&self) -> Vec<usize> {
+        (0..self.nodes.len())
+            .filter(|&place| self.nodes[place].is_some())
+            .collect()
+    }
+
+    pub(super) fn pick_alive(&mut self) -> Option<usize> {
+        let alive = self.alive();
+        (!alive.is_empty()).then(|| alive[self.rng.below(alive.len() as u64) as usize])
+    }
+
+    /// The time at a place. Now and then a caller tells an earlier one, which must not matter.
+    pub(super) fn now(&mut self, place: usize) -> Duration {
+        let ahead = self.nodes[place].as_ref().map_or(0, |node| node.ahead_ms);
+        let back = if self.rng.below(64) == 0 {
+            self.rng.below(20_000)
+        } else {
+            0
+        };
+        Duration::from_millis((self.now_ms + ahead).saturating_sub(back))
+    }
+
+    /// One local operation at a place.
+    pub(super) fn operate(&mut self, place: usize, session: Session) -> Result<(), String> {
+        let choice = self.rng.below(16);
+        let meta = self.rng.next_u64().to_le_bytes();
+        let len = self.rng.below(9) as usize;
+        self.actors += 1;
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        let (topic, key) = (TOPICS[usize::from(session.0)], format!("k{}", session.1));
+        let owner = OWNERS[usize::from(session.2)];
+        let put = Put::new(topic, &key, owner).meta(&meta[..len]);
+        let at = node.sessions.iter().position(|known| *known == session);
+        let (what, done) = match at {
+            None => {
+                node.sessions.push(session);
+                let add = node
+                    .oracle
+                    .read_ctx()
+                    .derive_add_ctx(place as u64 + 100 * self.actors);
+                let add = node.oracle.add(session, add);
+                node.oracle.apply(add);
+                ("track", node.presence.track(&put).is_ok())
+            }
+            Some(_) if choice < 7 => ("update", node.presence.update(&put).is_ok()),
+            Some(at) if choice < 15 => {
+                node.sessions.swap_remove(at);
+                let remove = node
+                    .oracle
+                    .rm(session, node.oracle.contains(&session).derive_rm_ctx());
+                node.oracle.apply(remove);
+                ("untrack", node.presence.untrack(topic, key.as_str(), owner))
+            }
+            Some(_) => {
+                let gone: Vec<Session> = node
+                    .sessions
+                    .iter()
+                    .copied()
+                    .filter(|known| known.2 == session.2)
+                    .collect();
+                for session in &gone {
+                    let context = node.oracle.contains(session).derive_rm_ctx();
+                    let remove = node.oracle.rm(*session, context);
+                    node.oracle.apply(remove);
+                }
+                node.sessions.retain(|known| known.2 != session.2);
+                (
+                    "untrack_owner",
+                    node.presence.untrack_owner(owner) == gone.len(),
+                )
+            }
+        };
+        self.stats.operations += 1;
+        self.note(|| format!("{what} {topic} {key} {owner} at {place}"));
+        if !done {
+            return Err(format!(
+                "{what} of {session:?} at {place} did not do its work"
+            ));
+        }
+        self.record(place);
+        Ok(())
+    }
+
+    /// Writes down where the local origins of a place stand.
+    pub(super) fn record(&mut self, place: usize) {
+        let Some(node) = &mut self.nodes[place] else {
+            return;
+        };
+        let id = node.presence.id();
+        node.id = id.clone();
+        if self.forked.contains(&id) {
+            return;
+        }
+        for &slot in &self.slots {
+            let Some(info) = node.presence.origin_info(&id, slot) else {
+                continue;
+            };
+            let history = self.histories.entry((id.clone(), slot)).or_default();
+            if history.last().is_none_or(|last| last.0 < info.clock) {
+                history.push((info.clock, info.digest, info.entries));
+            }
+        }
+    }
+
+    pub(super) fn neighbours(&self, a: usize, b: usize) -> bool {
+        let (home_a, home_b) = (self.homes[a], self.homes[b]);
+        a != b && (home_a == home_b || self.plan.linked(home_a, home_b))
+    }
+
+    /// Whether the links that there are join all places, as they were laid out.
+    pub(super) fn is_mesh(&self) -> bool {
+        self.plan.shape == Shape::Mesh
+    }
+}
