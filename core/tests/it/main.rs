@@ -4,6 +4,7 @@ mod member_list_model;
 mod presence;
 mod replica;
 mod roster;
+mod sim;
 mod tidy;
 mod tracker;
 mod tracker_model;
