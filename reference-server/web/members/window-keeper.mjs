@@ -11,27 +11,31 @@ const MARGIN = 25;
 const TOP_ZONE = 300;
 /** An answer that takes longer than this is asked for again. */
 const PATIENCE_MS = 10_000;
+/** After a refusal the same is not asked for again at once. */
+const RETRY_MS = 1000;
 
 /**
  * Holds chunk windows near the top of the list, one anchored window further down, and chunks for the moment after a
  * jump, when there is no row yet to anchor to. `client` keeps the rows (member-list.mjs), `request(verb, payload)`
- * reaches the server and resolves to a bundle, `changed()` is called after every bundle.
+ * reaches the server and resolves to a bundle, `changed()` is called after every bundle, `failed(error)` after a
+ * refusal.
  */
 export class WindowKeeper {
   #client;
   #request;
   #changed;
+  #failed;
   #asked = new Map();
   #first = 0;
   #end = 0;
   #paused = false;
   #closed = false;
 
-  constructor({ client, request, changed, failed }) {
+  constructor({ client, request, changed, failed = () => {} }) {
     this.#client = client;
     this.#request = request;
     this.#changed = changed;
-    this.failed = failed;
+    this.#failed = failed;
   }
 
   /** The list's counts, or null before the first bundle. */
@@ -41,16 +45,17 @@ export class WindowKeeper {
 
   /** The row at an absolute index, or null when no window holds it. */
   row(index) {
-    return this.#covering(index, index + 1)?.at(index) ?? null;
+    const view = this.#views().find(({ start, end }) => start <= index && index < end);
+    return view?.at(index) ?? null;
   }
 
   /** True when every row of `[first, end)` is held. */
   holds(first, end) {
-    let index = first;
-    while (index < end) {
-      const window = this.#covering(index, index + 1);
-      if (!window) return false;
-      index = window.end;
+    const views = this.#views();
+    for (let index = first; index < end; ) {
+      const view = views.find((other) => other.start <= index && index < other.end);
+      if (!view) return false;
+      index = view.end;
     }
     return true;
   }
@@ -68,8 +73,7 @@ export class WindowKeeper {
   /** A bundle that the server pushed. */
   push(bundle) {
     if (this.#closed) return;
-    const requests = this.#client.apply(bundle);
-    for (const windows of requests) this.#resync(windows);
+    for (const windows of this.#client.apply(bundle)) this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
     this.#changed();
   }
 
@@ -90,76 +94,66 @@ export class WindowKeeper {
     this.#closed = true;
   }
 
-  /** Opens a window around a group's header or a member, and resolves when its rows are there. */
-  async goTo(name) {
-    await this.#ask(`go ${name}`, "member_list_open", { window: name });
-    return this.#views().find((view) => view.name === name) ?? null;
-  }
-
   #arrange(from, to) {
     if (from < TOP_ZONE) {
       for (let k = Math.floor(from / CHUNK); k * CHUNK < to; k += 1) this.#open(`c:${k}`);
-      this.#closeOthers((view) => isChunk(view.name) && view.end > from - CHUNK && view.start < to + CHUNK);
+      // The anchored window we come from goes when the chunks are there.
+      if (this.holds(from, to)) this.#closeOthers((view) => isNear(view, from, to));
       return;
     }
     const anchored = this.#views().find((view) => !isChunk(view.name));
     if (anchored && anchored.start <= from && anchored.end >= to) {
-      this.#closeOthers((view) => view.name === anchored.name);
+      this.#closeOthers((view) => !isChunk(view.name));
     } else if (this.holds(this.#first, this.#end)) {
       this.#anchor(anchored);
     } else {
       const last = Math.max(this.#first, this.#end - 1);
       for (let k = Math.floor(this.#first / CHUNK); k * CHUNK <= last; k += 1) this.#open(`c:${k}`);
-      this.#closeOthers((view) => isChunk(view.name) && view.end > from && view.start < to);
+      this.#closeOthers((view) => isNear(view, from, to));
     }
   }
 
-  // Anchors to the row in the middle of the view, through the old anchored window when there is one.
+  // Anchors to the row in the middle of the view; the rows of the old window stay until the new ones are there.
   #anchor(old) {
     const row = this.row(Math.floor((this.#first + this.#end) / 2));
     if (!row) return;
     const reach = `${REACH}:${REACH}`;
     const window = row.id === undefined ? `g:${row.group}:${reach}` : `a:${row.id}:${reach}`;
-    if (old?.name === window) return;
+    if (this.#client.names.includes(window)) return;
     if (old) this.#ask("anchor", "member_list_move", { from: old.name, window });
     else this.#ask("anchor", "member_list_open", { window });
   }
 
   #open(name) {
-    if (this.#views().some((view) => view.name === name)) return;
+    if (this.#client.names.includes(name)) return;
     this.#ask(`open ${name}`, "member_list_open", { window: name });
   }
 
   #closeOthers(keep) {
     for (const view of this.#views()) {
       if (keep(view)) continue;
-      this.#client.close(view.name);
-      this.#request("member_list_close", { window: view.name }).catch(() => {});
+      const closed = { window: view.name };
+      this.#client.expect("member_list_close", closed);
+      this.#request("member_list_close", closed).catch(() => {});
     }
   }
 
-  #resync(windows) {
-    this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
-  }
-
-  // One request of a kind at a time; what is still wanted when it returns is found by `want` again.
+  // One request of a kind at a time; what is wanted by the time of the answer is found by the next `want`.
   async #ask(kind, verb, payload) {
     const now = Date.now();
     if (now - (this.#asked.get(kind) ?? -Infinity) < PATIENCE_MS) return;
     this.#asked.set(kind, now);
+    this.#client.expect(verb, payload);
     try {
-      this.#client.expect?.(verb, payload);
       const bundle = await this.#request(verb, payload);
       this.#asked.delete(kind);
-      if (!this.#closed) this.push(bundle);
+      this.push(bundle);
     } catch (error) {
-      if (!this.#closed) this.failed(error);
-      setTimeout(() => this.#asked.delete(kind), 1000);
+      if (payload.window) this.#client.close(payload.window);
+      if (this.#closed) return;
+      this.#failed(error);
+      setTimeout(() => this.#asked.delete(kind), RETRY_MS);
     }
-  }
-
-  #covering(first, end) {
-    return this.#views().find((view) => view.start <= first && view.end >= end);
   }
 
   #views() {
@@ -169,4 +163,8 @@ export class WindowKeeper {
 
 function isChunk(name) {
   return name.startsWith("c:");
+}
+
+function isNear(view, from, to) {
+  return view.end > from - CHUNK && view.start < to + CHUNK;
 }
