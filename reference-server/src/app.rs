@@ -18,7 +18,7 @@ use crate::{
     api,
     auth::{Identity, Passwords, Tokens},
     config::{self, Config},
-    db::{self, Db},
+    db::{self, Db, Role},
     demo,
     error::ApiError,
     limit::{AuthLimit, MessageLimit},
@@ -89,17 +89,17 @@ impl App {
             .ok_or(not_found)
     }
 
-    /// Whether `caller` may read and write in `room`. Guests are in every public room; users in
-    /// the rooms they joined.
-    pub(crate) async fn is_inside(
+    /// What `caller` is in `room`; `None` may not read or write there. Guests are in every public
+    /// room; users in the rooms they joined.
+    pub(crate) async fn role(
         &self,
         caller: &Identity,
         room: &db::Room,
-    ) -> Result<bool, ApiError> {
+    ) -> Result<Option<Role>, ApiError> {
         if caller.guest {
-            return Ok(!room.private);
+            return Ok((!room.private).then_some(Role::Member));
         }
-        Ok(self.db.is_member(room.id, caller.id).await?)
+        Ok(self.db.role(room.id, caller.id).await?)
     }
 }
 

@@ -75,7 +75,7 @@ async fn inside(app: &App, caller: &Identity, id: &str, kind: &str) -> Result<Ro
     if room.kind != kind {
         return Err(ApiError::NotFound("no such room"));
     }
-    if !app.is_inside(caller, &room).await? {
+    if app.role(caller, &room).await?.is_none() {
         return Err(ApiError::Forbidden("not a member of this room"));
     }
     Ok(room)

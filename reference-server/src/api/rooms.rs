@@ -40,11 +40,12 @@ pub(super) struct Detailed {
     members: Vec<Member>,
 }
 
-fn shown(app: &App, room: Room) -> Shown {
-    Shown {
-        online: app.hub.online(room.id),
-        room,
+fn shown(app: &App, mut room: Room) -> Shown {
+    let (online, total) = app.hub.counts(room.id).unwrap_or_default();
+    if room.simulated {
+        room.member_count = i64::try_from(total).unwrap_or(i64::MAX);
     }
+    Shown { room, online }
 }
 
 /// `GET /rooms?limit=100&after=<id>`: public rooms and the caller's private ones.
@@ -96,7 +97,7 @@ pub(super) async fn create(
 /// The room, if the caller may look at it.
 async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
     let room = app.room(caller, id).await?;
-    if room.private && !app.is_inside(caller, &room).await? {
+    if room.private && app.role(caller, &room).await?.is_none() {
         return Err(ApiError::Forbidden("the room is private"));
     }
     Ok(room)

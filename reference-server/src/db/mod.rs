@@ -13,7 +13,7 @@ use sqlx::{
 use time::OffsetDateTime;
 
 pub(crate) use messages::{Cursor, Message, NewMessage};
-pub(crate) use rooms::{Member, Room};
+pub(crate) use rooms::{Member, Role, Room};
 pub(crate) use users::User;
 
 const READERS: u32 = 4;

@@ -28,7 +28,7 @@ pub(crate) struct Room {
 
 /// What a member may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     Admin,
     Member,
 }
@@ -236,13 +236,36 @@ impl Db {
         Ok(done.rows_affected() == 1)
     }
 
-    pub(crate) async fn is_member(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
-        let row = sqlx::query("SELECT 1 FROM room_members WHERE room_id = ? AND user_id = ?")
-            .bind(room)
-            .bind(user)
-            .fetch_optional(&self.reader)
-            .await?;
-        Ok(row.is_some())
+    /// What `user` is in the room; `None` if no member.
+    pub(crate) async fn role(&self, room: Uuid, user: Uuid) -> Result<Option<Role>, sqlx::Error> {
+        let role: Option<String> =
+            sqlx::query_scalar("SELECT role FROM room_members WHERE room_id = ? AND user_id = ?")
+                .bind(room)
+                .bind(user)
+                .fetch_optional(&self.reader)
+                .await?;
+        Ok(role.map(|role| {
+            if role == "admin" {
+                Role::Admin
+            } else {
+                Role::Member
+            }
+        }))
+    }
+
+    /// Every member of the room.
+    pub(crate) async fn all_members(&self, room: Uuid) -> Result<Vec<Member>, sqlx::Error> {
+        const PAGE: u32 = 1_000;
+        let mut all = Vec::new();
+        let mut after = Uuid::nil();
+        loop {
+            let page = self.members(room, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(all);
+            };
+            after = last.user_id;
+            all.extend(page);
+        }
     }
 
     /// Up to `limit` members with user ids above `after`, in order of id.

@@ -4,6 +4,7 @@
 //! their sessions have no socket. Each carries `"simulated": true`.
 
 mod names;
+pub(crate) mod simulated;
 
 use std::{
     sync::Arc,
@@ -11,14 +12,13 @@ use std::{
 };
 
 use fastrand::Rng;
-use headcount::Put;
+use headcount::{Put, Status};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     app::App,
-    room::{Attendance, Profile, Room, Status},
+    room::{Attendance, Profile, Room},
 };
 
 const ROOM: &str = "city";
@@ -68,12 +68,16 @@ pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Err
 impl City {
     /// Lets most members in at once, and publishes that.
     fn fill(&mut self, app: &App) {
+        let mut away = Vec::new();
         for i in 0..self.present.len() {
             if self.rng.u32(..100) < PRESENT_PERCENT {
                 let status = self.some_status();
                 self.enter(&app.hub.attendance, i, status);
+            } else {
+                away.push(i);
             }
         }
+        self.room.load_simulated(away);
         app.hub.beat(Instant::now());
     }
 
@@ -109,7 +113,7 @@ impl City {
             }
             Some(_) if self.rng.u32(..100) >= PRESENT_PERCENT => {
                 self.present[i] = None;
-                let (id, owner) = (member_id(i).to_string(), owner(i));
+                let (id, owner) = (simulated::id(i).to_string(), owner(i));
                 attendance.untrack(&self.room.topic, &id, &owner);
             }
             Some(_) => {
@@ -132,9 +136,10 @@ impl City {
         status: Status,
         verb: impl FnOnce(&Attendance, &Put<'_>) -> Result<T, E>,
     ) {
-        let (id, owner) = (member_id(i).to_string(), owner(i));
+        let (id, owner) = (simulated::id(i).to_string(), owner(i));
         let profile = Profile {
-            username: names::name(i).into(),
+            username: simulated::name(i).into(),
+            staff: simulated::is_staff(i),
             simulated: true,
             ..Profile::default()
         };
@@ -156,27 +161,6 @@ impl City {
     }
 }
 
-/// A version 8 UUID: recognisable, the same in every run, and nobody else's.
-fn member_id(i: usize) -> Uuid {
-    let mut bytes = *b"headcountdemo\0\0\0";
-    bytes[12..].copy_from_slice(&u32::try_from(i).unwrap_or(u32::MAX).to_be_bytes());
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
-}
-
 fn owner(i: usize) -> String {
     format!("demo-{i}")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_simulated_member_has_an_id_and_a_name_of_its_own() {
-        let ids: HashSet<_> = (0..100_000).map(member_id).collect();
-        let names: HashSet<_> = (0..100_000).map(names::name).collect();
-        assert_eq!((ids.len(), names.len()), (100_000, 100_000));
-    }
 }

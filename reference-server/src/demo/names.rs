@@ -48,7 +48,7 @@ static WORDS: LazyLock<(Vec<&str>, Vec<&str>)> = LazyLock::new(|| {
 });
 
 /// The name of the `i`-th simulated member. Names repeat with a number once every pair is used.
-pub(super) fn name(i: usize) -> String {
+pub(crate) fn name(i: usize) -> String {
     let (first, last) = &*WORDS;
     let pairs = first.len() * last.len();
     // A step that shares no factor with the number of pairs visits each of them once.

@@ -3,37 +3,25 @@
 use std::borrow::Cow;
 
 use headcount::{
-    Diff, Dot, EntryBuf, EntryRef, Presence, PresenceConfig, Put, ReplicaId, TrackError,
+    Diff, Dot, EntryBuf, EntryRef, Presence, PresenceConfig, Put, ReplicaId, Status, TrackError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What a user says of themself. The numbers travel in presence entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    #[default]
-    Online = 0,
-    Idle = 1,
-    Dnd = 2,
-    Invisible = 3,
-}
-
-impl Status {
-    pub(crate) fn from_u8(n: u8) -> Self {
-        match n {
-            1 => Self::Idle,
-            2 => Self::Dnd,
-            3 => Self::Invisible,
-            _ => Self::Online,
-        }
-    }
+/// The status a session may state: one of the four words.
+pub(crate) fn session_status(word: &str) -> Option<Status> {
+    word.parse()
+        .ok()
+        .filter(|status| *status != Status::Offline)
 }
 
 /// What a presence entry says beside its status; stored in it as JSON.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Profile<'a> {
+    #[serde(borrow, default)]
     pub(crate) username: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) staff: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) guest: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -43,7 +31,12 @@ pub(crate) struct Profile<'a> {
     pub(crate) online_at: Option<i64>,
 }
 
-impl Profile<'_> {
+impl<'a> Profile<'a> {
+    /// The profile in an entry. What is none (nothing of ours writes it) reads as an empty one.
+    pub(super) fn of(entry: &'a EntryBuf) -> Self {
+        serde_json::from_slice(entry.meta()).unwrap_or_default()
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers always serialise")
     }
@@ -91,11 +84,6 @@ impl Attendance {
         self.presence.take_diff()
     }
 
-    /// Users in `topic`, each counted once.
-    pub(super) fn count_keys(&self, topic: &str) -> usize {
-        self.presence.count_keys(topic)
-    }
-
     /// The sessions of a user, or none if one of them is invisible: that hides them all.
     pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
         let entries = self.presence.get_by_key(topic, key);
@@ -122,7 +110,7 @@ fn session(entry: &EntryBuf) -> Session {
     Session {
         dot: entry.dot(),
         phx_ref: entry.entry_ref().to_string(),
-        status: Status::from_u8(entry.status()),
+        status: Status::of_session(entry.status()),
         profile: profile(entry.meta()),
     }
 }

@@ -78,7 +78,8 @@ impl Hub {
             .messages(info.id, Cursor::Latest, limit)
             .await?
             .unwrap_or_default();
-        let room = Arc::new(Room::new(info, &latest, self.full_max));
+        let members = db.all_members(info.id).await?;
+        let room = Arc::new(Room::new(info, &latest, members, self.full_max));
         self.rooms.lock().insert(room.id, Arc::clone(&room));
         Ok(Some(room))
     }
@@ -119,10 +120,9 @@ impl Hub {
         }
     }
 
-    /// Users in the room now.
-    pub(crate) fn online(&self, room: Uuid) -> usize {
-        self.find(room)
-            .map_or(0, |room| self.attendance.count_keys(&room.topic))
+    /// Users in the room now, and all of its members; `None` while nobody is there.
+    pub(crate) fn counts(&self, room: Uuid) -> Option<(usize, usize)> {
+        self.find(room).map(|room| room.counts())
     }
 
     /// Makes `user` a stored member of the room.
@@ -133,7 +133,11 @@ impl Hub {
         user: &Identity,
     ) -> Result<(), sqlx::Error> {
         let _loading = self.loading.lock().await;
-        db.join_room(room.id, user.id).await.map(drop)
+        db.join_room(room.id, user.id).await?;
+        if let Some(open) = self.find(room.id) {
+            open.add_member(user.id, &user.username);
+        }
+        Ok(())
     }
 
     /// Ends a membership; the user's channels of the room end with it.
@@ -147,6 +151,7 @@ impl Hub {
         db.leave_room(room.id, user).await?;
         if let Some(open) = self.find(room.id) {
             open.show_out(&self.attendance, |u| u == user);
+            open.remove_member(user);
         }
         Ok(())
     }

@@ -6,11 +6,14 @@
 mod attendance;
 mod hub;
 mod post;
+mod publish;
 mod roll;
 mod seat;
+mod sidebar;
 mod state;
 
-pub(crate) use attendance::{Attendance, Profile, Status};
+pub(crate) use attendance::{Attendance, Profile, session_status};
 pub(crate) use hub::Hub;
 pub(crate) use seat::{Seat, SeatId, Visitor};
+pub(crate) use sidebar::WindowRequest;
 pub(crate) use state::Room;

@@ -183,8 +183,7 @@ fn render(session: &Session, prev: Option<&str>) -> String {
     if let Some(prev) = prev {
         out.push_str(&format!(r#","phx_ref_prev":"{prev}""#));
     }
-    let status = serde_json::to_string(&session.status).unwrap_or_default();
-    out.push_str(&format!(r#","status":{status}"#));
+    out.push_str(&format!(r#","status":"{}""#, session.status));
     let rest = session.profile.trim_start_matches('{').trim_start();
     if !rest.starts_with('}') {
         out.push(',');

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use headcount::{Status, Viewer};
 use uuid::Uuid;
 
-use super::{Room, Status};
+use super::Room;
 use crate::{
     auth::Identity,
     socket::{Outbox, Ref, Vsn, encode},
@@ -33,6 +34,7 @@ pub(crate) struct Seat {
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     pub(crate) identity: Identity,
+    pub(crate) staff: bool,
     pub(crate) status: Status,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) vsn: Vsn,
@@ -45,6 +47,8 @@ pub(super) struct Subscriber {
     pub(super) visitor: Visitor,
     /// Presence diffs follow a state; without one they are not sent.
     pub(super) has_state: bool,
+    /// There once the client has opened a window of the member list.
+    pub(super) viewer: Option<Viewer<u128>>,
 }
 
 impl Subscriber {

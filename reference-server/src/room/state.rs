@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount::{Put, TopicDiff};
+use headcount::{Put, Status};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Attendance, Seat, SeatId, Status, Visitor, attendance::Profile, roll::Roll, seat::Subscriber,
+    Attendance, Seat, SeatId, Visitor, attendance::Profile, roll::Roll, seat::Subscriber,
+    sidebar::Sidebar,
 };
 use crate::{
     auth::Identity,
@@ -24,13 +25,9 @@ use crate::{
 /// Messages sent to everyone who joins.
 pub(super) const HISTORY: usize = 50;
 /// A typing note ends by itself after this long.
-const TYPING_TTL: Duration = Duration::from_secs(6);
+pub(super) const TYPING_TTL: Duration = Duration::from_secs(6);
 /// A repeated `typing` is passed on this often.
 const TYPING_PERIOD: Duration = Duration::from_secs(2);
-/// Counts are sent at most this often.
-const COUNT_PERIOD: Duration = Duration::from_secs(1);
-/// A room goes back to full presence after being this long below four fifths of the bound.
-const CALM: Duration = Duration::from_secs(10);
 /// A room nobody is in is forgotten after this long.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -40,43 +37,47 @@ pub(crate) struct Room {
     pub(crate) topic: Arc<str>,
     /// The row as it was when the room was opened; only its constant columns are read.
     info: db::Room,
-    full_max: usize,
+    /// Members online up to which presence is sent in full.
+    pub(super) full_max: usize,
+    pub(super) opened: Instant,
     /// Held from storing a message to sending it: they go out in the order of their numbers.
     pub(super) posting: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     /// Set when the room is dropped from the hub: whoever still holds it must open it anew.
-    closed: bool,
-    subscribers: HashMap<SeatId, Subscriber>,
+    pub(super) closed: bool,
+    pub(super) subscribers: HashMap<SeatId, Subscriber>,
     /// The newest messages as JSON, oldest first.
-    history: VecDeque<String>,
-    typing: HashMap<Uuid, Typing>,
-    roll: Roll,
-    mode: Mode,
+    pub(super) history: VecDeque<String>,
+    pub(super) typing: HashMap<Uuid, Typing>,
+    pub(super) roll: Roll,
+    pub(super) mode: Mode,
     /// Since when the room has been small enough for full presence again.
-    calm_since: Option<Instant>,
-    count_sent: (usize, Instant),
-    used: Instant,
+    pub(super) calm_since: Option<Instant>,
+    /// Online and total, and when they were sent.
+    pub(super) count_sent: ((usize, usize), Instant),
+    pub(super) sidebar: Sidebar,
+    pub(super) used: Instant,
     /// Never forgotten, however long nobody is in it.
-    kept: bool,
+    pub(super) kept: bool,
 }
 
-struct Typing {
-    username: Arc<str>,
-    sent: Instant,
+pub(super) struct Typing {
+    pub(super) username: Arc<str>,
+    pub(super) sent: Instant,
 }
 
 /// What subscribers are told of presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Full,
     Counts,
 }
 
 impl Mode {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Counts => "counts",
@@ -103,13 +104,21 @@ pub(crate) fn topic(room: &db::Room) -> String {
 }
 
 impl Room {
-    pub(super) fn new(info: db::Room, latest: &[Message], full_max: usize) -> Self {
+    pub(super) fn new(
+        info: db::Room,
+        latest: &[Message],
+        members: Vec<db::Member>,
+        full_max: usize,
+    ) -> Self {
         let now = Instant::now();
+        let topic: Arc<str> = topic(&info).into();
+        let sidebar = Sidebar::new(&topic, members);
         Self {
             id: info.id,
-            topic: topic(&info).into(),
+            topic,
             info,
             full_max,
+            opened: now,
             posting: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
                 closed: false,
@@ -119,7 +128,8 @@ impl Room {
                 roll: Roll::default(),
                 mode: Mode::Full,
                 calm_since: None,
-                count_sent: (0, now),
+                count_sent: ((0, 0), now),
+                sidebar,
                 used: now,
                 kept: false,
             }),
@@ -157,6 +167,7 @@ impl Room {
         let subscriber = Subscriber {
             visitor,
             has_state: false,
+            viewer: None,
         };
         let reply = self
             .reply_to_join(&subscriber.visitor.identity, state.mode)
@@ -187,11 +198,7 @@ impl Room {
             .get(&id)
             .expect("it was inserted in the line above");
         if state.mode == Mode::Counts {
-            subscriber.push(
-                &self.topic,
-                "presence_count",
-                &self.counts(attendance).to_string(),
-            );
+            subscriber.push(&self.topic, "presence_count", &state.counts().to_string());
         }
         subscriber.push(&self.topic, "message_history", &state.history_payload());
         state.send_state(id, &self.topic);
@@ -236,7 +243,7 @@ impl Room {
     fn track(&self, attendance: &Attendance, state: &mut State, seat: SeatId, s: &Subscriber) {
         let identity = &s.visitor.identity;
         let (key, owner) = (identity.id.to_string(), seat.owner());
-        let meta = profile(identity);
+        let meta = profile(&s.visitor);
         let put = Put::new(&self.topic, &key, &owner)
             .meta(&meta)
             .status(s.visitor.status as u8);
@@ -269,9 +276,10 @@ impl Room {
             return;
         };
         subscriber.visitor.status = status;
-        let identity = subscriber.visitor.identity.clone();
+        let visitor = subscriber.visitor.clone();
+        let identity = &visitor.identity;
         let (key, owner) = (identity.id.to_string(), seat.owner());
-        let meta = profile(&identity);
+        let meta = profile(&visitor);
         let put = Put::new(&self.topic, &key, &owner)
             .meta(&meta)
             .status(status as u8);
@@ -331,114 +339,11 @@ impl Room {
         state.broadcast_typing(&Broadcast::new(&self.topic, "typing", payload), id);
     }
 
-    fn end_typing(&self, state: &mut State, user: Uuid) {
+    pub(super) fn end_typing(&self, state: &mut State, user: Uuid) {
         if let Some(typing) = state.typing.remove(&user) {
             let payload = typing_payload(user, &typing.username);
             state.broadcast_typing(&Broadcast::new(&self.topic, "stop_typing", payload), user);
         }
-    }
-
-    /// Takes up what happened to presence in this room.
-    pub(super) fn take(&self, attendance: &Attendance, diff: &TopicDiff) {
-        let mut state = self.state.lock();
-        let full = state.mode == Mode::Full;
-        let entries = diff.joins.iter().chain(&diff.leaves);
-        for entry in entries.chain(diff.updates.iter().map(|u| &u.new)) {
-            if let Some(key) = entry
-                .key_str()
-                .filter(|key| full || state.roll.contains(key))
-            {
-                state.roll.mark(key);
-            }
-        }
-        if full && attendance.count_keys(&self.topic) > self.full_max {
-            self.publish_diff(attendance, &mut state);
-            self.set_mode(&mut state, Mode::Counts);
-        } else {
-            self.publish_diff(attendance, &mut state);
-        }
-    }
-
-    fn publish_diff(&self, attendance: &Attendance, state: &mut State) {
-        let payload = match state.mode {
-            Mode::Full => state.roll.diff(attendance, &self.topic),
-            Mode::Counts => state.roll.leaves(attendance, &self.topic),
-        };
-        let Some(payload) = payload else {
-            return;
-        };
-        let diff = Broadcast::new(&self.topic, "presence_diff", payload);
-        for subscriber in state.subscribers.values_mut().filter(|s| s.has_state) {
-            if subscriber.visitor.outbox.is_congested() {
-                // It gets a new state when it has caught up.
-                subscriber.has_state = false;
-            } else {
-                subscriber
-                    .visitor
-                    .outbox
-                    .push(diff.frame(subscriber.visitor.vsn));
-            }
-        }
-    }
-
-    fn set_mode(&self, state: &mut State, mode: Mode) {
-        state.mode = mode;
-        state.calm_since = None;
-        let payload = json!({ "mode": mode.as_str() }).to_string();
-        state.broadcast(
-            &Broadcast::new(&self.topic, "presence_mode", payload),
-            |_| true,
-        );
-    }
-
-    /// What is due every quarter of a second.
-    pub(super) fn tick(&self, attendance: &Attendance, now: Instant) {
-        let mut state = self.state.lock();
-        let late = |t: &Typing| now.saturating_duration_since(t.sent) > TYPING_TTL;
-        let ended: Vec<_> = state
-            .typing
-            .iter()
-            .filter(|(_, t)| late(t))
-            .map(|(user, _)| *user)
-            .collect();
-        for user in ended {
-            self.end_typing(&mut state, user);
-        }
-        match state.mode {
-            Mode::Counts => self.tick_counts(attendance, &mut state, now),
-            Mode::Full => state.send_missing_states(&self.topic),
-        }
-    }
-
-    fn tick_counts(&self, attendance: &Attendance, state: &mut State, now: Instant) {
-        let online = attendance.count_keys(&self.topic);
-        let (sent, at) = state.count_sent;
-        if online != sent && now.saturating_duration_since(at) >= COUNT_PERIOD {
-            state.count_sent = (online, now);
-            let payload = self.counts(attendance).to_string();
-            state.broadcast(
-                &Broadcast::new(&self.topic, "presence_count", payload),
-                |s| !s.visitor.outbox.is_congested(),
-            );
-        }
-        if online >= self.full_max / 5 * 4 {
-            state.calm_since = None;
-        } else if now.saturating_duration_since(*state.calm_since.get_or_insert(now)) >= CALM {
-            self.set_mode(state, Mode::Full);
-            state.roll = Roll::of(attendance, &self.topic);
-            for subscriber in state.subscribers.values_mut() {
-                subscriber.has_state = false;
-            }
-            state.send_missing_states(&self.topic);
-        }
-    }
-
-    fn counts(&self, attendance: &Attendance) -> Value {
-        let online = attendance.count_keys(&self.topic);
-        let total = usize::try_from(self.info.member_count)
-            .unwrap_or(0)
-            .max(online);
-        json!({ "online": online, "total": total })
     }
 
     /// Shows everyone out who `applies`: their channels end and do not come back by themselves.
@@ -468,7 +373,7 @@ impl Room {
 }
 
 impl State {
-    fn broadcast(&self, event: &Broadcast, to: impl Fn(&Subscriber) -> bool) {
+    pub(super) fn broadcast(&self, event: &Broadcast, to: impl Fn(&Subscriber) -> bool) {
         for subscriber in self.subscribers.values().filter(|s| to(s)) {
             subscriber
                 .visitor
@@ -508,7 +413,7 @@ impl State {
     }
 
     /// Subscribers that were too slow for diffs, and have caught up, start over.
-    fn send_missing_states(&mut self, topic: &str) {
+    pub(super) fn send_missing_states(&mut self, topic: &str) {
         let waiting = |s: &&mut Subscriber| !s.has_state && !s.visitor.outbox.is_congested();
         let mut state = None;
         for subscriber in self.subscribers.values_mut().filter(waiting) {
@@ -519,10 +424,14 @@ impl State {
     }
 }
 
-fn profile(identity: &Identity) -> Vec<u8> {
+fn profile(visitor: &Visitor) -> Vec<u8> {
+    let Visitor {
+        identity, staff, ..
+    } = visitor;
     let profile = Profile {
         username: identity.username.as_ref().into(),
         guest: identity.guest,
+        staff: *staff,
         simulated: false,
         online_at: Some(db::now_micros() / 1_000_000),
     };

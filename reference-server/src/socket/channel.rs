@@ -11,9 +11,9 @@ use super::{
     frame::{Push, encode},
 };
 use crate::{
-    db,
+    db::{self, Role},
     error::ApiError,
-    room::{Seat, Status, Visitor},
+    room::{Seat, Visitor, WindowRequest, session_status},
 };
 
 /// Channels one socket may join.
@@ -25,13 +25,12 @@ type Reply = Result<Value, Value>;
 /// Parameters of a join; whatever else stands there is ignored.
 #[derive(Default, Deserialize)]
 struct JoinParams {
-    #[serde(default)]
-    status: Status,
+    status: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct SetStatus {
-    status: Status,
+    status: String,
 }
 
 impl Connection {
@@ -91,18 +90,16 @@ impl Connection {
             }
         };
         let room = self.room(&push.topic).await.map_err(reason)?;
-        if !self
-            .app
-            .is_inside(&self.identity, &room)
-            .await
-            .map_err(reason)?
-        {
-            return Err("not a member");
-        }
+        let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
+        let role = role.ok_or("not a member")?;
         let params: JoinParams = push.payload.parse().unwrap_or_default();
         let visitor = Visitor {
             identity: self.identity.clone(),
-            status: params.status,
+            staff: role == Role::Admin,
+            status: params
+                .status
+                .and_then(|word| session_status(&word))
+                .unwrap_or_default(),
             outbox: Arc::clone(&self.outbox),
             vsn: self.vsn,
             join_ref: push.join_ref.clone(),
@@ -167,7 +164,6 @@ impl Connection {
 
     /// One event of a joined room. No reply is legal, and right for typing.
     async fn room_event(&self, push: &Push<'_>, seat: &Seat) -> Option<Reply> {
-        let attendance = &self.app.hub.attendance;
         match &*push.event {
             "new_message" => Some(self.new_message(push).await),
             "typing" => {
@@ -178,15 +174,24 @@ impl Connection {
                 seat.room.typing(seat.id, false);
                 None
             }
-            "set_status" => Some(match push.payload.parse() {
-                Some(SetStatus { status }) => {
-                    seat.room.set_status(attendance, seat.id, status);
-                    Ok(json!({ "status": status }))
-                }
-                None => Err(json!({ "reason": "invalid status" })),
-            }),
+            "set_status" => Some(self.set_status(push, seat)),
+            "member_list_open" | "member_list_move" | "member_list_close"
+            | "member_list_resync" => member_list(push, seat),
             _ => Some(Err(json!({ "reason": "unknown event" }))),
         }
+    }
+
+    fn set_status(&self, push: &Push<'_>, seat: &Seat) -> Reply {
+        let wanted = push
+            .payload
+            .parse()
+            .and_then(|p: SetStatus| session_status(&p.status));
+        let Some(status) = wanted else {
+            return Err(json!({ "reason": "invalid status" }));
+        };
+        seat.room
+            .set_status(&self.app.hub.attendance, seat.id, status);
+        Ok(json!({ "status": status.as_str() }))
     }
 
     /// The author is whoever the socket's token names; ids in the payload are not looked at.
@@ -247,4 +252,50 @@ impl Connection {
             "{}",
         ));
     }
+}
+
+/// A request about the member list. The room replies itself, in step with its frames; only
+/// refusals come back here.
+fn member_list(push: &Push<'_>, seat: &Seat) -> Option<Reply> {
+    let request = match &*push.event {
+        "member_list_open" => push
+            .payload
+            .parse()
+            .map(|Open { window }| WindowRequest::Open { window }),
+        "member_list_move" => push
+            .payload
+            .parse()
+            .map(|Move { from, window }| WindowRequest::Move { from, window }),
+        "member_list_close" => push
+            .payload
+            .parse()
+            .map(|Open { window }| WindowRequest::Close { window }),
+        _ => push
+            .payload
+            .parse()
+            .map(|Resync { windows }| WindowRequest::Resync { windows }),
+    };
+    let Some(request) = request else {
+        return Some(Err(json!({ "reason": "invalid payload" })));
+    };
+    let answer = seat.room.member_list(seat.id, &push.reference, &request);
+    answer
+        .err()
+        .map(|error| Err(json!({ "reason": error.to_string() })))
+}
+
+#[derive(Deserialize)]
+struct Open {
+    window: String,
+}
+
+#[derive(Deserialize)]
+struct Move {
+    from: String,
+    window: String,
+}
+
+#[derive(Deserialize)]
+struct Resync {
+    windows: Vec<String>,
 }

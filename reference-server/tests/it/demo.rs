@@ -45,3 +45,40 @@ async fn without_demo_there_is_no_city() {
         .await;
     assert_eq!(socket.next().await[4]["response"]["reason"], "not found");
 }
+
+#[tokio::test]
+async fn the_sidebar_of_the_city_moves_in_the_middle() {
+    let server = Server::start_with(|config| config.demo = 5_000).await;
+    let guest = server.guest().await;
+    let topic = format!("room:{}", server.room(&guest, "city").await);
+    let mut socket = server.connect(&guest).await;
+    socket.join(&topic, "1").await;
+    let reply = socket
+        .push(&topic, "2", "member_list_open", json!({ "window": "c:20" }))
+        .await;
+    let bundle = &reply["response"];
+    let counts = &bundle["counts"];
+    // And the guest who looks.
+    assert_eq!(counts["members"].as_u64().unwrap(), 5_001);
+    for group in counts["groups"].as_array().unwrap() {
+        assert!(group["count"].as_u64().unwrap() >= 20, "{group}");
+    }
+    let rows = bundle["frames"][0]["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 100);
+    assert_eq!(rows[0]["body"]["simulated"], true);
+    let mut version = bundle["frames"][0]["new_version"].clone();
+    for _ in 0..3 {
+        let bundle = loop {
+            let pushed = socket.expect("member_list").await;
+            if pushed[4]["frames"] != json!([]) {
+                break pushed[4].clone();
+            }
+        };
+        let frame = &bundle["frames"][0];
+        assert_eq!(
+            (&frame["kind"], &frame["base_version"]),
+            (&json!("delta"), &version)
+        );
+        version = frame["new_version"].clone();
+    }
+}

@@ -4,6 +4,7 @@ mod bad_input;
 mod client;
 mod demo;
 mod life;
+mod member_list;
 mod presence;
 mod rest;
 mod socket;

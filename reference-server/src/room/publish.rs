@@ -1,0 +1,211 @@
+//! What a room tells its subscribers of presence: diffs, counts and the member list.
+
+use std::time::{Duration, Instant};
+
+use headcount::{TopicDiff, WindowError};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Attendance, Room, SeatId, WindowRequest,
+    roll::Roll,
+    state::{Mode, State, TYPING_TTL, Typing},
+};
+use crate::{
+    db,
+    socket::{Broadcast, Ref, encode, encode_reply},
+};
+
+/// Counts are sent at most this often.
+const COUNT_PERIOD: Duration = Duration::from_secs(1);
+/// A room goes back to full presence after being this long below four fifths of the bound.
+const CALM: Duration = Duration::from_secs(10);
+
+impl Room {
+    /// Takes up what happened to presence in this room.
+    pub(super) fn take(&self, attendance: &Attendance, diff: &TopicDiff) {
+        let mut state = self.state.lock();
+        let wall_s = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
+        state.sidebar.apply(diff, wall_s);
+        let full = state.mode == Mode::Full;
+        if full && state.subscribers.is_empty() && state.sidebar.online() > self.full_max {
+            // Nobody has been told anybody's name: there is no diff to make.
+            self.set_mode(&mut state, Mode::Counts);
+            return;
+        }
+        let entries = diff.joins.iter().chain(&diff.leaves);
+        for entry in entries.chain(diff.updates.iter().map(|u| &u.new)) {
+            if let Some(key) = entry
+                .key_str()
+                .filter(|key| full || state.roll.contains(key))
+            {
+                state.roll.mark(key);
+            }
+        }
+        self.publish_diff(attendance, &mut state);
+        if full && state.sidebar.online() > self.full_max {
+            self.set_mode(&mut state, Mode::Counts);
+        }
+    }
+
+    fn publish_diff(&self, attendance: &Attendance, state: &mut State) {
+        let payload = match state.mode {
+            Mode::Full => state.roll.diff(attendance, &self.topic),
+            Mode::Counts => state.roll.leaves(attendance, &self.topic),
+        };
+        let Some(payload) = payload else {
+            return;
+        };
+        let diff = Broadcast::new(&self.topic, "presence_diff", payload);
+        for subscriber in state.subscribers.values_mut().filter(|s| s.has_state) {
+            if subscriber.visitor.outbox.is_congested() {
+                // It gets a new state when it has caught up.
+                subscriber.has_state = false;
+            } else {
+                subscriber
+                    .visitor
+                    .outbox
+                    .push(diff.frame(subscriber.visitor.vsn));
+            }
+        }
+    }
+
+    fn set_mode(&self, state: &mut State, mode: Mode) {
+        state.mode = mode;
+        state.calm_since = None;
+        let payload = json!({ "mode": mode.as_str() }).to_string();
+        state.broadcast(
+            &Broadcast::new(&self.topic, "presence_mode", payload),
+            |_| true,
+        );
+    }
+
+    /// What is due every quarter of a second.
+    pub(super) fn tick(&self, attendance: &Attendance, now: Instant) {
+        let mut state = self.state.lock();
+        let late = |t: &Typing| now.saturating_duration_since(t.sent) > TYPING_TTL;
+        let ended: Vec<_> = state
+            .typing
+            .iter()
+            .filter(|(_, t)| late(t))
+            .map(|(user, _)| *user)
+            .collect();
+        for user in ended {
+            self.end_typing(&mut state, user);
+        }
+        match state.mode {
+            Mode::Counts => self.tick_counts(attendance, &mut state, now),
+            Mode::Full => state.send_missing_states(&self.topic),
+        }
+        self.tick_list(&mut state, now);
+    }
+
+    fn tick_counts(&self, attendance: &Attendance, state: &mut State, now: Instant) {
+        let counts = (state.sidebar.online(), state.sidebar.total());
+        let (sent, at) = state.count_sent;
+        if counts != sent && now.saturating_duration_since(at) >= COUNT_PERIOD {
+            state.count_sent = (counts, now);
+            let payload = state.counts().to_string();
+            state.broadcast(
+                &Broadcast::new(&self.topic, "presence_count", payload),
+                |s| !s.visitor.outbox.is_congested(),
+            );
+        }
+        if counts.0 >= self.full_max / 5 * 4 {
+            state.calm_since = None;
+        } else if now.saturating_duration_since(*state.calm_since.get_or_insert(now)) >= CALM {
+            self.set_mode(state, Mode::Full);
+            state.roll = Roll::of(attendance, &self.topic);
+            for subscriber in state.subscribers.values_mut() {
+                subscriber.has_state = false;
+            }
+            state.send_missing_states(&self.topic);
+        }
+    }
+
+    /// Frames of the member list for everyone who has a window open. A client that is behind is
+    /// left out, and gets a fresh start when it has caught up.
+    fn tick_list(&self, state: &mut State, now: Instant) {
+        if state.subscribers.values().all(|s| s.viewer.is_none()) {
+            return;
+        }
+        let tick = state
+            .sidebar
+            .tick(now.saturating_duration_since(self.opened));
+        for subscriber in state.subscribers.values_mut() {
+            let v = &subscriber.visitor;
+            let Some(viewer) = subscriber
+                .viewer
+                .as_mut()
+                .filter(|_| !v.outbox.is_congested())
+            else {
+                continue;
+            };
+            for bundle in state.sidebar.bundles(viewer, &tick) {
+                let frame = encode(v.vsn, None, None, &self.topic, "member_list", &bundle);
+                v.outbox.push(frame);
+            }
+        }
+    }
+
+    /// Answers a request about the member list. The reply is queued before any later frame of
+    /// the windows it speaks of.
+    pub(crate) fn member_list(
+        &self,
+        seat: SeatId,
+        reference: &Ref,
+        request: &WindowRequest,
+    ) -> Result<(), WindowError> {
+        let mut state = self.state.lock();
+        let State {
+            subscribers,
+            sidebar,
+            ..
+        } = &mut *state;
+        let Some(subscriber) = subscribers.get_mut(&seat) else {
+            return Ok(());
+        };
+        let viewer = subscriber.viewer.get_or_insert_default();
+        let answer = sidebar.request(viewer, request)?;
+        let v = &subscriber.visitor;
+        v.outbox.push(encode_reply(
+            v.vsn,
+            v.join_ref.as_deref(),
+            reference.as_deref(),
+            &self.topic,
+            "ok",
+            answer.as_deref().unwrap_or("{}"),
+        ));
+        Ok(())
+    }
+
+    /// A stored member came to be.
+    pub(super) fn add_member(&self, user: Uuid, username: &str) {
+        self.state.lock().sidebar.add_member(user, username);
+    }
+
+    /// A membership ended.
+    pub(super) fn remove_member(&self, user: Uuid) {
+        self.state.lock().sidebar.remove_member(user);
+    }
+
+    /// Loads simulated members, all of them offline.
+    pub(crate) fn load_simulated(&self, members: Vec<usize>) {
+        self.state
+            .lock()
+            .sidebar
+            .load_simulated(members.into_iter());
+    }
+
+    /// Users in the room now, and all of its members.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.sidebar.online(), state.sidebar.total())
+    }
+}
+
+impl State {
+    pub(super) fn counts(&self) -> Value {
+        json!({ "online": self.sidebar.online(), "total": self.sidebar.total() })
+    }
+}

@@ -1,0 +1,278 @@
+//! The member list of a room: who is a member, in which group, and the rows' bodies.
+
+use std::{borrow::Cow, collections::HashMap, time::Duration};
+
+use headcount::{
+    EntryBuf, GroupId, MemberList, NewMember, Offline, Options, Placement, Roster, RosterOptions,
+    SortKey, Status, Tick, TopicDiff, Viewer, WindowError, WindowSpec,
+    member_list::{Fields, RowSource},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::attendance::Profile;
+use crate::{db, demo::simulated};
+
+/// The groups, in the order of the list.
+const GROUPS: [&str; 4] = ["staff", "online", "idle", "offline"];
+
+/// Rows by user id, in groups by role and status.
+pub(super) struct Sidebar {
+    roster: Roster<u128>,
+    cards: Cards,
+    offline: GroupId,
+}
+
+/// What rows say of users, by id. Simulated members who are offline have none.
+#[derive(Debug, Default)]
+struct Cards(HashMap<u128, Card>);
+
+#[derive(Debug)]
+struct Card {
+    /// `None` for a simulated member: the id gives it.
+    name: Option<Box<str>>,
+    status: Status,
+    guest: bool,
+    /// A stored member: stays in the list when offline.
+    stays: bool,
+}
+
+/// The body of a row.
+#[derive(Serialize)]
+struct Body<'a> {
+    username: Cow<'a, str>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    guest: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    simulated: bool,
+}
+
+impl RowSource<u128> for Cards {
+    fn write_body(&self, id: &u128, _fields: Fields, out: &mut Vec<u8>) {
+        let card = self.0.get(id);
+        let given = card
+            .and_then(|card| card.name.as_deref())
+            .map(Cow::Borrowed);
+        let invented = || simulated::index(*id).map(|i| Cow::Owned(simulated::name(i)));
+        let Some(username) = given.or_else(invented) else {
+            return;
+        };
+        let body = Body {
+            username,
+            status: card.map_or(Status::Offline, |card| card.status).as_str(),
+            guest: card.is_some_and(|card| card.guest),
+            simulated: simulated::index(*id).is_some(),
+        };
+        serde_json::to_writer(out, &body).expect("writing to a vector does not fail");
+    }
+}
+
+impl Sidebar {
+    /// The list of a room whose stored members are `members`, all of them offline.
+    pub(super) fn new(topic: &str, members: Vec<db::Member>) -> Self {
+        let mut list = MemberList::new(Options::default());
+        let groups = list
+            .set_groups(&GROUPS)
+            .expect("four short names are four groups");
+        let &[staff, online, idle, offline] = &groups[..] else {
+            unreachable!("as many groups come back as went in");
+        };
+        // A list is rebuilt when its room is opened anew, or the server starts: later times,
+        // higher epochs.
+        let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
+        list.begin_epoch(topic, epoch);
+        let options = RosterOptions {
+            offline: Offline::Keep(offline),
+            ..RosterOptions::default()
+        };
+        let roster = Roster::new(list, options, move |entry| {
+            let profile = Profile::of(entry);
+            let status = Status::of_session(entry.status());
+            let group = match status {
+                _ if profile.staff => staff,
+                Status::Idle => idle,
+                _ => online,
+            };
+            let sort_key = SortKey::from_name(&profile.username);
+            Placement {
+                group,
+                sort_key,
+                attrs: 0,
+                status,
+            }
+        });
+        let mut sidebar = Self {
+            roster,
+            cards: Cards::default(),
+            offline,
+        };
+        for member in members {
+            sidebar.add_member(member.user_id, &member.username);
+        }
+        sidebar
+    }
+
+    /// Takes what happened to presence.
+    pub(super) fn apply(&mut self, diff: &TopicDiff, wall_s: u64) {
+        for entry in diff
+            .joins
+            .iter()
+            .chain(diff.updates.iter().map(|update| &update.new))
+        {
+            self.cards.note(entry);
+        }
+        let applied = self.roster.apply(diff, wall_s);
+        for (id, error) in &applied.refused {
+            tracing::error!(user = %Uuid::from_u128(*id), %error, "the member list refused a row");
+        }
+        for change in applied.changes {
+            let Some(card) = self.cards.0.get_mut(&change.id) else {
+                continue;
+            };
+            card.status = change.new;
+            if change.new == Status::Offline {
+                let stays = card.stays;
+                if !stays || card.name.is_none() {
+                    self.cards.0.remove(&change.id);
+                }
+                if !stays {
+                    self.roster.list_mut().remove(&change.id);
+                }
+            }
+        }
+    }
+
+    /// A stored member came to be.
+    pub(super) fn add_member(&mut self, id: Uuid, username: &str) {
+        let id = id.as_u128();
+        let card = self.cards.0.entry(id).or_insert_with(|| Card {
+            name: Some(username.into()),
+            status: Status::Offline,
+            guest: false,
+            stays: true,
+        });
+        card.stays = true;
+        if !self.roster.list().contains(&id) {
+            let key = SortKey::from_name(username);
+            let added = self.roster.list_mut().upsert(id, self.offline, &key, 0);
+            if let Err(error) = added {
+                tracing::error!(%error, "the member list refused a member");
+            }
+        }
+    }
+
+    /// A membership ended. Whoever is still here goes when they go offline.
+    pub(super) fn remove_member(&mut self, id: Uuid) {
+        let id = id.as_u128();
+        let Some(card) = self.cards.0.get_mut(&id) else {
+            return;
+        };
+        card.stays = false;
+        if card.status == Status::Offline {
+            self.cards.0.remove(&id);
+            self.roster.list_mut().remove(&id);
+        }
+    }
+
+    /// Loads simulated members, all of them offline.
+    pub(super) fn load_simulated(&mut self, members: impl Iterator<Item = usize>) {
+        let offline = self.offline;
+        let members = members.map(|i| NewMember {
+            id: simulated::id(i).as_u128(),
+            group: offline,
+            key: SortKey::from_name(&simulated::name(i)),
+            attrs: 0,
+        });
+        if let Err(error) = self.roster.load_offline(members) {
+            tracing::error!(%error, "the member list refused simulated members");
+        }
+    }
+
+    /// Users others see as being here.
+    pub(super) fn online(&self) -> usize {
+        self.roster.online_count()
+    }
+
+    /// All members, here or not.
+    pub(super) fn total(&self) -> usize {
+        self.roster.list().member_count()
+    }
+
+    /// What changed since the last tick, for all viewers.
+    pub(super) fn tick(&mut self, now: Duration) -> Tick<u128> {
+        self.roster.list_mut().tick(now, (&self.cards).into())
+    }
+
+    /// What a viewer is to be sent of a tick: frames, or a fresh start for windows that missed
+    /// some.
+    pub(super) fn bundles(&mut self, viewer: &mut Viewer<u128>, tick: &Tick<u128>) -> Vec<String> {
+        let mut bundles: Vec<_> = viewer.bundle(tick).into_iter().collect();
+        if viewer.is_stale() {
+            bundles.push(viewer.catch_up(self.roster.list_mut(), (&self.cards).into()));
+        }
+        bundles
+            .iter()
+            .map(|bundle| text(&bundle.to_json()))
+            .collect()
+    }
+
+    /// A viewer's request; the answer is a bundle, or nothing for a close.
+    pub(super) fn request(
+        &mut self,
+        viewer: &mut Viewer<u128>,
+        request: &WindowRequest,
+    ) -> Result<Option<String>, WindowError> {
+        let (list, bodies) = (self.roster.list_mut(), (&self.cards).into());
+        let bundle = match request {
+            WindowRequest::Open { window } => {
+                viewer.open(list, WindowSpec::parse(window)?, bodies)?
+            }
+            WindowRequest::Move { from, window } => {
+                let (from, to) = (WindowSpec::parse(from)?, WindowSpec::parse(window)?);
+                viewer.retarget(list, &from, to, bodies)?
+            }
+            WindowRequest::Close { window } => {
+                viewer.close(&WindowSpec::parse(window)?)?;
+                return Ok(None);
+            }
+            WindowRequest::Resync { windows } => {
+                let specs: Result<Vec<_>, _> =
+                    windows.iter().map(|name| WindowSpec::parse(name)).collect();
+                viewer.resync(list, &specs?, bodies)?
+            }
+        };
+        Ok(Some(text(&bundle.to_json())))
+    }
+}
+
+/// What a client asks of the member list, windows by their canonical names.
+#[derive(Debug)]
+pub(crate) enum WindowRequest {
+    Open { window: String },
+    Move { from: String, window: String },
+    Close { window: String },
+    Resync { windows: Vec<String> },
+}
+
+impl Cards {
+    fn note(&mut self, entry: &EntryBuf) {
+        let id = entry.key_str().and_then(|key| key.parse::<Uuid>().ok());
+        let Some(id) = id.map(|id| id.as_u128()) else {
+            return;
+        };
+        let simulated = simulated::index(id).is_some();
+        let profile = Profile::of(entry);
+        let card = self.0.entry(id).or_insert_with(|| Card {
+            name: (!simulated).then(|| profile.username.as_ref().into()),
+            status: Status::Offline,
+            guest: profile.guest,
+            stays: simulated,
+        });
+        card.guest = profile.guest;
+    }
+}
+
+fn text(json: &[u8]) -> String {
+    String::from_utf8_lossy(json).into_owned()
+}

@@ -1,0 +1,238 @@
+//! The member sidebar through windows.
+
+use serde_json::{Value, json};
+
+use super::client::{Server, Socket, User};
+
+/// A room of `ada` with `bob` as a member, and `ada`'s socket in it.
+async fn room(server: &Server) -> (User, User, Socket, String) {
+    let (ada, bob) = (server.register("ada").await, server.register("bob").await);
+    let room = server.create_room(&ada, "Engines").await;
+    server
+        .post(&bob, &format!("/rooms/{room}/join"), json!({}))
+        .await;
+    let mut socket = server.connect(&ada).await;
+    let topic = format!("room:{room}");
+    socket.join(&topic, "1").await;
+    // The list follows presence by one beat.
+    socket.drain().await;
+    (ada, bob, socket, topic)
+}
+
+/// Rows as `group (count)` and `name status`.
+fn rows(frame: &Value) -> Vec<String> {
+    let text = |row: &Value| match row["group"].as_str() {
+        Some(group) => format!("{group} ({})", row["count"]),
+        None => {
+            let word = |field: &str| row["body"][field].as_str().unwrap().to_owned();
+            format!("{} {}", word("username"), word("status"))
+        }
+    };
+    frame["rows"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn a_window_opens_with_its_rows_and_follows_by_deltas() {
+    let server = Server::start().await;
+    let (ada, bob, mut socket, topic) = room(&server).await;
+    let reply = socket
+        .push(&topic, "2", "member_list_open", json!({ "window": "c:0" }))
+        .await;
+    let bundle = &reply["response"];
+    assert_eq!(
+        (&reply["status"], &bundle["list"]),
+        (&json!("ok"), &json!(topic))
+    );
+    let frame = &bundle["frames"][0];
+    assert_eq!(
+        (&frame["kind"], &frame["window"]),
+        (&json!("sync"), &json!("c:0"))
+    );
+    assert_eq!(
+        rows(frame),
+        ["staff (1)", "ada online", "offline (1)", "bob offline"]
+    );
+    assert_eq!(frame["rows"][1]["id"], json!(ada.id));
+    let groups = bundle["counts"]["groups"].as_array().unwrap();
+    let names: Vec<_> = groups
+        .iter()
+        .map(|g| g["group"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["staff", "online", "idle", "offline"]);
+
+    let mut other = server.connect(&bob).await;
+    other.join(&topic, "1").await;
+    let pushed = socket.expect("member_list").await;
+    assert_eq!((&pushed[0], &pushed[1]), (&Value::Null, &Value::Null));
+    let delta = &pushed[4]["frames"][0];
+    assert_eq!(
+        (&delta["kind"], &delta["base_version"]),
+        (&json!("delta"), &frame["new_version"])
+    );
+    // Only the header between them changed its place: bob himself is updated where he stands.
+    assert_eq!(delta["deletes"], json!([2]));
+    let header = json!({ "group": "online", "count": 1 });
+    assert_eq!(delta["inserts"], json!([{ "index": 2, "row": header }]));
+    let update = &delta["updates"][0];
+    assert_eq!(
+        (&update["index"], &update["body"]["status"]),
+        (&json!(3), &json!("online"))
+    );
+
+    other
+        .push(&topic, "2", "set_status", json!({ "status": "idle" }))
+        .await;
+    socket.expect("member_list").await;
+    let again = json!({ "windows": ["c:0"] });
+    let reply = socket.push(&topic, "3", "member_list_resync", again).await;
+    let frame = &reply["response"]["frames"][0];
+    assert_eq!(
+        rows(frame),
+        ["staff (1)", "ada online", "idle (1)", "bob idle"]
+    );
+}
+
+#[tokio::test]
+async fn guests_are_rows_while_they_are_here() {
+    let server = Server::start().await;
+    let (_, _, mut socket, topic) = room(&server).await;
+    socket
+        .push(&topic, "2", "member_list_open", json!({ "window": "c:0" }))
+        .await;
+    let (guest, visitor) = server.enter(topic.strip_prefix("room:").unwrap()).await;
+    let delta = socket.expect("member_list").await;
+    assert!(delta[4].to_string().contains(&guest.username), "{delta}");
+    visitor.drop_abruptly();
+    socket.expect("member_list").await;
+    let again = json!({ "windows": ["c:0"] });
+    let reply = socket.push(&topic, "3", "member_list_resync", again).await;
+    let rows = rows(&reply["response"]["frames"][0]);
+    assert_eq!(
+        rows,
+        ["staff (1)", "ada online", "offline (1)", "bob offline"]
+    );
+}
+
+#[tokio::test]
+async fn the_invisible_stay_among_the_offline() {
+    let server = Server::start().await;
+    let (_, bob, mut socket, topic) = room(&server).await;
+    let mut other = server.connect(&bob).await;
+    other
+        .send(json!(["1", "1", topic, "phx_join", { "status": "invisible" }]))
+        .await;
+    other.drain().await;
+    let reply = socket
+        .push(&topic, "2", "member_list_open", json!({ "window": "c:0" }))
+        .await;
+    let rows = rows(&reply["response"]["frames"][0]);
+    assert_eq!(
+        rows,
+        ["staff (1)", "ada online", "offline (1)", "bob offline"]
+    );
+}
+
+#[tokio::test]
+async fn members_come_and_go_with_their_membership() {
+    let server = Server::start().await;
+    let (_, bob, mut socket, topic) = room(&server).await;
+    let path = topic.replace("room:", "/rooms/");
+    socket
+        .push(&topic, "2", "member_list_open", json!({ "window": "c:0" }))
+        .await;
+    server.delete(&bob, &format!("{path}/leave")).await;
+    let left = socket.expect("member_list").await;
+    assert_eq!(left[4]["frames"][0]["deletes"], json!([3, 2]));
+    let eve = server.register("eve").await;
+    server.post(&eve, &format!("{path}/join"), json!({})).await;
+    let joined = socket.expect("member_list").await;
+    let inserted = &joined[4]["frames"][0]["inserts"][1]["row"]["body"];
+    assert_eq!(inserted, &json!({ "username": "eve", "status": "offline" }));
+}
+
+#[tokio::test]
+async fn windows_move_and_close() {
+    let server = Server::start().await;
+    let (ada, bob, mut socket, topic) = room(&server).await;
+    let here = format!("a:{}:1:1", ada.id);
+    socket
+        .push(&topic, "2", "member_list_open", json!({ "window": "c:0" }))
+        .await;
+    let request = json!({ "from": "c:0", "window": here });
+    let reply = socket.push(&topic, "3", "member_list_move", request).await;
+    let frame = &reply["response"]["frames"][0];
+    assert_eq!(
+        (&frame["window"], &frame["base_index"]),
+        (&json!(here), &json!(0))
+    );
+    assert_eq!(rows(frame), ["staff (1)", "ada online", "offline (1)"]);
+    let reply = socket
+        .push(&topic, "4", "member_list_close", json!({ "window": here }))
+        .await;
+    assert_eq!(reply, json!({ "status": "ok", "response": {} }));
+    let mut other = server.connect(&bob).await;
+    other.join(&topic, "1").await;
+    for frame in socket.drain().await {
+        let frames = frame[4]["frames"].as_array().map_or(0, Vec::len);
+        assert!(frame[3] != "member_list" || frames == 0, "{frame}");
+    }
+}
+
+#[tokio::test]
+async fn bad_window_requests_are_refused_with_a_reason() {
+    let server = Server::start().await;
+    let (ada, _, mut socket, topic) = room(&server).await;
+    let stranger = "01a2014d-2659-74e2-8d65-c91b6809009c";
+    for (n, (event, payload)) in [
+        ("member_list_open", json!({})),
+        ("member_list_open", json!({ "window": 5 })),
+        ("member_list_open", json!({ "window": "" })),
+        ("member_list_open", json!({ "window": "c:-1" })),
+        (
+            "member_list_open",
+            json!({ "window": "c:99999999999999999999" }),
+        ),
+        (
+            "member_list_open",
+            json!({ "window": format!("a:{}:499:499", ada.id) }),
+        ),
+        (
+            "member_list_open",
+            json!({ "window": format!("a:{stranger}:1:1") }),
+        ),
+        (
+            "member_list_open",
+            json!({ "window": "a:'; DROP TABLE users:1:1" }),
+        ),
+        (
+            "member_list_move",
+            json!({ "from": "c:3", "window": "c:0" }),
+        ),
+        ("member_list_close", json!({ "window": "c:0" })),
+        ("member_list_resync", json!({ "windows": "c:0" })),
+        ("member_list_resync", json!({ "windows": ["c:0"] })),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let reply = socket
+            .push(&topic, &format!("b{n}"), event, payload.clone())
+            .await;
+        assert_eq!(reply["status"], "error", "{event} {payload}");
+        assert!(reply["response"]["reason"].is_string(), "{event} {payload}");
+    }
+    for k in 0..8 {
+        let window = json!({ "window": format!("c:{k}") });
+        let reply = socket
+            .push(&topic, &format!("o{k}"), "member_list_open", window)
+            .await;
+        assert_eq!(reply["status"], "ok");
+    }
+    let reply = socket
+        .push(&topic, "o8", "member_list_open", json!({ "window": "c:8" }))
+        .await;
+    assert_eq!(
+        reply["response"]["reason"],
+        "viewer already holds 8 windows"
+    );
+}
