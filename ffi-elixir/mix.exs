@@ -27,7 +27,7 @@ defmodule Headcount.MixProject do
   end
 
   def application do
-    [extra_applications: [:logger]]
+    [mod: {Headcount.Application, []}, extra_applications: [:logger, :crypto]]
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
@@ -48,7 +48,7 @@ defmodule Headcount.MixProject do
   end
 
   defp aliases do
-    [bench: "run --no-start bench/bench.exs"]
+    [bench: "run bench/bench.exs"]
   end
 
   defp package do

@@ -69,7 +69,28 @@ defmodule Headcount.Native do
     member_list_find_prefix: 2,
     member_list_snapshot: 1,
     member_list_memory: 1,
-    snapshot_groups: 1
+    snapshot_groups: 1,
+    presence_new: 2,
+    presence_set_safe: 2,
+    presence_track: 5,
+    presence_update: 5,
+    presence_untrack: 4,
+    presence_untrack_owners: 2,
+    presence_get_by_key: 3,
+    presence_list_short: 3,
+    presence_list: 2,
+    presence_count: 2,
+    presence_count_keys: 2,
+    presence_size: 1,
+    presence_handle_message: 4,
+    presence_handle_timeout: 2,
+    presence_disconnected: 3,
+    presence_leave_gracefully: 2,
+    presence_poll: 1,
+    presence_take_diffs: 2,
+    presence_changes: 1,
+    presence_is_synced: 1,
+    presence_replicas: 1
   ]
 
   for {name, arity} <- @single ++ @twins ++ for({n, a} <- @twins, do: {:"#{n}_dirty", a}) do

@@ -1,20 +1,140 @@
 defmodule Headcount.Tracker do
   @moduledoc """
-  Who is present, in which topic.
+  Who is present, in which topic, on all nodes: the contract of `Phoenix.Tracker`.
 
-  This module has the functions of a tracker in the argument order of `Phoenix.Tracker`; in its pure
-  form the first argument is a `Headcount.Tracker.State`.
+      children = [
+        {MyApp.Tracker, [name: MyApp.Tracker]}
+      ]
+
+  with a module of callbacks:
+
+      defmodule MyApp.Tracker do
+        use Headcount.Tracker
+
+        def start_link(opts) do
+          opts = Keyword.merge([name: __MODULE__], opts)
+          Headcount.Tracker.start_link(__MODULE__, opts, opts)
+        end
+
+        @impl true
+        def init(opts), do: {:ok, %{server: opts[:name]}}
+
+        @impl true
+        def handle_diff(diff, state) do
+          for {topic, {joins, leaves}} <- diff do
+            for {key, meta} <- joins, do: IO.inspect({:join, topic, key, meta})
+            for {key, meta} <- leaves, do: IO.inspect({:leave, topic, key, meta})
+          end
+
+          {:ok, state}
+        end
+      end
+
+  Then any process is tracked, and any process on any node sees it:
+
+      {:ok, ref} = Headcount.Tracker.track(MyApp.Tracker, self(), "room:1", user_id, %{device: "phone"})
+      Headcount.Tracker.list(MyApp.Tracker, "room:1")
+      #=> [{user_id, %{device: "phone", phx_ref: ref}}]
+
+  The first argument may also be a `Headcount.Tracker.State`: the pure form, without processes.
 
       iex> tracker = Headcount.Tracker.new("node-1")
       iex> {:ok, ref} = Headcount.Tracker.track(tracker, self(), "room", "ann", %{device: "phone"})
       iex> Headcount.Tracker.list(tracker, "room")
       [{"ann", %{device: "phone", phx_ref: ref}}]
-      iex> Headcount.Tracker.untrack(tracker, self())
-      iex> Headcount.Tracker.list(tracker, "room")
-      []
+
+  ## Options of `start_link/3`
+
+    * `:name` - required: the name of the supervisor, the first argument of the other functions, and
+      the name under which the trackers of all nodes find each other
+    * `:pubsub_server` - a `Phoenix.PubSub` to talk through; without it Erlang distribution is used
+    * `:transport` - `{module, options}` of a `Headcount.Transport`
+    * `:broadcast_period` - milliseconds between heartbeats (1500). Changes do not wait for it: they
+      travel within a few milliseconds
+    * `:down_period` - a node not heard for so long is down, its entries are hidden
+      (`broadcast_period * max_silent_periods * 2`, 30 s). A broken connection hides at once
+    * `:permdown_period` - a node not heard for so long is forgotten (20 minutes)
+    * `:permdown_on_shutdown` - leave for good when the supervisor stops (`false`)
+    * `:pool_size` - processes that monitor and run callbacks (1). Nodes may have different ones
+    * `:log_level` - level of log lines about the cluster, or `false` (default)
+    * `:link` - link tracked processes to a shard, as `Phoenix.Tracker` does (`false`)
+    * `:report_events_to` - a process that gets `{:replica_up | :replica_down | :replica_permdown, name}`
+    * `:node_name` - the name of this replica (the name of the node)
+    * `:max_silent_periods` - only for the default of `:down_period`; no beat is left out
+    * `:clock_sample_periods`, `:max_delta_sizes` - accepted and not needed: what a node misses is
+      always known exactly
+
+  ## What differs from Phoenix.Tracker
+
+    * Tracked processes are monitored, not linked, and a callback that raises kills none of them: its
+      process restarts, the entries stay.
+    * `track/5`, `update/5` and `untrack/4` write in the caller, reads never pass through a process;
+      reading inside `handle_diff/2` works.
+    * `handle_diff/2` is called a few milliseconds after a change, with all changes since the last
+      call: a hundred thousand processes that die at once are a few calls. A join that is gone
+      again by then is never seen.
+    * The order of `list/2` is not defined.
+    * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms); beyond
+      them the call returns `{:error, {what, length, limit}}`.
+    * What a node with older code cannot decode is listed as `{:undecodable, binary}`. Over a
+      transport that is not trusted no atoms are created.
+
+  ## Upgrades
+
+  The state lives in the NIF, not in a process: shards and callbacks may restart or be upgraded with
+  it in place. A new version of the NIF itself cannot take the old state over: restart the
+  supervisor of the tracker, which tracks from nothing while other nodes send what they know.
   """
 
-  alias Headcount.Tracker.State
+  alias Headcount.Native
+  alias Headcount.Tracker.{Config, Replicator, Shard, State}
+
+  @type topic :: String.t()
+  @type key :: term()
+  @type meta :: map()
+  @type ref :: String.t()
+
+  @typedoc "A running tracker by name, or the pure form."
+  @type tracker :: atom() | State.t()
+
+  @typedoc "What changed: `{joins, leaves}` of each topic. An update is in both."
+  @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
+
+  @doc "Makes the state of the callbacks, once for each shard."
+  @callback init(arg :: term()) :: {:ok, state :: term()}
+
+  @doc "Is told of all changes, here and on other nodes."
+  @callback handle_diff(diff(), state :: term()) :: {:ok, state :: term()}
+
+  @doc "Is told of other messages to the shard."
+  @callback handle_info(message :: term(), state :: term()) :: {:noreply, state :: term()}
+
+  @optional_callbacks handle_info: 2
+
+  # The longest list that a normal scheduler makes.
+  @list_normal_max 200
+
+  @doc false
+  defmacro __using__(_options) do
+    quote do
+      @behaviour Headcount.Tracker
+
+      @doc false
+      def child_spec(options) do
+        %{id: __MODULE__, start: {__MODULE__, :start_link, [options]}, type: :supervisor}
+      end
+
+      defoverridable child_spec: 1
+    end
+  end
+
+  @doc """
+  Starts a tracker with a module of callbacks and its argument; see "Options" above.
+  """
+  @spec start_link(module(), arg :: term(), keyword()) :: Supervisor.on_start()
+  def start_link(module, arg, options) do
+    Headcount.Tracker.Supervisor.start_link(module, arg, options)
+  end
 
   @doc """
   A state without processes, see `Headcount.Tracker.State`.
@@ -25,29 +145,207 @@ defmodule Headcount.Tracker do
   @spec new(String.t()) :: State.t()
   defdelegate new(name), to: State
 
-  @doc "See `Headcount.Tracker.State.track/5`."
-  @spec track(State.t(), State.owner(), State.topic(), State.key(), State.meta()) ::
-          {:ok, State.ref()} | {:error, term()}
-  defdelegate track(tracker, pid, topic, key, meta), to: State
+  @doc """
+  Tracks a process under a key in a topic; it leaves when it dies. O(1).
 
-  @doc "See `Headcount.Tracker.State.update/5`."
-  @spec update(State.t(), State.owner(), State.topic(), State.key(), State.meta() | fun()) ::
-          {:ok, State.ref()} | {:error, term()}
-  defdelegate update(tracker, pid, topic, key, meta), to: State
+      iex> tracker = Headcount.Tracker.new("node-1")
+      iex> {:ok, _ref} = Headcount.Tracker.track(tracker, self(), "room", "ann", %{})
+      iex> {:error, {:already_tracked, _pid, "room", "ann"}} =
+      ...>   Headcount.Tracker.track(tracker, self(), "room", "ann", %{})
+  """
+  @spec track(tracker(), pid(), topic(), key(), meta()) ::
+          {:ok, ref()} | {:error, {:already_tracked, pid(), topic(), key()}} | State.track_error()
+  def track(%State{} = state, owner, topic, key, meta) do
+    State.track(state, owner, topic, key, meta)
+  end
 
-  @doc "See `Headcount.Tracker.State.untrack/4`."
-  @spec untrack(State.t(), State.owner(), State.topic(), State.key()) :: :ok
-  defdelegate untrack(tracker, pid, topic, key), to: State
+  def track(name, pid, topic, key, meta) when is_pid(pid) do
+    config = Config.fetch!(name)
+    State.check_topic(topic)
 
-  @doc "See `Headcount.Tracker.State.untrack/2`."
-  @spec untrack(State.t(), State.owner()) :: :ok
-  defdelegate untrack(tracker, pid), to: State
+    case Native.presence_track(config.presence, pid, topic, key, State.check_meta(meta)) do
+      {:ok, ref, wake} ->
+        Shard.watch(config, pid)
+        if wake, do: Replicator.wake(config)
+        {:ok, ref}
 
-  @doc "See `Headcount.Tracker.State.list/2`."
-  @spec list(State.t(), State.topic()) :: [{State.key(), State.meta()}]
-  defdelegate list(tracker, topic), to: State
+      {:error, :already_tracked} ->
+        {:error, {:already_tracked, pid, topic, key}}
 
-  @doc "See `Headcount.Tracker.State.get_by_key/3`."
-  @spec get_by_key(State.t(), State.topic(), State.key()) :: [{State.owner(), State.meta()}]
-  defdelegate get_by_key(tracker, topic, key), to: State
+      error ->
+        error
+    end
+  end
+
+  @doc """
+  Gives an entry another meta: a map, or a function of the meta it has. O(1).
+
+  A function runs in a shard; what it raises, the caller raises.
+
+      iex> tracker = Headcount.Tracker.new("node-1")
+      iex> Headcount.Tracker.update(tracker, self(), "room", "ann", %{})
+      {:error, :nopresence}
+  """
+  @spec update(tracker(), pid(), topic(), key(), meta() | (meta() -> meta())) ::
+          {:ok, ref()} | {:error, :nopresence} | State.track_error()
+  def update(%State{} = state, owner, topic, key, meta) do
+    State.update(state, owner, topic, key, meta)
+  end
+
+  def update(name, pid, topic, key, fun) when is_pid(pid) and is_function(fun, 1) do
+    config = Config.fetch!(name)
+    State.check_topic(topic)
+    shard = elem(config.shards, :erlang.phash2(topic, config.pool_size))
+
+    if Process.whereis(shard) == self() do
+      updated(Shard.update(config, pid, topic, key, fun), config)
+    else
+      updated(GenServer.call(shard, {:update, pid, topic, key, fun}), config)
+    end
+  end
+
+  def update(name, pid, topic, key, meta) when is_pid(pid) do
+    config = Config.fetch!(name)
+    State.check_topic(topic)
+    meta = State.check_meta(meta)
+    updated(Native.presence_update(config.presence, pid, topic, key, meta), config)
+  end
+
+  @doc """
+  Stops tracking a process under a key in a topic; does nothing when it is not tracked. O(1).
+
+      iex> Headcount.Tracker.untrack(Headcount.Tracker.new("node-1"), self(), "room", "ann")
+      :ok
+  """
+  @spec untrack(tracker(), pid(), topic(), key()) :: :ok
+  def untrack(%State{} = state, owner, topic, key), do: State.untrack(state, owner, topic, key)
+
+  def untrack(name, pid, topic, key) when is_pid(pid) do
+    config = Config.fetch!(name)
+
+    if Native.presence_untrack(config.presence, pid, State.check_topic(topic), key) do
+      Replicator.wake(config)
+    end
+
+    :ok
+  end
+
+  @doc """
+  Stops tracking a process everywhere. O(its entries).
+
+      iex> Headcount.Tracker.untrack(Headcount.Tracker.new("node-1"), self())
+      :ok
+  """
+  @spec untrack(tracker(), pid()) :: :ok
+  def untrack(%State{} = state, owner), do: State.untrack(state, owner)
+
+  def untrack(name, pid) when is_pid(pid) do
+    config = Config.fetch!(name)
+    if Native.presence_untrack_owners(config.presence, [pid]), do: Replicator.wake(config)
+    :ok
+  end
+
+  @doc """
+  All that is tracked in a topic, on nodes that are up, in no particular order.
+  O(entries of the topic).
+
+      iex> Headcount.Tracker.list(Headcount.Tracker.new("node-1"), "room")
+      []
+  """
+  @spec list(tracker(), topic()) :: [{key(), meta()}]
+  def list(%State{} = state, topic), do: State.list(state, topic)
+
+  def list(name, topic) do
+    presence = Config.fetch!(name).presence
+    State.check_topic(topic)
+
+    case Native.presence_list_short(presence, topic, @list_normal_max) do
+      :many -> Native.presence_list(presence, topic)
+      list -> list
+    end
+  end
+
+  @doc """
+  The processes of a key in a topic, with their metas. O(such entries).
+
+      iex> Headcount.Tracker.get_by_key(Headcount.Tracker.new("node-1"), "room", "ann")
+      []
+  """
+  @spec get_by_key(tracker(), topic(), key()) :: [{pid(), meta()}]
+  def get_by_key(%State{} = state, topic, key), do: State.get_by_key(state, topic, key)
+
+  def get_by_key(name, topic, key) do
+    presence = Config.fetch!(name).presence
+    Native.presence_get_by_key(presence, State.check_topic(topic), key)
+  end
+
+  @doc """
+  How many entries a topic has. O(nodes present in the topic). Phoenix.Tracker has no such function.
+
+      iex> Headcount.Tracker.count(Headcount.Tracker.new("node-1"), "room")
+      0
+  """
+  @spec count(tracker(), topic()) :: non_neg_integer()
+  def count(%State{} = state, topic), do: State.count(state, topic)
+
+  def count(name, topic) do
+    Native.presence_count(Config.fetch!(name).presence, State.check_topic(topic))
+  end
+
+  @doc """
+  How many different keys a topic has: a user with two devices counts once.
+
+      iex> Headcount.Tracker.count_keys(Headcount.Tracker.new("node-1"), "room")
+      0
+  """
+  @spec count_keys(tracker(), topic()) :: non_neg_integer()
+  def count_keys(%State{} = state, topic), do: State.count_keys(state, topic)
+
+  def count_keys(name, topic) do
+    Native.presence_count_keys(Config.fetch!(name).presence, State.check_topic(topic))
+  end
+
+  @doc """
+  How many entries there are in all topics, on all nodes.
+
+      iex> Headcount.Tracker.size(Headcount.Tracker.new("node-1"))
+      0
+  """
+  @spec size(tracker()) :: non_neg_integer()
+  def size(%State{} = state), do: State.size(state)
+  def size(name), do: Native.presence_size(Config.fetch!(name).presence)
+
+  @doc """
+  Whether everything that the nodes heard of had to show has arrived once.
+  """
+  @spec synced?(atom()) :: boolean()
+  def synced?(name), do: Native.presence_is_synced(Config.fetch!(name).presence)
+
+  @doc """
+  The other nodes of a tracker and whether they are up.
+  """
+  @spec replicas(atom()) :: [{name :: String.t(), up :: boolean()}]
+  def replicas(name) do
+    for {replica, _incarnation, up} <- Native.presence_replicas(Config.fetch!(name).presence) do
+      {replica, up}
+    end
+  end
+
+  @doc """
+  Leaves the cluster for good: other nodes drop the entries of this one at once. Stops the tracker.
+  """
+  @spec graceful_permdown(atom()) :: :ok
+  def graceful_permdown(name) do
+    Replicator.leave_gracefully(Config.fetch!(name))
+    Supervisor.stop(name)
+  end
+
+  defp updated({:ok, ref, wake}, config) do
+    if wake, do: Replicator.wake(config)
+    {:ok, ref}
+  end
+
+  defp updated({:bad_meta, meta}, _config), do: State.check_meta(meta)
+  defp updated({:raised, kind, reason, stack}, _config), do: :erlang.raise(kind, reason, stack)
+  defp updated(error, _config), do: error
 end

@@ -120,17 +120,18 @@ defmodule Headcount.Tracker.State do
   """
   @spec update(t(), owner(), topic(), key(), meta() | (meta() -> meta())) ::
           {:ok, ref()} | {:error, :nopresence} | track_error()
-  def update(%__MODULE__{ref: ref} = state, owner, topic, key, meta) do
-    check_topic(topic)
-
+  def update(%__MODULE__{ref: ref} = state, owner, topic, key, fun) when is_function(fun, 1) do
     case List.keyfind(get_by_key(state, topic, key), owner, 0) do
       nil ->
         {:error, :nopresence}
 
-      {_owner, current} ->
-        meta = if is_function(meta, 1), do: meta.(current), else: meta
-        call(:tracker_update, [ref, owner, topic, key, next_meta(check_meta(meta), current)])
+      {_owner, meta} ->
+        call(:tracker_update, [ref, owner, topic, key, check_meta(fun.(meta))])
     end
+  end
+
+  def update(%__MODULE__{ref: ref}, owner, topic, key, meta) do
+    call(:tracker_update, [ref, owner, check_topic(topic), key, check_meta(meta)])
   end
 
   @doc """
@@ -280,12 +281,6 @@ defmodule Headcount.Tracker.State do
   @spec apply(t(), binary()) :: {:ok, diff()} | apply_error()
   def apply(%__MODULE__{ref: ref}, frame) when is_binary(frame),
     do: Native.tracker_apply(ref, frame)
-
-  @doc false
-  # The meta of an update, which says what it replaced.
-  def next_meta(meta, %{phx_ref: ref}) do
-    meta |> Map.delete(:phx_ref) |> Map.put(:phx_ref_prev, ref)
-  end
 
   @doc false
   def check_topic(topic) when is_binary(topic) do

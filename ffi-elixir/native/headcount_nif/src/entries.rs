@@ -3,7 +3,7 @@
 //! An entry from Elixir has the encoding `Term`: owner and meta are in Erlang's external term format; so is the key,
 //! except that a UTF-8 binary stands for itself (the format starts with 131, which starts no UTF-8 text).
 
-use headcount::{Diff, Encoding, Entry, EntryBuf, EntryRef, Key, Limits, TopicDiff};
+use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, TopicDiff};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::ops::Deref;
 
@@ -49,6 +49,21 @@ pub(crate) fn external(term: Term<'_>) -> Bytes<'_> {
     Bytes::Owned(term.to_binary())
 }
 
+/// A meta as it is stored: without the reference it had, with the one that it replaces.
+pub(crate) fn meta<'a>(meta: Term<'a>, replaced: Option<EntryRef>) -> Bytes<'a> {
+    let bare = meta.map_remove(atoms::phx_ref()).unwrap_or(meta);
+    external(match replaced {
+        Some(old) => bare
+            .map_put(atoms::phx_ref_prev(), old.to_string())
+            .unwrap_or(bare),
+        None => bare,
+    })
+}
+
+pub(crate) fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    NewBinary::from_slice(env, bytes).into()
+}
+
 /// Makes terms of entries.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -70,11 +85,11 @@ impl<'a> Reader<'a> {
     }
 
     /// `%{topic => {joins, leaves}}`; an update is in both.
-    pub(crate) fn diff(self, diff: &Diff) -> Term<'a> {
-        let pairs: Vec<_> = diff
-            .iter()
-            .map(|topic| (&*topic.topic, self.topic(topic)))
-            .collect();
+    pub(crate) fn diff<'d>(self, diff: impl IntoIterator<Item = &'d TopicDiff>) -> Term<'a> {
+        let topics = diff
+            .into_iter()
+            .map(|topic| (&*topic.topic, self.topic(topic)));
+        let pairs: Vec<_> = topics.collect();
         Term::map_from_pairs(self.env, &pairs).expect("each topic is in a Diff once")
     }
 
@@ -115,14 +130,11 @@ impl<'a> Reader<'a> {
 
     fn bytes(self, encoding: Encoding, bytes: &[u8]) -> Term<'a> {
         if encoding != Encoding::Term || bytes.first() != Some(&EXTERNAL) {
-            return NewBinary::from_slice(self.env, bytes).into();
+            return binary(self.env, bytes);
         }
         match binary_to_term(self.env, bytes, self.safe) {
             Some(term) => term,
-            None => {
-                let raw: Term<'a> = NewBinary::from_slice(self.env, bytes).into();
-                (atoms::undecodable(), raw).encode(self.env)
-            }
+            None => (atoms::undecodable(), binary(self.env, bytes)).encode(self.env),
         }
     }
 }

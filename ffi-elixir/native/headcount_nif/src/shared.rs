@@ -92,6 +92,31 @@ impl<T: Send + 'static> Drop for Shared<T> {
     }
 }
 
+/// A value that locks for itself and, as [`Shared`], is dropped on a thread of its own.
+pub(crate) struct Discarded<T: Send + 'static>(Option<Box<T>>);
+
+impl<T: Send + 'static> Discarded<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(Box::new(value)))
+    }
+}
+
+impl<T: Send + 'static> std::ops::Deref for Discarded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is taken by the drop only")
+    }
+}
+
+impl<T: Send + 'static> Drop for Discarded<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            discard(value);
+        }
+    }
+}
+
 /// The answer, or `:busy`.
 pub(crate) fn answer<'a>(env: Env<'a>, result: Option<impl Encoder>) -> Term<'a> {
     result.map_or_else(|| atoms::busy().encode(env), |result| result.encode(env))

@@ -1,10 +1,10 @@
 //! `Headcount.Tracker.State`: one `Tracker` of all topics, without a process.
 
-use headcount::{ALL_TOPICS, Encoding, Key, Put, ReplicaId, Tracker};
-use rustler::{Binary, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
+use headcount::{ALL_TOPICS, Encoding, EntryRef, Key, Put, ReplicaId, TrackError, Tracker};
+use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::entries::{Reader, external, key, limits};
+use crate::entries::{self, Reader, binary, external, key, limits};
 use crate::errors;
 use crate::shared::{Patience, Shared, answer, twins};
 
@@ -13,25 +13,34 @@ struct State(Shared<Tracker>);
 #[rustler::resource_impl]
 impl Resource for State {}
 
-/// An entry's answer: `{:ok, ref}` or `{:error, reason}`.
-macro_rules! put {
-    ($name:ident / $dirty:literal, $verb:ident) => {
-        twins! {
-            fn $name / $dirty [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>) {
-                let (key, owner, meta) = (key(name), external(owner), external(meta));
-                let put = Put::bytes(topic, &key, &owner, Encoding::Term).meta(&meta);
-                match state.0.write(patience, |tracker| tracker.$verb(&put)) {
-                    None => atoms::busy().encode(env),
-                    Some(Ok(entry_ref)) => (atoms::ok(), entry_ref.to_string()).encode(env),
-                    Some(Err(error)) => errors::track(env, &error),
-                }
-            }
-        }
-    };
+/// `{:ok, ref}` or `{:error, reason}`.
+fn tracked<'a>(env: Env<'a>, result: Option<Result<EntryRef, TrackError>>) -> Term<'a> {
+    match result {
+        None => atoms::busy().encode(env),
+        Some(Ok(entry_ref)) => (atoms::ok(), entry_ref.to_string()).encode(env),
+        Some(Err(error)) => errors::track(env, &error),
+    }
 }
 
-put!(tracker_track / "tracker_track_dirty", track);
-put!(tracker_update / "tracker_update_dirty", update);
+twins! {
+    fn tracker_track / "tracker_track_dirty" [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>) {
+        let (key, owner, meta) = (key(name), external(owner), entries::meta(meta, None));
+        let put = Put::bytes(topic, &key, &owner, Encoding::Term).meta(&meta);
+        tracked(env, state.0.write(patience, |tracker| tracker.track(&put)))
+    }
+}
+
+twins! {
+    fn tracker_update / "tracker_update_dirty" [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>) {
+        let (key, owner) = (key(name), external(owner));
+        tracked(env, state.0.write(patience, |tracker| {
+            let mut sessions = tracker.get_by_key(topic, Key::new(Encoding::Term, &key));
+            let old = sessions.find(|entry| entry.owner() == &*owner);
+            let meta = entries::meta(meta, old.map(|entry| entry.entry_ref()));
+            tracker.update(&Put::bytes(topic, &key, &owner, Encoding::Term).meta(&meta))
+        }))
+    }
+}
 
 /// The state of a replica, or `{:error, message}`.
 #[rustler::nif]
@@ -165,8 +174,4 @@ type Replica = (String, u64, u32);
 
 fn replica(id: &ReplicaId) -> Replica {
     (id.name().to_owned(), id.incarnation(), id.salt())
-}
-
-fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
-    NewBinary::from_slice(env, bytes).into()
 }

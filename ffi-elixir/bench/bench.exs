@@ -1,0 +1,13 @@
+# `mix bench` runs all of them, `mix bench sorted_set` one.
+Code.require_file("support.exs", __DIR__)
+
+benches = ~w(sorted_set)
+
+chosen =
+  case System.argv() do
+    [] -> benches
+    some -> some
+  end
+
+IO.puts("#{System.schedulers_online()} schedulers, OTP #{System.otp_release()}")
+for name <- chosen, do: Code.require_file("#{name}.exs", __DIR__)

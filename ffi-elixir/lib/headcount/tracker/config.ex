@@ -1,0 +1,77 @@
+defmodule Headcount.Tracker.Config do
+  @moduledoc false
+  # The options of a tracker, checked; and where its parts are found by name.
+
+  @enforce_keys [:name, :presence, :owners, :replicator, :shards, :pool_size]
+  defstruct [:name, :presence, :owners, :replicator, :shards, :pool_size]
+
+  @defaults [
+    name: nil,
+    pubsub_server: nil,
+    transport: nil,
+    broadcast_period: 1_500,
+    max_silent_periods: 10,
+    down_period: nil,
+    permdown_period: 20 * 60 * 1_000,
+    clock_sample_periods: 2,
+    max_delta_sizes: [100, 1_000, 10_000],
+    pool_size: 1,
+    log_level: false,
+    permdown_on_shutdown: false,
+    report_events_to: nil,
+    link: false,
+    node_name: nil
+  ]
+
+  # The name of a cluster and of a replica, in bytes.
+  @name_max 64
+
+  @doc false
+  def options!(options) do
+    options = Keyword.validate!(options, @defaults)
+    check!(is_atom(options[:name]) and options[:name] != nil, "the :name option is required")
+    period = options[:broadcast_period]
+    down = options[:down_period] || period * options[:max_silent_periods] * 2
+    positive = &(is_integer(&1) and &1 > 0)
+    check!(positive.(period), "broadcast_period must be a positive integer (milliseconds)")
+    check!(positive.(options[:pool_size]), "pool_size must be a positive integer")
+    check!(down >= 2 * period, "down_period must be at least twice the broadcast_period")
+    check!(options[:permdown_period] > down, "permdown_period must be above the down_period")
+    Keyword.put(options, :down_period, down)
+  end
+
+  @doc false
+  def transport(options) do
+    case {options[:transport], options[:pubsub_server]} do
+      {nil, nil} -> {Headcount.Transport.PG, []}
+      {nil, server} -> {Headcount.Transport.PubSub, server: server}
+      {{module, options}, _} -> {module, options}
+      {module, _} -> {module, []}
+    end
+  end
+
+  @doc false
+  def cluster(name), do: short(inspect(name))
+
+  @doc false
+  def replica(options), do: short(to_string(options[:node_name] || node()))
+
+  @doc false
+  def shard_name(name, shard), do: :"#{name}_shard#{shard}"
+
+  @doc false
+  # One copied row a call: cheaper than a message and gone with the tracker.
+  def fetch!(name) do
+    [{:config, config}] = :ets.lookup(name, :config)
+    config
+  rescue
+    ArgumentError ->
+      reraise ArgumentError, "no tracker runs under the name #{inspect(name)}", __STACKTRACE__
+  end
+
+  defp short(name) when byte_size(name) <= @name_max, do: name
+  defp short(name), do: Base.encode16(:crypto.hash(:md5, name))
+
+  defp check!(true, _message), do: :ok
+  defp check!(false, message), do: raise(ArgumentError, message)
+end

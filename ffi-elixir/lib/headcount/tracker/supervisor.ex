@@ -1,0 +1,67 @@
+defmodule Headcount.Tracker.Supervisor do
+  @moduledoc false
+  # Owns the state: the presence of the NIF and the table of owners outlive all other processes.
+
+  use Supervisor
+  alias Headcount.Native
+  alias Headcount.Tracker.{Config, Replicator, Shard}
+
+  @doc false
+  def start_link(module, arg, options) do
+    options = Config.options!(options)
+    Supervisor.start_link(__MODULE__, {module, arg, options}, name: options[:name])
+  end
+
+  @impl true
+  def init({module, arg, options}) do
+    name = options[:name]
+    pool_size = options[:pool_size]
+    {transport, _} = transport_with_options = Config.transport(options)
+
+    config = %Config{
+      name: name,
+      presence: presence(options),
+      owners: :ets.new(:owners, [:public, write_concurrency: true]),
+      replicator: :"#{name}_replicator",
+      shards: List.to_tuple(for n <- 0..(pool_size - 1), do: Config.shard_name(name, n)),
+      pool_size: pool_size
+    }
+
+    Code.ensure_loaded(transport)
+    ^name = :ets.new(name, [:named_table, read_concurrency: true])
+    :ets.insert(name, {:config, config})
+
+    shards =
+      for shard <- 0..(pool_size - 1) do
+        args = {module, arg, shard, config, options[:link]}
+        Supervisor.child_spec({Shard, args}, id: {Shard, shard})
+      end
+
+    # A callback that raises restarts its shard, as often as it does.
+    shard_supervisor = %{
+      id: :shards,
+      type: :supervisor,
+      start:
+        {Supervisor, :start_link,
+         [shards, [strategy: :one_for_one, max_restarts: 1_000, max_seconds: 1]]}
+    }
+
+    replicator = {Replicator, {config, transport_with_options, options}}
+    Supervisor.init([shard_supervisor, replicator], strategy: :one_for_one)
+  end
+
+  defp presence(options) do
+    incarnation = System.os_time(:microsecond)
+    <<salt::32, seed::64>> = :crypto.strong_rand_bytes(12)
+    id = {Config.replica(options), incarnation, salt, seed}
+
+    times =
+      {Config.cluster(options[:name]), options[:broadcast_period], options[:down_period],
+       options[:permdown_period], 0, 256 * 1024}
+
+    case Native.presence_new(id, times) do
+      {:error, {_what, message}} -> raise ArgumentError, message
+      presence -> presence
+    end
+  end
+end

@@ -1,0 +1,89 @@
+defmodule Headcount.Test.Cluster do
+  @moduledoc false
+  # Nodes of this machine, with the code of this one.
+
+  # Starts distribution, so that this node can have peers.
+  def start do
+    {_, 0} = System.cmd("epmd", ["-daemon"])
+    name = :"headcount_#{System.pid()}"
+
+    case :net_kernel.start([name, :shortnames]) do
+      {:ok, _} -> :ok
+      {:error, {:already_started, _}} -> :ok
+    end
+  end
+
+  def node_up(name) do
+    {:ok, peer, node} =
+      :peer.start(%{
+        name: :"#{name}_#{System.pid()}_#{System.unique_integer([:positive])}",
+        connection: :standard_io,
+        args: ['-setcookie', Atom.to_charlist(Node.get_cookie()), '-connect_all', 'false']
+      })
+
+    :ok = call(peer, :code, :add_paths, [:code.get_path()])
+    {:ok, _} = call(peer, :application, :ensure_all_started, [:headcount])
+    true = call(peer, Code, :ensure_loaded?, [Headcount.Test.Diffs])
+    %{peer: peer, node: node}
+  end
+
+  def node_down(%{peer: peer}), do: :peer.stop(peer)
+
+  # Not over distribution, so that a netsplit does not stop the test.
+  def call(%{peer: peer}, module, function, args), do: call(peer, module, function, args)
+  def call(peer, module, function, args), do: :peer.call(peer, module, function, args, 60_000)
+
+  def connect(nodes), do: pairs(nodes, &call(&1, :net_kernel, :connect_node, [&2.node]))
+
+  def split(a, b) do
+    for one <- a, other <- b do
+      # A cookie that is wrong keeps them apart.
+      call(one, :erlang, :set_cookie, [other.node, :apart])
+      call(other, :erlang, :set_cookie, [one.node, :apart])
+      call(one, :erlang, :disconnect_node, [other.node])
+    end
+  end
+
+  def heal(a, b) do
+    for one <- a, other <- b do
+      call(one, :erlang, :set_cookie, [other.node, Node.get_cookie()])
+      call(other, :erlang, :set_cookie, [one.node, Node.get_cookie()])
+      true = call(one, :net_kernel, :connect_node, [other.node])
+    end
+  end
+
+  # Runs in a peer: a process that lives until it is told.
+  def spawn_idle, do: spawn(fn -> receive(do: (:stop -> :ok)) end)
+  def spawn_idle(count), do: for(_ <- 1..count, do: spawn_idle())
+
+  # Runs in a peer: many entries of one process.
+  def track_many(name, topic, range) do
+    pid = spawn_idle()
+    for n <- range, do: {:ok, _} = Headcount.Tracker.track(name, pid, topic, n, %{n: n})
+    pid
+  end
+
+  # Runs in a peer: a tracker that lives longer than the call. Its diffs are kept in a process.
+  def start_tracker(options) do
+    {:ok, diffs} = Agent.start(fn -> %{} end)
+    test = diffs
+
+    on_diff = fn diff -> Agent.update(test, &Map.merge(&1, diff, fn _, a, b -> add(a, b) end)) end
+    parent = self()
+
+    spawn(fn ->
+      send(parent, {:started, Headcount.Test.Diffs.start_link([on_diff: on_diff] ++ options)})
+      Process.sleep(:infinity)
+    end)
+
+    receive do
+      {:started, {:ok, supervisor}} -> {supervisor, diffs}
+    end
+  end
+
+  defp add({j, l}, {more_j, more_l}), do: {j ++ more_j, l ++ more_l}
+
+  defp pairs(nodes, fun) do
+    for {a, i} <- Enum.with_index(nodes), {b, j} <- Enum.with_index(nodes), i < j, do: fun.(a, b)
+  end
+end

@@ -1,0 +1,27 @@
+defmodule Headcount.Test.Diffs do
+  @moduledoc false
+  # A tracker that tells a process of its diffs, and does as it is told.
+
+  use Headcount.Tracker
+
+  def start_link(options) do
+    {arg, options} = Keyword.split(options, [:to, :on_diff])
+    Headcount.Tracker.start_link(__MODULE__, arg, options)
+  end
+
+  @impl true
+  def init(arg), do: {:ok, Map.new(arg)}
+
+  @impl true
+  def handle_diff(diff, state) do
+    if state[:to], do: send(state.to, {:diff, diff, self()})
+    if state[:on_diff], do: state.on_diff.(diff)
+    {:ok, state}
+  end
+
+  @impl true
+  def handle_info(message, state) do
+    if state[:to], do: send(state.to, {:info, message})
+    {:noreply, state}
+  end
+end

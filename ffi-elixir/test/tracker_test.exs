@@ -1,0 +1,299 @@
+defmodule Headcount.TrackerTest do
+  use ExUnit.Case, async: true
+
+  alias Headcount.Test.Diffs
+  alias Headcount.Tracker
+
+  setup context do
+    name = :"tracker_#{:erlang.phash2(context.test)}"
+    options = Map.get(context, :options, [])
+    start_supervised!({Diffs, [name: name, to: self()] ++ options})
+    {:ok, name: name}
+  end
+
+  defp spawn_idle, do: spawn(fn -> Process.sleep(:infinity) end)
+
+  # Joins and leaves of a topic, as often as they are told.
+  defp changes(topic, joins, leaves, seen \\ {[], []})
+
+  defp changes(_topic, joins, leaves, {j, l}) when length(j) >= joins and length(l) >= leaves,
+    do: {j, l}
+
+  defp changes(topic, joins, leaves, {j, l}) do
+    receive do
+      {:diff, %{^topic => {more_joins, more_leaves}}, _shard} ->
+        changes(topic, joins, leaves, {j ++ more_joins, l ++ more_leaves})
+    after
+      2_000 -> flunk("changes seen: #{inspect({j, l})}")
+    end
+  end
+
+  describe "the contract of Phoenix.Tracker" do
+    test "track, list, get_by_key, update, untrack", %{name: name} do
+      pid = spawn_idle()
+      assert {:ok, ref} = Tracker.track(name, pid, "room", {:user, 1}, %{n: 1})
+      assert Tracker.list(name, "room") == [{{:user, 1}, %{n: 1, phx_ref: ref}}]
+      assert Tracker.get_by_key(name, "room", {:user, 1}) == [{pid, %{n: 1, phx_ref: ref}}]
+
+      assert Tracker.track(name, pid, "room", {:user, 1}, %{}) ==
+               {:error, {:already_tracked, pid, "room", {:user, 1}}}
+
+      assert {[{{:user, 1}, %{phx_ref: ^ref}}], []} = changes("room", 1, 0)
+      assert Tracker.update(name, pid, "room", :nobody, %{}) == {:error, :nopresence}
+      assert Tracker.update(name, pid, "room", :nobody, & &1) == {:error, :nopresence}
+      assert {:ok, second} = Tracker.update(name, pid, "room", {:user, 1}, %{n: 2})
+      assert second != ref
+
+      assert Tracker.list(name, "room") ==
+               [{{:user, 1}, %{n: 2, phx_ref: second, phx_ref_prev: ref}}]
+
+      assert {[{_, %{n: 2, phx_ref: ^second, phx_ref_prev: ^ref}}], [{_, %{n: 1, phx_ref: ^ref}}]} =
+               changes("room", 1, 1)
+
+      assert {:ok, third} = Tracker.update(name, pid, "room", {:user, 1}, &%{&1 | n: &1.n + 1})
+      assert [{_, %{n: 3, phx_ref: ^third, phx_ref_prev: ^second}}] = Tracker.list(name, "room")
+      assert Tracker.untrack(name, pid, "room", {:user, 1}) == :ok
+      assert Tracker.untrack(name, pid, "room", {:user, 1}) == :ok
+      assert Tracker.list(name, "room") == []
+    end
+
+    test "a user's own :phx_ref is replaced", %{name: name} do
+      {:ok, ref} = Tracker.track(name, self(), "room", 1, %{phx_ref: "mine"})
+      assert [{1, %{phx_ref: ^ref}}] = Tracker.list(name, "room")
+    end
+
+    test "many keys of a process, many processes of a key", %{name: name} do
+      [a, b] = [spawn_idle(), spawn_idle()]
+      for key <- [1, 2], pid <- [a, b], do: {:ok, _} = Tracker.track(name, pid, "room", key, %{})
+      {:ok, _} = Tracker.track(name, a, "other", 1, %{})
+      assert length(Tracker.list(name, "room")) == 4
+      assert Tracker.count(name, "room") == 4
+      assert Tracker.count_keys(name, "room") == 2
+      assert Enum.sort(for {pid, _} <- Tracker.get_by_key(name, "room", 1), do: pid) == [a, b]
+      assert Tracker.untrack(name, a) == :ok
+      assert Tracker.size(name) == 2
+    end
+
+    test "a process that dies leaves, and so does one that was dead already", %{name: name} do
+      pid = spawn_idle()
+      {:ok, ref} = Tracker.track(name, pid, "room", 1, %{})
+      changes("room", 1, 0)
+      Process.exit(pid, :kill)
+      assert {[], [{1, %{phx_ref: ^ref}}]} = changes("room", 0, 1)
+      assert Tracker.list(name, "room") == []
+
+      {:ok, _} = Tracker.track(name, pid, "dead", 1, %{})
+      wait_until(fn -> Tracker.list(name, "dead") == [] end)
+
+      # The same process is tracked and dies again and again.
+      for n <- 1..200 do
+        pid = spawn(fn -> :ok end)
+        {:ok, _} = Tracker.track(name, pid, "gone", n, %{})
+        {:ok, _} = Tracker.track(name, pid, "gone", {:again, n}, %{})
+      end
+
+      wait_until(fn -> Tracker.size(name) == 0 end)
+    end
+
+    test "reading and writing inside handle_diff works" do
+      test = self()
+
+      on_diff = fn diff ->
+        send(test, {:inside, Tracker.list(:inside, "room")})
+
+        for {"room", {[{key, _} | _], []}} <- diff, key != :more do
+          {:ok, _} = Tracker.update(:inside, test, "room", key, & &1)
+          {:ok, _} = Tracker.track(:inside, test, "more", :more, %{})
+        end
+      end
+
+      start_supervised!({Diffs, name: :inside, on_diff: on_diff}, id: :inside)
+      {:ok, _} = Tracker.track(:inside, self(), "room", 1, %{})
+      assert_receive {:inside, [{1, _}]}
+      wait_until(fn -> Tracker.count(:inside, "more") == 1 end)
+    end
+
+    test "other messages go to handle_info", %{name: name} do
+      send(:"#{name}_shard0", :hello)
+      assert_receive {:info, :hello}
+      assert Tracker.Shard.dirty_list(:"#{name}_shard0", "room") == []
+    end
+
+    @tag options: [pool_size: 3]
+    test "a pool of shards shares one state", %{name: name} do
+      for n <- 1..50, do: {:ok, _} = Tracker.track(name, self(), "room#{n}", n, %{})
+      assert topics(50) == MapSet.new(1..50, &"room#{&1}")
+      assert Tracker.size(name) == 50
+      assert Tracker.untrack(name, self()) == :ok
+      assert topics(50) == MapSet.new(1..50, &"room#{&1}")
+    end
+  end
+
+  # The topics of that many changes.
+  defp topics(0), do: MapSet.new()
+
+  defp topics(left) do
+    receive do
+      {:diff, diff, _} -> MapSet.union(MapSet.new(Map.keys(diff)), topics(left - map_size(diff)))
+    after
+      2_000 -> flunk("#{left} are missing")
+    end
+  end
+
+  describe "diffs" do
+    test "a hundred thousand exits are a few calls", %{name: name} do
+      # One process owns as many entries as others have processes; both ways of leaving at once.
+      pids = for _ <- 1..20_000, do: spawn_idle()
+      for {pid, n} <- Enum.with_index(pids), do: Tracker.track(name, pid, "room", n, %{})
+      wait_until(fn -> Tracker.count(name, "room") == 20_000 end)
+      changes("room", 20_000, 0)
+      Enum.each(pids, &Process.exit(&1, :kill))
+      wait_until(fn -> Tracker.count(name, "room") == 0 end)
+      calls = count_calls(20_000, 0)
+      assert calls < 400
+    end
+
+    test "changes of an entry come as one", %{name: name} do
+      for n <- 1..1_000 do
+        {:ok, _} = Tracker.track(name, self(), "flash", 1, %{n: n})
+        {:ok, _} = Tracker.update(name, self(), "flash", 1, %{n: -n})
+        :ok = Tracker.untrack(name, self(), "flash", 1)
+      end
+
+      {:ok, _} = Tracker.track(name, self(), "room", 1, %{})
+      changes("room", 1, 0)
+      {joins, leaves} = flashes({[], []})
+      assert length(joins) == length(leaves)
+      assert length(joins) < 500
+    end
+
+    defp flashes({joins, leaves} = seen) do
+      receive do
+        {:diff, %{"flash" => {more_joins, more_leaves}}, _} ->
+          flashes({joins ++ more_joins, leaves ++ more_leaves})
+      after
+        0 -> seen
+      end
+    end
+
+    defp count_calls(0, calls), do: calls
+
+    defp count_calls(left, calls) do
+      receive do
+        {:diff, %{"room" => {[], leaves}}, _} -> count_calls(left - length(leaves), calls + 1)
+      after
+        2_000 -> flunk("#{left} leaves are missing")
+      end
+    end
+  end
+
+  describe "crashes" do
+    @tag :capture_log
+    test "a raise in handle_diff restarts the shard and loses nothing" do
+      test = self()
+      on_diff = fn diff -> if is_map_key(diff, "bomb"), do: raise("boom") end
+      start_supervised!({Diffs, name: :bomb, to: test, on_diff: on_diff}, id: :bomb)
+      pid = spawn_idle()
+      {:ok, _} = Tracker.track(:bomb, pid, "room", 1, %{})
+      assert_receive {:diff, %{"room" => _}, shard}
+      ref = Process.monitor(shard)
+      {:ok, _} = Tracker.track(:bomb, pid, "bomb", 1, %{})
+      assert_receive {:DOWN, ^ref, :process, ^shard, _}
+      assert Process.alive?(pid)
+      wait_until(fn -> Process.whereis(:bomb_shard0) end)
+      assert [{1, _}] = Tracker.list(:bomb, "room")
+      assert {:error, {:already_tracked, _, _, _}} = Tracker.track(:bomb, pid, "room", 1, %{})
+
+      # It is watched again.
+      Process.exit(pid, :kill)
+      wait_until(fn -> Tracker.size(:bomb) == 0 end)
+    end
+
+    test "a function that raises or returns no map raises in the caller", %{name: name} do
+      {:ok, ref} = Tracker.track(name, self(), "room", 1, %{})
+      shard = Process.whereis(:"#{name}_shard0")
+
+      assert_raise RuntimeError, "boom", fn ->
+        Tracker.update(name, self(), "room", 1, fn _ -> raise "boom" end)
+      end
+
+      assert_raise ArgumentError, ~r/meta must be a map/, fn ->
+        Tracker.update(name, self(), "room", 1, fn _ -> :no_map end)
+      end
+
+      assert catch_throw(Tracker.update(name, self(), "room", 1, fn _ -> throw(:out) end)) == :out
+      assert Process.whereis(:"#{name}_shard0") == shard
+      assert [{1, %{phx_ref: ^ref}}] = Tracker.list(name, "room")
+    end
+
+    test "the replicator restarts and goes on", %{name: name} do
+      {:ok, _} = Tracker.track(name, self(), "room", 1, %{})
+      changes("room", 1, 0)
+      Process.exit(Process.whereis(:"#{name}_replicator"), :kill)
+      {:ok, _} = Tracker.track(name, self(), "room", 2, %{})
+      {:ok, _} = Tracker.track(name, self(), "room", 3, %{})
+      changes("room", 2, 0)
+    end
+
+    @tag options: [link: true]
+    test "with link: true the owner is linked", %{name: name} do
+      pid = spawn_idle()
+      {:ok, _} = Tracker.track(name, pid, "room", 1, %{})
+      shard = Process.whereis(:"#{name}_shard0")
+      wait_until(fn -> {:links, [shard]} == Process.info(pid, :links) end)
+      {:ok, _} = Tracker.track(name, spawn(fn -> :ok end), "room", 2, %{})
+      Process.exit(pid, :boom)
+      wait_until(fn -> Tracker.list(name, "room") == [] end)
+      assert Process.alive?(shard)
+    end
+  end
+
+  describe "bad input" do
+    test "wrong types and names", %{name: name} do
+      raises = fn message, fun -> assert_raise ArgumentError, message, fun end
+      raises.(~r/no tracker runs/, fn -> Tracker.track(:nobody, self(), "room", 1, %{}) end)
+      raises.(~r/no tracker runs/, fn -> Tracker.list(:nobody, "room") end)
+      raises.(~r/topic must be/, fn -> Tracker.track(name, self(), :room, 1, %{}) end)
+      raises.(~r/UTF-8/, fn -> Tracker.list(name, <<255>>) end)
+      raises.(~r/meta must be/, fn -> Tracker.track(name, self(), "room", 1, a: 1) end)
+      raises.(~r/meta must be/, fn -> Tracker.update(name, self(), "room", 1, nil) end)
+      assert_raise FunctionClauseError, fn -> Tracker.track(name, :pid, "room", 1, %{}) end
+      long = String.duplicate("x", 300)
+      assert {:error, {:key_too_long, 300, 256}} = Tracker.track(name, self(), "room", long, %{})
+      assert {:error, {:topic_too_long, 300, 256}} = Tracker.track(name, self(), long, 1, %{})
+      large = %{m: String.duplicate("x", 20_000)}
+      assert {:error, {:meta_too_large, _, 16_384}} = Tracker.track(name, self(), "t", 1, large)
+      assert Tracker.size(name) == 0
+    end
+
+    test "options" do
+      for {options, message} <- [
+            {[], ~r/:name option is required/},
+            {[name: :x, broadcast_period: 0], ~r/broadcast_period/},
+            {[name: :x, broadcast_period: 100, down_period: 150], ~r/down_period must be/},
+            {[name: :x, permdown_period: 10], ~r/permdown_period must be/},
+            {[name: :x, pool_size: 0], ~r/pool_size/},
+            {[name: :x, what: 1], ~r/unknown keys/}
+          ] do
+        assert_raise ArgumentError, message, fn -> Tracker.start_link(Diffs, [], options) end
+      end
+    end
+
+    test "frames of strangers are refused", %{name: name} do
+      replicator = Process.whereis(:"#{name}_replicator")
+      for n <- 0..200, do: send(replicator, {Headcount.Transport.PG, self(), :rand.bytes(n)})
+      send(replicator, :what)
+      {:ok, _} = Tracker.track(name, self(), "room", 1, %{})
+      changes("room", 1, 0)
+      assert Process.whereis(:"#{name}_replicator") == replicator
+    end
+  end
+
+  def wait_until(fun, left \\ 400) do
+    cond do
+      fun.() -> :ok
+      left == 0 -> flunk("it did not come to that")
+      true -> Process.sleep(10) && wait_until(fun, left - 1)
+    end
+  end
+end
