@@ -37,6 +37,12 @@ impl Deref for Buffer {
     }
 }
 
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl<'py> FromPyObject<'_, 'py> for Buffer {
     type Error = PyErr;
 

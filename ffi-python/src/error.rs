@@ -93,7 +93,7 @@ impl From<IdError> for Raised {
 }
 
 /// The name of an enum's variant in snake case.
-fn kind_of(error: &impl Debug) -> String {
+pub(crate) fn kind_of(error: &impl Debug) -> String {
     let debug = format!("{error:?}");
     let name = debug.chars().take_while(char::is_ascii_alphanumeric);
     let mut kind = String::new();

@@ -10,9 +10,11 @@ mod convert;
 mod diff;
 mod entry;
 mod error;
+mod event;
 mod id;
 mod item;
 mod member_list;
+mod presence;
 mod replica;
 mod row;
 mod sorted_set;
@@ -29,7 +31,11 @@ mod _headcount {
     #[pymodule_export]
     use super::entry::Entry;
     #[pymodule_export]
+    use super::event::{Event, Signal, Transmit};
+    #[pymodule_export]
     use super::member_list::{MemberList, Snapshot, Upsert};
+    #[pymodule_export]
+    use super::presence::Presence;
     #[pymodule_export]
     use super::replica::Replica;
     #[pymodule_export]

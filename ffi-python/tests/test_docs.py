@@ -34,7 +34,7 @@ class Examples(unittest.TestCase):
         self.assertEqual(runner.failures, 0)
 
     def test_the_docstrings_of_aio(self) -> None:
-        for name in ("headcount._transport",):
+        for name in ("headcount.aio", "headcount._transport"):
             result = doctest.testmod(importlib.import_module(name), optionflags=FLAGS)
             self.assertGreater(result.attempted, 1)
             self.assertEqual(result.failed, 0)

@@ -1,6 +1,7 @@
 """Real-time presence as a delta-CRDT, and sorted, sliced member lists for millions.
 
 * `Tracker`: who is here. Entries by topic, key and owner, replicated by frames.
+* `Presence`: the same for all nodes of a cluster, sans-I/O; `headcount.aio` drives it.
 * `MemberList`: in what order. A sorted, grouped list of members with positions.
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
@@ -23,15 +24,19 @@ from headcount._headcount import (
     BulkReport,
     Diff,
     Entry,
+    Event,
     Group,
     Header,
     Member,
     MemberList,
+    Presence,
     Replica,
+    Signal,
     Snapshot,
     SortedSet,
     TopicDiff,
     Tracker,
+    Transmit,
     Update,
     Upsert,
 )
@@ -44,6 +49,7 @@ __all__ = [
     "DecodeError",
     "Diff",
     "Entry",
+    "Event",
     "GapError",
     "Group",
     "HeadcountError",
@@ -53,12 +59,15 @@ __all__ = [
     "Member",
     "MemberList",
     "NotTracked",
+    "Presence",
     "Replica",
+    "Signal",
     "Snapshot",
     "SortedSet",
     "TopicDiff",
     "TrackError",
     "Tracker",
+    "Transmit",
     "UnknownGroup",
     "UnknownMember",
     "Update",

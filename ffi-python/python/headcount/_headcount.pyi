@@ -13,15 +13,19 @@ __all__ = [
     "BulkReport",
     "Diff",
     "Entry",
+    "Event",
     "Group",
     "Header",
     "Member",
     "MemberList",
+    "Presence",
     "Replica",
+    "Signal",
     "Snapshot",
     "SortedSet",
     "TopicDiff",
     "Tracker",
+    "Transmit",
     "Update",
     "Upsert",
 ]
@@ -595,3 +599,182 @@ class SortedSet(Generic[_T]):
     def __getitem__(self, index: slice, /) -> list[_T]: ...
     def __iter__(self) -> Iterator[_T]: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class Transmit:
+    """A frame to send."""
+
+    @property
+    def to(self) -> str | None:
+        """The neighbour it goes to; ``None`` for all."""
+
+    @property
+    def frame(self) -> bytes:
+        """The frame."""
+
+@final
+class Event:
+    """Something that happened to the cluster."""
+
+    __match_args__: ClassVar[tuple[str, str]] = ...
+
+    @property
+    def kind(self) -> str:
+        """What happened, as one word of snake case: ``replica_up``, ``replica_down``,
+        ``replica_forgotten``, ``replica_left``, ``divergence``, ``duplicate_name``,
+        ``reincarnated``, ``signal``, ``peer_limit`` or ``unsupported``.
+        """
+
+    @property
+    def replica(self) -> Replica | None:
+        """The replica it is about, if it is about one."""
+
+    @property
+    def signal(self) -> Signal | None:
+        """The sign, when the kind is ``signal``."""
+
+@final
+class Signal:
+    """A short-lived sign from another node, such as typing."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    @property
+    def topic(self) -> str:
+        """The topic it concerns."""
+
+    @property
+    def key(self) -> bytes:
+        """The bytes of the key it concerns."""
+
+    @property
+    def kind(self) -> int:
+        """A number of the application's choice."""
+
+    @property
+    def payload(self) -> bytes:
+        """The payload."""
+
+    @property
+    def ttl(self) -> float:
+        """How long it holds, in seconds."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Presence:
+    """Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
+
+    The verbs are those of `Tracker`. The caller moves frames and tells the time: ``now`` is in
+    seconds since any start, the same for all calls. Feed `handle_message` and `handle_timeout`,
+    send what `poll` gives, and call again when `poll_timeout` says. `headcount.aio.Node` does that
+    for asyncio.
+    """
+
+    def __new__(
+        cls,
+        name: str,
+        *,
+        incarnation: int | None = None,
+        salt: int | None = None,
+        cluster: str = "headcount",
+        key: Buffer | None = None,
+        heartbeat: float | None = None,
+        down_after: float | None = None,
+        forget_after: float | None = None,
+        push_after: float | None = None,
+        max_frame: int | None = None,
+        relay: bool = False,
+    ) -> Presence: ...
+    @property
+    def replica(self) -> Replica:
+        """This replica. It changes when the node finds a second self."""
+
+    def track(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Tracks an entry and returns its reference. O(1).
+
+        Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
+        something is too long.
+        """
+
+    def update(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Replaces meta and status of a tracked entry; returns the reference of the new version.
+
+        Raises `NotTracked` when there is no such entry.
+        """
+
+    def upsert(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Tracks an entry, or updates it when it is tracked. O(1)."""
+
+    def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
+        """Removes one of this replica's entries. Returns whether it was there. O(1)."""
+
+    def untrack_owner(self, owner: _Name) -> int:
+        """Removes everything an owner holds, in all topics. Returns how many entries."""
+
+    def list(self, topic: str) -> _list[Entry]:
+        """The entries of a topic, in no particular order. O(entries of the topic)."""
+
+    def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
+        """The entries of a key in a topic. O(entries of the key)."""
+
+    def count(self, topic: str) -> int:
+        """How many entries a topic has. O(1)."""
+
+    def count_keys(self, topic: str) -> int:
+        """How many distinct keys a topic has. O(1)."""
+
+    def take_diff(self) -> Diff:
+        """What changed about this replica's own entries since the last call. O(changes)."""
+
+    def handle_message(self, now: float, sender: str, frame: Buffer) -> None:
+        """Takes one frame from a neighbour of the transport. O(changes).
+
+        Raises `DecodeError` when it is malformed, not authentic, or of another cluster or
+        version; nothing has changed then.
+        """
+
+    def handle_timeout(self, now: float) -> None:
+        """Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten."""
+
+    def disconnected(self, now: float, sender: str) -> None:
+        """A hint of the transport that a neighbour is gone: its replica is hidden at once."""
+
+    def poll_timeout(self) -> float | None:
+        """When `handle_timeout` wants to be called next; ``None`` for never."""
+
+    def poll_transmit(self) -> Transmit | None:
+        """The next frame to send."""
+
+    def poll_event(self) -> Event | None:
+        """The next thing that happened to the cluster."""
+
+    def poll_diff(self) -> Diff | None:
+        """The next changes that other replicas made, in the order applied."""
+
+    def poll(self) -> Iterator[Transmit | Event | Diff]:
+        """All outputs there are now."""
+
+    def is_synced(self) -> bool:
+        """Whether everything that the peers heard of had to show has arrived once."""
+
+    def replicas(self) -> _list[tuple[Replica, bool]]:
+        """The other replicas known, and whether each is up."""
+
+    def signal(
+        self, topic: str, key: _Name, kind: int, payload: Buffer = ..., *, ttl: float = ...
+    ) -> None:
+        """Sends a short-lived sign, such as typing, to all peers; nothing is stored."""
+
+    def leave_gracefully(self, now: float) -> None:
+        """Leaves the cluster: peers drop this replica's entries at once."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, topic_and_key: object, /) -> bool: ...

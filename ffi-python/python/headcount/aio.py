@@ -1,0 +1,258 @@
+"""Presence for asyncio: a node that moves frames over a transport of your choice.
+
+>>> import asyncio
+>>> from headcount import Presence
+>>> from headcount.aio import MemoryNetwork, Node
+
+>>> async def main() -> None:
+...     network = MemoryNetwork()
+...     async with (
+...         Node(Presence("a"), network.join("a")) as a,
+...         Node(Presence("b"), network.join("b")) as b,
+...     ):
+...         changes = b.changes("room")
+...         a.track("room", "ann", "conn-1", {"device": "phone"})
+...         change = await anext(changes)
+...         print([entry.key for entry in change.joins], b.presence.count("room"))
+>>> asyncio.run(main())
+['ann'] 1
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from headcount import Diff, Entry, Event, HeadcountError, Presence, TopicDiff, Transmit
+from headcount._transport import MemoryNetwork, MemoryTransport, StreamTransport, Transport
+
+if TYPE_CHECKING:
+    from headcount._headcount import _Meta, _Name
+
+__all__ = [
+    "LagError",
+    "MemoryNetwork",
+    "MemoryTransport",
+    "Node",
+    "StreamTransport",
+    "Subscription",
+    "Transport",
+]
+
+_T = TypeVar("_T")
+
+
+class LagError(HeadcountError):
+    """A subscription whose reader fell too far behind: read the state anew and subscribe again."""
+
+
+class Subscription(Generic[_T]):
+    """An asynchronous iterator over what happens from now on, until the node stops.
+
+    It holds up to 1,024 things that were not read yet; then it ends, and the next read raises
+    `LagError`.
+    """
+
+    def __init__(self, pick: Callable[[Diff | Event], _T | None], limit: int = 1_024) -> None:
+        self._pick = pick
+        self._queue: asyncio.Queue[_T | None] = asyncio.Queue(limit + 1)
+        self._limit = limit
+        self._open = True
+        self._lagging = False
+
+    def __aiter__(self) -> AsyncIterator[_T]:
+        return self
+
+    async def __anext__(self) -> _T:
+        if not self._open and self._queue.empty():
+            raise StopAsyncIteration
+        item = await self._queue.get()
+        if item is not None:
+            return item
+        if self._lagging:
+            raise LagError(f"over {self._limit} things were not read")
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Ends it; what was not read yet can still be."""
+        if self._open:
+            self._open = False
+            self._queue.put_nowait(None)
+
+    def _offer(self, output: Diff | Event) -> bool:
+        """Hands over an output; says whether to go on."""
+        if not self._open:
+            return False
+        item = self._pick(output)
+        if item is not None and self._queue.qsize() >= self._limit:
+            self._lagging = True
+            self.close()
+        elif item is not None:
+            self._queue.put_nowait(item)
+        return self._open
+
+
+class Node:
+    """Drives a `Presence` over a `Transport`: an asynchronous context manager.
+
+    Write through the node, so that it wakes at once; read through `presence`, from any thread.
+    """
+
+    def __init__(self, presence: Presence, transport: Transport) -> None:
+        self.presence = presence
+        """The state. Writes that bypass the node travel with the next heartbeat."""
+        self.refused = 0
+        """How many frames were malformed or of another cluster."""
+        self._transport = transport
+        self._subscriptions: list[Subscription[object]] = []
+        self._wake = asyncio.Event()
+        self._synced = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._start = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._start = asyncio.get_running_loop().time()
+        self._tasks = [
+            asyncio.create_task(self._drive()),
+            asyncio.create_task(self._receive()),
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def stop(self, *, graceful: bool = True) -> None:
+        """Leaves the cluster and closes the transport; without ``graceful`` it just falls silent,
+        and its peers find out by its silence.
+        """
+        for task in self._tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if graceful:
+            self.presence.leave_gracefully(self._now())
+            self._flush()
+        for subscription in self._subscriptions:
+            subscription.close()
+        await self._transport.close()
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    def track(
+        self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int = 0
+    ) -> str:
+        """As `Presence.track`."""
+        self._wake.set()
+        return self.presence.track(topic, key, owner, meta, status=status)
+
+    def update(
+        self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int = 0
+    ) -> str:
+        """As `Presence.update`."""
+        self._wake.set()
+        return self.presence.update(topic, key, owner, meta, status=status)
+
+    def upsert(
+        self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int = 0
+    ) -> str:
+        """As `Presence.upsert`."""
+        self._wake.set()
+        return self.presence.upsert(topic, key, owner, meta, status=status)
+
+    def untrack(self, topic: str, key: "_Name", owner: "_Name") -> bool:
+        """As `Presence.untrack`."""
+        self._wake.set()
+        return self.presence.untrack(topic, key, owner)
+
+    def untrack_owner(self, owner: "_Name") -> int:
+        """As `Presence.untrack_owner`: what to call when a connection closes."""
+        self._wake.set()
+        return self.presence.untrack_owner(owner)
+
+    def list(self, topic: str) -> list[Entry]:
+        """As `Presence.list`."""
+        return self.presence.list(topic)
+
+    def signal(self, topic: str, key: "_Name", kind: int, payload: bytes = b"") -> None:
+        """As `Presence.signal`; other nodes see it among their `events`."""
+        self._wake.set()
+        self.presence.signal(topic, key, kind, payload)
+
+    def changes(self, topic: str) -> Subscription[TopicDiff]:
+        """What changes in a topic, here and elsewhere, from now on."""
+
+        def pick(output: Diff | Event) -> TopicDiff | None:
+            return output[topic] if isinstance(output, Diff) and topic in output else None
+
+        return self._subscribe(Subscription(pick))
+
+    def diffs(self) -> Subscription[Diff]:
+        """What changes in all topics, here and elsewhere, from now on."""
+        return self._subscribe(Subscription(lambda out: out if isinstance(out, Diff) else None))
+
+    def events(self) -> Subscription[Event]:
+        """What happens to the cluster from now on: replicas up and down, signals."""
+        return self._subscribe(Subscription(lambda out: out if isinstance(out, Event) else None))
+
+    async def synced(self) -> None:
+        """Waits until everything that the peers heard of had to show has arrived once."""
+        await self._synced.wait()
+
+    def _subscribe(self, subscription: Subscription[_T]) -> Subscription[_T]:
+        self._subscriptions.append(subscription)  # type: ignore[arg-type]
+        return subscription
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time() - self._start
+
+    async def _drive(self) -> None:
+        while True:
+            self._wake.clear()
+            self.presence.handle_timeout(self._now())
+            self._flush()
+            if self.presence.is_synced():
+                self._synced.set()
+            due = self.presence.poll_timeout()
+            delay = None if due is None else max(0.0, due - self._now())
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                peer, frame = await self._transport.receive()
+            except EOFError:
+                return
+            if frame is None:
+                self.presence.disconnected(self._now(), peer)
+            else:
+                self._take(peer, frame)
+            self._wake.set()
+
+    def _take(self, peer: str, frame: bytes) -> None:
+        try:
+            self.presence.handle_message(self._now(), peer, frame)
+        except ValueError:
+            self.refused += 1
+
+    def _flush(self) -> None:
+        diff = self.presence.take_diff()
+        if diff:
+            self._publish(diff)
+        for output in self.presence.poll():
+            if isinstance(output, Transmit):
+                self._transport.send(output.to, output.frame)
+            else:
+                self._publish(output)
+
+    def _publish(self, output: Diff | Event) -> None:
+        self._subscriptions = [s for s in self._subscriptions if s._offer(output)]

@@ -1,0 +1,354 @@
+//! `Presence`: the replicated whole, sans-I/O.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headcount as core;
+use headcount::codec::SharedKey;
+use headcount::replica::{Config, Signal};
+use headcount::{EntryBuf, PresenceConfig, TrackError};
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::convert::{Buffer, Meta, Name, grouped, put};
+use crate::diff::Diff;
+use crate::entry::Entry;
+use crate::error::raise;
+use crate::event::{Event, Transmit};
+use crate::replica::{Replica, new_id, random};
+
+/// Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
+///
+/// The verbs are those of `Tracker`. The caller moves frames and tells the time: `now` is in
+/// seconds since any start, the same for all calls. Feed `handle_message` and `handle_timeout`,
+/// send what `poll` gives, and call again when `poll_timeout` says. `headcount.aio.Node` does that
+/// for asyncio.
+///
+/// >>> a, b = Presence("a"), Presence("b")
+/// >>> _ = a.track("room", "ann", "conn-1")
+/// >>> for ms in range(3_000):
+/// ...     for sender, receiver in [(a, b), (b, a)]:
+/// ...         sender.handle_timeout(ms / 1_000)
+/// ...         for output in sender.poll():
+/// ...             if isinstance(output, Transmit):
+/// ...                 receiver.handle_message(ms / 1_000, sender.replica.name, output.frame)
+/// >>> b.count("room"), a.is_synced(), b.is_synced()
+/// (1, True, True)
+#[pyclass(frozen, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct Presence(core::Presence);
+
+/// Seconds since some start.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl<'py> FromPyObject<'_, 'py> for Seconds {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let seconds: f64 = obj.extract()?;
+        let duration = Duration::try_from_secs_f64(seconds);
+        duration.map(Self).map_err(|_| {
+            PyValueError::new_err(format!("seconds are from 0 to 2**64, not {seconds}"))
+        })
+    }
+}
+
+impl Presence {
+    fn put<F>(&self, py: Python<'_>, f: F) -> PyResult<String>
+    where
+        F: FnOnce(&core::Presence) -> Result<core::EntryRef, TrackError> + Send,
+    {
+        py.detach(|| f(&self.0))
+            .map(|entry_ref| entry_ref.to_string())
+            .map_err(raise)
+    }
+}
+
+#[pymethods]
+impl Presence {
+    /// A node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
+    /// that all nodes share; `relay` is for transports that do not reach every node directly.
+    #[new]
+    #[pyo3(signature = (
+        name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
+        heartbeat = None, down_after = None, forget_after = None, push_after = None,
+        max_frame = None, relay = false,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
+    fn new(
+        name: &str,
+        incarnation: Option<u64>,
+        salt: Option<u32>,
+        cluster: &str,
+        key: Option<Buffer>,
+        heartbeat: Option<Seconds>,
+        down_after: Option<Seconds>,
+        forget_after: Option<Seconds>,
+        push_after: Option<Seconds>,
+        max_frame: Option<usize>,
+        relay: bool,
+    ) -> PyResult<Self> {
+        let usual = Config::default();
+        let or = |given: Option<Seconds>, usual| given.map_or(usual, |seconds| seconds.0);
+        let cluster = Config {
+            cluster: cluster.to_owned(),
+            key: key.map(|key| shared_key(&key)).transpose()?,
+            heartbeat: or(heartbeat, usual.heartbeat),
+            down_after: or(down_after, usual.down_after),
+            forget_after: or(forget_after, usual.forget_after),
+            push_after: or(push_after, usual.push_after),
+            max_frame: max_frame.unwrap_or(usual.max_frame),
+            relay,
+            ..usual
+        };
+        let mut config = PresenceConfig::default();
+        config.cluster = cluster;
+        config.seed = random();
+        Ok(Self(core::Presence::new(
+            new_id(name, incarnation, salt)?,
+            config,
+        )))
+    }
+
+    /// This replica. It changes when the node finds a second self and takes a new incarnation.
+    #[getter]
+    fn replica(&self, py: Python<'_>) -> Replica {
+        Replica(py.detach(|| self.0.id()))
+    }
+
+    /// Tracks an entry and returns its reference. O(1).
+    ///
+    /// Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
+    /// something is too long.
+    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+    fn track(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        key: Name,
+        owner: Name,
+        meta: Meta,
+        status: u8,
+    ) -> PyResult<String> {
+        let put = put(topic, (&key, &owner), &meta, status)?;
+        self.put(py, |presence| presence.track(&put))
+    }
+
+    /// Replaces meta and status of a tracked entry; returns the reference of the new version. O(1).
+    ///
+    /// Raises `NotTracked` when there is no such entry.
+    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+    fn update(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        key: Name,
+        owner: Name,
+        meta: Meta,
+        status: u8,
+    ) -> PyResult<String> {
+        let put = put(topic, (&key, &owner), &meta, status)?;
+        self.put(py, |presence| presence.update(&put))
+    }
+
+    /// Tracks an entry, or updates it when it is tracked. O(1).
+    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+    fn upsert(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        key: Name,
+        owner: Name,
+        meta: Meta,
+        status: u8,
+    ) -> PyResult<String> {
+        let put = put(topic, (&key, &owner), &meta, status)?;
+        self.put(py, |presence| presence.upsert(&put))
+    }
+
+    /// Removes one of this replica's entries. Returns whether it was there. O(1).
+    fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> bool {
+        py.detach(|| self.0.untrack(topic, key.as_key(), owner.as_bytes()))
+    }
+
+    /// Removes everything an owner holds, in all topics. Returns how many entries. O(entries).
+    fn untrack_owner(&self, py: Python<'_>, owner: Name) -> usize {
+        py.detach(|| self.0.untrack_owner(owner.as_bytes()))
+    }
+
+    /// The visible entries of a topic, in no particular order. O(entries of the topic).
+    fn list(&self, py: Python<'_>, topic: &str) -> Vec<Entry> {
+        py.detach(|| collect(topic, self.0.list(topic)))
+    }
+
+    /// The visible entries of a key in a topic. O(entries of the key).
+    fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> Vec<Entry> {
+        py.detach(|| collect(topic, self.0.get_by_key(topic, key.as_key())))
+    }
+
+    /// How many visible entries a topic has. O(replicas).
+    fn count(&self, py: Python<'_>, topic: &str) -> usize {
+        py.detach(|| self.0.count(topic))
+    }
+
+    /// How many distinct visible keys a topic has.
+    fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
+        py.detach(|| self.0.count_keys(topic))
+    }
+
+    /// What changed about this replica's own entries since the last call. O(changes).
+    fn take_diff(&self, py: Python<'_>) -> Diff {
+        py.detach(|| self.0.take_diff()).into()
+    }
+
+    /// Takes one frame from a neighbour of the transport. O(changes).
+    ///
+    /// Raises `DecodeError` when it is malformed, not authentic, or of another cluster or version;
+    /// nothing has changed then.
+    fn handle_message(
+        &self,
+        py: Python<'_>,
+        now: Seconds,
+        sender: &str,
+        frame: Buffer,
+    ) -> PyResult<()> {
+        let frame = Bytes::from_owner(frame);
+        py.detach(|| self.0.handle_message(now.0, sender, &frame))
+            .map_err(raise)
+    }
+
+    /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
+    fn handle_timeout(&self, py: Python<'_>, now: Seconds) {
+        py.detach(|| self.0.handle_timeout(now.0));
+    }
+
+    /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
+    fn disconnected(&self, py: Python<'_>, now: Seconds, sender: &str) {
+        py.detach(|| self.0.disconnected(now.0, sender));
+    }
+
+    /// When `handle_timeout` wants to be called next, in seconds as `now`; `None` for never. Local
+    /// operations may bring that nearer.
+    fn poll_timeout(&self, py: Python<'_>) -> Option<f64> {
+        py.detach(|| self.0.poll_timeout())
+            .map(|at| at.as_secs_f64())
+    }
+
+    /// The next frame to send.
+    fn poll_transmit(&self, py: Python<'_>) -> Option<Transmit> {
+        py.detach(|| self.0.poll_transmit()).map(Transmit::from)
+    }
+
+    /// The next thing that happened to the cluster.
+    fn poll_event(&self, py: Python<'_>) -> Option<Event> {
+        py.detach(|| self.0.poll_event()).map(Event::from)
+    }
+
+    /// The next changes that other replicas made, in the order applied.
+    fn poll_diff(&self, py: Python<'_>) -> Option<Diff> {
+        py.detach(|| self.0.poll_diff()).map(Diff::from)
+    }
+
+    /// All outputs there are now: each a `Transmit`, an `Event` or a `Diff`.
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut outputs = Vec::new();
+        while let Some(transmit) = self.poll_transmit(py) {
+            outputs.push(Output::Transmit(transmit));
+        }
+        while let Some(event) = self.poll_event(py) {
+            outputs.push(Output::Event(event));
+        }
+        while let Some(diff) = self.poll_diff(py) {
+            outputs.push(Output::Diff(diff));
+        }
+        Ok(PyList::new(py, outputs)?.try_iter()?.into_any())
+    }
+
+    /// Whether everything that the peers heard of had to show has arrived once since the start.
+    fn is_synced(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.0.is_synced())
+    }
+
+    /// The other replicas known, and whether each is up.
+    fn replicas(&self, py: Python<'_>) -> Vec<(Replica, bool)> {
+        let replicas = py.detach(|| self.0.replicas());
+        replicas
+            .into_iter()
+            .map(|(id, up)| (Replica(id), up))
+            .collect()
+    }
+
+    /// Sends a short-lived sign, such as typing, to all peers; nothing is stored. `ttl` is in
+    /// seconds.
+    #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(Duration::from_secs(5))))]
+    fn signal(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        key: Name,
+        kind: u8,
+        payload: Buffer,
+        ttl: Seconds,
+    ) -> PyResult<()> {
+        let signal = Signal {
+            topic: topic.to_owned(),
+            key: key.as_bytes().to_vec(),
+            kind,
+            ttl_ms: u32::try_from(ttl.0.as_millis())
+                .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
+            payload: payload.to_vec(),
+        };
+        py.detach(|| self.0.signal(signal)).map_err(raise)
+    }
+
+    /// Leaves the cluster: peers drop this replica's entries at once. Send what `poll` still has,
+    /// then stop.
+    fn leave_gracefully(&self, py: Python<'_>, now: Seconds) {
+        py.detach(|| self.0.leave_gracefully(now.0));
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.0.len())
+    }
+
+    fn __contains__(&self, py: Python<'_>, topic_and_key: &Bound<'_, PyAny>) -> bool {
+        topic_and_key
+            .extract::<(String, Name)>()
+            .is_ok_and(|(topic, key)| {
+                py.detach(|| !self.0.get_by_key(&topic, key.as_key()).is_empty())
+            })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let (id, len, replicas) = py.detach(|| (self.0.id(), self.0.len(), self.0.replicas()));
+        let up = replicas.iter().filter(|(_, up)| *up).count();
+        format!(
+            "<Presence {id} {} peers={up}/{}>",
+            grouped(len),
+            replicas.len()
+        )
+    }
+}
+
+#[derive(IntoPyObject)]
+enum Output {
+    Transmit(Transmit),
+    Event(Event),
+    Diff(Diff),
+}
+
+fn shared_key(key: &[u8]) -> PyResult<SharedKey> {
+    let key = <[u8; 16]>::try_from(key)
+        .map_err(|_| PyValueError::new_err(format!("a key has 16 bytes, not {}", key.len())))?;
+    Ok(SharedKey::new(key))
+}
+
+fn collect(topic: &str, entries: Vec<EntryBuf>) -> Vec<Entry> {
+    let topic: Arc<str> = topic.into();
+    entries
+        .into_iter()
+        .map(|entry| Entry::new(Arc::clone(&topic), entry))
+        .collect()
+}

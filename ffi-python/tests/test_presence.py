@@ -1,0 +1,275 @@
+import asyncio
+import random
+import threading
+import unittest
+from collections.abc import Callable
+
+import headcount
+from headcount import Diff, Event, Presence, Signal, Transmit
+from headcount.aio import LagError, MemoryNetwork, Node, StreamTransport, Subscription
+
+
+class Cluster:
+    """Presences on a network that loses, doubles and reorders frames, on a clock of its own."""
+
+    def __init__(self, *names: str, loss: float = 0.0, seed: int = 1) -> None:
+        self.nodes = {name: Presence(name, heartbeat=0.2, down_after=1.0) for name in names}
+        self.rng = random.Random(seed)
+        self.loss = loss
+        self.now = 0.0
+        self.cut: set[str] = set()
+        self.outputs: dict[str, list[Diff | Event]] = {name: [] for name in names}
+        self.flying: list[tuple[float, str, str, bytes]] = []
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.005
+            for name, node in self.nodes.items():
+                node.handle_timeout(self.now)
+                self.drain(name, node)
+            due = [flight for flight in self.flying if flight[0] <= self.now]
+            self.flying = [flight for flight in self.flying if flight[0] > self.now]
+            for _, sender, receiver, frame in due:
+                self.nodes[receiver].handle_message(self.now, sender, frame)
+
+    def drain(self, name: str, node: Presence) -> None:
+        for output in node.poll():
+            if not isinstance(output, Transmit):
+                self.outputs[name].append(output)
+                continue
+            for to in self.nodes if output.to is None else [output.to]:
+                copies = 2 if self.rng.random() < self.loss else 1
+                if to == name or {to, name} & self.cut or self.rng.random() < self.loss:
+                    continue
+                for _ in range(copies):
+                    delay = self.rng.uniform(0.001, 0.03)
+                    self.flying.append((self.now + delay, name, to, output.frame))
+
+
+def keys(presence: Presence, topic: str) -> list[str]:
+    return sorted(str(entry.key) for entry in presence.list(topic))
+
+
+class Replication(unittest.TestCase):
+    def test_nodes_become_equal_over_a_bad_network(self) -> None:
+        cluster = Cluster("a", "b", "c", loss=0.3)
+        rng = random.Random(4)
+        for i in range(60):
+            node = rng.choice(list(cluster.nodes))
+            cluster.nodes[node].upsert(f"room-{i % 5}", f"user-{rng.randrange(30)}", f"at-{node}")
+            if i % 4 == 0:
+                cluster.nodes[node].untrack(f"room-{i % 5}", f"user-{rng.randrange(30)}", f"at-{node}")
+            cluster.run(0.02)
+        cluster.run(20)
+        first, *others = cluster.nodes.values()
+        self.assertGreater(len(first), 20)
+        for other in others:
+            for topic in (f"room-{i}" for i in range(5)):
+                self.assertEqual(keys(other, topic), keys(first, topic))
+                self.assertEqual(other.count_keys(topic), first.count_keys(topic))
+        self.assertTrue(all(node.is_synced() for node in cluster.nodes.values()))
+
+    def test_a_silent_node_is_hidden_and_comes_back(self) -> None:
+        cluster = Cluster("a", "b")
+        cluster.nodes["a"].track("room", "ann", "c")
+        cluster.run(1)
+        b = cluster.nodes["b"]
+        self.assertEqual(b.count("room"), 1)
+        cluster.cut = {"a"}
+        cluster.run(3)
+        self.assertEqual((b.count("room"), b.list("room")), (0, []))
+        self.assertNotIn(("room", "ann"), b)
+        self.assertEqual([up for _, up in b.replicas()], [False])
+        cluster.cut = set()
+        cluster.run(3)
+        self.assertEqual(b.count("room"), 1)
+        kinds = [out.kind for out in cluster.outputs["b"] if isinstance(out, Event)]
+        self.assertEqual(kinds, ["replica_up", "replica_down", "replica_up"])
+        self.assertRegex(repr(b), r"^<Presence b@\d+\.[0-9a-f]+ 1 peers=1/1>$")
+
+    def test_goodbye(self) -> None:
+        cluster = Cluster("a", "b")
+        cluster.nodes["a"].track("room", "ann", "c")
+        cluster.run(1)
+        cluster.nodes["a"].leave_gracefully(cluster.now)
+        cluster.run(0.1)
+        self.assertEqual(len(cluster.nodes["b"]), 0)
+
+    def test_signals_pass_by(self) -> None:
+        cluster = Cluster("a", "b")
+        cluster.run(1)
+        cluster.nodes["a"].signal("room", "ann", 1, b"typing", ttl=3)
+        cluster.run(0.2)
+        signals = [out.signal for out in cluster.outputs["b"] if isinstance(out, Event) and out.signal]
+        self.assertEqual(len(signals), 1)
+        signal = signals[0]
+        self.assertIsInstance(signal, Signal)
+        self.assertEqual(
+            (signal.topic, signal.key, signal.kind, signal.payload, signal.ttl),
+            ("room", b"ann", 1, b"typing", 3.0),
+        )
+
+    def test_a_key_keeps_strangers_out(self) -> None:
+        inside = Presence("a", key=b"0123456789abcdef")
+        for stranger in (Presence("b"), Presence("b", key=b"fedcba9876543210")):
+            stranger.track("room", "mallory", "c")
+            stranger.handle_timeout(1)
+            frames = [out.frame for out in stranger.poll() if isinstance(out, Transmit)]
+            self.assertTrue(frames)
+            for frame in frames:
+                with self.assertRaises(headcount.DecodeError):
+                    inside.handle_message(1, "b", frame)
+        self.assertEqual((len(inside), inside.replicas()), (0, []))
+
+
+class Refusals(unittest.TestCase):
+    def test_bad_arguments(self) -> None:
+        p = Presence("a")
+        for now in (-1.0, float("nan"), float("inf"), 1e300):
+            with self.assertRaises(ValueError):
+                p.handle_timeout(now)
+        with self.assertRaises(TypeError):
+            p.handle_timeout("now")  # type: ignore[arg-type]
+        with self.assertRaises(ValueError):
+            Presence("a", key=b"short")
+        with self.assertRaises(ValueError):
+            Presence("a", heartbeat=-1)
+        with self.assertRaises(headcount.DecodeError):
+            p.signal("room", "ann", 1, bytes(1_000))
+        with self.assertRaises(OverflowError):
+            p.signal("room", "ann", 256)
+        with self.assertRaises(OverflowError):
+            p.signal("room", "ann", 1, ttl=1e9)
+
+    def test_broken_frames_change_nothing(self) -> None:
+        cluster = Cluster("a", "b")
+        cluster.nodes["a"].track("room", "ann", "c")
+        cluster.nodes["a"].handle_timeout(1)
+        frames = [o.frame for o in cluster.nodes["a"].poll() if isinstance(o, Transmit)]
+        b, rng = cluster.nodes["b"], random.Random(2)
+        for _ in range(1_000):
+            bad = bytearray(rng.choice(frames))
+            bad[rng.randrange(len(bad))] ^= rng.randrange(1, 256)
+            with self.assertRaises(headcount.DecodeError):
+                b.handle_message(1, "a", bad)
+        self.assertEqual((len(b), b.replicas()), (0, []))
+
+    def test_threads_share_one_presence(self) -> None:
+        p = Presence("a")
+
+        def work(n: int) -> None:
+            for i in range(200):
+                p.track(f"room-{i % 9}", f"user-{i}", f"owner-{n}")
+                p.handle_timeout(i / 1_000)
+                list(p.poll())
+                p.count(f"room-{i % 9}")
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(p), 800)
+
+
+def presence(name: str) -> Presence:
+    return Presence(name, heartbeat=0.05, down_after=0.4)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Nodes(unittest.IsolatedAsyncioTestCase):
+    async def test_two_nodes_see_each_other(self) -> None:
+        network = MemoryNetwork(loss=0.2, seed=3)
+        async with (
+            Node(presence("a"), network.join("a")) as a,
+            Node(presence("b"), network.join("b")) as b,
+        ):
+            changes, events = b.changes("room"), b.events()
+            a.track("room", "ann", "c-1", {"n": 1})
+            change = await asyncio.wait_for(anext(changes), 10)
+            self.assertEqual([(e.key, e.json()) for e in change.joins], [("ann", {"n": 1})])
+            event = await asyncio.wait_for(anext(events), 10)
+            self.assertEqual((event.kind, event.replica), ("replica_up", a.presence.replica))
+            await asyncio.wait_for(b.synced(), 10)
+            a.update("room", "ann", "c-1", {"n": 2})
+            change = await asyncio.wait_for(anext(changes), 10)
+            self.assertEqual([u.new.json() for u in change.updates], [{"n": 2}])
+            own = a.diffs()
+            a.untrack_owner("c-1")
+            self.assertEqual(len((await asyncio.wait_for(anext(own), 10)).leaves), 1)
+            await until(lambda: b.list("room") == [])
+        self.assertEqual([change async for change in changes][-1].leaves[0].key, "ann")
+
+    async def test_a_cut_hides_and_heals(self) -> None:
+        network = MemoryNetwork()
+        async with (
+            Node(presence("a"), network.join("a")) as a,
+            Node(presence("b"), network.join("b")) as b,
+        ):
+            a.track("room", "ann", "c")
+            await until(lambda: b.presence.count("room") == 1)
+            network.cut("a", "b")
+            await until(lambda: b.presence.count("room") == 0)
+            a.track("room", "eve", "c")
+            network.heal()
+            await until(lambda: keys(b.presence, "room") == ["ann", "eve"])
+
+    async def test_over_tcp_streams(self) -> None:
+        ends = [StreamTransport(name) for name in "abc"]
+        ports = [await end.listen() for end in ends]
+        await ends[1].connect("127.0.0.1", ports[0])
+        await ends[2].connect("127.0.0.1", ports[0])
+        await ends[2].connect("127.0.0.1", ports[1])
+        nodes = [Node(presence(end.name), end) for end in ends]
+        for node in nodes:
+            await node.__aenter__()
+        for i in range(300):
+            nodes[i % 3].track(f"room-{i % 4}", f"user-{i}", "c", {"i": i})
+        await until(lambda: all(len(node.presence) == 300 for node in nodes))
+        await nodes[0].stop(graceful=False)
+        await until(lambda: nodes[1].presence.count("room-0") == 50)
+        await nodes[1].stop()
+        await until(lambda: nodes[2].presence.count("room-0") == 25)
+        await nodes[2].stop()
+
+    async def test_strangers_on_the_port_do_no_harm(self) -> None:
+        end = StreamTransport("a", max_frame=1_000)
+        port = await end.listen()
+        async with Node(presence("a"), end) as node:
+            node.track("room", "ann", "c")
+            for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\1\xff", b"\xff\xff\xff\xff", b""):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(junk)
+                if writer.can_write_eof():
+                    writer.write_eof()
+                await asyncio.wait_for(reader.read(), 5)
+                writer.close()
+                await writer.wait_closed()
+            other = StreamTransport("b")
+            await other.connect("127.0.0.1", port)
+            other.send(None, b"not a frame")
+            await until(lambda: node.refused == 1)
+            await other.close()
+            self.assertEqual(len(node.presence), 1)
+
+    async def test_a_reader_that_lags_is_told(self) -> None:
+        subscription = Subscription[Diff](lambda out: out if isinstance(out, Diff) else None, limit=2)
+        for i in range(4):
+            tracker = headcount.Tracker("a")
+            tracker.track("room", f"{i}", "c")
+            subscription._offer(tracker.take_diff())
+        self.assertEqual([(await anext(subscription)).joins[0].key for _ in range(2)], ["0", "1"])
+        with self.assertRaises(LagError):
+            await anext(subscription)
+        with self.assertRaises(StopAsyncIteration):
+            await anext(subscription)
+
+
+if __name__ == "__main__":
+    unittest.main()
