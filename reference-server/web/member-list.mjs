@@ -178,7 +178,7 @@ export function applyDelta(rows, { deletes, inserts, updates }) {
   const scratch = new Map();
   let limit = rows.length;
   for (const index of deletes) {
-    if (!(index >= 0 && index < limit)) return null;
+    if (!isIndex(index, 0, limit)) return null;
     limit = index;
     if (rows[index].id !== undefined) scratch.set(rows[index].id, rows[index]);
     kept[index] = null;
@@ -189,7 +189,7 @@ export function applyDelta(rows, { deletes, inserts, updates }) {
   const fixed = new Set();
   let taken = 0;
   for (const insert of inserts) {
-    if (!(insert.index >= next.length && insert.index < total)) return null;
+    if (!isIndex(insert.index, next.length, total)) return null;
     while (next.length < insert.index && taken < left.length) next.push(left[taken++]);
     const row = insert.row ?? changed(scratch.get(insert.move), insert);
     if (next.length !== insert.index || !row) return null;
@@ -200,7 +200,7 @@ export function applyDelta(rows, { deletes, inserts, updates }) {
   let from = 0;
   for (const update of updates) {
     const { index } = update;
-    if (!(index >= from && index < next.length) || fixed.has(index)) return null;
+    if (!isIndex(index, from, next.length) || fixed.has(index)) return null;
     from = index + 1;
     next[index] = changed(next[index], update);
     if (!next[index]) return null;
@@ -225,6 +225,10 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
   return crc;
 });
+
+function isIndex(value, from, end) {
+  return Number.isInteger(value) && value >= from && value < end;
+}
 
 function requests({ windows, counts }) {
   return windows.size > 0 || counts ? [[...windows]] : [];

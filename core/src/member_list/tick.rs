@@ -270,6 +270,8 @@ impl<I: Id> Windows<I> {
                 tick.frames.insert(window.handle.serial, frames);
             }
         }
+        // The same list gives the same versions, wherever it runs.
+        moving.sort_unstable();
         let mut orphans = Vec::new();
         for (spec, anchor) in moving {
             orphans.extend(self.watched.remove(&spec).map(|window| (window, anchor)));

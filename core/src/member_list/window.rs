@@ -30,7 +30,7 @@ pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32;
 /// assert_eq!(w.to_string(), "a:77:50:49");
 /// assert!(WindowSpec::<u64>::parse("a:77:50:4900").is_err()); // more than 500 rows
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum WindowSpec<I> {
     /// Rows `[100k, 100k + 100)`.
     Chunk(u32),

@@ -10,3 +10,4 @@ mod tracker;
 mod tracker_model;
 mod windows;
 mod windows_json;
+mod windows_vectors;

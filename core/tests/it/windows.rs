@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::windows_json;
 
-const NAME: Fields = Fields(1);
-const STATUS: Fields = Fields(2);
+pub(crate) const NAME: Fields = Fields(1);
+pub(crate) const STATUS: Fields = Fields(2);
 type Spec = WindowSpec<u64>;
 
 /// What the application knows of people; the list asks it for bodies.

@@ -1,0 +1,104 @@
+// The JavaScript client on the vectors that all clients share (core/tests/golden/list-frames/).
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { applyDelta, checksum, crc32, MemberListClient } from "../member-list.mjs";
+
+const FOLDER = new URL("../../../core/tests/golden/list-frames/", import.meta.url);
+const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
+
+assert.ok(files.length >= 8, "the vectors are there");
+
+for (const name of files) {
+  const vector = JSON.parse(readFileSync(new URL(name, FOLDER), "utf8"));
+  test(`${name}: ${vector.about}`, () => replay(vector));
+}
+
+function replay({ steps }) {
+  const client = new MemberListClient();
+  const bundles = [];
+  let received = 0;
+  for (const [at, step] of steps.entries()) {
+    if (step.bundle) bundles.push(step.bundle);
+    if (step.open) client.open(step.open);
+    if (step.close) client.close(step.close);
+    if (step.move) {
+      client.close(step.move[0]);
+      client.open(step.move[1]);
+    }
+    if (step.receive === undefined) continue;
+    const bundle = typeof step.receive === "number" ? bundles[step.receive] : step.receive;
+    const asked = client.apply(structuredClone(bundle));
+    assert.deepEqual(seen(client, asked), step.expect, `step ${at}`);
+    received += 1;
+  }
+  assert.ok(received > 0);
+}
+
+function seen(client, asked) {
+  const windows = {};
+  for (const name of client.names) {
+    const { rows, version, baseIndex, waiting } = client.window(name);
+    windows[name] = { rows: rows.map(plain), version, base_index: baseIndex, waiting };
+  }
+  const held = client.counts;
+  const counts = held && { version: held.version, rows: held.rows, members: held.members, groups: held.groups };
+  const resync = asked.flat().sort();
+  // Counts travel with every answer, so they are asked for alone only when nothing else is.
+  return { windows, counts, resync, resync_counts: asked.length > 0 && resync.length === 0 };
+}
+
+function plain(row) {
+  const { attrs, ...rest } = row;
+  return attrs ? row : rest;
+}
+
+test("the checksum is zlib's", () => {
+  assert.equal(crc32(""), 0);
+  assert.equal(crc32("123456789"), 0xcbf43926);
+  assert.equal(crc32("héllo \u{1f600}"), 0x8d272c32);
+  const rows = [{ group: "online", count: 3 }, { id: "7", revision: 1 }, { id: "9", revision: 4 }, { id: "12", revision: 1 }];
+  assert.equal(checksum(rows), 3411915118);
+});
+
+test("a delta leaves the rows it started from alone", () => {
+  const rows = [{ id: "1", revision: 1, body: { name: "a" } }, { id: "2", revision: 1 }];
+  const before = structuredClone(rows);
+  const updates = [{ index: 0, revision: 2, patch: { name: "b", status: null } }];
+  const next = applyDelta(rows, { deletes: [1], inserts: [{ index: 1, move: "2", revision: 2, attrs: 4 }], updates });
+  assert.deepEqual(next, [{ id: "1", revision: 2, body: { name: "b" } }, { id: "2", revision: 2, attrs: 4 }]);
+  assert.deepEqual(rows, before);
+});
+
+test("indexes that are no indexes are refused", () => {
+  const rows = [{ id: "1", revision: 1 }];
+  const none = { deletes: [], inserts: [], updates: [] };
+  for (const bad of [-1, 1, 0.5, "x", null, Number.NaN, undefined]) {
+    assert.equal(applyDelta(rows, { ...none, updates: [{ index: bad, revision: 2 }] }), null, `update ${bad}`);
+    assert.equal(applyDelta(rows, { ...none, deletes: [bad] }), null, `delete ${bad}`);
+  }
+  for (const bad of [-1, 2, 0.5, "x", Number.NaN]) {
+    const inserts = [{ index: bad, row: { id: "2", revision: 1 } }];
+    assert.equal(applyDelta(rows, { ...none, inserts }), null, `insert ${bad}`);
+  }
+});
+
+test("a move keeps the old window on show until the new one is here", () => {
+  const client = new MemberListClient();
+  const sync = (window, version, rows) => ({
+    list: "r",
+    epoch: 1,
+    version,
+    frames: [{ window, base_version: 0, new_version: version, base_index: 0, kind: "sync", checksum32: checksum(rows), rows }],
+  });
+  client.expect("member_list_open", { window: "c:0" });
+  client.apply(sync("c:0", 1, [{ id: "1", revision: 1 }]));
+  client.expect("member_list_move", { from: "c:0", window: "c:1" });
+  assert.deepEqual(client.views().map(({ name }) => name), ["c:0"]);
+  client.apply(sync("c:1", 2, [{ id: "2", revision: 1 }]));
+  assert.deepEqual(client.views().map(({ name, start, end, at }) => [name, start, end, at(0).id]), [["c:1", 0, 1, "2"]]);
+  client.expect("member_list_close", { window: "c:1" });
+  assert.deepEqual(client.names, []);
+  assert.deepEqual(client.apply(sync("c:1", 3, [{ id: "2", revision: 1 }])), [], "a late frame of a closed window");
+});
