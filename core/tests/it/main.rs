@@ -1,5 +1,7 @@
 //! Integration tests of the crate, one module per area: one binary, one link.
 
+mod codec;
+mod laws;
 mod member_list_model;
 mod presence;
 mod replica;
