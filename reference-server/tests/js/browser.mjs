@@ -67,7 +67,8 @@ export function sidebar(page) {
       .sort((a, b) => a.rect.top - b.rect.top);
     return {
       total: Number(rows[0]?.row.getAttribute("aria-setsize") ?? 0),
-      covered: rows.reduce((sum, { rect }) => sum + Math.min(rect.bottom, box.bottom) - Math.max(rect.top, box.top), 0) / box.height,
+      // Share of the view that has rows, where the list is long enough to fill it.
+      covered: rows.reduce((sum, { rect }) => sum + Math.min(rect.bottom, box.bottom) - Math.max(rect.top, box.top), 0) / Math.min(box.height, document.getElementById("members-sizer").offsetHeight),
       skeletons: rows.filter(({ row }) => row.classList.contains("skeleton")).length,
       rows: rows.map(({ row, rect }) => ({
         index: Number(row.dataset.index),

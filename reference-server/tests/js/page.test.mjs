@@ -228,13 +228,16 @@ test("on a phone the panels fold away", async () => {
   await page.locator("#connection[data-state=open]").waitFor({ state: "attached" });
   await page.getByRole("button", { name: "Show the room list" }).click();
   await openRoom(page, "city");
+  await page.locator("#rooms-panel").waitFor({ state: "hidden" });
+  await say(page, "from a phone");
+  await message(page, "from a phone").waitFor();
   await picture(page, "phone-room");
   await page.getByRole("button", { name: "Show or hide the member list" }).click();
   await settled(page, "phone");
   await page.waitForTimeout(250);
   await picture(page, "phone-members");
   await page.getByRole("button", { name: "Close the member list" }).click();
-  assert.equal(await page.locator("#members-panel").isVisible(), false);
+  await page.locator("#members-panel").waitFor({ state: "hidden" });
 });
 
 test("no page had an error on its console", () => {
