@@ -141,11 +141,14 @@ defmodule Headcount.Tracker.Replicator do
     if state.report_to, do: send(state.report_to, event)
   end
 
+  # Work in slices wants the next step at once; messages that wait come first.
   defp schedule(next, state) do
     if state.timer, do: Process.cancel_timer(state.timer)
-    timer = if next, do: Process.send_after(self(), :step, max(next - now(), 1))
-    %{state | timer: timer}
+    %{state | timer: next && Process.send_after(self(), :step, delay(next - now()))}
   end
+
+  defp delay(us) when us <= 0, do: 0
+  defp delay(us), do: div(us - 1, 1_000) + 1
 
   defp log(%{log_level: level}, _message) when level in [false, nil], do: :ok
 
@@ -153,9 +156,9 @@ defmodule Headcount.Tracker.Replicator do
     Logger.log(level, fn -> "#{inspect(config.name)}: #{message}" end)
   end
 
-  # Milliseconds since the VM started: never negative, never backwards.
+  # Microseconds since the VM started: never negative, never backwards.
   defp now do
     start = :erlang.system_info(:start_time)
-    System.convert_time_unit(System.monotonic_time() - start, :native, :millisecond)
+    System.convert_time_unit(System.monotonic_time() - start, :native, :microsecond)
   end
 end

@@ -220,7 +220,7 @@ fn presence_handle_message<'a>(
     let frame = frame.as_slice().to_vec().into();
     match cluster
         .presence
-        .handle_message(Duration::from_millis(now), from, &frame)
+        .handle_message(Duration::from_micros(now), from, &frame)
     {
         Ok(()) => atoms::ok().encode(env),
         Err(error) => errors::decode(env, &error),
@@ -230,24 +230,24 @@ fn presence_handle_message<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_handle_timeout(cluster: ResourceArc<Cluster>, now: u64) {
     cluster.awake.store(false, Ordering::Release);
-    cluster.presence.handle_timeout(Duration::from_millis(now));
+    cluster.presence.handle_timeout(Duration::from_micros(now));
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_disconnected(cluster: ResourceArc<Cluster>, now: u64, from: &str) {
     cluster
         .presence
-        .disconnected(Duration::from_millis(now), from);
+        .disconnected(Duration::from_micros(now), from);
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_leave_gracefully(cluster: ResourceArc<Cluster>, now: u64) {
     cluster
         .presence
-        .leave_gracefully(Duration::from_millis(now));
+        .leave_gracefully(Duration::from_micros(now));
 }
 
-/// `{[{to | nil, frame}], [event], next_timeout_ms | nil}`
+/// `{[{to | nil, frame}], [event], next_timeout | nil}`, times in microseconds as everywhere.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_poll<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>) -> Term<'a> {
     let frames = std::iter::from_fn(|| cluster.presence.poll_transmit()).map(|transmit| {
@@ -263,7 +263,7 @@ fn presence_poll<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>) -> Term<'a> {
     let next = cluster
         .presence
         .poll_timeout()
-        .map(|at| at.as_millis() as u64 + 1);
+        .map(|at| at.as_micros() as u64);
     (frames, events, next).encode(env)
 }
 

@@ -1,0 +1,207 @@
+defmodule Headcount.ClusterTest do
+  # Several nodes of this machine: not at the same time as other tests.
+  use ExUnit.Case, async: false
+
+  alias Headcount.Test.Cluster
+  alias Headcount.Tracker
+
+  @moduletag :cluster
+  @moduletag timeout: 120_000
+  @name :cluster_tracker
+  @fast [name: @name, broadcast_period: 100, down_period: 1_000, permdown_period: 60_000]
+
+  setup_all do
+    Cluster.start()
+  end
+
+  defp nodes(names, options \\ @fast) do
+    nodes = for name <- names, do: up(name, options)
+    Cluster.connect(nodes)
+    on_exit(fn -> Enum.each(nodes, &stop/1) end)
+    nodes
+  end
+
+  defp up(name, options \\ @fast) do
+    node = Cluster.node_up(name)
+    Map.put(node, :tracker, Cluster.call(node, Cluster, :start_tracker, [options]))
+  end
+
+  defp stop(node) do
+    Cluster.node_down(node)
+  catch
+    :exit, _ -> :ok
+  end
+
+  defp tracker(node, function, args), do: Cluster.call(node, Tracker, function, [@name | args])
+  defp keys(node, topic), do: Enum.sort(for {key, _} <- tracker(node, :list, [topic]), do: key)
+  defp idle(node), do: Cluster.call(node, Cluster, :spawn_idle, [])
+
+  defp diffs(%{tracker: {_, diffs}} = node, topic) do
+    diffs = Cluster.call(node, Agent, :get, [diffs, Function, :identity, []])
+    {joins, leaves} = Map.get(diffs, topic, {[], []})
+    {Enum.sort(for {key, _} <- joins, do: key), Enum.sort(for {key, _} <- leaves, do: key)}
+  end
+
+  defp eventually(fun, left \\ 1_000) do
+    cond do
+      fun.() -> :ok
+      left == 0 -> flunk("it did not come to that")
+      true -> Process.sleep(20) && eventually(fun, left - 1)
+    end
+  end
+
+  test "join, update, leave and the death of a process are seen everywhere" do
+    [a, b] = nodes([:a, :b])
+    pid = idle(a)
+    {:ok, ref} = tracker(a, :track, [pid, "room", "ann", %{n: 1}])
+    eventually(fn -> keys(b, "room") == ["ann"] end)
+    assert tracker(b, :get_by_key, ["room", "ann"]) == [{pid, %{n: 1, phx_ref: ref}}]
+
+    {:ok, next} = tracker(a, :update, [pid, "room", "ann", %{n: 2}])
+    meta = %{n: 2, phx_ref: next, phx_ref_prev: ref}
+    eventually(fn -> tracker(b, :list, ["room"]) == [{"ann", meta}] end)
+
+    :ok = tracker(a, :untrack, [pid, "room", "ann"])
+    eventually(fn -> keys(b, "room") == [] end)
+
+    {:ok, _} = tracker(a, :track, [pid, "room", "ann", %{}])
+    eventually(fn -> keys(b, "room") == ["ann"] end)
+    Cluster.call(a, Process, :exit, [pid, :kill])
+    eventually(fn -> keys(b, "room") == [] end)
+    eventually(fn -> match?({[_ | _], [_ | _]}, diffs(b, "room")) end)
+    {joins, leaves} = diffs(b, "room")
+    assert length(joins) == length(leaves)
+  end
+
+  test "a newcomer gets everything at once" do
+    [a] = nodes([:a])
+    Cluster.call(a, Cluster, :track_many, [@name, "room", 1..20_000])
+    b = up(:b)
+    on_exit(fn -> stop(b) end)
+    Cluster.connect([a, b])
+    eventually(fn -> tracker(b, :count, ["room"]) == 20_000 end)
+    eventually(fn -> tracker(b, :synced?, []) end)
+    eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
+  end
+
+  test "a netsplit hides, the heal shows, and only what changed travels" do
+    [a, b, c] = nodes([:a, :b, :c])
+
+    for {node, key} <- [{a, 1}, {b, 2}, {c, 3}],
+        do: tracker(node, :track, [idle(node), "room", key, %{}])
+
+    for node <- [a, b, c], do: eventually(fn -> keys(node, "room") == [1, 2, 3] end)
+
+    Cluster.split([a], [b, c])
+    eventually(fn -> keys(a, "room") == [1] end)
+    for node <- [b, c], do: eventually(fn -> keys(node, "room") == [2, 3] end)
+    eventually(fn -> match?({_, [2, 3]}, diffs(a, "room")) end)
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 4, %{}])
+    {:ok, _} = tracker(b, :track, [idle(b), "room", 5, %{}])
+    eventually(fn -> keys(c, "room") == [2, 3, 5] end)
+
+    Cluster.heal([a], [b, c])
+    for node <- [a, b, c], do: eventually(fn -> keys(node, "room") == [1, 2, 3, 4, 5] end)
+    eventually(fn -> match?({[1, 2, 2, 3, 3, 4, 5], [2, 3]}, diffs(a, "room")) end)
+  end
+
+  test "a tracker that crashes takes no data of other nodes, and comes back" do
+    [a, b] = nodes([:a, :b])
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
+    {:ok, _} = tracker(b, :track, [idle(b), "room", 2, %{}])
+    for node <- [a, b], do: eventually(fn -> keys(node, "room") == [1, 2] end)
+
+    {supervisor, _} = a.tracker
+    Cluster.call(a, Process, :exit, [supervisor, :kill])
+    eventually(fn -> keys(b, "room") == [2] end)
+
+    a = %{a | tracker: Cluster.call(a, Cluster, :start_tracker, [@fast])}
+    eventually(fn -> keys(a, "room") == [2] end)
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 3, %{}])
+    eventually(fn -> keys(b, "room") == [2, 3] end)
+  end
+
+  test "a node that restarts leaves no ghosts" do
+    [a, b] = nodes([:a, :b], [node_name: nil] ++ @fast)
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
+    eventually(fn -> keys(b, "room") == [1] end)
+    Cluster.node_down(a)
+    eventually(fn -> keys(b, "room") == [] end)
+    again = up(:again, [node_name: a.node] ++ @fast)
+    on_exit(fn -> stop(again) end)
+    Cluster.connect([again, b])
+    {:ok, _} = tracker(again, :track, [idle(again), "room", 2, %{}])
+    eventually(fn -> keys(b, "room") == [2] end)
+    assert [{_, true}] = tracker(b, :replicas, [])
+  end
+
+  test "graceful_permdown and permdown_on_shutdown leave at once" do
+    [a, b, c] = nodes([:a, :b, :c], [permdown_on_shutdown: true] ++ @fast)
+    for {node, key} <- [{a, 1}, {b, 2}], do: tracker(node, :track, [idle(node), "room", key, %{}])
+    eventually(fn -> keys(c, "room") == [1, 2] end)
+    :ok = tracker(a, :graceful_permdown, [])
+    eventually(fn -> keys(c, "room") == [2] end)
+    {supervisor, _} = b.tracker
+    Cluster.call(b, Supervisor, :stop, [supervisor, :shutdown])
+    eventually(fn -> keys(c, "room") == [] end)
+    eventually(fn -> tracker(c, :replicas, []) == [] end)
+    eventually(fn -> diffs(c, "room") == {[1, 2], [1, 2]} end)
+  end
+
+  test "a rolling replacement of all nodes loses nobody who is there" do
+    nodes = nodes([:a, :b, :c])
+
+    for {node, n} <- Enum.with_index(nodes),
+        do: tracker(node, :track, [idle(node), "room", n, %{}])
+
+    Enum.reduce(3..5, nodes, fn n, [old | rest] ->
+      new = up(:new)
+      on_exit(fn -> stop(new) end)
+      Cluster.connect([new | rest])
+      {:ok, _} = tracker(new, :track, [idle(new), "room", n, %{}])
+      Cluster.node_down(old)
+      rest = rest ++ [new]
+      for node <- rest, do: eventually(fn -> keys(node, "room") == Enum.to_list((n - 2)..n) end)
+      rest
+    end)
+  end
+
+  test "one name twice: one of the two is heard, the third node goes on" do
+    [a, b] = nodes([:a, :b], [node_name: "same"] ++ @fast)
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
+    {:ok, _} = tracker(b, :track, [idle(b), "room", 2, %{}])
+    c = up(:c)
+    on_exit(fn -> stop(c) end)
+    Cluster.connect([a, b, c])
+    {:ok, _} = tracker(c, :track, [idle(c), "room", 3, %{}])
+    eventually(fn -> keys(c, "room") in [[1, 3], [2, 3]] end)
+    assert [{"same", true}] = tracker(c, :replicas, [])
+    assert 1 in keys(a, "room")
+    assert 2 in keys(b, "room")
+  end
+
+  test "pools of different sizes work together" do
+    a = up(:a, [pool_size: 1] ++ @fast)
+    b = up(:b, [pool_size: 5] ++ @fast)
+    on_exit(fn -> Enum.each([a, b], &stop/1) end)
+    Cluster.connect([a, b])
+    pid = idle(a)
+    for n <- 1..100, do: tracker(a, :track, [pid, "room#{n}", n, %{}])
+    eventually(fn -> tracker(b, :size, []) == 100 end)
+    for n <- 1..100, do: eventually(fn -> diffs(b, "room#{n}") == {[n], []} end)
+  end
+
+  test "three nodes and a hundred thousand presences agree" do
+    nodes = nodes([:a, :b, :c])
+
+    for {node, i} <- Enum.with_index(nodes) do
+      range = (i * 33_334 + 1)..min((i + 1) * 33_334, 100_000)
+      Cluster.call(node, Cluster, :track_many, [@name, "room", range])
+    end
+
+    for node <- nodes, do: eventually(fn -> tracker(node, :count, ["room"]) == 100_000 end, 2_000)
+    [a | _] = nodes
+    assert tracker(a, :count_keys, ["room"]) == 100_000
+    assert keys(a, "room") == Enum.to_list(1..100_000)
+  end
+end

@@ -1,0 +1,119 @@
+defmodule Headcount.PresenceTest do
+  use ExUnit.Case, async: false
+
+  defmodule Plain do
+    use Headcount.Presence, otp_app: :headcount, pubsub_server: Headcount.PresenceTest.PubSub
+  end
+
+  defmodule Rich do
+    use Headcount.Presence, otp_app: :headcount, pubsub_server: Headcount.PresenceTest.PubSub
+
+    @impl true
+    def fetch("bad", _presences), do: raise("no database")
+
+    def fetch(_topic, presences) do
+      for {key, presence} <- presences, into: %{}, do: {key, Map.put(presence, :user, "#{key}!")}
+    end
+
+    @impl true
+    def init(_), do: {:ok, 0}
+
+    @impl true
+    def handle_metas(topic, diff, presences, calls) do
+      for {pid, _} <- Registry.lookup(Headcount.PresenceTest.PubSub, "metas") do
+        send(pid, {:metas, topic, diff, presences, calls})
+      end
+
+      {:ok, calls + 1}
+    end
+  end
+
+  setup do
+    {:ok, _} = Phoenix.PubSub.start_link(__MODULE__.PubSub)
+    start_supervised!(Plain)
+    start_supervised!({Rich, [pool_size: 2]})
+    :ok
+  end
+
+  defp socket(topic), do: %Phoenix.Socket{channel_pid: self(), topic: topic}
+  defp subscribe(topic), do: Phoenix.PubSub.subscribe(__MODULE__.PubSub, topic)
+  defp idle, do: spawn(fn -> Process.sleep(:infinity) end)
+
+  test "sockets and processes are tracked, updated, listed and untracked" do
+    {:ok, ref} = Plain.track(socket("room"), 7, %{device: "phone"})
+    {:ok, other} = Plain.track(idle(), "room", "7", %{device: "laptop"})
+    assert %{"7" => %{metas: metas}} = Plain.list(socket("room"))
+    assert Enum.sort(Enum.map(metas, & &1.phx_ref)) == Enum.sort([ref, other])
+    assert Plain.get_by_key("room", 7) == %{metas: [%{device: "phone", phx_ref: ref}]}
+    assert Plain.get_by_key(socket("room"), 8) == []
+    {:ok, new} = Plain.update(socket("room"), 7, &Map.put(&1, :away, true))
+
+    assert %{metas: [%{away: true, phx_ref: ^new, phx_ref_prev: ^ref}]} =
+             Plain.get_by_key("room", 7)
+
+    {:ok, _} = Plain.update(self(), "room", 7, %{})
+    assert Plain.untrack(socket("room"), 7) == :ok
+    assert Plain.untrack(self(), "room", 7) == :ok
+    assert %{"7" => %{metas: [_]}} = Plain.list("room")
+    assert Plain.fetchers_pids() == []
+  end
+
+  test "diffs are broadcast" do
+    subscribe("room")
+    pid = idle()
+    {:ok, ref} = Plain.track(pid, "room", "ann", %{n: 1})
+
+    assert_receive %{event: "presence_diff", topic: "room", payload: payload}
+    assert payload == %{joins: %{"ann" => %{metas: [%{n: 1, phx_ref: ref}]}}, leaves: %{}}
+
+    {:ok, next} = Plain.update(pid, "room", "ann", %{n: 2})
+    assert_receive %{event: "presence_diff", payload: payload}
+    assert payload.leaves == %{"ann" => %{metas: [%{n: 1, phx_ref: ref}]}}
+    joined = %{n: 2, phx_ref: next, phx_ref_prev: ref}
+    assert payload.joins == %{"ann" => %{metas: [joined]}}
+
+    Process.exit(pid, :kill)
+    assert_receive %{event: "presence_diff", payload: payload}
+    assert payload == %{joins: %{}, leaves: %{"ann" => %{metas: [joined]}}}
+  end
+
+  test "fetch enriches lists, single presences and diffs" do
+    subscribe("room")
+    {:ok, _} = Rich.track(self(), "room", "ann", %{})
+    assert %{"ann" => %{user: "ann!", metas: [_]}} = Rich.list("room")
+    assert %{user: "ann!"} = Rich.get_by_key("room", "ann")
+    assert_receive %{event: "presence_diff", payload: %{joins: %{"ann" => %{user: "ann!"}}}}
+  end
+
+  @tag :capture_log
+  test "a fetch that raises kills nothing" do
+    subscribe("bad")
+    shards = for n <- 0..1, do: Process.whereis(:"#{Rich}_shard#{n}")
+    {:ok, ref} = Rich.track(self(), "bad", "ann", %{})
+    assert_receive %{event: "presence_diff", payload: %{joins: joins}}
+    assert joins == %{"ann" => %{metas: [%{phx_ref: ref}]}}
+    for shard <- shards, do: send(shard, {:stray, make_ref()})
+    assert shards == for(n <- 0..1, do: Process.whereis(:"#{Rich}_shard#{n}"))
+  end
+
+  test "handle_metas sees all metas of a topic" do
+    subscribe("metas")
+    pid = idle()
+    {:ok, a} = Rich.track(pid, "room", "ann", %{})
+    assert_receive {:metas, "room", %{joins: %{"ann" => _}}, %{"ann" => [%{phx_ref: ^a}]}, 0}
+    {:ok, _} = Rich.track(idle(), "room", "bob", %{})
+    assert_receive {:metas, "room", %{joins: %{"bob" => %{user: "bob!"}}}, presences, 1}
+    assert Map.keys(presences) == ["ann", "bob"]
+    {:ok, next} = Rich.update(pid, "room", "ann", %{})
+    assert_receive {:metas, "room", _, %{"ann" => [%{phx_ref: ^next}]}, 2}
+    Process.exit(pid, :kill)
+    assert_receive {:metas, "room", %{leaves: %{"ann" => _}}, presences, 3}
+    assert Map.keys(presences) == ["bob"]
+  end
+
+  test "the transport is Phoenix.PubSub when a server is named" do
+    Phoenix.PubSub.subscribe(__MODULE__.PubSub, "headcount:#{inspect(Plain)}")
+    {:ok, _} = Plain.track(self(), "room", "ann", %{})
+    assert_receive {Headcount.Transport.PubSub, _from, :all, frame} when is_binary(frame), 3_000
+  end
+end
