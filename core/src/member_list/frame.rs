@@ -219,6 +219,8 @@ pub struct GroupCount {
 pub struct Shared<T> {
     value: T,
     json: OnceLock<Bytes>,
+    binary: OnceLock<Bytes>,
+    discord: OnceLock<Bytes>,
 }
 
 impl<T> Shared<T> {
@@ -227,11 +229,21 @@ impl<T> Shared<T> {
         Self {
             value,
             json: OnceLock::new(),
+            binary: OnceLock::new(),
+            discord: OnceLock::new(),
         }
     }
 
     pub(crate) const fn json_cell(&self) -> &OnceLock<Bytes> {
         &self.json
+    }
+
+    pub(crate) const fn binary_cell(&self) -> &OnceLock<Bytes> {
+        &self.binary
+    }
+
+    pub(crate) const fn discord_cell(&self) -> &OnceLock<Bytes> {
+        &self.discord
     }
 }
 

@@ -29,8 +29,10 @@ mod tree;
 mod viewer;
 mod watched;
 mod window;
+mod wire;
 
 pub use bulk::{BatchReport, BulkReport, Change, NewMember};
+pub use encode::Discord;
 pub use error::ListError;
 pub use frame::{
     Base, Body, BodyChange, Bundle, Checksum, Counts, CountsTable, Frame, FrameChange, FrameRow,

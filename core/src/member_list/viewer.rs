@@ -47,6 +47,8 @@ pub struct Viewer<I> {
     last_tick: u64,
     counts_version: u64,
     hidden: bool,
+    /// Groups as last sent, where the protocol needs them with everything.
+    groups: Option<Arc<Shared<Counts>>>,
     windows: Vec<Held<I>>,
 }
 
@@ -71,6 +73,7 @@ impl<I> Default for Viewer<I> {
             last_tick: 0,
             counts_version: 0,
             hidden: false,
+            groups: None,
             windows: Vec::new(),
         }
     }
@@ -112,7 +115,7 @@ impl<I: Id> Viewer<I> {
         let opened = self.show(list, &spec, bodies)?;
         self.forget_former(&spec);
         self.windows.push(Held::new(spec, &opened));
-        Ok(self.answer(list, vec![opened.frame]))
+        Ok(self.answer(list, vec![opened.frame], bodies))
     }
 
     /// Closes one window and opens another: a bundle with the SYNC of the new one and all counts.
@@ -137,7 +140,7 @@ impl<I: Id> Viewer<I> {
         let opened = self.show(list, &to, bodies)?;
         self.forget_former(&to);
         self.windows[at] = Held::new(to, &opened);
-        Ok(self.answer(list, vec![opened.frame]))
+        Ok(self.answer(list, vec![opened.frame], bodies))
     }
 
     /// Closes a window. O(1).
@@ -172,7 +175,7 @@ impl<I: Id> Viewer<I> {
                 self.drop_double(at);
             }
         }
-        Ok(self.answer(list, frames))
+        Ok(self.answer(list, frames, bodies))
     }
 
     /// Whether a window has missed frames, so that [`catch_up`](Self::catch_up) is due.
@@ -184,7 +187,7 @@ impl<I: Id> Viewer<I> {
     pub fn catch_up(&mut self, list: &mut MemberList<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
         let epoch_over = self.epoch != list.windows.epoch;
         self.last_tick = list.windows.ticks();
-        let mut bundle = self.answer(list, Vec::new());
+        let mut bundle = self.answer(list, Vec::new(), bodies);
         let mut at = 0;
         while let Some(window) = self.windows.get_mut(at) {
             if epoch_over || window.stale || !window.has_base() {
@@ -245,12 +248,19 @@ impl<I: Id> Viewer<I> {
             window.take(tick, missed_some, &mut bundle);
             at += usize::from(!self.drop_double(at));
         }
-        if self.whole_rows && !bundle.frames.is_empty() {
-            bundle.counts = tick.groups.clone().or(bundle.counts);
+        if self.whole_rows {
+            if !bundle.frames.is_empty() {
+                bundle.counts = tick.groups.clone().or(bundle.counts);
+            }
+            self.groups = bundle.counts.clone().or_else(|| self.groups.take());
         }
         let nothing =
             bundle.frames.is_empty() && bundle.counts.is_none() && bundle.bases.is_empty();
         (!nothing).then_some(bundle)
+    }
+
+    pub(crate) fn groups(&self) -> Option<&Shared<Counts>> {
+        self.groups.as_deref()
     }
 
     /// The windows the viewer holds, by their present names.
@@ -285,7 +295,7 @@ impl<I: Id> Viewer<I> {
     ) -> Result<Opened<I>, WindowError> {
         spec.check()?;
         if self.whole_rows {
-            if !matches!(spec, WindowSpec::Chunk(_)) {
+            if !matches!(spec, WindowSpec::Chunk(_)) || !list.options().headers {
                 return Err(WindowError::Unsupported);
             }
             self.whole_rows_token = Some(list.windows.whole_rows.clone());
@@ -341,12 +351,30 @@ impl<I: Id> Viewer<I> {
     fn answer(
         &mut self,
         list: &mut MemberList<I>,
-        frames: Vec<Arc<Shared<Frame<I>>>>,
+        mut frames: Vec<Arc<Shared<Frame<I>>>>,
+        bodies: Bodies<'_, I>,
     ) -> Bundle<I> {
+        if self.whole_rows {
+            // Its operations shift what is below them: all windows must be of one moment.
+            for at in 0..self.windows.len() {
+                let Held {
+                    spec,
+                    version,
+                    stale,
+                    ..
+                } = &self.windows[at];
+                let (spec, version, stale) = (spec.clone(), *version, *stale);
+                let frame = self.sync(at, &spec, list, bodies);
+                if stale || frame.new_version != version {
+                    frames.push(frame);
+                }
+            }
+        }
         // A client tells by it that the answer was made after what it had when it asked.
         list.windows.version += 1;
         let counts = list.open_counts();
         self.counts_version = counts.version;
+        self.groups = self.whole_rows.then(|| counts.clone());
         self.epoch = list.windows.epoch;
         Bundle {
             list: list.windows.list.clone(),
@@ -366,7 +394,7 @@ impl<I: Id> Viewer<I> {
         let counts = step
             .delta
             .as_ref()
-            .filter(|delta| from(delta))
+            .filter(|delta| from(delta) && !self.whole_rows)
             .unwrap_or(&step.full);
         self.counts_version = counts.version;
         Some(counts.clone())

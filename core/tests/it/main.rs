@@ -11,5 +11,6 @@ mod tidy;
 mod tracker;
 mod tracker_model;
 mod windows;
+mod windows_discord;
 mod windows_json;
 mod windows_vectors;

@@ -56,7 +56,7 @@ impl Dice {
         ((z ^ (z >> 31)) % sides as u64) as usize
     }
 
-    fn one_in(&mut self, sides: usize) -> bool {
+    pub(crate) fn one_in(&mut self, sides: usize) -> bool {
         self.roll(sides) == 0
     }
 }
@@ -348,9 +348,15 @@ impl Seat {
                 world.note(name, frame.new_version, frame.checksum32);
             }
         }
-        // Through JSON, as a browser gets it.
-        let json = serde_json::from_slice(&bundle.to_json()).expect("valid JSON");
-        let bundle = windows_json::bundle(&json);
+        // Through bytes, or through JSON as a browser gets it.
+        let bundle = if world.dice.one_in(2) {
+            let read = Bundle::from_binary(&bundle.to_binary()).expect("what was written");
+            assert_eq!(read, *bundle);
+            read
+        } else {
+            let json = serde_json::from_slice(&bundle.to_json()).expect("valid JSON");
+            windows_json::bundle(&json)
+        };
         if self.faults == 0 {
             return self.line.push((self.clock, bundle));
         }

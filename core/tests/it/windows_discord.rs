@@ -1,0 +1,255 @@
+//! The Discord-compatible encoder against an emulation of the published rules of that client's
+//! member list store: one array of rows with holes, operations by absolute index, groups last.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use headcount::member_list::Discord;
+use headcount::{
+    Bodies, Bundle, GroupId, MemberList, Options, Row, RowSource, SortKey, Viewer, WindowError,
+    WindowSpec,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::windows::{Dice, People, Person, STATUS};
+
+/// The store of the client. Comments give the rule each line follows.
+#[derive(Default)]
+struct Store {
+    rows: Vec<Option<Value>>,
+}
+
+impl Store {
+    fn apply(&mut self, event: &[u8]) {
+        let event: Value = serde_json::from_slice(event).expect("valid JSON");
+        // Operations run in order, then groups are set.
+        for op in event["ops"].as_array().expect("ops") {
+            let index = op["index"].as_u64().unwrap_or(0) as usize;
+            let (first, last) = (at(&op["range"][0]), at(&op["range"][1]));
+            match op["op"].as_str().expect("op") {
+                // SYNC sets rows; a tail beyond short items is not cleared.
+                "SYNC" => {
+                    for (i, item) in op["items"].as_array().expect("items").iter().enumerate() {
+                        self.reach(first + i + 1);
+                        self.rows[first + i] = Some(item.clone());
+                    }
+                }
+                // INSERT is a splice: later rows move up by one.
+                "INSERT" => {
+                    self.reach(index);
+                    self.rows.insert(index, Some(op["item"].clone()));
+                }
+                "UPDATE" => {
+                    self.reach(index + 1);
+                    self.rows[index] = Some(op["item"].clone());
+                }
+                // DELETE of a hole deletes nothing and shifts nothing.
+                "DELETE" => {
+                    if self.rows.get(index).is_some_and(Option::is_some) {
+                        self.rows.remove(index);
+                    }
+                }
+                // INVALIDATE clears an inclusive range up to the first hole.
+                "INVALIDATE" => {
+                    for row in first..=last {
+                        match self.rows.get_mut(row) {
+                            Some(row @ Some(_)) => *row = None,
+                            _ => break,
+                        }
+                    }
+                }
+                other => panic!("op {other}"),
+            }
+        }
+        self.set_groups(&event["groups"]);
+    }
+
+    /// Header rows get their counts; rows are cut or extended to the sum of (count + 1).
+    fn set_groups(&mut self, groups: &Value) {
+        let mut first = 0;
+        for group in groups.as_array().expect("groups") {
+            if let Some(Some(row)) = self.rows.get_mut(first)
+                && row.get("group").is_some()
+            {
+                *row = json!({ "group": group });
+            }
+            first += at(&group["count"]) + 1;
+        }
+        self.rows.resize(first, None);
+    }
+
+    fn reach(&mut self, len: usize) {
+        if self.rows.len() < len {
+            self.rows.resize(len, None);
+        }
+    }
+}
+
+fn at(json: &Value) -> usize {
+    json.as_u64().unwrap_or(0) as usize
+}
+
+struct World {
+    list: MemberList<u64>,
+    people: People,
+    groups: Vec<GroupId>,
+    dice: Dice,
+    next_id: u64,
+}
+
+impl World {
+    fn join(&mut self) {
+        let (id, name) = (self.next_id, format!("n{}", self.dice.roll(400)));
+        self.next_id += 1;
+        let group = self.groups[self.dice.roll(self.groups.len())];
+        self.list
+            .upsert(id, group, &SortKey::from_name(&name), 0)
+            .expect("known group");
+        self.people.0.insert(id, Person { name, status: None });
+    }
+
+    fn someone(&mut self) -> Option<u64> {
+        let total = self.list.len();
+        match self.list.row_at(self.dice.roll(total.max(1)))? {
+            Row::Member { id, .. } => Some(*id),
+            Row::Header { .. } => None,
+        }
+    }
+
+    fn change(&mut self) {
+        let what = self.dice.roll(30);
+        let group = self.groups[self.dice.roll(self.groups.len())];
+        match (what, self.someone()) {
+            (0..8, _) | (_, None) => self.join(),
+            (8..15, Some(id)) => drop(self.list.remove(&id)),
+            (15..22, Some(id)) => drop(self.list.set_group(&id, group)),
+            (22..27, Some(id)) => {
+                let status = [None, Some("idle"), Some("dnd")][self.dice.roll(3)];
+                self.people.0.get_mut(&id).expect("known").status = status;
+                self.list.touch_fields(&id, STATUS).expect("known");
+            }
+            (27, _) => (0..self.dice.roll(250)).for_each(|_| self.join()),
+            (28, _) => {
+                let mass = self.dice.roll(250);
+                for _ in 0..mass {
+                    if let Some(id) = self.someone() {
+                        self.list.remove(&id);
+                    }
+                }
+            }
+            _ => {
+                let hidden = self.dice.one_in(2);
+                self.list.hide_group(group, hidden).expect("known");
+            }
+        }
+    }
+
+    fn item(&self, row: &Row<'_, u64>) -> Value {
+        match row {
+            Row::Header { name, count, .. } => json!({"group": {"id": name, "count": count}}),
+            Row::Member { id, .. } => {
+                let mut body = Vec::new();
+                self.people
+                    .write_body(id, headcount::member_list::Fields::ALL, &mut body);
+                json!({"member": serde_json::from_slice::<Value>(&body).expect("JSON")})
+            }
+        }
+    }
+}
+
+fn run(seed: u64) -> usize {
+    let mut list = MemberList::new(Options::default());
+    let groups = list
+        .set_groups(&["mods", "online", "offline"])
+        .expect("good names");
+    let (people, dice) = (People::default(), Dice(seed));
+    let mut world = World {
+        list,
+        people,
+        groups,
+        dice,
+        next_id: 1,
+    };
+    (0..world.dice.roll(320)).for_each(|_| world.join());
+    let discord = Discord::new("41771983423143937", "everyone");
+    let mut viewer = Viewer::discord();
+    let mut store = Store::default();
+    let mut chunks: BTreeSet<u32> = BTreeSet::new();
+    let mut ops = 0;
+    let mut show = |store: &mut Store, bundle: Option<Bundle<u64>>| {
+        if let Some(bundle) = bundle {
+            ops += bundle.frames.len();
+            store.apply(&discord.event(&bundle));
+        }
+    };
+    for step in 0..60 {
+        (0..world.dice.roll(10)).for_each(|_| world.change());
+        let chunk = world.dice.roll(4) as u32;
+        match world.dice.roll(8) {
+            0 | 1 => {
+                let spec = WindowSpec::Chunk(chunk);
+                let bundle = viewer
+                    .open(&mut world.list, spec, Bodies::from(&world.people))
+                    .expect("open");
+                show(&mut store, Some(bundle));
+                chunks.insert(chunk);
+            }
+            2 if viewer.close(&WindowSpec::Chunk(chunk)).is_ok() => {
+                store.apply(&discord.invalidate(&viewer, chunk));
+                chunks.remove(&chunk);
+            }
+            3 => {
+                viewer.set_hidden(true);
+                let tick = world
+                    .list
+                    .tick(Duration::from_secs(step), Bodies::from(&world.people));
+                show(&mut store, viewer.bundle(&tick));
+                viewer.set_hidden(false);
+                let caught = viewer.catch_up(&mut world.list, Bodies::from(&world.people));
+                show(&mut store, Some(caught));
+            }
+            _ => {}
+        }
+        (0..world.dice.roll(4)).for_each(|_| world.change());
+        let tick = world
+            .list
+            .tick(Duration::from_secs(step), Bodies::from(&world.people));
+        show(&mut store, viewer.bundle(&tick));
+        for &chunk in &chunks {
+            let range = chunk as usize * 100..(chunk as usize * 100 + 100).min(world.list.len());
+            for (row, index) in world.list.slice(range.clone()).zip(range) {
+                let shown = store.rows.get(index).cloned().flatten();
+                assert_eq!(shown, Some(world.item(&row)), "row {index} at step {step}");
+            }
+        }
+        if !chunks.is_empty() && tick.counts().is_some() {
+            assert_eq!(store.rows.len(), world.list.len());
+        }
+    }
+    ops
+}
+
+proptest! {
+    #[test]
+    fn list_events_satisfy_the_rules_of_the_discord_client(seed: u64) {
+        run(seed);
+    }
+}
+
+#[test]
+fn list_events_do_carry_changes() {
+    let ops: usize = (0..10).map(run).sum();
+    assert!(ops > 300, "{ops} frames");
+}
+
+#[test]
+fn list_events_are_for_chunks_of_lists_with_headers() {
+    let mut list = MemberList::<u64>::new(Options::default());
+    let mut viewer = Viewer::discord();
+    let anchored = viewer.open(&mut list, WindowSpec::header("online", 5, 5), Bodies::None);
+    assert_eq!(anchored.expect_err("no anchors"), WindowError::Unsupported);
+    let mut list = MemberList::<u64>::new(Options::default().without_headers());
+    let chunk = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None);
+    assert_eq!(chunk.expect_err("no headers"), WindowError::Unsupported);
+}
