@@ -23,7 +23,7 @@ pub use member_list::{
     Member, MemberList, NewMember, Options, Row, RowSource, Rows, Snapshot, SortKey, SortedSet,
     TextId, Tick, Upsert, Viewer, WindowError, WindowSpec,
 };
-pub use presence::{Presence, PresenceConfig};
+pub use presence::{Presence, PresenceConfig, RestoreError};
 pub use roster::{
     Applied, Offline, Placement, Roster, RosterChange, RosterOptions, Status, UnknownStatus,
 };

@@ -95,6 +95,7 @@ impl Presence {
 
     /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
     pub fn handle_timeout(&self, now: Duration) {
+        self.expire(now);
         let control = &mut *self.control.lock();
         control.now = control.now.max(now);
         self.report_local(control);
@@ -116,7 +117,8 @@ impl Presence {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let control = &mut *self.control.lock();
         self.report_local(control);
-        control.replica.poll_timeout()
+        let deadlines = [control.replica.poll_timeout(), self.timers.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next frame to send.
@@ -184,7 +186,7 @@ impl Presence {
     }
 
     /// Carries out what the control plane asks for.
-    fn run(&self, control: &mut Control) {
+    pub(super) fn run(&self, control: &mut Control) {
         while let Some(action) = control.replica.poll_action() {
             match action {
                 Action::Apply(apply) => self.apply_body(control, &apply),

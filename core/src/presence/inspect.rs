@@ -21,6 +21,8 @@ impl Presence {
             changed: AtomicU32::new(self.changed.load(Ordering::Acquire)),
             unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
             control: Mutex::new(control),
+            timers: self.timers.clone(),
+            grace: self.grace,
         }
     }
 

@@ -3,16 +3,22 @@
 mod cluster;
 #[cfg(feature = "testing")]
 mod inspect;
+mod snapshot;
+mod timers;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
 use crate::replica::{self, Replica};
-use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, Put, Tracker};
+use crate::tracker::{Diff, Entry, EntryBuf, Key, LeaveReason, Limits, Put, Tracker};
+
+pub use self::snapshot::RestoreError;
 
 use self::cluster::Control;
+use self::timers::Timers;
 
 /// Bounds and times of a [`Presence`].
 #[derive(Debug, Clone, Default)]
@@ -24,6 +30,8 @@ pub struct PresenceConfig {
     pub cluster: replica::Config,
     /// Seed of jitter and nonces: random, and different on every node.
     pub seed: u64,
+    /// How long the entries of a lost owner stay. See [`Presence::owner_lost`]. Default 0.
+    pub grace: Duration,
 }
 
 /// Who is here: one object for many threads.
@@ -51,6 +59,8 @@ pub struct Presence {
     /// Slots with local changes that the control plane was not told of.
     unreported: AtomicU32,
     control: Mutex<Control>,
+    timers: Timers,
+    grace: Duration,
 }
 
 impl Presence {
@@ -61,6 +71,7 @@ impl Presence {
             limits,
             cluster,
             seed,
+            grace,
         } = config;
         let control = Control::new(Replica::new(replica.clone(), cluster, seed));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
@@ -71,6 +82,8 @@ impl Presence {
             changed: AtomicU32::new(0),
             unreported: AtomicU32::new(0),
             control: Mutex::new(control),
+            timers: Timers::default(),
+            grace,
         }
     }
 
@@ -88,7 +101,11 @@ impl Presence {
     /// # Errors
     /// When it is tracked already or a bound is broken.
     pub fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
-        let tracked = self.slot(put.topic).write().track(put)?;
+        let mut tracker = self.slot(put.topic).write();
+        let tracked = self
+            .adopt(&mut tracker, put)
+            .unwrap_or_else(|| tracker.track(put))?;
+        drop(tracker);
         self.mark_changed(tracked.origin.slot);
         Ok(tracked)
     }
@@ -108,7 +125,11 @@ impl Presence {
     /// # Errors
     /// When a bound is broken.
     pub fn upsert(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
-        let written = self.slot(put.topic).write().upsert(put)?;
+        let mut tracker = self.slot(put.topic).write();
+        let written = self
+            .adopt(&mut tracker, put)
+            .unwrap_or_else(|| tracker.upsert(put))?;
+        drop(tracker);
         self.mark_changed(written.origin.slot);
         Ok(written)
     }
@@ -120,8 +141,10 @@ impl Presence {
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
     ) -> bool {
+        let (key, owner) = (key.into(), owner.as_ref());
         let removed = self.slot(topic).write().untrack(topic, key, owner);
         if removed {
+            self.end_entry_timer(topic, key, owner);
             self.mark_changed(slot_of(topic));
         }
         removed
@@ -130,9 +153,14 @@ impl Presence {
     /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
     pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
         let owner = owner.as_ref();
+        self.end_owner_timers(owner);
+        self.remove_owner(owner, LeaveReason::OwnerGone)
+    }
+
+    fn remove_owner(&self, owner: &[u8], reason: LeaveReason) -> usize {
         let mut removed = 0;
         for (slot, tracker) in (0..).zip(&self.slots) {
-            let here = tracker.write().untrack_owner(owner);
+            let here = tracker.write().remove_owner(owner, reason);
             if here > 0 {
                 self.mark_changed(slot);
             }

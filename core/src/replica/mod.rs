@@ -19,6 +19,7 @@ mod message;
 mod own;
 mod parts;
 mod pull;
+mod restore;
 pub(crate) mod rng;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -147,6 +147,7 @@ impl<'t> World<'t> {
             limits: self.plan.limits(),
             cluster: self.plan.config(),
             seed: self.rng.next_u64(),
+            ..PresenceConfig::default()
         };
         self.note(|| format!("start {place} as {id}"));
         self.nodes[place] = Some(Node {

@@ -244,7 +244,7 @@ impl Tracker {
                     } else {
                         at < version
                     };
-                    in_order && self.same_session(index, &put)
+                    in_order && self.same_place(index, &put)
                 });
                 (version, fits)
             }
@@ -282,7 +282,7 @@ impl Tracker {
     ) {
         let known = self.origins.get(number).by_birth(&self.store.slab, birth);
         match known {
-            Some(index) if self.same_session(index, put) => {
+            Some(index) if self.same_place(index, put) => {
                 self.update_remote(number, index, put, version, diff);
                 return;
             }
@@ -314,6 +314,7 @@ impl Tracker {
         let slot = &self.store.slab[index];
         let changed = slot.version != version
             || slot.status != put.status
+            || self.store.parts(index).owner != put.owner
             || self.store.parts(index).meta != put.meta;
         let old = (changed && self.origins.is_visible(number)).then(|| self.entry(index).to_buf());
         let before = self.store.digest(index);
@@ -356,12 +357,12 @@ impl Tracker {
         self.origins.remove(number);
     }
 
-    fn same_session(&self, index: u32, put: &Put<'_>) -> bool {
+    /// Whether an entry has the topic and key of `put`; its owner may change.
+    fn same_place(&self, index: u32, put: &Put<'_>) -> bool {
         let slot = &self.store.slab[index];
         let parts = self.store.parts(index);
         slot.encoding == put.encoding as u8
             && parts.key == put.key
-            && parts.owner == put.owner
             && *self.store.topic(slot.topic).name == *put.topic
     }
 }

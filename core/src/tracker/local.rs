@@ -154,7 +154,7 @@ impl Tracker {
         self.origins.get(LOCAL).clock > self.pending.flushed
     }
 
-    fn check_put(&self, put: &Put<'_>) -> Result<(), TrackError> {
+    pub(super) fn check_put(&self, put: &Put<'_>) -> Result<(), TrackError> {
         let limits = &self.limits;
         if put.topic.len() > limits.topic_len_max {
             let (len, max) = (put.topic.len(), limits.topic_len_max);
@@ -192,7 +192,7 @@ impl Tracker {
 
     /// The local entry of (key at `spot`, owner), or `NIL`. Walks the sessions of the key and the
     /// entries of the owner side by side: O(the shorter of the two).
-    fn find_session(&self, spot: Spot, owner: &[u8]) -> u32 {
+    pub(super) fn find_session(&self, spot: Spot, owner: &[u8]) -> u32 {
         let slab = &self.store.slab;
         let mut by_key = spot.head;
         let mut by_owner = None;
@@ -226,7 +226,7 @@ impl Tracker {
             && self.store.parts(a).key == self.store.parts(b).key
     }
 
-    fn next_tick(&self) -> Result<u64, TrackError> {
+    pub(super) fn next_tick(&self) -> Result<u64, TrackError> {
         let tick = self.origins.get(LOCAL).clock + 1;
         if tick < TICK_MAX {
             Ok(tick)
@@ -266,7 +266,11 @@ impl Tracker {
         Ok(self.local_ref(tick))
     }
 
-    fn update_local(&mut self, index: u32, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub(super) fn update_local(
+        &mut self,
+        index: u32,
+        put: &Put<'_>,
+    ) -> Result<EntryRef, TrackError> {
         let tick = self.next_tick()?;
         let slot = &self.store.slab[index];
         if slot.version <= self.pending.flushed {
@@ -285,7 +289,7 @@ impl Tracker {
     }
 
     /// Removes a local entry; `false` when no tick is left for it.
-    fn leave_local(&mut self, index: u32, reason: LeaveReason) -> bool {
+    pub(super) fn leave_local(&mut self, index: u32, reason: LeaveReason) -> bool {
         let Ok(tick) = self.next_tick() else {
             return false;
         };

@@ -4,6 +4,7 @@ mod codec;
 mod laws;
 mod member_list_model;
 mod presence;
+mod presence_timers;
 mod replica;
 mod roster;
 mod sim;

@@ -1,0 +1,280 @@
+//! Leases and grace: entries that leave by themselves. Timers run at the origin only.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::Presence;
+use crate::error::TrackError;
+use crate::id::{EntryRef, slot_of};
+use crate::tracker::{Key, LeaveReason, Put, Session, Tracker};
+
+/// When something is due, and a number that makes it unique.
+type At = (Duration, u64);
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Due {
+    /// The lease of an owner.
+    Owner(Box<[u8]>),
+    /// The lease of an entry.
+    Entry(Session),
+    /// The end of the grace of a lost owner.
+    Grace(Box<[u8]>),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    /// Whether there is anything: checked without a lock by operations that end leases.
+    any: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct State {
+    next: u64,
+    queue: BTreeMap<At, Due>,
+    running: HashMap<Due, At>,
+    /// Entries of lost owners with their versions: one that was written since is not lost.
+    lost: HashMap<Box<[u8]>, Vec<(Session, u64)>>,
+}
+
+impl Clone for Timers {
+    fn clone(&self) -> Self {
+        let any = AtomicBool::new(self.any.load(Ordering::Acquire));
+        Self {
+            any,
+            state: Mutex::new(self.state.lock().clone()),
+        }
+    }
+}
+
+impl State {
+    /// Starts a timer, or starts it again.
+    fn set(&mut self, due: Due, at: Duration) {
+        self.end(&due);
+        self.next += 1;
+        self.queue.insert((at, self.next), due.clone());
+        self.running.insert(due, (at, self.next));
+    }
+
+    fn end(&mut self, due: &Due) -> bool {
+        let at = self.running.remove(due);
+        at.is_some_and(|at| self.queue.remove(&at).is_some())
+    }
+
+    fn next_due(&mut self, now: Duration) -> Option<Due> {
+        let first = self
+            .queue
+            .first_entry()
+            .filter(|first| first.key().0 <= now)?;
+        let due = first.remove();
+        self.running.remove(&due);
+        Some(due)
+    }
+}
+
+impl Timers {
+    fn is_running(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    fn set(&self, due: Due, at: Duration) {
+        self.state.lock().set(due, at);
+        self.any.store(true, Ordering::Release);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        if !self.is_running() {
+            return None;
+        }
+        self.state
+            .lock()
+            .queue
+            .first_key_value()
+            .map(|((at, _), _)| *at)
+    }
+}
+
+/// Leases and grace. `now` is the time since any start, the same for all calls.
+impl Presence {
+    /// Starts or renews the lease of an owner: unless it is renewed within `ttl`, all its entries
+    /// leave, with the reason [`LeaveReason::Expired`]. O(log leases).
+    ///
+    /// ```
+    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use std::time::Duration;
+    ///
+    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
+    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
+    /// presence.lease_owner(Duration::from_secs(0), "conn-1", Duration::from_secs(30));
+    /// presence.lease_owner(Duration::from_secs(20), "conn-1", Duration::from_secs(30));
+    /// presence.handle_timeout(Duration::from_secs(40));
+    /// assert_eq!(presence.count("room"), 1);
+    /// presence.handle_timeout(Duration::from_secs(50));
+    /// assert_eq!(presence.count("room"), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_owner(&self, now: Duration, owner: impl AsRef<[u8]>, ttl: Duration) {
+        self.timers
+            .set(Due::Owner(owner.as_ref().into()), now.saturating_add(ttl));
+    }
+
+    /// Starts or renews the lease of one entry. Says whether there is such an entry.
+    /// O(log leases).
+    pub fn lease<'a>(
+        &self,
+        now: Duration,
+        topic: &str,
+        key: impl Into<Key<'a>>,
+        owner: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) -> bool {
+        let session = Session::new(topic, key.into(), owner.as_ref());
+        let tracked = self.slot(topic).read().version_of(&session).is_some();
+        if tracked {
+            self.timers
+                .set(Due::Entry(session), now.saturating_add(ttl));
+        }
+        tracked
+    }
+
+    /// Tells that an owner was lost without a word: a connection broke, a process died. Its entries
+    /// stay, listed and counted, for the [`grace`](super::PresenceConfig::grace), then they leave.
+    /// Until then an entry comes back, as an update, when its (topic, key) is tracked by another
+    /// owner, or when it is written by the same one. Without grace this is
+    /// [`untrack_owner`](Self::untrack_owner). O(its entries).
+    ///
+    /// ```
+    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use std::time::Duration;
+    ///
+    /// let mut config = PresenceConfig::default();
+    /// config.grace = Duration::from_secs(10);
+    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, config);
+    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
+    /// presence.track(&Put::new("room", "bob", "conn-1"))?;
+    /// presence.take_diff();
+    /// presence.owner_lost(Duration::from_secs(0), "conn-1");
+    /// assert_eq!(presence.count("room"), 2);
+    /// presence.track(&Put::new("room", "ann", "conn-2"))?;
+    /// presence.handle_timeout(Duration::from_secs(10));
+    /// let diff = presence.take_diff();
+    /// let room = diff.topic("room").unwrap();
+    /// assert_eq!((room.joins.len(), room.updates.len(), room.leaves.len()), (0, 1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn owner_lost(&self, now: Duration, owner: impl AsRef<[u8]>) {
+        let owner = owner.as_ref();
+        if self.grace.is_zero() {
+            self.untrack_owner(owner);
+            return;
+        }
+        let mut entries = Vec::new();
+        for tracker in &self.slots {
+            entries.extend(tracker.read().sessions_of(owner));
+        }
+        let mut state = self.timers.state.lock();
+        state.end(&Due::Owner(owner.into()));
+        state.lost.insert(owner.into(), entries);
+        state.set(Due::Grace(owner.into()), now.saturating_add(self.grace));
+        self.timers.any.store(true, Ordering::Release);
+    }
+
+    /// Tells that a lost owner is back: its entries stay. Says whether it was lost and in time.
+    pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> bool {
+        let owner = owner.as_ref();
+        let mut state = self.timers.state.lock();
+        state.lost.remove(owner);
+        state.end(&Due::Grace(owner.into()))
+    }
+
+    /// Ends the leases and the grace of an owner that is untracked.
+    pub(super) fn end_owner_timers(&self, owner: &[u8]) {
+        if self.timers.is_running() {
+            let mut state = self.timers.state.lock();
+            state.lost.remove(owner);
+            state.end(&Due::Owner(owner.into()));
+            state.end(&Due::Grace(owner.into()));
+        }
+    }
+
+    /// Ends the lease of an entry that is untracked.
+    pub(super) fn end_entry_timer(&self, topic: &str, key: Key<'_>, owner: &[u8]) {
+        if self.timers.is_running() {
+            self.timers
+                .state
+                .lock()
+                .end(&Due::Entry(Session::new(topic, key, owner)));
+        }
+    }
+
+    /// Takes over the entry of a lost owner for the same topic and key, if there is one.
+    pub(super) fn adopt(
+        &self,
+        tracker: &mut Tracker,
+        put: &Put<'_>,
+    ) -> Option<Result<EntryRef, TrackError>> {
+        if !self.timers.is_running() {
+            return None;
+        }
+        let state = self.timers.state.lock();
+        if state.lost.is_empty() {
+            return None;
+        }
+        let own = |e: &crate::tracker::Entry<'_>| e.replica() == tracker.id();
+        let owners = tracker
+            .get_by_key(put.topic, put.key())
+            .filter(own)
+            .map(|e| e.owner());
+        let is_lost = |owner: &&[u8]| state.lost.contains_key(*owner);
+        let lost = owners
+            .filter(is_lost)
+            .max_by_key(|owner| *owner == put.owner)?
+            .to_vec();
+        Some(tracker.adopt(&lost, put))
+    }
+
+    /// Removes what is due.
+    pub(super) fn expire(&self, now: Duration) {
+        while self.timers.is_running() {
+            let mut state = self.timers.state.lock();
+            let Some(due) = state.next_due(now) else {
+                self.timers
+                    .any
+                    .store(!state.queue.is_empty(), Ordering::Release);
+                return;
+            };
+            let lost = match &due {
+                Due::Grace(owner) => state.lost.remove(owner).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            drop(state);
+            match due {
+                Due::Owner(owner) => {
+                    self.remove_owner(&owner, LeaveReason::Expired);
+                }
+                Due::Entry(session) => self.leave(&session, None, LeaveReason::Expired),
+                Due::Grace(_) => {
+                    for (session, version) in lost {
+                        self.leave(&session, Some(version), LeaveReason::OwnerGone);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes one own entry, if it still has the version.
+    fn leave(&self, session: &Session, version: Option<u64>, reason: LeaveReason) {
+        if self
+            .slot(session.topic())
+            .write()
+            .leave(session, version, reason)
+        {
+            self.mark_changed(slot_of(session.topic()));
+        }
+    }
+}

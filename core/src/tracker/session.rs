@@ -1,0 +1,104 @@
+//! Sessions by name: what leases and grace need.
+
+use super::entry::{Key, Put};
+use super::owners::Owners;
+use super::slab::NIL;
+use super::{LOCAL, LeaveReason, Tracker};
+use crate::error::TrackError;
+use crate::id::{Encoding, EntryRef};
+
+/// Names a session: topic, key and owner, owned.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Session {
+    topic: Box<str>,
+    encoding: Encoding,
+    key: Box<[u8]>,
+    owner: Box<[u8]>,
+}
+
+impl Session {
+    pub(crate) fn new(topic: &str, key: Key<'_>, owner: &[u8]) -> Self {
+        let (topic, owner) = (topic.into(), owner.into());
+        Self {
+            topic,
+            encoding: key.encoding,
+            key: key.bytes.into(),
+            owner,
+        }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+}
+
+impl Tracker {
+    /// The version of an own session, if it is tracked. O(1).
+    pub(crate) fn version_of(&self, session: &Session) -> Option<u64> {
+        let index = self.own_session(session);
+        (index != NIL).then(|| self.store.slab[index].version)
+    }
+
+    /// The own sessions of an owner with their versions. O(its entries).
+    pub(crate) fn sessions_of(&self, owner: &[u8]) -> Vec<(Session, u64)> {
+        let mut sessions = Vec::new();
+        let mut at = self.owners.first(&self.store, owner);
+        while at != NIL {
+            let entry = self.entry(at);
+            let session = Session::new(entry.topic(), entry.key(), entry.owner());
+            sessions.push((session, entry.version()));
+            at = self.store.slab[at].owner_next;
+        }
+        sessions
+    }
+
+    /// Removes an own session, if it has the version. Says whether it did.
+    pub(crate) fn leave(
+        &mut self,
+        session: &Session,
+        version: Option<u64>,
+        reason: LeaveReason,
+    ) -> bool {
+        let index = self.own_session(session);
+        index != NIL
+            && version.is_none_or(|version| self.store.slab[index].version == version)
+            && self.leave_local(index, reason)
+    }
+
+    /// Gives the entry of `owner` for the topic and key of `put` the content of `put`, its owner
+    /// included. The entry stays the same, so others see an update.
+    pub(crate) fn adopt(&mut self, owner: &[u8], put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.check_put(put)?;
+        let spot = self.store.locate(put.topic, put.encoding, put.key);
+        let index = self.find_session(spot, owner);
+        if index == NIL {
+            return Err(TrackError::NotTracked);
+        }
+        if owner == put.owner {
+            return self.update_local(index, put);
+        }
+        if self.find_session(spot, put.owner) != NIL {
+            return Err(TrackError::AlreadyTracked);
+        }
+        let first = self.owners.first(&self.store, put.owner);
+        if Owners::count(&self.store, first) >= self.limits.owner_entries_max {
+            return Err(TrackError::OwnerFull {
+                max: self.limits.owner_entries_max,
+            });
+        }
+        self.next_tick()?;
+        self.owners.unlink(&mut self.store, index);
+        self.store.slab[index].owner_next = NIL;
+        let updated = self.update_local(index, put);
+        self.owners.link(&mut self.store, index);
+        debug_assert_eq!(self.store.slab[index].origin, LOCAL);
+        updated
+    }
+
+    fn own_session(&self, session: &Session) -> u32 {
+        let spot = self
+            .store
+            .locate(&session.topic, session.encoding, &session.key);
+        self.find_session(spot, &session.owner)
+    }
+}

@@ -1,0 +1,200 @@
+//! Leases, grace, snapshots: what a presence does by itself and over a restart.
+
+use std::time::Duration;
+
+use headcount::{Diff, Presence, PresenceConfig, Put, ReplicaId, RestoreError};
+
+fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn presence(name: &str, incarnation: u64, grace: Duration) -> Presence {
+    let mut config = PresenceConfig::default();
+    config.grace = grace;
+    Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
+}
+
+/// Lets the nodes talk from one second to another, a step each 10 ms.
+fn talk(nodes: &[(&str, &Presence)], from: u64, to: u64) {
+    for ms in (from * 1_000..to * 1_000).step_by(10) {
+        let now = Duration::from_millis(ms);
+        for (name, node) in nodes {
+            node.handle_timeout(now);
+            while let Some(transmit) = node.poll_transmit() {
+                for (_, other) in nodes.iter().filter(|(other, _)| other != name) {
+                    other.handle_message(now, name, &transmit.frame).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// (joins, updates, leaves) over all topics.
+fn changes(diffs: impl IntoIterator<Item = Diff>) -> (usize, usize, usize) {
+    let mut sum = (0, 0, 0);
+    for topic in diffs.into_iter().flatten() {
+        sum.0 += topic.joins.len();
+        sum.1 += topic.updates.len();
+        sum.2 += topic.leaves.len();
+    }
+    sum
+}
+
+#[test]
+fn leases_end_alone_when_renewed_not_at_all_and_with_their_entry() {
+    let p = presence("a", 1, secs(0));
+    for (key, owner) in [("ann", "c1"), ("bob", "c1"), ("cleo", "c2")] {
+        p.track(&Put::new("room", key, owner)).unwrap();
+    }
+    assert!(p.lease(secs(0), "room", "ann", "c1", secs(5)));
+    assert!(!p.lease(secs(0), "room", "nobody", "c1", secs(5)));
+    p.lease_owner(secs(0), "c2", secs(7));
+    assert!(p.poll_timeout().unwrap() <= secs(5));
+    p.handle_timeout(secs(4));
+    assert_eq!(p.count("room"), 3);
+    p.lease_owner(secs(4), "c2", secs(7));
+    p.handle_timeout(secs(7));
+    assert_eq!((p.count("room"), p.get_by_key("room", "ann").len()), (2, 0));
+    p.handle_timeout(secs(11));
+    assert_eq!(p.get_by_key("room", "cleo").len(), 0);
+
+    p.lease(secs(11), "room", "bob", "c1", secs(5));
+    assert!(p.untrack("room", "bob", "c1"));
+    p.track(&Put::new("room", "bob", "c1")).unwrap();
+    p.handle_timeout(secs(60));
+    assert_eq!(
+        p.count("room"),
+        1,
+        "the lease ended with the entry it was for"
+    );
+}
+
+#[test]
+fn a_return_within_grace_is_an_update_here_and_elsewhere() {
+    let (a, b) = (presence("a", 1, secs(3)), presence("b", 1, secs(0)));
+    let nodes = [("a", &a), ("b", &b)];
+    for key in ["ann", "bob", "cleo"] {
+        a.track(&Put::new("room", key, "c1").meta(b"1")).unwrap();
+    }
+    talk(&nodes, 0, 4);
+    assert_eq!(changes(std::iter::from_fn(|| b.poll_diff())), (3, 0, 0));
+    a.take_diff();
+    a.owner_lost(secs(4), "c1");
+    a.track(&Put::new("room", "ann", "c2").meta(b"2")).unwrap();
+    a.upsert(&Put::new("room", "bob", "c1").meta(b"3")).unwrap();
+    talk(&nodes, 4, 6);
+    assert_eq!(
+        (a.count("room"), b.count("room")),
+        (3, 3),
+        "cleo's leave is held back"
+    );
+    assert_eq!(changes([a.take_diff()]), (0, 2, 0));
+    assert_eq!(changes(std::iter::from_fn(|| b.poll_diff())), (0, 2, 0));
+    assert_eq!(b.get_by_key("room", "ann")[0].owner(), b"c2");
+    talk(&nodes, 6, 9);
+    assert_eq!(
+        (a.count("room"), b.count("room")),
+        (2, 2),
+        "cleo did not come back"
+    );
+    assert_eq!(changes([a.take_diff()]), (0, 0, 1));
+    assert_eq!(changes(std::iter::from_fn(|| b.poll_diff())), (0, 0, 1));
+    assert_eq!(a.untrack_owner("c2"), 1);
+    assert_eq!(a.untrack_owner("c1"), 1);
+}
+
+#[test]
+fn an_owner_that_comes_back_keeps_all() {
+    let p = presence("a", 1, secs(3));
+    p.track(&Put::new("room", "ann", "c1")).unwrap();
+    p.owner_lost(secs(0), "c1");
+    assert!(p.owner_back("c1"));
+    assert!(!p.owner_back("c1"));
+    p.handle_timeout(secs(10));
+    assert_eq!(p.count("room"), 1);
+    p.owner_lost(secs(10), "c1");
+    assert_eq!(p.untrack_owner("c1"), 1, "an untrack ends the grace");
+    p.handle_timeout(secs(20));
+}
+
+#[test]
+fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
+    let (a, b) = (presence("a", 1, secs(0)), presence("b", 1, secs(0)));
+    for i in 0..500 {
+        a.track(&Put::new(&format!("room {i}"), "ann", "c1").meta(&[7; 100]))
+            .unwrap();
+    }
+    b.track(&Put::new("room 1", "bob", "c2")).unwrap();
+    talk(&[("a", &a), ("b", &b)], 0, 4);
+    assert_eq!((b.len(), a.len()), (501, 501));
+    let snapshot = b.snapshot();
+    let id = ReplicaId::new("b", 2, 0).unwrap();
+    let config = PresenceConfig::default;
+    let b = Presence::restore(id, config(), secs(0), &snapshot).unwrap();
+    assert_eq!(
+        (b.len(), b.count("room 1")),
+        (500, 0),
+        "there, but hidden until a is heard"
+    );
+    assert!(
+        b.get_by_key("room 1", "bob").is_empty(),
+        "old own entries are gone"
+    );
+    a.track(&Put::new("room 1", "cleo", "c1")).unwrap();
+    let mut sent = 0;
+    for ms in (4_000..8_000).step_by(10) {
+        let now = Duration::from_millis(ms);
+        for (name, from, to) in [("a", &a, &b), ("b", &b, &a)] {
+            from.handle_timeout(now);
+            while let Some(transmit) = from.poll_transmit() {
+                sent += transmit.frame.len();
+                to.handle_message(now, name, &transmit.frame).unwrap();
+            }
+        }
+    }
+    assert_eq!((b.count("room 1"), b.count("room 2")), (2, 1));
+    assert_eq!(
+        (a.len(), b.len()),
+        (501, 501),
+        "a dropped the entries of b's former life"
+    );
+    assert!(
+        sent < 30_000,
+        "{sent} bytes: the 500 entries did not travel again"
+    );
+}
+
+#[test]
+fn bad_snapshots_have_typed_errors() {
+    let a = presence("a", 1, secs(0));
+    a.track(&Put::new("room", "ann", "c1")).unwrap();
+    let good = a.snapshot();
+    let restore = |bytes: &[u8]| {
+        let id = ReplicaId::new("b", 1, 0).unwrap();
+        Presence::restore(id, PresenceConfig::default(), secs(0), bytes)
+    };
+    assert_eq!(restore(&good).unwrap().len(), 1);
+    for len in 0..good.len() {
+        assert!(matches!(
+            restore(&good[..len]),
+            Err(RestoreError::Decode(_))
+        ));
+    }
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(
+            matches!(restore(&bad), Err(RestoreError::Decode(_))),
+            "bit {bit}"
+        );
+    }
+    let envelope = headcount::codec::Envelope::default();
+    let (kind, body) = envelope.open(&good).unwrap();
+    for at in 0..body.len() {
+        for byte in [0, 1, 0x7F, 0xFF] {
+            let mut bent = body.to_vec();
+            bent[at] ^= byte;
+            let _ = restore(&envelope.seal(kind, &bent));
+        }
+    }
+}
