@@ -42,6 +42,17 @@ pub struct Config {
     )]
     pub demo: u32,
 
+    /// Changes per second among the simulated members; a small room sees no more than a
+    /// twentieth of its members change.
+    #[arg(
+        long,
+        env = "HEADCOUNT_DEMO_RATE",
+        default_value_t = 300,
+        value_name = "R",
+        value_parser = clap::value_parser!(u32).range(0..=10_000)
+    )]
+    pub demo_rate: u32,
+
     /// Secret that signs tokens, at least 32 characters. Without it one is generated and stored
     /// in the data directory.
     #[arg(long, env = "HEADCOUNT_JWT_SECRET", hide_env_values = true)]

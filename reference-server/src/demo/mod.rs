@@ -25,8 +25,6 @@ const ROOM: &str = "city";
 const DESCRIPTION: &str = "Everybody here is simulated, except those who really came.";
 /// Share of the members who are there at the start, in percent.
 const PRESENT_PERCENT: u32 = 70;
-/// Changes per second, in a room large enough.
-const RATE: u32 = 300;
 /// Steps per second in which they happen.
 const STEPS: u32 = 20;
 /// In a small room no more than this share of its members changes per second.
@@ -84,7 +82,7 @@ impl City {
     /// Lets members come, go and change until `shutdown`.
     pub(crate) async fn live(mut self, app: Arc<App>, shutdown: CancellationToken) {
         let members = u32::try_from(self.present.len()).unwrap_or(u32::MAX);
-        let rate = RATE.min(members.div_ceil(RATE_DIVISOR));
+        let rate = app.config.demo_rate.min(members.div_ceil(RATE_DIVISOR));
         let mut step = time::interval(Duration::from_secs(1) / STEPS);
         step.set_missed_tick_behavior(time::MissedTickBehavior::Skip);
         let mut due = 0;

@@ -179,6 +179,11 @@ impl Room {
         Ok(())
     }
 
+    /// Where the names that begin with `prefix` stand in the member list.
+    pub(crate) fn find_members(&self, prefix: &str) -> Value {
+        json!({ "matches": self.state.lock().sidebar.find(prefix) })
+    }
+
     /// A stored member came to be.
     pub(super) fn add_member(&self, user: Uuid, username: &str) {
         self.state.lock().sidebar.add_member(user, username);

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use headcount::{
     EntryBuf, GroupId, MemberList, NewMember, Offline, Options, Placement, Roster, RosterOptions,
-    SortKey, Status, Tick, TopicDiff, Viewer, WindowError, WindowSpec,
+    Row, SortKey, Status, Tick, TopicDiff, Viewer, WindowError, WindowSpec,
     member_list::{Fields, RowSource},
 };
 use serde::Serialize;
@@ -199,6 +199,24 @@ impl Sidebar {
         self.roster.list().member_count()
     }
 
+    /// The first member of each group whose name begins with `prefix`.
+    pub(super) fn find(&self, prefix: &str) -> Vec<Match> {
+        let list = self.roster.list();
+        let found = list.find_prefix(&SortKey::from_name(prefix));
+        let name = |id| list.groups().find(|group| group.id == id);
+        let matched = |(group, index): (GroupId, usize)| {
+            let Row::Member { id, .. } = list.row_at(index)? else {
+                return None;
+            };
+            Some(Match {
+                group: name(group)?.name.to_owned(),
+                index,
+                id: Uuid::from_u128(*id),
+            })
+        };
+        found.into_iter().filter_map(matched).collect()
+    }
+
     /// What changed since the last tick, for all viewers.
     pub(super) fn tick(&mut self, now: Duration) -> Tick<u128> {
         self.roster.list_mut().tick(now, (&self.cards).into())
@@ -244,6 +262,14 @@ impl Sidebar {
         };
         Ok(Some(text(&bundle.to_json())))
     }
+}
+
+/// A member found by name.
+#[derive(Debug, Serialize)]
+pub(super) struct Match {
+    group: String,
+    index: usize,
+    id: Uuid,
 }
 
 /// What a client asks of the member list, windows by their canonical names.

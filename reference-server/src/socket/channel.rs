@@ -177,6 +177,10 @@ impl Connection {
             "set_status" => Some(self.set_status(push, seat)),
             "member_list_open" | "member_list_move" | "member_list_close"
             | "member_list_resync" => member_list(push, seat),
+            "member_list_find" => Some(match push.payload.parse() {
+                Some(Find { prefix }) => Ok(seat.room.find_members(&prefix)),
+                None => Err(json!({ "reason": "invalid payload" })),
+            }),
             _ => Some(Err(json!({ "reason": "unknown event" }))),
         }
     }
@@ -298,4 +302,9 @@ struct Move {
 #[derive(Deserialize)]
 struct Resync {
     windows: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Find {
+    prefix: String,
 }

@@ -123,6 +123,27 @@ test("the keeper of the page follows a reader down the list and back", async () 
   assert.equal(troubles, 0);
 });
 
+test("a name is found in every group that has it", async () => {
+  const { ask, send, list } = await arrive("city");
+  await ask("open", { window: "c:0" });
+  const { body } = list.window("c:0").rows.find(({ id }) => id);
+  const prefix = body.username.slice(0, 3).toUpperCase();
+  const { matches } = await send("member_list_find", { prefix });
+  assert.ok(matches.length > 0);
+  for (const { group, index, id } of matches) {
+    const window = `c:${Math.floor(index / 100)}`;
+    if (!list.window(window)) await ask("open", { window });
+    const { rows, baseIndex } = list.window(window);
+    // The room changes meanwhile; the row is there, or a step away.
+    const near = rows.slice(Math.max(0, index - baseIndex - 10), index - baseIndex + 10);
+    const found = near.find((row) => row.id === id);
+    assert.ok(found?.body.username.toUpperCase().startsWith(prefix), `${group} ${index}`);
+  }
+  assert.deepEqual(await send("member_list_find", { prefix: "\u{10ffff}" }), { matches: [] });
+  const refusal = await send("member_list_find", { prefix: 7 }).then(() => null, (reply) => reply);
+  assert.equal(refusal.reason, "invalid payload");
+});
+
 test("windows that make no sense, and too many of them, are refused; the rest goes on", async () => {
   const { send, ask, list } = await arrive("city");
   for (const window of ["c:x", "c:-1", "c:99999999999", "a:1:400:400", "q:1", "", "a:'; drop table users:1:1", null, 7, {}]) {

@@ -180,7 +180,7 @@ test("the list is read and moved through by keyboard", async () => {
     const row = id && document.getElementById(id);
     return row ? { position: Number(row.getAttribute("aria-posinset")), label: row.getAttribute("aria-label") } : null;
   });
-  assert.match((await active()).label, /^Group: /);
+  assert.match((await until("an active row", active)).label, /^Group: /);
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("ArrowDown");
   assert.equal((await active()).position, 3);
@@ -192,6 +192,42 @@ test("the list is read and moved through by keyboard", async () => {
   await settled(page, "Home");
   assert.equal((await active()).position, 1);
   assert.equal((await sidebar(page)).rows[0].index, 0);
+});
+
+test("one jumps to a name, a letter, a group, a row and a percentage", async () => {
+  const page = await open();
+  await enterAsGuest(page, "city");
+  await settled(page, "top");
+  const active = () => page.evaluate(() => {
+    const row = document.querySelector("#members-rows .row.active");
+    return { index: Number(row?.dataset.index), name: row?.querySelector(".row-name").textContent ?? "" };
+  });
+  await page.getByRole("button", { name: "Jump to a place in the list" }).click();
+  const box = page.getByLabel("Name, row or percentage");
+  const jump = async (text) => {
+    await box.fill(text);
+    await box.press("Enter");
+  };
+  await jump("mo");
+  await until("a name that begins with mo", async () => /^mo/i.test((await active()).name));
+  const first = (await active()).index;
+  await box.press("Enter");
+  await until("the same in the next group", async () => (await active()).index > first + 100 && /^mo/i.test((await active()).name));
+  await picture(page, "jump");
+  await jump("qqqq");
+  await page.locator("#jump-note", { hasText: "Nobody's name begins with" }).waitFor();
+  await jump("50%");
+  const middle = await settled(page, "50%");
+  assert.ok(Math.abs(middle.rows[0].index - middle.total / 2) < 200);
+  await page.locator("#jump-groups button", { hasText: "Idle" }).click();
+  const idle = await until("the header of the idle", async () => {
+    const now = await settled(page, "idle");
+    return /^Idle/.test(now.rows[0].name) && now.rows[0].top > -20 && now;
+  });
+  await page.getByRole("listbox", { name: "Members" }).focus();
+  await page.keyboard.press("s");
+  await until("an idle name with s", async () => /^s/i.test((await active()).name) && (await active()).index > idle.rows[0].index);
+  await settled(page, "s");
 });
 
 test("an account: errors are told at the field, then rooms can be created", async () => {

@@ -98,12 +98,13 @@ test("groups are laid out from the counts", () => {
   assert.deepEqual(layOut(null), []);
 });
 
-test("a place to jump to is a row or a percentage", () => {
+test("a place to jump to is a row, a percentage or a name", () => {
   const rows = 100_004;
   for (const [text, index] of [["1", 0], ["100004", 100_003], ["50,000", 49_999], ["#12", 11], ["0%", 0], [" 100 % ", 100_003], ["50%", 50_002], ["33.3%", 33_301]]) {
     assert.deepEqual(parseJump(text, rows), { index }, text);
   }
-  for (const text of ["0", "100005", "101%", "-5", "", "ada", "1e3", "٣"]) assert.ok(parseJump(text, rows).error, text);
+  for (const text of ["0", "100005", "101%", "-5", "", "   "]) assert.ok(parseJump(text, rows).error, text);
+  for (const text of ["ada", "1e3", " 3rd floor ", "٣"]) assert.deepEqual(parseJump(text, rows), { name: text.trim() });
 });
 
 test("the commonest shift wins over the rows that moved on their own", () => {

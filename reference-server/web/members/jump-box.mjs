@@ -1,21 +1,25 @@
-// The box over the member list that jumps: to a group, a row number or a percentage.
+// The box over the member list that jumps: to a name, a group, a row number or a percentage.
 
 import { byId, formatCount, h, setNote } from "../dom.mjs";
 
-/** What a text in the box means, for a list of `rows`: a row index, or an error to show. */
+/** What a text in the box means, for a list of `rows`: a row's `index`, an `error` to show, or a `name` to look for. */
 export function parseJump(text, rows) {
   const trimmed = text.trim().replace(/[\s,.'_](?=\d{3}(\D|$))/g, "");
   const percent = trimmed.match(/^(\d+(?:\.\d+)?)\s*%$/);
   if (percent && Number(percent[1]) <= 100) return { index: Math.round((Number(percent[1]) / 100) * Math.max(0, rows - 1)) };
   const number = trimmed.match(/^#?(\d+)$/);
   if (number && Number(number[1]) >= 1 && Number(number[1]) <= rows) return { index: Number(number[1]) - 1 };
-  return { error: `Enter a row from 1 to ${formatCount(rows)}, or a percentage such as 50%.` };
+  if (trimmed && !/^[-#]?\d+\s*%?$/.test(trimmed)) return { name: text.trim() };
+  return { error: `Enter a name, a row from 1 to ${formatCount(rows)}, or a percentage such as 50%.` };
 }
 
-/** Opens under the panel's head; `panel` is a MemberPanel. */
+/** Opens under the panel's head; `panel` is a MemberPanel, `find(prefix)` asks the server where a name stands. */
 export class JumpBox {
-  constructor(panel) {
+  #looked = { name: null, next: 0 };
+
+  constructor(panel, find) {
     this.panel = panel;
+    this.find = find;
     this.button = byId("members-jump");
     this.form = byId("jump-form");
     this.input = byId("jump-input");
@@ -54,7 +58,7 @@ export class JumpBox {
   #groupItem(group) {
     const go = () => {
       const entry = this.panel.groups.find((other) => other.group === group);
-      if (entry) this.#go(entry.first);
+      if (entry) this.#go(entry.first, `g:${group}`);
     };
     return h("li", { "data-group": group }, h("button", { type: "button", class: "chip", onclick: go }));
   }
@@ -70,16 +74,39 @@ export class JumpBox {
   }
 
   #submit() {
-    const { index, error } = parseJump(this.input.value, this.panel.rows);
-    setNote(this.note, error);
-    this.input.toggleAttribute("aria-invalid", Boolean(error));
-    if (!error) this.#go(index);
+    const { index, error, name } = parseJump(this.input.value, this.panel.rows);
+    if (name) this.#lookFor(name);
+    else if (error) this.#refuse(error);
+    else this.#go(index);
   }
 
-  #go(index) {
+  // A name may stand in several groups: looking for it again goes to the next one.
+  async #lookFor(name) {
+    const next = this.#looked.name === name ? this.#looked.next : 0;
+    try {
+      const matches = await this.find(name);
+      if (matches.length === 0) return this.#refuse(`Nobody's name begins with “${name}”.`);
+      this.#looked = { name, next: next + 1 };
+      const { index, id } = matches[next % matches.length];
+      this.panel.goTo(index, `m:${id}`);
+      this.input.removeAttribute("aria-invalid");
+      const others = matches.length > 1 ? `Match ${(next % matches.length) + 1} of ${matches.length}; Enter goes to the next.` : "";
+      setNote(this.note, others);
+    } catch (error) {
+      this.#refuse(error.message);
+    }
+    return undefined;
+  }
+
+  #refuse(text) {
+    setNote(this.note, text);
+    this.input.setAttribute("aria-invalid", "true");
+  }
+
+  #go(index, key) {
     setNote(this.note, "");
     this.input.removeAttribute("aria-invalid");
-    this.panel.goTo(index);
+    this.panel.goTo(index, key);
     byId("members-scroll").focus();
   }
 }

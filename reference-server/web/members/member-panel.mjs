@@ -9,6 +9,8 @@ const OVERSCAN = 8;
 const IDLE_MS = 140;
 const JUMP_PAUSE_MS = 90;
 const POSITION_SHOWN_MS = 900;
+const TYPED_MS = 900;
+const SEEK_MS = 3000;
 
 /** Draws the member list of one room at a time. `elements` are the parts of the panel in index.html. */
 export class MemberPanel {
@@ -19,9 +21,13 @@ export class MemberPanel {
   #active = null;
   #timers = {};
   #frame = null;
+  #typed = "";
+  #sought = null;
 
-  constructor(elements) {
+  /** `typed(text, group)` is called when letters are typed into the list, with the group of the active row. */
+  constructor(elements, { typed }) {
     this.elements = elements;
+    this.typed = typed;
     /** The groups that have rows, as `layOut` places them. */
     this.groups = [];
     const { scroll } = elements;
@@ -39,6 +45,7 @@ export class MemberPanel {
     this.groups = [];
     this.#shown.clear();
     this.#active = null;
+    this.#sought = null;
     this.#map = new ScrollMap(ROW_PX);
     this.elements.scroll.scrollTop = 0;
     this.note(keeper ? "Loading members…" : "");
@@ -74,13 +81,24 @@ export class MemberPanel {
     return this.#map.rows;
   }
 
-  /** Puts the row at an index at the top of the view and makes it the active one. */
-  goTo(index) {
+  /**
+   * Puts the row at an index at the top of the view and makes it the active one. The index may be a little out of
+   * date by the time the rows are there: with the row's `key` the view then goes to where the row really is.
+   */
+  goTo(index, key = null) {
+    this.#sought = key && { key, until: Date.now() + SEEK_MS };
     this.#active = index;
-    const isHeader = this.groups.some(({ first }) => first === index);
+    const isHeader = key ? key.startsWith("g:") : this.groups.some(({ first }) => first === index);
     this.#apply(this.#map.goTo(isHeader ? index : index - 1));
     this.#want();
     this.#draw();
+  }
+
+  #seek(places) {
+    const { key, until } = this.#sought;
+    const index = places.get(key);
+    if (index !== undefined) this.goTo(index, key);
+    if (index !== undefined || Date.now() > until) this.#sought = null;
   }
 
   // What is on show stays where it is when rows come and go above it; at the very top the top stays on show.
@@ -92,12 +110,14 @@ export class MemberPanel {
       const row = this.#keeper.row(index);
       if (row) now.set(rowKey(row), index);
     }
+    if (this.#sought) return this.#seek(now);
     const shift = commonShift(this.#shown, now);
-    if (shift === 0) return;
+    if (shift === 0) return undefined;
     if (this.#active !== null) this.#active += shift;
-    if (this.#map.offset === 0) return;
+    if (this.#map.offset === 0) return undefined;
     this.#map.shift(shift);
     this.#settleSoon();
+    return undefined;
   }
 
   #resizeRows(rows) {
@@ -122,6 +142,7 @@ export class MemberPanel {
   #onScroll() {
     const { scroll } = this.elements;
     if (Math.abs(scroll.scrollTop - this.#map.scrollTop) < 0.01) return;
+    this.#sought = null;
     const jump = this.#map.scrolled(scroll.scrollTop);
     if (jump) this.#showPosition();
     // While the scrollbar is dragged across the list, only the places where it rests are worth asking for.
@@ -172,17 +193,29 @@ export class MemberPanel {
   }
 
   #onKey(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.altKey || event.ctrlKey || event.metaKey) return undefined;
+    if (event.key.length === 1 && /[\p{L}\p{N}]/u.test(event.key)) return this.#onType(event.key);
     const last = this.#map.rows - 1;
     const page = Math.max(1, Math.floor(this.#map.viewHeight / ROW_PX) - 2);
     const active = this.#active ?? this.#map.visible[0];
     const target = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + page, PageUp: active - page, Home: 0, End: last }[event.key];
-    if (target === undefined || last < 0) return;
+    if (target === undefined || last < 0) return undefined;
     event.preventDefault();
     this.#active = Math.min(Math.max(target, 0), last);
     this.#apply(this.#map.reveal(this.#active, this.#active === 0 ? 0 : ROW_PX));
     this.#want();
     this.#draw();
+    return undefined;
+  }
+
+  // Letters typed in quick succession are the beginning of a name.
+  #onType(letter) {
+    this.#typed += letter;
+    clearTimeout(this.#timers.typed);
+    this.#timers.typed = setTimeout(() => {
+      this.#typed = "";
+    }, TYPED_MS);
+    this.typed(this.#typed, groupAt(this.groups, this.#active ?? 0)?.group ?? null);
   }
 
   #drawSoon() {
@@ -213,8 +246,8 @@ export class MemberPanel {
       if (index >= to) return slot.hide();
       const row = this.#keeper?.row(index) ?? null;
       if (row && index >= first && index < end) this.#shown.set(rowKey(row), index);
-      const active = focused && index === this.#active;
-      if (active) activeId = slot.element.id;
+      const active = index === this.#active;
+      if (active && focused) activeId = slot.element.id;
       slot.show({ index, row, from, total: this.#map.rows, group: groupAt(this.groups, index), active });
       return undefined;
     });

@@ -17,7 +17,7 @@ export class Members {
   #onBundle = (event) => this.#keeper?.push(event.detail);
 
   constructor() {
-    this.panel = new MemberPanel({
+    const elements = {
       scroll: byId("members-scroll"),
       sizer: byId("members-sizer"),
       rows: byId("members-rows"),
@@ -25,8 +25,9 @@ export class Members {
       position: byId("members-position"),
       note: byId("members-note"),
       count: byId("members-count"),
-    });
-    this.jump = new JumpBox(this.panel);
+    };
+    this.panel = new MemberPanel(elements, { typed: (text, group) => this.#goToName(text, group) });
+    this.jump = new JumpBox(this.panel, (prefix) => this.#keeper?.find(prefix) ?? []);
     document.addEventListener("visibilitychange", () => this.#onVisibility());
   }
 
@@ -60,6 +61,17 @@ export class Members {
     this.#keeper = keeper;
     if (before?.counts) this.panel.reconnected(keeper);
     else this.panel.show(keeper);
+  }
+
+  // Within the group one is in, else in the first that has such a name.
+  async #goToName(prefix, group) {
+    try {
+      const matches = await this.#keeper.find(prefix);
+      const match = matches.find((other) => other.group === group) ?? matches[0];
+      if (match) this.panel.goTo(match.index, `m:${match.id}`);
+    } catch {
+      // Typing again asks again.
+    }
   }
 
   #changed() {

@@ -70,6 +70,12 @@ export class WindowKeeper {
     else if (total > 0) this.#arrange(Math.max(0, first - MARGIN), Math.min(total, end + MARGIN));
   }
 
+  /** Where names that begin with `prefix` stand: `[{group, index, id}]`, the first of each group. */
+  async find(prefix) {
+    const { matches } = await this.#request("member_list_find", { prefix });
+    return matches;
+  }
+
   /** A bundle that the server pushed. */
   push(bundle) {
     if (this.#closed) return;
