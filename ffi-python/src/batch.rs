@@ -2,14 +2,52 @@
 
 use bytes::Bytes;
 use headcount as core;
+use headcount::member_list::BodyFormat;
 use headcount::{ListError, SortKey};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
+use serde::de::IgnoredAny;
 
-use crate::convert::{Buffer, type_name};
+use crate::convert::{Buffer, to_json, type_name};
 use crate::id::{AnyId, Key, PyId};
+
+/// What the payloads of a list are, as Python names it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format(pub(crate) BodyFormat);
+
+impl<'py> FromPyObject<'_, 'py> for Format {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match obj.extract::<&str>()? {
+            "json" => Ok(Self(BodyFormat::Json)),
+            "raw" => Ok(Self(BodyFormat::Raw)),
+            other => {
+                let text = format!("payloads are \"json\" or \"raw\", not {other:?}");
+                Err(PyValueError::new_err(text))
+            }
+        }
+    }
+}
+
+/// Reads a payload. JSON is checked, because it stands in bundles as it is.
+pub(crate) fn payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Bytes> {
+    match (format, obj.extract::<Buffer>()) {
+        (Some(BodyFormat::Json), Ok(bytes)) => {
+            let text = std::str::from_utf8(&bytes).map_err(|error| not_json(&error))?;
+            serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
+            Ok(Bytes::copy_from_slice(&bytes))
+        }
+        (Some(BodyFormat::Json), Err(_)) => Ok(Bytes::copy_from_slice(to_json(obj)?.as_bytes())),
+        (_, bytes) => Ok(Bytes::copy_from_slice(&bytes?)),
+    }
+}
+
+fn not_json(error: &dyn std::fmt::Display) -> PyErr {
+    PyValueError::new_err(format!("the payload is not JSON: {error}"))
+}
 
 /// A change whose group, if it has one, is still a name.
 #[derive(Debug)]
@@ -26,14 +64,17 @@ pub(crate) enum ChangeOf<I> {
 
 impl<I: PyId> ChangeOf<I> {
     /// Reads the changes of an iterable.
-    pub(crate) fn all(changes: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
+    pub(crate) fn all(
+        changes: &Bound<'_, PyAny>,
+        format: Option<BodyFormat>,
+    ) -> PyResult<Vec<Self>> {
         changes
             .try_iter()?
-            .map(|change| Self::read(&change?))
+            .map(|change| Self::read(&change?, format))
             .collect()
     }
 
-    fn read(change: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn read(change: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Self> {
         let tuple = change.cast::<PyTuple>().map_err(|_| {
             PyTypeError::new_err(format!("a change is a tuple, not {}", type_name(change)))
         })?;
@@ -60,10 +101,7 @@ impl<I: PyId> ChangeOf<I> {
             ("touch", 2) => core::Change::Touch(id()?),
             ("set_key", 3) => core::Change::SetKey(id()?, arg(2)?.extract::<Key>()?.0),
             ("set_attrs", 3) => core::Change::SetAttrs(id()?, arg(2)?.extract()?),
-            ("set_payload", 3) => {
-                let payload: Buffer = arg(2)?.extract()?;
-                core::Change::SetPayload(id()?, Bytes::copy_from_slice(&payload))
-            }
+            ("set_payload", 3) => core::Change::SetPayload(id()?, payload(&arg(2)?, format)?),
             (verb, len) => {
                 let text = format!("there is no change {verb:?} of {len} items");
                 return Err(PyValueError::new_err(text));

@@ -1,10 +1,11 @@
 //! Python objects in, checked before anything of ours sees them.
 
 use std::ops::{Deref, Range};
+use std::time::Duration;
 
 use headcount::{Encoding, Key};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyBufferError, PyIndexError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PySlice, PyString};
@@ -186,7 +187,7 @@ impl<'py> FromPyObject<'_, 'py> for Meta {
     }
 }
 
-fn to_json(obj: &Bound<'_, PyAny>) -> PyResult<PyBackedStr> {
+pub(crate) fn to_json(obj: &Bound<'_, PyAny>) -> PyResult<PyBackedStr> {
     let py = obj.py();
     let options = PyDict::new(py);
     options.set_item("separators", (",", ":"))?;
@@ -217,6 +218,22 @@ pub(crate) fn put<'a>(
     }
     let put = headcount::Put::bytes(topic, key.as_bytes(), owner.as_bytes(), encoding);
     Ok(put.meta(meta.as_bytes()).status(status))
+}
+
+/// Seconds since some start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl<'py> FromPyObject<'_, 'py> for Seconds {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let seconds: f64 = obj.extract()?;
+        let duration = Duration::try_from_secs_f64(seconds);
+        duration.map(Self).map_err(|_| {
+            PyValueError::new_err(format!("seconds are from 0 to 2**64, not {seconds}"))
+        })
+    }
 }
 
 /// What stands between the brackets of `x[...]`, for a length.

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use headcount::{
     ApplyError as Refused, DecodeError as Malformed, IdError, ListError as Unlisted,
-    TrackError as Untracked,
+    TrackError as Untracked, WindowError as Unseen,
 };
 use pyo3::PyErr;
 use pyo3::exceptions::PyValueError;
@@ -19,6 +19,7 @@ pyo3::import_exception!(headcount._errors, NotTracked);
 pyo3::import_exception!(headcount._errors, TrackError);
 pyo3::import_exception!(headcount._errors, UnknownGroup);
 pyo3::import_exception!(headcount._errors, UnknownMember);
+pyo3::import_exception!(headcount._errors, WindowError);
 
 /// `?` on an error of the crate: `.map_err(raise)?`.
 pub(crate) fn raise(error: impl Into<Raised>) -> PyErr {
@@ -82,6 +83,19 @@ impl From<Unlisted> for Raised {
             | Unlisted::TooManyGroups { max }
             | Unlisted::TooManyMembers { max } => LimitError::new_err((text, *max)),
             _ => ListError::new_err((text, kind_of(cause))),
+        })
+    }
+}
+
+impl From<Unseen> for Raised {
+    fn from(error: Unseen) -> Self {
+        let text = error.to_string();
+        Self(match error {
+            Unseen::TooManyRows { max, .. } | Unseen::TooManyWindows { max } => {
+                LimitError::new_err((text, max))
+            }
+            Unseen::ChunkTooHigh { max, .. } => LimitError::new_err((text, max)),
+            _ => WindowError::new_err((text, kind_of(&error))),
         })
     }
 }

@@ -20,6 +20,7 @@ mod row;
 mod sorted_set;
 mod sync;
 mod tracker;
+mod windows;
 
 /// The compiled half of the package `headcount`.
 #[pyo3::pymodule(gil_used = false)]
@@ -44,4 +45,6 @@ mod _headcount {
     use super::sorted_set::SortedSet;
     #[pymodule_export]
     use super::tracker::Tracker;
+    #[pymodule_export]
+    use super::windows::{Bundle, Tick, Viewer};
 }

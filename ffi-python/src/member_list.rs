@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use headcount as core;
+use headcount::member_list::BodyFormat;
 use headcount::{Id, ListError, Options, TextId};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
-use crate::batch::{BatchReport, BulkReport, ChangeOf, NewMember};
-use crate::convert::{Buffer, Place, grouped, out_of_range, place};
+use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMember, payload};
+use crate::convert::{Place, Seconds, grouped, out_of_range, place};
 use crate::error::raise;
 use crate::id::{Key, Kind, PyId};
 use crate::row::{Group, Member, Reading, Row, RowIterator, member};
 use crate::sync::Locked;
+use crate::windows::{Shown, Tick, Viewer};
 
 /// A sorted, grouped, sliced list of members, for any number of threads.
 ///
@@ -38,19 +39,22 @@ use crate::sync::Locked;
 /// ['offline', 'offline']
 #[pyclass(frozen, generic, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct MemberList(Lists);
+pub(crate) struct MemberList {
+    lists: Lists,
+    format: Option<BodyFormat>,
+}
 
 #[derive(Debug)]
 enum Lists {
-    Int(Locked<core::MemberList<u64>>),
-    Uuid(Locked<core::MemberList<u128>>),
-    Text(Locked<core::MemberList<TextId>>),
+    Int(Arc<Locked<core::MemberList<u64>>>),
+    Uuid(Arc<Locked<core::MemberList<u128>>>),
+    Text(Arc<Locked<core::MemberList<TextId>>>),
 }
 
 /// The same code for a list of each kind of ids.
 macro_rules! each {
     ($this:expr, $list:ident => $body:expr) => {
-        match &$this.0 {
+        match &$this.lists {
             Lists::Int($list) => $body,
             Lists::Uuid($list) => $body,
             Lists::Text($list) => $body,
@@ -96,23 +100,30 @@ impl Upsert {
 #[pymethods]
 impl MemberList {
     /// An empty list: the type of its ids, its groups in order, whether groups have header rows,
-    /// whether members have payloads.
+    /// and whether members have payloads: `"json"` (sent as the bodies of rows) or `"raw"`.
     #[new]
-    #[pyo3(signature = (ids = Kind::Text, /, *, groups = Vec::new(), headers = true, payloads = false))]
-    fn new(ids: Kind, groups: Vec<PyBackedStr>, headers: bool, payloads: bool) -> PyResult<Self> {
+    #[pyo3(signature = (ids = Kind::Text, /, *, groups = Vec::new(), headers = true, payloads = None))]
+    fn new(
+        ids: Kind,
+        groups: Vec<PyBackedStr>,
+        headers: bool,
+        payloads: Option<Format>,
+    ) -> PyResult<Self> {
+        let format = payloads.map(|payloads| payloads.0);
         let mut options = Options::default();
         if !headers {
             options = options.without_headers();
         }
-        if payloads {
+        if format.is_some() {
             options = options.with_payloads();
         }
         let groups: Vec<&str> = groups.iter().map(|name| &**name).collect();
-        Ok(Self(match ids {
+        let lists = match ids {
             Kind::Int => Lists::Int(create(options, &groups).map_err(raise)?),
             Kind::Uuid => Lists::Uuid(create(options, &groups).map_err(raise)?),
             Kind::Text => Lists::Text(create(options, &groups).map_err(raise)?),
-        }))
+        };
+        Ok(Self { lists, format })
     }
 
     /// Adds a group at the end of the order.
@@ -234,17 +245,28 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Sets the payload of a member, in a list with payloads. Returns its row. O(log n).
+    /// Sets the payload of a member, in a list with payloads: bytes, or in a list of JSON anything
+    /// that JSON can say. Returns its row. O(log n).
     fn set_payload(
         &self,
         py: Python<'_>,
         id: &Bound<'_, PyAny>,
-        payload: Buffer,
+        payload: &Bound<'_, PyAny>,
     ) -> PyResult<Option<usize>> {
-        let payload = Bytes::copy_from_slice(&payload);
+        let payload = self::payload(payload, self.format)?;
         each!(self, list => {
             let id = PyId::from_py(id)?;
             list.write(py, |list| list.set_payload(&id, payload))
+        })
+        .map_err(raise)
+    }
+
+    /// Moves many members to a group and returns how many there were; unknown ids are passed
+    /// over. O(k log n).
+    fn set_group_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, group: &str) -> PyResult<usize> {
+        each!(self, list => {
+            let ids = ids.try_iter()?.map(|id| PyId::from_py(&id?)).collect::<PyResult<Vec<_>>>()?;
+            list.write_long(py, |list| list.set_group_of(&ids, list.group(group)?))
         })
         .map_err(raise)
     }
@@ -264,7 +286,7 @@ impl MemberList {
     /// Changes of unknown members do nothing and are counted. O(k log n).
     fn apply_batch(&self, py: Python<'_>, changes: &Bound<'_, PyAny>) -> PyResult<BatchReport> {
         each!(self, list => {
-            let changes = ChangeOf::all(changes)?;
+            let changes = ChangeOf::all(changes, self.format)?;
             list.write_long(py, |list| {
                 let changes = ChangeOf::resolve(changes, list)?;
                 list.apply_batch(&changes)
@@ -350,6 +372,26 @@ impl MemberList {
         each!(self, list => Snapshot(Arc::new(list.read(py, core::MemberList::snapshot))))
     }
 
+    /// A viewer without windows.
+    fn viewer(&self) -> Viewer {
+        each!(self, list => Viewer::new(Shown { list: Arc::clone(list), format: self.format }))
+    }
+
+    /// Publishes what changed since the last tick: ask each viewer for its bundle. `now` is in
+    /// seconds of any clock that does not run backwards; counts travel at most once a second.
+    fn tick(&self, py: Python<'_>, now: Seconds) -> Tick {
+        each!(self, list => {
+            let shown = Shown { list: Arc::clone(list), format: self.format };
+            Tick::new(py, &shown, now.0)
+        })
+    }
+
+    /// Names the list for its viewers and begins an epoch: everybody gets everything anew. Epochs
+    /// must grow. Without this call the name is empty and the epoch 1.
+    fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64) {
+        each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch)));
+    }
+
     /// How many members there are, shown or not. O(1).
     fn member_count(&self, py: Python<'_>) -> usize {
         each!(self, list => list.read(py, Reading::members_len))
@@ -395,10 +437,10 @@ impl MemberList {
 fn create<I: PyId>(
     options: Options,
     groups: &[&str],
-) -> Result<Locked<core::MemberList<I>>, ListError> {
+) -> Result<Arc<Locked<core::MemberList<I>>>, ListError> {
     let mut list = core::MemberList::new(options);
     list.set_groups(groups)?;
-    Ok(Locked::new(list))
+    Ok(Arc::new(Locked::new(list)))
 }
 
 fn describe(name: &str, members: usize, groups: &[Group]) -> String {

@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::convert::{Buffer, Meta, Name, grouped, put};
+use crate::convert::{Buffer, Meta, Name, Seconds, grouped, put};
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::raise;
@@ -39,21 +39,6 @@ use crate::replica::{Replica, new_id, random};
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Presence(core::Presence);
-
-/// Seconds since some start.
-pub(crate) struct Seconds(pub(crate) Duration);
-
-impl<'py> FromPyObject<'_, 'py> for Seconds {
-    type Error = PyErr;
-
-    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let seconds: f64 = obj.extract()?;
-        let duration = Duration::try_from_secs_f64(seconds);
-        duration.map(Self).map_err(|_| {
-            PyValueError::new_err(format!("seconds are from 0 to 2**64, not {seconds}"))
-        })
-    }
-}
 
 impl Presence {
     fn put<F>(&self, py: Python<'_>, f: F) -> PyResult<String>

@@ -44,4 +44,9 @@ impl<T: Send + Sync> Locked<T> {
     ) -> R {
         py.detach(|| f(&mut self.0.write()))
     }
+
+    /// Writes, for a caller that has released the interpreter.
+    pub(crate) fn write_detached<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.0.write())
+    }
 }

@@ -2,6 +2,7 @@ import random
 import threading
 import unittest
 import uuid
+from typing import Any
 
 import headcount
 from headcount import Group, Header, Member, MemberList
@@ -130,7 +131,7 @@ class Writes(unittest.TestCase):
             ml.add_group("x\n")
 
     def test_payloads(self) -> None:
-        ml = MemberList(groups=["online"], payloads=True)
+        ml = MemberList(groups=["online"], payloads="raw")
         ml.upsert("u1", "online", "Ann")
         ml.set_payload("u1", memoryview(b"##{}##")[2:-2])
         member = ml.get("u1")
@@ -141,6 +142,35 @@ class Writes(unittest.TestCase):
         self.assertEqual(caught.exception.limit, 64 * 1024)
         with self.assertRaises(headcount.ListError):
             people().set_payload(1, b"x")
+
+    def test_payloads_of_json(self) -> None:
+        ml = MemberList(int, groups=["online"], payloads="json")
+        ml.upsert(1, "online", "Ann")
+        cases: list[tuple[Any, bytes]] = [
+            ({"name": "Ann", "n": [1, None]}, b'{"name":"Ann","n":[1,null]}'),
+            (b' {"as": "it is"}', b' {"as": "it is"}'),
+            ("Änn", '"Änn"'.encode()),
+        ]
+        for given, kept in cases:
+            ml.set_payload(1, given)
+            member = ml.get(1)
+            assert member is not None
+            self.assertEqual(member.payload, kept)
+        wrong: list[Any] = [b"{", b"", b"1 2", b"NaN", b'"\xff"', float("inf"), {1: object()}]
+        for bad in [*wrong, "\ud800", memoryview(b"1 2")[::2]]:
+            with self.assertRaises((ValueError, TypeError, BufferError)):
+                ml.set_payload(1, bad)
+        ml.apply_batch([("set_payload", 1, {"x": 1})])
+        self.assertEqual(ml.get(1), ml[1])
+        with self.assertRaises(ValueError):
+            ml.apply_batch([("set_payload", 1, b"{")])
+        with self.assertRaises(ValueError):
+            MemberList(payloads="yaml")  # type: ignore[call-overload]
+
+    def test_moving_many(self) -> None:
+        ml = people()
+        self.assertEqual(ml.set_group_of([1, 2, 77], "offline"), 2)
+        self.assertEqual([g.count for g in ml.groups()], [2, 3])
 
     def test_a_batch_is_all_or_nothing(self) -> None:
         ml = people()

@@ -161,9 +161,13 @@ fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", show(file)))
 }
 
-/// What stands before the unit tests at the bottom of a file.
+/// What stands before the unit tests at the bottom of a file; in Python and Elixir, what is not
+/// documentation between triple quotes.
 fn code_of(file: &Path) -> String {
     let text = read(file);
+    if file.extension().is_none_or(|ending| ending != "rs") {
+        return text.split("\"\"\"").step_by(2).collect();
+    }
     let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
     text[..end].to_owned()
 }

@@ -2,10 +2,12 @@
 
 * `Tracker`: who is here. Entries by topic, key and owner, replicated by frames.
 * `Presence`: the same for all nodes of a cluster, sans-I/O; `headcount.aio` drives it.
-* `MemberList`: in what order. A sorted, grouped list of members with positions.
+* `MemberList`: in what order. A sorted, grouped list of members with positions; `Viewer` and
+  `Client` are the two ends of windows on it.
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
 
+from headcount._client import Applied, Client, Window
 from headcount._errors import (
     AlreadyTracked,
     ApplyError,
@@ -18,10 +20,12 @@ from headcount._errors import (
     TrackError,
     UnknownGroup,
     UnknownMember,
+    WindowError,
 )
 from headcount._headcount import (
     BatchReport,
     BulkReport,
+    Bundle,
     Diff,
     Entry,
     Event,
@@ -34,18 +38,23 @@ from headcount._headcount import (
     Signal,
     Snapshot,
     SortedSet,
+    Tick,
     TopicDiff,
     Tracker,
     Transmit,
     Update,
     Upsert,
+    Viewer,
 )
 
 __all__ = [
     "AlreadyTracked",
+    "Applied",
     "ApplyError",
     "BatchReport",
     "BulkReport",
+    "Bundle",
+    "Client",
     "DecodeError",
     "Diff",
     "Entry",
@@ -64,6 +73,7 @@ __all__ = [
     "Signal",
     "Snapshot",
     "SortedSet",
+    "Tick",
     "TopicDiff",
     "TrackError",
     "Tracker",
@@ -72,4 +82,7 @@ __all__ = [
     "UnknownMember",
     "Update",
     "Upsert",
+    "Viewer",
+    "Window",
+    "WindowError",
 ]

@@ -12,6 +12,7 @@ __all__ = [
     "TrackError",
     "UnknownGroup",
     "UnknownMember",
+    "WindowError",
 ]
 
 
@@ -140,6 +141,22 @@ class LimitError(HeadcountError, ValueError):
     def __init__(self, message: str, limit: int) -> None:
         super().__init__(message, limit)
         self.limit = limit
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WindowError(HeadcountError, ValueError):
+    """A window that cannot be opened, moved or closed."""
+
+    __module__ = "headcount"
+
+    kind: str
+    """Why, as one word of snake case: ``bad_name``, ``unknown_anchor``, ``not_open`` ..."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message, kind)
+        self.kind = kind
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -3,7 +3,7 @@
 from builtins import list as _list
 from collections.abc import Iterable, Iterator, Sequence
 from types import GenericAlias
-from typing import Any, ClassVar, Generic, SupportsIndex, TypeAlias, TypeVar, final, overload
+from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
 from uuid import UUID
 
 from typing_extensions import Buffer
@@ -11,6 +11,7 @@ from typing_extensions import Buffer
 __all__ = [
     "BatchReport",
     "BulkReport",
+    "Bundle",
     "Diff",
     "Entry",
     "Event",
@@ -23,11 +24,13 @@ __all__ = [
     "Signal",
     "Snapshot",
     "SortedSet",
+    "Tick",
     "TopicDiff",
     "Tracker",
     "Transmit",
     "Update",
     "Upsert",
+    "Viewer",
 ]
 
 _Name: TypeAlias = str | Buffer
@@ -38,6 +41,13 @@ _Json: TypeAlias = (
 )
 _Meta: TypeAlias = Buffer | _Json
 """A meta: bytes are taken as they are, anything else as JSON, ``None`` as no bytes at all."""
+
+class _Value:
+    """What is equal when it says the same, and cannot be a key of a dict."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class Replica:
@@ -104,10 +114,8 @@ class Entry:
     def __hash__(self) -> int: ...
 
 @final
-class Update:
+class Update(_Value):
     """An entry before and after a change of its content."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     @property
     def key(self) -> str | bytes:
@@ -120,9 +128,6 @@ class Update:
     @property
     def new(self) -> Entry:
         """The entry as it is now."""
-
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class TopicDiff:
@@ -176,16 +181,8 @@ class Diff:
     def __contains__(self, topic: object, /) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
 
-@final
-class Tracker:
-    """Presence entries by topic, key and owner, replicated by frames: a delta-CRDT."""
-
-    def __new__(
-        cls, name: str, *, incarnation: int | None = None, salt: int | None = None
-    ) -> Tracker: ...
-    @property
-    def replica(self) -> Replica:
-        """This replica."""
+class _Verbs:
+    """What `Tracker` and `Presence` have in common."""
 
     def track(
         self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
@@ -227,11 +224,25 @@ class Tracker:
     def count_keys(self, topic: str) -> int:
         """How many distinct keys a topic has. O(1)."""
 
-    def topics(self) -> _list[str]:
-        """The topics that have entries, sorted."""
-
     def take_diff(self) -> Diff:
         """What changed about this replica's own entries since the last call. O(changes)."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, topic_and_key: object, /) -> bool: ...
+
+@final
+class Tracker(_Verbs):
+    """Presence entries by topic, key and owner, replicated by frames: a delta-CRDT."""
+
+    def __new__(
+        cls, name: str, *, incarnation: int | None = None, salt: int | None = None
+    ) -> Tracker: ...
+    @property
+    def replica(self) -> Replica:
+        """This replica."""
+
+    def topics(self) -> _list[str]:
+        """The topics that have entries, sorted."""
 
     def clock(self, replica: Replica | None = None) -> int:
         """How far the operations of a replica are known here; of this one if it is left out."""
@@ -257,8 +268,6 @@ class Tracker:
     def forget(self, replica: Replica) -> Diff:
         """Drops another replica with all its entries, and returns their leaves."""
 
-    def __len__(self) -> int: ...
-    def __contains__(self, topic_and_key: object, /) -> bool: ...
 
 _I = TypeVar("_I", int, str, UUID)
 _Scalar: TypeAlias = int | bytes | str
@@ -269,19 +278,17 @@ _Key: TypeAlias = str | int | tuple[int, int] | Buffer
 
 _Change: TypeAlias = (
     tuple[str, _I]
-    | tuple[str, _I, _Key]
+    | tuple[str, _I, _Key | _Meta]
     | tuple[str, _I, str, _Key]
     | tuple[str, _I, str, _Key, int]
 )
 _NewMember: TypeAlias = tuple[_I, str, _Key] | tuple[_I, str, _Key, int]
 
 @final
-class Member(Generic[_I]):
+class Member(Generic[_I], _Value):
     """A member's row."""
 
     __match_args__: ClassVar[tuple[str, str]] = ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-
     @property
     def id(self) -> _I:
         """Who."""
@@ -301,18 +308,13 @@ class Member(Generic[_I]):
     @property
     def payload(self) -> bytes:
         """The payload; empty in lists without payloads."""
-
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
-class Header:
+class Header(_Value):
     """The row of a group's header, before its members."""
 
     __match_args__: ClassVar[tuple[str, str]] = ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-
     @property
     def group(self) -> str:
         """The name of the group."""
@@ -321,14 +323,9 @@ class Header:
     def count(self) -> int:
         """How many members it has."""
 
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
-
 @final
-class Group:
+class Group(_Value):
     """What a list knows of a group."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     @property
     def name(self) -> str:
@@ -350,14 +347,9 @@ class Group:
     def collapsed(self) -> bool:
         """Whether only its header is in the index space."""
 
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
-
 @final
-class Upsert:
+class Upsert(_Value):
     """What a write of one member did."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     @property
     def index(self) -> int | None:
@@ -371,14 +363,9 @@ class Upsert:
     def old_index(self) -> int | None:
         """The row before; ``None`` for new members and those without a row."""
 
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
-
 @final
-class BatchReport:
+class BatchReport(_Value):
     """What `MemberList.apply_batch` did."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     @property
     def inserted(self) -> int:
@@ -396,9 +383,6 @@ class BatchReport:
     def missing(self) -> int:
         """Changes of members that were not there at that point; they did nothing."""
 
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
-
 @final
 class BulkReport(Generic[_I]):
     """What `MemberList.bulk_load` did."""
@@ -413,8 +397,24 @@ class BulkReport(Generic[_I]):
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
+class _Rows(Generic[_I]):
+    """What `MemberList` and `Snapshot` have in common."""
+
+    def groups(self) -> list[Group]:
+        """All groups in order, hidden and empty ones too."""
+
+    def member_count(self) -> int:
+        """How many members there are, shown or not. O(1)."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
+    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
+
 @final
-class MemberList(Generic[_I]):
+class MemberList(_Rows[_I]):
     """A sorted, grouped, sliced list of members, for any number of threads.
 
     A row is a member, or the header of a group with members. ``len``, indexes, slices and
@@ -429,7 +429,7 @@ class MemberList(Generic[_I]):
         *,
         groups: Sequence[str] = ...,
         headers: bool = True,
-        payloads: bool = False,
+        payloads: Literal["json", "raw"] | None = None,
     ) -> MemberList[str]: ...
     @overload
     def __new__(
@@ -439,7 +439,7 @@ class MemberList(Generic[_I]):
         *,
         groups: Sequence[str] = ...,
         headers: bool = True,
-        payloads: bool = False,
+        payloads: Literal["json", "raw"] | None = None,
     ) -> MemberList[_I]: ...
     def add_group(self, name: str) -> None:
         """Adds a group at the end of the order."""
@@ -465,9 +465,6 @@ class MemberList(Generic[_I]):
     def remove_group(self, name: str) -> None:
         """Removes a group without members."""
 
-    def groups(self) -> list[Group]:
-        """All groups in order, hidden and empty ones too."""
-
     def upsert(self, id: _I, group: str, key: _Key, *, attrs: int = 0) -> Upsert:
         """Puts a member in, or moves it and sets its attributes. O(log n)."""
 
@@ -485,8 +482,15 @@ class MemberList(Generic[_I]):
     def set_attrs(self, id: _I, attrs: int) -> int | None:
         """Sets the attribute bits of a member. Returns its row. O(log n)."""
 
-    def set_payload(self, id: _I, payload: Buffer) -> int | None:
-        """Sets the payload of a member, in a list with payloads. Returns its row. O(log n)."""
+    def set_payload(self, id: _I, payload: _Meta) -> int | None:
+        """Sets the payload of a member, in a list with payloads: bytes, or in a list of JSON
+        anything that JSON can say. Returns its row. O(log n).
+        """
+
+    def set_group_of(self, ids: Iterable[_I], group: str) -> int:
+        """Moves many members to a group and returns how many there were; unknown ids are passed
+        over. O(k log n).
+        """
 
     def touch(self, id: _I) -> int | None:
         """Says that what is shown of a member has changed. Returns its row. O(log n)."""
@@ -529,39 +533,31 @@ class MemberList(Generic[_I]):
     def snapshot(self) -> Snapshot[_I]:
         """The list as it is now, for reading while writes go on. O(1)."""
 
-    def member_count(self) -> int:
-        """How many members there are, shown or not. O(1)."""
+    def viewer(self) -> Viewer:
+        """A viewer without windows."""
+
+    def tick(self, now: float) -> Tick:
+        """Publishes what changed since the last tick: ask each viewer for its bundle.
+
+        ``now`` is in seconds of any clock that does not run backwards; counts travel at most once
+        a second.
+        """
+
+    def begin_epoch(self, name: str, epoch: int) -> None:
+        """Names the list for its viewers and begins an epoch: everybody gets everything anew."""
 
     def heap_bytes(self) -> int:
         """Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
         own.
         """
 
-    def __len__(self) -> int: ...
     def __contains__(self, id: object, /) -> bool: ...
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
-    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
-class Snapshot(Generic[_I]):
+class Snapshot(_Rows[_I]):
     """A `MemberList` as it was at one moment: reads by row only."""
 
-    def groups(self) -> list[Group]:
-        """All groups in order, hidden and empty ones too."""
-
-    def member_count(self) -> int:
-        """How many members there are, shown or not. O(1)."""
-
-    def __len__(self) -> int: ...
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
-    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
@@ -634,10 +630,8 @@ class Event:
         """The sign, when the kind is ``signal``."""
 
 @final
-class Signal:
+class Signal(_Value):
     """A short-lived sign from another node, such as typing."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     @property
     def topic(self) -> str:
@@ -659,11 +653,8 @@ class Signal:
     def ttl(self) -> float:
         """How long it holds, in seconds."""
 
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
-
 @final
-class Presence:
+class Presence(_Verbs):
     """Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
 
     The verbs are those of `Tracker`. The caller moves frames and tells the time: ``now`` is in
@@ -690,49 +681,6 @@ class Presence:
     @property
     def replica(self) -> Replica:
         """This replica. It changes when the node finds a second self."""
-
-    def track(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
-        """Tracks an entry and returns its reference. O(1).
-
-        Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
-        something is too long.
-        """
-
-    def update(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
-        """Replaces meta and status of a tracked entry; returns the reference of the new version.
-
-        Raises `NotTracked` when there is no such entry.
-        """
-
-    def upsert(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
-        """Tracks an entry, or updates it when it is tracked. O(1)."""
-
-    def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
-        """Removes one of this replica's entries. Returns whether it was there. O(1)."""
-
-    def untrack_owner(self, owner: _Name) -> int:
-        """Removes everything an owner holds, in all topics. Returns how many entries."""
-
-    def list(self, topic: str) -> _list[Entry]:
-        """The entries of a topic, in no particular order. O(entries of the topic)."""
-
-    def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
-        """The entries of a key in a topic. O(entries of the key)."""
-
-    def count(self, topic: str) -> int:
-        """How many entries a topic has. O(1)."""
-
-    def count_keys(self, topic: str) -> int:
-        """How many distinct keys a topic has. O(1)."""
-
-    def take_diff(self) -> Diff:
-        """What changed about this replica's own entries since the last call. O(changes)."""
 
     def handle_message(self, now: float, sender: str, frame: Buffer) -> None:
         """Takes one frame from a neighbour of the transport. O(changes).
@@ -776,5 +724,75 @@ class Presence:
     def leave_gracefully(self, now: float) -> None:
         """Leaves the cluster: peers drop this replica's entries at once."""
 
-    def __len__(self) -> int: ...
-    def __contains__(self, topic_and_key: object, /) -> bool: ...
+@final
+class Tick:
+    """What one publication of a list says; `Viewer.bundle` takes from it."""
+
+    @property
+    def version(self) -> int:
+        """The version of the list."""
+
+    def __bool__(self) -> bool: ...
+
+@final
+class Bundle:
+    """What one viewer is sent at a time, to be shown all at once: frames of its windows and counts.
+
+    ``core/docs/list-frames.md`` describes it; `Client` and the JavaScript client take it.
+    """
+
+    @property
+    def version(self) -> int:
+        """The version of the list."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the list."""
+
+    @property
+    def windows(self) -> list[str]:
+        """The names of the windows it has frames of."""
+
+    def to_json(self) -> bytes:
+        """The bundle as JSON, ready to be sent."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The bundle as a dict."""
+
+@final
+class Viewer:
+    """One viewer of a list: which windows it holds, and what it is sent. No I/O: send the bundles.
+
+    Windows have names: ``c:3`` is rows 300 to 399, ``a:77:50:49`` the 50 rows above member 77,
+    itself and 49 below; ``f:77:50:49`` follows the member when it moves, ``g:online:0:99`` a header.
+    """
+
+    def open(self, window: str) -> Bundle:
+        """Opens a window: a bundle with its SYNC and all counts. Opening it again is a `resync`.
+
+        Raises `WindowError` for a bad name or an unknown anchor, `LimitError` over a limit.
+        """
+
+    def retarget(self, window: str, to: str) -> Bundle:
+        """Closes one window and opens another: a bundle with the SYNC of the new one."""
+
+    def close(self, window: str) -> None:
+        """Closes a window."""
+
+    def resync(self, windows: Sequence[str] = ...) -> Bundle:
+        """What a client gets that asks for windows anew: the SYNC of each, and all counts."""
+
+    def bundle(self, tick: Tick) -> Bundle | None:
+        """What the viewer is sent of a tick; ``None`` for nothing. Ticks must come in order."""
+
+    def is_stale(self) -> bool:
+        """Whether a window has missed frames, so that `catch_up` is due."""
+
+    def catch_up(self) -> Bundle:
+        """One SYNC for each window that has missed frames, and all counts."""
+
+    def set_hidden(self, hidden: bool = True) -> None:
+        """Tells whether anybody looks: a hidden viewer is sent counts only."""
+
+    def windows(self) -> list[str]:
+        """The windows it holds, by their present names."""

@@ -1,0 +1,298 @@
+//! Windows of a list: `Tick`, `Viewer` and `Bundle`.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headcount as core;
+use headcount::member_list::BodyFormat;
+use headcount::{Bodies, WindowError, WindowSpec};
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyBytes;
+
+use crate::error::raise;
+use crate::id::PyId;
+use crate::sync::Locked;
+
+/// A list as its viewers hold it, with where its bodies come from.
+pub(crate) struct Shown<I> {
+    pub(crate) list: Arc<Locked<core::MemberList<I>>>,
+    pub(crate) format: Option<BodyFormat>,
+}
+
+impl<I> Shown<I> {
+    fn bodies<'a>(&self) -> Bodies<'a, I> {
+        self.format.map_or(Bodies::None, Bodies::Payloads)
+    }
+}
+
+/// What one publication of a list says; `Viewer.bundle` takes from it.
+#[pyclass(frozen, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct Tick {
+    /// The `core::Tick` of a list of some kind of ids, and that list.
+    tick: Box<dyn Any + Send + Sync>,
+    list: Arc<dyn Any + Send + Sync>,
+    #[pyo3(get)]
+    /// The version of the list.
+    version: u64,
+    is_empty: bool,
+}
+
+impl Tick {
+    pub(crate) fn new<I: PyId>(py: Python<'_>, shown: &Shown<I>, now: std::time::Duration) -> Self {
+        let tick = shown
+            .list
+            .write_long(py, |list| list.tick(now, shown.bodies()));
+        let (version, is_empty) = (tick.version(), tick.is_empty());
+        Self {
+            tick: Box::new(tick),
+            list: shown.list.clone(),
+            version,
+            is_empty,
+        }
+    }
+
+    /// The tick, if it is of this list.
+    fn of<I: PyId>(&self, list: &Arc<Locked<core::MemberList<I>>>) -> Option<&core::Tick<I>> {
+        let same = std::ptr::addr_eq(Arc::as_ptr(&self.list), Arc::as_ptr(list));
+        self.tick.downcast_ref().filter(|_| same)
+    }
+}
+
+#[pymethods]
+impl Tick {
+    /// Whether there is anything for anybody.
+    fn __bool__(&self) -> bool {
+        !self.is_empty
+    }
+
+    fn __repr__(&self) -> String {
+        let empty = if self.is_empty { " empty" } else { "" };
+        format!("<Tick version={}{empty}>", self.version)
+    }
+}
+
+/// What one viewer is sent at a time, to be shown all at once: frames of its windows and counts.
+/// `core/docs/list-frames.md` describes it; `headcount.Client` and the JavaScript client take it.
+#[pyclass(frozen, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    json: Bytes,
+    #[pyo3(get)]
+    /// The version of the list.
+    version: u64,
+    #[pyo3(get)]
+    /// The epoch of the list.
+    epoch: u64,
+    #[pyo3(get)]
+    /// The names of the windows it has frames of.
+    windows: Vec<String>,
+}
+
+impl<I: PyId> From<core::Bundle<I>> for Bundle {
+    fn from(bundle: core::Bundle<I>) -> Self {
+        Self {
+            json: bundle.to_json(),
+            version: bundle.version,
+            epoch: bundle.epoch,
+            windows: bundle
+                .frames
+                .iter()
+                .map(|frame| frame.window.to_string())
+                .collect(),
+        }
+    }
+}
+
+#[pymethods]
+impl Bundle {
+    /// The bundle as JSON, ready to be sent.
+    fn to_json<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.json)
+    }
+
+    /// The bundle as a dict.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("json")?
+            .call_method1("loads", (self.to_json(py),))
+    }
+
+    fn __repr__(&self) -> String {
+        let (version, bytes) = (self.version, self.json.len());
+        format!(
+            "<Bundle version={version} windows={:?} {bytes} bytes>",
+            self.windows
+        )
+    }
+}
+
+/// A viewer of a list of some kind of ids.
+pub(crate) trait Viewing: Send + Sync {
+    fn open(&self, window: &str) -> Result<Bundle, WindowError>;
+    fn retarget(&self, from: &str, to: &str) -> Result<Bundle, WindowError>;
+    fn close(&self, window: &str) -> Result<(), WindowError>;
+    fn resync(&self, windows: &[&str]) -> Result<Bundle, WindowError>;
+    fn catch_up(&self) -> Bundle;
+    fn is_stale(&self) -> bool;
+    fn set_hidden(&self, hidden: bool);
+    fn windows(&self) -> Vec<String>;
+    /// The outer `None`: the tick is of another list.
+    fn bundle(&self, tick: &Tick) -> Option<Option<Bundle>>;
+}
+
+struct Typed<I> {
+    shown: Shown<I>,
+    viewer: Mutex<core::Viewer<I>>,
+}
+
+impl<I: PyId> Typed<I> {
+    /// Works on viewer and list. The lock of the viewer is taken first, everywhere.
+    fn with<R>(&self, f: impl FnOnce(&mut core::Viewer<I>, &mut core::MemberList<I>) -> R) -> R {
+        let mut viewer = self.viewer.lock();
+        self.shown.list.write_detached(|list| f(&mut viewer, list))
+    }
+}
+
+impl<I: PyId> Viewing for Typed<I> {
+    fn open(&self, window: &str) -> Result<Bundle, WindowError> {
+        let (spec, bodies) = (WindowSpec::parse(window)?, self.shown.bodies());
+        self.with(|viewer, list| viewer.open(list, spec, bodies))
+            .map(Bundle::from)
+    }
+
+    fn retarget(&self, from: &str, to: &str) -> Result<Bundle, WindowError> {
+        let (from, to) = (WindowSpec::parse(from)?, WindowSpec::parse(to)?);
+        let bodies = self.shown.bodies();
+        self.with(|viewer, list| viewer.retarget(list, &from, to, bodies))
+            .map(Bundle::from)
+    }
+
+    fn close(&self, window: &str) -> Result<(), WindowError> {
+        self.viewer.lock().close(&WindowSpec::parse(window)?)
+    }
+
+    fn resync(&self, windows: &[&str]) -> Result<Bundle, WindowError> {
+        let specs: Result<Vec<_>, _> = windows.iter().map(|w| WindowSpec::parse(w)).collect();
+        let (specs, bodies) = (specs?, self.shown.bodies());
+        self.with(|viewer, list| viewer.resync(list, &specs, bodies))
+            .map(Bundle::from)
+    }
+
+    fn catch_up(&self) -> Bundle {
+        self.with(|viewer, list| viewer.catch_up(list, self.shown.bodies()))
+            .into()
+    }
+
+    fn is_stale(&self) -> bool {
+        self.viewer.lock().is_stale()
+    }
+
+    fn set_hidden(&self, hidden: bool) {
+        self.viewer.lock().set_hidden(hidden);
+    }
+
+    fn windows(&self) -> Vec<String> {
+        self.viewer
+            .lock()
+            .windows()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn bundle(&self, tick: &Tick) -> Option<Option<Bundle>> {
+        let tick = tick.of(&self.shown.list)?;
+        Some(self.viewer.lock().bundle(tick).map(Bundle::from))
+    }
+}
+
+/// One viewer of a list: which windows it holds, and what it is sent. No I/O: send the bundles.
+///
+/// After each `MemberList.tick` every viewer is asked for its `bundle`. A viewer whose connection
+/// is slow is not asked; when it has drained, `catch_up` gives one SYNC for each window that has
+/// changed meanwhile. Windows have names: `c:3` is rows 300 to 399, `a:77:50:49` the 50 rows above
+/// member 77, itself and 49 below; `f:77:50:49` follows the member when it moves,
+/// `g:online:0:99` a header.
+///
+/// >>> ml = MemberList(int, groups=["online"])
+/// >>> _ = ml.upsert(7, "online", "Ann")
+/// >>> viewer, client = ml.viewer(), Client()
+/// >>> client.open("c:0")
+/// >>> _ = client.apply(viewer.open("c:0"))
+/// >>> _ = ml.upsert(9, "online", "Bob")
+/// >>> bundle = viewer.bundle(ml.tick(0.25))
+/// >>> client.apply(bundle).changed
+/// ['c:0']
+/// >>> [row.get("id") for row in client.windows["c:0"].rows]
+/// [None, '7', '9']
+#[pyclass(frozen, module = "headcount")]
+pub(crate) struct Viewer(Box<dyn Viewing>);
+
+impl Viewer {
+    pub(crate) fn new<I: PyId>(shown: Shown<I>) -> Self {
+        let viewer = Mutex::new(core::Viewer::new());
+        Self(Box::new(Typed { shown, viewer }))
+    }
+}
+
+#[pymethods]
+impl Viewer {
+    /// Opens a window: a bundle with its SYNC and all counts. Opening it again is a `resync`.
+    ///
+    /// Raises `WindowError` for a bad name or an unknown anchor, `LimitError` over a limit.
+    fn open(&self, py: Python<'_>, window: &str) -> PyResult<Bundle> {
+        py.detach(|| self.0.open(window)).map_err(raise)
+    }
+
+    /// Closes one window and opens another: a bundle with the SYNC of the new one.
+    fn retarget(&self, py: Python<'_>, window: &str, to: &str) -> PyResult<Bundle> {
+        py.detach(|| self.0.retarget(window, to)).map_err(raise)
+    }
+
+    /// Closes a window.
+    fn close(&self, py: Python<'_>, window: &str) -> PyResult<()> {
+        py.detach(|| self.0.close(window)).map_err(raise)
+    }
+
+    /// What a client gets that asks for windows anew: the SYNC of each, and all counts.
+    #[pyo3(signature = (windows = Vec::new()))]
+    fn resync(&self, py: Python<'_>, windows: Vec<PyBackedStr>) -> PyResult<Bundle> {
+        let windows: Vec<&str> = windows.iter().map(|window| &**window).collect();
+        py.detach(|| self.0.resync(&windows)).map_err(raise)
+    }
+
+    /// What the viewer is sent of a tick; `None` for nothing. Ticks must come in order.
+    fn bundle(&self, py: Python<'_>, tick: &Tick) -> PyResult<Option<Bundle>> {
+        let bundle = py.detach(|| self.0.bundle(tick));
+        bundle.ok_or_else(|| PyValueError::new_err("the tick is of another list"))
+    }
+
+    /// Whether a window has missed frames, so that `catch_up` is due.
+    fn is_stale(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.0.is_stale())
+    }
+
+    /// One SYNC for each window that has missed frames, and all counts.
+    fn catch_up(&self, py: Python<'_>) -> Bundle {
+        py.detach(|| self.0.catch_up())
+    }
+
+    /// Tells whether anybody looks: a hidden viewer is sent counts only. After it is shown again,
+    /// `catch_up` is due.
+    #[pyo3(signature = (hidden = true))]
+    fn set_hidden(&self, py: Python<'_>, hidden: bool) {
+        py.detach(|| self.0.set_hidden(hidden));
+    }
+
+    /// The windows it holds, by their present names.
+    fn windows(&self, py: Python<'_>) -> Vec<String> {
+        py.detach(|| self.0.windows())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<Viewer {}>", self.windows(py).join(" "))
+    }
+}

@@ -1,0 +1,328 @@
+import json
+import pathlib
+import random
+import unittest
+from typing import Any
+
+import headcount
+from headcount import Client, Header, Member, MemberList, Viewer
+
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "core" / "tests" / "golden"
+
+
+def vectors() -> list[dict[str, Any]]:
+    paths = sorted((GOLDEN / "list-frames").glob("*.json"))
+    return [{"name": path.stem, **json.loads(path.read_text())} for path in paths]
+
+
+def seen(client: Client) -> dict[str, Any]:
+    return {
+        name: {
+            "base_index": window.base_index,
+            "rows": window.rows,
+            "version": window.version,
+            "waiting": window.waiting,
+        }
+        for name, window in client.windows.items()
+    }
+
+
+class Vectors(unittest.TestCase):
+    """The vectors that every client of the wire format shares."""
+
+    def test_the_client_holds_what_the_vectors_expect(self) -> None:
+        checked = 0
+        for vector in vectors():
+            client = Client()
+            bundles = [step["bundle"] for step in vector["steps"] if "n" in step]
+            for at, step in enumerate(vector["steps"]):
+                where = f"{vector['name']}, step {at}"
+                if "open" in step:
+                    client.open(step["open"])
+                if "move" in step:
+                    client.close(step["move"][0])
+                    client.open(step["move"][1])
+                if "close" in step:
+                    client.close(step["close"])
+                if "receive" not in step:
+                    continue
+                what = step["receive"]
+                applied = client.apply(bundles[what] if isinstance(what, int) else what)
+                expect = step["expect"]
+                self.assertEqual(seen(client), expect["windows"], where)
+                self.assertEqual(sorted(applied.resync), expect["resync"], where)
+                self.assertEqual(applied.resync_counts, expect["resync_counts"], where)
+                counts = {k: v for k, v in (client.counts or {}).items() if k != "headers"}
+                self.assertEqual(counts or None, expect["counts"], where)
+                checked += 1
+        self.assertGreater(checked, 150)
+
+    def test_a_list_with_payloads_sends_what_the_vector_says(self) -> None:
+        (vector,) = [v for v in vectors() if v["name"] == "payloads"]
+        server = vector["server"]
+        ml = MemberList(int, groups=server["groups"], payloads="json", headers=server["headers"])
+        ml.begin_epoch(server["list"], server["epoch"])
+        viewer, people = ml.viewer(), dict[int, dict[str, str]]()
+        for step in vector["steps"]:
+            bundle = None
+            for verb, *args in step.get("do", ()):
+                id = int(args[0])
+                if verb == "upsert":
+                    ml.upsert(id, args[1], args[2], attrs=args[3])
+                    people[id] = {"name": args[2]}
+                elif verb == "status":
+                    people[id]["status"] = args[1]
+                elif verb == "rename":
+                    ml.set_key(id, args[1])
+                    people[id]["name"] = args[1]
+                elif verb == "attrs":
+                    ml.set_attrs(id, args[1])
+                elif verb == "set_group":
+                    ml.set_group(id, args[1])
+                else:
+                    self.fail(verb)
+                if verb in ("upsert", "status", "rename"):
+                    ml.set_payload(id, people[id])
+            if "open" in step:
+                bundle = viewer.open(step["open"])
+            if "tick" in step:
+                bundle = viewer.bundle(ml.tick(step["tick"] / 1_000))
+            if "bundle" in step:
+                assert bundle is not None
+                self.assertEqual(bundle.to_dict(), step["bundle"])
+                self.assertEqual(json.loads(bundle.to_json()), step["bundle"])
+
+    def test_other_steps_of_the_vectors_give_the_same_windows(self) -> None:
+        """Bodies apart: a Python list has payloads, the vectors' lists have a source of bodies."""
+        for vector in vectors():
+            if vector["name"] not in ("anchors", "groups", "many-groups"):
+                continue
+            server = vector["server"]
+            ml = MemberList(int, groups=server["groups"], headers=server.get("headers", True))
+            ml.begin_epoch(server["list"], server["epoch"])
+            viewer = ml.viewer()
+            for at, step in enumerate(vector["steps"]):
+                bundle = self.step(ml, viewer, step)
+                if step.get("bundle") is not None:
+                    assert bundle is not None
+                    where = f"{vector['name']}, step {at}"
+                    self.assertEqual(bundle.to_dict(), bare(step["bundle"]), where)
+
+    def step(self, ml: MemberList[int], viewer: Viewer, step: dict[str, Any]) -> Any:
+        for verb, *args in step.get("do", ()):
+            operate(ml, verb, args)
+        if "open" in step:
+            if "error" not in step:
+                return viewer.open(step["open"])
+            with self.assertRaises(headcount.WindowError) as caught:
+                viewer.open(step["open"])
+            self.assertEqual(str(caught.exception), step["error"])
+        if "move" in step:
+            return viewer.retarget(*step["move"])
+        if "resync" in step:
+            return viewer.resync(step["resync"])
+        if "tick" in step:
+            return viewer.bundle(ml.tick(step["tick"] / 1_000))
+        if "hidden" in step:
+            viewer.set_hidden(step["hidden"])
+            return None if step["hidden"] else viewer.catch_up()
+        return None
+
+
+def operate(ml: MemberList[int], verb: str, args: list[Any]) -> None:
+    match verb, *args:
+        case "upsert", id, group, name, attrs:
+            ml.upsert(int(id), group, name, attrs=attrs)
+        case "remove", id:
+            ml.remove(int(id))
+        case "set_group", id, group:
+            ml.set_group(int(id), group)
+        case "rename", id, name:
+            ml.set_key(int(id), name)
+            ml.touch(int(id))
+        case ("status", id, _) | ("touch", id):
+            ml.touch(int(id))
+        case "attrs", id, attrs:
+            ml.set_attrs(int(id), attrs)
+        case "hide", group, hidden:
+            ml.hide_group(group, hidden)
+        case "collapse", group, collapsed:
+            ml.collapse_group(group, collapsed)
+        case "order", groups:
+            ml.set_groups(groups)
+        case "merge", group, to:
+            ml.merge_group(group, to)
+        case "rename_group", group, to:
+            ml.rename_group(group, to)
+        case _:
+            raise AssertionError(verb)
+
+
+def bare(value: Any) -> Any:
+    """The same without bodies and patches."""
+    if isinstance(value, dict):
+        return {k: bare(v) for k, v in value.items() if k not in ("body", "patch")}
+    return [bare(item) for item in value] if isinstance(value, list) else value
+
+
+def shown(ml: MemberList[int], start: int, end: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for row in ml[start:end]:
+        match row:
+            case Header(group, count):
+                rows.append({"group": group, "count": count})
+            case Member(id):
+                fields = {"id": str(id), "revision": row.revision, "body": json.loads(row.payload)}
+                rows.append({**fields, "attrs": row.attrs} if row.attrs else fields)
+    return rows
+
+
+class EndToEnd(unittest.TestCase):
+    def test_client_windows_equal_server_windows_over_a_bad_line(self) -> None:
+        rng = random.Random(11)
+        ml = MemberList(int, groups=["online", "idle", "offline"], payloads="json")
+        for id in range(400):
+            ml.upsert(id, rng.choice(["online", "offline"]), f"{rng.randrange(99)}")
+            ml.set_payload(id, {"n": id})
+        viewer, client = ml.viewer(), Client()
+        for name in ("c:0", "c:2", "a:7:5:5", "f:9:20:20", "g:offline:3:9"):
+            client.open(name)
+            client.apply(viewer.open(name))
+        late: list[bytes] = []
+        for tick in range(200):
+            for _ in range(rng.randrange(6)):
+                id, group = rng.randrange(420), rng.choice(["online", "idle", "offline"])
+                if rng.random() < 0.2:
+                    ml.remove(id)
+                else:
+                    ml.upsert(id, group, f"{rng.randrange(99)}", attrs=rng.randrange(3))
+                    ml.set_payload(id, {"n": rng.randrange(5)})
+            bundle = viewer.bundle(ml.tick(tick * 0.25))
+            fate, wanted = rng.random(), set[str]()
+            if bundle is not None and fate < 0.1:
+                late.append(bundle.to_json())
+            elif bundle is not None and fate > 0.2:
+                for _ in range(1 + (fate > 0.9)):
+                    wanted.update(client.apply(bundle.to_json()).resync)
+            if late and rng.random() < 0.3:
+                wanted.update(client.apply(late.pop()).resync)
+            if wanted:
+                client.apply(viewer.resync(sorted(wanted)))
+        for name in list(client.windows):
+            if name not in viewer.windows():
+                client.close(name)
+        for name in viewer.windows():
+            client.open(name)
+        client.apply(viewer.resync(viewer.windows()))
+        self.assertEqual(sorted(client.windows), sorted(viewer.windows()))
+        for name, window in client.windows.items():
+            self.assertFalse(window.waiting, name)
+            start, end = window.base_index, window.base_index + len(window.rows)
+            self.assertEqual(window.rows, shown(ml, start, end), name)
+        assert client.counts is not None
+        self.assertEqual(client.counts["rows"], len(ml))
+
+    def test_a_slow_viewer_gets_one_sync(self) -> None:
+        ml = MemberList(int, groups=["g"])
+        viewer, client = ml.viewer(), Client()
+        client.open("c:0")
+        client.apply(viewer.open("c:0"))
+        for id in range(20):
+            ml.upsert(id, "g", id)
+            tick = ml.tick(id)
+        bundle = viewer.bundle(tick)
+        self.assertTrue(viewer.is_stale())
+        if bundle is not None:
+            client.apply(bundle)
+        caught_up = viewer.catch_up()
+        self.assertEqual(caught_up.windows, ["c:0"])
+        client.apply(caught_up)
+        self.assertEqual(len(client.windows["c:0"].rows), 21)
+        self.assertFalse(viewer.is_stale())
+        self.assertFalse(ml.tick(30), "nothing happened")
+
+    def test_every_kind_of_id(self) -> None:
+        import uuid
+
+        one = uuid.UUID(int=1)
+        ids: list[tuple[MemberList[Any], Any]] = [
+            (MemberList(groups=["g"]), "a:b"),
+            (MemberList(uuid.UUID, groups=["g"]), one),
+        ]
+        for ml, id in ids:
+            ml.upsert(id, "g", "x")
+            bundle = ml.viewer().open(f"a:{id}:1:1")
+            self.assertEqual(bundle.to_dict()["frames"][0]["rows"][1]["id"], str(id))
+
+
+class Refusals(unittest.TestCase):
+    def test_windows_that_cannot_be(self) -> None:
+        ml = MemberList(int, groups=["g"])
+        ml.upsert(1, "g", "x")
+        viewer = ml.viewer()
+        for bad in ("", "c", "c:-1", "c:01", "x:1", "a:1:1", "a:y:1:1", "a:01:1:1", "\0"):
+            with self.assertRaises(headcount.WindowError) as caught:
+                viewer.open(bad)
+            self.assertEqual(caught.exception.kind, "bad_name")
+        with self.assertRaises(headcount.WindowError):
+            viewer.open("a:77:1:1")
+        for high in ("c:4294967295", "a:1:250:250"):
+            with self.assertRaises(headcount.LimitError):
+                viewer.open(high)
+        for call in (viewer.close, lambda name: viewer.resync([name]), lambda n: viewer.retarget(n, "c:0")):
+            with self.assertRaises(headcount.WindowError):
+                call("c:5")
+        for chunk in range(8):
+            viewer.open(f"c:{chunk}")
+        with self.assertRaises(headcount.LimitError) as limit:
+            viewer.open("c:8")
+        self.assertEqual(limit.exception.limit, 8)
+        self.assertEqual(len(viewer.windows()), 8)
+        with self.assertRaises(UnicodeEncodeError):
+            viewer.open("c:\ud800")
+        with self.assertRaises(ValueError):
+            viewer.bundle(MemberList(int, groups=["g"]).tick(0))
+        with self.assertRaises(ValueError):
+            viewer.bundle(MemberList(str, groups=["g"]).tick(0))
+        with self.assertRaises(ValueError):
+            ml.tick(-1)
+
+    def test_a_client_refuses_what_is_no_bundle(self) -> None:
+        ml = MemberList(int, groups=["g"])
+        ml.upsert(1, "g", "x")
+        viewer, client = ml.viewer(), Client()
+        client.open("c:0")
+        good = viewer.open("c:0").to_json()
+        client.apply(good)
+        before, rng = seen(client), random.Random(6)
+        junk: list[Any] = [b"", "", b"\xff", "{", "[]", "1", {}, {"epoch": 1}, b"[" * 100_000]
+        for bundle in junk:
+            with self.assertRaises(headcount.DecodeError):
+                client.apply(bundle)
+        ml.upsert(2, "g", "y")
+        delta = viewer.bundle(ml.tick(1))
+        assert delta is not None
+        parts = [b"null", b"-1", b'"x"', b"[]", b"{}", b"1e9", b"true"]
+        for _ in range(3_000):
+            bad = bytearray(delta.to_json())
+            at = rng.randrange(len(bad))
+            if rng.random() < 0.5:
+                bad[at] = rng.randrange(256)
+            else:
+                bad[at : at + rng.randrange(8)] = rng.choice(parts)
+            fresh = Client()
+            fresh.open("c:0")
+            fresh.apply(good)
+            try:
+                applied = fresh.apply(bytes(bad))
+            except headcount.DecodeError:
+                self.assertEqual(seen(fresh), before)
+            else:
+                if applied.resync:
+                    self.assertEqual(fresh.windows["c:0"].rows, before["c:0"]["rows"])
+        client.apply(delta)
+        self.assertEqual(len(client.windows["c:0"].rows), 3)
+
+
+if __name__ == "__main__":
+    unittest.main()
