@@ -29,7 +29,7 @@ defmodule Headcount.PresenceTest do
   end
 
   setup do
-    {:ok, _} = Phoenix.PubSub.start_link(__MODULE__.PubSub)
+    start_supervised!(%{id: :pubsub, start: {Phoenix.PubSub, :start_link, [__MODULE__.PubSub]}})
     start_supervised!(Plain)
     start_supervised!({Rich, [pool_size: 2]})
     :ok

@@ -31,6 +31,11 @@ defmodule Headcount.MemberList do
 
   Every write is O(log n) and says at which row it happened.
 
+  ## Live windows
+
+  `Headcount.MemberList.Viewer` sends each client the rows that it sees and, after each `tick/1`, what
+  changed in them.
+
   ## One list, many processes
 
   A list is mutable and shared, as a `Headcount.SortedSet` is: it lives outside the heap of any
@@ -42,7 +47,7 @@ defmodule Headcount.MemberList do
   """
 
   import Headcount.Twin, only: [call: 2]
-  alias Headcount.MemberList.Snapshot
+  alias Headcount.MemberList.{Snapshot, Tick}
   alias Headcount.Native
 
   @enforce_keys [:ref]
@@ -94,6 +99,8 @@ defmodule Headcount.MemberList do
 
   defguardp is_u64(number) when is_integer(number) and number in 0..0xFFFF_FFFF_FFFF_FFFF
 
+  @defaults [ids: :integer, groups: [], headers: true, payloads: false, name: "", epoch: 1]
+
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500
   # No index reaches it.
@@ -105,7 +112,11 @@ defmodule Headcount.MemberList do
     * `:ids` - `:integer` (default), `:uuid` or `:text` (1 to 64 bytes)
     * `:groups` - names of groups in their order, default none
     * `:headers` - whether groups have header rows, default `true`
-    * `:payloads` - whether members have payloads, default `false`
+    * `:payloads` - `false` (default), `:json` (each payload is one JSON value and stands in JSON frames as
+      it is; that it is one, you promise) or `:raw` (any bytes, base64 in JSON frames), which
+      `true` means too
+    * `:name` - what frames call the list, default `""`
+    * `:epoch` - see `begin_epoch/3`, default 1
 
         iex> list = Headcount.MemberList.new(ids: :text, groups: ["here"], headers: false)
         iex> {:ok, %{index: 0}} = Headcount.MemberList.upsert(list, "ann", group: "here", key: 1)
@@ -114,12 +125,11 @@ defmodule Headcount.MemberList do
   """
   @spec new(keyword()) :: t()
   def new(options \\ []) do
-    options =
-      Keyword.validate!(options, ids: :integer, groups: [], headers: true, payloads: false)
-
-    ref = Native.member_list_new(options[:ids], options[:headers], options[:payloads])
+    options = Keyword.validate!(options, @defaults)
+    ref = Native.member_list_new(options[:ids], options[:headers], payloads(options[:payloads]))
     unless ref, do: raise(ArgumentError, "ids must be :integer, :uuid or :text")
     list = %__MODULE__{ref: ref}
+    begin_epoch(list, options[:name], options[:epoch])
 
     case set_groups(list, options[:groups]) do
       :ok -> list
@@ -496,6 +506,51 @@ defmodule Headcount.MemberList do
   """
   @spec memory(t()) :: non_neg_integer()
   def memory(%__MODULE__{ref: ref}), do: Native.member_list_memory(ref)
+
+  @doc """
+  Publishes what changed since the last tick, for all viewers. O(changes x log changes + rows of the
+  watched windows that changed).
+
+  Totals and groups are published at most once a second. Call it from one process, every 250 ms
+  or so; see `Headcount.MemberList.Viewer`.
+
+      iex> tick = Headcount.MemberList.tick(Headcount.MemberList.new())
+      iex> tick.version
+      1
+  """
+  @spec tick(t()) :: Tick.t()
+  def tick(%__MODULE__{ref: ref}) do
+    tick = Native.member_list_tick(ref, System.monotonic_time(:millisecond) - boot())
+    {version, empty?} = Native.tick_info(tick)
+    %Tick{ref: tick, version: version, empty?: empty?}
+  end
+
+  @doc """
+  Names the list for its viewers and begins an epoch: everybody gets everything anew. O(1).
+
+  Epochs must grow; a list that is rebuilt elsewhere goes on with a higher one.
+
+      iex> Headcount.MemberList.begin_epoch(Headcount.MemberList.new(), "room:7", 2)
+      :ok
+  """
+  @spec begin_epoch(t(), String.t(), pos_integer()) :: :ok
+  def begin_epoch(%__MODULE__{ref: ref}, name, epoch)
+      when is_integer(epoch) and epoch in 1..0x1F_FFFF_FFFF_FFFF do
+    Native.member_list_begin_epoch(ref, check_name(name), epoch)
+    :ok
+  end
+
+  defp boot do
+    System.convert_time_unit(:erlang.system_info(:start_time), :native, :millisecond)
+  end
+
+  defp payloads(false), do: nil
+  defp payloads(true), do: :raw
+  defp payloads(format) when format in [:json, :raw], do: format
+
+  defp payloads(other) do
+    raise ArgumentError, "payloads must be false, true, :json or :raw, got: #{inspect(other)}"
+  end
 
   defp sizes(ref), do: call(:member_list_size, [ref])
 

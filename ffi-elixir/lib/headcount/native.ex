@@ -40,7 +40,8 @@ defmodule Headcount.Native do
     member_list_index_of: 2,
     snapshot_size: 1,
     snapshot_row_at: 2,
-    snapshot_slice: 3
+    snapshot_slice: 3,
+    viewer_bundle: 2
   ]
   @single [
     sorted_set_new: 0,
@@ -70,6 +71,17 @@ defmodule Headcount.Native do
     member_list_snapshot: 1,
     member_list_memory: 1,
     snapshot_groups: 1,
+    member_list_tick: 2,
+    member_list_begin_epoch: 3,
+    tick_info: 1,
+    viewer_new: 2,
+    viewer_open: 2,
+    viewer_retarget: 3,
+    viewer_resync: 2,
+    viewer_close: 2,
+    viewer_catch_up: 1,
+    viewer_set_hidden: 2,
+    viewer_info: 1,
     presence_new: 2,
     presence_set_safe: 2,
     presence_track: 5,

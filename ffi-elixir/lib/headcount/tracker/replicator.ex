@@ -118,7 +118,7 @@ defmodule Headcount.Tracker.Replicator do
 
     transport_state =
       Enum.reduce(frames, state.transport_state, fn {to, frame}, transport_state ->
-        state.transport.transmit(to || :all, frame, transport_state)
+        transmit(to || :all, frame, transport_state, state)
       end)
 
     for {shard, changes} <- Native.presence_take_diffs(state.presence, config.pool_size) do
@@ -127,6 +127,15 @@ defmodule Headcount.Tracker.Replicator do
 
     Enum.each(events, &event(&1, state))
     schedule(next, %{state | transport_state: transport_state})
+  end
+
+  # A transport that fails has lost a frame, which is what frames are prepared for.
+  defp transmit(to, frame, transport_state, state) do
+    state.transport.transmit(to, frame, transport_state)
+  catch
+    kind, reason ->
+      log(state, Exception.format(kind, reason, __STACKTRACE__))
+      transport_state
   end
 
   # A shard that is being restarted misses what happens meanwhile.

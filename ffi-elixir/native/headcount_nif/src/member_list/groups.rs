@@ -22,7 +22,7 @@ macro_rules! group_nif {
     ($name:ident($($parameters:tt)*), $list:ident => $body:expr) => {
         #[rustler::nif(schedule = "DirtyCpu")]
         fn $name<'a>(env: Env<'a>, list: ResourceArc<List>, $($parameters)*) -> Term<'a> {
-            done(env, list.0.write(Patience::Endless, |lists| each!(Lists, lists, $list => $body)))
+            done(env, list.shared.write(Patience::Endless, |lists| each!(Lists, lists, $list => $body)))
         }
     };
 }
@@ -50,7 +50,7 @@ group_nif!(member_list_remove_group(name: &str), list => {
 fn member_list_groups<'a>(env: Env<'a>, list: ResourceArc<List>) -> Term<'a> {
     answer(
         env,
-        list.0.read(Patience::Endless, |lists| {
+        list.shared.read(Patience::Endless, |lists| {
             each!(Lists, lists, list => {
                 list.groups().map(|info| convert::group(env, &info)).collect::<Vec<_>>()
             })

@@ -1,13 +1,17 @@
 //! `Headcount.MemberList`.
 
+mod bundle;
 mod convert;
 mod groups;
+mod live;
 mod read;
 mod write;
 
+use headcount::member_list::BodyFormat;
 use headcount::{MemberList, Options, Snapshot, TextId};
-use rustler::{Resource, ResourceArc};
+use rustler::{Atom, Resource, ResourceArc};
 
+use crate::atoms;
 use crate::shared::Shared;
 
 /// A list of members whose ids are numbers, UUIDs or text.
@@ -17,7 +21,11 @@ pub(crate) enum Lists {
     Text(MemberList<TextId>),
 }
 
-pub(crate) struct List(Shared<Lists>);
+pub(crate) struct List {
+    shared: Shared<Lists>,
+    /// What the payloads are, where there are any.
+    payloads: Option<BodyFormat>,
+}
 
 #[rustler::resource_impl]
 impl Resource for List {}
@@ -29,7 +37,9 @@ pub(crate) enum Snapshots {
 }
 
 /// A list as it was. The lock only sees to it that the last nodes are dropped off the schedulers.
-pub(crate) struct Frozen(Shared<Snapshots>);
+pub(crate) struct Frozen {
+    shared: Shared<Snapshots>,
+}
 
 #[rustler::resource_impl]
 impl Resource for Frozen {}
@@ -46,24 +56,33 @@ macro_rules! each {
 }
 pub(crate) use each;
 
+/// `ids` is `:integer`, `:uuid` or `:text`, `payloads` is `nil`, `:json` or `:raw`.
 #[rustler::nif]
-fn member_list_new(ids: rustler::Atom, headers: bool, payloads: bool) -> Option<ResourceArc<List>> {
+fn member_list_new(ids: Atom, headers: bool, payloads: Atom) -> Option<ResourceArc<List>> {
+    let payloads = match payloads {
+        payloads if payloads == atoms::json() => Some(BodyFormat::Json),
+        payloads if payloads == atoms::raw() => Some(BodyFormat::Raw),
+        _ => None,
+    };
     let mut options = Options::default();
     options = if headers {
         options
     } else {
         options.without_headers()
     };
-    options = if payloads {
+    options = if payloads.is_some() {
         options.with_payloads()
     } else {
         options
     };
-    let list = match ids {
-        ids if ids == crate::atoms::integer() => Lists::Number(MemberList::new(options)),
-        ids if ids == crate::atoms::uuid() => Lists::Uuid(MemberList::new(options)),
-        ids if ids == crate::atoms::text() => Lists::Text(MemberList::new(options)),
+    let lists = match ids {
+        ids if ids == atoms::integer() => Lists::Number(MemberList::new(options)),
+        ids if ids == atoms::uuid() => Lists::Uuid(MemberList::new(options)),
+        ids if ids == atoms::text() => Lists::Text(MemberList::new(options)),
         _ => return None,
     };
-    Some(ResourceArc::new(List(Shared::new(list))))
+    Some(ResourceArc::new(List {
+        shared: Shared::new(lists),
+        payloads,
+    }))
 }

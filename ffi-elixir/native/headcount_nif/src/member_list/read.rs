@@ -26,7 +26,7 @@ macro_rules! reads {
         twins! {
             /// `{rows, members}`
             fn $size / $size_dirty [env, patience] (list: ResourceArc<$resource>) {
-                answer(env, list.0.read(patience, |lists| {
+                answer(env, list.shared.read(patience, |lists| {
                     each!($kinds, lists, list => (list.len(), list.member_count()))
                 }))
             }
@@ -35,7 +35,7 @@ macro_rules! reads {
         twins! {
             /// The row, or `nil`.
             fn $row_at / $row_at_dirty [env, patience] (list: ResourceArc<$resource>, index: usize) {
-                answer(env, list.0.read(patience, |lists| each!($kinds, lists, list => {
+                answer(env, list.shared.read(patience, |lists| each!($kinds, lists, list => {
                     list.row_at(index).map(|row| RowWriter::new(env, name_of!(env, list)).row(&row))
                 })))
             }
@@ -44,7 +44,7 @@ macro_rules! reads {
         twins! {
             fn $slice / $slice_dirty [env, patience] (list: ResourceArc<$resource>, start: usize, amount: usize) {
                 let end = start.saturating_add(amount);
-                answer(env, list.0.read(patience, |lists| each!($kinds, lists, list => {
+                answer(env, list.shared.read(patience, |lists| each!($kinds, lists, list => {
                     let mut writer = RowWriter::new(env, name_of!(env, list));
                     list.slice(start..end).map(|row| writer.row(&row)).collect::<Vec<_>>()
                 })))
@@ -71,7 +71,7 @@ reads!(
 twins! {
     /// `%{id, group, key, revision, attrs, payload}`, `nil` or `:bad_id`.
     fn member_list_get / "member_list_get_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
-        answer(env, list.0.read(patience, |lists| each!(Lists, lists, list => {
+        answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
             let Some(id) = TermId::from_term(id) else {
                 return atoms::bad_id().encode(env);
             };
@@ -89,7 +89,7 @@ twins! {
 twins! {
     /// The row, `nil` or `:bad_id`.
     fn member_list_index_of / "member_list_index_of_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
-        answer(env, list.0.read(patience, |lists| each!(Lists, lists, list => {
+        answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
             match TermId::from_term(id) {
                 Some(id) => list.index_of(&id).encode(env),
                 None => atoms::bad_id().encode(env),
@@ -108,7 +108,7 @@ fn member_list_find_prefix<'a>(
     let prefix: SortKey = prefix.0;
     answer(
         env,
-        list.0.read(Patience::Endless, |lists| {
+        list.shared.read(Patience::Endless, |lists| {
             each!(Lists, lists, list => {
                 let named = list.find_prefix(&prefix).into_iter();
                 named.map(|(group, row)| (name_of!(env, list)(group), row)).collect::<Vec<_>>()
@@ -122,7 +122,7 @@ fn member_list_find_prefix<'a>(
 fn snapshot_groups<'a>(env: Env<'a>, snapshot: ResourceArc<Frozen>) -> Term<'a> {
     answer(
         env,
-        snapshot.0.read(Patience::Endless, |lists| {
+        snapshot.shared.read(Patience::Endless, |lists| {
             each!(Snapshots, lists, list => {
                 list.groups().map(|info| super::convert::group(env, &info)).collect::<Vec<_>>()
             })
@@ -133,17 +133,19 @@ fn snapshot_groups<'a>(env: Env<'a>, snapshot: ResourceArc<Frozen>) -> Term<'a> 
 /// The list as it is now. O(1).
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_snapshot(list: ResourceArc<List>) -> Option<ResourceArc<Frozen>> {
-    let frozen = list.0.read(Patience::Endless, |lists| match lists {
+    let frozen = list.shared.read(Patience::Endless, |lists| match lists {
         Lists::Number(list) => Snapshots::Number(list.snapshot()),
         Lists::Uuid(list) => Snapshots::Uuid(list.snapshot()),
         Lists::Text(list) => Snapshots::Text(list.snapshot()),
     })?;
-    Some(ResourceArc::new(Frozen(Shared::new(frozen))))
+    Some(ResourceArc::new(Frozen {
+        shared: Shared::new(frozen),
+    }))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_memory(list: ResourceArc<List>) -> Option<usize> {
-    list.0.read(
+    list.shared.read(
         Patience::Endless,
         |lists| each!(Lists, lists, list => list.heap_bytes()),
     )

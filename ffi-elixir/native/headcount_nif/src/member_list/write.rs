@@ -30,7 +30,7 @@ fn done<'a>(env: Env<'a>, result: Option<Result<Done, ListError>>) -> Term<'a> {
 /// Runs a call on the member of an id.
 macro_rules! on_member {
     ($env:ident, $patience:ident, $shared:ident, $term:ident, |$list:ident, $id:ident| $body:expr) => {
-        done($env, $shared.0.write($patience, |lists| each!(Lists, lists, $list => {
+        done($env, $shared.shared.write($patience, |lists| each!(Lists, lists, $list => {
             match TermId::from_term($term) {
                 Some($id) => $body,
                 None => Ok(Done::BadId),
@@ -96,7 +96,7 @@ fn member_list_apply_batch<'a>(
     list: ResourceArc<List>,
     changes: Vec<Term<'a>>,
 ) -> Term<'a> {
-    answer(env, list.0.write(Patience::Endless, |lists| {
+    answer(env, list.shared.write(Patience::Endless, |lists| {
         each!(Lists, lists, list => {
             match read_all(&changes, |term| change(list, term)) {
                 Err(at) => (atoms::bad_change(), at).encode(env),
@@ -120,7 +120,7 @@ fn member_list_bulk_load<'a>(
     list: ResourceArc<List>,
     members: Vec<Term<'a>>,
 ) -> Term<'a> {
-    answer(env, list.0.write(Patience::Endless, |lists| {
+    answer(env, list.shared.write(Patience::Endless, |lists| {
         each!(Lists, lists, list => {
             match read_all(&members, |term| new_member(list, term)) {
                 Err(at) => (atoms::bad_change(), at).encode(env),

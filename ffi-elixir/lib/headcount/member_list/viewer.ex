@@ -1,0 +1,219 @@
+defmodule Headcount.MemberList.Viewer do
+  @moduledoc """
+  What one client sees of a list: windows of rows, kept up to date by frames.
+
+      # the process of the list, every 250 ms
+      tick = MemberList.tick(list)
+      unless tick.empty?, do: broadcast({:tick, tick})
+
+      # the process of a client, such as a channel
+      {:ok, bundle} = Viewer.open(viewer, {:chunk, 0})
+      push_binary(socket, bundle)
+
+      def handle_info({:tick, tick}, socket) do
+        if bundle = Viewer.bundle(socket.assigns.viewer, tick), do: push_binary(socket, bundle)
+        {:noreply, socket}
+      end
+
+  A *window* is a run of rows under a name that all viewers share, so that each frame is encoded once:
+
+    * `{:chunk, k}` or `"c:<k>"` - rows `100k` to `100k + 99`
+    * `{:anchored, id, before, after}` or `"a:<id>:<before>:<after>"` - the rows around a member; when it
+      moves, a neighbour takes its place
+    * `{:following, id, before, after}` or `"f:..."` - goes where the member goes
+    * `{:header, group, before, after}` or `"g:..."` - the rows around the header of a group
+
+  A viewer holds at most 8 windows of at most 500 rows. A *bundle* is what a client gets at once: a map,
+  or JSON ready to push (`new/2`). Its fields and what a client does with them are described in
+  `core/docs/list-frames.md` of the repository, whose JavaScript client reads the JSON as it is:
+
+      %{list: "room:7", epoch: 1, version: 15, bases: [], counts: %{...}, frames: [
+        %{window: "c:0", kind: :sync, rows: [...], base_version: 0, new_version: 12, ...},
+        %{window: "c:3", kind: :delta, deletes: [...], inserts: [...], updates: [...], ...}
+      ]}
+
+  A client that is slow is not asked for its bundle; when it has caught up with what it has,
+  `catch_up/1` gives one SYNC for each window that changed meanwhile. A viewer belongs to
+  its process, and closes its windows when that lets go of it.
+  """
+
+  import Headcount.Twin, only: [call: 2]
+  alias Headcount.{MemberList, Native}
+  alias Headcount.MemberList.Tick
+
+  @enforce_keys [:ref, :format]
+  defstruct [:ref, :format]
+
+  @opaque t :: %__MODULE__{ref: reference(), format: :map | :json}
+
+  @type window ::
+          String.t()
+          | {:chunk, non_neg_integer()}
+          | {:anchored | :following, MemberList.id(), before :: non_neg_integer(),
+             after_ :: non_neg_integer()}
+          | {:header, MemberList.group(), before :: non_neg_integer(),
+             after_ :: non_neg_integer()}
+
+  @typedoc "A map or JSON, as the viewer was made."
+  @type bundle :: map() | binary()
+
+  @type error :: {:error, {what :: atom(), message :: String.t()}}
+
+  @doc """
+  A viewer of a list, without windows.
+
+  Bundles are maps, or binaries with `format: :json`.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> viewer = Headcount.MemberList.Viewer.new(list, format: :json)
+      iex> Headcount.MemberList.Viewer.windows(viewer)
+      []
+  """
+  @spec new(MemberList.t(), keyword()) :: t()
+  def new(%MemberList{ref: list}, options \\ []) do
+    options = Keyword.validate!(options, format: :map)
+    format = options[:format]
+    unless format in [:map, :json], do: raise(ArgumentError, "format must be :map or :json")
+    %__MODULE__{ref: Native.viewer_new(list, format == :json), format: format}
+  end
+
+  @doc """
+  Opens a window: a bundle with its rows and all counts. O(log n + rows).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"], name: "room")
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> viewer = Headcount.MemberList.Viewer.new(list)
+      iex> {:ok, %{list: "room", frames: [frame]}} = Headcount.MemberList.Viewer.open(viewer, {:chunk, 0})
+      iex> {frame.kind, frame.rows}
+      {:sync, [%{group: "online", count: 1}, %{id: 7, revision: 0, attrs: 0, body: nil}]}
+      iex> {:error, {:unknown_anchor, _}} = Headcount.MemberList.Viewer.open(viewer, {:anchored, 8, 9, 9})
+  """
+  @spec open(t(), window()) :: {:ok, bundle()} | error()
+  def open(%__MODULE__{ref: ref}, window), do: Native.viewer_open(ref, name(window))
+
+  @doc """
+  Closes one window and opens another. O(log n + rows).
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> viewer = Headcount.MemberList.Viewer.new(list)
+      iex> {:ok, _} = Headcount.MemberList.Viewer.open(viewer, {:chunk, 0})
+      iex> {:ok, _} = Headcount.MemberList.Viewer.retarget(viewer, {:chunk, 0}, {:chunk, 5})
+      iex> Headcount.MemberList.Viewer.windows(viewer)
+      ["c:5"]
+  """
+  @spec retarget(t(), from :: window(), to :: window()) :: {:ok, bundle()} | error()
+  def retarget(%__MODULE__{ref: ref}, from, to) do
+    Native.viewer_retarget(ref, name(from), name(to))
+  end
+
+  @doc """
+  Closes a window.
+
+      iex> viewer = Headcount.MemberList.Viewer.new(Headcount.MemberList.new())
+      iex> {:error, {:not_open, _}} = Headcount.MemberList.Viewer.close(viewer, {:chunk, 0})
+  """
+  @spec close(t(), window()) :: :ok | error()
+  def close(%__MODULE__{ref: ref}, window), do: Native.viewer_close(ref, name(window))
+
+  @doc """
+  What a client gets that asks for windows anew: their rows and all counts.
+
+      iex> viewer = Headcount.MemberList.Viewer.new(Headcount.MemberList.new())
+      iex> {:ok, %{frames: [], counts: %{rows: 0}}} = Headcount.MemberList.Viewer.resync(viewer, [])
+  """
+  @spec resync(t(), [window()]) :: {:ok, bundle()} | error()
+  def resync(%__MODULE__{ref: ref}, windows) do
+    Native.viewer_resync(ref, Enum.map(windows, &name/1))
+  end
+
+  @doc """
+  What the viewer is sent of a tick; `nil` for nothing. O(windows).
+
+  Ticks must come in order, none twice. One that is left out makes the windows that changed in it
+  stale, see `stale?/1`.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
+      iex> viewer = Headcount.MemberList.Viewer.new(list)
+      iex> {:ok, _} = Headcount.MemberList.Viewer.open(viewer, {:chunk, 0})
+      iex> Headcount.MemberList.upsert(list, 9, group: "online", name: "Ada")
+      iex> %{frames: [frame]} = Headcount.MemberList.Viewer.bundle(viewer, Headcount.MemberList.tick(list))
+      iex> {frame.kind, frame.deletes, frame.updates}
+      {:delta, [], [%{index: 0, count: 2}]}
+      iex> for insert <- frame.inserts, do: {insert.index, insert.row.id}
+      [{1, 9}]
+  """
+  @spec bundle(t(), Tick.t()) :: bundle() | nil
+  def bundle(%__MODULE__{ref: ref, format: format}, %Tick{ref: tick}) do
+    answer =
+      if format == :json,
+        do: call(:viewer_bundle, [ref, tick]),
+        else: Native.viewer_bundle_dirty(ref, tick)
+
+    if answer == :other_list, do: raise(ArgumentError, "the tick is of another list")
+    answer
+  end
+
+  @doc """
+  Whether a window has missed frames, so that `catch_up/1` is due.
+
+      iex> Headcount.MemberList.Viewer.stale?(Headcount.MemberList.Viewer.new(Headcount.MemberList.new()))
+      false
+  """
+  @spec stale?(t()) :: boolean()
+  def stale?(%__MODULE__{ref: ref}), do: elem(Native.viewer_info(ref), 0)
+
+  @doc """
+  The windows by their present names: an anchor may have been replaced.
+
+      iex> Headcount.MemberList.Viewer.windows(Headcount.MemberList.Viewer.new(Headcount.MemberList.new()))
+      []
+  """
+  @spec windows(t()) :: [String.t()]
+  def windows(%__MODULE__{ref: ref}), do: elem(Native.viewer_info(ref), 1)
+
+  @doc """
+  One SYNC for each window that has missed frames, and all counts.
+
+      iex> viewer = Headcount.MemberList.Viewer.new(Headcount.MemberList.new())
+      iex> %{frames: []} = Headcount.MemberList.Viewer.catch_up(viewer)
+  """
+  @spec catch_up(t()) :: bundle()
+  def catch_up(%__MODULE__{ref: ref}), do: Native.viewer_catch_up(ref)
+
+  @doc """
+  Tells whether anybody looks: a hidden viewer is sent counts only. After it is shown again,
+  `catch_up/1` is due.
+
+      iex> Headcount.MemberList.Viewer.set_hidden(Headcount.MemberList.Viewer.new(Headcount.MemberList.new()), true)
+      :ok
+  """
+  @spec set_hidden(t(), boolean()) :: :ok
+  def set_hidden(%__MODULE__{ref: ref}, hidden) when is_boolean(hidden) do
+    Native.viewer_set_hidden(ref, hidden)
+    :ok
+  end
+
+  defp name({:chunk, k}) when is_integer(k), do: "c:#{k}"
+  defp name({:anchored, id, before, after_}), do: anchor("a", id, before, after_)
+  defp name({:following, id, before, after_}), do: anchor("f", id, before, after_)
+  defp name({:header, group, before, after_}), do: anchor("g", group, before, after_)
+  defp name(name) when is_binary(name), do: name
+  defp name(other), do: raise(ArgumentError, "not a window: #{inspect(other)}")
+
+  defp anchor(kind, key, before, after_)
+       when (is_binary(key) or is_integer(key)) and is_integer(before) and is_integer(after_) do
+    "#{kind}:#{key}:#{before}:#{after_}"
+  end
+
+  defp anchor(_kind, key, before, after_) do
+    raise ArgumentError, "not a window: #{inspect({key, before, after_})}"
+  end
+
+  defimpl Inspect do
+    def inspect(viewer, _opts) do
+      windows = Enum.join(Headcount.MemberList.Viewer.windows(viewer), " ")
+      "#Headcount.MemberList.Viewer<#{windows}>"
+    end
+  end
+end

@@ -1,0 +1,251 @@
+//! Ticks and viewers.
+
+use headcount::{Bodies, Bundle, TextId, Tick, Viewer, WindowError, WindowSpec};
+use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
+
+use super::convert::TermId;
+use super::{List, Lists, bundle, each};
+use crate::shared::{Patience, Shared, answer};
+use crate::{atoms, errors};
+
+pub(crate) enum Ticks {
+    Number(Tick<u64>),
+    Uuid(Tick<u128>),
+    Text(Tick<TextId>),
+}
+
+/// What one tick publishes. It never changes, so viewers on all schedulers read it at once.
+pub(crate) struct Published(Ticks);
+
+impl UnwindSafe for Published {}
+impl RefUnwindSafe for Published {}
+
+#[rustler::resource_impl]
+impl Resource for Published {}
+
+enum Viewers {
+    Number(Viewer<u64>),
+    Uuid(Viewer<u128>),
+    Text(Viewer<TextId>),
+}
+
+pub(crate) struct Looker {
+    list: ResourceArc<List>,
+    viewer: Shared<Viewers>,
+    /// Bundles are JSON rather than maps.
+    json: bool,
+}
+
+#[rustler::resource_impl]
+impl Resource for Looker {}
+
+/// Runs the same code for a viewer and its list, locked in this order.
+macro_rules! on_viewer {
+    ($looker:ident, |$viewer:ident, $list:ident, $bodies:ident| $body:expr) => {{
+        let with = |viewers: &mut Viewers| {
+            $looker
+                .list
+                .shared
+                .write(Patience::Endless, |lists| match (viewers, lists) {
+                    (Viewers::Number($viewer), Lists::Number($list)) => {
+                        let $bodies = bodies(&$looker.list);
+                        $body
+                    }
+                    (Viewers::Uuid($viewer), Lists::Uuid($list)) => {
+                        let $bodies = bodies(&$looker.list);
+                        $body
+                    }
+                    (Viewers::Text($viewer), Lists::Text($list)) => {
+                        let $bodies = bodies(&$looker.list);
+                        $body
+                    }
+                    _ => unreachable!("a viewer is made for the ids of its list"),
+                })
+        };
+        $looker.viewer.write(Patience::Endless, with).flatten()
+    }};
+}
+
+/// The bodies of rows are the payloads, where there are any.
+fn bodies<I>(list: &List) -> Bodies<'static, I> {
+    list.payloads.map_or(Bodies::None, Bodies::Payloads)
+}
+
+/// Publishes what changed; `now` in milliseconds.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_tick(list: ResourceArc<List>, now: u64) -> Option<ResourceArc<Published>> {
+    let now = Duration::from_millis(now);
+    let tick = list.shared.write(Patience::Endless, |lists| match lists {
+        Lists::Number(members) => Ticks::Number(members.tick(now, bodies(&list))),
+        Lists::Uuid(members) => Ticks::Uuid(members.tick(now, bodies(&list))),
+        Lists::Text(members) => Ticks::Text(members.tick(now, bodies(&list))),
+    })?;
+    Some(ResourceArc::new(Published(tick)))
+}
+
+/// `{version, is_empty}`
+#[rustler::nif]
+fn tick_info(tick: ResourceArc<Published>) -> (u64, bool) {
+    match &tick.0 {
+        Ticks::Number(tick) => (tick.version(), tick.is_empty()),
+        Ticks::Uuid(tick) => (tick.version(), tick.is_empty()),
+        Ticks::Text(tick) => (tick.version(), tick.is_empty()),
+    }
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn member_list_begin_epoch(list: ResourceArc<List>, name: &str, epoch: u64) -> Option<()> {
+    list.shared.write(
+        Patience::Endless,
+        |lists| each!(Lists, lists, list => list.begin_epoch(name, epoch)),
+    )
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_new(list: ResourceArc<List>, json: bool) -> Option<ResourceArc<Looker>> {
+    let viewer = list.shared.read(Patience::Endless, |lists| match lists {
+        Lists::Number(_) => Viewers::Number(Viewer::new()),
+        Lists::Uuid(_) => Viewers::Uuid(Viewer::new()),
+        Lists::Text(_) => Viewers::Text(Viewer::new()),
+    })?;
+    Some(ResourceArc::new(Looker {
+        list,
+        viewer: Shared::new(viewer),
+        json,
+    }))
+}
+
+/// `{:ok, bundle}` or `{:error, {what, message}}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_open<'a>(env: Env<'a>, looker: ResourceArc<Looker>, window: &str) -> Term<'a> {
+    answer(
+        env,
+        on_viewer!(looker, |viewer, list, bodies| {
+            let opened = WindowSpec::parse(window).and_then(|spec| viewer.open(list, spec, bodies));
+            opened_term(env, looker.json, opened)
+        }),
+    )
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_retarget<'a>(
+    env: Env<'a>,
+    looker: ResourceArc<Looker>,
+    from: &str,
+    to: &str,
+) -> Term<'a> {
+    answer(
+        env,
+        on_viewer!(looker, |viewer, list, bodies| {
+            let specs = WindowSpec::parse(from).and_then(|from| Ok((from, WindowSpec::parse(to)?)));
+            let moved = specs.and_then(|(from, to)| viewer.retarget(list, &from, to, bodies));
+            opened_term(env, looker.json, moved)
+        }),
+    )
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_resync<'a>(env: Env<'a>, looker: ResourceArc<Looker>, windows: Vec<&str>) -> Term<'a> {
+    answer(
+        env,
+        on_viewer!(looker, |viewer, list, bodies| {
+            let specs = windows.iter().map(|window| WindowSpec::parse(window));
+            let specs = specs.collect::<Result<Vec<_>, _>>();
+            let bundle = specs.and_then(|specs| viewer.resync(list, &specs, bodies));
+            opened_term(env, looker.json, bundle)
+        }),
+    )
+}
+
+/// `:ok` or `{:error, {what, message}}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_close<'a>(env: Env<'a>, looker: ResourceArc<Looker>, window: &str) -> Term<'a> {
+    let close = |viewers: &mut Viewers| {
+        each_viewer!(viewers, viewer => {
+            WindowSpec::parse(window).and_then(|spec| viewer.close(&spec))
+        })
+    };
+    match looker.viewer.write(Patience::Endless, close) {
+        Some(Err(error)) => errors::described(env, &error),
+        _ => atoms::ok().encode(env),
+    }
+}
+
+/// One SYNC for each window that missed frames.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_catch_up<'a>(env: Env<'a>, looker: ResourceArc<Looker>) -> Term<'a> {
+    answer(
+        env,
+        on_viewer!(looker, |viewer, list, bodies| {
+            let bundle = viewer.catch_up(list, bodies);
+            bundle_term(env, looker.json, &bundle)
+        }),
+    )
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_set_hidden(looker: ResourceArc<Looker>, hidden: bool) -> Option<()> {
+    looker.viewer.write(
+        Patience::Endless,
+        |viewers| each_viewer!(viewers, viewer => viewer.set_hidden(hidden)),
+    )
+}
+
+/// `{is_stale, [window]}`
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_info(looker: ResourceArc<Looker>) -> Option<(bool, Vec<String>)> {
+    looker.viewer.read(Patience::Endless, |viewers| {
+        each_viewer!(viewers, viewer => {
+            (viewer.is_stale(), viewer.windows().map(ToString::to_string).collect())
+        })
+    })
+}
+
+crate::shared::twins! {
+    /// The bundle of a tick, `nil` when it has nothing for the viewer, `:other_list` when it is not of its list.
+    fn viewer_bundle / "viewer_bundle_dirty" [env, patience] (looker: ResourceArc<Looker>, tick: ResourceArc<Published>) {
+        answer(env, looker.viewer.write(patience, |viewers| match (viewers, &tick.0) {
+            (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, looker.json, viewer.bundle(tick)),
+            (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, looker.json, viewer.bundle(tick)),
+            (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, looker.json, viewer.bundle(tick)),
+            _ => atoms::other_list().encode(env),
+        }))
+    }
+}
+
+fn taken<'a, I: TermId>(env: Env<'a>, json: bool, bundle: Option<Bundle<I>>) -> Term<'a> {
+    bundle
+        .map(|bundle| bundle_term(env, json, &bundle))
+        .encode(env)
+}
+
+fn opened_term<'a, I: TermId>(
+    env: Env<'a>,
+    json: bool,
+    bundle: Result<Bundle<I>, WindowError>,
+) -> Term<'a> {
+    match bundle {
+        Ok(bundle) => (atoms::ok(), bundle_term(env, json, &bundle)).encode(env),
+        Err(error) => errors::described(env, &error),
+    }
+}
+
+fn bundle_term<'a, I: TermId>(env: Env<'a>, json: bool, bundle: &Bundle<I>) -> Term<'a> {
+    if json {
+        return crate::entries::binary(env, &bundle.to_json());
+    }
+    bundle::term(env, bundle)
+}
+
+macro_rules! each_viewer {
+    ($any:expr, $viewer:ident => $body:expr) => {
+        match $any {
+            Viewers::Number($viewer) => $body,
+            Viewers::Uuid($viewer) => $body,
+            Viewers::Text($viewer) => $body,
+        }
+    };
+}
+use each_viewer;

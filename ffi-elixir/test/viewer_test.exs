@@ -1,0 +1,208 @@
+defmodule Headcount.MemberList.ViewerTest do
+  use ExUnit.Case, async: true
+  doctest Headcount.MemberList.Viewer
+
+  alias Headcount.MemberList
+  alias Headcount.MemberList.Viewer
+
+  @groups ["mods", "online", "offline"]
+
+  test "a client that applies frames holds the rows of the list" do
+    :rand.seed(:exsss, ExUnit.configuration()[:seed])
+    list = MemberList.new(groups: @groups, payloads: :json)
+    for id <- 1..400, do: MemberList.upsert(list, id, group: "online", key: rem(id, 50))
+    viewer = Viewer.new(list)
+    windows = [{:chunk, 0}, {:chunk, 3}, {:anchored, 7, 10, 20}, {:following, 8, 5, 5}]
+    bundles = for window <- windows, {:ok, bundle} = Viewer.open(viewer, window), do: bundle
+    client = Enum.reduce(bundles, %{}, &apply_bundle/2)
+
+    Enum.reduce(1..150, client, fn _, client ->
+      for _ <- 1..:rand.uniform(20), do: change(list, :rand.uniform(400))
+      bundle = Viewer.bundle(viewer, MemberList.tick(list))
+      client = if bundle, do: apply_bundle(bundle, client), else: client
+      assert Map.keys(client) |> Enum.sort() == Enum.sort(Viewer.windows(viewer))
+
+      # New places of windows whose rows did not change travel once a second: they are looked up.
+      for {_name, {[first | _] = rows, _base}} <- client do
+        shown = Enum.map(MemberList.slice(list, place(list, first), length(rows)), &shown/1)
+        assert rows == shown
+      end
+
+      {chunk, 0} = client["c:0"]
+      assert length(chunk) == min(100, MemberList.size(list))
+      client
+    end)
+  end
+
+  defp place(list, {id, _revision, _attrs}), do: MemberList.index_of(list, id)
+
+  defp place(list, {group, _count}) do
+    Enum.find(MemberList.groups(list), &(&1.name == group)).first_index
+  end
+
+  defp change(list, id) do
+    case :rand.uniform(6) do
+      1 ->
+        MemberList.remove(list, id)
+
+      2 ->
+        MemberList.touch(list, id)
+
+      3 ->
+        MemberList.set_attrs(list, id, :rand.uniform(9))
+
+      4 ->
+        MemberList.set_payload(list, id, ~s({"n":#{:rand.uniform(99)}}))
+
+      _ ->
+        options = [group: Enum.random(@groups), key: :rand.uniform(50)]
+        MemberList.upsert(list, id, options)
+    end
+  end
+
+  defp shown(%{id: id} = row), do: {id, row.revision, row.attrs}
+  defp shown(row), do: {row.group, row.count}
+
+  defp apply_bundle(bundle, client) do
+    client = Enum.reduce(bundle.frames, client, &apply_frame/2)
+
+    Enum.reduce(bundle.bases, client, fn base, client ->
+      Map.update!(client, base.window, fn {rows, _} -> {rows, base.base_index} end)
+    end)
+  end
+
+  defp apply_frame(%{kind: :sync} = frame, client) do
+    Map.put(client, frame.window, checked(Enum.map(frame.rows, &shown/1), frame))
+  end
+
+  defp apply_frame(%{kind: :delta} = frame, client) do
+    {{old, _}, client} = Map.pop!(client, frame.window)
+    assert frame.deletes == Enum.sort(frame.deletes, :desc)
+    scratch = Map.new(frame.deletes, fn at -> {elem(Enum.at(old, at), 0), Enum.at(old, at)} end)
+    kept = Enum.reduce(frame.deletes, old, &List.delete_at(&2, &1))
+    rows = Enum.reduce(frame.inserts, kept, &List.insert_at(&2, &1.index, inserted(&1, scratch)))
+
+    rows =
+      Enum.reduce(
+        frame.updates,
+        rows,
+        &List.update_at(&2, &1.index, fn row -> changed(row, &1) end)
+      )
+
+    Map.put(client, frame[:renamed] || frame.window, checked(rows, frame))
+  end
+
+  defp inserted(%{row: row}, _scratch), do: shown(row)
+  defp inserted(%{move: id} = move, scratch), do: changed(Map.fetch!(scratch, id), move)
+
+  defp changed({group, _}, %{count: count}), do: {group, count}
+
+  defp changed({id, revision, attrs}, change) do
+    {id, change[:revision] || revision, change[:attrs] || attrs}
+  end
+
+  defp checked(rows, frame) do
+    lines =
+      for row <- rows do
+        case row do
+          {id, revision, _} -> "m:#{id}|#{revision}\n"
+          {group, count} -> "g:#{group}|#{count}\n"
+        end
+      end
+
+    assert :erlang.crc32(lines) == frame.checksum32
+    {rows, frame.base_index}
+  end
+
+  test "JSON bundles are encoded once and say the same" do
+    list = MemberList.new(groups: ["online"], name: "room", epoch: 3, payloads: :json, ids: :text)
+    MemberList.upsert(list, "ann", group: "online", name: "Ann")
+    MemberList.set_payload(list, "ann", ~s({"name":"Ann"}))
+    [a, b] = for _ <- 1..2, do: Viewer.new(list, format: :json)
+    for viewer <- [a, b], do: assert({:ok, <<"{", _::binary>>} = Viewer.open(viewer, "c:0"))
+    MemberList.set_attrs(list, "ann", 5)
+    tick = MemberList.tick(list)
+    json = Viewer.bundle(a, tick)
+    assert json == Viewer.bundle(b, tick)
+    assert json =~ ~s("list":"room","epoch":3)
+    assert json =~ ~s("updates":[{"index":1,"revision":2,"attrs":5}])
+  end
+
+  test "a slow viewer gets one SYNC, a hidden one counts" do
+    list = MemberList.new(groups: ["online"])
+    viewer = Viewer.new(list)
+    {:ok, _} = Viewer.open(viewer, {:chunk, 0})
+
+    for id <- 1..3 do
+      MemberList.upsert(list, id, group: "online", key: id)
+      MemberList.tick(list)
+    end
+
+    MemberList.upsert(list, 4, group: "online", key: 4)
+    assert Viewer.bundle(viewer, MemberList.tick(list)) == nil
+    assert Viewer.stale?(viewer)
+    assert %{frames: [%{kind: :sync, rows: rows}]} = Viewer.catch_up(viewer)
+    assert length(rows) == 5
+    refute Viewer.stale?(viewer)
+    :ok = Viewer.set_hidden(viewer, true)
+    MemberList.upsert(list, 5, group: "online", key: 5)
+    assert match?(nil, Viewer.bundle(viewer, MemberList.tick(list)))
+    :ok = Viewer.set_hidden(viewer, false)
+    assert %{frames: [%{kind: :sync}]} = Viewer.catch_up(viewer)
+  end
+
+  test "a viewer that is collected closes its windows" do
+    list = MemberList.new(groups: ["online"])
+
+    Task.await(
+      Task.async(fn ->
+        viewer = Viewer.new(list)
+        {:ok, _} = Viewer.open(viewer, {:chunk, 0})
+        :ok
+      end)
+    )
+
+    :erlang.garbage_collect()
+    MemberList.upsert(list, 1, group: "online", key: 1)
+    assert %{empty?: _} = MemberList.tick(list)
+    Process.sleep(20)
+    MemberList.upsert(list, 2, group: "online", key: 2)
+    assert MemberList.tick(list).empty?
+  end
+
+  test "bad windows are refused and change nothing" do
+    list = MemberList.new(groups: ["online"])
+    viewer = Viewer.new(list)
+
+    for {window, what} <- [
+          {"", :bad_name},
+          {"c:x", :bad_name},
+          {"c:01", :bad_name},
+          {{:chunk, -1}, :bad_name},
+          {{:chunk, 99_999_999_999}, :bad_name},
+          {{:chunk, 49_999_999}, :chunk_too_high},
+          {{:anchored, 1, 400, 400}, :too_many_rows},
+          {{:anchored, "x", 1, 1}, :bad_name},
+          {{:anchored, 1, 1, 1}, :unknown_anchor},
+          {{:header, "?", 1, 1}, :unknown_anchor}
+        ] do
+      assert {:error, {^what, message}} = Viewer.open(viewer, window)
+      assert is_binary(message)
+      assert {:error, _} = Viewer.retarget(viewer, "c:0", window)
+    end
+
+    for k <- 0..7, do: {:ok, _} = Viewer.open(viewer, {:chunk, k})
+    assert {:error, {:too_many_windows, _}} = Viewer.open(viewer, {:chunk, 8})
+    assert {:error, {:not_open, _}} = Viewer.resync(viewer, [{:chunk, 8}])
+    assert length(Viewer.windows(viewer)) == 8
+    assert_raise ArgumentError, ~r/not a window/, fn -> Viewer.open(viewer, :chunk) end
+
+    assert_raise ArgumentError, ~r/not a window/, fn ->
+      Viewer.open(viewer, {:anchored, 1.0, 1, 1})
+    end
+
+    assert_raise ArgumentError, ~r/format/, fn -> Viewer.new(list, format: :xml) end
+    tick = MemberList.tick(MemberList.new(ids: :text))
+    assert_raise ArgumentError, ~r/another list/, fn -> Viewer.bundle(viewer, tick) end
+  end
+end
