@@ -1,0 +1,104 @@
+// A sidebar of a million members, of whom a thousand change every second.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { enterAsGuest, launch, openPage, picture, scrollTo, settled, sidebar } from "./browser.mjs";
+import { startServer } from "./support.mjs";
+
+const MEMBERS = 1_000_000;
+const CHANGES_PER_SECOND = 1000;
+const WATCHED_MS = 8000;
+
+let server;
+let browser;
+let page;
+
+before(async () => {
+  server = await startServer({ args: ["--demo", String(MEMBERS), "--demo-rate", String(CHANGES_PER_SECOND)] });
+  browser = await launch();
+  page = await openPage(browser, server.url);
+  await enterAsGuest(page, "city");
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.end();
+});
+
+/** By how many pixels the rows that stand in both views have moved: the commonest difference. */
+function moved(before, now) {
+  const places = new Map(before.rows.filter(({ kind }) => kind === "member").map(({ name, top }) => [name, top]));
+  const votes = new Map();
+  for (const { name, top } of now.rows) {
+    if (!places.has(name)) continue;
+    const by = Math.round(top - places.get(name));
+    votes.set(by, (votes.get(by) ?? 0) + 1);
+  }
+  const ranked = [...votes].sort((a, b) => b[1] - a[1]);
+  return ranked.length > 0 ? ranked[0][0] : null;
+}
+
+test("every part of it is reached, and no row stays blank", async () => {
+  const top = await settled(page, "top");
+  assert.ok(top.total > MEMBERS, `${top.total} rows`);
+  await picture(page, "million-top");
+  for (const share of [0.5, 0.25, 0.999, 1, 0.75]) {
+    await scrollTo(page, share);
+    await page.waitForTimeout(250);
+    const { rows, total } = await settled(page, `share ${share}`);
+    assert.ok(Math.abs(rows[0].index / total - share) < 0.002, `${share}: row ${rows[0].index} of ${total}`);
+  }
+  await scrollTo(page, 1);
+  await page.waitForTimeout(250);
+  const end = await settled(page, "end");
+  assert.equal(end.rows.at(-1).index, end.total - 1);
+  await picture(page, "million-end");
+});
+
+test("the scrollbar dragged across it leaves rows where it stops", async () => {
+  for (let step = 0; step <= 40; step += 1) {
+    await scrollTo(page, 1 - step / 60);
+    await page.waitForTimeout(16);
+  }
+  await page.waitForTimeout(250);
+  const { rows, total } = await settled(page, "where the drag stopped");
+  assert.ok(Math.abs(rows[0].index / total - 1 / 3) < 0.01);
+});
+
+test("what is on show stands still while a thousand members a second change", async () => {
+  await scrollTo(page, 0.4);
+  await page.waitForTimeout(600);
+  let last = await settled(page, "at rest");
+  const online = new Set();
+  const jumps = [];
+  let samples = 0;
+  for (const end = Date.now() + WATCHED_MS; Date.now() < end; ) {
+    await page.waitForTimeout(200);
+    const now = await sidebar(page);
+    assert.equal(now.skeletons, 0, "a row went blank");
+    const by = moved(last, now);
+    if (by !== 0) jumps.push(by);
+    online.add(await page.locator("#online-count").innerText());
+    last = now;
+    samples += 1;
+  }
+  await picture(page, "million-middle");
+  assert.ok(samples > 10, `${samples} samples`);
+  assert.deepEqual(jumps, [], "the view moved");
+  assert.ok(online.size > 2, `the count of those online stood still: ${[...online]}`);
+});
+
+test("scrolling on by wheel from the middle stays whole", async () => {
+  await page.locator("#members-scroll").hover();
+  const { rows: [before] } = await settled(page, "before the wheel");
+  for (let i = 0; i < 30; i += 1) {
+    await page.mouse.wheel(0, 500);
+    await page.waitForTimeout(60);
+  }
+  const { rows } = await settled(page, "after the wheel");
+  assert.ok(rows[0].index > before.index + 300 && rows[0].index < before.index + 450, `from ${before.index} to ${rows[0].index}`);
+});
+
+test("the console stayed empty", () => {
+  assert.deepEqual(page.troubles, []);
+});
