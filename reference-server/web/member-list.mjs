@@ -10,7 +10,7 @@
 //     }
 //     client.window("c:0").rows;                       // [{group, count} | {id, revision, attrs?, body?}, …]
 //     client.views();                                  // [{name, start, end, at(index)}, …] by absolute index
-//     client.counts;                                   // {rows, members, groups: [{group, count, hidden?, collapsed?}], …}
+//     client.counts;                                   // {rows, members, groups: [{group, count, …}, …]} or null
 
 /** Most rows a window may span. */
 const WINDOW_ROWS_MAX = 500;
@@ -35,7 +35,8 @@ export class MemberListClient {
   open(name) {
     if (this.#windows.has(name)) return;
     this.#retired = this.#retired.filter((retired) => retired !== name);
-    this.#windows.set(name, { rows: [], version: 0, baseIndex: 0, since: this.#version, waiting: true, replaces: null });
+    const empty = { rows: [], version: 0, baseIndex: 0, waiting: true };
+    this.#windows.set(name, { ...empty, since: this.#version, replaces: null });
   }
 
   /** Notes that another window is asked for in place of `from`, whose rows stay until those of `name` are here. */
@@ -50,7 +51,7 @@ export class MemberListClient {
     if (this.#windows.delete(name)) this.#retire(name);
   }
 
-  /** The same by the name and payload of the request: `member_list_open {window}`, `_move {from, window}`, `_close {window}`. */
+  /** The same by the request: `member_list_open {window}`, `member_list_move {from, window}`, `member_list_close {window}`. */
   expect(verb, { from, window }) {
     if (verb.endsWith("open")) this.open(window);
     else if (verb.endsWith("move")) this.move(from, window);
@@ -90,7 +91,8 @@ export class MemberListClient {
     for (const frame of bundle.frames) this.#applyFrame(frame, bundle.version, asks);
     for (const { window, base_index: baseIndex } of bundle.bases ?? []) {
       const held = this.#windows.get(window);
-      if (held && !held.waiting && bundle.version > held.since) Object.assign(held, { baseIndex, since: bundle.version });
+      if (!held || held.waiting || bundle.version <= held.since) continue;
+      Object.assign(held, { baseIndex, since: bundle.version });
     }
     if (bundle.counts) this.#applyCounts(bundle.counts, asks);
     return requests(asks);
@@ -217,7 +219,12 @@ export function crc32(text) {
 
 /** The checksum of the rows of a window. */
 export function checksum(rows) {
-  return crc32(rows.map((row) => (row.id === undefined ? `g:${row.group}|${row.count}\n` : `m:${row.id}|${row.revision}\n`)).join(""));
+  return crc32(rows.map((row) => `${rowKey(row)}|${row.id === undefined ? row.count : row.revision}\n`).join(""));
+}
+
+/** What a row is known by in its window. */
+function rowKey(row) {
+  return row.id === undefined ? `g:${row.group}` : `m:${row.id}`;
 }
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -237,7 +244,7 @@ function requests({ windows, counts }) {
 /** The rows if they are what the server has, else null. */
 function checked(rows, expected) {
   if (!rows || rows.length > WINDOW_ROWS_MAX) return null;
-  const keys = new Set(rows.map((row) => (row.id === undefined ? `g:${row.group}` : `m:${row.id}`)));
+  const keys = new Set(rows.map(rowKey));
   return keys.size === rows.length && checksum(rows) === expected ? rows : null;
 }
 

@@ -14,4 +14,6 @@ mod tracker_model;
 mod windows;
 mod windows_discord;
 mod windows_json;
+mod windows_scenarios;
 mod windows_vectors;
+mod windows_world;

@@ -1,317 +1,15 @@
 //! Windows: what a client holds is what the list shows, through joins, moves, hidden groups,
 //! lost, doubled and overtaken bundles, slow and hidden viewers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use headcount::member_list::FrameChange;
 use headcount::member_list::client::{Applied, Client};
-use headcount::member_list::{Body, Fields, FrameChange, FrameRow};
-use headcount::{
-    Bodies, Bundle, GroupId, MemberList, NewMember, Options, Row, RowSource, SortKey, Tick, Viewer,
-    WindowError, WindowSpec,
-};
+use headcount::{Bodies, Bundle, MemberList, Tick, Viewer, WindowError, WindowSpec};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use crate::windows_json;
-
-pub(crate) const NAME: Fields = Fields(1);
-pub(crate) const STATUS: Fields = Fields(2);
-type Spec = WindowSpec<u64>;
-
-/// What the application knows of people; the list asks it for bodies.
-#[derive(Default)]
-pub(crate) struct People(pub(crate) HashMap<u64, Person>);
-
-#[derive(Clone)]
-pub(crate) struct Person {
-    pub(crate) name: String,
-    pub(crate) status: Option<&'static str>,
-}
-
-impl RowSource<u64> for People {
-    fn write_body(&self, id: &u64, fields: Fields, out: &mut Vec<u8>) {
-        let person = &self.0[id];
-        let mut body = json!({});
-        if fields.intersects(NAME) {
-            body["name"] = json!(person.name);
-        }
-        if fields.intersects(STATUS) && (person.status.is_some() || fields != Fields::ALL) {
-            body["status"] = json!(person.status);
-        }
-        out.extend_from_slice(body.to_string().as_bytes());
-    }
-}
-
-/// SplitMix64.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, sides: usize) -> bool {
-        self.roll(sides) == 0
-    }
-}
-
-struct World {
-    list: MemberList<u64>,
-    people: People,
-    groups: Vec<GroupId>,
-    dice: Dice,
-    next_id: u64,
-    now: Duration,
-    /// Checksum by window and version: the same for everybody, always.
-    published: HashMap<(Arc<str>, u64), u32>,
-}
-
-impl World {
-    fn new(seed: u64, members: usize) -> Self {
-        let mut dice = Dice(seed);
-        let options = Options::default();
-        let mut list = MemberList::new(if dice.one_in(4) {
-            options.without_headers()
-        } else {
-            options
-        });
-        list.begin_epoch("room:1", 1);
-        let groups = list
-            .set_groups(&["mods", "online", "away", "offline"])
-            .expect("good names");
-        let mut world = Self {
-            list,
-            people: People::default(),
-            groups,
-            dice,
-            next_id: 1,
-            now: Duration::ZERO,
-            published: HashMap::new(),
-        };
-        (0..members).for_each(|_| world.join());
-        world
-    }
-
-    fn group(&mut self) -> GroupId {
-        self.groups[self.dice.roll(self.groups.len())]
-    }
-
-    fn name(&mut self) -> String {
-        format!(
-            "{}{}",
-            ["ada", "Bob", "čeněk", "dora", "eve"][self.dice.roll(5)],
-            self.dice.roll(90)
-        )
-    }
-
-    fn someone(&mut self) -> Option<u64> {
-        let total = self.list.len();
-        if total == 0 {
-            return None;
-        }
-        match self.list.row_at(self.dice.roll(total)) {
-            Some(Row::Member { id, .. }) => Some(*id),
-            _ => None,
-        }
-    }
-
-    fn join(&mut self) {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.enter(id);
-    }
-
-    fn enter(&mut self, id: u64) {
-        let (name, group) = (self.name(), self.group());
-        let attrs = self.dice.roll(3) as u32;
-        self.list
-            .upsert(id, group, &SortKey::from_name(&name), attrs)
-            .expect("group exists");
-        self.people.0.insert(id, Person { name, status: None });
-    }
-
-    fn change(&mut self) {
-        let what = self.dice.roll(40);
-        let Some(id) = self.someone() else {
-            return self.join();
-        };
-        let group = self.group();
-        match what {
-            0..6 => self.join(),
-            6..11 => {
-                self.list.remove(&id);
-                if self.dice.one_in(3) {
-                    self.enter(id);
-                } else {
-                    self.people.0.remove(&id);
-                }
-            }
-            11..19 => drop(self.list.set_group(&id, group)),
-            19..24 => {
-                let name = self.name();
-                self.list
-                    .set_key(&id, &SortKey::from_name(&name))
-                    .expect("known");
-                self.people.0.get_mut(&id).expect("known").name = name;
-                self.list.touch_fields(&id, NAME).expect("known");
-            }
-            24..32 => {
-                let status = [None, Some("idle"), Some("dnd")][self.dice.roll(3)];
-                self.people.0.get_mut(&id).expect("known").status = status;
-                let fields = if self.dice.one_in(4) {
-                    Fields::ALL
-                } else {
-                    STATUS
-                };
-                self.list.touch_fields(&id, fields).expect("known");
-            }
-            32..36 => drop(self.list.set_attrs(&id, self.dice.roll(4) as u32)),
-            36 => {
-                let hidden = self.dice.one_in(3);
-                self.list.hide_group(group, hidden).expect("known");
-            }
-            37 => {
-                let collapsed = self.dice.one_in(3);
-                self.list.collapse_group(group, collapsed).expect("known");
-            }
-            38 => self
-                .list
-                .move_group(group, self.dice.roll(4))
-                .expect("known"),
-            _ => self.bulk(group),
-        }
-    }
-
-    fn bulk(&mut self, group: GroupId) {
-        match self.dice.roll(4) {
-            0 => {
-                let into = self.group();
-                self.list.merge_group(group, into).expect("known");
-            }
-            1 => {
-                let name = format!("group {}", self.dice.roll(1_000_000));
-                self.list.rename_group(group, &name).expect("a new name");
-            }
-            _ => {
-                let mut load = Vec::new();
-                for _ in 0..self.dice.roll(30) {
-                    let (id, name) = (self.next_id, self.name());
-                    self.next_id += 1;
-                    let key = SortKey::from_name(&name);
-                    load.push(NewMember {
-                        id,
-                        group,
-                        key,
-                        attrs: 0,
-                    });
-                    self.people.0.insert(id, Person { name, status: None });
-                }
-                self.list.bulk_load(load).expect("known group");
-            }
-        }
-    }
-
-    fn tick(&mut self) -> Tick<u64> {
-        self.now += Duration::from_millis([250, 1_000][self.dice.roll(2)]);
-        let tick = self.list.tick(self.now, Bodies::from(&self.people));
-        for frame in tick.frames() {
-            let name = frame.renamed.as_ref().unwrap_or(&frame.window);
-            self.note(name, frame.new_version, frame.checksum32);
-        }
-        tick
-    }
-
-    fn note(&mut self, name: &Arc<str>, version: u64, checksum32: u32) {
-        let known = self
-            .published
-            .entry((name.clone(), version))
-            .or_insert(checksum32);
-        assert_eq!(*known, checksum32, "{name} at {version}");
-    }
-
-    fn random_spec(&mut self) -> Spec {
-        let around = [(0, 0), (1, 1), (5, 9), (30, 30)][self.dice.roll(4)];
-        match (self.dice.roll(4), self.someone()) {
-            (0 | 1, Some(id)) => WindowSpec::anchored(id, around.0, around.1),
-            (2, Some(id)) => WindowSpec::following(id, around.0, around.1),
-            (2, None) => WindowSpec::header("online", around.0, around.1),
-            _ => WindowSpec::Chunk(self.dice.roll(4) as u32),
-        }
-    }
-
-    /// What a window of this name shows now, straight from the list.
-    fn expected(&self, name: &str) -> (u64, Vec<Value>) {
-        let spec = Spec::parse(name).expect("a canonical name");
-        let total = self.list.len();
-        let range = match &spec {
-            WindowSpec::Chunk(k) => (*k as usize * 100)..(*k as usize * 100 + 100),
-            WindowSpec::Anchored {
-                anchor,
-                before,
-                after,
-                ..
-            } => {
-                let at = self.list.iter().position(|row| match (row, anchor) {
-                    (Row::Member { id, .. }, headcount::member_list::RowKey::Member(a)) => id == a,
-                    (Row::Header { name, .. }, headcount::member_list::RowKey::Header(a)) => {
-                        *name == **a
-                    }
-                    _ => false,
-                });
-                match at {
-                    Some(at) => at.saturating_sub(*before as usize)..at + *after as usize + 1,
-                    None => {
-                        assert_eq!(total, 0, "{name}: an anchor that is no row");
-                        0..0
-                    }
-                }
-            }
-        };
-        let rows = self
-            .list
-            .slice(range.start.min(total)..range.end.min(total));
-        let rows = rows.map(|row| match row {
-            Row::Header { name, count, .. } => json!({"group": name, "count": count}),
-            Row::Member {
-                id,
-                revision,
-                attrs,
-                ..
-            } => {
-                let mut body = Vec::new();
-                self.people.write_body(id, Fields::ALL, &mut body);
-                let body: Value = serde_json::from_slice(&body).expect("JSON");
-                json!({"id": id.to_string(), "revision": revision, "attrs": attrs, "body": body})
-            }
-        });
-        (range.start as u64, rows.collect())
-    }
-}
-
-pub(crate) fn shown(rows: &[FrameRow<u64>]) -> Vec<Value> {
-    let row = |row: &FrameRow<u64>| match row {
-        FrameRow::Header { group, count } => json!({"group": &**group, "count": count}),
-        FrameRow::Member {
-            id,
-            revision,
-            attrs,
-            body,
-        } => {
-            let Some(Body::Json(body)) = body else {
-                panic!("bodies are JSON")
-            };
-            let body: Value = serde_json::from_slice(body).expect("JSON");
-            json!({"id": id.to_string(), "revision": revision, "attrs": attrs, "body": body})
-        }
-    };
-    rows.iter().map(row).collect()
-}
+use crate::windows_world::{Dice, Spec, World, shown};
 
 /// A viewer, its client, and the line between them.
 struct Seat {
@@ -523,6 +221,44 @@ impl Seat {
         }
     }
 
+    /// The line is good from now on: what is on it arrives, what was missed is asked for.
+    fn settle(&mut self, world: &mut World) {
+        (self.faults, self.hidden, self.slow) = (0, false, true);
+        self.viewer.set_hidden(false);
+        while !self.line.is_empty() {
+            self.receive(world);
+        }
+        self.slow = false;
+        self.catch_up(world);
+        self.slow = true;
+        self.receive(world);
+        // What a client asks again that waited too long.
+        let waiting = self
+            .client
+            .windows()
+            .filter(|(_, window)| window.is_waiting());
+        let waiting: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
+        waiting.iter().for_each(|name| self.resync(world, name));
+        self.receive(world);
+    }
+
+    /// After one more tick over a good line, all is as it should be.
+    fn finish(&mut self, world: &mut World, tick: &Tick<u64>) {
+        if let Some(bundle) = self.viewer.bundle(tick) {
+            self.send(world, &bundle);
+        }
+        (0..4).for_each(|_| self.receive(world));
+        // The one loss that does not show: of a frame that made two windows one.
+        let held: Vec<_> = self.viewer.windows().map(ToString::to_string).collect();
+        let names = self.client.windows().map(|(name, _)| name.to_string());
+        let gone: Vec<_> = names.filter(|name| !held.contains(name)).collect();
+        for name in gone {
+            self.resync(world, &name);
+            self.receive(world);
+        }
+        self.check(world, false);
+    }
+
     /// The client shows exactly what the list shows.
     fn check(&self, world: &World, places: bool) {
         let mut names: Vec<_> = self.viewer.windows().map(ToString::to_string).collect();
@@ -594,26 +330,7 @@ fn run_faulty(seed: u64, members: usize) {
         }
     }
     for seat in &mut seats {
-        (seat.faults, seat.hidden, seat.slow) = (0, false, true);
-        seat.viewer.set_hidden(false);
-        while !seat.line.is_empty() {
-            seat.receive(&mut world);
-        }
-        seat.slow = false;
-        seat.catch_up(&mut world);
-        seat.slow = true;
-        seat.receive(&mut world);
-        // What a client asks again that waited too long.
-        let waiting = seat
-            .client
-            .windows()
-            .filter(|(_, window)| window.is_waiting());
-        let waiting: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
-        waiting
-            .iter()
-            .for_each(|name| seat.resync(&mut world, name));
-        seat.receive(&mut world);
-        seat.slow = false;
+        seat.settle(&mut world);
     }
     // Every row changes and no window is empty, so every gap shows.
     for group in world.groups.clone() {
@@ -627,29 +344,7 @@ fn run_faulty(seed: u64, members: usize) {
     }
     let tick = world.tick();
     for seat in &mut seats {
-        seat.slow = true;
-        seat.receive(&mut world);
-        seat.slow = false;
-        if let Some(bundle) = seat.viewer.bundle(&tick) {
-            seat.send(&mut world, &bundle);
-        }
-        seat.slow = true;
-        (0..4).for_each(|_| seat.receive(&mut world));
-        // The one loss that does not show: of a frame that made two windows one.
-        let held: Vec<_> = seat.viewer.windows().map(ToString::to_string).collect();
-        let names: Vec<_> = seat
-            .client
-            .windows()
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in names
-            .iter()
-            .filter(|name| !held.contains(&name.to_string()))
-        {
-            seat.resync(&mut world, name);
-            seat.receive(&mut world);
-        }
-        seat.check(&world, false);
+        seat.finish(&mut world, &tick);
     }
 }
 

@@ -12,7 +12,7 @@ use headcount::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::windows::{Dice, People, Person, STATUS};
+use crate::windows_world::{Dice, People, Person, STATUS};
 
 /// The store of the client. Comments give the rule each line follows.
 #[derive(Default)]
@@ -216,18 +216,23 @@ fn run(seed: u64) -> usize {
             .list
             .tick(Duration::from_secs(step), Bodies::from(&world.people));
         show(&mut store, viewer.bundle(&tick));
-        for &chunk in &chunks {
-            let range = chunk as usize * 100..(chunk as usize * 100 + 100).min(world.list.len());
-            for (row, index) in world.list.slice(range.clone()).zip(range) {
-                let shown = store.rows.get(index).cloned().flatten();
-                assert_eq!(shown, Some(world.item(&row)), "row {index} at step {step}");
-            }
-        }
+        check(&world, &store, &chunks, step);
         if !chunks.is_empty() && tick.counts().is_some() {
             assert_eq!(store.rows.len(), world.list.len());
         }
     }
     ops
+}
+
+/// Every row of every chunk on show is what the list has there.
+fn check(world: &World, store: &Store, chunks: &BTreeSet<u32>, step: u64) {
+    for &chunk in chunks {
+        let range = chunk as usize * 100..(chunk as usize * 100 + 100).min(world.list.len());
+        for (row, index) in world.list.slice(range.clone()).zip(range) {
+            let shown = store.rows.get(index).cloned().flatten();
+            assert_eq!(shown, Some(world.item(&row)), "row {index} at step {step}");
+        }
+    }
 }
 
 proptest! {

@@ -11,8 +11,9 @@ use headcount::member_list::{Body, BodyFormat, Counts, CountsTable, FrameRow};
 use headcount::{Bodies, Bundle, MemberList, Options, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
-use crate::windows::{Dice, NAME, People, Person, STATUS};
 use crate::windows_json;
+use crate::windows_scenarios::made;
+use crate::windows_world::{NAME, People, Person, STATUS};
 
 const NAMES: [&str; 8] = [
     "joins-and-moves",
@@ -26,7 +27,7 @@ const NAMES: [&str; 8] = [
 ];
 
 /// One vector as it runs: a list with one viewer, and the client of that viewer.
-struct Run {
+pub(crate) struct Run {
     list: MemberList<u64>,
     people: People,
     payloads: bool,
@@ -36,7 +37,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(head: &Value) -> Self {
+    pub(crate) fn new(head: &Value) -> Self {
         let payloads = head["bodies"] == "payloads";
         let mut options = Options::default();
         options = if payloads {
@@ -64,7 +65,7 @@ impl Run {
     }
 
     /// Does a step and returns it with everything that came of it.
-    fn step(&mut self, step: &Value) -> Value {
+    pub(crate) fn step(&mut self, step: &Value) -> Value {
         let mut step = step.clone();
         let fields = step.as_object_mut().expect("a step is an object");
         let (verb, what) = fields
@@ -295,7 +296,7 @@ fn items(json: &Value) -> std::slice::Iter<'_, Value> {
     json.as_array().expect("an array").iter()
 }
 
-fn texts(json: &Value) -> Vec<&str> {
+pub(crate) fn texts(json: &Value) -> Vec<&str> {
     items(json).map(text).collect()
 }
 
@@ -305,375 +306,6 @@ fn text(json: &Value) -> &str {
 
 fn number(json: &Value) -> u64 {
     json.as_u64().expect("a number")
-}
-
-fn head(groups: &[&str], more: Value) -> Value {
-    let mut head = json!({"list": "room:7", "epoch": 3, "bodies": "source", "groups": groups});
-    for (field, value) in more.as_object().expect("an object") {
-        head[field] = value.clone();
-    }
-    head
-}
-
-/// Does the steps `make` yields, which may look at what came of the ones before.
-fn record(about: &str, head: Value, make: impl FnOnce(&mut dyn FnMut(Value) -> Value)) -> Value {
-    let mut run = Run::new(&head);
-    let mut steps = Vec::new();
-    make(&mut |step| {
-        steps.push(run.step(&step));
-        steps[steps.len() - 1].clone()
-    });
-    json!({"about": about, "server": head, "steps": steps})
-}
-
-/// A step whose bundle arrives at once.
-fn through(run: &mut dyn FnMut(Value) -> Value, step: Value) {
-    let n = run(step)["n"].clone();
-    if !n.is_null() {
-        run(json!({"receive": n}));
-    }
-}
-
-fn people(names: &[&str], group: &str) -> Vec<Value> {
-    let id = |name: &str| {
-        (name.len() * 100 + name.bytes().map(usize::from).sum::<usize>() % 100).to_string()
-    };
-    names
-        .iter()
-        .map(|name| json!(["upsert", id(name), group, name, 0]))
-        .collect()
-}
-
-fn joins_and_moves() -> Value {
-    let about = "One chunk over a perfect line: joins, leaves, moves with and without a change, \
-                 patches that set and remove fields, attributes, a member that leaves and returns.";
-    record(about, head(&["online", "offline"], json!({})), |run| {
-        run(json!({"do": [
-            ["upsert", "7", "online", "Zoe", 0], ["upsert", "9", "online", "Ada", 1],
-            ["upsert", "12", "offline", "Mo", 0], ["upsert", "13", "offline", "Ида", 0],
-        ]}));
-        through(run, json!({"open": "c:0"}));
-        let steps = [
-            json!([["status", "9", "idle"], ["set_group", "12", "online"]]),
-            json!([["rename", "7", "Abe"], ["status", "9", null]]),
-            json!([["upsert", "20", "online", "Bo", 2], ["remove", "13"]]),
-            json!([
-                ["set_group", "7", "offline"],
-                ["set_group", "9", "offline"],
-                ["attrs", "12", 5]
-            ]),
-            json!([["remove", "9"], ["upsert", "9", "offline", "Ada II", 0]]),
-            json!([
-                ["set_group", "7", "online"],
-                ["rename", "7", "\"Quote\\\" \u{1f600}"]
-            ]),
-            json!([["touch", "12"], ["touch", "20"]]),
-            json!([]),
-            json!([
-                ["remove", "7"],
-                ["remove", "9"],
-                ["remove", "12"],
-                ["remove", "20"]
-            ]),
-            json!([["upsert", "1", "online", "One", 0]]),
-        ];
-        for (at, ops) in steps.iter().enumerate() {
-            run(json!({"do": ops}));
-            through(run, json!({"tick": 250 * (at + 1)}));
-        }
-        through(run, json!({"open": "c:7"}));
-        run(json!({"close": "c:0"}));
-        run(json!({"do": [["upsert", "2", "online", "Two", 0]]}));
-        through(run, json!({"tick": 6000}));
-    })
-}
-
-fn anchors() -> Value {
-    let about = "Anchored windows: rows above come and go, the anchor moves, leaves, is hidden; \
-                 one window follows its member, one a header; windows slide, and become one.";
-    record(
-        about,
-        head(&["mods", "online", "offline"], json!({})),
-        |run| {
-            let mut ops = people(
-                &["anna", "bert", "carl", "dora", "emil", "fritz", "gerd"],
-                "online",
-            );
-            ops.extend([
-                json!(["upsert", "1", "mods", "Mod", 0]),
-                json!(["upsert", "2", "offline", "Off", 0]),
-            ]);
-            run(json!({"do": ops}));
-            let id = |name: &str| {
-                people(&[name], "online")[0][1]
-                    .as_str()
-                    .expect("text")
-                    .to_owned()
-            };
-            let around = |letter: &str, name: &str| format!("{letter}:{}:1:1", id(name));
-            through(run, json!({"open": around("a", "carl")}));
-            through(run, json!({"open": around("f", "gerd")}));
-            through(run, json!({"open": "g:offline:2:1"}));
-            let steps = [
-                json!([["upsert", "3", "mods", "Above", 0]]),
-                json!([["upsert", "4", "online", "bzzz", 0]]),
-                json!([["set_group", id("carl"), "offline"]]),
-                json!([["set_group", id("gerd"), "mods"]]),
-                json!([["remove", id("gerd")]]),
-                json!([["remove", id("dora")], ["status", id("emil"), "dnd"]]),
-                json!([["hide", "online", true]]),
-                json!([["hide", "online", false]]),
-                json!([["collapse", "offline", true]]),
-            ];
-            for (at, ops) in steps.iter().enumerate() {
-                run(json!({"do": ops}));
-                through(run, json!({"tick": 1000 * (at + 1)}));
-            }
-            through(run, json!({"open": around("a", "anna")}));
-            through(run, json!({"open": around("a", "bert")}));
-            run(json!({"do": [["remove", id("anna")]]}));
-            through(run, json!({"tick": 20_000}));
-            run(json!({"open": "a:999999:1:1"}));
-            run(json!({"do": [["set_group", id("bert"), "mods"]]}));
-            through(
-                run,
-                json!({"move": [around("a", "bert"), around("a", "emil")]}),
-            );
-            through(run, json!({"tick": 21_000}));
-        },
-    )
-}
-
-fn groups() -> Value {
-    let about = "Work on whole groups: order, hiding, collapsing, a new name, a merge; counts of \
-                 all of it; a viewer that is hidden and shown again.";
-    record(
-        about,
-        head(&["mods", "online", "offline"], json!({})),
-        |run| {
-            let mut ops = people(&["anna", "bert", "carl"], "mods");
-            ops.extend(people(&["xaver", "yolanda"], "online"));
-            ops.extend(people(&["zacharias"], "offline"));
-            run(json!({"do": ops}));
-            through(run, json!({"open": "c:0"}));
-            let steps = [
-                json!([["order", ["offline", "mods", "online"]]]),
-                json!([["hide", "offline", true]]),
-                json!([["collapse", "mods", true]]),
-                json!([
-                    ["rename_group", "online", "on:line"],
-                    ["hide", "offline", false]
-                ]),
-                json!([["collapse", "mods", false], ["merge", "mods", "on:line"]]),
-            ];
-            for (at, ops) in steps.iter().enumerate() {
-                run(json!({"do": ops}));
-                through(run, json!({"tick": 700 * (at + 1)}));
-            }
-            run(json!({"hidden": true}));
-            run(json!({"do": [["upsert", "1", "offline", "Unseen", 0]]}));
-            through(run, json!({"tick": 10_000}));
-            through(run, json!({"hidden": false}));
-        },
-    )
-}
-
-fn payloads() -> Value {
-    let about = "A list that keeps the bodies itself, without headers: a changed body travels \
-                 whole, a moved one not at all.";
-    let more = json!({"bodies": "payloads", "headers": false});
-    record(about, head(&["online", "offline"], more), |run| {
-        let mut ops = people(&["anna", "bert", "carl"], "online");
-        ops.extend(people(&["xaver"], "offline"));
-        run(json!({"do": ops}));
-        through(run, json!({"open": "c:0"}));
-        let id = |name: &str| people(&[name], "online")[0][1].clone();
-        run(json!({"do": [["status", id("bert"), "idle"], ["set_group", id("anna"), "offline"]]}));
-        through(run, json!({"tick": 250}));
-        run(json!({"do": [["rename", id("xaver"), "Abel"], ["attrs", id("carl"), 3]]}));
-        through(run, json!({"tick": 500}));
-    })
-}
-
-fn many_groups() -> Value {
-    let about = "More than 64 groups: counts travel as deltas, a lost one is noticed, a changed \
-                 table is sent whole.";
-    let names: Vec<String> = (0..66).map(|at| format!("g{at}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    record(about, head(&names, json!({})), |run| {
-        run(json!({"do": [["upsert", "1", "g1", "a", 0], ["upsert", "2", "g64", "b", 0]]}));
-        through(run, json!({"open": "c:9"}));
-        run(json!({"do": [["upsert", "3", "g5", "c", 0]]}));
-        through(run, json!({"tick": 1000}));
-        run(json!({"do": [["set_group", "3", "g6"]]}));
-        through(run, json!({"tick": 2000}));
-        run(json!({"do": [["upsert", "4", "g6", "d", 0]]}));
-        run(json!({"tick": 3000}));
-        run(json!({"do": [["remove", "1"]]}));
-        through(run, json!({"tick": 4000}));
-        through(run, json!({"resync": []}));
-        run(json!({"do": [["hide", "g64", true]]}));
-        through(run, json!({"tick": 5000}));
-    })
-}
-
-fn epochs() -> Value {
-    let about = "A list that is handed over: bundles of an old epoch are dropped, a new one makes \
-                 every window wait for its SYNC.";
-    record(about, head(&["online"], json!({})), |run| {
-        run(json!({"do": people(&["anna", "bert"], "online")}));
-        through(run, json!({"open": "c:0"}));
-        through(run, json!({"open": "c:1"}));
-        run(json!({"do": [["upsert", "1", "online", "late", 0]]}));
-        let late = run(json!({"tick": 250}))["n"].clone();
-        run(json!({"do": [["epoch", "room:7", 4], ["upsert", "2", "online", "new", 0]]}));
-        through(run, json!({"resync": ["c:0"]}));
-        run(json!({"receive": late}));
-        through(run, json!({"resync": ["c:1"]}));
-        run(json!({"do": [["remove", "2"]]}));
-        through(run, json!({"tick": 500}));
-    })
-}
-
-fn corrupt() -> Value {
-    let about = "Frames that were damaged on their way: each is refused as a whole, the rows stay, \
-                 the client asks for the window and takes nothing but its SYNC.";
-    record(about, head(&["online"], json!({})), |run| {
-        let mut ops = people(&["anna", "bert", "carl", "dora"], "online");
-        ops.push(json!(["upsert", "9", "online", "zoe", 0]));
-        run(json!({"do": ops}));
-        through(run, json!({"open": "c:0"}));
-        run(
-            json!({"do": [["rename", "9", "aaron"], ["touch", people(&["carl"], "online")[0][1]]]}),
-        );
-        let good = run(json!({"tick": 250}));
-        let damage: [(&str, Value); 13] = [
-            ("/frames/0/checksum32", json!(1)),
-            ("/frames/0/deletes", json!([5, 5])),
-            ("/frames/0/deletes", json!([6])),
-            ("/frames/0/inserts/0/index", json!(6)),
-            ("/frames/0/inserts/0/move", json!("404")),
-            ("/frames/0/inserts", json!([])),
-            ("/frames/0/updates/0/index", json!(1)),
-            ("/frames/0/updates/0/index", json!(6)),
-            ("/frames/0/updates/0", json!({"index": 4, "count": 9})),
-            ("/frames/0/updates/0", json!({"index": 0, "revision": 9})),
-            ("/frames/0/updates/0/revision", json!(77)),
-            ("/frames/0/base_version", json!(99)),
-            (
-                "/frames/0/inserts/0",
-                json!({"index": 1, "row": {"id": "404", "revision": 1}}),
-            ),
-        ];
-        for (at, to) in damage {
-            let mut bundle = good["bundle"].clone();
-            *bundle
-                .pointer_mut(at)
-                .expect("there is something to damage") = to;
-            run(json!({"receive": bundle}));
-            run(json!({"receive": good["n"]}));
-            through(run, json!({"resync": ["c:0"]}));
-            // The next frame starts from the same rows again.
-            run(json!({"do": [["rename", "9", "zoe"]]}));
-            through(run, json!({"tick": 250}));
-            run(json!({"do": [["rename", "9", "aaron"]]}));
-            through(run, json!({"tick": 250}));
-        }
-    })
-}
-
-fn bad_line() -> Value {
-    let about = "Bundles lost, doubled and overtaken, chunk and anchored windows; the client asks \
-                 for what it misses and holds what the list shows in the end.";
-    record(
-        about,
-        head(&["mods", "online", "offline"], json!({})),
-        |run| {
-            let mut dice = Dice(20);
-            let groups = ["mods", "online", "offline"];
-            let start: Vec<_> = (1..=12)
-                .map(|id| {
-                    json!([
-                        "upsert",
-                        id.to_string(),
-                        groups[dice.roll(3)],
-                        format!("n{}", dice.roll(50)),
-                        0
-                    ])
-                })
-                .collect();
-            run(json!({"do": start}));
-            through(run, json!({"open": "c:0"}));
-            through(run, json!({"open": "a:5:2:2"}));
-            let mut late: Vec<Value> = Vec::new();
-            let mut asked: Vec<String> = Vec::new();
-            let receive =
-                |run: &mut dyn FnMut(Value) -> Value, n: &Value, asked: &mut Vec<String>| {
-                    let seen = run(json!({"receive": n}));
-                    asked.extend(
-                        texts(&seen["expect"]["resync"])
-                            .iter()
-                            .map(|name| (*name).to_owned()),
-                    );
-                };
-            for at in 1..=40 {
-                let ops: Vec<_> = (0..1 + dice.roll(3))
-                    .map(|_| {
-                        let id = (1 + dice.roll(12)).to_string();
-                        match dice.roll(4) {
-                            0 => json!([
-                                "upsert",
-                                id,
-                                groups[dice.roll(3)],
-                                format!("n{}", dice.roll(50)),
-                                dice.roll(2)
-                            ]),
-                            1 => json!(["remove", id]),
-                            _ => json!([
-                                "upsert",
-                                id,
-                                groups[dice.roll(3)],
-                                format!("n{}", dice.roll(50)),
-                                1
-                            ]),
-                        }
-                    })
-                    .collect();
-                run(json!({"do": ops}));
-                let n = run(json!({"tick": 400 * at}))["n"].clone();
-                match (n.is_null(), dice.roll(6)) {
-                    (true, _) | (_, 0) => {}
-                    (_, 1) => late.push(n),
-                    (_, 2) => (0..2).for_each(|_| receive(run, &n, &mut asked)),
-                    _ => receive(run, &n, &mut asked),
-                }
-                if dice.roll(3) == 0 {
-                    late.drain(..)
-                        .rev()
-                        .for_each(|n| receive(run, &n, &mut asked));
-                }
-                if at % 2 == 0 {
-                    for name in std::mem::take(&mut asked) {
-                        through(run, json!({"resync": [name]}));
-                    }
-                }
-            }
-        },
-    )
-}
-
-fn made(name: &str) -> Value {
-    match name {
-        "joins-and-moves" => joins_and_moves(),
-        "anchors" => anchors(),
-        "groups" => groups(),
-        "payloads" => payloads(),
-        "many-groups" => many_groups(),
-        "epochs" => epochs(),
-        "corrupt" => corrupt(),
-        "bad-line" => bad_line(),
-        other => panic!("no vector {other}"),
-    }
 }
 
 /// One step a line, so that a change of the protocol reads as a change of lines.

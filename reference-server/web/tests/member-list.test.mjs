@@ -58,7 +58,8 @@ test("the checksum is zlib's", () => {
   assert.equal(crc32(""), 0);
   assert.equal(crc32("123456789"), 0xcbf43926);
   assert.equal(crc32("héllo \u{1f600}"), 0x8d272c32);
-  const rows = [{ group: "online", count: 3 }, { id: "7", revision: 1 }, { id: "9", revision: 4 }, { id: "12", revision: 1 }];
+  const members = [["7", 1], ["9", 4], ["12", 1]].map(([id, revision]) => ({ id, revision }));
+  const rows = [{ group: "online", count: 3 }, ...members];
   assert.equal(checksum(rows), 3411915118);
 });
 
@@ -86,18 +87,17 @@ test("indexes that are no indexes are refused", () => {
 
 test("a move keeps the old window on show until the new one is here", () => {
   const client = new MemberListClient();
-  const sync = (window, version, rows) => ({
-    list: "r",
-    epoch: 1,
-    version,
-    frames: [{ window, base_version: 0, new_version: version, base_index: 0, kind: "sync", checksum32: checksum(rows), rows }],
-  });
+  const sync = (window, version, rows) => {
+    const frame = { window, base_version: 0, new_version: version, base_index: 0, kind: "sync" };
+    return { list: "r", epoch: 1, version, frames: [{ ...frame, checksum32: checksum(rows), rows }] };
+  };
   client.expect("member_list_open", { window: "c:0" });
   client.apply(sync("c:0", 1, [{ id: "1", revision: 1 }]));
   client.expect("member_list_move", { from: "c:0", window: "c:1" });
   assert.deepEqual(client.views().map(({ name }) => name), ["c:0"]);
   client.apply(sync("c:1", 2, [{ id: "2", revision: 1 }]));
-  assert.deepEqual(client.views().map(({ name, start, end, at }) => [name, start, end, at(0).id]), [["c:1", 0, 1, "2"]]);
+  const views = client.views().map(({ name, start, end, at }) => [name, start, end, at(0).id]);
+  assert.deepEqual(views, [["c:1", 0, 1, "2"]]);
   client.expect("member_list_close", { window: "c:1" });
   assert.deepEqual(client.names, []);
   assert.deepEqual(client.apply(sync("c:1", 3, [{ id: "2", revision: 1 }])), [], "a late frame of a closed window");
