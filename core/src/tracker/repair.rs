@@ -36,8 +36,14 @@ use crate::error::{ApplyError, DecodeError};
 /// ```
 #[derive(Debug)]
 pub struct StagedRepair {
-    head: RepairHead,
+    plan: Plan,
     body: Bytes,
+}
+
+/// How far a repair is.
+#[derive(Debug)]
+pub(super) struct Plan {
+    head: RepairHead,
     kept_at: usize,
     records_at: usize,
     puts: u32,
@@ -96,14 +102,27 @@ impl StagedRepair {
     /// # Errors
     /// When it is not a valid `Repair` within the limits.
     pub fn new(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(&body);
+        let plan = Plan::new(&body, limits)?;
+        Ok(Self { plan, body })
+    }
+
+    /// What the repair is about.
+    #[must_use]
+    pub fn head(&self) -> &RepairHead {
+        &self.plan.head
+    }
+}
+
+impl Plan {
+    fn new(body: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
         let head = RepairHead::read(&mut reader)?;
         let kept_at = reader.offset();
-        let mut kept = Kept::start(&body, kept_at, head.base)?;
-        while kept.next(&body)?.is_some() {}
+        let mut kept = Kept::start(body, kept_at, head.base)?;
+        while kept.next(body)?.is_some() {}
         let records_at = kept.offset;
         let place = Place::start(records_at, (head.base, head.to));
-        let mut records = Records::new(&body, limits, head.origin.slot, place);
+        let mut records = Records::new(body, limits, head.origin.slot, place);
         let mut puts = 0;
         let mut at = records_at;
         while let Some(record) = records.next()? {
@@ -116,7 +135,6 @@ impl StagedRepair {
         let (step, diff) = (Step::Idle, DiffBuilder::default());
         Ok(Self {
             head,
-            body,
             kept_at,
             records_at,
             puts,
@@ -124,12 +142,6 @@ impl StagedRepair {
             token: 0,
             diff,
         })
-    }
-
-    /// What the repair is about.
-    #[must_use]
-    pub fn head(&self) -> &RepairHead {
-        &self.head
     }
 
     fn place(&self) -> Place {
@@ -145,11 +157,11 @@ impl Tracker {
     /// # Errors
     /// As [`apply`](Self::apply); offsets are those in the body.
     pub fn apply_repair(&mut self, body: &[u8], full: bool) -> Result<Diff, ApplyError> {
-        let mut staged = StagedRepair::new(Bytes::copy_from_slice(body), &self.limits)?;
-        if !self.begin(&mut staged, full, false)? {
+        let mut plan = Plan::new(body, &self.limits)?;
+        if !self.begin((&mut plan, body), full, false)? {
             return Ok(Diff::default());
         }
-        Ok(self.apply_slice(&mut staged, usize::MAX)?.diff)
+        Ok(self.slice((&mut plan, body), usize::MAX)?.diff)
     }
 
     /// Starts to apply a repair in slices. `full` as in [`apply_repair`](Self::apply_repair). Says
@@ -162,26 +174,26 @@ impl Tracker {
         staged: &mut StagedRepair,
         full: bool,
     ) -> Result<bool, ApplyError> {
-        self.begin(staged, full, true)
+        self.begin((&mut staged.plan, &staged.body), full, true)
     }
 
     fn begin(
         &mut self,
-        staged: &mut StagedRepair,
+        (plan, body): (&mut Plan, &[u8]),
         full: bool,
         quiet: bool,
     ) -> Result<bool, ApplyError> {
-        let Some(known) = self.fits(staged, full)? else {
+        let Some(known) = self.fits(plan, full)? else {
             return Ok(false);
         };
-        let head = &staged.head;
-        let kept = Kept::start(&staged.body, staged.kept_at, head.base)?;
-        let number = self.make_room(&head.origin, known, &mut staged.diff);
+        let head = &plan.head;
+        let kept = Kept::start(body, plan.kept_at, head.base)?;
+        let number = self.make_room(&head.origin, known, &mut plan.diff);
         self.tokens += 1;
-        staged.token = self.tokens;
+        plan.token = self.tokens;
         let origin = self.origins.get_mut(number);
-        origin.applying = Some(staged.token);
-        staged.step = Step::Check {
+        origin.applying = Some(plan.token);
+        plan.step = Step::Check {
             kept,
             at: origin.oldest,
         };
@@ -196,8 +208,8 @@ impl Tracker {
         clippy::option_option,
         reason = "nothing to do and nothing known are two answers"
     )]
-    fn fits(&self, staged: &StagedRepair, full: bool) -> Result<Option<Option<u16>>, ApplyError> {
-        let head = &staged.head;
+    fn fits(&self, plan: &Plan, full: bool) -> Result<Option<Option<u16>>, ApplyError> {
+        let head = &plan.head;
         let known = self.admit(&head.origin)?;
         let clock = known.map_or(0, |n| self.origins.get(n).clock);
         if head.to < clock || head.to == clock && !full {
@@ -209,17 +221,17 @@ impl Tracker {
                 from: head.base,
             });
         }
-        self.check_room(staged.puts)?;
+        self.check_room(plan.puts)?;
         Ok(Some(known))
     }
 
     /// Checks a `Repair` against the state, without applying it.
     pub(super) fn check_repair(&self, body: &[u8]) -> Result<(), ApplyError> {
-        let staged = StagedRepair::new(Bytes::copy_from_slice(body), &self.limits)?;
-        if let Some(Some(number)) = self.fits(&staged, false)? {
-            let kept = Kept::start(&staged.body, staged.kept_at, staged.head.base)?;
+        let plan = Plan::new(body, &self.limits)?;
+        if let Some(Some(number)) = self.fits(&plan, false)? {
+            let kept = Kept::start(body, plan.kept_at, plan.head.base)?;
             let oldest = self.origins.get(number).oldest;
-            self.check_kept(&staged, number, (kept, oldest), &mut usize::MAX.clone())?;
+            self.check_kept((&plan, body), number, (kept, oldest), &mut { usize::MAX })?;
         }
         Ok(())
     }
@@ -234,28 +246,36 @@ impl Tracker {
         staged: &mut StagedRepair,
         records_max: usize,
     ) -> Result<Slice, ApplyError> {
-        let number = self.origins.find(&staged.head.origin.replica);
-        let applies = |&n: &u16| self.origins.get(n).applying == Some(staged.token);
+        self.slice((&mut staged.plan, &staged.body), records_max)
+    }
+
+    fn slice(
+        &mut self,
+        (plan, body): (&mut Plan, &[u8]),
+        records_max: usize,
+    ) -> Result<Slice, ApplyError> {
+        let number = self.origins.find(&plan.head.origin.replica);
+        let applies = |&n: &u16| self.origins.get(n).applying == Some(plan.token);
         let Some(number) = number.filter(applies) else {
-            staged.step = Step::Done;
+            plan.step = Step::Done;
             return Err(ApplyError::Applying);
         };
-        let mut diff = std::mem::take(&mut staged.diff);
+        let mut diff = std::mem::take(&mut plan.diff);
         let mut budget = records_max.max(1);
-        while budget > 0 && !matches!(staged.step, Step::Done) {
-            let step = std::mem::replace(&mut staged.step, Step::Done);
-            match self.advance((staged, step), number, &mut budget, &mut diff) {
-                Ok(step) => staged.step = step,
+        while budget > 0 && !matches!(plan.step, Step::Done) {
+            let step = std::mem::replace(&mut plan.step, Step::Done);
+            match self.advance((plan, body), step, number, (&mut budget, &mut diff)) {
+                Ok(step) => plan.step = step,
                 Err(error) => {
                     self.origins.get_mut(number).applying = None;
-                    staged.step = Step::Done;
+                    plan.step = Step::Done;
                     return Err(error);
                 }
             }
         }
-        let done = matches!(staged.step, Step::Done);
+        let done = matches!(plan.step, Step::Done);
         if done {
-            self.finish_repair(number, staged.head.to);
+            self.finish_repair(number, plan.head.to);
         }
         Ok(Slice {
             diff: diff.finish(),
@@ -266,13 +286,14 @@ impl Tracker {
     /// Gives up a repair in between. If it has changed entries already, the origin is forgotten:
     /// what is here of it is no exact state. The Diff has the leaves.
     pub fn cancel_repair(&mut self, staged: &mut StagedRepair) -> Diff {
-        let step = std::mem::replace(&mut staged.step, Step::Done);
-        let number = self.origins.find(&staged.head.origin.replica);
-        let Some(number) = number.filter(|&n| self.origins.get(n).applying == Some(staged.token))
+        let plan = &mut staged.plan;
+        let step = std::mem::replace(&mut plan.step, Step::Done);
+        let number = self.origins.find(&plan.head.origin.replica);
+        let Some(number) = number.filter(|&n| self.origins.get(n).applying == Some(plan.token))
         else {
             return Diff::default();
         };
-        let mut diff = std::mem::take(&mut staged.diff);
+        let mut diff = std::mem::take(&mut plan.diff);
         if matches!(step, Step::Check { .. }) && self.origins.get(number).clock > 0 {
             self.origins.get_mut(number).applying = None;
         } else {
@@ -284,49 +305,49 @@ impl Tracker {
     /// Does what the current step allows within the budget. Gives the step to go on with.
     fn advance(
         &mut self,
-        (staged, step): (&StagedRepair, Step),
+        (plan, body): (&Plan, &[u8]),
+        step: Step,
         number: u16,
-        budget: &mut usize,
-        diff: &mut DiffBuilder,
+        (budget, diff): (&mut usize, &mut DiffBuilder),
     ) -> Result<Step, ApplyError> {
         match step {
             Step::Idle | Step::Done => Ok(Step::Done),
-            Step::Check { kept, at } => self.check_kept(staged, number, (kept, at), budget),
+            Step::Check { kept, at } => self.check_kept((plan, body), number, (kept, at), budget),
             Step::Drop {
                 mut kept,
                 mut keep,
                 mut at,
             } => {
-                while at != NIL && self.store.slab[at].version <= staged.head.base {
+                while at != NIL && self.store.slab[at].version <= plan.head.base {
                     if *budget == 0 {
                         return Ok(Step::Drop { kept, keep, at });
                     }
                     *budget -= 1;
                     let newer = self.store.slab[at].newer;
                     if keep == Some(self.store.slab[at].version) {
-                        keep = kept.next(&staged.body)?;
+                        keep = kept.next(body)?;
                     } else {
                         self.remove_remote(number, at, diff);
                     }
                     at = newer;
                 }
                 let newest = self.origins.get(number).newest;
-                if newest == NIL || self.store.slab[newest].version <= staged.head.base {
+                if newest == NIL || self.store.slab[newest].version <= plan.head.base {
                     return Ok(Step::Put {
-                        place: staged.place(),
+                        place: plan.place(),
                     });
                 }
                 Ok(Step::Mark {
-                    place: staged.place(),
+                    place: plan.place(),
                     boundary: newest,
                 })
             }
             Step::Mark { place, boundary } => {
-                self.mark_puts(staged, number, (place, boundary), budget)
+                self.mark_puts((plan, body), number, (place, boundary), budget)
             }
-            Step::Put { place } => self.write_puts(staged, number, place, budget, diff),
+            Step::Put { place } => self.write_puts((plan, body), number, place, budget, diff),
             Step::Sweep { mut boundary } => {
-                while boundary != NIL && self.store.slab[boundary].version > staged.head.base {
+                while boundary != NIL && self.store.slab[boundary].version > plan.head.base {
                     if *budget == 0 {
                         return Ok(Step::Sweep { boundary });
                     }
@@ -336,7 +357,7 @@ impl Tracker {
                     boundary = older;
                 }
                 Ok(Step::Put {
-                    place: staged.place(),
+                    place: plan.place(),
                 })
             }
         }
@@ -344,7 +365,7 @@ impl Tracker {
 
     fn check_kept(
         &self,
-        staged: &StagedRepair,
+        (plan, body): (&Plan, &[u8]),
         number: u16,
         (mut kept, mut at): (Kept, u32),
         budget: &mut usize,
@@ -354,9 +375,9 @@ impl Tracker {
                 return Ok(Step::Check { kept, at });
             }
             let before = kept.clone();
-            let Some(version) = kept.next(&staged.body)? else {
-                let mut kept = Kept::start(&staged.body, staged.kept_at, staged.head.base)?;
-                let keep = kept.next(&staged.body)?;
+            let Some(version) = kept.next(body)? else {
+                let mut kept = Kept::start(body, plan.kept_at, plan.head.base)?;
+                let keep = kept.next(body)?;
                 return Ok(Step::Drop {
                     kept,
                     keep,
@@ -378,13 +399,13 @@ impl Tracker {
 
     fn mark_puts(
         &mut self,
-        staged: &StagedRepair,
+        (plan, body): (&Plan, &[u8]),
         number: u16,
         (place, mut boundary): (Place, u32),
         budget: &mut usize,
     ) -> Result<Step, ApplyError> {
         let limits = self.limits.clone();
-        let mut records = Records::new(&staged.body, &limits, staged.head.origin.slot, place);
+        let mut records = Records::new(body, &limits, plan.head.origin.slot, place);
         while *budget > 0 {
             *budget -= 1;
             let Some(record) = records.next()? else {
@@ -410,14 +431,14 @@ impl Tracker {
 
     fn write_puts(
         &mut self,
-        staged: &StagedRepair,
+        (plan, body): (&Plan, &[u8]),
         number: u16,
         place: Place,
         budget: &mut usize,
         diff: &mut DiffBuilder,
     ) -> Result<Step, ApplyError> {
         let limits = self.limits.clone();
-        let mut records = Records::new(&staged.body, &limits, staged.head.origin.slot, place);
+        let mut records = Records::new(body, &limits, plan.head.origin.slot, place);
         while *budget > 0 {
             *budget -= 1;
             let Some(record) = records.next()? else {

@@ -172,24 +172,39 @@ impl<'a, 'l> Records<'a, 'l> {
     /// The next record, `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Record<'a>>, DecodeError> {
         let mut reader = Reader::at(self.body, self.place.offset);
-        loop {
-            if reader.remaining() == 0 {
-                return Ok(None);
-            }
-            let at = reader.offset();
-            let flags = reader.u8()?;
-            let record = match flags & RECORD_MASK {
-                RECORD_TOPIC if flags == RECORD_TOPIC => {
-                    self.read_topic(&mut reader)?;
-                    continue;
-                }
-                RECORD_PUT if flags >> 6 == 0 => self.read_put(&mut reader, flags)?,
-                RECORD_KILL => self.read_kill(&mut reader, flags >> 2)?,
-                _ => return Err(DecodeError::invalid(at, "no such record")),
-            };
-            self.place.offset = reader.offset();
-            return Ok(Some(record));
+        if reader.remaining() == 0 {
+            return Ok(None);
         }
+        let at = reader.offset();
+        let flags = reader.u8()?;
+        let record = match flags & RECORD_MASK {
+            RECORD_TOPIC if flags == RECORD_TOPIC => {
+                self.read_topic(&mut reader)?;
+                self.read_put_of_new_topic(&mut reader)?
+            }
+            RECORD_PUT if flags >> 6 == 0 => self.read_put(&mut reader, flags, false)?,
+            RECORD_KILL => self.read_kill(&mut reader, flags >> 2)?,
+            _ => return Err(DecodeError::invalid(at, "no such record")),
+        };
+        self.place.offset = reader.offset();
+        Ok(Some(record))
+    }
+
+    /// The record after a new topic is a put of that topic: one body has one form, and topics
+    /// without entries cannot pile up.
+    fn read_put_of_new_topic(
+        &mut self,
+        reader: &mut Reader<'a>,
+    ) -> Result<Record<'a>, DecodeError> {
+        let at = reader.offset();
+        let flags = reader.u8()?;
+        if flags & RECORD_MASK != RECORD_PUT || flags >> 6 != 0 {
+            return Err(DecodeError::invalid(
+                at,
+                "a new topic is not followed by a put",
+            ));
+        }
+        self.read_put(reader, flags, true)
     }
 
     fn read_topic(&mut self, reader: &mut Reader<'a>) -> Result<(), DecodeError> {
@@ -203,7 +218,7 @@ impl<'a, 'l> Records<'a, 'l> {
         }
         let topics = &mut self.place.topics;
         if topics.len() == topics.capacity() {
-            // At most a word per two bytes read: within twice the frame.
+            // At most a word per topic and its put, which take 8 bytes: within twice the frame.
             topics.reserve_exact(topics.len().clamp(8, 1 << 16));
         }
         topics.push(at as u32);
@@ -225,7 +240,12 @@ impl<'a, 'l> Records<'a, 'l> {
         }
     }
 
-    fn read_put(&mut self, reader: &mut Reader<'a>, flags: u8) -> Result<Record<'a>, DecodeError> {
+    fn read_put(
+        &mut self,
+        reader: &mut Reader<'a>,
+        flags: u8,
+        is_first: bool,
+    ) -> Result<Record<'a>, DecodeError> {
         let at = reader.offset();
         let Some(encoding) = Encoding::from_u8(flags >> 2 & 3) else {
             return Err(DecodeError::invalid(at - 1, "no such encoding"));
@@ -244,6 +264,12 @@ impl<'a, 'l> Records<'a, 'l> {
                 "topic number was not introduced",
             ));
         };
+        if is_first && number != Some(self.place.topics.len() - 1) {
+            return Err(DecodeError::invalid(
+                topic_at,
+                "a new topic is not followed by its put",
+            ));
+        }
         let topic = Reader::at(self.body, topic as usize).str(self.limits.topic_len_max)?;
         let status = if flags & PUT_STATUS == 0 {
             0
