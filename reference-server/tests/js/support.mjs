@@ -14,7 +14,7 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 export const ROOT = resolve(HERE, "../../..");
 
 const BINARY = process.env.HEADCOUNT_SERVER ?? join(ROOT, "target/debug/headcount-server");
-const START_MS = 60_000;
+const START_MS = 180_000;
 const PATIENCE_MS = 10_000;
 
 /** A server on a free port with a data directory of its own. */
