@@ -4,6 +4,7 @@ use std::{
     future::IntoFuture as _,
     io,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -187,7 +188,11 @@ impl App {
                 () = shutdown.cancelled() => return,
                 _ = beat.tick() => {}
             }
-            self.hub.beat(Instant::now());
+            // A fault in one beat must not end all the later ones.
+            let beat = AssertUnwindSafe(|| self.hub.beat(Instant::now()));
+            if catch_unwind(beat).is_err() {
+                tracing::error!("a beat was cut short by a fault");
+            }
             if pruned.elapsed() >= PRUNE_PERIOD {
                 pruned = Instant::now();
                 self.message_limit.prune(pruned);

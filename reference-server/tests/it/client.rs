@@ -8,12 +8,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
     time::timeout,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{self, Message, client::IntoClientRequest, http},
 };
 use tokio_util::sync::CancellationToken;
@@ -185,6 +185,17 @@ impl Server {
             }
             Err(e) => panic!("{e}"),
         }
+    }
+
+    /// A socket whose receive buffer is small, so that not reading is soon felt.
+    pub(crate) async fn connect_slow(&self, user: &User) -> Socket {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(4096).unwrap();
+        let tcp = MaybeTlsStream::Plain(tcp.connect(self.address).await.unwrap());
+        let query = format!("vsn=2.0.0&token={}", user.token);
+        let url = format!("ws://{}/chat/socket/websocket?{query}", self.address);
+        let (stream, response) = client_async(url, tcp).await.unwrap();
+        Socket { stream, response }
     }
 
     /// A guest in `room`: the socket after its join, and what came with the join.

@@ -61,3 +61,28 @@ async fn the_page_and_its_files_are_served() {
     let health = reqwest::get(format!("{url}healthz")).await.unwrap();
     assert_eq!(health.text().await.unwrap(), "ok");
 }
+
+#[tokio::test]
+async fn who_does_not_read_is_let_go_and_the_others_notice_nothing() {
+    let server = Server::start().await;
+    let guest = server.guest().await;
+    let room = server.room(&guest, "lobby").await;
+    let topic = format!("room:{room}");
+    let mut slow = server.connect_slow(&guest).await;
+    slow.join(&topic, "1").await;
+    let (_, mut quick) = server.enter(&room).await;
+    // Far more than the queue and all buffers on the way hold, from writers within their limits.
+    let content = json!({ "content": "\u{1f389}".repeat(4_000) });
+    let path = format!("/rooms/{room}/messages");
+    let mut sent = 0;
+    for _ in 0..80 {
+        let writer = server.guest().await;
+        for _ in 0..10 {
+            let (status, _) = server.post(&writer, &path, content.clone()).await;
+            assert_eq!(status, StatusCode::CREATED);
+            sent += 1;
+            assert_eq!(quick.expect("new_message").await[4]["seq"], sent);
+        }
+    }
+    assert_eq!(slow.closed().await, 1013);
+}

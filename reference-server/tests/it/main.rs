@@ -1,6 +1,7 @@
 //! The server from outside: every test starts one on a free port and speaks HTTP and WebSocket.
 
 mod bad_input;
+mod cli;
 mod client;
 mod demo;
 mod life;
