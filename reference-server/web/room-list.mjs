@@ -43,8 +43,9 @@ export class RoomList {
     return this.#rooms.find((room) => room.name === name) ?? null;
   }
 
+  /** The room to begin with: the giant one where there is one, so that a newcomer sees it move. */
   first() {
-    return this.#rooms[0] ?? null;
+    return this.#rooms.find((room) => room.simulated) ?? this.#rooms[0] ?? null;
   }
 
   select(id) {
