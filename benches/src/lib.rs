@@ -1,4 +1,6 @@
 //! Workload generators shared by the benches.
 
 pub mod crowd;
+pub mod list;
 pub mod memory;
+pub mod meter;

@@ -1,0 +1,217 @@
+//! `SortedSet<(u64, u64)>` beside other ordered sets.
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+
+use headcount::SortedSet;
+use headcount_benches::list::{Rng, pairs};
+use headcount_benches::meter::{live_bytes, time_each};
+
+use crate::table::Table;
+
+type Pair = (u64, u64);
+
+/// What all of them can do; `place` where they know positions.
+trait Ordered: Default {
+    const NAME: &'static str;
+    /// Whether it is worth waiting for at this size.
+    fn fits(_n: usize) -> bool {
+        true
+    }
+    fn insert(&mut self, value: Pair) -> usize;
+    fn remove(&mut self, value: &Pair) -> usize;
+    /// The position, or mere presence where there are no positions.
+    fn find(&self, value: &Pair) -> usize;
+    fn page(&self, from: usize, value: &Pair) -> u64;
+    fn bulk(values: Vec<Pair>) -> Self;
+}
+
+impl Ordered for SortedSet<Pair> {
+    const NAME: &'static str = "SortedSet";
+
+    fn insert(&mut self, value: Pair) -> usize {
+        SortedSet::insert(self, value).0
+    }
+
+    fn remove(&mut self, value: &Pair) -> usize {
+        SortedSet::remove(self, value).unwrap_or(0)
+    }
+
+    fn find(&self, value: &Pair) -> usize {
+        self.index_of(value).unwrap_or(0)
+    }
+
+    fn page(&self, from: usize, _value: &Pair) -> u64 {
+        self.slice(from..from + 100)
+            .fold(0, |sum, pair| sum ^ pair.0)
+    }
+
+    fn bulk(values: Vec<Pair>) -> Self {
+        Self::from_vec(values)
+    }
+}
+
+impl Ordered for BTreeSet<Pair> {
+    const NAME: &'static str = "BTreeSet";
+
+    fn insert(&mut self, value: Pair) -> usize {
+        usize::from(BTreeSet::insert(self, value))
+    }
+
+    fn remove(&mut self, value: &Pair) -> usize {
+        usize::from(BTreeSet::remove(self, value))
+    }
+
+    fn find(&self, value: &Pair) -> usize {
+        BTreeSet::get(self, value).map_or(0, |pair| pair.1 as usize)
+    }
+
+    fn page(&self, _from: usize, value: &Pair) -> u64 {
+        self.range(value..)
+            .take(100)
+            .fold(0, |sum, pair| sum ^ pair.0)
+    }
+
+    fn bulk(values: Vec<Pair>) -> Self {
+        values.into_iter().collect()
+    }
+}
+
+impl Ordered for indexset::BTreeSet<Pair> {
+    const NAME: &'static str = "indexset";
+
+    fn insert(&mut self, value: Pair) -> usize {
+        // It does not say where; asking is part of the job.
+        Self::insert(self, value);
+        self.rank(&value)
+    }
+
+    fn remove(&mut self, value: &Pair) -> usize {
+        let at = self.rank(value);
+        Self::remove(self, value);
+        at
+    }
+
+    fn find(&self, value: &Pair) -> usize {
+        self.rank(value)
+    }
+
+    fn page(&self, from: usize, _value: &Pair) -> u64 {
+        let to = self.len().min(from + 100);
+        self.range_idx(from..to).fold(0, |sum, pair| sum ^ pair.0)
+    }
+
+    fn bulk(values: Vec<Pair>) -> Self {
+        values.into_iter().collect()
+    }
+}
+
+/// A sorted vector: what people begin with.
+#[derive(Default)]
+struct Naive(Vec<Pair>);
+
+impl Ordered for Naive {
+    const NAME: &'static str = "Vec";
+
+    fn fits(n: usize) -> bool {
+        n <= 100_000
+    }
+
+    fn insert(&mut self, value: Pair) -> usize {
+        let at = self.0.partition_point(|pair| *pair < value);
+        self.0.insert(at, value);
+        at
+    }
+
+    fn remove(&mut self, value: &Pair) -> usize {
+        let at = self.0.partition_point(|pair| pair < value);
+        self.0.remove(at);
+        at
+    }
+
+    fn find(&self, value: &Pair) -> usize {
+        self.0.partition_point(|pair| pair < value)
+    }
+
+    fn page(&self, from: usize, _value: &Pair) -> u64 {
+        self.0[from..self.0.len().min(from + 100)]
+            .iter()
+            .fold(0, |sum, pair| sum ^ pair.0)
+    }
+
+    fn bulk(mut values: Vec<Pair>) -> Self {
+        values.sort_unstable();
+        Self(values)
+    }
+}
+
+pub(crate) fn run(n: usize) {
+    let mut table = Table::new(format!("ordered sets of (u64, u64), {n} elements"));
+    let (mut ours, mut std, mut indexed, mut naive) = (
+        grow(n, &mut table),
+        grow(n, &mut table),
+        grow(n, &mut table),
+        grow(n, &mut table),
+    );
+    for round in 0..5 {
+        measure::<SortedSet<Pair>>(&mut ours, n, round, &mut table);
+        measure::<BTreeSet<Pair>>(&mut std, n, round, &mut table);
+        measure::<indexset::BTreeSet<Pair>>(&mut indexed, n, round, &mut table);
+        measure::<Naive>(&mut naive, n, round, &mut table);
+    }
+    table.print();
+}
+
+/// A set of `n` elements that came in random order.
+fn grow<S: Ordered>(n: usize, table: &mut Table) -> Option<S> {
+    if !S::fits(n) {
+        return None;
+    }
+    let values = pairs(n, 1);
+    let mut set = S::default();
+    let each = time_each(n, || values.iter().for_each(|&pair| drop(set.insert(pair))));
+    table.time("grow from empty", S::NAME, each);
+    let (bytes, set) = live_bytes(|| {
+        let mut set = S::default();
+        values.iter().for_each(|&pair| drop(set.insert(pair)));
+        set
+    });
+    table.note("memory an element", "B", S::NAME, bytes as f64 / n as f64);
+    Some(set)
+}
+
+fn measure<S: Ordered>(set: &mut Option<S>, n: usize, round: u64, table: &mut Table) {
+    let Some(set) = set else { return };
+    let count = (n / 4).clamp(1_000, 100_000);
+    let mut rng = Rng::new(round + 7);
+    let known = pairs(n, 1);
+    let fresh: Vec<Pair> = (0..count).map(|_| (rng.next_u64(), u64::MAX)).collect();
+    let asked: Vec<(usize, Pair)> = (0..count)
+        .map(|_| (rng.below(n - n.min(100) + 1), known[rng.below(n)]))
+        .collect();
+    let mut sum = 0;
+    let each = time_each(count, || {
+        fresh.iter().for_each(|&pair| sum += set.insert(pair))
+    });
+    table.time("insert", S::NAME, each);
+    let each = time_each(count, || {
+        fresh.iter().for_each(|pair| sum += set.remove(pair))
+    });
+    table.time("remove", S::NAME, each);
+    let each = time_each(count, || {
+        asked.iter().for_each(|(_, pair)| sum += set.find(pair))
+    });
+    table.time("index_of (BTreeSet: get)", S::NAME, each);
+    let pages = &asked[..count / 10];
+    let mut page = || {
+        pages
+            .iter()
+            .fold(0, |sum, (from, pair)| sum ^ set.page(*from, pair))
+    };
+    let each = time_each(pages.len(), || drop(black_box(page())));
+    table.time("slice of 100", S::NAME, each);
+    let values = known.clone();
+    let each = time_each(n, || drop(black_box(S::bulk(values))));
+    table.time("bulk load, unsorted", S::NAME, each);
+    black_box(sum);
+}

@@ -1,0 +1,54 @@
+//! Workloads of the member list benches: what rooms look like and what happens in them.
+
+/// SplitMix64 (Steele, Lea and Flood 2014): the same run from the same seed, everywhere.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator that starts from a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
+    }
+}
+
+/// A name of 12 bytes, six syllables, as the keys of the list see it.
+pub fn name(rng: &mut Rng) -> [u8; 12] {
+    const CONSONANTS: &[u8] = b"bcdfghjklmnprstvwz";
+    const VOWELS: &[u8] = b"aeiouy";
+    let mut name = [0; 12];
+    for pair in name.chunks_mut(2) {
+        pair[0] = CONSONANTS[rng.below(CONSONANTS.len())];
+        pair[1] = VOWELS[rng.below(VOWELS.len())];
+    }
+    name
+}
+
+/// `n` distinct pairs in random order.
+pub fn pairs(n: usize, seed: u64) -> Vec<(u64, u64)> {
+    let mut rng = Rng::new(seed);
+    // The second half is unique, so the pair is.
+    (0..n as u64).map(|at| (rng.next_u64(), at)).collect()
+}
+
+/// `n` members: id and name, ids without order.
+pub fn members(n: usize, seed: u64) -> Vec<(u64, [u8; 12])> {
+    let mut rng = Rng::new(seed);
+    // An odd factor permutes the 64-bit numbers: distinct ids that look like nothing.
+    (0..n as u64)
+        .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15), name(&mut rng)))
+        .collect()
+}
