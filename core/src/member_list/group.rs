@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ListError;
-use super::table::Run;
+use super::run::Run;
 use super::tree::Tree;
 
 /// The most groups a list can have. Operations on the index space cost O(groups) additions.

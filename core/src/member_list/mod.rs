@@ -6,6 +6,7 @@
 
 mod bulk;
 pub mod client;
+mod column;
 mod counts;
 mod cow;
 mod diff;
@@ -15,12 +16,15 @@ mod error;
 mod frame;
 mod group;
 mod id;
+mod index;
 mod key;
+mod keys;
 mod list;
 mod manage;
 mod marks;
 mod read;
 mod rows;
+mod run;
 mod set;
 mod snapshot;
 mod table;

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::cow::CowVec;
 use super::group::{GroupId, GroupInfo, Groups, Place};
+use super::run::Run;
 use super::set::clip;
-use super::table::{Cell, Run};
+use super::table::Cell;
 use super::tree::Runs;
 use super::{Id, MemberList, SortKey};
 

@@ -4,12 +4,16 @@ use std::cmp::Ordering;
 use std::hash::BuildHasher;
 
 use bytes::Bytes;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
 use super::Id;
+use super::column::Column;
 use super::cow::CowVec;
 use super::group::GroupId;
-use super::tree::{Climb, FAN, Keeper, NOWHERE, ROOT, find_id};
+use super::index::Index;
+use super::keys::Keys;
+use super::run::Run;
+use super::tree::{Climb, Keeper, NOWHERE, ROOT};
 
 /// The part of a member that readers of snapshots see.
 #[derive(Clone, Debug)]
@@ -24,11 +28,11 @@ pub(crate) struct Cell<I> {
 pub(crate) struct Table<I> {
     pub(crate) cells: CowVec<Cell<I>>,
     pub(crate) payloads: Option<CowVec<Bytes>>,
-    keys: Vec<Box<[u8]>>,
+    keys: Keys,
     /// The leaf of each slot; [`NOWHERE`] when the slot is free.
-    leaf_of: Vec<u32>,
+    leaf_of: Column<u32>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: Index,
     hasher: DefaultHashBuilder,
     pub(crate) nodes: Nodes,
 }
@@ -60,10 +64,10 @@ impl<I: Id> Table<I> {
         Self {
             cells: CowVec::default(),
             payloads: payloads.then(CowVec::default),
-            keys: Vec::new(),
-            leaf_of: Vec::new(),
+            keys: Keys::default(),
+            leaf_of: Column::default(),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             hasher: DefaultHashBuilder::default(),
             nodes: Nodes::default(),
         }
@@ -76,8 +80,9 @@ impl<I: Id> Table<I> {
 
     /// The slot of a member. O(1).
     pub(crate) fn slot(&self, id: &I) -> Option<u32> {
-        let same = |&slot: &u32| self.cells[slot as usize].id == *id;
-        self.index.find(self.hasher.hash_one(id), same).copied()
+        self.index.find(self.hasher.hash_one(id), |slot| {
+            self.cells[slot as usize].id == *id
+        })
     }
 
     /// A slot for a new member. It is in no tree yet. O(1).
@@ -93,7 +98,7 @@ impl<I: Id> Table<I> {
             slot
         } else {
             self.cells.push(cell);
-            self.keys.push(Box::default());
+            self.keys.push();
             self.leaf_of.push(NOWHERE);
             if let Some(payloads) = &mut self.payloads {
                 payloads.push(Bytes::new());
@@ -102,18 +107,17 @@ impl<I: Id> Table<I> {
         };
         self.set_key(slot, key);
         let (cells, hasher) = (&self.cells, &self.hasher);
-        self.index.insert_unique(hash, slot, |&slot| {
-            hasher.hash_one(&cells[slot as usize].id)
-        });
+        self.index
+            .insert(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         slot
     }
 
     /// Forgets a member that is in no tree any more. O(1).
     pub(crate) fn drop_slot(&mut self, slot: u32) {
         let hash = self.hasher.hash_one(&self.cells[slot as usize].id);
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
-            entry.remove();
-        }
+        let (cells, hasher) = (&self.cells, &self.hasher);
+        self.index
+            .remove(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         self.set_key(slot, &[]);
         self.leaf_of[slot as usize] = NOWHERE;
         if let Some(payloads) = &mut self.payloads {
@@ -123,11 +127,11 @@ impl<I: Id> Table<I> {
     }
 
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
-        &self.keys[slot as usize]
+        self.keys.key(slot)
     }
 
     pub(crate) fn set_key(&mut self, slot: u32, key: &[u8]) {
-        self.keys[slot as usize] = key.into();
+        self.keys.set(slot, key);
     }
 
     /// The leaf a member is in.
@@ -176,30 +180,11 @@ impl<I: Id> Table<I> {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.cells.heap_bytes()
             + self.payloads.as_ref().map_or(0, CowVec::heap_bytes)
-            + self.keys.capacity() * 16
-            + self.leaf_of.capacity() * 4
+            + self.keys.heap_bytes()
+            + self.leaf_of.heap_bytes()
             + self.free.capacity() * 4
-            + self.index.allocation_size()
+            + self.index.heap_bytes()
             + (self.nodes.parents.capacity() + self.nodes.free.capacity()) * 4
-    }
-}
-
-/// A sorted run of slots.
-#[derive(Clone, Debug)]
-pub(crate) struct Run {
-    len: u32,
-    slots: [u32; FAN],
-}
-
-impl Run {
-    /// The slots in order.
-    pub(crate) fn slots(&self) -> &[u32] {
-        &self.slots[..self.len as usize]
-    }
-
-    /// The place of a slot.
-    pub(crate) fn find(&self, slot: u32) -> Option<usize> {
-        find_id(self.slots(), slot)
     }
 }
 
@@ -209,14 +194,11 @@ impl<I: Id> Keeper for Table<I> {
     type Probe<'p> = (&'p [u8], Option<&'p I>);
 
     fn empty(&self) -> Run {
-        Run {
-            len: 0,
-            slots: [0; FAN],
-        }
+        Run::EMPTY
     }
 
     fn len(run: &Run) -> usize {
-        run.len as usize
+        run.slots().len()
     }
 
     fn entry(run: &Run, at: usize) -> &u32 {
@@ -224,46 +206,36 @@ impl<I: Id> Keeper for Table<I> {
     }
 
     fn rank(&self, run: &Run, (key, id): (&[u8], Option<&I>)) -> Result<usize, usize> {
-        run.slots()
-            .binary_search_by(|&slot| self.compare(slot, key, id))
-    }
-
-    fn insert(&self, run: &mut Run, at: usize, slot: u32) {
-        let len = run.len as usize;
-        run.slots.copy_within(at..len, at + 1);
-        run.slots[at] = slot;
-        run.len += 1;
-    }
-
-    fn set(&self, run: &mut Run, at: usize, slot: u32) {
-        run.slots[at] = slot;
-    }
-
-    fn remove(&self, run: &mut Run, at: usize) -> u32 {
-        let slot = run.slots[at];
-        run.slots.copy_within(at + 1..run.len as usize, at);
-        run.len -= 1;
-        slot
-    }
-
-    fn split_off(&self, run: &mut Run, at: usize) -> Run {
-        let mut tail = Keeper::empty(self);
-        self.fill(&mut tail, run.slots()[at..].iter().copied());
-        run.len = at as u32;
-        tail
-    }
-
-    fn fill(&self, run: &mut Run, slots: impl Iterator<Item = u32>) {
-        for (place, slot) in run.slots.iter_mut().zip(slots) {
-            *place = slot;
-            run.len += 1;
+        let range = run.narrow(&self.keys, key);
+        let start = range.start;
+        match run.slots()[range].binary_search_by(|&slot| self.compare(slot, key, id)) {
+            Ok(at) => Ok(start + at),
+            Err(at) => Err(start + at),
         }
     }
 
+    fn insert(&self, run: &mut Run, at: usize, slot: u32) {
+        run.insert(&self.keys, at, slot);
+    }
+
+    fn set(&self, run: &mut Run, at: usize, slot: u32) {
+        run.set(&self.keys, at, slot);
+    }
+
+    fn remove(&self, run: &mut Run, at: usize) -> u32 {
+        run.remove(at)
+    }
+
+    fn split_off(&self, run: &mut Run, at: usize) -> Run {
+        run.split_off(&self.keys, at)
+    }
+
+    fn fill(&self, run: &mut Run, slots: impl Iterator<Item = u32>) {
+        run.fill(&self.keys, slots);
+    }
+
     fn append(&self, run: &mut Run, tail: Run) {
-        let (from, more) = (run.len as usize, tail.len as usize);
-        run.slots[from..from + more].copy_from_slice(tail.slots());
-        run.len += tail.len;
+        run.append(&self.keys, tail);
     }
 
     fn node(&mut self) -> u32 {
@@ -282,7 +254,7 @@ impl<I: Id> Keeper for Table<I> {
     }
 
     fn entered(&mut self, run: &Run, at: usize, leaf: u32) {
-        self.leaf_of[run.slots[at] as usize] = leaf;
+        self.leaf_of[run.slots()[at] as usize] = leaf;
     }
 
     fn placed(&mut self, run: &Run, from: usize, leaf: u32) {
