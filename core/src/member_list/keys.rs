@@ -26,6 +26,7 @@ impl Keys {
     }
 
     /// The key of a slot. O(1).
+    #[inline]
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
         let cell = &self.cells[slot as usize];
         match cell[INLINE] {
@@ -78,6 +79,7 @@ impl Keys {
     }
 }
 
+#[inline]
 fn place(cell: &[u8; 16]) -> usize {
     u32::from_le_bytes([cell[0], cell[1], cell[2], cell[3]]) as usize
 }

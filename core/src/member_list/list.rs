@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::dirty::Dirty;
 use super::group::{GroupId, Groups};
 use super::marks::{Fields, Marks};
+use super::run::Run;
 use super::table::{Nodes, Table};
 use super::tick::{Windows, place};
 use super::tree::Climb;
@@ -179,10 +180,8 @@ impl<I: Id> MemberList<I> {
     /// hidden or collapsed; [`contains`](Self::contains) tells which.
     pub fn remove(&mut self, id: &I) -> Option<usize> {
         let slot = self.table.slot(id)?;
-        let (group, at) = self.position(slot);
-        let index = self.groups.member_row(group, at);
+        let (group, index) = self.leave(slot);
         self.marks.moved(id, || place(group, self.table.key(slot)));
-        self.leave(group, at);
         self.dirty.mark(index, None);
         self.mark_header(group, false);
         let revision = self.table.cells[slot as usize].revision;
@@ -210,7 +209,7 @@ impl<I: Id> MemberList<I> {
     /// [`ListError::UnknownMember`].
     pub fn set_key(&mut self, id: &I, key: &SortKey) -> Result<Upsert, ListError> {
         let slot = self.known(id)?;
-        let (group, _) = self.position(slot);
+        let group = self.group_of(slot);
         Ok(self.relocate(slot, group, key.as_bytes(), false))
     }
 
@@ -329,32 +328,41 @@ impl<I: Id> MemberList<I> {
         groups.member_row(group, at)
     }
 
-    /// Takes the member at a position out of the tree of its group.
-    fn leave(&mut self, group: GroupId, at: usize) {
+    /// Takes a member out of the tree of its group: the group, and the row the member had.
+    fn leave(&mut self, slot: u32) -> (GroupId, Option<usize>) {
+        let climb = Climb::new(self.table.leaf(slot), &self.table.nodes.parents);
+        let group = Nodes::owner(&climb);
         let groups = Arc::make_mut(&mut self.groups);
         let tree = &mut groups.at_mut(group).tree;
-        tree.remove(&mut self.table, at);
+        let place = |run: &Run| {
+            run.find(slot)
+                .expect("a member is in the leaf it refers to")
+        };
+        let (_, at) = tree
+            .remove_below(&mut self.table, &climb, place)
+            .expect("the tree of a member is not empty");
         self.table.nodes.own(tree.root_id(), group);
+        let index = groups.member_row(group, at);
         groups.recount(group);
+        (group, index)
     }
 
     /// Moves a member to where its group and key say.
     fn relocate(&mut self, slot: u32, to: GroupId, key: &[u8], revised: bool) -> Upsert {
-        let (from, at) = self.position(slot);
-        let old_index = self.groups.member_row(from, at);
-        if from == to && self.table.key(slot) == key {
+        if self.group_of(slot) == to && self.table.key(slot) == key {
+            let index = self.row_of(slot);
             if revised {
-                self.dirty.mark(old_index, old_index);
+                self.dirty.mark(index, index);
             }
             return Upsert {
-                index: old_index,
+                index,
                 is_new: false,
-                old_index,
+                old_index: index,
             };
         }
+        let (from, old_index) = self.leave(slot);
         let id = &self.table.cells[slot as usize].id;
         self.marks.moved(id, || place(from, self.table.key(slot)));
-        self.leave(from, at);
         self.table.set_key(slot, key);
         let index = self.enter(slot, to);
         self.dirty.mark(old_index, index);

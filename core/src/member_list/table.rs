@@ -235,7 +235,7 @@ impl<I: Id> Keeper for Table<I> {
     }
 
     fn append(&self, run: &mut Run, tail: Run) {
-        run.append(&self.keys, tail);
+        run.append(&self.keys, &tail);
     }
 
     fn node(&mut self) -> u32 {

@@ -198,6 +198,11 @@ impl<R> Inner<R> {
         (last, (rest + self.counts[last]) as usize)
     }
 
+    /// The child with this id.
+    fn find(&self, id: u32) -> Option<usize> {
+        find_id(&self.ids[..self.kids.len()], id)
+    }
+
     /// Entries before a child. One pass over an array of `u32`.
     fn before(&self, pos: usize) -> usize {
         self.counts[..pos].iter().sum::<u32>() as usize
@@ -205,6 +210,7 @@ impl<R> Inner<R> {
 }
 
 /// The position of a value in the used part of an id array, compared eight at a time.
+#[inline]
 pub(crate) fn find_id(ids: &[u32], id: u32) -> Option<usize> {
     let mut base = 0;
     for block in ids.chunks(8) {

@@ -1,6 +1,6 @@
 //! Finding entries: by comparison from the root down, and by climbing from a leaf up.
 
-use super::{Keeper, NOWHERE, Node, ROOT, Tree, find_id};
+use super::{Keeper, NOWHERE, Node, ROOT, Tree};
 
 /// The node ids from a leaf up to its root, found in the parent table without comparing keys.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,11 @@ impl Climb {
         }
         climb.top = id;
         climb
+    }
+
+    /// The nodes of the climb without the root, the leaf first.
+    pub(super) fn below_root(&self) -> &[u32] {
+        &self.ids[..self.depth.saturating_sub(1)]
     }
 
     /// What stands in the parent table for the root of the tree the leaf is in.
@@ -97,7 +102,7 @@ impl<R> Tree<R> {
             let Node::Inner(inner) = node else {
                 return None;
             };
-            let pos = find_id(&inner.ids[..inner.kids.len()], id)?;
+            let pos = inner.find(id)?;
             before += inner.before(pos);
             node = &inner.kids[pos];
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FAN, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
+use super::{Climb, FAN, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
 
 /// Whether the path so far runs along the left or right edge of the tree.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ impl<R: Clone> Tree<R> {
         Ok(index)
     }
 
-    /// Takes out the entry at `index`, which is below `len`. O(log n).
+    /// Takes out the entry at `index`. O(log n).
     pub(crate) fn remove<K: Keeper<Run = R>>(
         &mut self,
         keeper: &mut K,
@@ -52,11 +52,36 @@ impl<R: Clone> Tree<R> {
         if index >= self.len {
             return None;
         }
-        let root = self.root.as_mut()?;
-        let entry = root.remove(keeper, index);
+        self.remove_by(keeper, &mut ByIndex(index))
+            .map(|(entry, _)| entry)
+    }
+
+    /// Takes out an entry of the leaf a climb began at and returns it with its index. O(log n),
+    /// no comparisons.
+    pub(crate) fn remove_below<K: Keeper<Run = R>>(
+        &mut self,
+        keeper: &mut K,
+        climb: &Climb,
+        place: impl Fn(&R) -> usize,
+    ) -> Option<(K::Entry, usize)> {
+        self.remove_by(
+            keeper,
+            &mut ByClimb {
+                ids: climb.below_root(),
+                place,
+            },
+        )
+    }
+
+    fn remove_by<K: Keeper<Run = R>>(
+        &mut self,
+        keeper: &mut K,
+        way: &mut impl Way<R>,
+    ) -> Option<(K::Entry, usize)> {
+        let removed = self.root.as_mut()?.remove(keeper, way);
         self.len -= 1;
         self.lower(keeper);
-        Some(entry)
+        Some(removed)
     }
 
     /// Drops roots that have become superfluous.
@@ -111,11 +136,19 @@ impl<R: Clone> Node<R> {
         }
     }
 
-    /// Removes the entry at `index` below this node.
-    fn remove<K: Keeper<Run = R>>(&mut self, keeper: &mut K, index: usize) -> K::Entry {
+    /// Removes the entry at the end of the way, and returns it with its index below this node.
+    fn remove<K: Keeper<Run = R>>(
+        &mut self,
+        keeper: &mut K,
+        way: &mut impl Way<R>,
+    ) -> (K::Entry, usize) {
         match self {
-            Self::Leaf(leaf) => keeper.remove(&mut Arc::make_mut(leaf).run, index),
-            Self::Inner(inner) => Arc::make_mut(inner).remove(keeper, index),
+            Self::Leaf(leaf) => {
+                let run = &mut Arc::make_mut(leaf).run;
+                let at = way.entry(run);
+                (keeper.remove(run, at), at)
+            }
+            Self::Inner(inner) => Arc::make_mut(inner).remove(keeper, way),
         }
     }
 }
@@ -147,21 +180,26 @@ impl<R: Clone> Inner<R> {
         Ok(before + at)
     }
 
-    fn remove<K: Keeper<Run = R>>(&mut self, keeper: &mut K, index: usize) -> K::Entry {
-        let (pos, rest) = self.select(index);
-        let entry = self.kids[pos].remove(keeper, rest);
+    fn remove<K: Keeper<Run = R>>(
+        &mut self,
+        keeper: &mut K,
+        way: &mut impl Way<R>,
+    ) -> (K::Entry, usize) {
+        let pos = way.child(self);
+        let before = self.before(pos);
+        let (entry, at) = self.kids[pos].remove(keeper, way);
         self.counts[pos] -= 1;
         if self.counts[pos] == 0 {
             let kid = self.remove_kid(keeper, pos);
             keeper.free(kid.id());
         } else {
-            if rest == 0 {
+            if at == 0 {
                 let first = self.kids[pos].first::<K>();
                 keeper.set(&mut self.firsts, pos, first);
             }
             self.mend(keeper, pos);
         }
-        entry
+        (entry, before + at)
     }
 
     /// The child in which the probe is or belongs.
@@ -177,5 +215,52 @@ impl<R: Clone> Inner<R> {
             left: edge.left && pos == 0,
             right: edge.right && pos + 1 == self.kids.len(),
         }
+    }
+}
+
+/// How a removal finds its entry.
+trait Way<R> {
+    /// The child to go to.
+    fn child(&mut self, inner: &Inner<R>) -> usize;
+    /// The entry of the leaf that was reached.
+    fn entry(&self, run: &R) -> usize;
+}
+
+/// By counting.
+struct ByIndex(usize);
+
+impl<R> Way<R> for ByIndex {
+    fn child(&mut self, inner: &Inner<R>) -> usize {
+        let (pos, rest) = inner.select(self.0);
+        self.0 = rest;
+        pos
+    }
+
+    fn entry(&self, _run: &R) -> usize {
+        self.0
+    }
+}
+
+/// By the ids of the nodes from below the root down to the leaf.
+struct ByClimb<'a, F> {
+    /// The leaf first.
+    ids: &'a [u32],
+    place: F,
+}
+
+impl<R, F: Fn(&R) -> usize> Way<R> for ByClimb<'_, F> {
+    fn child(&mut self, inner: &Inner<R>) -> usize {
+        let (&id, below) = self
+            .ids
+            .split_last()
+            .expect("a climb is as long as the way down");
+        self.ids = below;
+        inner
+            .find(id)
+            .expect("the parent table names the parent of each node")
+    }
+
+    fn entry(&self, run: &R) -> usize {
+        (self.place)(run)
     }
 }
