@@ -254,9 +254,7 @@ impl<I: Id> MemberList<I> {
         if tree.len() / 16 > slots.len() {
             for slot in slots {
                 let key = SortKey::cut(self.table.key(slot));
-                let id = self.table.cells[slot as usize].id.clone();
-                tree.insert(&mut self.table, (key.as_bytes(), Some(&id)), slot)
-                    .expect("ids are unique, so no entry is equal");
+                self.table.insert_into(tree, slot, key.as_bytes());
             }
         } else {
             let old: Vec<u32> = tree.entries::<Table<I>>().collect();

@@ -1,24 +1,38 @@
-//! Where the sort keys are: each once, 16 bytes a member, more only for long ones.
+//! The sort key of each member, once, and beside it the leaf the member is in: 20 bytes, more
+//! only for long keys.
 
 use super::column::Column;
+use super::tree::NOWHERE;
 
 /// Keys up to this length lie in the cell itself.
 const INLINE: usize = 15;
 /// The length byte of a cell whose key lies elsewhere.
 const LONG: u8 = u8::MAX;
 
-/// The key of each slot.
+/// A key, or where it is, and in the last byte its length.
+type Cell = [u8; INLINE + 1];
+
+/// What is kept of a slot.
+#[derive(Debug)]
+struct Slot {
+    key: Cell,
+    leaf: u32,
+}
+
+/// The key and the leaf of each slot.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    /// The key and, in the last byte, its length; of long keys the place in `long`.
-    cells: Column<[u8; 16]>,
+    cells: Column<Slot>,
     long: Vec<Box<[u8]>>,
     free: Vec<u32>,
 }
 
 impl Keys {
     pub(crate) fn push(&mut self) {
-        self.cells.push([0; 16]);
+        self.cells.push(Slot {
+            key: [0; 16],
+            leaf: NOWHERE,
+        });
     }
 
     pub(crate) fn pop(&mut self) {
@@ -28,7 +42,7 @@ impl Keys {
     /// The key of a slot. O(1).
     #[inline]
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
-        let cell = &self.cells[slot as usize];
+        let cell = &self.cells[slot as usize].key;
         match cell[INLINE] {
             LONG => &self.long[place(cell)],
             len => &cell[..usize::from(len)],
@@ -37,7 +51,7 @@ impl Keys {
 
     /// Sets the key of a slot; an empty key owns nothing. O(1).
     pub(crate) fn set(&mut self, slot: u32, key: &[u8]) {
-        let cell = &mut self.cells[slot as usize];
+        let cell = &mut self.cells[slot as usize].key;
         if cell[INLINE] == LONG {
             let old = place(cell);
             self.long[old] = Box::default();
@@ -59,10 +73,21 @@ impl Keys {
         self.trim();
     }
 
+    /// The leaf of a slot; [`NOWHERE`] when the slot is free. O(1).
+    #[inline]
+    pub(crate) fn leaf(&self, slot: u32) -> u32 {
+        self.cells[slot as usize].leaf
+    }
+
+    #[inline]
+    pub(crate) fn set_leaf(&mut self, slot: u32, leaf: u32) {
+        self.cells[slot as usize].leaf = leaf;
+    }
+
     /// Takes the key of one slot to another, whose own is dropped.
     pub(crate) fn take(&mut self, from: u32, to: u32) {
         self.set(to, &[]);
-        self.cells[to as usize] = std::mem::take(&mut self.cells[from as usize]);
+        self.cells[to as usize].key = std::mem::take(&mut self.cells[from as usize].key);
     }
 
     /// Heap bytes of the cells and of the table of long keys, without their bytes. O(1).
@@ -80,7 +105,7 @@ impl Keys {
 }
 
 #[inline]
-fn place(cell: &[u8; 16]) -> usize {
+fn place(cell: &Cell) -> usize {
     u32::from_le_bytes([cell[0], cell[1], cell[2], cell[3]]) as usize
 }
 

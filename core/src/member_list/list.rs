@@ -164,7 +164,7 @@ impl<I: Id> MemberList<I> {
         }
         self.marks.inserted(&id);
         let slot = self.table.add(id, key.as_bytes(), self.floor, attrs);
-        let index = self.enter(slot, group);
+        let index = self.enter(slot, group, key.as_bytes());
         self.dirty.mark(None, index);
         self.mark_header(group, true);
         Ok(Upsert {
@@ -315,14 +315,10 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Puts a member without a place into a group and returns its row.
-    fn enter(&mut self, slot: u32, group: GroupId) -> Option<usize> {
-        let key = SortKey::cut(self.table.key(slot));
-        let id = self.table.cells[slot as usize].id.clone();
+    fn enter(&mut self, slot: u32, group: GroupId, key: &[u8]) -> Option<usize> {
         let groups = Arc::make_mut(&mut self.groups);
         let tree = &mut groups.at_mut(group).tree;
-        let at = tree
-            .insert(&mut self.table, (key.as_bytes(), Some(&id)), slot)
-            .expect("ids are unique, so no entry is equal");
+        let at = self.table.insert_into(tree, slot, key);
         self.table.nodes.own(tree.root_id(), group);
         groups.recount(group);
         groups.member_row(group, at)
@@ -364,7 +360,7 @@ impl<I: Id> MemberList<I> {
         let id = &self.table.cells[slot as usize].id;
         self.marks.moved(id, || place(from, self.table.key(slot)));
         self.table.set_key(slot, key);
-        let index = self.enter(slot, to);
+        let index = self.enter(slot, to, key);
         self.dirty.mark(old_index, index);
         if from != to {
             self.mark_header(from, false);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::cow::CowVec;
 use super::group::{GroupId, GroupInfo, Groups, Place};
-use super::run::Run;
+use super::run::{Needle, Run};
 use super::set::clip;
 use super::table::Cell;
 use super::tree::Runs;
@@ -140,10 +140,11 @@ impl<I: Id> MemberList<I> {
     /// ```
     pub fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
         let mut found = Vec::new();
+        let needle = Needle::new(prefix.as_bytes());
         for &group in self.groups.order() {
             let tree = &self.groups[group].tree;
             let at = tree
-                .rank(&self.table, (prefix.as_bytes(), None))
+                .rank(&self.table, (&needle, None))
                 .unwrap_or_else(|at| at);
             let starts = tree.select(at).is_some_and(|(run, at)| {
                 self.table

@@ -1,48 +1,92 @@
 //! Sorted runs of member slots with short discriminators.
 //!
 //! The keys of a run begin with the same bytes, as they are neighbours in the order. The run
-//! notes how many (`common`) and which (`head`). Of each key the next eight bytes, as a number, are
-//! scaled to 16 bits over the range that occurs in the run: its tag. Tags never contradict the
-//! order of the keys, so a search compares the head once, counts smaller tags in one vectorised
-//! pass and looks at keys in the member table only where tags are equal. This is head truncation
-//! with "poor man's normalised keys" (Graefe and Larson, B-tree indexes and CPU caches, 2001); the
-//! scaling makes two bytes tell more than the bare next two bytes of a name would.
+//! notes how many (`common`) and which (`head`). What follows in each key, as a number, is scaled
+//! to 16 bits over the range that occurs in the run: its tag. Tags never contradict the order of
+//! the keys, so a search compares the head once, counts smaller tags in one vectorised pass and
+//! looks at keys in the member table only where tags are equal. This is head truncation with "poor
+//! man's normalised keys" (Graefe and Larson, B-tree indexes and CPU caches, 2001); the scaling,
+//! and six bits instead of eight for a character of text, make two bytes tell nearly as much as
+//! the next three bytes of a name would.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use super::key::KEY_MAX;
 use super::keys::Keys;
-use super::tree::{FAN, find_id};
+use super::tree::find_id;
 
 /// Slots in a run, at most.
-pub(crate) const SLOTS: usize = FAN;
+pub(crate) const SLOTS: usize = 64;
 /// Bytes of the common beginning that a run keeps itself.
-const HEAD: usize = 13;
+const HEAD: usize = 16;
 /// The tag of unused places: never counted as smaller.
-const UNUSED: u16 = u16::MAX;
+const UNUSED: i16 = i16::MAX;
 
 /// A sorted run of slots.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// A key whose next bytes, as a number, are `base + (t << shift)` has the tag `t`.
+    /// The first bytes that all keys of the run have in common, the others zero.
+    head: [u64; 2],
+    /// A key whose number is `base + (t << shift)` has the tag `t`, were tags unsigned.
     base: u64,
     shift: u8,
+    /// Whether numbers are made of codes of text rather than of bare bytes.
+    text: bool,
     len: u8,
     /// Bytes that all keys of the run begin with.
     common: u8,
-    /// The first of those bytes.
-    head: [u8; HEAD],
-    tags: [u16; SLOTS],
+    tags: [i16; SLOTS],
     slots: [u32; SLOTS],
+}
+
+/// A key to look for, in the forms in which runs compare it.
+#[derive(Debug)]
+pub(crate) struct Needle<'a> {
+    key: &'a [u8],
+    padded: [u8; KEY_MAX + 8],
+    head: u128,
+    codes: u128,
+}
+
+impl<'a> Needle<'a> {
+    /// The forms of a key of at most [`KEY_MAX`] bytes.
+    #[inline]
+    pub(crate) fn new(key: &'a [u8]) -> Self {
+        let mut padded = [0; KEY_MAX + 8];
+        padded[..key.len()].copy_from_slice(key);
+        Self {
+            key,
+            padded,
+            head: head(key),
+            codes: codes(key),
+        }
+    }
+
+    /// The key itself.
+    pub(crate) fn key(&self) -> &'a [u8] {
+        self.key
+    }
+
+    /// As [`Run::number`].
+    #[inline]
+    fn number(&self, text: bool, common: usize) -> u64 {
+        if text {
+            return (self.codes << (CODE_BITS * common) >> 64) as u64;
+        }
+        let bytes = self.padded[common.min(KEY_MAX)..].first_chunk();
+        bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
 }
 
 impl Run {
     pub(crate) const EMPTY: Self = Self {
+        head: [0; 2],
         base: 0,
         shift: 0,
+        text: false,
         len: 0,
         common: 0,
-        head: [0; HEAD],
         tags: [UNUSED; SLOTS],
         slots: [0; SLOTS],
     };
@@ -66,31 +110,38 @@ impl Run {
 
     /// The places where a key could be; all before are smaller, all after greater.
     #[inline]
-    pub(crate) fn narrow(&self, keys: &Keys, key: &[u8]) -> Range<usize> {
+    pub(crate) fn narrow(&self, keys: &Keys, needle: &Needle<'_>) -> Range<usize> {
         let len = usize::from(self.len);
         let common = usize::from(self.common);
-        let start = &key[..common.min(key.len())];
-        match start.cmp(self.prefix(keys)) {
+        match self.compare_head(keys, needle) {
             Ordering::Less => return 0..0,
             Ordering::Greater => return len..len,
             Ordering::Equal => {}
         }
-        let tag = self.tag(key);
-        let less: u16 = self.tags.iter().map(|&other| u16::from(other < tag)).sum();
-        let upto: u16 = self.tags.iter().map(|&other| u16::from(other <= tag)).sum();
-        usize::from(less)..usize::from(upto).min(len)
+        let tag = self.scaled(needle.number(self.text, common));
+        let less: i16 = self.tags.iter().map(|&other| i16::from(other < tag)).sum();
+        let more: i16 = self.tags.iter().map(|&other| i16::from(other > tag)).sum();
+        less as usize..(SLOTS - more as usize).min(len)
     }
 
     pub(crate) fn insert(&mut self, keys: &Keys, at: usize, slot: u32) {
         let len = usize::from(self.len);
+        let key = keys.key(slot);
         if at == 0 || at == len {
-            self.cover(keys, keys.key(slot));
+            self.cover(keys, key);
         }
+        let tag = self.tag(key);
+        // Two equal tags beside this one: it is time to look whether the scale can do better.
+        let crowded =
+            at >= 2 && self.tags[at - 2] == tag || at + 1 < len && self.tags[at + 1] == tag;
         self.slots.copy_within(at..len, at + 1);
         self.tags.copy_within(at..len, at + 1);
         self.slots[at] = slot;
-        self.tags[at] = self.tag(keys.key(slot));
+        self.tags[at] = tag;
         self.len += 1;
+        if crowded {
+            self.tighten(keys);
+        }
     }
 
     pub(crate) fn set(&mut self, keys: &Keys, at: usize, slot: u32) {
@@ -111,30 +162,41 @@ impl Run {
         slot
     }
 
-    /// Cuts the run at a place and returns the tail; both halves may share more than the whole.
-    pub(crate) fn split_off(&mut self, keys: &Keys, at: usize) -> Self {
+    /// Cuts the run at a place and returns the tail. The scale stays.
+    pub(crate) fn split_off(&mut self, at: usize) -> Self {
         let len = usize::from(self.len);
-        let mut tail = Self {
-            len: (len - at) as u8,
-            slots: [0; SLOTS],
-            tags: [UNUSED; SLOTS],
-            ..*self
-        };
-        tail.slots[..len - at].copy_from_slice(&self.slots[at..len]);
-        tail.tags[..len - at].copy_from_slice(&self.tags[at..len]);
-        self.tags[at..len].fill(UNUSED);
+        let mut tail = self.clone();
+        tail.len = (len - at) as u8;
+        tail.slots.copy_within(at..len, 0);
+        tail.tags.copy_within(at..len, 0);
+        tail.tags[len - at..].fill(UNUSED);
+        self.tags[at..].fill(UNUSED);
         self.len = at as u8;
-        self.tighten(keys);
-        tail.tighten(keys);
         tail
     }
 
-    /// Adds a run that sorts after this one; there is room.
+    /// Adds a run that sorts after this one; there is room. The larger one's scale stays if the
+    /// keys of the smaller one fit it.
     pub(crate) fn append(&mut self, keys: &Keys, tail: &Self) {
         let (len, more) = (usize::from(self.len), usize::from(tail.len));
         self.slots[len..len + more].copy_from_slice(tail.slots());
+        self.tags[len..len + more].copy_from_slice(&tail.tags[..more]);
         self.len += tail.len;
-        self.scale(keys);
+        let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
+            return;
+        };
+        if self.same_scale(tail) && len > 0 && more > 0 {
+            return;
+        }
+        if len >= more && self.fits(keys, keys.key(last)) {
+            self.retag(keys, len..len + more);
+        } else if more > len && tail.fits(keys, keys.key(first)) {
+            (self.head, self.common) = (tail.head, tail.common);
+            (self.base, self.shift, self.text) = (tail.base, tail.shift, tail.text);
+            self.retag(keys, 0..len);
+        } else {
+            self.scale(keys);
+        }
     }
 
     /// Fills an empty run with sorted slots.
@@ -146,31 +208,37 @@ impl Run {
         self.scale(keys);
     }
 
-    /// The bytes all keys of the run begin with.
+    /// How the beginning of a key stands to that of the run.
     #[inline]
-    fn prefix<'a>(&'a self, keys: &'a Keys) -> &'a [u8] {
+    fn compare_head(&self, keys: &Keys, needle: &Needle<'_>) -> Ordering {
         let common = usize::from(self.common);
-        if common <= HEAD {
-            &self.head[..common]
-        } else {
-            &keys.key(self.slots[0])[..common]
+        let mine = u128::from(self.head[0]) << 64 | u128::from(self.head[1]);
+        let order = (needle.head & mask(common)).cmp(&mine);
+        if common <= HEAD || order.is_ne() {
+            return order;
         }
+        let prefix = &keys.key(self.slots[0])[..common];
+        needle.padded[..common].cmp(prefix)
     }
 
     /// Makes room in the scale for one more key, at an end of the run.
     fn cover(&mut self, keys: &Keys, key: &[u8]) {
         let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
+            self.text = false;
             return self.rescale(key, key.len(), 0, 0);
         };
-        let common = shared(self.prefix(keys), key);
-        let number = number(key, common);
-        let fits = number >= self.base && (number - self.base) >> self.shift <= u64::from(UNUSED);
-        if common == usize::from(self.common) && fits {
+        if self.fits(keys, key) {
             return;
         }
         // Room on both sides, so that a growing run is not scaled anew for every key.
-        let low = number.min(self::number(keys.key(first), common));
-        let high = number.max(self::number(keys.key(last), common));
+        let (first, last) = (keys.key(first), keys.key(last));
+        let (low, high) = (first.min(key), last.max(key));
+        let common = shared(low, high);
+        self.text = is_text(low, common) && is_text(high, common);
+        let (low, high) = (
+            number(self.text, low, common),
+            number(self.text, high, common),
+        );
         let room = (high - low) / 2;
         self.rescale(
             key,
@@ -178,19 +246,42 @@ impl Run {
             low.saturating_sub(room),
             high.saturating_add(room),
         );
-        self.retag(keys);
+        self.retag(keys, 0..usize::from(self.len));
     }
 
-    /// Fits the scale to the first and the last key, if that makes tags tell much more.
+    /// Whether a key has the common beginning and lies on the scale.
+    fn fits(&self, keys: &Keys, key: &[u8]) -> bool {
+        let common = usize::from(self.common);
+        let number = number(self.text, key, common);
+        number >= self.base
+            && (number - self.base) >> self.shift <= u64::from(u16::MAX)
+            && key.len() >= common
+            && shared(keys.key(self.slots[0]), key) >= common
+    }
+
+    fn same_scale(&self, other: &Self) -> bool {
+        (self.head, self.common, self.base, self.shift, self.text)
+            == (
+                other.head,
+                other.common,
+                other.base,
+                other.shift,
+                other.text,
+            )
+    }
+
+    /// Fits the scale to the first and the last key, if that makes tags tell more.
+    #[cold]
     fn tighten(&mut self, keys: &Keys) {
         let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
             return;
         };
         let (first, last) = (keys.key(first), keys.key(last));
         let common = shared(first, last);
-        let (low, high) = (number(first, common), number(last, common));
-        let gain = (common - usize::from(self.common)) * 8 + usize::from(self.shift);
-        if gain > usize::from(shift(high - low)) + 3 {
+        // A byte more in common is worth about six bits of tag, a smaller range what it saves.
+        let range = number(self.text, last, common) - number(self.text, first, common);
+        let gain = (common - usize::from(self.common)) * CODE_BITS + usize::from(self.shift);
+        if gain > usize::from(shift(range)) + 1 {
             self.scale(keys);
         }
     }
@@ -202,41 +293,46 @@ impl Run {
         };
         let (first, last) = (keys.key(first), keys.key(last));
         let common = shared(first, last);
-        self.rescale(first, common, number(first, common), number(last, common));
-        self.retag(keys);
+        self.text = is_text(first, common) && is_text(last, common);
+        let low = number(self.text, first, common);
+        self.rescale(first, common, low, number(self.text, last, common));
+        self.retag(keys, 0..usize::from(self.len));
     }
 
     fn rescale(&mut self, key: &[u8], common: usize, low: u64, high: u64) {
+        let head = head(key) & mask(common);
+        self.head = [(head >> 64) as u64, head as u64];
         self.common = common as u8;
-        let kept = common.min(HEAD);
-        self.head[..kept].copy_from_slice(&key[..kept]);
         self.base = low;
         self.shift = shift(high - low);
     }
 
-    fn retag(&mut self, keys: &Keys) {
-        for at in 0..usize::from(self.len) {
+    fn retag(&mut self, keys: &Keys, range: Range<usize>) {
+        for at in range {
             self.tags[at] = self.tag(keys.key(self.slots[at]));
         }
     }
 
-    /// The tag of a key that shares the common beginning; keys beyond the scale get its ends.
+    /// The tag of a key that shares the common beginning.
+    fn tag(&self, key: &[u8]) -> i16 {
+        self.scaled(number(self.text, key, usize::from(self.common)))
+    }
+
+    /// The tag of a number; numbers beyond the scale get its ends. Tags are signed because that
+    /// is what vector units compare.
     #[inline]
-    fn tag(&self, key: &[u8]) -> u16 {
-        let above = number(key, usize::from(self.common)).saturating_sub(self.base);
-        (above >> self.shift).min(u64::from(UNUSED)) as u16
+    fn scaled(&self, number: u64) -> i16 {
+        let above = number.saturating_sub(self.base) >> self.shift;
+        (above.min(u64::from(u16::MAX)) as u16 ^ 0x8000) as i16
     }
 }
 
-/// How far a range of numbers must be shifted to fit into 16 bits.
-fn shift(range: u64) -> u8 {
-    (u64::BITS - range.leading_zeros()).saturating_sub(u16::BITS) as u8
-}
-
-/// The eight bytes of a key after its first `common` ones, as a number.
-#[inline]
-fn number(key: &[u8], common: usize) -> u64 {
+/// The bytes of a key after its first `common` ones, as a number whose order is theirs.
+fn number(text: bool, key: &[u8], common: usize) -> u64 {
     let rest = key.get(common..).unwrap_or(&[]);
+    if text {
+        return (codes(rest) >> 64) as u64;
+    }
     match rest.first_chunk() {
         Some(bytes) => u64::from_be_bytes(*bytes),
         None => rest
@@ -246,7 +342,75 @@ fn number(key: &[u8], common: usize) -> u64 {
     }
 }
 
+/// The first 16 bytes of a key as a number.
+#[inline]
+fn head(key: &[u8]) -> u128 {
+    let mut bytes = [0; HEAD];
+    let len = key.len().min(HEAD);
+    bytes[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(bytes)
+}
+
+/// The part of a head that is common.
+#[inline]
+fn mask(common: usize) -> u128 {
+    !(u128::MAX.checked_shr(common as u32 * 8).unwrap_or(0))
+}
+
+/// How far a range of numbers must be shifted to fit into 16 bits.
+fn shift(range: u64) -> u8 {
+    (u64::BITS - range.leading_zeros()).saturating_sub(u16::BITS) as u8
+}
+
 /// Bytes in which two keys agree from the beginning.
 fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Bits of a code of text.
+const CODE_BITS: usize = 6;
+/// Bytes that are coded: 126 of 128 bits.
+const CODED: usize = 21;
+/// Codes are used as long as eleven of them, 64 bits and more, follow what is common.
+const TEXT_COMMON_MAX: usize = CODED - 11;
+
+/// Whether the bytes that tags are made of look like text.
+fn is_text(key: &[u8], common: usize) -> bool {
+    common <= TEXT_COMMON_MAX
+        && key
+            .iter()
+            .skip(common)
+            .take(3)
+            .all(|byte| (b' '..=b'z').contains(byte))
+}
+
+/// The first bytes of a key as codes of six bits. Digits and small letters are told apart, other
+/// bytes only by their class; what codes do not tell apart, keys do.
+fn codes(key: &[u8]) -> u128 {
+    let key = &key[..key.len().min(CODED)];
+    let codes = key.iter().fold(0, |sum, &byte| {
+        sum << CODE_BITS | u128::from(CODES[usize::from(byte)])
+    });
+    codes << (128 - CODE_BITS * key.len()) as u32 % 128
+}
+
+static CODES: [u8; 256] = code_table();
+
+const fn code_table() -> [u8; 256] {
+    let mut codes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        codes[byte] = match byte as u8 {
+            0..=0x1f => 0,
+            b' ' => 1,
+            0x21..=0x2f => 2,
+            digit @ b'0'..=b'9' => 3 + digit - b'0',
+            0x3a..=0x60 => 13,
+            letter @ b'a'..=b'z' => 14 + letter - b'a',
+            0x7b..=0x7f => 40,
+            high => 41 + (high - 0x80) / 8,
+        };
+        byte += 1;
+    }
+    codes
 }

@@ -7,13 +7,12 @@ use bytes::Bytes;
 use hashbrown::DefaultHashBuilder;
 
 use super::Id;
-use super::column::Column;
 use super::cow::CowVec;
 use super::group::GroupId;
 use super::index::Index;
 use super::keys::Keys;
-use super::run::Run;
-use super::tree::{Climb, Keeper, NOWHERE, ROOT};
+use super::run::{Needle, Run};
+use super::tree::{Climb, Keeper, NOWHERE, ROOT, Tree};
 
 /// The part of a member that readers of snapshots see.
 #[derive(Clone, Debug)]
@@ -29,8 +28,6 @@ pub(crate) struct Table<I> {
     pub(crate) cells: CowVec<Cell<I>>,
     pub(crate) payloads: Option<CowVec<Bytes>>,
     keys: Keys,
-    /// The leaf of each slot; [`NOWHERE`] when the slot is free.
-    leaf_of: Column<u32>,
     free: Vec<u32>,
     index: Index,
     hasher: DefaultHashBuilder,
@@ -65,7 +62,6 @@ impl<I: Id> Table<I> {
             cells: CowVec::default(),
             payloads: payloads.then(CowVec::default),
             keys: Keys::default(),
-            leaf_of: Column::default(),
             free: Vec::new(),
             index: Index::default(),
             hasher: DefaultHashBuilder::default(),
@@ -99,7 +95,6 @@ impl<I: Id> Table<I> {
         } else {
             self.cells.push(cell);
             self.keys.push();
-            self.leaf_of.push(NOWHERE);
             if let Some(payloads) = &mut self.payloads {
                 payloads.push(Bytes::new());
             }
@@ -119,7 +114,7 @@ impl<I: Id> Table<I> {
         self.index
             .remove(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         self.set_key(slot, &[]);
-        self.leaf_of[slot as usize] = NOWHERE;
+        self.keys.set_leaf(slot, NOWHERE);
         if let Some(payloads) = &mut self.payloads {
             *payloads.at_mut(slot as usize) = Bytes::new();
         }
@@ -136,7 +131,7 @@ impl<I: Id> Table<I> {
 
     /// The leaf a member is in.
     pub(crate) fn leaf(&self, slot: u32) -> u32 {
-        self.leaf_of[slot as usize]
+        self.keys.leaf(slot)
     }
 
     /// One revision more. The page is copied if a snapshot shares it.
@@ -152,6 +147,14 @@ impl<I: Id> Table<I> {
             Some(id) => self.cells[slot as usize].id.cmp(id),
             None => Ordering::Greater,
         })
+    }
+
+    /// Puts a member that is in no tree into one and returns its index there. O(log n).
+    pub(crate) fn insert_into(&mut self, tree: &mut Tree<Run>, slot: u32, key: &[u8]) -> usize {
+        let id = self.cells[slot as usize].id.clone();
+        let needle = Needle::new(key);
+        tree.insert(self, (&needle, Some(&id)), slot)
+            .expect("ids are unique, so no entry is equal")
     }
 
     /// How two members stand to each other.
@@ -181,7 +184,6 @@ impl<I: Id> Table<I> {
         self.cells.heap_bytes()
             + self.payloads.as_ref().map_or(0, CowVec::heap_bytes)
             + self.keys.heap_bytes()
-            + self.leaf_of.heap_bytes()
             + self.free.capacity() * 4
             + self.index.heap_bytes()
             + (self.nodes.parents.capacity() + self.nodes.free.capacity()) * 4
@@ -191,7 +193,7 @@ impl<I: Id> Table<I> {
 impl<I: Id> Keeper for Table<I> {
     type Run = Run;
     type Entry = u32;
-    type Probe<'p> = (&'p [u8], Option<&'p I>);
+    type Probe<'p> = (&'p Needle<'p>, Option<&'p I>);
 
     fn empty(&self) -> Run {
         Run::EMPTY
@@ -205,9 +207,13 @@ impl<I: Id> Keeper for Table<I> {
         &run.slots()[at]
     }
 
-    fn rank(&self, run: &Run, (key, id): (&[u8], Option<&I>)) -> Result<usize, usize> {
-        let range = run.narrow(&self.keys, key);
+    fn rank(&self, run: &Run, (needle, id): Self::Probe<'_>) -> Result<usize, usize> {
+        let range = run.narrow(&self.keys, needle);
         let start = range.start;
+        if range.is_empty() {
+            return Err(start);
+        }
+        let key = needle.key();
         match run.slots()[range].binary_search_by(|&slot| self.compare(slot, key, id)) {
             Ok(at) => Ok(start + at),
             Err(at) => Err(start + at),
@@ -227,7 +233,7 @@ impl<I: Id> Keeper for Table<I> {
     }
 
     fn split_off(&self, run: &mut Run, at: usize) -> Run {
-        run.split_off(&self.keys, at)
+        run.split_off(at)
     }
 
     fn fill(&self, run: &mut Run, slots: impl Iterator<Item = u32>) {
@@ -254,12 +260,12 @@ impl<I: Id> Keeper for Table<I> {
     }
 
     fn entered(&mut self, run: &Run, at: usize, leaf: u32) {
-        self.leaf_of[run.slots()[at] as usize] = leaf;
+        self.keys.set_leaf(run.slots()[at], leaf);
     }
 
     fn placed(&mut self, run: &Run, from: usize, leaf: u32) {
         for &slot in &run.slots()[from..] {
-            self.leaf_of[slot as usize] = leaf;
+            self.keys.set_leaf(slot, leaf);
         }
     }
 }

@@ -70,16 +70,18 @@ impl<R: Clone> Inner<R> {
         probe: K::Probe<'_>,
         edge: Edge,
     ) {
-        let run = match &self.kids[pos] {
-            Node::Leaf(leaf) => &leaf.run,
-            Node::Inner(inner) => &inner.firsts,
-        };
-        let at = keeper.rank(run, probe).unwrap_or_else(|at| at);
-        if edge.right && at == FAN {
-            return self.split(keeper, pos, FAN - 1);
-        }
-        if edge.left && at == 0 {
-            return self.split(keeper, pos, 1);
+        if edge.left || edge.right {
+            let run = match &self.kids[pos] {
+                Node::Leaf(leaf) => &leaf.run,
+                Node::Inner(inner) => &inner.firsts,
+            };
+            let at = keeper.rank(run, probe).unwrap_or_else(|at| at);
+            if edge.right && at == FAN {
+                return self.split(keeper, pos, FAN - 1);
+            }
+            if edge.left && at == 0 {
+                return self.split(keeper, pos, 1);
+            }
         }
         if matches!(self.kids[pos], Node::Leaf(_)) {
             let width = |at: usize| self.counts[at] as usize;
