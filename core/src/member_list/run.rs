@@ -391,7 +391,7 @@ fn codes(key: &[u8]) -> u128 {
     let codes = key.iter().fold(0, |sum, &byte| {
         sum << CODE_BITS | u128::from(CODES[usize::from(byte)])
     });
-    codes << (128 - CODE_BITS * key.len()) as u32 % 128
+    codes << ((128 - CODE_BITS * key.len()) % 128)
 }
 
 static CODES: [u8; 256] = code_table();
