@@ -128,6 +128,22 @@ defmodule Headcount.MemberList.ViewerTest do
     assert json =~ ~s("updates":[{"index":1,"revision":2,"attrs":5}])
   end
 
+  test "bytes and Discord's events come from the same frames" do
+    list = MemberList.new(groups: ["online"], payloads: :json)
+    MemberList.upsert(list, 7, group: "online", name: "Ann")
+    MemberList.set_payload(list, 7, ~s({"user":{"id":"7"}}))
+    bytes = Viewer.new(list, format: :binary)
+    assert {:ok, <<_::binary>>} = Viewer.open(bytes, {:chunk, 0})
+    discord = Viewer.new(list, format: {:discord, "1", "everyone"})
+    assert {:ok, event} = Viewer.open(discord, {:chunk, 0})
+    assert event =~ ~s("op":"SYNC","range":[0,99])
+    assert {:error, {:unsupported, _}} = Viewer.open(discord, {:anchored, 7, 1, 1})
+    MemberList.upsert(list, 8, group: "online", name: "Bob")
+    tick = MemberList.tick(list)
+    assert is_binary(Viewer.bundle(bytes, tick))
+    assert Viewer.bundle(discord, tick) =~ ~s("op":"INSERT","index":2)
+  end
+
   test "a slow viewer gets one SYNC, a hidden one counts" do
     list = MemberList.new(groups: ["online"])
     viewer = Viewer.new(list)

@@ -82,6 +82,7 @@ defmodule Headcount.Native do
     viewer_catch_up: 1,
     viewer_set_hidden: 2,
     viewer_info: 1,
+    viewer_invalidate: 2,
     presence_new: 2,
     presence_set_safe: 2,
     presence_track: 5,

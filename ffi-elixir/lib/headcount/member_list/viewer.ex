@@ -24,7 +24,7 @@ defmodule Headcount.MemberList.Viewer do
     * `{:header, group, before, after}` or `"g:..."` - the rows around the header of a group
 
   A viewer holds at most 8 windows of at most 500 rows. A *bundle* is what a client gets at once: a map,
-  or JSON ready to push (`new/2`). Its fields and what a client does with them are described in
+  or bytes ready to push (`new/2`). Its fields and what a client does with them are described in
   `core/docs/list-frames.md` of the repository, whose JavaScript client reads the JSON as it is:
 
       %{list: "room:7", epoch: 1, version: 15, bases: [], counts: %{...}, frames: [
@@ -44,7 +44,7 @@ defmodule Headcount.MemberList.Viewer do
   @enforce_keys [:ref, :format]
   defstruct [:ref, :format]
 
-  @opaque t :: %__MODULE__{ref: reference(), format: :map | :json}
+  @opaque t :: %__MODULE__{ref: reference(), format: format()}
 
   @type window ::
           String.t()
@@ -54,7 +54,10 @@ defmodule Headcount.MemberList.Viewer do
           | {:header, MemberList.group(), before :: non_neg_integer(),
              after_ :: non_neg_integer()}
 
-  @typedoc "A map or JSON, as the viewer was made."
+  @type format ::
+          :map | :json | :binary | {:discord, guild :: String.t(), list :: String.t()}
+
+  @typedoc "A map or bytes, as the viewer was made."
   @type bundle :: map() | binary()
 
   @type error :: {:error, {what :: atom(), message :: String.t()}}
@@ -62,7 +65,13 @@ defmodule Headcount.MemberList.Viewer do
   @doc """
   A viewer of a list, without windows.
 
-  Bundles are maps, or binaries with `format: :json`.
+  `:format` says what bundles are:
+
+    * `:map` (default) - maps, for code on this side
+    * `:json` - the JSON of `core/docs/list-frames.md`, for the JavaScript client
+    * `:binary` - the same in bytes, for clients that use the Rust or Python package
+    * `{:discord, guild_id, list_id}` - `GUILD_MEMBER_LIST_UPDATE` events as JSON, for clients of
+      that protocol; chunks only
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> viewer = Headcount.MemberList.Viewer.new(list, format: :json)
@@ -72,9 +81,8 @@ defmodule Headcount.MemberList.Viewer do
   @spec new(MemberList.t(), keyword()) :: t()
   def new(%MemberList{ref: list}, options \\ []) do
     options = Keyword.validate!(options, format: :map)
-    format = options[:format]
-    unless format in [:map, :json], do: raise(ArgumentError, "format must be :map or :json")
-    %__MODULE__{ref: Native.viewer_new(list, format == :json), format: format}
+    format = check_format(options[:format])
+    %__MODULE__{ref: Native.viewer_new(list, format), format: format}
   end
 
   @doc """
@@ -146,9 +154,9 @@ defmodule Headcount.MemberList.Viewer do
   @spec bundle(t(), Tick.t()) :: bundle() | nil
   def bundle(%__MODULE__{ref: ref, format: format}, %Tick{ref: tick}) do
     answer =
-      if format == :json,
-        do: call(:viewer_bundle, [ref, tick]),
-        else: Native.viewer_bundle_dirty(ref, tick)
+      if format == :map,
+        do: Native.viewer_bundle_dirty(ref, tick),
+        else: call(:viewer_bundle, [ref, tick])
 
     if answer == :other_list, do: raise(ArgumentError, "the tick is of another list")
     answer
@@ -192,6 +200,31 @@ defmodule Headcount.MemberList.Viewer do
   def set_hidden(%__MODULE__{ref: ref}, hidden) when is_boolean(hidden) do
     Native.viewer_set_hidden(ref, hidden)
     :ok
+  end
+
+  @doc """
+  The event that tells a client of Discord's protocol that it has no such chunk any more; send it
+  after `close/2`.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"])
+      iex> viewer = Headcount.MemberList.Viewer.new(list, format: {:discord, "41771983423143937", "everyone"})
+      iex> Headcount.MemberList.Viewer.invalidate(viewer, 2) =~ ~s("INVALIDATE","range":[200,299])
+      true
+  """
+  @spec invalidate(t(), chunk :: non_neg_integer()) :: binary()
+  def invalidate(%__MODULE__{ref: ref, format: {:discord, _, _}}, chunk)
+      when is_integer(chunk) and chunk in 0..42_949_671 do
+    Native.viewer_invalidate(ref, chunk)
+  end
+
+  defp check_format(format) when format in [:map, :json, :binary], do: format
+
+  defp check_format({:discord, guild, list}) when is_binary(guild) and is_binary(list),
+    do: {:discord, guild, list}
+
+  defp check_format(format) do
+    raise ArgumentError,
+          "format must be :map, :json, :binary or {:discord, guild, list}, got: #{inspect(format)}"
   end
 
   defp name({:chunk, k}) when is_integer(k), do: "c:#{k}"

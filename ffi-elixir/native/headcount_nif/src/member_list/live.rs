@@ -1,12 +1,16 @@
 //! Ticks and viewers.
 
-use headcount::{Bodies, Bundle, TextId, Tick, Viewer, WindowError, WindowSpec};
-use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use headcount::member_list::Discord;
+use headcount::{Bodies, Bundle, Id, TextId, Tick, Viewer, WindowError, WindowSpec};
+use rustler::{
+    Atom, Decoder, Encoder, Env, Error, NifResult, Resource, ResourceArc, Term,
+};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::convert::TermId;
 use super::{List, Lists, bundle, each};
+use crate::entries::binary;
 use crate::shared::{Patience, Shared, answer};
 use crate::{atoms, errors};
 
@@ -31,15 +35,54 @@ enum Viewers {
     Text(Viewer<TextId>),
 }
 
+/// What bundles are encoded to.
+pub(crate) enum Format {
+    Map,
+    Json,
+    Binary,
+    Discord(Discord),
+}
+
+/// `:map`, `:json`, `:binary` or `{:discord, guild, list}`.
+impl<'a> Decoder<'a> for Format {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if let Ok((_discord, guild, list)) = term.decode::<(Atom, &str, &str)>() {
+            return Ok(Self::Discord(Discord::new(guild, list)));
+        }
+        match term.decode::<Atom>()? {
+            format if format == atoms::map() => Ok(Self::Map),
+            format if format == atoms::json() => Ok(Self::Json),
+            format if format == atoms::binary() => Ok(Self::Binary),
+            _ => Err(Error::BadArg),
+        }
+    }
+}
+
+fn viewer<I: Id>(format: &Format) -> Viewer<I> {
+    match format {
+        Format::Discord(_) => Viewer::discord(),
+        _ => Viewer::new(),
+    }
+}
+
 pub(crate) struct Looker {
     list: ResourceArc<List>,
     viewer: Shared<Viewers>,
-    /// Bundles are JSON rather than maps.
-    json: bool,
+    format: Format,
 }
 
 #[rustler::resource_impl]
 impl Resource for Looker {}
+
+macro_rules! each_viewer {
+    ($any:expr, $viewer:ident => $body:expr) => {
+        match $any {
+            Viewers::Number($viewer) => $body,
+            Viewers::Uuid($viewer) => $body,
+            Viewers::Text($viewer) => $body,
+        }
+    };
+}
 
 /// Runs the same code for a viewer and its list, locked in this order.
 macro_rules! on_viewer {
@@ -104,16 +147,16 @@ fn member_list_begin_epoch(list: ResourceArc<List>, name: &str, epoch: u64) -> O
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_new(list: ResourceArc<List>, json: bool) -> Option<ResourceArc<Looker>> {
+fn viewer_new(list: ResourceArc<List>, format: Format) -> Option<ResourceArc<Looker>> {
     let viewer = list.shared.read(Patience::Endless, |lists| match lists {
-        Lists::Number(_) => Viewers::Number(Viewer::new()),
-        Lists::Uuid(_) => Viewers::Uuid(Viewer::new()),
-        Lists::Text(_) => Viewers::Text(Viewer::new()),
+        Lists::Number(_) => Viewers::Number(viewer(&format)),
+        Lists::Uuid(_) => Viewers::Uuid(viewer(&format)),
+        Lists::Text(_) => Viewers::Text(viewer(&format)),
     })?;
     Some(ResourceArc::new(Looker {
         list,
         viewer: Shared::new(viewer),
-        json,
+        format,
     }))
 }
 
@@ -124,7 +167,7 @@ fn viewer_open<'a>(env: Env<'a>, looker: ResourceArc<Looker>, window: &str) -> T
         env,
         on_viewer!(looker, |viewer, list, bodies| {
             let opened = WindowSpec::parse(window).and_then(|spec| viewer.open(list, spec, bodies));
-            opened_term(env, looker.json, opened)
+            opened_term(env, &looker.format, opened)
         }),
     )
 }
@@ -141,7 +184,7 @@ fn viewer_retarget<'a>(
         on_viewer!(looker, |viewer, list, bodies| {
             let specs = WindowSpec::parse(from).and_then(|from| Ok((from, WindowSpec::parse(to)?)));
             let moved = specs.and_then(|(from, to)| viewer.retarget(list, &from, to, bodies));
-            opened_term(env, looker.json, moved)
+            opened_term(env, &looker.format, moved)
         }),
     )
 }
@@ -154,7 +197,7 @@ fn viewer_resync<'a>(env: Env<'a>, looker: ResourceArc<Looker>, windows: Vec<&st
             let specs = windows.iter().map(|window| WindowSpec::parse(window));
             let specs = specs.collect::<Result<Vec<_>, _>>();
             let bundle = specs.and_then(|specs| viewer.resync(list, &specs, bodies));
-            opened_term(env, looker.json, bundle)
+            opened_term(env, &looker.format, bundle)
         }),
     )
 }
@@ -180,9 +223,20 @@ fn viewer_catch_up<'a>(env: Env<'a>, looker: ResourceArc<Looker>) -> Term<'a> {
         env,
         on_viewer!(looker, |viewer, list, bodies| {
             let bundle = viewer.catch_up(list, bodies);
-            bundle_term(env, looker.json, &bundle)
+            bundle_term(env, &looker.format, &bundle)
         }),
     )
+}
+
+/// Discord's event for a chunk that was closed; `nil` for viewers of another format.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_invalidate<'a>(env: Env<'a>, looker: ResourceArc<Looker>, chunk: u32) -> Term<'a> {
+    let Format::Discord(discord) = &looker.format else {
+        return atoms::nil().encode(env);
+    };
+    answer(env, looker.viewer.read(Patience::Endless, |viewers| {
+        each_viewer!(viewers, viewer => binary(env, &discord.invalidate(viewer, chunk)))
+    }))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -207,45 +261,36 @@ crate::shared::twins! {
     /// The bundle of a tick, `nil` when it has nothing for the viewer, `:other_list` when it is not of its list.
     fn viewer_bundle / "viewer_bundle_dirty" [env, patience] (looker: ResourceArc<Looker>, tick: ResourceArc<Published>) {
         answer(env, looker.viewer.write(patience, |viewers| match (viewers, &tick.0) {
-            (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, looker.json, viewer.bundle(tick)),
-            (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, looker.json, viewer.bundle(tick)),
-            (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, looker.json, viewer.bundle(tick)),
+            (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, &looker.format, viewer.bundle(tick)),
+            (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, &looker.format, viewer.bundle(tick)),
+            (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, &looker.format, viewer.bundle(tick)),
             _ => atoms::other_list().encode(env),
         }))
     }
 }
 
-fn taken<'a, I: TermId>(env: Env<'a>, json: bool, bundle: Option<Bundle<I>>) -> Term<'a> {
+fn taken<'a, I: TermId>(env: Env<'a>, format: &Format, bundle: Option<Bundle<I>>) -> Term<'a> {
     bundle
-        .map(|bundle| bundle_term(env, json, &bundle))
+        .map(|bundle| bundle_term(env, format, &bundle))
         .encode(env)
 }
 
 fn opened_term<'a, I: TermId>(
     env: Env<'a>,
-    json: bool,
+    format: &Format,
     bundle: Result<Bundle<I>, WindowError>,
 ) -> Term<'a> {
     match bundle {
-        Ok(bundle) => (atoms::ok(), bundle_term(env, json, &bundle)).encode(env),
+        Ok(bundle) => (atoms::ok(), bundle_term(env, format, &bundle)).encode(env),
         Err(error) => errors::described(env, &error),
     }
 }
 
-fn bundle_term<'a, I: TermId>(env: Env<'a>, json: bool, bundle: &Bundle<I>) -> Term<'a> {
-    if json {
-        return crate::entries::binary(env, &bundle.to_json());
+fn bundle_term<'a, I: TermId>(env: Env<'a>, format: &Format, bundle: &Bundle<I>) -> Term<'a> {
+    match format {
+        Format::Map => bundle::term(env, bundle),
+        Format::Json => binary(env, &bundle.to_json()),
+        Format::Binary => binary(env, &bundle.to_binary()),
+        Format::Discord(discord) => binary(env, &discord.event(bundle)),
     }
-    bundle::term(env, bundle)
 }
-
-macro_rules! each_viewer {
-    ($any:expr, $viewer:ident => $body:expr) => {
-        match $any {
-            Viewers::Number($viewer) => $body,
-            Viewers::Uuid($viewer) => $body,
-            Viewers::Text($viewer) => $body,
-        }
-    };
-}
-use each_viewer;
