@@ -3,30 +3,34 @@
 //! Lock order: the control lock, then the lock of one slot. Local operations take only the lock of
 //! their slot and leave a mark, so they never wait for a message being handled elsewhere.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Presence;
-use crate::codec::Kind;
-use crate::error::{ApplyError, DecodeError};
+use super::jobs::Job;
+use crate::error::DecodeError;
 use crate::id::ReplicaId;
-use crate::replica::{Action, Apply, Event, Outcome, Replica, Report, Serve, Signal, Transmit};
+use crate::replica::{Action, Event, Replica, Signal, Transmit};
 use crate::tracker::{Diff, Tracker};
 
 /// Diffs waiting for the user; beyond it the oldest go.
 const DIFFS_MAX: usize = 65_536;
 
 /// What the control lock guards.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Control {
     pub(super) replica: Replica,
-    diffs: VecDeque<Diff>,
+    pub(super) diffs: VecDeque<Diff>,
     /// Replicas that are down: what arrives of them arrives hidden.
-    hidden: BTreeSet<ReplicaId>,
-    now: Duration,
+    pub(super) hidden: BTreeSet<ReplicaId>,
+    /// Work that goes on with the next calls.
+    pub(super) jobs: VecDeque<Job>,
+    /// Topics whose Diffs after a hide or a show are wanted; `None`: all.
+    pub(super) watched: Option<HashSet<String>>,
+    pub(super) now: Duration,
 }
 
 impl Control {
@@ -35,11 +39,19 @@ impl Control {
             replica,
             diffs: VecDeque::new(),
             hidden: BTreeSet::new(),
+            jobs: VecDeque::new(),
+            watched: None,
             now: Duration::ZERO,
         }
     }
 
-    fn note(&mut self, diff: Diff) {
+    pub(super) fn is_watched(&self, topic: &str) -> bool {
+        self.watched
+            .as_ref()
+            .is_none_or(|topics| topics.contains(topic))
+    }
+
+    pub(super) fn note(&mut self, diff: Diff) {
         if diff.is_empty() {
             return;
         }
@@ -101,6 +113,7 @@ impl Presence {
         self.report_local(control);
         control.replica.handle_timeout(now);
         self.run(control);
+        self.work(control);
     }
 
     /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
@@ -117,6 +130,9 @@ impl Presence {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let control = &mut *self.control.lock();
         self.report_local(control);
+        if !control.jobs.is_empty() {
+            return Some(control.now);
+        }
         let deadlines = [control.replica.poll_timeout(), self.timers.next_deadline()];
         deadlines.into_iter().flatten().min()
     }
@@ -138,6 +154,26 @@ impl Presence {
     #[must_use]
     pub fn poll_diff(&self) -> Option<Diff> {
         self.control.lock().diffs.pop_front()
+    }
+
+    /// Makes the Diffs that follow when a whole replica appears or disappears cover only topics
+    /// named by [`watch`](Self::watch). Until then they cover all topics.
+    pub fn watch_only(&self, topics: impl IntoIterator<Item = String>) {
+        self.control.lock().watched = Some(topics.into_iter().collect());
+    }
+
+    /// Adds a topic to those watched. See [`watch_only`](Self::watch_only). O(1).
+    pub fn watch(&self, topic: &str) {
+        if let Some(topics) = &mut self.control.lock().watched {
+            topics.insert(topic.to_owned());
+        }
+    }
+
+    /// Takes a topic from those watched. O(1).
+    pub fn unwatch(&self, topic: &str) {
+        if let Some(topics) = &mut self.control.lock().watched {
+            topics.remove(topic);
+        }
     }
 
     /// Whether everything that the peers heard of had to show has arrived once since the start.
@@ -189,8 +225,8 @@ impl Presence {
     pub(super) fn run(&self, control: &mut Control) {
         while let Some(action) = control.replica.poll_action() {
             match action {
-                Action::Apply(apply) => self.apply_body(control, &apply),
-                Action::Serve(serve) => self.serve(control, &serve),
+                Action::Apply(apply) => self.apply_body(control, apply),
+                Action::Serve(serve) => self.serve(control, serve),
                 Action::Push { slot, since } => {
                     let tracker = self.slots[usize::from(slot)].read();
                     let clock = report(control, slot, &tracker);
@@ -200,13 +236,7 @@ impl Presence {
                 }
                 Action::Hide(id) => self.set_hidden(control, &id, true),
                 Action::Show(id) => self.set_hidden(control, &id, false),
-                Action::Forget(id) => {
-                    control.hidden.remove(&id);
-                    for tracker in &self.slots {
-                        let diff = tracker.write().forget(&id);
-                        control.note(diff);
-                    }
-                }
+                Action::Forget(id) => self.forget(control, &id),
                 Action::Reincarnate { new, .. } => {
                     self.id.write().clone_from(&new);
                     for tracker in &self.slots {
@@ -221,81 +251,10 @@ impl Presence {
             }
         }
     }
-
-    fn apply_body(&self, control: &mut Control, apply: &Apply) {
-        let mut tracker = self.slots[usize::from(apply.slot)].write();
-        let was_known = tracker.origin_info(&apply.origin).is_some();
-        let applied = if apply.repair {
-            tracker.apply_repair(&apply.body, apply.full)
-        } else {
-            tracker.apply_delta(&apply.body)
-        };
-        let outcome = match &applied {
-            Err(ApplyError::Gap { .. }) => Outcome::Gap,
-            Err(
-                ApplyError::Decode(_) | ApplyError::Diverged { .. } | ApplyError::WrongSlot { .. },
-            ) => Outcome::Invalid,
-            _ => Outcome::Done,
-        };
-        let info = tracker.origin_info(&apply.origin);
-        let (clock, hash) = info.map_or((0, 0), |info| (info.clock, info.digest));
-        let arrives_hidden = !was_known && control.hidden.contains(&apply.origin);
-        if arrives_hidden {
-            tracker.set_hidden(&apply.origin, true);
-        }
-        drop(tracker);
-        applied
-            .into_iter()
-            .filter(|_| !arrives_hidden)
-            .for_each(|diff| control.note(diff));
-        let report = Report {
-            clock,
-            hash,
-            outcome,
-        };
-        control.replica.applied(
-            control.now,
-            &apply.origin,
-            apply.slot,
-            report,
-            &apply.source,
-        );
-    }
-
-    fn serve(&self, control: &mut Control, serve: &Serve) {
-        let tracker = self.slots[usize::from(serve.slot)].read();
-        if serve.origin == *tracker.id() {
-            report(control, serve.slot, &tracker);
-        }
-        let body = if serve.full {
-            tracker
-                .full_body(&serve.origin, serve.nonce)
-                .map(|body| (Kind::REPAIR, body))
-        } else {
-            tracker.body_since(&serve.origin, serve.since, serve.nonce)
-        };
-        drop(tracker);
-        if let Some((kind, body)) = body {
-            control
-                .replica
-                .reply(control.now, serve, body.into(), kind == Kind::REPAIR);
-        }
-    }
-
-    fn set_hidden(&self, control: &mut Control, id: &ReplicaId, hidden: bool) {
-        if hidden {
-            control.hidden.insert(id.clone());
-        } else {
-            control.hidden.remove(id);
-        }
-        for tracker in &self.slots {
-            tracker.write().set_hidden(id, hidden);
-        }
-    }
 }
 
 /// Tells the control plane where the local origin of a slot stands. Gives its clock.
-fn report(control: &mut Control, slot: u8, tracker: &Tracker) -> u64 {
+pub(super) fn report(control: &mut Control, slot: u8, tracker: &Tracker) -> u64 {
     let info = tracker
         .origin_info(tracker.id())
         .expect("the local origin is always known");

@@ -5,13 +5,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::Presence;
+use super::cluster::Control;
 use crate::id::ReplicaId;
 use crate::tracker::OriginInfo;
 
 impl Presence {
     /// A second process with the same memory: what cloning a virtual machine makes.
     pub(crate) fn fork(&self) -> Self {
-        let control = self.control.lock().clone();
+        let mut original = self.control.lock();
+        while !original.jobs.is_empty() {
+            self.work(&mut original);
+        }
+        let control = original.fork();
         let slots = self.slots.iter();
         Self {
             id: RwLock::new(self.id()),
@@ -23,7 +28,13 @@ impl Presence {
             control: Mutex::new(control),
             timers: self.timers.clone(),
             grace: self.grace,
+            slice_records: self.slice_records,
         }
+    }
+
+    /// Whether slices of something are still to come.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.control.lock().jobs.is_empty()
     }
 
     /// Calls `each` for every known replica with its heartbeat and whether it is up.
@@ -37,5 +48,18 @@ impl Presence {
     /// Where an origin stands here.
     pub(crate) fn origin_info(&self, replica: &ReplicaId, slot: u8) -> Option<OriginInfo> {
         self.slots[usize::from(slot)].read().origin_info(replica)
+    }
+}
+
+impl Control {
+    fn fork(&self) -> Self {
+        Self {
+            replica: self.replica.clone(),
+            diffs: self.diffs.clone(),
+            hidden: self.hidden.clone(),
+            jobs: std::collections::VecDeque::new(),
+            watched: self.watched.clone(),
+            now: self.now,
+        }
     }
 }

@@ -5,6 +5,7 @@ mod cluster;
 mod inspect;
 mod snapshot;
 mod timers;
+mod jobs;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +22,7 @@ use self::cluster::Control;
 use self::timers::Timers;
 
 /// Bounds and times of a [`Presence`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PresenceConfig {
     /// Bounds of entries.
@@ -32,6 +33,21 @@ pub struct PresenceConfig {
     pub seed: u64,
     /// How long the entries of a lost owner stay. See [`Presence::owner_lost`]. Default 0.
     pub grace: Duration,
+    /// Most entries handled while the lock of a slot is held, when much has to be done at once: a
+    /// load, a large answer, a replica that appears or goes. Default 1,024.
+    pub slice_records: usize,
+}
+
+impl Default for PresenceConfig {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            cluster: replica::Config::default(),
+            seed: 0,
+            grace: Duration::ZERO,
+            slice_records: 1_024,
+        }
+    }
 }
 
 /// Who is here: one object for many threads.
@@ -61,6 +77,7 @@ pub struct Presence {
     control: Mutex<Control>,
     timers: Timers,
     grace: Duration,
+    slice_records: usize,
 }
 
 impl Presence {
@@ -72,6 +89,7 @@ impl Presence {
             cluster,
             seed,
             grace,
+            slice_records,
         } = config;
         let control = Control::new(Replica::new(replica.clone(), cluster, seed));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
@@ -84,6 +102,7 @@ impl Presence {
             control: Mutex::new(control),
             timers: Timers::default(),
             grace,
+            slice_records: slice_records.max(1),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What must hold after every call.
 
-use crate::id::ReplicaId;
+use crate::id::{Origin, ReplicaId};
+use crate::tracker::EntryBuf;
 
-use super::world::World;
+use super::world::{TOPICS, World};
 
 /// What a node has known of one name.
 #[derive(Clone, Debug)]
@@ -109,4 +110,62 @@ impl World<'_> {
         }
         wrong.map_or(Ok(()), Err)
     }
+
+    /// Applies the Diffs of a node to its mirror: joins must be new, leaves and updates known.
+    pub(super) fn mirror(&mut self, place: usize) -> Result<(), String> {
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        while let Some(diff) = node.presence.poll_diff() {
+            for topic in diff.iter() {
+                for leave in &topic.leaves {
+                    if node.mirror.remove(&place_of(leave)).is_none() {
+                        return Err(format!("{place} tells of an unknown leave: {leave:?}"));
+                    }
+                }
+                for join in &topic.joins {
+                    if node.mirror.insert(place_of(join), join.version()).is_some() {
+                        return Err(format!("{place} tells of a join twice: {join:?}"));
+                    }
+                }
+                for update in &topic.updates {
+                    let (old, new) = (place_of(&update.old), place_of(&update.new));
+                    let known = node.mirror.remove(&old) == Some(update.old.version());
+                    if !known || node.mirror.insert(new, update.new.version()).is_some() {
+                        return Err(format!("{place} tells of an update of nothing: {update:?}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what a node lists of others is what its Diffs said.
+    pub(super) fn equal_mirror(&self, place: usize) -> Result<(), String> {
+        let Some(node) = &self.nodes[place] else {
+            return Ok(());
+        };
+        let own = node.presence.id();
+        let (mut listed, mut same) = (0, true);
+        for topic in TOPICS {
+            node.presence.for_each(topic, |entry| {
+                if *entry.replica() != own {
+                    listed += 1;
+                    let entry = entry.to_buf();
+                    same &= node.mirror.get(&place_of(&entry)) == Some(&entry.version());
+                }
+            });
+        }
+        if same && listed == node.mirror.len() {
+            return Ok(());
+        }
+        let told = node.mirror.len();
+        Err(format!(
+            "{place} lists {listed} entries of others, its Diffs tell of {told}"
+        ))
+    }
+}
+
+fn place_of(entry: &EntryBuf) -> (Origin, u64) {
+    (entry.origin().clone(), entry.birth())
 }

@@ -57,7 +57,7 @@ impl World<'_> {
             self.pass(BEAT_MS / 2)?;
             loop {
                 kinds.extend(self.flights.iter().map(|flight| kind(&flight.frame)));
-                if !self.deliver()? {
+                if !self.deliver()? && !self.work()? {
                     break;
                 }
             }
@@ -102,6 +102,7 @@ impl World<'_> {
                 oracle.merge(other.oracle.clone());
             }
             self.equal_members(a, &oracle)?;
+            self.equal_mirror(a)?;
         }
         Ok(())
     }

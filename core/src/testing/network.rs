@@ -32,7 +32,6 @@ impl World<'_> {
             sent.push(transmit);
         }
         while node.presence.poll_event().is_some() {}
-        while node.presence.poll_diff().is_some() {}
         let id = node.id.clone();
         for transmit in sent {
             self.send(place, &id, &transmit);
@@ -108,7 +107,7 @@ impl World<'_> {
 
     pub(super) fn deliver_all(&mut self) -> Result<(), String> {
         for _ in 0..20_000 {
-            if !self.deliver()? {
+            if !self.deliver()? && !self.work()? {
                 return Ok(());
             }
         }
@@ -118,6 +117,7 @@ impl World<'_> {
     /// What every call of a node is followed by.
     pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
         self.check(place)?;
+        self.mirror(place)?;
         self.collect(place);
         Ok(())
     }
@@ -135,6 +135,23 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Gives every node one more slice of what it has to do. Whether any had something.
+    pub(super) fn work(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        for place in 0..self.nodes.len() {
+            let now = self.now(place);
+            let Some(node) = self.nodes[place].as_ref() else {
+                continue;
+            };
+            if node.presence.has_work() {
+                any = true;
+                node.presence.handle_timeout(now);
+                self.after(place)?;
+            }
+        }
+        Ok(any)
     }
 
     pub(super) fn heal(&mut self) {

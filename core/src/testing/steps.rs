@@ -21,6 +21,9 @@ impl World<'_> {
             Step::Deliver => {
                 for _ in 0..1 + self.rng.below(8) {
                     self.deliver()?;
+                    if self.rng.below(4) == 0 {
+                        self.work()?;
+                    }
                 }
                 Ok(())
             }

@@ -10,7 +10,7 @@ use super::check::Seen;
 use super::network::Flight;
 use super::plan::{Plan, Shape};
 use super::{Failure, Stats};
-use crate::id::{ReplicaId, slot_of};
+use crate::id::{Origin, ReplicaId, slot_of};
 use crate::presence::{Presence, PresenceConfig};
 use crate::replica::rng::Rng;
 use crate::tracker::Put;
@@ -35,6 +35,8 @@ pub(super) struct Node {
     pub(super) oracle: Orswot<Session, u64>,
     /// What it has known of each name.
     pub(super) seen: BTreeMap<String, Seen>,
+    /// What its Diffs say of others: (origin, birth) -> version.
+    pub(super) mirror: HashMap<(Origin, u64), u64>,
     /// Ids whose Goodbye it has received.
     pub(super) retired: HashSet<ReplicaId>,
 }
@@ -147,6 +149,7 @@ impl<'t> World<'t> {
             limits: self.plan.limits(),
             cluster: self.plan.config(),
             seed: self.rng.next_u64(),
+            slice_records: [1, 3, 16, 1024][self.rng.below(4) as usize],
             ..PresenceConfig::default()
         };
         self.note(|| format!("start {place} as {id}"));
@@ -158,6 +161,7 @@ impl<'t> World<'t> {
             sessions: Vec::new(),
             oracle: Orswot::new(),
             seen: BTreeMap::new(),
+            mirror: HashMap::new(),
             retired: HashSet::new(),
         });
     }
@@ -176,6 +180,7 @@ impl<'t> World<'t> {
             sessions: node.sessions.clone(),
             oracle: node.oracle.clone(),
             seen: node.seen.clone(),
+            mirror: node.mirror.clone(),
             retired: node.retired.clone(),
         };
         self.nodes.push(Some(twin));
