@@ -145,7 +145,6 @@ impl Presence {
             .flatten();
         drop(tracker);
         match (is_done, shift) {
-            (Ok(false), _) => {}
             (Ok(true), Some(shift)) => {
                 let (id, load) = (apply.origin.clone(), Some(apply));
                 control.note(slice.map(|slice| slice.diff).unwrap_or_default());
@@ -157,8 +156,8 @@ impl Presence {
                 });
             }
             (Ok(true), None) => self.applied(control, &apply, Outcome::Done),
-            // The origin was dropped in between, and with it everything about it.
-            (Err(ApplyError::Applying), _) => {}
+            // Not done; or the origin was dropped in between, and all about it.
+            (Ok(false) | Err(ApplyError::Applying), _) => {}
             (Err(error), _) => self.applied(control, &apply, outcome(&Err(error.clone()))),
         }
         let rest = is_done == Ok(false);

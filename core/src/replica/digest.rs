@@ -239,15 +239,15 @@ impl Replica {
     pub(super) fn note_synced(&mut self) {
         let settled = |start| self.now >= start + 2 * self.timing.beat;
         if !self.synced && self.own.started.is_some_and(settled) && self.wants.is_empty() {
-            let up = |peer: &&Peer| {
-                self.known
-                    .get(peer.id.name())
-                    .is_some_and(|k| k.up && k.id == peer.id)
+            let speaks = |peer: &&Peer| {
+                let known = self.known.get(peer.id.name());
+                let is_current = known.is_some_and(|known| known.up && known.id == peer.id);
+                is_current && self.now < peer.heard + self.timing.down
             };
             self.synced = self
                 .peers
                 .values()
-                .filter(up)
+                .filter(speaks)
                 .all(|peer| peer.contiguous.is_some());
         }
     }

@@ -345,7 +345,8 @@ impl Replica {
             let view = known.slots[slot];
             let bit = 1 << slot;
             if clock > view.clock {
-                self.want(from, &row.id, slot as u8, clock, false);
+                let hash = trusted.then_some(hash);
+                self.want(from, &row.id, slot as u8, (clock, hash), false);
             } else if clock == view.clock && known.applying & bit == 0 && trusted {
                 if hash == view.hash {
                     known.doubt &= !bit;
@@ -371,7 +372,7 @@ impl Replica {
         if known.repaired & bit == 0 && !is_broken(Fault::IgnoreDivergence) {
             known.repaired |= bit;
             let clock = known.slots[usize::from(slot)].clock;
-            self.want(from, id, slot, clock, true);
+            self.want(from, id, slot, (clock, None), true);
             self.tell(Event::Divergence {
                 origin: id.clone(),
                 slot,

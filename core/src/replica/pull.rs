@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::members::Known;
+use super::members::{Known, View};
 use super::message::{Message, Pull, SLOTS, peek};
 use super::own::Voice;
 use super::{Action, Address, Apply, OUT_MAX, Replica, Serve};
@@ -22,8 +22,8 @@ pub(super) struct Want {
     pub(super) id: ReplicaId,
     /// Whether the content here is wrong and must come anew.
     pub(super) full: bool,
-    /// Who showed it, and what clock.
-    sources: Vec<(Address, u64)>,
+    /// Who showed it, and what.
+    sources: Vec<Source>,
     /// The peer asked last.
     pub(super) asked: Option<Address>,
     pub(super) nonce: u64,
@@ -34,6 +34,15 @@ pub(super) struct Want {
     tries: u32,
 }
 
+/// What a peer has shown of an origin.
+#[derive(Clone, Debug)]
+struct Source {
+    address: Address,
+    clock: u64,
+    /// The digest at that clock, if the row is one to be trusted.
+    hash: Option<u64>,
+}
+
 impl Replica {
     /// Somebody shows `clock` of an origin: ask for it soon.
     pub(super) fn want(
@@ -41,7 +50,7 @@ impl Replica {
         from: &Address,
         id: &ReplicaId,
         slot: u8,
-        clock: u64,
+        (clock, hash): (u64, Option<u64>),
         full: bool,
     ) {
         let at = self.now + self.rng.below(self.timing.jitter);
@@ -61,13 +70,24 @@ impl Replica {
             want.sources.clear();
         }
         let has_room = want.sources.len() < SOURCES_MAX;
-        match want.sources.iter_mut().find(|(address, _)| address == from) {
-            Some(source) => source.1 = source.1.max(clock),
-            None if has_room => want.sources.push((from.clone(), clock)),
+        let shown = Source {
+            address: from.clone(),
+            clock,
+            hash,
+        };
+        match want
+            .sources
+            .iter_mut()
+            .find(|source| source.address == *from)
+        {
+            Some(source) if clock < source.clock => {}
+            Some(source) if clock == source.clock => source.hash = hash.or(source.hash),
+            Some(source) => *source = shown,
+            None if has_room => want.sources.push(shown),
             None => {
-                let least = want.sources.iter_mut().min_by_key(|(_, shown)| *shown);
-                if let Some(least) = least.filter(|least| least.1 < clock) {
-                    *least = (from.clone(), clock);
+                let least = want.sources.iter_mut().min_by_key(|source| source.clock);
+                if let Some(least) = least.filter(|least| least.clock < clock) {
+                    *least = shown;
                 }
             }
         }
@@ -80,14 +100,21 @@ impl Replica {
         let Some(known) = self.known.get(id.name()) else {
             return;
         };
-        let clock = known.slots[usize::from(slot) % SLOTS].clock;
+        let View { clock, hash } = known.slots[usize::from(slot) % SLOTS];
         let key = (Arc::from(id.name()), slot);
         let (now, pause) = (self.now, self.timing.pull);
         let Some(want) = self.wants.get_mut(&key) else {
             return;
         };
-        if !want.full && want.sources.iter().all(|(_, shown)| *shown <= clock) {
+        if !want.full && want.sources.iter().all(|source| source.clock <= clock) {
+            let differs = |shown: &&Source| {
+                shown.clock == clock && shown.hash.is_some_and(|shown| shown != hash)
+            };
+            let other = want.sources.iter().find(differs).map(|s| s.address.clone());
             self.wants.remove(&key);
+            if let Some(from) = other {
+                self.diverged(&from, id, slot);
+            }
             self.note_synced();
         } else {
             // Without progress (a limit of the tracker, say) asking at once would only go round.
@@ -101,7 +128,7 @@ impl Replica {
     pub(super) fn forget_source(&mut self, from: &str) {
         let now = self.now;
         self.wants.retain(|_, want| {
-            want.sources.retain(|(address, _)| &**address != from);
+            want.sources.retain(|source| *source.address != *from);
             if want.asked.as_deref() == Some(from) && want.waiting {
                 (want.waiting, want.at) = (false, now);
             }
@@ -168,7 +195,17 @@ impl Replica {
         want.full &= doubt;
         let full = want.full;
         want.sources
-            .retain(|(_, shown)| *shown > clock || (full && *shown == clock));
+            .retain(|source| source.clock > clock || (full && source.clock == clock));
+        // A peer that is silent is not asked; should it speak again, it must show all again.
+        let (peers, down) = (&mut self.peers, self.timing.down);
+        want.sources.retain(|source| {
+            let peer = peers.get_mut(&source.address);
+            let is_silent = peer.as_ref().is_none_or(|peer| now >= peer.heard + down);
+            if let Some(peer) = peer.filter(|_| is_silent) {
+                peer.contiguous = None;
+            }
+            !is_silent
+        });
         if want.sources.is_empty() {
             self.wants.remove(key);
             return false;
@@ -177,9 +214,9 @@ impl Replica {
         let last = want
             .sources
             .iter()
-            .position(|(a, _)| Some(a) == want.asked.as_ref());
+            .position(|source| Some(&source.address) == want.asked.as_ref());
         let next = last.map_or(want.tries as usize, |last| last + 1) % want.sources.len();
-        let peer = want.sources[next].0.clone();
+        let peer = want.sources[next].address.clone();
         want.tries += 1;
         if want.tries > 1 && is_broken(Fault::AskOnce) {
             return false;
@@ -222,7 +259,7 @@ impl Replica {
         let (clock, bit) = (known.slots[usize::from(slot)].clock, 1u32 << slot);
         if known.applying & bit != 0 {
             if header.to > clock {
-                self.want(from, &origin, slot, header.to, false);
+                self.want(from, &origin, slot, (header.to, None), false);
             }
             return;
         }
@@ -235,8 +272,13 @@ impl Replica {
         if header.to <= clock && !(full && header.to == clock) {
             return;
         }
-        if header.from > clock {
-            self.want(from, &origin, slot, header.to, false);
+        let fault = if repair {
+            Fault::RepairOverClock
+        } else {
+            Fault::ApplyOverGap
+        };
+        if header.from > clock && !is_broken(fault) {
+            self.want(from, &origin, slot, (header.to, None), false);
             return;
         }
         if full {

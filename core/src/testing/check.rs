@@ -11,6 +11,8 @@ pub(super) struct Seen {
     id: ReplicaId,
     heartbeat: u64,
     is_here: bool,
+    /// When it was last here.
+    last_ms: u64,
     clocks: Vec<u64>,
 }
 
@@ -61,6 +63,10 @@ impl World<'_> {
             return Ok(());
         };
         let (slots, forked, retired) = (&self.slots, &self.forked, &node.retired);
+        let last_ms = self.now_ms;
+        // A marker guards for twice `forget_after`, by the clock of its node.
+        let guarded_ms = 2 * self.plan.forget_ms - node.ahead_ms - 1000;
+        let is_guarded = |since: u64| last_ms < since + guarded_ms;
         let (presence, seen_all) = (&node.presence, &mut node.seen);
         let mut wrong = None;
         let mut here = 0;
@@ -70,7 +76,7 @@ impl World<'_> {
                 .iter()
                 .map(|&slot| presence.origin_info(id, slot).map_or(0, |info| info.clock));
             let clocks: Vec<u64> = clocks.collect();
-            if retired.contains(id) {
+            if retired.get(id).is_some_and(|&since| is_guarded(since)) {
                 wrong = Some(format!("{place} knows {id}, which said Goodbye to it"));
             }
             if let Some(seen) = seen_all.get_mut(id.name()) {
@@ -80,7 +86,8 @@ impl World<'_> {
                     .iter()
                     .zip(&seen.clocks)
                     .any(|(now, before)| now < before);
-                if now < before || (!seen.is_here && now == before) {
+                let is_bound = seen.is_here || is_guarded(seen.last_ms);
+                if is_bound && (now < before || (!seen.is_here && now == before)) {
                     wrong = Some(format!("{place} goes from {before:?} to {now:?}"));
                 } else if same_life && back && !forked.contains(id) {
                     wrong = Some(format!("{place} goes back in the clock of {id}"));
@@ -89,6 +96,7 @@ impl World<'_> {
                     id: id.clone(),
                     heartbeat,
                     is_here: true,
+                    last_ms,
                     clocks,
                 };
             } else {
@@ -96,6 +104,7 @@ impl World<'_> {
                     id: id.clone(),
                     heartbeat,
                     is_here: true,
+                    last_ms,
                     clocks,
                 };
                 seen_all.insert(id.name().to_owned(), seen);
@@ -119,17 +128,24 @@ impl World<'_> {
         while let Some(diff) = node.presence.poll_diff() {
             for topic in diff.iter() {
                 for leave in &topic.leaves {
-                    if node.mirror.remove(&place_of(leave)).is_none() {
+                    if node.mirror.remove(&place_of(&topic.topic, leave)).is_none() {
                         return Err(format!("{place} tells of an unknown leave: {leave:?}"));
                     }
                 }
                 for join in &topic.joins {
-                    if node.mirror.insert(place_of(join), join.version()).is_some() {
+                    if node
+                        .mirror
+                        .insert(place_of(&topic.topic, join), join.version())
+                        .is_some()
+                    {
                         return Err(format!("{place} tells of a join twice: {join:?}"));
                     }
                 }
                 for update in &topic.updates {
-                    let (old, new) = (place_of(&update.old), place_of(&update.new));
+                    let (old, new) = (
+                        place_of(&topic.topic, &update.old),
+                        place_of(&topic.topic, &update.new),
+                    );
                     let known = node.mirror.remove(&old) == Some(update.old.version());
                     if !known || node.mirror.insert(new, update.new.version()).is_some() {
                         return Err(format!("{place} tells of an update of nothing: {update:?}"));
@@ -152,7 +168,7 @@ impl World<'_> {
                 if *entry.replica() != own {
                     listed += 1;
                     let entry = entry.to_buf();
-                    same &= node.mirror.get(&place_of(&entry)) == Some(&entry.version());
+                    same &= node.mirror.get(&place_of(topic, &entry)) == Some(&entry.version());
                 }
             });
         }
@@ -166,6 +182,7 @@ impl World<'_> {
     }
 }
 
-fn place_of(entry: &EntryBuf) -> (Origin, u64) {
-    (entry.origin().clone(), entry.birth())
+/// A birth that twins gave to entries of two topics is two entries.
+fn place_of(topic: &str, entry: &EntryBuf) -> (Origin, u64, String) {
+    (entry.origin().clone(), entry.birth(), topic.to_owned())
 }

@@ -22,8 +22,8 @@ impl World<'_> {
         self.heal();
         (self.plan.loss, self.plan.doubled, self.plan.reorders) = (0, 0, false);
         self.one_of_each_name();
-        self.plan.delay_ms = u64::MAX / 2;
         self.deliver_all()?;
+        self.plan.delay_ms = u64::MAX / 2;
         let mut last = Ok(());
         for _ in 0..BEATS_MAX {
             self.half_beats(2, &mut BTreeSet::new())?;
@@ -87,7 +87,9 @@ impl World<'_> {
             let Some(node) = &self.nodes[a] else { continue };
             let others: Vec<usize> = group(a).into_iter().filter(|&b| b != a).collect();
             let known = node.presence.replicas();
-            if known.len() != others.len() || known.iter().any(|(_, up)| !up) {
+            let ids = others.iter().filter_map(|&b| self.nodes[b].as_ref());
+            let ids: BTreeSet<_> = ids.map(|other| (other.presence.id(), true)).collect();
+            if known.iter().cloned().collect::<BTreeSet<_>>() != ids {
                 return Err(format!("{a} knows {known:?}, alive are {others:?}"));
             }
             if !node.presence.is_synced() {

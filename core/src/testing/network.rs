@@ -94,7 +94,7 @@ impl World<'_> {
         if let Some(leaver) = leaver
             && leaver.name() != node.id.name()
         {
-            node.retired.insert(leaver);
+            node.retired.insert(leaver, self.now_ms);
         }
         self.stats.frames += 1;
         self.note(|| format!("{} {from} -> {to}", name(kind)));
@@ -152,6 +152,13 @@ impl World<'_> {
             }
         }
         Ok(any)
+    }
+
+    /// A place that a Repair is on its way to.
+    pub(super) fn awaits_repair(&self) -> Option<usize> {
+        let mut flights = self.flights.iter();
+        let found = flights.find(|flight| kind(&flight.frame) == Kind::REPAIR);
+        found.map(|flight| flight.to)
     }
 
     pub(super) fn heal(&mut self) {

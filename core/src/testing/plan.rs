@@ -53,6 +53,26 @@ const STEPS: [(Step, u64, u64); 15] = [
     (Step::Hint, 1, 40),
 ];
 
+/// Replicas forgotten while repairs of them are under way.
+const FORGETFUL: [(Step, u64, u64); 5] = [
+    (Step::Operate, 20, 256),
+    (Step::Tick, 10, 256),
+    (Step::Beat, 10, 256),
+    (Step::Deliver, 30, 256),
+    (Step::ForgetAll, 12, 256),
+];
+
+/// Machines cloned, and one of the twins gone before anyone noticed.
+const TWINS: [(Step, u64, u64); 7] = [
+    (Step::Operate, 30, 256),
+    (Step::Tick, 10, 256),
+    (Step::Beat, 6, 256),
+    (Step::Deliver, 30, 256),
+    (Step::Clone, 3, 256),
+    (Step::Crash, 6, 256),
+    (Step::Restart, 6, 256),
+];
+
 pub(super) const BEAT_MS: u64 = 1000;
 
 /// Weights, rates and bounds of one schedule.
@@ -83,7 +103,14 @@ impl Plan {
         let nodes = nodes[rng.below(nodes.len() as u64) as usize];
         let shape = [Shape::Mesh, Shape::Mesh, Shape::Ring, Shape::Star][rng.below(4) as usize];
         let mut weights = Vec::with_capacity(STEPS.len());
-        for (step, weight, presence) in STEPS {
+        let profile = rng.below(16);
+        let is_forgetful = profile < 2;
+        let steps = match profile {
+            0..2 => &FORGETFUL[..],
+            2 => &TWINS[..],
+            _ => &STEPS[..],
+        };
+        for &(step, weight, presence) in steps {
             if rng.below(256) < presence {
                 weights.push((step, 1 + rng.below(2 * weight)));
             }
@@ -103,7 +130,7 @@ impl Plan {
             reorders,
             delay_ms: [300, 1500, down_ms][rng.below(3) as usize],
             steps: 12 + rng.below(40),
-            kill_log: [0, 1, 8, 64][rng.below(4) as usize],
+            kill_log: [0, 1, 8, 64][rng.below(if is_forgetful { 2 } else { 4 }) as usize],
             down_ms,
             forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
             relay: shape != Shape::Mesh || rng.below(4) == 0,

@@ -138,9 +138,13 @@ impl World<'_> {
     /// A machine sleeps past `forget_after`: by its own clock everybody else is long gone. Once
     /// only, or markers would expire before what they guard against has aged.
     fn forget_all(&mut self) -> Result<(), String> {
-        let Some(place) = self.pick_alive() else {
+        let Some(mut place) = self.pick_alive() else {
             return Ok(());
         };
+        // Best while something is on its way that was asked for before.
+        if let Some(busy) = self.awaits_repair() {
+            place = busy;
+        }
         let asleep = self.plan.forget_ms + 500;
         match &mut self.nodes[place] {
             Some(node) if node.ahead_ms == 0 => node.ahead_ms = asleep,

@@ -35,10 +35,10 @@ pub(super) struct Node {
     pub(super) oracle: Orswot<Session, u64>,
     /// What it has known of each name.
     pub(super) seen: BTreeMap<String, Seen>,
-    /// What its Diffs say of others: (origin, birth) -> version.
-    pub(super) mirror: HashMap<(Origin, u64), u64>,
-    /// Ids whose Goodbye it has received.
-    pub(super) retired: HashSet<ReplicaId>,
+    /// What its Diffs say of others: (origin, birth, topic) -> version.
+    pub(super) mirror: HashMap<(Origin, u64, String), u64>,
+    /// Ids whose Goodbye it has received, and when.
+    pub(super) retired: HashMap<ReplicaId, u64>,
 }
 
 /// States of one origin by clock: (clock, digest, entries).
@@ -59,6 +59,8 @@ pub(super) struct World<'t> {
     pub(super) flights: Vec<Flight>,
     pub(super) cut: [[bool; PLACES]; PLACES],
     pub(super) histories: HashMap<(ReplicaId, u8), History>,
+    /// Who first wrote under an id.
+    pub(super) writers: HashMap<ReplicaId, usize>,
     /// Ids with more than one writer.
     pub(super) forked: HashSet<ReplicaId>,
     pub(super) slots: Vec<u8>,
@@ -87,6 +89,7 @@ impl<'t> World<'t> {
             flights: Vec::new(),
             cut: [[false; PLACES]; PLACES],
             histories: HashMap::new(),
+            writers: HashMap::new(),
             forked: HashSet::new(),
             slots,
             wall: vec![1_000_000; plan.nodes],
@@ -162,7 +165,7 @@ impl<'t> World<'t> {
             oracle: Orswot::new(),
             seen: BTreeMap::new(),
             mirror: HashMap::new(),
-            retired: HashSet::new(),
+            retired: HashMap::new(),
         });
     }
 
@@ -280,6 +283,10 @@ impl<'t> World<'t> {
         };
         let id = node.presence.id();
         node.id = id.clone();
+        // Twins with the same memory and the same input may take the same new id once more.
+        if *self.writers.entry(id.clone()).or_insert(place) != place {
+            self.forked.insert(id.clone());
+        }
         if self.forked.contains(&id) {
             return;
         }

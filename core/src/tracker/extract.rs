@@ -13,6 +13,7 @@ use super::origin::Kill;
 use super::slab::NIL;
 use super::wire::{BodyWriter, Row};
 use crate::codec::Kind;
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
 /// A large `Delta` or `Repair` being collected. See [`Tracker::begin_extract`].
@@ -95,7 +96,8 @@ impl Tracker {
         if origin.applying.is_some() || clock >= origin.clock && !full {
             return None;
         }
-        let delta = clock > 0 && clock >= origin.horizon;
+        let reaches_back = clock >= origin.horizon || is_broken(Fault::IgnoreHorizon);
+        let delta = clock > 0 && reaches_back;
         let (kind, at) = if delta {
             (Kind::DELTA, origin.newest)
         } else {

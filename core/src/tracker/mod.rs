@@ -45,6 +45,7 @@ use self::origins::Origins;
 use self::owners::Owners;
 use self::store::Store;
 use crate::codec::{Envelope, Kind};
+use crate::fault::{Fault, is_broken};
 use crate::id::{ALL_TOPICS, Origin, ReplicaId};
 
 /// Number of the local origin.
@@ -159,10 +160,11 @@ impl Tracker {
         nonce: u64,
     ) -> Option<(Kind, Vec<u8>)> {
         let origin = self.origins.get(self.origins.find(replica)?);
-        if origin.applying.is_some() || clock >= origin.clock {
+        let is_exact = origin.applying.is_none() || is_broken(Fault::ServeInexact);
+        if !is_exact || clock >= origin.clock {
             return None;
         }
-        if clock > 0 && clock >= origin.horizon {
+        if clock > 0 && (clock >= origin.horizon || is_broken(Fault::IgnoreHorizon)) {
             let body = wire::delta_body(&self.store, origin, self.slot, clock);
             return Some((Kind::DELTA, body));
         }
@@ -175,7 +177,7 @@ impl Tracker {
     #[must_use]
     pub fn push_body(&self, from: u64) -> Option<Vec<u8>> {
         let origin = self.origins.get(LOCAL);
-        (from < origin.clock && origin.horizon <= from)
+        (from < origin.clock && (origin.horizon <= from || is_broken(Fault::IgnoreHorizon)))
             .then(|| wire::delta_body(&self.store, origin, self.slot, from))
     }
 

@@ -9,6 +9,7 @@ use super::slab::NIL;
 use super::wire::{Kept, Place, Record, Records, RepairHead};
 use crate::codec::Reader;
 use crate::error::{ApplyError, DecodeError};
+use crate::fault::{Fault, is_broken};
 
 /// A `Repair` that passed every check which needs no tracker, to be applied in slices.
 ///
@@ -215,7 +216,7 @@ impl Tracker {
         if head.to < clock || head.to == clock && !full {
             return Ok(None);
         }
-        if head.base > clock {
+        if head.base > clock && !is_broken(Fault::RepairOverClock) {
             return Err(ApplyError::Gap {
                 clock,
                 from: head.base,
@@ -461,8 +462,10 @@ impl Tracker {
     fn finish_repair(&mut self, number: u16, to: u64) {
         let origin = self.origins.get_mut(number);
         origin.clock = to;
-        origin.horizon = to;
-        origin.kills.clear();
+        if !is_broken(Fault::KeepHorizon) {
+            origin.horizon = to;
+            origin.kills.clear();
+        }
         origin.applying = None;
         self.origins.set_loading(number, false);
     }

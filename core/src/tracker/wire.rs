@@ -7,6 +7,7 @@ use super::slab::NIL;
 use super::store::Store;
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
+use crate::fault::{Fault, is_broken};
 use crate::id::{ALL_TOPICS, Encoding, Origin, ReplicaId, SLOTS, TICK_MAX, slot_of};
 
 const RECORD_TOPIC: u8 = 0;
@@ -493,10 +494,13 @@ pub(super) fn delta_body(store: &Store, origin: &OriginState, slot: u8, from: u6
     let puts = origin.newer_than(&store.slab, from);
     let interval = (from, origin.clock);
     let mut writer = BodyWriter::new(&origin.id, slot, interval, puts.len() * 80);
+    let last_kill = origin.kills.back().map_or(0, |kill| kill.tick);
     let mut kills = origin
         .kills
         .range(origin.kills_after(from)..)
         .copied()
+        .filter(|kill| kill.birth <= from || !is_broken(Fault::CancelKills))
+        .filter(|kill| kill.tick != last_kill || !is_broken(Fault::DropKill))
         .peekable();
     for index in puts {
         let version = store.slab[index].version;

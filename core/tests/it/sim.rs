@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use headcount::testing::{self, Failure};
+use headcount::testing::{self, Failure, Fault};
 
 /// Runs the schedules of seeds `first..first + count` on two threads.
 fn schedules(first: u64, count: u64) -> Result<(), Failure> {
@@ -25,7 +25,7 @@ fn schedules(first: u64, count: u64) -> Result<(), Failure> {
 
 #[test]
 fn schedules_converge() {
-    if let Err(failure) = schedules(1_000_000, 20_000) {
+    if let Err(failure) = schedules(1_000_000, 200_000) {
         panic!("{failure}");
     }
 }
@@ -40,4 +40,22 @@ fn a_seed_always_makes_the_same_schedule() {
     for seed in 0..50 {
         assert_eq!(account(seed), account(seed), "SEED={seed}");
     }
+}
+
+#[test]
+fn every_broken_rule_is_noticed() {
+    // Rules whose breaking shows seldom start close to a seed that shows it.
+    let first = |fault| match fault {
+        Fault::IgnoreDivergence => 14_000,
+        Fault::ServeInexact => 17_500,
+        _ => 1,
+    };
+    let faults = Fault::ALL.iter().copied();
+    let missed: Vec<Fault> = faults
+        .filter(|&fault| {
+            let mut seeds = first(fault)..first(fault) + 60_000;
+            seeds.all(|seed| testing::simulate(seed, Some(fault)).is_ok())
+        })
+        .collect();
+    assert!(missed.is_empty(), "not noticed: {missed:?}");
 }
