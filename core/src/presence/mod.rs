@@ -3,9 +3,9 @@
 mod cluster;
 #[cfg(feature = "testing")]
 mod inspect;
+mod jobs;
 mod snapshot;
 mod timers;
-mod jobs;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, Ordering};
