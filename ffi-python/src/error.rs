@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use headcount::{
     ApplyError as Refused, DecodeError as Malformed, IdError, ListError as Unlisted,
-    TrackError as Untracked, WindowError as Unseen,
+    RestoreError as Unrestored, TrackError as Untracked, WindowError as Unseen,
 };
 use pyo3::PyErr;
 use pyo3::exceptions::PyValueError;
@@ -84,6 +84,16 @@ impl From<Unlisted> for Raised {
             | Unlisted::TooManyMembers { max } => LimitError::new_err((text, *max)),
             _ => ListError::new_err((text, kind_of(cause))),
         })
+    }
+}
+
+impl From<Unrestored> for Raised {
+    fn from(error: Unrestored) -> Self {
+        match error {
+            Unrestored::Decode(error) => error.into(),
+            Unrestored::Apply(error) => error.into(),
+            _ => Self(ApplyError::new_err((error.to_string(), kind_of(&error)))),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use headcount::replica::{Config, Signal};
 use headcount::{EntryBuf, PresenceConfig, TrackError};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::convert::{Buffer, Meta, Name, Seconds, grouped, put};
 use crate::diff::Diff;
@@ -38,14 +38,18 @@ use crate::replica::{Replica, new_id, random};
 /// (1, True, True)
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct Presence(core::Presence);
+pub(crate) struct Presence {
+    core: core::Presence,
+    /// What it was made with, for `restore`.
+    config: PresenceConfig,
+}
 
 impl Presence {
     fn put<F>(&self, py: Python<'_>, f: F) -> PyResult<String>
     where
         F: FnOnce(&core::Presence) -> Result<core::EntryRef, TrackError> + Send,
     {
-        py.detach(|| f(&self.0))
+        py.detach(|| f(&self.core))
             .map(|entry_ref| entry_ref.to_string())
             .map_err(raise)
     }
@@ -59,7 +63,7 @@ impl Presence {
     #[pyo3(signature = (
         name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
-        max_frame = None, relay = false,
+        grace = None, max_frame = None, relay = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -72,6 +76,7 @@ impl Presence {
         down_after: Option<Seconds>,
         forget_after: Option<Seconds>,
         push_after: Option<Seconds>,
+        grace: Option<Seconds>,
         max_frame: Option<usize>,
         relay: bool,
     ) -> PyResult<Self> {
@@ -91,16 +96,77 @@ impl Presence {
         let mut config = PresenceConfig::default();
         config.cluster = cluster;
         config.seed = random();
-        Ok(Self(core::Presence::new(
-            new_id(name, incarnation, salt)?,
-            config,
-        )))
+        config.grace = or(grace, Duration::ZERO);
+        let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());
+        Ok(Self { core, config })
+    }
+
+    /// A presence that starts with what `snapshot` knew of the other replicas, so that only what
+    /// happened since has to travel. They stay hidden until they are heard. The own entries of the
+    /// snapshot are gone: their connections are. The options are those of the constructor.
+    /// O(entries).
+    ///
+    /// Raises `DecodeError` when the bytes are no snapshot.
+    #[staticmethod]
+    #[pyo3(signature = (snapshot, name, *, now = Seconds(Duration::ZERO), **options))]
+    fn restore(
+        py: Python<'_>,
+        snapshot: Buffer,
+        name: &str,
+        now: Seconds,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let new = py.get_type::<Self>().call((name,), options)?;
+        let new = new.cast::<Self>()?.get();
+        let (id, config) = (new.core.id(), new.config.clone());
+        let restored = py.detach(|| core::Presence::restore(id, config, now.0, &snapshot));
+        Ok(Self {
+            core: restored.map_err(raise)?,
+            config: new.config.clone(),
+        })
+    }
+
+    /// The state of all replicas as bytes, for `restore`. Operations go on meanwhile. O(entries).
+    fn snapshot<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let snapshot = py.detach(|| self.core.snapshot());
+        PyBytes::new(py, &snapshot)
+    }
+
+    /// Gives an owner's entries a lease, or renews it: unless renewed again within `ttl` seconds,
+    /// they leave.
+    fn lease_owner(&self, py: Python<'_>, now: Seconds, owner: Name, ttl: Seconds) {
+        py.detach(|| self.core.lease_owner(now.0, owner.as_bytes(), ttl.0));
+    }
+
+    /// Gives one entry a lease, or renews it. Returns whether there is such an entry.
+    fn lease(
+        &self,
+        py: Python<'_>,
+        now: Seconds,
+        topic: &str,
+        key: Name,
+        owner: Name,
+        ttl: Seconds,
+    ) -> bool {
+        let (key, owner) = (key.as_key(), owner.as_bytes());
+        py.detach(|| self.core.lease(now.0, topic, key, owner, ttl.0))
+    }
+
+    /// Says that an owner went without a word: its entries stay for the `grace` of the
+    /// constructor, in case it comes back.
+    fn owner_lost(&self, py: Python<'_>, now: Seconds, owner: Name) {
+        py.detach(|| self.core.owner_lost(now.0, owner.as_bytes()));
+    }
+
+    /// Says that a lost owner is back: its entries stay. Returns whether it was waited for.
+    fn owner_back(&self, py: Python<'_>, owner: Name) -> bool {
+        py.detach(|| self.core.owner_back(owner.as_bytes()))
     }
 
     /// This replica. It changes when the node finds a second self and takes a new incarnation.
     #[getter]
     fn replica(&self, py: Python<'_>) -> Replica {
-        Replica(py.detach(|| self.0.id()))
+        Replica(py.detach(|| self.core.id()))
     }
 
     /// Tracks an entry and returns its reference. O(1).
@@ -155,37 +221,37 @@ impl Presence {
 
     /// Removes one of this replica's entries. Returns whether it was there. O(1).
     fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> bool {
-        py.detach(|| self.0.untrack(topic, key.as_key(), owner.as_bytes()))
+        py.detach(|| self.core.untrack(topic, key.as_key(), owner.as_bytes()))
     }
 
     /// Removes everything an owner holds, in all topics. Returns how many entries. O(entries).
     fn untrack_owner(&self, py: Python<'_>, owner: Name) -> usize {
-        py.detach(|| self.0.untrack_owner(owner.as_bytes()))
+        py.detach(|| self.core.untrack_owner(owner.as_bytes()))
     }
 
     /// The visible entries of a topic, in no particular order. O(entries of the topic).
     fn list(&self, py: Python<'_>, topic: &str) -> Vec<Entry> {
-        py.detach(|| collect(topic, self.0.list(topic)))
+        py.detach(|| collect(topic, self.core.list(topic)))
     }
 
     /// The visible entries of a key in a topic. O(entries of the key).
     fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> Vec<Entry> {
-        py.detach(|| collect(topic, self.0.get_by_key(topic, key.as_key())))
+        py.detach(|| collect(topic, self.core.get_by_key(topic, key.as_key())))
     }
 
     /// How many visible entries a topic has. O(replicas).
     fn count(&self, py: Python<'_>, topic: &str) -> usize {
-        py.detach(|| self.0.count(topic))
+        py.detach(|| self.core.count(topic))
     }
 
     /// How many distinct visible keys a topic has.
     fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
-        py.detach(|| self.0.count_keys(topic))
+        py.detach(|| self.core.count_keys(topic))
     }
 
     /// What changed about this replica's own entries since the last call. O(changes).
     fn take_diff(&self, py: Python<'_>) -> Diff {
-        py.detach(|| self.0.take_diff()).into()
+        py.detach(|| self.core.take_diff()).into()
     }
 
     /// Takes one frame from a neighbour of the transport. O(changes).
@@ -200,40 +266,40 @@ impl Presence {
         frame: Buffer,
     ) -> PyResult<()> {
         let frame = Bytes::from_owner(frame);
-        py.detach(|| self.0.handle_message(now.0, sender, &frame))
+        py.detach(|| self.core.handle_message(now.0, sender, &frame))
             .map_err(raise)
     }
 
     /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
     fn handle_timeout(&self, py: Python<'_>, now: Seconds) {
-        py.detach(|| self.0.handle_timeout(now.0));
+        py.detach(|| self.core.handle_timeout(now.0));
     }
 
     /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
     fn disconnected(&self, py: Python<'_>, now: Seconds, sender: &str) {
-        py.detach(|| self.0.disconnected(now.0, sender));
+        py.detach(|| self.core.disconnected(now.0, sender));
     }
 
     /// When `handle_timeout` wants to be called next, in seconds as `now`; `None` for never. Local
     /// operations may bring that nearer.
     fn poll_timeout(&self, py: Python<'_>) -> Option<f64> {
-        py.detach(|| self.0.poll_timeout())
+        py.detach(|| self.core.poll_timeout())
             .map(|at| at.as_secs_f64())
     }
 
     /// The next frame to send.
     fn poll_transmit(&self, py: Python<'_>) -> Option<Transmit> {
-        py.detach(|| self.0.poll_transmit()).map(Transmit::from)
+        py.detach(|| self.core.poll_transmit()).map(Transmit::from)
     }
 
     /// The next thing that happened to the cluster.
     fn poll_event(&self, py: Python<'_>) -> Option<Event> {
-        py.detach(|| self.0.poll_event()).map(Event::from)
+        py.detach(|| self.core.poll_event()).map(Event::from)
     }
 
     /// The next changes that other replicas made, in the order applied.
     fn poll_diff(&self, py: Python<'_>) -> Option<Diff> {
-        py.detach(|| self.0.poll_diff()).map(Diff::from)
+        py.detach(|| self.core.poll_diff()).map(Diff::from)
     }
 
     /// All outputs there are now: each a `Transmit`, an `Event` or a `Diff`.
@@ -253,12 +319,12 @@ impl Presence {
 
     /// Whether everything that the peers heard of had to show has arrived once since the start.
     fn is_synced(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.0.is_synced())
+        py.detach(|| self.core.is_synced())
     }
 
     /// The other replicas known, and whether each is up.
     fn replicas(&self, py: Python<'_>) -> Vec<(Replica, bool)> {
-        let replicas = py.detach(|| self.0.replicas());
+        let replicas = py.detach(|| self.core.replicas());
         replicas
             .into_iter()
             .map(|(id, up)| (Replica(id), up))
@@ -285,29 +351,30 @@ impl Presence {
                 .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
             payload: payload.to_vec(),
         };
-        py.detach(|| self.0.signal(signal)).map_err(raise)
+        py.detach(|| self.core.signal(signal)).map_err(raise)
     }
 
     /// Leaves the cluster: peers drop this replica's entries at once. Send what `poll` still has,
     /// then stop.
     fn leave_gracefully(&self, py: Python<'_>, now: Seconds) {
-        py.detach(|| self.0.leave_gracefully(now.0));
+        py.detach(|| self.core.leave_gracefully(now.0));
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.0.len())
+        py.detach(|| self.core.len())
     }
 
     fn __contains__(&self, py: Python<'_>, topic_and_key: &Bound<'_, PyAny>) -> bool {
         topic_and_key
             .extract::<(String, Name)>()
             .is_ok_and(|(topic, key)| {
-                py.detach(|| !self.0.get_by_key(&topic, key.as_key()).is_empty())
+                py.detach(|| !self.core.get_by_key(&topic, key.as_key()).is_empty())
             })
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let (id, len, replicas) = py.detach(|| (self.0.id(), self.0.len(), self.0.replicas()));
+        let (id, len, replicas) =
+            py.detach(|| (self.core.id(), self.core.len(), self.core.replicas()));
         let up = replicas.iter().filter(|(_, up)| *up).count();
         format!(
             "<Presence {id} {} peers={up}/{}>",

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headcount as core;
 use headcount::member_list::BodyFormat;
-use headcount::{Bodies, WindowError, WindowSpec};
+use headcount::{Bodies, TextId, WindowError, WindowSpec};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyBytes;
 
+use crate::convert::Buffer;
 use crate::error::raise;
-use crate::id::PyId;
+use crate::id::{Kind, PyId};
 use crate::sync::Locked;
 
 /// A list as its viewers hold it, with where its bodies come from.
@@ -79,9 +80,8 @@ impl Tick {
 /// What one viewer is sent at a time, to be shown all at once: frames of its windows and counts.
 /// `core/docs/list-frames.md` describes it; `headcount.Client` and the JavaScript client take it.
 #[pyclass(frozen, module = "headcount")]
-#[derive(Debug)]
 pub(crate) struct Bundle {
-    json: Bytes,
+    encoded: Box<dyn Encoded>,
     #[pyo3(get)]
     /// The version of the list.
     version: u64,
@@ -93,10 +93,25 @@ pub(crate) struct Bundle {
     windows: Vec<String>,
 }
 
+/// A bundle of a list of some kind of ids.
+trait Encoded: Send + Sync {
+    fn json(&self) -> Bytes;
+    fn binary(&self) -> Bytes;
+}
+
+impl<I: PyId> Encoded for core::Bundle<I> {
+    fn json(&self) -> Bytes {
+        self.to_json()
+    }
+
+    fn binary(&self) -> Bytes {
+        self.to_binary()
+    }
+}
+
 impl<I: PyId> From<core::Bundle<I>> for Bundle {
     fn from(bundle: core::Bundle<I>) -> Self {
         Self {
-            json: bundle.to_json(),
             version: bundle.version,
             epoch: bundle.epoch,
             windows: bundle
@@ -104,15 +119,35 @@ impl<I: PyId> From<core::Bundle<I>> for Bundle {
                 .iter()
                 .map(|frame| frame.window.to_string())
                 .collect(),
+            encoded: Box::new(bundle),
         }
     }
 }
 
 #[pymethods]
 impl Bundle {
-    /// The bundle as JSON, ready to be sent.
+    /// Reads what `to_binary` wrote, for a list with ids of this type.
+    ///
+    /// Raises `DecodeError` when the bytes are no bundle of such a list.
+    #[staticmethod]
+    #[pyo3(signature = (data, ids = Kind::Text))]
+    fn from_binary(py: Python<'_>, data: Buffer, ids: Kind) -> PyResult<Self> {
+        py.detach(|| match ids {
+            Kind::Int => core::Bundle::<u64>::from_binary(&data).map(Self::from),
+            Kind::Uuid => core::Bundle::<u128>::from_binary(&data).map(Self::from),
+            Kind::Text => core::Bundle::<TextId>::from_binary(&data).map(Self::from),
+        })
+        .map_err(raise)
+    }
+
+    /// The bundle as JSON, ready to be sent. What viewers share is encoded once.
     fn to_json<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.json)
+        PyBytes::new(py, &py.detach(|| self.encoded.json()))
+    }
+
+    /// The bundle in the binary form: smaller, with a checksum.
+    fn to_binary<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.encoded.binary()))
     }
 
     /// The bundle as a dict.
@@ -122,10 +157,9 @@ impl Bundle {
     }
 
     fn __repr__(&self) -> String {
-        let (version, bytes) = (self.version, self.json.len());
         format!(
-            "<Bundle version={version} windows={:?} {bytes} bytes>",
-            self.windows
+            "<Bundle version={} windows={:?}>",
+            self.version, self.windows
         )
     }
 }

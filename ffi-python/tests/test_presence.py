@@ -123,6 +123,71 @@ class Replication(unittest.TestCase):
         self.assertEqual((len(inside), inside.replicas()), (0, []))
 
 
+class Timers(unittest.TestCase):
+    def test_a_lease_runs_out_unless_renewed(self) -> None:
+        p = Presence("a")
+        p.track("room", "ann", "c-1")
+        p.track("room", "bob", "c-2")
+        p.lease_owner(0, "c-1", 30)
+        p.lease_owner(20, "c-1", 30)
+        self.assertTrue(p.lease(0, "room", "bob", "c-2", 40))
+        self.assertFalse(p.lease(0, "room", "eve", "c-2", 40))
+        self.assertEqual(p.poll_timeout(), 0)
+        p.handle_timeout(39.9)
+        self.assertEqual(keys(p, "room"), ["ann", "bob"])
+        p.handle_timeout(40.1)
+        self.assertEqual(keys(p, "room"), ["ann"])
+        p.handle_timeout(50.1)
+        self.assertEqual(keys(p, "room"), [])
+
+    def test_a_lost_owner_has_a_grace(self) -> None:
+        p = Presence("a", grace=10)
+        p.track("room", "ann", "c-1")
+        p.take_diff()
+        p.owner_lost(0, "c-1")
+        self.assertEqual(p.count("room"), 1)
+        self.assertTrue(p.owner_back("c-1"))
+        self.assertFalse(p.owner_back("c-1"))
+        p.handle_timeout(20)
+        self.assertFalse(p.take_diff())
+        p.owner_lost(20, "c-1")
+        p.handle_timeout(31)
+        self.assertEqual([e.key for e in p.take_diff().leaves], ["ann"])
+
+
+class Snapshots(unittest.TestCase):
+    def test_a_restart_starts_from_what_was_known(self) -> None:
+        cluster = Cluster("a", "b")
+        for i in range(50):
+            cluster.nodes["a"].track("room", f"user-{i}", "c")
+        cluster.nodes["b"].track("room", "own", "c")
+        cluster.run(2)
+        old = cluster.nodes["b"]
+        snapshot = old.snapshot()
+        new = Presence.restore(snapshot, "b", now=cluster.now, heartbeat=0.2)
+        self.assertGreater(new.replica, old.replica)
+        self.assertEqual((len(new), new.count("room")), (50, 0), "hidden until it is heard")
+        cluster.nodes["b"] = new
+        cluster.run(3)
+        self.assertEqual((new.count("room"), cluster.nodes["a"].count("room")), (50, 50))
+
+    def test_broken_snapshots(self) -> None:
+        p = Presence("a")
+        p.track("room", "ann", "c")
+        good, rng = p.snapshot(), random.Random(8)
+        self.assertEqual(len(Presence.restore(good, "b")), 1)
+        for bad in (b"", b"HC", good[:-1], good + b"x"):
+            with self.assertRaises(headcount.DecodeError):
+                Presence.restore(bad, "b")
+        for _ in range(300):
+            broken = bytearray(good)
+            broken[rng.randrange(len(broken))] ^= rng.randrange(1, 256)
+            with self.assertRaises(headcount.DecodeError):
+                Presence.restore(broken, "b")
+        with self.assertRaises(TypeError):
+            Presence.restore(good, "b", hartbeat=1)
+
+
 class Refusals(unittest.TestCase):
     def test_bad_arguments(self) -> None:
         p = Presence("a")

@@ -5,7 +5,7 @@ import unittest
 from typing import Any
 
 import headcount
-from headcount import Client, Header, Member, MemberList, Viewer
+from headcount import Bundle, Client, Header, Member, MemberList, Viewer
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "core" / "tests" / "golden"
 
@@ -240,6 +240,29 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(len(client.windows["c:0"].rows), 21)
         self.assertFalse(viewer.is_stale())
         self.assertFalse(ml.tick(30), "nothing happened")
+
+    def test_the_binary_form_says_the_same(self) -> None:
+        ml = MemberList(int, groups=["g"], payloads="json")
+        viewer = ml.viewer()
+        bundles = [viewer.open("c:0")]
+        for id in range(5):
+            ml.upsert(id, "g", -id % 3)
+            ml.set_payload(id, {"n": id})
+            bundle = viewer.bundle(ml.tick(id))
+            assert bundle is not None
+            bundles.append(bundle)
+        rng = random.Random(3)
+        for bundle in bundles:
+            binary = bundle.to_binary()
+            again = Bundle.from_binary(memoryview(binary), int)
+            self.assertEqual(again.to_dict(), bundle.to_dict())
+            self.assertEqual((again.version, again.epoch, again.windows), (bundle.version, 1, ["c:0"]))
+            self.assertLess(len(binary), len(bundle.to_json()))
+            for _ in range(100):
+                broken = bytearray(binary)
+                broken[rng.randrange(len(broken))] ^= rng.randrange(1, 256)
+                with self.assertRaises(headcount.DecodeError):
+                    Bundle.from_binary(broken, int)
 
     def test_every_kind_of_id(self) -> None:
         import uuid

@@ -675,12 +675,39 @@ class Presence(_Verbs):
         down_after: float | None = None,
         forget_after: float | None = None,
         push_after: float | None = None,
+        grace: float | None = None,
         max_frame: int | None = None,
         relay: bool = False,
     ) -> Presence: ...
     @property
     def replica(self) -> Replica:
         """This replica. It changes when the node finds a second self."""
+
+    @staticmethod
+    def restore(snapshot: Buffer, name: str, *, now: float = ..., **options: Any) -> Presence:
+        """A presence that starts with what ``snapshot`` knew of the other replicas, so that only
+        what happened since has to travel. The own entries of the snapshot are gone: their
+        connections are. The options are those of the constructor.
+        """
+
+    def snapshot(self) -> bytes:
+        """The state of all replicas as bytes, for `restore`. Operations go on meanwhile."""
+
+    def lease_owner(self, now: float, owner: _Name, ttl: float) -> None:
+        """Gives an owner's entries a lease, or renews it: unless renewed again within ``ttl``
+        seconds, they leave.
+        """
+
+    def lease(self, now: float, topic: str, key: _Name, owner: _Name, ttl: float) -> bool:
+        """Gives one entry a lease, or renews it. Returns whether there is such an entry."""
+
+    def owner_lost(self, now: float, owner: _Name) -> None:
+        """Says that an owner went without a word: its entries stay for the ``grace`` of the
+        constructor, in case it comes back.
+        """
+
+    def owner_back(self, owner: _Name) -> bool:
+        """Says that a lost owner is back: its entries stay. Returns whether it was waited for."""
 
     def handle_message(self, now: float, sender: str, frame: Buffer) -> None:
         """Takes one frame from a neighbour of the transport. O(changes).
@@ -753,8 +780,18 @@ class Bundle:
     def windows(self) -> list[str]:
         """The names of the windows it has frames of."""
 
+    @staticmethod
+    def from_binary(data: Buffer, ids: type[int] | type[str] | type[UUID] = ...) -> Bundle:
+        """Reads what `to_binary` wrote, for a list with ids of this type.
+
+        Raises `DecodeError` when the bytes are no bundle of such a list.
+        """
+
     def to_json(self) -> bytes:
-        """The bundle as JSON, ready to be sent."""
+        """The bundle as JSON, ready to be sent. What viewers share is encoded once."""
+
+    def to_binary(self) -> bytes:
+        """The bundle in the binary form: smaller, with a checksum."""
 
     def to_dict(self) -> dict[str, Any]:
         """The bundle as a dict."""

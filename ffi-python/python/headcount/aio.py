@@ -175,6 +175,20 @@ class Node:
         self._wake.set()
         return self.presence.untrack_owner(owner)
 
+    def lease_owner(self, owner: "_Name", ttl: float) -> None:
+        """As `Presence.lease_owner`, from now on."""
+        self._wake.set()
+        self.presence.lease_owner(self._now(), owner, ttl)
+
+    def owner_lost(self, owner: "_Name") -> None:
+        """As `Presence.owner_lost`: what to call when a connection breaks without a word."""
+        self._wake.set()
+        self.presence.owner_lost(self._now(), owner)
+
+    def owner_back(self, owner: "_Name") -> bool:
+        """As `Presence.owner_back`."""
+        return self.presence.owner_back(owner)
+
     def list(self, topic: str) -> list[Entry]:
         """As `Presence.list`."""
         return self.presence.list(topic)
