@@ -1,15 +1,17 @@
 //! Where the corpora begin: real frames, and frames broken by hand.
 
 use headcount::codec::{Envelope, Kind, Writer};
-use headcount::{Put, Tracker};
+use headcount::{Presence, PresenceConfig, Put, ReplicaId, Tracker};
 
-use crate::targets::tracker;
+use crate::targets::{clients, tracker};
 
 /// The seeds of a target: names of files and their content.
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let seeds = match target {
         "decode" => decode(),
         "apply" => apply(),
+        "restore" => restore(),
+        "list_frames" => list_frames(),
         _ => Vec::new(),
     };
     seeds
@@ -131,6 +133,81 @@ fn apply() -> Seeds {
         .expect("it has operations");
     seeds.push(("full-then-rest", [step(0, &full), step(0, &rest)].concat()));
     seeds
+}
+
+fn restore() -> Seeds {
+    let id = ReplicaId::new("there", 1, 0).expect("a valid id");
+    let presence = Presence::new(id, PresenceConfig::default());
+    for n in 0..6 {
+        let topic = format!("room-{}", n % 3);
+        let put = Put::new(&topic, "ann", "conn");
+        presence.upsert(&put.status(n)).expect("within limits");
+    }
+    presence.untrack("room-1", "ann", "conn");
+    let frame = presence.snapshot();
+    let start = Envelope::default().body_offset();
+    let body = &frame[start..frame.len() - 8];
+    let with = |at: usize, byte: u8| {
+        let mut body = body.to_vec();
+        body[at] = byte;
+        prefixed(1, &body)
+    };
+    let twice = [body, &body[14..]].concat();
+    vec![
+        ("nothing", vec![]),
+        ("sealed-nothing", vec![1]),
+        ("snapshot", prefixed(0, &frame)),
+        ("snapshot-cut", prefixed(0, &frame[..frame.len() / 2])),
+        (
+            "snapshot-of-another-kind",
+            prefixed(0, &Envelope::default().seal(Kind::DELTA, body)),
+        ),
+        ("body", prefixed(1, body)),
+        ("body-cut", prefixed(1, &body[..body.len() - 3])),
+        ("body-states-twice", prefixed(1, &twice)),
+        ("body-of-another-layout", with(0, 9)),
+        ("body-length-too-long", with(14, 250)),
+        ("body-length-zero", with(14, 0)),
+        ("body-slot-255", with(24, 255)),
+    ]
+}
+
+fn list_frames() -> Seeds {
+    let (_, bundles) = clients();
+    let binary: Vec<Vec<u8>> = bundles
+        .iter()
+        .map(|bundle| bundle.to_binary().to_vec())
+        .collect();
+    let body = |at: usize| {
+        let frame = &binary[at];
+        frame[Envelope::default().body_offset()..frame.len() - 8].to_vec()
+    };
+    let delta = body(2);
+    let with = |at: usize, byte: u8| {
+        let mut delta = delta.clone();
+        delta[at] = byte;
+        step(1, &delta)
+    };
+    vec![
+        ("nothing", vec![]),
+        (
+            "syncs-again",
+            [step(0, &binary[0]), step(0, &binary[1])].concat(),
+        ),
+        ("delta", step(0, &binary[2])),
+        ("delta-twice", [step(1, &delta), step(1, &delta)].concat()),
+        (
+            "delta-then-sync",
+            [step(1, &delta), step(1, &body(0))].concat(),
+        ),
+        ("delta-cut", step(1, &delta[..delta.len() / 2])),
+        ("epoch-9", with(1, 9)),
+        ("unknown-flags", with(3, 0xff)),
+        ("frames-64", with(4, 64)),
+        ("frame-length-too-long", with(5, 250)),
+        ("frame-window-too-long", with(8, 250)),
+        ("frame-flags", with(7, 0xff)),
+    ]
 }
 
 fn prefixed(first: u8, rest: &[u8]) -> Vec<u8> {

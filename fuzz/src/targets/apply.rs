@@ -3,11 +3,8 @@
 use headcount::codec::{Envelope, Kind};
 use headcount::{ApplyError, Diff, OriginInfo, Put, ReplicaId, Tracker};
 
-use super::{SLACK, steps};
+use super::{GROWTH, SLACK, steps};
 use crate::meter::peak_of;
-
-/// What an entry may cost at its holder: its record in the tables, and room for them to grow.
-const GROWTH: usize = 512;
 
 /// Steps of a choice and bytes: a whole frame, or the body of a Delta, of a Repair, or of a Repair
 /// that was asked for. A refused step changes nothing and allocates at most twice its bytes; an

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use headcount::codec::{Envelope, Kind};
 use headcount::replica::{Config, Replica};
-use headcount::{DecodeError, DeltaHead, RepairHead, ReplicaId, Tracker};
+use headcount::{DeltaHead, RepairHead, ReplicaId, Tracker};
 
-use super::bounded;
+use super::{bounded, within};
 
 /// The first byte is a kind, the rest is taken as a frame, as a body of that kind, and as the
 /// fields of that body. Every decoder answers or refuses; an offset lies within the input.
@@ -58,16 +58,6 @@ fn message(frame: &Bytes) {
             replica.replicas().count(),
             0,
             "a refused frame made a replica known"
-        );
-    }
-}
-
-fn within<T>(bytes: &[u8], result: Result<T, DecodeError>) {
-    if let Err(error) = result {
-        assert!(
-            error.offset <= bytes.len(),
-            "{error} of {} bytes",
-            bytes.len()
         );
     }
 }

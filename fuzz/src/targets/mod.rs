@@ -2,12 +2,19 @@
 
 mod apply;
 mod decode;
+mod list_frames;
+mod restore;
 
 pub use apply::apply;
 pub use decode::decode;
+pub use list_frames::list_frames;
+pub use restore::restore;
+
+use headcount::DecodeError;
 
 use crate::meter::peak_of;
 pub(crate) use apply::tracker;
+pub(crate) use list_frames::clients;
 
 /// A named property.
 #[derive(Debug, Clone, Copy)]
@@ -28,10 +35,21 @@ pub const TARGETS: &[Target] = &[
         name: "apply",
         property: apply,
     },
+    Target {
+        name: "restore",
+        property: restore,
+    },
+    Target {
+        name: "list_frames",
+        property: list_frames,
+    },
 ];
 
 /// What a refusal may allocate beyond twice the input: an error, a replica id, a topic table.
 const SLACK: usize = 1024;
+
+/// What a byte that is taken in may cost: its record in the tables, and room for them to grow.
+const GROWTH: usize = 512;
 
 /// Runs a decoder, and checks that it never held more than twice its input.
 fn bounded<R>(what: &str, input: &[u8], decode: impl FnOnce() -> R) -> R {
@@ -54,4 +72,14 @@ fn steps(mut data: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
         data = rest;
         step.split_first().map(|(&choice, step)| (choice, step))
     })
+}
+
+fn within<T>(bytes: &[u8], result: Result<T, DecodeError>) {
+    if let Err(error) = result {
+        assert!(
+            error.offset <= bytes.len(),
+            "{error} of {} bytes",
+            bytes.len()
+        );
+    }
 }

@@ -1,0 +1,79 @@
+"""The frames that every language reads and writes alike."""
+
+import pathlib
+import unittest
+
+import headcount
+from headcount import Presence, Tracker
+
+FRAMES = pathlib.Path(__file__).resolve().parents[2] / "core" / "tests" / "golden" / "frames"
+
+
+def golden(name: str) -> bytes:
+    lines = (FRAMES / name).read_text().splitlines()
+    return bytes.fromhex("".join(line for line in lines if not line.startswith("#")))
+
+
+class Golden(unittest.TestCase):
+    def test_the_worked_example_is_written_byte_for_byte(self) -> None:
+        a = Tracker("a", incarnation=1, salt=0)
+        a.track("room", "ann", "phone", {})
+        beginning = a.delta()
+        assert beginning is not None
+        a.track("room", "bob", "laptop")
+        a.update("room", "ann", "phone", {}, status=2)
+        a.untrack("room", "bob", "laptop")
+        frame = golden("delta.hex")
+        self.assertEqual(a.delta(1), frame)
+        reader = Tracker("reader")
+        with self.assertRaises(headcount.GapError) as caught:
+            reader.apply(frame)
+        self.assertEqual((caught.exception.clock, caught.exception.start), (0, 1))
+        reader.apply(beginning)
+        diff = reader.apply(frame)
+        self.assertEqual([(u.key, u.new.status) for u in diff.updates], [("ann", 2)])
+        self.assertEqual(reader.list("room"), a.list("room"))
+
+    def test_a_full_state_of_every_encoding_is_read(self) -> None:
+        reader = Tracker("reader")
+        reader.apply(golden("repair-full.hex"))
+        self.assertEqual(reader.topics(), ["bin", "crowd", "erl"])
+        self.assertEqual(reader.count("crowd"), 30)
+        (binary,) = reader.list("bin")
+        self.assertEqual((binary.key, binary.owner, binary.meta), (b"\0\xff", b"\7", b"\xa5" * 300))
+        (term,) = reader.list("erl")
+        self.assertEqual((term.key, term.status), (bytes([131, 97, 7]), 1))
+        crowd = {entry.key: entry for entry in reader.list("crowd")}
+        self.assertIn("user 290", crowd)
+        (node,) = {entry.node for entry in crowd.values()}
+        self.assertEqual(node, "node-ä")
+        (_, (replica, clock)) = reader.clocks()
+        self.assertEqual((replica.incarnation, replica.salt), (1_700_000_000_000_000, 0xDEADBEEF))
+        self.assertGreater(clock, 300)
+
+    def test_a_relative_repair_needs_what_it_builds_on(self) -> None:
+        reader = Tracker("reader")
+        with self.assertRaises(headcount.GapError):
+            reader.apply(golden("repair-relative.hex"))
+        reader.apply(golden("repair-full.hex"))
+        self.assertFalse(reader.apply(golden("repair-relative.hex")), "it is known already")
+
+    def test_a_keyed_frame_needs_the_key(self) -> None:
+        frame = golden("delta-keyed.hex")
+        with self.assertRaises(headcount.DecodeError):
+            Tracker("reader").apply(frame)
+        strangers = [
+            Presence("b", cluster="cluster"),
+            Presence("b", cluster="cluster", key=b"fedcba9876543210"),
+            Presence("b", cluster="another", key=b"0123456789abcdef"),
+        ]
+        for stranger in strangers:
+            with self.assertRaises(headcount.DecodeError):
+                stranger.handle_message(1, "a", frame)
+        friend = Presence("b", cluster="cluster", key=b"0123456789abcdef")
+        with self.assertRaises(headcount.DecodeError):
+            friend.handle_message(1, "a", frame[:-1])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,118 @@
+//! Bytes into the reader of bundles, and what it reads into a client.
+
+use headcount::member_list::client::Client;
+use headcount::{
+    Bodies, Bundle, DecodeError, Id, MemberList, Options, SortKey, Viewer, WindowSpec,
+};
+
+use super::{GROWTH, steps, within};
+use crate::meter::peak_of;
+
+/// What a client's window may hold at most.
+const ROWS_MAX: usize = 500;
+
+/// Steps of a choice and bytes: a bundle, or the body of one, for a client that holds windows. What
+/// is no bundle is refused within the input; what is one reads the same after it was written, and
+/// leaves the client with windows it can go on with.
+pub fn list_frames(data: &[u8]) {
+    let (mut client, _) = clients();
+    for (choice, bytes) in steps(data) {
+        let bytes = match choice % 2 {
+            0 => bytes.to_vec(),
+            _ => seal(bytes),
+        };
+        read::<u128>(&bytes);
+        read::<headcount::TextId>(&bytes);
+        let Some(bundle) = read::<u64>(&bytes) else {
+            continue;
+        };
+        let before: Vec<_> = client
+            .windows()
+            .map(|(n, w)| (n.clone(), w.clone()))
+            .collect();
+        let applied = client.apply(&bundle);
+        for (name, window) in client.windows() {
+            assert!(window.rows().len() <= ROWS_MAX, "{name} has too many rows");
+        }
+        for (name, window) in &before {
+            let now = client.window(name);
+            if applied.resync.contains(name) {
+                let now = now.expect("a window asked for anew is held");
+                assert!(
+                    now.is_waiting(),
+                    "{name} does not wait for what it asked for"
+                );
+                assert_eq!(
+                    now.rows(),
+                    window.rows(),
+                    "{name} changed by a frame it refused"
+                );
+            }
+        }
+    }
+}
+
+/// Decodes, checks the bounds, and writes what was read.
+fn read<I: Id>(bytes: &[u8]) -> Option<Bundle<I>> {
+    let (bundle, peak) = peak_of(|| Bundle::<I>::from_binary(bytes));
+    assert!(
+        peak <= GROWTH * (bytes.len() + 8),
+        "{} bytes cost {peak}",
+        bytes.len()
+    );
+    match bundle {
+        Ok(bundle) => {
+            let written = bundle.to_binary();
+            let again = Bundle::<I>::from_binary(&written).expect("what was written reads");
+            assert_eq!(
+                bundle.to_json(),
+                again.to_json(),
+                "it reads otherwise than it was"
+            );
+            Some(bundle)
+        }
+        Err(error) => {
+            within(bytes, Err::<(), DecodeError>(error));
+            None
+        }
+    }
+}
+
+/// A client with two windows, and the bundles that a list sent it: the first are applied.
+pub(crate) fn clients() -> (Client<u64>, Vec<Bundle<u64>>) {
+    let mut list = MemberList::<u64>::new(Options::default());
+    let groups = list.set_groups(&["online", "offline"]).expect("good names");
+    for id in 0..6 {
+        let key = SortKey::from_u64(id * 7 % 5);
+        list.upsert(id, groups[id as usize % 2], &key, id as u32)
+            .expect("a known group");
+    }
+    let mut client = Client::new(|body, patch| [body, patch].concat());
+    let mut viewer = Viewer::new();
+    let mut sent = Vec::new();
+    for name in ["c:0", "a:3:2:2"] {
+        client.open(name);
+        let spec = WindowSpec::parse(name).expect("a good name");
+        let bundle = viewer
+            .open(&mut list, spec, Bodies::None)
+            .expect("it can be opened");
+        client.apply(&bundle);
+        sent.push(bundle);
+    }
+    list.upsert(9, groups[0], &SortKey::from_u64(2), 1)
+        .expect("a known group");
+    list.set_group(&3, groups[0]).expect("a known member");
+    list.remove(&4);
+    let tick = list.tick(std::time::Duration::from_secs(2), Bodies::None);
+    sent.extend(viewer.bundle(&tick));
+    (client, sent)
+}
+
+/// The envelope of a bundle, as `Bundle::to_binary` puts it around a body.
+fn seal(body: &[u8]) -> Vec<u8> {
+    use headcount::codec::{Envelope, Kind};
+    Envelope::new("", None).seal(Kind(LIST_BUNDLE), body)
+}
+
+/// The kind of frame that a bundle is: `core/docs/list-frames.md`, section 8.
+const LIST_BUNDLE: u8 = 33;
