@@ -24,12 +24,13 @@ use crate::{
     error::ApiError,
     limit::{AuthLimit, MessageLimit},
     room::Hub,
+    socket::longpoll::Sessions,
 };
 
 /// How long a drain may take before open requests are cut off.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often spent rate limit windows are forgotten.
-const PRUNE_PERIOD: Duration = Duration::from_secs(10);
+/// How often spent rate limit windows and sessions nobody polls are forgotten.
+const PRUNE_PERIOD: Duration = Duration::from_secs(1);
 /// The room every tenant starts with.
 const LOBBY: &str = "lobby";
 
@@ -58,6 +59,7 @@ pub(crate) struct App {
     pub(crate) message_limit: MessageLimit,
     pub(crate) auth_limit: AuthLimit,
     pub(crate) hub: Hub,
+    pub(crate) polls: Sessions,
     /// Work that a stop waits for: sockets, and changes that must not be cut in half.
     pub(crate) tasks: TaskTracker,
     pub(crate) ready: AtomicBool,
@@ -132,6 +134,7 @@ pub async fn run(
     }
     rooms.abort();
     app.hub.drain().await;
+    app.polls.clear();
     app.tasks.close();
     let _ = time::timeout(DRAIN, app.tasks.wait()).await;
     app.db.close().await;
@@ -156,6 +159,7 @@ async fn open(config: Config) -> Result<App, ServerError> {
         message_limit: MessageLimit::default(),
         auth_limit: AuthLimit::per_minute(config.auth_per_minute),
         hub: Hub::new(config.presence_full_max),
+        polls: Sessions::default(),
         tasks: TaskTracker::new(),
         ready: AtomicBool::new(false),
         tenants,
@@ -194,6 +198,7 @@ impl App {
                 tracing::error!("a beat was cut short by a fault");
             }
             if pruned.elapsed() >= PRUNE_PERIOD {
+                self.polls.prune(Instant::now());
                 pruned = Instant::now();
                 self.message_limit.prune(pruned);
                 self.auth_limit.prune();

@@ -33,6 +33,8 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    // Before anything is printed: who reads the address may stop us at once.
+    let signals = Signals::new()?;
     let listener = bind(&config).await?;
     let address = listener.local_addr()?;
     let host = if address.ip().is_unspecified() {
@@ -49,7 +51,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     }
     io::stdout().flush()?;
     let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(shutdown.clone()));
+    tokio::spawn(cancel_on_signal(signals, shutdown.clone()));
     Ok(run(listener, config, shutdown).await?)
 }
 
@@ -83,28 +85,47 @@ fn host(address: &SocketAddr) -> String {
 }
 
 /// Ctrl-C or SIGTERM starts the drain; a second one ends the process at once.
-async fn cancel_on_signal(shutdown: CancellationToken) {
-    stop_signal().await;
+async fn cancel_on_signal(mut signals: Signals, shutdown: CancellationToken) {
+    signals.next().await;
     shutdown.cancel();
-    stop_signal().await;
+    signals.next().await;
     std::process::exit(130);
 }
 
+/// The signals that stop the server; caught from the moment this exists.
 #[cfg(unix)]
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn stop_signal() {
-    let _ = tokio::signal::ctrl_c().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 fn start_log(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

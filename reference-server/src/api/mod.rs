@@ -22,7 +22,12 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-use crate::{app::App, error::ApiError, socket, web};
+use crate::{
+    app::App,
+    error::ApiError,
+    socket::{self, longpoll},
+    web,
+};
 
 /// The longest request body, in bytes. The largest that makes sense is a message of 4,000
 /// characters, all of them escaped.
@@ -58,6 +63,14 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(cors(&app.config.allowed_origins));
+    let longpoll = Router::new()
+        .route(
+            "/chat/socket/longpoll",
+            get(longpoll::poll)
+                .post(longpoll::push)
+                .options(longpoll::preflight),
+        )
+        .layer(DefaultBodyLimit::max(longpoll::BODY_BYTES_MAX));
     Router::new()
         .nest("/api/v1", api)
         .route("/healthz", get(async || "ok"))
@@ -65,6 +78,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .fallback(web::serve)
         .layer(CompressionLayer::new())
         .route("/chat/socket/websocket", get(socket::upgrade))
+        .merge(longpoll)
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .with_state(Arc::clone(app))
 }

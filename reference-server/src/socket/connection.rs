@@ -26,24 +26,35 @@ pub(super) struct Connection {
     pub(super) channels: HashMap<String, Seat>,
 }
 
-/// Speaks with a client until either side ends it, then frees its seats.
+/// Speaks with a client until either side ends it.
 pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, vsn: Vsn, identity: Identity) {
-    let outbox = Arc::new(Outbox::default());
-    app.hub.register(&outbox);
-    let mut connection = Connection {
-        app,
-        vsn,
-        identity,
-        outbox,
-        channels: HashMap::new(),
-    };
-    connection.converse(&mut socket).await;
-    for (_, seat) in connection.channels.drain() {
-        seat.room.leave(&connection.app.hub.attendance, seat.id);
+    Connection::new(app, vsn, identity)
+        .converse(&mut socket)
+        .await;
+}
+
+/// Frees the seats, however the connection ends.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for (_, seat) in self.channels.drain() {
+            seat.room.leave(&self.app.hub.attendance, seat.id);
+        }
     }
 }
 
 impl Connection {
+    pub(super) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
+        let outbox = Arc::new(Outbox::default());
+        app.hub.register(&outbox);
+        Self {
+            app,
+            vsn,
+            identity,
+            outbox,
+            channels: HashMap::new(),
+        }
+    }
+
     async fn converse(&mut self, socket: &mut WebSocket) {
         let outbox = Arc::clone(&self.outbox);
         let mut deadline = Instant::now() + IDLE;

@@ -1,6 +1,6 @@
 //! The upgrade request: protocol version, token, origin.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
@@ -56,17 +56,23 @@ pub(crate) async fn upgrade(
 
 /// Version and token, from the query or the subprotocol; `None` is a refusal.
 fn read_params(uri: &Uri, headers: &HeaderMap) -> Option<(Vsn, String)> {
+    let token = protocol_token(headers).or_else(|| param(uri, "token"))?;
+    Some((vsn_of(uri)?, token))
+}
+
+/// The first query parameter of that name.
+pub(super) fn param(uri: &Uri, name: &str) -> Option<String> {
     let query = uri.query().unwrap_or_default().as_bytes();
-    let param = |name: &str| {
-        let found = form_urlencoded::parse(query).find(|(key, _)| key == name);
-        found.map(|(_, value)| value)
-    };
-    let vsn = match param("vsn") {
-        None => Vsn::V1,
-        Some(text) => parse_vsn(&text)?,
-    };
-    let token = protocol_token(headers).or_else(|| param("token").map(Cow::into_owned))?;
-    Some((vsn, token))
+    let found = form_urlencoded::parse(query).find(|(key, _)| key == name);
+    found.map(|(_, value)| value.into_owned())
+}
+
+/// The serializer asked for; without a word, V1. `None` for one we do not have.
+pub(super) fn vsn_of(uri: &Uri) -> Option<Vsn> {
+    match param(uri, "vsn") {
+        None => Some(Vsn::V1),
+        Some(text) => parse_vsn(&text),
+    }
 }
 
 /// `~> 2.0.0` is V2, `~> 1.0.0` is V1.
@@ -99,7 +105,7 @@ fn protocol_token(headers: &HeaderMap) -> Option<String> {
 
 /// No `Origin` is a client that is no browser. With one: the allow-list, or without a list the
 /// pages of this very host.
-fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
+pub(super) fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };

@@ -4,6 +4,7 @@ mod channel;
 mod connection;
 mod frame;
 mod handshake;
+pub(crate) mod longpoll;
 mod outbox;
 
 pub(crate) use frame::{Broadcast, Ref, Vsn, encode, encode_reply};

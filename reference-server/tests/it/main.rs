@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod demo;
 mod life;
+mod longpoll;
 mod member_list;
 mod presence;
 mod rest;

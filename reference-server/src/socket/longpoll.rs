@@ -1,0 +1,235 @@
+//! The long-poll fallback: the same channels over plain requests.
+//!
+//! The HTTP status is always 200, the one that counts stands in the answer. A session lives
+//! until 15 s after its last poll.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::{
+    Outbox, Vsn,
+    connection::Connection,
+    frame::{Malformed, decode_binary, decode_text},
+    handshake::{origin_allowed, param, vsn_of},
+};
+use crate::{app::App, auth::Identity, error::ApiError};
+
+/// The longest body of a POST, in bytes, and the most messages in it.
+pub(crate) const BODY_BYTES_MAX: usize = 8 << 20;
+const MESSAGES_MAX: usize = 100;
+/// How long a poll waits for something to say.
+const POLL_MAX: Duration = Duration::from_secs(10);
+/// A session ends this long after its last poll.
+const SESSION_TTL: Duration = Duration::from_secs(15);
+const SESSIONS_MAX: usize = 10_000;
+
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-authtoken");
+const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
+
+/// The open sessions, by their tokens.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
+
+/// A connection whose client polls.
+struct Session {
+    token: String,
+    connection: tokio::sync::Mutex<Connection>,
+    outbox: Arc<Outbox>,
+    polled: Mutex<Instant>,
+}
+
+impl Sessions {
+    /// Ends sessions nobody polls any more.
+    pub(crate) fn prune(&self, now: Instant) {
+        let lives =
+            |s: &Arc<Session>| now.saturating_duration_since(*s.polled.lock()) < SESSION_TTL;
+        self.0.lock().retain(|_, session| lives(session));
+    }
+
+    /// Ends them all.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    fn find(&self, token: &str) -> Option<Arc<Session>> {
+        self.0.lock().get(token).cloned()
+    }
+
+    /// A new session; `None` when there are too many or no randomness to name it.
+    fn open(&self, app: &Arc<App>, vsn: Vsn, identity: Identity) -> Option<Arc<Session>> {
+        let mut bytes = [0; 24];
+        getrandom::fill(&mut bytes).ok()?;
+        let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let connection = Connection::new(Arc::clone(app), vsn, identity);
+        let session = Arc::new(Session {
+            outbox: Arc::clone(&connection.outbox),
+            connection: connection.into(),
+            polled: Instant::now().into(),
+            token: token.clone(),
+        });
+        let mut sessions = self.0.lock();
+        if sessions.len() >= SESSIONS_MAX {
+            return None;
+        }
+        sessions.insert(token, Arc::clone(&session));
+        Some(session)
+    }
+
+    fn remove(&self, token: &str) {
+        self.0.lock().remove(token);
+    }
+}
+
+/// `GET`: waits for frames, or opens a session.
+pub(crate) async fn poll(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    let answer = match session_of(&app, &uri, &headers) {
+        Some(session) => wait(&app, &session).await,
+        None => match connect(&app, &uri, &headers).await {
+            Ok(Some(session)) => reply(410, Some(&session.token), &[]),
+            Ok(None) => reply(403, None, &[]),
+            Err(error) => return error.into_response(),
+        },
+    };
+    with_headers(&app, &headers, answer)
+}
+
+/// `POST`: pushes, one a line.
+pub(crate) async fn push(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answer = match session_of(&app, &uri, &headers) {
+        None => reply(410, None, &[]),
+        Some(session) => match receive(&session, &body).await {
+            Ok(()) => reply(200, Some(&session.token), &[]),
+            Err(Malformed) => {
+                app.polls.remove(&session.token);
+                reply(410, None, &[])
+            }
+        },
+    };
+    with_headers(&app, &headers, answer)
+}
+
+/// `OPTIONS`: what a browser asks before it polls from another site.
+pub(crate) async fn preflight(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let mut response = with_headers(&app, &headers, StatusCode::OK.into_response());
+    let answer = response.headers_mut();
+    if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    let methods = HeaderValue::from_static("get, post, options");
+    answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    answer.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("3600"),
+    );
+    response
+}
+
+/// The session a request names: by header, or by the last `token`, since the client's own
+/// parameters may hold one as well.
+fn session_of(app: &App, uri: &Uri, headers: &HeaderMap) -> Option<Arc<Session>> {
+    if let Some(token) = headers.get(SESSION_TOKEN) {
+        return app.polls.find(token.to_str().ok()?);
+    }
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let (_, token) = form_urlencoded::parse(query)
+        .filter(|(key, _)| key == "token")
+        .last()?;
+    app.polls.find(&token)
+}
+
+/// Opens a session under the same rules as the WebSocket; `None` is a refusal.
+async fn connect(
+    app: &Arc<App>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<Session>>, ApiError> {
+    let header = headers
+        .get(AUTH_TOKEN)
+        .and_then(|v| v.to_str().ok())
+        .map(str::to_owned);
+    let (Some(vsn), Some(token)) = (vsn_of(uri), header.or_else(|| param(uri, "token"))) else {
+        return Ok(None);
+    };
+    if !origin_allowed(&app.config.allowed_origins, headers) {
+        return Ok(None);
+    }
+    let identity = app.authenticate(&token).await?;
+    Ok(identity.and_then(|identity| app.polls.open(app, vsn, identity)))
+}
+
+async fn wait(app: &App, session: &Session) -> Response {
+    *session.polled.lock() = Instant::now();
+    let _ = timeout(POLL_MAX, session.outbox.ready()).await;
+    *session.polled.lock() = Instant::now();
+    let frames: Vec<_> = std::iter::from_fn(|| session.outbox.pop()).collect();
+    if !frames.is_empty() {
+        let frames: Vec<_> = frames.iter().map(|frame| frame.as_str()).collect();
+        return reply(200, Some(&session.token), &frames);
+    }
+    if session.outbox.closing().is_some() {
+        // The client takes this for a failure, and starts over.
+        app.polls.remove(&session.token);
+        return reply(500, None, &[]);
+    }
+    reply(204, Some(&session.token), &[])
+}
+
+/// Handles the pushes of a body in order. Lines that are no JSON are binary pushes in base64.
+async fn receive(session: &Session, body: &[u8]) -> Result<(), Malformed> {
+    let text = std::str::from_utf8(body).map_err(|_| Malformed)?;
+    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+    if lines.len() > MESSAGES_MAX {
+        return Err(Malformed);
+    }
+    let mut connection = session.connection.lock().await;
+    for line in lines {
+        if line.starts_with(['[', '{']) {
+            let push = decode_text(connection.vsn, line)?;
+            connection.handle(push).await;
+        } else {
+            let bytes = STANDARD.decode(line).map_err(|_| Malformed)?;
+            connection.handle(decode_binary(&bytes)?).await;
+        }
+    }
+    Ok(())
+}
+
+fn reply(status: u16, token: Option<&str>, messages: &[&str]) -> Response {
+    let body = match token {
+        Some(token) => json!({ "status": status, "token": token, "messages": messages }),
+        None => json!({ "status": status, "messages": messages }),
+    };
+    Json(body).into_response()
+}
+
+fn with_headers(app: &App, request: &HeaderMap, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(origin) = request.get(header::ORIGIN)
+        && origin_allowed(&app.config.allowed_origins, request)
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}

@@ -1,0 +1,136 @@
+//! The long-poll fallback.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::client::{Server, User};
+
+/// A client that polls.
+struct Poller<'a> {
+    server: &'a Server,
+    query: String,
+    token: Option<String>,
+}
+
+impl<'a> Poller<'a> {
+    fn new(server: &'a Server, user: &User) -> Self {
+        let query = format!("vsn=2.0.0&token={}&", user.token);
+        Self {
+            server,
+            query,
+            token: None,
+        }
+    }
+
+    async fn request(&self, method: Method, body: String) -> Value {
+        let session = self
+            .token
+            .as_ref()
+            .map_or_else(String::new, |t| format!("token={t}"));
+        let address = self.server.address;
+        let url = format!(
+            "http://{address}/chat/socket/longpoll?{}{session}",
+            self.query
+        );
+        let request = reqwest::Client::new().request(method, url).body(body);
+        let response = request
+            .header("content-type", "application/x-ndjson")
+            .send();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        response.json().await.unwrap()
+    }
+
+    async fn poll(&mut self) -> Value {
+        let answer = self.request(Method::GET, String::new()).await;
+        if let Some(token) = answer["token"].as_str() {
+            self.token = Some(token.to_owned());
+        }
+        answer
+    }
+
+    /// Polls until a frame of that event comes.
+    async fn expect(&mut self, event: &str) -> Value {
+        loop {
+            let answer = self.poll().await;
+            for text in answer["messages"].as_array().unwrap() {
+                let frame: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+                if frame[3] == event {
+                    return frame;
+                }
+            }
+        }
+    }
+
+    async fn push(&self, frames: &[Value]) -> Value {
+        let lines: Vec<_> = frames.iter().map(Value::to_string).collect();
+        self.request(Method::POST, lines.join("\n")).await
+    }
+}
+
+#[tokio::test]
+async fn a_poller_chats_with_a_socket() {
+    let server = Server::start().await;
+    let guest = server.guest().await;
+    let room = server.room(&guest, "lobby").await;
+    let topic = format!("room:{room}");
+    let mut poller = Poller::new(&server, &guest);
+    let opened = poller.poll().await;
+    assert_eq!(
+        (&opened["status"], &opened["messages"]),
+        (&json!(410), &json!([]))
+    );
+    let frames = [
+        json!([null, "1", "phoenix", "heartbeat", {}]),
+        json!(["2", "2", topic, "phx_join", {}]),
+    ];
+    assert_eq!(poller.push(&frames).await["status"], 200);
+    assert_eq!(poller.expect("phx_reply").await[1], "1");
+
+    let (_, mut socket) = server.enter(&room).await;
+    let message = json!(["2", "3", topic, "new_message", { "content": "by post" }]);
+    assert_eq!(poller.push(&[message]).await["status"], 200);
+    assert_eq!(socket.expect("new_message").await[4]["content"], "by post");
+    poller.expect("new_message").await;
+    socket
+        .push(
+            &topic,
+            "4",
+            "new_message",
+            json!({ "content": "by socket" }),
+        )
+        .await;
+    assert_eq!(
+        poller.expect("new_message").await[4]["content"],
+        "by socket"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_a_session_is_told_so() {
+    let server = Server::start().await;
+    let guest = server.guest().await;
+    let mut stranger = Poller::new(&server, &guest);
+    stranger.query = "vsn=2.0.0&token=forged".into();
+    assert_eq!(
+        stranger.poll().await,
+        json!({ "status": 403, "messages": [] })
+    );
+    let mut poller = Poller::new(&server, &guest);
+    let heartbeat = json!([null, "1", "phoenix", "heartbeat", {}]);
+    assert_eq!(
+        poller.push(std::slice::from_ref(&heartbeat)).await["status"],
+        410
+    );
+    poller.poll().await;
+    let many = vec![heartbeat.clone(); 101];
+    assert_eq!(poller.push(&many).await["status"], 410);
+    assert_eq!(
+        poller.push(&[heartbeat]).await["status"],
+        410,
+        "a bad batch ends its session"
+    );
+    poller.poll().await;
+    assert_eq!(poller.push(&[json!([1, 2])]).await["status"], 410);
+}
