@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use super::checksum::Checksum;
 use super::frame::{
-    Body, BodyChange, Bundle, Checksum, Counts, CountsTable, Frame, FrameChange, FrameRow,
-    InsertSource, MemberChange, RowChange, Update,
+    Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, InsertSource,
+    MemberChange, RowChange, Update,
 };
 use super::window::{RowKey, WINDOW_ROWS_MAX};
 use super::{Id, Shared};

@@ -3,13 +3,12 @@
 //! These are the values; their bytes are made by the encoders and read by `decode` and the clients.
 //! Meaning and rules: `core/docs/list-frames.md`.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::Id;
 use super::window::RowKey;
 
 /// What one viewer gets at once; atomic for it.
@@ -300,56 +299,5 @@ impl<I: Clone> FrameRow<I> {
             Self::Header { group, .. } => RowKey::Header(group.clone()),
             Self::Member { id, .. } => RowKey::Member(id.clone()),
         }
-    }
-}
-
-/// The checksum of a window: CRC-32 (IEEE) over one line for each row.
-///
-/// ```
-/// use headcount::member_list::Checksum;
-///
-/// let mut sum = Checksum::default();
-/// sum.member(&7u64, 1);
-/// sum.member(&9u64, 4);
-/// assert_eq!(sum.finish(), 0xa28e_9d69); // "m:7|1\nm:9|4\n"
-/// ```
-#[derive(Debug, Default)]
-pub struct Checksum {
-    lines: String,
-}
-
-impl Checksum {
-    /// Adds a member's row.
-    pub fn member<I: Id>(&mut self, id: &I, revision: u32) {
-        self.lines.push_str("m:");
-        id.write_text(&mut self.lines)
-            .expect("a String takes everything");
-        self.end_line(revision);
-    }
-
-    /// Adds a header row.
-    pub fn header(&mut self, group: &str, count: u32) {
-        self.lines.push_str("g:");
-        self.lines.push_str(group);
-        self.end_line(count);
-    }
-
-    /// Adds a row.
-    pub fn row<I: Id>(&mut self, row: &FrameRow<I>) {
-        match row {
-            FrameRow::Header { group, count } => self.header(group, *count),
-            FrameRow::Member { id, revision, .. } => self.member(id, *revision),
-        }
-    }
-
-    /// The checksum of the rows added since the last call; the builder is empty again.
-    pub fn finish(&mut self) -> u32 {
-        let sum = crc32fast::hash(self.lines.as_bytes());
-        self.lines.clear();
-        sum
-    }
-
-    fn end_line(&mut self, stamp: u32) {
-        writeln!(self.lines, "|{stamp}").expect("a String takes everything");
     }
 }

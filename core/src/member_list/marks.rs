@@ -33,6 +33,8 @@ impl Fields {
 #[derive(Clone, Debug)]
 pub(crate) struct Marks<I> {
     watched: bool,
+    /// Whether an anchored window is watched: only they ask who moved.
+    anchored: bool,
     /// Members that left a place, and the first place they left.
     moved: ById<I, u64>,
     /// Changed parts of bodies.
@@ -70,6 +72,7 @@ impl<I> Default for Marks<I> {
     fn default() -> Self {
         Self {
             watched: false,
+            anchored: false,
             moved: ById::default(),
             fields: ById::default(),
         }
@@ -77,8 +80,19 @@ impl<I> Default for Marks<I> {
 }
 
 impl<I: Id> Marks<I> {
+    /// A member is about to leave the list, and its place.
+    pub(crate) fn removed(&mut self, id: &I, place: impl FnOnce() -> u64) {
+        self.left(id, place);
+    }
+
     /// A member is about to leave the place named by `place`, any hash of group and key.
     pub(crate) fn moved(&mut self, id: &I, place: impl FnOnce() -> u64) {
+        if self.anchored {
+            self.left(id, place);
+        }
+    }
+
+    fn left(&mut self, id: &I, place: impl FnOnce() -> u64) {
         if self.watched && self.moved.has_room_for(id) && !self.moved.known.contains_key(id) {
             self.moved.known.insert(id.clone(), place());
         }
@@ -109,21 +123,22 @@ impl<I: Id> Marks<I> {
         }
     }
 
-    /// Somebody looks from now on; or nobody does any more, and all marks are dropped.
-    pub(crate) fn watch(&mut self, watched: bool) {
+    /// Whether somebody looks from now on, and at an anchored window. When nobody does any more,
+    /// all marks are dropped.
+    pub(crate) fn watch(&mut self, watched: bool, anchored: bool) {
         if watched != self.watched {
-            *self = Self {
-                watched,
-                ..Self::default()
-            };
+            *self = Self::default();
         }
+        (self.watched, self.anchored) = (watched, anchored);
     }
 
-    /// Hands over what was noted and begins anew.
+    /// Hands over what was noted and begins anew, with room for as much.
     pub(crate) fn take(&mut self) -> Self {
         let empty = Self {
             watched: self.watched,
-            ..Self::default()
+            anchored: self.anchored,
+            moved: ById::with_capacity(self.moved.known.len()),
+            fields: ById::with_capacity(self.fields.known.len()),
         };
         std::mem::replace(self, empty)
     }
@@ -149,6 +164,13 @@ impl<I: Id> Marks<I> {
 }
 
 impl<I: Id, V> ById<I, V> {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            known: HashMap::with_capacity(capacity),
+            overflow: false,
+        }
+    }
+
     /// Whether `id` can be noted; gives up on all detail when the bound is reached.
     fn has_room_for(&mut self, id: &I) -> bool {
         if !self.overflow && self.known.len() >= IDS_MAX && !self.known.contains_key(id) {
@@ -221,7 +243,7 @@ mod tests {
 
     fn watched() -> Marks<u64> {
         let mut marks = Marks::default();
-        marks.watch(true);
+        marks.watch(true, true);
         marks
     }
 

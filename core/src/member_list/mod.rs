@@ -5,6 +5,7 @@
 //! indexes with a header row before the members of each group.
 
 mod bulk;
+mod checksum;
 pub mod client;
 mod column;
 mod counts;
@@ -36,11 +37,12 @@ mod window;
 mod wire;
 
 pub use bulk::{BatchReport, BulkReport, Change, NewMember};
+pub use checksum::Checksum;
 pub use encode::Discord;
 pub use error::ListError;
 pub use frame::{
-    Base, Body, BodyChange, Bundle, Checksum, Counts, CountsTable, Frame, FrameChange, FrameRow,
-    GroupCount, Insert, InsertSource, MemberChange, RowChange, Shared, Update,
+    Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
+    Insert, InsertSource, MemberChange, RowChange, Shared, Update,
 };
 pub use group::{GROUP_NAME_MAX, GROUPS_MAX, GroupId, GroupInfo};
 pub use id::{Id, TEXT_ID_MAX, TextId};

@@ -1,5 +1,6 @@
 //! Where the bodies of rows come from: [`RowSource`] and [`Bodies`].
 
+use std::cell::RefCell;
 use std::fmt;
 
 use bytes::Bytes;
@@ -95,6 +96,7 @@ pub(crate) struct Content<'a, I> {
     pub(crate) dirty: &'a DirtyRows,
     /// Whether a viewer cannot patch.
     pub(crate) whole_rows: bool,
+    pub(crate) buffer: RefCell<Vec<u8>>,
 }
 
 impl<I: Id> Content<'_, I> {
@@ -193,13 +195,8 @@ impl<I: Id> Content<'_, I> {
             Bodies::Source(source)
                 if fields != Fields::ALL && source.format() == BodyFormat::Json =>
             {
-                let mut out = Vec::new();
-                source.write_body(id, fields, &mut out);
-                if out.is_empty() {
-                    BodyChange::Same
-                } else {
-                    BodyChange::Patch(out.into())
-                }
+                let patch = self.written(source, id, fields);
+                patch.map_or(BodyChange::Same, BodyChange::Patch)
             }
             _ => self.body(id).map_or(BodyChange::Same, BodyChange::Whole),
         }
@@ -209,18 +206,25 @@ impl<I: Id> Content<'_, I> {
         let (bytes, format) = match self.bodies {
             Bodies::None => return None,
             Bodies::Payloads(format) => {
-                (Bytes::copy_from_slice(self.list.get(id)?.payload), format)
+                let payload = self.list.get(id)?.payload;
+                let bytes = (!payload.is_empty()).then(|| Bytes::copy_from_slice(payload));
+                (bytes?, format)
             }
-            Bodies::Source(source) => {
-                let mut out = Vec::new();
-                source.write_body(id, Fields::ALL, &mut out);
-                (out.into(), source.format())
-            }
+            Bodies::Source(source) => (self.written(source, id, Fields::ALL)?, source.format()),
         };
-        match format {
-            _ if bytes.is_empty() => None,
-            BodyFormat::Json => Some(Body::Json(bytes)),
-            BodyFormat::Raw => Some(Body::Raw(bytes)),
-        }
+        Some(match format {
+            BodyFormat::Json => Body::Json(bytes),
+            BodyFormat::Raw => Body::Raw(bytes),
+        })
+    }
+
+    /// What a source writes; one buffer serves all rows.
+    fn written(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
+        let mut out = self.buffer.take();
+        source.write_body(id, fields, &mut out);
+        let bytes = (!out.is_empty()).then(|| Bytes::copy_from_slice(&out));
+        out.clear();
+        self.buffer.replace(out);
+        bytes
     }
 }

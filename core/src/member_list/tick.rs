@@ -6,6 +6,7 @@
 //! ticks was given the rows of that moment. So a window has a few *bases*, and a tick makes one
 //! frame for each base that no longer shows what the list shows.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,6 +176,11 @@ impl<I: Id> Windows<I> {
         !self.watched.is_empty() || !self.detached.is_empty()
     }
 
+    pub(crate) fn has_anchored(&self) -> bool {
+        let anchored = |spec: &WindowSpec<I>| matches!(spec, WindowSpec::Anchored { .. });
+        self.watched.keys().any(anchored) || !self.detached.is_empty()
+    }
+
     pub(crate) const fn ticks(&self) -> u64 {
         self.ticks
     }
@@ -341,7 +347,8 @@ impl<I: Id> MemberList<I> {
         let marks = self.marks.take();
         let mut windows = std::mem::take(&mut self.windows);
         let tick = windows.tick(now, &self.content(bodies, &marks, &dirty, &windows));
-        self.marks.watch(windows.is_watched());
+        self.marks
+            .watch(windows.is_watched(), windows.has_anchored());
         self.windows = windows;
         tick
     }
@@ -364,8 +371,9 @@ impl<I: Id> MemberList<I> {
         if !windows.is_watched() {
             // Windows are read as the list is now: what was noted before is in them.
             self.dirty.take();
-            self.marks.watch(true);
         }
+        let anchored = windows.has_anchored() || matches!(spec, WindowSpec::Anchored { .. });
+        self.marks.watch(true, anchored);
         let marks = std::mem::take(&mut self.marks);
         let nothing = DirtyRows::new(Changes::Rows(Vec::new()));
         let opened = windows.open(spec, &self.content(bodies, &marks, &nothing, &windows));
@@ -444,6 +452,7 @@ impl<I: Id> MemberList<I> {
             marks,
             dirty,
             whole_rows,
+            buffer: RefCell::default(),
         }
     }
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::checksum::Checksum;
 use super::diff::{Diffable, script};
-use super::frame::{Checksum, Frame, FrameChange, Shared};
+use super::frame::{Frame, FrameChange, Shared};
 use super::marks::OldPlace;
 use super::rows::Content;
 use super::window::{RowKey, WindowSpec};

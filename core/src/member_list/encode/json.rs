@@ -1,12 +1,15 @@
 //! Bundles as JSON, as `core/docs/list-frames.md` says.
 
+use std::any::Any;
+
 use bytes::Bytes;
 
-use crate::member_list::Id;
+use crate::member_list::checksum::{push_decimal, push_id};
 use crate::member_list::frame::{
     Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert,
     InsertSource, MemberChange, RowChange, Shared, Update,
 };
+use crate::member_list::{Id, TextId};
 
 impl<I: Id> Bundle<I> {
     /// The bundle as JSON. Frames and counts are encoded once for all viewers; this puts them side
@@ -62,7 +65,13 @@ impl Shared<Counts> {
 }
 
 fn frame<I: Id>(frame: &Frame<I>) -> Bytes {
-    let mut out = Out(Vec::with_capacity(512));
+    let rows = match &frame.change {
+        FrameChange::Sync(rows) => rows.len(),
+        FrameChange::Delta {
+            inserts, updates, ..
+        } => inserts.len() + updates.len(),
+    };
+    let mut out = Out(Vec::with_capacity(512 + 128 * rows));
     out.text("{\"window\":");
     out.string(&frame.window);
     if let Some(renamed) = &frame.renamed {
@@ -139,18 +148,8 @@ impl Out {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    pub(super) fn number(&mut self, mut number: u64) {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.0.extend_from_slice(&digits[at..]);
+    pub(super) fn number(&mut self, number: u64) {
+        push_decimal(&mut self.0, number);
     }
 
     /// `,"name":number`
@@ -185,9 +184,13 @@ impl Out {
     }
 
     pub(super) fn id<I: Id>(&mut self, id: &I) {
-        let mut text = String::new();
-        id.write_text(&mut text).expect("a String takes everything");
-        self.string(&text);
+        if let Some(id) = (id as &dyn Any).downcast_ref::<TextId>() {
+            return self.string(id.as_str());
+        }
+        // Digits and hyphens need no escapes.
+        self.text("\"");
+        push_id(&mut self.0, id);
+        self.text("\"");
     }
 
     pub(super) fn body(&mut self, body: &Body) {

@@ -1,0 +1,235 @@
+//! What watching a list costs: changes, ticks and bundles of a list of 1,000,000 members with
+//! 10,000 changes a second, 4 ticks a second and 200 watched windows, in CPU time of one core.
+//!
+//! `cargo bench -p headcount-benches --bench windows [-- MEMBERS]`. CPU time is read from
+//! `/proc/thread-self/schedstat`, so a busy machine changes little; elsewhere wall time is taken.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use headcount::member_list::{Fields, FrameChange};
+use headcount::{
+    Bodies, GroupId, MemberList, NewMember, Options, RowSource, SortKey, Viewer, WindowSpec,
+};
+
+const CHANGES_PER_SECOND: usize = 10_000;
+const TICKS_PER_SECOND: usize = 4;
+const WINDOWS: usize = 200;
+const WINDOWS_PER_VIEWER: usize = 8;
+const SECONDS: usize = 5;
+
+/// Bodies as a chat server has them: a name and a status.
+struct People(Vec<u8>);
+
+impl RowSource<u64> for People {
+    fn write_body(&self, id: &u64, fields: Fields, out: &mut Vec<u8>) {
+        use std::io::Write as _;
+        let status = self.0[*id as usize];
+        let written = if fields == Fields::ALL {
+            write!(out, r#"{{"name":"member {id:07}","status":{status}}}"#)
+        } else {
+            write!(out, r#"{{"status":{status}}}"#)
+        };
+        written.expect("memory takes everything");
+    }
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % sides as u64) as usize
+    }
+}
+
+/// CPU time of this thread so far.
+fn cpu_time(start: Instant) -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat");
+    let ns = stat
+        .ok()
+        .and_then(|stat| stat.split(' ').next()?.parse().ok());
+    ns.map_or_else(|| start.elapsed(), Duration::from_nanos)
+}
+
+struct City {
+    list: MemberList<u64>,
+    people: People,
+    groups: Vec<GroupId>,
+    dice: Dice,
+}
+
+impl City {
+    fn new(members: usize) -> Self {
+        let mut dice = Dice(7);
+        let mut list = MemberList::new(Options::default());
+        let groups = list
+            .set_groups(&["mods", "online", "idle", "offline"])
+            .expect("good names");
+        let load = (0..members as u64).map(|id| NewMember {
+            id,
+            group: groups[[1, 1, 2, 3, 3, 3][dice.roll(6)]],
+            key: SortKey::from_name(&format!("{:07} member", dice.roll(10_000_000))),
+            attrs: 0,
+        });
+        let load: Vec<_> = load.collect();
+        list.bulk_load(load).expect("room");
+        Self {
+            list,
+            people: People(vec![0; members]),
+            groups,
+            dice,
+        }
+    }
+
+    /// Half of the changes move a member to another group, half change a status in place.
+    fn change(&mut self) {
+        let id = self.dice.roll(self.people.0.len()) as u64;
+        self.people.0[id as usize] = self.dice.roll(4) as u8;
+        if self.dice.roll(2) == 0 {
+            let group = self.groups[1 + self.dice.roll(3)];
+            self.list.set_group(&id, group).expect("known");
+        }
+        self.list.touch_fields(&id, Fields(2)).expect("known");
+    }
+}
+
+/// Where the windows lie.
+fn specs(city: &mut City, anchored: bool) -> Vec<WindowSpec<u64>> {
+    let chunks = city.list.len() / 100;
+    (0..WINDOWS)
+        .map(|_| match anchored {
+            true => {
+                let id = city.dice.roll(city.people.0.len()) as u64;
+                WindowSpec::anchored(id, 50, 49)
+            }
+            false => WindowSpec::Chunk(city.dice.roll(chunks) as u32),
+        })
+        .collect()
+}
+
+fn watch(city: &mut City, anchored: bool) -> Vec<Viewer<u64>> {
+    let specs = specs(city, anchored);
+    let open = |specs: &[WindowSpec<u64>]| {
+        let mut viewer = Viewer::new();
+        for spec in specs {
+            let bodies = Bodies::from(&city.people);
+            viewer
+                .open(&mut city.list, spec.clone(), bodies)
+                .expect("within the limits");
+        }
+        viewer
+    };
+    specs.chunks(WINDOWS_PER_VIEWER).map(open).collect()
+}
+
+fn run(what: &str, city: &mut City, viewers: &mut [Viewer<u64>]) {
+    let start = Instant::now();
+    let (mut changing, mut ticking, mut sending) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut frames, mut steps, mut bytes) = (0, 0, 0);
+    // One tick before the clock starts: what opening left is out of the way.
+    let published = city.list.tick(Duration::ZERO, Bodies::from(&city.people));
+    viewers
+        .iter_mut()
+        .for_each(|viewer| drop(viewer.bundle(&published)));
+    for tick in 1..=SECONDS * TICKS_PER_SECOND {
+        let t0 = cpu_time(start);
+        for _ in 0..CHANGES_PER_SECOND / TICKS_PER_SECOND {
+            city.change();
+        }
+        let t1 = cpu_time(start);
+        let now = Duration::from_millis((tick * 1_000 / TICKS_PER_SECOND) as u64);
+        let published = city.list.tick(now, Bodies::from(&city.people));
+        published
+            .frames()
+            .for_each(|frame| drop(black_box(frame.json())));
+        let t2 = cpu_time(start);
+        for viewer in &mut *viewers {
+            if let Some(bundle) = viewer.bundle(&published) {
+                bytes += black_box(bundle.to_json()).len();
+            }
+        }
+        let t3 = cpu_time(start);
+        (changing, ticking, sending) = (changing + t1 - t0, ticking + t2 - t1, sending + t3 - t2);
+        for frame in published.frames() {
+            frames += 1;
+            steps += match &frame.change {
+                FrameChange::Sync(rows) => rows.len(),
+                FrameChange::Delta {
+                    deletes,
+                    inserts,
+                    updates,
+                } => deletes.len() + inserts.len() + updates.len(),
+            };
+        }
+    }
+    let share = |time: Duration| time.as_secs_f64() / SECONDS as f64 * 100.0;
+    println!(
+        "{what:<28} changes {:>5.2} %   tick + encode {:>5.2} %   bundles {:>5.2} %   \
+         {:>4.0} frames/s of {:>4.1} steps, {:>5.1} KB/s",
+        share(changing),
+        share(ticking),
+        share(sending),
+        frames as f64 / SECONDS as f64,
+        steps as f64 / frames.max(1) as f64,
+        bytes as f64 / SECONDS as f64 / 1_000.0,
+    );
+}
+
+/// Many viewers of one chunk: the frame is encoded once, and every bundle holds the same bytes.
+fn fan_out(city: &mut City, count: usize) {
+    let mut viewers: Vec<Viewer<u64>> = (0..count).map(|_| Viewer::new()).collect();
+    for viewer in &mut viewers {
+        let bodies = Bodies::from(&city.people);
+        viewer
+            .open(&mut city.list, WindowSpec::Chunk(0), bodies)
+            .expect("within the limits");
+    }
+    (0..2_500).for_each(|_| city.change());
+    let first = city.list.row_at(1);
+    let Some(headcount::Row::Member { id, .. }) = first else {
+        return;
+    };
+    let id = *id;
+    city.list.touch(&id).expect("known");
+    let tick = city
+        .list
+        .tick(Duration::from_secs(1_000), Bodies::from(&city.people));
+    let mut encodings = std::collections::HashSet::new();
+    let start = Instant::now();
+    for viewer in &mut viewers {
+        let bundle = viewer.bundle(&tick).expect("the chunk has changed");
+        encodings.insert(bundle.frames[0].json().as_ptr());
+        black_box(bundle.to_json());
+    }
+    let each = start.elapsed() / count as u32;
+    println!(
+        "{count} viewers of one chunk: {} encoding, {each:?} a bundle",
+        encodings.len()
+    );
+}
+
+fn main() {
+    let members = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .next()
+        .unwrap_or(1_000_000);
+    println!(
+        "{members} members, {CHANGES_PER_SECOND} changes/s, {TICKS_PER_SECOND} ticks/s, \
+         {WINDOWS} windows of 100 rows; shares of one core"
+    );
+    let mut city = City::new(members);
+    run("nobody watches", &mut city, &mut []);
+    for (what, anchored) in [
+        ("chunks all over the list", false),
+        ("anchored all over", true),
+    ] {
+        let mut viewers = watch(&mut city, anchored);
+        run(what, &mut city, &mut viewers);
+    }
+    fan_out(&mut city, 10_000);
+}
