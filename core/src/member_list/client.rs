@@ -254,7 +254,8 @@ impl<I: Id> Client<I> {
         };
         let enters = self.windows.keys().any(synced);
         for (name, window) in &mut self.windows {
-            if !window.waiting && !(enters && synced(name)) {
+            let answered = enters && synced(name);
+            if !window.waiting && !answered {
                 applied.resync.push(name.clone());
             }
             (window.waiting, window.since) = (true, 0);

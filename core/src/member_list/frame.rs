@@ -50,7 +50,7 @@ pub struct Frame<I> {
     pub new_version: u64,
     /// Absolute index of the first row afterwards.
     pub base_index: u64,
-    /// CRC-32 (IEEE) of the window afterwards, see [`Checksum`].
+    /// CRC-32 (IEEE) of the window afterwards, see [`Checksum`](super::Checksum).
     pub checksum32: u32,
     /// What happens to the rows.
     pub change: FrameChange<I>,

@@ -181,7 +181,8 @@ impl<I: Id> MemberList<I> {
     pub fn remove(&mut self, id: &I) -> Option<usize> {
         let slot = self.table.slot(id)?;
         let (group, index) = self.leave(slot);
-        self.marks.removed(id, || place(group, self.table.key(slot)));
+        self.marks
+            .removed(id, || place(group, self.table.key(slot)));
         self.dirty.mark(index, None);
         self.mark_header(group, false);
         let revision = self.table.cells[slot as usize].revision;

@@ -199,8 +199,9 @@ impl DirtyRows {
     /// Sorts and joins what the writes reported. O(marks log marks).
     pub(crate) fn new(changes: Changes) -> Self {
         let Changes::Rows(marks) = changes else {
+            let everything = 0..usize::MAX;
             return Self {
-                ranges: vec![0..usize::MAX],
+                ranges: Vec::from([everything]),
                 bulk: true,
             };
         };

@@ -428,7 +428,7 @@ impl<I: Id> MemberList<I> {
             } => WindowRow {
                 key: RowKey::Member(id.clone()),
                 stamp: revision,
-                attrs: attrs,
+                attrs,
             },
         }));
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::windows_vectors::{Run, texts};
 use crate::windows_world::Dice;
 
-fn head(groups: &[&str], more: Value) -> Value {
+fn head(groups: &[&str], more: &Value) -> Value {
     let mut head = json!({"list": "room:7", "epoch": 3, "bodies": "source", "groups": groups});
     for (field, value) in more.as_object().expect("an object") {
         head[field] = value.clone();
@@ -14,8 +14,8 @@ fn head(groups: &[&str], more: Value) -> Value {
 }
 
 /// Does the steps `make` yields, which may look at what came of the ones before.
-fn record(about: &str, head: Value, make: impl FnOnce(&mut dyn FnMut(Value) -> Value)) -> Value {
-    let mut run = Run::new(&head);
+fn record(about: &str, head: &Value, make: impl FnOnce(&mut dyn FnMut(Value) -> Value)) -> Value {
+    let mut run = Run::new(head);
     let mut steps = Vec::new();
     make(&mut |step| {
         steps.push(run.step(&step));
@@ -45,7 +45,7 @@ fn people(names: &[&str], group: &str) -> Vec<Value> {
 fn joins_and_moves() -> Value {
     let about = "One chunk over a perfect line: joins, leaves, moves with and without a change, \
                  patches that set and remove fields, attributes, a member that leaves and returns.";
-    record(about, head(&["online", "offline"], json!({})), |run| {
+    record(about, &head(&["online", "offline"], &json!({})), |run| {
         run(json!({"do": [
             ["upsert", "7", "online", "Zoe", 0], ["upsert", "9", "online", "Ada", 1],
             ["upsert", "12", "offline", "Mo", 0], ["upsert", "13", "offline", "Ида", 0],
@@ -91,7 +91,7 @@ fn anchors() -> Value {
                  one window follows its member, one a header; windows slide, and become one.";
     record(
         about,
-        head(&["mods", "online", "offline"], json!({})),
+        &head(&["mods", "online", "offline"], &json!({})),
         |run| {
             let mut ops = people(
                 &["anna", "bert", "carl", "dora", "emil", "fritz", "gerd"],
@@ -147,7 +147,7 @@ fn groups() -> Value {
                  all of it; a viewer that is hidden and shown again.";
     record(
         about,
-        head(&["mods", "online", "offline"], json!({})),
+        &head(&["mods", "online", "offline"], &json!({})),
         |run| {
             let mut ops = people(&["anna", "bert", "carl"], "mods");
             ops.extend(people(&["xaver", "yolanda"], "online"));
@@ -180,7 +180,7 @@ fn payloads() -> Value {
     let about = "A list that keeps the bodies itself, without headers: a changed body travels \
                  whole, a moved one not at all.";
     let more = json!({"bodies": "payloads", "headers": false});
-    record(about, head(&["online", "offline"], more), |run| {
+    record(about, &head(&["online", "offline"], &more), |run| {
         let mut ops = people(&["anna", "bert", "carl"], "online");
         ops.extend(people(&["xaver"], "offline"));
         run(json!({"do": ops}));
@@ -198,7 +198,7 @@ fn many_groups() -> Value {
                  table is sent whole.";
     let names: Vec<String> = (0..66).map(|at| format!("g{at}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    record(about, head(&names, json!({})), |run| {
+    record(about, &head(&names, &json!({})), |run| {
         run(json!({"do": [["upsert", "1", "g1", "a", 0], ["upsert", "2", "g64", "b", 0]]}));
         through(run, json!({"open": "c:9"}));
         run(json!({"do": [["upsert", "3", "g5", "c", 0]]}));
@@ -218,7 +218,7 @@ fn many_groups() -> Value {
 fn epochs() -> Value {
     let about = "A list that is handed over: bundles of an old epoch are dropped, a new one makes \
                  every window wait for its SYNC.";
-    record(about, head(&["online"], json!({})), |run| {
+    record(about, &head(&["online"], &json!({})), |run| {
         run(json!({"do": people(&["anna", "bert"], "online")}));
         through(run, json!({"open": "c:0"}));
         through(run, json!({"open": "c:1"}));
@@ -236,7 +236,7 @@ fn epochs() -> Value {
 fn corrupt() -> Value {
     let about = "Frames that were damaged on their way: each is refused as a whole, the rows stay, \
                  the client asks for the window and takes nothing but its SYNC.";
-    record(about, head(&["online"], json!({})), |run| {
+    record(about, &head(&["online"], &json!({})), |run| {
         let mut ops = people(&["anna", "bert", "carl", "dora"], "online");
         ops.push(json!(["upsert", "9", "online", "zoe", 0]));
         run(json!({"do": ops}));
@@ -283,8 +283,8 @@ fn corrupt() -> Value {
 fn bad_line() -> Value {
     let about = "Bundles lost, doubled and overtaken, chunk and anchored windows; the client asks \
                  for what it misses and takes nothing else meanwhile.";
-    let head = head(&["mods", "online", "offline"], json!({}));
-    record(about, head, |run| {
+    let head = head(&["mods", "online", "offline"], &json!({}));
+    record(about, &head, |run| {
         let mut dice = Dice(20);
         let start: Vec<_> = (1..=12).map(|id| someone(&mut dice, id)).collect();
         run(json!({"do": start}));

@@ -44,7 +44,7 @@ pub(super) fn write_frame<I: Id>(frame: &Frame<I>) -> Bytes {
     let mut out = Writer::with_capacity(256);
     let delta = matches!(frame.change, FrameChange::Delta { .. });
     let renamed = frame.renamed.is_some();
-    out.u8(u8::from(delta) * DELTA | u8::from(renamed) * RENAMED);
+    out.u8((u8::from(delta) * DELTA) | (u8::from(renamed) * RENAMED));
     out.str(&frame.window);
     if let Some(renamed) = &frame.renamed {
         out.str(renamed);

@@ -123,7 +123,7 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
 fn write_counts(counts: &Counts) -> Bytes {
     let mut out = Writer::with_capacity(256);
     let delta = counts.base_version();
-    out.u8(u8::from(counts.headers) * HEADERS | u8::from(delta.is_some()) * COUNTS_DELTA);
+    out.u8((u8::from(counts.headers) * HEADERS) | (u8::from(delta.is_some()) * COUNTS_DELTA));
     out.u64(counts.version);
     out.u64(counts.rows);
     out.u64(counts.members);
@@ -134,7 +134,7 @@ fn write_counts(counts: &Counts) -> Bytes {
                 out.str(&group.group);
                 out.u64(group.count.into());
                 let flags = u8::from(group.hidden) * HIDDEN;
-                out.u8(flags | u8::from(group.collapsed) * COLLAPSED);
+                out.u8(flags | (u8::from(group.collapsed) * COLLAPSED));
             }
         }
         CountsTable::Delta {
