@@ -2,9 +2,7 @@
 
 use headcount::member_list::Discord;
 use headcount::{Bodies, Bundle, Id, TextId, Tick, Viewer, WindowError, WindowSpec};
-use rustler::{
-    Atom, Decoder, Encoder, Env, Error, NifResult, Resource, ResourceArc, Term,
-};
+use rustler::{Atom, Decoder, Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
