@@ -7,6 +7,8 @@ import { ScrollMap } from "./scroll-map.mjs";
 export const ROW_PX = 40;
 const OVERSCAN = 8;
 const IDLE_MS = 140;
+/** Where there is no `scrollend` event, scrolling counts as over after this long without a scroll event. */
+const SCROLL_OVER_MS = 600;
 const JUMP_PAUSE_MS = 90;
 const POSITION_SHOWN_MS = 900;
 const TYPED_MS = 900;
@@ -23,6 +25,7 @@ export class MemberPanel {
   #frame = null;
   #typed = "";
   #sought = null;
+  #scrolling = false;
 
   /** `typed(text, group)` is called when letters are typed into the list, with the group of the active row. */
   constructor(elements, { typed }) {
@@ -32,6 +35,7 @@ export class MemberPanel {
     this.groups = [];
     const { scroll } = elements;
     scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    scroll.addEventListener("scrollend", () => this.#onScrollEnd(), { passive: true });
     scroll.addEventListener("keydown", (event) => this.#onKey(event));
     scroll.addEventListener("focus", () => this.#onFocus());
     scroll.addEventListener("blur", () => this.#drawSoon());
@@ -122,6 +126,8 @@ export class MemberPanel {
 
   #resizeRows(rows) {
     const { scroll, sizer } = this.elements;
+    // The reader may have scrolled since the last scroll event.
+    this.#readScroll();
     this.#map.resize(rows, scroll.clientHeight || 1);
     const height = `${this.#map.height}px`;
     if (sizer.style.height !== height) sizer.style.height = height;
@@ -140,22 +146,37 @@ export class MemberPanel {
   }
 
   #onScroll() {
-    const { scroll } = this.elements;
-    if (Math.abs(scroll.scrollTop - this.#map.scrollTop) < 0.01) return;
+    this.#scrolling = true;
+    clearTimeout(this.#timers.over);
+    this.#timers.over = setTimeout(() => this.#onScrollEnd(), SCROLL_OVER_MS);
+    const jump = this.#readScroll();
+    if (jump === null) return;
     this.#sought = null;
-    const jump = this.#map.scrolled(scroll.scrollTop);
     if (jump) this.#showPosition();
     // While the scrollbar is dragged across the list, only the places where it rests are worth asking for.
     clearTimeout(this.#timers.want);
     if (jump) this.#timers.want = setTimeout(() => this.#want(), JUMP_PAUSE_MS);
     else this.#want();
-    this.#settleSoon();
     this.#draw();
   }
 
+  /** Takes over where the element is scrolled to; says whether that was a jump, or null when it had not moved. */
+  #readScroll() {
+    const { scrollTop } = this.elements.scroll;
+    return Math.abs(scrollTop - this.#map.scrollTop) < 0.01 ? null : this.#map.scrolled(scrollTop);
+  }
+
+  #onScrollEnd() {
+    this.#scrolling = false;
+    this.#settleSoon();
+  }
+
+  // Only when nobody scrolls: a scroll under way goes on to the place it was bound for, whatever we set.
   #settleSoon() {
     clearTimeout(this.#timers.settle);
     this.#timers.settle = setTimeout(() => {
+      if (this.#scrolling) return;
+      this.#readScroll();
       this.#apply(this.#map.settle());
       this.#want();
       this.#draw();
