@@ -226,10 +226,11 @@ test("one jumps to a name, a letter, a group, a row and a percentage", async () 
   const middle = await settled(page, "50%");
   assert.ok(Math.abs(middle.rows[0].index - middle.total / 2) < 200);
   await page.locator("#jump-groups button", { hasText: "Idle" }).click();
-  const idle = await until("the header of the idle", async () => {
-    const now = await settled(page, "idle");
-    return /^Idle/.test(now.rows[0].name) && now.rows[0].top > -20 && now;
-  });
+  let idle;
+  await until("the header of the idle", async () => {
+    idle = await settled(page, "idle");
+    return /^Idle/.test(idle.rows[0].name) && idle.rows[0].top > -20;
+  }).catch((error) => assert.fail(`${error.message}: ${JSON.stringify(idle.rows.slice(0, 3))}`));
   await page.getByRole("listbox", { name: "Members" }).focus();
   await page.keyboard.press("s");
   await until("an idle name with s", async () => /^s/i.test((await active()).name) && (await active()).index > idle.rows[0].index);

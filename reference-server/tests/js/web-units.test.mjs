@@ -63,6 +63,21 @@ test("rows that come above the view do not move what is on show", () => {
   }
 });
 
+test("the ends are reached by scrolling on, not by a leap", () => {
+  const map = mapOf(10_000_000);
+  map.goTo(1000);
+  let scrolled = 0;
+  while (map.offset > 0) {
+    const before = map.offset;
+    map.scrolled(Math.max(0, map.scrollTop - 100));
+    assert.ok(before - map.offset <= 100);
+    scrolled += before - map.offset;
+    if (map.isStuck) map.settle();
+  }
+  assert.ok(Math.abs(scrolled - 1000 * ROW) < 0.01);
+  assert.equal(map.isStuck, false);
+});
+
 test("a row is revealed with the least movement", () => {
   const map = mapOf(1000);
   map.reveal(5, ROW);

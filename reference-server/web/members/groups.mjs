@@ -7,7 +7,7 @@ export function layOut(counts) {
   for (const entry of counts?.groups ?? []) {
     const header = counts.headers === false ? 0 : 1;
     const rows = entry.hidden || entry.count === 0 ? 0 : entry.collapsed ? header : entry.count + header;
-    if (rows > 0) placed.push({ group: entry.group, name: titled(entry.group), count: entry.count, first, rows });
+    if (rows > 0) placed.push({ group: entry.group, name: groupTitle(entry.group), count: entry.count, first, rows });
     first += rows;
   }
   return placed;
@@ -44,7 +44,8 @@ export function rowKey(row) {
   return row.id === undefined ? `g:${row.group}` : `m:${row.id}`;
 }
 
-function titled(group) {
+/** What a group is called on the page. */
+export function groupTitle(group) {
   const text = group === "dnd" ? "do not disturb" : String(group);
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

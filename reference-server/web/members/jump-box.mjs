@@ -88,7 +88,7 @@ export class JumpBox {
       if (matches.length === 0) return this.#refuse(`Nobody's name begins with “${name}”.`);
       this.#looked = { name, next: next + 1 };
       const { index, id } = matches[next % matches.length];
-      this.panel.goTo(index, `m:${id}`);
+      this.panel.seek(`m:${id}`, index);
       this.input.removeAttribute("aria-invalid");
       const others = matches.length > 1 ? `Match ${(next % matches.length) + 1} of ${matches.length}; Enter goes to the next.` : "";
       setNote(this.note, others);
@@ -103,10 +103,11 @@ export class JumpBox {
     this.input.setAttribute("aria-invalid", "true");
   }
 
-  #go(index, key) {
+  #go(index, key = null) {
     setNote(this.note, "");
     this.input.removeAttribute("aria-invalid");
-    this.panel.goTo(index, key);
+    if (key) this.panel.seek(key, index);
+    else this.panel.goTo(index);
     byId("members-scroll").focus();
   }
 }

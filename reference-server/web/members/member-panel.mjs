@@ -1,18 +1,17 @@
 // The member sidebar: a virtual list of any length over the windows of a WindowKeeper.
 
 import { formatCount, h, paintAvatar, setNote } from "../dom.mjs";
-import { commonShift, groupAt, layOut, rowKey } from "./groups.mjs";
+import { commonShift, groupAt, groupTitle, layOut, rowKey } from "./groups.mjs";
 import { ScrollMap } from "./scroll-map.mjs";
 
 export const ROW_PX = 40;
 const OVERSCAN = 8;
-const IDLE_MS = 140;
+const IDLE_MS = 1000;
 /** Where there is no `scrollend` event, scrolling counts as over after this long without a scroll event. */
 const SCROLL_OVER_MS = 600;
 const JUMP_PAUSE_MS = 90;
 const POSITION_SHOWN_MS = 900;
 const TYPED_MS = 900;
-const SEEK_MS = 3000;
 
 /** Draws the member list of one room at a time. `elements` are the parts of the panel in index.html. */
 export class MemberPanel {
@@ -85,24 +84,23 @@ export class MemberPanel {
     return this.#map.rows;
   }
 
-  /**
-   * Puts the row at an index at the top of the view and makes it the active one. The index may be a little out of
-   * date by the time the rows are there: with the row's `key` the view then goes to where the row really is.
-   */
-  goTo(index, key = null) {
-    this.#sought = key && { key, until: Date.now() + SEEK_MS };
+  /** Puts the row at an index at the top of the view and makes it the active one. */
+  goTo(index) {
+    this.#sought = null;
     this.#active = index;
-    const isHeader = key ? key.startsWith("g:") : this.groups.some(({ first }) => first === index);
+    const isHeader = this.groups.some(({ first }) => first === index) || this.#keeper.row(index)?.group !== undefined;
     this.#apply(this.#map.goTo(isHeader ? index : index - 1));
     this.#want();
     this.#draw();
   }
 
-  #seek(places) {
-    const { key, until } = this.#sought;
-    const index = places.get(key);
-    if (index !== undefined) this.goTo(index, key);
-    if (index !== undefined || Date.now() > until) this.#sought = null;
+  /** The same for the row of a key (see `rowKey`), which is thought to be at an index or near it. */
+  async seek(key, index) {
+    this.goTo(index);
+    this.#sought = key;
+    const found = await this.#keeper.reach(key);
+    // Unless the reader has gone elsewhere meanwhile.
+    if (found !== null && this.#sought === key) this.goTo(found);
   }
 
   // What is on show stays where it is when rows come and go above it; at the very top the top stays on show.
@@ -114,14 +112,12 @@ export class MemberPanel {
       const row = this.#keeper.row(index);
       if (row) now.set(rowKey(row), index);
     }
-    if (this.#sought) return this.#seek(now);
     const shift = commonShift(this.#shown, now);
-    if (shift === 0) return undefined;
+    if (shift === 0) return;
     if (this.#active !== null) this.#active += shift;
-    if (this.#map.offset === 0) return undefined;
+    if (this.#map.offset === 0) return;
     this.#map.shift(shift);
     this.#settleSoon();
-    return undefined;
   }
 
   #resizeRows(rows) {
@@ -157,6 +153,7 @@ export class MemberPanel {
     clearTimeout(this.#timers.want);
     if (jump) this.#timers.want = setTimeout(() => this.#want(), JUMP_PAUSE_MS);
     else this.#want();
+    if (!jump && this.#map.isStuck) this.#apply(this.#map.settle());
     this.#draw();
   }
 
@@ -171,7 +168,7 @@ export class MemberPanel {
     this.#settleSoon();
   }
 
-  // Only when nobody scrolls: a scroll under way goes on to the place it was bound for, whatever we set.
+  // Only when nobody has scrolled for a while: a scroll under way goes on to the place it was bound for, whatever we set.
   #settleSoon() {
     clearTimeout(this.#timers.settle);
     this.#timers.settle = setTimeout(() => {
@@ -329,7 +326,7 @@ class Row {
       element.setAttribute("aria-label", "Loading");
       this.name.textContent = "";
     } else if (kind === "header") {
-      const text = headerText(group?.group === row.group ? group.name : row.group, row.count);
+      const text = headerText(groupTitle(row.group), row.count);
       this.name.textContent = text;
       element.setAttribute("aria-label", `Group: ${text}`);
     } else {

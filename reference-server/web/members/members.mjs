@@ -68,7 +68,7 @@ export class Members {
     try {
       const matches = await this.#keeper.find(prefix);
       const match = matches.find((other) => other.group === group) ?? matches[0];
-      if (match) this.panel.goTo(match.index, `m:${match.id}`);
+      if (match) await this.panel.seek(`m:${match.id}`, match.index);
     } catch {
       // Typing again asks again.
     }

@@ -53,11 +53,16 @@ export class ScrollMap {
     const by = scrollTop - this.scrollTop;
     this.scrollTop = scrollTop;
     const jump = Math.abs(by) > JUMP_VIEWS * this.viewHeight;
-    if (scrollTop <= 0) this.offset = 0;
+    if (!jump) this.offset = clamp(this.offset + by, this.offsetMax);
     else if (scrollTop >= this.scrollMax - 1) this.offset = this.offsetMax;
-    else if (jump) this.offset = this.#proportional(scrollTop);
-    else this.offset = clamp(this.offset + by, this.offsetMax);
+    else this.offset = this.#proportional(scrollTop);
     return jump;
+  }
+
+  /** The element is at an end that the list is not at: without `settle` one could not scroll on. */
+  get isStuck() {
+    const { scrollTop, scrollMax, offset, offsetMax } = this;
+    return (scrollTop <= 0 && offset > 0) || (scrollTop >= scrollMax - 1 && offset < offsetMax);
   }
 
   /** Rows came (positive) or went above the view. */
@@ -83,8 +88,10 @@ export class ScrollMap {
 
   /** The `scrollTop` that stands for the offset; call it when nobody is scrolling, and set it on the element. */
   settle() {
-    const { offsetMax, scrollMax } = this;
-    this.scrollTop = offsetMax === scrollMax ? this.offset : offsetMax === 0 ? 0 : (this.offset / offsetMax) * scrollMax;
+    const { offset, offsetMax, scrollMax } = this;
+    this.scrollTop = offsetMax === scrollMax ? offset : (offset / offsetMax) * scrollMax;
+    // Off the ends there must be room to scroll on.
+    if (offset > 0 && offset < offsetMax) this.scrollTop = Math.min(Math.max(this.scrollTop, 2), scrollMax - 2);
     return this.scrollTop;
   }
 

@@ -1,5 +1,7 @@
 // Which windows of a member list to hold for what is on show. No page in here.
 
+import { rowKey } from "./groups.mjs";
+
 /** Rows of a chunk window, as the protocol has it. */
 export const CHUNK = 100;
 
@@ -76,6 +78,17 @@ export class WindowKeeper {
     return matches;
   }
 
+  /** Brings the row of this key (see `rowKey`) into a window and answers its index; null when there is no such row. */
+  async reach(key) {
+    const window = `${key.replace(/^m:/, "a:")}:${REACH}:${REACH}`;
+    const old = this.#views().find(({ name }) => !isChunk(name));
+    if (old?.name !== window) await this.#anchorTo(window, old, `reach ${key}`);
+    for (const { start, end, at } of this.#views()) {
+      for (let index = start; index < end; index += 1) if (rowKey(at(index)) === key) return index;
+    }
+    return null;
+  }
+
   /** A bundle that the server pushed. */
   push(bundle) {
     if (this.#closed) return;
@@ -107,9 +120,11 @@ export class WindowKeeper {
       if (this.holds(from, to)) this.#closeOthers((view) => isNear(view, from, to));
       return;
     }
-    const anchored = this.#views().find((view) => !isChunk(view.name));
-    if (anchored && anchored.start <= from && anchored.end >= to) {
-      this.#closeOthers((view) => !isChunk(view.name));
+    const anchors = this.#views().filter((view) => !isChunk(view.name));
+    const whole = anchors.find((view) => view.start <= from && view.end >= to);
+    const anchored = whole ?? anchors[0];
+    if (whole) {
+      this.#closeOthers((view) => view.name === whole.name);
     } else if (this.holds(this.#first, this.#end)) {
       this.#anchor(anchored);
     } else {
@@ -125,9 +140,12 @@ export class WindowKeeper {
     if (!row) return;
     const reach = `${REACH}:${REACH}`;
     const window = row.id === undefined ? `g:${row.group}:${reach}` : `a:${row.id}:${reach}`;
-    if (this.#client.names.includes(window)) return;
-    if (old) this.#ask("anchor", "member_list_move", { from: old.name, window });
-    else this.#ask("anchor", "member_list_open", { window });
+    if (!this.#client.names.includes(window)) this.#anchorTo(window, old, "anchor");
+  }
+
+  #anchorTo(window, old, kind) {
+    if (old) return this.#ask(kind, "member_list_move", { from: old.name, window });
+    return this.#ask(kind, "member_list_open", { window });
   }
 
   #open(name) {
