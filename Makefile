@@ -19,7 +19,7 @@ lint: ## formatting, clippy, docs, types; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --quiet
-	cd ffi-elixir && mix format --check-formatted
+	cd ffi-elixir && mix format --check-formatted && build/dialyzer
 
 test-rust: ## core, server, fuzz corpora, bench harnesses
 	cargo test --workspace --all-features

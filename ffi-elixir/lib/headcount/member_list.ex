@@ -54,7 +54,7 @@ defmodule Headcount.MemberList do
   defstruct [:ref]
 
   @typedoc "A list. It is mutable: two variables may hold the same one."
-  @opaque t :: %__MODULE__{ref: reference()}
+  @type t :: %__MODULE__{ref: reference()}
 
   @type id :: non_neg_integer() | String.t()
   @type group :: String.t()
@@ -560,6 +560,7 @@ defmodule Headcount.MemberList do
   defp found(:bad_id, id), do: bad_id(id)
   defp found(found, _id), do: found
 
+  @spec bad_id(term()) :: no_return()
   defp bad_id(id) do
     raise ArgumentError, "not an id of this list (see the option :ids of new/1): #{inspect(id)}"
   end

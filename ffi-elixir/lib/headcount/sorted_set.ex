@@ -43,7 +43,7 @@ defmodule Headcount.SortedSet do
   defstruct [:ref]
 
   @typedoc "A set. It is mutable: two variables may hold the same one."
-  @opaque t :: %__MODULE__{ref: reference()}
+  @type t :: %__MODULE__{ref: reference()}
 
   @typedoc """
   What a set may hold: numbers, atoms, bitstrings, and tuples, lists and maps of such.

@@ -45,8 +45,8 @@ defmodule Headcount.Tracker do
 
   ## Options of `start_link/3`
 
-    * `:name` - required: the name of the supervisor, the first argument of the other functions, and
-      the name under which the trackers of all nodes find each other
+    * `:name` - required: the name of the supervisor and the first argument of the other functions
+    * `:cluster` - the name under which the trackers of all nodes find each other (the `:name`)
     * `:pubsub_server` - a `Phoenix.PubSub` to talk through; without it Erlang distribution is used
     * `:transport` - `{module, options}` of a `Headcount.Transport`
     * `:broadcast_period` - milliseconds between heartbeats (1500). Changes do not wait for it: they

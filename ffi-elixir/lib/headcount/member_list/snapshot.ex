@@ -19,7 +19,7 @@ defmodule Headcount.MemberList.Snapshot do
   @enforce_keys [:ref]
   defstruct [:ref]
 
-  @opaque t :: %__MODULE__{ref: reference()}
+  @type t :: %__MODULE__{ref: reference()}
 
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500

@@ -44,7 +44,7 @@ defmodule Headcount.MemberList.Viewer do
   @enforce_keys [:ref, :format]
   defstruct [:ref, :format]
 
-  @opaque t :: %__MODULE__{ref: reference(), format: format()}
+  @type t :: %__MODULE__{ref: reference(), format: format()}
 
   @type window ::
           String.t()

@@ -7,6 +7,7 @@ defmodule Headcount.Tracker.Config do
 
   @defaults [
     name: nil,
+    cluster: nil,
     pubsub_server: nil,
     transport: nil,
     broadcast_period: 1_500,
@@ -51,7 +52,7 @@ defmodule Headcount.Tracker.Config do
   end
 
   @doc false
-  def cluster(name), do: short(inspect(name))
+  def cluster(options), do: short(to_string(options[:cluster] || inspect(options[:name])))
 
   @doc false
   def replica(options), do: short(to_string(options[:node_name] || node()))

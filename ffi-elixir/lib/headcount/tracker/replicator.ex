@@ -5,6 +5,7 @@ defmodule Headcount.Tracker.Replicator do
   use GenServer, shutdown: 5_000
   require Logger
   alias Headcount.Native
+  alias Headcount.Tracker.Config
 
   # Changes are collected for this long before they travel.
   @flush_ms 5
@@ -30,7 +31,7 @@ defmodule Headcount.Tracker.Replicator do
   def init({config, {transport, transport_options}, options}) do
     Process.flag(:trap_exit, true)
 
-    case transport.init(Headcount.Tracker.Config.cluster(config.name), transport_options) do
+    case transport.init(Config.cluster(options), transport_options) do
       {:ok, transport_state} ->
         Native.presence_set_safe(config.presence, not transport.trusted?(transport_state))
 

@@ -41,7 +41,7 @@ defmodule Headcount.Tracker.State do
   defstruct [:ref]
 
   @typedoc "A state. It is mutable: two variables may hold the same one."
-  @opaque t :: %__MODULE__{ref: reference()}
+  @type t :: %__MODULE__{ref: reference()}
 
   @type topic :: String.t()
   @type key :: term()

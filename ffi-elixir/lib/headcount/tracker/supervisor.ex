@@ -56,7 +56,7 @@ defmodule Headcount.Tracker.Supervisor do
     id = {Config.replica(options), incarnation, salt, seed}
 
     times =
-      {Config.cluster(options[:name]), options[:broadcast_period], options[:down_period],
+      {Config.cluster(options), options[:broadcast_period], options[:down_period],
        options[:permdown_period], 0, 256 * 1024}
 
     case Native.presence_new(id, times) do
