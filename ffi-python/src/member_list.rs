@@ -372,9 +372,13 @@ impl MemberList {
         each!(self, list => Snapshot(Arc::new(list.read(py, core::MemberList::snapshot))))
     }
 
-    /// A viewer without windows.
-    fn viewer(&self) -> Viewer {
-        each!(self, list => Viewer::new(Shown { list: Arc::clone(list), format: self.format }))
+    /// A viewer without windows; with `discord`, one that is sent Discord's events.
+    #[pyo3(signature = (*, discord = false))]
+    fn viewer(&self, discord: bool) -> Viewer {
+        each!(self, list => {
+            let shown = Shown { list: Arc::clone(list), format: self.format };
+            Viewer::new(shown, discord)
+        })
     }
 
     /// Publishes what changed since the last tick: ask each viewer for its bundle. `now` is in

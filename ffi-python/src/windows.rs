@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::member_list::BodyFormat;
+use headcount::member_list::{BodyFormat, Discord};
 use headcount::{Bodies, TextId, WindowError, WindowSpec};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
@@ -97,6 +97,7 @@ pub(crate) struct Bundle {
 trait Encoded: Send + Sync {
     fn json(&self) -> Bytes;
     fn binary(&self) -> Bytes;
+    fn discord(&self, encoder: &Discord) -> Bytes;
 }
 
 impl<I: PyId> Encoded for core::Bundle<I> {
@@ -106,6 +107,10 @@ impl<I: PyId> Encoded for core::Bundle<I> {
 
     fn binary(&self) -> Bytes {
         self.to_binary()
+    }
+
+    fn discord(&self, encoder: &Discord) -> Bytes {
+        encoder.event(self)
     }
 }
 
@@ -148,6 +153,14 @@ impl Bundle {
     /// The bundle in the binary form: smaller, with a checksum.
     fn to_binary<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &py.detach(|| self.encoded.binary()))
+    }
+
+    /// The bundle as the data of a `GUILD_MEMBER_LIST_UPDATE` event of Discord, in JSON: for a
+    /// viewer made with `discord=True`.
+    #[pyo3(signature = (guild, list = "everyone"))]
+    fn to_discord<'py>(&self, py: Python<'py>, guild: &str, list: &str) -> Bound<'py, PyBytes> {
+        let encoder = Discord::new(guild, list);
+        PyBytes::new(py, &py.detach(|| self.encoded.discord(&encoder)))
     }
 
     /// The bundle as a dict.
@@ -266,8 +279,13 @@ impl<I: PyId> Viewing for Typed<I> {
 pub(crate) struct Viewer(Box<dyn Viewing>);
 
 impl Viewer {
-    pub(crate) fn new<I: PyId>(shown: Shown<I>) -> Self {
-        let viewer = Mutex::new(core::Viewer::new());
+    pub(crate) fn new<I: PyId>(shown: Shown<I>, discord: bool) -> Self {
+        let viewer = if discord {
+            core::Viewer::discord()
+        } else {
+            core::Viewer::new()
+        };
+        let viewer = Mutex::new(viewer);
         Self(Box::new(Typed { shown, viewer }))
     }
 }

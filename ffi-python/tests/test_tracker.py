@@ -3,6 +3,7 @@ import pickle
 import random
 import sys
 import threading
+import time
 import unittest
 
 import headcount
@@ -284,6 +285,25 @@ class Threads(unittest.TestCase):
             thread.join()
         self.assertEqual(len(t), 4 * 200)
         self.assertEqual(sum(t.count(f"room-{i}") for i in range(7)), 800)
+
+
+    def test_long_work_lets_other_threads_run(self) -> None:
+        """The interpreter hands over only where a call lets go of it."""
+        a, b = pair()
+        for i in range(60_000):
+            a.track(f"room-{i % 50}", f"user-{i}", "c", b"x" * 32)
+        frame, turns, interval = delta(a), 0, sys.getswitchinterval()
+        thread = threading.Thread(target=b.apply, args=(frame,))
+        sys.setswitchinterval(60)
+        try:
+            thread.start()
+            while thread.is_alive():
+                time.sleep(0.001)
+                turns += 1
+        finally:
+            sys.setswitchinterval(interval)
+        self.assertEqual(len(b), 60_000)
+        self.assertGreater(turns, 3)
 
 
 if __name__ == "__main__":

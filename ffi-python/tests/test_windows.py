@@ -264,6 +264,25 @@ class EndToEnd(unittest.TestCase):
                 with self.assertRaises(headcount.DecodeError):
                     Bundle.from_binary(broken, int)
 
+    def test_discord_events(self) -> None:
+        ml = MemberList(int, groups=["online"], payloads="json")
+        for id in (1, 2):
+            ml.upsert(id, "online", id)
+            ml.set_payload(id, {"user": {"id": str(id)}})
+        viewer = ml.viewer(discord=True)
+        data = json.loads(viewer.open("c:0").to_discord("77"))
+        (sync,) = data["ops"]
+        self.assertEqual((sync["op"], sync["range"], data["guild_id"]), ("SYNC", [0, 99], "77"))
+        self.assertEqual(len(sync["items"]), 3)
+        ml.remove(1)
+        bundle = viewer.bundle(ml.tick(0))
+        assert bundle is not None
+        ops = json.loads(bundle.to_discord("77"))["ops"]
+        self.assertIn({"op": "DELETE", "index": 1}, ops)
+        with self.assertRaises(headcount.WindowError) as caught:
+            viewer.open("a:2:1:1")
+        self.assertEqual(caught.exception.kind, "unsupported")
+
     def test_every_kind_of_id(self) -> None:
         import uuid
 

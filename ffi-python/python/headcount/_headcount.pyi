@@ -533,8 +533,8 @@ class MemberList(_Rows[_I]):
     def snapshot(self) -> Snapshot[_I]:
         """The list as it is now, for reading while writes go on. O(1)."""
 
-    def viewer(self) -> Viewer:
-        """A viewer without windows."""
+    def viewer(self, *, discord: bool = False) -> Viewer:
+        """A viewer without windows; with ``discord``, one that is sent Discord's events."""
 
     def tick(self, now: float) -> Tick:
         """Publishes what changed since the last tick: ask each viewer for its bundle.
@@ -792,6 +792,11 @@ class Bundle:
 
     def to_binary(self) -> bytes:
         """The bundle in the binary form: smaller, with a checksum."""
+
+    def to_discord(self, guild: str, list: str = "everyone") -> bytes:
+        """The bundle as the data of a ``GUILD_MEMBER_LIST_UPDATE`` event of Discord, in JSON: for
+        a viewer made with ``discord=True``.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """The bundle as a dict."""
