@@ -25,6 +25,8 @@ const ROOM: &str = "city";
 const DESCRIPTION: &str = "Everybody here is simulated, except those who really came.";
 /// Share of the members who are there at the start, in percent.
 const PRESENT_PERCENT: u32 = 70;
+/// Members let in between two beats while the room is filled: a bound on what a beat holds.
+const FILL_BATCH: usize = 20_000;
 /// Steps per second in which they happen.
 const STEPS: u32 = 20;
 /// In a small room no more than this share of its members changes per second.
@@ -73,6 +75,9 @@ impl City {
                 self.enter(&app.hub.attendance, i, status);
             } else {
                 away.push(i);
+            }
+            if i % FILL_BATCH == FILL_BATCH - 1 {
+                app.hub.beat(Instant::now());
             }
         }
         self.room.load_simulated(away);

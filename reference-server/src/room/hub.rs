@@ -37,7 +37,8 @@ pub(crate) struct Hub {
     loading: tokio::sync::Mutex<()>,
     full_max: usize,
     next_seat: AtomicU64,
-    beats: AtomicU64,
+    /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
+    beats: Mutex<u64>,
     connections: Mutex<Vec<Weak<Outbox>>>,
 }
 
@@ -52,7 +53,7 @@ impl Hub {
             loading: tokio::sync::Mutex::default(),
             full_max,
             next_seat: AtomicU64::new(1),
-            beats: AtomicU64::new(0),
+            beats: Mutex::new(0),
             connections: Mutex::default(),
         }
     }
@@ -170,6 +171,8 @@ impl Hub {
 
     /// Publishes what has gathered since the last beat.
     pub(crate) fn beat(&self, now: Instant) {
+        let mut beats = self.beats.lock();
+        *beats += 1;
         for diff in self.attendance.take_diff().iter() {
             let id = diff
                 .topic
@@ -179,11 +182,7 @@ impl Hub {
                 room.take(&self.attendance, diff);
             }
         }
-        if self
-            .beats
-            .fetch_add(1, Ordering::Relaxed)
-            .is_multiple_of(BEATS_PER_TICK)
-        {
+        if beats.is_multiple_of(BEATS_PER_TICK) {
             let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
             for room in rooms {
                 room.tick(&self.attendance, now);

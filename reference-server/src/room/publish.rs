@@ -214,3 +214,145 @@ impl State {
         json!({ "online": self.sidebar.online(), "total": self.sidebar.total() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use headcount::Status;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        auth::Identity,
+        room::Visitor,
+        socket::{Outbox, Vsn},
+    };
+
+    struct Scene {
+        room: Arc<Room>,
+        attendance: Attendance,
+        seats: u64,
+    }
+
+    impl Scene {
+        fn new(full_max: usize) -> Self {
+            let info = db::Room {
+                id: Uuid::now_v7(),
+                tenant: "default".into(),
+                kind: "group".into(),
+                name: "room".into(),
+                description: String::new(),
+                owner_id: None,
+                private: false,
+                simulated: false,
+                last_seq: 0,
+                member_count: 0,
+                inserted_at: 0,
+            };
+            let room = Arc::new(Room::new(info, &[], Vec::new(), full_max));
+            Self {
+                room,
+                attendance: Attendance::new(),
+                seats: 0,
+            }
+        }
+
+        fn enter(&mut self) -> (SeatId, Arc<Outbox>) {
+            self.seats += 1;
+            let outbox = Arc::new(Outbox::default());
+            let visitor = Visitor {
+                identity: Identity {
+                    id: Uuid::now_v7(),
+                    username: "guest".into(),
+                    guest: true,
+                    tenant: "default".into(),
+                },
+                staff: false,
+                status: Status::Online,
+                outbox: Arc::clone(&outbox),
+                vsn: Vsn::V2,
+                join_ref: None,
+            };
+            let seat = SeatId(self.seats);
+            let joined = self.room.join(&self.attendance, seat, visitor, &None, None);
+            joined.expect("the room is open");
+            (seat, outbox)
+        }
+
+        fn beat(&self) {
+            for diff in self.attendance.take_diff().iter() {
+                self.room.take(&self.attendance, diff);
+            }
+        }
+    }
+
+    /// Takes everything out: event and payload.
+    fn events(outbox: &Outbox) -> Vec<(String, Value)> {
+        let frames = std::iter::from_fn(|| outbox.pop());
+        let parse = |frame: axum::extract::ws::Utf8Bytes| {
+            let frame: Value = serde_json::from_str(&frame).unwrap();
+            (frame[3].as_str().unwrap().to_owned(), frame[4].clone())
+        };
+        frames.map(parse).collect()
+    }
+
+    fn named<'a>(events: &'a [(String, Value)], name: &str) -> Vec<&'a Value> {
+        events
+            .iter()
+            .filter(|(event, _)| event == name)
+            .map(|(_, payload)| payload)
+            .collect()
+    }
+
+    #[test]
+    fn a_room_that_empties_names_its_members_again() {
+        let mut scene = Scene::new(5);
+        let mut seats: Vec<_> = (0..6).map(|_| scene.enter()).collect();
+        scene.beat();
+        let outbox = Arc::clone(&seats[0].1);
+        assert_eq!(
+            named(&events(&outbox), "presence_mode"),
+            [&json!({ "mode": "counts" })]
+        );
+        let now = Instant::now();
+        for (seat, _) in seats.drain(3..) {
+            scene.room.leave(&scene.attendance, seat);
+        }
+        scene.beat();
+        scene.room.tick(&scene.attendance, now);
+        scene.room.tick(&scene.attendance, now + CALM / 2);
+        assert!(named(&events(&outbox), "presence_mode").is_empty());
+        scene.room.tick(&scene.attendance, now + CALM);
+        let told = events(&outbox);
+        assert_eq!(named(&told, "presence_mode"), [&json!({ "mode": "full" })]);
+        let states = named(&told, "presence_state");
+        assert_eq!(states.len(), 1);
+        assert_eq!(states[0].as_object().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn who_is_behind_gets_one_state_instead_of_every_diff() {
+        let mut scene = Scene::new(250);
+        let (_, slow) = scene.enter();
+        scene.beat();
+        while !slow.is_congested() {
+            slow.push("filler".into());
+        }
+        for _ in 0..10 {
+            scene.enter();
+            scene.beat();
+        }
+        scene.room.tick(&scene.attendance, Instant::now());
+        let late = std::iter::from_fn(|| slow.pop()).skip_while(|f| f.as_str() != "filler");
+        assert!(late.into_iter().all(|frame| frame.as_str() == "filler"));
+        scene.room.tick(&scene.attendance, Instant::now());
+        let told = events(&slow);
+        let states = named(&told, "presence_state");
+        assert_eq!(states.len(), 1, "{told:?}");
+        assert_eq!(states[0].as_object().unwrap().len(), 11);
+        scene.enter();
+        scene.beat();
+        assert_eq!(named(&events(&slow), "presence_diff").len(), 1);
+    }
+}

@@ -299,6 +299,14 @@ impl Socket {
         }
     }
 
+    /// The code the server closes with, however long it takes.
+    pub(crate) async fn closed_at_last(&mut self) -> u16 {
+        match self.stream.next().await.unwrap().unwrap() {
+            Message::Close(frame) => frame.unwrap().code.into(),
+            other => panic!("not a close frame: {other:?}"),
+        }
+    }
+
     /// Ends the connection as a lost network does.
     pub(crate) fn drop_abruptly(self) {
         drop(self);

@@ -58,8 +58,8 @@ async fn the_sidebar_of_the_city_moves_in_the_middle() {
         .await;
     let bundle = &reply["response"];
     let counts = &bundle["counts"];
-    // And the guest who looks.
-    assert_eq!(counts["members"].as_u64().unwrap(), 5_001);
+    // And, after the next beat, the guest who looks.
+    assert!((5_000..=5_001).contains(&counts["members"].as_u64().unwrap()));
     for group in counts["groups"].as_array().unwrap() {
         assert!(group["count"].as_u64().unwrap() >= 20, "{group}");
     }

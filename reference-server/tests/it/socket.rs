@@ -372,3 +372,15 @@ async fn a_deleted_room_closes_its_channels() {
         "unmatched topic"
     );
 }
+
+#[tokio::test]
+async fn a_socket_that_says_nothing_for_a_minute_is_closed() {
+    let server = Server::start().await;
+    let (mut socket, _) = lobby(&server).await;
+    // From here on time jumps to the next timer whenever nothing else is to do.
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    assert_eq!(socket.closed_at_last().await, 1001);
+    let waited = start.elapsed().as_secs();
+    assert!((59..=61).contains(&waited), "{waited} s");
+}
