@@ -303,6 +303,45 @@ class Nodes(unittest.IsolatedAsyncioTestCase):
         await until(lambda: nodes[2].presence.count("room-0") == 25)
         await nodes[2].stop()
 
+    async def test_a_lost_connection_is_made_again(self) -> None:
+        there, here = StreamTransport("there"), StreamTransport("here")
+        port = await there.listen()
+        self.assertEqual(await here.connect("127.0.0.1", port), "there")
+        with self.assertRaises(OSError):
+            await here.connect("127.0.0.1", 1)
+        async with Node(presence("here"), here) as node:
+            first = Node(presence("there"), there)
+            await first.__aenter__()
+            first.track("room", "ann", "c")
+            await until(lambda: node.presence.count("room") == 1)
+            await first.stop(graceful=False)
+            await until(lambda: node.presence.count("room") == 0)
+            again = StreamTransport("there")
+            await again.listen(port=port)
+            async with Node(presence("there"), again) as second:
+                second.track("room", "bob", "c")
+                await until(lambda: keys(node.presence, "room") == ["bob"])
+
+    async def test_nodes_that_connect_to_each_other_keep_one_connection(self) -> None:
+        a, b = StreamTransport("a"), StreamTransport("b")
+        ports = await a.listen(), await b.listen()
+        names = await asyncio.gather(
+            a.connect("127.0.0.1", ports[1]), b.connect("127.0.0.1", ports[0])
+        )
+        self.assertEqual(names, ["b", "a"])
+        await asyncio.sleep(0.3)
+        kept = a._links["b"], b._links["a"]
+        self.assertEqual([link.ours for link in kept], [True, False])
+        await asyncio.sleep(0.5)
+        self.assertEqual((a._links["b"], b._links["a"]), kept)
+        a.send("b", b"frame")
+        self.assertEqual(await b.receive(), ("a", b"frame"))
+        with self.assertRaisesRegex(ValueError, "called 'a' too"):
+            await a.connect("127.0.0.1", ports[0])
+        await a.close()
+        self.assertEqual(await b.receive(), ("a", None))
+        await b.close()
+
     async def test_strangers_on_the_port_do_no_harm(self) -> None:
         end = StreamTransport("a", max_frame=1_000)
         port = await end.listen()

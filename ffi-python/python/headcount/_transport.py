@@ -3,12 +3,14 @@
 import asyncio
 import random
 import struct
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import NamedTuple, Protocol
 
 __all__ = ["MemoryNetwork", "MemoryTransport", "StreamTransport", "Transport"]
 
 _LENGTH = struct.Struct("!I")
 _NAME_MAX = 255
+_RETRY_MIN, _RETRY_MAX = 0.1, 5.0
 
 
 class Transport(Protocol):
@@ -128,11 +130,27 @@ class MemoryTransport:
         self._inbox.put(sender, frame)
 
 
+class _Link(NamedTuple):
+    """A connection to a peer, and whether this end began it."""
+
+    writer: asyncio.StreamWriter
+    ours: bool
+
+
+class _Connected(Exception):
+    """There is a connection to that peer already, and it is the one to keep."""
+
+    def __init__(self, peer: str) -> None:
+        super().__init__(peer)
+        self.peer = peer
+
+
 class StreamTransport:
     """TCP by `asyncio` streams: each frame behind its length in four bytes, the first is a name.
 
-    Every node listens, and connects to those it knows; one connection serves both directions.
-    There is no encryption and no password: it is for hosts that trust each other.
+    Every node listens, and connects to those it knows; one connection serves both directions, and
+    one that was lost is made again. There is no encryption and no password: it is for hosts that
+    trust each other.
     """
 
     def __init__(self, name: str, *, max_frame: int = 256 * 1024, backlog: int = 8 << 20) -> None:
@@ -143,8 +161,8 @@ class StreamTransport:
         self._backlog = backlog
         self._inbox = _Inbox(10_000)
         self._server: asyncio.Server | None = None
-        self._writers: dict[str, asyncio.StreamWriter] = {}
-        self._readers: set[asyncio.Task[None]] = set()
+        self._links: dict[str, _Link] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Accepts peers; returns the port, which the system chooses when it is 0."""
@@ -152,16 +170,19 @@ class StreamTransport:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def connect(self, host: str, port: int) -> str:
-        """Connects to a node that listens, and returns its name."""
-        reader, writer = await asyncio.open_connection(host, port)
-        return await self._greet(reader, writer)
+        """Connects to a node that listens, and returns its name. When the connection is lost
+        later, it is made again as soon as that works.
+        """
+        connected: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._spawn(self._stay_connected(host, port, connected))
+        return await connected
 
     def send(self, to: str | None, frame: bytes) -> None:
-        peers = self._writers.values() if to is None else [self._writers.get(to)]
-        for writer in list(peers):
-            if writer is not None and writer.transport.get_write_buffer_size() < self._backlog:
-                writer.write(_LENGTH.pack(len(frame)))
-                writer.write(frame)
+        links = self._links.values() if to is None else [self._links.get(to)]
+        for link in list(links):
+            if link and link.writer.transport.get_write_buffer_size() < self._backlog:
+                link.writer.write(_LENGTH.pack(len(frame)))
+                link.writer.write(frame)
 
     async def receive(self) -> tuple[str, bytes | None]:
         return await self._inbox.get()
@@ -169,28 +190,67 @@ class StreamTransport:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._readers:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._inbox.close()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stay_connected(self, host: str, port: int, first: asyncio.Future[str]) -> None:
+        delay = _RETRY_MIN
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(host, port)
+                peer = await asyncio.wait_for(self._greet(reader, writer, True), timeout=10)
+            except _Connected as other:
+                peer, delay = other.peer, _RETRY_MIN
+                if not first.done():
+                    first.set_result(peer)
+                while peer in self._links:
+                    await asyncio.sleep(_RETRY_MAX / 5)
+            except (OSError, ValueError, EOFError) as error:
+                if not first.done():
+                    first.set_exception(error)
+                    return
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _RETRY_MAX)
+            else:
+                if not first.done():
+                    first.set_result(peer)
+                delay = _RETRY_MIN
+                await self._read(peer, reader, writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await asyncio.wait_for(self._greet(reader, writer), timeout=10)
-        except (OSError, ValueError, EOFError, TimeoutError):
-            writer.close()
+            peer = await asyncio.wait_for(self._greet(reader, writer, False), timeout=10)
+        except (_Connected, OSError, ValueError, EOFError):
+            return
+        self._spawn(self._read(peer, reader, writer))
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        name = self.name.encode()
-        writer.write(_LENGTH.pack(len(name)) + name)
-        peer = (await _read_frame(reader, _NAME_MAX)).decode()
-        old = self._writers.get(peer)
-        if old is not None:
-            old.close()
-        self._writers[peer] = writer
-        task = asyncio.create_task(self._read(peer, reader, writer))
-        self._readers.add(task)
-        task.add_done_callback(self._readers.discard)
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: bool
+    ) -> str:
+        """Exchanges names, and decides between this connection and one there is already."""
+        try:
+            name = self.name.encode()
+            writer.write(_LENGTH.pack(len(name)) + name)
+            peer = (await _read_frame(reader, _NAME_MAX)).decode()
+            if peer == self.name:
+                raise ValueError(f"the node at the other end is called {peer!r} too")
+            old = self._links.get(peer)
+            if old is not None:
+                # Of two that crossed, both ends keep the one that the lesser name began.
+                if old.ours != ours and ours != (self.name < peer):
+                    raise _Connected(peer)
+                old.writer.close()
+        except BaseException:
+            writer.close()
+            raise
+        self._links[peer] = _Link(writer, ours)
         return peer
 
     async def _read(
@@ -203,8 +263,9 @@ class StreamTransport:
             pass
         finally:
             writer.close()
-            if self._writers.get(peer) is writer:
-                del self._writers[peer]
+            link = self._links.get(peer)
+            if link is not None and link.writer is writer:
+                del self._links[peer]
                 self._inbox.put(peer, None)
 
 
