@@ -51,7 +51,7 @@ export class MemberListClient {
     if (this.#windows.delete(name)) this.#retire(name);
   }
 
-  /** The same by the request: `member_list_open {window}`, `member_list_move {from, window}`, `member_list_close {window}`. */
+  /** The same by the request: `member_list_open {window}`, `member_list_move {from, window}`, `…_close {window}`. */
   expect(verb, { from, window }) {
     if (verb.endsWith("open")) this.open(window);
     else if (verb.endsWith("move")) this.move(from, window);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::diff::{Diffable, Script};
 use super::frame::{Body, BodyChange, FrameChange, FrameRow, Insert, InsertSource};
 use super::frame::{MemberChange, RowChange, Update};
-use super::marks::{DirtyRows, Fields, Marks};
+use super::marks::{DirtyRows, Fields, Marks, OldPlace};
 use super::watched::WindowRow;
 use super::window::RowKey;
 use super::{Id, MemberList};
@@ -100,6 +100,19 @@ pub(crate) struct Content<'a, I> {
 }
 
 impl<I: Id> Content<'_, I> {
+    /// Whether a row is there and did not move of its own since the last tick.
+    pub(crate) fn stayed(&self, key: &RowKey<I>) -> bool {
+        let moved = match key {
+            RowKey::Header(_) => false,
+            RowKey::Member(id) => match self.marks.old_place(id) {
+                OldPlace::Kept => false,
+                OldPlace::Was(was) => self.list.place_of(id) != Some(was),
+                OldPlace::Unknown => true,
+            },
+        };
+        !moved && self.list.row_index(key).is_some()
+    }
+
     /// The DELTA that `script` describes.
     pub(crate) fn delta(
         &self,

@@ -44,8 +44,8 @@ pub struct Tick<I> {
 #[derive(Debug)]
 pub(crate) struct WindowFrames<I> {
     steps: Vec<WindowStep<I>>,
-    /// Oldest version that needs no frame now and may start one later.
-    oldest: u64,
+    /// Versions that need no frame now and may start one later.
+    current: Vec<u64>,
 }
 
 impl<I> Tick<I> {
@@ -89,7 +89,7 @@ impl<I> Tick<I> {
     pub(crate) fn is_past(&self, handle: &Handle<I>, version: u64) -> bool {
         self.frames
             .get(&handle.serial)
-            .is_some_and(|frames| version < frames.oldest)
+            .is_some_and(|frames| !frames.current.contains(&version))
     }
 
     pub(crate) fn base_index(&self, handle: &Handle<I>) -> Option<u64> {
@@ -216,7 +216,7 @@ impl<I: Id> Windows<I> {
         if self
             .watched
             .get(spec)
-            .is_some_and(|window| window.anchor_left(index, content.list))
+            .is_some_and(|window| window.anchor_left(index, content))
         {
             self.detached.extend(self.watched.remove(spec));
         }
@@ -271,7 +271,7 @@ impl<I: Id> Windows<I> {
             if !steps.is_empty() {
                 let frames = WindowFrames {
                     steps,
-                    oldest: window.oldest_version(),
+                    current: window.versions(),
                 };
                 tick.frames.insert(window.handle.serial, frames);
             }
@@ -308,7 +308,7 @@ impl<I: Id> Windows<I> {
             // The list has no row left: its viewers have to ask again.
             let ended = WindowFrames {
                 steps: Vec::new(),
-                oldest: u64::MAX,
+                current: Vec::new(),
             };
             tick.frames.insert(window.handle.serial, ended);
             window.handle.end();
@@ -321,7 +321,7 @@ impl<I: Id> Windows<I> {
                 window.handle.serial,
                 WindowFrames {
                     steps,
-                    oldest: u64::MAX,
+                    current: Vec::new(),
                 },
             );
         }

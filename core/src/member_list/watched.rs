@@ -3,15 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::RwLock;
+
 use super::checksum::Checksum;
 use super::diff::{Diffable, script};
 use super::frame::{Frame, FrameChange, Shared};
-use super::marks::OldPlace;
 use super::rows::Content;
 use super::window::{RowKey, WindowSpec};
 use super::{Id, MemberList};
 
-/// Versions of one window that viewers may hold at the same time; the oldest gets a SYNC beyond.
+/// Versions of one window that viewers may hold at the same time. Beyond it, viewers that opened
+/// the window since the last tick get a SYNC, never the many that were there.
 const BASES_MAX: usize = 4;
 
 /// A row of a window as it was published.
@@ -41,8 +43,8 @@ pub(crate) struct Handle<I> {
     pub(crate) serial: u64,
     name: Arc<str>,
     spec: WindowSpec<I>,
-    /// Oldest version a frame can still start from.
-    oldest: AtomicU64,
+    /// Versions a frame can still start from.
+    versions: RwLock<Vec<u64>>,
     base_index: AtomicU64,
     /// The window this one became when its anchor was replaced.
     renamed: OnceLock<Arc<Self>>,
@@ -78,12 +80,12 @@ impl<I> Handle<I> {
 
     /// Ends the window: whoever holds it is out of date.
     pub(crate) fn end(&self) {
-        self.oldest.store(u64::MAX, Ordering::Release);
+        self.versions.write().clear();
     }
 
     /// Whether frames still start from `version`.
     pub(crate) fn has_base(&self, version: u64) -> bool {
-        self.renamed.get().is_none() && version >= self.oldest.load(Ordering::Acquire)
+        self.renamed.get().is_none() && self.versions.read().contains(&version)
     }
 }
 
@@ -134,7 +136,7 @@ impl<I: Id> Watched<I> {
             serial,
             name: spec.to_string().into(),
             spec: spec.clone(),
-            oldest: AtomicU64::new(version),
+            versions: RwLock::new(vec![version]),
             base_index: AtomicU64::new(0),
             renamed: OnceLock::new(),
         };
@@ -184,7 +186,7 @@ impl<I: Id> Watched<I> {
     }
 
     /// Whether the anchor, now at `index`, has left the place it had.
-    pub(crate) fn anchor_left(&self, index: usize, list: &MemberList<I>) -> bool {
+    pub(crate) fn anchor_left(&self, index: usize, content: &Content<'_, I>) -> bool {
         let WindowSpec::Anchored {
             anchor,
             follow: false,
@@ -197,8 +199,8 @@ impl<I: Id> Watched<I> {
             return false;
         };
         self.position.is_some()
-            && list.place_of(id) != self.position
-            && !self.has_same_neighbours(anchor, index, list)
+            && content.list.place_of(id) != self.position
+            && !self.has_same_neighbours(anchor, index, content)
     }
 
     /// Brings the window to what the list shows now; `scratch` is any buffer.
@@ -224,7 +226,7 @@ impl<I: Id> Watched<I> {
         let index = match &handle.spec {
             WindowSpec::Anchored { anchor, .. } if total > 0 => {
                 match content.list.row_index(anchor) {
-                    Some(index) if !self.anchor_left(index, content.list) => index,
+                    Some(index) if !self.anchor_left(index, content) => index,
                     _ => return self.new_anchor(content).map_or(quiet, Outcome::Reanchor),
                 }
             }
@@ -244,22 +246,13 @@ impl<I: Id> Watched<I> {
             return None;
         };
         let rows = &self.newest().rows;
-        let stayed = |row: &&WindowRow<I>| {
-            let there = content.list.row_index(&row.key).is_some();
-            there
-                && match &row.key {
-                    RowKey::Header(_) => true,
-                    RowKey::Member(id) => match content.marks.old_place(id) {
-                        OldPlace::Kept => true,
-                        OldPlace::Was(was) => content.list.place_of(id) == Some(was),
-                        OldPlace::Unknown => false,
-                    },
-                }
-        };
         let at = rows.iter().position(|row| row.key == *anchor);
         let (above, below) = rows.split_at(at.unwrap_or(0));
         let below = below.iter().skip(usize::from(at.is_some()));
-        if let Some(row) = below.chain(above.iter().rev()).find(stayed) {
+        if let Some(row) = below
+            .chain(above.iter().rev())
+            .find(|row| content.stayed(&row.key))
+        {
             return Some(row.key.clone());
         }
         let last = content.list.len().checked_sub(1)?;
@@ -286,9 +279,9 @@ impl<I: Id> Watched<I> {
         steps
     }
 
-    /// Oldest version a frame can still start from.
-    pub(crate) fn oldest_version(&self) -> u64 {
-        self.bases.first().map_or(u64::MAX, |base| base.version)
+    /// Versions a frame can still start from.
+    pub(crate) fn versions(&self) -> Vec<u64> {
+        self.bases.iter().map(|base| base.version).collect()
     }
 
     fn newest(&self) -> &WindowBase<I> {
@@ -297,12 +290,16 @@ impl<I: Id> Watched<I> {
 
     fn push(&mut self, version: u64, rows: Vec<WindowRow<I>>) {
         self.bases.push(WindowBase::new(version, rows));
-        if self.bases.len() > BASES_MAX {
-            self.bases.remove(0);
+        self.bound();
+    }
+
+    /// Keeps the bases few, and says which there are.
+    fn bound(&mut self) {
+        while self.bases.len() > BASES_MAX {
+            self.bases.remove(1);
         }
-        self.handle
-            .oldest
-            .store(self.bases[0].version, Ordering::Release);
+        let versions = self.versions();
+        *self.handle.versions.write() = versions;
     }
 
     fn step_to(
@@ -311,7 +308,8 @@ impl<I: Id> Watched<I> {
         version: u64,
         content: &Content<'_, I>,
     ) -> Vec<WindowStep<I>> {
-        if self.newest().rows != rows {
+        let changed = self.newest().rows != rows;
+        if changed {
             self.bases.push(WindowBase::new(version, rows.to_vec()));
         }
         let newest = self.bases.len() - 1;
@@ -333,12 +331,9 @@ impl<I: Id> Watched<I> {
         }
         let mut stale = stale.into_iter();
         self.bases.retain(|_| !stale.next().unwrap_or(false));
-        if self.bases.len() > BASES_MAX {
-            self.bases.remove(0);
+        if changed || !steps.is_empty() {
+            self.bound();
         }
-        self.handle
-            .oldest
-            .store(self.bases[0].version, Ordering::Release);
         steps
     }
 
@@ -383,19 +378,26 @@ impl<I: Id> Watched<I> {
         }
     }
 
-    /// Whether the rows next to the anchor are those that were next to it: then it did not move,
-    /// whatever became of its key.
-    fn has_same_neighbours(&self, anchor: &RowKey<I>, index: usize, list: &MemberList<I>) -> bool {
+    /// Whether the rows next to the anchor are those that were next to it, and stayed: then it did
+    /// not move, whatever became of its key.
+    fn has_same_neighbours(
+        &self,
+        anchor: &RowKey<I>,
+        index: usize,
+        content: &Content<'_, I>,
+    ) -> bool {
         let old = &self.newest().rows;
         let Some(at) = old.iter().position(|row| row.key == *anchor) else {
             return false;
         };
-        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= list.len() {
+        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= content.list.len() {
             return false;
         }
         let mut around = Vec::with_capacity(3);
-        list.read_window(index - 1..index + 2, &mut around);
-        around.len() == 3 && around[0].key == old[at - 1].key && around[2].key == old[at + 1].key
+        content.list.read_window(index - 1..index + 2, &mut around);
+        let same =
+            |row: &WindowRow<I>, old: &WindowRow<I>| row.key == old.key && content.stayed(&row.key);
+        around.len() == 3 && same(&around[0], &old[at - 1]) && same(&around[2], &old[at + 1])
     }
 }
 

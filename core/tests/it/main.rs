@@ -14,6 +14,7 @@ mod tracker_model;
 mod windows;
 mod windows_discord;
 mod windows_json;
+mod windows_rules;
 mod windows_scenarios;
 mod windows_vectors;
 mod windows_world;

@@ -1,0 +1,306 @@
+//! Single rules of windows: limits, replaced anchors, counts, sharing, slow and hidden viewers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headcount::member_list::{CountsTable, FrameChange};
+use headcount::{
+    Bodies, Bundle, GroupId, MemberList, Options, SortKey, Tick, Viewer, WindowError, WindowSpec,
+};
+
+type List = MemberList<u64>;
+
+/// Members 1 to `members` in order in the group "online", which comes after "mods".
+fn list(members: u64) -> (List, [GroupId; 3]) {
+    let mut list = List::new(Options::default());
+    let groups = list
+        .set_groups(&["mods", "online", "offline"])
+        .expect("good names");
+    for id in 1..=members {
+        list.upsert(id, groups[1], &SortKey::from_u64(id), 0)
+            .expect("room");
+    }
+    (list, [groups[0], groups[1], groups[2]])
+}
+
+fn open(list: &mut List, viewer: &mut Viewer<u64>, name: &str) -> Bundle<u64> {
+    let spec = WindowSpec::parse(name).expect("a canonical name");
+    viewer.open(list, spec, Bodies::None).expect("open")
+}
+
+fn tick(list: &mut List, ms: u64) -> Tick<u64> {
+    list.tick(Duration::from_millis(ms), Bodies::None)
+}
+
+/// The name the window of `before` has after `change`.
+fn renamed(window: &str, change: impl FnOnce(&mut List, [GroupId; 3])) -> Option<String> {
+    let (mut list, groups) = list(9);
+    let mut viewer = Viewer::new();
+    open(&mut list, &mut viewer, window);
+    change(&mut list, groups);
+    let published = tick(&mut list, 0);
+    let bundle = viewer.bundle(&published)?;
+    let renamed = bundle.frames.first()?.renamed.as_ref()?.to_string();
+    let held: Vec<_> = viewer.windows().map(ToString::to_string).collect();
+    assert_eq!(held, [renamed.as_str()]);
+    Some(renamed)
+}
+
+#[test]
+fn list_anchor_that_moves_is_replaced_by_the_next_row_that_stayed() {
+    let moved = |list: &mut List, [mods, ..]: [GroupId; 3], ids: &[u64]| {
+        ids.iter()
+            .for_each(|id| drop(list.set_group(id, mods).expect("known")));
+    };
+    let after =
+        |ids: &'static [u64]| renamed("a:5:2:2", move |list, groups| moved(list, groups, ids));
+    assert_eq!(after(&[5]).as_deref(), Some("a:6:2:2"));
+    assert_eq!(after(&[5, 6]).as_deref(), Some("a:7:2:2"));
+    // All below it in the window moved as well: the nearest above.
+    assert_eq!(after(&[5, 6, 7]).as_deref(), Some("a:4:2:2"));
+    assert_eq!(after(&[5, 6, 7, 4]).as_deref(), Some("a:3:2:2"));
+    // None of the window stayed: the row where it began, after the header of mods, 2 and 3.
+    assert_eq!(after(&[2, 3, 4, 5, 6, 7]).as_deref(), Some("a:4:2:2"));
+    // Others may do what they like.
+    assert_eq!(after(&[4, 6]), None);
+}
+
+#[test]
+fn list_anchor_that_moves_is_followed_if_asked() {
+    let to_mods = |list: &mut List, [mods, ..]: [GroupId; 3]| {
+        list.set_group(&5, mods).expect("known");
+    };
+    assert_eq!(renamed("f:5:2:2", to_mods), None);
+    let gone = |list: &mut List, _| drop(list.remove(&5));
+    assert_eq!(renamed("f:5:2:2", gone).as_deref(), Some("f:6:2:2"));
+    assert_eq!(renamed("a:5:2:2", gone).as_deref(), Some("a:6:2:2"));
+}
+
+#[test]
+fn list_anchor_that_only_gets_another_key_stays() {
+    let same_place = |list: &mut List, _| {
+        let key = SortKey::raw(&[&5u64.to_be_bytes()[..], b"!"].concat()).expect("short");
+        list.set_key(&5, &key).expect("known");
+        list.touch(&6).expect("known");
+    };
+    assert_eq!(renamed("a:5:2:2", same_place), None);
+    let there_and_back = |list: &mut List, [mods, online, _]: [GroupId; 3]| {
+        list.set_group(&5, mods).expect("known");
+        list.set_group(&5, online).expect("known");
+    };
+    assert_eq!(renamed("a:5:2:2", there_and_back), None);
+}
+
+#[test]
+fn list_header_can_be_an_anchor_and_can_go() {
+    let emptied = |list: &mut List, [mods, ..]: [GroupId; 3]| {
+        (1..=8).for_each(|id| drop(list.set_group(&id, mods).expect("known")));
+    };
+    assert_eq!(renamed("g:online:0:3", emptied), None);
+    let gone = |list: &mut List, [mods, ..]: [GroupId; 3]| {
+        (1..=9).for_each(|id| drop(list.set_group(&id, mods).expect("known")));
+    };
+    // The row at its place is the header of mods.
+    assert_eq!(renamed("g:online:0:3", gone).as_deref(), Some("g:mods:0:3"));
+    let hidden = |list: &mut List, [_, online, offline]: [GroupId; 3]| {
+        list.set_group(&9, offline).expect("known");
+        list.hide_group(online, true).expect("known");
+    };
+    assert_eq!(renamed("a:5:2:2", hidden).as_deref(), Some("a:9:2:2"));
+}
+
+#[test]
+fn list_windows_have_limits() {
+    let (mut list, _) = list(9);
+    let mut viewer = Viewer::new();
+    for chunk in 0..8 {
+        viewer
+            .open(&mut list, WindowSpec::Chunk(chunk), Bodies::None)
+            .expect("eight");
+    }
+    let refused = viewer.open(&mut list, WindowSpec::Chunk(8), Bodies::None);
+    assert_eq!(refused, Err(WindowError::TooManyWindows { max: 8 }));
+    assert!(
+        viewer
+            .open(&mut list, WindowSpec::Chunk(7), Bodies::None)
+            .is_ok(),
+        "held already"
+    );
+    let refused = viewer.retarget(
+        &mut list,
+        &WindowSpec::Chunk(0),
+        WindowSpec::anchored(404, 1, 1),
+        Bodies::None,
+    );
+    assert_eq!(refused, Err(WindowError::UnknownAnchor));
+    let wide = WindowSpec::anchored(1, 300, 200);
+    let refused = viewer.retarget(&mut list, &WindowSpec::Chunk(0), wide, Bodies::None);
+    assert_eq!(
+        refused,
+        Err(WindowError::TooManyRows {
+            rows: 501,
+            max: 500
+        })
+    );
+    let none = WindowSpec::Chunk(99);
+    let refused = viewer.retarget(&mut list, &none, WindowSpec::Chunk(1), Bodies::None);
+    assert_eq!(refused, Err(WindowError::NotOpen));
+    assert_eq!(
+        viewer.resync(&mut list, &[none.clone()], Bodies::None),
+        Err(WindowError::NotOpen)
+    );
+    assert_eq!(viewer.close(&none), Err(WindowError::NotOpen));
+    assert_eq!(viewer.windows().len(), 8);
+}
+
+#[test]
+fn list_counts_go_out_once_a_second_and_apart() {
+    let (mut list, [mods, online, _]) = list(300);
+    let mut viewer = Viewer::new();
+    open(&mut list, &mut viewer, "c:2");
+    open(&mut list, &mut viewer, "a:250:5:5");
+    let mut said = Vec::new();
+    for step in 1..=12 {
+        // Far above both windows, so that neither shows another row.
+        list.upsert(1_000 + step, online, &SortKey::from_u64(0), 0)
+            .expect("room");
+        list.remove(&step);
+        list.upsert(2_000 + step, mods, &SortKey::from_u64(step), 0)
+            .expect("room");
+        list.remove(&(1_000 + step));
+        let published = tick(&mut list, step * 250);
+        if let Some(bundle) = viewer.bundle(&published) {
+            let anchored = |base: &headcount::member_list::Base| &*base.window == "a:250:5:5";
+            said.push((
+                step,
+                bundle.counts.is_some(),
+                bundle.bases.iter().any(anchored),
+            ));
+        }
+    }
+    assert_eq!(said, [(1, true, true), (5, true, false), (9, true, false)]);
+}
+
+#[test]
+fn list_windows_slide_with_the_counts() {
+    let (mut list, [mods, ..]) = list(300);
+    let mut viewer = Viewer::new();
+    open(&mut list, &mut viewer, "a:250:5:5");
+    tick(&mut list, 0);
+    for step in 1..=5 {
+        list.upsert(1_000 + step, mods, &SortKey::from_u64(step), 0)
+            .expect("room");
+        let published = tick(&mut list, 100 * step);
+        let bundle = viewer.bundle(&published);
+        // A viewer that missed the first tick is told at once, then at most once a second.
+        if step > 1 {
+            assert_eq!(bundle, None, "step {step}");
+        }
+    }
+    let published = tick(&mut list, 1_200);
+    let bundle = viewer.bundle(&published).expect("a second has passed");
+    assert!(bundle.frames.is_empty());
+    // Header of mods, five of them, header of online, 244 members before the window.
+    assert_eq!(bundle.bases[0].base_index, 1 + 5 + 1 + 244);
+}
+
+#[test]
+fn list_frames_are_shared_by_all_viewers() {
+    let (mut list, _) = list(50);
+    let mut viewers: Vec<Viewer<u64>> = (0..100).map(|_| Viewer::new()).collect();
+    let syncs: Vec<_> = viewers
+        .iter_mut()
+        .map(|viewer| open(&mut list, viewer, "c:0").frames.remove(0))
+        .collect();
+    assert!(syncs.iter().all(|sync| Arc::ptr_eq(sync, &syncs[0])));
+    list.touch(&7).expect("known");
+    let published = tick(&mut list, 250);
+    assert_eq!(published.frames().count(), 1);
+    let frames = viewers
+        .iter_mut()
+        .map(|viewer| viewer.bundle(&published).expect("changed"));
+    let frames: Vec<_> = frames.map(|mut bundle| bundle.frames.remove(0)).collect();
+    assert!(frames.iter().all(|frame| Arc::ptr_eq(frame, &frames[0])));
+    assert_eq!(frames[3].json().as_ptr(), frames[71].json().as_ptr());
+}
+
+#[test]
+fn list_newcomers_between_ticks_cost_the_others_nothing() {
+    let (mut list, _) = list(50);
+    let mut old = Viewer::new();
+    open(&mut list, &mut old, "c:0");
+    let mut newcomers = Vec::new();
+    for id in 1..=20 {
+        list.touch(&id).expect("known");
+        let mut viewer = Viewer::new();
+        open(&mut list, &mut viewer, "c:0");
+        newcomers.push(viewer);
+    }
+    list.touch(&21).expect("known");
+    let published = tick(&mut list, 250);
+    let bundle = old.bundle(&published).expect("changed");
+    let FrameChange::Delta { updates, .. } = &bundle.frames[0].change else {
+        panic!("no DELTA")
+    };
+    assert_eq!(updates.len(), 21);
+    for mut viewer in newcomers {
+        // The last ones get a step, the first ones start afresh; nobody is left behind.
+        match viewer
+            .bundle(&published)
+            .filter(|bundle| !bundle.frames.is_empty())
+        {
+            Some(bundle) => assert_eq!(bundle.frames[0].new_version, published.version()),
+            None => {
+                assert!(viewer.is_stale());
+                let bundle = viewer.catch_up(&mut list, Bodies::None);
+                assert_eq!(bundle.frames[0].new_version, published.version());
+            }
+        }
+    }
+}
+
+#[test]
+fn list_bulk_work_is_one_sync() {
+    let (mut list, [mods, online, _]) = list(50);
+    let mut viewer = Viewer::new();
+    open(&mut list, &mut viewer, "c:0");
+    list.merge_group(online, mods).expect("known");
+    let published = tick(&mut list, 250);
+    let bundle = viewer.bundle(&published).expect("changed");
+    assert!(matches!(&bundle.frames[..], [frame] if matches!(frame.change, FrameChange::Sync(_))));
+}
+
+#[test]
+fn list_slow_viewers_get_one_sync_and_hidden_ones_counts_only() {
+    let (mut list, [mods, ..]) = list(50);
+    let (mut slow, mut hidden) = (Viewer::new(), Viewer::new());
+    open(&mut list, &mut slow, "c:0");
+    open(&mut list, &mut hidden, "c:0");
+    hidden.set_hidden(true);
+    for step in 1..=20u64 {
+        list.upsert(1_000 + step, mods, &SortKey::from_u64(step), 0)
+            .expect("room");
+        let published = tick(&mut list, step * 500);
+        if let Some(bundle) = hidden.bundle(&published) {
+            assert!(bundle.frames.is_empty() && bundle.bases.is_empty());
+            let counts = bundle.counts.expect("nothing else is said");
+            assert!(matches!(counts.table, CountsTable::Full(_)));
+        }
+    }
+    let published = tick(&mut list, 20_000);
+    assert!(
+        slow.bundle(&published)
+            .is_none_or(|bundle| bundle.frames.is_empty())
+    );
+    assert!(slow.is_stale());
+    hidden.set_hidden(false);
+    for viewer in [&mut slow, &mut hidden] {
+        let bundle = viewer.catch_up(&mut list, Bodies::None);
+        assert_eq!(bundle.frames.len(), 1);
+        let FrameChange::Sync(rows) = &bundle.frames[0].change else {
+            panic!("no SYNC")
+        };
+        assert_eq!(rows.len(), list.len());
+        assert!(!viewer.is_stale());
+    }
+}
