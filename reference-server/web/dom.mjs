@@ -39,7 +39,7 @@ export function setNote(element, text) {
 
 /** Fills an avatar: initials on a colour that depends on the id alone. */
 export function paintAvatar(element, id, name) {
-  element.textContent = initials(name);
+  element.dataset.initials = initials(name);
   element.style.setProperty("--hue", String(hue(id)));
 }
 

@@ -45,7 +45,7 @@ export class Welcome {
       tab.setAttribute("aria-selected", String(name === mode));
       tab.tabIndex = name === mode ? 0 : -1;
     }
-    this.form.setAttribute("aria-labelledby", this.tabs[mode].id);
+    byId("auth-panel").setAttribute("aria-labelledby", this.tabs[mode].id);
     byId("auth-submit").textContent = mode === "login" ? "Sign in" : "Create account";
     byId("password").autocomplete = mode === "login" ? "current-password" : "new-password";
     this.#clearErrors();

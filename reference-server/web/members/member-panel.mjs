@@ -294,7 +294,8 @@ class Row {
     this.dot = h("i", { class: "status", "aria-hidden": "true" });
     this.name = h("bdi", { class: "row-name" });
     this.tag = h("span", { class: "tag" });
-    this.element = h("div", { class: "row", id: `member-row-${number}`, role: "option" }, this.avatar, this.dot, this.name, this.tag);
+    this.said = h("span", { class: "hidden" });
+    this.element = h("div", { class: "row", id: `member-row-${number}`, role: "option" }, this.avatar, this.dot, this.name, " ", this.tag, " ", this.said);
     this.signature = null;
   }
 
@@ -323,12 +324,12 @@ class Row {
     const { element } = this;
     element.className = `row ${kind === "header" ? "group-row" : kind}`;
     if (kind === "skeleton") {
-      element.setAttribute("aria-label", "Loading");
       this.name.textContent = "";
+      this.said.textContent = "Loading";
     } else if (kind === "header") {
       const text = headerText(groupTitle(row.group), row.count);
       this.name.textContent = text;
-      element.setAttribute("aria-label", `Group: ${text}`);
+      this.said.textContent = "members";
     } else {
       this.#fillMember(row);
     }
@@ -345,7 +346,7 @@ class Row {
     this.tag.textContent = tag;
     this.tag.hidden = !tag;
     element.dataset.status = status;
-    element.setAttribute("aria-label", [name, status, tag].filter(Boolean).join(", "));
+    this.said.textContent = groupTitle(status);
   }
 }
 
