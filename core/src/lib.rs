@@ -9,6 +9,8 @@ pub mod member_list;
 mod presence;
 pub mod replica;
 mod roster;
+#[cfg(feature = "tokio")]
+pub mod runtime;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tracker;

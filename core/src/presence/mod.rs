@@ -17,6 +17,8 @@ use crate::replica::{self, Replica};
 use crate::tracker::{Diff, Entry, EntryBuf, Key, LeaveReason, Limits, Put, Tracker};
 
 pub use self::snapshot::RestoreError;
+#[cfg(feature = "tokio")]
+pub(crate) use crate::replica::{Address, Destination, Event, Transmit};
 
 use self::cluster::Control;
 use self::timers::Timers;

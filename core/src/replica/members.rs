@@ -349,7 +349,15 @@ impl Replica {
                 self.want(from, &row.id, slot as u8, (clock, hash), false);
             } else if clock == view.clock && known.applying & bit == 0 && trusted {
                 if hash == view.hash {
-                    known.doubt &= !bit;
+                    // A twin of the origin agreeing does not end the dispute with the other one.
+                    let key = (Arc::from(row.id.name()), slot as u8);
+                    if self
+                        .wants
+                        .get(&key)
+                        .is_none_or(|want| !want.is_disputed_by_others(from))
+                    {
+                        known.doubt &= !bit;
+                    }
                 } else {
                     self.diverged(from, &row.id, slot as u8);
                 }

@@ -43,6 +43,13 @@ struct Source {
     hash: Option<u64>,
 }
 
+impl Want {
+    /// Whether the content here is in dispute with others than this peer.
+    pub(super) fn is_disputed_by_others(&self, peer: &Address) -> bool {
+        self.full && self.sources.iter().all(|source| source.address != *peer)
+    }
+}
+
 impl Replica {
     /// Somebody shows `clock` of an origin: ask for it soon.
     pub(super) fn want(

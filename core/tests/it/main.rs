@@ -3,10 +3,12 @@
 mod codec;
 mod laws;
 mod member_list_model;
+mod nats;
 mod presence;
 mod presence_timers;
 mod replica;
 mod roster;
+mod runtime;
 mod sim;
 mod tidy;
 mod tracker;

@@ -1,0 +1,100 @@
+//! A network within one process, for tests and examples: links can be cut and healed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{Incoming, Transport};
+use crate::presence::{Address, Destination, Transmit};
+
+/// Frames waiting for a slow node; beyond it they are lost.
+const QUEUE: usize = 4096;
+
+/// Joins the nodes of one process, every one with every other.
+///
+/// ```
+/// use headcount::runtime::memory::Network;
+/// let network = Network::new();
+/// let (_a, _b) = (network.join("a"), network.join("b"));
+/// network.cut("a", "b");
+/// network.heal();
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Network(Arc<Mutex<Links>>);
+
+#[derive(Debug, Default)]
+struct Links {
+    inboxes: BTreeMap<Address, mpsc::Sender<(Address, Bytes)>>,
+    cut: BTreeSet<(Address, Address)>,
+}
+
+impl Network {
+    /// A network without nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a node under an address; one that had it is cut off.
+    #[must_use]
+    pub fn join(&self, address: &str) -> MemoryTransport {
+        let (sender, inbox) = mpsc::channel(QUEUE);
+        let address: Address = address.into();
+        self.0.lock().inboxes.insert(address.clone(), sender);
+        let network = self.clone();
+        MemoryTransport {
+            network,
+            address,
+            inbox,
+        }
+    }
+
+    /// Cuts the link between two nodes, both ways.
+    pub fn cut(&self, a: &str, b: &str) {
+        let cut = &mut self.0.lock().cut;
+        cut.insert((a.into(), b.into()));
+        cut.insert((b.into(), a.into()));
+    }
+
+    /// Mends all links.
+    pub fn heal(&self) {
+        self.0.lock().cut.clear();
+    }
+}
+
+/// One node's place in a [`Network`].
+#[derive(Debug)]
+pub struct MemoryTransport {
+    network: Network,
+    address: Address,
+    inbox: mpsc::Receiver<(Address, Bytes)>,
+}
+
+impl Transport for MemoryTransport {
+    fn max_frame(&self) -> usize {
+        256 * 1024
+    }
+
+    async fn send(&mut self, transmit: Transmit) {
+        let links = self.network.0.lock();
+        for (address, inbox) in &links.inboxes {
+            let is_meant = match &transmit.to {
+                Destination::All => *address != self.address,
+                Destination::Peer(peer) => peer == address,
+            };
+            let link = (self.address.clone(), address.clone());
+            if is_meant && !links.cut.contains(&link) {
+                // A full inbox loses the frame.
+                let _ = inbox.try_send((self.address.clone(), transmit.frame.clone()));
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<Incoming> {
+        let (from, frame) = self.inbox.recv().await?;
+        Some(Incoming::Frame { from, frame })
+    }
+}

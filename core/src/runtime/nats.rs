@@ -1,0 +1,157 @@
+//! Frames over NATS core publish and subscribe: one subject for all nodes of a cluster, one for
+//! each node. NATS does the connections, the routes between servers and TLS.
+
+use std::fmt;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions, Subscriber};
+use futures_util::StreamExt;
+use futures_util::stream::{SelectAll, select_all};
+
+use super::{Incoming, Transport, random};
+use crate::presence::{Destination, Transmit};
+
+/// Room that NATS needs beside the payload.
+const RESERVE: usize = 1024;
+
+/// Why a cluster could not be joined.
+#[derive(Debug)]
+pub struct NatsError(Box<dyn std::error::Error + Send + Sync>);
+
+impl fmt::Display for NatsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot join the cluster over NATS: {}", self.0)
+    }
+}
+
+impl std::error::Error for NatsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// One node's place in a cluster that speaks over NATS.
+///
+/// ```no_run
+/// use headcount::PresenceConfig;
+/// use headcount::runtime::{Node, nats::NatsTransport, starting};
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let transport = NatsTransport::connect("nats://127.0.0.1:4222", "chat").await?;
+/// let node = Node::start(starting("chat-1")?, PresenceConfig::default(), transport);
+/// # Ok(())
+/// # }
+/// ```
+pub struct NatsTransport {
+    client: Client,
+    all: String,
+    own: String,
+    incoming: SelectAll<Subscriber>,
+}
+
+impl fmt::Debug for NatsTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<NatsTransport {}>", self.own)
+    }
+}
+
+impl NatsTransport {
+    /// Connects to NATS servers (addresses separated by commas) and joins the cluster of that name.
+    /// A lost connection is made again for as long as the node runs.
+    ///
+    /// # Errors
+    /// [`NatsError`] when no server answers or a subscription is refused.
+    pub async fn connect(servers: &str, cluster: &str) -> Result<Self, NatsError> {
+        let options = ConnectOptions::new()
+            .no_echo()
+            .name(format!("headcount {cluster}"))
+            .max_reconnects(None)
+            .reconnect_delay_callback(|attempts| {
+                std::time::Duration::from_millis(100 * attempts.clamp(1, 20) as u64)
+            });
+        let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
+        let client = options.connect(servers).await;
+        Self::over(client.map_err(|e| NatsError(e.into()))?, cluster).await
+    }
+
+    /// Joins over a connection that is there already. It must have been made with `no_echo`.
+    ///
+    /// # Errors
+    /// [`NatsError`] when a subscription is refused.
+    pub async fn over(client: Client, cluster: &str) -> Result<Self, NatsError> {
+        let prefix = format!("headcount.{}", token(cluster));
+        let all = format!("{prefix}.all");
+        let own = format!("{prefix}.to.{:016x}{:016x}", random(), random());
+        let mut subscribers = Vec::new();
+        for subject in [&all, &own] {
+            let subscriber = client.subscribe(subject.clone()).await;
+            subscribers.push(subscriber.map_err(|e| NatsError(e.into()))?);
+        }
+        client.flush().await.map_err(|e| NatsError(e.into()))?;
+        let incoming = select_all(subscribers);
+        Ok(Self {
+            client,
+            all,
+            own,
+            incoming,
+        })
+    }
+}
+
+impl Transport for NatsTransport {
+    fn max_frame(&self) -> usize {
+        self.client.max_payload().saturating_sub(RESERVE)
+    }
+
+    async fn send(&mut self, transmit: Transmit) {
+        // Without a connection frames would only pile up; the others will ask for what they miss.
+        if self.client.connection_state() != State::Connected {
+            return;
+        }
+        let subject = match &transmit.to {
+            Destination::All => self.all.clone(),
+            Destination::Peer(address) => address.to_string(),
+        };
+        let reply = self.own.clone();
+        let _ = self
+            .client
+            .publish_with_reply(subject, reply, transmit.frame)
+            .await;
+    }
+
+    async fn receive(&mut self) -> Option<Incoming> {
+        loop {
+            let message = self.incoming.next().await?;
+            if let Some(from) = message.reply {
+                let (from, frame) = (from.as_str().into(), message.payload);
+                return Some(Incoming::Frame { from, frame });
+            }
+        }
+    }
+}
+
+/// A name as one token of a subject: other characters become `_` and their number.
+fn token(name: &str) -> String {
+    let mut token = String::new();
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            token.push(c);
+        } else {
+            token.push_str(&format!("_{:x}", u32::from(c)));
+        }
+    }
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_clusters_have_different_subjects() {
+        assert_eq!(token("chat-1"), "chat-1");
+        assert_eq!(token("a.b"), "a_2eb");
+        assert_ne!(token("a b"), token("a.b"));
+        assert_eq!(token("*>"), "_2a_3e");
+    }
+}

@@ -1,0 +1,264 @@
+//! One node of a cluster: a presence and the task that drives it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Incoming, Transport, random};
+use crate::error::TrackError;
+use crate::id::{EntryRef, ReplicaId};
+use crate::presence::{Event, Presence, PresenceConfig};
+use crate::tracker::{Diff, EntryBuf, Key, Put, TopicDiff};
+
+/// Diffs and events kept for a subscriber that is slow.
+const BACKLOG: usize = 1024;
+/// How long a node sleeps when it has nothing to wait for.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// A running node: keeps its entries known to all others and theirs known here.
+///
+/// Dropping it stops it without a word, as a crash would; [`leave`](Self::leave) says Goodbye.
+///
+/// ```
+/// use headcount::runtime::{Node, memory::Network, starting};
+/// use headcount::{PresenceConfig, Put};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = Network::new();
+/// let a = Node::start(starting("a")?, PresenceConfig::default(), network.join("a"));
+/// let b = Node::start(starting("b")?, PresenceConfig::default(), network.join("b"));
+/// let mut room = b.subscribe("room");
+/// a.track(&Put::new("room", "ann", "conn-1"))?;
+/// let diff = room.next().await?.expect("the node runs");
+/// assert_eq!(diff.joins[0].key_str(), Some("ann"));
+/// assert_eq!(b.list("room").len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    presence: Presence,
+    /// Rung after a local operation.
+    wake: Notify,
+    topics: Mutex<HashMap<Arc<str>, broadcast::Sender<TopicDiff>>>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Node {
+    /// Starts a node on the current tokio runtime. The seed of `config` is drawn anew if it is 0,
+    /// and frames are never larger than the transport carries.
+    #[must_use]
+    pub fn start(id: ReplicaId, mut config: PresenceConfig, transport: impl Transport) -> Self {
+        if config.seed == 0 {
+            config.seed = random();
+        }
+        config.cluster.max_frame = config.cluster.max_frame.min(transport.max_frame());
+        let shared = Arc::new(Shared {
+            presence: Presence::new(id, config),
+            wake: Notify::new(),
+            topics: Mutex::new(HashMap::new()),
+            events: broadcast::Sender::new(BACKLOG),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(drive(Arc::clone(&shared), transport, stopped));
+        Self {
+            shared,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    /// The presence itself, for everything that only reads.
+    #[must_use]
+    pub fn presence(&self) -> &Presence {
+        &self.shared.presence
+    }
+
+    /// Tracks an entry. See [`Tracker::track`](crate::Tracker::track).
+    ///
+    /// # Errors
+    /// When it is tracked already or a bound is broken.
+    pub fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.woken(self.shared.presence.track(put))
+    }
+
+    /// Gives a tracked entry a new meta and status.
+    ///
+    /// # Errors
+    /// When it is not tracked or a bound is broken.
+    pub fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.woken(self.shared.presence.update(put))
+    }
+
+    /// Tracks or updates.
+    ///
+    /// # Errors
+    /// When a bound is broken.
+    pub fn upsert(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+        self.woken(self.shared.presence.upsert(put))
+    }
+
+    /// Removes one entry of this node. Says whether there was one.
+    pub fn untrack<'a>(
+        &self,
+        topic: &str,
+        key: impl Into<Key<'a>>,
+        owner: impl AsRef<[u8]>,
+    ) -> bool {
+        self.woken(self.shared.presence.untrack(topic, key, owner))
+    }
+
+    /// Removes all entries of an owner. Says how many.
+    pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
+        self.woken(self.shared.presence.untrack_owner(owner))
+    }
+
+    /// The visible entries of a topic, of all nodes.
+    #[must_use]
+    pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
+        self.shared.presence.list(topic)
+    }
+
+    /// The changes of a topic from now on, of all nodes.
+    #[must_use]
+    pub fn subscribe(&self, topic: &str) -> Subscription {
+        let mut topics = self.shared.topics.lock();
+        topics.retain(|_, sender| sender.receiver_count() > 0);
+        let sender = topics
+            .entry(topic.into())
+            .or_insert_with(|| broadcast::Sender::new(BACKLOG));
+        Subscription(sender.subscribe())
+    }
+
+    /// What happens to the cluster from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.shared.events.subscribe()
+    }
+
+    /// Says Goodbye, so that the others drop this node's entries at once, and stops.
+    pub async fn leave(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = (&mut self.task).await;
+    }
+
+    fn woken<R>(&self, result: R) -> R {
+        self.shared.wake.notify_one();
+        result
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The changes of one topic.
+#[derive(Debug)]
+pub struct Subscription(broadcast::Receiver<TopicDiff>);
+
+/// A subscriber was too slow: this many Diffs are lost to it. List the topic again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lagged(pub u64);
+
+impl fmt::Display for Lagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} diffs were missed: list the topic again", self.0)
+    }
+}
+
+impl std::error::Error for Lagged {}
+
+impl Subscription {
+    /// The next changes; `None` when the node has stopped. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Lagged`] when more than 1,024 Diffs were waiting.
+    pub async fn next(&mut self) -> Result<Option<TopicDiff>, Lagged> {
+        match self.0.recv().await {
+            Ok(diff) => Ok(Some(diff)),
+            Err(broadcast::error::RecvError::Closed) => Ok(None),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Err(Lagged(missed)),
+        }
+    }
+}
+
+/// The task of a node.
+async fn drive(
+    shared: Arc<Shared>,
+    mut transport: impl Transport,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let start = Instant::now();
+    let presence = &shared.presence;
+    let mut is_open = true;
+    loop {
+        presence.handle_timeout(start.elapsed());
+        shared.publish();
+        while let Some(transmit) = presence.poll_transmit() {
+            transport.send(transmit).await;
+        }
+        let next = presence.poll_timeout();
+        let next = next.unwrap_or_else(|| start.elapsed() + IDLE);
+        tokio::select! {
+            biased;
+            _ = &mut stopped => break,
+            incoming = transport.receive(), if is_open => match incoming {
+                Some(Incoming::Frame { from, frame }) => {
+                    // A bad frame changes nothing; who sent it will notice by itself.
+                    let _ = presence.handle_message(start.elapsed(), &from, &frame);
+                }
+                Some(Incoming::Gone(from)) => presence.disconnected(start.elapsed(), &from),
+                None => is_open = false,
+            },
+            () = shared.wake.notified() => {}
+            () = sleep_until(start + next) => {}
+        }
+    }
+    presence.leave_gracefully(start.elapsed());
+    while let Some(transmit) = presence.poll_transmit() {
+        transport.send(transmit).await;
+    }
+}
+
+impl Shared {
+    /// Hands Diffs and events to those who wait for them.
+    fn publish(&self) {
+        self.publish_diff(self.presence.take_diff());
+        while let Some(diff) = self.presence.poll_diff() {
+            self.publish_diff(diff);
+        }
+        while let Some(event) = self.presence.poll_event() {
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn publish_diff(&self, diff: Diff) {
+        if diff.is_empty() {
+            return;
+        }
+        let topics = self.topics.lock();
+        for topic in diff.iter() {
+            if let Some(sender) = topics.get(&topic.topic) {
+                let _ = sender.send(topic.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Three processes over a real `nats-server`: they converge, one is killed, one is cut off and
+//! comes back; nothing is lost and nothing rises from the dead.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A child that dies with its owner.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn nats_server() -> (Server, u16) {
+    let port = free_port();
+    let command = Command::new("nats-server")
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .stderr(Stdio::null())
+        .spawn();
+    let server = Server(command.expect("nats-server is installed (Debian package nats-server)"));
+    let start = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "nats-server does not answer"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    (server, port)
+}
+
+/// A way to the server that can be closed: what is on it is lost, new connections fail.
+struct Gate {
+    port: u16,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn new(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_open = Arc::new(AtomicBool::new(true));
+        let gate = Arc::clone(&is_open);
+        thread::spawn(move || {
+            for inner in listener.incoming().flatten() {
+                let Ok(outer) = TcpStream::connect(("127.0.0.1", server)) else {
+                    continue;
+                };
+                for (from, to) in [(&inner, &outer), (&outer, &inner)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let gate = Arc::clone(&gate);
+                    thread::spawn(move || pipe(from, to, &gate));
+                }
+            }
+        });
+        Self { port, is_open }
+    }
+
+    fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Ordering::SeqCst);
+    }
+}
+
+fn pipe(mut from: TcpStream, mut to: TcpStream, gate: &AtomicBool) {
+    use std::io::Read;
+    let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
+    let mut buffer = [0; 16 * 1024];
+    while gate.load(Ordering::SeqCst) {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) if to.write_all(&buffer[..len]).is_err() => break,
+            Ok(_) => {}
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) => {}
+            Err(_) => break,
+        }
+    }
+    let _ = from.shutdown(std::net::Shutdown::Both);
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// A node in a process of its own.
+struct Process {
+    child: Server,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(program: &str, port: u16, name: &str) -> Self {
+        let mut child = Command::new(program)
+            .args([&format!("nats://127.0.0.1:{port}"), "test", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the example was just built");
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self {
+            child: Server(child),
+            input,
+            output,
+        };
+        assert_eq!(process.line(), "ready");
+        process
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        writeln!(self.input, "{command}").unwrap();
+        self.line()
+    }
+
+    fn track(&mut self, keys: impl Iterator<Item = String>) {
+        for key in keys {
+            assert!(
+                self.ask(&format!("track room {key}"))
+                    .starts_with("tracked")
+            );
+        }
+    }
+
+    fn lists(&mut self, expected: &[String]) {
+        let expected = format!("listed {}", expected.join(" "));
+        let start = Instant::now();
+        loop {
+            let listed = self.ask("list room");
+            if listed == expected {
+                return;
+            }
+            let late = start.elapsed() > Duration::from_secs(30);
+            assert!(!late, "still {listed}\nexpected {expected}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The example as a program: built with the tests, or now if only this binary was.
+fn example() -> String {
+    let here = std::env::current_exe().unwrap();
+    let built = here
+        .parent()
+        .unwrap()
+        .with_file_name("examples")
+        .join("nats_node");
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "-q", "--profile", "test", "--example", "nats_node"])
+        .args(["--features", "nats,testing"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && built.exists(),
+        "no {built:?}: {errors}"
+    );
+    built.to_str().unwrap().to_owned()
+}
+
+fn numbered(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{name}{n:03}")).collect()
+}
+
+fn sorted(parts: &[&[String]]) -> Vec<String> {
+    let mut all = parts.concat();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn three_processes_survive_a_kill_and_a_cut() {
+    let program = example();
+    let (_server, port) = nats_server();
+    let gate = Gate::new(port);
+    let [mut a, mut b] = ["a", "b"].map(|name| Process::start(&program, port, name));
+    let mut c = Process::start(&program, gate.port, "c");
+    let [of_a, of_b, of_c] = ["a", "b", "c"].map(|name| numbered(name, 100));
+    a.track(of_a.iter().cloned());
+    b.track(of_b.iter().cloned());
+    c.track(of_c.iter().cloned());
+    let all = sorted(&[&of_a, &of_b, &of_c]);
+    all_list(&mut [&mut a, &mut b, &mut c], &all);
+
+    // Killed without a word: hidden by the others, and its next life brings nothing old back.
+    b.child.0.kill().unwrap();
+    a.lists(&sorted(&[&of_a, &of_c]));
+    c.lists(&sorted(&[&of_a, &of_c]));
+    let mut b = Process::start(&program, port, "b");
+    let again = numbered("again", 10);
+    b.track(again.iter().cloned());
+    let all = sorted(&[&of_a, &of_c, &again]);
+    all_list(&mut [&mut a, &mut b, &mut c], &all);
+
+    // Cut off while both sides go on.
+    gate.set_open(false);
+    a.lists(&sorted(&[&of_a, &again]));
+    c.lists(&of_c);
+    assert_eq!(a.ask("untrack room a000"), "untracked true");
+    assert_eq!(c.ask("untrack room c000"), "untracked true");
+    c.track(["dark".to_owned()].into_iter());
+    gate.set_open(true);
+    let dark = ["dark".to_owned()];
+    let all = sorted(&[&of_a[1..], &of_c[1..], &again, &dark]);
+    let healed = Instant::now();
+    all_list(&mut [&mut a, &mut b, &mut c], &all);
+    println!("stable {:?} after the heal", healed.elapsed());
+
+    writeln!(c.input, "leave").unwrap();
+    a.lists(&sorted(&[&of_a[1..], &again]));
+}
+
+fn all_list(nodes: &mut [&mut Process], expected: &[String]) {
+    nodes.iter_mut().for_each(|node| node.lists(expected));
+}
