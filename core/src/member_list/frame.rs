@@ -12,6 +12,18 @@ use bytes::Bytes;
 use super::window::RowKey;
 
 /// What one viewer gets at once; atomic for it.
+///
+/// ```
+/// use headcount::{Bodies, Bundle, MemberList, Options, Viewer, WindowSpec};
+///
+/// let mut list = MemberList::<u64>::new(Options::default());
+/// list.begin_epoch("room:7", 1);
+/// let bundle = Viewer::new().open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+/// assert_eq!(&*bundle.list, "room:7");
+/// let bytes = bundle.to_binary();
+/// assert_eq!(Bundle::<u64>::from_binary(&bytes)?, bundle);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bundle<I> {
     /// Name of the list.

@@ -13,6 +13,14 @@ const IDS_MAX: usize = 65_536;
 
 /// A set of fields of a member's body, as bits. What a bit means is up to the
 /// [`RowSource`](super::RowSource).
+///
+/// ```
+/// use headcount::member_list::Fields;
+///
+/// const NAME: Fields = Fields(1);
+/// const STATUS: Fields = Fields(2);
+/// assert!(Fields::ALL.intersects(NAME) && !NAME.intersects(STATUS));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fields(pub u64);
 

@@ -342,6 +342,23 @@ impl<I: Id> MemberList<I> {
     ///
     /// O(U log U) for U changes since the last tick, plus O(rows) for each window that is watched
     /// and in reach of a change. `bodies` is asked once for each row that is sent.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headcount::{Bodies, MemberList, Options, SortKey, Viewer, WindowSpec};
+    ///
+    /// let mut list = MemberList::<u64>::new(Options::default());
+    /// let online = list.add_group("online")?;
+    /// let mut viewers = [Viewer::new(), Viewer::new()];
+    /// for viewer in &mut viewers {
+    ///     viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+    /// }
+    /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+    /// let tick = list.tick(Duration::from_millis(250), Bodies::None);
+    /// assert_eq!(tick.frames().count(), 1); // one for both
+    /// assert!(viewers.iter_mut().all(|viewer| viewer.bundle(&tick).is_some()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
         let dirty = DirtyRows::new(self.dirty.take());
         let marks = self.marks.take();
