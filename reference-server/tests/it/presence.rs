@@ -56,9 +56,12 @@ async fn lobby(server: &Server) -> String {
     server.room(&server.guest().await, "lobby").await
 }
 
-async fn settle(view: &mut View, socket: &mut Socket) {
-    for frame in socket.drain().await {
-        view.apply(&frame);
+impl View {
+    /// Follows what comes until the view is as it should be.
+    async fn until(&mut self, socket: &mut Socket, right: impl Fn(&Self) -> bool) {
+        while !right(self) {
+            self.apply(&socket.next().await);
+        }
     }
 }
 
@@ -68,21 +71,22 @@ async fn two_clients_see_each_other_come_and_go() {
     let room = lobby(&server).await;
     let (a_user, mut a) = server.enter(&room).await;
     let mut a_view = View::default();
-    settle(&mut a_view, &mut a).await;
-    assert_eq!(a_view.keys(), [&a_user.id]);
+    a_view
+        .until(&mut a, |view| view.keys() == [&a_user.id])
+        .await;
 
     let (b_user, mut b) = server.enter(&room).await;
     let mut b_view = View::default();
-    settle(&mut b_view, &mut b).await;
-    settle(&mut a_view, &mut a).await;
     let mut both = [a_user.id.as_str(), b_user.id.as_str()];
     both.sort_unstable();
-    assert_eq!(a_view.keys(), both);
+    b_view.until(&mut b, |view| view.keys() == both).await;
+    a_view.until(&mut a, |view| view.keys() == both).await;
     assert_eq!(a_view, b_view);
 
     b.drop_abruptly();
-    settle(&mut a_view, &mut a).await;
-    assert_eq!(a_view.keys(), [&a_user.id]);
+    a_view
+        .until(&mut a, |view| view.keys() == [&a_user.id])
+        .await;
 }
 
 #[tokio::test]
@@ -94,12 +98,13 @@ async fn a_user_with_two_sockets_is_one_key_with_two_metas() {
     let mut second = server.connect(&user).await;
     second.join(&topic, "1").await;
     let mut view = View::default();
-    settle(&mut view, &mut first).await;
-    assert_eq!(view.keys(), [&user.id]);
-    assert_eq!(view.0[&user.id].len(), 2);
+    let metas = |n: usize| {
+        let id = user.id.clone();
+        move |view: &View| view.keys() == [&id] && view.0[&id].len() == n
+    };
+    view.until(&mut first, metas(2)).await;
     second.drop_abruptly();
-    settle(&mut view, &mut first).await;
-    assert_eq!(view.0[&user.id].len(), 1);
+    view.until(&mut first, metas(1)).await;
 }
 
 #[tokio::test]
@@ -114,7 +119,7 @@ async fn a_status_change_is_one_diff_with_join_and_leave() {
         (&old["status"], &old["username"]),
         (&json!("online"), &json!(user.username))
     );
-    socket.drain().await;
+    socket.expect("presence_diff").await;
     let reply = socket
         .push(&topic, "2", "set_status", json!({ "status": "dnd" }))
         .await;
@@ -139,7 +144,8 @@ async fn the_invisible_show_nowhere() {
     let topic = format!("room:{room}");
     let (_, mut watcher) = server.enter(&room).await;
     let mut view = View::default();
-    settle(&mut view, &mut watcher).await;
+    view.until(&mut watcher, |view| view.keys().len() == 1)
+        .await;
     let ghost = server.guest().await;
     let mut socket = server.connect(&ghost).await;
     socket
@@ -167,8 +173,7 @@ async fn a_crowd_is_counted_and_no_longer_listed() {
     for _ in 0..2 {
         others.push(server.enter(&room).await);
     }
-    settle(&mut view, &mut first).await;
-    assert_eq!(view.keys().len(), 3);
+    view.until(&mut first, |view| view.keys().len() == 3).await;
     others.push(server.enter(&room).await);
     assert_eq!(first.expect("presence_mode").await[4]["mode"], "counts");
     assert_eq!(
