@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { Presence as OldPresence, Socket as OldSocket } from "phoenix-1.7";
 import WebSocket from "ws";
 import { answer, call, Client, connect, data, event, guest, register, startServer, until } from "./support.mjs";
 
@@ -152,6 +153,27 @@ test("a dropped socket: the others see us go and come, we rejoin and miss nothin
   await until("a new meta", () => other.presence.state[dropped.user.id]?.metas.some((meta) => meta.phx_ref !== before));
   await dropped.push("new_message", { content: "I am back" });
   await event(other, "new_message", { where: ({ content }) => content === "I am back" });
+});
+
+test("the client of Phoenix 1.7 talks too, its token in the query", async () => {
+  const here = await arrive();
+  const { token, user } = await guest(server);
+  const socket = new OldSocket(`${server.url.replace("http", "ws")}/chat/socket`, { transport: WebSocket, params: { token } });
+  clients.push({ close: () => socket.disconnect() });
+  socket.connect();
+  const channel = socket.channel(`room:${room.id}`, {});
+  const presence = new OldPresence(channel);
+  const heard = [];
+  channel.on("new_message", (message) => heard.push(message.content));
+  await answer(channel.join());
+  await until("both in the old client's presence", () => presence.list((id) => id).includes(user.id) && presence.list((id) => id).includes(here.user.id));
+  await until("the old client in the new one's presence", () => here.presence.state[user.id]);
+  await answer(channel.push("new_message", { content: "from an old client" }));
+  await event(here, "new_message", { where: ({ content }) => content === "from an old client" });
+  await here.push("new_message", { content: "to an old client" });
+  await until("the answer at the old client", () => heard.includes("to an old client"));
+  await answer(channel.leave());
+  await until("the old client gone", () => !here.presence.state[user.id]);
 });
 
 test("a wrong token is refused: 403 for the socket, 401 for REST", async () => {
