@@ -274,6 +274,23 @@ pub(crate) fn clip(range: impl RangeBounds<usize>, len: usize) -> (usize, usize)
     (from.min(to), to)
 }
 
+/// Elements up to this size, in bytes, that own nothing are cheaper to compare than to guess
+/// about.
+const SMALL: usize = 32;
+
+/// Elements of a sorted run that are less than the probe. It compares every eighth, then the eight
+/// between two of those: more comparisons than a binary search, but none waits for the result of
+/// another, so the processor fetches all of them from memory at once and mispredicts nothing.
+#[inline]
+fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
+    const STEP: usize = 8;
+    let less = |entry: &T| usize::from(entry.borrow() < probe);
+    let blocks: usize = run.iter().skip(STEP - 1).step_by(STEP).map(less).sum();
+    let start = blocks * STEP;
+    let block = &run[start..run.len().min(start + STEP)];
+    start + block.iter().map(less).sum::<usize>()
+}
+
 /// Elements live in the leaves themselves and nobody follows their moves.
 struct Plain<T, Q: ?Sized>(PhantomData<(T, fn(&Q))>);
 
@@ -297,8 +314,16 @@ impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
         &run[at]
     }
 
+    #[inline]
     fn rank(&self, run: &Run<T>, probe: &Q) -> Result<usize, usize> {
-        run.binary_search_by(|entry| entry.borrow().cmp(probe))
+        if size_of::<T>() > SMALL || std::mem::needs_drop::<T>() {
+            return run.binary_search_by(|entry| entry.borrow().cmp(probe));
+        }
+        let at = count_less(run, probe);
+        match run.get(at) {
+            Some(entry) if entry.borrow() == probe => Ok(at),
+            _ => Err(at),
+        }
     }
 
     fn insert(&self, run: &mut Run<T>, at: usize, entry: T) {
