@@ -8,6 +8,8 @@ use super::tree::NOWHERE;
 const INLINE: usize = 15;
 /// The length byte of a cell whose key lies elsewhere.
 const LONG: u8 = u8::MAX;
+/// The length byte of a cell that is free.
+const FREE: u8 = u8::MAX - 1;
 
 /// A key, or where it is, and in the last byte its length.
 type Cell = [u8; INLINE + 1];
@@ -45,6 +47,7 @@ impl Keys {
         let cell = &self.cells[slot as usize].key;
         match cell[INLINE] {
             LONG => &self.long[place(cell)],
+            FREE => &[],
             len => &cell[..usize::from(len)],
         }
     }
@@ -82,6 +85,19 @@ impl Keys {
     #[inline]
     pub(crate) fn set_leaf(&mut self, slot: u32, leaf: u32) {
         self.cells[slot as usize].leaf = leaf;
+    }
+
+    /// Says that a slot is free, and which of the free ones it is. Its key is gone before.
+    pub(crate) fn set_free(&mut self, slot: u32, place: usize) {
+        let cell = &mut self.cells[slot as usize].key;
+        cell[..4].copy_from_slice(&(place as u32).to_le_bytes());
+        cell[INLINE] = FREE;
+    }
+
+    /// Which of the free slots this one is, if it is free.
+    pub(crate) fn free_place(&self, slot: u32) -> Option<usize> {
+        let cell = &self.cells[slot as usize].key;
+        (cell[INLINE] == FREE).then(|| place(cell))
     }
 
     /// Takes the key of one slot to another, whose own is dropped.

@@ -188,6 +188,7 @@ impl<I: Id> MemberList<I> {
         let revision = self.table.cells[slot as usize].revision;
         self.floor = self.floor.max(revision.saturating_add(1));
         self.table.drop_slot(slot);
+        self.compact();
         index
     }
 
@@ -342,6 +343,20 @@ impl<I: Id> MemberList<I> {
         let index = groups.member_row(group, at);
         groups.recount(group);
         (group, index)
+    }
+
+    /// Gives memory back: with many free slots, two members a removal move to lower ones.
+    fn compact(&mut self) {
+        for _ in 0..2 {
+            let Some((from, to)) = self.table.compact() else {
+                return;
+            };
+            let climb = Climb::new(self.table.leaf(to), &self.table.nodes.parents);
+            let groups = Arc::make_mut(&mut self.groups);
+            let tree = &mut groups.at_mut(Nodes::owner(&climb)).tree;
+            tree.rename(&climb, |run| run.rename(from, to));
+            self.table.pop_slot();
+        }
     }
 
     /// Moves a member to where its group and key say.

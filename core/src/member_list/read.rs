@@ -169,6 +169,16 @@ impl<I: Id> MemberList<I> {
         self.table.heap_bytes() + trees.sum::<usize>()
     }
 
+    /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 64).
+    pub fn order_bytes(&self) -> usize {
+        let trees = self
+            .groups
+            .order()
+            .iter()
+            .map(|&id| self.groups[id].tree.heap_bytes());
+        trees.sum()
+    }
+
     pub(super) fn view(&self) -> View<'_, I> {
         View {
             cells: &self.table.cells,

@@ -103,9 +103,11 @@ impl Run {
         find_id(self.slots(), slot)
     }
 
-    /// Gives the member at a place another slot.
-    pub(crate) fn rename(&mut self, at: usize, slot: u32) {
-        self.slots[at] = slot;
+    /// Gives the member of a slot, if it is in the run, another slot. Its key is the same.
+    pub(crate) fn rename(&mut self, from: u32, to: u32) {
+        if let Some(at) = self.find(from) {
+            self.slots[at] = to;
+        }
     }
 
     /// The places where a key could be; all before are smaller, all after greater.

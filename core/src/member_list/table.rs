@@ -34,6 +34,9 @@ pub(crate) struct Table<I> {
     pub(crate) nodes: Nodes,
 }
 
+/// Free slots that are no reason to move members.
+const SPARE: usize = 64;
+
 /// Node ids and the tree of nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
@@ -46,6 +49,13 @@ impl Nodes {
     /// The group that a climb ended at.
     pub(crate) fn owner(climb: &Climb) -> GroupId {
         GroupId(climb.top() & !ROOT)
+    }
+
+    /// Forgets all ids when no node is left.
+    fn trim(&mut self) {
+        if self.free.len() == self.parents.len() {
+            *self = Self::default();
+        }
     }
 
     /// Says whose tree a root belongs to; [`NOWHERE`] is no root.
@@ -118,7 +128,61 @@ impl<I: Id> Table<I> {
         if let Some(payloads) = &mut self.payloads {
             *payloads.at_mut(slot as usize) = Bytes::new();
         }
+        self.keys.set_free(slot, self.free.len());
         self.free.push(slot);
+        self.cut_free_end();
+    }
+
+    /// Gives the member of the last slot a free slot further on the front, when free slots are
+    /// many; the caller tells the tree. Returns the old and the new slot.
+    pub(crate) fn compact(&mut self) -> Option<(u32, u32)> {
+        if self.free.len() <= self.cells.len() / 16 + SPARE {
+            return None;
+        }
+        let to = self.free.pop()?;
+        let from = (self.cells.len() - 1) as u32;
+        self.keys.take(from, to);
+        self.keys.set_leaf(to, self.keys.leaf(from));
+        let cell = self.cells[from as usize].clone();
+        self.index.rename(self.hasher.hash_one(&cell.id), from, to);
+        *self.cells.at_mut(to as usize) = cell;
+        if let Some(payloads) = &mut self.payloads {
+            let payload = payloads[from as usize].clone();
+            *payloads.at_mut(to as usize) = payload;
+        }
+        Some((from, to))
+    }
+
+    /// Gives back the last slot, which `compact` emptied.
+    pub(crate) fn pop_slot(&mut self) {
+        self.cells.pop();
+        self.keys.pop();
+        if let Some(payloads) = &mut self.payloads {
+            payloads.pop();
+        }
+        self.cut_free_end();
+    }
+
+    /// Gives back free slots at the end.
+    fn cut_free_end(&mut self) {
+        while let Some(last) = self.cells.len().checked_sub(1) {
+            let Some(place) = self.keys.free_place(last as u32) else {
+                break;
+            };
+            self.free.swap_remove(place);
+            if let Some(&moved) = self.free.get(place) {
+                self.keys.set_free(moved, place);
+            }
+            self.cells.pop();
+            self.keys.pop();
+            if let Some(payloads) = &mut self.payloads {
+                payloads.pop();
+            }
+        }
+        if self.free.capacity() > 4 * self.free.len() + SPARE {
+            self.free.shrink_to(2 * self.free.len());
+        }
+        self.nodes.trim();
     }
 
     pub(crate) fn key(&self, slot: u32) -> &[u8] {

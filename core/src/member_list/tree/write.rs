@@ -84,6 +84,24 @@ impl<R: Clone> Tree<R> {
         Some(removed)
     }
 
+    /// Renames an entry of the leaf a climb began at, and where it stands as a separator.
+    /// O(log n).
+    pub(crate) fn rename(&mut self, climb: &Climb, rename: impl Fn(&mut R)) {
+        let mut node = self.root.as_mut();
+        let mut ids = climb.below_root().iter().rev();
+        while let Some(place) = node.take() {
+            match place {
+                Node::Leaf(leaf) => rename(&mut Arc::make_mut(leaf).run),
+                Node::Inner(inner) => {
+                    let inner = Arc::make_mut(inner);
+                    rename(&mut inner.firsts);
+                    let pos = ids.next().and_then(|&id| inner.find(id));
+                    node = pos.map(|pos| &mut inner.kids[pos]);
+                }
+            }
+        }
+    }
+
     /// Drops roots that have become superfluous.
     fn lower<K: Keeper<Run = R>>(&mut self, keeper: &mut K) {
         if self.len == 0 {
