@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::tree::find_id;
 
 /// Slots in a run, at most.
-pub(crate) const SLOTS: usize = 64;
+pub(crate) const SLOTS: usize = 128;
 /// Bytes of the common beginning that a run keeps itself.
 const HEAD: usize = 16;
 /// The tag of unused places: never counted as smaller.

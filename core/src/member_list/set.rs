@@ -295,6 +295,8 @@ fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
 struct Plain<T, Q: ?Sized>(PhantomData<(T, fn(&Q))>);
 
 impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
+    const LEAF: usize = FAN;
+    const WINDOW: usize = 2;
     type Run = Run<T>;
     type Entry = T;
     type Probe<'p>

@@ -11,7 +11,7 @@ use super::cow::CowVec;
 use super::group::GroupId;
 use super::index::Index;
 use super::keys::Keys;
-use super::run::{Needle, Run};
+use super::run::{Needle, Run, SLOTS};
 use super::tree::{Climb, Keeper, NOWHERE, ROOT, Tree};
 
 /// The part of a member that readers of snapshots see.
@@ -255,6 +255,8 @@ impl<I: Id> Table<I> {
 }
 
 impl<I: Id> Keeper for Table<I> {
+    const LEAF: usize = SLOTS;
+    const WINDOW: usize = 5;
     type Run = Run;
     type Entry = u32;
     type Probe<'p> = (&'p Needle<'p>, Option<&'p I>);

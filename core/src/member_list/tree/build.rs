@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::{FAN, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
 
-/// Entries in a leaf, children of a node after a bulk build: nearly full, with room for some
-/// inserts before anything splits.
-const FILLED: usize = FAN * 15 / 16;
+/// What a node of this capacity gets in a bulk build: nearly all, with room for some inserts
+/// before anything splits.
+const fn filled(capacity: usize) -> usize {
+    capacity * 15 / 16
+}
 
 impl<R: Clone> Tree<R> {
     /// A tree of sorted, distinct entries. O(n), no comparisons but those of the run itself.
@@ -16,8 +18,8 @@ impl<R: Clone> Tree<R> {
     ) -> Self {
         let len = entries.len();
         let mut entries = entries;
-        let mut level = Vec::with_capacity(len.div_ceil(FILLED));
-        for size in shares(len) {
+        let mut level = Vec::with_capacity(len.div_ceil(filled(K::LEAF)));
+        for size in shares(len, filled(K::LEAF)) {
             let mut leaf = Leaf {
                 id: keeper.node(),
                 run: keeper.empty(),
@@ -29,7 +31,7 @@ impl<R: Clone> Tree<R> {
         }
         while level.len() > 1 {
             let mut kids = std::mem::take(&mut level).into_iter();
-            for size in shares(kids.len()) {
+            for size in shares(kids.len(), filled(FAN)) {
                 let mut inner = Inner::empty(keeper);
                 for pos in 0..size {
                     let kid = kids.next().expect("the shares add up to the children");
@@ -60,8 +62,8 @@ impl<R: Clone> Tree<R> {
     }
 }
 
-/// Cuts `len` things into even shares of at most [`FILLED`].
-fn shares(len: usize) -> impl Iterator<Item = usize> {
-    let parts = len.div_ceil(FILLED);
+/// Cuts `len` things into even shares of at most `most`.
+fn shares(len: usize, most: usize) -> impl Iterator<Item = usize> {
+    let parts = len.div_ceil(most);
     (0..parts).map(move |part| (part + 1) * len / parts - part * len / parts)
 }

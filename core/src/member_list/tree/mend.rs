@@ -7,14 +7,14 @@ use arrayvec::ArrayVec;
 use super::write::Edge;
 use super::{FAN, Inner, Keeper, Leaf, Node};
 
-/// A leaf takes entries of a full neighbour when it has at least this much room.
-const ROOM: usize = FAN / 8;
-/// A leaf below this size looks for a neighbour to merge with.
-const LOW: usize = FAN * 5 / 8;
-/// Two neighbours merge when they fit into this much, so that the next insert finds room.
-const MERGED: usize = FAN * 7 / 8;
-/// A leaf below this size that cannot merge takes entries of its neighbour.
-const POOR: usize = FAN / 4;
+/// An inner node with fewer children than this merges with a neighbour, if both fit.
+const FEW: usize = FAN / 3;
+
+/// What two or more neighbours may hold together to be worth packing into one less: not quite
+/// everything, so that the next inserts find room.
+const fn packed(leaves: usize, capacity: usize) -> usize {
+    leaves * (capacity - capacity / 16)
+}
 
 impl<R: Clone> Inner<R> {
     pub(super) fn empty<K: Keeper<Run = R>>(keeper: &mut K) -> Self {
@@ -76,50 +76,76 @@ impl<R: Clone> Inner<R> {
                 Node::Inner(inner) => &inner.firsts,
             };
             let at = keeper.rank(run, probe).unwrap_or_else(|at| at);
-            if edge.right && at == FAN {
-                return self.split(keeper, pos, FAN - 1);
+            let full = self.capacity::<K>(pos);
+            if edge.right && at == full {
+                return self.split(keeper, pos, full - 1);
             }
             if edge.left && at == 0 {
                 return self.split(keeper, pos, 1);
             }
         }
         if matches!(self.kids[pos], Node::Leaf(_)) {
-            let width = |at: usize| self.counts[at] as usize;
-            if pos > 0 && width(pos - 1) + ROOM <= FAN {
-                let share = (FAN - width(pos - 1)).div_ceil(2);
-                return self.shift_left(keeper, pos, share);
+            let room = |at: usize| K::LEAF - self.counts[at] as usize;
+            if pos > 0 && room(pos - 1) >= K::LEAF / 8 {
+                return self.shift_left(keeper, pos, room(pos - 1).div_ceil(2));
             }
-            if pos + 1 < self.kids.len() && width(pos + 1) + ROOM <= FAN {
-                let share = (FAN - width(pos + 1)).div_ceil(2);
-                return self.shift_right(keeper, pos, share);
+            if pos + 1 < self.kids.len() && room(pos + 1) >= K::LEAF / 8 {
+                return self.shift_right(keeper, pos, room(pos + 1).div_ceil(2));
             }
         }
-        self.split(keeper, pos, FAN / 2);
+        self.split(keeper, pos, self.capacity::<K>(pos) / 2);
     }
 
-    /// Joins or fills the child at `pos` if it has become too small.
+    /// What the child at `pos` can hold.
+    pub(super) fn capacity<K: Keeper<Run = R>>(&self, pos: usize) -> usize {
+        self.kids[pos].capacity::<K>()
+    }
+
+    /// Makes fewer of the children around `pos`, which lost an entry, if that is possible.
     pub(super) fn mend<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize) {
-        let leaf = matches!(self.kids[pos], Node::Leaf(_));
-        // The counts tell how full leaves are without a look at the neighbours themselves.
-        let width_of = |at: usize| match leaf {
-            true => self.counts[at] as usize,
-            false => self.kids[at].width::<K>(),
-        };
-        let width = width_of(pos);
-        if width > if leaf { LOW } else { FAN / 3 } || self.kids.len() == 1 {
+        if matches!(self.kids[pos], Node::Leaf(_)) {
+            // The counts tell how full leaves are without a look at the leaves.
+            let window = K::WINDOW.min(self.kids.len());
+            let start = pos.saturating_sub(window / 2).min(self.kids.len() - window);
+            let held: u32 = self.counts[start..start + window].iter().sum();
+            if held as usize <= packed(window - 1, K::LEAF) {
+                self.pack(keeper, start, window);
+            }
             return;
         }
-        let left = pos.checked_sub(1).map(width_of);
-        let right = (pos + 1 < self.kids.len()).then(|| width_of(pos + 1));
-        if left.is_some_and(|left| left + width <= MERGED) {
+        let width = self.kids[pos].width::<K>();
+        if width > FEW {
+            return;
+        }
+        let fits = |at: usize| {
+            let other = self.kids.get(at).map(Node::width::<K>);
+            other.is_some_and(|other| other + width <= packed(1, FAN))
+        };
+        if pos > 0 && fits(pos - 1) {
             self.merge(keeper, pos - 1);
-        } else if right.is_some_and(|right| right + width <= MERGED) {
+        } else if fits(pos + 1) {
             self.merge(keeper, pos);
-        } else if leaf && width <= POOR {
-            match (left, right) {
-                (Some(left), _) => self.shift_right(keeper, pos - 1, (left - width) / 2),
-                (None, Some(right)) => self.shift_left(keeper, pos + 1, (right - width) / 2),
-                (None, None) => {}
+        }
+    }
+
+    /// Packs `window` leaves, which hold little enough, into one less.
+    fn pack<K: Keeper<Run = R>>(&mut self, keeper: &mut K, start: usize, window: usize) {
+        let Some(leaves) = window.checked_sub(1).filter(|&leaves| leaves > 0) else {
+            return;
+        };
+        let held: u32 = self.counts[start..start + window].iter().sum();
+        let share = (held as usize).div_ceil(leaves);
+        let (mut at, mut end) = (start, start + window);
+        while at + 1 < end {
+            let need = share.saturating_sub(self.counts[at] as usize);
+            if need == 0 {
+                at += 1;
+            } else if need >= self.counts[at + 1] as usize {
+                self.merge(keeper, at);
+                end -= 1;
+            } else {
+                self.shift_left(keeper, at + 1, need);
+                at += 1;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The counted B+ tree below [`SortedSet`](super::SortedSet) and [`MemberList`](super::MemberList).
 //!
-//! * Leaves and inner nodes hold up to [`FAN`] entries. An inner node keeps the number of entries
+//! * Leaves hold up to [`Keeper::LEAF`] entries, inner nodes [`FAN`] children. An inner node keeps the number of entries
 //!   below each child, so the position of an entry is a sum over at most a few arrays of `u32`.
 //! * Separators are the first entries of the children, kept in the same kind of run as leaf
 //!   entries; one search serves both.
@@ -22,7 +22,7 @@ use arrayvec::ArrayVec;
 pub(crate) use iter::Runs;
 pub(crate) use path::Climb;
 
-/// Entries of a leaf and children of an inner node, at most.
+/// Children of an inner node, at most.
 pub(crate) const FAN: usize = 64;
 
 /// The parent of a node that is a root, or the leaf of an entry that is in no tree.
@@ -33,7 +33,12 @@ pub(crate) const ROOT: u32 = 1 << 31;
 
 /// What the tree must know about its entries, and whom it tells when they move.
 pub(crate) trait Keeper {
-    /// A sorted run of at most [`FAN`] entries.
+    /// Entries in a leaf, at most; [`FAN`] or more.
+    const LEAF: usize;
+    /// Neighbouring leaves that are looked at together when one lost an entry; if they fit into
+    /// one leaf less, they are packed. More make the tree denser and removals slower.
+    const WINDOW: usize;
+    /// A sorted run of at most `LEAF` entries.
     type Run: Clone;
     /// What a run holds.
     type Entry: Clone;
@@ -164,6 +169,14 @@ impl<R> Node<R> {
         match self {
             Self::Leaf(leaf) => K::len(&leaf.run),
             Self::Inner(inner) => inner.kids.len(),
+        }
+    }
+
+    /// The most `width` may be.
+    fn capacity<K: Keeper<Run = R>>(&self) -> usize {
+        match self {
+            Self::Leaf(_) => K::LEAF,
+            Self::Inner(_) => FAN,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Climb, FAN, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
+use super::{Climb, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
 
 /// Whether the path so far runs along the left or right edge of the tree.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ impl<R: Clone> Tree<R> {
             self.len = 1;
             return Ok(0);
         };
-        if root.width::<K>() == FAN {
+        if root.width::<K>() == root.capacity::<K>() {
             root.grow(keeper);
         }
         let edge = Edge {
@@ -181,7 +181,7 @@ impl<R: Clone> Inner<R> {
     ) -> Result<usize, usize> {
         let mut pos = self.child_of(keeper, probe);
         let mut below = self.edge_of(pos, edge);
-        if self.kids[pos].width::<K>() == FAN {
+        if self.kids[pos].width::<K>() == self.capacity::<K>(pos) {
             self.relieve(keeper, pos, probe, below);
             pos = self.child_of(keeper, probe);
             below = self.edge_of(pos, edge);
