@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::group::GroupId;
 use super::list::MEMBERS_MAX;
+use super::run::head;
 use super::table::Table;
 use super::tree::Tree;
 use super::{Id, ListError, MemberList, SortKey};
@@ -22,6 +23,16 @@ pub struct NewMember<I> {
     /// The user's bits.
     pub attrs: u32,
 }
+
+/// A member that is loaded but in no tree, with the beginning of its key for sorting.
+struct Fresh {
+    head: u128,
+    group: GroupId,
+    slot: u32,
+}
+
+/// Members for which room is made before they are seen.
+const RESERVED_MAX: usize = 1 << 24;
 
 /// What a bulk load did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,8 +206,11 @@ impl<I: Id> MemberList<I> {
             loaded: 0,
             duplicates: Vec::new(),
         };
-        let mut fresh: Vec<(GroupId, u32)> = Vec::new();
-        for (at, member) in members.into_iter().enumerate() {
+        let members = members.into_iter();
+        let expected = members.size_hint().0.min(RESERVED_MAX);
+        self.table.reserve(expected);
+        let mut fresh: Vec<Fresh> = Vec::with_capacity(expected);
+        for (at, member) in members.enumerate() {
             if self.table.slot(&member.id).is_some() {
                 report.duplicates.push((at, member.id));
                 continue;
@@ -209,7 +223,7 @@ impl<I: Id> MemberList<I> {
             if let Some(error) = refused {
                 fresh
                     .iter()
-                    .for_each(|&(_, slot)| self.table.drop_slot(slot));
+                    .for_each(|fresh| self.table.drop_slot(fresh.slot));
                 return Err(error);
             }
             let NewMember {
@@ -218,7 +232,9 @@ impl<I: Id> MemberList<I> {
                 key,
                 attrs,
             } = member;
-            fresh.push((group, self.table.add(id, key.as_bytes(), self.floor, attrs)));
+            let slot = self.table.add(id, key.as_bytes(), self.floor, attrs);
+            let head = head(key.as_bytes());
+            fresh.push(Fresh { head, group, slot });
         }
         report.loaded = fresh.len();
         if !fresh.is_empty() {
@@ -229,16 +245,17 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Puts slots that are in no tree into the trees of their groups.
-    fn load(&mut self, mut fresh: Vec<(GroupId, u32)>) {
+    fn load(&mut self, mut fresh: Vec<Fresh>) {
         let table = &self.table;
-        let order = |a: &(GroupId, u32), b: &(GroupId, u32)| {
-            a.0.cmp(&b.0).then_with(|| table.order(a.1, b.1))
+        let order = |a: &Fresh, b: &Fresh| {
+            let by_head = (a.group, a.head).cmp(&(b.group, b.head));
+            by_head.then_with(|| table.order(a.slot, b.slot))
         };
         if !fresh.is_sorted_by(|a, b| order(a, b).is_lt()) {
             fresh.sort_unstable_by(order);
         }
-        for share in fresh.chunk_by(|a, b| a.0 == b.0) {
-            self.insert_sorted(share[0].0, share.iter().map(|&(_, slot)| slot));
+        for share in fresh.chunk_by(|a, b| a.group == b.group) {
+            self.insert_sorted(share[0].group, share.iter().map(|fresh| fresh.slot));
         }
     }
 

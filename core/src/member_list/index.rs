@@ -70,6 +70,24 @@ impl Index {
         self.len += 1;
     }
 
+    /// Makes room for that many more slots at once. O(n).
+    pub(crate) fn reserve(&mut self, more: usize, hash_of: impl Fn(u32) -> u64) {
+        let all = self.len + more;
+        if all > LARGE && self.shards.len() == 1 {
+            self.reshard(SHARDS, &hash_of);
+        }
+        let shards = self.shards.len();
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            let ranges = SHARD_OF.iter().filter(|&&of| usize::from(of) == at).count();
+            let share = if shards == 1 { all } else { all * ranges / 256 };
+            // Filled to three quarters.
+            let buckets = share * 4 / (3 * WIDTH) + 1;
+            if buckets > shard.buckets.len() {
+                shard.resize(buckets, &hash_of);
+            }
+        }
+    }
+
     /// Takes a slot out. Amortised O(1): tables that have become too large shrink.
     pub(crate) fn remove(&mut self, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
         let shard = self.shard(hash);

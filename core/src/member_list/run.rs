@@ -346,7 +346,7 @@ fn number(text: bool, key: &[u8], common: usize) -> u64 {
 
 /// The first 16 bytes of a key as a number.
 #[inline]
-fn head(key: &[u8]) -> u128 {
+pub(crate) fn head(key: &[u8]) -> u128 {
     let mut bytes = [0; HEAD];
     let len = key.len().min(HEAD);
     bytes[..len].copy_from_slice(&key[..len]);

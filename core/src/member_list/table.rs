@@ -117,6 +117,13 @@ impl<I: Id> Table<I> {
         slot
     }
 
+    /// Makes room for that many more members in the index. O(n).
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let (cells, hasher) = (&self.cells, &self.hasher);
+        self.index
+            .reserve(more, |slot| hasher.hash_one(&cells[slot as usize].id));
+    }
+
     /// Forgets a member that is in no tree any more. O(1).
     pub(crate) fn drop_slot(&mut self, slot: u32) {
         let hash = self.hasher.hash_one(&self.cells[slot as usize].id);
@@ -136,7 +143,7 @@ impl<I: Id> Table<I> {
     /// Gives the member of the last slot a free slot further on the front, when free slots are
     /// many; the caller tells the tree. Returns the old and the new slot.
     pub(crate) fn compact(&mut self) -> Option<(u32, u32)> {
-        if self.free.len() <= self.cells.len() / 16 + SPARE {
+        if self.free.len() <= self.cells.len() / 32 + SPARE {
             return None;
         }
         let to = self.free.pop()?;
@@ -256,7 +263,7 @@ impl<I: Id> Table<I> {
 
 impl<I: Id> Keeper for Table<I> {
     const LEAF: usize = SLOTS;
-    const WINDOW: usize = 5;
+    const WINDOW: usize = 6;
     type Run = Run;
     type Entry = u32;
     type Probe<'p> = (&'p Needle<'p>, Option<&'p I>);

@@ -2,6 +2,7 @@
 
 mod codec;
 mod laws;
+mod member_list_churn;
 mod member_list_model;
 mod nats;
 mod presence;

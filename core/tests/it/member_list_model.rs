@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headcount::{
-    GroupId, ListError, MemberList, NewMember, Options, Row, SortKey, SortedSet, TextId,
+    GroupId, ListError, MemberList, NewMember, Options, Row, SortKey, SortedSet, TextId, Upsert,
 };
 use proptest::prelude::*;
 
@@ -56,6 +56,30 @@ impl Model {
             }
         }
         rows
+    }
+
+    fn upsert(&mut self, id: u64, group: usize, key: SortKey, attrs: u32) {
+        let fresh = Known {
+            group,
+            key,
+            attrs,
+            revision: self.floor,
+        };
+        let known = self.members.entry(id).or_insert(fresh);
+        known.revision += u32::from(known.attrs != attrs);
+        (known.group, known.key, known.attrs) = (group, key, attrs);
+    }
+
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.members.get_mut(&id) {
+            change(known);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(known) = self.members.remove(&id) {
+            self.floor = self.floor.max(known.revision + 1);
+        }
     }
 
     fn index_of(&self, headers: bool, id: u64) -> Option<usize> {
@@ -118,6 +142,14 @@ fn key(number: u16) -> SortKey {
     SortKey::from_name(&format!("Member {number:03} of the list"))
 }
 
+fn upsert(index: Option<usize>, is_new: bool, old_index: Option<usize>) -> Upsert {
+    Upsert {
+        index,
+        is_new,
+        old_index,
+    }
+}
+
 struct Pair {
     list: MemberList<u64>,
     model: Model,
@@ -149,154 +181,114 @@ impl Pair {
     }
 
     fn apply(&mut self, op: &Op) {
-        let (list, model, headers) = (&mut self.list, &mut self.model, self.headers);
-        let old = |model: &Model, id: u64| model.index_of(headers, id);
+        let before = |id| self.model.index_of(self.headers, id);
         match *op {
             Op::Upsert(id, group, k, attrs) => {
-                let before = old(model, id);
-                let done = list
-                    .upsert(id, GroupId(group as u32), &key(k), attrs)
-                    .unwrap();
-                let floor = model.floor;
-                let fresh = !model.members.contains_key(&id);
-                let known = model.members.entry(id).or_insert(Known {
-                    group,
-                    key: key(k),
-                    attrs,
-                    revision: floor,
-                });
-                known.revision += u32::from(known.attrs != attrs);
-                (known.group, known.key, known.attrs) = (group, key(k), attrs);
-                assert_eq!(done.is_new, fresh);
-                assert_eq!(done.old_index, before);
-                assert_eq!(done.index, old(model, id));
+                let old = before(id);
+                let fresh = !self.model.members.contains_key(&id);
+                let done = self.list.upsert(id, GroupId(group as u32), &key(k), attrs);
+                self.model.upsert(id, group, key(k), attrs);
+                let index = self.model.index_of(self.headers, id);
+                assert_eq!(done.unwrap(), upsert(index, fresh, old));
             }
             Op::Remove(id) => {
-                let before = old(model, id);
-                assert_eq!(list.remove(&id), before);
-                if let Some(known) = model.members.remove(&id) {
-                    model.floor = model.floor.max(known.revision + 1);
-                }
+                assert_eq!(self.list.remove(&id), before(id));
+                self.model.remove(id);
             }
             Op::SetGroup(id, group) => {
-                let before = old(model, id);
-                match (
-                    list.set_group(&id, GroupId(group as u32)),
-                    model.members.get_mut(&id),
-                ) {
-                    (Ok(done), Some(known)) => {
-                        known.group = group;
-                        assert_eq!((done.old_index, done.index), (before, old(model, id)));
-                    }
-                    (Err(ListError::UnknownMember { .. }), None) => {}
-                    other => panic!("{other:?}"),
-                }
+                let old = before(id);
+                let done = self.list.set_group(&id, GroupId(group as u32));
+                self.model.change(id, |known| known.group = group);
+                self.moved(id, old, done);
             }
             Op::SetKey(id, k) => {
-                let before = old(model, id);
-                match (list.set_key(&id, &key(k)), model.members.get_mut(&id)) {
-                    (Ok(done), Some(known)) => {
-                        known.key = key(k);
-                        assert_eq!((done.old_index, done.index), (before, old(model, id)));
-                    }
-                    (Err(ListError::UnknownMember { .. }), None) => {}
-                    other => panic!("{other:?}"),
-                }
+                let old = before(id);
+                let done = self.list.set_key(&id, &key(k));
+                self.model.change(id, |known| known.key = key(k));
+                self.moved(id, old, done);
             }
             Op::Touch(id) => {
-                assert_eq!(list.touch(&id).ok().flatten(), old(model, id));
-                if let Some(known) = model.members.get_mut(&id) {
-                    known.revision += 1;
-                }
+                assert_eq!(self.list.touch(&id).ok().flatten(), before(id));
+                self.model.change(id, |known| known.revision += 1);
             }
             Op::SetAttrs(id, attrs) => {
-                assert_eq!(list.set_attrs(&id, attrs).ok().flatten(), old(model, id));
-                if let Some(known) = model.members.get_mut(&id) {
+                assert_eq!(self.list.set_attrs(&id, attrs).ok().flatten(), before(id));
+                self.model.change(id, |known| {
                     known.revision += u32::from(known.attrs != attrs);
                     known.attrs = attrs;
-                }
+                });
+            }
+            Op::Load(ref load) => self.load(load),
+            Op::Snapshot => {
+                self.snapshots
+                    .push((self.list.snapshot(), self.model.rows(self.headers)));
             }
             ref other => self.apply_to_groups(other),
         }
     }
 
+    /// A move is what the model says, and refused for unknown members.
+    fn moved(&self, id: u64, old: Option<usize>, done: Result<Upsert, ListError>) {
+        match done {
+            Ok(done) => {
+                let index = self.model.index_of(self.headers, id);
+                assert_eq!(done, upsert(index, false, old));
+            }
+            Err(ListError::UnknownMember { .. }) => {
+                assert!(!self.model.members.contains_key(&id));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
     fn apply_to_groups(&mut self, op: &Op) {
-        let (list, model) = (&mut self.list, &mut self.model);
+        let order = &mut self.model.order;
         match *op {
             Op::Hide(group, on) => {
-                list.hide_group(GroupId(group as u32), on).unwrap();
-                model
-                    .order
-                    .iter_mut()
-                    .find(|entry| entry.0 == group)
-                    .unwrap()
-                    .1 = on;
+                self.list.hide_group(GroupId(group as u32), on).unwrap();
+                order.iter_mut().find(|entry| entry.0 == group).unwrap().1 = on;
             }
             Op::Collapse(group, on) => {
-                list.collapse_group(GroupId(group as u32), on).unwrap();
-                model
-                    .order
-                    .iter_mut()
-                    .find(|entry| entry.0 == group)
-                    .unwrap()
-                    .2 = on;
+                self.list.collapse_group(GroupId(group as u32), on).unwrap();
+                order.iter_mut().find(|entry| entry.0 == group).unwrap().2 = on;
             }
             Op::MoveGroup(group, to) => {
-                list.move_group(GroupId(group as u32), to).unwrap();
-                let at = model
-                    .order
-                    .iter()
-                    .position(|entry| entry.0 == group)
-                    .unwrap();
-                let entry = model.order.remove(at);
-                model.order.insert(to, entry);
+                self.list.move_group(GroupId(group as u32), to).unwrap();
+                let at = order.iter().position(|entry| entry.0 == group).unwrap();
+                let entry = order.remove(at);
+                order.insert(to, entry);
             }
             Op::Merge(from, to) => {
-                let moved = list
-                    .merge_group(GroupId(from as u32), GroupId(to as u32))
-                    .unwrap();
-                let mut expected = 0;
-                for known in model
-                    .members
-                    .values_mut()
-                    .filter(|known| known.group == from)
-                {
-                    known.group = to;
-                    expected += 1;
-                }
-                assert_eq!(moved, expected);
-            }
-            Op::Load(ref load) => {
-                let members = load.iter().map(|&(id, group, k)| NewMember {
-                    id,
-                    group: GroupId(group as u32),
-                    key: key(k),
-                    attrs: 0,
-                });
-                let report = list.bulk_load(members).unwrap();
-                let mut duplicates = Vec::new();
-                for (at, &(id, group, k)) in load.iter().enumerate() {
-                    if model.members.contains_key(&id) {
-                        duplicates.push((at, id));
-                        continue;
-                    }
-                    let known = Known {
-                        group,
-                        key: key(k),
-                        attrs: 0,
-                        revision: model.floor,
-                    };
-                    model.members.insert(id, known);
-                }
-                assert_eq!(report.duplicates, duplicates);
-                assert_eq!(report.loaded, load.len() - duplicates.len());
-            }
-            Op::Snapshot => {
-                self.snapshots
-                    .push((list.snapshot(), model.rows(self.headers)));
+                let moved = self
+                    .list
+                    .merge_group(GroupId(from as u32), GroupId(to as u32));
+                let members = self.model.members.values_mut();
+                let all: Vec<_> = members.filter(|known| known.group == from).collect();
+                assert_eq!(moved.unwrap(), all.len());
+                all.into_iter().for_each(|known| known.group = to);
             }
             _ => unreachable!("handled by apply"),
         }
+    }
+
+    fn load(&mut self, load: &[(u64, usize, u16)]) {
+        let members = load.iter().map(|&(id, group, k)| NewMember {
+            id,
+            group: GroupId(group as u32),
+            key: key(k),
+            attrs: 0,
+        });
+        let report = self.list.bulk_load(members).unwrap();
+        let mut duplicates = Vec::new();
+        for (at, &(id, group, k)) in load.iter().enumerate() {
+            if self.model.members.contains_key(&id) {
+                duplicates.push((at, id));
+            } else {
+                self.model.upsert(id, group, key(k), 0);
+            }
+        }
+        assert_eq!(report.loaded, load.len() - duplicates.len());
+        assert_eq!(report.duplicates, duplicates);
     }
 
     /// Everything that can be read, against the model.

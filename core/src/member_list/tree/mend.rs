@@ -13,7 +13,7 @@ const FEW: usize = FAN / 3;
 /// What two or more neighbours may hold together to be worth packing into one less: not quite
 /// everything, so that the next inserts find room.
 const fn packed(leaves: usize, capacity: usize) -> usize {
-    leaves * (capacity - capacity / 16)
+    leaves * (capacity - capacity / 32)
 }
 
 impl<R: Clone> Inner<R> {
@@ -86,10 +86,10 @@ impl<R: Clone> Inner<R> {
         }
         if matches!(self.kids[pos], Node::Leaf(_)) {
             let room = |at: usize| K::LEAF - self.counts[at] as usize;
-            if pos > 0 && room(pos - 1) >= K::LEAF / 8 {
+            if pos > 0 && room(pos - 1) >= K::LEAF / 16 {
                 return self.shift_left(keeper, pos, room(pos - 1).div_ceil(2));
             }
-            if pos + 1 < self.kids.len() && room(pos + 1) >= K::LEAF / 8 {
+            if pos + 1 < self.kids.len() && room(pos + 1) >= K::LEAF / 16 {
                 return self.shift_right(keeper, pos, room(pos + 1).div_ceil(2));
             }
         }

@@ -1,7 +1,8 @@
 //! The counted B+ tree below [`SortedSet`](super::SortedSet) and [`MemberList`](super::MemberList).
 //!
-//! * Leaves hold up to [`Keeper::LEAF`] entries, inner nodes [`FAN`] children. An inner node keeps the number of entries
-//!   below each child, so the position of an entry is a sum over at most a few arrays of `u32`.
+//! * Leaves hold up to [`Keeper::LEAF`] entries, inner nodes [`FAN`] children. An inner node keeps
+//!   the number of entries below each child, so the position of an entry is a sum over at most a
+//!   few arrays of `u32`.
 //! * Separators are the first entries of the children, kept in the same kind of run as leaf
 //!   entries; one search serves both.
 //! * Nodes are reference-counted: cloning a [`Tree`] is O(1), and a write copies only the nodes on

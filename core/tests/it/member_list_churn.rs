@@ -1,0 +1,208 @@
+//! The list under churn: 100,000 operations against a sorted vector, memory that comes back,
+//! snapshots that stay what they were.
+
+use headcount::{GroupId, ListError, MemberList, NewMember, Options, Row, Snapshot, SortKey};
+
+/// SplitMix64 (Steele, Lea and Flood 2014).
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// Names of every shape: short and long, a common beginning, many equal ones, not only ASCII.
+fn name(rng: &mut Rng) -> String {
+    let number = rng.below(40_000);
+    match rng.below(5) {
+        0 => format!("{number:x}"),
+        1 => format!("the very long common beginning of all names {number:05}"),
+        2 => format!("Ünïcödé {}", number % 50),
+        3 => format!("member {number:08}"),
+        _ => ["", "a", "Zoë", "王小明"][number as usize % 4].to_owned(),
+    }
+}
+
+fn one_group() -> (MemberList<u64>, GroupId) {
+    let mut list = MemberList::new(Options::default().without_headers());
+    let group = list.add_group("all").unwrap();
+    (list, group)
+}
+
+fn ids(rows: headcount::Rows<'_, u64>) -> Vec<u64> {
+    let id = |row| match row {
+        Row::Member { id, .. } => Some(*id),
+        Row::Header { .. } => None,
+    };
+    rows.filter_map(id).collect()
+}
+
+#[test]
+fn list_of_100_000_operations_equals_a_sorted_vec() {
+    let mut rng = Rng(2026);
+    let (mut list, group) = one_group();
+    let mut model: Vec<(SortKey, u64)> = Vec::new();
+    let mut held: Vec<(Snapshot<u64>, Vec<u64>)> = Vec::new();
+    for step in 0..100_000 {
+        // The list grows to about 20,000 members, then shrinks, and again.
+        let growing = step / 20_000 % 2 == 0;
+        let id = rng.below(30_000);
+        let known = list
+            .get(&id)
+            .map(|member| SortKey::raw(member.key).unwrap());
+        let old = known.map(|key| model.binary_search(&(key, id)).unwrap());
+        if let Some(at) = old {
+            model.remove(at);
+        }
+        if growing || rng.below(4) == 0 {
+            let key = SortKey::from_name(&name(&mut rng));
+            let at = model.binary_search(&(key, id)).unwrap_err();
+            model.insert(at, (key, id));
+            let done = list.upsert(id, group, &key, 0).unwrap();
+            assert_eq!(
+                (done.index, done.old_index, done.is_new),
+                (Some(at), old, old.is_none())
+            );
+        } else {
+            assert_eq!(list.remove(&id), old);
+        }
+        if step % 9_973 == 0 {
+            held.push((list.snapshot(), model.iter().map(|entry| entry.1).collect()));
+        }
+    }
+    assert!(
+        ids(list.iter())
+            .into_iter()
+            .eq(model.iter().map(|entry| entry.1))
+    );
+    for (index, (_, id)) in model.iter().enumerate() {
+        assert_eq!(list.index_of(id), Some(index));
+    }
+    for (snapshot, expected) in held {
+        assert_eq!(ids(snapshot.iter()), expected);
+    }
+}
+
+#[test]
+fn list_gives_memory_back_after_churn() {
+    let mut rng = Rng(7);
+    let (mut list, group) = one_group();
+    let empty = list.heap_bytes();
+    for id in 0..100_000u64 {
+        list.upsert(id, group, &SortKey::from_u64(rng.below(u64::MAX)), 0)
+            .unwrap();
+    }
+    for _ in 0..200_000 {
+        let key = SortKey::from_u64(rng.below(u64::MAX));
+        list.upsert(rng.below(100_000), group, &key, 0).unwrap();
+    }
+    let each = |list: &MemberList<u64>, bytes: usize| bytes as f64 / list.member_count() as f64;
+    assert!(
+        each(&list, list.order_bytes()) < 9.0,
+        "{}",
+        each(&list, list.order_bytes())
+    );
+    assert!(
+        each(&list, list.heap_bytes()) < 60.0,
+        "{}",
+        each(&list, list.heap_bytes())
+    );
+
+    // Nine of ten leave, at random; what they used is given back while they leave.
+    for id in 0..100_000 {
+        if rng.below(10) != 0 {
+            list.remove(&id);
+        }
+    }
+    assert!(
+        each(&list, list.heap_bytes()) < 75.0,
+        "{}",
+        each(&list, list.heap_bytes())
+    );
+    for id in 0..100_000 {
+        list.remove(&id);
+    }
+    assert!(list.heap_bytes() < empty + 4096, "{}", list.heap_bytes());
+}
+
+#[test]
+fn list_snapshots_are_for_other_threads() {
+    let (mut list, group) = one_group();
+    let member = |id: u64| NewMember {
+        id,
+        group,
+        key: SortKey::from_u64(id),
+        attrs: 0,
+    };
+    list.bulk_load((0..20_000).map(member)).unwrap();
+    let snapshot = list.snapshot();
+    std::thread::scope(|scope| {
+        let reader =
+            scope.spawn(move || (0..20).all(|_| ids(snapshot.iter()).into_iter().eq(0..20_000)));
+        for id in 0..20_000 {
+            list.remove(&id);
+        }
+        assert!(reader.join().unwrap());
+    });
+    assert_eq!(list.member_count(), 0);
+}
+
+#[test]
+fn list_refuses_what_is_wrong_and_stays_as_it_was() {
+    let (mut list, group) = one_group();
+    let key = SortKey::from_name("ada");
+    list.upsert(1, group, &key, 0).unwrap();
+    let nowhere = GroupId(9);
+    assert!(matches!(
+        list.upsert(2, nowhere, &key, 0),
+        Err(ListError::UnknownGroup { .. })
+    ));
+    assert!(matches!(
+        list.set_group(&1, nowhere),
+        Err(ListError::UnknownGroup { .. })
+    ));
+    assert!(matches!(
+        list.set_key(&2, &key),
+        Err(ListError::UnknownMember { .. })
+    ));
+    let member = |id, group| NewMember {
+        id,
+        group,
+        key,
+        attrs: 0,
+    };
+    let load = list.bulk_load([member(3, group), member(4, nowhere)]);
+    assert!(matches!(load, Err(ListError::UnknownGroup { .. })));
+    assert!(matches!(
+        list.remove_group(group),
+        Err(ListError::GroupNotEmpty { .. })
+    ));
+    assert!(matches!(
+        list.add_group("all"),
+        Err(ListError::GroupExists { .. })
+    ));
+    assert!(matches!(
+        list.add_group("a\u{0}b"),
+        Err(ListError::BadGroupName { .. })
+    ));
+    assert!(matches!(
+        list.reorder_groups(&[]),
+        Err(ListError::BadGroupOrder { .. })
+    ));
+    assert!(matches!(
+        list.set_payload(&1, vec![1].into()),
+        Err(ListError::NoPayloads)
+    ));
+    assert_eq!(
+        (list.len(), list.member_count(), list.index_of(&1)),
+        (1, 1, Some(0))
+    );
+    assert_eq!(list.slice(5..2).len(), 0);
+    assert_eq!(list.slice(..usize::MAX).len(), 1);
+    assert!(list.row_at(usize::MAX).is_none());
+}
