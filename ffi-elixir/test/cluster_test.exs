@@ -84,6 +84,16 @@ defmodule Headcount.ClusterTest do
     eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
   end
 
+  test "a newcomer does not wait for a heartbeat" do
+    slow = [name: @name, broadcast_period: 60_000, permdown_period: 1_000_000_000]
+    [a, b] = for name <- [:a, :b], do: up(name, slow)
+    on_exit(fn -> Enum.each([a, b], &stop/1) end)
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
+    Process.sleep(500)
+    Cluster.connect([a, b])
+    eventually(fn -> keys(b, "room") == [1] end)
+  end
+
   test "a netsplit hides, the heal shows, and only what changed travels" do
     [a, b, c] = nodes([:a, :b, :c])
 

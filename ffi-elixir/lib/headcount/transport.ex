@@ -45,4 +45,9 @@ defmodule Headcount.Transport do
   from peers are decoded with `:safe` and create no atoms.
   """
   @callback trusted?(state()) :: boolean()
+
+  @doc "The largest frame it carries, in bytes, 4 KiB to 16 MiB; 256 KiB when it does not say."
+  @callback max_frame() :: pos_integer()
+
+  @optional_callbacks max_frame: 0
 end

@@ -20,14 +20,13 @@ defmodule Headcount.Tracker.Supervisor do
 
     config = %Config{
       name: name,
-      presence: presence(options),
+      presence: presence(options, max_frame(transport)),
       owners: :ets.new(:owners, [:public, write_concurrency: true]),
       replicator: :"#{name}_replicator",
       shards: List.to_tuple(for n <- 0..(pool_size - 1), do: Config.shard_name(name, n)),
       pool_size: pool_size
     }
 
-    Code.ensure_loaded(transport)
     ^name = :ets.new(name, [:named_table, read_concurrency: true])
     :ets.insert(name, {:config, config})
 
@@ -50,14 +49,20 @@ defmodule Headcount.Tracker.Supervisor do
     Supervisor.init([shard_supervisor, replicator], strategy: :one_for_one)
   end
 
-  defp presence(options) do
+  defp max_frame(transport) do
+    if Code.ensure_loaded?(transport) and function_exported?(transport, :max_frame, 0),
+      do: transport.max_frame(),
+      else: 256 * 1024
+  end
+
+  defp presence(options, max_frame) do
     incarnation = System.os_time(:microsecond)
     <<salt::32, seed::64>> = :crypto.strong_rand_bytes(12)
     id = {Config.replica(options), incarnation, salt, seed}
 
     times =
       {Config.cluster(options), options[:broadcast_period], options[:down_period],
-       options[:permdown_period], 0, 256 * 1024}
+       options[:permdown_period], 0, max_frame}
 
     case Native.presence_new(id, times) do
       {:error, {_what, message}} -> raise ArgumentError, message

@@ -2,18 +2,22 @@ defmodule Headcount.Transport.PG do
   @moduledoc """
   Erlang distribution: the trackers of one name find each other through a `:pg` group.
 
-  A connection to a node that breaks hides its entries at once.
+  A connection to a node that breaks hides its entries at once; one that comes about is used at once.
   """
 
   @behaviour Headcount.Transport
 
   @scope __MODULE__
+  # First and last wait for the groups of a new node.
+  @greet_ms 10
+  @greet_ms_max 2_000
 
   @impl true
   def init(cluster, _options) do
     group = {__MODULE__, cluster}
+    :ok = :net_kernel.monitor_nodes(true)
     :ok = :pg.join(@scope, group, self())
-    {:ok, %{group: group, monitors: %{}}}
+    {:ok, %{group: group, monitors: %{}, last: nil}}
   end
 
   @impl true
@@ -22,7 +26,7 @@ defmodule Headcount.Transport.PG do
       send_frame(pid, frame)
     end
 
-    state
+    %{state | last: frame}
   end
 
   def transmit(address, frame, state) do
@@ -53,10 +57,32 @@ defmodule Headcount.Transport.PG do
     end
   end
 
+  # The groups of a node that is new here are known a little later. (`:pg.monitor/2` would tell,
+  # but in OTP 25 it crashes when a member that monitors its own group exits.)
+  def handle_info({:nodeup, node}, state), do: greet(node, @greet_ms, state)
+  def handle_info({:nodedown, _node}, state), do: {:ok, state}
+  def handle_info({__MODULE__, :greet, node, wait}, state), do: greet(node, wait, state)
   def handle_info(_message, _state), do: :unknown
+
+  # Small enough for several to fit into the buffer of a connection.
+  @impl true
+  def max_frame, do: 64 * 1024
 
   @impl true
   def trusted?(_state), do: true
+
+  # Anything from a stranger makes the new member introduce itself.
+  defp greet(node, wait, state) do
+    case Enum.filter(:pg.get_members(@scope, state.group), &(node(&1) == node)) do
+      [] when wait <= @greet_ms_max ->
+        Process.send_after(self(), {__MODULE__, :greet, node, wait * 2}, wait)
+
+      members ->
+        for pid <- members, state.last != nil, do: send_frame(pid, state.last)
+    end
+
+    {:ok, state}
+  end
 
   # A slow or broken connection loses frames rather than holding everyone up.
   defp send_frame(pid, frame) do
