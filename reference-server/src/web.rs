@@ -9,7 +9,7 @@ use rust_embed::Embed;
 
 /// The page loads nothing from elsewhere, and may be framed by any site: embedding is a feature.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
-                      style-src 'self' 'unsafe-inline'; base-uri 'none'; object-src 'none'";
+                      base-uri 'none'; object-src 'none'";
 
 #[derive(Embed)]
 #[folder = "web/"]

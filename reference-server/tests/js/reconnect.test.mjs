@@ -3,14 +3,16 @@
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, message, openPage, picture, say, settled } from "./browser.mjs";
+import { enterAsGuest, launch, message, openPage, picture, say, scrollTo, settled } from "./browser.mjs";
 import { data, register, startServer } from "./support.mjs";
+
+const DEMO = ["--demo", "3000"];
 
 let server;
 let browser;
 
 before(async () => {
-  server = await startServer();
+  server = await startServer({ args: DEMO });
   const owner = await register(server, "owner");
   await data(server, "POST", "/rooms", { token: owner.token, body: { name: "salon" } });
   browser = await launch();
@@ -33,7 +35,7 @@ test("the server restarts: the page says so, comes back by itself and goes on", 
   await page.locator("#connection[data-state=reconnecting]").waitFor();
   await page.locator("#banner", { hasText: "Reconnecting" }).waitFor();
   await picture(page, "reconnecting");
-  server = await startServer({ port, dataDir: server.dataDir });
+  server = await startServer({ port, dataDir: server.dataDir, args: DEMO });
   assert.equal(new URL(server.url).port, port);
   await page.locator("#connection[data-state=open]").waitFor();
   await page.locator("#banner").waitFor({ state: "hidden" });
@@ -42,6 +44,25 @@ test("the server restarts: the page says so, comes back by itself and goes on", 
   await say(page, "after the restart");
   await message(page, "after the restart").waitFor();
   await settled(page, "after");
+  await page.context().close();
+});
+
+test("a restart in the middle of a long list: the reader stays in the middle", async () => {
+  const page = await openPage(browser, server.url);
+  await enterAsGuest(page, "city");
+  await settled(page, "top");
+  await scrollTo(page, 0.5);
+  await page.waitForTimeout(500);
+  const before = await settled(page, "before");
+  const { port } = new URL(server.url);
+  await server.stop("SIGKILL");
+  await page.locator("#connection[data-state=reconnecting]").waitFor();
+  server = await startServer({ port, dataDir: server.dataDir, args: DEMO });
+  await page.locator("#connection[data-state=open]").waitFor();
+  await page.waitForTimeout(500);
+  const after = await settled(page, "after");
+  assert.ok(Math.abs(after.rows[0].index - before.rows[0].index) < 200, `${before.rows[0].index} became ${after.rows[0].index}`);
+  assert.ok(after.rows.every(({ kind, tag }) => kind === "header" || tag === "simulated"));
   await page.context().close();
 });
 

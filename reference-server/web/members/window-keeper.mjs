@@ -68,7 +68,7 @@ export class WindowKeeper {
     this.#end = end;
     if (this.#closed || this.#paused) return;
     const total = this.counts?.rows ?? 0;
-    if (!this.counts) this.#open("c:0");
+    if (!this.counts) this.#open(`c:${Math.floor(first / CHUNK)}`);
     else if (total > 0) this.#arrange(Math.max(0, first - MARGIN), Math.min(total, end + MARGIN));
   }
 
