@@ -1,9 +1,11 @@
 //! Integration tests of the crate, one module per area: one binary, one link.
 
 mod codec;
+mod failures;
 mod laws;
 mod member_list_churn;
 mod member_list_model;
+mod mesh;
 mod nats;
 mod presence;
 mod presence_timers;

@@ -3,82 +3,10 @@
 use std::time::Duration;
 
 use headcount::codec::SharedKey;
-use headcount::replica::{Config, Destination, Event, Signal};
-use headcount::{DecodeErrorKind, Presence, PresenceConfig, Put, ReplicaId};
+use headcount::replica::{Destination, Event, Signal};
+use headcount::{DecodeErrorKind, Presence, Put};
 
-/// A full mesh without faults. Neighbours are named by their place: "0", "1", ...
-struct Mesh {
-    nodes: Vec<Presence>,
-    now: Duration,
-    cut: Vec<(usize, usize)>,
-}
-
-impl Mesh {
-    fn new(names: &[(&str, u64)]) -> Self {
-        let node = |(seed, (name, incarnation)): (usize, &(&str, u64))| {
-            node(name, *incarnation, seed as u64, |_| {})
-        };
-        let nodes = names.iter().enumerate().map(node).collect();
-        Self {
-            nodes,
-            now: Duration::ZERO,
-            cut: Vec::new(),
-        }
-    }
-
-    fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        while self.now < end {
-            self.now += Duration::from_millis(5);
-            for node in &self.nodes {
-                node.handle_timeout(self.now);
-            }
-            while self.deliver() {}
-        }
-    }
-
-    fn deliver(&self) -> bool {
-        let mut any = false;
-        for (from, node) in self.nodes.iter().enumerate() {
-            while let Some(transmit) = node.poll_transmit() {
-                any = true;
-                for (to, other) in self.nodes.iter().enumerate() {
-                    let goes = match &transmit.to {
-                        Destination::All => from != to,
-                        Destination::Peer(address) => **address == *to.to_string(),
-                    };
-                    if goes && !self.cut.contains(&(from, to)) {
-                        let sent =
-                            other.handle_message(self.now, &from.to_string(), &transmit.frame);
-                        sent.expect("nodes of one cluster understand each other");
-                    }
-                }
-            }
-        }
-        any
-    }
-
-    fn cut(&mut self, node: usize) {
-        for other in 0..self.nodes.len() {
-            self.cut.extend([(node, other), (other, node)]);
-        }
-    }
-}
-
-fn node(name: &str, incarnation: u64, seed: u64, set: impl FnOnce(&mut Config)) -> Presence {
-    let mut config = PresenceConfig::default();
-    config.seed = seed;
-    set(&mut config.cluster);
-    Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
-}
-
-fn events(node: &Presence) -> Vec<Event> {
-    std::iter::from_fn(|| node.poll_event()).collect()
-}
-
-fn seconds(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
+use crate::mesh::{Mesh, events, node, seconds};
 
 #[test]
 fn two_nodes_converge_by_pushes_pulls_and_digests() {

@@ -1,0 +1,317 @@
+//! Ten failures of other presence systems that must be impossible here.
+
+use std::time::Duration;
+
+use headcount::replica::Event;
+use headcount::{Presence, Put};
+
+use crate::mesh::{Mesh, configured, events, node, seconds};
+
+const TICK: Duration = Duration::from_millis(50);
+
+fn members(node: &Presence, topic: &str) -> Vec<(String, Vec<u8>)> {
+    let listed = node.list(topic);
+    let pair = |e: &headcount::EntryBuf| (e.key_str().unwrap().to_owned(), e.meta().to_vec());
+    let mut members: Vec<_> = listed.iter().map(pair).collect();
+    members.sort_unstable();
+    members
+}
+
+fn all_equal(mesh: &Mesh, topic: &str, context: &str) {
+    let first = members(&mesh.nodes[0], topic);
+    for (place, node) in mesh.nodes.iter().enumerate() {
+        assert_eq!(members(node, topic), first, "node {place}, {context}");
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+/// 1: a live user stays missing on one node after a short link loss with updates in flight.
+#[test]
+fn f01_nobody_stays_missing_after_a_short_link_loss() {
+    let names = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
+    for round in 0..60u64 {
+        let mut mesh = Mesh::new(&names);
+        mesh.run(seconds(3));
+        for (place, node) in mesh.nodes.iter().enumerate() {
+            node.track(&Put::new("room", &format!("u{place}"), "c"))
+                .unwrap();
+        }
+        let (x, y) = ((round % 5) as usize, (round / 5 % 4 + 1) as usize);
+        let y = (x + y) % 5;
+        mesh.cut.extend([(x, y), (y, x)]);
+        for n in 0..20 + round % 7 {
+            let meta = [n as u8];
+            let place = (n % 5) as usize;
+            let key = format!("u{place}");
+            mesh.nodes[place]
+                .update(&Put::new("room", &key, "c").meta(&meta))
+                .unwrap();
+            mesh.run(TICK);
+        }
+        mesh.cut.clear();
+        mesh.run(seconds(4));
+        assert_eq!(mesh.nodes[0].count("room"), 5);
+        all_equal(&mesh, "room", &format!("round {round}"));
+    }
+}
+
+/// 2: one (topic, owner, key) known to two replicas: each keeps the other's meta for ever, and the
+/// next leave crashes.
+#[test]
+fn f02_two_replicas_may_hold_the_same_session() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+    mesh.run(seconds(2));
+    mesh.nodes[0]
+        .track(&Put::new("room", "ann", "conn").meta(b"from a"))
+        .unwrap();
+    mesh.nodes[1]
+        .track(&Put::new("room", "ann", "conn").meta(b"from b"))
+        .unwrap();
+    mesh.run(seconds(2));
+    assert_eq!(mesh.nodes[2].get_by_key("room", "ann").len(), 2);
+    mesh.nodes[0]
+        .update(&Put::new("room", "ann", "conn").meta(b"a again"))
+        .unwrap();
+    assert!(mesh.nodes[1].untrack("room", "ann", "conn"));
+    mesh.run(seconds(2));
+    all_equal(&mesh, "room", "after the leave of one");
+    assert_eq!(
+        members(&mesh.nodes[1], "room"),
+        [("ann".to_owned(), b"a again".to_vec())]
+    );
+    assert!(mesh.nodes[0].untrack("room", "ann", "conn"));
+    mesh.run(seconds(2));
+    assert!(mesh.nodes.iter().all(|node| node.count("room") == 0));
+}
+
+/// 3: dead incarnations are never forgotten: 1,000 restarts make every read slower.
+#[test]
+fn f03_a_thousand_restarts_leave_one_replica() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    for life in 0..1_000 {
+        mesh.nodes[1] = node("b", 2 + life, life, |_| {});
+        mesh.nodes[1]
+            .track(&Put::new("room", &life.to_string(), "c"))
+            .unwrap();
+        mesh.run(Duration::from_millis(20));
+    }
+    mesh.run(seconds(3));
+    assert_eq!(mesh.nodes[0].replicas().len(), 1);
+    assert_eq!(
+        members(&mesh.nodes[0], "room"),
+        [("999".to_owned(), vec![])]
+    );
+    let origins = mesh.nodes[0].clocks();
+    assert_eq!(
+        origins.len(),
+        1,
+        "one origin with entries, not one for each life"
+    );
+    assert_eq!(mesh.nodes[0].len(), 1);
+}
+
+/// 4: every transfer sends the asker its own entries back.
+#[test]
+fn f04_nobody_is_sent_its_own_entries() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+    mesh.nodes[1]
+        .track(&Put::new("room", "entry-of-b", "c"))
+        .unwrap();
+    mesh.nodes[0]
+        .track(&Put::new("room", "entry-of-a", "c"))
+        .unwrap();
+    mesh.run(seconds(4));
+    mesh.cut(1);
+    mesh.nodes[0]
+        .track(&Put::new("room", "meanwhile", "c"))
+        .unwrap();
+    mesh.run(seconds(8));
+    mesh.cut.clear();
+    mesh.run(seconds(4));
+    all_equal(&mesh, "room", "after the heal");
+    let to_b = mesh.sent.iter().filter(|(_, to, _)| *to == 1);
+    let frames: Vec<_> = to_b.map(|(_, _, frame)| frame).collect();
+    assert!(frames.iter().any(|frame| contains(frame, b"entry-of-a")));
+    assert!(!frames.iter().any(|frame| contains(frame, b"entry-of-b")));
+}
+
+/// 5: a wall-clock step of 20-30 s hides or discards every peer.
+#[test]
+fn f05_a_step_of_the_clock_hides_nobody() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    mesh.nodes[1].track(&Put::new("room", "bob", "c")).unwrap();
+    mesh.now = seconds(100);
+    mesh.run(seconds(3));
+    events(&mesh.nodes[0]);
+    for step in [20, 25, 30] {
+        mesh.nodes[0].handle_timeout(mesh.now - seconds(step));
+        assert_eq!(mesh.nodes[0].count("room"), 1);
+        mesh.run(seconds(2));
+        assert_eq!(mesh.nodes[0].count("room"), 1);
+    }
+    assert_eq!(events(&mesh.nodes[0]), []);
+}
+
+/// 6: a full transfer of 500k entries stalls the sender for seconds, and the newcomer waits. Here
+/// both go on between slices: neither call does more than one.
+#[test]
+fn f06_a_large_transfer_stalls_nobody() {
+    let mut mesh = Mesh::new(&[("a", 1)]);
+    for n in 0..50_000 {
+        mesh.nodes[0]
+            .track(&Put::new("big", &n.to_string(), "c"))
+            .unwrap();
+    }
+    mesh.run(seconds(2));
+    mesh.nodes.push(node("b", 1, 9, |_| {}));
+    let mut early = None;
+    for n in 0..2_000 {
+        // Before every single call: operations here are seen there while the load goes on.
+        mesh.nodes[0]
+            .upsert(&Put::new("small", "busy", "c").meta(&[n as u8]))
+            .unwrap();
+        mesh.run(Duration::from_millis(5));
+        if mesh.nodes[1].count("small") == 1 && early.is_none() {
+            early = Some(mesh.nodes[1].count("big"));
+        }
+        if mesh.nodes[1].count("big") == 50_000 {
+            break;
+        }
+    }
+    assert_eq!(mesh.nodes[1].count("big"), 50_000);
+    assert_eq!(
+        early,
+        Some(0),
+        "the small topic is served before the big one has arrived"
+    );
+}
+
+/// 7: a partial diff sent with a full context deletes live keys.
+#[test]
+fn f07_a_lost_diff_deletes_nothing() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    mesh.run(seconds(3));
+    for n in 0..40 {
+        mesh.lost = if n % 3 == 0 {
+            vec![headcount::codec::Kind::DELTA]
+        } else {
+            vec![]
+        };
+        mesh.nodes[0]
+            .track(&Put::new("room", &format!("k{n:02}"), "c"))
+            .unwrap();
+        mesh.run(Duration::from_millis(10));
+        let seen = members(&mesh.nodes[1], "room");
+        let expected = members(&mesh.nodes[0], "room");
+        assert_eq!(
+            seen,
+            expected[..seen.len()],
+            "always a prefix, never a hole"
+        );
+    }
+    mesh.lost.clear();
+    mesh.run(seconds(3));
+    assert_eq!(mesh.nodes[1].count("room"), 40);
+}
+
+/// 8: after log truncation the whole state of an owner is wiped and resent.
+#[test]
+fn f08_a_truncated_log_costs_the_difference_only() {
+    let short = |config: &mut headcount::PresenceConfig| config.limits.kill_log_len_max = 1;
+    let mut mesh = Mesh::new(&[]);
+    mesh.nodes.push(configured("a", 1, 1, short));
+    mesh.nodes.push(configured("b", 1, 2, short));
+    for n in 0..3_000 {
+        mesh.nodes[0]
+            .track(&Put::new("room", &n.to_string(), "c").meta(&[1; 64]))
+            .unwrap();
+    }
+    mesh.run(seconds(3));
+    mesh.cut(1);
+    for n in 0..20 {
+        assert!(mesh.nodes[0].untrack("room", n.to_string().as_str(), "c"));
+    }
+    mesh.nodes[0].track(&Put::new("room", "new", "c")).unwrap();
+    mesh.run(seconds(2));
+    while mesh.nodes[1].poll_diff().is_some() {}
+    mesh.sent.clear();
+    mesh.cut.clear();
+    mesh.run(seconds(3));
+    all_equal(&mesh, "room", "after the heal");
+    let (mut joins, mut leaves, mut updates) = (0, 0, 0);
+    while let Some(diff) = mesh.nodes[1].poll_diff() {
+        let topic = diff.topic("room").unwrap();
+        joins += topic.joins.len();
+        leaves += topic.leaves.len();
+        updates += topic.updates.len();
+    }
+    assert_eq!((joins, leaves, updates), (1, 20, 0));
+    let bytes: usize = mesh.sent.iter().map(|(_, _, frame)| frame.len()).sum();
+    assert!(
+        bytes < 2 * 3_000,
+        "about a byte for each live entry, not {bytes}"
+    );
+}
+
+/// 9: ghosts after deploy, out-of-memory kill or restart.
+#[test]
+fn f09_the_dead_stay_dead() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+    mesh.nodes[1]
+        .track(&Put::new("room", "ghost", "c"))
+        .unwrap();
+    mesh.run(seconds(3));
+    // c is away while b is killed and starts anew; it still knows the old b.
+    mesh.cut(2);
+    mesh.run(seconds(1));
+    mesh.nodes[1] = node("b", 2, 50, |_| {});
+    mesh.nodes[1]
+        .track(&Put::new("room", "alive", "c"))
+        .unwrap();
+    mesh.run(seconds(3));
+    assert_eq!(
+        members(&mesh.nodes[0], "room"),
+        [("alive".to_owned(), vec![])]
+    );
+    mesh.cut.clear();
+    for _ in 0..100 {
+        mesh.run(Duration::from_millis(100));
+        assert!(mesh.nodes[0].get_by_key("room", "ghost").is_empty());
+    }
+    assert_eq!(
+        members(&mesh.nodes[2], "room"),
+        [("alive".to_owned(), vec![])]
+    );
+    // Killed for good: hidden after a few seconds, dropped after `forget_after`.
+    mesh.cut(1);
+    mesh.run(seconds(7));
+    assert_eq!(mesh.nodes[0].count("room"), 0);
+    let down = |e: &Event| matches!(e, Event::ReplicaDown(id) if id.name() == "b");
+    assert!(events(&mesh.nodes[0]).iter().any(down));
+}
+
+/// 10: one process tracked in 10,000 topics takes 1.3 s to leave.
+#[test]
+fn f10_leaving_ten_thousand_topics_is_one_push() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    for n in 0..10_000 {
+        mesh.nodes[0]
+            .track(&Put::new(&format!("topic {n}"), "ann", "conn"))
+            .unwrap();
+    }
+    mesh.run(seconds(4));
+    assert_eq!(mesh.nodes[1].len(), 10_000);
+    mesh.sent.clear();
+    assert_eq!(mesh.nodes[0].untrack_owner("conn"), 10_000);
+    mesh.run(Duration::from_millis(50));
+    assert_eq!(mesh.nodes[1].len(), 0);
+    // One push for each slot, and some may be pulled because a heartbeat came before the push.
+    assert!(mesh.sent.len() <= 64, "{} frames", mesh.sent.len());
+    let bytes: usize = mesh.sent.iter().map(|(_, _, frame)| frame.len()).sum();
+    assert!(bytes <= 8 * 10_000 + 32 * 128, "{bytes} bytes");
+}
