@@ -120,7 +120,7 @@ impl Diff {
 /// What changed in one topic.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct TopicDiff(Arc<core::TopicDiff>);
+pub(crate) struct TopicDiff(pub(crate) Arc<core::TopicDiff>);
 
 impl TopicDiff {
     fn entries(&self, bufs: &[core::EntryBuf]) -> Vec<Entry> {

@@ -13,9 +13,11 @@ mod error;
 mod event;
 mod id;
 mod item;
+mod kept;
 mod member_list;
 mod presence;
 mod replica;
+mod roster;
 mod row;
 mod sorted_set;
 mod sync;
@@ -39,6 +41,8 @@ mod _headcount {
     use super::presence::Presence;
     #[pymodule_export]
     use super::replica::Replica;
+    #[pymodule_export]
+    use super::roster::{Roster, RosterApplied};
     #[pymodule_export]
     use super::row::{Group, Header, Member};
     #[pymodule_export]

@@ -12,6 +12,7 @@ use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMember, payload
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
 use crate::error::raise;
 use crate::id::{Key, Kind, PyId};
+use crate::kept::Kept;
 use crate::row::{Group, Member, Reading, Row, RowIterator, member};
 use crate::sync::Locked;
 use crate::windows::{Shown, Tick, Viewer};
@@ -38,29 +39,30 @@ use crate::windows::{Shown, Tick, Viewer};
 /// >>> [row.group for row in ml[2:]]
 /// ['offline', 'offline']
 #[pyclass(frozen, generic, module = "headcount")]
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MemberList {
-    lists: Lists,
+    pub(crate) lists: Lists,
     format: Option<BodyFormat>,
 }
 
-#[derive(Debug)]
-enum Lists {
-    Int(Arc<Locked<core::MemberList<u64>>>),
-    Uuid(Arc<Locked<core::MemberList<u128>>>),
-    Text(Arc<Locked<core::MemberList<TextId>>>),
+#[derive(Debug, Clone)]
+pub(crate) enum Lists {
+    Int(Arc<Locked<Kept<u64>>>),
+    Uuid(Arc<Locked<Kept<u128>>>),
+    Text(Arc<Locked<Kept<TextId>>>),
 }
 
 /// The same code for a list of each kind of ids.
 macro_rules! each {
     ($this:expr, $list:ident => $body:expr) => {
         match &$this.lists {
-            Lists::Int($list) => $body,
-            Lists::Uuid($list) => $body,
-            Lists::Text($list) => $body,
+            $crate::member_list::Lists::Int($list) => $body,
+            $crate::member_list::Lists::Uuid($list) => $body,
+            $crate::member_list::Lists::Text($list) => $body,
         }
     };
 }
+pub(crate) use each;
 
 /// What a write of one member did.
 #[pyclass(frozen, eq, module = "headcount")]
@@ -139,28 +141,38 @@ impl MemberList {
 
     /// Gives a group another name.
     fn rename_group(&self, py: Python<'_>, name: &str, to: &str) -> PyResult<()> {
-        each!(self, list => list.write(py, |list| list.rename_group(list.group(name)?, to)))
-            .map_err(raise)
+        each!(self, list => list.write(py, |list| {
+            let group = list.group(name)?;
+            list.rename_group(group, to)
+        }))
+        .map_err(raise)
     }
 
     /// Moves a group to a place in the order; places past the end mean the end.
     fn move_group(&self, py: Python<'_>, name: &str, to: usize) -> PyResult<()> {
-        each!(self, list => list.write(py, |list| list.move_group(list.group(name)?, to)))
-            .map_err(raise)
+        each!(self, list => list.write(py, |list| {
+            let group = list.group(name)?;
+            list.move_group(group, to)
+        }))
+        .map_err(raise)
     }
 
     /// Takes a group out of the index space, header included, or puts it back.
     #[pyo3(signature = (name, hidden = true))]
     fn hide_group(&self, py: Python<'_>, name: &str, hidden: bool) -> PyResult<()> {
-        each!(self, list => list.write(py, |list| list.hide_group(list.group(name)?, hidden)))
-            .map_err(raise)
+        each!(self, list => list.write(py, |list| {
+            let group = list.group(name)?;
+            list.hide_group(group, hidden)
+        }))
+        .map_err(raise)
     }
 
     /// Leaves only the header of a group in the index space, or puts its members back.
     #[pyo3(signature = (name, collapsed = true))]
     fn collapse_group(&self, py: Python<'_>, name: &str, collapsed: bool) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
-            list.collapse_group(list.group(name)?, collapsed)
+            let group = list.group(name)?;
+            list.collapse_group(group, collapsed)
         }))
         .map_err(raise)
     }
@@ -168,20 +180,25 @@ impl MemberList {
     /// Moves all members of a group to another, and returns how many. The group stays, empty.
     fn merge_group(&self, py: Python<'_>, name: &str, to: &str) -> PyResult<usize> {
         each!(self, list => list.write_long(py, |list| {
-            list.merge_group(list.group(name)?, list.group(to)?)
+            let group = list.group(name)?;
+            let to = list.group(to)?;
+            list.merge_group(group, to)
         }))
         .map_err(raise)
     }
 
     /// Removes a group without members.
     fn remove_group(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        each!(self, list => list.write(py, |list| list.remove_group(list.group(name)?)))
-            .map_err(raise)
+        each!(self, list => list.write(py, |list| {
+            let group = list.group(name)?;
+            list.remove_group(group)
+        }))
+        .map_err(raise)
     }
 
     /// All groups in order, hidden and empty ones too.
     fn groups(&self, py: Python<'_>) -> Vec<Group> {
-        each!(self, list => list.read(py, Reading::all_groups))
+        each!(self, list => list.read(py, |list| list.all_groups()))
     }
 
     /// Puts a member in, or moves it and sets its attributes. O(log n).
@@ -196,7 +213,10 @@ impl MemberList {
     ) -> PyResult<Upsert> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.write(py, |list| list.upsert(id, list.group(group)?, &key.0, attrs))
+            list.write(py, |list| {
+                let group = list.group(group)?;
+                list.upsert(id, group, &key.0, attrs)
+            })
         })
         .map(Upsert::from)
         .map_err(raise)
@@ -215,7 +235,10 @@ impl MemberList {
     fn set_group(&self, py: Python<'_>, id: &Bound<'_, PyAny>, group: &str) -> PyResult<Upsert> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.write(py, |list| list.set_group(&id, list.group(group)?))
+            list.write(py, |list| {
+                let group = list.group(group)?;
+                list.set_group(&id, group)
+            })
         })
         .map(Upsert::from)
         .map_err(raise)
@@ -266,7 +289,10 @@ impl MemberList {
     fn set_group_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, group: &str) -> PyResult<usize> {
         each!(self, list => {
             let ids = ids.try_iter()?.map(|id| PyId::from_py(&id?)).collect::<PyResult<Vec<_>>>()?;
-            list.write_long(py, |list| list.set_group_of(&ids, list.group(group)?))
+            list.write_long(py, |list| {
+                let group = list.group(group)?;
+                list.set_group_of(&ids, group)
+            })
         })
         .map_err(raise)
     }
@@ -369,7 +395,7 @@ impl MemberList {
 
     /// The list as it is now, for reading while writes go on. O(1).
     fn snapshot(&self, py: Python<'_>) -> Snapshot {
-        each!(self, list => Snapshot(Arc::new(list.read(py, core::MemberList::snapshot))))
+        each!(self, list => Snapshot(Arc::new(list.read(py, |list| list.snapshot()))))
     }
 
     /// A viewer without windows; with `discord`, one that is sent Discord's events.
@@ -397,18 +423,18 @@ impl MemberList {
     }
 
     /// How many members there are, shown or not. O(1).
-    fn member_count(&self, py: Python<'_>) -> usize {
-        each!(self, list => list.read(py, Reading::members_len))
+    pub(crate) fn member_count(&self, py: Python<'_>) -> usize {
+        each!(self, list => list.read(py, |list| list.member_count()))
     }
 
     /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
     /// own.
     fn heap_bytes(&self, py: Python<'_>) -> usize {
-        each!(self, list => list.read_long(py, core::MemberList::heap_bytes))
+        each!(self, list => list.read_long(py, |list| list.heap_bytes()))
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        each!(self, list => list.read(py, Reading::rows_len))
+        each!(self, list => list.read(py, |list| list.len()))
     }
 
     fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> bool {
@@ -438,13 +464,10 @@ impl MemberList {
     }
 }
 
-fn create<I: PyId>(
-    options: Options,
-    groups: &[&str],
-) -> Result<Arc<Locked<core::MemberList<I>>>, ListError> {
+fn create<I: PyId>(options: Options, groups: &[&str]) -> Result<Arc<Locked<Kept<I>>>, ListError> {
     let mut list = core::MemberList::new(options);
     list.set_groups(groups)?;
-    Ok(Arc::new(Locked::new(list)))
+    Ok(Arc::new(Locked::new(Kept::List(list))))
 }
 
 fn describe(name: &str, members: usize, groups: &[Group]) -> String {

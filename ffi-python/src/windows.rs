@@ -16,15 +16,16 @@ use pyo3::types::PyBytes;
 use crate::convert::Buffer;
 use crate::error::raise;
 use crate::id::{Kind, PyId};
+use crate::kept::Kept;
 use crate::sync::Locked;
 
 /// A list as its viewers hold it, with where its bodies come from.
-pub(crate) struct Shown<I> {
-    pub(crate) list: Arc<Locked<core::MemberList<I>>>,
+pub(crate) struct Shown<I: PyId> {
+    pub(crate) list: Arc<Locked<Kept<I>>>,
     pub(crate) format: Option<BodyFormat>,
 }
 
-impl<I> Shown<I> {
+impl<I: PyId> Shown<I> {
     fn bodies<'a>(&self) -> Bodies<'a, I> {
         self.format.map_or(Bodies::None, Bodies::Payloads)
     }
@@ -58,7 +59,7 @@ impl Tick {
     }
 
     /// The tick, if it is of this list.
-    fn of<I: PyId>(&self, list: &Arc<Locked<core::MemberList<I>>>) -> Option<&core::Tick<I>> {
+    fn of<I: PyId>(&self, list: &Arc<Locked<Kept<I>>>) -> Option<&core::Tick<I>> {
         let same = std::ptr::addr_eq(Arc::as_ptr(&self.list), Arc::as_ptr(list));
         self.tick.downcast_ref().filter(|_| same)
     }
@@ -191,7 +192,7 @@ pub(crate) trait Viewing: Send + Sync {
     fn bundle(&self, tick: &Tick) -> Option<Option<Bundle>>;
 }
 
-struct Typed<I> {
+struct Typed<I: PyId> {
     shown: Shown<I>,
     viewer: Mutex<core::Viewer<I>>,
 }

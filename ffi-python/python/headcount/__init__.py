@@ -4,6 +4,7 @@
 * `Presence`: the same for all nodes of a cluster, sans-I/O; `headcount.aio` drives it.
 * `MemberList`: in what order. A sorted, grouped list of members with positions; `Viewer` and
   `Client` are the two ends of windows on it.
+* `Roster`: a list that follows presence.
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
 
@@ -35,6 +36,8 @@ from headcount._headcount import (
     MemberList,
     Presence,
     Replica,
+    Roster,
+    RosterApplied,
     Signal,
     Snapshot,
     SortedSet,
@@ -70,6 +73,8 @@ __all__ = [
     "NotTracked",
     "Presence",
     "Replica",
+    "Roster",
+    "RosterApplied",
     "Signal",
     "Snapshot",
     "SortedSet",

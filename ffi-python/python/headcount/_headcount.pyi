@@ -1,7 +1,7 @@
 """The compiled half of the package `headcount`."""
 
 from builtins import list as _list
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import GenericAlias
 from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
 from uuid import UUID
@@ -21,6 +21,8 @@ __all__ = [
     "MemberList",
     "Presence",
     "Replica",
+    "Roster",
+    "RosterApplied",
     "Signal",
     "Snapshot",
     "SortedSet",
@@ -838,3 +840,75 @@ class Viewer:
 
     def windows(self) -> list[str]:
         """The windows it holds, by their present names."""
+
+_Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int]
+_Status: TypeAlias = Literal["online", "idle", "dnd", "invisible", "offline"]
+
+@final
+class RosterApplied(Generic[_I]):
+    """What changed for others."""
+
+    @property
+    def changes(self) -> list[tuple[_I, _Status, _Status]]:
+        """Users of whom others see something else now: id, status before, status now."""
+
+    @property
+    def refused(self) -> list[tuple[_I, str]]:
+        """Users whose row the list refused, and why."""
+
+    @property
+    def foreign(self) -> int:
+        """Keys that are no id of the list. They were passed over."""
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class Roster(Generic[_I]):
+    """A list that follows presence: one row for each user with sessions.
+
+    ``mapping`` takes an `Entry` and says where it puts its user: ``(group, key)`` or ``(group,
+    key, attrs)``. The key of an entry is the id of the row. The status of an entry is 0 online, 1
+    idle, 2 dnd, 3 invisible; over the sessions of a user the first of ``priority`` decides. A user
+    whose sessions are gone, or who is invisible, is offline for others: the row is removed, or
+    moves to the group ``offline``.
+    """
+
+    def __new__(
+        cls,
+        list: MemberList[_I],
+        mapping: Callable[[Entry], _Place],
+        *,
+        offline: str | None = None,
+        priority: Sequence[_Status] | None = None,
+        last_seen_max: int | None = None,
+    ) -> Roster[_I]: ...
+    @property
+    def list(self) -> MemberList[_I]:
+        """The list."""
+
+    def apply(self, change: TopicDiff, *, now: float | None = None) -> RosterApplied[_I]:
+        """Takes the changes of the topic. ``now`` is the wall clock in seconds since 1970, for
+        last-seen; left out, it is read. O(changes x log members).
+
+        Raises `UnknownGroup` when the mapping names a group the list lacks, and what the mapping
+        raises; nothing has changed then.
+        """
+
+    def load_offline(self, members: Iterable[_NewMember[_I]]) -> BulkReport[_I]:
+        """Loads members who are offline, all at once: as `MemberList.bulk_load`."""
+
+    def status(self, id: _I) -> _Status:
+        """What others see of a user: ``online``, ``idle``, ``dnd`` or ``offline``."""
+
+    def own_status(self, id: _I) -> _Status:
+        """What the user's own sessions see: as `status`, or ``invisible``."""
+
+    def last_seen(self, id: _I) -> int | None:
+        """When the user was last seen, in seconds since 1970; ``None`` while visible, or not
+        known.
+        """
+
+    def online_count(self) -> int:
+        """How many users others see as being here. O(1)."""
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...

@@ -1,0 +1,50 @@
+//! A list behind its lock, alone or below a roster.
+
+use std::ops::{Deref, DerefMut};
+
+use headcount::{Id, MemberList, Roster};
+
+/// A list that a `MemberList` or a `Roster` of Python holds; both see the same.
+#[derive(Debug)]
+pub(crate) enum Kept<I: Id> {
+    List(MemberList<I>),
+    Roster(Roster<I>),
+}
+
+impl<I: Id> Kept<I> {
+    /// The roster, if there is one.
+    pub(crate) fn roster(&self) -> Option<&Roster<I>> {
+        match self {
+            Self::List(_) => None,
+            Self::Roster(roster) => Some(roster),
+        }
+    }
+
+    /// The roster, to be changed.
+    pub(crate) fn roster_mut(&mut self) -> Option<&mut Roster<I>> {
+        match self {
+            Self::List(_) => None,
+            Self::Roster(roster) => Some(roster),
+        }
+    }
+}
+
+impl<I: Id> Deref for Kept<I> {
+    type Target = MemberList<I>;
+
+    fn deref(&self) -> &MemberList<I> {
+        match self {
+            Self::List(list) => list,
+            Self::Roster(roster) => roster.list(),
+        }
+    }
+}
+
+impl<I: Id> DerefMut for Kept<I> {
+    fn deref_mut(&mut self) -> &mut MemberList<I> {
+        match self {
+            Self::List(list) => list,
+            Self::Roster(roster) => roster.list_mut(),
+        }
+    }
+}

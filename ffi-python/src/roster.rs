@@ -1,0 +1,343 @@
+//! `Roster`: where presence and list meet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use headcount as core;
+use headcount::{EntryBuf, GroupId, ListError, Offline, Placement, RosterOptions, SortKey, Status};
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyTuple;
+
+use crate::batch::{BulkReport, NewMember};
+use crate::convert::Seconds;
+use crate::diff::TopicDiff;
+use crate::entry::Entry;
+use crate::error::raise;
+use crate::id::{AnyId, Key, PyId};
+use crate::kept::Kept;
+use crate::member_list::{MemberList, each};
+
+/// Placements of the entries of the diff at hand: made before the list is locked, so that no
+/// Python code runs under its lock.
+type Placements = Arc<Mutex<HashMap<(core::Origin, u64), Placement>>>;
+
+/// A list that follows presence: one row for each user with sessions.
+///
+/// `mapping` takes an `Entry` and says where it puts its user: `(group, key)` or `(group, key,
+/// attrs)`. The key of an entry is the id of the row. The status of an entry is 0 online, 1 idle,
+/// 2 dnd, 3 invisible; over the sessions of a user the first of `priority` decides. A user whose
+/// sessions are gone, or who is invisible, is offline for others: the row is removed, or moves to
+/// the group `offline`.
+///
+/// >>> ml = MemberList(str, groups=["here", "away", "offline"])
+/// >>> roster = Roster(ml, lambda e: ("away" if e.status == 1 else "here", e.key), offline="offline")
+/// >>> t = Tracker("a")
+/// >>> _ = t.track("room", "ann", "phone", status=1)
+/// >>> _ = t.track("room", "ann", "laptop")
+/// >>> roster.apply(t.take_diff()["room"]).changes
+/// [('ann', 'offline', 'online')]
+/// >>> ml
+/// <MemberList 1 here=1 away=0 offline=0>
+/// >>> _ = t.untrack_owner("laptop")
+/// >>> roster.apply(t.take_diff()["room"]).changes
+/// [('ann', 'online', 'idle')]
+/// >>> ml
+/// <MemberList 1 here=0 away=1 offline=0>
+#[pyclass(frozen, generic, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct Roster {
+    list: MemberList,
+    mapping: Py<PyAny>,
+    placements: Placements,
+}
+
+#[pymethods]
+impl Roster {
+    /// A roster over a list, which no roster has yet; the list goes on to work as it does.
+    #[new]
+    #[pyo3(signature = (list, mapping, *, offline = None, priority = None, last_seen_max = None))]
+    fn new(
+        py: Python<'_>,
+        list: &Bound<'_, MemberList>,
+        mapping: Py<PyAny>,
+        offline: Option<&str>,
+        priority: Option<Vec<PyBackedStr>>,
+        last_seen_max: Option<usize>,
+    ) -> PyResult<Self> {
+        let list = list.get().clone();
+        let placements = Placements::default();
+        let mut options = RosterOptions::default();
+        options.last_seen_max = last_seen_max.unwrap_or(options.last_seen_max);
+        if let Some(names) = priority {
+            let status = |name: &PyBackedStr| name.parse::<Status>();
+            let statuses: Result<_, _> = names.iter().map(status).collect();
+            options.priority = statuses
+                .map_err(|error: core::UnknownStatus| PyValueError::new_err(error.to_string()))?;
+        }
+        let put =
+            each!(list, kept => kept.write(py, |kept| enroll(kept, options, offline, &placements)));
+        if put.map_err(raise)? {
+            Ok(Self {
+                list,
+                mapping,
+                placements,
+            })
+        } else {
+            Err(PyValueError::new_err("the list has a roster already"))
+        }
+    }
+
+    /// The list.
+    #[getter]
+    fn list(&self) -> MemberList {
+        self.list.clone()
+    }
+
+    /// Takes the changes of the topic. `now` is the wall clock in seconds since 1970, for last-seen;
+    /// left out, it is read. O(changes x log members).
+    ///
+    /// Raises `UnknownGroup` when the mapping names a group the list lacks, and what the mapping
+    /// raises; nothing has changed then.
+    #[pyo3(signature = (change, *, now = None))]
+    fn apply(
+        &self,
+        py: Python<'_>,
+        change: &TopicDiff,
+        now: Option<Seconds>,
+    ) -> PyResult<RosterApplied> {
+        let diff = &*change.0;
+        let come = diff
+            .joins
+            .iter()
+            .chain(diff.updates.iter().map(|update| &update.new));
+        let places: PyResult<Vec<_>> = come.map(|buf| self.place(py, diff, buf)).collect();
+        let (places, wall_s) = (
+            places?,
+            now.map_or_else(wall_clock_s, |now| now.0.as_secs()),
+        );
+        each!(self.list, kept => kept.write_long(py, |kept| {
+            let found: Result<Vec<_>, _> = places
+                .into_iter()
+                .map(|(of, place, status)| place.resolve(kept, status).map(|place| (of, place)))
+                .collect();
+            self.placements.lock().extend(found?);
+            let applied = kept.roster_mut().map(|roster| roster.apply(diff, wall_s).into());
+            self.placements.lock().clear();
+            Ok(applied.unwrap_or_default())
+        }))
+        .map_err(|error: ListError| raise(error))
+    }
+
+    /// Loads members who are offline, all at once: as `MemberList.bulk_load`.
+    fn load_offline(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
+        each!(self.list, kept => {
+            let members = NewMember::all(members)?;
+            kept.write_long(py, |kept| {
+                let members = NewMember::resolve(members, kept)?;
+                kept.bulk_load(members)
+            })
+            .map(BulkReport::from)
+            .map_err(raise)
+        })
+    }
+
+    /// What others see of a user: `online`, `idle`, `dnd` or `offline`.
+    fn status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+        each!(self.list, kept => {
+            let id = PyId::from_py(id)?;
+            Ok(kept.read(py, |kept| kept.roster().map_or("offline", |r| r.status(&id).as_str())))
+        })
+    }
+
+    /// What the user's own sessions see: as `status`, or `invisible`.
+    fn own_status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+        each!(self.list, kept => {
+            let id = PyId::from_py(id)?;
+            Ok(kept.read(py, |kept| kept.roster().map_or("offline", |r| r.own_status(&id).as_str())))
+        })
+    }
+
+    /// When the user was last seen, in seconds since 1970; `None` while visible, or not known.
+    fn last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+        each!(self.list, kept => {
+            let id = PyId::from_py(id)?;
+            Ok(kept.read(py, |kept| kept.roster().and_then(|roster| roster.last_seen(&id))))
+        })
+    }
+
+    /// How many users others see as being here. O(1).
+    fn online_count(&self, py: Python<'_>) -> usize {
+        each!(self.list, kept => {
+            kept.read(py, |kept| kept.roster().map_or(0, core::Roster::online_count))
+        })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let members = self.list.member_count(py);
+        format!("<Roster {members} online={}>", self.online_count(py))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.mapping)
+    }
+}
+
+impl Roster {
+    /// Asks the mapping where an entry puts its user.
+    fn place(
+        &self,
+        py: Python<'_>,
+        diff: &core::TopicDiff,
+        buf: &EntryBuf,
+    ) -> PyResult<((core::Origin, u64), Place, Status)> {
+        let entry = Entry::new(Arc::clone(&diff.topic), buf.clone());
+        let place = self.mapping.bind(py).call1((entry,))?.extract()?;
+        let of = (buf.origin().clone(), buf.version());
+        Ok((of, place, Status::of_session(buf.status())))
+    }
+}
+
+/// What a mapping says, before its group is looked up.
+struct Place {
+    group: PyBackedStr,
+    key: SortKey,
+    attrs: u32,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Place {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let tuple = obj
+            .cast::<PyTuple>()
+            .ok()
+            .filter(|tuple| matches!(tuple.len(), 2 | 3));
+        let Some(tuple) = tuple else {
+            let text = "a mapping gives a tuple (group, key) or (group, key, attrs)";
+            return Err(PyTypeError::new_err(text));
+        };
+        let group = tuple.get_item(0)?.extract()?;
+        let key = tuple.get_item(1)?.extract::<Key>()?.0;
+        let attrs = if tuple.len() == 3 {
+            tuple.get_item(2)?.extract()?
+        } else {
+            0
+        };
+        Ok(Self { group, key, attrs })
+    }
+}
+
+impl Place {
+    fn resolve<I: PyId>(self, list: &Kept<I>, status: Status) -> Result<Placement, ListError> {
+        let group = list.group(&self.group)?;
+        Ok(Placement {
+            group,
+            sort_key: self.key,
+            attrs: self.attrs,
+            status,
+        })
+    }
+}
+
+/// Puts a roster over a list, unless it has one.
+fn enroll<I: PyId>(
+    kept: &mut Kept<I>,
+    mut options: RosterOptions,
+    offline: Option<&str>,
+    placements: &Placements,
+) -> Result<bool, ListError> {
+    if let Some(name) = offline {
+        options.offline = Offline::Keep(kept.group(name)?);
+    }
+    let empty = Kept::List(core::MemberList::new(kept.options()));
+    match std::mem::replace(kept, empty) {
+        Kept::List(list) => {
+            let placements = Arc::clone(placements);
+            let mapping = move |buf: &EntryBuf| {
+                let place = placements
+                    .lock()
+                    .get(&(buf.origin().clone(), buf.version()))
+                    .cloned();
+                place.unwrap_or_else(nowhere)
+            };
+            *kept = Kept::Roster(core::Roster::new(list, options, mapping));
+            Ok(true)
+        }
+        roster => {
+            *kept = roster;
+            Ok(false)
+        }
+    }
+}
+
+/// A placement that every list refuses: for an entry that the mapping was not asked about.
+fn nowhere() -> Placement {
+    let (group, sort_key) = (GroupId(u32::MAX), SortKey::from_u64(0));
+    Placement {
+        group,
+        sort_key,
+        attrs: 0,
+        status: Status::Online,
+    }
+}
+
+fn wall_clock_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// What changed for others.
+#[pyclass(frozen, generic, module = "headcount")]
+#[derive(Debug, Default)]
+pub(crate) struct RosterApplied {
+    changes: Vec<(AnyId, &'static str, &'static str)>,
+    refused: Vec<(AnyId, String)>,
+    #[pyo3(get)]
+    /// Keys that are no id of the list. They were passed over.
+    foreign: usize,
+}
+
+impl<I: PyId> From<core::Applied<I>> for RosterApplied {
+    fn from(applied: core::Applied<I>) -> Self {
+        let change = |c: &core::RosterChange<I>| (c.id.to_any(), c.old.as_str(), c.new.as_str());
+        let refused = |(id, error): &(I, ListError)| (id.to_any(), error.to_string());
+        Self {
+            changes: applied.changes.iter().map(change).collect(),
+            refused: applied.refused.iter().map(refused).collect(),
+            foreign: applied.foreign,
+        }
+    }
+}
+
+#[pymethods]
+impl RosterApplied {
+    /// Users of whom others see something else now: id, status before, status now.
+    #[getter]
+    fn changes(&self) -> Vec<(&AnyId, &'static str, &'static str)> {
+        self.changes
+            .iter()
+            .map(|(id, old, new)| (id, *old, *new))
+            .collect()
+    }
+
+    /// Users whose row the list refused, and why.
+    #[getter]
+    fn refused(&self) -> Vec<(&AnyId, &str)> {
+        self.refused.iter().map(|(id, why)| (id, &**why)).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        let (changes, refused) = (self.changes.len(), self.refused.len());
+        format!(
+            "<RosterApplied changes={changes} refused={refused} foreign={}>",
+            self.foreign
+        )
+    }
+}
