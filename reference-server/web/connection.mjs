@@ -10,7 +10,7 @@ export function reconnectDelayMs(tries, random = Math.random) {
   return Math.round(base * (0.75 + random() * 0.5));
 }
 
-/** Remembers nothing: we do not fall back to long polling, which is all that Phoenix keeps in there. */
+/** Remembers nothing: all that Phoenix keeps in there is that it fell back to long polling, and it can find out again. */
 class NoStorage {
   getItem() {
     return null;
@@ -35,6 +35,8 @@ export class Connection extends EventTarget {
     this.socket = new Socket(url, {
       authToken: token,
       timeout: 10_000,
+      // Where a proxy lets no WebSocket through.
+      longPollFallbackMs: 4000,
       // Phoenix reaches for the real one otherwise, which a third-party frame may not touch.
       sessionStorage: new NoStorage(),
       heartbeatIntervalMs: 25_000,

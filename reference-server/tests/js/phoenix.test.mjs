@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { LongPoll } from "phoenix";
 import { Presence as OldPresence, Socket as OldSocket } from "phoenix-1.7";
 import WebSocket from "ws";
 import { answer, call, Client, connect, data, event, guest, register, startServer, until } from "./support.mjs";
@@ -153,6 +154,20 @@ test("a dropped socket: the others see us go and come, we rejoin and miss nothin
   await until("a new meta", () => other.presence.state[dropped.user.id]?.metas.some((meta) => meta.phx_ref !== before));
   await dropped.push("new_message", { content: "I am back" });
   await event(other, "new_message", { where: ({ content }) => content === "I am back" });
+});
+
+test("long polling carries the same: join, presence, messages both ways", async () => {
+  const here = await arrive();
+  const client = new Client(server, await guest(server), { transport: LongPoll });
+  clients.push(client);
+  const far = await client.join(`room:${room.id}`);
+  await until("each other", () => here.presence.state[client.user.id] && far.presence.state[here.user.id]);
+  await far.push("new_message", { content: "polled" });
+  await event(here, "new_message", { where: ({ content }) => content === "polled" });
+  await here.push("new_message", { content: "to the poller" });
+  await event(far, "new_message", { where: ({ content }) => content === "to the poller" });
+  await answer(far.channel.leave());
+  await until("the poller gone", () => !here.presence.state[client.user.id]);
 });
 
 test("the client of Phoenix 1.7 talks too, its token in the query", async () => {

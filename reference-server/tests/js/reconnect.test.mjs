@@ -74,3 +74,28 @@ test("a token the server does not know leads back to the entrance, with a reason
   await enterAsGuest(page, "salon");
   await page.context().close();
 });
+
+test("where no WebSocket gets through, the page talks by long polling", async () => {
+  const context = await browser.newContext();
+  await context.addInitScript(() => {
+    globalThis.WebSocket = class {
+      constructor() {
+        this.readyState = 3;
+        setTimeout(() => {
+          this.onerror?.(new Event("error"));
+          this.onclose?.(new CloseEvent("close", { code: 1006 }));
+        });
+      }
+
+      close() {}
+    };
+  });
+  const page = await context.newPage();
+  await page.goto(server.url);
+  await enterAsGuest(page, "salon");
+  await say(page, "by long polling");
+  await message(page, "by long polling").waitFor();
+  await page.locator("#online-count", { hasText: "1 online" }).waitFor();
+  await settled(page, "the members");
+  await context.close();
+});
