@@ -538,3 +538,7 @@ pub(crate) fn peek(body: &[u8], is_repair: bool) -> Result<SlotHeader> {
         nonce,
     })
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;
