@@ -114,7 +114,7 @@ impl<T: Ord + Clone> SortedSet<T> {
         let probe = value.clone();
         match self
             .tree
-            .insert(&mut Plain::<T, T>(PhantomData), &probe, value)
+            .insert(&mut Plain::<T, T>(PhantomData, PhantomData), &probe, value)
         {
             Ok(index) => (index, true),
             Err(index) => (index, false),
@@ -127,13 +127,15 @@ impl<T: Ord + Clone> SortedSet<T> {
         T: Borrow<Q>,
     {
         let index = self.index_of(value)?;
-        self.tree.remove(&mut Plain::<T, Q>(PhantomData), index);
+        self.tree
+            .remove(&mut Plain::<T, Q>(PhantomData, PhantomData), index);
         Some(index)
     }
 
     /// Takes out the element at a position. O(log n).
     pub fn remove_at(&mut self, index: usize) -> Option<T> {
-        self.tree.remove(&mut Plain::<T, T>(PhantomData), index)
+        self.tree
+            .remove(&mut Plain::<T, T>(PhantomData, PhantomData), index)
     }
 
     /// The position of an element. O(log n).
@@ -154,7 +156,8 @@ impl<T: Ord + Clone> SortedSet<T> {
     where
         T: Borrow<Q>,
     {
-        self.tree.rank(&Plain::<T, Q>(PhantomData), value)
+        self.tree
+            .rank(&Plain::<T, Q>(PhantomData, PhantomData), value)
     }
 
     /// Whether the element is there. O(log n).
@@ -180,7 +183,10 @@ impl<T: Ord + Clone> SortedSet<T> {
             values.dedup_by(|later, kept| later == kept);
         }
         Self {
-            tree: Tree::build(&mut Plain::<T, T>(PhantomData), values.into_iter()),
+            tree: Tree::build(
+                &mut Plain::<T, T>(PhantomData, PhantomData),
+                values.into_iter(),
+            ),
         }
     }
 }
@@ -292,7 +298,7 @@ fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
 }
 
 /// Elements live in the leaves themselves and nobody follows their moves.
-struct Plain<T, Q: ?Sized>(PhantomData<(T, fn(&Q))>);
+struct Plain<T, Q: ?Sized>(PhantomData<T>, PhantomData<Q>);
 
 impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
     const LEAF: usize = FAN;

@@ -241,16 +241,16 @@ async fn drive(
 impl Shared {
     /// Hands Diffs and events to those who wait for them.
     fn publish(&self) {
-        self.publish_diff(self.presence.take_diff());
+        self.publish_diff(&self.presence.take_diff());
         while let Some(diff) = self.presence.poll_diff() {
-            self.publish_diff(diff);
+            self.publish_diff(&diff);
         }
         while let Some(event) = self.presence.poll_event() {
             let _ = self.events.send(event);
         }
     }
 
-    fn publish_diff(&self, diff: Diff) {
+    fn publish_diff(&self, diff: &Diff) {
         if diff.is_empty() {
             return;
         }
