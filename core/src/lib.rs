@@ -20,6 +20,8 @@ pub use id::{
     ALL_TOPICS, Dot, Encoding, EntryRef, IdError, NAME_LEN_MAX, Origin, ReplicaId, SLOTS, TICK_MAX,
     slot_of,
 };
+#[cfg(feature = "collation")]
+pub use member_list::Collation;
 pub use member_list::{
     BatchReport, Bodies, BulkReport, Bundle, Change, Frame, GroupId, GroupInfo, Id, ListError,
     Member, MemberList, NewMember, Options, Row, RowSource, Rows, Snapshot, SortKey, SortedSet,

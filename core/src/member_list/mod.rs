@@ -7,6 +7,8 @@
 mod bulk;
 mod checksum;
 pub mod client;
+#[cfg(feature = "collation")]
+mod collation;
 mod column;
 mod counts;
 mod cow;
@@ -38,6 +40,8 @@ mod wire;
 
 pub use bulk::{BatchReport, BulkReport, Change, NewMember};
 pub use checksum::Checksum;
+#[cfg(feature = "collation")]
+pub use collation::Collation;
 pub use encode::Discord;
 pub use error::ListError;
 pub use frame::{
