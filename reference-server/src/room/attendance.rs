@@ -84,6 +84,11 @@ impl Attendance {
         self.presence.take_diff()
     }
 
+    /// Sessions in `topic`.
+    pub(super) fn sessions_len(&self, topic: &str) -> usize {
+        self.presence.count(topic)
+    }
+
     /// The sessions of a user, or none if one of them is invisible: that hides them all.
     pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
         let entries = self.presence.get_by_key(topic, key);

@@ -18,6 +18,8 @@ use crate::{
 
 /// Counts are sent at most this often.
 const COUNT_PERIOD: Duration = Duration::from_secs(1);
+/// Sessions per member that full presence allows for.
+const SESSIONS_PER_MEMBER: usize = 4;
 /// A room goes back to full presence after being this long below four fifths of the bound.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -28,7 +30,7 @@ impl Room {
         let wall_s = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
         state.sidebar.apply(diff, wall_s);
         let full = state.mode == Mode::Full;
-        if full && state.subscribers.is_empty() && state.sidebar.online() > self.full_max {
+        if full && state.subscribers.is_empty() && self.is_crowded(attendance, &state) {
             // Nobody has been told anybody's name: there is no diff to make.
             self.set_mode(&mut state, Mode::Counts);
             return;
@@ -43,9 +45,15 @@ impl Room {
             }
         }
         self.publish_diff(attendance, &mut state);
-        if full && state.sidebar.online() > self.full_max {
+        if full && self.is_crowded(attendance, &state) {
             self.set_mode(&mut state, Mode::Counts);
         }
+    }
+
+    /// Too many to name: members, or sessions if some have very many.
+    fn is_crowded(&self, attendance: &Attendance, state: &State) -> bool {
+        state.sidebar.online() > self.full_max
+            || attendance.sessions_len(&self.topic) > SESSIONS_PER_MEMBER * self.full_max
     }
 
     fn publish_diff(&self, attendance: &Attendance, state: &mut State) {
@@ -111,7 +119,7 @@ impl Room {
                 |s| !s.visitor.outbox.is_congested(),
             );
         }
-        if counts.0 >= self.full_max / 5 * 4 {
+        if counts.0 >= self.full_max / 5 * 4 || self.is_crowded(attendance, state) {
             state.calm_since = None;
         } else if now.saturating_duration_since(*state.calm_since.get_or_insert(now)) >= CALM {
             self.set_mode(state, Mode::Full);

@@ -201,3 +201,18 @@ async fn a_crowd_is_counted_and_no_longer_listed() {
     view.apply(&diff);
     assert!(!view.keys().contains(&gone.id.as_str()));
 }
+
+#[tokio::test]
+async fn one_user_in_very_many_sockets_is_a_crowd_too() {
+    let server = Server::start_with(|config| config.presence_full_max = 2).await;
+    let room = lobby(&server).await;
+    let (user, mut first) = server.enter(&room).await;
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        let mut socket = server.connect(&user).await;
+        socket.join(&format!("room:{room}"), "1").await;
+        others.push(socket);
+    }
+    assert_eq!(first.expect("presence_mode").await[4]["mode"], "counts");
+    assert_eq!(first.expect("presence_count").await[4]["online"], 1);
+}
