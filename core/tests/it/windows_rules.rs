@@ -304,3 +304,23 @@ fn list_slow_viewers_get_one_sync_and_hidden_ones_counts_only() {
         assert!(!viewer.is_stale());
     }
 }
+
+#[test]
+fn list_windows_can_be_used_from_any_thread() {
+    fn check<T: Send + Sync>() {}
+    check::<List>();
+    check::<Viewer<u64>>();
+    check::<Tick<u64>>();
+    check::<Bundle<u64>>();
+}
+
+#[test]
+fn list_window_names_are_read_from_the_right() {
+    type Spec = WindowSpec<headcount::TextId>;
+    for name in ["a:user:7:1:2", "f:a:0:0", "a:::1:2", "g:on:line:3:4"] {
+        assert_eq!(Spec::parse(name).expect(name).to_string(), name);
+    }
+    for name in ["a::1:2", "a:user:1", "g:x\u{7}y:1:02", "a:u\u{7}:1:2"] {
+        assert_eq!(Spec::parse(name), Err(WindowError::BadName), "{name:?}");
+    }
+}
