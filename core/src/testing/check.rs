@@ -1,7 +1,7 @@
 //! What must hold after every call.
 
 use crate::id::{Origin, ReplicaId};
-use crate::tracker::EntryBuf;
+use crate::tracker::{EntryBuf, OriginInfo};
 
 use super::world::{TOPICS, World};
 
@@ -13,8 +13,13 @@ pub(super) struct Seen {
     is_here: bool,
     /// When it was last here.
     last_ms: u64,
-    clocks: Vec<u64>,
+    states: States,
+    /// Slots whose state is new since it was last compared with the history.
+    fresh: u32,
 }
+
+/// Clock, digest, entries of each slot in use, and whether it is being applied.
+type States = [(u64, u64, u32, bool); TOPICS.len()];
 
 impl World<'_> {
     pub(super) fn check(&mut self, place: usize) -> Result<(), String> {
@@ -24,32 +29,30 @@ impl World<'_> {
     }
 
     /// Each view of an origin is the origin's own state at that clock.
-    fn check_states(&self, place: usize) -> Result<(), String> {
-        let Some(node) = &self.nodes[place] else {
+    fn check_states(&mut self, place: usize) -> Result<(), String> {
+        let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        for seen in node.seen.values().filter(|seen| seen.is_here) {
+        let fresh = |seen: &&mut Seen| seen.is_here && seen.fresh != 0;
+        for seen in node.seen.values_mut().filter(fresh) {
+            let fresh = std::mem::take(&mut seen.fresh);
             if self.forked.contains(&seen.id) {
                 continue;
             }
-            for &slot in &self.slots {
-                let Some(info) = node.presence.origin_info(&seen.id, slot) else {
-                    continue;
-                };
-                if info.clock == 0 || info.applying {
+            for (at, &slot) in self.slots.iter().enumerate() {
+                let (clock, digest, entries, is_applying) = seen.states[at];
+                if fresh & (1 << at) == 0 || clock == 0 || is_applying {
                     continue;
                 }
                 let history = self.histories.get(&(seen.id.clone(), slot));
-                let at = history.and_then(|history| {
-                    let at = history
-                        .binary_search_by_key(&info.clock, |state| state.0)
-                        .ok()?;
-                    Some(history[at])
+                let known = history.and_then(|history| {
+                    let at = history.binary_search_by_key(&clock, |state| state.0);
+                    Some(history[at.ok()?])
                 });
-                if at != Some((info.clock, info.digest, info.entries)) {
+                if known != Some((clock, digest, entries)) {
                     return Err(format!(
-                        "{place} holds {} of {}/{slot} at clock {}, the origin had {at:?}",
-                        info.entries, seen.id, info.clock
+                        "{place} holds {entries} of {}/{slot} at clock {clock}, the origin had {known:?}",
+                        seen.id
                     ));
                 }
             }
@@ -72,40 +75,45 @@ impl World<'_> {
         let mut here = 0;
         presence.standings(|id, heartbeat, _| {
             here += 1;
-            let clocks = slots
-                .iter()
-                .map(|&slot| presence.origin_info(id, slot).map_or(0, |info| info.clock));
-            let clocks: Vec<u64> = clocks.collect();
+            let mut states = States::default();
+            for (state, &slot) in states.iter_mut().zip(slots) {
+                let info = presence.origin_info(id, slot);
+                let state_of = |i: OriginInfo| (i.clock, i.digest, i.entries, i.applying);
+                *state = info.map(state_of).unwrap_or_default();
+            }
+            let mut fresh = u32::MAX;
             if retired.get(id).is_some_and(|&since| is_guarded(since)) {
                 wrong = Some(format!("{place} knows {id}, which said Goodbye to it"));
             }
             if let Some(seen) = seen_all.get_mut(id.name()) {
                 let (now, before) = ((id, heartbeat), (&seen.id, seen.heartbeat));
                 let same_life = seen.is_here && *id == seen.id;
-                let back = clocks
-                    .iter()
-                    .zip(&seen.clocks)
-                    .any(|(now, before)| now < before);
+                let mut pairs = states.iter().zip(&seen.states);
+                let back = pairs.any(|(now, before)| now.0 < before.0);
+                if same_life {
+                    let pairs = states.iter().zip(&seen.states).enumerate();
+                    let changed = pairs.filter(|(_, (now, before))| now != before);
+                    fresh = changed.fold(seen.fresh, |mask, (at, _)| mask | 1 << at);
+                }
                 let is_bound = seen.is_here || is_guarded(seen.last_ms);
                 if is_bound && (now < before || (!seen.is_here && now == before)) {
                     wrong = Some(format!("{place} goes from {before:?} to {now:?}"));
                 } else if same_life && back && !forked.contains(id) {
                     wrong = Some(format!("{place} goes back in the clock of {id}"));
                 }
-                *seen = Seen {
-                    id: id.clone(),
-                    heartbeat,
-                    is_here: true,
-                    last_ms,
-                    clocks,
-                };
+                if !same_life {
+                    seen.id = id.clone();
+                }
+                (seen.heartbeat, seen.is_here, seen.last_ms) = (heartbeat, true, last_ms);
+                (seen.states, seen.fresh) = (states, fresh);
             } else {
                 let seen = Seen {
                     id: id.clone(),
                     heartbeat,
                     is_here: true,
                     last_ms,
-                    clocks,
+                    states,
+                    fresh,
                 };
                 seen_all.insert(id.name().to_owned(), seen);
             }
@@ -127,28 +135,18 @@ impl World<'_> {
         };
         while let Some(diff) = node.presence.poll_diff() {
             for topic in diff.iter() {
-                for leave in &topic.leaves {
-                    if node.mirror.remove(&place_of(&topic.topic, leave)).is_none() {
-                        return Err(format!("{place} tells of an unknown leave: {leave:?}"));
+                let olds = topic.updates.iter().map(|update| &update.old);
+                for gone in topic.leaves.iter().chain(olds) {
+                    let version = node.mirror.remove(&place_of(&topic.topic, gone));
+                    if version != Some(gone.version()) {
+                        return Err(format!("{place} tells of the end of nothing: {gone:?}"));
                     }
                 }
-                for join in &topic.joins {
-                    if node
-                        .mirror
-                        .insert(place_of(&topic.topic, join), join.version())
-                        .is_some()
-                    {
-                        return Err(format!("{place} tells of a join twice: {join:?}"));
-                    }
-                }
-                for update in &topic.updates {
-                    let (old, new) = (
-                        place_of(&topic.topic, &update.old),
-                        place_of(&topic.topic, &update.new),
-                    );
-                    let known = node.mirror.remove(&old) == Some(update.old.version());
-                    if !known || node.mirror.insert(new, update.new.version()).is_some() {
-                        return Err(format!("{place} tells of an update of nothing: {update:?}"));
+                let news = topic.updates.iter().map(|update| &update.new);
+                for new in topic.joins.iter().chain(news) {
+                    let key = place_of(&topic.topic, new);
+                    if node.mirror.insert(key, new.version()).is_some() {
+                        return Err(format!("{place} tells of a join twice: {new:?}"));
                     }
                 }
             }
