@@ -83,7 +83,11 @@ function refusal(response, answer) {
   const listed = Object.entries(fields).map(([field, messages]) => `${label(field)} ${[messages].flat().join(", ")}`);
   const retryAfterMs = Number(answer?.retry_after_ms ?? Number(response.headers.get("retry-after")) * 1000) || null;
   let message = answer?.error ?? listed.join("; ");
-  if (!message) message = response.status >= 500 ? "The server had a problem. Try again in a moment." : `The server refused (${response.status}).`;
+  if (!message)
+    message =
+      response.status >= 500
+        ? "The server had a problem. Try again in a moment."
+        : `The server refused (${response.status}).`;
   return new ApiError(sentence(message), { status: response.status, fields, retryAfterMs });
 }
 

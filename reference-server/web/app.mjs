@@ -16,7 +16,12 @@ import { Welcome } from "./welcome.mjs";
 
 const SOCKET_URL = "/chat/socket";
 const BANNER_AFTER_MS = 1500;
-const STATE_TEXT = { connecting: "Connecting…", open: "Connected", reconnecting: "Reconnecting…", offline: "You are offline" };
+const STATE_TEXT = {
+  connecting: "Connecting…",
+  open: "Connected",
+  reconnecting: "Reconnecting…",
+  offline: "You are offline",
+};
 
 class App {
   constructor() {
@@ -26,7 +31,12 @@ class App {
     this.api = new Api({ token: () => this.session.token, tenant: asked.get("tenant") });
     this.welcome = new Welcome({ api: this.api, entered: (token, user, how) => this.#enter(token, user, how) });
     this.rooms = new RoomList({ api: this.api, opened: (room) => this.#open(room) });
-    this.messages = new MessageView({ log: byId("log"), list: byId("messages"), top: byId("log-top"), pill: byId("new-messages") });
+    this.messages = new MessageView({
+      log: byId("log"),
+      list: byId("messages"),
+      top: byId("log-top"),
+      pill: byId("new-messages"),
+    });
     this.composer = new Composer();
     this.online = new Online();
     this.members = new Members();
@@ -64,7 +74,11 @@ class App {
   }
 
   #connect() {
-    this.connection = new Connection({ url: SOCKET_URL, token: () => this.session.token, isTokenGood: () => this.#isTokenGood() });
+    this.connection = new Connection({
+      url: SOCKET_URL,
+      token: () => this.session.token,
+      isTokenGood: () => this.#isTokenGood(),
+    });
     this.connection.addEventListener("change", () => this.#drawConnection());
     this.connection.addEventListener("refused", () => this.#end("Your session has ended. Please come in again."));
     this.connection.connect();
@@ -98,7 +112,8 @@ class App {
   #openFromAddress() {
     if (!this.connection) return;
     const id = location.hash.match(/^#\/room\/(.+)$/)?.[1];
-    const room = (id && this.rooms.find(decodeURIComponent(id))) || this.rooms.named(this.askedRoom) || this.rooms.first();
+    const room =
+      (id && this.rooms.find(decodeURIComponent(id))) || this.rooms.named(this.askedRoom) || this.rooms.first();
     if (room && room.id !== this.room?.info.id) this.#open(room);
   }
 
@@ -106,7 +121,13 @@ class App {
     this.#showPanel(null);
     if (this.room?.info.id === info.id) return;
     this.#close();
-    const room = new Room({ info, socket: this.connection.socket, api: this.api, me: this.session.user, status: () => this.status.status });
+    const room = new Room({
+      info,
+      socket: this.connection.socket,
+      api: this.api,
+      me: this.session.user,
+      status: () => this.status.status,
+    });
     this.room = room;
     room.addEventListener("trouble", (event) => {
       this.trouble = event.detail;
@@ -161,7 +182,10 @@ class App {
 
   #drawBanner() {
     const state = this.connection?.state ?? "open";
-    const lost = { reconnecting: "The connection was lost. Reconnecting…", offline: "You are offline. The page reconnects on its own." }[state];
+    const lost = {
+      reconnecting: "The connection was lost. Reconnecting…",
+      offline: "You are offline. The page reconnects on its own.",
+    }[state];
     setNote(byId("banner"), lost ?? this.trouble);
   }
 
@@ -176,7 +200,8 @@ class App {
       if (event.key === "Escape") this.#showPanel(null);
     });
     byId("toggle-members").addEventListener("click", () => {
-      if (matchMedia("(max-width: 1000px)").matches) this.#showPanel(byId("app").dataset.panel === "members" ? null : "members");
+      if (matchMedia("(max-width: 1000px)").matches)
+        this.#showPanel(byId("app").dataset.panel === "members" ? null : "members");
       else byId("app").classList.toggle("members-hidden");
       this.#drawToggle();
     });

@@ -59,7 +59,10 @@ export class Composer {
     const over = used - CONTENT_MAX;
     this.button.disabled = !this.#room || used === 0 || over > 0;
     setNote(byId("composer-count"), used >= COUNT_FROM ? `${CONTENT_MAX - used}` : "");
-    setNote(byId("composer-error"), over > 0 ? `Too long by ${over} characters: a message has at most ${CONTENT_MAX}.` : "");
+    setNote(
+      byId("composer-error"),
+      over > 0 ? `Too long by ${over} characters: a message has at most ${CONTENT_MAX}.` : "",
+    );
   }
 }
 

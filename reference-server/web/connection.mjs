@@ -4,13 +4,13 @@ import { Socket } from "./vendor/phoenix.mjs";
 
 const BACKOFF_MS = [50, 150, 300, 600, 1000, 2000, 5000];
 
-/** The delay before attempt number `tries` (from 1), spread by half so that a restart does not bring all back at once. */
+/** The delay before attempt number `tries` (from 1), spread by half: a restart must not bring all back at once. */
 export function reconnectDelayMs(tries, random = Math.random) {
   const base = BACKOFF_MS[Math.min(tries, BACKOFF_MS.length) - 1] ?? 5000;
   return Math.round(base * (0.75 + random() * 0.5));
 }
 
-/** Remembers nothing: all that Phoenix keeps in there is that it fell back to long polling, and it can find out again. */
+/** Remembers nothing: all that Phoenix keeps in there is that it fell back to long polling, found out again at need. */
 class NoStorage {
   getItem() {
     return null;

@@ -45,7 +45,10 @@ export function paintAvatar(element, id, name) {
 
 /** One or two letters for a name; whole code points, so that emoji and accents survive. */
 export function initials(name) {
-  const all = String(name).replace(/[-_.]+/g, " ").trim().split(/\s+/);
+  const all = String(name)
+    .replace(/[-_.]+/g, " ")
+    .trim()
+    .split(/\s+/);
   const lettered = all.filter((word) => /^\p{L}/u.test(word));
   const words = lettered.length > 1 ? lettered : all;
   const first = [...(words[0] ?? "")];

@@ -40,7 +40,13 @@ export class MessageStore {
 
   /** A message of ours on its way; it stands last until `settle`. */
   addPending(content, user) {
-    const message = { id: `pending-${crypto.randomUUID?.() ?? Math.random()}`, content, user, inserted_at: new Date().toISOString(), pending: true };
+    const message = {
+      id: `pending-${crypto.randomUUID?.() ?? Math.random()}`,
+      content,
+      user,
+      inserted_at: new Date().toISOString(),
+      pending: true,
+    };
     this.pending.push(message);
     return message;
   }

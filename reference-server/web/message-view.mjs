@@ -79,7 +79,12 @@ export class MessageView {
     } catch (error) {
       if (room !== this.#room) return;
       room.store.hasOlder = false;
-      const retry = h("button", { class: "link", type: "button", text: "Try again", onclick: () => this.#retryOlder(room) });
+      const retry = h("button", {
+        class: "link",
+        type: "button",
+        text: "Try again",
+        onclick: () => this.#retryOlder(room),
+      });
       this.top.replaceChildren(`Older messages could not be loaded. ${error.message} `, retry);
     }
   }
@@ -129,7 +134,12 @@ export class MessageView {
     const room = this.#room;
     note.replaceChildren(
       `Not sent. ${message.failed} `,
-      h("button", { class: "link", type: "button", text: "Try again", onclick: () => room.send(message.content, message) }),
+      h("button", {
+        class: "link",
+        type: "button",
+        text: "Try again",
+        onclick: () => room.send(message.content, message),
+      }),
       " ",
       h("button", { class: "link", type: "button", text: "Discard", onclick: () => room.discard(message) }),
     );
@@ -161,7 +171,13 @@ function messageNode(message) {
     { class: "message", "data-id": message.id },
     h("div", { class: "day", hidden: true }),
     avatar,
-    h("div", { class: "message-head" }, author, isGuest(message.user) ? h("span", { class: "tag", text: "guest" }) : null, stamp),
+    h(
+      "div",
+      { class: "message-head" },
+      author,
+      isGuest(message.user) ? h("span", { class: "tag", text: "guest" }) : null,
+      stamp,
+    ),
     h("div", { class: "message-body", dir: "auto" }, ...linkify(String(message.content ?? ""))),
     h("div", { class: "message-note", role: "alert", hidden: true }),
   );

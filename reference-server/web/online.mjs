@@ -43,7 +43,10 @@ export class Online {
       return face;
     });
     byId("online-faces").replaceChildren(...faces);
-    box.title = people.map(({ name }) => name).slice(0, 30).join(", ");
+    box.title = people
+      .map(({ name }) => name)
+      .slice(0, 30)
+      .join(", ");
   }
 
   // A crowd coming through the door is not read out one by one.

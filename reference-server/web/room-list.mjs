@@ -65,7 +65,13 @@ export class RoomList {
       const current = room.id === this.#current;
       const button = h(
         "button",
-        { type: "button", class: "room", "aria-current": current ? "page" : null, title: room.description ?? null, onclick: () => this.opened(room) },
+        {
+          type: "button",
+          class: "room",
+          "aria-current": current ? "page" : null,
+          title: room.description ?? null,
+          onclick: () => this.opened(room),
+        },
         h("span", { class: "hash", "aria-hidden": "true", text: "#" }),
         h("bdi", { class: "room-label", text: room.name }),
         room.simulated ? h("span", { class: "tag", text: "demo" }) : null,

@@ -167,7 +167,9 @@ export class Room extends EventTarget {
   }
 
   #readPresence() {
-    this.online = new Map(this.presence.list((id, { metas, user }) => [id, { id, name: presenceName(id, metas, user), metas }]));
+    this.online = new Map(
+      this.presence.list((id, { metas, user }) => [id, { id, name: presenceName(id, metas, user), metas }]),
+    );
     this.#emit("online", null);
   }
 

@@ -24,8 +24,16 @@ after(async () => {
 
 async function violations(page) {
   await page.evaluate(AXE);
-  const { violations: found } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-  return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} (${failureSummary})`).slice(0, 3).join("; ")}`);
+  const { violations: found } = await page.evaluate(() =>
+    globalThis.axe.run(document, { resultTypes: ["violations"] }),
+  );
+  return found.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes
+        .map(({ target, failureSummary }) => `${target} (${failureSummary})`)
+        .slice(0, 3)
+        .join("; ")}`,
+  );
 }
 
 for (const scheme of ["light", "dark"]) {
@@ -55,15 +63,22 @@ test("the page is used from entrance to message by keyboard alone", async () => 
   const stops = new Set();
   for (let i = 0; i < 25; i += 1) {
     await page.keyboard.press("Tab");
-    stops.add(await page.evaluate(() => {
-      const { activeElement: here } = document;
-      const { outlineStyle, outlineWidth, borderColor } = getComputedStyle(here);
-      if (here !== document.body && outlineStyle === "none" && outlineWidth === "0px" && !borderColor) return `no focus mark on #${here.id}`;
-      return here.id || here.className;
-    }));
+    stops.add(
+      await page.evaluate(() => {
+        const { activeElement: here } = document;
+        const { outlineStyle, outlineWidth, borderColor } = getComputedStyle(here);
+        if (here !== document.body && outlineStyle === "none" && outlineWidth === "0px" && !borderColor)
+          return `no focus mark on #${here.id}`;
+        return here.id || here.className;
+      }),
+    );
   }
-  for (const id of ["members-scroll", "log", "theme", "sign-out", "me-status", "members-jump", "toggle-members"]) assert.ok(stops.has(id), `Tab does not reach #${id}: ${[...stops]}`);
-  assert.deepEqual([...stops].filter((stop) => stop.startsWith("no focus mark")), []);
+  for (const id of ["members-scroll", "log", "theme", "sign-out", "me-status", "members-jump", "toggle-members"])
+    assert.ok(stops.has(id), `Tab does not reach #${id}: ${[...stops]}`);
+  assert.deepEqual(
+    [...stops].filter((stop) => stop.startsWith("no focus mark")),
+    [],
+  );
   await page.context().close();
 });
 

@@ -15,7 +15,15 @@ export function launch() {
   return chromium.launch({
     executablePath: EXECUTABLE,
     headless: true,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
   });
 }
 
@@ -68,13 +76,19 @@ export function sidebar(page) {
     return {
       total: Number(rows[0]?.row.getAttribute("aria-setsize") ?? 0),
       // Share of the view that has rows, where the list is long enough to fill it.
-      covered: rows.reduce((sum, { rect }) => sum + Math.min(rect.bottom, box.bottom) - Math.max(rect.top, box.top), 0) / Math.min(box.height, document.getElementById("members-sizer").offsetHeight),
+      covered:
+        rows.reduce((sum, { rect }) => sum + Math.min(rect.bottom, box.bottom) - Math.max(rect.top, box.top), 0) /
+        Math.min(box.height, document.getElementById("members-sizer").offsetHeight),
       skeletons: rows.filter(({ row }) => row.classList.contains("skeleton")).length,
       rows: rows.map(({ row, rect }) => ({
         index: Number(row.dataset.index),
         top: rect.top - box.top,
         name: row.querySelector(".row-name").textContent,
-        kind: row.classList.contains("group-row") ? "header" : row.classList.contains("skeleton") ? "skeleton" : "member",
+        kind: row.classList.contains("group-row")
+          ? "header"
+          : row.classList.contains("skeleton")
+            ? "skeleton"
+            : "member",
         tag: row.querySelector(".tag").hidden ? "" : row.querySelector(".tag").textContent,
       })),
     };

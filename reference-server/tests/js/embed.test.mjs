@@ -16,7 +16,10 @@ before(async () => {
   server = await startServer();
   site = createServer((_, response) => {
     response.setHeader("content-type", "text/html");
-    response.end(`<!doctype html><title>elsewhere</title><h1>Elsewhere</h1><script src="${server.url}/embed.js" data-room="lobby" data-label="Talk" async></script>`);
+    response.end(
+      `<!doctype html><title>elsewhere</title><h1>Elsewhere</h1>
+       <script src="${server.url}/embed.js" data-room="lobby" data-label="Talk" async></script>`,
+    );
   });
   await new Promise((listening) => site.listen(0, "127.0.0.1", listening));
   address = `http://localhost:${site.address().port}/`;
@@ -49,7 +52,10 @@ test("a foreign page opens the chat in its corner, and one talks from there", as
   await chat.locator(".message", { hasText: "welcome in" }).waitFor();
   await picture(page, "embedded");
   // The foreign page has no icon, which the browser asks for.
-  assert.deepEqual(page.troubles.filter((text) => !text.includes("favicon")), []);
+  assert.deepEqual(
+    page.troubles.filter((text) => !text.includes("favicon")),
+    [],
+  );
 });
 
 test("the sample site holds the chat twice", async () => {

@@ -36,9 +36,14 @@ async function arrive(name) {
     return bundle;
   };
   channel.on("member_list", take);
-  const send = (event, payload) => new Promise((done, failed) => {
-    channel.push(event, payload).receive("ok", done).receive("error", failed).receive("timeout", () => failed(new Error("no answer")));
-  });
+  const send = (event, payload) =>
+    new Promise((done, failed) => {
+      channel
+        .push(event, payload)
+        .receive("ok", done)
+        .receive("error", failed)
+        .receive("timeout", () => failed(new Error("no answer")));
+    });
   const ask = (verb, payload) => {
     list.expect(`member_list_${verb}`, payload);
     return send(`member_list_${verb}`, payload).then(take);
@@ -47,19 +52,29 @@ async function arrive(name) {
   return { user: client.user, channel, ask, send, ...seen, seen };
 }
 
-const names = (list, window) => list.window(window).rows.filter(({ id }) => id).map(({ body }) => body.username);
+const names = (list, window) =>
+  list
+    .window(window)
+    .rows.filter(({ id }) => id)
+    .map(({ body }) => body.username);
 
 test("the first chunk: a SYNC with headers, bodies and counts", async () => {
   const { ask, list } = await arrive("city");
   const bundle = await ask("open", { window: "c:0" });
-  assert.deepEqual(bundle.frames.map(({ kind, window }) => [kind, window]), [["sync", "c:0"]]);
+  assert.deepEqual(
+    bundle.frames.map(({ kind, window }) => [kind, window]),
+    [["sync", "c:0"]],
+  );
   const { rows } = list.window("c:0");
   assert.equal(rows.length, 100);
   assert.equal(typeof rows[0].group, "string");
   assert.equal(rows[0].count, list.counts.groups.find(({ group }) => group === rows[0].group).count);
   assert.ok(rows.filter(({ body }) => body?.simulated).length > 90);
   assert.ok(list.counts.members >= MEMBERS);
-  assert.equal(list.counts.rows, list.counts.groups.reduce((sum, { count, hidden }) => sum + (hidden || count === 0 ? 0 : count + 1), 0));
+  assert.equal(
+    list.counts.rows,
+    list.counts.groups.reduce((sum, { count, hidden }) => sum + (hidden || count === 0 ? 0 : count + 1), 0),
+  );
 });
 
 test("people who come, change and go are seen in the list of a small room", async () => {
@@ -108,10 +123,11 @@ test("the keeper of the page follows a reader down the list and back", async () 
   let troubles = 0;
   const keeper = new WindowKeeper({ client: list, request: send, changed: () => {}, failed: () => (troubles += 1) });
   channel.on("member_list", (bundle) => keeper.push(bundle));
-  const read = (first) => until(`rows from ${first}`, () => {
-    keeper.want(first, first + 20);
-    return keeper.holds(first, first + 20);
-  });
+  const read = (first) =>
+    until(`rows from ${first}`, () => {
+      keeper.want(first, first + 20);
+      return keeper.holds(first, first + 20);
+    });
   await read(0);
   for (const first of [40, 150, 280, 330, 420, 500, 610, 1500, 2800, 2790, 2000, 1990, 290, 100, 0]) await read(first);
   const { rows: total } = keeper.counts;
@@ -140,18 +156,38 @@ test("a name is found in every group that has it", async () => {
     assert.ok(found?.body.username.toUpperCase().startsWith(prefix), `${group} ${index}`);
   }
   assert.deepEqual(await send("member_list_find", { prefix: "\u{10ffff}" }), { matches: [] });
-  const refusal = await send("member_list_find", { prefix: 7 }).then(() => null, (reply) => reply);
+  const refusal = await send("member_list_find", { prefix: 7 }).then(
+    () => null,
+    (reply) => reply,
+  );
   assert.equal(refusal.reason, "invalid payload");
 });
 
 test("windows that make no sense, and too many of them, are refused; the rest goes on", async () => {
   const { send, ask, list } = await arrive("city");
-  for (const window of ["c:x", "c:-1", "c:99999999999", "a:1:400:400", "q:1", "", "a:'; drop table users:1:1", null, 7, {}]) {
-    const refusal = await send("member_list_open", { window }).then(() => null, (reply) => reply);
+  for (const window of [
+    "c:x",
+    "c:-1",
+    "c:99999999999",
+    "a:1:400:400",
+    "q:1",
+    "",
+    "a:'; drop table users:1:1",
+    null,
+    7,
+    {},
+  ]) {
+    const refusal = await send("member_list_open", { window }).then(
+      () => null,
+      (reply) => reply,
+    );
     assert.equal(typeof refusal?.reason, "string", `accepted ${JSON.stringify(window)}`);
   }
   for (let k = 0; k < 8; k += 1) await ask("open", { window: `c:${k}` });
-  const ninth = await send("member_list_open", { window: "c:8" }).then(() => null, (reply) => reply);
+  const ninth = await send("member_list_open", { window: "c:8" }).then(
+    () => null,
+    (reply) => reply,
+  );
   assert.equal(typeof ninth?.reason, "string", "a ninth window was opened");
   const beyond = list.counts.rows + 1000;
   list.expect("member_list_close", { window: "c:7" });

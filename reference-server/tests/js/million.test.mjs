@@ -72,7 +72,7 @@ test("what is on show stands still while a thousand members a second change", as
   const online = new Set();
   const jumps = [];
   let samples = 0;
-  for (const end = Date.now() + WATCHED_MS; Date.now() < end; ) {
+  for (const end = Date.now() + WATCHED_MS; Date.now() < end;) {
     await page.waitForTimeout(200);
     const now = await sidebar(page);
     assert.equal(now.skeletons, 0, "a row went blank");
@@ -90,7 +90,9 @@ test("what is on show stands still while a thousand members a second change", as
 
 test("scrolling on by wheel from the middle stays whole", async () => {
   await page.locator("#members-scroll").hover();
-  const { rows: [before] } = await settled(page, "before the wheel");
+  const {
+    rows: [before],
+  } = await settled(page, "before the wheel");
   const started = Date.now();
   for (let i = 0; i < 30; i += 1) {
     await page.mouse.wheel(0, 500);

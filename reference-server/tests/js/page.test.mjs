@@ -2,7 +2,18 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, message, openPage, openRoom, picture, say, scrollTo, settled, sidebar } from "./browser.mjs";
+import {
+  enterAsGuest,
+  launch,
+  message,
+  openPage,
+  openRoom,
+  picture,
+  say,
+  scrollTo,
+  settled,
+  sidebar,
+} from "./browser.mjs";
 import { data, enter, register, startServer, until } from "./support.mjs";
 
 const MEMBERS = 100_000;
@@ -45,7 +56,10 @@ test("two pages see each other arrive, type, talk and leave", async () => {
   await ada.locator("#typing", { hasText: `${boName} is typing` }).waitFor();
   await say(bo, "Hello, <b>Ada</b> 👋");
   await message(ada, "Hello, <b>Ada</b> 👋").waitFor();
-  await ada.locator("#typing", { hasText: "is typing" }).waitFor({ state: "detached" }).catch(() => {});
+  await ada
+    .locator("#typing", { hasText: "is typing" })
+    .waitFor({ state: "detached" })
+    .catch(() => {});
   assert.doesNotMatch(await ada.locator("#typing").innerText(), /typing/);
   await say(ada, "Hello yourself");
   await message(bo, "Hello yourself").waitFor();
@@ -63,7 +77,8 @@ test("history loads upwards, the view keeps its place, and new messages wait beh
   const writer = await register(server, "writer");
   const rooms = await data(server, "GET", "/rooms", { token: writer.token });
   const archive = rooms.find(({ name }) => name === "archive");
-  const post = (content, who) => data(server, "POST", `/rooms/${archive.id}/messages`, { token: who.token, body: { content } });
+  const post = (content, who) =>
+    data(server, "POST", `/rooms/${archive.id}/messages`, { token: who.token, body: { content } });
   await enter(server, writer, archive);
   // Several authors, because one may only send ten in five seconds.
   await Promise.all(
@@ -76,10 +91,11 @@ test("history loads upwards, the view keeps its place, and new messages wait beh
   const page = await open();
   await enterAsGuest(page, "archive");
   await until("the newest page", async () => (await page.locator(".message").count()) === 50);
-  const atBottom = () => page.evaluate(() => {
-    const log = document.getElementById("log");
-    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
-  });
+  const atBottom = () =>
+    page.evaluate(() => {
+      const log = document.getElementById("log");
+      return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+    });
   await until("the log at its end", atBottom);
   await post("seen at once", writer);
   await message(page, "seen at once").waitFor();
@@ -117,13 +133,19 @@ test("the sidebar of a hundred thousand: top, middle, end, no blank rows", async
   assert.ok(top.total > MEMBERS, `${top.total} rows`);
   assert.equal(top.rows[0].index, 0);
   assert.equal(top.rows[0].kind, "header");
-  assert.ok(top.rows.some(({ tag }) => tag === "simulated"), "simulated members are marked");
+  assert.ok(
+    top.rows.some(({ tag }) => tag === "simulated"),
+    "simulated members are marked",
+  );
   await picture(page, "members-top");
 
   await scrollTo(page, 0.5);
   await page.waitForTimeout(400);
   const middle = await settled(page, "middle");
-  assert.ok(Math.abs(middle.rows[0].index - middle.total / 2) < 200, `middle is at ${middle.rows[0].index} of ${middle.total}`);
+  assert.ok(
+    Math.abs(middle.rows[0].index - middle.total / 2) < 200,
+    `middle is at ${middle.rows[0].index} of ${middle.total}`,
+  );
   await picture(page, "members-middle");
 
   await scrollTo(page, 1);
@@ -151,7 +173,10 @@ test("the sidebar scrolled by wheel stays whole, and its rows stay in order", as
   const there = await settled(page, "after the wheel");
   assert.ok(there.rows[0].index > 400, `reached ${there.rows[0].index}`);
   const indexes = there.rows.map(({ index }) => index);
-  assert.deepEqual(indexes, indexes.map((_, i) => indexes[0] + i));
+  assert.deepEqual(
+    indexes,
+    indexes.map((_, i) => indexes[0] + i),
+  );
   assert.equal(new Set(there.rows.map(({ name, index }) => `${name}|${index}`)).size, there.rows.length);
 });
 
@@ -165,8 +190,13 @@ test("what is on show does not move while the room changes around it", async () 
   await page.waitForTimeout(3000);
   const now = await settled(page, "after");
   const places = new Map(now.rows.map(({ name, top }) => [name, top]));
-  const moved = before.rows.filter(({ name }) => places.has(name)).map(({ name, top }) => Math.abs(places.get(name) - top));
-  assert.ok(moved.length > before.rows.length / 3, `only ${moved.length} of ${before.rows.length} rows are still there`);
+  const moved = before.rows
+    .filter(({ name }) => places.has(name))
+    .map(({ name, top }) => Math.abs(places.get(name) - top));
+  assert.ok(
+    moved.length > before.rows.length / 3,
+    `only ${moved.length} of ${before.rows.length} rows are still there`,
+  );
   moved.sort((a, b) => a - b);
   // Rows that left from between shift their neighbours; the view as a whole stays.
   assert.ok(moved[Math.floor(moved.length / 2)] <= 80, `the view moved: ${moved}`);
@@ -178,11 +208,12 @@ test("the list is read and moved through by keyboard", async () => {
   await settled(page, "top");
   const list = page.getByRole("listbox", { name: "Members" });
   await list.focus();
-  const active = () => page.evaluate(() => {
-    const id = document.getElementById("members-scroll").getAttribute("aria-activedescendant");
-    const row = id && document.getElementById(id);
-    return row ? { position: Number(row.getAttribute("aria-posinset")), text: row.innerText } : null;
-  });
+  const active = () =>
+    page.evaluate(() => {
+      const id = document.getElementById("members-scroll").getAttribute("aria-activedescendant");
+      const row = id && document.getElementById(id);
+      return row ? { position: Number(row.getAttribute("aria-posinset")), text: row.innerText } : null;
+    });
   assert.match((await until("an active row", active)).text, /^Staff/);
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("ArrowDown");
@@ -204,10 +235,11 @@ test("one jumps to a name, a letter, a group, a row and a percentage", async () 
   const page = await open();
   await enterAsGuest(page, "city");
   await settled(page, "top");
-  const active = () => page.evaluate(() => {
-    const row = document.querySelector("#members-rows .row.active");
-    return { index: Number(row?.dataset.index), name: row?.querySelector(".row-name").textContent ?? "" };
-  });
+  const active = () =>
+    page.evaluate(() => {
+      const row = document.querySelector("#members-rows .row.active");
+      return { index: Number(row?.dataset.index), name: row?.querySelector(".row-name").textContent ?? "" };
+    });
   await page.getByRole("button", { name: "Jump to a place in the list" }).click();
   const box = page.getByLabel("Name, row or percentage");
   const jump = async (text) => {
@@ -218,7 +250,10 @@ test("one jumps to a name, a letter, a group, a row and a percentage", async () 
   await until("a name that begins with mo", async () => /^mo/i.test((await active()).name));
   const first = (await active()).index;
   await box.press("Enter");
-  await until("the same in the next group", async () => (await active()).index > first + 100 && /^mo/i.test((await active()).name));
+  await until(
+    "the same in the next group",
+    async () => (await active()).index > first + 100 && /^mo/i.test((await active()).name),
+  );
   await picture(page, "jump");
   await jump("qqqq");
   await page.locator("#jump-note", { hasText: "Nobody's name begins with" }).waitFor();
@@ -233,7 +268,10 @@ test("one jumps to a name, a letter, a group, a row and a percentage", async () 
   }).catch((error) => assert.fail(`${error.message}: ${JSON.stringify(idle.rows.slice(0, 3))}`));
   await page.getByRole("listbox", { name: "Members" }).focus();
   await page.keyboard.press("s");
-  await until("an idle name with s", async () => /^s/i.test((await active()).name) && (await active()).index > idle.rows[0].index);
+  await until(
+    "an idle name with s",
+    async () => /^s/i.test((await active()).name) && (await active()).index > idle.rows[0].index,
+  );
   await settled(page, "s");
 });
 
@@ -284,5 +322,8 @@ test("on a phone the panels fold away", async () => {
 });
 
 test("no page had an error on its console", () => {
-  assert.deepEqual(pages.flatMap((page) => page.troubles), []);
+  assert.deepEqual(
+    pages.flatMap((page) => page.troubles),
+    [],
+  );
 });

@@ -61,7 +61,10 @@ test("the others see us come in a presence_diff, and go in another", async () =>
   assert.equal(came.joins[visitor.user.id].metas.length, 1);
   await until("the visitor in the presence", () => here.presence.state[visitor.user.id]);
   await answer(visitor.channel.leave());
-  const { payload: went } = await event(here, "presence_diff", { from, where: ({ leaves }) => leaves[visitor.user.id] });
+  const { payload: went } = await event(here, "presence_diff", {
+    from,
+    where: ({ leaves }) => leaves[visitor.user.id],
+  });
   assert.deepEqual(refs(went.leaves[visitor.user.id].metas), refs(came.joins[visitor.user.id].metas));
   await until("the visitor gone", () => !here.presence.state[visitor.user.id]);
 });
@@ -80,7 +83,7 @@ test("a user in two tabs is one user with two metas", async () => {
 
 test("a message reaches a second client once, with its author and its number", async () => {
   const [speaker, listener] = [await arrive(), await arrive()];
-  const content = "Grüße, 你好, 👋🏽 <b>\"quoted\"</b>";
+  const content = 'Grüße, 你好, 👋🏽 <b>"quoted"</b>';
   await speaker.push("new_message", { content });
   const { payload } = await event(listener, "new_message", { where: (message) => message.content === content });
   assert.equal(payload.user.id, speaker.user.id);
@@ -88,16 +91,24 @@ test("a message reaches a second client once, with its author and its number", a
   assert.ok(Number.isInteger(payload.seq));
   assert.ok(Math.abs(Date.parse(payload.inserted_at) - Date.now()) < 60_000);
   await speaker.push("new_message", { content: "and another" });
-  const { payload: next } = await event(listener, "new_message", { where: (message) => message.content === "and another" });
+  const { payload: next } = await event(listener, "new_message", {
+    where: (message) => message.content === "and another",
+  });
   assert.equal(next.seq, payload.seq + 1);
   assert.equal(listener.log.filter(({ payload: { id } }) => id === payload.id).length, 1);
   const page = await data(server, "GET", `/rooms/${room.id}/messages?limit=2`, { token: speaker.client.token });
-  assert.deepEqual(page.map(({ id }) => id), [payload.id, next.id]);
+  assert.deepEqual(
+    page.map(({ id }) => id),
+    [payload.id, next.id],
+  );
 });
 
 test("a message posted by REST reaches the channel", async () => {
   const listener = await arrive();
-  const posted = await data(server, "POST", `/rooms/${room.id}/messages`, { token: ada.token, body: { content: "by post" } });
+  const posted = await data(server, "POST", `/rooms/${room.id}/messages`, {
+    token: ada.token,
+    body: { content: "by post" },
+  });
   const { payload } = await event(listener, "new_message", { where: ({ id }) => id === posted.id });
   assert.equal(payload.user.username, "ada");
 });
@@ -123,7 +134,10 @@ test("a message cannot be sent in another's name", async () => {
 test("empty and oversize messages are refused with a reason; the room goes on", async () => {
   const { push } = await arrive();
   for (const content of ["", "   \n", "x".repeat(4001), 7, null]) {
-    const refusal = await push("new_message", { content }).then(() => null, (error) => error.reply);
+    const refusal = await push("new_message", { content }).then(
+      () => null,
+      (error) => error.reply,
+    );
     assert.ok(refusal, `accepted ${JSON.stringify(content)?.slice(0, 20)}`);
     assert.ok(refusal.reason || refusal.errors, JSON.stringify(refusal));
   }
@@ -133,7 +147,13 @@ test("empty and oversize messages are refused with a reason; the room goes on", 
 test("more than ten messages in five seconds are refused with a delay", async () => {
   const { push } = await arrive();
   const outcomes = [];
-  for (let i = 0; i < 12; i += 1) outcomes.push(await push("new_message", { content: `message ${i}` }).then(() => "sent", (error) => error.reply));
+  for (let i = 0; i < 12; i += 1)
+    outcomes.push(
+      await push("new_message", { content: `message ${i}` }).then(
+        () => "sent",
+        (error) => error.reply,
+      ),
+    );
   assert.deepEqual(outcomes.slice(0, 10), Array(10).fill("sent"));
   assert.ok(outcomes[11].retry_after_ms > 0, JSON.stringify(outcomes[11]));
 });
@@ -148,9 +168,15 @@ test("a dropped socket: the others see us go and come, we rejoin and miss nothin
   await other.push("new_message", { content: "while you were away" });
   await event(dropped, "presence_state", { from: mark });
   const { payload } = await event(dropped, "message_history", { from: mark });
-  const missed = () => payload.messages.concat(dropped.log.map((entry) => entry.payload)).some(({ content }) => content === "while you were away");
+  const missed = () =>
+    payload.messages
+      .concat(dropped.log.map((entry) => entry.payload))
+      .some(({ content }) => content === "while you were away");
   await until("the message sent meanwhile", missed);
-  await event(other, "presence_diff", { from, where: ({ leaves }) => leaves[dropped.user.id]?.metas.some((meta) => meta.phx_ref === before) });
+  await event(other, "presence_diff", {
+    from,
+    where: ({ leaves }) => leaves[dropped.user.id]?.metas.some((meta) => meta.phx_ref === before),
+  });
   await until("a new meta", () => other.presence.state[dropped.user.id]?.metas.some((meta) => meta.phx_ref !== before));
   await dropped.push("new_message", { content: "I am back" });
   await event(other, "new_message", { where: ({ content }) => content === "I am back" });
@@ -173,7 +199,10 @@ test("long polling carries the same: join, presence, messages both ways", async 
 test("the client of Phoenix 1.7 talks too, its token in the query", async () => {
   const here = await arrive();
   const { token, user } = await guest(server);
-  const socket = new OldSocket(`${server.url.replace("http", "ws")}/chat/socket`, { transport: WebSocket, params: { token } });
+  const socket = new OldSocket(`${server.url.replace("http", "ws")}/chat/socket`, {
+    transport: WebSocket,
+    params: { token },
+  });
   clients.push({ close: () => socket.disconnect() });
   socket.connect();
   const channel = socket.channel(`room:${room.id}`, {});
@@ -181,7 +210,10 @@ test("the client of Phoenix 1.7 talks too, its token in the query", async () => 
   const heard = [];
   channel.on("new_message", (message) => heard.push(message.content));
   await answer(channel.join());
-  await until("both in the old client's presence", () => presence.list((id) => id).includes(user.id) && presence.list((id) => id).includes(here.user.id));
+  await until(
+    "both in the old client's presence",
+    () => presence.list((id) => id).includes(user.id) && presence.list((id) => id).includes(here.user.id),
+  );
   await until("the old client in the new one's presence", () => here.presence.state[user.id]);
   await answer(channel.push("new_message", { content: "from an old client" }));
   await event(here, "new_message", { where: ({ content }) => content === "from an old client" });
@@ -215,9 +247,17 @@ test("a wrong token is refused: 403 for the socket, 401 for REST", async () => {
 test("rooms that do not exist, and topics that mean nothing, refuse the join", async () => {
   const client = new Client(server, await guest(server));
   clients.push(client);
-  for (const topic of ["room:00000000-0000-7000-8000-000000000000", "room:'; drop table rooms;--", "kitchen", "room:"]) {
+  for (const topic of [
+    "room:00000000-0000-7000-8000-000000000000",
+    "room:'; drop table rooms;--",
+    "kitchen",
+    "room:",
+  ]) {
     const channel = client.socket.channel(topic, {});
-    const refusal = await answer(channel.join()).then(() => null, (error) => error.reply);
+    const refusal = await answer(channel.join()).then(
+      () => null,
+      (error) => error.reply,
+    );
     assert.equal(typeof refusal?.reason, "string", topic);
     channel.leave();
   }
@@ -229,15 +269,26 @@ test("history pages backwards to the first message and forwards from a number", 
   const all = await data(server, "GET", `/rooms/${room.id}/messages?limit=100`, { token });
   assert.ok(all.length > 10);
   const collected = [];
-  for (let before = null; ; ) {
-    const page = await data(server, "GET", `/rooms/${room.id}/messages?limit=7${before ? `&before_id=${before}` : ""}`, { token });
+  for (let before = null; ;) {
+    const page = await data(
+      server,
+      "GET",
+      `/rooms/${room.id}/messages?limit=7${before ? `&before_id=${before}` : ""}`,
+      { token },
+    );
     collected.unshift(...page);
     if (page.length < 7) break;
     before = page[0].id;
   }
-  assert.deepEqual(collected.map(({ seq }) => seq), collected.map((_, i) => i + 1));
+  assert.deepEqual(
+    collected.map(({ seq }) => seq),
+    collected.map((_, i) => i + 1),
+  );
   const rest = await data(server, "GET", `/rooms/${room.id}/messages?after_seq=3&limit=5`, { token });
-  assert.deepEqual(rest.map(({ seq }) => seq), [4, 5, 6, 7, 8]);
+  assert.deepEqual(
+    rest.map(({ seq }) => seq),
+    [4, 5, 6, 7, 8],
+  );
 });
 
 test("malformed frames end that socket alone", async () => {
@@ -245,7 +296,9 @@ test("malformed frames end that socket alone", async () => {
   const { token } = await guest(server);
   for (const frame of ["{", "[]", "[1,2,3]", '["1","1","room:x","phx_join"]', "\u0000", "[null,null,null,null,null]"]) {
     const code = await new Promise((done) => {
-      const socket = new WebSocket(`${server.url.replace("http", "ws")}/chat/socket/websocket?vsn=2.0.0&token=${token}`);
+      const socket = new WebSocket(
+        `${server.url.replace("http", "ws")}/chat/socket/websocket?vsn=2.0.0&token=${token}`,
+      );
       socket.once("open", () => socket.send(frame));
       socket.once("close", done);
       socket.once("error", () => {});

@@ -61,14 +61,22 @@ test("a restart in the middle of a long list: the reader stays in the middle", a
   await page.locator("#connection[data-state=open]").waitFor();
   await page.waitForTimeout(500);
   const after = await settled(page, "after");
-  assert.ok(Math.abs(after.rows[0].index - before.rows[0].index) < 200, `${before.rows[0].index} became ${after.rows[0].index}`);
+  assert.ok(
+    Math.abs(after.rows[0].index - before.rows[0].index) < 200,
+    `${before.rows[0].index} became ${after.rows[0].index}`,
+  );
   assert.ok(after.rows.every(({ kind, tag }) => kind === "header" || tag === "simulated"));
   await page.context().close();
 });
 
 test("a token the server does not know leads back to the entrance, with a reason", async () => {
   const page = await openPage(browser, server.url);
-  await page.evaluate(() => sessionStorage.setItem("headcount.session", JSON.stringify({ token: "stale", user: { id: "x", username: "stale" } })));
+  await page.evaluate(() =>
+    sessionStorage.setItem(
+      "headcount.session",
+      JSON.stringify({ token: "stale", user: { id: "x", username: "stale" } }),
+    ),
+  );
   await page.reload();
   await page.locator("#auth-error", { hasText: "session has ended" }).waitFor();
   await enterAsGuest(page, "salon");

@@ -33,7 +33,8 @@ try {
     people.set(name, await client.join(`room:${city.id}`));
   }
   const [first] = clients;
-  for (const name of ["rust", "elixir", "python"]) await data(server, "POST", "/rooms", { token: first.token, body: { name } });
+  for (const name of ["rust", "elixir", "python"])
+    await data(server, "POST", "/rooms", { token: first.token, body: { name } });
   for (const [name, content] of TALK) await people.get(name).push("new_message", { content });
 
   const page = await openPage(browser, server.url, { scheme, width: 1280, height: 720 });

@@ -19,8 +19,11 @@ const PATIENCE_MS = 10_000;
 
 /** A server on a free port with a data directory of its own. */
 export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(join(tmpdir(), "headcount-")) } = {}) {
-  if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run \`cargo build -p headcount-server\`, or set HEADCOUNT_SERVER`);
-  const child = spawn(BINARY, ["--port", String(port), "--data-dir", dataDir, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  if (!existsSync(BINARY))
+    throw new Error(`${BINARY} is missing: run \`cargo build -p headcount-server\`, or set HEADCOUNT_SERVER`);
+  const child = spawn(BINARY, ["--port", String(port), "--data-dir", dataDir, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const exited = new Promise((done) => child.once("exit", done));
   let output = "";
   const url = await new Promise((found, failed) => {
@@ -62,7 +65,11 @@ export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(j
 export async function call(server, method, path, { token, body, headers = {} } = {}) {
   const response = await fetch(`${server.url}/api/v1${path}`, {
     method,
-    headers: { ...(token && { authorization: `Bearer ${token}` }), ...(body !== undefined && { "content-type": "application/json" }), ...headers },
+    headers: {
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(body !== undefined && { "content-type": "application/json" }),
+      ...headers,
+    },
     body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body),
   });
   const text = await response.text();
@@ -93,7 +100,11 @@ export function enter(server, { token }, room) {
 
 /** A connected socket of the real Phoenix client. */
 export function connect(server, token, options = {}) {
-  const socket = new Socket(`${server.url.replace(/^http/, "ws")}/chat/socket`, { transport: WebSocket, authToken: token, ...options });
+  const socket = new Socket(`${server.url.replace(/^http/, "ws")}/chat/socket`, {
+    transport: WebSocket,
+    authToken: token,
+    ...options,
+  });
   socket.connect();
   return socket;
 }
@@ -148,5 +159,7 @@ export async function until(what, look, patienceMs = PATIENCE_MS) {
 
 /** The first event of this name in a log after position `from`. */
 export function event(joined, name, { from = 0, where = () => true } = {}) {
-  return until(`event ${name}`, () => joined.log.slice(from).find((entry) => entry.event === name && where(entry.payload)));
+  return until(`event ${name}`, () =>
+    joined.log.slice(from).find((entry) => entry.event === name && where(entry.payload)),
+  );
 }

@@ -10,5 +10,8 @@ test("the vendored Phoenix client is the file of the package", () => {
   const ours = readFileSync(join(ROOT, "reference-server/web/vendor/phoenix.mjs"));
   assert.ok(ours.equals(readFileSync(join(dirname(main), "phoenix.mjs"))));
   const version = JSON.parse(readFileSync(join(dirname(main), "../../package.json"))).version;
-  assert.match(readFileSync(join(ROOT, "reference-server/web/vendor/README.md"), "utf8"), new RegExp(`\\b${version.replaceAll(".", "\\.")}\\b`));
+  assert.match(
+    readFileSync(join(ROOT, "reference-server/web/vendor/README.md"), "utf8"),
+    new RegExp(`\\b${version.replaceAll(".", "\\.")}\\b`),
+  );
 });

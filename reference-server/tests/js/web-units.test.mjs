@@ -103,28 +103,67 @@ test("groups are laid out from the counts", () => {
     { group: "offline", count: 10 },
   ];
   const placed = layOut({ rows: 16, groups });
-  assert.deepEqual(placed.map(({ group, first, rows }) => [group, first, rows]), [["dnd", 0, 4], ["bots", 4, 1], ["offline", 5, 11]]);
+  assert.deepEqual(
+    placed.map(({ group, first, rows }) => [group, first, rows]),
+    [
+      ["dnd", 0, 4],
+      ["bots", 4, 1],
+      ["offline", 5, 11],
+    ],
+  );
   assert.equal(placed[0].name, "Do not disturb");
   assert.equal(placed[2].name, "Offline");
   assert.equal(groupAt(placed, 4).group, "bots");
   assert.equal(groupAt(placed, 15).group, "offline");
   assert.equal(groupAt(placed, 16), null);
-  assert.deepEqual(layOut({ headers: false, groups }).map(({ first, rows }) => [first, rows]), [[0, 3], [3, 10]]);
+  assert.deepEqual(
+    layOut({ headers: false, groups }).map(({ first, rows }) => [first, rows]),
+    [
+      [0, 3],
+      [3, 10],
+    ],
+  );
   assert.deepEqual(layOut(null), []);
 });
 
 test("a place to jump to is a row, a percentage or a name", () => {
   const rows = 100_004;
-  for (const [text, index] of [["1", 0], ["100004", 100_003], ["50,000", 49_999], ["#12", 11], ["0%", 0], [" 100 % ", 100_003], ["50%", 50_002], ["33.3%", 33_301]]) {
+  for (const [text, index] of [
+    ["1", 0],
+    ["100004", 100_003],
+    ["50,000", 49_999],
+    ["#12", 11],
+    ["0%", 0],
+    [" 100 % ", 100_003],
+    ["50%", 50_002],
+    ["33.3%", 33_301],
+  ]) {
     assert.deepEqual(parseJump(text, rows), { index }, text);
   }
   for (const text of ["0", "100005", "101%", "-5", "", "   "]) assert.ok(parseJump(text, rows).error, text);
-  for (const text of ["ada", "1e3", " 3rd floor ", "٣"]) assert.deepEqual(parseJump(text, rows), { name: text.trim() });
+  for (const text of ["ada", "1e3", " 3rd floor ", "٣"]) {
+    assert.deepEqual(parseJump(text, rows), { name: text.trim() });
+  }
 });
 
 test("the commonest shift wins over the rows that moved on their own", () => {
-  const before = new Map([["a", 10], ["b", 11], ["c", 12], ["d", 13]]);
-  assert.equal(commonShift(before, new Map([["a", 900], ["b", 14], ["c", 15]])), 3);
+  const before = new Map([
+    ["a", 10],
+    ["b", 11],
+    ["c", 12],
+    ["d", 13],
+  ]);
+  assert.equal(
+    commonShift(
+      before,
+      new Map([
+        ["a", 900],
+        ["b", 14],
+        ["c", 15],
+      ]),
+    ),
+    3,
+  );
   assert.equal(commonShift(before, new Map([["x", 1]])), 0);
   assert.equal(commonShift(before, before), 0);
 });
@@ -133,28 +172,49 @@ test("messages stand once, in order, and a gap is noticed", () => {
   const store = new MessageStore();
   const message = (seq) => ({ id: `m${seq}`, seq, content: String(seq), inserted_at: "2026-01-01T00:00:00Z" });
   store.add([message(5), message(6)]);
-  assert.deepEqual(store.add([message(6), message(4), message(7)]).map(({ seq }) => seq), [4, 7]);
-  assert.deepEqual(store.messages.map(({ seq }) => seq), [4, 5, 6, 7]);
+  assert.deepEqual(
+    store.add([message(6), message(4), message(7)]).map(({ seq }) => seq),
+    [4, 7],
+  );
+  assert.deepEqual(
+    store.messages.map(({ seq }) => seq),
+    [4, 5, 6, 7],
+  );
   assert.equal(store.gapBefore([message(7), message(8)]), null);
   assert.equal(store.gapBefore([message(8)]), null);
   assert.equal(store.gapBefore([message(9)]), 7);
   store.hasOlder = false;
   store.trim(2);
-  assert.deepEqual(store.messages.map(({ seq }) => seq), [6, 7]);
+  assert.deepEqual(
+    store.messages.map(({ seq }) => seq),
+    [6, 7],
+  );
   assert.equal(store.hasOlder, true);
   assert.deepEqual(store.add([message(4)]).length, 1);
 });
 
 test("reconnecting backs off, and never all at the same moment", () => {
-  assert.equal(reconnectDelayMs(1, () => 0.5), 50);
-  assert.equal(reconnectDelayMs(99, () => 0.5), 5000);
+  assert.equal(
+    reconnectDelayMs(1, () => 0.5),
+    50,
+  );
+  assert.equal(
+    reconnectDelayMs(99, () => 0.5),
+    5000,
+  );
   assert.ok(reconnectDelayMs(3, () => 0) < reconnectDelayMs(3, () => 0.99));
 });
 
 test("refusals become errors that say what to do", async () => {
   const api = (status, body, headers = {}) =>
-    new Api({ fetch: async () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers }) });
-  const failure = async (promise) => promise.then(() => assert.fail("expected a refusal"), (error) => error);
+    new Api({
+      fetch: async () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers }),
+    });
+  const failure = async (promise) =>
+    promise.then(
+      () => assert.fail("expected a refusal"),
+      (error) => error,
+    );
   const taken = await failure(api(422, { errors: { username: ["is taken"] } }).register("a", "b"));
   assert.ok(taken instanceof ApiError);
   assert.equal(taken.message, "Name is taken.");

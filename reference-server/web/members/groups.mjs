@@ -1,6 +1,6 @@
 // Where the groups of a list lie, computed from its counts. No page in here.
 
-/** The groups that have rows, in order, with the index of the first row of each: `{group, name, count, first, rows}`. */
+/** The groups that have rows, in order, each with the index of its first row: `{group, name, count, first, rows}`. */
 export function layOut(counts) {
   const placed = [];
   let first = 0;

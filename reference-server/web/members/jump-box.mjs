@@ -6,7 +6,8 @@ import { byId, formatCount, h, setNote } from "../dom.mjs";
 export function parseJump(text, rows) {
   const trimmed = text.trim().replace(/[\s,.'_](?=\d{3}(\D|$))/g, "");
   const percent = trimmed.match(/^(\d+(?:\.\d+)?)\s*%$/);
-  if (percent && Number(percent[1]) <= 100) return { index: Math.round((Number(percent[1]) / 100) * Math.max(0, rows - 1)) };
+  if (percent && Number(percent[1]) <= 100)
+    return { index: Math.round((Number(percent[1]) / 100) * Math.max(0, rows - 1)) };
   const number = trimmed.match(/^#?(\d+)$/);
   if (number && Number(number[1]) >= 1 && Number(number[1]) <= rows) return { index: Number(number[1]) - 1 };
   if (trimmed && !/^[-#]?\d+\s*%?$/.test(trimmed)) return { name: text.trim() };
@@ -46,7 +47,9 @@ export class JumpBox {
   draw() {
     if (this.form.hidden) return;
     const { groups } = this.panel;
-    const same = groups.length === this.list.childElementCount && groups.every(({ group }, i) => this.list.children[i].dataset.group === group);
+    const same =
+      groups.length === this.list.childElementCount &&
+      groups.every(({ group }, i) => this.list.children[i].dataset.group === group);
     if (!same) this.list.replaceChildren(...groups.map(({ group }) => this.#groupItem(group)));
     groups.forEach(({ name, count }, i) => {
       const text = `${name} ${formatCount(count)}`;
@@ -90,7 +93,8 @@ export class JumpBox {
       const { index, id } = matches[next % matches.length];
       this.panel.seek(`m:${id}`, index);
       this.input.removeAttribute("aria-invalid");
-      const others = matches.length > 1 ? `Match ${(next % matches.length) + 1} of ${matches.length}; Enter goes to the next.` : "";
+      const others =
+        matches.length > 1 ? `Match ${(next % matches.length) + 1} of ${matches.length}; Enter goes to the next.` : "";
       setNote(this.note, others);
     } catch (error) {
       this.#refuse(error.message);

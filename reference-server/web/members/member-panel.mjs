@@ -168,7 +168,7 @@ export class MemberPanel {
     this.#settleSoon();
   }
 
-  // Only when nobody has scrolled for a while: a scroll under way goes on to the place it was bound for, whatever we set.
+  // Only when nobody has scrolled for a while: a scroll under way goes on to where it was bound for, whatever we set.
   #settleSoon() {
     clearTimeout(this.#timers.settle);
     this.#timers.settle = setTimeout(() => {
@@ -216,7 +216,14 @@ export class MemberPanel {
     const last = this.#map.rows - 1;
     const page = Math.max(1, Math.floor(this.#map.viewHeight / ROW_PX) - 2);
     const active = this.#active ?? this.#map.visible[0];
-    const target = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + page, PageUp: active - page, Home: 0, End: last }[event.key];
+    const target = {
+      ArrowDown: active + 1,
+      ArrowUp: active - 1,
+      PageDown: active + page,
+      PageUp: active - page,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (target === undefined || last < 0) return undefined;
     event.preventDefault();
     this.#active = Math.min(Math.max(target, 0), last);
@@ -295,7 +302,17 @@ class Row {
     this.name = h("bdi", { class: "row-name" });
     this.tag = h("span", { class: "tag" });
     this.said = h("span", { class: "hidden" });
-    this.element = h("div", { class: "row", id: `member-row-${number}`, role: "option" }, this.avatar, this.dot, this.name, " ", this.tag, " ", this.said);
+    this.element = h(
+      "div",
+      { class: "row", id: `member-row-${number}`, role: "option" },
+      this.avatar,
+      this.dot,
+      this.name,
+      " ",
+      this.tag,
+      " ",
+      this.said,
+    );
     this.signature = null;
   }
 
@@ -318,7 +335,12 @@ class Row {
 
   #fill(row, group) {
     const kind = row === null ? "skeleton" : row.id === undefined ? "header" : "member";
-    const signature = kind === "skeleton" ? kind : kind === "header" ? `${row.group}|${row.count}` : `${row.id}|${row.revision}|${group?.group}`;
+    const signature =
+      kind === "skeleton"
+        ? kind
+        : kind === "header"
+          ? `${row.group}|${row.count}`
+          : `${row.id}|${row.revision}|${group?.group}`;
     if (signature === this.signature) return;
     this.signature = signature;
     const { element } = this;

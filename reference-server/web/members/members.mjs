@@ -56,7 +56,10 @@ export class Members {
       client: new MemberListClient(),
       request: (verb, payload) => room.request(verb, payload),
       changed: () => keeper === this.#keeper && this.#changed(),
-      failed: (error) => keeper === this.#keeper && !keeper.counts && this.panel.note(`The member list is not available. ${error.message}`),
+      failed: (error) =>
+        keeper === this.#keeper &&
+        !keeper.counts &&
+        this.panel.note(`The member list is not available. ${error.message}`),
     });
     this.#keeper = keeper;
     if (before?.counts) this.panel.reconnected(keeper);

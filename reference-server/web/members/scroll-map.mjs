@@ -1,6 +1,6 @@
 // Scroll arithmetic of a list that may be taller than a browser can lay out. No page in here.
 
-/** Beyond this height (Firefox gives up near 17.8 million pixels) one pixel of the scrollbar stands for more than one. */
+/** Beyond this height (Firefox gives up near 17.8 million pixels) a pixel of the scrollbar stands for more than one. */
 export const HEIGHT_MAX_PX = 15_000_000;
 
 /** A move of more than this many views at once is a jump (scrollbar, Home, End), not scrolling. */

@@ -54,7 +54,7 @@ export class WindowKeeper {
   /** True when every row of `[first, end)` is held. */
   holds(first, end) {
     const views = this.#views();
-    for (let index = first; index < end; ) {
+    for (let index = first; index < end;) {
       const view = views.find((other) => other.start <= index && index < other.end);
       if (!view) return false;
       index = view.end;
@@ -92,7 +92,8 @@ export class WindowKeeper {
   /** A bundle that the server pushed. */
   push(bundle) {
     if (this.#closed) return;
-    for (const windows of this.#client.apply(bundle)) this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
+    for (const windows of this.#client.apply(bundle))
+      this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
     this.#changed();
   }
 
