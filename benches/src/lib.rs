@@ -3,4 +3,3 @@
 pub mod crowd;
 pub mod list;
 pub mod memory;
-pub mod meter;

@@ -6,8 +6,8 @@ use std::ops::Bound;
 
 use headcount::{GroupId, MemberList, NewMember, Options, Row, SortKey};
 use headcount_benches::list::{Rng, members, name};
-use headcount_benches::meter::{live_bytes, time_each};
 
+use crate::meter::{live_bytes, time_each};
 use crate::table::Table;
 
 type Name = [u8; 12];
@@ -129,7 +129,7 @@ impl<K: Key> Members for Pair<K> {
     fn index_of(&self, id: u64) -> usize {
         // The nearest thing it has: the entry, without its index.
         let key = self.keys.get(&id).cloned();
-        key.map_or(0, |key| usize::from(self.order.get(&(key, id)).is_some()))
+        key.map_or(0, |key| usize::from(self.order.contains(&(key, id))))
     }
 
     fn page(&self, _from: usize, id: u64) -> u64 {
@@ -179,6 +179,7 @@ pub(crate) fn run(n: usize) {
         let each = time_each(n, || drop(black_box(sort_and_copy(&all))));
         table.time("bulk load, unsorted", "sort + copy", each);
     }
+    crate::redis::run(n, &mut table);
     table.print();
 }
 
@@ -187,12 +188,12 @@ fn grow<M: Members>(n: usize, table: &mut Table) -> M {
     let (bytes, mut list) = live_bytes(|| {
         let mut list = M::empty();
         all.iter()
-            .for_each(|&(id, name)| drop(list.upsert(id, name)));
+            .for_each(|&(id, name)| _ = black_box(list.upsert(id, name)));
         list
     });
     table.note("memory a member", "B", M::NAME, bytes as f64 / n as f64);
     let mut rng = Rng::new(3);
-    (0..n).for_each(|_| drop(list.upsert(all[rng.below(n)].0, name(&mut rng))));
+    (0..n).for_each(|_| _ = black_box(list.upsert(all[rng.below(n)].0, name(&mut rng))));
     list
 }
 
@@ -231,21 +232,20 @@ fn measure<M: Members>(list: &mut M, n: usize, round: u64, table: &mut Table) {
     });
     table.time("index_of (pair: get)", M::NAME, each);
     let pages = &asked[..count / 10];
-    let mut page = || {
+    let page = || {
         pages
             .iter()
             .fold(0, |sum, &(from, id)| sum ^ list.page(from, id))
     };
-    let each = time_each(pages.len(), || drop(black_box(page())));
+    let each = time_each(pages.len(), || _ = black_box(page()));
     table.time("slice of 100", M::NAME, each);
     let hot = asked[0];
     let each = time_each(1000, || {
-        (0..1000).for_each(|_| drop(black_box(list.page(hot.0, hot.1))))
+        (0..1000).for_each(|_| _ = black_box(list.page(hot.0, hot.1)))
     });
     table.time("slice of 100, warm", M::NAME, each);
     if round < 3 {
-        let members = known.clone();
-        let each = time_each(n, || drop(black_box(M::bulk(members))));
+        let each = time_each(n, || drop(black_box(M::bulk(known))));
         table.time("bulk load, unsorted", M::NAME, each);
     }
     black_box(sum);

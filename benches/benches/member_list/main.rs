@@ -6,11 +6,18 @@
 //! Every line is the best of several rounds in which the structures take turns; the number in
 //! brackets is the ratio to ours (over 1: we are ahead).
 
+#![expect(
+    clippy::use_self,
+    reason = "the table names each structure by its own name"
+)]
+
 mod lists;
+mod meter;
+mod redis;
 mod sets;
 mod table;
 
-use headcount_benches::meter::Counting;
+use headcount_benches::memory::Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use headcount::SortedSet;
 use headcount_benches::list::{Rng, pairs};
-use headcount_benches::meter::{live_bytes, time_each};
 
+use crate::meter::{live_bytes, time_each};
 use crate::table::Table;
 
 type Pair = (u64, u64);
@@ -169,11 +169,17 @@ fn grow<S: Ordered>(n: usize, table: &mut Table) -> Option<S> {
     }
     let values = pairs(n, 1);
     let mut set = S::default();
-    let each = time_each(n, || values.iter().for_each(|&pair| drop(set.insert(pair))));
+    let each = time_each(n, || {
+        values
+            .iter()
+            .for_each(|&pair| _ = black_box(set.insert(pair)))
+    });
     table.time("grow from empty", S::NAME, each);
     let (bytes, set) = live_bytes(|| {
         let mut set = S::default();
-        values.iter().for_each(|&pair| drop(set.insert(pair)));
+        values
+            .iter()
+            .for_each(|&pair| _ = black_box(set.insert(pair)));
         set
     });
     table.note("memory an element", "B", S::NAME, bytes as f64 / n as f64);
@@ -203,15 +209,14 @@ fn measure<S: Ordered>(set: &mut Option<S>, n: usize, round: u64, table: &mut Ta
     });
     table.time("index_of (BTreeSet: get)", S::NAME, each);
     let pages = &asked[..count / 10];
-    let mut page = || {
+    let page = || {
         pages
             .iter()
             .fold(0, |sum, (from, pair)| sum ^ set.page(*from, pair))
     };
-    let each = time_each(pages.len(), || drop(black_box(page())));
+    let each = time_each(pages.len(), || _ = black_box(page()));
     table.time("slice of 100", S::NAME, each);
-    let values = known.clone();
-    let each = time_each(n, || drop(black_box(S::bulk(values))));
+    let each = time_each(n, || drop(black_box(S::bulk(known))));
     table.time("bulk load, unsorted", S::NAME, each);
     black_box(sum);
 }
