@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crdts::{CmRDT, CvRDT, Dot, Orswot, VClock, orswot::Op};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use headcount::StagedRepair;
 use headcount_benches::crowd::{Crowd, Layout, empty};
 use headcount_benches::memory::{Counting, in_use};
 
@@ -190,7 +191,17 @@ fn exchange(criterion: &mut Criterion, n: usize) {
     let mut local = crowd.tracked();
     let id = local.id().clone();
     let full = local.delta_since(&id, 0).unwrap();
+    let body: bytes::Bytes = local.full_body(&id, 0).unwrap().into();
     bench(criterion, "full state applied", US, (n, n), || {
+        let mut remote = empty("remote");
+        timed(|| {
+            let mut staged = StagedRepair::new(body.clone(), remote.limits()).unwrap();
+            assert!(remote.begin_repair(&mut staged, false).unwrap());
+            while !remote.apply_slice(&mut staged, 1_024).unwrap().done {}
+            assert_eq!(remote.len(), n);
+        })
+    });
+    bench(criterion, "full state with Diff", US, (n, n), || {
         let mut remote = empty("remote");
         timed(|| remote.apply(&full).unwrap())
     });
@@ -288,7 +299,8 @@ fn print_bytes(n: usize) {
         let mut remote = empty("remote");
         let (_, there) = held(|| drop(remote.apply(&full).unwrap()));
         let clock = local.clock(&id);
-        for i in 0..n / 10 {
+        let gone = (n / 10).min(50_000);
+        for i in 0..gone {
             let (topic, key, owner) = crowd.place(i);
             assert!(local.untrack(topic, key, owner));
         }
@@ -298,7 +310,7 @@ fn print_bytes(n: usize) {
             per(here),
             per(there),
             per(full.len()),
-            leaves.len() as f64 / (n / 10) as f64
+            leaves.len() as f64 / gone as f64
         );
     }
     let crowd = Crowd::new(n, Layout::OneTopic);

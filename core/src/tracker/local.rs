@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::diff::{Diff, DiffBuilder};
 use super::entry::{EntryBuf, Key, Put};
 use super::origin::Kill;
-use super::owners::Owners;
+use super::owners::{OwnerSpot, Owners};
 use super::slab::NIL;
 use super::store::Spot;
 use super::{LOCAL, LeaveReason, Tracker};
@@ -34,11 +34,13 @@ impl Tracker {
     /// when a bound of [`Limits`](super::Limits) is broken.
     pub fn track(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
+        // The owner first: the two look-ups then wait for memory side by side.
+        let owner = self.owners.locate(&self.store, put.owner);
         let spot = self.store.locate(put.topic, put.encoding, put.key);
-        if self.find_session(spot, put.owner) != NIL {
+        if self.find_session(spot, put.owner, owner) != NIL {
             return Err(TrackError::AlreadyTracked);
         }
-        self.insert_local(spot, put)
+        self.insert_local(spot, owner, put)
     }
 
     /// Gives a tracked entry a new meta and status. O(1).
@@ -56,8 +58,9 @@ impl Tracker {
     /// [`TrackError::NotTracked`] when there is no such entry.
     pub fn update(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
+        let owner = self.owners.locate(&self.store, put.owner);
         let spot = self.store.locate(put.topic, put.encoding, put.key);
-        match self.find_session(spot, put.owner) {
+        match self.find_session(spot, put.owner, owner) {
             NIL => Err(TrackError::NotTracked),
             index => self.update_local(index, put),
         }
@@ -69,9 +72,10 @@ impl Tracker {
     /// When a bound is broken.
     pub fn upsert(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
+        let owner = self.owners.locate(&self.store, put.owner);
         let spot = self.store.locate(put.topic, put.encoding, put.key);
-        match self.find_session(spot, put.owner) {
-            NIL => self.insert_local(spot, put),
+        match self.find_session(spot, put.owner, owner) {
+            NIL => self.insert_local(spot, owner, put),
             index => self.update_local(index, put),
         }
     }
@@ -92,9 +96,10 @@ impl Tracker {
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
     ) -> bool {
-        let key = key.into();
+        let (key, owner) = (key.into(), owner.as_ref());
+        let owned = self.owners.locate(&self.store, owner);
         let spot = self.store.locate(topic, key.encoding, key.bytes);
-        match self.find_session(spot, owner.as_ref()) {
+        match self.find_session(spot, owner, owned) {
             NIL => false,
             index => self.leave_local(index, LeaveReason::Untracked),
         }
@@ -192,29 +197,19 @@ impl Tracker {
 
     /// The local entry of (key at `spot`, owner), or `NIL`. Walks the sessions of the key and the
     /// entries of the owner side by side: O(the shorter of the two).
-    pub(super) fn find_session(&self, spot: Spot, owner: &[u8]) -> u32 {
+    pub(super) fn find_session(&self, spot: Spot, owner: &[u8], owned: OwnerSpot) -> u32 {
         let slab = &self.store.slab;
-        let mut by_key = spot.head;
-        let mut by_owner = None;
-        let mut steps = 0;
-        while by_key != NIL {
+        let (mut by_key, mut by_owner) = (spot.head, owned.first);
+        while by_key != NIL && by_owner != NIL {
             let slot = &slab[by_key];
             if slot.origin == LOCAL && self.store.parts(by_key).owner == owner {
                 return by_key;
             }
+            if self.same_key(spot.head, by_owner) {
+                return by_owner;
+            }
             by_key = slot.key_next;
-            steps += 1;
-            if steps < 4 {
-                continue;
-            }
-            let candidate = *by_owner.get_or_insert_with(|| self.owners.first(&self.store, owner));
-            if candidate == NIL {
-                return NIL;
-            }
-            if self.same_key(spot.head, candidate) {
-                return candidate;
-            }
-            by_owner = Some(slab[candidate].owner_next);
+            by_owner = slab[by_owner].owner_next;
         }
         NIL
     }
@@ -242,21 +237,25 @@ impl Tracker {
         }
     }
 
-    fn insert_local(&mut self, spot: Spot, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    fn insert_local(
+        &mut self,
+        spot: Spot,
+        owner: OwnerSpot,
+        put: &Put<'_>,
+    ) -> Result<EntryRef, TrackError> {
         let tick = self.next_tick()?;
         if self.store.slab.len() >= self.limits.entries_max {
             return Err(TrackError::TooManyEntries {
                 max: self.limits.entries_max,
             });
         }
-        let first = self.owners.first(&self.store, put.owner);
-        if Owners::count(&self.store, first) >= self.limits.owner_entries_max {
+        if Owners::count(&self.store, owner.first) >= self.limits.owner_entries_max {
             return Err(TrackError::OwnerFull {
                 max: self.limits.owner_entries_max,
             });
         }
         let index = self.store.insert(spot, put, LOCAL, (tick, tick));
-        self.owners.link(&mut self.store, index);
+        self.owners.link(&mut self.store, index, owner);
         let digest = self.store.digest(index);
         let origin = self.origins.get_mut(LOCAL);
         origin.append(&mut self.store.slab, index);

@@ -10,17 +10,31 @@ pub(super) struct Owners {
     table: HashTable<Head>,
 }
 
+/// Where the entries of an owner are or would be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnerSpot {
+    hash: u32,
+    /// First entry, or `NIL`.
+    pub(super) first: u32,
+}
+
 impl Owners {
-    /// First entry of an owner, or `NIL`. O(1).
-    pub(super) fn first(&self, store: &Store, owner: &[u8]) -> u32 {
-        self.first_hashed(store, owner, hash(store, owner))
+    /// Where the entries of an owner are. O(1).
+    #[inline]
+    pub(super) fn locate(&self, store: &Store, owner: &[u8]) -> OwnerSpot {
+        let hash = hash(store, owner);
+        let found = self.table.find(wide(hash), |head| {
+            head.hash == hash && store.parts(head.index).owner == owner
+        });
+        OwnerSpot {
+            hash,
+            first: found.map_or(NIL, |head| head.index),
+        }
     }
 
-    fn first_hashed(&self, store: &Store, owner: &[u8], hash: u32) -> u32 {
-        let found = self.table.find(wide(hash), |h| {
-            h.hash == hash && store.parts(h.index).owner == owner
-        });
-        found.map_or(NIL, |h| h.index)
+    /// First entry of an owner, or `NIL`. O(1).
+    pub(super) fn first(&self, store: &Store, owner: &[u8]) -> u32 {
+        self.locate(store, owner).first
     }
 
     /// Number of entries of the owner whose first entry this is.
@@ -32,9 +46,9 @@ impl Owners {
         }
     }
 
-    pub(super) fn link(&mut self, store: &mut Store, index: u32) {
-        let hash = hash(store, store.parts(index).owner);
-        let first = self.first_hashed(store, store.parts(index).owner, hash);
+    /// Adds an entry to its owner's, which are at `spot`.
+    pub(super) fn link(&mut self, store: &mut Store, index: u32, spot: OwnerSpot) {
+        let OwnerSpot { hash, first } = spot;
         if first == NIL {
             self.table
                 .insert_unique(wide(hash), Head { hash, index }, |h| wide(h.hash));

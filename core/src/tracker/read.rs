@@ -109,9 +109,9 @@ impl Tracker {
         match self.store.find_topic(topic) {
             NIL => 0,
             number => {
-                let counts = self.store.topic(number).counts.iter();
+                let counts = self.store.topic(number).counts();
                 let visible = counts.filter(|(origin, _)| self.origins.is_visible(*origin));
-                visible.map(|(_, count)| *count as usize).sum()
+                visible.map(|(_, count)| count as usize).sum()
             }
         }
     }
@@ -125,12 +125,7 @@ impl Tracker {
             return 0;
         }
         let topic = self.store.topic(number);
-        if self.origins.invisible == 0
-            || topic
-                .counts
-                .iter()
-                .all(|(o, _)| self.origins.is_visible(*o))
-        {
+        if self.origins.invisible == 0 || topic.counts().all(|(o, _)| self.origins.is_visible(o)) {
             return topic.keys.len();
         }
         let recount = || {

@@ -70,18 +70,19 @@ impl Tracker {
     pub(crate) fn adopt(&mut self, owner: &[u8], put: &Put<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
         let spot = self.store.locate(put.topic, put.encoding, put.key);
-        let index = self.find_session(spot, owner);
+        let owned = self.owners.locate(&self.store, owner);
+        let index = self.find_session(spot, owner, owned);
         if index == NIL {
             return Err(TrackError::NotTracked);
         }
         if owner == put.owner {
             return self.update_local(index, put);
         }
-        if self.find_session(spot, put.owner) != NIL {
+        let new = self.owners.locate(&self.store, put.owner);
+        if self.find_session(spot, put.owner, new) != NIL {
             return Err(TrackError::AlreadyTracked);
         }
-        let first = self.owners.first(&self.store, put.owner);
-        if Owners::count(&self.store, first) >= self.limits.owner_entries_max {
+        if Owners::count(&self.store, new.first) >= self.limits.owner_entries_max {
             return Err(TrackError::OwnerFull {
                 max: self.limits.owner_entries_max,
             });
@@ -90,7 +91,7 @@ impl Tracker {
         self.owners.unlink(&mut self.store, index);
         self.store.slab[index].owner_next = NIL;
         let updated = self.update_local(index, put);
-        self.owners.link(&mut self.store, index);
+        self.owners.link(&mut self.store, index, new);
         debug_assert_eq!(self.store.slab[index].origin, LOCAL);
         updated
     }
@@ -99,6 +100,7 @@ impl Tracker {
         let spot = self
             .store
             .locate(&session.topic, session.encoding, &session.key);
-        self.find_session(spot, &session.owner)
+        let owned = self.owners.locate(&self.store, &session.owner);
+        self.find_session(spot, &session.owner, owned)
     }
 }

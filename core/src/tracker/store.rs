@@ -25,14 +25,17 @@ pub(super) struct Store {
     pub(super) hasher: DefaultHashBuilder,
 }
 
+/// One cache line holds what a look-up reads: the start of the name and the table.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Topic {
-    pub(super) name: Arc<str>,
-    hash: u64,
+    start: Start,
     /// The first session of each key.
     pub(super) keys: HashTable<Head>,
+    hash: u64,
+    pub(super) name: Arc<str>,
     /// Entries per origin, for the origins that have some.
-    pub(super) counts: Vec<(u16, u32)>,
+    counts: Counts,
     /// Distinct visible keys: (epoch of visibility + 1) << 32 | count. 0: not known.
     visible_keys: AtomicU64,
 }
@@ -40,6 +43,7 @@ pub(super) struct Topic {
 impl Clone for Topic {
     fn clone(&self) -> Self {
         Self {
+            start: self.start,
             name: Arc::clone(&self.name),
             hash: self.hash,
             keys: self.keys.clone(),
@@ -129,7 +133,7 @@ impl Store {
     #[inline]
     pub(super) fn find_topic(&self, name: &str) -> u32 {
         let hash = self.hasher.hash_one(name);
-        let found = self.by_name.find(hash, |&t| &*self.topic(t).name == name);
+        let found = self.by_name.find(hash, |&t| self.topic(t).is_named(name));
         found.copied().unwrap_or(NIL)
     }
 
@@ -275,10 +279,11 @@ impl Store {
 
     fn add_topic(&mut self, name: &str) -> u32 {
         let topic = Topic {
+            start: Start::of(name),
             name: name.into(),
             hash: topic_hash(name),
             keys: HashTable::new(),
-            counts: Vec::with_capacity(1),
+            counts: Counts::default(),
             visible_keys: AtomicU64::new(0),
         };
         let number = match self.free_topics.pop() {
@@ -342,25 +347,91 @@ impl Store {
     }
 }
 
+/// The length and the first bytes of a topic's name: most names are compared without following a
+/// pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start {
+    len: u32,
+    bytes: [u8; 20],
+}
+
+impl Start {
+    #[inline]
+    fn of(name: &str) -> Self {
+        let mut bytes = [0; 20];
+        let len = name.len().min(20);
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        Self {
+            len: name.len() as u32,
+            bytes,
+        }
+    }
+}
+
+/// Entries per origin. Most topics have entries of one origin, which need no allocation.
+#[derive(Debug, Clone, Default)]
+struct Counts {
+    first: (u16, u32),
+    more: Vec<(u16, u32)>,
+}
+
+impl Counts {
+    fn iter(&self) -> impl Iterator<Item = (u16, u32)> {
+        std::iter::once(self.first)
+            .chain(self.more.iter().copied())
+            .filter(|(_, n)| *n > 0)
+    }
+
+    fn add(&mut self, origin: u16) {
+        if self.first.1 == 0 {
+            self.first.0 = origin;
+        }
+        if self.first.0 == origin {
+            self.first.1 += 1;
+        } else if let Some((_, count)) = self.more.iter_mut().find(|(o, _)| *o == origin) {
+            *count += 1;
+        } else {
+            self.more.push((origin, 1));
+        }
+    }
+
+    /// Whether this was the last entry.
+    fn sub(&mut self, origin: u16) -> bool {
+        if self.first.0 == origin && self.first.1 > 0 {
+            self.first.1 -= 1;
+            if self.first.1 == 0 {
+                self.first = self.more.pop().unwrap_or_default();
+            }
+        } else if let Some(at) = self.more.iter().position(|(o, _)| *o == origin) {
+            self.more[at].1 -= 1;
+            if self.more[at].1 == 0 {
+                self.more.swap_remove(at);
+            }
+        }
+        self.first.1 == 0
+    }
+}
+
 impl Topic {
+    #[inline]
+    fn is_named(&self, name: &str) -> bool {
+        self.start == Start::of(name) && (name.len() <= 20 || *self.name == *name)
+    }
+
+    /// Entries per origin, for the origins that have some.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (u16, u32)> {
+        self.counts.iter()
+    }
+
     fn add(&mut self, origin: u16) {
         *self.visible_keys.get_mut() = 0;
-        match self.counts.iter_mut().find(|(o, _)| *o == origin) {
-            Some((_, count)) => *count += 1,
-            None => self.counts.push((origin, 1)),
-        }
+        self.counts.add(origin);
     }
 
     /// Whether this was the last entry of the topic.
     fn sub(&mut self, origin: u16) -> bool {
         *self.visible_keys.get_mut() = 0;
-        let at = self.counts.iter().position(|(o, _)| *o == origin);
-        let at = at.expect("every entry is counted");
-        self.counts[at].1 -= 1;
-        if self.counts[at].1 == 0 {
-            self.counts.swap_remove(at);
-        }
-        self.counts.is_empty()
+        self.counts.sub(origin)
     }
 
     /// Distinct visible keys, counted by `recount` when not known for this epoch.
