@@ -16,7 +16,7 @@ use crate::id::ReplicaId;
 use crate::replica::{Action, Event, Replica, Signal, Transmit};
 use crate::tracker::{Diff, Tracker};
 
-/// Diffs waiting for the user; beyond it the oldest go.
+/// Diffs waiting for the user; beyond it they are dropped, and the user is told.
 const DIFFS_MAX: usize = 65_536;
 
 /// What the control lock guards.
@@ -31,6 +31,8 @@ pub(super) struct Control {
     /// Topics whose Diffs after a hide or a show are wanted; `None`: all.
     pub(super) watched: Option<HashSet<String>>,
     pub(super) now: Duration,
+    /// When the kill logs are looked at next.
+    pub(super) budget_at: Duration,
 }
 
 impl Control {
@@ -42,6 +44,7 @@ impl Control {
             jobs: VecDeque::new(),
             watched: None,
             now: Duration::ZERO,
+            budget_at: Duration::ZERO,
         }
     }
 
@@ -56,7 +59,9 @@ impl Control {
             return;
         }
         if self.diffs.len() >= DIFFS_MAX {
-            self.diffs.pop_front();
+            self.diffs.clear();
+            self.replica.tell(Event::DiffsDropped);
+            return;
         }
         self.diffs.push_back(diff);
     }
@@ -114,6 +119,7 @@ impl Presence {
         control.replica.handle_timeout(now);
         self.run(control);
         self.work(control);
+        self.bound_kill_logs(control);
     }
 
     /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
@@ -150,7 +156,8 @@ impl Presence {
     }
 
     /// The next changes that other replicas made, in the order applied. Those of this replica come
-    /// from [`take_diff`](Self::take_diff). Beyond 65,536 Diffs not fetched the oldest go.
+    /// from [`take_diff`](Self::take_diff). Beyond 65,536 Diffs not fetched all of them go, with the
+    /// event [`DiffsDropped`](Event::DiffsDropped): read the lists again then.
     #[must_use]
     pub fn poll_diff(&self) -> Option<Diff> {
         self.control.lock().diffs.pop_front()

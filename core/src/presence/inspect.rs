@@ -29,6 +29,7 @@ impl Presence {
             timers: self.timers.clone(),
             grace: self.grace,
             slice_records: self.slice_records,
+            kill_log_budget: self.kill_log_budget,
         }
     }
 
@@ -57,6 +58,7 @@ impl Control {
             replica: self.replica.clone(),
             diffs: self.diffs.clone(),
             hidden: self.hidden.clone(),
+            budget_at: self.budget_at,
             jobs: std::collections::VecDeque::new(),
             watched: self.watched.clone(),
             now: self.now,

@@ -2,21 +2,24 @@
 //! lock of the slot is free, and other frames come through.
 
 use crate::codec::Kind;
-use crate::error::ApplyError;
+use crate::error::{ApplyError, DecodeError};
 use crate::id::ReplicaId;
 use crate::replica::{Apply, Outcome, Report, Serve};
-use crate::tracker::{Diff, Extract, Shift, StagedRepair, Tracker};
+use crate::tracker::{Diff, Extract, Limits, Shift, Slice, StagedDelta, StagedRepair, Tracker};
 
 use super::Presence;
 use super::cluster::{Control, report};
 
+/// Length of the shortest record of a Delta: what is shorter than a slice of these is one slice.
+const DELTA_RECORD_LEN: usize = 3;
+
 /// Work that is not done yet.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// A Repair being applied. `is_first`: nothing of the origin was known here before.
-    Repair {
+    /// A frame being applied. `is_first`: nothing of the origin was known here before.
+    Load {
         apply: Apply,
-        staged: Box<StagedRepair>,
+        staged: Staged,
         is_first: bool,
     },
     /// The Diffs after a hide, a show or a first load; a load reports when they are made.
@@ -32,10 +35,43 @@ pub(super) enum Job {
     Extract { serve: Serve, extract: Box<Extract> },
 }
 
+/// A large frame.
+#[derive(Debug)]
+pub(super) enum Staged {
+    Repair(Box<StagedRepair>),
+    Delta(Box<StagedDelta>),
+}
+
+impl Staged {
+    /// Checks what needs no tracker.
+    fn new(apply: &Apply, limits: &Limits) -> Result<Self, DecodeError> {
+        let body = apply.body.clone();
+        Ok(if apply.repair {
+            Self::Repair(Box::new(StagedRepair::new(body, limits)?))
+        } else {
+            Self::Delta(Box::new(StagedDelta::new(body, limits)?))
+        })
+    }
+
+    fn begin(&mut self, tracker: &mut Tracker, full: bool) -> Result<bool, ApplyError> {
+        match self {
+            Self::Repair(staged) => tracker.begin_repair(staged, full),
+            Self::Delta(staged) => tracker.begin_delta(staged),
+        }
+    }
+
+    fn slice(&mut self, tracker: &mut Tracker, records: usize) -> Result<Slice, ApplyError> {
+        match self {
+            Self::Repair(staged) => tracker.apply_slice(staged, records),
+            Self::Delta(staged) => tracker.delta_slice(staged, records),
+        }
+    }
+}
+
 impl Job {
     fn is_about(&self, id: &ReplicaId) -> bool {
         match self {
-            Self::Repair { apply, .. } => apply.origin == *id,
+            Self::Load { apply, .. } => apply.origin == *id,
             Self::Shift { id: about, .. } => about == id,
             Self::Reap { .. } | Self::Extract { .. } => false,
         }
@@ -71,11 +107,11 @@ impl Presence {
     /// Does one slice. Gives what is left.
     fn slice(&self, control: &mut Control, job: Job) -> Option<Job> {
         match job {
-            Job::Repair {
+            Job::Load {
                 apply,
                 staged,
                 is_first,
-            } => self.repair_slice(control, apply, staged, is_first),
+            } => self.load_slice(control, apply, staged, is_first),
             Job::Shift {
                 slot,
                 id,
@@ -129,16 +165,16 @@ impl Presence {
         }
     }
 
-    fn repair_slice(
+    fn load_slice(
         &self,
         control: &mut Control,
         apply: Apply,
-        mut staged: Box<StagedRepair>,
+        mut staged: Staged,
         is_first: bool,
     ) -> Option<Job> {
         let slot = apply.slot;
         let mut tracker = self.slots[usize::from(slot)].write();
-        let slice = tracker.apply_slice(&mut staged, self.slice_records);
+        let slice = staged.slice(&mut tracker, self.slice_records);
         let is_done = slice.as_ref().map(|slice| slice.done);
         let shift = (is_done == Ok(true) && is_first && !control.hidden.contains(&apply.origin))
             .then(|| tracker.begin_shift(&apply.origin))
@@ -162,7 +198,7 @@ impl Presence {
         }
         let rest = is_done == Ok(false);
         control.note(slice.map(|slice| slice.diff).unwrap_or_default());
-        rest.then_some(Job::Repair {
+        rest.then_some(Job::Load {
             apply,
             staged,
             is_first,
@@ -171,8 +207,9 @@ impl Presence {
 
     /// Applies a frame, in slices if it is large.
     pub(super) fn apply_body(&self, control: &mut Control, apply: Apply) {
-        if apply.repair && apply.body.len() > self.slice_records {
-            self.begin_repair(control, apply);
+        let record_len = if apply.repair { 1 } else { DELTA_RECORD_LEN };
+        if apply.body.len() > self.slice_records * record_len {
+            self.begin_load(control, apply);
             return;
         }
         let mut tracker = self.slots[usize::from(apply.slot)].write();
@@ -193,12 +230,15 @@ impl Presence {
         self.applied(control, &apply, outcome);
     }
 
-    fn begin_repair(&self, control: &mut Control, apply: Apply) {
-        let mut tracker = self.slots[usize::from(apply.slot)].write();
-        let is_first = tracker.origin_info(&apply.origin).is_none();
-        let staged = StagedRepair::new(apply.body.clone(), tracker.limits());
+    fn begin_load(&self, control: &mut Control, apply: Apply) {
+        let slot = &self.slots[usize::from(apply.slot)];
+        let limits = slot.read().limits().clone();
+        let staged = Staged::new(&apply, &limits);
+        let mut tracker = slot.write();
+        let known = tracker.origin_info(&apply.origin);
+        let is_first = known.is_none_or(|info| info.clock == 0);
         let begun = staged.map_err(ApplyError::Decode).and_then(|mut staged| {
-            let is_useful = tracker.begin_repair(&mut staged, apply.full)?;
+            let is_useful = staged.begin(&mut tracker, apply.full)?;
             Ok(is_useful.then_some(staged))
         });
         if is_first && control.hidden.contains(&apply.origin) {
@@ -208,8 +248,7 @@ impl Presence {
         match begun {
             Ok(Some(staged)) => {
                 self.applied(control, &apply, Outcome::Started);
-                let staged = Box::new(staged);
-                let job = Job::Repair {
+                let job = Job::Load {
                     apply,
                     staged,
                     is_first,

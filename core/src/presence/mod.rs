@@ -1,5 +1,6 @@
 //! Presence for many threads: the trackers of all slots behind locks of their own.
 
+mod budget;
 mod cluster;
 #[cfg(feature = "testing")]
 mod inspect;
@@ -38,6 +39,9 @@ pub struct PresenceConfig {
     /// Most entries handled while the lock of a slot is held, when much has to be done at once: a
     /// load, a large answer, a replica that appears or goes. Default 1,024.
     pub slice_records: usize,
+    /// Bytes of leaves remembered for replicas that missed them, over all origins; beyond it the
+    /// longest logs are cut. A tuning value, not a correctness value. Default 64 MiB.
+    pub kill_log_budget: usize,
 }
 
 impl Default for PresenceConfig {
@@ -48,6 +52,7 @@ impl Default for PresenceConfig {
             seed: 0,
             grace: Duration::ZERO,
             slice_records: 1_024,
+            kill_log_budget: 64 << 20,
         }
     }
 }
@@ -55,7 +60,8 @@ impl Default for PresenceConfig {
 /// Who is here: one object for many threads.
 ///
 /// Topics are spread over 32 slots, each with a tracker behind a lock of its own, so an operation
-/// waits only for operations on topics of the same slot.
+/// waits only for operations on topics of the same slot. Reads do not queue behind waiting writers:
+/// they wait at most for the write under way, which is one operation or one slice.
 ///
 /// ```
 /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
@@ -80,6 +86,7 @@ pub struct Presence {
     timers: Timers,
     grace: Duration,
     slice_records: usize,
+    kill_log_budget: usize,
 }
 
 impl Presence {
@@ -92,6 +99,7 @@ impl Presence {
             seed,
             grace,
             slice_records,
+            kill_log_budget,
         } = config;
         let control = Control::new(Replica::new(replica.clone(), cluster, seed));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
@@ -105,6 +113,7 @@ impl Presence {
             timers: Timers::default(),
             grace,
             slice_records: slice_records.max(1),
+            kill_log_budget,
         }
     }
 
@@ -194,7 +203,7 @@ impl Presence {
     #[must_use]
     pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
         self.slot(topic)
-            .read()
+            .read_recursive()
             .list(topic)
             .map(|entry| entry.to_buf())
             .collect()
@@ -203,13 +212,13 @@ impl Presence {
     /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
     /// same slot wait meanwhile; do not call back into the presence. O(entries of the topic).
     pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
-        self.slot(topic).read().list(topic).for_each(each);
+        self.slot(topic).read_recursive().list(topic).for_each(each);
     }
 
     /// The visible sessions of a key. O(sessions of the key).
     #[must_use]
     pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
-        let tracker = self.slot(topic).read();
+        let tracker = self.slot(topic).read_recursive();
         tracker
             .get_by_key(topic, key)
             .map(|entry| entry.to_buf())
@@ -219,13 +228,13 @@ impl Presence {
     /// Number of visible entries in a topic. O(origins of the topic).
     #[must_use]
     pub fn count(&self, topic: &str) -> usize {
-        self.slot(topic).read().count(topic)
+        self.slot(topic).read_recursive().count(topic)
     }
 
     /// Number of distinct visible keys in a topic. See [`Tracker::count_keys`].
     #[must_use]
     pub fn count_keys(&self, topic: &str) -> usize {
-        self.slot(topic).read().count_keys(topic)
+        self.slot(topic).read_recursive().count_keys(topic)
     }
 
     /// Number of entries, hidden ones included.

@@ -186,6 +186,8 @@ pub enum Event {
         /// The identity taken.
         id: ReplicaId,
     },
+    /// Too many Diffs were not fetched; all of them are gone. The lists are right as ever.
+    DiffsDropped,
     /// A sign from another node.
     Signal {
         /// Who sent it.
@@ -586,7 +588,7 @@ impl Replica {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         if self.events.len() >= EVENTS_MAX {
             self.events.pop_front();
         }

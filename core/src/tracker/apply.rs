@@ -110,24 +110,7 @@ impl Tracker {
         let limits = self.limits.clone();
         let mut records = Records::new(body, &limits, head.origin.slot, start);
         while let Some(record) = records.next()? {
-            match record {
-                Record::Put {
-                    put,
-                    birth,
-                    version,
-                } if version > clock => {
-                    self.put_remote(number, &put, (birth, version), &mut diff);
-                }
-                Record::Kill(kill) if kill.tick > clock => {
-                    let origin = self.origins.get(number);
-                    if let Some(index) = origin.by_birth(&self.store.slab, kill.birth) {
-                        self.remove_remote(number, index, &mut diff);
-                    }
-                    let len_max = self.limits.kill_log_len_max;
-                    self.origins.get_mut(number).log_kill(kill, len_max);
-                }
-                _ => {}
-            }
+            self.apply_record(number, record, clock, &mut diff);
         }
         self.origins.get_mut(number).clock = head.to;
         Ok(diff.finish())
@@ -224,7 +207,7 @@ impl Tracker {
     }
 
     /// Whether a record fits the state at `clock`: what it builds on must be there.
-    fn check_against(
+    pub(super) fn check_against(
         &self,
         origin: &OriginState,
         record: Record<'_>,

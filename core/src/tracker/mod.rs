@@ -8,6 +8,7 @@ mod apply;
 mod blobs;
 #[cfg(feature = "crdts")]
 mod crdt;
+mod delta;
 mod diff;
 mod entry;
 mod extract;
@@ -29,6 +30,7 @@ use std::fmt;
 
 #[cfg(feature = "crdts")]
 pub use crdt::Delta;
+pub use delta::StagedDelta;
 pub use diff::{Diff, TopicDiff, Update};
 pub use entry::{Entry, EntryBuf, Key, Put};
 pub use extract::{Extract, Extracted};
@@ -202,6 +204,28 @@ impl Tracker {
     #[must_use]
     pub fn kill_log_len(&self) -> usize {
         self.origins.iter().map(|o| o.kills.len()).sum()
+    }
+
+    /// Cuts the kill log of a replica down to its newest `len_max` leaves.
+    pub fn limit_kills(&mut self, replica: &ReplicaId, len_max: usize) {
+        if let Some(number) = self.origins.find(replica) {
+            let origin = self.origins.get_mut(number);
+            let cut = origin.kills.len().checked_sub(len_max + 1);
+            if let Some(last) = cut.and_then(|cut| origin.kills.get(cut)) {
+                let tick = last.tick;
+                origin.trim_kills(tick);
+            }
+        }
+    }
+
+    /// The replica with the longest kill log, and its length. O(origins).
+    #[must_use]
+    pub fn longest_kill_log(&self) -> Option<(ReplicaId, usize)> {
+        let longest = self
+            .origins
+            .iter()
+            .max_by_key(|origin| origin.kills.len())?;
+        Some((longest.id.clone(), longest.kills.len()))
     }
 
     /// Starts a new life under a new id of the same replica: all own entries stay, as entries of

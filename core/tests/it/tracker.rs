@@ -278,3 +278,50 @@ fn a_greater_incarnation_replaces_the_lower_one() {
     let stale = old.delta_since(old.id(), 0).unwrap();
     assert_eq!(b.apply(&stale), Err(ApplyError::Superseded));
 }
+
+#[test]
+fn an_extraction_tells_what_happened_between_its_slices() {
+    for seed in 0..300u64 {
+        let (mut a, mut b) = (tracker("a"), tracker("b"));
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut change = |a: &mut Tracker| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let (key, meta) = (format!("k{}", (state >> 33) % 12), (state >> 50) as u8);
+            if (state >> 60) % 3 == 0 {
+                a.untrack("room", &key, "c");
+            } else {
+                a.upsert(&Put::new("room", &key, "c").meta(&[meta]))
+                    .unwrap();
+            }
+        };
+        (0..20).for_each(|_| change(&mut a));
+        if seed % 2 == 0 {
+            sync(&a, &mut b);
+        }
+        (0..10).for_each(|_| change(&mut a));
+        let id = a.id().clone();
+        if seed % 3 == 0 {
+            a.trim_kills(&id, a.clock(&id));
+        }
+        let Some(mut extract) = a.begin_extract(&id, b.clock(&id), false, 0) else {
+            continue;
+        };
+        while !a.extract_slice(&mut extract, 2) {
+            (0..seed % 4).for_each(|_| change(&mut a));
+        }
+        let (kind, body) = a
+            .finish_extract(extract)
+            .expect("nothing was trimmed")
+            .encode();
+        if kind == headcount::codec::Kind::REPAIR {
+            b.apply_repair(&body, false).unwrap();
+        } else {
+            b.apply_delta(&body).unwrap();
+        }
+        assert_eq!(listed(&a, "room"), listed(&b, "room"), "seed {seed}");
+        let digest = |t: &Tracker| t.origin_info(&id).map(|info| (info.clock, info.digest));
+        assert_eq!(digest(&a), digest(&b), "seed {seed}");
+    }
+}

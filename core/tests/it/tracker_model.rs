@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use headcount::{
-    ALL_TOPICS, ApplyError, Diff, Encoding, EntryBuf, Key, Limits, Put, ReplicaId, StagedRepair,
-    TrackError, Tracker,
+    ALL_TOPICS, ApplyError, Diff, Encoding, EntryBuf, Key, Limits, Put, ReplicaId, StagedDelta,
+    StagedRepair, TrackError, Tracker,
 };
 use proptest::prelude::*;
 
@@ -199,33 +199,14 @@ impl World {
                     self.receive(to, &frame);
                 }
             }
-            Op::Hide(n, of, hidden) => {
-                for replica in self.known(n, of) {
-                    let node = &mut self.nodes[n];
-                    if node.tracker.set_hidden(&replica, hidden) {
-                        shift(node, &replica);
-                    }
-                }
-            }
+            Op::Hide(n, of, hidden) => self.hide(n, of, hidden),
             Op::Forget(n, of) => {
                 for replica in self.known(n, of) {
                     let diff = self.nodes[n].tracker.forget(&replica);
                     self.nodes[n].fold(&diff);
                 }
             }
-            Op::Retire(n, of) => {
-                for replica in self.known(n, of) {
-                    let node = &mut self.nodes[n];
-                    assert!(node.tracker.retire(&replica));
-                    loop {
-                        let slice = node.tracker.reap(2, &|_| true);
-                        node.fold(&slice.diff);
-                        if slice.done {
-                            break;
-                        }
-                    }
-                }
-            }
+            Op::Retire(n, of) => self.retire(n, of),
             Op::Trim(n, of) => {
                 for info in self.nodes[n].tracker.origins().collect::<Vec<_>>() {
                     if info.replica.name() == format!("n{of}") {
@@ -243,6 +224,29 @@ impl World {
                 self.incarnation += 1;
                 self.nodes[n].tracker.reincarnate(id(n, self.incarnation));
                 self.record(n);
+            }
+        }
+    }
+
+    fn hide(&mut self, n: usize, of: usize, hidden: bool) {
+        for replica in self.known(n, of) {
+            let node = &mut self.nodes[n];
+            if node.tracker.set_hidden(&replica, hidden) {
+                shift(node, &replica);
+            }
+        }
+    }
+
+    fn retire(&mut self, n: usize, of: usize) {
+        for replica in self.known(n, of) {
+            let node = &mut self.nodes[n];
+            assert!(node.tracker.retire(&replica));
+            loop {
+                let slice = node.tracker.reap(2, &|_| true);
+                node.fold(&slice.diff);
+                if slice.done {
+                    break;
+                }
             }
         }
     }
@@ -318,33 +322,7 @@ impl World {
                 }
             }
             How::Sliced | How::Full => {
-                let full = matches!(how, How::Full);
-                let Some(body) = source.tracker.full_body(&info.replica, 1) else {
-                    return;
-                };
-                let staged = StagedRepair::new(body.into(), target.tracker.limits());
-                let mut staged = staged.unwrap();
-                if target.tracker.begin_repair(&mut staged, full) != Ok(true) {
-                    return;
-                }
-                let cold = clock == 0;
-                loop {
-                    let slice = target.tracker.apply_slice(&mut staged, 2).unwrap();
-                    target.fold(&slice.diff);
-                    if slice.done {
-                        break;
-                    }
-                    let update = source.tracker.delta_since(&info.replica, 0).unwrap();
-                    assert_eq!(target.tracker.apply(&update), Err(ApplyError::Applying));
-                    assert!(
-                        target.tracker.full_body(&info.replica, 1).is_none(),
-                        "not served"
-                    );
-                }
-                let hidden = target.tracker.origin_info(&info.replica).unwrap().hidden;
-                if cold && !hidden {
-                    shift(target, &info.replica);
-                }
+                load(source, target, &info.replica, matches!(how, How::Full));
             }
             How::Extracted => {
                 let Some(mut extract) =
@@ -363,12 +341,12 @@ impl World {
                     (whole.0, &whole.1),
                     "the same bytes either way"
                 );
-                let diff = if kind == headcount::codec::Kind::REPAIR {
-                    target.tracker.apply_repair(&body, false)
+                if kind == headcount::codec::Kind::REPAIR {
+                    let diff = target.tracker.apply_repair(&body, false);
+                    target.fold(&diff.unwrap_or_default());
                 } else {
-                    target.tracker.apply_delta(&body)
-                };
-                target.fold(&diff.unwrap_or_default());
+                    step_by_step(target, body);
+                }
             }
         }
     }
@@ -464,6 +442,45 @@ impl World {
                 assert_eq!(found, here);
                 let other = Key::new(Encoding::Bytes, key.as_bytes());
                 assert_eq!(tracker.get_by_key(topic, other).count(), 0);
+            }
+        }
+    }
+}
+
+/// Brings the whole state of a replica from one node to another, in slices.
+fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
+    let cold = target.tracker.clock(replica) == 0;
+    let Some(body) = source.tracker.full_body(replica, 1) else {
+        return;
+    };
+    let mut staged = StagedRepair::new(body.into(), target.tracker.limits()).unwrap();
+    if target.tracker.begin_repair(&mut staged, full) != Ok(true) {
+        return;
+    }
+    loop {
+        let slice = target.tracker.apply_slice(&mut staged, 2).unwrap();
+        target.fold(&slice.diff);
+        if slice.done {
+            break;
+        }
+        let update = source.tracker.delta_since(replica, 0).unwrap();
+        assert_eq!(target.tracker.apply(&update), Err(ApplyError::Applying));
+        assert!(target.tracker.full_body(replica, 1).is_none(), "not served");
+    }
+    if cold && !target.tracker.origin_info(replica).unwrap().hidden {
+        shift(target, replica);
+    }
+}
+
+/// Applies a delta in slices.
+fn step_by_step(target: &mut Node, body: Vec<u8>) {
+    let mut staged = StagedDelta::new(body.into(), target.tracker.limits()).unwrap();
+    if target.tracker.begin_delta(&mut staged) == Ok(true) {
+        loop {
+            let slice = target.tracker.delta_slice(&mut staged, 1).unwrap();
+            target.fold(&slice.diff);
+            if slice.done {
+                break;
             }
         }
     }
