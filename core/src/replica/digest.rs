@@ -253,7 +253,7 @@ impl Replica {
     }
 
     /// Reports what became of an [`Action::Apply`](super::Action::Apply), and of the slices after
-    /// [`Outcome::Started`](super::Outcome::Started).
+    /// [`Outcome::Started`].
     pub fn applied(
         &mut self,
         now: std::time::Duration,

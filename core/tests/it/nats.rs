@@ -1,5 +1,9 @@
 //! Three processes over a real `nats-server`: they converge, one is killed, one is cut off and
 //! comes back; nothing is lost and nothing rises from the dead.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "core has no I/O, but this test runs real processes over a real network"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
