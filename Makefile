@@ -25,6 +25,7 @@ test-rust: ## core, server, fuzz corpora, bench harnesses
 	cargo test --workspace --all-features
 
 test-elixir: ## the NIF and its mix project
+	cd ffi-elixir && HEADCOUNT_NIF_FEATURES=nats mix test --warnings-as-errors --only nats
 	cd ffi-elixir && mix test --warnings-as-errors
 
 test-python: ## the Python module, its stubs and types

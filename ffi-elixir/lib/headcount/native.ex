@@ -83,6 +83,8 @@ defmodule Headcount.Native do
     viewer_set_hidden: 2,
     viewer_info: 1,
     viewer_invalidate: 2,
+    nats_connect: 3,
+    nats_send: 3,
     presence_new: 2,
     presence_set_safe: 2,
     presence_track: 5,

@@ -46,7 +46,13 @@ defmodule Headcount.Tracker.Supervisor do
     }
 
     replicator = {Replicator, {config, transport_with_options, options}}
-    Supervisor.init([shard_supervisor, replicator], strategy: :one_for_one)
+
+    # The entries are lost with this supervisor only, so it is patient.
+    Supervisor.init([shard_supervisor, replicator],
+      strategy: :one_for_one,
+      max_restarts: 100,
+      max_seconds: 10
+    )
   end
 
   defp max_frame(transport) do

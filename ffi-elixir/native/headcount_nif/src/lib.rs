@@ -9,6 +9,7 @@ mod atoms;
 mod entries;
 mod errors;
 mod member_list;
+mod nats;
 mod presence;
 mod shared;
 mod sorted_set;

@@ -1,0 +1,46 @@
+defmodule Headcount.Transport.NATS do
+  @moduledoc """
+  NATS, for nodes that are not connected by Erlang distribution.
+
+      Headcount.Tracker.start_link(MyTracker, [],
+        name: MyTracker,
+        transport: {Headcount.Transport.NATS, servers: "nats://127.0.0.1:4222"}
+      )
+
+  The NIF must be built with `HEADCOUNT_NIF_FEATURES=nats`, as the client is large. `:servers` is one
+  address or several, separated by commas; a lost connection is made again. Servers must take
+  messages of 256 KiB (the default is 1 MiB). Peers are not trusted: their terms create no atoms.
+  """
+
+  @behaviour Headcount.Transport
+
+  alias Headcount.Native
+
+  @impl true
+  def init(cluster, options) do
+    servers = Keyword.get(options, :servers, "nats://127.0.0.1:4222")
+
+    case Native.nats_connect(servers, cluster, self()) do
+      {:ok, connection} -> {:ok, connection}
+      {:error, message} -> {:error, message}
+      :not_built -> {:error, "the NIF was built without nats: set HEADCOUNT_NIF_FEATURES=nats"}
+    end
+  end
+
+  @impl true
+  def transmit(to, frame, connection) do
+    Native.nats_send(connection, if(to == :all, do: nil, else: to), frame)
+    connection
+  end
+
+  @impl true
+  def handle_info({:headcount_nats, from, :gone}, connection), do: {:gone, from, connection}
+
+  def handle_info({:headcount_nats, from, frame}, connection),
+    do: {:frame, from, frame, connection}
+
+  def handle_info(_message, _connection), do: :unknown
+
+  @impl true
+  def trusted?(_connection), do: false
+end

@@ -1,0 +1,135 @@
+//! `Headcount.Transport.NATS`: the crate's NATS transport on a thread of its own (feature `nats`).
+
+use rustler::{Env, LocalPid, Resource, ResourceArc, Term};
+
+#[cfg(feature = "nats")]
+use rustler::{Binary, Encoder};
+
+use crate::atoms;
+
+/// A connection; the thread ends when it is dropped.
+struct Connection {
+    #[cfg(feature = "nats")]
+    frames: tokio::sync::mpsc::Sender<headcount::replica::Transmit>,
+}
+
+impl std::panic::RefUnwindSafe for Connection {}
+
+#[rustler::resource_impl]
+impl Resource for Connection {}
+
+#[cfg(not(feature = "nats"))]
+#[rustler::nif]
+fn nats_connect<'a>(env: Env<'a>, _servers: &str, _cluster: &str, _to: LocalPid) -> Term<'a> {
+    rustler::Encoder::encode(&atoms::not_built(), env)
+}
+
+#[cfg(not(feature = "nats"))]
+#[rustler::nif]
+fn nats_send(_connection: ResourceArc<Connection>, _to: Term<'_>, _frame: Term<'_>) -> bool {
+    false
+}
+
+/// `{:ok, connection}` or `{:error, message}`. Frames come to the process as `{:headcount_nats, from, frame}`.
+#[cfg(feature = "nats")]
+#[rustler::nif(schedule = "DirtyIo")]
+fn nats_connect<'a>(env: Env<'a>, servers: &str, cluster: &str, to: LocalPid) -> Term<'a> {
+    match thread::start(servers.to_owned(), cluster.to_owned(), to) {
+        Ok(frames) => (atoms::ok(), ResourceArc::new(Connection { frames })).encode(env),
+        Err(message) => (atoms::error(), message).encode(env),
+    }
+}
+
+/// Sends a frame to an address, or to all for `nil`; `false` when too many wait and it is dropped.
+#[cfg(feature = "nats")]
+#[rustler::nif]
+fn nats_send(connection: ResourceArc<Connection>, to: Option<String>, frame: Binary<'_>) -> bool {
+    use headcount::replica::{Destination, Transmit};
+
+    let to = to.map_or(Destination::All, |address| {
+        Destination::Peer(address.into())
+    });
+    let frame = frame.as_slice().to_vec().into();
+    connection.frames.try_send(Transmit { to, frame }).is_ok()
+}
+
+#[cfg(feature = "nats")]
+mod thread {
+    use headcount::replica::Transmit;
+    use headcount::runtime::nats::NatsTransport;
+    use headcount::runtime::{Incoming, Transport};
+    use rustler::{LocalPid, OwnedEnv};
+    use std::time::Duration;
+    use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+    use crate::atoms;
+    use crate::entries::binary;
+
+    /// Frames that wait for the thread; beyond it new ones are dropped.
+    const WAITING_MAX: usize = 4096;
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// Connects, and from then on moves frames until the sender or the process is gone.
+    pub(super) fn start(
+        servers: String,
+        cluster: String,
+        to: LocalPid,
+    ) -> Result<Sender<Transmit>, String> {
+        let (frames, waiting) = channel(WAITING_MAX);
+        let (tell, told) = std::sync::mpsc::channel();
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(error.to_string()))),
+            };
+            runtime.block_on(async {
+                let connecting = NatsTransport::connect(&servers, &cluster);
+                match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                    Err(_) => drop(tell.send(Err(format!("no answer from {servers}")))),
+                    Ok(Err(error)) => drop(tell.send(Err(error.to_string()))),
+                    Ok(Ok(transport)) => {
+                        let _ = tell.send(Ok(()));
+                        pump(transport, waiting, &to).await;
+                    }
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("headcount-nats".into());
+        thread.spawn(run).map_err(|error| error.to_string())?;
+        told.recv()
+            .map_err(|error| error.to_string())?
+            .map(|()| frames)
+    }
+
+    async fn pump(mut transport: NatsTransport, mut waiting: Receiver<Transmit>, to: &LocalPid) {
+        loop {
+            tokio::select! {
+                transmit = waiting.recv() => match transmit {
+                    Some(transmit) => transport.send(transmit).await,
+                    None => return,
+                },
+                incoming = transport.receive() => match incoming {
+                    Some(incoming) if deliver(to, &incoming) => {}
+                    _ => return,
+                },
+            }
+        }
+    }
+
+    /// Whether the process still lives.
+    fn deliver(to: &LocalPid, incoming: &Incoming) -> bool {
+        let sent = OwnedEnv::new().send_and_clear(to, |env| match incoming {
+            Incoming::Frame { from, frame } => rustler::Encoder::encode(
+                &(atoms::headcount_nats(), &**from, binary(env, frame)),
+                env,
+            ),
+            Incoming::Gone(from) => {
+                rustler::Encoder::encode(&(atoms::headcount_nats(), &**from, atoms::gone()), env)
+            }
+        });
+        sent.is_ok()
+    }
+}

@@ -1,0 +1,63 @@
+defmodule Headcount.Transport.NATSTest do
+  # Needs the NIF with the feature `nats`; run by `HEADCOUNT_NIF_FEATURES=nats mix test --only nats`.
+  use ExUnit.Case, async: false
+
+  alias Headcount.Test.Diffs
+  alias Headcount.Tracker
+
+  @moduletag :nats
+
+  setup do
+    port = 20_000 + rem(System.unique_integer([:positive]) * 37 + :erlang.phash2(node()), 20_000)
+    server = System.find_executable("nats-server") || "/usr/sbin/nats-server"
+
+    options = [
+      :binary,
+      :exit_status,
+      :stderr_to_stdout,
+      args: ["-a", "127.0.0.1", "-p", "#{port}"]
+    ]
+
+    process = Port.open({:spawn_executable, server}, options)
+    {:os_pid, pid} = Port.info(process, :os_pid)
+    on_exit(fn -> System.cmd("kill", ["#{pid}"]) end)
+    wait_for(port, 200)
+    {:ok, servers: "nats://127.0.0.1:#{port}"}
+  end
+
+  defp wait_for(port, left) do
+    case :gen_tcp.connect('127.0.0.1', port, []) do
+      {:ok, socket} -> :gen_tcp.close(socket)
+      {:error, _} when left > 0 -> Process.sleep(20) && wait_for(port, left - 1)
+    end
+  end
+
+  defp eventually(fun, left \\ 500) do
+    cond do
+      fun.() -> :ok
+      left == 0 -> flunk("it did not come to that")
+      true -> Process.sleep(20) && eventually(fun, left - 1)
+    end
+  end
+
+  test "trackers find each other through a NATS server", %{servers: servers} do
+    for {name, replica} <- [nats_a: "a", nats_b: "b"] do
+      transport = {Headcount.Transport.NATS, servers: servers}
+      options = [name: name, cluster: "shared", node_name: replica, broadcast_period: 200]
+      options = [transport: transport] ++ options
+      start_supervised!({Diffs, [to: self()] ++ options}, id: name)
+    end
+
+    {:ok, _} = Tracker.track(:nats_a, self(), "room", "ann", %{n: 1})
+    eventually(fn -> match?([{"ann", %{n: 1}}], Tracker.list(:nats_b, "room")) end)
+    :ok = Tracker.untrack(:nats_a, self(), "room", "ann")
+    eventually(fn -> Tracker.list(:nats_b, "room") == [] end)
+    assert Tracker.replicas(:nats_b) == [{"a", true}]
+  end
+
+  test "a server that is not there is an error" do
+    Process.flag(:trap_exit, true)
+    transport = {Headcount.Transport.NATS, servers: "nats://127.0.0.1:1"}
+    assert {:error, _} = Tracker.start_link(Diffs, [], name: :nats_none, transport: transport)
+  end
+end
