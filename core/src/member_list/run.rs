@@ -122,8 +122,12 @@ impl Run {
         }
         let tag = self.scaled(needle.number(self.text, common));
         let less: i16 = self.tags.iter().map(|&other| i16::from(other < tag)).sum();
+        let less = (less as usize).min(len);
+        if less == len || self.tags[less] != tag {
+            return less..less;
+        }
         let more: i16 = self.tags.iter().map(|&other| i16::from(other > tag)).sum();
-        less as usize..(SLOTS - more as usize).min(len)
+        less..(SLOTS - more as usize).min(len)
     }
 
     pub(crate) fn insert(&mut self, keys: &Keys, at: usize, slot: u32) {
