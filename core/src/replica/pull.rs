@@ -113,12 +113,16 @@ impl Replica {
         let Some(want) = self.wants.get_mut(&key) else {
             return;
         };
-        if !want.full && want.sources.iter().all(|source| source.clock <= clock) {
-            let differs = |shown: &&Source| {
-                shown.clock == clock && shown.hash.is_some_and(|shown| shown != hash)
-            };
-            let other = want.sources.iter().find(differs).map(|s| s.address.clone());
-            self.wants.remove(&key);
+        // What a trusted row showed at this clock counts whatever others show beyond it: they may
+        // be gone before they are asked.
+        let differs =
+            |shown: &&Source| shown.clock == clock && shown.hash.is_some_and(|shown| shown != hash);
+        let other = want.sources.iter().find(differs).map(|s| s.address.clone());
+        let is_reached = want.sources.iter().all(|source| source.clock <= clock);
+        if !want.full && (is_reached || other.is_some()) {
+            if is_reached {
+                self.wants.remove(&key);
+            }
             if let Some(from) = other {
                 self.diverged(&from, id, slot);
             }
