@@ -29,7 +29,7 @@ defmodule Headcount.Bench do
 
   def head(title) do
     IO.puts("\n#{title}")
-    IO.puts(String.pad_trailing("", 44) <> "median us     p99 us   goal us")
+    IO.puts(String.pad_trailing("", 44) <> "   median us        p99 us   goal us")
   end
 
   def row(label, median, p99, goal) do
@@ -66,5 +66,5 @@ defmodule Headcount.Bench do
     Enum.at(sorted, min(trunc(length(sorted) * p), length(sorted) - 1))
   end
 
-  defp number(us), do: :io_lib.format("~9.3f", [us * 1.0]) |> IO.iodata_to_binary()
+  defp number(us), do: :io_lib.format("~12.3f", [us * 1.0]) |> IO.iodata_to_binary()
 end
