@@ -145,8 +145,11 @@ macro_rules! twins {
 }
 pub(crate) use twins;
 
+/// Where the thread that drops contents takes them from; `None` without that thread.
+type Bin = Option<Mutex<Sender<Box<dyn Send>>>>;
+
 fn discard(content: Box<dyn Send>) {
-    static BIN: LazyLock<Option<Mutex<Sender<Box<dyn Send>>>>> = LazyLock::new(|| {
+    static BIN: LazyLock<Bin> = LazyLock::new(|| {
         let (sender, receiver) = channel::<Box<dyn Send>>();
         let thread = thread::Builder::new().name("headcount-drop".into());
         let spawned = thread.spawn(move || receiver.into_iter().for_each(drop));
