@@ -34,7 +34,6 @@ test-python: ## the Python module, its stubs and types
 
 test-web: ## the npm client `phoenix`, and two browsers, against the running server
 	cargo build --quiet --package headcount-server
-	node --test reference-server/web/tests/
 	cd reference-server/tests/js && npm test
 
 bench: ## headcount beside its rivals, in the same run
