@@ -184,7 +184,9 @@ defmodule Headcount.MemberList do
   Gives a member another sort key: `{:name, name}` or `{:key, key}`. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
-      iex> for {id, name} <- [{1, "Ada"}, {2, "Bea"}], do: Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      iex> for {id, name} <- [{1, "Ada"}, {2, "Bea"}] do
+      ...>   Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      ...> end
       iex> {:ok, %{index: 2, old_index: 1}} = Headcount.MemberList.set_key(list, 1, {:name, "Zoe"})
   """
   @spec set_key(t(), id(), sort()) :: {:ok, upsert()} | error()
@@ -376,7 +378,9 @@ defmodule Headcount.MemberList do
   For each group the row of the first member whose name or key begins so. O(groups x log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
-      iex> for {id, name} <- [{1, "Anna"}, {2, "Moritz"}], do: Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      iex> for {id, name} <- [{1, "Anna"}, {2, "Moritz"}] do
+      ...>   Headcount.MemberList.upsert(list, id, group: "online", name: name)
+      ...> end
       iex> Headcount.MemberList.find_prefix(list, {:name, "mo"})
       [{"online", 2}]
   """

@@ -125,7 +125,10 @@ pub(crate) fn answer<'a>(env: Env<'a>, result: Option<impl Encoder>) -> Term<'a>
 /// Defines a NIF and its twin on a dirty scheduler, named `*_dirty`; the body learns how long it may wait.
 /// (`env` is named by the caller, as the attribute's own is out of its sight.)
 macro_rules! twins {
-    ($(#[$meta:meta])* fn $name:ident / $dirty:literal [$env:ident, $patience:ident] ($($parameters:tt)*) $body:block) => {
+    (
+        $(#[$meta:meta])*
+        fn $name:ident / $dirty:literal [$env:ident, $patience:ident] ($($parameters:tt)*) $body:block
+    ) => {
         $(#[$meta])*
         #[rustler::nif]
         fn $name<'a>(env: rustler::Env<'a>, $($parameters)*) -> rustler::Term<'a> {

@@ -59,7 +59,9 @@ fn sorted_set_memory(set: ResourceArc<Set>) -> Option<usize> {
 
 twins! {
     /// The index of the new member, `nil` when it was there.
-    fn sorted_set_add / "sorted_set_add_dirty" [env, patience] (set: ResourceArc<Set>, item: Term<'a>) {
+    fn sorted_set_add / "sorted_set_add_dirty" [env, patience] (
+        set: ResourceArc<Set>, item: Term<'a>,
+    ) {
         match encode(item) {
             Ok(key) => answer(env, set.0.write(patience, |set| new_index(set.insert(key)))),
             Err(error) => error.encode(env),
@@ -69,7 +71,9 @@ twins! {
 
 twins! {
     /// The index that the member had, `nil` when it was not there.
-    fn sorted_set_remove / "sorted_set_remove_dirty" [env, patience] (set: ResourceArc<Set>, item: Term<'a>) {
+    fn sorted_set_remove / "sorted_set_remove_dirty" [env, patience] (
+        set: ResourceArc<Set>, item: Term<'a>,
+    ) {
         match encode(item) {
             Ok(key) => answer(env, set.0.write(patience, |set| set.remove(&key))),
             Err(error) => error.encode(env),
@@ -95,7 +99,9 @@ twins! {
 }
 
 twins! {
-    fn sorted_set_find_index / "sorted_set_find_index_dirty" [env, patience] (set: ResourceArc<Set>, item: Term<'a>) {
+    fn sorted_set_find_index / "sorted_set_find_index_dirty" [env, patience] (
+        set: ResourceArc<Set>, item: Term<'a>,
+    ) {
         match encode(item) {
             Ok(key) => answer(env, set.0.read(patience, |set| set.index_of(&key))),
             Err(error) => error.encode(env),

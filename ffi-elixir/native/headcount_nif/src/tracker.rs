@@ -23,7 +23,9 @@ fn tracked<'a>(env: Env<'a>, result: Option<Result<EntryRef, TrackError>>) -> Te
 }
 
 twins! {
-    fn tracker_track / "tracker_track_dirty" [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>) {
+    fn tracker_track / "tracker_track_dirty" [env, patience] (
+        state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
+    ) {
         let (key, owner, meta) = (key(name), external(owner), entries::meta(meta, None));
         let put = Put::bytes(topic, &key, &owner, Encoding::Term).meta(&meta);
         tracked(env, state.0.write(patience, |tracker| tracker.track(&put)))
@@ -31,7 +33,9 @@ twins! {
 }
 
 twins! {
-    fn tracker_update / "tracker_update_dirty" [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>) {
+    fn tracker_update / "tracker_update_dirty" [env, patience] (
+        state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
+    ) {
         let (key, owner) = (key(name), external(owner));
         tracked(env, state.0.write(patience, |tracker| {
             let mut sessions = tracker.get_by_key(topic, Key::new(Encoding::Term, &key));
@@ -55,7 +59,9 @@ fn tracker_new<'a>(env: Env<'a>, name: &str, incarnation: u64, salt: u32) -> Ter
 }
 
 twins! {
-    fn tracker_untrack / "tracker_untrack_dirty" [env, patience] (state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>) {
+    fn tracker_untrack / "tracker_untrack_dirty" [env, patience] (
+        state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>,
+    ) {
         let (key, owner) = (key(name), external(owner));
         let key = Key::new(Encoding::Term, &key);
         answer(env, state.0.write(patience, |tracker| tracker.untrack(topic, key, &*owner)))
@@ -71,7 +77,9 @@ fn tracker_untrack_owner(state: ResourceArc<State>, owner: Term<'_>) -> Option<u
 }
 
 twins! {
-    fn tracker_get_by_key / "tracker_get_by_key_dirty" [env, patience] (state: ResourceArc<State>, topic: &'a str, name: Term<'a>) {
+    fn tracker_get_by_key / "tracker_get_by_key_dirty" [env, patience] (
+        state: ResourceArc<State>, topic: &'a str, name: Term<'a>,
+    ) {
         let key = key(name);
         let (key, reader) = (Key::new(Encoding::Term, &key), Reader { env, safe: true });
         answer(env, state.0.read(patience, |tracker| {
@@ -95,13 +103,17 @@ fn tracker_list<'a>(env: Env<'a>, state: ResourceArc<State>, topic: &str) -> Ter
 }
 
 twins! {
-    fn tracker_count / "tracker_count_dirty" [env, patience] (state: ResourceArc<State>, topic: &'a str) {
+    fn tracker_count / "tracker_count_dirty" [env, patience] (
+        state: ResourceArc<State>, topic: &'a str,
+    ) {
         answer(env, state.0.read(patience, |tracker| tracker.count(topic)))
     }
 }
 
 twins! {
-    fn tracker_count_keys / "tracker_count_keys_dirty" [env, patience] (state: ResourceArc<State>, topic: &'a str) {
+    fn tracker_count_keys / "tracker_count_keys_dirty" [env, patience] (
+        state: ResourceArc<State>, topic: &'a str,
+    ) {
         answer(env, state.0.read(patience, |tracker| tracker.count_keys(topic)))
     }
 }

@@ -257,7 +257,9 @@ fn viewer_info(looker: ResourceArc<Looker>) -> Option<(bool, Vec<String>)> {
 
 crate::shared::twins! {
     /// The bundle of a tick, `nil` when it has nothing for the viewer, `:other_list` when it is not of its list.
-    fn viewer_bundle / "viewer_bundle_dirty" [env, patience] (looker: ResourceArc<Looker>, tick: ResourceArc<Published>) {
+    fn viewer_bundle / "viewer_bundle_dirty" [env, patience] (
+        looker: ResourceArc<Looker>, tick: ResourceArc<Published>,
+    ) {
         answer(env, looker.viewer.write(patience, |viewers| match (viewers, &tick.0) {
             (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, &looker.format, viewer.bundle(tick)),
             (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, &looker.format, viewer.bundle(tick)),

@@ -22,7 +22,10 @@ macro_rules! name_of {
 
 /// Reads that a list and a snapshot share.
 macro_rules! reads {
-    ($resource:ident, $kinds:ident, $size:ident / $size_dirty:literal, $row_at:ident / $row_at_dirty:literal, $slice:ident / $slice_dirty:literal) => {
+    (
+        $resource:ident, $kinds:ident, $size:ident / $size_dirty:literal,
+        $row_at:ident / $row_at_dirty:literal, $slice:ident / $slice_dirty:literal
+    ) => {
         twins! {
             /// `{rows, members}`
             fn $size / $size_dirty [env, patience] (list: ResourceArc<$resource>) {
@@ -34,7 +37,9 @@ macro_rules! reads {
 
         twins! {
             /// The row, or `nil`.
-            fn $row_at / $row_at_dirty [env, patience] (list: ResourceArc<$resource>, index: usize) {
+            fn $row_at / $row_at_dirty [env, patience] (
+                list: ResourceArc<$resource>, index: usize,
+            ) {
                 answer(env, list.shared.read(patience, |lists| each!($kinds, lists, list => {
                     list.row_at(index).map(|row| RowWriter::new(env, name_of!(env, list)).row(&row))
                 })))
@@ -42,7 +47,9 @@ macro_rules! reads {
         }
 
         twins! {
-            fn $slice / $slice_dirty [env, patience] (list: ResourceArc<$resource>, start: usize, amount: usize) {
+            fn $slice / $slice_dirty [env, patience] (
+                list: ResourceArc<$resource>, start: usize, amount: usize,
+            ) {
                 let end = start.saturating_add(amount);
                 answer(env, list.shared.read(patience, |lists| each!($kinds, lists, list => {
                     let mut writer = RowWriter::new(env, name_of!(env, list));
@@ -70,7 +77,9 @@ reads!(
 
 twins! {
     /// `%{id, group, key, revision, attrs, payload}`, `nil` or `:bad_id`.
-    fn member_list_get / "member_list_get_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+    fn member_list_get / "member_list_get_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>,
+    ) {
         answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
             let Some(id) = TermId::from_term(id) else {
                 return atoms::bad_id().encode(env);
@@ -88,7 +97,9 @@ twins! {
 
 twins! {
     /// The row, `nil` or `:bad_id`.
-    fn member_list_index_of / "member_list_index_of_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+    fn member_list_index_of / "member_list_index_of_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>,
+    ) {
         answer(env, list.shared.read(patience, |lists| each!(Lists, lists, list => {
             match TermId::from_term(id) {
                 Some(id) => list.index_of(&id).encode(env),

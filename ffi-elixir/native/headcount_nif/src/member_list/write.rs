@@ -40,7 +40,9 @@ macro_rules! on_member {
 }
 
 twins! {
-    fn member_list_upsert / "member_list_upsert_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, group: &'a str, sort: Sort, attrs: u32) {
+    fn member_list_upsert / "member_list_upsert_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>, group: &'a str, sort: Sort, attrs: u32,
+    ) {
         on_member!(env, patience, list, id, |list, id| {
             let group = list.group(group);
             group.and_then(|group| list.upsert(id, group, &sort.0, attrs)).map(Done::Upsert)
@@ -49,7 +51,9 @@ twins! {
 }
 
 twins! {
-    fn member_list_set_group / "member_list_set_group_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, group: &'a str) {
+    fn member_list_set_group / "member_list_set_group_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>, group: &'a str,
+    ) {
         on_member!(env, patience, list, id, |list, id| {
             list.group(group).and_then(|group| list.set_group(&id, group)).map(Done::Upsert)
         })
@@ -57,19 +61,25 @@ twins! {
 }
 
 twins! {
-    fn member_list_set_key / "member_list_set_key_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, sort: Sort) {
+    fn member_list_set_key / "member_list_set_key_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>, sort: Sort,
+    ) {
         on_member!(env, patience, list, id, |list, id| list.set_key(&id, &sort.0).map(Done::Upsert))
     }
 }
 
 twins! {
-    fn member_list_set_attrs / "member_list_set_attrs_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, attrs: u32) {
+    fn member_list_set_attrs / "member_list_set_attrs_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>, attrs: u32,
+    ) {
         on_member!(env, patience, list, id, |list, id| list.set_attrs(&id, attrs).map(Done::Row))
     }
 }
 
 twins! {
-    fn member_list_set_payload / "member_list_set_payload_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>, payload: Binary<'a>) {
+    fn member_list_set_payload / "member_list_set_payload_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>, payload: Binary<'a>,
+    ) {
         let payload = payload.as_slice().to_vec();
         on_member!(env, patience, list, id, |list, id| {
             list.set_payload(&id, payload.into()).map(Done::Row)
@@ -78,13 +88,17 @@ twins! {
 }
 
 twins! {
-    fn member_list_touch / "member_list_touch_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+    fn member_list_touch / "member_list_touch_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>,
+    ) {
         on_member!(env, patience, list, id, |list, id| list.touch(&id).map(Done::Row))
     }
 }
 
 twins! {
-    fn member_list_remove / "member_list_remove_dirty" [env, patience] (list: ResourceArc<List>, id: Term<'a>) {
+    fn member_list_remove / "member_list_remove_dirty" [env, patience] (
+        list: ResourceArc<List>, id: Term<'a>,
+    ) {
         on_member!(env, patience, list, id, |list, id| Ok(Done::Row(list.remove(&id))))
     }
 }
