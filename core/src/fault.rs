@@ -3,6 +3,10 @@
 //! Without the feature `testing` every rule always holds and the checks compile to nothing.
 
 /// A rule to break.
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, reason = "public where it can be used")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
@@ -38,6 +42,7 @@ pub enum Fault {
     IgnoreDivergence,
 }
 
+#[cfg(feature = "testing")]
 impl Fault {
     /// All of them.
     pub const ALL: &[Self] = &[

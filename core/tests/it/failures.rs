@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headcount::replica::Event;
-use headcount::{Presence, Put};
+use headcount::{Presence, PresenceConfig, Put};
 
 use crate::mesh::{Mesh, configured, events, node, seconds};
 
@@ -314,4 +314,60 @@ fn f10_leaving_ten_thousand_topics_is_one_push() {
     assert!(mesh.sent.len() <= 64, "{} frames", mesh.sent.len());
     let bytes: usize = mesh.sent.iter().map(|(_, _, frame)| frame.len()).sum();
     assert!(bytes <= 8 * 10_000 + 32 * 128, "{bytes} bytes");
+}
+
+/// 6, the bound behind it: one step of either side moves a few slices at most, and what is half
+/// loaded is not shown.
+#[test]
+fn f06_a_large_transfer_goes_in_slices() {
+    let small = |config: &mut PresenceConfig| config.slice_records = 64;
+    let (a, b) = (configured("a", 1, 1, small), configured("b", 1, 2, small));
+    for i in 0..5_000 {
+        a.track(&Put::new("room", &i.to_string(), "c")).unwrap();
+    }
+    let (mut before, mut steps, mut now) = (0, 0, Duration::ZERO);
+    while b.count("room") < 5_000 {
+        now += Duration::from_millis(1);
+        for (name, from, to) in [("a", &a, &b), ("b", &b, &a)] {
+            from.handle_timeout(now);
+            while let Some(transmit) = from.poll_transmit() {
+                to.handle_message(now, name, &transmit.frame).unwrap();
+            }
+        }
+        let loaded = b.len();
+        assert!(
+            loaded - before <= 4 * 64,
+            "{} entries in one step",
+            loaded - before
+        );
+        assert!(b.count("room") == 0 || loaded == 5_000, "shown by one flag");
+        steps += usize::from(loaded > before);
+        before = loaded;
+        assert!(now < seconds(60), "it arrives");
+    }
+    assert!(steps >= 5_000 / 256);
+}
+
+/// 8, over all slots: the kill logs of a node share one budget, and what left them is repaired.
+#[test]
+fn f08_kill_logs_share_one_budget() {
+    let mut mesh = Mesh::new(&[("b", 1)]);
+    mesh.nodes.push(configured("a", 1, 9, |config| {
+        config.kill_log_budget = 24 * 1_000
+    }));
+    for i in 0..5_000 {
+        let topic = format!("room {}", i % 100);
+        mesh.nodes[1]
+            .track(&Put::new(&topic, &i.to_string(), "c"))
+            .unwrap();
+    }
+    mesh.run(seconds(3));
+    assert_eq!(mesh.nodes[0].len(), 5_000);
+    mesh.cut(1);
+    mesh.run(seconds(7));
+    mesh.nodes[1].untrack_owner("c");
+    mesh.run(seconds(2));
+    mesh.cut.clear();
+    mesh.run(seconds(5));
+    assert_eq!(mesh.nodes[0].len(), 0, "what left the logs is repaired");
 }

@@ -2,7 +2,6 @@
 
 mod codec;
 mod failures;
-mod failures_of_others;
 mod laws;
 mod member_list_churn;
 mod member_list_model;
