@@ -45,6 +45,13 @@ impl Known {
             .filter(|&slot| self.slots[slot].clock > 0)
             .fold(0, |mask, s| mask | 1 << s)
     }
+
+    /// The content of a slot is out of doubt. That is news to all who passed the doubtful row over:
+    /// without it they would never ask for the slot.
+    pub(super) fn trust(&mut self, bit: u32) {
+        self.dirty |= self.doubt & bit;
+        self.doubt &= !bit;
+    }
 }
 
 /// What stays of a replica that was dropped.
@@ -356,7 +363,7 @@ impl Replica {
                         .get(&key)
                         .is_none_or(|want| !want.is_disputed_by_others(from))
                     {
-                        known.doubt &= !bit;
+                        known.trust(bit);
                     }
                 } else {
                     self.diverged(from, &row.id, slot as u8);

@@ -312,7 +312,7 @@ impl Replica {
             want.full = false;
         }
         if let Some(known) = self.known.get_mut(&key.0) {
-            known.doubt &= !(1 << key.1);
+            known.trust(1 << key.1);
         }
     }
 
