@@ -33,7 +33,7 @@ test-python: ## the Python module, its stubs and types
 	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest
 
 test-web: ## the npm client `phoenix`, and two browsers, against the running server
-	cargo build --quiet --package headcount-server
+	cargo test --quiet --workspace --all-features --no-run
 	cd reference-server/tests/js && npm test
 
 bench: ## headcount beside its rivals, in the same run

@@ -25,8 +25,9 @@ const ROOM: &str = "city";
 const DESCRIPTION: &str = "Everybody here is simulated, except those who really came.";
 /// Share of the members who are there at the start, in percent.
 const PRESENT_PERCENT: u32 = 70;
-/// Members let in between two beats while the room is filled: a bound on what a beat holds.
-const FILL_BATCH: usize = 20_000;
+/// Members let in between two beats while the room is filled, and members loaded at once: a bound
+/// on how long those who join meanwhile wait.
+const FILL_BATCH: usize = 10_000;
 /// Steps per second in which they happen.
 const STEPS: u32 = 20;
 /// In a small room no more than this share of its members changes per second.
@@ -80,7 +81,9 @@ impl City {
                 app.hub.beat(Instant::now());
             }
         }
-        self.room.load_simulated(away);
+        for share in away.chunks(FILL_BATCH) {
+            self.room.load_simulated(share);
+        }
         app.hub.beat(Instant::now());
     }
 

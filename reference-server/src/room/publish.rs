@@ -203,11 +203,11 @@ impl Room {
     }
 
     /// Loads simulated members, all of them offline.
-    pub(crate) fn load_simulated(&self, members: Vec<usize>) {
+    pub(crate) fn load_simulated(&self, members: &[usize]) {
         self.state
             .lock()
             .sidebar
-            .load_simulated(members.into_iter());
+            .load_simulated(members.iter().copied());
     }
 
     /// Users in the room now, and all of its members.

@@ -20,7 +20,7 @@ const PATIENCE_MS = 10_000;
 /** A server on a free port with a data directory of its own. */
 export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(join(tmpdir(), "headcount-")) } = {}) {
   if (!existsSync(BINARY))
-    throw new Error(`${BINARY} is missing: run \`cargo build -p headcount-server\`, or set HEADCOUNT_SERVER`);
+    throw new Error(`${BINARY} is missing: run \`make test-web\`, or set HEADCOUNT_SERVER`);
   const child = spawn(BINARY, ["--port", String(port), "--data-dir", dataDir, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
