@@ -1,4 +1,4 @@
-//! Real-time presence as a delta-CRDT, and sorted, sliced member lists for millions.
+#![doc = include_str!("../docs/guide.md")]
 #![forbid(unsafe_code)]
 
 pub mod codec;
