@@ -27,6 +27,7 @@ impl Presence {
             unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
             control: Mutex::new(control),
             timers: self.timers.clone(),
+            flush: self.flush,
             grace: self.grace,
             slice_records: self.slice_records,
             kill_log_budget: self.kill_log_budget,
@@ -62,6 +63,7 @@ impl Control {
             jobs: std::collections::VecDeque::new(),
             watched: self.watched.clone(),
             now: self.now,
+            flush_at: self.flush_at,
         }
     }
 }

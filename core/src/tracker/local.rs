@@ -152,6 +152,19 @@ impl Tracker {
         diff.finish()
     }
 
+    /// Makes the next `take_diff` an update of every entry that is not new in it.
+    pub(super) fn note_all(&mut self) {
+        let origin = self.origins.get(LOCAL);
+        for index in origin.newer_than(&self.store.slab, 0) {
+            let slot = &self.store.slab[index];
+            if slot.version <= self.pending.flushed {
+                let (birth, old) = (slot.birth, self.entry(index).to_buf());
+                self.pending.updated.insert(birth, old);
+            }
+        }
+        self.pending.flushed = 0;
+    }
+
     /// Whether [`take_diff`](Self::take_diff) would give something, except that a join and a leave
     /// in between count too.
     #[must_use]

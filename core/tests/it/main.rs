@@ -6,6 +6,7 @@ mod laws;
 mod member_list_churn;
 mod member_list_model;
 mod mesh;
+mod mirror;
 mod nats;
 mod presence;
 mod presence_timers;

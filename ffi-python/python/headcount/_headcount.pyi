@@ -677,6 +677,7 @@ class Presence(_Verbs):
         down_after: float | None = None,
         forget_after: float | None = None,
         push_after: float | None = None,
+        flush: float | None = None,
         grace: float | None = None,
         max_frame: int | None = None,
         relay: bool = False,
@@ -734,7 +735,9 @@ class Presence(_Verbs):
         """The next thing that happened to the cluster."""
 
     def poll_diff(self) -> Diff | None:
-        """The next changes that other replicas made, in the order applied."""
+        """The next changes, of other replicas and of this one, in the order in which the lists
+        changed. Those of this replica are coalesced for the ``flush`` of the constructor.
+        """
 
     def poll(self) -> Iterator[Transmit | Event | Diff]:
         """All outputs there are now."""
