@@ -228,7 +228,6 @@ impl Replica {
                     acks: std::collections::BTreeMap::new(),
                     hello_at: 0,
                     heard: now,
-                    signals: 0,
                 };
                 self.peers.insert(from.clone(), peer);
             }

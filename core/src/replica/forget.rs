@@ -102,6 +102,7 @@ impl Replica {
         self.due(next.min(markers.unwrap_or(u64::MAX)));
         self.sweep_pulls();
         self.sweep_parts();
+        self.signals.expire(now);
     }
 
     fn forget(&mut self, name: &str) {

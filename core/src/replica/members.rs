@@ -80,7 +80,6 @@ pub(super) struct Peer {
     pub(super) acks: BTreeMap<Arc<str>, Box<[u64; SLOTS]>>,
     pub(super) hello_at: u64,
     pub(super) heard: u64,
-    pub(super) signals: u64,
 }
 
 /// How an id stands to what is known of its name.

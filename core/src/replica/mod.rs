@@ -24,6 +24,7 @@ mod pull;
 mod restore;
 pub(crate) mod rng;
 mod row;
+mod signals;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use own::{Own, Voice};
 use parts::{Reply, Staging};
 use pull::Want;
 use rng::Rng;
+use signals::Signals;
 
 /// Internal times start here, so that subtracting an age never meets zero.
 const EPOCH: u64 = 1 << 50;
@@ -86,6 +88,7 @@ pub struct Replica {
     staged_bytes: u64,
     replies: BTreeMap<u64, Reply>,
     reply_bytes: u64,
+    signals: Signals,
     synced: bool,
     /// A lower bound of the next deadline that [`Replica::sweep`] looks after.
     sweep_at: u64,
@@ -142,6 +145,7 @@ impl Replica {
             staged_bytes: 0,
             replies: BTreeMap::new(),
             reply_bytes: 0,
+            signals: Signals::default(),
             synced: false,
             sweep_at: u64::MAX,
             out: VecDeque::new(),
@@ -286,31 +290,6 @@ impl Replica {
         }
     }
 
-    /// Sends a short-lived sign to all peers. O(its length).
-    ///
-    /// # Errors
-    /// `TooLong` when the payload, the topic or the key exceeds 256 bytes.
-    pub fn signal(&mut self, signal: Signal) -> Result<(), DecodeError> {
-        let max = message::SIGNAL_FIELD_MAX;
-        for len in [signal.topic.len(), signal.key.len(), signal.payload.len()] {
-            if len > max {
-                let kind = DecodeErrorKind::TooLong {
-                    len: len as u64,
-                    max: max as u64,
-                };
-                return Err(DecodeError::new(0, kind));
-            }
-        }
-        self.own.signals += 1;
-        if self.voice == Voice::Speaking && self.out.len() < OUT_MAX / 2 {
-            self.broadcast(&Message::Signal {
-                seq: self.own.signals,
-                signal,
-            });
-        }
-        Ok(())
-    }
-
     /// This node's identity, which changes when it finds a second self.
     #[must_use]
     pub fn id(&self) -> &ReplicaId {
@@ -380,19 +359,6 @@ impl Replica {
                 });
             }
             Message::Superseded { .. } | Message::Unknown => {}
-        }
-    }
-
-    fn signalled(&mut self, from: &Address, sender: &ReplicaId, seq: u64, signal: Signal) {
-        let Some(peer) = self.peers.get_mut(from).filter(|peer| peer.id == *sender) else {
-            return;
-        };
-        if seq > peer.signals {
-            peer.signals = seq;
-            self.tell(Event::Signal {
-                from: sender.clone(),
-                signal,
-            });
         }
     }
 
