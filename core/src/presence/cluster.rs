@@ -28,6 +28,8 @@ pub(super) struct Control {
     pub(super) hidden: BTreeSet<ReplicaId>,
     /// Work that goes on with the next calls.
     pub(super) jobs: VecDeque<Job>,
+    /// Replaced lives whose entries are seen until then.
+    pub(super) graces: VecDeque<(Duration, ReplicaId)>,
     /// Topics whose Diffs after a hide or a show are wanted; `None`: all.
     pub(super) watched: Option<HashSet<String>>,
     pub(super) now: Duration,
@@ -44,6 +46,7 @@ impl Control {
             diffs: VecDeque::new(),
             hidden: BTreeSet::new(),
             jobs: VecDeque::new(),
+            graces: VecDeque::new(),
             watched: None,
             now: Duration::ZERO,
             flush_at: None,
@@ -122,6 +125,7 @@ impl Presence {
         self.observe(control);
         control.replica.handle_timeout(now);
         self.run(control);
+        self.end_graces(control);
         self.work(control);
         self.bound_kill_logs(control);
     }
@@ -147,6 +151,7 @@ impl Presence {
             control.replica.poll_timeout(),
             self.timers.next_deadline(),
             control.flush_at,
+            control.graces.front().map(|(at, _)| *at),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -290,6 +295,7 @@ impl Presence {
                 Action::Hide(id) => self.set_hidden(control, &id, true),
                 Action::Show(id) => self.set_hidden(control, &id, false),
                 Action::Forget(id) => self.forget(control, &id),
+                Action::Replace(id) => self.replace(control, &id),
                 Action::Reincarnate { new, .. } => {
                     self.id.write().clone_from(&new);
                     for tracker in &self.slots {

@@ -61,6 +61,7 @@ impl Control {
             hidden: self.hidden.clone(),
             budget_at: self.budget_at,
             jobs: std::collections::VecDeque::new(),
+            graces: self.graces.clone(),
             watched: self.watched.clone(),
             now: self.now,
             flush_at: self.flush_at,

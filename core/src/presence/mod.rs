@@ -38,7 +38,10 @@ pub struct PresenceConfig {
     /// call that sees them: 0 for no longer than to that call, [`Duration::MAX`] for ever, which
     /// leaves them to [`Presence::take_diff`]. Default 5 ms.
     pub flush: Duration,
-    /// How long the entries of a lost owner stay. See [`Presence::owner_lost`]. Default 0.
+    /// How long the entries of a lost owner stay, see [`Presence::owner_lost`], and those of a
+    /// replica that starts again under its name: they are listed and counted here until it has put
+    /// them again, which is an update, or until this time is over, which is a leave. Entries of a
+    /// replica that says Goodbye leave at once. Default 0.
     pub grace: Duration,
     /// Most entries handled while the lock of a slot is held, when much has to be done at once: a
     /// load, a large answer, a replica that appears or goes. Default 1,024.

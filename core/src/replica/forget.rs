@@ -12,7 +12,9 @@ impl Replica {
             return;
         }
         if self.known.contains_key(id.name()) {
-            self.drop_known(id.name());
+            if let Some(known) = self.drop_known(id.name()) {
+                self.actions.push_back(Action::Forget(known.id));
+            }
             self.tell(Event::ReplicaLeft(id.clone()));
         }
         self.mark(id.clone(), heartbeat, true, self.now.saturating_sub(age));
@@ -43,7 +45,8 @@ impl Replica {
         self.markers.insert(marker.id.name().into(), marker);
     }
 
-    /// Drops a replica and everything under way for it.
+    /// Drops a replica and everything under way for it; what becomes of its entries is for the
+    /// caller to say.
     pub(super) fn drop_known(&mut self, name: &str) -> Option<Known> {
         let known = self.known.remove(name)?;
         self.drop_wants(name);
@@ -51,7 +54,6 @@ impl Replica {
         for peer in self.peers.values_mut() {
             peer.acks.remove(name);
         }
-        self.actions.push_back(Action::Forget(known.id.clone()));
         Some(known)
     }
 
@@ -100,15 +102,16 @@ impl Replica {
         self.peers.retain(|_, peer| now < peer.heard + 2 * forget);
         let markers = self.markers.values().map(|marker| marker.until).min();
         self.due(next.min(markers.unwrap_or(u64::MAX)));
+        self.signals.expire(now);
         self.sweep_pulls();
         self.sweep_parts();
-        self.signals.expire(now);
     }
 
     fn forget(&mut self, name: &str) {
         let Some(known) = self.drop_known(name) else {
             return;
         };
+        self.actions.push_back(Action::Forget(known.id.clone()));
         self.peers.values_mut().for_each(|peer| peer.missed = true);
         self.mark(known.id.clone(), known.heartbeat, false, known.base);
         self.tell(Event::ReplicaForgotten(known.id));

@@ -266,10 +266,10 @@ impl Replica {
         let id = row.id.clone();
         let name: Arc<str> = id.name().into();
         if self.known.contains_key(&name) {
-            let replaced = self.drop_known(&name).map(|known| known.id);
-            replaced
-                .into_iter()
-                .for_each(|old| self.tell(Event::ReplicaForgotten(old)));
+            if let Some(replaced) = self.drop_known(&name) {
+                self.actions.push_back(Action::Replace(replaced.id.clone()));
+                self.tell(Event::ReplicaForgotten(replaced.id));
+            }
         } else if self.known.len() >= self.config.max_peers {
             self.missed(from);
             self.tell(Event::PeerLimit { refused: id });

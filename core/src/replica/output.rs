@@ -48,6 +48,9 @@ pub enum Action {
     Show(ReplicaId),
     /// Drop everything of a replica.
     Forget(ReplicaId),
+    /// A later life took the name: as [`Forget`](Self::Forget), but what users see of the earlier
+    /// one may stay for a grace.
+    Replace(ReplicaId),
     /// The local origins go on under a new identity.
     Reincarnate {
         /// The identity given up.

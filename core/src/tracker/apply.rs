@@ -282,8 +282,7 @@ impl Tracker {
         origin.len += 1;
         origin.digest = origin.digest.wrapping_add(digest);
         if self.origins.is_visible(number) {
-            let topic = &self.store.topic(self.store.slab[index].topic).name;
-            diff.join(topic, self.entry(index).to_buf());
+            self.tell_join(index, diff);
         }
     }
 
@@ -319,6 +318,11 @@ impl Tracker {
     pub(super) fn remove_remote(&mut self, number: u16, index: u32, diff: &mut DiffBuilder) {
         if self.origins.is_visible(number) {
             let topic = &self.store.topic(self.store.slab[index].topic).name;
+        self.unlink_remote(number, index);
+    }
+
+    /// Removes an entry of another origin without a word.
+    pub(super) fn unlink_remote(&mut self, number: u16, index: u32) {
             diff.leave(topic, self.entry(index).to_buf());
         }
         let digest = self.store.digest(index);

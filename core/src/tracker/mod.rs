@@ -13,6 +13,7 @@ mod diff;
 mod entry;
 mod extract;
 mod limits;
+mod linger;
 mod local;
 mod origin;
 mod origins;

@@ -3,6 +3,7 @@
 mod codec;
 mod failures;
 mod laws;
+mod grace;
 mod member_list_churn;
 mod member_list_model;
 mod mesh;
