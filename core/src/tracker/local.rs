@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::diff::{Diff, DiffBuilder};
-use super::entry::{EntryBuf, Key, Put};
+use super::entry::{EntryBuf, Key, Put, Stamp};
 use super::origin::Kill;
 use super::owners::{OwnerSpot, Owners};
 use super::slab::NIL;
@@ -267,7 +267,7 @@ impl Tracker {
                 max: self.limits.owner_entries_max,
             });
         }
-        let index = self.store.insert(spot, put, LOCAL, (tick, tick));
+        let index = self.store.insert(spot, put, LOCAL, Stamp::new(tick));
         self.owners.link(&mut self.store, index, owner);
         let digest = self.store.digest(index);
         let origin = self.origins.get_mut(LOCAL);
@@ -290,7 +290,8 @@ impl Tracker {
             self.pending.updated.insert(slot.birth, old);
         }
         let before = self.store.digest(index);
-        self.store.rewrite(index, put, tick);
+        let stamp = self.store.stamp(index).written(tick);
+        self.store.rewrite(index, put, stamp);
         let after = self.store.digest(index);
         let origin = self.origins.get_mut(LOCAL);
         origin.unlink(&mut self.store.slab, index);

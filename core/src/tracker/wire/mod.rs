@@ -6,7 +6,7 @@ mod write;
 pub(super) use read::{Kept, Place, Records};
 pub(super) use write::{BodyWriter, Row, delta_body, repair_body};
 
-use super::entry::Put;
+use super::entry::{Put, Stamp};
 use super::origin::Kill;
 use crate::codec::Reader;
 use crate::error::DecodeError;
@@ -18,6 +18,8 @@ const RECORD_KILL: u8 = 2;
 const RECORD_MASK: u8 = 3;
 const PUT_STATUS: u8 = 1 << 4;
 const PUT_AGE: u8 = 1 << 5;
+const PUT_PREVIOUS: u8 = 1 << 6;
+const PUT_UNUSED: u8 = 1 << 7;
 /// Largest number of a leave reason: it shares a byte with the record kind.
 pub(super) const REASON_MAX: u8 = 63;
 
@@ -53,11 +55,7 @@ pub struct RepairHead {
 /// One operation in a frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Record<'a> {
-    Put {
-        put: Put<'a>,
-        birth: u64,
-        version: u64,
-    },
+    Put { put: Put<'a>, stamp: Stamp },
     Kill(Kill),
 }
 

@@ -1,10 +1,13 @@
 //! Reading the records of a body one by one.
 
-use super::{PUT_AGE, PUT_STATUS, RECORD_KILL, RECORD_MASK, RECORD_PUT, RECORD_TOPIC, Record};
+use super::{
+    PUT_AGE, PUT_PREVIOUS, PUT_STATUS, PUT_UNUSED, RECORD_KILL, RECORD_MASK, RECORD_PUT,
+    RECORD_TOPIC, Record,
+};
 use crate::codec::Reader;
 use crate::error::DecodeError;
 use crate::id::{ALL_TOPICS, Encoding, slot_of};
-use crate::tracker::entry::Put;
+use crate::tracker::entry::{Put, Stamp};
 use crate::tracker::limits::Limits;
 use crate::tracker::origin::Kill;
 
@@ -74,7 +77,7 @@ impl<'a, 'l> Records<'a, 'l> {
                 self.read_topic(&mut reader)?;
                 self.read_put_of_new_topic(&mut reader)?
             }
-            RECORD_PUT if flags >> 6 == 0 => self.read_put(&mut reader, flags, false)?,
+            RECORD_PUT if flags & PUT_UNUSED == 0 => self.read_put(&mut reader, flags, false)?,
             RECORD_KILL => self.read_kill(&mut reader, flags >> 2)?,
             _ => return Err(DecodeError::invalid(at, "no such record")),
         };
@@ -90,7 +93,7 @@ impl<'a, 'l> Records<'a, 'l> {
     ) -> Result<Record<'a>, DecodeError> {
         let at = reader.offset();
         let flags = reader.u8()?;
-        if flags & RECORD_MASK != RECORD_PUT || flags >> 6 != 0 {
+        if flags & RECORD_MASK != RECORD_PUT || flags & PUT_UNUSED != 0 {
             return Err(DecodeError::invalid(
                 at,
                 "a new topic is not followed by a put",
@@ -143,11 +146,7 @@ impl<'a, 'l> Records<'a, 'l> {
             return Err(DecodeError::invalid(at - 1, "no such encoding"));
         };
         let version = self.read_tick(reader)?;
-        let birth = if flags & PUT_AGE == 0 {
-            version
-        } else {
-            read_birth(reader, version)?
-        };
+        let stamp = read_stamp(reader, flags, version)?;
         let topic_at = reader.offset();
         let number = usize::try_from(reader.u64()?).ok();
         let Some(&topic) = number.and_then(|number| self.place.topics.get(number)) else {
@@ -193,11 +192,7 @@ impl<'a, 'l> Records<'a, 'l> {
             encoding,
             status,
         };
-        Ok(Record::Put {
-            put,
-            birth,
-            version,
-        })
+        Ok(Record::Put { put, stamp })
     }
 
     fn read_kill(
@@ -213,6 +208,29 @@ impl<'a, 'l> Records<'a, 'l> {
             reason,
         }))
     }
+}
+
+/// What the flags of a put say of the writes before `version`.
+fn read_stamp(reader: &mut Reader<'_>, flags: u8, version: u64) -> Result<Stamp, DecodeError> {
+    if flags & PUT_AGE == 0 {
+        if flags & PUT_PREVIOUS != 0 {
+            let what = "a previous version without an age";
+            return Err(DecodeError::invalid(reader.offset(), what));
+        }
+        return Ok(Stamp::new(version));
+    }
+    let birth = read_birth(reader, version)?;
+    let mut stamp = Stamp::new(birth).written(version);
+    if flags & PUT_PREVIOUS != 0 {
+        let at = reader.offset();
+        let back = reader.u64()?;
+        if back == 0 || back >= version - birth {
+            let what = "the previous version is not between birth and version";
+            return Err(DecodeError::invalid(at, what));
+        }
+        stamp.previous = version - back;
+    }
+    Ok(stamp)
 }
 
 /// A birth is stored as its distance below `tick`.

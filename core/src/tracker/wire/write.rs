@@ -1,9 +1,10 @@
 //! Writing bodies.
 
-use super::{PUT_AGE, PUT_STATUS, REASON_MAX, RECORD_KILL, RECORD_PUT, RECORD_TOPIC};
+use super::{PUT_AGE, PUT_PREVIOUS, PUT_STATUS, REASON_MAX, RECORD_KILL, RECORD_PUT, RECORD_TOPIC};
 use crate::codec::Writer;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
+use crate::tracker::entry::Stamp;
 use crate::tracker::origin::{Kill, OriginState};
 use crate::tracker::slab::NIL;
 use crate::tracker::store::Store;
@@ -11,8 +12,7 @@ use crate::tracker::store::Store;
 /// An entry as it is written.
 #[derive(Debug)]
 pub(in crate::tracker) struct Row<'a> {
-    pub(in crate::tracker) birth: u64,
-    pub(in crate::tracker) version: u64,
+    pub(in crate::tracker) stamp: Stamp,
     /// Any number that names this topic within one body.
     pub(in crate::tracker) topic_number: u32,
     pub(in crate::tracker) topic: &'a str,
@@ -78,14 +78,24 @@ impl BodyWriter {
             self.writer.u8(RECORD_TOPIC);
             self.writer.str(row.topic);
         }
-        let updated = row.birth != row.version;
+        let Stamp {
+            birth,
+            version,
+            previous,
+        } = row.stamp;
+        let updated = birth != version;
         let status_flag = if row.status == 0 { 0 } else { PUT_STATUS };
         let age_flag = if updated { PUT_AGE } else { 0 };
+        let long = row.stamp.is_long();
+        let previous_flag = if long { PUT_PREVIOUS } else { 0 };
         self.writer
-            .u8(RECORD_PUT | row.encoding << 2 | status_flag | age_flag);
-        self.tick(row.version);
+            .u8(RECORD_PUT | row.encoding << 2 | status_flag | age_flag | previous_flag);
+        self.tick(version);
         if updated {
-            self.writer.u64(row.version - row.birth);
+            self.writer.u64(version - birth);
+        }
+        if long {
+            self.writer.u64(version - previous);
         }
         self.writer.u64(topic);
         if row.status != 0 {
@@ -112,8 +122,7 @@ fn row(store: &Store, index: u32) -> Row<'_> {
     let slot = &store.slab[index];
     let parts = store.parts(index);
     Row {
-        birth: slot.birth,
-        version: slot.version,
+        stamp: store.stamp(index),
         topic_number: slot.topic,
         topic: &store.topic(slot.topic).name,
         encoding: slot.encoding,
