@@ -1,9 +1,10 @@
 //! Integration tests of the crate, one module per area: one binary, one link.
 
+mod allocation;
 mod codec;
 mod failures;
-mod laws;
 mod grace;
+mod laws;
 mod member_list_churn;
 mod member_list_model;
 mod mesh;
