@@ -80,6 +80,12 @@ impl Entry {
         self.buf.entry_ref().to_string()
     }
 
+    /// Names the version before this one, if the entry was updated (Phoenix: `phx_ref_prev`).
+    #[getter]
+    fn previous_ref(&self) -> Option<String> {
+        self.buf.previous_ref().map(|previous| previous.to_string())
+    }
+
     /// The meta, parsed as JSON; `None` when it is empty.
     ///
     /// Raises `ValueError` when it is not JSON.

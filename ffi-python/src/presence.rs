@@ -63,7 +63,7 @@ impl Presence {
     #[pyo3(signature = (
         name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
-        grace = None, max_frame = None, relay = false,
+        flush = None, grace = None, max_frame = None, relay = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -76,6 +76,7 @@ impl Presence {
         down_after: Option<Seconds>,
         forget_after: Option<Seconds>,
         push_after: Option<Seconds>,
+        flush: Option<Seconds>,
         grace: Option<Seconds>,
         max_frame: Option<usize>,
         relay: bool,
@@ -96,6 +97,7 @@ impl Presence {
         let mut config = PresenceConfig::default();
         config.cluster = cluster;
         config.seed = random();
+        config.flush = or(flush, config.flush);
         config.grace = or(grace, Duration::ZERO);
         let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());
         Ok(Self { core, config })
@@ -249,7 +251,9 @@ impl Presence {
         py.detach(|| self.core.count_keys(topic))
     }
 
-    /// What changed about this replica's own entries since the last call. O(changes).
+    /// Flushes now: what changed about this replica's own entries since the last flush. A change
+    /// comes out once, here or, `flush` seconds (0.005) after a call has seen it, from `poll`.
+    /// O(changes).
     fn take_diff(&self, py: Python<'_>) -> Diff {
         py.detach(|| self.core.take_diff()).into()
     }
@@ -297,7 +301,7 @@ impl Presence {
         py.detach(|| self.core.poll_event()).map(Event::from)
     }
 
-    /// The next changes that other replicas made, in the order applied.
+    /// The next changes, of other replicas and of this one, in the order in which the lists changed.
     fn poll_diff(&self, py: Python<'_>) -> Option<Diff> {
         py.detach(|| self.core.poll_diff()).map(Diff::from)
     }

@@ -31,7 +31,7 @@ use crate::sync::Locked;
 /// What another node lacks travels as a frame:
 ///
 /// >>> other = Tracker("node-2")
-/// >>> other.apply(t.delta())
+/// >>> other.apply(t.delta_since())
 /// <Diff topics=1 joins=1 leaves=0 updates=0>
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Tracker {
     /// A frame with what a holder at clock `since` lacks of a replica (of this one if it is left
     /// out); `None` when it lacks nothing. O(what is missing).
     #[pyo3(signature = (since = 0, *, replica = None))]
-    fn delta<'py>(
+    fn delta_since<'py>(
         &self,
         py: Python<'py>,
         since: u64,
@@ -194,7 +194,7 @@ impl Tracker {
         frame.map(|frame| PyBytes::new(py, &frame))
     }
 
-    /// Takes in a frame of `delta` and returns what it changed. O(changes).
+    /// Takes in a frame of `delta_since` and returns what it changed. O(changes).
     ///
     /// Raises `DecodeError` when it is malformed, `GapError` when frames before it are missing,
     /// `ApplyError` when it does not fit otherwise. Nothing has changed then.

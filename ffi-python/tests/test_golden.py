@@ -18,13 +18,13 @@ class Golden(unittest.TestCase):
     def test_the_worked_example_is_written_byte_for_byte(self) -> None:
         a = Tracker("a", incarnation=1, salt=0)
         a.track("room", "ann", "phone", {})
-        beginning = a.delta()
+        beginning = a.delta_since()
         assert beginning is not None
         a.track("room", "bob", "laptop")
         a.update("room", "ann", "phone", {}, status=2)
         a.untrack("room", "bob", "laptop")
         frame = golden("delta.hex")
-        self.assertEqual(a.delta(1), frame)
+        self.assertEqual(a.delta_since(1), frame)
         reader = Tracker("reader")
         with self.assertRaises(headcount.GapError) as caught:
             reader.apply(frame)

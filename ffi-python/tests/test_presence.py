@@ -140,6 +140,27 @@ class Timers(unittest.TestCase):
         p.handle_timeout(50.1)
         self.assertEqual(keys(p, "room"), [])
 
+    def test_own_changes_are_flushed_once(self) -> None:
+        p = Presence("a", flush=0.5)
+        p.handle_timeout(0)
+        list(p.poll())
+        p.track("room", "ann", "c-1", 1)
+        p.update("room", "ann", "c-1", 2)
+        p.handle_timeout(0.25)
+        self.assertEqual(p.poll_timeout(), 0.75)
+        self.assertIsNone(p.poll_diff())
+        p.handle_timeout(0.75)
+        diff = p.poll_diff()
+        assert diff is not None
+        self.assertEqual([e.json() for e in diff.joins], [2])
+        self.assertIsNone(p.poll_diff())
+        self.assertFalse(p.take_diff())
+        p.untrack("room", "ann", "c-1")
+        self.assertEqual(len(p.take_diff().leaves), 1)
+        p.handle_timeout(9)
+        p.handle_timeout(10)
+        self.assertIsNone(p.poll_diff())
+
     def test_a_lost_owner_has_a_grace(self) -> None:
         p = Presence("a", grace=10)
         p.track("room", "ann", "c-1")

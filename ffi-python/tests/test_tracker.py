@@ -15,7 +15,7 @@ def pair() -> tuple[Tracker, Tracker]:
 
 
 def delta(tracker: Tracker, since: int = 0) -> bytes:
-    frame = tracker.delta(since)
+    frame = tracker.delta_since(since)
     assert frame is not None
     return frame
 
@@ -104,6 +104,8 @@ class Operations(unittest.TestCase):
         self.t.update("room", "ann", "1", 2)
         (update,) = self.t.take_diff().updates
         self.assertEqual((update.key, update.old.json(), update.new.json()), ("ann", 1, 2))
+        self.assertEqual((update.old.previous_ref, update.new.previous_ref), (None, update.old.ref))
+        self.assertEqual([e.previous_ref for e in self.t.list("room")], [update.old.ref])
 
 
 class Refusals(unittest.TestCase):
@@ -191,7 +193,7 @@ class Frames(unittest.TestCase):
         self.assertEqual([e.key for e in b.apply(small).leaves], ["ann"])
         self.assertFalse(b.apply(small), "the same frame again changes nothing")
         self.assertEqual(b.clock(a.replica), a.clock())
-        self.assertIsNone(a.delta(a.clock()))
+        self.assertIsNone(a.delta_since(a.clock()))
 
     def test_a_gap_is_refused(self) -> None:
         a, b = pair()

@@ -28,9 +28,13 @@ pub(super) struct Control {
     pub(super) hidden: BTreeSet<ReplicaId>,
     /// Work that goes on with the next calls.
     pub(super) jobs: VecDeque<Job>,
+    /// Replaced lives whose entries are seen until then.
+    pub(super) graces: VecDeque<(Duration, ReplicaId)>,
     /// Topics whose Diffs after a hide or a show are wanted; `None`: all.
     pub(super) watched: Option<HashSet<String>>,
     pub(super) now: Duration,
+    /// When the local changes seen so far become a Diff.
+    pub(super) flush_at: Option<Duration>,
     /// When the kill logs are looked at next.
     pub(super) budget_at: Duration,
 }
@@ -42,8 +46,10 @@ impl Control {
             diffs: VecDeque::new(),
             hidden: BTreeSet::new(),
             jobs: VecDeque::new(),
+            graces: VecDeque::new(),
             watched: None,
             now: Duration::ZERO,
+            flush_at: None,
             budget_at: Duration::ZERO,
         }
     }
@@ -104,20 +110,22 @@ impl Presence {
     ) -> Result<(), DecodeError> {
         let control = &mut *self.control.lock();
         control.now = control.now.max(now);
-        self.report_local(control);
+        self.observe(control);
         let handled = control.replica.handle_message(now, from, frame);
         self.run(control);
         handled
     }
 
-    /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
+    /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten, the flush of
+    /// local changes.
     pub fn handle_timeout(&self, now: Duration) {
         self.expire(now);
         let control = &mut *self.control.lock();
         control.now = control.now.max(now);
-        self.report_local(control);
+        self.observe(control);
         control.replica.handle_timeout(now);
         self.run(control);
+        self.end_graces(control);
         self.work(control);
         self.bound_kill_logs(control);
     }
@@ -135,11 +143,16 @@ impl Presence {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let control = &mut *self.control.lock();
-        self.report_local(control);
+        self.observe(control);
         if !control.jobs.is_empty() {
             return Some(control.now);
         }
-        let deadlines = [control.replica.poll_timeout(), self.timers.next_deadline()];
+        let deadlines = [
+            control.replica.poll_timeout(),
+            self.timers.next_deadline(),
+            control.flush_at,
+            control.graces.front().map(|(at, _)| *at),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -155,9 +168,26 @@ impl Presence {
         self.control.lock().replica.poll_event()
     }
 
-    /// The next changes that other replicas made, in the order applied. Those of this replica come
-    /// from [`take_diff`](Self::take_diff). Beyond 65,536 Diffs not fetched all of them go, with the
-    /// event [`DiffsDropped`](Event::DiffsDropped): read the lists again then.
+    /// The next changes, of other replicas and of this one, in the order in which the lists
+    /// changed. Those of this replica are coalesced for [`flush`](super::PresenceConfig::flush)
+    /// first. Beyond 65,536 Diffs not fetched all of them go, with the event
+    /// [`DiffsDropped`](Event::DiffsDropped): read the lists again then.
+    ///
+    /// ```
+    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use std::time::Duration;
+    ///
+    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
+    /// presence.handle_timeout(Duration::ZERO);
+    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
+    /// presence.update(&Put::new("room", "ann", "conn-1").meta(b"away"))?;
+    /// assert_eq!(presence.poll_timeout(), Some(Duration::from_millis(5)));
+    /// presence.handle_timeout(Duration::from_millis(5));
+    /// let diff = presence.poll_diff().expect("5 ms have passed");
+    /// assert_eq!(diff.topic("room").unwrap().joins[0].meta(), b"away");
+    /// assert!(presence.poll_diff().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn poll_diff(&self) -> Option<Diff> {
         self.control.lock().diffs.pop_front()
@@ -212,9 +242,30 @@ impl Presence {
     /// then on. Send what [`poll_transmit`](Self::poll_transmit) still has, then stop.
     pub fn leave_gracefully(&self, now: Duration) {
         let control = &mut *self.control.lock();
-        self.report_local(control);
+        control.now = control.now.max(now);
+        self.observe(control);
+        self.flush(control);
         control.replica.leave(now);
         self.run(control);
+    }
+
+    /// Sees the local operations since it last looked: the control plane is told, and they are
+    /// flushed if their time has come.
+    fn observe(&self, control: &mut Control) {
+        self.report_local(control);
+        if control.flush_at.is_none() && self.changed.load(Ordering::Acquire) != 0 {
+            control.flush_at = control.now.checked_add(self.flush);
+        }
+        if control.flush_at.is_some_and(|at| at <= control.now) {
+            self.flush(control);
+        }
+    }
+
+    /// Makes a Diff of the local changes.
+    fn flush(&self, control: &mut Control) {
+        control.flush_at = None;
+        let diff = self.take_diff();
+        control.note(diff);
     }
 
     /// Tells the control plane of local operations since it was last told.
@@ -244,10 +295,12 @@ impl Presence {
                 Action::Hide(id) => self.set_hidden(control, &id, true),
                 Action::Show(id) => self.set_hidden(control, &id, false),
                 Action::Forget(id) => self.forget(control, &id),
+                Action::Replace(id) => self.replace(control, &id),
                 Action::Reincarnate { new, .. } => {
                     self.id.write().clone_from(&new);
                     for tracker in &self.slots {
-                        tracker.write().reincarnate(new.clone());
+                        let diff = tracker.write().reincarnate(new.clone());
+                        control.note(diff);
                     }
                 }
                 Action::Trim { origin, slot, upto } => {

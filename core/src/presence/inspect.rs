@@ -27,6 +27,7 @@ impl Presence {
             unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
             control: Mutex::new(control),
             timers: self.timers.clone(),
+            flush: self.flush,
             grace: self.grace,
             slice_records: self.slice_records,
             kill_log_budget: self.kill_log_budget,
@@ -60,8 +61,10 @@ impl Control {
             hidden: self.hidden.clone(),
             budget_at: self.budget_at,
             jobs: std::collections::VecDeque::new(),
+            graces: self.graces.clone(),
             watched: self.watched.clone(),
             now: self.now,
+            flush_at: self.flush_at,
         }
     }
 }

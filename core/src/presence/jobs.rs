@@ -208,25 +208,23 @@ impl Presence {
     /// Applies a frame, in slices if it is large.
     pub(super) fn apply_body(&self, control: &mut Control, apply: Apply) {
         let record_len = if apply.repair { 1 } else { DELTA_RECORD_LEN };
-        if apply.body.len() > self.slice_records * record_len {
+        let is_large = apply.body.len() > self.slice_records * record_len;
+        let mut tracker = self.slots[usize::from(apply.slot)].write();
+        let is_known = tracker.origin_info(&apply.origin).is_some();
+        // What arrives hidden is a load too: it is unseen from its first entry on.
+        if is_large || !is_known && control.hidden.contains(&apply.origin) {
+            drop(tracker);
             self.begin_load(control, apply);
             return;
         }
-        let mut tracker = self.slots[usize::from(apply.slot)].write();
-        let was_known = tracker.origin_info(&apply.origin).is_some();
         let applied = if apply.repair {
             tracker.apply_repair(&apply.body, apply.full)
         } else {
             tracker.apply_delta(&apply.body)
         };
-        let arrives_hidden = !was_known && control.hidden.contains(&apply.origin);
-        if arrives_hidden {
-            tracker.set_hidden(&apply.origin, true);
-        }
         drop(tracker);
         let outcome = outcome(&applied);
-        let diff = applied.ok().filter(|_| !arrives_hidden);
-        control.note(diff.unwrap_or_default());
+        control.note(applied.unwrap_or_default());
         self.applied(control, &apply, outcome);
     }
 
@@ -338,12 +336,64 @@ impl Presence {
         }
     }
 
-    /// Its entries are unseen at once, and removed in slices.
+    /// Its entries are unseen at once, and removed in slices; those of its earlier lives too.
     pub(super) fn forget(&self, control: &mut Control, id: &ReplicaId) {
+        self.remove(control, id, |tracker| tracker.retire(id));
+        while let Some(at) = control
+            .graces
+            .iter()
+            .position(|(_, g)| g.name() == id.name())
+        {
+            let earlier = control.graces.remove(at);
+            earlier
+                .into_iter()
+                .for_each(|(_, id)| self.end_grace(control, &id));
+        }
+    }
+
+    /// A later life took its name: what is seen of it stays for the grace.
+    pub(super) fn replace(&self, control: &mut Control, id: &ReplicaId) {
+        let mut lingers = false;
+        self.remove(control, id, |tracker| {
+            let stays = !self.grace.is_zero() && tracker.linger(id);
+            lingers |= stays;
+            !stays && tracker.retire(id)
+        });
+        if lingers {
+            let until = control.now.saturating_add(self.grace);
+            control.graces.push_back((until, id.clone()));
+        }
+    }
+
+    /// Ends the graces that are over.
+    pub(super) fn end_graces(&self, control: &mut Control) {
+        let now = control.now;
+        while control
+            .graces
+            .front()
+            .is_some_and(|(until, _)| *until <= now)
+        {
+            let over = control.graces.pop_front();
+            over.into_iter()
+                .for_each(|(_, id)| self.end_grace(control, &id));
+        }
+    }
+
+    fn end_grace(&self, control: &mut Control, id: &ReplicaId) {
+        self.remove(control, id, |tracker| tracker.end_linger(id));
+    }
+
+    /// Takes a replica out of every slot; where `take_out` says so, its entries are reaped.
+    fn remove(
+        &self,
+        control: &mut Control,
+        id: &ReplicaId,
+        mut take_out: impl FnMut(&mut Tracker) -> bool,
+    ) {
         self.finish_jobs(control, id);
         control.hidden.remove(id);
         for (slot, tracker) in (0..).zip(&self.slots) {
-            if tracker.write().retire(id) {
+            if take_out(&mut tracker.write()) {
                 self.begin(control, Job::Reap { slot });
             }
         }

@@ -34,7 +34,14 @@ pub struct PresenceConfig {
     pub cluster: replica::Config,
     /// Seed of jitter and nonces: random, and different on every node.
     pub seed: u64,
-    /// How long the entries of a lost owner stay. See [`Presence::owner_lost`]. Default 0.
+    /// How long changes of this replica's own entries wait to become one Diff, from the first
+    /// call that sees them: 0 for no longer than to that call, [`Duration::MAX`] for ever, which
+    /// leaves them to [`Presence::take_diff`]. Default 5 ms.
+    pub flush: Duration,
+    /// How long the entries of a lost owner stay, see [`Presence::owner_lost`], and those of a
+    /// replica that starts again under its name: they are listed and counted here until it has put
+    /// them again, which is an update, or until this time is over, which is a leave. Entries of a
+    /// replica that says Goodbye leave at once. Default 0.
     pub grace: Duration,
     /// Most entries handled while the lock of a slot is held, when much has to be done at once: a
     /// load, a large answer, a replica that appears or goes. Default 1,024.
@@ -50,6 +57,7 @@ impl Default for PresenceConfig {
             limits: Limits::default(),
             cluster: replica::Config::default(),
             seed: 0,
+            flush: Duration::from_millis(5),
             grace: Duration::ZERO,
             slice_records: 1_024,
             kill_log_budget: 64 << 20,
@@ -84,6 +92,7 @@ pub struct Presence {
     unreported: AtomicU32,
     control: Mutex<Control>,
     timers: Timers,
+    flush: Duration,
     grace: Duration,
     slice_records: usize,
     kill_log_budget: usize,
@@ -97,6 +106,7 @@ impl Presence {
             limits,
             cluster,
             seed,
+            flush,
             grace,
             slice_records,
             kill_log_budget,
@@ -111,6 +121,7 @@ impl Presence {
             unreported: AtomicU32::new(0),
             control: Mutex::new(control),
             timers: Timers::default(),
+            flush,
             grace,
             slice_records: slice_records.max(1),
             kill_log_budget,
@@ -255,8 +266,13 @@ impl Presence {
         self.id.read().clone()
     }
 
-    /// The changes of this replica's own entries since the last call, coalesced. See
+    /// Flushes now: the changes of this replica's own entries since the last flush, coalesced. See
     /// [`Tracker::take_diff`]. O(changes).
+    ///
+    /// For programs without replication, or with a beat of their own (then set
+    /// [`flush`](PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
+    /// [`poll_diff`](Self::poll_diff). Every change comes out once, here or there; what `poll_diff`
+    /// still holds is older than what this call gives.
     pub fn take_diff(&self) -> Diff {
         let mut diff = Diff::default();
         let mut changed = self.changed.swap(0, Ordering::Acquire);

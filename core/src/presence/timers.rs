@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Presence;
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Key, LeaveReason, Put, Session, Tracker};
+use crate::tracker::{Entry, Key, LeaveReason, Put, Session, Tracker};
 
 /// When something is due, and a number that makes it unique.
 type At = (Duration, u64);
@@ -39,7 +39,7 @@ struct State {
     queue: BTreeMap<At, Due>,
     running: HashMap<Due, At>,
     /// Entries of lost owners with their versions: one that was written since is not lost.
-    lost: HashMap<Box<[u8]>, Vec<(Session, u64)>>,
+    lost: HashMap<Box<[u8]>, HashMap<Session, u64>>,
 }
 
 impl Clone for Timers {
@@ -59,6 +59,14 @@ impl State {
         self.next += 1;
         self.queue.insert((at, self.next), due.clone());
         self.running.insert(due, (at, self.next));
+    }
+
+    /// Whether an own entry is one of a lost owner, not written since.
+    fn is_lost(&self, entry: &Entry<'_>) -> bool {
+        self.lost.get(entry.owner()).is_some_and(|sessions| {
+            let session = Session::new(entry.topic(), entry.key(), entry.owner());
+            sessions.get(&session) == Some(&entry.version())
+        })
     }
 
     fn end(&mut self, due: &Due) -> bool {
@@ -173,7 +181,7 @@ impl Presence {
             self.untrack_owner(owner);
             return;
         }
-        let mut entries = Vec::new();
+        let mut entries = HashMap::new();
         for tracker in &self.slots {
             entries.extend(tracker.read().sessions_of(owner));
         }
@@ -225,16 +233,21 @@ impl Presence {
         if state.lost.is_empty() {
             return None;
         }
-        let own = |e: &crate::tracker::Entry<'_>| e.replica() == tracker.id();
-        let owners = tracker
-            .get_by_key(put.topic, put.key())
-            .filter(own)
-            .map(|e| e.owner());
-        let is_lost = |owner: &&[u8]| state.lost.contains_key(*owner);
-        let lost = owners
-            .filter(is_lost)
-            .max_by_key(|owner| *owner == put.owner)?
-            .to_vec();
+        let mut lost = None;
+        let sessions = tracker.get_by_key(put.topic, put.key());
+        for entry in sessions.filter(|entry| entry.replica() == tracker.id()) {
+            let is_same = entry.owner() == put.owner;
+            if state.is_lost(&entry) {
+                lost = Some(entry.owner());
+            } else if is_same {
+                return None;
+            }
+            if is_same {
+                break;
+            }
+        }
+        let lost = lost?.to_vec();
+        drop(state);
         Some(tracker.adopt(&lost, put))
     }
 
@@ -250,7 +263,7 @@ impl Presence {
             };
             let lost = match &due {
                 Due::Grace(owner) => state.lost.remove(owner).unwrap_or_default(),
-                _ => Vec::new(),
+                _ => HashMap::new(),
             };
             drop(state);
             match due {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::members::{Peer, Standing};
-use super::message::{Message, OVERHEAD, Row, Rows, SLOTS, bits};
+use super::message::{Message, OVERHEAD, SLOTS};
+use super::row::{Row, Rows, bits};
 use super::{Address, Destination, Outcome, Replica, Report};
 use crate::codec::{WIRE_MAJOR, Writer};
 use crate::fault::{Fault, is_broken};
@@ -227,7 +228,6 @@ impl Replica {
                     acks: std::collections::BTreeMap::new(),
                     hello_at: 0,
                     heard: now,
-                    signals: 0,
                 };
                 self.peers.insert(from.clone(), peer);
             }

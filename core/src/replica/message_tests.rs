@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::row::Row;
 use super::*;
 use crate::codec::SharedKey;
 

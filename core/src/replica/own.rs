@@ -196,7 +196,7 @@ impl Replica {
     }
 
     /// A row about this node's own name.
-    pub(super) fn own_row(&mut self, row: &super::message::Row) {
+    pub(super) fn own_row(&mut self, row: &super::row::Row) {
         match order(&row.id, &self.own.id) {
             Ordering::Less => {}
             Ordering::Greater if row.retired => {

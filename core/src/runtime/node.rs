@@ -233,6 +233,7 @@ async fn drive(
         }
     }
     presence.leave_gracefully(start.elapsed());
+    shared.publish();
     while let Some(transmit) = presence.poll_transmit() {
         transport.send(transmit).await;
     }
@@ -241,7 +242,6 @@ async fn drive(
 impl Shared {
     /// Hands Diffs and events to those who wait for them.
     fn publish(&self) {
-        self.publish_diff(&self.presence.take_diff());
         while let Some(diff) = self.presence.poll_diff() {
             self.publish_diff(&diff);
         }

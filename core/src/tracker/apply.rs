@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::diff::{Diff, DiffBuilder};
-use super::entry::Put;
+use super::entry::{Put, Stamp};
 use super::origin::OriginState;
 use super::slab::NIL;
 use super::wire::{DeltaHead, Place, Record, Records, RepairHead};
@@ -215,12 +215,9 @@ impl Tracker {
     ) -> Result<(), ApplyError> {
         let by_birth = |birth| origin.by_birth(&self.store.slab, birth);
         let (tick, fits) = match record {
-            Record::Put { birth, version, .. } if birth > clock => (version, true),
-            Record::Put {
-                put,
-                birth,
-                version,
-            } => {
+            Record::Put { stamp, .. } if stamp.birth > clock => (stamp.version, true),
+            Record::Put { put, stamp } => {
+                let Stamp { birth, version, .. } = stamp;
                 let fits = by_birth(birth).is_some_and(|index| {
                     let at = self.store.slab[index].version;
                     let in_order = if version <= clock {
@@ -261,20 +258,21 @@ impl Tracker {
         &mut self,
         number: u16,
         put: &Put<'_>,
-        (birth, version): (u64, u64),
+        stamp: Stamp,
         diff: &mut DiffBuilder,
     ) {
-        let known = self.origins.get(number).by_birth(&self.store.slab, birth);
+        let origin = self.origins.get(number);
+        let known = origin.by_birth(&self.store.slab, stamp.birth);
         match known {
             Some(index) if self.same_place(index, put) => {
-                self.update_remote(number, index, put, version, diff);
+                self.update_remote(number, index, put, stamp, diff);
                 return;
             }
             Some(index) => self.remove_remote(number, index, diff),
             None => {}
         }
         let spot = self.store.locate(put.topic, put.encoding, put.key);
-        let index = self.store.insert(spot, put, number, (birth, version));
+        let index = self.store.insert(spot, put, number, stamp);
         let digest = self.store.digest(index);
         let origin = self.origins.get_mut(number);
         origin.append(&mut self.store.slab, index);
@@ -282,8 +280,7 @@ impl Tracker {
         origin.len += 1;
         origin.digest = origin.digest.wrapping_add(digest);
         if self.origins.is_visible(number) {
-            let topic = &self.store.topic(self.store.slab[index].topic).name;
-            diff.join(topic, self.entry(index).to_buf());
+            self.tell_join(index, diff);
         }
     }
 
@@ -292,18 +289,18 @@ impl Tracker {
         number: u16,
         index: u32,
         put: &Put<'_>,
-        version: u64,
+        stamp: Stamp,
         diff: &mut DiffBuilder,
     ) {
         let slot = &self.store.slab[index];
-        let changed = slot.version != version
+        let changed = self.store.stamp(index) != stamp
             || slot.status != put.status
             || self.store.parts(index).owner != put.owner
             || self.store.parts(index).meta != put.meta;
         let old = (changed && self.origins.is_visible(number)).then(|| self.entry(index).to_buf());
         let before = self.store.digest(index);
         if changed {
-            self.store.rewrite(index, put, version);
+            self.store.rewrite(index, put, stamp);
         }
         let after = self.store.digest(index);
         let origin = self.origins.get_mut(number);
@@ -321,6 +318,11 @@ impl Tracker {
             let topic = &self.store.topic(self.store.slab[index].topic).name;
             diff.leave(topic, self.entry(index).to_buf());
         }
+        self.unlink_remote(number, index);
+    }
+
+    /// Removes an entry of another origin without a word.
+    pub(super) fn unlink_remote(&mut self, number: u16, index: u32) {
         let digest = self.store.digest(index);
         let origin = self.origins.get_mut(number);
         origin.unlink(&mut self.store.slab, index);

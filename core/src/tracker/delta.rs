@@ -202,12 +202,8 @@ impl Tracker {
         diff: &mut DiffBuilder,
     ) {
         match record {
-            Record::Put {
-                put,
-                birth,
-                version,
-            } if version > clock => {
-                self.put_remote(number, &put, (birth, version), diff);
+            Record::Put { put, stamp } if stamp.version > clock => {
+                self.put_remote(number, &put, stamp, diff);
             }
             Record::Kill(kill) if kill.tick > clock => {
                 let origin = self.origins.get(number);

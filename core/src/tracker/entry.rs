@@ -41,6 +41,41 @@ impl<'a> From<&'a [u8]> for Key<'a> {
     }
 }
 
+/// The ticks of an entry. Its creation, its newest write and the write before that (0: none) say
+/// what Phoenix calls `phx_ref` and `phx_ref_prev`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) birth: u64,
+    pub(super) version: u64,
+    pub(super) previous: u64,
+}
+
+impl Stamp {
+    /// Of an entry that is new at `tick`.
+    pub(super) fn new(tick: u64) -> Self {
+        Self {
+            birth: tick,
+            version: tick,
+            previous: 0,
+        }
+    }
+
+    /// After another write.
+    pub(super) fn written(self, tick: u64) -> Self {
+        Self {
+            version: tick,
+            previous: self.version,
+            ..self
+        }
+    }
+
+    /// Whether the previous version cannot be told from birth and version: there were two writes
+    /// since the creation.
+    pub(super) fn is_long(self) -> bool {
+        self.previous > self.birth
+    }
+}
+
 /// The content of an entry to be tracked or updated. Borrows everything.
 ///
 /// ```
@@ -124,8 +159,7 @@ pub struct Entry<'a> {
     pub(super) meta: &'a [u8],
     pub(super) encoding: Encoding,
     pub(super) status: u8,
-    pub(super) birth: u64,
-    pub(super) version: u64,
+    pub(super) stamp: Stamp,
     pub(super) replica: &'a crate::id::ReplicaId,
     pub(super) slot: u8,
 }
@@ -182,13 +216,34 @@ impl<'a> Entry<'a> {
     /// The tick of the newest write.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version
+        self.stamp.version
+    }
+
+    /// The tick of the write before the newest one; `None` for an entry that was never updated. It
+    /// is the same at every holder.
+    ///
+    /// ```
+    /// use headcount::{Put, ReplicaId, Tracker};
+    /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// let first = a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// assert_eq!(a.list("room").next().unwrap().previous_version(), None);
+    /// a.update(&Put::new("room", "ann", "conn-1").meta(b"away"))?;
+    /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+    /// b.apply(&a.delta_since(a.id(), 0).unwrap())?;
+    /// let entry = b.list("room").next().unwrap();
+    /// assert_eq!(entry.previous_version(), Some(first.version));
+    /// assert_eq!(entry.previous_ref(), Some(first));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn previous_version(&self) -> Option<u64> {
+        (self.stamp.previous > 0).then_some(self.stamp.previous)
     }
 
     /// The tick of the creation.
     #[must_use]
     pub fn birth(&self) -> u64 {
-        self.birth
+        self.stamp.birth
     }
 
     fn origin(&self) -> Origin {
@@ -203,7 +258,7 @@ impl<'a> Entry<'a> {
     pub fn dot(&self) -> Dot {
         Dot {
             origin: self.origin(),
-            birth: self.birth,
+            birth: self.stamp.birth,
         }
     }
 
@@ -212,8 +267,17 @@ impl<'a> Entry<'a> {
     pub fn entry_ref(&self) -> EntryRef {
         EntryRef {
             origin: self.origin(),
-            version: self.version,
+            version: self.stamp.version,
         }
+    }
+
+    /// Names the version before this one (`phx_ref_prev`), if the entry was updated.
+    #[must_use]
+    pub fn previous_ref(&self) -> Option<EntryRef> {
+        self.previous_version().map(|version| EntryRef {
+            origin: self.origin(),
+            version,
+        })
     }
 
     /// An owned copy, without the topic.
@@ -230,8 +294,7 @@ impl<'a> Entry<'a> {
             encoding: self.encoding,
             status: self.status,
             origin: self.origin(),
-            birth: self.birth,
-            version: self.version,
+            stamp: self.stamp,
         }
     }
 }
@@ -245,8 +308,9 @@ impl fmt::Debug for Entry<'_> {
             .field("status", &self.status)
             .field("meta", &Printable(self.meta))
             .field("origin", self.replica)
-            .field("birth", &self.birth)
-            .field("version", &self.version)
+            .field("birth", &self.stamp.birth)
+            .field("version", &self.stamp.version)
+            .field("previous", &self.stamp.previous)
             .finish()
     }
 }
@@ -261,8 +325,7 @@ pub struct EntryBuf {
     encoding: Encoding,
     status: u8,
     origin: Origin,
-    birth: u64,
-    version: u64,
+    stamp: Stamp,
 }
 
 impl EntryBuf {
@@ -315,13 +378,19 @@ impl EntryBuf {
     /// The tick of the creation.
     #[must_use]
     pub fn birth(&self) -> u64 {
-        self.birth
+        self.stamp.birth
     }
 
     /// The tick of the newest write.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version
+        self.stamp.version
+    }
+
+    /// The tick of the write before the newest one. See [`Entry::previous_version`].
+    #[must_use]
+    pub fn previous_version(&self) -> Option<u64> {
+        (self.stamp.previous > 0).then_some(self.stamp.previous)
     }
 
     /// Names the entry for ever.
@@ -329,7 +398,7 @@ impl EntryBuf {
     pub fn dot(&self) -> Dot {
         Dot {
             origin: self.origin.clone(),
-            birth: self.birth,
+            birth: self.stamp.birth,
         }
     }
 
@@ -338,8 +407,17 @@ impl EntryBuf {
     pub fn entry_ref(&self) -> EntryRef {
         EntryRef {
             origin: self.origin.clone(),
-            version: self.version,
+            version: self.stamp.version,
         }
+    }
+
+    /// Names the version before this one (`phx_ref_prev`), if the entry was updated.
+    #[must_use]
+    pub fn previous_ref(&self) -> Option<EntryRef> {
+        self.previous_version().map(|version| EntryRef {
+            origin: self.origin.clone(),
+            version,
+        })
     }
 }
 
@@ -351,8 +429,9 @@ impl fmt::Debug for EntryBuf {
             .field("status", &self.status)
             .field("meta", &Printable(self.meta()))
             .field("origin", &self.origin)
-            .field("birth", &self.birth)
-            .field("version", &self.version)
+            .field("birth", &self.stamp.birth)
+            .field("version", &self.stamp.version)
+            .field("previous", &self.stamp.previous)
             .finish()
     }
 }

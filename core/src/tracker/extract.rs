@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::Tracker;
+use super::entry::Stamp;
 use super::origin::Kill;
 use super::slab::NIL;
 use super::wire::{BodyWriter, Row};
@@ -39,8 +40,7 @@ pub struct Extract {
 /// An entry as it was when its slice came by.
 #[derive(Debug, Clone, Copy)]
 struct Collected {
-    birth: u64,
-    version: u64,
+    stamp: Stamp,
     topic: u32,
     status: u8,
     encoding: u8,
@@ -210,8 +210,7 @@ impl Tracker {
             extract.bytes.extend_from_slice(part);
         }
         extract.rows.push(Collected {
-            birth: slot.birth,
-            version: slot.version,
+            stamp: self.store.stamp(index),
             topic,
             status: slot.status,
             encoding: slot.encoding,
@@ -231,9 +230,11 @@ impl Extract {
             .iter()
             .filter(|kill| kill.tick > start)
             .map(|kill| kill.birth);
-        let outdated: HashSet<u64> = killed.chain(late.iter().map(|row| row.birth)).collect();
+        let outdated: HashSet<u64> = killed
+            .chain(late.iter().map(|row| row.stamp.birth))
+            .collect();
         if !outdated.is_empty() {
-            self.rows.retain(|row| !outdated.contains(&row.birth));
+            self.rows.retain(|row| !outdated.contains(&row.stamp.birth));
             self.kept.retain(|(birth, _)| !outdated.contains(birth));
         }
     }
@@ -254,15 +255,14 @@ impl Extracted {
         }
         let mut kills = kills.into_iter().filter(|_| delta).peekable();
         for row in &extract.rows {
-            while let Some(kill) = kills.next_if(|kill| kill.tick < row.version) {
+            while let Some(kill) = kills.next_if(|kill| kill.tick < row.stamp.version) {
                 writer.kill(kill);
             }
             let bytes = &extract.bytes[row.bytes_at..row.bytes_end];
             let (key, rest) = bytes.split_at(row.key_len as usize);
             let (owner, meta) = rest.split_at(row.owner_len as usize);
             writer.put(&Row {
-                birth: row.birth,
-                version: row.version,
+                stamp: row.stamp,
                 topic_number: row.topic,
                 topic: &extract.topics[row.topic as usize],
                 encoding: row.encoding,

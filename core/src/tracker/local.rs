@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::diff::{Diff, DiffBuilder};
-use super::entry::{EntryBuf, Key, Put};
+use super::entry::{EntryBuf, Key, Put, Stamp};
 use super::origin::Kill;
 use super::owners::{OwnerSpot, Owners};
 use super::slab::NIL;
@@ -152,6 +152,19 @@ impl Tracker {
         diff.finish()
     }
 
+    /// Makes the next `take_diff` an update of every entry that is not new in it.
+    pub(super) fn note_all(&mut self) {
+        let origin = self.origins.get(LOCAL);
+        for index in origin.newer_than(&self.store.slab, 0) {
+            let slot = &self.store.slab[index];
+            if slot.version <= self.pending.flushed {
+                let (birth, old) = (slot.birth, self.entry(index).to_buf());
+                self.pending.updated.insert(birth, old);
+            }
+        }
+        self.pending.flushed = 0;
+    }
+
     /// Whether [`take_diff`](Self::take_diff) would give something, except that a join and a leave
     /// in between count too.
     #[must_use]
@@ -254,7 +267,7 @@ impl Tracker {
                 max: self.limits.owner_entries_max,
             });
         }
-        let index = self.store.insert(spot, put, LOCAL, (tick, tick));
+        let index = self.store.insert(spot, put, LOCAL, Stamp::new(tick));
         self.owners.link(&mut self.store, index, owner);
         let digest = self.store.digest(index);
         let origin = self.origins.get_mut(LOCAL);
@@ -277,7 +290,8 @@ impl Tracker {
             self.pending.updated.insert(slot.birth, old);
         }
         let before = self.store.digest(index);
-        self.store.rewrite(index, put, tick);
+        let stamp = self.store.stamp(index).written(tick);
+        self.store.rewrite(index, put, stamp);
         let after = self.store.digest(index);
         let origin = self.origins.get_mut(LOCAL);
         origin.unlink(&mut self.store.slab, index);

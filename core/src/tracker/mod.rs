@@ -13,6 +13,7 @@ mod diff;
 mod entry;
 mod extract;
 mod limits;
+mod linger;
 mod local;
 mod origin;
 mod origins;
@@ -229,12 +230,16 @@ impl Tracker {
     }
 
     /// Starts a new life under a new id of the same replica: all own entries stay, as entries of
-    /// the new incarnation.
-    pub fn reincarnate(&mut self, id: ReplicaId) {
+    /// the new incarnation. The Diff is that of [`take_diff`](Self::take_diff), with an update of
+    /// every entry that was reported under the old id: its reference is another one now.
+    /// O(own entries).
+    pub fn reincarnate(&mut self, id: ReplicaId) -> Diff {
+        self.note_all();
         self.origins.rename_local(id);
         let origin = self.origins.get_mut(LOCAL);
         origin.kills.clear();
         origin.horizon = origin.clock;
+        self.take_diff()
     }
 
     /// This replica.

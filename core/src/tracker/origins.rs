@@ -1,5 +1,7 @@
 //! All origins of a tracker. Number 0 is the local one.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 
 use super::LOCAL;
@@ -12,6 +14,8 @@ pub(super) struct Origins {
     by_name: HashMap<Box<str>, u16>,
     free: Vec<u16>,
     retired: Vec<u16>,
+    /// Replaced lives whose entries are to be seen for a while; no part of the state any more.
+    lingering: Vec<u16>,
     /// Whether the entries of an origin are to be seen, for quick checks while reading.
     visible: Vec<bool>,
     /// Number of origins that are not to be seen.
@@ -27,6 +31,7 @@ impl Origins {
             by_name: HashMap::new(),
             free: Vec::new(),
             retired: Vec::new(),
+            lingering: Vec::new(),
             visible: Vec::new(),
             invisible: 0,
             epoch: 0,
@@ -121,12 +126,39 @@ impl Origins {
     pub(super) fn retire(&mut self, number: u16) {
         let seen = self.is_visible(number);
         self.set_hidden(number, true);
+        self.take_out(number, seen);
+        self.retired.push(number);
+    }
+
+    /// Takes an origin out, but leaves its entries to be seen until [`end`](Self::end).
+    pub(super) fn linger(&mut self, number: u16) {
+        self.take_out(number, true);
+        self.lingering.push(number);
+    }
+
+    /// Ends the lingering of an origin: it is retired.
+    pub(super) fn end(&mut self, number: u16) {
+        self.lingering.retain(|&lingering| lingering != number);
+        self.set_hidden(number, true);
+        self.retired.push(number);
+    }
+
+    pub(super) fn lingering(&self) -> &[u16] {
+        &self.lingering
+    }
+
+    /// Whether an entry of this origin is seen although a later life has taken its name.
+    pub(super) fn is_lingering(&self, number: u16) -> bool {
+        self.is_visible(number) && self.get(number).retired.is_some()
+    }
+
+    fn take_out(&mut self, number: u16, seen: bool) {
         let origin = self.get_mut(number);
         origin.retired = Some(seen);
         origin.applying = None;
+        origin.kills = VecDeque::new();
         let name: Box<str> = origin.id.name().into();
         self.by_name.remove(&name);
-        self.retired.push(number);
     }
 
     /// The retired origin to clear next, and whether its entries were seen before.
@@ -145,6 +177,7 @@ impl Origins {
                 self.by_name.remove(origin.id.name());
             }
             self.retired.retain(|&retired| retired != number);
+            self.lingering.retain(|&lingering| lingering != number);
             self.free.push(number);
         }
     }

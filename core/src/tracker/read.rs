@@ -174,8 +174,7 @@ impl Tracker {
             meta: parts.meta,
             encoding: Encoding::from_u8(slot.encoding).unwrap_or(Encoding::Bytes),
             status: slot.status,
-            birth: slot.birth,
-            version: slot.version,
+            stamp: self.store.stamp(index),
             replica: &self.origins.get(slot.origin).id,
             slot: self.slot,
         }

@@ -413,11 +413,11 @@ impl Tracker {
             let Some(record) = records.next()? else {
                 return Ok(Step::Sweep { boundary });
             };
-            let Record::Put { birth, .. } = record else {
+            let Record::Put { stamp, .. } = record else {
                 continue;
             };
             let origin = self.origins.get_mut(number);
-            if let Some(index) = origin.by_birth(&self.store.slab, birth) {
+            if let Some(index) = origin.by_birth(&self.store.slab, stamp.birth) {
                 if index == boundary {
                     boundary = self.store.slab[boundary].older;
                 }
@@ -446,13 +446,8 @@ impl Tracker {
             let Some(record) = records.next()? else {
                 return Ok(Step::Done);
             };
-            if let Record::Put {
-                put,
-                birth,
-                version,
-            } = record
-            {
-                self.put_remote(number, &put, (birth, version), diff);
+            if let Record::Put { put, stamp } = record {
+                self.put_remote(number, &put, stamp, diff);
             }
         }
         Ok(Step::Put {

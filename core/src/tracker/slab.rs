@@ -6,6 +6,9 @@ pub(super) const NIL: u32 = u32::MAX;
 /// Set in `owner_prev` of the first entry of an owner: the other bits then count its entries.
 pub(super) const OWNER_HEAD: u32 = 1 << 31;
 
+/// Set in `blob_len` when the blob ends in the previous version.
+pub(super) const LONG: u32 = 1 << 31;
+
 const CHUNK: usize = 128;
 
 /// One entry. 56 bytes; the bytes of key, owner and meta are in `Blobs`. In this order: what a
@@ -26,10 +29,18 @@ pub(super) struct Slot {
     pub(super) key_next: u32,
     pub(super) topic: u32,
     pub(super) blob: u32,
+    /// Bytes of the blob, and [`LONG`] if they end in the previous version.
     pub(super) blob_len: u32,
     pub(super) origin: u16,
     pub(super) status: u8,
     pub(super) encoding: u8,
+}
+
+impl Slot {
+    #[inline]
+    pub(super) fn blob_len(&self) -> usize {
+        (self.blob_len & !LONG) as usize
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -8,12 +8,15 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blobs::Blobs;
-use super::entry::Put;
-use super::slab::{NIL, Slab, Slot};
+use super::entry::{Put, Stamp};
+use super::slab::{LONG, NIL, Slab, Slot};
 use crate::id::{Encoding, topic_hash};
 
 /// Bytes before the key in a blob: key length (2), owner length (1).
 const BLOB_HEADER: usize = 3;
+
+/// Bytes of the previous version at the end of a blob that has it.
+const PREVIOUS_LEN: usize = 8;
 
 #[derive(Debug, Clone)]
 pub(super) struct Store {
@@ -100,7 +103,32 @@ impl Store {
     #[inline]
     pub(super) fn parts(&self, index: u32) -> Parts<'_> {
         let slot = &self.slab[index];
-        split(self.blobs.get(slot.blob, slot.blob_len as usize))
+        split(self.blob(slot), slot.blob_len & LONG != 0)
+    }
+
+    #[inline]
+    fn blob(&self, slot: &Slot) -> &[u8] {
+        self.blobs.get(slot.blob, slot.blob_len())
+    }
+
+    /// The ticks of an entry. Only one that was written more than twice keeps the previous version.
+    #[inline]
+    pub(super) fn stamp(&self, index: u32) -> Stamp {
+        let slot = &self.slab[index];
+        let (birth, version) = (slot.birth, slot.version);
+        let previous = if slot.blob_len & LONG != 0 {
+            let tail = self.blob(slot).last_chunk::<PREVIOUS_LEN>();
+            u64::from_le_bytes(*tail.expect("a long blob ends in the previous version"))
+        } else if version > birth {
+            birth
+        } else {
+            0
+        };
+        Stamp {
+            birth,
+            version,
+            previous,
+        }
     }
 
     #[inline]
@@ -168,22 +196,16 @@ impl Store {
 
     /// Adds an entry to slab, blobs, topic and key index. Links of origin and owner are the
     /// caller's. O(1).
-    pub(super) fn insert(
-        &mut self,
-        spot: Spot,
-        put: &Put<'_>,
-        origin: u16,
-        (birth, version): (u64, u64),
-    ) -> u32 {
+    pub(super) fn insert(&mut self, spot: Spot, put: &Put<'_>, origin: u16, stamp: Stamp) -> u32 {
         let topic = if spot.topic == NIL {
             self.add_topic(put.topic)
         } else {
             spot.topic
         };
-        let (blob, blob_len) = self.write_blob(put);
+        let (blob, blob_len) = self.write_blob(put, stamp);
         let index = self.slab.insert(Slot {
-            birth,
-            version,
+            birth: stamp.birth,
+            version: stamp.version,
             blob,
             blob_len,
             topic,
@@ -224,23 +246,23 @@ impl Store {
     }
 
     /// Gives an entry new content. Topic, key and owner stay. O(1).
-    pub(super) fn rewrite(&mut self, index: u32, put: &Put<'_>, version: u64) {
+    pub(super) fn rewrite(&mut self, index: u32, put: &Put<'_>, stamp: Stamp) {
         let (old_blob, old_len) = {
             let slot = &self.slab[index];
-            (slot.blob, slot.blob_len as usize)
+            (slot.blob, slot.blob_len())
         };
-        let (blob, blob_len) = if blob_len(put) == old_len {
-            fill_blob(self.blobs.get_mut(old_blob, old_len), put);
-            (old_blob, old_len as u32)
+        let (blob, blob_len) = if blob_len(put, stamp) == old_len {
+            fill_blob(self.blobs.get_mut(old_blob, old_len), put, stamp);
+            (old_blob, old_len as u32 | long(stamp))
         } else {
             self.blobs.free(old_blob, old_len);
-            self.write_blob(put)
+            self.write_blob(put, stamp)
         };
         let slot = &mut self.slab[index];
         slot.blob = blob;
         slot.blob_len = blob_len;
         slot.status = put.status;
-        slot.version = version;
+        slot.version = stamp.version;
     }
 
     /// Removes an entry from everything but the lists of its origin and owner. O(1).
@@ -257,12 +279,12 @@ impl Store {
         if self.topic_mut(slot.topic).sub(slot.origin) {
             self.drop_topic(slot.topic);
         }
-        self.blobs.free(slot.blob, slot.blob_len as usize);
+        self.blobs.free(slot.blob, slot.blob_len());
         self.slab.remove(index);
     }
 
     fn replace_head(&mut self, index: u32, slot: &Slot) {
-        let key = split(self.blobs.get(slot.blob, slot.blob_len as usize)).key;
+        let key = split(self.blob(slot), false).key;
         let hash = self.hash_bytes(key, slot.encoding);
         let keys = &mut self.topic_mut(slot.topic).keys;
         if slot.key_next != NIL {
@@ -325,11 +347,12 @@ impl Store {
         }
     }
 
-    fn write_blob(&mut self, put: &Put<'_>) -> (u32, u32) {
-        let len = blob_len(put);
+    /// Place and length of a new blob, as a `Slot` has them.
+    fn write_blob(&mut self, put: &Put<'_>, stamp: Stamp) -> (u32, u32) {
+        let len = blob_len(put, stamp);
         let place = self.blobs.alloc(len);
-        fill_blob(self.blobs.get_mut(place, len), put);
-        (place, len as u32)
+        fill_blob(self.blobs.get_mut(place, len), put, stamp);
+        (place, len as u32 | long(stamp))
     }
 
     /// The entry's share of its origin's digest.
@@ -343,7 +366,7 @@ impl Store {
                 .wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
                 .rotate_left(32)
             ^ (u64::from(slot.status) << 8 | u64::from(slot.encoding));
-        xxh3_64_with_seed(self.blobs.get(slot.blob, slot.blob_len as usize), seed)
+        xxh3_64_with_seed(self.blob(slot), seed)
     }
 }
 
@@ -447,12 +470,17 @@ impl Topic {
     }
 }
 
-fn blob_len(put: &Put<'_>) -> usize {
-    BLOB_HEADER + put.key.len() + put.owner.len() + put.meta.len()
+fn blob_len(put: &Put<'_>, stamp: Stamp) -> usize {
+    let tail = if stamp.is_long() { PREVIOUS_LEN } else { 0 };
+    BLOB_HEADER + put.key.len() + put.owner.len() + put.meta.len() + tail
+}
+
+fn long(stamp: Stamp) -> u32 {
+    if stamp.is_long() { LONG } else { 0 }
 }
 
 #[inline]
-fn fill_blob(blob: &mut [u8], put: &Put<'_>) {
+fn fill_blob(blob: &mut [u8], put: &Put<'_>, stamp: Stamp) {
     let (header, rest) = blob.split_at_mut(BLOB_HEADER);
     header[..2].copy_from_slice(&(put.key.len() as u16).to_le_bytes());
     header[2] = put.owner.len() as u8;
@@ -460,11 +488,17 @@ fn fill_blob(blob: &mut [u8], put: &Put<'_>) {
     key.copy_from_slice(put.key);
     let (owner, meta) = rest.split_at_mut(put.owner.len());
     owner.copy_from_slice(put.owner);
+    let (meta, tail) = meta.split_at_mut(put.meta.len());
     meta.copy_from_slice(put.meta);
+    if stamp.is_long() {
+        tail.copy_from_slice(&stamp.previous.to_le_bytes());
+    }
 }
 
 #[inline]
-fn split(blob: &[u8]) -> Parts<'_> {
+fn split(blob: &[u8], long: bool) -> Parts<'_> {
+    let tail = if long { PREVIOUS_LEN } else { 0 };
+    let blob = &blob[..blob.len() - tail];
     let key_len = usize::from(u16::from_le_bytes([blob[0], blob[1]]));
     let owner_len = usize::from(blob[2]);
     let (key, rest) = blob[BLOB_HEADER..].split_at(key_len);

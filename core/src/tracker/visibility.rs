@@ -1,5 +1,7 @@
 //! Hiding, showing and dropping whole replicas: one flag at once, the consequences in slices.
 
+use std::sync::Arc;
+
 use super::diff::{Diff, DiffBuilder};
 use super::repair::Slice;
 use super::slab::NIL;
@@ -81,17 +83,18 @@ impl Tracker {
             if shift.at == NIL {
                 break;
             }
-            let slot = &self.store.slab[shift.at];
-            let topic = &self.store.topic(slot.topic).name;
-            if watched(topic) {
-                let entry = self.entry(shift.at).to_buf();
-                if shift.joined {
-                    diff.join(topic, entry)
-                } else {
-                    diff.leave(topic, entry)
+            let at = shift.at;
+            let topic = Arc::clone(&self.store.topic(self.store.slab[at].topic).name);
+            let before = shift.joined.then(|| self.take_former(at)).flatten();
+            if watched(&topic) {
+                let entry = self.entry(at).to_buf();
+                match before {
+                    Some(before) => diff.update(&topic, before, entry),
+                    None if shift.joined => diff.join(&topic, entry),
+                    None => diff.leave(&topic, entry),
                 }
             }
-            shift.at = slot.newer;
+            shift.at = self.store.slab[at].newer;
         }
         let done = shift.at == NIL;
         if done {

@@ -48,6 +48,18 @@ fn variety() -> Tracker {
     b
 }
 
+/// Entries with one, two and three updates.
+fn updates() -> Tracker {
+    let mut c = tracker("c");
+    for (key, updates) in [("ann", 1), ("bob", 2), ("cleo", 3)] {
+        let put = Put::new("room", key, "conn").meta(b"{}");
+        for _ in 0..=updates {
+            c.upsert(&put).unwrap();
+        }
+    }
+    c
+}
+
 /// The bytes of a golden file; with `HEADCOUNT_BLESS=1` it is written first.
 fn golden(name: &str, about: &str, bytes: &[u8]) -> Vec<u8> {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden/frames", name]
@@ -120,6 +132,14 @@ fn golden_frames_are_written_and_read_as_ever() {
         "delta-keyed.hex",
         "the example for \"cluster\", key 0123456789abcdef",
         &keyed,
+    );
+
+    let updates = updates();
+    let updates = updates.delta_since(updates.id(), 1).unwrap();
+    check_golden(
+        "delta-updates.hex",
+        "entries updated once, twice and three times",
+        &updates,
     );
 
     let mut reader = tracker("reader");

@@ -1,11 +1,14 @@
 //! Integration tests of the crate, one module per area: one binary, one link.
 
+mod allocation;
 mod codec;
 mod failures;
+mod grace;
 mod laws;
 mod member_list_churn;
 mod member_list_model;
 mod mesh;
+mod mirror;
 mod nats;
 mod presence;
 mod presence_timers;

@@ -151,6 +151,63 @@ fn signals_arrive_and_are_bounded() {
     );
 }
 
+/// Node 0 sends these; node 1 gets them in the order `arrival`. Gives the payloads it is told of.
+fn signals_told(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    mesh.run(seconds(3));
+    let mut frames = Vec::new();
+    for ((topic, key, kind), payload) in sent.iter().zip(0..) {
+        let signal = Signal {
+            topic: (*topic).to_owned(),
+            key: key.to_vec(),
+            kind: *kind,
+            ttl_ms: 3_000,
+            payload: vec![payload],
+        };
+        mesh.nodes[0].signal(signal).unwrap();
+        frames.push(mesh.nodes[0].poll_transmit().unwrap().frame);
+    }
+    events(&mesh.nodes[1]);
+    for &at in arrival {
+        mesh.nodes[1]
+            .handle_message(mesh.now, "0", &frames[at])
+            .unwrap();
+    }
+    let told = events(&mesh.nodes[1]).into_iter();
+    told.filter_map(|event| match event {
+        Event::Signal { signal, .. } => Some(signal.payload[0]),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn the_last_signal_about_a_thing_wins() {
+    let (a, b) = ("room a", "room b");
+    let same = [(a, &b"ann"[..], 1), (a, b"ann", 1), (a, b"ann", 1)];
+    assert_eq!(
+        signals_told(&same, &[0, 2, 1]),
+        [0, 2],
+        "an older one is dropped"
+    );
+    assert_eq!(
+        signals_told(&same, &[1, 1, 2, 2]),
+        [1, 2],
+        "a second copy is dropped"
+    );
+    let others = [
+        (a, &b"ann"[..], 1),
+        (b, b"ann", 1),
+        (a, b"bob", 1),
+        (a, b"ann", 2),
+    ];
+    assert_eq!(
+        signals_told(&others, &[3, 2, 1, 0]),
+        [3, 2, 1, 0],
+        "others do not age it"
+    );
+}
+
 #[test]
 fn strangers_are_refused() {
     let frame = |node: &Presence| {

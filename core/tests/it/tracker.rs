@@ -89,6 +89,86 @@ fn coalescing_gives_the_pairs_of_the_specification() {
 }
 
 #[test]
+fn every_holder_knows_the_version_before() {
+    let mut a = tracker("a");
+    let put = Put::new("room", "ann", "c1");
+    let previous = |t: &Tracker| {
+        let entry = t.get_by_key("room", "ann").next().expect("ann is here");
+        let buf = entry.to_buf();
+        assert_eq!(buf.previous_ref(), entry.previous_ref());
+        assert_eq!(buf.previous_version(), entry.previous_version());
+        let previous = entry.previous_ref().map(|previous| previous.version);
+        assert_eq!(previous, entry.previous_version());
+        previous
+    };
+    let mut step_by_step = tracker("b");
+    let mut versions = vec![None];
+    for i in 0..5u8 {
+        a.track(&Put::new("room", "bob", "c1")).unwrap();
+        // Metas of other lengths and of the same.
+        let meta = vec![i; usize::from(i / 2) * 9];
+        let version = a.upsert(&put.meta(&meta)).unwrap().version;
+        a.untrack("room", "bob", "c1");
+        assert_eq!(previous(&a), *versions.last().unwrap());
+        versions.push(Some(version));
+        sync(&a, &mut step_by_step);
+        assert_eq!(previous(&step_by_step), previous(&a));
+        assert_eq!(step_by_step.list("room").next().unwrap().meta(), meta);
+    }
+    let id = a.id().clone();
+    let mut by_delta = tracker("c");
+    by_delta.apply_delta(&a.push_body(0).unwrap()).unwrap();
+    let mut by_repair = tracker("d");
+    by_repair
+        .apply_repair(&a.full_body(&id, 0).unwrap(), false)
+        .unwrap();
+    let mut by_slices = tracker("e");
+    let mut extract = a.begin_extract(&id, 0, false, 0).unwrap();
+    while !a.extract_slice(&mut extract, 1) {}
+    let (_, body) = a.finish_extract(extract).unwrap().encode();
+    by_slices.apply_repair(&body, false).unwrap();
+    let mut by_relay = tracker("f");
+    let frame = step_by_step.delta_since(&id, 0).unwrap();
+    by_relay.apply(&frame).unwrap();
+    let digest = |t: &Tracker| t.origin_info(&id).unwrap().digest;
+    for holder in [&by_delta, &by_repair, &by_slices, &by_relay] {
+        assert_eq!(previous(holder), previous(&a));
+        assert_eq!(digest(holder), digest(&a));
+        assert_eq!(listed(holder, "room"), listed(&a, "room"));
+    }
+}
+
+#[test]
+fn a_previous_version_lies_between_birth_and_version() {
+    let mut a = tracker("a");
+    let put = Put::new("room", "ann", "c1");
+    a.track(&put).unwrap();
+    for _ in 0..5 {
+        a.update(&put).unwrap();
+    }
+    let body = a.push_body(0).unwrap();
+    // Flags of the put, gap 6, age 5, back 1.
+    let at = body
+        .windows(3)
+        .position(|bytes| bytes == [6, 5, 1])
+        .unwrap();
+    let with = |offset: usize, byte: u8| {
+        let mut bent = body.clone();
+        bent[offset] = byte;
+        tracker("b").apply_delta(&bent)
+    };
+    assert!(with(at + 2, 1).is_ok() && with(at + 2, 4).is_ok());
+    for (offset, byte) in [
+        (at + 2, 0),
+        (at + 2, 5),
+        (at + 2, 6),
+        (at - 1, body[at - 1] & !32),
+    ] {
+        assert!(matches!(with(offset, byte), Err(ApplyError::Decode(_))));
+    }
+}
+
+#[test]
 fn sessions_of_one_key_by_many_owners_stay_distinct() {
     let mut t = tracker("a");
     for i in 0..100 {

@@ -220,9 +220,11 @@ impl World {
                 self.record(n);
             }
             Op::Reincarnate(n) => {
-                self.flush(n);
                 self.incarnation += 1;
-                self.nodes[n].tracker.reincarnate(id(n, self.incarnation));
+                let node = &mut self.nodes[n];
+                let diff = node.tracker.reincarnate(id(n, self.incarnation));
+                node.fold(&diff);
+                self.flush(n);
                 self.record(n);
             }
         }

@@ -108,6 +108,10 @@ class Entry:
     def ref(self) -> str:
         """Names this version of the entry: short, safe in URLs (Phoenix: ``phx_ref``)."""
 
+    @property
+    def previous_ref(self) -> str | None:
+        """Names the version before this one, if the entry was updated (``phx_ref_prev``)."""
+
     def json(self) -> Any:
         """The meta, parsed as JSON; ``None`` when it is empty."""
 
@@ -252,13 +256,13 @@ class Tracker(_Verbs):
     def clocks(self) -> _list[tuple[Replica, int]]:
         """The clock of every replica known here, this one first."""
 
-    def delta(self, since: int = 0, *, replica: Replica | None = None) -> bytes | None:
+    def delta_since(self, since: int = 0, *, replica: Replica | None = None) -> bytes | None:
         """A frame with what a holder at clock ``since`` lacks of a replica (of this one if it is
         left out); ``None`` when it lacks nothing.
         """
 
     def apply(self, frame: Buffer) -> Diff:
-        """Takes in a frame of `delta` and returns what it changed. O(changes).
+        """Takes in a frame of `delta_since` and returns what it changed. O(changes).
 
         Raises `DecodeError` when it is malformed, `GapError` when frames before it are missing,
         `ApplyError` when it does not fit otherwise. Nothing has changed then.
@@ -677,6 +681,7 @@ class Presence(_Verbs):
         down_after: float | None = None,
         forget_after: float | None = None,
         push_after: float | None = None,
+        flush: float | None = None,
         grace: float | None = None,
         max_frame: int | None = None,
         relay: bool = False,
@@ -734,7 +739,9 @@ class Presence(_Verbs):
         """The next thing that happened to the cluster."""
 
     def poll_diff(self) -> Diff | None:
-        """The next changes that other replicas made, in the order applied."""
+        """The next changes, of other replicas and of this one, in the order in which the lists
+        changed. Those of this replica are coalesced for the ``flush`` of the constructor.
+        """
 
     def poll(self) -> Iterator[Transmit | Event | Diff]:
         """All outputs there are now."""

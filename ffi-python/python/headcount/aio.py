@@ -259,9 +259,6 @@ class Node:
             self.refused += 1
 
     def _flush(self) -> None:
-        diff = self.presence.take_diff()
-        if diff:
-            self._publish(diff)
         for output in self.presence.poll():
             if isinstance(output, Transmit):
                 self._transport.send(output.to, output.frame)

@@ -71,6 +71,8 @@ fn presence_new<'a>(env: Env<'a>, id: Identity<'a>, times: Times<'a>) -> Term<'a
     let mut config = PresenceConfig::default();
     config.limits = entries::limits();
     config.seed = seed;
+    // The process that calls waits for changes to gather by itself.
+    config.flush = Duration::ZERO;
     config.cluster = Config {
         cluster: cluster.to_owned(),
         heartbeat: Duration::from_millis(heartbeat),
@@ -270,7 +272,6 @@ fn presence_poll<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>) -> Term<'a> {
 /// `[{shard, changes}]`: the changes since the last call, those of each shard in order.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_take_diffs<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, shards: u32) -> Term<'a> {
-    let remote = std::iter::from_fn(|| cluster.presence.poll_diff());
     let mut parts = Parts {
         env,
         shards,
@@ -278,7 +279,7 @@ fn presence_take_diffs<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, shards: 
         open: Vec::new(),
         done: Vec::new(),
     };
-    for diff in std::iter::once(cluster.presence.take_diff()).chain(remote) {
+    for diff in std::iter::from_fn(|| cluster.presence.poll_diff()) {
         diff.into_iter().for_each(|topic| parts.push(topic));
         // A topic may come again in the next diff, so this one ends here.
         parts.close_all();

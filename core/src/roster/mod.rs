@@ -4,114 +4,20 @@
 //! application (state, diffs, counts, list, last-seen, typing) reads the roster, never the tracker:
 //! that is what keeps an invisible user invisible.
 
+mod last_seen;
+mod status;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
+
+pub use status::{Status, UnknownStatus};
+
+use last_seen::LastSeen;
 
 use crate::id::Dot;
 use crate::member_list::{BulkReport, GroupId, Id, ListError, MemberList, NewMember, SortKey};
 use crate::tracker::{EntryBuf, TopicDiff};
-
-/// What a user is doing, as one session or all of them together say.
-///
-/// On the wire it is the status byte of an entry; bytes this version does not know read as
-/// [`Online`](Self::Online).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Status {
-    /// Here and active.
-    #[default]
-    Online = 0,
-    /// Here, but away from the keyboard.
-    Idle = 1,
-    /// Here, not to be disturbed.
-    Dnd = 2,
-    /// Here, but offline to everybody else.
-    Invisible = 3,
-    /// Not here. Only the answer of a roster, never the status of a session.
-    Offline = 4,
-}
-
-impl Status {
-    /// All of them, in the order of their bytes.
-    pub const ALL: [Self; 5] = [
-        Self::Online,
-        Self::Idle,
-        Self::Dnd,
-        Self::Invisible,
-        Self::Offline,
-    ];
-
-    /// The status a session states in its status byte.
-    ///
-    /// ```
-    /// use headcount::Status;
-    /// assert_eq!(Status::of_session(2), Status::Dnd);
-    /// assert_eq!(Status::of_session(200), Status::Online);
-    /// ```
-    #[must_use]
-    pub fn of_session(byte: u8) -> Self {
-        match byte {
-            1 => Self::Idle,
-            2 => Self::Dnd,
-            3 => Self::Invisible,
-            _ => Self::Online,
-        }
-    }
-
-    /// The word for it: `online`, `idle`, `dnd`, `invisible`, `offline`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Idle => "idle",
-            Self::Dnd => "dnd",
-            Self::Invisible => "invisible",
-            Self::Offline => "offline",
-        }
-    }
-
-    /// What others see: invisible is offline.
-    #[must_use]
-    pub fn outward(self) -> Self {
-        if self == Self::Invisible {
-            Self::Offline
-        } else {
-            self
-        }
-    }
-}
-
-impl std::str::FromStr for Status {
-    type Err = UnknownStatus;
-
-    fn from_str(word: &str) -> Result<Self, UnknownStatus> {
-        let found = Self::ALL.into_iter().find(|status| status.as_str() == word);
-        found.ok_or_else(|| UnknownStatus(word.chars().take(32).collect()))
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names no status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownStatus(String);
-
-impl fmt::Display for UnknownStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown status {:?}: one of online, idle, dnd, invisible, offline",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for UnknownStatus {}
 
 /// Where a session puts its user in the list while that session decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,10 +169,7 @@ impl<I: Id> Roster<I> {
             rank,
             offline: options.offline,
             online: 0,
-            last_seen: LastSeen {
-                max: options.last_seen_max,
-                ..LastSeen::default()
-            },
+            last_seen: LastSeen::new(options.last_seen_max),
         }
     }
 
@@ -359,7 +262,7 @@ impl<I: Id> Roster<I> {
         if self.is_visible(id) {
             None
         } else {
-            self.last_seen.times.get(id).copied()
+            self.last_seen.of(id)
         }
     }
 
@@ -495,45 +398,6 @@ impl Default for Outward {
         Self {
             status: Status::Offline,
             content: None,
-        }
-    }
-}
-
-/// A bounded map of the newest times.
-#[derive(Debug)]
-struct LastSeen<I> {
-    times: HashMap<I, u64>,
-    oldest: BTreeSet<(u64, I)>,
-    max: usize,
-}
-
-impl<I> Default for LastSeen<I> {
-    fn default() -> Self {
-        Self {
-            times: HashMap::new(),
-            oldest: BTreeSet::new(),
-            max: 0,
-        }
-    }
-}
-
-impl<I: Id> LastSeen<I> {
-    fn note(&mut self, id: I, wall_s: u64) {
-        match self.times.get_mut(&id) {
-            Some(time) if *time >= wall_s => return,
-            Some(time) => {
-                self.oldest.remove(&(*time, id.clone()));
-                *time = wall_s;
-            }
-            None => {
-                self.times.insert(id.clone(), wall_s);
-            }
-        }
-        self.oldest.insert((wall_s, id));
-        if self.times.len() > self.max
-            && let Some((_, id)) = self.oldest.pop_first()
-        {
-            self.times.remove(&id);
         }
     }
 }

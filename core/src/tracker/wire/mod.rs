@@ -1,0 +1,123 @@
+//! Bodies of `Delta` and `Repair` frames. See `docs/wire-format.md`.
+
+mod read;
+mod write;
+
+pub(super) use read::{Kept, Place, Records};
+pub(super) use write::{BodyWriter, Row, delta_body, repair_body};
+
+use super::entry::{Put, Stamp};
+use super::origin::Kill;
+use crate::codec::Reader;
+use crate::error::DecodeError;
+use crate::id::{ALL_TOPICS, Origin, ReplicaId, SLOTS, TICK_MAX};
+
+const RECORD_TOPIC: u8 = 0;
+const RECORD_PUT: u8 = 1;
+const RECORD_KILL: u8 = 2;
+const RECORD_MASK: u8 = 3;
+const PUT_STATUS: u8 = 1 << 4;
+const PUT_AGE: u8 = 1 << 5;
+const PUT_PREVIOUS: u8 = 1 << 6;
+const PUT_UNUSED: u8 = 1 << 7;
+/// Largest number of a leave reason: it shares a byte with the record kind.
+pub(super) const REASON_MAX: u8 = 63;
+
+/// The first fields of a `Delta`: what it is about, without its records.
+///
+/// A `Delta` takes a holder of `origin` from any clock in `from..=to` to exactly `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaHead {
+    /// Whose operations these are.
+    pub origin: Origin,
+    /// The clock it starts after.
+    pub from: u64,
+    /// The clock it leads to.
+    pub to: u64,
+}
+
+/// The first fields of a `Repair`.
+///
+/// A `Repair` takes a holder of `origin` at `base` or later to exactly `to`. With base 0 it is the
+/// full state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairHead {
+    /// Whose state this is.
+    pub origin: Origin,
+    /// The clock up to which versions are only listed.
+    pub base: u64,
+    /// The clock it leads to.
+    pub to: u64,
+    /// The nonce of the `Pull` it answers.
+    pub nonce: u64,
+}
+
+/// One operation in a frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Record<'a> {
+    Put { put: Put<'a>, stamp: Stamp },
+    Kill(Kill),
+}
+
+impl DeltaHead {
+    /// Reads the head of a `Delta` body.
+    ///
+    /// # Errors
+    /// When the bytes are not one. Offsets are those in the body.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(&mut Reader::new(body))
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let origin = read_origin(reader)?;
+        let (from, to) = read_interval(reader)?;
+        Ok(Self { origin, from, to })
+    }
+}
+
+impl RepairHead {
+    /// Reads the head of a `Repair` body.
+    ///
+    /// # Errors
+    /// When the bytes are not one. Offsets are those in the body.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(&mut Reader::new(body))
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let origin = read_origin(reader)?;
+        let (base, to) = read_interval(reader)?;
+        let nonce = reader.u64()?;
+        Ok(Self {
+            origin,
+            base,
+            to,
+            nonce,
+        })
+    }
+}
+
+fn read_origin(reader: &mut Reader<'_>) -> Result<Origin, DecodeError> {
+    let at = reader.offset();
+    let (name, incarnation, salt) = reader.identity()?;
+    let replica = ReplicaId::new(name, incarnation, salt)
+        .map_err(|_| DecodeError::invalid(at, "not a replica id"))?;
+    let at = reader.offset();
+    let slot = reader.u8()?;
+    if slot >= SLOTS && slot != ALL_TOPICS {
+        return Err(DecodeError::invalid(at, "no such slot"));
+    }
+    Ok(Origin { replica, slot })
+}
+
+fn read_interval(reader: &mut Reader<'_>) -> Result<(u64, u64), DecodeError> {
+    let at = reader.offset();
+    let (from, to) = (reader.u64()?, reader.u64()?);
+    if from > to || to >= TICK_MAX {
+        return Err(DecodeError::invalid(
+            at,
+            "clocks are not in order below 2^62",
+        ));
+    }
+    Ok((from, to))
+}

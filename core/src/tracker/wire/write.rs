@@ -1,0 +1,185 @@
+//! Writing bodies.
+
+use super::{PUT_AGE, PUT_PREVIOUS, PUT_STATUS, REASON_MAX, RECORD_KILL, RECORD_PUT, RECORD_TOPIC};
+use crate::codec::Writer;
+use crate::fault::{Fault, is_broken};
+use crate::id::ReplicaId;
+use crate::tracker::entry::Stamp;
+use crate::tracker::origin::{Kill, OriginState};
+use crate::tracker::slab::NIL;
+use crate::tracker::store::Store;
+
+/// An entry as it is written.
+#[derive(Debug)]
+pub(in crate::tracker) struct Row<'a> {
+    pub(in crate::tracker) stamp: Stamp,
+    /// Any number that names this topic within one body.
+    pub(in crate::tracker) topic_number: u32,
+    pub(in crate::tracker) topic: &'a str,
+    pub(in crate::tracker) encoding: u8,
+    pub(in crate::tracker) status: u8,
+    pub(in crate::tracker) key: &'a [u8],
+    pub(in crate::tracker) owner: &'a [u8],
+    pub(in crate::tracker) meta: &'a [u8],
+}
+
+/// Writes a body: the counterpart of the heads, [`Kept`] and [`Records`].
+pub(in crate::tracker) struct BodyWriter {
+    writer: Writer,
+    tick: u64,
+    /// Number in this body of each topic number.
+    topics: hashbrown::HashMap<u32, u64>,
+}
+
+impl BodyWriter {
+    pub(in crate::tracker) fn new(
+        replica: &ReplicaId,
+        slot: u8,
+        (from, to): (u64, u64),
+        capacity: usize,
+    ) -> Self {
+        let mut writer = Writer::with_capacity(capacity + 112);
+        writer.identity(replica.name(), replica.incarnation(), replica.salt());
+        writer.u8(slot);
+        writer.u64(from);
+        writer.u64(to);
+        Self {
+            writer,
+            tick: from,
+            topics: hashbrown::HashMap::new(),
+        }
+    }
+
+    /// The part of a `Repair` before its records.
+    pub(in crate::tracker) fn kept(
+        &mut self,
+        nonce: u64,
+        len: usize,
+        versions: impl Iterator<Item = u64>,
+    ) {
+        self.writer.u64(nonce);
+        self.writer.u64(len as u64);
+        let mut last = 0;
+        for version in versions {
+            self.writer.u64(version - last);
+            last = version;
+        }
+    }
+
+    fn tick(&mut self, tick: u64) {
+        self.writer.u64(tick - self.tick);
+        self.tick = tick;
+    }
+
+    pub(in crate::tracker) fn put(&mut self, row: &Row<'_>) {
+        let introduced = self.topics.len() as u64;
+        let topic = *self.topics.entry(row.topic_number).or_insert(introduced);
+        if topic == introduced {
+            self.writer.u8(RECORD_TOPIC);
+            self.writer.str(row.topic);
+        }
+        let Stamp {
+            birth,
+            version,
+            previous,
+        } = row.stamp;
+        let updated = birth != version;
+        let status_flag = if row.status == 0 { 0 } else { PUT_STATUS };
+        let age_flag = if updated { PUT_AGE } else { 0 };
+        let long = row.stamp.is_long();
+        let previous_flag = if long { PUT_PREVIOUS } else { 0 };
+        self.writer
+            .u8(RECORD_PUT | row.encoding << 2 | status_flag | age_flag | previous_flag);
+        self.tick(version);
+        if updated {
+            self.writer.u64(version - birth);
+        }
+        if long {
+            self.writer.u64(version - previous);
+        }
+        self.writer.u64(topic);
+        if row.status != 0 {
+            self.writer.u8(row.status);
+        }
+        self.writer.bytes(row.key);
+        self.writer.bytes(row.owner);
+        self.writer.bytes(row.meta);
+    }
+
+    pub(in crate::tracker) fn kill(&mut self, kill: Kill) {
+        self.writer
+            .u8(RECORD_KILL | kill.reason.min(REASON_MAX) << 2);
+        self.tick(kill.tick);
+        self.writer.u64(kill.tick - kill.birth);
+    }
+
+    pub(in crate::tracker) fn finish(self) -> Vec<u8> {
+        self.writer.into_vec()
+    }
+}
+
+fn row(store: &Store, index: u32) -> Row<'_> {
+    let slot = &store.slab[index];
+    let parts = store.parts(index);
+    Row {
+        stamp: store.stamp(index),
+        topic_number: slot.topic,
+        topic: &store.topic(slot.topic).name,
+        encoding: slot.encoding,
+        status: slot.status,
+        key: parts.key,
+        owner: parts.owner,
+        meta: parts.meta,
+    }
+}
+
+/// A `Delta` body from clock `from` (at or above the horizon) to the origin's clock.
+pub(in crate::tracker) fn delta_body(
+    store: &Store,
+    origin: &OriginState,
+    slot: u8,
+    from: u64,
+) -> Vec<u8> {
+    let puts = origin.newer_than(&store.slab, from);
+    let interval = (from, origin.clock);
+    let mut writer = BodyWriter::new(&origin.id, slot, interval, puts.len() * 80);
+    let last_kill = origin.kills.back().map_or(0, |kill| kill.tick);
+    let mut kills = origin
+        .kills
+        .range(origin.kills_after(from)..)
+        .copied()
+        .filter(|kill| kill.birth <= from || !is_broken(Fault::CancelKills))
+        .filter(|kill| kill.tick != last_kill || !is_broken(Fault::DropKill))
+        .peekable();
+    for index in puts {
+        let version = store.slab[index].version;
+        while let Some(kill) = kills.next_if(|kill| kill.tick < version) {
+            writer.kill(kill);
+        }
+        writer.put(&row(store, index));
+    }
+    kills.for_each(|kill| writer.kill(kill));
+    writer.finish()
+}
+
+/// A `Repair` body relative to `base`; the full state when `base` is 0.
+pub(in crate::tracker) fn repair_body(
+    store: &Store,
+    origin: &OriginState,
+    slot: u8,
+    (base, nonce): (u64, u64),
+) -> Vec<u8> {
+    let puts = origin.newer_than(&store.slab, base);
+    let kept = origin.len as usize - puts.len();
+    let capacity = puts.len() * 80 + kept;
+    let mut writer = BodyWriter::new(&origin.id, slot, (base, origin.clock), capacity);
+    let at = |index: u32| (index != NIL).then_some(index);
+    let oldest_first = std::iter::successors(at(origin.oldest), |&i| at(store.slab[i].newer));
+    let versions = oldest_first
+        .map(|i| store.slab[i].version)
+        .take_while(|v| *v <= base);
+    writer.kept(nonce, kept, versions);
+    puts.into_iter()
+        .for_each(|index| writer.put(&row(store, index)));
+    writer.finish()
+}

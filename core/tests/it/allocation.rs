@@ -1,0 +1,256 @@
+//! Reading a frame allocates at most twice its length, whatever it claims.
+
+use std::fs;
+use std::time::Duration;
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use headcount::codec::{Envelope, Kind, Writer};
+use headcount::replica::{Config, Replica};
+use headcount::{
+    DeltaHead, Limits, Presence, PresenceConfig, Put, RepairHead, ReplicaId, StagedDelta,
+    StagedRepair, Tracker,
+};
+use proptest::prelude::*;
+
+use crate::tracker::tracker;
+
+/// What a reader may allocate beyond twice the input: an error, an id, a first topic table.
+const SLACK: u64 = 1_024;
+/// What a taken message may store: the record of a peer and of its replica.
+const STORED: u64 = 16 * 1_024;
+
+/// The most bytes that `read` had allocated at one time, on this thread.
+fn peak<R>(read: impl FnOnce() -> R) -> (R, u64) {
+    let mut result = None;
+    let info = measure(|| result = Some(read()));
+    (result.expect("it ran"), info.bytes_max)
+}
+
+#[track_caller]
+fn bounded<R>(what: &str, input: &[u8], extra: u64, read: impl FnOnce() -> R) -> R {
+    let (result, peak) = peak(read);
+    let bound = 2 * input.len() as u64 + extra;
+    assert!(
+        peak <= bound,
+        "{what}: {} bytes cost {peak}, over {bound}",
+        input.len()
+    );
+    result
+}
+
+/// Every reader of the body of a slot frame.
+fn read_body(bytes: &Bytes) {
+    let limits = Limits::default();
+    let _ = bounded("DeltaHead", bytes, SLACK, || DeltaHead::decode(bytes));
+    let _ = bounded("RepairHead", bytes, SLACK, || RepairHead::decode(bytes));
+    let _ = bounded("StagedDelta", bytes, SLACK, || {
+        StagedDelta::new(bytes.clone(), &limits)
+    });
+    let _ = bounded("StagedRepair", bytes, SLACK, || {
+        StagedRepair::new(bytes.clone(), &limits)
+    });
+    for kind in [Kind::DELTA, Kind::REPAIR] {
+        read_frame(&Envelope::default().seal(kind, bytes));
+    }
+}
+
+/// A frame for a tracker: checking it stores nothing, refusing it neither.
+fn read_frame(frame: &[u8]) {
+    let _ = bounded("open", frame, SLACK, || {
+        Envelope::default().open(frame).is_ok()
+    });
+    let mut t = tracker("t");
+    let checked = bounded("check_frame", frame, SLACK, || t.check_frame(frame));
+    if checked.is_err() {
+        let refused = bounded("apply", frame, SLACK, || t.apply(frame));
+        assert!(refused.is_err());
+    }
+}
+
+/// A message for a replica of any cluster name.
+fn read_message(frame: &[u8], config: Config) {
+    let frame = Bytes::copy_from_slice(frame);
+    let mut replica = Replica::new(ReplicaId::new("here", 1, 1).unwrap(), config, 1);
+    let now = Duration::from_secs(1);
+    replica.handle_timeout(now);
+    while replica.poll_transmit().is_some() {}
+    let (taken, peak) = peak(|| replica.handle_message(now, "there", &frame).is_ok());
+    let extra = if taken { STORED } else { SLACK };
+    let bound = 2 * frame.len() as u64 + extra;
+    assert!(
+        peak <= bound,
+        "a message of {} bytes cost {peak}, over {bound}",
+        frame.len()
+    );
+}
+
+fn messages_of(kind: u8, body: &[u8]) {
+    read_message(
+        &Envelope::new("headcount", None).seal(Kind(kind), body),
+        Config::default(),
+    );
+}
+
+/// The golden frames: name and bytes.
+fn golden() -> Vec<(String, Vec<u8>)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/frames");
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let digits: Vec<u8> = lines
+            .flat_map(str::bytes)
+            .filter(u8::is_ascii_hexdigit)
+            .collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16);
+        let bytes = digits.chunks(2).map(|pair| byte(pair).unwrap()).collect();
+        (entry.file_name().into_string().unwrap(), bytes)
+    };
+    fs::read_dir(folder).unwrap().map(read).collect()
+}
+
+/// A valid Delta body of many small records: the worst case of the topic table.
+fn many_topics(entries: usize) -> Vec<u8> {
+    let mut a = tracker("a");
+    for i in 0..entries {
+        a.track(&Put::new(&format!("{i:x}"), "", "")).unwrap();
+    }
+    a.push_body(0).unwrap()
+}
+
+#[test]
+fn the_meter_sees_what_is_allocated() {
+    assert!(peak(|| vec![0u8; 5_000]).1 >= 5_000);
+    assert_eq!(peak(|| 1).1, 0);
+}
+
+#[test]
+fn golden_frames_cost_twice_themselves_whole_cut_and_bent() {
+    let frames = golden();
+    assert!(frames.len() >= 13);
+    for (name, frame) in frames {
+        read_frame(&frame);
+        for cluster in ["headcount", "cluster", "test", ""] {
+            let config = Config {
+                cluster: cluster.to_owned(),
+                ..Config::default()
+            };
+            read_message(&frame, config);
+        }
+        let (kind, start, end) = (frame[4], 12 + usize::from(frame[6]), frame.len() - 8);
+        assert!(end > start, "{name} has a body");
+        let body = &frame[start..end];
+        read_body(&Bytes::copy_from_slice(body));
+        for at in 0..body.len() {
+            messages_of(kind, &body[..at]);
+            for flip in [1, 0x80, 0xFF] {
+                let mut bent = body.to_vec();
+                bent[at] ^= flip;
+                read_body(&Bytes::copy_from_slice(&bent));
+                messages_of(kind, &bent);
+            }
+        }
+    }
+}
+
+#[test]
+fn large_bodies_cost_twice_themselves() {
+    for entries in [1, 9, 1_000, 20_000] {
+        let body = many_topics(entries);
+        read_body(&Bytes::copy_from_slice(&body));
+        read_body(&Bytes::copy_from_slice(&body[..body.len() - 1]));
+        let mut bad_end = body.clone();
+        bad_end.push(0xFF);
+        read_body(&Bytes::from(bad_end));
+    }
+}
+
+/// Claims of lengths and counts far beyond the bytes that are there.
+#[test]
+fn claims_reserve_nothing() {
+    for claim in [251u64, 1 << 16, 1 << 31, 1 << 40, 1 << 61, u64::MAX] {
+        let mut head = Writer::new();
+        head.identity("a", 1, 0);
+        head.u8(255);
+        [0, 9].into_iter().for_each(|tick| head.u64(tick));
+        let head = head.into_vec();
+        let mut repair = head.clone();
+        let mut count = Writer::new();
+        [7, claim].into_iter().for_each(|value| count.u64(value));
+        repair.extend(count.as_slice());
+        read_body(&Bytes::from(repair));
+        let mut length = Writer::new();
+        length.u8(0);
+        length.u64(claim);
+        let delta = [head, length.into_vec()].concat();
+        read_body(&Bytes::from(delta));
+        for kind in 0..=40 {
+            let mut message = Writer::new();
+            message.identity("there", 5, 5);
+            (0..6).for_each(|_| message.u64(claim));
+            messages_of(kind, message.as_slice());
+        }
+        restore(&snapshot_body(claim));
+    }
+}
+
+/// The body of a snapshot whose first state claims a length.
+fn snapshot_body(claim: u64) -> Vec<u8> {
+    let mut body = Writer::new();
+    body.u8(1);
+    body.identity("a", 1, 0);
+    body.u64(claim);
+    body.raw(&[7; 40]);
+    body.into_vec()
+}
+
+/// A snapshot that is refused costs what an empty presence costs, and twice itself.
+fn restore(body: &[u8]) {
+    let snapshot = Envelope::default().seal(Kind::SNAPSHOT, body);
+    let id = || ReplicaId::new("b", 1, 0).unwrap();
+    let (_, empty) = peak(|| Presence::new(id(), PresenceConfig::default()));
+    let restored = bounded("restore", &snapshot, empty + SLACK, || {
+        Presence::restore(id(), PresenceConfig::default(), Duration::ZERO, &snapshot)
+    });
+    assert!(restored.is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn arbitrary_bytes_cost_twice_themselves(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        kind in 0..40u8,
+    ) {
+        read_body(&Bytes::copy_from_slice(&bytes));
+        read_frame(&bytes);
+        messages_of(kind, &bytes);
+        let mut sender = Writer::new();
+        sender.identity("there", 5, 5);
+        sender.raw(&bytes);
+        messages_of(kind, sender.as_slice());
+    }
+
+    /// A valid body of many records, bent in a few places.
+    #[test]
+    fn bent_bodies_cost_twice_themselves(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        repair: bool,
+    ) {
+        let mut a = Tracker::new(ReplicaId::new("a", 1, 0).unwrap());
+        for i in 0..200 {
+            let topic = format!("topic {}", i % 20);
+            a.track(&Put::new(&topic, &format!("user {i}"), "c").meta(&[b'x'; 20])).unwrap();
+        }
+        a.untrack_owner("nobody");
+        let body = if repair { a.full_body(a.id(), 0) } else { a.push_body(0) };
+        let mut body = body.unwrap();
+        for (at, byte) in flips {
+            let at = at.index(body.len());
+            body[at] ^= byte;
+        }
+        read_body(&Bytes::from(body));
+    }
+}

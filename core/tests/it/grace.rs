@@ -1,0 +1,324 @@
+//! Replicas that start again while others grant their entries a grace.
+
+use std::time::Duration;
+
+use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+use proptest::prelude::*;
+
+use crate::mesh::{Mesh, configured, seconds};
+use crate::mirror::Mirror;
+
+const ROOM: &str = "room";
+const GRACE: Duration = Duration::from_secs(4);
+const STEP: Duration = Duration::from_millis(5);
+
+fn with_grace(name: &str, incarnation: u64, slice_records: usize) -> Presence {
+    configured(
+        name,
+        incarnation,
+        77 + incarnation,
+        |config: &mut PresenceConfig| {
+            config.grace = GRACE;
+            config.slice_records = slice_records;
+        },
+    )
+}
+
+/// Nodes a and b with grace, and what the watcher of b believes.
+struct Scene {
+    mesh: Mesh,
+    mirror: Mirror,
+    incarnation: u64,
+    slice_records: usize,
+}
+
+impl Scene {
+    fn new(slice_records: usize) -> Self {
+        let mut mesh = Mesh::new(&[]);
+        mesh.nodes = ["a", "b"]
+            .map(|name| with_grace(name, 1, slice_records))
+            .into();
+        let (mirror, incarnation) = (Mirror::default(), 1);
+        Self {
+            mesh,
+            mirror,
+            incarnation,
+            slice_records,
+        }
+    }
+
+    fn a(&self) -> &Presence {
+        &self.mesh.nodes[0]
+    }
+
+    fn b(&self) -> &Presence {
+        &self.mesh.nodes[1]
+    }
+
+    fn join(&self, key: &str, owner: &str, meta: &[u8]) {
+        self.a()
+            .upsert(&Put::new(ROOM, key, owner).meta(meta))
+            .unwrap();
+    }
+
+    /// Runs; after every step what b lists and counts is what its Diffs said.
+    fn run(&mut self, time: Duration) -> (usize, usize, usize) {
+        let mut sum = (0, 0, 0);
+        let end = self.mesh.now + time;
+        while self.mesh.now < end {
+            self.mesh.run(STEP);
+            // Large work goes on in slices: what it made visible is told before it ends.
+            while self.b().poll_timeout() == Some(self.mesh.now) {
+                self.b().handle_timeout(self.mesh.now);
+            }
+            let told = self.mirror.take_all(&self.mesh.nodes[1]);
+            sum = (sum.0 + told.0, sum.1 + told.1, sum.2 + told.2);
+            self.mirror.check(self.b(), ROOM);
+        }
+        sum
+    }
+
+    /// The process of a is gone without a word, and starts again without entries.
+    fn restart(&mut self) {
+        self.incarnation += 1;
+        self.mesh.nodes[0] = with_grace("a", self.incarnation, self.slice_records);
+    }
+
+    fn lives_of_a(&self) -> Vec<u64> {
+        let clocks = self.b().clocks().into_iter();
+        let of_a = clocks.filter(|(origin, _)| origin.replica.name() == "a");
+        of_a.map(|(origin, _)| origin.replica.incarnation())
+            .collect()
+    }
+}
+
+#[test]
+fn entries_of_a_replaced_replica_return_as_updates_or_leave_once() {
+    let mut scene = Scene::new(1_024);
+    for key in ["ann", "bob", "cleo", "dan"] {
+        scene.join(key, "c1", b"1");
+    }
+    assert_eq!(scene.run(seconds(3)), (4, 0, 0));
+    scene.restart();
+    assert_eq!(scene.run(seconds(1)), (0, 0, 0), "nobody flaps");
+    assert_eq!((scene.b().count(ROOM), scene.lives_of_a()), (4, vec![]));
+    scene.join("ann", "c1", b"1");
+    scene.join("bob", "c9", b"2");
+    scene.join("eve", "c9", b"3");
+    assert_eq!(scene.run(seconds(1)), (1, 2, 0));
+    assert_eq!(scene.b().count(ROOM), 5);
+    assert_eq!(scene.b().get_by_key(ROOM, "bob")[0].owner(), b"c9");
+    assert_eq!(
+        scene.run(seconds(4)),
+        (0, 0, 2),
+        "cleo and dan did not come back"
+    );
+    assert_eq!((scene.b().count(ROOM), scene.b().len()), (3, 3));
+    assert_eq!(scene.run(seconds(9)), (0, 0, 0));
+}
+
+#[test]
+fn the_session_of_the_same_owner_returns_first() {
+    let mut scene = Scene::new(1_024);
+    for owner in ["c1", "c2", "c3"] {
+        scene.join("ann", owner, owner.as_bytes());
+    }
+    scene.run(seconds(3));
+    scene.restart();
+    scene.run(seconds(1));
+    scene.join("ann", "c2", b"again");
+    assert_eq!(scene.run(seconds(1)), (0, 1, 0));
+    let sessions = scene.b().get_by_key(ROOM, "ann");
+    let mut metas: Vec<_> = sessions.iter().map(|entry| entry.meta()).collect();
+    metas.sort_unstable();
+    assert_eq!(metas, [&b"again"[..], b"c1", b"c3"]);
+    assert_eq!(scene.run(seconds(5)), (0, 0, 2));
+}
+
+#[test]
+fn each_life_has_its_own_grace() {
+    let mut scene = Scene::new(1_024);
+    scene.join("ann", "c", b"");
+    scene.join("bob", "c", b"");
+    scene.run(seconds(3));
+    scene.restart();
+    scene.run(seconds(2));
+    scene.join("ann", "c", b"");
+    scene.join("cleo", "c", b"");
+    assert_eq!(scene.run(seconds(1)), (1, 1, 0));
+    scene.restart();
+    assert_eq!(scene.run(seconds(2)), (0, 0, 1), "bob's grace began first");
+    scene.join("cleo", "c", b"");
+    assert_eq!(scene.run(seconds(1)), (0, 1, 0));
+    assert_eq!(
+        scene.run(seconds(3)),
+        (0, 0, 1),
+        "ann stayed for a grace of her own"
+    );
+    assert_eq!(scene.b().len(), 1);
+}
+
+#[test]
+fn a_lingering_entry_is_nowhere_in_the_state() {
+    let mut scene = Scene::new(1_024);
+    scene.join("ann", "c", b"");
+    scene.run(seconds(3));
+    scene.restart();
+    scene.mesh.nodes.push(with_grace("c", 1, 1_024));
+    scene.run(seconds(3));
+    assert_eq!(scene.b().count(ROOM), 1);
+    assert_eq!(scene.mesh.nodes[2].len(), 0, "nobody serves it");
+    assert!(scene.lives_of_a().is_empty());
+    let id = ReplicaId::new("d", 1, 0).unwrap();
+    let config = PresenceConfig::default();
+    let restored = Presence::restore(id, config, Duration::ZERO, &scene.b().snapshot()).unwrap();
+    assert!(restored.is_empty(), "nobody saves it");
+}
+
+#[test]
+fn a_goodbye_ends_the_grace() {
+    let mut scene = Scene::new(1_024);
+    scene.join("ann", "c", b"");
+    scene.join("bob", "c", b"");
+    scene.run(seconds(3));
+    scene.restart();
+    scene.run(seconds(1));
+    scene.join("ann", "c", b"");
+    scene.run(seconds(1));
+    scene.a().leave_gracefully(scene.mesh.now);
+    assert_eq!(scene.run(seconds(1)), (0, 0, 2));
+    assert!(scene.b().is_empty());
+}
+
+#[test]
+fn what_was_hidden_has_no_grace() {
+    let mut scene = Scene::new(1_024);
+    scene.join("ann", "c", b"");
+    scene.run(seconds(3));
+    scene.mesh.cut(0);
+    assert_eq!(scene.run(seconds(7)), (0, 0, 1));
+    scene.mesh.cut.clear();
+    scene.restart();
+    scene.join("ann", "c", b"");
+    assert_eq!(scene.run(seconds(2)), (1, 0, 0));
+    assert_eq!(scene.run(seconds(5)), (0, 0, 0));
+}
+
+#[test]
+fn a_later_life_that_goes_down_is_hidden_alone() {
+    let mut scene = Scene::new(1_024);
+    scene.join("ann", "c", b"");
+    scene.join("bob", "c", b"");
+    scene.run(seconds(3));
+    scene.restart();
+    scene.join("ann", "c", b"");
+    assert_eq!(scene.run(seconds(1)), (0, 1, 0));
+    scene.b().disconnected(scene.mesh.now, "0");
+    assert_eq!(scene.mirror.take_all(&scene.mesh.nodes[1]), (0, 0, 1));
+    scene.mirror.check(scene.b(), ROOM);
+    assert_eq!(scene.b().get_by_key(ROOM, "bob").len(), 1);
+    assert_eq!(
+        scene.run(seconds(6)),
+        (1, 0, 1),
+        "ann is heard again, bob's grace ends"
+    );
+}
+
+#[test]
+fn loads_in_slices_return_too() {
+    let mut scene = Scene::new(16);
+    for i in 0..300 {
+        scene.join(&format!("user {i}"), "c", b"1");
+    }
+    assert_eq!(scene.run(seconds(3)), (300, 0, 0));
+    scene.restart();
+    for i in 100..400 {
+        scene.join(&format!("user {i}"), "c", b"2");
+    }
+    assert_eq!(scene.run(seconds(2)), (100, 200, 0));
+    assert_eq!(scene.run(seconds(5)), (0, 0, 100));
+    assert_eq!(scene.b().len(), 300);
+}
+
+#[test]
+fn full_tables_and_many_lives_keep_no_more_than_their_bounds() {
+    let mut scene = Scene::new(1_024);
+    scene.mesh.nodes[1] = configured("b", 1, 5, |config| {
+        config.grace = Duration::from_secs(600);
+        config.limits.entries_max = 30;
+    });
+    for life in 0..100 {
+        scene.join(&format!("user {life}"), "c", b"");
+        scene.run(seconds(1));
+        assert!(scene.b().len() <= 30 && scene.b().count(ROOM) > 0);
+        scene.restart();
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Join(u8, u8),
+    Leave(u8, u8),
+    Restart,
+    Goodbye,
+    Cut(bool),
+    Lost,
+    Run(u16),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0..6u8, 0..2u8).prop_map(|(key, owner)| Op::Join(key, owner)),
+        3 => (0..6u8, 0..2u8).prop_map(|(key, owner)| Op::Leave(key, owner)),
+        3 => Just(Op::Restart),
+        1 => Just(Op::Goodbye),
+        1 => any::<bool>().prop_map(Op::Cut),
+        1 => Just(Op::Lost),
+        6 => (1..1_500u16).prop_map(Op::Run),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Whatever happens to a, at every step the Diffs of b add up to what b lists and counts; in the
+    /// end it holds exactly what a has.
+    #[test]
+    fn diffs_and_lists_agree_whatever_happens(
+        ops in prop::collection::vec(op(), 1..40),
+        slice_records in prop_oneof![Just(2usize), Just(1_024)],
+    ) {
+        let mut scene = Scene::new(slice_records);
+        scene.run(seconds(1));
+        for op in ops {
+            match op {
+                Op::Join(key, owner) => scene.join(&key.to_string(), &owner.to_string(), &[key]),
+                Op::Leave(key, owner) => {
+                    scene.a().untrack(ROOM, &key.to_string(), owner.to_string());
+                }
+                Op::Restart => scene.restart(),
+                Op::Goodbye => {
+                    scene.a().leave_gracefully(scene.mesh.now);
+                    scene.run(STEP);
+                    scene.restart();
+                }
+                Op::Cut(true) => scene.mesh.cut(0),
+                Op::Cut(false) => scene.mesh.cut.clear(),
+                Op::Lost => scene.a().owner_lost(scene.mesh.now, "0"),
+                Op::Run(ms) => {
+                    scene.run(Duration::from_millis(ms.into()));
+                }
+            }
+        }
+        scene.mesh.cut.clear();
+        scene.run(GRACE + seconds(4));
+        let listed = |node: &Presence| {
+            let list = node.list(ROOM).into_iter();
+            let mut list: Vec<_> = list.map(|entry| (entry.dot(), entry)).collect();
+            list.sort_by(|a, b| a.0.cmp(&b.0));
+            list
+        };
+        prop_assert_eq!(listed(scene.a()), listed(scene.b()));
+        prop_assert_eq!(scene.b().len(), scene.b().count(ROOM));
+    }
+}
