@@ -1,6 +1,6 @@
 # Every target is one line. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint test-rust test-elixir test-python test-web bench fmt docs deny clean
+.PHONY: help run setup test lint test-rust test-elixir test-python test-web bench bench-rust bench-python fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## list the targets
@@ -36,8 +36,15 @@ test-web: ## the npm client `phoenix`, and two browsers, against the running ser
 	cargo test --quiet --workspace --all-features --no-run
 	cd reference-server/tests/js && npm test
 
-bench: ## headcount beside its rivals, in the same run
+bench: bench-rust bench-python ## headcount beside its rivals, in the same run
+
+bench-rust: ## sets, lists, windows and the tracker
 	cargo bench --package headcount-benches
+
+bench-python: ## the Python module beside sortedcontainers
+	test -x $(PYTHON) || python3 -m venv .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[bench]'
+	$(PYTHON) ffi-python/benches/compare.py
 
 fmt: ## format everything
 	cargo fmt --all

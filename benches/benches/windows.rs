@@ -1,7 +1,8 @@
 //! What watching a list costs: changes, ticks and bundles of a list of 1,000,000 members with
-//! 10,000 changes a second, 4 ticks a second and 200 watched windows, in CPU time of one core.
+//! 10,000 changes a second, 4 ticks a second and 200 watched windows, in shares of the CPU time of
+//! one core.
 //!
-//! `cargo bench -p headcount-benches --bench windows [-- MEMBERS]`. CPU time is read from
+//! `cargo bench -p headcount-benches --bench windows [-- MEMBERS [SECONDS a round]]`. CPU time is read from
 //! `/proc/thread-self/schedstat`, so a busy machine changes little; elsewhere wall time is taken.
 
 use std::hint::black_box;
@@ -11,12 +12,17 @@ use headcount::member_list::{Fields, FrameChange};
 use headcount::{
     Bodies, GroupId, MemberList, NewMember, Options, RowSource, SortKey, Viewer, WindowSpec,
 };
+use headcount_benches::meter::processor_time;
+use headcount_benches::table::{Goal, Table, save};
 
 const CHANGES_PER_SECOND: usize = 10_000;
 const TICKS_PER_SECOND: usize = 4;
 const WINDOWS: usize = 200;
 const WINDOWS_PER_VIEWER: usize = 8;
-const SECONDS: usize = 5;
+/// Of which the median counts.
+const ROUNDS: usize = 5;
+const US: &str = "headcount";
+const WATCHING: &str = "tick + encode + bundles";
 
 /// Bodies as a chat server has them: a name and a status.
 struct People(Vec<u8>);
@@ -49,11 +55,7 @@ impl Dice {
 
 /// CPU time of this thread so far.
 fn cpu_time(start: Instant) -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat");
-    let ns = stat
-        .ok()
-        .and_then(|stat| stat.split(' ').next()?.parse().ok());
-    ns.map_or_else(|| start.elapsed(), Duration::from_nanos)
+    processor_time().unwrap_or_else(|| start.elapsed())
 }
 
 struct City {
@@ -61,10 +63,11 @@ struct City {
     people: People,
     groups: Vec<GroupId>,
     dice: Dice,
+    seconds: usize,
 }
 
 impl City {
-    fn new(members: usize) -> Self {
+    fn new(members: usize, seconds: usize) -> Self {
         let mut dice = Dice(7);
         let mut list = MemberList::new(Options::default());
         let groups = list
@@ -83,6 +86,7 @@ impl City {
             people: People(vec![0; members]),
             groups,
             dice,
+            seconds,
         }
     }
 
@@ -127,37 +131,44 @@ fn watch(city: &mut City, anchored: bool) -> Vec<Viewer<u64>> {
     specs.chunks(WINDOWS_PER_VIEWER).map(open).collect()
 }
 
-fn run(what: &str, city: &mut City, viewers: &mut [Viewer<u64>]) {
+/// What a round cost, in CPU time, and what went out.
+#[derive(Default)]
+struct Spent {
+    changes: Duration,
+    tick: Duration,
+    bundles: Duration,
+    frames: usize,
+    steps: usize,
+    bytes: usize,
+}
+
+/// Some seconds of a city with viewers.
+fn round(city: &mut City, viewers: &mut [Viewer<u64>], now: &mut Duration) -> Spent {
+    let mut spent = Spent::default();
     let start = Instant::now();
-    let (mut changing, mut ticking, mut sending) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let (mut frames, mut steps, mut bytes) = (0, 0, 0);
-    // One tick before the clock starts: what opening left is out of the way.
-    let published = city.list.tick(Duration::ZERO, Bodies::from(&city.people));
-    viewers
-        .iter_mut()
-        .for_each(|viewer| drop(viewer.bundle(&published)));
-    for tick in 1..=SECONDS * TICKS_PER_SECOND {
+    for _ in 0..city.seconds * TICKS_PER_SECOND {
         let t0 = cpu_time(start);
         for _ in 0..CHANGES_PER_SECOND / TICKS_PER_SECOND {
             city.change();
         }
         let t1 = cpu_time(start);
-        let now = Duration::from_millis((tick * 1_000 / TICKS_PER_SECOND) as u64);
-        let published = city.list.tick(now, Bodies::from(&city.people));
+        *now += Duration::from_secs(1) / TICKS_PER_SECOND as u32;
+        let published = city.list.tick(*now, Bodies::from(&city.people));
         published
             .frames()
             .for_each(|frame| drop(black_box(frame.json())));
         let t2 = cpu_time(start);
         for viewer in &mut *viewers {
             if let Some(bundle) = viewer.bundle(&published) {
-                bytes += black_box(bundle.to_json()).len();
+                spent.bytes += black_box(bundle.to_json()).len();
             }
         }
-        let t3 = cpu_time(start);
-        (changing, ticking, sending) = (changing + t1 - t0, ticking + t2 - t1, sending + t3 - t2);
+        spent.bundles += cpu_time(start).saturating_sub(t2);
+        spent.tick += t2.saturating_sub(t1);
+        spent.changes += t1.saturating_sub(t0);
         for frame in published.frames() {
-            frames += 1;
-            steps += match &frame.change {
+            spent.frames += 1;
+            spent.steps += match &frame.change {
                 FrameChange::Sync(rows) => rows.len(),
                 FrameChange::Delta {
                     deletes,
@@ -167,17 +178,41 @@ fn run(what: &str, city: &mut City, viewers: &mut [Viewer<u64>]) {
             };
         }
     }
-    let share = |time: Duration| time.as_secs_f64() / SECONDS as f64 * 100.0;
-    println!(
-        "{what:<28} changes {:>5.2} %   tick + encode {:>5.2} %   bundles {:>5.2} %   \
-         {:>4.0} frames/s of {:>4.1} steps, {:>5.1} KB/s",
-        share(changing),
-        share(ticking),
-        share(sending),
-        frames as f64 / SECONDS as f64,
-        steps as f64 / frames.max(1) as f64,
-        bytes as f64 / SECONDS as f64 / 1_000.0,
-    );
+    spent
+}
+
+fn run(what: &str, city: &mut City, viewers: &mut [Viewer<u64>]) -> Table {
+    let mut table = Table::new(what.to_owned());
+    let mut now = Duration::ZERO;
+    let seconds = city.seconds as f64;
+    // One tick before the clock starts: what opening left is out of the way.
+    let published = city.list.tick(now, Bodies::from(&city.people));
+    viewers
+        .iter_mut()
+        .for_each(|viewer| drop(viewer.bundle(&published)));
+    for _ in 0..ROUNDS {
+        let spent = round(city, viewers, &mut now);
+        let watching = spent.tick + spent.bundles;
+        for (metric, time) in [
+            ("changes", spent.changes),
+            ("tick + encode", spent.tick),
+            ("bundles", spent.bundles),
+            (WATCHING, watching),
+        ] {
+            table.note(metric, "%", US, time.as_secs_f64() / seconds * 100.0);
+        }
+        table.note("frames a second", "", US, spent.frames as f64 / seconds);
+        let steps = spent.steps as f64 / spent.frames.max(1) as f64;
+        table.note("steps a frame", "", US, steps);
+        table.note(
+            "sent a second",
+            "KB",
+            US,
+            spent.bytes as f64 / seconds / 1e3,
+        );
+    }
+    table.goal(WATCHING, Goal::AtMost(2.0));
+    table
 }
 
 /// Many viewers of one chunk: the frame is encoded once, and every bundle holds the same bytes.
@@ -214,22 +249,23 @@ fn fan_out(city: &mut City, count: usize) {
 }
 
 fn main() {
-    let members = std::env::args()
-        .filter_map(|arg| arg.parse().ok())
-        .next()
-        .unwrap_or(1_000_000);
+    let mut numbers = std::env::args().filter_map(|arg| arg.parse().ok());
+    let members = numbers.next().unwrap_or(1_000_000);
+    let seconds = numbers.next().unwrap_or(2);
     println!(
         "{members} members, {CHANGES_PER_SECOND} changes/s, {TICKS_PER_SECOND} ticks/s, \
          {WINDOWS} windows of 100 rows; shares of one core"
     );
-    let mut city = City::new(members);
-    run("nobody watches", &mut city, &mut []);
+    let mut city = City::new(members, seconds);
+    let mut tables = vec![run("nobody watches", &mut city, &mut [])];
     for (what, anchored) in [
         ("chunks all over the list", false),
         ("anchored all over", true),
     ] {
         let mut viewers = watch(&mut city, anchored);
-        run(what, &mut city, &mut viewers);
+        tables.push(run(what, &mut city, &mut viewers));
     }
+    tables.iter().for_each(Table::print);
+    save(&tables);
     fan_out(&mut city, 10_000);
 }

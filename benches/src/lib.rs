@@ -1,5 +1,7 @@
-//! Workload generators shared by the benches.
+//! What the benches share: workloads, meters, and the table they print.
 
 pub mod crowd;
 pub mod list;
 pub mod memory;
+pub mod meter;
+pub mod table;

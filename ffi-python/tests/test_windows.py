@@ -208,12 +208,17 @@ class EndToEnd(unittest.TestCase):
                 wanted.update(client.apply(late.pop()).resync)
             if wanted:
                 client.apply(viewer.resync(sorted(wanted)))
-        for name in list(client.windows):
-            if name not in viewer.windows():
-                client.close(name)
-        for name in viewer.windows():
-            client.open(name)
-        client.apply(viewer.resync(viewer.windows()))
+        for id in range(400):
+            if id in ml:
+                ml.touch(id)
+            else:
+                ml.upsert(id, "online", "back")
+        wanted = set[str]()
+        bundle = viewer.bundle(ml.tick(60))
+        assert bundle is not None
+        wanted.update(client.apply(bundle.to_json()).resync)
+        wanted.update(name for name, window in client.windows.items() if window.waiting)
+        client.apply(viewer.resync(sorted(wanted)))
         self.assertEqual(sorted(client.windows), sorted(viewer.windows()))
         for name, window in client.windows.items():
             self.assertFalse(window.waiting, name)

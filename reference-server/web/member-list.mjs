@@ -14,15 +14,12 @@
 
 /** Most rows a window may span. */
 const WINDOW_ROWS_MAX = 500;
-/** Names of windows that are gone, kept to tell late frames from frames after a lost rename. */
-const RETIRED_MAX = 16;
 
 /** Holds the windows of one list as its server says they are. */
 export class MemberListClient {
   #epoch = 0;
   #version = 0;
   #windows = new Map();
-  #retired = [];
   #counts = null;
   #countsWait = false;
 
@@ -34,7 +31,6 @@ export class MemberListClient {
   /** Notes that a window is asked of the server. Nothing happens when it is held already. */
   open(name) {
     if (this.#windows.has(name)) return;
-    this.#retired = this.#retired.filter((retired) => retired !== name);
     const empty = { rows: [], version: 0, baseIndex: 0, waiting: true };
     this.#windows.set(name, { ...empty, since: this.#version, replaces: null });
   }
@@ -48,7 +44,7 @@ export class MemberListClient {
 
   /** Notes that a window is closed. Frames still on their way are ignored. */
   close(name) {
-    if (this.#windows.delete(name)) this.#retire(name);
+    this.#windows.delete(name);
   }
 
   /** The same by the request: `member_list_open {window}`, `member_list_move {from, window}`, `…_close {window}`. */
@@ -87,6 +83,7 @@ export class MemberListClient {
   apply(bundle) {
     const asks = { windows: new Set(), counts: false };
     if (bundle.epoch < this.#epoch || !this.#enterEpoch(bundle, asks)) return requests(asks);
+    const newest = bundle.version > this.#version;
     this.#version = Math.max(this.#version, bundle.version);
     for (const frame of bundle.frames) this.#applyFrame(frame, bundle.version, asks);
     for (const { window, base_index: baseIndex } of bundle.bases ?? []) {
@@ -95,6 +92,7 @@ export class MemberListClient {
       Object.assign(held, { baseIndex, since: bundle.version });
     }
     if (bundle.counts) this.#applyCounts(bundle.counts, asks);
+    if (newest) this.#checkNames(bundle.anchored ?? [], asks);
     return requests(asks);
   }
 
@@ -118,7 +116,7 @@ export class MemberListClient {
 
   #applyFrame(frame, version, asks) {
     const held = this.#windows.get(frame.window);
-    if (!held) return this.#missing(frame.window, asks);
+    if (!held) return;
     const sync = frame.kind === "sync";
     if (sync ? version <= held.since : held.waiting || frame.base_version < held.version) return;
     if (!sync && frame.base_version > held.version) return this.#wait(frame.window, held, asks);
@@ -136,24 +134,22 @@ export class MemberListClient {
     asks.windows.add(name);
   }
 
-  /** A frame for a window that is not held: late, or after the loss of one that renamed an anchored window. */
-  #missing(name, asks) {
-    if (this.#retired.includes(name)) return;
-    for (const [other, held] of this.#windows) {
-      if (!other.startsWith("c:") && !held.waiting) this.#wait(other, held, asks);
+  /** `anchored` are the names the server knows: a window of another one missed its rename. */
+  #checkNames(anchored, asks) {
+    const replaced = new Set([...this.#windows.values()].map(({ replaces }) => replaces));
+    for (const [name, held] of this.#windows) {
+      const known = name.startsWith("c:") || held.waiting || replaced.has(name) || anchored.includes(name);
+      if (!known) this.#wait(name, held, asks);
     }
   }
 
   #rename(old, name) {
     const held = this.#windows.get(old);
-    this.close(old);
-    this.#retired = this.#retired.filter((retired) => retired !== name);
-    if (!this.#windows.has(name)) this.#windows.set(name, held);
-  }
-
-  #retire(name) {
-    this.#retired.push(name);
-    if (this.#retired.length > RETIRED_MAX) this.#retired.shift();
+    this.#windows.delete(old);
+    const other = this.#windows.get(name);
+    if (other?.since >= held.since) return;
+    if (other?.replaces) this.close(other.replaces);
+    this.#windows.set(name, held);
   }
 
   #applyCounts(counts, asks) {

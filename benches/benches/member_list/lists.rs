@@ -6,9 +6,12 @@ use std::ops::Bound;
 
 use headcount::{GroupId, MemberList, NewMember, Options, Row, SortKey};
 use headcount_benches::list::{Rng, members, name};
+use headcount_benches::memory::in_use;
+use headcount_benches::meter::time_each;
+use headcount_benches::table::{Goal, Table};
 
-use crate::meter::{live_bytes, time_each};
-use crate::table::Table;
+use crate::ROUNDS;
+use crate::buckets::Buckets;
 
 type Name = [u8; 12];
 
@@ -18,7 +21,8 @@ trait Members {
     /// Inserts or moves; the index where there is one.
     fn upsert(&mut self, id: u64, name: Name) -> usize;
     fn remove(&mut self, id: u64) -> usize;
-    fn index_of(&self, id: u64) -> usize;
+    /// The index, or mere presence where there are none. Rivals are told the name as well.
+    fn index_of(&self, id: u64, name: Name) -> usize;
     fn page(&self, from: usize, id: u64) -> u64;
     fn bulk(members: Vec<(u64, Name)>) -> Self;
 }
@@ -48,7 +52,7 @@ impl Members for Ours {
         self.0.remove(&id).unwrap_or(0)
     }
 
-    fn index_of(&self, id: u64) -> usize {
+    fn index_of(&self, id: u64, _name: Name) -> usize {
         self.0.index_of(&id).unwrap_or(0)
     }
 
@@ -126,10 +130,10 @@ impl<K: Key> Members for Pair<K> {
         old.map_or(0, |old| usize::from(self.order.remove(&(old, id))))
     }
 
-    fn index_of(&self, id: u64) -> usize {
+    fn index_of(&self, id: u64, name: Name) -> usize {
         // The nearest thing it has: the entry, without its index.
-        let key = self.keys.get(&id).cloned();
-        key.map_or(0, |key| usize::from(self.order.contains(&(key, id))))
+        let entry = self.order.get(&(K::of(name), id));
+        entry.map_or(0, |entry| entry.1 as usize)
     }
 
     fn page(&self, _from: usize, id: u64) -> u64 {
@@ -155,6 +159,115 @@ impl<K: Key> Members for Pair<K> {
     }
 }
 
+/// The same pair with an order that knows positions.
+trait Positions: Default {
+    const PAIR: &'static str;
+    fn insert(&mut self, entry: (Name, u64)) -> usize;
+    fn remove(&mut self, entry: &(Name, u64)) -> usize;
+    fn index_of(&self, entry: &(Name, u64)) -> usize;
+    fn page(&self, from: usize) -> u64;
+    fn bulk(entries: Vec<(Name, u64)>) -> Self;
+}
+
+impl Positions for indexset::BTreeSet<(Name, u64)> {
+    const PAIR: &'static str = "HashMap+indexset";
+
+    fn insert(&mut self, entry: (Name, u64)) -> usize {
+        Self::insert(self, entry);
+        self.rank(&entry)
+    }
+
+    fn remove(&mut self, entry: &(Name, u64)) -> usize {
+        let at = self.rank(entry);
+        Self::remove(self, entry);
+        at
+    }
+
+    fn index_of(&self, entry: &(Name, u64)) -> usize {
+        self.rank(entry)
+    }
+
+    fn page(&self, from: usize) -> u64 {
+        let to = self.len().min(from + 100);
+        self.range_idx(from..to).fold(0, |sum, entry| sum ^ entry.1)
+    }
+
+    fn bulk(entries: Vec<(Name, u64)>) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl Positions for Buckets<(Name, u64)> {
+    const PAIR: &'static str = "HashMap+Discord's";
+
+    fn insert(&mut self, entry: (Name, u64)) -> usize {
+        Buckets::insert(self, entry)
+    }
+
+    fn remove(&mut self, entry: &(Name, u64)) -> usize {
+        Buckets::remove(self, entry).unwrap_or(0)
+    }
+
+    fn index_of(&self, entry: &(Name, u64)) -> usize {
+        Buckets::index_of(self, entry).unwrap_or(0)
+    }
+
+    fn page(&self, from: usize) -> u64 {
+        self.from(from)
+            .take(100)
+            .fold(0, |sum, entry| sum ^ entry.1)
+    }
+
+    fn bulk(mut entries: Vec<(Name, u64)>) -> Self {
+        entries.sort_unstable();
+        Self::from_sorted(&entries)
+    }
+}
+
+/// Keys by id, and an order that knows positions.
+struct Indexed<P> {
+    keys: HashMap<u64, Name>,
+    order: P,
+}
+
+impl<P: Positions> Members for Indexed<P> {
+    const NAME: &'static str = P::PAIR;
+
+    fn empty() -> Self {
+        Self {
+            keys: HashMap::new(),
+            order: P::default(),
+        }
+    }
+
+    fn upsert(&mut self, id: u64, name: Name) -> usize {
+        if let Some(old) = self.keys.insert(id, name) {
+            self.order.remove(&(old, id));
+        }
+        self.order.insert((name, id))
+    }
+
+    fn remove(&mut self, id: u64) -> usize {
+        let old = self.keys.remove(&id);
+        old.map_or(0, |old| self.order.remove(&(old, id)))
+    }
+
+    fn index_of(&self, id: u64, name: Name) -> usize {
+        self.order.index_of(&(name, id))
+    }
+
+    fn page(&self, from: usize, _id: u64) -> u64 {
+        self.order.page(from)
+    }
+
+    fn bulk(members: Vec<(u64, Name)>) -> Self {
+        Self {
+            keys: members.iter().copied().collect(),
+            order: P::bulk(members.into_iter().map(|(id, name)| (name, id)).collect()),
+        }
+    }
+}
+
 /// Sorting the members and copying them: the floor for a bulk load.
 fn sort_and_copy(members: &[(u64, Name)]) -> Vec<(Name, u64)> {
     let mut copy: Vec<(Name, u64)> = members.iter().map(|&(id, name)| (name, id)).collect();
@@ -162,91 +275,152 @@ fn sort_and_copy(members: &[(u64, Name)]) -> Vec<(Name, u64)> {
     copy.clone()
 }
 
-pub(crate) fn run(n: usize) {
+const FIND: &str = "index_of (pair: get by key)";
+const BULK: &str = "bulk load, unsorted";
+const SORT: &str = "sort + copy";
+const CHURNED: &str = "memory a member, after churn";
+
+pub(crate) fn run(n: usize) -> Table {
     let mut table = Table::new(format!(
         "member lists, u64 ids, names of 12 bytes, {n} members"
     ));
-    let (mut ours, mut arrays, mut strings): (Ours, Pair<Name>, Pair<String>) = (
-        grow(n, &mut table),
-        grow(n, &mut table),
-        grow(n, &mut table),
-    );
-    for round in 0..5 {
-        measure(&mut ours, n, round, &mut table);
-        measure(&mut arrays, n, round, &mut table);
-        measure(&mut strings, n, round, &mut table);
+    let (mut ours, mut names) = grow::<Ours>(n, &mut table);
+    let order = ours.0.order_bytes() as f64 / n as f64;
+    table.note("of it the order, after churn", "B", Ours::NAME, order);
+    table.goal("of it the order, after churn", Goal::AtMost(8.0));
+    let (mut arrays, _) = grow::<Pair<Name>>(n, &mut table);
+    let (mut strings, _) = grow::<Pair<String>>(n, &mut table);
+    let (mut indexed, _) = grow::<Indexed<indexset::BTreeSet<_>>>(n, &mut table);
+    let (mut buckets, _) = grow::<Indexed<Buckets<_>>>(n, &mut table);
+    let mut rng = Rng::new(5);
+    for round in 0..ROUNDS {
+        let work = Work::new(n, &mut names, &mut rng);
+        measure(&mut ours, &work, round, &mut table);
+        let each = time_each(100, || {
+            (0..100).for_each(|_| drop(black_box(ours.0.snapshot())))
+        });
+        table.time("snapshot", Ours::NAME, each);
+        measure(&mut arrays, &work, round, &mut table);
+        measure(&mut strings, &work, round, &mut table);
+        measure(&mut indexed, &work, round, &mut table);
+        measure(&mut buckets, &work, round, &mut table);
         let all = members(n, 1);
         let each = time_each(n, || drop(black_box(sort_and_copy(&all))));
-        table.time("bulk load, unsorted", "sort + copy", each);
+        table.time(BULK, SORT, each);
     }
     crate::redis::run(n, &mut table);
-    table.print();
+    for metric in ["upsert that moves", "upsert of a new member"] {
+        table.goal(metric, Goal::Times(1.0, <Pair<Name> as Members>::NAME));
+    }
+    table.goal(FIND, Goal::Times(1.0, <Pair<Name> as Members>::NAME));
+    table.goal(FIND, Goal::Times(0.5, "HashMap+indexset"));
+    table.goal("slice of 100, warm", Goal::AtMost(1_000.0));
+    table.goal("snapshot", Goal::AtMost(1_000.0));
+    table.goal(BULK, Goal::Times(1.5, SORT));
+    // 40 bytes and the name.
+    table.goal("memory a member", Goal::AtMost(52.0));
+    table.goal(CHURNED, Goal::AtMost(52.0));
+    table
 }
 
-fn grow<M: Members>(n: usize, table: &mut Table) -> M {
-    let all = members(n, 1);
-    let (bytes, mut list) = live_bytes(|| {
-        let mut list = M::empty();
-        all.iter()
-            .for_each(|&(id, name)| _ = black_box(list.upsert(id, name)));
-        list
-    });
-    table.note("memory a member", "B", M::NAME, bytes as f64 / n as f64);
+/// A list of `n` members that came one by one, and then moved as often; and their names now.
+fn grow<M: Members>(n: usize, table: &mut Table) -> (M, Vec<(u64, Name)>) {
+    let mut all = members(n, 1);
+    let before = in_use();
+    let mut bytes = |metric: &str| {
+        let bytes = in_use().saturating_sub(before);
+        table.note(metric, "B", M::NAME, bytes as f64 / n as f64);
+    };
+    let mut list = M::empty();
+    all.iter()
+        .for_each(|&(id, name)| _ = black_box(list.upsert(id, name)));
+    bytes("memory a member");
     let mut rng = Rng::new(3);
-    (0..n).for_each(|_| _ = black_box(list.upsert(all[rng.below(n)].0, name(&mut rng))));
-    list
+    for _ in 0..n {
+        let member = &mut all[rng.below(n)];
+        member.1 = name(&mut rng);
+        black_box(list.upsert(member.0, member.1));
+    }
+    bytes(CHURNED);
+    (list, all)
 }
 
-fn measure<M: Members>(list: &mut M, n: usize, round: u64, table: &mut Table) {
-    let count = (n / 4).clamp(1_000, 100_000);
-    let mut rng = Rng::new(round + 7);
-    let known = members(n, 1);
-    let moves: Vec<(u64, Name)> = (0..count)
-        .map(|_| (known[rng.below(n)].0, name(&mut rng)))
-        .collect();
-    let fresh: Vec<(u64, Name)> = (0..count)
-        .map(|_| (rng.next_u64(), name(&mut rng)))
-        .collect();
-    let asked: Vec<(usize, u64)> = (0..count)
-        .map(|_| (rng.below(n - n.min(100) + 1), known[rng.below(n)].0))
-        .collect();
+/// What happens in a round, the same to all.
+struct Work {
+    moves: Vec<(u64, Name)>,
+    fresh: Vec<(u64, Name)>,
+    /// Rows to begin at, and members.
+    asked: Vec<(usize, u64, Name)>,
+    n: usize,
+}
+
+impl Work {
+    /// `names` are those of the members, before and after.
+    fn new(n: usize, names: &mut [(u64, Name)], rng: &mut Rng) -> Self {
+        let count = (n / 4).clamp(1_000, 100_000);
+        let mut moved = || {
+            let member = &mut names[rng.below(n)];
+            member.1 = name(rng);
+            *member
+        };
+        let moves = (0..count).map(|_| moved()).collect();
+        let fresh = (0..count).map(|_| (rng.next_u64(), name(rng))).collect();
+        let asked = (0..count).map(|_| {
+            let (id, name) = names[rng.below(n)];
+            (rng.below(n - n.min(100) + 1), id, name)
+        });
+        Self {
+            moves,
+            fresh,
+            asked: asked.collect(),
+            n,
+        }
+    }
+}
+
+fn measure<M: Members>(list: &mut M, work: &Work, round: u64, table: &mut Table) {
+    let (count, n) = (work.moves.len(), work.n);
     let mut sum = 0;
+    for (metric, entries) in [
+        ("upsert that moves", &work.moves),
+        ("upsert of a new member", &work.fresh),
+    ] {
+        let each = time_each(count, || {
+            entries
+                .iter()
+                .for_each(|&(id, name)| sum += list.upsert(id, name))
+        });
+        table.time(metric, M::NAME, each);
+    }
     let each = time_each(count, || {
-        moves
+        work.fresh
             .iter()
-            .for_each(|&(id, name)| sum += list.upsert(id, name))
-    });
-    table.time("upsert that moves", M::NAME, each);
-    let each = time_each(count, || {
-        fresh
-            .iter()
-            .for_each(|&(id, name)| sum += list.upsert(id, name))
-    });
-    table.time("upsert of a new member", M::NAME, each);
-    let each = time_each(count, || {
-        fresh.iter().for_each(|&(id, _)| sum += list.remove(id))
+            .for_each(|&(id, _)| sum += list.remove(id))
     });
     table.time("remove", M::NAME, each);
     let each = time_each(count, || {
-        asked.iter().for_each(|&(_, id)| sum += list.index_of(id))
+        work.asked
+            .iter()
+            .for_each(|&(_, id, name)| sum = sum.wrapping_add(list.index_of(id, name)))
     });
-    table.time("index_of (pair: get)", M::NAME, each);
-    let pages = &asked[..count / 10];
+    table.time(FIND, M::NAME, each);
+    let pages = &work.asked[..count / 10];
     let page = || {
         pages
             .iter()
-            .fold(0, |sum, &(from, id)| sum ^ list.page(from, id))
+            .fold(0, |sum, &(from, id, _)| sum ^ list.page(from, id))
     };
     let each = time_each(pages.len(), || _ = black_box(page()));
     table.time("slice of 100", M::NAME, each);
-    let hot = asked[0];
-    let each = time_each(1000, || {
-        (0..1000).for_each(|_| _ = black_box(list.page(hot.0, hot.1)))
+    let (from, id, _) = work.asked[0];
+    let each = time_each(1_000, || {
+        (0..1_000).for_each(|_| _ = black_box(list.page(from, id)))
     });
     table.time("slice of 100, warm", M::NAME, each);
     if round < 3 {
-        let each = time_each(n, || drop(black_box(M::bulk(known))));
-        table.time("bulk load, unsorted", M::NAME, each);
+        let all = members(n, 1);
+        let each = time_each(n, || drop(black_box(M::bulk(all))));
+        table.time(BULK, M::NAME, each);
     }
     black_box(sum);
 }

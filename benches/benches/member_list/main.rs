@@ -2,30 +2,37 @@
 //!
 //!     cargo bench -p headcount-benches --bench member_list                 # 10k, 100k, 1M
 //!     HEADCOUNT_BENCH_SIZES=10000000 cargo bench -p headcount-benches --bench member_list
+//!     HEADCOUNT_BENCH_MARKDOWN=list.md cargo bench ...                     # also as a file, or ..._JSON
 //!
-//! Every line is the best of several rounds in which the structures take turns; the number in
-//! brackets is the ratio to ours (over 1: we are ahead).
+//! Every figure is the median of rounds in which the structures take turns; the number in brackets
+//! is the ratio to ours (over 1: we are ahead). The goals are those of the design.
 
 #![expect(
     clippy::use_self,
     reason = "the table names each structure by its own name"
 )]
 
+mod buckets;
 mod lists;
-mod meter;
 mod redis;
 mod sets;
-mod table;
 
 use headcount_benches::memory::Counting;
+use headcount_benches::table::{save, sizes};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Rounds in which the structures take turns.
+const ROUNDS: u64 = 5;
+
 fn main() {
-    let sizes = std::env::var("HEADCOUNT_BENCH_SIZES").unwrap_or("10000,100000,1000000".into());
-    for size in sizes.split(',').filter_map(|size| size.trim().parse().ok()) {
-        sets::run(size);
-        lists::run(size);
+    let mut tables = Vec::new();
+    for size in sizes() {
+        for table in [sets::run(size), lists::run(size)] {
+            table.print();
+            tables.push(table);
+        }
     }
+    save(&tables);
 }

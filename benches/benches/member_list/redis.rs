@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use headcount_benches::list::Rng;
-
-use crate::meter::time_each;
-use crate::table::Table;
+use headcount_benches::meter::time_each;
+use headcount_benches::table::Table;
 
 const WHO: &str = "Redis ZSET";
 /// Commands in one pipeline.
@@ -133,7 +132,7 @@ pub(crate) fn run(n: usize, table: &mut Table) {
             .map(|_| format!("ZRANK z {}\r\n", rng.below(n)))
             .collect();
         let each = time_each(count, || server.run(ranks.into_iter()));
-        table.time("index_of (pair: get)", WHO, each);
+        table.time("index_of (pair: get by key)", WHO, each);
         let pages: Vec<String> = (0..count / 50)
             .map(|_| rng.below(n))
             .map(|from| format!("ZRANGE z {from} {}\r\n", from + 99))

@@ -5,9 +5,12 @@ use std::hint::black_box;
 
 use headcount::SortedSet;
 use headcount_benches::list::{Rng, pairs};
+use headcount_benches::memory::in_use;
+use headcount_benches::meter::time_each;
+use headcount_benches::table::{Goal, Table};
 
-use crate::meter::{live_bytes, time_each};
-use crate::table::Table;
+use crate::ROUNDS;
+use crate::buckets::Buckets;
 
 type Pair = (u64, u64);
 
@@ -106,6 +109,31 @@ impl Ordered for indexset::BTreeSet<Pair> {
     }
 }
 
+impl Ordered for Buckets<Pair> {
+    const NAME: &'static str = "Discord's";
+
+    fn insert(&mut self, value: Pair) -> usize {
+        Buckets::insert(self, value)
+    }
+
+    fn remove(&mut self, value: &Pair) -> usize {
+        Buckets::remove(self, value).unwrap_or(0)
+    }
+
+    fn find(&self, value: &Pair) -> usize {
+        self.index_of(value).unwrap_or(0)
+    }
+
+    fn page(&self, from: usize, _value: &Pair) -> u64 {
+        self.from(from).take(100).fold(0, |sum, pair| sum ^ pair.0)
+    }
+
+    fn bulk(mut values: Vec<Pair>) -> Self {
+        values.sort_unstable();
+        Self::from_sorted(&values)
+    }
+}
+
 /// A sorted vector: what people begin with.
 #[derive(Default)]
 struct Naive(Vec<Pair>);
@@ -145,44 +173,70 @@ impl Ordered for Naive {
     }
 }
 
-pub(crate) fn run(n: usize) {
+pub(crate) fn run(n: usize) -> Table {
     let mut table = Table::new(format!("ordered sets of (u64, u64), {n} elements"));
-    let (mut ours, mut std, mut indexed, mut naive) = (
-        grow(n, &mut table),
-        grow(n, &mut table),
-        grow(n, &mut table),
-        grow(n, &mut table),
-    );
-    for round in 0..5 {
-        measure::<SortedSet<Pair>>(&mut ours, n, round, &mut table);
-        measure::<BTreeSet<Pair>>(&mut std, n, round, &mut table);
-        measure::<indexset::BTreeSet<Pair>>(&mut indexed, n, round, &mut table);
-        measure::<Naive>(&mut naive, n, round, &mut table);
+    let mut ours = grow::<SortedSet<Pair>>(n, &mut table);
+    let mut std = grow::<BTreeSet<Pair>>(n, &mut table);
+    let mut indexed = grow::<indexset::BTreeSet<Pair>>(n, &mut table);
+    let mut buckets = grow::<Buckets<Pair>>(n, &mut table);
+    let mut naive = grow::<Naive>(n, &mut table);
+    for round in 0..ROUNDS {
+        measure(&mut ours, n, round, &mut table);
+        measure(&mut std, n, round, &mut table);
+        measure(&mut indexed, n, round, &mut table);
+        measure(&mut buckets, n, round, &mut table);
+        measure(&mut naive, n, round, &mut table);
     }
-    table.print();
+    table.goal("insert", Goal::Times(1.2, "BTreeSet"));
+    table.goal(FIND, Goal::Times(1.0, "BTreeSet"));
+    table.goal(FIND, Goal::Times(0.5, "indexset"));
+    table.goal("slice of 100, warm", Goal::AtMost(1_000.0));
+    table
 }
 
-/// A set of `n` elements that came in random order.
+/// What std calls `get` is the nearest it has.
+const FIND: &str = "index_of (BTreeSet: get)";
+
+/// A set of `n` elements that came in random order, and then changed as often.
 fn grow<S: Ordered>(n: usize, table: &mut Table) -> Option<S> {
     if !S::fits(n) {
         return None;
     }
-    let values = pairs(n, 1);
+    let mut values = pairs(n, 1);
+    let before = in_use();
+    let each = |set: &mut S| {
+        time_each(n, || {
+            values
+                .iter()
+                .for_each(|&pair| _ = black_box(set.insert(pair)))
+        })
+    };
     let mut set = S::default();
-    let each = time_each(n, || {
-        values
-            .iter()
-            .for_each(|&pair| _ = black_box(set.insert(pair)))
-    });
-    table.time("grow from empty", S::NAME, each);
-    let (bytes, set) = live_bytes(|| {
-        let mut set = S::default();
-        values
-            .iter()
-            .for_each(|&pair| _ = black_box(set.insert(pair)));
-        set
-    });
-    table.note("memory an element", "B", S::NAME, bytes as f64 / n as f64);
+    table.time("grow from empty", S::NAME, each(&mut set));
+    let mut bytes = |metric: &str| {
+        let bytes = in_use().saturating_sub(before);
+        table.note(metric, "B", S::NAME, bytes as f64 / n as f64);
+    };
+    bytes("memory an element");
+    let mut rng = Rng::new(3);
+    for _ in 0..n {
+        let at = rng.below(n);
+        set.remove(&values[at]);
+        values[at].0 = rng.next_u64();
+        set.insert(values[at]);
+    }
+    bytes("memory an element, after churn");
+    for &pair in &values[n / 10..] {
+        set.remove(&pair);
+    }
+    bytes("memory, 9 of 10 removed");
+    // Back to the elements that the rounds ask for.
+    for pair in &values[..n / 10] {
+        set.remove(pair);
+    }
+    for pair in pairs(n, 1) {
+        set.insert(pair);
+    }
     Some(set)
 }
 
@@ -207,7 +261,7 @@ fn measure<S: Ordered>(set: &mut Option<S>, n: usize, round: u64, table: &mut Ta
     let each = time_each(count, || {
         asked.iter().for_each(|(_, pair)| sum += set.find(pair))
     });
-    table.time("index_of (BTreeSet: get)", S::NAME, each);
+    table.time(FIND, S::NAME, each);
     let pages = &asked[..count / 10];
     let page = || {
         pages
@@ -216,6 +270,10 @@ fn measure<S: Ordered>(set: &mut Option<S>, n: usize, round: u64, table: &mut Ta
     };
     let each = time_each(pages.len(), || _ = black_box(page()));
     table.time("slice of 100", S::NAME, each);
+    let (from, hot) = asked[0];
+    let warm = || (0..1_000).for_each(|_| _ = black_box(set.page(from, &hot)));
+    let each = time_each(1_000, warm);
+    table.time("slice of 100, warm", S::NAME, each);
     let each = time_each(n, || drop(black_box(S::bulk(known))));
     table.time("bulk load, unsorted", S::NAME, each);
     black_box(sum);

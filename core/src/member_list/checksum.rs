@@ -22,6 +22,13 @@ pub struct Checksum {
 }
 
 impl Checksum {
+    /// One that takes that many rows without growing, if ids are short.
+    pub(crate) fn with_room_for(rows: usize) -> Self {
+        Self {
+            lines: Vec::with_capacity(rows * 32),
+        }
+    }
+
     /// Adds a member's row.
     pub fn member<I: Id>(&mut self, id: &I, revision: u32) {
         self.lines.extend_from_slice(b"m:");
@@ -78,18 +85,34 @@ pub(crate) fn push_id<I: Id>(out: &mut Vec<u8>, id: &I) {
 
 /// Appends a number in decimal.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+    let start = out.len();
+    let end = start + number.checked_ilog10().unwrap_or(0) as usize + 1;
+    // A copy of fixed length is no call, and what is too long is cut off at the end.
+    out.extend_from_slice(&[b'0'; 20]);
+    let mut at = end;
+    while number >= 10 {
+        at -= 2;
+        let pair = 2 * (number % 100) as usize;
+        out[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        number /= 100;
     }
-    out.extend_from_slice(&digits[at..]);
+    if at > start {
+        out[start] = b'0' + number as u8;
+    }
+    out.truncate(end);
 }
+
+/// "00", "01" to "99".
+const PAIRS: [u8; 200] = {
+    let mut pairs = [b'0'; 200];
+    let mut at = 0;
+    while at < 100 {
+        pairs[2 * at] += (at / 10) as u8;
+        pairs[2 * at + 1] += (at % 10) as u8;
+        at += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +126,12 @@ mod tests {
             push_id(&mut out, id);
             assert_eq!(out, id.to_text().into_bytes());
         }
-        [0, 7, 10, 99, 1_000, u64::MAX].iter().for_each(check);
+        let powers = (0..20).map(|exponent| 10u64.pow(exponent));
+        let edges: Vec<u64> = powers
+            .flat_map(|p| [p - 1, p, p + 1, 2 * (p / 2) + 37])
+            .collect();
+        edges.iter().for_each(check);
+        check(&u64::MAX);
         check(&(u128::MAX / 3));
         check(&TextId::new("ada:1|x").expect("a good id"));
     }

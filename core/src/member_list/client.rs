@@ -3,7 +3,7 @@
 //! It does what `core/docs/list-frames.md`, section 7, says, and nothing else: no I/O, no timers.
 //! What a server is sent in turn is in [`Applied`].
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,9 +14,6 @@ use super::frame::{
 };
 use super::window::{RowKey, WINDOW_ROWS_MAX};
 use super::{Id, Shared};
-
-/// Names of windows that are gone, kept to tell late frames from frames after a lost rename.
-const RETIRED_MAX: usize = 16;
 
 /// Lays a patch over a body: the fields of `patch` replace those of `body`, `null` removes.
 pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
@@ -50,7 +47,6 @@ pub struct Client<I> {
     /// Highest version of a bundle of this epoch.
     version: u64,
     windows: BTreeMap<Arc<str>, ClientWindow<I>>,
-    retired: VecDeque<Arc<str>>,
     counts: Option<Counts>,
     counts_wait: bool,
     merge: Merge,
@@ -171,7 +167,6 @@ impl<I: Id> Client<I> {
             epoch: 0,
             version: 0,
             windows: BTreeMap::new(),
-            retired: VecDeque::new(),
             counts: None,
             counts_wait: false,
             merge,
@@ -180,7 +175,6 @@ impl<I: Id> Client<I> {
 
     /// Notes that `open` is asked of the server for this window. O(log windows).
     pub fn open(&mut self, window: &str) {
-        self.retired.retain(|name| **name != *window);
         let since = self.version;
         self.windows
             .entry(window.into())
@@ -195,9 +189,7 @@ impl<I: Id> Client<I> {
 
     /// Notes that `close` is told to the server. Frames still on their way are ignored.
     pub fn close(&mut self, window: &str) {
-        if let Some((name, _)) = self.windows.remove_entry(window) {
-            self.retire(name);
-        }
+        self.windows.remove(window);
     }
 
     /// A window by name.
@@ -221,6 +213,7 @@ impl<I: Id> Client<I> {
         if bundle.epoch < self.epoch || !self.enter_epoch(bundle, &mut applied) {
             return applied;
         }
+        let newest = bundle.version > self.version;
         self.version = self.version.max(bundle.version);
         for frame in &bundle.frames {
             self.apply_frame(frame, bundle.version, &mut applied);
@@ -236,6 +229,9 @@ impl<I: Id> Client<I> {
         }
         if let Some(counts) = &bundle.counts {
             self.apply_counts(counts, &mut applied);
+        }
+        if newest {
+            self.check_names(&bundle.anchored, &mut applied);
         }
         applied
     }
@@ -269,7 +265,7 @@ impl<I: Id> Client<I> {
 
     fn apply_frame(&mut self, frame: &Frame<I>, version: u64, applied: &mut Applied) {
         let Some(window) = self.windows.get_mut(&frame.window) else {
-            return self.missing(&frame.window, applied);
+            return;
         };
         let (held, newest) = (window.version, self.version);
         let rows = match &frame.change {
@@ -305,14 +301,10 @@ impl<I: Id> Client<I> {
         }
     }
 
-    /// A frame for a window this client does not hold.
-    fn missing(&mut self, name: &Arc<str>, applied: &mut Applied) {
-        if self.retired.contains(name) {
-            return;
-        }
-        // A rename was lost: one of the anchored windows has this name now.
+    /// `anchored` are the names the server knows: a window of another one missed its rename.
+    fn check_names(&mut self, anchored: &[Arc<str>], applied: &mut Applied) {
         for (name, window) in &mut self.windows {
-            if !name.starts_with("c:") && !window.waiting {
+            if !name.starts_with("c:") && !window.waiting && !anchored.contains(name) {
                 window.wait(self.version);
                 applied.resync.push(name.clone());
             }
@@ -320,18 +312,13 @@ impl<I: Id> Client<I> {
     }
 
     fn rename(&mut self, old: &Arc<str>, new: &Arc<str>, applied: &mut Applied) {
-        if let Some(window) = self.windows.remove(old) {
-            self.retire(old.clone());
-            self.retired.retain(|name| name != new);
-            self.windows.entry(new.clone()).or_insert(window);
-            applied.renamed.push((old.clone(), new.clone()));
-        }
-    }
-
-    fn retire(&mut self, name: Arc<str>) {
-        self.retired.push_back(name);
-        if self.retired.len() > RETIRED_MAX {
-            self.retired.pop_front();
+        let Some(window) = self.windows.remove(old) else {
+            return;
+        };
+        applied.renamed.push((old.clone(), new.clone()));
+        let held = self.windows.get(new);
+        if held.is_none_or(|held| held.since < window.since) {
+            self.windows.insert(new.clone(), window);
         }
     }
 

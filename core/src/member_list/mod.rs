@@ -26,6 +26,7 @@ mod list;
 mod manage;
 mod marks;
 mod read;
+mod reread;
 mod rows;
 mod run;
 mod set;

@@ -252,6 +252,13 @@ fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
     payloads.map_or(&[], |payloads| &payloads[slot as usize])
 }
 
+/// What is at a row, by group and slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seat {
+    Header(GroupId),
+    Member(GroupId, u32),
+}
+
 /// Rows of a list or snapshot, in order.
 #[derive(Clone, Debug)]
 pub struct Rows<'a, I> {
@@ -270,8 +277,25 @@ impl<'a, I> Rows<'a, I> {
         self.next
     }
 
-    /// Finds the next leaf, or gives the next header.
-    fn advance(&mut self) -> Option<Row<'a, I>> {
+    /// The next row, without a look at the member.
+    pub(crate) fn next_seat(&mut self) -> Option<Seat> {
+        if self.next == self.end {
+            return None;
+        }
+        loop {
+            if let Some(&slot) = self.slots.next() {
+                self.next += 1;
+                return Some(Seat::Member(self.group, slot));
+            }
+            if let Some(group) = self.advance() {
+                self.next += 1;
+                return Some(Seat::Header(group));
+            }
+        }
+    }
+
+    /// Finds the next leaf, or the group whose header is next.
+    fn advance(&mut self) -> Option<GroupId> {
         if let Some(runs) = &mut self.runs {
             if let Some((run, Range { start, end })) = runs.next_run(|run| run.slots().len()) {
                 self.slots = run.slots()[start..end].iter();
@@ -280,7 +304,7 @@ impl<'a, I> Rows<'a, I> {
             self.runs = None;
         }
         match self.view.groups.place(self.next)? {
-            Place::Header(group) => Some(self.view.header(group)),
+            Place::Header(group) => Some(group),
             Place::Member(group, at) => {
                 let tree = &self.view.groups[group].tree;
                 self.group = group;
@@ -295,19 +319,10 @@ impl<'a, I> Iterator for Rows<'a, I> {
     type Item = Row<'a, I>;
 
     fn next(&mut self) -> Option<Row<'a, I>> {
-        if self.next == self.end {
-            return None;
-        }
-        loop {
-            if let Some(&slot) = self.slots.next() {
-                self.next += 1;
-                return Some(self.view.member(self.group, slot));
-            }
-            if let Some(header) = self.advance() {
-                self.next += 1;
-                return Some(header);
-            }
-        }
+        Some(match self.next_seat()? {
+            Seat::Header(group) => self.view.header(group),
+            Seat::Member(group, slot) => self.view.member(group, slot),
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

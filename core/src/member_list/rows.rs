@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::diff::{Diffable, Script};
+use super::dirty::Written;
 use super::frame::{Body, BodyChange, FrameChange, FrameRow, Insert, InsertSource};
 use super::frame::{MemberChange, RowChange, Update};
 use super::marks::{DirtyRows, Fields, Marks, OldPlace};
@@ -88,15 +89,21 @@ impl<'a, I, S: RowSource<I>> From<&'a S> for Bodies<'a, I> {
     }
 }
 
+/// Bodies that lie side by side: one that is still in use keeps the memory of all of them.
+const ARENA_BYTES: usize = 4_096;
+
 /// All that turns positions into rows and changes.
 pub(crate) struct Content<'a, I> {
     pub(crate) list: &'a MemberList<I>,
     pub(crate) bodies: Bodies<'a, I>,
     pub(crate) marks: &'a Marks<I>,
     pub(crate) dirty: &'a DirtyRows,
+    pub(crate) written: &'a Written,
     /// Whether a viewer cannot patch.
     pub(crate) whole_rows: bool,
     pub(crate) buffer: RefCell<Vec<u8>>,
+    /// Where the bodies lie side by side.
+    pub(crate) arena: RefCell<BytesMut>,
 }
 
 impl<I: Id> Content<'_, I> {
@@ -208,7 +215,7 @@ impl<I: Id> Content<'_, I> {
             Bodies::Source(source)
                 if fields != Fields::ALL && source.format() == BodyFormat::Json =>
             {
-                let patch = self.written(source, id, fields);
+                let patch = self.from_source(source, id, fields);
                 patch.map_or(BodyChange::Same, BodyChange::Patch)
             }
             _ => self.body(id).map_or(BodyChange::Same, BodyChange::Whole),
@@ -223,7 +230,7 @@ impl<I: Id> Content<'_, I> {
                 let bytes = (!payload.is_empty()).then(|| Bytes::copy_from_slice(payload));
                 (bytes?, format)
             }
-            Bodies::Source(source) => (self.written(source, id, Fields::ALL)?, source.format()),
+            Bodies::Source(source) => (self.from_source(source, id, Fields::ALL)?, source.format()),
         };
         Some(match format {
             BodyFormat::Json => Body::Json(bytes),
@@ -231,11 +238,18 @@ impl<I: Id> Content<'_, I> {
         })
     }
 
-    /// What a source writes; one buffer serves all rows.
-    fn written(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
+    /// What a source writes; one buffer serves all rows, and few allocations hold their bodies.
+    fn from_source(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
         let mut out = self.buffer.take();
         source.write_body(id, fields, &mut out);
-        let bytes = (!out.is_empty()).then(|| Bytes::copy_from_slice(&out));
+        let bytes = (!out.is_empty()).then(|| {
+            let mut arena = self.arena.borrow_mut();
+            if arena.capacity() < out.len() {
+                *arena = BytesMut::with_capacity(ARENA_BYTES.max(out.len()));
+            }
+            arena.extend_from_slice(&out);
+            arena.split().freeze()
+        });
         out.clear();
         self.buffer.replace(out);
         bytes

@@ -8,6 +8,7 @@ use hashbrown::DefaultHashBuilder;
 
 use super::Id;
 use super::cow::CowVec;
+use super::dirty::Writes;
 use super::group::GroupId;
 use super::index::Index;
 use super::keys::Keys;
@@ -32,6 +33,7 @@ pub(crate) struct Table<I> {
     index: Index,
     hasher: DefaultHashBuilder,
     pub(crate) nodes: Nodes,
+    pub(crate) writes: Writes,
 }
 
 /// Free slots that are no reason to move members.
@@ -76,6 +78,7 @@ impl<I: Id> Table<I> {
             index: Index::default(),
             hasher: DefaultHashBuilder::default(),
             nodes: Nodes::default(),
+            writes: Writes::default(),
         }
     }
 
@@ -110,6 +113,7 @@ impl<I: Id> Table<I> {
             }
             (self.cells.len() - 1) as u32
         };
+        self.writes.note(slot);
         self.set_key(slot, key);
         let (cells, hasher) = (&self.cells, &self.hasher);
         self.index
@@ -153,6 +157,7 @@ impl<I: Id> Table<I> {
         let cell = self.cells[from as usize].clone();
         self.index.rename(self.hasher.hash_one(&cell.id), from, to);
         *self.cells.at_mut(to as usize) = cell;
+        self.writes.renamed();
         if let Some(payloads) = &mut self.payloads {
             let payload = payloads[from as usize].clone();
             *payloads.at_mut(to as usize) = payload;
@@ -207,6 +212,7 @@ impl<I: Id> Table<I> {
 
     /// One revision more. The page is copied if a snapshot shares it.
     pub(crate) fn revise(&mut self, slot: u32) -> &mut Cell<I> {
+        self.writes.note(slot);
         let cell = self.cells.at_mut(slot as usize);
         cell.revision = cell.revision.wrapping_add(1);
         cell

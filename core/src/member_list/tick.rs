@@ -7,7 +7,6 @@
 //! frame for each base that no longer shows what the list shows.
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +15,14 @@ use hashbrown::hash_map::Entry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::counts::{CountsPublisher, CountsStep};
-use super::dirty::Changes;
+use super::dirty::{Changes, Written};
 use super::frame::{Counts, CountsTable, Frame, GroupCount, Shared};
 use super::marks::{DirtyRows, Marks};
+use super::reread::Reread;
 use super::rows::{Bodies, Content};
-use super::watched::{Handle, Outcome, Watched, WindowRow, WindowStep};
+use super::watched::{Handle, Outcome, Watched, WindowBase, WindowStep};
 use super::window::{RowKey, WindowError, WindowSpec};
-use super::{GroupId, Id, MemberList, Row};
+use super::{GroupId, Id, MemberList};
 
 /// What one publication says. Cheap to share: viewers on any thread take their bundles from it.
 #[derive(Debug)]
@@ -231,12 +231,13 @@ impl<I: Id> Windows<I> {
         let window = match self.watched.entry(spec.clone()) {
             Entry::Occupied(window) => {
                 let window = window.into_mut();
-                window.refresh(rows, next_version);
+                window.refresh(rows, content.written.renames(), next_version);
                 window
             }
             Entry::Vacant(vacant) => {
                 self.handles += 1;
-                vacant.insert(Watched::new(self.handles, spec, next_version(), rows))
+                let base = WindowBase::new(next_version(), rows, content.written.renames());
+                vacant.insert(Watched::new(self.handles, spec, base))
             }
         };
         let before = window.base_index;
@@ -254,11 +255,11 @@ impl<I: Id> Windows<I> {
     }
 
     fn step_windows(&mut self, content: &Content<'_, I>, tick: &mut Tick<I>) {
-        let mut rows = Vec::new();
+        let mut reread = Reread::default();
         let mut moving: Vec<(WindowSpec<I>, RowKey<I>)> = Vec::new();
         for (spec, window) in &mut self.watched {
             let before = window.base_index;
-            let steps = match window.step(self.version, content, &mut rows) {
+            let steps = match window.step(self.version, content, &mut reread) {
                 Outcome::Reanchor(anchor) => {
                     moving.push((spec.clone(), anchor));
                     continue;
@@ -360,12 +361,17 @@ impl<I: Id> MemberList<I> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
-        let dirty = DirtyRows::new(self.dirty.take());
+        let mut changes = self.dirty.take();
+        if !self.windows.is_watched() {
+            changes = Changes::Rows(Vec::new());
+        }
+        let dirty = DirtyRows::new(changes);
         let marks = self.marks.take();
+        let written = self.table.writes.take();
         let mut windows = std::mem::take(&mut self.windows);
-        let tick = windows.tick(now, &self.content(bodies, &marks, &dirty, &windows));
-        self.marks
-            .watch(windows.is_watched(), windows.has_anchored());
+        let content = self.content(bodies, &marks, &dirty, &written, &windows);
+        let tick = windows.tick(now, &content);
+        self.watch(windows.is_watched(), windows.has_anchored());
         self.windows = windows;
         tick
     }
@@ -390,12 +396,20 @@ impl<I: Id> MemberList<I> {
             self.dirty.take();
         }
         let anchored = windows.has_anchored() || matches!(spec, WindowSpec::Anchored { .. });
-        self.marks.watch(true, anchored);
+        self.watch(true, anchored);
         let marks = std::mem::take(&mut self.marks);
+        let written = self.table.writes.unknown();
         let nothing = DirtyRows::new(Changes::Rows(Vec::new()));
-        let opened = windows.open(spec, &self.content(bodies, &marks, &nothing, &windows));
+        let content = self.content(bodies, &marks, &nothing, &written, &windows);
+        let opened = windows.open(spec, &content);
         (self.windows, self.marks) = (windows, marks);
         opened
+    }
+
+    /// Says to the writes whether somebody looks, and at an anchored window.
+    fn watch(&mut self, watched: bool, anchored: bool) {
+        self.marks.watch(watched, anchored);
+        self.table.writes.watch(watched);
     }
 
     /// Totals and groups for one viewer.
@@ -430,26 +444,6 @@ impl<I: Id> MemberList<I> {
         }
     }
 
-    pub(crate) fn read_window(&self, rows: Range<usize>, out: &mut Vec<WindowRow<I>>) {
-        out.extend(self.slice(rows).map(|row| match row {
-            Row::Header { name, count, .. } => WindowRow {
-                key: RowKey::Header(name.into()),
-                stamp: count as u32,
-                attrs: 0,
-            },
-            Row::Member {
-                id,
-                revision,
-                attrs,
-                ..
-            } => WindowRow {
-                key: RowKey::Member(id.clone()),
-                stamp: revision,
-                attrs,
-            },
-        }));
-    }
-
     /// Names the place of a member: the same number as long as group and key are the same.
     pub(crate) fn place_of(&self, id: &I) -> Option<u64> {
         self.get(id).map(|member| place(member.group, member.key))
@@ -460,6 +454,7 @@ impl<I: Id> MemberList<I> {
         bodies: Bodies<'a, I>,
         marks: &'a Marks<I>,
         dirty: &'a DirtyRows,
+        written: &'a Written,
         windows: &Windows<I>,
     ) -> Content<'a, I> {
         let whole_rows = Arc::strong_count(&windows.whole_rows) > 1;
@@ -468,8 +463,10 @@ impl<I: Id> MemberList<I> {
             bodies,
             marks,
             dirty,
+            written,
             whole_rows,
             buffer: RefCell::default(),
+            arena: RefCell::default(),
         }
     }
 

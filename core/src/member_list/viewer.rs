@@ -56,6 +56,7 @@ pub struct Viewer<I> {
 #[derive(Debug)]
 struct Held<I> {
     spec: WindowSpec<I>,
+    name: Arc<str>,
     /// `None` while the viewer is hidden.
     handle: Option<Arc<Handle<I>>>,
     version: u64,
@@ -199,6 +200,7 @@ impl<I: Id> Viewer<I> {
             at += usize::from(!self.drop_double(at));
         }
         bundle.version = list.windows.version;
+        bundle.anchored = self.anchored();
         bundle
     }
 
@@ -235,6 +237,7 @@ impl<I: Id> Viewer<I> {
             frames: Vec::new(),
             counts: self.counts(tick),
             bases: Vec::new(),
+            anchored: Vec::new(),
         };
         if self.hidden {
             // One may have been opened meanwhile.
@@ -254,9 +257,11 @@ impl<I: Id> Viewer<I> {
             }
             self.groups = bundle.counts.clone().or_else(|| self.groups.take());
         }
-        let nothing =
-            bundle.frames.is_empty() && bundle.counts.is_none() && bundle.bases.is_empty();
-        (!nothing).then_some(bundle)
+        if bundle.frames.is_empty() && bundle.counts.is_none() && bundle.bases.is_empty() {
+            return None;
+        }
+        bundle.anchored = self.anchored();
+        Some(bundle)
     }
 
     pub(crate) fn groups(&self) -> Option<&Shared<Counts>> {
@@ -335,7 +340,7 @@ impl<I: Id> Viewer<I> {
             }
         };
         let window = &mut self.windows[at];
-        window.rename(spec.clone());
+        window.rename(&opened.handle);
         (window.version, window.base_index) = (opened.version, opened.base_index);
         window.handle = Some(opened.handle);
         window.stale = false;
@@ -383,6 +388,7 @@ impl<I: Id> Viewer<I> {
             frames,
             counts: Some(counts),
             bases: Vec::new(),
+            anchored: self.anchored(),
         }
     }
 
@@ -407,18 +413,23 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    /// Lets the window at `at` go if it has become one with another; the client does the same.
+    /// Lets the window at `at`, just renamed by a frame, go if it has become one with another. The
+    /// other goes on from that frame; the client does the same.
     fn drop_double(&mut self, at: usize) -> bool {
         let spec = &self.windows[at].spec;
-        let double = self
-            .windows
-            .iter()
-            .enumerate()
-            .any(|(i, window)| i != at && window.spec == *spec);
-        if double {
-            self.windows.remove(at);
-        }
-        double
+        let same = |(i, window): (usize, &Held<I>)| i != at && window.spec == *spec;
+        let Some(other) = self.windows.iter().enumerate().position(same) else {
+            return false;
+        };
+        let gone = self.windows.remove(at);
+        self.windows[other - usize::from(other > at)].absorb(gone);
+        true
+    }
+
+    fn anchored(&self) -> Vec<Arc<str>> {
+        let is_anchored = |window: &&Held<I>| matches!(window.spec, WindowSpec::Anchored { .. });
+        let windows = self.windows.iter().filter(is_anchored);
+        windows.map(|window| window.name.clone()).collect()
     }
 }
 
@@ -426,6 +437,7 @@ impl<I: Id> Held<I> {
     fn new(spec: WindowSpec<I>, opened: &Opened<I>) -> Self {
         Self {
             spec,
+            name: opened.handle.name().clone(),
             handle: Some(opened.handle.clone()),
             version: opened.version,
             base_index: opened.base_index,
@@ -450,7 +462,7 @@ impl<I: Id> Held<I> {
             self.base_index = frame.base_index;
             bundle.frames.push(frame.clone());
             if let Some(next) = handle.renamed() {
-                self.rename(next.spec().clone());
+                self.rename(next);
                 self.handle = Some(next.clone());
             }
         } else if tick.is_past(&handle, self.version) {
@@ -475,12 +487,24 @@ impl<I: Id> Held<I> {
         }
     }
 
-    fn rename(&mut self, spec: WindowSpec<I>) {
-        if self.spec != spec {
-            self.former.push(std::mem::replace(&mut self.spec, spec));
-            if self.former.len() > FORMER_NAMES_MAX {
-                self.former.remove(0);
-            }
+    fn rename(&mut self, handle: &Handle<I>) {
+        if self.spec != *handle.spec() {
+            self.name = handle.name().clone();
+            let old = std::mem::replace(&mut self.spec, handle.spec().clone());
+            self.remember([old]);
         }
+    }
+
+    /// Goes on as `gone`, which has become the same window, does.
+    fn absorb(&mut self, gone: Self) {
+        let former = std::mem::take(&mut self.former);
+        *self = gone;
+        self.remember(former);
+    }
+
+    fn remember(&mut self, names: impl IntoIterator<Item = WindowSpec<I>>) {
+        self.former.extend(names);
+        let excess = self.former.len().saturating_sub(FORMER_NAMES_MAX);
+        self.former.drain(..excess);
     }
 }

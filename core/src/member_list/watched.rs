@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::RwLock;
 
 use super::checksum::Checksum;
-use super::diff::{Diffable, script};
+use super::diff::{Diffable, Script, positions, script};
 use super::frame::{Frame, FrameChange, Shared};
+use super::reread::Reread;
 use super::rows::Content;
 use super::window::{RowKey, WindowSpec};
 use super::{Id, MemberList};
@@ -17,12 +18,14 @@ use super::{Id, MemberList};
 const BASES_MAX: usize = 4;
 
 /// A row of a window as it was published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct WindowRow<I> {
     pub(crate) key: RowKey<I>,
     /// Revision of a member, count of a header.
     pub(crate) stamp: u32,
     pub(crate) attrs: u32,
+    /// Where the member was in the table: says nothing to viewers.
+    pub(crate) slot: u32,
 }
 
 impl<I: Id> Diffable for WindowRow<I> {
@@ -102,9 +105,11 @@ pub(crate) struct Watched<I> {
 
 /// The rows of a window at one version.
 #[derive(Debug)]
-struct WindowBase<I> {
+pub(crate) struct WindowBase<I> {
     version: u64,
-    rows: Vec<WindowRow<I>>,
+    pub(crate) rows: Vec<WindowRow<I>>,
+    /// How often members had changed their slots when the rows were read.
+    pub(crate) renames: u64,
     checksum32: u32,
     sync: Option<Arc<Shared<Frame<I>>>>,
 }
@@ -125,18 +130,13 @@ pub(crate) enum Outcome<I> {
 }
 
 impl<I: Id> Watched<I> {
-    /// A window that shows `rows` at `version`, not yet placed.
-    pub(crate) fn new(
-        serial: u64,
-        spec: &WindowSpec<I>,
-        version: u64,
-        rows: Vec<WindowRow<I>>,
-    ) -> Self {
+    /// A window that shows the rows of `base`, not yet placed.
+    pub(crate) fn new(serial: u64, spec: &WindowSpec<I>, base: WindowBase<I>) -> Self {
         let handle = Handle {
             serial,
             name: spec.to_string().into(),
             spec: spec.clone(),
-            versions: RwLock::new(vec![version]),
+            versions: RwLock::new(vec![base.version]),
             base_index: AtomicU64::new(0),
             renamed: OnceLock::new(),
         };
@@ -144,14 +144,24 @@ impl<I: Id> Watched<I> {
             handle: Arc::new(handle),
             base_index: 0,
             position: None,
-            bases: vec![WindowBase::new(version, rows)],
+            bases: vec![base],
         }
     }
 
     /// Makes `rows` what a newcomer gets, unless it is already.
-    pub(crate) fn refresh(&mut self, rows: Vec<WindowRow<I>>, next_version: impl FnOnce() -> u64) {
-        if self.newest().rows != rows {
-            self.push(next_version(), rows);
+    pub(crate) fn refresh(
+        &mut self,
+        rows: Vec<WindowRow<I>>,
+        renames: u64,
+        next_version: impl FnOnce() -> u64,
+    ) {
+        let newest = self.newest_mut();
+        if same(&newest.rows, &rows) {
+            (newest.rows, newest.renames) = (rows, renames);
+        } else {
+            let base = WindowBase::new(next_version(), rows, renames);
+            self.bases.push(base);
+            self.bound();
         }
     }
 
@@ -179,9 +189,7 @@ impl<I: Id> Watched<I> {
             }
         }
         let sync = Arc::new(Shared::new(self.sync_frame(content)));
-        if let Some(newest) = self.bases.last_mut() {
-            newest.sync = Some(sync.clone());
-        }
+        self.newest_mut().sync = Some(sync.clone());
         sync
     }
 
@@ -203,12 +211,12 @@ impl<I: Id> Watched<I> {
             && !self.has_same_neighbours(anchor, index, content)
     }
 
-    /// Brings the window to what the list shows now; `scratch` is any buffer.
+    /// Brings the window to what the list shows now; `reread` is any buffer.
     pub(crate) fn step(
         &mut self,
         version: u64,
         content: &Content<'_, I>,
-        scratch: &mut Vec<WindowRow<I>>,
+        reread: &mut Reread<I>,
     ) -> Outcome<I> {
         let quiet = Outcome::Steps(Vec::new());
         let Self {
@@ -234,9 +242,8 @@ impl<I: Id> Watched<I> {
         };
         let range = handle.spec.range(index, total);
         self.place(range.start, content.list);
-        scratch.clear();
-        content.list.read_window(range, scratch);
-        Outcome::Steps(self.step_to(scratch, version, content))
+        reread.read(range, self.newest(), content);
+        Outcome::Steps(self.step_to(reread, version, content))
     }
 
     /// The row that becomes the anchor when the present one is gone or has moved: the nearest row
@@ -266,7 +273,9 @@ impl<I: Id> Watched<I> {
     pub(crate) fn rename_to(&self, target: &Self, content: &Content<'_, I>) -> Vec<WindowStep<I>> {
         let renamed = (target.handle.name != self.handle.name).then(|| target.handle.name.clone());
         let steps = self.bases.iter().map(|base| {
-            let mut frame = target.frame_from(base, content);
+            let (old, new) = (&base.rows, &target.newest().rows);
+            let script = script(old, new, &positions(old, new));
+            let mut frame = target.frame_from(base, script, content);
             frame.window = self.handle.name.clone();
             frame.renamed.clone_from(&renamed);
             WindowStep {
@@ -288,9 +297,9 @@ impl<I: Id> Watched<I> {
         self.bases.last().expect("a window has at least one base")
     }
 
-    fn push(&mut self, version: u64, rows: Vec<WindowRow<I>>) {
-        self.bases.push(WindowBase::new(version, rows));
-        self.bound();
+    fn newest_mut(&mut self) -> &mut WindowBase<I> {
+        let newest = self.bases.last_mut();
+        newest.expect("a window has at least one base")
     }
 
     /// Keeps the bases few, and says which there are.
@@ -304,43 +313,61 @@ impl<I: Id> Watched<I> {
 
     fn step_to(
         &mut self,
-        rows: &[WindowRow<I>],
+        next: &mut Reread<I>,
         version: u64,
         content: &Content<'_, I>,
     ) -> Vec<WindowStep<I>> {
-        let changed = self.newest().rows != rows;
-        if changed {
-            self.bases.push(WindowBase::new(version, rows.to_vec()));
+        let latest = script(&self.newest().rows, &next.rows, &next.was);
+        let (rows, renames) = (std::mem::take(&mut next.rows), content.written.renames());
+        let mut latest = (!latest.is_empty()).then_some(latest);
+        if latest.is_some() {
+            self.bases.push(WindowBase::new(version, rows, renames));
+        } else {
+            // The rows are the same; their slots may not be.
+            let newest = self.newest_mut();
+            (newest.rows, newest.renames) = (rows, renames);
         }
-        let newest = self.bases.len() - 1;
+        let (newest, older) = self.bases.split_last().expect("one was just made sure of");
         let mut steps = Vec::new();
-        let mut stale = [false; BASES_MAX + 1];
-        for (base, stale) in self.bases[..newest].iter().zip(&mut stale) {
-            *stale = base.rows != rows;
-            if *stale {
-                let frame = if content.dirty.bulk {
-                    self.sync_frame(content)
-                } else {
-                    self.frame_from(base, content)
-                };
-                steps.push(WindowStep {
-                    from: base.version,
-                    frame: Arc::new(Shared::new(frame)),
-                });
-            }
+        for (at, base) in older.iter().enumerate() {
+            let script = match latest.take_if(|_| at + 1 == older.len()) {
+                Some(script) => script,
+                None if same(&base.rows, &newest.rows) => continue,
+                None => script(
+                    &base.rows,
+                    &newest.rows,
+                    &positions(&base.rows, &newest.rows),
+                ),
+            };
+            let frame = match content.dirty.bulk {
+                true => self.sync_frame(content),
+                false => self.frame_from(base, script, content),
+            };
+            steps.push(WindowStep {
+                from: base.version,
+                frame: Arc::new(Shared::new(frame)),
+            });
         }
-        let mut stale = stale.into_iter();
-        self.bases.retain(|_| !stale.next().unwrap_or(false));
-        if changed || !steps.is_empty() {
+        if !steps.is_empty() {
+            let is_past = |version| {
+                steps
+                    .iter()
+                    .any(|step: &WindowStep<I>| step.from == version)
+            };
+            self.bases.retain(|base| !is_past(base.version));
             self.bound();
         }
         steps
     }
 
-    /// The frame from `base` to the newest version.
-    fn frame_from(&self, base: &WindowBase<I>, content: &Content<'_, I>) -> Frame<I> {
+    /// The frame from `base` to the newest version, which `script` leads to.
+    fn frame_from(
+        &self,
+        base: &WindowBase<I>,
+        script: Script,
+        content: &Content<'_, I>,
+    ) -> Frame<I> {
         let rows = &self.newest().rows;
-        let script = script(&base.rows, rows);
         let kept = base.rows.len() - script.deletes.len();
         if kept == 0 && !rows.is_empty() {
             return self.sync_frame(content);
@@ -402,8 +429,8 @@ impl<I: Id> Watched<I> {
 }
 
 impl<I: Id> WindowBase<I> {
-    fn new(version: u64, rows: Vec<WindowRow<I>>) -> Self {
-        let mut sum = Checksum::default();
+    pub(crate) fn new(version: u64, rows: Vec<WindowRow<I>>, renames: u64) -> Self {
+        let mut sum = Checksum::with_room_for(rows.len());
         for row in &rows {
             match &row.key {
                 RowKey::Header(group) => sum.header(group, row.stamp),
@@ -413,8 +440,15 @@ impl<I: Id> WindowBase<I> {
         Self {
             version,
             rows,
+            renames,
             checksum32: sum.finish(),
             sync: None,
         }
     }
+}
+
+/// Whether both show the same.
+fn same<I: Id>(a: &[WindowRow<I>], b: &[WindowRow<I>]) -> bool {
+    let same_row = |(a, b): (&WindowRow<I>, &WindowRow<I>)| a.key == b.key && a.same_content(b);
+    a.len() == b.len() && a.iter().zip(b).all(same_row)
 }

@@ -36,6 +36,7 @@ pub(crate) fn bundle<I: Id>(json: &Value) -> Bundle<I> {
             })
             .collect()
     });
+    let anchored = json.get("anchored").map(items).into_iter().flatten();
     Bundle {
         list: text(&json["list"]),
         epoch: number(&json["epoch"]),
@@ -45,6 +46,7 @@ pub(crate) fn bundle<I: Id>(json: &Value) -> Bundle<I> {
             .collect(),
         counts,
         bases,
+        anchored: anchored.map(text).collect(),
     }
 }
 

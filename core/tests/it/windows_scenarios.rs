@@ -280,6 +280,42 @@ fn corrupt() -> Value {
     })
 }
 
+fn lost_renames() -> Value {
+    let about = "Frames that rename a window are lost or late: the names in the next bundle show \
+                 it, also when the window had become one with another that is held.";
+    record(about, &head(&["mods", "online"], &json!({})), |run| {
+        let names = ["anna", "bert", "carl", "dora", "emil", "fritz"];
+        let id = |name: &str| people(&[name], "online")[0][1].clone();
+        let around = |name: &str| format!("a:{}:1:1", id(name).as_str().expect("text"));
+        run(json!({"do": people(&names, "online")}));
+        for window in ["c:0".to_owned(), around("carl"), around("dora")] {
+            through(run, json!({ "open": window }));
+        }
+        run(json!({"do": [["set_group", id("carl"), "mods"]]}));
+        let lost = run(json!({"tick": 1000}))["n"].clone();
+        run(json!({"do": [["status", id("anna"), "idle"]]}));
+        through(run, json!({"tick": 1250}));
+        through(run, json!({"resync": [around("carl"), "c:0"]}));
+        run(json!({ "receive": lost }));
+        run(json!({"do": [["status", id("dora"), "dnd"]]}));
+        through(run, json!({"tick": 1500}));
+        // Renamed twice; the first frame is overtaken by the second.
+        run(json!({"do": [["remove", id("dora")]]}));
+        let late = run(json!({"tick": 1750}))["n"].clone();
+        run(json!({"do": [["remove", id("emil")]]}));
+        through(run, json!({"tick": 2000}));
+        run(json!({ "receive": late }));
+        through(run, json!({"resync": [around("dora"), "c:0"]}));
+        // An old bundle says nothing about names.
+        run(json!({"do": [["status", id("fritz"), "idle"]]}));
+        let old = run(json!({"tick": 2250}))["n"].clone();
+        through(run, json!({"open": around("bert")}));
+        run(json!({ "receive": old }));
+        run(json!({"do": [["remove", id("bert")]]}));
+        through(run, json!({"tick": 2500}));
+    })
+}
+
 fn bad_line() -> Value {
     let about = "Bundles lost, doubled and overtaken, chunk and anchored windows; the client asks \
                  for what it misses and takes nothing else meanwhile.";
@@ -346,6 +382,7 @@ pub(crate) fn made(name: &str) -> Value {
         "epochs" => epochs(),
         "corrupt" => corrupt(),
         "bad-line" => bad_line(),
+        "lost-renames" => lost_renames(),
         other => panic!("no vector {other}"),
     }
 }

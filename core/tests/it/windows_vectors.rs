@@ -15,7 +15,7 @@ use crate::windows_json;
 use crate::windows_scenarios::made;
 use crate::windows_world::{NAME, People, Person, STATUS};
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "joins-and-moves",
     "anchors",
     "groups",
@@ -24,6 +24,7 @@ const NAMES: [&str; 8] = [
     "epochs",
     "corrupt",
     "bad-line",
+    "lost-renames",
 ];
 
 /// One vector as it runs: a list with one viewer, and the client of that viewer.
@@ -367,6 +368,7 @@ fn list_frame_vectors_cover_the_protocol() {
             "null}",
             "\"renamed\":",
             "\"bases\":",
+            "\"anchored\":",
             "\"changed\":",
             "\"hidden\":true",
             "\"collapsed\":true",

@@ -5,8 +5,7 @@ It does what ``core/docs/list-frames.md``, section 7, says, and nothing else: no
 
 import json
 import zlib
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -17,7 +16,6 @@ from headcount._headcount import Bundle
 __all__ = ["Applied", "Client", "Window"]
 
 _Row: TypeAlias = dict[str, Any]
-_RETIRED_MAX = 16
 _ROWS_MAX = 500
 
 
@@ -74,7 +72,6 @@ class Client:
         self._epoch = 0
         self._version = 0
         self._windows: dict[str, Window] = {}
-        self._retired: deque[str] = deque(maxlen=_RETIRED_MAX)
         self._counts_wait = False
 
     @property
@@ -84,13 +81,11 @@ class Client:
 
     def open(self, window: str) -> None:
         """Notes that ``open`` is asked of the server for this window."""
-        self._forget_retired(window)
         self._windows.setdefault(window, Window(since=self._version))
 
     def close(self, window: str) -> None:
         """Notes that ``close`` is told to the server. Frames still on their way are ignored."""
-        if self._windows.pop(window, None) is not None:
-            self._retired.append(window)
+        self._windows.pop(window, None)
 
     def apply(self, bundle: Bundle | Mapping[str, Any] | bytes | str) -> Applied:
         """Takes a bundle: a `Bundle`, its JSON or its dict.
@@ -103,6 +98,7 @@ class Client:
         if parsed["epoch"] < self._epoch or not self._enter_epoch(parsed, applied):
             return applied
         version = parsed["version"]
+        newest = version > self._version
         self._version = max(self._version, version)
         for frame in parsed["frames"]:
             self._apply_frame(frame, version, applied)
@@ -113,6 +109,8 @@ class Client:
                 applied.changed.append(base["window"])
         if "counts" in parsed:
             self._apply_counts(parsed["counts"], applied)
+        if newest:
+            self._check_names(parsed.get("anchored", ()), applied)
         return applied
 
     def _enter_epoch(self, bundle: Mapping[str, Any], applied: Applied) -> bool:
@@ -134,7 +132,6 @@ class Client:
         name = frame["window"]
         window = self._windows.get(name)
         if window is None:
-            self._missing(name, applied)
             return
         if frame["kind"] == "sync":
             if version <= window.since:
@@ -157,24 +154,19 @@ class Client:
         if "renamed" in frame:
             self._rename(name, frame["renamed"], applied)
 
-    def _missing(self, name: str, applied: Applied) -> None:
-        """A frame for a window that is not held: if that is no leftover, a rename was lost."""
-        if name in self._retired:
-            return
-        for held, window in self._windows.items():
-            if not held.startswith("c:") and not window.waiting:
+    def _check_names(self, anchored: Collection[str], applied: Applied) -> None:
+        """``anchored`` are the names the server knows: a window of another one missed its rename."""
+        for name, window in self._windows.items():
+            if not (name.startswith("c:") or window.waiting or name in anchored):
                 window.wait(self._version)
-                applied.resync.append(held)
+                applied.resync.append(name)
 
     def _rename(self, old: str, new: str, applied: Applied) -> None:
         window = self._windows.pop(old)
-        self._retired.append(old)
-        self._forget_retired(new)
-        self._windows.setdefault(new, window)
+        held = self._windows.get(new)
+        if held is None or held.since < window.since:
+            self._windows[new] = window
         applied.renamed.append((old, new))
-
-    def _forget_retired(self, name: str) -> None:
-        self._retired = deque((n for n in self._retired if n != name), maxlen=_RETIRED_MAX)
 
     def _apply_counts(self, counts: dict[str, Any], applied: Applied) -> None:
         held = self.counts
@@ -225,6 +217,9 @@ def _check(bundle: Any) -> None:
     for base in bundle.get("bases", ()):
         _numbers(base, "base_index")
         _texts(base, "window")
+    for name in bundle.get("anchored", ()):
+        if not isinstance(name, str):
+            raise ValueError("anchored has a name that is no text")
     if "counts" in bundle:
         counts = bundle["counts"]
         _numbers(counts, "version", "rows", "members")

@@ -174,7 +174,7 @@ export class WindowKeeper {
       this.#asked.delete(kind);
       this.push(bundle);
     } catch (error) {
-      if (payload.window) this.#client.close(payload.window);
+      for (const name of payload.windows ?? [payload.window]) this.#client.close(name);
       if (this.#closed) return;
       this.#failed(error);
       setTimeout(() => this.#asked.delete(kind), RETRY_MS);

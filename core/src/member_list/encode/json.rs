@@ -45,6 +45,11 @@ impl<I: Id> Bundle<I> {
             });
             out.text("]");
         }
+        if !self.anchored.is_empty() {
+            out.text(",\"anchored\":[");
+            out.join(&self.anchored, |out, name| out.string(name));
+            out.text("]");
+        }
         out.text("}");
         out.0.into()
     }
@@ -144,15 +149,18 @@ fn counts(counts: &Counts) -> Bytes {
 pub(super) struct Out(pub(super) Vec<u8>);
 
 impl Out {
+    #[inline]
     pub(super) fn text(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
     }
 
+    #[inline]
     pub(super) fn number(&mut self, number: u64) {
         push_decimal(&mut self.0, number);
     }
 
     /// `,"name":number`
+    #[inline]
     pub(super) fn field(&mut self, name: &str, number: u64) {
         self.text(",\"");
         self.text(name);
@@ -160,6 +168,7 @@ impl Out {
         self.number(number);
     }
 
+    #[inline]
     pub(super) fn join<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
         for (at, value) in items.iter().enumerate() {
             self.text(if at == 0 { "" } else { "," });

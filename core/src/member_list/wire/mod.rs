@@ -13,6 +13,7 @@ use self::frame::{read_frame, write_frame};
 use super::Id;
 use super::frame::{Base, Bundle, Counts, CountsTable, Frame, GroupCount, Shared};
 use super::group::{GROUP_NAME_MAX, GROUPS_MAX};
+use super::window::VIEWER_WINDOWS_MAX;
 use crate::codec::{Envelope, Kind, Reader, Writer};
 use crate::error::{DecodeError, DecodeErrorKind};
 
@@ -53,6 +54,10 @@ impl<I: Id> Bundle<I> {
         for base in &self.bases {
             out.str(&base.window);
             out.u64(base.base_index);
+        }
+        out.u64(self.anchored.len() as u64);
+        for name in &self.anchored {
+            out.str(name);
         }
         Envelope::new("", None)
             .seal(LIST_BUNDLE, out.as_slice())
@@ -109,6 +114,10 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
         let (window, base_index) = (from.str(WINDOW_NAME_MAX)?.into(), from.u64()?);
         bases.push(Base { window, base_index });
     }
+    let mut anchored = Vec::new();
+    for _ in 0..count(&mut from, VIEWER_WINDOWS_MAX)? {
+        anchored.push(from.str(WINDOW_NAME_MAX)?.into());
+    }
     from.finish()?;
     Ok(Bundle {
         list,
@@ -117,6 +126,7 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
         frames,
         counts,
         bases,
+        anchored,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The atoms of the answers.
 
 rustler::atoms! {
+    anchored,
     attrs,
     bad_change,
     bad_id,
