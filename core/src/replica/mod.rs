@@ -15,7 +15,7 @@
 mod config;
 mod digest;
 mod members;
-mod message;
+pub(crate) mod message;
 mod own;
 mod parts;
 mod pull;
@@ -33,6 +33,7 @@ pub use message::Signal;
 
 use crate::codec::Envelope;
 use crate::error::{DecodeError, DecodeErrorKind};
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use members::{Known, Marker, Peer};
 use message::{Message, SLOTS};
@@ -333,7 +334,7 @@ impl Replica {
             kind: DecodeErrorKind::UnsupportedVersion { .. },
             ..
         }) = &decoded
-            && !message::is_refusal(frame)
+            && (!message::is_refusal(frame) || is_broken(Fault::AnswerRefusal))
         {
             self.send(&Address::from(from), &message::REFUSAL);
         }
