@@ -40,6 +40,20 @@ pub enum Fault {
     IgnoreDigestGap,
     /// Never repair a divergence.
     IgnoreDivergence,
+    /// Take a frame that contradicts the state for one that was applied.
+    IgnoreInvalid,
+    /// Take another digest of the own content for a second self.
+    DigestIsEvidence,
+    /// Show a slot no more although somebody holds other content of it.
+    ShowOnce,
+    /// Start a staged reply anew whenever a part of another one arrives.
+    SwitchReplies,
+    /// Tell of replicas that only a snapshot knew.
+    OfferRestored,
+    /// Show what a snapshot knew of others before they are heard.
+    ShowRestored,
+    /// Answer the refusal of another wire version with a refusal.
+    AnswerRefusal,
 }
 
 #[cfg(feature = "testing")]
@@ -61,6 +75,13 @@ impl Fault {
         Self::AskOnce,
         Self::IgnoreDigestGap,
         Self::IgnoreDivergence,
+        Self::IgnoreInvalid,
+        Self::DigestIsEvidence,
+        Self::ShowOnce,
+        Self::SwitchReplies,
+        Self::OfferRestored,
+        Self::ShowRestored,
+        Self::AnswerRefusal,
     ];
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Presence;
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Entry, Key, LeaveReason, Put, Session, Tracker};
+use crate::tracker::{Entry, Key, LeaveReason, Put, Session, Since, Tracker};
 
 /// When something is due, and a number that makes it unique.
 type At = (Duration, u64);
@@ -36,7 +36,8 @@ pub(super) struct Timers {
 #[derive(Debug, Default, Clone)]
 struct State {
     next: u64,
-    queue: BTreeMap<At, Due>,
+    /// What is due, and for an entry its birth: one that was tracked since has no lease.
+    queue: BTreeMap<At, (Due, u64)>,
     running: HashMap<Due, At>,
     /// Entries of lost owners with their versions: one that was written since is not lost.
     lost: HashMap<Box<[u8]>, HashMap<Session, u64>>,
@@ -54,10 +55,10 @@ impl Clone for Timers {
 
 impl State {
     /// Starts a timer, or starts it again.
-    fn set(&mut self, due: Due, at: Duration) {
+    fn set(&mut self, due: Due, birth: u64, at: Duration) {
         self.end(&due);
         self.next += 1;
-        self.queue.insert((at, self.next), due.clone());
+        self.queue.insert((at, self.next), (due.clone(), birth));
         self.running.insert(due, (at, self.next));
     }
 
@@ -74,13 +75,13 @@ impl State {
         at.is_some_and(|at| self.queue.remove(&at).is_some())
     }
 
-    fn next_due(&mut self, now: Duration) -> Option<Due> {
+    fn next_due(&mut self, now: Duration) -> Option<(Due, u64)> {
         let first = self
             .queue
             .first_entry()
             .filter(|first| first.key().0 <= now)?;
         let due = first.remove();
-        self.running.remove(&due);
+        self.running.remove(&due.0);
         Some(due)
     }
 }
@@ -90,8 +91,8 @@ impl Timers {
         self.any.load(Ordering::Acquire)
     }
 
-    fn set(&self, due: Due, at: Duration) {
-        self.state.lock().set(due, at);
+    fn set(&self, due: Due, birth: u64, at: Duration) {
+        self.state.lock().set(due, birth, at);
         self.any.store(true, Ordering::Release);
     }
 
@@ -127,8 +128,11 @@ impl Presence {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lease_owner(&self, now: Duration, owner: impl AsRef<[u8]>, ttl: Duration) {
-        self.timers
-            .set(Due::Owner(owner.as_ref().into()), now.saturating_add(ttl));
+        self.timers.set(
+            Due::Owner(owner.as_ref().into()),
+            0,
+            now.saturating_add(ttl),
+        );
     }
 
     /// Starts or renews the lease of one entry. Says whether there is such an entry.
@@ -142,12 +146,12 @@ impl Presence {
         ttl: Duration,
     ) -> bool {
         let session = Session::new(topic, key.into(), owner.as_ref());
-        let tracked = self.slot(topic).read().version_of(&session).is_some();
-        if tracked {
+        let birth = self.slot(topic).read().birth_of(&session);
+        if let Some(birth) = birth {
             self.timers
-                .set(Due::Entry(session), now.saturating_add(ttl));
+                .set(Due::Entry(session), birth, now.saturating_add(ttl));
         }
-        tracked
+        birth.is_some()
     }
 
     /// Tells that an owner was lost without a word: a connection broke, a process died. Its entries
@@ -188,7 +192,8 @@ impl Presence {
         let mut state = self.timers.state.lock();
         state.end(&Due::Owner(owner.into()));
         state.lost.insert(owner.into(), entries);
-        state.set(Due::Grace(owner.into()), now.saturating_add(self.grace));
+        let until = now.saturating_add(self.grace);
+        state.set(Due::Grace(owner.into()), 0, until);
         self.timers.any.store(true, Ordering::Release);
     }
 
@@ -255,7 +260,7 @@ impl Presence {
     pub(super) fn expire(&self, now: Duration) {
         while self.timers.is_running() {
             let mut state = self.timers.state.lock();
-            let Some(due) = state.next_due(now) else {
+            let Some((due, birth)) = state.next_due(now) else {
                 self.timers
                     .any
                     .store(!state.queue.is_empty(), Ordering::Release);
@@ -270,23 +275,23 @@ impl Presence {
                 Due::Owner(owner) => {
                     self.remove_owner(&owner, LeaveReason::Expired);
                 }
-                Due::Entry(session) => self.leave(&session, None, LeaveReason::Expired),
+                Due::Entry(session) => {
+                    self.leave(&session, Since::Birth(birth), LeaveReason::Expired);
+                }
                 Due::Grace(_) => {
                     for (session, version) in lost {
-                        self.leave(&session, Some(version), LeaveReason::OwnerGone);
+                        let since = Since::Version(version);
+                        self.leave(&session, since, LeaveReason::OwnerGone);
                     }
                 }
             }
         }
     }
 
-    /// Removes one own entry, if it still has the version.
-    fn leave(&self, session: &Session, version: Option<u64>, reason: LeaveReason) {
-        if self
-            .slot(session.topic())
-            .write()
-            .leave(session, version, reason)
-        {
+    /// Removes one own entry, if it is still the one meant.
+    fn leave(&self, session: &Session, since: Since, reason: LeaveReason) {
+        let mut tracker = self.slot(session.topic()).write();
+        if tracker.leave(session, since, reason) {
             self.mark_changed(slot_of(session.topic()));
         }
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::members::{Peer, Standing};
+use super::members::{Known, Peer, Standing};
 use super::message::{Message, OVERHEAD, SLOTS};
 use super::row::{Row, Rows, bits};
 use super::{Address, Destination, Outcome, Replica, Report};
@@ -88,7 +88,9 @@ impl Replica {
             return rows;
         }
         let age_ms = |base| u32::try_from((self.now - base) / 1000).unwrap_or(u32::MAX);
-        for known in self.known.values() {
+        // What only a snapshot knows may be long dead: nobody is told before it is heard.
+        let is_heard = |known: &&Known| known.heartbeat > 0 || is_broken(Fault::OfferRestored);
+        for known in self.known.values().filter(is_heard) {
             let mut row = Row::bare(known.id.clone(), known.heartbeat, age_ms(known.base));
             row.down = !known.up;
             row.mask = if full { known.used() } else { known.dirty } & !known.applying;
@@ -286,6 +288,7 @@ impl Replica {
             known.dirty |= bit;
         }
         match report.outcome {
+            Outcome::Invalid if is_broken(Fault::IgnoreInvalid) => self.settle(origin, slot, moved),
             Outcome::Invalid => self.diverged(source, origin, slot),
             _ => self.settle(origin, slot, moved),
         }

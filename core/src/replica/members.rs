@@ -159,7 +159,9 @@ impl Replica {
             Standing::Fenced(greater) => {
                 let heard = self.known.get(sender.name()).map(|known| known.base);
                 let heard = heard.or(self.markers.get(sender.name()).map(|marker| marker.base));
-                let ago = self.now - heard.unwrap_or(self.now).min(self.now);
+                // Never 0, which says that the receiver itself has left: the fenced one may be gone,
+                // and the greater one stand at its address.
+                let ago = self.now - heard.unwrap_or(self.now).min(self.now - 1000);
                 self.supersede(from, message, greater, ago);
                 false
             }
@@ -354,19 +356,20 @@ impl Replica {
             if clock > view.clock {
                 let hash = trusted.then_some(hash);
                 self.want(from, &row.id, slot as u8, (clock, hash), false);
-            } else if clock == view.clock && known.applying & bit == 0 && trusted {
-                if hash == view.hash {
-                    // A twin of the origin agreeing does not end the dispute with the other one.
-                    let key = (Arc::from(row.id.name()), slot as u8);
-                    if self
-                        .wants
-                        .get(&key)
-                        .is_none_or(|want| !want.is_disputed_by_others(from))
-                    {
-                        known.trust(bit);
+            } else if clock == view.clock && known.applying & bit == 0 {
+                match (hash == view.hash, trusted) {
+                    (true, false) => {}
+                    (true, true) => {
+                        // A twin of the origin agreeing does not end the dispute with the other one.
+                        let want = self.wants.get(&(Arc::from(row.id.name()), slot as u8));
+                        if want.is_none_or(|want| !want.is_disputed_by_others(from)) {
+                            known.trust(bit);
+                        }
                     }
-                } else {
-                    self.diverged(from, &row.id, slot as u8);
+                    (false, true) => self.diverged(from, &row.id, slot as u8),
+                    // One of the two is wrong; a later heartbeat tells which: show the slot again.
+                    (false, false) if is_broken(Fault::ShowOnce) => {}
+                    (false, false) => known.dirty |= bit,
                 }
             }
         }

@@ -16,7 +16,7 @@ mod config;
 mod digest;
 mod forget;
 mod members;
-mod message;
+pub(crate) mod message;
 mod output;
 mod own;
 mod parts;
@@ -38,6 +38,7 @@ pub use output::{Action, Address, Apply, Destination, Event, Outcome, Report, Se
 
 use crate::codec::Envelope;
 use crate::error::{DecodeError, DecodeErrorKind};
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use members::{Known, Marker, Peer};
 use message::{Message, SLOTS};
@@ -171,7 +172,7 @@ impl Replica {
             kind: DecodeErrorKind::UnsupportedVersion { .. },
             ..
         }) = &decoded
-            && !message::is_refusal(frame)
+            && (!message::is_refusal(frame) || is_broken(Fault::AnswerRefusal))
         {
             self.send(&Address::from(from), &message::REFUSAL);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::members::{View, order};
 use super::message::{Message, SLOTS};
+use super::row::Row;
 use super::{Action, Event, Replica};
 use crate::fault::{Fault, is_broken};
 use crate::id::{ReplicaId, TICK_MAX};
@@ -134,6 +135,8 @@ impl Replica {
         if id.name() == self.own.id.name() {
             match order(id, &self.own.id) {
                 Ordering::Less => {}
+                // Meant for the life before this one, at the same address.
+                Ordering::Equal if ago_ms > 0 => {}
                 // The cluster says that this very identity has left: it was a second self.
                 Ordering::Equal => self.reincarnate(),
                 Ordering::Greater => self.rival(id, None, u64::from(ago_ms) * 1000),
@@ -196,7 +199,7 @@ impl Replica {
     }
 
     /// A row about this node's own name.
-    pub(super) fn own_row(&mut self, row: &super::row::Row) {
+    pub(super) fn own_row(&mut self, row: &Row) {
         match order(&row.id, &self.own.id) {
             Ordering::Less => {}
             Ordering::Greater if row.retired => {
@@ -210,11 +213,28 @@ impl Replica {
                 let ahead = row
                     .listed()
                     .any(|(slot, clock, _)| clock > self.own.slots[slot].clock);
-                if ahead || row.heartbeat > self.own.heartbeat || row.retired {
+                let differ = self.differing(row);
+                // Somebody holds other content: show it the right one again. It is no evidence.
+                if !is_broken(Fault::ShowOnce) {
+                    self.own.dirty |= differ;
+                }
+                let is_evidence = differ != 0 && is_broken(Fault::DigestIsEvidence);
+                let is_later = row.heartbeat > self.own.heartbeat;
+                if ahead || is_later || row.retired || is_evidence {
                     self.reincarnate();
                 }
             }
         }
+    }
+
+    /// Slots of which a row of this very identity shows other content at the same clock.
+    fn differing(&self, row: &Row) -> u32 {
+        let own = &self.own.slots;
+        let differs = |(slot, clock, hash): &(usize, u64, u64)| {
+            *clock == own[*slot].clock && *hash != own[*slot].hash
+        };
+        let differing = row.listed().filter(differs);
+        differing.fold(0, |mask, (slot, ..)| mask | 1 << slot) & !row.doubt
     }
 
     /// A Goodbye, first hand or as a retired row.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::message::{Message, OVERHEAD, Part, Pull, SlotHeader, peek};
 use super::{Address, Replica, Serve};
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
 /// Parts sent for one request.
@@ -174,11 +175,12 @@ impl Replica {
         }
         let (index, bytes) = (part.index, std::mem::take(&mut part.bytes));
         part.index = 0;
-        if self
-            .staging
-            .get(&key)
-            .is_none_or(|staging| staging.head.reply != part.reply)
-        {
+        // A Pull delivered twice is answered twice. The later reply is taken only when the first one
+        // falls silent; otherwise each would start the other one anew, for ever.
+        let is_other = |staging: &Staging| staging.head.reply != part.reply;
+        let is_silent = |staging: &Staging| staging.tries > 0 || is_broken(Fault::SwitchReplies);
+        let staging = self.staging.get(&key);
+        if staging.is_none_or(|staging| is_other(staging) && is_silent(staging)) {
             self.drop_staging(&key);
             if self.staged_bytes + part.total > self.config.staging_budget as u64 {
                 return;

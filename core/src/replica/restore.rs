@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::members::{Known, View};
 use super::message::SLOTS;
 use super::{Action, Replica};
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
 impl Replica {
@@ -36,7 +37,11 @@ impl Replica {
             };
             self.known.insert(Arc::clone(&name), known);
             self.due(now + self.timing.forget);
-            self.actions.push_back(Action::Hide(id.clone()));
+            self.actions.push_back(if is_broken(Fault::ShowRestored) {
+                Action::Show(id.clone())
+            } else {
+                Action::Hide(id.clone())
+            });
         }
         if let Some(known) = self.known.get_mut(&name).filter(|known| known.id == *id) {
             known.slots[usize::from(slot) % SLOTS] = View { clock, hash };

@@ -109,6 +109,37 @@ impl TopicDiff {
         self.joins = joins;
         self.leaves = leaves;
     }
+
+    /// Takes out what came and went within one frame: of an entry written twice only the first
+    /// old and the last new content count. O(changes log changes).
+    fn cancel(&mut self) {
+        let (mut gone, mut new) = (std::mem::take(&mut self.leaves), Vec::new());
+        new.append(&mut self.joins);
+        for Update { old, new: written } in self.updates.drain(..) {
+            gone.push(old);
+            new.push(written);
+        }
+        let key = |entry: &EntryBuf| (entry.birth(), entry.version());
+        gone.sort_by_key(key);
+        let keys: Vec<_> = gone.iter().map(key).collect();
+        let mut gone: Vec<_> = gone.into_iter().map(Some).collect();
+        new.retain(|entry| {
+            let at = keys.binary_search(&key(entry)).ok();
+            let same = at.filter(|&at| gone[at].as_ref() == Some(entry));
+            same.and_then(|at| gone[at].take()).is_none()
+        });
+        new.sort_by_key(EntryBuf::version);
+        for entry in new {
+            let first = keys.partition_point(|key| key.0 < entry.birth());
+            let last = keys.partition_point(|key| key.0 <= entry.birth());
+            match gone[first..last].iter_mut().find_map(Option::take) {
+                Some(old) => self.updates.push(Update { old, new: entry }),
+                None => self.joins.push(entry),
+            }
+        }
+        let gone = gone.into_iter().flatten().collect();
+        self.leaves = gone;
+    }
 }
 
 impl Diff {
@@ -170,9 +201,21 @@ pub(super) struct DiffBuilder {
     by_topic: HashMap<Arc<str>, usize>,
     topics: Vec<TopicDiff>,
     last: usize,
+    /// The least version written, and whether one from there on ended again: sound frames write an
+    /// entry once.
+    least: Option<u64>,
+    rewrites: bool,
 }
 
 impl DiffBuilder {
+    fn wrote(&mut self, version: u64) {
+        self.least = Some(self.least.map_or(version, |least| least.min(version)));
+    }
+
+    fn ended(&mut self, version: u64) {
+        self.rewrites |= self.least.is_some_and(|least| version >= least);
+    }
+
     fn topic(&mut self, topic: &Arc<str>) -> &mut TopicDiff {
         if self
             .topics
@@ -188,19 +231,27 @@ impl DiffBuilder {
     }
 
     pub(super) fn join(&mut self, topic: &Arc<str>, entry: EntryBuf) {
+        self.wrote(entry.version());
         self.topic(topic).joins.push(entry);
     }
 
     pub(super) fn leave(&mut self, topic: &Arc<str>, entry: EntryBuf) {
+        self.ended(entry.version());
         self.topic(topic).leaves.push(entry);
     }
 
     pub(super) fn update(&mut self, topic: &Arc<str>, old: EntryBuf, new: EntryBuf) {
+        self.ended(old.version());
+        self.wrote(new.version());
         self.topic(topic).updates.push(Update { old, new });
     }
 
     pub(super) fn finish(self) -> Diff {
         let mut topics = self.topics;
+        if self.rewrites {
+            topics.iter_mut().for_each(TopicDiff::cancel);
+            topics.retain(|t| !t.joins.is_empty() || !t.leaves.is_empty() || !t.updates.is_empty());
+        }
         topics.iter_mut().for_each(TopicDiff::pair);
         topics.sort_by(|a, b| a.topic.cmp(&b.topic));
         Diff { topics }

@@ -38,7 +38,7 @@ pub use extract::{Extract, Extracted};
 pub use limits::Limits;
 pub use read::{Entries, Sessions};
 pub use repair::{Slice, StagedRepair};
-pub(crate) use session::Session;
+pub(crate) use session::{Session, Since};
 pub use version_vector::VersionVector;
 pub use visibility::Shift;
 pub use wire::{DeltaHead, RepairHead};

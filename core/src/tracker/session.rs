@@ -16,6 +16,15 @@ pub(crate) struct Session {
     owner: Box<[u8]>,
 }
 
+/// Which life of a session is meant: the same names may be tracked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// From this birth on, however often it was written.
+    Birth(u64),
+    /// As it was written last.
+    Version(u64),
+}
+
 impl Session {
     pub(crate) fn new(topic: &str, key: Key<'_>, owner: &[u8]) -> Self {
         let (topic, owner) = (topic.into(), owner.into());
@@ -33,10 +42,10 @@ impl Session {
 }
 
 impl Tracker {
-    /// The version of an own session, if it is tracked. O(1).
-    pub(crate) fn version_of(&self, session: &Session) -> Option<u64> {
+    /// The birth of an own session, if it is tracked. O(1).
+    pub(crate) fn birth_of(&self, session: &Session) -> Option<u64> {
         let index = self.own_session(session);
-        (index != NIL).then(|| self.store.slab[index].version)
+        (index != NIL).then(|| self.store.slab[index].birth)
     }
 
     /// The own sessions of an owner with their versions. O(its entries).
@@ -52,17 +61,18 @@ impl Tracker {
         sessions
     }
 
-    /// Removes an own session, if it has the version. Says whether it did.
-    pub(crate) fn leave(
-        &mut self,
-        session: &Session,
-        version: Option<u64>,
-        reason: LeaveReason,
-    ) -> bool {
+    /// Removes an own session, if it is still the one meant. Says whether it did.
+    pub(crate) fn leave(&mut self, session: &Session, since: Since, reason: LeaveReason) -> bool {
         let index = self.own_session(session);
-        index != NIL
-            && version.is_none_or(|version| self.store.slab[index].version == version)
-            && self.leave_local(index, reason)
+        if index == NIL {
+            return false;
+        }
+        let slot = &self.store.slab[index];
+        let is_it = match since {
+            Since::Birth(birth) => slot.birth == birth,
+            Since::Version(version) => slot.version == version,
+        };
+        is_it && self.leave_local(index, reason)
     }
 
     /// Gives the entry of `owner` for the topic and key of `put` the content of `put`, its owner
