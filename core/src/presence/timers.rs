@@ -7,7 +7,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::Presence;
+use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
 use crate::tracker::{Entry, Key, LeaveReason, Put, Session, Tracker};
@@ -187,6 +187,9 @@ impl Presence {
         }
         let mut state = self.timers.state.lock();
         state.end(&Due::Owner(owner.into()));
+        if entries.is_empty() {
+            return;
+        }
         state.lost.insert(owner.into(), entries);
         state.set(Due::Grace(owner.into()), now.saturating_add(self.grace));
         self.timers.any.store(true, Ordering::Release);
@@ -287,7 +290,7 @@ impl Presence {
             .write()
             .leave(session, version, reason)
         {
-            self.mark_changed(slot_of(session.topic()));
+            self.mark_changed(slot_of(session.topic()), LEAVE_WIRE_LEN);
         }
     }
 }
