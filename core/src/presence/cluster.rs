@@ -277,6 +277,8 @@ impl Presence {
             let tracker = self.slots[usize::from(slot)].read();
             report(control, slot, &tracker);
         }
+        let written = self.written.swap(0, Ordering::Relaxed);
+        control.replica.wrote(written);
     }
 
     /// Carries out what the control plane asks for.

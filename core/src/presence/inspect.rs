@@ -1,6 +1,6 @@
 //! What only the simulator may see and do.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -25,6 +25,7 @@ impl Presence {
                 .collect(),
             changed: AtomicU32::new(self.changed.load(Ordering::Acquire)),
             unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
+            written: AtomicUsize::new(self.written.load(Ordering::Acquire)),
             control: Mutex::new(control),
             timers: self.timers.clone(),
             flush: self.flush,

@@ -9,7 +9,7 @@ mod snapshot;
 mod timers;
 
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::{ApplyError, TrackError};
@@ -23,6 +23,9 @@ pub(crate) use crate::replica::{Address, Destination, Event, Transmit};
 
 use self::cluster::Control;
 use self::timers::Timers;
+
+/// Bytes of a leave on the wire, about.
+const LEAVE_WIRE_LEN: usize = 8;
 
 /// Bounds and times of a [`Presence`].
 #[derive(Debug, Clone)]
@@ -90,6 +93,8 @@ pub struct Presence {
     changed: AtomicU32,
     /// Slots with local changes that the control plane was not told of.
     unreported: AtomicU32,
+    /// Bytes of those changes.
+    written: AtomicUsize,
     control: Mutex<Control>,
     timers: Timers,
     flush: Duration,
@@ -119,6 +124,7 @@ impl Presence {
             slots,
             changed: AtomicU32::new(0),
             unreported: AtomicU32::new(0),
+            written: AtomicUsize::new(0),
             control: Mutex::new(control),
             timers: Timers::default(),
             flush,
@@ -132,7 +138,9 @@ impl Presence {
         &self.slots[usize::from(slot_of(topic))]
     }
 
-    fn mark_changed(&self, slot: u8) {
+    /// Notes operations on a slot that take about so many bytes on the wire.
+    fn mark_changed(&self, slot: u8, bytes: usize) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
         self.changed.fetch_or(1 << slot, Ordering::Release);
         self.unreported.fetch_or(1 << slot, Ordering::Release);
     }
@@ -147,7 +155,7 @@ impl Presence {
             .adopt(&mut tracker, put)
             .unwrap_or_else(|| tracker.track(put))?;
         drop(tracker);
-        self.mark_changed(tracked.origin.slot);
+        self.mark_changed(tracked.origin.slot, put.wire_len());
         Ok(tracked)
     }
 
@@ -157,7 +165,7 @@ impl Presence {
     /// When it is not tracked or a bound is broken.
     pub fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
         let updated = self.slot(put.topic).write().update(put)?;
-        self.mark_changed(updated.origin.slot);
+        self.mark_changed(updated.origin.slot, put.wire_len());
         Ok(updated)
     }
 
@@ -171,7 +179,7 @@ impl Presence {
             .adopt(&mut tracker, put)
             .unwrap_or_else(|| tracker.upsert(put))?;
         drop(tracker);
-        self.mark_changed(written.origin.slot);
+        self.mark_changed(written.origin.slot, put.wire_len());
         Ok(written)
     }
 
@@ -186,7 +194,7 @@ impl Presence {
         let removed = self.slot(topic).write().untrack(topic, key, owner);
         if removed {
             self.end_entry_timer(topic, key, owner);
-            self.mark_changed(slot_of(topic));
+            self.mark_changed(slot_of(topic), LEAVE_WIRE_LEN);
         }
         removed
     }
@@ -203,7 +211,7 @@ impl Presence {
         for (slot, tracker) in (0..).zip(&self.slots) {
             let here = tracker.write().remove_owner(owner, reason);
             if here > 0 {
-                self.mark_changed(slot);
+                self.mark_changed(slot, here * LEAVE_WIRE_LEN);
             }
             removed += here;
         }

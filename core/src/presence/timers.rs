@@ -7,7 +7,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::Presence;
+use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
 use crate::tracker::{Entry, Key, LeaveReason, Put, Session, Since, Tracker};
@@ -191,6 +191,9 @@ impl Presence {
         }
         let mut state = self.timers.state.lock();
         state.end(&Due::Owner(owner.into()));
+        if entries.is_empty() {
+            return;
+        }
         state.lost.insert(owner.into(), entries);
         let until = now.saturating_add(self.grace);
         state.set(Due::Grace(owner.into()), 0, until);
@@ -292,7 +295,7 @@ impl Presence {
     fn leave(&self, session: &Session, since: Since, reason: LeaveReason) {
         let mut tracker = self.slot(session.topic()).write();
         if tracker.leave(session, since, reason) {
-            self.mark_changed(slot_of(session.topic()));
+            self.mark_changed(slot_of(session.topic()), LEAVE_WIRE_LEN);
         }
     }
 }

@@ -30,7 +30,9 @@ pub struct Config {
     pub forget_after: Duration,
     /// How long local operations wait to travel together. Default 5 ms.
     pub push_after: Duration,
-    /// The largest frame the transport takes, in bytes, 4 KiB to 16 MiB. Default 256 KiB.
+    /// Bytes of local operations after which they do not wait any longer. Default 64 KiB.
+    pub push_bytes: usize,
+    /// The largest frame the transport takes, in bytes, 1 KiB to 16 MiB. Default 256 KiB.
     pub max_frame: usize,
     /// Whether every Digest carries the rows of all replicas, as a partial mesh needs, or only the
     /// own row (a full mesh; the other rows then travel with every eighth Digest, as the
@@ -57,6 +59,7 @@ impl Default for Config {
             down_after: Duration::from_secs(5),
             forget_after: Duration::from_secs(20 * 60),
             push_after: Duration::from_millis(5),
+            push_bytes: 64 * 1024,
             max_frame: 256 * 1024,
             relay: false,
             max_peers: 1024,

@@ -209,6 +209,7 @@ impl Replica {
         }
         if self.own.push_at.is_some_and(|at| self.now >= at) {
             self.own.push_at = None;
+            self.own.unpushed_bytes = 0;
             let due = std::mem::take(&mut self.own.unpushed);
             for slot in row::bits(due) {
                 let since = self.own.pushed[slot];
@@ -267,6 +268,17 @@ impl Replica {
         self.own.unpushed |= 1 << slot;
         let at = self.now + self.timing.push;
         self.own.push_at.get_or_insert(at);
+    }
+
+    /// Reports about how many bytes the operations of the last [`local`](Self::local) reports
+    /// take. Once `push_bytes` wait, their push is due at once.
+    pub fn wrote(&mut self, bytes: usize) {
+        self.own.unpushed_bytes = self.own.unpushed_bytes.saturating_add(bytes);
+        if self.own.unpushed_bytes >= self.config.push_bytes
+            && let Some(at) = &mut self.own.push_at
+        {
+            *at = self.now.min(*at);
+        }
     }
 
     /// The answer to an [`Action::Push`]: the body of a Delta up to `to`, after the slot was

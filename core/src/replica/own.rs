@@ -24,6 +24,8 @@ pub(super) struct Own {
     pub(super) pushed: Box<[u64; SLOTS]>,
     pub(super) unpushed: u32,
     pub(super) push_at: Option<u64>,
+    /// Bytes of the operations that wait for a push.
+    pub(super) unpushed_bytes: usize,
     pub(super) beat_at: u64,
     pub(super) beaten: u64,
     /// Number of the last broadcast Digest; it never starts again while the process lives.
@@ -44,6 +46,7 @@ impl Own {
             pushed: Box::new([0; SLOTS]),
             unpushed: 0,
             push_at: None,
+            unpushed_bytes: 0,
             beat_at: 0,
             beaten: 0,
             seq: 0,

@@ -67,7 +67,7 @@ impl Replica {
             return;
         };
         let total = frame.len() as u64;
-        if self.reply_bytes + total > self.config.reply_budget as u64 {
+        if self.reply_bytes.saturating_add(total) > self.config.reply_budget as u64 {
             return;
         }
         let count = frame.len().div_ceil(self.part_len()) as u32;
@@ -182,7 +182,7 @@ impl Replica {
         let staging = self.staging.get(&key);
         if staging.is_none_or(|staging| is_other(staging) && is_silent(staging)) {
             self.drop_staging(&key);
-            if self.staged_bytes + part.total > self.config.staging_budget as u64 {
+            if self.staged_bytes.saturating_add(part.total) > self.config.staging_budget as u64 {
                 return;
             }
             self.staged_bytes += part.total;

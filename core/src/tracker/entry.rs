@@ -131,6 +131,11 @@ impl<'a> Put<'a> {
         self
     }
 
+    /// About how many bytes it takes in a frame.
+    pub(crate) fn wire_len(&self) -> usize {
+        16 + self.topic.len() + self.key.len() + self.owner.len() + self.meta.len()
+    }
+
     /// The topic.
     #[must_use]
     pub fn topic(&self) -> &'a str {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount::codec::SharedKey;
+use headcount::codec::{Kind, SharedKey};
 use headcount::replica::{Destination, Event, Signal};
 use headcount::{DecodeErrorKind, Presence, Put};
 
@@ -206,6 +206,32 @@ fn the_last_signal_about_a_thing_wins() {
         [3, 2, 1, 0],
         "others do not age it"
     );
+}
+
+#[test]
+fn many_bytes_are_pushed_at_once() {
+    let a = node("a", 1, 1, |config| config.push_after = seconds(10));
+    let deltas = |a: &Presence| {
+        let frames = std::iter::from_fn(|| a.poll_transmit());
+        frames.filter(|t| t.frame[4] == Kind::DELTA.0).count()
+    };
+    let ms = Duration::from_millis;
+    a.handle_timeout(ms(0));
+    let track = |i: u32| {
+        let key = i.to_string();
+        let put = Put::new("room", &key, "c");
+        a.track(&put.meta(&[7; 1_024])).unwrap();
+    };
+    (0..32).for_each(track);
+    a.handle_timeout(ms(1));
+    assert_eq!(deltas(&a), 0, "32 KiB wait");
+    (32..70).for_each(track);
+    assert_eq!(a.poll_timeout(), Some(ms(1)));
+    a.handle_timeout(ms(2));
+    assert_eq!(deltas(&a), 1);
+    (70..80).for_each(track);
+    a.handle_timeout(ms(3));
+    assert_eq!(deltas(&a), 0, "the count begins again");
 }
 
 #[test]
