@@ -2,6 +2,7 @@
 
 mod codec;
 mod failures;
+mod found;
 mod laws;
 mod member_list_churn;
 mod member_list_model;
