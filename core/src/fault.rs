@@ -102,10 +102,15 @@ mod switch {
 
     /// Runs `work` on this thread with one rule broken, or none.
     pub(crate) fn with<R>(rule: Option<Fault>, work: impl FnOnce() -> R) -> R {
-        let before = BROKEN.replace(rule);
-        let result = work();
-        BROKEN.set(before);
-        result
+        /// Mends the rule again, also when `work` panics.
+        struct Mend(Option<Fault>);
+        impl Drop for Mend {
+            fn drop(&mut self) {
+                BROKEN.set(self.0);
+            }
+        }
+        let _mend = Mend(BROKEN.replace(rule));
+        work()
     }
 }
 

@@ -144,4 +144,26 @@ mod tests {
             }
         }
     }
+
+    /// The corpus of messages has every kind there is, and a replica takes each as it is.
+    #[test]
+    fn every_kind_of_message_is_in_the_corpus() {
+        use headcount::codec::{Envelope, Kind};
+        use headcount::{Presence, PresenceConfig, ReplicaId};
+        let id = ReplicaId::new("here", 1, 1).expect("a valid id");
+        let presence = Presence::new(id, PresenceConfig::default());
+        let envelope = Envelope::new("headcount", None);
+        let taken = |(_, bytes): &(String, Vec<u8>)| {
+            let (kind, body) = bytes.split_first()?;
+            let frame = envelope.seal(Kind(*kind), body).into();
+            let now = std::time::Duration::from_secs(1);
+            presence.handle_message(now, "there", &frame).ok()?;
+            Some(*kind)
+        };
+        let kinds: std::collections::BTreeSet<u8> =
+            seeds("decode").iter().filter_map(taken).collect();
+        let known = Kind::HELLO.0..=Kind::WIRE_REFUSED.0;
+        let missing: Vec<u8> = known.filter(|kind| !kinds.contains(kind)).collect();
+        assert!(missing.is_empty(), "no seed of the kinds {missing:?}");
+    }
 }

@@ -5,11 +5,22 @@ use headcount::{Presence, PresenceConfig, Put, ReplicaId, Tracker};
 
 use crate::targets::{clients, tracker};
 
+macro_rules! golden {
+    ($name:literal) => {
+        include_str!(concat!(
+            "../../core/tests/golden/frames/message-",
+            $name,
+            ".hex"
+        ))
+    };
+}
+
 /// The seeds of a target: names of files and their content.
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let seeds = match target {
         "decode" => decode(),
         "apply" => apply(),
+        "hear" => hear(),
         "restore" => restore(),
         "list_frames" => list_frames(),
         _ => Vec::new(),
@@ -18,6 +29,86 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes))
         .collect()
+}
+
+/// The golden frames: one message of every kind.
+const GOLDEN: [(&str, &str); 9] = [
+    ("message-hello", golden!("hello")),
+    ("message-digest", golden!("digest")),
+    ("message-pull", golden!("pull")),
+    ("message-part", golden!("part")),
+    ("message-pull-parts", golden!("pull-parts")),
+    ("message-goodbye", golden!("goodbye")),
+    ("message-superseded", golden!("superseded")),
+    ("message-signal", golden!("signal")),
+    ("message-wire-refused", golden!("wire-refused")),
+];
+
+/// The messages of a cluster: name, kind and body. The bodies of a Delta and a Repair come from a
+/// tracker, behind a sender.
+fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
+    let envelope = Envelope::new("eu", None);
+    let mut messages = Vec::new();
+    for (name, text) in GOLDEN {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let bytes = lines.flat_map(str::split_whitespace);
+        let bytes = bytes.map(|byte| u8::from_str_radix(byte, 16).expect("hex digits"));
+        let frame: Vec<u8> = bytes.collect();
+        let (kind, body) = envelope.open(&frame).expect("golden frames open");
+        messages.push((name, kind.0, body.to_vec()));
+    }
+    let sent = |body: &[u8]| {
+        let mut message = Writer::new();
+        message.identity("a", 1_700_000_000_000_000, 7);
+        message.raw(body);
+        message.into_vec()
+    };
+    let mut of_slot = tracker_of_slot();
+    let delta = of_slot.body_since(of_slot.id(), 1, 0);
+    let repair = of_slot.full_body(of_slot.id(), 7);
+    of_slot.untrack("room", "ann", "conn");
+    let last = of_slot.body_since(of_slot.id(), 3, 0);
+    let entries = [
+        ("message-delta", Kind::DELTA, delta.map(|(_, body)| body)),
+        ("message-repair", Kind::REPAIR, repair),
+        (
+            "message-delta-kill",
+            Kind::DELTA,
+            last.map(|(_, body)| body),
+        ),
+    ];
+    for (name, kind, body) in entries {
+        messages.push((name, kind.0, sent(&body.expect("it has operations"))));
+    }
+    messages.push(("message-of-no-kind", 200, sent(b"later minor versions")));
+    messages
+}
+
+/// The slot of "room", as the sender of the golden messages would hold it.
+fn tracker_of_slot() -> Tracker {
+    let id = ReplicaId::new("a", 1_700_000_000_000_000, 7).expect("a valid id");
+    let slot = headcount::slot_of("room");
+    let mut tracker = Tracker::with_slot(id, slot, headcount::Limits::default());
+    for key in ["ann", "bob", "cid"] {
+        let put = Put::new("room", key, "conn").meta(b"{}");
+        tracker.track(&put).expect("within limits");
+    }
+    tracker
+}
+
+/// Each message after the Hello of its sender, and all of them in a row.
+fn hear() -> Seeds {
+    let messages = messages();
+    let hello = step(messages[0].1, &messages[0].2);
+    let mut seeds: Seeds = vec![("nothing", vec![])];
+    let mut all = Vec::new();
+    for (name, kind, body) in &messages {
+        let message = step(*kind, body);
+        all.extend_from_slice(&message);
+        seeds.push((name, [&hello[..], &message].concat()));
+    }
+    seeds.push(("all-messages", all));
+    seeds
 }
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
@@ -92,6 +183,9 @@ fn decode() -> Seeds {
     for (name, body) in bodies().into_iter().chain(broken()) {
         seeds.push((name, prefixed(Kind::DELTA.0, &body)));
     }
+    for (name, kind, body) in messages() {
+        seeds.push((name, prefixed(kind, &body)));
+    }
     let frame = Envelope::default().seal(Kind::DELTA, &bodies()[0].1);
     let with = |at: usize, byte: u8| {
         let mut frame = frame.clone();
@@ -101,6 +195,7 @@ fn decode() -> Seeds {
     seeds.push(("frame", prefixed(0, &frame)));
     seeds.push(("frame-magic", with(0, b'X')));
     seeds.push(("frame-major", with(2, 9)));
+    seeds.push(("frame-minor", with(3, 9)));
     seeds.push(("frame-flags", with(5, 0xff)));
     seeds.push(("frame-cluster-len", with(6, 0xff)));
     seeds.push(("frame-body-len", with(11, 0xff)));

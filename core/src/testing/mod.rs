@@ -2,14 +2,20 @@
 //!
 //! One seed makes one schedule: 2 to 7 nodes in a mesh, a ring or a star; loss of up to half of the
 //! frames, duplication, reordering; links cut in one or both directions; crashes and restarts, with
-//! the wall clock stepped back; cloned machines; replicas forgotten; Goodbyes; short kill logs;
-//! replies in parts and slices interrupted by other frames. Every node is a real
-//! [`Presence`](crate::Presence), every message real bytes; only time and the network are made up.
+//! the wall clock stepped back; starts from snapshots, old ones and twice; cloned machines;
+//! replicas forgotten; Goodbyes; leases and lost owners; short kill logs; replies in parts and
+//! slices interrupted by other frames; holders that alter what they pass on; nodes of other wire
+//! versions, strangers, damaged frames. Every node is a real [`Presence`](crate::Presence), every
+//! message real bytes; only time and the network are made up. [`Incident`] lists all of it, and
+//! [`Stats`] counts it.
 //!
 //! After every step each node's view of each origin must equal that origin's recorded history at
-//! the same clock, and what it knows of a replica must never go backwards. At the end the network
-//! heals; then all nodes must become equal, pulls and repairs must stop, and the members must be
-//! those of a merge of independent [`crdts::Orswot`] histories.
+//! the same clock, and what it knows of a replica must never go backwards. Nobody shows a replica
+//! that is long dead, takes a new identity without need, or tells of a divergence where there is
+//! none; content that a holder altered becomes right only with a divergence told. What is refused
+//! changes nothing. At the end the network heals; then all nodes must become equal, pulls and
+//! repairs must stop, and the members must be those of a merge of independent [`crdts::Orswot`]
+//! histories.
 //!
 //! ```
 //! use headcount::testing::{self, Fault};
@@ -23,14 +29,20 @@
 
 mod check;
 mod end;
+mod hostile;
+mod incident;
+mod leases;
 mod network;
 mod plan;
+mod restore;
 mod steps;
+mod trace;
 mod world;
 
 use std::fmt;
 
 pub use crate::fault::Fault;
+pub use incident::{Incident, Incidents};
 use world::World;
 
 /// What a schedule did.
@@ -42,6 +54,8 @@ pub struct Stats {
     pub frames: u64,
     /// Local operations.
     pub operations: u64,
+    /// What happened, and how often.
+    pub incidents: Incidents,
 }
 
 impl std::ops::AddAssign for Stats {
@@ -49,6 +63,7 @@ impl std::ops::AddAssign for Stats {
         self.steps += other.steps;
         self.frames += other.frames;
         self.operations += other.operations;
+        self.incidents += other.incidents;
     }
 }
 
@@ -77,6 +92,18 @@ impl std::error::Error for Failure {}
 /// The first broken promise.
 pub fn simulate(seed: u64, fault: Option<Fault>) -> Result<Stats, Failure> {
     crate::fault::with(fault, || World::new(seed, None).run())
+}
+
+/// Runs anything on this thread with one rule of the protocol broken, to show that a test would
+/// notice.
+///
+/// ```
+/// use headcount::testing::{self, Fault};
+///
+/// assert_eq!(testing::with_fault(Fault::DropKill, || 2 + 2), 4);
+/// ```
+pub fn with_fault<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
+    crate::fault::with(Some(fault), work)
 }
 
 /// As [`simulate`], and calls `line` with a readable account of every step.

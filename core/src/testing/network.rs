@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::incident::Incident;
 use super::world::{PLACES, World};
 use crate::codec::Kind;
 use crate::id::ReplicaId;
@@ -9,8 +10,8 @@ use crate::replica::{Destination, Transmit};
 
 /// A frame between two places.
 pub(super) struct Flight {
-    from: usize,
-    to: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
     sent_ms: u64,
     pub(super) frame: Bytes,
     /// Who sends it, for a Goodbye.
@@ -31,35 +32,54 @@ impl World<'_> {
         while let Some(transmit) = node.presence.poll_transmit() {
             sent.push(transmit);
         }
-        while node.presence.poll_event().is_some() {}
         let id = node.id.clone();
         for transmit in sent {
             self.send(place, &id, &transmit);
         }
     }
 
-    fn send(&mut self, from: usize, id: &ReplicaId, transmit: &Transmit) {
+    pub(super) fn send(&mut self, from: usize, id: &ReplicaId, transmit: &Transmit) {
         let leaver = (kind(&transmit.frame) == Kind::GOODBYE).then(|| id.clone());
+        let (frame, extra) = self.disguise(from, &transmit.frame);
         for to in 0..self.nodes.len() {
             let addressed = match &transmit.to {
                 Destination::All => self.neighbours(from, to),
                 Destination::Peer(address) => *address == self.addresses[to],
             };
-            if !addressed || self.cut[from][to] || self.rng.below(1000) < self.plan.loss {
+            if !addressed {
                 continue;
             }
-            let copies = 1 + usize::from(self.rng.below(1000) < self.plan.doubled);
-            for _ in 0..copies {
-                let (sent_ms, frame) = (self.now_ms, transmit.frame.clone());
-                let leaver = leaver.clone();
-                self.flights.push(Flight {
-                    from,
-                    to,
-                    sent_ms,
-                    frame,
-                    leaver,
-                });
+            self.fly((from, to), &frame, leaver.as_ref());
+            if let Some(extra) = &extra {
+                self.fly((from, to), extra, None);
             }
+        }
+    }
+
+    /// Puts one frame on its way, or loses it.
+    fn fly(&mut self, (from, to): (usize, usize), frame: &Bytes, leaver: Option<&ReplicaId>) {
+        if self.cut[from][to] {
+            self.count(Incident::FrameCutOff);
+            return;
+        }
+        if self.rng.below(1000) < self.plan.loss {
+            self.count(Incident::FrameLost);
+            return;
+        }
+        let copies = 1 + usize::from(self.rng.below(1000) < self.plan.doubled);
+        if copies > 1 {
+            self.count(Incident::FrameDoubled);
+        }
+        for _ in 0..copies {
+            let (sent_ms, frame) = (self.now_ms, frame.clone());
+            let leaver = leaver.cloned();
+            self.flights.push(Flight {
+                from,
+                to,
+                sent_ms,
+                frame,
+                leaver,
+            });
         }
     }
 
@@ -70,6 +90,9 @@ impl World<'_> {
         }
         let flight = if self.plan.reorders {
             let at = self.rng.below(self.flights.len() as u64) as usize;
+            if at > 0 {
+                self.count(Incident::FrameReordered);
+            }
             self.flights.swap_remove(at)
         } else {
             self.flights.remove(0)
@@ -81,7 +104,13 @@ impl World<'_> {
             leaver,
             sent_ms,
         } = flight;
-        if self.cut[from][to] || sent_ms + self.plan.delay_ms < self.now_ms {
+        let is_late = sent_ms.saturating_add(self.plan.delay_ms) < self.now_ms;
+        if self.cut[from][to] || is_late {
+            self.count(if is_late {
+                Incident::FrameLate
+            } else {
+                Incident::FrameCutOff
+            });
             return Ok(true);
         }
         let now = self.now(to);
@@ -90,6 +119,7 @@ impl World<'_> {
             return Ok(true);
         };
         let kind = kind(&frame);
+        let is_between_slices = node.presence.has_work();
         let handled = node.presence.handle_message(now, &address, &frame);
         if let Some(leaver) = leaver
             && leaver.name() != node.id.name()
@@ -97,7 +127,19 @@ impl World<'_> {
             node.retired.insert(leaver, self.now_ms);
         }
         self.stats.frames += 1;
-        self.note(|| format!("{} {from} -> {to}", name(kind)));
+        if is_between_slices {
+            self.count(Incident::SlicesInterrupted);
+        }
+        match kind {
+            Kind::REPAIR => self.count(Incident::Repair),
+            Kind::PART => self.count(Incident::Part),
+            Kind::SUPERSEDED => self.count(Incident::Superseded),
+            _ => {}
+        }
+        if self.is_traced() {
+            let what = self.describe(&frame);
+            self.note(|| format!("{from} -> {to}: {what}"));
+        }
         if let Err(error) = handled {
             return Err(format!("{to} refused a frame of {from}: {error}"));
         }
@@ -116,6 +158,8 @@ impl World<'_> {
 
     /// What every call of a node is followed by.
     pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
+        self.record(place)?;
+        self.events(place)?;
         self.check(place)?;
         self.mirror(place)?;
         self.collect(place);
@@ -130,7 +174,7 @@ impl World<'_> {
                 continue;
             };
             if node.presence.poll_timeout().is_some_and(|at| at <= now) {
-                node.presence.handle_timeout(now);
+                self.timeout(place, now);
                 self.after(place)?;
             }
         }
@@ -147,7 +191,7 @@ impl World<'_> {
             };
             if node.presence.has_work() {
                 any = true;
-                node.presence.handle_timeout(now);
+                self.timeout(place, now);
                 self.after(place)?;
             }
         }
@@ -164,20 +208,5 @@ impl World<'_> {
     pub(super) fn heal(&mut self) {
         self.cut = [[false; PLACES]; PLACES];
         self.note(|| "heal all links".into());
-    }
-}
-
-fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::HELLO => "Hello",
-        Kind::DIGEST => "Digest",
-        Kind::DELTA => "Delta",
-        Kind::PULL => "Pull",
-        Kind::REPAIR => "Repair",
-        Kind::PART => "Part",
-        Kind::PULL_PARTS => "PullParts",
-        Kind::GOODBYE => "Goodbye",
-        Kind::SUPERSEDED => "Superseded",
-        _ => "frame",
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::incident::Incident;
 use crate::replica;
 use crate::replica::rng::Rng;
 use crate::tracker::Limits;
@@ -32,10 +33,16 @@ pub(super) enum Step {
     Pause,
     ForgetAll,
     Hint,
+    Snapshot,
+    Spoil,
+    Stranger,
+    Lease,
+    LoseOwner,
+    Signal,
 }
 
 /// Every kind of step with its usual weight, and how often (of 256) a schedule has it at all.
-const STEPS: [(Step, u64, u64); 15] = [
+const STEPS: [(Step, u64, u64); 21] = [
     (Step::Operate, 30, 256),
     (Step::Bulk, 1, 40),
     (Step::Tick, 16, 256),
@@ -51,6 +58,12 @@ const STEPS: [(Step, u64, u64); 15] = [
     (Step::Pause, 1, 64),
     (Step::ForgetAll, 3, 80),
     (Step::Hint, 1, 40),
+    (Step::Snapshot, 2, 40),
+    (Step::Spoil, 2, 24),
+    (Step::Stranger, 2, 40),
+    (Step::Lease, 3, 40),
+    (Step::LoseOwner, 3, 40),
+    (Step::Signal, 2, 24),
 ];
 
 /// Replicas forgotten while repairs of them are under way.
@@ -73,6 +86,32 @@ const TWINS: [(Step, u64, u64); 7] = [
     (Step::Restart, 6, 256),
 ];
 
+/// Holders that alter what they pass on.
+const SPOILT: [(Step, u64, u64); 8] = [
+    (Step::Operate, 30, 256),
+    (Step::Tick, 12, 256),
+    (Step::Beat, 12, 256),
+    (Step::Deliver, 30, 256),
+    (Step::DeliverAll, 8, 256),
+    (Step::Spoil, 8, 256),
+    (Step::Crash, 2, 128),
+    (Step::Restart, 5, 256),
+];
+
+/// Processes that start from snapshots, new and old.
+const RESTORED: [(Step, u64, u64); 10] = [
+    (Step::Operate, 30, 256),
+    (Step::Tick, 10, 256),
+    (Step::Beat, 12, 256),
+    (Step::Deliver, 30, 256),
+    (Step::DeliverAll, 8, 256),
+    (Step::Snapshot, 10, 256),
+    (Step::Crash, 10, 256),
+    (Step::Restart, 12, 256),
+    (Step::Pause, 5, 256),
+    (Step::Cut, 3, 64),
+];
+
 pub(super) const BEAT_MS: u64 = 1000;
 
 /// Weights, rates and bounds of one schedule.
@@ -91,6 +130,10 @@ pub(super) struct Plan {
     /// Above the beats that a heartbeat needs to the farthest node.
     pub(super) down_ms: u64,
     pub(super) forget_ms: u64,
+    /// How long the entries of a lost owner stay.
+    pub(super) grace_ms: u64,
+    /// The places, one bit each, that speak another minor version.
+    pub(super) other_minor: u64,
     relay: bool,
     max_frame: usize,
     weights: Vec<(Step, u64)>,
@@ -108,6 +151,8 @@ impl Plan {
         let steps = match profile {
             0..2 => &FORGETFUL[..],
             2 => &TWINS[..],
+            3 => &SPOILT[..],
+            4 => &RESTORED[..],
             _ => &STEPS[..],
         };
         for &(step, weight, presence) in steps {
@@ -133,6 +178,8 @@ impl Plan {
             kill_log: [0, 1, 8, 64][rng.below(if is_forgetful { 2 } else { 4 }) as usize],
             down_ms,
             forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
+            grace_ms: [0, 700, 2500][rng.below(3) as usize],
+            other_minor: if rng.below(8) == 0 { rng.next_u64() } else { 0 },
             relay: shape != Shape::Mesh || rng.below(4) == 0,
             max_frame: if rng.below(4) == 0 { 1024 } else { 256 * 1024 },
             total: weights.iter().map(|(_, weight)| weight).sum(),
@@ -165,6 +212,35 @@ impl Plan {
             kill_log_len_max: self.kill_log,
             ..Limits::default()
         }
+    }
+
+    /// After this long nobody may begin to show a replica that is dead: its age counts up to
+    /// `down_after`, and not while a frame is under way.
+    pub(super) fn ghost_ms(&self) -> u64 {
+        self.down_ms + self.nodes as u64 * self.delay_ms + 3 * BEAT_MS
+    }
+
+    pub(super) fn incidents(&self) -> [Incident; 3] {
+        let size = match self.nodes {
+            2 => Incident::TwoNodes,
+            3 => Incident::ThreeNodes,
+            4 => Incident::FourNodes,
+            5 => Incident::FiveNodes,
+            6 => Incident::SixNodes,
+            _ => Incident::SevenNodes,
+        };
+        let shape = match self.shape {
+            Shape::Mesh => Incident::Mesh,
+            Shape::Ring => Incident::Ring,
+            Shape::Star => Incident::Star,
+        };
+        let kill_log = match self.kill_log {
+            0 => Incident::KillLog0,
+            1 => Incident::KillLog1,
+            8 => Incident::KillLog8,
+            _ => Incident::KillLog64,
+        };
+        [size, shape, kill_log]
     }
 
     pub(super) fn config(&self) -> replica::Config {

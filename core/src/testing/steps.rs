@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use super::incident::Incident;
 use super::plan::{BEAT_MS, Step};
-use super::world::{PLACES, Session, TOPICS, World};
+use super::world::{KEYS, PLACES, Session, TOPICS, World};
+use crate::replica::Signal;
 
 impl World<'_> {
     pub(super) fn take(&mut self, step: Step) -> Result<(), String> {
         match step {
             Step::Operate => self.operate_some(4),
-            Step::Bulk => self.operate_some(60),
+            Step::Bulk => self.operate_some(120),
             Step::Tick => {
                 let ms = 1 + self.rng.below(300);
                 self.pass(ms)
@@ -30,6 +32,7 @@ impl World<'_> {
             Step::DeliverAll => self.deliver_all(),
             Step::Cut => self.cut_some(),
             Step::Heal => {
+                self.count(Incident::Healed);
                 self.heal();
                 Ok(())
             }
@@ -44,21 +47,59 @@ impl World<'_> {
                 Ok(())
             }
             Step::Goodbye => self.say_goodbye(),
-            Step::Pause => {
-                let time = if self.rng.below(3) == 0 {
-                    self.plan.forget_ms
-                } else {
-                    self.plan.down_ms
-                };
-                for _ in 0..time / BEAT_MS + 2 {
-                    self.pass(BEAT_MS)?;
-                    self.deliver_all()?;
-                }
-                Ok(())
-            }
+            Step::Pause => self.pause(),
             Step::ForgetAll => self.forget_all(),
             Step::Hint => self.hint(),
+            Step::Snapshot => {
+                self.snapshot();
+                Ok(())
+            }
+            Step::Spoil => {
+                self.spoil();
+                Ok(())
+            }
+            Step::Stranger => self.stranger(),
+            Step::Lease => self.lease(),
+            Step::LoseOwner => self.lose_owner(),
+            Step::Signal => self.signal(),
         }
+    }
+
+    /// Nothing happens for long enough that silence counts.
+    fn pause(&mut self) -> Result<(), String> {
+        let time = if self.rng.below(3) == 0 {
+            self.plan.forget_ms
+        } else {
+            self.plan.down_ms
+        };
+        for _ in 0..time / BEAT_MS + 2 {
+            self.pass(BEAT_MS)?;
+            self.deliver_all()?;
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self) -> Result<(), String> {
+        let Some(place) = self.pick_alive() else {
+            return Ok(());
+        };
+        self.signals += 1;
+        let signal = Signal {
+            topic: TOPICS[0].into(),
+            key: b"k0".to_vec(),
+            kind: 1,
+            ttl_ms: 5_000,
+            payload: self.signals.to_le_bytes().to_vec(),
+        };
+        if let Some(node) = &self.nodes[place]
+            && let Err(error) = node.presence.signal(signal)
+        {
+            return Err(format!("{place} refused to send a signal: {error}"));
+        }
+        self.count(Incident::Signal);
+        self.note(|| format!("signal of {place}"));
+        self.collect(place);
+        Ok(())
     }
 
     fn operate_some(&mut self, most: u64) -> Result<(), String> {
@@ -71,7 +112,7 @@ impl World<'_> {
             1 + self.rng.below(most)
         };
         for _ in 0..count {
-            let keys = if most > 4 { 60 } else { 4 };
+            let keys = if most > 4 { 60 } else { u64::from(KEYS) };
             let session: Session = (
                 self.rng.below(TOPICS.len() as u64) as u8,
                 self.rng.below(keys) as u8,
@@ -95,10 +136,18 @@ impl World<'_> {
             self.rng.below(places) as usize,
             self.rng.below(places) as usize,
         );
-        match self.rng.below(3) {
-            0 => self.cut[a][b] = true,
-            1 => (self.cut[a][b], self.cut[b][a]) = (true, true),
+        let incident = match self.rng.below(3) {
+            0 => Incident::LinkCutOneWay,
+            1 => Incident::LinkCut,
+            _ => Incident::NodeCutOff,
+        };
+        match incident {
+            Incident::LinkCutOneWay => self.cut[a][b] = true,
+            Incident::LinkCut => (self.cut[a][b], self.cut[b][a]) = (true, true),
             _ => (0..PLACES).for_each(|c| (self.cut[a][c], self.cut[c][a]) = (true, true)),
+        }
+        if a != b || incident == Incident::NodeCutOff {
+            self.count(incident);
         }
         self.note(|| format!("cut {a} {b}"));
         Ok(())
@@ -107,18 +156,20 @@ impl World<'_> {
     fn crash(&mut self) -> Result<(), String> {
         if let Some(place) = self.pick_alive() {
             self.nodes[place] = None;
+            self.count(Incident::Crash);
             self.note(|| format!("crash {place}"));
         }
         Ok(())
     }
 
     fn restart(&mut self) -> Result<(), String> {
-        let names = self.plan.nodes as u64;
-        let place = self.rng.below(names) as usize;
-        if self.nodes[place].is_none() {
-            self.start(place);
+        let names = 0..self.plan.nodes;
+        let dead: Vec<_> = names.filter(|&place| self.nodes[place].is_none()).collect();
+        if dead.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let place = dead[self.rng.below(dead.len() as u64) as usize];
+        self.restart_at(place)
     }
 
     fn say_goodbye(&mut self) -> Result<(), String> {
@@ -126,6 +177,7 @@ impl World<'_> {
             return Ok(());
         };
         let now = self.now(place);
+        self.count(Incident::Goodbye);
         self.note(|| format!("goodbye of {place}"));
         if let Some(node) = &self.nodes[place] {
             node.presence.leave_gracefully(now);
@@ -150,6 +202,7 @@ impl World<'_> {
             Some(node) if node.ahead_ms == 0 => node.ahead_ms = asleep,
             _ => return Ok(()),
         }
+        self.count(Incident::Sleep);
         self.note(|| format!("{place} sleeps and forgets"));
         self.wake()
     }
@@ -164,6 +217,7 @@ impl World<'_> {
         if let Some(node) = &self.nodes[place] {
             node.presence.disconnected(now, &address);
         }
+        self.count(Incident::Hint);
         self.note(|| format!("{place} is told that {other} is gone"));
         self.after(place)
     }

@@ -1,23 +1,27 @@
 //! Nodes, histories, time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crdts::{CmRDT, Orswot};
+use crdts::Orswot;
 
 use super::check::Seen;
+use super::incident::Incident;
+use super::leases::Leases;
 use super::network::Flight;
 use super::plan::{Plan, Shape};
+use super::restore::Kept;
 use super::{Failure, Stats};
 use crate::id::{Origin, ReplicaId, slot_of};
 use crate::presence::{Presence, PresenceConfig};
 use crate::replica::rng::Rng;
-use crate::tracker::Put;
 
 pub(super) const TOPICS: [&str; 3] = ["hall", "attic", "cellar"];
 pub(super) const PLACES: usize = 16;
-const OWNERS: [&str; 2] = ["o1", "o2"];
+/// Keys of single operations; bulk loads have more, with longer metas.
+pub(super) const KEYS: u8 = 4;
+pub(super) const OWNERS: [&str; 2] = ["o1", "o2"];
 
 /// (topic, key, owner) as small numbers.
 pub(super) type Session = (u8, u8, u8);
@@ -39,6 +43,13 @@ pub(super) struct Node {
     pub(super) mirror: HashMap<(Origin, u64, String), u64>,
     /// Ids whose Goodbye it has received, and when.
     pub(super) retired: HashMap<ReplicaId, u64>,
+    /// Whether it alters entries that it passes on.
+    pub(super) spoils: bool,
+    /// Origins of which it told that holders disagree.
+    pub(super) diverged: HashSet<(ReplicaId, u8)>,
+    pub(super) leases: Leases,
+    /// The signals it has heard.
+    pub(super) signals: HashSet<u64>,
 }
 
 /// States of one origin by clock: (clock, digest, entries).
@@ -63,10 +74,18 @@ pub(super) struct World<'t> {
     pub(super) writers: HashMap<ReplicaId, usize>,
     /// Ids with more than one writer.
     pub(super) forked: HashSet<ReplicaId>,
+    /// Origins of which altered entries were sent.
+    pub(super) tainted: HashSet<(ReplicaId, u8)>,
+    /// The ids that each name has had, and when a process last bore them.
+    pub(super) lives: Vec<Vec<(ReplicaId, u64)>>,
+    pub(super) snapshots: VecDeque<Kept>,
+    /// Beyond this a dead replica may not come to be shown.
+    pub(super) ghost_ms: u64,
+    pub(super) signals: u64,
     pub(super) slots: Vec<u8>,
     /// The wall clock of each name, for incarnations.
     pub(super) wall: Vec<u64>,
-    actors: u64,
+    pub(super) actors: u64,
     trace: Option<&'t mut dyn FnMut(&str)>,
 }
 
@@ -91,12 +110,20 @@ impl<'t> World<'t> {
             histories: HashMap::new(),
             writers: HashMap::new(),
             forked: HashSet::new(),
+            tainted: HashSet::new(),
+            lives: vec![Vec::new(); plan.nodes],
+            snapshots: VecDeque::new(),
+            ghost_ms: plan.ghost_ms(),
+            signals: 0,
             slots,
             wall: vec![1_000_000; plan.nodes],
             actors: 0,
             trace,
             plan,
         };
+        for incident in world.plan.incidents() {
+            world.count(incident);
+        }
         for place in 0..world.plan.nodes {
             world.nodes.push(None);
             world.homes.push(place);
@@ -106,7 +133,7 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn run(mut self) -> Result<Stats, Failure> {
-        if self.trace.is_some() {
+        if self.is_traced() {
             let plan = format!("{:?}", self.plan);
             self.note(|| plan);
         }
@@ -131,6 +158,10 @@ impl<'t> World<'t> {
         self.finish()
     }
 
+    pub(super) fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let line = format!("{:>4} {:>7} ms  {}", self.step, self.now_ms, line());
@@ -138,26 +169,51 @@ impl<'t> World<'t> {
         }
     }
 
+    pub(super) fn count(&mut self, incident: Incident) {
+        self.stats.incidents.add(incident);
+    }
+
     /// Starts a process at a place, under the name of that place.
     pub(super) fn start(&mut self, place: usize) {
+        let id = self.next_id(place);
+        let presence = Presence::new(id, self.config());
+        self.run_at(place, presence);
+    }
+
+    /// The id of the next start under the name of a place, by its wall clock.
+    pub(super) fn next_id(&mut self, place: usize) -> ReplicaId {
         let name = self.homes[place];
+        let before = self.wall[name];
         self.wall[name] += 1 + self.rng.below(1000);
         if self.rng.below(4) == 0 {
             self.wall[name] = self.wall[name].saturating_sub(self.rng.below(4000));
         }
+        if self.wall[name] < before && !self.lives[name].is_empty() {
+            self.count(Incident::WallClockBack);
+        }
         let salt = self.rng.next_u64() as u32;
-        let id = ReplicaId::new(&format!("n{name}"), self.wall[name], salt)
-            .expect("the name is short and the number small");
-        let config = PresenceConfig {
+        ReplicaId::new(&format!("n{name}"), self.wall[name], salt)
+            .expect("the name is short and the number small")
+    }
+
+    pub(super) fn config(&mut self) -> PresenceConfig {
+        PresenceConfig {
             limits: self.plan.limits(),
             cluster: self.plan.config(),
             seed: self.rng.next_u64(),
             slice_records: [1, 3, 16, 1024][self.rng.below(4) as usize],
+            grace: Duration::from_millis(self.plan.grace_ms),
             ..PresenceConfig::default()
-        };
+        }
+    }
+
+    /// Puts a process that has just started at a place.
+    pub(super) fn run_at(&mut self, place: usize, presence: Presence) {
+        let (id, name) = (presence.id(), self.homes[place]);
         self.note(|| format!("start {place} as {id}"));
+        self.lives[name].push((id.clone(), self.now_ms));
         self.nodes[place] = Some(Node {
-            presence: Presence::new(id.clone(), config),
+            presence,
             name,
             ahead_ms: 0,
             id,
@@ -166,6 +222,10 @@ impl<'t> World<'t> {
             seen: BTreeMap::new(),
             mirror: HashMap::new(),
             retired: HashMap::new(),
+            spoils: false,
+            diverged: HashSet::new(),
+            leases: Leases::default(),
+            signals: HashSet::new(),
         });
     }
 
@@ -185,9 +245,14 @@ impl<'t> World<'t> {
             seen: node.seen.clone(),
             mirror: node.mirror.clone(),
             retired: node.retired.clone(),
+            spoils: node.spoils,
+            diverged: node.diverged.clone(),
+            leases: node.leases.clone(),
+            signals: node.signals.clone(),
         };
         self.nodes.push(Some(twin));
         self.homes.push(self.homes[place]);
+        self.count(Incident::Clone);
         self.note(|| format!("clone {place}"));
     }
 
@@ -206,6 +271,7 @@ impl<'t> World<'t> {
     pub(super) fn now(&mut self, place: usize) -> Duration {
         let ahead = self.nodes[place].as_ref().map_or(0, |node| node.ahead_ms);
         let back = if self.rng.below(64) == 0 {
+            self.count(Incident::ClockBack);
             self.rng.below(20_000)
         } else {
             0
@@ -213,82 +279,27 @@ impl<'t> World<'t> {
         Duration::from_millis((self.now_ms + ahead).saturating_sub(back))
     }
 
-    /// One local operation at a place.
-    pub(super) fn operate(&mut self, place: usize, session: Session) -> Result<(), String> {
-        let choice = self.rng.below(16);
-        let meta = self.rng.next_u64().to_le_bytes();
-        let len = self.rng.below(9) as usize;
-        self.actors += 1;
+    /// Writes down where the local origins of a place stand.
+    pub(super) fn record(&mut self, place: usize) -> Result<(), String> {
+        let Some(node) = &self.nodes[place] else {
+            return Ok(());
+        };
+        let id = node.presence.id();
+        if id != node.id {
+            self.reborn(place, &id)?;
+        }
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        let (topic, key) = (TOPICS[usize::from(session.0)], format!("k{}", session.1));
-        let owner = OWNERS[usize::from(session.2)];
-        let put = Put::new(topic, &key, owner).meta(&meta[..len]);
-        let at = node.sessions.iter().position(|known| *known == session);
-        let (what, done) = match at {
-            None => {
-                node.sessions.push(session);
-                let add = node
-                    .oracle
-                    .read_ctx()
-                    .derive_add_ctx(place as u64 + 100 * self.actors);
-                let add = node.oracle.add(session, add);
-                node.oracle.apply(add);
-                ("track", node.presence.track(&put).is_ok())
-            }
-            Some(_) if choice < 7 => ("update", node.presence.update(&put).is_ok()),
-            Some(at) if choice < 15 => {
-                node.sessions.swap_remove(at);
-                let remove = node
-                    .oracle
-                    .rm(session, node.oracle.contains(&session).derive_rm_ctx());
-                node.oracle.apply(remove);
-                ("untrack", node.presence.untrack(topic, key.as_str(), owner))
-            }
-            Some(_) => {
-                let gone: Vec<Session> = node
-                    .sessions
-                    .iter()
-                    .copied()
-                    .filter(|known| known.2 == session.2)
-                    .collect();
-                for session in &gone {
-                    let context = node.oracle.contains(session).derive_rm_ctx();
-                    let remove = node.oracle.rm(*session, context);
-                    node.oracle.apply(remove);
-                }
-                node.sessions.retain(|known| known.2 != session.2);
-                (
-                    "untrack_owner",
-                    node.presence.untrack_owner(owner) == gone.len(),
-                )
-            }
-        };
-        self.stats.operations += 1;
-        self.note(|| format!("{what} {topic} {key} {owner} at {place}"));
-        if !done {
-            return Err(format!(
-                "{what} of {session:?} at {place} did not do its work"
-            ));
+        if let Some((_, last)) = self.lives[node.name].iter_mut().find(|life| life.0 == id) {
+            *last = self.now_ms;
         }
-        self.record(place);
-        Ok(())
-    }
-
-    /// Writes down where the local origins of a place stand.
-    pub(super) fn record(&mut self, place: usize) {
-        let Some(node) = &mut self.nodes[place] else {
-            return;
-        };
-        let id = node.presence.id();
-        node.id = id.clone();
         // Twins with the same memory and the same input may take the same new id once more.
         if *self.writers.entry(id.clone()).or_insert(place) != place {
             self.forked.insert(id.clone());
         }
         if self.forked.contains(&id) {
-            return;
+            return Ok(());
         }
         for &slot in &self.slots {
             let Some(info) = node.presence.origin_info(&id, slot) else {
@@ -299,6 +310,25 @@ impl<'t> World<'t> {
                 history.push((info.clock, info.digest, info.entries));
             }
         }
+        Ok(())
+    }
+
+    /// A node took a new identity: a second self or a later start of its name must be the reason,
+    /// never what somebody holds of it.
+    fn reborn(&mut self, place: usize, new: &ReplicaId) -> Result<(), String> {
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        let old = std::mem::replace(&mut node.id, new.clone());
+        let lives = &mut self.lives[node.name];
+        let is_behind = lives.iter().any(|(id, _)| id > &old);
+        if !is_behind && !self.forked.contains(&old) {
+            return Err(format!("{place} gave {old} up for {new} without need"));
+        }
+        lives.push((new.clone(), self.now_ms));
+        self.count(Incident::Reincarnation);
+        self.note(|| format!("{place} is {new} now"));
+        Ok(())
     }
 
     pub(super) fn neighbours(&self, a: usize, b: usize) -> bool {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headcount::replica::Event;
+use headcount::testing::{self, Fault};
 use headcount::{Presence, PresenceConfig, Put};
 
 use crate::mesh::{Mesh, configured, events, node, seconds};
@@ -138,12 +139,25 @@ fn f04_nobody_is_sent_its_own_entries() {
     let frames: Vec<_> = to_b.map(|(_, _, frame)| frame).collect();
     assert!(frames.iter().any(|frame| contains(frame, b"entry-of-a")));
     assert!(!frames.iter().any(|frame| contains(frame, b"entry-of-b")));
+    // Nor is its next life sent those of the one before.
+    mesh.nodes[1] = node("b", 2, 9, |_| {});
+    mesh.sent.clear();
+    mesh.run(seconds(4));
+    let to_b = |at: &&(usize, usize, Vec<u8>)| at.1 == 1;
+    let carries = |name: &[u8]| {
+        mesh.sent
+            .iter()
+            .filter(to_b)
+            .any(|at| contains(&at.2, name))
+    };
+    assert!(carries(b"entry-of-a"));
+    assert!(!carries(b"entry-of-b"));
 }
 
 /// 5: a wall-clock step of 20-30 s hides or discards every peer.
 #[test]
 fn f05_a_step_of_the_clock_hides_nobody() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 100_000_000)]);
     mesh.nodes[1].track(&Put::new("room", "bob", "c")).unwrap();
     mesh.now = seconds(100);
     mesh.run(seconds(3));
@@ -155,6 +169,19 @@ fn f05_a_step_of_the_clock_hides_nobody() {
         assert_eq!(mesh.nodes[0].count("room"), 1);
     }
     assert_eq!(events(&mesh.nodes[0]), []);
+    // Messages that come with an earlier time, and a process that starts 30 s before its last life.
+    mesh.now -= seconds(25);
+    mesh.run(seconds(20));
+    assert_eq!(mesh.nodes[0].count("room"), 1);
+    assert_eq!(events(&mesh.nodes[0]), []);
+    mesh.now += seconds(10);
+    mesh.nodes[1] = node("b", 70_000_000, 3, |_| {});
+    mesh.nodes[1].track(&Put::new("room", "bea", "c")).unwrap();
+    mesh.run(seconds(8));
+    assert_eq!(
+        members(&mesh.nodes[0], "room"),
+        [("bea".to_owned(), vec![])]
+    );
 }
 
 /// 6: a full transfer of 500k entries stalls the sender for seconds, and the newcomer waits. Here
@@ -261,7 +288,11 @@ fn f08_a_truncated_log_costs_the_difference_only() {
 /// 9: ghosts after deploy, out-of-memory kill or restart.
 #[test]
 fn f09_the_dead_stay_dead() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+    let forget = |config: &mut PresenceConfig| config.cluster.forget_after = seconds(20);
+    let mut mesh = Mesh::new(&[]);
+    for (seed, name) in (1..).zip(["a", "b", "c"]) {
+        mesh.nodes.push(configured(name, 1, seed, forget));
+    }
     mesh.nodes[1]
         .track(&Put::new("room", "ghost", "c"))
         .unwrap();
@@ -293,6 +324,57 @@ fn f09_the_dead_stay_dead() {
     assert_eq!(mesh.nodes[0].count("room"), 0);
     let down = |e: &Event| matches!(e, Event::ReplicaDown(id) if id.name() == "b");
     assert!(events(&mesh.nodes[0]).iter().any(down));
+    mesh.run(seconds(20));
+    assert_eq!(mesh.nodes[0].len(), 0);
+    let names = |node: &Presence| {
+        let known = node.replicas().into_iter();
+        known
+            .map(|(id, _)| id.name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&mesh.nodes[0]), ["c"]);
+    // What is still under way of both its lives comes late.
+    for (from, to, frame) in mesh.sent.clone() {
+        if from == 1 && to == 0 {
+            let frame = frame.into();
+            mesh.nodes[0].handle_message(mesh.now, "1", &frame).unwrap();
+        }
+    }
+    mesh.run(seconds(1));
+    assert_eq!(mesh.nodes[0].len(), 0);
+    assert_eq!(names(&mesh.nodes[0]), ["c"]);
+}
+
+/// With the rules broken that forbid them, the failures are back: these tests can fail.
+#[test]
+fn the_failures_come_back_when_rules_are_broken() {
+    let broken: [(Fault, fn()); 6] = [
+        (
+            Fault::AskOnce,
+            f01_nobody_stays_missing_after_a_short_link_loss,
+        ),
+        (
+            Fault::IgnoreDigestGap,
+            f01_nobody_stays_missing_after_a_short_link_loss,
+        ),
+        (Fault::ApplyOverGap, f07_a_lost_diff_deletes_nothing),
+        (
+            Fault::IgnoreHorizon,
+            f08_a_truncated_log_costs_the_difference_only,
+        ),
+        (Fault::IgnoreHorizon, f08_kill_logs_share_one_budget),
+        (Fault::NoFloor, f09_the_dead_stay_dead),
+    ];
+    let passes = |(fault, test): &&(Fault, fn())| {
+        let run = || testing::with_fault(*fault, test);
+        std::panic::catch_unwind(run).is_ok()
+    };
+    let missed: Vec<_> = broken
+        .iter()
+        .filter(passes)
+        .map(|(fault, _)| fault)
+        .collect();
+    assert!(missed.is_empty(), "not noticed: {missed:?}");
 }
 
 /// 10: one process tracked in 10,000 topics takes 1.3 s to leave.

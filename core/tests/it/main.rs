@@ -3,6 +3,7 @@
 mod allocation;
 mod codec;
 mod failures;
+mod found;
 mod grace;
 mod laws;
 mod member_list_churn;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use headcount::testing::{self, Failure, Fault};
+use headcount::testing::{self, Failure, Fault, Incident, Stats};
 
 /// Runs the schedules of seeds `first..first + count` on two threads.
 fn schedules(first: u64, count: u64) -> Result<(), Failure> {
@@ -30,6 +30,22 @@ fn schedules_converge() {
     }
 }
 
+/// What the schedules promise to contain, they contain.
+#[test]
+fn everything_happens_within_2000_schedules() {
+    let mut all = Stats::default();
+    for seed in 0..2_000 {
+        all += testing::simulate(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+    let never = Incident::ALL.iter().copied();
+    let never: Vec<_> = never.filter(|&i| all.incidents.count(i) == 0).collect();
+    assert!(
+        never.is_empty(),
+        "never happened: {never:?} in {:?}",
+        all.incidents
+    );
+}
+
 #[test]
 fn a_seed_always_makes_the_same_schedule() {
     let account = |seed| {
@@ -46,16 +62,14 @@ fn a_seed_always_makes_the_same_schedule() {
 fn every_broken_rule_is_noticed() {
     // Rules whose breaking shows seldom start close to a seed that shows it.
     let first = |fault| match fault {
-        Fault::IgnoreDivergence => 14_000,
-        Fault::ServeInexact => 17_500,
+        Fault::SwitchReplies => 7_000,
+        Fault::OfferRestored => 11_500,
         _ => 1,
     };
-    let faults = Fault::ALL.iter().copied();
-    let missed: Vec<Fault> = faults
-        .filter(|&fault| {
-            let mut seeds = first(fault)..first(fault) + 60_000;
-            seeds.all(|seed| testing::simulate(seed, Some(fault)).is_ok())
-        })
-        .collect();
+    let is_missed = |fault: &Fault| {
+        let mut seeds = first(*fault)..first(*fault) + 60_000;
+        seeds.all(|seed| testing::simulate(seed, Some(*fault)).is_ok())
+    };
+    let missed: Vec<_> = Fault::ALL.iter().filter(|fault| is_missed(fault)).collect();
     assert!(missed.is_empty(), "not noticed: {missed:?}");
 }

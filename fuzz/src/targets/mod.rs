@@ -2,11 +2,13 @@
 
 mod apply;
 mod decode;
+mod hear;
 mod list_frames;
 mod restore;
 
 pub use apply::apply;
 pub use decode::decode;
+pub use hear::hear;
 pub use list_frames::list_frames;
 pub use restore::restore;
 
@@ -34,6 +36,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "apply",
         property: apply,
+    },
+    Target {
+        name: "hear",
+        property: hear,
     },
     Target {
         name: "restore",

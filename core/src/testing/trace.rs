@@ -1,0 +1,94 @@
+//! Frames in words, for those who read a schedule.
+
+use bytes::Bytes;
+
+use super::world::World;
+use crate::codec::Envelope;
+use crate::replica::message::{Message, Pull, Row, Rows, decode, peek};
+use crate::tracker::RepairHead;
+
+impl World<'_> {
+    /// What a frame says, on one line.
+    pub(super) fn describe(&self, frame: &Bytes) -> String {
+        let envelope = Envelope::new(&self.plan.config().cluster, None);
+        match decode(&envelope, frame.len(), frame) {
+            Ok((sender, message)) => format!("{} of {sender}", describe(&message)),
+            Err(error) => format!("what is refused: {error}"),
+        }
+    }
+}
+
+fn describe(message: &Message) -> String {
+    match message {
+        Message::Hello { heartbeat, .. } => format!("Hello at {heartbeat}"),
+        Message::Digest {
+            seq, full, rows, ..
+        } => {
+            let rows: Vec<_> = Rows::new(rows)
+                .flatten()
+                .map(|row| row_text(&row))
+                .collect();
+            let full = if *full { "full " } else { "" };
+            format!("{full}Digest {seq} [{}]", rows.join(", "))
+        }
+        Message::Delta { frame } => entries("Delta", frame, false),
+        Message::Repair { frame } => {
+            let kept = RepairHead::decode(frame).ok();
+            let what = kept.map_or("Repair", |head| {
+                if head.base == 0 {
+                    "full Repair"
+                } else {
+                    "Repair"
+                }
+            });
+            entries(what, frame, true)
+        }
+        Message::Pull(pull) => pull_text(pull),
+        Message::Part(part) => format!(
+            "Part {} of {} of {}/{} to {}",
+            part.index, part.count, part.origin, part.slot, part.to
+        ),
+        Message::PullParts { missing, pull, .. } => {
+            format!("PullParts {missing:?}, else {}", pull_text(pull))
+        }
+        Message::Goodbye { heartbeat, .. } => format!("Goodbye at {heartbeat}"),
+        Message::Superseded { id, ago_ms } => format!("Superseded by {id}, {ago_ms} ms ago"),
+        Message::Signal { seq, .. } => format!("Signal {seq}"),
+        Message::Unsupported { min, max } => format!("WireRefused, {min} to {max} are spoken"),
+        Message::Unknown => "unknown frame".to_owned(),
+    }
+}
+
+fn row_text(row: &Row) -> String {
+    let mut text = format!("{} at {} age {}", row.id, row.heartbeat, row.age_ms);
+    let flags = [(row.down, " down"), (row.retired, " retired")];
+    flags
+        .iter()
+        .filter(|flag| flag.0)
+        .for_each(|flag| text += flag.1);
+    for (slot, clock, hash) in row.listed() {
+        let doubt = if row.doubt & (1 << slot) == 0 {
+            ""
+        } else {
+            "?"
+        };
+        text += &format!(" {slot}:{clock}#{:04x}{doubt}", hash & 0xffff);
+    }
+    text
+}
+
+fn entries(what: &str, body: &Bytes, is_repair: bool) -> String {
+    match peek(body, is_repair) {
+        Ok(head) => format!(
+            "{what} of {}/{} from {} to {}",
+            head.origin, head.slot, head.from, head.to
+        ),
+        Err(error) => format!("{what} that cannot be read: {error}"),
+    }
+}
+
+fn pull_text(pull: &Pull) -> String {
+    let full = if pull.full { "full " } else { "" };
+    let (origin, slot, clock) = (&pull.origin, pull.slot, pull.clock);
+    format!("{full}Pull of {origin}/{slot} since {clock}")
+}

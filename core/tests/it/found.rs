@@ -1,0 +1,109 @@
+//! Errors that schedules of the simulator found, each by hand and without chance.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use headcount::codec::Kind;
+use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+
+use crate::mesh::{configured, node, seconds};
+
+fn frames(node: &Presence) -> Vec<Bytes> {
+    std::iter::from_fn(|| node.poll_transmit().map(|transmit| transmit.frame)).collect()
+}
+
+fn with_grace(grace: Duration) -> Presence {
+    configured("a", 1, 1, |config| config.grace = grace)
+}
+
+/// A later entry of the same names inherited the lease of the one before.
+#[test]
+fn a_lease_ends_with_its_entry() {
+    let presence = with_grace(Duration::ZERO);
+    let put = Put::new("room", "ann", "conn");
+    presence.track(&put).unwrap();
+    assert!(presence.lease(seconds(0), "room", "ann", "conn", seconds(10)));
+    assert_eq!(presence.untrack_owner("conn"), 1);
+    presence.track(&put).unwrap();
+    presence.handle_timeout(seconds(11));
+    assert_eq!(presence.count("room"), 1, "tracked anew, without a lease");
+}
+
+/// An entry that its lost owner had written again was taken over by the next owner of that key.
+#[test]
+fn an_entry_that_came_back_is_not_taken_over() {
+    let presence = with_grace(seconds(10));
+    presence.track(&Put::new("room", "ann", "a")).unwrap();
+    presence.owner_lost(seconds(0), "a");
+    let written = Put::new("room", "ann", "a").meta(b"back");
+    presence.update(&written).unwrap();
+    presence.track(&Put::new("room", "ann", "b")).unwrap();
+    assert_eq!(presence.count("room"), 2, "two sessions of one user");
+    presence.handle_timeout(seconds(11));
+    assert_eq!(presence.count("room"), 2);
+}
+
+/// A Digest of the life before, answered late, made its healthy successor at the same address take
+/// a new identity, and send everything again.
+#[test]
+fn a_successor_is_not_told_of_itself() {
+    let now = seconds(1);
+    let a = node("a", 1, 1, |_| {});
+    let first = node("b", 1, 2, |_| {});
+    first.handle_timeout(now);
+    let stale = frames(&first);
+    let second = node("b", 2, 3, |_| {});
+    second.handle_timeout(now);
+    a.handle_timeout(now);
+    for frame in frames(&second).iter().chain(&stale) {
+        a.handle_message(now, "b", frame).unwrap();
+    }
+    let answers = frames(&a);
+    let superseded = |frame: &Bytes| frame[4] == Kind::SUPERSEDED.0;
+    assert!(answers.iter().any(superseded), "the life before is fenced");
+    for frame in &answers {
+        second.handle_message(now, "a", frame).unwrap();
+    }
+    assert_eq!(second.id().incarnation(), 2);
+    // Of the life before, one that still ran would take it to heart.
+    for frame in &answers {
+        first.handle_message(now, "a", frame).unwrap();
+    }
+    first.handle_timeout(now + seconds(10));
+    assert!(first.id().incarnation() > 2);
+}
+
+/// A process that started from an old snapshot told everybody of replicas that were long dead; who
+/// had no marker of them showed them until they were silent for `down_after` again.
+#[test]
+fn a_snapshot_raises_nobody_from_the_dead() {
+    let relay = |name, incarnation, seed| node(name, incarnation, seed, |c| c.relay = true);
+    let exchange = |from: &Presence, name: &str, to: &Presence, now: Duration| {
+        from.handle_timeout(now);
+        for frame in frames(from) {
+            to.handle_message(now, name, &frame).unwrap();
+        }
+    };
+    let (gone, old) = (relay("gone", 1, 1), relay("old", 1, 2));
+    gone.track(&Put::new("room", "ghost", "c")).unwrap();
+    for ms in (0..3_000).step_by(10) {
+        let now = Duration::from_millis(ms);
+        exchange(&gone, "gone", &old, now);
+        exchange(&old, "old", &gone, now);
+    }
+    assert_eq!(old.count("room"), 1);
+    let snapshot = old.snapshot();
+    let id = ReplicaId::new("old", 2, 0).unwrap();
+    let mut config = PresenceConfig::default();
+    config.cluster.relay = true;
+    let restored = Presence::restore(id, config, Duration::ZERO, &snapshot).unwrap();
+    let newcomer = relay("new", 1, 4);
+    for ms in (0..9_000).step_by(10) {
+        let now = Duration::from_millis(ms);
+        exchange(&restored, "old", &newcomer, now);
+        exchange(&newcomer, "new", &restored, now);
+        assert_eq!(newcomer.len(), 0, "offered nowhere");
+    }
+    let known: Vec<_> = newcomer.replicas().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(known, [restored.id()]);
+}

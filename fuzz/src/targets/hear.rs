@@ -1,0 +1,39 @@
+//! Messages in a row into a presence that has peers.
+
+use std::time::Duration;
+
+use headcount::codec::{Envelope, Kind};
+use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+
+use super::steps;
+
+/// Steps of a kind and the body of a message: whole frames of a neighbour, with some time between
+/// them. A refused one changes nothing, and after each the lists are what the counts say.
+pub fn hear(data: &[u8]) {
+    let id = ReplicaId::new("here", 1, 1).expect("a valid id");
+    let presence = Presence::new(id, PresenceConfig::default());
+    let put = Put::new("room", "ann", "conn");
+    presence.track(&put).expect("within limits");
+    let envelope = Envelope::new("headcount", None);
+    let mut now = Duration::from_secs(1);
+    for (kind, body) in steps(data) {
+        now += Duration::from_millis(400);
+        presence.handle_timeout(now);
+        let before = (presence.clocks(), presence.replicas());
+        let frame = envelope.seal(Kind(kind), body).into();
+        if presence.handle_message(now, "there", &frame).is_err() {
+            let after = (presence.clocks(), presence.replicas());
+            assert_eq!(before, after, "changed by a refused frame");
+        }
+        presence.handle_timeout(now);
+        while presence.poll_transmit().is_some() {}
+        while presence.poll_event().is_some() {}
+        while let Some(diff) = presence.poll_diff() {
+            for topic in &diff {
+                let listed = presence.list(&topic.topic).len();
+                assert_eq!(presence.count(&topic.topic), listed, "{}", topic.topic);
+            }
+        }
+        assert_eq!(presence.count("room"), presence.list("room").len());
+    }
+}
