@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crdts::{CmRDT, CvRDT, Dot, Orswot, VClock, orswot::Op};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use headcount::{Put, StagedRepair, Tracker};
 use headcount_benches::crowd::{Crowd, Layout, empty};
 use headcount_benches::memory::Counting;
-use headcount_benches::meter::{live_bytes, processor_time};
+use headcount_benches::meter::{Took, live_bytes, timed};
 use headcount_benches::table::{Goal, Table, save, sizes};
 
 #[global_allocator]
@@ -83,36 +83,15 @@ impl Run<'_> {
             b.iter_custom(|iterations| {
                 let mut total = Duration::ZERO;
                 for _ in 0..iterations {
-                    let Took { clock, busy } = run();
-                    // On a busy machine the processor time says what the work costs; the clock is
-                    // exact where the work is short.
-                    let took = busy.filter(|_| clock.as_millis() > 50).unwrap_or(clock);
-                    let each = took.as_nanos() as f64 / count as f64;
+                    let took = run();
+                    let each = took.cost().as_nanos() as f64 / count as f64;
                     table.note(operation, "ns", who, each);
-                    total += clock;
+                    total += took.clock;
                 }
                 total
             });
         });
         group.finish();
-    }
-}
-
-/// How long something took by the clock, and on the processor where the system tells.
-struct Took {
-    clock: Duration,
-    busy: Option<Duration>,
-}
-
-fn timed<T>(work: impl FnOnce() -> T) -> Took {
-    let busy = processor_time();
-    let start = Instant::now();
-    black_box(work());
-    let clock = start.elapsed();
-    let busy = processor_time().zip(busy);
-    Took {
-        clock,
-        busy: busy.map(|(now, then)| now.saturating_sub(then)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Memory and time of what is measured.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::memory::in_use;
@@ -11,11 +12,41 @@ pub fn live_bytes<T>(build: impl FnOnce() -> T) -> (usize, T) {
     (in_use().saturating_sub(before), built)
 }
 
-/// Time of one of `count` operations that `work` does.
-pub fn time_each(count: usize, work: impl FnOnce()) -> Duration {
+/// How long something took by the clock, and on the processor where the system tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// By the clock.
+    pub clock: Duration,
+    busy: Option<Duration>,
+}
+
+impl Took {
+    /// What the work cost: the time on the processor, which a busy machine changes little; the
+    /// clock where the work is short, because the system counts in ticks.
+    #[must_use]
+    pub fn cost(self) -> Duration {
+        let busy = self.busy.filter(|_| self.clock.as_millis() > 50);
+        busy.unwrap_or(self.clock)
+    }
+}
+
+/// Does some work and says how long it took. Reading the clocks costs microseconds, none of which
+/// are in [`Took::clock`].
+pub fn timed<T>(work: impl FnOnce() -> T) -> Took {
+    let busy = processor_time();
     let start = Instant::now();
-    work();
-    start.elapsed() / count.max(1) as u32
+    black_box(work());
+    let clock = start.elapsed();
+    let busy = processor_time().zip(busy);
+    Took {
+        clock,
+        busy: busy.map(|(now, then)| now.saturating_sub(then)),
+    }
+}
+
+/// Cost of one of `count` operations that `work` does in this thread.
+pub fn time_each(count: usize, work: impl FnOnce()) -> Duration {
+    timed(work).cost() / count.max(1) as u32
 }
 
 /// Time this thread has been on a processor, where the system tells (Linux). Costs microseconds:

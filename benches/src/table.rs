@@ -93,7 +93,7 @@ impl Table {
                 println!("  {:<32}  {}", "", line.verdict(*goal));
             }
         }
-        for (who, ahead, of) in self.score() {
+        for (who, ahead, of) in self.score().into_iter().filter(|score| score.2 > 1) {
             println!("  ahead of {who} in {ahead} of {of} lines");
         }
     }

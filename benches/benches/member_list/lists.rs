@@ -10,8 +10,8 @@ use headcount_benches::memory::in_use;
 use headcount_benches::meter::time_each;
 use headcount_benches::table::{Goal, Table};
 
-use crate::ROUNDS;
 use crate::buckets::Buckets;
+use crate::rounds;
 
 type Name = [u8; 12];
 
@@ -293,7 +293,7 @@ pub(crate) fn run(n: usize) -> Table {
     let (mut indexed, _) = grow::<Indexed<indexset::BTreeSet<_>>>(n, &mut table);
     let (mut buckets, _) = grow::<Indexed<Buckets<_>>>(n, &mut table);
     let mut rng = Rng::new(5);
-    for round in 0..ROUNDS {
+    for round in 0..rounds(n) {
         let work = Work::new(n, &mut names, &mut rng);
         measure(&mut ours, &work, round, &mut table);
         let each = time_each(100, || {
@@ -309,6 +309,9 @@ pub(crate) fn run(n: usize) -> Table {
         table.time(BULK, SORT, each);
     }
     crate::redis::run(n, &mut table);
+    if n < 1_000_000 {
+        return table;
+    }
     for metric in ["upsert that moves", "upsert of a new member"] {
         table.goal(metric, Goal::Times(1.0, <Pair<Name> as Members>::NAME));
     }
@@ -417,7 +420,7 @@ fn measure<M: Members>(list: &mut M, work: &Work, round: u64, table: &mut Table)
         (0..1_000).for_each(|_| _ = black_box(list.page(from, id)))
     });
     table.time("slice of 100, warm", M::NAME, each);
-    if round < 3 {
+    if round < 3 || n < 1_000_000 {
         let all = members(n, 1);
         let each = time_each(n, || drop(black_box(M::bulk(all))));
         table.time(BULK, M::NAME, each);

@@ -4,10 +4,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headcount_benches::list::Rng;
-use headcount_benches::meter::time_each;
 use headcount_benches::table::Table;
 
 const WHO: &str = "Redis ZSET";
@@ -107,6 +106,13 @@ impl Server {
         used.and_then(|bytes| bytes.trim().parse().ok())
             .unwrap_or(0)
     }
+}
+
+/// Time of one of `count` operations, by the clock: another process does the work.
+fn time_each(count: usize, work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed() / count.max(1) as u32
 }
 
 /// Adds the lines of Redis; says so and goes on where there is no redis-server.

@@ -215,7 +215,7 @@ impl<I: Id> Content<'_, I> {
             Bodies::Source(source)
                 if fields != Fields::ALL && source.format() == BodyFormat::Json =>
             {
-                let patch = self.from_source(source, id, fields);
+                let patch = self.read_source(source, id, fields);
                 patch.map_or(BodyChange::Same, BodyChange::Patch)
             }
             _ => self.body(id).map_or(BodyChange::Same, BodyChange::Whole),
@@ -230,7 +230,7 @@ impl<I: Id> Content<'_, I> {
                 let bytes = (!payload.is_empty()).then(|| Bytes::copy_from_slice(payload));
                 (bytes?, format)
             }
-            Bodies::Source(source) => (self.from_source(source, id, Fields::ALL)?, source.format()),
+            Bodies::Source(source) => (self.read_source(source, id, Fields::ALL)?, source.format()),
         };
         Some(match format {
             BodyFormat::Json => Body::Json(bytes),
@@ -239,7 +239,7 @@ impl<I: Id> Content<'_, I> {
     }
 
     /// What a source writes; one buffer serves all rows, and few allocations hold their bodies.
-    fn from_source(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
+    fn read_source(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
         let mut out = self.buffer.take();
         source.write_body(id, fields, &mut out);
         let bytes = (!out.is_empty()).then(|| {

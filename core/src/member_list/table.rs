@@ -26,6 +26,7 @@ pub(crate) struct Cell<I> {
 /// Members by slot, slots by id, and where in the trees each member is.
 #[derive(Debug)]
 pub(crate) struct Table<I> {
+    /// Who writes to one says so to `writes`.
     pub(crate) cells: CowVec<Cell<I>>,
     pub(crate) payloads: Option<CowVec<Bytes>>,
     keys: Keys,

@@ -367,7 +367,10 @@ impl<I: Id> MemberList<I> {
         }
         let dirty = DirtyRows::new(changes);
         let marks = self.marks.take();
-        let written = self.table.writes.take();
+        let mut written = self.table.writes.take();
+        if dirty.bulk {
+            written = self.table.writes.unknown();
+        }
         let mut windows = std::mem::take(&mut self.windows);
         let content = self.content(bodies, &marks, &dirty, &written, &windows);
         let tick = windows.tick(now, &content);

@@ -357,3 +357,37 @@ fn list_windows_do_change_in_the_model() {
     let applied: u64 = (0..20).map(|seed| run_exact(seed, 150)).sum();
     assert!(applied > 2_000, "{applied} frames applied");
 }
+
+/// A list that shrinks moves members to other slots behind its rows; slots that are free again go
+/// to newcomers. Neither may show in a window that is read anew only in part.
+#[test]
+fn list_windows_survive_members_that_change_their_slots() {
+    for seed in 0..4 {
+        let mut world = World::new(seed, 600);
+        let mut seat = Seat::new(0);
+        for spec in [0, 1, 2].map(WindowSpec::Chunk) {
+            seat.client.open(&spec.to_string());
+            seat.answer(&mut world, |viewer, list, bodies| {
+                viewer.open(list, spec, bodies)
+            });
+        }
+        for step in 0..260 {
+            for _ in 0..4 {
+                let shrinks = step < 120 || world.dice.one_in(2);
+                match world.someone().filter(|_| shrinks) {
+                    Some(id) => drop((world.list.remove(&id), world.people.0.remove(&id))),
+                    None => world.join(),
+                }
+                if let Some(id) = world.someone() {
+                    let group = world.group();
+                    drop(world.list.set_group(&id, group));
+                }
+            }
+            let tick = world.tick();
+            seat.take(&mut world, &tick);
+            seat.receive(&mut world);
+            seat.check(&world, tick.counts().is_some());
+        }
+        assert!(seat.applied > 500, "{} frames applied", seat.applied);
+    }
+}
