@@ -23,7 +23,7 @@ mod parts;
 mod pull;
 mod restore;
 pub(crate) mod rng;
-mod row;
+pub(crate) mod row;
 mod signals;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::world::World;
 use crate::codec::Envelope;
-use crate::replica::message::{Message, Pull, Row, Rows, decode, peek};
+use crate::replica::message::{Message, Pull, decode, peek};
+use crate::replica::row::{Row, Rows};
 use crate::tracker::RepairHead;
 
 impl World<'_> {
