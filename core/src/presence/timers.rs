@@ -192,6 +192,8 @@ impl Presence {
         let mut state = self.timers.state.lock();
         state.end(&Due::Owner(owner.into()));
         if entries.is_empty() {
+            state.lost.remove(owner);
+            state.end(&Due::Grace(owner.into()));
             return;
         }
         state.lost.insert(owner.into(), entries);
@@ -200,7 +202,8 @@ impl Presence {
         self.timers.any.store(true, Ordering::Release);
     }
 
-    /// Tells that a lost owner is back: its entries stay. Says whether it was lost and in time.
+    /// Tells that a lost owner is back: its entries stay. Says whether it had any when it was lost,
+    /// and is in time.
     pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> bool {
         let owner = owner.as_ref();
         let mut state = self.timers.state.lock();

@@ -187,7 +187,8 @@ impl World<'_> {
                 node.leases.lost[at] = None;
             } else {
                 let sessions = node.sessions_of(owner);
-                node.leases.lost[at] = Some((now_ms + grace_ms, sessions));
+                let lost = (now_ms + grace_ms, sessions);
+                node.leases.lost[at] = Some(lost).filter(|(_, sessions)| !sessions.is_empty());
             }
             Some(Incident::OwnerLost)
         };
