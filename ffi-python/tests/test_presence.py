@@ -141,7 +141,7 @@ class Timers(unittest.TestCase):
         self.assertEqual(keys(p, "room"), [])
 
     def test_own_changes_are_flushed_once(self) -> None:
-        p = Presence("a", flush=0.5)
+        p = Presence("a", flush=0.5, push_after=9, heartbeat=9)
         p.handle_timeout(0)
         list(p.poll())
         p.track("room", "ann", "c-1", 1)
