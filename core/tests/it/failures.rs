@@ -57,7 +57,7 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
         // The Digest that tells of all this is lost too.
         mesh.run(Duration::from_millis(1_200));
         mesh.cut.clear();
-        mesh.run(seconds(4));
+        mesh.run(seconds(2));
         assert_eq!(mesh.nodes[0].count("room"), 5);
         all_equal(&mesh, "room", &format!("round {round}"));
     }
