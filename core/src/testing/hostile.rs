@@ -17,6 +17,9 @@ const KIND_AT: usize = 4;
 /// Bytes of the first part of a reply that may name the origin and its clocks.
 const HEADS_MAX: usize = 160;
 
+/// One slot of a replica.
+type Slot = (ReplicaId, u8);
+
 /// A refusal that a frame must meet.
 type Refusal = fn(&DecodeErrorKind) -> bool;
 
@@ -183,13 +186,14 @@ impl World<'_> {
 }
 
 /// The origin of a frame with entries, and where these begin in its body.
-fn entries_of(kind: Kind, body: &[u8]) -> Result<Option<((ReplicaId, u8), usize)>, DecodeError> {
+fn entries_of(kind: Kind, body: &[u8]) -> Result<Option<(Slot, usize)>, DecodeError> {
     let mut reader = Reader::new(body);
     reader.identity()?;
     match kind {
         Kind::DELTA | Kind::REPAIR => {
             let origin = read_origin(&mut reader)?;
-            (reader.u64()?, reader.u64()?);
+            reader.u64()?;
+            reader.u64()?;
             if kind == Kind::REPAIR {
                 reader.u64()?;
             }
@@ -207,7 +211,7 @@ fn entries_of(kind: Kind, body: &[u8]) -> Result<Option<((ReplicaId, u8), usize)
     }
 }
 
-fn read_origin(reader: &mut Reader<'_>) -> Result<Option<(ReplicaId, u8)>, DecodeError> {
+fn read_origin(reader: &mut Reader<'_>) -> Result<Option<Slot>, DecodeError> {
     let (name, incarnation, salt) = reader.identity()?;
     let slot = reader.u8()?;
     let id = ReplicaId::new(name, incarnation, salt).ok();

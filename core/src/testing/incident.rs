@@ -149,10 +149,13 @@ impl Incidents {
     /// How often one happened.
     ///
     /// ```
-    /// use headcount::testing::{self, Incident};
+    /// use headcount::testing::{self, Incident, Stats};
     ///
-    /// let stats = testing::simulate(1, None)?;
-    /// assert_eq!(stats.incidents.count(Incident::Healed), 0);
+    /// let mut stats = Stats::default();
+    /// for seed in 0..50 {
+    ///     stats += testing::simulate(seed, None)?;
+    /// }
+    /// assert!(stats.incidents.count(Incident::Crash) > 0);
     /// # Ok::<(), testing::Failure>(())
     /// ```
     #[must_use]

@@ -45,7 +45,7 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
         let (x, y) = ((round % 5) as usize, (round / 5 % 4 + 1) as usize);
         let y = (x + y) % 5;
         mesh.cut.extend([(x, y), (y, x)]);
-        for n in 0..20 + round % 7 {
+        for n in 0..10 + round % 7 {
             let meta = [n as u8];
             let place = (n % 5) as usize;
             let key = format!("u{place}");
@@ -54,8 +54,10 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
                 .unwrap();
             mesh.run(TICK);
         }
+        // The Digest that tells of all this is lost too.
+        mesh.run(Duration::from_millis(1_200));
         mesh.cut.clear();
-        mesh.run(seconds(4));
+        mesh.run(seconds(2));
         assert_eq!(mesh.nodes[0].count("room"), 5);
         all_equal(&mesh, "room", &format!("round {round}"));
     }
@@ -177,7 +179,7 @@ fn f05_a_step_of_the_clock_hides_nobody() {
     mesh.now += seconds(10);
     mesh.nodes[1] = node("b", 70_000_000, 3, |_| {});
     mesh.nodes[1].track(&Put::new("room", "bea", "c")).unwrap();
-    mesh.run(seconds(8));
+    mesh.run(seconds(10));
     assert_eq!(
         members(&mesh.nodes[0], "room"),
         [("bea".to_owned(), vec![])]
@@ -288,7 +290,10 @@ fn f08_a_truncated_log_costs_the_difference_only() {
 /// 9: ghosts after deploy, out-of-memory kill or restart.
 #[test]
 fn f09_the_dead_stay_dead() {
-    let forget = |config: &mut PresenceConfig| config.cluster.forget_after = seconds(20);
+    let forget = |config: &mut PresenceConfig| {
+        config.cluster.forget_after = seconds(20);
+        config.cluster.relay = true;
+    };
     let mut mesh = Mesh::new(&[]);
     for (seed, name) in (1..).zip(["a", "b", "c"]) {
         mesh.nodes.push(configured(name, 1, seed, forget));
@@ -304,15 +309,13 @@ fn f09_the_dead_stay_dead() {
     mesh.nodes[1]
         .track(&Put::new("room", "alive", "c"))
         .unwrap();
-    mesh.run(seconds(3));
-    assert_eq!(
-        members(&mesh.nodes[0], "room"),
-        [("alive".to_owned(), vec![])]
-    );
+    mesh.run(seconds(1));
+    let alive = [("alive".to_owned(), vec![])];
+    assert_eq!(members(&mesh.nodes[0], "room"), alive);
     mesh.cut.clear();
-    for _ in 0..100 {
-        mesh.run(Duration::from_millis(100));
-        assert!(mesh.nodes[0].get_by_key("room", "ghost").is_empty());
+    for _ in 0..200 {
+        mesh.run(TICK);
+        assert_eq!(members(&mesh.nodes[0], "room"), alive);
     }
     assert_eq!(
         members(&mesh.nodes[2], "room"),
@@ -348,11 +351,7 @@ fn f09_the_dead_stay_dead() {
 /// With the rules broken that forbid them, the failures are back: these tests can fail.
 #[test]
 fn the_failures_come_back_when_rules_are_broken() {
-    let broken: [(Fault, fn()); 6] = [
-        (
-            Fault::AskOnce,
-            f01_nobody_stays_missing_after_a_short_link_loss,
-        ),
+    let broken: [(Fault, fn()); 5] = [
         (
             Fault::IgnoreDigestGap,
             f01_nobody_stays_missing_after_a_short_link_loss,
@@ -452,4 +451,6 @@ fn f08_kill_logs_share_one_budget() {
     mesh.cut.clear();
     mesh.run(seconds(5));
     assert_eq!(mesh.nodes[0].len(), 0, "what left the logs is repaired");
+    let diverged = |e: &Event| matches!(e, Event::Divergence { .. });
+    assert!(!events(&mesh.nodes[0]).iter().any(diverged));
 }
