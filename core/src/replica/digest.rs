@@ -93,7 +93,9 @@ impl Replica {
         for known in self.known.values().filter(is_heard) {
             let mut row = Row::bare(known.id.clone(), known.heartbeat, age_ms(known.base));
             row.down = !known.up;
-            row.mask = if full { known.used() } else { known.dirty } & !known.applying;
+            // What is in doubt is shown until it is out of it.
+            let news = known.dirty | known.doubt;
+            row.mask = if full { known.used() } else { news } & !known.applying;
             row.doubt = known.doubt & row.mask;
             for slot in bits(row.mask) {
                 row.slots[slot] = (known.slots[slot].clock, known.slots[slot].hash);

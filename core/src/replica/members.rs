@@ -161,7 +161,8 @@ impl Replica {
                 let heard = heard.or(self.markers.get(sender.name()).map(|marker| marker.base));
                 // Never 0, which says that the receiver itself has left: the fenced one may be gone,
                 // and the greater one stand at its address.
-                let ago = self.now - heard.unwrap_or(self.now).min(self.now - 1000);
+                let latest = self.now.saturating_sub(1000);
+                let ago = self.now - heard.unwrap_or(latest).min(latest);
                 self.supersede(from, message, greater, ago);
                 false
             }
@@ -345,15 +346,17 @@ impl Replica {
     /// Compares what a row shows with what is held.
     fn compare(&mut self, from: &Address, row: &Row, trusted: bool) {
         for (slot, clock, hash) in row.listed() {
-            if row.doubt & (1 << slot) != 0 {
-                continue;
-            }
             let Some(known) = self.known.get_mut(row.id.name()) else {
                 return;
             };
             let view = known.slots[slot];
             let bit = 1 << slot;
-            if clock > view.clock {
+            if row.doubt & bit != 0 {
+                // It waits for a later heartbeat to show the slot: ours can.
+                if !is_broken(Fault::ShowOnce) {
+                    known.dirty |= bit & !known.doubt;
+                }
+            } else if clock > view.clock {
                 let hash = trusted.then_some(hash);
                 self.want(from, &row.id, slot as u8, (clock, hash), false);
             } else if clock == view.clock && known.applying & bit == 0 {

@@ -41,6 +41,9 @@ impl World<'_> {
         }
         last?;
         self.quiet()?;
+        // What a replaced life showed is seen until its grace ends.
+        let beats = self.plan.grace_ms.div_ceil(BEAT_MS);
+        self.half_beats(2 * beats, &mut BTreeSet::new())?;
         self.equal()?;
         self.equal_entries()
     }
