@@ -182,7 +182,7 @@ impl Run<'_> {
     /// Whole states between two nodes.
     fn exchange(&mut self) {
         let n = self.n;
-        let mut local = Crowd::new(n, Layout::HundredPerTopic).tracked();
+        let local = Crowd::new(n, Layout::HundredPerTopic).tracked();
         let id = local.id().clone();
         let full = local.delta_since(&id, 0).unwrap();
         let body: bytes::Bytes = local.full_body(&id, 0).unwrap().into();

@@ -209,10 +209,9 @@ class EndToEnd(unittest.TestCase):
             if wanted:
                 client.apply(viewer.resync(sorted(wanted)))
         for id in range(400):
-            if id in ml:
-                ml.touch(id)
-            else:
+            if id not in ml:
                 ml.upsert(id, "online", "back")
+            ml.set_payload(id, {"back": id})
         wanted = set[str]()
         bundle = viewer.bundle(ml.tick(60))
         assert bundle is not None

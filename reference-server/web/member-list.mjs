@@ -20,6 +20,8 @@ export class MemberListClient {
   #epoch = 0;
   #version = 0;
   #windows = new Map();
+  /** Names closed here that the server still knew when it last told its names. */
+  #closing = new Set();
   #counts = null;
   #countsWait = false;
 
@@ -31,6 +33,7 @@ export class MemberListClient {
   /** Notes that a window is asked of the server. Nothing happens when it is held already. */
   open(name) {
     if (this.#windows.has(name)) return;
+    this.#closing.delete(name);
     const empty = { rows: [], version: 0, baseIndex: 0, waiting: true };
     this.#windows.set(name, { ...empty, since: this.#version, replaces: null });
   }
@@ -44,7 +47,7 @@ export class MemberListClient {
 
   /** Notes that a window is closed. Frames still on their way are ignored. */
   close(name) {
-    this.#windows.delete(name);
+    if (this.#windows.delete(name)) this.#closing.add(name);
   }
 
   /** The same by the request: `member_list_open {window}`, `member_list_move {from, window}`, `…_close {window}`. */
@@ -134,12 +137,22 @@ export class MemberListClient {
     asks.windows.add(name);
   }
 
-  /** `anchored` are the names the server knows: a window of another one missed its rename. */
+  /**
+   * `anchored` are the names the server knows: a window of another one missed its rename. When all have their right
+   * names and the server knows one more, two became one here alone, because the rename of one of them was lost.
+   */
   #checkNames(anchored, asks) {
+    for (const name of this.#closing) if (!anchored.includes(name)) this.#closing.delete(name);
     const replaced = new Set([...this.#windows.values()].map(({ replaces }) => replaces));
     for (const [name, held] of this.#windows) {
       const known = name.startsWith("c:") || held.waiting || replaced.has(name) || anchored.includes(name);
       if (!known) this.#wait(name, held, asks);
+    }
+    if ([...this.#windows].some(([name, held]) => held.waiting && !name.startsWith("c:"))) return;
+    for (const name of anchored) {
+      if (this.#windows.has(name) || this.#closing.has(name)) continue;
+      this.open(name);
+      asks.windows.add(name);
     }
   }
 

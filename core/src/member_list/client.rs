@@ -3,7 +3,7 @@
 //! It does what `core/docs/list-frames.md`, section 7, says, and nothing else: no I/O, no timers.
 //! What a server is sent in turn is in [`Applied`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub struct Client<I> {
     /// Highest version of a bundle of this epoch.
     version: u64,
     windows: BTreeMap<Arc<str>, ClientWindow<I>>,
+    /// Names closed here that the server still knew when it last told its names.
+    closing: BTreeSet<Arc<str>>,
     counts: Option<Counts>,
     counts_wait: bool,
     merge: Merge,
@@ -167,6 +169,7 @@ impl<I: Id> Client<I> {
             epoch: 0,
             version: 0,
             windows: BTreeMap::new(),
+            closing: BTreeSet::new(),
             counts: None,
             counts_wait: false,
             merge,
@@ -175,21 +178,27 @@ impl<I: Id> Client<I> {
 
     /// Notes that `open` is asked of the server for this window. O(log windows).
     pub fn open(&mut self, window: &str) {
-        let since = self.version;
-        self.windows
-            .entry(window.into())
-            .or_insert_with(|| ClientWindow {
-                rows: Vec::new(),
-                version: 0,
-                base_index: 0,
-                since,
-                waiting: true,
-            });
+        self.closing.remove(window);
+        self.expect(window.into());
     }
 
     /// Notes that `close` is told to the server. Frames still on their way are ignored.
     pub fn close(&mut self, window: &str) {
-        self.windows.remove(window);
+        if let Some((name, _)) = self.windows.remove_entry(window) {
+            self.closing.insert(name);
+        }
+    }
+
+    /// An empty window that waits for its SYNC, unless there is one of that name.
+    fn expect(&mut self, name: Arc<str>) {
+        let since = self.version;
+        self.windows.entry(name).or_insert_with(|| ClientWindow {
+            rows: Vec::new(),
+            version: 0,
+            base_index: 0,
+            since,
+            waiting: true,
+        });
     }
 
     /// A window by name.
@@ -301,11 +310,25 @@ impl<I: Id> Client<I> {
         }
     }
 
-    /// `anchored` are the names the server knows: a window of another one missed its rename.
+    /// `anchored` are the names the server knows: a window of another one missed its rename. When
+    /// all have their right names and the server knows one more, two became one here alone,
+    /// because the rename of one of them was lost.
     fn check_names(&mut self, anchored: &[Arc<str>], applied: &mut Applied) {
+        self.closing.retain(|name| anchored.contains(name));
+        let mut all_known = true;
         for (name, window) in &mut self.windows {
-            if !name.starts_with("c:") && !window.waiting && !anchored.contains(name) {
+            if name.starts_with("c:") {
+                continue;
+            }
+            if !window.waiting && !anchored.contains(name) {
                 window.wait(self.version);
+                applied.resync.push(name.clone());
+            }
+            all_known &= !window.waiting;
+        }
+        for name in anchored.iter().filter(|_| all_known) {
+            if !self.windows.contains_key(name) && !self.closing.contains(name) {
+                self.expect(name.clone());
                 applied.resync.push(name.clone());
             }
         }

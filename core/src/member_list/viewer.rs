@@ -63,6 +63,9 @@ struct Held<I> {
     base_index: u64,
     stale: bool,
     former: Vec<WindowSpec<I>>,
+    /// Names of windows that became one with this one. A client that still knows such a name has
+    /// both: it may ask for it anew, but when it closes it, this one stays.
+    merged: Vec<WindowSpec<I>>,
 }
 
 impl<I> Default for Viewer<I> {
@@ -165,13 +168,13 @@ impl<I: Id> Viewer<I> {
         specs: &[WindowSpec<I>],
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
-        if specs.iter().any(|spec| self.find(spec).is_none()) {
+        if specs.iter().any(|spec| self.find_merged(spec).is_none()) {
             return Err(WindowError::NotOpen);
         }
         let mut frames = Vec::new();
         for asked in specs.iter().take(VIEWER_WINDOWS_MAX) {
             // A window may have become one with another since.
-            if let Some(at) = self.find(asked) {
+            if let Some(at) = self.find_merged(asked) {
                 frames.push(self.sync(at, asked, list, bodies));
                 self.drop_double(at);
             }
@@ -292,6 +295,13 @@ impl<I: Id> Viewer<I> {
             .or_else(|| self.windows.iter().position(formerly))
     }
 
+    /// A window by any name its client may know.
+    fn find_merged(&self, spec: &WindowSpec<I>) -> Option<usize> {
+        let merged = |window: &Held<I>| window.merged.contains(spec);
+        self.find(spec)
+            .or_else(|| self.windows.iter().position(merged))
+    }
+
     fn show(
         &mut self,
         list: &mut MemberList<I>,
@@ -410,6 +420,7 @@ impl<I: Id> Viewer<I> {
     fn forget_former(&mut self, spec: &WindowSpec<I>) {
         for window in &mut self.windows {
             window.former.retain(|former| former != spec);
+            window.merged.retain(|merged| merged != spec);
         }
     }
 
@@ -443,6 +454,7 @@ impl<I: Id> Held<I> {
             base_index: opened.base_index,
             stale: false,
             former: Vec::new(),
+            merged: Vec::new(),
         }
     }
 
@@ -491,20 +503,25 @@ impl<I: Id> Held<I> {
         if self.spec != *handle.spec() {
             self.name = handle.name().clone();
             let old = std::mem::replace(&mut self.spec, handle.spec().clone());
-            self.remember([old]);
+            remember(&mut self.former, [old]);
         }
     }
 
     /// Goes on as `gone`, which has become the same window, does.
-    fn absorb(&mut self, gone: Self) {
-        let former = std::mem::take(&mut self.former);
+    fn absorb(&mut self, mut gone: Self) {
+        let (names, merged) = (
+            std::mem::take(&mut gone.former),
+            std::mem::take(&mut gone.merged),
+        );
+        gone.former = std::mem::take(&mut self.former);
+        gone.merged = std::mem::take(&mut self.merged);
         *self = gone;
-        self.remember(former);
+        remember(&mut self.merged, names.into_iter().chain(merged));
     }
+}
 
-    fn remember(&mut self, names: impl IntoIterator<Item = WindowSpec<I>>) {
-        self.former.extend(names);
-        let excess = self.former.len().saturating_sub(FORMER_NAMES_MAX);
-        self.former.drain(..excess);
-    }
+/// Adds names to the last ones.
+fn remember<I>(to: &mut Vec<WindowSpec<I>>, names: impl IntoIterator<Item = WindowSpec<I>>) {
+    to.extend(names);
+    to.drain(..to.len().saturating_sub(FORMER_NAMES_MAX));
 }

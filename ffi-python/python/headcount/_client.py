@@ -72,6 +72,7 @@ class Client:
         self._epoch = 0
         self._version = 0
         self._windows: dict[str, Window] = {}
+        self._closing: set[str] = set()
         self._counts_wait = False
 
     @property
@@ -81,11 +82,13 @@ class Client:
 
     def open(self, window: str) -> None:
         """Notes that ``open`` is asked of the server for this window."""
+        self._closing.discard(window)
         self._windows.setdefault(window, Window(since=self._version))
 
     def close(self, window: str) -> None:
         """Notes that ``close`` is told to the server. Frames still on their way are ignored."""
-        self._windows.pop(window, None)
+        if self._windows.pop(window, None) is not None:
+            self._closing.add(window)
 
     def apply(self, bundle: Bundle | Mapping[str, Any] | bytes | str) -> Applied:
         """Takes a bundle: a `Bundle`, its JSON or its dict.
@@ -155,10 +158,22 @@ class Client:
             self._rename(name, frame["renamed"], applied)
 
     def _check_names(self, anchored: Collection[str], applied: Applied) -> None:
-        """``anchored`` are the names the server knows: a window of another one missed its rename."""
-        for name, window in self._windows.items():
-            if not (name.startswith("c:") or window.waiting or name in anchored):
+        """``anchored`` are the names the server knows: a window of another one missed its rename.
+
+        When all have their right names and the server knows one more, two became one here alone,
+        because the rename of one of them was lost.
+        """
+        self._closing.intersection_update(anchored)
+        own = {n: window for n, window in self._windows.items() if not n.startswith("c:")}
+        for name, window in own.items():
+            if not window.waiting and name not in anchored:
                 window.wait(self._version)
+                applied.resync.append(name)
+        if any(window.waiting for window in own.values()):
+            return
+        for name in anchored:
+            if name not in own and name not in self._closing:
+                self.open(name)
                 applied.resync.append(name)
 
     def _rename(self, old: str, new: str, applied: Applied) -> None:
