@@ -1,12 +1,14 @@
 //! `MemberList`: many members at once.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::group::GroupId;
+use super::keys::{KeyCell, LongKeys};
 use super::list::MEMBERS_MAX;
-use super::run::head;
+use super::run::{number, shared};
 use super::table::Table;
 use super::tree::Tree;
 use super::{Id, ListError, MemberList, SortKey};
@@ -24,11 +26,19 @@ pub struct NewMember<I> {
     pub attrs: u32,
 }
 
-/// A member that is loaded but in no tree, with the beginning of its key for sorting.
-struct Fresh {
-    head: u128,
+/// A member as it was read.
+#[derive(Clone)]
+pub(super) struct Row<I> {
+    pub(super) id: I,
+    pub(super) attrs: u32,
     group: GroupId,
-    slot: u32,
+    pub(super) key: KeyCell,
+}
+
+/// Members as they were read, in the order of the input.
+pub(super) struct Staged<I> {
+    pub(super) rows: Vec<Row<I>>,
+    pub(super) long: LongKeys,
 }
 
 /// Members for which room is made before they are seen.
@@ -197,66 +207,58 @@ impl<I: Id> MemberList<I> {
     ///
     /// # Errors
     ///
-    /// [`ListError::UnknownGroup`], [`ListError::TooManyMembers`]; nothing was loaded.
+    /// [`ListError::UnknownGroup`]; [`ListError::TooManyMembers`] when the list might get too
+    /// many, were no id a duplicate. Nothing was loaded.
     pub fn bulk_load(
         &mut self,
         members: impl IntoIterator<Item = NewMember<I>>,
     ) -> Result<BulkReport<I>, ListError> {
-        let mut report = BulkReport {
-            loaded: 0,
-            duplicates: Vec::new(),
-        };
-        let members = members.into_iter();
-        let expected = members.size_hint().0.min(RESERVED_MAX);
-        self.table.reserve(expected);
-        let mut fresh: Vec<Fresh> = Vec::with_capacity(expected);
-        for (at, member) in members.enumerate() {
-            if self.table.slot(&member.id).is_some() {
-                report.duplicates.push((at, member.id));
-                continue;
-            }
-            let refused = match self.groups.check(member.group) {
-                Ok(()) if self.table.len() < MEMBERS_MAX => None,
-                Ok(()) => Some(ListError::TooManyMembers { max: MEMBERS_MAX }),
-                Err(error) => Some(error),
-            };
-            if let Some(error) = refused {
-                fresh
-                    .iter()
-                    .for_each(|fresh| self.table.drop_slot(fresh.slot));
-                return Err(error);
-            }
-            let NewMember {
-                id,
-                group,
-                key,
-                attrs,
-            } = member;
-            let slot = self.table.add(id, key.as_bytes(), self.floor, attrs);
-            let head = head(key.as_bytes());
-            fresh.push(Fresh { head, group, slot });
+        let staged = self.stage(members)?;
+        let (hashes, duplicates) = self.table.claim(&staged.rows);
+        let fresh = staged.sorted(&duplicates);
+        // Slots in sorted order: neighbours in the list are neighbours in memory.
+        let mut start = self.table.fill(&staged, &hashes, &fresh, self.floor);
+        let group = |&at: &u32| staged.rows[at as usize].group;
+        for share in fresh.chunk_by(|a, b| group(a) == group(b)) {
+            let end = start + share.len() as u32;
+            self.insert_sorted(group(&share[0]), start..end);
+            start = end;
         }
-        report.loaded = fresh.len();
         if !fresh.is_empty() {
-            self.load(fresh);
             self.dirty.mark_all();
         }
-        Ok(report)
+        let named = |at: u32| (at as usize, staged.rows[at as usize].id.clone());
+        Ok(BulkReport {
+            loaded: fresh.len(),
+            duplicates: duplicates.into_iter().map(named).collect(),
+        })
     }
 
-    /// Puts slots that are in no tree into the trees of their groups.
-    fn load(&mut self, mut fresh: Vec<Fresh>) {
-        let table = &self.table;
-        let order = |a: &Fresh, b: &Fresh| {
-            let by_head = (a.group, a.head).cmp(&(b.group, b.head));
-            by_head.then_with(|| table.order(a.slot, b.slot))
+    /// Reads and checks all members.
+    fn stage(
+        &self,
+        members: impl IntoIterator<Item = NewMember<I>>,
+    ) -> Result<Staged<I>, ListError> {
+        let members = members.into_iter();
+        let expected = members.size_hint().0.min(RESERVED_MAX);
+        let mut staged = Staged {
+            rows: Vec::with_capacity(expected),
+            long: LongKeys::default(),
         };
-        if !fresh.is_sorted_by(|a, b| order(a, b).is_lt()) {
-            fresh.sort_unstable_by(order);
+        let room = MEMBERS_MAX - self.member_count();
+        for member in members {
+            self.groups.check(member.group)?;
+            if staged.rows.len() == room {
+                return Err(ListError::TooManyMembers { max: MEMBERS_MAX });
+            }
+            staged.rows.push(Row {
+                id: member.id,
+                attrs: member.attrs,
+                group: member.group,
+                key: staged.long.cell(member.key.as_bytes()),
+            });
         }
-        for share in fresh.chunk_by(|a, b| a.group == b.group) {
-            self.insert_sorted(share[0].group, share.iter().map(|fresh| fresh.slot));
-        }
+        Ok(staged)
     }
 
     /// Puts sorted slots that are in no tree into one group: one by one if they are few, else
@@ -273,18 +275,60 @@ impl<I: Id> MemberList<I> {
                 let key = SortKey::cut(self.table.key(slot));
                 self.table.insert_into(tree, slot, key.as_bytes());
             }
+        } else if tree.len() == 0 {
+            *tree = Tree::build(&mut self.table, slots);
         } else {
             let old: Vec<u32> = tree.entries::<Table<I>>().collect();
             let new: Vec<u32> = slots.collect();
-            let all = if old.is_empty() {
-                new
-            } else {
-                self.table.merge(&old, &new)
-            };
+            let all = self.table.merge(&old, &new);
             tree.retire(&mut self.table);
             *tree = Tree::build(&mut self.table, all.into_iter());
         }
         self.table.nodes.own(tree.root_id(), group);
         groups.recount(group);
     }
+}
+
+impl<I: Id> Staged<I> {
+    /// The positions of all members but the duplicates, sorted by group, key and id.
+    fn sorted(&self, duplicates: &[u32]) -> Vec<u32> {
+        let mut duplicates = duplicates.iter().copied().peekable();
+        let row = |at: u32| &self.rows[at as usize];
+        let fresh = (0..self.rows.len() as u32)
+            .filter(move |at| duplicates.next_if_eq(at).is_none())
+            .map(|at| (row(at).group, at));
+        let key = |at| self.long.key(&row(at).key);
+        sort(fresh, key, |a, b| row(a).id.cmp(&row(b).id))
+    }
+}
+
+/// Sorts members by group, key and, where keys are equal, by `tie`. Most places are decided by
+/// comparing one number: the group, the eight bytes that follow what all keys have in common, and
+/// the member. O(k log k).
+pub(super) fn sort<'k>(
+    members: impl Iterator<Item = (GroupId, u32)> + Clone,
+    key: impl Fn(u32) -> &'k [u8],
+    tie: impl Fn(u32, u32) -> Ordering,
+) -> Vec<u32> {
+    let mut keys = members.clone().map(|(_, member)| key(member));
+    let first = keys.next().unwrap_or(&[]);
+    let common = keys.fold(first.len(), |common, key| shared(&first[..common], key));
+    let mut numbers: Vec<u128> = members
+        .map(|(group, member)| {
+            let head = number(false, key(member), common);
+            u128::from(group.0) << 96 | u128::from(head) << 32 | u128::from(member)
+        })
+        .collect();
+    numbers.sort_unstable();
+    let mut sorted: Vec<u32> = numbers.iter().map(|&number| number as u32).collect();
+    let mut start = 0;
+    for equal in numbers.chunk_by(|a, b| a >> 32 == b >> 32) {
+        let end = start + equal.len();
+        if equal.len() > 1 {
+            sorted[start..end]
+                .sort_unstable_by(|&a, &b| key(a).cmp(key(b)).then_with(|| tie(a, b)));
+        }
+        start = end;
+    }
+    sorted
 }

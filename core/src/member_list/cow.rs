@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 /// Values in a page: what one write copies while a reader holds the column.
-const PAGE: usize = 64;
+const PAGE: usize = 128;
 /// Pages below one directory.
 const DIR: usize = 256;
 
@@ -13,7 +13,7 @@ type Page<T> = ArrayVec<T, PAGE>;
 type Dir<T> = ArrayVec<Arc<Page<T>>, DIR>;
 
 /// A vector in copy-on-write pages. `clone` is O(1); afterwards the first write to a page copies
-/// that page, the directory above it and the root (one pointer per 16,384 values).
+/// that page, the directory above it and the root (one pointer per 32,768 values).
 #[derive(Clone, Debug)]
 pub(crate) struct CowVec<T> {
     root: Arc<Vec<Arc<Dir<T>>>>,
@@ -58,6 +58,24 @@ impl<T: Clone> CowVec<T> {
     }
 
     pub(crate) fn push(&mut self, value: T) {
+        self.open_page().push(value);
+        self.len += 1;
+    }
+
+    /// Adds values at the end, page by page. O(values).
+    pub(crate) fn extend(&mut self, values: impl IntoIterator<Item = T>) {
+        let mut values = values.into_iter().peekable();
+        while values.peek().is_some() {
+            let page = self.open_page();
+            let old = page.len();
+            page.extend(values.by_ref().take(PAGE - old));
+            let added = page.len() - old;
+            self.len += added;
+        }
+    }
+
+    /// The page that the next value goes to.
+    fn open_page(&mut self) -> &mut Page<T> {
         let root = Arc::make_mut(&mut self.root);
         if self.len.is_multiple_of(PAGE * DIR) {
             root.push(Arc::new(Dir::new()));
@@ -66,8 +84,7 @@ impl<T: Clone> CowVec<T> {
         if self.len.is_multiple_of(PAGE) {
             dir.push(Arc::new(Page::new()));
         }
-        Arc::make_mut(dir.last_mut().expect("a page was just made sure of")).push(value);
-        self.len += 1;
+        Arc::make_mut(dir.last_mut().expect("a page was just made sure of"))
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
@@ -96,9 +113,10 @@ mod tests {
     #[test]
     fn copies_are_independent() {
         let mut column = CowVec::default();
-        for value in 0..PAGE * DIR * 2 + 3 {
-            column.push(value);
-        }
+        column.push(0);
+        column.extend(1..PAGE * DIR + 9);
+        column.extend([]);
+        (PAGE * DIR + 9..PAGE * DIR * 2 + 3).for_each(|value| column.push(value));
         let before = column.clone();
         *column.at_mut(70) = 7;
         column.push(1);

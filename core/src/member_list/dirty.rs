@@ -40,6 +40,11 @@ impl Dirty {
         }
     }
 
+    /// Whether everything counts as changed already, so that marks say nothing new.
+    pub(crate) fn is_all(&self) -> bool {
+        self.all
+    }
+
     /// A row went, came, moved or changed. O(1).
     pub(crate) fn mark(&mut self, old: Option<usize>, new: Option<usize>) {
         if self.all || (old, new) == (None, None) {

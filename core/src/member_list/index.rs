@@ -70,7 +70,7 @@ impl Index {
         self.len += 1;
     }
 
-    /// Makes room for that many more slots at once. O(n).
+    /// Makes room for that many more slots at once. O(n) if it must grow.
     pub(crate) fn reserve(&mut self, more: usize, hash_of: impl Fn(u32) -> u64) {
         let all = self.len + more;
         if all > LARGE && self.shards.len() == 1 {
@@ -80,12 +80,38 @@ impl Index {
         for (at, shard) in self.shards.iter_mut().enumerate() {
             let ranges = SHARD_OF.iter().filter(|&&of| usize::from(of) == at).count();
             let share = if shards == 1 { all } else { all * ranges / 256 };
-            // Filled to three quarters.
-            let buckets = share * 4 / (3 * WIDTH) + 1;
-            if buckets > shard.buckets.len() {
-                shard.resize(buckets, &hash_of);
+            if share * 8 > shard.buckets.len() * WIDTH * 7 {
+                // Filled to three quarters, and so much larger that loads of any size together
+                // cost O(1) a member.
+                let filled = share * 4 / (3 * WIDTH) + 1;
+                shard.resize(filled.max(shard.buckets.len() * 4 / 3), &hash_of);
             }
         }
+    }
+
+    /// Sorts hashes roughly by where in the index they belong; equal ones keep their order. Work
+    /// in this order finds the buckets it needs in the caches. O(hashes).
+    pub(crate) fn by_place(
+        &self,
+        hashes: impl ExactSizeIterator<Item = (u64, u32)> + Clone,
+    ) -> Vec<(u64, u32)> {
+        const PARTS: usize = SHARDS << PART_BITS;
+        const PART_BITS: usize = 5;
+        let part = |hash: u64| self.shard(hash) << PART_BITS | (hash as u32 >> 27) as usize;
+        let mut ends = [0u32; PARTS + 1];
+        let mut placed = vec![(0, 0); hashes.len()];
+        for (hash, _) in hashes.clone() {
+            ends[part(hash) + 1] += 1;
+        }
+        for at in 1..=PARTS {
+            ends[at] += ends[at - 1];
+        }
+        for (hash, at) in hashes {
+            let end = &mut ends[part(hash)];
+            placed[*end as usize] = (hash, at);
+            *end += 1;
+        }
+        placed
     }
 
     /// Takes a slot out. Amortised O(1): tables that have become too large shrink.
@@ -169,10 +195,10 @@ impl Shard {
     }
 
     fn insert(&mut self, hash: u64, slot: u32, hash_of: &impl Fn(u32) -> u64) {
-        // Up to 85 % full; then half as large again.
-        if (self.len + 1) * 20 > self.buckets.len() * WIDTH * 17 {
+        // Up to seven eighths full; then a third larger.
+        if (self.len + 1) * 8 > self.buckets.len() * WIDTH * 7 {
             let buckets = self.buckets.len();
-            self.resize(buckets + (buckets / 2).max(1), hash_of);
+            self.resize(buckets + (buckets / 3).max(1), hash_of);
         }
         self.put(hash, slot);
     }
@@ -292,6 +318,19 @@ mod tests {
         assert_eq!((SHARD_OF[0], SHARD_OF[255]), (0, 31));
         let size = |shard| SHARD_OF.iter().filter(|&&other| other == shard).count();
         assert!((5..=6).contains(&size(0)) && (10..=11).contains(&size(31)));
+    }
+
+    #[test]
+    fn hashes_by_place_are_all_there_and_equal_ones_in_order() {
+        let mut index = Index::default();
+        (0..LARGE as u32 + 1).for_each(|slot| index.insert(hash_of(slot), slot, hash_of));
+        let hashes = (0..5000u32).map(|at| (hash_of(at % 100), at));
+        let placed = index.by_place(hashes.collect::<Vec<_>>().into_iter());
+        assert_eq!(placed.len(), 5000);
+        for at in 0..100 {
+            let equal = placed.iter().filter(|(hash, _)| *hash == hash_of(at));
+            assert!(equal.map(|&(_, at)| at).eq((at..5000).step_by(100)));
+        }
     }
 
     #[test]

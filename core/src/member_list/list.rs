@@ -180,7 +180,7 @@ impl<I: Id> MemberList<I> {
     /// hidden or collapsed; [`contains`](Self::contains) tells which.
     pub fn remove(&mut self, id: &I) -> Option<usize> {
         let slot = self.table.slot(id)?;
-        let (group, index) = self.leave(slot);
+        let (group, index) = self.leave(slot, &self.climb(slot));
         self.marks
             .removed(id, || place(group, self.table.key(slot)));
         self.dirty.mark(index, None);
@@ -292,7 +292,7 @@ impl<I: Id> MemberList<I> {
 
     /// The group of a member and its position there: a climb without key comparisons. O(log n).
     pub(super) fn position(&self, slot: u32) -> (GroupId, usize) {
-        let climb = Climb::new(self.table.leaf(slot), &self.table.nodes.parents);
+        let climb = self.climb(slot);
         let group = Nodes::owner(&climb);
         let (before, run) = self.groups[group]
             .tree
@@ -305,10 +305,11 @@ impl<I: Id> MemberList<I> {
     }
 
     pub(super) fn group_of(&self, slot: u32) -> GroupId {
-        Nodes::owner(&Climb::new(
-            self.table.leaf(slot),
-            &self.table.nodes.parents,
-        ))
+        Nodes::owner(&self.climb(slot))
+    }
+
+    pub(super) fn climb(&self, slot: u32) -> Climb {
+        Climb::new(self.table.leaf(slot), &self.table.nodes.parents)
     }
 
     pub(super) fn row_of(&self, slot: u32) -> Option<usize> {
@@ -327,18 +328,13 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Takes a member out of the tree of its group: the group, and the row the member had.
-    fn leave(&mut self, slot: u32) -> (GroupId, Option<usize>) {
-        let climb = Climb::new(self.table.leaf(slot), &self.table.nodes.parents);
-        let group = Nodes::owner(&climb);
+    pub(super) fn leave(&mut self, slot: u32, climb: &Climb) -> (GroupId, Option<usize>) {
+        let group = Nodes::owner(climb);
         let groups = Arc::make_mut(&mut self.groups);
         let tree = &mut groups.at_mut(group).tree;
-        let place = |run: &Run| {
-            run.find(slot)
-                .expect("a member is in the leaf it refers to")
-        };
         let (_, at) = tree
-            .remove_below(&mut self.table, &climb, place)
-            .expect("the tree of a member is not empty");
+            .remove_below(&mut self.table, climb, |run: &Run| run.find(slot))
+            .expect("the parent table leads to the leaf of every member");
         self.table.nodes.own(tree.root_id(), group);
         let index = groups.member_row(group, at);
         groups.recount(group);
@@ -351,17 +347,22 @@ impl<I: Id> MemberList<I> {
             let Some((from, to)) = self.table.compact() else {
                 return;
             };
-            let climb = Climb::new(self.table.leaf(to), &self.table.nodes.parents);
+            let climb = self.climb(to);
             let groups = Arc::make_mut(&mut self.groups);
             let tree = &mut groups.at_mut(Nodes::owner(&climb)).tree;
-            tree.rename(&climb, |run| run.rename(from, to));
+            tree.rename::<Table<I>>(&climb, &to, |run| {
+                let at = run.find(from)?;
+                run.replace(at, to);
+                Some(at)
+            });
             self.table.pop_slot();
         }
     }
 
     /// Moves a member to where its group and key say.
     fn relocate(&mut self, slot: u32, to: GroupId, key: &[u8], revised: bool) -> Upsert {
-        if self.group_of(slot) == to && self.table.key(slot) == key {
+        let climb = self.climb(slot);
+        if Nodes::owner(&climb) == to && self.table.key(slot) == key {
             let index = self.row_of(slot);
             if revised {
                 self.dirty.mark(index, index);
@@ -372,7 +373,7 @@ impl<I: Id> MemberList<I> {
                 old_index: index,
             };
         }
-        let (from, old_index) = self.leave(slot);
+        let (from, old_index) = self.leave(slot, &climb);
         let id = &self.table.cells[slot as usize].id;
         self.marks.moved(id, || place(from, self.table.key(slot)));
         self.table.set_key(slot, key);
@@ -391,7 +392,7 @@ impl<I: Id> MemberList<I> {
 
     /// Marks the header of a group that won or lost one member.
     fn mark_header(&mut self, group: GroupId, won: bool) {
-        if !self.groups.headers() || self.groups[group].hidden {
+        if self.dirty.is_all() || !self.groups.headers() || self.groups[group].hidden {
             return;
         }
         let row = Some(self.groups.first_row(group));

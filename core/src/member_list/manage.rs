@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::bulk::sort;
 use super::group::{GroupId, Groups};
 use super::table::Table;
+use super::tree::Tree;
 use super::{Id, ListError, MemberList};
 
 impl<I: Id> MemberList<I> {
@@ -158,8 +160,9 @@ impl<I: Id> MemberList<I> {
         Ok(moved.len())
     }
 
-    /// Moves many members to a group and returns how many there were; unknown ids are passed
-    /// over. O(k log n).
+    /// Moves many members to a group and returns how many of them are there now; unknown ids are
+    /// passed over. Bulk work: watched windows are sent whole once. O(k log n) or O(n + k),
+    /// whichever is less.
     ///
     /// # Errors
     ///
@@ -170,11 +173,54 @@ impl<I: Id> MemberList<I> {
         group: GroupId,
     ) -> Result<usize, ListError> {
         self.groups.check(group)?;
-        let mut moved = 0;
-        for id in ids {
-            moved += usize::from(self.set_group(id, group).is_ok());
+        let mut found = 0;
+        let mut moving: Vec<(GroupId, u32)> = Vec::new();
+        for slot in ids.into_iter().filter_map(|id| self.table.slot(id)) {
+            found += 1;
+            let from = self.group_of(slot);
+            if from != group {
+                moving.push((from, slot));
+            }
         }
-        Ok(moved)
+        // Ids may come twice.
+        moving.sort_unstable();
+        moving.dedup();
+        if moving.is_empty() {
+            return Ok(found);
+        }
+        for share in moving.chunk_by(|a, b| a.0 == b.0) {
+            self.take_out(share[0].0, share.iter().map(|&(_, slot)| slot));
+        }
+        moving.iter_mut().for_each(|(to, _)| *to = group);
+        let sorted = sort(
+            moving.into_iter(),
+            |slot| self.table.key(slot),
+            |a, b| self.table.order(a, b),
+        );
+        self.insert_sorted(group, sorted.into_iter());
+        self.dirty.mark_all();
+        self.marks.moved_many();
+        Ok(found)
+    }
+
+    /// Takes slots out of the tree of their group: one by one if they are few, else the tree is
+    /// built anew.
+    fn take_out(&mut self, group: GroupId, slots: impl ExactSizeIterator<Item = u32>) {
+        if self.groups[group].tree.len() / 16 > slots.len() {
+            for slot in slots {
+                self.leave(slot, &self.climb(slot));
+            }
+            return;
+        }
+        slots.for_each(|slot| self.table.detach(slot));
+        let groups = Arc::make_mut(&mut self.groups);
+        let tree = &mut groups.at_mut(group).tree;
+        let mut stay: Vec<u32> = tree.entries::<Table<I>>().collect();
+        stay.retain(|&slot| !self.table.is_detached(slot));
+        tree.retire(&mut self.table);
+        *tree = Tree::build(&mut self.table, stay.into_iter());
+        self.table.nodes.own(tree.root_id(), group);
+        groups.recount(group);
     }
 
     /// Removes a group without members. O(groups).

@@ -109,7 +109,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
-    /// once per 64 rows, O(1) otherwise.
+    /// once per 128 rows, O(1) otherwise.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
         self.view().slice(range)
     }
@@ -159,7 +159,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
-    /// own. O(n / 64).
+    /// own. O(n / 128).
     pub fn heap_bytes(&self) -> usize {
         let trees = self
             .groups
@@ -169,7 +169,7 @@ impl<I: Id> MemberList<I> {
         self.table.heap_bytes() + trees.sum::<usize>()
     }
 
-    /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 64).
+    /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 128).
     pub fn order_bytes(&self) -> usize {
         let trees = self
             .groups

@@ -33,6 +33,9 @@ pub(crate) struct Run {
     shift: u8,
     /// Whether numbers are made of codes of text rather than of bare bytes.
     text: bool,
+    /// Whether the scale was fitted to the keys since the run last lost some at an end: it cannot
+    /// do better, however crowded.
+    tight: bool,
     len: u8,
     /// Bytes that all keys of the run begin with.
     common: u8,
@@ -46,7 +49,8 @@ pub(crate) struct Needle<'a> {
     key: &'a [u8],
     padded: [u8; KEY_MAX + 8],
     head: u128,
-    codes: u128,
+    /// Codes of the first [`CODED`] bytes, and of as many after them.
+    codes: [u64; 2],
 }
 
 impl<'a> Needle<'a> {
@@ -59,7 +63,7 @@ impl<'a> Needle<'a> {
             key,
             padded,
             head: head(key),
-            codes: codes(key),
+            codes: [codes(key), codes(key.get(CODED..).unwrap_or(&[]))],
         }
     }
 
@@ -68,11 +72,18 @@ impl<'a> Needle<'a> {
         self.key
     }
 
+    /// The first 16 bytes of the key as a number.
+    pub(crate) fn head(&self) -> u128 {
+        self.head
+    }
+
     /// As [`Run::number`].
     #[inline]
     fn number(&self, text: bool, common: usize) -> u64 {
         if text {
-            return (self.codes << (CODE_BITS * common) >> 64) as u64;
+            let [first, second] = self.codes;
+            let bits = CODE_BITS * common;
+            return first << bits | second >> (CODE_BITS * CODED - bits) & UNCODED;
         }
         let bytes = self.padded[common.min(KEY_MAX)..].first_chunk();
         bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
@@ -85,6 +96,7 @@ impl Run {
         base: 0,
         shift: 0,
         text: false,
+        tight: false,
         len: 0,
         common: 0,
         tags: [UNUSED; SLOTS],
@@ -103,11 +115,9 @@ impl Run {
         find_id(self.slots(), slot)
     }
 
-    /// Gives the member of a slot, if it is in the run, another slot. Its key is the same.
-    pub(crate) fn rename(&mut self, from: u32, to: u32) {
-        if let Some(at) = self.find(from) {
-            self.slots[at] = to;
-        }
+    /// Puts the slot to which a member moved in place of the old one. The key is the same.
+    pub(crate) fn replace(&mut self, at: usize, slot: u32) {
+        self.slots[at] = slot;
     }
 
     /// The places where a key could be; all before are smaller, all after greater.
@@ -145,7 +155,7 @@ impl Run {
         self.slots[at] = slot;
         self.tags[at] = tag;
         self.len += 1;
-        if crowded {
+        if crowded && !self.tight {
             self.tighten(keys);
         }
     }
@@ -165,11 +175,13 @@ impl Run {
         self.tags.copy_within(at + 1..len, at);
         self.tags[len - 1] = UNUSED;
         self.len -= 1;
+        self.tight &= at > 0 && at + 1 < len;
         slot
     }
 
     /// Cuts the run at a place and returns the tail. The scale stays.
     pub(crate) fn split_off(&mut self, at: usize) -> Self {
+        self.tight = false;
         let len = usize::from(self.len);
         let mut tail = self.clone();
         tail.len = (len - at) as u8;
@@ -188,6 +200,7 @@ impl Run {
         self.slots[len..len + more].copy_from_slice(tail.slots());
         self.tags[len..len + more].copy_from_slice(&tail.tags[..more]);
         self.len += tail.len;
+        self.tight = false;
         let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
             return;
         };
@@ -241,6 +254,7 @@ impl Run {
         let (low, high) = (first.min(key), last.max(key));
         let common = shared(low, high);
         self.text = is_text(low, common) && is_text(high, common);
+        self.tight = false;
         let (low, high) = (
             number(self.text, low, common),
             number(self.text, high, common),
@@ -285,6 +299,7 @@ impl Run {
         let (first, last) = (keys.key(first), keys.key(last));
         let common = shared(first, last);
         // A byte more in common is worth about six bits of tag, a smaller range what it saves.
+        self.tight = true;
         let range = number(self.text, last, common) - number(self.text, first, common);
         let gain = (common - usize::from(self.common)) * CODE_BITS + usize::from(self.shift);
         if gain > usize::from(shift(range)) + 1 {
@@ -300,6 +315,7 @@ impl Run {
         let (first, last) = (keys.key(first), keys.key(last));
         let common = shared(first, last);
         self.text = is_text(first, common) && is_text(last, common);
+        self.tight = true;
         let low = number(self.text, first, common);
         self.rescale(first, common, low, number(self.text, last, common));
         self.retag(keys, 0..usize::from(self.len));
@@ -334,10 +350,10 @@ impl Run {
 }
 
 /// The bytes of a key after its first `common` ones, as a number whose order is theirs.
-fn number(text: bool, key: &[u8], common: usize) -> u64 {
+pub(super) fn number(text: bool, key: &[u8], common: usize) -> u64 {
     let rest = key.get(common..).unwrap_or(&[]);
     if text {
-        return (codes(rest) >> 64) as u64;
+        return codes(rest);
     }
     match rest.first_chunk() {
         Some(bytes) => u64::from_be_bytes(*bytes),
@@ -350,7 +366,7 @@ fn number(text: bool, key: &[u8], common: usize) -> u64 {
 
 /// The first 16 bytes of a key as a number.
 #[inline]
-pub(crate) fn head(key: &[u8]) -> u128 {
+fn head(key: &[u8]) -> u128 {
     let mut bytes = [0; HEAD];
     let len = key.len().min(HEAD);
     bytes[..len].copy_from_slice(&key[..len]);
@@ -369,16 +385,18 @@ fn shift(range: u64) -> u8 {
 }
 
 /// Bytes in which two keys agree from the beginning.
-fn shared(a: &[u8], b: &[u8]) -> usize {
+pub(super) fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// Bits of a code of text.
 const CODE_BITS: usize = 6;
-/// Bytes that are coded: 126 of 128 bits.
-const CODED: usize = 21;
-/// Codes are used as long as eleven of them, 64 bits and more, follow what is common.
-const TEXT_COMMON_MAX: usize = CODED - 11;
+/// Bytes that a number of codes is made of.
+const CODED: usize = 10;
+/// The bits that ten codes leave free are zero.
+const UNCODED: u64 = !0xf;
+/// Codes are used as long as a [`Needle`] has enough of them after what is common.
+const TEXT_COMMON_MAX: usize = CODED;
 
 /// Whether the bytes that tags are made of look like text.
 fn is_text(key: &[u8], common: usize) -> bool {
@@ -392,12 +410,14 @@ fn is_text(key: &[u8], common: usize) -> bool {
 
 /// The first bytes of a key as codes of six bits. Digits and small letters are told apart, other
 /// bytes only by their class; what codes do not tell apart, keys do.
-fn codes(key: &[u8]) -> u128 {
+#[inline]
+fn codes(key: &[u8]) -> u64 {
     let key = &key[..key.len().min(CODED)];
     let codes = key.iter().fold(0, |sum, &byte| {
-        sum << CODE_BITS | u128::from(CODES[usize::from(byte)])
+        sum << CODE_BITS | u64::from(CODES[usize::from(byte)])
     });
-    codes << ((128 - CODE_BITS * key.len()) % 128)
+    // Ten codes leave four bits.
+    codes << 4 << (CODE_BITS * (CODED - key.len()))
 }
 
 static CODES: [u8; 256] = code_table();

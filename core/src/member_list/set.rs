@@ -73,7 +73,7 @@ impl<T> SortedSet<T> {
     }
 
     /// The elements at a range of positions, in order. Positions past the end are left out.
-    /// O(log n) to find the first one and once per 64 elements, O(1) otherwise.
+    /// O(log n) to find the first one and once per 128 elements, O(1) otherwise.
     ///
     /// ```
     /// use headcount::SortedSet;
@@ -101,7 +101,7 @@ impl<T> SortedSet<T> {
         self.tree = Tree::default();
     }
 
-    /// Heap memory of the tree in bytes, without what the elements own. O(n / 64).
+    /// Heap memory of the tree in bytes, without what the elements own. O(n / 128).
     pub fn heap_bytes(&self) -> usize {
         self.tree.heap_bytes()
     }
@@ -126,10 +126,9 @@ impl<T: Ord + Clone> SortedSet<T> {
     where
         T: Borrow<Q>,
     {
-        let index = self.index_of(value)?;
-        self.tree
-            .remove(&mut Plain::<T, Q>(PhantomData, PhantomData), index);
-        Some(index)
+        let mut keeper = Plain::<T, Q>(PhantomData, PhantomData);
+        let removed = self.tree.remove_equal(&mut keeper, value);
+        removed.map(|(_, index)| index)
     }
 
     /// Takes out the element at a position. O(log n).
@@ -339,6 +338,10 @@ impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
     }
 
     fn set(&self, run: &mut Run<T>, at: usize, entry: T) {
+        run[at] = entry;
+    }
+
+    fn replace(run: &mut Run<T>, at: usize, entry: T) {
         run[at] = entry;
     }
 

@@ -15,7 +15,7 @@ use super::{Id, MemberList, Row, Rows};
 /// A [`MemberList`] as it was at one moment: ordered reads only. Cloning it is O(1), readers never
 /// wait for the writer nor the writer for them.
 ///
-/// While a snapshot lives, a write copies the nodes on one path of one tree, one page of 64
+/// While a snapshot lives, a write copies the nodes on one path of one tree, one page of 128
 /// members with the directory above it, and once the group table.
 ///
 /// ```
@@ -72,7 +72,7 @@ impl<I: Id> Snapshot<I> {
     }
 
     /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
-    /// once per 64 rows, O(1) otherwise.
+    /// once per 128 rows, O(1) otherwise.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
         self.view().slice(range)
     }

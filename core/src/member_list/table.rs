@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hashbrown::DefaultHashBuilder;
 
 use super::Id;
+use super::bulk::{Row, Staged};
 use super::cow::CowVec;
 use super::dirty::Writes;
 use super::group::GroupId;
@@ -37,8 +38,19 @@ pub(crate) struct Table<I> {
     pub(crate) writes: Writes,
 }
 
-/// Free slots that are no reason to move members.
+/// Up to this many members with equal tags are all compared, more are searched.
+const FEW_EQUAL: usize = 4;
+
+/// The index names members that have no slot yet by this bit and their position. Slots are below
+/// [`MEMBERS_MAX`](super::list::MEMBERS_MAX).
+const CLAIMED: u32 = 1 << 31;
+
+/// Members that a bulk load copies into the table at once.
+const FILLED_AT_ONCE: usize = 256;
+
+/// Free slots that are no reason to move members, beside one in [`SPARE_SHARE`] of all slots.
 const SPARE: usize = 64;
+const SPARE_SHARE: usize = 8;
 
 /// Node ids and the tree of nodes.
 #[derive(Debug, Default)]
@@ -105,28 +117,89 @@ impl<I: Id> Table<I> {
         };
         let slot = if let Some(slot) = self.free.pop() {
             *self.cells.at_mut(slot as usize) = cell;
+            self.set_key(slot, key);
             slot
         } else {
             self.cells.push(cell);
-            self.keys.push();
+            self.keys.push(key);
             if let Some(payloads) = &mut self.payloads {
                 payloads.push(Bytes::new());
             }
             (self.cells.len() - 1) as u32
         };
         self.writes.note(slot);
-        self.set_key(slot, key);
         let (cells, hasher) = (&self.cells, &self.hasher);
         self.index
             .insert(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         slot
     }
 
-    /// Makes room for that many more members in the index. O(n).
-    pub(crate) fn reserve(&mut self, more: usize) {
+    /// Enters the ids of members that are about to get slots into the index, for now under
+    /// [`CLAIMED`] and their positions. Gives their hashes in the order in which the index is best
+    /// visited, and the positions, ascending, of those that were left out: they are members
+    /// already, or come after a member of the same id. O(k), and O(n) if the index must grow.
+    pub(super) fn claim(&mut self, new: &[Row<I>]) -> (Vec<(u64, u32)>, Vec<u32>) {
         let (cells, hasher) = (&self.cells, &self.hasher);
         self.index
-            .reserve(more, |slot| hasher.hash_one(&cells[slot as usize].id));
+            .reserve(new.len(), |slot| hasher.hash_one(&cells[slot as usize].id));
+        let id = |slot: u32| match slot.checked_sub(CLAIMED) {
+            None => &cells[slot as usize].id,
+            Some(at) => &new[at as usize].id,
+        };
+        let hashes = new.iter().enumerate();
+        let hashes = hashes.map(|(at, row)| (hasher.hash_one(&row.id), at as u32));
+        let hashes = self.index.by_place(hashes);
+        let mut left_out = Vec::new();
+        for &(hash, at) in &hashes {
+            let same = |slot| *id(slot) == new[at as usize].id;
+            if self.index.find(hash, same).is_some() {
+                left_out.push(at);
+            } else {
+                self.index
+                    .insert(hash, CLAIMED | at, |slot| hasher.hash_one(id(slot)));
+            }
+        }
+        left_out.sort_unstable();
+        (hashes, left_out)
+    }
+
+    /// Fills the next slots with members that were claimed, in this order, and returns the first
+    /// slot. They are in no tree yet. O(k).
+    pub(super) fn fill(
+        &mut self,
+        staged: &Staged<I>,
+        hashes: &[(u64, u32)],
+        order: &[u32],
+        revision: u32,
+    ) -> u32 {
+        let base = self.cells.len() as u32;
+        let mut slots = vec![NOWHERE; staged.rows.len()];
+        for (slot, &at) in (base..).zip(order) {
+            slots[at as usize] = slot;
+        }
+        for &(hash, at) in hashes {
+            let slot = slots[at as usize];
+            if slot != NOWHERE {
+                self.index.rename(hash, CLAIMED | at, slot);
+            }
+        }
+        // Rows come from all over the memory: a short loop fetches many of them at once.
+        let mut rows = Vec::with_capacity(FILLED_AT_ONCE);
+        for some in order.chunks(FILLED_AT_ONCE) {
+            rows.extend(some.iter().map(|&at| staged.rows[at as usize].clone()));
+            for row in &rows {
+                self.keys.push_from(&row.key, &staged.long);
+            }
+            self.cells.extend(rows.drain(..).map(|row| Cell {
+                id: row.id,
+                revision,
+                attrs: row.attrs,
+            }));
+        }
+        if let Some(payloads) = &mut self.payloads {
+            payloads.extend(order.iter().map(|_| Bytes::new()));
+        }
+        base
     }
 
     /// Forgets a member that is in no tree any more. O(1).
@@ -148,7 +221,7 @@ impl<I: Id> Table<I> {
     /// Gives the member of the last slot a free slot further on the front, when free slots are
     /// many; the caller tells the tree. Returns the old and the new slot.
     pub(crate) fn compact(&mut self) -> Option<(u32, u32)> {
-        if self.free.len() <= self.cells.len() / 32 + SPARE {
+        if self.free.len() <= self.cells.len() / SPARE_SHARE + SPARE {
             return None;
         }
         let to = self.free.pop()?;
@@ -211,6 +284,15 @@ impl<I: Id> Table<I> {
         self.keys.leaf(slot)
     }
 
+    /// Says that a member is about to leave its tree in bulk.
+    pub(crate) fn detach(&mut self, slot: u32) {
+        self.keys.set_leaf(slot, NOWHERE);
+    }
+
+    pub(crate) fn is_detached(&self, slot: u32) -> bool {
+        self.leaf(slot) == NOWHERE
+    }
+
     /// One revision more. The page is copied if a snapshot shares it.
     pub(crate) fn revise(&mut self, slot: u32) -> &mut Cell<I> {
         self.writes.note(slot);
@@ -220,8 +302,10 @@ impl<I: Id> Table<I> {
     }
 
     /// How a member stands to a key and an id; without an id, before all members of that key.
-    fn compare(&self, slot: u32, key: &[u8], id: Option<&I>) -> Ordering {
-        self.key(slot).cmp(key).then_with(|| match id {
+    #[inline]
+    fn compare(&self, slot: u32, (needle, id): <Self as Keeper>::Probe<'_>) -> Ordering {
+        let by_key = self.keys.compare(slot, needle.key(), needle.head());
+        by_key.then_with(|| match id {
             Some(id) => self.cells[slot as usize].id.cmp(id),
             None => Ordering::Greater,
         })
@@ -237,7 +321,9 @@ impl<I: Id> Table<I> {
 
     /// How two members stand to each other.
     pub(crate) fn order(&self, a: u32, b: u32) -> Ordering {
-        self.compare(a, self.key(b), Some(&self.cells[b as usize].id))
+        let id = |slot: u32| &self.cells[slot as usize].id;
+        let by_key = self.key(a).cmp(self.key(b));
+        by_key.then_with(|| id(a).cmp(id(b)))
     }
 
     /// Merges two sorted sequences of slots. O(length).
@@ -287,16 +373,26 @@ impl<I: Id> Keeper for Table<I> {
         &run.slots()[at]
     }
 
-    fn rank(&self, run: &Run, (needle, id): Self::Probe<'_>) -> Result<usize, usize> {
-        let range = run.narrow(&self.keys, needle);
+    fn rank(&self, run: &Run, probe: Self::Probe<'_>) -> Result<usize, usize> {
+        let range = run.narrow(&self.keys, probe.0);
         let start = range.start;
         if range.is_empty() {
             return Err(start);
         }
-        let key = needle.key();
-        match run.slots()[range].binary_search_by(|&slot| self.compare(slot, key, id)) {
-            Ok(at) => Ok(start + at),
-            Err(at) => Err(start + at),
+        let equal = &run.slots()[range];
+        if equal.len() > FEW_EQUAL {
+            let found = equal.binary_search_by(|&slot| self.compare(slot, probe));
+            return found.map(|at| start + at).map_err(|at| start + at);
+        }
+        // No comparison waits for another, so their keys are fetched at the same time.
+        let orders = equal.iter().map(|&slot| self.compare(slot, probe));
+        let (less, same) = orders.fold((0, false), |(less, same), order| {
+            (less + usize::from(order.is_lt()), same | order.is_eq())
+        });
+        if same {
+            Ok(start + less)
+        } else {
+            Err(start + less)
         }
     }
 
@@ -306,6 +402,10 @@ impl<I: Id> Keeper for Table<I> {
 
     fn set(&self, run: &mut Run, at: usize, slot: u32) {
         run.set(&self.keys, at, slot);
+    }
+
+    fn replace(run: &mut Run, at: usize, slot: u32) {
+        run.replace(at, slot);
     }
 
     fn remove(&self, run: &mut Run, at: usize) -> u32 {

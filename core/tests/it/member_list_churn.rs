@@ -1,7 +1,11 @@
 //! The list under churn: 100,000 operations against a sorted vector, memory that comes back,
 //! snapshots that stay what they were.
 
-use headcount::{GroupId, ListError, MemberList, NewMember, Options, Row, Snapshot, SortKey};
+use std::collections::BTreeMap;
+
+use headcount::{
+    BulkReport, GroupId, ListError, MemberList, NewMember, Options, Row, Snapshot, SortKey, TextId,
+};
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 struct Rng(u64);
@@ -86,6 +90,80 @@ fn list_of_100_000_operations_equals_a_sorted_vec() {
     for (snapshot, expected) in held {
         assert_eq!(ids(snapshot.iter()), expected);
     }
+}
+
+#[test]
+fn list_of_bulk_work_equals_a_sorted_map() {
+    let mut rng = Rng(11);
+    let mut list = MemberList::<TextId>::new(Options::default().without_headers());
+    let groups = ["here", "there"].map(|name| list.add_group(name).unwrap());
+    let mut model: BTreeMap<TextId, (GroupId, SortKey)> = BTreeMap::new();
+    let id = |rng: &mut Rng| -> TextId { format!("u{}", rng.below(60_000)).parse().unwrap() };
+    for round in 0..40 {
+        // Few into many and many into few, ids that are there already or come twice.
+        let count = [20_000, 3, 900, 0][round % 4];
+        let load: Vec<_> = (0..count)
+            .map(|_| NewMember {
+                id: id(&mut rng),
+                group: groups[rng.below(2) as usize],
+                key: SortKey::from_name(&name(&mut rng)),
+                attrs: 0,
+            })
+            .collect();
+        let mut duplicates = Vec::new();
+        for (at, member) in load.iter().enumerate() {
+            if model.contains_key(&member.id) {
+                duplicates.push((at, member.id.clone()));
+            } else {
+                model.insert(member.id.clone(), (member.group, member.key));
+            }
+        }
+        let loaded = load.len() - duplicates.len();
+        let report = BulkReport { loaded, duplicates };
+        assert_eq!(list.bulk_load(load).unwrap(), report);
+
+        let (to, count) = (groups[round % 2], [30, 5_000][round / 2 % 2]);
+        let moving: Vec<TextId> = (0..count).map(|_| id(&mut rng)).collect();
+        let known = moving.iter().filter(|id| model.contains_key(id)).count();
+        assert_eq!(list.set_group_of(&moving, to).unwrap(), known);
+        for id in &moving {
+            model.entry(id.clone()).and_modify(|entry| entry.0 = to);
+        }
+        for _ in 0..2_000 {
+            let id = id(&mut rng);
+            assert_eq!(list.remove(&id).is_some(), model.remove(&id).is_some());
+        }
+        let mut sorted: Vec<_> = model
+            .iter()
+            .map(|(id, (group, key))| (*group, *key, id))
+            .collect();
+        sorted.sort();
+        let rows = list.iter().filter_map(|row| match row {
+            Row::Member { id, group, .. } => Some((group, id)),
+            Row::Header { .. } => None,
+        });
+        assert!(rows.eq(sorted.iter().map(|&(group, _, id)| (group, id))));
+        for (index, (_, key, id)) in sorted.iter().enumerate() {
+            assert_eq!(list.index_of(id), Some(index));
+            assert_eq!(list.get(id).unwrap().key, key.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn list_moves_nobody_to_give_back_little_memory() {
+    let (mut list, group) = one_group();
+    for id in 0..10_000u64 {
+        list.upsert(id, group, &SortKey::from_u64(id), 0).unwrap();
+    }
+    let full = list.heap_bytes();
+    (0..10_000)
+        .filter(|id| id % 2 == 0)
+        .for_each(|id| _ = list.remove(&id));
+    // Every second one left: at most an eighth of the slots is free.
+    assert!(list.heap_bytes() < full * 3 / 4, "{}", list.heap_bytes());
+    let rest = (0..10_000).filter(|id| id % 2 == 1);
+    assert!(ids(list.iter()).into_iter().eq(rest));
 }
 
 #[test]

@@ -114,6 +114,7 @@ enum Op {
     MoveGroup(usize, usize),
     Merge(usize, usize),
     Load(Vec<(u64, usize, u16)>),
+    SetGroupOf(Vec<u64>, usize),
     Snapshot,
 }
 
@@ -134,12 +135,20 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (group(), group()).prop_map(|(g, to)| Op::MoveGroup(g, to)),
         1 => (group(), group()).prop_map(|(from, to)| Op::Merge(from, to)),
         1 => prop::collection::vec((id(), group(), 0u16..300), 0..200).prop_map(Op::Load),
+        1 => (prop::collection::vec(0u64..700, 0..120), group())
+            .prop_map(|(ids, g)| Op::SetGroupOf(ids, g)),
         1 => Just(Op::Snapshot),
     ]
 }
 
+/// Long keys with a common beginning, short ones, and ones that only zeros tell apart.
 fn key(number: u16) -> SortKey {
-    SortKey::from_name(&format!("Member {number:03} of the list"))
+    let name = format!("Member {number:03} of the list");
+    match number % 3 {
+        0 => SortKey::from_name(&name),
+        1 => SortKey::from_name(&name[7..10]),
+        _ => SortKey::raw(&vec![0; usize::from(number % 65)]).unwrap(),
+    }
 }
 
 fn upsert(index: Option<usize>, is_new: bool, old_index: Option<usize>) -> Upsert {
@@ -219,6 +228,14 @@ impl Pair {
                 });
             }
             Op::Load(ref load) => self.load(load),
+            Op::SetGroupOf(ref ids, group) => {
+                let moved = self.list.set_group_of(ids, GroupId(group as u32));
+                let known = |id: &&u64| self.model.members.contains_key(id);
+                assert_eq!(moved.unwrap(), ids.iter().filter(known).count());
+                for &id in ids {
+                    self.model.change(id, |known| known.group = group);
+                }
+            }
             Op::Snapshot => {
                 self.snapshots
                     .push((self.list.snapshot(), self.model.rows(self.headers)));

@@ -275,6 +275,17 @@ fn list_bulk_work_is_one_sync() {
     let published = tick(&mut list, 250);
     let bundle = viewer.bundle(&published).expect("changed");
     assert!(matches!(&bundle.frames[..], [frame] if matches!(frame.change, FrameChange::Sync(_))));
+
+    assert_eq!(list.set_group_of(&[1, 2, 3], online), Ok(3));
+    let published = tick(&mut list, 500);
+    let bundle = viewer.bundle(&published).expect("changed");
+    assert!(matches!(&bundle.frames[..], [frame] if matches!(frame.change, FrameChange::Sync(_))));
+
+    // Those who are there already, and strangers, are no change.
+    assert_eq!(list.set_group_of(&[1, 2, 1_000_000], online), Ok(2));
+    let published = tick(&mut list, 750);
+    let frames = viewer.bundle(&published).map(|bundle| bundle.frames);
+    assert!(frames.is_none_or(|frames| frames.is_empty()));
 }
 
 #[test]

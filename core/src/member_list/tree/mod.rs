@@ -24,7 +24,7 @@ pub(crate) use iter::Runs;
 pub(crate) use path::Climb;
 
 /// Children of an inner node, at most.
-pub(crate) const FAN: usize = 64;
+pub(crate) const FAN: usize = 128;
 
 /// The parent of a node that is a root, or the leaf of an entry that is in no tree.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -60,6 +60,8 @@ pub(crate) trait Keeper {
     fn insert(&self, run: &mut Self::Run, at: usize, entry: Self::Entry);
     /// Replaces an entry; the run stays sorted.
     fn set(&self, run: &mut Self::Run, at: usize, entry: Self::Entry);
+    /// Replaces an entry by one that compares the same.
+    fn replace(run: &mut Self::Run, at: usize, entry: Self::Entry);
     /// Takes an entry out.
     fn remove(&self, run: &mut Self::Run, at: usize) -> Self::Entry;
     /// Cuts the run at a position and returns the tail.

@@ -56,13 +56,22 @@ impl<R: Clone> Tree<R> {
             .map(|(entry, _)| entry)
     }
 
+    /// Takes out the entry equal to the probe and returns it with its index. O(log n).
+    pub(crate) fn remove_equal<K: Keeper<Run = R>>(
+        &mut self,
+        keeper: &mut K,
+        probe: K::Probe<'_>,
+    ) -> Option<(K::Entry, usize)> {
+        self.remove_by(keeper, &mut ByProbe(probe))
+    }
+
     /// Takes out an entry of the leaf a climb began at and returns it with its index. O(log n),
     /// no comparisons.
     pub(crate) fn remove_below<K: Keeper<Run = R>>(
         &mut self,
         keeper: &mut K,
         climb: &Climb,
-        place: impl Fn(&R) -> usize,
+        place: impl Fn(&R) -> Option<usize>,
     ) -> Option<(K::Entry, usize)> {
         self.remove_by(
             keeper,
@@ -76,29 +85,24 @@ impl<R: Clone> Tree<R> {
     fn remove_by<K: Keeper<Run = R>>(
         &mut self,
         keeper: &mut K,
-        way: &mut impl Way<R>,
+        way: &mut impl Way<K>,
     ) -> Option<(K::Entry, usize)> {
-        let removed = self.root.as_mut()?.remove(keeper, way);
+        let removed = self.root.as_mut()?.remove(keeper, way)?;
         self.len -= 1;
         self.lower(keeper);
         Some(removed)
     }
 
     /// Renames an entry of the leaf a climb began at, and where it stands as a separator.
-    /// O(log n).
-    pub(crate) fn rename(&mut self, climb: &Climb, rename: impl Fn(&mut R)) {
-        let mut node = self.root.as_mut();
-        let mut ids = climb.below_root().iter().rev();
-        while let Some(place) = node.take() {
-            match place {
-                Node::Leaf(leaf) => rename(&mut Arc::make_mut(leaf).run),
-                Node::Inner(inner) => {
-                    let inner = Arc::make_mut(inner);
-                    rename(&mut inner.firsts);
-                    let pos = ids.next().and_then(|&id| inner.find(id));
-                    node = pos.map(|pos| &mut inner.kids[pos]);
-                }
-            }
+    /// `rename` says at which place of the leaf's run it did so. O(log n).
+    pub(crate) fn rename<K: Keeper<Run = R>>(
+        &mut self,
+        climb: &Climb,
+        entry: &K::Entry,
+        rename: impl Fn(&mut R) -> Option<usize>,
+    ) {
+        if let Some(root) = &mut self.root {
+            root.rename::<K>(climb.below_root(), entry, rename);
         }
     }
 
@@ -154,17 +158,39 @@ impl<R: Clone> Node<R> {
         }
     }
 
-    /// Removes the entry at the end of the way, and returns it with its index below this node.
+    /// Renames an entry and says at which place of this node it stands: zero is the first.
+    fn rename<K: Keeper<Run = R>>(
+        &mut self,
+        ids: &[u32],
+        entry: &K::Entry,
+        rename: impl Fn(&mut R) -> Option<usize>,
+    ) -> Option<usize> {
+        match self {
+            Self::Leaf(leaf) => rename(&mut Arc::make_mut(leaf).run),
+            Self::Inner(inner) => {
+                let inner = Arc::make_mut(inner);
+                let (&id, below) = ids.split_last()?;
+                let pos = inner.find(id)?;
+                if inner.kids[pos].rename::<K>(below, entry, rename)? != 0 {
+                    return Some(usize::MAX);
+                }
+                K::replace(&mut inner.firsts, pos, entry.clone());
+                Some(pos)
+            }
+        }
+    }
+
+    /// Removes the entry at the end of the way, and returns it with its index below this node;
+    /// `None`, and nothing is changed, when the way leads to no entry.
     fn remove<K: Keeper<Run = R>>(
         &mut self,
         keeper: &mut K,
-        way: &mut impl Way<R>,
-    ) -> (K::Entry, usize) {
+        way: &mut impl Way<K>,
+    ) -> Option<(K::Entry, usize)> {
         match self {
             Self::Leaf(leaf) => {
-                let run = &mut Arc::make_mut(leaf).run;
-                let at = way.entry(run);
-                (keeper.remove(run, at), at)
+                let at = way.entry(keeper, &leaf.run)?;
+                Some((keeper.remove(&mut Arc::make_mut(leaf).run, at), at))
             }
             Self::Inner(inner) => Arc::make_mut(inner).remove(keeper, way),
         }
@@ -201,11 +227,11 @@ impl<R: Clone> Inner<R> {
     fn remove<K: Keeper<Run = R>>(
         &mut self,
         keeper: &mut K,
-        way: &mut impl Way<R>,
-    ) -> (K::Entry, usize) {
-        let pos = way.child(self);
+        way: &mut impl Way<K>,
+    ) -> Option<(K::Entry, usize)> {
+        let pos = way.child(keeper, self)?;
         let before = self.before(pos);
-        let (entry, at) = self.kids[pos].remove(keeper, way);
+        let (entry, at) = self.kids[pos].remove(keeper, way)?;
         self.counts[pos] -= 1;
         if self.counts[pos] == 0 {
             let kid = self.remove_kid(keeper, pos);
@@ -217,7 +243,7 @@ impl<R: Clone> Inner<R> {
             }
             self.mend(keeper, pos);
         }
-        (entry, before + at)
+        Some((entry, before + at))
     }
 
     /// The child in which the probe is or belongs.
@@ -237,25 +263,41 @@ impl<R: Clone> Inner<R> {
 }
 
 /// How a removal finds its entry.
-trait Way<R> {
+trait Way<K: Keeper> {
     /// The child to go to.
-    fn child(&mut self, inner: &Inner<R>) -> usize;
+    fn child(&mut self, keeper: &K, inner: &Inner<K::Run>) -> Option<usize>;
     /// The entry of the leaf that was reached.
-    fn entry(&self, run: &R) -> usize;
+    fn entry(&self, keeper: &K, run: &K::Run) -> Option<usize>;
 }
 
 /// By counting.
 struct ByIndex(usize);
 
-impl<R> Way<R> for ByIndex {
-    fn child(&mut self, inner: &Inner<R>) -> usize {
+impl<K: Keeper> Way<K> for ByIndex {
+    fn child(&mut self, _keeper: &K, inner: &Inner<K::Run>) -> Option<usize> {
         let (pos, rest) = inner.select(self.0);
         self.0 = rest;
-        pos
+        Some(pos)
     }
 
-    fn entry(&self, _run: &R) -> usize {
-        self.0
+    fn entry(&self, _keeper: &K, _run: &K::Run) -> Option<usize> {
+        Some(self.0)
+    }
+}
+
+/// By comparison.
+struct ByProbe<P>(P);
+
+impl<'p, K: Keeper> Way<K> for ByProbe<K::Probe<'p>> {
+    fn child(&mut self, keeper: &K, inner: &Inner<K::Run>) -> Option<usize> {
+        match keeper.rank(&inner.firsts, self.0) {
+            Ok(at) => Some(at),
+            Err(at) => at.checked_sub(1),
+        }
+    }
+
+    fn entry(&self, keeper: &K, run: &K::Run) -> Option<usize> {
+        keeper.rank(run, self.0).ok()
     }
 }
 
@@ -266,19 +308,14 @@ struct ByClimb<'a, F> {
     place: F,
 }
 
-impl<R, F: Fn(&R) -> usize> Way<R> for ByClimb<'_, F> {
-    fn child(&mut self, inner: &Inner<R>) -> usize {
-        let (&id, below) = self
-            .ids
-            .split_last()
-            .expect("a climb is as long as the way down");
+impl<K: Keeper, F: Fn(&K::Run) -> Option<usize>> Way<K> for ByClimb<'_, F> {
+    fn child(&mut self, _keeper: &K, inner: &Inner<K::Run>) -> Option<usize> {
+        let (&id, below) = self.ids.split_last()?;
         self.ids = below;
-        inner
-            .find(id)
-            .expect("the parent table names the parent of each node")
+        inner.find(id)
     }
 
-    fn entry(&self, run: &R) -> usize {
+    fn entry(&self, _keeper: &K, run: &K::Run) -> Option<usize> {
         (self.place)(run)
     }
 }
