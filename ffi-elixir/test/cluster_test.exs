@@ -158,6 +158,48 @@ defmodule Headcount.ClusterTest do
     eventually(fn -> diffs(c, "room") == {[1, 2], [1, 2]} end)
   end
 
+  test "a node that stays away is forgotten" do
+    [a, b] =
+      nodes(
+        [:a, :b],
+        [down_period: 300, permdown_period: 600] ++
+          Keyword.take(@fast, [:name, :broadcast_period])
+      )
+
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
+    eventually(fn -> keys(b, "room") == [1] end)
+    Cluster.split([a], [b])
+    eventually(fn -> keys(b, "room") == [] end)
+    eventually(fn -> tracker(b, :replicas, []) == [] end)
+    eventually(fn -> tracker(b, :size, []) == 0 end)
+    eventually(fn -> diffs(b, "room") == {[1], [1]} end)
+    Cluster.heal([a], [b])
+    eventually(fn -> keys(b, "room") == [1] end)
+  end
+
+  test "a process of another node is tracked here, and leaves when it dies or its node goes" do
+    [a, b] = nodes([:a, :b])
+    [one, two] = [idle(b), idle(b)]
+    {:ok, _} = tracker(a, :track, [one, "room", 1, %{}])
+    {:ok, _} = tracker(a, :track, [two, "room", 2, %{}])
+    eventually(fn -> keys(b, "room") == [1, 2] end)
+    assert [{^one, _}] = tracker(a, :get_by_key, ["room", 1])
+    Cluster.call(b, Process, :exit, [one, :kill])
+    eventually(fn -> keys(a, "room") == [2] end)
+    Cluster.node_down(b)
+    eventually(fn -> keys(a, "room") == [] end)
+  end
+
+  test "with JSON a pid is a pid on all nodes" do
+    [a, b] = nodes([:a, :b], [codec: :json] ++ @fast)
+    pid = idle(a)
+    {:ok, ref} = tracker(a, :track, [pid, "room", "ann", %{n: 1}])
+    meta = %{"n" => 1, phx_ref: ref}
+    eventually(fn -> tracker(b, :get_by_key, ["room", "ann"]) == [{pid, meta}] end)
+    Cluster.call(a, Process, :exit, [pid, :kill])
+    eventually(fn -> keys(b, "room") == [] end)
+  end
+
   test "a rolling replacement of all nodes loses nobody who is there" do
     nodes = nodes([:a, :b, :c])
 

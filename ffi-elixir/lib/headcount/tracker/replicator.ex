@@ -16,20 +16,13 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   @doc false
-  # Told once after a quiet time; a process that is being restarted looks for itself.
-  def wake(config) do
-    send(config.replicator, :changed)
-    :ok
-  rescue
-    ArgumentError -> :ok
-  end
-
-  @doc false
   def leave_gracefully(config), do: GenServer.call(config.replicator, :leave_gracefully)
 
   @impl true
   def init({config, {transport, transport_options}, options}) do
     Process.flag(:trap_exit, true)
+    # From now on the NIF sends `:changed`, once after a quiet time.
+    Native.presence_attach(config.presence)
 
     case transport.init(Config.cluster(options), transport_options) do
       {:ok, transport_state} ->
@@ -104,7 +97,7 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   defp step(state) do
-    Native.presence_handle_timeout(state.presence, now())
+    if Native.presence_handle_timeout(state.presence, now()), do: send(self(), :step)
     drain(state)
   end
 

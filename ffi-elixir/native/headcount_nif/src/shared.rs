@@ -9,7 +9,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::atoms;
 
@@ -23,6 +23,32 @@ pub(crate) enum Patience {
     Moment,
     /// On a dirty scheduler.
     Endless,
+}
+
+/// Does what may have to wait for a lock: again and again for a moment, or for as long as it takes. `None` when the
+/// moment was not enough.
+pub(crate) fn patiently<R>(
+    patience: Patience,
+    attempt: impl Fn() -> Option<R>,
+    wait: impl FnOnce() -> R,
+) -> Option<R> {
+    if let Patience::Endless = patience {
+        return Some(wait());
+    }
+    if let Some(result) = attempt() {
+        return Some(result);
+    }
+    let end = Instant::now() + MOMENT;
+    loop {
+        // Whoever holds the lock may wait for this processor.
+        thread::yield_now();
+        if let Some(result) = attempt() {
+            return Some(result);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+    }
 }
 
 /// A lock whose content is dropped on a thread of its own: freeing millions of nodes takes longer than a scheduler
