@@ -7,18 +7,29 @@ defmodule Headcount.MemberList.Args do
   # No index reaches it.
   @index_max 0xFFFF_FFFF
 
-  def placement(options) when is_list(options) do
-    {options, rest} = Keyword.split(options, [:group, :name, :key, :attrs])
-    if rest != [], do: raise(ArgumentError, "unknown options: #{inspect(Keyword.keys(rest))}")
-    group = check_name(options[:group])
-    {group, sort(sort_option(options)), check_attrs(Keyword.get(options, :attrs, 0))}
-  end
+  # One pass: a list of a million members is made of such options.
+  def placement(options) when is_list(options), do: placement(options, nil, nil, 0)
 
-  defp sort_option(options) do
-    case Keyword.take(options, [:name, :key]) do
-      [sort] -> sort
-      _ -> raise ArgumentError, "one of :name and :key is needed, got: #{inspect(options)}"
-    end
+  defp placement([{:group, group} | rest], _group, sort, attrs),
+    do: placement(rest, check_name(group), sort, attrs)
+
+  defp placement([{:attrs, attrs} | rest], group, sort, _attrs),
+    do: placement(rest, group, sort, check_attrs(attrs))
+
+  defp placement([{by, _} = sort | rest], group, nil, attrs) when by in [:name, :key],
+    do: placement(rest, group, sort(sort), attrs)
+
+  defp placement([{by, _} | _], _group, _sort, _attrs) when by in [:name, :key],
+    do: raise(ArgumentError, "only one of :name and :key can be the sort key")
+
+  defp placement([], group, {_, _} = sort, attrs), do: {check_name(group), sort, attrs}
+
+  defp placement([], _group, nil, _attrs),
+    do: raise(ArgumentError, "one of :name and :key is needed")
+
+  defp placement([other | _], _group, _sort, _attrs) do
+    raise ArgumentError,
+          "options of a member are :group, :name or :key, and :attrs, got: #{inspect(other)}"
   end
 
   def new_member(id, options) do

@@ -39,16 +39,13 @@ pub(crate) fn patiently<R>(
         return Some(result);
     }
     let end = Instant::now() + MOMENT;
-    loop {
-        // Whoever holds the lock may wait for this processor.
-        thread::yield_now();
+    while Instant::now() < end {
+        (0..32).for_each(|_| std::hint::spin_loop());
         if let Some(result) = attempt() {
             return Some(result);
         }
-        if Instant::now() >= end {
-            return None;
-        }
     }
+    None
 }
 
 /// A lock whose content is dropped on a thread of its own: freeing millions of nodes takes longer than a scheduler
