@@ -86,6 +86,13 @@ impl Presence {
         lens.sum()
     }
 
+    /// Whether [`handle_timeout`](Self::handle_timeout) has work in slices to go on with at once, as
+    /// when a large frame came. Local operations alone are none.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        !self.control.lock().jobs.is_empty()
+    }
+
     /// Removes all entries of many owners, as [`untrack_owner`](Self::untrack_owner) does for one,
     /// with the locks taken once for hundreds of them. Says how many. O(owners + their entries).
     ///

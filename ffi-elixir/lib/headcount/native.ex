@@ -98,12 +98,9 @@ defmodule Headcount.Native do
     presence_list_short: 3,
     presence_list: 2,
     presence_count_keys: 2,
-    presence_handle_message: 4,
-    presence_handle_timeout: 2,
+    presence_step: 4,
     presence_disconnected: 3,
     presence_leave_gracefully: 2,
-    presence_poll: 1,
-    presence_take_diffs: 2,
     presence_changes: 1,
     presence_is_synced: 1,
     presence_replicas: 1

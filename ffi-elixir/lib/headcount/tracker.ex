@@ -263,6 +263,9 @@ defmodule Headcount.Tracker do
   All that is tracked in a topic, on nodes that are up, in no particular order.
   O(entries of the topic).
 
+  More than #{@list_normal_max} entries are read in pages, so that nobody waits for the whole list: it is
+  not one moment then, but who stays is listed exactly once.
+
       iex> Headcount.Tracker.list(Headcount.Tracker.new("node-1"), "room")
       []
   """

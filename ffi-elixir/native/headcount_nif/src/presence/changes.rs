@@ -22,14 +22,13 @@ impl std::panic::RefUnwindSafe for Changes {}
 impl Resource for Changes {}
 
 /// `[{shard, changes}]`: the changes since the last call, those of each shard in order.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn presence_take_diffs<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, shards: u32) -> Term<'a> {
+pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32) -> Vec<Term<'a>> {
     let own = cluster.presence.take_diff();
     let remote = std::iter::from_fn(|| cluster.presence.poll_diff());
     let mut parts = Parts {
         env,
         shards,
-        cluster: &cluster,
+        cluster,
         open: Vec::new(),
         done: Vec::new(),
     };
@@ -38,7 +37,7 @@ fn presence_take_diffs<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, shards: 
         // A topic may come again in the next diff, so this one ends here.
         parts.close_all();
     }
-    parts.done.encode(env)
+    parts.done
 }
 
 /// `%{topic => {joins, leaves}}`, once: what comes out of it is freed here and not by a collection of garbage.

@@ -5,7 +5,7 @@ use headcount::replica::{Destination, Event};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
 use std::time::Duration;
 
-use super::Cluster;
+use super::{Cluster, changes};
 use crate::atoms;
 use crate::entries;
 use crate::errors;
@@ -13,34 +13,54 @@ use crate::errors;
 /// Owners that died whose entries are removed at once; the rest with the next call.
 const GONE_AT_ONCE: usize = 10_000;
 
-/// Takes a frame in: `:ok` or `{:error, {:decode, offset, kind}}`.
+/// Slices of large work that are done in one call, a few milliseconds.
+const SLICES_AT_ONCE: usize = 16;
+
+/// One round: removes the entries of owners that died, takes frames in, does what is due.
+/// `{[{from, error}], [{to | nil, frame}], [event], [{shard, changes}], next_timeout | nil}`, where the next timeout
+/// is now when there is more work.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_handle_message<'a>(
+fn presence_step<'a>(
     env: Env<'a>,
     cluster: ResourceArc<Cluster>,
     now: u64,
-    from: &str,
-    frame: Binary<'a>,
+    frames: Vec<(&'a str, Binary<'a>)>,
+    shards: u32,
 ) -> Term<'a> {
-    let frame = frame.as_slice().to_vec().into();
-    match cluster
-        .presence
-        .handle_message(Duration::from_micros(now), from, &frame)
-    {
-        Ok(()) => atoms::ok().encode(env),
-        Err(error) => errors::decode(env, &error),
+    cluster.watch.looked();
+    let more_gone = remove_gone(env, &cluster);
+    let time = Duration::from_micros(now);
+    let mut errors = Vec::new();
+    for (from, frame) in frames {
+        let frame = frame.as_slice().to_vec().into();
+        if let Err(error) = cluster.presence.handle_message(time, from, &frame) {
+            errors.push((from, errors::decode(env, &error)));
+        }
     }
+    for _ in 0..SLICES_AT_ONCE {
+        cluster.presence.handle_timeout(time);
+        if !cluster.presence.is_working() {
+            break;
+        }
+    }
+    let (frames, events) = poll(env, &cluster);
+    let changes = changes::take(env, &cluster, shards);
+    let due = cluster.presence.poll_timeout();
+    let next = if more_gone || cluster.presence.is_working() {
+        Some(now)
+    } else {
+        // What is due by now are operations of this moment, which come with a message of their own.
+        due.map(|due| (due.as_micros() as u64).max(now + 1))
+    };
+    (errors, frames, events, changes, next).encode(env)
 }
 
-/// Does what is due; first, removes the entries of owners that died. Whether there are more of those.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn presence_handle_timeout(env: Env<'_>, cluster: ResourceArc<Cluster>, now: u64) -> bool {
-    cluster.watch.looked();
+/// Whether there are more.
+fn remove_gone(env: Env<'_>, cluster: &Cluster) -> bool {
     let (gone, more) = cluster.watch.gone(GONE_AT_ONCE);
     let owners = gone.iter().map(|pid| cluster.codec.owner(pid.encode(env)));
     let owners: Vec<_> = owners.collect();
     cluster.presence.untrack_owners(&owners);
-    cluster.presence.handle_timeout(Duration::from_micros(now));
     more
 }
 
@@ -58,9 +78,8 @@ fn presence_leave_gracefully(cluster: ResourceArc<Cluster>, now: u64) {
         .leave_gracefully(Duration::from_micros(now));
 }
 
-/// `{[{to | nil, frame}], [event], next_timeout | nil}`
-#[rustler::nif(schedule = "DirtyCpu")]
-fn presence_poll<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>) -> Term<'a> {
+/// `[{to | nil, frame}]` and `[event]`.
+fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     let frames = std::iter::from_fn(|| cluster.presence.poll_transmit()).map(|transmit| {
         let to = match &transmit.to {
             Destination::All => None,
@@ -68,14 +87,12 @@ fn presence_poll<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>) -> Term<'a> {
         };
         (to, entries::binary(env, &transmit.frame)).encode(env)
     });
-    let frames: Vec<_> = frames.collect();
+    let frames = frames.collect();
     let events = std::iter::from_fn(|| cluster.presence.poll_event());
-    let events: Vec<_> = events.map(|event| event_term(env, &event)).collect();
-    let next = cluster
-        .presence
-        .poll_timeout()
-        .map(|at| at.as_micros() as u64);
-    (frames, events, next).encode(env)
+    (
+        frames,
+        events.map(|event| event_term(env, &event)).collect(),
+    )
 }
 
 /// `{:replica_up, name}` and the like; `nil` for what has no name in Elixir.
