@@ -14,7 +14,7 @@ use crate::errors;
 const GONE_AT_ONCE: usize = 10_000;
 
 /// Slices of large work that are done in one call, a few milliseconds.
-const SLICES_AT_ONCE: usize = 16;
+const SLICES_AT_ONCE: usize = 32;
 
 /// One round: removes the entries of owners that died, takes frames in, does what is due.
 /// `{[{from, error}], [{to | nil, frame}], [event], [{shard, changes}], next_timeout | nil}`, where the next timeout

@@ -18,8 +18,8 @@ use crate::entries::{self, Codec, Reader};
 use crate::errors;
 use crate::shared::Discarded;
 
-/// Entries that are handled while the lock of a slot is held: a quarter of a millisecond.
-const SLICE_RECORDS: usize = 256;
+/// Entries that are handled while the lock of a slot is held: about a tenth of a millisecond.
+const SLICE_RECORDS: usize = 128;
 
 struct Cluster {
     presence: Discarded<Presence>,
