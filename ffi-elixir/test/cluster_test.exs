@@ -84,6 +84,19 @@ defmodule Headcount.ClusterTest do
     eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
   end
 
+  test "a newcomer that writes without pause gets everything too" do
+    [a] = nodes([:a])
+    Cluster.call(a, Cluster, :track_many, [@name, "room", 1..20_000])
+    b = up(:b)
+    on_exit(fn -> stop(b) end)
+    busy = Cluster.call(b, Cluster, :write_without_pause, [@name, "busy"])
+    Cluster.connect([a, b])
+    eventually(fn -> tracker(b, :count, ["room"]) == 20_000 end, 500)
+    eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
+    Cluster.call(b, Process, :exit, [busy, :kill])
+    for node <- [a, b], do: eventually(fn -> keys(node, "busy") == [] end)
+  end
+
   test "a newcomer does not wait for a heartbeat" do
     slow = [name: @name, broadcast_period: 60_000, permdown_period: 1_000_000_000]
     [a, b] = for name <- [:a, :b], do: up(name, slow)
