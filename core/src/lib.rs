@@ -35,8 +35,8 @@ pub use roster::{
 pub use tracker::Delta;
 pub use tracker::{
     DeltaHead, Diff, Entries, Entry, EntryBuf, Extract, Extracted, Key, LeaveReason, Limits,
-    OriginInfo, Put, RepairHead, Sessions, Shift, Slice, StagedDelta, StagedRepair, TopicDiff,
-    Tracker, Update, VersionVector,
+    OriginInfo, Pages, Put, RepairHead, Sessions, Shift, Slice, StagedDelta, StagedRepair,
+    TopicDiff, Tracker, Update, VersionVector,
 };
 
 /// The examples of the README are tests.

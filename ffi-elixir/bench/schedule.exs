@@ -1,5 +1,7 @@
 # Does any call hold a normal scheduler for over 5 ms? Everything here has a million entries.
-# The first line is the noise of the machine: the same time of plain Elixir.
+# The first line is the noise of the machine: plain Elixir that allocates as the others do. Where it
+# is not 0, other programs take the processors away; give the bench the right of way then, such as
+# with `nice -n -19`.
 alias Headcount.{Bench, MemberList, SortedSet, Tracker}
 
 defmodule Headcount.Bench.Watch do
@@ -38,23 +40,39 @@ n = String.to_integer(System.get_env("BENCH_ENTRIES", "1000000"))
 
 show = fn label, fun ->
   {time, seen} = Headcount.Bench.Watch.long_schedules(fun)
-  worst = for({_, info} <- seen, do: info[:timeout]) |> Enum.max(fn -> 0 end)
+  times = for {_, info} <- seen, do: info[:timeout]
+  worst = Enum.max(times, fn -> 0 end)
   Bench.line(label, "#{length(seen)} over 5 ms, longest #{worst} ms, in #{div(time, 1000)} ms")
+
+  if System.get_env("BENCH_VERBOSE") do
+    for {_, info} <- Enum.sort_by(seen, fn {_, info} -> -info[:timeout] end) |> Enum.take(5) do
+      IO.puts("  #{inspect(info)}")
+    end
+  end
 end
 
 run = fn fun -> Task.await(Task.async(fun), :infinity) end
 
 Bench.head("Long schedules with #{n} entries")
 
+# Code that is loaded for the first time takes long, and is not what is looked at here.
+{:ok, first} = Tracker.start_link(Headcount.Bench.Watch, nil, name: :first)
+Supervisor.stop(first)
+
 show.("plain Elixir, for comparison", fn ->
-  run.(fn -> for _ <- 1..5, do: Enum.reduce(1..n, %{}, &Map.put(&2, rem(&1, 1000), &1)) end)
+  run.(fn ->
+    for _ <- 1..5, do: Enum.reduce(1..n, %{}, &Map.put(&2, rem(&1, 1000), &1))
+    rows = for i <- 1..n, do: {i, group: "a", name: "user-#{i}"}
+    rows = Enum.map(rows, fn {i, row} -> {i, row[:group], {:name, row[:name]}, 0} end)
+    length(rows)
+  end)
 end)
 
 show.("SortedSet", fn ->
   run.(fn ->
     set = SortedSet.from_enumerable(for i <- 1..n, do: {rem(i, 5), "user-#{i}", i})
-    for i <- 1..100_000, do: SortedSet.add(set, {1, "new-#{i}", i})
-    for i <- 1..10_000, do: SortedSet.slice(set, i * 7, 100)
+    Enum.each(1..100_000, &SortedSet.add(set, {1, "new-#{&1}", &1}))
+    Enum.each(1..10_000, &SortedSet.slice(set, &1 * 7, 100))
     ^n = length(SortedSet.slice(set, 0, n))
     SortedSet.memory(set)
   end)
@@ -73,7 +91,7 @@ show.("MemberList", fn ->
     end
 
     snapshot = MemberList.snapshot(list)
-    length(MemberList.Snapshot.slice(snapshot, 0, n))
+    ^n = length(MemberList.Snapshot.slice(snapshot, 0, n))
     MemberList.hide_group(list, "a", true)
   end)
 end)
@@ -83,12 +101,13 @@ show.("Tracker", fn ->
     {:ok, tracker} = Tracker.start_link(Headcount.Bench.Watch, nil, name: :watched)
     owners = for _ <- 1..1_000, do: spawn(fn -> Process.sleep(:infinity) end)
 
-    for {owner, o} <- Enum.with_index(owners), i <- 1..div(n, 1_000) do
-      {:ok, _} = Tracker.track(:watched, owner, "room:#{rem(i, 10)}", o * n + i, %{})
-    end
+    Enum.each(Enum.with_index(owners), fn {owner, o} ->
+      Enum.each(1..div(n, 1_000), fn i ->
+        {:ok, _} = Tracker.track(:watched, owner, "room:#{rem(i, 10)}", o * n + i, %{})
+      end)
+    end)
 
-    true = Tracker.count(:watched, "room:1") > 0
-    length(Tracker.list(:watched, "room:1"))
+    true = length(Tracker.list(:watched, "room:1")) == Tracker.count(:watched, "room:1")
     Enum.each(owners, &Process.exit(&1, :kill))
 
     Stream.repeatedly(fn -> Process.sleep(5) && Tracker.size(:watched) end)

@@ -84,6 +84,19 @@ defmodule Headcount.ClusterTest do
     eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
   end
 
+  test "a newcomer that writes without pause gets everything too" do
+    [a] = nodes([:a])
+    Cluster.call(a, Cluster, :track_many, [@name, "room", 1..20_000])
+    b = up(:b)
+    on_exit(fn -> stop(b) end)
+    busy = Cluster.call(b, Cluster, :write_without_pause, [@name, "busy"])
+    Cluster.connect([a, b])
+    eventually(fn -> tracker(b, :count, ["room"]) == 20_000 end, 500)
+    eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
+    Cluster.call(b, Process, :exit, [busy, :kill])
+    for node <- [a, b], do: eventually(fn -> keys(node, "busy") == [] end)
+  end
+
   test "a newcomer does not wait for a heartbeat" do
     slow = [name: @name, broadcast_period: 60_000, permdown_period: 1_000_000_000]
     [a, b] = for name <- [:a, :b], do: up(name, slow)
@@ -156,6 +169,48 @@ defmodule Headcount.ClusterTest do
     eventually(fn -> keys(c, "room") == [] end)
     eventually(fn -> tracker(c, :replicas, []) == [] end)
     eventually(fn -> diffs(c, "room") == {[1, 2], [1, 2]} end)
+  end
+
+  test "a node that stays away is forgotten" do
+    [a, b] =
+      nodes(
+        [:a, :b],
+        [down_period: 300, permdown_period: 600] ++
+          Keyword.take(@fast, [:name, :broadcast_period])
+      )
+
+    {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
+    eventually(fn -> keys(b, "room") == [1] end)
+    Cluster.split([a], [b])
+    eventually(fn -> keys(b, "room") == [] end)
+    eventually(fn -> tracker(b, :replicas, []) == [] end)
+    eventually(fn -> tracker(b, :size, []) == 0 end)
+    eventually(fn -> diffs(b, "room") == {[1], [1]} end)
+    Cluster.heal([a], [b])
+    eventually(fn -> keys(b, "room") == [1] end)
+  end
+
+  test "a process of another node is tracked here, and leaves when it dies or its node goes" do
+    [a, b] = nodes([:a, :b])
+    [one, two] = [idle(b), idle(b)]
+    {:ok, _} = tracker(a, :track, [one, "room", 1, %{}])
+    {:ok, _} = tracker(a, :track, [two, "room", 2, %{}])
+    eventually(fn -> keys(b, "room") == [1, 2] end)
+    assert [{^one, _}] = tracker(a, :get_by_key, ["room", 1])
+    Cluster.call(b, Process, :exit, [one, :kill])
+    eventually(fn -> keys(a, "room") == [2] end)
+    Cluster.node_down(b)
+    eventually(fn -> keys(a, "room") == [] end)
+  end
+
+  test "with JSON a pid is a pid on all nodes" do
+    [a, b] = nodes([:a, :b], [codec: :json] ++ @fast)
+    pid = idle(a)
+    {:ok, ref} = tracker(a, :track, [pid, "room", "ann", %{n: 1}])
+    meta = %{"n" => 1, phx_ref: ref}
+    eventually(fn -> tracker(b, :get_by_key, ["room", "ann"]) == [{pid, meta}] end)
+    Cluster.call(a, Process, :exit, [pid, :kill])
+    eventually(fn -> keys(b, "room") == [] end)
   end
 
   test "a rolling replacement of all nodes loses nobody who is there" do

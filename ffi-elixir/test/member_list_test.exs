@@ -165,7 +165,7 @@ defmodule Headcount.MemberListTest do
     list = MemberList.new(groups: ["a"])
     raises = fn message, fun -> assert_raise ArgumentError, message, fun end
     raises.(~r/one of :name and :key/, fn -> MemberList.upsert(list, 1, group: "a") end)
-    raises.(~r/unknown options/, fn -> MemberList.upsert(list, 1, group: "a", key: 1, x: 1) end)
+    raises.(~r/options of a member are/, fn -> MemberList.upsert(list, 1, group: "a", x: 1) end)
     raises.(~r/not a name/, fn -> MemberList.upsert(list, 1, key: 1) end)
     raises.(~r/32 bits/, fn -> MemberList.upsert(list, 1, group: "a", key: 1, attrs: -1) end)
     raises.(~r/sort key/, fn -> MemberList.upsert(list, 1, group: "a", key: -1) end)

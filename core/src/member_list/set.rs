@@ -279,9 +279,15 @@ pub(crate) fn clip(range: impl RangeBounds<usize>, len: usize) -> (usize, usize)
     (from.min(to), to)
 }
 
-/// Elements up to this size, in bytes, that own nothing are cheaper to compare than to guess
-/// about.
+/// Elements up to this size, in bytes, are cheaper to compare than to guess about, unless they are
+/// hardly more than a pointer to what is compared.
 const SMALL: usize = 32;
+
+/// Whether elements are compared in [`count_less`], not in a binary search.
+const fn compares_in_place<T>() -> bool {
+    let is_pointer = std::mem::needs_drop::<T>() && size_of::<T>() <= size_of::<String>();
+    size_of::<T>() <= SMALL && !is_pointer
+}
 
 /// Elements of a sorted run that are less than the probe. It compares every eighth, then the eight
 /// between two of those: more comparisons than a binary search, but none waits for the result of
@@ -323,7 +329,7 @@ impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
 
     #[inline]
     fn rank(&self, run: &Run<T>, probe: &Q) -> Result<usize, usize> {
-        if size_of::<T>() > SMALL || std::mem::needs_drop::<T>() {
+        if !compares_in_place::<T>() {
             return run.binary_search_by(|entry| entry.borrow().cmp(probe));
         }
         let at = count_less(run, probe);

@@ -5,6 +5,7 @@ mod cluster;
 #[cfg(feature = "testing")]
 mod inspect;
 mod jobs;
+mod reads;
 mod snapshot;
 mod timers;
 
@@ -150,13 +151,7 @@ impl Presence {
     /// # Errors
     /// When it is tracked already or a bound is broken.
     pub fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
-        let mut tracker = self.slot(put.topic).write();
-        let tracked = self
-            .adopt(&mut tracker, put)
-            .unwrap_or_else(|| tracker.track(put))?;
-        drop(tracker);
-        self.mark_changed(tracked.origin.slot, put.wire_len());
-        Ok(tracked)
+        self.track_in(self.slot(put.topic).write(), put)
     }
 
     /// Gives a tracked entry a new meta and status. See [`Tracker::update`]. O(1).
@@ -164,9 +159,7 @@ impl Presence {
     /// # Errors
     /// When it is not tracked or a bound is broken.
     pub fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
-        let updated = self.slot(put.topic).write().update(put)?;
-        self.mark_changed(updated.origin.slot, put.wire_len());
-        Ok(updated)
+        self.update_in(self.slot(put.topic).write(), put)
     }
 
     /// Tracks or updates. See [`Tracker::upsert`]. O(1).
@@ -190,13 +183,7 @@ impl Presence {
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
     ) -> bool {
-        let (key, owner) = (key.into(), owner.as_ref());
-        let removed = self.slot(topic).write().untrack(topic, key, owner);
-        if removed {
-            self.end_entry_timer(topic, key, owner);
-            self.mark_changed(slot_of(topic), LEAVE_WIRE_LEN);
-        }
-        removed
+        self.untrack_in(self.slot(topic).write(), topic, key.into(), owner.as_ref())
     }
 
     /// Removes all entries of an owner, in all topics. Says how many. O(its entries).

@@ -17,8 +17,8 @@ pub struct Entries<'a> {
 /// Iterator over the visible sessions of a key.
 #[derive(Clone)]
 pub struct Sessions<'a> {
-    tracker: &'a Tracker,
-    next: u32,
+    pub(super) tracker: &'a Tracker,
+    pub(super) next: u32,
 }
 
 impl std::fmt::Debug for Entries<'_> {

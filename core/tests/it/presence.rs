@@ -149,3 +149,81 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
         "{joins} {updates} {leaves}"
     );
 }
+
+/// Each page may find other entries than the one before: those that stay come once.
+#[test]
+fn a_list_in_pages_has_everyone_who_stays_once() {
+    let p = presence("a");
+    let name = |i: usize| format!("user {i}");
+    let track = |key: &str, owner: &str| p.track(&Put::new("room", key, owner)).map(drop);
+    for i in 0..5_000 {
+        track(&name(i), "conn").unwrap();
+        track(&name(i), "other conn").unwrap();
+    }
+    for keys_max in [1, 7, 1_000, usize::MAX] {
+        let mut seen = std::collections::HashMap::new();
+        let mut pages = p.begin_pages("room");
+        for round in 0.. {
+            p.page(&mut pages, keys_max, |entry| {
+                let session = (entry.key_str().unwrap().to_owned(), entry.owner().to_vec());
+                *seen.entry(session).or_insert(0) += 1;
+            });
+            if pages.is_done() {
+                break;
+            }
+            // One in ten goes and comes back, and the table grows meanwhile.
+            let flapping = name(round % 500 * 10);
+            assert!(p.untrack("room", flapping.as_str(), "conn"));
+            track(&flapping, "conn").unwrap();
+            let _ = track(&format!("late {round}"), "conn");
+        }
+        assert!(seen.values().all(|&times| times == 1));
+        for i in (0..5_000).filter(|i| i % 10 != 0) {
+            for owner in ["conn", "other conn"] {
+                assert!(seen.contains_key(&(name(i), owner.into())), "{i} {owner}");
+            }
+        }
+    }
+    let mut none = p.begin_pages("no such room");
+    assert!(none.is_done());
+    p.page(&mut none, 1, |_| panic!("nobody is there"));
+}
+
+#[test]
+fn attempts_give_up_and_change_nothing_while_a_slot_is_in_use() {
+    let p = presence("a");
+    let (ann, bob) = (Put::new("room", "ann", "c"), Put::new("room", "bob", "c"));
+    p.track(&ann).unwrap();
+    p.read("room", |_| {
+        assert!(p.try_track(&bob).is_none());
+        assert!(p.try_update(&ann).is_none());
+        assert_eq!(p.try_untrack("room", "ann", "c"), None);
+        // Readers do not disturb each other.
+        assert_eq!(p.try_read("room", |tracker| tracker.count("room")), Some(1));
+        assert_eq!(p.try_len(), Some(1));
+    });
+    assert_eq!(p.take_diff().topic("room").unwrap().joins.len(), 1);
+    assert!(p.try_track(&bob).unwrap().is_ok());
+    assert!(p.try_track(&bob).unwrap().is_err());
+    assert!(p.try_update(&bob).unwrap().is_ok());
+    assert_eq!(p.try_untrack("room", "nobody", "c"), Some(false));
+    assert_eq!(p.take_diff().topic("room").unwrap().joins.len(), 1);
+}
+
+#[test]
+fn many_owners_leave_at_once() {
+    let p = presence("a");
+    let owner = |i: usize| format!("conn {i}");
+    for i in 0..1_000 {
+        let put = |topic: &str| p.track(&Put::new(topic, "ann", &owner(i))).unwrap();
+        put(&format!("room {}", i % 50));
+        put("lobby");
+    }
+    p.take_diff();
+    let gone: Vec<_> = (0..900).chain(2_000..2_100).map(owner).collect();
+    assert_eq!(p.untrack_owners(&gone), 1_800);
+    assert_eq!((p.len(), p.count("lobby")), (200, 100));
+    let diff = p.take_diff();
+    assert_eq!(diff.topic("lobby").unwrap().leaves.len(), 900);
+    assert_eq!(diff.iter().map(|t| t.leaves.len()).sum::<usize>(), 1_800);
+}

@@ -46,6 +46,7 @@ defmodule Headcount.MemberList do
   nothing; arguments of a wrong type raise `ArgumentError`.
   """
 
+  import Headcount.MemberList.Args
   import Headcount.Twin, only: [call: 2]
   alias Headcount.MemberList.{Snapshot, Tick}
   alias Headcount.Native
@@ -97,14 +98,10 @@ defmodule Headcount.MemberList do
           | {:set_attrs, id(), non_neg_integer()}
           | {:set_payload, id(), binary()}
 
-  defguardp is_u64(number) when is_integer(number) and number in 0..0xFFFF_FFFF_FFFF_FFFF
-
   @defaults [ids: :integer, groups: [], headers: true, payloads: false, name: "", epoch: 1]
 
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500
-  # No index reaches it.
-  @index_max 0xFFFF_FFFF
 
   @doc """
   An empty list.
@@ -548,14 +545,6 @@ defmodule Headcount.MemberList do
     System.convert_time_unit(:erlang.system_info(:start_time), :native, :millisecond)
   end
 
-  defp payloads(false), do: nil
-  defp payloads(true), do: :raw
-  defp payloads(format) when format in [:json, :raw], do: format
-
-  defp payloads(other) do
-    raise ArgumentError, "payloads must be false, true, :json or :raw, got: #{inspect(other)}"
-  end
-
   defp sizes(ref), do: call(:member_list_size, [ref])
 
   defp result(:bad_id, id), do: bad_id(id)
@@ -567,60 +556,6 @@ defmodule Headcount.MemberList do
   @spec bad_id(term()) :: no_return()
   defp bad_id(id) do
     raise ArgumentError, "not an id of this list (see the option :ids of new/1): #{inspect(id)}"
-  end
-
-  defp placement(options) when is_list(options) do
-    {options, rest} = Keyword.split(options, [:group, :name, :key, :attrs])
-    if rest != [], do: raise(ArgumentError, "unknown options: #{inspect(Keyword.keys(rest))}")
-    group = check_name(options[:group])
-    {group, sort(sort_option(options)), check_attrs(Keyword.get(options, :attrs, 0))}
-  end
-
-  defp sort_option(options) do
-    case Keyword.take(options, [:name, :key]) do
-      [sort] -> sort
-      _ -> raise ArgumentError, "one of :name and :key is needed, got: #{inspect(options)}"
-    end
-  end
-
-  defp new_member(id, options) do
-    {group, sort, attrs} = placement(options)
-    {id, group, sort, attrs}
-  end
-
-  defp change({:upsert, id, options}), do: {:upsert, new_member(id, options)}
-  defp change({:set_key, id, sort}), do: {:set_key, id, sort(sort)}
-  defp change({:set_attrs, id, attrs}), do: {:set_attrs, id, check_attrs(attrs)}
-  defp change(change), do: change
-
-  defp sort({:name, name}) when is_binary(name), do: {:name, check_name(name)}
-  defp sort({:key, key}) when is_binary(key) and byte_size(key) <= 64, do: {:raw, key}
-  defp sort({:key, number}) when is_u64(number), do: {:number, number}
-  defp sort({:key, {a, b}}) when is_u64(a) and is_u64(b), do: {:numbers, {a, b}}
-
-  defp sort(sort) do
-    raise ArgumentError,
-          "a sort key is a :name (text) or a :key (at most 64 bytes, a 64-bit non-negative " <>
-            "integer or two of them), got: #{inspect(sort)}"
-  end
-
-  defp check_name(name) when is_binary(name) do
-    if String.valid?(name), do: name, else: raise(ArgumentError, "not UTF-8: #{inspect(name)}")
-  end
-
-  defp check_name(name), do: raise(ArgumentError, "not a name: #{inspect(name)}")
-
-  defp check_attrs(attrs) when attrs in 0..0xFFFF_FFFF, do: attrs
-
-  defp check_attrs(attrs) do
-    raise ArgumentError, "attrs are 32 bits, 0..4294967295, got: #{inspect(attrs)}"
-  end
-
-  @doc false
-  def check_index(_name, value) when is_integer(value) and value >= 0, do: min(value, @index_max)
-
-  def check_index(name, value) do
-    raise ArgumentError, "#{name} must be a non-negative integer, got: #{inspect(value)}"
   end
 
   defimpl Inspect do

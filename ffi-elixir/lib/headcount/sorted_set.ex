@@ -29,8 +29,7 @@ defmodule Headcount.SortedSet do
   everyone who holds it and returns it, and the memory is freed (by a thread of its own) when
   the last process lets go of it. Reads and writes from any number of processes are safe. A
   call that finds the set locked for longer than a moment waits on a dirty scheduler, so nobody
-  ever has to try again. Calls that list many members copy them in pieces of #{1024}: while others
-  write, such a list is not one moment in time, but members that stay are listed exactly once.
+  ever has to try again. Long lists are made of a copy, which costs O(1): each is one moment.
 
   Every function that takes a set raises `ArgumentError` for something else. The costs below are
   for a set of n members.

@@ -57,6 +57,7 @@ defmodule Headcount.Tracker do
     * `:permdown_on_shutdown` - leave for good when the supervisor stops (`false`)
     * `:pool_size` - processes that monitor and run callbacks (1). Nodes may have different ones
     * `:log_level` - level of log lines about the cluster, or `false` (default)
+    * `:codec` - how keys and metas travel: `:term`, as Erlang terms (default), or `:json`, see below
     * `:link` - link tracked processes to a shard, as `Phoenix.Tracker` does (`false`)
     * `:report_events_to` - a process that gets `{:replica_up | :replica_down | :replica_permdown, name}`
     * `:node_name` - the name of this replica (the name of the node)
@@ -79,6 +80,24 @@ defmodule Headcount.Tracker do
     * What a node with older code cannot decode is listed as `{:undecodable, binary}`. Over a
       transport that is not trusted no atoms are created.
 
+  ## Clusters with other languages
+
+  With `codec: :json` the entries of this node travel as UTF-8 text, so that nodes in Rust and Python
+  read them and this node reads theirs. All Elixir nodes of a cluster use the same codec: the same
+  key in another codec is another key.
+
+    * a key is a string in UTF-8; no other term can be one
+    * a meta holds numbers of up to 64 bits, `true`, `false`, `nil`, strings in UTF-8, other atoms,
+      lists and maps with strings or atoms as keys, 64 deep. Anything else is
+      `{:error, {:not_json, message}}`, and nothing is tracked
+    * metas read back as maps with strings as keys, also those that were written here; atoms read
+      back as strings; only `:phx_ref` and `:phx_ref_prev` stay atoms. With
+      `codec: {:json, keys: :existing_atoms}` keys that this node knows as atoms are atoms
+    * a pid means something to Elixir nodes only; for others the owner of such an entry is a text
+      without a meaning. An owner from another language reads as a string
+    * the meta of an entry from another language that is no JSON object is listed as
+      `{:undecodable, binary}`; an empty one is `%{}`
+
   ## Upgrades
 
   The state lives in the NIF, not in a process: shards and callbacks may restart or be upgraded with
@@ -86,6 +105,7 @@ defmodule Headcount.Tracker do
   supervisor of the tracker, which tracks from nothing while other nodes send what they know.
   """
 
+  import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
   alias Headcount.Tracker.{Config, Replicator, Shard, State}
 
@@ -142,8 +162,8 @@ defmodule Headcount.Tracker do
       iex> Headcount.Tracker.new("node-1")
       #Headcount.Tracker.State<0 entries>
   """
-  @spec new(String.t()) :: State.t()
-  defdelegate new(name), to: State
+  @spec new(String.t(), keyword()) :: State.t()
+  defdelegate new(name, options \\ []), to: State
 
   @doc """
   Tracks a process under a key in a topic; it leaves when it dies. O(1).
@@ -160,13 +180,15 @@ defmodule Headcount.Tracker do
   end
 
   def track(name, pid, topic, key, meta) when is_pid(pid) do
-    config = Config.fetch!(name)
-    State.check_topic(topic)
+    presence = Config.presence!(name)
+    topic = State.check_topic(topic)
 
-    case Native.presence_track(config.presence, pid, topic, key, State.check_meta(meta)) do
-      {:ok, ref, wake} ->
-        Shard.watch(config, pid)
-        if wake, do: Replicator.wake(config)
+    case call(:presence_track, [presence, pid, topic, key, State.check_meta(meta)]) do
+      {:ok, ref} ->
+        {:ok, ref}
+
+      {:ok, ref, _pid} ->
+        Shard.watch(Config.fetch!(name), pid)
         {:ok, ref}
 
       {:error, :already_tracked} ->
@@ -198,17 +220,16 @@ defmodule Headcount.Tracker do
     shard = elem(config.shards, :erlang.phash2(topic, config.pool_size))
 
     if Process.whereis(shard) == self() do
-      updated(Shard.update(config, pid, topic, key, fun), config)
+      updated(Shard.update(config, pid, topic, key, fun))
     else
-      updated(GenServer.call(shard, {:update, pid, topic, key, fun}), config)
+      updated(GenServer.call(shard, {:update, pid, topic, key, fun}))
     end
   end
 
   def update(name, pid, topic, key, meta) when is_pid(pid) do
-    config = Config.fetch!(name)
-    State.check_topic(topic)
-    meta = State.check_meta(meta)
-    updated(Native.presence_update(config.presence, pid, topic, key, meta), config)
+    presence = Config.presence!(name)
+    topic = State.check_topic(topic)
+    call(:presence_update, [presence, pid, topic, key, State.check_meta(meta)])
   end
 
   @doc """
@@ -221,13 +242,7 @@ defmodule Headcount.Tracker do
   def untrack(%State{} = state, owner, topic, key), do: State.untrack(state, owner, topic, key)
 
   def untrack(name, pid, topic, key) when is_pid(pid) do
-    config = Config.fetch!(name)
-
-    if Native.presence_untrack(config.presence, pid, State.check_topic(topic), key) do
-      Replicator.wake(config)
-    end
-
-    :ok
+    call(:presence_untrack, [Config.presence!(name), pid, State.check_topic(topic), key])
   end
 
   @doc """
@@ -240,14 +255,16 @@ defmodule Headcount.Tracker do
   def untrack(%State{} = state, owner), do: State.untrack(state, owner)
 
   def untrack(name, pid) when is_pid(pid) do
-    config = Config.fetch!(name)
-    if Native.presence_untrack_owners(config.presence, [pid]), do: Replicator.wake(config)
+    Native.presence_untrack_owners(Config.presence!(name), [pid])
     :ok
   end
 
   @doc """
   All that is tracked in a topic, on nodes that are up, in no particular order.
   O(entries of the topic).
+
+  More than #{@list_normal_max} entries are read in pages, so that nobody waits for the whole list: it is
+  not one moment then, but who stays is listed exactly once.
 
       iex> Headcount.Tracker.list(Headcount.Tracker.new("node-1"), "room")
       []
@@ -256,7 +273,7 @@ defmodule Headcount.Tracker do
   def list(%State{} = state, topic), do: State.list(state, topic)
 
   def list(name, topic) do
-    presence = Config.fetch!(name).presence
+    presence = Config.presence!(name)
     State.check_topic(topic)
 
     case Native.presence_list_short(presence, topic, @list_normal_max) do
@@ -275,8 +292,7 @@ defmodule Headcount.Tracker do
   def get_by_key(%State{} = state, topic, key), do: State.get_by_key(state, topic, key)
 
   def get_by_key(name, topic, key) do
-    presence = Config.fetch!(name).presence
-    Native.presence_get_by_key(presence, State.check_topic(topic), key)
+    call(:presence_get_by_key, [Config.presence!(name), State.check_topic(topic), key])
   end
 
   @doc """
@@ -289,7 +305,7 @@ defmodule Headcount.Tracker do
   def count(%State{} = state, topic), do: State.count(state, topic)
 
   def count(name, topic) do
-    Native.presence_count(Config.fetch!(name).presence, State.check_topic(topic))
+    call(:presence_count, [Config.presence!(name), State.check_topic(topic)])
   end
 
   @doc """
@@ -302,7 +318,7 @@ defmodule Headcount.Tracker do
   def count_keys(%State{} = state, topic), do: State.count_keys(state, topic)
 
   def count_keys(name, topic) do
-    Native.presence_count_keys(Config.fetch!(name).presence, State.check_topic(topic))
+    Native.presence_count_keys(Config.presence!(name), State.check_topic(topic))
   end
 
   @doc """
@@ -313,20 +329,20 @@ defmodule Headcount.Tracker do
   """
   @spec size(tracker()) :: non_neg_integer()
   def size(%State{} = state), do: State.size(state)
-  def size(name), do: Native.presence_size(Config.fetch!(name).presence)
+  def size(name), do: call(:presence_size, [Config.presence!(name)])
 
   @doc """
   Whether everything that the nodes heard of had to show has arrived once.
   """
   @spec synced?(atom()) :: boolean()
-  def synced?(name), do: Native.presence_is_synced(Config.fetch!(name).presence)
+  def synced?(name), do: Native.presence_is_synced(Config.presence!(name))
 
   @doc """
   The other nodes of a tracker and whether they are up.
   """
   @spec replicas(atom()) :: [{name :: String.t(), up :: boolean()}]
   def replicas(name) do
-    for {replica, _incarnation, up} <- Native.presence_replicas(Config.fetch!(name).presence) do
+    for {replica, _incarnation, up} <- Native.presence_replicas(Config.presence!(name)) do
       {replica, up}
     end
   end
@@ -340,12 +356,7 @@ defmodule Headcount.Tracker do
     Supervisor.stop(name)
   end
 
-  defp updated({:ok, ref, wake}, config) do
-    if wake, do: Replicator.wake(config)
-    {:ok, ref}
-  end
-
-  defp updated({:bad_meta, meta}, _config), do: State.check_meta(meta)
-  defp updated({:raised, kind, reason, stack}, _config), do: :erlang.raise(kind, reason, stack)
-  defp updated(error, _config), do: error
+  defp updated({:bad_meta, meta}), do: State.check_meta(meta)
+  defp updated({:raised, kind, reason, stack}), do: :erlang.raise(kind, reason, stack)
+  defp updated(result), do: result
 end

@@ -63,6 +63,16 @@ defmodule Headcount.Test.Cluster do
     pid
   end
 
+  # Runs in a peer: a process that comes and goes.
+  def write_without_pause(name, topic) do
+    spawn(fn -> Enum.each(Stream.cycle(1..100), &come_and_go(name, topic, &1)) end)
+  end
+
+  defp come_and_go(name, topic, key) do
+    {:ok, _} = Headcount.Tracker.track(name, self(), topic, key, %{})
+    :ok = Headcount.Tracker.untrack(name, self(), topic, key)
+  end
+
   # Runs in a peer: a tracker that lives longer than the call. Its diffs are kept in a process.
   def start_tracker(options) do
     {:ok, diffs} = Agent.start(fn -> %{} end)

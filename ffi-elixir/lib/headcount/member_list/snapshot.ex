@@ -15,6 +15,7 @@ defmodule Headcount.MemberList.Snapshot do
 
   import Headcount.Twin, only: [call: 2]
   alias Headcount.{MemberList, Native}
+  alias Headcount.MemberList.Args
 
   @enforce_keys [:ref]
   defstruct [:ref]
@@ -50,7 +51,7 @@ defmodule Headcount.MemberList.Snapshot do
   """
   @spec row_at(t(), MemberList.index()) :: MemberList.row() | nil
   def row_at(%__MODULE__{ref: ref}, index) do
-    call(:snapshot_row_at, [ref, MemberList.check_index(:index, index)])
+    call(:snapshot_row_at, [ref, Args.check_index(:index, index)])
   end
 
   @doc """
@@ -61,9 +62,9 @@ defmodule Headcount.MemberList.Snapshot do
   """
   @spec slice(t(), MemberList.index(), non_neg_integer()) :: [MemberList.row()]
   def slice(%__MODULE__{ref: ref}, start, amount) do
-    start = MemberList.check_index(:start, start)
+    start = Args.check_index(:start, start)
 
-    case MemberList.check_index(:amount, amount) do
+    case Args.check_index(:amount, amount) do
       amount when amount <= @slice_normal_max -> call(:snapshot_slice, [ref, start, amount])
       amount -> Native.snapshot_slice_dirty(ref, start, amount)
     end

@@ -3,7 +3,7 @@ defmodule Headcount.Tracker.Config do
   # The options of a tracker, checked; and where its parts are found by name.
 
   @enforce_keys [:name, :presence, :owners, :replicator, :shards, :pool_size]
-  defstruct [:name, :presence, :owners, :replicator, :shards, :pool_size]
+  defstruct @enforce_keys
 
   @defaults [
     name: nil,
@@ -21,6 +21,7 @@ defmodule Headcount.Tracker.Config do
     permdown_on_shutdown: false,
     report_events_to: nil,
     link: false,
+    codec: :term,
     node_name: nil
   ]
 
@@ -38,7 +39,22 @@ defmodule Headcount.Tracker.Config do
     check!(positive.(options[:pool_size]), "pool_size must be a positive integer")
     check!(down >= 2 * period, "down_period must be at least twice the broadcast_period")
     check!(options[:permdown_period] > down, "permdown_period must be above the down_period")
+    check!(is_boolean(options[:link]), "link must be true or false")
+    codec(options[:codec])
     Keyword.put(options, :down_period, down)
+  end
+
+  @doc false
+  # Whether entries are JSON, and whether keys of metas become atoms that exist.
+  def codec(:term), do: {false, false}
+  def codec(:json), do: {true, false}
+  def codec({:json, keys: :strings}), do: {true, false}
+  def codec({:json, keys: :existing_atoms}), do: {true, true}
+
+  def codec(other) do
+    raise ArgumentError,
+          "codec must be :term, :json, {:json, keys: :strings} or {:json, keys: :existing_atoms}, " <>
+            "got: #{inspect(other)}"
   end
 
   @doc false
@@ -61,10 +77,20 @@ defmodule Headcount.Tracker.Config do
   def shard_name(name, shard), do: :"#{name}_shard#{shard}"
 
   @doc false
-  # One copied row a call: cheaper than a message and gone with the tracker.
-  def fetch!(name) do
-    [{:config, config}] = :ets.lookup(name, :config)
-    config
+  def put(%__MODULE__{} = config) do
+    table = :ets.new(config.name, [:named_table, read_concurrency: true])
+    :ets.insert(table, presence: config.presence, config: config)
+  end
+
+  @doc false
+  # A copied word or row a call: cheaper than a message and gone with the tracker.
+  def presence!(name), do: fetch!(name, :presence)
+
+  @doc false
+  def fetch!(name), do: fetch!(name, :config)
+
+  defp fetch!(name, what) do
+    :ets.lookup_element(name, what, 2)
   rescue
     ArgumentError ->
       reraise ArgumentError, "no tracker runs under the name #{inspect(name)}", __STACKTRACE__

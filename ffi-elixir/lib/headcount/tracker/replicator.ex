@@ -9,19 +9,12 @@ defmodule Headcount.Tracker.Replicator do
 
   # Changes are collected for this long before they travel.
   @flush_ms 5
+  # Frames that wait are taken in together, up to so many.
+  @frames_max 64
 
   @doc false
   def start_link({config, _transport, _options} = args) do
     GenServer.start_link(__MODULE__, args, name: config.replicator)
-  end
-
-  @doc false
-  # Told once after a quiet time; a process that is being restarted looks for itself.
-  def wake(config) do
-    send(config.replicator, :changed)
-    :ok
-  rescue
-    ArgumentError -> :ok
   end
 
   @doc false
@@ -30,6 +23,8 @@ defmodule Headcount.Tracker.Replicator do
   @impl true
   def init({config, {transport, transport_options}, options}) do
     Process.flag(:trap_exit, true)
+    # From now on the NIF sends `:changed`, once after a quiet time.
+    Native.presence_attach(config.presence)
 
     case transport.init(Config.cluster(options), transport_options) do
       {:ok, transport_state} ->
@@ -43,7 +38,12 @@ defmodule Headcount.Tracker.Replicator do
           log_level: options[:log_level],
           report_to: options[:report_events_to],
           leave_on_shutdown: options[:permdown_on_shutdown],
-          timer: nil
+          # Frames not taken in yet, the last one first, and how many.
+          frames: [],
+          frame_count: 0,
+          # The timer of the next step and when it fires; the times are microseconds.
+          timer: nil,
+          due: nil
         }
 
         {:ok, state, {:continue, :step}}
@@ -63,26 +63,42 @@ defmodule Headcount.Tracker.Replicator do
 
   @impl true
   def handle_info(:changed, state) do
-    Process.send_after(self(), :step, @flush_ms)
-    {:noreply, state}
+    {:noreply, schedule(now() + @flush_ms * 1_000, state), wait(state)}
   end
 
-  def handle_info(:step, state), do: {:noreply, step(state)}
+  def handle_info({:timeout, timer, :step}, %{timer: timer} = state) do
+    {:noreply, step(%{state | timer: nil, due: nil})}
+  end
+
+  # A timer that was replaced while its message was under way.
+  def handle_info({:timeout, timer, :step}, state) when is_reference(timer) do
+    {:noreply, state, wait(state)}
+  end
+
+  # No message waits.
+  def handle_info(:timeout, state), do: {:noreply, step(state)}
 
   def handle_info(message, state) do
     case state.transport.handle_info(message, state.transport_state) do
       {:frame, from, frame, transport_state} ->
-        {:noreply, frame(from, frame, %{state | transport_state: transport_state})}
+        state = %{state | transport_state: transport_state}
+        frames = [{from, frame} | state.frames]
+        state = %{state | frames: frames, frame_count: state.frame_count + 1}
+
+        if state.frame_count < @frames_max,
+          do: {:noreply, state, 0},
+          else: {:noreply, step(state)}
 
       {:gone, from, transport_state} ->
+        state = step(%{state | transport_state: transport_state})
         Native.presence_disconnected(state.presence, now(), from)
-        {:noreply, drain(%{state | transport_state: transport_state})}
+        {:noreply, step(state)}
 
       {:ok, transport_state} ->
-        {:noreply, %{state | transport_state: transport_state}}
+        {:noreply, %{state | transport_state: transport_state}, wait(state)}
 
       :unknown ->
-        {:noreply, state}
+        {:noreply, state, wait(state)}
     end
   end
 
@@ -94,40 +110,39 @@ defmodule Headcount.Tracker.Replicator do
 
   def terminate(_reason, _state), do: :ok
 
-  defp frame(from, frame, state) do
-    case Native.presence_handle_message(state.presence, now(), from, frame) do
-      :ok -> :ok
-      {:error, reason} -> log(state, "refused a frame of #{from}: #{inspect(reason)}")
-    end
-
-    drain(state)
-  end
-
-  defp step(state) do
-    Native.presence_handle_timeout(state.presence, now())
-    drain(state)
-  end
+  # Frames that were received are taken in as soon as no other message waits.
+  defp wait(%{frames: []}), do: :infinity
+  defp wait(_state), do: 0
 
   defp leave(state) do
     Native.presence_leave_gracefully(state.presence, now())
-    drain(state)
+    step(state)
   end
 
-  # Everything that the presence has to say; then a timer for when it wants to speak again.
-  defp drain(%{config: config} = state) do
-    {frames, events, next} = Native.presence_poll(state.presence)
+  # Takes frames in, does what is due, and passes on what the presence has to say; then a timer for
+  # when it wants to speak again.
+  defp step(%{config: config} = state) do
+    frames = Enum.reverse(state.frames)
+
+    {errors, frames, events, diffs, next} =
+      Native.presence_step(state.presence, now(), frames, config.pool_size)
 
     transport_state =
       Enum.reduce(frames, state.transport_state, fn {to, frame}, transport_state ->
         transmit(to || :all, frame, transport_state, state)
       end)
 
-    for {shard, changes} <- Native.presence_take_diffs(state.presence, config.pool_size) do
+    for {from, {:error, reason}} <- errors do
+      log(state, "refused a frame of #{from}: #{inspect(reason)}")
+    end
+
+    for {shard, changes} <- diffs do
       deliver(elem(config.shards, shard), {:changes, changes})
     end
 
     Enum.each(events, &event(&1, state))
-    schedule(next, %{state | transport_state: transport_state})
+    state = %{state | transport_state: transport_state, frames: [], frame_count: 0}
+    if next, do: schedule(next, state), else: state
   end
 
   # A transport that fails has lost a frame, which is what frames are prepared for.
@@ -151,10 +166,12 @@ defmodule Headcount.Tracker.Replicator do
     if state.report_to, do: send(state.report_to, event)
   end
 
-  # Work in slices wants the next step at once; messages that wait come first.
-  defp schedule(next, state) do
-    if state.timer, do: Process.cancel_timer(state.timer)
-    %{state | timer: next && Process.send_after(self(), :step, delay(next - now()))}
+  # One timer, for the earliest. Work in slices goes on at once; messages that wait come first.
+  defp schedule(at, %{due: due} = state) when due != nil and due <= at, do: state
+
+  defp schedule(at, state) do
+    if state.timer, do: :erlang.cancel_timer(state.timer)
+    %{state | timer: :erlang.start_timer(delay(at - now()), self(), :step), due: at}
   end
 
   defp delay(us) when us <= 0, do: 0

@@ -1,13 +1,14 @@
 defmodule Headcount.Tracker.Shard do
   @moduledoc """
-  A process of a tracker: it monitors owners and runs the callbacks of the tracker's module.
+  A process of a tracker: it runs the callbacks of the tracker's module.
 
-  A raise in a callback restarts it and touches nothing else: the entries live outside, and all
-  owners are monitored again.
+  A raise in a callback restarts it and touches nothing else: the entries live outside, and the NIF
+  watches the processes of this node. The shard watches those of other nodes that were tracked
+  here, and all of them with `link: true`.
   """
 
   use GenServer
-  require Logger
+  import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
   alias Headcount.Tracker.Config
 
@@ -75,7 +76,7 @@ defmodule Headcount.Tracker.Shard do
   # Runs in the shard, so that two functions never work on the same meta. What the function
   # raises is raised again in the caller.
   def update(config, owner, topic, key, fun) do
-    sessions = Native.presence_get_by_key(config.presence, topic, key)
+    sessions = call(:presence_get_by_key, [config.presence, topic, key])
 
     case List.keyfind(sessions, owner, 0) do
       nil -> {:error, :nopresence}
@@ -85,7 +86,7 @@ defmodule Headcount.Tracker.Shard do
     kind, reason -> {:raised, kind, reason, __STACKTRACE__}
   else
     {:meta, meta} when is_map(meta) ->
-      Native.presence_update(config.presence, owner, topic, key, meta)
+      call(:presence_update, [config.presence, owner, topic, key, meta])
 
     {:meta, other} ->
       {:bad_meta, other}
@@ -150,10 +151,7 @@ defmodule Headcount.Tracker.Shard do
   defp leave(owners, %{config: config} = state) do
     Enum.each(owners, &:ets.delete(config.owners, &1))
 
-    if Native.presence_untrack_owners(config.presence, owners) do
-      Headcount.Tracker.Replicator.wake(config)
-    end
-
+    Native.presence_untrack_owners(config.presence, owners)
     %{state | monitors: Map.drop(state.monitors, owners)}
   end
 

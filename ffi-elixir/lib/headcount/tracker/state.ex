@@ -36,6 +36,7 @@ defmodule Headcount.Tracker.State do
   import Kernel, except: [apply: 2]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
+  alias Headcount.Tracker.Config
 
   @enforce_keys [:ref]
   defstruct [:ref]
@@ -75,16 +76,18 @@ defmodule Headcount.Tracker.State do
   @doc """
   An empty state of the replica of this name, 1 to 64 bytes long.
 
-  Each call is a new life of that replica, later than all before.
+  Each call is a new life of that replica, later than all before. The option `:codec` is that of
+  `Headcount.Tracker`.
 
       iex> Headcount.Tracker.State.new("node-1") |> Headcount.Tracker.State.size()
       0
   """
-  @spec new(String.t()) :: t()
-  def new(name) when is_binary(name) do
-    incarnation = System.os_time(:microsecond)
+  @spec new(String.t(), keyword()) :: t()
+  def new(name, options \\ []) when is_binary(name) do
+    codec = Config.codec(Keyword.validate!(options, codec: :term)[:codec])
+    life = {name, System.os_time(:microsecond), :rand.uniform(0x1_0000_0000) - 1}
 
-    case Native.tracker_new(name, incarnation, :rand.uniform(0x1_0000_0000) - 1) do
+    case Native.tracker_new(life, codec) do
       {:error, {_, message}} -> raise ArgumentError, message
       ref -> %__MODULE__{ref: ref}
     end

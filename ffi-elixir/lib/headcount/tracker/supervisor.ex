@@ -27,8 +27,7 @@ defmodule Headcount.Tracker.Supervisor do
       pool_size: pool_size
     }
 
-    ^name = :ets.new(name, [:named_table, read_concurrency: true])
-    :ets.insert(name, {:config, config})
+    Config.put(config)
 
     shards =
       for shard <- 0..(pool_size - 1) do
@@ -70,7 +69,9 @@ defmodule Headcount.Tracker.Supervisor do
       {Config.cluster(options), options[:broadcast_period], options[:down_period],
        options[:permdown_period], 0, max_frame}
 
-    case Native.presence_new(id, times) do
+    codec = Config.codec(options[:codec])
+
+    case Native.presence_new(id, times, codec, options[:link]) do
       {:error, {_what, message}} -> raise ArgumentError, message
       presence -> presence
     end

@@ -49,6 +49,7 @@ rustler::atoms! {
     nil,
     nopresence,
     not_built,
+    not_json,
     number,
     numbers,
     ok,

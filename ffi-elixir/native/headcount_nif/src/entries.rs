@@ -1,16 +1,22 @@
 //! Presence entries: terms in, terms out.
 //!
 //! An entry from Elixir has the encoding `Term`: owner and meta are in Erlang's external term format; so is the key,
-//! except that a UTF-8 binary stands for itself (the format starts with 131, which starts no UTF-8 text).
+//! except that a UTF-8 binary stands for itself (the format starts with 131, which starts no UTF-8 text). With the
+//! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text is its
+//! external format in hexadecimal digits behind [`OWNER_PREFIX`].
 
-use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, TopicDiff};
+use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, Put, TopicDiff};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
+use std::fmt::Write;
 use std::ops::Deref;
 
 use crate::atoms;
+use crate::json;
 
 /// The version byte of the external term format.
 const EXTERNAL: u8 = 131;
+/// Before an owner that is no text, where entries are text.
+const OWNER_PREFIX: &str = "erlang:";
 
 /// The bounds of entries. An owner is usually a pid, whose external format holds the name of its node.
 pub(crate) fn limits() -> Limits {
@@ -23,6 +29,7 @@ pub(crate) fn limits() -> Limits {
 pub(crate) enum Bytes<'a> {
     Borrowed(Binary<'a>),
     Owned(OwnedBinary),
+    Written(Vec<u8>),
 }
 
 impl Deref for Bytes<'_> {
@@ -32,36 +39,150 @@ impl Deref for Bytes<'_> {
         match self {
             Self::Borrowed(binary) => binary,
             Self::Owned(binary) => binary,
+            Self::Written(bytes) => bytes,
         }
     }
 }
 
-/// The key of a term.
-pub(crate) fn key(term: Term<'_>) -> Bytes<'_> {
-    match term.decode::<Binary<'_>>() {
-        Ok(binary) if std::str::from_utf8(&binary).is_ok() => Bytes::Borrowed(binary),
-        _ => external(term),
+impl AsRef<[u8]> for Bytes<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 
-/// The external term format of an owner or a meta.
-pub(crate) fn external(term: Term<'_>) -> Bytes<'_> {
-    Bytes::Owned(term.to_binary())
+/// What the entries of this node are written as, and how JSON is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Codec {
+    pub(crate) json: bool,
+    /// Keys of JSON objects become atoms where this VM has them.
+    pub(crate) existing_atoms: bool,
 }
 
-/// A meta as it is stored: without the reference it had, with the one that it replaces.
-pub(crate) fn meta<'a>(meta: Term<'a>, replaced: Option<EntryRef>) -> Bytes<'a> {
-    let bare = meta.map_remove(atoms::phx_ref()).unwrap_or(meta);
-    external(match replaced {
-        Some(old) => bare
-            .map_put(atoms::phx_ref_prev(), old.to_string())
+/// Who is there under which key: the arguments of all that writes.
+pub(crate) struct Session<'a> {
+    encoding: Encoding,
+    key: Bytes<'a>,
+    pub(crate) owner: Bytes<'a>,
+}
+
+impl Session<'_> {
+    pub(crate) fn key(&self) -> Key<'_> {
+        Key::new(self.encoding, &self.key)
+    }
+
+    pub(crate) fn put<'b>(&'b self, topic: &'b str, meta: &'b [u8]) -> Put<'b> {
+        Put::bytes(topic, &self.key, &self.owner, self.encoding).meta(meta)
+    }
+}
+
+impl Codec {
+    pub(crate) fn session<'a>(
+        self,
+        key: Term<'a>,
+        owner: Term<'a>,
+    ) -> Result<Session<'a>, json::Error> {
+        Ok(Session {
+            encoding: self.encoding(),
+            key: self.key(key)?,
+            owner: self.owner(owner),
+        })
+    }
+
+    fn encoding(self) -> Encoding {
+        if self.json {
+            Encoding::Text
+        } else {
+            Encoding::Term
+        }
+    }
+
+    fn key(self, term: Term<'_>) -> Result<Bytes<'_>, json::Error> {
+        match text(term) {
+            Some(text) => Ok(Bytes::Borrowed(text)),
+            None if self.json => Err(json::Error::KeyNotText),
+            None => Ok(external(term)),
+        }
+    }
+
+    pub(crate) fn owner(self, term: Term<'_>) -> Bytes<'_> {
+        match text(term) {
+            _ if !self.json => external(term),
+            Some(text) if !text.starts_with(OWNER_PREFIX.as_bytes()) => Bytes::Borrowed(text),
+            _ => {
+                let mut digits = OWNER_PREFIX.to_owned();
+                for byte in external(term).iter() {
+                    let _ = write!(digits, "{byte:02x}");
+                }
+                Bytes::Written(digits.into_bytes())
+            }
+        }
+    }
+
+    /// A meta as it is stored: without the reference it had, with the one that it replaces.
+    pub(crate) fn meta<'a>(
+        self,
+        meta: Term<'a>,
+        replaced: Option<&EntryRef>,
+    ) -> Result<Bytes<'a>, json::Error> {
+        let bare = meta.map_remove(atoms::phx_ref()).unwrap_or(meta);
+        let bare = match replaced {
+            Some(old) => reference(meta.get_env(), old, |old| {
+                bare.map_put(atoms::phx_ref_prev(), old)
+            })
             .unwrap_or(bare),
-        None => bare,
-    })
+            None => bare,
+        };
+        if self.json {
+            json::encode(bare, limits().meta_len_max).map(Bytes::Written)
+        } else {
+            Ok(external(bare))
+        }
+    }
+
+    /// The key to look for; `None` when there can be no such entry of this codec.
+    pub(crate) fn look_up(self, term: Term<'_>) -> Option<(Encoding, Bytes<'_>)> {
+        Some((self.encoding(), self.key(term).ok()?))
+    }
+}
+
+fn text(term: Term<'_>) -> Option<Binary<'_>> {
+    let binary = term.decode::<Binary<'_>>().ok()?;
+    std::str::from_utf8(&binary).is_ok().then_some(binary)
+}
+
+fn external(term: Term<'_>) -> Bytes<'_> {
+    Bytes::Owned(term.to_binary())
 }
 
 pub(crate) fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
     NewBinary::from_slice(env, bytes).into()
+}
+
+/// The text of a reference, without the detour over the heap of Rust.
+pub(crate) fn reference<'a, R>(
+    env: Env<'a>,
+    entry_ref: &EntryRef,
+    with: impl FnOnce(Term<'a>) -> R,
+) -> R {
+    struct Short {
+        bytes: [u8; 64],
+        len: usize,
+    }
+    impl Write for Short {
+        fn write_str(&mut self, part: &str) -> std::fmt::Result {
+            let end = self.len + part.len();
+            let room = self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?;
+            room.copy_from_slice(part.as_bytes());
+            self.len = end;
+            Ok(())
+        }
+    }
+    let mut short = Short {
+        bytes: [0; 64],
+        len: 0,
+    };
+    write!(short, "{entry_ref}").expect("a reference has at most 40 characters");
+    with(binary(env, &short.bytes[..short.len]))
 }
 
 /// Makes terms of entries.
@@ -70,6 +191,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) env: Env<'a>,
     /// Refuse atoms that this VM does not know yet: the peers are not trusted.
     pub(crate) safe: bool,
+    pub(crate) codec: Codec,
 }
 
 impl<'a> Reader<'a> {
@@ -80,7 +202,7 @@ impl<'a> Reader<'a> {
 
     /// `{owner, meta}`
     pub(crate) fn by_owner(self, entry: &impl Fields) -> Term<'a> {
-        let owner = self.bytes(entry.key().encoding, entry.owner());
+        let owner = self.owner(entry.key().encoding, entry.owner());
         (owner, self.meta(entry, None)).encode(self.env)
     }
 
@@ -96,7 +218,8 @@ impl<'a> Reader<'a> {
     fn topic(self, diff: &TopicDiff) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
         let updated = diff.updates.iter().map(|update| {
             let key = self.key(update.new.key());
-            (key, self.meta(&update.new, Some(update.old.entry_ref()))).encode(self.env)
+            let prev = update.old.entry_ref();
+            (key, self.meta(&update.new, Some(&prev))).encode(self.env)
         });
         let joins = diff
             .joins
@@ -115,27 +238,46 @@ impl<'a> Reader<'a> {
     }
 
     fn key(self, key: Key<'_>) -> Term<'a> {
-        self.bytes(key.encoding, key.bytes)
+        if key.encoding == Encoding::Term && key.bytes.first() == Some(&EXTERNAL) {
+            return self.external(key.bytes);
+        }
+        binary(self.env, key.bytes)
     }
 
-    /// The meta with its reference, and the one before an update.
-    fn meta(self, entry: &impl Fields, prev: Option<EntryRef>) -> Term<'a> {
-        let meta = self.bytes(entry.key().encoding, entry.meta());
-        let with = |meta: Term<'a>, name: rustler::Atom, entry_ref: EntryRef| {
-            meta.map_put(name, entry_ref.to_string()).unwrap_or(meta)
+    fn owner(self, encoding: Encoding, bytes: &[u8]) -> Term<'a> {
+        let prefixed = bytes.strip_prefix(OWNER_PREFIX.as_bytes());
+        match (encoding, prefixed) {
+            (Encoding::Term, _) => self.external(bytes),
+            (Encoding::Text, Some(digits)) => from_hex(digits)
+                .and_then(|bytes| binary_to_term(self.env, &bytes, self.safe))
+                .unwrap_or_else(|| binary(self.env, bytes)),
+            _ => binary(self.env, bytes),
+        }
+    }
+
+    /// The meta with its reference, and the one before an update: `prev`, or what the meta itself says.
+    fn meta(self, entry: &impl Fields, prev: Option<&EntryRef>) -> Term<'a> {
+        let (encoding, bytes) = (entry.key().encoding, entry.meta());
+        let meta = match encoding {
+            _ if bytes.is_empty() => Term::map_new(self.env),
+            Encoding::Term => self.external(bytes),
+            Encoding::Text => json::decode(self.env, bytes, self.codec.existing_atoms)
+                .unwrap_or_else(|| self.undecodable(bytes)),
+            _ => self.undecodable(bytes),
         };
-        let meta = with(meta, atoms::phx_ref(), entry.entry_ref());
+        let with = |meta: Term<'a>, name: rustler::Atom, entry_ref: &EntryRef| {
+            reference(self.env, entry_ref, |text| meta.map_put(name, text)).unwrap_or(meta)
+        };
+        let meta = with(meta, atoms::phx_ref(), &entry.entry_ref());
         prev.map_or(meta, |prev| with(meta, atoms::phx_ref_prev(), prev))
     }
 
-    fn bytes(self, encoding: Encoding, bytes: &[u8]) -> Term<'a> {
-        if encoding != Encoding::Term || bytes.first() != Some(&EXTERNAL) {
-            return binary(self.env, bytes);
-        }
-        match binary_to_term(self.env, bytes, self.safe) {
-            Some(term) => term,
-            None => (atoms::undecodable(), binary(self.env, bytes)).encode(self.env),
-        }
+    fn external(self, bytes: &[u8]) -> Term<'a> {
+        binary_to_term(self.env, bytes, self.safe).unwrap_or_else(|| self.undecodable(bytes))
+    }
+
+    fn undecodable(self, bytes: &[u8]) -> Term<'a> {
+        (atoms::undecodable(), binary(self.env, bytes)).encode(self.env)
     }
 }
 
@@ -166,6 +308,15 @@ macro_rules! fields {
     )*};
 }
 fields!(Entry<'_>, EntryBuf);
+
+fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| (*byte as char).to_digit(16);
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Some((digit(high)? * 16 + digit(low)?) as u8),
+        _ => None,
+    });
+    pairs.collect()
+}
 
 #[expect(
     unsafe_code,

@@ -5,6 +5,7 @@ use rustler::{Atom, Encoder, Env, Term};
 use std::fmt::{Debug, Display};
 
 use crate::atoms;
+use crate::json;
 
 /// `:already_tracked`, `:nopresence`, `{what, len, max}`, `{what, max}` or `{what, message}`.
 pub(crate) fn track<'a>(env: Env<'a>, error: &TrackError) -> Term<'a> {
@@ -22,6 +23,22 @@ pub(crate) fn track<'a>(env: Env<'a>, error: &TrackError) -> Term<'a> {
         ref other => (name, other.to_string()).encode(env),
     };
     (atoms::error(), reason).encode(env)
+}
+
+/// `{:not_json, message}`, or as a meta that is too large in any codec.
+pub(crate) fn json<'a>(env: Env<'a>, error: &json::Error) -> Term<'a> {
+    let not_json = |message: &str| (atoms::error(), (atoms::not_json(), message)).encode(env);
+    match error {
+        json::Error::KeyNotText => not_json("with the codec :json a key must be a string in UTF-8"),
+        json::Error::Meta(message) => not_json(message),
+        json::Error::TooLarge(len, max) => track(
+            env,
+            &TrackError::MetaTooLarge {
+                len: *len,
+                max: *max,
+            },
+        ),
+    }
 }
 
 /// `{:decode, offset, kind}`, `{:gap, clock, from}` or `{what, message}`.

@@ -8,6 +8,7 @@
 mod atoms;
 mod entries;
 mod errors;
+mod json;
 mod member_list;
 mod nats;
 mod presence;

@@ -9,12 +9,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::atoms;
 
-/// How long a normal scheduler waits for a lock.
-const MOMENT: Duration = Duration::from_micros(50);
+/// How long a normal scheduler waits for a lock: longer than a slice of large work holds it, as a dirty scheduler may be
+/// busy for longer.
+const MOMENT: Duration = Duration::from_micros(300);
 
 /// How long a call may wait for a lock.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,29 @@ pub(crate) enum Patience {
     Moment,
     /// On a dirty scheduler.
     Endless,
+}
+
+/// Does what may have to wait for a lock: again and again for a moment, or for as long as it takes. `None` when the
+/// moment was not enough.
+pub(crate) fn patiently<R>(
+    patience: Patience,
+    attempt: impl Fn() -> Option<R>,
+    wait: impl FnOnce() -> R,
+) -> Option<R> {
+    if let Patience::Endless = patience {
+        return Some(wait());
+    }
+    if let Some(result) = attempt() {
+        return Some(result);
+    }
+    let end = Instant::now() + MOMENT;
+    while Instant::now() < end {
+        (0..32).for_each(|_| std::hint::spin_loop());
+        if let Some(result) = attempt() {
+            return Some(result);
+        }
+    }
+    None
 }
 
 /// A lock whose content is dropped on a thread of its own: freeing millions of nodes takes longer than a scheduler

@@ -5,7 +5,7 @@ use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::shared::{Patience, Shared, answer, twins};
-use crate::term::{Key, Unencodable, decode, encode};
+use crate::term::{self, Key, Unencodable, decode, encode};
 
 /// The longest slice that is copied under the lock.
 const PAGE: usize = 1024;
@@ -118,11 +118,9 @@ fn sorted_set_slice<'a>(
     amount: usize,
 ) -> Term<'a> {
     let end = start.saturating_add(amount.min(PAGE));
-    let page = set.0.read(Patience::Moment, |set| {
-        set.slice(start..end)
-            .map(|key| decode(env, key))
-            .collect::<Vec<_>>()
-    });
+    let page = set
+        .0
+        .read(Patience::Moment, |set| list(env, set.slice(start..end)));
     answer(env, page)
 }
 
@@ -142,10 +140,13 @@ fn slice<'a>(env: Env<'a>, set: &Set, start: usize, amount: usize) -> Term<'a> {
         .0
         .read(Patience::Endless, SortedSet::clone)
         .unwrap_or_default();
-    let terms = copy
-        .slice(start..start.saturating_add(amount))
-        .map(|key| decode(env, key));
-    terms.collect::<Vec<_>>().encode(env)
+    list(env, copy.slice(start..start.saturating_add(amount)))
+}
+
+fn list<'a, 'k>(env: Env<'a>, keys: impl ExactSizeIterator<Item = &'k Key>) -> Term<'a> {
+    let mut terms = Vec::with_capacity(keys.len() + 8);
+    keys.for_each(|key| term::push(env, key, &mut terms));
+    terms.encode(env)
 }
 
 fn new_index((index, is_new): (usize, bool)) -> Option<usize> {

@@ -1,23 +1,36 @@
 //! `Headcount.Tracker.State`: one `Tracker` of all topics, without a process.
 
-use headcount::{ALL_TOPICS, Encoding, EntryRef, Key, Put, ReplicaId, TrackError, Tracker};
+use headcount::{ALL_TOPICS, EntryRef, Key, ReplicaId, TrackError, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::entries::{self, Reader, binary, external, key, limits};
+use crate::entries::{Codec, Reader, binary, limits, reference};
 use crate::errors;
 use crate::shared::{Patience, Shared, answer, twins};
 
-struct State(Shared<Tracker>);
+struct State {
+    tracker: Shared<Tracker>,
+    codec: Codec,
+}
 
 #[rustler::resource_impl]
 impl Resource for State {}
+
+impl State {
+    fn reader<'a>(&self, env: Env<'a>) -> Reader<'a> {
+        Reader {
+            env,
+            safe: true,
+            codec: self.codec,
+        }
+    }
+}
 
 /// `{:ok, ref}` or `{:error, reason}`.
 fn tracked<'a>(env: Env<'a>, result: Option<Result<EntryRef, TrackError>>) -> Term<'a> {
     match result {
         None => atoms::busy().encode(env),
-        Some(Ok(entry_ref)) => (atoms::ok(), entry_ref.to_string()).encode(env),
+        Some(Ok(entry_ref)) => reference(env, &entry_ref, |text| (atoms::ok(), text).encode(env)),
         Some(Err(error)) => errors::track(env, &error),
     }
 }
@@ -26,9 +39,14 @@ twins! {
     fn tracker_track / "tracker_track_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let (key, owner, meta) = (key(name), external(owner), entries::meta(meta, None));
-        let put = Put::bytes(topic, &key, &owner, Encoding::Term).meta(&meta);
-        tracked(env, state.0.write(patience, |tracker| tracker.track(&put)))
+        let codec = state.codec;
+        match codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta, None)?))) {
+            Err(error) => errors::json(env, &error),
+            Ok((session, meta)) => {
+                let put = session.put(topic, &meta);
+                tracked(env, state.tracker.write(patience, |tracker| tracker.track(&put)))
+            }
+        }
     }
 }
 
@@ -36,23 +54,39 @@ twins! {
     fn tracker_update / "tracker_update_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let (key, owner) = (key(name), external(owner));
-        tracked(env, state.0.write(patience, |tracker| {
-            let mut sessions = tracker.get_by_key(topic, Key::new(Encoding::Term, &key));
-            let old = sessions.find(|entry| entry.owner() == &*owner);
-            let meta = entries::meta(meta, old.map(|entry| entry.entry_ref()));
-            tracker.update(&Put::bytes(topic, &key, &owner, Encoding::Term).meta(&meta))
-        }))
+        let session = match state.codec.session(name, owner) {
+            Ok(session) => session,
+            Err(error) => return errors::json(env, &error),
+        };
+        let updated = state.tracker.write(patience, |tracker| {
+            let mut sessions = tracker.get_by_key(topic, session.key());
+            let old = sessions.find(|entry| entry.owner() == &*session.owner);
+            let old = old.map(|entry| entry.entry_ref());
+            let meta = state.codec.meta(meta, old.as_ref())?;
+            Ok(tracker.update(&session.put(topic, &meta)))
+        });
+        match updated.transpose() {
+            Ok(updated) => tracked(env, updated),
+            Err(error) => errors::json(env, &error),
+        }
     }
 }
 
 /// The state of a replica, or `{:error, message}`.
 #[rustler::nif]
-fn tracker_new<'a>(env: Env<'a>, name: &str, incarnation: u64, salt: u32) -> Term<'a> {
+fn tracker_new<'a>(
+    env: Env<'a>,
+    (name, incarnation, salt): (&str, u64, u32),
+    (json, existing_atoms): (bool, bool),
+) -> Term<'a> {
+    let codec = Codec {
+        json,
+        existing_atoms,
+    };
     match ReplicaId::new(name, incarnation, salt) {
         Ok(id) => {
-            let tracker = Tracker::with_slot(id, ALL_TOPICS, limits());
-            ResourceArc::new(State(Shared::new(tracker))).encode(env)
+            let tracker = Shared::new(Tracker::with_slot(id, ALL_TOPICS, limits()));
+            ResourceArc::new(State { tracker, codec }).encode(env)
         }
         Err(error) => errors::described(env, &error),
     }
@@ -62,27 +96,32 @@ twins! {
     fn tracker_untrack / "tracker_untrack_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>,
     ) {
-        let (key, owner) = (key(name), external(owner));
-        let key = Key::new(Encoding::Term, &key);
-        answer(env, state.0.write(patience, |tracker| tracker.untrack(topic, key, &*owner)))
+        let Ok(session) = state.codec.session(name, owner) else {
+            return false.encode(env);
+        };
+        answer(env, state.tracker.write(patience, |tracker| {
+            tracker.untrack(topic, session.key(), &session.owner)
+        }))
     }
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_untrack_owner(state: ResourceArc<State>, owner: Term<'_>) -> Option<usize> {
-    let owner = external(owner);
+    let owner = state.codec.owner(owner);
     state
-        .0
-        .write(Patience::Endless, |tracker| tracker.untrack_owner(&*owner))
+        .tracker
+        .write(Patience::Endless, |tracker| tracker.untrack_owner(&owner))
 }
 
 twins! {
     fn tracker_get_by_key / "tracker_get_by_key_dirty" [env, patience] (
         state: ResourceArc<State>, topic: &'a str, name: Term<'a>,
     ) {
-        let key = key(name);
-        let (key, reader) = (Key::new(Encoding::Term, &key), Reader { env, safe: true });
-        answer(env, state.0.read(patience, |tracker| {
+        let Some((encoding, key)) = state.codec.look_up(name) else {
+            return Vec::<Term<'a>>::new().encode(env);
+        };
+        let (key, reader) = (Key::new(encoding, &key), state.reader(env));
+        answer(env, state.tracker.read(patience, |tracker| {
             tracker.get_by_key(topic, key).map(|entry| reader.by_owner(&entry)).collect::<Vec<_>>()
         }))
     }
@@ -90,10 +129,10 @@ twins! {
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_list<'a>(env: Env<'a>, state: ResourceArc<State>, topic: &str) -> Term<'a> {
-    let reader = Reader { env, safe: true };
+    let reader = state.reader(env);
     answer(
         env,
-        state.0.read(Patience::Endless, |tracker| {
+        state.tracker.read(Patience::Endless, |tracker| {
             tracker
                 .list(topic)
                 .map(|entry| reader.by_key(&entry))
@@ -106,7 +145,7 @@ twins! {
     fn tracker_count / "tracker_count_dirty" [env, patience] (
         state: ResourceArc<State>, topic: &'a str,
     ) {
-        answer(env, state.0.read(patience, |tracker| tracker.count(topic)))
+        answer(env, state.tracker.read(patience, |tracker| tracker.count(topic)))
     }
 }
 
@@ -114,29 +153,29 @@ twins! {
     fn tracker_count_keys / "tracker_count_keys_dirty" [env, patience] (
         state: ResourceArc<State>, topic: &'a str,
     ) {
-        answer(env, state.0.read(patience, |tracker| tracker.count_keys(topic)))
+        answer(env, state.tracker.read(patience, |tracker| tracker.count_keys(topic)))
     }
 }
 
 twins! {
     fn tracker_size / "tracker_size_dirty" [env, patience] (state: ResourceArc<State>) {
-        answer(env, state.0.read(patience, |tracker| tracker.len()))
+        answer(env, state.tracker.read(patience, |tracker| tracker.len()))
     }
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_take_diff<'a>(env: Env<'a>, state: ResourceArc<State>) -> Term<'a> {
     let diff = state
-        .0
+        .tracker
         .write(Patience::Endless, Tracker::take_diff)
         .unwrap_or_default();
-    Reader { env, safe: true }.diff(&diff)
+    state.reader(env).diff(&diff)
 }
 
 /// `[{{name, incarnation, salt}, clock}]` of all replicas heard of.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_clock(state: ResourceArc<State>) -> Option<Vec<(Replica, u64)>> {
-    state.0.read(Patience::Endless, |tracker| {
+    state.tracker.read(Patience::Endless, |tracker| {
         tracker
             .origins()
             .map(|origin| (replica(&origin.replica), origin.clock))
@@ -155,7 +194,7 @@ fn tracker_delta_since<'a>(
         let same = clocks.iter().find(|(held, _)| *held == replica(id));
         same.map_or(0, |(_, clock)| *clock)
     };
-    let frames = state.0.read(Patience::Endless, |tracker| {
+    let frames = state.tracker.read(Patience::Endless, |tracker| {
         let origins = tracker.origins().map(|origin| origin.replica);
         let missing = origins.filter_map(|id| tracker.delta_since(&id, held(&id)));
         missing.collect::<Vec<_>>()
@@ -172,11 +211,11 @@ fn tracker_delta_since<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_apply<'a>(env: Env<'a>, state: ResourceArc<State>, frame: Binary<'a>) -> Term<'a> {
     match state
-        .0
+        .tracker
         .write(Patience::Endless, |tracker| tracker.apply(&frame))
     {
         None => atoms::busy().encode(env),
-        Some(Ok(diff)) => (atoms::ok(), Reader { env, safe: true }.diff(&diff)).encode(env),
+        Some(Ok(diff)) => (atoms::ok(), state.reader(env).diff(&diff)).encode(env),
         Some(Err(error)) => errors::apply(env, &error),
     }
 }

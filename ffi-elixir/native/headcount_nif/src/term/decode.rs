@@ -8,32 +8,42 @@ use std::borrow::Cow;
 
 /// The term of a key. O(its size).
 pub(crate) fn decode<'a>(env: Env<'a>, key: &Key) -> Term<'a> {
+    let mut terms = Vec::with_capacity(8);
+    push(env, key, &mut terms);
+    terms.pop().expect("each key gives a term")
+}
+
+/// Puts the term of a key behind those of others. O(its size).
+pub(crate) fn push<'a>(env: Env<'a>, key: &Key, terms: &mut Vec<Term<'a>>) {
     let bytes = key.bytes();
     let mut first = Decoder {
         env,
+        terms,
         bytes,
         integral: 0,
         floats: Vec::new(),
     };
-    let term = first.term(false).expect("a key holds what `encode` wrote");
+    first.term(false).expect("a key holds what `encode` wrote");
     let trailer = first.bytes.get(1..).unwrap_or_default();
     debug_assert_eq!(first.bytes.first(), Some(&END));
-    match floats(trailer) {
-        floats if floats.is_empty() => term,
-        floats => {
-            let mut again = Decoder {
-                env,
-                bytes,
-                integral: 0,
-                floats,
-            };
-            again.term(false).expect("it was read once already")
-        }
+    if trailer.first().is_none_or(|&byte| byte == 0) {
+        return;
     }
+    terms.pop();
+    let mut again = Decoder {
+        env,
+        terms,
+        bytes,
+        integral: 0,
+        floats: floats(trailer),
+    };
+    again.term(false).expect("it was read once already");
 }
 
-struct Decoder<'a, 'b> {
+/// Terms go to a stack and not through results: they are three words long, and a slice makes hundreds of them.
+struct Decoder<'a, 'b, 's> {
     env: Env<'a>,
+    terms: &'s mut Vec<Term<'a>>,
     bytes: &'b [u8],
     /// Integral numbers met so far, outside the keys of maps.
     integral: u64,
@@ -41,8 +51,9 @@ struct Decoder<'a, 'b> {
     floats: Vec<u64>,
 }
 
-impl<'a, 'b> Decoder<'a, 'b> {
-    fn term(&mut self, exact: bool) -> Option<Term<'a>> {
+impl<'a, 'b> Decoder<'a, 'b, '_> {
+    /// Pushes one term.
+    fn term(&mut self, exact: bool) -> Option<()> {
         let tag = *self.bytes.first()?;
         if number::TAGS.contains(&tag) {
             return self.number(exact);
@@ -50,7 +61,7 @@ impl<'a, 'b> Decoder<'a, 'b> {
         self.bytes = &self.bytes[1..];
         match tag {
             ATOM => self.atom(),
-            NIL => Some(Term::list_new_empty(self.env)),
+            NIL => self.push(Term::list_new_empty(self.env)),
             CONS => self.list(exact),
             BITSTRING => self.bitstring(),
             _ if tag & 0xF8 == TUPLE => self.tuple(tag, exact),
@@ -59,99 +70,131 @@ impl<'a, 'b> Decoder<'a, 'b> {
         }
     }
 
-    fn number(&mut self, exact: bool) -> Option<Term<'a>> {
+    #[inline]
+    fn push(&mut self, term: Term<'a>) -> Option<()> {
+        self.terms.push(term);
+        Some(())
+    }
+
+    /// The topmost terms become one.
+    #[inline]
+    fn fold(&mut self, from: usize, term: Term<'a>) -> Option<()> {
+        self.terms.truncate(from);
+        self.push(term)
+    }
+
+    fn number(&mut self, exact: bool) -> Option<()> {
+        if let Some((number, len)) = number::read_short(self.bytes)
+            && self.floats.is_empty()
+        {
+            self.bytes = &self.bytes[len..];
+            self.integral += u64::from(!exact);
+            return self.push(number.encode(self.env));
+        }
         let (number, len) = number::read(self.bytes)?;
         self.bytes = &self.bytes[len..];
         if !exact && !matches!(number, Number::Float(_)) {
             let position = self.integral;
             self.integral += 1;
             if self.floats.binary_search(&position).is_ok() {
-                return Some(number::as_float(&number).encode(self.env));
+                return self.push(number::as_float(&number).encode(self.env));
             }
         }
-        match number {
-            Number::Small(n) => Some(n.encode(self.env)),
-            Number::Float(float) => Some(float.encode(self.env)),
-            Number::Big(negative, digits) => big(self.env, negative, &digits),
-        }
+        let term = match number {
+            Number::Small(n) => n.encode(self.env),
+            Number::Float(float) => float.encode(self.env),
+            Number::Big(negative, digits) => big(self.env, negative, &digits)?,
+        };
+        self.push(term)
     }
 
-    fn atom(&mut self) -> Option<Term<'a>> {
+    fn atom(&mut self) -> Option<()> {
         let text = self.text()?;
         if text.is_ascii() {
-            return Atom::from_bytes(self.env, &text)
-                .ok()
-                .map(|atom| atom.to_term(self.env));
+            let atom = Atom::from_bytes(self.env, &text).ok()?;
+            return self.push(atom.to_term(self.env));
         }
         let len = text.len() as u16;
-        external(self.env, &[&[131, 118], &len.to_be_bytes(), &text])
+        let term = external(self.env, &[&[131, 118], &len.to_be_bytes(), &text])?;
+        self.push(term)
     }
 
-    fn bitstring(&mut self) -> Option<Term<'a>> {
+    fn bitstring(&mut self) -> Option<()> {
         let bytes = self.text()?;
         if let Some(&bits @ 1..=7) = self.bytes.first() {
             self.bytes = &self.bytes[1..];
             let len = bytes.len() as u32;
-            return external(self.env, &[&[131, 77], &len.to_be_bytes(), &[bits], &bytes]);
+            let term = external(self.env, &[&[131, 77], &len.to_be_bytes(), &[bits], &bytes])?;
+            return self.push(term);
         }
-        Some(NewBinary::from_slice(self.env, &bytes).into())
+        self.push(NewBinary::from_slice(self.env, &bytes).into())
     }
 
+    #[inline]
     fn text(&mut self) -> Option<Cow<'b, [u8]>> {
+        let bytes = self.bytes;
+        let zero = bytes.iter().position(|&byte| byte == BELOW)?;
+        if bytes.get(zero + 1) == Some(&ABOVE) {
+            return self.text_with_zeroes();
+        }
+        self.bytes = &bytes[zero + 1..];
+        Some(bytes[..zero].into())
+    }
+
+    fn text_with_zeroes(&mut self) -> Option<Cow<'b, [u8]>> {
         let mut whole = Vec::new();
         loop {
             let zero = self.bytes.iter().position(|&byte| byte == BELOW)?;
             let (part, rest) = self.bytes.split_at(zero);
-            if rest.get(1) == Some(&ABOVE) {
-                whole.extend_from_slice(part);
-                whole.push(0);
-                self.bytes = &rest[2..];
-                continue;
-            }
-            self.bytes = &rest[1..];
-            if whole.is_empty() {
-                return Some(part.into());
-            }
             whole.extend_from_slice(part);
-            return Some(whole.into());
+            if rest.get(1) != Some(&ABOVE) {
+                self.bytes = &rest[1..];
+                return Some(whole.into());
+            }
+            whole.push(0);
+            self.bytes = &rest[2..];
         }
     }
 
-    fn list(&mut self, exact: bool) -> Option<Term<'a>> {
-        let mut heads = vec![self.term(exact)?];
+    fn list(&mut self, exact: bool) -> Option<()> {
+        let from = self.terms.len();
+        self.term(exact)?;
         while self.bytes.first() == Some(&CONS) {
             self.bytes = &self.bytes[1..];
-            heads.push(self.term(exact)?);
+            self.term(exact)?;
         }
-        let tail = self.term(exact)?;
-        Some(
-            heads
-                .into_iter()
-                .rev()
-                .fold(tail, |tail, head| tail.list_prepend(head)),
-        )
+        self.term(exact)?;
+        let mut list = self.terms.pop()?;
+        while self.terms.len() > from {
+            list = list.list_prepend(self.terms.pop()?);
+        }
+        self.push(list)
     }
 
-    fn tuple(&mut self, tag: u8, exact: bool) -> Option<Term<'a>> {
-        match tag - TUPLE {
-            2 => Some((self.term(exact)?, self.term(exact)?).encode(self.env)),
-            3 => Some((self.term(exact)?, self.term(exact)?, self.term(exact)?).encode(self.env)),
-            size => {
-                let size = self.size(size)?;
-                Some(make_tuple(self.env, &self.terms(size, exact)?))
-            }
-        }
+    fn tuple(&mut self, tag: u8, exact: bool) -> Option<()> {
+        let size = self.size(tag - TUPLE)?;
+        let from = self.terms.len();
+        self.all(size, exact)?;
+        let tuple = match &self.terms[from..] {
+            [a, b] => (a, b).encode(self.env),
+            [a, b, c] => (a, b, c).encode(self.env),
+            many => make_tuple(self.env, many),
+        };
+        self.fold(from, tuple)
     }
 
-    fn map(&mut self, tag: u8, exact: bool) -> Option<Term<'a>> {
+    fn map(&mut self, tag: u8, exact: bool) -> Option<()> {
         let size = self.size(tag - MAP)?;
-        let keys = self.terms(size, true)?;
-        let values = self.terms(size, exact)?;
-        Term::map_from_term_arrays(self.env, &keys, &values).ok()
+        let from = self.terms.len();
+        self.all(size, true)?;
+        self.all(size, exact)?;
+        let (keys, values) = self.terms[from..].split_at(size);
+        let map = Term::map_from_term_arrays(self.env, keys, values).ok()?;
+        self.fold(from, map)
     }
 
-    fn terms(&mut self, count: usize, exact: bool) -> Option<Vec<Term<'a>>> {
-        (0..count).map(|_| self.term(exact)).collect()
+    fn all(&mut self, count: usize, exact: bool) -> Option<()> {
+        (0..count).try_for_each(|_| self.term(exact))
     }
 
     fn size(&mut self, in_tag: u8) -> Option<usize> {

@@ -53,7 +53,7 @@ impl Key {
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
         if let (Self::Inline(a), Self::Inline(b)) = (self, other) {
-            return a.cmp(b);
+            return words(a).cmp(&words(b));
         }
         self.prefix()
             .cmp(other.prefix())
@@ -65,4 +65,23 @@ impl PartialOrd for Key {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
+
+    /// What a search does most, without a branch that the processor would have to guess.
+    #[inline]
+    fn lt(&self, other: &Self) -> bool {
+        if let (Self::Inline(a), Self::Inline(b)) = (self, other) {
+            let ((a, a_end), (b, b_end)) = (words(a), words(b));
+            return (a < b) | ((a == b) & (a_end < b_end));
+        }
+        self.cmp(other).is_lt()
+    }
+}
+
+/// The bytes as two numbers that sort as they do. The byte in the middle is in both.
+#[inline]
+fn words(inline: &[u8; INLINE]) -> (u128, u128) {
+    const WORD: usize = size_of::<u128>();
+    let (first, _) = inline.split_first_chunk::<WORD>().expect("31 bytes");
+    let (_, last) = inline.split_last_chunk::<WORD>().expect("31 bytes");
+    (u128::from_be_bytes(*first), u128::from_be_bytes(*last))
 }

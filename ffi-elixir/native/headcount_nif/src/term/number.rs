@@ -97,6 +97,26 @@ pub(super) enum Number<'a> {
     Float(f64),
 }
 
+/// As [`read`], for the integers that most numbers are; `None` for others.
+#[inline]
+pub(super) fn read_short(bytes: &[u8]) -> Option<(i64, usize)> {
+    let tag = *bytes.first()?;
+    let (len, mask, fraction) = match tag {
+        ZERO => return Some((0, 1)),
+        _ if (POSITIVE + 1..=POSITIVE + 8).contains(&tag) => (tag - POSITIVE, 0, ABOVE),
+        _ if (NEGATIVE - 8..NEGATIVE).contains(&tag) => (NEGATIVE - tag, 0xFF, BELOW),
+        _ => return None,
+    };
+    let len = usize::from(len);
+    if len < 8 && bytes.get(len + 1) == Some(&fraction) {
+        return None;
+    }
+    let digits = bytes.get(1..=len)?.iter();
+    let size = digits.fold(0u64, |size, digit| size << 8 | u64::from(digit ^ mask));
+    let number = i64::try_from(size).ok()?;
+    Some((if mask == 0 { number } else { -number }, len + 1))
+}
+
 /// Reads the number at the start of `bytes`; gives its length. `None` for bytes that [`push_integer`] and its kin
 /// never write.
 pub(super) fn read(bytes: &[u8]) -> Option<(Number<'_>, usize)> {

@@ -1,0 +1,293 @@
+//! Metas as JSON, for clusters with nodes of other languages.
+
+use rustler::{Atom, Encoder, Env, MapIterator, Term, TermType};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Error as _, Serialize, SerializeMap, SerializeSeq, Serializer};
+use std::borrow::Cow;
+use std::{fmt, io};
+
+use crate::atoms;
+
+/// Deepest nesting of lists and maps in a meta.
+const DEPTH_MAX: usize = 64;
+
+/// Why something cannot travel as JSON.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// A key that is no UTF-8 binary.
+    KeyNotText,
+    /// A meta with something that JSON does not have.
+    Meta(String),
+    /// A meta of so many bytes, where this many are allowed.
+    TooLarge(usize, usize),
+}
+
+/// The JSON of a meta. O(its size).
+pub(crate) fn encode(meta: Term<'_>, len_max: usize) -> Result<Vec<u8>, Error> {
+    let mut out = Bounded {
+        bytes: Vec::new(),
+        len: 0,
+        len_max,
+    };
+    let value = Value {
+        term: meta,
+        depth: DEPTH_MAX,
+    };
+    match serde_json::to_writer(&mut out, &value) {
+        Err(error) => Err(Error::Meta(error.to_string())),
+        Ok(()) if out.len > len_max => Err(Error::TooLarge(out.len, len_max)),
+        Ok(()) => Ok(out.bytes),
+    }
+}
+
+/// The map of a JSON object; `None` for anything else. O(its size).
+pub(crate) fn decode<'a>(env: Env<'a>, bytes: &[u8], existing_atoms: bool) -> Option<Term<'a>> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let seed = Seed {
+        env,
+        existing_atoms,
+        depth: DEPTH_MAX + 1,
+    };
+    let term = seed.deserialize(&mut json).ok()?;
+    json.end().ok()?;
+    term.is_map().then_some(term)
+}
+
+/// Counts what goes beyond its bound and forgets it.
+struct Bounded {
+    bytes: Vec<u8>,
+    len: usize,
+    len_max: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.len += part.len();
+        if self.len <= self.len_max {
+            self.bytes.extend_from_slice(part);
+        }
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Value<'a> {
+    term: Term<'a>,
+    depth: usize,
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
+        let term = self.term;
+        match term.get_type() {
+            TermType::Atom => self.atom(json),
+            TermType::Binary => match term.decode::<&str>() {
+                Ok(text) => json.serialize_str(text),
+                Err(_) => Err(S::Error::custom(
+                    "a binary that is not UTF-8 text has no JSON",
+                )),
+            },
+            TermType::Float => json.serialize_f64(term.decode().map_err(|_| unknown::<S>(term))?),
+            TermType::Integer => match (term.decode::<i64>(), term.decode::<u64>()) {
+                (Ok(number), _) => json.serialize_i64(number),
+                (_, Ok(number)) => json.serialize_u64(number),
+                _ => Err(S::Error::custom(
+                    "an integer of more than 64 bits has no JSON here",
+                )),
+            },
+            TermType::List => self.list(json),
+            TermType::Map => self.map(json),
+            _ => Err(unknown::<S>(term)),
+        }
+    }
+}
+
+fn unknown<S: Serializer>(term: Term<'_>) -> S::Error {
+    let what = match term.get_type() {
+        TermType::Tuple => "a tuple",
+        TermType::Pid => "a pid",
+        TermType::Fun => "a function",
+        TermType::Ref => "a reference",
+        TermType::Port => "a port",
+        _ => "this term",
+    };
+    S::Error::custom(format_args!("{what} has no JSON"))
+}
+
+impl<'a> Value<'a> {
+    fn below<S: Serializer>(&self, term: Term<'a>) -> Result<Self, S::Error> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| {
+            S::Error::custom(format_args!(
+                "a meta as JSON may nest {DEPTH_MAX} deep, this one nests deeper"
+            ))
+        })?;
+        Ok(Self { term, depth })
+    }
+
+    fn atom<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
+        match atom_text(self.term).as_deref() {
+            Some("nil") => json.serialize_none(),
+            Some("true") => json.serialize_bool(true),
+            Some("false") => json.serialize_bool(false),
+            Some(text) => json.serialize_str(text),
+            None => Err(unknown::<S>(self.term)),
+        }
+    }
+
+    fn list<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
+        let mut items = json.serialize_seq(None)?;
+        let mut rest = self.term;
+        while let Ok((head, tail)) = rest.list_get_cell() {
+            items.serialize_element(&self.below::<S>(head)?)?;
+            rest = tail;
+        }
+        if !rest.is_empty_list() {
+            return Err(S::Error::custom("an improper list has no JSON"));
+        }
+        items.end()
+    }
+
+    /// Sorted by key, so that equal metas are equal bytes.
+    fn map<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
+        let pairs = MapIterator::new(self.term).ok_or_else(|| unknown::<S>(self.term))?;
+        let mut fields = Vec::new();
+        for (key, value) in pairs {
+            fields.push((name::<S>(key)?, value));
+        }
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if let Some(twice) = fields.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(S::Error::custom(format_args!(
+                "the key {:?} is there as a string and as an atom",
+                twice[0].0
+            )));
+        }
+        let mut object = json.serialize_map(Some(fields.len()))?;
+        for (key, value) in fields {
+            object.serialize_entry(&*key, &self.below::<S>(value)?)?;
+        }
+        object.end()
+    }
+}
+
+fn name<'a, S: Serializer>(key: Term<'a>) -> Result<Cow<'a, str>, S::Error> {
+    if let Ok(text) = key.decode::<&str>() {
+        return Ok(text.into());
+    }
+    match atom_text(key) {
+        Some(text) if text == "__struct__" => Err(S::Error::custom(
+            "a struct has no JSON: give a map of what shall travel",
+        )),
+        Some(text) => Ok(text.into()),
+        None => Err(S::Error::custom(
+            "the keys of a meta as JSON are strings or atoms, this one is neither",
+        )),
+    }
+}
+
+fn atom_text(term: Term<'_>) -> Option<String> {
+    if !term.is_atom() {
+        return None;
+    }
+    if let Ok(text) = term.atom_to_string() {
+        return Some(text);
+    }
+    // Atoms beyond Latin 1.
+    match term.to_binary().as_slice() {
+        [131, 119, _, text @ ..] | [131, 118, _, _, text @ ..] => {
+            String::from_utf8(text.to_vec()).ok()
+        }
+        _ => None,
+    }
+}
+
+struct Seed<'a> {
+    env: Env<'a>,
+    existing_atoms: bool,
+    depth: usize,
+}
+
+impl<'a> Seed<'a> {
+    fn below<E: de::Error>(&self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1).filter(|&depth| depth > 0);
+        Ok(Self {
+            depth: depth.ok_or_else(|| E::custom("too deep"))?,
+            ..*self
+        })
+    }
+
+    /// What the tracker itself writes into a meta stands under atoms.
+    fn name(&self, name: &str) -> Option<Term<'a>> {
+        match name {
+            "phx_ref" => return None,
+            "phx_ref_prev" => return Some(atoms::phx_ref_prev().to_term(self.env)),
+            _ => {}
+        }
+        let existing = || Atom::existing_from_utf8_bytes(self.env, name.as_bytes()).ok();
+        let atom = self.existing_atoms.then(existing).flatten();
+        Some(atom.map_or_else(|| name.encode(self.env), |atom| atom.to_term(self.env)))
+    }
+}
+
+impl<'de, 'a> DeserializeSeed<'de> for Seed<'a> {
+    type Value = Term<'a>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Term<'a>, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de, 'a> Visitor<'de> for Seed<'a> {
+    type Value = Term<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Term<'a>, E> {
+        Ok(atoms::nil().to_term(self.env))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Term<'a>, E> {
+        Ok(value.encode(self.env))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Term<'a>, E> {
+        Ok(value.encode(self.env))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Term<'a>, E> {
+        Ok(value.encode(self.env))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Term<'a>, E> {
+        Ok(value.encode(self.env))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Term<'a>, E> {
+        Ok(value.encode(self.env))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Term<'a>, A::Error> {
+        let mut terms = Vec::new();
+        while let Some(term) = items.next_element_seed(self.below()?)? {
+            terms.push(term);
+        }
+        Ok(terms.encode(self.env))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Term<'a>, A::Error> {
+        let mut map = Term::map_new(self.env);
+        while let Some(name) = fields.next_key::<Cow<'_, str>>()? {
+            let value = fields.next_value_seed(self.below()?)?;
+            if let Some(name) = self.name(&name) {
+                map = map
+                    .map_put(name, value)
+                    .map_err(|_| de::Error::custom("not a map"))?;
+            }
+        }
+        Ok(map)
+    }
+}

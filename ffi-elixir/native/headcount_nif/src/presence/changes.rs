@@ -1,0 +1,90 @@
+//! Changes on their way to the callbacks.
+
+use headcount::{TopicDiff, slot_of};
+use parking_lot::Mutex;
+use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+
+use super::Cluster;
+use crate::entries::Reader;
+
+/// Entries of the diff that one callback gets, unless one topic has more.
+const DIFF_ENTRIES: usize = 10_000;
+
+/// They become terms where they are used.
+struct Changes {
+    topics: Mutex<Vec<TopicDiff>>,
+    cluster: ResourceArc<Cluster>,
+}
+
+impl std::panic::RefUnwindSafe for Changes {}
+
+#[rustler::resource_impl]
+impl Resource for Changes {}
+
+/// `[{shard, changes}]`: the changes since the last call, those of each shard in order.
+pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32) -> Vec<Term<'a>> {
+    let mut parts = Parts {
+        env,
+        shards,
+        cluster,
+        open: Vec::new(),
+        done: Vec::new(),
+    };
+    for diff in std::iter::from_fn(|| cluster.presence.poll_diff()) {
+        diff.into_iter().for_each(|topic| parts.push(topic));
+        // A topic may come again in the next diff, so this one ends here.
+        parts.close_all();
+    }
+    parts.done
+}
+
+/// `%{topic => {joins, leaves}}`, once: what comes out of it is freed here and not by a collection of garbage.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_changes<'a>(env: Env<'a>, changes: ResourceArc<Changes>) -> Term<'a> {
+    let topics = std::mem::take(&mut *changes.topics.lock());
+    let reader: Reader<'a> = changes.cluster.reader(env);
+    reader.diff(&topics)
+}
+
+/// Collects topics of each shard until there are enough for one callback.
+struct Parts<'a, 'c> {
+    env: Env<'a>,
+    shards: u32,
+    cluster: &'c ResourceArc<Cluster>,
+    open: Vec<(u32, usize, Vec<TopicDiff>)>,
+    done: Vec<Term<'a>>,
+}
+
+impl Parts<'_, '_> {
+    fn push(&mut self, topic: TopicDiff) {
+        let shard = u32::from(slot_of(&topic.topic)) % self.shards.max(1);
+        let at = match self.open.iter().position(|(open, ..)| *open == shard) {
+            Some(at) => at,
+            None => {
+                self.open.push((shard, 0, Vec::new()));
+                self.open.len() - 1
+            }
+        };
+        let (_, entries, topics) = &mut self.open[at];
+        *entries += topic.len();
+        topics.push(topic);
+        if *entries >= DIFF_ENTRIES {
+            self.close(at);
+        }
+    }
+
+    fn close_all(&mut self) {
+        while !self.open.is_empty() {
+            self.close(0);
+        }
+    }
+
+    fn close(&mut self, at: usize) {
+        let (shard, _, topics) = self.open.swap_remove(at);
+        let changes = ResourceArc::new(Changes {
+            topics: Mutex::new(topics),
+            cluster: self.cluster.clone(),
+        });
+        self.done.push((shard, changes).encode(self.env));
+    }
+}

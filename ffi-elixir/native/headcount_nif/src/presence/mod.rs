@@ -1,0 +1,107 @@
+//! `Headcount.Tracker` with processes: one `Presence` that all of them share.
+
+mod changes;
+mod cluster;
+mod read;
+mod watch;
+mod write;
+
+use headcount::replica::Config;
+use headcount::{Presence, PresenceConfig, ReplicaId};
+use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use self::watch::Watch;
+use crate::entries::{self, Codec, Reader};
+use crate::errors;
+use crate::shared::Discarded;
+
+/// Entries that are handled while the lock of a slot is held: about a tenth of a millisecond.
+const SLICE_RECORDS: usize = 128;
+
+struct Cluster {
+    presence: Discarded<Presence>,
+    /// Its monitors go on the thread that drops it.
+    watch: Discarded<ResourceArc<Watch>>,
+    codec: Codec,
+    /// The shards link all owners, so they are told of each.
+    link: bool,
+    /// Peers are not trusted: their terms create no atoms.
+    safe: AtomicBool,
+}
+
+/// A panic leaves no lock of the presence locked, and each entry is changed under one lock.
+impl UnwindSafe for Cluster {}
+impl RefUnwindSafe for Cluster {}
+
+#[rustler::resource_impl]
+impl Resource for Cluster {}
+
+impl Cluster {
+    fn reader<'a>(&self, env: Env<'a>) -> Reader<'a> {
+        Reader {
+            env,
+            safe: self.safe.load(Ordering::Acquire),
+            codec: self.codec,
+        }
+    }
+}
+
+/// `(name, incarnation, salt, seed)`
+type Identity<'a> = (&'a str, u64, u32, u64);
+/// `(cluster, heartbeat, down_after, forget_after, push_after, max_frame)`, times in milliseconds.
+type Times<'a> = (&'a str, u64, u64, u64, u64, usize);
+
+#[rustler::nif]
+fn presence_new<'a>(
+    env: Env<'a>,
+    id: Identity<'a>,
+    times: Times<'a>,
+    (json, existing_atoms): (bool, bool),
+    link: bool,
+) -> Term<'a> {
+    let (name, incarnation, salt, seed) = id;
+    let (cluster, heartbeat, down, forget, push, max_frame) = times;
+    let mut config = PresenceConfig::default();
+    config.limits = entries::limits();
+    config.seed = seed;
+    // The process that calls waits for changes to gather by itself.
+    config.flush = Duration::ZERO;
+    config.slice_records = SLICE_RECORDS;
+    config.cluster = Config {
+        cluster: cluster.to_owned(),
+        heartbeat: Duration::from_millis(heartbeat),
+        down_after: Duration::from_millis(down),
+        forget_after: Duration::from_millis(forget),
+        push_after: Duration::from_millis(push),
+        max_frame,
+        ..Config::default()
+    };
+    match ReplicaId::new(name, incarnation, salt) {
+        Err(error) => errors::described(env, &error),
+        Ok(id) => ResourceArc::new(Cluster {
+            presence: Discarded::new(Presence::new(id, config)),
+            watch: Discarded::new(ResourceArc::new(Watch::default())),
+            codec: Codec {
+                json,
+                existing_atoms,
+            },
+            link,
+            safe: AtomicBool::new(true),
+        })
+        .encode(env),
+    }
+}
+
+#[rustler::nif]
+fn presence_set_safe(cluster: ResourceArc<Cluster>, safe: bool) {
+    cluster.safe.store(safe, Ordering::Release);
+}
+
+/// The calling process is the one that moves frames and diffs: it gets the message `:changed`.
+#[rustler::nif]
+fn presence_attach(env: Env<'_>, cluster: ResourceArc<Cluster>) {
+    cluster.watch.attach(env.pid());
+}

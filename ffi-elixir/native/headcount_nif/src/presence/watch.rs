@@ -1,0 +1,110 @@
+//! The owners of entries that are processes of this node: watched by the resource itself, without a message and
+//! without a process that would have to read it.
+
+use parking_lot::Mutex;
+use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::atoms;
+
+/// Sets of watched processes, so that trackers on all schedulers seldom meet.
+const SETS: usize = 16;
+
+type Pids = HashSet<LocalPid, BuildHasherDefault<Spread>>;
+
+/// A pid gives 32 bits that are a hash already; this spreads them over 64.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Watch {
+    watched: [Mutex<Pids>; SETS],
+    /// Owners that died, whose entries are still there.
+    gone: Mutex<Vec<LocalPid>>,
+    /// The process that moves frames and diffs.
+    mover: Mutex<Option<LocalPid>>,
+    /// Whether that was told that there is something to do.
+    awake: AtomicBool,
+}
+
+/// A panic leaves no set half changed.
+impl std::panic::RefUnwindSafe for Watch {}
+
+#[rustler::resource_impl]
+impl Resource for Watch {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    /// Out of the set first: whoever tracks such an owner from now on watches it anew.
+    fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
+        self.set(&pid).lock().remove(&pid);
+        self.bury(env, pid);
+    }
+}
+
+impl Watch {
+    /// Called after an entry of this owner was written: a death that is seen from here on removes it.
+    pub(super) fn add(watch: &ResourceArc<Self>, env: Env<'_>, pid: LocalPid) {
+        if !watch.set(&pid).lock().insert(pid) {
+            return;
+        }
+        if watch.monitor(Some(env), &pid).is_none() {
+            watch.set(&pid).lock().remove(&pid);
+            watch.bury(env, pid);
+        }
+    }
+
+    fn bury(&self, env: Env<'_>, pid: LocalPid) {
+        self.gone.lock().push(pid);
+        self.wake(env);
+    }
+
+    /// Up to so many of the owners that died; whether there are more.
+    pub(super) fn gone(&self, max: usize) -> (Vec<LocalPid>, bool) {
+        let mut gone = self.gone.lock();
+        let rest = gone.len().saturating_sub(max);
+        let some = gone.split_off(rest);
+        (some, rest > 0)
+    }
+
+    /// The process that is told from now on.
+    pub(super) fn attach(&self, mover: LocalPid) {
+        *self.mover.lock() = Some(mover);
+    }
+
+    /// Tells it, unless it was told; one that is being restarted looks for itself.
+    pub(super) fn wake(&self, env: Env<'_>) {
+        if self.awake.load(Ordering::Acquire) || self.awake.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mover = *self.mover.lock();
+        if let Some(mover) = mover {
+            let _ = env.send(&mover, atoms::changed());
+        }
+    }
+
+    /// It looks now: what happens from here on needs to be told again.
+    pub(super) fn looked(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+
+    fn set(&self, pid: &LocalPid) -> &Mutex<Pids> {
+        let hash = BuildHasherDefault::<Spread>::default().hash_one(pid);
+        &self.watched[(hash >> 32) as usize % SETS]
+    }
+}

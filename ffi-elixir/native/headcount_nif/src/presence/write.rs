@@ -1,0 +1,133 @@
+//! Local operations.
+
+use headcount::{EntryRef, Key, TrackError};
+use rustler::{Encoder, Env, LocalPid, ResourceArc, Term};
+
+use super::Cluster;
+use super::watch::Watch;
+use crate::atoms;
+use crate::entries::{self, Session};
+use crate::errors;
+use crate::shared::{Patience, patiently, twins};
+
+/// `{:ok, ref}`, `{:error, reason}` or `:busy`; the process that moves frames is told.
+fn written<'a>(
+    env: Env<'a>,
+    cluster: &Cluster,
+    result: Option<Result<EntryRef, TrackError>>,
+) -> Term<'a> {
+    match result {
+        None => atoms::busy().encode(env),
+        Some(Err(error)) => errors::track(env, &error),
+        Some(Ok(entry_ref)) => {
+            cluster.watch.wake(env);
+            entries::reference(env, &entry_ref, |text| (atoms::ok(), text).encode(env))
+        }
+    }
+}
+
+twins! {
+    /// As [`written`], but `{:ok, ref, owner}` when a shard must watch the owner: it is no process of this node.
+    fn presence_track / "presence_track_dirty" [env, patience] (
+        cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
+    ) {
+        let codec = cluster.codec;
+        let parts = codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta, None)?)));
+        let (session, meta) = match parts {
+            Ok(parts) => parts,
+            Err(error) => return errors::json(env, &error),
+        };
+        let put = session.put(topic, &meta);
+        let presence = &cluster.presence;
+        match patiently(patience, || presence.try_track(&put), || presence.track(&put)) {
+            Some(Ok(entry_ref)) => {
+                let local = owner.decode::<LocalPid>().ok();
+                if let Some(pid) = local {
+                    Watch::add(&cluster.watch, env, pid);
+                }
+                if local.is_some() && !cluster.link {
+                    return written(env, &cluster, Some(Ok(entry_ref)));
+                }
+                cluster.watch.wake(env);
+                entries::reference(env, &entry_ref, |text| (atoms::ok(), text, owner).encode(env))
+            }
+            result => written(env, &cluster, result),
+        }
+    }
+}
+
+twins! {
+    /// As [`written`]. The meta gets the reference that it replaces.
+    fn presence_update / "presence_update_dirty" [env, patience] (
+        cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
+    ) {
+        let session = match cluster.codec.session(name, owner) {
+            Ok(session) => session,
+            Err(error) => return errors::json(env, &error),
+        };
+        let Some(old) = replaced(&cluster, patience, topic, &session) else {
+            return atoms::busy().encode(env);
+        };
+        let meta = match cluster.codec.meta(meta, old.as_ref()) {
+            Ok(meta) => meta,
+            Err(error) => return errors::json(env, &error),
+        };
+        let put = session.put(topic, &meta);
+        let presence = &cluster.presence;
+        let updated = patiently(patience, || presence.try_update(&put), || presence.update(&put));
+        written(env, &cluster, updated)
+    }
+}
+
+/// The reference of the session as it is; `None` when the lock was not to be had in time.
+fn replaced(
+    cluster: &Cluster,
+    patience: Patience,
+    topic: &str,
+    session: &Session<'_>,
+) -> Option<Option<EntryRef>> {
+    let read = |tracker: &headcount::Tracker| {
+        let mut sessions = tracker.get_by_key(topic, session.key());
+        let old = sessions.find(|entry| entry.owner() == &*session.owner);
+        old.map(|entry| entry.entry_ref())
+    };
+    let presence = &cluster.presence;
+    patiently(
+        patience,
+        || presence.try_read(topic, read),
+        || presence.read(topic, read),
+    )
+}
+
+twins! {
+    /// `:ok` or `:busy`.
+    fn presence_untrack / "presence_untrack_dirty" [env, patience] (
+        cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>,
+    ) {
+        let Ok(session) = cluster.codec.session(name, owner) else {
+            return atoms::ok().encode(env);
+        };
+        let (key, presence): (Key<'_>, _) = (session.key(), &cluster.presence);
+        let removed = patiently(
+            patience,
+            || presence.try_untrack(topic, key, &session.owner),
+            || presence.untrack(topic, key, &session.owner),
+        );
+        match removed {
+            None => return atoms::busy().encode(env),
+            Some(true) => cluster.watch.wake(env),
+            Some(false) => {}
+        }
+        atoms::ok().encode(env)
+    }
+}
+
+/// Removes all entries of these owners.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_untrack_owners(env: Env<'_>, cluster: ResourceArc<Cluster>, owners: Vec<Term<'_>>) {
+    let owners = owners.into_iter().map(|owner| cluster.codec.owner(owner));
+    let owners: Vec<_> = owners.collect();
+    if cluster.presence.untrack_owners(&owners) > 0 {
+        cluster.watch.wake(env);
+    }
+}

@@ -1,0 +1,188 @@
+defmodule Headcount.CodecTest do
+  use ExUnit.Case, async: true
+
+  alias Headcount.Test.Diffs
+  alias Headcount.Tracker
+  alias Headcount.Tracker.State
+
+  defp sync(from, to) do
+    for frame <- State.delta_since(from, State.clock(to)) do
+      {:ok, diff} = State.apply(to, frame)
+      diff
+    end
+  end
+
+  defp json(name \\ "a", codec \\ :json), do: State.new(name, codec: codec)
+
+  describe "JSON" do
+    test "entries are UTF-8 text, with a meta in JSON" do
+      a = json()
+      meta = %{device: "phone", n: 1, ratio: 0.5, nested: %{"tags" => ["é", nil, true, :away]}}
+      {:ok, ref} = State.track(a, "conn-1", "room", "ann", meta)
+      [frame] = State.delta_since(a, %{})
+      text = ~s({"device":"phone","n":1,"nested":{"tags":["é",null,true,"away"]},"ratio":0.5})
+
+      # Key, owner and meta stand side by side, each behind its length; encoding 1 is in the flags,
+      # which follow the topic.
+      entry = <<3, "ann", 6, "conn-1", byte_size(text), text::binary>>
+      assert [before, _] = :binary.split(frame, entry)
+      assert [_, <<flags, _::binary>>] = :binary.split(before, "room")
+      assert Bitwise.band(flags, 0b1100) == 0b0100
+
+      b = State.new("b", codec: :json)
+      sync(a, b)
+
+      assert State.get_by_key(b, "room", "ann") == [
+               {"conn-1",
+                %{
+                  "device" => "phone",
+                  "n" => 1,
+                  "ratio" => 0.5,
+                  "nested" => %{"tags" => ["é", nil, true, "away"]},
+                  phx_ref: ref
+                }}
+             ]
+
+      assert State.list(b, "room") == State.list(a, "room")
+    end
+
+    test "equal metas are equal bytes, whatever the order of their keys" do
+      # More than 32 keys have no order of their own in a map.
+      one = Map.new(1..100, &{"key #{&1}", &1})
+      other = Map.new(100..1, &{:"key #{&1}", &1})
+
+      meta = fn meta ->
+        with s = json(), {:ok, _} <- State.track(s, "o", "r", "k", meta), do: s
+      end
+
+      sizes = for map <- [one, other], do: byte_size(hd(State.delta_since(meta.(map), %{})))
+      assert sizes == Enum.take(Stream.cycle([hd(sizes)]), 2)
+    end
+
+    test "a pid is the owner for nodes in Elixir" do
+      a = json()
+      owner = {self(), "phone"}
+      for who <- [self(), owner, "erlang:7", :conn], do: State.track(a, who, "room", "ann", %{})
+      b = json("b")
+      sync(a, b)
+      owners = for {who, _} <- State.get_by_key(b, "room", "ann"), do: who
+      assert Enum.sort(owners) == Enum.sort([self(), owner, "erlang:7", :conn])
+      assert {:error, {:already_tracked, _, _, _}} = State.track(a, owner, "room", "ann", %{})
+      :ok = State.untrack(a, owner)
+      assert State.count(a, "room") == 3
+    end
+
+    test "updates tell the reference before, also to functions" do
+      a = json()
+      {:ok, first} = State.track(a, "o", "room", "ann", %{n: 1})
+      {:ok, second} = State.update(a, "o", "room", "ann", &Map.put(&1, "n", &1["n"] + 1))
+      meta = %{"n" => 2, phx_ref: second, phx_ref_prev: first}
+      assert State.list(a, "room") == [{"ann", meta}]
+      {:ok, third} = State.update(a, "o", "room", "ann", & &1)
+
+      assert State.list(a, "room") == [
+               {"ann", %{meta | phx_ref: third, phx_ref_prev: second}}
+             ]
+    end
+
+    test "keys that exist as atoms, when they are asked for" do
+      a = json("a", {:json, keys: :existing_atoms})
+      unknown = "no atom of this VM " <> inspect(make_ref())
+      {:ok, ref} = State.track(a, "o", "room", "ann", %{:device => 1, "phone" => 2, unknown => 3})
+
+      assert State.list(a, "room") == [
+               {"ann", %{:device => 1, :phone => 2, unknown => 3, :phx_ref => ref}}
+             ]
+
+      assert_raise ArgumentError, fn -> String.to_existing_atom(unknown) end
+    end
+
+    test "what JSON does not have is refused, and nothing is tracked" do
+      a = json()
+      deep = Enum.reduce(1..100_000, [], fn _, deep -> [deep] end)
+
+      for {meta, message} <- [
+            {%{a: {1, 2}}, ~r/a tuple has no JSON/},
+            {%{a: self()}, ~r/a pid has no JSON/},
+            {%{a: make_ref()}, ~r/a reference has no JSON/},
+            {%{a: fn -> 1 end}, ~r/a function has no JSON/},
+            {%{a: <<255>>}, ~r/not UTF-8/},
+            {%{a: <<1::3>>}, ~r/not UTF-8/},
+            {%{a: 0x1_0000_0000_0000_0000}, ~r/more than 64 bits/},
+            {%{a: [1 | 2]}, ~r/improper/},
+            {%{1 => 2}, ~r/strings or atoms/},
+            {%{:a => 1, "a" => 2}, ~r/as a string and as an atom/},
+            {%{a: ~D[2026-01-01]}, ~r/a struct/},
+            {%{a: deep}, ~r/64 deep/}
+          ] do
+        assert {:error, {:not_json, said}} = State.track(a, "o", "room", "ann", meta)
+        assert said =~ message
+      end
+
+      for key <- [:ann, 1, <<255>>, {"ann", 1}] do
+        assert {:error, {:not_json, said}} = State.track(a, "o", "room", key, %{})
+        assert said =~ "key must be a string"
+        assert State.update(a, "o", "room", key, %{}) |> elem(0) == :error
+        assert State.get_by_key(a, "room", key) == []
+        assert State.untrack(a, "o", "room", key) == :ok
+      end
+
+      large = %{m: String.duplicate("x", 100_000)}
+
+      assert {:error, {:meta_too_large, 100_008, 16_384}} =
+               State.track(a, "o", "room", "ann", large)
+
+      {:ok, _} = State.track(a, "o", "room", "ann", %{n: 0xFFFF_FFFF_FFFF_FFFF})
+      assert {:error, {:not_json, _}} = State.update(a, "o", "room", "ann", %{a: self()})
+      assert [{"ann", %{"n" => 0xFFFF_FFFF_FFFF_FFFF}}] = State.list(a, "room")
+      assert State.size(a) == 1
+    end
+
+    test "a frame that Rust wrote is read" do
+      hex = File.read!(Path.expand("../../core/tests/golden/frames/repair-full.hex", __DIR__))
+      digits = Regex.replace(~r/^#.*$|\s/m, hex, "")
+      b = State.new("b", codec: :json)
+      assert {:ok, diff} = State.apply(b, Base.decode16!(digits, case: :lower))
+      {joins, []} = diff["crowd"]
+      assert length(joins) == State.count(b, "crowd")
+      # One meta is a text, the others are empty.
+      assert {[{"user 10", {:undecodable, ~s("😀")}}], others} =
+               Enum.split_with(joins, fn {_, meta} -> not is_map(meta) end)
+
+      assert Enum.all?(others, fn {"user " <> _, meta} -> Map.keys(meta) == [:phx_ref] end)
+      assert [{"conn 0", %{phx_ref: _}}] = State.get_by_key(b, "crowd", "user 20")
+      # Other encodings stand beside it.
+      assert [{7, _}] = State.list(b, "erl")
+      assert [{<<0, 255>>, {:undecodable, <<0xA5, _::binary>>}}] = State.list(b, "bin")
+    end
+
+    test "a running tracker", context do
+      name = context.test
+      start_supervised!({Diffs, name: name, to: self(), codec: :json})
+      pid = spawn(fn -> Process.sleep(:infinity) end)
+      {:ok, ref} = Tracker.track(name, pid, "room", "ann", %{n: 1})
+      assert_receive {:diff, %{"room" => {[{"ann", %{"n" => 1, phx_ref: ^ref}}], []}}, _}
+      assert Tracker.get_by_key(name, "room", "ann") == [{pid, %{"n" => 1, phx_ref: ref}}]
+      assert {:error, {:not_json, _}} = Tracker.track(name, pid, "room", :ann, %{})
+      assert {:error, {:not_json, _}} = Tracker.update(name, pid, "room", "ann", %{a: {}})
+      {:ok, next} = Tracker.update(name, pid, "room", "ann", &%{"n" => &1["n"] + 1})
+
+      assert Tracker.list(name, "room") == [
+               {"ann", %{"n" => 2, phx_ref: next, phx_ref_prev: ref}}
+             ]
+
+      Process.exit(pid, :kill)
+      assert_receive {:diff, %{"room" => {[], [{"ann", _}]}}, _}
+    end
+  end
+
+  test "only the codecs there are" do
+    for codec <- [:xml, nil, {:json, keys: :atoms}, {:json, []}] do
+      assert_raise ArgumentError, ~r/codec must be/, fn -> State.new("a", codec: codec) end
+
+      assert_raise ArgumentError, ~r/codec must be/, fn ->
+        Tracker.start_link(Diffs, [], name: :codecs, codec: codec)
+      end
+    end
+  end
+end
