@@ -49,8 +49,6 @@ pub(crate) struct Needle<'a> {
     key: &'a [u8],
     padded: [u8; KEY_MAX + 8],
     head: u128,
-    /// Codes of the first [`CODED`] bytes, and of as many after them.
-    codes: [u64; 2],
 }
 
 impl<'a> Needle<'a> {
@@ -63,7 +61,6 @@ impl<'a> Needle<'a> {
             key,
             padded,
             head: head(key),
-            codes: [codes(key), codes(key.get(CODED..).unwrap_or(&[]))],
         }
     }
 
@@ -81,9 +78,7 @@ impl<'a> Needle<'a> {
     #[inline]
     fn number(&self, text: bool, common: usize) -> u64 {
         if text {
-            let [first, second] = self.codes;
-            let bits = CODE_BITS * common;
-            return first << bits | second >> (CODE_BITS * CODED - bits) & UNCODED;
+            return number(true, self.key, common);
         }
         let bytes = self.padded[common.min(KEY_MAX)..].first_chunk();
         bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
@@ -393,31 +388,28 @@ pub(super) fn shared(a: &[u8], b: &[u8]) -> usize {
 const CODE_BITS: usize = 6;
 /// Bytes that a number of codes is made of.
 const CODED: usize = 10;
-/// The bits that ten codes leave free are zero.
-const UNCODED: u64 = !0xf;
-/// Codes are used as long as a [`Needle`] has enough of them after what is common.
-const TEXT_COMMON_MAX: usize = CODED;
 
 /// Whether the bytes that tags are made of look like text.
 fn is_text(key: &[u8], common: usize) -> bool {
-    common <= TEXT_COMMON_MAX
-        && key
-            .iter()
-            .skip(common)
-            .take(3)
-            .all(|byte| (b' '..=b'z').contains(byte))
+    let mut bytes = key.iter().skip(common).take(3);
+    bytes.all(|byte| (b' '..=b'z').contains(byte))
 }
 
-/// The first bytes of a key as codes of six bits. Digits and small letters are told apart, other
-/// bytes only by their class; what codes do not tell apart, keys do.
+/// The first bytes of a key as codes of six bits, in an order that is never against that of the
+/// keys. Blanks, digits and small letters are told apart, other bytes only by their class: there
+/// the codes end, as what follows says nothing about keys that differ in such a byte.
 #[inline]
 fn codes(key: &[u8]) -> u64 {
-    let key = &key[..key.len().min(CODED)];
-    let codes = key.iter().fold(0, |sum, &byte| {
-        sum << CODE_BITS | u64::from(CODES[usize::from(byte)])
-    });
+    let (mut codes, mut coded) = (0, 0);
+    for &byte in key.iter().take(CODED) {
+        codes = codes << CODE_BITS | u64::from(CODES[usize::from(byte)]);
+        coded += 1;
+        if !matches!(byte, b' ' | b'0'..=b'9' | b'a'..=b'z') {
+            break;
+        }
+    }
     // Ten codes leave four bits.
-    codes << 4 << (CODE_BITS * (CODED - key.len()))
+    codes << 4 << (CODE_BITS * (CODED - coded))
 }
 
 static CODES: [u8; 256] = code_table();
@@ -439,4 +431,30 @@ const fn code_table() -> [u8; 256] {
         byte += 1;
     }
     codes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_never_against_the_order_of_keys() {
+        let bytes = [
+            0, 1, b' ', b'-', b'.', b'7', b'A', b'B', b'a', b'z', 0x7f, 0xa9, 0xaa,
+        ];
+        let mut keys = vec![Vec::new()];
+        for len in 0..3 {
+            let shorter: Vec<Vec<u8>> = keys
+                .iter()
+                .filter(|key| key.len() == len)
+                .cloned()
+                .collect();
+            for key in shorter {
+                keys.extend(bytes.iter().map(|&byte| [&key[..], &[byte]].concat()));
+            }
+        }
+        keys.sort();
+        assert!(keys.iter().map(|key| codes(key)).is_sorted());
+        assert!(codes(b"member 1") < codes(b"member 2"));
+    }
 }

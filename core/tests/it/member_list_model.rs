@@ -144,9 +144,11 @@ fn op() -> impl Strategy<Value = Op> {
 /// Long keys with a common beginning, short ones, and ones that only zeros tell apart.
 fn key(number: u16) -> SortKey {
     let name = format!("Member {number:03} of the list");
-    match number % 3 {
+    match number % 4 {
         0 => SortKey::from_name(&name),
         1 => SortKey::from_name(&name[7..10]),
+        // Bytes that no code tells apart, with more after them.
+        2 => SortKey::raw(&[b'A' + (number % 7) as u8, b'z' - (number / 12) as u8]).unwrap(),
         _ => SortKey::raw(&vec![0; usize::from(number % 65)]).unwrap(),
     }
 }
