@@ -5,12 +5,22 @@ use super::{ABOVE, ATOM, BELOW, BITSTRING, CONS, END, Key, MAP, NIL, SIZE_IN_TAG
 use rustler::types::tuple::make_tuple;
 use rustler::{Encoder, Env, NewBinary, Term, types::atom::Atom};
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// The term of a key. O(its size).
 pub(crate) fn decode<'a>(env: Env<'a>, key: &Key) -> Term<'a> {
-    let mut terms = Vec::with_capacity(8);
+    thread_local!(static STACK: Cell<Vec<Term<'static>>> = const { Cell::new(Vec::new()) });
+    let mut terms = emptied(STACK.take());
     push(env, key, &mut terms);
-    terms.pop().expect("each key gives a term")
+    let term = terms.pop().expect("each key gives a term");
+    STACK.set(emptied(terms));
+    term
+}
+
+/// The memory of a stack for terms of another call.
+fn emptied<'b>(mut terms: Vec<Term<'_>>) -> Vec<Term<'b>> {
+    terms.clear();
+    terms.into_iter().map(|_| unreachable!()).collect()
 }
 
 /// Puts the term of a key behind those of others. O(its size).
