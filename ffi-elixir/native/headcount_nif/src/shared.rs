@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::atoms;
 
-/// How long a normal scheduler waits for a lock: longer than a slice of large work holds it, as a dirty scheduler may be
-/// busy for longer.
+/// How long a normal scheduler waits for a lock: longer than a slice of large work holds it, as a
+/// dirty scheduler may be busy for longer.
 const MOMENT: Duration = Duration::from_micros(300);
 
 /// How long a call may wait for a lock.
