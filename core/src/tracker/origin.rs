@@ -61,6 +61,12 @@ impl OriginState {
         }
     }
 
+    /// Makes room for that many entries in an origin without any, so that a load does not look at
+    /// all of them again whenever it has doubled. O(1).
+    pub(super) fn expect(&mut self, entries: u32) {
+        self.births.reserve(entries as usize, |_| 0);
+    }
+
     /// Puts an entry at the newest end of the version order. O(1).
     pub(super) fn append(&mut self, slab: &mut Slab, index: u32) {
         let slot = &mut slab[index];

@@ -194,6 +194,9 @@ impl Tracker {
         plan.token = self.tokens;
         let origin = self.origins.get_mut(number);
         origin.applying = Some(plan.token);
+        if origin.len == 0 {
+            origin.expect(plan.puts);
+        }
         plan.step = Step::Check {
             kept,
             at: origin.oldest,
