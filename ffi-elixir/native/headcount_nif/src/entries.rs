@@ -118,20 +118,12 @@ impl Codec {
         }
     }
 
-    /// A meta as it is stored: without the reference it had, with the one that it replaces.
-    pub(crate) fn meta<'a>(
-        self,
-        meta: Term<'a>,
-        replaced: Option<&EntryRef>,
-    ) -> Result<Bytes<'a>, json::Error> {
-        let bare = meta.map_remove(atoms::phx_ref()).unwrap_or(meta);
-        let bare = match replaced {
-            Some(old) => reference(meta.get_env(), old, |old| {
-                bare.map_put(atoms::phx_ref_prev(), old)
-            })
-            .unwrap_or(bare),
-            None => bare,
-        };
+    /// A meta as it is stored: without references, which the entry itself knows.
+    pub(crate) fn meta(self, meta: Term<'_>) -> Result<Bytes<'_>, json::Error> {
+        let references = [atoms::phx_ref(), atoms::phx_ref_prev()];
+        let bare = references
+            .into_iter()
+            .fold(meta, |meta, name| meta.map_remove(name).unwrap_or(meta));
         if self.json {
             json::encode(bare, limits().meta_len_max).map(Bytes::Written)
         } else {
@@ -197,13 +189,14 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// `{key, meta}`
     pub(crate) fn by_key(self, entry: &impl Fields) -> Term<'a> {
-        (self.key(entry.key()), self.meta(entry, None)).encode(self.env)
+        let meta = self.meta(entry, entry.previous_ref());
+        (self.key(entry.key()), meta).encode(self.env)
     }
 
     /// `{owner, meta}`
     pub(crate) fn by_owner(self, entry: &impl Fields) -> Term<'a> {
         let owner = self.owner(entry.key().encoding, entry.owner());
-        (owner, self.meta(entry, None)).encode(self.env)
+        (owner, self.meta(entry, entry.previous_ref())).encode(self.env)
     }
 
     /// `%{topic => {joins, leaves}}`; an update is in both.
@@ -218,8 +211,9 @@ impl<'a> Reader<'a> {
     fn topic(self, diff: &TopicDiff) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
         let updated = diff.updates.iter().map(|update| {
             let key = self.key(update.new.key());
+            // Several updates may have become one: this is the one that leaves.
             let prev = update.old.entry_ref();
-            (key, self.meta(&update.new, Some(&prev))).encode(self.env)
+            (key, self.meta(&update.new, Some(prev))).encode(self.env)
         });
         let joins = diff
             .joins
@@ -255,8 +249,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The meta with its reference, and the one before an update: `prev`, or what the meta itself says.
-    fn meta(self, entry: &impl Fields, prev: Option<&EntryRef>) -> Term<'a> {
+    /// The meta with its reference, and the one before an update.
+    fn meta(self, entry: &impl Fields, prev: Option<EntryRef>) -> Term<'a> {
         let (encoding, bytes) = (entry.key().encoding, entry.meta());
         let meta = match encoding {
             _ if bytes.is_empty() => Term::map_new(self.env),
@@ -269,7 +263,7 @@ impl<'a> Reader<'a> {
             reference(self.env, entry_ref, |text| meta.map_put(name, text)).unwrap_or(meta)
         };
         let meta = with(meta, atoms::phx_ref(), &entry.entry_ref());
-        prev.map_or(meta, |prev| with(meta, atoms::phx_ref_prev(), prev))
+        prev.map_or(meta, |prev| with(meta, atoms::phx_ref_prev(), &prev))
     }
 
     fn external(self, bytes: &[u8]) -> Term<'a> {
@@ -287,6 +281,7 @@ pub(crate) trait Fields {
     fn owner(&self) -> &[u8];
     fn meta(&self) -> &[u8];
     fn entry_ref(&self) -> EntryRef;
+    fn previous_ref(&self) -> Option<EntryRef>;
 }
 
 macro_rules! fields {
@@ -303,6 +298,9 @@ macro_rules! fields {
             }
             fn entry_ref(&self) -> EntryRef {
                 <$type>::entry_ref(self)
+            }
+            fn previous_ref(&self) -> Option<EntryRef> {
+                <$type>::previous_ref(self)
             }
         }
     )*};

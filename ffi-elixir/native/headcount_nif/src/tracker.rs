@@ -40,7 +40,7 @@ twins! {
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
         let codec = state.codec;
-        match codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta, None)?))) {
+        match codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?))) {
             Err(error) => errors::json(env, &error),
             Ok((session, meta)) => {
                 let put = session.put(topic, &meta);
@@ -54,20 +54,13 @@ twins! {
     fn tracker_update / "tracker_update_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let session = match state.codec.session(name, owner) {
-            Ok(session) => session,
-            Err(error) => return errors::json(env, &error),
-        };
-        let updated = state.tracker.write(patience, |tracker| {
-            let mut sessions = tracker.get_by_key(topic, session.key());
-            let old = sessions.find(|entry| entry.owner() == &*session.owner);
-            let old = old.map(|entry| entry.entry_ref());
-            let meta = state.codec.meta(meta, old.as_ref())?;
-            Ok(tracker.update(&session.put(topic, &meta)))
-        });
-        match updated.transpose() {
-            Ok(updated) => tracked(env, updated),
+        let codec = state.codec;
+        match codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?))) {
             Err(error) => errors::json(env, &error),
+            Ok((session, meta)) => {
+                let put = session.put(topic, &meta);
+                tracked(env, state.tracker.write(patience, |tracker| tracker.update(&put)))
+            }
         }
     }
 }

@@ -6,9 +6,9 @@ use rustler::{Encoder, Env, LocalPid, ResourceArc, Term};
 use super::Cluster;
 use super::watch::Watch;
 use crate::atoms;
-use crate::entries::{self, Session};
+use crate::entries;
 use crate::errors;
-use crate::shared::{Patience, patiently, twins};
+use crate::shared::{patiently, twins};
 
 /// `{:ok, ref}`, `{:error, reason}` or `:busy`; the process that moves frames is told.
 fn written<'a>(
@@ -32,7 +32,7 @@ twins! {
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
         let codec = cluster.codec;
-        let parts = codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta, None)?)));
+        let parts = codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?)));
         let (session, meta) = match parts {
             Ok(parts) => parts,
             Err(error) => return errors::json(env, &error),
@@ -57,19 +57,14 @@ twins! {
 }
 
 twins! {
-    /// As [`written`]. The meta gets the reference that it replaces.
+    /// As [`written`].
     fn presence_update / "presence_update_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let session = match cluster.codec.session(name, owner) {
-            Ok(session) => session,
-            Err(error) => return errors::json(env, &error),
-        };
-        let Some(old) = replaced(&cluster, patience, topic, &session) else {
-            return atoms::busy().encode(env);
-        };
-        let meta = match cluster.codec.meta(meta, old.as_ref()) {
-            Ok(meta) => meta,
+        let codec = cluster.codec;
+        let parts = codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?)));
+        let (session, meta) = match parts {
+            Ok(parts) => parts,
             Err(error) => return errors::json(env, &error),
         };
         let put = session.put(topic, &meta);
@@ -77,26 +72,6 @@ twins! {
         let updated = patiently(patience, || presence.try_update(&put), || presence.update(&put));
         written(env, &cluster, updated)
     }
-}
-
-/// The reference of the session as it is; `None` when the lock was not to be had in time.
-fn replaced(
-    cluster: &Cluster,
-    patience: Patience,
-    topic: &str,
-    session: &Session<'_>,
-) -> Option<Option<EntryRef>> {
-    let read = |tracker: &headcount::Tracker| {
-        let mut sessions = tracker.get_by_key(topic, session.key());
-        let old = sessions.find(|entry| entry.owner() == &*session.owner);
-        old.map(|entry| entry.entry_ref())
-    };
-    let presence = &cluster.presence;
-    patiently(
-        patience,
-        || presence.try_read(topic, read),
-        || presence.read(topic, read),
-    )
 }
 
 twins! {
