@@ -118,8 +118,18 @@ impl Codec {
         }
     }
 
+    /// What a write of a session needs.
+    pub(crate) fn parts<'a>(
+        self,
+        name: Term<'a>,
+        owner: Term<'a>,
+        meta: Term<'a>,
+    ) -> Result<(Session<'a>, Bytes<'a>), json::Error> {
+        Ok((self.session(name, owner)?, self.meta(meta)?))
+    }
+
     /// A meta as it is stored: without references, which the entry itself knows.
-    pub(crate) fn meta(self, meta: Term<'_>) -> Result<Bytes<'_>, json::Error> {
+    fn meta(self, meta: Term<'_>) -> Result<Bytes<'_>, json::Error> {
         let references = [atoms::phx_ref(), atoms::phx_ref_prev()];
         let bare = references
             .into_iter()

@@ -39,8 +39,7 @@ twins! {
     fn tracker_track / "tracker_track_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let codec = state.codec;
-        match codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?))) {
+        match state.codec.parts(name, owner, meta) {
             Err(error) => errors::json(env, &error),
             Ok((session, meta)) => {
                 let put = session.put(topic, &meta);
@@ -54,8 +53,7 @@ twins! {
     fn tracker_update / "tracker_update_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let codec = state.codec;
-        match codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?))) {
+        match state.codec.parts(name, owner, meta) {
             Err(error) => errors::json(env, &error),
             Ok((session, meta)) => {
                 let put = session.put(topic, &meta);

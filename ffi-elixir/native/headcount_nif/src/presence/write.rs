@@ -31,9 +31,7 @@ twins! {
     fn presence_track / "presence_track_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let codec = cluster.codec;
-        let parts = codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?)));
-        let (session, meta) = match parts {
+        let (session, meta) = match cluster.codec.parts(name, owner, meta) {
             Ok(parts) => parts,
             Err(error) => return errors::json(env, &error),
         };
@@ -61,9 +59,7 @@ twins! {
     fn presence_update / "presence_update_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let codec = cluster.codec;
-        let parts = codec.session(name, owner).and_then(|s| Ok((s, codec.meta(meta)?)));
-        let (session, meta) = match parts {
+        let (session, meta) = match cluster.codec.parts(name, owner, meta) {
             Ok(parts) => parts,
             Err(error) => return errors::json(env, &error),
         };
