@@ -31,11 +31,11 @@ pub struct Transmit {
 /// What the owner of the trackers must do, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Apply a frame under the lock of its slot, then call [`Replica::applied`].
+    /// Apply a frame under the lock of its slot, then call [`applied`](super::Replica::applied).
     Apply(Apply),
-    /// Encode what an asker lacks, then call [`Replica::reply`].
+    /// Encode what an asker lacks, then call [`reply`](super::Replica::reply).
     Serve(Serve),
-    /// Encode the local operations after `since` as a Delta, then call [`Replica::push`].
+    /// Encode the local operations after `since` as a Delta, then call [`push`](super::Replica::push).
     Push {
         /// The slot.
         slot: u8,
