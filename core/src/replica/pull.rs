@@ -203,6 +203,7 @@ impl Replica {
             return false;
         };
         // A trusted row agreed meanwhile.
+        let is_over = want.full && !doubt;
         want.full &= doubt;
         let full = want.full;
         want.sources
@@ -219,6 +220,12 @@ impl Replica {
         });
         if want.sources.is_empty() {
             self.wants.remove(key);
+            if is_over {
+                // What had been shown beyond it was put aside for the dispute.
+                self.peers
+                    .values_mut()
+                    .for_each(|peer| peer.contiguous = None);
+            }
             return false;
         }
         // Another peer than the last one where there is a choice.
