@@ -40,6 +40,11 @@ impl Presence {
         !self.control.lock().jobs.is_empty()
     }
 
+    /// Whether it publishes.
+    pub(crate) fn is_speaking(&self) -> bool {
+        self.control.lock().replica.is_speaking()
+    }
+
     /// Calls `each` for every known replica with its heartbeat and whether it is up.
     pub(crate) fn standings(&self, mut each: impl FnMut(&ReplicaId, u64, bool)) {
         let control = self.control.lock();

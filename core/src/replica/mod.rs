@@ -328,6 +328,12 @@ impl Replica {
             .map(|known| (&known.id, known.heartbeat, known.up))
     }
 
+    /// Whether it publishes: not after a Goodbye, nor while it listens to a rival of its name.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_speaking(&self) -> bool {
+        self.voice == Voice::Speaking
+    }
+
     fn dispatch(&mut self, from: &Address, sender: &ReplicaId, message: Message) {
         match message {
             Message::Hello { heartbeat, .. } => self.hello(from, sender, heartbeat),

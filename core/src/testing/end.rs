@@ -103,6 +103,10 @@ impl World<'_> {
             if known.iter().cloned().collect::<BTreeSet<_>>() != ids {
                 return Err(format!("{a} knows {known:?}, alive are {others:?}"));
             }
+            // Others believe in a silent one for a while; then it goes, or comes back as another.
+            if !node.presence.is_speaking() {
+                return Err(format!("{a} is silent"));
+            }
             if !node.presence.is_synced() {
                 return Err(format!("{a} is not synced"));
             }
