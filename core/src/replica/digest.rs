@@ -57,10 +57,15 @@ impl Replica {
             bits(known.doubt).any(|slot| !self.wants.contains_key(&(name.clone(), slot as u8)))
         });
         if idle {
-            self.peers
-                .values_mut()
-                .for_each(|peer| peer.contiguous = None);
+            self.forget_shown();
         }
+    }
+
+    /// Whatever neighbours have shown, all of them have to show everything again.
+    pub(super) fn forget_shown(&mut self) {
+        self.peers
+            .values_mut()
+            .for_each(|peer| peer.contiguous = None);
     }
 
     fn hello_message(&self) -> Message {

@@ -222,9 +222,7 @@ impl Replica {
             self.wants.remove(key);
             if is_over {
                 // What had been shown beyond it was put aside for the dispute.
-                self.peers
-                    .values_mut()
-                    .for_each(|peer| peer.contiguous = None);
+                self.forget_shown();
             }
             return false;
         }
