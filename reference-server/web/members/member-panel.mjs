@@ -240,7 +240,10 @@ export class MemberPanel {
     this.#timers.typed = setTimeout(() => {
       this.#typed = "";
     }, TYPED_MS);
-    this.typed(this.#typed, groupAt(this.groups, this.#active ?? 0)?.group ?? null);
+    // A header names its group itself: counts come once a second, rows sooner.
+    const active = this.#active ?? 0;
+    const header = this.#keeper?.row(active)?.group;
+    this.typed(this.#typed, header ?? groupAt(this.groups, active)?.group ?? null);
   }
 
   #drawSoon() {
