@@ -161,8 +161,7 @@ impl Replica {
                 let heard = heard.or(self.markers.get(sender.name()).map(|marker| marker.base));
                 // Never 0, which says that the receiver itself has left: the fenced one may be gone,
                 // and the greater one stand at its address.
-                let latest = self.now.saturating_sub(1000);
-                let ago = self.now - heard.unwrap_or(latest).min(latest);
+                let ago = self.now.saturating_sub(heard.unwrap_or(self.now)).max(1000);
                 self.supersede(from, message, greater, ago);
                 false
             }
