@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
 use crate::replica::{self, Replica};
-use crate::tracker::{Diff, Entry, EntryBuf, Key, LeaveReason, Limits, Put, Tracker};
+use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, Put, Tracker};
 
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
@@ -188,21 +188,7 @@ impl Presence {
 
     /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
     pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
-        let owner = owner.as_ref();
-        self.end_owner_timers(owner);
-        self.remove_owner(owner, LeaveReason::OwnerGone)
-    }
-
-    fn remove_owner(&self, owner: &[u8], reason: LeaveReason) -> usize {
-        let mut removed = 0;
-        for (slot, tracker) in (0..).zip(&self.slots) {
-            let here = tracker.write().remove_owner(owner, reason);
-            if here > 0 {
-                self.mark_changed(slot, here * LEAVE_WIRE_LEN);
-            }
-            removed += here;
-        }
-        removed
+        self.untrack_owners(&[owner])
     }
 
     /// The visible entries of a topic, copied. O(entries of the topic).

@@ -109,13 +109,17 @@ impl Presence {
         for owner in owners {
             self.end_owner_timers(owner.as_ref());
         }
+        self.remove_owners(owners, LeaveReason::OwnerGone)
+    }
+
+    pub(super) fn remove_owners(&self, owners: &[impl AsRef<[u8]>], reason: LeaveReason) -> usize {
         let mut removed = 0;
         for (slot, tracker) in (0..).zip(&self.slots) {
             for some in owners.chunks(OWNERS_AT_ONCE) {
                 let mut tracker = tracker.write();
                 let owners = some.iter().map(AsRef::as_ref);
                 let here: usize = owners
-                    .map(|owner| tracker.remove_owner(owner, LeaveReason::OwnerGone))
+                    .map(|owner| tracker.remove_owner(owner, reason))
                     .sum();
                 drop(tracker);
                 if here > 0 {

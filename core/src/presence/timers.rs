@@ -279,7 +279,7 @@ impl Presence {
             drop(state);
             match due {
                 Due::Owner(owner) => {
-                    self.remove_owner(&owner, LeaveReason::Expired);
+                    self.remove_owners(&[owner], LeaveReason::Expired);
                 }
                 Due::Entry(session) => {
                     self.leave(&session, Since::Birth(birth), LeaveReason::Expired);
