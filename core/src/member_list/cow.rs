@@ -1,5 +1,7 @@
 //! A growable column that can be shared with readers in O(1) and copied page by page.
 
+use std::array;
+use std::mem::take;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -9,7 +11,8 @@ const PAGE: usize = 128;
 /// Pages below one directory.
 const DIR: usize = 256;
 
-type Page<T> = ArrayVec<T, PAGE>;
+/// Places past the end hold defaults: a page without a length needs no look at it.
+type Page<T> = [T; PAGE];
 type Dir<T> = ArrayVec<Arc<Page<T>>, DIR>;
 
 /// A vector in copy-on-write pages. `clone` is O(1); afterwards the first write to a page copies
@@ -45,12 +48,13 @@ impl<T> CowVec<T> {
 impl<T> std::ops::Index<usize> for CowVec<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, at: usize) -> &T {
         &self.root[at / (PAGE * DIR)][at / PAGE % DIR][at % PAGE]
     }
 }
 
-impl<T: Clone> CowVec<T> {
+impl<T: Clone + Default> CowVec<T> {
     /// The value at a place, for writing. Copies its page if a reader shares it.
     pub(crate) fn at_mut(&mut self, at: usize) -> &mut T {
         let dir = Arc::make_mut(&mut Arc::make_mut(&mut self.root)[at / (PAGE * DIR)]);
@@ -58,7 +62,8 @@ impl<T: Clone> CowVec<T> {
     }
 
     pub(crate) fn push(&mut self, value: T) {
-        self.open_page().push(value);
+        let at = self.len % PAGE;
+        self.open_page()[at] = value;
         self.len += 1;
     }
 
@@ -66,10 +71,12 @@ impl<T: Clone> CowVec<T> {
     pub(crate) fn extend(&mut self, values: impl IntoIterator<Item = T>) {
         let mut values = values.into_iter().peekable();
         while values.peek().is_some() {
-            let page = self.open_page();
-            let old = page.len();
-            page.extend(values.by_ref().take(PAGE - old));
-            let added = page.len() - old;
+            let at = self.len % PAGE;
+            let mut added = 0;
+            for (place, value) in self.open_page()[at..].iter_mut().zip(&mut values) {
+                *place = value;
+                added += 1;
+            }
             self.len += added;
         }
     }
@@ -82,17 +89,17 @@ impl<T: Clone> CowVec<T> {
         }
         let dir = Arc::make_mut(root.last_mut().expect("a directory was just made sure of"));
         if self.len.is_multiple_of(PAGE) {
-            dir.push(Arc::new(Page::new()));
+            dir.push(Arc::new(array::from_fn(|_| T::default())));
         }
         Arc::make_mut(dir.last_mut().expect("a page was just made sure of"))
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
+        let last = self.len.checked_sub(1)?;
         let root = Arc::make_mut(&mut self.root);
         let dir = Arc::make_mut(root.last_mut()?);
-        let page = Arc::make_mut(dir.last_mut()?);
-        let value = page.pop()?;
-        if page.is_empty() {
+        let value = take(&mut Arc::make_mut(dir.last_mut()?)[last % PAGE]);
+        if last.is_multiple_of(PAGE) {
             dir.pop();
         }
         if dir.is_empty() {
@@ -101,7 +108,7 @@ impl<T: Clone> CowVec<T> {
                 root.shrink_to_fit();
             }
         }
-        self.len -= 1;
+        self.len = last;
         Some(value)
     }
 }

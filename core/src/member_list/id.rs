@@ -15,10 +15,28 @@ mod sealed {
         unnameable_types,
         reason = "the usual seal: the ids there are, are those here"
     )]
-    pub trait Sealed {}
-    impl Sealed for u64 {}
-    impl Sealed for u128 {}
-    impl Sealed for super::TextId {}
+    pub trait Sealed {
+        /// What stands where there is no id.
+        fn nobody() -> Self;
+    }
+
+    impl Sealed for u64 {
+        fn nobody() -> Self {
+            0
+        }
+    }
+
+    impl Sealed for u128 {
+        fn nobody() -> Self {
+            0
+        }
+    }
+
+    impl Sealed for super::TextId {
+        fn nobody() -> Self {
+            Self(Default::default())
+        }
+    }
 }
 
 /// What can be the id of a member: `u64`, `u128` (a UUID) or [`TextId`].

@@ -236,6 +236,7 @@ impl<'a, I> View<'a, I> {
         }
     }
 
+    #[inline]
     fn member(self, group: GroupId, slot: u32) -> Row<'a, I> {
         let cell = &self.cells[slot as usize];
         Row::Member {
@@ -248,6 +249,7 @@ impl<'a, I> View<'a, I> {
     }
 }
 
+#[inline]
 fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
     payloads.map_or(&[], |payloads| &payloads[slot as usize])
 }
@@ -278,20 +280,29 @@ impl<'a, I> Rows<'a, I> {
     }
 
     /// The next row, without a look at the member.
+    #[inline]
     pub(crate) fn next_seat(&mut self) -> Option<Seat> {
-        if self.next == self.end {
-            return None;
+        // The slots at hand end where the rows do.
+        if let Some(&slot) = self.slots.next() {
+            self.next += 1;
+            return Some(Seat::Member(self.group, slot));
         }
-        loop {
-            if let Some(&slot) = self.slots.next() {
-                self.next += 1;
-                return Some(Seat::Member(self.group, slot));
-            }
+        self.next_leaf()
+    }
+
+    /// The next row when the slots at hand are used up.
+    fn next_leaf(&mut self) -> Option<Seat> {
+        while self.next < self.end {
             if let Some(group) = self.advance() {
                 self.next += 1;
                 return Some(Seat::Header(group));
             }
+            if let Some(&slot) = self.slots.next() {
+                self.next += 1;
+                return Some(Seat::Member(self.group, slot));
+            }
         }
+        None
     }
 
     /// Finds the next leaf, or the group whose header is next.
@@ -318,6 +329,7 @@ impl<'a, I> Rows<'a, I> {
 impl<'a, I> Iterator for Rows<'a, I> {
     type Item = Row<'a, I>;
 
+    #[inline]
     fn next(&mut self) -> Option<Row<'a, I>> {
         Some(match self.next_seat()? {
             Seat::Header(group) => self.view.header(group),

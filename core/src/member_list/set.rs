@@ -7,7 +7,7 @@ use std::ops::{Bound, Index, RangeBounds};
 
 use arrayvec::ArrayVec;
 
-use super::tree::{FAN, Keeper, Runs, Tree};
+use super::tree::{FAN, Keeper, Parent, Runs, Tree};
 
 type Run<T> = ArrayVec<T, FAN>;
 
@@ -373,7 +373,7 @@ impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
 
     fn free(&mut self, _node: u32) {}
 
-    fn adopt(&mut self, _child: u32, _parent: u32) {}
+    fn adopt(&mut self, _child: u32, _parent: Parent) {}
 
     fn entered(&mut self, _run: &Run<T>, _at: usize, _leaf: u32) {}
 

@@ -14,7 +14,7 @@ use super::group::GroupId;
 use super::index::Index;
 use super::keys::Keys;
 use super::run::{Needle, Run, SLOTS};
-use super::tree::{Climb, Keeper, NOWHERE, ROOT, Tree};
+use super::tree::{Climb, Keeper, NOWHERE, Parent, ROOT, Tree};
 
 /// The part of a member that readers of snapshots see.
 #[derive(Clone, Debug)]
@@ -22,6 +22,17 @@ pub(crate) struct Cell<I> {
     pub(crate) id: I,
     pub(crate) revision: u32,
     pub(crate) attrs: u32,
+}
+
+/// What is where no member is.
+impl<I: Id> Default for Cell<I> {
+    fn default() -> Self {
+        Self {
+            id: I::nobody(),
+            revision: 0,
+            attrs: 0,
+        }
+    }
 }
 
 /// Members by slot, slots by id, and where in the trees each member is.
@@ -56,7 +67,7 @@ const SPARE_SHARE: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     /// The parent of each node; for roots [`ROOT`] and the group.
-    pub(crate) parents: Vec<u32>,
+    pub(crate) parents: Vec<Parent>,
     free: Vec<u32>,
 }
 
@@ -76,7 +87,7 @@ impl Nodes {
     /// Says whose tree a root belongs to; [`NOWHERE`] is no root.
     pub(crate) fn own(&mut self, root: u32, group: GroupId) {
         if root != NOWHERE {
-            self.parents[root as usize] = ROOT | group.0;
+            self.parents[root as usize].id = ROOT | group.0;
         }
     }
 }
@@ -350,7 +361,8 @@ impl<I: Id> Table<I> {
             + self.keys.heap_bytes()
             + self.free.capacity() * 4
             + self.index.heap_bytes()
-            + (self.nodes.parents.capacity() + self.nodes.free.capacity()) * 4
+            + self.nodes.parents.capacity() * size_of::<Parent>()
+            + self.nodes.free.capacity() * 4
     }
 }
 
@@ -426,7 +438,7 @@ impl<I: Id> Keeper for Table<I> {
 
     fn node(&mut self) -> u32 {
         self.nodes.free.pop().unwrap_or_else(|| {
-            self.nodes.parents.push(NOWHERE);
+            self.nodes.parents.push(Parent::NONE);
             (self.nodes.parents.len() - 1) as u32
         })
     }
@@ -435,7 +447,7 @@ impl<I: Id> Keeper for Table<I> {
         self.nodes.free.push(node);
     }
 
-    fn adopt(&mut self, child: u32, parent: u32) {
+    fn adopt(&mut self, child: u32, parent: Parent) {
         self.nodes.parents[child as usize] = parent;
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FAN, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
+use super::{FAN, Inner, Keeper, Leaf, Node, Parent, Tree};
 
 /// What a node of this capacity gets in a bulk build: nearly all, with room for some inserts
 /// before anything splits.
@@ -26,7 +26,7 @@ impl<R: Clone> Tree<R> {
             };
             keeper.fill(&mut leaf.run, entries.by_ref().take(size));
             keeper.placed(&leaf.run, 0, leaf.id);
-            keeper.adopt(leaf.id, NOWHERE);
+            keeper.adopt(leaf.id, Parent::NONE);
             level.push(Node::Leaf(Arc::new(leaf)));
         }
         while level.len() > 1 {
@@ -37,7 +37,7 @@ impl<R: Clone> Tree<R> {
                     let kid = kids.next().expect("the shares add up to the children");
                     inner.insert_kid(keeper, pos, kid);
                 }
-                keeper.adopt(inner.id, NOWHERE);
+                keeper.adopt(inner.id, Parent::NONE);
                 level.push(Node::Inner(Arc::new(inner)));
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use super::write::Edge;
-use super::{FAN, Inner, Keeper, Leaf, Node};
+use super::{Counts, FAN, Inner, Keeper, Leaf, Node, Parent};
 
 /// An inner node with fewer children than this merges with a neighbour, if both fit.
 const FEW: usize = FAN / 3;
@@ -20,7 +20,7 @@ impl<R: Clone> Inner<R> {
     pub(super) fn empty<K: Keeper<Run = R>>(keeper: &mut K) -> Self {
         Self {
             id: keeper.node(),
-            counts: [0; FAN],
+            counts: Counts::EMPTY,
             ids: [0; FAN],
             firsts: keeper.empty(),
             kids: ArrayVec::new(),
@@ -35,27 +35,38 @@ impl<R: Clone> Inner<R> {
         kid: Node<R>,
     ) {
         let len = self.kids.len();
-        self.counts.copy_within(pos..len, pos + 1);
+        self.counts.insert(pos, kid.count::<K>());
         self.ids.copy_within(pos..len, pos + 1);
-        self.counts[pos] = kid.count::<K>();
         self.ids[pos] = kid.id();
         keeper.insert(&mut self.firsts, pos, kid.first::<K>());
-        keeper.adopt(kid.id(), self.id);
         self.kids.insert(pos, kid);
+        self.adopt(keeper, pos);
     }
 
     pub(super) fn remove_kid<K: Keeper<Run = R>>(&mut self, keeper: &mut K, pos: usize) -> Node<R> {
         let len = self.kids.len();
-        self.counts.copy_within(pos + 1..len, pos);
-        self.counts[len - 1] = 0;
+        self.counts.remove(pos);
         self.ids.copy_within(pos + 1..len, pos);
         keeper.remove(&mut self.firsts, pos);
-        self.kids.remove(pos)
+        let kid = self.kids.remove(pos);
+        self.adopt(keeper, pos);
+        kid
+    }
+
+    /// Says of the children from `from` on that they are here.
+    fn adopt<K: Keeper<Run = R>>(&self, keeper: &mut K, from: usize) {
+        for (pos, &kid) in self.ids[..self.kids.len()].iter().enumerate().skip(from) {
+            let parent = Parent {
+                id: self.id,
+                pos: pos as u32,
+            };
+            keeper.adopt(kid, parent);
+        }
     }
 
     /// Writes the count and first entry of a child anew.
     fn recount<K: Keeper<Run = R>>(&mut self, keeper: &K, pos: usize) {
-        self.counts[pos] = self.kids[pos].count::<K>();
+        self.counts.set(pos, self.kids[pos].count::<K>());
         let first = self.kids[pos].first::<K>();
         keeper.set(&mut self.firsts, pos, first);
     }
@@ -85,7 +96,7 @@ impl<R: Clone> Inner<R> {
             }
         }
         if matches!(self.kids[pos], Node::Leaf(_)) {
-            let room = |at: usize| K::LEAF - self.counts[at] as usize;
+            let room = |at: usize| K::LEAF - self.counts.get(at) as usize;
             if pos > 0 && room(pos - 1) >= K::LEAF / 16 {
                 return self.shift_left(keeper, pos, room(pos - 1).div_ceil(2));
             }
@@ -107,7 +118,7 @@ impl<R: Clone> Inner<R> {
             // The counts tell how full leaves are without a look at the leaves.
             let window = K::WINDOW.min(self.kids.len());
             let start = pos.saturating_sub(window / 2).min(self.kids.len() - window);
-            let held: u32 = self.counts[start..start + window].iter().sum();
+            let held: u32 = self.counts.all()[start..start + window].iter().sum();
             if held as usize <= packed(window - 1, K::LEAF) {
                 self.pack(keeper, start, window);
             }
@@ -133,14 +144,14 @@ impl<R: Clone> Inner<R> {
         let Some(leaves) = window.checked_sub(1).filter(|&leaves| leaves > 0) else {
             return;
         };
-        let held: u32 = self.counts[start..start + window].iter().sum();
+        let held: u32 = self.counts.all()[start..start + window].iter().sum();
         let share = (held as usize).div_ceil(leaves);
         let (mut at, mut end) = (start, start + window);
         while at + 1 < end {
-            let need = share.saturating_sub(self.counts[at] as usize);
+            let need = share.saturating_sub(self.counts.get(at) as usize);
             if need == 0 {
                 at += 1;
-            } else if need >= self.counts[at + 1] as usize {
+            } else if need >= self.counts.get(at + 1) as usize {
                 self.merge(keeper, at);
                 end -= 1;
             } else {
@@ -166,20 +177,18 @@ impl<R: Clone> Inner<R> {
             }
         };
         self.insert_kid(keeper, pos + 1, tail);
-        self.counts[pos] -= self.counts[pos + 1];
+        self.counts
+            .set(pos, self.counts.get(pos) - self.counts.get(pos + 1));
     }
 
     fn split_off<K: Keeper<Run = R>>(&mut self, keeper: &mut K, at: usize) -> Self {
         let len = self.kids.len();
         let mut tail = Self::empty(keeper);
-        tail.counts[..len - at].copy_from_slice(&self.counts[at..len]);
+        tail.counts = self.counts.split_off(at);
         tail.ids[..len - at].copy_from_slice(&self.ids[at..len]);
         tail.firsts = keeper.split_off(&mut self.firsts, at);
         tail.kids = self.kids.drain(at..).collect();
-        self.counts[at..].fill(0);
-        for kid in &tail.kids {
-            keeper.adopt(kid.id(), tail.id);
-        }
+        tail.adopt(keeper, 0);
         tail
     }
 
@@ -198,18 +207,16 @@ impl<R: Clone> Inner<R> {
                 let into = Arc::make_mut(into);
                 let from = Arc::unwrap_or_clone(from);
                 let (len, more) = (into.kids.len(), from.kids.len());
-                into.counts[len..len + more].copy_from_slice(&from.counts[..more]);
+                into.counts.append(len, &from.counts, more);
                 into.ids[len..len + more].copy_from_slice(&from.ids[..more]);
                 keeper.append(&mut into.firsts, from.firsts);
-                for kid in &from.kids {
-                    keeper.adopt(kid.id(), into.id);
-                }
                 into.kids.extend(from.kids);
+                into.adopt(keeper, len);
             }
             _ => unreachable!("children of one node are of one kind"),
         }
         keeper.free(gone_id);
-        self.counts[pos] = self.kids[pos].count::<K>();
+        self.counts.set(pos, self.kids[pos].count::<K>());
     }
 
     /// Moves `share` entries from the front of the leaf at `pos` to the leaf before it.

@@ -2,7 +2,7 @@
 //!
 //! * Leaves hold up to [`Keeper::LEAF`] entries, inner nodes [`FAN`] children. An inner node keeps
 //!   the number of entries below each child, so the position of an entry is a sum over at most a
-//!   few arrays of `u32`.
+//!   few numbers of each node.
 //! * Separators are the first entries of the children, kept in the same kind of run as leaf
 //!   entries; one search serves both.
 //! * Nodes are reference-counted: cloning a [`Tree`] is O(1), and a write copies only the nodes on
@@ -11,6 +11,7 @@
 //!   business of a [`Keeper`].
 
 mod build;
+mod counts;
 mod iter;
 mod mend;
 mod path;
@@ -20,8 +21,9 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use counts::Counts;
 pub(crate) use iter::Runs;
-pub(crate) use path::Climb;
+pub(crate) use path::{Climb, Parent};
 
 /// Children of an inner node, at most.
 pub(crate) const FAN: usize = 128;
@@ -75,8 +77,8 @@ pub(crate) trait Keeper {
     fn node(&mut self) -> u32;
     /// The node is gone.
     fn free(&mut self, node: u32);
-    /// `child` now hangs below `parent` (or below nothing: [`NOWHERE`]).
-    fn adopt(&mut self, child: u32, parent: u32);
+    /// `child` now hangs below another node, or below nothing.
+    fn adopt(&mut self, child: u32, parent: Parent);
     /// The entry at this place of the run is new in this leaf.
     fn entered(&mut self, run: &Self::Run, at: usize, leaf: u32);
     /// The entries `from..` of the run are now in this leaf.
@@ -94,8 +96,7 @@ pub(crate) struct Leaf<R> {
 #[derive(Clone, Debug)]
 pub(crate) struct Inner<R> {
     id: u32,
-    /// Entries below each child; zero past the last child.
-    counts: [u32; FAN],
+    counts: Counts,
     ids: [u32; FAN],
     /// The first entry below each child.
     firsts: R,
@@ -195,45 +196,7 @@ impl<R> Node<R> {
     fn count<K: Keeper<Run = R>>(&self) -> u32 {
         match self {
             Self::Leaf(leaf) => K::len(&leaf.run) as u32,
-            Self::Inner(inner) => inner.counts.iter().sum(),
+            Self::Inner(inner) => inner.counts.sum(),
         }
     }
-}
-
-impl<R> Inner<R> {
-    /// The child that holds the entry at `index`, and the index inside it.
-    fn select(&self, index: usize) -> (usize, usize) {
-        let mut rest = index as u32;
-        for (pos, &count) in self.counts[..self.kids.len()].iter().enumerate() {
-            if rest < count {
-                return (pos, rest as usize);
-            }
-            rest -= count;
-        }
-        let last = self.kids.len() - 1;
-        (last, (rest + self.counts[last]) as usize)
-    }
-
-    /// The child with this id.
-    fn find(&self, id: u32) -> Option<usize> {
-        find_id(&self.ids[..self.kids.len()], id)
-    }
-
-    /// Entries before a child. One pass over an array of `u32`.
-    fn before(&self, pos: usize) -> usize {
-        self.counts[..pos].iter().sum::<u32>() as usize
-    }
-}
-
-/// The position of a value in the used part of an id array, compared eight at a time.
-#[inline]
-pub(crate) fn find_id(ids: &[u32], id: u32) -> Option<usize> {
-    let mut base = 0;
-    for block in ids.chunks(8) {
-        if block.iter().fold(false, |hit, &x| hit | (x == id)) {
-            return block.iter().position(|&x| x == id).map(|at| base + at);
-        }
-        base += block.len();
-    }
-    None
 }

@@ -2,11 +2,28 @@
 
 use super::{Keeper, NOWHERE, Node, ROOT, Tree};
 
-/// The node ids from a leaf up to its root, found in the parent table without comparing keys.
+/// Where a node hangs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent {
+    /// The node above; from [`ROOT`] on there is none.
+    pub(crate) id: u32,
+    /// Which of its children this is.
+    pub(crate) pos: u32,
+}
+
+impl Parent {
+    /// No parent: a root of no tree yet.
+    pub(crate) const NONE: Self = Self {
+        id: NOWHERE,
+        pos: 0,
+    };
+}
+
+/// The way from a leaf up to its root, found in the parent table without comparing keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Climb {
-    /// `ids[0]` is the leaf, `ids[depth - 1]` the root.
-    ids: [u32; DEPTH],
+    /// Which child of its parent each node is, the leaf first. The root is none.
+    way: [u32; DEPTH],
     depth: usize,
     /// What stands in the parent table for the root.
     top: u32,
@@ -17,25 +34,25 @@ const DEPTH: usize = 16;
 
 impl Climb {
     /// Climbs from a leaf. O(log n).
-    pub(crate) fn new(leaf: u32, parents: &[u32]) -> Self {
-        let mut climb = Self {
-            ids: [NOWHERE; DEPTH],
-            depth: 0,
-            top: NOWHERE,
-        };
-        let mut id = leaf;
-        while id < ROOT && climb.depth < DEPTH {
-            climb.ids[climb.depth] = id;
-            climb.depth += 1;
-            id = parents[id as usize];
+    pub(crate) fn new(leaf: u32, parents: &[Parent]) -> Self {
+        let mut way = [0; DEPTH];
+        let mut depth = 0;
+        let mut parent = parents[leaf as usize];
+        while parent.id < ROOT && depth < DEPTH {
+            way[depth] = parent.pos;
+            depth += 1;
+            parent = parents[parent.id as usize];
         }
-        climb.top = id;
-        climb
+        Self {
+            way,
+            depth,
+            top: parent.id,
+        }
     }
 
-    /// The nodes of the climb without the root, the leaf first.
-    pub(super) fn below_root(&self) -> &[u32] {
-        &self.ids[..self.depth.saturating_sub(1)]
+    /// Which child to go to at each level, the one above the leaf first.
+    pub(super) fn way(&self) -> &[u32] {
+        &self.way[..self.depth]
     }
 
     /// What stands in the parent table for the root of the tree the leaf is in.
@@ -67,7 +84,7 @@ impl<R> Tree<R> {
                     let pos = keeper
                         .rank(&inner.firsts, probe)
                         .unwrap_or_else(|at| at.saturating_sub(1));
-                    before += inner.before(pos);
+                    before += inner.counts.before(pos);
                     node = &inner.kids[pos];
                 }
             }
@@ -85,7 +102,7 @@ impl<R> Tree<R> {
             match node {
                 Node::Leaf(leaf) => return Some((&leaf.run, rest)),
                 Node::Inner(inner) => {
-                    let (pos, below) = inner.select(rest);
+                    let (pos, below) = inner.counts.select(rest);
                     node = &inner.kids[pos];
                     rest = below;
                 }
@@ -98,13 +115,13 @@ impl<R> Tree<R> {
     pub(crate) fn descend(&self, climb: &Climb) -> Option<(usize, &R)> {
         let mut node = self.root.as_ref()?;
         let mut before = 0;
-        for &id in climb.ids[..climb.depth.saturating_sub(1)].iter().rev() {
+        for &pos in climb.way().iter().rev() {
             let Node::Inner(inner) = node else {
                 return None;
             };
-            let pos = inner.find(id)?;
-            before += inner.before(pos);
-            node = &inner.kids[pos];
+            let pos = pos as usize;
+            before += inner.counts.before(pos);
+            node = inner.kids.get(pos)?;
         }
         match node {
             Node::Leaf(leaf) => Some((before, &leaf.run)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Climb, Inner, Keeper, Leaf, NOWHERE, Node, Tree};
+use super::{Climb, Inner, Keeper, Leaf, Node, Parent, Tree};
 
 /// Whether the path so far runs along the left or right edge of the tree.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ impl<R: Clone> Tree<R> {
             };
             keeper.insert(&mut leaf.run, 0, entry);
             keeper.placed(&leaf.run, 0, leaf.id);
-            keeper.adopt(leaf.id, NOWHERE);
+            keeper.adopt(leaf.id, Parent::NONE);
             self.root = Some(Node::Leaf(Arc::new(leaf)));
             self.len = 1;
             return Ok(0);
@@ -76,7 +76,7 @@ impl<R: Clone> Tree<R> {
         self.remove_by(
             keeper,
             &mut ByClimb {
-                ids: climb.below_root(),
+                way: climb.way(),
                 place,
             },
         )
@@ -102,7 +102,7 @@ impl<R: Clone> Tree<R> {
         rename: impl Fn(&mut R) -> Option<usize>,
     ) {
         if let Some(root) = &mut self.root {
-            root.rename::<K>(climb.below_root(), entry, rename);
+            root.rename::<K>(climb.way(), entry, rename);
         }
     }
 
@@ -120,7 +120,7 @@ impl<R: Clone> Tree<R> {
             }
             let kid = inner.kids[0].clone();
             keeper.free(inner.id);
-            keeper.adopt(kid.id(), NOWHERE);
+            keeper.adopt(kid.id(), Parent::NONE);
             self.root = Some(kid);
         }
     }
@@ -131,7 +131,7 @@ impl<R: Clone> Node<R> {
     fn grow<K: Keeper<Run = R>>(&mut self, keeper: &mut K) {
         let mut inner = Inner::empty(keeper);
         inner.insert_kid(keeper, 0, self.clone());
-        keeper.adopt(inner.id, NOWHERE);
+        keeper.adopt(inner.id, Parent::NONE);
         *self = Self::Inner(Arc::new(inner));
     }
 
@@ -161,7 +161,7 @@ impl<R: Clone> Node<R> {
     /// Renames an entry and says at which place of this node it stands: zero is the first.
     fn rename<K: Keeper<Run = R>>(
         &mut self,
-        ids: &[u32],
+        way: &[u32],
         entry: &K::Entry,
         rename: impl Fn(&mut R) -> Option<usize>,
     ) -> Option<usize> {
@@ -169,9 +169,9 @@ impl<R: Clone> Node<R> {
             Self::Leaf(leaf) => rename(&mut Arc::make_mut(leaf).run),
             Self::Inner(inner) => {
                 let inner = Arc::make_mut(inner);
-                let (&id, below) = ids.split_last()?;
-                let pos = inner.find(id)?;
-                if inner.kids[pos].rename::<K>(below, entry, rename)? != 0 {
+                let (&pos, below) = way.split_last()?;
+                let pos = pos as usize;
+                if inner.kids.get_mut(pos)?.rename::<K>(below, entry, rename)? != 0 {
                     return Some(usize::MAX);
                 }
                 K::replace(&mut inner.firsts, pos, entry.clone());
@@ -212,11 +212,11 @@ impl<R: Clone> Inner<R> {
             pos = self.child_of(keeper, probe);
             below = self.edge_of(pos, edge);
         }
-        let before = self.before(pos);
+        let before = self.counts.before(pos);
         let at = self.kids[pos]
             .insert(keeper, probe, entry, below)
             .map_err(|at| before + at)?;
-        self.counts[pos] += 1;
+        self.counts.increment(pos);
         if at == 0 {
             let first = self.kids[pos].first::<K>();
             keeper.set(&mut self.firsts, pos, first);
@@ -230,10 +230,10 @@ impl<R: Clone> Inner<R> {
         way: &mut impl Way<K>,
     ) -> Option<(K::Entry, usize)> {
         let pos = way.child(keeper, self)?;
-        let before = self.before(pos);
+        let before = self.counts.before(pos);
         let (entry, at) = self.kids[pos].remove(keeper, way)?;
-        self.counts[pos] -= 1;
-        if self.counts[pos] == 0 {
+        self.counts.decrement(pos);
+        if self.counts.get(pos) == 0 {
             let kid = self.remove_kid(keeper, pos);
             keeper.free(kid.id());
         } else {
@@ -275,7 +275,7 @@ struct ByIndex(usize);
 
 impl<K: Keeper> Way<K> for ByIndex {
     fn child(&mut self, _keeper: &K, inner: &Inner<K::Run>) -> Option<usize> {
-        let (pos, rest) = inner.select(self.0);
+        let (pos, rest) = inner.counts.select(self.0);
         self.0 = rest;
         Some(pos)
     }
@@ -301,18 +301,17 @@ impl<'p, K: Keeper> Way<K> for ByProbe<K::Probe<'p>> {
     }
 }
 
-/// By the ids of the nodes from below the root down to the leaf.
+/// By the way up from the leaf.
 struct ByClimb<'a, F> {
-    /// The leaf first.
-    ids: &'a [u32],
+    way: &'a [u32],
     place: F,
 }
 
 impl<K: Keeper, F: Fn(&K::Run) -> Option<usize>> Way<K> for ByClimb<'_, F> {
     fn child(&mut self, _keeper: &K, inner: &Inner<K::Run>) -> Option<usize> {
-        let (&id, below) = self.ids.split_last()?;
-        self.ids = below;
-        inner.find(id)
+        let (&pos, below) = self.way.split_last()?;
+        self.way = below;
+        Some(pos as usize).filter(|&pos| pos < inner.kids.len())
     }
 
     fn entry(&self, _keeper: &K, run: &K::Run) -> Option<usize> {
