@@ -1,14 +1,14 @@
 //! `MemberList`: many members at once.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use bytes::Bytes;
 
 use super::group::GroupId;
 use super::keys::{KeyCell, LongKeys};
 use super::list::MEMBERS_MAX;
-use super::run::{number, shared};
+use super::run::{rest, shared};
 use super::table::Table;
 use super::tree::Tree;
 use super::{Id, ListError, MemberList, SortKey};
@@ -315,8 +315,8 @@ pub(super) fn sort<'k>(
     let common = keys.fold(first.len(), |common, key| shared(&first[..common], key));
     let mut numbers: Vec<u128> = members
         .map(|(group, member)| {
-            let head = number(false, key(member), common);
-            u128::from(group.0) << 96 | u128::from(head) << 32 | u128::from(member)
+            let head = rest(key(member), common) >> 64;
+            u128::from(group.0) << 96 | head << 32 | u128::from(member)
         })
         .collect();
     numbers.sort_unstable();

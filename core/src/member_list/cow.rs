@@ -2,7 +2,7 @@
 
 use std::array;
 use std::mem::take;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use arrayvec::ArrayVec;
 
@@ -39,8 +39,8 @@ impl<T> CowVec<T> {
 
     /// Heap bytes of the pages, without what the values own. O(1).
     pub(crate) fn heap_bytes(&self) -> usize {
-        let pages = self.len.div_ceil(PAGE) * (size_of::<Page<T>>() + 16);
-        let dirs = self.root.len() * (size_of::<Dir<T>>() + 16);
+        let pages = self.len.div_ceil(PAGE) * (size_of::<Page<T>>() + 8);
+        let dirs = self.root.len() * (size_of::<Dir<T>>() + 8);
         pages + dirs + self.root.capacity() * size_of::<usize>()
     }
 }

@@ -8,6 +8,8 @@
 const WIDTH: usize = 12;
 /// Shards of a large index.
 const SHARDS: usize = 32;
+/// Slots whose hashes are taken at once when a table is resized.
+const REHASHED_AT_ONCE: usize = 64;
 /// From this many slots on the index is sharded.
 const LARGE: usize = 1 << 15;
 
@@ -242,8 +244,20 @@ impl Shard {
                 len: 0,
             },
         );
-        for slot in old.slots() {
-            self.put(hash_of(slot), slot);
+        // Ids come from all over the memory: a short loop fetches many of them at once.
+        let mut hashes = Vec::with_capacity(REHASHED_AT_ONCE);
+        let mut slots = old.slots();
+        loop {
+            hashes.extend(slots.by_ref().take(REHASHED_AT_ONCE).map(|slot| (0, slot)));
+            if hashes.is_empty() {
+                return;
+            }
+            for (hash, slot) in &mut hashes {
+                *hash = hash_of(*slot);
+            }
+            for (hash, slot) in hashes.drain(..) {
+                self.put(hash, slot);
+            }
         }
     }
 

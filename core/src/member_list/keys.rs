@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 
 use super::column::Column;
+use super::run::rest;
 use super::tree::NOWHERE;
 
 /// Keys up to this length lie in the cell itself.
@@ -104,6 +105,21 @@ impl Keys {
     #[inline]
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
         self.long.key(&self.cells[slot as usize].key)
+    }
+
+    /// The key of a slot, for [`rest`](Self::rest). O(1).
+    #[inline]
+    pub(crate) fn cell(&self, slot: u32) -> KeyCell {
+        self.cells[slot as usize].key
+    }
+
+    /// The 16 bytes of a key after its first `common` ones, zeros where it ends. O(1).
+    #[inline]
+    pub(crate) fn rest(&self, cell: &KeyCell, common: usize) -> u128 {
+        if cell[INLINE] > INLINE as u8 || common > INLINE {
+            return rest(self.long.key(cell), common);
+        }
+        (u128::from_be_bytes(*cell) & !0xff) << (8 * common)
     }
 
     /// How the key of a slot stands to another one, whose first 16 bytes are `head`. O(1) unless

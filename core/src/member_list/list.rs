@@ -1,7 +1,7 @@
 //! `MemberList`: its options and its writes, one member at a time.
 
 use std::fmt;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use bytes::Bytes;
 

@@ -1,6 +1,6 @@
 //! `MemberList`: work on whole groups.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use super::bulk::sort;
 use super::group::{GroupId, Groups};

@@ -12,8 +12,9 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::key::KEY_MAX;
-use super::keys::Keys;
+use arrayvec::ArrayVec;
+
+use super::keys::{KeyCell, Keys};
 
 /// Slots in a run, at most.
 pub(crate) const SLOTS: usize = 128;
@@ -46,19 +47,15 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Needle<'a> {
     key: &'a [u8],
-    padded: [u8; KEY_MAX + 8],
     head: u128,
 }
 
 impl<'a> Needle<'a> {
-    /// The forms of a key of at most [`KEY_MAX`] bytes.
+    /// The forms of a key.
     #[inline]
     pub(crate) fn new(key: &'a [u8]) -> Self {
-        let mut padded = [0; KEY_MAX + 8];
-        padded[..key.len()].copy_from_slice(key);
         Self {
             key,
-            padded,
             head: head(key),
         }
     }
@@ -73,14 +70,13 @@ impl<'a> Needle<'a> {
         self.head
     }
 
-    /// As [`Run::number`].
+    /// As [`rest`].
     #[inline]
-    fn number(&self, text: bool, common: usize) -> u64 {
-        if text {
-            return number(true, self.key, common);
+    fn rest(&self, common: usize) -> u128 {
+        if self.key.len() <= HEAD && common < HEAD {
+            return self.head << (8 * common);
         }
-        let bytes = self.padded[common.min(KEY_MAX)..].first_chunk();
-        bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        rest(self.key, common)
     }
 }
 
@@ -127,7 +123,7 @@ impl Run {
             Ordering::Greater => return len..len,
             Ordering::Equal => {}
         }
-        let tag = self.scaled(needle.number(self.text, common));
+        let tag = self.scaled(number(self.text, needle.rest(common)));
         let less: i16 = self.tags.iter().map(|&other| i16::from(other < tag)).sum();
         let less = (less as usize).min(len);
         if less == len || self.tags[less] != tag {
@@ -234,7 +230,7 @@ impl Run {
             return order;
         }
         let prefix = &keys.key(self.slots[0])[..common];
-        needle.padded[..common].cmp(prefix)
+        needle.key[..common.min(needle.key.len())].cmp(prefix)
     }
 
     /// Makes room in the scale for one more key, at an end of the run.
@@ -253,8 +249,8 @@ impl Run {
         self.text = is_text(low, common) && is_text(high, common);
         self.tight = false;
         let (low, high) = (
-            number(self.text, low, common),
-            number(self.text, high, common),
+            number(self.text, rest(low, common)),
+            number(self.text, rest(high, common)),
         );
         let room = (high - low) / 2;
         self.rescale(
@@ -269,7 +265,7 @@ impl Run {
     /// Whether a key has the common beginning and lies on the scale.
     fn fits(&self, keys: &Keys, key: &[u8]) -> bool {
         let common = usize::from(self.common);
-        let number = number(self.text, key, common);
+        let number = number(self.text, rest(key, common));
         number >= self.base
             && (number - self.base) >> self.shift <= u64::from(u16::MAX)
             && key.len() >= common
@@ -297,7 +293,8 @@ impl Run {
         let common = shared(first, last);
         // A byte more in common is worth about six bits of tag, a smaller range what it saves.
         self.tight = true;
-        let range = number(self.text, last, common) - number(self.text, first, common);
+        let number = |key| number(self.text, rest(key, common));
+        let range = number(last) - number(first);
         let gain = (common - usize::from(self.common)) * CODE_BITS + usize::from(self.shift);
         if gain > usize::from(shift(range)) + 1 {
             self.scale(keys);
@@ -313,8 +310,9 @@ impl Run {
         let common = shared(first, last);
         self.text = is_text(first, common) && is_text(last, common);
         self.tight = true;
-        let low = number(self.text, first, common);
-        self.rescale(first, common, low, number(self.text, last, common));
+        let number = |key| number(self.text, rest(key, common));
+        let (low, high) = (number(first), number(last));
+        self.rescale(first, common, low, high);
         self.retag(keys, 0..usize::from(self.len));
     }
 
@@ -327,14 +325,18 @@ impl Run {
     }
 
     fn retag(&mut self, keys: &Keys, range: Range<usize>) {
-        for at in range {
-            self.tags[at] = self.tag(keys.key(self.slots[at]));
+        // The keys come from all over the memory: a short loop fetches many of them at once.
+        let cells = self.slots[range.clone()].iter();
+        let cells: ArrayVec<KeyCell, SLOTS> = cells.map(|&slot| keys.cell(slot)).collect();
+        let common = usize::from(self.common);
+        for (at, cell) in range.zip(&cells) {
+            self.tags[at] = self.scaled(number(self.text, keys.rest(cell, common)));
         }
     }
 
     /// The tag of a key that shares the common beginning.
     fn tag(&self, key: &[u8]) -> i16 {
-        self.scaled(number(self.text, key, usize::from(self.common)))
+        self.scaled(number(self.text, rest(key, usize::from(self.common))))
     }
 
     /// The tag of a number; numbers beyond the scale get its ends. Tags are signed because that
@@ -346,18 +348,19 @@ impl Run {
     }
 }
 
-/// The bytes of a key after its first `common` ones, as a number whose order is theirs.
-pub(super) fn number(text: bool, key: &[u8], common: usize) -> u64 {
-    let rest = key.get(common..).unwrap_or(&[]);
+/// The 16 bytes of a key after its first `common` ones, zeros where it ends.
+#[inline]
+pub(super) fn rest(key: &[u8], common: usize) -> u128 {
+    head(key.get(common..).unwrap_or(&[]))
+}
+
+/// The first bytes of a [`rest`] as a number whose order is theirs.
+#[inline]
+fn number(text: bool, rest: u128) -> u64 {
     if text {
-        return codes(rest);
-    }
-    match rest.first_chunk() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => rest
-            .iter()
-            .rev()
-            .fold(0, |sum, &byte| sum >> 8 | u64::from(byte) << 56),
+        codes(rest)
+    } else {
+        (rest >> 64) as u64
     }
 }
 
@@ -401,18 +404,19 @@ fn is_text(key: &[u8], common: usize) -> bool {
 /// keys. Blanks, digits and small letters are told apart, other bytes only by their class: there
 /// the codes end, as what follows says nothing about keys that differ in such a byte.
 #[inline]
-fn codes(key: &[u8]) -> u64 {
-    let (mut codes, mut coded) = (0, 0);
-    for &byte in key.iter().take(CODED) {
-        codes = codes << CODE_BITS | u64::from(CODES[usize::from(byte)]);
-        coded += 1;
-        if !matches!(byte, b' ' | b'0'..=b'9' | b'a'..=b'z') {
-            break;
-        }
+fn codes(rest: u128) -> u64 {
+    let (mut codes, mut more) = (0, u8::MAX);
+    for byte in &rest.to_be_bytes()[..CODED] {
+        let code = CODES[usize::from(*byte)] & more;
+        codes = codes << CODE_BITS | u64::from(code & (EXACT - 1));
+        more = if code < EXACT { 0 } else { more };
     }
     // Ten codes leave four bits.
-    codes << 4 << (CODE_BITS * (CODED - coded))
+    codes << 4
 }
+
+/// What a code has on top if it stands for one byte only.
+const EXACT: u8 = 0x80;
 
 static CODES: [u8; 256] = code_table();
 
@@ -422,11 +426,11 @@ const fn code_table() -> [u8; 256] {
     while byte < 256 {
         codes[byte] = match byte as u8 {
             0..=0x1f => 0,
-            b' ' => 1,
+            b' ' => EXACT | 1,
             0x21..=0x2f => 2,
-            digit @ b'0'..=b'9' => 3 + digit - b'0',
+            digit @ b'0'..=b'9' => EXACT | (3 + digit - b'0'),
             0x3a..=0x60 => 13,
-            letter @ b'a'..=b'z' => 14 + letter - b'a',
+            letter @ b'a'..=b'z' => EXACT | (14 + letter - b'a'),
             0x7b..=0x7f => 40,
             high => 41 + (high - 0x80) / 8,
         };
@@ -456,7 +460,7 @@ mod tests {
             }
         }
         keys.sort();
-        assert!(keys.iter().map(|key| codes(key)).is_sorted());
-        assert!(codes(b"member 1") < codes(b"member 2"));
+        assert!(keys.iter().map(|key| codes(head(key))).is_sorted());
+        assert!(codes(head(b"member 1")) < codes(head(b"member 2")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::RangeBounds;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use bytes::Bytes;
 

@@ -1,6 +1,6 @@
 //! Building a tree from sorted entries, bottom up, and taking one apart.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use super::{FAN, Inner, Keeper, Leaf, Node, Parent, Tree};
 

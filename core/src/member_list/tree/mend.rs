@@ -1,6 +1,6 @@
 //! Splits, merges and shifts between neighbours: what keeps nodes neither full nor empty.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use arrayvec::ArrayVec;
 

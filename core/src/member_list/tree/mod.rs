@@ -17,7 +17,7 @@ mod mend;
 mod path;
 mod write;
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use arrayvec::ArrayVec;
 
@@ -155,8 +155,8 @@ impl<R> Tree<R> {
     /// Heap bytes of the nodes, without what entries own. O(leaves).
     pub(crate) fn heap_bytes(&self) -> usize {
         let (leaves, inners) = self.nodes();
-        // Two words of reference counts stand before each node.
-        leaves * (size_of::<Leaf<R>>() + 16) + inners * (size_of::<Inner<R>>() + 16)
+        // A reference count stands before each node.
+        leaves * (size_of::<Leaf<R>>() + 8) + inners * (size_of::<Inner<R>>() + 8)
     }
 }
 

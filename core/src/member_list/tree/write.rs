@@ -1,6 +1,6 @@
 //! Insertion and removal, one pass from the root down.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use super::{Climb, Inner, Keeper, Leaf, Node, Parent, Tree};
 
