@@ -95,7 +95,7 @@ export class MemberListClient {
       Object.assign(held, { baseIndex, since: bundle.version });
     }
     if (bundle.counts) this.#applyCounts(bundle.counts, asks);
-    if (newest) this.#checkNames(bundle.anchored ?? [], asks);
+    if (newest) this.#checkNames(bundle.windows ?? [], asks);
     return requests(asks);
   }
 
@@ -138,18 +138,17 @@ export class MemberListClient {
   }
 
   /**
-   * `anchored` are the names the server knows: a window of another one missed its rename. When all have their right
+   * `known` are the names the server knows: a window of another one missed its rename. When all have their right
    * names and the server knows one more, two became one here alone, because the rename of one of them was lost.
    */
-  #checkNames(anchored, asks) {
-    for (const name of this.#closing) if (!anchored.includes(name)) this.#closing.delete(name);
+  #checkNames(known, asks) {
+    for (const name of this.#closing) if (!known.includes(name)) this.#closing.delete(name);
     const replaced = new Set([...this.#windows.values()].map(({ replaces }) => replaces));
     for (const [name, held] of this.#windows) {
-      const known = name.startsWith("c:") || held.waiting || replaced.has(name) || anchored.includes(name);
-      if (!known) this.#wait(name, held, asks);
+      if (!held.waiting && !replaced.has(name) && !known.includes(name)) this.#wait(name, held, asks);
     }
-    if ([...this.#windows].some(([name, held]) => held.waiting && !name.startsWith("c:"))) return;
-    for (const name of anchored) {
+    if ([...this.#windows.values()].some(({ waiting }) => waiting)) return;
+    for (const name of known) {
       if (this.#windows.has(name) || this.#closing.has(name)) continue;
       this.open(name);
       asks.windows.add(name);

@@ -240,7 +240,7 @@ impl<I: Id> Client<I> {
             self.apply_counts(counts, &mut applied);
         }
         if newest {
-            self.check_names(&bundle.anchored, &mut applied);
+            self.check_names(&bundle.windows, &mut applied);
         }
         applied
     }
@@ -310,23 +310,20 @@ impl<I: Id> Client<I> {
         }
     }
 
-    /// `anchored` are the names the server knows: a window of another one missed its rename. When
+    /// `known` are the names the server knows: a window of another one missed its rename. When
     /// all have their right names and the server knows one more, two became one here alone,
     /// because the rename of one of them was lost.
-    fn check_names(&mut self, anchored: &[Arc<str>], applied: &mut Applied) {
-        self.closing.retain(|name| anchored.contains(name));
+    fn check_names(&mut self, known: &[Arc<str>], applied: &mut Applied) {
+        self.closing.retain(|name| known.contains(name));
         let mut all_known = true;
         for (name, window) in &mut self.windows {
-            if name.starts_with("c:") {
-                continue;
-            }
-            if !window.waiting && !anchored.contains(name) {
+            if !window.waiting && !known.contains(name) {
                 window.wait(self.version);
                 applied.resync.push(name.clone());
             }
             all_known &= !window.waiting;
         }
-        for name in anchored.iter().filter(|_| all_known) {
+        for name in known.iter().filter(|_| all_known) {
             if !self.windows.contains_key(name) && !self.closing.contains(name) {
                 self.expect(name.clone());
                 applied.resync.push(name.clone());

@@ -38,9 +38,9 @@ pub struct Bundle<I> {
     pub counts: Option<Arc<Shared<Counts>>>,
     /// Windows whose rows did not change but slid.
     pub bases: Vec<Base>,
-    /// Names of the anchored windows the viewer has from now on, so that its client notices a
-    /// lost frame that renamed one.
-    pub anchored: Vec<Arc<str>>,
+    /// Names of the windows the viewer has from now on, so that its client notices a lost frame
+    /// that renamed one.
+    pub windows: Vec<Arc<str>>,
 }
 
 /// New place of a window whose rows did not change.

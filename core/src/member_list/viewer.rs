@@ -203,7 +203,7 @@ impl<I: Id> Viewer<I> {
             at += usize::from(!self.drop_double(at));
         }
         bundle.version = list.windows.version;
-        bundle.anchored = self.anchored();
+        bundle.windows = self.names();
         bundle
     }
 
@@ -240,7 +240,7 @@ impl<I: Id> Viewer<I> {
             frames: Vec::new(),
             counts: self.counts(tick),
             bases: Vec::new(),
-            anchored: Vec::new(),
+            windows: Vec::new(),
         };
         if self.hidden {
             // One may have been opened meanwhile.
@@ -263,7 +263,7 @@ impl<I: Id> Viewer<I> {
         if bundle.frames.is_empty() && bundle.counts.is_none() && bundle.bases.is_empty() {
             return None;
         }
-        bundle.anchored = self.anchored();
+        bundle.windows = self.names();
         Some(bundle)
     }
 
@@ -398,7 +398,7 @@ impl<I: Id> Viewer<I> {
             frames,
             counts: Some(counts),
             bases: Vec::new(),
-            anchored: self.anchored(),
+            windows: self.names(),
         }
     }
 
@@ -437,10 +437,9 @@ impl<I: Id> Viewer<I> {
         true
     }
 
-    fn anchored(&self) -> Vec<Arc<str>> {
-        let is_anchored = |window: &&Held<I>| matches!(window.spec, WindowSpec::Anchored { .. });
-        let windows = self.windows.iter().filter(is_anchored);
-        windows.map(|window| window.name.clone()).collect()
+    fn names(&self) -> Vec<Arc<str>> {
+        let names = self.windows.iter().map(|window| window.name.clone());
+        names.collect()
     }
 }
 

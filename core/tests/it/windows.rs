@@ -248,16 +248,6 @@ impl Seat {
             self.send(world, &bundle);
         }
         (0..4).for_each(|_| self.receive(world));
-        // Bundles name anchored windows only: that one became `c:0` in an empty list may be missed.
-        let held: Vec<_> = self.viewer.windows().map(ToString::to_string).collect();
-        let names = self.client.windows().map(|(name, _)| name.to_string());
-        let gone: Vec<_> = names
-            .filter(|name| name.starts_with("c:") && !held.contains(name))
-            .collect();
-        for name in gone {
-            self.resync(world, &name);
-            self.receive(world);
-        }
         self.check(world, false);
     }
 

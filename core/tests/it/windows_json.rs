@@ -36,7 +36,7 @@ pub(crate) fn bundle<I: Id>(json: &Value) -> Bundle<I> {
             })
             .collect()
     });
-    let anchored = json.get("anchored").map(items).into_iter().flatten();
+    let windows = json.get("windows").map(items).into_iter().flatten();
     Bundle {
         list: text(&json["list"]),
         epoch: number(&json["epoch"]),
@@ -46,7 +46,7 @@ pub(crate) fn bundle<I: Id>(json: &Value) -> Bundle<I> {
             .collect(),
         counts,
         bases,
-        anchored: anchored.map(text).collect(),
+        windows: windows.map(text).collect(),
     }
 }
 

@@ -368,7 +368,7 @@ fn list_frame_vectors_cover_the_protocol() {
             "null}",
             "\"renamed\":",
             "\"bases\":",
-            "\"anchored\":",
+            "\"windows\":",
             "\"changed\":",
             "\"hidden\":true",
             "\"collapsed\":true",

@@ -113,7 +113,7 @@ class Client:
         if "counts" in parsed:
             self._apply_counts(parsed["counts"], applied)
         if newest:
-            self._check_names(parsed.get("anchored", ()), applied)
+            self._check_names(parsed.get("windows", ()), applied)
         return applied
 
     def _enter_epoch(self, bundle: Mapping[str, Any], applied: Applied) -> bool:
@@ -157,22 +157,21 @@ class Client:
         if "renamed" in frame:
             self._rename(name, frame["renamed"], applied)
 
-    def _check_names(self, anchored: Collection[str], applied: Applied) -> None:
-        """``anchored`` are the names the server knows: a window of another one missed its rename.
+    def _check_names(self, known: Collection[str], applied: Applied) -> None:
+        """``known`` are the names the server knows: a window of another one missed its rename.
 
         When all have their right names and the server knows one more, two became one here alone,
         because the rename of one of them was lost.
         """
-        self._closing.intersection_update(anchored)
-        own = {n: window for n, window in self._windows.items() if not n.startswith("c:")}
-        for name, window in own.items():
-            if not window.waiting and name not in anchored:
+        self._closing.intersection_update(known)
+        for name, window in self._windows.items():
+            if not window.waiting and name not in known:
                 window.wait(self._version)
                 applied.resync.append(name)
-        if any(window.waiting for window in own.values()):
+        if any(window.waiting for window in self._windows.values()):
             return
-        for name in anchored:
-            if name not in own and name not in self._closing:
+        for name in known:
+            if name not in self._windows and name not in self._closing:
                 self.open(name)
                 applied.resync.append(name)
 
@@ -232,9 +231,9 @@ def _check(bundle: Any) -> None:
     for base in bundle.get("bases", ()):
         _numbers(base, "base_index")
         _texts(base, "window")
-    for name in bundle.get("anchored", ()):
+    for name in bundle.get("windows", ()):
         if not isinstance(name, str):
-            raise ValueError("anchored has a name that is no text")
+            raise ValueError("windows has a name that is no text")
     if "counts" in bundle:
         counts = bundle["counts"]
         _numbers(counts, "version", "rows", "members")

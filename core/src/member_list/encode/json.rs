@@ -45,9 +45,9 @@ impl<I: Id> Bundle<I> {
             });
             out.text("]");
         }
-        if !self.anchored.is_empty() {
-            out.text(",\"anchored\":[");
-            out.join(&self.anchored, |out, name| out.string(name));
+        if !self.windows.is_empty() {
+            out.text(",\"windows\":[");
+            out.join(&self.windows, |out, name| out.string(name));
             out.text("]");
         }
         out.text("}");

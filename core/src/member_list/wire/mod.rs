@@ -55,8 +55,8 @@ impl<I: Id> Bundle<I> {
             out.str(&base.window);
             out.u64(base.base_index);
         }
-        out.u64(self.anchored.len() as u64);
-        for name in &self.anchored {
+        out.u64(self.windows.len() as u64);
+        for name in &self.windows {
             out.str(name);
         }
         Envelope::new("", None)
@@ -114,9 +114,9 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
         let (window, base_index) = (from.str(WINDOW_NAME_MAX)?.into(), from.u64()?);
         bases.push(Base { window, base_index });
     }
-    let mut anchored = Vec::new();
+    let mut windows = Vec::new();
     for _ in 0..count(&mut from, VIEWER_WINDOWS_MAX)? {
-        anchored.push(from.str(WINDOW_NAME_MAX)?.into());
+        windows.push(from.str(WINDOW_NAME_MAX)?.into());
     }
     from.finish()?;
     Ok(Bundle {
@@ -126,7 +126,7 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
         frames,
         counts,
         bases,
-        anchored,
+        windows,
     })
 }
 

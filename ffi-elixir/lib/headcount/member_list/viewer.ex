@@ -27,7 +27,7 @@ defmodule Headcount.MemberList.Viewer do
   or bytes ready to push (`new/2`). Its fields and what a client does with them are described in
   `core/docs/list-frames.md` of the repository, whose JavaScript client reads the JSON as it is:
 
-      %{list: "room:7", epoch: 1, version: 15, bases: [], anchored: [], counts: %{...}, frames: [
+      %{list: "room:7", epoch: 1, version: 15, bases: [], windows: [], counts: %{...}, frames: [
         %{window: "c:0", kind: :sync, rows: [...], base_version: 0, new_version: 12, ...},
         %{window: "c:3", kind: :delta, deletes: [...], inserts: [...], updates: [...], ...}
       ]}

@@ -1,7 +1,6 @@
 //! The atoms of the answers.
 
 rustler::atoms! {
-    anchored,
     attrs,
     bad_change,
     bad_id,
@@ -87,4 +86,5 @@ rustler::atoms! {
     uuid,
     version,
     window,
+    windows,
 }

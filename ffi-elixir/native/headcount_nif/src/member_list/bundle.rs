@@ -11,7 +11,7 @@ use super::convert::TermId;
 use crate::atoms;
 use crate::entries::binary;
 
-/// `%{list, epoch, version, frames, bases, anchored}` and `counts`, when something is said about them.
+/// `%{list, epoch, version, frames, bases, windows}` and `counts`, when something is said about them.
 pub(crate) fn term<'a, I: TermId>(env: Env<'a>, bundle: &Bundle<I>) -> Term<'a> {
     let frames: Vec<_> = bundle
         .frames
@@ -25,14 +25,14 @@ pub(crate) fn term<'a, I: TermId>(env: Env<'a>, bundle: &Bundle<I>) -> Term<'a> 
             vec![window, (atoms::base_index(), base.base_index.encode(env))],
         )
     });
-    let anchored: Vec<&str> = bundle.anchored.iter().map(|name| &**name).collect();
+    let windows: Vec<&str> = bundle.windows.iter().map(|name| &**name).collect();
     let mut pairs = vec![
         (atoms::list(), bundle.list.encode(env)),
         (atoms::epoch(), bundle.epoch.encode(env)),
         (atoms::version(), bundle.version.encode(env)),
         (atoms::frames(), frames.encode(env)),
         (atoms::bases(), bases.collect::<Vec<_>>().encode(env)),
-        (atoms::anchored(), anchored.encode(env)),
+        (atoms::windows(), windows.encode(env)),
     ];
     pairs.extend(
         bundle
