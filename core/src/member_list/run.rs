@@ -23,9 +23,12 @@ const HEAD: usize = 16;
 /// The tag of unused places: never counted as smaller.
 const UNUSED: i16 = i16::MAX;
 
-/// A sorted run of slots.
+/// A sorted run of slots. Tags and slots both lie beside the fields that tell how to read them:
+/// whoever wants one or the other reads neighbouring cache lines.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Run {
+    tags: [i16; SLOTS],
     /// The first bytes that all keys of the run have in common, the others zero.
     head: [u64; 2],
     /// A key whose number is `base + (t << shift)` has the tag `t`, were tags unsigned.
@@ -39,7 +42,6 @@ pub(crate) struct Run {
     len: u8,
     /// Bytes that all keys of the run begin with.
     common: u8,
-    tags: [i16; SLOTS],
     slots: [u32; SLOTS],
 }
 
