@@ -289,12 +289,12 @@ const fn compares_in_place<T>() -> bool {
     size_of::<T>() <= SMALL && !is_pointer
 }
 
-/// Elements of a sorted run that are less than the probe. It compares every eighth, then the eight
+/// Elements of a sorted run that are less than the probe. It compares every 16th, then the 16
 /// between two of those: more comparisons than a binary search, but none waits for the result of
 /// another, so the processor fetches all of them from memory at once and mispredicts nothing.
 #[inline]
 fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
-    const STEP: usize = 8;
+    const STEP: usize = 16;
     let less = |entry: &T| usize::from(entry.borrow() < probe);
     let blocks: usize = run.iter().skip(STEP - 1).step_by(STEP).map(less).sum();
     let start = blocks * STEP;

@@ -2,20 +2,23 @@
 
 use super::FAN;
 
-/// Children whose sum is kept.
-const BLOCK: usize = 16;
+/// Children before which the sum is kept.
+const BLOCK: usize = 8;
+const BLOCKS: usize = FAN / BLOCK;
 
-/// The entries below each child, and their sums by blocks: a position is found from, or leads to,
-/// a few dozen numbers instead of all. Zero past the last child.
+/// The entries below each child, and how many are before every eighth child: a position is found
+/// from, or leads to, a few numbers instead of all. No step has a branch that depends on them.
 #[derive(Clone, Debug)]
 pub(super) struct Counts {
-    blocks: [u32; FAN / BLOCK],
+    /// Entries before the first child of each block.
+    starts: [u32; BLOCKS],
+    /// Zero past the last child.
     each: [u32; FAN],
 }
 
 impl Counts {
     pub(super) const EMPTY: Self = Self {
-        blocks: [0; FAN / BLOCK],
+        starts: [0; BLOCKS],
         each: [0; FAN],
     };
 
@@ -28,19 +31,14 @@ impl Counts {
     }
 
     pub(super) fn sum(&self) -> u32 {
-        self.blocks.iter().sum()
+        self.starts[BLOCKS - 1] + self.block(BLOCKS - 1).iter().sum::<u32>()
     }
 
-    /// Entries before a child. Adds up whole blocks of lanes, as a loop of unknown length costs
-    /// more than what it leaves out.
+    /// Entries before a child.
     #[inline]
     pub(super) fn before(&self, pos: usize) -> usize {
-        let block = pos / BLOCK;
-        let mut sum = 0;
-        for (at, &count) in self.blocks.iter().enumerate() {
-            sum += if at < block { count } else { 0 };
-        }
-        for (at, &count) in self.of(block).iter().enumerate() {
+        let mut sum = self.starts[pos / BLOCK];
+        for (at, &count) in self.block(pos / BLOCK).iter().enumerate() {
             sum += if at < pos % BLOCK { count } else { 0 };
         }
         sum as usize
@@ -50,25 +48,34 @@ impl Counts {
     /// inside it.
     #[inline]
     pub(super) fn select(&self, index: usize) -> (usize, usize) {
-        let (block, rest) = passed(&self.blocks, index as u32);
-        let (at, rest) = passed(self.of(block), rest);
-        (block * BLOCK + at, rest as usize)
+        let index = index as u32;
+        let reached = self.starts[1..]
+            .iter()
+            .map(|&start| u32::from(start <= index));
+        let block = reached.sum::<u32>() as usize;
+        let (mut pos, mut before) = (block * BLOCK, self.starts[block]);
+        let mut sum = before;
+        for &count in &self.block(block)[..BLOCK - 1] {
+            sum += count;
+            let passes = sum <= index;
+            pos += usize::from(passes);
+            before = if passes { sum } else { before };
+        }
+        (pos, (index - before) as usize)
     }
 
     pub(super) fn set(&mut self, pos: usize, count: u32) {
-        let block = &mut self.blocks[pos / BLOCK];
-        *block = *block - self.each[pos] + count;
-        self.each[pos] = count;
+        self.add(pos, count.wrapping_sub(self.each[pos]));
     }
 
-    pub(super) fn increment(&mut self, pos: usize) {
-        self.blocks[pos / BLOCK] += 1;
-        self.each[pos] += 1;
-    }
-
-    pub(super) fn decrement(&mut self, pos: usize) {
-        self.blocks[pos / BLOCK] -= 1;
-        self.each[pos] -= 1;
+    /// Adds to the count of a child, modulo 2^32: `u32::MAX` takes one away.
+    #[inline]
+    pub(super) fn add(&mut self, pos: usize, more: u32) {
+        self.each[pos] = self.each[pos].wrapping_add(more);
+        for (block, start) in self.starts.iter_mut().enumerate() {
+            let more = if block > pos / BLOCK { more } else { 0 };
+            *start = start.wrapping_add(more);
+        }
     }
 
     /// Makes room for a child at `pos`; the last place is free.
@@ -99,28 +106,17 @@ impl Counts {
         self.add_up();
     }
 
-    fn of(&self, block: usize) -> &[u32] {
+    fn block(&self, block: usize) -> &[u32] {
         &self.each[block * BLOCK..][..BLOCK]
     }
 
     fn add_up(&mut self) {
-        for (sum, counts) in self.blocks.iter_mut().zip(self.each.chunks(BLOCK)) {
-            *sum = counts.iter().sum();
+        let mut sum = 0;
+        for (start, counts) in self.starts.iter_mut().zip(self.each.chunks(BLOCK)) {
+            *start = sum;
+            sum += counts.iter().sum::<u32>();
         }
     }
-}
-
-/// How many of the counts an index passes, and what is left of it. No branch depends on them.
-#[inline]
-fn passed(counts: &[u32], index: u32) -> (usize, u32) {
-    let (mut at, mut sum, mut before) = (0, 0, 0);
-    for &count in &counts[..counts.len() - 1] {
-        sum += count;
-        let passes = sum <= index;
-        at += usize::from(passes);
-        before = if passes { sum } else { before };
-    }
-    (at, index - before)
 }
 
 #[cfg(test)]
@@ -142,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_follow_every_change() {
+    fn starts_follow_every_change() {
         let (mut counts, mut expected) = (Counts::EMPTY, Vec::new());
         for at in 0..FAN {
             let (pos, count) = (at * 7 % (at + 1), at as u32 % 5 + 1);
@@ -151,9 +147,9 @@ mod tests {
         }
         check(&counts, &expected);
         for pos in [0, 15, 16, 127] {
-            counts.increment(pos);
+            counts.add(pos, 1);
             counts.set(pos, counts.get(pos) + 3);
-            counts.decrement(pos);
+            counts.add(pos, u32::MAX);
             expected[pos] += 3;
         }
         check(&counts, &expected);

@@ -216,7 +216,7 @@ impl<R: Clone> Inner<R> {
         let at = self.kids[pos]
             .insert(keeper, probe, entry, below)
             .map_err(|at| before + at)?;
-        self.counts.increment(pos);
+        self.counts.add(pos, 1);
         if at == 0 {
             let first = self.kids[pos].first::<K>();
             keeper.set(&mut self.firsts, pos, first);
@@ -232,7 +232,7 @@ impl<R: Clone> Inner<R> {
         let pos = way.child(keeper, self)?;
         let before = self.counts.before(pos);
         let (entry, at) = self.kids[pos].remove(keeper, way)?;
-        self.counts.decrement(pos);
+        self.counts.add(pos, u32::MAX);
         if self.counts.get(pos) == 0 {
             let kid = self.remove_kid(keeper, pos);
             keeper.free(kid.id());
