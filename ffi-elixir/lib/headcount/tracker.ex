@@ -74,6 +74,8 @@ defmodule Headcount.Tracker do
     * `handle_diff/2` is called a few milliseconds after a change, with all changes since the last
       call: a hundred thousand processes that die at once are a few calls. A join that is gone
       again by then is never seen.
+    * There is no grace for entries whose process has ended, as the Rust crate and the Python module
+      offer it: a process does not come back under its pid.
     * The order of `list/2` is not defined.
     * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms); beyond
       them the call returns `{:error, {what, length, limit}}`.
