@@ -31,9 +31,12 @@ pub(crate) struct Run {
     tags: [i16; SLOTS],
     /// The first bytes that all keys of the run have in common, the others zero.
     head: [u64; 2],
-    /// A key whose number is `base + (t << shift)` has the tag `t`, were tags unsigned.
+    /// A key whose number is `base + (t << shift)` has the tag `t`, were tags unsigned. The base is
+    /// a multiple of `1 << shift`.
     base: u64,
     shift: u8,
+    /// Codes of text that numbers have above their last `shift` bits, of which tags show nothing.
+    coded: u8,
     /// Whether numbers are made of codes of text rather than of bare bytes.
     text: bool,
     /// Whether the scale was fitted to the keys since the run last lost some at an end: it cannot
@@ -87,6 +90,7 @@ impl Run {
         head: [0; 2],
         base: 0,
         shift: 0,
+        coded: CODED as u8,
         text: false,
         tight: false,
         len: 0,
@@ -125,7 +129,7 @@ impl Run {
             Ordering::Greater => return len..len,
             Ordering::Equal => {}
         }
-        let tag = self.scaled(number(self.text, needle.rest(common)));
+        let tag = self.tag(needle.rest(common));
         let less: i16 = self.tags.iter().map(|&other| i16::from(other < tag)).sum();
         let less = (less as usize).min(len);
         if less == len || self.tags[less] != tag {
@@ -141,7 +145,7 @@ impl Run {
         if at == 0 || at == len {
             self.cover(keys, key);
         }
-        let tag = self.tag(key);
+        let tag = self.tag(rest(key, usize::from(self.common)));
         // Two equal tags beside this one: it is time to look whether the scale can do better.
         let crowded =
             at >= 2 && self.tags[at - 2] == tag || at + 1 < len && self.tags[at + 1] == tag;
@@ -160,7 +164,8 @@ impl Run {
             self.cover(keys, keys.key(slot));
         }
         self.slots[at] = slot;
-        self.tags[at] = self.tag(keys.key(slot));
+        let rest = rest(keys.key(slot), usize::from(self.common));
+        self.tags[at] = self.tag(rest);
     }
 
     pub(crate) fn remove(&mut self, at: usize) -> u32 {
@@ -206,7 +211,8 @@ impl Run {
             self.retag(keys, len..len + more);
         } else if more > len && tail.fits(keys, keys.key(first)) {
             (self.head, self.common) = (tail.head, tail.common);
-            (self.base, self.shift, self.text) = (tail.base, tail.shift, tail.text);
+            (self.base, self.shift) = (tail.base, tail.shift);
+            (self.text, self.coded) = (tail.text, tail.coded);
             self.retag(keys, 0..len);
         } else {
             self.scale(keys);
@@ -322,8 +328,14 @@ impl Run {
         let head = head(key) & mask(common);
         self.head = [(head >> 64) as u64, head as u64];
         self.common = common as u8;
-        self.base = low;
         self.shift = shift(high - low);
+        self.base = low >> self.shift << self.shift;
+        if (high - self.base) >> self.shift > u64::from(u16::MAX) {
+            self.shift += 1;
+            self.base = low >> self.shift << self.shift;
+        }
+        let coded = (u64::BITS as usize - 1 - usize::from(self.shift)) / CODE_BITS + 1;
+        self.coded = coded.min(CODED) as u8;
     }
 
     fn retag(&mut self, keys: &Keys, range: Range<usize>) {
@@ -332,19 +344,19 @@ impl Run {
         let cells: ArrayVec<KeyCell, SLOTS> = cells.map(|&slot| keys.cell(slot)).collect();
         let common = usize::from(self.common);
         for (at, cell) in range.zip(&cells) {
-            self.tags[at] = self.scaled(number(self.text, keys.rest(cell, common)));
+            self.tags[at] = self.tag(keys.rest(cell, common));
         }
     }
 
-    /// The tag of a key that shares the common beginning.
-    fn tag(&self, key: &[u8]) -> i16 {
-        self.scaled(number(self.text, rest(key, usize::from(self.common))))
-    }
-
-    /// The tag of a number; numbers beyond the scale get its ends. Tags are signed because that
-    /// is what vector units compare.
+    /// The tag of a key that shares the common beginning, by the [`rest`] of it; keys beyond the
+    /// scale get its ends. Tags are signed because that is what vector units compare.
     #[inline]
-    fn scaled(&self, number: u64) -> i16 {
+    fn tag(&self, rest: u128) -> i16 {
+        let number = if self.text {
+            codes(rest, usize::from(self.coded))
+        } else {
+            number(false, rest)
+        };
         let above = number.saturating_sub(self.base) >> self.shift;
         (above.min(u64::from(u16::MAX)) as u16 ^ 0x8000) as i16
     }
@@ -360,7 +372,7 @@ pub(super) fn rest(key: &[u8], common: usize) -> u128 {
 #[inline]
 fn number(text: bool, rest: u128) -> u64 {
     if text {
-        codes(rest)
+        codes(rest, CODED)
     } else {
         (rest >> 64) as u64
     }
@@ -402,19 +414,18 @@ fn is_text(key: &[u8], common: usize) -> bool {
     bytes.all(|byte| (b' '..=b'z').contains(byte))
 }
 
-/// The first bytes of a key as codes of six bits, in an order that is never against that of the
+/// The first `coded` bytes of a key as codes of six bits, in an order that is never against that of the
 /// keys. Blanks, digits and small letters are told apart, other bytes only by their class: there
 /// the codes end, as what follows says nothing about keys that differ in such a byte.
 #[inline]
-fn codes(rest: u128) -> u64 {
+fn codes(rest: u128, coded: usize) -> u64 {
     let (mut codes, mut more) = (0, u8::MAX);
-    for byte in &rest.to_be_bytes()[..CODED] {
+    for byte in &rest.to_be_bytes()[..coded] {
         let code = CODES[usize::from(*byte)] & more;
         codes = codes << CODE_BITS | u64::from(code & (EXACT - 1));
         more = if code < EXACT { 0 } else { more };
     }
-    // Ten codes leave four bits.
-    codes << 4
+    codes << (u64::BITS as usize - CODE_BITS * coded)
 }
 
 /// What a code has on top if it stands for one byte only.
@@ -462,7 +473,7 @@ mod tests {
             }
         }
         keys.sort();
-        assert!(keys.iter().map(|key| codes(head(key))).is_sorted());
-        assert!(codes(head(b"member 1")) < codes(head(b"member 2")));
+        assert!(keys.iter().map(|key| codes(head(key), CODED)).is_sorted());
+        assert!(codes(head(b"member 1"), CODED) < codes(head(b"member 2"), CODED));
     }
 }
