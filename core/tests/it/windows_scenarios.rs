@@ -316,6 +316,32 @@ fn lost_renames() -> Value {
     })
 }
 
+fn emptied() -> Value {
+    let about = "The answer to a resync names the window of an empty list `c:0`. It comes when the \
+                 client has closed the window and opens it anew: the names in the next bundle show \
+                 that the server knows no such chunk.";
+    record(about, &head(&["online"], &json!({})), |run| {
+        let people = people(&["anna", "bert"], "online");
+        let window = format!("a:{}:1:1", people[0][1].as_str().expect("text"));
+        run(json!({"do": people}));
+        through(run, json!({ "open": window }));
+        let removed = people.iter().map(|op| json!(["remove", op[1]]));
+        run(json!({"do": removed.collect::<Vec<_>>()}));
+        through(run, json!({"tick": 1000}));
+        let late = run(json!({"resync": [window]}))["n"].clone();
+        run(json!({ "close": window }));
+        run(json!({"do": people}));
+        let answer = run(json!({ "open": window }))["n"].clone();
+        run(json!({ "receive": late }));
+        run(json!({ "receive": answer }));
+        run(json!({"resync": ["c:0"]}));
+        run(json!({"close": "c:0"}));
+        run(json!({"do": [["status", people[0][1], "idle"]]}));
+        through(run, json!({"tick": 2000}));
+        through(run, json!({ "resync": [window] }));
+    })
+}
+
 fn bad_line() -> Value {
     let about = "Bundles lost, doubled and overtaken, chunk and anchored windows; the client asks \
                  for what it misses and takes nothing else meanwhile.";
@@ -383,6 +409,7 @@ pub(crate) fn made(name: &str) -> Value {
         "corrupt" => corrupt(),
         "bad-line" => bad_line(),
         "lost-renames" => lost_renames(),
+        "emptied" => emptied(),
         other => panic!("no vector {other}"),
     }
 }

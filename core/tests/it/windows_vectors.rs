@@ -15,7 +15,7 @@ use crate::windows_json;
 use crate::windows_scenarios::made;
 use crate::windows_world::{NAME, People, Person, STATUS};
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "joins-and-moves",
     "anchors",
     "groups",
@@ -25,6 +25,7 @@ const NAMES: [&str; 9] = [
     "corrupt",
     "bad-line",
     "lost-renames",
+    "emptied",
 ];
 
 /// One vector as it runs: a list with one viewer, and the client of that viewer.
@@ -94,7 +95,8 @@ impl Run {
             }
             "close" => {
                 self.client.close(text(&what));
-                viewer.close(&spec(&what)).expect("open");
+                // The client may hold a window by mistake.
+                drop(viewer.close(&spec(&what)));
                 return step;
             }
             "tick" => {
