@@ -55,6 +55,9 @@ pub enum IdError {
         /// The given incarnation.
         incarnation: u64,
     },
+    /// The operating system gave no random number for the salt. Only
+    /// `runtime::starting` returns it; [`ReplicaId::new`] takes a salt of your own.
+    NoRandomness,
 }
 
 impl fmt::Display for IdError {
@@ -70,6 +73,9 @@ impl fmt::Display for IdError {
             Self::IncarnationTooLarge { incarnation } => {
                 write!(f, "incarnation {incarnation} is not below 2^62")
             }
+            Self::NoRandomness => f.write_str(
+                "the operating system gave no random number for the salt of the replica",
+            ),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::raise;
 use crate::event::{Event, Transmit};
-use crate::replica::{Replica, new_id, random};
+use crate::replica::{Replica, new_id};
 
 /// Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
 ///
@@ -96,7 +96,7 @@ impl Presence {
         };
         let mut config = PresenceConfig::default();
         config.cluster = cluster;
-        config.seed = random();
+        config.seed = getrandom::u64().map_err(std::io::Error::from)?;
         config.flush = or(flush, config.flush);
         config.grace = or(grace, Duration::ZERO);
         let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());

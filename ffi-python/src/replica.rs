@@ -1,6 +1,7 @@
 //! `Replica`: one life of one node.
 
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headcount::ReplicaId;
@@ -55,14 +56,18 @@ impl Replica {
     }
 }
 
-/// An id for a start of now, unless told otherwise.
+/// Returns an id: the wall clock and a random salt, unless the caller gives its own. Raises `OSError`
+/// when the operating system has no random number.
 pub(crate) fn new_id(
     name: &str,
     incarnation: Option<u64>,
     salt: Option<u32>,
 ) -> PyResult<ReplicaId> {
     let incarnation = incarnation.unwrap_or_else(wall_clock_us);
-    let salt = salt.unwrap_or_else(|| random() as u32);
+    let salt = match salt {
+        Some(salt) => salt,
+        None => getrandom::u32().map_err(io::Error::from)?,
+    };
     ReplicaId::new(name, incarnation, salt).map_err(raise)
 }
 
@@ -71,9 +76,4 @@ fn wall_clock_us() -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(0)
-}
-
-/// The standard library seeds its hash maps from the system's random numbers.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(())
 }

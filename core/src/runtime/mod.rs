@@ -10,7 +10,6 @@ pub mod nats;
 mod node;
 
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -47,10 +46,11 @@ pub trait Transport: Send + 'static {
     fn receive(&mut self) -> impl Future<Output = Option<Incoming>> + Send;
 }
 
-/// The identity of a node that starts now: the wall clock in microseconds, and a random salt.
+/// Returns the identity of a node that starts now: the wall clock in microseconds, and a salt from
+/// the random numbers of the operating system.
 ///
 /// # Errors
-/// When the name is empty or longer than 64 bytes.
+/// When the name is empty or longer than 64 bytes, or the operating system has no random number.
 ///
 /// ```
 /// let id = headcount::runtime::starting("chat-1")?;
@@ -68,10 +68,6 @@ pub fn starting(name: &str) -> Result<ReplicaId, IdError> {
     let incarnation = u64::try_from(since.as_micros())
         .unwrap_or(0)
         .min(TICK_MAX - 1);
-    ReplicaId::new(name, incarnation, random() as u32)
-}
-
-/// A number from the randomness of the system.
-pub(crate) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+    let salt = getrandom::u32().map_err(|_| IdError::NoRandomness)?;
+    ReplicaId::new(name, incarnation, salt)
 }

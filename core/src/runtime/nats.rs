@@ -8,7 +8,7 @@ use async_nats::{Client, ConnectOptions, Subscriber};
 use futures_util::StreamExt;
 use futures_util::stream::{SelectAll, select_all};
 
-use super::{Incoming, Transport, random};
+use super::{Incoming, Transport};
 use crate::presence::{Destination, Transmit};
 
 /// Room that NATS needs beside the payload.
@@ -60,7 +60,8 @@ impl NatsTransport {
     /// A lost connection is made again for as long as the node runs.
     ///
     /// # Errors
-    /// [`NatsError`] when no server answers or a subscription is refused.
+    /// [`NatsError`] when no server answers, a subscription is refused, or the operating system has
+    /// no random number for the node's address.
     pub async fn connect(servers: &str, cluster: &str) -> Result<Self, NatsError> {
         let options = ConnectOptions::new()
             .no_echo()
@@ -77,11 +78,14 @@ impl NatsTransport {
     /// Joins over a connection that is there already. It must have been made with `no_echo`.
     ///
     /// # Errors
-    /// [`NatsError`] when a subscription is refused.
+    /// [`NatsError`] when a subscription is refused or the operating system has no random number
+    /// for the node's address.
     pub async fn over(client: Client, cluster: &str) -> Result<Self, NatsError> {
         let prefix = format!("headcount.{}", token(cluster));
         let all = format!("{prefix}.all");
-        let own = format!("{prefix}.to.{:016x}{:016x}", random(), random());
+        let mut address = [0; 16];
+        getrandom::fill(&mut address).map_err(|e| NatsError(e.into()))?;
+        let own = format!("{prefix}.to.{:032x}", u128::from_le_bytes(address));
         let mut subscribers = Vec::new();
         for subject in [&all, &own] {
             let subscriber = client.subscribe(subject.clone()).await;

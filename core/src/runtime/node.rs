@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Incoming, Transport, random};
+use super::{Incoming, Transport};
 use crate::error::TrackError;
 use crate::id::{EntryRef, ReplicaId};
 use crate::presence::{Event, Presence, PresenceConfig};
@@ -59,12 +60,13 @@ struct Shared {
 }
 
 impl Node {
-    /// Starts a node on the current tokio runtime. The seed of `config` is drawn anew if it is 0,
-    /// and frames are never larger than the transport carries.
+    /// Starts a node on the current tokio runtime. Frames are never larger than the transport
+    /// carries. A seed of 0 in `config` is replaced by a random number of the operating system, or,
+    /// where that fails, by a hash of `id`, which differs at every start.
     #[must_use]
     pub fn start(id: ReplicaId, mut config: PresenceConfig, transport: impl Transport) -> Self {
         if config.seed == 0 {
-            config.seed = random();
+            config.seed = getrandom::u64().unwrap_or_else(|_| seed_of(&id));
         }
         config.cluster.max_frame = config.cluster.max_frame.min(transport.max_frame());
         let shared = Arc::new(Shared {
@@ -201,6 +203,13 @@ impl Subscription {
 }
 
 /// The task of a node.
+/// Returns a seed that differs between starts without asking the operating system.
+fn seed_of(id: &ReplicaId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
 async fn drive(
     shared: Arc<Shared>,
     mut transport: impl Transport,

@@ -1,5 +1,6 @@
 //! Nodes on tokio over the in-memory network, on a paused clock.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use headcount::replica::Event;
@@ -84,4 +85,10 @@ async fn leaving_is_seen_at_once_and_crashing_after_a_while() {
     assert_eq!(keys(&a, "room"), ["cat"]);
     sleep(Duration::from_secs(6)).await;
     assert!(keys(&a, "room").is_empty());
+}
+
+#[test]
+fn starts_of_one_name_have_different_salts() {
+    let salts: HashSet<_> = (0..8).map(|_| starting("a").unwrap().salt()).collect();
+    assert!(salts.len() > 1, "{salts:?}");
 }

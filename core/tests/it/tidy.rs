@@ -75,15 +75,19 @@ fn the_modules_of_core_only_point_one_way() {
 
 #[test]
 fn only_codec_names_bincode() {
-    let source = root().join("core/src");
-    let wrong: Vec<_> = files(&source, "rs")
-        .into_iter()
-        .filter(|file| module_of(&source, file) != "codec" && code_of(file).contains("bincode::"))
-        // Wire records are declared beside what they describe; their derives name the traits.
-        .filter(|file| file.file_stem().is_none_or(|stem| stem != "wire"))
-        .map(|file| show(&file))
-        .collect();
-    assert_none("files that name bincode outside codec and wire.rs", &wrong);
+    let is_codec = |file: &str| file.starts_with("core/src/codec/");
+    let manifests = ["Cargo.toml", "core/Cargo.toml"];
+    let wrong = naming("rs", "bincode::", is_codec);
+    assert_none("files outside codec that name bincode", &wrong);
+    let is_known = |file: &str| manifests.contains(&file) || !file.ends_with("Cargo.toml");
+    let wrong = naming("toml", "bincode", is_known);
+    assert_none("crates other than core that depend on bincode", &wrong);
+}
+
+#[test]
+fn salts_and_seeds_come_from_the_operating_system() {
+    let wrong = naming("rs", "RandomState", |_| false);
+    assert_none("files that draw numbers from the hasher of a map", &wrong);
 }
 
 #[test]
@@ -139,25 +143,36 @@ fn the_checker_sees_what_it_should() {
     assert_eq!(long_functions("fn f() {\n    g();\n}\n"), []);
 }
 
-fn assert_none(what: &str, wrong: &[String]) {
+/// Lists the files with this ending whose code contains `text`, except those that `may` contain it
+/// and this one.
+fn naming(ending: &str, text: &str, may: impl Fn(&str) -> bool) -> Vec<String> {
+    files(&root(), ending)
+        .into_iter()
+        .filter(|file| code_of(file).contains(text))
+        .map(|file| show(&file))
+        .filter(|file| !may(file) && file != "core/tests/it/tidy.rs")
+        .collect()
+}
+
+pub(crate) fn assert_none(what: &str, wrong: &[String]) {
     assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("core stands in the workspace")
         .to_path_buf()
 }
 
-fn show(file: &Path) -> String {
+pub(crate) fn show(file: &Path) -> String {
     file.strip_prefix(root())
         .unwrap_or(file)
         .display()
         .to_string()
 }
 
-fn read(file: &Path) -> String {
+pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", show(file)))
 }
 
@@ -204,8 +219,9 @@ fn sources() -> Vec<PathBuf> {
         .collect()
 }
 
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     const SKIPPED: &[&str] = &[
+        ".git",
         "target",
         "node_modules",
         "_build",

@@ -238,7 +238,11 @@ class _Verbs:
 
 @final
 class Tracker(_Verbs):
-    """Presence entries by topic, key and owner, replicated by frames: a delta-CRDT."""
+    """Presence entries by topic, key and owner, replicated by frames: a delta-CRDT.
+
+    The constructor raises `OSError` when ``salt`` is left out and the operating system has no
+    random number for it.
+    """
 
     def __new__(
         cls, name: str, *, incarnation: int | None = None, salt: int | None = None
@@ -666,7 +670,7 @@ class Presence(_Verbs):
     The verbs are those of `Tracker`. The caller moves frames and tells the time: ``now`` is in
     seconds since any start, the same for all calls. Feed `handle_message` and `handle_timeout`,
     send what `poll` gives, and call again when `poll_timeout` says. `headcount.aio.Node` does that
-    for asyncio.
+    for asyncio. The constructor raises `OSError` when the operating system has no random number.
     """
 
     def __new__(
