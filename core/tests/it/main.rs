@@ -2,6 +2,7 @@
 
 mod allocation;
 mod codec;
+mod examples;
 mod failures;
 mod found;
 mod grace;
