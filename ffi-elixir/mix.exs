@@ -53,8 +53,9 @@ defmodule Headcount.MixProject do
 
   defp package do
     [
-      files: ~w(lib build native/headcount_nif/src native/headcount_nif/Cargo.toml guides mix.exs
-        .formatter.exs README.md CHANGELOG.md),
+      files: ~w(lib build/compile_nif.exs native/headcount_nif/src native/headcount_nif/Cargo.toml
+        native/headcount_nif/.cargo guides mix.exs .formatter.exs README.md CHANGELOG.md
+        LICENSE-APACHE LICENSE-MIT),
       licenses: ["MIT", "Apache-2.0"],
       links: %{"GitHub" => @source}
     ]

@@ -5,3 +5,8 @@ pub mod list;
 pub mod memory;
 pub mod meter;
 pub mod table;
+
+/// The Rust example of the project's README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

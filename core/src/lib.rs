@@ -41,5 +41,5 @@ pub use tracker::{
 
 /// The examples of the README are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,0 +1,35 @@
+// What the registry would get as @headcount-rs/member-list.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { ROOT } from "./support.mjs";
+
+const PACKAGE = join(ROOT, "reference-server/npm");
+
+test("the npm package holds the client of the page, documents and licences", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "headcount-npm-"));
+  try {
+    const args = ["pack", "--json", "--pack-destination", folder];
+    const [packed] = JSON.parse(execFileSync("npm", args, { cwd: PACKAGE, encoding: "utf8" }));
+    const files = packed.files.map((file) => file.path).sort();
+    assert.deepEqual(files, [
+      "CHANGELOG.md",
+      "LICENSE-APACHE",
+      "LICENSE-MIT",
+      "README.md",
+      "member-list.mjs",
+      "package.json",
+    ]);
+    execFileSync("tar", ["-xzf", join(folder, packed.filename), "-C", folder]);
+    const client = await import(pathToFileURL(join(folder, "package/member-list.mjs")));
+    assert.equal(client.checksum([]), 0);
+    assert.equal(new client.MemberListClient().counts, null);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
