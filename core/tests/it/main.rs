@@ -12,6 +12,7 @@ mod member_list_model;
 mod mesh;
 mod mirror;
 mod nats;
+mod packages;
 mod presence;
 mod presence_timers;
 mod replica;
