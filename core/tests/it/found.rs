@@ -140,20 +140,6 @@ fn every_silence_hides_not_only_the_first() {
     }
 }
 
-/// The same after a hint of the transport that was wrong.
-#[test]
-fn a_silence_after_a_hint_hides() {
-    let mut mesh = pair();
-    mesh.run(seconds(10));
-    mesh.nodes[0].disconnected(mesh.now, "1");
-    assert_eq!(mesh.nodes[0].count("room"), 1);
-    mesh.run(seconds(10));
-    assert_eq!(mesh.nodes[0].count("room"), 2);
-    mesh.cut(1);
-    mesh.run(seconds(7));
-    assert_eq!(mesh.nodes[0].count("room"), 1);
-}
-
 /// The same of a replica that a snapshot knew: it begins hidden.
 #[test]
 fn a_silence_after_a_snapshot_hides() {
