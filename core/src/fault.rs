@@ -54,6 +54,10 @@ pub enum Fault {
     ShowRestored,
     /// Answer the refusal of another wire version with a refusal.
     AnswerRefusal,
+    /// Never hide a replica for its silence before it is forgotten.
+    NeverDown,
+    /// Show a replica again without planning to look whether it falls silent once more.
+    ShowWithoutSweep,
 }
 
 #[cfg(feature = "testing")]
@@ -82,6 +86,8 @@ impl Fault {
         Self::OfferRestored,
         Self::ShowRestored,
         Self::AnswerRefusal,
+        Self::NeverDown,
+        Self::ShowWithoutSweep,
     ];
 }
 

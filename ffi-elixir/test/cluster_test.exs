@@ -128,6 +128,23 @@ defmodule Headcount.ClusterTest do
     eventually(fn -> match?({[1, 2, 2, 3, 3, 4, 5], [2, 3]}, diffs(a, "room")) end)
   end
 
+  test "a node that was paused takes in what has arrived before it hides anyone" do
+    [a] = nodes([:a], Keyword.merge(@fast, broadcast_period: 20))
+    [b] = nodes([:b], Keyword.merge(@fast, broadcast_period: 300))
+    Cluster.connect([a, b])
+    {:ok, _} = tracker(b, :track, [idle(b), "room", 1, %{}])
+    eventually(fn -> keys(a, "room") == [1] end)
+    replicator = :"#{@name}_replicator"
+
+    # Its timer fires while it stands still, before most of the heartbeats come.
+    :ok = Cluster.call(a, :sys, :suspend, [replicator])
+    Process.sleep(1_600)
+    :ok = Cluster.call(a, :sys, :resume, [replicator])
+    Process.sleep(500)
+    assert keys(a, "room") == [1]
+    assert diffs(a, "room") == {[1], []}
+  end
+
   test "a tracker that crashes takes no data of other nodes, and comes back" do
     [a, b] = nodes([:a, :b])
     {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])

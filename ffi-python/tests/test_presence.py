@@ -1,6 +1,7 @@
 import asyncio
 import random
 import threading
+import time
 import unittest
 from collections.abc import Callable
 
@@ -382,6 +383,64 @@ class Nodes(unittest.IsolatedAsyncioTestCase):
             await until(lambda: node.refused == 1)
             await other.close()
             self.assertEqual(len(node.presence), 1)
+
+    async def test_frames_that_wait_come_before_deadlines(self) -> None:
+        """A process that was paused hid everyone whose heartbeats waited in sockets."""
+        peer, ours, theirs = Presence("b"), StreamTransport("a"), StreamTransport("b")
+        peer.track("room", "bob", "conn-1")
+        port = await ours.listen()
+
+        def beat(now: float) -> None:
+            peer.handle_timeout(now)
+            for output in peer.poll():
+                if isinstance(output, Transmit):
+                    theirs.send(output.to, output.frame)
+
+        async with Node(Presence("a", heartbeat=0.2, down_after=1.0), ours) as node:
+            await theirs.connect("127.0.0.1", port)
+            gone: list[Event] = []
+            events = node.events()
+            for now in range(3):
+                beat(now)
+                await asyncio.sleep(0.05)
+                for _ in range(2):
+                    try:
+                        async with asyncio.timeout(0.01):
+                            sender, frame = await theirs.receive()
+                    except TimeoutError:
+                        break
+                    peer.handle_message(now, sender, frame or b"")
+                    beat(now)
+                    await asyncio.sleep(0.05)
+            self.assertEqual(keys(node.presence, "room"), ["bob"])
+            time.sleep(1.5)
+            beat(3)
+            await asyncio.sleep(0.1)
+            self.assertEqual(keys(node.presence, "room"), ["bob"])
+        async for event in events:
+            gone += [event] if event.kind == "replica_down" else []
+        self.assertEqual(gone, [])
+        await theirs.close()
+
+    async def test_a_flood_of_frames_does_not_hold_deadlines_up(self) -> None:
+        class Flood:
+            max_frame = 1_024
+            sent = 0
+
+            def send(self, to: str | None, frame: bytes) -> None:
+                self.sent += 1
+
+            async def receive(self) -> tuple[str, bytes | None]:
+                await asyncio.sleep(0)
+                return "x", b"no frame"
+
+            async def close(self) -> None:
+                pass
+
+        flood = Flood()
+        async with Node(Presence("a", heartbeat=0.01), flood):
+            while flood.sent < 4:
+                await asyncio.sleep(0)
 
     async def test_a_reader_that_lags_is_told(self) -> None:
         subscription = Subscription[Diff](lambda out: out if isinstance(out, Diff) else None, limit=2)

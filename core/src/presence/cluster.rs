@@ -117,7 +117,8 @@ impl Presence {
     }
 
     /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten, the flush of
-    /// local changes.
+    /// local changes. Hand over the frames that have arrived first: a process that was paused would
+    /// otherwise hide every replica whose heartbeats wait.
     pub fn handle_timeout(&self, now: Duration) {
         self.expire(now);
         let control = &mut *self.control.lock();
@@ -128,6 +129,15 @@ impl Presence {
         self.end_graces(control);
         self.work(control);
         self.bound_kill_logs(control);
+    }
+
+    /// Does one slice of large work that waits, and looks at no deadline: for a caller that has
+    /// frames left to take in first. O([`slice_records`](super::PresenceConfig::slice_records)).
+    pub fn work_on(&self, now: Duration) {
+        let control = &mut *self.control.lock();
+        control.now = control.now.max(now);
+        self.work(control);
+        self.run(control);
     }
 
     /// A hint of the transport that a neighbour is gone: its replica is hidden at once.

@@ -1,6 +1,7 @@
 //! What only the simulator may see and do.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -33,6 +34,28 @@ impl Presence {
             slice_records: self.slice_records,
             kill_log_budget: self.kill_log_budget,
         }
+    }
+
+    /// What a call at `now` does although [`poll_timeout`](Self::poll_timeout) asks for none by
+    /// then; `None` when that is nothing, as it should be, or when a call is due.
+    pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
+        let now = now.max(self.control.lock().now);
+        if self.has_work() || self.poll_timeout().is_some_and(|at| at <= now) {
+            return None;
+        }
+        let twin = self.fork();
+        let said = || {
+            let frames = std::iter::from_fn(|| twin.poll_transmit()).count();
+            let events: Vec<_> = std::iter::from_fn(|| twin.poll_event()).collect();
+            let diffs = std::iter::from_fn(|| twin.poll_diff()).count();
+            (frames, events, diffs)
+        };
+        said();
+        let before = twin.control.lock().replica.forget_deadline();
+        twin.handle_timeout(now);
+        let (said, after) = (said(), twin.control.lock().replica.holdings());
+        let is_idle = said == (0, Vec::new(), 0) && after == before && !twin.has_work();
+        (!is_idle).then(|| format!("does {said:?}, and holds {after:?} instead of {before:?}"))
     }
 
     /// Whether slices of something are still to come.

@@ -239,6 +239,7 @@ impl Replica {
                     heard: now,
                 };
                 self.peers.insert(from.clone(), peer);
+                self.due(now + 2 * self.timing.forget);
             }
         }
         true

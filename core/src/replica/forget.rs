@@ -84,7 +84,8 @@ impl Replica {
         let mut next = u64::MAX;
         let mut late = Vec::new();
         for (name, known) in &self.known {
-            let at = known.heard + if known.up { down } else { forget };
+            let is_shown = known.up && !is_broken(Fault::NeverDown);
+            let at = known.heard + if is_shown { down } else { forget };
             if now >= at {
                 late.push((name.clone(), known.up && now < known.heard + forget));
             } else {
@@ -100,8 +101,9 @@ impl Replica {
         }
         self.markers.retain(|_, marker| now < marker.until);
         self.peers.retain(|_, peer| now < peer.heard + 2 * forget);
-        let markers = self.markers.values().map(|marker| marker.until).min();
-        self.due(next.min(markers.unwrap_or(u64::MAX)));
+        let markers = self.markers.values().map(|marker| marker.until);
+        let peers = self.peers.values().map(|peer| peer.heard + 2 * forget);
+        self.due(markers.chain(peers).fold(next, u64::min));
         self.signals.expire(now);
         self.sweep_pulls();
         self.sweep_parts();

@@ -258,6 +258,10 @@ impl Replica {
             if !std::mem::replace(&mut known.up, true) {
                 self.actions.push_back(Action::Show(row.id.clone()));
                 self.tell(Event::ReplicaUp(row.id.clone()));
+                // Its next deadline is nearer than the one of a hidden replica was.
+                if !is_broken(Fault::ShowWithoutSweep) {
+                    self.due(self.now + self.timing.down);
+                }
             }
         }
         true

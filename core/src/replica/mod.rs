@@ -334,6 +334,29 @@ impl Replica {
         self.voice == Voice::Speaking
     }
 
+    /// Has the next call look after every deadline, whatever it takes for the next one. Gives what
+    /// is held until its deadline.
+    #[cfg(feature = "testing")]
+    pub(crate) fn forget_deadline(&mut self) -> [usize; 6] {
+        self.sweep_at = 0;
+        self.holdings()
+    }
+
+    /// How much is held of what goes with time.
+    #[cfg(feature = "testing")]
+    pub(crate) fn holdings(&self) -> [usize; 6] {
+        let (known, markers) = (self.known.len(), self.markers.len());
+        let (peers, wants) = (self.peers.len(), self.wants.len());
+        [
+            known,
+            markers,
+            peers,
+            wants,
+            self.staging.len(),
+            self.replies.len(),
+        ]
+    }
+
     fn dispatch(&mut self, from: &Address, sender: &ReplicaId, message: Message) {
         match message {
             Message::Hello { heartbeat, .. } => self.hello(from, sender, heartbeat),

@@ -187,7 +187,9 @@ impl Replica {
             }
             self.staged_bytes += part.total;
             let (have, open) = (BTreeMap::new(), Vec::new());
-            let (from, head, at) = (from.clone(), part.clone(), 0);
+            let (from, head) = (from.clone(), part.clone());
+            let at = self.now + self.timing.pull;
+            self.due(at);
             let staging = Staging {
                 from,
                 head,

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, unconstrained, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Incoming, Transport};
@@ -21,6 +24,14 @@ use crate::tracker::{Diff, EntryBuf, Key, Put, TopicDiff};
 const BACKLOG: usize = 1024;
 /// How long a node sleeps when it has nothing to wait for.
 const IDLE: Duration = Duration::from_secs(3600);
+/// Most frames taken in before deadlines are looked at again: what the queue of a transport holds.
+const WAITING_MAX: usize = 65_536;
+/// Frames taken in between two flushes of what they caused.
+const BATCH: usize = 64;
+/// A node that is called this much later than it asked was paused.
+const LATE: Duration = Duration::from_millis(100);
+/// Turns without a frame that the tasks of a transport get after a pause.
+const TURNS: usize = 3;
 
 /// A running node: keeps its entries known to all others and theirs known here.
 ///
@@ -202,7 +213,6 @@ impl Subscription {
     }
 }
 
-/// The task of a node.
 /// Returns a seed that differs between starts without asking the operating system.
 fn seed_of(id: &ReplicaId) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -210,41 +220,93 @@ fn seed_of(id: &ReplicaId) -> u64 {
     hasher.finish()
 }
 
-async fn drive(
-    shared: Arc<Shared>,
-    mut transport: impl Transport,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let start = Instant::now();
-    let presence = &shared.presence;
-    let mut is_open = true;
+/// The task of a node.
+async fn drive(shared: Arc<Shared>, transport: impl Transport, mut stopped: oneshot::Receiver<()>) {
+    let (presence, start) = (&shared.presence, Instant::now());
+    let mut link = Link {
+        transport,
+        is_open: true,
+    };
     loop {
+        link.take_waiting(&shared, start).await;
         presence.handle_timeout(start.elapsed());
-        shared.publish();
-        while let Some(transmit) = presence.poll_transmit() {
-            transport.send(transmit).await;
-        }
+        link.flush(&shared).await;
         let next = presence.poll_timeout();
         let next = next.unwrap_or_else(|| start.elapsed() + IDLE);
         tokio::select! {
             biased;
             _ = &mut stopped => break,
-            incoming = transport.receive(), if is_open => match incoming {
-                Some(Incoming::Frame { from, frame }) => {
-                    // A bad frame changes nothing; who sent it will notice by itself.
-                    let _ = presence.handle_message(start.elapsed(), &from, &frame);
-                }
-                Some(Incoming::Gone(from)) => presence.disconnected(start.elapsed(), &from),
-                None => is_open = false,
-            },
+            incoming = link.transport.receive(), if link.is_open => {
+                link.take(presence, start, incoming);
+            }
             () = shared.wake.notified() => {}
             () = sleep_until(start + next) => {}
         }
     }
     presence.leave_gracefully(start.elapsed());
-    shared.publish();
-    while let Some(transmit) = presence.poll_transmit() {
-        transport.send(transmit).await;
+    link.flush(&shared).await;
+}
+
+/// A transport, and whether it may still bring something.
+struct Link<T> {
+    transport: T,
+    is_open: bool,
+}
+
+impl<T: Transport> Link<T> {
+    fn take(&mut self, presence: &Presence, start: Instant, incoming: Option<Incoming>) {
+        match incoming {
+            Some(Incoming::Frame { from, frame }) => {
+                // A bad frame changes nothing; its sender will notice by itself.
+                let _ = presence.handle_message(start.elapsed(), &from, &frame);
+            }
+            Some(Incoming::Gone(from)) => presence.disconnected(start.elapsed(), &from),
+            None => self.is_open = false,
+        }
+    }
+
+    /// Takes in what has arrived, before any deadline is looked at: a process that was paused would
+    /// otherwise hide every replica whose heartbeats wait here. After a pause the tasks of the
+    /// transport get turns first, to read their sockets.
+    async fn take_waiting(&mut self, shared: &Shared, start: Instant) {
+        let presence = &shared.presence;
+        let due = presence.poll_timeout().unwrap_or(Duration::MAX);
+        let is_late = start.elapsed() >= due.saturating_add(LATE);
+        let (mut taken, mut turns) = (0, if is_late { TURNS } else { 0 });
+        while self.is_open && taken < WAITING_MAX {
+            if let Some(incoming) = self.waiting().await {
+                self.take(presence, start, incoming);
+                taken += 1;
+                if taken.is_multiple_of(BATCH) {
+                    presence.work_on(start.elapsed());
+                    self.flush(shared).await;
+                    yield_now().await;
+                }
+                turns = if is_late { TURNS } else { 0 };
+            } else if turns > 0 {
+                turns -= 1;
+                yield_now().await;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// What the transport has at once. Beyond tokio's budget, which would hide what waits.
+    async fn waiting(&mut self) -> Option<Option<Incoming>> {
+        let mut receive = pin!(unconstrained(self.transport.receive()));
+        let once = |context: &mut Context<'_>| match receive.as_mut().poll(context) {
+            Poll::Ready(incoming) => Poll::Ready(Some(incoming)),
+            Poll::Pending => Poll::Ready(None),
+        };
+        poll_fn(once).await
+    }
+
+    async fn flush(&mut self, shared: &Shared) {
+        shared.publish();
+        while let Some(transmit) = shared.presence.poll_transmit() {
+            self.transport.send(transmit).await;
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use crate::replica::Event;
 /// What a node has known of one name.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    id: ReplicaId,
-    heartbeat: u64,
-    is_here: bool,
+    pub(super) id: ReplicaId,
+    pub(super) heartbeat: u64,
+    pub(super) is_here: bool,
     /// When it was last here.
     last_ms: u64,
     states: States,
@@ -150,7 +150,8 @@ impl World<'_> {
         // A marker guards for twice `forget_after`, by the clock of its node.
         let guarded_ms = 2 * self.plan.forget_ms - node.ahead_ms - 1000;
         let is_guarded = |since: u64| last_ms < since + guarded_ms;
-        let (presence, seen_all) = (&node.presence, &mut node.seen);
+        let (presence, seen_all, hearing) = (&node.presence, &mut node.seen, &node.hearing);
+        let down_ms = self.plan.down_ms;
         let mut wrong = None;
         let mut here = 0;
         presence.standings(|id, heartbeat, is_up| {
@@ -184,6 +185,9 @@ impl World<'_> {
                 if last + self.ghost_ms < last_ms {
                     wrong = Some(format!("shows {id}, which ended at {last} ms"));
                 }
+            }
+            if !is_up && hearing.must_show(id, down_ms) {
+                wrong = Some(format!("hides {id}, which it hears"));
             }
             if let Some(seen) = before {
                 let guarded = seen.is_here || is_guarded(seen.last_ms);

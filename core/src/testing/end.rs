@@ -31,11 +31,13 @@ impl World<'_> {
         while self.nodes.iter().flatten().any(|node| node.leases.any()) {
             self.half_beats(2, &mut BTreeSet::new())?;
         }
+        // Beats lost before the links were healed may hide a replica until `down_after` from then on.
+        let settled_ms = self.now_ms + self.plan.down_ms + BEAT_MS;
         let mut last = Ok(());
         for _ in 0..BEATS_MAX {
             self.half_beats(2, &mut BTreeSet::new())?;
             last = self.equal();
-            if last.is_ok() {
+            if last.is_ok() && self.now_ms >= settled_ms {
                 break;
             }
         }
@@ -43,9 +45,17 @@ impl World<'_> {
         self.quiet()?;
         // What a replaced life showed is seen until its grace ends.
         let beats = self.plan.grace_ms.div_ceil(BEAT_MS);
-        self.half_beats(2 * beats, &mut BTreeSet::new())?;
-        self.equal()?;
+        self.equal_beats(beats)?;
         self.equal_entries()
+    }
+
+    /// Beats at each of which all are equal: what is equal stays so.
+    fn equal_beats(&mut self, count: u64) -> Result<(), String> {
+        for _ in 0..count {
+            self.half_beats(2, &mut BTreeSet::new())?;
+            self.equal()?;
+        }
+        Ok(())
     }
 
     /// Of several processes with one name all but one are stopped.
@@ -82,6 +92,7 @@ impl World<'_> {
         for _ in 0..QUIET_BEATS_MAX {
             kinds.clear();
             self.half_beats(2, &mut kinds)?;
+            self.equal()?;
             kinds.remove(&Kind::DIGEST);
             if kinds.is_empty() {
                 return Ok(());

@@ -113,9 +113,10 @@ impl World<'_> {
         let (frame, refusal, what) = self.strange(&frame);
         self.note(|| format!("{what:?} {from} -> {to}"));
         let (now, address) = (self.now(to), self.addresses[from].clone());
-        let Some(node) = &self.nodes[to] else {
+        let Some(node) = &mut self.nodes[to] else {
             return Ok(());
         };
+        node.hearing.tell(now);
         match node.presence.handle_message(now, &address, &frame) {
             Err(DecodeError { kind, .. }) if refusal(&kind) => {}
             other => return Err(format!("{to} answers {what:?} with {other:?}")),

@@ -75,6 +75,12 @@ incidents! {
     Clone,
     /// A machine that slept past `forget_after`.
     Sleep,
+    /// A process that stood still for longer than `down_after` while frames came for it.
+    Frozen,
+    /// A node not heard for longer than `down_after`: it stood still, was cut off, or ended.
+    Silence,
+    /// A node that fell silent soon after it was heard again.
+    SilentAgain,
     /// A graceful leave.
     Goodbye,
     /// A hint of the transport that a neighbour is gone.

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 use super::incident::Incident;
-use super::world::{PLACES, World};
+use super::world::{Node, PLACES, World};
 use crate::codec::Kind;
 use crate::id::ReplicaId;
 use crate::replica::{Destination, Transmit};
 
 /// A frame between two places.
+#[derive(Clone)]
 pub(super) struct Flight {
     pub(super) from: usize,
     pub(super) to: usize,
@@ -16,6 +17,13 @@ pub(super) struct Flight {
     pub(super) frame: Bytes,
     /// Who sends it, for a Goodbye.
     leaver: Option<ReplicaId>,
+}
+
+/// Whether a place that asks for no call has nothing to do is looked at in every so many steps.
+const REST_EVERY: u64 = 8;
+
+fn is_running(node: &&Node) -> bool {
+    !node.hearing.is_frozen
 }
 
 pub(super) fn kind(frame: &[u8]) -> Kind {
@@ -40,6 +48,7 @@ impl World<'_> {
 
     pub(super) fn send(&mut self, from: usize, id: &ReplicaId, transmit: &Transmit) {
         let leaver = (kind(&transmit.frame) == Kind::GOODBYE).then(|| id.clone());
+        self.made(id, &transmit.frame);
         let (frame, extra) = self.disguise(from, &transmit.frame);
         for to in 0..self.nodes.len() {
             let addressed = match &transmit.to {
@@ -97,15 +106,8 @@ impl World<'_> {
         } else {
             self.flights.remove(0)
         };
-        let Flight {
-            from,
-            to,
-            frame,
-            leaver,
-            sent_ms,
-        } = flight;
-        let is_late = sent_ms.saturating_add(self.plan.delay_ms) < self.now_ms;
-        if self.cut[from][to] || is_late {
+        let is_late = flight.sent_ms.saturating_add(self.plan.delay_ms) < self.now_ms;
+        if self.cut[flight.from][flight.to] || is_late {
             self.count(if is_late {
                 Incident::FrameLate
             } else {
@@ -113,10 +115,28 @@ impl World<'_> {
             });
             return Ok(true);
         }
+        match &mut self.nodes[flight.to] {
+            None => {}
+            Some(node) if node.hearing.is_frozen => node.hearing.inbox.push(flight),
+            Some(_) => self.hand_over(flight)?,
+        }
+        Ok(true)
+    }
+
+    /// Gives a frame that has arrived to its place.
+    pub(super) fn hand_over(&mut self, flight: Flight) -> Result<(), String> {
+        let Flight {
+            from,
+            to,
+            frame,
+            leaver,
+            ..
+        } = flight;
         let now = self.now(to);
         let address = self.addresses[from].clone();
+        self.listen(to, now, &frame)?;
         let Some(node) = &mut self.nodes[to] else {
-            return Ok(true);
+            return Ok(());
         };
         let kind = kind(&frame);
         let is_between_slices = node.presence.has_work();
@@ -143,8 +163,7 @@ impl World<'_> {
         if let Err(error) = handled {
             return Err(format!("{to} refused a frame of {from}: {error}"));
         }
-        self.after(to)?;
-        Ok(true)
+        self.after(to)
     }
 
     pub(super) fn deliver_all(&mut self) -> Result<(), String> {
@@ -170,13 +189,16 @@ impl World<'_> {
     pub(super) fn wake(&mut self) -> Result<(), String> {
         for place in 0..self.nodes.len() {
             let now = self.now(place);
-            let Some(node) = &self.nodes[place] else {
+            let Some(node) = self.nodes[place].as_ref().filter(is_running) else {
                 continue;
             };
             if node.presence.poll_timeout().is_some_and(|at| at <= now) {
                 self.timeout(place, now);
                 self.after(place)?;
+            } else if (self.step + place as u64).is_multiple_of(REST_EVERY) {
+                self.check_rest(place, now)?;
             }
+            self.check_silence(place, now)?;
         }
         Ok(())
     }
@@ -186,7 +208,7 @@ impl World<'_> {
         let mut any = false;
         for place in 0..self.nodes.len() {
             let now = self.now(place);
-            let Some(node) = self.nodes[place].as_ref() else {
+            let Some(node) = self.nodes[place].as_ref().filter(is_running) else {
                 continue;
             };
             if node.presence.has_work() {

@@ -39,6 +39,7 @@ pub(super) enum Step {
     Lease,
     LoseOwner,
     Signal,
+    Silence,
 }
 
 /// Every kind of step with its usual weight, and how often (of 256) a schedule has it at all.
@@ -112,6 +113,19 @@ const RESTORED: [(Step, u64, u64); 10] = [
     (Step::Cut, 3, 64),
 ];
 
+/// Nodes that fall silent again and again.
+const SILENT: [(Step, u64, u64); 9] = [
+    (Step::Silence, 10, 256),
+    (Step::Operate, 10, 200),
+    (Step::Tick, 8, 256),
+    (Step::Beat, 10, 256),
+    (Step::Deliver, 10, 256),
+    (Step::DeliverAll, 10, 256),
+    (Step::Cut, 4, 128),
+    (Step::Heal, 6, 256),
+    (Step::Restart, 8, 256),
+];
+
 pub(super) const BEAT_MS: u64 = 1000;
 
 /// Weights, rates and bounds of one schedule.
@@ -153,6 +167,7 @@ impl Plan {
             2 => &TWINS[..],
             3 => &SPOILT[..],
             4 => &RESTORED[..],
+            5 | 6 => &SILENT[..],
             _ => &STEPS[..],
         };
         for &(step, weight, presence) in steps {

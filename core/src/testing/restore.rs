@@ -48,7 +48,7 @@ impl World<'_> {
         let at = kept[self.rng.below(kept.len() as u64) as usize];
         let id = self.next_id(place);
         self.restore(place, at, id.clone())?;
-        if self.rng.below(6) == 0 && self.nodes.len() < PLACES {
+        if self.rng.below(3) == 0 && self.nodes.len() < PLACES {
             let same = self.rng.below(2) == 0;
             let id = if same { id } else { self.next_id(place) };
             self.nodes.push(None);
@@ -93,6 +93,9 @@ impl World<'_> {
             self.forked.insert(new);
         }
         self.run_at(place, presence);
+        if let Some(node) = &mut self.nodes[place] {
+            node.hearing.tell(now);
+        }
         self.record(place)
     }
 }

@@ -62,6 +62,7 @@ impl World<'_> {
             Step::Lease => self.lease(),
             Step::LoseOwner => self.lose_owner(),
             Step::Signal => self.signal(),
+            Step::Silence => self.silence(),
         }
     }
 
@@ -214,7 +215,10 @@ impl World<'_> {
         let other = self.rng.below(self.nodes.len() as u64) as usize;
         let now: Duration = self.now(place);
         let address = self.addresses[other].clone();
-        if let Some(node) = &self.nodes[place] {
+        let name = format!("n{}", self.homes[other]);
+        if let Some(node) = &mut self.nodes[place] {
+            node.hearing.tell(now);
+            node.hearing.hint(&name);
             node.presence.disconnected(now, &address);
         }
         self.count(Incident::Hint);

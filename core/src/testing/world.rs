@@ -9,6 +9,7 @@ use crdts::Orswot;
 use super::check::Seen;
 use super::incident::Incident;
 use super::leases::Leases;
+use super::liveness::Hearing;
 use super::network::Flight;
 use super::plan::{Plan, Shape};
 use super::restore::Kept;
@@ -50,6 +51,7 @@ pub(super) struct Node {
     pub(super) leases: Leases,
     /// The signals it has heard.
     pub(super) signals: HashSet<u64>,
+    pub(super) hearing: Hearing,
 }
 
 /// States of one origin by clock: (clock, digest, entries).
@@ -78,6 +80,8 @@ pub(super) struct World<'t> {
     pub(super) tainted: HashSet<(ReplicaId, u8)>,
     /// The ids that each name has had, and when a process last bore them.
     pub(super) lives: Vec<Vec<(ReplicaId, u64)>>,
+    /// When each heartbeat of each replica was made.
+    pub(super) beats: HashMap<(ReplicaId, u64), u64>,
     pub(super) snapshots: VecDeque<Kept>,
     /// Beyond this a dead replica may not come to be shown.
     pub(super) ghost_ms: u64,
@@ -112,6 +116,7 @@ impl<'t> World<'t> {
             forked: HashSet::new(),
             tainted: HashSet::new(),
             lives: vec![Vec::new(); plan.nodes],
+            beats: HashMap::new(),
             snapshots: VecDeque::new(),
             ghost_ms: plan.ghost_ms(),
             signals: 0,
@@ -226,6 +231,7 @@ impl<'t> World<'t> {
             diverged: HashSet::new(),
             leases: Leases::default(),
             signals: HashSet::new(),
+            hearing: Hearing::default(),
         });
     }
 
@@ -249,6 +255,7 @@ impl<'t> World<'t> {
             diverged: node.diverged.clone(),
             leases: node.leases.clone(),
             signals: node.signals.clone(),
+            hearing: node.hearing.clone(),
         };
         self.nodes.push(Some(twin));
         self.homes.push(self.homes[place]);

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount::codec::Kind;
+use headcount::replica::{Config, Event, Replica};
 use headcount::{Presence, PresenceConfig, Put, ReplicaId};
 
-use crate::mesh::{configured, node, seconds};
+use crate::mesh::{Mesh, configured, events, node, seconds};
 
 fn frames(node: &Presence) -> Vec<Bytes> {
     std::iter::from_fn(|| node.poll_transmit().map(|transmit| transmit.frame)).collect()
@@ -106,4 +107,79 @@ fn a_snapshot_raises_nobody_from_the_dead() {
     }
     let known: Vec<_> = newcomer.replicas().into_iter().map(|(id, _)| id).collect();
     assert_eq!(known, [restored.id()]);
+}
+
+/// Two nodes, each with a user.
+fn pair() -> Mesh {
+    let mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    for (node, key) in mesh.nodes.iter().zip(["ann", "bob"]) {
+        node.track(&Put::new("room", key, "conn")).unwrap();
+    }
+    mesh
+}
+
+fn downs(node: &Presence) -> usize {
+    let is_down = |event: &Event| matches!(event, Event::ReplicaDown(_));
+    events(node).iter().filter(|event| is_down(event)).count()
+}
+
+/// A replica that was silent once, and heard again, stayed listed for `forget_after` when it fell
+/// silent once more.
+#[test]
+fn every_silence_hides_not_only_the_first() {
+    let mut mesh = pair();
+    mesh.run(seconds(10));
+    for _ in 0..3 {
+        mesh.cut(1);
+        mesh.run(seconds(7));
+        assert_eq!(mesh.nodes[0].count("room"), 1, "bob is not heard");
+        assert_eq!(downs(&mesh.nodes[0]), 1);
+        mesh.cut.clear();
+        mesh.run(seconds(10));
+        assert_eq!(mesh.nodes[0].count("room"), 2, "bob is heard again");
+    }
+}
+
+/// The same of a replica that a snapshot knew: it begins hidden.
+#[test]
+fn a_silence_after_a_snapshot_hides() {
+    let mut mesh = pair();
+    mesh.run(seconds(10));
+    let snapshot = mesh.nodes[0].snapshot();
+    let id = ReplicaId::new("a", 2, 0).unwrap();
+    let config = PresenceConfig::default();
+    mesh.nodes[0] = Presence::restore(id, config, mesh.now, &snapshot).unwrap();
+    mesh.run(seconds(10));
+    assert_eq!(mesh.nodes[0].count("room"), 1, "bob is heard");
+    mesh.cut(1);
+    mesh.run(seconds(7));
+    assert_eq!(mesh.nodes[0].count("room"), 0);
+}
+
+/// A sender that had been silent for long kept its place among the direct senders until something
+/// else was due, and a newcomer was refused meanwhile.
+#[test]
+fn a_silent_sender_makes_room_in_time() {
+    let config = || Config {
+        forget_after: seconds(10),
+        max_peers: 1,
+        ..Config::default()
+    };
+    let start = |name, seed| Replica::new(ReplicaId::new(name, 1, 0).unwrap(), config(), seed);
+    let mut node = start("node", 1);
+    let mut hear = |name, seed, now: Duration| {
+        let mut other = start(name, seed);
+        other.handle_timeout(now);
+        while let Some(transmit) = other.poll_transmit() {
+            node.handle_message(now, name, &transmit.frame).unwrap();
+        }
+        let known = node.replicas().any(|(id, up)| id.name() == name && up);
+        // Until the next one comes, it is called when it asks to be.
+        while let Some(at) = node.poll_timeout().filter(|at| *at <= now + seconds(20)) {
+            node.handle_timeout(at);
+        }
+        known
+    };
+    assert!(hear("first", 2, Duration::ZERO));
+    assert!(hear("second", 3, seconds(20)));
 }

@@ -1,12 +1,18 @@
 //! Nodes on tokio over the in-memory network, on a paused clock.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use headcount::replica::Event;
-use headcount::runtime::{Node, memory::Network, starting};
-use headcount::{PresenceConfig, Put};
-use tokio::time::sleep;
+use bytes::Bytes;
+use headcount::codec::Kind;
+use headcount::replica::{Event, Transmit};
+use headcount::runtime::{Incoming, Node, Transport, memory::Network, starting};
+use headcount::{Presence, PresenceConfig, Put};
+use tokio::time::{advance, sleep};
+
+use crate::mesh;
 
 fn start(network: &Network, name: &str) -> Node {
     let config = PresenceConfig::default();
@@ -91,4 +97,94 @@ async fn leaving_is_seen_at_once_and_crashing_after_a_while() {
 fn starts_of_one_name_have_different_salts() {
     let salts: HashSet<_> = (0..8).map(|_| starting("a").unwrap().salt()).collect();
     assert!(salts.len() > 1, "{salts:?}");
+}
+
+/// What a peer that is driven by hand has to say at a time.
+fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
+    peer.handle_timeout(now);
+    std::iter::from_fn(|| peer.poll_transmit()).collect()
+}
+
+/// A process that was paused hid everyone whose heartbeats waited.
+#[tokio::test(start_paused = true)]
+async fn frames_that_wait_come_before_deadlines() {
+    let network = Network::new();
+    let node = start(&network, "a");
+    let (peer, mut link) = (mesh::node("b", 1, 2, |_| {}), network.join("b"));
+    peer.track(&Put::new("room", "bob", "conn")).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    for ms in [0, 10, 1_000] {
+        for transmit in said(&peer, Duration::from_millis(ms)) {
+            link.send(transmit).await;
+        }
+        sleep(Duration::from_millis(100)).await;
+        while let Some(Incoming::Frame { from, frame }) = received(&mut link).await {
+            peer.handle_message(Duration::from_millis(ms), &from, &frame)
+                .unwrap();
+        }
+    }
+    let stale = said(&peer, Duration::from_millis(2_000));
+    for transmit in stale.clone() {
+        link.send(transmit).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(keys(&node, "room"), ["bob"]);
+    let mut events = node.events();
+    // More frames than a task of tokio takes in one go; the last one is the heartbeat.
+    for _ in 0..300 {
+        link.send(stale[0].clone()).await;
+    }
+    for transmit in said(&peer, Duration::from_millis(9_000)) {
+        link.send(transmit).await;
+    }
+    advance(Duration::from_secs(7)).await;
+    sleep(Duration::from_millis(100)).await;
+    assert!(events.try_recv().is_err(), "nobody went down, nobody came");
+    assert_eq!(keys(&node, "room"), ["bob"]);
+}
+
+async fn received(link: &mut impl Transport) -> Option<Incoming> {
+    tokio::select! {
+        biased;
+        incoming = link.receive() => incoming,
+        () = std::future::ready(()) => None,
+    }
+}
+
+/// A transport on which there is always one more frame.
+struct Flood {
+    digests: Arc<AtomicUsize>,
+}
+
+impl Transport for Flood {
+    fn max_frame(&self) -> usize {
+        1 << 16
+    }
+
+    async fn send(&mut self, transmit: Transmit) {
+        let is_digest = transmit.frame[4] == Kind::DIGEST.0;
+        self.digests
+            .fetch_add(usize::from(is_digest), Ordering::Relaxed);
+    }
+
+    async fn receive(&mut self) -> Option<Incoming> {
+        let (from, frame) = ("x".into(), Bytes::from_static(b"no frame"));
+        Some(Incoming::Frame { from, frame })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_frames_does_not_hold_heartbeats_up() {
+    let digests = Arc::new(AtomicUsize::new(0));
+    let flood = Flood {
+        digests: Arc::clone(&digests),
+    };
+    let _node = Node::start(starting("a").unwrap(), PresenceConfig::default(), flood);
+    for _ in 0..10_000 {
+        advance(Duration::from_millis(10)).await;
+        if digests.load(Ordering::Relaxed) >= 3 {
+            return;
+        }
+    }
+    panic!("no heartbeat");
 }

@@ -98,7 +98,7 @@ defmodule Headcount.Native do
     presence_list_short: 3,
     presence_list: 2,
     presence_count_keys: 2,
-    presence_step: 4,
+    presence_step: 5,
     presence_disconnected: 3,
     presence_leave_gracefully: 2,
     presence_changes: 1,

@@ -41,6 +41,10 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+_QUIET_TURNS = 4
+"""Turns of the loop without a frame after which none is under way from a socket to the node."""
+_TURNS_MAX = 10_000
+
 
 class LagError(HeadcountError):
     """A subscription whose reader fell too far behind: read the state anew and subscribe again."""
@@ -109,6 +113,7 @@ class Node:
         self._synced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._start = 0.0
+        self._arrived = 0
 
     async def __aenter__(self) -> Self:
         self._start = asyncio.get_running_loop().time()
@@ -226,8 +231,11 @@ class Node:
         return asyncio.get_running_loop().time() - self._start
 
     async def _drive(self) -> None:
+        due: float | None = None
         while True:
             self._wake.clear()
+            if due is not None and self._now() >= due:
+                await self._take_waiting()
             self.presence.handle_timeout(self._now())
             self._flush()
             if self.presence.is_synced():
@@ -240,12 +248,25 @@ class Node:
             except TimeoutError:
                 pass
 
+    async def _take_waiting(self) -> None:
+        """Lets what has arrived come through before any deadline is looked at: after a pause of the
+        process the heartbeats of those who live wait in sockets. A flood ends it all the same.
+        """
+        quiet = 0
+        for _ in range(_TURNS_MAX):
+            arrived = self._arrived
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if arrived == self._arrived else 0
+            if quiet == _QUIET_TURNS:
+                return
+
     async def _receive(self) -> None:
         while True:
             try:
                 peer, frame = await self._transport.receive()
             except EOFError:
                 return
+            self._arrived += 1
             if frame is None:
                 self.presence.disconnected(self._now(), peer)
             else:

@@ -1,6 +1,10 @@
 defmodule Headcount.Tracker.Replicator do
   @moduledoc false
   # Moves frames between the presence and the transport, and changes to the shards.
+  #
+  # Deadlines are looked at only after the frames that have arrived: a VM that was paused would
+  # otherwise hide every node whose heartbeats wait in the mailbox. When the timer fires, a message
+  # to itself marks the end of what has arrived; a flood behind it holds nothing up.
 
   use GenServer, shutdown: 5_000
   require Logger
@@ -11,6 +15,10 @@ defmodule Headcount.Tracker.Replicator do
   @flush_ms 5
   # Frames that wait are taken in together, up to so many.
   @frames_max 64
+  # A timer that fires so much late tells of a pause: what has arrived is given a moment to come
+  # through, from the sockets to the mailbox.
+  @late_us 500_000
+  @moment_us 50_000
 
   @doc false
   def start_link({config, _transport, _options} = args) do
@@ -43,7 +51,9 @@ defmodule Headcount.Tracker.Replicator do
           frame_count: 0,
           # The timer of the next step and when it fires; the times are microseconds.
           timer: nil,
-          due: nil
+          due: nil,
+          # Whether the mark is in the mailbox.
+          marked?: false
         }
 
         {:ok, state, {:continue, :step}}
@@ -54,7 +64,7 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   @impl true
-  def handle_continue(:step, state), do: {:noreply, step(state)}
+  def handle_continue(:step, state), do: {:noreply, step(state, true)}
 
   @impl true
   def handle_call(:leave_gracefully, _from, state) do
@@ -66,8 +76,20 @@ defmodule Headcount.Tracker.Replicator do
     {:noreply, schedule(now() + @flush_ms * 1_000, state), wait(state)}
   end
 
-  def handle_info({:timeout, timer, :step}, %{timer: timer} = state) do
-    {:noreply, step(%{state | timer: nil, due: nil})}
+  def handle_info({:timeout, timer, :step}, %{timer: timer, due: due} = state) do
+    state = %{state | timer: nil, due: nil}
+    now = now()
+
+    if now - due < @late_us do
+      send(self(), {__MODULE__, :mark})
+      {:noreply, %{state | marked?: true}, wait(state)}
+    else
+      {:noreply, schedule(now + @moment_us, state), wait(state)}
+    end
+  end
+
+  def handle_info({__MODULE__, :mark}, state) do
+    {:noreply, step(%{state | marked?: false}, true)}
   end
 
   # A timer that was replaced while its message was under way.
@@ -76,7 +98,7 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   # No message waits.
-  def handle_info(:timeout, state), do: {:noreply, step(state)}
+  def handle_info(:timeout, state), do: {:noreply, step(state, false)}
 
   def handle_info(message, state) do
     case state.transport.handle_info(message, state.transport_state) do
@@ -87,12 +109,12 @@ defmodule Headcount.Tracker.Replicator do
 
         if state.frame_count < @frames_max,
           do: {:noreply, state, 0},
-          else: {:noreply, step(state)}
+          else: {:noreply, step(state, false)}
 
       {:gone, from, transport_state} ->
-        state = step(%{state | transport_state: transport_state})
+        state = step(%{state | transport_state: transport_state}, false)
         Native.presence_disconnected(state.presence, now(), from)
-        {:noreply, step(state)}
+        {:noreply, step(state, false)}
 
       {:ok, transport_state} ->
         {:noreply, %{state | transport_state: transport_state}, wait(state)}
@@ -116,16 +138,16 @@ defmodule Headcount.Tracker.Replicator do
 
   defp leave(state) do
     Native.presence_leave_gracefully(state.presence, now())
-    step(state)
+    step(state, false)
   end
 
-  # Takes frames in, does what is due, and passes on what the presence has to say; then a timer for
-  # when it wants to speak again.
-  defp step(%{config: config} = state) do
+  # Takes frames in, does what is due if nothing that has arrived is left, and passes on what the
+  # presence has to say; then a timer for when it wants to speak again.
+  defp step(%{config: config} = state, due?) do
     frames = Enum.reverse(state.frames)
 
     {errors, frames, events, diffs, next} =
-      Native.presence_step(state.presence, now(), frames, config.pool_size)
+      Native.presence_step(state.presence, now(), frames, config.pool_size, due?)
 
     transport_state =
       Enum.reduce(frames, state.transport_state, fn {to, frame}, transport_state ->
@@ -167,6 +189,7 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   # One timer, for the earliest. Work in slices goes on at once; messages that wait come first.
+  defp schedule(_at, %{marked?: true} = state), do: state
   defp schedule(at, %{due: due} = state) when due != nil and due <= at, do: state
 
   defp schedule(at, state) do

@@ -18,7 +18,7 @@ const SLICES_AT_ONCE: usize = 32;
 
 /// One round: removes the entries of owners that died, takes frames in, does what is due.
 /// `{[{from, error}], [{to | nil, frame}], [event], [{shard, changes}], next_timeout | nil}`, where the next timeout
-/// is now when there is more work.
+/// is now when there is more work. Unless `due`, no deadline is looked at: more frames wait.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_step<'a>(
     env: Env<'a>,
@@ -26,6 +26,7 @@ fn presence_step<'a>(
     now: u64,
     frames: Vec<(&'a str, Binary<'a>)>,
     shards: u32,
+    due: bool,
 ) -> Term<'a> {
     cluster.watch.looked();
     let more_gone = remove_gone(env, &cluster);
@@ -38,7 +39,11 @@ fn presence_step<'a>(
         }
     }
     for _ in 0..SLICES_AT_ONCE {
-        cluster.presence.handle_timeout(time);
+        if due {
+            cluster.presence.handle_timeout(time);
+        } else {
+            cluster.presence.work_on(time);
+        }
         if !cluster.presence.is_working() {
             break;
         }
