@@ -32,6 +32,7 @@ mod end;
 mod hostile;
 mod incident;
 mod leases;
+mod mirror;
 mod network;
 mod plan;
 mod restore;

@@ -2,6 +2,7 @@
 
 mod allocation;
 mod codec;
+mod diff_law;
 mod failures;
 mod found;
 mod grace;
