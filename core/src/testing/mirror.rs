@@ -4,15 +4,16 @@
 use std::collections::HashSet;
 
 use super::world::{TOPICS, World};
-use crate::id::EntryRef;
+use crate::id::{Encoding, EntryRef};
 use crate::presence::Presence;
 use crate::tracker::{Diff, EntryBuf};
 
 /// Local operations between two readers that begin with a list.
 const LATE_EVERY: u64 = 8;
 
-/// Topic, key and version of an entry: twins give the same version to entries of two keys.
-type Shown = (String, Box<[u8]>, EntryRef);
+/// Topic, key and version of an entry: twins, and holders that alter content, give the same version
+/// to entries of two keys.
+type Shown = (String, Encoding, Box<[u8]>, EntryRef);
 
 /// One that has seen every Diff, and two that began later: one long ago and one lately.
 #[derive(Clone, Debug, Default)]
@@ -120,9 +121,7 @@ fn listed(presence: &Presence) -> HashSet<Shown> {
 }
 
 fn shown(topic: &str, entry: &EntryBuf) -> Shown {
-    (
-        topic.to_owned(),
-        entry.key().bytes.into(),
-        entry.entry_ref(),
-    )
+    let key = entry.key();
+    let (topic, bytes) = (topic.to_owned(), key.bytes.into());
+    (topic, key.encoding, bytes, entry.entry_ref())
 }
