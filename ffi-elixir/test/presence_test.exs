@@ -77,6 +77,109 @@ defmodule Headcount.PresenceTest do
     assert payload == %{joins: %{}, leaves: %{"ann" => %{metas: [joined]}}}
   end
 
+  test "who came and went at once leaves no ghost with clients that saw it" do
+    :rand.seed(:exsss, {1, 2, 3})
+    visitors = for n <- 1..4, do: {idle(), "u#{n}"}
+
+    clients =
+      Enum.flat_map(1..400, fn n ->
+        {pid, key} = Enum.random(visitors)
+
+        case :rand.uniform(3) do
+          1 -> Plain.untrack(pid, "room", key)
+          _ -> upsert(pid, key, %{n: n})
+        end
+
+        if rem(n, 4) == 0, do: [client(Plain, "room", "end")], else: []
+      end)
+
+    for {pid, _} <- Enum.take(visitors, 2), do: Process.exit(pid, :kill)
+    wait_until(fn -> Map.drop(Plain.list("room"), ["u3", "u4"]) == %{} end)
+    {:ok, _} = Plain.track(idle(), "room", "end", %{})
+    here = refs(Plain.list("room"))
+
+    for client <- clients do
+      assert_receive {^client, state}, 10_000
+      assert state == here
+    end
+  end
+
+  test "handle_metas keeps nobody who came and went at once" do
+    subscribe("metas")
+    pid = idle()
+
+    for n <- 1..50 do
+      {:ok, _} = Rich.track(pid, "room", "ann", %{n: n})
+      if rem(n, 3) == 0, do: {:ok, _} = Rich.update(pid, "room", "ann", %{n: -n})
+      :ok = Rich.untrack(pid, "room", "ann")
+    end
+
+    {:ok, ref} = Rich.track(idle(), "room", "end", %{})
+    assert %{"end" => [%{phx_ref: ^ref}]} = presences = last_metas("end")
+    assert Map.keys(presences) == ["end"]
+  end
+
+  defp last_metas(key) do
+    assert_receive {:metas, "room", _diff, presences, _calls}, 10_000
+    if is_map_key(presences, key), do: presences, else: last_metas(key)
+  end
+
+  defp upsert(pid, key, meta) do
+    with {:error, :nopresence} <- Plain.update(pid, "room", key, meta) do
+      Plain.track(pid, "room", key, meta)
+    end
+  end
+
+  # What the JavaScript client of Phoenix makes of a state and the diffs after it, until it sees
+  # the key that ends it. It has its state when this returns.
+  defp client(module, topic, last) do
+    parent = self()
+
+    pid =
+      spawn_link(fn ->
+        subscribe(topic)
+        state = refs(module.list(topic))
+        send(parent, {self(), :reads})
+        send(parent, {self(), follow(state, last)})
+      end)
+
+    assert_receive {^pid, :reads}, 10_000
+    pid
+  end
+
+  defp follow(state, last) when is_map_key(state, last), do: state
+
+  defp follow(state, last) do
+    receive do
+      %{event: "presence_diff", payload: diff} -> state |> sync_diff(diff) |> follow(last)
+    end
+  end
+
+  defp sync_diff(state, %{joins: joins, leaves: leaves}) do
+    state =
+      Map.merge(state, refs(joins), fn _key, here, new -> Enum.uniq(Enum.sort(here ++ new)) end)
+
+    Enum.reduce(refs(leaves), state, fn {key, gone}, state ->
+      case Map.get(state, key, []) -- gone do
+        [] -> Map.delete(state, key)
+        left -> Map.put(state, key, left)
+      end
+    end)
+  end
+
+  defp refs(presences) do
+    for {key, %{metas: metas}} <- presences, into: %{} do
+      {key, metas |> Enum.map(& &1.phx_ref) |> Enum.sort()}
+    end
+  end
+
+  defp wait_until(done?) do
+    unless done?.() do
+      Process.sleep(1)
+      wait_until(done?)
+    end
+  end
+
   test "fetch enriches lists, single presences and diffs" do
     subscribe("room")
     {:ok, _} = Rich.track(self(), "room", "ann", %{})

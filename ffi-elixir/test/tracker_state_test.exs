@@ -50,6 +50,83 @@ defmodule Headcount.Tracker.StateTest do
     assert sync(a, b) == []
   end
 
+  test "what came and went within one diff joins and leaves, as it was" do
+    a = State.new("a")
+    {:ok, first} = State.track(a, 1, "room", "ann", %{n: 1})
+    :ok = State.untrack(a, 1, "room", "ann")
+    ann = {"ann", %{n: 1, phx_ref: first}}
+    assert State.take_diff(a) == %{"room" => {[ann], [ann]}}
+
+    {:ok, first} = State.track(a, 1, "room", "ann", %{n: 1})
+    {:ok, second} = State.update(a, 1, "room", "ann", %{n: 2})
+    first_meta = %{n: 1, phx_ref: first}
+    second_meta = %{n: 2, phx_ref: second, phx_ref_prev: first}
+    diff = State.take_diff(a)
+    assert diff == %{"room" => {[{"ann", second_meta}], [{"ann", first_meta}]}}
+
+    {:ok, third} = State.update(a, 1, "room", "ann", %{n: 3})
+    {:ok, fourth} = State.update(a, 1, "room", "ann", %{n: 4})
+    fourth_meta = %{n: 4, phx_ref: fourth, phx_ref_prev: third}
+    assert %{"room" => {[{"ann", ^fourth_meta}], leaves}} = State.take_diff(a)
+    third_meta = %{n: 3, phx_ref: third, phx_ref_prev: second}
+    assert Enum.sort(leaves) == Enum.sort([{"ann", second_meta}, {"ann", third_meta}])
+    :ok = State.untrack(a, 1, "room", "ann")
+    assert State.take_diff(a) == %{"room" => {[], [{"ann", fourth_meta}]}}
+  end
+
+  test "a copy of a list that takes in the diffs after it is right, whenever it was read" do
+    for seed <- 1..40 do
+      :rand.seed(:exsss, {seed, 2, 3})
+      states = {State.new("a"), State.new("b")}
+      copies = Enum.reduce(1..120, {[%{}], [%{}]}, &random_step(&1, &2, states))
+
+      for {state, copies} <- Enum.zip(Tuple.to_list(states), Tuple.to_list(copies)) do
+        listed = copy(state)
+        copies = Enum.reduce(sync_own(state), copies, &take/2)
+        for copy <- copies, do: assert(copy == listed, "seed #{seed}")
+      end
+    end
+  end
+
+  # Copies are `%{{key, ref} => meta}`; one reads the list after each operation, before its diff.
+  defp random_step(_, {of_a, of_b}, {a, b}) do
+    {key, owner} = {:rand.uniform(3), :rand.uniform(2)}
+
+    case :rand.uniform(8) do
+      n when n <= 4 -> State.upsert(a, owner, "room", key, %{n: :rand.uniform(9)})
+      5 -> State.untrack(a, owner, "room", key)
+      6 -> State.untrack(a, owner)
+      _ -> :ok
+    end
+
+    of_a = [copy(a) | of_a]
+
+    case :rand.uniform(4) do
+      1 -> {Enum.reduce(sync_own(a), of_a, &take/2), of_b}
+      2 -> {of_a, Enum.reduce(sync(a, b), [copy(b) | of_b], &take/2)}
+      _ -> {of_a, of_b}
+    end
+  end
+
+  defp sync_own(state), do: [State.take_diff(state)]
+
+  defp copy(state) do
+    for {key, meta} <- State.list(state, "room"), into: %{}, do: {{key, meta.phx_ref}, meta}
+  end
+
+  defp take(diff, copies) do
+    {joins, leaves} = Map.get(diff, "room", {[], []})
+
+    for copy <- copies do
+      copy = for {key, meta} <- joins, into: copy, do: {{key, meta.phx_ref}, meta}
+
+      Enum.reduce(leaves, copy, fn {key, meta}, copy ->
+        assert Map.get(copy, {key, meta.phx_ref}, meta) == meta, "it leaves as it was shown"
+        Map.delete(copy, {key, meta.phx_ref})
+      end)
+    end
+  end
+
   test "frames may come twice, late and in between" do
     a = State.new("a")
     b = State.new("b")

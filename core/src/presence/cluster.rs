@@ -61,6 +61,9 @@ impl Control {
     }
 
     pub(super) fn note(&mut self, diff: Diff) {
+        if diff.is_lossy() {
+            self.replica.tell(Event::DiffsDropped);
+        }
         if diff.is_empty() {
             return;
         }

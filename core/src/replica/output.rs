@@ -155,7 +155,8 @@ pub enum Event {
         /// The identity taken.
         id: ReplicaId,
     },
-    /// Too many Diffs were not fetched; all of them are gone. The lists are right as ever.
+    /// Too many Diffs were not fetched and are gone, or one lost versions that came and went
+    /// ([`Diff::is_lossy`](crate::Diff::is_lossy)). The lists are right: read them again.
     DiffsDropped,
     /// A sign from another node.
     Signal {

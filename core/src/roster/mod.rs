@@ -149,6 +149,40 @@ struct Session {
     placement: Placement,
 }
 
+impl Session {
+    /// Whether this is what the entry shows: the same version, of the same life of a replica.
+    fn is(&self, entry: &EntryBuf) -> bool {
+        self.version == entry.version() && self.dot.origin == *entry.origin()
+    }
+}
+
+/// The users that one Diff changes.
+#[derive(Debug)]
+struct Round<I> {
+    before: HashMap<I, Before>,
+    /// In the order of their first change.
+    touched: Vec<I>,
+    foreign: usize,
+}
+
+impl<I> Default for Round<I> {
+    fn default() -> Self {
+        Self {
+            before: HashMap::new(),
+            touched: Vec::new(),
+            foreign: 0,
+        }
+    }
+}
+
+/// A user before a Diff.
+#[derive(Debug)]
+struct Before {
+    outward: Outward,
+    /// Whether others saw a session that the Diff ends.
+    was_visible: bool,
+}
+
 impl<I: Id> Roster<I> {
     /// A roster over a list whose groups are there already. The mapping says where a session puts
     /// its user; the key of an entry, as text, is the id of the row.
@@ -173,47 +207,76 @@ impl<I: Id> Roster<I> {
         }
     }
 
-    /// Takes the changes of the topic. `wall_s` is the wall clock in seconds since 1970, used for
-    /// last-seen only. O(changes x log members).
+    /// Takes the changes of the topic, as [`Diff`](crate::Diff) says: a roster may begin at any
+    /// moment with what `list` shows, as joins. `wall_s` is the wall clock in seconds since 1970,
+    /// used for last-seen only. O(changes x log members).
     pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> Applied<I> {
-        let mut applied = Applied::default();
-        let mut touched = Vec::new();
-        let updates = diff.updates.iter();
-        let gone = diff
-            .leaves
-            .iter()
-            .chain(updates.clone().map(|update| &update.old));
-        let come = diff.joins.iter().chain(updates.map(|update| &update.new));
-        let sessions = gone
-            .map(|entry| (entry, false))
-            .chain(come.map(|entry| (entry, true)));
-        // A user is settled once, after all of their sessions: in between they may seem offline.
-        let mut before: HashMap<I, Outward> = HashMap::new();
-        for (entry, is_here) in sessions {
-            let Some(id) = entry.key_str().and_then(I::parse_text) else {
-                applied.foreign += 1;
-                continue;
-            };
-            if !before.contains_key(&id) {
-                before.insert(id.clone(), self.outward(&id));
-                touched.push(id.clone());
-            }
-            let user = self.users.entry(id).or_default();
-            user.sessions.retain(|session| session.dot != entry.dot());
-            if is_here {
-                let placement = (self.mapping)(entry);
-                user.sessions.push(Session {
-                    dot: entry.dot(),
-                    version: entry.version(),
-                    placement,
-                });
-            }
+        let mut round = Round::default();
+        for join in &diff.joins {
+            self.begin(join, &mut round);
         }
-        for id in touched {
-            let was = before.remove(&id).expect("every touched user was noted");
-            self.settle(id, &was, wall_s, &mut applied);
+        for update in &diff.updates {
+            self.end(&update.old, &mut round);
+            self.begin(&update.new, &mut round);
+        }
+        for leave in &diff.leaves {
+            self.end(leave, &mut round);
+        }
+        // A user is settled once, after all of their sessions: in between they may seem offline.
+        let mut applied = Applied {
+            foreign: round.foreign,
+            ..Applied::default()
+        };
+        for id in round.touched {
+            let before = round.before.remove(&id);
+            let before = before.expect("every touched user was noted");
+            self.settle(id, &before, wall_s, &mut applied);
         }
         applied
+    }
+
+    /// A session shows itself, or shows something else.
+    fn begin(&mut self, entry: &EntryBuf, round: &mut Round<I>) {
+        if let Some(id) = self.touch(entry, round) {
+            let session = Session {
+                dot: entry.dot(),
+                version: entry.version(),
+                placement: (self.mapping)(entry),
+            };
+            let user = self.users.entry(id).or_default();
+            user.sessions.retain(|known| !known.is(entry));
+            user.sessions.push(session);
+        }
+    }
+
+    /// A version of a session is over; one that is not known changes nothing.
+    fn end(&mut self, entry: &EntryBuf, round: &mut Round<I>) {
+        if let Some(id) = self.touch(entry, round) {
+            if self.is_visible(&id)
+                && let Some(before) = round.before.get_mut(&id)
+            {
+                before.was_visible = true;
+            }
+            let user = self.users.entry(id).or_default();
+            user.sessions.retain(|known| !known.is(entry));
+        }
+    }
+
+    /// Notes a user as they are before the first of their changes. `None` when the key is no id.
+    fn touch(&self, entry: &EntryBuf, round: &mut Round<I>) -> Option<I> {
+        let Some(id) = entry.key_str().and_then(I::parse_text) else {
+            round.foreign += 1;
+            return None;
+        };
+        if !round.before.contains_key(&id) {
+            let before = Before {
+                outward: self.outward(&id),
+                was_visible: false,
+            };
+            round.before.insert(id.clone(), before);
+            round.touched.push(id.clone());
+        }
+        Some(id)
     }
 
     /// Loads members who are offline, all at once: O(n log n), or O(n) when they come sorted.
@@ -305,7 +368,8 @@ impl<I: Id> Roster<I> {
     }
 
     /// Brings row, counts and last-seen of one user in line with the sessions.
-    fn settle(&mut self, id: I, was: &Outward, wall_s: u64, applied: &mut Applied<I>) {
+    fn settle(&mut self, id: I, before: &Before, wall_s: u64, applied: &mut Applied<I>) {
+        let was = &before.outward;
         let now = self.outward(&id);
         if self
             .users
@@ -315,9 +379,11 @@ impl<I: Id> Roster<I> {
             self.users.remove(&id);
         }
         let (old, new) = (was.status, now.status);
+        if new == Status::Offline && (old != Status::Offline || before.was_visible) {
+            self.last_seen.note(id.clone(), wall_s);
+        }
         if old != Status::Offline && new == Status::Offline {
             self.online -= 1;
-            self.last_seen.note(id.clone(), wall_s);
         } else if old == Status::Offline && new != Status::Offline {
             self.online += 1;
         }

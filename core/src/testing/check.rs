@@ -1,7 +1,7 @@
 //! What must hold after every call.
 
-use crate::id::{Origin, ReplicaId};
-use crate::tracker::{EntryBuf, OriginInfo};
+use crate::id::ReplicaId;
+use crate::tracker::OriginInfo;
 
 use super::incident::Incident;
 use super::world::{TOPICS, World};
@@ -208,57 +208,4 @@ impl World<'_> {
         }
         wrong.map_or(Ok(()), |what| Err(format!("{place} {what}")))
     }
-
-    /// Applies the Diffs of a node to its mirror: joins must be new, leaves and updates known.
-    pub(super) fn mirror(&mut self, place: usize) -> Result<(), String> {
-        let Some(node) = &mut self.nodes[place] else {
-            return Ok(());
-        };
-        while let Some(diff) = node.presence.poll_diff() {
-            for topic in diff.iter() {
-                let olds = topic.updates.iter().map(|update| &update.old);
-                for gone in topic.leaves.iter().chain(olds) {
-                    let version = node.mirror.remove(&place_of(&topic.topic, gone));
-                    if version != Some(gone.version()) {
-                        return Err(format!("{place} tells of the end of nothing: {gone:?}"));
-                    }
-                }
-                let news = topic.updates.iter().map(|update| &update.new);
-                for new in topic.joins.iter().chain(news) {
-                    let key = place_of(&topic.topic, new);
-                    if node.mirror.insert(key, new.version()).is_some() {
-                        return Err(format!("{place} tells of a join twice: {new:?}"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether what a node lists, its own entries included, is what its Diffs said.
-    pub(super) fn equal_mirror(&self, place: usize) -> Result<(), String> {
-        let Some(node) = &self.nodes[place] else {
-            return Ok(());
-        };
-        let (mut listed, mut same) = (0, true);
-        for topic in TOPICS {
-            node.presence.for_each(topic, |entry| {
-                listed += 1;
-                let entry = entry.to_buf();
-                same &= node.mirror.get(&place_of(topic, &entry)) == Some(&entry.version());
-            });
-        }
-        if same && listed == node.mirror.len() {
-            return Ok(());
-        }
-        let told = node.mirror.len();
-        Err(format!(
-            "{place} lists {listed} entries, its Diffs tell of {told}"
-        ))
-    }
-}
-
-/// A birth that twins gave to entries of two topics is two entries.
-fn place_of(topic: &str, entry: &EntryBuf) -> (Origin, u64, String) {
-    (entry.origin().clone(), entry.birth(), topic.to_owned())
 }

@@ -119,6 +119,7 @@ impl World<'_> {
                 "{what} of {session:?} at {place} did not do its work"
             ));
         }
+        self.begin_reader(place);
         self.record(place)
     }
 

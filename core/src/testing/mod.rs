@@ -33,6 +33,7 @@ mod hostile;
 mod incident;
 mod leases;
 mod liveness;
+mod mirror;
 mod network;
 mod plan;
 mod restore;

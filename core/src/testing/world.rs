@@ -10,11 +10,12 @@ use super::check::Seen;
 use super::incident::Incident;
 use super::leases::Leases;
 use super::liveness::Hearing;
+use super::mirror::Readers;
 use super::network::Flight;
 use super::plan::{Plan, Shape};
 use super::restore::Kept;
 use super::{Failure, Stats};
-use crate::id::{Origin, ReplicaId, slot_of};
+use crate::id::{ReplicaId, slot_of};
 use crate::presence::{Presence, PresenceConfig};
 use crate::replica::rng::Rng;
 
@@ -40,8 +41,8 @@ pub(super) struct Node {
     pub(super) oracle: Orswot<Session, u64>,
     /// What it has known of each name.
     pub(super) seen: BTreeMap<String, Seen>,
-    /// What its Diffs say of others: (origin, birth, topic) -> version.
-    pub(super) mirror: HashMap<(Origin, u64, String), u64>,
+    /// What its Diffs say.
+    pub(super) readers: Readers,
     /// Ids whose Goodbye it has received, and when.
     pub(super) retired: HashMap<ReplicaId, u64>,
     /// Whether it alters entries that it passes on.
@@ -225,7 +226,7 @@ impl<'t> World<'t> {
             sessions: Vec::new(),
             oracle: Orswot::new(),
             seen: BTreeMap::new(),
-            mirror: HashMap::new(),
+            readers: Readers::default(),
             retired: HashMap::new(),
             spoils: false,
             diverged: HashSet::new(),
@@ -249,7 +250,7 @@ impl<'t> World<'t> {
             sessions: node.sessions.clone(),
             oracle: node.oracle.clone(),
             seen: node.seen.clone(),
-            mirror: node.mirror.clone(),
+            readers: node.readers.clone(),
             retired: node.retired.clone(),
             spoils: node.spoils,
             diverged: node.diverged.clone(),

@@ -2,14 +2,27 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::entry::EntryBuf;
+use crate::id::EntryRef;
 
 /// What changed, per topic. Made from the changes only, never by comparing states.
 ///
-/// Within one `Diff` the changes of a session (topic, key, owner) are coalesced: it appears at most
-/// once, as a join, a leave or an update.
+/// The changes of a session (topic, key, owner) since the last Diff become one join, leave or
+/// update, but no version that a read could have shown is dropped: each one that is over has a
+/// leave, or is the `old` of an update. So a mirror may start from any `list`, read at any moment,
+/// and take in every Diff that comes after it: first the joins, then the updates, then the leaves,
+/// by key and [`entry_ref`](EntryBuf::entry_ref), passing over leaves of what it does not have.
+/// After each Diff of own entries it equals `list`.
+///
+/// | since the last Diff | in the Diff |
+/// |---|---|
+/// | join, leave | both |
+/// | join, update | a join of the newest version, a leave of the older one |
+/// | update, update | one update, a leave of the version in between |
+/// | update, leave | a leave of the version told of before, one of that in between |
+/// | leave, join | an update |
 ///
 /// ```
 /// use headcount::{Put, ReplicaId, Tracker};
@@ -24,6 +37,7 @@ use super::entry::EntryBuf;
 pub struct Diff {
     /// Sorted by topic, each topic once, none without changes.
     topics: Vec<TopicDiff>,
+    is_lossy: bool,
 }
 
 /// What changed in one topic.
@@ -31,18 +45,19 @@ pub struct Diff {
 pub struct TopicDiff {
     /// The topic.
     pub topic: Arc<str>,
-    /// Entries that are new.
+    /// Entries that are new, also those that are gone again.
     pub joins: Vec<EntryBuf>,
-    /// Entries that are gone, as they were last.
+    /// Versions of entries that are gone, each as it was shown: of an entry told of before, of one
+    /// among the joins, or a version in between that only a read can have shown.
     pub leaves: Vec<EntryBuf>,
     /// Entries whose content changed.
     pub updates: Vec<Update>,
 }
 
-/// An entry before and after a change. Topic, key and owner are the same.
+/// An entry before and after a change. Topic and key are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
-    /// As it was. Its reference is what Phoenix calls `phx_ref_prev`.
+    /// As it was told of last. There may have been versions in between: each has a leave.
     pub old: EntryBuf,
     /// As it is now.
     pub new: EntryBuf,
@@ -83,14 +98,7 @@ impl TopicDiff {
         if self.joins.is_empty() || self.leaves.is_empty() {
             return;
         }
-        let mut left: HashMap<(Vec<u8>, u8, Vec<u8>), EntryBuf> = HashMap::new();
-        let session = |e: &EntryBuf| {
-            (
-                e.key().bytes.to_vec(),
-                e.encoding() as u8,
-                e.owner().to_vec(),
-            )
-        };
+        let mut left: HashMap<Session, EntryBuf> = HashMap::new();
         let mut leaves = Vec::with_capacity(self.leaves.len());
         for leave in self.leaves.drain(..) {
             if let Some(doubled) = left.insert(session(&leave), leave) {
@@ -110,8 +118,10 @@ impl TopicDiff {
         self.leaves = leaves;
     }
 
-    /// Takes out what came and went within one frame: of an entry written twice only the first
-    /// old and the last new content count. O(changes log changes).
+    /// Takes out what came and went within one frame, where no read could see it: of an entry
+    /// written twice only the first old and the last new content count. Entries of two lives of a
+    /// replica are never taken for each other, though their births and versions are the same
+    /// numbers. O(changes log changes).
     fn cancel(&mut self) {
         let (mut gone, mut new) = (std::mem::take(&mut self.leaves), Vec::new());
         new.append(&mut self.joins);
@@ -119,27 +129,55 @@ impl TopicDiff {
             gone.push(old);
             new.push(written);
         }
-        let key = |entry: &EntryBuf| (entry.birth(), entry.version());
-        gone.sort_by_key(key);
-        let keys: Vec<_> = gone.iter().map(key).collect();
+        let life = |entry: &EntryBuf| (entry.origin().clone(), entry.birth());
+        let written = |entry: &EntryBuf| (life(entry), entry.version());
+        gone.sort_by_cached_key(written);
+        let keys: Vec<_> = gone.iter().map(written).collect();
         let mut gone: Vec<_> = gone.into_iter().map(Some).collect();
         new.retain(|entry| {
-            let at = keys.binary_search(&key(entry)).ok();
+            let at = keys.binary_search(&written(entry)).ok();
             let same = at.filter(|&at| gone[at].as_ref() == Some(entry));
             same.and_then(|at| gone[at].take()).is_none()
         });
         new.sort_by_key(EntryBuf::version);
         for entry in new {
-            let first = keys.partition_point(|key| key.0 < entry.birth());
-            let last = keys.partition_point(|key| key.0 <= entry.birth());
+            let life = life(&entry);
+            let first = keys.partition_point(|key| key.0 < life);
+            let last = keys.partition_point(|key| key.0 <= life);
             match gone[first..last].iter_mut().find_map(Option::take) {
                 Some(old) => self.updates.push(Update { old, new: entry }),
                 None => self.joins.push(entry),
             }
         }
-        let gone = gone.into_iter().flatten().collect();
-        self.leaves = gone;
+        self.leaves = gone.into_iter().flatten().collect();
     }
+
+    /// Adds what came and went since the last Diff. `brief` are the last versions of entries that
+    /// were never told of: one whose session appears nowhere else joins and leaves. O(changes).
+    fn add_ended(&mut self, brief: Vec<EntryBuf>, between: Vec<EntryBuf>) {
+        if !brief.is_empty() {
+            let updates = self.updates.iter();
+            let updated = updates.flat_map(|update| [&update.old, &update.new]);
+            let told = self.joins.iter().chain(&self.leaves).chain(updated);
+            let mut told: HashSet<_> = told.map(session).collect();
+            let newest_first = brief.iter().rev();
+            let joins = newest_first.filter(|entry| told.insert(session(entry)));
+            self.joins.extend(joins.cloned());
+            self.joins.sort_by_key(EntryBuf::version);
+        }
+        if !brief.is_empty() || !between.is_empty() {
+            self.leaves.extend(brief.into_iter().chain(between));
+            self.leaves.sort_by_key(EntryBuf::version);
+        }
+    }
+}
+
+/// Names a session within a topic: key, encoding, owner.
+type Session = (Box<[u8]>, u8, Box<[u8]>);
+
+fn session(entry: &EntryBuf) -> Session {
+    let key = entry.key();
+    (key.bytes.into(), key.encoding as u8, entry.owner().into())
 }
 
 impl Diff {
@@ -170,8 +208,21 @@ impl Diff {
         self.topics.iter()
     }
 
+    /// Returns whether versions that came and went since the last Diff are missing among the
+    /// leaves: there were more than a tracker keeps, 4 MiB of them. Mirrors that read `list` since
+    /// the last Diff must read it again.
+    #[must_use]
+    pub fn is_lossy(&self) -> bool {
+        self.is_lossy
+    }
+
+    pub(super) fn set_lossy(&mut self) {
+        self.is_lossy = true;
+    }
+
     /// Appends the topics of another Diff that shares no topic with this one.
     pub(crate) fn append_disjoint(&mut self, other: Self) {
+        self.is_lossy |= other.is_lossy;
         self.topics.extend(other.topics);
         self.topics.sort_by(|a, b| a.topic.cmp(&b.topic));
     }
@@ -195,35 +246,53 @@ impl<'a> IntoIterator for &'a Diff {
     }
 }
 
+/// The changes of one topic that are being collected.
+#[derive(Debug)]
+struct Changes {
+    diff: TopicDiff,
+    brief: Vec<EntryBuf>,
+    between: Vec<EntryBuf>,
+}
+
 /// Collects changes and groups them by topic.
 #[derive(Debug, Default)]
 pub(super) struct DiffBuilder {
     by_topic: HashMap<Arc<str>, usize>,
-    topics: Vec<TopicDiff>,
+    topics: Vec<Changes>,
     last: usize,
-    /// The least version written, and whether one from there on ended again: sound frames write an
-    /// entry once.
-    least: Option<u64>,
+    /// The first version written, and by which life: what is written is of one life and ascends.
+    first: Option<EntryRef>,
+    /// Whether a version from there on ended again: sound frames write an entry once.
     rewrites: bool,
 }
 
 impl DiffBuilder {
-    fn wrote(&mut self, version: u64) {
-        self.least = Some(self.least.map_or(version, |least| least.min(version)));
+    fn wrote(&mut self, entry: &EntryBuf) {
+        let version = entry.version();
+        match &mut self.first {
+            Some(first) => first.version = first.version.min(version),
+            None => self.first = Some(entry.entry_ref()),
+        }
     }
 
-    fn ended(&mut self, version: u64) {
-        self.rewrites |= self.least.is_some_and(|least| version >= least);
+    fn ended(&mut self, entry: &EntryBuf) {
+        self.rewrites |= self.first.as_ref().is_some_and(|first| {
+            entry.version() >= first.version && *entry.origin() == first.origin
+        });
     }
 
-    fn topic(&mut self, topic: &Arc<str>) -> &mut TopicDiff {
+    fn topic(&mut self, topic: &Arc<str>) -> &mut Changes {
         if self
             .topics
             .get(self.last)
-            .is_none_or(|t| !Arc::ptr_eq(&t.topic, topic))
+            .is_none_or(|t| !Arc::ptr_eq(&t.diff.topic, topic))
         {
             self.last = *self.by_topic.entry(Arc::clone(topic)).or_insert_with(|| {
-                self.topics.push(TopicDiff::new(Arc::clone(topic)));
+                self.topics.push(Changes {
+                    diff: TopicDiff::new(Arc::clone(topic)),
+                    brief: Vec::new(),
+                    between: Vec::new(),
+                });
                 self.topics.len() - 1
             });
         }
@@ -231,29 +300,44 @@ impl DiffBuilder {
     }
 
     pub(super) fn join(&mut self, topic: &Arc<str>, entry: EntryBuf) {
-        self.wrote(entry.version());
-        self.topic(topic).joins.push(entry);
+        self.wrote(&entry);
+        self.topic(topic).diff.joins.push(entry);
     }
 
     pub(super) fn leave(&mut self, topic: &Arc<str>, entry: EntryBuf) {
-        self.ended(entry.version());
-        self.topic(topic).leaves.push(entry);
+        self.ended(&entry);
+        self.topic(topic).diff.leaves.push(entry);
     }
 
     pub(super) fn update(&mut self, topic: &Arc<str>, old: EntryBuf, new: EntryBuf) {
-        self.ended(old.version());
-        self.wrote(new.version());
-        self.topic(topic).updates.push(Update { old, new });
+        self.ended(&old);
+        self.wrote(&new);
+        self.topic(topic).diff.updates.push(Update { old, new });
+    }
+
+    /// Tells of the last version of an entry that came and went since the last Diff.
+    pub(super) fn brief(&mut self, topic: &Arc<str>, entry: EntryBuf) {
+        self.topic(topic).brief.push(entry);
+    }
+
+    /// Tells of a version that came since the last Diff and is followed by another one.
+    pub(super) fn between(&mut self, topic: &Arc<str>, entry: EntryBuf) {
+        self.topic(topic).between.push(entry);
     }
 
     pub(super) fn finish(self) -> Diff {
-        let mut topics = self.topics;
-        if self.rewrites {
-            topics.iter_mut().for_each(TopicDiff::cancel);
-            topics.retain(|t| !t.joins.is_empty() || !t.leaves.is_empty() || !t.updates.is_empty());
-        }
-        topics.iter_mut().for_each(TopicDiff::pair);
+        let finished = self.topics.into_iter().map(|changes| {
+            let mut diff = changes.diff;
+            if self.rewrites {
+                diff.cancel();
+            }
+            diff.pair();
+            diff.add_ended(changes.brief, changes.between);
+            diff
+        });
+        let mut topics: Vec<_> = finished.filter(|diff| !diff.is_empty()).collect();
         topics.sort_by(|a, b| a.topic.cmp(&b.topic));
-        Diff { topics }
+        let is_lossy = false;
+        Diff { topics, is_lossy }
     }
 }

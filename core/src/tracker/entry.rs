@@ -338,6 +338,11 @@ impl EntryBuf {
         (self.key_len + self.owner_len) as usize
     }
 
+    /// Bytes of key, owner and meta.
+    pub(super) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The key with its encoding.
     #[must_use]
     pub fn key(&self) -> Key<'_> {

@@ -14,6 +14,10 @@ use super::{LOCAL, LeaveReason, Tracker};
 use crate::error::TrackError;
 use crate::id::{ALL_TOPICS, Encoding, EntryRef, TICK_MAX, slot_of};
 
+/// Bytes of versions that came and went since the last `take_diff` and are kept for it. A tracker
+/// whose Diffs nobody takes keeps no more.
+const ENDED_BYTES_MAX: usize = 4 << 20;
+
 /// Changes since the last `take_diff`. Joins and updates need no record of their own: they are the
 /// newest entries in version order. Entries that were reported before are kept as they were then.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +28,37 @@ pub(super) struct Pending {
     updated: HashMap<u64, EntryBuf>,
     /// Removed entries, as last reported.
     left: Vec<(Arc<str>, EntryBuf)>,
+    /// Versions that came and went and that reads may have shown.
+    ended: Vec<Ended>,
+    ended_bytes: usize,
+    /// Whether there were too many of them.
+    is_lossy: bool,
+}
+
+/// A version that nobody was told of and that is over.
+#[derive(Debug, Clone)]
+struct Ended {
+    topic: Arc<str>,
+    entry: EntryBuf,
+    /// Whether its entry left, and was never told of.
+    is_last: bool,
+}
+
+impl Pending {
+    /// Keeps a version that is over, unless there are too many. O(1).
+    fn end(&mut self, topic: &Arc<str>, entry: EntryBuf, is_last: bool) {
+        self.ended_bytes += size_of::<Ended>() + entry.bytes_len();
+        if self.ended_bytes > ENDED_BYTES_MAX {
+            self.ended = Vec::new();
+            self.is_lossy = true;
+            return;
+        }
+        self.ended.push(Ended {
+            topic: Arc::clone(topic),
+            entry,
+            is_last,
+        });
+    }
 }
 
 impl Tracker {
@@ -128,9 +163,19 @@ impl Tracker {
         }
     }
 
-    /// The changes of this replica's own entries since the last call, coalesced: join and leave
-    /// give nothing, join and update the newest join, updates one update, update and leave the
-    /// leave of the oldest, leave and join an update. O(changes).
+    /// Returns the changes of this replica's own entries since the last call, coalesced as
+    /// [`Diff`] says. O(changes).
+    ///
+    /// ```
+    /// use headcount::{Put, ReplicaId, Tracker};
+    /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// tracker.track(&Put::new("room", "ann", "conn-1"))?;
+    /// tracker.untrack("room", "ann", "conn-1");
+    /// let diff = tracker.take_diff(); // a list read in between has shown her
+    /// let room = diff.topic("room").unwrap();
+    /// assert_eq!((room.joins.len(), room.leaves.len()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_diff(&mut self) -> Diff {
         let pending = std::mem::take(&mut self.pending);
         let origin = &self.origins.get(LOCAL);
@@ -149,24 +194,38 @@ impl Tracker {
                 None => diff.join(topic, entry),
             }
         }
-        diff.finish()
+        for ended in pending.ended {
+            if ended.is_last {
+                diff.brief(&ended.topic, ended.entry);
+            } else {
+                diff.between(&ended.topic, ended.entry);
+            }
+        }
+        let mut diff = diff.finish();
+        if pending.is_lossy {
+            diff.set_lossy();
+        }
+        diff
     }
 
-    /// Makes the next `take_diff` an update of every entry that is not new in it.
+    /// Makes the next `take_diff` an update of every entry that is not new in it, and ends every
+    /// version of now: it is about to get another reference.
     pub(super) fn note_all(&mut self) {
         let origin = self.origins.get(LOCAL);
         for index in origin.newer_than(&self.store.slab, 0) {
             let slot = &self.store.slab[index];
-            if slot.version <= self.pending.flushed {
-                let (birth, old) = (slot.birth, self.entry(index).to_buf());
+            let (birth, version, topic) = (slot.birth, slot.version, slot.topic);
+            let old = self.entry(index).to_buf();
+            if version <= self.pending.flushed {
                 self.pending.updated.insert(birth, old);
+            } else {
+                self.pending.end(&self.store.topic(topic).name, old, false);
             }
         }
         self.pending.flushed = 0;
     }
 
-    /// Whether [`take_diff`](Self::take_diff) would give something, except that a join and a leave
-    /// in between count too.
+    /// Returns whether [`take_diff`](Self::take_diff) would give something.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         self.origins.get(LOCAL).clock > self.pending.flushed
@@ -285,9 +344,12 @@ impl Tracker {
     ) -> Result<EntryRef, TrackError> {
         let tick = self.next_tick()?;
         let slot = &self.store.slab[index];
+        let old = self.entry(index).to_buf();
         if slot.version <= self.pending.flushed {
-            let old = self.entry(index).to_buf();
             self.pending.updated.insert(slot.birth, old);
+        } else {
+            let topic = &self.store.topic(slot.topic).name;
+            self.pending.end(topic, old, false);
         }
         let before = self.store.digest(index);
         let stamp = self.store.stamp(index).written(tick);
@@ -307,13 +369,16 @@ impl Tracker {
             return false;
         };
         let slot = &self.store.slab[index];
-        let (birth, topic) = (slot.birth, slot.topic);
-        if birth <= self.pending.flushed {
-            let old = self.pending.updated.remove(&birth);
-            let old = old.unwrap_or_else(|| self.entry(index).to_buf());
-            self.pending
-                .left
-                .push((Arc::clone(&self.store.topic(topic).name), old));
+        let (birth, version, flushed) = (slot.birth, slot.version, self.pending.flushed);
+        let topic = &self.store.topic(slot.topic).name;
+        let entry = self.entry(index).to_buf();
+        if version <= flushed {
+            self.pending.left.push((Arc::clone(topic), entry));
+        } else {
+            let told = self.pending.updated.remove(&birth);
+            self.pending.end(topic, entry, told.is_none());
+            let told = told.map(|told| (Arc::clone(topic), told));
+            self.pending.left.extend(told);
         }
         self.owners.unlink(&mut self.store, index);
         let digest = self.store.digest(index);

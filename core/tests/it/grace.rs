@@ -117,6 +117,48 @@ fn entries_of_a_replaced_replica_return_as_updates_or_leave_once() {
     assert_eq!(scene.run(seconds(9)), (0, 0, 0));
 }
 
+/// The versions of two lives of a replica are the same numbers: an update was made of bob's new
+/// entry and ann's old one.
+#[test]
+fn users_that_return_in_another_order_are_not_taken_for_each_other() {
+    let mut scene = Scene::new(1_024);
+    scene.join("ann", "c1", b"ann's");
+    scene.join("bob", "c2", b"bob's");
+    assert_eq!(scene.run(seconds(3)), (2, 0, 0));
+    scene.restart();
+    scene.join("bob", "c3", b"bob's");
+    scene.join("ann", "c4", b"ann's");
+    scene.mesh.run(seconds(1));
+    let mut owners = Vec::new();
+    while let Some(diff) = scene.b().poll_diff() {
+        scene.mirror.take(&diff);
+        for update in &diff.topic(ROOM).unwrap().updates {
+            assert_eq!(update.old.key(), update.new.key());
+            assert_eq!(update.old.meta(), update.new.meta());
+            owners.push((update.old.owner().to_vec(), update.new.owner().to_vec()));
+        }
+    }
+    owners.sort();
+    let pairs = [(b"c1", b"c4"), (b"c2", b"c3")].map(|(old, new)| (old.to_vec(), new.to_vec()));
+    assert_eq!(owners, pairs);
+    assert_eq!(scene.run(seconds(5)), (0, 0, 0));
+}
+
+/// As above: ann was told of as an update of zed, who was new, and never joined.
+#[test]
+fn a_newcomer_is_not_taken_for_a_user_of_the_life_before() {
+    let mut scene = Scene::new(1_024);
+    scene.join("ann", "c1", b"");
+    assert_eq!(scene.run(seconds(3)), (1, 0, 0));
+    scene.restart();
+    scene.join("zed", "c2", b"");
+    scene.join("ann", "c3", b"");
+    assert_eq!(scene.run(seconds(1)), (1, 1, 0));
+    scene.a().untrack_owner("c2");
+    scene.a().untrack_owner("c3");
+    assert_eq!(scene.run(seconds(5)), (0, 0, 2));
+}
+
 #[test]
 fn the_session_of_the_same_owner_returns_first() {
     let mut scene = Scene::new(1_024);

@@ -3,6 +3,7 @@
 mod allocation;
 mod codec;
 mod examples;
+mod diff_law;
 mod failures;
 mod found;
 mod grace;

@@ -1,35 +1,67 @@
-//! What somebody believes who only reads Diffs.
+//! What a reader believes who reads a list once and then only Diffs.
 
 use std::collections::BTreeMap;
 
-use headcount::{Diff, Dot, EntryBuf, Presence};
+use headcount::{Diff, Entry, EntryBuf, EntryRef, Presence, Tracker};
 
-/// The entries that the Diffs of one presence told of, by topic and dot.
+/// The entries that the Diffs of one presence or tracker told of, by topic and reference.
 #[derive(Default)]
 pub(crate) struct Mirror {
-    entries: BTreeMap<(String, Dot), EntryBuf>,
+    entries: BTreeMap<(String, EntryRef), EntryBuf>,
+    /// It began with a list, which may have shown what Diffs tell of later.
+    is_late: bool,
 }
 
 impl Mirror {
-    /// Takes one Diff in. Joins must be new; leaves and updates must be of what is known, as it is
-    /// known.
+    /// Begins with what is listed now, whatever Diffs are still to come of it.
+    pub(crate) fn of(presence: &Presence, topics: &[&str]) -> Self {
+        let lists = topics.iter().map(|topic| {
+            let list = presence.list(topic).into_iter();
+            list.map(|entry| ((topic.to_string(), entry.entry_ref()), entry))
+        });
+        Self {
+            entries: lists.flatten().collect(),
+            is_late: true,
+        }
+    }
+
+    /// As [`of`](Self::of), of one tracker.
+    pub(crate) fn of_tracker(tracker: &Tracker, topics: &[&str]) -> Self {
+        Self {
+            entries: listed(tracker, topics, |_| true),
+            is_late: true,
+        }
+    }
+
+    /// Takes one Diff in: joins, updates, leaves. Of a mirror that has seen every Diff joins must be
+    /// new, updates of what it has; what leaves or changes leaves as it was shown.
     #[track_caller]
     pub(crate) fn take(&mut self, diff: &Diff) {
+        assert!(!diff.is_lossy());
         for topic in diff {
-            let name = topic.topic.to_string();
-            let olds = topic.updates.iter().map(|update| &update.old);
-            for old in topic.leaves.iter().chain(olds) {
-                let known = self.entries.remove(&(name.clone(), old.dot()));
-                assert_eq!(
-                    known.as_ref(),
-                    Some(old),
-                    "a Diff ends what it never told of"
+            let name = |entry: &EntryBuf| (topic.topic.to_string(), entry.entry_ref());
+            for join in &topic.joins {
+                let known = self.entries.insert(name(join), join.clone());
+                assert!(
+                    self.is_late || known.is_none(),
+                    "a Diff tells of a join twice: {join:?}"
                 );
             }
-            let news = topic.updates.iter().map(|update| &update.new);
-            for new in topic.joins.iter().chain(news) {
-                let known = self.entries.insert((name.clone(), new.dot()), new.clone());
-                assert_eq!(known, None, "a Diff tells of a join twice");
+            for update in &topic.updates {
+                assert_eq!(
+                    update.old.key(),
+                    update.new.key(),
+                    "an update is of one user"
+                );
+                let old = self.entries.remove(&name(&update.old));
+                assert!(self.is_late || old.is_some(), "an update of nothing");
+                assert!(old.is_none_or(|old| old == update.old));
+                let known = self.entries.insert(name(&update.new), update.new.clone());
+                assert!(self.is_late || known.is_none(), "an update that is known");
+            }
+            for leave in &topic.leaves {
+                let known = self.entries.remove(&name(leave));
+                assert!(known.is_none_or(|known| known == *leave));
             }
         }
     }
@@ -37,16 +69,7 @@ impl Mirror {
     /// Takes all Diffs that wait. Gives the number of (joins, updates, leaves).
     #[track_caller]
     pub(crate) fn take_all(&mut self, presence: &Presence) -> (usize, usize, usize) {
-        let mut sum = (0, 0, 0);
-        while let Some(diff) = presence.poll_diff() {
-            self.take(&diff);
-            for topic in &diff {
-                sum.0 += topic.joins.len();
-                sum.1 += topic.updates.len();
-                sum.2 += topic.leaves.len();
-            }
-        }
-        sum
+        take_all(presence, [self])
     }
 
     /// List, sessions and counts say the same as the Diffs.
@@ -56,10 +79,10 @@ impl Mirror {
             .entries
             .iter()
             .filter(|((t, _), _)| t == topic)
-            .map(|((_, dot), entry)| (dot.clone(), entry.clone()))
+            .map(|((_, entry_ref), entry)| (entry_ref.clone(), entry.clone()))
             .collect();
         let listed = presence.list(topic).into_iter();
-        let listed: BTreeMap<_, _> = listed.map(|entry| (entry.dot(), entry)).collect();
+        let listed: BTreeMap<_, _> = listed.map(|entry| (entry.entry_ref(), entry)).collect();
         assert_eq!(listed, told);
         assert_eq!(presence.count(topic), told.len());
         let mut keys: Vec<_> = told.values().map(EntryBuf::key).collect();
@@ -71,4 +94,54 @@ impl Mirror {
             .map(|key| presence.get_by_key(topic, *key).len());
         assert_eq!(sessions.sum::<usize>(), told.len());
     }
+
+    /// A tracker lists of its own entries, or of those of others, what the Diffs said.
+    #[track_caller]
+    pub(crate) fn check_tracker(&self, tracker: &Tracker, topics: &[&str], own: bool) {
+        let name = tracker.id().name();
+        let is_meant = |replica: &str| (replica == name) == own;
+        let told = self.entries.iter();
+        let told: BTreeMap<_, _> = told
+            .filter(|(_, entry)| is_meant(entry.origin().replica.name()))
+            .map(|(name, entry)| (name.clone(), entry.clone()))
+            .collect();
+        let here = |entry: &Entry<'_>| is_meant(entry.replica().name());
+        assert_eq!(listed(tracker, topics, here), told);
+    }
+}
+
+fn listed(
+    tracker: &Tracker,
+    topics: &[&str],
+    is_meant: impl Fn(&Entry<'_>) -> bool,
+) -> BTreeMap<(String, EntryRef), EntryBuf> {
+    let entries = topics.iter().flat_map(|topic| tracker.list(topic));
+    let meant = entries.filter(is_meant);
+    meant
+        .map(|entry| {
+            (
+                (entry.topic().to_owned(), entry.entry_ref()),
+                entry.to_buf(),
+            )
+        })
+        .collect()
+}
+
+/// Hands all Diffs that wait to some mirrors. Gives the number of (joins, updates, leaves).
+#[track_caller]
+pub(crate) fn take_all<'m>(
+    presence: &Presence,
+    mirrors: impl IntoIterator<Item = &'m mut Mirror>,
+) -> (usize, usize, usize) {
+    let mut mirrors: Vec<_> = mirrors.into_iter().collect();
+    let mut sum = (0, 0, 0);
+    while let Some(diff) = presence.poll_diff() {
+        mirrors.iter_mut().for_each(|mirror| mirror.take(&diff));
+        for topic in &diff {
+            sum.0 += topic.joins.len();
+            sum.1 += topic.updates.len();
+            sum.2 += topic.leaves.len();
+        }
+    }
+    sum
 }

@@ -71,7 +71,7 @@ fn local_changes_gather_for_one_flush_and_come_out_once() {
         "later changes do not delay it"
     );
     p.handle_timeout(ms(105));
-    assert_eq!(mirror.take_all(&p), (1, 0, 0));
+    assert_eq!(mirror.take_all(&p), (2, 0, 2), "bob came and went");
     mirror.check(&p, "room");
     p.handle_timeout(ms(200));
     assert_eq!(mirror.take_all(&p), (0, 0, 0));
@@ -145,7 +145,7 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
         mirror.check(node, "room");
     }
     assert!(
-        updates >= 20 && joins > 0 && leaves == 0,
+        updates >= 20 && joins > 0 && leaves == joins,
         "{joins} {updates} {leaves}"
     );
 }

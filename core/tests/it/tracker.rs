@@ -1,6 +1,8 @@
 //! The tracker through its public API: semantics, exchange, hiding, bounds.
 
-use headcount::{ApplyError, Encoding, Limits, Put, ReplicaId, TrackError, Tracker};
+use headcount::{
+    ApplyError, Diff, Encoding, EntryBuf, Limits, Put, ReplicaId, TrackError, Tracker,
+};
 
 pub(crate) fn tracker(name: &str) -> Tracker {
     Tracker::new(ReplicaId::new(name, 1, 0).unwrap())
@@ -35,57 +37,110 @@ pub(crate) fn listed(tracker: &Tracker, topic: &str) -> Vec<Row> {
     rows
 }
 
+/// The metas of a topic's joins, updates (old and new) and leaves.
+fn metas(diff: &Diff, topic: &str) -> [Vec<String>; 3] {
+    let text = |entry: &EntryBuf| String::from_utf8(entry.meta().to_vec()).unwrap();
+    let Some(diff) = diff.topic(topic) else {
+        return Default::default();
+    };
+    let updates = diff.updates.iter();
+    [
+        diff.joins.iter().map(text).collect(),
+        updates
+            .map(|update| format!("{}>{}", text(&update.old), text(&update.new)))
+            .collect(),
+        diff.leaves.iter().map(text).collect(),
+    ]
+}
+
 #[test]
-fn coalescing_gives_the_pairs_of_the_specification() {
+fn diffs_join_what_belongs_together_and_drop_nothing_that_a_read_could_show() {
+    #[derive(Clone, Copy)]
+    enum Op {
+        Put(&'static str),
+        Leave,
+    }
+    use Op::{Leave, Put as P};
+    // What was told before, what happens, and the Diff: joins, updates, leaves.
+    type Case<'a> = (bool, &'a [Op], [&'a [&'a str]; 3]);
+    let cases: &[Case<'_>] = &[
+        (false, &[P("1"), Leave], [&["1"], &[], &["1"]]),
+        (false, &[P("1"), P("2")], [&["2"], &[], &["1"]]),
+        (false, &[P("1"), P("2"), Leave], [&["2"], &[], &["1", "2"]]),
+        (false, &[P("1"), Leave, P("2")], [&["2"], &[], &["1"]]),
+        (
+            false,
+            &[P("1"), Leave, P("2"), Leave],
+            [&["2"], &[], &["1", "2"]],
+        ),
+        (true, &[P("1"), P("2")], [&[], &["0>2"], &["1"]]),
+        (
+            true,
+            &[P("1"), P("2"), P("3")],
+            [&[], &["0>3"], &["1", "2"]],
+        ),
+        (true, &[P("1"), Leave], [&[], &[], &["0", "1"]]),
+        (true, &[P("1"), P("2"), Leave], [&[], &[], &["0", "1", "2"]]),
+        (true, &[Leave, P("1")], [&[], &["0>1"], &[]]),
+        (true, &[Leave, P("1"), P("2")], [&[], &["0>2"], &["1"]]),
+        (true, &[P("1"), Leave, P("2")], [&[], &["0>2"], &["1"]]),
+        (true, &[Leave, P("1"), Leave], [&[], &[], &["0", "1"]]),
+        (true, &[P("1")], [&[], &["0>1"], &[]]),
+        (true, &[Leave], [&[], &[], &["0"]]),
+    ];
+    for (number, (is_told, ops, expected)) in cases.iter().enumerate() {
+        let mut t = tracker("a");
+        let put = Put::new("room", "ann", "c1");
+        let mut read = Vec::new();
+        if *is_told {
+            t.track(&put.meta(b"0")).unwrap();
+            t.take_diff();
+        }
+        for op in *ops {
+            match op {
+                P(meta) => drop(t.upsert(&put.meta(meta.as_bytes())).unwrap()),
+                Leave => assert!(t.untrack("room", "ann", "c1")),
+            }
+            read.extend(t.list("room").map(|entry| entry.to_buf()));
+        }
+        let diff = t.take_diff();
+        assert_eq!(metas(&diff, "room"), *expected, "case {number}");
+        let told = &diff.topic("room").unwrap();
+        let news = told.updates.iter().map(|update| &update.new);
+        let joined: Vec<_> = told.joins.iter().chain(news).collect();
+        for leave in &told.leaves {
+            let is_known = read.contains(leave) || leave.meta() == b"0";
+            assert!(is_known, "case {number}: it leaves as it was shown");
+        }
+        for entry in &read {
+            assert!(joined.contains(&entry) || told.leaves.contains(entry));
+        }
+        assert!(t.take_diff().is_empty());
+    }
+}
+
+#[test]
+fn a_tracker_whose_diffs_nobody_takes_stays_small_and_says_what_it_lost() {
     let mut t = tracker("a");
-    let put = Put::new("room", "ann", "c1");
-    t.track(&put).unwrap();
-    assert!(t.untrack("room", "ann", "c1"));
-    assert!(t.take_diff().is_empty(), "join and leave");
-
-    t.track(&put.meta(b"1")).unwrap();
-    t.update(&put.meta(b"2")).unwrap();
+    let meta = vec![b'm'; 16 << 10];
+    let put = Put::new("room", "ann", "c1").meta(&meta);
+    for _ in 0..200 {
+        t.upsert(&put).unwrap();
+    }
     let diff = t.take_diff();
     let room = diff.topic("room").unwrap();
-    assert_eq!((room.joins.len(), room.len()), (1, 1), "join and update");
-    assert_eq!(room.joins[0].meta(), b"2");
-
-    t.update(&put.meta(b"3")).unwrap();
-    t.update(&put.meta(b"4")).unwrap();
+    assert!(!diff.is_lossy());
+    assert_eq!((room.joins.len(), room.leaves.len()), (1, 199));
+    for _ in 0..1_000 {
+        t.upsert(&put).unwrap();
+        t.untrack("room", "ann", "c1");
+    }
     let diff = t.take_diff();
+    assert!(diff.is_lossy(), "1,000 versions of 16 KiB are not kept");
     let room = diff.topic("room").unwrap();
-    assert_eq!(
-        (room.updates.len(), room.len()),
-        (1, 1),
-        "update and update"
-    );
-    assert_eq!(
-        (room.updates[0].old.meta(), room.updates[0].new.meta()),
-        (&b"2"[..], &b"4"[..])
-    );
-
-    t.update(&put.meta(b"5")).unwrap();
-    t.untrack("room", "ann", "c1");
-    let diff = t.take_diff();
-    let room = diff.topic("room").unwrap();
-    assert_eq!((room.leaves.len(), room.len()), (1, 1), "update and leave");
-    assert_eq!(
-        room.leaves[0].meta(),
-        b"4",
-        "the leave is that of the oldest"
-    );
-
-    t.track(&put.meta(b"6")).unwrap();
-    t.take_diff();
-    t.untrack("room", "ann", "c1");
-    t.track(&put.meta(b"7")).unwrap();
-    let diff = t.take_diff();
-    let room = diff.topic("room").unwrap();
-    assert_eq!((room.updates.len(), room.len()), (1, 1), "leave and join");
-    assert_eq!(
-        (room.updates[0].old.meta(), room.updates[0].new.meta()),
-        (&b"6"[..], &b"7"[..])
-    );
+    assert_eq!((room.joins.len(), room.leaves.len()), (0, 1));
+    t.upsert(&put).unwrap();
+    assert!(!t.take_diff().is_lossy());
 }
 
 #[test]

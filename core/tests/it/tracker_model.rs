@@ -1,14 +1,19 @@
 //! Trackers against a naive model: every holder of an origin at a clock must show exactly the state
-//! that the origin had at that clock, however it got there; and the Diffs must add up to the lists.
+//! that the origin had at that clock, however it got there; and the Diffs must add up to the lists,
+//! for every reader, whenever it began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use headcount::{
-    ALL_TOPICS, ApplyError, Diff, Encoding, EntryBuf, Key, Limits, Put, ReplicaId, StagedDelta,
-    StagedRepair, TrackError, Tracker,
+    ALL_TOPICS, ApplyError, Diff, Encoding, Key, Limits, Put, ReplicaId, StagedDelta, StagedRepair,
+    TrackError, Tracker,
 };
 use proptest::prelude::*;
 
+use crate::mirror::Mirror;
+
+/// Readers of a node that begin with a list.
+const LATE_MAX: usize = 8;
 const NODES: usize = 3;
 const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 const KEYS: [&str; 4] = ["k0", "k1", "k2", "k3"];
@@ -17,8 +22,6 @@ const OWNERS: [&str; 3] = ["o0", "o1", "o2"];
 type Session = (usize, usize, usize);
 type Content = (u8, u8);
 type State = BTreeMap<Session, Content>;
-/// Replica name, topic, key, owner.
-type Place = (String, String, Vec<u8>, Vec<u8>);
 
 #[derive(Debug, Clone, Copy)]
 enum Verb {
@@ -55,8 +58,10 @@ enum Op {
 
 struct Node {
     tracker: Tracker,
-    /// What the Diffs add up to, per replica name, topic, key and owner.
-    folded: BTreeMap<Place, Content>,
+    /// What the Diffs add up to.
+    mirror: Mirror,
+    /// What they add up to for readers who began with a list, between any two operations.
+    late: VecDeque<Mirror>,
     /// What is expected of the own entries.
     own: State,
 }
@@ -86,63 +91,34 @@ impl Node {
         let tracker = Tracker::with_slot(id, ALL_TOPICS, limits.clone());
         Self {
             tracker,
-            folded: BTreeMap::new(),
+            mirror: Mirror::default(),
+            late: VecDeque::new(),
             own: State::new(),
         }
     }
 
     fn fold(&mut self, diff: &Diff) {
-        for topic in diff {
-            let place = |e: &EntryBuf| {
-                let name = e.origin().replica.name().to_owned();
-                (
-                    name,
-                    topic.topic.to_string(),
-                    e.key().bytes.to_vec(),
-                    e.owner().to_vec(),
-                )
-            };
-            let content = |e: &EntryBuf| (e.meta()[0], e.status());
-            for update in &topic.updates {
-                let old = self.folded.insert(place(&update.new), content(&update.new));
-                assert_eq!(
-                    old,
-                    Some(content(&update.old)),
-                    "an update says what was before"
-                );
-            }
-            for leave in &topic.leaves {
-                let old = self.folded.remove(&place(leave));
-                assert_eq!(
-                    old,
-                    Some(content(leave)),
-                    "a leave is of something that was there"
-                );
-            }
-            for join in &topic.joins {
-                let old = self.folded.insert(place(join), content(join));
-                assert_eq!(old, None, "a join is new");
-            }
+        self.mirrors().for_each(|mirror| mirror.take(diff));
+    }
+
+    /// Another reader begins here.
+    fn read(&mut self) {
+        self.late
+            .push_back(Mirror::of_tracker(&self.tracker, &TOPICS));
+        if self.late.len() > LATE_MAX {
+            // Some stay to the end.
+            self.late.remove(LATE_MAX / 2);
         }
     }
 
-    fn listed(&self, local: bool) -> BTreeMap<Place, Content> {
-        let mut rows = BTreeMap::new();
-        for topic in TOPICS {
-            for e in self.tracker.list(topic) {
-                if (e.replica() == self.tracker.id()) == local {
-                    let name = e.replica().name().to_owned();
-                    let place = (
-                        name,
-                        topic.to_owned(),
-                        e.key().bytes.to_vec(),
-                        e.owner().to_vec(),
-                    );
-                    assert!(rows.insert(place, (e.meta()[0], e.status())).is_none());
-                }
-            }
+    fn mirrors(&mut self) -> impl Iterator<Item = &mut Mirror> {
+        std::iter::once(&mut self.mirror).chain(&mut self.late)
+    }
+
+    fn check(&self, own: bool) {
+        for mirror in std::iter::once(&self.mirror).chain(&self.late) {
+            mirror.check_tracker(&self.tracker, &TOPICS, own);
         }
-        rows
     }
 }
 
@@ -282,15 +258,7 @@ impl World {
     fn flush(&mut self, n: usize) {
         let diff = self.nodes[n].tracker.take_diff();
         self.nodes[n].fold(&diff);
-        let node = &self.nodes[n];
-        let name = node.tracker.id().name();
-        let own = node.folded.iter().filter(|(place, _)| place.0 == name);
-        let folded: BTreeMap<_, _> = own.map(|(place, c)| (place.clone(), *c)).collect();
-        assert_eq!(
-            folded,
-            node.listed(true),
-            "the Diffs of own operations add up"
-        );
+        self.nodes[n].check(true);
     }
 
     /// The replicas of node `of` known to node `n`, other than itself.
@@ -400,13 +368,7 @@ impl World {
                 }
             }
             self.check_lists(&node.tracker, &expected);
-            let remote: BTreeMap<_, _> = node
-                .folded
-                .iter()
-                .filter(|(place, _)| place.0 != node.tracker.id().name())
-                .map(|(place, content)| (place.clone(), *content))
-                .collect();
-            assert_eq!(remote, node.listed(false), "the Diffs of others add up");
+            node.check(false);
         }
     }
 
@@ -544,6 +506,10 @@ proptest! {
         for op in &ops {
             world.run(op);
             world.check();
+            world.nodes.iter_mut().for_each(Node::read);
+        }
+        for n in 0..NODES {
+            world.flush(n);
         }
     }
 }

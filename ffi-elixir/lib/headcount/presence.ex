@@ -306,8 +306,9 @@ defmodule Headcount.Presence do
 
   defp metas({topic, fetched}, diff, state) do
     {joins, leaves} = Map.fetch!(diff, topic)
-    known = Map.get(state.topics, topic, %{})
-    known = joins |> Enum.reduce(Enum.reduce(leaves, known, &leave/2), &join/2)
+    known = Enum.reduce(joins, Map.get(state.topics, topic, %{}), &join/2)
+    # After the joins: what came and went within the diff is in both.
+    known = Enum.reduce(leaves, known, &leave/2)
     {:ok, client_state} = state.module.handle_metas(topic, fetched, known, state.client_state)
 
     topics =
@@ -318,7 +319,14 @@ defmodule Headcount.Presence do
     %{state | topics: topics, client_state: client_state}
   end
 
-  defp join({key, meta}, known), do: Map.update(known, to_string(key), [meta], &[meta | &1])
+  defp join({key, meta}, known) do
+    Map.update(
+      known,
+      to_string(key),
+      [meta],
+      &[meta | Enum.reject(&1, fn m -> same?(m, meta) end)]
+    )
+  end
 
   defp leave({key, meta}, known) do
     key = to_string(key)

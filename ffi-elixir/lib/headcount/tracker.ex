@@ -72,8 +72,10 @@ defmodule Headcount.Tracker do
     * `track/5`, `update/5` and `untrack/4` write in the caller, reads never pass through a process;
       reading inside `handle_diff/2` works.
     * `handle_diff/2` is called a few milliseconds after a change, with all changes since the last
-      call: a hundred thousand processes that die at once are a few calls. A join that is gone
-      again by then is never seen.
+      call: a hundred thousand processes that die at once are a few calls. Of several updates the
+      last one joins, but nothing that `list/2` could have shown is dropped: each version that is
+      over is among the leaves, and what came and went is in both lists. Take joins in before
+      leaves, by key and `:phx_ref`, as the JavaScript client of Phoenix does.
     * There is no grace for entries whose process has ended, as the Rust crate and the Python module
       offer it: a process does not come back under its pid.
     * The order of `list/2` is not defined.
@@ -119,7 +121,7 @@ defmodule Headcount.Tracker do
   @typedoc "A running tracker by name, or the pure form."
   @type tracker :: atom() | State.t()
 
-  @typedoc "What changed: `{joins, leaves}` of each topic. An update is in both."
+  @typedoc "What changed: `{joins, leaves}` of each topic. An update is in both; joins come first."
   @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
 
   @doc "Makes the state of the callbacks, once for each shard."

@@ -55,7 +55,7 @@ defmodule Headcount.Tracker.State do
           {name :: String.t(), incarnation :: non_neg_integer(), salt :: non_neg_integer()}
   @type clock :: %{replica() => non_neg_integer()}
 
-  @typedoc "What changed in each topic. An update is in both lists."
+  @typedoc "What changed in each topic. An update is in both lists. Take joins in before leaves."
   @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
 
   @typedoc "Why an operation was refused; nothing has changed then."
@@ -239,7 +239,10 @@ defmodule Headcount.Tracker.State do
   @doc """
   What this replica changed since the last call. O(changes).
 
-  Changes of one entry become one: a join and a leave nothing, two updates one update.
+  Two updates of one entry become one, but nothing is dropped that `list/2` could have shown: each
+  version that is over is among the leaves, with the meta it had, and an entry that came and went is
+  in both lists. So a copy of a list that takes in the diffs after it, joins before leaves, by key and
+  `:phx_ref`, stays right, whenever it was read.
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> {:ok, ref} = Headcount.Tracker.State.track(state, 1, "room", "ann", %{})

@@ -199,17 +199,17 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// `{key, meta}`
     pub(crate) fn by_key(self, entry: &impl Fields) -> Term<'a> {
-        let meta = self.meta(entry, entry.previous_ref());
-        (self.key(entry.key()), meta).encode(self.env)
+        (self.key(entry.key()), self.meta(entry)).encode(self.env)
     }
 
     /// `{owner, meta}`
     pub(crate) fn by_owner(self, entry: &impl Fields) -> Term<'a> {
         let owner = self.owner(entry.key().encoding, entry.owner());
-        (owner, self.meta(entry, entry.previous_ref())).encode(self.env)
+        (owner, self.meta(entry)).encode(self.env)
     }
 
-    /// `%{topic => {joins, leaves}}`; an update is in both.
+    /// `%{topic => {joins, leaves}}`; an update is in both. What leaves has the meta it joined with, references and
+    /// all, so a reader that takes joins before leaves, by key and `phx_ref`, is right.
     pub(crate) fn diff<'d>(self, diff: impl IntoIterator<Item = &'d TopicDiff>) -> Term<'a> {
         let topics = diff
             .into_iter()
@@ -219,25 +219,15 @@ impl<'a> Reader<'a> {
     }
 
     fn topic(self, diff: &TopicDiff) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
-        let updated = diff.updates.iter().map(|update| {
-            let key = self.key(update.new.key());
-            // Several updates may have become one: this is the one that leaves.
-            let prev = update.old.entry_ref();
-            (key, self.meta(&update.new, Some(prev))).encode(self.env)
-        });
-        let joins = diff
-            .joins
-            .iter()
-            .map(|entry| self.by_key(entry))
-            .chain(updated)
-            .collect();
-        let old = diff.updates.iter().map(|update| &update.old);
-        let leaves = diff
-            .leaves
-            .iter()
-            .chain(old)
-            .map(|entry| self.by_key(entry))
-            .collect();
+        let updates = diff.updates.iter();
+        let new = updates.clone().map(|update| &update.new);
+        // Content that was repaired keeps its reference: the join replaces it.
+        let replaced = updates.filter(|update| update.old.entry_ref() != update.new.entry_ref());
+        let old = replaced.map(|update| &update.old);
+        let joins = diff.joins.iter().chain(new);
+        let leaves = diff.leaves.iter().chain(old);
+        let joins = joins.map(|entry| self.by_key(entry)).collect();
+        let leaves = leaves.map(|entry| self.by_key(entry)).collect();
         (joins, leaves)
     }
 
@@ -260,7 +250,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The meta with its reference, and the one before an update.
-    fn meta(self, entry: &impl Fields, prev: Option<EntryRef>) -> Term<'a> {
+    fn meta(self, entry: &impl Fields) -> Term<'a> {
         let (encoding, bytes) = (entry.key().encoding, entry.meta());
         let meta = match encoding {
             _ if bytes.is_empty() => Term::map_new(self.env),
@@ -273,6 +263,7 @@ impl<'a> Reader<'a> {
             reference(self.env, entry_ref, |text| meta.map_put(name, text)).unwrap_or(meta)
         };
         let meta = with(meta, atoms::phx_ref(), &entry.entry_ref());
+        let prev = entry.previous_ref();
         prev.map_or(meta, |prev| with(meta, atoms::phx_ref_prev(), &prev))
     }
 

@@ -1,0 +1,266 @@
+//! The law of Diffs: a mirror by reference that began with any `list`, read at any moment, and took
+//! in every Diff since, equals `list`. On every node of a cluster, whatever happens to it.
+
+use std::time::Duration;
+
+use headcount::replica::Event;
+use headcount::{Presence, PresenceConfig, Put};
+use proptest::prelude::*;
+
+use crate::mesh::{Mesh, configured, events, seconds};
+use crate::mirror::{Mirror, take_all};
+
+const NODES: usize = 3;
+const TOPICS: [&str; 2] = ["room", "hall"];
+const STEP: Duration = Duration::from_millis(5);
+/// Readers of a node at the same time.
+const READERS_MAX: usize = 12;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Put(usize, u8, u8, u8),
+    Leave(usize, u8, u8),
+    LeaveOwner(usize, u8),
+    Lost(usize, u8),
+    Lease(usize, u8),
+    /// A flush by hand, as programs without replication do.
+    Flush(usize),
+    Read(usize),
+    Run(u16),
+    Cut(usize),
+    Heal,
+    Restart(usize),
+    Goodbye(usize),
+    /// A second process with the identity of a node: one of them takes a new one.
+    Twin(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let node = 0..NODES;
+    let (key, owner) = (0..3u8, 0..2u8);
+    prop_oneof![
+        16 => (node.clone(), key.clone(), owner.clone(), any::<u8>())
+            .prop_map(|(n, k, o, m)| Op::Put(n, k, o, m)),
+        8 => (node.clone(), key, owner.clone()).prop_map(|(n, k, o)| Op::Leave(n, k, o)),
+        2 => (node.clone(), owner.clone()).prop_map(|(n, o)| Op::LeaveOwner(n, o)),
+        1 => (node.clone(), owner.clone()).prop_map(|(n, o)| Op::Lost(n, o)),
+        1 => (node.clone(), owner).prop_map(|(n, o)| Op::Lease(n, o)),
+        2 => node.clone().prop_map(Op::Flush),
+        12 => node.clone().prop_map(Op::Read),
+        8 => (1..40u16).prop_map(Op::Run),
+        2 => (40..1_500u16).prop_map(Op::Run),
+        1 => node.clone().prop_map(Op::Cut),
+        1 => Just(Op::Heal),
+        1 => node.clone().prop_map(Op::Restart),
+        1 => node.clone().prop_map(Op::Goodbye),
+        1 => node.prop_map(Op::Twin),
+    ]
+}
+
+struct World {
+    mesh: Mesh,
+    /// Of each node one that has seen every Diff, then those that began later.
+    mirrors: Vec<Vec<Mirror>>,
+    lives: u64,
+    slice_records: usize,
+    grace: Duration,
+}
+
+impl World {
+    fn new(slice_records: usize, grace: Duration) -> Self {
+        let mut world = Self {
+            mesh: Mesh::new(&[]),
+            mirrors: Vec::new(),
+            lives: 0,
+            slice_records,
+            grace,
+        };
+        for n in 0..NODES {
+            let node = world.node(n);
+            world.mesh.nodes.push(node);
+            world.mirrors.push(vec![Mirror::default()]);
+        }
+        world
+    }
+
+    fn node(&mut self, n: usize) -> Presence {
+        self.lives += 1;
+        let set = |config: &mut PresenceConfig| {
+            config.grace = self.grace;
+            config.slice_records = self.slice_records;
+            config.flush = Duration::from_millis(20);
+            config.cluster.down_after = seconds(2);
+        };
+        configured(&format!("n{n}"), self.lives, self.lives, set)
+    }
+
+    fn restart(&mut self, n: usize) {
+        self.mesh.nodes[n] = self.node(n);
+        self.mirrors[n] = vec![Mirror::default()];
+    }
+
+    fn read(&mut self, n: usize) {
+        let readers = &mut self.mirrors[n];
+        if readers.len() == READERS_MAX {
+            readers.remove(READERS_MAX / 2);
+        }
+        readers.push(Mirror::of(&self.mesh.nodes[n], &TOPICS));
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.mesh.now + time;
+        while self.mesh.now < end {
+            self.mesh.run(STEP);
+            for (n, readers) in self.mirrors.iter_mut().enumerate() {
+                take_all(&self.mesh.nodes[n], readers);
+            }
+        }
+    }
+
+    fn take(&mut self, op: &Op) {
+        let put = |key: u8, owner: u8| (format!("k{key}"), format!("o{owner}"));
+        let topic = |key: u8| TOPICS[usize::from(key) % TOPICS.len()];
+        let now = self.mesh.now;
+        match *op {
+            Op::Put(n, key, owner, meta) => {
+                let (name, owner) = put(key, owner);
+                let meta = vec![meta; usize::from(meta % 3)];
+                let put = Put::new(topic(key), &name, &owner).meta(&meta);
+                self.mesh.nodes[n].upsert(&put).unwrap();
+            }
+            Op::Leave(n, key, owner) => {
+                let (name, owner) = put(key, owner);
+                self.mesh.nodes[n].untrack(topic(key), name.as_str(), owner);
+            }
+            Op::LeaveOwner(n, owner) => drop(self.mesh.nodes[n].untrack_owner(put(0, owner).1)),
+            Op::Lost(n, owner) => self.mesh.nodes[n].owner_lost(now, put(0, owner).1),
+            Op::Lease(n, owner) => {
+                self.mesh.nodes[n].lease_owner(now, put(0, owner).1, 20 * STEP);
+            }
+            Op::Flush(n) => self.flush(n),
+            Op::Read(n) => self.read(n),
+            Op::Run(ms) => self.run(Duration::from_millis(ms.into())),
+            Op::Cut(n) => self.mesh.cut(n),
+            Op::Heal => self.mesh.cut.clear(),
+            Op::Restart(n) => self.restart(n),
+            Op::Goodbye(n) => {
+                self.mesh.nodes[n].leave_gracefully(now);
+                self.run(STEP);
+                self.restart(n);
+            }
+            Op::Twin(n) => self.twin(n),
+        }
+    }
+
+    fn flush(&mut self, n: usize) {
+        let readers = &mut self.mirrors[n];
+        take_all(&self.mesh.nodes[n], &mut *readers);
+        let diff = self.mesh.nodes[n].take_diff();
+        readers.iter_mut().for_each(|reader| reader.take(&diff));
+    }
+
+    /// Something that looks like a later life of the node speaks for a moment and is gone.
+    fn twin(&mut self, n: usize) {
+        let id = self.mesh.nodes[n].id();
+        let set = |config: &mut PresenceConfig| config.seed = 99;
+        let twin = configured(id.name(), id.incarnation(), 99, set);
+        for key in 0..50 {
+            twin.track(&Put::new("room", &format!("t{key}"), "t"))
+                .unwrap();
+        }
+        self.mesh.nodes.push(twin);
+        self.mesh.run(STEP);
+        self.mesh.nodes.truncate(NODES);
+    }
+
+    /// Until nothing waits on any node; then all readers are right.
+    fn check(&mut self) {
+        self.run(10 * STEP);
+        for n in 0..NODES {
+            let node = &self.mesh.nodes[n];
+            while node.poll_timeout() == Some(self.mesh.now) {
+                node.handle_timeout(self.mesh.now);
+            }
+            self.flush(n);
+            let node = &self.mesh.nodes[n];
+            for reader in &self.mirrors[n] {
+                TOPICS.iter().for_each(|topic| reader.check(node, topic));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn whoever_reads_a_list_and_then_diffs_is_right(
+        rounds in prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12),
+        slice_records in prop_oneof![Just(2usize), Just(1_024)],
+        grace in prop_oneof![Just(Duration::ZERO), Just(seconds(1))],
+    ) {
+        let mut world = World::new(slice_records, grace);
+        world.run(seconds(1));
+        for ops in &rounds {
+            ops.iter().for_each(|op| world.take(op));
+            world.check();
+        }
+        world.mesh.cut.clear();
+        world.run(seconds(5));
+        world.check();
+    }
+}
+
+/// A visit of less than a flush, and a reader in the middle of it.
+#[test]
+fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
+    let node = configured("a", 1, 1, |_| {});
+    node.handle_timeout(Duration::ZERO);
+    node.track(&Put::new("room", "ann", "c")).unwrap();
+    let mut saw_her = Mirror::of(&node, &TOPICS);
+    node.update(&Put::new("room", "ann", "c").meta(b"2"))
+        .unwrap();
+    let mut saw_her_later = Mirror::of(&node, &TOPICS);
+    node.untrack("room", "ann", "c");
+    let (mut first, mut last) = (Mirror::default(), Mirror::of(&node, &TOPICS));
+    node.handle_timeout(STEP);
+    node.handle_timeout(2 * STEP);
+    let readers = [&mut first, &mut saw_her, &mut saw_her_later, &mut last];
+    assert_eq!(take_all(&node, readers), (1, 0, 2));
+    for reader in [&first, &saw_her, &saw_her_later, &last] {
+        reader.check(&node, "room");
+    }
+}
+
+/// Versions that came under the old identity and were not told of yet were never ended.
+#[test]
+fn a_new_identity_ends_what_was_shown_under_the_old_one() {
+    let mut tracker = crate::tracker::tracker("a");
+    tracker.track(&Put::new("room", "ann", "c")).unwrap();
+    tracker.take_diff();
+    tracker.track(&Put::new("room", "bob", "c")).unwrap();
+    let update = Put::new("room", "ann", "c").meta(b"2");
+    tracker.update(&update).unwrap();
+    let mut reader = Mirror::of_tracker(&tracker, &TOPICS);
+    let diff = tracker.reincarnate(headcount::ReplicaId::new("a", 2, 0).unwrap());
+    reader.take(&diff);
+    reader.check_tracker(&tracker, &TOPICS, true);
+}
+
+/// What was lost is said where the lists are to be read again.
+#[test]
+fn a_node_says_when_it_could_not_keep_what_came_and_went() {
+    let node = configured("a", 1, 1, |_| {});
+    node.handle_timeout(Duration::ZERO);
+    let meta = vec![b'm'; 16 << 10];
+    for _ in 0..600 {
+        node.upsert(&Put::new("room", "ann", "c").meta(&meta))
+            .unwrap();
+    }
+    node.handle_timeout(STEP);
+    node.handle_timeout(2 * STEP);
+    assert_eq!(events(&node), [Event::DiffsDropped]);
+    let diff = node.poll_diff().unwrap();
+    assert!(diff.is_lossy());
+    assert_eq!(diff.topic("room").unwrap().len(), 1);
+}
