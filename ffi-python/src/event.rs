@@ -4,6 +4,7 @@ use headcount::replica as core;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
+use crate::bounds;
 use crate::error::kind_of;
 use crate::replica::Replica;
 
@@ -31,8 +32,8 @@ impl Transmit {
 
     /// The frame.
     #[getter]
-    fn frame<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.frame)
+    fn frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &self.0.frame)
     }
 
     fn __repr__(&self) -> String {
@@ -43,8 +44,8 @@ impl Transmit {
 
 /// Something that happened to the cluster.
 ///
-/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`,
-/// `duplicate_name`, `reincarnated`, `signal`, `peer_limit`, `unsupported`.
+/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`, `refused`,
+/// `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `unsupported`.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Event(core::Event);
@@ -77,10 +78,31 @@ impl Event {
             | core::Event::ReplicaForgotten(id)
             | core::Event::ReplicaLeft(id)
             | core::Event::Divergence { origin: id, .. }
+            | core::Event::Refused { origin: id, .. }
             | core::Event::DuplicateName { other: id }
             | core::Event::Reincarnated { id }
             | core::Event::Signal { from: id, .. }
             | core::Event::PeerLimit { refused: id } => Some(Replica(id.clone())),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the frames of the replica, when the kind is `refused`: they break a limit
+    /// of this node or the format. That is told once, until a frame of it is taken.
+    #[getter]
+    fn reason(&self) -> Option<String> {
+        match &self.0 {
+            core::Event::Refused { error, .. } => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The neighbour of the transport that it came from, when the kind is `refused` or
+    /// `unsupported`.
+    #[getter]
+    fn peer(&self) -> Option<&str> {
+        match &self.0 {
+            core::Event::Refused { from, .. } | core::Event::Unsupported { from, .. } => Some(from),
             _ => None,
         }
     }
@@ -98,7 +120,10 @@ impl Event {
         let who = self
             .replica()
             .map_or(String::new(), |replica| format!(" {}", replica.0));
-        format!("<Event {}{who}>", self.kind())
+        let why = self
+            .reason()
+            .map_or(String::new(), |reason| format!(": {reason}"));
+        format!("<Event {}{who}{why}>", self.kind())
     }
 }
 
@@ -117,8 +142,8 @@ impl Signal {
 
     /// The bytes of the key it concerns.
     #[getter]
-    fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.key)
+    fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &self.0.key)
     }
 
     /// A number of the application's choice.
@@ -129,8 +154,8 @@ impl Signal {
 
     /// The payload.
     #[getter]
-    fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.payload)
+    fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &self.0.payload)
     }
 
     /// How long it holds, in seconds.

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::codec::SharedKey;
+use headcount::codec::{CLUSTER_LEN_MAX, SharedKey};
 use headcount::replica::{Config, Signal};
 use headcount::{EntryBuf, PresenceConfig, TrackError};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::bounds::{self, look, room_for};
 use crate::convert::{Buffer, Meta, Name, Seconds, grouped, put};
 use crate::diff::Diff;
 use crate::entry::Entry;
-use crate::error::raise;
+use crate::error::{LimitError, raise};
 use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id};
+use crate::tracker::{ENTRY_LEN, FRAME_GROWTH};
 
 /// Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
 ///
@@ -59,6 +61,8 @@ impl Presence {
 impl Presence {
     /// A node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
     /// that all nodes share; `relay` is for transports that do not reach every node directly.
+    ///
+    /// Raises `ValueError` for a name of more than 64 bytes, `LimitError` for such a `cluster`.
     #[new]
     #[pyo3(signature = (
         name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
@@ -81,6 +85,11 @@ impl Presence {
         max_frame: Option<usize>,
         relay: bool,
     ) -> PyResult<Self> {
+        if cluster.len() > CLUSTER_LEN_MAX {
+            let (len, max) = (cluster.len(), CLUSTER_LEN_MAX);
+            let text = format!("cluster has {len} bytes, at most {max} are allowed");
+            return Err(LimitError::new_err((text, max)));
+        }
         let usual = Config::default();
         let or = |given: Option<Seconds>, usual| given.map_or(usual, |seconds| seconds.0);
         let cluster = Config {
@@ -118,6 +127,7 @@ impl Presence {
         now: Seconds,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
+        room_for(snapshot.len(), FRAME_GROWTH)?;
         let new = py.get_type::<Self>().call((name,), options)?;
         let new = new.cast::<Self>()?.get();
         let (id, config) = (new.core.id(), new.config.clone());
@@ -129,9 +139,10 @@ impl Presence {
     }
 
     /// The state of all replicas as bytes, for `restore`. Operations go on meanwhile. O(entries).
-    fn snapshot<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        room_for(self.__len__(py), ENTRY_LEN)?;
         let snapshot = py.detach(|| self.core.snapshot());
-        PyBytes::new(py, &snapshot)
+        bounds::bytes(py, &snapshot)
     }
 
     /// Gives an owner's entries a lease, or renews it: unless renewed again within `ttl` seconds,
@@ -232,8 +243,11 @@ impl Presence {
     }
 
     /// The visible entries of a topic, in no particular order. O(entries of the topic).
-    fn list(&self, py: Python<'_>, topic: &str) -> Vec<Entry> {
-        py.detach(|| collect(topic, self.core.list(topic)))
+    ///
+    /// Raises `MemoryError` when they find no room.
+    fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
+        room_for(self.count(py, topic), ENTRY_LEN)?;
+        Ok(py.detach(|| collect(topic, self.core.list(topic))))
     }
 
     /// The visible entries of a key in a topic. O(entries of the key).
@@ -254,8 +268,9 @@ impl Presence {
     /// Flushes now: what changed about this replica's own entries since the last flush. A change
     /// comes out once, here or, `flush` seconds (0.005) after a call has seen it, from `poll`.
     /// O(changes).
-    fn take_diff(&self, py: Python<'_>) -> Diff {
-        py.detach(|| self.core.take_diff()).into()
+    fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
+        room_for(self.__len__(py), ENTRY_LEN)?;
+        Ok(py.detach(|| self.core.take_diff()).into())
     }
 
     /// Takes one frame from a neighbour of the transport. O(changes).
@@ -269,14 +284,19 @@ impl Presence {
         sender: &str,
         frame: Buffer,
     ) -> PyResult<()> {
+        room_for(frame.len(), FRAME_GROWTH)?;
         let frame = Bytes::from_owner(frame);
         py.detach(|| self.core.handle_message(now.0, sender, &frame))
             .map_err(raise)
     }
 
     /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
-    fn handle_timeout(&self, py: Python<'_>, now: Seconds) {
+    ///
+    /// Raises `MemoryError` when there is no room for a slice of it; nothing is lost.
+    fn handle_timeout(&self, py: Python<'_>, now: Seconds) -> PyResult<()> {
+        look(0)?;
         py.detach(|| self.core.handle_timeout(now.0));
+        Ok(())
     }
 
     /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
@@ -349,11 +369,11 @@ impl Presence {
     ) -> PyResult<()> {
         let signal = Signal {
             topic: topic.to_owned(),
-            key: key.as_bytes().to_vec(),
+            key: bounds::copied(key.as_bytes())?,
             kind,
             ttl_ms: u32::try_from(ttl.0.as_millis())
                 .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
-            payload: payload.to_vec(),
+            payload: bounds::copied(&payload)?,
         };
         py.detach(|| self.core.signal(signal)).map_err(raise)
     }

@@ -16,6 +16,7 @@ mod nats;
 mod packages;
 mod presence;
 mod presence_timers;
+mod refused;
 mod replica;
 mod roster;
 mod runtime;

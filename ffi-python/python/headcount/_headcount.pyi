@@ -1,7 +1,7 @@
 """The compiled half of the package `headcount`."""
 
 from builtins import list as _list
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias
 from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
 from uuid import UUID
@@ -437,7 +437,7 @@ class MemberList(_Rows[_I]):
         cls: type[MemberList[str]],
         /,
         *,
-        groups: Sequence[str] = ...,
+        groups: Iterable[str] | None = None,
         headers: bool = True,
         payloads: Literal["json", "raw"] | None = None,
     ) -> MemberList[str]: ...
@@ -447,14 +447,14 @@ class MemberList(_Rows[_I]):
         ids: type[_I] = ...,
         /,
         *,
-        groups: Sequence[str] = ...,
+        groups: Iterable[str] | None = None,
         headers: bool = True,
         payloads: Literal["json", "raw"] | None = None,
     ) -> MemberList[_I]: ...
     def add_group(self, name: str) -> None:
         """Adds a group at the end of the order."""
 
-    def set_groups(self, names: Sequence[str]) -> None:
+    def set_groups(self, names: Iterable[str]) -> None:
         """Makes these groups exist and stand in this order, before all others."""
 
     def rename_group(self, name: str, to: str) -> None:
@@ -627,13 +627,26 @@ class Event:
     @property
     def kind(self) -> str:
         """What happened, as one word of snake case: ``replica_up``, ``replica_down``,
-        ``replica_forgotten``, ``replica_left``, ``divergence``, ``duplicate_name``,
-        ``reincarnated``, ``signal``, ``peer_limit`` or ``unsupported``.
+        ``replica_forgotten``, ``replica_left``, ``divergence``, ``refused``,
+        ``duplicate_name``, ``reincarnated``, ``diffs_dropped``, ``signal``, ``peer_limit`` or
+        ``unsupported``.
         """
 
     @property
     def replica(self) -> Replica | None:
         """The replica it is about, if it is about one."""
+
+    @property
+    def reason(self) -> str | None:
+        """What is wrong with the frames of the replica, when the kind is ``refused``.
+
+        They break a limit of this node or the format. That is told once, until a frame of it is
+        taken.
+        """
+
+    @property
+    def peer(self) -> str | None:
+        """The neighbour it came from, when the kind is ``refused`` or ``unsupported``."""
 
     @property
     def signal(self) -> Signal | None:
@@ -834,7 +847,7 @@ class Viewer:
     def close(self, window: str) -> None:
         """Closes a window."""
 
-    def resync(self, windows: Sequence[str] = ...) -> Bundle:
+    def resync(self, windows: Iterable[str] | None = None) -> Bundle:
         """What a client gets that asks for windows anew: the SYNC of each, and all counts."""
 
     def bundle(self, tick: Tick) -> Bundle | None:
@@ -890,7 +903,7 @@ class Roster(Generic[_I]):
         mapping: Callable[[Entry], _Place],
         *,
         offline: str | None = None,
-        priority: Sequence[_Status] | None = None,
+        priority: Iterable[_Status] | None = None,
         last_seen_max: int | None = None,
     ) -> Roster[_I]: ...
     @property
