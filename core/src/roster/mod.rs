@@ -184,13 +184,15 @@ impl<I: Id> Roster<I> {
             .iter()
             .chain(updates.clone().map(|update| &update.old));
         let come = diff.joins.iter().chain(updates.map(|update| &update.new));
-        let sessions = gone
-            .map(|entry| (entry, false))
-            .chain(come.map(|entry| (entry, true)));
+        // The mapping is the application's: if it panics, nothing has changed yet.
+        let id_of = |entry: &EntryBuf| entry.key_str().and_then(I::parse_text);
+        let place = |entry| id_of(entry).map(|_| (self.mapping)(entry));
+        let placed: Vec<Option<Placement>> = come.clone().map(place).collect();
+        let sessions = gone.map(|entry| (entry, None)).chain(come.zip(placed));
         // A user is settled once, after all of their sessions: in between they may seem offline.
         let mut before: HashMap<I, Outward> = HashMap::new();
-        for (entry, is_here) in sessions {
-            let Some(id) = entry.key_str().and_then(I::parse_text) else {
+        for (entry, placement) in sessions {
+            let Some(id) = id_of(entry) else {
                 applied.foreign += 1;
                 continue;
             };
@@ -200,8 +202,7 @@ impl<I: Id> Roster<I> {
             }
             let user = self.users.entry(id).or_default();
             user.sessions.retain(|session| session.dot != entry.dot());
-            if is_here {
-                let placement = (self.mapping)(entry);
+            if let Some(placement) = placement {
                 user.sessions.push(Session {
                     dot: entry.dot(),
                     version: entry.version(),
