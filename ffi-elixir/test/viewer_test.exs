@@ -155,7 +155,7 @@ defmodule Headcount.MemberList.ViewerTest do
     end
 
     MemberList.upsert(list, 4, group: "online", key: 4)
-    assert Viewer.bundle(viewer, MemberList.tick(list)) == nil
+    assert %{frames: [], counts: %{}} = Viewer.bundle(viewer, MemberList.tick(list))
     assert Viewer.stale?(viewer)
     assert %{frames: [%{kind: :sync, rows: rows}]} = Viewer.catch_up(viewer)
     assert length(rows) == 5
@@ -165,6 +165,35 @@ defmodule Headcount.MemberList.ViewerTest do
     assert match?(nil, Viewer.bundle(viewer, MemberList.tick(list)))
     :ok = Viewer.set_hidden(viewer, false)
     assert %{frames: [%{kind: :sync}]} = Viewer.catch_up(viewer)
+  end
+
+  test "any tick may be left out, and all that say they are empty" do
+    :rand.seed(:exsss, ExUnit.configuration()[:seed])
+    list = MemberList.new(groups: ["online"])
+    for id <- 1..50, do: MemberList.upsert(list, id, group: "online", key: id)
+    viewer = Viewer.new(list)
+    {:ok, bundle} = Viewer.open(viewer, {:chunk, 0})
+
+    take = fn tick, client ->
+      bundle = if tick.empty?, do: nil, else: Viewer.bundle(viewer, tick)
+      if bundle, do: apply_bundle(bundle, client), else: client
+    end
+
+    client =
+      Enum.reduce(1..100, apply_bundle(bundle, %{}), fn _, client ->
+        if :rand.uniform(2) == 1, do: MemberList.touch(list, :rand.uniform(50))
+        tick = MemberList.tick(list)
+        if :rand.uniform(2) == 1, do: client, else: take.(tick, client)
+      end)
+
+    # After the last change two ticks bring what was missed.
+    MemberList.remove(list, 1)
+    MemberList.tick(list)
+    client = take.(MemberList.tick(list), client)
+    client = take.(MemberList.tick(list), client)
+    refute Viewer.stale?(viewer)
+    {rows, 0} = client["c:0"]
+    assert rows == Enum.map(MemberList.slice(list, 0, 50), &shown/1)
   end
 
   test "a viewer that is collected closes its windows" do

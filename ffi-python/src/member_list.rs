@@ -426,8 +426,8 @@ impl MemberList {
         })
     }
 
-    /// Names the list for its viewers and begins an epoch: everybody gets everything anew. Epochs
-    /// must grow. Without this call the name is empty and the epoch 1.
+    /// Names the list for its viewers and begins an epoch: the next tick sends every viewer its
+    /// windows and the counts whole. Epochs must grow. Without this call the name is empty and the epoch 1.
     fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64) {
         each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch)));
     }

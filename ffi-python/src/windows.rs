@@ -70,7 +70,7 @@ impl Tick {
 
 #[pymethods]
 impl Tick {
-    /// Whether there is anything for anybody.
+    /// Whether there is anything for a viewer, be it what it missed of an earlier tick.
     fn __bool__(&self) -> bool {
         !self.is_empty
     }
@@ -267,9 +267,9 @@ impl<I: PyId> Viewing for Typed<I> {
 
 /// One viewer of a list: which windows it holds, and what it is sent. No I/O: send the bundles.
 ///
-/// After each `MemberList.tick` every viewer is asked for its `bundle`. A viewer whose connection
-/// is slow is not asked; when it has drained, `catch_up` gives one SYNC for each window that has
-/// changed meanwhile. Windows have names: `c:3` is rows 300 to 399, `a:77:50:49` the 50 rows above
+/// After each `MemberList.tick` every viewer is asked for its `bundle`. Any tick may be left out for
+/// any viewer, such as one whose connection is slow: asked again, it gives what was missed.
+/// Windows have names: `c:3` is rows 300 to 399, `a:77:50:49` the 50 rows above
 /// member 77, itself and 49 below; `f:77:50:49` follows the member when it moves,
 /// `g:online:0:99` a header.
 ///
@@ -329,13 +329,16 @@ impl Viewer {
         py.detach(|| self.0.resync(&windows)).map_err(raise)
     }
 
-    /// What the viewer is sent of a tick; `None` for nothing. Ticks must come in order.
+    /// What the viewer is sent of a tick; `None` for nothing.
+    ///
+    /// Ticks must come in order; any may be left out. What was missed comes as well: counts now,
+    /// windows that changed in a tick left out whole with the next tick.
     fn bundle(&self, py: Python<'_>, tick: &Tick) -> PyResult<Option<Bundle>> {
         let bundle = py.detach(|| self.0.bundle(tick));
         bundle.ok_or_else(|| PyValueError::new_err("the tick is of another list"))
     }
 
-    /// Whether a window has missed frames, so that `catch_up` is due.
+    /// Whether a window has missed frames: `catch_up` brings its rows at once, else the next tick.
     fn is_stale(&self, py: Python<'_>) -> bool {
         py.detach(|| self.0.is_stale())
     }

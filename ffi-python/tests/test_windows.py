@@ -245,6 +245,37 @@ class EndToEnd(unittest.TestCase):
         self.assertFalse(viewer.is_stale())
         self.assertFalse(ml.tick(30), "nothing happened")
 
+    def test_any_tick_may_be_left_out(self) -> None:
+        rng = random.Random(11)
+        ml = MemberList(int, groups=["g", "h"])
+        for id in range(150):
+            ml.upsert(id, "g", id)
+        viewer, client = ml.viewer(), Client()
+        client.open("c:0")
+        client.apply(viewer.open("c:0"))
+        members = 150
+        for now in range(100):
+            if rng.randrange(2):
+                ml.upsert(members, "h", members)
+                members += 1
+            if rng.randrange(2):
+                ml.touch(rng.randrange(150))
+            tick = ml.tick(now)
+            if tick and rng.randrange(2):
+                bundle = viewer.bundle(tick)
+                if bundle is not None:
+                    client.apply(bundle)
+        for now in range(100, 102):
+            tick = ml.tick(now)
+            bundle = viewer.bundle(tick) if tick else None
+            if bundle is not None:
+                self.assertEqual(client.apply(bundle).resync, [])
+        self.assertFalse(viewer.is_stale())
+        self.assertEqual(client.windows["c:0"].rows, shown(ml, 0, 100))
+        assert client.counts is not None
+        self.assertEqual(client.counts["members"], members)
+        self.assertFalse(ml.tick(103))
+
     def test_the_binary_form_says_the_same(self) -> None:
         ml = MemberList(int, groups=["g"], payloads="json")
         viewer = ml.viewer()

@@ -37,6 +37,11 @@ impl CountsPublisher {
             .is_none_or(|last| now.saturating_sub(last) >= INTERVAL || now < last)
     }
 
+    /// Returns the last publication, for viewers that missed it.
+    pub(crate) fn last(&self) -> Option<Arc<Shared<Counts>>> {
+        self.last.clone()
+    }
+
     /// Notes that something went out at `now`.
     pub(crate) const fn sent(&mut self, now: Duration) {
         self.last_at = Some(now);

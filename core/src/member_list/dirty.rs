@@ -14,7 +14,7 @@ pub(crate) struct Mark {
     pub(crate) new: Option<usize>,
 }
 
-/// The marks since they were last taken. A list that never publishes collects nothing.
+/// The marks since they were last cleared. A list that never publishes collects nothing.
 #[derive(Debug)]
 pub(crate) struct Dirty {
     /// Everything may have changed; `marks` is empty.
@@ -22,17 +22,17 @@ pub(crate) struct Dirty {
     marks: Vec<Mark>,
 }
 
-/// What [`Dirty::take`] hands over.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Changes {
+/// What [`Dirty::changes`] shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changes<'a> {
     /// Everything may have changed.
     All,
     /// These rows, in the order of the writes.
-    Rows(Vec<Mark>),
+    Rows(&'a [Mark]),
 }
 
 impl Dirty {
-    /// Until the first [`take`](Self::take) everything counts as changed.
+    /// Until the first [`clear`](Self::clear) everything counts as changed.
     pub(crate) fn new() -> Self {
         Self {
             all: true,
@@ -62,17 +62,21 @@ impl Dirty {
         self.marks = Vec::new();
     }
 
-    /// Hands over what was marked and begins anew.
-    pub(crate) fn take(&mut self) -> Changes {
-        let marks = std::mem::take(&mut self.marks);
-        match std::mem::take(&mut self.all) {
+    /// Shows what was marked.
+    pub(crate) fn changes(&self) -> Changes<'_> {
+        match self.all {
             true => Changes::All,
-            false => Changes::Rows(marks),
+            false => Changes::Rows(&self.marks),
         }
+    }
+
+    /// Forgets what was marked: it was published.
+    pub(crate) fn clear(&mut self) {
+        (self.all, self.marks) = (false, Vec::new());
     }
 }
 
-/// The slots written since they were last taken. Does nothing until somebody watches.
+/// The slots written since they were last cleared. Does nothing until somebody watches.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     on: bool,
@@ -82,7 +86,7 @@ pub(crate) struct Writes {
     renames: u64,
 }
 
-/// What [`Writes::take`] hands over.
+/// What [`Writes::written`] shows.
 #[derive(Debug)]
 pub(crate) struct Written {
     /// `None`: any may have been.
@@ -111,19 +115,23 @@ impl Writes {
     /// Whether somebody looks from now on.
     pub(crate) fn watch(&mut self, on: bool) {
         if !on {
-            (self.all, self.slots) = (false, Vec::new());
+            self.clear();
         }
         self.on = on;
     }
 
-    /// Hands over what was noted and begins anew. O(notes).
-    pub(crate) fn take(&mut self) -> Written {
-        let slots = std::mem::take(&mut self.slots);
-        let known = self.on && !std::mem::take(&mut self.all);
+    /// Shows what was noted. O(notes).
+    pub(crate) fn written(&self) -> Written {
+        let known = self.on && !self.all;
         Written {
-            slots: known.then(|| slots.into_iter().collect()),
+            slots: known.then(|| self.slots.iter().copied().collect()),
             renames: self.renames,
         }
+    }
+
+    /// Forgets what was noted: it was published.
+    pub(crate) fn clear(&mut self) {
+        (self.all, self.slots) = (false, Vec::new());
     }
 
     /// What to go by between two ticks: any may have been written.
@@ -154,36 +162,33 @@ mod tests {
     fn slots_are_noted_while_somebody_watches() {
         let mut writes = Writes::default();
         writes.note(1);
-        assert!(writes.take().since(0).is_none());
+        assert!(writes.written().since(0).is_none());
         writes.watch(true);
         writes.note(2);
         assert!(writes.unknown().since(0).is_none());
-        let written = writes.take();
-        assert_eq!(written.since(0), Some(&HashSet::from([2])));
+        assert_eq!(writes.written().since(0), Some(&HashSet::from([2])));
+        writes.clear();
         writes.renamed();
-        let written = writes.take();
+        let written = writes.written();
         assert_eq!((written.renames(), written.since(0)), (1, None));
         assert_eq!(written.since(1), Some(&HashSet::new()));
         (0..=MARKS_MAX as u32).for_each(|slot| writes.note(slot));
-        assert!(writes.slots.is_empty() && writes.take().since(1).is_none());
-        assert!(writes.take().since(1).is_some());
+        assert!(writes.slots.is_empty() && writes.written().since(1).is_none());
+        writes.clear();
+        assert!(writes.written().since(1).is_some());
     }
 
     #[test]
     fn marks_are_bounded() {
         let mut dirty = Dirty::new();
         dirty.mark(None, Some(1));
-        assert_eq!(dirty.take(), Changes::All);
+        assert_eq!(dirty.changes(), Changes::All);
+        dirty.clear();
         dirty.mark(Some(1), None);
         dirty.mark(None, None);
-        assert_eq!(
-            dirty.take(),
-            Changes::Rows(vec![Mark {
-                old: Some(1),
-                new: None
-            }])
-        );
+        let (old, new) = (Some(1), None);
+        assert_eq!(dirty.changes(), Changes::Rows(&[Mark { old, new }]));
         (0..=MARKS_MAX).for_each(|at| dirty.mark(None, Some(at)));
-        assert_eq!(dirty.take(), Changes::All);
+        assert_eq!(dirty.changes(), Changes::All);
     }
 }

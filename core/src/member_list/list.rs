@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::dirty::Dirty;
 use super::group::{GroupId, Groups};
 use super::marks::{Fields, Marks};
+use super::registry::Windows;
 use super::run::Run;
 use super::table::{Nodes, Table};
-use super::tick::{Windows, place};
+use super::tick::place;
 use super::tree::Climb;
 use super::{Id, ListError, SortKey};
 

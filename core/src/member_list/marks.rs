@@ -140,15 +140,10 @@ impl<I: Id> Marks<I> {
         (self.watched, self.anchored) = (watched, anchored);
     }
 
-    /// Hands over what was noted and begins anew, with room for as much.
-    pub(crate) fn take(&mut self) -> Self {
-        let empty = Self {
-            watched: self.watched,
-            anchored: self.anchored,
-            moved: ById::with_capacity(self.moved.known.len()),
-            fields: ById::with_capacity(self.fields.known.len()),
-        };
-        std::mem::replace(self, empty)
+    /// Forgets what was noted, which was published; keeps room for as much.
+    pub(crate) fn clear(&mut self) {
+        self.moved = ById::with_capacity(self.moved.known.len());
+        self.fields = ById::with_capacity(self.fields.known.len());
     }
 
     /// The place a member had, if it may have left it.
@@ -205,7 +200,7 @@ pub(crate) struct DirtyRows {
 
 impl DirtyRows {
     /// Sorts and joins what the writes reported. O(marks log marks).
-    pub(crate) fn new(changes: Changes) -> Self {
+    pub(crate) fn new(changes: Changes<'_>) -> Self {
         let Changes::Rows(marks) = changes else {
             let everything = 0..usize::MAX;
             return Self {
@@ -214,7 +209,7 @@ impl DirtyRows {
             };
         };
         // Rows fit 32 bits, so a range is one number, and numbers are sorted fastest.
-        let packed = |mark: Mark| {
+        let packed = |mark: &Mark| {
             let (start, end) = match (mark.old, mark.new) {
                 (Some(old), Some(new)) => (old.min(new), old.max(new) + 1),
                 (at, other) => (at.or(other).unwrap_or(usize::MAX), usize::MAX),
@@ -222,7 +217,7 @@ impl DirtyRows {
             let half = |row: usize| u64::from(u32::try_from(row).unwrap_or(u32::MAX));
             half(start) << 32 | half(end)
         };
-        let mut sorted: Vec<u64> = marks.into_iter().map(packed).collect();
+        let mut sorted: Vec<u64> = marks.iter().map(packed).collect();
         sorted.sort_unstable();
         let mut ranges: Vec<Range<usize>> = Vec::new();
         for packed in sorted {
@@ -236,11 +231,6 @@ impl DirtyRows {
             ranges,
             bulk: false,
         }
-    }
-
-    /// Whether nothing changed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
     }
 
     /// Whether one of `rows` may be another one. O(log ranges).
@@ -279,9 +269,11 @@ mod tests {
             marks.moved(&id, || 1);
         }
         assert!(marks.fields.known.len() <= IDS_MAX && marks.moved.known.len() <= IDS_MAX);
-        let marks = marks.take();
         assert_eq!(marks.changed_fields(&99_999), Fields::ALL);
         assert_eq!(marks.old_place(&5), OldPlace::Unknown);
+        marks.clear();
+        assert_eq!(marks.changed_fields(&99_999), Fields::NONE);
+        assert_eq!(marks.old_place(&5), OldPlace::Kept);
     }
 
     #[test]
@@ -296,7 +288,7 @@ mod tests {
     #[test]
     fn ranges_are_joined() {
         let mark = |old, new| Mark { old, new };
-        let rows = DirtyRows::new(Changes::Rows(vec![
+        let rows = DirtyRows::new(Changes::Rows(&[
             mark(Some(40), Some(40)),
             mark(Some(19), Some(12)),
             mark(Some(10), Some(11)),

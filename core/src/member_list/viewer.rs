@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use super::frame::{Base, Bundle, Counts, Frame, Shared};
+use super::frame::{Bundle, Counts, Frame, Shared};
+use super::handle::Handle;
+use super::held::{Held, under_name};
+use super::registry::Opened;
 use super::rows::Bodies;
-use super::tick::{Opened, Tick};
-use super::watched::Handle;
+use super::tick::Tick;
 use super::window::{VIEWER_WINDOWS_MAX, WindowError, WindowSpec};
 use super::{Id, MemberList};
-
-/// Former names kept for a window, so that a request that crosses a rename finds it.
-const FORMER_NAMES_MAX: usize = 64;
 
 /// What one viewer of a list holds. No I/O: the caller sends the bundles.
 ///
 /// After each [`tick`](MemberList::tick) every viewer is asked for its [`bundle`](Self::bundle);
 /// frames in it are shared with all viewers of the same windows. A viewer whose queue is full is
-/// simply not asked; when the queue has drained, [`catch_up`](Self::catch_up) gives one SYNC for
-/// each window that has changed meanwhile. Dropping the viewer closes its windows.
+/// simply not asked: any tick may be left out for any viewer. Asked again, it gets what it missed:
+/// counts and places at once, and one SYNC for each window that changed meanwhile with the next
+/// tick, or at once from [`catch_up`](Self::catch_up). Dropping the viewer closes its windows.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,6 +45,9 @@ pub struct Viewer<I> {
     whole_rows_token: Option<Arc<()>>,
     epoch: u64,
     last_tick: u64,
+    /// Shows the list up to which tick this viewer has taken all of them; there while it has
+    /// windows.
+    mark: Option<Arc<()>>,
     counts_version: u64,
     hidden: bool,
     /// Groups as last sent, where the protocol needs them with everything.
@@ -52,20 +55,11 @@ pub struct Viewer<I> {
     windows: Vec<Held<I>>,
 }
 
-/// A window as its viewer holds it.
-#[derive(Debug)]
-struct Held<I> {
-    spec: WindowSpec<I>,
-    name: Arc<str>,
-    /// `None` while the viewer is hidden.
-    handle: Option<Arc<Handle<I>>>,
-    version: u64,
-    base_index: u64,
-    stale: bool,
-    former: Vec<WindowSpec<I>>,
-    /// Names of windows that became one with this one. A client that still knows such a name has
-    /// both: it may ask for it anew, but when it closes it, this one stays.
-    merged: Vec<WindowSpec<I>>,
+/// A window read for an answer, and the name its client asks by. Until it is held, nothing
+/// has changed for the viewer: a `RowSource` that panics spoils no answer but this one.
+struct Shown<I> {
+    asked: WindowSpec<I>,
+    opened: Opened<I>,
 }
 
 impl<I> Default for Viewer<I> {
@@ -75,6 +69,7 @@ impl<I> Default for Viewer<I> {
             whole_rows_token: None,
             epoch: 0,
             last_tick: 0,
+            mark: None,
             counts_version: 0,
             hidden: false,
             groups: None,
@@ -117,9 +112,13 @@ impl<I: Id> Viewer<I> {
             });
         }
         let opened = self.show(list, &spec, bodies)?;
+        let others = self.look_at_all(list, bodies)?;
         self.forget_former(&spec);
+        if self.windows.is_empty() {
+            self.mark = Some(list.windows.mark.clone());
+        }
         self.windows.push(Held::new(spec, &opened));
-        Ok(self.answer(list, vec![opened.frame], bodies))
+        Ok(self.answer(list, vec![opened.frame], others))
     }
 
     /// Closes one window and opens another: a bundle with the SYNC of the new one and all counts.
@@ -134,17 +133,21 @@ impl<I: Id> Viewer<I> {
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
         let at = self.find(from).ok_or(WindowError::NotOpen)?;
-        if let Some(other) = self.position(&to) {
-            let bundle = self.resync(list, &[to], bodies)?;
-            if other != at {
-                self.windows.remove(at);
+        if self.position(&to).is_some() {
+            let mut bundle = self.resync(list, std::slice::from_ref(&to), bodies)?;
+            // Both may have become one.
+            let kept = self.find_merged(&to);
+            if let Some(gone) = self.find(from).filter(|gone| Some(*gone) != kept) {
+                self.windows.remove(gone);
+                bundle.windows = self.names();
             }
             return Ok(bundle);
         }
         let opened = self.show(list, &to, bodies)?;
+        let others = self.look_at_all(list, bodies)?;
         self.forget_former(&to);
         self.windows[at] = Held::new(to, &opened);
-        Ok(self.answer(list, vec![opened.frame], bodies))
+        Ok(self.answer(list, vec![opened.frame], others))
     }
 
     /// Closes a window. O(1).
@@ -154,6 +157,9 @@ impl<I: Id> Viewer<I> {
     pub fn close(&mut self, spec: &WindowSpec<I>) -> Result<(), WindowError> {
         let at = self.find(spec).ok_or(WindowError::NotOpen)?;
         self.windows.remove(at);
+        if self.windows.is_empty() {
+            self.mark = None;
+        }
         Ok(())
     }
 
@@ -161,7 +167,8 @@ impl<I: Id> Viewer<I> {
     /// counts. Without windows: the counts.
     ///
     /// # Errors
-    /// [`WindowError::NotOpen`] when the viewer lacks one of them; nothing has changed.
+    /// [`WindowError::NotOpen`] when the viewer lacks one of them, [`WindowError::Unsupported`] when
+    /// the list has become one its protocol cannot show; nothing has changed.
     pub fn resync(
         &mut self,
         list: &mut MemberList<I>,
@@ -171,39 +178,55 @@ impl<I: Id> Viewer<I> {
         if specs.iter().any(|spec| self.find_merged(spec).is_none()) {
             return Err(WindowError::NotOpen);
         }
-        let mut frames = Vec::new();
+        let mut shown = Vec::new();
         for asked in specs.iter().take(VIEWER_WINDOWS_MAX) {
-            // A window may have become one with another since.
-            if let Some(at) = self.find_merged(asked) {
-                frames.push(self.sync(at, asked, list, bodies));
-                self.drop_double(at);
-            }
+            let at = self.find_merged(asked).ok_or(WindowError::NotOpen)?;
+            let (asked, opened) = (asked.clone(), self.look(at, list, bodies)?);
+            shown.push(Shown { asked, opened });
         }
-        Ok(self.answer(list, frames, bodies))
+        let others = self.look_at_all(list, bodies)?;
+        let frames = self.hold_all(shown);
+        Ok(self.answer(list, frames, others))
     }
 
-    /// Whether a window has missed frames, so that [`catch_up`](Self::catch_up) is due.
+    /// Returns whether a window has missed frames: [`catch_up`](Self::catch_up) brings its rows at
+    /// once, else [`bundle`](Self::bundle) brings them with the next tick.
     pub fn is_stale(&self) -> bool {
         !self.hidden && self.windows.iter().any(|window| window.stale)
     }
 
-    /// One SYNC for each window that has missed frames, and all counts.
+    /// Returns one SYNC for each window that has missed frames, and all counts. O(rows of these).
+    ///
+    /// Windows of a list that the viewer's protocol cannot show (one that was rebuilt without
+    /// headers, for Discord's) are closed: see [`windows`](Self::windows).
     pub fn catch_up(&mut self, list: &mut MemberList<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
         let epoch_over = self.epoch != list.windows.epoch;
+        let counts = list.answer_counts();
+        let (mut shown, mut others, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        for at in 0..self.windows.len() {
+            let window = &self.windows[at];
+            let is_due = epoch_over || window.stale || !window.has_base();
+            if !is_due && !self.whole_rows {
+                continue;
+            }
+            let asked = window.spec.clone();
+            match self.look(at, list, bodies) {
+                Ok(opened) if is_due => shown.push(Shown { asked, opened }),
+                Ok(opened) => others.push(Shown { asked, opened }),
+                Err(_) => lost.push(asked),
+            }
+        }
+        self.windows.retain(|window| !lost.contains(&window.spec));
         self.last_tick = list.windows.ticks();
-        let mut bundle = self.answer(list, Vec::new(), bodies);
-        let mut at = 0;
-        while let Some(window) = self.windows.get_mut(at) {
-            if epoch_over || window.stale || !window.has_base() {
-                let held = window.spec.clone();
-                bundle.frames.push(self.sync(at, &held, list, bodies));
-            } else if let Some(handle) = &window.handle {
+        self.mark = (!self.windows.is_empty()).then(|| list.windows.mark.clone());
+        let mut frames = self.hold_all(shown);
+        self.hold_others(others, &mut frames);
+        let mut bundle = self.head(list, frames, counts);
+        for window in &mut self.windows {
+            if let Some(handle) = &window.handle {
                 window.place(handle.base_index(), &mut bundle);
             }
-            at += usize::from(!self.drop_double(at));
         }
-        bundle.version = list.windows.version;
-        bundle.windows = self.names();
         bundle
     }
 
@@ -216,23 +239,23 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    /// What the viewer is sent of a tick: shared frames, put side by side; `None` for nothing.
-    /// O(windows).
+    /// Returns what the viewer is sent of a tick: shared frames, put side by side; `None` for
+    /// nothing. O(windows).
     ///
-    /// Ticks must come in order, none twice. One that is left out makes windows
-    /// [stale](Self::is_stale) that changed in it.
+    /// Ticks must come in order, none twice; any may be left out. What the viewer missed comes as
+    /// well: counts and places now, the rows of windows that changed in a tick left out
+    /// ([stale](Self::is_stale) ones) as a SYNC with the next tick.
     pub fn bundle(&mut self, tick: &Tick<I>) -> Option<Bundle<I>> {
-        if tick.epoch != self.epoch {
-            self.windows
-                .iter_mut()
-                .for_each(|window| window.stale = true);
+        if tick.epoch < self.epoch || (tick.epoch > self.epoch && !self.enter_epoch(tick)) {
             return None;
         }
         if tick.serial <= self.last_tick {
             return None;
         }
-        let missed_some = tick.serial != self.last_tick + 1;
+        let missed_some = tick.previous > self.last_tick;
         self.last_tick = tick.serial;
+        let mark = tick.mark.upgrade().or_else(|| self.mark.take());
+        self.mark = mark.filter(|_| !self.windows.is_empty());
         let mut bundle = Bundle {
             list: tick.list.clone(),
             epoch: tick.epoch,
@@ -246,13 +269,12 @@ impl<I: Id> Viewer<I> {
             // One may have been opened meanwhile.
             self.release();
         }
-        let mut at = 0;
-        while let Some(window) = self.windows.get_mut(at) {
-            if missed_some && !window.has_base() {
-                window.stale = true;
+        if self.can_go_on(tick, missed_some) {
+            let mut at = 0;
+            while let Some(window) = self.windows.get_mut(at) {
+                window.take(tick, missed_some, &mut bundle);
+                at += usize::from(!self.drop_double(at));
             }
-            window.take(tick, missed_some, &mut bundle);
-            at += usize::from(!self.drop_double(at));
         }
         if self.whole_rows {
             if !bundle.frames.is_empty() {
@@ -267,6 +289,42 @@ impl<I: Id> Viewer<I> {
         Some(bundle)
     }
 
+    /// Goes over to the epoch of a tick, if it brings a window of the viewer's: a client takes over
+    /// an epoch with its first SYNC.
+    fn enter_epoch(&mut self, tick: &Tick<I>) -> bool {
+        self.windows
+            .iter_mut()
+            .for_each(|window| window.stale = true);
+        let enters = self.windows.iter().any(|window| window.is_in(tick));
+        if enters {
+            (self.epoch, self.counts_version, self.groups) = (tick.epoch, 0, None);
+        } else if self.hidden {
+            // Nothing comes until it is shown.
+            self.mark = None;
+        } else {
+            self.windows.iter_mut().for_each(Held::ask);
+        }
+        enters
+    }
+
+    /// Returns whether windows take what a tick has for them. Where operations shift what is below
+    /// them, all windows must be of one moment: then one that missed a frame holds up the others,
+    /// until all are sent whole.
+    fn can_go_on(&mut self, tick: &Tick<I>, missed_some: bool) -> bool {
+        let misses = |window: &Held<I>| window.misses(tick, missed_some);
+        if !self.whole_rows || !self.windows.iter().any(misses) {
+            return true;
+        }
+        self.windows
+            .iter_mut()
+            .for_each(|window| window.stale = true);
+        let all_are_in = self.windows.iter().all(|window| window.is_in(tick));
+        if !all_are_in {
+            self.windows.iter_mut().for_each(Held::ask);
+        }
+        all_are_in
+    }
+
     pub(crate) fn groups(&self) -> Option<&Shared<Counts>> {
         self.groups.as_deref()
     }
@@ -278,10 +336,7 @@ impl<I: Id> Viewer<I> {
 
     /// Lets go of all windows, so that nothing is published for them.
     fn release(&mut self) {
-        for window in &mut self.windows {
-            window.handle = None;
-            window.stale = true;
-        }
+        self.windows.iter_mut().for_each(Held::release);
     }
 
     fn position(&self, spec: &WindowSpec<I>) -> Option<usize> {
@@ -327,67 +382,93 @@ impl<I: Id> Viewer<I> {
         list.open_window(spec, bodies)
     }
 
-    /// Shows a held window anew; the client calls it `asked`.
-    fn sync(
+    /// Reads a held window. Nothing has changed for the viewer until it is held.
+    fn look(
         &mut self,
         at: usize,
-        asked: &WindowSpec<I>,
         list: &mut MemberList<I>,
         bodies: Bodies<'_, I>,
-    ) -> Arc<Shared<Frame<I>>> {
+    ) -> Result<Opened<I>, WindowError> {
         let window = &self.windows[at];
-        let latest = window
-            .handle
-            .as_ref()
-            .map(|handle| handle.latest().spec().clone());
-        let mut spec = latest.unwrap_or_else(|| window.spec.clone());
         let base_index = window.base_index;
-        let opened = loop {
-            match self.show(list, &spec, bodies) {
-                Ok(opened) => break opened,
-                // The anchor is gone: the row at its place, or the start of an empty list.
-                Err(_) => spec = list.fallback(&spec, base_index),
+        let latest = window.handle.as_ref().map(Handle::latest);
+        let spec = latest.map_or_else(|| window.spec.clone(), |handle| handle.spec().clone());
+        match self.show(list, &spec, bodies) {
+            // The anchor is gone: the row at its place, or the start of an empty list.
+            Err(WindowError::UnknownAnchor) => {
+                let spec = list.fallback(&spec, base_index);
+                self.show(list, &spec, bodies)
             }
-        };
-        let window = &mut self.windows[at];
-        window.rename(&opened.handle);
-        (window.version, window.base_index) = (opened.version, opened.base_index);
-        window.handle = Some(opened.handle);
-        window.stale = false;
-        if *asked == spec {
-            return opened.frame;
+            shown => shown,
         }
-        let mut frame = Frame::clone(&opened.frame);
-        frame.renamed = Some(frame.window);
-        frame.window = asked.to_string().into();
-        Arc::new(Shared::new(frame))
+    }
+
+    /// Reads all windows for a viewer whose operations shift what is below them: they must be
+    /// of one moment.
+    fn look_at_all(
+        &mut self,
+        list: &mut MemberList<I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<Vec<Shown<I>>, WindowError> {
+        let windows = if self.whole_rows {
+            self.windows.len()
+        } else {
+            0
+        };
+        let look = |at| {
+            let opened = self.look(at, list, bodies)?;
+            let asked = self.windows[at].spec.clone();
+            Ok(Shown { asked, opened })
+        };
+        (0..windows).map(look).collect()
+    }
+
+    /// Holds windows as they were read, and returns their frames.
+    fn hold_all(&mut self, shown: Vec<Shown<I>>) -> Vec<Arc<Shared<Frame<I>>>> {
+        let mut frames = Vec::with_capacity(shown.len());
+        for Shown { asked, opened } in shown {
+            // A window may have become one with another since.
+            if let Some(at) = self.find_merged(&asked) {
+                self.windows[at].hold(&opened.handle, &opened.frame);
+                frames.push(under_name(&opened.frame, asked.to_string().into()));
+                self.drop_double(at);
+            }
+        }
+        frames
+    }
+
+    /// Holds windows as they were read; adds the frames of those that changed.
+    fn hold_others(&mut self, others: Vec<Shown<I>>, frames: &mut Vec<Arc<Shared<Frame<I>>>>) {
+        for Shown { asked, opened } in others {
+            let Some(at) = self.position(&asked) else {
+                continue;
+            };
+            let window = &mut self.windows[at];
+            if window.stale || window.version != opened.version {
+                frames.push(opened.frame.clone());
+            }
+            window.hold(&opened.handle, &opened.frame);
+        }
     }
 
     fn answer(
         &mut self,
         list: &mut MemberList<I>,
         mut frames: Vec<Arc<Shared<Frame<I>>>>,
-        bodies: Bodies<'_, I>,
+        others: Vec<Shown<I>>,
     ) -> Bundle<I> {
-        if self.whole_rows {
-            // Its operations shift what is below them: all windows must be of one moment.
-            for at in 0..self.windows.len() {
-                let Held {
-                    spec,
-                    version,
-                    stale,
-                    ..
-                } = &self.windows[at];
-                let (spec, version, stale) = (spec.clone(), *version, *stale);
-                let frame = self.sync(at, &spec, list, bodies);
-                if stale || frame.new_version != version {
-                    frames.push(frame);
-                }
-            }
-        }
-        // A client tells by it that the answer was made after what it had when it asked.
-        list.windows.version += 1;
-        let counts = list.open_counts();
+        self.hold_others(others, &mut frames);
+        let counts = list.answer_counts();
+        self.head(list, frames, counts)
+    }
+
+    /// An answer with these frames and all counts.
+    fn head(
+        &mut self,
+        list: &MemberList<I>,
+        frames: Vec<Arc<Shared<Frame<I>>>>,
+        counts: Arc<Shared<Counts>>,
+    ) -> Bundle<I> {
         self.counts_version = counts.version;
         self.groups = self.whole_rows.then(|| counts.clone());
         self.epoch = list.windows.epoch;
@@ -402,16 +483,13 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    /// The counts of a tick in the form this viewer can use.
+    /// Returns the counts of a tick in the form this viewer can use, or those it missed before.
     fn counts(&mut self, tick: &Tick<I>) -> Option<Arc<Shared<Counts>>> {
-        let step = tick.counts.as_ref()?;
-        let from =
-            |counts: &Arc<Shared<Counts>>| counts.base_version() == Some(self.counts_version);
-        let counts = step
-            .delta
-            .as_ref()
-            .filter(|delta| from(delta) && !self.whole_rows)
-            .unwrap_or(&step.full);
+        let held = self.counts_version;
+        let delta = tick.counts.as_ref().and_then(|step| step.delta.as_ref());
+        let delta = delta.filter(|delta| delta.base_version() == Some(held) && !self.whole_rows);
+        let full = tick.known_counts.as_ref();
+        let counts = delta.or(full).filter(|counts| counts.version > held)?;
         self.counts_version = counts.version;
         Some(counts.clone())
     }
@@ -441,86 +519,4 @@ impl<I: Id> Viewer<I> {
         let names = self.windows.iter().map(|window| window.name.clone());
         names.collect()
     }
-}
-
-impl<I: Id> Held<I> {
-    fn new(spec: WindowSpec<I>, opened: &Opened<I>) -> Self {
-        Self {
-            spec,
-            name: opened.handle.name().clone(),
-            handle: Some(opened.handle.clone()),
-            version: opened.version,
-            base_index: opened.base_index,
-            stale: false,
-            former: Vec::new(),
-            merged: Vec::new(),
-        }
-    }
-
-    fn has_base(&self) -> bool {
-        self.handle
-            .as_ref()
-            .is_some_and(|handle| handle.has_base(self.version))
-    }
-
-    /// Takes what a tick has for this window.
-    fn take(&mut self, tick: &Tick<I>, missed_some: bool, bundle: &mut Bundle<I>) {
-        let Some(handle) = self.handle.clone().filter(|_| !self.stale) else {
-            return;
-        };
-        if let Some(frame) = tick.frame_from(&handle, self.version) {
-            self.version = frame.new_version;
-            self.base_index = frame.base_index;
-            bundle.frames.push(frame.clone());
-            if let Some(next) = handle.renamed() {
-                self.rename(next);
-                self.handle = Some(next.clone());
-            }
-        } else if tick.is_past(&handle, self.version) {
-            self.stale = true;
-        } else if let Some(base_index) = tick.base_index(&handle) {
-            self.place(base_index, bundle);
-        } else if missed_some {
-            self.place(handle.base_index(), bundle);
-        }
-    }
-
-    /// Says where the window is now, if the client does not know.
-    fn place(&mut self, base_index: u64, bundle: &mut Bundle<I>) {
-        if let Some(handle) = self
-            .handle
-            .as_ref()
-            .filter(|_| base_index != self.base_index)
-        {
-            self.base_index = base_index;
-            let window = handle.name().clone();
-            bundle.bases.push(Base { window, base_index });
-        }
-    }
-
-    fn rename(&mut self, handle: &Handle<I>) {
-        if self.spec != *handle.spec() {
-            self.name = handle.name().clone();
-            let old = std::mem::replace(&mut self.spec, handle.spec().clone());
-            remember(&mut self.former, [old]);
-        }
-    }
-
-    /// Goes on as `gone`, which has become the same window, does.
-    fn absorb(&mut self, mut gone: Self) {
-        let (names, merged) = (
-            std::mem::take(&mut gone.former),
-            std::mem::take(&mut gone.merged),
-        );
-        gone.former = std::mem::take(&mut self.former);
-        gone.merged = std::mem::take(&mut self.merged);
-        *self = gone;
-        remember(&mut self.merged, names.into_iter().chain(merged));
-    }
-}
-
-/// Adds names to the last ones.
-fn remember<I>(to: &mut Vec<WindowSpec<I>>, names: impl IntoIterator<Item = WindowSpec<I>>) {
-    to.extend(names);
-    to.drain(..to.len().saturating_sub(FORMER_NAMES_MAX));
 }

@@ -1,13 +1,14 @@
 //! One watched window: the rows viewers hold of it, and its next step.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::MutexGuard;
 
 use super::checksum::Checksum;
 use super::diff::{Diffable, Script, positions, script};
 use super::frame::{Frame, FrameChange, Shared};
+use super::handle::{Handle, Known};
 use super::reread::Reread;
 use super::rows::Content;
 use super::window::{RowKey, WindowSpec};
@@ -40,73 +41,30 @@ impl<I: Id> Diffable for WindowRow<I> {
     }
 }
 
-/// What a viewer holds of a watched window; the window is watched while one exists.
+/// What the list published of a window.
 #[derive(Debug)]
-pub(crate) struct Handle<I> {
-    pub(crate) serial: u64,
-    name: Arc<str>,
-    spec: WindowSpec<I>,
-    /// Versions a frame can still start from.
-    versions: RwLock<Vec<u64>>,
-    base_index: AtomicU64,
-    /// The window this one became when its anchor was replaced.
-    renamed: OnceLock<Arc<Self>>,
-}
-
-impl<I> Handle<I> {
-    /// The window this one is by now.
-    pub(crate) fn latest(self: &Arc<Self>) -> &Arc<Self> {
-        let mut handle = self;
-        while let Some(next) = handle.renamed.get() {
-            handle = next;
-        }
-        handle
-    }
-
-    /// The window this one became, if its anchor was replaced.
-    pub(crate) fn renamed(&self) -> Option<&Arc<Self>> {
-        self.renamed.get()
-    }
-
-    pub(crate) const fn spec(&self) -> &WindowSpec<I> {
-        &self.spec
-    }
-
-    pub(crate) const fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Index of the first row when the window was last looked at.
-    pub(crate) fn base_index(&self) -> u64 {
-        self.base_index.load(Ordering::Acquire)
-    }
-
-    /// Ends the window: whoever holds it is out of date.
-    pub(crate) fn end(&self) {
-        self.versions.write().clear();
-    }
-
-    /// Whether frames still start from `version`.
-    pub(crate) fn has_base(&self, version: u64) -> bool {
-        self.renamed.get().is_none() && self.versions.read().contains(&version)
-    }
-}
-
-/// A window somebody watches.
-#[derive(Debug)]
-pub(crate) struct Watched<I> {
-    pub(crate) handle: Arc<Handle<I>>,
-    pub(crate) base_index: u64,
-    /// Place of the anchor when the window was last published.
+pub(crate) struct Published<I> {
+    base_index: u64,
+    /// Place of the anchor when the window was last looked at.
     position: Option<u64>,
     /// What viewers hold, oldest first, at least one; the last is what a newcomer gets.
     bases: Vec<WindowBase<I>>,
+    /// A version that viewers may hold was given up.
+    gave_up: bool,
+    /// The handles that became this window.
+    pub(crate) former: Vec<Known<I>>,
+}
+
+/// A window at work: its handle, and what was published of it.
+pub(crate) struct Watched<'a, I> {
+    pub(crate) handle: &'a Arc<Handle<I>>,
+    pub(crate) published: MutexGuard<'a, Published<I>>,
 }
 
 /// The rows of a window at one version.
 #[derive(Debug)]
 pub(crate) struct WindowBase<I> {
-    version: u64,
+    pub(crate) version: u64,
     pub(crate) rows: Vec<WindowRow<I>>,
     /// How often members had changed their slots when the rows were read.
     pub(crate) renames: u64,
@@ -123,31 +81,51 @@ pub(crate) struct WindowStep<I> {
 
 /// What became of a window.
 pub(crate) enum Outcome<I> {
-    /// Frames for the bases that are out of date.
+    /// No change is in reach of it.
+    Quiet,
+    /// It was read anew: frames for the bases that are out of date.
     Steps(Vec<WindowStep<I>>),
-    /// The anchor is gone; this row is the new one.
-    Reanchor(RowKey<I>),
+    /// The anchor is gone.
+    Left,
 }
 
-impl<I: Id> Watched<I> {
-    /// A window that shows the rows of `base`, not yet placed.
-    pub(crate) fn new(serial: u64, spec: &WindowSpec<I>, base: WindowBase<I>) -> Self {
-        let handle = Handle {
-            serial,
-            name: spec.to_string().into(),
-            spec: spec.clone(),
-            versions: RwLock::new(vec![base.version]),
-            base_index: AtomicU64::new(0),
-            renamed: OnceLock::new(),
-        };
+impl<I> Published<I> {
+    /// Nothing but `base`.
+    pub(crate) fn new(base: WindowBase<I>) -> Self {
         Self {
-            handle: Arc::new(handle),
             base_index: 0,
             position: None,
             bases: vec![base],
+            gave_up: false,
+            former: Vec::new(),
         }
     }
 
+    fn newest(&self) -> &WindowBase<I> {
+        self.bases.last().expect("a window has at least one base")
+    }
+
+    fn newest_mut(&mut self) -> &mut WindowBase<I> {
+        let newest = self.bases.last_mut();
+        newest.expect("a window has at least one base")
+    }
+}
+
+impl<I> Deref for Watched<'_, I> {
+    type Target = Published<I>;
+
+    fn deref(&self) -> &Published<I> {
+        &self.published
+    }
+}
+
+impl<I> DerefMut for Watched<'_, I> {
+    fn deref_mut(&mut self) -> &mut Published<I> {
+        &mut self.published
+    }
+}
+
+impl<I: Id> Watched<'_, I> {
     /// Makes `rows` what a newcomer gets, unless it is already.
     pub(crate) fn refresh(
         &mut self,
@@ -161,20 +139,17 @@ impl<I: Id> Watched<I> {
         } else {
             let base = WindowBase::new(next_version(), rows, renames);
             self.bases.push(base);
-            self.bound();
         }
+        self.bound();
     }
 
     /// Notes where the window and its anchor are now.
     pub(crate) fn place(&mut self, base_index: usize, list: &MemberList<I>) {
         self.base_index = base_index as u64;
-        self.handle
-            .base_index
-            .store(self.base_index, Ordering::Release);
         if let WindowSpec::Anchored {
             anchor: RowKey::Member(id),
             ..
-        } = &self.handle.spec
+        } = self.handle.spec()
         {
             self.position = list.place_of(id);
         }
@@ -199,7 +174,7 @@ impl<I: Id> Watched<I> {
             anchor,
             follow: false,
             ..
-        } = &self.handle.spec
+        } = self.handle.spec()
         else {
             return false;
         };
@@ -212,44 +187,92 @@ impl<I: Id> Watched<I> {
     }
 
     /// Brings the window to what the list shows now; `reread` is any buffer.
+    ///
+    /// What viewers hold stays until [`settle`](Self::settle): if a `RowSource` panics before, the
+    /// next step starts from the same versions.
     pub(crate) fn step(
         &mut self,
         version: u64,
         content: &Content<'_, I>,
         reread: &mut Reread<I>,
     ) -> Outcome<I> {
-        let quiet = Outcome::Steps(Vec::new());
-        let Self {
-            handle, base_index, ..
-        } = &*self;
-        let reach = match handle.spec {
-            WindowSpec::Chunk(_) => handle.spec.range(0, usize::MAX),
+        let spec = self.handle.spec();
+        let reach = match spec {
+            WindowSpec::Chunk(_) => spec.range(0, usize::MAX),
             // Whatever happens above an anchor moves it.
-            WindowSpec::Anchored { .. } => 0..*base_index as usize + self.newest().rows.len() + 1,
+            WindowSpec::Anchored { .. } => {
+                0..self.base_index as usize + self.newest().rows.len() + 1
+            }
         };
         if !content.dirty.touch(&reach) {
-            return quiet;
+            return Outcome::Quiet;
         }
+        let handle = self.handle;
+        self.bases.retain(|base| handle.is_told(base.version));
         let total = content.list.len();
-        let index = match &handle.spec {
+        let index = match spec {
             WindowSpec::Anchored { anchor, .. } if total > 0 => {
                 match content.list.row_index(anchor) {
                     Some(index) if !self.anchor_left(index, content) => index,
-                    _ => return self.new_anchor(content).map_or(quiet, Outcome::Reanchor),
+                    _ => return Outcome::Left,
                 }
             }
             _ => 0,
         };
-        let range = handle.spec.range(index, total);
+        let range = spec.range(index, total);
         self.place(range.start, content.list);
         reread.read(range, self.newest(), content);
         Outcome::Steps(self.step_to(reread, version, content))
     }
 
+    /// Ends a step, whose frames are published: no viewer goes on from the versions they lead away
+    /// from. Returns the new first index, if it is another one.
+    pub(crate) fn settle(&mut self, steps: &[WindowStep<I>]) -> Option<u64> {
+        let is_past = |version| steps.iter().any(|step| step.from == version);
+        self.bases.retain(|base| !is_past(base.version));
+        self.gave_up = false;
+        self.bound();
+        self.publish_place()
+    }
+
+    /// Publishes the first index; returns it if it is another one.
+    pub(crate) fn publish_place(&self) -> Option<u64> {
+        let base_index = self.base_index;
+        self.handle.publish_place(base_index).then_some(base_index)
+    }
+
+    /// Gives all versions up: every viewer of the window has to start afresh.
+    pub(crate) fn give_up(&mut self) {
+        self.gave_up = true;
+        self.handle.tell(Vec::new());
+    }
+
+    /// Returns whether viewers need a SYNC besides the frames from the versions they may hold.
+    pub(crate) fn owes_sync(&self) -> bool {
+        self.gave_up || self.handle.is_awaited()
+    }
+
+    /// Returns the window this one becomes, and where its anchor is, when its own anchor may have
+    /// left: the window around a neighbour, or of its own name if the anchor is where it was.
+    pub(crate) fn successor(&self, content: &Content<'_, I>) -> (WindowSpec<I>, usize) {
+        let spec = self.handle.spec();
+        let WindowSpec::Anchored { anchor, .. } = spec else {
+            return (spec.clone(), 0);
+        };
+        match content.list.row_index(anchor) {
+            Some(index) if !self.anchor_left(index, content) => return (spec.clone(), index),
+            _ => {}
+        }
+        // Without a row to take over the list is empty: the window keeps its name.
+        let anchor = self.new_anchor(content).unwrap_or_else(|| anchor.clone());
+        let index = content.list.row_index(&anchor).unwrap_or(0);
+        (spec.reanchored(anchor), index)
+    }
+
     /// The row that becomes the anchor when the present one is gone or has moved: the nearest row
     /// after it in the old window that did not move, else before it, else the row at the old start.
-    pub(crate) fn new_anchor(&self, content: &Content<'_, I>) -> Option<RowKey<I>> {
-        let WindowSpec::Anchored { anchor, .. } = &self.handle.spec else {
+    fn new_anchor(&self, content: &Content<'_, I>) -> Option<RowKey<I>> {
+        let WindowSpec::Anchored { anchor, .. } = self.handle.spec() else {
             return None;
         };
         let rows = &self.newest().rows;
@@ -270,45 +293,37 @@ impl<I: Id> Watched<I> {
     }
 
     /// Frames that lead from everything viewers hold of this window to `target`, under its name.
-    pub(crate) fn rename_to(&self, target: &Self, content: &Content<'_, I>) -> Vec<WindowStep<I>> {
-        let renamed = (target.handle.name != self.handle.name).then(|| target.handle.name.clone());
-        let steps = self.bases.iter().map(|base| {
+    pub(crate) fn steps_to(
+        &self,
+        target: &Watched<'_, I>,
+        content: &Content<'_, I>,
+    ) -> Vec<WindowStep<I>> {
+        let (name, next) = (self.handle.name(), target.handle.name());
+        let renamed = (next != name).then(|| next.clone());
+        let told = self.bases.iter();
+        let told = told.filter(|base| self.handle.is_told(base.version));
+        let steps = told.map(|base| {
             let (old, new) = (&base.rows, &target.newest().rows);
             let script = script(old, new, &positions(old, new));
             let mut frame = target.frame_from(base, script, content);
-            frame.window = self.handle.name.clone();
+            frame.window = name.clone();
             frame.renamed.clone_from(&renamed);
             WindowStep {
                 from: base.version,
                 frame: Arc::new(Shared::new(frame)),
             }
         });
-        let steps = steps.collect();
-        let _ = self.handle.renamed.set(target.handle.clone());
-        steps
+        steps.collect()
     }
 
-    /// Versions a frame can still start from.
-    pub(crate) fn versions(&self) -> Vec<u64> {
-        self.bases.iter().map(|base| base.version).collect()
-    }
-
-    fn newest(&self) -> &WindowBase<I> {
-        self.bases.last().expect("a window has at least one base")
-    }
-
-    fn newest_mut(&mut self) -> &mut WindowBase<I> {
-        let newest = self.bases.last_mut();
-        newest.expect("a window has at least one base")
-    }
-
-    /// Keeps the bases few, and says which there are.
+    /// Keeps the bases few, and tells the handle which there are.
     fn bound(&mut self) {
         while self.bases.len() > BASES_MAX {
             self.bases.remove(1);
+            self.gave_up = true;
         }
-        let versions = self.versions();
-        *self.handle.versions.write() = versions;
+        self.handle
+            .tell(self.bases.iter().map(|base| base.version).collect());
     }
 
     fn step_to(
@@ -327,7 +342,9 @@ impl<I: Id> Watched<I> {
             let newest = self.newest_mut();
             (newest.rows, newest.renames) = (rows, renames);
         }
-        let (newest, older) = self.bases.split_last().expect("one was just made sure of");
+        let whole = (content.dirty.bulk && self.bases.len() > 1).then(|| self.sync(content));
+        let newest = self.newest();
+        let older = &self.bases[..self.bases.len() - 1];
         let mut steps = Vec::new();
         for (at, base) in older.iter().enumerate() {
             let script = match latest.take_if(|_| at + 1 == older.len()) {
@@ -339,23 +356,12 @@ impl<I: Id> Watched<I> {
                     &positions(&base.rows, &newest.rows),
                 ),
             };
-            let frame = match content.dirty.bulk {
-                true => self.sync_frame(content),
-                false => self.frame_from(base, script, content),
+            let frame = match &whole {
+                Some(sync) => sync.clone(),
+                None => Arc::new(Shared::new(self.frame_from(base, script, content))),
             };
-            steps.push(WindowStep {
-                from: base.version,
-                frame: Arc::new(Shared::new(frame)),
-            });
-        }
-        if !steps.is_empty() {
-            let is_past = |version| {
-                steps
-                    .iter()
-                    .any(|step: &WindowStep<I>| step.from == version)
-            };
-            self.bases.retain(|base| !is_past(base.version));
-            self.bound();
+            let from = base.version;
+            steps.push(WindowStep { from, frame });
         }
         steps
     }
@@ -401,7 +407,7 @@ impl<I: Id> Watched<I> {
             new_version: newest.version,
             base_index: self.base_index,
             checksum32: newest.checksum32,
-            ..Frame::new(self.handle.name.clone(), change)
+            ..Frame::new(self.handle.name().clone(), change)
         }
     }
 

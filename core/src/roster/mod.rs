@@ -183,6 +183,11 @@ struct Before {
     was_visible: bool,
 }
 
+/// Returns the id that the key of an entry is, as text.
+fn id_of<I: Id>(entry: &EntryBuf) -> Option<I> {
+    entry.key_str().and_then(I::parse_text)
+}
+
 impl<I: Id> Roster<I> {
     /// A roster over a list whose groups are there already. The mapping says where a session puts
     /// its user; the key of an entry, as text, is the id of the row.
@@ -211,13 +216,17 @@ impl<I: Id> Roster<I> {
     /// moment with what `list` shows, as joins. `wall_s` is the wall clock in seconds since 1970,
     /// used for last-seen only. O(changes x log members).
     pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> Applied<I> {
+        // The mapping is the application's: if it panics, nothing has changed yet.
+        let place = |entry: &EntryBuf| id_of::<I>(entry).map(|_| (self.mapping)(entry));
+        let joined: Vec<_> = diff.joins.iter().map(place).collect();
+        let updated: Vec<_> = diff.updates.iter().map(|update| place(&update.new)).collect();
         let mut round = Round::default();
-        for join in &diff.joins {
-            self.begin(join, &mut round);
+        for (join, placement) in diff.joins.iter().zip(joined) {
+            self.begin(join, placement, &mut round);
         }
-        for update in &diff.updates {
+        for (update, placement) in diff.updates.iter().zip(updated) {
             self.end(&update.old, &mut round);
-            self.begin(&update.new, &mut round);
+            self.begin(&update.new, placement, &mut round);
         }
         for leave in &diff.leaves {
             self.end(leave, &mut round);
@@ -236,12 +245,14 @@ impl<I: Id> Roster<I> {
     }
 
     /// A session shows itself, or shows something else.
-    fn begin(&mut self, entry: &EntryBuf, round: &mut Round<I>) {
-        if let Some(id) = self.touch(entry, round) {
+    fn begin(&mut self, entry: &EntryBuf, placement: Option<Placement>, round: &mut Round<I>) {
+        if let Some(id) = self.touch(entry, round)
+            && let Some(placement) = placement
+        {
             let session = Session {
                 dot: entry.dot(),
                 version: entry.version(),
-                placement: (self.mapping)(entry),
+                placement,
             };
             let user = self.users.entry(id).or_default();
             user.sessions.retain(|known| !known.is(entry));
@@ -264,7 +275,7 @@ impl<I: Id> Roster<I> {
 
     /// Notes a user as they are before the first of their changes. `None` when the key is no id.
     fn touch(&self, entry: &EntryBuf, round: &mut Round<I>) -> Option<I> {
-        let Some(id) = entry.key_str().and_then(I::parse_text) else {
+        let Some(id) = id_of(entry) else {
             round.foreign += 1;
             return None;
         };

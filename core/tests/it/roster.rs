@@ -1,5 +1,10 @@
 //! Sessions to rows: merging, invisibility, offline members, last-seen.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use headcount::member_list::Id;
 use headcount::{
     Diff, GroupId, MemberList, NewMember, Offline, Options, Placement, Put, ReplicaId, Roster,
     RosterOptions, SortKey, Status, TextId, Tracker,
@@ -199,6 +204,63 @@ fn last_seen_is_bounded_and_the_newest_stay() {
     assert_eq!(world.roster.last_seen(&id("ann")), None);
     assert_eq!(world.roster.last_seen(&id("bob")), Some(2));
     assert_eq!(world.roster.last_seen(&id("cid")), Some(3));
+}
+
+/// A Diff whose mapping panics at its last entry changes nothing, and can be given again.
+#[test]
+fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
+    let mut list = MemberList::<TextId>::new(Options::default());
+    let group = list.add_group("online").expect("a good name");
+    let panics = Arc::new(AtomicBool::new(false));
+    let broken = panics.clone();
+    let mut roster = Roster::new(list, RosterOptions::default(), move |entry| {
+        let key = entry.key_str().expect("text keys");
+        let fails = key == "zoe" && broken.load(Ordering::Relaxed);
+        assert!(!fails, "the application's own fault");
+        let (sort_key, status) = (SortKey::from_name(key), Status::Online);
+        let attrs = 0;
+        Placement {
+            group,
+            sort_key,
+            attrs,
+            status,
+        }
+    });
+    let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
+    for user in ["ann", "bob", "zoe"] {
+        tracker.upsert(&Put::new(ROOM, user, "s")).expect("tracked");
+    }
+    let first = tracker.take_diff();
+    roster.apply(first.topic(ROOM).expect("joins"), 1);
+    tracker.untrack(ROOM, "bob", "s");
+    let idle = Put::new(ROOM, "zoe", "s").status(Status::Idle as u8);
+    tracker.upsert(&idle).expect("tracked");
+    tracker.upsert(&Put::new(ROOM, "cy", "s")).expect("tracked");
+    let second = tracker.take_diff();
+    let second = second.topic(ROOM).expect("changes");
+
+    panics.store(true, Ordering::Relaxed);
+    let failed = catch_unwind(AssertUnwindSafe(|| roster.apply(second, 2)));
+    assert!(failed.is_err());
+    assert_eq!(
+        (roster.online_count(), roster.list().member_count()),
+        (3, 3)
+    );
+    assert_eq!(roster.status(&id("bob")), Status::Online);
+
+    panics.store(false, Ordering::Relaxed);
+    let applied = roster.apply(second, 3);
+    let mut changed: Vec<_> = applied
+        .changes
+        .iter()
+        .map(|change| change.id.to_text())
+        .collect();
+    changed.sort();
+    assert_eq!(changed, ["bob", "cy", "zoe"]);
+    assert_eq!(
+        (roster.online_count(), roster.list().member_count()),
+        (3, 3)
+    );
 }
 
 #[test]

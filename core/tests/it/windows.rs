@@ -9,7 +9,7 @@ use headcount::{Bodies, Bundle, MemberList, Tick, Viewer, WindowError, WindowSpe
 use proptest::prelude::*;
 
 use crate::windows_json;
-use crate::windows_world::{Dice, Spec, World, shown};
+use crate::windows_world::{Dice, Spec, World};
 
 /// A viewer, its client, and the line between them.
 struct Seat {
@@ -248,34 +248,7 @@ impl Seat {
             self.send(world, &bundle);
         }
         (0..4).for_each(|_| self.receive(world));
-        self.check(world, false);
-    }
-
-    /// The client shows exactly what the list shows.
-    fn check(&self, world: &World, places: bool) {
-        let mut names: Vec<_> = self.viewer.windows().map(ToString::to_string).collect();
-        names.sort();
-        let held: Vec<_> = self
-            .client
-            .windows()
-            .map(|(name, _)| name.to_string())
-            .collect();
-        assert_eq!(held, names);
-        for (name, window) in self.client.windows() {
-            let (base_index, rows) = world.expected(name);
-            assert!(!window.is_waiting(), "{name}");
-            let got = shown(window.rows());
-            let at = got.iter().zip(&rows).position(|(a, b)| a != b);
-            assert_eq!(at.map(|at| (&got[at], &rows[at])), None, "{name}");
-            assert_eq!(got.len(), rows.len(), "{name}");
-            if places && !rows.is_empty() {
-                assert_eq!(window.base_index(), base_index, "{name}");
-            }
-        }
-        if let Some(counts) = self.client.counts().filter(|_| places) {
-            assert_eq!(counts.rows, world.list.len() as u64);
-            assert_eq!(counts.members, world.list.member_count() as u64);
-        }
+        world.check(&self.viewer, &self.client, false);
     }
 }
 
@@ -297,7 +270,7 @@ fn run_exact(seed: u64, members: usize) -> u64 {
             seat.take(&mut world, &tick);
             seat.receive(&mut world);
             if !seat.hidden && !seat.slow {
-                seat.check(&world, tick.counts().is_some());
+                world.check(&seat.viewer, &seat.client, tick.counts().is_some());
             }
         }
     }
@@ -386,7 +359,7 @@ fn list_windows_survive_members_that_change_their_slots() {
             let tick = world.tick();
             seat.take(&mut world, &tick);
             seat.receive(&mut world);
-            seat.check(&world, tick.counts().is_some());
+            world.check(&seat.viewer, &seat.client, tick.counts().is_some());
         }
         assert!(seat.applied > 500, "{} frames applied", seat.applied);
     }

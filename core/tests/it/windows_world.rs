@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headcount::member_list::{Body, Fields, FrameRow, RowKey};
+use headcount::member_list::client::Client;
+use headcount::member_list::{Body, CountsTable, Fields, FrameRow, RowKey};
 use headcount::{
-    Bodies, GroupId, MemberList, NewMember, Options, Row, RowSource, SortKey, Tick, WindowSpec,
+    Bodies, GroupId, MemberList, NewMember, Options, Row, RowSource, SortKey, Tick, Viewer,
+    WindowSpec,
 };
 use serde_json::{Value, json};
 
@@ -17,6 +19,14 @@ pub(crate) type Spec = WindowSpec<u64>;
 /// What the application knows of people; the list asks it for bodies.
 #[derive(Default)]
 pub(crate) struct People(pub(crate) HashMap<u64, Person>);
+
+impl People {
+    /// Someone of a name made of the id.
+    pub(crate) fn enter(&mut self, id: u64) {
+        let (name, status) = (format!("n{id}"), None);
+        self.0.insert(id, Person { name, status });
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct Person {
@@ -284,9 +294,45 @@ impl World {
         });
         (range.start as u64, rows.collect())
     }
+
+    /// The client of a viewer shows exactly what the list shows; with `places`, also where, and
+    /// how many there are.
+    pub(crate) fn check(&self, viewer: &Viewer<u64>, client: &Client<u64>, places: bool) {
+        let mut names: Vec<_> = viewer.windows().map(ToString::to_string).collect();
+        names.sort();
+        let held: Vec<_> = client.windows().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(held, names);
+        for (name, window) in client.windows() {
+            let (base_index, rows) = self.expected(name);
+            assert!(!window.is_waiting(), "{name}");
+            let got = shown(window.rows());
+            let at = got.iter().zip(&rows).position(|(a, b)| a != b);
+            assert_eq!(at.map(|at| (&got[at], &rows[at])), None, "{name}");
+            assert_eq!(got.len(), rows.len(), "{name}");
+            if places && !rows.is_empty() {
+                assert_eq!(window.base_index(), base_index, "{name}");
+            }
+        }
+        if let Some(counts) = client.counts().filter(|_| places) {
+            assert_eq!(counts.rows, self.list.len() as u64);
+            assert_eq!(counts.members, self.list.member_count() as u64);
+            let CountsTable::Full(groups) = &counts.table else {
+                panic!("a client keeps full tables")
+            };
+            let groups = groups.iter().map(|group| {
+                let flags = (group.hidden, group.collapsed);
+                (group.group.to_string(), group.count as usize, flags)
+            });
+            let listed = self.list.groups().map(|group| {
+                let flags = (group.hidden, group.collapsed);
+                (group.name.to_owned(), group.count, flags)
+            });
+            assert!(groups.eq(listed), "the group table");
+        }
+    }
 }
 
-pub(crate) fn shown(rows: &[FrameRow<u64>]) -> Vec<Value> {
+fn shown(rows: &[FrameRow<u64>]) -> Vec<Value> {
     let row = |row: &FrameRow<u64>| match row {
         FrameRow::Header { group, count } => json!({"group": &**group, "count": count}),
         FrameRow::Member {

@@ -527,7 +527,8 @@ defmodule Headcount.MemberList do
   end
 
   @doc """
-  Names the list for its viewers and begins an epoch: everybody gets everything anew. O(1).
+  Names the list for its viewers and begins an epoch: the next tick sends every viewer its windows
+  and the counts whole. O(watched windows).
 
   Epochs must grow; a list that is rebuilt elsewhere goes on with a higher one.
 

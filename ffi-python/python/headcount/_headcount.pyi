@@ -554,7 +554,7 @@ class MemberList(_Rows[_I]):
         """
 
     def begin_epoch(self, name: str, epoch: int) -> None:
-        """Names the list for its viewers and begins an epoch: everybody gets everything anew."""
+        """Names the list for its viewers and begins an epoch: the next tick sends all of it again."""
 
     def heap_bytes(self) -> int:
         """Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
@@ -851,10 +851,14 @@ class Viewer:
         """What a client gets that asks for windows anew: the SYNC of each, and all counts."""
 
     def bundle(self, tick: Tick) -> Bundle | None:
-        """What the viewer is sent of a tick; ``None`` for nothing. Ticks must come in order."""
+        """What the viewer is sent of a tick; ``None`` for nothing.
+
+        Ticks must come in order; any may be left out. What was missed comes as well: counts now,
+        windows that changed in a tick left out whole with the next tick.
+        """
 
     def is_stale(self) -> bool:
-        """Whether a window has missed frames, so that `catch_up` is due."""
+        """Whether a window has missed frames: `catch_up` brings its rows at once, else the next tick."""
 
     def catch_up(self) -> Bundle:
         """One SYNC for each window that has missed frames, and all counts."""

@@ -68,7 +68,7 @@ impl Room {
         for subscriber in state.subscribers.values_mut().filter(|s| s.has_state) {
             if subscriber.visitor.outbox.is_congested() {
                 // It gets a new state when it has caught up.
-                subscriber.has_state = false;
+                (subscriber.has_state, subscriber.is_behind) = (false, true);
             } else {
                 subscriber
                     .visitor
@@ -81,6 +81,9 @@ impl Room {
     fn set_mode(&self, state: &mut State, mode: Mode) {
         state.mode = mode;
         state.calm_since = None;
+        for subscriber in state.subscribers.values_mut() {
+            subscriber.told_counts = None;
+        }
         let payload = json!({ "mode": mode.as_str() }).to_string();
         state.broadcast(
             &Broadcast::new(&self.topic, "presence_mode", payload),
@@ -103,23 +106,18 @@ impl Room {
         }
         match state.mode {
             Mode::Counts => self.tick_counts(attendance, &mut state, now),
-            Mode::Full => state.send_missing_states(&self.topic),
+            Mode::Full => {}
         }
+        state.send_missing_states(&self.topic);
         self.tick_list(&mut state, now);
     }
 
     fn tick_counts(&self, attendance: &Attendance, state: &mut State, now: Instant) {
-        let counts = (state.sidebar.online(), state.sidebar.total());
-        let (sent, at) = state.count_sent;
-        if counts != sent && now.saturating_duration_since(at) >= COUNT_PERIOD {
-            state.count_sent = (counts, now);
-            let payload = state.counts().to_string();
-            state.broadcast(
-                &Broadcast::new(&self.topic, "presence_count", payload),
-                |s| !s.visitor.outbox.is_congested(),
-            );
+        let is_due = now.saturating_duration_since(state.count_sent) >= COUNT_PERIOD;
+        if is_due && state.send_counts(&self.topic) {
+            state.count_sent = now;
         }
-        if counts.0 >= self.full_max / 5 * 4 || self.is_crowded(attendance, state) {
+        if state.sidebar.online() >= self.full_max / 5 * 4 || self.is_crowded(attendance, state) {
             state.calm_since = None;
         } else if now.saturating_duration_since(*state.calm_since.get_or_insert(now)) >= CALM {
             self.set_mode(state, Mode::Full);
@@ -127,7 +125,6 @@ impl Room {
             for subscriber in state.subscribers.values_mut() {
                 subscriber.has_state = false;
             }
-            state.send_missing_states(&self.topic);
         }
     }
 
@@ -217,9 +214,25 @@ impl Room {
     }
 }
 
+/// Users in the room now, and all of its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counts {
+    online: usize,
+    total: usize,
+}
+
+impl Counts {
+    pub(super) fn payload(self) -> String {
+        json!({ "online": self.online, "total": self.total }).to_string()
+    }
+}
+
 impl State {
-    pub(super) fn counts(&self) -> Value {
-        json!({ "online": self.sidebar.online(), "total": self.sidebar.total() })
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            online: self.sidebar.online(),
+            total: self.sidebar.total(),
+        }
     }
 }
 
@@ -337,6 +350,69 @@ mod tests {
         let states = named(&told, "presence_state");
         assert_eq!(states.len(), 1);
         assert_eq!(states[0].as_object().unwrap().len(), 3);
+    }
+
+    /// While only counts are sent, users that a subscriber has seen still leave; one that was
+    /// behind then gets what is left of its state when it has caught up.
+    #[test]
+    fn a_subscriber_that_was_behind_keeps_no_ghosts_among_counts() {
+        let mut scene = Scene::new(3);
+        let mut seats: Vec<_> = (0..3).map(|_| scene.enter()).collect();
+        scene.beat();
+        let slow = Arc::clone(&seats[0].1);
+        while !slow.is_congested() {
+            slow.push("filler".into());
+        }
+        seats.extend((0..3).map(|_| scene.enter()));
+        scene.beat();
+        assert!(matches!(scene.room.state.lock().mode, Mode::Counts));
+        scene.room.leave(&scene.attendance, seats[1].0);
+        scene.beat();
+        while slow.pop().is_some() {}
+        scene.room.tick(&scene.attendance, Instant::now());
+        let told = events(&slow);
+        let states = named(&told, "presence_state");
+        let users = |state: &Value| state.as_object().expect("users").len();
+        assert_eq!(states.into_iter().map(users).collect::<Vec<_>>(), [5]);
+        // One that came among counts is told no names.
+        let newcomer = scene.enter().1;
+        scene.room.tick(&scene.attendance, Instant::now());
+        assert!(named(&events(&newcomer), "presence_state").is_empty());
+    }
+
+    /// A subscriber that was behind when the counts were sent gets them when it has caught up.
+    #[test]
+    fn a_subscriber_that_was_behind_gets_the_counts_it_missed() {
+        let mut scene = Scene::new(1);
+        let (_, slow) = scene.enter();
+        let seats: Vec<_> = (0..3).map(|_| scene.enter()).collect();
+        scene.beat();
+        let mut now = Instant::now() + COUNT_PERIOD;
+        scene.room.tick(&scene.attendance, now);
+        let counts = |told: &[(String, Value)]| {
+            let told = named(told, "presence_count");
+            told.iter()
+                .map(|counts| counts["online"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&events(&slow)), [4]);
+        while !slow.is_congested() {
+            slow.push("filler".into());
+        }
+        scene.room.leave(&scene.attendance, seats[2].0);
+        scene.beat();
+        now += COUNT_PERIOD;
+        scene.room.tick(&scene.attendance, now);
+        assert_eq!(counts(&events(&seats[0].1)).last(), Some(&json!(3)));
+        while let Some(frame) = slow.pop() {
+            assert!(frame.as_str() == "filler");
+        }
+        now += COUNT_PERIOD;
+        scene.room.tick(&scene.attendance, now);
+        assert_eq!(counts(&events(&slow)), [3]);
+        now += COUNT_PERIOD;
+        scene.room.tick(&scene.attendance, now);
+        assert!(events(&slow).is_empty() && events(&seats[0].1).is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use headcount::{Status, Viewer};
 use uuid::Uuid;
 
-use super::Room;
+use super::{Room, publish::Counts};
 use crate::{
     auth::Identity,
     socket::{Outbox, Ref, Vsn, encode},
@@ -47,6 +47,10 @@ pub(super) struct Subscriber {
     pub(super) visitor: Visitor,
     /// Presence diffs follow a state; without one they are not sent.
     pub(super) has_state: bool,
+    /// It was left out of a diff, and what it shows since is wrong.
+    pub(super) is_behind: bool,
+    /// The counts it was last sent, in this period of counts.
+    pub(super) told_counts: Option<Counts>,
     /// There once the client has opened a window of the member list.
     pub(super) viewer: Option<Viewer<u128>>,
 }

@@ -56,8 +56,8 @@ pub(super) struct State {
     pub(super) mode: Mode,
     /// Since when the room has been small enough for full presence again.
     pub(super) calm_since: Option<Instant>,
-    /// Online and total, and when they were sent.
-    pub(super) count_sent: ((usize, usize), Instant),
+    /// When counts were last sent.
+    pub(super) count_sent: Instant,
     pub(super) sidebar: Sidebar,
     pub(super) used: Instant,
     /// Never forgotten, however long nobody is in it.
@@ -128,7 +128,7 @@ impl Room {
                 roll: Roll::default(),
                 mode: Mode::Full,
                 calm_since: None,
-                count_sent: ((0, 0), now),
+                count_sent: now,
                 sidebar,
                 used: now,
                 kept: false,
@@ -167,6 +167,8 @@ impl Room {
         let subscriber = Subscriber {
             visitor,
             has_state: false,
+            is_behind: false,
+            told_counts: (state.mode == Mode::Counts).then(|| state.counts()),
             viewer: None,
         };
         let reply = self
@@ -197,8 +199,8 @@ impl Room {
             .subscribers
             .get(&id)
             .expect("it was inserted in the line above");
-        if state.mode == Mode::Counts {
-            subscriber.push(&self.topic, "presence_count", &state.counts().to_string());
+        if let Some(counts) = &subscriber.told_counts {
+            subscriber.push(&self.topic, "presence_count", &counts.payload());
         }
         subscriber.push(&self.topic, "message_history", &state.history_payload());
         state.send_state(id, &self.topic);
@@ -412,14 +414,34 @@ impl State {
         }
     }
 
-    /// Subscribers that were too slow for diffs, and have caught up, start over.
+    /// Tells the counts to all subscribers that know others and are not behind; returns whether
+    /// there was one.
+    pub(super) fn send_counts(&mut self, topic: &str) -> bool {
+        let counts = self.counts();
+        let mut payload = None;
+        for subscriber in self.subscribers.values_mut() {
+            if subscriber.told_counts != Some(counts) && !subscriber.visitor.outbox.is_congested() {
+                let payload = payload.get_or_insert_with(|| counts.payload());
+                subscriber.push(topic, "presence_count", payload);
+                subscriber.told_counts = Some(counts);
+            }
+        }
+        payload.is_some()
+    }
+
+    /// Subscribers that were too slow for diffs, and have caught up, start over. While only counts
+    /// are sent, those that never had a state need none.
     pub(super) fn send_missing_states(&mut self, topic: &str) {
-        let waiting = |s: &&mut Subscriber| !s.has_state && !s.visitor.outbox.is_congested();
+        let full = self.mode == Mode::Full;
+        let waiting = |s: &&mut Subscriber| {
+            let needs_one = if full { !s.has_state } else { s.is_behind };
+            needs_one && !s.visitor.outbox.is_congested()
+        };
         let mut state = None;
         for subscriber in self.subscribers.values_mut().filter(waiting) {
             let state = state.get_or_insert_with(|| self.roll.state());
             subscriber.push(topic, "presence_state", state);
-            subscriber.has_state = true;
+            (subscriber.has_state, subscriber.is_behind) = (true, false);
         }
     }
 }

@@ -4,7 +4,7 @@ defmodule Headcount.MemberList.Tick do
   `Headcount.MemberList.Viewer`: it is a reference, and frames in it are encoded once for all of them.
 
     * `:version` - the version of the list at this tick
-    * `:empty?` - whether no viewer gets anything from it
+    * `:empty?` - whether no viewer gets anything from it, not even one that missed an earlier tick
   """
 
   @enforce_keys [:ref, :version, :empty?]

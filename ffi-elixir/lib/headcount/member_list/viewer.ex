@@ -32,9 +32,10 @@ defmodule Headcount.MemberList.Viewer do
         %{window: "c:3", kind: :delta, deletes: [...], inserts: [...], updates: [...], ...}
       ]}
 
-  A client that is slow is not asked for its bundle; when it has caught up with what it has,
-  `catch_up/1` gives one SYNC for each window that changed meanwhile. A viewer belongs to
-  its process, and closes its windows when that lets go of it.
+  Any tick may be left out for any viewer, such as one whose client is slow. Asked again, it gives what
+  was missed: counts at once, and one SYNC for each window that changed meanwhile with the next tick, or
+  at once from `catch_up/1`. A viewer belongs to its process, and closes its windows when that lets go
+  of it.
   """
 
   import Headcount.Twin, only: [call: 2]
@@ -137,8 +138,8 @@ defmodule Headcount.MemberList.Viewer do
   @doc """
   What the viewer is sent of a tick; `nil` for nothing. O(windows).
 
-  Ticks must come in order, none twice. One that is left out makes the windows that changed in it
-  stale, see `stale?/1`.
+  Ticks must come in order, none twice; any may be left out. Counts that were missed come now, windows
+  that changed in a tick left out (`stale?/1`) whole with the next tick.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -163,7 +164,8 @@ defmodule Headcount.MemberList.Viewer do
   end
 
   @doc """
-  Whether a window has missed frames, so that `catch_up/1` is due.
+  Whether a window has missed frames: `catch_up/1` brings its rows at once, else `bundle/2` with the next
+  tick.
 
       iex> Headcount.MemberList.Viewer.stale?(Headcount.MemberList.Viewer.new(Headcount.MemberList.new()))
       false
