@@ -12,7 +12,11 @@ use crate::entry::Entry;
 
 /// What changed, per topic: a mapping of topics to `TopicDiff`, empty when nothing did.
 ///
-/// A session (topic, key, owner) appears at most once, as a join, a leave or an update.
+/// The changes of a session (topic, key, owner) become one join, leave or update, but no version
+/// that `list` could have shown is dropped: each one that is over has a leave, or is the `old` of
+/// an update. So a copy of a list, read at any moment, stays right when it takes in every diff
+/// after it: first the joins, then the updates, then the leaves, by key and `ref`, passing over
+/// leaves of what it does not have.
 ///
 /// >>> t = Tracker("a")
 /// >>> _ = t.track("room", "ann", "conn-1")
@@ -24,11 +28,15 @@ use crate::entry::Entry;
 /// False
 #[pyclass(frozen, mapping, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct Diff(Vec<Arc<core::TopicDiff>>);
+pub(crate) struct Diff(Vec<Arc<core::TopicDiff>>, IsLossy);
+
+/// Whether a diff lost versions that came and went.
+type IsLossy = bool;
 
 impl From<core::Diff> for Diff {
     fn from(diff: core::Diff) -> Self {
-        Self(diff.into_iter().map(Arc::new).collect())
+        let is_lossy = diff.is_lossy();
+        Self(diff.into_iter().map(Arc::new).collect(), is_lossy)
     }
 }
 
@@ -51,13 +59,13 @@ impl Diff {
 
 #[pymethods]
 impl Diff {
-    /// The entries that are new, of all topics.
+    /// The entries that are new, of all topics, also those that are gone again.
     #[getter]
     fn joins(&self) -> Vec<Entry> {
         self.flat(TopicDiff::joins)
     }
 
-    /// The entries that are gone, as they were last, of all topics.
+    /// The versions of entries that are gone, as they were shown, of all topics.
     #[getter]
     fn leaves(&self) -> Vec<Entry> {
         self.flat(TopicDiff::leaves)
@@ -67,6 +75,12 @@ impl Diff {
     #[getter]
     fn updates(&self) -> Vec<Update> {
         self.flat(TopicDiff::updates)
+    }
+
+    /// Returns whether versions that came and went are missing among the leaves: there were more
+    /// than a tracker keeps, 4 MiB of them. Read the lists again.
+    fn is_lossy(&self) -> bool {
+        self.1
     }
 
     /// The topics with changes, sorted.
@@ -138,13 +152,13 @@ impl TopicDiff {
         &self.0.topic
     }
 
-    /// The entries that are new.
+    /// The entries that are new, also those that are gone again.
     #[getter]
     fn joins(&self) -> Vec<Entry> {
         self.entries(&self.0.joins)
     }
 
-    /// The entries that are gone, as they were last.
+    /// The versions of entries that are gone, each as it was shown.
     #[getter]
     fn leaves(&self) -> Vec<Entry> {
         self.entries(&self.0.leaves)
@@ -191,7 +205,7 @@ impl Update {
         self.new.key(py)
     }
 
-    /// The entry as it was; its `ref` is what Phoenix calls `phx_ref_prev`.
+    /// The entry as it was told of last; versions in between are among the leaves.
     #[getter(old)]
     fn before(&self) -> Entry {
         self.old.clone()

@@ -94,9 +94,40 @@ class Operations(unittest.TestCase):
         self.t.untrack("room", "bob", "2")
         diff = self.t.take_diff()
         self.assertEqual(list(diff), ["room"])
-        self.assertEqual([(e.key, e.json()) for e in diff["room"].joins], [("ann", 2)])
-        self.assertEqual((diff["room"].leaves, diff["room"].updates), ([], []))
+        told = [[(e.key, e.json()) for e in of] for of in (diff.joins, diff.leaves)]
+        # Bob came and went, and a list read in between has shown ann's first meta.
+        self.assertEqual(told, [[("ann", 2), ("bob", None)], [("ann", 1), ("bob", None)]])
+        self.assertEqual(diff.updates, [])
+        self.assertFalse(diff.is_lossy())
         self.assertFalse(self.t.take_diff())
+
+    def test_a_copy_of_a_list_is_right_whenever_it_was_read(self) -> None:
+        for seed in range(30):
+            rng = random.Random(seed)
+            a, b = Tracker("a"), Tracker("b")
+            of_a: list[Copy] = [{}]
+            of_b: list[Copy] = [{}]
+            for step in range(150):
+                key, owner = f"k{rng.randrange(3)}", f"o{rng.randrange(2)}"
+                match rng.randrange(6):
+                    case 0 | 1 | 2:
+                        a.upsert("room", key, owner, step)
+                    case 3:
+                        a.untrack("room", key, owner)
+                    case 4:
+                        a.untrack_owner(owner)
+                if rng.random() < 0.3:
+                    of_a.append(copy(a))
+                if rng.random() < 0.1:
+                    take(a.take_diff(), of_a)
+                frame = a.delta_since(b.clock(a.replica))
+                if frame is not None and rng.random() < 0.2:
+                    take(b.apply(frame), of_b)
+                    of_b.append(copy(b))
+            take(a.take_diff(), of_a)
+            for tracker, copies in [(a, of_a), (b, of_b)]:
+                for one in copies:
+                    self.assertEqual(one, copy(tracker), f"seed {seed}")
 
     def test_an_update_shows_old_and_new(self) -> None:
         self.t.track("room", "ann", "1", 1)
@@ -106,6 +137,23 @@ class Operations(unittest.TestCase):
         self.assertEqual((update.key, update.old.json(), update.new.json()), ("ann", 1, 2))
         self.assertEqual((update.old.previous_ref, update.new.previous_ref), (None, update.old.ref))
         self.assertEqual([e.previous_ref for e in self.t.list("room")], [update.old.ref])
+
+
+Copy = dict[tuple[str | bytes, str], Entry]
+
+
+def copy(tracker: Tracker) -> Copy:
+    return {(entry.key, entry.ref): entry for entry in tracker.list("room")}
+
+
+def take(diff: Diff, copies: list[Copy]) -> None:
+    for one in copies:
+        one.update({(entry.key, entry.ref): entry for entry in diff.joins})
+        for update in diff.updates:
+            one.pop((update.key, update.old.ref), None)
+            one[update.key, update.new.ref] = update.new
+        for entry in diff.leaves:
+            assert one.pop((entry.key, entry.ref), entry) == entry, "it leaves as it was shown"
 
 
 class Refusals(unittest.TestCase):

@@ -129,7 +129,7 @@ class Update(_Value):
 
     @property
     def old(self) -> Entry:
-        """The entry as it was; its `ref` is what Phoenix calls ``phx_ref_prev``."""
+        """The entry as it was told of last; versions in between are among the leaves."""
 
     @property
     def new(self) -> Entry:
@@ -145,11 +145,11 @@ class TopicDiff:
 
     @property
     def joins(self) -> list[Entry]:
-        """The entries that are new."""
+        """The entries that are new, also those that are gone again."""
 
     @property
     def leaves(self) -> list[Entry]:
-        """The entries that are gone, as they were last."""
+        """The versions of entries that are gone, each as it was shown."""
 
     @property
     def updates(self) -> list[Update]:
@@ -159,19 +159,29 @@ class TopicDiff:
 
 @final
 class Diff:
-    """What changed, per topic: a mapping of topics to `TopicDiff`, empty when nothing did."""
+    """What changed, per topic: a mapping of topics to `TopicDiff`, empty when nothing did.
+
+    A copy of a list, read at any moment, stays right when it takes in every diff after it: first
+    the joins, then the updates, then the leaves, by key and ``ref``, passing over leaves of what it
+    does not have.
+    """
 
     @property
     def joins(self) -> list[Entry]:
-        """The entries that are new, of all topics."""
+        """The entries that are new, of all topics, also those that are gone again."""
 
     @property
     def leaves(self) -> list[Entry]:
-        """The entries that are gone, as they were last, of all topics."""
+        """The versions of entries that are gone, as they were shown, of all topics."""
 
     @property
     def updates(self) -> list[Update]:
         """The entries whose content changed, of all topics."""
+
+    def is_lossy(self) -> bool:
+        """Returns whether versions that came and went are missing among the leaves: there were more
+        than a tracker keeps, 4 MiB of them. Read the lists again.
+        """
 
     def keys(self) -> list[str]:
         """The topics with changes, sorted."""

@@ -238,7 +238,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use headcount::Status;
     use serde_json::Value;
@@ -280,17 +280,21 @@ mod tests {
         }
 
         fn enter(&mut self) -> (SeatId, Arc<Outbox>) {
+            self.enter_as(Uuid::now_v7(), Status::Online)
+        }
+
+        fn enter_as(&mut self, id: Uuid, status: Status) -> (SeatId, Arc<Outbox>) {
             self.seats += 1;
             let outbox = Arc::new(Outbox::default());
             let visitor = Visitor {
                 identity: Identity {
-                    id: Uuid::now_v7(),
+                    id,
                     username: "guest".into(),
                     guest: true,
                     tenant: "default".into(),
                 },
                 staff: false,
-                status: Status::Online,
+                status,
                 outbox: Arc::clone(&outbox),
                 vsn: Vsn::V2,
                 join_ref: None,
@@ -438,5 +442,78 @@ mod tests {
         scene.enter();
         scene.beat();
         assert_eq!(named(&events(&slow), "presence_diff").len(), 1);
+    }
+
+    /// What the Phoenix client makes of a state and the diffs after it: metas by key and reference.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct View(BTreeMap<(String, String), Value>);
+
+    impl View {
+        fn metas(users: &Value) -> BTreeMap<(String, String), Value> {
+            let mut metas = BTreeMap::new();
+            for (key, user) in users.as_object().unwrap() {
+                for meta in user["metas"].as_array().unwrap() {
+                    let reference = meta["phx_ref"].as_str().unwrap().to_owned();
+                    metas.insert((key.clone(), reference), meta.clone());
+                }
+            }
+            metas
+        }
+
+        fn follow(&mut self, outbox: &Outbox) {
+            for (event, payload) in events(outbox) {
+                match event.as_str() {
+                    "presence_state" => self.0 = Self::metas(&payload),
+                    "presence_diff" => {
+                        self.0.extend(Self::metas(&payload["joins"]));
+                        for (of, meta) in Self::metas(&payload["leaves"]) {
+                            let known = self.0.remove(&of);
+                            assert!(known.is_none_or(|known| known == meta), "as it joined");
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Newcomers are sent a state between any two changes that become one diff.
+    #[test]
+    fn whoever_comes_between_two_changes_of_one_diff_sees_who_is_here() {
+        let statuses = [Status::Online, Status::Idle, Status::Dnd, Status::Invisible];
+        for seed in 0..60 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut scene = Scene::new(250);
+            let users: Vec<_> = (0..4).map(|_| Uuid::now_v7()).collect();
+            let mut seats: Vec<(SeatId, Arc<Outbox>, View)> = Vec::new();
+            for _ in 0..120 {
+                let some = rng.usize(..seats.len().max(1));
+                let status = statuses[rng.usize(..statuses.len())];
+                match rng.u8(..8) {
+                    0 | 1 if seats.len() < 8 => {
+                        let (seat, outbox) = scene.enter_as(users[rng.usize(..4)], status);
+                        seats.push((seat, outbox, View::default()));
+                    }
+                    2 if !seats.is_empty() => {
+                        let (seat, ..) = seats.swap_remove(some);
+                        scene.room.leave(&scene.attendance, seat);
+                    }
+                    3..6 if !seats.is_empty() => {
+                        let seat = seats[some].0;
+                        scene.room.set_status(&scene.attendance, seat, status);
+                    }
+                    6 => scene.beat(),
+                    _ => {}
+                }
+            }
+            scene.beat();
+            let here = Roll::of(&scene.attendance, &scene.room.topic).state();
+            let here = View::metas(&serde_json::from_str(&here).unwrap());
+            let refs: Vec<_> = here.keys().collect();
+            for (_, outbox, view) in &mut seats {
+                view.follow(outbox);
+                assert_eq!(view.0.keys().collect::<Vec<_>>(), refs, "seed {seed}");
+            }
+        }
     }
 }

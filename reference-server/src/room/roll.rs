@@ -1,8 +1,8 @@
 //! Full presence as Phoenix clients follow it: one state at the join, then diffs.
 //!
 //! The roll is what has been published of a room. A diff is the difference between it and the
-//! presence at that moment, for the users something happened to; so changes that cancel out
-//! between two diffs are never sent, and every state is one that the following diffs fit to.
+//! presence at that moment, for the users something happened to. Changes that cancel out between two
+//! diffs are not sent, unless a state told of one; every state is one that the following diffs fit to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
