@@ -157,6 +157,7 @@ impl<I: Id> MemberList<I> {
         self.insert_sorted(into, moved.iter().copied());
         self.dirty.mark_all();
         self.marks.moved_many();
+        self.check_when_due();
         Ok(moved.len())
     }
 
@@ -200,6 +201,7 @@ impl<I: Id> MemberList<I> {
         self.insert_sorted(group, sorted.into_iter());
         self.dirty.mark_all();
         self.marks.moved_many();
+        self.check_when_due();
         Ok(found)
     }
 
@@ -242,6 +244,7 @@ impl<I: Id> MemberList<I> {
         let done = work(&mut groups)?;
         self.groups = Arc::new(groups);
         self.dirty.mark_all();
+        self.check_when_due();
         Ok(done)
     }
 }
