@@ -8,6 +8,7 @@ mod grace;
 mod laws;
 mod list_keys;
 mod member_list_churn;
+mod member_list_find;
 mod member_list_model;
 mod member_list_order;
 mod mesh;
