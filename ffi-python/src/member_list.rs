@@ -395,7 +395,8 @@ impl MemberList {
     }
 
     /// For each group the name and the row of the first member whose key begins like this one;
-    /// groups without one, or not shown, are left out.
+    /// groups without one, or not shown, are left out. Of names, case does not count, accents do.
+    /// Keys end after 64 bytes: a longer name finds the first member that agrees with it so far.
     fn find_prefix(&self, py: Python<'_>, prefix: Key) -> Vec<(String, usize)> {
         each!(self, list => list.read(py, |list| {
             let name = |id| list.groups().find(|g| g.id == id).map_or("", |g| g.name).to_owned();

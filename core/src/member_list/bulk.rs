@@ -227,6 +227,7 @@ impl<I: Id> MemberList<I> {
         if !fresh.is_empty() {
             self.dirty.mark_all();
         }
+        self.check_when_due();
         let named = |at: u32| (at as usize, staged.rows[at as usize].id.clone());
         Ok(BulkReport {
             loaded: fresh.len(),

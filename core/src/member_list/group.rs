@@ -169,15 +169,19 @@ impl Groups {
     /// Brings the index space in line with what became of a group. O(1).
     pub(crate) fn recount(&mut self, id: GroupId) {
         let group = &self[id];
+        let (pos, rows) = (group.pos, self.rows_of(group));
+        self.len = self.len + rows as usize - self.rows[pos] as usize;
+        self.rows[pos] = rows;
+    }
+
+    /// How many rows a group has.
+    fn rows_of(&self, group: &Group) -> u32 {
         let members = group.tree.len() as u32;
-        let rows = match (members, group.hidden, group.collapsed) {
+        match (members, group.hidden, group.collapsed) {
             (0, ..) | (_, true, _) => 0,
             (_, _, true) => u32::from(self.headers),
             _ => members + u32::from(self.headers),
-        };
-        let pos = group.pos;
-        self.len = self.len + rows as usize - self.rows[pos] as usize;
-        self.rows[pos] = rows;
+        }
     }
 
     pub(crate) fn add(&mut self, name: &str) -> Result<GroupId, ListError> {
@@ -256,6 +260,22 @@ impl Groups {
         for pos in 0..self.order.len() {
             self.recount(self.order[pos]);
         }
+    }
+
+    /// Checks that the order, the places and the rows of all groups fit each other. O(groups).
+    ///
+    /// # Panics
+    ///
+    /// Panics if they do not.
+    pub(crate) fn check_rows(&self) {
+        assert_eq!(self.rows.len(), self.order.len(), "groups in order");
+        for (pos, (&id, &rows)) in self.order.iter().zip(&self.rows).enumerate() {
+            let group = &self[id];
+            assert_eq!(group.pos, pos, "place of a group");
+            assert_eq!(rows, self.rows_of(group), "rows of a group");
+        }
+        let rows: u32 = self.rows.iter().sum();
+        assert_eq!(self.len, rows as usize, "rows");
     }
 
     fn check_name(&self, name: &str) -> Result<(), ListError> {

@@ -168,6 +168,7 @@ impl<I: Id> MemberList<I> {
         let index = self.enter(slot, group, key.as_bytes());
         self.dirty.mark(None, index);
         self.mark_header(group, true);
+        self.check_when_due();
         Ok(Upsert {
             index,
             is_new: true,
@@ -190,6 +191,7 @@ impl<I: Id> MemberList<I> {
         self.floor = self.floor.max(revision.saturating_add(1));
         self.table.drop_slot(slot);
         self.compact();
+        self.check_when_due();
         index
     }
 
@@ -384,6 +386,7 @@ impl<I: Id> MemberList<I> {
             self.mark_header(from, false);
             self.mark_header(to, true);
         }
+        self.check_when_due();
         Upsert {
             index,
             is_new: false,

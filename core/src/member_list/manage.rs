@@ -158,6 +158,7 @@ impl<I: Id> MemberList<I> {
         self.insert_sorted(into, moved.iter().copied());
         self.dirty.mark_all();
         self.marks.moved_many();
+        self.check_when_due();
         Ok(moved.len())
     }
 
@@ -201,6 +202,7 @@ impl<I: Id> MemberList<I> {
         self.insert_sorted(group, sorted.into_iter());
         self.dirty.mark_all();
         self.marks.moved_many();
+        self.check_when_due();
         Ok(found)
     }
 
@@ -243,6 +245,7 @@ impl<I: Id> MemberList<I> {
         let done = work(&mut groups)?;
         self.groups = Arc::new(groups);
         self.dirty.mark_all();
+        self.check_when_due();
         Ok(done)
     }
 }

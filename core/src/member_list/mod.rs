@@ -5,6 +5,7 @@
 //! indexes with a header row before the members of each group.
 
 mod bulk;
+mod check;
 mod checksum;
 pub mod client;
 #[cfg(feature = "collation")]

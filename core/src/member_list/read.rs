@@ -124,8 +124,12 @@ impl<I: Id> MemberList<I> {
         self.groups.infos()
     }
 
-    /// For each group the row of the first member whose key begins with these bytes; groups
-    /// without one, or not shown, are left out. O(groups x log n).
+    /// Returns for each group the row of the first member whose key begins with these bytes;
+    /// groups without one, or not shown, are left out. O(groups x log n).
+    ///
+    /// The prefix is made as the keys are: by [`SortKey::from_name`] of the first letters if they
+    /// are of names, by `Collation::prefix` (not `key`) if they are of a collation. Keys end after
+    /// 64 bytes: a longer text finds the first member whose name agrees with it so far.
     ///
     /// ```
     /// use headcount::{MemberList, Options, SortKey};

@@ -1,13 +1,13 @@
 //! Sorted runs of member slots with short discriminators.
 //!
-//! The keys of a run begin with the same bytes, as they are neighbours in the order. The run
-//! notes how many (`common`) and which (`head`). What follows in each key, as a number, is scaled
-//! to 16 bits over the range that occurs in the run: its tag. Tags never contradict the order of
-//! the keys, so a search compares the head once, counts smaller tags in one vectorised pass and
-//! looks at keys in the member table only where tags are equal. This is head truncation with "poor
-//! man's normalised keys" (Graefe and Larson, B-tree indexes and CPU caches, 2001); the scaling,
-//! and six bits instead of eight for a character of text, make two bytes tell nearly as much as
-//! the next three bytes of a name would.
+//! The keys of a run begin with the same bytes, as they are neighbours in the order. The run notes
+//! how many (`common`) and the first 16 of them (`head`); its first key has the others. What
+//! follows in each key, as a number, is scaled to 16 bits over the range that occurs in the run:
+//! its tag. Tags never contradict the order of the keys, so a search compares the head once,
+//! counts smaller tags in one vectorised pass and looks at keys in the member table only where
+//! tags are equal. This is head truncation with "poor man's normalised keys" (Graefe and Larson,
+//! B-tree indexes and CPU caches, 2001); the scaling, and six bits instead of eight for a
+//! character of text, make two bytes tell nearly as much as the next three bytes of a name would.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -204,7 +204,7 @@ impl Run {
         let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
             return;
         };
-        if self.same_scale(tail) && len > 0 && more > 0 {
+        if len > 0 && more > 0 && self.has_scale_of(tail, keys) {
             return;
         }
         if len >= more && self.fits(keys, keys.key(last)) {
@@ -276,19 +276,20 @@ impl Run {
         let number = number(self.text, rest(key, common));
         number >= self.base
             && (number - self.base) >> self.shift <= u64::from(u16::MAX)
-            && key.len() >= common
-            && shared(keys.key(self.slots[0]), key) >= common
+            && self.begins(keys, key)
     }
 
-    fn same_scale(&self, other: &Self) -> bool {
-        (self.head, self.common, self.base, self.shift, self.text)
-            == (
-                other.head,
-                other.common,
-                other.base,
-                other.shift,
-                other.text,
-            )
+    /// Whether a key has the common beginning: all of it, where `head` keeps 16 bytes.
+    fn begins(&self, keys: &Keys, key: &[u8]) -> bool {
+        let common = usize::from(self.common);
+        shared(keys.key(self.slots[0]), key) >= common
+    }
+
+    /// Whether tags of another run mean the same in this one. Neither is empty.
+    fn has_scale_of(&self, other: &Self, keys: &Keys) -> bool {
+        let scale = |run: &Self| (run.head, run.common, run.base, run.shift, run.text);
+        scale(self) == scale(other)
+            && (usize::from(self.common) <= HEAD || self.begins(keys, keys.key(other.slots[0])))
     }
 
     /// Fits the scale to the first and the last key, if that makes tags tell more.
@@ -322,6 +323,30 @@ impl Run {
         let (low, high) = (number(first), number(last));
         self.rescale(first, common, low, high);
         self.retag(keys, 0..usize::from(self.len));
+    }
+
+    /// Checks that beginning, scale and tags say what the keys say, which ascend. O(length).
+    ///
+    /// # Panics
+    ///
+    /// Panics if they do not.
+    pub(crate) fn check(&self, keys: &Keys) {
+        let (common, len) = (usize::from(self.common), self.slots().len());
+        // What the first and the last key share, those between them share too.
+        for &slot in self.slots().first().iter().chain(&self.slots().last()) {
+            let key = keys.key(*slot);
+            assert!(self.begins(keys, key), "common beginning of a run");
+            assert!(self.fits(keys, key), "a key beyond the scale");
+            let head = head(key) & mask(common);
+            assert_eq!(self.head, [(head >> 64) as u64, head as u64], "head");
+        }
+        for (&slot, &tag) in self.slots().iter().zip(&self.tags) {
+            let rest = keys.rest(&keys.cell(slot), common);
+            assert_eq!(tag, self.tag(rest), "tag of a key");
+        }
+        assert!(self.tags[..len].is_sorted(), "tags against the order");
+        let unused = self.tags[len..].iter().all(|&tag| tag == UNUSED);
+        assert!(unused, "tags of nobody");
     }
 
     fn rescale(&mut self, key: &[u8], common: usize, low: u64, high: u64) {
@@ -455,6 +480,43 @@ const fn code_table() -> [u8; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Slots of keys that share all but the last byte of a beginning of 20 bytes, and a letter.
+    fn two_beginnings() -> (Keys, Run, Run) {
+        let mut keys = Keys::default();
+        let mut runs = [Run::EMPTY, Run::EMPTY];
+        for (run, half) in runs.iter_mut().zip([b'A', b'B']) {
+            let start = 24 * u32::from(half - b'A');
+            for letter in b'b'..b'z' {
+                keys.push(&[&b"0123456789abcdef012"[..], &[half, letter]].concat());
+            }
+            run.fill(&keys, start..start + 24);
+        }
+        let [first, second] = runs;
+        (keys, first, second)
+    }
+
+    #[test]
+    fn appended_keys_of_another_long_beginning_get_new_tags() {
+        let (keys, mut run, tail) = two_beginnings();
+        assert_eq!(
+            (run.head, run.tags[..24] == tail.tags[..24]),
+            (tail.head, true)
+        );
+        run.append(&keys, &tail);
+        run.check(&keys);
+        assert_eq!((run.len, run.common), (48, 19));
+    }
+
+    #[test]
+    #[should_panic(expected = "common beginning of a run")]
+    fn the_check_sees_tags_of_another_long_beginning() {
+        let (keys, mut run, tail) = two_beginnings();
+        run.slots[24..48].copy_from_slice(tail.slots());
+        run.tags[24..48].copy_from_slice(&tail.tags[..24]);
+        run.len = 48;
+        run.check(&keys);
+    }
 
     #[test]
     fn codes_are_never_against_the_order_of_keys() {

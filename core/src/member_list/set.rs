@@ -7,7 +7,7 @@ use std::ops::{Bound, Index, RangeBounds};
 
 use arrayvec::ArrayVec;
 
-use super::tree::{FAN, Keeper, Parent, Runs, Tree};
+use super::tree::{FAN, Keeper, Parent, Runs, Tree, is_due};
 
 type Run<T> = ArrayVec<T, FAN>;
 
@@ -112,10 +112,10 @@ impl<T: Ord + Clone> SortedSet<T> {
     /// already stays. O(log n).
     pub fn insert(&mut self, value: T) -> (usize, bool) {
         let probe = value.clone();
-        match self
-            .tree
-            .insert(&mut Plain::<T, T>(PhantomData, PhantomData), &probe, value)
-        {
+        let mut keeper = Plain::<T, T>(PhantomData, PhantomData);
+        let inserted = self.tree.insert(&mut keeper, &probe, value);
+        self.check_when_due();
+        match inserted {
             Ok(index) => (index, true),
             Err(index) => (index, false),
         }
@@ -128,13 +128,23 @@ impl<T: Ord + Clone> SortedSet<T> {
     {
         let mut keeper = Plain::<T, Q>(PhantomData, PhantomData);
         let removed = self.tree.remove_equal(&mut keeper, value);
+        self.check_when_due();
         removed.map(|(_, index)| index)
     }
 
     /// Takes out the element at a position. O(log n).
     pub fn remove_at(&mut self, index: usize) -> Option<T> {
-        self.tree
-            .remove(&mut Plain::<T, T>(PhantomData, PhantomData), index)
+        let mut keeper = Plain::<T, T>(PhantomData, PhantomData);
+        let removed = self.tree.remove(&mut keeper, index);
+        self.check_when_due();
+        removed
+    }
+
+    /// Checks the tree after a write, in tests and now and then: see [`is_due`].
+    fn check_when_due(&self) {
+        if is_due(self.len()) {
+            self.tree.check(&Plain::<T, T>(PhantomData, PhantomData));
+        }
     }
 
     /// The position of an element. O(log n).
@@ -181,12 +191,12 @@ impl<T: Ord + Clone> SortedSet<T> {
             values.sort();
             values.dedup_by(|later, kept| later == kept);
         }
-        Self {
-            tree: Tree::build(
-                &mut Plain::<T, T>(PhantomData, PhantomData),
-                values.into_iter(),
-            ),
-        }
+        let mut keeper = Plain::<T, T>(PhantomData, PhantomData);
+        let set = Self {
+            tree: Tree::build(&mut keeper, values.into_iter()),
+        };
+        set.check_when_due();
+        set
     }
 }
 
@@ -378,4 +388,21 @@ impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
     fn entered(&mut self, _run: &Run<T>, _at: usize, _leaf: u32) {}
 
     fn placed(&mut self, _run: &Run<T>, _from: usize, _leaf: u32) {}
+
+    fn check_run(&self, run: &Run<T>) {
+        let ascends = |a: &T, b: &T| self.is_before(a, b);
+        assert!(run.is_sorted_by(ascends), "a run out of order");
+    }
+
+    fn is_before(&self, a: &T, b: &T) -> bool {
+        a.borrow() < b.borrow()
+    }
+
+    fn parent(&self, _node: u32) -> Option<Parent> {
+        None
+    }
+
+    fn leaf(&self, _entry: &T) -> Option<u32> {
+        None
+    }
 }

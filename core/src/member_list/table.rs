@@ -14,7 +14,7 @@ use super::group::GroupId;
 use super::index::Index;
 use super::keys::Keys;
 use super::run::{Needle, Run, SLOTS};
-use super::tree::{Climb, Keeper, NOWHERE, Parent, ROOT, Tree};
+use super::tree::{CHECKED, Climb, Keeper, NOWHERE, Parent, ROOT, Tree};
 
 /// The part of a member that readers of snapshots see.
 #[derive(Clone, Debug)]
@@ -81,6 +81,18 @@ impl Nodes {
     fn trim(&mut self) {
         if self.free.len() == self.parents.len() {
             *self = Self::default();
+        }
+    }
+
+    /// Checks that a root, if it is one, says whose tree it is.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not.
+    pub(super) fn check_owner(&self, root: u32, group: GroupId) {
+        if root != NOWHERE {
+            let parent = self.parents[root as usize].id;
+            assert_eq!(parent, ROOT | group.0, "group of a root");
         }
     }
 
@@ -354,6 +366,32 @@ impl<I: Id> Table<I> {
         merged
     }
 
+    /// Checks a run that was just written, where [`CHECKED`]. O(length).
+    fn check_written(&self, run: &Run) {
+        if CHECKED {
+            self.check_run(run);
+        }
+    }
+
+    /// Checks that the index, free slots and free nodes fit what the trees of all groups hold:
+    /// these many members and nodes. O(free slots).
+    ///
+    /// # Panics
+    ///
+    /// Panics if they do not.
+    pub(super) fn check(&self, members: usize, nodes: usize) {
+        assert_eq!(self.index.len(), members, "ids in the index");
+        assert_eq!(self.cells.len(), members + self.free.len(), "slots");
+        if let Some(payloads) = &self.payloads {
+            assert_eq!(payloads.len(), self.cells.len(), "payloads");
+        }
+        for (place, &slot) in self.free.iter().enumerate() {
+            assert_eq!(self.keys.free_place(slot), Some(place), "a free slot");
+        }
+        let given = self.nodes.parents.len() - self.nodes.free.len();
+        assert_eq!(given, nodes, "nodes");
+    }
+
     /// Heap bytes, without what ids, long keys and payloads own. O(1).
     pub(crate) fn heap_bytes(&self) -> usize {
         self.cells.heap_bytes()
@@ -410,10 +448,12 @@ impl<I: Id> Keeper for Table<I> {
 
     fn insert(&self, run: &mut Run, at: usize, slot: u32) {
         run.insert(&self.keys, at, slot);
+        self.check_written(run);
     }
 
     fn set(&self, run: &mut Run, at: usize, slot: u32) {
         run.set(&self.keys, at, slot);
+        self.check_written(run);
     }
 
     fn replace(run: &mut Run, at: usize, slot: u32) {
@@ -421,19 +461,26 @@ impl<I: Id> Keeper for Table<I> {
     }
 
     fn remove(&self, run: &mut Run, at: usize) -> u32 {
-        run.remove(at)
+        let slot = run.remove(at);
+        self.check_written(run);
+        slot
     }
 
     fn split_off(&self, run: &mut Run, at: usize) -> Run {
-        run.split_off(at)
+        let tail = run.split_off(at);
+        self.check_written(run);
+        self.check_written(&tail);
+        tail
     }
 
     fn fill(&self, run: &mut Run, slots: impl Iterator<Item = u32>) {
         run.fill(&self.keys, slots);
+        self.check_written(run);
     }
 
     fn append(&self, run: &mut Run, tail: Run) {
         run.append(&self.keys, &tail);
+        self.check_written(run);
     }
 
     fn node(&mut self) -> u32 {
@@ -459,5 +506,23 @@ impl<I: Id> Keeper for Table<I> {
         for &slot in &run.slots()[from..] {
             self.keys.set_leaf(slot, leaf);
         }
+    }
+
+    fn check_run(&self, run: &Run) {
+        let ascends = |a: &u32, b: &u32| self.is_before(a, b);
+        assert!(run.slots().is_sorted_by(ascends), "a run out of order");
+        run.check(&self.keys);
+    }
+
+    fn is_before(&self, &a: &u32, &b: &u32) -> bool {
+        self.order(a, b).is_lt()
+    }
+
+    fn parent(&self, node: u32) -> Option<Parent> {
+        self.nodes.parents.get(node as usize).copied()
+    }
+
+    fn leaf(&self, &slot: &u32) -> Option<u32> {
+        Some(self.keys.leaf(slot))
     }
 }

@@ -7,18 +7,7 @@ use headcount::{
     BulkReport, GroupId, ListError, MemberList, NewMember, Options, Row, Snapshot, SortKey, TextId,
 };
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
+use crate::rng::Rng;
 
 /// Names of every shape: short and long, a common beginning, many equal ones, not only ASCII.
 fn name(rng: &mut Rng) -> String {

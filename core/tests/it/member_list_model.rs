@@ -7,6 +7,8 @@ use headcount::{
 };
 use proptest::prelude::*;
 
+use crate::list_keys::{FromNumber, Keys};
+
 /// A member as the model sees it.
 #[derive(Clone, Debug, PartialEq)]
 struct Known {
@@ -17,22 +19,22 @@ struct Known {
 }
 
 /// The list as nobody would build it: sorted from scratch for every question.
-#[derive(Clone, Default)]
-struct Model {
-    members: BTreeMap<u64, Known>,
+#[derive(Clone)]
+struct Model<I> {
+    members: BTreeMap<I, Known>,
     /// (group, hidden, collapsed) in order.
     order: Vec<(usize, bool, bool)>,
     floor: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Plain {
+enum Plain<I> {
     Header(usize, usize),
-    Member(u64, usize, u32, u32),
+    Member(I, usize, u32, u32),
 }
 
-impl Model {
-    fn rows(&self, headers: bool) -> Vec<Plain> {
+impl<I: FromNumber> Model<I> {
+    fn rows(&self, headers: bool) -> Vec<Plain<I>> {
         let mut rows = Vec::new();
         for &(group, hidden, collapsed) in &self.order {
             let mut members: Vec<_> = self
@@ -40,7 +42,7 @@ impl Model {
                 .iter()
                 .filter(|(_, known)| known.group == group)
                 .collect();
-            members.sort_by(|a, b| (a.1.key, a.0).cmp(&(b.1.key, b.0)));
+            members.sort_by_key(|&(id, known)| (known.key, id));
             if members.is_empty() || hidden {
                 continue;
             }
@@ -48,17 +50,15 @@ impl Model {
                 rows.push(Plain::Header(group, members.len()));
             }
             if !collapsed {
-                rows.extend(
-                    members
-                        .iter()
-                        .map(|(id, known)| Plain::Member(**id, group, known.revision, known.attrs)),
-                );
+                rows.extend(members.into_iter().map(|(id, known)| {
+                    Plain::Member(id.clone(), group, known.revision, known.attrs)
+                }));
             }
         }
         rows
     }
 
-    fn upsert(&mut self, id: u64, group: usize, key: SortKey, attrs: u32) {
+    fn upsert(&mut self, id: I, group: usize, key: SortKey, attrs: u32) {
         let fresh = Known {
             group,
             key,
@@ -70,26 +70,26 @@ impl Model {
         (known.group, known.key, known.attrs) = (group, key, attrs);
     }
 
-    fn change(&mut self, id: u64, change: impl FnOnce(&mut Known)) {
-        if let Some(known) = self.members.get_mut(&id) {
+    fn change(&mut self, id: &I, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.members.get_mut(id) {
             change(known);
         }
     }
 
-    fn remove(&mut self, id: u64) {
-        if let Some(known) = self.members.remove(&id) {
+    fn remove(&mut self, id: &I) {
+        if let Some(known) = self.members.remove(id) {
             self.floor = self.floor.max(known.revision + 1);
         }
     }
 
-    fn index_of(&self, headers: bool, id: u64) -> Option<usize> {
-        let same = |row: &Plain| matches!(row, Plain::Member(other, ..) if *other == id);
+    fn index_of(&self, headers: bool, id: &I) -> Option<usize> {
+        let same = |row: &Plain<I>| matches!(row, Plain::Member(other, ..) if other == id);
         self.rows(headers).iter().position(same)
     }
 }
 
-fn plain(row: Row<'_, u64>) -> Plain {
-    match row {
+fn plain<I: FromNumber>(row: &Row<'_, I>) -> Plain<I> {
+    match *row {
         Row::Header { group, count, .. } => Plain::Header(group.0 as usize, count),
         Row::Member {
             id,
@@ -97,7 +97,7 @@ fn plain(row: Row<'_, u64>) -> Plain {
             revision,
             attrs,
             ..
-        } => Plain::Member(*id, group.0 as usize, revision, attrs),
+        } => Plain::Member(id.clone(), group.0 as usize, revision, attrs),
     }
 }
 
@@ -141,18 +141,6 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Long keys with a common beginning, short ones, and ones that only zeros tell apart.
-fn key(number: u16) -> SortKey {
-    let name = format!("Member {number:03} of the list");
-    match number % 4 {
-        0 => SortKey::from_name(&name),
-        1 => SortKey::from_name(&name[7..10]),
-        // Bytes that no code tells apart, with more after them.
-        2 => SortKey::raw(&[b'A' + (number % 7) as u8, b'z' - (number / 12) as u8]).unwrap(),
-        _ => SortKey::raw(&vec![0; usize::from(number % 65)]).unwrap(),
-    }
-}
-
 fn upsert(index: Option<usize>, is_new: bool, old_index: Option<usize>) -> Upsert {
     Upsert {
         index,
@@ -161,15 +149,16 @@ fn upsert(index: Option<usize>, is_new: bool, old_index: Option<usize>) -> Upser
     }
 }
 
-struct Pair {
-    list: MemberList<u64>,
-    model: Model,
+struct Pair<I> {
+    list: MemberList<I>,
+    model: Model<I>,
     headers: bool,
-    snapshots: Vec<(headcount::Snapshot<u64>, Vec<Plain>)>,
+    keys: Keys,
+    snapshots: Vec<(headcount::Snapshot<I>, Vec<Plain<I>>)>,
 }
 
-impl Pair {
-    fn new(headers: bool) -> Self {
+impl<I: FromNumber> Pair<I> {
+    fn new(headers: bool, keys: Keys) -> Self {
         let options = if headers {
             Options::default()
         } else {
@@ -180,61 +169,32 @@ impl Pair {
             list.add_group(name).unwrap();
         }
         let model = Model {
+            members: BTreeMap::new(),
             order: (0..GROUPS).map(|g| (g, false, false)).collect(),
-            ..Model::default()
+            floor: 0,
         };
         Self {
             list,
             model,
             headers,
+            keys,
             snapshots: Vec::new(),
         }
     }
 
+    fn key(&self, number: u16) -> SortKey {
+        self.keys.key(number.into())
+    }
+
     fn apply(&mut self, op: &Op) {
-        let before = |id| self.model.index_of(self.headers, id);
         match *op {
-            Op::Upsert(id, group, k, attrs) => {
-                let old = before(id);
-                let fresh = !self.model.members.contains_key(&id);
-                let done = self.list.upsert(id, GroupId(group as u32), &key(k), attrs);
-                self.model.upsert(id, group, key(k), attrs);
-                let index = self.model.index_of(self.headers, id);
-                assert_eq!(done.unwrap(), upsert(index, fresh, old));
-            }
-            Op::Remove(id) => {
-                assert_eq!(self.list.remove(&id), before(id));
-                self.model.remove(id);
-            }
-            Op::SetGroup(id, group) => {
-                let old = before(id);
-                let done = self.list.set_group(&id, GroupId(group as u32));
-                self.model.change(id, |known| known.group = group);
-                self.moved(id, old, done);
-            }
-            Op::SetKey(id, k) => {
-                let old = before(id);
-                let done = self.list.set_key(&id, &key(k));
-                self.model.change(id, |known| known.key = key(k));
-                self.moved(id, old, done);
-            }
-            Op::Touch(id) => {
-                assert_eq!(self.list.touch(&id).ok().flatten(), before(id));
-                self.model.change(id, |known| known.revision += 1);
-            }
-            Op::SetAttrs(id, attrs) => {
-                assert_eq!(self.list.set_attrs(&id, attrs).ok().flatten(), before(id));
-                self.model.change(id, |known| {
-                    known.revision += u32::from(known.attrs != attrs);
-                    known.attrs = attrs;
-                });
-            }
             Op::Load(ref load) => self.load(load),
-            Op::SetGroupOf(ref ids, group) => {
-                let moved = self.list.set_group_of(ids, GroupId(group as u32));
-                let known = |id: &&u64| self.model.members.contains_key(id);
+            Op::SetGroupOf(ref numbers, group) => {
+                let ids: Vec<I> = numbers.iter().map(|&n| I::from_number(n)).collect();
+                let moved = self.list.set_group_of(&ids, GroupId(group as u32));
+                let known = |id: &&I| self.model.members.contains_key(id);
                 assert_eq!(moved.unwrap(), ids.iter().filter(known).count());
-                for &id in ids {
+                for id in &ids {
                     self.model.change(id, |known| known.group = group);
                 }
             }
@@ -242,19 +202,68 @@ impl Pair {
                 self.snapshots
                     .push((self.list.snapshot(), self.model.rows(self.headers)));
             }
+            Op::Upsert(number, ..)
+            | Op::Remove(number)
+            | Op::SetGroup(number, _)
+            | Op::SetKey(number, _)
+            | Op::Touch(number)
+            | Op::SetAttrs(number, _) => self.apply_to_member(op, &I::from_number(number)),
             ref other => self.apply_to_groups(other),
         }
     }
 
+    fn apply_to_member(&mut self, op: &Op, id: &I) {
+        let old = self.model.index_of(self.headers, id);
+        match *op {
+            Op::Upsert(_, group, k, attrs) => {
+                let key = self.key(k);
+                let fresh = !self.model.members.contains_key(id);
+                let done = self
+                    .list
+                    .upsert(id.clone(), GroupId(group as u32), &key, attrs);
+                self.model.upsert(id.clone(), group, key, attrs);
+                let index = self.model.index_of(self.headers, id);
+                assert_eq!(done.unwrap(), upsert(index, fresh, old));
+            }
+            Op::Remove(_) => {
+                assert_eq!(self.list.remove(id), old);
+                self.model.remove(id);
+            }
+            Op::SetGroup(_, group) => {
+                let done = self.list.set_group(id, GroupId(group as u32));
+                self.model.change(id, |known| known.group = group);
+                self.moved(id, old, done);
+            }
+            Op::SetKey(_, k) => {
+                let key = self.key(k);
+                let done = self.list.set_key(id, &key);
+                self.model.change(id, |known| known.key = key);
+                self.moved(id, old, done);
+            }
+            Op::Touch(_) => {
+                assert_eq!(self.list.touch(id).ok().flatten(), old);
+                self.model.change(id, |known| known.revision += 1);
+            }
+            Op::SetAttrs(_, attrs) => {
+                assert_eq!(self.list.set_attrs(id, attrs).ok().flatten(), old);
+                self.model.change(id, |known| {
+                    known.revision += u32::from(known.attrs != attrs);
+                    known.attrs = attrs;
+                });
+            }
+            _ => unreachable!("handled by apply"),
+        }
+    }
+
     /// A move is what the model says, and refused for unknown members.
-    fn moved(&self, id: u64, old: Option<usize>, done: Result<Upsert, ListError>) {
+    fn moved(&self, id: &I, old: Option<usize>, done: Result<Upsert, ListError>) {
         match done {
             Ok(done) => {
                 let index = self.model.index_of(self.headers, id);
                 assert_eq!(done, upsert(index, false, old));
             }
             Err(ListError::UnknownMember { .. }) => {
-                assert!(!self.model.members.contains_key(&id));
+                assert!(!self.model.members.contains_key(id));
             }
             Err(other) => panic!("{other}"),
         }
@@ -291,38 +300,63 @@ impl Pair {
     }
 
     fn load(&mut self, load: &[(u64, usize, u16)]) {
-        let members = load.iter().map(|&(id, group, k)| NewMember {
-            id,
+        let keys = self.keys;
+        let members = load.iter().map(|&(number, group, k)| NewMember {
+            id: I::from_number(number),
             group: GroupId(group as u32),
-            key: key(k),
+            key: keys.key(k.into()),
             attrs: 0,
         });
         let report = self.list.bulk_load(members).unwrap();
         let mut duplicates = Vec::new();
-        for (at, &(id, group, k)) in load.iter().enumerate() {
+        for (at, &(number, group, k)) in load.iter().enumerate() {
+            let id = I::from_number(number);
             if self.model.members.contains_key(&id) {
                 duplicates.push((at, id));
             } else {
-                self.model.upsert(id, group, key(k), 0);
+                self.model.upsert(id, group, self.key(k), 0);
             }
         }
         assert_eq!(report.loaded, load.len() - duplicates.len());
         assert_eq!(report.duplicates, duplicates);
     }
 
+    /// Rows are sorted by group, key and id, by what the list itself says of them.
+    fn check_order(&self) {
+        let place = |row| match row {
+            Row::Header { .. } => None,
+            Row::Member { id, group, .. } => {
+                let order = self.model.order.iter();
+                let place = order
+                    .map(|entry| entry.0)
+                    .position(|g| g == group.0 as usize);
+                Some((place, self.list.get(id).unwrap().key, id))
+            }
+        };
+        let places: Vec<_> = self.list.iter().filter_map(place).collect();
+        assert!(places.is_sorted_by(|a, b| a < b), "{:?}", self.keys);
+    }
+
     /// Everything that can be read, against the model.
     fn check(&self) {
         let rows = self.model.rows(self.headers);
-        assert_eq!(self.list.iter().map(plain).collect::<Vec<_>>(), rows);
+        assert_eq!(
+            self.list.iter().map(|row| plain(&row)).collect::<Vec<_>>(),
+            rows
+        );
         assert_eq!(self.list.len(), rows.len());
         assert_eq!(self.list.member_count(), self.model.members.len());
         for (index, row) in rows.iter().enumerate() {
-            assert_eq!(self.list.row_at(index).map(plain).as_ref(), Some(row));
+            assert_eq!(
+                self.list.row_at(index).map(|row| plain(&row)).as_ref(),
+                Some(row)
+            );
             if let Plain::Member(id, ..) = row {
                 assert_eq!(self.list.index_of(id), Some(index));
             }
         }
         assert!(self.list.row_at(rows.len()).is_none());
+        self.check_order();
         for (id, known) in &self.model.members {
             let member = self.list.get(id).unwrap();
             assert_eq!(member.group, GroupId(known.group as u32));
@@ -346,24 +380,45 @@ impl Pair {
             next += rows;
         }
         for (snapshot, rows) in &self.snapshots {
-            assert_eq!(&snapshot.iter().map(plain).collect::<Vec<_>>(), rows);
+            assert_eq!(
+                &snapshot.iter().map(|row| plain(&row)).collect::<Vec<_>>(),
+                rows
+            );
         }
     }
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    prop::collection::vec(op(), 1..1600)
+}
+
+fn list_equals_its_model<I: FromNumber>(headers: bool, keys: Keys, ops: &[Op]) {
+    let mut pair = Pair::<I>::new(headers, keys);
+    for (at, op) in ops.iter().enumerate() {
+        pair.apply(op);
+        if at % 97 == 0 {
+            pair.check();
+        }
+    }
+    pair.check();
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn list_equals_its_model(headers: bool, ops in prop::collection::vec(op(), 1..1600)) {
-        let mut pair = Pair::new(headers);
-        for (at, op) in ops.iter().enumerate() {
-            pair.apply(op);
-            if at % 97 == 0 {
-                pair.check();
-            }
-        }
-        pair.check();
+    fn list_of_numbers_equals_its_model(headers: bool, keys in Keys::any(), ops in ops()) {
+        list_equals_its_model::<u64>(headers, keys, &ops);
+    }
+
+    #[test]
+    fn list_of_uuids_equals_its_model(headers: bool, keys in Keys::any(), ops in ops()) {
+        list_equals_its_model::<u128>(headers, keys, &ops);
+    }
+
+    #[test]
+    fn list_of_text_ids_equals_its_model(headers: bool, keys in Keys::any(), ops in ops()) {
+        list_equals_its_model::<TextId>(headers, keys, &ops);
     }
 
     #[test]
@@ -371,7 +426,7 @@ proptest! {
         load in prop::collection::vec((0u64..9000, 0..GROUPS, 0u16..300), 0..2000),
         cuts in prop::collection::vec((0usize..2200, 0usize..300), 20),
     ) {
-        let mut pair = Pair::new(true);
+        let mut pair = Pair::<u64>::new(true, Keys::Mixed);
         pair.apply(&Op::Load(load));
         let rows = pair.model.rows(true);
         for (from, len) in cuts {
@@ -379,7 +434,7 @@ proptest! {
             let from = from.min(rows.len());
             let expected = &rows[from..(from + len).min(rows.len()).max(from)];
             prop_assert_eq!(slice.len(), expected.len());
-            prop_assert_eq!(slice.map(plain).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(slice.map(|row| plain(&row)).collect::<Vec<_>>(), expected);
         }
     }
 

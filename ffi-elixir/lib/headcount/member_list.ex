@@ -374,6 +374,9 @@ defmodule Headcount.MemberList do
   @doc """
   For each group the row of the first member whose name or key begins so. O(groups x log n).
 
+  The prefix is given in the form in which members were: `{:name, text}` where they have names. Case does not
+  count, accents do. Keys end after 64 bytes: a longer name finds the first member that agrees with it so far.
+
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> for {id, name} <- [{1, "Anna"}, {2, "Moritz"}] do
       ...>   Headcount.MemberList.upsert(list, id, group: "online", name: name)

@@ -547,7 +547,8 @@ class MemberList(_Rows[_I]):
 
     def find_prefix(self, prefix: _Key) -> list[tuple[str, int]]:
         """For each group the name and the row of the first member whose key begins like this one;
-        groups without one, or not shown, are left out.
+        groups without one, or not shown, are left out. Of names, case does not count, accents do.
+        Keys end after 64 bytes: a longer name finds the first member that agrees with it so far.
         """
 
     def snapshot(self) -> Snapshot[_I]:

@@ -11,6 +11,7 @@
 //!   business of a [`Keeper`].
 
 mod build;
+mod check;
 mod counts;
 mod iter;
 mod mend;
@@ -21,6 +22,7 @@ use triomphe::Arc;
 
 use arrayvec::ArrayVec;
 
+pub(crate) use check::{CHECKED, is_due};
 use counts::Counts;
 pub(crate) use iter::Runs;
 pub(crate) use path::{Climb, Parent};
@@ -83,6 +85,15 @@ pub(crate) trait Keeper {
     fn entered(&mut self, run: &Self::Run, at: usize, leaf: u32);
     /// The entries `from..` of the run are now in this leaf.
     fn placed(&mut self, run: &Self::Run, from: usize, leaf: u32);
+
+    /// Panics unless the entries of the run ascend and the run says of them what is true.
+    fn check_run(&self, run: &Self::Run);
+    /// Whether one entry sorts before another.
+    fn is_before(&self, a: &Self::Entry, b: &Self::Entry) -> bool;
+    /// Where a node that is no root hangs, if that was noted.
+    fn parent(&self, node: u32) -> Option<Parent>;
+    /// The leaf of an entry, if that was noted.
+    fn leaf(&self, entry: &Self::Entry) -> Option<u32>;
 }
 
 /// A leaf: a run of entries under an id.
@@ -186,9 +197,13 @@ impl<R> Node<R> {
 
     /// The first entry below this node, which is not empty.
     fn first<K: Keeper<Run = R>>(&self) -> K::Entry {
+        self.first_entry::<K>().clone()
+    }
+
+    fn first_entry<K: Keeper<Run = R>>(&self) -> &K::Entry {
         match self {
-            Self::Leaf(leaf) => K::entry(&leaf.run, 0).clone(),
-            Self::Inner(inner) => K::entry(&inner.firsts, 0).clone(),
+            Self::Leaf(leaf) => K::entry(&leaf.run, 0),
+            Self::Inner(inner) => K::entry(&inner.firsts, 0),
         }
     }
 

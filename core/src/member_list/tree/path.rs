@@ -3,7 +3,7 @@
 use super::{Keeper, NOWHERE, Node, ROOT, Tree};
 
 /// Where a node hangs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parent {
     /// The node above; from [`ROOT`] on there is none.
     pub(crate) id: u32,

@@ -1,0 +1,127 @@
+//! What must be true of a tree. Tests check it while they write, other builds never do.
+
+use std::cell::Cell;
+
+use super::{FAN, Keeper, Node, Parent, Tree};
+
+/// Whether trees are checked: in debug builds with the feature `testing`, which all tests of this
+/// crate have.
+pub(crate) const CHECKED: bool = cfg!(all(debug_assertions, any(test, feature = "testing")));
+
+/// Up to this many entries are checked after every write.
+const SMALL: usize = 1024;
+/// Of more entries, this many are checked for a write on average.
+const SHARE: usize = 128;
+
+thread_local! {
+    static DUE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Returns whether a tree or list of `len` entries is to be checked as a whole after this write:
+/// always up to 1,024 entries, else at every `len / 128`th call on this thread. Whole checks are
+/// O(len), so they cost O(1) a write.
+pub(crate) fn is_due(len: usize) -> bool {
+    CHECKED
+        && DUE.with(|due| {
+            let sum = due.get() + SHARE;
+            let is_due = len <= SMALL || sum >= len;
+            if len > SMALL {
+                due.set(if is_due { 0 } else { sum });
+            }
+            is_due
+        })
+}
+
+/// What a walk through a tree has seen.
+struct Seen<'a, E> {
+    /// The last entry.
+    last: Option<&'a E>,
+    /// How deep leaves are.
+    depth: Option<usize>,
+}
+
+impl<R> Tree<R> {
+    /// Checks the whole tree: entries ascend from run to run, runs and back-references say what is
+    /// true, inner nodes know their children, no node is empty or too full, all leaves are equally
+    /// deep. Who owns the root is for the caller to check. O(n).
+    ///
+    /// # Panics
+    ///
+    /// Panics if anything of that is not so.
+    pub(crate) fn check<K: Keeper<Run = R>>(&self, keeper: &K) {
+        let mut seen = Seen {
+            last: None,
+            depth: None,
+        };
+        let mut len = 0;
+        if let Some(root) = &self.root {
+            assert!(
+                matches!(root, Node::Leaf(_)) || root.width::<K>() > 1,
+                "a root of one child"
+            );
+            len = root.check(keeper, 0, &mut seen);
+        }
+        assert_eq!(self.len, len, "entries of the tree");
+    }
+}
+
+impl<R> Node<R> {
+    /// Checks everything below this node and returns how many entries there are.
+    fn check<'a, K: Keeper<Run = R>>(
+        &'a self,
+        keeper: &K,
+        depth: usize,
+        seen: &mut Seen<'a, K::Entry>,
+    ) -> usize {
+        let width = self.width::<K>();
+        assert!(
+            (1..=self.capacity::<K>()).contains(&width),
+            "a node of {width} entries or children"
+        );
+        let inner = match self {
+            Self::Leaf(leaf) => {
+                assert_eq!(*seen.depth.get_or_insert(depth), depth, "depth of a leaf");
+                check_leaf(keeper, leaf.id, &leaf.run, seen);
+                return width;
+            }
+            Self::Inner(inner) => inner,
+        };
+        keeper.check_run(&inner.firsts);
+        assert_eq!(K::len(&inner.firsts), width, "first entries");
+        let mut before = 0;
+        for (pos, kid) in inner.kids.iter().enumerate() {
+            assert_eq!(inner.ids[pos], kid.id(), "id of a child");
+            if let Some(parent) = keeper.parent(kid.id()) {
+                let here = Parent {
+                    id: inner.id,
+                    pos: pos as u32,
+                };
+                assert_eq!(parent, here, "parent of a node");
+            }
+            let (noted, first) = (K::entry(&inner.firsts, pos), kid.first_entry::<K>());
+            let differ = keeper.is_before(noted, first) || keeper.is_before(first, noted);
+            assert!(!differ, "first entry of a child");
+            assert_eq!(inner.counts.before(pos), before, "entries before a child");
+            let below = kid.check(keeper, depth + 1, seen);
+            assert_eq!(inner.counts.get(pos) as usize, below, "entries of a child");
+            before += below;
+        }
+        let rest = &inner.counts.all()[width..FAN];
+        assert!(rest.iter().all(|&count| count == 0), "counts of nobody");
+        assert_eq!(inner.counts.sum() as usize, before, "entries of a node");
+        before
+    }
+}
+
+fn check_leaf<'a, K: Keeper>(keeper: &K, id: u32, run: &'a K::Run, seen: &mut Seen<'a, K::Entry>) {
+    keeper.check_run(run);
+    if let Some(last) = seen.last {
+        let ascends = keeper.is_before(last, K::entry(run, 0));
+        assert!(ascends, "a leaf that begins before the one before it ends");
+    }
+    for entry in (0..K::len(run)).map(|at| K::entry(run, at)) {
+        let leaf = keeper.leaf(entry);
+        assert!(leaf.is_none_or(|leaf| leaf == id), "leaf of an entry");
+        seen.last = Some(entry);
+    }
+}

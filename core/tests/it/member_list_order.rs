@@ -1,0 +1,135 @@
+//! Rows are sorted by group, key and id, whatever keys and ids look like.
+
+use std::collections::BTreeSet;
+
+use headcount::{GroupId, MemberList, NewMember, Options, Row, SortKey, TextId};
+
+use crate::list_keys::{FromNumber, Keys};
+use crate::rng::Rng;
+
+fn list_of_one_group<I: FromNumber>() -> (MemberList<I>, GroupId) {
+    let mut list = MemberList::new(Options::default().without_headers());
+    let group = list.add_group("all").unwrap();
+    (list, group)
+}
+
+/// The keys and ids of all rows, in the order of the list.
+fn rows<I: FromNumber>(list: &MemberList<I>) -> Vec<(SortKey, I)> {
+    let key = |id| SortKey::raw(list.get(id).unwrap().key).unwrap();
+    let row = |row| match row {
+        Row::Member { id, .. } => Some((key(id), id.clone())),
+        Row::Header { .. } => None,
+    };
+    list.iter().filter_map(row).collect()
+}
+
+/// Packs two leaves into one, whose keys begin with 15 + `longer` bytes that all share and four of
+/// their own.
+fn pack<I: FromNumber>(longer: usize) {
+    let (mut list, group) = list_of_one_group::<I>();
+    let shared = &"0123456789abcdef".repeat(4)[..15 + longer];
+    let key = |half: char, letter: char| {
+        SortKey::raw(format!("{shared}{half}{half}{half}{half}{letter}").as_bytes()).unwrap()
+    };
+    let mut keys = Vec::new();
+    for half in ['A', 'B'] {
+        for letter in 'b'..='y' {
+            keys.extend([key(half, letter); 5]);
+        }
+    }
+    let members = keys.into_iter().zip(0..).map(|(key, number)| NewMember {
+        id: I::from_number(number),
+        group,
+        key,
+        attrs: 0,
+    });
+    list.bulk_load(members).unwrap();
+    // Four of five leave, and the others need one leaf only.
+    for number in (0..240).filter(|number| number % 5 != 0) {
+        list.remove(&I::from_number(number));
+    }
+    for half in ['A', 'B'] {
+        let (id, key) = (I::from_number(half.into()), key(half, 'n'));
+        let index = list.upsert(id.clone(), group, &key, 0).unwrap().index;
+        let rows = rows(&list);
+        assert!(rows.is_sorted(), "{longer}");
+        let expected = rows.partition_point(|row| *row < (key, id.clone()));
+        assert_eq!(index, Some(expected), "{longer}");
+        let first = rows.partition_point(|row| row.0 < key);
+        assert_eq!(list.find_prefix(&key), [(group, first)], "{longer}");
+    }
+}
+
+/// A run keeps 16 bytes of what its keys have in common. Two leaves whose keys share exactly
+/// these and differ after them were packed into one without a new look at the keys.
+#[test]
+fn leaves_whose_beginnings_differ_after_16_bytes_pack_in_order() {
+    for longer in 0..=40 {
+        pack::<u64>(longer);
+        pack::<u128>(longer);
+        pack::<TextId>(longer);
+    }
+}
+
+/// Joins and leaves around a size, compared with a sorted set.
+fn churn<I: FromNumber>(keys: Keys, size: usize, operations: usize) {
+    let mut rng = Rng(size as u64);
+    let (mut list, group) = list_of_one_group::<I>();
+    let mut members: Vec<(SortKey, I)> = Vec::new();
+    let mut sorted: BTreeSet<(SortKey, I)> = BTreeSet::new();
+    let mut joins_of_100 = 65;
+    for operation in 0..operations {
+        if members.len() >= size {
+            joins_of_100 = 35;
+        } else if members.len() < size / 3 {
+            joins_of_100 = 65;
+        }
+        if members.is_empty() || rng.below(100) < joins_of_100 {
+            let member = (
+                keys.key(rng.below(100_000)),
+                I::from_number(operation as u64),
+            );
+            list.upsert(member.1.clone(), group, &member.0, 0).unwrap();
+            sorted.insert(member.clone());
+            members.push(member);
+        } else {
+            let at = rng.below(members.len() as u64) as usize;
+            let member = members.swap_remove(at);
+            assert!(list.remove(&member.1).is_some());
+            sorted.remove(&member);
+        }
+        if operation % 500 == 0 {
+            assert!(
+                rows(&list).iter().eq(&sorted),
+                "{keys:?} around {size}, after {operation}"
+            );
+        }
+    }
+    assert!(rows(&list).iter().eq(&sorted), "{keys:?} around {size}");
+    for (index, (_, id)) in sorted.iter().enumerate() {
+        assert_eq!(list.index_of(id), Some(index));
+    }
+}
+
+fn churn_all<I: FromNumber>(operations: usize) {
+    for keys in Keys::ALL {
+        for size in [300, 700, 1500] {
+            churn::<I>(keys, size, operations);
+        }
+    }
+}
+
+#[test]
+fn lists_of_numbers_stay_in_order() {
+    churn_all::<u64>(15_000);
+}
+
+#[test]
+fn lists_of_uuids_stay_in_order() {
+    churn_all::<u128>(15_000);
+}
+
+#[test]
+fn lists_of_text_ids_stay_in_order() {
+    churn_all::<TextId>(15_000);
+}
