@@ -1,10 +1,12 @@
 //! The running server: what every request shares, and its life from start to drain.
 
 use std::{
+    fs,
     future::IntoFuture as _,
     io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +21,7 @@ use crate::{
     api,
     auth::{Identity, Passwords, Tokens},
     config::{self, Config},
-    db::{self, Db, Role},
+    db::{self, Db, NewRoom, Role, StorageError},
     demo,
     error::ApiError,
     limit::{AuthLimit, MessageLimit},
@@ -31,6 +33,8 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often spent rate limit windows and sessions nobody polls are forgotten.
 const PRUNE_PERIOD: Duration = Duration::from_secs(1);
+/// The pause before start-up work that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// The room every tenant starts with.
 const LOBBY: &str = "lobby";
 
@@ -38,12 +42,30 @@ const LOBBY: &str = "lobby";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The data directory or the listener failed.
+    /// The listener failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The data directory could not be created, or not be written.
+    #[error("data directory {}: {error}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        error: io::Error,
+    },
     /// The database could not be opened or brought up to date.
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    #[error("database {}: {error}", path.display())]
+    Database {
+        /// The file of the database.
+        path: PathBuf,
+        /// What went wrong, and what helps.
+        #[source]
+        error: StorageError,
+    },
+    /// Another server runs on the data directory.
+    #[error("the data directory {} is in use by another server", .0.display())]
+    DataDirInUse(PathBuf),
     /// A setting makes no sense.
     #[error("{0}")]
     Config(String),
@@ -66,6 +88,21 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// Runs a change of what is stored to its end, also if the caller goes away: what is stored is
+    /// also shown.
+    pub(crate) async fn finish<T, E>(
+        &self,
+        change: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        E: Into<ApiError> + Send + 'static,
+    {
+        let done = self.tasks.spawn(change).await;
+        done.map_err(|e| ApiError::Internal(Box::new(e)))?
+            .map_err(Into::into)
+    }
+
     /// Whom `token` speaks for: signature, tenant and, for registered users, the user itself
     /// are checked. `None` if any of them does not hold.
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Option<Identity>, ApiError> {
@@ -116,6 +153,7 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
+    let _lock = lock_data_dir(&config)?;
     let app = Arc::new(open(config).await?);
     let rooms = app.tasks.spawn(Arc::clone(&app).pulse(shutdown.clone()));
     app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
@@ -141,18 +179,32 @@ pub async fn run(
     Ok(())
 }
 
+/// Keeps other servers off the data directory, which is created if missing, until the file is
+/// dropped.
+fn lock_data_dir(config: &Config) -> Result<fs::File, ServerError> {
+    let lock = fs::create_dir_all(&config.data_dir).and_then(|()| config::lock_data_dir(config));
+    lock.map_err(|error| data_dir_failed(config, error))?
+        .ok_or_else(|| ServerError::DataDirInUse(config.data_dir.clone()))
+}
+
+fn data_dir_failed(config: &Config, error: io::Error) -> ServerError {
+    ServerError::DataDir {
+        path: config.data_dir.clone(),
+        error,
+    }
+}
+
 async fn open(config: Config) -> Result<App, ServerError> {
     let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
     if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
         return Err(ServerError::Config("a tenant needs a name".into()));
     }
-    tokio::fs::create_dir_all(&config.data_dir).await?;
-    let secret = config::resolve_secret(&config)?;
-    let db = Db::open(&config.data_dir.join("headcount.db")).await?;
-    for tenant in &tenants {
-        db.house_room(tenant, LOBBY, "Everybody meets here.", false)
-            .await?;
-    }
+    let secret =
+        config::resolve_secret(&config).map_err(|error| data_dir_failed(&config, error))?;
+    let path = config.data_dir.join("headcount.db");
+    let db = open_database(&path, config.database_max_mib, &tenants)
+        .await
+        .map_err(|error| ServerError::Database { path, error })?;
     Ok(App {
         tokens: Tokens::new(&secret),
         passwords: Passwords::new(),
@@ -168,15 +220,35 @@ async fn open(config: Config) -> Result<App, ServerError> {
     })
 }
 
+async fn open_database(
+    path: &Path,
+    max_mib: Option<u32>,
+    tenants: &[Arc<str>],
+) -> Result<Db, StorageError> {
+    let db = Db::open(path, max_mib).await?;
+    for tenant in tenants {
+        db.house_room(&NewRoom {
+            tenant,
+            name: LOBBY,
+            description: "Everybody meets here.",
+            ..NewRoom::default()
+        })
+        .await?;
+    }
+    Ok(db)
+}
+
 /// What is to be there before the server calls itself ready.
 async fn start(app: Arc<App>, shutdown: CancellationToken) {
-    if app.config.demo > 0 {
+    while app.config.demo > 0 && !shutdown.is_cancelled() {
         match demo::fill(&app).await {
             Ok(city) => {
                 app.tasks.spawn(city.live(Arc::clone(&app), shutdown));
+                break;
             }
             Err(error) => tracing::error!(%error, "the simulated room could not be set up"),
         }
+        let _ = time::timeout(RETRY, shutdown.cancelled()).await;
     }
     app.ready.store(true, Ordering::Release);
 }

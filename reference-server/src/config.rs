@@ -10,6 +10,9 @@ pub const SECRET_CHARS_MIN: usize = 32;
 /// The most simulated members `--demo` takes.
 pub const DEMO_MAX: u32 = 1_000_000;
 
+/// The largest limit of the database that can be set, in MiB: 4 TiB.
+const DATABASE_MIB_MAX: i64 = 4 << 20;
+
 const EXAMPLES: &str = "\
 Examples:
   headcount-server                          serve on http://127.0.0.1:4000
@@ -31,6 +34,16 @@ pub struct Config {
     /// Directory of the database and of the generated secret; created if missing.
     #[arg(long, env = "HEADCOUNT_DATA_DIR", default_value = "headcount-data")]
     pub data_dir: PathBuf,
+
+    /// The largest size of the database file, in MiB; what does not fit is refused as on a full
+    /// disk. Without it the disk is the limit.
+    #[arg(
+        long,
+        env = "HEADCOUNT_DATABASE_MAX_MIB",
+        value_name = "MIB",
+        value_parser = clap::value_parser!(u32).range(1..=DATABASE_MIB_MAX)
+    )]
+    pub database_max_mib: Option<u32>,
 
     /// Fill a room named "city" with this many simulated members (0 to 1,000,000); 0 is off.
     #[arg(
@@ -174,7 +187,27 @@ fn write_private(path: &std::path::Path, text: &str) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())
+    let mut file = options.open(path)?;
+    let written = file.write_all(text.as_bytes());
+    written.and_then(|()| file.sync_all()).inspect_err(|_| {
+        // Half a secret would keep the server from starting when there is room again.
+        let _ = fs::remove_file(path);
+    })
+}
+
+/// Takes the data directory for this process until the file is dropped; `None` if another server
+/// has it.
+pub(crate) fn lock_data_dir(config: &Config) -> io::Result<Option<fs::File>> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(config.data_dir.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(e)) => Err(e),
+    }
 }
 
 #[cfg(test)]

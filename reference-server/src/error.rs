@@ -11,6 +11,8 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
+use crate::db::{StorageError, StorageFault};
+
 /// What an API call can fail with. Nothing was changed when one is returned.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -30,6 +32,8 @@ pub(crate) enum ApiError {
     RateLimited { retry_after_ms: u64 },
     #[error("{0}")]
     Unavailable(&'static str),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     #[error("internal error: {0}")]
     Internal(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -39,7 +43,7 @@ pub(crate) type ApiResult<T> = Result<Data<T>, ApiError>;
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Internal(Box::new(error))
+        Self::Storage(error.into())
     }
 }
 
@@ -69,6 +73,14 @@ impl IntoResponse for ApiError {
                 let seconds = HeaderValue::from(retry_after_ms.div_ceil(1000));
                 response.headers_mut().insert(header::RETRY_AFTER, seconds);
                 return response;
+            }
+            Self::Storage(error) => {
+                tracing::error!(%error, "request failed");
+                let status = match error.fault {
+                    StorageFault::Full => StatusCode::INSUFFICIENT_STORAGE,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                (status, json!({ "error": error.fault.reason() }))
             }
             Self::Internal(error) => {
                 tracing::error!(%error, "request failed");

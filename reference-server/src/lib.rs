@@ -19,3 +19,4 @@ mod web;
 
 pub use app::{ServerError, run};
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
+pub use db::StorageError;

@@ -83,17 +83,14 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// Ready once the database answers and the start-up work is done.
+/// Ready once the start-up work is done, while the database can be written.
 async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
     if !app.ready.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "starting");
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned());
     }
-    match app.db.ping().await {
-        Ok(()) => (StatusCode::OK, "ok"),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer",
-        ),
+    match app.db.probe().await {
+        Ok(()) => (StatusCode::OK, "ok".to_owned()),
+        Err(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble),
     }
 }
 
@@ -113,11 +110,12 @@ fn cors(allowed: &[String]) -> CorsLayer {
         ])
 }
 
-/// What the log says of a request: never its query, which may hold a token.
+/// What the log says of a request, also where only errors are logged: never its query, which may
+/// hold a token.
 fn span(request: &Request) -> tracing::Span {
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("", MatchedPath::as_str);
-    tracing::info_span!("request", method = %request.method(), route)
+    tracing::error_span!("request", method = %request.method(), route)
 }

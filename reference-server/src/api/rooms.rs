@@ -10,13 +10,13 @@ use super::params::{PAGE_MAX, Page, Params};
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
-    db::{Member, Room},
+    db::{Member, NewRoom, Room},
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
     validate,
 };
 
 #[derive(Deserialize)]
-pub(super) struct NewRoom {
+pub(super) struct RoomInput {
     name: Option<String>,
     description: Option<String>,
     #[serde(default)]
@@ -72,7 +72,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Body(input): Body<NewRoom>,
+    Body(input): Body<RoomInput>,
 ) -> ApiResult<Shown> {
     if caller.guest {
         return Err(ApiError::Forbidden("guests cannot create rooms"));
@@ -86,10 +86,16 @@ pub(super) async fn create(
     let (Some(name), Some(about)) = (name, about) else {
         return Err(errors.into());
     };
-    let owner = Some(caller.id);
     let room = app
         .db
-        .insert_room(&caller.tenant, &name, &about, owner, input.private)
+        .insert_room(&NewRoom {
+            tenant: &caller.tenant,
+            name: &name,
+            description: &about,
+            owner: Some(caller.id),
+            private: input.private,
+            simulated: false,
+        })
         .await?;
     created(shown(&app, room))
 }
@@ -138,8 +144,11 @@ pub(super) async fn delete(
     if caller.guest || room.owner_id != Some(caller.id) {
         return Err(ApiError::Forbidden("only its creator can delete a room"));
     }
-    app.hub.delete(&app.db, &room).await?;
-    ok(json!({ "id": room.id, "deleted": true }))
+    let id = room.id;
+    let change = Arc::clone(&app);
+    app.finish(async move { change.hub.delete(&change.db, &room).await })
+        .await?;
+    ok(json!({ "id": id, "deleted": true }))
 }
 
 /// `POST /rooms/:id/join`: joining twice changes nothing. Guests are in every public room
@@ -153,10 +162,13 @@ pub(super) async fn join(
     if room.kind != "group" {
         return Err(ApiError::NotFound("no such room"));
     }
+    let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": true });
     if !caller.guest {
-        app.hub.add_member(&app.db, &room, &caller).await?;
+        let change = Arc::clone(&app);
+        app.finish(async move { change.hub.add_member(&change.db, &room, &caller).await })
+            .await?;
     }
-    ok(json!({ "room_id": room.id, "user_id": caller.id, "joined": true }))
+    ok(answer)
 }
 
 /// `DELETE /rooms/:id/leave`
@@ -169,6 +181,9 @@ pub(super) async fn leave(
     if room.kind != "group" {
         return Err(ApiError::NotFound("no such room"));
     }
-    app.hub.remove_member(&app.db, &room, caller.id).await?;
-    ok(json!({ "room_id": room.id, "user_id": caller.id, "joined": false }))
+    let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": false });
+    let change = Arc::clone(&app);
+    app.finish(async move { change.hub.remove_member(&change.db, &room, caller.id).await })
+        .await?;
+    ok(answer)
 }

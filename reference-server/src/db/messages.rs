@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Db, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339};
 
 /// A stored message, in the form every client gets.
 #[derive(Debug, Clone, Serialize)]
@@ -69,7 +69,7 @@ impl Db {
     pub(crate) async fn insert_message(
         &self,
         new: &NewMessage<'_>,
-    ) -> Result<Option<Message>, sqlx::Error> {
+    ) -> Result<Option<Message>, StorageError> {
         let mut tx = self.writer.begin().await?;
         let seq: Option<i64> = sqlx::query_scalar(
             "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = ? RETURNING last_seq",
@@ -78,6 +78,7 @@ impl Db {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(seq) = seq else {
+            tx.commit().await?;
             return Ok(None);
         };
         let message = sqlx::query_as(

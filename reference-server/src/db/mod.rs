@@ -1,64 +1,152 @@
 //! SQLite: one writer, several readers, migrations embedded.
 
+mod error;
 mod messages;
 mod rooms;
 mod users;
+mod writer;
 
-use std::{path::Path, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
+use writer::Writer;
+
+pub use error::StorageError;
+pub(crate) use error::StorageFault;
 pub(crate) use messages::{Cursor, Message, NewMessage};
-pub(crate) use rooms::{Member, Role, Room};
+pub(crate) use rooms::{Member, NewRoom, Role, Room};
 pub(crate) use users::User;
 
 const READERS: u32 = 4;
+const PAGE_BYTES: u32 = 4096;
+const PAGES_PER_MIB: u64 = (1 << 20) / PAGE_BYTES as u64;
+/// How long a write waits for its turn, and again for a lock that another process holds.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// The result of a probe is given to all who ask within this time.
+const PROBE_PERIOD: Duration = Duration::from_secs(1);
+/// A probe needs as much room as the longest message.
+const PROBE_BYTES: i64 = 16_000;
 
 /// The database of the server.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Db {
-    writer: SqlitePool,
+    path: PathBuf,
+    writer: Writer,
     reader: SqlitePool,
+    probed: Mutex<Option<(Instant, Probe)>>,
 }
 
+/// Why the last probe failed, if it did.
+type Probe = Result<(), Arc<StorageError>>;
+
 impl Db {
-    /// Opens or creates the database at `path` and brings its tables up to date.
-    pub(crate) async fn open(path: &Path) -> Result<Self, sqlx::Error> {
-        let options = SqliteConnectOptions::new()
+    /// Opens or creates the database at `path`, which may grow to `max_mib`, and brings its tables
+    /// up to date.
+    pub(crate) async fn open(path: &Path, max_mib: Option<u32>) -> Result<Self, StorageError> {
+        create_private(path)?;
+        let mut options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
+            .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await?;
-        sqlx::migrate!().run(&writer).await?;
+            .busy_timeout(WAIT_MAX);
+        if let Some(mib) = max_mib {
+            let pages = u64::from(mib) * PAGES_PER_MIB;
+            options = options.pragma("max_page_count", pages.to_string());
+        }
+        let writer = Writer::open(path, options.clone()).await?;
+        // All are opened now and stay open: SQLite deletes its log with the last connection, and
+        // one opened later could open other files than those of the writer.
         let reader = SqlitePoolOptions::new()
+            .min_connections(READERS)
             .max_connections(READERS)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(WAIT_MAX)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { writer, reader })
+        Ok(Self {
+            path: path.into(),
+            writer,
+            reader,
+            probed: Mutex::default(),
+        })
     }
 
-    /// Whether the database answers.
-    pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("SELECT 1")
-            .execute(&self.reader)
-            .await
-            .map(drop)
+    /// Whether the database reads and writes, or which one does not and why: tried by a write that
+    /// is committed, at most once in `PROBE_PERIOD` however many ask.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        let mut probed = self.probed.lock().await;
+        let probe = match &*probed {
+            Some((at, probe)) if at.elapsed() < PROBE_PERIOD => probe.clone(),
+            _ => {
+                let probe = self.try_write().await.map_err(|error| {
+                    tracing::error!(path = %self.path.display(), %error, "probe failed");
+                    Arc::new(error)
+                });
+                *probed = Some((Instant::now(), probe.clone()));
+                probe
+            }
+        };
+        let name = self.path.file_name().unwrap_or_default().display();
+        probe.map_err(|error| {
+            let failed = self.writer.failed();
+            format!("database {name} (SQLite): {error}; {failed} writes failed since the start")
+        })
     }
 
-    /// Waits for running statements and closes the files.
+    /// Writes a new row before the old one goes, so that the database has to grow for it.
+    async fn try_write(&self) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let id: i64 =
+            sqlx::query_scalar("INSERT INTO probes (filler) VALUES (randomblob(?)) RETURNING id")
+                .bind(PROBE_BYTES)
+                .fetch_one(&mut *tx)
+                .await?;
+        sqlx::query("DELETE FROM probes WHERE id < ?")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        Ok(())
+    }
+
+    /// Waits for the write that runs and closes the files.
     pub(crate) async fn close(&self) {
-        self.reader.close().await;
         self.writer.close().await;
+        self.reader.close().await;
+    }
+}
+
+/// Waits for a turn, but not for ever: a database that is locked must not gather a queue.
+pub(crate) async fn in_time<T>(turn: impl Future<Output = T>) -> Result<T, StorageError> {
+    let waited = tokio::time::timeout(WAIT_MAX, turn).await;
+    waited.map_err(|_| StorageFault::Busy.into())
+}
+
+/// Creates the file for its owner alone; SQLite gives its other files the same mode. One that
+/// exists is not opened: to close it would end SQLite's own locks on it.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339};
 
 /// A room as it is stored and shown.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -24,6 +24,17 @@ pub(crate) struct Room {
     pub(crate) member_count: i64,
     #[serde(serialize_with = "rfc3339")]
     pub(crate) inserted_at: i64,
+}
+
+/// A group room to add.
+#[derive(Debug, Default)]
+pub(crate) struct NewRoom<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) description: &'a str,
+    pub(crate) owner: Option<Uuid>,
+    pub(crate) private: bool,
+    pub(crate) simulated: bool,
 }
 
 /// What a member may do.
@@ -66,31 +77,26 @@ macro_rules! select_rooms {
 }
 
 impl Db {
-    /// Adds a room; its creator, if any, becomes its admin.
-    pub(crate) async fn insert_room(
-        &self,
-        tenant: &str,
-        name: &str,
-        description: &str,
-        owner: Option<Uuid>,
-        private: bool,
-    ) -> Result<Room, sqlx::Error> {
+    /// Adds a room; its owner, if any, becomes its admin.
+    pub(crate) async fn insert_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
         let (id, now) = (Uuid::now_v7(), now_micros());
         let mut tx = self.writer.begin().await?;
         sqlx::query(
-            "INSERT INTO rooms (id, tenant, kind, name, description, owner_id, private, inserted_at)
-             VALUES (?, ?, 'group', ?, ?, ?, ?, ?)",
+            "INSERT INTO rooms
+             (id, tenant, kind, name, description, owner_id, private, simulated, inserted_at)
+             VALUES (?, ?, 'group', ?, ?, ?, ?, ?, ?)",
         )
         .bind(id)
-        .bind(tenant)
-        .bind(name)
-        .bind(description)
-        .bind(owner)
-        .bind(private)
+        .bind(new.tenant)
+        .bind(new.name)
+        .bind(new.description)
+        .bind(new.owner)
+        .bind(new.private)
+        .bind(new.simulated)
         .bind(now)
         .execute(&mut *tx)
         .await?;
-        if let Some(owner) = owner {
+        if let Some(owner) = new.owner {
             add_member(&mut tx, id, owner, Role::Admin, now).await?;
         }
         let room = sqlx::query_as(select_rooms!("WHERE r.id = ?"))
@@ -103,35 +109,20 @@ impl Db {
 
     /// The room without owner and of that name that the server itself keeps (the lobby, the
     /// simulated city), created if missing.
-    pub(crate) async fn house_room(
-        &self,
-        tenant: &str,
-        name: &str,
-        description: &str,
-        simulated: bool,
-    ) -> Result<Room, sqlx::Error> {
+    pub(crate) async fn house_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
         let found = sqlx::query_as(select_rooms!(
             "WHERE r.tenant = ? AND r.name = ? AND r.owner_id IS NULL AND r.simulated = ?
              AND r.kind = 'group'"
         ))
-        .bind(tenant)
-        .bind(name)
-        .bind(simulated)
+        .bind(new.tenant)
+        .bind(new.name)
+        .bind(new.simulated)
         .fetch_optional(&self.reader)
         .await?;
-        if let Some(room) = found {
-            return Ok(room);
+        match found {
+            Some(room) => Ok(room),
+            None => self.insert_room(new).await,
         }
-        let mut room = self
-            .insert_room(tenant, name, description, None, false)
-            .await?;
-        sqlx::query("UPDATE rooms SET simulated = ? WHERE id = ?")
-            .bind(simulated)
-            .bind(room.id)
-            .execute(&self.writer)
-            .await?;
-        room.simulated = simulated;
-        Ok(room)
     }
 
     pub(crate) async fn room(&self, tenant: &str, id: Uuid) -> Result<Option<Room>, sqlx::Error> {
@@ -185,7 +176,7 @@ impl Db {
     }
 
     /// The conversation of the two users, created if there was none.
-    pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, sqlx::Error> {
+    pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, StorageError> {
         let key = format!("{}:{}", a.min(b), a.max(b));
         let (id, now) = (Uuid::now_v7(), now_micros());
         let mut tx = self.writer.begin().await?;
@@ -212,28 +203,30 @@ impl Db {
         Ok(room)
     }
 
-    pub(crate) async fn delete_room(&self, id: Uuid) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query("DELETE FROM rooms WHERE id = ?")
-            .bind(id)
-            .execute(&self.writer);
-        Ok(done.await?.rows_affected() == 1)
-    }
-
-    /// Makes `user` a member; `false` if it was one already.
-    pub(crate) async fn join_room(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn delete_room(&self, id: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        let added = add_member(&mut tx, room, user, Role::Member, now_micros()).await?;
-        tx.commit().await?;
-        Ok(added)
+        sqlx::query("DELETE FROM rooms WHERE id = ?")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
     }
 
-    pub(crate) async fn leave_room(&self, room: Uuid, user: Uuid) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query("DELETE FROM room_members WHERE room_id = ? AND user_id = ?")
+    /// Makes `user` a member, if it was none.
+    pub(crate) async fn join_room(&self, room: Uuid, user: Uuid) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        add_member(&mut tx, room, user, Role::Member, now_micros()).await?;
+        tx.commit().await
+    }
+
+    pub(crate) async fn leave_room(&self, room: Uuid, user: Uuid) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query("DELETE FROM room_members WHERE room_id = ? AND user_id = ?")
             .bind(room)
             .bind(user)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(done.rows_affected() == 1)
+        tx.commit().await
     }
 
     /// What `user` is in the room; `None` if no member.
@@ -294,8 +287,8 @@ async fn add_member(
     user: Uuid,
     role: Role,
     now: i64,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
         "INSERT INTO room_members (room_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)
          ON CONFLICT DO NOTHING",
     )
@@ -304,6 +297,6 @@ async fn add_member(
     .bind(role.as_str())
     .bind(now)
     .execute(tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .await
+    .map(drop)
 }

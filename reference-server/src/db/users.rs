@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339};
 
 /// A registered user as others see it.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -22,15 +22,16 @@ impl Db {
         tenant: &str,
         username: String,
         password_hash: &str,
-    ) -> Result<Option<User>, sqlx::Error> {
+    ) -> Result<Option<User>, StorageError> {
         let user = User {
             id: Uuid::now_v7(),
             username,
             inserted_at: now_micros(),
         };
+        let mut tx = self.writer.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO users (id, tenant, username, username_key, password_hash, inserted_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
         .bind(user.id)
         .bind(tenant)
@@ -38,13 +39,10 @@ impl Db {
         .bind(user.username.to_lowercase())
         .bind(password_hash)
         .bind(user.inserted_at)
-        .execute(&self.writer)
-        .await;
-        match inserted {
-            Ok(_) => Ok(Some(user)),
-            Err(sqlx::Error::Database(e)) if e.is_unique_violation() => Ok(None),
-            Err(e) => Err(e),
-        }
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok((inserted.rows_affected() == 1).then_some(user))
     }
 
     /// The user of that name and its password hash.

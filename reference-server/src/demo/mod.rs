@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
+    db::NewRoom,
     room::{Attendance, Profile, Room},
 };
 
@@ -44,7 +45,16 @@ pub(crate) struct City {
 pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Error + Send + Sync>> {
     let started = Instant::now();
     let tenant = app.tenants.first().ok_or("no tenant")?;
-    let info = app.db.house_room(tenant, ROOM, DESCRIPTION, true).await?;
+    let info = app
+        .db
+        .house_room(&NewRoom {
+            tenant,
+            name: ROOM,
+            description: DESCRIPTION,
+            simulated: true,
+            ..NewRoom::default()
+        })
+        .await?;
     let room = app
         .hub
         .open(&app.db, &info)

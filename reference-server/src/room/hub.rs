@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{Attendance, Room, Seat, SeatId, Visitor, state::HISTORY};
 use crate::{
     auth::Identity,
-    db::{self, Cursor, Db},
+    db::{self, Cursor, Db, StorageError, in_time},
     socket::{CloseReason, Outbox, Ref},
 };
 
@@ -63,11 +63,11 @@ impl Hub {
         &self,
         db: &Db,
         info: &db::Room,
-    ) -> Result<Option<Arc<Room>>, sqlx::Error> {
+    ) -> Result<Option<Arc<Room>>, StorageError> {
         if let Some(room) = self.find_in_use(info.id) {
             return Ok(Some(room));
         }
-        let _loading = self.loading.lock().await;
+        let _loading = in_time(self.loading.lock()).await?;
         if let Some(room) = self.find_in_use(info.id) {
             return Ok(Some(room));
         }
@@ -103,7 +103,7 @@ impl Hub {
         visitor: Visitor,
         reference: &Ref,
         replaced: Option<SeatId>,
-    ) -> Result<Option<Seat>, sqlx::Error> {
+    ) -> Result<Option<Seat>, StorageError> {
         let Some(room) = self.open(db, info).await? else {
             return Ok(None);
         };
@@ -132,8 +132,8 @@ impl Hub {
         db: &Db,
         room: &db::Room,
         user: &Identity,
-    ) -> Result<(), sqlx::Error> {
-        let _loading = self.loading.lock().await;
+    ) -> Result<(), StorageError> {
+        let _loading = in_time(self.loading.lock()).await?;
         db.join_room(room.id, user.id).await?;
         if let Some(open) = self.find(room.id) {
             open.add_member(user.id, &user.username);
@@ -147,8 +147,8 @@ impl Hub {
         db: &Db,
         room: &db::Room,
         user: Uuid,
-    ) -> Result<(), sqlx::Error> {
-        let _loading = self.loading.lock().await;
+    ) -> Result<(), StorageError> {
+        let _loading = in_time(self.loading.lock()).await?;
         db.leave_room(room.id, user).await?;
         if let Some(open) = self.find(room.id) {
             open.show_out(&self.attendance, |u| u == user);
@@ -158,8 +158,8 @@ impl Hub {
     }
 
     /// Deletes a room with all its messages; whoever is in it is shown out.
-    pub(crate) async fn delete(&self, db: &Db, room: &db::Room) -> Result<(), sqlx::Error> {
-        let _loading = self.loading.lock().await;
+    pub(crate) async fn delete(&self, db: &Db, room: &db::Room) -> Result<(), StorageError> {
+        let _loading = in_time(self.loading.lock()).await?;
         db.delete_room(room.id).await?;
         if let Some(open) = self.find(room.id) {
             open.close(true, Instant::now());

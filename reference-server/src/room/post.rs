@@ -5,17 +5,15 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     app::App,
     auth::Identity,
-    db::{self, Message, NewMessage},
+    db::{self, Message, NewMessage, in_time},
     error::{ApiError, FieldErrors},
     limit::millis,
     validate,
 };
 
 impl App {
-    /// Checks, counts, stores and sends a message, in that order. The caller has made sure that
-    /// `author` is inside `room`.
-    ///
-    /// A caller that goes away meanwhile stops nothing: what is stored is also sent.
+    /// Checks a message, charges it to the author's limit, stores and sends it, in that order. The
+    /// caller has made sure that `author` is inside `room`. Also an attempt that fails is charged.
     pub(crate) async fn post(
         self: Arc<Self>,
         room: db::Room,
@@ -29,11 +27,9 @@ impl App {
             .map_err(|wait| ApiError::RateLimited {
                 retry_after_ms: millis(wait),
             })?;
-        let tasks = self.tasks.clone();
-        tasks
-            .spawn(async move { self.store_and_send(&room, &author, &content).await })
+        let app = Arc::clone(&self);
+        self.finish(async move { app.store_and_send(&room, &author, &content).await })
             .await
-            .map_err(|e| ApiError::Internal(Box::new(e)))?
     }
 
     async fn store_and_send(
@@ -46,7 +42,7 @@ impl App {
         let Some(open) = self.hub.open(&self.db, room).await? else {
             return Err(gone);
         };
-        let _turn = open.posting.lock().await;
+        let _turn = in_time(open.posting.lock()).await?;
         let new = NewMessage {
             room: room.id,
             user: author.id,

@@ -84,10 +84,7 @@ impl Connection {
     async fn take_seat(&self, push: &Push<'_>, old: Option<&Seat>) -> Result<Seat, &'static str> {
         let reason = |error: ApiError| match error {
             ApiError::NotFound(_) => "not found",
-            error => {
-                tracing::error!(%error, "join failed");
-                "join crashed"
-            }
+            error => trouble(&error, push).unwrap_or("join crashed"),
         };
         let room = self.room(&push.topic).await.map_err(reason)?;
         let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
@@ -204,10 +201,7 @@ impl Connection {
         struct NewMessage {
             content: String,
         }
-        let internal = |error: ApiError| {
-            tracing::error!(%error, "message failed");
-            json!({ "reason": "internal error" })
-        };
+        let internal = |error: ApiError| json!({ "reason": trouble(&error, push).unwrap_or("internal error") });
         let Some(NewMessage { content }) = push.payload.parse() else {
             return Err(json!({ "reason": "invalid payload" }));
         };
@@ -255,6 +249,15 @@ impl Connection {
             "phx_error",
             "{}",
         ));
+    }
+}
+
+/// Logs what kept a push from being done; the reason for the client if it is the storage.
+fn trouble(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
+    tracing::error!(topic = %push.topic, event = %push.event, %error, "push failed");
+    match error {
+        ApiError::Storage(error) => Some(error.fault.reason()),
+        _ => None,
     }
 }
 

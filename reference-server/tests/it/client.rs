@@ -1,6 +1,6 @@
 //! A server for a test, and clients of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use headcount_server::{Config, ServerError, run};
@@ -41,6 +41,13 @@ impl Server {
     }
 
     pub(crate) async fn start_in(dir: TempDir, set: impl FnOnce(&mut Config)) -> Self {
+        let server = Self::start_unready(dir, set).await;
+        server.wait_until_ready().await;
+        server
+    }
+
+    /// A server that may not get ready.
+    pub(crate) async fn start_unready(dir: TempDir, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             data_dir: dir.path().into(),
             auth_per_minute: 10_000,
@@ -51,28 +58,34 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run(listener, config, shutdown.clone()));
-        let server = Self {
+        Self {
             address,
             shutdown,
             task,
             dir,
-        };
-        server.wait_until_ready().await;
-        server
+        }
     }
 
-    async fn wait_until_ready(&self) {
+    pub(crate) async fn wait_until_ready(&self) {
         for _ in 0..1_000 {
-            let url = format!("http://{}/readyz", self.address);
-            if reqwest::get(url)
-                .await
-                .is_ok_and(|r| r.status() == StatusCode::OK)
-            {
+            if self.readyz().await.0 == StatusCode::OK {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("the server did not get ready");
+    }
+
+    /// What `/readyz` answers.
+    pub(crate) async fn readyz(&self) -> (StatusCode, String) {
+        let url = format!("http://{}/readyz", self.address);
+        let response = reqwest::get(url).await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    /// The directory the server was started over.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Stops the server as SIGTERM does; what it stored stays.

@@ -10,3 +10,5 @@ mod member_list;
 mod presence;
 mod rest;
 mod socket;
+mod storage;
+mod storage_full;

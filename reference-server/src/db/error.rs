@@ -1,0 +1,149 @@
+//! Why the storage refuses: one word for programs, a hint for operators.
+
+use std::error::Error;
+
+use sqlx::migrate::MigrateError;
+
+/// What keeps the storage from answering. Nothing was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StorageFault {
+    Full,
+    Busy,
+    ReadOnly,
+    Missing,
+    Unopened,
+    Damaged,
+    Newer,
+    Closed,
+    Failed,
+}
+
+impl StorageFault {
+    /// Names the fault to clients.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Full => "storage full",
+            Self::Busy => "storage busy",
+            Self::ReadOnly => "storage read-only",
+            Self::Missing => "storage missing",
+            Self::Unopened => "storage cannot be opened",
+            Self::Damaged => "storage damaged",
+            Self::Newer => "storage of a newer version",
+            Self::Closed => "shutting down",
+            Self::Failed => "storage failed",
+        }
+    }
+
+    /// Says what an operator can do.
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::Full => "free space or raise --database-max-mib; no restart is needed to go on",
+            Self::Busy => "another process holds its lock; end it",
+            Self::ReadOnly => "make the file and its directory writable",
+            Self::Missing => {
+                "its files were deleted or replaced while the server runs; \
+                 put them back and restart"
+            }
+            Self::Unopened => "check that its directory exists and is writable",
+            Self::Damaged => "this is no database or a damaged one; restore a backup",
+            Self::Newer => "a newer headcount-server wrote it; run that one",
+            Self::Closed => "the server stops",
+            Self::Failed => "the disk or the database refused; see the log",
+        }
+    }
+
+    /// Reads SQLite's result code; the upper bits of an extended one only refine it.
+    fn from_sqlite(code: u32) -> Self {
+        match code & 0xff {
+            5 | 6 => Self::Busy,
+            8 => Self::ReadOnly,
+            11 | 26 => Self::Damaged,
+            13 => Self::Full,
+            14 => Self::Unopened,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// A fault of the storage, with what the database said of it. Nothing was stored.
+#[derive(Debug)]
+pub struct StorageError {
+    pub(crate) fault: StorageFault,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl std::fmt::Display for StorageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.fault.reason())?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}; {}", self.fault.hint()),
+            None => write!(f, "; {}", self.fault.hint()),
+        }
+    }
+}
+
+impl Error for StorageError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<StorageFault> for StorageError {
+    fn from(fault: StorageFault) -> Self {
+        Self {
+            fault,
+            source: None,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        let fault = match &error {
+            sqlx::Error::Database(e) => {
+                let code = e.code().and_then(|code| code.parse().ok());
+                StorageFault::from_sqlite(code.unwrap_or_default())
+            }
+            sqlx::Error::PoolTimedOut => StorageFault::Busy,
+            sqlx::Error::PoolClosed => StorageFault::Closed,
+            _ => StorageFault::Failed,
+        };
+        Self {
+            fault,
+            source: Some(error.into()),
+        }
+    }
+}
+
+impl From<MigrateError> for StorageError {
+    fn from(error: MigrateError) -> Self {
+        let newer = |error: &MigrateError| matches!(error, MigrateError::VersionMissing(_));
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            error => Self {
+                fault: if newer(&error) {
+                    StorageFault::Newer
+                } else {
+                    StorageFault::Failed
+                },
+                source: Some(error.into()),
+            },
+        }
+    }
+}
+
+impl From<std::io::Error> for StorageError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let fault = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StorageFault::Full,
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => StorageFault::ReadOnly,
+            ErrorKind::NotFound => StorageFault::Unopened,
+            _ => StorageFault::Failed,
+        };
+        Self {
+            fault,
+            source: Some(error.into()),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The one connection that writes, replaced whenever its transaction did not commit.
+//!
+//! After a failed statement or commit SQLite may have rolled back or not, and a driver that counts
+//! transactions may think either: what is written next can then end up in a transaction that
+//! nobody commits. So a connection is kept only if its last commit succeeded.
+
+use std::{
+    fs, io,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{StorageError, StorageFault, in_time};
+
+/// Hands out one write transaction at a time.
+#[derive(Debug)]
+pub(super) struct Writer {
+    options: SqliteConnectOptions,
+    files: Files,
+    place: Mutex<Place>,
+    failed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// The connection, if its last transaction was committed.
+    connection: Option<SqliteConnection>,
+    closed: bool,
+}
+
+impl Writer {
+    /// Opens the database, which exists, and brings its tables up to date.
+    pub(super) async fn open(
+        path: &Path,
+        options: SqliteConnectOptions,
+    ) -> Result<Self, StorageError> {
+        let mut connection = options.connect().await?;
+        sqlx::migrate!()
+            .run_direct(None, &mut connection, false)
+            .await?;
+        Ok(Self {
+            files: Files::find(path)?,
+            options,
+            place: Mutex::new(Place {
+                connection: Some(connection),
+                closed: false,
+            }),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Begins a transaction. It is rolled back, and its connection closed, unless it is committed.
+    pub(super) async fn begin(&self) -> Result<Write<'_>, StorageError> {
+        let attempt = Attempt(&self.failed);
+        let mut place = in_time(self.place.lock()).await?;
+        if place.closed {
+            return Err(StorageFault::Closed.into());
+        }
+        self.files.check()?;
+        let mut connection = match place.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await?;
+        Ok(Write {
+            connection,
+            place,
+            files: &self.files,
+            attempt,
+        })
+    }
+
+    /// Counts the transactions that were not committed, since the start.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the transaction that runs, closes the connection and refuses what follows.
+    pub(super) async fn close(&self) {
+        let mut place = self.place.lock().await;
+        place.closed = true;
+        if let Some(connection) = place.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::error!(%error, "the database was not closed well");
+        }
+    }
+}
+
+/// A write transaction; statements run on it as on a connection.
+#[derive(Debug)]
+pub(super) struct Write<'a> {
+    connection: SqliteConnection,
+    place: MutexGuard<'a, Place>,
+    files: &'a Files,
+    attempt: Attempt<'a>,
+}
+
+impl Write<'_> {
+    /// Commits. Only after this may anybody hear of what was written.
+    pub(super) async fn commit(self) -> Result<(), StorageError> {
+        let Self {
+            mut connection,
+            mut place,
+            files,
+            attempt,
+        } = self;
+        sqlx::query("COMMIT").execute(&mut connection).await?;
+        files.check()?;
+        place.connection = Some(connection);
+        attempt.succeeded();
+        Ok(())
+    }
+}
+
+impl Deref for Write<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Write<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+/// Counts a failure when it is dropped.
+#[derive(Debug)]
+struct Attempt<'a>(&'a AtomicU64);
+
+impl Attempt<'_> {
+    fn succeeded(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The database and its log as they were at the start. SQLite goes on writing to files that have
+/// been deleted; what it commits to them is lost.
+#[derive(Debug)]
+struct Files([(PathBuf, FileId); 2]);
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+impl Files {
+    fn find(path: &Path) -> io::Result<Self> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let file = |path: PathBuf| Ok::<_, io::Error>((path.clone(), file_id(&path)?));
+        Ok(Self([file(path.into())?, file(log.into())?]))
+    }
+
+    /// Refuses when one of them is gone or another file has its name.
+    fn check(&self) -> Result<(), StorageError> {
+        let Self(files) = self;
+        let in_place = |(path, id): &(PathBuf, FileId)| file_id(path).is_ok_and(|now| now == *id);
+        if files.iter().all(in_place) {
+            Ok(())
+        } else {
+            Err(StorageFault::Missing.into())
+        }
+    }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file cannot be deleted.
+#[cfg(not(unix))]
+fn file_id(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(|_| (0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn run(tx: &mut Write<'_>, sql: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(sql).execute(&mut **tx).await.map(drop)
+    }
+
+    /// Marks the connection: a temporary table is seen by none but the one that created it.
+    async fn mark(writer: &Writer) {
+        let mut tx = writer.begin().await.unwrap();
+        run(&mut tx, "CREATE TEMP TABLE mark (x)").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Whether the connection is a marked one, and the number of rows there are.
+    async fn state(writer: &Writer) -> (bool, i64) {
+        let mut tx = writer.begin().await.unwrap();
+        let marked = run(&mut tx, "SELECT * FROM mark").await.is_ok();
+        let rows = sqlx::query_scalar("SELECT count(*) FROM probes");
+        let rows = rows.fetch_one(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        (marked, rows)
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_transaction_did_not_commit_is_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+        let writer = Writer::open(&path, options.clone()).await.unwrap();
+        // As the readers do: keeps the log from being deleted.
+        let mut reader = options.connect().await.unwrap();
+        let rows = sqlx::query("SELECT count(*) FROM probes");
+        rows.execute(&mut reader).await.unwrap();
+        mark(&writer).await;
+        assert_eq!(state(&writer).await, (true, 0));
+
+        let insert = "INSERT INTO probes (filler) VALUES (x'00')";
+        let orphan = "PRAGMA defer_foreign_keys = ON;
+                      INSERT INTO room_members VALUES (x'01', x'02', 'member', 0)";
+        for (failures, fault) in ["commit", "statement", "given up"].into_iter().enumerate() {
+            assert_eq!(writer.failed(), failures as u64);
+            let mut tx = writer.begin().await.unwrap();
+            run(&mut tx, insert).await.unwrap();
+            match fault {
+                "commit" => {
+                    run(&mut tx, orphan).await.unwrap();
+                    assert_eq!(tx.commit().await.unwrap_err().fault, StorageFault::Failed);
+                }
+                "statement" => drop(run(&mut tx, "nonsense").await.unwrap_err()),
+                _ => drop(tx),
+            }
+            assert_eq!(state(&writer).await, (false, 0), "{fault}");
+            mark(&writer).await;
+        }
+        assert_eq!(writer.failed(), 3);
+        writer.close().await;
+        let refused = writer.begin().await.unwrap_err();
+        assert_eq!(refused.fault, StorageFault::Closed);
+    }
+}

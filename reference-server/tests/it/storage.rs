@@ -1,0 +1,384 @@
+//! Storage in trouble: nothing is acknowledged, sent or shown before it is stored, and the server
+//! goes on by itself when the trouble ends.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use headcount_server::Config;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::time::sleep;
+
+use super::client::{Server, Socket, User};
+
+const FAILED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+fn database(dir: &Path) -> PathBuf {
+    dir.join("headcount.db")
+}
+
+/// Runs statements on the database of a server, beside it.
+async fn run(dir: &Path, sql: &'static str) {
+    let options = SqliteConnectOptions::new().filename(database(dir));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// What `/readyz` says as soon as it is not content; its last answer may be a second old.
+async fn not_ready(server: &Server) -> String {
+    loop {
+        let (status, body) = server.readyz().await;
+        if status == FAILED {
+            return body;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Makes every commit of the server fail that wrote to a table of its own: the reference to a row
+/// that does not exist is looked at in the commit.
+const COMMITS_FAIL: &str = "
+    CREATE TABLE absent (id INTEGER PRIMARY KEY);
+    CREATE TABLE wrong (id INTEGER REFERENCES absent (id) DEFERRABLE INITIALLY DEFERRED);
+    CREATE TRIGGER f1 AFTER INSERT ON users BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f2 AFTER INSERT ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f3 AFTER DELETE ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f4 AFTER INSERT ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f5 AFTER DELETE ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f6 AFTER INSERT ON messages BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f7 AFTER INSERT ON probes BEGIN INSERT INTO wrong VALUES (1); END;";
+const COMMITS_SUCCEED: &str = "
+    DROP TRIGGER f1; DROP TRIGGER f2; DROP TRIGGER f3; DROP TRIGGER f4; DROP TRIGGER f5;
+    DROP TRIGGER f6; DROP TRIGGER f7;";
+
+/// Two users, a room of the first with the second in it, and a socket of each there.
+struct Scene {
+    server: Server,
+    ada: User,
+    bob: User,
+    carl: User,
+    room: String,
+    of_ada: Socket,
+    of_bob: Socket,
+}
+
+impl Scene {
+    async fn set_up() -> Self {
+        let server = Server::start().await;
+        let ada = server.register("ada").await;
+        let bob = server.register("bob").await;
+        let carl = server.register("carl").await;
+        let room = server.create_room(&ada, "Engines").await;
+        let joined = server
+            .post(&bob, &format!("/rooms/{room}/join"), json!({}))
+            .await;
+        assert_eq!(joined.0, StatusCode::OK);
+        let mut of_ada = server.connect(&ada).await;
+        let mut of_bob = server.connect(&bob).await;
+        for socket in [&mut of_ada, &mut of_bob] {
+            socket.join(&format!("room:{room}"), "1").await;
+        }
+        Self {
+            server,
+            ada,
+            bob,
+            carl,
+            room,
+            of_ada,
+            of_bob,
+        }
+    }
+
+    /// Every write there is, except those by socket, with what is answered.
+    async fn writes(&self) -> Vec<(&'static str, StatusCode, Value)> {
+        let Self {
+            server,
+            ada,
+            bob,
+            carl,
+            room,
+            ..
+        } = self;
+        let dora = json!({ "username": "dora", "password": "correct horse" });
+        let room = format!("/rooms/{room}");
+        let sub = |rest: &str| format!("{room}/{rest}");
+        let hi = json!({ "content": "by rest" });
+        let mut answers = Vec::new();
+        for (what, user, method, path, body) in [
+            (
+                "register",
+                None,
+                Method::POST,
+                "/auth/register".into(),
+                dora,
+            ),
+            (
+                "create",
+                Some(ada),
+                Method::POST,
+                "/rooms".into(),
+                json!({ "name": "New" }),
+            ),
+            ("join", Some(carl), Method::POST, sub("join"), json!({})),
+            (
+                "dm",
+                Some(ada),
+                Method::POST,
+                "/dm".into(),
+                json!({ "user_id": bob.id }),
+            ),
+            ("message", Some(ada), Method::POST, sub("messages"), hi),
+            ("leave", Some(bob), Method::DELETE, sub("leave"), json!({})),
+            ("delete", Some(ada), Method::DELETE, room.clone(), json!({})),
+        ] {
+            let token = user.map(|user| user.token.as_str());
+            let (status, answer) = server.call(method, &path, token, Some(body)).await;
+            answers.push((what, status, answer));
+        }
+        answers
+    }
+
+    async fn push_message(&mut self, reference: &str) -> Value {
+        let topic = format!("room:{}", self.room);
+        let message = json!({ "content": "by socket" });
+        self.of_ada
+            .push(&topic, reference, "new_message", message)
+            .await
+    }
+}
+
+#[tokio::test]
+async fn a_failed_commit_is_refused_on_every_way_and_leaves_nothing() {
+    let mut scene = Scene::set_up().await;
+    let dir = scene.server.dir().to_owned();
+    run(&dir, COMMITS_FAIL).await;
+    let (_, before) = scene.server.get(&scene.ada, "/rooms").await;
+    scene.of_bob.drain().await;
+    for n in 2..5 {
+        for (what, status, answer) in scene.writes().await {
+            let refused = json!({ "error": "storage failed" });
+            assert_eq!((status, answer), (FAILED, refused), "{what}");
+        }
+        let reply = scene.push_message(&n.to_string()).await;
+        let refused = json!({ "reason": "storage failed" });
+        assert_eq!(
+            (&reply["status"], &reply["response"]),
+            (&json!("error"), &refused)
+        );
+    }
+    let body = not_ready(&scene.server).await;
+    for word in ["headcount.db", "storage failed"] {
+        assert!(body.contains(word), "{body}");
+    }
+    let events = scene.of_bob.drain().await;
+    let mut events = events.iter().map(|frame| frame[3].as_str().unwrap());
+    assert!(!events.any(|event| event == "new_message" || event == "phx_close"));
+    assert_eq!(scene.server.get(&scene.ada, "/rooms").await.1, before);
+
+    run(&dir, COMMITS_SUCCEED).await;
+    assert_eq!(scene.push_message("9").await["response"]["seq"], 1);
+    for (what, status, answer) in scene.writes().await {
+        assert!(status.is_success(), "{what}: {answer}");
+        if what == "message" {
+            assert_eq!(answer["data"]["seq"], 2);
+        }
+    }
+    assert_eq!(scene.of_bob.expect("new_message").await[4]["seq"], 1);
+    assert_eq!(scene.of_bob.expect("new_message").await[4]["seq"], 2);
+    scene.of_bob.expect("phx_close").await;
+    scene.server.wait_until_ready().await;
+    let (room, ada) = (scene.room, scene.ada);
+    let server = Server::start_in(scene.server.stop().await, |_| {}).await;
+    let (_, rooms) = server.get(&ada, "/rooms").await;
+    assert!(rooms.to_string().contains("New") && !rooms.to_string().contains(&room));
+    let (_, users) = server.get(&ada, "/users").await;
+    assert!(users.to_string().contains("dora"));
+}
+
+#[tokio::test]
+async fn a_locked_database_is_busy_and_everybody_hears_so_at_once() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let room = server.create_room(&ada, "Engines").await;
+    let options = SqliteConnectOptions::new().filename(database(server.dir()));
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let (path, hi) = (
+        format!("/rooms/{room}/messages"),
+        json!({ "content": "hi" }),
+    );
+    let (a, b, c, body) = tokio::join!(
+        server.post(&ada, &path, hi.clone()),
+        server.post(&ada, &path, hi.clone()),
+        server.post(&ada, "/rooms", json!({ "name": "New" })),
+        not_ready(&server),
+    );
+    for (status, answer) in [a, b, c] {
+        let busy = json!({ "error": "storage busy" });
+        assert_eq!((status, answer), (FAILED, busy));
+    }
+    assert!(body.contains("storage busy"), "{body}");
+    assert_eq!(
+        server.get(&ada, &path).await.0,
+        StatusCode::OK,
+        "it can be read"
+    );
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    let (_, stored) = server.post(&ada, &path, hi).await;
+    assert_eq!(stored["data"]["seq"], 1);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_once_the_files_are_deleted() {
+    for name in ["headcount.db", "headcount.db-wal"] {
+        let server = Server::start().await;
+        let ada = server.register("ada").await;
+        let room = server.create_room(&ada, "Engines").await;
+        fs::remove_file(server.dir().join(name)).unwrap();
+        let (path, hi) = (
+            format!("/rooms/{room}/messages"),
+            json!({ "content": "hi" }),
+        );
+        for _ in 0..2 {
+            let answer = server.post(&ada, &path, hi.clone()).await;
+            assert_eq!(answer, (FAILED, json!({ "error": "storage missing" })));
+        }
+        let (_, page) = server.get(&ada, &path).await;
+        assert_eq!(page["data"], json!([]));
+        assert!(not_ready(&server).await.contains("storage missing"));
+    }
+}
+
+#[tokio::test]
+async fn the_simulated_room_is_set_up_when_the_storage_is_back() {
+    let dir = Server::start().await.stop().await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON rooms
+                  BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    run(dir.path(), refuse).await;
+    let server = Server::start_unready(dir, |config| config.demo = 10).await;
+    assert_eq!(server.readyz().await, (FAILED, "starting".to_owned()));
+    run(server.dir(), "DROP TRIGGER refuse").await;
+    server.wait_until_ready().await;
+    let guest = server.guest().await;
+    server.room(&guest, "city").await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_named_at_the_start() {
+    let dir = Server::start().await.stop().await;
+    run(
+        dir.path(),
+        "INSERT INTO _sqlx_migrations VALUES (9999, 'later', '', 1, x'00', 0)",
+    )
+    .await;
+    start_fails(dir.path(), &["headcount.db", "newer version"]).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        database(dir.path()),
+        "this is no database at all".repeat(1_000),
+    )
+    .unwrap();
+    start_fails(dir.path(), &["headcount.db", "storage damaged"]).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(database(dir.path())).unwrap();
+    start_fails(dir.path(), &["headcount.db", "storage cannot be opened"]).await;
+
+    let server = Server::start().await;
+    start_fails(server.dir(), &["in use by another server"]).await;
+    server.register("ada").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_created_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start().await;
+    let files = fs::read_dir(server.dir()).unwrap().map(Result::unwrap);
+    let mut names = Vec::new();
+    for file in files {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+        names.push(file.file_name().into_string().unwrap());
+    }
+    names.sort();
+    let database = ["headcount.db", "headcount.db-shm", "headcount.db-wal"];
+    assert_eq!(names, [&database[..], &["jwt-secret", "lock"]].concat());
+}
+
+/// Starts a server that must refuse to, in words that contain these.
+async fn start_fails(dir: &Path, words: &[&str]) {
+    let config = Config {
+        data_dir: dir.into(),
+        ..Config::default()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let error = headcount_server::run(listener, config, stop)
+        .await
+        .expect_err("it must not start")
+        .to_string();
+    for word in words.iter().copied().chain([dir.to_str().unwrap()]) {
+        assert!(error.contains(word), "{word:?} is not in {error:?}");
+    }
+}
+
+/// Clients post without pause while the server stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_during_a_stop_is_stored() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let room = server.room(&ada, "lobby").await;
+    let path = format!("/rooms/{room}/messages");
+    let url = format!("http://{}/api/v1{path}", server.address);
+    let mut clients = Vec::new();
+    for n in 0..20 {
+        let (guest, url) = (server.guest().await, url.clone());
+        clients.push(tokio::spawn(async move {
+            let client = reqwest::Client::new();
+            let mut acknowledged = Vec::new();
+            for m in 0..10 {
+                let content = format!("{n}.{m}");
+                let post = client.post(&url).bearer_auth(&guest.token);
+                let sent = post.json(&json!({ "content": content })).send().await;
+                if sent.is_ok_and(|answer| answer.status() == StatusCode::CREATED) {
+                    acknowledged.push(content);
+                }
+            }
+            acknowledged
+        }));
+    }
+    let guest = server.guest().await;
+    while server.get(&guest, &path).await.1["data"]
+        .as_array()
+        .unwrap()
+        .len()
+        < 20
+    {}
+    let dir = server.stop().await;
+    let mut acknowledged = Vec::new();
+    for client in clients {
+        acknowledged.extend(client.await.unwrap());
+    }
+    let server = Server::start_in(dir, |_| {}).await;
+    let mut stored = Vec::new();
+    for after in [0, 100] {
+        let page = format!("{path}?limit=100&after_seq={after}");
+        let (_, page) = server.get(&guest, &page).await;
+        let page = page["data"].as_array().unwrap().iter();
+        stored.extend(page.map(|message| message["content"].as_str().unwrap().to_owned()));
+    }
+    assert!(acknowledged.len() >= 20);
+    for content in acknowledged {
+        assert!(stored.contains(&content), "{content} is lost");
+    }
+}
