@@ -47,6 +47,7 @@ impl<'a> Profile<'a> {
 pub(super) struct Session {
     pub(super) dot: Dot,
     pub(super) phx_ref: String,
+    pub(super) phx_ref_prev: Option<String>,
     pub(super) status: Status,
     /// The entry's meta, a JSON object.
     pub(super) profile: String,
@@ -115,6 +116,7 @@ fn session(entry: &EntryBuf) -> Session {
     Session {
         dot: entry.dot(),
         phx_ref: entry.entry_ref().to_string(),
+        phx_ref_prev: entry.previous_ref().map(|prev| prev.to_string()),
         status: Status::of_session(entry.status()),
         profile: profile(entry.meta()),
     }

@@ -17,7 +17,7 @@ pub(super) struct Roll {
     /// Users to look at again at the next diff.
     dirty: BTreeSet<String>,
     /// Metas that stood in a state or diff and are gone.
-    gone: BTreeMap<String, Vec<String>>,
+    gone: BTreeMap<String, Vec<Meta>>,
 }
 
 #[derive(Debug)]
@@ -55,25 +55,18 @@ impl Roll {
 
     /// Brings one user up to date at once, so that the next state has them.
     pub(super) fn look(&mut self, attendance: &Attendance, topic: &str, key: &str) {
-        let old = self.users.remove(key).unwrap_or_default();
+        let mut old = self.users.remove(key).unwrap_or_default();
+        // Who was hidden since the last diff and is back has not left, but newcomers did not see them.
+        let mut gone = self.gone.remove(key).unwrap_or_default();
+        gone.iter_mut().for_each(|meta| meta.announced = false);
+        old.append(&mut gone);
         let mut new = Vec::new();
         for session in attendance.sessions(topic, key) {
-            let before = old.iter().find(|meta| meta.dot == session.dot);
-            let known = before.filter(|meta| meta.phx_ref == session.phx_ref);
-            let prev = before
-                .filter(|_| known.is_none())
-                .map(|meta| meta.phx_ref.as_str());
-            new.push(Meta {
-                json: known.map_or_else(|| render(&session, prev), |meta| meta.json.clone()),
-                announced: known.is_some_and(|meta| meta.announced),
-                dot: session.dot,
-                phx_ref: session.phx_ref,
-            });
+            let known = old.iter().position(|m| m.phx_ref == session.phx_ref);
+            new.push(known.map_or_else(|| Meta::new(session), |at| old.swap_remove(at)));
         }
-        for meta in old {
-            if !new.iter().any(|m| m.phx_ref == meta.phx_ref) {
-                self.gone.entry(key.to_owned()).or_default().push(meta.json);
-            }
+        if !old.is_empty() {
+            self.gone.insert(key.to_owned(), old);
         }
         if !new.is_empty() {
             self.users.insert(key.to_owned(), new);
@@ -100,15 +93,12 @@ impl Roll {
         if joins.is_empty() && gone.is_empty() {
             return None;
         }
-        let leaves = gone
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.iter().map(String::as_str)));
         let joins = users(
             joins
                 .iter()
                 .map(|(k, v)| (*k, v.iter().map(String::as_str))),
         );
-        Some(format!(r#"{{"joins":{joins},"leaves":{}}}"#, users(leaves)))
+        Some(format!(r#"{{"joins":{joins},"leaves":{}}}"#, metas(&gone)))
     }
 
     /// The payload of the next `presence_diff` when only counts are sent from now on: users who
@@ -135,25 +125,35 @@ impl Roll {
                 self.users.insert(key.clone(), stay);
             }
             if !gone.is_empty() {
-                let gone = gone.into_iter().map(|meta| meta.json);
                 self.gone.entry(key.clone()).or_default().extend(gone);
             }
         }
         let gone = std::mem::take(&mut self.gone);
-        let leaves = gone
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.iter().map(String::as_str)));
-        (!gone.is_empty()).then(|| format!(r#"{{"joins":{{}},"leaves":{}}}"#, users(leaves)))
+        (!gone.is_empty()).then(|| format!(r#"{{"joins":{{}},"leaves":{}}}"#, metas(&gone)))
     }
 
     /// The payload of a `presence_state`.
     pub(super) fn state(&self) -> String {
-        users(
-            self.users
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.iter().map(|m| m.json.as_str()))),
-        )
+        metas(&self.users)
     }
+}
+
+impl Meta {
+    fn new(session: Session) -> Self {
+        Self {
+            json: render(&session),
+            announced: false,
+            dot: session.dot,
+            phx_ref: session.phx_ref,
+        }
+    }
+}
+
+fn metas(of: &BTreeMap<String, Vec<Meta>>) -> String {
+    users(
+        of.iter()
+            .map(|(key, metas)| (key.as_str(), metas.iter().map(|meta| meta.json.as_str()))),
+    )
 }
 
 /// `{"<key>":{"metas":[…]},…}`
@@ -177,10 +177,10 @@ fn users<'a, M: Iterator<Item = &'a str>>(users: impl Iterator<Item = (&'a str, 
     out
 }
 
-/// A meta: the profile with reference and status put before it.
-fn render(session: &Session, prev: Option<&str>) -> String {
+/// A meta: the profile with references and status put before it. The same whenever it is made.
+fn render(session: &Session) -> String {
     let mut out = format!(r#"{{"phx_ref":"{}""#, session.phx_ref);
-    if let Some(prev) = prev {
+    if let Some(prev) = &session.phx_ref_prev {
         out.push_str(&format!(r#","phx_ref_prev":"{prev}""#));
     }
     out.push_str(&format!(r#","status":"{}""#, session.status));
@@ -296,6 +296,23 @@ mod tests {
             ),
             (1, 0)
         );
+    }
+
+    /// The diff had the same reference in joins and in leaves: clients showed nobody.
+    #[test]
+    fn who_was_hidden_for_less_than_a_diff_has_not_left() {
+        let (attendance, mut roll) = (Attendance::new(), Roll::default());
+        attendance.track(&put("ada", "1", 0)).unwrap();
+        attendance.update(&put("ada", "1", 1)).unwrap();
+        let joined = step(&mut roll, &attendance).unwrap();
+        attendance.track(&put("ada", "2", 3)).unwrap();
+        roll.look(&attendance, TOPIC, "ada");
+        assert_eq!(roll.state(), "{}", "a newcomer does not see her");
+        attendance.untrack(TOPIC, "ada", "2");
+        let shown = step(&mut roll, &attendance).unwrap();
+        assert_eq!(shown, json!({ "joins": joined["joins"], "leaves": {} }));
+        let state: Value = serde_json::from_str(&roll.state()).unwrap();
+        assert_eq!(state, joined["joins"]);
     }
 
     #[test]
