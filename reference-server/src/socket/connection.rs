@@ -1,9 +1,9 @@
 //! One socket: reads pushes, writes what its outbox holds, and ends.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
@@ -62,18 +62,7 @@ impl Connection {
             tokio::select! {
                 frame = socket.next() => {
                     deadline = Instant::now() + IDLE;
-                    match frame {
-                        None | Some(Ok(Message::Close(_))) => return,
-                        Some(Ok(message)) => {
-                            if self.receive(message).await.is_err() {
-                                outbox.close(CloseReason::Malformed);
-                            }
-                        }
-                        Some(Err(error)) if is_too_long(&error) => {
-                            outbox.close(CloseReason::TooLong);
-                        }
-                        Some(Err(_)) => return,
-                    }
+                    if self.take(frame).await.is_break() { return }
                 }
                 () = outbox.ready() => {
                     tokio::select! {
@@ -81,13 +70,35 @@ impl Connection {
                         () = outbox.overflowed() => {}
                     }
                 }
-                () = sleep_until(deadline) => outbox.close(CloseReason::Idle),
+                // A server that was paused has frames to take before it calls anyone idle.
+                () = sleep_until(deadline) => match socket.next().now_or_never() {
+                    Some(frame) => {
+                        deadline = Instant::now() + IDLE;
+                        if self.take(frame).await.is_break() { return }
+                    }
+                    None => outbox.close(CloseReason::Idle),
+                },
             }
             if let Some(reason) = outbox.closing() {
                 let _ = timeout(FAREWELL, say_goodbye(socket, reason)).await;
                 return;
             }
         }
+    }
+
+    /// Takes what the socket gave; breaks when that is its end.
+    async fn take(&mut self, frame: Option<Result<Message, axum::Error>>) -> ControlFlow<()> {
+        match frame {
+            None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(()),
+            Some(Ok(message)) => {
+                if self.receive(message).await.is_err() {
+                    self.outbox.close(CloseReason::Malformed);
+                }
+            }
+            Some(Err(error)) if is_too_long(&error) => self.outbox.close(CloseReason::TooLong),
+            Some(Err(_)) => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
     }
 
     async fn receive(&mut self, message: Message) -> Result<(), Malformed> {

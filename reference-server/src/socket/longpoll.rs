@@ -1,7 +1,7 @@
 //! The long-poll fallback: the same channels over plain requests.
 //!
-//! The HTTP status is always 200, the one that counts stands in the answer. A session lives
-//! until 15 s after its last poll.
+//! The HTTP status is always 200, the one that counts stands in the answer. A session ends when two
+//! looks in a row find its last poll more than 15 s ago.
 
 use std::{
     collections::HashMap,
@@ -50,15 +50,36 @@ struct Session {
     token: String,
     connection: tokio::sync::Mutex<Connection>,
     outbox: Arc<Outbox>,
-    polled: Mutex<Instant>,
+    polled: Mutex<Polled>,
+}
+
+/// When a client last polled.
+struct Polled {
+    at: Instant,
+    /// Whether the last look found that long ago.
+    is_late: bool,
+}
+
+impl Polled {
+    fn new(at: Instant) -> Self {
+        let is_late = false;
+        Self { at, is_late }
+    }
+
+    /// Whether the client still polls. One look is not enough to say no: after a pause of the whole
+    /// server its polls may still wait.
+    fn is_kept(&mut self, now: Instant) -> bool {
+        let was_late = self.is_late;
+        self.is_late = now.saturating_duration_since(self.at) >= SESSION_TTL;
+        !(self.is_late && was_late)
+    }
 }
 
 impl Sessions {
     /// Ends sessions nobody polls any more.
     pub(crate) fn prune(&self, now: Instant) {
-        let lives =
-            |s: &Arc<Session>| now.saturating_duration_since(*s.polled.lock()) < SESSION_TTL;
-        self.0.lock().retain(|_, session| lives(session));
+        let mut sessions = self.0.lock();
+        sessions.retain(|_, session| session.polled.lock().is_kept(now));
     }
 
     /// Ends them all.
@@ -79,7 +100,7 @@ impl Sessions {
         let session = Arc::new(Session {
             outbox: Arc::clone(&connection.outbox),
             connection: connection.into(),
-            polled: Instant::now().into(),
+            polled: Polled::new(Instant::now()).into(),
             token: token.clone(),
         });
         let mut sessions = self.0.lock();
@@ -178,9 +199,9 @@ async fn connect(
 }
 
 async fn wait(app: &App, session: &Session) -> Response {
-    *session.polled.lock() = Instant::now();
+    *session.polled.lock() = Polled::new(Instant::now());
     let _ = timeout(POLL_MAX, session.outbox.ready()).await;
-    *session.polled.lock() = Instant::now();
+    *session.polled.lock() = Polled::new(Instant::now());
     let frames: Vec<_> = std::iter::from_fn(|| session.outbox.pop()).collect();
     if !frames.is_empty() {
         let frames: Vec<_> = frames.iter().map(|frame| frame.as_str()).collect();
@@ -232,4 +253,20 @@ fn with_headers(app: &App, request: &HeaderMap, mut response: Response) -> Respo
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_the_server_ends_no_session_whose_poll_waits() {
+        let start = Instant::now();
+        let mut polled = Polled::new(start);
+        let woken = start + 2 * SESSION_TTL;
+        assert!(polled.is_kept(woken));
+        polled = Polled::new(woken);
+        assert!(polled.is_kept(woken + SESSION_TTL));
+        assert!(!polled.is_kept(woken + SESSION_TTL + Duration::from_secs(1)));
+    }
 }

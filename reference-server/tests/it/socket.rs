@@ -385,3 +385,25 @@ async fn a_socket_that_says_nothing_for_a_minute_is_closed() {
     let waited = start.elapsed().as_secs();
     assert!((59..=61).contains(&waited), "{waited} s");
 }
+
+/// A server that was paused took clients for idle whose heartbeats waited.
+#[tokio::test]
+async fn a_paused_server_takes_waiting_frames_before_it_calls_anyone_idle() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let mut sockets = Vec::new();
+    for _ in 0..16 {
+        sockets.push(server.connect(&ada).await);
+    }
+    let heartbeat = json!([null, "1", "phoenix", "heartbeat", {}]);
+    for socket in &mut sockets {
+        socket.send(heartbeat.clone()).await;
+    }
+    // Server and clients share one thread: nothing ran between the heartbeats and this.
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    tokio::time::resume();
+    for socket in &mut sockets {
+        assert_eq!(socket.reply("1").await[4]["status"], "ok");
+    }
+}
