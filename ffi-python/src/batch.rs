@@ -10,8 +10,12 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
 use serde::de::IgnoredAny;
 
+use crate::bounds::{BATCH_MAX, collect, copied, room_for};
 use crate::convert::{Buffer, to_json, type_name};
 use crate::id::{AnyId, Key, PyId};
+
+/// About what a member takes while many are put in, with its share of tables that grow.
+const MEMBER_LEN: usize = 512;
 
 /// What the payloads of a list are, as Python names it.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +42,10 @@ pub(crate) fn payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyR
         (Some(BodyFormat::Json), Ok(bytes)) => {
             let text = std::str::from_utf8(&bytes).map_err(|error| not_json(&error))?;
             serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
-            Ok(Bytes::copy_from_slice(&bytes))
+            Ok(copied(&bytes)?.into())
         }
-        (Some(BodyFormat::Json), Err(_)) => Ok(Bytes::copy_from_slice(to_json(obj)?.as_bytes())),
-        (_, bytes) => Ok(Bytes::copy_from_slice(&bytes?)),
+        (Some(BodyFormat::Json), Err(_)) => Ok(copied(to_json(obj)?.as_bytes())?.into()),
+        (_, bytes) => Ok(copied(&bytes?)?.into()),
     }
 }
 
@@ -68,10 +72,11 @@ impl<I: PyId> ChangeOf<I> {
         changes: &Bound<'_, PyAny>,
         format: Option<BodyFormat>,
     ) -> PyResult<Vec<Self>> {
-        changes
-            .try_iter()?
-            .map(|change| Self::read(&change?, format))
-            .collect()
+        let changes = collect(changes, "changes", BATCH_MAX, |change| {
+            Self::read(change, format)
+        })?;
+        room_for(changes.len(), MEMBER_LEN)?;
+        Ok(changes)
     }
 
     fn read(change: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Self> {
@@ -155,10 +160,9 @@ pub(crate) struct NewMember<I> {
 impl<I: PyId> NewMember<I> {
     /// Reads the members of an iterable.
     pub(crate) fn all(members: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
-        members
-            .try_iter()?
-            .map(|member| Self::read(&member?))
-            .collect()
+        let members = collect(members, "members", BATCH_MAX, Self::read)?;
+        room_for(members.len(), MEMBER_LEN)?;
+        Ok(members)
     }
 
     fn read(member: &Bound<'_, PyAny>) -> PyResult<Self> {

@@ -5,10 +5,18 @@ use std::time::Duration;
 
 use headcount::{Encoding, Key};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyBufferError, PyIndexError, PyTypeError, PyValueError};
+use pyo3::exceptions::{
+    PyBufferError, PyIndexError, PyOverflowError, PyTypeError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PySlice, PyString};
+
+use crate::bounds::no_memory;
+use crate::error::LimitError;
+
+/// Most bytes that are copied of a buffer that can change: no frame is longer.
+const COPY_MAX: usize = u32::MAX as usize;
 
 /// The bytes of an object that exports a contiguous buffer.
 ///
@@ -60,12 +68,25 @@ impl<'py> FromPyObject<'_, 'py> for Buffer {
         }
         match view_of_bytes(&obj, &buffer)? {
             Some(shared) => Ok(shared),
-            None => Ok(Self::Copied(buffer.to_vec(obj.py())?)),
+            None => Self::copy(obj.py(), &buffer),
         }
     }
 }
 
 impl Buffer {
+    fn copy(py: Python<'_>, buffer: &PyBuffer<u8>) -> PyResult<Self> {
+        let len = buffer.len_bytes();
+        if len > COPY_MAX {
+            let text = format!("a buffer that can change has at most {COPY_MAX} bytes, not {len}");
+            return Err(LimitError::new_err((text, COPY_MAX)));
+        }
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(len).map_err(no_memory)?;
+        copy.resize(len, 0);
+        buffer.copy_to_slice(py, &mut copy)?;
+        Ok(Self::Copied(copy))
+    }
+
     fn whole(bytes: Bound<'_, PyBytes>) -> Self {
         let bytes = PyBackedBytes::from(bytes);
         let range = 0..bytes.len();
@@ -252,6 +273,11 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// How many indexes there are.
+    pub(crate) fn len(self) -> usize {
+        self.count
+    }
+
     /// The indexes as a range, if they follow one another.
     pub(crate) fn range(self) -> Option<Range<usize>> {
         let start = usize::try_from(self.start).ok()?;
@@ -286,7 +312,10 @@ pub(crate) fn place(index: &Bound<'_, PyAny>, len: usize) -> PyResult<Place> {
             let name = type_name(index);
             return PyTypeError::new_err(format!("an index is an int or a slice, not {name}"));
         }
-        out_of_range()
+        if error.is_instance_of::<PyOverflowError>(index.py()) {
+            return out_of_range();
+        }
+        error
     })?;
     let at = if at < 0 { at + len as isize } else { at };
     usize::try_from(at)

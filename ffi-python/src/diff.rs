@@ -187,7 +187,7 @@ pub(crate) struct Update {
 impl Update {
     /// The key, the same before and after.
     #[getter]
-    fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+    fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.new.key(py)
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use headcount::{Encoding, EntryBuf};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 
+use crate::bounds;
 use crate::convert::repr;
 
 /// One presence: a key in a topic, held there by an owner.
@@ -28,11 +29,11 @@ impl Entry {
         Self { topic, buf }
     }
 
-    fn name<'py>(&self, py: Python<'py>, name: &[u8]) -> Bound<'py, PyAny> {
-        match std::str::from_utf8(name) {
-            Ok(text) if self.buf.encoding() == Encoding::Text => PyString::new(py, text).into_any(),
-            _ => PyBytes::new(py, name).into_any(),
-        }
+    fn name<'py>(&self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match std::str::from_utf8(name) {
+            Ok(text) if self.buf.encoding() == Encoding::Text => bounds::text(py, text)?.into_any(),
+            _ => bounds::bytes(py, name)?.into_any(),
+        })
     }
 }
 
@@ -46,20 +47,20 @@ impl Entry {
 
     /// Who or what is present: `str`, or `bytes` if it was tracked as bytes.
     #[getter]
-    pub(crate) fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+    pub(crate) fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.name(py, self.buf.key().bytes)
     }
 
     /// What holds it there, a connection or a process: of the same type as the key.
     #[getter]
-    fn owner<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+    fn owner<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.name(py, self.buf.owner())
     }
 
     /// The meta as bytes.
     #[getter]
-    fn meta<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.buf.meta())
+    fn meta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, self.buf.meta())
     }
 
     /// The status, 0 to 255: its meaning is the application's.
@@ -106,11 +107,11 @@ impl Entry {
 
     pub(crate) fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (topic, status) = (
-            repr(PyString::new(py, &self.topic).as_any())?,
+            repr(bounds::text(py, &self.topic)?.as_any())?,
             self.buf.status(),
         );
-        let (key, owner) = (repr(&self.key(py))?, repr(&self.owner(py))?);
-        let meta = repr(self.meta(py).as_any())?;
+        let (key, owner) = (repr(&self.key(py)?)?, repr(&self.owner(py)?)?);
+        let meta = repr(self.meta(py)?.as_any())?;
         Ok(format!(
             "Entry(topic={topic}, key={key}, owner={owner}, meta={meta}, status={status})"
         ))

@@ -4,6 +4,7 @@ use headcount::replica as core;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
+use crate::bounds;
 use crate::error::kind_of;
 use crate::replica::Replica;
 
@@ -31,8 +32,8 @@ impl Transmit {
 
     /// The frame.
     #[getter]
-    fn frame<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.frame)
+    fn frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &self.0.frame)
     }
 
     fn __repr__(&self) -> String {
@@ -117,8 +118,8 @@ impl Signal {
 
     /// The bytes of the key it concerns.
     #[getter]
-    fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.key)
+    fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &self.0.key)
     }
 
     /// A number of the application's choice.
@@ -129,8 +130,8 @@ impl Signal {
 
     /// The payload.
     #[getter]
-    fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.payload)
+    fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &self.0.payload)
     }
 
     /// How long it holds, in seconds.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyString, PyTuple, PyType};
 
+use crate::bounds;
 use crate::convert::{Buffer, type_name};
 use crate::error::raise;
 
@@ -83,7 +84,7 @@ impl<'py> IntoPyObject<'py> for &AnyId {
             AnyId::Uuid(id) => {
                 uuid_type(py)?.call1((py.None(), py.None(), py.None(), py.None(), id))
             }
-            AnyId::Text(id) => Ok(PyString::new(py, id.as_str()).into_any()),
+            AnyId::Text(id) => Ok(bounds::text(py, id.as_str())?.into_any()),
         }
     }
 }

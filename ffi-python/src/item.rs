@@ -4,6 +4,7 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
 
+use crate::bounds::{self, copied, push};
 use crate::convert::type_name;
 
 /// A value of a `SortedSet`: an integer of 64 bits, `bytes`, `str`, or a tuple of these. Values
@@ -22,8 +23,11 @@ impl<'py> FromPyObject<'_, 'py> for Item {
     fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         match obj.cast::<PyTuple>() {
             Ok(tuple) => {
-                let items: PyResult<Vec<_>> = tuple.iter().map(|item| scalar(&item)).collect();
-                Ok(Self::Tuple(items?.into_boxed_slice()))
+                let mut items = Vec::new();
+                for item in tuple.iter() {
+                    push(&mut items, scalar(&item)?)?;
+                }
+                Ok(Self::Tuple(items.into_boxed_slice()))
             }
             Err(_) => scalar(&obj),
         }
@@ -38,10 +42,11 @@ fn scalar(obj: &Bound<'_, PyAny>) -> PyResult<Item> {
         return Ok(Item::Int(int));
     }
     if let Ok(text) = obj.cast::<PyString>() {
-        return Ok(Item::Text(text.to_str()?.into()));
+        let text = String::from_utf8(copied(text.to_str()?.as_bytes())?)?;
+        return Ok(Item::Text(text.into_boxed_str()));
     }
     if let Ok(bytes) = obj.cast::<PyBytes>() {
-        return Ok(Item::Bytes(bytes.as_bytes().into()));
+        return Ok(Item::Bytes(copied(bytes.as_bytes())?.into_boxed_slice()));
     }
     Err(PyTypeError::new_err(format!(
         "a SortedSet holds int, bytes, str and tuples of these, not {}",
@@ -57,8 +62,8 @@ impl<'py> IntoPyObject<'py> for &Item {
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
         Ok(match self {
             Item::Int(int) => int.into_pyobject(py)?.into_any(),
-            Item::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
-            Item::Text(text) => PyString::new(py, text).into_any(),
+            Item::Bytes(bytes) => bounds::bytes(py, bytes)?.into_any(),
+            Item::Text(text) => bounds::text(py, text)?.into_any(),
             Item::Tuple(items) => PyTuple::new(py, items.iter())?.into_any(),
         })
     }

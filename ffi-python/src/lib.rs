@@ -6,6 +6,7 @@
 )]
 
 mod batch;
+mod bounds;
 mod convert;
 mod diff;
 mod entry;

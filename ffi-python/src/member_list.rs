@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::BodyFormat;
+use headcount::member_list::{BodyFormat, GROUPS_MAX};
 use headcount::{Id, ListError, Options, TextId};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
 use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMember, payload};
+use crate::bounds::{BATCH_MAX, collect, room_for, texts};
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
 use crate::error::raise;
 use crate::id::{Key, Kind, PyId};
@@ -104,10 +105,10 @@ impl MemberList {
     /// An empty list: the type of its ids, its groups in order, whether groups have header rows,
     /// and whether members have payloads: `"json"` (sent as the bodies of rows) or `"raw"`.
     #[new]
-    #[pyo3(signature = (ids = Kind::Text, /, *, groups = Vec::new(), headers = true, payloads = None))]
+    #[pyo3(signature = (ids = Kind::Text, /, *, groups = None, headers = true, payloads = None))]
     fn new(
         ids: Kind,
-        groups: Vec<PyBackedStr>,
+        groups: Option<&Bound<'_, PyAny>>,
         headers: bool,
         payloads: Option<Format>,
     ) -> PyResult<Self> {
@@ -119,6 +120,7 @@ impl MemberList {
         if format.is_some() {
             options = options.with_payloads();
         }
+        let groups = groups.map_or_else(|| Ok(Vec::new()), group_names)?;
         let groups: Vec<&str> = groups.iter().map(|name| &**name).collect();
         let lists = match ids {
             Kind::Int => Lists::Int(create(options, &groups).map_err(raise)?),
@@ -134,7 +136,10 @@ impl MemberList {
     }
 
     /// Makes these groups exist and stand in this order, before all others.
-    fn set_groups(&self, py: Python<'_>, names: Vec<PyBackedStr>) -> PyResult<()> {
+    ///
+    /// Raises `LimitError` for more than 4,096 groups.
+    fn set_groups(&self, py: Python<'_>, names: &Bound<'_, PyAny>) -> PyResult<()> {
+        let names = group_names(names)?;
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         each!(self, list => list.write(py, |list| list.set_groups(&names).map(drop))).map_err(raise)
     }
@@ -285,10 +290,10 @@ impl MemberList {
     }
 
     /// Moves many members to a group and returns how many there were; unknown ids are passed
-    /// over. O(k log n).
+    /// over. At most 16,777,216 at a time. O(k log n).
     fn set_group_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, group: &str) -> PyResult<usize> {
         each!(self, list => {
-            let ids = ids.try_iter()?.map(|id| PyId::from_py(&id?)).collect::<PyResult<Vec<_>>>()?;
+            let ids = collect(ids, "ids", BATCH_MAX, |id| PyId::from_py(id))?;
             list.write_long(py, |list| {
                 let group = list.group(group)?;
                 list.set_group_of(&ids, group)
@@ -309,7 +314,8 @@ impl MemberList {
     /// Makes many changes in order, all or none: tuples of a verb and its arguments, `("upsert",
     /// id, group, key)` or with attrs, `("remove", id)`, `("set_group", id, group)`, `("set_key",
     /// id, key)`, `("set_attrs", id, attrs)`, `("set_payload", id, payload)`, `("touch", id)`.
-    /// Changes of unknown members do nothing and are counted. O(k log n).
+    /// Changes of unknown members do nothing and are counted. At most 16,777,216 at a time.
+    /// O(k log n).
     fn apply_batch(&self, py: Python<'_>, changes: &Bound<'_, PyAny>) -> PyResult<BatchReport> {
         each!(self, list => {
             let changes = ChangeOf::all(changes, self.format)?;
@@ -323,7 +329,11 @@ impl MemberList {
     }
 
     /// Puts many members in, sorted or not: tuples `(id, group, key)` or `(id, group, key,
-    /// attrs)`. Ids that are there already, or come twice, are left out and reported.
+    /// attrs)`. Ids that are there already, or come twice, are left out and reported. At most
+    /// 16,777,216 at a time.
+    ///
+    /// Raises `LimitError` when there are more, `MemoryError` when they find no room; nothing was
+    /// loaded then.
     fn bulk_load(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
         each!(self, list => {
             let members = NewMember::all(members)?;
@@ -448,9 +458,11 @@ impl MemberList {
             Place::At(at) => each!(self, list => list.read(py, |list| list.row(at)))
                 .map(RowOrRows::Row)
                 .ok_or_else(out_of_range),
-            Place::Rows(rows) => Ok(RowOrRows::Rows(
-                each!(self, list => list.read_long(py, |list| list.rows(rows))),
-            )),
+            Place::Rows(rows) => {
+                room_for(rows.len(), ROW_LEN)?;
+                let rows = each!(self, list => list.read_long(py, |list| list.rows(rows)));
+                Ok(RowOrRows::Rows(rows))
+            }
         }
     }
 
@@ -462,6 +474,13 @@ impl MemberList {
     fn __repr__(&self, py: Python<'_>) -> String {
         describe("MemberList", self.member_count(py), &self.groups(py))
     }
+}
+
+/// About what a row takes on its way to Python.
+const ROW_LEN: usize = 2 * size_of::<Row>() + size_of::<usize>();
+
+fn group_names(names: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
+    texts(names, "groups", GROUPS_MAX)
 }
 
 fn create<I: PyId>(options: Options, groups: &[&str]) -> Result<Arc<Locked<Kept<I>>>, ListError> {
@@ -518,7 +537,10 @@ impl Snapshot {
     fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<RowOrRows> {
         match place(index, self.0.rows_len())? {
             Place::At(at) => self.0.row(at).map(RowOrRows::Row).ok_or_else(out_of_range),
-            Place::Rows(rows) => Ok(RowOrRows::Rows(py.detach(|| self.0.rows(rows)))),
+            Place::Rows(rows) => {
+                room_for(rows.len(), ROW_LEN)?;
+                Ok(RowOrRows::Rows(py.detach(|| self.0.rows(rows))))
+            }
         }
     }
 

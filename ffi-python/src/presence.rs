@@ -12,12 +12,14 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::bounds::{self, room_for};
 use crate::convert::{Buffer, Meta, Name, Seconds, grouped, put};
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::raise;
 use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id, random};
+use crate::tracker::{ENTRY_LEN, FRAME_GROWTH};
 
 /// Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
 ///
@@ -118,6 +120,7 @@ impl Presence {
         now: Seconds,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
+        room_for(snapshot.len(), FRAME_GROWTH)?;
         let new = py.get_type::<Self>().call((name,), options)?;
         let new = new.cast::<Self>()?.get();
         let (id, config) = (new.core.id(), new.config.clone());
@@ -129,9 +132,10 @@ impl Presence {
     }
 
     /// The state of all replicas as bytes, for `restore`. Operations go on meanwhile. O(entries).
-    fn snapshot<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        room_for(self.__len__(py), ENTRY_LEN)?;
         let snapshot = py.detach(|| self.core.snapshot());
-        PyBytes::new(py, &snapshot)
+        bounds::bytes(py, &snapshot)
     }
 
     /// Gives an owner's entries a lease, or renews it: unless renewed again within `ttl` seconds,
@@ -232,8 +236,11 @@ impl Presence {
     }
 
     /// The visible entries of a topic, in no particular order. O(entries of the topic).
-    fn list(&self, py: Python<'_>, topic: &str) -> Vec<Entry> {
-        py.detach(|| collect(topic, self.core.list(topic)))
+    ///
+    /// Raises `MemoryError` when they find no room.
+    fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
+        room_for(self.count(py, topic), ENTRY_LEN)?;
+        Ok(py.detach(|| collect(topic, self.core.list(topic))))
     }
 
     /// The visible entries of a key in a topic. O(entries of the key).
@@ -254,8 +261,9 @@ impl Presence {
     /// Flushes now: what changed about this replica's own entries since the last flush. A change
     /// comes out once, here or, `flush` seconds (0.005) after a call has seen it, from `poll`.
     /// O(changes).
-    fn take_diff(&self, py: Python<'_>) -> Diff {
-        py.detach(|| self.core.take_diff()).into()
+    fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
+        room_for(self.__len__(py), ENTRY_LEN)?;
+        Ok(py.detach(|| self.core.take_diff()).into())
     }
 
     /// Takes one frame from a neighbour of the transport. O(changes).
@@ -269,6 +277,7 @@ impl Presence {
         sender: &str,
         frame: Buffer,
     ) -> PyResult<()> {
+        room_for(frame.len(), FRAME_GROWTH)?;
         let frame = Bytes::from_owner(frame);
         py.detach(|| self.core.handle_message(now.0, sender, &frame))
             .map_err(raise)
@@ -349,11 +358,11 @@ impl Presence {
     ) -> PyResult<()> {
         let signal = Signal {
             topic: topic.to_owned(),
-            key: key.as_bytes().to_vec(),
+            key: bounds::copied(key.as_bytes())?,
             kind,
             ttl_ms: u32::try_from(ttl.0.as_millis())
                 .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
-            payload: payload.to_vec(),
+            payload: bounds::copied(&payload)?,
         };
         py.detach(|| self.core.signal(signal)).map_err(raise)
     }

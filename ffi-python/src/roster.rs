@@ -14,6 +14,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
 
 use crate::batch::{BulkReport, NewMember};
+use crate::bounds::texts;
 use crate::convert::Seconds;
 use crate::diff::TopicDiff;
 use crate::entry::Entry;
@@ -66,7 +67,7 @@ impl Roster {
         list: &Bound<'_, MemberList>,
         mapping: Py<PyAny>,
         offline: Option<&str>,
-        priority: Option<Vec<PyBackedStr>>,
+        priority: Option<&Bound<'_, PyAny>>,
         last_seen_max: Option<usize>,
     ) -> PyResult<Self> {
         let list = list.get().clone();
@@ -74,6 +75,7 @@ impl Roster {
         let mut options = RosterOptions::default();
         options.last_seen_max = last_seen_max.unwrap_or(options.last_seen_max);
         if let Some(names) = priority {
+            let names = texts(names, "priority", Status::ALL.len())?;
             let status = |name: &PyBackedStr| name.parse::<Status>();
             let statuses: Result<_, _> = names.iter().map(status).collect();
             options.priority = statuses

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use headcount as core;
 use headcount::{GroupId, GroupInfo};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyTuple};
 
+use crate::bounds;
 use crate::convert::{Rows, grouped, repr};
 use crate::id::{AnyId, PyId};
 use crate::sync::Locked;
@@ -63,13 +64,13 @@ impl Member {
 
     /// The payload; empty in lists without payloads.
     #[getter]
-    fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.payload)
+    fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &self.payload)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let id = repr(&self.id.into_pyobject(py)?)?;
-        let group = repr(PyString::new(py, &self.group).as_any())?;
+        let group = repr(bounds::text(py, &self.group)?.as_any())?;
         let (revision, attrs) = (self.revision, self.attrs);
         Ok(format!(
             "Member(id={id}, group={group}, revision={revision}, attrs={attrs})"
@@ -105,7 +106,7 @@ impl Header {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let group = repr(PyString::new(py, &self.group).as_any())?;
+        let group = repr(bounds::text(py, &self.group)?.as_any())?;
         Ok(format!("Header(group={group}, count={})", self.count))
     }
 }
@@ -141,7 +142,7 @@ impl Group {
 #[pymethods]
 impl Group {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let name = repr(PyString::new(py, &self.name).as_any())?;
+        let name = repr(bounds::text(py, &self.name)?.as_any())?;
         let flags = match (self.hidden, self.collapsed) {
             (true, _) => ", hidden=True",
             (_, true) => ", collapsed=True",

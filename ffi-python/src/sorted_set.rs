@@ -5,6 +5,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::bounds::{self, BATCH_MAX, room_for};
 use crate::convert::{Place, Rows, grouped, out_of_range, place, repr};
 use crate::item::Item;
 use crate::sync::Locked;
@@ -27,9 +28,14 @@ use crate::sync::Locked;
 #[derive(Debug)]
 pub(crate) struct SortedSet(Locked<Tree<Item>>);
 
+/// About what a value takes in the tree while it is built.
+const NODE_LEN: usize = 4 * size_of::<Item>();
+
 #[pymethods]
 impl SortedSet {
-    /// A set of these values. O(n log n).
+    /// A set of these values, 16,777,216 at most; `update` takes more. O(n log n).
+    ///
+    /// Raises `LimitError` when there are more, `MemoryError` when they find no room.
     #[new]
     #[pyo3(signature = (values = None, /))]
     fn new(py: Python<'_>, values: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
@@ -49,7 +55,10 @@ impl SortedSet {
         self.0.write(py, |tree| tree.remove(&value))
     }
 
-    /// Puts many values in. Returns how many were new. O(k log n).
+    /// Puts many values in, 16,777,216 at most. Returns how many were new. O(k log n).
+    ///
+    /// Raises `LimitError` when there are more, `MemoryError` when they find no room; nothing has
+    /// changed then.
     #[pyo3(signature = (values, /))]
     fn update(&self, py: Python<'_>, values: &Bound<'_, PyAny>) -> PyResult<usize> {
         let items = collect(values)?;
@@ -109,7 +118,7 @@ impl SortedSet {
                 item.as_ref().ok_or_else(out_of_range)?.into_pyobject(py)
             }
             Place::Rows(rows) => {
-                let items = self.0.read_long(py, |tree| pick(tree, rows));
+                let items = self.0.read_long(py, |tree| pick(tree, rows))?;
                 Ok(PyList::new(py, &items)?.into_any())
             }
         }
@@ -126,15 +135,18 @@ impl SortedSet {
     }
 }
 
-fn pick(tree: &Tree<Item>, rows: Rows) -> Vec<Item> {
-    match rows.range() {
+fn pick(tree: &Tree<Item>, rows: Rows) -> PyResult<Vec<Item>> {
+    room_for(rows.len(), 2 * size_of::<Item>())?;
+    Ok(match rows.range() {
         Some(range) => tree.slice(range).cloned().collect(),
         None => rows.iter().filter_map(|at| tree.get(at).cloned()).collect(),
-    }
+    })
 }
 
 fn collect(values: &Bound<'_, PyAny>) -> PyResult<Vec<Item>> {
-    values.try_iter()?.map(|value| value?.extract()).collect()
+    let items = bounds::collect(values, "values", BATCH_MAX, |value| value.extract())?;
+    room_for(items.len(), NODE_LEN)?;
+    Ok(items)
 }
 
 /// An iterator over a `SortedSet`.

@@ -7,6 +7,7 @@ use headcount::TrackError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::bounds::{self, room_for};
 use crate::convert::{Buffer, Meta, Name, grouped, put};
 use crate::diff::Diff;
 use crate::entry::Entry;
@@ -128,9 +129,13 @@ impl Tracker {
     }
 
     /// The entries of a topic, in no particular order. O(entries of the topic).
-    fn list(&self, py: Python<'_>, topic: &str) -> Vec<Entry> {
-        self.0
-            .read_long(py, |tracker| collect(topic, tracker.list(topic)))
+    ///
+    /// Raises `MemoryError` when they find no room.
+    fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
+        room_for(self.count(py, topic), ENTRY_LEN)?;
+        Ok(self
+            .0
+            .read_long(py, |tracker| collect(topic, tracker.list(topic))))
     }
 
     /// The entries of a key in a topic. O(entries of the key).
@@ -160,8 +165,9 @@ impl Tracker {
     }
 
     /// What changed about this replica's own entries since the last call. O(changes).
-    fn take_diff(&self, py: Python<'_>) -> Diff {
-        self.0.write_long(py, core::Tracker::take_diff).into()
+    fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
+        room_for(self.__len__(py), ENTRY_LEN)?;
+        Ok(self.0.write_long(py, core::Tracker::take_diff).into())
     }
 
     /// How far the operations of a replica are known here; of this one if it is left out. O(1).
@@ -187,18 +193,21 @@ impl Tracker {
         py: Python<'py>,
         since: u64,
         replica: Option<&Replica>,
-    ) -> Option<Bound<'py, PyBytes>> {
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        room_for(self.__len__(py), ENTRY_LEN)?;
         let frame = self.0.read_long(py, |tracker| {
             tracker.delta_since(replica.map_or(tracker.id(), |replica| &replica.0), since)
         });
-        frame.map(|frame| PyBytes::new(py, &frame))
+        frame.map(|frame| bounds::bytes(py, &frame)).transpose()
     }
 
     /// Takes in a frame of `delta_since` and returns what it changed. O(changes).
     ///
     /// Raises `DecodeError` when it is malformed, `GapError` when frames before it are missing,
-    /// `ApplyError` when it does not fit otherwise. Nothing has changed then.
+    /// `ApplyError` when it does not fit otherwise, `MemoryError` when what it brings finds no
+    /// room. Nothing has changed then.
     fn apply(&self, py: Python<'_>, frame: Buffer) -> PyResult<Diff> {
+        room_for(frame.len(), FRAME_GROWTH)?;
         self.0
             .write_long(py, |tracker| tracker.apply(&frame))
             .map(Diff::from)
@@ -241,6 +250,11 @@ impl Tracker {
         format!("<Tracker {id} {}>", grouped(len))
     }
 }
+
+/// About what a copy of an entry takes.
+pub(crate) const ENTRY_LEN: usize = 256;
+/// About how many bytes a byte of a frame becomes in a tracker, the Diff included.
+pub(crate) const FRAME_GROWTH: usize = 32;
 
 fn collect<'a>(topic: &str, entries: impl Iterator<Item = core::Entry<'a>>) -> Vec<Entry> {
     let topic: Arc<str> = topic.into();

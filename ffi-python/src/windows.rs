@@ -10,14 +10,17 @@ use headcount::{Bodies, TextId, WindowError, WindowSpec};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyBytes;
 
+use crate::bounds::{self, texts};
 use crate::convert::Buffer;
 use crate::error::raise;
 use crate::id::{Kind, PyId};
 use crate::kept::Kept;
 use crate::sync::Locked;
+
+/// Most names of windows in one `resync`: a viewer holds few, one of them may come twice.
+const NAMES_MAX: usize = 64;
 
 /// A list as its viewers hold it, with where its bodies come from.
 pub(crate) struct Shown<I: PyId> {
@@ -147,27 +150,32 @@ impl Bundle {
     }
 
     /// The bundle as JSON, ready to be sent. What viewers share is encoded once.
-    fn to_json<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &py.detach(|| self.encoded.json()))
+    fn to_json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &py.detach(|| self.encoded.json()))
     }
 
     /// The bundle in the binary form: smaller, with a checksum.
-    fn to_binary<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &py.detach(|| self.encoded.binary()))
+    fn to_binary<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        bounds::bytes(py, &py.detach(|| self.encoded.binary()))
     }
 
     /// The bundle as the data of a `GUILD_MEMBER_LIST_UPDATE` event of Discord, in JSON: for a
     /// viewer made with `discord=True`.
     #[pyo3(signature = (guild, list = "everyone"))]
-    fn to_discord<'py>(&self, py: Python<'py>, guild: &str, list: &str) -> Bound<'py, PyBytes> {
+    fn to_discord<'py>(
+        &self,
+        py: Python<'py>,
+        guild: &str,
+        list: &str,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let encoder = Discord::new(guild, list);
-        PyBytes::new(py, &py.detach(|| self.encoded.discord(&encoder)))
+        bounds::bytes(py, &py.detach(|| self.encoded.discord(&encoder)))
     }
 
     /// The bundle as a dict.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         py.import("json")?
-            .call_method1("loads", (self.to_json(py),))
+            .call_method1("loads", (self.to_json(py)?,))
     }
 
     fn __repr__(&self) -> String {
@@ -311,8 +319,16 @@ impl Viewer {
     }
 
     /// What a client gets that asks for windows anew: the SYNC of each, and all counts.
-    #[pyo3(signature = (windows = Vec::new()))]
-    fn resync(&self, py: Python<'_>, windows: Vec<PyBackedStr>) -> PyResult<Bundle> {
+    ///
+    /// Raises `WindowError` when one is not open, `LimitError` for more than 64 names.
+    #[pyo3(signature = (windows = None))]
+    fn resync(
+        &self,
+        py: Python<'_>,
+        windows: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bundle> {
+        let names = |windows| texts(windows, "windows", NAMES_MAX);
+        let windows = windows.map_or_else(|| Ok(Vec::new()), names)?;
         let windows: Vec<&str> = windows.iter().map(|window| &**window).collect();
         py.detach(|| self.0.resync(&windows)).map_err(raise)
     }

@@ -1,0 +1,501 @@
+"""Calls every public callable with every hostile value in every parameter; see `test_hostile.py`.
+
+It runs as a program of its own, so that an abort is seen as one. Prints how many calls it made.
+"""
+
+import array
+import asyncio
+import contextlib
+import decimal
+import inspect
+import itertools
+import json
+import mmap
+import pathlib
+import resource
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import headcount
+from headcount import (
+    Client,
+    MemberList,
+    Presence,
+    Replica,
+    Roster,
+    SortedSet,
+    Tracker,
+    Transmit,
+)
+from headcount.aio import MemoryNetwork, Node
+
+MEGABYTE = 1 << 20
+LIE = 10**13
+
+
+class Boom(Exception):
+    """What hostile objects raise."""
+
+
+# What the documentation says that arguments can raise, and what the objects above raise.
+ALLOWED = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    BufferError,
+    headcount.HeadcountError,
+    Boom,
+)
+
+
+def boom(*_args: object) -> Any:
+    raise Boom
+
+
+def raising(**methods: Any) -> object:
+    return type("Hostile", (), methods)()
+
+
+class OddUuid(uuid.UUID):
+    def __getattribute__(self, name: str) -> Any:
+        raise Boom
+
+
+def deep(depth: int) -> list[Any]:
+    nest: list[Any] = []
+    for _ in range(depth):
+        nest = [nest]
+    return nest
+
+
+def endless(item: object) -> Iterator[object]:
+    while True:
+        yield item
+
+
+def entering(target: Any, answer: object) -> Any:
+    """A method that uses the object under test before it answers."""
+
+    def method(*_args: object) -> object:
+        with contextlib.suppress(*ALLOWED):
+            repr(target)
+            len(target)
+            target.clear() if hasattr(target, "clear") else list(target)
+        return answer
+
+    return method
+
+
+def numbers() -> list[object]:
+    whole = [0, 1, 2**15, 2**31, 2**32, 2**62, 2**63, 2**64, 2**128, 10**5000]
+    reals = [0.5, float("nan"), float("inf"), 1e308, 5e-324, 1.8446744073709552e19]
+    return [True, *whole, *(-n for n in whole), *reals, *(-x for x in reals)]
+
+
+def texts() -> list[object]:
+    parts = ["", "x", "\0", "\ud800", "\U0010ffff", "c:4294967295", "a:1:2:3", "online"]
+    name = type("Name", (str,), {"__str__": boom, "__hash__": boom, "__len__": boom})
+    return [*parts, "x" * MEGABYTE, "é" * MEGABYTE, name("room")]
+
+
+def buffers() -> list[object]:
+    blob = type("Blob", (bytes,), {"__len__": boom, "__bytes__": boom})
+    return [
+        b"",
+        b"\xff" * MEGABYTE,
+        blob(b"HC"),
+        bytearray(b"HC\1\0"),
+        memoryview(b"abcdef")[::2],
+        memoryview(b"abcd").cast("H"),
+        memoryview(b"HC\1\0")[1:],
+        array.array("d", [1.0]),
+        mmap.mmap(-1, 64 * MEGABYTE),
+    ]
+
+
+def containers() -> list[object]:
+    """What lies about its length, is no mapping, or holds what it should not."""
+    return [
+        range(LIE),
+        raising(__len__=lambda _: LIE, __iter__=lambda _: iter(())),
+        raising(__len__=lambda _: LIE, __getitem__=boom),
+        raising(__len__=boom, __iter__=lambda _: iter(["online"])),
+        raising(__iter__=boom),
+        raising(__iter__=lambda self: self, __next__=lambda _: 1),
+        type("Liar", (list,), {"__len__": lambda _: LIE})(["online"]),
+        type("Liar", (tuple,), {"__len__": lambda _: LIE, "__getitem__": boom})(("a", 1)),
+        type("Liar", (dict,), {"__len__": boom, "items": boom, "keys": boom})(),
+        [],
+        (),
+        {},
+        [None],
+        [("upsert",)],
+        [("upsert", 1, "online", 1, -1)],
+        [(1, "online", ("a", "b"))],
+        ["online"] * 10_000,
+        deep(100_000),
+        {"a": deep(2_000)},
+        set(),
+    ]
+
+
+def others() -> list[object]:
+    far = 2**70
+    odd = type("Meta", (type,), {"__instancecheck__": boom, "__eq__": boom, "__hash__": boom})
+    return [
+        None,
+        object(),
+        Exception,
+        lambda *_: boom(),
+        decimal.Decimal("sNaN"),
+        uuid.UUID(int=2**128 - 1),
+        OddUuid.__new__(OddUuid),
+        slice(None),
+        slice(None, None, -1),
+        slice(-far, far, far),
+        slice(far, -far, -far),
+        slice(0, 0, 0),
+        slice(raising(__index__=boom)),
+        raising(__index__=boom, __int__=boom, __float__=boom),
+        raising(__index__=lambda _: far, __float__=lambda _: float("nan")),
+        raising(__hash__=boom, __eq__=boom, __repr__=boom, __str__=boom, __bool__=boom),
+        raising(__getattr__=boom, __class__=property(boom)),
+        odd("Odd", (), {}),
+    ]
+
+
+CONSTANT = [*numbers(), *texts(), *buffers(), *containers(), *others()]
+# What is used up by a call, or needs the object under test.
+FRESH: list[Callable[[Any], object]] = [
+    lambda _: itertools.count(),
+    lambda _: endless(None),
+    lambda _: endless("online"),
+    lambda _: endless(b"x"),
+    lambda _: endless((1, "online", 1)),
+    lambda _: endless(("upsert", 1, "online", 1)),
+    lambda _: endless(("set_payload", 1, "x" * 10_000)),
+    lambda _: endless(()),
+    lambda _: (boom() for _ in range(3)),
+    lambda _: {"epoch": 1, "version": 1, "frames": endless({})},
+    lambda target: target,
+    lambda target: type(target),
+    lambda target: raising(__iter__=entering(target, iter(["online"]))),
+    lambda target: slice(raising(__index__=entering(target, 3))),
+    lambda target: raising(__index__=entering(target, 0), __float__=entering(target, 0.0)),
+    lambda target: raising(__call__=entering(target, ("online", 1))),
+]
+VALUES: list[Callable[[Any], object]] = [
+    *((lambda _, value=value: value) for value in CONSTANT),
+    *FRESH,
+]
+
+
+def tracker() -> Tracker:
+    made = Tracker("a", incarnation=1, salt=0)
+    made.track("room", "1", "conn-1", {"a": 1})
+    return made
+
+
+def presence() -> Presence:
+    made = Presence("a", grace=1.0)
+    made.track("room", "1", "conn-1")
+    made.handle_timeout(0.0)
+    return made
+
+
+def left() -> Presence:
+    made = presence()
+    made.leave_gracefully(1.0)
+    return made
+
+
+def member_list(ids: Any = int) -> Any:
+    made = MemberList(ids, groups=["online", "offline"], payloads="json")
+    made.upsert(GOOD_IDS[ids], "online", 1)
+    return made
+
+
+def viewer(ids: Any = int, *, discord: bool = False) -> Any:
+    made = member_list(ids).viewer(discord=discord)
+    made.open("c:0")
+    return made
+
+
+def roster() -> Any:
+    return Roster(member_list(), lambda entry: ("online", entry.key), offline="offline")
+
+
+def roster_that(mapping: Callable[[Any], Any]) -> Any:
+    return Roster(MemberList(str, groups=["online"]), mapping)
+
+
+def client() -> Client:
+    made = Client()
+    made.open("c:0")
+    made.apply(viewer().open("c:0"))
+    return made
+
+
+def event() -> Any:
+    made = Presence("b")
+    sender = presence()
+    sender.signal("room", "1", 1, b"x")
+    frames = [out.frame for out in sender.poll() if isinstance(out, Transmit)]
+    for frame in frames:
+        made.handle_message(0.0, "a", frame)
+    events = [out for out in made.poll() if isinstance(out, headcount.Event)]
+    return next(found for found in events if found.signal is not None)
+
+
+def update() -> Any:
+    made = tracker()
+    made.take_diff()
+    made.update("room", "1", "conn-1", {})
+    (changed,) = made.take_diff().updates
+    return changed
+
+
+def tick() -> Any:
+    return member_list().tick(1.0)
+
+
+def node() -> Node:
+    return Node(presence(), MemoryNetwork().join("a"))
+
+
+GOOD_IDS: dict[Any, Any] = {int: 1, str: "1", uuid.UUID: uuid.UUID(int=1)}
+
+# An instance of every class; of some, one of each sort.
+TARGETS: dict[str, Callable[[], Any]] = {
+    "Tracker": tracker,
+    "Presence": presence,
+    "Presence that left": left,
+    "MemberList of int": member_list,
+    "MemberList of str": lambda: member_list(str),
+    "MemberList of UUID": lambda: member_list(uuid.UUID),
+    "Snapshot": lambda: member_list().snapshot(),
+    "Viewer": viewer,
+    "Viewer of UUID": lambda: viewer(uuid.UUID),
+    "Viewer of Discord": lambda: viewer(discord=True),
+    "Bundle": lambda: viewer().open("c:1"),
+    "Tick": tick,
+    "Roster": roster,
+    "RosterApplied": lambda: roster().apply(tracker().take_diff()["room"]),
+    "SortedSet": lambda: SortedSet([1, "a", b"b", (2, "c")]),
+    "Replica": lambda: tracker().replica,
+    "Diff": lambda: tracker().take_diff(),
+    "TopicDiff": lambda: tracker().take_diff()["room"],
+    "Update": update,
+    "Entry": lambda: tracker().list("room")[0],
+    "Event": event,
+    "Signal": lambda: event().signal,
+    "Transmit": lambda: next(out for out in presence().poll() if isinstance(out, Transmit)),
+    "Group": lambda: member_list().groups()[0],
+    "Header": lambda: member_list()[0],
+    "Member": lambda: member_list()[1],
+    "Upsert": lambda: member_list().upsert(2, "online", 1),
+    "BatchReport": lambda: member_list().apply_batch([]),
+    "BulkReport": lambda: member_list().bulk_load([]),
+    "Client": client,
+    "Applied": headcount.Applied,
+    "Window": headcount.Window,
+    "Node": node,
+}
+
+# What a parameter gets while another one is hostile.
+GOOD: dict[str, Any] = {
+    "name": "online",
+    "to": "offline",
+    "group": "online",
+    "topic": "room",
+    "owner": "conn-1",
+    "window": "c:0",
+    "now": 1.0,
+    "ttl": 1.0,
+    "sender": "b",
+    "payload": b"{}",
+    "kind": 1,
+    "incarnation": 1,
+    "salt": 1,
+    "epoch": 2,
+    "guild": "1",
+    "data": b"",
+    "frame": b"",
+    "snapshot": b"",
+    "attrs": 1,
+    "prefix": "a",
+    "value": 1,
+    "values": [1],
+    "names": ["online"],
+    "members": [],
+    "changes": [],
+    "windows": ["c:0"],
+    "message": "text",
+    "offset": 0,
+    "clock": 0,
+    "start": 0,
+    "limit": 0,
+}
+
+
+def good(parameter: str, target: Any) -> Any:
+    """A value that this parameter takes."""
+    is_list = isinstance(target, (MemberList, Roster))
+    match parameter:
+        case "id" if is_list:
+            kept = target if isinstance(target, MemberList) else target.list
+            return kept[1].id
+        case "ids" if is_list:
+            return [good("id", target)]
+        case "ids":
+            return int
+        case "key":
+            return 1 if is_list else "1"
+        case "tick":
+            return tick()
+        case "change":
+            return tracker().take_diff()["room"]
+        case "replica":
+            return Replica("b", 1, 1)
+        case "list":
+            return member_list()
+        case "mapping":
+            return lambda entry: ("online", entry.key)
+        case "bundle":
+            return viewer().open("c:0")
+        case "presence":
+            return presence()
+    return GOOD.get(parameter, "room")
+
+
+class Tally:
+    """Makes calls, and keeps those that ended as none may."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.wrong: list[str] = []
+
+    def call(self, what: str, function: Callable[..., Any], args: Any, named: Any) -> None:
+        self.calls += 1
+        try:
+            answer = function(*args, **named)
+            if isinstance(answer, Iterator) and not isinstance(answer, itertools.count):
+                list(itertools.islice(answer, 1_000))
+        except ALLOWED:
+            return
+        except BaseException as error:
+            self.wrong.append(f"{what}: {type(error)}: {error}"[:200])
+
+    def parameters(self, what: str, make: Callable[[], tuple[Any, Callable[..., Any]]]) -> None:
+        """Every hostile value in every parameter of what `make` gives with its target."""
+        target, function = make()
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):
+            signature = inspect.Signature(
+                [inspect.Parameter(f"arg{n}", inspect.Parameter.POSITIONAL_ONLY) for n in (0, 1)]
+            )
+        self.call(what, function, (), {})
+        given = list(signature.parameters.values())
+        for spoilt in given:
+            for number, value_for in enumerate(VALUES):
+                target, function = make()
+                args: list[Any] = []
+                named: dict[str, Any] = {}
+                bad = value_for(target)
+                for parameter in given:
+                    is_spoilt = parameter is spoilt
+                    if not is_spoilt and parameter.default is not inspect.Parameter.empty:
+                        continue
+                    value = bad if is_spoilt else good(parameter.name, target)
+                    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                        named[parameter.name] = value
+                    elif parameter.kind is parameter.KEYWORD_ONLY or (
+                        is_spoilt and parameter.kind is not parameter.POSITIONAL_ONLY
+                    ):
+                        named[parameter.name] = value
+                    elif named:
+                        named[parameter.name] = value
+                    else:
+                        args.append(value)
+                self.call(f"{what}({spoilt.name}=#{number})", function, args, named)
+
+
+SPECIAL = ("__getitem__", "__contains__", "__eq__", "__lt__", "__iter__", "__len__", "__hash__")
+
+
+def methods(target: Any) -> list[str]:
+    public = [name for name in dir(target) if not name.startswith("_")]
+    return [*public, *(name for name in (*SPECIAL, "__repr__", "__str__") if hasattr(target, name))]
+
+
+def of_method(make: Callable[[], Any], name: str) -> Callable[[], tuple[Any, Any]]:
+    def bound() -> tuple[Any, Any]:
+        target = make()
+        return target, getattr(target, name)
+
+    return bound
+
+
+def with_mappings(tally: Tally) -> None:
+    """What a mapping of a roster answers, and what it does meanwhile."""
+    change = tracker().take_diff()["room"]
+    for number, answer in enumerate(CONSTANT):
+        for answer in (answer, (answer, "key"), ("online", answer), ("online", "key", answer)):
+            made = roster_that(lambda _, answer=answer: answer)
+            tally.call(f"mapping #{number}", made.apply, (change,), {})
+    made = roster_that(lambda _: boom())
+    tally.call("mapping raises", made.apply, (change,), {})
+
+    def enter(entry: Any) -> Any:
+        made.list.add_group(f"g{made.list.member_count()}")
+        if entry.owner == "conn-1" and not made.online_count():
+            made.list.bulk_load([("9", "online", "z")])
+            inner.append(entry)
+            if len(inner) < 50:
+                made.apply(change)
+        return ("online", entry.key)
+
+    inner: list[Any] = []
+    made = roster_that(enter)
+    tally.call("mapping enters", made.apply, (change,), {})
+
+
+def limit_memory() -> None:
+    """What this process has, and 400 megabytes."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 400 * MEGABYTE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+async def main() -> None:
+    """In an event loop, which a `Node` asks for the time."""
+    tally = Tally()
+    public = {getattr(headcount, name) for name in headcount.__all__}
+    made = {type(make()) for make in TARGETS.values()}
+    errors = {kind for kind in public if issubclass(kind, Exception)}
+    missing = public - made - errors
+    assert not missing, f"no instance of {missing}"
+    for kind in sorted(public, key=lambda kind: str(kind.__name__)):
+        tally.parameters(kind.__name__, lambda kind=kind: (None, kind))
+        if not issubclass(kind, Exception):
+            for name in ("from_binary", "restore", "__class_getitem__"):
+                if hasattr(kind, name):
+                    function = getattr(kind, name)
+                    tally.parameters(f"{kind.__name__}.{name}", lambda f=function: (None, f))
+    for title, make in TARGETS.items():
+        for name in methods(make()):
+            attribute = getattr(make(), name)
+            if callable(attribute) and not inspect.iscoroutinefunction(attribute):
+                tally.parameters(f"{title}.{name}", of_method(make, name))
+    with_mappings(tally)
+    print(json.dumps({"calls": tally.calls, "wrong": tally.wrong}))
+
+
+if __name__ == "__main__":
+    limit_memory()
+    asyncio.run(main())
