@@ -66,7 +66,8 @@ pub(crate) fn room_for(count: usize, each: usize) -> PyResult<()> {
     look(count.saturating_mul(each))
 }
 
-fn look(bytes: usize) -> PyResult<()> {
+/// Asks for this much memory and some headroom, and gives it back. A few microseconds.
+pub(crate) fn look(bytes: usize) -> PyResult<()> {
     let mut probe = Vec::<u8>::new();
     probe
         .try_reserve_exact(bytes.saturating_add(HEADROOM))

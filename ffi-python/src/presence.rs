@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::bounds::{self, room_for};
+use crate::bounds::{self, look, room_for};
 use crate::convert::{Buffer, Meta, Name, Seconds, grouped, put};
 use crate::diff::Diff;
 use crate::entry::Entry;
@@ -284,8 +284,12 @@ impl Presence {
     }
 
     /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
-    fn handle_timeout(&self, py: Python<'_>, now: Seconds) {
+    ///
+    /// Raises `MemoryError` when there is no room for a slice of it; nothing is lost.
+    fn handle_timeout(&self, py: Python<'_>, now: Seconds) -> PyResult<()> {
+        look(0)?;
         py.detach(|| self.core.handle_timeout(now.0));
+        Ok(())
     }
 
     /// A hint of the transport that a neighbour is gone: its replica is hidden at once.

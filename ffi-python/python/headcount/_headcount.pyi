@@ -450,7 +450,7 @@ class MemberList(_Rows[_I]):
     def add_group(self, name: str) -> None:
         """Adds a group at the end of the order."""
 
-    def set_groups(self, names: Sequence[str]) -> None:
+    def set_groups(self, names: Iterable[str]) -> None:
         """Makes these groups exist and stand in this order, before all others."""
 
     def rename_group(self, name: str, to: str) -> None:
@@ -830,7 +830,7 @@ class Viewer:
     def close(self, window: str) -> None:
         """Closes a window."""
 
-    def resync(self, windows: Sequence[str] = ...) -> Bundle:
+    def resync(self, windows: Iterable[str] | None = None) -> Bundle:
         """What a client gets that asks for windows anew: the SYNC of each, and all counts."""
 
     def bundle(self, tick: Tick) -> Bundle | None:
@@ -886,7 +886,7 @@ class Roster(Generic[_I]):
         mapping: Callable[[Entry], _Place],
         *,
         offline: str | None = None,
-        priority: Sequence[_Status] | None = None,
+        priority: Iterable[_Status] | None = None,
         last_seen_max: int | None = None,
     ) -> Roster[_I]: ...
     @property
