@@ -46,7 +46,11 @@ pub(crate) fn push<T>(out: &mut Vec<T>, item: T) -> PyResult<()> {
 }
 
 /// Collects the strings of an iterable, which is no string itself.
-pub(crate) fn texts(items: &Bound<'_, PyAny>, name: &str, max: usize) -> PyResult<Vec<PyBackedStr>> {
+pub(crate) fn texts(
+    items: &Bound<'_, PyAny>,
+    name: &str,
+    max: usize,
+) -> PyResult<Vec<PyBackedStr>> {
     if items.is_instance_of::<PyString>() {
         let text = format!("{name} are an iterable of str, not one str");
         return Err(PyTypeError::new_err(text));

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use headcount::{Encoding, Key};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{
-    PyBufferError, PyIndexError, PyOverflowError, PyTypeError, PyValueError,
-};
+use pyo3::exceptions::{PyBufferError, PyIndexError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PySlice, PyString};

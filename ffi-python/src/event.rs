@@ -44,8 +44,8 @@ impl Transmit {
 
 /// Something that happened to the cluster.
 ///
-/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`,
-/// `duplicate_name`, `reincarnated`, `signal`, `peer_limit`, `unsupported`.
+/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`, `refused`,
+/// `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `unsupported`.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Event(core::Event);
@@ -78,10 +78,31 @@ impl Event {
             | core::Event::ReplicaForgotten(id)
             | core::Event::ReplicaLeft(id)
             | core::Event::Divergence { origin: id, .. }
+            | core::Event::Refused { origin: id, .. }
             | core::Event::DuplicateName { other: id }
             | core::Event::Reincarnated { id }
             | core::Event::Signal { from: id, .. }
             | core::Event::PeerLimit { refused: id } => Some(Replica(id.clone())),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the frames of the replica, when the kind is `refused`: they break a limit
+    /// of this node or the format. That is told once, until a frame of it is taken.
+    #[getter]
+    fn reason(&self) -> Option<String> {
+        match &self.0 {
+            core::Event::Refused { error, .. } => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The neighbour of the transport that it came from, when the kind is `refused` or
+    /// `unsupported`.
+    #[getter]
+    fn peer(&self) -> Option<&str> {
+        match &self.0 {
+            core::Event::Refused { from, .. } | core::Event::Unsupported { from, .. } => Some(from),
             _ => None,
         }
     }
@@ -99,7 +120,10 @@ impl Event {
         let who = self
             .replica()
             .map_or(String::new(), |replica| format!(" {}", replica.0));
-        format!("<Event {}{who}>", self.kind())
+        let why = self
+            .reason()
+            .map_or(String::new(), |reason| format!(": {reason}"));
+        format!("<Event {}{who}{why}>", self.kind())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::codec::SharedKey;
+use headcount::codec::{CLUSTER_LEN_MAX, SharedKey};
 use headcount::replica::{Config, Signal};
 use headcount::{EntryBuf, PresenceConfig, TrackError};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
@@ -16,7 +16,7 @@ use crate::bounds::{self, look, room_for};
 use crate::convert::{Buffer, Meta, Name, Seconds, grouped, put};
 use crate::diff::Diff;
 use crate::entry::Entry;
-use crate::error::raise;
+use crate::error::{LimitError, raise};
 use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id, random};
 use crate::tracker::{ENTRY_LEN, FRAME_GROWTH};
@@ -61,6 +61,8 @@ impl Presence {
 impl Presence {
     /// A node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
     /// that all nodes share; `relay` is for transports that do not reach every node directly.
+    ///
+    /// Raises `ValueError` for a name of more than 64 bytes, `LimitError` for such a `cluster`.
     #[new]
     #[pyo3(signature = (
         name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
@@ -83,6 +85,11 @@ impl Presence {
         max_frame: Option<usize>,
         relay: bool,
     ) -> PyResult<Self> {
+        if cluster.len() > CLUSTER_LEN_MAX {
+            let (len, max) = (cluster.len(), CLUSTER_LEN_MAX);
+            let text = format!("cluster has {len} bytes, at most {max} are allowed");
+            return Err(LimitError::new_err((text, max)));
+        }
         let usual = Config::default();
         let or = |given: Option<Seconds>, usual| given.map_or(usual, |seconds| seconds.0);
         let cluster = Config {

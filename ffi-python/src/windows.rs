@@ -322,11 +322,7 @@ impl Viewer {
     ///
     /// Raises `WindowError` when one is not open, `LimitError` for more than 64 names.
     #[pyo3(signature = (windows = None))]
-    fn resync(
-        &self,
-        py: Python<'_>,
-        windows: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Bundle> {
+    fn resync(&self, py: Python<'_>, windows: Option<&Bound<'_, PyAny>>) -> PyResult<Bundle> {
         let names = |windows| texts(windows, "windows", NAMES_MAX);
         let windows = windows.map_or_else(|| Ok(Vec::new()), names)?;
         let windows: Vec<&str> = windows.iter().map(|window| &**window).collect();

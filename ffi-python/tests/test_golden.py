@@ -58,6 +58,19 @@ class Golden(unittest.TestCase):
         reader.apply(golden("repair-full.hex"))
         self.assertFalse(reader.apply(golden("repair-relative.hex")), "it is known already")
 
+    def test_a_frame_of_elixir_is_read(self) -> None:
+        reader = Tracker("reader")
+        reader.apply(golden("elixir-json.hex"))
+        owners = {str(entry.key): str(entry.owner) for entry in reader.list("room")}
+        self.assertEqual(owners["ann"], "erlang:7.4294967295.4294967295")
+        self.assertEqual(owners["bob"], "erlang:8.4294967295.4294967295@other@10.0.0.1")
+        self.assertRegex(owners["cid"], r"^erlang:9\.4294967295\.4294967295@n@host.~[0-9a-f]{16}$")
+        self.assertEqual(owners["dan"][:7], "erlang:")
+        self.assertTrue(all(len(owner) <= 64 for owner in owners.values()))
+        (ann,) = reader.get_by_key("room", "ann")
+        self.assertEqual(ann.json(), {"device": "phone"})
+        self.assertLessEqual(len(ann.node), 64)
+
     def test_a_keyed_frame_needs_the_key(self) -> None:
         frame = golden("delta-keyed.hex")
         with self.assertRaises(headcount.DecodeError):

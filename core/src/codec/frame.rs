@@ -19,7 +19,8 @@ pub const FRAME_OVERHEAD_MAX: usize = HEADER_LEN + CLUSTER_LEN_MAX + MAC_LEN;
 
 const MAGIC: [u8; 2] = *b"HC";
 const HEADER_LEN: usize = 12;
-const CLUSTER_LEN_MAX: usize = 64;
+/// Longest name of a cluster in bytes.
+pub const CLUSTER_LEN_MAX: usize = 64;
 const CHECKSUM_LEN: usize = 8;
 const MAC_LEN: usize = 16;
 const FLAG_MAC: u8 = 1;

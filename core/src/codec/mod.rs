@@ -8,5 +8,7 @@
 mod frame;
 mod value;
 
-pub use frame::{Envelope, FRAME_OVERHEAD_MAX, Kind, SharedKey, WIRE_MAJOR, WIRE_MINOR};
+pub use frame::{
+    CLUSTER_LEN_MAX, Envelope, FRAME_OVERHEAD_MAX, Kind, SharedKey, WIRE_MAJOR, WIRE_MINOR,
+};
 pub use value::{Reader, Writer};

@@ -3,7 +3,7 @@
 use triomphe::Arc;
 
 use super::bulk::sort;
-use super::group::{GroupId, Groups};
+use super::group::{GROUP_NAME_MAX, GroupId, Groups};
 use super::table::Table;
 use super::tree::Tree;
 use super::{Id, ListError, MemberList};
@@ -64,8 +64,9 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::UnknownGroup`].
     pub fn group(&self, name: &str) -> Result<GroupId, ListError> {
+        // No group has a longer name: of a huge one the error says how it begins.
         let unknown = || ListError::UnknownGroup {
-            group: name.to_string(),
+            group: name.chars().take(GROUP_NAME_MAX + 1).collect(),
         };
         self.groups.by_name(name).ok_or_else(unknown)
     }

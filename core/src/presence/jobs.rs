@@ -5,7 +5,7 @@ use crate::codec::Kind;
 use crate::error::{ApplyError, DecodeError};
 use crate::id::ReplicaId;
 use crate::replica::{Apply, Outcome, Report, Serve};
-use crate::tracker::{Diff, Extract, Limits, Shift, Slice, StagedDelta, StagedRepair, Tracker};
+use crate::tracker::{Extract, Limits, Shift, Slice, StagedDelta, StagedRepair, Tracker};
 
 use super::Presence;
 use super::cluster::{Control, report};
@@ -194,7 +194,7 @@ impl Presence {
             (Ok(true), None) => self.applied(control, &apply, Outcome::Done),
             // Not done; or the origin was dropped in between, and all about it.
             (Ok(false) | Err(ApplyError::Applying), _) => {}
-            (Err(error), _) => self.applied(control, &apply, outcome(&Err(error.clone()))),
+            (Err(error), _) => self.applied(control, &apply, outcome(&apply, Err(&error))),
         }
         let rest = is_done == Ok(false);
         control.note(slice.map(|slice| slice.diff).unwrap_or_default());
@@ -223,7 +223,7 @@ impl Presence {
             tracker.apply_delta(&apply.body)
         };
         drop(tracker);
-        let outcome = outcome(&applied);
+        let outcome = outcome(&apply, applied.as_ref().map(drop));
         control.note(applied.unwrap_or_default());
         self.applied(control, &apply, outcome);
     }
@@ -254,7 +254,7 @@ impl Presence {
                 self.begin(control, job);
             }
             Ok(None) => self.applied(control, &apply, Outcome::Done),
-            Err(error) => self.applied(control, &apply, outcome(&Err(error))),
+            Err(error) => self.applied(control, &apply, outcome(&apply, Err(&error))),
         }
     }
 
@@ -400,12 +400,20 @@ impl Presence {
     }
 }
 
-fn outcome(applied: &Result<Diff, ApplyError>) -> Outcome {
+fn outcome(apply: &Apply, applied: Result<(), &ApplyError>) -> Outcome {
     match applied {
         Err(ApplyError::Gap { .. }) => Outcome::Gap,
-        Err(ApplyError::Decode(_) | ApplyError::Diverged { .. } | ApplyError::WrongSlot { .. }) => {
-            Outcome::Invalid
-        }
+        Err(ApplyError::Diverged { .. }) => Outcome::Invalid,
+        Err(
+            error @ (ApplyError::Decode(_)
+            | ApplyError::WrongSlot { .. }
+            | ApplyError::TooManyOrigins { .. }
+            | ApplyError::TooManyEntries { .. }),
+        ) => Outcome::Refused {
+            to: apply.to,
+            full: apply.full,
+            error: error.clone(),
+        },
         _ => Outcome::Done,
     }
 }

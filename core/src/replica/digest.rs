@@ -247,7 +247,9 @@ impl Replica {
     /// Latches `is_synced`: every neighbour has shown everything, and all of it is here.
     pub(super) fn note_synced(&mut self) {
         let settled = |start| self.now >= start + 2 * self.timing.beat;
-        if !self.synced && self.own.started.is_some_and(settled) && self.wants.is_empty() {
+        // What is refused is not waited for.
+        let has_come = || self.wants.keys().all(|key| self.refusals.contains(key));
+        if !self.synced && self.own.started.is_some_and(settled) && has_come() {
             let speaks = |peer: &&Peer| {
                 let known = self.known.get(peer.id.name());
                 let is_current = known.is_some_and(|known| known.up && known.id == peer.id);
@@ -294,9 +296,17 @@ impl Replica {
             (view.clock, view.hash) = (report.clock, report.hash);
             known.dirty |= bit;
         }
+        if moved {
+            self.refusals.remove(&(origin.name().into(), slot));
+        }
         match report.outcome {
-            Outcome::Invalid if is_broken(Fault::IgnoreInvalid) => self.settle(origin, slot, moved),
+            Outcome::Invalid | Outcome::Refused { .. } if is_broken(Fault::IgnoreInvalid) => {
+                self.settle(origin, slot, moved);
+            }
             Outcome::Invalid => self.diverged(source, origin, slot),
+            Outcome::Refused { to, full, error } => {
+                self.refused(source, (origin, slot), to, full, &error);
+            }
             _ => self.settle(origin, slot, moved),
         }
     }

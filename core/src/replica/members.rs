@@ -393,6 +393,10 @@ impl Replica {
             known.repaired |= bit;
             let clock = known.slots[usize::from(slot)].clock;
             self.want(from, id, slot, (clock, None), true);
+            // While the repair is refused nothing is new about the divergence.
+            if self.refusals.contains(&(id.name().into(), slot)) {
+                return;
+            }
             self.tell(Event::Divergence {
                 origin: id.clone(),
                 slot,

@@ -21,6 +21,7 @@ mod output;
 mod own;
 mod parts;
 mod pull;
+mod refusals;
 mod restore;
 pub(crate) mod rng;
 pub(crate) mod row;
@@ -45,6 +46,7 @@ use message::{Message, SLOTS};
 use own::{Own, Voice};
 use parts::{Reply, Staging};
 use pull::Want;
+use refusals::Refusals;
 use rng::Rng;
 use signals::Signals;
 
@@ -85,6 +87,7 @@ pub struct Replica {
     markers: BTreeMap<Arc<str>, Marker>,
     peers: BTreeMap<Address, Peer>,
     wants: BTreeMap<(Arc<str>, u8), Want>,
+    refusals: Refusals,
     staging: BTreeMap<(Arc<str>, u8), Staging>,
     staged_bytes: u64,
     replies: BTreeMap<u64, Reply>,
@@ -142,6 +145,7 @@ impl Replica {
             markers: BTreeMap::new(),
             peers: BTreeMap::new(),
             wants: BTreeMap::new(),
+            refusals: Refusals::default(),
             staging: BTreeMap::new(),
             staged_bytes: 0,
             replies: BTreeMap::new(),

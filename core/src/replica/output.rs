@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Signal;
+use crate::error::ApplyError;
 use crate::id::ReplicaId;
 
 /// How a transport names one of its neighbours: opaque here.
@@ -82,6 +83,8 @@ pub struct Apply {
     pub repair: bool,
     /// Whether this holder asked for it with `full`.
     pub full: bool,
+    /// The clock it leads to.
+    pub to: u64,
     /// Who sent it.
     pub source: Address,
 }
@@ -103,7 +106,7 @@ pub struct Serve {
 }
 
 /// What became of an [`Apply`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Applied, or not newer than what is here.
     Done,
@@ -111,12 +114,21 @@ pub enum Outcome {
     Gap,
     /// Its content contradicts what is here.
     Invalid,
+    /// The tracker does not take it: it breaks a limit or the format. What is here stays right.
+    Refused {
+        /// The clock it leads to.
+        to: u64,
+        /// Whether this holder asked for it with `full`.
+        full: bool,
+        /// What is wrong with it.
+        error: ApplyError,
+    },
     /// It is being applied in slices; another report follows.
     Started,
 }
 
 /// The state of one origin after an [`Apply`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Its clock.
     pub clock: u64,
@@ -144,6 +156,18 @@ pub enum Event {
         origin: ReplicaId,
         /// Its slot.
         slot: u8,
+    },
+    /// Entries of a replica are refused: they break a limit of this node or the format. Told once
+    /// for a slot, until a frame of it is taken; it is asked for again with growing pauses.
+    Refused {
+        /// Who sent the frame.
+        from: Address,
+        /// The origin's replica.
+        origin: ReplicaId,
+        /// Its slot.
+        slot: u8,
+        /// What is wrong with the frame.
+        error: ApplyError,
     },
     /// Another live node uses this node's name; this one is silent until the other is gone.
     DuplicateName {

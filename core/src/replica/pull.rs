@@ -60,8 +60,9 @@ impl Replica {
         (clock, hash): (u64, Option<u64>),
         full: bool,
     ) {
-        let at = self.now + self.rng.below(self.timing.jitter);
         let key = (Arc::from(id.name()), slot);
+        let refused = self.refusals.ask_at(&key, clock, self.timing.beat);
+        let at = refused.max(self.now + self.rng.below(self.timing.jitter));
         let want = self.wants.entry(key).or_insert_with(|| Want {
             id: id.clone(),
             full: false,
@@ -75,6 +76,10 @@ impl Replica {
         if full && !want.full {
             (want.full, want.waiting, want.at) = (true, false, at);
             want.sources.clear();
+        }
+        if refused > 0 && !want.waiting {
+            // The origin may have moved on since.
+            want.at = want.at.min(at);
         }
         let has_room = want.sources.len() < SOURCES_MAX;
         let shown = Source {
@@ -129,7 +134,11 @@ impl Replica {
             self.note_synced();
         } else {
             // Without progress (a limit of the tracker, say) asking at once would only go round.
-            let at = if moved { now } else { now + pause };
+            let shown = want.sources.iter().map(|source| source.clock).max();
+            let refused = self
+                .refusals
+                .ask_at(&key, shown.unwrap_or(0), self.timing.beat);
+            let at = if moved { now } else { now + pause }.max(refused);
             (want.waiting, want.at) = (false, at);
             self.due(at);
         }
@@ -151,6 +160,7 @@ impl Replica {
     }
 
     pub(super) fn drop_wants(&mut self, name: &str) {
+        self.refusals.remove_all(name);
         let first = (Arc::from(name), 0);
         let last = (Arc::from(name), u8::MAX);
         let keys: Vec<_> = self
@@ -300,13 +310,14 @@ impl Replica {
         if full {
             self.repaired(&key);
         }
-        let source = from.clone();
+        let (to, source) = (header.to, from.clone());
         self.actions.push_back(Action::Apply(Apply {
             origin,
             slot,
             body,
             repair,
             full,
+            to,
             source,
         }));
     }

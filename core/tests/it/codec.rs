@@ -97,6 +97,27 @@ fn check_golden(name: &str, about: &str, bytes: &[u8]) {
     );
 }
 
+/// An Elixir node whose name has 253 bytes wrote it, with `codec: :json`.
+#[test]
+fn a_frame_of_elixir_is_read_with_the_limits_of_all() {
+    let text = include_str!("../golden/frames/elixir-json.hex");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let digits: String = lines.flat_map(str::split_whitespace).collect();
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    let frame: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+    let mut reader = Tracker::new(ReplicaId::new("reader", 1, 0).unwrap());
+    reader.apply(&frame).unwrap();
+    let owner = |key: &str| {
+        let entry = reader.get_by_key("room", key).next().unwrap();
+        String::from_utf8(entry.owner().to_vec()).unwrap()
+    };
+    assert_eq!(owner("ann"), "erlang:7.4294967295.4294967295");
+    let other = "erlang:8.4294967295.4294967295@other@10.0.0.1";
+    assert_eq!(owner("bob"), other);
+    assert!(owner("cid").starts_with("erlang:9.4294967295.4294967295@n@host"));
+    assert_eq!(reader.count("room"), 4);
+}
+
 #[test]
 fn golden_frames_are_written_and_read_as_ever() {
     let (a, b) = (example(), variety());

@@ -13,6 +13,7 @@ mod mirror;
 mod nats;
 mod presence;
 mod presence_timers;
+mod refused;
 mod replica;
 mod roster;
 mod runtime;

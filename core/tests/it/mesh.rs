@@ -13,6 +13,8 @@ pub(crate) struct Mesh {
     pub(crate) cut: Vec<(usize, usize)>,
     /// Every frame that carried entries: from, to, bytes.
     pub(crate) sent: Vec<(usize, usize, Vec<u8>)>,
+    /// Every request for entries: from, to.
+    pub(crate) pulls: Vec<(usize, usize)>,
     /// Frames of these kinds are lost.
     pub(crate) lost: Vec<Kind>,
 }
@@ -28,6 +30,7 @@ impl Mesh {
             now: Duration::ZERO,
             cut: Vec::new(),
             sent: Vec::new(),
+            pulls: Vec::new(),
             lost: Vec::new(),
         }
     }
@@ -59,6 +62,9 @@ impl Mesh {
                     }
                     if [Kind::DELTA, Kind::REPAIR, Kind::PART].contains(&kind) {
                         self.sent.push((from, to, transmit.frame.to_vec()));
+                    }
+                    if kind == Kind::PULL {
+                        self.pulls.push((from, to));
                     }
                     let sent = other.handle_message(self.now, &from.to_string(), &transmit.frame);
                     sent.expect("nodes of one cluster understand each other");

@@ -93,6 +93,8 @@ defmodule Headcount.Native do
     nats_send: 3,
     presence_new: 4,
     presence_set_safe: 2,
+    replica_name: 1,
+    remember_nodes: 1,
     presence_attach: 1,
     presence_untrack_owners: 2,
     presence_list_short: 3,

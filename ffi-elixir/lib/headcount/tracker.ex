@@ -46,7 +46,8 @@ defmodule Headcount.Tracker do
   ## Options of `start_link/3`
 
     * `:name` - required: the name of the supervisor and the first argument of the other functions
-    * `:cluster` - the name under which the trackers of all nodes find each other (the `:name`)
+    * `:cluster` - the name under which the trackers of all nodes find each other, 64 bytes at most
+      (the `:name`)
     * `:pubsub_server` - a `Phoenix.PubSub` to talk through; without it Erlang distribution is used
     * `:transport` - `{module, options}` of a `Headcount.Transport`
     * `:broadcast_period` - milliseconds between heartbeats (1500). Changes do not wait for it: they
@@ -60,7 +61,9 @@ defmodule Headcount.Tracker do
     * `:codec` - how keys and metas travel: `:term`, as Erlang terms (default), or `:json`, see below
     * `:link` - link tracked processes to a shard, as `Phoenix.Tracker` does (`false`)
     * `:report_events_to` - a process that gets `{:replica_up | :replica_down | :replica_permdown, name}`
-    * `:node_name` - the name of this replica (the name of the node)
+      and `{:refused, name, from, message}` when entries of a node break a limit here or cannot be
+      read: once, until one of its frames is taken again
+    * `:node_name` - the name of this replica, 64 bytes at most (the name of the node, cut if it is longer)
     * `:max_silent_periods` - only for the default of `:down_period`; no beat is left out
     * `:clock_sample_periods`, `:max_delta_sizes` - accepted and not needed: what a node misses is
       always known exactly
@@ -77,8 +80,9 @@ defmodule Headcount.Tracker do
     * There is no grace for entries whose process has ended, as the Rust crate and the Python module
       offer it: a process does not come back under its pid.
     * The order of `list/2` is not defined.
-    * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms); beyond
-      them the call returns `{:error, {what, length, limit}}`.
+    * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms), owners of a
+      `Headcount.Tracker.State` that are no pids too (64 bytes); beyond them the call returns
+      `{:error, {what, length, limit}}`.
     * What a node with older code cannot decode is listed as `{:undecodable, binary}`. Over a
       transport that is not trusted no atoms are created.
 
@@ -96,7 +100,9 @@ defmodule Headcount.Tracker do
       back as strings; only `:phx_ref` and `:phx_ref_prev` stay atoms. With
       `codec: {:json, keys: :existing_atoms}` keys that this node knows as atoms are atoms
     * a pid means something to Elixir nodes only; for others the owner of such an entry is a text
-      without a meaning. An owner from another language reads as a string
+      without a meaning: `erlang:` and the numbers of the pid. An owner from another language reads
+      as a string, and so does the pid of a node with a name of over 64 bytes that this one is not
+      connected to
     * the meta of an entry from another language that is no JSON object is listed as
       `{:undecodable, binary}`; an empty one is `%{}`
 

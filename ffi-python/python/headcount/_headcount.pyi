@@ -1,7 +1,7 @@
 """The compiled half of the package `headcount`."""
 
 from builtins import list as _list
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias
 from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
 from uuid import UUID
@@ -433,7 +433,7 @@ class MemberList(_Rows[_I]):
         cls: type[MemberList[str]],
         /,
         *,
-        groups: Sequence[str] = ...,
+        groups: Iterable[str] | None = None,
         headers: bool = True,
         payloads: Literal["json", "raw"] | None = None,
     ) -> MemberList[str]: ...
@@ -443,7 +443,7 @@ class MemberList(_Rows[_I]):
         ids: type[_I] = ...,
         /,
         *,
-        groups: Sequence[str] = ...,
+        groups: Iterable[str] | None = None,
         headers: bool = True,
         payloads: Literal["json", "raw"] | None = None,
     ) -> MemberList[_I]: ...
@@ -623,13 +623,26 @@ class Event:
     @property
     def kind(self) -> str:
         """What happened, as one word of snake case: ``replica_up``, ``replica_down``,
-        ``replica_forgotten``, ``replica_left``, ``divergence``, ``duplicate_name``,
-        ``reincarnated``, ``signal``, ``peer_limit`` or ``unsupported``.
+        ``replica_forgotten``, ``replica_left``, ``divergence``, ``refused``,
+        ``duplicate_name``, ``reincarnated``, ``diffs_dropped``, ``signal``, ``peer_limit`` or
+        ``unsupported``.
         """
 
     @property
     def replica(self) -> Replica | None:
         """The replica it is about, if it is about one."""
+
+    @property
+    def reason(self) -> str | None:
+        """What is wrong with the frames of the replica, when the kind is ``refused``.
+
+        They break a limit of this node or the format. That is told once, until a frame of it is
+        taken.
+        """
+
+    @property
+    def peer(self) -> str | None:
+        """The neighbour it came from, when the kind is ``refused`` or ``unsupported``."""
 
     @property
     def signal(self) -> Signal | None:

@@ -25,7 +25,7 @@ defmodule Headcount.Tracker.Config do
     node_name: nil
   ]
 
-  # The name of a cluster and of a replica, in bytes.
+  # The longest name of a cluster and of a replica, in bytes, in all languages.
   @name_max 64
 
   @doc false
@@ -41,6 +41,12 @@ defmodule Headcount.Tracker.Config do
     check!(options[:permdown_period] > down, "permdown_period must be above the down_period")
     check!(is_boolean(options[:link]), "link must be true or false")
     codec(options[:codec])
+
+    for {what, option} <- [cluster: options[:cluster], node_name: options[:node_name]] do
+      len = byte_size(to_string(option))
+      check!(len <= @name_max, "#{what} has #{len} bytes, at most #{@name_max} are allowed")
+    end
+
     Keyword.put(options, :down_period, down)
   end
 
@@ -68,10 +74,14 @@ defmodule Headcount.Tracker.Config do
   end
 
   @doc false
-  def cluster(options), do: short(to_string(options[:cluster] || inspect(options[:name])))
+  def cluster(options), do: to_string(options[:cluster] || short(inspect(options[:name])))
 
   @doc false
-  def replica(options), do: short(to_string(options[:node_name] || node()))
+  def replica(options) do
+    if options[:node_name],
+      do: to_string(options[:node_name]),
+      else: Headcount.Native.replica_name(to_string(node()))
+  end
 
   @doc false
   def shard_name(name, shard), do: :"#{name}_shard#{shard}"

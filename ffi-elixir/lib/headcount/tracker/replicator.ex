@@ -25,6 +25,9 @@ defmodule Headcount.Tracker.Replicator do
     Process.flag(:trap_exit, true)
     # From now on the NIF sends `:changed`, once after a quiet time.
     Native.presence_attach(config.presence)
+    remember([node() | Node.list(:known)])
+    # Its messages have three parts, those of a transport that does the same have two.
+    :net_kernel.monitor_nodes(true, node_type: :visible)
 
     case transport.init(Config.cluster(options), transport_options) do
       {:ok, transport_state} ->
@@ -78,6 +81,11 @@ defmodule Headcount.Tracker.Replicator do
   # No message waits.
   def handle_info(:timeout, state), do: {:noreply, step(state)}
 
+  def handle_info({:nodeup, node, _info}, state) do
+    remember([node])
+    {:noreply, state, wait(state)}
+  end
+
   def handle_info(message, state) do
     case state.transport.handle_info(message, state.transport_state) do
       {:frame, from, frame, transport_state} ->
@@ -109,6 +117,9 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   def terminate(_reason, _state), do: :ok
+
+  # A pid of a node with a long name is read by those that know the name.
+  defp remember(nodes), do: Native.remember_nodes(Enum.map(nodes, &to_string/1))
 
   # Frames that were received are taken in as soon as no other message waits.
   defp wait(%{frames: []}), do: :infinity

@@ -60,6 +60,7 @@ rustler::atoms! {
     phx_ref,
     phx_ref_prev,
     raw,
+    refused,
     reincarnated,
     remove,
     renamed,

@@ -2,8 +2,8 @@
 //!
 //! An entry from Elixir has the encoding `Term`: owner and meta are in Erlang's external term format; so is the key,
 //! except that a UTF-8 binary stands for itself (the format starts with 131, which starts no UTF-8 text). With the
-//! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text is its
-//! external format in hexadecimal digits behind [`OWNER_PREFIX`].
+//! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text stands behind
+//! [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See `owner` for pids.
 
 use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, Put, TopicDiff};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
@@ -12,17 +12,14 @@ use std::ops::Deref;
 
 use crate::atoms;
 use crate::json;
+use crate::owner;
 
-/// The version byte of the external term format.
-const EXTERNAL: u8 = 131;
 /// Before an owner that is no text, where entries are text.
 const OWNER_PREFIX: &str = "erlang:";
 
-/// The bounds of entries. An owner is usually a pid, whose external format holds the name of its node.
+/// The bounds of entries: those of all languages, so that nothing is written here that others refuse.
 pub(crate) fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.owner_len_max = 255;
-    limits
+    Limits::default()
 }
 
 /// Bytes of a key, owner or meta.
@@ -51,8 +48,10 @@ impl AsRef<[u8]> for Bytes<'_> {
 }
 
 /// What the entries of this node are written as, and how JSON is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Codec {
+    /// The name of this replica.
+    pub(crate) replica: Box<str>,
     pub(crate) json: bool,
     /// Keys of JSON objects become atoms where this VM has them.
     pub(crate) existing_atoms: bool,
@@ -77,7 +76,7 @@ impl Session<'_> {
 
 impl Codec {
     pub(crate) fn session<'a>(
-        self,
+        &self,
         key: Term<'a>,
         owner: Term<'a>,
     ) -> Result<Session<'a>, json::Error> {
@@ -88,7 +87,7 @@ impl Codec {
         })
     }
 
-    fn encoding(self) -> Encoding {
+    fn encoding(&self) -> Encoding {
         if self.json {
             Encoding::Text
         } else {
@@ -96,7 +95,7 @@ impl Codec {
         }
     }
 
-    fn key(self, term: Term<'_>) -> Result<Bytes<'_>, json::Error> {
+    fn key<'a>(&self, term: Term<'a>) -> Result<Bytes<'a>, json::Error> {
         match text(term) {
             Some(text) => Ok(Bytes::Borrowed(text)),
             None if self.json => Err(json::Error::KeyNotText),
@@ -104,23 +103,26 @@ impl Codec {
         }
     }
 
-    pub(crate) fn owner(self, term: Term<'_>) -> Bytes<'_> {
+    pub(crate) fn owner<'a>(&self, term: Term<'a>) -> Bytes<'a> {
         match text(term) {
-            _ if !self.json => external(term),
+            _ if !self.json => {
+                let external = external(term);
+                let packed = owner::pack(&external, &self.replica);
+                packed.map_or(external, Bytes::Written)
+            }
             Some(text) if !text.starts_with(OWNER_PREFIX.as_bytes()) => Bytes::Borrowed(text),
             _ => {
-                let mut digits = OWNER_PREFIX.to_owned();
-                for byte in external(term).iter() {
-                    let _ = write!(digits, "{byte:02x}");
-                }
-                Bytes::Written(digits.into_bytes())
+                let external = external(term);
+                let packed = owner::pack_text(&external, &self.replica);
+                let packed = packed.unwrap_or_else(|| owner::to_base64(&external));
+                Bytes::Written(format!("{OWNER_PREFIX}{packed}").into_bytes())
             }
         }
     }
 
     /// What a write of a session needs.
     pub(crate) fn parts<'a>(
-        self,
+        &self,
         name: Term<'a>,
         owner: Term<'a>,
         meta: Term<'a>,
@@ -129,7 +131,7 @@ impl Codec {
     }
 
     /// A meta as it is stored: without references, which the entry itself knows.
-    fn meta(self, meta: Term<'_>) -> Result<Bytes<'_>, json::Error> {
+    fn meta<'a>(&self, meta: Term<'a>) -> Result<Bytes<'a>, json::Error> {
         let references = [atoms::phx_ref(), atoms::phx_ref_prev()];
         let bare = references
             .into_iter()
@@ -142,7 +144,7 @@ impl Codec {
     }
 
     /// The key to look for; `None` when there can be no such entry of this codec.
-    pub(crate) fn look_up(self, term: Term<'_>) -> Option<(Encoding, Bytes<'_>)> {
+    pub(crate) fn look_up<'a>(&self, term: Term<'a>) -> Option<(Encoding, Bytes<'a>)> {
         Some((self.encoding(), self.key(term).ok()?))
     }
 }
@@ -193,7 +195,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) env: Env<'a>,
     /// Refuse atoms that this VM does not know yet: the peers are not trusted.
     pub(crate) safe: bool,
-    pub(crate) codec: Codec,
+    pub(crate) existing_atoms: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -205,7 +207,7 @@ impl<'a> Reader<'a> {
 
     /// `{owner, meta}`
     pub(crate) fn by_owner(self, entry: &impl Fields) -> Term<'a> {
-        let owner = self.owner(entry.key().encoding, entry.owner());
+        let owner = self.owner(entry);
         (owner, self.meta(entry, entry.previous_ref())).encode(self.env)
     }
 
@@ -242,19 +244,28 @@ impl<'a> Reader<'a> {
     }
 
     fn key(self, key: Key<'_>) -> Term<'a> {
-        if key.encoding == Encoding::Term && key.bytes.first() == Some(&EXTERNAL) {
+        if key.encoding == Encoding::Term && key.bytes.first() == Some(&owner::EXTERNAL) {
             return self.external(key.bytes);
         }
         binary(self.env, key.bytes)
     }
 
-    fn owner(self, encoding: Encoding, bytes: &[u8]) -> Term<'a> {
+    fn owner(self, entry: &impl Fields) -> Term<'a> {
+        let (encoding, bytes, replica) = (entry.key().encoding, entry.owner(), entry.replica());
         let prefixed = bytes.strip_prefix(OWNER_PREFIX.as_bytes());
         match (encoding, prefixed) {
-            (Encoding::Term, _) => self.external(bytes),
-            (Encoding::Text, Some(digits)) => from_hex(digits)
-                .and_then(|bytes| binary_to_term(self.env, &bytes, self.safe))
-                .unwrap_or_else(|| binary(self.env, bytes)),
+            (Encoding::Term, _) => match owner::unpack(bytes, replica) {
+                Some(pid) => binary_to_term(self.env, &pid, self.safe)
+                    .unwrap_or_else(|| self.undecodable(bytes)),
+                None => self.external(bytes),
+            },
+            (Encoding::Text, Some(packed)) => {
+                let text = std::str::from_utf8(packed).ok();
+                let pid = text.and_then(|text| owner::unpack_text(text, replica));
+                pid.or_else(|| owner::from_base64(packed))
+                    .and_then(|bytes| binary_to_term(self.env, &bytes, self.safe))
+                    .unwrap_or_else(|| binary(self.env, bytes))
+            }
             _ => binary(self.env, bytes),
         }
     }
@@ -265,7 +276,7 @@ impl<'a> Reader<'a> {
         let meta = match encoding {
             _ if bytes.is_empty() => Term::map_new(self.env),
             Encoding::Term => self.external(bytes),
-            Encoding::Text => json::decode(self.env, bytes, self.codec.existing_atoms)
+            Encoding::Text => json::decode(self.env, bytes, self.existing_atoms)
                 .unwrap_or_else(|| self.undecodable(bytes)),
             _ => self.undecodable(bytes),
         };
@@ -289,19 +300,25 @@ impl<'a> Reader<'a> {
 pub(crate) trait Fields {
     fn key(&self) -> Key<'_>;
     fn owner(&self) -> &[u8];
+    /// The name of the replica that it is of.
+    fn replica(&self) -> &str;
     fn meta(&self) -> &[u8];
     fn entry_ref(&self) -> EntryRef;
     fn previous_ref(&self) -> Option<EntryRef>;
 }
 
 macro_rules! fields {
-    ($($type:ty),*) => {$(
+    ($($type:ty, $entry:ident => $replica:expr;)*) => {$(
         impl Fields for $type {
             fn key(&self) -> Key<'_> {
                 <$type>::key(self)
             }
             fn owner(&self) -> &[u8] {
                 <$type>::owner(self)
+            }
+            fn replica(&self) -> &str {
+                let $entry = self;
+                $replica.name()
             }
             fn meta(&self) -> &[u8] {
                 <$type>::meta(self)
@@ -315,15 +332,9 @@ macro_rules! fields {
         }
     )*};
 }
-fields!(Entry<'_>, EntryBuf);
-
-fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| (*byte as char).to_digit(16);
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Some((digit(high)? * 16 + digit(low)?) as u8),
-        _ => None,
-    });
-    pairs.collect()
+fields! {
+    Entry<'_>, entry => entry.replica();
+    EntryBuf, entry => entry.origin().replica;
 }
 
 #[expect(

@@ -11,6 +11,7 @@ mod errors;
 mod json;
 mod member_list;
 mod nats;
+mod owner;
 mod presence;
 mod shared;
 mod sorted_set;

@@ -21,7 +21,7 @@ impl State {
         Reader {
             env,
             safe: true,
-            codec: self.codec,
+            existing_atoms: self.codec.existing_atoms,
         }
     }
 }
@@ -71,6 +71,7 @@ fn tracker_new<'a>(
     (json, existing_atoms): (bool, bool),
 ) -> Term<'a> {
     let codec = Codec {
+        replica: name.into(),
         json,
         existing_atoms,
     };

@@ -59,6 +59,11 @@ fn member_list_groups<'a>(env: Env<'a>, list: ResourceArc<List>) -> Term<'a> {
 }
 
 fn reorder<I: Id>(list: &mut MemberList<I>, names: &[&str]) -> Result<(), ListError> {
+    let expected = list.groups().count();
+    if names.len() > expected {
+        let got = names.len();
+        return Err(ListError::BadGroupOrder { expected, got });
+    }
     let order = names
         .iter()
         .map(|name| list.group(name))

@@ -105,6 +105,12 @@ fn event_term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
             named(atoms::replica_permdown(), id)
         }
         Event::Divergence { origin, .. } => named(atoms::divergence(), origin),
+        Event::Refused {
+            origin,
+            from,
+            error,
+            ..
+        } => (atoms::refused(), origin.name(), &**from, error.to_string()).encode(env),
         Event::DuplicateName { other } => named(atoms::duplicate_name(), other),
         Event::Reincarnated { id } => named(atoms::reincarnated(), id),
         other => (atoms::other(), format!("{other:?}")).encode(env),

@@ -16,6 +16,7 @@ use std::time::Duration;
 use self::watch::Watch;
 use crate::entries::{self, Codec, Reader};
 use crate::errors;
+use crate::owner;
 use crate::shared::Discarded;
 
 /// Entries that are handled while the lock of a slot is held: about a tenth of a millisecond.
@@ -44,7 +45,7 @@ impl Cluster {
         Reader {
             env,
             safe: self.safe.load(Ordering::Acquire),
-            codec: self.codec,
+            existing_atoms: self.codec.existing_atoms,
         }
     }
 }
@@ -85,6 +86,7 @@ fn presence_new<'a>(
             presence: Discarded::new(Presence::new(id, config)),
             watch: Discarded::new(ResourceArc::new(Watch::default())),
             codec: Codec {
+                replica: name.into(),
                 json,
                 existing_atoms,
             },
@@ -98,6 +100,18 @@ fn presence_new<'a>(
 #[rustler::nif]
 fn presence_set_safe(cluster: ResourceArc<Cluster>, safe: bool) {
     cluster.safe.store(safe, Ordering::Release);
+}
+
+/// The name of the replica of a node.
+#[rustler::nif]
+fn replica_name(node: &str) -> String {
+    owner::replica_name(node).into_owned()
+}
+
+/// Remembers the names of nodes: a long one is cut where it is written, see `owner`.
+#[rustler::nif]
+fn remember_nodes(names: Vec<String>) {
+    names.iter().for_each(|name| owner::remember(name));
 }
 
 /// The calling process is the one that moves frames and diffs: it gets the message `:changed`.

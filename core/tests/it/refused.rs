@@ -1,0 +1,174 @@
+//! What a receiver refuses is told once and not asked for again and again.
+
+use headcount::replica::Event;
+use headcount::{Presence, PresenceConfig, Put};
+
+use crate::mesh::{Mesh, configured, events, seconds};
+
+/// Simulated beats, of one second.
+const BEATS: u64 = 100;
+
+/// Node 0 takes owners of 8 bytes, the others of 64.
+fn narrow(others: u64) -> Mesh {
+    let narrow = |config: &mut PresenceConfig| config.limits.owner_len_max = 8;
+    let mut mesh = Mesh::new(&[]);
+    mesh.nodes.push(configured("narrow", 1, 0, narrow));
+    for n in 1..=others {
+        mesh.nodes.push(configured(&format!("n{n}"), 1, n, |_| {}));
+    }
+    mesh.run(seconds(3));
+    mesh.pulls.clear();
+    mesh
+}
+
+fn told(node: &Presence) -> Vec<String> {
+    let told = events(node).into_iter();
+    let told = told.map(|event| format!("{event:?}"));
+    told.filter(|event| event.starts_with("Refused") || event.starts_with("Divergence"))
+        .collect()
+}
+
+fn pulls_of(mesh: &Mesh, node: usize) -> usize {
+    mesh.pulls.iter().filter(|(from, _)| *from == node).count()
+}
+
+#[test]
+fn a_frame_over_a_limit_is_told_once_and_seldom_asked_for() {
+    for others in [1, 4] {
+        let mut mesh = narrow(others);
+        let put = Put::new("room", "ann", "a long owner");
+        mesh.nodes[1].track(&put).unwrap();
+        mesh.run(seconds(BEATS));
+        let told = told(&mesh.nodes[0]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        for part in ["\"1\"", "n1", "TooLong { len: 12, max: 8 }"] {
+            assert!(told[0].contains(part), "{part} in {}", told[0]);
+        }
+        let pulls = pulls_of(&mesh, 0);
+        assert!((1..=5).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
+        assert!(mesh.nodes[0].is_synced(), "it is not waited for");
+        assert_eq!(mesh.nodes[0].count("room"), 0);
+        mesh.pulls.clear();
+        mesh.run(seconds(BEATS));
+        assert!(pulls_of(&mesh, 0) <= 1, "ever more seldom");
+    }
+}
+
+#[test]
+fn what_moved_on_is_asked_for_again() {
+    let mut mesh = narrow(2);
+    let put = Put::new("room", "ann", "a long owner");
+    mesh.nodes[1].track(&put).unwrap();
+    mesh.run(seconds(BEATS));
+    assert!(mesh.nodes[1].untrack("room", "ann", "a long owner"));
+    mesh.nodes[1]
+        .track(&Put::new("room", "bob", "short"))
+        .unwrap();
+    mesh.run(seconds(20));
+    assert_eq!(mesh.nodes[0].count("room"), 1, "what can be taken is");
+    // From then on it is told of as if for the first time.
+    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+    mesh.nodes[1].track(&put).unwrap();
+    mesh.run(seconds(5));
+    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+}
+
+#[test]
+fn an_origin_that_is_busy_is_asked_with_pauses() {
+    let mut mesh = narrow(1);
+    mesh.nodes[1]
+        .track(&Put::new("room", "ann", "a long owner"))
+        .unwrap();
+    for n in 0..10 * BEATS {
+        mesh.nodes[1]
+            .upsert(&Put::new("room", "bob", "short").meta(&n.to_le_bytes()))
+            .unwrap();
+        mesh.run(seconds(1) / 10);
+    }
+    let pulls = pulls_of(&mesh, 0);
+    assert!((1..=12).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
+    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+}
+
+#[test]
+fn a_later_life_of_the_origin_is_asked_at_once() {
+    let mut mesh = narrow(1);
+    mesh.nodes[1]
+        .track(&Put::new("room", "ann", "a long owner"))
+        .unwrap();
+    mesh.run(seconds(BEATS));
+    mesh.nodes[1] = configured("n1", 2, 9, |_| {});
+    mesh.nodes[1]
+        .track(&Put::new("room", "ann", "short"))
+        .unwrap();
+    mesh.run(seconds(3));
+    assert_eq!(mesh.nodes[0].count("room"), 1);
+}
+
+#[test]
+fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room() {
+    let small = |config: &mut PresenceConfig| config.limits.entries_max = 2;
+    let mut mesh = Mesh::new(&[("ignored", 1)]);
+    mesh.nodes = vec![
+        configured("small", 1, 0, small),
+        configured("n1", 1, 1, |_| {}),
+    ];
+    mesh.run(seconds(3));
+    mesh.pulls.clear();
+    mesh.nodes[0].track(&Put::new("room", "own", "c")).unwrap();
+    for key in ["ann", "bob"] {
+        mesh.nodes[1].track(&Put::new("room", key, "c")).unwrap();
+    }
+    mesh.run(seconds(BEATS));
+    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+    let pulls = pulls_of(&mesh, 0);
+    assert!((1..=5).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
+    assert!(mesh.nodes[0].untrack("room", "own", "c"));
+    assert!(mesh.nodes[1].untrack("room", "bob", "c"));
+    mesh.run(seconds(20));
+    assert_eq!(mesh.nodes[0].count("room"), 1);
+}
+
+#[test]
+fn a_large_frame_and_a_full_repair_are_refused_alike() {
+    let mut mesh = narrow(1);
+    for n in 0..3_000 {
+        mesh.nodes[1]
+            .track(&Put::new("room", &n.to_string(), "short"))
+            .unwrap();
+    }
+    mesh.nodes[1]
+        .track(&Put::new("room", "ann", "a long owner"))
+        .unwrap();
+    mesh.run(seconds(BEATS));
+    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+    let pulls = pulls_of(&mesh, 0);
+    assert!((1..=5).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
+}
+
+/// The names that limits stand under in events are for machines too.
+#[test]
+fn the_event_names_peer_origin_and_reason() {
+    let mut mesh = narrow(1);
+    mesh.nodes[1]
+        .track(&Put::new("room", "ann", "a long owner"))
+        .unwrap();
+    mesh.run(seconds(5));
+    let refused = events(&mesh.nodes[0])
+        .into_iter()
+        .find_map(|event| match event {
+            Event::Refused {
+                from,
+                origin,
+                error,
+                ..
+            } => Some((from, origin, error.to_string())),
+            _ => None,
+        });
+    let (from, origin, error) = refused.expect("it is told");
+    assert_eq!((&*from, origin.name()), ("1", "n1"));
+    assert!(
+        error.contains("length 12 is above the limit of 8"),
+        "{error}"
+    );
+}
