@@ -25,7 +25,11 @@ defmodule Headcount.HostileTest do
   defp deep(depth, fun), do: Enum.reduce(1..depth, [], fn _, inner -> fun.(inner) end)
 
   defp hostile do
-    list = Enum.to_list(1..300_000)
+    Process.get(:hostile) || tap(make_hostile(), &Process.put(:hostile, &1))
+  end
+
+  defp make_hostile do
+    list = Enum.to_list(1..100_000)
 
     [
       nil,
@@ -57,9 +61,9 @@ defmodule Headcount.HostileTest do
       [{:upsert, 1, []}],
       [{:upsert, 1}],
       [{1, [group: "online", name: "x"]} | 5],
-      deep(200_000, &[&1]),
-      deep(200_000, &{&1}),
-      deep(2_000, &%{&1 => 1}),
+      deep(100_000, &[&1]),
+      deep(100_000, &{&1}),
+      deep(200, &%{&1 => 1}),
       list,
       List.to_tuple(list),
       Map.new(list, &{&1, &1}),
@@ -124,7 +128,7 @@ defmodule Headcount.HostileTest do
         args <- arities,
         spoilt <- 0..(length(args) - 1)//1,
         {value, number} <- Enum.with_index(hostile()),
-        not endless?(value) or spoilt == -1,
+        not endless?(value),
         wrong <-
           attempt(
             "#{inspect(module)}.#{function} argument #{spoilt + 1} value #{number}",

@@ -67,6 +67,7 @@ defmodule Headcount.OwnerTest do
     a = state("a", {true, false})
     owner = pid("unheard@" <> String.duplicate("of", 100))
     {:ok, _} = State.track(a, owner, "t", "k", %{})
+
     assert [{"erlang:4294967295.4294967295.4294967295@unheard~" <> hash, _}] =
              State.get_by_key(a, "t", "k")
 
@@ -95,7 +96,7 @@ defmodule Headcount.OwnerTest do
     {:ok, _} = State.track(a, pid(node, 7), "room", "ann", %{device: "phone"})
     {:ok, _} = State.track(a, pid("other@10.0.0.1", 8), "room", "bob", %{})
     {:ok, _} = State.track(a, pid(node_name(255), 9), "room", "cid", %{})
-    {:ok, _} = State.track(a, {:conn, 1}, "room", "dan", %{})
+    {:ok, _} = State.track(a, {"conn", 1}, "room", "dan", %{})
     [frame] = State.delta_since(a, %{})
     text = Regex.replace(~r/^#.*$|\s/m, File.read!(@golden), "")
     assert Base.encode16(frame, case: :lower) == text
@@ -106,7 +107,10 @@ defmodule Headcount.OwnerTest do
 
     for {option, message} <- [cluster: ~r/cluster has 65 bytes/, node_name: ~r/node_name has 65/] do
       assert_raise ArgumentError, message, fn ->
-        Headcount.Tracker.start_link(Headcount.Test.Diffs, [], [{:name, :long_names}, {option, long}])
+        Headcount.Tracker.start_link(Headcount.Test.Diffs, [], [
+          {:name, :long_names},
+          {option, long}
+        ])
       end
     end
   end

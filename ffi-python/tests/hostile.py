@@ -56,6 +56,10 @@ def boom(*_args: object) -> Any:
     raise Boom
 
 
+def returning(answer: Any) -> Callable[..., Any]:
+    return lambda *_: answer
+
+
 def raising(**methods: Any) -> object:
     return type("Hostile", (), methods)()
 
@@ -347,7 +351,7 @@ def good(parameter: str, target: Any) -> Any:
     is_list = isinstance(target, (MemberList, Roster))
     match parameter:
         case "id" if is_list:
-            kept = target if isinstance(target, MemberList) else target.list
+            kept: Any = target if isinstance(target, MemberList) else target.list
             return kept[1].id
         case "ids" if is_list:
             return [good("id", target)]
@@ -446,7 +450,7 @@ def with_mappings(tally: Tally) -> None:
     change = tracker().take_diff()["room"]
     for number, answer in enumerate(CONSTANT):
         for answer in (answer, (answer, "key"), ("online", answer), ("online", "key", answer)):
-            made = roster_that(lambda _, answer=answer: answer)
+            made = roster_that(returning(answer))
             tally.call(f"mapping #{number}", made.apply, (change,), {})
     made = roster_that(lambda _: boom())
     tally.call("mapping raises", made.apply, (change,), {})
@@ -481,12 +485,12 @@ async def main() -> None:
     missing = public - made - errors
     assert not missing, f"no instance of {missing}"
     for kind in sorted(public, key=lambda kind: str(kind.__name__)):
-        tally.parameters(kind.__name__, lambda kind=kind: (None, kind))
+        tally.parameters(kind.__name__, returning((None, kind)))
         if not issubclass(kind, Exception):
             for name in ("from_binary", "restore", "__class_getitem__"):
                 if hasattr(kind, name):
                     function = getattr(kind, name)
-                    tally.parameters(f"{kind.__name__}.{name}", lambda f=function: (None, f))
+                    tally.parameters(f"{kind.__name__}.{name}", returning((None, function)))
     for title, make in TARGETS.items():
         for name in methods(make()):
             attribute = getattr(make(), name)

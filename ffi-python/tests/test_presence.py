@@ -211,6 +211,15 @@ class Snapshots(unittest.TestCase):
 
 
 class Refusals(unittest.TestCase):
+    def test_names_that_other_nodes_would_refuse(self) -> None:
+        with self.assertRaisesRegex(headcount.LimitError, "cluster has 65 bytes, at most 64"):
+            Presence("a", cluster="x" * 65)
+        with self.assertRaisesRegex(ValueError, "replica name has 65 bytes, at most 64"):
+            Presence("x" * 65)
+        a = Presence("x" * 64, cluster="x" * 64)
+        with self.assertRaisesRegex(headcount.LimitError, "owner has 65 bytes, at most 64"):
+            a.track("room", "ann", "x" * 65)
+
     def test_bad_arguments(self) -> None:
         p = Presence("a")
         for now in (-1.0, float("nan"), float("inf"), 1e300):

@@ -194,7 +194,7 @@ impl Presence {
             (Ok(true), None) => self.applied(control, &apply, Outcome::Done),
             // Not done; or the origin was dropped in between, and all about it.
             (Ok(false) | Err(ApplyError::Applying), _) => {}
-            (Err(error), _) => self.applied(control, &apply, outcome(&apply, Err(&error))),
+            (Err(error), _) => self.applied(control, &apply, outcome(&apply, Err(error))),
         }
         let rest = is_done == Ok(false);
         control.note(slice.map(|slice| slice.diff).unwrap_or_default());

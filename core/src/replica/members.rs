@@ -391,6 +391,7 @@ impl Replica {
             return;
         };
         let bit = 1 << slot;
+        let was_in_doubt = known.doubt & bit != 0;
         known.doubt |= bit;
         known.dirty |= bit;
         if known.repaired & bit == 0 && !is_broken(Fault::IgnoreDivergence) {
@@ -398,7 +399,7 @@ impl Replica {
             let clock = known.slots[usize::from(slot)].clock;
             self.want(from, id, slot, (clock, None), true);
             // While the repair is refused nothing is new about the divergence.
-            if self.refusals.contains(&(id.name().into(), slot)) {
+            if was_in_doubt && self.refusals.contains(&(id.name().into(), slot)) {
                 return;
             }
             self.tell(Event::Divergence {

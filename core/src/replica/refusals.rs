@@ -35,8 +35,18 @@ impl Refusals {
     /// A frame may have been damaged on its way, so the next try comes soon. Equal refusals speak
     /// of the content: they wait eight times as long each, or twice as long when the origin has
     /// moved on.
-    fn note(&mut self, key: (Arc<str>, u8), now: u64, clock: u64, error: ApplyError) -> bool {
+    fn note(
+        &mut self,
+        key: (Arc<str>, u8),
+        (now, beat): (u64, u64),
+        clock: u64,
+        error: ApplyError,
+    ) -> bool {
         let last = self.0.get(&key);
+        if last.is_some_and(|last| now < last.at + last.pause * beat) {
+            // Nobody asked for it: the network doubled a frame, or it was pushed.
+            return false;
+        }
         let pause = match last {
             Some(last) if last.clock == clock && last.error == error => {
                 (last.pause * 8).min(PAUSE_MAX)
@@ -107,8 +117,11 @@ impl Replica {
         error: &ApplyError,
     ) {
         let key = (Arc::from(origin.name()), slot);
-        let now = self.now;
-        if self.refusals.note(key.clone(), now, clock, error.clone()) {
+        let (now, beat) = (self.now, self.timing.beat);
+        if self
+            .refusals
+            .note(key.clone(), (now, beat), clock, error.clone())
+        {
             self.tell(Event::Refused {
                 from: from.clone(),
                 origin: origin.clone(),
@@ -120,7 +133,7 @@ impl Replica {
             known.doubt |= 1 << slot;
             known.dirty |= 1 << slot;
         }
-        let at = self.refusals.ask_at(&key, clock, self.timing.beat);
+        let at = self.refusals.ask_at(&key, clock, beat);
         if let Some(want) = self.wants.get_mut(&key) {
             want.full |= full;
             (want.waiting, want.at) = (false, at);

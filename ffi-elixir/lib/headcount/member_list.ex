@@ -259,7 +259,7 @@ defmodule Headcount.MemberList do
         {:ok, %{inserted: inserted, updated: updated, removed: removed, missing: missing}}
 
       {:bad_change, at} ->
-        raise ArgumentError, "not a change: #{inspect(Enum.at(changes, at))}"
+        raise ArgumentError, "not a change: #{Headcount.Show.term(Enum.at(changes, at))}"
 
       error ->
         error
@@ -286,7 +286,7 @@ defmodule Headcount.MemberList do
         {:ok, %{loaded: loaded, duplicates: duplicates}}
 
       {:bad_change, at} ->
-        raise ArgumentError, "not a member: #{inspect(Enum.at(members, at))}"
+        raise ArgumentError, "not a member: #{Headcount.Show.term(Enum.at(members, at))}"
 
       error ->
         error
@@ -559,7 +559,8 @@ defmodule Headcount.MemberList do
 
   @spec bad_id(term()) :: no_return()
   defp bad_id(id) do
-    raise ArgumentError, "not an id of this list (see the option :ids of new/1): #{inspect(id)}"
+    raise ArgumentError,
+          "not an id of this list (see the option :ids of new/1): #{Headcount.Show.term(id)}"
   end
 
   defimpl Inspect do

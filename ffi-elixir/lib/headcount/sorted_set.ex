@@ -291,14 +291,15 @@ defmodule Headcount.SortedSet do
   defp check_hint(_name, value) when is_integer(value) and value > 0, do: :ok
 
   defp check_hint(name, value) do
-    raise ArgumentError, "#{name} must be a positive integer, got: #{inspect(value)}"
+    raise ArgumentError, "#{name} must be a positive integer, got: #{Headcount.Show.term(value)}"
   end
 
   defp check_index(_name, value) when is_integer(value) and value >= 0,
     do: min(value, @index_max)
 
   defp check_index(name, value) do
-    raise ArgumentError, "#{name} must be a non-negative integer, got: #{inspect(value)}"
+    raise ArgumentError,
+          "#{name} must be a non-negative integer, got: #{Headcount.Show.term(value)}"
   end
 
   defimpl Enumerable do
@@ -347,7 +348,7 @@ defmodule Headcount.SortedSet do
     defp collect(set, {:cont, item}) do
       case SortedSet.add(set, item) do
         {:error, :unsupported_type} ->
-          raise ArgumentError, "a sorted set cannot hold #{inspect(item)}"
+          raise ArgumentError, "a sorted set cannot hold #{Headcount.Show.term(item)}"
 
         set ->
           set

@@ -29,7 +29,7 @@ defmodule Headcount.MemberList.Args do
 
   defp placement([other | _], _group, _sort, _attrs) do
     raise ArgumentError,
-          "options of a member are :group, :name or :key, and :attrs, got: #{inspect(other)}"
+          "options of a member are :group, :name or :key, and :attrs, got: #{Headcount.Show.term(other)}"
   end
 
   def new_member(id, options) do
@@ -50,25 +50,28 @@ defmodule Headcount.MemberList.Args do
   def sort(sort) do
     raise ArgumentError,
           "a sort key is a :name (text) or a :key (at most 64 bytes, a 64-bit non-negative " <>
-            "integer or two of them), got: #{inspect(sort)}"
+            "integer or two of them), got: #{Headcount.Show.term(sort)}"
   end
 
   def check_name(name) when is_binary(name) do
-    if String.valid?(name), do: name, else: raise(ArgumentError, "not UTF-8: #{inspect(name)}")
+    if String.valid?(name),
+      do: name,
+      else: raise(ArgumentError, "not UTF-8: #{Headcount.Show.term(name)}")
   end
 
-  def check_name(name), do: raise(ArgumentError, "not a name: #{inspect(name)}")
+  def check_name(name), do: raise(ArgumentError, "not a name: #{Headcount.Show.term(name)}")
 
   def check_attrs(attrs) when attrs in 0..0xFFFF_FFFF, do: attrs
 
   def check_attrs(attrs) do
-    raise ArgumentError, "attrs are 32 bits, 0..4294967295, got: #{inspect(attrs)}"
+    raise ArgumentError, "attrs are 32 bits, 0..4294967295, got: #{Headcount.Show.term(attrs)}"
   end
 
   def check_index(_name, value) when is_integer(value) and value >= 0, do: min(value, @index_max)
 
   def check_index(name, value) do
-    raise ArgumentError, "#{name} must be a non-negative integer, got: #{inspect(value)}"
+    raise ArgumentError,
+          "#{name} must be a non-negative integer, got: #{Headcount.Show.term(value)}"
   end
 
   def payloads(false), do: nil
@@ -76,6 +79,7 @@ defmodule Headcount.MemberList.Args do
   def payloads(format) when format in [:json, :raw], do: format
 
   def payloads(other) do
-    raise ArgumentError, "payloads must be false, true, :json or :raw, got: #{inspect(other)}"
+    raise ArgumentError,
+          "payloads must be false, true, :json or :raw, got: #{Headcount.Show.term(other)}"
   end
 end

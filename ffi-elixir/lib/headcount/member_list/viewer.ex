@@ -226,7 +226,7 @@ defmodule Headcount.MemberList.Viewer do
 
   defp check_format(format) do
     raise ArgumentError,
-          "format must be :map, :json, :binary or {:discord, guild, list}, got: #{inspect(format)}"
+          "format must be :map, :json, :binary or {:discord, guild, list}, got: #{Headcount.Show.term(format)}"
   end
 
   defp name({:chunk, k}) when is_integer(k), do: "c:#{k}"
@@ -234,7 +234,7 @@ defmodule Headcount.MemberList.Viewer do
   defp name({:following, id, before, after_}), do: anchor("f", id, before, after_)
   defp name({:header, group, before, after_}), do: anchor("g", group, before, after_)
   defp name(name) when is_binary(name), do: name
-  defp name(other), do: raise(ArgumentError, "not a window: #{inspect(other)}")
+  defp name(other), do: raise(ArgumentError, "not a window: #{Headcount.Show.term(other)}")
 
   defp anchor(kind, key, before, after_)
        when (is_binary(key) or is_integer(key)) and is_integer(before) and is_integer(after_) do
@@ -242,7 +242,7 @@ defmodule Headcount.MemberList.Viewer do
   end
 
   defp anchor(_kind, key, before, after_) do
-    raise ArgumentError, "not a window: #{inspect({key, before, after_})}"
+    raise ArgumentError, "not a window: #{Headcount.Show.term({key, before, after_})}"
   end
 
   defimpl Inspect do

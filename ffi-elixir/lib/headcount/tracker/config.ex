@@ -60,7 +60,7 @@ defmodule Headcount.Tracker.Config do
   def codec(other) do
     raise ArgumentError,
           "codec must be :term, :json, {:json, keys: :strings} or {:json, keys: :existing_atoms}, " <>
-            "got: #{inspect(other)}"
+            "got: #{Headcount.Show.term(other)}"
   end
 
   @doc false
@@ -103,7 +103,9 @@ defmodule Headcount.Tracker.Config do
     :ets.lookup_element(name, what, 2)
   rescue
     ArgumentError ->
-      reraise ArgumentError, "no tracker runs under the name #{inspect(name)}", __STACKTRACE__
+      reraise ArgumentError,
+              "no tracker runs under the name #{Headcount.Show.term(name)}",
+              __STACKTRACE__
   end
 
   defp short(name) when byte_size(name) <= @name_max, do: name

@@ -294,19 +294,19 @@ defmodule Headcount.Tracker.State do
     if String.valid?(topic) do
       topic
     else
-      raise ArgumentError, "a topic must be valid UTF-8, got: #{inspect(topic)}"
+      raise ArgumentError, "a topic must be valid UTF-8, got: #{Headcount.Show.term(topic)}"
     end
   end
 
   def check_topic(topic) do
-    raise ArgumentError, "a topic must be a string, got: #{inspect(topic)}"
+    raise ArgumentError, "a topic must be a string, got: #{Headcount.Show.term(topic)}"
   end
 
   @doc false
   def check_meta(meta) when is_map(meta), do: meta
 
   def check_meta(meta) do
-    raise ArgumentError, "a meta must be a map, got: #{inspect(meta)}"
+    raise ArgumentError, "a meta must be a map, got: #{Headcount.Show.term(meta)}"
   end
 
   defimpl Inspect do

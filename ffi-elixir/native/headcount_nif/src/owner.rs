@@ -12,6 +12,10 @@ use std::sync::LazyLock;
 /// The version byte of the external term format.
 pub(crate) const EXTERNAL: u8 = 131;
 const NEW_PID: u8 = 88;
+/// The four forms of an atom.
+const ATOM_LATIN1: u8 = 100;
+const SMALL_ATOM_LATIN1: u8 = 115;
+const ATOM_UTF8: u8 = 118;
 const SMALL_ATOM_UTF8: u8 = 119;
 /// Bytes of id, serial and creation of a pid.
 const NUMBERS_LEN: usize = 12;
@@ -70,21 +74,30 @@ fn full(name: &str) -> String {
 
 /// A pid taken apart.
 struct Pid<'a> {
-    node: &'a str,
+    node: Cow<'a, str>,
     numbers: &'a [u8; NUMBERS_LEN],
 }
 
 impl<'a> Pid<'a> {
     /// `None` for the external format of anything else.
     fn parse(external: &'a [u8]) -> Option<Self> {
-        let [EXTERNAL, NEW_PID, SMALL_ATOM_UTF8, len, rest @ ..] = external else {
+        let [EXTERNAL, NEW_PID, form, rest @ ..] = external else {
             return None;
         };
-        let (node, numbers) = rest.split_at_checked(usize::from(*len))?;
-        Some(Self {
-            node: std::str::from_utf8(node).ok()?,
-            numbers: numbers.try_into().ok()?,
-        })
+        let (len, rest) = match (*form, rest) {
+            (SMALL_ATOM_LATIN1 | SMALL_ATOM_UTF8, [len, rest @ ..]) => (u16::from(*len), rest),
+            (ATOM_LATIN1 | ATOM_UTF8, [high, low, rest @ ..]) => {
+                (u16::from_be_bytes([*high, *low]), rest)
+            }
+            _ => return None,
+        };
+        let (node, numbers) = rest.split_at_checked(usize::from(len))?;
+        let node = match *form {
+            SMALL_ATOM_UTF8 | ATOM_UTF8 => Cow::Borrowed(std::str::from_utf8(node).ok()?),
+            _ => node.iter().copied().map(char::from).collect(),
+        };
+        let numbers = numbers.try_into().ok()?;
+        Some(Self { node, numbers })
     }
 
     fn external(node: &str, numbers: &[u8; NUMBERS_LEN]) -> Option<Vec<u8>> {
@@ -118,11 +131,11 @@ pub(crate) fn pack_text(external: &[u8], replica: &str) -> Option<String> {
     Some(text)
 }
 
-fn node_of<'a>(pid: &Pid<'a>, replica: &str, max: usize) -> Cow<'a, str> {
-    if replica_name(pid.node) == replica {
+fn node_of<'a>(pid: &'a Pid<'_>, replica: &str, max: usize) -> Cow<'a, str> {
+    if replica_name(&pid.node) == replica {
         Cow::Borrowed("")
     } else {
-        short(pid.node, max)
+        short(&pid.node, max)
     }
 }
 
@@ -132,7 +145,7 @@ pub(crate) fn unpack(packed: &[u8], replica: &str) -> Option<Vec<u8>> {
     let node = if pid.node.is_empty() {
         replica
     } else {
-        pid.node
+        &pid.node
     };
     Pid::external(&full(node), pid.numbers)
 }
