@@ -23,7 +23,7 @@ const TURN: usize = 10;
 /// Between two messages of a client.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Looks, 10 ms apart, before a wait is given up.
-const LOOKS_MAX: usize = 6_000;
+const LOOKS_MAX: usize = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_at_its_limit_loses_nothing_it_acknowledged() {
