@@ -243,7 +243,10 @@ mod tests {
                     run(&mut tx, orphan).await.unwrap();
                     assert_eq!(tx.commit().await.unwrap_err().fault, StorageFault::Failed);
                 }
-                "statement" => drop(run(&mut tx, "nonsense").await.unwrap_err()),
+                "statement" => {
+                    run(&mut tx, "nonsense").await.unwrap_err();
+                    drop(tx);
+                }
                 _ => drop(tx),
             }
             assert_eq!(state(&writer).await, (false, 0), "{fault}");

@@ -67,7 +67,7 @@ impl Hub {
         if let Some(room) = self.find_in_use(info.id) {
             return Ok(Some(room));
         }
-        let _loading = in_time(self.loading.lock()).await?;
+        let _loading = self.loading.lock().await;
         if let Some(room) = self.find_in_use(info.id) {
             return Ok(Some(room));
         }

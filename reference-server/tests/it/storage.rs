@@ -157,7 +157,10 @@ async fn a_failed_commit_is_refused_on_every_way_and_leaves_nothing() {
     let mut scene = Scene::set_up().await;
     let dir = scene.server.dir().to_owned();
     run(&dir, COMMITS_FAIL).await;
-    let (_, before) = scene.server.get(&scene.ada, "/rooms").await;
+    let mut before = Value::Null;
+    while !before.to_string().contains(r#""online":2"#) {
+        before = scene.server.get(&scene.ada, "/rooms").await.1;
+    }
     scene.of_bob.drain().await;
     for n in 2..5 {
         for (what, status, answer) in scene.writes().await {

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::client::{Server, Socket, User};
 
@@ -22,8 +22,8 @@ const ROUNDS: usize = 3;
 const TURN: usize = 10;
 /// Between two messages of a client.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Looks, 10 ms apart, before a wait is given up.
-const LOOKS_MAX: usize = 6_000;
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_at_its_limit_loses_nothing_it_acknowledged() {
@@ -256,24 +256,25 @@ async fn round(server: &Server, record: &Record, disk: &mut impl Filler) {
 }
 
 async fn wait_for(condition: impl Fn() -> bool) {
-    for _ in 0..LOOKS_MAX {
-        if condition() {
-            return;
+    let happened = async {
+        while !condition() {
+            sleep(PAUSE).await;
         }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not happen");
+    };
+    timeout(PATIENCE, happened).await.expect("it happens");
 }
 
 async fn wait_for_readyz(server: &Server, status: StatusCode) -> String {
-    for _ in 0..LOOKS_MAX {
-        let (found, body) = server.readyz().await;
-        if found == status {
-            return body;
+    let answered = async {
+        loop {
+            let (found, body) = server.readyz().await;
+            if found == status {
+                return body;
+            }
+            sleep(PAUSE).await;
         }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("/readyz never answered {status}");
+    };
+    timeout(PATIENCE, answered).await.expect("it is answered")
 }
 
 async fn post_by_rest(server: &Server, record: &Record) {
