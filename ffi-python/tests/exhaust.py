@@ -107,6 +107,7 @@ def child(job: str, megabytes: int) -> int:
 def ends(job: str, megabytes: int) -> str:
     pid = os.fork()
     if pid == 0:
+        signal.alarm(300)  # One that hangs ends as SIGALRM.
         code = 2
         try:
             code = child(job, megabytes)
