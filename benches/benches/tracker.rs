@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crdts::{CmRDT, CvRDT, Dot, Orswot, VClock, orswot::Op};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use headcount::{Put, StagedRepair, Tracker};
+use headcount::{NewEntry, StagedRepair, Tracker};
 use headcount_benches::crowd::{Crowd, Layout, empty};
 use headcount_benches::memory::Counting;
 use headcount_benches::meter::{Took, live_bytes, timed};
@@ -191,7 +191,7 @@ impl Run<'_> {
             timed(|| {
                 let mut staged = StagedRepair::new(body.clone(), remote.limits()).unwrap();
                 assert!(remote.begin_repair(&mut staged, false).unwrap());
-                while !remote.apply_slice(&mut staged, 1_024).unwrap().done {}
+                while !remote.repair_slice(&mut staged, 1_024).unwrap().done {}
                 assert_eq!(remote.len(), n);
             })
         });
@@ -224,7 +224,7 @@ impl Run<'_> {
                 let clock = local.clock(&id);
                 late += 1;
                 let key = format!("late {late}");
-                let put = Put::new("room:00000", &key, "conn");
+                let put = NewEntry::new("room:00000", &key, "conn");
                 drop(local.track(&put).unwrap());
                 deltas.push(local.delta_since(&id, clock).unwrap());
             }
@@ -289,7 +289,11 @@ impl Run<'_> {
             });
         }
         let mut tracker = Crowd::new(self.n, Layout::OneTopic).tracked();
-        drop(tracker.track(&Put::new("room:one", "key", "conn")).unwrap());
+        drop(
+            tracker
+                .track(&NewEntry::new("room:one", "key", "conn"))
+                .unwrap(),
+        );
         for (who, topic) in [("all in it", "room:city"), (ALONE, "room:one")] {
             self.bench(COUNT, who, BATCH, || {
                 timed(|| {
@@ -379,7 +383,7 @@ const ALONE: &str = "one in it";
 /// A replica that had somebody in a topic and is gone.
 fn bury(tracker: &mut Tracker, name: &str, topic: &str) {
     let mut dead = empty(name);
-    drop(dead.track(&Put::new(topic, name, "conn")).unwrap());
+    drop(dead.track(&NewEntry::new(topic, name, "conn")).unwrap());
     let frame = dead.delta_since(dead.id(), 0).unwrap();
     drop(tracker.apply(&frame).unwrap());
     assert!(tracker.set_hidden(dead.id(), true));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use headcount::member_list::{Fields, FrameChange};
 use headcount::{
-    Bodies, GroupId, MemberList, NewMember, Options, RowSource, SortKey, Viewer, WindowSpec,
+    Bodies, GroupId, ListOptions, MemberList, NewMember, RowSource, SortKey, Viewer, WindowSpec,
 };
 use headcount_benches::meter::processor_time;
 use headcount_benches::table::{Goal, Table, save};
@@ -69,7 +69,7 @@ struct City {
 impl City {
     fn new(members: usize, seconds: usize) -> Self {
         let mut dice = Dice(7);
-        let mut list = MemberList::new(Options::default());
+        let mut list = MemberList::new(ListOptions::default());
         let groups = list
             .set_groups(&["mods", "online", "idle", "offline"])
             .expect("good names");

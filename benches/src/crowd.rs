@@ -1,6 +1,6 @@
 //! The workload of the tracker benches: a crowd of sessions in random order.
 
-use headcount::{Put, ReplicaId, Tracker};
+use headcount::{NewEntry, ReplicaId, Tracker};
 
 /// How many sessions share a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Crowd {
     }
 
     /// The sessions, as a tracker takes them.
-    pub fn puts(&self) -> impl Iterator<Item = Put<'_>> {
+    pub fn puts(&self) -> impl Iterator<Item = NewEntry<'_>> {
         let places = self.topics.iter().zip(&self.keys).zip(&self.owners);
-        places.map(|((topic, key), owner)| Put::new(topic, key, owner).meta(&self.meta))
+        places.map(|((topic, key), owner)| NewEntry::new(topic, key, owner).meta(&self.meta))
     }
 
     /// The 20-byte keys, for rivals that know no topics.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use headcount::runtime::nats::NatsTransport;
 use headcount::runtime::{Node, starting};
-use headcount::{PresenceConfig, Put};
+use headcount::{NewEntry, PresenceConfig};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["track", topic, key] => match node.track(&Put::new(topic, key, name)) {
+            ["track", topic, key] => match node.track(&NewEntry::new(topic, key, name)) {
                 Ok(entry) => println!("tracked {entry}"),
                 Err(error) => println!("refused: {error}"),
             },

@@ -7,23 +7,23 @@
 use std::error::Error;
 
 use headcount::{
-    EntryBuf, GroupId, MemberList, Offline, Options, Placement, Presence, PresenceConfig, Put,
-    ReplicaId, Roster, RosterOptions, Row, SortKey, Status, TextId,
+    EntryBuf, GroupId, ListOptions, MemberList, NewEntry, OfflinePolicy, Placement, Presence,
+    PresenceConfig, ReplicaId, Roster, RosterOptions, Row, SortKey, Status, TextId,
 };
 
 const ROOM: &str = "room";
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let presence = Presence::new(ReplicaId::new("node-1", 1, 0)?, PresenceConfig::default());
-    let mut list = MemberList::<TextId>::new(Options::default());
+    let mut list = MemberList::<TextId>::new(ListOptions::default());
     let groups = list.set_groups(&["online", "idle", "offline"])?;
     let options = RosterOptions {
-        offline: Offline::Keep(groups[2]),
+        offline: OfflinePolicy::Keep(groups[2]),
         ..RosterOptions::default()
     };
     let mut roster = Roster::new(list, options, move |entry| place(entry, &groups));
 
-    let session = |key, owner, status: Status| Put::new(ROOM, key, owner).status(status as u8);
+    let session = |key, owner, status: Status| NewEntry::new(ROOM, key, owner).status(status as u8);
     presence.track(&session("ann", "phone", Status::Idle))?;
     presence.track(&session("ann", "laptop", Status::Online))?;
     presence.track(&session("bob", "laptop", Status::Idle))?;

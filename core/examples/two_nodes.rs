@@ -9,7 +9,7 @@
 use std::error::Error;
 
 use headcount::runtime::{Node, memory::Network, starting};
-use headcount::{PresenceConfig, Put};
+use headcount::{NewEntry, PresenceConfig};
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,8 +23,8 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let mut room = tokyo.subscribe("room");
 
     // A user with two devices has two entries: same key, different owners.
-    let phone = Put::new("room", "ann", "ann's phone");
-    let laptop = Put::new("room", "ann", "ann's laptop");
+    let phone = NewEntry::new("room", "ann", "ann's phone");
+    let laptop = NewEntry::new("room", "ann", "ann's laptop");
     paris.track(&phone.meta(br#"{"device":"phone"}"#))?;
     paris.track(&laptop.meta(br#"{"device":"laptop"}"#))?;
     let mut joins = 0;

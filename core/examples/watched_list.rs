@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use headcount::member_list::client::{Client, ClientWindow};
 use headcount::member_list::{Fields, FrameRow, RowSource};
-use headcount::{Bodies, MemberList, NewMember, Options, SortKey, Viewer, WindowSpec};
+use headcount::{Bodies, ListOptions, MemberList, NewMember, SortKey, Viewer, WindowSpec};
 
 /// Where the rows get their bodies: a database in an application, a formula here.
 struct Names;
@@ -25,7 +25,7 @@ fn name(id: u64) -> String {
 }
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    let mut list = MemberList::<u64>::new(Options::default());
+    let mut list = MemberList::<u64>::new(ListOptions::default());
     let groups = list.set_groups(&["online", "offline"])?;
     let members = (0..100_000).map(|id| NewMember {
         id,

@@ -161,7 +161,7 @@ pub enum TrackError {
         /// The slot of the tracker.
         tracker_slot: u8,
     },
-    /// The tick counter of this incarnation is used up (2^62 operations).
+    /// The operation counter of this incarnation is used up (2^62 operations).
     ClockExhausted,
 }
 
@@ -194,7 +194,7 @@ impl fmt::Display for TrackError {
                     "topic belongs to slot {topic_slot}, the tracker is slot {tracker_slot}"
                 )
             }
-            Self::ClockExhausted => write!(f, "the tick counter is used up"),
+            Self::ClockExhausted => write!(f, "the operation counter is used up"),
         }
     }
 }
@@ -222,8 +222,8 @@ pub enum ApplyError {
     OwnOrigin,
     /// The frame contradicts the state at an equal clock: two histories of one origin.
     Diverged {
-        /// The tick at which they differ.
-        tick: u64,
+        /// The op at which they differ.
+        op: u64,
     },
     /// The frame is for another slot than this tracker's.
     WrongSlot {
@@ -254,7 +254,7 @@ impl fmt::Display for ApplyError {
             Self::Applying => write!(f, "a repair of this origin is being applied"),
             Self::Superseded => write!(f, "a later incarnation of this replica is known"),
             Self::OwnOrigin => write!(f, "the frame is about this replica itself"),
-            Self::Diverged { tick } => write!(f, "two histories of one origin differ at {tick}"),
+            Self::Diverged { op } => write!(f, "two histories of one origin differ at {op}"),
             Self::WrongSlot {
                 frame_slot,
                 tracker_slot,

@@ -12,14 +12,14 @@
 pub enum Fault {
     /// Apply a Delta that starts after the clock.
     ApplyOverGap,
-    /// Leave the last kill out of a Delta.
-    DropKill,
-    /// Serve a Delta although kills of its interval have left the log.
+    /// Leave the last leave out of a Delta.
+    DropLeave,
+    /// Serve a Delta although leaves of its interval have left the log.
     IgnoreHorizon,
-    /// Keep the horizon and the kill log after a Repair.
+    /// Keep the horizon and the leave log after a Repair.
     KeepHorizon,
-    /// Leave out the kills of entries born in the interval of a Delta.
-    CancelKills,
+    /// Leave out the leaves of entries born in the interval of a Delta.
+    CancelLeaves,
     /// Apply a Repair whose base is above the clock.
     RepairOverClock,
     /// Admit a lower incarnation of a known name.
@@ -65,10 +65,10 @@ impl Fault {
     /// All of them.
     pub const ALL: &[Self] = &[
         Self::ApplyOverGap,
-        Self::DropKill,
+        Self::DropLeave,
         Self::IgnoreHorizon,
         Self::KeepHorizon,
-        Self::CancelKills,
+        Self::CancelLeaves,
         Self::RepairOverClock,
         Self::NoFloor,
         Self::EqualHeartbeat,

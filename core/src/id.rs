@@ -17,7 +17,7 @@ pub const ALL_TOPICS: u8 = 255;
 pub const NAME_LEN_MAX: usize = 64;
 
 /// Ticks and incarnations stay below this bound.
-pub const TICK_MAX: u64 = 1 << 62;
+pub const OP_MAX: u64 = 1 << 62;
 
 /// The slot of a topic: the 64-bit XXH3 of its bytes (seed 0), modulo [`SLOTS`]. O(length).
 ///
@@ -117,7 +117,7 @@ impl ReplicaId {
         if name.len() > NAME_LEN_MAX {
             return Err(IdError::NameTooLong { len: name.len() });
         }
-        if incarnation >= TICK_MAX {
+        if incarnation >= OP_MAX {
             return Err(IdError::IncarnationTooLarge { incarnation });
         }
         let mut bytes = Vec::with_capacity(name.len() + 12);
@@ -207,7 +207,7 @@ impl fmt::Debug for ReplicaId {
     }
 }
 
-/// A writer of operations: one slot of one replica. Each origin has a tick stream of its own.
+/// A writer of operations: one slot of one replica. Each origin has an op sequence of its own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     /// The replica.
@@ -228,12 +228,12 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// Names an entry for ever: the origin that created it and the tick of its creation.
+/// Names an entry for ever: the origin that created it and the op of its creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dot {
     /// Who created the entry.
     pub origin: Origin,
-    /// The tick at which it was created.
+    /// The op at which it was created.
     pub birth: u64,
 }
 
@@ -243,9 +243,9 @@ pub struct Dot {
 /// 11 characters of a hash of the origin, `.`, then the version.
 ///
 /// ```
-/// use headcount::{Put, ReplicaId, Tracker};
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-/// let entry_ref = tracker.track(&Put::new("room", "ann", "conn-1"))?;
+/// let entry_ref = tracker.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// assert_eq!(entry_ref.version, 1);
 /// assert!(entry_ref.to_string().len() <= 40);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -254,7 +254,7 @@ pub struct Dot {
 pub struct EntryRef {
     /// Who wrote the entry.
     pub origin: Origin,
-    /// The tick of its newest write.
+    /// The op of its newest write.
     pub version: u64,
 }
 
@@ -352,7 +352,7 @@ mod tests {
             .to_string()
         };
         assert_ne!(text(1), text(2));
-        let longest = text(TICK_MAX);
+        let longest = text(OP_MAX);
         assert!(longest.len() <= 40, "{longest}");
         assert!(
             longest

@@ -17,26 +17,27 @@ mod tracker;
 
 pub use error::{ApplyError, DecodeError, DecodeErrorKind, TrackError};
 pub use id::{
-    ALL_TOPICS, Dot, Encoding, EntryRef, IdError, NAME_LEN_MAX, Origin, ReplicaId, SLOTS, TICK_MAX,
+    ALL_TOPICS, Dot, Encoding, EntryRef, IdError, NAME_LEN_MAX, OP_MAX, Origin, ReplicaId, SLOTS,
     slot_of,
 };
 #[cfg(feature = "collation")]
 pub use member_list::Collation;
 pub use member_list::{
     BatchReport, Bodies, BulkReport, Bundle, Change, Frame, GroupId, GroupInfo, Id, ListError,
-    Member, MemberList, NewMember, Options, Row, RowSource, Rows, Snapshot, SortKey, SortedSet,
+    ListOptions, Member, MemberList, NewMember, Row, RowSource, Rows, Snapshot, SortKey, SortedSet,
     TextId, Tick, Upsert, Viewer, WindowError, WindowSpec,
 };
 pub use presence::{Presence, PresenceConfig, RestoreError};
 pub use roster::{
-    Applied, Offline, Placement, Roster, RosterChange, RosterOptions, Status, UnknownStatus,
+    OfflinePolicy, Placement, Roster, RosterChange, RosterOptions, RosterReport, Status,
+    UnknownStatus,
 };
 #[cfg(feature = "crdts")]
 pub use tracker::Delta;
 pub use tracker::{
     DeltaHead, Diff, Entries, Entry, EntryBuf, Extract, Extracted, Key, LeaveReason, Limits,
-    OriginInfo, Pages, Put, RepairHead, Sessions, Shift, Slice, StagedDelta, StagedRepair,
-    TopicDiff, Tracker, Update, VersionVector,
+    NewEntry, OriginInfo, Pages, RepairHead, Sessions, Slice, StagedDelta, StagedRepair, TopicDiff,
+    Tracker, Update, VersionVector, VisibilityChange,
 };
 
 /// The examples of the README are tests.

@@ -92,7 +92,7 @@ show.("MemberList", fn ->
 
     snapshot = MemberList.snapshot(list)
     ^n = length(MemberList.Snapshot.slice(snapshot, 0, n))
-    MemberList.hide_group(list, "a", true)
+    MemberList.set_group_hidden(list, "a", true)
   end)
 end)
 

@@ -195,8 +195,8 @@ defmodule Headcount.HostileTest do
       rename_group: [["online", "new"]],
       reorder_groups: [[["online", "offline"]]],
       move_group: [["online", 0]],
-      hide_group: [["online", true]],
-      collapse_group: [["online", true]],
+      set_group_hidden: [["online", true]],
+      set_group_collapsed: [["online", true]],
       remove_group: [["online"]],
       tick: [[1]],
       begin_epoch: [["room", 2]]

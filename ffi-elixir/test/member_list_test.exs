@@ -97,14 +97,14 @@ defmodule Headcount.MemberListTest do
         do: MemberList.upsert(list, id, group: if(id < 3, do: "a", else: "b"), key: id)
 
     assert MemberList.size(list) == 6
-    :ok = MemberList.collapse_group(list, "a", true)
+    :ok = MemberList.set_group_collapsed(list, "a", true)
     assert MemberList.size(list) == 4
     assert MemberList.index_of(list, 1) == nil
-    :ok = MemberList.hide_group(list, "a", true)
+    :ok = MemberList.set_group_hidden(list, "a", true)
     assert MemberList.size(list) == 3
     assert {:ok, %{index: nil, old_index: 1}} = MemberList.set_group(list, 3, "a")
-    :ok = MemberList.hide_group(list, "a", false)
-    :ok = MemberList.collapse_group(list, "a", false)
+    :ok = MemberList.set_group_hidden(list, "a", false)
+    :ok = MemberList.set_group_collapsed(list, "a", false)
     :ok = MemberList.move_group(list, "b", 0)
     :ok = MemberList.rename_group(list, "a", "z")
 
@@ -113,7 +113,7 @@ defmodule Headcount.MemberListTest do
 
     assert {:error, {:group_not_empty, _}} = MemberList.remove_group(list, "z")
     assert {:error, {:group_exists, _}} = MemberList.add_group(list, "b")
-    assert {:error, {:unknown_group, _}} = MemberList.hide_group(list, "?", true)
+    assert {:error, {:unknown_group, _}} = MemberList.set_group_hidden(list, "?", true)
     assert {:error, {:bad_group_name, _}} = MemberList.add_group(list, String.duplicate("x", 65))
     assert_raise ArgumentError, fn -> MemberList.add_group(list, :atom) end
     assert inspect(list) == "#Headcount.MemberList<4 b=1 z=3>"

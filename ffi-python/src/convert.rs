@@ -223,7 +223,7 @@ pub(crate) fn put<'a>(
     (key, owner): (&'a Name, &'a Name),
     meta: &'a Meta,
     status: u8,
-) -> PyResult<headcount::Put<'a>> {
+) -> PyResult<headcount::NewEntry<'a>> {
     let encoding = key.encoding();
     if owner.encoding() != encoding {
         return Err(PyTypeError::new_err(
@@ -235,7 +235,7 @@ pub(crate) fn put<'a>(
             "the meta of a key of bytes must be bytes",
         ));
     }
-    let put = headcount::Put::bytes(topic, key.as_bytes(), owner.as_bytes(), encoding);
+    let put = headcount::NewEntry::bytes(topic, key.as_bytes(), owner.as_bytes(), encoding);
     Ok(put.meta(meta.as_bytes()).status(status))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headcount as core;
 use headcount::member_list::{BodyFormat, GROUPS_MAX};
-use headcount::{Id, ListError, Options, TextId};
+use headcount::{Id, ListError, ListOptions, TextId};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
@@ -113,7 +113,7 @@ impl MemberList {
         payloads: Option<Format>,
     ) -> PyResult<Self> {
         let format = payloads.map(|payloads| payloads.0);
-        let mut options = Options::default();
+        let mut options = ListOptions::default();
         if !headers {
             options = options.without_headers();
         }
@@ -164,20 +164,20 @@ impl MemberList {
 
     /// Takes a group out of the index space, header included, or puts it back.
     #[pyo3(signature = (name, hidden = true))]
-    fn hide_group(&self, py: Python<'_>, name: &str, hidden: bool) -> PyResult<()> {
+    fn set_group_hidden(&self, py: Python<'_>, name: &str, hidden: bool) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
-            list.hide_group(group, hidden)
+            list.set_group_hidden(group, hidden)
         }))
         .map_err(raise)
     }
 
     /// Leaves only the header of a group in the index space, or puts its members back.
     #[pyo3(signature = (name, collapsed = true))]
-    fn collapse_group(&self, py: Python<'_>, name: &str, collapsed: bool) -> PyResult<()> {
+    fn set_group_collapsed(&self, py: Python<'_>, name: &str, collapsed: bool) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
-            list.collapse_group(group, collapsed)
+            list.set_group_collapsed(group, collapsed)
         }))
         .map_err(raise)
     }
@@ -291,12 +291,17 @@ impl MemberList {
 
     /// Moves many members to a group and returns how many there were; unknown ids are passed
     /// over. At most 16,777,216 at a time. O(k log n).
-    fn set_group_of(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, group: &str) -> PyResult<usize> {
+    fn set_group_many(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        group: &str,
+    ) -> PyResult<usize> {
         each!(self, list => {
             let ids = collect(ids, "ids", BATCH_MAX, |id| PyId::from_py(id))?;
             list.write_long(py, |list| {
                 let group = list.group(group)?;
-                list.set_group_of(&ids, group)
+                list.set_group_many(&ids, group)
             })
         })
         .map_err(raise)
@@ -484,7 +489,10 @@ fn group_names(names: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     texts(names, "groups", GROUPS_MAX)
 }
 
-fn create<I: PyId>(options: Options, groups: &[&str]) -> Result<Arc<Locked<Kept<I>>>, ListError> {
+fn create<I: PyId>(
+    options: ListOptions,
+    groups: &[&str],
+) -> Result<Arc<Locked<Kept<I>>>, ListError> {
     let mut list = core::MemberList::new(options);
     list.set_groups(groups)?;
     Ok(Arc::new(Locked::new(Kept::List(list))))

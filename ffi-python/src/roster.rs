@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headcount as core;
-use headcount::{EntryBuf, GroupId, ListError, Offline, Placement, RosterOptions, SortKey, Status};
+use headcount::{
+    EntryBuf, GroupId, ListError, OfflinePolicy, Placement, RosterOptions, SortKey, Status,
+};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -254,7 +256,7 @@ fn enroll<I: PyId>(
     placements: &Placements,
 ) -> Result<bool, ListError> {
     if let Some(name) = offline {
-        options.offline = Offline::Keep(kept.group(name)?);
+        options.offline = OfflinePolicy::Keep(kept.group(name)?);
     }
     let empty = Kept::List(core::MemberList::new(kept.options()));
     match std::mem::replace(kept, empty) {
@@ -306,8 +308,8 @@ pub(crate) struct RosterApplied {
     foreign: usize,
 }
 
-impl<I: PyId> From<core::Applied<I>> for RosterApplied {
-    fn from(applied: core::Applied<I>) -> Self {
+impl<I: PyId> From<core::RosterReport<I>> for RosterApplied {
+    fn from(applied: core::RosterReport<I>) -> Self {
         let change = |c: &core::RosterChange<I>| (c.id.to_any(), c.old.as_str(), c.new.as_str());
         let refused = |(id, error): &(I, ListError)| (id.to_any(), error.to_string());
         Self {

@@ -71,7 +71,7 @@ JOBS: dict[str, Callable[[], object]] = {
     "apply_batch": lambda: LIST.apply_batch(
         ("upsert", name[::-1], "offline", key) for name, _, key in MEMBERS
     ),
-    "set_group_of": lambda: LIST.set_group_of([name for name, _, _ in MEMBERS], "offline"),
+    "set_group_many": lambda: LIST.set_group_many([name for name, _, _ in MEMBERS], "offline"),
     "rows": lambda: LIST[:],
     "rows backwards": lambda: LIST[::-1],
     "snapshot rows": lambda: LIST.snapshot()[:],

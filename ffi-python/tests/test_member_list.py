@@ -103,13 +103,13 @@ class Writes(unittest.TestCase):
 
     def test_groups(self) -> None:
         ml = people()
-        ml.hide_group("offline")
+        ml.set_group_hidden("offline")
         self.assertEqual((len(ml), ml.index_of(9)), (5, None))
-        ml.hide_group("offline", False)
-        ml.collapse_group("online")
+        ml.set_group_hidden("offline", False)
+        ml.set_group_collapsed("online")
         self.assertEqual([g.first_index for g in ml.groups()], [0, 1])
         self.assertTrue(ml.groups()[0].collapsed)
-        ml.collapse_group("online", False)
+        ml.set_group_collapsed("online", False)
         ml.move_group("offline", 0)
         self.assertEqual((ml.index(9), ml.header_index("online")), (1, 2))
         ml.rename_group("offline", "away")
@@ -119,7 +119,7 @@ class Writes(unittest.TestCase):
         ml.set_groups(["staff", "online"])
         self.assertEqual([g.name for g in ml.groups()], ["staff", "online"])
         self.assertIsInstance(ml.groups()[0], Group)
-        for call in (ml.remove_group, ml.hide_group, ml.header_index):
+        for call in (ml.remove_group, ml.set_group_hidden, ml.header_index):
             with self.assertRaises(headcount.UnknownGroup):
                 call("nobody")
         with self.assertRaises(headcount.ListError) as caught:
@@ -169,7 +169,7 @@ class Writes(unittest.TestCase):
 
     def test_moving_many(self) -> None:
         ml = people()
-        self.assertEqual(ml.set_group_of([1, 2, 77], "offline"), 2)
+        self.assertEqual(ml.set_group_many([1, 2, 77], "offline"), 2)
         self.assertEqual([g.count for g in ml.groups()], [2, 3])
 
     def test_a_batch_is_all_or_nothing(self) -> None:

@@ -145,9 +145,9 @@ def operate(ml: MemberList[int], verb: str, args: list[Any]) -> None:
         case "attrs", id, attrs:
             ml.set_attrs(int(id), attrs)
         case "hide", group, hidden:
-            ml.hide_group(group, hidden)
+            ml.set_group_hidden(group, hidden)
         case "collapse", group, collapsed:
-            ml.collapse_group(group, collapsed)
+            ml.set_group_collapsed(group, collapsed)
         case "order", groups:
             ml.set_groups(groups)
         case "merge", group, to:

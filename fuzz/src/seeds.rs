@@ -1,7 +1,7 @@
 //! Where the corpora begin: real frames, and frames broken by hand.
 
 use headcount::codec::{Envelope, Kind, Writer};
-use headcount::{Presence, PresenceConfig, Put, ReplicaId, Tracker};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 
 use crate::targets::{clients, tracker};
 
@@ -72,7 +72,7 @@ fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("message-delta", Kind::DELTA, delta.map(|(_, body)| body)),
         ("message-repair", Kind::REPAIR, repair),
         (
-            "message-delta-kill",
+            "message-delta-leave",
             Kind::DELTA,
             last.map(|(_, body)| body),
         ),
@@ -90,7 +90,7 @@ fn tracker_of_slot() -> Tracker {
     let slot = headcount::slot_of("room");
     let mut tracker = Tracker::with_slot(id, slot, headcount::Limits::default());
     for key in ["ann", "bob", "cid"] {
-        let put = Put::new("room", key, "conn").meta(b"{}");
+        let put = NewEntry::new("room", key, "conn").meta(b"{}");
         tracker.track(&put).expect("within limits");
     }
     tracker
@@ -113,17 +113,17 @@ fn hear() -> Seeds {
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
 
-/// A tracker whose kill log, updates and three encodings give frames of every record.
+/// A tracker whose leave log, updates and three encodings give frames of every record.
 fn writer() -> Tracker {
     let mut tracker = tracker("c");
-    let mut put = |put: &Put<'_>| tracker.track(put).map(drop).expect("within limits");
-    put(&Put::new("room", "ann", "conn-1")
+    let mut put = |put: &NewEntry<'_>| tracker.track(put).map(drop).expect("within limits");
+    put(&NewEntry::new("room", "ann", "conn-1")
         .meta(br#"{"device":"phone"}"#)
         .status(2));
-    put(&Put::new("room", "bob", "conn-2"));
-    put(&Put::new("hall", "ann", "conn-1"));
-    put(&Put::bytes("room", &[0, 255], &[1], headcount::Encoding::Bytes).meta(&[0; 40]));
-    put(&Put::bytes(
+    put(&NewEntry::new("room", "bob", "conn-2"));
+    put(&NewEntry::new("hall", "ann", "conn-1"));
+    put(&NewEntry::bytes("room", &[0, 255], &[1], headcount::Encoding::Bytes).meta(&[0; 40]));
+    put(&NewEntry::bytes(
         "room",
         &[131, 97, 7],
         &[131, 106],
@@ -131,7 +131,7 @@ fn writer() -> Tracker {
     ));
     tracker.untrack("room", "bob", "conn-2");
     tracker
-        .update(&Put::new("hall", "ann", "conn-1").meta(b"[]"))
+        .update(&NewEntry::new("hall", "ann", "conn-1").meta(b"[]"))
         .expect("it is tracked");
     tracker
 }
@@ -235,7 +235,7 @@ fn restore() -> Seeds {
     let presence = Presence::new(id, PresenceConfig::default());
     for n in 0..6 {
         let topic = format!("room-{}", n % 3);
-        let put = Put::new(&topic, "ann", "conn");
+        let put = NewEntry::new(&topic, "ann", "conn");
         presence.upsert(&put.status(n)).expect("within limits");
     }
     presence.untrack("room-1", "ann", "conn");

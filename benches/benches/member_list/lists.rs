@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
 use std::ops::Bound;
 
-use headcount::{GroupId, MemberList, NewMember, Options, Row, SortKey};
+use headcount::{GroupId, ListOptions, MemberList, NewMember, Row, SortKey};
 use headcount_benches::list::{Rng, members, name};
 use headcount_benches::memory::in_use;
 use headcount_benches::meter::time_each;
@@ -34,7 +34,7 @@ impl Members for Ours {
     const NAME: &'static str = "MemberList";
 
     fn empty() -> Self {
-        let mut list = MemberList::new(Options::default());
+        let mut list = MemberList::new(ListOptions::default());
         let group = list.add_group("online").expect("a good name");
         Self(list, group)
     }

@@ -101,9 +101,9 @@ impl<I: Id> MemberList<I> {
     /// counted. O(k log n).
     ///
     /// ```
-    /// use headcount::{Change, MemberList, Options, SortKey};
+    /// use headcount::{Change, ListOptions, MemberList, SortKey};
     ///
-    /// let mut list = MemberList::<u64>::new(Options::default());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
     /// let group = list.add_group("online")?;
     /// let key = SortKey::from_name("Ada");
     /// let report = list.apply_batch(&[
@@ -189,9 +189,9 @@ impl<I: Id> MemberList<I> {
     /// left out and reported.
     ///
     /// ```
-    /// use headcount::{MemberList, NewMember, Options, SortKey};
+    /// use headcount::{ListOptions, MemberList, NewMember, SortKey};
     ///
-    /// let mut list = MemberList::<u64>::new(Options::default());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
     /// let group = list.add_group("online")?;
     /// let members = [(3, "cy"), (1, "ada"), (3, "eve")].map(|(id, name)| NewMember {
     ///     id,

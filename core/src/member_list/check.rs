@@ -45,11 +45,11 @@ impl<I: Id> MemberList<I> {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use super::super::{GroupId, NewMember, Options, SortKey};
+    use super::super::{GroupId, ListOptions, NewMember, SortKey};
     use super::*;
 
     fn list() -> MemberList<u64> {
-        let mut list = MemberList::new(Options::default());
+        let mut list = MemberList::new(ListOptions::default());
         let groups = ["a", "b"].map(|name| list.add_group(name).unwrap());
         let members = (0..1000).map(|id| NewMember {
             id,

@@ -23,9 +23,9 @@ pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
 /// ```
 /// use std::time::Duration;
 /// use headcount::member_list::client::Client;
-/// use headcount::{Bodies, MemberList, Options, SortKey, Viewer, WindowSpec};
+/// use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 ///
-/// let mut list = MemberList::<u64>::new(Options::default());
+/// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// let online = list.add_group("online")?;
 /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
 ///

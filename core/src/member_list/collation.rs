@@ -75,10 +75,10 @@ impl Collation {
     /// compared finds everything.
     ///
     /// ```
-    /// use headcount::{Collation, MemberList, Options};
+    /// use headcount::{Collation, ListOptions, MemberList};
     ///
     /// let german = Collation::new("de")?;
-    /// let mut list = MemberList::<u64>::new(Options::default().without_headers());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default().without_headers());
     /// let online = list.add_group("online")?;
     /// for (id, name) in [(1, "Anna"), (2, "Max"), (3, "Mörk"), (4, "Moritz")] {
     ///     list.upsert(id, online, &german.key(name), 0)?;

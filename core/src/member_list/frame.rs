@@ -14,9 +14,9 @@ use super::window::RowKey;
 /// What one viewer gets at once; atomic for it.
 ///
 /// ```
-/// use headcount::{Bodies, Bundle, MemberList, Options, Viewer, WindowSpec};
+/// use headcount::{Bodies, Bundle, ListOptions, MemberList, Viewer, WindowSpec};
 ///
-/// let mut list = MemberList::<u64>::new(Options::default());
+/// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// list.begin_epoch("room:7", 1);
 /// let bundle = Viewer::new().open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
 /// assert_eq!(&*bundle.list, "room:7");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ListError;
-use super::run::Run;
+use super::run::LeafSlots;
 use super::tree::Tree;
 
 /// The most groups a list can have. Operations on the index space cost O(groups) additions.
@@ -37,7 +37,7 @@ pub struct GroupInfo<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) name: Arc<str>,
-    pub(crate) tree: Tree<Run>,
+    pub(crate) tree: Tree<LeafSlots>,
     pub(crate) hidden: bool,
     pub(crate) collapsed: bool,
     /// The group's place in the order.

@@ -14,7 +14,7 @@ const FORMER_NAMES_MAX: usize = 64;
 
 /// A window as its viewer holds it.
 #[derive(Debug)]
-pub(crate) struct Held<I> {
+pub(crate) struct OpenWindow<I> {
     pub(crate) spec: WindowSpec<I>,
     pub(crate) name: Arc<str>,
     /// `None` while the viewer is hidden.
@@ -30,7 +30,7 @@ pub(crate) struct Held<I> {
     pub(crate) merged: Vec<WindowSpec<I>>,
 }
 
-impl<I: Id> Held<I> {
+impl<I: Id> OpenWindow<I> {
     pub(crate) fn new(spec: WindowSpec<I>, opened: &Opened<I>) -> Self {
         Self {
             spec,

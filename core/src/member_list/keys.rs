@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::column::Column;
 use super::run::rest;
-use super::tree::NOWHERE;
+use super::tree::NO_NODE;
 
 /// Keys up to this length lie in the cell itself.
 const INLINE: usize = 15;
@@ -83,7 +83,7 @@ impl Keys {
     /// Adds a slot with this key. O(1).
     pub(crate) fn push(&mut self, key: &[u8]) {
         let key = self.long.cell(key);
-        self.cells.push(Slot { key, leaf: NOWHERE });
+        self.cells.push(Slot { key, leaf: NO_NODE });
     }
 
     /// Adds a slot with the key of a cell that refers to other long keys. O(1).
@@ -93,7 +93,7 @@ impl Keys {
         }
         self.cells.push(Slot {
             key: *cell,
-            leaf: NOWHERE,
+            leaf: NO_NODE,
         });
     }
 
@@ -146,7 +146,7 @@ impl Keys {
         *cell = self.long.cell(key);
     }
 
-    /// The leaf of a slot; [`NOWHERE`] when the slot is free. O(1).
+    /// The leaf of a slot; [`NO_NODE`] when the slot is free. O(1).
     #[inline]
     pub(crate) fn leaf(&self, slot: u32) -> u32 {
         self.cells[slot as usize].leaf

@@ -9,7 +9,7 @@ use super::dirty::Dirty;
 use super::group::{GroupId, Groups};
 use super::marks::{Fields, Marks};
 use super::registry::Windows;
-use super::run::Run;
+use super::run::LeafSlots;
 use super::table::{Nodes, Table};
 use super::tick::place;
 use super::tree::Climb;
@@ -24,18 +24,18 @@ pub const PAYLOAD_MAX: usize = 64 * 1024;
 /// What a list is made with.
 ///
 /// ```
-/// use headcount::{MemberList, Options};
+/// use headcount::{ListOptions, MemberList};
 ///
-/// let list = MemberList::<u64>::new(Options::default().without_headers());
+/// let list = MemberList::<u64>::new(ListOptions::default().without_headers());
 /// assert_eq!(list.len(), 0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ListOptions {
     pub(super) headers: bool,
     pub(super) payloads: bool,
 }
 
-impl Default for Options {
+impl Default for ListOptions {
     /// Header rows, no payloads.
     fn default() -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl ListOptions {
     /// Groups have no header rows: the index space is members only.
     pub fn without_headers(mut self) -> Self {
         self.headers = false;
@@ -84,9 +84,9 @@ pub struct Upsert {
 /// # Example
 ///
 /// ```
-/// use headcount::{MemberList, Options, Row, SortKey};
+/// use headcount::{ListOptions, MemberList, Row, SortKey};
 ///
-/// let mut list = MemberList::<u64>::new(Options::default());
+/// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// let online = list.add_group("online")?;
 /// let offline = list.add_group("offline")?;
 ///
@@ -116,12 +116,12 @@ pub struct MemberList<I> {
     pub(super) windows: Windows<I>,
     /// The revision of members that are new: above that of any member that left.
     pub(super) floor: u32,
-    options: Options,
+    options: ListOptions,
 }
 
 impl<I: Id> MemberList<I> {
     /// An empty list without groups. O(1).
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: ListOptions) -> Self {
         Self {
             table: Table::new(options.payloads),
             groups: Arc::new(Groups::new(options.headers)),
@@ -134,7 +134,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// What the list was made with.
-    pub fn options(&self) -> Options {
+    pub fn options(&self) -> ListOptions {
         self.options
     }
 
@@ -336,7 +336,7 @@ impl<I: Id> MemberList<I> {
         let groups = Arc::make_mut(&mut self.groups);
         let tree = &mut groups.at_mut(group).tree;
         let (_, at) = tree
-            .remove_below(&mut self.table, climb, |run: &Run| run.find(slot))
+            .remove_below(&mut self.table, climb, |run: &LeafSlots| run.find(slot))
             .expect("the parent table leads to the leaf of every member");
         self.table.nodes.own(tree.root_id(), group);
         let index = groups.member_row(group, at);

@@ -22,9 +22,9 @@ impl<I: Id> MemberList<I> {
     /// Makes these groups exist and stand in this order, before all others. O(groups).
     ///
     /// ```
-    /// use headcount::{MemberList, Options};
+    /// use headcount::{ListOptions, MemberList};
     ///
-    /// let mut list = MemberList::<u64>::new(Options::default());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
     /// list.set_groups(&["online", "offline"])?;
     /// list.set_groups(&["moderators", "online"])?;
     /// let names: Vec<&str> = list.groups().map(|group| group.name).collect();
@@ -114,7 +114,7 @@ impl<I: Id> MemberList<I> {
     /// # Errors
     ///
     /// [`ListError::UnknownGroup`].
-    pub fn hide_group(&mut self, id: GroupId, hidden: bool) -> Result<(), ListError> {
+    pub fn set_group_hidden(&mut self, id: GroupId, hidden: bool) -> Result<(), ListError> {
         self.regroup(|groups| {
             groups.check(id)?;
             groups.at_mut(id).hidden = hidden;
@@ -129,7 +129,7 @@ impl<I: Id> MemberList<I> {
     /// # Errors
     ///
     /// [`ListError::UnknownGroup`].
-    pub fn collapse_group(&mut self, id: GroupId, collapsed: bool) -> Result<(), ListError> {
+    pub fn set_group_collapsed(&mut self, id: GroupId, collapsed: bool) -> Result<(), ListError> {
         self.regroup(|groups| {
             groups.check(id)?;
             groups.at_mut(id).collapsed = collapsed;
@@ -169,7 +169,7 @@ impl<I: Id> MemberList<I> {
     /// # Errors
     ///
     /// [`ListError::UnknownGroup`].
-    pub fn set_group_of<'a>(
+    pub fn set_group_many<'a>(
         &mut self,
         ids: impl IntoIterator<Item = &'a I>,
         group: GroupId,

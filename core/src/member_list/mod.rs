@@ -56,7 +56,7 @@ pub use frame::{
 pub use group::{GROUP_NAME_MAX, GROUPS_MAX, GroupId, GroupInfo};
 pub use id::{Id, TEXT_ID_MAX, TextId};
 pub use key::{KEY_MAX, SortKey};
-pub use list::{MEMBERS_MAX, MemberList, Options, PAYLOAD_MAX, Upsert};
+pub use list::{ListOptions, MEMBERS_MAX, MemberList, PAYLOAD_MAX, Upsert};
 pub use marks::Fields;
 pub use read::{Member, Row, Rows};
 pub use rows::{Bodies, BodyFormat, RowSource};

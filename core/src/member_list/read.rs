@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::cow::CowVec;
 use super::group::{GroupId, GroupInfo, Groups, Place};
-use super::run::{Needle, Run};
+use super::run::{LeafSlots, Needle};
 use super::set::clip;
 use super::table::Cell;
 use super::tree::Runs;
@@ -132,9 +132,9 @@ impl<I: Id> MemberList<I> {
     /// 64 bytes: a longer text finds the first member whose name agrees with it so far.
     ///
     /// ```
-    /// use headcount::{MemberList, Options, SortKey};
+    /// use headcount::{ListOptions, MemberList, SortKey};
     ///
-    /// let mut list = MemberList::<u64>::new(Options::default());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
     /// let online = list.add_group("online")?;
     /// for (id, name) in [(1, "Anna"), (2, "Moritz"), (3, "Max")] {
     ///     list.upsert(id, online, &SortKey::from_name(name), 0)?;
@@ -260,7 +260,7 @@ fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
 
 /// What is at a row, by group and slot.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Seat {
+pub(crate) enum RowRef {
     Header(GroupId),
     Member(GroupId, u32),
 }
@@ -273,7 +273,7 @@ pub struct Rows<'a, I> {
     end: usize,
     group: GroupId,
     /// The leaves of the current group that are still to come.
-    runs: Option<Runs<'a, Run>>,
+    runs: Option<Runs<'a, LeafSlots>>,
     slots: std::slice::Iter<'a, u32>,
 }
 
@@ -285,25 +285,25 @@ impl<'a, I> Rows<'a, I> {
 
     /// The next row, without a look at the member.
     #[inline]
-    pub(crate) fn next_seat(&mut self) -> Option<Seat> {
+    pub(crate) fn next_seat(&mut self) -> Option<RowRef> {
         // The slots at hand end where the rows do.
         if let Some(&slot) = self.slots.next() {
             self.next += 1;
-            return Some(Seat::Member(self.group, slot));
+            return Some(RowRef::Member(self.group, slot));
         }
         self.next_leaf()
     }
 
     /// The next row when the slots at hand are used up.
-    fn next_leaf(&mut self) -> Option<Seat> {
+    fn next_leaf(&mut self) -> Option<RowRef> {
         while self.next < self.end {
             if let Some(group) = self.advance() {
                 self.next += 1;
-                return Some(Seat::Header(group));
+                return Some(RowRef::Header(group));
             }
             if let Some(&slot) = self.slots.next() {
                 self.next += 1;
-                return Some(Seat::Member(self.group, slot));
+                return Some(RowRef::Member(self.group, slot));
             }
         }
         None
@@ -336,8 +336,8 @@ impl<'a, I> Iterator for Rows<'a, I> {
     #[inline]
     fn next(&mut self) -> Option<Row<'a, I>> {
         Some(match self.next_seat()? {
-            Seat::Header(group) => self.view.header(group),
-            Seat::Member(group, slot) => self.view.member(group, slot),
+            RowRef::Header(group) => self.view.header(group),
+            RowRef::Member(group, slot) => self.view.member(group, slot),
         })
     }
 

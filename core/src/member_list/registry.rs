@@ -16,8 +16,8 @@ use super::Id;
 use super::counts::CountsPublisher;
 use super::frame::{Counts, Frame, Shared};
 use super::handle::{Handle, Known};
-use super::reread::Reread;
-use super::rows::Content;
+use super::reread::WindowReader;
+use super::rows::FrameBuilder;
 use super::tick::{Tick, WindowFrames};
 use super::watched::{Outcome, WindowBase, WindowStep};
 use super::window::{WindowError, WindowSpec};
@@ -32,9 +32,9 @@ pub(crate) struct Windows<I> {
     pub(crate) epoch: u64,
     pub(crate) version: u64,
     counts: CountsPublisher,
-    /// Held by every viewer that needs whole rows and the group table with every frame.
+    /// OpenWindow by every viewer that needs whole rows and the group table with every frame.
     pub(crate) whole_rows: Arc<()>,
-    /// Held by viewers that have taken all that was said; `older` by those that have not.
+    /// OpenWindow by viewers that have taken all that was said; `older` by those that have not.
     pub(crate) mark: Arc<()>,
     older: Vec<Arc<()>>,
     ticks: u64,
@@ -91,7 +91,7 @@ impl<I: Id> Windows<I> {
     ///
     /// First everything is made, which runs the application's `RowSource`; then all of it is told.
     /// A source that panics leaves what viewers hold as it was, and the next tick makes it again.
-    pub(crate) fn tick(&mut self, now: Duration, content: &Content<'_, I>) -> Tick<I> {
+    pub(crate) fn tick(&mut self, now: Duration, content: &FrameBuilder<'_, I>) -> Tick<I> {
         self.version += 1;
         self.forget_closed();
         let stepped = self.step_windows(content);
@@ -224,7 +224,7 @@ impl<I: Id> Windows<I> {
     pub(crate) fn open(
         &mut self,
         spec: &WindowSpec<I>,
-        content: &Content<'_, I>,
+        content: &FrameBuilder<'_, I>,
     ) -> Result<Opened<I>, WindowError> {
         let index = match spec {
             WindowSpec::Chunk(_) => 0,
@@ -260,7 +260,7 @@ impl<I: Id> Windows<I> {
         &mut self,
         spec: &WindowSpec<I>,
         index: usize,
-        content: &Content<'_, I>,
+        content: &FrameBuilder<'_, I>,
     ) -> Arc<Handle<I>> {
         let range = spec.range(index, content.list.len());
         let mut rows = Vec::with_capacity(range.len());
@@ -285,8 +285,8 @@ impl<I: Id> Windows<I> {
 
     /// Brings the windows in reach of a change to what the list shows. Those whose anchor left are
     /// detached.
-    fn step_windows(&mut self, content: &Content<'_, I>) -> Vec<Made<I>> {
-        let mut reread = Reread::default();
+    fn step_windows(&mut self, content: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
+        let mut reread = WindowReader::default();
         let (mut made, mut left) = (Vec::new(), Vec::new());
         for (spec, known) in &self.watched {
             let Some(handle) = known.upgrade() else {
@@ -321,7 +321,7 @@ impl<I: Id> Windows<I> {
     }
 
     /// Leads from each detached window to the window it becomes.
-    fn rename_windows(&mut self, content: &Content<'_, I>) -> Vec<Made<I>> {
+    fn rename_windows(&mut self, content: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
         let detached: Vec<_> = self.detached.iter().filter_map(Weak::upgrade).collect();
         let rename = |handle: Arc<Handle<I>>| {
             let window = handle.look();
@@ -391,10 +391,10 @@ impl<I: Id> Windows<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member_list::{Bodies, MemberList, Options, RowKey, SortKey, Viewer};
+    use crate::member_list::{Bodies, ListOptions, MemberList, RowKey, SortKey, Viewer};
 
     fn list(members: u64) -> MemberList<u64> {
-        let mut list = MemberList::new(Options::default());
+        let mut list = MemberList::new(ListOptions::default());
         let group = list.add_group("online").expect("a good name");
         for id in 0..members {
             list.upsert(id, group, &SortKey::from_u64(id), 0)

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use super::diff::positions;
-use super::read::Seat;
-use super::rows::Content;
+use super::read::RowRef;
+use super::rows::FrameBuilder;
 use super::watched::{WindowBase, WindowRow};
 use super::window::RowKey;
 use super::{Id, MemberList};
@@ -16,15 +16,15 @@ const NO_SLOT: u32 = u32::MAX;
 
 /// The rows of a window, and where they were before. Reused from window to window.
 #[derive(Debug)]
-pub(crate) struct Reread<I> {
+pub(crate) struct WindowReader<I> {
     pub(crate) rows: Vec<WindowRow<I>>,
     /// For each row its position among the old rows.
     pub(crate) was: Vec<Option<u32>>,
-    seats: Vec<Seat>,
+    seats: Vec<RowRef>,
     old_at: SlotMap,
 }
 
-impl<I> Default for Reread<I> {
+impl<I> Default for WindowReader<I> {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
@@ -35,13 +35,13 @@ impl<I> Default for Reread<I> {
     }
 }
 
-impl<I: Id> Reread<I> {
+impl<I: Id> WindowReader<I> {
     /// Reads the rows of `range`, which were `old` when they were last looked at. O(log n + rows).
     pub(crate) fn read(
         &mut self,
         range: Range<usize>,
         old: &WindowBase<I>,
-        content: &Content<'_, I>,
+        content: &FrameBuilder<'_, I>,
     ) {
         self.rows.clear();
         let Some(written) = content.written.since(old.renames) else {
@@ -53,11 +53,11 @@ impl<I: Id> Reread<I> {
         self.rows.reserve(self.seats.len());
         for (seat, was) in self.seats.iter().zip(&mut self.was) {
             let row = match (seat, &was) {
-                (Seat::Member(_, slot), Some(at)) if !written.contains(slot) => {
+                (RowRef::Member(_, slot), Some(at)) if !written.contains(slot) => {
                     old.rows[*at as usize].clone()
                 }
                 // Whoever kept the slot since the last tick was not in the window then.
-                (Seat::Member(_, slot), None) if !written.contains(slot) => {
+                (RowRef::Member(_, slot), None) if !written.contains(slot) => {
                     content.list.window_row(*seat)
                 }
                 _ => {
@@ -72,7 +72,7 @@ impl<I: Id> Reread<I> {
     }
 
     /// Notes the slots of a range, and where each was in the old window.
-    fn seat(&mut self, range: Range<usize>, old: &WindowBase<I>, content: &Content<'_, I>) {
+    fn seat(&mut self, range: Range<usize>, old: &WindowBase<I>, content: &FrameBuilder<'_, I>) {
         self.seats.clear();
         self.was.clear();
         self.old_at.fill(old.rows.iter().map(|row| row.slot));
@@ -80,7 +80,7 @@ impl<I: Id> Reread<I> {
         let mut revisions = 0;
         while let Some(seat) = seats.next_seat() {
             let mut was = None;
-            if let Seat::Member(_, slot) = seat {
+            if let RowRef::Member(_, slot) = seat {
                 was = self.old_at.get(slot);
                 // The members to be read are not in the cache. Asked for in a row, with little
                 // between, they come at the same time; later all of them are there.
@@ -104,9 +104,9 @@ impl<I: Id> MemberList<I> {
         }
     }
 
-    fn window_row(&self, seat: Seat) -> WindowRow<I> {
+    fn window_row(&self, seat: RowRef) -> WindowRow<I> {
         match seat {
-            Seat::Header(group) => {
+            RowRef::Header(group) => {
                 let group = &self.groups[group];
                 WindowRow {
                     key: RowKey::Header(group.name.as_ref().into()),
@@ -115,7 +115,7 @@ impl<I: Id> MemberList<I> {
                     slot: NO_SLOT,
                 }
             }
-            Seat::Member(_, slot) => {
+            RowRef::Member(_, slot) => {
                 let cell = &self.table.cells[slot as usize];
                 WindowRow {
                     key: RowKey::Member(cell.id.clone()),

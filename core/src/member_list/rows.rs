@@ -93,7 +93,7 @@ impl<'a, I, S: RowSource<I>> From<&'a S> for Bodies<'a, I> {
 const ARENA_BYTES: usize = 4_096;
 
 /// All that turns positions into rows and changes.
-pub(crate) struct Content<'a, I> {
+pub(crate) struct FrameBuilder<'a, I> {
     pub(crate) list: &'a MemberList<I>,
     pub(crate) bodies: Bodies<'a, I>,
     pub(crate) marks: &'a Marks<I>,
@@ -106,7 +106,7 @@ pub(crate) struct Content<'a, I> {
     pub(crate) arena: RefCell<BytesMut>,
 }
 
-impl<I: Id> Content<'_, I> {
+impl<I: Id> FrameBuilder<'_, I> {
     /// Whether a row is there and did not move of its own since the last tick.
     pub(crate) fn stayed(&self, key: &RowKey<I>) -> bool {
         let moved = match key {

@@ -27,7 +27,7 @@ const UNUSED: i16 = i16::MAX;
 /// whoever wants one or the other reads neighbouring cache lines.
 #[derive(Clone, Debug)]
 #[repr(C)]
-pub(crate) struct Run {
+pub(crate) struct LeafSlots {
     tags: [i16; SLOTS],
     /// The first bytes that all keys of the run have in common, the others zero.
     head: [u64; 2],
@@ -85,7 +85,7 @@ impl<'a> Needle<'a> {
     }
 }
 
-impl Run {
+impl LeafSlots {
     pub(crate) const EMPTY: Self = Self {
         head: [0; 2],
         base: 0,
@@ -482,9 +482,9 @@ mod tests {
     use super::*;
 
     /// Slots of keys that share all but the last byte of a beginning of 20 bytes, and a letter.
-    fn two_beginnings() -> (Keys, Run, Run) {
+    fn two_beginnings() -> (Keys, LeafSlots, LeafSlots) {
         let mut keys = Keys::default();
-        let mut runs = [Run::EMPTY, Run::EMPTY];
+        let mut runs = [LeafSlots::EMPTY, LeafSlots::EMPTY];
         for (run, half) in runs.iter_mut().zip([b'A', b'B']) {
             let start = 24 * u32::from(half - b'A');
             for letter in b'b'..b'z' {

@@ -7,9 +7,9 @@ use std::ops::{Bound, Index, RangeBounds};
 
 use arrayvec::ArrayVec;
 
-use super::tree::{FAN, Keeper, Parent, Runs, Tree, is_due};
+use super::tree::{FANOUT, Parent, Runs, Tree, TreeContext, is_due};
 
-type Run<T> = ArrayVec<T, FAN>;
+type Run<T> = ArrayVec<T, FANOUT>;
 
 /// An ordered set that answers "which place has this?" and "what is at this place?".
 ///
@@ -112,8 +112,8 @@ impl<T: Ord + Clone> SortedSet<T> {
     /// already stays. O(log n).
     pub fn insert(&mut self, value: T) -> (usize, bool) {
         let probe = value.clone();
-        let mut keeper = Plain::<T, T>(PhantomData, PhantomData);
-        let inserted = self.tree.insert(&mut keeper, &probe, value);
+        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let inserted = self.tree.insert(&mut context, &probe, value);
         self.check_when_due();
         match inserted {
             Ok(index) => (index, true),
@@ -126,16 +126,16 @@ impl<T: Ord + Clone> SortedSet<T> {
     where
         T: Borrow<Q>,
     {
-        let mut keeper = Plain::<T, Q>(PhantomData, PhantomData);
-        let removed = self.tree.remove_equal(&mut keeper, value);
+        let mut context = Plain::<T, Q>(PhantomData, PhantomData);
+        let removed = self.tree.remove_equal(&mut context, value);
         self.check_when_due();
         removed.map(|(_, index)| index)
     }
 
     /// Takes out the element at a position. O(log n).
     pub fn remove_at(&mut self, index: usize) -> Option<T> {
-        let mut keeper = Plain::<T, T>(PhantomData, PhantomData);
-        let removed = self.tree.remove(&mut keeper, index);
+        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let removed = self.tree.remove(&mut context, index);
         self.check_when_due();
         removed
     }
@@ -191,9 +191,9 @@ impl<T: Ord + Clone> SortedSet<T> {
             values.sort();
             values.dedup_by(|later, kept| later == kept);
         }
-        let mut keeper = Plain::<T, T>(PhantomData, PhantomData);
+        let mut context = Plain::<T, T>(PhantomData, PhantomData);
         let set = Self {
-            tree: Tree::build(&mut keeper, values.into_iter()),
+            tree: Tree::build(&mut context, values.into_iter()),
         };
         set.check_when_due();
         set
@@ -315,8 +315,8 @@ fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
 /// Elements live in the leaves themselves and nobody follows their moves.
 struct Plain<T, Q: ?Sized>(PhantomData<T>, PhantomData<Q>);
 
-impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> Keeper for Plain<T, Q> {
-    const LEAF: usize = FAN;
+impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> TreeContext for Plain<T, Q> {
+    const LEAF: usize = FANOUT;
     const WINDOW: usize = 2;
     type Run = Run<T>;
     type Entry = T;

@@ -19,9 +19,9 @@ use super::{Id, MemberList, Row, Rows};
 /// members with the directory above it, and once the group table.
 ///
 /// ```
-/// use headcount::{MemberList, Options, SortKey};
+/// use headcount::{ListOptions, MemberList, SortKey};
 ///
-/// let mut list = MemberList::<u64>::new(Options::default());
+/// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// let online = list.add_group("online")?;
 /// list.upsert(1, online, &SortKey::from_name("ada"), 0)?;
 ///

@@ -13,8 +13,8 @@ use super::dirty::Writes;
 use super::group::GroupId;
 use super::index::Index;
 use super::keys::Keys;
-use super::run::{Needle, Run, SLOTS};
-use super::tree::{CHECKED, Climb, Keeper, NOWHERE, Parent, ROOT, Tree};
+use super::run::{LeafSlots, Needle, SLOTS};
+use super::tree::{CHECKED, Climb, NO_NODE, Parent, ROOT_BIT, Tree, TreeContext};
 
 /// The part of a member that readers of snapshots see.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ const SPARE_SHARE: usize = 8;
 /// Node ids and the tree of nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
-    /// The parent of each node; for roots [`ROOT`] and the group.
+    /// The parent of each node; for roots [`ROOT_BIT`] and the group.
     pub(crate) parents: Vec<Parent>,
     free: Vec<u32>,
 }
@@ -74,7 +74,7 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// The group that a climb ended at.
     pub(crate) fn owner(climb: &Climb) -> GroupId {
-        GroupId(climb.top() & !ROOT)
+        GroupId(climb.top() & !ROOT_BIT)
     }
 
     /// Forgets all ids when no node is left.
@@ -90,16 +90,16 @@ impl Nodes {
     ///
     /// Panics if it does not.
     pub(super) fn check_owner(&self, root: u32, group: GroupId) {
-        if root != NOWHERE {
+        if root != NO_NODE {
             let parent = self.parents[root as usize].id;
-            assert_eq!(parent, ROOT | group.0, "group of a root");
+            assert_eq!(parent, ROOT_BIT | group.0, "group of a root");
         }
     }
 
-    /// Says whose tree a root belongs to; [`NOWHERE`] is no root.
+    /// Says whose tree a root belongs to; [`NO_NODE`] is no root.
     pub(crate) fn own(&mut self, root: u32, group: GroupId) {
-        if root != NOWHERE {
-            self.parents[root as usize].id = ROOT | group.0;
+        if root != NO_NODE {
+            self.parents[root as usize].id = ROOT_BIT | group.0;
         }
     }
 }
@@ -196,13 +196,13 @@ impl<I: Id> Table<I> {
         revision: u32,
     ) -> u32 {
         let base = self.cells.len() as u32;
-        let mut slots = vec![NOWHERE; staged.rows.len()];
+        let mut slots = vec![NO_NODE; staged.rows.len()];
         for (slot, &at) in (base..).zip(order) {
             slots[at as usize] = slot;
         }
         for &(hash, at) in hashes {
             let slot = slots[at as usize];
-            if slot != NOWHERE {
+            if slot != NO_NODE {
                 self.index.rename(hash, CLAIMED | at, slot);
             }
         }
@@ -232,7 +232,7 @@ impl<I: Id> Table<I> {
         self.index
             .remove(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         self.set_key(slot, &[]);
-        self.keys.set_leaf(slot, NOWHERE);
+        self.keys.set_leaf(slot, NO_NODE);
         if let Some(payloads) = &mut self.payloads {
             *payloads.at_mut(slot as usize) = Bytes::new();
         }
@@ -309,11 +309,11 @@ impl<I: Id> Table<I> {
 
     /// Says that a member is about to leave its tree in bulk.
     pub(crate) fn detach(&mut self, slot: u32) {
-        self.keys.set_leaf(slot, NOWHERE);
+        self.keys.set_leaf(slot, NO_NODE);
     }
 
     pub(crate) fn is_detached(&self, slot: u32) -> bool {
-        self.leaf(slot) == NOWHERE
+        self.leaf(slot) == NO_NODE
     }
 
     /// One revision more. The page is copied if a snapshot shares it.
@@ -326,7 +326,7 @@ impl<I: Id> Table<I> {
 
     /// How a member stands to a key and an id; without an id, before all members of that key.
     #[inline]
-    fn compare(&self, slot: u32, (needle, id): <Self as Keeper>::Probe<'_>) -> Ordering {
+    fn compare(&self, slot: u32, (needle, id): <Self as TreeContext>::Probe<'_>) -> Ordering {
         let by_key = self.keys.compare(slot, needle.key(), needle.head());
         by_key.then_with(|| match id {
             Some(id) => self.cells[slot as usize].id.cmp(id),
@@ -335,7 +335,12 @@ impl<I: Id> Table<I> {
     }
 
     /// Puts a member that is in no tree into one and returns its index there. O(log n).
-    pub(crate) fn insert_into(&mut self, tree: &mut Tree<Run>, slot: u32, key: &[u8]) -> usize {
+    pub(crate) fn insert_into(
+        &mut self,
+        tree: &mut Tree<LeafSlots>,
+        slot: u32,
+        key: &[u8],
+    ) -> usize {
         let id = self.cells[slot as usize].id.clone();
         let needle = Needle::new(key);
         tree.insert(self, (&needle, Some(&id)), slot)
@@ -367,7 +372,7 @@ impl<I: Id> Table<I> {
     }
 
     /// Checks a run that was just written, where [`CHECKED`]. O(length).
-    fn check_written(&self, run: &Run) {
+    fn check_written(&self, run: &LeafSlots) {
         if CHECKED {
             self.check_run(run);
         }
@@ -404,26 +409,26 @@ impl<I: Id> Table<I> {
     }
 }
 
-impl<I: Id> Keeper for Table<I> {
+impl<I: Id> TreeContext for Table<I> {
     const LEAF: usize = SLOTS;
     const WINDOW: usize = 6;
-    type Run = Run;
+    type Run = LeafSlots;
     type Entry = u32;
     type Probe<'p> = (&'p Needle<'p>, Option<&'p I>);
 
-    fn empty(&self) -> Run {
-        Run::EMPTY
+    fn empty(&self) -> LeafSlots {
+        LeafSlots::EMPTY
     }
 
-    fn len(run: &Run) -> usize {
+    fn len(run: &LeafSlots) -> usize {
         run.slots().len()
     }
 
-    fn entry(run: &Run, at: usize) -> &u32 {
+    fn entry(run: &LeafSlots, at: usize) -> &u32 {
         &run.slots()[at]
     }
 
-    fn rank(&self, run: &Run, probe: Self::Probe<'_>) -> Result<usize, usize> {
+    fn rank(&self, run: &LeafSlots, probe: Self::Probe<'_>) -> Result<usize, usize> {
         let range = run.narrow(&self.keys, probe.0);
         let start = range.start;
         if range.is_empty() {
@@ -446,39 +451,39 @@ impl<I: Id> Keeper for Table<I> {
         }
     }
 
-    fn insert(&self, run: &mut Run, at: usize, slot: u32) {
+    fn insert(&self, run: &mut LeafSlots, at: usize, slot: u32) {
         run.insert(&self.keys, at, slot);
         self.check_written(run);
     }
 
-    fn set(&self, run: &mut Run, at: usize, slot: u32) {
+    fn set(&self, run: &mut LeafSlots, at: usize, slot: u32) {
         run.set(&self.keys, at, slot);
         self.check_written(run);
     }
 
-    fn replace(run: &mut Run, at: usize, slot: u32) {
+    fn replace(run: &mut LeafSlots, at: usize, slot: u32) {
         run.replace(at, slot);
     }
 
-    fn remove(&self, run: &mut Run, at: usize) -> u32 {
+    fn remove(&self, run: &mut LeafSlots, at: usize) -> u32 {
         let slot = run.remove(at);
         self.check_written(run);
         slot
     }
 
-    fn split_off(&self, run: &mut Run, at: usize) -> Run {
+    fn split_off(&self, run: &mut LeafSlots, at: usize) -> LeafSlots {
         let tail = run.split_off(at);
         self.check_written(run);
         self.check_written(&tail);
         tail
     }
 
-    fn fill(&self, run: &mut Run, slots: impl Iterator<Item = u32>) {
+    fn fill(&self, run: &mut LeafSlots, slots: impl Iterator<Item = u32>) {
         run.fill(&self.keys, slots);
         self.check_written(run);
     }
 
-    fn append(&self, run: &mut Run, tail: Run) {
+    fn append(&self, run: &mut LeafSlots, tail: LeafSlots) {
         run.append(&self.keys, &tail);
         self.check_written(run);
     }
@@ -498,17 +503,17 @@ impl<I: Id> Keeper for Table<I> {
         self.nodes.parents[child as usize] = parent;
     }
 
-    fn entered(&mut self, run: &Run, at: usize, leaf: u32) {
+    fn entered(&mut self, run: &LeafSlots, at: usize, leaf: u32) {
         self.keys.set_leaf(run.slots()[at], leaf);
     }
 
-    fn placed(&mut self, run: &Run, from: usize, leaf: u32) {
+    fn placed(&mut self, run: &LeafSlots, from: usize, leaf: u32) {
         for &slot in &run.slots()[from..] {
             self.keys.set_leaf(slot, leaf);
         }
     }
 
-    fn check_run(&self, run: &Run) {
+    fn check_run(&self, run: &LeafSlots) {
         let ascends = |a: &u32, b: &u32| self.is_before(a, b);
         assert!(run.slots().is_sorted_by(ascends), "a run out of order");
         run.check(&self.keys);

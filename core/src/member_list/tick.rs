@@ -13,7 +13,7 @@ use super::frame::{Counts, CountsTable, Frame, GroupCount, Shared};
 use super::handle::{Handle, Known};
 use super::marks::DirtyRows;
 use super::registry::{Opened, Windows};
-use super::rows::{Bodies, Content};
+use super::rows::{Bodies, FrameBuilder};
 use super::watched::WindowStep;
 use super::window::{RowKey, WindowError, WindowSpec};
 use super::{GroupId, Id, MemberList};
@@ -131,9 +131,9 @@ impl<I: Id> MemberList<I> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use headcount::{Bodies, MemberList, Options, SortKey, Viewer, WindowSpec};
+    /// use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
     ///
-    /// let mut list = MemberList::<u64>::new(Options::default());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
     /// let online = list.add_group("online")?;
     /// let mut viewers = [Viewer::new(), Viewer::new()];
     /// for viewer in &mut viewers {
@@ -238,9 +238,9 @@ impl<I: Id> MemberList<I> {
         dirty: &'a DirtyRows,
         written: &'a Written,
         windows: &Windows<I>,
-    ) -> Content<'a, I> {
+    ) -> FrameBuilder<'a, I> {
         let whole_rows = Arc::strong_count(&windows.whole_rows) > 1;
-        Content {
+        FrameBuilder {
             list: self,
             bodies,
             marks: &self.marks,

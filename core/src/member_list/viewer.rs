@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::frame::{Bundle, Counts, Frame, Shared};
 use super::handle::Handle;
-use super::held::{Held, under_name};
+use super::held::{OpenWindow, under_name};
 use super::registry::Opened;
 use super::rows::Bodies;
 use super::tick::Tick;
@@ -22,9 +22,9 @@ use super::{Id, MemberList};
 /// ```
 /// use std::time::Duration;
 /// use headcount::member_list::{Bodies, Viewer, WindowSpec};
-/// use headcount::{MemberList, Options, SortKey};
+/// use headcount::{ListOptions, MemberList, SortKey};
 ///
-/// let mut list = MemberList::<u64>::new(Options::default());
+/// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// let online = list.add_group("online")?;
 /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
 ///
@@ -52,7 +52,7 @@ pub struct Viewer<I> {
     hidden: bool,
     /// Groups as last sent, where the protocol needs them with everything.
     groups: Option<Arc<Shared<Counts>>>,
-    windows: Vec<Held<I>>,
+    windows: Vec<OpenWindow<I>>,
 }
 
 /// A window read for an answer, and the name its client asks by. Until it is held, nothing
@@ -117,7 +117,7 @@ impl<I: Id> Viewer<I> {
         if self.windows.is_empty() {
             self.mark = Some(list.windows.mark.clone());
         }
-        self.windows.push(Held::new(spec, &opened));
+        self.windows.push(OpenWindow::new(spec, &opened));
         Ok(self.answer(list, vec![opened.frame], others))
     }
 
@@ -146,7 +146,7 @@ impl<I: Id> Viewer<I> {
         let opened = self.show(list, &to, bodies)?;
         let others = self.look_at_all(list, bodies)?;
         self.forget_former(&to);
-        self.windows[at] = Held::new(to, &opened);
+        self.windows[at] = OpenWindow::new(to, &opened);
         Ok(self.answer(list, vec![opened.frame], others))
     }
 
@@ -302,7 +302,7 @@ impl<I: Id> Viewer<I> {
             // Nothing comes until it is shown.
             self.mark = None;
         } else {
-            self.windows.iter_mut().for_each(Held::ask);
+            self.windows.iter_mut().for_each(OpenWindow::ask);
         }
         enters
     }
@@ -311,7 +311,7 @@ impl<I: Id> Viewer<I> {
     /// them, all windows must be of one moment: then one that missed a frame holds up the others,
     /// until all are sent whole.
     fn can_go_on(&mut self, tick: &Tick<I>, missed_some: bool) -> bool {
-        let misses = |window: &Held<I>| window.misses(tick, missed_some);
+        let misses = |window: &OpenWindow<I>| window.misses(tick, missed_some);
         if !self.whole_rows || !self.windows.iter().any(misses) {
             return true;
         }
@@ -320,7 +320,7 @@ impl<I: Id> Viewer<I> {
             .for_each(|window| window.stale = true);
         let all_are_in = self.windows.iter().all(|window| window.is_in(tick));
         if !all_are_in {
-            self.windows.iter_mut().for_each(Held::ask);
+            self.windows.iter_mut().for_each(OpenWindow::ask);
         }
         all_are_in
     }
@@ -336,7 +336,7 @@ impl<I: Id> Viewer<I> {
 
     /// Lets go of all windows, so that nothing is published for them.
     fn release(&mut self) {
-        self.windows.iter_mut().for_each(Held::release);
+        self.windows.iter_mut().for_each(OpenWindow::release);
     }
 
     fn position(&self, spec: &WindowSpec<I>) -> Option<usize> {
@@ -345,14 +345,14 @@ impl<I: Id> Viewer<I> {
 
     /// A window by its name or one it had.
     fn find(&self, spec: &WindowSpec<I>) -> Option<usize> {
-        let formerly = |window: &Held<I>| window.former.contains(spec);
+        let formerly = |window: &OpenWindow<I>| window.former.contains(spec);
         self.position(spec)
             .or_else(|| self.windows.iter().position(formerly))
     }
 
     /// A window by any name its client may know.
     fn find_merged(&self, spec: &WindowSpec<I>) -> Option<usize> {
-        let merged = |window: &Held<I>| window.merged.contains(spec);
+        let merged = |window: &OpenWindow<I>| window.merged.contains(spec);
         self.find(spec)
             .or_else(|| self.windows.iter().position(merged))
     }
@@ -506,7 +506,7 @@ impl<I: Id> Viewer<I> {
     /// other goes on from that frame; the client does the same.
     fn drop_double(&mut self, at: usize) -> bool {
         let spec = &self.windows[at].spec;
-        let same = |(i, window): (usize, &Held<I>)| i != at && window.spec == *spec;
+        let same = |(i, window): (usize, &OpenWindow<I>)| i != at && window.spec == *spec;
         let Some(other) = self.windows.iter().enumerate().position(same) else {
             return false;
         };

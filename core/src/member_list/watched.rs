@@ -9,8 +9,8 @@ use super::checksum::Checksum;
 use super::diff::{Diffable, Script, positions, script};
 use super::frame::{Frame, FrameChange, Shared};
 use super::handle::{Handle, Known};
-use super::reread::Reread;
-use super::rows::Content;
+use super::reread::WindowReader;
+use super::rows::FrameBuilder;
 use super::window::{RowKey, WindowSpec};
 use super::{Id, MemberList};
 
@@ -156,7 +156,7 @@ impl<I: Id> Watched<'_, I> {
     }
 
     /// The SYNC of the newest version; made once.
-    pub(crate) fn sync(&mut self, content: &Content<'_, I>) -> Arc<Shared<Frame<I>>> {
+    pub(crate) fn sync(&mut self, content: &FrameBuilder<'_, I>) -> Arc<Shared<Frame<I>>> {
         if let Some(sync) = &self.newest().sync {
             // The rows may have slid since it was made.
             if sync.base_index == self.base_index {
@@ -169,7 +169,7 @@ impl<I: Id> Watched<'_, I> {
     }
 
     /// Whether the anchor, now at `index`, has left the place it had.
-    pub(crate) fn anchor_left(&self, index: usize, content: &Content<'_, I>) -> bool {
+    pub(crate) fn anchor_left(&self, index: usize, content: &FrameBuilder<'_, I>) -> bool {
         let WindowSpec::Anchored {
             anchor,
             follow: false,
@@ -193,8 +193,8 @@ impl<I: Id> Watched<'_, I> {
     pub(crate) fn step(
         &mut self,
         version: u64,
-        content: &Content<'_, I>,
-        reread: &mut Reread<I>,
+        content: &FrameBuilder<'_, I>,
+        reread: &mut WindowReader<I>,
     ) -> Outcome<I> {
         let spec = self.handle.spec();
         let reach = match spec {
@@ -254,7 +254,7 @@ impl<I: Id> Watched<'_, I> {
 
     /// Returns the window this one becomes, and where its anchor is, when its own anchor may have
     /// left: the window around a neighbour, or of its own name if the anchor is where it was.
-    pub(crate) fn successor(&self, content: &Content<'_, I>) -> (WindowSpec<I>, usize) {
+    pub(crate) fn successor(&self, content: &FrameBuilder<'_, I>) -> (WindowSpec<I>, usize) {
         let spec = self.handle.spec();
         let WindowSpec::Anchored { anchor, .. } = spec else {
             return (spec.clone(), 0);
@@ -271,7 +271,7 @@ impl<I: Id> Watched<'_, I> {
 
     /// The row that becomes the anchor when the present one is gone or has moved: the nearest row
     /// after it in the old window that did not move, else before it, else the row at the old start.
-    fn new_anchor(&self, content: &Content<'_, I>) -> Option<RowKey<I>> {
+    fn new_anchor(&self, content: &FrameBuilder<'_, I>) -> Option<RowKey<I>> {
         let WindowSpec::Anchored { anchor, .. } = self.handle.spec() else {
             return None;
         };
@@ -296,7 +296,7 @@ impl<I: Id> Watched<'_, I> {
     pub(crate) fn steps_to(
         &self,
         target: &Watched<'_, I>,
-        content: &Content<'_, I>,
+        content: &FrameBuilder<'_, I>,
     ) -> Vec<WindowStep<I>> {
         let (name, next) = (self.handle.name(), target.handle.name());
         let renamed = (next != name).then(|| next.clone());
@@ -328,9 +328,9 @@ impl<I: Id> Watched<'_, I> {
 
     fn step_to(
         &mut self,
-        next: &mut Reread<I>,
+        next: &mut WindowReader<I>,
         version: u64,
-        content: &Content<'_, I>,
+        content: &FrameBuilder<'_, I>,
     ) -> Vec<WindowStep<I>> {
         let latest = script(&self.newest().rows, &next.rows, &next.was);
         let (rows, renames) = (std::mem::take(&mut next.rows), content.written.renames());
@@ -371,7 +371,7 @@ impl<I: Id> Watched<'_, I> {
         &self,
         base: &WindowBase<I>,
         script: Script,
-        content: &Content<'_, I>,
+        content: &FrameBuilder<'_, I>,
     ) -> Frame<I> {
         let rows = &self.newest().rows;
         let kept = base.rows.len() - script.deletes.len();
@@ -391,7 +391,7 @@ impl<I: Id> Watched<'_, I> {
         }
     }
 
-    fn sync_frame(&self, content: &Content<'_, I>) -> Frame<I> {
+    fn sync_frame(&self, content: &FrameBuilder<'_, I>) -> Frame<I> {
         let rows = self
             .newest()
             .rows
@@ -417,7 +417,7 @@ impl<I: Id> Watched<'_, I> {
         &self,
         anchor: &RowKey<I>,
         index: usize,
-        content: &Content<'_, I>,
+        content: &FrameBuilder<'_, I>,
     ) -> bool {
         let old = &self.newest().rows;
         let Some(at) = old.iter().position(|row| row.key == *anchor) else {

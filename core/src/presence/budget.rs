@@ -1,4 +1,4 @@
-//! One budget for the kill logs of all origins and slots.
+//! One budget for the leave logs of all origins and slots.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ const LEAVE_LEN: usize = 24;
 const PERIOD: Duration = Duration::from_secs(1);
 
 impl Presence {
-    /// Cuts the longest kill logs in half until all fit the budget. What was cut costs a later
+    /// Cuts the longest leave logs in half until all fit the budget. What was cut costs a later
     /// holder a `Repair` instead of a `Delta`.
-    pub(super) fn bound_kill_logs(&self, control: &mut Control) {
+    pub(super) fn bound_leave_logs(&self, control: &mut Control) {
         if control.now < control.budget_at {
             return;
         }
@@ -22,17 +22,17 @@ impl Presence {
         let logs = self
             .slots
             .iter()
-            .map(|tracker| tracker.read().kill_log_len());
+            .map(|tracker| tracker.read().leave_log_len());
         let mut total: usize = logs.sum();
-        while total * LEAVE_LEN > self.kill_log_budget {
+        while total * LEAVE_LEN > self.leave_log_budget {
             let longest = self.slots.iter().filter_map(|slot| {
-                let (id, len) = slot.read().longest_kill_log()?;
+                let (id, len) = slot.read().longest_leave_log()?;
                 Some((len, id, slot))
             });
             let Some((len, id, slot)) = longest.max_by_key(|(len, ..)| *len) else {
                 return;
             };
-            slot.write().limit_kills(&id, len / 2);
+            slot.write().limit_leaves(&id, len / 2);
             total -= len - len / 2;
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct Control {
     pub(super) now: Duration,
     /// When the local changes seen so far become a Diff.
     pub(super) flush_at: Option<Duration>,
-    /// When the kill logs are looked at next.
+    /// When the leave logs are looked at next.
     pub(super) budget_at: Duration,
 }
 
@@ -82,12 +82,12 @@ impl Presence {
     /// Takes one frame from a neighbour of the transport. O(changes).
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// use std::time::Duration;
     ///
     /// let a = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
     /// let b = Presence::new(ReplicaId::new("b", 1, 0)?, PresenceConfig::default());
-    /// a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// for ms in 0..3_000 {
     ///     let now = Duration::from_millis(ms);
     ///     for (from, to, name) in [(&a, &b, "a"), (&b, &a, "b")] {
@@ -131,7 +131,7 @@ impl Presence {
         self.run(control);
         self.end_graces(control);
         self.work(control);
-        self.bound_kill_logs(control);
+        self.bound_leave_logs(control);
     }
 
     /// Does one slice of large work that waits, and looks at no deadline: for a caller that has
@@ -187,13 +187,13 @@ impl Presence {
     /// [`DiffsDropped`](Event::DiffsDropped): read the lists again then.
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// use std::time::Duration;
     ///
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
     /// presence.handle_timeout(Duration::ZERO);
-    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
-    /// presence.update(&Put::new("room", "ann", "conn-1").meta(b"away"))?;
+    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// presence.update(&NewEntry::new("room", "ann", "conn-1").meta(b"away"))?;
     /// assert_eq!(presence.poll_timeout(), Some(Duration::from_millis(5)));
     /// presence.handle_timeout(Duration::from_millis(5));
     /// let diff = presence.poll_diff().expect("5 ms have passed");
@@ -321,7 +321,7 @@ impl Presence {
                 Action::Trim { origin, slot, upto } => {
                     self.slots[usize::from(slot)]
                         .write()
-                        .trim_kills(&origin, upto);
+                        .trim_leaves(&origin, upto);
                 }
             }
         }
@@ -335,6 +335,6 @@ pub(super) fn report(control: &mut Control, slot: u8, tracker: &Tracker) -> u64 
         .expect("the local origin is always known");
     control
         .replica
-        .local(control.now, slot, info.clock, info.digest);
+        .local(control.now, slot, info.clock, info.fingerprint);
     info.clock
 }

@@ -32,7 +32,7 @@ impl Presence {
             flush: self.flush,
             grace: self.grace,
             slice_records: self.slice_records,
-            kill_log_budget: self.kill_log_budget,
+            leave_log_budget: self.leave_log_budget,
         }
     }
 

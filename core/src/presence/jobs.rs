@@ -5,7 +5,9 @@ use crate::codec::Kind;
 use crate::error::{ApplyError, DecodeError};
 use crate::id::ReplicaId;
 use crate::replica::{Apply, Outcome, Report, Serve};
-use crate::tracker::{Extract, Limits, Shift, Slice, StagedDelta, StagedRepair, Tracker};
+use crate::tracker::{
+    Extract, Limits, Slice, StagedDelta, StagedRepair, Tracker, VisibilityChange,
+};
 
 use super::Presence;
 use super::cluster::{Control, report};
@@ -23,10 +25,10 @@ pub(super) enum Job {
         is_first: bool,
     },
     /// The Diffs after a hide, a show or a first load; a load reports when they are made.
-    Shift {
+    VisibilityChange {
         slot: u8,
         id: ReplicaId,
-        shift: Shift,
+        shift: VisibilityChange,
         load: Option<Apply>,
     },
     /// The entries of dropped replicas being removed.
@@ -62,7 +64,7 @@ impl Staged {
 
     fn slice(&mut self, tracker: &mut Tracker, records: usize) -> Result<Slice, ApplyError> {
         match self {
-            Self::Repair(staged) => tracker.apply_slice(staged, records),
+            Self::Repair(staged) => tracker.repair_slice(staged, records),
             Self::Delta(staged) => tracker.delta_slice(staged, records),
         }
     }
@@ -72,7 +74,7 @@ impl Job {
     fn is_about(&self, id: &ReplicaId) -> bool {
         match self {
             Self::Load { apply, .. } => apply.origin == *id,
-            Self::Shift { id: about, .. } => about == id,
+            Self::VisibilityChange { id: about, .. } => about == id,
             Self::Reap { .. } | Self::Extract { .. } => false,
         }
     }
@@ -112,7 +114,7 @@ impl Presence {
                 staged,
                 is_first,
             } => self.load_slice(control, apply, staged, is_first),
-            Job::Shift {
+            Job::VisibilityChange {
                 slot,
                 id,
                 mut shift,
@@ -124,7 +126,7 @@ impl Presence {
                 drop(tracker);
                 control.note(slice.diff);
                 if !slice.done {
-                    return Some(Job::Shift {
+                    return Some(Job::VisibilityChange {
                         slot,
                         id,
                         shift,
@@ -177,14 +179,14 @@ impl Presence {
         let slice = staged.slice(&mut tracker, self.slice_records);
         let is_done = slice.as_ref().map(|slice| slice.done);
         let shift = (is_done == Ok(true) && is_first && !control.hidden.contains(&apply.origin))
-            .then(|| tracker.begin_shift(&apply.origin))
+            .then(|| tracker.begin_visibility_change(&apply.origin))
             .flatten();
         drop(tracker);
         match (is_done, shift) {
             (Ok(true), Some(shift)) => {
                 let (id, load) = (apply.origin.clone(), Some(apply));
                 control.note(slice.map(|slice| slice.diff).unwrap_or_default());
-                return Some(Job::Shift {
+                return Some(Job::VisibilityChange {
                     slot,
                     id,
                     shift,
@@ -263,7 +265,7 @@ impl Presence {
         let tracker = self.slots[usize::from(apply.slot)].read();
         let info = tracker.origin_info(&apply.origin);
         drop(tracker);
-        let (clock, hash) = info.map_or((0, 0), |info| (info.clock, info.digest));
+        let (clock, hash) = info.map_or((0, 0), |info| (info.clock, info.fingerprint));
         let report = Report {
             clock,
             hash,
@@ -321,11 +323,11 @@ impl Presence {
             if !tracker.set_hidden(id, hidden) {
                 continue;
             }
-            let shift = tracker.begin_shift(id);
+            let shift = tracker.begin_visibility_change(id);
             drop(tracker);
             if let Some(shift) = shift {
                 let (id, load) = (id.clone(), None);
-                let job = Job::Shift {
+                let job = Job::VisibilityChange {
                     slot,
                     id,
                     shift,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
 use crate::replica::{self, Replica};
-use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, Put, Tracker};
+use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, NewEntry, Tracker};
 
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
@@ -52,7 +52,7 @@ pub struct PresenceConfig {
     pub slice_records: usize,
     /// Bytes of leaves remembered for replicas that missed them, over all origins; beyond it the
     /// longest logs are cut. A tuning value, not a correctness value. Default 64 MiB.
-    pub kill_log_budget: usize,
+    pub leave_log_budget: usize,
 }
 
 impl Default for PresenceConfig {
@@ -64,7 +64,7 @@ impl Default for PresenceConfig {
             flush: Duration::from_millis(5),
             grace: Duration::ZERO,
             slice_records: 1_024,
-            kill_log_budget: 64 << 20,
+            leave_log_budget: 64 << 20,
         }
     }
 }
@@ -76,11 +76,11 @@ impl Default for PresenceConfig {
 /// they wait at most for the write under way, which is one operation or one slice.
 ///
 /// ```
-/// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+/// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 /// let presence = Presence::new(ReplicaId::new("node-1", 1, 0)?, PresenceConfig::default());
-/// presence.track(&Put::new("room", "ann", "conn-1"))?;
+/// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// std::thread::scope(|s| {
-///     s.spawn(|| presence.track(&Put::new("other room", "bob", "conn-2")));
+///     s.spawn(|| presence.track(&NewEntry::new("other room", "bob", "conn-2")));
 /// });
 /// assert_eq!(presence.list("room").len(), 1);
 /// assert_eq!(presence.count("other room"), 1);
@@ -101,7 +101,7 @@ pub struct Presence {
     flush: Duration,
     grace: Duration,
     slice_records: usize,
-    kill_log_budget: usize,
+    leave_log_budget: usize,
 }
 
 impl Presence {
@@ -115,7 +115,7 @@ impl Presence {
             flush,
             grace,
             slice_records,
-            kill_log_budget,
+            leave_log_budget,
         } = config;
         let control = Control::new(Replica::new(replica.clone(), cluster, seed));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
@@ -131,7 +131,7 @@ impl Presence {
             flush,
             grace,
             slice_records: slice_records.max(1),
-            kill_log_budget,
+            leave_log_budget,
         }
     }
 
@@ -150,7 +150,7 @@ impl Presence {
     ///
     /// # Errors
     /// When it is tracked already or a bound is broken.
-    pub fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.track_in(self.slot(put.topic).write(), put)
     }
 
@@ -158,7 +158,7 @@ impl Presence {
     ///
     /// # Errors
     /// When it is not tracked or a bound is broken.
-    pub fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.update_in(self.slot(put.topic).write(), put)
     }
 
@@ -166,7 +166,7 @@ impl Presence {
     ///
     /// # Errors
     /// When a bound is broken.
-    pub fn upsert(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn upsert(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         let mut tracker = self.slot(put.topic).write();
         let written = self
             .adopt(&mut tracker, put)
@@ -288,10 +288,10 @@ impl Presence {
     /// What a holder of `origin` at `clock` misses. See [`Tracker::delta_since`].
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// let a = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
     /// let b = Presence::new(ReplicaId::new("b", 1, 0)?, PresenceConfig::default());
-    /// a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// for (origin, _) in a.clocks() {
     ///     if let Some(frame) = a.delta_since(&origin, b.clock(&origin)) {
     ///         b.apply(&frame)?;

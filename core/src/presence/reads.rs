@@ -8,7 +8,7 @@ use parking_lot::RwLockWriteGuard;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Entry, Key, LeaveReason, Pages, Put, Tracker};
+use crate::tracker::{Entry, Key, LeaveReason, NewEntry, Pages, Tracker};
 
 /// Owners removed while the lock of a slot is held.
 const OWNERS_AT_ONCE: usize = 256;
@@ -19,9 +19,9 @@ impl Presence {
     /// topics of the same slot wait meanwhile; do not call back into the presence.
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
-    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
+    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// let owner = |tracker: &headcount::Tracker| {
     ///     let mut sessions = tracker.get_by_key("room", "ann");
     ///     sessions.next().map(|entry| entry.owner().to_vec())
@@ -43,9 +43,9 @@ impl Presence {
     /// As [`track`](Self::track); `None`, and nothing is changed, when the slot is in use. O(1).
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
-    /// let put = Put::new("room", "ann", "conn-1");
+    /// let put = NewEntry::new("room", "ann", "conn-1");
     /// presence.read("room", |_| assert!(presence.try_track(&put).is_none()));
     /// assert!(presence.try_track(&put).is_some_and(|tracked| tracked.is_ok()));
     /// assert!(presence.try_update(&put).is_some_and(|updated| updated.is_ok()));
@@ -55,7 +55,7 @@ impl Presence {
     ///
     /// # Errors
     /// As [`track`](Self::track).
-    pub fn try_track(&self, put: &Put<'_>) -> Option<Result<EntryRef, TrackError>> {
+    pub fn try_track(&self, put: &NewEntry<'_>) -> Option<Result<EntryRef, TrackError>> {
         Some(self.track_in(self.slot(put.topic).try_write()?, put))
     }
 
@@ -63,7 +63,7 @@ impl Presence {
     ///
     /// # Errors
     /// As [`update`](Self::update).
-    pub fn try_update(&self, put: &Put<'_>) -> Option<Result<EntryRef, TrackError>> {
+    pub fn try_update(&self, put: &NewEntry<'_>) -> Option<Result<EntryRef, TrackError>> {
         Some(self.update_in(self.slot(put.topic).try_write()?, put))
     }
 
@@ -97,10 +97,10 @@ impl Presence {
     /// with the locks taken once for hundreds of them. Says how many. O(owners + their entries).
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
-    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
-    /// presence.track(&Put::new("other room", "bob", "conn-2"))?;
+    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// presence.track(&NewEntry::new("other room", "bob", "conn-2"))?;
     /// assert_eq!(presence.untrack_owners(&["conn-1", "conn-2", "conn-3"]), 2);
     /// assert!(presence.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -137,10 +137,10 @@ impl Presence {
     /// millisecond for a million.
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
     /// for n in 0..1_000 {
-    ///     presence.track(&Put::new("room", &format!("user {n}"), "conn-1"))?;
+    ///     presence.track(&NewEntry::new("room", &format!("user {n}"), "conn-1"))?;
     /// }
     /// let mut keys = Vec::new();
     /// let mut pages = presence.begin_pages("room");
@@ -166,7 +166,7 @@ impl Presence {
     pub(super) fn track_in(
         &self,
         mut tracker: RwLockWriteGuard<'_, Tracker>,
-        put: &Put<'_>,
+        put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
         let tracked = self
             .adopt(&mut tracker, put)
@@ -179,7 +179,7 @@ impl Presence {
     pub(super) fn update_in(
         &self,
         mut tracker: RwLockWriteGuard<'_, Tracker>,
-        put: &Put<'_>,
+        put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
         let updated = tracker.update(put)?;
         drop(tracker);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Presence, PresenceConfig};
 use crate::codec::{Envelope, Kind, Reader, Writer};
 use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
-use crate::id::{ReplicaId, SLOTS, TICK_MAX};
+use crate::id::{OP_MAX, ReplicaId, SLOTS};
 use crate::tracker::StagedRepair;
 
 /// Version of the layout of a snapshot's body.
@@ -70,11 +70,11 @@ impl Presence {
     /// if need be. O(entries).
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// use std::time::Duration;
     ///
     /// let before = Presence::new(ReplicaId::new("a", 7, 0)?, PresenceConfig::default());
-    /// before.track(&Put::new("room", "ann", "conn-1"))?;
+    /// before.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// let bytes = before.snapshot();
     /// let id = ReplicaId::new("a", 7, 0)?;
     /// let after = Presence::restore(id, PresenceConfig::default(), Duration::ZERO, &bytes)?;
@@ -139,14 +139,14 @@ impl Presence {
         tracker.set_hidden(&origin.replica, true);
         if begun {
             tracker
-                .apply_slice(&mut staged, usize::MAX)
+                .repair_slice(&mut staged, usize::MAX)
                 .map_err(RestoreError::Apply)?;
         }
         let info = tracker.origin_info(&origin.replica);
         drop(tracker);
         if let Some(info) = info {
             let control = &mut *self.control.lock();
-            let view = (origin.slot, info.clock, info.digest);
+            let view = (origin.slot, info.clock, info.fingerprint);
             control.replica.remember(now, &origin.replica, view);
             self.run(control);
         }
@@ -159,7 +159,7 @@ fn later(id: ReplicaId, name: &str, old: (u64, u32)) -> Result<ReplicaId, Restor
     if id.name() != name || (id.incarnation(), id.salt()) > old {
         return Ok(id);
     }
-    if old.0 + 1 >= TICK_MAX {
+    if old.0 + 1 >= OP_MAX {
         return Err(RestoreError::IncarnationExhausted);
     }
     ReplicaId::new(name, old.0 + 1, id.salt()).map_err(|_| RestoreError::IncarnationExhausted)

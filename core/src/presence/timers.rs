@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Entry, Key, LeaveReason, Put, Session, Since, Tracker};
+use crate::tracker::{Entry, Key, LeaveReason, NewEntry, Session, Since, Tracker};
 
 /// When something is due, and a number that makes it unique.
 type At = (Duration, u64);
@@ -114,11 +114,11 @@ impl Presence {
     /// leave, with the reason [`LeaveReason::Expired`]. O(log leases).
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// use std::time::Duration;
     ///
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
-    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
+    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// presence.lease_owner(Duration::from_secs(0), "conn-1", Duration::from_secs(30));
     /// presence.lease_owner(Duration::from_secs(20), "conn-1", Duration::from_secs(30));
     /// presence.handle_timeout(Duration::from_secs(40));
@@ -161,18 +161,18 @@ impl Presence {
     /// [`untrack_owner`](Self::untrack_owner). O(its entries).
     ///
     /// ```
-    /// use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// use std::time::Duration;
     ///
     /// let mut config = PresenceConfig::default();
     /// config.grace = Duration::from_secs(10);
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, config);
-    /// presence.track(&Put::new("room", "ann", "conn-1"))?;
-    /// presence.track(&Put::new("room", "bob", "conn-1"))?;
+    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// presence.track(&NewEntry::new("room", "bob", "conn-1"))?;
     /// presence.take_diff();
     /// presence.owner_lost(Duration::from_secs(0), "conn-1");
     /// assert_eq!(presence.count("room"), 2);
-    /// presence.track(&Put::new("room", "ann", "conn-2"))?;
+    /// presence.track(&NewEntry::new("room", "ann", "conn-2"))?;
     /// presence.handle_timeout(Duration::from_secs(10));
     /// let diff = presence.take_diff();
     /// let room = diff.topic("room").unwrap();
@@ -235,7 +235,7 @@ impl Presence {
     pub(super) fn adopt(
         &self,
         tracker: &mut Tracker,
-        put: &Put<'_>,
+        put: &NewEntry<'_>,
     ) -> Option<Result<EntryRef, TrackError>> {
         if !self.timers.is_running() {
             return None;

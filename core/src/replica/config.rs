@@ -36,7 +36,7 @@ pub struct Config {
     pub max_frame: usize,
     /// Whether every Digest carries the rows of all replicas, as a partial mesh needs, or only the
     /// own row (a full mesh; the other rows then travel with every eighth Digest, as the
-    /// acknowledgements that let kill logs be trimmed). Default false.
+    /// acknowledgements that let leave logs be trimmed). Default false.
     pub relay: bool,
     /// Most replicas known at once, and most direct senders. Default 1,024.
     pub max_peers: usize,

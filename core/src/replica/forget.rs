@@ -119,7 +119,7 @@ impl Replica {
         self.tell(Event::ReplicaForgotten(known.id));
     }
 
-    /// Lets the kills go that every up peer has seen.
+    /// Lets the leaves go that every up peer has seen.
     pub(super) fn trim(&mut self) {
         let up: Vec<&Peer> = self
             .peers

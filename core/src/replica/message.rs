@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::row::Rows;
 use crate::codec::{Envelope, FRAME_OVERHEAD_MAX, Kind, Reader, WIRE_MAJOR, Writer};
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::id::{NAME_LEN_MAX, ReplicaId, SLOTS as SLOT_COUNT, TICK_MAX};
+use crate::id::{NAME_LEN_MAX, OP_MAX, ReplicaId, SLOTS as SLOT_COUNT};
 
 /// Slots of a replica, as a length.
 pub(crate) const SLOTS: usize = SLOT_COUNT as usize;
@@ -163,7 +163,7 @@ pub(super) fn read_id(r: &mut Reader<'_>) -> Result<ReplicaId> {
 pub(super) fn read_tick(r: &mut Reader<'_>) -> Result<u64> {
     let at = r.offset();
     let tick = r.u64()?;
-    if tick < TICK_MAX {
+    if tick < OP_MAX {
         Ok(tick)
     } else {
         Err(DecodeError::new(at, DecodeErrorKind::BadInteger))

@@ -59,7 +59,7 @@ pub enum Action {
         /// The identity taken.
         new: ReplicaId,
     },
-    /// Every up peer has acknowledged the kills up to this tick.
+    /// Every up peer has acknowledged the leaves up to this tick.
     Trim {
         /// The origin's replica.
         origin: ReplicaId,

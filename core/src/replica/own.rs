@@ -8,7 +8,7 @@ use super::message::{Message, SLOTS};
 use super::row::Row;
 use super::{Action, Event, Replica};
 use crate::fault::{Fault, is_broken};
-use crate::id::{ReplicaId, TICK_MAX};
+use crate::id::{OP_MAX, ReplicaId};
 
 /// What is said of this node.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl Replica {
         let step = 1 + self.rng.below(1 << 16);
         let incarnation = self.own.highest.max(self.own.id.incarnation()) + step;
         let salt = self.rng.next_u64() as u32;
-        let Ok(new) = ReplicaId::new(self.own.id.name(), incarnation.min(TICK_MAX), salt) else {
+        let Ok(new) = ReplicaId::new(self.own.id.name(), incarnation.min(OP_MAX), salt) else {
             // Somebody spoils the name: there is no number left to take.
             self.voice = Voice::Left;
             self.tell(Event::DuplicateName {

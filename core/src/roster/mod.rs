@@ -34,7 +34,7 @@ pub struct Placement {
 
 /// What becomes of the row of a user who went offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Offline {
+pub enum OfflinePolicy {
     /// The row is removed.
     #[default]
     Remove,
@@ -49,7 +49,7 @@ pub struct RosterOptions {
     /// invisible, dnd, online, idle.
     pub priority: Vec<Status>,
     /// What becomes of the row of a user who went offline. Default: removed.
-    pub offline: Offline,
+    pub offline: OfflinePolicy,
     /// How many last-seen times are kept, the newest. Default 100,000; 0 keeps none.
     pub last_seen_max: usize,
 }
@@ -58,7 +58,7 @@ impl Default for RosterOptions {
     fn default() -> Self {
         Self {
             priority: vec![Status::Invisible, Status::Dnd, Status::Online, Status::Idle],
-            offline: Offline::default(),
+            offline: OfflinePolicy::default(),
             last_seen_max: 100_000,
         }
     }
@@ -77,7 +77,7 @@ pub struct RosterChange<I> {
 
 /// What [`Roster::apply`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied<I> {
+pub struct RosterReport<I> {
     /// Users of whom others see something else now.
     pub changes: Vec<RosterChange<I>>,
     /// Users whose row the list refused, for example because the mapping named a group that is not
@@ -87,7 +87,7 @@ pub struct Applied<I> {
     pub foreign: usize,
 }
 
-impl<I> Default for Applied<I> {
+impl<I> Default for RosterReport<I> {
     fn default() -> Self {
         Self {
             changes: Vec::new(),
@@ -100,10 +100,10 @@ impl<I> Default for Applied<I> {
 /// Presence of one topic as a member list: many sessions of one user, one row.
 ///
 /// ```
-/// use headcount::{MemberList, Options, Placement, Put, ReplicaId, Roster, RosterOptions};
+/// use headcount::{ListOptions, MemberList, NewEntry, Placement, ReplicaId, Roster, RosterOptions};
 /// use headcount::{SortKey, Status, TextId, Tracker};
 ///
-/// let mut list = MemberList::<TextId>::new(Options::default());
+/// let mut list = MemberList::<TextId>::new(ListOptions::default());
 /// let groups = list.set_groups(&["online", "idle"])?;
 /// let mut roster = Roster::new(list, RosterOptions::default(), move |entry| {
 ///     let status = Status::of_session(entry.status());
@@ -113,8 +113,8 @@ impl<I> Default for Applied<I> {
 /// });
 ///
 /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-/// tracker.track(&Put::new("room", "ann", "phone").status(Status::Idle as u8))?;
-/// tracker.track(&Put::new("room", "ann", "laptop"))?;
+/// tracker.track(&NewEntry::new("room", "ann", "phone").status(Status::Idle as u8))?;
+/// tracker.track(&NewEntry::new("room", "ann", "laptop"))?;
 /// let diff = tracker.take_diff();
 /// roster.apply(diff.topic("room").unwrap(), 1_700_000_000);
 ///
@@ -129,7 +129,7 @@ pub struct Roster<I> {
     mapping: Mapping,
     /// Rank of each status; smaller decides.
     rank: [u8; Status::ALL.len()],
-    offline: Offline,
+    offline: OfflinePolicy,
     online: usize,
     last_seen: LastSeen<I>,
 }
@@ -215,11 +215,15 @@ impl<I: Id> Roster<I> {
     /// Takes the changes of the topic, as [`Diff`](crate::Diff) says: a roster may begin at any
     /// moment with what `list` shows, as joins. `wall_s` is the wall clock in seconds since 1970,
     /// used for last-seen only. O(changes x log members).
-    pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> Applied<I> {
+    pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> RosterReport<I> {
         // The mapping is the application's: if it panics, nothing has changed yet.
         let place = |entry: &EntryBuf| id_of::<I>(entry).map(|_| (self.mapping)(entry));
         let joined: Vec<_> = diff.joins.iter().map(place).collect();
-        let updated: Vec<_> = diff.updates.iter().map(|update| place(&update.new)).collect();
+        let updated: Vec<_> = diff
+            .updates
+            .iter()
+            .map(|update| place(&update.new))
+            .collect();
         let mut round = Round::default();
         for (join, placement) in diff.joins.iter().zip(joined) {
             self.begin(join, placement, &mut round);
@@ -232,9 +236,9 @@ impl<I: Id> Roster<I> {
             self.end(leave, &mut round);
         }
         // A user is settled once, after all of their sessions: in between they may seem offline.
-        let mut applied = Applied {
+        let mut applied = RosterReport {
             foreign: round.foreign,
-            ..Applied::default()
+            ..RosterReport::default()
         };
         for id in round.touched {
             let before = round.before.remove(&id);
@@ -379,7 +383,7 @@ impl<I: Id> Roster<I> {
     }
 
     /// Brings row, counts and last-seen of one user in line with the sessions.
-    fn settle(&mut self, id: I, before: &Before, wall_s: u64, applied: &mut Applied<I>) {
+    fn settle(&mut self, id: I, before: &Before, wall_s: u64, applied: &mut RosterReport<I>) {
         let was = &before.outward;
         let now = self.outward(&id);
         if self
@@ -439,14 +443,14 @@ impl<I: Id> Roster<I> {
 
     fn take_offline(&mut self, id: &I) -> Result<(), ListError> {
         match self.offline {
-            Offline::Remove => {
+            OfflinePolicy::Remove => {
                 self.list.remove(id);
             }
-            Offline::Keep(group) if self.list.contains(id) => {
+            OfflinePolicy::Keep(group) if self.list.contains(id) => {
                 self.list.set_group(id, group)?;
                 self.list.touch(id)?;
             }
-            Offline::Keep(_) => {}
+            OfflinePolicy::Keep(_) => {}
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 pub use node::{Lagged, Node, Subscription};
 
-use crate::id::{IdError, ReplicaId, TICK_MAX};
+use crate::id::{IdError, OP_MAX, ReplicaId};
 use crate::presence::{Address, Transmit};
 
 /// What a transport brings.
@@ -67,7 +67,7 @@ pub fn starting(name: &str) -> Result<ReplicaId, IdError> {
         .unwrap_or_default();
     let incarnation = u64::try_from(since.as_micros())
         .unwrap_or(0)
-        .min(TICK_MAX - 1);
+        .min(OP_MAX - 1);
     let salt = getrandom::u32().map_err(|_| IdError::NoRandomness)?;
     ReplicaId::new(name, incarnation, salt)
 }

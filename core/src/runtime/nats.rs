@@ -72,7 +72,7 @@ impl NatsTransport {
             });
         let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
         let client = options.connect(servers).await;
-        Self::over(client.map_err(|e| NatsError(e.into()))?, cluster).await
+        Self::from_client(client.map_err(|e| NatsError(e.into()))?, cluster).await
     }
 
     /// Joins over a connection that is there already. It must have been made with `no_echo`.
@@ -80,7 +80,7 @@ impl NatsTransport {
     /// # Errors
     /// [`NatsError`] when a subscription is refused or the operating system has no random number
     /// for the node's address.
-    pub async fn over(client: Client, cluster: &str) -> Result<Self, NatsError> {
+    pub async fn from_client(client: Client, cluster: &str) -> Result<Self, NatsError> {
         let prefix = format!("headcount.{}", token(cluster));
         let all = format!("{prefix}.all");
         let mut address = [0; 16];

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,7 +18,7 @@ use super::{Incoming, Transport};
 use crate::error::TrackError;
 use crate::id::{EntryRef, ReplicaId};
 use crate::presence::{Event, Presence, PresenceConfig};
-use crate::tracker::{Diff, EntryBuf, Key, Put, TopicDiff};
+use crate::tracker::{Diff, EntryBuf, Key, NewEntry, TopicDiff};
 
 /// Diffs and events kept for a subscriber that is slow.
 const BACKLOG: usize = 1024;
@@ -39,7 +39,7 @@ const TURNS: usize = 3;
 ///
 /// ```
 /// use headcount::runtime::{Node, memory::Network, starting};
-/// use headcount::{PresenceConfig, Put};
+/// use headcount::{NewEntry, PresenceConfig};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,7 +47,7 @@ const TURNS: usize = 3;
 /// let a = Node::start(starting("a")?, PresenceConfig::default(), network.join("a"));
 /// let b = Node::start(starting("b")?, PresenceConfig::default(), network.join("b"));
 /// let mut room = b.subscribe("room");
-/// a.track(&Put::new("room", "ann", "conn-1"))?;
+/// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// let diff = room.next().await?.expect("the node runs");
 /// assert_eq!(diff.joins[0].key_str(), Some("ann"));
 /// assert_eq!(b.list("room").len(), 1);
@@ -105,7 +105,7 @@ impl Node {
     ///
     /// # Errors
     /// When it is tracked already or a bound is broken.
-    pub fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.woken(self.shared.presence.track(put))
     }
 
@@ -113,7 +113,7 @@ impl Node {
     ///
     /// # Errors
     /// When it is not tracked or a bound is broken.
-    pub fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.woken(self.shared.presence.update(put))
     }
 
@@ -121,7 +121,7 @@ impl Node {
     ///
     /// # Errors
     /// When a bound is broken.
-    pub fn upsert(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn upsert(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.woken(self.shared.presence.upsert(put))
     }
 

@@ -159,7 +159,7 @@ impl World<'_> {
             let mut states = States::default();
             for (state, &slot) in states.iter_mut().zip(slots) {
                 let info = presence.origin_info(id, slot);
-                let state_of = |i: OriginInfo| (i.clock, i.digest, i.entries, i.applying);
+                let state_of = |i: OriginInfo| (i.clock, i.fingerprint, i.entries, i.applying);
                 *state = info.map(state_of).unwrap_or_default();
             }
             if retired.get(id).is_some_and(|&since| is_guarded(since)) {

@@ -188,7 +188,9 @@ impl World<'_> {
         for &slot in &self.slots {
             let state = |node: &super::world::Node| {
                 let info = node.presence.origin_info(id, slot);
-                info.map_or((0, 0, 0), |info| (info.clock, info.digest, info.entries))
+                info.map_or((0, 0, 0), |info| {
+                    (info.clock, info.fingerprint, info.entries)
+                })
             };
             if state(here) != state(there) {
                 let (here, there) = (state(here), state(there));

@@ -37,14 +37,14 @@ incidents! {
     Ring,
     /// Everybody hears the first one.
     Star,
-    /// A cluster that remembers no kill.
-    KillLog0,
-    /// A cluster that remembers one kill for each origin and slot.
-    KillLog1,
-    /// A cluster that remembers 8 kills.
-    KillLog8,
-    /// A cluster that remembers 64 kills.
-    KillLog64,
+    /// A cluster that remembers no leave.
+    LeaveLog0,
+    /// A cluster that remembers one leave for each origin and slot.
+    LeaveLog1,
+    /// A cluster that remembers 8 leaves.
+    LeaveLog8,
+    /// A cluster that remembers 64 leaves.
+    LeaveLog64,
     /// A frame lost by chance.
     FrameLost,
     /// A frame delivered twice.
@@ -155,7 +155,7 @@ impl Incidents {
     /// How often one happened.
     ///
     /// ```
-    /// use headcount::testing::{self, Incident, Stats};
+    /// use headcount::testing::{Incident, Stats, self};
     ///
     /// let mut stats = Stats::default();
     /// for seed in 0..50 {

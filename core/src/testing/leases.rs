@@ -8,7 +8,7 @@ use crdts::CmRDT;
 
 use super::incident::Incident;
 use super::world::{KEYS, Node, OWNERS, Session, TOPICS, World};
-use crate::tracker::Put;
+use crate::tracker::NewEntry;
 
 /// When what is here leaves, in milliseconds.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +88,7 @@ impl World<'_> {
         };
         let (topic, key) = (TOPICS[usize::from(session.0)], format!("k{}", session.1));
         let owner = OWNERS[usize::from(session.2)];
-        let put = Put::new(topic, &key, owner).meta(&meta[..len]);
+        let put = NewEntry::new(topic, &key, owner).meta(&meta[..len]);
         let adopted = node.adoptable(session);
         let is_tracked = node.sessions.contains(&session);
         let (what, done) = if !is_tracked {

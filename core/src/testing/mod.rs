@@ -3,7 +3,7 @@
 //! One seed makes one schedule: 2 to 7 nodes in a mesh, a ring or a star; loss of up to half of the
 //! frames, duplication, reordering; links cut in one or both directions; crashes and restarts, with
 //! the wall clock stepped back; starts from snapshots, old ones and twice; cloned machines;
-//! replicas forgotten; Goodbyes; leases and lost owners; short kill logs; replies in parts and
+//! replicas forgotten; Goodbyes; leases and lost owners; short leave logs; replies in parts and
 //! slices interrupted by other frames; holders that alter what they pass on; nodes of other wire
 //! versions, strangers, damaged frames. Every node is a real [`Presence`](crate::Presence), every
 //! message real bytes; only time and the network are made up. [`Incident`] lists all of it, and
@@ -18,7 +18,7 @@
 //! histories.
 //!
 //! ```
-//! use headcount::testing::{self, Fault};
+//! use headcount::testing::{Fault, self};
 //!
 //! for seed in 0..20 {
 //!     testing::simulate(seed, None).expect("every schedule converges");
@@ -100,9 +100,9 @@ pub fn simulate(seed: u64, fault: Option<Fault>) -> Result<Stats, Failure> {
 /// notice.
 ///
 /// ```
-/// use headcount::testing::{self, Fault};
+/// use headcount::testing::{Fault, self};
 ///
-/// assert_eq!(testing::with_fault(Fault::DropKill, || 2 + 2), 4);
+/// assert_eq!(testing::with_fault(Fault::DropLeave, || 2 + 2), 4);
 /// ```
 pub fn with_fault<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
     crate::fault::with(Some(fault), work)

@@ -140,7 +140,7 @@ pub(super) struct Plan {
     /// A frame not delivered after this long is lost.
     pub(super) delay_ms: u64,
     pub(super) steps: u64,
-    pub(super) kill_log: usize,
+    pub(super) leave_log: usize,
     /// Above the beats that a heartbeat needs to the farthest node.
     pub(super) down_ms: u64,
     pub(super) forget_ms: u64,
@@ -190,7 +190,7 @@ impl Plan {
             reorders,
             delay_ms: [300, 1500, down_ms][rng.below(3) as usize],
             steps: 12 + rng.below(40),
-            kill_log: [0, 1, 8, 64][rng.below(if is_forgetful { 2 } else { 4 }) as usize],
+            leave_log: [0, 1, 8, 64][rng.below(if is_forgetful { 2 } else { 4 }) as usize],
             down_ms,
             forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
             grace_ms: [0, 700, 2500][rng.below(3) as usize],
@@ -224,7 +224,7 @@ impl Plan {
 
     pub(super) fn limits(&self) -> Limits {
         Limits {
-            kill_log_len_max: self.kill_log,
+            leave_log_len_max: self.leave_log,
             ..Limits::default()
         }
     }
@@ -249,13 +249,13 @@ impl Plan {
             Shape::Ring => Incident::Ring,
             Shape::Star => Incident::Star,
         };
-        let kill_log = match self.kill_log {
-            0 => Incident::KillLog0,
-            1 => Incident::KillLog1,
-            8 => Incident::KillLog8,
-            _ => Incident::KillLog64,
+        let leave_log = match self.leave_log {
+            0 => Incident::LeaveLog0,
+            1 => Incident::LeaveLog1,
+            8 => Incident::LeaveLog8,
+            _ => Incident::LeaveLog64,
         };
-        [size, shape, kill_log]
+        [size, shape, leave_log]
     }
 
     pub(super) fn config(&self) -> replica::Config {

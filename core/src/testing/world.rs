@@ -315,7 +315,7 @@ impl<'t> World<'t> {
             };
             let history = self.histories.entry((id.clone(), slot)).or_default();
             if history.last().is_none_or(|last| last.0 < info.clock) {
-                history.push((info.clock, info.digest, info.entries));
+                history.push((info.clock, info.fingerprint, info.entries));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::diff::{Diff, DiffBuilder};
-use super::entry::{Put, Stamp};
+use super::entry::{EntryVersions, NewEntry};
 use super::origin::OriginState;
 use super::slab::NIL;
 use super::wire::{DeltaHead, Place, Record, Records, RepairHead};
@@ -28,10 +28,10 @@ impl Tracker {
     /// that brings nothing new is ignored. O(changes).
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
     /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
-    /// a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// let frame = a.delta_since(a.id(), b.clock(a.id())).expect("b misses something");
     /// let diff = b.apply(&frame)?;
     /// assert_eq!(diff.topic("room").unwrap().joins.len(), 1);
@@ -198,7 +198,7 @@ impl Tracker {
         let mut records = Records::new(body, &self.limits, head.origin.slot, start.clone());
         let mut puts = 0u32;
         while let Some(record) = records.next()? {
-            puts += u32::from(matches!(record, Record::Put { .. }));
+            puts += u32::from(matches!(record, Record::NewEntry { .. }));
             if let Some(origin) = origin {
                 self.check_against(origin, record, clock)?;
             }
@@ -214,10 +214,10 @@ impl Tracker {
         clock: u64,
     ) -> Result<(), ApplyError> {
         let by_birth = |birth| origin.by_birth(&self.store.slab, birth);
-        let (tick, fits) = match record {
-            Record::Put { stamp, .. } if stamp.birth > clock => (stamp.version, true),
-            Record::Put { put, stamp } => {
-                let Stamp { birth, version, .. } = stamp;
+        let (op, fits) = match record {
+            Record::NewEntry { versions, .. } if versions.birth > clock => (versions.version, true),
+            Record::NewEntry { put, versions } => {
+                let EntryVersions { birth, version, .. } = versions;
                 let fits = by_birth(birth).is_some_and(|index| {
                     let at = self.store.slab[index].version;
                     let in_order = if version <= clock {
@@ -229,18 +229,18 @@ impl Tracker {
                 });
                 (version, fits)
             }
-            Record::Kill(kill) => {
-                let builds_on_state = kill.tick > clock && kill.birth <= clock;
+            Record::Leave(leave) => {
+                let builds_on_state = leave.op > clock && leave.birth <= clock;
                 (
-                    kill.tick,
-                    !builds_on_state || by_birth(kill.birth).is_some(),
+                    leave.op,
+                    !builds_on_state || by_birth(leave.birth).is_some(),
                 )
             }
         };
         if fits {
             Ok(())
         } else {
-            Err(ApplyError::Diverged { tick })
+            Err(ApplyError::Diverged { op })
         }
     }
 
@@ -257,28 +257,28 @@ impl Tracker {
     pub(super) fn put_remote(
         &mut self,
         number: u16,
-        put: &Put<'_>,
-        stamp: Stamp,
+        put: &NewEntry<'_>,
+        versions: EntryVersions,
         diff: &mut DiffBuilder,
     ) {
         let origin = self.origins.get(number);
-        let known = origin.by_birth(&self.store.slab, stamp.birth);
+        let known = origin.by_birth(&self.store.slab, versions.birth);
         match known {
             Some(index) if self.same_place(index, put) => {
-                self.update_remote(number, index, put, stamp, diff);
+                self.update_remote(number, index, put, versions, diff);
                 return;
             }
             Some(index) => self.remove_remote(number, index, diff),
             None => {}
         }
-        let spot = self.store.locate(put.topic, put.encoding, put.key);
-        let index = self.store.insert(spot, put, number, stamp);
-        let digest = self.store.digest(index);
+        let location = self.store.locate(put.topic, put.encoding, put.key);
+        let index = self.store.insert(location, put, number, versions);
+        let fingerprint = self.store.fingerprint(index);
         let origin = self.origins.get_mut(number);
         origin.append(&mut self.store.slab, index);
         origin.add_birth(&self.store.slab, index);
         origin.len += 1;
-        origin.digest = origin.digest.wrapping_add(digest);
+        origin.fingerprint = origin.fingerprint.wrapping_add(fingerprint);
         if self.origins.is_visible(number) {
             self.tell_join(index, diff);
         }
@@ -288,25 +288,25 @@ impl Tracker {
         &mut self,
         number: u16,
         index: u32,
-        put: &Put<'_>,
-        stamp: Stamp,
+        put: &NewEntry<'_>,
+        versions: EntryVersions,
         diff: &mut DiffBuilder,
     ) {
         let slot = &self.store.slab[index];
-        let changed = self.store.stamp(index) != stamp
+        let changed = self.store.versions(index) != versions
             || slot.status != put.status
             || self.store.parts(index).owner != put.owner
             || self.store.parts(index).meta != put.meta;
         let old = (changed && self.origins.is_visible(number)).then(|| self.entry(index).to_buf());
-        let before = self.store.digest(index);
+        let before = self.store.fingerprint(index);
         if changed {
-            self.store.rewrite(index, put, stamp);
+            self.store.rewrite(index, put, versions);
         }
-        let after = self.store.digest(index);
+        let after = self.store.fingerprint(index);
         let origin = self.origins.get_mut(number);
         origin.unlink(&mut self.store.slab, index);
         origin.append(&mut self.store.slab, index);
-        origin.digest = origin.digest.wrapping_sub(before).wrapping_add(after);
+        origin.fingerprint = origin.fingerprint.wrapping_sub(before).wrapping_add(after);
         if let Some(old) = old {
             let topic = Arc::clone(&self.store.topic(self.store.slab[index].topic).name);
             diff.update(&topic, old, self.entry(index).to_buf());
@@ -323,12 +323,12 @@ impl Tracker {
 
     /// Removes an entry of another origin without a word.
     pub(super) fn unlink_remote(&mut self, number: u16, index: u32) {
-        let digest = self.store.digest(index);
+        let fingerprint = self.store.fingerprint(index);
         let origin = self.origins.get_mut(number);
         origin.unlink(&mut self.store.slab, index);
         origin.remove_birth(&self.store.slab, index);
         origin.len -= 1;
-        origin.digest = origin.digest.wrapping_sub(digest);
+        origin.fingerprint = origin.fingerprint.wrapping_sub(fingerprint);
         self.store.remove(index);
     }
 
@@ -344,7 +344,7 @@ impl Tracker {
     }
 
     /// Whether an entry has the topic and key of `put`; its owner may change.
-    fn same_place(&self, index: u32, put: &Put<'_>) -> bool {
+    fn same_place(&self, index: u32, put: &NewEntry<'_>) -> bool {
         let slot = &self.store.slab[index];
         let parts = self.store.parts(index);
         slot.encoding == put.encoding as u8

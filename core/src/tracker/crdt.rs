@@ -30,11 +30,11 @@ impl Delta {
 ///
 /// ```
 /// use crdts::CvRDT;
-/// use headcount::{Put, ReplicaId, Tracker};
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
-/// a.track(&Put::new("room", "ann", "conn-1"))?;
-/// b.track(&Put::new("room", "bob", "conn-2"))?;
+/// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
+/// b.track(&NewEntry::new("room", "bob", "conn-2"))?;
 /// a.validate_merge(&b)?;
 /// a.merge(b.clone());
 /// assert_eq!(a.count("room"), 2);
@@ -63,8 +63,8 @@ impl CvRDT for Tracker {
             if theirs.replica == *self.id() && theirs.clock > ours.clock {
                 return Err(ApplyError::OwnOrigin);
             }
-            if theirs.clock == ours.clock && theirs.digest != ours.digest {
-                return Err(ApplyError::Diverged { tick: ours.clock });
+            if theirs.clock == ours.clock && theirs.fingerprint != ours.fingerprint {
+                return Err(ApplyError::Diverged { op: ours.clock });
             }
         }
         Ok(())
@@ -88,10 +88,10 @@ impl CvRDT for Tracker {
 ///
 /// ```
 /// use crdts::CmRDT;
-/// use headcount::{ApplyError, Delta, Put, ReplicaId, Tracker};
+/// use headcount::{ApplyError, Delta, NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
-/// a.track(&Put::new("room", "ann", "conn-1"))?;
+/// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// let first = Delta::new(a.delta_since(a.id(), 0).unwrap());
 /// a.untrack("room", "ann", "conn-1");
 /// let second = Delta::new(a.delta_since(a.id(), 1).unwrap());

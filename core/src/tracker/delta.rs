@@ -16,11 +16,11 @@ use crate::fault::{Fault, is_broken};
 /// unseen until the last slice.
 ///
 /// ```
-/// use headcount::{Put, ReplicaId, StagedDelta, Tracker};
+/// use headcount::{NewEntry, ReplicaId, StagedDelta, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// for i in 0..100 {
-///     a.track(&Put::new("room", &format!("user {i}"), "conn"))?;
+///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
 /// }
 /// let body = a.push_body(0).unwrap();
 /// let mut staged = StagedDelta::new(body.into(), b.limits())?;
@@ -65,7 +65,7 @@ impl StagedDelta {
         let mut records = Records::new(&body, limits, head.origin.slot, start.clone());
         let mut puts = 0;
         while let Some(record) = records.next()? {
-            puts += u32::from(matches!(record, Record::Put { .. }));
+            puts += u32::from(matches!(record, Record::NewEntry { .. }));
         }
         let (step, diff) = (Step::Done, DiffBuilder::default());
         Ok(Self {
@@ -202,16 +202,16 @@ impl Tracker {
         diff: &mut DiffBuilder,
     ) {
         match record {
-            Record::Put { put, stamp } if stamp.version > clock => {
-                self.put_remote(number, &put, stamp, diff);
+            Record::NewEntry { put, versions } if versions.version > clock => {
+                self.put_remote(number, &put, versions, diff);
             }
-            Record::Kill(kill) if kill.tick > clock => {
+            Record::Leave(leave) if leave.op > clock => {
                 let origin = self.origins.get(number);
-                if let Some(index) = origin.by_birth(&self.store.slab, kill.birth) {
+                if let Some(index) = origin.by_birth(&self.store.slab, leave.birth) {
                     self.remove_remote(number, index, diff);
                 }
-                let len_max = self.limits.kill_log_len_max;
-                self.origins.get_mut(number).log_kill(kill, len_max);
+                let len_max = self.limits.leave_log_len_max;
+                self.origins.get_mut(number).log_leave(leave, len_max);
             }
             _ => {}
         }

@@ -25,9 +25,9 @@ use crate::id::EntryRef;
 /// | leave, join | an update |
 ///
 /// ```
-/// use headcount::{Put, ReplicaId, Tracker};
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-/// tracker.track(&Put::new("room", "ann", "conn-1"))?;
+/// tracker.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// let diff = tracker.take_diff();
 /// assert_eq!(diff.topic("room").unwrap().joins[0].key_str(), Some("ann"));
 /// assert!(tracker.take_diff().is_empty());

@@ -1,4 +1,4 @@
-//! What goes in (`Put`, `Key`) and what comes out (`Entry`, `EntryBuf`).
+//! What goes in (`NewEntry`, `Key`) and what comes out (`Entry`, `EntryBuf`).
 
 use std::fmt;
 
@@ -41,29 +41,29 @@ impl<'a> From<&'a [u8]> for Key<'a> {
     }
 }
 
-/// The ticks of an entry. Its creation, its newest write and the write before that (0: none) say
+/// The ops of an entry. Its creation, its newest write and the write before that (0: none) say
 /// what Phoenix calls `phx_ref` and `phx_ref_prev`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct EntryVersions {
     pub(super) birth: u64,
     pub(super) version: u64,
     pub(super) previous: u64,
 }
 
-impl Stamp {
-    /// Of an entry that is new at `tick`.
-    pub(super) fn new(tick: u64) -> Self {
+impl EntryVersions {
+    /// Of an entry that is new at `op`.
+    pub(super) fn new(op: u64) -> Self {
         Self {
-            birth: tick,
-            version: tick,
+            birth: op,
+            version: op,
             previous: 0,
         }
     }
 
     /// After another write.
-    pub(super) fn written(self, tick: u64) -> Self {
+    pub(super) fn written(self, op: u64) -> Self {
         Self {
-            version: tick,
+            version: op,
             previous: self.version,
             ..self
         }
@@ -79,14 +79,14 @@ impl Stamp {
 /// The content of an entry to be tracked or updated. Borrows everything.
 ///
 /// ```
-/// use headcount::{Encoding, Put};
-/// let put = Put::new("room:lobby", "user:7", "conn-1").meta(br#"{"device":"phone"}"#).status(2);
+/// use headcount::{Encoding, NewEntry};
+/// let put = NewEntry::new("room:lobby", "user:7", "conn-1").meta(br#"{"device":"phone"}"#).status(2);
 /// assert_eq!(put.key().bytes, b"user:7");
-/// let put = Put::bytes("room:lobby", &[131, 97, 7], &[1, 2], Encoding::Term);
+/// let put = NewEntry::bytes("room:lobby", &[131, 97, 7], &[1, 2], Encoding::Term);
 /// assert_eq!(put.key().encoding, Encoding::Term);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Put<'a> {
+pub struct NewEntry<'a> {
     pub(crate) topic: &'a str,
     pub(crate) key: &'a [u8],
     pub(crate) owner: &'a [u8],
@@ -95,7 +95,7 @@ pub struct Put<'a> {
     pub(crate) status: u8,
 }
 
-impl<'a> Put<'a> {
+impl<'a> NewEntry<'a> {
     /// An entry with a text key and a text owner, an empty meta and status 0.
     ///
     /// The key is what is present (a user), the owner is what holds it there (a connection).
@@ -164,7 +164,7 @@ pub struct Entry<'a> {
     pub(super) meta: &'a [u8],
     pub(super) encoding: Encoding,
     pub(super) status: u8,
-    pub(super) stamp: Stamp,
+    pub(super) versions: EntryVersions,
     pub(super) replica: &'a crate::id::ReplicaId,
     pub(super) slot: u8,
 }
@@ -218,21 +218,21 @@ impl<'a> Entry<'a> {
         self.replica
     }
 
-    /// The tick of the newest write.
+    /// The op of the newest write.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.stamp.version
+        self.versions.version
     }
 
-    /// The tick of the write before the newest one; `None` for an entry that was never updated. It
+    /// The op of the write before the newest one; `None` for an entry that was never updated. It
     /// is the same at every holder.
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// let first = a.track(&Put::new("room", "ann", "conn-1"))?;
+    /// let first = a.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// assert_eq!(a.list("room").next().unwrap().previous_version(), None);
-    /// a.update(&Put::new("room", "ann", "conn-1").meta(b"away"))?;
+    /// a.update(&NewEntry::new("room", "ann", "conn-1").meta(b"away"))?;
     /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
     /// b.apply(&a.delta_since(a.id(), 0).unwrap())?;
     /// let entry = b.list("room").next().unwrap();
@@ -242,13 +242,13 @@ impl<'a> Entry<'a> {
     /// ```
     #[must_use]
     pub fn previous_version(&self) -> Option<u64> {
-        (self.stamp.previous > 0).then_some(self.stamp.previous)
+        (self.versions.previous > 0).then_some(self.versions.previous)
     }
 
-    /// The tick of the creation.
+    /// The op of the creation.
     #[must_use]
     pub fn birth(&self) -> u64 {
-        self.stamp.birth
+        self.versions.birth
     }
 
     fn origin(&self) -> Origin {
@@ -263,7 +263,7 @@ impl<'a> Entry<'a> {
     pub fn dot(&self) -> Dot {
         Dot {
             origin: self.origin(),
-            birth: self.stamp.birth,
+            birth: self.versions.birth,
         }
     }
 
@@ -272,7 +272,7 @@ impl<'a> Entry<'a> {
     pub fn entry_ref(&self) -> EntryRef {
         EntryRef {
             origin: self.origin(),
-            version: self.stamp.version,
+            version: self.versions.version,
         }
     }
 
@@ -299,7 +299,7 @@ impl<'a> Entry<'a> {
             encoding: self.encoding,
             status: self.status,
             origin: self.origin(),
-            stamp: self.stamp,
+            versions: self.versions,
         }
     }
 }
@@ -313,9 +313,9 @@ impl fmt::Debug for Entry<'_> {
             .field("status", &self.status)
             .field("meta", &Printable(self.meta))
             .field("origin", self.replica)
-            .field("birth", &self.stamp.birth)
-            .field("version", &self.stamp.version)
-            .field("previous", &self.stamp.previous)
+            .field("birth", &self.versions.birth)
+            .field("version", &self.versions.version)
+            .field("previous", &self.versions.previous)
             .finish()
     }
 }
@@ -330,7 +330,7 @@ pub struct EntryBuf {
     encoding: Encoding,
     status: u8,
     origin: Origin,
-    stamp: Stamp,
+    versions: EntryVersions,
 }
 
 impl EntryBuf {
@@ -385,22 +385,22 @@ impl EntryBuf {
         &self.origin
     }
 
-    /// The tick of the creation.
+    /// The op of the creation.
     #[must_use]
     pub fn birth(&self) -> u64 {
-        self.stamp.birth
+        self.versions.birth
     }
 
-    /// The tick of the newest write.
+    /// The op of the newest write.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.stamp.version
+        self.versions.version
     }
 
-    /// The tick of the write before the newest one. See [`Entry::previous_version`].
+    /// The op of the write before the newest one. See [`Entry::previous_version`].
     #[must_use]
     pub fn previous_version(&self) -> Option<u64> {
-        (self.stamp.previous > 0).then_some(self.stamp.previous)
+        (self.versions.previous > 0).then_some(self.versions.previous)
     }
 
     /// Names the entry for ever.
@@ -408,7 +408,7 @@ impl EntryBuf {
     pub fn dot(&self) -> Dot {
         Dot {
             origin: self.origin.clone(),
-            birth: self.stamp.birth,
+            birth: self.versions.birth,
         }
     }
 
@@ -417,7 +417,7 @@ impl EntryBuf {
     pub fn entry_ref(&self) -> EntryRef {
         EntryRef {
             origin: self.origin.clone(),
-            version: self.stamp.version,
+            version: self.versions.version,
         }
     }
 
@@ -439,9 +439,9 @@ impl fmt::Debug for EntryBuf {
             .field("status", &self.status)
             .field("meta", &Printable(self.meta()))
             .field("origin", &self.origin)
-            .field("birth", &self.stamp.birth)
-            .field("version", &self.stamp.version)
-            .field("previous", &self.stamp.previous)
+            .field("birth", &self.versions.birth)
+            .field("version", &self.versions.version)
+            .field("previous", &self.versions.previous)
             .finish()
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! The version order is walked from one end while operations go on: a cursor registered with the
 //! origin steps aside when its entry moves. What changed meanwhile is newer than the clock at the
-//! start, so the end takes it from the tail and from the kill log and drops the outdated rows.
+//! start, so the end takes it from the tail and from the leave log and drops the outdated rows.
 
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
 use super::Tracker;
-use super::entry::Stamp;
-use super::origin::Kill;
+use super::entry::EntryVersions;
+use super::origin::Leave;
 use super::slab::NIL;
 use super::wire::{BodyWriter, Row};
 use crate::codec::Kind;
@@ -40,7 +40,7 @@ pub struct Extract {
 /// An entry as it was when its slice came by.
 #[derive(Debug, Clone, Copy)]
 struct Collected {
-    stamp: Stamp,
+    versions: EntryVersions,
     topic: u32,
     status: u8,
     encoding: u8,
@@ -55,7 +55,7 @@ struct Collected {
 pub struct Extracted {
     extract: Extract,
     to: u64,
-    kills: Vec<Kill>,
+    leaves: Vec<Leave>,
 }
 
 impl Tracker {
@@ -64,17 +64,17 @@ impl Tracker {
     /// [`full_body`](Self::full_body) when `full` is set. O(1).
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
     /// for i in 0..100 {
-    ///     a.track(&Put::new("room", &format!("user {i}"), "conn"))?;
+    ///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
     /// }
     /// let id = a.id().clone();
     /// let mut extract = a.begin_extract(&id, 0, false, 7).expect("there is something to send");
     /// while !a.extract_slice(&mut extract, 30) {
     ///     a.untrack("room", "user 1", "conn");
     /// }
-    /// let (kind, body) = a.finish_extract(extract).expect("the kill log reaches back").encode();
+    /// let (kind, body) = a.finish_extract(extract).expect("the leave log reaches back").encode();
     /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
     /// b.apply_repair(&body, false)?;
     /// assert_eq!(b.count("room"), 99);
@@ -155,7 +155,7 @@ impl Tracker {
         at == NIL
     }
 
-    /// Ends an extraction: adds what changed since its start. `None` when the kill log no longer
+    /// Ends an extraction: adds what changed since its start. `None` when the leave log no longer
     /// reaches back to the start, or the origin is gone: begin again. O(changes since the start).
     pub fn finish_extract(&mut self, mut extract: Extract) -> Option<Extracted> {
         let number = self.origins.find(&extract.replica)?;
@@ -168,9 +168,9 @@ impl Tracker {
             return None;
         }
         let to = origin.clock;
-        let kills: Vec<Kill> = origin
-            .kills
-            .range(origin.kills_after(since)..)
+        let leaves: Vec<Leave> = origin
+            .leaves
+            .range(origin.leaves_after(since)..)
             .copied()
             .collect();
         let late = origin.newer_than(&self.store.slab, extract.start);
@@ -181,9 +181,13 @@ impl Tracker {
         late.into_iter()
             .for_each(|index| self.collect(&mut extract, index));
         let late = extract.rows.split_off(early);
-        extract.outdate(&kills, &late);
+        extract.outdate(&leaves, &late);
         extract.rows.extend(late);
-        Some(Extracted { extract, to, kills })
+        Some(Extracted {
+            extract,
+            to,
+            leaves,
+        })
     }
 
     /// Gives up an extraction.
@@ -210,7 +214,7 @@ impl Tracker {
             extract.bytes.extend_from_slice(part);
         }
         extract.rows.push(Collected {
-            stamp: self.store.stamp(index),
+            versions: self.store.versions(index),
             topic,
             status: slot.status,
             encoding: slot.encoding,
@@ -224,17 +228,18 @@ impl Tracker {
 
 impl Extract {
     /// Drops rows whose entry left or was written again after the start.
-    fn outdate(&mut self, kills: &[Kill], late: &[Collected]) {
+    fn outdate(&mut self, leaves: &[Leave], late: &[Collected]) {
         let start = self.start;
-        let killed = kills
+        let killed = leaves
             .iter()
-            .filter(|kill| kill.tick > start)
-            .map(|kill| kill.birth);
+            .filter(|leave| leave.op > start)
+            .map(|leave| leave.birth);
         let outdated: HashSet<u64> = killed
-            .chain(late.iter().map(|row| row.stamp.birth))
+            .chain(late.iter().map(|row| row.versions.birth))
             .collect();
         if !outdated.is_empty() {
-            self.rows.retain(|row| !outdated.contains(&row.stamp.birth));
+            self.rows
+                .retain(|row| !outdated.contains(&row.versions.birth));
             self.kept.retain(|(birth, _)| !outdated.contains(birth));
         }
     }
@@ -244,7 +249,11 @@ impl Extracted {
     /// The body, with its kind. Needs no lock. O(rows).
     #[must_use]
     pub fn encode(self) -> (Kind, Vec<u8>) {
-        let Self { extract, to, kills } = self;
+        let Self {
+            extract,
+            to,
+            leaves,
+        } = self;
         let capacity = extract.bytes.len() + extract.rows.len() * 16 + extract.kept.len();
         let interval = (extract.from, to);
         let mut writer = BodyWriter::new(&extract.replica, extract.slot, interval, capacity);
@@ -253,16 +262,16 @@ impl Extracted {
             let versions = extract.kept.iter().map(|(_, version)| *version);
             writer.kept(extract.nonce, extract.kept.len(), versions);
         }
-        let mut kills = kills.into_iter().filter(|_| delta).peekable();
+        let mut leaves = leaves.into_iter().filter(|_| delta).peekable();
         for row in &extract.rows {
-            while let Some(kill) = kills.next_if(|kill| kill.tick < row.stamp.version) {
-                writer.kill(kill);
+            while let Some(leave) = leaves.next_if(|leave| leave.op < row.versions.version) {
+                writer.leave(leave);
             }
             let bytes = &extract.bytes[row.bytes_at..row.bytes_end];
             let (key, rest) = bytes.split_at(row.key_len as usize);
             let (owner, meta) = rest.split_at(row.owner_len as usize);
             writer.put(&Row {
-                stamp: row.stamp,
+                versions: row.versions,
                 topic_number: row.topic,
                 topic: &extract.topics[row.topic as usize],
                 encoding: row.encoding,
@@ -272,7 +281,7 @@ impl Extracted {
                 meta,
             });
         }
-        kills.for_each(|kill| writer.kill(kill));
+        leaves.for_each(|leave| writer.leave(leave));
         (extract.kind, writer.finish())
     }
 }

@@ -23,7 +23,7 @@ pub struct Limits {
     pub origins_max: u16,
     /// Most leaves remembered per origin for replicas that missed them. Default 65,536. A smaller
     /// number never costs correctness, it turns a `Delta` into a `Repair`.
-    pub kill_log_len_max: usize,
+    pub leave_log_len_max: usize,
 }
 
 impl Default for Limits {
@@ -36,7 +36,7 @@ impl Default for Limits {
             owner_entries_max: 1_000_000,
             entries_max: 1 << 31,
             origins_max: 1_025,
-            kill_log_len_max: 65_536,
+            leave_log_len_max: 65_536,
         }
     }
 }

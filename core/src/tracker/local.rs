@@ -5,14 +5,14 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::diff::{Diff, DiffBuilder};
-use super::entry::{EntryBuf, Key, Put, Stamp};
-use super::origin::Kill;
+use super::entry::{EntryBuf, EntryVersions, Key, NewEntry};
+use super::origin::Leave;
 use super::owners::{OwnerSpot, Owners};
 use super::slab::NIL;
-use super::store::Spot;
+use super::store::KeyLocation;
 use super::{LOCAL, LeaveReason, Tracker};
 use crate::error::TrackError;
-use crate::id::{ALL_TOPICS, Encoding, EntryRef, TICK_MAX, slot_of};
+use crate::id::{ALL_TOPICS, Encoding, EntryRef, OP_MAX, slot_of};
 
 /// Bytes of versions that came and went since the last `take_diff` and are kept for it. A tracker
 /// whose Diffs nobody takes keeps no more.
@@ -67,35 +67,35 @@ impl Tracker {
     /// # Errors
     /// [`TrackError::AlreadyTracked`] when this topic, key and owner are tracked; the other kinds
     /// when a bound of [`Limits`](super::Limits) is broken.
-    pub fn track(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn track(&mut self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
         // The owner first: the two look-ups then wait for memory side by side.
         let owner = self.owners.locate(&self.store, put.owner);
-        let spot = self.store.locate(put.topic, put.encoding, put.key);
-        if self.find_session(spot, put.owner, owner) != NIL {
+        let location = self.store.locate(put.topic, put.encoding, put.key);
+        if self.find_session(location, put.owner, owner) != NIL {
             return Err(TrackError::AlreadyTracked);
         }
-        self.insert_local(spot, owner, put)
+        self.insert_local(location, owner, put)
     }
 
     /// Gives a tracked entry a new meta and status. O(1).
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// tracker.track(&Put::new("room", "ann", "conn-1").meta(b"old"))?;
-    /// tracker.update(&Put::new("room", "ann", "conn-1").meta(b"new"))?;
+    /// tracker.track(&NewEntry::new("room", "ann", "conn-1").meta(b"old"))?;
+    /// tracker.update(&NewEntry::new("room", "ann", "conn-1").meta(b"new"))?;
     /// assert_eq!(tracker.list("room").next().unwrap().meta(), b"new");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// [`TrackError::NotTracked`] when there is no such entry.
-    pub fn update(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn update(&mut self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
         let owner = self.owners.locate(&self.store, put.owner);
-        let spot = self.store.locate(put.topic, put.encoding, put.key);
-        match self.find_session(spot, put.owner, owner) {
+        let location = self.store.locate(put.topic, put.encoding, put.key);
+        match self.find_session(location, put.owner, owner) {
             NIL => Err(TrackError::NotTracked),
             index => self.update_local(index, put),
         }
@@ -105,12 +105,12 @@ impl Tracker {
     ///
     /// # Errors
     /// When a bound is broken.
-    pub fn upsert(&mut self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub fn upsert(&mut self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
         let owner = self.owners.locate(&self.store, put.owner);
-        let spot = self.store.locate(put.topic, put.encoding, put.key);
-        match self.find_session(spot, put.owner, owner) {
-            NIL => self.insert_local(spot, owner, put),
+        let location = self.store.locate(put.topic, put.encoding, put.key);
+        match self.find_session(location, put.owner, owner) {
+            NIL => self.insert_local(location, owner, put),
             index => self.update_local(index, put),
         }
     }
@@ -118,9 +118,9 @@ impl Tracker {
     /// Removes one entry of this replica. Says whether there was one. O(1).
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// tracker.track(&Put::new("room", "ann", "conn-1"))?;
+    /// tracker.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// assert!(tracker.untrack("room", "ann", "conn-1"));
     /// assert!(!tracker.untrack("room", "ann", "conn-1"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -133,8 +133,8 @@ impl Tracker {
     ) -> bool {
         let (key, owner) = (key.into(), owner.as_ref());
         let owned = self.owners.locate(&self.store, owner);
-        let spot = self.store.locate(topic, key.encoding, key.bytes);
-        match self.find_session(spot, owner, owned) {
+        let location = self.store.locate(topic, key.encoding, key.bytes);
+        match self.find_session(location, owner, owned) {
             NIL => false,
             index => self.leave_local(index, LeaveReason::Untracked),
         }
@@ -167,9 +167,9 @@ impl Tracker {
     /// [`Diff`] says. O(changes).
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// tracker.track(&Put::new("room", "ann", "conn-1"))?;
+    /// tracker.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// tracker.untrack("room", "ann", "conn-1");
     /// let diff = tracker.take_diff(); // a list read in between has shown her
     /// let room = diff.topic("room").unwrap();
@@ -231,7 +231,7 @@ impl Tracker {
         self.origins.get(LOCAL).clock > self.pending.flushed
     }
 
-    pub(super) fn check_put(&self, put: &Put<'_>) -> Result<(), TrackError> {
+    pub(super) fn check_put(&self, put: &NewEntry<'_>) -> Result<(), TrackError> {
         let limits = &self.limits;
         if put.topic.len() > limits.topic_len_max {
             let (len, max) = (put.topic.len(), limits.topic_len_max);
@@ -267,17 +267,22 @@ impl Tracker {
         Ok(())
     }
 
-    /// The local entry of (key at `spot`, owner), or `NIL`. Walks the sessions of the key and the
+    /// The local entry of (key at `location`, owner), or `NIL`. Walks the sessions of the key and the
     /// entries of the owner side by side: O(the shorter of the two).
-    pub(super) fn find_session(&self, spot: Spot, owner: &[u8], owned: OwnerSpot) -> u32 {
+    pub(super) fn find_session(
+        &self,
+        location: KeyLocation,
+        owner: &[u8],
+        owned: OwnerSpot,
+    ) -> u32 {
         let slab = &self.store.slab;
-        let (mut by_key, mut by_owner) = (spot.head, owned.first);
+        let (mut by_key, mut by_owner) = (location.head, owned.first);
         while by_key != NIL && by_owner != NIL {
             let slot = &slab[by_key];
             if slot.origin == LOCAL && self.store.parts(by_key).owner == owner {
                 return by_key;
             }
-            if self.same_key(spot.head, by_owner) {
+            if self.same_key(location.head, by_owner) {
                 return by_owner;
             }
             by_key = slot.key_next;
@@ -293,10 +298,10 @@ impl Tracker {
             && self.store.parts(a).key == self.store.parts(b).key
     }
 
-    pub(super) fn next_tick(&self) -> Result<u64, TrackError> {
-        let tick = self.origins.get(LOCAL).clock + 1;
-        if tick < TICK_MAX {
-            Ok(tick)
+    pub(super) fn next_op(&self) -> Result<u64, TrackError> {
+        let op = self.origins.get(LOCAL).clock + 1;
+        if op < OP_MAX {
+            Ok(op)
         } else {
             Err(TrackError::ClockExhausted)
         }
@@ -311,11 +316,11 @@ impl Tracker {
 
     fn insert_local(
         &mut self,
-        spot: Spot,
+        location: KeyLocation,
         owner: OwnerSpot,
-        put: &Put<'_>,
+        put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
-        let tick = self.next_tick()?;
+        let op = self.next_op()?;
         if self.store.slab.len() >= self.limits.entries_max {
             return Err(TrackError::TooManyEntries {
                 max: self.limits.entries_max,
@@ -326,23 +331,25 @@ impl Tracker {
                 max: self.limits.owner_entries_max,
             });
         }
-        let index = self.store.insert(spot, put, LOCAL, Stamp::new(tick));
+        let index = self
+            .store
+            .insert(location, put, LOCAL, EntryVersions::new(op));
         self.owners.link(&mut self.store, index, owner);
-        let digest = self.store.digest(index);
+        let fingerprint = self.store.fingerprint(index);
         let origin = self.origins.get_mut(LOCAL);
         origin.append(&mut self.store.slab, index);
-        origin.clock = tick;
+        origin.clock = op;
         origin.len += 1;
-        origin.digest = origin.digest.wrapping_add(digest);
-        Ok(self.local_ref(tick))
+        origin.fingerprint = origin.fingerprint.wrapping_add(fingerprint);
+        Ok(self.local_ref(op))
     }
 
     pub(super) fn update_local(
         &mut self,
         index: u32,
-        put: &Put<'_>,
+        put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
-        let tick = self.next_tick()?;
+        let op = self.next_op()?;
         let slot = &self.store.slab[index];
         let old = self.entry(index).to_buf();
         if slot.version <= self.pending.flushed {
@@ -351,21 +358,21 @@ impl Tracker {
             let topic = &self.store.topic(slot.topic).name;
             self.pending.end(topic, old, false);
         }
-        let before = self.store.digest(index);
-        let stamp = self.store.stamp(index).written(tick);
-        self.store.rewrite(index, put, stamp);
-        let after = self.store.digest(index);
+        let before = self.store.fingerprint(index);
+        let versions = self.store.versions(index).written(op);
+        self.store.rewrite(index, put, versions);
+        let after = self.store.fingerprint(index);
         let origin = self.origins.get_mut(LOCAL);
         origin.unlink(&mut self.store.slab, index);
         origin.append(&mut self.store.slab, index);
-        origin.clock = tick;
-        origin.digest = origin.digest.wrapping_sub(before).wrapping_add(after);
-        Ok(self.local_ref(tick))
+        origin.clock = op;
+        origin.fingerprint = origin.fingerprint.wrapping_sub(before).wrapping_add(after);
+        Ok(self.local_ref(op))
     }
 
-    /// Removes a local entry; `false` when no tick is left for it.
+    /// Removes a local entry; `false` when no op is left for it.
     pub(super) fn leave_local(&mut self, index: u32, reason: LeaveReason) -> bool {
-        let Ok(tick) = self.next_tick() else {
+        let Ok(op) = self.next_op() else {
             return false;
         };
         let slot = &self.store.slab[index];
@@ -381,18 +388,18 @@ impl Tracker {
             self.pending.left.extend(told);
         }
         self.owners.unlink(&mut self.store, index);
-        let digest = self.store.digest(index);
+        let fingerprint = self.store.fingerprint(index);
         let origin = self.origins.get_mut(LOCAL);
         origin.unlink(&mut self.store.slab, index);
-        origin.clock = tick;
+        origin.clock = op;
         origin.len -= 1;
-        origin.digest = origin.digest.wrapping_sub(digest);
-        let kill = Kill {
-            tick,
+        origin.fingerprint = origin.fingerprint.wrapping_sub(fingerprint);
+        let leave = Leave {
+            op,
             birth,
             reason: reason as u8,
         };
-        origin.log_kill(kill, self.limits.kill_log_len_max);
+        origin.log_leave(leave, self.limits.leave_log_len_max);
         self.store.remove(index);
         true
     }

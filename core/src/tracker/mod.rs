@@ -34,7 +34,7 @@ use std::fmt;
 pub use crdt::Delta;
 pub use delta::StagedDelta;
 pub use diff::{Diff, TopicDiff, Update};
-pub use entry::{Entry, EntryBuf, Key, Put};
+pub use entry::{Entry, EntryBuf, Key, NewEntry};
 pub use extract::{Extract, Extracted};
 pub use limits::Limits;
 pub use pages::Pages;
@@ -42,7 +42,7 @@ pub use read::{Entries, Sessions};
 pub use repair::{Slice, StagedRepair};
 pub(crate) use session::{Session, Since};
 pub use version_vector::VersionVector;
-pub use visibility::Shift;
+pub use visibility::VisibilityChange;
 pub use wire::{DeltaHead, RepairHead};
 
 use self::local::Pending;
@@ -73,11 +73,11 @@ pub enum LeaveReason {
 pub struct OriginInfo {
     /// The replica.
     pub replica: ReplicaId,
-    /// The tick up to which its operations are known, exactly.
+    /// The op up to which its operations are known, exactly.
     pub clock: u64,
-    /// The rolling digest H: equal clocks must mean equal digests.
-    pub digest: u64,
-    /// Newest tick whose leave was dropped from the kill log: a `Delta` can start from here.
+    /// The rolling fingerprint H: equal clocks must mean equal fingerprints.
+    pub fingerprint: u64,
+    /// Newest op whose leave was dropped from the leave log: a `Delta` can start from here.
     pub horizon: u64,
     /// Live entries, hidden ones too.
     pub entries: u32,
@@ -93,11 +93,11 @@ pub struct OriginInfo {
 /// [`take_diff`](Self::take_diff), frames of others go through [`apply`](Self::apply).
 ///
 /// ```
-/// use headcount::{Put, ReplicaId, Tracker};
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut tracker = Tracker::new(ReplicaId::new("node-1", 1, 0)?);
-/// tracker.track(&Put::new("room", "ann", "phone").meta(b"away"))?;
-/// tracker.track(&Put::new("room", "ann", "laptop"))?;
-/// tracker.track(&Put::new("room", "bob", "laptop-2"))?;
+/// tracker.track(&NewEntry::new("room", "ann", "phone").meta(b"away"))?;
+/// tracker.track(&NewEntry::new("room", "ann", "laptop"))?;
+/// tracker.track(&NewEntry::new("room", "bob", "laptop-2"))?;
 /// assert_eq!(tracker.count("room"), 3);
 /// assert_eq!(tracker.count_keys("room"), 2);
 /// assert_eq!(tracker.get_by_key("room", "ann").count(), 2);
@@ -148,7 +148,7 @@ impl Tracker {
     /// What another holder of `replica`'s state misses if its clock is `clock`: a sealed frame for
     /// [`apply`](Self::apply), or `None` when it misses nothing or the replica is unknown.
     ///
-    /// O(what is missing), or O(entries of the replica) when its kill log was cut.
+    /// O(what is missing), or O(entries of the replica) when its leave log was cut.
     #[must_use]
     pub fn delta_since(&self, replica: &ReplicaId, clock: u64) -> Option<Vec<u8>> {
         let (kind, body) = self.body_since(replica, clock, 0)?;
@@ -178,7 +178,7 @@ impl Tracker {
     }
 
     /// The operations of this replica after `from` as a `Delta` body to push, or `None` when there
-    /// are none or when leaves of the interval are no longer in the kill log. O(operations).
+    /// are none or when leaves of the interval are no longer in the leave log. O(operations).
     #[must_use]
     pub fn push_body(&self, from: u64) -> Option<Vec<u8>> {
         let origin = self.origins.get(LOCAL);
@@ -196,39 +196,39 @@ impl Tracker {
             .then(|| wire::repair_body(&self.store, origin, self.slot, (0, nonce)))
     }
 
-    /// Drops remembered leaves of a replica up to `tick`: every other holder has seen them.
-    pub fn trim_kills(&mut self, replica: &ReplicaId, tick: u64) {
+    /// Drops remembered leaves of a replica up to `op`: every other holder has seen them.
+    pub fn trim_leaves(&mut self, replica: &ReplicaId, op: u64) {
         if let Some(number) = self.origins.find(replica) {
-            self.origins.get_mut(number).trim_kills(tick);
+            self.origins.get_mut(number).trim_leaves(op);
         }
     }
 
     /// Number of leaves remembered, over all origins.
     #[must_use]
-    pub fn kill_log_len(&self) -> usize {
-        self.origins.iter().map(|o| o.kills.len()).sum()
+    pub fn leave_log_len(&self) -> usize {
+        self.origins.iter().map(|o| o.leaves.len()).sum()
     }
 
-    /// Cuts the kill log of a replica down to its newest `len_max` leaves.
-    pub fn limit_kills(&mut self, replica: &ReplicaId, len_max: usize) {
+    /// Cuts the leave log of a replica down to its newest `len_max` leaves.
+    pub fn limit_leaves(&mut self, replica: &ReplicaId, len_max: usize) {
         if let Some(number) = self.origins.find(replica) {
             let origin = self.origins.get_mut(number);
-            let cut = origin.kills.len().checked_sub(len_max + 1);
-            if let Some(last) = cut.and_then(|cut| origin.kills.get(cut)) {
-                let tick = last.tick;
-                origin.trim_kills(tick);
+            let cut = origin.leaves.len().checked_sub(len_max + 1);
+            if let Some(last) = cut.and_then(|cut| origin.leaves.get(cut)) {
+                let op = last.op;
+                origin.trim_leaves(op);
             }
         }
     }
 
-    /// The replica with the longest kill log, and its length. O(origins).
+    /// The replica with the longest leave log, and its length. O(origins).
     #[must_use]
-    pub fn longest_kill_log(&self) -> Option<(ReplicaId, usize)> {
+    pub fn longest_leave_log(&self) -> Option<(ReplicaId, usize)> {
         let longest = self
             .origins
             .iter()
-            .max_by_key(|origin| origin.kills.len())?;
-        Some((longest.id.clone(), longest.kills.len()))
+            .max_by_key(|origin| origin.leaves.len())?;
+        Some((longest.id.clone(), longest.leaves.len()))
     }
 
     /// Starts a new life under a new id of the same replica: all own entries stay, as entries of
@@ -239,7 +239,7 @@ impl Tracker {
         self.note_all();
         self.origins.rename_local(id);
         let origin = self.origins.get_mut(LOCAL);
-        origin.kills.clear();
+        origin.leaves.clear();
         origin.horizon = origin.clock;
         self.take_diff()
     }
@@ -265,7 +265,7 @@ impl Tracker {
         }
     }
 
-    /// The tick up to which the operations of a replica are known here; 0 when it is unknown. O(1).
+    /// The op up to which the operations of a replica are known here; 0 when it is unknown. O(1).
     #[must_use]
     pub fn clock(&self, replica: &ReplicaId) -> u64 {
         self.origins
@@ -297,7 +297,7 @@ fn info(origin: &origin::OriginState) -> OriginInfo {
     OriginInfo {
         replica: origin.id.clone(),
         clock: origin.clock,
-        digest: origin.digest,
+        fingerprint: origin.fingerprint,
         horizon: origin.horizon,
         entries: origin.len,
         hidden: origin.hidden,

@@ -1,4 +1,4 @@
-//! The state of one origin: clock, version order, kill log, digest.
+//! The state of one origin: clock, version order, leave log, fingerprint.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use crate::id::ReplicaId;
 
 /// A leave that later frames still tell about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kill {
-    pub(super) tick: u64,
+pub(super) struct Leave {
+    pub(super) op: u64,
     pub(super) birth: u64,
     pub(super) reason: u8,
 }
@@ -19,15 +19,15 @@ pub(super) struct Kill {
 pub(super) struct OriginState {
     pub(super) id: ReplicaId,
     pub(super) clock: u64,
-    /// Newest tick ever dropped from the kill log.
+    /// Newest op ever dropped from the leave log.
     pub(super) horizon: u64,
-    /// Wrapping sum of the digests of all live entries.
-    pub(super) digest: u64,
+    /// Wrapping sum of the fingerprints of all live entries.
+    pub(super) fingerprint: u64,
     pub(super) len: u32,
     /// Ends of the version order.
     pub(super) oldest: u32,
     pub(super) newest: u32,
-    pub(super) kills: VecDeque<Kill>,
+    pub(super) leaves: VecDeque<Leave>,
     /// Entries by birth. Empty for the local origin, which never needs it.
     births: HashTable<u32>,
     pub(super) hidden: bool,
@@ -47,11 +47,11 @@ impl OriginState {
             id,
             clock: 0,
             horizon: 0,
-            digest: 0,
+            fingerprint: 0,
             len: 0,
             oldest: NIL,
             newest: NIL,
-            kills: VecDeque::new(),
+            leaves: VecDeque::new(),
             births: HashTable::new(),
             hidden: false,
             loading: false,
@@ -142,32 +142,32 @@ impl OriginState {
     }
 
     /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
-    pub(super) fn log_kill(&mut self, kill: Kill, len_max: usize) {
-        self.kills.push_back(kill);
-        while self.kills.len() > len_max {
-            self.drop_oldest_kill();
+    pub(super) fn log_leave(&mut self, leave: Leave, len_max: usize) {
+        self.leaves.push_back(leave);
+        while self.leaves.len() > len_max {
+            self.drop_oldest_leave();
         }
     }
 
-    /// Drops leaves up to and including `tick`.
-    pub(super) fn trim_kills(&mut self, tick: u64) {
-        while self.kills.front().is_some_and(|k| k.tick <= tick) {
-            self.drop_oldest_kill();
+    /// Drops leaves up to and including `op`.
+    pub(super) fn trim_leaves(&mut self, op: u64) {
+        while self.leaves.front().is_some_and(|k| k.op <= op) {
+            self.drop_oldest_leave();
         }
-        if self.kills.len() < self.kills.capacity() / 4 {
-            self.kills.shrink_to(self.kills.len() * 2);
-        }
-    }
-
-    fn drop_oldest_kill(&mut self) {
-        if let Some(kill) = self.kills.pop_front() {
-            self.horizon = kill.tick;
+        if self.leaves.len() < self.leaves.capacity() / 4 {
+            self.leaves.shrink_to(self.leaves.len() * 2);
         }
     }
 
-    /// Number of the first remembered leave after `tick`. O(log leaves).
-    pub(super) fn kills_after(&self, tick: u64) -> usize {
-        self.kills.partition_point(|k| k.tick <= tick)
+    fn drop_oldest_leave(&mut self) {
+        if let Some(leave) = self.leaves.pop_front() {
+            self.horizon = leave.op;
+        }
+    }
+
+    /// Number of the first remembered leave after `op`. O(log leaves).
+    pub(super) fn leaves_after(&self, op: u64) -> usize {
+        self.leaves.partition_point(|k| k.op <= op)
     }
 
     /// Entries with a version above `after`, oldest first. O(entries found).

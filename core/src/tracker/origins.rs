@@ -156,7 +156,7 @@ impl Origins {
         let origin = self.get_mut(number);
         origin.retired = Some(seen);
         origin.applying = None;
-        origin.kills = VecDeque::new();
+        origin.leaves = VecDeque::new();
         let name: Box<str> = origin.id.name().into();
         self.by_name.remove(&name);
     }

@@ -3,11 +3,11 @@
 use hashbrown::HashTable;
 
 use super::slab::{NIL, OWNER_HEAD};
-use super::store::{Head, Store, wide};
+use super::store::{Bucket, Store, wide};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Owners {
-    table: HashTable<Head>,
+    table: HashTable<Bucket>,
 }
 
 /// Where the entries of an owner are or would be.
@@ -23,12 +23,12 @@ impl Owners {
     #[inline]
     pub(super) fn locate(&self, store: &Store, owner: &[u8]) -> OwnerSpot {
         let hash = hash(store, owner);
-        let found = self.table.find(wide(hash), |head| {
-            head.hash == hash && store.parts(head.index).owner == owner
+        let found = self.table.find(wide(hash), |bucket| {
+            bucket.hash == hash && store.parts(bucket.index).owner == owner
         });
         OwnerSpot {
             hash,
-            first: found.map_or(NIL, |head| head.index),
+            first: found.map_or(NIL, |bucket| bucket.index),
         }
     }
 
@@ -46,12 +46,12 @@ impl Owners {
         }
     }
 
-    /// Adds an entry to its owner's, which are at `spot`.
-    pub(super) fn link(&mut self, store: &mut Store, index: u32, spot: OwnerSpot) {
-        let OwnerSpot { hash, first } = spot;
+    /// Adds an entry to its owner's, which are at `location`.
+    pub(super) fn link(&mut self, store: &mut Store, index: u32, location: OwnerSpot) {
+        let OwnerSpot { hash, first } = location;
         if first == NIL {
             self.table
-                .insert_unique(wide(hash), Head { hash, index }, |h| wide(h.hash));
+                .insert_unique(wide(hash), Bucket { hash, index }, |h| wide(h.hash));
             store.slab[index].owner_prev = OWNER_HEAD | 1;
             return;
         }
@@ -82,8 +82,8 @@ impl Owners {
             }
             return;
         }
-        if let Some(head) = self.table.find_mut(wide(hash), |h| h.index == index) {
-            head.index = next;
+        if let Some(bucket) = self.table.find_mut(wide(hash), |h| h.index == index) {
+            bucket.index = next;
         }
         store.slab[next].owner_prev = prev - 1;
     }

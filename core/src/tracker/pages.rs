@@ -45,16 +45,16 @@ impl Tracker {
     /// most once. Copies four bytes a key. O(keys x log keys).
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
     /// for n in 0..10 {
-    ///     tracker.track(&Put::new("room", &format!("user {n}"), "conn"))?;
+    ///     tracker.track(&NewEntry::new("room", &format!("user {n}"), "conn"))?;
     /// }
     /// let mut pages = tracker.begin_pages("room");
     /// let mut seen = 0;
     /// tracker.page(&mut pages, 4, |_| seen += 1);
     /// assert_eq!(seen, 4);
-    /// tracker.track(&Put::new("room", "late", "conn"))?;
+    /// tracker.track(&NewEntry::new("room", "late", "conn"))?;
     /// while !pages.is_done() {
     ///     tracker.page(&mut pages, 4, |_| seen += 1);
     /// }

@@ -3,14 +3,14 @@
 use super::Tracker;
 use super::entry::{Entry, Key};
 use super::slab::NIL;
-use super::store::Head;
+use super::store::Bucket;
 use crate::id::Encoding;
 
 /// Iterator over the visible entries of a topic, in no particular order.
 #[derive(Clone)]
 pub struct Entries<'a> {
     tracker: &'a Tracker,
-    keys: hashbrown::hash_table::Iter<'a, Head>,
+    keys: hashbrown::hash_table::Iter<'a, Bucket>,
     next: u32,
 }
 
@@ -86,9 +86,9 @@ impl Tracker {
     /// The visible sessions of a key in a topic. O(sessions of the key).
     ///
     /// ```
-    /// use headcount::{Encoding, Key, Put, ReplicaId, Tracker};
+    /// use headcount::{Encoding, Key, NewEntry, ReplicaId, Tracker};
     /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// tracker.track(&Put::bytes("room", &[1, 2], b"conn", Encoding::Bytes).meta(b"m"))?;
+    /// tracker.track(&NewEntry::bytes("room", &[1, 2], b"conn", Encoding::Bytes).meta(b"m"))?;
     /// let entry = tracker.get_by_key("room", &[1, 2][..]).next().unwrap();
     /// assert_eq!(entry.meta(), b"m");
     /// assert!(tracker.get_by_key("room", Key::new(Encoding::Text, &[1, 2])).next().is_none());
@@ -129,10 +129,10 @@ impl Tracker {
             return topic.keys.len();
         }
         let recount = || {
-            let visible = |head: &&Head| {
+            let visible = |bucket: &&Bucket| {
                 Sessions {
                     tracker: self,
-                    next: head.index,
+                    next: bucket.index,
                 }
                 .next()
                 .is_some()
@@ -174,7 +174,7 @@ impl Tracker {
             meta: parts.meta,
             encoding: Encoding::from_u8(slot.encoding).unwrap_or(Encoding::Bytes),
             status: slot.status,
-            stamp: self.store.stamp(index),
+            versions: self.store.versions(index),
             replica: &self.origins.get(slot.origin).id,
             slot: self.slot,
         }

@@ -17,17 +17,17 @@ use crate::fault::{Fault, is_broken};
 /// refused. A load of an unknown origin stays unseen until the last slice.
 ///
 /// ```
-/// use headcount::{Put, ReplicaId, StagedRepair, Tracker};
+/// use headcount::{NewEntry, ReplicaId, StagedRepair, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// for i in 0..100 {
-///     a.track(&Put::new("room", &format!("user {i}"), "conn"))?;
+///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
 /// }
 /// let body = a.full_body(a.id(), 0).unwrap();
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// let mut staged = StagedRepair::new(body.into(), b.limits())?;
 /// assert!(b.begin_repair(&mut staged, false)?);
 /// let mut slices = 0;
-/// while !b.apply_slice(&mut staged, 30)?.done {
+/// while !b.repair_slice(&mut staged, 30)?.done {
 ///     assert_eq!(b.count("room"), 0);
 ///     slices += 1;
 /// }
@@ -91,7 +91,7 @@ enum Step {
         boundary: u32,
     },
     /// Write the puts.
-    Put {
+    NewEntry {
         place: Place,
     },
     Done,
@@ -127,8 +127,8 @@ impl Plan {
         let mut puts = 0;
         let mut at = records_at;
         while let Some(record) = records.next()? {
-            if matches!(record, Record::Kill(_)) {
-                return Err(DecodeError::invalid(at, "a repair has no kills"));
+            if matches!(record, Record::Leave(_)) {
+                return Err(DecodeError::invalid(at, "a repair has no leaves"));
             }
             at = records.place().offset;
             puts += 1;
@@ -245,7 +245,7 @@ impl Tracker {
     /// # Errors
     /// [`ApplyError::Diverged`] when the repair contradicts the state; nothing has changed then and
     /// the repair is over. [`ApplyError::Applying`] when the origin was dropped in between.
-    pub fn apply_slice(
+    pub fn repair_slice(
         &mut self,
         staged: &mut StagedRepair,
         records_max: usize,
@@ -337,7 +337,7 @@ impl Tracker {
                 }
                 let newest = self.origins.get(number).newest;
                 if newest == NIL || self.store.slab[newest].version <= plan.head.base {
-                    return Ok(Step::Put {
+                    return Ok(Step::NewEntry {
                         place: plan.place(),
                     });
                 }
@@ -349,7 +349,7 @@ impl Tracker {
             Step::Mark { place, boundary } => {
                 self.mark_puts((plan, body), number, (place, boundary), budget)
             }
-            Step::Put { place } => self.write_puts((plan, body), number, place, budget, diff),
+            Step::NewEntry { place } => self.write_puts((plan, body), number, place, budget, diff),
             Step::Sweep { mut boundary } => {
                 while boundary != NIL && self.store.slab[boundary].version > plan.head.base {
                     if *budget == 0 {
@@ -360,7 +360,7 @@ impl Tracker {
                     self.remove_remote(number, boundary, diff);
                     boundary = older;
                 }
-                Ok(Step::Put {
+                Ok(Step::NewEntry {
                     place: plan.place(),
                 })
             }
@@ -397,7 +397,7 @@ impl Tracker {
             }
             let is_here = at != NIL && self.store.slab[at].version == version;
             if !is_here && !is_broken(Fault::RepairOverClock) {
-                return Err(ApplyError::Diverged { tick: version });
+                return Err(ApplyError::Diverged { op: version });
             }
         }
     }
@@ -416,11 +416,11 @@ impl Tracker {
             let Some(record) = records.next()? else {
                 return Ok(Step::Sweep { boundary });
             };
-            let Record::Put { stamp, .. } = record else {
+            let Record::NewEntry { versions, .. } = record else {
                 continue;
             };
             let origin = self.origins.get_mut(number);
-            if let Some(index) = origin.by_birth(&self.store.slab, stamp.birth) {
+            if let Some(index) = origin.by_birth(&self.store.slab, versions.birth) {
                 if index == boundary {
                     boundary = self.store.slab[boundary].older;
                 }
@@ -449,11 +449,11 @@ impl Tracker {
             let Some(record) = records.next()? else {
                 return Ok(Step::Done);
             };
-            if let Record::Put { put, stamp } = record {
-                self.put_remote(number, &put, stamp, diff);
+            if let Record::NewEntry { put, versions } = record {
+                self.put_remote(number, &put, versions, diff);
             }
         }
-        Ok(Step::Put {
+        Ok(Step::NewEntry {
             place: records.into_place(),
         })
     }
@@ -463,7 +463,7 @@ impl Tracker {
         origin.clock = to;
         if !is_broken(Fault::KeepHorizon) {
             origin.horizon = to;
-            origin.kills.clear();
+            origin.leaves.clear();
         }
         origin.applying = None;
         self.origins.set_loading(number, false);

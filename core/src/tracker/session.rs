@@ -1,6 +1,6 @@
 //! Sessions by name: what leases and grace need.
 
-use super::entry::{Key, Put};
+use super::entry::{Key, NewEntry};
 use super::owners::Owners;
 use super::slab::NIL;
 use super::{LOCAL, LeaveReason, Tracker};
@@ -77,11 +77,15 @@ impl Tracker {
 
     /// Gives the entry of `owner` for the topic and key of `put` the content of `put`, its owner
     /// included. The entry stays the same, so others see an update.
-    pub(crate) fn adopt(&mut self, owner: &[u8], put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub(crate) fn adopt(
+        &mut self,
+        owner: &[u8],
+        put: &NewEntry<'_>,
+    ) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
-        let spot = self.store.locate(put.topic, put.encoding, put.key);
+        let location = self.store.locate(put.topic, put.encoding, put.key);
         let owned = self.owners.locate(&self.store, owner);
-        let index = self.find_session(spot, owner, owned);
+        let index = self.find_session(location, owner, owned);
         if index == NIL {
             return Err(TrackError::NotTracked);
         }
@@ -89,7 +93,7 @@ impl Tracker {
             return self.update_local(index, put);
         }
         let new = self.owners.locate(&self.store, put.owner);
-        if self.find_session(spot, put.owner, new) != NIL {
+        if self.find_session(location, put.owner, new) != NIL {
             return Err(TrackError::AlreadyTracked);
         }
         if Owners::count(&self.store, new.first) >= self.limits.owner_entries_max {
@@ -97,7 +101,7 @@ impl Tracker {
                 max: self.limits.owner_entries_max,
             });
         }
-        self.next_tick()?;
+        self.next_op()?;
         self.owners.unlink(&mut self.store, index);
         self.store.slab[index].owner_next = NIL;
         let updated = self.update_local(index, put);
@@ -107,10 +111,10 @@ impl Tracker {
     }
 
     fn own_session(&self, session: &Session) -> u32 {
-        let spot = self
+        let location = self
             .store
             .locate(&session.topic, session.encoding, &session.key);
         let owned = self.owners.locate(&self.store, &session.owner);
-        self.find_session(spot, &session.owner, owned)
+        self.find_session(location, &session.owner, owned)
     }
 }

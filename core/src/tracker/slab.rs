@@ -36,7 +36,7 @@ pub(super) struct Slot {
     pub(super) encoding: u8,
 }
 
-/// A million entries weigh what this says: the links, ticks and numbers above, without a gap.
+/// A million entries weigh what this says: the links, ops and numbers above, without a gap.
 const _: () = assert!(size_of::<Slot>() == 56);
 
 impl Slot {

@@ -8,7 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blobs::Blobs;
-use super::entry::{Put, Stamp};
+use super::entry::{EntryVersions, NewEntry};
 use super::slab::{LONG, NIL, Slab, Slot};
 use crate::id::{Encoding, topic_hash};
 
@@ -34,7 +34,7 @@ pub(super) struct Store {
 pub(super) struct Topic {
     start: Start,
     /// The first session of each key.
-    pub(super) keys: HashTable<Head>,
+    pub(super) keys: HashTable<Bucket>,
     hash: u64,
     pub(super) name: Arc<str>,
     /// Entries per origin, for the origins that have some.
@@ -58,7 +58,7 @@ impl Clone for Topic {
 
 /// A place in a hash table: the hash decides most comparisons without touching the entry.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+pub(super) struct Bucket {
     pub(super) hash: u32,
     pub(super) index: u32,
 }
@@ -71,7 +71,7 @@ pub(super) fn wide(hash: u32) -> u64 {
 
 /// Where an entry of (topic, key) is or would be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spot {
+pub(super) struct KeyLocation {
     /// Topic number, or `NIL`.
     pub(super) topic: u32,
     /// Hash of the key.
@@ -111,9 +111,9 @@ impl Store {
         self.blobs.get(slot.blob, slot.blob_len())
     }
 
-    /// The ticks of an entry. Only one that was written more than twice keeps the previous version.
+    /// The ops of an entry. Only one that was written more than twice keeps the previous version.
     #[inline]
-    pub(super) fn stamp(&self, index: u32) -> Stamp {
+    pub(super) fn versions(&self, index: u32) -> EntryVersions {
         let slot = &self.slab[index];
         let (birth, version) = (slot.birth, slot.version);
         let previous = if slot.blob_len & LONG != 0 {
@@ -124,7 +124,7 @@ impl Store {
         } else {
             0
         };
-        Stamp {
+        EntryVersions {
             birth,
             version,
             previous,
@@ -167,16 +167,16 @@ impl Store {
 
     /// First session of a key in a topic, or `NIL`. O(1).
     #[inline]
-    pub(super) fn locate(&self, topic: &str, encoding: Encoding, key: &[u8]) -> Spot {
+    pub(super) fn locate(&self, topic: &str, encoding: Encoding, key: &[u8]) -> KeyLocation {
         let topic = self.find_topic(topic);
         self.locate_in(topic, encoding, key)
     }
 
     #[inline]
-    pub(super) fn locate_in(&self, topic: u32, encoding: Encoding, key: &[u8]) -> Spot {
+    pub(super) fn locate_in(&self, topic: u32, encoding: Encoding, key: &[u8]) -> KeyLocation {
         let hash = self.hash_bytes(key, encoding as u8);
         if topic == NIL {
-            return Spot {
+            return KeyLocation {
                 topic,
                 hash,
                 head: NIL,
@@ -187,7 +187,7 @@ impl Store {
                 && self.slab[head.index].encoding == encoding as u8
                 && self.parts(head.index).key == key
         });
-        Spot {
+        KeyLocation {
             topic,
             hash,
             head: found.map_or(NIL, |head| head.index),
@@ -196,16 +196,22 @@ impl Store {
 
     /// Adds an entry to slab, blobs, topic and key index. Links of origin and owner are the
     /// caller's. O(1).
-    pub(super) fn insert(&mut self, spot: Spot, put: &Put<'_>, origin: u16, stamp: Stamp) -> u32 {
-        let topic = if spot.topic == NIL {
+    pub(super) fn insert(
+        &mut self,
+        location: KeyLocation,
+        put: &NewEntry<'_>,
+        origin: u16,
+        versions: EntryVersions,
+    ) -> u32 {
+        let topic = if location.topic == NIL {
             self.add_topic(put.topic)
         } else {
-            spot.topic
+            location.topic
         };
-        let (blob, blob_len) = self.write_blob(put, stamp);
+        let (blob, blob_len) = self.write_blob(put, versions);
         let index = self.slab.insert(Slot {
-            birth: stamp.birth,
-            version: stamp.version,
+            birth: versions.birth,
+            version: versions.version,
             blob,
             blob_len,
             topic,
@@ -219,16 +225,16 @@ impl Store {
             owner_prev: NIL,
             owner_next: NIL,
         });
-        if spot.head == NIL {
-            let head = Head {
-                hash: spot.hash,
+        if location.head == NIL {
+            let head = Bucket {
+                hash: location.hash,
                 index,
             };
             self.topic_mut(topic)
                 .keys
-                .insert_unique(wide(spot.hash), head, |h| wide(h.hash));
+                .insert_unique(wide(location.hash), head, |h| wide(h.hash));
         } else {
-            self.link_session(spot.head, index);
+            self.link_session(location.head, index);
         }
         self.topic_mut(topic).add(origin);
         index
@@ -246,23 +252,23 @@ impl Store {
     }
 
     /// Gives an entry new content. Topic, key and owner stay. O(1).
-    pub(super) fn rewrite(&mut self, index: u32, put: &Put<'_>, stamp: Stamp) {
+    pub(super) fn rewrite(&mut self, index: u32, put: &NewEntry<'_>, versions: EntryVersions) {
         let (old_blob, old_len) = {
             let slot = &self.slab[index];
             (slot.blob, slot.blob_len())
         };
-        let (blob, blob_len) = if blob_len(put, stamp) == old_len {
-            fill_blob(self.blobs.get_mut(old_blob, old_len), put, stamp);
-            (old_blob, old_len as u32 | long(stamp))
+        let (blob, blob_len) = if blob_len(put, versions) == old_len {
+            fill_blob(self.blobs.get_mut(old_blob, old_len), put, versions);
+            (old_blob, old_len as u32 | long(versions))
         } else {
             self.blobs.free(old_blob, old_len);
-            self.write_blob(put, stamp)
+            self.write_blob(put, versions)
         };
         let slot = &mut self.slab[index];
         slot.blob = blob;
         slot.blob_len = blob_len;
         slot.status = put.status;
-        slot.version = stamp.version;
+        slot.version = versions.version;
     }
 
     /// Removes an entry from everything but the lists of its origin and owner. O(1).
@@ -348,16 +354,16 @@ impl Store {
     }
 
     /// Place and length of a new blob, as a `Slot` has them.
-    fn write_blob(&mut self, put: &Put<'_>, stamp: Stamp) -> (u32, u32) {
-        let len = blob_len(put, stamp);
+    fn write_blob(&mut self, put: &NewEntry<'_>, versions: EntryVersions) -> (u32, u32) {
+        let len = blob_len(put, versions);
         let place = self.blobs.alloc(len);
-        fill_blob(self.blobs.get_mut(place, len), put, stamp);
-        (place, len as u32 | long(stamp))
+        fill_blob(self.blobs.get_mut(place, len), put, versions);
+        (place, len as u32 | long(versions))
     }
 
-    /// The entry's share of its origin's digest.
+    /// The entry's share of its origin's fingerprint.
     #[inline]
-    pub(super) fn digest(&self, index: u32) -> u64 {
+    pub(super) fn fingerprint(&self, index: u32) -> u64 {
         let slot = &self.slab[index];
         let seed = self.topic(slot.topic).hash
             ^ slot.birth.wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -470,17 +476,17 @@ impl Topic {
     }
 }
 
-fn blob_len(put: &Put<'_>, stamp: Stamp) -> usize {
-    let tail = if stamp.is_long() { PREVIOUS_LEN } else { 0 };
+fn blob_len(put: &NewEntry<'_>, versions: EntryVersions) -> usize {
+    let tail = if versions.is_long() { PREVIOUS_LEN } else { 0 };
     BLOB_HEADER + put.key.len() + put.owner.len() + put.meta.len() + tail
 }
 
-fn long(stamp: Stamp) -> u32 {
-    if stamp.is_long() { LONG } else { 0 }
+fn long(versions: EntryVersions) -> u32 {
+    if versions.is_long() { LONG } else { 0 }
 }
 
 #[inline]
-fn fill_blob(blob: &mut [u8], put: &Put<'_>, stamp: Stamp) {
+fn fill_blob(blob: &mut [u8], put: &NewEntry<'_>, versions: EntryVersions) {
     let (header, rest) = blob.split_at_mut(BLOB_HEADER);
     header[..2].copy_from_slice(&(put.key.len() as u16).to_le_bytes());
     header[2] = put.owner.len() as u8;
@@ -490,8 +496,8 @@ fn fill_blob(blob: &mut [u8], put: &Put<'_>, stamp: Stamp) {
     owner.copy_from_slice(put.owner);
     let (meta, tail) = meta.split_at_mut(put.meta.len());
     meta.copy_from_slice(put.meta);
-    if stamp.is_long() {
-        tail.copy_from_slice(&stamp.previous.to_le_bytes());
+    if versions.is_long() {
+        tail.copy_from_slice(&versions.previous.to_le_bytes());
     }
 }
 

@@ -10,10 +10,10 @@ use super::Tracker;
 /// A clock per origin. It describes a state exactly: equal vectors mean equal entries.
 ///
 /// ```
-/// use headcount::{Put, ReplicaId, Tracker};
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let before = a.version_vector();
-/// a.track(&Put::new("room", "ann", "conn-1"))?;
+/// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// assert!(before < a.version_vector());
 /// assert_eq!(a.version_vector().get(&a.origin()), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

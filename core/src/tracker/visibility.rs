@@ -12,7 +12,7 @@ use crate::id::ReplicaId;
 ///
 /// Until the last slice the origin is `applying`, so that no change overtakes them.
 #[derive(Debug)]
-pub struct Shift {
+pub struct VisibilityChange {
     replica: ReplicaId,
     joined: bool,
     at: u32,
@@ -32,19 +32,19 @@ impl Tracker {
     /// nothing to tell, or when the origin is `applying`. O(1).
     ///
     /// ```
-    /// use headcount::{Put, ReplicaId, Tracker};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
     /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
-    /// a.track(&Put::new("room", "ann", "conn"))?;
+    /// a.track(&NewEntry::new("room", "ann", "conn"))?;
     /// b.apply(&a.delta_since(a.id(), 0).unwrap())?;
     /// b.set_hidden(a.id(), true);
-    /// let mut shift = b.begin_shift(a.id()).expect("one entry is hidden now");
+    /// let mut shift = b.begin_visibility_change(a.id()).expect("one entry is hidden now");
     /// let slice = b.shift_slice(&mut shift, 1_024, &|topic| topic == "room");
     /// assert_eq!(slice.diff.topic("room").unwrap().leaves.len(), 1);
     /// assert!(slice.done);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn begin_shift(&mut self, replica: &ReplicaId) -> Option<Shift> {
+    pub fn begin_visibility_change(&mut self, replica: &ReplicaId) -> Option<VisibilityChange> {
         let number = self.origins.find(replica).filter(|&n| n != LOCAL)?;
         self.tokens += 1;
         let token = self.tokens;
@@ -54,7 +54,7 @@ impl Tracker {
             return None;
         }
         origin.applying = Some(token);
-        Some(Shift {
+        Some(VisibilityChange {
             replica: replica.clone(),
             joined,
             at: origin.oldest,
@@ -66,7 +66,7 @@ impl Tracker {
     /// O(`entries_max`).
     pub fn shift_slice(
         &mut self,
-        shift: &mut Shift,
+        shift: &mut VisibilityChange,
         entries_max: usize,
         watched: &dyn Fn(&str) -> bool,
     ) -> Slice {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use headcount::codec::{Envelope, Kind, Writer};
 use headcount::replica::{Config, Replica};
 use headcount::{
-    DeltaHead, Limits, Presence, PresenceConfig, Put, RepairHead, ReplicaId, StagedDelta,
+    DeltaHead, Limits, NewEntry, Presence, PresenceConfig, RepairHead, ReplicaId, StagedDelta,
     StagedRepair, Tracker,
 };
 use proptest::prelude::*;
@@ -114,7 +114,7 @@ fn golden() -> Vec<(String, Vec<u8>)> {
 fn many_topics(entries: usize) -> Vec<u8> {
     let mut a = tracker("a");
     for i in 0..entries {
-        a.track(&Put::new(&format!("{i:x}"), "", "")).unwrap();
+        a.track(&NewEntry::new(&format!("{i:x}"), "", "")).unwrap();
     }
     a.push_body(0).unwrap()
 }
@@ -242,7 +242,7 @@ proptest! {
         let mut a = Tracker::new(ReplicaId::new("a", 1, 0).unwrap());
         for i in 0..200 {
             let topic = format!("topic {}", i % 20);
-            a.track(&Put::new(&topic, &format!("user {i}"), "c").meta(&[b'x'; 20])).unwrap();
+            a.track(&NewEntry::new(&topic, &format!("user {i}"), "c").meta(&[b'x'; 20])).unwrap();
         }
         a.untrack_owner("nobody");
         let body = if repair { a.full_body(a.id(), 0) } else { a.push_body(0) };

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use headcount::codec::{Envelope, Kind, Reader, SharedKey, Writer};
 use headcount::{
-    DecodeErrorKind, DeltaHead, Encoding, Limits, Put, RepairHead, ReplicaId, StagedRepair, Tracker,
+    DecodeErrorKind, DeltaHead, Encoding, Limits, NewEntry, RepairHead, ReplicaId, StagedRepair,
+    Tracker,
 };
 use proptest::prelude::*;
 use wincode::{SchemaRead, SchemaWrite};
@@ -16,9 +17,9 @@ use crate::tracker::{listed, tracker};
 /// Ann and Bob of the worked example in `docs/wire-format.md`.
 fn example() -> Tracker {
     let mut a = tracker("a");
-    let ann = Put::new("room", "ann", "phone").meta(b"{}");
+    let ann = NewEntry::new("room", "ann", "phone").meta(b"{}");
     a.track(&ann).unwrap();
-    a.track(&Put::new("room", "bob", "laptop")).unwrap();
+    a.track(&NewEntry::new("room", "bob", "laptop")).unwrap();
     a.update(&ann.status(2)).unwrap();
     assert!(a.untrack("room", "bob", "laptop"));
     a
@@ -28,12 +29,12 @@ fn example() -> Tracker {
 fn variety() -> Tracker {
     let mut b = Tracker::new(ReplicaId::new("node-ä", 1_700_000_000_000_000, 0xDEAD_BEEF).unwrap());
     let meta = vec![0xA5; 300];
-    b.track(&Put::bytes("bin", &[0, 255], &[7], Encoding::Bytes).meta(&meta))
+    b.track(&NewEntry::bytes("bin", &[0, 255], &[7], Encoding::Bytes).meta(&meta))
         .unwrap();
-    b.track(&Put::bytes("erl", &[131, 97, 7], &[131, 97, 8], Encoding::Term).status(1))
+    b.track(&NewEntry::bytes("erl", &[131, 97, 7], &[131, 97, 8], Encoding::Term).status(1))
         .unwrap();
     for i in 0..300 {
-        b.track(&Put::new(
+        b.track(&NewEntry::new(
             "crowd",
             &format!("user {i}"),
             &format!("conn {}", i % 10),
@@ -43,7 +44,7 @@ fn variety() -> Tracker {
     for i in 1..10 {
         assert_eq!(b.untrack_owner(format!("conn {i}")), 30);
     }
-    b.update(&Put::new("crowd", "user 10", "conn 0").meta("\"😀\"".as_bytes()))
+    b.update(&NewEntry::new("crowd", "user 10", "conn 0").meta("\"😀\"".as_bytes()))
         .unwrap();
     b
 }
@@ -52,7 +53,7 @@ fn variety() -> Tracker {
 fn updates() -> Tracker {
     let mut c = tracker("c");
     for (key, updates) in [("ann", 1), ("bob", 2), ("cleo", 3)] {
-        let put = Put::new("room", key, "conn").meta(b"{}");
+        let put = NewEntry::new("room", key, "conn").meta(b"{}");
         for _ in 0..=updates {
             c.upsert(&put).unwrap();
         }
@@ -121,9 +122,9 @@ fn a_frame_of_elixir_is_read_with_the_limits_of_all() {
 #[test]
 fn golden_frames_are_written_and_read_as_ever() {
     let (a, b) = (example(), variety());
-    let digests = [&a, &b].map(|t| t.origin_info(t.id()).unwrap().digest);
+    let fingerprints = [&a, &b].map(|t| t.origin_info(t.id()).unwrap().fingerprint);
     assert_eq!(
-        digests,
+        fingerprints,
         [10_275_721_739_149_354_626, 5_494_606_335_294_067_207]
     );
     let delta = a.delta_since(a.id(), 1).unwrap();
@@ -140,11 +141,11 @@ fn golden_frames_are_written_and_read_as_ever() {
     );
     let mut trimmed = b.clone();
     let id = b.id().clone();
-    trimmed.trim_kills(&id, 400);
+    trimmed.trim_leaves(&id, 400);
     let repair = trimmed.delta_since(&id, 290).unwrap();
     check_golden(
         "repair-relative.hex",
-        "the same after its kill log was cut, from 290",
+        "the same after its leave log was cut, from 290",
         &repair,
     );
     let keyed = Envelope::new("cluster", Some(SharedKey::new(*b"0123456789abcdef")));
@@ -242,7 +243,7 @@ proptest! {
     fn wincode_reads_our_heads(incarnation in 0..1u64 << 62, salt: u32, clock in 1..1_000u64) {
         let mut a = Tracker::new(ReplicaId::new("näme", incarnation, salt).unwrap());
         for i in 0..clock.min(20) {
-            a.track(&Put::new("room", &i.to_string(), "c")).unwrap();
+            a.track(&NewEntry::new("room", &i.to_string(), "c")).unwrap();
         }
         let body = a.push_body(0).unwrap();
         let to = clock.min(20);
@@ -280,7 +281,7 @@ proptest! {
             t.apply(&b.delta_since(b.id(), 0).unwrap()).unwrap();
         }
         let mut later = b.clone();
-        later.track(&Put::new("crowd", "late", "conn")).unwrap();
+        later.track(&NewEntry::new("crowd", "late", "conn")).unwrap();
         later.untrack_owner("conn 0");
         let since = if known { b.clock(b.id()) } else { 0 };
         let mut body = if repair {
@@ -297,7 +298,7 @@ proptest! {
         if applied.is_err() {
             prop_assert_eq!(before, (t.version_vector(), listed(&t, "crowd")));
         }
-        t.track(&Put::new("crowd", "me", "here")).unwrap();
+        t.track(&NewEntry::new("crowd", "me", "here")).unwrap();
         let mut other = tracker("other");
         for info in t.origins() {
             if let Some(frame) = t.delta_since(&info.replica, 0) {

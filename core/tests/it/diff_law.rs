@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use headcount::replica::Event;
-use headcount::{Presence, PresenceConfig, Put};
+use headcount::{NewEntry, Presence, PresenceConfig};
 use proptest::prelude::*;
 
 use crate::mesh::{Mesh, configured, events, seconds};
@@ -18,7 +18,7 @@ const READERS_MAX: usize = 12;
 
 #[derive(Debug, Clone)]
 enum Op {
-    Put(usize, u8, u8, u8),
+    NewEntry(usize, u8, u8, u8),
     Leave(usize, u8, u8),
     LeaveOwner(usize, u8),
     Lost(usize, u8),
@@ -40,7 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
     let (key, owner) = (0..3u8, 0..2u8);
     prop_oneof![
         16 => (node.clone(), key.clone(), owner.clone(), any::<u8>())
-            .prop_map(|(n, k, o, m)| Op::Put(n, k, o, m)),
+            .prop_map(|(n, k, o, m)| Op::NewEntry(n, k, o, m)),
         8 => (node.clone(), key, owner.clone()).prop_map(|(n, k, o)| Op::Leave(n, k, o)),
         2 => (node.clone(), owner.clone()).prop_map(|(n, o)| Op::LeaveOwner(n, o)),
         1 => (node.clone(), owner.clone()).prop_map(|(n, o)| Op::Lost(n, o)),
@@ -122,10 +122,10 @@ impl World {
         let topic = |key: u8| TOPICS[usize::from(key) % TOPICS.len()];
         let now = self.mesh.now;
         match *op {
-            Op::Put(n, key, owner, meta) => {
+            Op::NewEntry(n, key, owner, meta) => {
                 let (name, owner) = put(key, owner);
                 let meta = vec![meta; usize::from(meta % 3)];
-                let put = Put::new(topic(key), &name, &owner).meta(&meta);
+                let put = NewEntry::new(topic(key), &name, &owner).meta(&meta);
                 self.mesh.nodes[n].upsert(&put).unwrap();
             }
             Op::Leave(n, key, owner) => {
@@ -165,7 +165,7 @@ impl World {
         let set = |config: &mut PresenceConfig| config.seed = 99;
         let twin = configured(id.name(), id.incarnation(), 99, set);
         for key in 0..50 {
-            twin.track(&Put::new("room", &format!("t{key}"), "t"))
+            twin.track(&NewEntry::new("room", &format!("t{key}"), "t"))
                 .unwrap();
         }
         self.mesh.nodes.push(twin);
@@ -216,9 +216,9 @@ proptest! {
 fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
     let node = configured("a", 1, 1, |_| {});
     node.handle_timeout(Duration::ZERO);
-    node.track(&Put::new("room", "ann", "c")).unwrap();
+    node.track(&NewEntry::new("room", "ann", "c")).unwrap();
     let mut saw_her = Mirror::of(&node, &TOPICS);
-    node.update(&Put::new("room", "ann", "c").meta(b"2"))
+    node.update(&NewEntry::new("room", "ann", "c").meta(b"2"))
         .unwrap();
     let mut saw_her_later = Mirror::of(&node, &TOPICS);
     node.untrack("room", "ann", "c");
@@ -236,10 +236,10 @@ fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
 #[test]
 fn a_new_identity_ends_what_was_shown_under_the_old_one() {
     let mut tracker = crate::tracker::tracker("a");
-    tracker.track(&Put::new("room", "ann", "c")).unwrap();
+    tracker.track(&NewEntry::new("room", "ann", "c")).unwrap();
     tracker.take_diff();
-    tracker.track(&Put::new("room", "bob", "c")).unwrap();
-    let update = Put::new("room", "ann", "c").meta(b"2");
+    tracker.track(&NewEntry::new("room", "bob", "c")).unwrap();
+    let update = NewEntry::new("room", "ann", "c").meta(b"2");
     tracker.update(&update).unwrap();
     let mut reader = Mirror::of_tracker(&tracker, &TOPICS);
     let diff = tracker.reincarnate(headcount::ReplicaId::new("a", 2, 0).unwrap());
@@ -254,7 +254,7 @@ fn a_node_says_when_it_could_not_keep_what_came_and_went() {
     node.handle_timeout(Duration::ZERO);
     let meta = vec![b'm'; 16 << 10];
     for _ in 0..600 {
-        node.upsert(&Put::new("room", "ann", "c").meta(&meta))
+        node.upsert(&NewEntry::new("room", "ann", "c").meta(&meta))
             .unwrap();
     }
     node.handle_timeout(STEP);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headcount::replica::Event;
 use headcount::testing::{self, Fault};
-use headcount::{Presence, PresenceConfig, Put};
+use headcount::{NewEntry, Presence, PresenceConfig};
 
 use crate::mesh::{Mesh, configured, events, node, seconds};
 
@@ -39,7 +39,7 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
         let mut mesh = Mesh::new(&names);
         mesh.run(seconds(3));
         for (place, node) in mesh.nodes.iter().enumerate() {
-            node.track(&Put::new("room", &format!("u{place}"), "c"))
+            node.track(&NewEntry::new("room", &format!("u{place}"), "c"))
                 .unwrap();
         }
         let (x, y) = ((round % 5) as usize, (round / 5 % 4 + 1) as usize);
@@ -50,7 +50,7 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
             let place = (n % 5) as usize;
             let key = format!("u{place}");
             mesh.nodes[place]
-                .update(&Put::new("room", &key, "c").meta(&meta))
+                .update(&NewEntry::new("room", &key, "c").meta(&meta))
                 .unwrap();
             mesh.run(TICK);
         }
@@ -70,15 +70,15 @@ fn f02_two_replicas_may_hold_the_same_session() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
     mesh.run(seconds(2));
     mesh.nodes[0]
-        .track(&Put::new("room", "ann", "conn").meta(b"from a"))
+        .track(&NewEntry::new("room", "ann", "conn").meta(b"from a"))
         .unwrap();
     mesh.nodes[1]
-        .track(&Put::new("room", "ann", "conn").meta(b"from b"))
+        .track(&NewEntry::new("room", "ann", "conn").meta(b"from b"))
         .unwrap();
     mesh.run(seconds(2));
     assert_eq!(mesh.nodes[2].get_by_key("room", "ann").len(), 2);
     mesh.nodes[0]
-        .update(&Put::new("room", "ann", "conn").meta(b"a again"))
+        .update(&NewEntry::new("room", "ann", "conn").meta(b"a again"))
         .unwrap();
     assert!(mesh.nodes[1].untrack("room", "ann", "conn"));
     mesh.run(seconds(2));
@@ -99,7 +99,7 @@ fn f03_a_thousand_restarts_leave_one_replica() {
     for life in 0..1_000 {
         mesh.nodes[1] = node("b", 2 + life, life, |_| {});
         mesh.nodes[1]
-            .track(&Put::new("room", &life.to_string(), "c"))
+            .track(&NewEntry::new("room", &life.to_string(), "c"))
             .unwrap();
         mesh.run(Duration::from_millis(20));
     }
@@ -123,15 +123,15 @@ fn f03_a_thousand_restarts_leave_one_replica() {
 fn f04_nobody_is_sent_its_own_entries() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
     mesh.nodes[1]
-        .track(&Put::new("room", "entry-of-b", "c"))
+        .track(&NewEntry::new("room", "entry-of-b", "c"))
         .unwrap();
     mesh.nodes[0]
-        .track(&Put::new("room", "entry-of-a", "c"))
+        .track(&NewEntry::new("room", "entry-of-a", "c"))
         .unwrap();
     mesh.run(seconds(4));
     mesh.cut(1);
     mesh.nodes[0]
-        .track(&Put::new("room", "meanwhile", "c"))
+        .track(&NewEntry::new("room", "meanwhile", "c"))
         .unwrap();
     mesh.run(seconds(8));
     mesh.cut.clear();
@@ -160,7 +160,9 @@ fn f04_nobody_is_sent_its_own_entries() {
 #[test]
 fn f05_a_step_of_the_clock_hides_nobody() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 100_000_000)]);
-    mesh.nodes[1].track(&Put::new("room", "bob", "c")).unwrap();
+    mesh.nodes[1]
+        .track(&NewEntry::new("room", "bob", "c"))
+        .unwrap();
     mesh.now = seconds(100);
     mesh.run(seconds(3));
     events(&mesh.nodes[0]);
@@ -178,7 +180,9 @@ fn f05_a_step_of_the_clock_hides_nobody() {
     assert_eq!(events(&mesh.nodes[0]), []);
     mesh.now += seconds(10);
     mesh.nodes[1] = node("b", 70_000_000, 3, |_| {});
-    mesh.nodes[1].track(&Put::new("room", "bea", "c")).unwrap();
+    mesh.nodes[1]
+        .track(&NewEntry::new("room", "bea", "c"))
+        .unwrap();
     mesh.run(seconds(10));
     assert_eq!(
         members(&mesh.nodes[0], "room"),
@@ -193,7 +197,7 @@ fn f06_a_large_transfer_stalls_nobody() {
     let mut mesh = Mesh::new(&[("a", 1)]);
     for n in 0..50_000 {
         mesh.nodes[0]
-            .track(&Put::new("big", &n.to_string(), "c"))
+            .track(&NewEntry::new("big", &n.to_string(), "c"))
             .unwrap();
     }
     mesh.run(seconds(2));
@@ -202,7 +206,7 @@ fn f06_a_large_transfer_stalls_nobody() {
     for n in 0..2_000 {
         // Before every single call: operations here are seen there while the load goes on.
         mesh.nodes[0]
-            .upsert(&Put::new("small", "busy", "c").meta(&[n as u8]))
+            .upsert(&NewEntry::new("small", "busy", "c").meta(&[n as u8]))
             .unwrap();
         mesh.run(Duration::from_millis(5));
         if mesh.nodes[1].count("small") == 1 && early.is_none() {
@@ -232,7 +236,7 @@ fn f07_a_lost_diff_deletes_nothing() {
             vec![]
         };
         mesh.nodes[0]
-            .track(&Put::new("room", &format!("k{n:02}"), "c"))
+            .track(&NewEntry::new("room", &format!("k{n:02}"), "c"))
             .unwrap();
         mesh.run(Duration::from_millis(10));
         let seen = members(&mesh.nodes[1], "room");
@@ -251,13 +255,13 @@ fn f07_a_lost_diff_deletes_nothing() {
 /// 8: after log truncation the whole state of an owner is wiped and resent.
 #[test]
 fn f08_a_truncated_log_costs_the_difference_only() {
-    let short = |config: &mut headcount::PresenceConfig| config.limits.kill_log_len_max = 1;
+    let short = |config: &mut headcount::PresenceConfig| config.limits.leave_log_len_max = 1;
     let mut mesh = Mesh::new(&[]);
     mesh.nodes.push(configured("a", 1, 1, short));
     mesh.nodes.push(configured("b", 1, 2, short));
     for n in 0..3_000 {
         mesh.nodes[0]
-            .track(&Put::new("room", &n.to_string(), "c").meta(&[1; 64]))
+            .track(&NewEntry::new("room", &n.to_string(), "c").meta(&[1; 64]))
             .unwrap();
     }
     mesh.run(seconds(3));
@@ -265,7 +269,9 @@ fn f08_a_truncated_log_costs_the_difference_only() {
     for n in 0..20 {
         assert!(mesh.nodes[0].untrack("room", n.to_string().as_str(), "c"));
     }
-    mesh.nodes[0].track(&Put::new("room", "new", "c")).unwrap();
+    mesh.nodes[0]
+        .track(&NewEntry::new("room", "new", "c"))
+        .unwrap();
     mesh.run(seconds(2));
     while mesh.nodes[1].poll_diff().is_some() {}
     mesh.sent.clear();
@@ -299,7 +305,7 @@ fn f09_the_dead_stay_dead() {
         mesh.nodes.push(configured(name, 1, seed, forget));
     }
     mesh.nodes[1]
-        .track(&Put::new("room", "ghost", "c"))
+        .track(&NewEntry::new("room", "ghost", "c"))
         .unwrap();
     mesh.run(seconds(3));
     // c is away while b is killed and starts anew; it still knows the old b.
@@ -307,7 +313,7 @@ fn f09_the_dead_stay_dead() {
     mesh.run(seconds(1));
     mesh.nodes[1] = node("b", 2, 50, |_| {});
     mesh.nodes[1]
-        .track(&Put::new("room", "alive", "c"))
+        .track(&NewEntry::new("room", "alive", "c"))
         .unwrap();
     mesh.run(seconds(1));
     let alive = [("alive".to_owned(), vec![])];
@@ -361,7 +367,7 @@ fn the_failures_come_back_when_rules_are_broken() {
             Fault::IgnoreHorizon,
             f08_a_truncated_log_costs_the_difference_only,
         ),
-        (Fault::IgnoreHorizon, f08_kill_logs_share_one_budget),
+        (Fault::IgnoreHorizon, f08_leave_logs_share_one_budget),
         (Fault::NoFloor, f09_the_dead_stay_dead),
     ];
     let passes = |(fault, test): &&(Fault, fn())| {
@@ -382,7 +388,7 @@ fn f10_leaving_ten_thousand_topics_is_one_push() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     for n in 0..10_000 {
         mesh.nodes[0]
-            .track(&Put::new(&format!("topic {n}"), "ann", "conn"))
+            .track(&NewEntry::new(&format!("topic {n}"), "ann", "conn"))
             .unwrap();
     }
     mesh.run(seconds(4));
@@ -404,7 +410,8 @@ fn f06_a_large_transfer_goes_in_slices() {
     let small = |config: &mut PresenceConfig| config.slice_records = 64;
     let (a, b) = (configured("a", 1, 1, small), configured("b", 1, 2, small));
     for i in 0..5_000 {
-        a.track(&Put::new("room", &i.to_string(), "c")).unwrap();
+        a.track(&NewEntry::new("room", &i.to_string(), "c"))
+            .unwrap();
     }
     let (mut before, mut steps, mut now) = (0, 0, Duration::ZERO);
     while b.count("room") < 5_000 {
@@ -429,17 +436,17 @@ fn f06_a_large_transfer_goes_in_slices() {
     assert!(steps >= 5_000 / 256);
 }
 
-/// 8, over all slots: the kill logs of a node share one budget, and what left them is repaired.
+/// 8, over all slots: the leave logs of a node share one budget, and what left them is repaired.
 #[test]
-fn f08_kill_logs_share_one_budget() {
+fn f08_leave_logs_share_one_budget() {
     let mut mesh = Mesh::new(&[("b", 1)]);
     mesh.nodes.push(configured("a", 1, 9, |config| {
-        config.kill_log_budget = 24 * 1_000
+        config.leave_log_budget = 24 * 1_000
     }));
     for i in 0..5_000 {
         let topic = format!("room {}", i % 100);
         mesh.nodes[1]
-            .track(&Put::new(&topic, &i.to_string(), "c"))
+            .track(&NewEntry::new(&topic, &i.to_string(), "c"))
             .unwrap();
     }
     mesh.run(seconds(3));

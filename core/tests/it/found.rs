@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headcount::codec::Kind;
 use headcount::replica::{Config, Event, Replica};
-use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
 use crate::mesh::{Mesh, configured, events, node, seconds};
 
@@ -21,7 +21,7 @@ fn with_grace(grace: Duration) -> Presence {
 #[test]
 fn a_lease_ends_with_its_entry() {
     let presence = with_grace(Duration::ZERO);
-    let put = Put::new("room", "ann", "conn");
+    let put = NewEntry::new("room", "ann", "conn");
     presence.track(&put).unwrap();
     assert!(presence.lease(seconds(0), "room", "ann", "conn", seconds(10)));
     assert_eq!(presence.untrack_owner("conn"), 1);
@@ -34,11 +34,11 @@ fn a_lease_ends_with_its_entry() {
 #[test]
 fn an_entry_that_came_back_is_not_taken_over() {
     let presence = with_grace(seconds(10));
-    presence.track(&Put::new("room", "ann", "a")).unwrap();
+    presence.track(&NewEntry::new("room", "ann", "a")).unwrap();
     presence.owner_lost(seconds(0), "a");
-    let written = Put::new("room", "ann", "a").meta(b"back");
+    let written = NewEntry::new("room", "ann", "a").meta(b"back");
     presence.update(&written).unwrap();
-    presence.track(&Put::new("room", "ann", "b")).unwrap();
+    presence.track(&NewEntry::new("room", "ann", "b")).unwrap();
     assert_eq!(presence.count("room"), 2, "two sessions of one user");
     presence.handle_timeout(seconds(11));
     assert_eq!(presence.count("room"), 2);
@@ -86,7 +86,7 @@ fn a_snapshot_raises_nobody_from_the_dead() {
         }
     };
     let (gone, old) = (relay("gone", 1, 1), relay("old", 1, 2));
-    gone.track(&Put::new("room", "ghost", "c")).unwrap();
+    gone.track(&NewEntry::new("room", "ghost", "c")).unwrap();
     for ms in (0..3_000).step_by(10) {
         let now = Duration::from_millis(ms);
         exchange(&gone, "gone", &old, now);
@@ -113,7 +113,7 @@ fn a_snapshot_raises_nobody_from_the_dead() {
 fn pair() -> Mesh {
     let mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     for (node, key) in mesh.nodes.iter().zip(["ann", "bob"]) {
-        node.track(&Put::new("room", key, "conn")).unwrap();
+        node.track(&NewEntry::new("room", key, "conn")).unwrap();
     }
     mesh
 }

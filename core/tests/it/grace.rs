@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 use proptest::prelude::*;
 
 use crate::mesh::{Mesh, configured, seconds};
@@ -57,7 +57,7 @@ impl Scene {
 
     fn join(&self, key: &str, owner: &str, meta: &[u8]) {
         self.a()
-            .upsert(&Put::new(ROOM, key, owner).meta(meta))
+            .upsert(&NewEntry::new(ROOM, key, owner).meta(meta))
             .unwrap();
     }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use crdts::{CmRDT, CvRDT, Dot, Orswot, VClock, orswot::Op as OrOp};
-use headcount::{ApplyError, Delta, Origin, Put, ReplicaId, Tracker, VersionVector};
+use headcount::{ApplyError, Delta, NewEntry, Origin, ReplicaId, Tracker, VersionVector};
 use proptest::prelude::*;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Debug, Clone)]
 enum Op {
-    Put(usize, u8, u8, u8),
+    NewEntry(usize, u8, u8, u8),
     Leave(usize, u8, u8),
     LeaveAll(usize, u8),
     Sync(usize, usize),
@@ -21,7 +21,7 @@ fn op() -> impl Strategy<Value = Op> {
     let (key, owner) = (0..6u8, 0..3u8);
     prop_oneof![
         5 => (node.clone(), key.clone(), owner.clone(), any::<u8>())
-            .prop_map(|(n, k, o, m)| Op::Put(n, k, o, m)),
+            .prop_map(|(n, k, o, m)| Op::NewEntry(n, k, o, m)),
         3 => (node.clone(), key, owner.clone()).prop_map(|(n, k, o)| Op::Leave(n, k, o)),
         1 => (node.clone(), owner).prop_map(|(n, o)| Op::LeaveAll(n, o)),
         3 => (node.clone(), node).prop_map(|(from, to)| Op::Sync(from, to)),
@@ -31,10 +31,10 @@ fn op() -> impl Strategy<Value = Op> {
 fn run(nodes: &mut [Tracker], ops: &[Op]) {
     for op in ops {
         match *op {
-            Op::Put(n, key, owner, meta) => {
+            Op::NewEntry(n, key, owner, meta) => {
                 let (key, owner) = (format!("k{key}"), format!("o{owner}"));
                 nodes[n]
-                    .upsert(&Put::new("t", &key, &owner).meta(&[meta]))
+                    .upsert(&NewEntry::new("t", &key, &owner).meta(&[meta]))
                     .unwrap();
             }
             Op::Leave(n, key, owner) => {
@@ -57,14 +57,17 @@ fn nodes() -> Vec<Tracker> {
     NAMES.into_iter().map(node).collect()
 }
 
-/// Everything a reader can see, and the digests.
+/// Everything a reader can see, and the fingerprints.
 fn view(tracker: &Tracker) -> (VersionVector, BTreeSet<String>, BTreeSet<u64>) {
     let entry = |e: headcount::Entry<'_>| format!("{e:?} {}", e.entry_ref());
-    let digests = tracker.origins().filter(|o| o.clock > 0).map(|o| o.digest);
+    let fingerprints = tracker
+        .origins()
+        .filter(|o| o.clock > 0)
+        .map(|o| o.fingerprint);
     (
         tracker.version_vector(),
         tracker.list("t").map(entry).collect(),
-        digests.collect(),
+        fingerprints.collect(),
     )
 }
 
@@ -199,11 +202,8 @@ fn members(tracker: &Tracker) -> BTreeSet<String> {
 fn a_state_that_knows_more_of_the_own_origin_is_refused() {
     let mut a = Tracker::new(ReplicaId::new("a", 1, 0).unwrap());
     let mut twin = a.clone();
-    twin.track(&Put::new("t", "k", "o")).unwrap();
+    twin.track(&NewEntry::new("t", "k", "o")).unwrap();
     assert_eq!(a.validate_merge(&twin), Err(ApplyError::OwnOrigin));
-    a.track(&Put::new("t", "other", "o")).unwrap();
-    assert_eq!(
-        a.validate_merge(&twin),
-        Err(ApplyError::Diverged { tick: 1 })
-    );
+    a.track(&NewEntry::new("t", "other", "o")).unwrap();
+    assert_eq!(a.validate_merge(&twin), Err(ApplyError::Diverged { op: 1 }));
 }

@@ -2,8 +2,8 @@
 
 mod allocation;
 mod codec;
-mod examples;
 mod diff_law;
+mod examples;
 mod failures;
 mod found;
 mod grace;

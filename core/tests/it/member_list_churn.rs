@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use headcount::{
-    BulkReport, GroupId, ListError, MemberList, NewMember, Options, Row, Snapshot, SortKey, TextId,
+    BulkReport, GroupId, ListError, ListOptions, MemberList, NewMember, Row, Snapshot, SortKey,
+    TextId,
 };
 
 use crate::rng::Rng;
@@ -22,7 +23,7 @@ fn name(rng: &mut Rng) -> String {
 }
 
 fn one_group() -> (MemberList<u64>, GroupId) {
-    let mut list = MemberList::new(Options::default().without_headers());
+    let mut list = MemberList::new(ListOptions::default().without_headers());
     let group = list.add_group("all").unwrap();
     (list, group)
 }
@@ -84,7 +85,7 @@ fn list_of_100_000_operations_equals_a_sorted_vec() {
 #[test]
 fn list_of_bulk_work_equals_a_sorted_map() {
     let mut rng = Rng(11);
-    let mut list = MemberList::<TextId>::new(Options::default().without_headers());
+    let mut list = MemberList::<TextId>::new(ListOptions::default().without_headers());
     let groups = ["here", "there"].map(|name| list.add_group(name).unwrap());
     let mut model: BTreeMap<TextId, (GroupId, SortKey)> = BTreeMap::new();
     let id = |rng: &mut Rng| -> TextId { format!("u{}", rng.below(60_000)).parse().unwrap() };
@@ -114,7 +115,7 @@ fn list_of_bulk_work_equals_a_sorted_map() {
         let (to, count) = (groups[round % 2], [30, 5_000][round / 2 % 2]);
         let moving: Vec<TextId> = (0..count).map(|_| id(&mut rng)).collect();
         let known = moving.iter().filter(|id| model.contains_key(id)).count();
-        assert_eq!(list.set_group_of(&moving, to).unwrap(), known);
+        assert_eq!(list.set_group_many(&moving, to).unwrap(), known);
         for id in &moving {
             model.entry(id.clone()).and_modify(|entry| entry.0 = to);
         }

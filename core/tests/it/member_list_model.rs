@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headcount::{
-    GroupId, ListError, MemberList, NewMember, Options, Row, SortKey, SortedSet, TextId, Upsert,
+    GroupId, ListError, ListOptions, MemberList, NewMember, Row, SortKey, SortedSet, TextId, Upsert,
 };
 use proptest::prelude::*;
 
@@ -160,9 +160,9 @@ struct Pair<I> {
 impl<I: FromNumber> Pair<I> {
     fn new(headers: bool, keys: Keys) -> Self {
         let options = if headers {
-            Options::default()
+            ListOptions::default()
         } else {
-            Options::default().without_headers()
+            ListOptions::default().without_headers()
         };
         let mut list = MemberList::new(options);
         for name in ["mods", "online", "idle", "offline"] {
@@ -191,7 +191,7 @@ impl<I: FromNumber> Pair<I> {
             Op::Load(ref load) => self.load(load),
             Op::SetGroupOf(ref numbers, group) => {
                 let ids: Vec<I> = numbers.iter().map(|&n| I::from_number(n)).collect();
-                let moved = self.list.set_group_of(&ids, GroupId(group as u32));
+                let moved = self.list.set_group_many(&ids, GroupId(group as u32));
                 let known = |id: &&I| self.model.members.contains_key(id);
                 assert_eq!(moved.unwrap(), ids.iter().filter(known).count());
                 for id in &ids {
@@ -273,11 +273,15 @@ impl<I: FromNumber> Pair<I> {
         let order = &mut self.model.order;
         match *op {
             Op::Hide(group, on) => {
-                self.list.hide_group(GroupId(group as u32), on).unwrap();
+                self.list
+                    .set_group_hidden(GroupId(group as u32), on)
+                    .unwrap();
                 order.iter_mut().find(|entry| entry.0 == group).unwrap().1 = on;
             }
             Op::Collapse(group, on) => {
-                self.list.collapse_group(GroupId(group as u32), on).unwrap();
+                self.list
+                    .set_group_collapsed(GroupId(group as u32), on)
+                    .unwrap();
                 order.iter_mut().find(|entry| entry.0 == group).unwrap().2 = on;
             }
             Op::MoveGroup(group, to) => {
@@ -475,7 +479,7 @@ proptest! {
 
 #[test]
 fn list_takes_text_ids_and_uuids() {
-    let mut names = MemberList::<TextId>::new(Options::default());
+    let mut names = MemberList::<TextId>::new(ListOptions::default());
     let group = names.add_group("online").unwrap();
     for name in ["cy", "ada", "bo"] {
         names
@@ -484,7 +488,7 @@ fn list_takes_text_ids_and_uuids() {
     }
     assert_eq!(names.index_of(&"bo".parse().unwrap()), Some(2));
 
-    let mut uuids = MemberList::<u128>::new(Options::default());
+    let mut uuids = MemberList::<u128>::new(ListOptions::default());
     let group = uuids.add_group("online").unwrap();
     for id in [3u128 << 100, 2, 1] {
         uuids

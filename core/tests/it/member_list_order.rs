@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use headcount::{GroupId, MemberList, NewMember, Options, Row, SortKey, TextId};
+use headcount::{GroupId, ListOptions, MemberList, NewMember, Row, SortKey, TextId};
 
 use crate::list_keys::{FromNumber, Keys};
 use crate::rng::Rng;
 
 fn list_of_one_group<I: FromNumber>() -> (MemberList<I>, GroupId) {
-    let mut list = MemberList::new(Options::default().without_headers());
+    let mut list = MemberList::new(ListOptions::default().without_headers());
     let group = list.add_group("all").unwrap();
     (list, group)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
 use crate::mesh::{Mesh, configured, node};
 use crate::mirror::Mirror;
@@ -23,7 +23,7 @@ fn many_threads_track_and_read_at_once() {
             s.spawn(move || {
                 for i in 0..500 {
                     let topic = format!("room {}", i % 50);
-                    p.track(&Put::new(&topic, &format!("{thread}/{i}"), "conn"))
+                    p.track(&NewEntry::new(&topic, &format!("{thread}/{i}"), "conn"))
                         .unwrap();
                     assert!(p.count(&topic) > 0);
                 }
@@ -58,11 +58,12 @@ fn local_changes_gather_for_one_flush_and_come_out_once() {
     let p = started(|_| {});
     let mut mirror = Mirror::default();
     p.handle_timeout(ms(100));
-    p.track(&Put::new("room", "ann", "c")).unwrap();
-    p.track(&Put::new("room", "bob", "c")).unwrap();
+    p.track(&NewEntry::new("room", "ann", "c")).unwrap();
+    p.track(&NewEntry::new("room", "bob", "c")).unwrap();
     assert_eq!(p.poll_timeout(), Some(ms(105)));
     p.handle_timeout(ms(103));
-    p.update(&Put::new("room", "ann", "c").meta(b"2")).unwrap();
+    p.update(&NewEntry::new("room", "ann", "c").meta(b"2"))
+        .unwrap();
     assert!(p.untrack("room", "bob", "c"));
     assert!(p.poll_diff().is_none());
     assert_eq!(
@@ -85,7 +86,7 @@ fn local_changes_gather_for_one_flush_and_come_out_once() {
 #[test]
 fn a_flush_by_hand_leaves_nothing_for_the_timer() {
     let p = started(|_| {});
-    p.track(&Put::new("room", "ann", "c")).unwrap();
+    p.track(&NewEntry::new("room", "ann", "c")).unwrap();
     p.handle_timeout(ms(1));
     assert_eq!(p.take_diff().topic("room").unwrap().joins.len(), 1);
     p.handle_timeout(ms(50));
@@ -99,7 +100,7 @@ fn flush_may_be_at_once_or_never() {
         started(|config| config.flush = Duration::MAX),
     );
     for p in [&at_once, &never] {
-        p.track(&Put::new("room", "ann", "c")).unwrap();
+        p.track(&NewEntry::new("room", "ann", "c")).unwrap();
         p.handle_timeout(ms(1));
     }
     assert_eq!(at_once.poll_diff().unwrap().len(), 1);
@@ -111,7 +112,7 @@ fn flush_may_be_at_once_or_never() {
 #[test]
 fn a_goodbye_flushes_what_waits() {
     let p = started(|_| {});
-    p.track(&Put::new("room", "ann", "c")).unwrap();
+    p.track(&NewEntry::new("room", "ann", "c")).unwrap();
     p.leave_gracefully(ms(1));
     assert_eq!(p.poll_diff().unwrap().topic("room").unwrap().joins.len(), 1);
 }
@@ -122,7 +123,9 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
     let mut mirrors = [Mirror::default(), Mirror::default()];
     for i in 0..20 {
         let key = format!("user {i}");
-        mesh.nodes[0].track(&Put::new("room", &key, "c")).unwrap();
+        mesh.nodes[0]
+            .track(&NewEntry::new("room", &key, "c"))
+            .unwrap();
     }
     mesh.run(Duration::from_secs(3));
     for (mirror, node) in mirrors.iter_mut().zip(&mesh.nodes) {
@@ -132,11 +135,13 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
     let twin = node("a", 1, 9, |_| {});
     for i in 0..30 {
         let key = format!("other {i}");
-        twin.track(&Put::new("room", &key, "c")).unwrap();
+        twin.track(&NewEntry::new("room", &key, "c")).unwrap();
     }
     let old = mesh.nodes[0].id();
     mesh.nodes.push(twin);
-    mesh.nodes[0].track(&Put::new("room", "late", "c")).unwrap();
+    mesh.nodes[0]
+        .track(&NewEntry::new("room", "late", "c"))
+        .unwrap();
     mesh.run(Duration::from_secs(6));
     assert!(mesh.nodes[0].id().supersedes(&old), "the first one noticed");
     let (joins, updates, leaves) = mirrors[0].take_all(&mesh.nodes[0]);
@@ -155,7 +160,7 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
 fn a_list_in_pages_has_everyone_who_stays_once() {
     let p = presence("a");
     let name = |i: usize| format!("user {i}");
-    let track = |key: &str, owner: &str| p.track(&Put::new("room", key, owner)).map(drop);
+    let track = |key: &str, owner: &str| p.track(&NewEntry::new("room", key, owner)).map(drop);
     for i in 0..5_000 {
         track(&name(i), "conn").unwrap();
         track(&name(i), "other conn").unwrap();
@@ -192,7 +197,10 @@ fn a_list_in_pages_has_everyone_who_stays_once() {
 #[test]
 fn attempts_give_up_and_change_nothing_while_a_slot_is_in_use() {
     let p = presence("a");
-    let (ann, bob) = (Put::new("room", "ann", "c"), Put::new("room", "bob", "c"));
+    let (ann, bob) = (
+        NewEntry::new("room", "ann", "c"),
+        NewEntry::new("room", "bob", "c"),
+    );
     p.track(&ann).unwrap();
     p.read("room", |_| {
         assert!(p.try_track(&bob).is_none());
@@ -215,7 +223,7 @@ fn many_owners_leave_at_once() {
     let p = presence("a");
     let owner = |i: usize| format!("conn {i}");
     for i in 0..1_000 {
-        let put = |topic: &str| p.track(&Put::new(topic, "ann", &owner(i))).unwrap();
+        let put = |topic: &str| p.track(&NewEntry::new(topic, "ann", &owner(i))).unwrap();
         put(&format!("room {}", i % 50));
         put("lobby");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headcount::{Diff, Presence, PresenceConfig, Put, ReplicaId, RestoreError, TrackError};
+use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, RestoreError, TrackError};
 
 fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
@@ -44,7 +44,7 @@ fn changes(diffs: impl IntoIterator<Item = Diff>) -> (usize, usize, usize) {
 fn leases_end_alone_when_renewed_not_at_all_and_with_their_entry() {
     let p = presence("a", 1, secs(0));
     for (key, owner) in [("ann", "c1"), ("bob", "c1"), ("cleo", "c2")] {
-        p.track(&Put::new("room", key, owner)).unwrap();
+        p.track(&NewEntry::new("room", key, owner)).unwrap();
     }
     assert!(p.lease(secs(0), "room", "ann", "c1", secs(5)));
     assert!(!p.lease(secs(0), "room", "nobody", "c1", secs(5)));
@@ -60,7 +60,7 @@ fn leases_end_alone_when_renewed_not_at_all_and_with_their_entry() {
 
     p.lease(secs(11), "room", "bob", "c1", secs(5));
     assert!(p.untrack("room", "bob", "c1"));
-    p.track(&Put::new("room", "bob", "c1")).unwrap();
+    p.track(&NewEntry::new("room", "bob", "c1")).unwrap();
     p.handle_timeout(secs(60));
     assert_eq!(
         p.count("room"),
@@ -74,14 +74,17 @@ fn a_return_within_grace_is_an_update_here_and_elsewhere() {
     let (a, b) = (presence("a", 1, secs(3)), presence("b", 1, secs(0)));
     let nodes = [("a", &a), ("b", &b)];
     for key in ["ann", "bob", "cleo"] {
-        a.track(&Put::new("room", key, "c1").meta(b"1")).unwrap();
+        a.track(&NewEntry::new("room", key, "c1").meta(b"1"))
+            .unwrap();
     }
     talk(&nodes, 0, 4);
     assert_eq!(changes(std::iter::from_fn(|| b.poll_diff())), (3, 0, 0));
     assert_eq!(changes(std::iter::from_fn(|| a.poll_diff())), (3, 0, 0));
     a.owner_lost(secs(4), "c1");
-    a.track(&Put::new("room", "ann", "c2").meta(b"2")).unwrap();
-    a.upsert(&Put::new("room", "bob", "c1").meta(b"3")).unwrap();
+    a.track(&NewEntry::new("room", "ann", "c2").meta(b"2"))
+        .unwrap();
+    a.upsert(&NewEntry::new("room", "bob", "c1").meta(b"3"))
+        .unwrap();
     talk(&nodes, 4, 6);
     assert_eq!(
         (a.count("room"), b.count("room")),
@@ -107,15 +110,15 @@ fn a_return_within_grace_is_an_update_here_and_elsewhere() {
 fn only_what_was_lost_is_taken_over() {
     let p = presence("a", 1, secs(3));
     for owner in ["c1", "c2"] {
-        p.track(&Put::new("room", "ann", owner)).unwrap();
+        p.track(&NewEntry::new("room", "ann", owner)).unwrap();
     }
     p.owner_lost(secs(0), "c1");
-    let own = Put::new("room", "ann", "c2").meta(b"2");
+    let own = NewEntry::new("room", "ann", "c2").meta(b"2");
     p.upsert(&own).expect("c2 has an entry of its own");
     assert_eq!(p.track(&own), Err(TrackError::AlreadyTracked));
-    let back = Put::new("room", "ann", "c1").meta(b"1");
+    let back = NewEntry::new("room", "ann", "c1").meta(b"1");
     p.upsert(&back).unwrap();
-    p.track(&Put::new("room", "ann", "c3")).unwrap();
+    p.track(&NewEntry::new("room", "ann", "c3")).unwrap();
     assert_eq!(p.count("room"), 3, "c1 is back, so c3 is another session");
     p.handle_timeout(secs(3));
     assert_eq!(p.count("room"), 3);
@@ -124,7 +127,7 @@ fn only_what_was_lost_is_taken_over() {
 #[test]
 fn an_owner_that_comes_back_keeps_all() {
     let p = presence("a", 1, secs(3));
-    p.track(&Put::new("room", "ann", "c1")).unwrap();
+    p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
     p.owner_lost(secs(0), "c1");
     assert!(p.owner_back("c1"));
     assert!(!p.owner_back("c1"));
@@ -139,10 +142,10 @@ fn an_owner_that_comes_back_keeps_all() {
 fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
     let (a, b) = (presence("a", 1, secs(0)), presence("b", 1, secs(0)));
     for i in 0..500 {
-        a.track(&Put::new(&format!("room {i}"), "ann", "c1").meta(&[7; 100]))
+        a.track(&NewEntry::new(&format!("room {i}"), "ann", "c1").meta(&[7; 100]))
             .unwrap();
     }
-    b.track(&Put::new("room 1", "bob", "c2")).unwrap();
+    b.track(&NewEntry::new("room 1", "bob", "c2")).unwrap();
     talk(&[("a", &a), ("b", &b)], 0, 4);
     assert_eq!((b.len(), a.len()), (501, 501));
     let snapshot = b.snapshot();
@@ -158,7 +161,7 @@ fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
         b.get_by_key("room 1", "bob").is_empty(),
         "old own entries are gone"
     );
-    a.track(&Put::new("room 1", "cleo", "c1")).unwrap();
+    a.track(&NewEntry::new("room 1", "cleo", "c1")).unwrap();
     let mut sent = 0;
     for ms in (4_000..8_000).step_by(10) {
         let now = Duration::from_millis(ms);
@@ -185,7 +188,7 @@ fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
 #[test]
 fn bad_snapshots_have_typed_errors() {
     let a = presence("a", 1, secs(0));
-    a.track(&Put::new("room", "ann", "c1")).unwrap();
+    a.track(&NewEntry::new("room", "ann", "c1")).unwrap();
     let good = a.snapshot();
     let restore = |bytes: &[u8]| {
         let id = ReplicaId::new("b", 1, 0).unwrap();

@@ -1,7 +1,7 @@
 //! What a receiver refuses is told once and not asked for again and again.
 
 use headcount::replica::Event;
-use headcount::{Presence, PresenceConfig, Put};
+use headcount::{NewEntry, Presence, PresenceConfig};
 
 use crate::mesh::{Mesh, configured, events, seconds};
 
@@ -36,7 +36,7 @@ fn pulls_of(mesh: &Mesh, node: usize) -> usize {
 fn a_frame_over_a_limit_is_told_once_and_seldom_asked_for() {
     for others in [1, 4] {
         let mut mesh = narrow(others);
-        let put = Put::new("room", "ann", "a long owner");
+        let put = NewEntry::new("room", "ann", "a long owner");
         mesh.nodes[1].track(&put).unwrap();
         mesh.run(seconds(BEATS));
         let told = told(&mesh.nodes[0]);
@@ -57,12 +57,12 @@ fn a_frame_over_a_limit_is_told_once_and_seldom_asked_for() {
 #[test]
 fn what_moved_on_is_asked_for_again() {
     let mut mesh = narrow(2);
-    let put = Put::new("room", "ann", "a long owner");
+    let put = NewEntry::new("room", "ann", "a long owner");
     mesh.nodes[1].track(&put).unwrap();
     mesh.run(seconds(BEATS));
     assert!(mesh.nodes[1].untrack("room", "ann", "a long owner"));
     mesh.nodes[1]
-        .track(&Put::new("room", "bob", "short"))
+        .track(&NewEntry::new("room", "bob", "short"))
         .unwrap();
     mesh.run(seconds(20));
     assert_eq!(mesh.nodes[0].count("room"), 1, "what can be taken is");
@@ -77,11 +77,11 @@ fn what_moved_on_is_asked_for_again() {
 fn an_origin_that_is_busy_is_asked_with_pauses() {
     let mut mesh = narrow(1);
     mesh.nodes[1]
-        .track(&Put::new("room", "ann", "a long owner"))
+        .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
     for n in 0..10 * BEATS {
         mesh.nodes[1]
-            .upsert(&Put::new("room", "bob", "short").meta(&n.to_le_bytes()))
+            .upsert(&NewEntry::new("room", "bob", "short").meta(&n.to_le_bytes()))
             .unwrap();
         mesh.run(seconds(1) / 10);
     }
@@ -94,12 +94,12 @@ fn an_origin_that_is_busy_is_asked_with_pauses() {
 fn a_later_life_of_the_origin_is_asked_at_once() {
     let mut mesh = narrow(1);
     mesh.nodes[1]
-        .track(&Put::new("room", "ann", "a long owner"))
+        .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
     mesh.run(seconds(BEATS));
     mesh.nodes[1] = configured("n1", 2, 9, |_| {});
     mesh.nodes[1]
-        .track(&Put::new("room", "ann", "short"))
+        .track(&NewEntry::new("room", "ann", "short"))
         .unwrap();
     mesh.run(seconds(3));
     assert_eq!(mesh.nodes[0].count("room"), 1);
@@ -115,9 +115,13 @@ fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room() {
     ];
     mesh.run(seconds(3));
     mesh.pulls.clear();
-    mesh.nodes[0].track(&Put::new("room", "own", "c")).unwrap();
+    mesh.nodes[0]
+        .track(&NewEntry::new("room", "own", "c"))
+        .unwrap();
     for key in ["ann", "bob"] {
-        mesh.nodes[1].track(&Put::new("room", key, "c")).unwrap();
+        mesh.nodes[1]
+            .track(&NewEntry::new("room", key, "c"))
+            .unwrap();
     }
     mesh.run(seconds(BEATS));
     assert_eq!(told(&mesh.nodes[0]).len(), 1);
@@ -134,11 +138,11 @@ fn a_large_frame_and_a_full_repair_are_refused_alike() {
     let mut mesh = narrow(1);
     for n in 0..3_000 {
         mesh.nodes[1]
-            .track(&Put::new("room", &n.to_string(), "short"))
+            .track(&NewEntry::new("room", &n.to_string(), "short"))
             .unwrap();
     }
     mesh.nodes[1]
-        .track(&Put::new("room", "ann", "a long owner"))
+        .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
     mesh.run(seconds(BEATS));
     assert_eq!(told(&mesh.nodes[0]).len(), 1);
@@ -151,7 +155,7 @@ fn a_large_frame_and_a_full_repair_are_refused_alike() {
 fn the_event_names_peer_origin_and_reason() {
     let mut mesh = narrow(1);
     mesh.nodes[1]
-        .track(&Put::new("room", "ann", "a long owner"))
+        .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
     mesh.run(seconds(5));
     let refused = events(&mesh.nodes[0])

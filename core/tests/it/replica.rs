@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headcount::codec::{Kind, SharedKey};
 use headcount::replica::{Destination, Event, Signal};
-use headcount::{DecodeErrorKind, Presence, Put};
+use headcount::{DecodeErrorKind, NewEntry, Presence};
 
 use crate::mesh::{Mesh, events, node, seconds};
 
@@ -12,14 +12,16 @@ use crate::mesh::{Mesh, events, node, seconds};
 fn two_nodes_converge_by_pushes_pulls_and_digests() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     mesh.nodes[0]
-        .track(&Put::new("room", "early", "c"))
+        .track(&NewEntry::new("room", "early", "c"))
         .unwrap();
     mesh.run(seconds(3));
     assert_eq!(mesh.nodes[1].count("room"), 1, "by a digest and a pull");
     assert!(mesh.nodes.iter().all(Presence::is_synced));
-    mesh.nodes[0].track(&Put::new("room", "late", "c")).unwrap();
+    mesh.nodes[0]
+        .track(&NewEntry::new("room", "late", "c"))
+        .unwrap();
     mesh.nodes[1]
-        .track(&Put::new("room", "other way", "c"))
+        .track(&NewEntry::new("room", "other way", "c"))
         .unwrap();
     mesh.run(Duration::from_millis(50));
     assert_eq!(mesh.nodes[0].count("room"), 3, "by a push");
@@ -33,7 +35,8 @@ fn two_nodes_converge_by_pushes_pulls_and_digests() {
 fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
     for (n, node) in mesh.nodes.iter().enumerate() {
-        node.track(&Put::new("room", &n.to_string(), "c")).unwrap();
+        node.track(&NewEntry::new("room", &n.to_string(), "c"))
+            .unwrap();
     }
     mesh.run(seconds(3));
     assert!(mesh.nodes.iter().all(|node| node.count("room") == 3));
@@ -41,7 +44,7 @@ fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
     mesh.run(seconds(7));
     assert_eq!([0, 1, 2].map(|n| mesh.nodes[n].count("room")), [2, 2, 1]);
     mesh.nodes[2]
-        .track(&Put::new("room", "in the dark", "c"))
+        .track(&NewEntry::new("room", "in the dark", "c"))
         .unwrap();
     mesh.nodes[0].untrack("room", "0", "c");
     mesh.cut.clear();
@@ -63,7 +66,7 @@ fn a_large_state_arrives_in_parts() {
         .push(node("b", 1, 2, |config| config.max_frame = 4096));
     for n in 0..2_000 {
         mesh.nodes[0]
-            .track(&Put::new("room", &n.to_string(), "c").meta(&[7; 40]))
+            .track(&NewEntry::new("room", &n.to_string(), "c").meta(&[7; 40]))
             .unwrap();
     }
     mesh.run(seconds(5));
@@ -73,7 +76,9 @@ fn a_large_state_arrives_in_parts() {
 #[test]
 fn a_goodbye_removes_a_node_at_once_and_for_good() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
-    mesh.nodes[0].track(&Put::new("room", "ann", "c")).unwrap();
+    mesh.nodes[0]
+        .track(&NewEntry::new("room", "ann", "c"))
+        .unwrap();
     mesh.run(seconds(3));
     mesh.nodes[0].leave_gracefully(mesh.now);
     mesh.run(Duration::from_millis(10));
@@ -84,11 +89,13 @@ fn a_goodbye_removes_a_node_at_once_and_for_good() {
 #[test]
 fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
     let mut mesh = Mesh::new(&[("a", 100), ("b", 1)]);
-    mesh.nodes[0].track(&Put::new("room", "ann", "c")).unwrap();
+    mesh.nodes[0]
+        .track(&NewEntry::new("room", "ann", "c"))
+        .unwrap();
     mesh.run(seconds(3));
     mesh.nodes[0] = node("a", 50, 9, |_| {});
     mesh.nodes[0]
-        .track(&Put::new("room", "ann again", "c"))
+        .track(&NewEntry::new("room", "ann again", "c"))
         .unwrap();
     mesh.run(seconds(8));
     assert!(mesh.nodes[0].id().incarnation() > 100);
@@ -100,7 +107,7 @@ fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
 fn a_duplicate_name_is_told_once_and_the_lower_one_is_silent() {
     let mut mesh = Mesh::new(&[("a", 100), ("b", 1), ("a", 50)]);
     mesh.nodes[2]
-        .track(&Put::new("room", "shadow", "c"))
+        .track(&NewEntry::new("room", "shadow", "c"))
         .unwrap();
     mesh.run(seconds(30));
     let told = |e: &Event| matches!(e, Event::DuplicateName { .. });
@@ -118,8 +125,12 @@ fn clones_part_ways() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     let twin = || node("x", 7, 77, |_| {});
     mesh.nodes.extend([twin(), twin()]);
-    mesh.nodes[2].track(&Put::new("room", "one", "c")).unwrap();
-    mesh.nodes[3].track(&Put::new("room", "two", "c")).unwrap();
+    mesh.nodes[2]
+        .track(&NewEntry::new("room", "one", "c"))
+        .unwrap();
+    mesh.nodes[3]
+        .track(&NewEntry::new("room", "two", "c"))
+        .unwrap();
     mesh.run(seconds(60));
     assert_ne!(mesh.nodes[2].id(), mesh.nodes[3].id());
     assert!(mesh.nodes[2].id().incarnation() > 7 && mesh.nodes[3].id().incarnation() > 7);
@@ -219,7 +230,7 @@ fn many_bytes_are_pushed_at_once() {
     a.handle_timeout(ms(0));
     let track = |i: u32| {
         let key = i.to_string();
-        let put = Put::new("room", &key, "c");
+        let put = NewEntry::new("room", &key, "c");
         a.track(&put.meta(&[7; 1_024])).unwrap();
     };
     (0..32).for_each(track);

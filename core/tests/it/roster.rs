@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use headcount::member_list::Id;
 use headcount::{
-    Diff, GroupId, MemberList, NewMember, Offline, Options, Placement, Put, ReplicaId, Roster,
-    RosterOptions, SortKey, Status, TextId, Tracker,
+    Diff, GroupId, ListOptions, MemberList, NewEntry, NewMember, OfflinePolicy, Placement,
+    ReplicaId, Roster, RosterOptions, SortKey, Status, TextId, Tracker,
 };
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ struct World {
 
 impl World {
     fn new(options: impl FnOnce(&[GroupId]) -> RosterOptions) -> Self {
-        let mut list = MemberList::<TextId>::new(Options::default());
+        let mut list = MemberList::<TextId>::new(ListOptions::default());
         let groups = list
             .set_groups(&["online", "idle", "offline"])
             .expect("three groups");
@@ -53,14 +53,14 @@ impl World {
 
     fn keeping() -> Self {
         Self::new(|groups| RosterOptions {
-            offline: Offline::Keep(groups[2]),
+            offline: OfflinePolicy::Keep(groups[2]),
             ..Default::default()
         })
     }
 
     fn here(&mut self, user: &str, session: &str, status: Status) -> Vec<(Status, Status)> {
         self.tracker
-            .upsert(&Put::new(ROOM, user, session).status(status as u8))
+            .upsert(&NewEntry::new(ROOM, user, session).status(status as u8))
             .expect("tracked");
         self.flush()
     }
@@ -209,7 +209,7 @@ fn last_seen_is_bounded_and_the_newest_stay() {
 /// A Diff whose mapping panics at its last entry changes nothing, and can be given again.
 #[test]
 fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
-    let mut list = MemberList::<TextId>::new(Options::default());
+    let mut list = MemberList::<TextId>::new(ListOptions::default());
     let group = list.add_group("online").expect("a good name");
     let panics = Arc::new(AtomicBool::new(false));
     let broken = panics.clone();
@@ -228,14 +228,18 @@ fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
     });
     let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
     for user in ["ann", "bob", "zoe"] {
-        tracker.upsert(&Put::new(ROOM, user, "s")).expect("tracked");
+        tracker
+            .upsert(&NewEntry::new(ROOM, user, "s"))
+            .expect("tracked");
     }
     let first = tracker.take_diff();
     roster.apply(first.topic(ROOM).expect("joins"), 1);
     tracker.untrack(ROOM, "bob", "s");
-    let idle = Put::new(ROOM, "zoe", "s").status(Status::Idle as u8);
+    let idle = NewEntry::new(ROOM, "zoe", "s").status(Status::Idle as u8);
     tracker.upsert(&idle).expect("tracked");
-    tracker.upsert(&Put::new(ROOM, "cy", "s")).expect("tracked");
+    tracker
+        .upsert(&NewEntry::new(ROOM, "cy", "s"))
+        .expect("tracked");
     let second = tracker.take_diff();
     let second = second.topic(ROOM).expect("changes");
 
@@ -265,7 +269,7 @@ fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
 
 #[test]
 fn a_key_that_is_no_id_and_a_group_that_is_not_there_are_said() {
-    let list = MemberList::<u64>::new(Options::default());
+    let list = MemberList::<u64>::new(ListOptions::default());
     let mut roster = Roster::new(list, RosterOptions::default(), |_| Placement {
         group: GroupId(7),
         sort_key: SortKey::from_u64(1),
@@ -274,9 +278,11 @@ fn a_key_that_is_no_id_and_a_group_that_is_not_there_are_said() {
     });
     let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
     tracker
-        .track(&Put::new(ROOM, "no number", "s"))
+        .track(&NewEntry::new(ROOM, "no number", "s"))
         .expect("tracked");
-    tracker.track(&Put::new(ROOM, "5", "s")).expect("tracked");
+    tracker
+        .track(&NewEntry::new(ROOM, "5", "s"))
+        .expect("tracked");
     let applied = roster.apply(tracker.take_diff().topic(ROOM).expect("changed"), 1);
     assert_eq!(applied.foreign, 1);
     assert_eq!(applied.refused.len(), 1);
@@ -301,7 +307,7 @@ proptest! {
                 world.tracker.untrack(ROOM, user.as_str(), &session);
                 model.remove(&(user, session));
             } else {
-                let put = Put::new(ROOM, &user, &session).status(status);
+                let put = NewEntry::new(ROOM, &user, &session).status(status);
                 world.tracker.upsert(&put).expect("tracked");
                 model.insert((user, session), Status::of_session(status));
             }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use headcount::codec::Kind;
 use headcount::replica::{Event, Transmit};
 use headcount::runtime::{Incoming, Node, Transport, memory::Network, starting};
-use headcount::{Presence, PresenceConfig, Put};
+use headcount::{NewEntry, Presence, PresenceConfig};
 use tokio::time::{advance, sleep};
 
 use crate::mesh;
@@ -36,11 +36,13 @@ async fn three_nodes_converge_and_tell_their_subscribers() {
     let nodes = ["a", "b", "c"].map(|name| start(&network, name));
     sleep(Duration::from_secs(3)).await;
     let mut room = nodes[2].subscribe("room");
-    nodes[0].track(&Put::new("room", "ann", "phone")).unwrap();
+    nodes[0]
+        .track(&NewEntry::new("room", "ann", "phone"))
+        .unwrap();
     let joined = room.next().await.unwrap().unwrap();
     assert_eq!(joined.joins[0].key_str(), Some("ann"));
     nodes[0]
-        .update(&Put::new("room", "ann", "phone").meta(b"away"))
+        .update(&NewEntry::new("room", "ann", "phone").meta(b"away"))
         .unwrap();
     assert_eq!(
         room.next().await.unwrap().unwrap().updates[0].new.meta(),
@@ -56,7 +58,7 @@ async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
     let network = Network::new();
     let nodes = ["a", "b", "c"].map(|name| start(&network, name));
     for (node, key) in nodes.iter().zip(["ann", "bob", "cat"]) {
-        node.track(&Put::new("room", key, "conn")).unwrap();
+        node.track(&NewEntry::new("room", key, "conn")).unwrap();
     }
     sleep(Duration::from_secs(3)).await;
     assert_eq!(keys(&nodes[0], "room"), ["ann", "bob", "cat"]);
@@ -64,7 +66,9 @@ async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
     network.cut("a", "c");
     network.cut("b", "c");
     nodes[2].untrack("room", "cat", "conn");
-    nodes[2].track(&Put::new("room", "dan", "conn")).unwrap();
+    nodes[2]
+        .track(&NewEntry::new("room", "dan", "conn"))
+        .unwrap();
     sleep(Duration::from_secs(10)).await;
     assert_eq!(keys(&nodes[0], "room"), ["ann", "bob"]);
     assert_eq!(keys(&nodes[2], "room"), ["dan"]);
@@ -80,8 +84,8 @@ async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
 async fn leaving_is_seen_at_once_and_crashing_after_a_while() {
     let network = Network::new();
     let [a, b, c] = ["a", "b", "c"].map(|name| start(&network, name));
-    b.track(&Put::new("room", "bob", "conn")).unwrap();
-    c.track(&Put::new("room", "cat", "conn")).unwrap();
+    b.track(&NewEntry::new("room", "bob", "conn")).unwrap();
+    c.track(&NewEntry::new("room", "cat", "conn")).unwrap();
     sleep(Duration::from_secs(3)).await;
     b.leave().await;
     sleep(Duration::from_millis(50)).await;
@@ -111,7 +115,7 @@ async fn frames_that_wait_come_before_deadlines() {
     let network = Network::new();
     let node = start(&network, "a");
     let (peer, mut link) = (mesh::node("b", 1, 2, |_| {}), network.join("b"));
-    peer.track(&Put::new("room", "bob", "conn")).unwrap();
+    peer.track(&NewEntry::new("room", "bob", "conn")).unwrap();
     sleep(Duration::from_secs(1)).await;
     for ms in [0, 10, 1_000] {
         for transmit in said(&peer, Duration::from_millis(ms)) {

@@ -1,7 +1,7 @@
 //! The tracker through its public API: semantics, exchange, hiding, bounds.
 
 use headcount::{
-    ApplyError, Diff, Encoding, EntryBuf, Limits, Put, ReplicaId, TrackError, Tracker,
+    ApplyError, Diff, Encoding, EntryBuf, Limits, NewEntry, ReplicaId, TrackError, Tracker,
 };
 
 pub(crate) fn tracker(name: &str) -> Tracker {
@@ -57,10 +57,10 @@ fn metas(diff: &Diff, topic: &str) -> [Vec<String>; 3] {
 fn diffs_join_what_belongs_together_and_drop_nothing_that_a_read_could_show() {
     #[derive(Clone, Copy)]
     enum Op {
-        Put(&'static str),
+        NewEntry(&'static str),
         Leave,
     }
-    use Op::{Leave, Put as P};
+    use Op::{Leave, NewEntry as P};
     // What was told before, what happens, and the Diff: joins, updates, leaves.
     type Case<'a> = (bool, &'a [Op], [&'a [&'a str]; 3]);
     let cases: &[Case<'_>] = &[
@@ -90,7 +90,7 @@ fn diffs_join_what_belongs_together_and_drop_nothing_that_a_read_could_show() {
     ];
     for (number, (is_told, ops, expected)) in cases.iter().enumerate() {
         let mut t = tracker("a");
-        let put = Put::new("room", "ann", "c1");
+        let put = NewEntry::new("room", "ann", "c1");
         let mut read = Vec::new();
         if *is_told {
             t.track(&put.meta(b"0")).unwrap();
@@ -123,7 +123,7 @@ fn diffs_join_what_belongs_together_and_drop_nothing_that_a_read_could_show() {
 fn a_tracker_whose_diffs_nobody_takes_stays_small_and_says_what_it_lost() {
     let mut t = tracker("a");
     let meta = vec![b'm'; 16 << 10];
-    let put = Put::new("room", "ann", "c1").meta(&meta);
+    let put = NewEntry::new("room", "ann", "c1").meta(&meta);
     for _ in 0..200 {
         t.upsert(&put).unwrap();
     }
@@ -146,7 +146,7 @@ fn a_tracker_whose_diffs_nobody_takes_stays_small_and_says_what_it_lost() {
 #[test]
 fn every_holder_knows_the_version_before() {
     let mut a = tracker("a");
-    let put = Put::new("room", "ann", "c1");
+    let put = NewEntry::new("room", "ann", "c1");
     let previous = |t: &Tracker| {
         let entry = t.get_by_key("room", "ann").next().expect("ann is here");
         let buf = entry.to_buf();
@@ -159,7 +159,7 @@ fn every_holder_knows_the_version_before() {
     let mut step_by_step = tracker("b");
     let mut versions = vec![None];
     for i in 0..5u8 {
-        a.track(&Put::new("room", "bob", "c1")).unwrap();
+        a.track(&NewEntry::new("room", "bob", "c1")).unwrap();
         // Metas of other lengths and of the same.
         let meta = vec![i; usize::from(i / 2) * 9];
         let version = a.upsert(&put.meta(&meta)).unwrap().version;
@@ -185,10 +185,10 @@ fn every_holder_knows_the_version_before() {
     let mut by_relay = tracker("f");
     let frame = step_by_step.delta_since(&id, 0).unwrap();
     by_relay.apply(&frame).unwrap();
-    let digest = |t: &Tracker| t.origin_info(&id).unwrap().digest;
+    let fingerprint = |t: &Tracker| t.origin_info(&id).unwrap().fingerprint;
     for holder in [&by_delta, &by_repair, &by_slices, &by_relay] {
         assert_eq!(previous(holder), previous(&a));
-        assert_eq!(digest(holder), digest(&a));
+        assert_eq!(fingerprint(holder), fingerprint(&a));
         assert_eq!(listed(holder, "room"), listed(&a, "room"));
     }
 }
@@ -196,7 +196,7 @@ fn every_holder_knows_the_version_before() {
 #[test]
 fn a_previous_version_lies_between_birth_and_version() {
     let mut a = tracker("a");
-    let put = Put::new("room", "ann", "c1");
+    let put = NewEntry::new("room", "ann", "c1");
     a.track(&put).unwrap();
     for _ in 0..5 {
         a.update(&put).unwrap();
@@ -227,14 +227,14 @@ fn a_previous_version_lies_between_birth_and_version() {
 fn sessions_of_one_key_by_many_owners_stay_distinct() {
     let mut t = tracker("a");
     for i in 0..100 {
-        t.track(&Put::new("room", "guest", &format!("c{i}")))
+        t.track(&NewEntry::new("room", "guest", &format!("c{i}")))
             .unwrap();
-        t.track(&Put::new(&format!("other {i}"), "guest", "c7"))
+        t.track(&NewEntry::new(&format!("other {i}"), "guest", "c7"))
             .unwrap();
     }
     for i in 0..100 {
         let put_owner = format!("c{i}");
-        let put = Put::new("room", "guest", &put_owner);
+        let put = NewEntry::new("room", "guest", &put_owner);
         assert_eq!(t.track(&put), Err(TrackError::AlreadyTracked));
     }
     assert_eq!((t.count("room"), t.count_keys("room")), (100, 1));
@@ -242,10 +242,10 @@ fn sessions_of_one_key_by_many_owners_stay_distinct() {
     assert_eq!(t.untrack_owner("c7"), 101);
     assert_eq!((t.count("room"), t.len()), (99, 99));
     assert_eq!(
-        t.update(&Put::new("room", "guest", "c7")),
+        t.update(&NewEntry::new("room", "guest", "c7")),
         Err(TrackError::NotTracked)
     );
-    t.upsert(&Put::new("room", "guest", "c7")).unwrap();
+    t.upsert(&NewEntry::new("room", "guest", "c7")).unwrap();
     assert_eq!(t.get_by_key("room", "guest").count(), 100);
 }
 
@@ -257,43 +257,43 @@ fn bounds_have_typed_errors_and_change_nothing() {
     let mut t = Tracker::with_slot(ReplicaId::new("a", 1, 0).unwrap(), 255, limits);
     let long = "x".repeat(300);
     let meta = vec![0; 17 * 1024];
-    let check = |t: &mut Tracker, put: Put<'_>, error| {
+    let check = |t: &mut Tracker, put: NewEntry<'_>, error| {
         assert_eq!(t.track(&put), Err(error));
     };
     check(
         &mut t,
-        Put::new(&long, "k", "o"),
+        NewEntry::new(&long, "k", "o"),
         TrackError::TopicTooLong { len: 300, max: 256 },
     );
     check(
         &mut t,
-        Put::new("t", &long, "o"),
+        NewEntry::new("t", &long, "o"),
         TrackError::KeyTooLong { len: 300, max: 256 },
     );
     check(
         &mut t,
-        Put::new("t", "k", &long),
+        NewEntry::new("t", "k", &long),
         TrackError::OwnerTooLong { len: 300, max: 64 },
     );
     let too_large = TrackError::MetaTooLarge {
         len: meta.len(),
         max: 16 * 1024,
     };
-    check(&mut t, Put::new("t", "k", "o").meta(&meta), too_large);
-    let not_text = Put::bytes("t", &[0xFF], b"o", Encoding::Text);
+    check(&mut t, NewEntry::new("t", "k", "o").meta(&meta), too_large);
+    let not_text = NewEntry::bytes("t", &[0xFF], b"o", Encoding::Text);
     check(&mut t, not_text, TrackError::NotUtf8);
     assert!(t.is_empty());
-    t.track(&Put::new("t", "1", "o")).unwrap();
-    t.track(&Put::new("t", "2", "o")).unwrap();
+    t.track(&NewEntry::new("t", "1", "o")).unwrap();
+    t.track(&NewEntry::new("t", "2", "o")).unwrap();
     check(
         &mut t,
-        Put::new("t", "3", "o"),
+        NewEntry::new("t", "3", "o"),
         TrackError::OwnerFull { max: 2 },
     );
-    t.track(&Put::new("t", "3", "p")).unwrap();
+    t.track(&NewEntry::new("t", "3", "p")).unwrap();
     check(
         &mut t,
-        Put::new("t", "4", "q"),
+        NewEntry::new("t", "4", "q"),
         TrackError::TooManyEntries { max: 3 },
     );
     assert_eq!(t.clock(&t.id().clone()), 3);
@@ -304,12 +304,12 @@ fn frames_of_a_wrong_slot_are_refused() {
     let id = |n| ReplicaId::new(n, 1, 0).unwrap();
     let slot = headcount::slot_of("room");
     let mut a = Tracker::with_slot(id("a"), slot, Limits::default());
-    a.track(&Put::new("room", "ann", "c")).unwrap();
+    a.track(&NewEntry::new("room", "ann", "c")).unwrap();
     let frame = a.delta_since(a.id(), 0).unwrap();
     let mut b = Tracker::with_slot(id("b"), (slot + 1) % 32, Limits::default());
     assert!(matches!(b.apply(&frame), Err(ApplyError::WrongSlot { .. })));
     assert!(matches!(
-        b.track(&Put::new("room", "ann", "c")),
+        b.track(&NewEntry::new("room", "ann", "c")),
         Err(TrackError::WrongSlot { .. })
     ));
 }
@@ -318,13 +318,14 @@ fn frames_of_a_wrong_slot_are_refused() {
 fn a_gap_is_refused_and_a_repair_closes_it() {
     let (mut a, mut b) = (tracker("a"), tracker("b"));
     for i in 0..10 {
-        a.track(&Put::new("room", &format!("k{i}"), "c")).unwrap();
+        a.track(&NewEntry::new("room", &format!("k{i}"), "c"))
+            .unwrap();
     }
     sync(&a, &mut b);
     let clock = a.clock(a.id());
     a.untrack("room", "k3", "c");
     let skipped = a.clock(a.id());
-    a.track(&Put::new("room", "late", "c")).unwrap();
+    a.track(&NewEntry::new("room", "late", "c")).unwrap();
     let late = a.delta_since(a.id(), skipped).unwrap();
     assert_eq!(
         b.apply(&late),
@@ -334,24 +335,25 @@ fn a_gap_is_refused_and_a_repair_closes_it() {
         })
     );
     let id = a.id().clone();
-    a.trim_kills(&id, skipped);
+    a.trim_leaves(&id, skipped);
     sync(&a, &mut b);
     assert_eq!(listed(&a, "room"), listed(&b, "room"));
     assert_eq!(
-        a.origin_info(a.id()).unwrap().digest,
-        b.origin_info(a.id()).unwrap().digest
+        a.origin_info(a.id()).unwrap().fingerprint,
+        b.origin_info(a.id()).unwrap().fingerprint
     );
 }
 
 #[test]
 fn a_relay_serves_what_it_knows_of_others() {
     let (mut a, mut b, mut c) = (tracker("a"), tracker("b"), tracker("c"));
-    a.track(&Put::new("room", "ann", "c")).unwrap();
+    a.track(&NewEntry::new("room", "ann", "c")).unwrap();
     sync(&a, &mut b);
     sync(&b, &mut c);
     assert_eq!(c.count("room"), 1);
-    a.update(&Put::new("room", "ann", "c").status(3)).unwrap();
-    a.track(&Put::new("room", "bob", "c")).unwrap();
+    a.update(&NewEntry::new("room", "ann", "c").status(3))
+        .unwrap();
+    a.track(&NewEntry::new("room", "bob", "c")).unwrap();
     a.untrack("room", "bob", "c");
     sync(&a, &mut b);
     sync(&b, &mut c);
@@ -361,9 +363,9 @@ fn a_relay_serves_what_it_knows_of_others() {
 #[test]
 fn hiding_is_seen_by_every_read_and_forgetting_removes() {
     let (mut a, mut b) = (tracker("a"), tracker("b"));
-    a.track(&Put::new("room", "ann", "c")).unwrap();
-    a.track(&Put::new("room", "bob", "c")).unwrap();
-    b.track(&Put::new("room", "ann", "d")).unwrap();
+    a.track(&NewEntry::new("room", "ann", "c")).unwrap();
+    a.track(&NewEntry::new("room", "bob", "c")).unwrap();
+    b.track(&NewEntry::new("room", "ann", "d")).unwrap();
     sync(&a, &mut b);
     let id = a.id().clone();
     let counts = |t: &Tracker| {
@@ -395,12 +397,12 @@ fn hiding_is_seen_by_every_read_and_forgetting_removes() {
 fn a_greater_incarnation_replaces_the_lower_one() {
     let mut old = tracker("a");
     let mut b = tracker("b");
-    old.track(&Put::new("room", "ann", "c").meta(b"old"))
+    old.track(&NewEntry::new("room", "ann", "c").meta(b"old"))
         .unwrap();
-    old.track(&Put::new("room", "gone", "c")).unwrap();
+    old.track(&NewEntry::new("room", "gone", "c")).unwrap();
     sync(&old, &mut b);
     let mut new = Tracker::new(ReplicaId::new("a", 2, 0).unwrap());
-    new.track(&Put::new("room", "ann", "c").meta(b"new"))
+    new.track(&NewEntry::new("room", "ann", "c").meta(b"new"))
         .unwrap();
     let frame = new.delta_since(new.id(), 0).unwrap();
     let diff = b.apply(&frame).unwrap();
@@ -427,7 +429,7 @@ fn an_extraction_tells_what_happened_between_its_slices() {
             if (state >> 60) % 3 == 0 {
                 a.untrack("room", &key, "c");
             } else {
-                a.upsert(&Put::new("room", &key, "c").meta(&[meta]))
+                a.upsert(&NewEntry::new("room", &key, "c").meta(&[meta]))
                     .unwrap();
             }
         };
@@ -438,7 +440,7 @@ fn an_extraction_tells_what_happened_between_its_slices() {
         (0..10).for_each(|_| change(&mut a));
         let id = a.id().clone();
         if seed % 3 == 0 {
-            a.trim_kills(&id, a.clock(&id));
+            a.trim_leaves(&id, a.clock(&id));
         }
         let Some(mut extract) = a.begin_extract(&id, b.clock(&id), false, 0) else {
             continue;
@@ -456,7 +458,10 @@ fn an_extraction_tells_what_happened_between_its_slices() {
             b.apply_delta(&body).unwrap();
         }
         assert_eq!(listed(&a, "room"), listed(&b, "room"), "seed {seed}");
-        let digest = |t: &Tracker| t.origin_info(&id).map(|info| (info.clock, info.digest));
-        assert_eq!(digest(&a), digest(&b), "seed {seed}");
+        let fingerprint = |t: &Tracker| {
+            t.origin_info(&id)
+                .map(|info| (info.clock, info.fingerprint))
+        };
+        assert_eq!(fingerprint(&a), fingerprint(&b), "seed {seed}");
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use headcount::{
-    ALL_TOPICS, ApplyError, Diff, Encoding, Key, Limits, Put, ReplicaId, StagedDelta, StagedRepair,
-    TrackError, Tracker,
+    ALL_TOPICS, ApplyError, Diff, Encoding, Key, Limits, NewEntry, ReplicaId, StagedDelta,
+    StagedRepair, TrackError, Tracker,
 };
 use proptest::prelude::*;
 
@@ -68,7 +68,7 @@ struct Node {
 
 struct World {
     nodes: Vec<Node>,
-    /// State and digest of every replica at every clock.
+    /// State and fingerprint of every replica at every clock.
     history: BTreeMap<(ReplicaId, u64), (State, u64)>,
     frames: Vec<Vec<u8>>,
     limits: Limits,
@@ -79,9 +79,9 @@ fn id(node: usize, incarnation: u64) -> ReplicaId {
     ReplicaId::new(&format!("n{node}"), incarnation, 0).unwrap()
 }
 
-fn put((topic, key, owner): Session, content: &Content) -> Put<'_> {
+fn put((topic, key, owner): Session, content: &Content) -> NewEntry<'_> {
     let meta = std::slice::from_ref(&content.0);
-    Put::new(TOPICS[topic], KEYS[key], OWNERS[owner])
+    NewEntry::new(TOPICS[topic], KEYS[key], OWNERS[owner])
         .meta(meta)
         .status(content.1)
 }
@@ -123,9 +123,9 @@ impl Node {
 }
 
 impl World {
-    fn new(kill_log: usize) -> Self {
+    fn new(leave_log: usize) -> Self {
         let mut limits = Limits::default();
-        limits.kill_log_len_max = kill_log;
+        limits.leave_log_len_max = leave_log;
         let nodes = (0..NODES).map(|n| Node::new(id(n, 1), &limits)).collect();
         let mut world = Self {
             nodes,
@@ -143,7 +143,7 @@ impl World {
         let id = node.tracker.id().clone();
         let info = node.tracker.origin_info(&id).unwrap();
         self.history
-            .insert((id, info.clock), (node.own.clone(), info.digest));
+            .insert((id, info.clock), (node.own.clone(), info.fingerprint));
     }
 
     fn run(&mut self, op: &Op) {
@@ -186,7 +186,7 @@ impl World {
             Op::Trim(n, of) => {
                 for info in self.nodes[n].tracker.origins().collect::<Vec<_>>() {
                     if info.replica.name() == format!("n{of}") {
-                        self.nodes[n].tracker.trim_kills(&info.replica, info.clock);
+                        self.nodes[n].tracker.trim_leaves(&info.replica, info.clock);
                     }
                 }
             }
@@ -356,12 +356,16 @@ impl World {
         for node in &self.nodes {
             let mut expected = BTreeMap::new();
             for info in node.tracker.origins() {
-                let (state, digest) = if info.clock == 0 {
+                let (state, fingerprint) = if info.clock == 0 {
                     &(State::new(), 0)
                 } else {
                     &self.history[&(info.replica.clone(), info.clock)]
                 };
-                assert_eq!(info.digest, *digest, "digest of {}", info.replica);
+                assert_eq!(
+                    info.fingerprint, *fingerprint,
+                    "fingerprint of {}",
+                    info.replica
+                );
                 assert_eq!(info.entries as usize, state.len());
                 if !info.hidden {
                     expected.insert(info.replica.clone(), state.clone());
@@ -422,7 +426,7 @@ fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
         return;
     }
     loop {
-        let slice = target.tracker.apply_slice(&mut staged, 2).unwrap();
+        let slice = target.tracker.repair_slice(&mut staged, 2).unwrap();
         target.fold(&slice.diff);
         if slice.done {
             break;
@@ -452,7 +456,7 @@ fn step_by_step(target: &mut Node, body: Vec<u8>) {
 
 /// Lets a node tell, in slices, what a hide, a show or a first load changed.
 fn shift(node: &mut Node, replica: &ReplicaId) {
-    let Some(mut shift) = node.tracker.begin_shift(replica) else {
+    let Some(mut shift) = node.tracker.begin_visibility_change(replica) else {
         return;
     };
     loop {
@@ -499,10 +503,10 @@ proptest! {
     /// 1,000 runs of up to 200 operations: 100,000 and more.
     #[test]
     fn trackers_agree_with_the_model(
-        kill_log in prop_oneof![Just(0usize), Just(1), Just(8), Just(64)],
+        leave_log in prop_oneof![Just(0usize), Just(1), Just(8), Just(64)],
         ops in prop::collection::vec(op(), 20..200),
     ) {
-        let mut world = World::new(kill_log);
+        let mut world = World::new(leave_log);
         for op in &ops {
             world.run(op);
             world.check();

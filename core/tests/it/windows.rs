@@ -299,8 +299,8 @@ fn run_faulty(seed: u64, members: usize) {
     }
     // Every row changes and no window is empty, so every gap shows.
     for group in world.groups.clone() {
-        world.list.hide_group(group, false).expect("known");
-        world.list.collapse_group(group, false).expect("known");
+        world.list.set_group_hidden(group, false).expect("known");
+        world.list.set_group_collapsed(group, false).expect("known");
     }
     (0..450).for_each(|_| world.join());
     let ids: Vec<u64> = world.people.0.keys().copied().collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headcount::member_list::Discord;
 use headcount::{
-    Bodies, Bundle, GroupId, MemberList, Options, Row, RowSource, SortKey, Tick, Viewer,
+    Bodies, Bundle, GroupId, ListOptions, MemberList, Row, RowSource, SortKey, Tick, Viewer,
     WindowError, WindowSpec,
 };
 use proptest::prelude::*;
@@ -100,7 +100,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut list = MemberList::new(Options::default());
+        let mut list = MemberList::new(ListOptions::default());
         let groups = list
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");
@@ -162,7 +162,7 @@ impl World {
             }
             _ => {
                 let hidden = self.dice.one_in(2);
-                self.list.hide_group(group, hidden).expect("known");
+                self.list.set_group_hidden(group, hidden).expect("known");
             }
         }
     }
@@ -269,11 +269,11 @@ fn list_events_do_carry_changes() {
 
 #[test]
 fn list_events_are_for_chunks_of_lists_with_headers() {
-    let mut list = MemberList::<u64>::new(Options::default());
+    let mut list = MemberList::<u64>::new(ListOptions::default());
     let mut viewer = Viewer::discord();
     let anchored = viewer.open(&mut list, WindowSpec::header("online", 5, 5), Bodies::None);
     assert_eq!(anchored.expect_err("no anchors"), WindowError::Unsupported);
-    let mut list = MemberList::<u64>::new(Options::default().without_headers());
+    let mut list = MemberList::<u64>::new(ListOptions::default().without_headers());
     let chunk = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None);
     assert_eq!(chunk.expect_err("no headers"), WindowError::Unsupported);
 }

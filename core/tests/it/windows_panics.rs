@@ -7,7 +7,8 @@ use std::time::Duration;
 use headcount::member_list::Fields;
 use headcount::member_list::client::Client;
 use headcount::{
-    Bodies, Bundle, MemberList, Options, RowSource, SortKey, Tick, Viewer, WindowError, WindowSpec,
+    Bodies, Bundle, ListOptions, MemberList, RowSource, SortKey, Tick, Viewer, WindowError,
+    WindowSpec,
 };
 use proptest::prelude::*;
 
@@ -179,7 +180,7 @@ fn list_sources_do_panic_in_the_model() {
 #[test]
 fn list_whose_source_panics_in_a_tick_tells_the_same_with_the_next() {
     let mut twins = [0, 1].map(|_| {
-        let mut list = MemberList::<u64>::new(Options::default());
+        let mut list = MemberList::<u64>::new(ListOptions::default());
         let group = list.add_group("online").expect("a good name");
         list.begin_epoch("room:7", 1_700_000_000);
         let mut people = People::default();

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use headcount::member_list::{CountsTable, FrameChange};
 use headcount::{
-    Bodies, Bundle, GroupId, MemberList, Options, SortKey, Tick, Viewer, WindowError, WindowSpec,
+    Bodies, Bundle, GroupId, ListOptions, MemberList, SortKey, Tick, Viewer, WindowError,
+    WindowSpec,
 };
 
 type List = MemberList<u64>;
 
 /// Members 1 to `members` in order in the group "online", which comes after "mods".
 fn list(members: u64) -> (List, [GroupId; 3]) {
-    let mut list = List::new(Options::default());
+    let mut list = List::new(ListOptions::default());
     let groups = list
         .set_groups(&["mods", "online", "offline"])
         .expect("good names");
@@ -111,7 +112,7 @@ fn list_header_can_be_an_anchor_and_can_go() {
     assert_eq!(renamed("g:online:0:3", gone).as_deref(), Some("g:mods:0:3"));
     let hidden = |list: &mut List, [_, online, offline]: [GroupId; 3]| {
         list.set_group(&9, offline).expect("known");
-        list.hide_group(online, true).expect("known");
+        list.set_group_hidden(online, true).expect("known");
     };
     assert_eq!(renamed("a:5:2:2", hidden).as_deref(), Some("a:9:2:2"));
 }
@@ -276,13 +277,13 @@ fn list_bulk_work_is_one_sync() {
     let bundle = viewer.bundle(&published).expect("changed");
     assert!(matches!(&bundle.frames[..], [frame] if matches!(frame.change, FrameChange::Sync(_))));
 
-    assert_eq!(list.set_group_of(&[1, 2, 3], online), Ok(3));
+    assert_eq!(list.set_group_many(&[1, 2, 3], online), Ok(3));
     let published = tick(&mut list, 500);
     let bundle = viewer.bundle(&published).expect("changed");
     assert!(matches!(&bundle.frames[..], [frame] if matches!(frame.change, FrameChange::Sync(_))));
 
     // Those who are there already, and strangers, are no change.
-    assert_eq!(list.set_group_of(&[1, 2, 1_000_000], online), Ok(2));
+    assert_eq!(list.set_group_many(&[1, 2, 1_000_000], online), Ok(2));
     let published = tick(&mut list, 750);
     let frames = viewer.bundle(&published).map(|bundle| bundle.frames);
     assert!(frames.is_none_or(|frames| frames.is_empty()));

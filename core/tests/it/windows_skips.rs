@@ -5,7 +5,8 @@ use std::time::Duration;
 use headcount::member_list::client::Client;
 use headcount::member_list::{CountsTable, FrameChange, RowKey};
 use headcount::{
-    Bodies, Bundle, GroupId, MemberList, Options, SortKey, Tick, Viewer, WindowError, WindowSpec,
+    Bodies, Bundle, GroupId, ListOptions, MemberList, SortKey, Tick, Viewer, WindowError,
+    WindowSpec,
 };
 use proptest::prelude::*;
 
@@ -16,7 +17,7 @@ type List = MemberList<u64>;
 
 /// Members 1 to `members` in the group "online", which comes after "mods".
 fn list(members: u64) -> (List, [GroupId; 3]) {
-    let mut list = List::new(Options::default());
+    let mut list = List::new(ListOptions::default());
     let groups = list
         .set_groups(&["mods", "online", "offline"])
         .expect("good names");
@@ -227,7 +228,7 @@ fn list_ticks_that_say_they_are_empty_can_be_skipped() {
 #[test]
 fn list_counts_of_a_skipped_tick_come_with_the_next_bundle() {
     for groups in [3, 70] {
-        let mut list = List::new(Options::default());
+        let mut list = List::new(ListOptions::default());
         let names: Vec<String> = (0..groups).map(|at| format!("g{at}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let groups = list.set_groups(&names).expect("good names");
@@ -459,7 +460,7 @@ fn list_that_became_one_a_protocol_cannot_show_closes_its_windows() {
     viewer
         .open(&mut list, WindowSpec::Chunk(0), Bodies::None)
         .expect("open");
-    let mut rebuilt = List::new(Options::default().without_headers());
+    let mut rebuilt = List::new(ListOptions::default().without_headers());
     rebuilt.begin_epoch("", 2);
     let chunk = WindowSpec::Chunk(0);
     let resync = viewer.resync(&mut rebuilt, std::slice::from_ref(&chunk), Bodies::None);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headcount::member_list::client::{Applied, Client};
 use headcount::member_list::{Body, BodyFormat, Counts, CountsTable, FrameRow};
-use headcount::{Bodies, Bundle, MemberList, Options, SortKey, Viewer, WindowSpec};
+use headcount::{Bodies, Bundle, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
 use crate::windows_json;
@@ -41,7 +41,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(head: &Value) -> Self {
         let payloads = head["bodies"] == "payloads";
-        let mut options = Options::default();
+        let mut options = ListOptions::default();
         options = if payloads {
             options.with_payloads()
         } else {
@@ -179,10 +179,10 @@ impl Run {
             "touch" => drop(list.touch(&id).expect("known")),
             "attrs" => drop(list.set_attrs(&id, number(&op[2]) as u32).expect("known")),
             "hide" => list
-                .hide_group(group(list, 1), op[2] == true)
+                .set_group_hidden(group(list, 1), op[2] == true)
                 .expect("known"),
             "collapse" => list
-                .collapse_group(group(list, 1), op[2] == true)
+                .set_group_collapsed(group(list, 1), op[2] == true)
                 .expect("known"),
             "order" => drop(list.set_groups(&texts(&op[1])).expect("known")),
             "merge" => drop(

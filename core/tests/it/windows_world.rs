@@ -7,7 +7,7 @@ use std::time::Duration;
 use headcount::member_list::client::Client;
 use headcount::member_list::{Body, CountsTable, Fields, FrameRow, RowKey};
 use headcount::{
-    Bodies, GroupId, MemberList, NewMember, Options, Row, RowSource, SortKey, Tick, Viewer,
+    Bodies, GroupId, ListOptions, MemberList, NewMember, Row, RowSource, SortKey, Tick, Viewer,
     WindowSpec,
 };
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, members: usize) -> Self {
         let mut dice = Dice(seed);
-        let options = Options::default();
+        let options = ListOptions::default();
         let mut list = MemberList::new(if dice.one_in(4) {
             options.without_headers()
         } else {
@@ -178,11 +178,13 @@ impl World {
             32..36 => drop(self.list.set_attrs(&id, self.dice.roll(4) as u32)),
             36 => {
                 let hidden = self.dice.one_in(3);
-                self.list.hide_group(group, hidden).expect("known");
+                self.list.set_group_hidden(group, hidden).expect("known");
             }
             37 => {
                 let collapsed = self.dice.one_in(3);
-                self.list.collapse_group(group, collapsed).expect("known");
+                self.list
+                    .set_group_collapsed(group, collapsed)
+                    .expect("known");
             }
             38 => self
                 .list

@@ -468,11 +468,11 @@ defmodule Headcount.MemberList do
   Takes a group out of the rows, header included, or puts it back. O(groups).
 
       iex> list = Headcount.MemberList.new(groups: ["offline"])
-      iex> Headcount.MemberList.hide_group(list, "offline", true)
+      iex> Headcount.MemberList.set_group_hidden(list, "offline", true)
       :ok
   """
-  @spec hide_group(t(), group(), boolean()) :: :ok | error()
-  def hide_group(%__MODULE__{ref: ref}, name, hidden) when is_boolean(hidden) do
+  @spec set_group_hidden(t(), group(), boolean()) :: :ok | error()
+  def set_group_hidden(%__MODULE__{ref: ref}, name, hidden) when is_boolean(hidden) do
     Native.member_list_hide_group(ref, check_name(name), hidden)
   end
 
@@ -480,11 +480,11 @@ defmodule Headcount.MemberList do
   Leaves only the header of a group in the rows, or puts its members back. O(groups).
 
       iex> list = Headcount.MemberList.new(groups: ["offline"])
-      iex> Headcount.MemberList.collapse_group(list, "offline", true)
+      iex> Headcount.MemberList.set_group_collapsed(list, "offline", true)
       :ok
   """
-  @spec collapse_group(t(), group(), boolean()) :: :ok | error()
-  def collapse_group(%__MODULE__{ref: ref}, name, collapsed) when is_boolean(collapsed) do
+  @spec set_group_collapsed(t(), group(), boolean()) :: :ok | error()
+  def set_group_collapsed(%__MODULE__{ref: ref}, name, collapsed) when is_boolean(collapsed) do
     Native.member_list_collapse_group(ref, check_name(name), collapsed)
   end
 

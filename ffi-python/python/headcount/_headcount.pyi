@@ -473,10 +473,10 @@ class MemberList(_Rows[_I]):
     def move_group(self, name: str, to: int) -> None:
         """Moves a group to a place in the order; places past the end mean the end."""
 
-    def hide_group(self, name: str, hidden: bool = True) -> None:
+    def set_group_hidden(self, name: str, hidden: bool = True) -> None:
         """Takes a group out of the index space, header included, or puts it back."""
 
-    def collapse_group(self, name: str, collapsed: bool = True) -> None:
+    def set_group_collapsed(self, name: str, collapsed: bool = True) -> None:
         """Leaves only the header of a group in the index space, or puts its members back."""
 
     def merge_group(self, name: str, to: str) -> int:
@@ -507,7 +507,7 @@ class MemberList(_Rows[_I]):
         anything that JSON can say. Returns its row. O(log n).
         """
 
-    def set_group_of(self, ids: Iterable[_I], group: str) -> int:
+    def set_group_many(self, ids: Iterable[_I], group: str) -> int:
         """Moves many members to a group and returns how many there were; unknown ids are passed
         over. O(k log n).
         """

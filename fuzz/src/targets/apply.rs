@@ -1,7 +1,7 @@
 //! Frames into a tracker that has a history.
 
 use headcount::codec::{Envelope, Kind};
-use headcount::{ApplyError, Diff, OriginInfo, Put, ReplicaId, Tracker};
+use headcount::{ApplyError, Diff, NewEntry, OriginInfo, ReplicaId, Tracker};
 
 use super::{GROWTH, SLACK, steps};
 use crate::meter::peak_of;
@@ -56,7 +56,7 @@ pub(crate) fn seasoned() -> Tracker {
         for n in 0..4 {
             let (key, owner) = (format!("user-{n}"), format!("conn-{at}"));
             tracker
-                .track(&Put::new("room", &key, &owner).meta(b"{}"))
+                .track(&NewEntry::new("room", &key, &owner).meta(b"{}"))
                 .expect("within limits");
         }
         tracker.untrack("room", "user-2", "conn-0");
@@ -110,7 +110,10 @@ fn check(tracker: &Tracker) {
         let info = mirror
             .origin_info(&origin.replica)
             .expect("it was just applied");
-        let (ours, theirs) = ((origin.clock, origin.digest), (info.clock, info.digest));
+        let (ours, theirs) = (
+            (origin.clock, origin.fingerprint),
+            (info.clock, info.fingerprint),
+        );
         assert_eq!(ours, theirs, "a copy of {} differs", origin.replica);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headcount::codec::{Envelope, Kind};
-use headcount::{Presence, PresenceConfig, Put, ReplicaId};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
 use super::steps;
 
@@ -12,7 +12,7 @@ use super::steps;
 pub fn hear(data: &[u8]) {
     let id = ReplicaId::new("here", 1, 1).expect("a valid id");
     let presence = Presence::new(id, PresenceConfig::default());
-    let put = Put::new("room", "ann", "conn");
+    let put = NewEntry::new("room", "ann", "conn");
     presence.track(&put).expect("within limits");
     let envelope = Envelope::new("headcount", None);
     let mut now = Duration::from_secs(1);

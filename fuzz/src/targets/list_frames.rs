@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headcount::member_list::client::Client;
 use headcount::{
-    Bodies, Bundle, DecodeError, Id, MemberList, Options, SortKey, Viewer, WindowSpec,
+    Bodies, Bundle, DecodeError, Id, ListOptions, MemberList, SortKey, Viewer, WindowSpec,
 };
 
 use super::{GROWTH, steps, within};
@@ -90,7 +90,7 @@ fn read<I: Id>(bytes: &[u8]) -> Option<Bundle<I>> {
 
 /// A client with two windows, and the bundles that a list sent it: the first are applied.
 pub(crate) fn clients() -> (Client<u64>, Vec<Bundle<u64>>) {
-    let mut list = MemberList::<u64>::new(Options::default());
+    let mut list = MemberList::<u64>::new(ListOptions::default());
     let groups = list.set_groups(&["online", "offline"]).expect("good names");
     for id in 0..6 {
         let key = SortKey::from_u64(id * 7 % 5);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use headcount::{Put, Status};
+use headcount::{NewEntry, Status};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +150,7 @@ impl City {
         attendance: &Attendance,
         i: usize,
         status: Status,
-        verb: impl FnOnce(&Attendance, &Put<'_>) -> Result<T, E>,
+        verb: impl FnOnce(&Attendance, &NewEntry<'_>) -> Result<T, E>,
     ) {
         let (id, owner) = (simulated::id(i).to_string(), owner(i));
         let profile = Profile {
@@ -160,7 +160,7 @@ impl City {
             ..Profile::default()
         };
         let meta = profile.to_bytes();
-        let put = Put::new(&self.room.topic, &id, &owner)
+        let put = NewEntry::new(&self.room.topic, &id, &owner)
             .meta(&meta)
             .status(status as u8);
         if let Err(error) = verb(attendance, &put) {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use headcount::{
-    Diff, Dot, EntryBuf, EntryRef, Presence, PresenceConfig, Put, ReplicaId, Status, TrackError,
+    Diff, Dot, EntryBuf, EntryRef, NewEntry, Presence, PresenceConfig, ReplicaId, Status,
+    TrackError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -68,11 +69,11 @@ impl Attendance {
         }
     }
 
-    pub(crate) fn track(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub(crate) fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.presence.track(put)
     }
 
-    pub(crate) fn update(&self, put: &Put<'_>) -> Result<EntryRef, TrackError> {
+    pub(crate) fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.presence.update(put)
     }
 

@@ -194,15 +194,15 @@ fn render(session: &Session) -> String {
 
 #[cfg(test)]
 mod tests {
-    use headcount::Put;
+    use headcount::NewEntry;
     use serde_json::{Value, json};
 
     use super::*;
 
     const TOPIC: &str = "room:1";
 
-    fn put<'a>(key: &'a str, owner: &'a str, status: u8) -> Put<'a> {
-        Put::new(TOPIC, key, owner)
+    fn put<'a>(key: &'a str, owner: &'a str, status: u8) -> NewEntry<'a> {
+        NewEntry::new(TOPIC, key, owner)
             .meta(br#"{"username":"x"}"#)
             .status(status)
     }

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use headcount::{
-    EntryBuf, GroupId, MemberList, NewMember, Offline, Options, Placement, Roster, RosterOptions,
-    Row, SortKey, Status, Tick, TopicDiff, Viewer, WindowError, WindowSpec,
+    EntryBuf, GroupId, ListOptions, MemberList, NewMember, OfflinePolicy, Placement, Roster,
+    RosterOptions, Row, SortKey, Status, Tick, TopicDiff, Viewer, WindowError, WindowSpec,
     member_list::{Fields, RowSource},
 };
 use serde::Serialize;
@@ -71,7 +71,7 @@ impl RowSource<u128> for Cards {
 impl Sidebar {
     /// The list of a room whose stored members are `members`, all of them offline.
     pub(super) fn new(topic: &str, members: Vec<db::Member>) -> Self {
-        let mut list = MemberList::new(Options::default());
+        let mut list = MemberList::new(ListOptions::default());
         let groups = list
             .set_groups(&GROUPS)
             .expect("four short names are four groups");
@@ -83,7 +83,7 @@ impl Sidebar {
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
         list.begin_epoch(topic, epoch);
         let options = RosterOptions {
-            offline: Offline::Keep(offline),
+            offline: OfflinePolicy::Keep(offline),
             ..RosterOptions::default()
         };
         let roster = Roster::new(list, options, move |entry| {

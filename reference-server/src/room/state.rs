@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount::{Put, Status};
+use headcount::{NewEntry, Status};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -246,7 +246,7 @@ impl Room {
         let identity = &s.visitor.identity;
         let (key, owner) = (identity.id.to_string(), seat.owner());
         let meta = profile(&s.visitor);
-        let put = Put::new(&self.topic, &key, &owner)
+        let put = NewEntry::new(&self.topic, &key, &owner)
             .meta(&meta)
             .status(s.visitor.status as u8);
         if let Err(error) = attendance.track(&put) {
@@ -282,7 +282,7 @@ impl Room {
         let identity = &visitor.identity;
         let (key, owner) = (identity.id.to_string(), seat.owner());
         let meta = profile(&visitor);
-        let put = Put::new(&self.topic, &key, &owner)
+        let put = NewEntry::new(&self.topic, &key, &owner)
             .meta(&meta)
             .status(status as u8);
         if let Err(error) = attendance.update(&put) {

@@ -22,9 +22,9 @@ use crate::member_list::{Id, Viewer};
 ///
 /// ```
 /// use headcount::member_list::{Discord, Viewer, WindowSpec};
-/// use headcount::{Bodies, MemberList, Options, SortKey};
+/// use headcount::{Bodies, ListOptions, MemberList, SortKey};
 ///
-/// let mut list = MemberList::<u64>::new(Options::default());
+/// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// let online = list.add_group("online")?;
 /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
 ///

@@ -2,7 +2,7 @@
 
 use triomphe::Arc;
 
-use super::{FAN, Inner, Keeper, Leaf, Node, Parent, Tree};
+use super::{FANOUT, Inner, Leaf, Node, Parent, Tree, TreeContext};
 
 /// What a node of this capacity gets in a bulk build: nearly all, with room for some inserts
 /// before anything splits.
@@ -12,8 +12,8 @@ const fn filled(capacity: usize) -> usize {
 
 impl<R: Clone> Tree<R> {
     /// A tree of sorted, distinct entries. O(n), no comparisons but those of the run itself.
-    pub(crate) fn build<K: Keeper<Run = R>>(
-        keeper: &mut K,
+    pub(crate) fn build<K: TreeContext<Run = R>>(
+        context: &mut K,
         entries: impl ExactSizeIterator<Item = K::Entry>,
     ) -> Self {
         let len = entries.len();
@@ -21,23 +21,23 @@ impl<R: Clone> Tree<R> {
         let mut level = Vec::with_capacity(len.div_ceil(filled(K::LEAF)));
         for size in shares(len, filled(K::LEAF)) {
             let mut leaf = Leaf {
-                id: keeper.node(),
-                run: keeper.empty(),
+                id: context.node(),
+                run: context.empty(),
             };
-            keeper.fill(&mut leaf.run, entries.by_ref().take(size));
-            keeper.placed(&leaf.run, 0, leaf.id);
-            keeper.adopt(leaf.id, Parent::NONE);
+            context.fill(&mut leaf.run, entries.by_ref().take(size));
+            context.placed(&leaf.run, 0, leaf.id);
+            context.adopt(leaf.id, Parent::NONE);
             level.push(Node::Leaf(Arc::new(leaf)));
         }
         while level.len() > 1 {
-            let mut kids = std::mem::take(&mut level).into_iter();
-            for size in shares(kids.len(), filled(FAN)) {
-                let mut inner = Inner::empty(keeper);
+            let mut children = std::mem::take(&mut level).into_iter();
+            for size in shares(children.len(), filled(FANOUT)) {
+                let mut inner = Inner::empty(context);
                 for pos in 0..size {
-                    let kid = kids.next().expect("the shares add up to the children");
-                    inner.insert_kid(keeper, pos, kid);
+                    let child = children.next().expect("the shares add up to the children");
+                    inner.insert_child(context, pos, child);
                 }
-                keeper.adopt(inner.id, Parent::NONE);
+                context.adopt(inner.id, Parent::NONE);
                 level.push(Node::Inner(Arc::new(inner)));
             }
         }
@@ -48,15 +48,15 @@ impl<R: Clone> Tree<R> {
     }
 
     /// Gives back the ids of all nodes of a tree that is about to be dropped. O(leaves).
-    pub(crate) fn retire<K: Keeper<Run = R>>(&mut self, keeper: &mut K) {
-        fn walk<R, K: Keeper<Run = R>>(node: &Node<R>, keeper: &mut K) {
-            keeper.free(node.id());
+    pub(crate) fn retire<K: TreeContext<Run = R>>(&mut self, context: &mut K) {
+        fn walk<R, K: TreeContext<Run = R>>(node: &Node<R>, context: &mut K) {
+            context.free(node.id());
             if let Node::Inner(inner) = node {
-                inner.kids.iter().for_each(|kid| walk(kid, keeper));
+                inner.children.iter().for_each(|child| walk(child, context));
             }
         }
         if let Some(root) = self.root.take() {
-            walk(&root, keeper);
+            walk(&root, context);
         }
         self.len = 0;
     }

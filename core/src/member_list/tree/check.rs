@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{FAN, Keeper, Node, Parent, Tree};
+use super::{FANOUT, Node, Parent, Tree, TreeContext};
 
 /// Whether trees are checked: in debug builds with the feature `testing`, which all tests of this
 /// crate have.
@@ -48,7 +48,7 @@ impl<R> Tree<R> {
     /// # Panics
     ///
     /// Panics if anything of that is not so.
-    pub(crate) fn check<K: Keeper<Run = R>>(&self, keeper: &K) {
+    pub(crate) fn check<K: TreeContext<Run = R>>(&self, context: &K) {
         let mut seen = Seen {
             last: None,
             depth: None,
@@ -59,7 +59,7 @@ impl<R> Tree<R> {
                 matches!(root, Node::Leaf(_)) || root.width::<K>() > 1,
                 "a root of one child"
             );
-            len = root.check(keeper, 0, &mut seen);
+            len = root.check(context, 0, &mut seen);
         }
         assert_eq!(self.len, len, "entries of the tree");
     }
@@ -67,9 +67,9 @@ impl<R> Tree<R> {
 
 impl<R> Node<R> {
     /// Checks everything below this node and returns how many entries there are.
-    fn check<'a, K: Keeper<Run = R>>(
+    fn check<'a, K: TreeContext<Run = R>>(
         &'a self,
-        keeper: &K,
+        context: &K,
         depth: usize,
         seen: &mut Seen<'a, K::Entry>,
     ) -> usize {
@@ -81,46 +81,51 @@ impl<R> Node<R> {
         let inner = match self {
             Self::Leaf(leaf) => {
                 assert_eq!(*seen.depth.get_or_insert(depth), depth, "depth of a leaf");
-                check_leaf(keeper, leaf.id, &leaf.run, seen);
+                check_leaf(context, leaf.id, &leaf.run, seen);
                 return width;
             }
             Self::Inner(inner) => inner,
         };
-        keeper.check_run(&inner.firsts);
-        assert_eq!(K::len(&inner.firsts), width, "first entries");
+        context.check_run(&inner.separators);
+        assert_eq!(K::len(&inner.separators), width, "first entries");
         let mut before = 0;
-        for (pos, kid) in inner.kids.iter().enumerate() {
-            assert_eq!(inner.ids[pos], kid.id(), "id of a child");
-            if let Some(parent) = keeper.parent(kid.id()) {
+        for (pos, child) in inner.children.iter().enumerate() {
+            assert_eq!(inner.ids[pos], child.id(), "id of a child");
+            if let Some(parent) = context.parent(child.id()) {
                 let here = Parent {
                     id: inner.id,
                     pos: pos as u32,
                 };
                 assert_eq!(parent, here, "parent of a node");
             }
-            let (noted, first) = (K::entry(&inner.firsts, pos), kid.first_entry::<K>());
-            let differ = keeper.is_before(noted, first) || keeper.is_before(first, noted);
+            let (noted, first) = (K::entry(&inner.separators, pos), child.first_entry::<K>());
+            let differ = context.is_before(noted, first) || context.is_before(first, noted);
             assert!(!differ, "first entry of a child");
             assert_eq!(inner.counts.before(pos), before, "entries before a child");
-            let below = kid.check(keeper, depth + 1, seen);
+            let below = child.check(context, depth + 1, seen);
             assert_eq!(inner.counts.get(pos) as usize, below, "entries of a child");
             before += below;
         }
-        let rest = &inner.counts.all()[width..FAN];
+        let rest = &inner.counts.all()[width..FANOUT];
         assert!(rest.iter().all(|&count| count == 0), "counts of nobody");
         assert_eq!(inner.counts.sum() as usize, before, "entries of a node");
         before
     }
 }
 
-fn check_leaf<'a, K: Keeper>(keeper: &K, id: u32, run: &'a K::Run, seen: &mut Seen<'a, K::Entry>) {
-    keeper.check_run(run);
+fn check_leaf<'a, K: TreeContext>(
+    context: &K,
+    id: u32,
+    run: &'a K::Run,
+    seen: &mut Seen<'a, K::Entry>,
+) {
+    context.check_run(run);
     if let Some(last) = seen.last {
-        let ascends = keeper.is_before(last, K::entry(run, 0));
+        let ascends = context.is_before(last, K::entry(run, 0));
         assert!(ascends, "a leaf that begins before the one before it ends");
     }
     for entry in (0..K::len(run)).map(|at| K::entry(run, at)) {
-        let leaf = keeper.leaf(entry);
+        let leaf = context.leaf(entry);
         assert!(leaf.is_none_or(|leaf| leaf == id), "leaf of an entry");
         seen.last = Some(entry);
     }

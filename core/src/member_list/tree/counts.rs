@@ -1,10 +1,10 @@
 //! How many entries are below each child of an inner node.
 
-use super::FAN;
+use super::FANOUT;
 
 /// Children before which the sum is kept.
 const BLOCK: usize = 8;
-const BLOCKS: usize = FAN / BLOCK;
+const BLOCKS: usize = FANOUT / BLOCK;
 
 /// The entries below each child, and how many are before every eighth child: a position is found
 /// from, or leads to, a few numbers instead of all. No step has a branch that depends on them.
@@ -13,20 +13,20 @@ pub(super) struct Counts {
     /// Entries before the first child of each block.
     starts: [u32; BLOCKS],
     /// Zero past the last child.
-    each: [u32; FAN],
+    each: [u32; FANOUT],
 }
 
 impl Counts {
     pub(super) const EMPTY: Self = Self {
         starts: [0; BLOCKS],
-        each: [0; FAN],
+        each: [0; FANOUT],
     };
 
     pub(super) fn get(&self, pos: usize) -> u32 {
         self.each[pos]
     }
 
-    pub(super) fn all(&self) -> &[u32; FAN] {
+    pub(super) fn all(&self) -> &[u32; FANOUT] {
         &self.each
     }
 
@@ -80,20 +80,20 @@ impl Counts {
 
     /// Makes room for a child at `pos`; the last place is free.
     pub(super) fn insert(&mut self, pos: usize, count: u32) {
-        self.each.copy_within(pos..FAN - 1, pos + 1);
+        self.each.copy_within(pos..FANOUT - 1, pos + 1);
         self.each[pos] = count;
         self.add_up();
     }
 
     pub(super) fn remove(&mut self, pos: usize) {
         self.each.copy_within(pos + 1.., pos);
-        self.each[FAN - 1] = 0;
+        self.each[FANOUT - 1] = 0;
         self.add_up();
     }
 
     pub(super) fn split_off(&mut self, at: usize) -> Self {
         let mut tail = Self::EMPTY;
-        tail.each[..FAN - at].copy_from_slice(&self.each[at..]);
+        tail.each[..FANOUT - at].copy_from_slice(&self.each[at..]);
         tail.add_up();
         self.each[at..].fill(0);
         self.add_up();
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn starts_follow_every_change() {
         let (mut counts, mut expected) = (Counts::EMPTY, Vec::new());
-        for at in 0..FAN {
+        for at in 0..FANOUT {
             let (pos, count) = (at * 7 % (at + 1), at as u32 % 5 + 1);
             counts.insert(pos, count);
             expected.insert(pos, count);

@@ -1,6 +1,6 @@
 //! Walks over a range of entries, one leaf at a time.
 
-use super::{Keeper, Tree};
+use super::{Tree, TreeContext};
 
 /// The runs that cover a range of entries, in order.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl<R> Tree<R> {
 
 impl<R> Tree<R> {
     /// All entries in order.
-    pub(crate) fn entries<K: Keeper<Run = R>>(&self) -> impl Iterator<Item = K::Entry> {
+    pub(crate) fn entries<K: TreeContext<Run = R>>(&self) -> impl Iterator<Item = K::Entry> {
         let mut runs = self.runs(0, self.len);
         std::iter::from_fn(move || runs.next_run(K::len))
             .flat_map(|(run, range)| range.map(move |at| K::entry(run, at).clone()))

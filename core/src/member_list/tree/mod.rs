@@ -1,6 +1,6 @@
 //! The counted B+ tree below [`SortedSet`](super::SortedSet) and [`MemberList`](super::MemberList).
 //!
-//! * Leaves hold up to [`Keeper::LEAF`] entries, inner nodes [`FAN`] children. An inner node keeps
+//! * Leaves hold up to [`TreeContext::LEAF`] entries, inner nodes [`FANOUT`] children. An inner node keeps
 //!   the number of entries below each child, so the position of an entry is a sum over at most a
 //!   few numbers of each node.
 //! * Separators are the first entries of the children, kept in the same kind of run as leaf
@@ -8,7 +8,7 @@
 //! * Nodes are reference-counted: cloning a [`Tree`] is O(1), and a write copies only the nodes on
 //!   its path that a clone still shares.
 //! * What an entry is, how entries compare, and who has to hear that entries or nodes moved is the
-//!   business of a [`Keeper`].
+//!   business of a [`TreeContext`].
 
 mod build;
 mod check;
@@ -28,17 +28,17 @@ pub(crate) use iter::Runs;
 pub(crate) use path::{Climb, Parent};
 
 /// Children of an inner node, at most.
-pub(crate) const FAN: usize = 128;
+pub(crate) const FANOUT: usize = 128;
 
 /// The parent of a node that is a root, or the leaf of an entry that is in no tree.
-pub(crate) const NOWHERE: u32 = u32::MAX;
+pub(crate) const NO_NODE: u32 = u32::MAX;
 
 /// From here on, a parent is no node: the one above it is a root.
-pub(crate) const ROOT: u32 = 1 << 31;
+pub(crate) const ROOT_BIT: u32 = 1 << 31;
 
 /// What the tree must know about its entries, and whom it tells when they move.
-pub(crate) trait Keeper {
-    /// Entries in a leaf, at most; [`FAN`] or more.
+pub(crate) trait TreeContext {
+    /// Entries in a leaf, at most; [`FANOUT`] or more.
     const LEAF: usize;
     /// Neighbouring leaves that are looked at together when one lost an entry; if they fit into
     /// one leaf less, they are packed. More make the tree denser and removals slower.
@@ -103,15 +103,15 @@ pub(crate) struct Leaf<R> {
     pub(crate) run: R,
 }
 
-/// An inner node. `counts`, `ids`, `firsts` and `kids` are parallel.
+/// An inner node. `counts`, `ids`, `separators` and `children` are parallel.
 #[derive(Clone, Debug)]
 pub(crate) struct Inner<R> {
     id: u32,
     counts: Counts,
-    ids: [u32; FAN],
+    ids: [u32; FANOUT],
     /// The first entry below each child.
-    firsts: R,
-    kids: ArrayVec<Node<R>, FAN>,
+    separators: R,
+    children: ArrayVec<Node<R>, FANOUT>,
 }
 
 /// A shared node.
@@ -140,9 +140,9 @@ impl<R> Tree<R> {
         self.len
     }
 
-    /// The id of the root node, [`NOWHERE`] when the tree is empty.
+    /// The id of the root node, [`NO_NODE`] when the tree is empty.
     pub(crate) fn root_id(&self) -> u32 {
-        self.root.as_ref().map_or(NOWHERE, Node::id)
+        self.root.as_ref().map_or(NO_NODE, Node::id)
     }
 
     /// Nodes of the tree as (leaves, inner nodes). O(leaves).
@@ -152,7 +152,7 @@ impl<R> Tree<R> {
                 Node::Leaf(_) => sum.0 += 1,
                 Node::Inner(inner) => {
                     sum.1 += 1;
-                    inner.kids.iter().for_each(|kid| walk(kid, sum));
+                    inner.children.iter().for_each(|child| walk(child, sum));
                 }
             }
         }
@@ -180,35 +180,35 @@ impl<R> Node<R> {
     }
 
     /// Entries of a leaf, children of an inner node.
-    fn width<K: Keeper<Run = R>>(&self) -> usize {
+    fn width<K: TreeContext<Run = R>>(&self) -> usize {
         match self {
             Self::Leaf(leaf) => K::len(&leaf.run),
-            Self::Inner(inner) => inner.kids.len(),
+            Self::Inner(inner) => inner.children.len(),
         }
     }
 
     /// The most `width` may be.
-    fn capacity<K: Keeper<Run = R>>(&self) -> usize {
+    fn capacity<K: TreeContext<Run = R>>(&self) -> usize {
         match self {
             Self::Leaf(_) => K::LEAF,
-            Self::Inner(_) => FAN,
+            Self::Inner(_) => FANOUT,
         }
     }
 
     /// The first entry below this node, which is not empty.
-    fn first<K: Keeper<Run = R>>(&self) -> K::Entry {
+    fn first<K: TreeContext<Run = R>>(&self) -> K::Entry {
         self.first_entry::<K>().clone()
     }
 
-    fn first_entry<K: Keeper<Run = R>>(&self) -> &K::Entry {
+    fn first_entry<K: TreeContext<Run = R>>(&self) -> &K::Entry {
         match self {
             Self::Leaf(leaf) => K::entry(&leaf.run, 0),
-            Self::Inner(inner) => K::entry(&inner.firsts, 0),
+            Self::Inner(inner) => K::entry(&inner.separators, 0),
         }
     }
 
     /// Entries below this node.
-    fn count<K: Keeper<Run = R>>(&self) -> u32 {
+    fn count<K: TreeContext<Run = R>>(&self) -> u32 {
         match self {
             Self::Leaf(leaf) => K::len(&leaf.run) as u32,
             Self::Inner(inner) => inner.counts.sum(),

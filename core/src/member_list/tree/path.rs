@@ -1,11 +1,11 @@
 //! Finding entries: by comparison from the root down, and by climbing from a leaf up.
 
-use super::{Keeper, NOWHERE, Node, ROOT, Tree};
+use super::{NO_NODE, Node, ROOT_BIT, Tree, TreeContext};
 
 /// Where a node hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parent {
-    /// The node above; from [`ROOT`] on there is none.
+    /// The node above; from [`ROOT_BIT`] on there is none.
     pub(crate) id: u32,
     /// Which of its children this is.
     pub(crate) pos: u32,
@@ -14,7 +14,7 @@ pub(crate) struct Parent {
 impl Parent {
     /// No parent: a root of no tree yet.
     pub(crate) const NONE: Self = Self {
-        id: NOWHERE,
+        id: NO_NODE,
         pos: 0,
     };
 }
@@ -23,7 +23,7 @@ impl Parent {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Climb {
     /// Which child of its parent each node is, the leaf first. The root is none.
-    way: [u32; DEPTH],
+    descent: [u32; DEPTH],
     depth: usize,
     /// What stands in the parent table for the root.
     top: u32,
@@ -35,24 +35,24 @@ const DEPTH: usize = 16;
 impl Climb {
     /// Climbs from a leaf. O(log n).
     pub(crate) fn new(leaf: u32, parents: &[Parent]) -> Self {
-        let mut way = [0; DEPTH];
+        let mut descent = [0; DEPTH];
         let mut depth = 0;
         let mut parent = parents[leaf as usize];
-        while parent.id < ROOT && depth < DEPTH {
-            way[depth] = parent.pos;
+        while parent.id < ROOT_BIT && depth < DEPTH {
+            descent[depth] = parent.pos;
             depth += 1;
             parent = parents[parent.id as usize];
         }
         Self {
-            way,
+            descent,
             depth,
             top: parent.id,
         }
     }
 
     /// Which child to go to at each level, the one above the leaf first.
-    pub(super) fn way(&self) -> &[u32] {
-        &self.way[..self.depth]
+    pub(super) fn descent(&self) -> &[u32] {
+        &self.descent[..self.depth]
     }
 
     /// What stands in the parent table for the root of the tree the leaf is in.
@@ -63,9 +63,9 @@ impl Climb {
 
 impl<R> Tree<R> {
     /// The index of an entry, by comparisons, or `Err(index)` where it would go. O(log n).
-    pub(crate) fn rank<K: Keeper<Run = R>>(
+    pub(crate) fn rank<K: TreeContext<Run = R>>(
         &self,
-        keeper: &K,
+        context: &K,
         probe: K::Probe<'_>,
     ) -> Result<usize, usize> {
         let Some(mut node) = self.root.as_ref() else {
@@ -75,17 +75,17 @@ impl<R> Tree<R> {
         loop {
             match node {
                 Node::Leaf(leaf) => {
-                    return match keeper.rank(&leaf.run, probe) {
+                    return match context.rank(&leaf.run, probe) {
                         Ok(at) => Ok(before + at),
                         Err(at) => Err(before + at),
                     };
                 }
                 Node::Inner(inner) => {
-                    let pos = keeper
-                        .rank(&inner.firsts, probe)
+                    let pos = context
+                        .rank(&inner.separators, probe)
                         .unwrap_or_else(|at| at.saturating_sub(1));
                     before += inner.counts.before(pos);
-                    node = &inner.kids[pos];
+                    node = &inner.children[pos];
                 }
             }
         }
@@ -103,7 +103,7 @@ impl<R> Tree<R> {
                 Node::Leaf(leaf) => return Some((&leaf.run, rest)),
                 Node::Inner(inner) => {
                     let (pos, below) = inner.counts.select(rest);
-                    node = &inner.kids[pos];
+                    node = &inner.children[pos];
                     rest = below;
                 }
             }
@@ -115,13 +115,13 @@ impl<R> Tree<R> {
     pub(crate) fn descend(&self, climb: &Climb) -> Option<(usize, &R)> {
         let mut node = self.root.as_ref()?;
         let mut before = 0;
-        for &pos in climb.way().iter().rev() {
+        for &pos in climb.descent().iter().rev() {
             let Node::Inner(inner) = node else {
                 return None;
             };
             let pos = pos as usize;
             before += inner.counts.before(pos);
-            node = inner.kids.get(pos)?;
+            node = inner.children.get(pos)?;
         }
         match node {
             Node::Leaf(leaf) => Some((before, &leaf.run)),

@@ -242,11 +242,13 @@ mod tests {
 
     use super::*;
     use crate::member_list::client::Client;
-    use crate::member_list::{Bodies, MemberList, Options, SortKey, TextId, Viewer, WindowSpec};
+    use crate::member_list::{
+        Bodies, ListOptions, MemberList, SortKey, TextId, Viewer, WindowSpec,
+    };
 
     /// Bundles of a list with everything in it: rows, moves, patches, counts, bases.
     fn bundles() -> Vec<Bundle<TextId>> {
-        let mut list = MemberList::new(Options::default().with_payloads());
+        let mut list = MemberList::new(ListOptions::default().with_payloads());
         let groups = list
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");

@@ -6,11 +6,11 @@ mod write;
 pub(super) use read::{Kept, Place, Records};
 pub(super) use write::{BodyWriter, Row, delta_body, repair_body};
 
-use super::entry::{Put, Stamp};
-use super::origin::Kill;
+use super::entry::{EntryVersions, NewEntry};
+use super::origin::Leave;
 use crate::codec::Reader;
 use crate::error::DecodeError;
-use crate::id::{ALL_TOPICS, Origin, ReplicaId, SLOTS, TICK_MAX};
+use crate::id::{ALL_TOPICS, OP_MAX, Origin, ReplicaId, SLOTS};
 
 const RECORD_TOPIC: u8 = 0;
 const RECORD_PUT: u8 = 1;
@@ -55,8 +55,11 @@ pub struct RepairHead {
 /// One operation in a frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Record<'a> {
-    Put { put: Put<'a>, stamp: Stamp },
-    Kill(Kill),
+    NewEntry {
+        put: NewEntry<'a>,
+        versions: EntryVersions,
+    },
+    Leave(Leave),
 }
 
 impl DeltaHead {
@@ -113,7 +116,7 @@ fn read_origin(reader: &mut Reader<'_>) -> Result<Origin, DecodeError> {
 fn read_interval(reader: &mut Reader<'_>) -> Result<(u64, u64), DecodeError> {
     let at = reader.offset();
     let (from, to) = (reader.u64()?, reader.u64()?);
-    if from > to || to >= TICK_MAX {
+    if from > to || to >= OP_MAX {
         return Err(DecodeError::invalid(
             at,
             "clocks are not in order below 2^62",

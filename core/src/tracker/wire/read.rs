@@ -7,9 +7,9 @@ use super::{
 use crate::codec::Reader;
 use crate::error::DecodeError;
 use crate::id::{ALL_TOPICS, Encoding, slot_of};
-use crate::tracker::entry::{Put, Stamp};
+use crate::tracker::entry::{EntryVersions, NewEntry};
 use crate::tracker::limits::Limits;
-use crate::tracker::origin::Kill;
+use crate::tracker::origin::Leave;
 
 /// Reads records one by one. Ticks ascend strictly from `after` and stay at or below `to`.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(in crate::tracker) struct Records<'a, 'l> {
 #[derive(Debug, Clone)]
 pub(in crate::tracker) struct Place {
     pub(in crate::tracker) offset: usize,
-    tick: u64,
+    op: u64,
     to: u64,
     /// Offsets of the topics introduced so far.
     topics: Vec<u32>,
@@ -34,7 +34,7 @@ impl Place {
     pub(in crate::tracker) fn start(offset: usize, (after, to): (u64, u64)) -> Self {
         Self {
             offset,
-            tick: after,
+            op: after,
             to,
             topics: Vec::new(),
         }
@@ -78,7 +78,7 @@ impl<'a, 'l> Records<'a, 'l> {
                 self.read_put_of_new_topic(&mut reader)?
             }
             RECORD_PUT if flags & PUT_UNUSED == 0 => self.read_put(&mut reader, flags, false)?,
-            RECORD_KILL => self.read_kill(&mut reader, flags >> 2)?,
+            RECORD_KILL => self.read_leave(&mut reader, flags >> 2)?,
             _ => return Err(DecodeError::invalid(at, "no such record")),
         };
         self.place.offset = reader.offset();
@@ -120,17 +120,17 @@ impl<'a, 'l> Records<'a, 'l> {
         Ok(())
     }
 
-    fn read_tick(&mut self, reader: &mut Reader<'a>) -> Result<u64, DecodeError> {
+    fn read_op(&mut self, reader: &mut Reader<'a>) -> Result<u64, DecodeError> {
         let at = reader.offset();
         let gap = reader.u64()?;
-        match self.place.tick.checked_add(gap) {
-            Some(tick) if gap > 0 && tick <= self.place.to => {
-                self.place.tick = tick;
-                Ok(tick)
+        match self.place.op.checked_add(gap) {
+            Some(op) if gap > 0 && op <= self.place.to => {
+                self.place.op = op;
+                Ok(op)
             }
             _ => Err(DecodeError::invalid(
                 at,
-                "ticks do not ascend within the interval",
+                "ops do not ascend within the interval",
             )),
         }
     }
@@ -145,8 +145,8 @@ impl<'a, 'l> Records<'a, 'l> {
         let Some(encoding) = Encoding::from_u8(flags >> 2 & 3) else {
             return Err(DecodeError::invalid(at - 1, "no such encoding"));
         };
-        let version = self.read_tick(reader)?;
-        let stamp = read_stamp(reader, flags, version)?;
+        let version = self.read_op(reader)?;
+        let versions = read_stamp(reader, flags, version)?;
         let topic_at = reader.offset();
         let number = usize::try_from(reader.u64()?).ok();
         let Some(&topic) = number.and_then(|number| self.place.topics.get(number)) else {
@@ -184,7 +184,7 @@ impl<'a, 'l> Records<'a, 'l> {
             ));
         }
         let meta = reader.bytes(self.limits.meta_len_max)?;
-        let put = Put {
+        let put = NewEntry {
             topic,
             key,
             owner,
@@ -192,35 +192,35 @@ impl<'a, 'l> Records<'a, 'l> {
             encoding,
             status,
         };
-        Ok(Record::Put { put, stamp })
+        Ok(Record::NewEntry { put, versions })
     }
 
-    fn read_kill(
+    fn read_leave(
         &mut self,
         reader: &mut Reader<'a>,
         reason: u8,
     ) -> Result<Record<'a>, DecodeError> {
-        let tick = self.read_tick(reader)?;
-        let birth = read_birth(reader, tick)?;
-        Ok(Record::Kill(Kill {
-            tick,
-            birth,
-            reason,
-        }))
+        let op = self.read_op(reader)?;
+        let birth = read_birth(reader, op)?;
+        Ok(Record::Leave(Leave { op, birth, reason }))
     }
 }
 
 /// What the flags of a put say of the writes before `version`.
-fn read_stamp(reader: &mut Reader<'_>, flags: u8, version: u64) -> Result<Stamp, DecodeError> {
+fn read_stamp(
+    reader: &mut Reader<'_>,
+    flags: u8,
+    version: u64,
+) -> Result<EntryVersions, DecodeError> {
     if flags & PUT_AGE == 0 {
         if flags & PUT_PREVIOUS != 0 {
             let what = "a previous version without an age";
             return Err(DecodeError::invalid(reader.offset(), what));
         }
-        return Ok(Stamp::new(version));
+        return Ok(EntryVersions::new(version));
     }
     let birth = read_birth(reader, version)?;
-    let mut stamp = Stamp::new(birth).written(version);
+    let mut versions = EntryVersions::new(birth).written(version);
     if flags & PUT_PREVIOUS != 0 {
         let at = reader.offset();
         let back = reader.u64()?;
@@ -228,19 +228,19 @@ fn read_stamp(reader: &mut Reader<'_>, flags: u8, version: u64) -> Result<Stamp,
             let what = "the previous version is not between birth and version";
             return Err(DecodeError::invalid(at, what));
         }
-        stamp.previous = version - back;
+        versions.previous = version - back;
     }
-    Ok(stamp)
+    Ok(versions)
 }
 
-/// A birth is stored as its distance below `tick`.
-fn read_birth(reader: &mut Reader<'_>, tick: u64) -> Result<u64, DecodeError> {
+/// A birth is stored as its distance below `op`.
+fn read_birth(reader: &mut Reader<'_>, op: u64) -> Result<u64, DecodeError> {
     let at = reader.offset();
     let age = reader.u64()?;
-    if age == 0 || age >= tick {
-        return Err(DecodeError::invalid(at, "birth is not before its tick"));
+    if age == 0 || age >= op {
+        return Err(DecodeError::invalid(at, "birth is not before its op"));
     }
-    Ok(tick - age)
+    Ok(op - age)
 }
 
 /// The list of versions in a `Repair` that stay: a count, then gaps.

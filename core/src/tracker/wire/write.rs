@@ -4,15 +4,15 @@ use super::{PUT_AGE, PUT_PREVIOUS, PUT_STATUS, REASON_MAX, RECORD_KILL, RECORD_P
 use crate::codec::Writer;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
-use crate::tracker::entry::Stamp;
-use crate::tracker::origin::{Kill, OriginState};
+use crate::tracker::entry::EntryVersions;
+use crate::tracker::origin::{Leave, OriginState};
 use crate::tracker::slab::NIL;
 use crate::tracker::store::Store;
 
 /// An entry as it is written.
 #[derive(Debug)]
 pub(in crate::tracker) struct Row<'a> {
-    pub(in crate::tracker) stamp: Stamp,
+    pub(in crate::tracker) versions: EntryVersions,
     /// Any number that names this topic within one body.
     pub(in crate::tracker) topic_number: u32,
     pub(in crate::tracker) topic: &'a str,
@@ -26,7 +26,7 @@ pub(in crate::tracker) struct Row<'a> {
 /// Writes a body: the counterpart of the heads, [`Kept`] and [`Records`].
 pub(in crate::tracker) struct BodyWriter {
     writer: Writer,
-    tick: u64,
+    op: u64,
     /// Number in this body of each topic number.
     topics: hashbrown::HashMap<u32, u64>,
 }
@@ -45,7 +45,7 @@ impl BodyWriter {
         writer.u64(to);
         Self {
             writer,
-            tick: from,
+            op: from,
             topics: hashbrown::HashMap::new(),
         }
     }
@@ -66,9 +66,9 @@ impl BodyWriter {
         }
     }
 
-    fn tick(&mut self, tick: u64) {
-        self.writer.u64(tick - self.tick);
-        self.tick = tick;
+    fn op(&mut self, op: u64) {
+        self.writer.u64(op - self.op);
+        self.op = op;
     }
 
     pub(in crate::tracker) fn put(&mut self, row: &Row<'_>) {
@@ -78,19 +78,19 @@ impl BodyWriter {
             self.writer.u8(RECORD_TOPIC);
             self.writer.str(row.topic);
         }
-        let Stamp {
+        let EntryVersions {
             birth,
             version,
             previous,
-        } = row.stamp;
+        } = row.versions;
         let updated = birth != version;
         let status_flag = if row.status == 0 { 0 } else { PUT_STATUS };
         let age_flag = if updated { PUT_AGE } else { 0 };
-        let long = row.stamp.is_long();
+        let long = row.versions.is_long();
         let previous_flag = if long { PUT_PREVIOUS } else { 0 };
         self.writer
             .u8(RECORD_PUT | row.encoding << 2 | status_flag | age_flag | previous_flag);
-        self.tick(version);
+        self.op(version);
         if updated {
             self.writer.u64(version - birth);
         }
@@ -106,11 +106,11 @@ impl BodyWriter {
         self.writer.bytes(row.meta);
     }
 
-    pub(in crate::tracker) fn kill(&mut self, kill: Kill) {
+    pub(in crate::tracker) fn leave(&mut self, leave: Leave) {
         self.writer
-            .u8(RECORD_KILL | kill.reason.min(REASON_MAX) << 2);
-        self.tick(kill.tick);
-        self.writer.u64(kill.tick - kill.birth);
+            .u8(RECORD_KILL | leave.reason.min(REASON_MAX) << 2);
+        self.op(leave.op);
+        self.writer.u64(leave.op - leave.birth);
     }
 
     pub(in crate::tracker) fn finish(self) -> Vec<u8> {
@@ -122,7 +122,7 @@ fn row(store: &Store, index: u32) -> Row<'_> {
     let slot = &store.slab[index];
     let parts = store.parts(index);
     Row {
-        stamp: store.stamp(index),
+        versions: store.versions(index),
         topic_number: slot.topic,
         topic: &store.topic(slot.topic).name,
         encoding: slot.encoding,
@@ -143,22 +143,22 @@ pub(in crate::tracker) fn delta_body(
     let puts = origin.newer_than(&store.slab, from);
     let interval = (from, origin.clock);
     let mut writer = BodyWriter::new(&origin.id, slot, interval, puts.len() * 80);
-    let last_kill = origin.kills.back().map_or(0, |kill| kill.tick);
-    let mut kills = origin
-        .kills
-        .range(origin.kills_after(from)..)
+    let last_leave = origin.leaves.back().map_or(0, |leave| leave.op);
+    let mut leaves = origin
+        .leaves
+        .range(origin.leaves_after(from)..)
         .copied()
-        .filter(|kill| kill.birth <= from || !is_broken(Fault::CancelKills))
-        .filter(|kill| kill.tick != last_kill || !is_broken(Fault::DropKill))
+        .filter(|leave| leave.birth <= from || !is_broken(Fault::CancelLeaves))
+        .filter(|leave| leave.op != last_leave || !is_broken(Fault::DropLeave))
         .peekable();
     for index in puts {
         let version = store.slab[index].version;
-        while let Some(kill) = kills.next_if(|kill| kill.tick < version) {
-            writer.kill(kill);
+        while let Some(leave) = leaves.next_if(|leave| leave.op < version) {
+            writer.leave(leave);
         }
         writer.put(&row(store, index));
     }
-    kills.for_each(|kill| writer.kill(kill));
+    leaves.for_each(|leave| writer.leave(leave));
     writer.finish()
 }
 

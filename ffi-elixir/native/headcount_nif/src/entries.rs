@@ -5,7 +5,7 @@
 //! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text stands behind
 //! [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See `owner` for pids.
 
-use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, Put, TopicDiff};
+use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, NewEntry, TopicDiff};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::fmt::Write;
 use std::ops::Deref;
@@ -69,8 +69,8 @@ impl Session<'_> {
         Key::new(self.encoding, &self.key)
     }
 
-    pub(crate) fn put<'b>(&'b self, topic: &'b str, meta: &'b [u8]) -> Put<'b> {
-        Put::bytes(topic, &self.key, &self.owner, self.encoding).meta(meta)
+    pub(crate) fn put<'b>(&'b self, topic: &'b str, meta: &'b [u8]) -> NewEntry<'b> {
+        NewEntry::bytes(topic, &self.key, &self.owner, self.encoding).meta(meta)
     }
 }
 

@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 use headcount::member_list::BodyFormat;
-use headcount::{MemberList, Options, Snapshot, TextId};
+use headcount::{ListOptions, MemberList, Snapshot, TextId};
 use rustler::{Atom, Resource, ResourceArc};
 
 use crate::atoms;
@@ -64,7 +64,7 @@ fn member_list_new(ids: Atom, headers: bool, payloads: Atom) -> Option<ResourceA
         payloads if payloads == atoms::raw() => Some(BodyFormat::Raw),
         _ => None,
     };
-    let mut options = Options::default();
+    let mut options = ListOptions::default();
     options = if headers {
         options
     } else {
