@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     db::NewRoom,
-    room::{Attendance, Profile, Room},
+    room::{Profile, Room, RoomPresence},
 };
 
 const ROOM: &str = "city";
@@ -83,7 +83,7 @@ impl City {
         for i in 0..self.present.len() {
             if self.rng.u32(..100) < PRESENT_PERCENT {
                 let status = self.some_status();
-                self.enter(&app.hub.attendance, i, status);
+                self.enter(&app.hub.presence, i, status);
             } else {
                 away.push(i);
             }
@@ -112,45 +112,45 @@ impl City {
             due += rate;
             while due >= STEPS {
                 due -= STEPS;
-                self.change(&app.hub.attendance);
+                self.change(&app.hub.presence);
             }
         }
     }
 
     /// Something happens to one member.
-    fn change(&mut self, attendance: &Attendance) {
+    fn change(&mut self, presence: &RoomPresence) {
         let i = self.rng.usize(..self.present.len());
         match self.present[i] {
             // Those who are away come back at the rate at which the others go.
             None => {
                 if self.rng.u32(..100) < PRESENT_PERCENT {
-                    self.enter(attendance, i, Status::Online);
+                    self.enter(presence, i, Status::Online);
                 }
             }
             Some(_) if self.rng.u32(..100) >= PRESENT_PERCENT => {
                 self.present[i] = None;
                 let (id, owner) = (simulated::id(i).to_string(), owner(i));
-                attendance.untrack(&self.room.topic, &id, &owner);
+                presence.untrack(&self.room.topic, &id, &owner);
             }
             Some(_) => {
                 let status = self.some_status();
                 self.present[i] = Some(status);
-                self.put(attendance, i, status, Attendance::update);
+                self.put(presence, i, status, RoomPresence::update);
             }
         }
     }
 
-    fn enter(&mut self, attendance: &Attendance, i: usize, status: Status) {
+    fn enter(&mut self, presence: &RoomPresence, i: usize, status: Status) {
         self.present[i] = Some(status);
-        self.put(attendance, i, status, Attendance::track);
+        self.put(presence, i, status, RoomPresence::track);
     }
 
     fn put<T, E: std::fmt::Display>(
         &self,
-        attendance: &Attendance,
+        presence: &RoomPresence,
         i: usize,
         status: Status,
-        verb: impl FnOnce(&Attendance, &NewEntry<'_>) -> Result<T, E>,
+        verb: impl FnOnce(&RoomPresence, &NewEntry<'_>) -> Result<T, E>,
     ) {
         let (id, owner) = (simulated::id(i).to_string(), owner(i));
         let profile = Profile {
@@ -163,7 +163,7 @@ impl City {
         let put = NewEntry::new(&self.room.topic, &id, &owner)
             .meta(&meta)
             .status(status as u8);
-        if let Err(error) = verb(attendance, &put) {
+        if let Err(error) = verb(presence, &put) {
             tracing::warn!(%error, "presence refused a simulated member");
         }
     }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::time;
 use uuid::Uuid;
 
-use super::{Attendance, Room, Seat, SeatId, Visitor, state::HISTORY};
+use super::{Room, RoomPresence, Subscription, SubscriptionId, Visitor, state::HISTORY};
 use crate::{
     auth::Identity,
     db::{self, Cursor, Db, StorageError, in_time},
@@ -30,7 +30,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// The rooms somebody is in.
 pub(crate) struct Hub {
-    pub(crate) attendance: Attendance,
+    pub(crate) presence: RoomPresence,
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
     /// Held while a room is loaded and while the stored members of one change, so that neither
     /// misses the other.
@@ -48,7 +48,7 @@ impl Hub {
 
     pub(crate) fn new(full_max: usize) -> Self {
         Self {
-            attendance: Attendance::new(),
+            presence: RoomPresence::new(),
             rooms: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             full_max,
@@ -94,7 +94,7 @@ impl Hub {
         self.rooms.lock().get(&id).cloned()
     }
 
-    /// Takes a seat in a room; `replaced` is the seat the connection has there already. `None`
+    /// Takes a subscription in a room; `replaced` is the subscription the connection has there already. `None`
     /// if the room has been deleted.
     pub(crate) async fn join(
         &self,
@@ -102,15 +102,15 @@ impl Hub {
         info: &db::Room,
         visitor: Visitor,
         reference: &Ref,
-        replaced: Option<SeatId>,
-    ) -> Result<Option<Seat>, StorageError> {
+        replaced: Option<SubscriptionId>,
+    ) -> Result<Option<Subscription>, StorageError> {
         let Some(room) = self.open(db, info).await? else {
             return Ok(None);
         };
-        let id = SeatId(self.next_seat.fetch_add(1, Ordering::Relaxed));
+        let id = SubscriptionId(self.next_seat.fetch_add(1, Ordering::Relaxed));
         // A room that closes at this very moment is being deleted.
         Ok(room
-            .join(&self.attendance, id, visitor, reference, replaced)
+            .join(&self.presence, id, visitor, reference, replaced)
             .ok())
     }
 
@@ -151,7 +151,7 @@ impl Hub {
         let _loading = in_time(self.loading.lock()).await?;
         db.leave_room(room.id, user).await?;
         if let Some(open) = self.find(room.id) {
-            open.show_out(&self.attendance, |u| u == user);
+            open.evict(&self.presence, |u| u == user);
             open.remove_member(user);
         }
         Ok(())
@@ -163,7 +163,7 @@ impl Hub {
         db.delete_room(room.id).await?;
         if let Some(open) = self.find(room.id) {
             open.close(true, Instant::now());
-            open.show_out(&self.attendance, |_| true);
+            open.evict(&self.presence, |_| true);
             self.forget(&open);
         }
         Ok(())
@@ -173,19 +173,19 @@ impl Hub {
     pub(crate) fn beat(&self, now: Instant) {
         let mut beats = self.beats.lock();
         *beats += 1;
-        for diff in self.attendance.take_diff().iter() {
+        for diff in self.presence.take_diff().iter() {
             let id = diff
                 .topic
                 .split_once(':')
                 .and_then(|(_, id)| id.parse().ok());
             if let Some(room) = id.and_then(|id| self.find(id)) {
-                room.take(&self.attendance, diff);
+                room.take(&self.presence, diff);
             }
         }
         if beats.is_multiple_of(BEATS_PER_TICK) {
             let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
             for room in rooms {
-                room.tick(&self.attendance, now);
+                room.tick(&self.presence, now);
                 if room.close(false, now) {
                     self.forget(&room);
                 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Attendance, Room, SeatId, WindowRequest,
-    roll::Roll,
+    Room, RoomPresence, SubscriptionId, WindowRequest,
+    published::PublishedPresence,
     state::{Mode, State, TYPING_TTL, Typing},
 };
 use crate::{
@@ -25,12 +25,12 @@ const CALM: Duration = Duration::from_secs(10);
 
 impl Room {
     /// Takes up what happened to presence in this room.
-    pub(super) fn take(&self, attendance: &Attendance, diff: &TopicDiff) {
+    pub(super) fn take(&self, presence: &RoomPresence, diff: &TopicDiff) {
         let mut state = self.state.lock();
         let wall_s = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
-        state.sidebar.apply(diff, wall_s);
+        state.members.apply(diff, wall_s);
         let full = state.mode == Mode::Full;
-        if full && state.subscribers.is_empty() && self.is_crowded(attendance, &state) {
+        if full && state.subscribers.is_empty() && self.is_crowded(presence, &state) {
             // Nobody has been told anybody's name: there is no diff to make.
             self.set_mode(&mut state, Mode::Counts);
             return;
@@ -39,27 +39,27 @@ impl Room {
         for entry in entries.chain(diff.updates.iter().map(|u| &u.new)) {
             if let Some(key) = entry
                 .key_str()
-                .filter(|key| full || state.roll.contains(key))
+                .filter(|key| full || state.published.contains(key))
             {
-                state.roll.mark(key);
+                state.published.mark(key);
             }
         }
-        self.publish_diff(attendance, &mut state);
-        if full && self.is_crowded(attendance, &state) {
+        self.publish_diff(presence, &mut state);
+        if full && self.is_crowded(presence, &state) {
             self.set_mode(&mut state, Mode::Counts);
         }
     }
 
     /// Too many to name: members, or sessions if some have very many.
-    fn is_crowded(&self, attendance: &Attendance, state: &State) -> bool {
-        state.sidebar.online() > self.full_max
-            || attendance.sessions_len(&self.topic) > SESSIONS_PER_MEMBER * self.full_max
+    fn is_crowded(&self, presence: &RoomPresence, state: &State) -> bool {
+        state.members.online() > self.full_max
+            || presence.sessions_len(&self.topic) > SESSIONS_PER_MEMBER * self.full_max
     }
 
-    fn publish_diff(&self, attendance: &Attendance, state: &mut State) {
+    fn publish_diff(&self, presence: &RoomPresence, state: &mut State) {
         let payload = match state.mode {
-            Mode::Full => state.roll.diff(attendance, &self.topic),
-            Mode::Counts => state.roll.leaves(attendance, &self.topic),
+            Mode::Full => state.published.diff(presence, &self.topic),
+            Mode::Counts => state.published.leaves(presence, &self.topic),
         };
         let Some(payload) = payload else {
             return;
@@ -92,7 +92,7 @@ impl Room {
     }
 
     /// What is due every quarter of a second.
-    pub(super) fn tick(&self, attendance: &Attendance, now: Instant) {
+    pub(super) fn tick(&self, presence: &RoomPresence, now: Instant) {
         let mut state = self.state.lock();
         let late = |t: &Typing| now.saturating_duration_since(t.sent) > TYPING_TTL;
         let ended: Vec<_> = state
@@ -105,23 +105,23 @@ impl Room {
             self.end_typing(&mut state, user);
         }
         match state.mode {
-            Mode::Counts => self.tick_counts(attendance, &mut state, now),
+            Mode::Counts => self.tick_counts(presence, &mut state, now),
             Mode::Full => {}
         }
         state.send_missing_states(&self.topic);
         self.tick_list(&mut state, now);
     }
 
-    fn tick_counts(&self, attendance: &Attendance, state: &mut State, now: Instant) {
+    fn tick_counts(&self, presence: &RoomPresence, state: &mut State, now: Instant) {
         let is_due = now.saturating_duration_since(state.count_sent) >= COUNT_PERIOD;
         if is_due && state.send_counts(&self.topic) {
             state.count_sent = now;
         }
-        if state.sidebar.online() >= self.full_max / 5 * 4 || self.is_crowded(attendance, state) {
+        if state.members.online() >= self.full_max / 5 * 4 || self.is_crowded(presence, state) {
             state.calm_since = None;
         } else if now.saturating_duration_since(*state.calm_since.get_or_insert(now)) >= CALM {
             self.set_mode(state, Mode::Full);
-            state.roll = Roll::of(attendance, &self.topic);
+            state.published = PublishedPresence::of(presence, &self.topic);
             for subscriber in state.subscribers.values_mut() {
                 subscriber.has_state = false;
             }
@@ -135,7 +135,7 @@ impl Room {
             return;
         }
         let tick = state
-            .sidebar
+            .members
             .tick(now.saturating_duration_since(self.opened));
         for subscriber in state.subscribers.values_mut() {
             let v = &subscriber.visitor;
@@ -146,7 +146,7 @@ impl Room {
             else {
                 continue;
             };
-            for bundle in state.sidebar.bundles(viewer, &tick) {
+            for bundle in state.members.bundles(viewer, &tick) {
                 let frame = encode(v.vsn, None, None, &self.topic, "member_list", &bundle);
                 v.outbox.push(frame);
             }
@@ -157,21 +157,21 @@ impl Room {
     /// the windows it speaks of.
     pub(crate) fn member_list(
         &self,
-        seat: SeatId,
+        subscription: SubscriptionId,
         reference: &Ref,
         request: &WindowRequest,
     ) -> Result<(), WindowError> {
         let mut state = self.state.lock();
         let State {
             subscribers,
-            sidebar,
+            members,
             ..
         } = &mut *state;
-        let Some(subscriber) = subscribers.get_mut(&seat) else {
+        let Some(subscriber) = subscribers.get_mut(&subscription) else {
             return Ok(());
         };
         let viewer = subscriber.viewer.get_or_insert_default();
-        let answer = sidebar.request(viewer, request)?;
+        let answer = members.request(viewer, request)?;
         let v = &subscriber.visitor;
         v.outbox.push(encode_reply(
             v.vsn,
@@ -186,31 +186,31 @@ impl Room {
 
     /// Where the names that begin with `prefix` stand in the member list.
     pub(crate) fn find_members(&self, prefix: &str) -> Value {
-        json!({ "matches": self.state.lock().sidebar.find(prefix) })
+        json!({ "matches": self.state.lock().members.find(prefix) })
     }
 
     /// A stored member came to be.
     pub(super) fn add_member(&self, user: Uuid, username: &str) {
-        self.state.lock().sidebar.add_member(user, username);
+        self.state.lock().members.add_member(user, username);
     }
 
     /// A membership ended.
     pub(super) fn remove_member(&self, user: Uuid) {
-        self.state.lock().sidebar.remove_member(user);
+        self.state.lock().members.remove_member(user);
     }
 
     /// Loads simulated members, all of them offline.
     pub(crate) fn load_simulated(&self, members: &[usize]) {
         self.state
             .lock()
-            .sidebar
+            .members
             .load_simulated(members.iter().copied());
     }
 
     /// Users in the room now, and all of its members.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.sidebar.online(), state.sidebar.total())
+        (state.members.online(), state.members.total())
     }
 }
 
@@ -230,8 +230,8 @@ impl Counts {
 impl State {
     pub(super) fn counts(&self) -> Counts {
         Counts {
-            online: self.sidebar.online(),
-            total: self.sidebar.total(),
+            online: self.members.online(),
+            total: self.members.total(),
         }
     }
 }
@@ -252,8 +252,8 @@ mod tests {
 
     struct Scene {
         room: Arc<Room>,
-        attendance: Attendance,
-        seats: u64,
+        presence: RoomPresence,
+        subscriptions: u64,
     }
 
     impl Scene {
@@ -274,17 +274,17 @@ mod tests {
             let room = Arc::new(Room::new(info, &[], Vec::new(), full_max));
             Self {
                 room,
-                attendance: Attendance::new(),
-                seats: 0,
+                presence: RoomPresence::new(),
+                subscriptions: 0,
             }
         }
 
-        fn enter(&mut self) -> (SeatId, Arc<Outbox>) {
+        fn enter(&mut self) -> (SubscriptionId, Arc<Outbox>) {
             self.enter_as(Uuid::now_v7(), Status::Online)
         }
 
-        fn enter_as(&mut self, id: Uuid, status: Status) -> (SeatId, Arc<Outbox>) {
-            self.seats += 1;
+        fn enter_as(&mut self, id: Uuid, status: Status) -> (SubscriptionId, Arc<Outbox>) {
+            self.subscriptions += 1;
             let outbox = Arc::new(Outbox::default());
             let visitor = Visitor {
                 identity: Identity {
@@ -299,15 +299,17 @@ mod tests {
                 vsn: Vsn::V2,
                 join_ref: None,
             };
-            let seat = SeatId(self.seats);
-            let joined = self.room.join(&self.attendance, seat, visitor, &None, None);
+            let subscription = SubscriptionId(self.subscriptions);
+            let joined = self
+                .room
+                .join(&self.presence, subscription, visitor, &None, None);
             joined.expect("the room is open");
-            (seat, outbox)
+            (subscription, outbox)
         }
 
         fn beat(&self) {
-            for diff in self.attendance.take_diff().iter() {
-                self.room.take(&self.attendance, diff);
+            for diff in self.presence.take_diff().iter() {
+                self.room.take(&self.presence, diff);
             }
         }
     }
@@ -333,22 +335,22 @@ mod tests {
     #[test]
     fn a_room_that_empties_names_its_members_again() {
         let mut scene = Scene::new(5);
-        let mut seats: Vec<_> = (0..6).map(|_| scene.enter()).collect();
+        let mut subscriptions: Vec<_> = (0..6).map(|_| scene.enter()).collect();
         scene.beat();
-        let outbox = Arc::clone(&seats[0].1);
+        let outbox = Arc::clone(&subscriptions[0].1);
         assert_eq!(
             named(&events(&outbox), "presence_mode"),
             [&json!({ "mode": "counts" })]
         );
         let now = Instant::now();
-        for (seat, _) in seats.drain(3..) {
-            scene.room.leave(&scene.attendance, seat);
+        for (subscription, _) in subscriptions.drain(3..) {
+            scene.room.leave(&scene.presence, subscription);
         }
         scene.beat();
-        scene.room.tick(&scene.attendance, now);
-        scene.room.tick(&scene.attendance, now + CALM / 2);
+        scene.room.tick(&scene.presence, now);
+        scene.room.tick(&scene.presence, now + CALM / 2);
         assert!(named(&events(&outbox), "presence_mode").is_empty());
-        scene.room.tick(&scene.attendance, now + CALM);
+        scene.room.tick(&scene.presence, now + CALM);
         let told = events(&outbox);
         assert_eq!(named(&told, "presence_mode"), [&json!({ "mode": "full" })]);
         let states = named(&told, "presence_state");
@@ -361,26 +363,26 @@ mod tests {
     #[test]
     fn a_subscriber_that_was_behind_keeps_no_ghosts_among_counts() {
         let mut scene = Scene::new(3);
-        let mut seats: Vec<_> = (0..3).map(|_| scene.enter()).collect();
+        let mut subscriptions: Vec<_> = (0..3).map(|_| scene.enter()).collect();
         scene.beat();
-        let slow = Arc::clone(&seats[0].1);
+        let slow = Arc::clone(&subscriptions[0].1);
         while !slow.is_congested() {
             slow.push("filler".into());
         }
-        seats.extend((0..3).map(|_| scene.enter()));
+        subscriptions.extend((0..3).map(|_| scene.enter()));
         scene.beat();
         assert!(matches!(scene.room.state.lock().mode, Mode::Counts));
-        scene.room.leave(&scene.attendance, seats[1].0);
+        scene.room.leave(&scene.presence, subscriptions[1].0);
         scene.beat();
         while slow.pop().is_some() {}
-        scene.room.tick(&scene.attendance, Instant::now());
+        scene.room.tick(&scene.presence, Instant::now());
         let told = events(&slow);
         let states = named(&told, "presence_state");
         let users = |state: &Value| state.as_object().expect("users").len();
         assert_eq!(states.into_iter().map(users).collect::<Vec<_>>(), [5]);
         // One that came among counts is told no names.
         let newcomer = scene.enter().1;
-        scene.room.tick(&scene.attendance, Instant::now());
+        scene.room.tick(&scene.presence, Instant::now());
         assert!(named(&events(&newcomer), "presence_state").is_empty());
     }
 
@@ -389,10 +391,10 @@ mod tests {
     fn a_subscriber_that_was_behind_gets_the_counts_it_missed() {
         let mut scene = Scene::new(1);
         let (_, slow) = scene.enter();
-        let seats: Vec<_> = (0..3).map(|_| scene.enter()).collect();
+        let subscriptions: Vec<_> = (0..3).map(|_| scene.enter()).collect();
         scene.beat();
         let mut now = Instant::now() + COUNT_PERIOD;
-        scene.room.tick(&scene.attendance, now);
+        scene.room.tick(&scene.presence, now);
         let counts = |told: &[(String, Value)]| {
             let told = named(told, "presence_count");
             told.iter()
@@ -403,20 +405,20 @@ mod tests {
         while !slow.is_congested() {
             slow.push("filler".into());
         }
-        scene.room.leave(&scene.attendance, seats[2].0);
+        scene.room.leave(&scene.presence, subscriptions[2].0);
         scene.beat();
         now += COUNT_PERIOD;
-        scene.room.tick(&scene.attendance, now);
-        assert_eq!(counts(&events(&seats[0].1)).last(), Some(&json!(3)));
+        scene.room.tick(&scene.presence, now);
+        assert_eq!(counts(&events(&subscriptions[0].1)).last(), Some(&json!(3)));
         while let Some(frame) = slow.pop() {
             assert!(frame.as_str() == "filler");
         }
         now += COUNT_PERIOD;
-        scene.room.tick(&scene.attendance, now);
+        scene.room.tick(&scene.presence, now);
         assert_eq!(counts(&events(&slow)), [3]);
         now += COUNT_PERIOD;
-        scene.room.tick(&scene.attendance, now);
-        assert!(events(&slow).is_empty() && events(&seats[0].1).is_empty());
+        scene.room.tick(&scene.presence, now);
+        assert!(events(&slow).is_empty() && events(&subscriptions[0].1).is_empty());
     }
 
     #[test]
@@ -431,10 +433,10 @@ mod tests {
             scene.enter();
             scene.beat();
         }
-        scene.room.tick(&scene.attendance, Instant::now());
+        scene.room.tick(&scene.presence, Instant::now());
         let late = std::iter::from_fn(|| slow.pop()).skip_while(|f| f.as_str() != "filler");
         assert!(late.into_iter().all(|frame| frame.as_str() == "filler"));
-        scene.room.tick(&scene.attendance, Instant::now());
+        scene.room.tick(&scene.presence, Instant::now());
         let told = events(&slow);
         let states = named(&told, "presence_state");
         assert_eq!(states.len(), 1, "{told:?}");
@@ -485,32 +487,32 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut scene = Scene::new(250);
             let users: Vec<_> = (0..4).map(|_| Uuid::now_v7()).collect();
-            let mut seats: Vec<(SeatId, Arc<Outbox>, View)> = Vec::new();
+            let mut subscriptions: Vec<(SubscriptionId, Arc<Outbox>, View)> = Vec::new();
             for _ in 0..120 {
-                let some = rng.usize(..seats.len().max(1));
+                let some = rng.usize(..subscriptions.len().max(1));
                 let status = statuses[rng.usize(..statuses.len())];
                 match rng.u8(..8) {
-                    0 | 1 if seats.len() < 8 => {
-                        let (seat, outbox) = scene.enter_as(users[rng.usize(..4)], status);
-                        seats.push((seat, outbox, View::default()));
+                    0 | 1 if subscriptions.len() < 8 => {
+                        let (subscription, outbox) = scene.enter_as(users[rng.usize(..4)], status);
+                        subscriptions.push((subscription, outbox, View::default()));
                     }
-                    2 if !seats.is_empty() => {
-                        let (seat, ..) = seats.swap_remove(some);
-                        scene.room.leave(&scene.attendance, seat);
+                    2 if !subscriptions.is_empty() => {
+                        let (subscription, ..) = subscriptions.swap_remove(some);
+                        scene.room.leave(&scene.presence, subscription);
                     }
-                    3..6 if !seats.is_empty() => {
-                        let seat = seats[some].0;
-                        scene.room.set_status(&scene.attendance, seat, status);
+                    3..6 if !subscriptions.is_empty() => {
+                        let subscription = subscriptions[some].0;
+                        scene.room.set_status(&scene.presence, subscription, status);
                     }
                     6 => scene.beat(),
                     _ => {}
                 }
             }
             scene.beat();
-            let here = Roll::of(&scene.attendance, &scene.room.topic).state();
+            let here = PublishedPresence::of(&scene.presence, &scene.room.topic).state();
             let here = View::metas(&serde_json::from_str(&here).unwrap());
             let refs: Vec<_> = here.keys().collect();
-            for (_, outbox, view) in &mut seats {
+            for (_, outbox, view) in &mut subscriptions {
                 view.follow(outbox);
                 assert_eq!(view.0.keys().collect::<Vec<_>>(), refs, "seed {seed}");
             }

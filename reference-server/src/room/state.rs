@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Attendance, Seat, SeatId, Visitor, attendance::Profile, roll::Roll, seat::Subscriber,
-    sidebar::Sidebar,
+    RoomPresence, Subscription, SubscriptionId, Visitor, members::RoomMembers, presence::Profile,
+    published::PublishedPresence, subscription::Subscriber,
 };
 use crate::{
     auth::Identity,
@@ -48,17 +48,17 @@ pub(crate) struct Room {
 pub(super) struct State {
     /// Set when the room is dropped from the hub: whoever still holds it must open it anew.
     pub(super) closed: bool,
-    pub(super) subscribers: HashMap<SeatId, Subscriber>,
+    pub(super) subscribers: HashMap<SubscriptionId, Subscriber>,
     /// The newest messages as JSON, oldest first.
     pub(super) history: VecDeque<String>,
     pub(super) typing: HashMap<Uuid, Typing>,
-    pub(super) roll: Roll,
+    pub(super) published: PublishedPresence,
     pub(super) mode: Mode,
     /// Since when the room has been small enough for full presence again.
     pub(super) calm_since: Option<Instant>,
     /// When counts were last sent.
     pub(super) count_sent: Instant,
-    pub(super) sidebar: Sidebar,
+    pub(super) members: RoomMembers,
     pub(super) used: Instant,
     /// Never forgotten, however long nobody is in it.
     pub(super) kept: bool,
@@ -112,7 +112,7 @@ impl Room {
     ) -> Self {
         let now = Instant::now();
         let topic: Arc<str> = topic(&info).into();
-        let sidebar = Sidebar::new(&topic, members);
+        let members = RoomMembers::new(&topic, members);
         Self {
             id: info.id,
             topic,
@@ -125,11 +125,11 @@ impl Room {
                 subscribers: HashMap::new(),
                 history: latest.iter().map(to_json).collect(),
                 typing: HashMap::new(),
-                roll: Roll::default(),
+                published: PublishedPresence::default(),
                 mode: Mode::Full,
                 calm_since: None,
                 count_sent: now,
-                sidebar,
+                members,
                 used: now,
                 kept: false,
             }),
@@ -148,22 +148,22 @@ impl Room {
         self.state.lock().kept = true;
     }
 
-    /// Seats a visitor: reply, then the close of the seat it replaces, then presence and the
+    /// Subscribes a visitor: reply, then the close of the subscription it replaces, then presence and the
     /// latest messages. All of it stands in the outbox before any broadcast can.
     pub(super) fn join(
         self: &Arc<Self>,
-        attendance: &Attendance,
-        id: SeatId,
+        presence: &RoomPresence,
+        id: SubscriptionId,
         visitor: Visitor,
         reference: &Ref,
-        replaced: Option<SeatId>,
-    ) -> Result<Seat, Closed> {
+        replaced: Option<SubscriptionId>,
+    ) -> Result<Subscription, Closed> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(Closed);
         }
         state.used = Instant::now();
-        let old = replaced.and_then(|seat| state.subscribers.remove(&seat));
+        let old = replaced.and_then(|subscription| state.subscribers.remove(&subscription));
         let subscriber = Subscriber {
             visitor,
             has_state: false,
@@ -184,12 +184,12 @@ impl Room {
             "ok",
             &reply,
         ));
-        if let (Some(old), Some(seat)) = (old, replaced) {
+        if let (Some(old), Some(subscription)) = (old, replaced) {
             old.push_close(&self.topic);
-            self.untrack(attendance, &mut state, seat, &old.visitor.identity);
+            self.untrack(presence, &mut state, subscription, &old.visitor.identity);
         }
-        self.track(attendance, &mut state, id, &subscriber);
-        let seat = Seat {
+        self.track(presence, &mut state, id, &subscriber);
+        let subscription = Subscription {
             room: Arc::clone(self),
             id,
             join_ref: subscriber.visitor.join_ref.clone(),
@@ -204,7 +204,7 @@ impl Room {
         }
         subscriber.push(&self.topic, "message_history", &state.history_payload());
         state.send_state(id, &self.topic);
-        Ok(seat)
+        Ok(subscription)
     }
 
     fn reply_to_join(&self, identity: &Identity, mode: Mode) -> Value {
@@ -226,66 +226,82 @@ impl Room {
         })
     }
 
-    /// Frees a seat. Says whether it was taken.
-    pub(crate) fn leave(&self, attendance: &Attendance, seat: SeatId) -> bool {
+    /// Frees a subscription. Says whether it was taken.
+    pub(crate) fn leave(&self, presence: &RoomPresence, subscription: SubscriptionId) -> bool {
         let mut state = self.state.lock();
-        let Some(subscriber) = state.subscribers.remove(&seat) else {
+        let Some(subscriber) = state.subscribers.remove(&subscription) else {
             return false;
         };
         state.used = Instant::now();
-        self.untrack(attendance, &mut state, seat, &subscriber.visitor.identity);
+        self.untrack(
+            presence,
+            &mut state,
+            subscription,
+            &subscriber.visitor.identity,
+        );
         true
     }
 
-    /// Whether the seat is still taken.
-    pub(crate) fn has(&self, seat: SeatId) -> bool {
-        self.state.lock().subscribers.contains_key(&seat)
+    /// Whether the subscription is still taken.
+    pub(crate) fn has(&self, subscription: SubscriptionId) -> bool {
+        self.state.lock().subscribers.contains_key(&subscription)
     }
 
-    fn track(&self, attendance: &Attendance, state: &mut State, seat: SeatId, s: &Subscriber) {
+    fn track(
+        &self,
+        presence: &RoomPresence,
+        state: &mut State,
+        subscription: SubscriptionId,
+        s: &Subscriber,
+    ) {
         let identity = &s.visitor.identity;
-        let (key, owner) = (identity.id.to_string(), seat.owner());
+        let (key, owner) = (identity.id.to_string(), subscription.owner());
         let meta = profile(&s.visitor);
         let put = NewEntry::new(&self.topic, &key, &owner)
             .meta(&meta)
             .status(s.visitor.status as u8);
-        if let Err(error) = attendance.track(&put) {
+        if let Err(error) = presence.track(&put) {
             // The visitor is in the room all the same; only nobody sees them.
             tracing::error!(%error, "presence refused an entry");
         }
         if state.mode == Mode::Full {
-            state.roll.look(attendance, &self.topic, &key);
+            state.published.refresh(presence, &self.topic, &key);
         }
     }
 
     fn untrack(
         &self,
-        attendance: &Attendance,
+        presence: &RoomPresence,
         state: &mut State,
-        seat: SeatId,
+        subscription: SubscriptionId,
         identity: &Identity,
     ) {
-        attendance.untrack(&self.topic, &identity.id.to_string(), &seat.owner());
+        presence.untrack(&self.topic, &identity.id.to_string(), &subscription.owner());
         if !state.subscribers.values().any(|s| s.user() == identity.id) {
             self.end_typing(state, identity.id);
         }
     }
 
-    /// Changes the status of one seat.
-    pub(crate) fn set_status(&self, attendance: &Attendance, seat: SeatId, status: Status) {
+    /// Changes the status of one subscription.
+    pub(crate) fn set_status(
+        &self,
+        presence: &RoomPresence,
+        subscription: SubscriptionId,
+        status: Status,
+    ) {
         let mut state = self.state.lock();
-        let Some(subscriber) = state.subscribers.get_mut(&seat) else {
+        let Some(subscriber) = state.subscribers.get_mut(&subscription) else {
             return;
         };
         subscriber.visitor.status = status;
         let visitor = subscriber.visitor.clone();
         let identity = &visitor.identity;
-        let (key, owner) = (identity.id.to_string(), seat.owner());
+        let (key, owner) = (identity.id.to_string(), subscription.owner());
         let meta = profile(&visitor);
         let put = NewEntry::new(&self.topic, &key, &owner)
             .meta(&meta)
             .status(status as u8);
-        if let Err(error) = attendance.update(&put) {
+        if let Err(error) = presence.update(&put) {
             tracing::error!(%error, "presence refused an update");
         }
         if status == Status::Invisible {
@@ -309,10 +325,10 @@ impl Room {
         state.history.push_back(text);
     }
 
-    /// `seat` types, or stopped to. The others hear of it, unless the user is invisible.
-    pub(crate) fn typing(&self, seat: SeatId, types: bool) {
+    /// `subscription` types, or stopped to. The others hear of it, unless the user is invisible.
+    pub(crate) fn typing(&self, subscription: SubscriptionId, types: bool) {
         let (mut state, now) = (self.state.lock(), Instant::now());
-        let Some(subscriber) = state.subscribers.get(&seat) else {
+        let Some(subscriber) = state.subscribers.get(&subscription) else {
             return;
         };
         let Identity { id, username, .. } = subscriber.visitor.identity.clone();
@@ -349,18 +365,23 @@ impl Room {
     }
 
     /// Shows everyone out who `applies`: their channels end and do not come back by themselves.
-    pub(super) fn show_out(&self, attendance: &Attendance, applies: impl Fn(Uuid) -> bool) {
+    pub(super) fn evict(&self, presence: &RoomPresence, applies: impl Fn(Uuid) -> bool) {
         let mut state = self.state.lock();
-        let seats: Vec<_> = state
+        let subscriptions: Vec<_> = state
             .subscribers
             .iter()
             .filter(|(_, s)| applies(s.user()))
-            .map(|(seat, _)| *seat)
+            .map(|(subscription, _)| *subscription)
             .collect();
-        for seat in seats {
-            if let Some(subscriber) = state.subscribers.remove(&seat) {
+        for subscription in subscriptions {
+            if let Some(subscriber) = state.subscribers.remove(&subscription) {
                 subscriber.push_close(&self.topic);
-                self.untrack(attendance, &mut state, seat, &subscriber.visitor.identity);
+                self.untrack(
+                    presence,
+                    &mut state,
+                    subscription,
+                    &subscriber.visitor.identity,
+                );
             }
         }
     }
@@ -404,10 +425,10 @@ impl State {
     }
 
     /// In full mode every subscriber gets one state for its join.
-    fn send_state(&mut self, seat: SeatId, topic: &str) {
+    fn send_state(&mut self, subscription: SubscriptionId, topic: &str) {
         if self.mode == Mode::Full {
-            let state = self.roll.state();
-            if let Some(subscriber) = self.subscribers.get_mut(&seat) {
+            let state = self.published.state();
+            if let Some(subscriber) = self.subscribers.get_mut(&subscription) {
                 subscriber.push(topic, "presence_state", &state);
                 subscriber.has_state = true;
             }
@@ -439,7 +460,7 @@ impl State {
         };
         let mut state = None;
         for subscriber in self.subscribers.values_mut().filter(waiting) {
-            let state = state.get_or_insert_with(|| self.roll.state());
+            let state = state.get_or_insert_with(|| self.published.state());
             subscriber.push(topic, "presence_state", state);
             (subscriber.has_state, subscriber.is_behind) = (true, false);
         }

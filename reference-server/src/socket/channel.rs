@@ -13,7 +13,7 @@ use super::{
 use crate::{
     db::{self, Role},
     error::ApiError,
-    room::{Seat, Visitor, WindowRequest, session_status},
+    room::{Subscription, Visitor, WindowRequest, session_status},
 };
 
 /// Channels one socket may join.
@@ -43,18 +43,18 @@ impl Connection {
         }
     }
 
-    /// The seat of a topic, unless the server has ended it meanwhile.
-    fn seat(&mut self, topic: &str) -> Option<Seat> {
-        let seat = self.channels.get(topic)?.clone();
-        if seat.room.has(seat.id) {
-            return Some(seat);
+    /// The subscription of a topic, unless the server has ended it meanwhile.
+    fn subscription(&mut self, topic: &str) -> Option<Subscription> {
+        let subscription = self.channels.get(topic)?.clone();
+        if subscription.room.has(subscription.id) {
+            return Some(subscription);
         }
         self.channels.remove(topic);
         None
     }
 
     async fn join(&mut self, push: &Push<'_>) {
-        let old = self.seat(&push.topic);
+        let old = self.subscription(&push.topic);
         if old.is_none() && self.channels.len() >= CHANNELS_MAX {
             let reason = json!({ "reason": "too many channels joined" }).to_string();
             return self.reply(push, "error", &reason);
@@ -62,10 +62,10 @@ impl Connection {
         if !push.topic.starts_with("room:") && !push.topic.starts_with("dm:") {
             return self.unmatched(push);
         }
-        let joining = AssertUnwindSafe(self.take_seat(push, old.as_ref())).catch_unwind();
+        let joining = AssertUnwindSafe(self.subscribe(push, old.as_ref())).catch_unwind();
         let refused = match joining.await {
-            Ok(Ok(seat)) => {
-                self.channels.insert(push.topic.to_string(), seat);
+            Ok(Ok(subscription)) => {
+                self.channels.insert(push.topic.to_string(), subscription);
                 return;
             }
             Ok(Err(reason)) => reason,
@@ -75,13 +75,17 @@ impl Connection {
         self.reply(push, "error", &json!({ "reason": refused }).to_string());
         if let Some(old) = old {
             self.channels.remove(&*push.topic);
-            old.room.leave(&self.app.hub.attendance, old.id);
+            old.room.leave(&self.app.hub.presence, old.id);
             self.push_close(&old, &push.topic);
         }
     }
 
     /// Joins the room of the topic. On success the reply has been sent.
-    async fn take_seat(&self, push: &Push<'_>, old: Option<&Seat>) -> Result<Seat, &'static str> {
+    async fn subscribe(
+        &self,
+        push: &Push<'_>,
+        old: Option<&Subscription>,
+    ) -> Result<Subscription, &'static str> {
         let reason = |error: ApiError| match error {
             ApiError::NotFound(_) => "not found",
             error => trouble(&error, push).unwrap_or("join crashed"),
@@ -102,7 +106,7 @@ impl Connection {
             join_ref: push.join_ref.clone(),
         };
         let hub = &self.app.hub;
-        let replaced = old.map(|seat| seat.id);
+        let replaced = old.map(|subscription| subscription.id);
         hub.join(&self.app.db, &room, visitor, &push.reference, replaced)
             .await
             .map_err(|error| reason(error.into()))?
@@ -122,27 +126,31 @@ impl Connection {
 
     /// Always answered: a client whose join timed out leaves a channel we may not know.
     fn leave(&mut self, push: &Push<'_>) {
-        let seat = self.seat(&push.topic);
-        let current = seat.filter(|seat| push.join_ref.is_none() || push.join_ref == seat.join_ref);
-        if let Some(seat) = &current {
+        let subscription = self.subscription(&push.topic);
+        let current = subscription.filter(|subscription| {
+            push.join_ref.is_none() || push.join_ref == subscription.join_ref
+        });
+        if let Some(subscription) = &current {
             self.channels.remove(&*push.topic);
-            seat.room.leave(&self.app.hub.attendance, seat.id);
+            subscription
+                .room
+                .leave(&self.app.hub.presence, subscription.id);
         }
         self.reply(push, "ok", "{}");
-        if let Some(seat) = current {
-            self.push_close(&seat, &push.topic);
+        if let Some(subscription) = current {
+            self.push_close(&subscription, &push.topic);
         }
     }
 
     async fn event(&mut self, push: &Push<'_>) {
-        let Some(seat) = self.seat(&push.topic) else {
+        let Some(subscription) = self.subscription(&push.topic) else {
             return self.unmatched(push);
         };
-        if push.join_ref.is_some() && push.join_ref != seat.join_ref {
+        if push.join_ref.is_some() && push.join_ref != subscription.join_ref {
             // Meant for a channel this socket has replaced since.
             return;
         }
-        match AssertUnwindSafe(self.room_event(push, &seat))
+        match AssertUnwindSafe(self.room_event(push, &subscription))
             .catch_unwind()
             .await
         {
@@ -151,38 +159,38 @@ impl Connection {
                     Ok(response) => ("ok", response),
                     Err(response) => ("error", response),
                 };
-                let join_ref = seat.join_ref.as_deref();
+                let join_ref = subscription.join_ref.as_deref();
                 self.reply_as(join_ref, push, status, &response.to_string());
             }
             Ok(None) => {}
-            Err(_) => self.crash(&seat, &push.topic),
+            Err(_) => self.crash(&subscription, &push.topic),
         }
     }
 
     /// One event of a joined room. No reply is legal, and right for typing.
-    async fn room_event(&self, push: &Push<'_>, seat: &Seat) -> Option<Reply> {
+    async fn room_event(&self, push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
         match &*push.event {
             "new_message" => Some(self.new_message(push).await),
             "typing" => {
-                seat.room.typing(seat.id, true);
+                subscription.room.typing(subscription.id, true);
                 None
             }
             "stop_typing" => {
-                seat.room.typing(seat.id, false);
+                subscription.room.typing(subscription.id, false);
                 None
             }
-            "set_status" => Some(self.set_status(push, seat)),
+            "set_status" => Some(self.set_status(push, subscription)),
             "member_list_open" | "member_list_move" | "member_list_close"
-            | "member_list_resync" => member_list(push, seat),
+            | "member_list_resync" => member_list(push, subscription),
             "member_list_find" => Some(match push.payload.parse() {
-                Some(Find { prefix }) => Ok(seat.room.find_members(&prefix)),
+                Some(Find { prefix }) => Ok(subscription.room.find_members(&prefix)),
                 None => Err(json!({ "reason": "invalid payload" })),
             }),
             _ => Some(Err(json!({ "reason": "unknown event" }))),
         }
     }
 
-    fn set_status(&self, push: &Push<'_>, seat: &Seat) -> Reply {
+    fn set_status(&self, push: &Push<'_>, subscription: &Subscription) -> Reply {
         let wanted = push
             .payload
             .parse()
@@ -190,8 +198,9 @@ impl Connection {
         let Some(status) = wanted else {
             return Err(json!({ "reason": "invalid status" }));
         };
-        seat.room
-            .set_status(&self.app.hub.attendance, seat.id, status);
+        subscription
+            .room
+            .set_status(&self.app.hub.presence, subscription.id, status);
         Ok(json!({ "status": status.as_str() }))
     }
 
@@ -224,8 +233,8 @@ impl Connection {
         self.reply_as(None, push, "error", r#"{"reason":"unmatched topic"}"#);
     }
 
-    fn push_close(&self, seat: &Seat, topic: &str) {
-        let join_ref = seat.join_ref.as_deref();
+    fn push_close(&self, subscription: &Subscription, topic: &str) {
+        let join_ref = subscription.join_ref.as_deref();
         self.outbox.push(encode(
             self.vsn,
             join_ref,
@@ -237,10 +246,12 @@ impl Connection {
     }
 
     /// A handler panicked: this channel ends, with the event that makes the client join anew.
-    fn crash(&mut self, seat: &Seat, topic: &str) {
+    fn crash(&mut self, subscription: &Subscription, topic: &str) {
         self.channels.remove(topic);
-        seat.room.leave(&self.app.hub.attendance, seat.id);
-        let join_ref = seat.join_ref.as_deref();
+        subscription
+            .room
+            .leave(&self.app.hub.presence, subscription.id);
+        let join_ref = subscription.join_ref.as_deref();
         self.outbox.push(encode(
             self.vsn,
             join_ref,
@@ -263,7 +274,7 @@ fn trouble(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
 
 /// A request about the member list. The room replies itself, in step with its frames; only
 /// refusals come back here.
-fn member_list(push: &Push<'_>, seat: &Seat) -> Option<Reply> {
+fn member_list(push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
     let request = match &*push.event {
         "member_list_open" => push
             .payload
@@ -285,7 +296,9 @@ fn member_list(push: &Push<'_>, seat: &Seat) -> Option<Reply> {
     let Some(request) = request else {
         return Some(Err(json!({ "reason": "invalid payload" })));
     };
-    let answer = seat.room.member_list(seat.id, &push.reference, &request);
+    let answer = subscription
+        .room
+        .member_list(subscription.id, &push.reference, &request);
     answer
         .err()
         .map(|error| Err(json!({ "reason": error.to_string() })))

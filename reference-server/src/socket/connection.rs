@@ -10,7 +10,7 @@ use super::{
     CloseReason, Outbox, Vsn,
     frame::{Malformed, Push, decode_binary, decode_text, encode_reply},
 };
-use crate::{app::App, auth::Identity, room::Seat};
+use crate::{app::App, auth::Identity, room::Subscription};
 
 /// A socket that says nothing for this long is closed; clients send a heartbeat every 30 s.
 const IDLE: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     pub(super) vsn: Vsn,
     pub(super) identity: Identity,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) channels: HashMap<String, Seat>,
+    pub(super) channels: HashMap<String, Subscription>,
 }
 
 /// Speaks with a client until either side ends it.
@@ -33,11 +33,13 @@ pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, vsn: Vsn, identity
         .await;
 }
 
-/// Frees the seats, however the connection ends.
+/// Frees the subscriptions, however the connection ends.
 impl Drop for Connection {
     fn drop(&mut self) {
-        for (_, seat) in self.channels.drain() {
-            seat.room.leave(&self.app.hub.attendance, seat.id);
+        for (_, subscription) in self.channels.drain() {
+            subscription
+                .room
+                .leave(&self.app.hub.presence, subscription.id);
         }
     }
 }

@@ -55,11 +55,11 @@ pub(super) struct Session {
 }
 
 /// The presence of all rooms of this node.
-pub(crate) struct Attendance {
+pub(crate) struct RoomPresence {
     presence: Presence,
 }
 
-impl Attendance {
+impl RoomPresence {
     pub(super) fn new() -> Self {
         let incarnation = u64::try_from(crate::db::now_micros()).unwrap_or(1);
         let id = ReplicaId::new("headcount-server", incarnation, fastrand::u32(..))

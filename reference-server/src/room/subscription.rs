@@ -11,11 +11,11 @@ use crate::{
     socket::{Outbox, Ref, Vsn, encode},
 };
 
-/// Names a seat for the life of the process; it is also the owner of its presence entry.
+/// Names a subscription for the life of the process; it is also the owner of its presence entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SeatId(pub(super) u64);
+pub(crate) struct SubscriptionId(pub(super) u64);
 
-impl SeatId {
+impl SubscriptionId {
     /// The presence owner.
     pub(super) fn owner(self) -> String {
         self.0.to_string()
@@ -24,9 +24,9 @@ impl SeatId {
 
 /// What a connection holds of a room it is in.
 #[derive(Debug, Clone)]
-pub(crate) struct Seat {
+pub(crate) struct Subscription {
     pub(crate) room: Arc<Room>,
-    pub(crate) id: SeatId,
+    pub(crate) id: SubscriptionId,
     pub(crate) join_ref: Ref,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Visitor {
     pub(crate) join_ref: Ref,
 }
 
-/// A visitor who has taken a seat.
+/// A visitor who has taken a subscription.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub(super) visitor: Visitor,

@@ -10,14 +10,14 @@ use headcount::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::attendance::Profile;
+use super::presence::Profile;
 use crate::{db, demo::simulated};
 
 /// The groups, in the order of the list.
 const GROUPS: [&str; 4] = ["staff", "online", "idle", "offline"];
 
 /// Rows by user id, in groups by role and status.
-pub(super) struct Sidebar {
+pub(super) struct RoomMembers {
     roster: Roster<u128>,
     cards: Cards,
     offline: GroupId,
@@ -68,7 +68,7 @@ impl RowSource<u128> for Cards {
     }
 }
 
-impl Sidebar {
+impl RoomMembers {
     /// The list of a room whose stored members are `members`, all of them offline.
     pub(super) fn new(topic: &str, members: Vec<db::Member>) -> Self {
         let mut list = MemberList::new(ListOptions::default());
@@ -102,15 +102,15 @@ impl Sidebar {
                 status,
             }
         });
-        let mut sidebar = Self {
+        let mut this = Self {
             roster,
             cards: Cards::default(),
             offline,
         };
         for member in members {
-            sidebar.add_member(member.user_id, &member.username);
+            this.add_member(member.user_id, &member.username);
         }
-        sidebar
+        this
     }
 
     /// Takes what happened to presence.

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headcount::Dot;
 
-use super::attendance::{Attendance, Session};
+use super::presence::{RoomPresence, Session};
 
 /// What subscribers of a room have been told about who is in it.
 #[derive(Debug, Default)]
-pub(super) struct Roll {
+pub(super) struct PublishedPresence {
     users: BTreeMap<String, Vec<Meta>>,
     /// Users to look at again at the next diff.
     dirty: BTreeSet<String>,
@@ -29,17 +29,17 @@ struct Meta {
     announced: bool,
 }
 
-impl Roll {
+impl PublishedPresence {
     /// The roll of everyone in `topic`, as if announced.
-    pub(super) fn of(attendance: &Attendance, topic: &str) -> Self {
-        let mut roll = Self::default();
-        for key in attendance.keys(topic) {
-            roll.look(attendance, topic, &key);
+    pub(super) fn of(presence: &RoomPresence, topic: &str) -> Self {
+        let mut published = Self::default();
+        for key in presence.keys(topic) {
+            published.refresh(presence, topic, &key);
         }
-        for meta in roll.users.values_mut().flatten() {
+        for meta in published.users.values_mut().flatten() {
             meta.announced = true;
         }
-        roll
+        published
     }
 
     pub(super) fn contains(&self, key: &str) -> bool {
@@ -54,14 +54,14 @@ impl Roll {
     }
 
     /// Brings one user up to date at once, so that the next state has them.
-    pub(super) fn look(&mut self, attendance: &Attendance, topic: &str, key: &str) {
+    pub(super) fn refresh(&mut self, presence: &RoomPresence, topic: &str, key: &str) {
         let mut old = self.users.remove(key).unwrap_or_default();
         // Who was hidden since the last diff and is back has not left, but newcomers did not see them.
         let mut gone = self.gone.remove(key).unwrap_or_default();
         gone.iter_mut().for_each(|meta| meta.announced = false);
         old.append(&mut gone);
         let mut new = Vec::new();
-        for session in attendance.sessions(topic, key) {
+        for session in presence.sessions(topic, key) {
             let known = old.iter().position(|m| m.phx_ref == session.phx_ref);
             new.push(known.map_or_else(|| Meta::new(session), |at| old.swap_remove(at)));
         }
@@ -75,10 +75,10 @@ impl Roll {
     }
 
     /// The payload of the next `presence_diff`, if there is anything to say.
-    pub(super) fn diff(&mut self, attendance: &Attendance, topic: &str) -> Option<String> {
+    pub(super) fn diff(&mut self, presence: &RoomPresence, topic: &str) -> Option<String> {
         let dirty: Vec<_> = self.dirty.iter().cloned().collect();
         for key in &dirty {
-            self.look(attendance, topic, key);
+            self.refresh(presence, topic, key);
         }
         self.dirty.clear();
         let mut joins: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -103,14 +103,14 @@ impl Roll {
 
     /// The payload of the next `presence_diff` when only counts are sent from now on: users who
     /// stood here and left. They are forgotten; nobody new is taken up.
-    pub(super) fn leaves(&mut self, attendance: &Attendance, topic: &str) -> Option<String> {
+    pub(super) fn leaves(&mut self, presence: &RoomPresence, topic: &str) -> Option<String> {
         let dirty = std::mem::take(&mut self.dirty);
         for key in dirty
             .iter()
             .filter(|key| self.users.contains_key(*key))
             .collect::<Vec<_>>()
         {
-            let current = attendance.sessions(topic, key);
+            let current = presence.sessions(topic, key);
             let metas = self
                 .users
                 .get_mut(key)
@@ -208,14 +208,15 @@ mod tests {
     }
 
     /// Marks what changed, and the next diff as JSON.
-    fn step(roll: &mut Roll, attendance: &Attendance) -> Option<Value> {
-        for topic in attendance.take_diff().iter() {
+    fn step(published: &mut PublishedPresence, presence: &RoomPresence) -> Option<Value> {
+        for topic in presence.take_diff().iter() {
             let entries = topic.joins.iter().chain(&topic.leaves);
             for entry in entries.chain(topic.updates.iter().map(|u| &u.new)) {
-                roll.mark(entry.key_str().unwrap());
+                published.mark(entry.key_str().unwrap());
             }
         }
-        roll.diff(attendance, TOPIC)
+        published
+            .diff(presence, TOPIC)
             .map(|text| serde_json::from_str(&text).unwrap())
     }
 
@@ -225,9 +226,9 @@ mod tests {
 
     #[test]
     fn joins_updates_and_leaves() {
-        let (attendance, mut roll) = (Attendance::new(), Roll::default());
-        attendance.track(&put("ada", "1", 0)).unwrap();
-        let joined = step(&mut roll, &attendance).unwrap();
+        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        presence.track(&put("ada", "1", 0)).unwrap();
+        let joined = step(&mut published, &presence).unwrap();
         assert_eq!(
             (
                 count(&joined, "joins", "ada"),
@@ -235,8 +236,8 @@ mod tests {
             ),
             (1, 0)
         );
-        attendance.update(&put("ada", "1", 1)).unwrap();
-        let updated = step(&mut roll, &attendance).unwrap();
+        presence.update(&put("ada", "1", 1)).unwrap();
+        let updated = step(&mut published, &presence).unwrap();
         let (old, new) = (
             &joined["joins"]["ada"],
             &updated["joins"]["ada"]["metas"][0],
@@ -247,26 +248,26 @@ mod tests {
             (&new["status"], &new["username"]),
             (&json!("idle"), &json!("x"))
         );
-        attendance.untrack(TOPIC, "ada", "1");
-        let left = step(&mut roll, &attendance).unwrap();
+        presence.untrack(TOPIC, "ada", "1");
+        let left = step(&mut published, &presence).unwrap();
         assert_eq!(
             (count(&left, "joins", "ada"), count(&left, "leaves", "ada")),
             (0, 1)
         );
-        assert_eq!(roll.state(), "{}");
+        assert_eq!(published.state(), "{}");
     }
 
     #[test]
     fn what_cancels_out_is_not_sent_unless_a_state_told_of_it() {
-        let (attendance, mut roll) = (Attendance::new(), Roll::default());
-        attendance.track(&put("ada", "1", 0)).unwrap();
-        attendance.untrack(TOPIC, "ada", "1");
-        assert_eq!(step(&mut roll, &attendance), None);
-        attendance.track(&put("ada", "2", 0)).unwrap();
-        roll.look(&attendance, TOPIC, "ada");
-        assert!(roll.state().contains("ada"));
-        attendance.untrack(TOPIC, "ada", "2");
-        let diff = step(&mut roll, &attendance).unwrap();
+        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        presence.track(&put("ada", "1", 0)).unwrap();
+        presence.untrack(TOPIC, "ada", "1");
+        assert_eq!(step(&mut published, &presence), None);
+        presence.track(&put("ada", "2", 0)).unwrap();
+        published.refresh(&presence, TOPIC, "ada");
+        assert!(published.state().contains("ada"));
+        presence.untrack(TOPIC, "ada", "2");
+        let diff = step(&mut published, &presence).unwrap();
         assert_eq!(
             (count(&diff, "joins", "ada"), count(&diff, "leaves", "ada")),
             (0, 1)
@@ -275,11 +276,11 @@ mod tests {
 
     #[test]
     fn one_invisible_session_hides_the_user() {
-        let (attendance, mut roll) = (Attendance::new(), Roll::default());
-        attendance.track(&put("ada", "1", 0)).unwrap();
-        step(&mut roll, &attendance).unwrap();
-        attendance.track(&put("ada", "2", 3)).unwrap();
-        let hidden = step(&mut roll, &attendance).unwrap();
+        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        presence.track(&put("ada", "1", 0)).unwrap();
+        step(&mut published, &presence).unwrap();
+        presence.track(&put("ada", "2", 3)).unwrap();
+        let hidden = step(&mut published, &presence).unwrap();
         assert_eq!(
             (
                 count(&hidden, "joins", "ada"),
@@ -287,8 +288,8 @@ mod tests {
             ),
             (0, 1)
         );
-        attendance.untrack(TOPIC, "ada", "2");
-        let shown = step(&mut roll, &attendance).unwrap();
+        presence.untrack(TOPIC, "ada", "2");
+        let shown = step(&mut published, &presence).unwrap();
         assert_eq!(
             (
                 count(&shown, "joins", "ada"),
@@ -301,36 +302,37 @@ mod tests {
     /// The diff had the same reference in joins and in leaves: clients showed nobody.
     #[test]
     fn who_was_hidden_for_less_than_a_diff_has_not_left() {
-        let (attendance, mut roll) = (Attendance::new(), Roll::default());
-        attendance.track(&put("ada", "1", 0)).unwrap();
-        attendance.update(&put("ada", "1", 1)).unwrap();
-        let joined = step(&mut roll, &attendance).unwrap();
-        attendance.track(&put("ada", "2", 3)).unwrap();
-        roll.look(&attendance, TOPIC, "ada");
-        assert_eq!(roll.state(), "{}", "a newcomer does not see her");
-        attendance.untrack(TOPIC, "ada", "2");
-        let shown = step(&mut roll, &attendance).unwrap();
+        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        presence.track(&put("ada", "1", 0)).unwrap();
+        presence.update(&put("ada", "1", 1)).unwrap();
+        let joined = step(&mut published, &presence).unwrap();
+        presence.track(&put("ada", "2", 3)).unwrap();
+        published.refresh(&presence, TOPIC, "ada");
+        assert_eq!(published.state(), "{}", "a newcomer does not see her");
+        presence.untrack(TOPIC, "ada", "2");
+        let shown = step(&mut published, &presence).unwrap();
         assert_eq!(shown, json!({ "joins": joined["joins"], "leaves": {} }));
-        let state: Value = serde_json::from_str(&roll.state()).unwrap();
+        let state: Value = serde_json::from_str(&published.state()).unwrap();
         assert_eq!(state, joined["joins"]);
     }
 
     #[test]
     fn in_counts_mode_only_known_users_leave() {
-        let (attendance, mut roll) = (Attendance::new(), Roll::default());
-        attendance.track(&put("ada", "1", 0)).unwrap();
-        step(&mut roll, &attendance).unwrap();
-        attendance.track(&put("bob", "2", 0)).unwrap();
+        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        presence.track(&put("ada", "1", 0)).unwrap();
+        step(&mut published, &presence).unwrap();
+        presence.track(&put("bob", "2", 0)).unwrap();
         for key in ["ada", "bob"] {
-            roll.mark(key);
+            published.mark(key);
         }
-        assert_eq!(roll.leaves(&attendance, TOPIC), None);
-        attendance.untrack(TOPIC, "ada", "1");
-        attendance.untrack(TOPIC, "bob", "2");
+        assert_eq!(published.leaves(&presence, TOPIC), None);
+        presence.untrack(TOPIC, "ada", "1");
+        presence.untrack(TOPIC, "bob", "2");
         for key in ["ada", "bob"] {
-            roll.mark(key);
+            published.mark(key);
         }
-        let diff: Value = serde_json::from_str(&roll.leaves(&attendance, TOPIC).unwrap()).unwrap();
+        let diff: Value =
+            serde_json::from_str(&published.leaves(&presence, TOPIC).unwrap()).unwrap();
         assert_eq!(
             (count(&diff, "leaves", "ada"), count(&diff, "leaves", "bob")),
             (1, 0)
