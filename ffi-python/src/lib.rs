@@ -14,7 +14,7 @@ mod error;
 mod event;
 mod id;
 mod item;
-mod kept;
+mod list_or_roster;
 mod member_list;
 mod presence;
 mod replica;
@@ -43,7 +43,7 @@ mod _headcount {
     #[pymodule_export]
     use super::replica::Replica;
     #[pymodule_export]
-    use super::roster::{Roster, RosterApplied};
+    use super::roster::{Roster, RosterReport};
     #[pymodule_export]
     use super::row::{Group, Header, Member};
     #[pymodule_export]

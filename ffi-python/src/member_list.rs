@@ -13,7 +13,7 @@ use crate::bounds::{BATCH_MAX, collect, room_for, texts};
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
 use crate::error::raise;
 use crate::id::{Key, Kind, PyId};
-use crate::kept::Kept;
+use crate::list_or_roster::ListOrRoster;
 use crate::row::{Group, Member, Reading, Row, RowIterator, member};
 use crate::sync::Locked;
 use crate::windows::{Shown, Tick, Viewer};
@@ -48,9 +48,9 @@ pub(crate) struct MemberList {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Lists {
-    Int(Arc<Locked<Kept<u64>>>),
-    Uuid(Arc<Locked<Kept<u128>>>),
-    Text(Arc<Locked<Kept<TextId>>>),
+    Int(Arc<Locked<ListOrRoster<u64>>>),
+    Uuid(Arc<Locked<ListOrRoster<u128>>>),
+    Text(Arc<Locked<ListOrRoster<TextId>>>),
 }
 
 /// The same code for a list of each kind of ids.
@@ -492,10 +492,10 @@ fn group_names(names: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
 fn create<I: PyId>(
     options: ListOptions,
     groups: &[&str],
-) -> Result<Arc<Locked<Kept<I>>>, ListError> {
+) -> Result<Arc<Locked<ListOrRoster<I>>>, ListError> {
     let mut list = core::MemberList::new(options);
     list.set_groups(groups)?;
-    Ok(Arc::new(Locked::new(Kept::List(list))))
+    Ok(Arc::new(Locked::new(ListOrRoster::List(list))))
 }
 
 fn describe(name: &str, members: usize, groups: &[Group]) -> String {

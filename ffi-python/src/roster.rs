@@ -22,7 +22,7 @@ use crate::diff::TopicDiff;
 use crate::entry::Entry;
 use crate::error::raise;
 use crate::id::{AnyId, Key, PyId};
-use crate::kept::Kept;
+use crate::list_or_roster::ListOrRoster;
 use crate::member_list::{MemberList, each};
 
 /// Placements of the entries of the diff at hand: made before the list is locked, so that no
@@ -83,8 +83,7 @@ impl Roster {
             options.priority = statuses
                 .map_err(|error: core::UnknownStatus| PyValueError::new_err(error.to_string()))?;
         }
-        let put =
-            each!(list, kept => kept.write(py, |kept| enroll(kept, options, offline, &placements)));
+        let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements)));
         if put.map_err(raise)? {
             Ok(Self {
                 list,
@@ -113,7 +112,7 @@ impl Roster {
         py: Python<'_>,
         change: &TopicDiff,
         now: Option<Seconds>,
-    ) -> PyResult<RosterApplied> {
+    ) -> PyResult<RosterReport> {
         let diff = &*change.0;
         let come = diff
             .joins
@@ -124,13 +123,13 @@ impl Roster {
             places?,
             now.map_or_else(wall_clock_s, |now| now.0.as_secs()),
         );
-        each!(self.list, kept => kept.write_long(py, |kept| {
+        each!(self.list, target => target.write_long(py, |target| {
             let found: Result<Vec<_>, _> = places
                 .into_iter()
-                .map(|(of, place, status)| place.resolve(kept, status).map(|place| (of, place)))
+                .map(|(of, place, status)| place.resolve(target, status).map(|place| (of, place)))
                 .collect();
             self.placements.lock().extend(found?);
-            let applied = kept.roster_mut().map(|roster| roster.apply(diff, wall_s).into());
+            let applied = target.roster_mut().map(|roster| roster.apply(diff, wall_s).into());
             self.placements.lock().clear();
             Ok(applied.unwrap_or_default())
         }))
@@ -139,11 +138,11 @@ impl Roster {
 
     /// Loads members who are offline, all at once: as `MemberList.bulk_load`.
     fn load_offline(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
-        each!(self.list, kept => {
+        each!(self.list, target => {
             let members = NewMember::all(members)?;
-            kept.write_long(py, |kept| {
-                let members = NewMember::resolve(members, kept)?;
-                kept.bulk_load(members)
+            target.write_long(py, |target| {
+                let members = NewMember::resolve(members, target)?;
+                target.bulk_load(members)
             })
             .map(BulkReport::from)
             .map_err(raise)
@@ -152,32 +151,32 @@ impl Roster {
 
     /// What others see of a user: `online`, `idle`, `dnd` or `offline`.
     fn status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
-        each!(self.list, kept => {
+        each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(kept.read(py, |kept| kept.roster().map_or("offline", |r| r.status(&id).as_str())))
+            Ok(target.read(py, |target| target.roster().map_or("offline", |r| r.status(&id).as_str())))
         })
     }
 
     /// What the user's own sessions see: as `status`, or `invisible`.
     fn own_status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
-        each!(self.list, kept => {
+        each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(kept.read(py, |kept| kept.roster().map_or("offline", |r| r.own_status(&id).as_str())))
+            Ok(target.read(py, |target| target.roster().map_or("offline", |r| r.own_status(&id).as_str())))
         })
     }
 
     /// When the user was last seen, in seconds since 1970; `None` while visible, or not known.
     fn last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-        each!(self.list, kept => {
+        each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(kept.read(py, |kept| kept.roster().and_then(|roster| roster.last_seen(&id))))
+            Ok(target.read(py, |target| target.roster().and_then(|roster| roster.last_seen(&id))))
         })
     }
 
     /// How many users others see as being here. O(1).
     fn online_count(&self, py: Python<'_>) -> usize {
-        each!(self.list, kept => {
-            kept.read(py, |kept| kept.roster().map_or(0, core::Roster::online_count))
+        each!(self.list, target => {
+            target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
         })
     }
 
@@ -237,7 +236,11 @@ impl<'py> FromPyObject<'_, 'py> for Place {
 }
 
 impl Place {
-    fn resolve<I: PyId>(self, list: &Kept<I>, status: Status) -> Result<Placement, ListError> {
+    fn resolve<I: PyId>(
+        self,
+        list: &ListOrRoster<I>,
+        status: Status,
+    ) -> Result<Placement, ListError> {
         let group = list.group(&self.group)?;
         Ok(Placement {
             group,
@@ -250,17 +253,17 @@ impl Place {
 
 /// Puts a roster over a list, unless it has one.
 fn enroll<I: PyId>(
-    kept: &mut Kept<I>,
+    target: &mut ListOrRoster<I>,
     mut options: RosterOptions,
     offline: Option<&str>,
     placements: &Placements,
 ) -> Result<bool, ListError> {
     if let Some(name) = offline {
-        options.offline = OfflinePolicy::Keep(kept.group(name)?);
+        options.offline = OfflinePolicy::Keep(target.group(name)?);
     }
-    let empty = Kept::List(core::MemberList::new(kept.options()));
-    match std::mem::replace(kept, empty) {
-        Kept::List(list) => {
+    let empty = ListOrRoster::List(core::MemberList::new(target.options()));
+    match std::mem::replace(target, empty) {
+        ListOrRoster::List(list) => {
             let placements = Arc::clone(placements);
             let mapping = move |buf: &EntryBuf| {
                 let place = placements
@@ -269,11 +272,11 @@ fn enroll<I: PyId>(
                     .cloned();
                 place.unwrap_or_else(nowhere)
             };
-            *kept = Kept::Roster(core::Roster::new(list, options, mapping));
+            *target = ListOrRoster::Roster(core::Roster::new(list, options, mapping));
             Ok(true)
         }
         roster => {
-            *kept = roster;
+            *target = roster;
             Ok(false)
         }
     }
@@ -300,7 +303,7 @@ fn wall_clock_s() -> u64 {
 /// What changed for others.
 #[pyclass(frozen, generic, module = "headcount")]
 #[derive(Debug, Default)]
-pub(crate) struct RosterApplied {
+pub(crate) struct RosterReport {
     changes: Vec<(AnyId, &'static str, &'static str)>,
     refused: Vec<(AnyId, String)>,
     #[pyo3(get)]
@@ -308,7 +311,7 @@ pub(crate) struct RosterApplied {
     foreign: usize,
 }
 
-impl<I: PyId> From<core::RosterReport<I>> for RosterApplied {
+impl<I: PyId> From<core::RosterReport<I>> for RosterReport {
     fn from(applied: core::RosterReport<I>) -> Self {
         let change = |c: &core::RosterChange<I>| (c.id.to_any(), c.old.as_str(), c.new.as_str());
         let refused = |(id, error): &(I, ListError)| (id.to_any(), error.to_string());
@@ -321,7 +324,7 @@ impl<I: PyId> From<core::RosterReport<I>> for RosterApplied {
 }
 
 #[pymethods]
-impl RosterApplied {
+impl RosterReport {
     /// Users of whom others see something else now: id, status before, status now.
     #[getter]
     fn changes(&self) -> Vec<(&AnyId, &'static str, &'static str)> {
@@ -340,7 +343,7 @@ impl RosterApplied {
     fn __repr__(&self) -> String {
         let (changes, refused) = (self.changes.len(), self.refused.len());
         format!(
-            "<RosterApplied changes={changes} refused={refused} foreign={}>",
+            "<RosterReport changes={changes} refused={refused} foreign={}>",
             self.foreign
         )
     }

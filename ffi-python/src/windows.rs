@@ -16,7 +16,7 @@ use crate::bounds::{self, texts};
 use crate::convert::Buffer;
 use crate::error::raise;
 use crate::id::{Kind, PyId};
-use crate::kept::Kept;
+use crate::list_or_roster::ListOrRoster;
 use crate::sync::Locked;
 
 /// Most names of windows in one `resync`: a viewer holds few, one of them may come twice.
@@ -24,7 +24,7 @@ const NAMES_MAX: usize = 64;
 
 /// A list as its viewers hold it, with where its bodies come from.
 pub(crate) struct Shown<I: PyId> {
-    pub(crate) list: Arc<Locked<Kept<I>>>,
+    pub(crate) list: Arc<Locked<ListOrRoster<I>>>,
     pub(crate) format: Option<BodyFormat>,
 }
 
@@ -62,7 +62,7 @@ impl Tick {
     }
 
     /// The tick, if it is of this list.
-    fn of<I: PyId>(&self, list: &Arc<Locked<Kept<I>>>) -> Option<&core::Tick<I>> {
+    fn of<I: PyId>(&self, list: &Arc<Locked<ListOrRoster<I>>>) -> Option<&core::Tick<I>> {
         let same = std::ptr::addr_eq(Arc::as_ptr(&self.list), Arc::as_ptr(list));
         self.tick.downcast_ref().filter(|_| same)
     }

@@ -288,7 +288,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Bundle": lambda: viewer().open("c:1"),
     "Tick": tick,
     "Roster": roster,
-    "RosterApplied": lambda: roster().apply(tracker().take_diff()["room"]),
+    "RosterReport": lambda: roster().apply(tracker().take_diff()["room"]),
     "SortedSet": lambda: SortedSet([1, "a", b"b", (2, "c")]),
     "Replica": lambda: tracker().replica,
     "Diff": lambda: tracker().take_diff(),

@@ -22,7 +22,7 @@ __all__ = [
     "Presence",
     "Replica",
     "Roster",
-    "RosterApplied",
+    "RosterReport",
     "Signal",
     "Snapshot",
     "SortedSet",
@@ -884,7 +884,7 @@ _Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int]
 _Status: TypeAlias = Literal["online", "idle", "dnd", "invisible", "offline"]
 
 @final
-class RosterApplied(Generic[_I]):
+class RosterReport(Generic[_I]):
     """What changed for others."""
 
     @property
@@ -925,7 +925,7 @@ class Roster(Generic[_I]):
     def list(self) -> MemberList[_I]:
         """The list."""
 
-    def apply(self, change: TopicDiff, *, now: float | None = None) -> RosterApplied[_I]:
+    def apply(self, change: TopicDiff, *, now: float | None = None) -> RosterReport[_I]:
         """Takes the changes of the topic. ``now`` is the wall clock in seconds since 1970, for
         last-seen; left out, it is read. O(changes x log members).
 

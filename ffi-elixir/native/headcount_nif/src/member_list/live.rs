@@ -63,14 +63,14 @@ fn viewer<I: Id>(format: &Format) -> Viewer<I> {
     }
 }
 
-pub(crate) struct Looker {
+pub(crate) struct ViewerResource {
     list: ResourceArc<List>,
     viewer: Shared<Viewers>,
     format: Format,
 }
 
 #[rustler::resource_impl]
-impl Resource for Looker {}
+impl Resource for ViewerResource {}
 
 macro_rules! each_viewer {
     ($any:expr, $viewer:ident => $body:expr) => {
@@ -84,28 +84,28 @@ macro_rules! each_viewer {
 
 /// Runs the same code for a viewer and its list, locked in this order.
 macro_rules! on_viewer {
-    ($looker:ident, |$viewer:ident, $list:ident, $bodies:ident| $body:expr) => {{
+    ($resource:ident, |$viewer:ident, $list:ident, $bodies:ident| $body:expr) => {{
         let with = |viewers: &mut Viewers| {
-            $looker
+            $resource
                 .list
                 .shared
                 .write(Patience::Endless, |lists| match (viewers, lists) {
                     (Viewers::Number($viewer), Lists::Number($list)) => {
-                        let $bodies = bodies(&$looker.list);
+                        let $bodies = bodies(&$resource.list);
                         $body
                     }
                     (Viewers::Uuid($viewer), Lists::Uuid($list)) => {
-                        let $bodies = bodies(&$looker.list);
+                        let $bodies = bodies(&$resource.list);
                         $body
                     }
                     (Viewers::Text($viewer), Lists::Text($list)) => {
-                        let $bodies = bodies(&$looker.list);
+                        let $bodies = bodies(&$resource.list);
                         $body
                     }
                     _ => unreachable!("a viewer is made for the ids of its list"),
                 })
         };
-        $looker.viewer.write(Patience::Endless, with).flatten()
+        $resource.viewer.write(Patience::Endless, with).flatten()
     }};
 }
 
@@ -145,13 +145,13 @@ fn member_list_begin_epoch(list: ResourceArc<List>, name: &str, epoch: u64) -> O
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_new(list: ResourceArc<List>, format: Format) -> Option<ResourceArc<Looker>> {
+fn viewer_new(list: ResourceArc<List>, format: Format) -> Option<ResourceArc<ViewerResource>> {
     let viewer = list.shared.read(Patience::Endless, |lists| match lists {
         Lists::Number(_) => Viewers::Number(viewer(&format)),
         Lists::Uuid(_) => Viewers::Uuid(viewer(&format)),
         Lists::Text(_) => Viewers::Text(viewer(&format)),
     })?;
-    Some(ResourceArc::new(Looker {
+    Some(ResourceArc::new(ViewerResource {
         list,
         viewer: Shared::new(viewer),
         format,
@@ -160,12 +160,12 @@ fn viewer_new(list: ResourceArc<List>, format: Format) -> Option<ResourceArc<Loo
 
 /// `{:ok, bundle}` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_open<'a>(env: Env<'a>, looker: ResourceArc<Looker>, window: &str) -> Term<'a> {
+fn viewer_open<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window: &str) -> Term<'a> {
     answer(
         env,
-        on_viewer!(looker, |viewer, list, bodies| {
+        on_viewer!(resource, |viewer, list, bodies| {
             let opened = WindowSpec::parse(window).and_then(|spec| viewer.open(list, spec, bodies));
-            opened_term(env, &looker.format, opened)
+            opened_term(env, &resource.format, opened)
         }),
     )
 }
@@ -173,42 +173,46 @@ fn viewer_open<'a>(env: Env<'a>, looker: ResourceArc<Looker>, window: &str) -> T
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_retarget<'a>(
     env: Env<'a>,
-    looker: ResourceArc<Looker>,
+    resource: ResourceArc<ViewerResource>,
     from: &str,
     to: &str,
 ) -> Term<'a> {
     answer(
         env,
-        on_viewer!(looker, |viewer, list, bodies| {
+        on_viewer!(resource, |viewer, list, bodies| {
             let specs = WindowSpec::parse(from).and_then(|from| Ok((from, WindowSpec::parse(to)?)));
             let moved = specs.and_then(|(from, to)| viewer.retarget(list, &from, to, bodies));
-            opened_term(env, &looker.format, moved)
+            opened_term(env, &resource.format, moved)
         }),
     )
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_resync<'a>(env: Env<'a>, looker: ResourceArc<Looker>, windows: Vec<&str>) -> Term<'a> {
+fn viewer_resync<'a>(
+    env: Env<'a>,
+    resource: ResourceArc<ViewerResource>,
+    windows: Vec<&str>,
+) -> Term<'a> {
     answer(
         env,
-        on_viewer!(looker, |viewer, list, bodies| {
+        on_viewer!(resource, |viewer, list, bodies| {
             let specs = windows.iter().map(|window| WindowSpec::parse(window));
             let specs = specs.collect::<Result<Vec<_>, _>>();
             let bundle = specs.and_then(|specs| viewer.resync(list, &specs, bodies));
-            opened_term(env, &looker.format, bundle)
+            opened_term(env, &resource.format, bundle)
         }),
     )
 }
 
 /// `:ok` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_close<'a>(env: Env<'a>, looker: ResourceArc<Looker>, window: &str) -> Term<'a> {
+fn viewer_close<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window: &str) -> Term<'a> {
     let close = |viewers: &mut Viewers| {
         each_viewer!(viewers, viewer => {
             WindowSpec::parse(window).and_then(|spec| viewer.close(&spec))
         })
     };
-    match looker.viewer.write(Patience::Endless, close) {
+    match resource.viewer.write(Patience::Endless, close) {
         Some(Err(error)) => errors::described(env, &error),
         _ => atoms::ok().encode(env),
     }
@@ -216,30 +220,34 @@ fn viewer_close<'a>(env: Env<'a>, looker: ResourceArc<Looker>, window: &str) -> 
 
 /// One SYNC for each window that missed frames.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_catch_up<'a>(env: Env<'a>, looker: ResourceArc<Looker>) -> Term<'a> {
+fn viewer_catch_up<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>) -> Term<'a> {
     answer(
         env,
-        on_viewer!(looker, |viewer, list, bodies| {
+        on_viewer!(resource, |viewer, list, bodies| {
             let bundle = viewer.catch_up(list, bodies);
-            bundle_term(env, &looker.format, &bundle)
+            bundle_term(env, &resource.format, &bundle)
         }),
     )
 }
 
 /// Discord's event for a chunk that was closed; `nil` for viewers of another format.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_invalidate<'a>(env: Env<'a>, looker: ResourceArc<Looker>, chunk: u32) -> Term<'a> {
-    let Format::Discord(discord) = &looker.format else {
+fn viewer_invalidate<'a>(
+    env: Env<'a>,
+    resource: ResourceArc<ViewerResource>,
+    chunk: u32,
+) -> Term<'a> {
+    let Format::Discord(discord) = &resource.format else {
         return atoms::nil().encode(env);
     };
-    answer(env, looker.viewer.read(Patience::Endless, |viewers| {
+    answer(env, resource.viewer.read(Patience::Endless, |viewers| {
         each_viewer!(viewers, viewer => binary(env, &discord.invalidate(viewer, chunk)))
     }))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_set_hidden(looker: ResourceArc<Looker>, hidden: bool) -> Option<()> {
-    looker.viewer.write(
+fn viewer_set_hidden(resource: ResourceArc<ViewerResource>, hidden: bool) -> Option<()> {
+    resource.viewer.write(
         Patience::Endless,
         |viewers| each_viewer!(viewers, viewer => viewer.set_hidden(hidden)),
     )
@@ -247,8 +255,8 @@ fn viewer_set_hidden(looker: ResourceArc<Looker>, hidden: bool) -> Option<()> {
 
 /// `{is_stale, [window]}`
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_info(looker: ResourceArc<Looker>) -> Option<(bool, Vec<String>)> {
-    looker.viewer.read(Patience::Endless, |viewers| {
+fn viewer_info(resource: ResourceArc<ViewerResource>) -> Option<(bool, Vec<String>)> {
+    resource.viewer.read(Patience::Endless, |viewers| {
         each_viewer!(viewers, viewer => {
             (viewer.is_stale(), viewer.windows().map(ToString::to_string).collect())
         })
@@ -258,12 +266,12 @@ fn viewer_info(looker: ResourceArc<Looker>) -> Option<(bool, Vec<String>)> {
 crate::shared::twins! {
     /// The bundle of a tick, `nil` when it has nothing for the viewer, `:other_list` when it is not of its list.
     fn viewer_bundle / "viewer_bundle_dirty" [env, patience] (
-        looker: ResourceArc<Looker>, tick: ResourceArc<Published>,
+        resource: ResourceArc<ViewerResource>, tick: ResourceArc<Published>,
     ) {
-        answer(env, looker.viewer.write(patience, |viewers| match (viewers, &tick.0) {
-            (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, &looker.format, viewer.bundle(tick)),
-            (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, &looker.format, viewer.bundle(tick)),
-            (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, &looker.format, viewer.bundle(tick)),
+        answer(env, resource.viewer.write(patience, |viewers| match (viewers, &tick.0) {
+            (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
+            (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
+            (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
             _ => atoms::other_list().encode(env),
         }))
     }

@@ -37,12 +37,12 @@ pub(crate) enum Snapshots {
 }
 
 /// A list as it was. The lock only sees to it that the last nodes are dropped off the schedulers.
-pub(crate) struct Frozen {
+pub(crate) struct SnapshotResource {
     shared: Shared<Snapshots>,
 }
 
 #[rustler::resource_impl]
-impl Resource for Frozen {}
+impl Resource for SnapshotResource {}
 
 /// Runs the same code for a list of any kind of ids.
 macro_rules! each {

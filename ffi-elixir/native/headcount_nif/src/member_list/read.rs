@@ -4,7 +4,7 @@ use headcount::SortKey;
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::convert::{RowWriter, TermId, member};
-use super::{Frozen, List, Lists, Snapshots, each};
+use super::{List, Lists, SnapshotResource, Snapshots, each};
 use crate::atoms;
 use crate::shared::{Patience, Shared, answer, twins};
 
@@ -68,7 +68,7 @@ reads!(
     member_list_slice / "member_list_slice_dirty"
 );
 reads!(
-    Frozen,
+    SnapshotResource,
     Snapshots,
     snapshot_size / "snapshot_size_dirty",
     snapshot_row_at / "snapshot_row_at_dirty",
@@ -130,7 +130,7 @@ fn member_list_find_prefix<'a>(
 
 /// Groups of a snapshot.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn snapshot_groups<'a>(env: Env<'a>, snapshot: ResourceArc<Frozen>) -> Term<'a> {
+fn snapshot_groups<'a>(env: Env<'a>, snapshot: ResourceArc<SnapshotResource>) -> Term<'a> {
     answer(
         env,
         snapshot.shared.read(Patience::Endless, |lists| {
@@ -143,13 +143,13 @@ fn snapshot_groups<'a>(env: Env<'a>, snapshot: ResourceArc<Frozen>) -> Term<'a> 
 
 /// The list as it is now. O(1).
 #[rustler::nif(schedule = "DirtyCpu")]
-fn member_list_snapshot(list: ResourceArc<List>) -> Option<ResourceArc<Frozen>> {
+fn member_list_snapshot(list: ResourceArc<List>) -> Option<ResourceArc<SnapshotResource>> {
     let frozen = list.shared.read(Patience::Endless, |lists| match lists {
         Lists::Number(list) => Snapshots::Number(list.snapshot()),
         Lists::Uuid(list) => Snapshots::Uuid(list.snapshot()),
         Lists::Text(list) => Snapshots::Text(list.snapshot()),
     })?;
-    Some(ResourceArc::new(Frozen {
+    Some(ResourceArc::new(SnapshotResource {
         shared: Shared::new(frozen),
     }))
 }

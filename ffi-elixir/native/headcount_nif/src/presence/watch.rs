@@ -53,7 +53,7 @@ impl Resource for Watch {
     /// Out of the set first: whoever tracks such an owner from now on watches it anew.
     fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         self.set(&pid).lock().remove(&pid);
-        self.bury(env, pid);
+        self.mark_dead(env, pid);
     }
 }
 
@@ -65,11 +65,11 @@ impl Watch {
         }
         if watch.monitor(Some(env), &pid).is_none() {
             watch.set(&pid).lock().remove(&pid);
-            watch.bury(env, pid);
+            watch.mark_dead(env, pid);
         }
     }
 
-    fn bury(&self, env: Env<'_>, pid: LocalPid) {
+    fn mark_dead(&self, env: Env<'_>, pid: LocalPid) {
         self.gone.lock().push(pid);
         self.wake(env);
     }

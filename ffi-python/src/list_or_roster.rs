@@ -6,12 +6,12 @@ use headcount::{Id, MemberList, Roster};
 
 /// A list that a `MemberList` or a `Roster` of Python holds; both see the same.
 #[derive(Debug)]
-pub(crate) enum Kept<I: Id> {
+pub(crate) enum ListOrRoster<I: Id> {
     List(MemberList<I>),
     Roster(Roster<I>),
 }
 
-impl<I: Id> Kept<I> {
+impl<I: Id> ListOrRoster<I> {
     /// The roster, if there is one.
     pub(crate) fn roster(&self) -> Option<&Roster<I>> {
         match self {
@@ -29,7 +29,7 @@ impl<I: Id> Kept<I> {
     }
 }
 
-impl<I: Id> Deref for Kept<I> {
+impl<I: Id> Deref for ListOrRoster<I> {
     type Target = MemberList<I>;
 
     fn deref(&self) -> &MemberList<I> {
@@ -40,7 +40,7 @@ impl<I: Id> Deref for Kept<I> {
     }
 }
 
-impl<I: Id> DerefMut for Kept<I> {
+impl<I: Id> DerefMut for ListOrRoster<I> {
     fn deref_mut(&mut self) -> &mut MemberList<I> {
         match self {
             Self::List(list) => list,
