@@ -1,8 +1,8 @@
 //! What must be true of a list. Tests check it while they write, other builds never do.
 
-use super::table::Table;
-use super::tree::is_due;
-use super::{Id, MemberList};
+use crate::member_list::store::table::Table;
+use crate::member_list::tree::is_due;
+use crate::member_list::{Id, MemberList};
 
 impl<I: Id> MemberList<I> {
     /// Checks the list after a write, in debug builds with the feature `testing`: up to 1,024

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::checksum::Checksum;
-use super::frame::{
+use crate::member_list::frames::checksum::Checksum;
+use crate::member_list::frames::model::{
     Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, InsertSource,
     MemberChange, RowChange, Update,
 };
-use super::window::{RowKey, WINDOW_ROWS_MAX};
-use super::{Id, Shared};
+use crate::member_list::windows::spec::{RowKey, WINDOW_ROWS_MAX};
+use crate::member_list::{Id, Shared};
 
 /// Lays a patch over a body: the fields of `patch` replace those of `body`, `null` removes.
 pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;

@@ -7,7 +7,7 @@ use icu_collator::options::{CollatorOptions, Strength};
 use icu_collator::{Collator, CollatorBorrowed};
 use icu_locale_core::Locale;
 
-use super::{ListError, SortKey};
+use crate::member_list::{ListError, SortKey};
 
 /// The order of names in a language, by the Unicode collation algorithm (UTS 10) with the data of
 /// CLDR.
@@ -65,7 +65,7 @@ impl Collation {
         sort_key(&self.collator, name)
     }
 
-    /// Makes what [`MemberList::find_prefix`](super::MemberList::find_prefix) needs to find the
+    /// Makes what [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix) needs to find the
     /// names that begin with `text`: the keys of all of them begin with it. Cut at 64 bytes, as
     /// keys are. O(length).
     ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a call on a [`MemberList`](super::MemberList) was refused. The list did not change.
+/// Why a call on a [`MemberList`](crate::member_list::MemberList) was refused. The list did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListError {
@@ -66,7 +66,7 @@ pub enum ListError {
         /// The most there can be.
         max: usize,
     },
-    /// The list was made without [`payloads`](super::Options::with_payloads).
+    /// The list was made without [`payloads`](crate::member_list::Options::with_payloads).
     NoPayloads,
     /// A payload is too long.
     PayloadTooLong {

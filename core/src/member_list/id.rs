@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::ListError;
+use crate::member_list::ListError;
 
 /// The longest text id, in bytes.
 pub const TEXT_ID_MAX: usize = 64;
@@ -32,7 +32,7 @@ mod sealed {
         }
     }
 
-    impl Sealed for super::TextId {
+    impl Sealed for crate::member_list::TextId {
         fn nobody() -> Self {
             Self(Default::default())
         }

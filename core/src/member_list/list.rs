@@ -5,15 +5,15 @@ use triomphe::Arc;
 
 use bytes::Bytes;
 
-use super::dirty::Dirty;
-use super::group::{GroupId, Groups};
-use super::marks::{Fields, Marks};
-use super::registry::Windows;
-use super::run::LeafSlots;
-use super::table::{Nodes, Table};
-use super::tick::place;
-use super::tree::Climb;
-use super::{Id, ListError, SortKey};
+use crate::member_list::changes::members::{Fields, Marks};
+use crate::member_list::changes::rows::Dirty;
+use crate::member_list::store::groups::{GroupId, Groups};
+use crate::member_list::store::leaf::LeafSlots;
+use crate::member_list::store::table::{Nodes, Table};
+use crate::member_list::tree::Climb;
+use crate::member_list::windows::registry::Windows;
+use crate::member_list::windows::tick::place;
+use crate::member_list::{Id, ListError, SortKey};
 
 /// The most members a list can have.
 pub const MEMBERS_MAX: usize = 1 << 30;
@@ -77,7 +77,7 @@ pub struct Upsert {
 /// All of it costs O(log n), whatever the row. [`snapshot`](Self::snapshot) is O(1) and gives
 /// readers the list as it is now, while writes go on.
 ///
-/// Ids are `u64`, `u128` (UUIDs) or [`TextId`](super::TextId). A member has an id, a group, a
+/// Ids are `u64`, `u128` (UUIDs) or [`TextId`](crate::member_list::TextId). A member has an id, a group, a
 /// [`SortKey`], attribute bits of the user's choice and a revision, which grows by one with every
 /// change of attributes or payload and never repeats for an id while the list lives.
 ///

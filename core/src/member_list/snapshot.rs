@@ -6,11 +6,11 @@ use triomphe::Arc;
 
 use bytes::Bytes;
 
-use super::cow::CowVec;
-use super::group::{GroupInfo, Groups};
-use super::read::View;
-use super::table::Cell;
-use super::{Id, MemberList, Row, Rows};
+use crate::member_list::store::cow_vec::CowVec;
+use crate::member_list::store::groups::{GroupInfo, Groups};
+use crate::member_list::store::rows::View;
+use crate::member_list::store::table::Cell;
+use crate::member_list::{Id, MemberList, Row, Rows};
 
 /// A [`MemberList`] as it was at one moment: ordered reads only. Cloning it is O(1), readers never
 /// wait for the writer nor the writer for them.

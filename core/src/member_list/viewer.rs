@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::frame::{Bundle, Counts, Frame, Shared};
-use super::handle::Handle;
-use super::held::{OpenWindow, under_name};
-use super::registry::Opened;
-use super::rows::Bodies;
-use super::tick::Tick;
-use super::window::{VIEWER_WINDOWS_MAX, WindowError, WindowSpec};
-use super::{Id, MemberList};
+use crate::member_list::frames::model::{Bundle, Counts, Frame, Shared};
+use crate::member_list::windows::handle::Handle;
+use crate::member_list::windows::held::{OpenWindow, under_name};
+use crate::member_list::windows::registry::Opened;
+use crate::member_list::windows::row::Bodies;
+use crate::member_list::windows::spec::{VIEWER_WINDOWS_MAX, WindowError, WindowSpec};
+use crate::member_list::windows::tick::Tick;
+use crate::member_list::{Id, MemberList};
 
 /// What one viewer of a list holds. No I/O: the caller sends the bundles.
 ///

@@ -1,4 +1,4 @@
-//! The counted B+ tree below [`SortedSet`](super::SortedSet) and [`MemberList`](super::MemberList).
+//! The counted B+ tree below [`SortedSet`](crate::member_list::SortedSet) and [`MemberList`](crate::member_list::MemberList).
 //!
 //! * Leaves hold up to [`TreeContext::LEAF`] entries, inner nodes [`FANOUT`] children. An inner node keeps
 //!   the number of entries below each child, so the position of an entry is a sum over at most a
@@ -12,20 +12,20 @@
 
 mod build;
 mod check;
-mod counts;
+mod child_counts;
+mod edit;
 mod iter;
-mod mend;
-mod path;
-mod write;
+mod rebalance;
+mod search;
 
 use triomphe::Arc;
 
 use arrayvec::ArrayVec;
 
 pub(crate) use check::{CHECKED, is_due};
-use counts::Counts;
+use child_counts::Counts;
 pub(crate) use iter::Runs;
-pub(crate) use path::{Climb, Parent};
+pub(crate) use search::{Climb, Parent};
 
 /// Children of an inner node, at most.
 pub(crate) const FANOUT: usize = 128;

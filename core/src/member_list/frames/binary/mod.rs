@@ -1,0 +1,341 @@
+//! Bundles as bytes, and back. `core/docs/list-frames.md`, section 8, describes the format.
+//!
+//! Decoding trusts nothing: lengths are checked against what is there, counts against the limits
+//! of windows and groups, and positions can only come in their order.
+
+mod frame;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::frame::{read_frame, write_frame};
+use crate::codec::{Envelope, Kind, Reader, Writer};
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::member_list::Id;
+use crate::member_list::frames::model::{
+    Base, Bundle, Counts, CountsTable, Frame, GroupCount, Shared,
+};
+use crate::member_list::store::groups::{GROUP_NAME_MAX, GROUPS_MAX};
+use crate::member_list::windows::spec::VIEWER_WINDOWS_MAX;
+
+/// The kind of envelope that carries a bundle.
+const LIST_BUNDLE: Kind = Kind(33);
+/// Most frames of one bundle: a viewer's windows, each with a frame of its own and a rename.
+const FRAMES_MAX: usize = 64;
+/// Longest name of a list.
+const LIST_NAME_MAX: usize = 1024;
+/// Longest window name: a letter, an id or group, two numbers.
+const WINDOW_NAME_MAX: usize = 128;
+/// Longest frame or counts.
+const FRAME_MAX: usize = 1 << 30;
+
+const HAS_COUNTS: u8 = 1;
+const HEADERS: u8 = 1;
+const COUNTS_DELTA: u8 = 2;
+const HIDDEN: u8 = 1;
+const COLLAPSED: u8 = 2;
+
+impl<I: Id> Bundle<I> {
+    /// The bundle as bytes. Frames and counts are encoded once for all viewers; this puts them
+    /// side by side: O(length of the answer).
+    pub fn to_binary(&self) -> Bytes {
+        let mut out = Writer::with_capacity(256);
+        out.str(&self.list);
+        out.u64(self.epoch);
+        out.u64(self.version);
+        out.u8(if self.counts.is_some() { HAS_COUNTS } else { 0 });
+        out.u64(self.frames.len() as u64);
+        for frame in &self.frames {
+            out.bytes(&frame.binary());
+        }
+        if let Some(counts) = &self.counts {
+            out.bytes(&counts.binary());
+        }
+        out.u64(self.bases.len() as u64);
+        for base in &self.bases {
+            out.str(&base.window);
+            out.u64(base.base_index);
+        }
+        out.u64(self.windows.len() as u64);
+        for name in &self.windows {
+            out.str(name);
+        }
+        Envelope::new("", None)
+            .seal(LIST_BUNDLE, out.as_slice())
+            .into()
+    }
+
+    /// Reads what [`to_binary`](Self::to_binary) wrote. O(length).
+    ///
+    /// # Errors
+    /// [`DecodeError`] with the offset of the value that is wrong.
+    pub fn from_binary(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let envelope = Envelope::new("", None);
+        let (kind, body) = envelope.open(bytes)?;
+        if kind != LIST_BUNDLE {
+            return Err(DecodeError::new(
+                4,
+                DecodeErrorKind::UnexpectedKind { kind: kind.0 },
+            ));
+        }
+        read_bundle(body).map_err(|error| error.shifted(envelope.body_offset()))
+    }
+}
+
+impl<I: Id> Shared<Frame<I>> {
+    /// The frame as bytes, encoded at the first call.
+    pub fn binary(&self) -> Bytes {
+        self.binary_cell().get_or_init(|| write_frame(self)).clone()
+    }
+}
+
+impl Shared<Counts> {
+    /// The counts as bytes, encoded at the first call.
+    pub fn binary(&self) -> Bytes {
+        self.binary_cell()
+            .get_or_init(|| write_counts(self))
+            .clone()
+    }
+}
+
+fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
+    let mut from = Reader::new(body);
+    let (list, epoch, version) = (from.str(LIST_NAME_MAX)?.into(), from.u64()?, from.u64()?);
+    let flags = flags(&mut from, HAS_COUNTS)?;
+    let mut frames = Vec::new();
+    for _ in 0..count(&mut from, FRAMES_MAX)? {
+        frames.push(Arc::new(Shared::new(nested(&mut from, read_frame)?)));
+    }
+    let counts = match flags & HAS_COUNTS {
+        0 => None,
+        _ => Some(Arc::new(Shared::new(nested(&mut from, read_counts)?))),
+    };
+    let mut bases = Vec::new();
+    for _ in 0..count(&mut from, FRAMES_MAX)? {
+        let (window, base_index) = (from.str(WINDOW_NAME_MAX)?.into(), from.u64()?);
+        bases.push(Base { window, base_index });
+    }
+    let mut windows = Vec::new();
+    for _ in 0..count(&mut from, VIEWER_WINDOWS_MAX)? {
+        windows.push(from.str(WINDOW_NAME_MAX)?.into());
+    }
+    from.finish()?;
+    Ok(Bundle {
+        list,
+        epoch,
+        version,
+        frames,
+        counts,
+        bases,
+        windows,
+    })
+}
+
+fn write_counts(counts: &Counts) -> Bytes {
+    let mut out = Writer::with_capacity(256);
+    let delta = counts.base_version();
+    out.u8((u8::from(counts.headers) * HEADERS) | (u8::from(delta.is_some()) * COUNTS_DELTA));
+    out.u64(counts.version);
+    out.u64(counts.rows);
+    out.u64(counts.members);
+    match &counts.table {
+        CountsTable::Full(groups) => {
+            out.u64(groups.len() as u64);
+            for group in groups {
+                out.str(&group.group);
+                out.u64(group.count.into());
+                let flags = u8::from(group.hidden) * HIDDEN;
+                out.u8(flags | (u8::from(group.collapsed) * COLLAPSED));
+            }
+        }
+        CountsTable::Delta {
+            base_version,
+            changed,
+        } => {
+            out.u64(*base_version);
+            out.u64(changed.len() as u64);
+            for (group, count) in changed {
+                out.str(group);
+                out.u64((*count).into());
+            }
+        }
+    }
+    out.into_vec().into()
+}
+
+fn read_counts(from: &mut Reader<'_>) -> Result<Counts, DecodeError> {
+    let kind = flags(from, HEADERS | COUNTS_DELTA)?;
+    let (version, rows, members) = (from.u64()?, from.u64()?, from.u64()?);
+    let table = if kind & COUNTS_DELTA == 0 {
+        let mut groups = Vec::new();
+        for _ in 0..count(from, GROUPS_MAX)? {
+            let (group, count) = (from.str(GROUP_NAME_MAX)?.into(), from.u32()?);
+            let flags = flags(from, HIDDEN | COLLAPSED)?;
+            let (hidden, collapsed) = (flags & HIDDEN != 0, flags & COLLAPSED != 0);
+            groups.push(GroupCount {
+                group,
+                count,
+                hidden,
+                collapsed,
+            });
+        }
+        CountsTable::Full(groups)
+    } else {
+        let base_version = from.u64()?;
+        let mut changed = Vec::new();
+        for _ in 0..count(from, GROUPS_MAX)? {
+            changed.push((from.str(GROUP_NAME_MAX)?.into(), from.u32()?));
+        }
+        CountsTable::Delta {
+            base_version,
+            changed,
+        }
+    };
+    Ok(Counts {
+        version,
+        rows,
+        members,
+        headers: kind & HEADERS != 0,
+        table,
+    })
+}
+
+/// A value with its length before it, which it fills.
+fn nested<T>(
+    from: &mut Reader<'_>,
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let bytes = from.bytes(FRAME_MAX)?;
+    let start = from.offset() - bytes.len();
+    let mut inner = Reader::new(bytes);
+    read(&mut inner)
+        .and_then(|value| inner.finish().map(|()| value))
+        .map_err(|error| error.shifted(start))
+}
+
+/// How many values follow.
+fn count(from: &mut Reader<'_>, max: usize) -> Result<usize, DecodeError> {
+    let at = from.offset();
+    let len = from.u64()?;
+    if len > max as u64 {
+        return Err(DecodeError::new(
+            at,
+            DecodeErrorKind::TooLong {
+                len,
+                max: max as u64,
+            },
+        ));
+    }
+    Ok(len as usize)
+}
+
+fn flags(from: &mut Reader<'_>, known: u8) -> Result<u8, DecodeError> {
+    let at = from.offset();
+    match from.u8()? {
+        flags if flags & !known == 0 => Ok(flags),
+        _ => Err(Reader::invalid(at, "unknown flags")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::member_list::client::Client;
+    use crate::member_list::{
+        Bodies, ListOptions, MemberList, SortKey, TextId, Viewer, WindowSpec,
+    };
+
+    /// Bundles of a list with everything in it: rows, moves, patches, counts, bases.
+    fn bundles() -> Vec<Bundle<TextId>> {
+        let mut list = MemberList::new(ListOptions::default().with_payloads());
+        let groups = list
+            .set_groups(&["mods", "online", "offline"])
+            .expect("good names");
+        list.begin_epoch("room:1", 1);
+        let id = |at: usize| TextId::new(&format!("user {at}")).expect("a good id");
+        let name = |at: usize| SortKey::from_name(&format!("{at:03}"));
+        for at in 0..20 {
+            list.upsert(id(at), groups[at % 3], &name(at), at as u32 % 2)
+                .expect("room");
+            let payload = format!(r#"{{"at":{at}}}"#);
+            list.set_payload(&id(at), payload.into()).expect("payloads");
+        }
+        let mut viewer = Viewer::new();
+        let bodies = Bodies::Payloads(Default::default());
+        let mut bundles = Vec::new();
+        for spec in [WindowSpec::Chunk(0), WindowSpec::anchored(id(10), 3, 3)] {
+            bundles.push(viewer.open(&mut list, spec, bodies).expect("open"));
+        }
+        for at in 0..12 {
+            list.set_group(&id(at), groups[(at + 1) % 3])
+                .expect("known");
+            list.set_attrs(&id(at + 5), at as u32).expect("known");
+            list.set_payload(&id(19 - at), Bytes::from("{}"))
+                .expect("payloads");
+            let tick = list.tick(std::time::Duration::from_secs(at as u64), bodies);
+            bundles.extend(viewer.bundle(&tick));
+        }
+        bundles
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let bundles = bundles();
+        assert!(bundles.len() > 10);
+        for bundle in bundles {
+            let bytes = bundle.to_binary();
+            assert_eq!(
+                Bundle::from_binary(&bytes).expect("what was written"),
+                bundle
+            );
+            for cut in 0..bytes.len() {
+                assert!(Bundle::<TextId>::from_binary(&bytes[..cut]).is_err());
+            }
+            assert!(
+                Bundle::<u64>::from_binary(&bytes).is_err(),
+                "ids of another type"
+            );
+        }
+    }
+
+    #[test]
+    fn frames_are_encoded_once() {
+        let bundles = bundles();
+        let (frame, bundle) = (&bundles[3].frames[0], &bundles[3]);
+        assert_eq!(frame.binary().as_ptr(), frame.binary().as_ptr());
+        assert_eq!(frame.json().as_ptr(), frame.json().as_ptr());
+        bundle.to_binary();
+        assert!(frame.binary_cell().get().is_some());
+    }
+
+    proptest! {
+        /// The envelope's checksum is out of the way here: damage reaches every reader.
+        #[test]
+        fn damage_is_an_error_or_another_bundle(
+            which in 0usize..12,
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = bundles()[which].to_binary();
+            let (_, body) = Envelope::new("", None).open(&bytes).expect("what was written");
+            let mut body = body.to_vec();
+            for (at, byte) in damage {
+                let at = at.index(body.len());
+                body[at] = byte;
+            }
+            if cut.index(3) == 0 {
+                body.truncate(cut.index(body.len()));
+            }
+            if let Ok(bundle) = read_bundle::<TextId>(&body) {
+                let mut client = Client::new(|body, _| body.to_vec());
+                bundle.frames.iter().for_each(|frame| client.open(&frame.window));
+                client.apply(&bundle);
+                let again = Bundle::<TextId>::from_binary(&bundle.to_binary());
+                prop_assert_eq!(again, Ok(bundle));
+            }
+        }
+    }
+}

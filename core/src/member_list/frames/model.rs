@@ -1,0 +1,318 @@
+//! What a viewer is sent: [`Bundle`], [`Frame`], [`FrameRow`] and [`Counts`].
+//!
+//! These are the values; their bytes are made by the encoders and read by `decode` and the clients.
+//! Meaning and rules: `core/docs/list-frames.md`.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::member_list::windows::spec::RowKey;
+
+/// What one viewer gets at once; atomic for it.
+///
+/// ```
+/// use headcount::{Bodies, Bundle, ListOptions, MemberList, Viewer, WindowSpec};
+///
+/// let mut list = MemberList::<u64>::new(ListOptions::default());
+/// list.begin_epoch("room:7", 1);
+/// let bundle = Viewer::new().open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+/// assert_eq!(&*bundle.list, "room:7");
+/// let bytes = bundle.to_binary();
+/// assert_eq!(Bundle::<u64>::from_binary(&bytes)?, bundle);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bundle<I> {
+    /// Name of the list.
+    pub list: Arc<str>,
+    /// Grows whenever the list is rebuilt, handed over or redefined.
+    pub epoch: u64,
+    /// List version the bundle was made at.
+    pub version: u64,
+    /// Frames, to be applied in this order; shared with the other viewers of the same windows.
+    pub frames: Vec<Arc<Shared<Frame<I>>>>,
+    /// Totals and groups, when something is said about them.
+    pub counts: Option<Arc<Shared<Counts>>>,
+    /// Windows whose rows did not change but slid.
+    pub bases: Vec<Base>,
+    /// Names of the windows the viewer has from now on, so that its client notices a lost frame
+    /// that renamed one.
+    pub windows: Vec<Arc<str>>,
+}
+
+/// New place of a window whose rows did not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// Name of the window.
+    pub window: Arc<str>,
+    /// Absolute index of its first row.
+    pub base_index: u64,
+}
+
+/// One step of one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame<I> {
+    /// Name under which the client holds the window.
+    pub window: Arc<str>,
+    /// Name of the window from this frame on, when its anchor was replaced.
+    pub renamed: Option<Arc<str>>,
+    /// Version the frame starts from; 0 in a SYNC.
+    pub base_version: u64,
+    /// Version of the window afterwards.
+    pub new_version: u64,
+    /// Absolute index of the first row afterwards.
+    pub base_index: u64,
+    /// CRC-32 (IEEE) of the window afterwards, see [`Checksum`](crate::member_list::Checksum).
+    pub checksum32: u32,
+    /// What happens to the rows.
+    pub change: FrameChange<I>,
+    /// Whole rows of `updates` and `move`s by index, for protocols that cannot patch. Not on the
+    /// wire; empty unless a viewer of the window speaks such a protocol.
+    pub(crate) whole_rows: Vec<(u32, FrameRow<I>)>,
+}
+
+/// What a frame does to the rows of its window.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FrameChange<I> {
+    /// SYNC: the window becomes these rows.
+    Sync(Vec<FrameRow<I>>),
+    /// DELTA: three phases, in this order.
+    Delta {
+        /// Positions in the old rows, strictly descending.
+        deletes: Vec<u32>,
+        /// Positions in the new rows, strictly ascending.
+        inserts: Vec<Insert<I>>,
+        /// Positions in the new rows, strictly ascending, of rows neither deleted nor inserted.
+        updates: Vec<Update>,
+    },
+}
+
+/// A whole row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameRow<I> {
+    /// Header of a group.
+    Header {
+        /// Name of the group.
+        group: Arc<str>,
+        /// Its members.
+        count: u32,
+    },
+    /// A member.
+    Member {
+        /// Its id.
+        id: I,
+        /// Its revision.
+        revision: u32,
+        /// Its attribute bits.
+        attrs: u32,
+        /// Its body; `None` when the list has none.
+        body: Option<Body>,
+    },
+}
+
+/// A row that comes into the window or to another place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Insert<I> {
+    /// Position in the new rows.
+    pub index: u32,
+    /// Where its content comes from.
+    pub source: InsertSource<I>,
+}
+
+/// Where the content of an inserted row comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InsertSource<I> {
+    /// It is here, whole.
+    Row(FrameRow<I>),
+    /// It was deleted earlier in this frame; no body travels.
+    Move {
+        /// The member.
+        id: I,
+        /// What changed besides, if anything.
+        change: Option<MemberChange>,
+    },
+}
+
+/// A kept row whose content changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Position in the new rows.
+    pub index: u32,
+    /// The change.
+    pub change: RowChange,
+}
+
+/// How the content of a kept row changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowChange {
+    /// A header: the new count.
+    Count(u32),
+    /// A member.
+    Member(MemberChange),
+}
+
+/// How the content of a member changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberChange {
+    /// New revision.
+    pub revision: u32,
+    /// New attribute bits, if they changed.
+    pub attrs: Option<u32>,
+    /// The change of the body.
+    pub body: BodyChange,
+}
+
+/// How the body of a member changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyChange {
+    /// It did not.
+    Same,
+    /// A JSON object to lay over it, top level only; `null` removes a field.
+    Patch(Bytes),
+    /// This is the new body.
+    Whole(Body),
+}
+
+/// The body of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// One JSON value, as text.
+    Json(Bytes),
+    /// Plain bytes.
+    Raw(Bytes),
+}
+
+/// Totals and groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// List version these counts belong to.
+    pub version: u64,
+    /// Length of the index space.
+    pub rows: u64,
+    /// Members of all groups, hidden ones included.
+    pub members: u64,
+    /// Whether the list shows header rows.
+    pub headers: bool,
+    /// The groups.
+    pub table: CountsTable,
+}
+
+/// The groups in [`Counts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountsTable {
+    /// Every group in list order.
+    Full(Vec<GroupCount>),
+    /// Groups whose count changed since `base_version`.
+    Delta {
+        /// Version of the counts this starts from.
+        base_version: u64,
+        /// Name of the group and its new count.
+        changed: Vec<(Arc<str>, u32)>,
+    },
+}
+
+/// One group in a full table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupCount {
+    /// Its name.
+    pub group: Arc<str>,
+    /// Its members.
+    pub count: u32,
+    /// Out of the index space, header included.
+    pub hidden: bool,
+    /// Only the header is in the index space.
+    pub collapsed: bool,
+}
+
+/// A value many viewers are sent, and the bytes it was encoded to: once per encoding, on demand.
+///
+/// Dereferences to the value.
+pub struct Shared<T> {
+    value: T,
+    json: OnceLock<Bytes>,
+    binary: OnceLock<Bytes>,
+    discord: OnceLock<Bytes>,
+}
+
+impl<T> Shared<T> {
+    /// Wraps a value nothing was encoded of yet.
+    pub const fn new(value: T) -> Self {
+        Self {
+            value,
+            json: OnceLock::new(),
+            binary: OnceLock::new(),
+            discord: OnceLock::new(),
+        }
+    }
+
+    pub(crate) const fn json_cell(&self) -> &OnceLock<Bytes> {
+        &self.json
+    }
+
+    pub(crate) const fn binary_cell(&self) -> &OnceLock<Bytes> {
+        &self.binary
+    }
+
+    pub(crate) const fn discord_cell(&self) -> &OnceLock<Bytes> {
+        &self.discord
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: PartialEq> PartialEq for Shared<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl Counts {
+    /// Version of the counts that changes start from; `None` for a full table.
+    pub const fn base_version(&self) -> Option<u64> {
+        match self.table {
+            CountsTable::Full(_) => None,
+            CountsTable::Delta { base_version, .. } => Some(base_version),
+        }
+    }
+}
+
+impl<I> Frame<I> {
+    /// A frame of these rows or steps; versions, place and checksum are 0.
+    pub const fn new(window: Arc<str>, change: FrameChange<I>) -> Self {
+        Self {
+            window,
+            renamed: None,
+            base_version: 0,
+            new_version: 0,
+            base_index: 0,
+            checksum32: 0,
+            change,
+            whole_rows: Vec::new(),
+        }
+    }
+}
+
+impl<I: Clone> FrameRow<I> {
+    /// What identifies the row.
+    pub fn key(&self) -> RowKey<I> {
+        match self {
+            Self::Header { group, .. } => RowKey::Header(group.clone()),
+            Self::Member { id, .. } => RowKey::Member(id.clone()),
+        }
+    }
+}

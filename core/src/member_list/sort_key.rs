@@ -1,0 +1,159 @@
+//! Sort keys: normalised bytes whose order is the order of the list.
+
+use std::fmt;
+
+use crate::member_list::ListError;
+
+/// The longest sort key, in bytes.
+pub const KEY_MAX: usize = 64;
+
+/// The place of a member within its group: up to 64 bytes, compared as bytes.
+///
+/// Members with equal keys are ordered by id, so the order is total.
+///
+/// ```
+/// use headcount::SortKey;
+///
+/// assert!(SortKey::from_name("alice") < SortKey::from_name("Bob"));
+/// assert_eq!(SortKey::from_name("ALICE"), SortKey::from_name("alice"));
+/// assert!(SortKey::from_u64(2) < SortKey::from_u64(10));
+/// assert!(SortKey::raw(&[0; 65]).is_err());
+/// ```
+#[derive(Clone, Copy)]
+pub struct SortKey {
+    len: u8,
+    bytes: [u8; KEY_MAX],
+}
+
+impl SortKey {
+    /// Case-insensitive Unicode order: every character is folded (upper case, then lower case,
+    /// both with full mappings), then code points are compared. Cut at 64 bytes. O(length).
+    pub fn from_name(name: &str) -> Self {
+        let mut key = Self {
+            len: 0,
+            bytes: [0; KEY_MAX],
+        };
+        if name.is_ascii() {
+            for &byte in name.as_bytes().iter().take(KEY_MAX) {
+                key.push(byte.to_ascii_lowercase());
+            }
+            return key;
+        }
+        let mut utf8 = [0; 4];
+        for folded in name
+            .chars()
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+        {
+            if usize::from(key.len) == KEY_MAX {
+                break;
+            }
+            folded
+                .encode_utf8(&mut utf8)
+                .bytes()
+                .for_each(|byte| key.push(byte));
+        }
+        key
+    }
+
+    /// Bytes that are already in the form that sorts.
+    ///
+    /// # Errors
+    ///
+    /// [`ListError::KeyTooLong`] over 64 bytes: cutting them silently could merge keys that
+    /// differ.
+    pub fn raw(bytes: &[u8]) -> Result<Self, ListError> {
+        if bytes.len() > KEY_MAX {
+            return Err(ListError::KeyTooLong {
+                len: bytes.len(),
+                max: KEY_MAX,
+            });
+        }
+        Ok(Self::cut(bytes))
+    }
+
+    /// A number; smaller ones come first.
+    pub fn from_u64(number: u64) -> Self {
+        Self::cut(&number.to_be_bytes())
+    }
+
+    /// Two numbers, compared one after the other.
+    pub fn from_u64s(first: u64, second: u64) -> Self {
+        Self::cut(&(u128::from(first) << 64 | u128::from(second)).to_be_bytes())
+    }
+
+    /// The first 64 of these bytes.
+    pub(crate) fn cut(bytes: &[u8]) -> Self {
+        let len = bytes.len().min(KEY_MAX);
+        let mut key = Self {
+            len: len as u8,
+            bytes: [0; KEY_MAX],
+        };
+        key.bytes[..len].copy_from_slice(&bytes[..len]);
+        key
+    }
+
+    /// The bytes that are compared.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+}
+
+impl PartialEq for SortKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for SortKey {}
+
+impl PartialOrd for SortKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SortKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl std::hash::Hash for SortKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for SortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SortKey({})", self.as_bytes().escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fold_and_are_cut() {
+        assert_eq!(SortKey::from_name("STRASSE"), SortKey::from_name("straße"));
+        assert_eq!(SortKey::from_name("ΣΑΣ").as_bytes(), "σασ".as_bytes());
+        assert_eq!(
+            SortKey::from_name(&"é".repeat(100)).as_bytes().len(),
+            KEY_MAX
+        );
+        assert_eq!(
+            SortKey::from_name(&"x".repeat(100)).as_bytes().len(),
+            KEY_MAX
+        );
+        assert_eq!(SortKey::from_name("").as_bytes(), b"");
+    }
+}

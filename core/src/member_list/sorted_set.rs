@@ -1,0 +1,408 @@
+//! `SortedSet`: the counted tree as a plain ordered set that knows positions.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Bound, Index, RangeBounds};
+
+use arrayvec::ArrayVec;
+
+use crate::member_list::tree::{FANOUT, Parent, Runs, Tree, TreeContext, is_due};
+
+type Run<T> = ArrayVec<T, FANOUT>;
+
+/// An ordered set that answers "which place has this?" and "what is at this place?".
+///
+/// It is a counted B+ tree (Bayer and McCreight's B-tree with subtree counts, Knuth vol. 3,
+/// 6.2.3 and 6.2.4): insertions and removals return positions, [`get`](Self::get) finds by
+/// position, and all of it costs O(log n). `clone` is O(1): the clone shares all nodes, and later
+/// writes on either side copy only the few nodes on their path. That is why elements are `Clone`.
+///
+/// # Example
+///
+/// ```
+/// use headcount::SortedSet;
+///
+/// let mut set = SortedSet::new();
+/// assert_eq!(set.insert("mallory"), (0, true));
+/// assert_eq!(set.insert("alice"), (0, true));
+/// assert_eq!(set.insert("mallory"), (1, false));
+/// assert_eq!(set.index_of("mallory"), Some(1));
+/// assert_eq!(set.get(0), Some(&"alice"));
+///
+/// let before = set.clone(); // O(1)
+/// assert_eq!(set.remove("alice"), Some(0));
+/// assert_eq!((set.len(), before.len()), (1, 2));
+/// ```
+#[derive(Clone)]
+pub struct SortedSet<T> {
+    tree: Tree<Run<T>>,
+}
+
+impl<T> SortedSet<T> {
+    /// An empty set. It owns no memory. O(1).
+    pub fn new() -> Self {
+        Self {
+            tree: Tree::default(),
+        }
+    }
+
+    /// Elements in the set. O(1).
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Whether the set has no elements. O(1).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The element at a position, counted from 0. O(log n).
+    pub fn get(&self, index: usize) -> Option<&T> {
+        self.tree.select(index).map(|(run, at)| &run[at])
+    }
+
+    /// The least element. O(log n).
+    pub fn first(&self) -> Option<&T> {
+        self.get(0)
+    }
+
+    /// The greatest element. O(log n).
+    pub fn last(&self) -> Option<&T> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// The elements at a range of positions, in order. Positions past the end are left out.
+    /// O(log n) to find the first one and once per 128 elements, O(1) otherwise.
+    ///
+    /// ```
+    /// use headcount::SortedSet;
+    ///
+    /// let set: SortedSet<u32> = (0..1000).collect();
+    /// assert!(set.slice(500..503).eq(&[500, 501, 502]));
+    /// assert_eq!(set.slice(990..2000).len(), 10);
+    /// ```
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Iter<'_, T> {
+        let (from, to) = clip(range, self.len());
+        Iter {
+            runs: self.tree.runs(from, to),
+            run: [].iter(),
+            left: to - from,
+        }
+    }
+
+    /// All elements in order. O(n).
+    pub fn iter(&self) -> Iter<'_, T> {
+        self.slice(..)
+    }
+
+    /// Drops all elements. O(n), O(1) if a clone still has them.
+    pub fn clear(&mut self) {
+        self.tree = Tree::default();
+    }
+
+    /// Heap memory of the tree in bytes, without what the elements own. O(n / 128).
+    pub fn heap_bytes(&self) -> usize {
+        self.tree.heap_bytes()
+    }
+}
+
+impl<T: Ord + Clone> SortedSet<T> {
+    /// Puts an element in: its position, and whether it is new. An equal element that is there
+    /// already stays. O(log n).
+    pub fn insert(&mut self, value: T) -> (usize, bool) {
+        let probe = value.clone();
+        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let inserted = self.tree.insert(&mut context, &probe, value);
+        self.check_when_due();
+        match inserted {
+            Ok(index) => (index, true),
+            Err(index) => (index, false),
+        }
+    }
+
+    /// Takes an element out and returns the position it had. O(log n).
+    pub fn remove<Q: Ord + ?Sized>(&mut self, value: &Q) -> Option<usize>
+    where
+        T: Borrow<Q>,
+    {
+        let mut context = Plain::<T, Q>(PhantomData, PhantomData);
+        let removed = self.tree.remove_equal(&mut context, value);
+        self.check_when_due();
+        removed.map(|(_, index)| index)
+    }
+
+    /// Takes out the element at a position. O(log n).
+    pub fn remove_at(&mut self, index: usize) -> Option<T> {
+        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let removed = self.tree.remove(&mut context, index);
+        self.check_when_due();
+        removed
+    }
+
+    /// Checks the tree after a write, in tests and now and then: see [`is_due`].
+    fn check_when_due(&self) {
+        if is_due(self.len()) {
+            self.tree.check(&Plain::<T, T>(PhantomData, PhantomData));
+        }
+    }
+
+    /// The position of an element. O(log n).
+    pub fn index_of<Q: Ord + ?Sized>(&self, value: &Q) -> Option<usize>
+    where
+        T: Borrow<Q>,
+    {
+        self.rank(value).ok()
+    }
+
+    /// The position of an element, or `Err` with the position it would have: the number of
+    /// elements before it. O(log n).
+    ///
+    /// # Errors
+    ///
+    /// The element is not there.
+    pub fn rank<Q: Ord + ?Sized>(&self, value: &Q) -> Result<usize, usize>
+    where
+        T: Borrow<Q>,
+    {
+        self.tree
+            .rank(&Plain::<T, Q>(PhantomData, PhantomData), value)
+    }
+
+    /// Whether the element is there. O(log n).
+    pub fn contains<Q: Ord + ?Sized>(&self, value: &Q) -> bool
+    where
+        T: Borrow<Q>,
+    {
+        self.rank(value).is_ok()
+    }
+
+    /// Builds a set from elements in any order; of equal ones the first is kept. O(n) when they
+    /// are sorted, O(n log n) otherwise.
+    ///
+    /// ```
+    /// use headcount::SortedSet;
+    ///
+    /// let set = SortedSet::from_vec(vec![3, 1, 2, 3]);
+    /// assert!(set.iter().eq(&[1, 2, 3]));
+    /// ```
+    pub fn from_vec(mut values: Vec<T>) -> Self {
+        if !values.is_sorted_by(|a, b| a < b) {
+            values.sort();
+            values.dedup_by(|later, kept| later == kept);
+        }
+        let mut context = Plain::<T, T>(PhantomData, PhantomData);
+        let set = Self {
+            tree: Tree::build(&mut context, values.into_iter()),
+        };
+        set.check_when_due();
+        set
+    }
+}
+
+impl<T> Default for SortedSet<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for SortedSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<SortedSet {}>", self.len())
+    }
+}
+
+impl<T> Index<usize> for SortedSet<T> {
+    type Output = T;
+
+    /// # Panics
+    ///
+    /// Panics when the position is not below `len`, as slices do.
+    fn index(&self, index: usize) -> &T {
+        self.get(index).expect("position within the set")
+    }
+}
+
+impl<T: Ord + Clone> FromIterator<T> for SortedSet<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        Self::from_vec(values.into_iter().collect())
+    }
+}
+
+impl<T: Ord + Clone> Extend<T> for SortedSet<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
+        for value in values {
+            self.insert(value);
+        }
+    }
+}
+
+impl<'a, T> IntoIterator for &'a SortedSet<T> {
+    type Item = &'a T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+/// Elements of a [`SortedSet`] in order.
+#[derive(Clone, Debug)]
+pub struct Iter<'a, T> {
+    runs: Runs<'a, Run<T>>,
+    run: std::slice::Iter<'a, T>,
+    left: usize,
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        if self.run.len() == 0 {
+            let (run, range) = self.runs.next_run(|run| run.len())?;
+            self.run = run[range].iter();
+        }
+        self.left -= 1;
+        self.run.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T> ExactSizeIterator for Iter<'_, T> {}
+
+/// Cuts a range of positions to what exists.
+pub(crate) fn clip(range: impl RangeBounds<usize>, len: usize) -> (usize, usize) {
+    let from = match range.start_bound() {
+        Bound::Included(&at) => at,
+        Bound::Excluded(&at) => at.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(&at) => at.saturating_add(1),
+        Bound::Excluded(&at) => at,
+        Bound::Unbounded => len,
+    };
+    let to = to.min(len);
+    (from.min(to), to)
+}
+
+/// Elements up to this size, in bytes, are cheaper to compare than to guess about, unless they are
+/// hardly more than a pointer to what is compared.
+const SMALL: usize = 32;
+
+/// Whether elements are compared in [`count_less`], not in a binary search.
+const fn compares_in_place<T>() -> bool {
+    let is_pointer = std::mem::needs_drop::<T>() && size_of::<T>() <= size_of::<String>();
+    size_of::<T>() <= SMALL && !is_pointer
+}
+
+/// Elements of a sorted run that are less than the probe. It compares every 16th, then the 16
+/// between two of those: more comparisons than a binary search, but none waits for the result of
+/// another, so the processor fetches all of them from memory at once and mispredicts nothing.
+#[inline]
+fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
+    const STEP: usize = 16;
+    let less = |entry: &T| usize::from(entry.borrow() < probe);
+    let blocks: usize = run.iter().skip(STEP - 1).step_by(STEP).map(less).sum();
+    let start = blocks * STEP;
+    let block = &run[start..run.len().min(start + STEP)];
+    start + block.iter().map(less).sum::<usize>()
+}
+
+/// Elements live in the leaves themselves and nobody follows their moves.
+struct Plain<T, Q: ?Sized>(PhantomData<T>, PhantomData<Q>);
+
+impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> TreeContext for Plain<T, Q> {
+    const LEAF: usize = FANOUT;
+    const WINDOW: usize = 2;
+    type Run = Run<T>;
+    type Entry = T;
+    type Probe<'p>
+        = &'p Q
+    where
+        Self: 'p;
+
+    fn empty(&self) -> Run<T> {
+        ArrayVec::new()
+    }
+
+    fn len(run: &Run<T>) -> usize {
+        run.len()
+    }
+
+    fn entry(run: &Run<T>, at: usize) -> &T {
+        &run[at]
+    }
+
+    #[inline]
+    fn rank(&self, run: &Run<T>, probe: &Q) -> Result<usize, usize> {
+        if !compares_in_place::<T>() {
+            return run.binary_search_by(|entry| entry.borrow().cmp(probe));
+        }
+        let at = count_less(run, probe);
+        match run.get(at) {
+            Some(entry) if entry.borrow() == probe => Ok(at),
+            _ => Err(at),
+        }
+    }
+
+    fn insert(&self, run: &mut Run<T>, at: usize, entry: T) {
+        run.insert(at, entry);
+    }
+
+    fn set(&self, run: &mut Run<T>, at: usize, entry: T) {
+        run[at] = entry;
+    }
+
+    fn replace(run: &mut Run<T>, at: usize, entry: T) {
+        run[at] = entry;
+    }
+
+    fn remove(&self, run: &mut Run<T>, at: usize) -> T {
+        run.remove(at)
+    }
+
+    fn split_off(&self, run: &mut Run<T>, at: usize) -> Run<T> {
+        run.drain(at..).collect()
+    }
+
+    fn fill(&self, run: &mut Run<T>, entries: impl Iterator<Item = T>) {
+        run.extend(entries);
+    }
+
+    fn append(&self, run: &mut Run<T>, tail: Run<T>) {
+        run.extend(tail);
+    }
+
+    fn node(&mut self) -> u32 {
+        0
+    }
+
+    fn free(&mut self, _node: u32) {}
+
+    fn adopt(&mut self, _child: u32, _parent: Parent) {}
+
+    fn entered(&mut self, _run: &Run<T>, _at: usize, _leaf: u32) {}
+
+    fn placed(&mut self, _run: &Run<T>, _from: usize, _leaf: u32) {}
+
+    fn check_run(&self, run: &Run<T>) {
+        let ascends = |a: &T, b: &T| self.is_before(a, b);
+        assert!(run.is_sorted_by(ascends), "a run out of order");
+    }
+
+    fn is_before(&self, a: &T, b: &T) -> bool {
+        a.borrow() < b.borrow()
+    }
+
+    fn parent(&self, _node: u32) -> Option<Parent> {
+        None
+    }
+
+    fn leaf(&self, _entry: &T) -> Option<u32> {
+        None
+    }
+}

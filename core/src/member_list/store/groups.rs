@@ -1,0 +1,305 @@
+//! Groups: an ordered table of counted subtrees, and the index space they span.
+
+use std::sync::Arc;
+
+use crate::member_list::ListError;
+use crate::member_list::store::leaf::LeafSlots;
+use crate::member_list::tree::Tree;
+
+/// The most groups a list can have. Operations on the index space cost O(groups) additions.
+pub const GROUPS_MAX: usize = 4096;
+
+/// The longest group name, in bytes.
+pub const GROUP_NAME_MAX: usize = 64;
+
+/// Names a group within its list. Ids of removed groups are given out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
+/// What [`groups`](crate::member_list::MemberList::groups) tells of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupInfo<'a> {
+    /// The group.
+    pub id: GroupId,
+    /// Its name: what frames, checksums and clients call it.
+    pub name: &'a str,
+    /// Its members, shown or not.
+    pub count: usize,
+    /// The index of its first row (the header, where there are headers); `None` when it has no
+    /// rows.
+    pub first_index: Option<usize>,
+    /// Whether the group is out of the index space.
+    pub hidden: bool,
+    /// Whether only the header is in the index space.
+    pub collapsed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) name: Arc<str>,
+    pub(crate) tree: Tree<LeafSlots>,
+    pub(crate) hidden: bool,
+    pub(crate) collapsed: bool,
+    /// The group's place in the order.
+    pos: usize,
+}
+
+/// All groups, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    headers: bool,
+    slots: Vec<Option<Group>>,
+    order: Vec<GroupId>,
+    /// Rows of each group, in order.
+    rows: Vec<u32>,
+    len: usize,
+}
+
+/// Where in the index space something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The header of a group.
+    Header(GroupId),
+    /// The member at this position of a group.
+    Member(GroupId, usize),
+}
+
+impl Groups {
+    pub(crate) fn new(headers: bool) -> Self {
+        Self {
+            headers,
+            slots: Vec::new(),
+            order: Vec::new(),
+            rows: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// Rows in the index space. O(1).
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn order(&self) -> &[GroupId] {
+        &self.order
+    }
+
+    pub(crate) fn find(&self, id: GroupId) -> Option<&Group> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<GroupId> {
+        self.order
+            .iter()
+            .copied()
+            .find(|&id| &*self[id].name == name)
+    }
+
+    /// Whether headers stand before members.
+    pub(crate) fn headers(&self) -> bool {
+        self.headers
+    }
+
+    pub(crate) fn check(&self, id: GroupId) -> Result<(), ListError> {
+        match self.find(id) {
+            Some(_) => Ok(()),
+            None => Err(ListError::UnknownGroup {
+                group: id.0.to_string(),
+            }),
+        }
+    }
+
+    /// The index of a group's first row, whether it has rows or not. One pass over O(groups)
+    /// numbers.
+    pub(crate) fn first_row(&self, id: GroupId) -> usize {
+        self.rows[..self[id].pos].iter().sum::<u32>() as usize
+    }
+
+    /// The index of the header row, if it has one.
+    pub(crate) fn header_row(&self, id: GroupId) -> Option<usize> {
+        let shown = self.headers && self.rows[self[id].pos] > 0;
+        shown.then(|| self.first_row(id))
+    }
+
+    /// The index of the member at a position of its group, unless it is not shown.
+    pub(crate) fn member_row(&self, id: GroupId, at: usize) -> Option<usize> {
+        let group = &self[id];
+        let shown = !group.hidden && !group.collapsed;
+        shown.then(|| self.first_row(id) + usize::from(self.headers) + at)
+    }
+
+    /// What is at a row.
+    pub(crate) fn place(&self, index: usize) -> Option<Place> {
+        let mut rest = index;
+        for (&id, &rows) in self.order.iter().zip(&self.rows) {
+            if rest < rows as usize {
+                return Some(match (self.headers, rest) {
+                    (true, 0) => Place::Header(id),
+                    (headers, _) => Place::Member(id, rest - usize::from(headers)),
+                });
+            }
+            rest -= rows as usize;
+        }
+        None
+    }
+
+    pub(crate) fn infos(&self) -> impl Iterator<Item = GroupInfo<'_>> {
+        let mut next = 0;
+        self.order.iter().zip(&self.rows).map(move |(&id, &rows)| {
+            let group = &self[id];
+            let first = next;
+            next += rows as usize;
+            GroupInfo {
+                id,
+                name: &group.name,
+                count: group.tree.len(),
+                first_index: (rows > 0).then_some(first),
+                hidden: group.hidden,
+                collapsed: group.collapsed,
+            }
+        })
+    }
+
+    pub(crate) fn at_mut(&mut self, id: GroupId) -> &mut Group {
+        self.slots[id.0 as usize]
+            .as_mut()
+            .expect("the caller checked that the group exists")
+    }
+
+    /// Brings the index space in line with what became of a group. O(1).
+    pub(crate) fn recount(&mut self, id: GroupId) {
+        let group = &self[id];
+        let (pos, rows) = (group.pos, self.rows_of(group));
+        self.len = self.len + rows as usize - self.rows[pos] as usize;
+        self.rows[pos] = rows;
+    }
+
+    /// How many rows a group has.
+    fn rows_of(&self, group: &Group) -> u32 {
+        let members = group.tree.len() as u32;
+        match (members, group.hidden, group.collapsed) {
+            (0, ..) | (_, true, _) => 0,
+            (_, _, true) => u32::from(self.headers),
+            _ => members + u32::from(self.headers),
+        }
+    }
+
+    pub(crate) fn add(&mut self, name: &str) -> Result<GroupId, ListError> {
+        self.check_name(name)?;
+        if self.order.len() == GROUPS_MAX {
+            return Err(ListError::TooManyGroups { max: GROUPS_MAX });
+        }
+        let pos = self.order.len();
+        let group = Group {
+            name: name.into(),
+            tree: Tree::default(),
+            hidden: false,
+            collapsed: false,
+            pos,
+        };
+        let free = self.slots.iter().position(Option::is_none);
+        let at = free.unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[at] = Some(group);
+        let id = GroupId(at as u32);
+        self.order.push(id);
+        self.rows.push(0);
+        Ok(id)
+    }
+
+    pub(crate) fn rename(&mut self, id: GroupId, name: &str) -> Result<(), ListError> {
+        self.check(id)?;
+        if &*self[id].name != name {
+            self.check_name(name)?;
+            self.at_mut(id).name = name.into();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, id: GroupId) -> Result<(), ListError> {
+        self.check(id)?;
+        let group = &self[id];
+        if group.tree.len() > 0 {
+            let (name, members) = (group.name.to_string(), group.tree.len());
+            return Err(ListError::GroupNotEmpty { name, members });
+        }
+        self.order.retain(|&other| other != id);
+        self.slots[id.0 as usize] = None;
+        self.reposition();
+        Ok(())
+    }
+
+    /// Sets the order of all groups.
+    pub(crate) fn reorder(&mut self, order: &[GroupId]) -> Result<(), ListError> {
+        let mut seen = vec![false; self.slots.len()];
+        for &id in order {
+            self.check(id)?;
+            seen[id.0 as usize] = true;
+        }
+        let distinct = seen.iter().filter(|&&seen| seen).count();
+        if distinct != self.order.len() || order.len() != distinct {
+            return Err(ListError::BadGroupOrder {
+                expected: self.order.len(),
+                got: distinct,
+            });
+        }
+        self.order = order.to_vec();
+        self.reposition();
+        Ok(())
+    }
+
+    fn reposition(&mut self) {
+        self.rows = vec![0; self.order.len()];
+        self.len = 0;
+        for pos in 0..self.order.len() {
+            let id = self.order[pos];
+            self.at_mut(id).pos = pos;
+        }
+        for pos in 0..self.order.len() {
+            self.recount(self.order[pos]);
+        }
+    }
+
+    /// Checks that the order, the places and the rows of all groups fit each other. O(groups).
+    ///
+    /// # Panics
+    ///
+    /// Panics if they do not.
+    pub(crate) fn check_rows(&self) {
+        assert_eq!(self.rows.len(), self.order.len(), "groups in order");
+        for (pos, (&id, &rows)) in self.order.iter().zip(&self.rows).enumerate() {
+            let group = &self[id];
+            assert_eq!(group.pos, pos, "place of a group");
+            assert_eq!(rows, self.rows_of(group), "rows of a group");
+        }
+        let rows: u32 = self.rows.iter().sum();
+        assert_eq!(self.len, rows as usize, "rows");
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), ListError> {
+        let fits = (1..=GROUP_NAME_MAX).contains(&name.len());
+        if !fits || name.chars().any(char::is_control) {
+            return Err(ListError::BadGroupName {
+                len: name.len(),
+                max: GROUP_NAME_MAX,
+            });
+        }
+        match self.by_name(name) {
+            Some(_) => Err(ListError::GroupExists {
+                name: name.to_string(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::ops::Index<GroupId> for Groups {
+    type Output = Group;
+
+    fn index(&self, id: GroupId) -> &Group {
+        self.find(id)
+            .expect("the caller checked that the group exists")
+    }
+}

@@ -1,0 +1,533 @@
+//! The member table: what the list knows of each member, by slot.
+
+use std::cmp::Ordering;
+use std::hash::BuildHasher;
+
+use bytes::Bytes;
+use hashbrown::DefaultHashBuilder;
+
+use crate::member_list::Id;
+use crate::member_list::batch::{Row, Staged};
+use crate::member_list::changes::rows::Writes;
+use crate::member_list::store::cow_vec::CowVec;
+use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::id_index::Index;
+use crate::member_list::store::key_table::Keys;
+use crate::member_list::store::leaf::{LeafSlots, Needle, SLOTS};
+use crate::member_list::tree::{CHECKED, Climb, NO_NODE, Parent, ROOT_BIT, Tree, TreeContext};
+
+/// The part of a member that readers of snapshots see.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell<I> {
+    pub(crate) id: I,
+    pub(crate) revision: u32,
+    pub(crate) attrs: u32,
+}
+
+/// What is where no member is.
+impl<I: Id> Default for Cell<I> {
+    fn default() -> Self {
+        Self {
+            id: I::nobody(),
+            revision: 0,
+            attrs: 0,
+        }
+    }
+}
+
+/// Members by slot, slots by id, and where in the trees each member is.
+#[derive(Debug)]
+pub(crate) struct Table<I> {
+    /// Who writes to one says so to `writes`.
+    pub(crate) cells: CowVec<Cell<I>>,
+    pub(crate) payloads: Option<CowVec<Bytes>>,
+    keys: Keys,
+    free: Vec<u32>,
+    index: Index,
+    hasher: DefaultHashBuilder,
+    pub(crate) nodes: Nodes,
+    pub(crate) writes: Writes,
+}
+
+/// Up to this many members with equal tags are all compared, more are searched.
+const FEW_EQUAL: usize = 4;
+
+/// The index names members that have no slot yet by this bit and their position. Slots are below
+/// [`MEMBERS_MAX`](crate::member_list::list::MEMBERS_MAX).
+const CLAIMED: u32 = 1 << 31;
+
+/// Members that a bulk load copies into the table at once.
+const FILLED_AT_ONCE: usize = 256;
+
+/// Free slots that are no reason to move members, beside one in [`SPARE_SHARE`] of all slots.
+const SPARE: usize = 64;
+const SPARE_SHARE: usize = 8;
+
+/// Node ids and the tree of nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    /// The parent of each node; for roots [`ROOT_BIT`] and the group.
+    pub(crate) parents: Vec<Parent>,
+    free: Vec<u32>,
+}
+
+impl Nodes {
+    /// The group that a climb ended at.
+    pub(crate) fn owner(climb: &Climb) -> GroupId {
+        GroupId(climb.top() & !ROOT_BIT)
+    }
+
+    /// Forgets all ids when no node is left.
+    fn trim(&mut self) {
+        if self.free.len() == self.parents.len() {
+            *self = Self::default();
+        }
+    }
+
+    /// Checks that a root, if it is one, says whose tree it is.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not.
+    pub(in crate::member_list) fn check_owner(&self, root: u32, group: GroupId) {
+        if root != NO_NODE {
+            let parent = self.parents[root as usize].id;
+            assert_eq!(parent, ROOT_BIT | group.0, "group of a root");
+        }
+    }
+
+    /// Says whose tree a root belongs to; [`NO_NODE`] is no root.
+    pub(crate) fn own(&mut self, root: u32, group: GroupId) {
+        if root != NO_NODE {
+            self.parents[root as usize].id = ROOT_BIT | group.0;
+        }
+    }
+}
+
+impl<I: Id> Table<I> {
+    pub(crate) fn new(payloads: bool) -> Self {
+        Self {
+            cells: CowVec::default(),
+            payloads: payloads.then(CowVec::default),
+            keys: Keys::default(),
+            free: Vec::new(),
+            index: Index::default(),
+            hasher: DefaultHashBuilder::default(),
+            nodes: Nodes::default(),
+            writes: Writes::default(),
+        }
+    }
+
+    /// Members. O(1).
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The slot of a member. O(1).
+    pub(crate) fn slot(&self, id: &I) -> Option<u32> {
+        self.index.find(self.hasher.hash_one(id), |slot| {
+            self.cells[slot as usize].id == *id
+        })
+    }
+
+    /// A slot for a new member. It is in no tree yet. O(1).
+    pub(crate) fn add(&mut self, id: I, key: &[u8], revision: u32, attrs: u32) -> u32 {
+        let hash = self.hasher.hash_one(&id);
+        let cell = Cell {
+            id,
+            revision,
+            attrs,
+        };
+        let slot = if let Some(slot) = self.free.pop() {
+            *self.cells.at_mut(slot as usize) = cell;
+            self.set_key(slot, key);
+            slot
+        } else {
+            self.cells.push(cell);
+            self.keys.push(key);
+            if let Some(payloads) = &mut self.payloads {
+                payloads.push(Bytes::new());
+            }
+            (self.cells.len() - 1) as u32
+        };
+        self.writes.note(slot);
+        let (cells, hasher) = (&self.cells, &self.hasher);
+        self.index
+            .insert(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
+        slot
+    }
+
+    /// Enters the ids of members that are about to get slots into the index, for now under
+    /// [`CLAIMED`] and their positions. Gives their hashes in the order in which the index is best
+    /// visited, and the positions, ascending, of those that were left out: they are members
+    /// already, or come after a member of the same id. O(k), and O(n) if the index must grow.
+    pub(in crate::member_list) fn claim(&mut self, new: &[Row<I>]) -> (Vec<(u64, u32)>, Vec<u32>) {
+        let (cells, hasher) = (&self.cells, &self.hasher);
+        self.index
+            .reserve(new.len(), |slot| hasher.hash_one(&cells[slot as usize].id));
+        let id = |slot: u32| match slot.checked_sub(CLAIMED) {
+            None => &cells[slot as usize].id,
+            Some(at) => &new[at as usize].id,
+        };
+        let hashes = new.iter().enumerate();
+        let hashes = hashes.map(|(at, row)| (hasher.hash_one(&row.id), at as u32));
+        let hashes = self.index.by_place(hashes);
+        let mut left_out = Vec::new();
+        for &(hash, at) in &hashes {
+            let same = |slot| *id(slot) == new[at as usize].id;
+            if self.index.find(hash, same).is_some() {
+                left_out.push(at);
+            } else {
+                self.index
+                    .insert(hash, CLAIMED | at, |slot| hasher.hash_one(id(slot)));
+            }
+        }
+        left_out.sort_unstable();
+        (hashes, left_out)
+    }
+
+    /// Fills the next slots with members that were claimed, in this order, and returns the first
+    /// slot. They are in no tree yet. O(k).
+    pub(in crate::member_list) fn fill(
+        &mut self,
+        staged: &Staged<I>,
+        hashes: &[(u64, u32)],
+        order: &[u32],
+        revision: u32,
+    ) -> u32 {
+        let base = self.cells.len() as u32;
+        let mut slots = vec![NO_NODE; staged.rows.len()];
+        for (slot, &at) in (base..).zip(order) {
+            slots[at as usize] = slot;
+        }
+        for &(hash, at) in hashes {
+            let slot = slots[at as usize];
+            if slot != NO_NODE {
+                self.index.rename(hash, CLAIMED | at, slot);
+            }
+        }
+        // Rows come from all over the memory: a short loop fetches many of them at once.
+        let mut rows = Vec::with_capacity(FILLED_AT_ONCE);
+        for some in order.chunks(FILLED_AT_ONCE) {
+            rows.extend(some.iter().map(|&at| staged.rows[at as usize].clone()));
+            for row in &rows {
+                self.keys.push_from(&row.key, &staged.long);
+            }
+            self.cells.extend(rows.drain(..).map(|row| Cell {
+                id: row.id,
+                revision,
+                attrs: row.attrs,
+            }));
+        }
+        if let Some(payloads) = &mut self.payloads {
+            payloads.extend(order.iter().map(|_| Bytes::new()));
+        }
+        base
+    }
+
+    /// Forgets a member that is in no tree any more. O(1).
+    pub(crate) fn drop_slot(&mut self, slot: u32) {
+        let hash = self.hasher.hash_one(&self.cells[slot as usize].id);
+        let (cells, hasher) = (&self.cells, &self.hasher);
+        self.index
+            .remove(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
+        self.set_key(slot, &[]);
+        self.keys.set_leaf(slot, NO_NODE);
+        if let Some(payloads) = &mut self.payloads {
+            *payloads.at_mut(slot as usize) = Bytes::new();
+        }
+        self.keys.set_free(slot, self.free.len());
+        self.free.push(slot);
+        self.cut_free_end();
+    }
+
+    /// Gives the member of the last slot a free slot further on the front, when free slots are
+    /// many; the caller tells the tree. Returns the old and the new slot.
+    pub(crate) fn compact(&mut self) -> Option<(u32, u32)> {
+        if self.free.len() <= self.cells.len() / SPARE_SHARE + SPARE {
+            return None;
+        }
+        let to = self.free.pop()?;
+        let from = (self.cells.len() - 1) as u32;
+        self.keys.take(from, to);
+        self.keys.set_leaf(to, self.keys.leaf(from));
+        let cell = self.cells[from as usize].clone();
+        self.index.rename(self.hasher.hash_one(&cell.id), from, to);
+        *self.cells.at_mut(to as usize) = cell;
+        self.writes.renamed();
+        if let Some(payloads) = &mut self.payloads {
+            let payload = payloads[from as usize].clone();
+            *payloads.at_mut(to as usize) = payload;
+        }
+        Some((from, to))
+    }
+
+    /// Gives back the last slot, which `compact` emptied.
+    pub(crate) fn pop_slot(&mut self) {
+        self.cells.pop();
+        self.keys.pop();
+        if let Some(payloads) = &mut self.payloads {
+            payloads.pop();
+        }
+        self.cut_free_end();
+    }
+
+    /// Gives back free slots at the end.
+    fn cut_free_end(&mut self) {
+        while let Some(last) = self.cells.len().checked_sub(1) {
+            let Some(place) = self.keys.free_place(last as u32) else {
+                break;
+            };
+            self.free.swap_remove(place);
+            if let Some(&moved) = self.free.get(place) {
+                self.keys.set_free(moved, place);
+            }
+            self.cells.pop();
+            self.keys.pop();
+            if let Some(payloads) = &mut self.payloads {
+                payloads.pop();
+            }
+        }
+        if self.free.capacity() > 4 * self.free.len() + SPARE {
+            self.free.shrink_to(2 * self.free.len());
+        }
+        self.nodes.trim();
+    }
+
+    pub(crate) fn key(&self, slot: u32) -> &[u8] {
+        self.keys.key(slot)
+    }
+
+    pub(crate) fn set_key(&mut self, slot: u32, key: &[u8]) {
+        self.keys.set(slot, key);
+    }
+
+    /// The leaf a member is in.
+    pub(crate) fn leaf(&self, slot: u32) -> u32 {
+        self.keys.leaf(slot)
+    }
+
+    /// Says that a member is about to leave its tree in bulk.
+    pub(crate) fn detach(&mut self, slot: u32) {
+        self.keys.set_leaf(slot, NO_NODE);
+    }
+
+    pub(crate) fn is_detached(&self, slot: u32) -> bool {
+        self.leaf(slot) == NO_NODE
+    }
+
+    /// One revision more. The page is copied if a snapshot shares it.
+    pub(crate) fn revise(&mut self, slot: u32) -> &mut Cell<I> {
+        self.writes.note(slot);
+        let cell = self.cells.at_mut(slot as usize);
+        cell.revision = cell.revision.wrapping_add(1);
+        cell
+    }
+
+    /// How a member stands to a key and an id; without an id, before all members of that key.
+    #[inline]
+    fn compare(&self, slot: u32, (needle, id): <Self as TreeContext>::Probe<'_>) -> Ordering {
+        let by_key = self.keys.compare(slot, needle.key(), needle.head());
+        by_key.then_with(|| match id {
+            Some(id) => self.cells[slot as usize].id.cmp(id),
+            None => Ordering::Greater,
+        })
+    }
+
+    /// Puts a member that is in no tree into one and returns its index there. O(log n).
+    pub(crate) fn insert_into(
+        &mut self,
+        tree: &mut Tree<LeafSlots>,
+        slot: u32,
+        key: &[u8],
+    ) -> usize {
+        let id = self.cells[slot as usize].id.clone();
+        let needle = Needle::new(key);
+        tree.insert(self, (&needle, Some(&id)), slot)
+            .expect("ids are unique, so no entry is equal")
+    }
+
+    /// How two members stand to each other.
+    pub(crate) fn order(&self, a: u32, b: u32) -> Ordering {
+        let id = |slot: u32| &self.cells[slot as usize].id;
+        let by_key = self.key(a).cmp(self.key(b));
+        by_key.then_with(|| id(a).cmp(id(b)))
+    }
+
+    /// Merges two sorted sequences of slots. O(length).
+    pub(crate) fn merge(&self, a: &[u32], b: &[u32]) -> Vec<u32> {
+        let mut merged = Vec::with_capacity(a.len() + b.len());
+        let mut rest = b;
+        for &slot in a {
+            let before = rest
+                .iter()
+                .take_while(|&&other| self.order(other, slot).is_lt())
+                .count();
+            merged.extend(&rest[..before]);
+            merged.push(slot);
+            rest = &rest[before..];
+        }
+        merged.extend(rest);
+        merged
+    }
+
+    /// Checks a run that was just written, where [`CHECKED`]. O(length).
+    fn check_written(&self, run: &LeafSlots) {
+        if CHECKED {
+            self.check_run(run);
+        }
+    }
+
+    /// Checks that the index, free slots and free nodes fit what the trees of all groups hold:
+    /// these many members and nodes. O(free slots).
+    ///
+    /// # Panics
+    ///
+    /// Panics if they do not.
+    pub(in crate::member_list) fn check(&self, members: usize, nodes: usize) {
+        assert_eq!(self.index.len(), members, "ids in the index");
+        assert_eq!(self.cells.len(), members + self.free.len(), "slots");
+        if let Some(payloads) = &self.payloads {
+            assert_eq!(payloads.len(), self.cells.len(), "payloads");
+        }
+        for (place, &slot) in self.free.iter().enumerate() {
+            assert_eq!(self.keys.free_place(slot), Some(place), "a free slot");
+        }
+        let given = self.nodes.parents.len() - self.nodes.free.len();
+        assert_eq!(given, nodes, "nodes");
+    }
+
+    /// Heap bytes, without what ids, long keys and payloads own. O(1).
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.cells.heap_bytes()
+            + self.payloads.as_ref().map_or(0, CowVec::heap_bytes)
+            + self.keys.heap_bytes()
+            + self.free.capacity() * 4
+            + self.index.heap_bytes()
+            + self.nodes.parents.capacity() * size_of::<Parent>()
+            + self.nodes.free.capacity() * 4
+    }
+}
+
+impl<I: Id> TreeContext for Table<I> {
+    const LEAF: usize = SLOTS;
+    const WINDOW: usize = 6;
+    type Run = LeafSlots;
+    type Entry = u32;
+    type Probe<'p> = (&'p Needle<'p>, Option<&'p I>);
+
+    fn empty(&self) -> LeafSlots {
+        LeafSlots::EMPTY
+    }
+
+    fn len(run: &LeafSlots) -> usize {
+        run.slots().len()
+    }
+
+    fn entry(run: &LeafSlots, at: usize) -> &u32 {
+        &run.slots()[at]
+    }
+
+    fn rank(&self, run: &LeafSlots, probe: Self::Probe<'_>) -> Result<usize, usize> {
+        let range = run.narrow(&self.keys, probe.0);
+        let start = range.start;
+        if range.is_empty() {
+            return Err(start);
+        }
+        let equal = &run.slots()[range];
+        if equal.len() > FEW_EQUAL {
+            let found = equal.binary_search_by(|&slot| self.compare(slot, probe));
+            return found.map(|at| start + at).map_err(|at| start + at);
+        }
+        // No comparison waits for another, so their keys are fetched at the same time.
+        let orders = equal.iter().map(|&slot| self.compare(slot, probe));
+        let (less, same) = orders.fold((0, false), |(less, same), order| {
+            (less + usize::from(order.is_lt()), same | order.is_eq())
+        });
+        if same {
+            Ok(start + less)
+        } else {
+            Err(start + less)
+        }
+    }
+
+    fn insert(&self, run: &mut LeafSlots, at: usize, slot: u32) {
+        run.insert(&self.keys, at, slot);
+        self.check_written(run);
+    }
+
+    fn set(&self, run: &mut LeafSlots, at: usize, slot: u32) {
+        run.set(&self.keys, at, slot);
+        self.check_written(run);
+    }
+
+    fn replace(run: &mut LeafSlots, at: usize, slot: u32) {
+        run.replace(at, slot);
+    }
+
+    fn remove(&self, run: &mut LeafSlots, at: usize) -> u32 {
+        let slot = run.remove(at);
+        self.check_written(run);
+        slot
+    }
+
+    fn split_off(&self, run: &mut LeafSlots, at: usize) -> LeafSlots {
+        let tail = run.split_off(at);
+        self.check_written(run);
+        self.check_written(&tail);
+        tail
+    }
+
+    fn fill(&self, run: &mut LeafSlots, slots: impl Iterator<Item = u32>) {
+        run.fill(&self.keys, slots);
+        self.check_written(run);
+    }
+
+    fn append(&self, run: &mut LeafSlots, tail: LeafSlots) {
+        run.append(&self.keys, &tail);
+        self.check_written(run);
+    }
+
+    fn node(&mut self) -> u32 {
+        self.nodes.free.pop().unwrap_or_else(|| {
+            self.nodes.parents.push(Parent::NONE);
+            (self.nodes.parents.len() - 1) as u32
+        })
+    }
+
+    fn free(&mut self, node: u32) {
+        self.nodes.free.push(node);
+    }
+
+    fn adopt(&mut self, child: u32, parent: Parent) {
+        self.nodes.parents[child as usize] = parent;
+    }
+
+    fn entered(&mut self, run: &LeafSlots, at: usize, leaf: u32) {
+        self.keys.set_leaf(run.slots()[at], leaf);
+    }
+
+    fn placed(&mut self, run: &LeafSlots, from: usize, leaf: u32) {
+        for &slot in &run.slots()[from..] {
+            self.keys.set_leaf(slot, leaf);
+        }
+    }
+
+    fn check_run(&self, run: &LeafSlots) {
+        let ascends = |a: &u32, b: &u32| self.is_before(a, b);
+        assert!(run.slots().is_sorted_by(ascends), "a run out of order");
+        run.check(&self.keys);
+    }
+
+    fn is_before(&self, &a: &u32, &b: &u32) -> bool {
+        self.order(a, b).is_lt()
+    }
+
+    fn parent(&self, node: u32) -> Option<Parent> {
+        self.nodes.parents.get(node as usize).copied()
+    }
+
+    fn leaf(&self, &slot: &u32) -> Option<u32> {
+        Some(self.keys.leaf(slot))
+    }
+}

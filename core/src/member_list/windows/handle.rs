@@ -1,0 +1,144 @@
+//! A watched window as its viewers hold it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::member_list::Id;
+use crate::member_list::windows::spec::WindowSpec;
+use crate::member_list::windows::window::{Published, Watched, WindowBase};
+
+/// Numbers handles. One counter for all lists: a tick of one list says nothing to viewers of another.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
+/// What a viewer holds of a window.
+///
+/// Viewers own it, the registry only knows it: when the last viewer lets go, the rows go at once.
+#[derive(Debug)]
+pub(crate) struct Handle<I> {
+    pub(crate) serial: u64,
+    name: Arc<str>,
+    spec: WindowSpec<I>,
+    /// What the list published of the window. Only the list locks it, never a viewer.
+    published: Mutex<Published<I>>,
+    /// Versions a frame can still start from.
+    versions: RwLock<Vec<u64>>,
+    base_index: AtomicU64,
+    /// The window this one is by now, if its anchor was replaced: always the last one, so that a
+    /// viewer that is not asked for long keeps two handles alive, however often they are renamed.
+    renamed: RwLock<Option<Arc<Self>>>,
+    /// Cloned by each viewer that needs a SYNC.
+    awaited: Arc<()>,
+}
+
+impl<I: Id> Handle<I> {
+    /// Makes a window that shows the rows of `base`, not yet placed.
+    pub(crate) fn new(spec: &WindowSpec<I>, base: WindowBase<I>) -> Arc<Self> {
+        Arc::new(Self {
+            serial: SERIALS.fetch_add(1, Ordering::Relaxed),
+            name: spec.to_string().into(),
+            spec: spec.clone(),
+            versions: RwLock::new(vec![base.version]),
+            published: Mutex::new(Published::new(base)),
+            base_index: AtomicU64::new(0),
+            renamed: RwLock::new(None),
+            awaited: Arc::new(()),
+        })
+    }
+
+    /// Locks what was published, for the list.
+    pub(crate) fn look(self: &Arc<Self>) -> Watched<'_, I> {
+        Watched {
+            handle: self,
+            published: self.published.lock(),
+        }
+    }
+
+    /// Becomes `target`, and so does all that became this window before. O(such handles that
+    /// viewers still hold).
+    pub(crate) fn become_window(self: &Arc<Self>, target: &Arc<Self>) {
+        let mut former = std::mem::take(&mut self.published.lock().former);
+        former.push(Arc::downgrade(self));
+        former.retain(|old| {
+            let held = old.upgrade();
+            if let Some(held) = &held {
+                *held.renamed.write() = Some(target.clone());
+            }
+            held.is_some()
+        });
+        let known = &mut target.published.lock().former;
+        known.retain(|old| old.strong_count() > 0);
+        known.append(&mut former);
+    }
+}
+
+impl<I> Handle<I> {
+    #[cfg(test)]
+    pub(crate) fn former_len(&self) -> usize {
+        self.published.lock().former.len()
+    }
+
+    /// Returns the window this one is by now.
+    pub(crate) fn latest(self: &Arc<Self>) -> Arc<Self> {
+        let mut latest = self.clone();
+        loop {
+            // The guard must be gone before what it guards may be dropped.
+            let next = latest.renamed.read().clone();
+            match next {
+                Some(next) => latest = next,
+                None => return latest,
+            }
+        }
+    }
+
+    pub(crate) const fn spec(&self) -> &WindowSpec<I> {
+        &self.spec
+    }
+
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Returns the index of the first row when the window was last published.
+    pub(crate) fn base_index(&self) -> u64 {
+        self.base_index.load(Ordering::Acquire)
+    }
+
+    /// Sets the index of the first row; returns whether it was another one.
+    pub(crate) fn publish_place(&self, base_index: u64) -> bool {
+        self.base_index.swap(base_index, Ordering::AcqRel) != base_index
+    }
+
+    /// Returns whether frames still start from `version`.
+    pub(crate) fn has_base(&self, version: u64) -> bool {
+        self.renamed.read().is_none() && self.is_told(version)
+    }
+
+    /// Returns whether a viewer may hold `version` of the window.
+    pub(crate) fn is_told(&self, version: u64) -> bool {
+        self.versions.read().contains(&version)
+    }
+
+    pub(crate) fn versions(&self) -> Vec<u64> {
+        self.versions.read().clone()
+    }
+
+    /// Sets the versions that viewers may hold; without any, all of them have to start afresh.
+    pub(crate) fn tell(&self, versions: Vec<u64>) {
+        *self.versions.write() = versions;
+    }
+
+    /// Asks for a SYNC in every tick for as long as the answer is kept.
+    pub(crate) fn await_sync(&self) -> Arc<()> {
+        self.awaited.clone()
+    }
+
+    /// Returns whether a viewer waits for a SYNC.
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.awaited) > 1
+    }
+}
+
+/// A window the registry knows; dead when no viewer holds it.
+pub(crate) type Known<I> = Weak<Handle<I>>;

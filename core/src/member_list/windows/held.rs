@@ -1,0 +1,186 @@
+//! A window as its viewer holds it, and what it takes of a tick.
+
+use std::sync::Arc;
+
+use crate::member_list::Id;
+use crate::member_list::frames::model::{Base, Bundle, Frame, Shared};
+use crate::member_list::windows::handle::Handle;
+use crate::member_list::windows::registry::Opened;
+use crate::member_list::windows::spec::WindowSpec;
+use crate::member_list::windows::tick::Tick;
+
+/// Former names kept for a window, so that a request that crosses a rename finds it.
+const FORMER_NAMES_MAX: usize = 64;
+
+/// A window as its viewer holds it.
+#[derive(Debug)]
+pub(crate) struct OpenWindow<I> {
+    pub(crate) spec: WindowSpec<I>,
+    pub(crate) name: Arc<str>,
+    /// `None` while the viewer is hidden.
+    pub(crate) handle: Option<Arc<Handle<I>>>,
+    pub(crate) version: u64,
+    pub(crate) base_index: u64,
+    pub(crate) stale: bool,
+    /// Kept while a SYNC was asked for.
+    asked: Option<Arc<()>>,
+    pub(crate) former: Vec<WindowSpec<I>>,
+    /// Names of windows that became one with this one. A client that still knows such a name has
+    /// both: it may ask for it anew, but when it closes it, this one stays.
+    pub(crate) merged: Vec<WindowSpec<I>>,
+}
+
+impl<I: Id> OpenWindow<I> {
+    pub(crate) fn new(spec: WindowSpec<I>, opened: &Opened<I>) -> Self {
+        Self {
+            spec,
+            name: opened.handle.name().clone(),
+            handle: Some(opened.handle.clone()),
+            version: opened.version,
+            base_index: opened.base_index,
+            stale: false,
+            asked: None,
+            former: Vec::new(),
+            merged: Vec::new(),
+        }
+    }
+
+    pub(crate) fn has_base(&self) -> bool {
+        self.handle
+            .as_ref()
+            .is_some_and(|handle| handle.has_base(self.version))
+    }
+
+    /// Holds the rows of a SYNC of `handle`.
+    pub(crate) fn hold(&mut self, handle: &Arc<Handle<I>>, sync: &Frame<I>) {
+        (self.version, self.base_index) = (sync.new_version, sync.base_index);
+        (self.stale, self.asked) = (false, None);
+        self.go_over_to(handle);
+    }
+
+    /// Lets go of the window, so that nothing is published for it.
+    pub(crate) fn release(&mut self) {
+        (self.handle, self.asked) = (None, None);
+        self.stale = true;
+    }
+
+    /// Returns whether a tick has a SYNC of this window.
+    pub(crate) fn is_in(&self, tick: &Tick<I>) -> bool {
+        let sync = |handle: &Arc<Handle<I>>| tick.sync(&handle.latest()).is_some();
+        self.handle.as_ref().is_some_and(sync)
+    }
+
+    /// Asks for a SYNC of this window in the ticks to come.
+    pub(crate) fn ask(&mut self) {
+        let latest = self.handle.as_ref().map(Handle::latest);
+        self.asked = latest.map(|handle| handle.await_sync());
+    }
+
+    /// Returns whether the frames of a tick do not start from what this window shows.
+    pub(crate) fn misses(&self, tick: &Tick<I>, missed_some: bool) -> bool {
+        let Some(handle) = self.handle.as_ref().filter(|_| !self.stale) else {
+            return true;
+        };
+        if self.version > tick.version {
+            return false; // It was shown since.
+        }
+        match tick.frame_from(handle, self.version) {
+            Some(_) => tick.renamed(handle).is_some_and(|next| next.is_none()),
+            None if tick.is_past(handle, self.version) => true,
+            None => missed_some && !handle.has_base(self.version),
+        }
+    }
+
+    /// Takes what a tick has for this window.
+    pub(crate) fn take(&mut self, tick: &Tick<I>, missed_some: bool, bundle: &mut Bundle<I>) {
+        self.stale = self.misses(tick, missed_some);
+        let Some(handle) = self.handle.clone() else {
+            return;
+        };
+        if self.stale {
+            return self.start_afresh(tick, &handle.latest(), bundle);
+        }
+        if self.version > tick.version {
+            return;
+        }
+        if let Some(frame) = tick.frame_from(&handle, self.version) {
+            let next = tick.renamed(&handle);
+            if let Some(None) = next {
+                self.stale = true; // It was renamed again, just now.
+                return self.start_afresh(tick, &handle.latest(), bundle);
+            }
+            (self.version, self.base_index) = (frame.new_version, frame.base_index);
+            bundle.frames.push(frame.clone());
+            if let Some(next) = next.flatten() {
+                self.go_over_to(&next);
+            }
+        } else if let Some(base_index) = tick.base_index(&handle) {
+            self.place(base_index, bundle);
+        } else if missed_some {
+            self.place(handle.base_index(), bundle);
+        }
+    }
+
+    /// Takes the SYNC of a tick, or asks for one.
+    fn start_afresh(&mut self, tick: &Tick<I>, latest: &Arc<Handle<I>>, bundle: &mut Bundle<I>) {
+        let Some(sync) = tick.sync(latest) else {
+            return self.ask();
+        };
+        bundle.frames.push(under_name(sync, self.name.clone()));
+        self.hold(latest, sync);
+    }
+
+    /// Says where the window is now, if the client does not know.
+    pub(crate) fn place(&mut self, base_index: u64, bundle: &mut Bundle<I>) {
+        if let Some(handle) = self
+            .handle
+            .as_ref()
+            .filter(|_| base_index != self.base_index)
+        {
+            self.base_index = base_index;
+            let window = handle.name().clone();
+            bundle.bases.push(Base { window, base_index });
+        }
+    }
+
+    /// Holds the window by `handle` from now on, under its name.
+    fn go_over_to(&mut self, handle: &Arc<Handle<I>>) {
+        if self.spec != *handle.spec() {
+            self.name = handle.name().clone();
+            let old = std::mem::replace(&mut self.spec, handle.spec().clone());
+            remember(&mut self.former, [old]);
+        }
+        self.handle = Some(handle.clone());
+    }
+
+    /// Goes on as `gone`, which has become the same window, does.
+    pub(crate) fn absorb(&mut self, mut gone: Self) {
+        let (names, merged) = (
+            std::mem::take(&mut gone.former),
+            std::mem::take(&mut gone.merged),
+        );
+        gone.former = std::mem::take(&mut self.former);
+        gone.merged = std::mem::take(&mut self.merged);
+        *self = gone;
+        remember(&mut self.merged, names.into_iter().chain(merged));
+    }
+}
+
+/// The same frame for a client that knows the window by the name `asked`.
+pub(crate) fn under_name<I: Id>(
+    frame: &Arc<Shared<Frame<I>>>,
+    asked: Arc<str>,
+) -> Arc<Shared<Frame<I>>> {
+    if frame.window == asked {
+        return frame.clone();
+    }
+    let mut frame = Frame::clone(frame);
+    frame.renamed = Some(std::mem::replace(&mut frame.window, asked));
+    Arc::new(Shared::new(frame))
+}
+
+/// Adds names to the last ones.
+fn remember<I>(to: &mut Vec<WindowSpec<I>>, names: impl IntoIterator<Item = WindowSpec<I>>) {
+    to.extend(names);
+    to.drain(..to.len().saturating_sub(FORMER_NAMES_MAX));
+}

@@ -1,0 +1,12 @@
+//! Watched windows: which rows viewers look at, and the steps that keep them current.
+
+pub(crate) mod counts;
+pub(crate) mod diff;
+pub(crate) mod handle;
+pub(crate) mod held;
+pub(crate) mod reader;
+pub(crate) mod registry;
+pub(crate) mod row;
+pub(crate) mod spec;
+pub(crate) mod tick;
+pub(crate) mod window;

@@ -1,0 +1,190 @@
+//! The rows of a window as they are now. Most were in it at the last tick and nobody wrote to
+//! them since: those are taken from there, which spares a look at members all over the memory.
+
+use std::hint::black_box;
+use std::ops::Range;
+
+use crate::member_list::store::rows::RowRef;
+use crate::member_list::windows::diff::positions;
+use crate::member_list::windows::row::FrameBuilder;
+use crate::member_list::windows::spec::RowKey;
+use crate::member_list::windows::window::{WindowBase, WindowRow};
+use crate::member_list::{Id, MemberList};
+
+/// The slot of a row that is no member.
+const NO_SLOT: u32 = u32::MAX;
+
+/// The rows of a window, and where they were before. Reused from window to window.
+#[derive(Debug)]
+pub(crate) struct WindowReader<I> {
+    pub(crate) rows: Vec<WindowRow<I>>,
+    /// For each row its position among the old rows.
+    pub(crate) was: Vec<Option<u32>>,
+    seats: Vec<RowRef>,
+    old_at: SlotMap,
+}
+
+impl<I> Default for WindowReader<I> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            was: Vec::new(),
+            seats: Vec::new(),
+            old_at: SlotMap::default(),
+        }
+    }
+}
+
+impl<I: Id> WindowReader<I> {
+    /// Reads the rows of `range`, which were `old` when they were last looked at. O(log n + rows).
+    pub(crate) fn read(
+        &mut self,
+        range: Range<usize>,
+        old: &WindowBase<I>,
+        content: &FrameBuilder<'_, I>,
+    ) {
+        self.rows.clear();
+        let Some(written) = content.written.since(old.renames) else {
+            content.list.read_window(range, &mut self.rows);
+            self.was = positions(&old.rows, &self.rows);
+            return;
+        };
+        self.seat(range, old, content);
+        self.rows.reserve(self.seats.len());
+        for (seat, was) in self.seats.iter().zip(&mut self.was) {
+            let row = match (seat, &was) {
+                (RowRef::Member(_, slot), Some(at)) if !written.contains(slot) => {
+                    old.rows[*at as usize].clone()
+                }
+                // Whoever kept the slot since the last tick was not in the window then.
+                (RowRef::Member(_, slot), None) if !written.contains(slot) => {
+                    content.list.window_row(*seat)
+                }
+                _ => {
+                    let row = content.list.window_row(*seat);
+                    let old_at = old.rows.iter().position(|old| old.key == row.key);
+                    *was = old_at.map(|at| at as u32);
+                    row
+                }
+            };
+            self.rows.push(row);
+        }
+    }
+
+    /// Notes the slots of a range, and where each was in the old window.
+    fn seat(&mut self, range: Range<usize>, old: &WindowBase<I>, content: &FrameBuilder<'_, I>) {
+        self.seats.clear();
+        self.was.clear();
+        self.old_at.fill(old.rows.iter().map(|row| row.slot));
+        let mut seats = content.list.slice(range);
+        let mut revisions = 0;
+        while let Some(seat) = seats.next_seat() {
+            let mut was = None;
+            if let RowRef::Member(_, slot) = seat {
+                was = self.old_at.get(slot);
+                // The members to be read are not in the cache. Asked for in a row, with little
+                // between, they come at the same time; later all of them are there.
+                if was.is_none() {
+                    revisions ^= content.list.table.cells[slot as usize].revision;
+                }
+            }
+            self.seats.push(seat);
+            self.was.push(was);
+        }
+        black_box(revisions);
+    }
+}
+
+impl<I: Id> MemberList<I> {
+    pub(crate) fn read_window(&self, rows: Range<usize>, out: &mut Vec<WindowRow<I>>) {
+        let mut seats = self.slice(rows);
+        out.reserve(seats.len());
+        while let Some(seat) = seats.next_seat() {
+            out.push(self.window_row(seat));
+        }
+    }
+
+    fn window_row(&self, seat: RowRef) -> WindowRow<I> {
+        match seat {
+            RowRef::Header(group) => {
+                let group = &self.groups[group];
+                WindowRow {
+                    key: RowKey::Header(group.name.as_ref().into()),
+                    stamp: group.tree.len() as u32,
+                    attrs: 0,
+                    slot: NO_SLOT,
+                }
+            }
+            RowRef::Member(_, slot) => {
+                let cell = &self.table.cells[slot as usize];
+                WindowRow {
+                    key: RowKey::Member(cell.id.clone()),
+                    stamp: cell.revision,
+                    attrs: cell.attrs,
+                    slot,
+                }
+            }
+        }
+    }
+}
+
+/// Positions by slot: open addressing with linear probing, at most half full.
+#[derive(Debug, Default)]
+struct SlotMap {
+    /// Slot and position; `NO_SLOT` is a free cell.
+    cells: Vec<(u32, u32)>,
+}
+
+impl SlotMap {
+    /// Holds these slots, each at its position, and nothing else.
+    fn fill(&mut self, slots: impl ExactSizeIterator<Item = u32>) {
+        let size = (2 * slots.len() + 2).next_power_of_two();
+        self.cells.clear();
+        self.cells.resize(size, (NO_SLOT, 0));
+        for (at, slot) in slots.enumerate() {
+            if slot == NO_SLOT {
+                continue;
+            }
+            let mut place = self.place(slot);
+            while self.cells[place].0 != NO_SLOT {
+                place = (place + 1) & (size - 1);
+            }
+            self.cells[place] = (slot, at as u32);
+        }
+    }
+
+    fn get(&self, slot: u32) -> Option<u32> {
+        let mut place = self.place(slot);
+        loop {
+            match self.cells[place] {
+                (found, at) if found == slot => return Some(at),
+                (NO_SLOT, _) => return None,
+                _ => place = (place + 1) & (self.cells.len() - 1),
+            }
+        }
+    }
+
+    /// Where to begin to look: the high bits of a product are well mixed (Knuth, 6.4).
+    fn place(&self, slot: u32) -> usize {
+        (slot.wrapping_mul(0x9e37_79b1) >> 16) as usize & (self.cells.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_found_at_their_positions() {
+        let mut map = SlotMap::default();
+        for count in [0, 1, 100, 500, 3] {
+            // Steps that a multiplicative hash sends to few places, and a header.
+            let slot = |at: usize| if at == 2 { NO_SLOT } else { at as u32 * 65_536 };
+            map.fill((0..count).map(slot));
+            for at in (0..count).filter(|&at| at != 2) {
+                assert_eq!(map.get(slot(at)), Some(at as u32));
+            }
+            assert_eq!((map.get(7), map.get(501 * 65_536)), (None, None));
+        }
+    }
+}

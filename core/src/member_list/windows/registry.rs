@@ -1,0 +1,498 @@
+//! The registry of the windows of one list that viewers hold.
+//!
+//! A viewer holds a window by its [`Handle`], which keeps the rows as they were last published,
+//! and the version they had; the registry only knows where it is. A viewer may hold an older
+//! version than the newest: one that opened the window between two ticks was given the rows of
+//! that moment. So a window has a few *bases*, and a tick makes one frame for each base that no
+//! longer shows what the list shows. A viewer that holds none of them, because it was not asked
+//! for a while, says so, and the next tick brings a SYNC.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::member_list::Id;
+use crate::member_list::frames::model::{Counts, Frame, Shared};
+use crate::member_list::windows::counts::CountsPublisher;
+use crate::member_list::windows::handle::{Handle, Known};
+use crate::member_list::windows::reader::WindowReader;
+use crate::member_list::windows::row::FrameBuilder;
+use crate::member_list::windows::spec::{WindowError, WindowSpec};
+use crate::member_list::windows::tick::{Tick, WindowFrames};
+use crate::member_list::windows::window::{Outcome, WindowBase, WindowStep};
+
+/// Windows known before dead ones are looked for.
+const KNOWN_MIN: usize = 16;
+
+/// The registry.
+#[derive(Debug)]
+pub(crate) struct Windows<I> {
+    pub(crate) list: Arc<str>,
+    pub(crate) epoch: u64,
+    pub(crate) version: u64,
+    counts: CountsPublisher,
+    /// OpenWindow by every viewer that needs whole rows and the group table with every frame.
+    pub(crate) whole_rows: Arc<()>,
+    /// OpenWindow by viewers that have taken all that was said; `older` by those that have not.
+    pub(crate) mark: Arc<()>,
+    older: Vec<Arc<()>>,
+    ticks: u64,
+    /// The last tick that said something.
+    last_said: u64,
+    watched: HashMap<WindowSpec<I>, Known<I>>,
+    /// Windows whose anchor may have left, or whose epoch is over: the next tick renames them.
+    detached: Vec<Known<I>>,
+    /// Windows known when it is worth to look for dead ones.
+    known_max: usize,
+    /// First indexes that changed since counts were last published, by handle.
+    slid: HashMap<u64, u64>,
+}
+
+/// A window as a viewer got it.
+pub(crate) struct Opened<I> {
+    pub(crate) handle: Arc<Handle<I>>,
+    pub(crate) version: u64,
+    pub(crate) base_index: u64,
+    pub(crate) frame: Arc<Shared<Frame<I>>>,
+}
+
+/// What a tick made for one window, before it is told.
+struct Made<I> {
+    handle: Arc<Handle<I>>,
+    steps: Vec<WindowStep<I>>,
+    sync: Option<Arc<Shared<Frame<I>>>>,
+    /// The window this one becomes.
+    target: Option<Arc<Handle<I>>>,
+}
+
+impl<I: Id> Default for Windows<I> {
+    fn default() -> Self {
+        Self {
+            list: Arc::from(""),
+            epoch: 1,
+            version: 0,
+            counts: CountsPublisher::default(),
+            whole_rows: Arc::new(()),
+            mark: Arc::new(()),
+            older: Vec::new(),
+            ticks: 0,
+            last_said: 0,
+            watched: HashMap::new(),
+            detached: Vec::new(),
+            known_max: KNOWN_MIN,
+            slid: HashMap::new(),
+        }
+    }
+}
+
+impl<I: Id> Windows<I> {
+    /// Publishes: see [`MemberList::tick`](crate::member_list::MemberList::tick).
+    ///
+    /// First everything is made, which runs the application's `RowSource`; then all of it is told.
+    /// A source that panics leaves what viewers hold as it was, and the next tick makes it again.
+    pub(crate) fn tick(&mut self, now: Duration, content: &FrameBuilder<'_, I>) -> Tick<I> {
+        self.version += 1;
+        self.forget_closed();
+        let stepped = self.step_windows(content);
+        let renamed = self.rename_windows(content);
+
+        let mut tick = self.empty_tick();
+        stepped
+            .into_iter()
+            .for_each(|made| self.tell(made, &mut tick));
+        renamed
+            .into_iter()
+            .for_each(|made| self.tell_renamed(made, &mut tick));
+        self.detached.clear();
+        if Arc::strong_count(&self.whole_rows) > 1 && !tick.frames.is_empty() {
+            tick.groups = Some(Arc::new(Shared::new(content.list.counts(self.version))));
+        }
+        self.older.retain(|mark| Arc::strong_count(mark) > 1);
+        if self.has_viewers() && self.counts.is_due(now) {
+            tick.counts = self.counts.publish(content.list.counts(self.version));
+            tick.bases = Some(std::mem::take(&mut self.slid)).filter(|slid| !slid.is_empty());
+            if tick.counts.is_some() || tick.bases.is_some() {
+                self.counts.sent(now);
+            }
+        }
+        tick.known_counts = self.counts.last();
+        if tick.says_something() {
+            self.last_said = self.ticks;
+            self.leave_behind();
+        }
+        tick.leaves_behind = !self.older.is_empty();
+        tick.mark = Arc::downgrade(&self.mark);
+        tick
+    }
+
+    /// The next tick, which says nothing yet.
+    fn empty_tick(&mut self) -> Tick<I> {
+        self.ticks += 1;
+        Tick {
+            list: self.list.clone(),
+            epoch: self.epoch,
+            version: self.version,
+            serial: self.ticks,
+            previous: self.last_said,
+            counts: None,
+            known_counts: None,
+            frames: HashMap::new(),
+            bases: None,
+            groups: None,
+            mark: Weak::new(),
+            leaves_behind: false,
+        }
+    }
+
+    /// Begins a new mark: what was said now has yet to be taken.
+    fn leave_behind(&mut self) {
+        let old = std::mem::replace(&mut self.mark, Arc::new(()));
+        if Arc::strong_count(&old) > 1 {
+            self.older.push(old);
+        }
+    }
+
+    /// Drops what is known of windows that no viewer holds. O(windows).
+    fn forget_closed(&mut self) {
+        self.watched.retain(|_, known| known.strong_count() > 0);
+        self.detached.retain(|known| known.strong_count() > 0);
+        self.known_max = KNOWN_MIN.max(2 * self.known());
+        if self.slid.len() > self.known() {
+            let known = self.watched.values().chain(&self.detached);
+            let live: HashSet<u64> = known
+                .filter_map(Weak::upgrade)
+                .map(|handle| handle.serial)
+                .collect();
+            self.slid.retain(|serial, _| live.contains(serial));
+        }
+    }
+
+    /// Windows known here, those included that were closed of late.
+    pub(crate) fn known(&self) -> usize {
+        self.watched.len() + self.detached.len()
+    }
+
+    /// Returns whether a viewer may hold a window.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.known() > 0
+    }
+
+    /// Returns whether a viewer is there, with or without windows.
+    fn has_viewers(&self) -> bool {
+        self.is_watched() || Arc::strong_count(&self.mark) > 1 || !self.older.is_empty()
+    }
+
+    pub(crate) fn has_anchored(&self) -> bool {
+        let anchored = |spec: &WindowSpec<I>| matches!(spec, WindowSpec::Anchored { .. });
+        self.watched.keys().any(anchored) || !self.detached.is_empty()
+    }
+
+    pub(crate) const fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// Totals and groups for one viewer; `fresh` are those of now.
+    pub(crate) fn counts_for_open(&mut self, fresh: Counts) -> Arc<Shared<Counts>> {
+        let version = &mut self.version;
+        self.counts.for_open(fresh, || {
+            *version += 1;
+            *version
+        })
+    }
+
+    /// Ends the epoch: every viewer has to get everything again, which the next tick brings.
+    /// O(windows).
+    pub(crate) fn new_epoch(&mut self, list: Arc<str>, epoch: u64) {
+        (self.list, self.epoch) = (list, epoch);
+        self.counts = CountsPublisher::default();
+        self.slid.clear();
+        self.leave_behind();
+        // The same list gives the same versions, wherever it runs.
+        let mut watched: Vec<_> = self.watched.drain().collect();
+        watched.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.detached
+            .extend(watched.into_iter().map(|(_, known)| known));
+        for handle in self.detached.iter().filter_map(Weak::upgrade) {
+            handle.look().give_up();
+        }
+    }
+
+    /// Starts to watch a window, or joins those who do. O(log n + rows of the window).
+    ///
+    /// The answer is what the list shows now, which may be ahead of what the last tick published.
+    pub(crate) fn open(
+        &mut self,
+        spec: &WindowSpec<I>,
+        content: &FrameBuilder<'_, I>,
+    ) -> Result<Opened<I>, WindowError> {
+        let index = match spec {
+            WindowSpec::Chunk(_) => 0,
+            WindowSpec::Anchored { anchor, .. } => content
+                .list
+                .row_index(anchor)
+                .ok_or(WindowError::UnknownAnchor)?,
+        };
+        if self.known() >= self.known_max {
+            self.forget_closed();
+        }
+        let held = self.watched.get(spec).and_then(Weak::upgrade);
+        if held.is_some_and(|held| held.look().anchor_left(index, content)) {
+            self.detached.extend(self.watched.remove(spec));
+        }
+        let handle = self.watch(spec, index, content);
+        let mut window = handle.look();
+        if let Some(base_index) = window.publish_place() {
+            self.slid.insert(handle.serial, base_index);
+        }
+        let (frame, base_index) = (window.sync(content), handle.base_index());
+        drop(window);
+        Ok(Opened {
+            version: frame.new_version,
+            base_index,
+            frame,
+            handle,
+        })
+    }
+
+    /// Brings the window of this name and anchor to what the list shows now. O(log n + rows).
+    fn watch(
+        &mut self,
+        spec: &WindowSpec<I>,
+        index: usize,
+        content: &FrameBuilder<'_, I>,
+    ) -> Arc<Handle<I>> {
+        let range = spec.range(index, content.list.len());
+        let mut rows = Vec::with_capacity(range.len());
+        content.list.read_window(range.clone(), &mut rows);
+        let (renames, version) = (content.written.renames(), &mut self.version);
+        let mut next_version = || {
+            *version += 1;
+            *version
+        };
+        let held = self.watched.get(spec).and_then(Weak::upgrade);
+        let handle = if let Some(held) = held {
+            held.look().refresh(rows, renames, next_version);
+            held
+        } else {
+            let handle = Handle::new(spec, WindowBase::new(next_version(), rows, renames));
+            self.watched.insert(spec.clone(), Arc::downgrade(&handle));
+            handle
+        };
+        handle.look().place(range.start, content.list);
+        handle
+    }
+
+    /// Brings the windows in reach of a change to what the list shows. Those whose anchor left are
+    /// detached.
+    fn step_windows(&mut self, content: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
+        let mut reread = WindowReader::default();
+        let (mut made, mut left) = (Vec::new(), Vec::new());
+        for (spec, known) in &self.watched {
+            let Some(handle) = known.upgrade() else {
+                continue;
+            };
+            let mut window = handle.look();
+            let (steps, is_quiet) = match window.step(self.version, content, &mut reread) {
+                Outcome::Quiet => (Vec::new(), true),
+                Outcome::Steps(steps) => (steps, false),
+                Outcome::Left => {
+                    left.push(spec.clone());
+                    continue;
+                }
+            };
+            let sync = window.owes_sync().then(|| window.sync(content));
+            drop(window);
+            if !is_quiet || sync.is_some() {
+                made.push(Made {
+                    handle,
+                    steps,
+                    sync,
+                    target: None,
+                });
+            }
+        }
+        // The same list gives the same versions, wherever it runs.
+        left.sort_unstable();
+        let left = left.iter().filter_map(|spec| self.watched.remove(spec));
+        let left: Vec<_> = left.collect();
+        self.detached.splice(..0, left);
+        made
+    }
+
+    /// Leads from each detached window to the window it becomes.
+    fn rename_windows(&mut self, content: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
+        let detached: Vec<_> = self.detached.iter().filter_map(Weak::upgrade).collect();
+        let rename = |handle: Arc<Handle<I>>| {
+            let window = handle.look();
+            let (spec, index) = window.successor(content);
+            let target = self.watch(&spec, index, content);
+            let mut next = target.look();
+            let steps = window.steps_to(&next, content);
+            let sync = window.owes_sync().then(|| next.sync(content));
+            drop((window, next));
+            Made {
+                handle,
+                steps,
+                sync,
+                target: Some(target),
+            }
+        };
+        detached.into_iter().map(rename).collect()
+    }
+
+    fn tell(&mut self, made: Made<I>, tick: &mut Tick<I>) {
+        let Made {
+            handle,
+            steps,
+            sync,
+            ..
+        } = made;
+        if let Some(base_index) = handle.look().settle(&steps) {
+            self.slid.insert(handle.serial, base_index);
+        }
+        if !steps.is_empty() || sync.is_some() {
+            let frames = WindowFrames {
+                steps,
+                sync,
+                current: handle.versions(),
+                renamed: None,
+            };
+            tick.frames.insert(handle.serial, frames);
+        }
+    }
+
+    fn tell_renamed(&mut self, made: Made<I>, tick: &mut Tick<I>) {
+        let Some(target) = made.target else { return };
+        if let Some(base_index) = target.look().publish_place() {
+            self.slid.insert(target.serial, base_index);
+        }
+        made.handle.become_window(&target);
+        if made.sync.is_some() {
+            let frames = tick.frames.entry(target.serial);
+            let frames = frames.or_insert_with(|| WindowFrames {
+                steps: Vec::new(),
+                sync: None,
+                current: target.versions(),
+                renamed: None,
+            });
+            frames.sync = made.sync;
+        }
+        let frames = WindowFrames {
+            steps: made.steps,
+            sync: None,
+            current: Vec::new(),
+            renamed: Some(Arc::downgrade(&target)),
+        };
+        tick.frames.insert(made.handle.serial, frames);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member_list::{Bodies, ListOptions, MemberList, RowKey, SortKey, Viewer};
+
+    fn list(members: u64) -> MemberList<u64> {
+        let mut list = MemberList::new(ListOptions::default());
+        let group = list.add_group("online").expect("a good name");
+        for id in 0..members {
+            list.upsert(id, group, &SortKey::from_u64(id), 0)
+                .expect("room");
+        }
+        list
+    }
+
+    fn held(list: &MemberList<u64>) -> usize {
+        let windows = &list.windows;
+        let known = windows.watched.values().chain(&windows.detached);
+        known.filter(|known| known.strong_count() > 0).count()
+    }
+
+    #[test]
+    fn closed_windows_go_at_once() {
+        let mut list = list(5_000);
+        let mut viewer = Viewer::new();
+        let around = |id| WindowSpec::anchored(id, 20, 20);
+        viewer
+            .open(&mut list, around(0), Bodies::None)
+            .expect("open");
+        let mut gone: Vec<Known<u64>> = Vec::new();
+        for id in 1..5_000 {
+            gone.extend(list.windows.watched.get(&around(id - 1)).cloned());
+            viewer
+                .retarget(&mut list, &around(id - 1), around(id), Bodies::None)
+                .expect("there");
+            assert!(gone.iter().all(|known| known.strong_count() == 0));
+            gone.clear();
+            let windows = &list.windows;
+            assert!(windows.known() <= 2 * KNOWN_MIN && windows.slid.len() <= 2 * KNOWN_MIN);
+        }
+        assert_eq!(held(&list), 1);
+        viewer.close(&around(4_999)).expect("held");
+        assert_eq!(held(&list), 0);
+        viewer
+            .open(&mut list, around(7), Bodies::None)
+            .expect("open");
+        drop(viewer);
+        assert_eq!(held(&list), 0);
+    }
+
+    #[test]
+    fn viewers_that_are_not_asked_keep_two_handles() {
+        let mut list = list(20);
+        let mut viewers = [Viewer::new(), Viewer::new(), Viewer::new()];
+        for viewer in &mut viewers {
+            let spec = WindowSpec::anchored(10, 2, 2);
+            viewer.open(&mut list, spec, Bodies::None).expect("open");
+        }
+        let mut seen: Vec<Known<u64>> = Vec::new();
+        let [slow, slower, fast] = &mut viewers;
+        for step in 0..600 {
+            let Some(WindowSpec::Anchored {
+                anchor: RowKey::Member(id),
+                ..
+            }) = fast.windows().next().cloned()
+            else {
+                panic!("a window around a member")
+            };
+            list.set_key(&id, &SortKey::from_u64(100 + step))
+                .expect("known");
+            let tick = list.tick(Duration::from_millis(step), Bodies::None);
+            fast.bundle(&tick).expect("renamed");
+            if step == 300 {
+                slow.bundle(&tick);
+            }
+            seen.extend(list.windows.watched.values().cloned());
+            seen.retain(|known| known.strong_count() > 0);
+            // What the slow ones hold, what that became by now, and what it was before this tick.
+            assert!(seen.len() <= 4, "{} handles", seen.len());
+            let newest = seen.iter().filter_map(Weak::upgrade);
+            assert!(newest.map(|handle| handle.former_len()).max() <= Some(4));
+        }
+        drop(slower.bundle(&list.tick(Duration::from_secs(9), Bodies::None)));
+        slower.catch_up(&mut list, Bodies::None);
+        assert!(slower.windows().eq(fast.windows()));
+        assert_eq!(held(&list), 1);
+    }
+
+    #[test]
+    fn marks_of_what_was_said_are_as_many_as_viewers_that_are_behind() {
+        let mut list = list(20);
+        let mut viewers = [Viewer::new(), Viewer::new(), Viewer::new()];
+        for viewer in &mut viewers {
+            let chunk = WindowSpec::Chunk(0);
+            viewer.open(&mut list, chunk, Bodies::None).expect("open");
+        }
+        for step in 0..600 {
+            list.touch(&(step % 20)).expect("known");
+            let tick = list.tick(Duration::from_millis(250 * step), Bodies::None);
+            viewers[step as usize % 2].bundle(&tick);
+            list.begin_epoch("room", step + 2);
+            assert!(list.windows.older.len() <= viewers.len() + 1);
+        }
+        drop(viewers);
+        list.tick(Duration::from_secs(900), Bodies::None);
+        assert!(list.windows.older.is_empty() && !list.windows.has_viewers());
+    }
+}

@@ -1,0 +1,336 @@
+//! Which rows a viewer looks at: [`WindowSpec`] and its canonical names.
+//!
+//! The grammar and the limits are those of `core/docs/list-frames.md`, section 1.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::member_list::Id;
+use crate::member_list::store::groups::GROUP_NAME_MAX;
+
+/// Rows of one chunk.
+pub const CHUNK_ROWS: usize = 100;
+/// Most rows a window may span.
+pub const WINDOW_ROWS_MAX: usize = 500;
+/// Most windows one viewer may hold.
+pub const VIEWER_WINDOWS_MAX: usize = 8;
+/// Highest chunk number: beyond it no list can have rows.
+pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32;
+
+/// A window of a list: which rows, said in a way all viewers share.
+///
+/// Its [`Display`](fmt::Display) form is the canonical name; [`parse`](Self::parse) is the inverse.
+///
+/// ```
+/// use headcount::member_list::WindowSpec;
+///
+/// let w: WindowSpec<u64> = WindowSpec::parse("a:77:50:49").unwrap();
+/// assert_eq!(w, WindowSpec::anchored(77, 50, 49));
+/// assert_eq!(w.to_string(), "a:77:50:49");
+/// assert!(WindowSpec::<u64>::parse("a:77:50:4900").is_err()); // more than 500 rows
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WindowSpec<I> {
+    /// Rows `[100k, 100k + 100)`.
+    Chunk(u32),
+    /// The rows around an anchor: up to `before` above it, itself, up to `after` below it.
+    Anchored {
+        /// The row in the middle.
+        anchor: RowKey<I>,
+        /// Rows above the anchor.
+        before: u16,
+        /// Rows below the anchor.
+        after: u16,
+        /// Whether the window goes along when the anchor moves. A header is always followed.
+        follow: bool,
+    },
+}
+
+/// What identifies a row: the group of a header, or the id of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowKey<I> {
+    /// The header row of the group of this name.
+    Header(Arc<str>),
+    /// The row of a member.
+    Member(I),
+}
+
+/// Why a window was refused. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WindowError {
+    /// The text is no canonical window name.
+    BadName,
+    /// The window would span more rows than the limit.
+    TooManyRows {
+        /// Rows asked for.
+        rows: usize,
+        /// The limit, [`WINDOW_ROWS_MAX`].
+        max: usize,
+    },
+    /// No list is long enough to have this chunk.
+    ChunkTooHigh {
+        /// Chunk asked for.
+        chunk: u32,
+        /// The limit, [`CHUNK_MAX`].
+        max: u32,
+    },
+    /// The viewer holds as many windows as it may.
+    TooManyWindows {
+        /// The limit, [`VIEWER_WINDOWS_MAX`].
+        max: usize,
+    },
+    /// The anchor is not in the list, or in a hidden group.
+    UnknownAnchor,
+    /// The viewer does not hold this window.
+    NotOpen,
+    /// The viewer's protocol has no windows of this kind (anchors in Discord's).
+    Unsupported,
+}
+
+impl fmt::Display for WindowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadName => f.write_str("not a canonical window name"),
+            Self::TooManyRows { rows, max } => write!(f, "window of {rows} rows, at most {max}"),
+            Self::ChunkTooHigh { chunk, max } => write!(f, "chunk {chunk}, at most {max}"),
+            Self::TooManyWindows { max } => write!(f, "viewer already holds {max} windows"),
+            Self::UnknownAnchor => f.write_str("anchor is not a row of the list"),
+            Self::NotOpen => f.write_str("viewer does not hold this window"),
+            Self::Unsupported => f.write_str("this viewer's protocol has no such windows"),
+        }
+    }
+}
+
+impl std::error::Error for WindowError {}
+
+impl<I> WindowSpec<I> {
+    /// A window around the member `id` that stays where it is when the member moves.
+    pub const fn anchored(id: I, before: u16, after: u16) -> Self {
+        Self::Anchored {
+            anchor: RowKey::Member(id),
+            before,
+            after,
+            follow: false,
+        }
+    }
+
+    /// A window around the member `id` that goes where the member goes.
+    pub const fn following(id: I, before: u16, after: u16) -> Self {
+        Self::Anchored {
+            anchor: RowKey::Member(id),
+            before,
+            after,
+            follow: true,
+        }
+    }
+
+    /// A window around the header of the group of this name.
+    pub fn header(group: &str, before: u16, after: u16) -> Self {
+        Self::Anchored {
+            anchor: RowKey::Header(group.into()),
+            before,
+            after,
+            follow: true,
+        }
+    }
+
+    /// Checks the limits of `core/docs/list-frames.md`. O(1).
+    ///
+    /// # Errors
+    /// [`WindowError::TooManyRows`] or [`WindowError::ChunkTooHigh`].
+    pub const fn check(&self) -> Result<(), WindowError> {
+        match *self {
+            Self::Chunk(chunk) if chunk > CHUNK_MAX => Err(WindowError::ChunkTooHigh {
+                chunk,
+                max: CHUNK_MAX,
+            }),
+            Self::Chunk(_) => Ok(()),
+            Self::Anchored { before, after, .. } => {
+                let rows = before as usize + after as usize + 1;
+                if rows > WINDOW_ROWS_MAX {
+                    return Err(WindowError::TooManyRows {
+                        rows,
+                        max: WINDOW_ROWS_MAX,
+                    });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The rows of the window in a list of `total` rows whose row `anchor_index` is the anchor
+    /// (ignored for chunks). O(1).
+    pub(crate) fn range(&self, anchor_index: usize, total: usize) -> Range<usize> {
+        let (start, end) = match *self {
+            Self::Chunk(k) => (k as usize * CHUNK_ROWS, (k as usize + 1) * CHUNK_ROWS),
+            Self::Anchored { before, after, .. } => (
+                anchor_index.saturating_sub(before as usize),
+                anchor_index.saturating_add(after as usize + 1),
+            ),
+        };
+        start..end.min(total).max(start)
+    }
+
+    /// The same window around another row.
+    pub(crate) fn reanchored(&self, anchor: RowKey<I>) -> Self
+    where
+        I: Clone,
+    {
+        match *self {
+            Self::Chunk(k) => Self::Chunk(k),
+            Self::Anchored {
+                anchor: ref old,
+                before,
+                after,
+                follow,
+            } => {
+                let follow = match (&anchor, old) {
+                    (RowKey::Header(_), _) => true,
+                    (RowKey::Member(_), RowKey::Header(_)) => false,
+                    (RowKey::Member(_), RowKey::Member(_)) => follow,
+                };
+                Self::Anchored {
+                    anchor,
+                    before,
+                    after,
+                    follow,
+                }
+            }
+        }
+    }
+}
+
+impl<I: Id> WindowSpec<I> {
+    /// Reads a canonical name. O(length).
+    ///
+    /// # Errors
+    /// [`WindowError::BadName`] when the text is no canonical name of a window over ids of type
+    /// `I`, else as [`check`](Self::check).
+    pub fn parse(name: &str) -> Result<Self, WindowError> {
+        let (kind, rest) = name.split_once(':').ok_or(WindowError::BadName)?;
+        let spec = match kind {
+            "c" => Self::Chunk(number(rest)?),
+            "a" | "f" | "g" => {
+                let (rest, after) = rest.rsplit_once(':').ok_or(WindowError::BadName)?;
+                let (key, before) = rest.rsplit_once(':').ok_or(WindowError::BadName)?;
+                let anchor = match kind {
+                    "g" if key.is_empty() || key.len() > GROUP_NAME_MAX => None,
+                    "g" => Some(RowKey::Header(key.into())),
+                    _ => I::parse_text(key).map(RowKey::Member),
+                };
+                Self::Anchored {
+                    anchor: anchor.ok_or(WindowError::BadName)?,
+                    before: small_number(before)?,
+                    after: small_number(after)?,
+                    follow: kind != "a",
+                }
+            }
+            _ => return Err(WindowError::BadName),
+        };
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+impl<I: Id> fmt::Display for WindowSpec<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chunk(k) => write!(f, "c:{k}"),
+            Self::Anchored {
+                anchor: RowKey::Header(group),
+                before,
+                after,
+                ..
+            } => {
+                write!(f, "g:{group}:{before}:{after}")
+            }
+            Self::Anchored {
+                anchor: RowKey::Member(id),
+                before,
+                after,
+                follow,
+            } => {
+                f.write_str(if *follow { "f:" } else { "a:" })?;
+                id.write_text(f)?;
+                write!(f, ":{before}:{after}")
+            }
+        }
+    }
+}
+
+/// A decimal number in its one form: `+7` and `07` would be second names of a window.
+fn number(text: &str) -> Result<u32, WindowError> {
+    let canonical = text == "0" || !text.starts_with(['0', '+']);
+    text.parse()
+        .ok()
+        .filter(|_| canonical)
+        .ok_or(WindowError::BadName)
+}
+
+/// A row count of a window; what does not fit 16 bits is over the limit anyway.
+fn small_number(text: &str) -> Result<u16, WindowError> {
+    let rows = number(text)?;
+    u16::try_from(rows).map_err(|_| WindowError::TooManyRows {
+        rows: rows as usize,
+        max: WINDOW_ROWS_MAX,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Spec = WindowSpec<u64>;
+
+    #[test]
+    fn names_round_trip() {
+        for name in [
+            "c:0",
+            "c:42949672",
+            "a:7:50:49",
+            "f:7:0:0",
+            "g:on:line:0:499",
+            "f:0:1:1",
+        ] {
+            assert_eq!(Spec::parse(name).expect(name).to_string(), name);
+        }
+    }
+
+    #[test]
+    fn second_names_and_nonsense_are_refused() {
+        for name in [
+            "", "c", "c:", "c:-1", "c:+1", "c:01", "c:1 ", "a:7:50", "a:x:1:1", "a:07:1:1",
+            "b:7:1:1", "a:7:1:01", "C:0", "a:::", "g::1:1", "f:+7:1:1",
+        ] {
+            assert_eq!(Spec::parse(name), Err(WindowError::BadName), "{name}");
+        }
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let over = WindowError::TooManyRows {
+            rows: 501,
+            max: 500,
+        };
+        assert_eq!(Spec::parse("a:7:250:250"), Err(over));
+        assert!(matches!(
+            Spec::parse("a:7:70000:0"),
+            Err(WindowError::TooManyRows { .. })
+        ));
+        let high = WindowError::ChunkTooHigh {
+            chunk: CHUNK_MAX + 1,
+            max: CHUNK_MAX,
+        };
+        assert_eq!(Spec::parse("c:42949673"), Err(high));
+    }
+
+    #[test]
+    fn ranges_are_cut_at_the_edges_without_compensation() {
+        assert_eq!(Spec::Chunk(1).range(0, 150), 100..150);
+        assert_eq!(Spec::Chunk(2).range(0, 150), 200..200);
+        assert_eq!(Spec::anchored(7, 10, 5).range(3, 6), 0..6);
+        assert_eq!(Spec::anchored(7, 2, 2).range(10, 100), 8..13);
+    }
+}

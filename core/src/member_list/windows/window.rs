@@ -1,0 +1,460 @@
+//! One watched window: the rows viewers hold of it, and its next step.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use crate::member_list::frames::checksum::Checksum;
+use crate::member_list::frames::model::{Frame, FrameChange, Shared};
+use crate::member_list::windows::diff::{Diffable, Script, positions, script};
+use crate::member_list::windows::handle::{Handle, Known};
+use crate::member_list::windows::reader::WindowReader;
+use crate::member_list::windows::row::FrameBuilder;
+use crate::member_list::windows::spec::{RowKey, WindowSpec};
+use crate::member_list::{Id, MemberList};
+
+/// Versions of one window that viewers may hold at the same time. Beyond it, viewers that opened
+/// the window since the last tick get a SYNC, never the many that were there.
+const BASES_MAX: usize = 4;
+
+/// A row of a window as it was published.
+#[derive(Clone, Debug)]
+pub(crate) struct WindowRow<I> {
+    pub(crate) key: RowKey<I>,
+    /// Revision of a member, count of a header.
+    pub(crate) stamp: u32,
+    pub(crate) attrs: u32,
+    /// Where the member was in the table: says nothing to viewers.
+    pub(crate) slot: u32,
+}
+
+impl<I: Id> Diffable for WindowRow<I> {
+    type Key = RowKey<I>;
+
+    fn key(&self) -> &RowKey<I> {
+        &self.key
+    }
+
+    fn same_content(&self, next: &Self) -> bool {
+        self.stamp == next.stamp && self.attrs == next.attrs
+    }
+}
+
+/// What the list published of a window.
+#[derive(Debug)]
+pub(crate) struct Published<I> {
+    base_index: u64,
+    /// Place of the anchor when the window was last looked at.
+    position: Option<u64>,
+    /// What viewers hold, oldest first, at least one; the last is what a newcomer gets.
+    bases: Vec<WindowBase<I>>,
+    /// A version that viewers may hold was given up.
+    gave_up: bool,
+    /// The handles that became this window.
+    pub(crate) former: Vec<Known<I>>,
+}
+
+/// A window at work: its handle, and what was published of it.
+pub(crate) struct Watched<'a, I> {
+    pub(crate) handle: &'a Arc<Handle<I>>,
+    pub(crate) published: MutexGuard<'a, Published<I>>,
+}
+
+/// The rows of a window at one version.
+#[derive(Debug)]
+pub(crate) struct WindowBase<I> {
+    pub(crate) version: u64,
+    pub(crate) rows: Vec<WindowRow<I>>,
+    /// How often members had changed their slots when the rows were read.
+    pub(crate) renames: u64,
+    checksum32: u32,
+    sync: Option<Arc<Shared<Frame<I>>>>,
+}
+
+/// A frame, and the version it starts from.
+#[derive(Debug)]
+pub(crate) struct WindowStep<I> {
+    pub(crate) from: u64,
+    pub(crate) frame: Arc<Shared<Frame<I>>>,
+}
+
+/// What became of a window.
+pub(crate) enum Outcome<I> {
+    /// No change is in reach of it.
+    Quiet,
+    /// It was read anew: frames for the bases that are out of date.
+    Steps(Vec<WindowStep<I>>),
+    /// The anchor is gone.
+    Left,
+}
+
+impl<I> Published<I> {
+    /// Nothing but `base`.
+    pub(crate) fn new(base: WindowBase<I>) -> Self {
+        Self {
+            base_index: 0,
+            position: None,
+            bases: vec![base],
+            gave_up: false,
+            former: Vec::new(),
+        }
+    }
+
+    fn newest(&self) -> &WindowBase<I> {
+        self.bases.last().expect("a window has at least one base")
+    }
+
+    fn newest_mut(&mut self) -> &mut WindowBase<I> {
+        let newest = self.bases.last_mut();
+        newest.expect("a window has at least one base")
+    }
+}
+
+impl<I> Deref for Watched<'_, I> {
+    type Target = Published<I>;
+
+    fn deref(&self) -> &Published<I> {
+        &self.published
+    }
+}
+
+impl<I> DerefMut for Watched<'_, I> {
+    fn deref_mut(&mut self) -> &mut Published<I> {
+        &mut self.published
+    }
+}
+
+impl<I: Id> Watched<'_, I> {
+    /// Makes `rows` what a newcomer gets, unless it is already.
+    pub(crate) fn refresh(
+        &mut self,
+        rows: Vec<WindowRow<I>>,
+        renames: u64,
+        next_version: impl FnOnce() -> u64,
+    ) {
+        let newest = self.newest_mut();
+        if same(&newest.rows, &rows) {
+            (newest.rows, newest.renames) = (rows, renames);
+        } else {
+            let base = WindowBase::new(next_version(), rows, renames);
+            self.bases.push(base);
+        }
+        self.bound();
+    }
+
+    /// Notes where the window and its anchor are now.
+    pub(crate) fn place(&mut self, base_index: usize, list: &MemberList<I>) {
+        self.base_index = base_index as u64;
+        if let WindowSpec::Anchored {
+            anchor: RowKey::Member(id),
+            ..
+        } = self.handle.spec()
+        {
+            self.position = list.place_of(id);
+        }
+    }
+
+    /// The SYNC of the newest version; made once.
+    pub(crate) fn sync(&mut self, content: &FrameBuilder<'_, I>) -> Arc<Shared<Frame<I>>> {
+        if let Some(sync) = &self.newest().sync {
+            // The rows may have slid since it was made.
+            if sync.base_index == self.base_index {
+                return sync.clone();
+            }
+        }
+        let sync = Arc::new(Shared::new(self.sync_frame(content)));
+        self.newest_mut().sync = Some(sync.clone());
+        sync
+    }
+
+    /// Whether the anchor, now at `index`, has left the place it had.
+    pub(crate) fn anchor_left(&self, index: usize, content: &FrameBuilder<'_, I>) -> bool {
+        let WindowSpec::Anchored {
+            anchor,
+            follow: false,
+            ..
+        } = self.handle.spec()
+        else {
+            return false;
+        };
+        let RowKey::Member(id) = anchor else {
+            return false;
+        };
+        self.position.is_some()
+            && content.list.place_of(id) != self.position
+            && !self.has_same_neighbours(anchor, index, content)
+    }
+
+    /// Brings the window to what the list shows now; `reread` is any buffer.
+    ///
+    /// What viewers hold stays until [`settle`](Self::settle): if a `RowSource` panics before, the
+    /// next step starts from the same versions.
+    pub(crate) fn step(
+        &mut self,
+        version: u64,
+        content: &FrameBuilder<'_, I>,
+        reread: &mut WindowReader<I>,
+    ) -> Outcome<I> {
+        let spec = self.handle.spec();
+        let reach = match spec {
+            WindowSpec::Chunk(_) => spec.range(0, usize::MAX),
+            // Whatever happens above an anchor moves it.
+            WindowSpec::Anchored { .. } => {
+                0..self.base_index as usize + self.newest().rows.len() + 1
+            }
+        };
+        if !content.dirty.touch(&reach) {
+            return Outcome::Quiet;
+        }
+        let handle = self.handle;
+        self.bases.retain(|base| handle.is_told(base.version));
+        let total = content.list.len();
+        let index = match spec {
+            WindowSpec::Anchored { anchor, .. } if total > 0 => {
+                match content.list.row_index(anchor) {
+                    Some(index) if !self.anchor_left(index, content) => index,
+                    _ => return Outcome::Left,
+                }
+            }
+            _ => 0,
+        };
+        let range = spec.range(index, total);
+        self.place(range.start, content.list);
+        reread.read(range, self.newest(), content);
+        Outcome::Steps(self.step_to(reread, version, content))
+    }
+
+    /// Ends a step, whose frames are published: no viewer goes on from the versions they lead away
+    /// from. Returns the new first index, if it is another one.
+    pub(crate) fn settle(&mut self, steps: &[WindowStep<I>]) -> Option<u64> {
+        let is_past = |version| steps.iter().any(|step| step.from == version);
+        self.bases.retain(|base| !is_past(base.version));
+        self.gave_up = false;
+        self.bound();
+        self.publish_place()
+    }
+
+    /// Publishes the first index; returns it if it is another one.
+    pub(crate) fn publish_place(&self) -> Option<u64> {
+        let base_index = self.base_index;
+        self.handle.publish_place(base_index).then_some(base_index)
+    }
+
+    /// Gives all versions up: every viewer of the window has to start afresh.
+    pub(crate) fn give_up(&mut self) {
+        self.gave_up = true;
+        self.handle.tell(Vec::new());
+    }
+
+    /// Returns whether viewers need a SYNC besides the frames from the versions they may hold.
+    pub(crate) fn owes_sync(&self) -> bool {
+        self.gave_up || self.handle.is_awaited()
+    }
+
+    /// Returns the window this one becomes, and where its anchor is, when its own anchor may have
+    /// left: the window around a neighbour, or of its own name if the anchor is where it was.
+    pub(crate) fn successor(&self, content: &FrameBuilder<'_, I>) -> (WindowSpec<I>, usize) {
+        let spec = self.handle.spec();
+        let WindowSpec::Anchored { anchor, .. } = spec else {
+            return (spec.clone(), 0);
+        };
+        match content.list.row_index(anchor) {
+            Some(index) if !self.anchor_left(index, content) => return (spec.clone(), index),
+            _ => {}
+        }
+        // Without a row to take over the list is empty: the window keeps its name.
+        let anchor = self.new_anchor(content).unwrap_or_else(|| anchor.clone());
+        let index = content.list.row_index(&anchor).unwrap_or(0);
+        (spec.reanchored(anchor), index)
+    }
+
+    /// The row that becomes the anchor when the present one is gone or has moved: the nearest row
+    /// after it in the old window that did not move, else before it, else the row at the old start.
+    fn new_anchor(&self, content: &FrameBuilder<'_, I>) -> Option<RowKey<I>> {
+        let WindowSpec::Anchored { anchor, .. } = self.handle.spec() else {
+            return None;
+        };
+        let rows = &self.newest().rows;
+        let at = rows.iter().position(|row| row.key == *anchor);
+        let (above, below) = rows.split_at(at.unwrap_or(0));
+        let below = below.iter().skip(usize::from(at.is_some()));
+        if let Some(row) = below
+            .chain(above.iter().rev())
+            .find(|row| content.stayed(&row.key))
+        {
+            return Some(row.key.clone());
+        }
+        let last = content.list.len().checked_sub(1)?;
+        let at = (self.base_index as usize).min(last);
+        let mut row = Vec::with_capacity(1);
+        content.list.read_window(at..at + 1, &mut row);
+        row.pop().map(|row| row.key)
+    }
+
+    /// Frames that lead from everything viewers hold of this window to `target`, under its name.
+    pub(crate) fn steps_to(
+        &self,
+        target: &Watched<'_, I>,
+        content: &FrameBuilder<'_, I>,
+    ) -> Vec<WindowStep<I>> {
+        let (name, next) = (self.handle.name(), target.handle.name());
+        let renamed = (next != name).then(|| next.clone());
+        let told = self.bases.iter();
+        let told = told.filter(|base| self.handle.is_told(base.version));
+        let steps = told.map(|base| {
+            let (old, new) = (&base.rows, &target.newest().rows);
+            let script = script(old, new, &positions(old, new));
+            let mut frame = target.frame_from(base, script, content);
+            frame.window = name.clone();
+            frame.renamed.clone_from(&renamed);
+            WindowStep {
+                from: base.version,
+                frame: Arc::new(Shared::new(frame)),
+            }
+        });
+        steps.collect()
+    }
+
+    /// Keeps the bases few, and tells the handle which there are.
+    fn bound(&mut self) {
+        while self.bases.len() > BASES_MAX {
+            self.bases.remove(1);
+            self.gave_up = true;
+        }
+        self.handle
+            .tell(self.bases.iter().map(|base| base.version).collect());
+    }
+
+    fn step_to(
+        &mut self,
+        next: &mut WindowReader<I>,
+        version: u64,
+        content: &FrameBuilder<'_, I>,
+    ) -> Vec<WindowStep<I>> {
+        let latest = script(&self.newest().rows, &next.rows, &next.was);
+        let (rows, renames) = (std::mem::take(&mut next.rows), content.written.renames());
+        let mut latest = (!latest.is_empty()).then_some(latest);
+        if latest.is_some() {
+            self.bases.push(WindowBase::new(version, rows, renames));
+        } else {
+            // The rows are the same; their slots may not be.
+            let newest = self.newest_mut();
+            (newest.rows, newest.renames) = (rows, renames);
+        }
+        let whole = (content.dirty.bulk && self.bases.len() > 1).then(|| self.sync(content));
+        let newest = self.newest();
+        let older = &self.bases[..self.bases.len() - 1];
+        let mut steps = Vec::new();
+        for (at, base) in older.iter().enumerate() {
+            let script = match latest.take_if(|_| at + 1 == older.len()) {
+                Some(script) => script,
+                None if same(&base.rows, &newest.rows) => continue,
+                None => script(
+                    &base.rows,
+                    &newest.rows,
+                    &positions(&base.rows, &newest.rows),
+                ),
+            };
+            let frame = match &whole {
+                Some(sync) => sync.clone(),
+                None => Arc::new(Shared::new(self.frame_from(base, script, content))),
+            };
+            let from = base.version;
+            steps.push(WindowStep { from, frame });
+        }
+        steps
+    }
+
+    /// The frame from `base` to the newest version, which `script` leads to.
+    fn frame_from(
+        &self,
+        base: &WindowBase<I>,
+        script: Script,
+        content: &FrameBuilder<'_, I>,
+    ) -> Frame<I> {
+        let rows = &self.newest().rows;
+        let kept = base.rows.len() - script.deletes.len();
+        if kept == 0 && !rows.is_empty() {
+            return self.sync_frame(content);
+        }
+        let whole_rows = if content.whole_rows {
+            content.whole_rows(rows, &script)
+        } else {
+            Vec::new()
+        };
+        Frame {
+            base_version: base.version,
+            change: content.delta(&base.rows, rows, script),
+            whole_rows,
+            ..self.frame(FrameChange::Sync(Vec::new()))
+        }
+    }
+
+    fn sync_frame(&self, content: &FrameBuilder<'_, I>) -> Frame<I> {
+        let rows = self
+            .newest()
+            .rows
+            .iter()
+            .map(|row| content.row(row))
+            .collect();
+        self.frame(FrameChange::Sync(rows))
+    }
+
+    fn frame(&self, change: FrameChange<I>) -> Frame<I> {
+        let newest = self.newest();
+        Frame {
+            new_version: newest.version,
+            base_index: self.base_index,
+            checksum32: newest.checksum32,
+            ..Frame::new(self.handle.name().clone(), change)
+        }
+    }
+
+    /// Whether the rows next to the anchor are those that were next to it, and stayed: then it did
+    /// not move, whatever became of its key.
+    fn has_same_neighbours(
+        &self,
+        anchor: &RowKey<I>,
+        index: usize,
+        content: &FrameBuilder<'_, I>,
+    ) -> bool {
+        let old = &self.newest().rows;
+        let Some(at) = old.iter().position(|row| row.key == *anchor) else {
+            return false;
+        };
+        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= content.list.len() {
+            return false;
+        }
+        let mut around = Vec::with_capacity(3);
+        content.list.read_window(index - 1..index + 2, &mut around);
+        let same =
+            |row: &WindowRow<I>, old: &WindowRow<I>| row.key == old.key && content.stayed(&row.key);
+        around.len() == 3 && same(&around[0], &old[at - 1]) && same(&around[2], &old[at + 1])
+    }
+}
+
+impl<I: Id> WindowBase<I> {
+    pub(crate) fn new(version: u64, rows: Vec<WindowRow<I>>, renames: u64) -> Self {
+        let mut sum = Checksum::with_room_for(rows.len());
+        for row in &rows {
+            match &row.key {
+                RowKey::Header(group) => sum.header(group, row.stamp),
+                RowKey::Member(id) => sum.member(id, row.stamp),
+            }
+        }
+        Self {
+            version,
+            rows,
+            renames,
+            checksum32: sum.finish(),
+            sync: None,
+        }
+    }
+}
+
+/// Whether both show the same.
+fn same<I: Id>(a: &[WindowRow<I>], b: &[WindowRow<I>]) -> bool {
+    let same_row = |(a, b): (&WindowRow<I>, &WindowRow<I>)| a.key == b.key && a.same_content(b);
+    a.len() == b.len() && a.iter().zip(b).all(same_row)
+}
