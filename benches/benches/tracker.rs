@@ -198,7 +198,8 @@ impl Run<'_> {
         self.bench("full state applied", ORSWOT, n, {
             let set = orswot_of(n);
             move || {
-                let (mut target, source) = (Orswot::new(), set.clone());
+                let mut target = Orswot::new();
+                let source = set.clone();
                 timed(|| target.merge(source))
             }
         });

@@ -126,7 +126,8 @@ impl Table {
                 format!(r#"{who:?}:{{"median":{median:.2},"min":{low:.2},"max":{high:.2}}}"#)
             });
             let goals = line.goals.iter().map(|&goal| {
-                let (met, text) = (line.is_met(goal), line.verdict(goal));
+                let met = line.is_met(goal);
+                let text = line.verdict(goal);
                 format!(r#"{{"goal":{text:?},"met":{met}}}"#)
             });
             format!(

@@ -19,7 +19,8 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         let node = Node::start(id, PresenceConfig::default(), network.join(name));
         Ok::<_, Box<dyn Error>>(node)
     };
-    let (paris, tokyo) = (start("paris")?, start("tokyo")?);
+    let paris = start("paris")?;
+    let tokyo = start("tokyo")?;
     let mut room = tokyo.subscribe("room");
 
     // A user with two devices has two entries: same key, different owners.

@@ -93,7 +93,8 @@ impl<I: PyId> ChangeOf<I> {
                 } else {
                     0
                 };
-                let (group, key) = (arg(2)?.extract()?, arg(3)?.extract::<Key>()?.0);
+                let group = arg(2)?.extract()?;
+                let key = arg(3)?.extract::<Key>()?.0;
                 return Ok(Self::Upsert {
                     id: id()?,
                     group,

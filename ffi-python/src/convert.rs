@@ -302,7 +302,9 @@ impl From<Range<usize>> for Rows {
 pub(crate) fn place(index: &Bound<'_, PyAny>, len: usize) -> PyResult<Place> {
     if let Ok(slice) = index.cast::<PySlice>() {
         let indices = slice.indices(len as isize)?;
-        let (start, step, count) = (indices.start, indices.step, indices.slicelength);
+        let start = indices.start;
+        let step = indices.step;
+        let count = indices.slicelength;
         return Ok(Place::Rows(Rows { start, step, count }));
     }
     let at: isize = index.extract().map_err(|error: PyErr| {

@@ -122,7 +122,8 @@ impl Diff {
 
     fn __repr__(&self) -> String {
         let sum = |of: fn(&core::TopicDiff) -> usize| self.0.iter().map(|c| of(c)).sum::<usize>();
-        let (joins, leaves) = (sum(|c| c.joins.len()), sum(|c| c.leaves.len()));
+        let joins = sum(|c| c.joins.len());
+        let leaves = sum(|c| c.leaves.len());
         let updates = sum(|c| c.updates.len());
         format!(
             "<Diff topics={} joins={joins} leaves={leaves} updates={updates}>",
@@ -180,7 +181,8 @@ impl TopicDiff {
     }
 
     fn __repr__(&self) -> String {
-        let (joins, leaves) = (self.0.joins.len(), self.0.leaves.len());
+        let joins = self.0.joins.len();
+        let leaves = self.0.leaves.len();
         let updates = self.0.updates.len();
         format!(
             "<TopicDiff {:?} joins={joins} leaves={leaves} updates={updates}>",

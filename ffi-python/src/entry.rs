@@ -106,11 +106,10 @@ impl Entry {
     }
 
     pub(crate) fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let (topic, status) = (
-            repr(bounds::text(py, &self.topic)?.as_any())?,
-            self.buf.status(),
-        );
-        let (key, owner) = (repr(&self.key(py)?)?, repr(&self.owner(py)?)?);
+        let topic = repr(bounds::text(py, &self.topic)?.as_any())?;
+        let status = self.buf.status();
+        let key = repr(&self.key(py)?)?;
+        let owner = repr(&self.owner(py)?)?;
         let meta = repr(self.meta(py)?.as_any())?;
         Ok(format!(
             "Entry(topic={topic}, key={key}, owner={owner}, meta={meta}, status={status})"

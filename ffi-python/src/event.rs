@@ -165,7 +165,8 @@ impl Signal {
     }
 
     fn __repr__(&self) -> String {
-        let (key, payload) = (self.0.key.escape_ascii(), self.0.payload.len());
+        let key = self.0.key.escape_ascii();
+        let payload = self.0.payload.len();
         format!(
             "<Signal {:?} \"{key}\" kind={} {payload} bytes>",
             self.0.topic, self.0.kind

@@ -136,7 +136,8 @@ impl<'py> FromPyObject<'_, 'py> for Key {
                     "a sort key of numbers has one or two",
                 ));
             }
-            let (first, second) = (number(&tuple.get_item(0)?)?, number(&tuple.get_item(1)?)?);
+            let first = number(&tuple.get_item(0)?)?;
+            let second = number(&tuple.get_item(1)?)?;
             return Ok(Self(SortKey::from_u64s(first, second)));
         }
         let bytes: Buffer = obj.extract().map_err(|error: PyErr| {

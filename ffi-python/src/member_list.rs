@@ -94,7 +94,8 @@ impl From<core::Upsert> for Upsert {
 impl Upsert {
     fn __repr__(&self) -> String {
         let show = |index: Option<usize>| index.map_or("None".to_owned(), |at| at.to_string());
-        let (index, old) = (show(self.index), show(self.old_index));
+        let index = show(self.index);
+        let old = show(self.old_index);
         let is_new = if self.is_new { "True" } else { "False" };
         format!("Upsert(index={index}, is_new={is_new}, old_index={old})")
     }

@@ -86,7 +86,8 @@ impl Presence {
         relay: bool,
     ) -> PyResult<Self> {
         if cluster.len() > CLUSTER_LEN_MAX {
-            let (len, max) = (cluster.len(), CLUSTER_LEN_MAX);
+            let len = cluster.len();
+            let max = CLUSTER_LEN_MAX;
             let text = format!("cluster has {len} bytes, at most {max} are allowed");
             return Err(LimitError::new_err((text, max)));
         }
@@ -130,7 +131,8 @@ impl Presence {
         room_for(snapshot.len(), FRAME_GROWTH)?;
         let new = py.get_type::<Self>().call((name,), options)?;
         let new = new.cast::<Self>()?.get();
-        let (id, config) = (new.core.id(), new.config.clone());
+        let id = new.core.id();
+        let config = new.config.clone();
         let restored = py.detach(|| core::Presence::restore(id, config, now.0, &snapshot));
         Ok(Self {
             core: restored.map_err(raise)?,
@@ -161,7 +163,8 @@ impl Presence {
         owner: Name,
         ttl: Seconds,
     ) -> bool {
-        let (key, owner) = (key.as_key(), owner.as_bytes());
+        let key = key.as_key();
+        let owner = owner.as_bytes();
         py.detach(|| self.core.lease(now.0, topic, key, owner, ttl.0))
     }
 

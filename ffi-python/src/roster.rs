@@ -119,10 +119,8 @@ impl Roster {
             .iter()
             .chain(diff.updates.iter().map(|update| &update.new));
         let places: PyResult<Vec<_>> = come.map(|buf| self.place(py, diff, buf)).collect();
-        let (places, wall_s) = (
-            places?,
-            now.map_or_else(wall_clock_s, |now| now.0.as_secs()),
-        );
+        let places = places?;
+        let wall_s = now.map_or_else(wall_clock_s, |now| now.0.as_secs());
         each!(self.list, target => target.write_long(py, |target| {
             let found: Result<Vec<_>, _> = places
                 .into_iter()
@@ -284,7 +282,8 @@ fn enroll<I: PyId>(
 
 /// A placement that every list refuses: for an entry that the mapping was not asked about.
 fn nowhere() -> Placement {
-    let (group, sort_key) = (GroupId(u32::MAX), SortKey::from_u64(0));
+    let group = GroupId(u32::MAX);
+    let sort_key = SortKey::from_u64(0);
     Placement {
         group,
         sort_key,
@@ -341,7 +340,8 @@ impl RosterReport {
     }
 
     fn __repr__(&self) -> String {
-        let (changes, refused) = (self.changes.len(), self.refused.len());
+        let changes = self.changes.len();
+        let refused = self.refused.len();
         format!(
             "<RosterReport changes={changes} refused={refused} foreign={}>",
             self.foreign

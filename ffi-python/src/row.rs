@@ -71,7 +71,8 @@ impl Member {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let id = repr(&self.id.into_pyobject(py)?)?;
         let group = repr(bounds::text(py, &self.group)?.as_any())?;
-        let (revision, attrs) = (self.revision, self.attrs);
+        let revision = self.revision;
+        let attrs = self.attrs;
         Ok(format!(
             "Member(id={id}, group={group}, revision={revision}, attrs={attrs})"
         ))

@@ -52,7 +52,8 @@ impl Tick {
         let tick = shown
             .list
             .write_long(py, |list| list.tick(now, shown.bodies()));
-        let (version, is_empty) = (tick.version(), tick.is_empty());
+        let version = tick.version();
+        let is_empty = tick.is_empty();
         Self {
             tick: Box::new(tick),
             list: shown.list.clone(),
@@ -215,13 +216,15 @@ impl<I: PyId> Typed<I> {
 
 impl<I: PyId> Viewing for Typed<I> {
     fn open(&self, window: &str) -> Result<Bundle, WindowError> {
-        let (spec, bodies) = (WindowSpec::parse(window)?, self.shown.bodies());
+        let spec = WindowSpec::parse(window)?;
+        let bodies = self.shown.bodies();
         self.with(|viewer, list| viewer.open(list, spec, bodies))
             .map(Bundle::from)
     }
 
     fn retarget(&self, from: &str, to: &str) -> Result<Bundle, WindowError> {
-        let (from, to) = (WindowSpec::parse(from)?, WindowSpec::parse(to)?);
+        let from = WindowSpec::parse(from)?;
+        let to = WindowSpec::parse(to)?;
         let bodies = self.shown.bodies();
         self.with(|viewer, list| viewer.retarget(list, &from, to, bodies))
             .map(Bundle::from)
@@ -233,7 +236,8 @@ impl<I: PyId> Viewing for Typed<I> {
 
     fn resync(&self, windows: &[&str]) -> Result<Bundle, WindowError> {
         let specs: Result<Vec<_>, _> = windows.iter().map(|w| WindowSpec::parse(w)).collect();
-        let (specs, bodies) = (specs?, self.shown.bodies());
+        let specs = specs?;
+        let bodies = self.shown.bodies();
         self.with(|viewer, list| viewer.resync(list, &specs, bodies))
             .map(Bundle::from)
     }

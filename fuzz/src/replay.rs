@@ -60,7 +60,8 @@ pub fn mutations(input: &[u8], seed: u64) -> impl Iterator<Item = Vec<u8>> {
     std::iter::repeat_with(move || {
         let mut bytes = input.clone();
         for _ in 0..=next() % 3 {
-            let (what, value) = (next() % 8, next());
+            let what = next() % 8;
+            let value = next();
             let at = usize::try_from(next()).unwrap_or(0) % (bytes.len() + 1);
             match what {
                 0 => bytes.truncate(at),

@@ -82,8 +82,10 @@ mod tests {
 
     #[test]
     fn the_window_is_fixed_and_per_user() {
-        let (limit, start) = (MessageLimit::default(), Instant::now());
-        let (ada, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let limit = MessageLimit::default();
+        let start = Instant::now();
+        let ada = Uuid::from_u128(1);
+        let bob = Uuid::from_u128(2);
         for left in (0..MESSAGES_MAX).rev() {
             assert_eq!(limit.check(ada, start), Ok(left));
         }

@@ -382,7 +382,8 @@ impl Work {
 }
 
 fn measure<M: Members>(list: &mut M, work: &Work, round: u64, table: &mut Table) {
-    let (count, n) = (work.moves.len(), work.n);
+    let count = work.moves.len();
+    let n = work.n;
     let mut sum = 0;
     for (metric, entries) in [
         ("upsert that moves", &work.moves),

@@ -133,13 +133,15 @@ fn replay(args: &Args, seed: u64, fault: Option<Fault>) -> Outcome {
 
 fn run(args: &Args, fault: Option<Fault>) -> Outcome {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let next = AtomicU64::new(0);
+    let over = AtomicBool::new(false);
     let total = Mutex::new(Outcome::default());
     let progress = Progress::new(args);
     std::thread::scope(|scope| {
         for _ in 0..args.jobs.unwrap_or(cores).max(1) {
             scope.spawn(|| {
-                let (mut sum, mut done) = (Stats::default(), 0);
+                let mut sum = Stats::default();
+                let mut done = 0;
                 while !over.load(Ordering::Relaxed) {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= args.schedules {

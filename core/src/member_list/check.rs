@@ -23,7 +23,8 @@ impl<I: Id> MemberList<I> {
     /// the keys say, that counts, parents, leaves, rows and the index of ids are right, and that
     /// nothing else is left of the members that are gone. O(n).
     fn check(&self) {
-        let (mut members, mut nodes) = (0, 0);
+        let mut members = 0;
+        let mut nodes = 0;
         for &group in self.groups.order() {
             let tree = &self.groups[group].tree;
             tree.check(&self.table);

@@ -276,7 +276,8 @@ impl<I: Id> Client<I> {
         let Some(window) = self.windows.get_mut(&frame.window) else {
             return;
         };
-        let (held, newest) = (window.version, self.version);
+        let held = window.version;
+        let newest = self.version;
         let rows = match &frame.change {
             FrameChange::Sync(_) if version <= window.since => return,
             FrameChange::Sync(rows) => checked(rows.clone(), frame.checksum32),
@@ -469,7 +470,8 @@ fn update_rows<I: Id>(
 ) -> Result<(), FrameError> {
     let mut from = 0;
     for update in updates {
-        let (index, at) = (update.index, update.index as usize);
+        let index = update.index;
+        let at = update.index as usize;
         if at < from || at >= rows.len() || fixed[at] {
             return Err(FrameError::BadIndex {
                 what: "updates",

@@ -181,7 +181,8 @@ impl<I: Id> Viewer<I> {
         let mut shown = Vec::new();
         for asked in specs.iter().take(VIEWER_WINDOWS_MAX) {
             let at = self.find_merged(asked).ok_or(WindowError::NotOpen)?;
-            let (asked, opened) = (asked.clone(), self.look(at, list, bodies)?);
+            let asked = asked.clone();
+            let opened = self.look(at, list, bodies)?;
             shown.push(Shown { asked, opened });
         }
         let others = self.look_at_all(list, bodies)?;
@@ -202,7 +203,9 @@ impl<I: Id> Viewer<I> {
     pub fn catch_up(&mut self, list: &mut MemberList<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
         let epoch_over = self.epoch != list.windows.epoch;
         let counts = list.answer_counts();
-        let (mut shown, mut others, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        let mut shown = Vec::new();
+        let mut others = Vec::new();
+        let mut lost = Vec::new();
         for at in 0..self.windows.len() {
             let window = &self.windows[at];
             let is_due = epoch_over || window.stale || !window.has_base();

@@ -53,7 +53,8 @@ impl Presence {
         said();
         let before = twin.control.lock().replica.forget_deadline();
         twin.handle_timeout(now);
-        let (said, after) = (said(), twin.control.lock().replica.holdings());
+        let said = said();
+        let after = twin.control.lock().replica.holdings();
         let is_idle = said == (0, Vec::new(), 0) && after == before && !twin.has_work();
         (!is_idle).then(|| format!("does {said:?}, and holds {after:?} instead of {before:?}"))
     }

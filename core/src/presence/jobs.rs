@@ -184,7 +184,8 @@ impl Presence {
         drop(tracker);
         match (is_done, shift) {
             (Ok(true), Some(shift)) => {
-                let (id, load) = (apply.origin.clone(), Some(apply));
+                let id = apply.origin.clone();
+                let load = Some(apply);
                 control.note(slice.map(|slice| slice.diff).unwrap_or_default());
                 return Some(Job::VisibilityChange {
                     slot,
@@ -282,7 +283,9 @@ impl Presence {
         let slot = usize::from(serve.slot);
         let entries = |tracker: &Tracker| tracker.origin_info(&serve.origin).map(|i| i.entries);
         if entries(&self.slots[slot].read()).is_some_and(|n| n as usize > self.slice_records) {
-            let (since, full, nonce) = (serve.since, serve.full, serve.nonce);
+            let since = serve.since;
+            let full = serve.full;
+            let nonce = serve.nonce;
             let mut tracker = self.slots[slot].write();
             let extract = tracker.begin_extract(&serve.origin, since, full, nonce);
             drop(tracker);
@@ -326,7 +329,8 @@ impl Presence {
             let shift = tracker.begin_visibility_change(id);
             drop(tracker);
             if let Some(shift) = shift {
-                let (id, load) = (id.clone(), None);
+                let id = id.clone();
+                let load = None;
                 let job = Job::VisibilityChange {
                     slot,
                     id,

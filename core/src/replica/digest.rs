@@ -133,7 +133,8 @@ impl Replica {
             }
         }
         chunks.push(chunk.into_vec().into());
-        let (seq, parts) = (self.own.seq, chunks.len().min(64) as u8);
+        let seq = self.own.seq;
+        let parts = chunks.len().min(64) as u8;
         for (part, rows) in (0..parts).zip(chunks) {
             self.transmit(
                 to.clone(),
@@ -209,7 +210,8 @@ impl Replica {
 
     /// Asks a neighbour for a full Digest, at most once in half a beat.
     fn greet(&mut self, to: &Address) {
-        let (now, half) = (self.now, self.timing.beat / 2);
+        let now = self.now;
+        let half = self.timing.beat / 2;
         if let Some(peer) = self.peers.get_mut(to) {
             if now < peer.hello_at {
                 return;
@@ -282,10 +284,8 @@ impl Replica {
         else {
             return;
         };
-        let (index, bit) = (
-            usize::from(slot) % SLOTS,
-            1u32 << (usize::from(slot) % SLOTS),
-        );
+        let index = usize::from(slot) % SLOTS;
+        let bit = 1u32 << (usize::from(slot) % SLOTS);
         if report.outcome == Outcome::Started {
             known.applying |= bit;
             return;

@@ -62,7 +62,8 @@ impl Replica {
             return;
         };
         known.up = false;
-        let (id, forget_at) = (known.id.clone(), known.heard + self.timing.forget);
+        let id = known.id.clone();
+        let forget_at = known.heard + self.timing.forget;
         self.due(forget_at);
         let gone = |(_, peer): &(&Address, &mut Peer)| peer.id == id;
         let mut addresses = Vec::new();
@@ -80,7 +81,9 @@ impl Replica {
     /// Looks after every deadline and finds the next.
     pub(super) fn sweep(&mut self) {
         self.sweep_at = u64::MAX;
-        let (now, down, forget) = (self.now, self.timing.down, self.timing.forget);
+        let now = self.now;
+        let down = self.timing.down;
+        let forget = self.timing.forget;
         let mut next = u64::MAX;
         let mut late = Vec::new();
         for (name, known) in &self.known {
@@ -148,7 +151,8 @@ impl Replica {
                     .map(|peer| peer.acks.get(id.name()).map_or(0, |clocks| clocks[slot]));
                 let upto = acks.min().unwrap_or(0);
                 if upto > 0 {
-                    let (origin, slot) = (id.clone(), slot as u8);
+                    let origin = id.clone();
+                    let slot = slot as u8;
                     actions.push(Action::Trim { origin, slot, upto });
                 }
             }

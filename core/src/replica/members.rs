@@ -294,7 +294,10 @@ impl Replica {
                 },
         );
         let slots = Box::new([View::default(); SLOTS]);
-        let (dirty, doubt, applying, repaired) = (0, 0, 0, 0);
+        let dirty = 0;
+        let doubt = 0;
+        let applying = 0;
+        let repaired = 0;
         let heartbeat = row.heartbeat;
         let known = Known {
             id,

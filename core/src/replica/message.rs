@@ -196,7 +196,9 @@ fn put_pull(w: &mut Writer, pull: &Pull) {
 }
 
 fn read_pull(r: &mut Reader<'_>) -> Result<Pull> {
-    let (origin, slot, clock) = (read_id(r)?, read_slot(r)?, read_tick(r)?);
+    let origin = read_id(r)?;
+    let slot = read_slot(r)?;
+    let clock = read_tick(r)?;
     let full = r.u8()? & 1 != 0;
     Ok(Pull {
         origin,
@@ -324,7 +326,10 @@ fn decode_body(kind: Kind, r: &mut Reader<'_>, body: &Bytes) -> Result<Message> 
         },
         Kind::PART => Message::Part(decode_part(r, body)?),
         Kind::PULL_PARTS => {
-            let (reply, credit, at, count) = (r.u64()?, r.u8()?, r.offset(), r.u64()?);
+            let reply = r.u64()?;
+            let credit = r.u8()?;
+            let at = r.offset();
+            let count = r.u64()?;
             if count > MISSING_MAX {
                 let kind = DecodeErrorKind::TooLong {
                     len: count,
@@ -369,7 +374,10 @@ fn decode_body(kind: Kind, r: &mut Reader<'_>, body: &Bytes) -> Result<Message> 
 
 fn decode_digest(r: &mut Reader<'_>, body: &Bytes) -> Result<Message> {
     let at = r.offset();
-    let (seq, full, part, parts) = (r.u64()?, r.u8()? & 1 != 0, r.u8()?, r.u8()?);
+    let seq = r.u64()?;
+    let full = r.u8()? & 1 != 0;
+    let part = r.u8()?;
+    let parts = r.u8()?;
     if part >= parts || parts > PARTS_MAX {
         return Err(Reader::invalid(at, "part of a digest"));
     }
@@ -389,10 +397,16 @@ fn decode_digest(r: &mut Reader<'_>, body: &Bytes) -> Result<Message> {
 
 fn decode_part(r: &mut Reader<'_>, body: &Bytes) -> Result<Part> {
     let at = r.offset();
-    let (reply, index, count, total) = (r.u64()?, r.u32()?, r.u32()?, r.u64()?);
-    let (nonce, repair) = (r.u64()?, r.u8()? & 1 != 0);
-    let (origin, slot) = (read_id(r)?, read_slot(r)?);
-    let (from, to) = (read_tick(r)?, read_tick(r)?);
+    let reply = r.u64()?;
+    let index = r.u32()?;
+    let count = r.u32()?;
+    let total = r.u64()?;
+    let nonce = r.u64()?;
+    let repair = r.u8()? & 1 != 0;
+    let origin = read_id(r)?;
+    let slot = read_slot(r)?;
+    let from = read_tick(r)?;
+    let to = read_tick(r)?;
     let bytes = rest(r, body)?;
     let short = bytes.is_empty() || total < bytes.len() as u64 || u64::from(count) > total;
     if index >= count || short {
@@ -436,8 +450,10 @@ pub(crate) struct SlotHeader {
 /// Reads the first fields of the body of a Delta or Repair.
 pub(crate) fn peek(body: &[u8], is_repair: bool) -> Result<SlotHeader> {
     let r = &mut Reader::new(body);
-    let (origin, slot) = (read_id(r)?, read_slot(r)?);
-    let (from, to) = (read_tick(r)?, read_tick(r)?);
+    let origin = read_id(r)?;
+    let slot = read_slot(r)?;
+    let from = read_tick(r)?;
+    let to = read_tick(r)?;
     let nonce = if is_repair { Some(r.u64()?) } else { None };
     Ok(SlotHeader {
         origin,

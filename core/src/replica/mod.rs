@@ -349,8 +349,10 @@ impl Replica {
     /// How much is held of what goes with time.
     #[cfg(feature = "testing")]
     pub(crate) fn holdings(&self) -> [usize; 6] {
-        let (known, markers) = (self.known.len(), self.markers.len());
-        let (peers, wants) = (self.peers.len(), self.wants.len());
+        let known = self.known.len();
+        let markers = self.markers.len();
+        let peers = self.peers.len();
+        let wants = self.wants.len();
         [
             known,
             markers,

@@ -149,7 +149,8 @@ impl Replica {
 
     /// Something was heard of a greater id of the own name.
     pub(super) fn rival(&mut self, id: &ReplicaId, heartbeat: Option<u64>, age: u64) {
-        let (now, down) = (self.now, self.timing.down);
+        let now = self.now;
+        let down = self.timing.down;
         self.own.highest = self.own.highest.max(id.incarnation());
         let heard = now.saturating_sub(age);
         match &mut self.voice {
@@ -170,7 +171,9 @@ impl Replica {
             Voice::Listening(rival) if order(id, &rival.id) == Ordering::Less => {}
             Voice::Speaking | Voice::Listening(_) => {
                 let id = id.clone();
-                let (rises, since, told) = (0, now, false);
+                let rises = 0;
+                let since = now;
+                let told = false;
                 self.voice = Voice::Listening(Rival {
                     id,
                     heartbeat,

@@ -72,7 +72,9 @@ impl Replica {
         }
         let count = frame.len().div_ceil(self.part_len()) as u32;
         let reply = self.rng.next_u64();
-        let (index, nonce, bytes) = (0, serve.nonce, Bytes::new());
+        let index = 0;
+        let nonce = serve.nonce;
+        let bytes = Bytes::new();
         let origin_id = origin.clone();
         let head = Part {
             reply,
@@ -173,7 +175,8 @@ impl Replica {
         if !expected {
             return;
         }
-        let (index, bytes) = (part.index, std::mem::take(&mut part.bytes));
+        let index = part.index;
+        let bytes = std::mem::take(&mut part.bytes);
         part.index = 0;
         // A Pull delivered twice is answered twice. The later reply is taken only when the first one
         // falls silent; otherwise each would start the other one anew, for ever.
@@ -186,8 +189,10 @@ impl Replica {
                 return;
             }
             self.staged_bytes += part.total;
-            let (have, open) = (BTreeMap::new(), Vec::new());
-            let (from, head) = (from.clone(), part.clone());
+            let have = BTreeMap::new();
+            let open = Vec::new();
+            let from = from.clone();
+            let head = part.clone();
             let at = self.now + self.timing.pull;
             self.due(at);
             let staging = Staging {
@@ -240,7 +245,9 @@ impl Replica {
         staging.at = patience;
         // The Pull itself is being answered: it need not be repeated.
         want.at = patience + self.timing.pull;
-        let (origin, slot, nonce) = (want.id.clone(), key.1, want.nonce);
+        let origin = want.id.clone();
+        let slot = key.1;
+        let nonce = want.nonce;
         let pull = Pull {
             origin,
             slot,
@@ -248,7 +255,8 @@ impl Replica {
             full: want.full,
             nonce,
         };
-        let (to, reply) = (staging.from.clone(), staging.head.reply);
+        let to = staging.from.clone();
+        let reply = staging.head.reply;
         self.due(patience);
         self.send(
             &to,

@@ -117,7 +117,8 @@ impl Replica {
         error: &ApplyError,
     ) {
         let key = (Arc::from(origin.name()), slot);
-        let (now, beat) = (self.now, self.timing.beat);
+        let now = self.now;
+        let beat = self.timing.beat;
         if self
             .refusals
             .note(key.clone(), (now, beat), clock, error.clone())

@@ -21,7 +21,10 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn bare(id: ReplicaId, heartbeat: u64, age_ms: u32) -> Self {
-        let (down, retired, doubt, mask) = (false, false, 0, 0);
+        let down = false;
+        let retired = false;
+        let doubt = 0;
+        let mask = 0;
         Self {
             id,
             heartbeat,

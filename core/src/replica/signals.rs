@@ -121,8 +121,10 @@ mod tests {
     use super::*;
 
     fn signal(key: u64, ttl_ms: u32) -> Signal {
-        let (topic, key) = ("room".to_owned(), key.to_le_bytes().to_vec());
-        let (kind, payload) = (1, Vec::new());
+        let topic = "room".to_owned();
+        let key = key.to_le_bytes().to_vec();
+        let kind = 1;
+        let payload = Vec::new();
         Signal {
             topic,
             key,
@@ -134,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_empties() {
-        let (mut signals, id) = (Signals::default(), ReplicaId::new("a", 1, 1).unwrap());
+        let mut signals = Signals::default();
+        let id = ReplicaId::new("a", 1, 1).unwrap();
         for n in 0..3 * SIGNALS_MAX as u64 {
             assert!(signals.admits(n, &id, n + 1, &signal(n, u32::MAX)));
         }
@@ -148,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_sign_is_remembered_for_its_time_and_for_ten_seconds_at_least() {
-        let (mut signals, id) = (Signals::default(), ReplicaId::new("a", 1, 1).unwrap());
+        let mut signals = Signals::default();
+        let id = ReplicaId::new("a", 1, 1).unwrap();
         assert!(signals.admits(0, &id, 2, &signal(1, 0)));
         assert!(!signals.admits(MEMORY_US.0 - 1, &id, 1, &signal(1, 0)));
         assert!(signals.admits(MEMORY_US.0, &id, 1, &signal(1, 20_000)));

@@ -393,7 +393,8 @@ impl<I: Id> Roster<I> {
         {
             self.users.remove(&id);
         }
-        let (old, new) = (was.status, now.status);
+        let old = was.status;
+        let new = now.status;
         if new == Status::Offline && (old != Status::Offline || before.was_visible) {
             self.last_seen.note(id.clone(), wall_s);
         }

@@ -127,7 +127,8 @@ impl Transport for NatsTransport {
         loop {
             let message = self.incoming.next().await?;
             if let Some(from) = message.reply {
-                let (from, frame) = (from.as_str().into(), message.payload);
+                let from = from.as_str().into();
+                let frame = message.payload;
                 return Some(Incoming::Frame { from, frame });
             }
         }

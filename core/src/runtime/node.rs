@@ -222,7 +222,8 @@ fn seed_of(id: &ReplicaId) -> u64 {
 
 /// The task of a node.
 async fn drive(shared: Arc<Shared>, transport: impl Transport, mut stopped: oneshot::Receiver<()>) {
-    let (presence, start) = (&shared.presence, Instant::now());
+    let presence = &shared.presence;
+    let start = Instant::now();
     let mut link = Link {
         transport,
         is_open: true,
@@ -272,7 +273,8 @@ impl<T: Transport> Link<T> {
         let presence = &shared.presence;
         let due = presence.poll_timeout().unwrap_or(Duration::MAX);
         let is_late = start.elapsed() >= due.saturating_add(LATE);
-        let (mut taken, mut turns) = (0, if is_late { TURNS } else { 0 });
+        let mut taken = 0;
+        let mut turns = if is_late { TURNS } else { 0 };
         while self.is_open && taken < WAITING_MAX {
             if let Some(incoming) = self.waiting().await {
                 self.take(presence, start, incoming);

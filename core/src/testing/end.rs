@@ -193,7 +193,8 @@ impl World<'_> {
                 })
             };
             if state(here) != state(there) {
-                let (here, there) = (state(here), state(there));
+                let here = state(here);
+                let there = state(there);
                 return Err(format!(
                     "{a} holds {here:?} of {b}'s {id}/{slot}, which is {there:?}"
                 ));

@@ -105,14 +105,17 @@ impl World<'_> {
         let Flight {
             from, to, frame, ..
         } = &self.flights[at];
-        let (from, to, frame) = (*from, *to, frame.clone());
+        let from = *from;
+        let to = *to;
+        let frame = frame.clone();
         let Some(node) = &self.nodes[to] else {
             return Ok(());
         };
         let before = (node.presence.clocks(), node.presence.replicas());
         let (frame, refusal, what) = self.strange(&frame);
         self.note(|| format!("{what:?} {from} -> {to}"));
-        let (now, address) = (self.now(to), self.addresses[from].clone());
+        let now = self.now(to);
+        let address = self.addresses[from].clone();
         let Some(node) = &mut self.nodes[to] else {
             return Ok(());
         };

@@ -86,7 +86,8 @@ impl World<'_> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        let (topic, key) = (TOPICS[usize::from(session.0)], format!("k{}", session.1));
+        let topic = TOPICS[usize::from(session.0)];
+        let key = format!("k{}", session.1);
         let owner = OWNERS[usize::from(session.2)];
         let put = NewEntry::new(topic, &key, owner).meta(&meta[..len]);
         let adopted = node.adoptable(session);
@@ -129,13 +130,15 @@ impl World<'_> {
             return Ok(());
         };
         let ttl = [200, 900, 3000][self.rng.below(3) as usize];
-        let (pick, is_owner) = (self.rng.next_u64() as usize, self.rng.below(4) == 0);
+        let pick = self.rng.next_u64() as usize;
+        let is_owner = self.rng.below(4) == 0;
         let now_ms = self.now_ms;
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
         let now_ms = now_ms + node.ahead_ms;
-        let (now, span) = (Duration::from_millis(now_ms), Duration::from_millis(ttl));
+        let now = Duration::from_millis(now_ms);
+        let span = Duration::from_millis(ttl);
         let until = now_ms + ttl;
         let what = if is_owner {
             let owner = pick % OWNERS.len();
@@ -147,7 +150,8 @@ impl World<'_> {
                 return Ok(());
             }
             let session = node.sessions[pick % node.sessions.len()];
-            let (topic, key) = (TOPICS[usize::from(session.0)], format!("k{}", session.1));
+            let topic = TOPICS[usize::from(session.0)];
+            let key = format!("k{}", session.1);
             let owner = OWNERS[usize::from(session.2)];
             let presence = &node.presence;
             if !presence.lease(now, topic, key.as_str(), owner, span) {
@@ -167,12 +171,14 @@ impl World<'_> {
             return Ok(());
         };
         let owner = self.rng.below(OWNERS.len() as u64) as u8;
-        let (comes_back, now_ms, grace_ms) =
-            (self.rng.below(3) == 0, self.now_ms, self.plan.grace_ms);
+        let comes_back = self.rng.below(3) == 0;
+        let now_ms = self.now_ms;
+        let grace_ms = self.plan.grace_ms;
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        let (at, now_ms) = (usize::from(owner), now_ms + node.ahead_ms);
+        let at = usize::from(owner);
+        let now_ms = now_ms + node.ahead_ms;
         let incident = if comes_back {
             let was_lost = node.leases.lost[at].take().is_some();
             if node.presence.owner_back(OWNERS[at]) != was_lost {
@@ -209,7 +215,8 @@ impl World<'_> {
         node.hearing.tell(now);
         node.presence.handle_timeout(now);
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let (mut leases_ended, mut graces_ended) = (0, 0);
+        let mut leases_ended = 0;
+        let mut graces_ended = 0;
         for owner in 0..OWNERS.len() {
             if node.leases.owners[owner].is_some_and(|until| until <= now_ms) {
                 node.leases.owners[owner] = None;

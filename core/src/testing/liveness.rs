@@ -152,7 +152,8 @@ impl World<'_> {
             }
             let made_ms = self.beats.get(&(beat.id.clone(), beat.heartbeat)).copied();
             if made_ms.is_none() {
-                let (id, heartbeat) = (&beat.id, beat.heartbeat);
+                let id = &beat.id;
+                let heartbeat = beat.heartbeat;
                 return Err(format!(
                     "{sender} tells of heartbeat {heartbeat} of {id}, never made"
                 ));

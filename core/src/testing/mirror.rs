@@ -100,7 +100,8 @@ impl World<'_> {
         let Readers { first, late } = &node.readers;
         for (number, reader) in std::iter::once(first).chain(late).enumerate() {
             if *reader != listed {
-                let (told, lists) = (reader.len(), listed.len());
+                let told = reader.len();
+                let lists = listed.len();
                 return Err(format!(
                     "{place} lists {lists} entries, its Diffs tell reader {number} of {told}"
                 ));
@@ -122,6 +123,7 @@ fn listed(presence: &Presence) -> HashSet<Shown> {
 
 fn shown(topic: &str, entry: &EntryBuf) -> Shown {
     let key = entry.key();
-    let (topic, bytes) = (topic.to_owned(), key.bytes.into());
+    let topic = topic.to_owned();
+    let bytes = key.bytes.into();
     (topic, key.encoding, bytes, entry.entry_ref())
 }

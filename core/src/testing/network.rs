@@ -80,7 +80,8 @@ impl World<'_> {
             self.count(Incident::FrameDoubled);
         }
         for _ in 0..copies {
-            let (sent_ms, frame) = (self.now_ms, frame.clone());
+            let sent_ms = self.now_ms;
+            let frame = frame.clone();
             let leaver = leaver.cloned();
             self.flights.push(Flight {
                 from,

@@ -24,7 +24,8 @@ impl World<'_> {
         let Some(node) = &self.nodes[place] else {
             return;
         };
-        let (name, id) = (node.name, node.id.clone());
+        let name = node.name;
+        let id = node.id.clone();
         let bytes = node.presence.snapshot();
         self.snapshots.push_back(Kept { name, id, bytes });
         if self.snapshots.len() > KEPT_MAX {
@@ -62,7 +63,8 @@ impl World<'_> {
     /// Starts a process from a snapshot: it has no entries of its own, shows none of others, and
     /// is someone new.
     fn restore(&mut self, place: usize, at: usize, id: ReplicaId) -> Result<(), String> {
-        let (config, now) = (self.config(), self.now(place));
+        let config = self.config();
+        let now = self.now(place);
         let kept = &self.snapshots[at];
         let presence = Presence::restore(id, config, now, &kept.bytes)
             .map_err(|error| format!("the snapshot of {} is refused: {error}", kept.id))?;

@@ -133,10 +133,8 @@ impl World<'_> {
 
     fn cut_some(&mut self) -> Result<(), String> {
         let places = self.nodes.len() as u64;
-        let (a, b) = (
-            self.rng.below(places) as usize,
-            self.rng.below(places) as usize,
-        );
+        let a = self.rng.below(places) as usize;
+        let b = self.rng.below(places) as usize;
         let incident = match self.rng.below(3) {
             0 => Incident::LinkCutOneWay,
             1 => Incident::LinkCut,

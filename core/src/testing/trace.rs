@@ -90,6 +90,8 @@ fn entries(what: &str, body: &Bytes, is_repair: bool) -> String {
 
 fn pull_text(pull: &Pull) -> String {
     let full = if pull.full { "full " } else { "" };
-    let (origin, slot, clock) = (&pull.origin, pull.slot, pull.clock);
+    let origin = &pull.origin;
+    let slot = pull.slot;
+    let clock = pull.clock;
     format!("{full}Pull of {origin}/{slot} since {clock}")
 }

@@ -215,7 +215,8 @@ impl<'t> World<'t> {
 
     /// Puts a process that has just started at a place.
     pub(super) fn run_at(&mut self, place: usize, presence: Presence) {
-        let (id, name) = (presence.id(), self.homes[place]);
+        let id = presence.id();
+        let name = self.homes[place];
         self.note(|| format!("start {place} as {id}"));
         self.lives[name].push((id.clone(), self.now_ms));
         self.nodes[place] = Some(Node {
@@ -340,7 +341,8 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn neighbours(&self, a: usize, b: usize) -> bool {
-        let (home_a, home_b) = (self.homes[a], self.homes[b]);
+        let home_a = self.homes[a];
+        let home_b = self.homes[b];
         a != b && (home_a == home_b || self.plan.linked(home_a, home_b))
     }
 

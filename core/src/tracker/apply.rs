@@ -144,7 +144,8 @@ impl Tracker {
     /// The number of the frame's origin, if it is known; an error if its frames are not for us.
     pub(super) fn admit(&self, origin: &Origin) -> Result<Option<u16>, ApplyError> {
         if origin.slot != self.slot {
-            let (frame_slot, tracker_slot) = (origin.slot, self.slot);
+            let frame_slot = origin.slot;
+            let tracker_slot = self.slot;
             return Err(ApplyError::WrongSlot {
                 frame_slot,
                 tracker_slot,

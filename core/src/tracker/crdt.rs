@@ -47,7 +47,8 @@ impl CvRDT for Tracker {
     /// tracker itself, and one that differs at an equal clock.
     fn validate_merge(&self, other: &Self) -> Result<(), ApplyError> {
         if self.slot != other.slot {
-            let (frame_slot, tracker_slot) = (other.slot, self.slot);
+            let frame_slot = other.slot;
+            let tracker_slot = self.slot;
             return Err(ApplyError::WrongSlot {
                 frame_slot,
                 tracker_slot,

@@ -67,7 +67,8 @@ impl StagedDelta {
         while let Some(record) = records.next()? {
             puts += u32::from(matches!(record, Record::NewEntry { .. }));
         }
-        let (step, diff) = (Step::Done, DiffBuilder::default());
+        let step = Step::Done;
+        let diff = DiffBuilder::default();
         Ok(Self {
             head,
             body,

@@ -123,7 +123,8 @@ impl TopicDiff {
     /// replica are never taken for each other, though their births and versions are the same
     /// numbers. O(changes log changes).
     fn cancel(&mut self) {
-        let (mut gone, mut new) = (std::mem::take(&mut self.leaves), Vec::new());
+        let mut gone = std::mem::take(&mut self.leaves);
+        let mut new = Vec::new();
         new.append(&mut self.joins);
         for Update { old, new: written } in self.updates.drain(..) {
             gone.push(old);

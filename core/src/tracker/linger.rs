@@ -84,7 +84,8 @@ impl Tracker {
             }
         }
         let former = former?;
-        let (entry, number) = (self.entry(former).to_buf(), slab[former].origin);
+        let entry = self.entry(former).to_buf();
+        let number = slab[former].origin;
         self.unlink_remote(number, former);
         if self.origins.get(number).len == 0 {
             self.origins.remove(number);

@@ -131,7 +131,8 @@ impl Tracker {
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
     ) -> bool {
-        let (key, owner) = (key.into(), owner.as_ref());
+        let key = key.into();
+        let owner = owner.as_ref();
         let owned = self.owners.locate(&self.store, owner);
         let location = self.store.locate(topic, key.encoding, key.bytes);
         match self.find_session(location, owner, owned) {
@@ -214,7 +215,9 @@ impl Tracker {
         let origin = self.origins.get(LOCAL);
         for index in origin.newer_than(&self.store.slab, 0) {
             let slot = &self.store.slab[index];
-            let (birth, version, topic) = (slot.birth, slot.version, slot.topic);
+            let birth = slot.birth;
+            let version = slot.version;
+            let topic = slot.topic;
             let old = self.entry(index).to_buf();
             if version <= self.pending.flushed {
                 self.pending.updated.insert(birth, old);
@@ -234,7 +237,8 @@ impl Tracker {
     pub(super) fn check_put(&self, put: &NewEntry<'_>) -> Result<(), TrackError> {
         let limits = &self.limits;
         if put.topic.len() > limits.topic_len_max {
-            let (len, max) = (put.topic.len(), limits.topic_len_max);
+            let len = put.topic.len();
+            let max = limits.topic_len_max;
             return Err(TrackError::TopicTooLong { len, max });
         }
         if put.key.len() > limits.key_len_max {
@@ -244,7 +248,8 @@ impl Tracker {
             });
         }
         if put.owner.len() > limits.owner_len_max {
-            let (len, max) = (put.owner.len(), limits.owner_len_max);
+            let len = put.owner.len();
+            let max = limits.owner_len_max;
             return Err(TrackError::OwnerTooLong { len, max });
         }
         if put.meta.len() > limits.meta_len_max {
@@ -258,7 +263,8 @@ impl Tracker {
             return Err(TrackError::NotUtf8);
         }
         if self.slot != ALL_TOPICS && slot_of(put.topic) != self.slot {
-            let (topic_slot, tracker_slot) = (slot_of(put.topic), self.slot);
+            let topic_slot = slot_of(put.topic);
+            let tracker_slot = self.slot;
             return Err(TrackError::WrongSlot {
                 topic_slot,
                 tracker_slot,
@@ -276,7 +282,8 @@ impl Tracker {
         owned: OwnerSpot,
     ) -> u32 {
         let slab = &self.store.slab;
-        let (mut by_key, mut by_owner) = (location.head, owned.first);
+        let mut by_key = location.head;
+        let mut by_owner = owned.first;
         while by_key != NIL && by_owner != NIL {
             let slot = &slab[by_key];
             if slot.origin == LOCAL && self.store.parts(by_key).owner == owner {
@@ -292,7 +299,8 @@ impl Tracker {
     }
 
     fn same_key(&self, a: u32, b: u32) -> bool {
-        let (x, y) = (&self.store.slab[a], &self.store.slab[b]);
+        let x = &self.store.slab[a];
+        let y = &self.store.slab[b];
         x.topic == y.topic
             && x.encoding == y.encoding
             && self.store.parts(a).key == self.store.parts(b).key
@@ -376,7 +384,9 @@ impl Tracker {
             return false;
         };
         let slot = &self.store.slab[index];
-        let (birth, version, flushed) = (slot.birth, slot.version, self.pending.flushed);
+        let birth = slot.birth;
+        let version = slot.version;
+        let flushed = self.pending.flushed;
         let topic = &self.store.topic(slot.topic).name;
         let entry = self.entry(index).to_buf();
         if version <= flushed {

@@ -82,7 +82,8 @@ impl OriginState {
 
     /// Takes an entry out of the version order. O(1).
     pub(super) fn unlink(&mut self, slab: &mut Slab, index: u32) {
-        let (older, newer) = (slab[index].older, slab[index].newer);
+        let older = slab[index].older;
+        let newer = slab[index].newer;
         for (_, at, forward) in &mut self.cursors {
             if *at == index {
                 *at = if *forward { newer } else { older };

@@ -66,7 +66,8 @@ impl Owners {
     }
 
     pub(super) fn unlink(&mut self, store: &mut Store, index: u32) {
-        let (prev, next) = (store.slab[index].owner_prev, store.slab[index].owner_next);
+        let prev = store.slab[index].owner_prev;
+        let next = store.slab[index].owner_next;
         if prev & OWNER_HEAD == 0 {
             store.slab[prev].owner_next = next;
             if next != NIL {

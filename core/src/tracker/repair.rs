@@ -133,7 +133,8 @@ impl Plan {
             at = records.place().offset;
             puts += 1;
         }
-        let (step, diff) = (Step::Idle, DiffBuilder::default());
+        let step = Step::Idle;
+        let diff = DiffBuilder::default();
         Ok(Self {
             head,
             kept_at,

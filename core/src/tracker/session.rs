@@ -27,7 +27,8 @@ pub(crate) enum Since {
 
 impl Session {
     pub(crate) fn new(topic: &str, key: Key<'_>, owner: &[u8]) -> Self {
-        let (topic, owner) = (topic.into(), owner.into());
+        let topic = topic.into();
+        let owner = owner.into();
         Self {
             topic,
             encoding: key.encoding,

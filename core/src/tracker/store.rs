@@ -115,7 +115,8 @@ impl Store {
     #[inline]
     pub(super) fn versions(&self, index: u32) -> EntryVersions {
         let slot = &self.slab[index];
-        let (birth, version) = (slot.birth, slot.version);
+        let birth = slot.birth;
+        let version = slot.version;
         let previous = if slot.blob_len & LONG != 0 {
             let tail = self.blob(slot).last_chunk::<PREVIOUS_LEN>();
             u64::from_le_bytes(*tail.expect("a long blob ends in the previous version"))

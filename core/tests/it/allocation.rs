@@ -138,7 +138,9 @@ fn golden_frames_cost_twice_themselves_whole_cut_and_bent() {
             };
             read_message(&frame, config);
         }
-        let (kind, start, end) = (frame[4], 12 + usize::from(frame[6]), frame.len() - 8);
+        let kind = frame[4];
+        let start = 12 + usize::from(frame[6]);
+        let end = frame.len() - 8;
         assert!(end > start, "{name} has a body");
         let body = &frame[start..end];
         read_body(&Bytes::copy_from_slice(body));

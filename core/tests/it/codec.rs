@@ -121,7 +121,8 @@ fn a_frame_of_elixir_is_read_with_the_limits_of_all() {
 
 #[test]
 fn golden_frames_are_written_and_read_as_ever() {
-    let (a, b) = (example(), variety());
+    let a = example();
+    let b = variety();
     let fingerprints = [&a, &b].map(|t| t.origin_info(t.id()).unwrap().fingerprint);
     assert_eq!(
         fingerprints,

@@ -37,7 +37,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let node = 0..NODES;
-    let (key, owner) = (0..3u8, 0..2u8);
+    let key = 0..3u8;
+    let owner = 0..2u8;
     prop_oneof![
         16 => (node.clone(), key.clone(), owner.clone(), any::<u8>())
             .prop_map(|(n, k, o, m)| Op::NewEntry(n, k, o, m)),
@@ -222,7 +223,8 @@ fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
         .unwrap();
     let mut saw_her_later = Mirror::of(&node, &TOPICS);
     node.untrack("room", "ann", "c");
-    let (mut first, mut last) = (Mirror::default(), Mirror::of(&node, &TOPICS));
+    let mut first = Mirror::default();
+    let mut last = Mirror::of(&node, &TOPICS);
     node.handle_timeout(STEP);
     node.handle_timeout(2 * STEP);
     let readers = [&mut first, &mut saw_her, &mut saw_her_later, &mut last];

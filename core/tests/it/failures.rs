@@ -42,7 +42,8 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
             node.track(&NewEntry::new("room", &format!("u{place}"), "c"))
                 .unwrap();
         }
-        let (x, y) = ((round % 5) as usize, (round / 5 % 4 + 1) as usize);
+        let x = (round % 5) as usize;
+        let y = (round / 5 % 4 + 1) as usize;
         let y = (x + y) % 5;
         mesh.cut.extend([(x, y), (y, x)]);
         for n in 0..10 + round % 7 {
@@ -278,7 +279,9 @@ fn f08_a_truncated_log_costs_the_difference_only() {
     mesh.cut.clear();
     mesh.run(seconds(3));
     all_equal(&mesh, "room", "after the heal");
-    let (mut joins, mut leaves, mut updates) = (0, 0, 0);
+    let mut joins = 0;
+    let mut leaves = 0;
+    let mut updates = 0;
     while let Some(diff) = mesh.nodes[1].poll_diff() {
         let topic = diff.topic("room").unwrap();
         joins += topic.joins.len();
@@ -408,12 +411,15 @@ fn f10_leaving_ten_thousand_topics_is_one_push() {
 #[test]
 fn f06_a_large_transfer_goes_in_slices() {
     let small = |config: &mut PresenceConfig| config.slice_records = 64;
-    let (a, b) = (configured("a", 1, 1, small), configured("b", 1, 2, small));
+    let a = configured("a", 1, 1, small);
+    let b = configured("b", 1, 2, small);
     for i in 0..5_000 {
         a.track(&NewEntry::new("room", &i.to_string(), "c"))
             .unwrap();
     }
-    let (mut before, mut steps, mut now) = (0, 0, Duration::ZERO);
+    let mut before = 0;
+    let mut steps = 0;
+    let mut now = Duration::ZERO;
     while b.count("room") < 5_000 {
         now += Duration::from_millis(1);
         for (name, from, to) in [("a", &a, &b), ("b", &b, &a)] {

@@ -85,7 +85,8 @@ fn a_snapshot_raises_nobody_from_the_dead() {
             to.handle_message(now, name, &frame).unwrap();
         }
     };
-    let (gone, old) = (relay("gone", 1, 1), relay("old", 1, 2));
+    let gone = relay("gone", 1, 1);
+    let old = relay("old", 1, 2);
     gone.track(&NewEntry::new("room", "ghost", "c")).unwrap();
     for ms in (0..3_000).step_by(10) {
         let now = Duration::from_millis(ms);

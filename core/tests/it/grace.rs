@@ -38,7 +38,8 @@ impl Scene {
         mesh.nodes = ["a", "b"]
             .map(|name| with_grace(name, 1, slice_records))
             .into();
-        let (mirror, incarnation) = (Mirror::default(), 1);
+        let mirror = Mirror::default();
+        let incarnation = 1;
         Self {
             mesh,
             mirror,

@@ -18,7 +18,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let node = 0..NAMES.len();
-    let (key, owner) = (0..6u8, 0..3u8);
+    let key = 0..6u8;
+    let owner = 0..3u8;
     prop_oneof![
         5 => (node.clone(), key.clone(), owner.clone(), any::<u8>())
             .prop_map(|(n, k, o, m)| Op::NewEntry(n, k, o, m)),
@@ -32,7 +33,8 @@ fn run(nodes: &mut [Tracker], ops: &[Op]) {
     for op in ops {
         match *op {
             Op::NewEntry(n, key, owner, meta) => {
-                let (key, owner) = (format!("k{key}"), format!("o{owner}"));
+                let key = format!("k{key}");
+                let owner = format!("o{owner}");
                 nodes[n]
                     .upsert(&NewEntry::new("t", &key, &owner).meta(&[meta]))
                     .unwrap();

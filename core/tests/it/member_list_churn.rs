@@ -112,7 +112,8 @@ fn list_of_bulk_work_equals_a_sorted_map() {
         let report = BulkReport { loaded, duplicates };
         assert_eq!(list.bulk_load(load).unwrap(), report);
 
-        let (to, count) = (groups[round % 2], [30, 5_000][round / 2 % 2]);
+        let to = groups[round % 2];
+        let count = [30, 5_000][round / 2 % 2];
         let moving: Vec<TextId> = (0..count).map(|_| id(&mut rng)).collect();
         let known = moving.iter().filter(|id| model.contains_key(id)).count();
         assert_eq!(list.set_group_many(&moving, to).unwrap(), known);
@@ -270,7 +271,8 @@ fn list_refuses_what_is_wrong_and_stays_as_it_was() {
         (list.len(), list.member_count(), list.index_of(&1)),
         (1, 1, Some(0))
     );
-    let (from, to) = (5, 2);
+    let from = 5;
+    let to = 2;
     assert_eq!(list.slice(from..to).len(), 0);
     assert_eq!(list.slice(..usize::MAX).len(), 1);
     assert!(list.row_at(usize::MAX).is_none());

@@ -49,7 +49,8 @@ fn pack<I: FromNumber>(longer: usize) {
         list.remove(&I::from_number(number));
     }
     for half in ['A', 'B'] {
-        let (id, key) = (I::from_number(half.into()), key(half, 'n'));
+        let id = I::from_number(half.into());
+        let key = key(half, 'n');
         let index = list.upsert(id.clone(), group, &key, 0).unwrap().index;
         let rows = rows(&list);
         assert!(rows.is_sorted(), "{longer}");

@@ -67,7 +67,8 @@ impl Gate {
                     continue;
                 };
                 for (from, to) in [(&inner, &outer), (&outer, &inner)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let from = from.try_clone().unwrap();
+                    let to = to.try_clone().unwrap();
                     let gate = Arc::clone(&gate);
                     thread::spawn(move || pipe(from, to, &gate));
                 }

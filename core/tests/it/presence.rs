@@ -95,10 +95,8 @@ fn a_flush_by_hand_leaves_nothing_for_the_timer() {
 
 #[test]
 fn flush_may_be_at_once_or_never() {
-    let (at_once, never) = (
-        started(|config| config.flush = Duration::ZERO),
-        started(|config| config.flush = Duration::MAX),
-    );
+    let at_once = started(|config| config.flush = Duration::ZERO);
+    let never = started(|config| config.flush = Duration::MAX);
     for p in [&at_once, &never] {
         p.track(&NewEntry::new("room", "ann", "c")).unwrap();
         p.handle_timeout(ms(1));
@@ -197,10 +195,8 @@ fn a_list_in_pages_has_everyone_who_stays_once() {
 #[test]
 fn attempts_give_up_and_change_nothing_while_a_slot_is_in_use() {
     let p = presence("a");
-    let (ann, bob) = (
-        NewEntry::new("room", "ann", "c"),
-        NewEntry::new("room", "bob", "c"),
-    );
+    let ann = NewEntry::new("room", "ann", "c");
+    let bob = NewEntry::new("room", "bob", "c");
     p.track(&ann).unwrap();
     p.read("room", |_| {
         assert!(p.try_track(&bob).is_none());

@@ -71,7 +71,8 @@ fn leases_end_alone_when_renewed_not_at_all_and_with_their_entry() {
 
 #[test]
 fn a_return_within_grace_is_an_update_here_and_elsewhere() {
-    let (a, b) = (presence("a", 1, secs(3)), presence("b", 1, secs(0)));
+    let a = presence("a", 1, secs(3));
+    let b = presence("b", 1, secs(0));
     let nodes = [("a", &a), ("b", &b)];
     for key in ["ann", "bob", "cleo"] {
         a.track(&NewEntry::new("room", key, "c1").meta(b"1"))
@@ -140,7 +141,8 @@ fn an_owner_that_comes_back_keeps_all() {
 
 #[test]
 fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
-    let (a, b) = (presence("a", 1, secs(0)), presence("b", 1, secs(0)));
+    let a = presence("a", 1, secs(0));
+    let b = presence("b", 1, secs(0));
     for i in 0..500 {
         a.track(&NewEntry::new(&format!("room {i}"), "ann", "c1").meta(&[7; 100]))
             .unwrap();

@@ -194,7 +194,8 @@ fn signals_told(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
 
 #[test]
 fn the_last_signal_about_a_thing_wins() {
-    let (a, b) = ("room a", "room b");
+    let a = "room a";
+    let b = "room b";
     let same = [(a, &b"ann"[..], 1), (a, b"ann", 1), (a, b"ann", 1)];
     assert_eq!(
         signals_told(&same, &[0, 2, 1]),
@@ -280,7 +281,8 @@ fn strangers_are_refused() {
 
 #[test]
 fn another_wire_version_is_refused_with_a_reply_that_is_not_answered() {
-    let (a, b) = (node("a", 1, 1, |_| {}), node("b", 1, 2, |_| {}));
+    let a = node("a", 1, 1, |_| {});
+    let b = node("b", 1, 2, |_| {});
     a.handle_timeout(seconds(1));
     b.handle_timeout(seconds(1));
     while b.poll_transmit().is_some() {}

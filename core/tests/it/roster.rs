@@ -26,7 +26,8 @@ impl World {
         let groups = list
             .set_groups(&["online", "idle", "offline"])
             .expect("three groups");
-        let (online, idle) = (groups[0], groups[1]);
+        let online = groups[0];
+        let idle = groups[1];
         let roster = Roster::new(list, options(&groups), move |entry| {
             let status = Status::of_session(entry.status());
             let group = if status == Status::Idle { idle } else { online };
@@ -217,7 +218,8 @@ fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
         let key = entry.key_str().expect("text keys");
         let fails = key == "zoe" && broken.load(Ordering::Relaxed);
         assert!(!fails, "the application's own fault");
-        let (sort_key, status) = (SortKey::from_name(key), Status::Online);
+        let sort_key = SortKey::from_name(key);
+        let status = Status::Online;
         let attrs = 0;
         Placement {
             group,
@@ -302,7 +304,8 @@ proptest! {
         let mut world = World::removing();
         let mut model = std::collections::BTreeMap::new();
         for (user, session, status, flush) in steps {
-            let (user, session) = (format!("u{user}"), format!("s{session}"));
+            let user = format!("u{user}");
+            let session = format!("s{session}");
             if status == 4 {
                 world.tracker.untrack(ROOM, user.as_str(), &session);
                 model.remove(&(user, session));

@@ -114,7 +114,8 @@ fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
 async fn frames_that_wait_come_before_deadlines() {
     let network = Network::new();
     let node = start(&network, "a");
-    let (peer, mut link) = (mesh::node("b", 1, 2, |_| {}), network.join("b"));
+    let peer = mesh::node("b", 1, 2, |_| {});
+    let mut link = network.join("b");
     peer.track(&NewEntry::new("room", "bob", "conn")).unwrap();
     sleep(Duration::from_secs(1)).await;
     for ms in [0, 10, 1_000] {
@@ -172,7 +173,8 @@ impl Transport for Flood {
     }
 
     async fn receive(&mut self) -> Option<Incoming> {
-        let (from, frame) = ("x".into(), Bytes::from_static(b"no frame"));
+        let from = "x".into();
+        let frame = Bytes::from_static(b"no frame");
         Some(Incoming::Frame { from, frame })
     }
 }

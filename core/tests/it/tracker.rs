@@ -316,7 +316,8 @@ fn frames_of_a_wrong_slot_are_refused() {
 
 #[test]
 fn a_gap_is_refused_and_a_repair_closes_it() {
-    let (mut a, mut b) = (tracker("a"), tracker("b"));
+    let mut a = tracker("a");
+    let mut b = tracker("b");
     for i in 0..10 {
         a.track(&NewEntry::new("room", &format!("k{i}"), "c"))
             .unwrap();
@@ -346,7 +347,9 @@ fn a_gap_is_refused_and_a_repair_closes_it() {
 
 #[test]
 fn a_relay_serves_what_it_knows_of_others() {
-    let (mut a, mut b, mut c) = (tracker("a"), tracker("b"), tracker("c"));
+    let mut a = tracker("a");
+    let mut b = tracker("b");
+    let mut c = tracker("c");
     a.track(&NewEntry::new("room", "ann", "c")).unwrap();
     sync(&a, &mut b);
     sync(&b, &mut c);
@@ -362,7 +365,8 @@ fn a_relay_serves_what_it_knows_of_others() {
 
 #[test]
 fn hiding_is_seen_by_every_read_and_forgetting_removes() {
-    let (mut a, mut b) = (tracker("a"), tracker("b"));
+    let mut a = tracker("a");
+    let mut b = tracker("b");
     a.track(&NewEntry::new("room", "ann", "c")).unwrap();
     a.track(&NewEntry::new("room", "bob", "c")).unwrap();
     b.track(&NewEntry::new("room", "ann", "d")).unwrap();
@@ -419,13 +423,15 @@ fn a_greater_incarnation_replaces_the_lower_one() {
 #[test]
 fn an_extraction_tells_what_happened_between_its_slices() {
     for seed in 0..300u64 {
-        let (mut a, mut b) = (tracker("a"), tracker("b"));
+        let mut a = tracker("a");
+        let mut b = tracker("b");
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut change = |a: &mut Tracker| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            let (key, meta) = (format!("k{}", (state >> 33) % 12), (state >> 50) as u8);
+            let key = format!("k{}", (state >> 33) % 12);
+            let meta = (state >> 50) as u8;
             if (state >> 60) % 3 == 0 {
                 a.untrack("room", &key, "c");
             } else {

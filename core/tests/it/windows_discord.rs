@@ -26,7 +26,8 @@ impl Store {
         // Operations run in order, then groups are set.
         for op in event["ops"].as_array().expect("ops") {
             let index = op["index"].as_u64().unwrap_or(0) as usize;
-            let (first, last) = (at(&op["range"][0]), at(&op["range"][1]));
+            let first = at(&op["range"][0]);
+            let last = at(&op["range"][1]);
             match op["op"].as_str().expect("op") {
                 // SYNC sets rows; a tail beyond short items is not cleared.
                 "SYNC" => {
@@ -104,7 +105,8 @@ impl World {
         let groups = list
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");
-        let (people, dice) = (People::default(), Dice(seed));
+        let people = People::default();
+        let dice = Dice(seed);
         let mut world = Self {
             list,
             people,
@@ -122,7 +124,8 @@ impl World {
     }
 
     fn join(&mut self) {
-        let (id, name) = (self.next_id, format!("n{}", self.dice.roll(400)));
+        let id = self.next_id;
+        let name = format!("n{}", self.dice.roll(400));
         self.next_id += 1;
         let group = self.groups[self.dice.roll(self.groups.len())];
         self.list

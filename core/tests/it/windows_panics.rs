@@ -133,7 +133,8 @@ fn run(seed: u64, members: usize) -> usize {
                 seat.act(&mut world, &mut blown);
             }
             if world.dice.one_in(6) {
-                let (left, now) = (world.dice.roll(6), world.now);
+                let left = world.dice.roll(6);
+                let now = world.now;
                 let list = &mut world.list;
                 let made = fused(&world.people, left, |bodies| list.tick(now, bodies));
                 blown += usize::from(made.is_none());

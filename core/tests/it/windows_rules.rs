@@ -292,7 +292,8 @@ fn list_bulk_work_is_one_sync() {
 #[test]
 fn list_slow_viewers_get_one_sync_and_hidden_ones_counts_only() {
     let (mut list, [mods, ..]) = list(50);
-    let (mut slow, mut hidden) = (Viewer::new(), Viewer::new());
+    let mut slow = Viewer::new();
+    let mut hidden = Viewer::new();
     open(&mut list, &mut slow, "c:0");
     open(&mut list, &mut hidden, "c:0");
     hidden.set_hidden(true);

@@ -386,7 +386,8 @@ fn bad_line() -> Value {
 
 fn someone(dice: &mut Dice, id: usize) -> Value {
     let group = ["mods", "online", "offline"][dice.roll(3)];
-    let (name, attrs) = (format!("n{}", dice.roll(50)), dice.roll(2));
+    let name = format!("n{}", dice.roll(50));
+    let attrs = dice.roll(2);
     json!(["upsert", id.to_string(), group, name, attrs])
 }
 

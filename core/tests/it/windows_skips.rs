@@ -120,7 +120,8 @@ impl Seat {
 fn run(seed: u64, members: usize, epochs: bool) -> usize {
     let mut world = World::new(seed, members);
     let mut seats: Vec<Seat> = (0..4).map(|_| Seat::new()).collect();
-    let (mut said, mut skipped) = (0, 0);
+    let mut said = 0;
+    let mut skipped = 0;
     for step in 0..60 {
         // Some ticks say nothing.
         for _ in 0..world.dice.roll(10).saturating_sub(3) {

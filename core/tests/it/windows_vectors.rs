@@ -79,7 +79,8 @@ impl Run {
             true => Bodies::Payloads(BodyFormat::Json),
             false => Bodies::from(&self.people),
         };
-        let (viewer, list) = (&mut self.viewer, &mut self.list);
+        let viewer = &mut self.viewer;
+        let list = &mut self.list;
         let bundle = match verb.as_str() {
             "do" => {
                 items(&what).for_each(|op| self.operate(op));
@@ -146,7 +147,8 @@ impl Run {
         let id: u64 = op[1].as_str().and_then(|id| id.parse().ok()).unwrap_or(0);
         match text(&op[0]) {
             "upsert" => {
-                let (name, group) = (text(&op[3]), group(list, 2));
+                let name = text(&op[3]);
+                let group = group(list, 2);
                 let key = SortKey::from_name(name);
                 list.upsert(id, group, &key, number(&op[4]) as u32)
                     .expect("known group");

@@ -23,7 +23,8 @@ pub(crate) struct People(pub(crate) HashMap<u64, Person>);
 impl People {
     /// Someone of a name made of the id.
     pub(crate) fn enter(&mut self, id: u64) {
-        let (name, status) = (format!("n{id}"), None);
+        let name = format!("n{id}");
+        let status = None;
         self.0.insert(id, Person { name, status });
     }
 }
@@ -132,7 +133,8 @@ impl World {
     }
 
     pub(crate) fn enter(&mut self, id: u64) {
-        let (name, group) = (self.name(), self.group());
+        let name = self.name();
+        let group = self.group();
         let attrs = self.dice.roll(3) as u32;
         self.list
             .upsert(id, group, &SortKey::from_name(&name), attrs)
@@ -207,7 +209,8 @@ impl World {
             _ => {
                 let mut load = Vec::new();
                 for _ in 0..self.dice.roll(30) {
-                    let (id, name) = (self.next_id, self.name());
+                    let id = self.next_id;
+                    let name = self.name();
                     self.next_id += 1;
                     let key = SortKey::from_name(&name);
                     load.push(NewMember {

@@ -54,7 +54,8 @@ pub(crate) fn seasoned() -> Tracker {
     let mut here = tracker("a");
     for (at, tracker) in [&mut here, &mut other].into_iter().enumerate() {
         for n in 0..4 {
-            let (key, owner) = (format!("user-{n}"), format!("conn-{at}"));
+            let key = format!("user-{n}");
+            let owner = format!("conn-{at}");
             tracker
                 .track(&NewEntry::new("room", &key, &owner).meta(b"{}"))
                 .expect("within limits");
@@ -110,10 +111,8 @@ fn check(tracker: &Tracker) {
         let info = mirror
             .origin_info(&origin.replica)
             .expect("it was just applied");
-        let (ours, theirs) = (
-            (origin.clock, origin.fingerprint),
-            (info.clock, info.fingerprint),
-        );
+        let ours = (origin.clock, origin.fingerprint);
+        let theirs = (info.clock, info.fingerprint);
         assert_eq!(ours, theirs, "a copy of {} differs", origin.replica);
     }
 }

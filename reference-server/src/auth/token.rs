@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let (tokens, ada) = (tokens('a'), ada());
+        let tokens = tokens('a');
+        let ada = ada();
         let back = tokens.verify(&tokens.issue(&ada).unwrap()).unwrap();
         assert_eq!(
             (back.id, &*back.username, back.guest),
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn forgeries_are_refused() {
-        let (tokens, ada) = (tokens('a'), ada());
+        let tokens = tokens('a');
+        let ada = ada();
         let good = tokens.issue(&ada).unwrap();
         assert!(
             tokens

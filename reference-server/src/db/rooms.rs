@@ -79,7 +79,8 @@ macro_rules! select_rooms {
 impl Db {
     /// Adds a room; its owner, if any, becomes its admin.
     pub(crate) async fn insert_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
-        let (id, now) = (Uuid::now_v7(), now_micros());
+        let id = Uuid::now_v7();
+        let now = now_micros();
         let mut tx = self.writer.begin().await?;
         sqlx::query(
             "INSERT INTO rooms
@@ -178,7 +179,8 @@ impl Db {
     /// The conversation of the two users, created if there was none.
     pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, StorageError> {
         let key = format!("{}:{}", a.min(b), a.max(b));
-        let (id, now) = (Uuid::now_v7(), now_micros());
+        let id = Uuid::now_v7();
+        let now = now_micros();
         let mut tx = self.writer.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO rooms (id, tenant, kind, name, private, dm_key, inserted_at)

@@ -129,7 +129,8 @@ impl City {
             }
             Some(_) if self.rng.u32(..100) >= PRESENT_PERCENT => {
                 self.present[i] = None;
-                let (id, owner) = (simulated::id(i).to_string(), owner(i));
+                let id = simulated::id(i).to_string();
+                let owner = owner(i);
                 presence.untrack(&self.room.topic, &id, &owner);
             }
             Some(_) => {
@@ -152,7 +153,8 @@ impl City {
         status: Status,
         verb: impl FnOnce(&RoomPresence, &NewEntry<'_>) -> Result<T, E>,
     ) {
-        let (id, owner) = (simulated::id(i).to_string(), owner(i));
+        let id = simulated::id(i).to_string();
+        let owner = owner(i);
         let profile = Profile {
             username: simulated::name(i).into(),
             staff: simulated::is_staff(i),

@@ -53,7 +53,8 @@ pub(crate) fn name(i: usize) -> String {
     let pairs = first.len() * last.len();
     // A step that shares no factor with the number of pairs visits each of them once.
     let pair = (i % pairs) * step(pairs) % pairs;
-    let (a, b) = (first[pair / last.len()], last[pair % last.len()]);
+    let a = first[pair / last.len()];
+    let b = last[pair % last.len()];
     match i / pairs {
         0 => format!("{a} {b}"),
         round => format!("{a} {b} {}", round + 1),

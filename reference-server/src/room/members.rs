@@ -241,13 +241,15 @@ impl RoomMembers {
         viewer: &mut Viewer<u128>,
         request: &WindowRequest,
     ) -> Result<Option<String>, WindowError> {
-        let (list, bodies) = (self.roster.list_mut(), (&self.cards).into());
+        let list = self.roster.list_mut();
+        let bodies = (&self.cards).into();
         let bundle = match request {
             WindowRequest::Open { window } => {
                 viewer.open(list, WindowSpec::parse(window)?, bodies)?
             }
             WindowRequest::Move { from, window } => {
-                let (from, to) = (WindowSpec::parse(from)?, WindowSpec::parse(window)?);
+                let from = WindowSpec::parse(from)?;
+                let to = WindowSpec::parse(window)?;
                 viewer.retarget(list, &from, to, bodies)?
             }
             WindowRequest::Close { window } => {

@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn joins_updates_and_leaves() {
-        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        let presence = RoomPresence::new();
+        let mut published = PublishedPresence::default();
         presence.track(&put("ada", "1", 0)).unwrap();
         let joined = step(&mut published, &presence).unwrap();
         assert_eq!(
@@ -238,10 +239,8 @@ mod tests {
         );
         presence.update(&put("ada", "1", 1)).unwrap();
         let updated = step(&mut published, &presence).unwrap();
-        let (old, new) = (
-            &joined["joins"]["ada"],
-            &updated["joins"]["ada"]["metas"][0],
-        );
+        let old = &joined["joins"]["ada"];
+        let new = &updated["joins"]["ada"]["metas"][0];
         assert_eq!(&updated["leaves"]["ada"], old);
         assert_eq!(new["phx_ref_prev"], old["metas"][0]["phx_ref"]);
         assert_eq!(
@@ -259,7 +258,8 @@ mod tests {
 
     #[test]
     fn what_cancels_out_is_not_sent_unless_a_state_told_of_it() {
-        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        let presence = RoomPresence::new();
+        let mut published = PublishedPresence::default();
         presence.track(&put("ada", "1", 0)).unwrap();
         presence.untrack(TOPIC, "ada", "1");
         assert_eq!(step(&mut published, &presence), None);
@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn one_invisible_session_hides_the_user() {
-        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        let presence = RoomPresence::new();
+        let mut published = PublishedPresence::default();
         presence.track(&put("ada", "1", 0)).unwrap();
         step(&mut published, &presence).unwrap();
         presence.track(&put("ada", "2", 3)).unwrap();
@@ -302,7 +303,8 @@ mod tests {
     /// The diff had the same reference in joins and in leaves: clients showed nobody.
     #[test]
     fn who_was_hidden_for_less_than_a_diff_has_not_left() {
-        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        let presence = RoomPresence::new();
+        let mut published = PublishedPresence::default();
         presence.track(&put("ada", "1", 0)).unwrap();
         presence.update(&put("ada", "1", 1)).unwrap();
         let joined = step(&mut published, &presence).unwrap();
@@ -318,7 +320,8 @@ mod tests {
 
     #[test]
     fn in_counts_mode_only_known_users_leave() {
-        let (presence, mut published) = (RoomPresence::new(), PublishedPresence::default());
+        let presence = RoomPresence::new();
+        let mut published = PublishedPresence::default();
         presence.track(&put("ada", "1", 0)).unwrap();
         step(&mut published, &presence).unwrap();
         presence.track(&put("bob", "2", 0)).unwrap();

@@ -255,7 +255,8 @@ impl Room {
         s: &Subscriber,
     ) {
         let identity = &s.visitor.identity;
-        let (key, owner) = (identity.id.to_string(), subscription.owner());
+        let key = identity.id.to_string();
+        let owner = subscription.owner();
         let meta = profile(&s.visitor);
         let put = NewEntry::new(&self.topic, &key, &owner)
             .meta(&meta)
@@ -296,7 +297,8 @@ impl Room {
         subscriber.visitor.status = status;
         let visitor = subscriber.visitor.clone();
         let identity = &visitor.identity;
-        let (key, owner) = (identity.id.to_string(), subscription.owner());
+        let key = identity.id.to_string();
+        let owner = subscription.owner();
         let meta = profile(&visitor);
         let put = NewEntry::new(&self.topic, &key, &owner)
             .meta(&meta)
@@ -327,7 +329,8 @@ impl Room {
 
     /// `subscription` types, or stopped to. The others hear of it, unless the user is invisible.
     pub(crate) fn typing(&self, subscription: SubscriptionId, types: bool) {
-        let (mut state, now) = (self.state.lock(), Instant::now());
+        let mut state = self.state.lock();
+        let now = Instant::now();
         let Some(subscriber) = state.subscribers.get(&subscription) else {
             return;
         };

@@ -91,8 +91,10 @@ pub(crate) fn decode_binary(bytes: &[u8]) -> Result<Push<'_>, Malformed> {
         rest = tail;
         std::str::from_utf8(part).map_err(|_| Malformed)
     };
-    let (join_ref, reference) = (next(head[1])?, next(head[2])?);
-    let (topic, event) = (next(head[3])?, next(head[4])?);
+    let join_ref = next(head[1])?;
+    let reference = next(head[2])?;
+    let topic = next(head[3])?;
+    let event = next(head[4])?;
     let quoted = |r: &str| (!r.is_empty()).then(|| Arc::from(quote(r)));
     Ok(Push {
         join_ref: quoted(join_ref),
@@ -112,8 +114,10 @@ pub(crate) fn encode(
     event: &str,
     payload: &str,
 ) -> Utf8Bytes {
-    let (topic, event) = (quote(topic), quote(event));
-    let (join_ref, reference) = (join_ref.unwrap_or("null"), reference.unwrap_or("null"));
+    let topic = quote(topic);
+    let event = quote(event);
+    let join_ref = join_ref.unwrap_or("null");
+    let reference = reference.unwrap_or("null");
     let mut out = String::with_capacity(64 + topic.len() + event.len() + payload.len());
     let written = match vsn {
         Vsn::V2 => write!(out, "[{join_ref},{reference},{topic},{event},{payload}]"),

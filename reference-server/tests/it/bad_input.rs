@@ -110,7 +110,8 @@ async fn strange_payloads_get_an_error_and_store_nothing() {
 #[tokio::test]
 async fn nobody_speaks_under_another_id() {
     let server = Server::start().await;
-    let (ada, eve) = (server.register("ada").await, server.guest().await);
+    let ada = server.register("ada").await;
+    let eve = server.guest().await;
     let room = server.room(&eve, "lobby").await;
     let topic = format!("room:{room}");
     let mut socket = server.connect(&eve).await;

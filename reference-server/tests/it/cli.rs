@@ -20,7 +20,8 @@ fn program(dir: &TempDir, args: &[&str]) -> Command {
 
 /// Reads the output until it has said all of `words`.
 fn read_until(child: &mut Child, words: &[&str]) -> String {
-    let (mut text, mut byte) = (String::new(), [0]);
+    let mut text = String::new();
+    let mut byte = [0];
     let out = child.stdout.as_mut().unwrap();
     while !(words.iter().all(|word| text.contains(word)) && text.ends_with('\n')) {
         assert_eq!(out.read(&mut byte).unwrap(), 1, "it ended after {text:?}");

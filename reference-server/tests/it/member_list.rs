@@ -6,7 +6,8 @@ use super::client::{Server, Socket, User};
 
 /// A room of `ada` with `bob` as a member, and `ada`'s socket in it.
 async fn room(server: &Server) -> (User, User, Socket, String) {
-    let (ada, bob) = (server.register("ada").await, server.register("bob").await);
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
     let room = server.create_room(&ada, "Engines").await;
     server
         .post(&bob, &format!("/rooms/{room}/join"), json!({}))

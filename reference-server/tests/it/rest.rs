@@ -74,7 +74,8 @@ async fn registration_says_what_is_wrong_field_by_field() {
 #[tokio::test]
 async fn rooms_are_made_joined_left_and_deleted() {
     let server = Server::start().await;
-    let (ada, bob) = (server.register("ada").await, server.register("bob").await);
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
     let room = server.create_room(&ada, "Engines").await;
     let path = format!("/rooms/{room}");
 
@@ -111,7 +112,8 @@ async fn rooms_are_made_joined_left_and_deleted() {
 #[tokio::test]
 async fn private_rooms_are_closed_to_others() {
     let server = Server::start().await;
-    let (ada, bob) = (server.register("ada").await, server.register("bob").await);
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
     let body = json!({ "name": "Secret", "private": true });
     let (_, room) = server.post(&ada, "/rooms", body).await;
     let path = format!("/rooms/{}", room["data"]["id"].as_str().unwrap());
@@ -228,7 +230,8 @@ async fn the_rate_limit_is_shared_by_rest_and_socket() {
 #[tokio::test]
 async fn guests_have_names_and_no_rows() {
     let server = Server::start().await;
-    let (guest, ada) = (server.guest().await, server.register("ada").await);
+    let guest = server.guest().await;
+    let ada = server.register("ada").await;
     assert!(guest.username.starts_with("guest-"));
     let (_, users) = server.get(&ada, "/users").await;
     assert_eq!(users["data"].as_array().unwrap().len(), 1);
@@ -256,11 +259,9 @@ async fn guests_are_limited_per_address() {
 #[tokio::test]
 async fn a_pair_has_one_conversation() {
     let server = Server::start().await;
-    let (ada, bob, eve) = (
-        server.register("ada").await,
-        server.register("bob").await,
-        server.register("eve").await,
-    );
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let eve = server.register("eve").await;
     let open = async |from: &User, to: &User| {
         let (status, dm) = server.post(from, "/dm", json!({ "user_id": to.id })).await;
         assert_eq!(status, StatusCode::OK, "{dm}");

@@ -195,7 +195,8 @@ async fn a_failed_commit_is_refused_on_every_way_and_leaves_nothing() {
     assert_eq!(scene.of_bob.expect("new_message").await[4]["seq"], 2);
     scene.of_bob.expect("phx_close").await;
     scene.server.wait_until_ready().await;
-    let (room, ada) = (scene.room, scene.ada);
+    let room = scene.room;
+    let ada = scene.ada;
     let server = Server::start_in(scene.server.stop().await, |_| {}).await;
     let (_, rooms) = server.get(&ada, "/rooms").await;
     assert!(rooms.to_string().contains("New") && !rooms.to_string().contains(&room));
@@ -214,10 +215,8 @@ async fn a_locked_database_is_busy_and_everybody_hears_so_at_once() {
         .execute(&mut other)
         .await
         .unwrap();
-    let (path, hi) = (
-        format!("/rooms/{room}/messages"),
-        json!({ "content": "hi" }),
-    );
+    let path = format!("/rooms/{room}/messages");
+    let hi = json!({ "content": "hi" });
     let (a, b, c, body) = tokio::join!(
         server.post(&ada, &path, hi.clone()),
         server.post(&ada, &path, hi.clone()),
@@ -246,10 +245,8 @@ async fn nothing_is_acknowledged_once_the_files_are_deleted() {
         let ada = server.register("ada").await;
         let room = server.create_room(&ada, "Engines").await;
         fs::remove_file(server.dir().join(name)).unwrap();
-        let (path, hi) = (
-            format!("/rooms/{room}/messages"),
-            json!({ "content": "hi" }),
-        );
+        let path = format!("/rooms/{room}/messages");
+        let hi = json!({ "content": "hi" });
         for _ in 0..2 {
             let answer = server.post(&ada, &path, hi.clone()).await;
             assert_eq!(answer, (FAILED, json!({ "error": "storage missing" })));
@@ -345,7 +342,8 @@ async fn what_is_acknowledged_during_a_stop_is_stored() {
     let url = format!("http://{}/api/v1{path}", server.address);
     let mut clients = Vec::new();
     for n in 0..20 {
-        let (guest, url) = (server.guest().await, url.clone());
+        let guest = server.guest().await;
+        let url = url.clone();
         clients.push(tokio::spawn(async move {
             let client = reqwest::Client::new();
             let mut acknowledged = Vec::new();

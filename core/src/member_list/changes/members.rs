@@ -221,7 +221,8 @@ impl DirtyRows {
         sorted.sort_unstable();
         let mut ranges: Vec<Range<usize>> = Vec::new();
         for packed in sorted {
-            let (start, end) = ((packed >> 32) as usize, packed as u32 as usize);
+            let start = (packed >> 32) as usize;
+            let end = packed as u32 as usize;
             match ranges.last_mut() {
                 Some(last) if start <= last.end => last.end = last.end.max(end),
                 _ => ranges.push(start..end),

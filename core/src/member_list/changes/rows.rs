@@ -186,7 +186,8 @@ mod tests {
         dirty.clear();
         dirty.mark(Some(1), None);
         dirty.mark(None, None);
-        let (old, new) = (Some(1), None);
+        let old = Some(1);
+        let new = None;
         assert_eq!(dirty.changes(), Changes::Rows(&[Mark { old, new }]));
         (0..=MARKS_MAX).for_each(|at| dirty.mark(None, Some(at)));
         assert_eq!(dirty.changes(), Changes::All);

@@ -169,7 +169,8 @@ impl Groups {
     /// Brings the index space in line with what became of a group. O(1).
     pub(crate) fn recount(&mut self, id: GroupId) {
         let group = &self[id];
-        let (pos, rows) = (group.pos, self.rows_of(group));
+        let pos = group.pos;
+        let rows = self.rows_of(group);
         self.len = self.len + rows as usize - self.rows[pos] as usize;
         self.rows[pos] = rows;
     }
@@ -222,7 +223,8 @@ impl Groups {
         self.check(id)?;
         let group = &self[id];
         if group.tree.len() > 0 {
-            let (name, members) = (group.name.to_string(), group.tree.len());
+            let name = group.name.to_string();
+            let members = group.tree.len();
             return Err(ListError::GroupNotEmpty { name, members });
         }
         self.order.retain(|&other| other != id);

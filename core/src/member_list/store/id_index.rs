@@ -306,7 +306,8 @@ const fn shares() -> [u8; 256] {
         156, 165, 175, 184, 194, 203, 214, 224, 234, 245, 256,
     ];
     let mut shard_of = [0; 256];
-    let (mut at, mut shard) = (0, 0);
+    let mut at = 0;
+    let mut shard = 0;
     while at < 256 {
         if at == ENDS[shard] as usize {
             shard += 1;

@@ -196,7 +196,8 @@ impl LeafSlots {
     /// Adds a run that sorts after this one; there is room. The larger one's scale stays if the
     /// keys of the smaller one fit it.
     pub(crate) fn append(&mut self, keys: &Keys, tail: &Self) {
-        let (len, more) = (usize::from(self.len), usize::from(tail.len));
+        let len = usize::from(self.len);
+        let more = usize::from(tail.len);
         self.slots[len..len + more].copy_from_slice(tail.slots());
         self.tags[len..len + more].copy_from_slice(&tail.tags[..more]);
         self.len += tail.len;
@@ -251,15 +252,15 @@ impl LeafSlots {
             return;
         }
         // Room on both sides, so that a growing run is not scaled anew for every key.
-        let (first, last) = (keys.key(first), keys.key(last));
-        let (low, high) = (first.min(key), last.max(key));
+        let first = keys.key(first);
+        let last = keys.key(last);
+        let low = first.min(key);
+        let high = last.max(key);
         let common = shared(low, high);
         self.text = is_text(low, common) && is_text(high, common);
         self.tight = false;
-        let (low, high) = (
-            number(self.text, rest(low, common)),
-            number(self.text, rest(high, common)),
-        );
+        let low = number(self.text, rest(low, common));
+        let high = number(self.text, rest(high, common));
         let room = (high - low) / 2;
         self.rescale(
             key,
@@ -298,7 +299,8 @@ impl LeafSlots {
         let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
             return;
         };
-        let (first, last) = (keys.key(first), keys.key(last));
+        let first = keys.key(first);
+        let last = keys.key(last);
         let common = shared(first, last);
         // A byte more in common is worth about six bits of tag, a smaller range what it saves.
         self.tight = true;
@@ -315,12 +317,14 @@ impl LeafSlots {
         let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
             return;
         };
-        let (first, last) = (keys.key(first), keys.key(last));
+        let first = keys.key(first);
+        let last = keys.key(last);
         let common = shared(first, last);
         self.text = is_text(first, common) && is_text(last, common);
         self.tight = true;
         let number = |key| number(self.text, rest(key, common));
-        let (low, high) = (number(first), number(last));
+        let low = number(first);
+        let high = number(last);
         self.rescale(first, common, low, high);
         self.retag(keys, 0..usize::from(self.len));
     }
@@ -331,7 +335,8 @@ impl LeafSlots {
     ///
     /// Panics if they do not.
     pub(crate) fn check(&self, keys: &Keys) {
-        let (common, len) = (usize::from(self.common), self.slots().len());
+        let common = usize::from(self.common);
+        let len = self.slots().len();
         // What the first and the last key share, those between them share too.
         for &slot in self.slots().first().iter().chain(&self.slots().last()) {
             let key = keys.key(*slot);
@@ -444,7 +449,8 @@ fn is_text(key: &[u8], common: usize) -> bool {
 /// the codes end, as what follows says nothing about keys that differ in such a byte.
 #[inline]
 fn codes(rest: u128, coded: usize) -> u64 {
-    let (mut codes, mut more) = (0, u8::MAX);
+    let mut codes = 0;
+    let mut more = u8::MAX;
     for byte in &rest.to_be_bytes()[..coded] {
         let code = CODES[usize::from(*byte)] & more;
         codes = codes << CODE_BITS | u64::from(code & (EXACT - 1));

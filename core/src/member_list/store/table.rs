@@ -151,7 +151,8 @@ impl<I: Id> Table<I> {
             (self.cells.len() - 1) as u32
         };
         self.writes.note(slot);
-        let (cells, hasher) = (&self.cells, &self.hasher);
+        let cells = &self.cells;
+        let hasher = &self.hasher;
         self.index
             .insert(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         slot
@@ -162,7 +163,8 @@ impl<I: Id> Table<I> {
     /// visited, and the positions, ascending, of those that were left out: they are members
     /// already, or come after a member of the same id. O(k), and O(n) if the index must grow.
     pub(in crate::member_list) fn claim(&mut self, new: &[Row<I>]) -> (Vec<(u64, u32)>, Vec<u32>) {
-        let (cells, hasher) = (&self.cells, &self.hasher);
+        let cells = &self.cells;
+        let hasher = &self.hasher;
         self.index
             .reserve(new.len(), |slot| hasher.hash_one(&cells[slot as usize].id));
         let id = |slot: u32| match slot.checked_sub(CLAIMED) {
@@ -228,7 +230,8 @@ impl<I: Id> Table<I> {
     /// Forgets a member that is in no tree any more. O(1).
     pub(crate) fn drop_slot(&mut self, slot: u32) {
         let hash = self.hasher.hash_one(&self.cells[slot as usize].id);
-        let (cells, hasher) = (&self.cells, &self.hasher);
+        let cells = &self.cells;
+        let hasher = &self.hasher;
         self.index
             .remove(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         self.set_key(slot, &[]);

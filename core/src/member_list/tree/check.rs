@@ -98,7 +98,8 @@ impl<R> Node<R> {
                 };
                 assert_eq!(parent, here, "parent of a node");
             }
-            let (noted, first) = (K::entry(&inner.separators, pos), child.first_entry::<K>());
+            let noted = K::entry(&inner.separators, pos);
+            let first = child.first_entry::<K>();
             let differ = context.is_before(noted, first) || context.is_before(first, noted);
             assert!(!differ, "first entry of a child");
             assert_eq!(inner.counts.before(pos), before, "entries before a child");

@@ -53,7 +53,8 @@ impl Counts {
             .iter()
             .map(|&start| u32::from(start <= index));
         let block = reached.sum::<u32>() as usize;
-        let (mut pos, mut before) = (block * BLOCK, self.starts[block]);
+        let mut pos = block * BLOCK;
+        let mut before = self.starts[block];
         let mut sum = before;
         for &count in &self.block(block)[..BLOCK - 1] {
             sum += count;
@@ -139,9 +140,11 @@ mod tests {
 
     #[test]
     fn starts_follow_every_change() {
-        let (mut counts, mut expected) = (Counts::EMPTY, Vec::new());
+        let mut counts = Counts::EMPTY;
+        let mut expected = Vec::new();
         for at in 0..FANOUT {
-            let (pos, count) = (at * 7 % (at + 1), at as u32 % 5 + 1);
+            let pos = at * 7 % (at + 1);
+            let count = at as u32 % 5 + 1;
             counts.insert(pos, count);
             expected.insert(pos, count);
         }

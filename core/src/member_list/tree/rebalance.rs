@@ -156,7 +156,8 @@ impl<R: Clone> Inner<R> {
         };
         let held: u32 = self.counts.all()[start..start + window].iter().sum();
         let share = (held as usize).div_ceil(leaves);
-        let (mut at, mut end) = (start, start + window);
+        let mut at = start;
+        let mut end = start + window;
         while at + 1 < end {
             let need = share.saturating_sub(self.counts.get(at) as usize);
             if need == 0 {
@@ -216,7 +217,8 @@ impl<R: Clone> Inner<R> {
             (Node::Inner(into), Node::Inner(from)) => {
                 let into = Arc::make_mut(into);
                 let from = Arc::unwrap_or_clone(from);
-                let (len, more) = (into.children.len(), from.children.len());
+                let len = into.children.len();
+                let more = from.children.len();
                 into.counts.append(len, &from.counts, more);
                 into.ids[len..len + more].copy_from_slice(&from.ids[..more]);
                 context.append(&mut into.separators, from.separators);

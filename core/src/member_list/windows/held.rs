@@ -155,10 +155,8 @@ impl<I: Id> OpenWindow<I> {
 
     /// Goes on as `gone`, which has become the same window, does.
     pub(crate) fn absorb(&mut self, mut gone: Self) {
-        let (names, merged) = (
-            std::mem::take(&mut gone.former),
-            std::mem::take(&mut gone.merged),
-        );
+        let names = std::mem::take(&mut gone.former);
+        let merged = std::mem::take(&mut gone.merged);
         gone.former = std::mem::take(&mut self.former);
         gone.merged = std::mem::take(&mut self.merged);
         *self = gone;

@@ -245,7 +245,8 @@ impl<I: Id> Windows<I> {
         if let Some(base_index) = window.publish_place() {
             self.slid.insert(handle.serial, base_index);
         }
-        let (frame, base_index) = (window.sync(content), handle.base_index());
+        let frame = window.sync(content);
+        let base_index = handle.base_index();
         drop(window);
         Ok(Opened {
             version: frame.new_version,
@@ -265,7 +266,8 @@ impl<I: Id> Windows<I> {
         let range = spec.range(index, content.list.len());
         let mut rows = Vec::with_capacity(range.len());
         content.list.read_window(range.clone(), &mut rows);
-        let (renames, version) = (content.written.renames(), &mut self.version);
+        let renames = content.written.renames();
+        let version = &mut self.version;
         let mut next_version = || {
             *version += 1;
             *version
@@ -287,7 +289,8 @@ impl<I: Id> Windows<I> {
     /// detached.
     fn step_windows(&mut self, content: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
         let mut reread = WindowReader::default();
-        let (mut made, mut left) = (Vec::new(), Vec::new());
+        let mut made = Vec::new();
+        let mut left = Vec::new();
         for (spec, known) in &self.watched {
             let Some(handle) = known.upgrade() else {
                 continue;

@@ -298,12 +298,14 @@ impl<I: Id> Watched<'_, I> {
         target: &Watched<'_, I>,
         content: &FrameBuilder<'_, I>,
     ) -> Vec<WindowStep<I>> {
-        let (name, next) = (self.handle.name(), target.handle.name());
+        let name = self.handle.name();
+        let next = target.handle.name();
         let renamed = (next != name).then(|| next.clone());
         let told = self.bases.iter();
         let told = told.filter(|base| self.handle.is_told(base.version));
         let steps = told.map(|base| {
-            let (old, new) = (&base.rows, &target.newest().rows);
+            let old = &base.rows;
+            let new = &target.newest().rows;
             let script = script(old, new, &positions(old, new));
             let mut frame = target.frame_from(base, script, content);
             frame.window = name.clone();
@@ -333,7 +335,8 @@ impl<I: Id> Watched<'_, I> {
         content: &FrameBuilder<'_, I>,
     ) -> Vec<WindowStep<I>> {
         let latest = script(&self.newest().rows, &next.rows, &next.was);
-        let (rows, renames) = (std::mem::take(&mut next.rows), content.written.renames());
+        let rows = std::mem::take(&mut next.rows);
+        let renames = content.written.renames();
         let mut latest = (!latest.is_empty()).then_some(latest);
         if latest.is_some() {
             self.bases.push(WindowBase::new(version, rows, renames));

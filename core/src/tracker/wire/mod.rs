@@ -115,7 +115,8 @@ fn read_origin(reader: &mut Reader<'_>) -> Result<Origin, DecodeError> {
 
 fn read_interval(reader: &mut Reader<'_>) -> Result<(u64, u64), DecodeError> {
     let at = reader.offset();
-    let (from, to) = (reader.u64()?, reader.u64()?);
+    let from = reader.u64()?;
+    let to = reader.u64()?;
     if from > to || to >= OP_MAX {
         return Err(DecodeError::invalid(
             at,

@@ -240,7 +240,9 @@ impl<'a> Reader<'a> {
     }
 
     fn owner(self, entry: &impl Fields) -> Term<'a> {
-        let (encoding, bytes, replica) = (entry.key().encoding, entry.owner(), entry.replica());
+        let encoding = entry.key().encoding;
+        let bytes = entry.owner();
+        let replica = entry.replica();
         let prefixed = bytes.strip_prefix(OWNER_PREFIX.as_bytes());
         match (encoding, prefixed) {
             (Encoding::Term, _) => match owner::unpack(bytes, replica) {
@@ -261,7 +263,8 @@ impl<'a> Reader<'a> {
 
     /// The meta with its reference, and the one before an update.
     fn meta(self, entry: &impl Fields) -> Term<'a> {
-        let (encoding, bytes) = (entry.key().encoding, entry.meta());
+        let encoding = entry.key().encoding;
+        let bytes = entry.meta();
         let meta = match encoding {
             _ if bytes.is_empty() => Term::map_new(self.env),
             Encoding::Term => self.external(bytes),

@@ -121,7 +121,9 @@ pub(crate) fn pack_text(external: &[u8], replica: &str) -> Option<String> {
         let bytes = pid.numbers[at..at + 4].try_into();
         bytes.map_or(0, u32::from_be_bytes)
     };
-    let (id, serial, creation) = (number(0), number(4), number(8));
+    let id = number(0);
+    let serial = number(4);
+    let creation = number(8);
     let mut text = format!("{id}.{serial}.{creation}");
     let node = node_of(&pid, replica, TEXT_NODE_MAX);
     if !node.is_empty() {

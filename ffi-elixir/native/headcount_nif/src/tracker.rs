@@ -112,7 +112,8 @@ twins! {
         let Some((encoding, key)) = state.codec.look_up(name) else {
             return Vec::<Term<'a>>::new().encode(env);
         };
-        let (key, reader) = (Key::new(encoding, &key), state.reader(env));
+        let key = Key::new(encoding, &key);
+        let reader = state.reader(env);
         answer(env, state.tracker.read(patience, |tracker| {
             tracker.get_by_key(topic, key).map(|entry| reader.by_owner(&entry)).collect::<Vec<_>>()
         }))

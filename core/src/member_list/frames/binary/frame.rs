@@ -104,7 +104,9 @@ pub(in crate::member_list) fn read_frame<I: Id>(
         0 => None,
         _ => Some(from.str(WINDOW_NAME_MAX)?.into()),
     };
-    let (base_version, new_version, base_index) = (from.u64()?, from.u64()?, from.u64()?);
+    let base_version = from.u64()?;
+    let new_version = from.u64()?;
+    let base_index = from.u64()?;
     let sum = from.raw(4)?;
     let checksum32 = u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]);
     let change = if flags & DELTA == 0 {
@@ -229,7 +231,8 @@ fn read_row<I: Id>(from: &mut Reader<'_>, at: usize, tag: u8) -> Result<FrameRow
             })
         }
         tag::MEMBER => {
-            let (id, revision) = (read_id(from)?, from.u32()?);
+            let id = read_id(from)?;
+            let revision = from.u32()?;
             let attrs = read_attrs(from, tag)?.unwrap_or(0);
             let body = match read_body(from, at, tag)? {
                 BodyChange::Same => None,

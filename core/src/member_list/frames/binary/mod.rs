@@ -101,7 +101,9 @@ impl Shared<Counts> {
 
 fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
     let mut from = Reader::new(body);
-    let (list, epoch, version) = (from.str(LIST_NAME_MAX)?.into(), from.u64()?, from.u64()?);
+    let list = from.str(LIST_NAME_MAX)?.into();
+    let epoch = from.u64()?;
+    let version = from.u64()?;
     let flags = flags(&mut from, HAS_COUNTS)?;
     let mut frames = Vec::new();
     for _ in 0..count(&mut from, FRAMES_MAX)? {
@@ -113,7 +115,8 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
     };
     let mut bases = Vec::new();
     for _ in 0..count(&mut from, FRAMES_MAX)? {
-        let (window, base_index) = (from.str(WINDOW_NAME_MAX)?.into(), from.u64()?);
+        let window = from.str(WINDOW_NAME_MAX)?.into();
+        let base_index = from.u64()?;
         bases.push(Base { window, base_index });
     }
     let mut windows = Vec::new();
@@ -166,13 +169,17 @@ fn write_counts(counts: &Counts) -> Bytes {
 
 fn read_counts(from: &mut Reader<'_>) -> Result<Counts, DecodeError> {
     let kind = flags(from, HEADERS | COUNTS_DELTA)?;
-    let (version, rows, members) = (from.u64()?, from.u64()?, from.u64()?);
+    let version = from.u64()?;
+    let rows = from.u64()?;
+    let members = from.u64()?;
     let table = if kind & COUNTS_DELTA == 0 {
         let mut groups = Vec::new();
         for _ in 0..count(from, GROUPS_MAX)? {
-            let (group, count) = (from.str(GROUP_NAME_MAX)?.into(), from.u32()?);
+            let group = from.str(GROUP_NAME_MAX)?.into();
+            let count = from.u32()?;
             let flags = flags(from, HIDDEN | COLLAPSED)?;
-            let (hidden, collapsed) = (flags & HIDDEN != 0, flags & COLLAPSED != 0);
+            let hidden = flags & HIDDEN != 0;
+            let collapsed = flags & COLLAPSED != 0;
             groups.push(GroupCount {
                 group,
                 count,
@@ -304,7 +311,8 @@ mod tests {
     #[test]
     fn frames_are_encoded_once() {
         let bundles = bundles();
-        let (frame, bundle) = (&bundles[3].frames[0], &bundles[3]);
+        let frame = &bundles[3].frames[0];
+        let bundle = &bundles[3];
         assert_eq!(frame.binary().as_ptr(), frame.binary().as_ptr());
         assert_eq!(frame.json().as_ptr(), frame.json().as_ptr());
         bundle.to_binary();

@@ -157,9 +157,7 @@ pub(crate) fn map<'a, const N: usize>(
     env: Env<'a>,
     pairs: [(rustler::Atom, Term<'a>); N],
 ) -> Term<'a> {
-    let (keys, values) = (
-        pairs.map(|(key, _)| key.to_term(env)),
-        pairs.map(|(_, value)| value),
-    );
+    let keys = pairs.map(|(key, _)| key.to_term(env));
+    let values = pairs.map(|(_, value)| value);
     Term::map_from_term_arrays(env, &keys, &values).expect("the keys differ")
 }

@@ -219,7 +219,10 @@ impl<'a, 'b> Decoder<'a, 'b, '_> {
 
 /// Positions of the floats; zeroes are the padding of a short key.
 fn floats(trailer: &[u8]) -> Vec<u64> {
-    let (mut floats, mut next, mut distance, mut shift) = (Vec::new(), 0, 0, 0);
+    let mut floats = Vec::new();
+    let mut next = 0;
+    let mut distance = 0;
+    let mut shift = 0;
     for &byte in trailer {
         distance |= u64::from(byte & 0x7F) << shift;
         shift += 7;

@@ -52,7 +52,8 @@ pub(super) fn push_integer(out: &mut Vec<u8>, negative: bool, digits: &[u8]) {
 
 /// A finite float on the scale of the integers.
 pub(super) fn push_float(out: &mut Vec<u8>, float: f64) -> Scale {
-    let (size, negative) = (float.abs(), float < 0.0);
+    let size = float.abs();
+    let negative = float < 0.0;
     if size == 0.0 {
         out.push(ZERO);
         return Scale::Integral;
