@@ -1,14 +1,13 @@
 //! `MemberList`: many members at once.
 
-use std::cmp::Ordering;
 use triomphe::Arc;
 
 use bytes::Bytes;
 
 use crate::member_list::list::MEMBERS_MAX;
 use crate::member_list::store::groups::GroupId;
-use crate::member_list::store::key_table::{KeyCell, LongKeys};
-use crate::member_list::store::leaf::{rest, shared};
+use crate::member_list::store::key_table::LongKeys;
+use crate::member_list::store::staging::{Staged, StagedMember};
 use crate::member_list::store::table::Table;
 use crate::member_list::tree::Tree;
 use crate::member_list::{Id, ListError, MemberList, SortKey};
@@ -24,21 +23,6 @@ pub struct NewMember<I> {
     pub key: SortKey,
     /// The user's bits.
     pub attrs: u32,
-}
-
-/// A member as it was read.
-#[derive(Clone)]
-pub(in crate::member_list) struct Row<I> {
-    pub(in crate::member_list) id: I,
-    pub(in crate::member_list) attrs: u32,
-    group: GroupId,
-    pub(in crate::member_list) key: KeyCell,
-}
-
-/// Members as they were read, in the order of the input.
-pub(in crate::member_list) struct Staged<I> {
-    pub(in crate::member_list) rows: Vec<Row<I>>,
-    pub(in crate::member_list) long: LongKeys,
 }
 
 /// Members for which room is made before they are seen.
@@ -252,7 +236,7 @@ impl<I: Id> MemberList<I> {
             if staged.rows.len() == room {
                 return Err(ListError::TooManyMembers { max: MEMBERS_MAX });
             }
-            staged.rows.push(Row {
+            staged.rows.push(StagedMember {
                 id: member.id,
                 attrs: member.attrs,
                 group: member.group,
@@ -288,48 +272,4 @@ impl<I: Id> MemberList<I> {
         self.table.nodes.own(tree.root_id(), group);
         groups.recount(group);
     }
-}
-
-impl<I: Id> Staged<I> {
-    /// The positions of all members but the duplicates, sorted by group, key and id.
-    fn sorted(&self, duplicates: &[u32]) -> Vec<u32> {
-        let mut duplicates = duplicates.iter().copied().peekable();
-        let row = |at: u32| &self.rows[at as usize];
-        let fresh = (0..self.rows.len() as u32)
-            .filter(move |at| duplicates.next_if_eq(at).is_none())
-            .map(|at| (row(at).group, at));
-        let key = |at| self.long.key(&row(at).key);
-        sort(fresh, key, |a, b| row(a).id.cmp(&row(b).id))
-    }
-}
-
-/// Sorts members by group, key and, where keys are equal, by `tie`. Most places are decided by
-/// comparing one number: the group, the eight bytes that follow what all keys have in common, and
-/// the member. O(k log k).
-pub(in crate::member_list) fn sort<'k>(
-    members: impl Iterator<Item = (GroupId, u32)> + Clone,
-    key: impl Fn(u32) -> &'k [u8],
-    tie: impl Fn(u32, u32) -> Ordering,
-) -> Vec<u32> {
-    let mut keys = members.clone().map(|(_, member)| key(member));
-    let first = keys.next().unwrap_or(&[]);
-    let common = keys.fold(first.len(), |common, key| shared(&first[..common], key));
-    let mut numbers: Vec<u128> = members
-        .map(|(group, member)| {
-            let head = rest(key(member), common) >> 64;
-            u128::from(group.0) << 96 | head << 32 | u128::from(member)
-        })
-        .collect();
-    numbers.sort_unstable();
-    let mut sorted: Vec<u32> = numbers.iter().map(|&number| number as u32).collect();
-    let mut start = 0;
-    for equal in numbers.chunk_by(|a, b| a >> 32 == b >> 32) {
-        let end = start + equal.len();
-        if equal.len() > 1 {
-            sorted[start..end]
-                .sort_unstable_by(|&a, &b| key(a).cmp(key(b)).then_with(|| tie(a, b)));
-        }
-        start = end;
-    }
-    sorted
 }

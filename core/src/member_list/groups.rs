@@ -2,8 +2,8 @@
 
 use triomphe::Arc;
 
-use crate::member_list::batch::sort;
 use crate::member_list::store::groups::{GROUP_NAME_MAX, GroupId, Groups};
+use crate::member_list::store::staging::sort;
 use crate::member_list::store::table::Table;
 use crate::member_list::tree::Tree;
 use crate::member_list::{Id, ListError, MemberList};

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use crate::member_list::store::leaf::rest;
+use crate::member_list::store::key_bytes::rest;
 use crate::member_list::store::paged_vec::Column;
 use crate::member_list::tree::NO_NODE;
 

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use hashbrown::DefaultHashBuilder;
 
 use crate::member_list::Id;
-use crate::member_list::batch::{Row, Staged};
 use crate::member_list::changes::rows::Writes;
 use crate::member_list::store::cow_vec::CowVec;
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::id_index::Index;
 use crate::member_list::store::key_table::Keys;
 use crate::member_list::store::leaf::{LeafSlots, Needle, SLOTS};
+use crate::member_list::store::staging::{Staged, StagedMember};
 use crate::member_list::tree::{CHECKED, Climb, NO_NODE, Parent, ROOT_BIT, Tree, TreeContext};
 
 /// The part of a member that readers of snapshots see.
@@ -162,7 +162,10 @@ impl<I: Id> Table<I> {
     /// [`CLAIMED`] and their positions. Gives their hashes in the order in which the index is best
     /// visited, and the positions, ascending, of those that were left out: they are members
     /// already, or come after a member of the same id. O(k), and O(n) if the index must grow.
-    pub(in crate::member_list) fn claim(&mut self, new: &[Row<I>]) -> (Vec<(u64, u32)>, Vec<u32>) {
+    pub(in crate::member_list) fn claim(
+        &mut self,
+        new: &[StagedMember<I>],
+    ) -> (Vec<(u64, u32)>, Vec<u32>) {
         let cells = &self.cells;
         let hasher = &self.hasher;
         self.index

@@ -1,0 +1,67 @@
+//! Bulk rows before they are members.
+
+use std::cmp::Ordering;
+
+use crate::member_list::Id;
+use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::key_bytes::{rest, shared};
+use crate::member_list::store::key_table::{KeyCell, LongKeys};
+
+/// A member of a bulk load, read and not yet in the list.
+#[derive(Clone)]
+pub(in crate::member_list) struct StagedMember<I> {
+    pub(in crate::member_list) id: I,
+    pub(in crate::member_list) attrs: u32,
+    pub(in crate::member_list) group: GroupId,
+    pub(in crate::member_list) key: KeyCell,
+}
+
+/// The members of a bulk load, in the order of the input.
+pub(in crate::member_list) struct Staged<I> {
+    pub(in crate::member_list) rows: Vec<StagedMember<I>>,
+    pub(in crate::member_list) long: LongKeys,
+}
+
+impl<I: Id> Staged<I> {
+    /// Returns the positions of all members but the duplicates, sorted by group, key and id.
+    pub(in crate::member_list) fn sorted(&self, duplicates: &[u32]) -> Vec<u32> {
+        let mut duplicates = duplicates.iter().copied().peekable();
+        let row = |at: u32| &self.rows[at as usize];
+        let fresh = (0..self.rows.len() as u32)
+            .filter(move |at| duplicates.next_if_eq(at).is_none())
+            .map(|at| (row(at).group, at));
+        let key = |at| self.long.key(&row(at).key);
+        sort(fresh, key, |a, b| row(a).id.cmp(&row(b).id))
+    }
+}
+
+/// Sorts members by group, key and, where keys are equal, by `tie`. Most places are decided by
+/// comparing one number: the group, the eight bytes that follow what all keys have in common, and
+/// the member. O(k log k).
+pub(in crate::member_list) fn sort<'k>(
+    members: impl Iterator<Item = (GroupId, u32)> + Clone,
+    key: impl Fn(u32) -> &'k [u8],
+    tie: impl Fn(u32, u32) -> Ordering,
+) -> Vec<u32> {
+    let mut keys = members.clone().map(|(_, member)| key(member));
+    let first = keys.next().unwrap_or(&[]);
+    let common = keys.fold(first.len(), |common, key| shared(&first[..common], key));
+    let mut numbers: Vec<u128> = members
+        .map(|(group, member)| {
+            let head = rest(key(member), common) >> 64;
+            u128::from(group.0) << 96 | head << 32 | u128::from(member)
+        })
+        .collect();
+    numbers.sort_unstable();
+    let mut sorted: Vec<u32> = numbers.iter().map(|&number| number as u32).collect();
+    let mut start = 0;
+    for equal in numbers.chunk_by(|a, b| a >> 32 == b >> 32) {
+        let end = start + equal.len();
+        if equal.len() > 1 {
+            sorted[start..end]
+                .sort_unstable_by(|&a, &b| key(a).cmp(key(b)).then_with(|| tie(a, b)));
+        }
+        start = end;
+    }
+    sorted
+}
