@@ -102,7 +102,7 @@ impl City {
     }
 }
 
-/// Where the windows lie.
+/// Returns where the windows lie.
 fn specs(city: &mut City, anchored: bool) -> Vec<WindowSpec<u64>> {
     let chunks = city.list.len() / 100;
     (0..WINDOWS)

@@ -50,7 +50,7 @@ impl Crowd {
         self.keys.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -21,7 +21,7 @@ pub struct Took {
 }
 
 impl Took {
-    /// What the work cost: the time on the processor, which a busy machine changes little; the
+    /// Returns what the work cost: the time on the processor, which a busy machine changes little; the
     /// clock where the work is short, because the system counts in ticks.
     #[must_use]
     pub fn cost(self) -> Duration {

@@ -101,7 +101,7 @@ mod switch {
         static BROKEN: Cell<Option<Fault>> = const { Cell::new(None) };
     }
 
-    /// Whether this thread breaks the rule.
+    /// Returns whether this thread breaks the rule.
     pub(crate) fn is_broken(rule: Fault) -> bool {
         BROKEN.get() == Some(rule)
     }
@@ -123,7 +123,7 @@ mod switch {
 #[cfg(feature = "testing")]
 pub(crate) use switch::{is_broken, with};
 
-/// Whether this thread breaks the rule: never.
+/// Returns whether this thread breaks the rule: never.
 #[cfg(not(feature = "testing"))]
 pub(crate) const fn is_broken(_rule: Fault) -> bool {
     false

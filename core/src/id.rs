@@ -151,7 +151,7 @@ impl ReplicaId {
         self.0.salt
     }
 
-    /// Whether this is a later life of the same name.
+    /// Returns whether this is a later life of the same name.
     #[must_use]
     pub fn supersedes(&self, other: &Self) -> bool {
         self.name() == other.name() && self > other

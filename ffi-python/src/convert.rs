@@ -271,7 +271,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// How many indexes there are.
+    /// Returns how many indexes there are.
     pub(crate) fn len(self) -> usize {
         self.count
     }
@@ -349,7 +349,7 @@ pub(crate) fn grouped(n: usize) -> String {
     out
 }
 
-/// What Python's `repr` says.
+/// Returns what Python's `repr` says.
 pub(crate) fn repr(obj: &Bound<'_, PyAny>) -> PyResult<String> {
     obj.repr()?.extract()
 }

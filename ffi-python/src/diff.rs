@@ -30,7 +30,7 @@ use crate::entry::Entry;
 #[derive(Debug)]
 pub(crate) struct Diff(Vec<Arc<core::TopicDiff>>, IsLossy);
 
-/// Whether a diff lost versions that came and went.
+/// True if a diff lost versions that came and went.
 type IsLossy = bool;
 
 impl From<core::Diff> for Diff {

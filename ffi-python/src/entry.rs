@@ -51,7 +51,7 @@ impl Entry {
         self.name(py, self.buf.key().bytes)
     }
 
-    /// What holds it there, a connection or a process: of the same type as the key.
+    /// Returns what holds it there, a connection or a process: of the same type as the key.
     #[getter]
     fn owner<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.name(py, self.buf.owner())

@@ -63,7 +63,7 @@ impl Event {
         PyTuple::new(py, ["kind", "replica"])
     }
 
-    /// What happened, as one word of snake case.
+    /// Returns what happened, as one word of snake case.
     #[getter]
     fn kind(&self) -> String {
         kind_of(&self.0)
@@ -87,7 +87,7 @@ impl Event {
         }
     }
 
-    /// What is wrong with the frames of the replica, when the kind is `refused`: they break a limit
+    /// Returns what is wrong with the frames of the replica, when the kind is `refused`: they break a limit
     /// of this node or the format. That is told once, until a frame of it is taken.
     #[getter]
     fn reason(&self) -> Option<String> {
@@ -158,7 +158,7 @@ impl Signal {
         bounds::bytes(py, &self.0.payload)
     }
 
-    /// How long it holds, in seconds.
+    /// Returns how long it holds, in seconds.
     #[getter]
     fn ttl(&self) -> f64 {
         f64::from(self.0.ttl_ms) / 1_000.0

@@ -72,7 +72,7 @@ pub(crate) struct Upsert {
     /// The row of the member now; `None` while its group is hidden or collapsed.
     #[pyo3(get)]
     index: Option<usize>,
-    /// Whether the member was not in the list before.
+    /// True if the member was not in the list before.
     #[pyo3(get)]
     is_new: bool,
     /// The row before; `None` for new members and those without a row.
@@ -439,7 +439,7 @@ impl MemberList {
         each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch)));
     }
 
-    /// How many members there are, shown or not. O(1).
+    /// Returns how many members there are, shown or not. O(1).
     pub(crate) fn member_count(&self, py: Python<'_>) -> usize {
         each!(self, list => list.read(py, |list| list.member_count()))
     }
@@ -535,7 +535,7 @@ impl Snapshot {
         self.0.all_groups()
     }
 
-    /// How many members there are, shown or not. O(1).
+    /// Returns how many members there are, shown or not. O(1).
     fn member_count(&self) -> usize {
         self.0.members_len()
     }

@@ -258,12 +258,12 @@ impl Presence {
         py.detach(|| collect(topic, self.core.get_by_key(topic, key.as_key())))
     }
 
-    /// How many visible entries a topic has. O(replicas).
+    /// Returns how many visible entries a topic has. O(replicas).
     fn count(&self, py: Python<'_>, topic: &str) -> usize {
         py.detach(|| self.core.count(topic))
     }
 
-    /// How many distinct visible keys a topic has.
+    /// Returns how many distinct visible keys a topic has.
     fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
         py.detach(|| self.core.count_keys(topic))
     }
@@ -344,7 +344,7 @@ impl Presence {
         Ok(PyList::new(py, outputs)?.try_iter()?.into_any())
     }
 
-    /// Whether everything that the peers heard of had to show has arrived once since the start.
+    /// Returns whether everything that the peers heard of had to show has arrived once since the start.
     fn is_synced(&self, py: Python<'_>) -> bool {
         py.detach(|| self.core.is_synced())
     }

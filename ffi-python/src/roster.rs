@@ -147,7 +147,7 @@ impl Roster {
         })
     }
 
-    /// What others see of a user: `online`, `idle`, `dnd` or `offline`.
+    /// Returns what others see of a user: `online`, `idle`, `dnd` or `offline`.
     fn status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
@@ -155,7 +155,7 @@ impl Roster {
         })
     }
 
-    /// What the user's own sessions see: as `status`, or `invisible`.
+    /// Returns what the user's own sessions see: as `status`, or `invisible`.
     fn own_status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
@@ -171,7 +171,7 @@ impl Roster {
         })
     }
 
-    /// How many users others see as being here. O(1).
+    /// Returns how many users others see as being here. O(1).
     fn online_count(&self, py: Python<'_>) -> usize {
         each!(self.list, target => {
             target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))

@@ -100,7 +100,7 @@ impl Header {
         &self.group
     }
 
-    /// How many members it has.
+    /// Returns how many members it has.
     #[getter]
     fn count(&self) -> usize {
         self.count
@@ -125,10 +125,10 @@ pub(crate) struct Group {
     /// The index of its first row; `None` when it has no rows.
     #[pyo3(get)]
     first_index: Option<usize>,
-    /// Whether it is out of the index space, header included.
+    /// True if it is out of the index space, header included.
     #[pyo3(get)]
     hidden: bool,
-    /// Whether only its header is in the index space.
+    /// True if only its header is in the index space.
     #[pyo3(get)]
     collapsed: bool,
 }

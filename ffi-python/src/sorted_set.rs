@@ -84,7 +84,7 @@ impl SortedSet {
         }
     }
 
-    /// How many values are less than this one, which need not be there. O(log n).
+    /// Returns how many values are less than this one, which need not be there. O(log n).
     #[pyo3(signature = (value, /))]
     fn rank(&self, py: Python<'_>, value: Item) -> usize {
         self.0

@@ -145,12 +145,12 @@ impl Tracker {
         })
     }
 
-    /// How many entries a topic has. O(1).
+    /// Returns how many entries a topic has. O(1).
     fn count(&self, py: Python<'_>, topic: &str) -> usize {
         self.0.read(py, |tracker| tracker.count(topic))
     }
 
-    /// How many distinct keys a topic has. O(1).
+    /// Returns how many distinct keys a topic has. O(1).
     fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
         self.0.read(py, |tracker| tracker.count_keys(topic))
     }
@@ -164,13 +164,13 @@ impl Tracker {
         })
     }
 
-    /// What changed about this replica's own entries since the last call. O(changes).
+    /// Returns what changed about this replica's own entries since the last call. O(changes).
     fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
         room_for(self.__len__(py), ENTRY_LEN)?;
         Ok(self.0.write_long(py, core::Tracker::take_diff).into())
     }
 
-    /// How far the operations of a replica are known here; of this one if it is left out. O(1).
+    /// Returns how far the operations of a replica are known here; of this one if it is left out. O(1).
     #[pyo3(signature = (replica = None))]
     fn clock(&self, py: Python<'_>, replica: Option<&Replica>) -> u64 {
         self.0.read(py, |tracker| {

@@ -71,7 +71,7 @@ impl Tick {
 
 #[pymethods]
 impl Tick {
-    /// Whether there is anything for a viewer, be it what it missed of an earlier tick.
+    /// Returns whether there is anything for a viewer, be it what it missed of an earlier tick.
     fn __bool__(&self) -> bool {
         !self.is_empty
     }
@@ -322,7 +322,7 @@ impl Viewer {
         py.detach(|| self.0.close(window)).map_err(raise)
     }
 
-    /// What a client gets that asks for windows anew: the SYNC of each, and all counts.
+    /// Returns what a client gets that asks for windows anew: the SYNC of each, and all counts.
     ///
     /// Raises `WindowError` when one is not open, `LimitError` for more than 64 names.
     #[pyo3(signature = (windows = None))]
@@ -333,7 +333,7 @@ impl Viewer {
         py.detach(|| self.0.resync(&windows)).map_err(raise)
     }
 
-    /// What the viewer is sent of a tick; `None` for nothing.
+    /// Returns what the viewer is sent of a tick; `None` for nothing.
     ///
     /// Ticks must come in order; any may be left out. What was missed comes as well: counts now,
     /// windows that changed in a tick left out whole with the next tick.
@@ -342,7 +342,7 @@ impl Viewer {
         bundle.ok_or_else(|| PyValueError::new_err("the tick is of another list"))
     }
 
-    /// Whether a window has missed frames: `catch_up` brings its rows at once, else the next tick.
+    /// Returns whether a window has missed frames: `catch_up` brings its rows at once, else the next tick.
     fn is_stale(&self, py: Python<'_>) -> bool {
         py.detach(|| self.0.is_stale())
     }

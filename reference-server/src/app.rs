@@ -129,7 +129,7 @@ impl App {
             .ok_or(not_found)
     }
 
-    /// What `caller` is in `room`; `None` may not read or write there. Guests are in every public
+    /// Returns what `caller` is in `room`; `None` may not read or write there. Guests are in every public
     /// room; users in the rooms they joined.
     pub(crate) async fn role(
         &self,

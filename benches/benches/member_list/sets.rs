@@ -17,7 +17,7 @@ type Pair = (u64, u64);
 /// What all of them can do; `place` where they know positions.
 trait Ordered: Default {
     const NAME: &'static str;
-    /// Whether it is worth waiting for at this size.
+    /// Returns whether it is worth waiting for at this size.
     fn fits(_n: usize) -> bool {
         true
     }

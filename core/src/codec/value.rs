@@ -98,13 +98,13 @@ impl Writer {
         self.bytes.len()
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// What was written.
+    /// Returns what was written.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes

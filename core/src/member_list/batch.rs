@@ -15,7 +15,7 @@ use crate::member_list::{Id, ListError, MemberList, SortKey};
 /// A member for [`bulk_load`](MemberList::bulk_load).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewMember<I> {
-    /// Who.
+    /// The id of the member.
     pub id: I,
     /// The group.
     pub group: GroupId,
@@ -44,7 +44,7 @@ pub struct BulkReport<I> {
 pub enum Change<I> {
     /// As [`MemberList::upsert`].
     Upsert {
-        /// Who.
+        /// The id of the member.
         id: I,
         /// The group.
         group: GroupId,

@@ -62,7 +62,7 @@ mod tests {
         list
     }
 
-    /// What the check says of a list in which something was broken.
+    /// Returns what the check says of a list in which something was broken.
     fn broken(break_it: impl FnOnce(&mut MemberList<u64>)) -> String {
         let mut list = list();
         list.check();

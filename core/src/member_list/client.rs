@@ -73,11 +73,11 @@ pub struct Applied {
     pub changed: Vec<Arc<str>>,
     /// Old and new names of windows whose anchor was replaced.
     pub renamed: Vec<(Arc<str>, Arc<str>)>,
-    /// Whether the counts changed.
+    /// True if the counts changed.
     pub counts: bool,
     /// Windows to ask `resync` for.
     pub resync: Vec<Arc<str>>,
-    /// Whether to ask for the counts: `resync`, with no windows if there is nothing else to ask.
+    /// True if the client should ask for counts: by `resync`, without windows if it needs nothing else.
     pub resync_counts: bool,
 }
 
@@ -150,7 +150,7 @@ impl<I> ClientWindow<I> {
         self.version
     }
 
-    /// Whether the window waits for a SYNC; until then the rows are what they were.
+    /// Returns whether the window waits for a SYNC; until then the rows are what they were.
     pub const fn is_waiting(&self) -> bool {
         self.waiting
     }
@@ -245,7 +245,7 @@ impl<I: Id> Client<I> {
         applied
     }
 
-    /// Whether the bundle is of this client's epoch, now or from now on.
+    /// Returns whether the bundle is of this client's epoch, now or from now on.
     fn enter_epoch(&mut self, bundle: &Bundle<I>, applied: &mut Applied) -> bool {
         if bundle.epoch == self.epoch {
             return true;

@@ -16,7 +16,7 @@ mod sealed {
         reason = "the usual seal: the ids there are, are those here"
     )]
     pub trait Sealed {
-        /// What stands where there is no id.
+        /// Returns what stands where there is no id.
         fn nobody() -> Self;
     }
 

@@ -64,7 +64,7 @@ impl ListOptions {
 pub struct Upsert {
     /// The row of the member now; `None` while its group is hidden or collapsed.
     pub index: Option<usize>,
-    /// Whether the member was not in the list before.
+    /// True if the member was not in the list before.
     pub is_new: bool,
     /// The row before the call; `None` for new members and those without a row.
     pub old_index: Option<usize>,
@@ -133,7 +133,7 @@ impl<I: Id> MemberList<I> {
         }
     }
 
-    /// What the list was made with.
+    /// Returns what the list was made with.
     pub fn options(&self) -> ListOptions {
         self.options
     }

@@ -56,7 +56,7 @@ impl<I: Id> Snapshot<I> {
         self.groups.len()
     }
 
-    /// Whether there are no rows. O(1).
+    /// Returns whether there are no rows. O(1).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -66,7 +66,7 @@ impl<I: Id> Snapshot<I> {
         self.members
     }
 
-    /// What is at a row. O(log n).
+    /// Returns what is at a row. O(log n).
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.view().row_at(index)
     }

@@ -52,7 +52,7 @@ impl<T> SortedSet<T> {
         self.tree.len()
     }
 
-    /// Whether the set has no elements. O(1).
+    /// Returns whether the set has no elements. O(1).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -169,7 +169,7 @@ impl<T: Ord + Clone> SortedSet<T> {
             .rank(&Plain::<T, Q>(PhantomData, PhantomData), value)
     }
 
-    /// Whether the element is there. O(log n).
+    /// Returns whether the element is there. O(log n).
     pub fn contains<Q: Ord + ?Sized>(&self, value: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -293,7 +293,7 @@ pub(crate) fn clip(range: impl RangeBounds<usize>, len: usize) -> (usize, usize)
 /// hardly more than a pointer to what is compared.
 const SMALL: usize = 32;
 
-/// Whether elements are compared in [`count_less`], not in a binary search.
+/// Returns whether elements are compared in [`count_less`], not in a binary search.
 const fn compares_in_place<T>() -> bool {
     let is_pointer = std::mem::needs_drop::<T>() && size_of::<T>() <= size_of::<String>();
     size_of::<T>() <= SMALL && !is_pointer

@@ -163,7 +163,7 @@ impl<I: Id> Viewer<I> {
         Ok(())
     }
 
-    /// What a client gets that asks for windows anew: a bundle with the SYNC of each and all
+    /// Returns what a client gets that asks for windows anew: a bundle with the SYNC of each and all
     /// counts. Without windows: the counts.
     ///
     /// # Errors

@@ -226,7 +226,7 @@ impl Presence {
         }
     }
 
-    /// Whether everything that the peers heard of had to show has arrived once since the start.
+    /// Returns whether everything that the peers heard of had to show has arrived once since the start.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.control.lock().replica.is_synced()

@@ -36,7 +36,7 @@ impl Presence {
         }
     }
 
-    /// What a call at `now` does although [`poll_timeout`](Self::poll_timeout) asks for none by
+    /// Returns what a call at `now` does although [`poll_timeout`](Self::poll_timeout) asks for none by
     /// then; `None` when that is nothing, as it should be, or when a call is due.
     pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
         let now = now.max(self.control.lock().now);
@@ -59,12 +59,12 @@ impl Presence {
         (!is_idle).then(|| format!("does {said:?}, and holds {after:?} instead of {before:?}"))
     }
 
-    /// Whether slices of something are still to come.
+    /// Returns whether slices of something are still to come.
     pub(crate) fn has_work(&self) -> bool {
         !self.control.lock().jobs.is_empty()
     }
 
-    /// Whether it publishes.
+    /// Returns whether it publishes.
     pub(crate) fn is_speaking(&self) -> bool {
         self.control.lock().replica.is_speaking()
     }
@@ -77,7 +77,7 @@ impl Presence {
         }
     }
 
-    /// Where an origin stands here.
+    /// Returns where an origin stands here.
     pub(crate) fn origin_info(&self, replica: &ReplicaId, slot: u8) -> Option<OriginInfo> {
         self.slots[usize::from(slot)].read().origin_info(replica)
     }

@@ -235,7 +235,7 @@ impl Presence {
         self.slots.iter().map(|tracker| tracker.read().len()).sum()
     }
 
-    /// Whether there is no entry.
+    /// Returns whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -285,7 +285,7 @@ impl Presence {
         clocks
     }
 
-    /// What a holder of `origin` at `clock` misses. See [`Tracker::delta_since`].
+    /// Returns what a holder of `origin` at `clock` misses. See [`Tracker::delta_since`].
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};

@@ -86,7 +86,7 @@ impl Presence {
         lens.sum()
     }
 
-    /// Whether [`handle_timeout`](Self::handle_timeout) has work in slices to go on with at once, as
+    /// Returns whether [`handle_timeout`](Self::handle_timeout) has work in slices to go on with at once, as
     /// when a large frame came. Local operations alone are none.
     #[must_use]
     pub fn is_working(&self) -> bool {

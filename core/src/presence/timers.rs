@@ -28,7 +28,7 @@ enum Due {
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    /// Whether there is anything: checked without a lock by operations that end leases.
+    /// True if there is anything: checked without a lock by operations that end leases.
     any: AtomicBool,
     state: Mutex<State>,
 }
@@ -62,7 +62,7 @@ impl State {
         self.running.insert(due, (at, self.next));
     }
 
-    /// Whether an own entry is one of a lost owner, not written since.
+    /// Returns whether an own entry is one of a lost owner, not written since.
     fn is_lost(&self, entry: &Entry<'_>) -> bool {
         self.lost.get(entry.owner()).is_some_and(|sessions| {
             let session = Session::new(entry.topic(), entry.key(), entry.owner());

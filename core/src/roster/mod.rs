@@ -150,7 +150,7 @@ struct Session {
 }
 
 impl Session {
-    /// Whether this is what the entry shows: the same version, of the same life of a replica.
+    /// Returns whether this is what the entry shows: the same version, of the same life of a replica.
     fn is(&self, entry: &EntryBuf) -> bool {
         self.version == entry.version() && self.dot.origin == *entry.origin()
     }
@@ -179,7 +179,7 @@ impl<I> Default for Round<I> {
 #[derive(Debug)]
 struct Before {
     outward: Outward,
-    /// Whether others saw a session that the Diff ends.
+    /// True if others saw a session that the Diff ends.
     was_visible: bool,
 }
 
@@ -308,20 +308,20 @@ impl<I: Id> Roster<I> {
         self.list.bulk_load(members)
     }
 
-    /// What others see of a user: offline when there is no session or the user is invisible. O(1).
+    /// Returns what others see of a user: offline when there is no session or the user is invisible. O(1).
     #[must_use]
     pub fn status(&self, id: &I) -> Status {
         self.own_status(id).outward()
     }
 
-    /// What the user's own sessions see: `Invisible` is not hidden. O(sessions).
+    /// Returns what the user's own sessions see: `Invisible` is not hidden. O(sessions).
     #[must_use]
     pub fn own_status(&self, id: &I) -> Status {
         self.deciding(id)
             .map_or(Status::Offline, |session| session.placement.status)
     }
 
-    /// Whether others may see the user here: for typing, messages of presence and the like.
+    /// Returns whether others may see the user here: for typing, messages of presence and the like.
     #[must_use]
     pub fn is_visible(&self, id: &I) -> bool {
         self.status(id) != Status::Offline

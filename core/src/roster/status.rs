@@ -61,7 +61,7 @@ impl Status {
         }
     }
 
-    /// What others see: invisible is offline.
+    /// Returns what others see: invisible is offline.
     #[must_use]
     pub fn outward(self) -> Self {
         if self == Self::Invisible {

@@ -157,7 +157,7 @@ impl Node {
         Subscription(sender.subscribe())
     }
 
-    /// What happens to the cluster from now on.
+    /// Returns what happens to the cluster from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.shared.events.subscribe()
@@ -294,7 +294,7 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// What the transport has at once. Beyond tokio's budget, which would hide what waits.
+    /// Returns what the transport has at once. Beyond tokio's budget, which would hide what waits.
     async fn waiting(&mut self) -> Option<Option<Incoming>> {
         let mut receive = pin!(unconstrained(self.transport.receive()));
         let once = |context: &mut Context<'_>| match receive.as_mut().poll(context) {

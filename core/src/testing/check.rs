@@ -59,7 +59,7 @@ impl World<'_> {
         self.check_states(place)
     }
 
-    /// What a node tells: a divergence only where there can be one, a signal once.
+    /// Returns what a node tells: a divergence only where there can be one, a signal once.
     pub(super) fn events(&mut self, place: usize) -> Result<(), String> {
         while let Some(node) = &mut self.nodes[place]
             && let Some(event) = node.presence.poll_event()
@@ -142,7 +142,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What a node knows of a name only grows, and comes back only when it has grown.
+    /// Returns what a node knows of a name only grows, and comes back only when it has grown.
     fn check_order(&mut self, place: usize) -> Result<(), String> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());

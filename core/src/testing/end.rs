@@ -101,7 +101,7 @@ impl World<'_> {
         Err(format!("equal, yet they still send {kinds:?}"))
     }
 
-    /// Whether every node knows every other one, exactly, and nobody else.
+    /// Returns whether every node knows every other one, exactly, and nobody else.
     fn equal(&self) -> Result<(), String> {
         let alive = self.alive();
         let group = |from| self.reachable(from);
@@ -135,7 +135,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Whether nodes that hear each other list the same entries, content and all: the digests are
+    /// Returns whether nodes that hear each other list the same entries, content and all: the digests are
     /// not taken at their word.
     fn equal_entries(&self) -> Result<(), String> {
         let entries = |place: usize| {

@@ -35,7 +35,7 @@ impl World<'_> {
         self.note(|| format!("{place} begins or ends to alter what it passes on"));
     }
 
-    /// What a node really sends: a spoilt one alters entries, one of another minor version writes
+    /// Returns what a node really sends: a spoilt one alters entries, one of another minor version writes
     /// its number and adds frames that only it understands.
     pub(super) fn disguise(&mut self, from: usize, frame: &Bytes) -> (Bytes, Option<Bytes>) {
         let mut frame = frame.clone();

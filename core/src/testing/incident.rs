@@ -152,7 +152,7 @@ incidents! {
 pub struct Incidents([u64; Incident::ALL.len()]);
 
 impl Incidents {
-    /// How often one happened.
+    /// Returns how often one happened.
     ///
     /// ```
     /// use headcount::testing::{Incident, Stats, self};

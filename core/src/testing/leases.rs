@@ -20,7 +20,7 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// Whether something is still to end.
+    /// Returns whether something is still to end.
     pub(super) fn any(&self) -> bool {
         let owners = self.owners.iter().any(Option::is_some);
         owners || !self.entries.is_empty() || self.lost.iter().any(Option::is_some)

@@ -22,7 +22,7 @@ pub(super) struct Hearing {
     /// The latest time that a call told the node, by its own clock.
     told_ms: u64,
     lives: HashMap<ReplicaId, Life>,
-    /// Whether its process stands still.
+    /// True if its process stands still.
     pub(super) is_frozen: bool,
     /// Frames that wait for a process that stands still.
     pub(super) inbox: Vec<Flight>,
@@ -60,7 +60,7 @@ impl Hearing {
         gone.for_each(|(_, life)| life.sure_ms = None);
     }
 
-    /// Whether a hidden replica should be shown: it was heard within `down_ms`.
+    /// Returns whether a hidden replica should be shown: it was heard within `down_ms`.
     pub(super) fn must_show(&self, id: &ReplicaId, down_ms: u64) -> bool {
         let sure_ms = self.lives.get(id).and_then(|life| life.sure_ms);
         sure_ms.is_some_and(|sure_ms| self.told_ms < sure_ms + down_ms)

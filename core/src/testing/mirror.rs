@@ -50,7 +50,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Whether it was new to the first reader.
+    /// Returns whether it was new to the first reader.
     fn add(&mut self, shown: &Shown) -> bool {
         for late in &mut self.late {
             late.insert(shown.clone());
@@ -58,7 +58,7 @@ impl Readers {
         self.first.insert(shown.clone())
     }
 
-    /// Whether the first reader knew it.
+    /// Returns whether the first reader knew it.
     fn remove(&mut self, shown: &Shown) -> bool {
         for late in &mut self.late {
             late.remove(shown);
@@ -91,7 +91,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Whether what a node lists, its own entries included, is what its Diffs said, to all readers.
+    /// Returns whether what a node lists, its own entries included, is what its Diffs said, to all readers.
     pub(super) fn equal_mirror(&self, place: usize) -> Result<(), String> {
         let Some(node) = &self.nodes[place] else {
             return Ok(());

@@ -19,7 +19,7 @@ pub(super) struct Flight {
     leaver: Option<ReplicaId>,
 }
 
-/// Whether a place that asks for no call has nothing to do is looked at in every so many steps.
+/// True if a place that asks for no call has nothing to do is looked at in every so many steps.
 const REST_EVERY: u64 = 8;
 
 fn is_running(node: &&Node) -> bool {
@@ -176,7 +176,7 @@ impl World<'_> {
         Err("frames answer frames without end".into())
     }
 
-    /// What every call of a node is followed by.
+    /// Returns what every call of a node is followed by.
     pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
         self.record(place)?;
         self.events(place)?;

@@ -213,7 +213,7 @@ impl Plan {
         Step::Operate
     }
 
-    /// Whether nodes `a` and `b` are neighbours.
+    /// Returns whether nodes `a` and `b` are neighbours.
     pub(super) fn linked(&self, a: usize, b: usize) -> bool {
         match self.shape {
             Shape::Mesh => true,

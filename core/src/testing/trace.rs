@@ -9,7 +9,7 @@ use crate::replica::row::{Row, Rows};
 use crate::tracker::RepairHead;
 
 impl World<'_> {
-    /// What a frame says, on one line.
+    /// Returns what a frame says, on one line.
     pub(super) fn describe(&self, frame: &Bytes) -> String {
         let envelope = Envelope::new(&self.plan.config().cluster, None);
         match decode(&envelope, frame.len(), frame) {

@@ -45,7 +45,7 @@ pub(super) struct Node {
     pub(super) readers: Readers,
     /// Ids whose Goodbye it has received, and when.
     pub(super) retired: HashMap<ReplicaId, u64>,
-    /// Whether it alters entries that it passes on.
+    /// True if it alters entries that it passes on.
     pub(super) spoils: bool,
     /// Origins of which it told that holders disagree.
     pub(super) diverged: HashSet<(ReplicaId, u8)>,
@@ -346,7 +346,7 @@ impl<'t> World<'t> {
         a != b && (home_a == home_b || self.plan.linked(home_a, home_b))
     }
 
-    /// Whether the links that there are join all places, as they were laid out.
+    /// Returns whether the links that there are join all places, as they were laid out.
     pub(super) fn is_mesh(&self) -> bool {
         self.plan.shape == Shape::Mesh
     }

@@ -52,7 +52,7 @@ impl Tracker {
         applied.map_err(in_frame)
     }
 
-    /// Whether [`apply`](Self::apply) would take a frame. O(frame).
+    /// Returns whether [`apply`](Self::apply) would take a frame. O(frame).
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
@@ -207,7 +207,7 @@ impl Tracker {
         self.check_room(puts)
     }
 
-    /// Whether a record fits the state at `clock`: what it builds on must be there.
+    /// Returns whether a record fits the state at `clock`: what it builds on must be there.
     pub(super) fn check_against(
         &self,
         origin: &OriginState,
@@ -344,7 +344,7 @@ impl Tracker {
         self.origins.remove(number);
     }
 
-    /// Whether an entry has the topic and key of `put`; its owner may change.
+    /// Returns whether an entry has the topic and key of `put`; its owner may change.
     fn same_place(&self, index: u32, put: &NewEntry<'_>) -> bool {
         let slot = &self.store.slab[index];
         let parts = self.store.parts(index);

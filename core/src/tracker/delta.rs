@@ -81,7 +81,7 @@ impl StagedDelta {
         })
     }
 
-    /// What the delta is about.
+    /// Returns what the delta is about.
     #[must_use]
     pub fn head(&self) -> &DeltaHead {
         &self.head

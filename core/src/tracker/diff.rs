@@ -87,7 +87,7 @@ impl TopicDiff {
         self.joins.len() + self.leaves.len() + self.updates.len()
     }
 
-    /// Whether nothing changed.
+    /// Returns whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -182,7 +182,7 @@ fn session(entry: &EntryBuf) -> Session {
 }
 
 impl Diff {
-    /// Whether nothing changed.
+    /// Returns whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
@@ -263,7 +263,7 @@ pub(super) struct DiffBuilder {
     last: usize,
     /// The first version written, and by which life: what is written is of one life and ascends.
     first: Option<EntryRef>,
-    /// Whether a version from there on ended again: sound frames write an entry once.
+    /// True if a version from there on ended again: sound frames write an entry once.
     rewrites: bool,
 }
 

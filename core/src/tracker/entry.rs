@@ -69,7 +69,7 @@ impl EntryVersions {
         }
     }
 
-    /// Whether the previous version cannot be told from birth and version: there were two writes
+    /// Returns whether the previous version cannot be told from birth and version: there were two writes
     /// since the creation.
     pub(super) fn is_long(self) -> bool {
         self.previous > self.birth

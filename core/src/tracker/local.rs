@@ -31,7 +31,7 @@ pub(super) struct Pending {
     /// Versions that came and went and that reads may have shown.
     ended: Vec<Ended>,
     ended_bytes: usize,
-    /// Whether there were too many of them.
+    /// True if there were too many of them.
     is_lossy: bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Pending {
 struct Ended {
     topic: Arc<str>,
     entry: EntryBuf,
-    /// Whether its entry left, and was never told of.
+    /// True if its entry left, and was never told of.
     is_last: bool,
 }
 

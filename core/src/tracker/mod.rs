@@ -81,9 +81,9 @@ pub struct OriginInfo {
     pub horizon: u64,
     /// Live entries, hidden ones too.
     pub entries: u32,
-    /// Whether its entries are hidden.
+    /// True if its entries are hidden.
     pub hidden: bool,
-    /// Whether a repair of it is being applied in slices: do not advertise, do not serve.
+    /// True if a repair of it is being applied in slices: do not advertise, do not serve.
     pub applying: bool,
 }
 
@@ -145,7 +145,7 @@ impl Tracker {
         }
     }
 
-    /// What another holder of `replica`'s state misses if its clock is `clock`: a sealed frame for
+    /// Returns what another holder of `replica`'s state misses if its clock is `clock`: a sealed frame for
     /// [`apply`](Self::apply), or `None` when it misses nothing or the replica is unknown.
     ///
     /// O(what is missing), or O(entries of the replica) when its leave log was cut.
@@ -273,7 +273,7 @@ impl Tracker {
             .map_or(0, |n| self.origins.get(n).clock)
     }
 
-    /// Where one replica stands here. O(1).
+    /// Returns where one replica stands here. O(1).
     #[must_use]
     pub fn origin_info(&self, replica: &ReplicaId) -> Option<OriginInfo> {
         self.origins
@@ -281,7 +281,7 @@ impl Tracker {
             .map(|n| info(self.origins.get(n)))
     }
 
-    /// Where every replica stands here, this one first.
+    /// Returns where every replica stands here, this one first.
     pub fn origins(&self) -> impl Iterator<Item = OriginInfo> {
         self.origins.iter().map(info)
     }

@@ -16,7 +16,7 @@ pub(super) struct Origins {
     retired: Vec<u16>,
     /// Replaced lives whose entries are to be seen for a while; no part of the state any more.
     lingering: Vec<u16>,
-    /// Whether the entries of an origin are to be seen, for quick checks while reading.
+    /// True if the entries of an origin are to be seen, for quick checks while reading.
     visible: Vec<bool>,
     /// Number of origins that are not to be seen.
     pub(super) invisible: u16,
@@ -147,7 +147,7 @@ impl Origins {
         &self.lingering
     }
 
-    /// Whether an entry of this origin is seen although a later life has taken its name.
+    /// Returns whether an entry of this origin is seen although a later life has taken its name.
     pub(super) fn is_lingering(&self, number: u16) -> bool {
         self.is_visible(number) && self.get(number).retired.is_some()
     }

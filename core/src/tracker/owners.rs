@@ -19,7 +19,7 @@ pub(super) struct OwnerSpot {
 }
 
 impl Owners {
-    /// Where the entries of an owner are. O(1).
+    /// Returns where the entries of an owner are. O(1).
     #[inline]
     pub(super) fn locate(&self, store: &Store, owner: &[u8]) -> OwnerSpot {
         let hash = hash(store, owner);

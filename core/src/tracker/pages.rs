@@ -21,7 +21,7 @@ impl Pages {
         &self.topic
     }
 
-    /// Whether all pages were read.
+    /// Returns whether all pages were read.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.hashes.is_empty()
@@ -66,7 +66,7 @@ impl Tracker {
         self.collect_pages(topic).sorted()
     }
 
-    /// What [`begin_pages`](Self::begin_pages) needs the tracker for. O(keys).
+    /// Returns what [`begin_pages`](Self::begin_pages) needs the tracker for. O(keys).
     pub(crate) fn collect_pages(&self, topic: &str) -> Pages {
         let hashes = match self.store.find_topic(topic) {
             NIL => Vec::new(),

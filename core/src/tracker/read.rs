@@ -148,7 +148,7 @@ impl Tracker {
         self.store.slab.len() as usize
     }
 
-    /// Whether there is no entry. O(1).
+    /// Returns whether there is no entry. O(1).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

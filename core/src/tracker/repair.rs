@@ -60,7 +60,7 @@ pub(super) struct Plan {
 pub struct Slice {
     /// What became visible or changed.
     pub diff: Diff,
-    /// Whether this was the last one.
+    /// True if this was the last one.
     pub done: bool,
 }
 
@@ -107,7 +107,7 @@ impl StagedRepair {
         Ok(Self { plan, body })
     }
 
-    /// What the repair is about.
+    /// Returns what the repair is about.
     #[must_use]
     pub fn head(&self) -> &RepairHead {
         &self.plan.head
@@ -208,7 +208,7 @@ impl Tracker {
         Ok(true)
     }
 
-    /// Whether a repair brings something to this tracker: then the number of its origin, if known.
+    /// True if a repair brings something to this tracker: then the number of its origin, if known.
     #[expect(
         clippy::option_option,
         reason = "nothing to do and nothing known are two answers"

@@ -425,7 +425,7 @@ impl Counts {
         }
     }
 
-    /// Whether this was the last entry.
+    /// Returns whether this was the last entry.
     fn sub(&mut self, origin: u16) -> bool {
         if self.first.0 == origin && self.first.1 > 0 {
             self.first.1 -= 1;
@@ -458,7 +458,7 @@ impl Topic {
         self.counts.add(origin);
     }
 
-    /// Whether this was the last entry of the topic.
+    /// Returns whether this was the last entry of the topic.
     fn sub(&mut self, origin: u16) -> bool {
         *self.visible_keys.get_mut() = 0;
         self.counts.sub(origin)

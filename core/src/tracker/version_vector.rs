@@ -42,7 +42,7 @@ impl VersionVector {
         self.clocks.len()
     }
 
-    /// Whether no origin is known.
+    /// Returns whether no origin is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clocks.is_empty()

@@ -103,7 +103,7 @@ fn starts_of_one_name_have_different_salts() {
     assert!(salts.len() > 1, "{salts:?}");
 }
 
-/// What a peer that is driven by hand has to say at a time.
+/// Returns what a peer that is driven by hand has to say at a time.
 fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
     peer.handle_timeout(now);
     std::iter::from_fn(|| peer.poll_transmit()).collect()

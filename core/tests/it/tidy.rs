@@ -176,7 +176,7 @@ pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", show(file)))
 }
 
-/// What stands before the unit tests at the bottom of a file; in Python and Elixir, what is not
+/// Returns what stands before the unit tests at the bottom of a file; in Python and Elixir, what is not
 /// documentation between triple quotes.
 fn code_of(file: &Path) -> String {
     let text = read(file);

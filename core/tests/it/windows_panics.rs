@@ -29,7 +29,7 @@ impl RowSource<u64> for Fused<'_> {
     }
 }
 
-/// What was made of it, or `None` when the fuse of `left` bodies blew.
+/// Returns what was made of it, or `None` when the fuse of `left` bodies blew.
 fn fused<R>(people: &People, left: usize, make: impl FnOnce(Bodies<'_, u64>) -> R) -> Option<R> {
     let left = Cell::new(left);
     let fused = Fused { people, left };

@@ -254,7 +254,7 @@ impl World {
         }
     }
 
-    /// What a window of this name shows now, straight from the list.
+    /// Returns what a window of this name shows now, straight from the list.
     pub(crate) fn expected(&self, name: &str) -> (u64, Vec<Value>) {
         let spec = Spec::parse(name).expect("a canonical name");
         let total = self.list.len();

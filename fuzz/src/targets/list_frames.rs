@@ -54,7 +54,7 @@ pub fn list_frames(data: &[u8]) {
     }
 }
 
-/// Whether a bundle may change a window and have it asked for anew: it has several frames for it,
+/// Returns whether a bundle may change a window and have it asked for anew: it has several frames for it,
 /// or does not name it among its windows.
 fn may_be_both(bundle: &Bundle<u64>, name: &Arc<str>) -> bool {
     let frames = bundle.frames.iter();

@@ -110,7 +110,7 @@ fn cors(allowed: &[String]) -> CorsLayer {
         ])
 }
 
-/// What the log says of a request, also where only errors are logged: never its query, which may
+/// Returns what the log says of a request, also where only errors are logged: never its query, which may
 /// hold a token.
 fn span(request: &Request) -> tracing::Span {
     let route = request

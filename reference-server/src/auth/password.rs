@@ -31,7 +31,7 @@ impl Passwords {
             .await
     }
 
-    /// Whether `password` fits `hash`. Without a hash (no such user) the same work is done, so
+    /// Returns whether `password` fits `hash`. Without a hash (no such user) the same work is done, so
     /// that the time taken tells nothing.
     pub(crate) async fn verify(
         &self,

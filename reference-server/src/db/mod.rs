@@ -85,7 +85,7 @@ impl Db {
         })
     }
 
-    /// Whether the database reads and writes, or which one does not and why: tried by a write that
+    /// Returns whether the database reads and writes, or which one does not and why: tried by a write that
     /// is committed, at most once in `PROBE_PERIOD` however many ask.
     pub(crate) async fn probe(&self) -> Result<(), String> {
         let mut probed = self.probed.lock().await;

@@ -231,7 +231,7 @@ impl Db {
         tx.commit().await
     }
 
-    /// What `user` is in the room; `None` if no member.
+    /// Returns what `user` is in the room; `None` if no member.
     pub(crate) async fn role(&self, room: Uuid, user: Uuid) -> Result<Option<Role>, sqlx::Error> {
         let role: Option<String> =
             sqlx::query_scalar("SELECT role FROM room_members WHERE room_id = ? AND user_id = ?")

@@ -205,7 +205,7 @@ mod tests {
         tx.commit().await.unwrap();
     }
 
-    /// Whether the connection is a marked one, and the number of rows there are.
+    /// Returns whether the connection is a marked one, and the number of rows there are.
     async fn state(writer: &Writer) -> (bool, i64) {
         let mut tx = writer.begin().await.unwrap();
         let marked = run(&mut tx, "SELECT * FROM mark").await.is_ok();

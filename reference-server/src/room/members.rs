@@ -217,12 +217,12 @@ impl RoomMembers {
         found.into_iter().filter_map(matched).collect()
     }
 
-    /// What changed since the last tick, for all viewers.
+    /// Returns what changed since the last tick, for all viewers.
     pub(super) fn tick(&mut self, now: Duration) -> Tick<u128> {
         self.roster.list_mut().tick(now, (&self.cards).into())
     }
 
-    /// What a viewer is to be sent of a tick: frames, or a fresh start for windows that missed
+    /// Returns what a viewer is to be sent of a tick: frames, or a fresh start for windows that missed
     /// some.
     pub(super) fn bundles(&mut self, viewer: &mut Viewer<u128>, tick: &Tick<u128>) -> Vec<String> {
         let mut bundles: Vec<_> = viewer.bundle(tick).into_iter().collect();

@@ -81,7 +81,7 @@ impl RoomPresence {
         self.presence.untrack(topic, key, owner)
     }
 
-    /// What changed since the last call.
+    /// Returns what changed since the last call.
     pub(super) fn take_diff(&self) -> Diff {
         self.presence.take_diff()
     }

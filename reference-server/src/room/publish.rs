@@ -184,7 +184,7 @@ impl Room {
         Ok(())
     }
 
-    /// Where the names that begin with `prefix` stand in the member list.
+    /// Returns where the names that begin with `prefix` stand in the member list.
     pub(crate) fn find_members(&self, prefix: &str) -> Value {
         json!({ "matches": self.state.lock().members.find(prefix) })
     }

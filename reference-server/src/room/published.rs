@@ -25,7 +25,7 @@ struct Meta {
     dot: Dot,
     phx_ref: String,
     json: String,
-    /// Whether a diff has announced it. In a state it may stand before.
+    /// True if a diff has announced it. In a state it may stand before.
     announced: bool,
 }
 

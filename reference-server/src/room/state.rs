@@ -242,7 +242,7 @@ impl Room {
         true
     }
 
-    /// Whether the subscription is still taken.
+    /// Returns whether the subscription is still taken.
     pub(crate) fn has(&self, subscription: SubscriptionId) -> bool {
         self.state.lock().subscribers.contains_key(&subscription)
     }

@@ -56,7 +56,7 @@ struct Session {
 /// When a client last polled.
 struct Polled {
     at: Instant,
-    /// Whether the last look found that long ago.
+    /// True if the last look found that long ago.
     is_late: bool,
 }
 
@@ -66,7 +66,7 @@ impl Polled {
         Self { at, is_late }
     }
 
-    /// Whether the client still polls. One look is not enough to say no: after a pause of the whole
+    /// Returns whether the client still polls. One look is not enough to say no: after a pause of the whole
     /// server its polls may still wait.
     fn is_kept(&mut self, now: Instant) -> bool {
         let was_late = self.is_late;

@@ -86,7 +86,7 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Whether the client is behind. Turns false when it has taken everything.
+    /// Returns whether the client is behind. Turns false when it has taken everything.
     pub(crate) fn is_congested(&self) -> bool {
         self.congested.load(Ordering::Relaxed)
     }

@@ -76,7 +76,7 @@ impl Server {
         panic!("the server did not get ready");
     }
 
-    /// What `/readyz` answers.
+    /// Returns what `/readyz` answers.
     pub(crate) async fn readyz(&self) -> (StatusCode, String) {
         let url = format!("http://{}/readyz", self.address);
         let response = reqwest::get(url).await.unwrap();

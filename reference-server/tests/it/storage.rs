@@ -29,7 +29,7 @@ async fn run(dir: &Path, sql: &'static str) {
     connection.close().await.unwrap();
 }
 
-/// What `/readyz` says as soon as it is not content; its last answer may be a second old.
+/// Returns what `/readyz` says as soon as it is not content; its last answer may be a second old.
 async fn not_ready(server: &Server) -> String {
     loop {
         let (status, body) = server.readyz().await;

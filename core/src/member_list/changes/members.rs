@@ -30,7 +30,7 @@ impl Fields {
     /// Nothing of the body.
     pub const NONE: Self = Self(0);
 
-    /// Whether the two sets share a field. O(1).
+    /// Returns whether the two sets share a field. O(1).
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -41,7 +41,7 @@ impl Fields {
 #[derive(Clone, Debug)]
 pub(crate) struct Marks<I> {
     watched: bool,
-    /// Whether an anchored window is watched: only they ask who moved.
+    /// True if an anchored window is watched: only they ask who moved.
     anchored: bool,
     /// Members that left a place, and the first place they left.
     moved: ById<I, u64>,
@@ -174,7 +174,7 @@ impl<I: Id, V> ById<I, V> {
         }
     }
 
-    /// Whether `id` can be noted; gives up on all detail when the bound is reached.
+    /// Returns whether `id` can be noted; gives up on all detail when the bound is reached.
     fn has_room_for(&mut self, id: &I) -> bool {
         if !self.overflow && self.known.len() >= IDS_MAX && !self.known.contains_key(id) {
             *self = Self {
@@ -234,7 +234,7 @@ impl DirtyRows {
         }
     }
 
-    /// Whether one of `rows` may be another one. O(log ranges).
+    /// Returns whether one of `rows` may be another one. O(log ranges).
     pub(crate) fn touch(&self, rows: &Range<usize>) -> bool {
         let first = self.ranges.partition_point(|range| range.end <= rows.start);
         self.ranges

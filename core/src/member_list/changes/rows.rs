@@ -40,7 +40,7 @@ impl Dirty {
         }
     }
 
-    /// Whether everything counts as changed already, so that marks say nothing new.
+    /// Returns whether everything counts as changed already, so that marks say nothing new.
     pub(crate) fn is_all(&self) -> bool {
         self.all
     }
@@ -134,7 +134,7 @@ impl Writes {
         (self.all, self.slots) = (false, Vec::new());
     }
 
-    /// What to go by between two ticks: any may have been written.
+    /// Returns what to go by between two ticks: any may have been written.
     pub(crate) const fn unknown(&self) -> Written {
         Written {
             slots: None,

@@ -194,7 +194,7 @@ pub struct Counts {
     pub rows: u64,
     /// Members of all groups, hidden ones included.
     pub members: u64,
-    /// Whether the list shows header rows.
+    /// True if the list shows header rows.
     pub headers: bool,
     /// The groups.
     pub table: CountsTable,
@@ -308,7 +308,7 @@ impl<I> Frame<I> {
 }
 
 impl<I: Clone> FrameRow<I> {
-    /// What identifies the row.
+    /// Returns what identifies the row.
     pub fn key(&self) -> RowKey<I> {
         match self {
             Self::Header { group, .. } => RowKey::Header(group.clone()),

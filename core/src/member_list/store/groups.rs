@@ -28,9 +28,9 @@ pub struct GroupInfo<'a> {
     /// The index of its first row (the header, where there are headers); `None` when it has no
     /// rows.
     pub first_index: Option<usize>,
-    /// Whether the group is out of the index space.
+    /// True if the group is out of the index space.
     pub hidden: bool,
-    /// Whether only the header is in the index space.
+    /// True if only the header is in the index space.
     pub collapsed: bool,
 }
 
@@ -95,7 +95,7 @@ impl Groups {
             .find(|&id| &*self[id].name == name)
     }
 
-    /// Whether headers stand before members.
+    /// Returns whether headers stand before members.
     pub(crate) fn headers(&self) -> bool {
         self.headers
     }
@@ -128,7 +128,7 @@ impl Groups {
         shown.then(|| self.first_row(id) + usize::from(self.headers) + at)
     }
 
-    /// What is at a row.
+    /// Returns what is at a row.
     pub(crate) fn place(&self, index: usize) -> Option<Place> {
         let mut rest = index;
         for (&id, &rows) in self.order.iter().zip(&self.rows) {
@@ -175,7 +175,7 @@ impl Groups {
         self.rows[pos] = rows;
     }
 
-    /// How many rows a group has.
+    /// Returns how many rows a group has.
     fn rows_of(&self, group: &Group) -> u32 {
         let members = group.tree.len() as u32;
         match (members, group.hidden, group.collapsed) {

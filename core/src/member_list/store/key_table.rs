@@ -122,7 +122,7 @@ impl Keys {
         (u128::from_be_bytes(*cell) & !0xff) << (8 * common)
     }
 
-    /// How the key of a slot stands to another one, whose first 16 bytes are `head`. O(1) unless
+    /// Returns how the key of a slot stands to another one, whose first 16 bytes are `head`. O(1) unless
     /// the slot's key is long.
     #[inline]
     pub(crate) fn compare(&self, slot: u32, key: &[u8], head: u128) -> Ordering {

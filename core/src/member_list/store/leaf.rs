@@ -38,9 +38,9 @@ pub(crate) struct LeafSlots {
     shift: u8,
     /// Codes of text that numbers have above their last `shift` bits, of which tags show nothing.
     coded: u8,
-    /// Whether numbers are made of codes of text rather than of bare bytes.
+    /// True if numbers are made of codes of text rather than of bare bytes.
     text: bool,
-    /// Whether the scale was fitted to the keys since the run last lost some at an end: it cannot
+    /// True if the scale was fitted to the keys since the run last lost some at an end: it cannot
     /// do better, however crowded.
     tight: bool,
     len: u8,
@@ -230,7 +230,7 @@ impl LeafSlots {
         self.scale(keys);
     }
 
-    /// How the beginning of a key stands to that of the run.
+    /// Returns how the beginning of a key stands to that of the run.
     #[inline]
     fn compare_head(&self, keys: &Keys, needle: &Needle<'_>) -> Ordering {
         let common = usize::from(self.common);
@@ -272,7 +272,7 @@ impl LeafSlots {
         self.retag(keys, 0..usize::from(self.len));
     }
 
-    /// Whether a key has the common beginning and lies on the scale.
+    /// Returns whether a key has the common beginning and lies on the scale.
     fn fits(&self, keys: &Keys, key: &[u8]) -> bool {
         let common = usize::from(self.common);
         let number = number(self.text, rest(key, common));
@@ -281,13 +281,13 @@ impl LeafSlots {
             && self.begins(keys, key)
     }
 
-    /// Whether a key has the common beginning: all of it, where `head` keeps 16 bytes.
+    /// Returns whether a key has the common beginning: all of it, where `head` keeps 16 bytes.
     fn begins(&self, keys: &Keys, key: &[u8]) -> bool {
         let common = usize::from(self.common);
         shared(keys.key(self.slots[0]), key) >= common
     }
 
-    /// Whether tags of another run mean the same in this one. Neither is empty.
+    /// Returns whether tags of another run mean the same in this one. Neither is empty.
     fn has_scale_of(&self, other: &Self, keys: &Keys) -> bool {
         let scale = |run: &Self| (run.head, run.common, run.base, run.shift, run.text);
         scale(self) == scale(other)
@@ -393,7 +393,7 @@ impl LeafSlots {
     }
 }
 
-/// How far a range of numbers must be shifted to fit into 16 bits.
+/// Returns how far a range of numbers must be shifted to fit into 16 bits.
 fn shift(range: u64) -> u8 {
     (u64::BITS - range.leading_zeros()).saturating_sub(u16::BITS) as u8
 }

@@ -26,7 +26,7 @@ pub enum Row<'a, I> {
     },
     /// A member.
     Member {
-        /// Who.
+        /// The id of the member.
         id: &'a I,
         /// The group it is in.
         group: GroupId,
@@ -42,7 +42,7 @@ pub enum Row<'a, I> {
 /// What a list knows of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member<'a, I> {
-    /// Who.
+    /// The id of the member.
     pub id: &'a I,
     /// The group it is in.
     pub group: GroupId,
@@ -62,7 +62,7 @@ impl<I: Id> MemberList<I> {
         self.groups.len()
     }
 
-    /// Whether there are no rows. O(1).
+    /// Returns whether there are no rows. O(1).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -72,7 +72,7 @@ impl<I: Id> MemberList<I> {
         self.table.len()
     }
 
-    /// Whether the id is a member's. O(1).
+    /// Returns whether the id is a member's. O(1).
     pub fn contains(&self, id: &I) -> bool {
         self.table.slot(id).is_some()
     }
@@ -103,7 +103,7 @@ impl<I: Id> MemberList<I> {
         self.groups.header_row(group)
     }
 
-    /// What is at a row. O(log n).
+    /// Returns what is at a row. O(log n).
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.view().row_at(index)
     }

@@ -330,7 +330,7 @@ impl<I: Id> Table<I> {
         cell
     }
 
-    /// How a member stands to a key and an id; without an id, before all members of that key.
+    /// Returns how a member stands to a key and an id; without an id, before all members of that key.
     #[inline]
     fn compare(&self, slot: u32, (needle, id): <Self as TreeContext>::Probe<'_>) -> Ordering {
         let by_key = self.keys.compare(slot, needle.key(), needle.head());
@@ -353,7 +353,7 @@ impl<I: Id> Table<I> {
             .expect("ids are unique, so no entry is equal")
     }
 
-    /// How two members stand to each other.
+    /// Returns how two members stand to each other.
     pub(crate) fn order(&self, a: u32, b: u32) -> Ordering {
         let id = |slot: u32| &self.cells[slot as usize].id;
         let by_key = self.key(a).cmp(self.key(b));

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::{FANOUT, Node, Parent, Tree, TreeContext};
 
-/// Whether trees are checked: in debug builds with the feature `testing`, which all tests of this
+/// True if trees are checked: in debug builds with the feature `testing`, which all tests of this
 /// crate have.
 pub(crate) const CHECKED: bool = cfg!(all(debug_assertions, any(test, feature = "testing")));
 

@@ -4,7 +4,7 @@ use triomphe::Arc;
 
 use super::{Climb, Inner, Leaf, Node, Parent, Tree, TreeContext};
 
-/// Whether the path so far runs along the left or right edge of the tree.
+/// True if the path so far runs along the left or right edge of the tree.
 #[derive(Clone, Copy)]
 pub(super) struct Edge {
     pub(super) left: bool,

@@ -88,9 +88,9 @@ pub(crate) trait TreeContext {
 
     /// Panics unless the entries of the run ascend and the run says of them what is true.
     fn check_run(&self, run: &Self::Run);
-    /// Whether one entry sorts before another.
+    /// Returns whether one entry sorts before another.
     fn is_before(&self, a: &Self::Entry, b: &Self::Entry) -> bool;
-    /// Where a node that is no root hangs, if that was noted.
+    /// Returns where a node that is no root hangs, if that was noted.
     fn parent(&self, node: u32) -> Option<Parent>;
     /// The leaf of an entry, if that was noted.
     fn leaf(&self, entry: &Self::Entry) -> Option<u32>;

@@ -10,7 +10,7 @@ use super::{Counts, FANOUT, Inner, Leaf, Node, Parent, TreeContext};
 /// An inner node with fewer children than this merges with a neighbour, if both fit.
 const FEW: usize = FANOUT / 3;
 
-/// What two or more neighbours may hold together to be worth packing into one less: not quite
+/// Returns what two or more neighbours may hold together to be worth packing into one less: not quite
 /// everything, so that the next inserts find room.
 const fn packed(leaves: usize, capacity: usize) -> usize {
     leaves * (capacity - capacity / 32)
@@ -115,7 +115,7 @@ impl<R: Clone> Inner<R> {
         self.split(context, pos, self.capacity::<K>(pos) / 2);
     }
 
-    /// What the child at `pos` can hold.
+    /// Returns what the child at `pos` can hold.
     pub(super) fn capacity<K: TreeContext<Run = R>>(&self, pos: usize) -> usize {
         self.children[pos].capacity::<K>()
     }

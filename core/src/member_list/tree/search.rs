@@ -55,7 +55,7 @@ impl Climb {
         &self.descent[..self.depth]
     }
 
-    /// What stands in the parent table for the root of the tree the leaf is in.
+    /// Returns what stands in the parent table for the root of the tree the leaf is in.
     pub(crate) fn top(&self) -> u32 {
         self.top
     }

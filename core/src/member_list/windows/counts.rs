@@ -31,7 +31,7 @@ pub(crate) struct CountsStep {
 }
 
 impl CountsPublisher {
-    /// Whether it is time to publish again.
+    /// Returns whether it is time to publish again.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
         self.last_at
             .is_none_or(|last| now.saturating_sub(last) >= INTERVAL || now < last)
@@ -93,7 +93,7 @@ fn same(a: &Counts, b: &Counts) -> bool {
     (a.rows, a.members, a.headers, &a.table) == (b.rows, b.members, b.headers, &b.table)
 }
 
-/// What changed in the counts alone; `None` when a full table must be sent.
+/// Returns what changed in the counts alone; `None` when a full table must be sent.
 fn delta(old: &Counts, new: &Counts) -> Option<Counts> {
     let (CountsTable::Full(old_groups), CountsTable::Full(groups)) = (&old.table, &new.table)
     else {

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 pub(crate) trait Diffable {
     type Key: Eq + Hash;
     fn key(&self) -> &Self::Key;
-    /// Whether `other`, a row of the same key, shows the same.
+    /// Returns whether `other`, a row of the same key, shows the same.
     fn same_content(&self, other: &Self) -> bool;
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Whether nothing changes.
+    /// Returns whether nothing changes.
     pub(crate) const fn is_empty(&self) -> bool {
         self.deletes.is_empty() && self.inserts.is_empty() && self.updates.is_empty()
     }

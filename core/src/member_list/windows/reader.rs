@@ -164,7 +164,7 @@ impl SlotMap {
         }
     }
 
-    /// Where to begin to look: the high bits of a product are well mixed (Knuth, 6.4).
+    /// Returns where to begin to look: the high bits of a product are well mixed (Knuth, 6.4).
     fn place(&self, slot: u32) -> usize {
         (slot.wrapping_mul(0x9e37_79b1) >> 16) as usize & (self.cells.len() - 1)
     }

@@ -39,7 +39,7 @@ pub trait RowSource<I> {
     /// Called once for each row of a frame, however many viewers get the frame.
     fn write_body(&self, id: &I, fields: Fields, out: &mut Vec<u8>);
 
-    /// What the bytes are. JSON, unless said otherwise.
+    /// Returns what the bytes are. JSON, unless said otherwise.
     fn format(&self) -> BodyFormat {
         BodyFormat::Json
     }
@@ -101,7 +101,7 @@ pub(crate) struct FrameBuilder<'a, I> {
     pub(crate) marks: &'a Marks<I>,
     pub(crate) dirty: &'a DirtyRows,
     pub(crate) written: &'a Written,
-    /// Whether a viewer cannot patch.
+    /// True if a viewer cannot patch.
     pub(crate) whole_rows: bool,
     pub(crate) buffer: RefCell<Vec<u8>>,
     /// Where the bodies lie side by side.
@@ -109,7 +109,7 @@ pub(crate) struct FrameBuilder<'a, I> {
 }
 
 impl<I: Id> FrameBuilder<'_, I> {
-    /// Whether a row is there and did not move of its own since the last tick.
+    /// Returns whether a row is there and did not move of its own since the last tick.
     pub(crate) fn stayed(&self, key: &RowKey<I>) -> bool {
         let moved = match key {
             RowKey::Header(_) => false,
@@ -240,7 +240,7 @@ impl<I: Id> FrameBuilder<'_, I> {
         })
     }
 
-    /// What a source writes; one buffer serves all rows, and few allocations hold their bodies.
+    /// Returns what a source writes; one buffer serves all rows, and few allocations hold their bodies.
     fn read_source(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
         let mut out = self.buffer.take();
         source.write_body(id, fields, &mut out);

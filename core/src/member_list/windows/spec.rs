@@ -42,7 +42,7 @@ pub enum WindowSpec<I> {
         before: u16,
         /// Rows below the anchor.
         after: u16,
-        /// Whether the window goes along when the anchor moves. A header is always followed.
+        /// True if the window goes along when the anchor moves. A header is always followed.
         follow: bool,
     },
 }

@@ -38,7 +38,7 @@ pub struct Tick<I> {
     pub(crate) groups: Option<Arc<Shared<Counts>>>,
     /// Kept by viewers that have taken all up to this tick.
     pub(crate) mark: Weak<()>,
-    /// Whether a viewer has not taken an earlier tick that said something.
+    /// True if a viewer has not taken an earlier tick that said something.
     pub(crate) leaves_behind: bool,
 }
 

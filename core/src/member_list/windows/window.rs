@@ -168,7 +168,7 @@ impl<I: Id> Watched<'_, I> {
         sync
     }
 
-    /// Whether the anchor, now at `index`, has left the place it had.
+    /// Returns whether the anchor, now at `index`, has left the place it had.
     pub(crate) fn anchor_left(&self, index: usize, content: &FrameBuilder<'_, I>) -> bool {
         let WindowSpec::Anchored {
             anchor,
@@ -414,7 +414,7 @@ impl<I: Id> Watched<'_, I> {
         }
     }
 
-    /// Whether the rows next to the anchor are those that were next to it, and stayed: then it did
+    /// Returns whether the rows next to the anchor are those that were next to it, and stayed: then it did
     /// not move, whatever became of its key.
     fn has_same_neighbours(
         &self,
@@ -456,7 +456,7 @@ impl<I: Id> WindowBase<I> {
     }
 }
 
-/// Whether both show the same.
+/// Returns whether both show the same.
 fn same<I: Id>(a: &[WindowRow<I>], b: &[WindowRow<I>]) -> bool {
     let same_row = |(a, b): (&WindowRow<I>, &WindowRow<I>)| a.key == b.key && a.same_content(b);
     a.len() == b.len() && a.iter().zip(b).all(same_row)

@@ -206,7 +206,7 @@ impl<'a, 'l> Records<'a, 'l> {
     }
 }
 
-/// What the flags of a put say of the writes before `version`.
+/// Returns what the flags of a put say of the writes before `version`.
 fn read_stamp(
     reader: &mut Reader<'_>,
     flags: u8,

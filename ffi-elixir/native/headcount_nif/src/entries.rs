@@ -120,7 +120,7 @@ impl Codec {
         }
     }
 
-    /// What a write of a session needs.
+    /// Returns what a write of a session needs.
     pub(crate) fn parts<'a>(
         &self,
         name: Term<'a>,

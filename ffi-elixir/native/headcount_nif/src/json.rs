@@ -218,7 +218,7 @@ impl<'a> Seed<'a> {
         })
     }
 
-    /// What the tracker itself writes into a meta stands under atoms.
+    /// Returns what the tracker itself writes into a meta stands under atoms.
     fn name(&self, name: &str) -> Option<Term<'a>> {
         match name {
             "phx_ref" => return None,

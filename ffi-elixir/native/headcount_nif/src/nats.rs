@@ -119,7 +119,7 @@ mod thread {
         }
     }
 
-    /// Whether the process still lives.
+    /// Returns whether the process still lives.
     fn deliver(to: &LocalPid, incoming: &Incoming) -> bool {
         let sent = OwnedEnv::new().send_and_clear(to, |env| match incoming {
             Incoming::Frame { from, frame } => rustler::Encoder::encode(

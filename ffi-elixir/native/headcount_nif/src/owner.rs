@@ -141,7 +141,7 @@ fn node_of<'a>(pid: &'a Pid<'_>, replica: &str, max: usize) -> Cow<'a, str> {
     }
 }
 
-/// What [`pack`] was given, of an entry of `replica`.
+/// Returns what [`pack`] was given, of an entry of `replica`.
 pub(crate) fn unpack(packed: &[u8], replica: &str) -> Option<Vec<u8>> {
     let pid = Pid::parse(packed)?;
     let node = if pid.node.is_empty() {
@@ -152,7 +152,7 @@ pub(crate) fn unpack(packed: &[u8], replica: &str) -> Option<Vec<u8>> {
     Pid::external(&full(node), pid.numbers)
 }
 
-/// What [`pack_text`] was given, of an entry of `replica`.
+/// Returns what [`pack_text`] was given, of an entry of `replica`.
 pub(crate) fn unpack_text(packed: &str, replica: &str) -> Option<Vec<u8>> {
     let (numbers, node) = packed.split_once('@').unwrap_or((packed, replica));
     let mut bytes = [0; NUMBERS_LEN];

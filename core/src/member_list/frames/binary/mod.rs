@@ -221,7 +221,7 @@ fn nested<T>(
         .map_err(|error| error.shifted(start))
 }
 
-/// How many values follow.
+/// Returns how many values follow.
 fn count(from: &mut Reader<'_>, max: usize) -> Result<usize, DecodeError> {
     let at = from.offset();
     let len = from.u64()?;

@@ -152,7 +152,7 @@ fn member_list_bulk_load<'a>(
     }))
 }
 
-/// What the terms say; `Err` with the place of the first one that says nothing.
+/// Returns what the terms say; `Err` with the place of the first one that says nothing.
 fn read_all<'a, T>(
     terms: &[Term<'a>],
     mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, ListError>>,

@@ -60,7 +60,7 @@ fn presence_step<'a>(
     (errors, frames, events, changes, next).encode(env)
 }
 
-/// Whether there are more.
+/// Returns whether there are more.
 fn remove_gone(env: Env<'_>, cluster: &Cluster) -> bool {
     let (gone, more) = cluster.watch.gone(GONE_AT_ONCE);
     let owners = gone.iter().map(|pid| cluster.codec.owner(pid.encode(env)));

@@ -39,7 +39,7 @@ pub(super) struct Watch {
     gone: Mutex<Vec<LocalPid>>,
     /// The process that moves frames and diffs.
     mover: Mutex<Option<LocalPid>>,
-    /// Whether that was told that there is something to do.
+    /// True if that was told that there is something to do.
     awake: AtomicBool,
 }
 
