@@ -26,6 +26,7 @@ mod roster;
 mod runtime;
 mod sim;
 mod tidy;
+mod tidy_circles;
 mod tracker;
 mod tracker_model;
 mod windows;
