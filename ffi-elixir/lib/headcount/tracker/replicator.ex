@@ -108,11 +108,6 @@ defmodule Headcount.Tracker.Replicator do
     {:noreply, state, wait(state)}
   end
 
-  def handle_info({:nodeup, node, _info}, state) do
-    remember([node])
-    {:noreply, state, wait(state)}
-  end
-
   def handle_info(message, state) do
     case state.transport.handle_info(message, state.transport_state) do
       {:frame, from, frame, transport_state} ->
