@@ -247,9 +247,10 @@ class EndToEnd(unittest.TestCase):
 
     def test_any_tick_may_be_left_out(self) -> None:
         rng = random.Random(11)
-        ml = MemberList(int, groups=["g", "h"])
+        ml = MemberList(int, groups=["g", "h"], payloads="json")
         for id in range(150):
             ml.upsert(id, "g", id)
+            ml.set_payload(id, {"n": id})
         viewer, client = ml.viewer(), Client()
         client.open("c:0")
         client.apply(viewer.open("c:0"))
