@@ -11,11 +11,8 @@ fn id(name: &str) -> ReplicaId {
 }
 
 fn pull() -> Pull {
-    let origin = id("b");
-    let slot = 31;
-    let clock = 300;
-    let full = true;
-    let nonce = u64::MAX;
+    let (origin, slot, clock) = (id("b"), 31, 300);
+    let (full, nonce) = (true, u64::MAX);
     Pull {
         origin,
         slot,
@@ -44,14 +41,9 @@ fn rows() -> Bytes {
 
 /// One message of every kind.
 fn samples() -> Vec<(&'static str, Message)> {
-    let seq = 12;
-    let full = false;
-    let part = 0;
-    let parts = 1;
+    let (seq, full, part, parts) = (12, false, 0, 1);
     let rows = rows();
-    let heartbeat = 42;
-    let wire = (1, 1);
-    let options = 0;
+    let (heartbeat, wire, options) = (42, (1, 1), 0);
     let mut clocks = Box::new([0; SLOTS]);
     clocks[5] = 1 << 40;
     let signal = Signal {
@@ -61,17 +53,8 @@ fn samples() -> Vec<(&'static str, Message)> {
         ttl_ms: 5_000,
         payload: b"typing".to_vec(),
     };
-    let reply = 77;
-    let index = 2;
-    let count = 3;
-    let total = 9_000;
-    let nonce = 1;
-    let repair = true;
-    let origin = id("b");
-    let slot = 4;
-    let from = 10;
-    let to = 20;
-    let bytes = Bytes::from_static(b"slice");
+    let (reply, index, count, total, nonce, repair) = (77, 2, 3, 9_000, 1, true);
+    let (origin, slot, from, to, bytes) = (id("b"), 4, 10, 20, Bytes::from_static(b"slice"));
     let piece = Part {
         reply,
         index,
@@ -85,8 +68,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         to,
         bytes,
     };
-    let missing = vec![0, 300, 70_000];
-    let credit = 4;
+    let (missing, credit) = (vec![0, 300, 70_000], 4);
     let pull_parts = Message::PullParts {
         reply,
         missing,
@@ -181,8 +163,7 @@ fn hostile_bodies_are_refused_without_harm() {
                 // What is accepted is canonical: it is written as it was read.
                 if !matches!(message, Message::Unknown | Message::Digest { .. }) {
                     let again = encode(&envelope, &sender, &message);
-                    let again = decode(&envelope, 1 << 20, &again);
-                    let spoilt = (sender, message);
+                    let (again, spoilt) = (decode(&envelope, 1 << 20, &again), (sender, message));
                     assert_eq!(again, Ok(spoilt), "{name}");
                 }
             }
@@ -194,8 +175,7 @@ fn hostile_bodies_are_refused_without_harm() {
 fn limits_have_typed_errors() {
     let envelope = Envelope::default();
     let frame = encode(&envelope, &id("a"), &REFUSAL);
-    let len = frame.len() as u64;
-    let max = 20;
+    let (len, max) = (frame.len() as u64, 20);
     let error = decode(&envelope, 20, &frame).unwrap_err();
     assert_eq!(error.kind, DecodeErrorKind::TooLong { len, max });
 }

@@ -114,8 +114,7 @@ impl Replica {
         };
         let View { clock, hash } = known.slots[usize::from(slot) % SLOTS];
         let key = (Arc::from(id.name()), slot);
-        let now = self.now;
-        let pause = self.timing.pull;
+        let (now, pause) = (self.now, self.timing.pull);
         let Some(want) = self.wants.get_mut(&key) else {
             return;
         };
@@ -202,18 +201,14 @@ impl Replica {
     /// Asks the next peer that shows more than is here; false when there is nothing to ask.
     fn ask(&mut self, key: &(Arc<str>, u8)) -> bool {
         self.drop_staging(key);
-        let now = self.now;
-        let jitter = self.rng.below(self.timing.jitter);
-        let timeout = self.timing.pull;
-        let nonce = self.rng.next_u64();
+        let (now, jitter) = (self.now, self.rng.below(self.timing.jitter));
+        let (timeout, nonce) = (self.timing.pull, self.rng.next_u64());
         let Some(known) = self.known.get(&key.0) else {
             self.wants.remove(key);
             return false;
         };
-        let clock = known.slots[usize::from(key.1)].clock;
-        let bit = 1u32 << key.1;
-        let applying = known.applying & bit != 0;
-        let doubt = known.doubt & bit != 0;
+        let (clock, bit) = (known.slots[usize::from(key.1)].clock, 1u32 << key.1);
+        let (applying, doubt) = (known.applying & bit != 0, known.doubt & bit != 0);
         let Some(want) = self.wants.get_mut(key) else {
             return false;
         };
@@ -224,8 +219,7 @@ impl Replica {
         want.sources
             .retain(|source| source.clock > clock || (full && source.clock == clock));
         // A peer that is silent is not asked; should it speak again, it must show all again.
-        let peers = &mut self.peers;
-        let down = self.timing.down;
+        let (peers, down) = (&mut self.peers, self.timing.down);
         want.sources.retain(|source| {
             let peer = peers.get_mut(&source.address);
             let is_silent = peer.as_ref().is_none_or(|peer| now >= peer.heard + down);
@@ -261,8 +255,7 @@ impl Replica {
         }
         want.asked = Some(peer.clone());
         want.nonce = nonce;
-        let origin = want.id.clone();
-        let slot = key.1;
+        let (origin, slot) = (want.id.clone(), key.1);
         self.send(
             &peer,
             &Message::Pull(Pull {
@@ -281,8 +274,7 @@ impl Replica {
         let Ok(header) = peek(&body, repair) else {
             return;
         };
-        let origin = header.origin;
-        let slot = header.slot;
+        let (origin, slot) = (header.origin, header.slot);
         let Some(known) = self
             .known
             .get(origin.name())
@@ -290,8 +282,7 @@ impl Replica {
         else {
             return;
         };
-        let clock = known.slots[usize::from(slot)].clock;
-        let bit = 1u32 << slot;
+        let (clock, bit) = (known.slots[usize::from(slot)].clock, 1u32 << slot);
         if known.applying & bit != 0 {
             if header.to > clock {
                 self.want(from, &origin, slot, (header.to, None), false);
@@ -319,8 +310,7 @@ impl Replica {
         if full {
             self.repaired(&key);
         }
-        let to = header.to;
-        let source = from.clone();
+        let (to, source) = (header.to, from.clone());
         self.actions.push_back(Action::Apply(Apply {
             origin,
             slot,
@@ -351,8 +341,10 @@ impl Replica {
             full,
             nonce,
         } = pull;
-        let index = usize::from(slot) % SLOTS;
-        let bit = 1u32 << (usize::from(slot) % SLOTS);
+        let (index, bit) = (
+            usize::from(slot) % SLOTS,
+            1u32 << (usize::from(slot) % SLOTS),
+        );
         let clock = if origin == self.own.id {
             (self.voice == Voice::Speaking).then(|| self.own.slots[index].clock)
         } else {

@@ -39,8 +39,7 @@ impl Seen {
         }
         let known = (&self.id, self.heartbeat).cmp(&(&before.id, before.heartbeat));
         if is_guarded && (known.is_lt() || (!before.is_here && known.is_eq())) {
-            let id = &before.id;
-            let heartbeat = before.heartbeat;
+            let (id, heartbeat) = (&before.id, before.heartbeat);
             return Err(format!(
                 "goes from {id} at {heartbeat} to {} at {}",
                 self.id, self.heartbeat
@@ -59,7 +58,7 @@ impl World<'_> {
         self.check_states(place)
     }
 
-    /// Returns what a node tells: a divergence only where there can be one, a signal once.
+    /// What a node tells: a divergence only where there can be one, a signal once.
     pub(super) fn events(&mut self, place: usize) -> Result<(), String> {
         while let Some(node) = &mut self.nodes[place]
             && let Some(event) = node.presence.poll_event()
@@ -99,8 +98,7 @@ impl World<'_> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        let mut wrong = 0;
-        let mut mended = 0;
+        let (mut wrong, mut mended) = (0, 0);
         let fresh = |seen: &&mut Seen| seen.is_here && seen.fresh != 0;
         for seen in node.seen.values_mut().filter(fresh) {
             let fresh = std::mem::take(&mut seen.fresh);
@@ -142,21 +140,17 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Returns what a node knows of a name only grows, and comes back only when it has grown.
+    /// What a node knows of a name only grows, and comes back only when it has grown.
     fn check_order(&mut self, place: usize) -> Result<(), String> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        let slots = &self.slots;
-        let forked = &self.forked;
-        let retired = &node.retired;
+        let (slots, forked, retired) = (&self.slots, &self.forked, &node.retired);
         let last_ms = self.now_ms;
         // A marker guards for twice `forget_after`, by the clock of its node.
         let guarded_ms = 2 * self.plan.forget_ms - node.ahead_ms - 1000;
         let is_guarded = |since: u64| last_ms < since + guarded_ms;
-        let presence = &node.presence;
-        let seen_all = &mut node.seen;
-        let hearing = &node.hearing;
+        let (presence, seen_all, hearing) = (&node.presence, &mut node.seen, &node.hearing);
         let down_ms = self.plan.down_ms;
         let mut wrong = None;
         let mut here = 0;

@@ -1,4 +1,5 @@
-//! The counted B+ tree below [`SortedSet`](crate::member_list::SortedSet) and [`MemberList`](crate::member_list::MemberList).
+//! The counted B+ tree below [`SortedSet`](crate::member_list::SortedSet) and
+//! [`MemberList`](crate::member_list::MemberList).
 //!
 //! * Leaves hold up to [`TreeContext::LEAF`] entries, inner nodes [`FANOUT`] children. An inner node keeps
 //!   the number of entries below each child, so the position of an entry is a sum over at most a
