@@ -79,7 +79,7 @@ pub fn mutations(input: &[u8], seed: u64) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Returns what a target's program does without `--cfg fuzzing`: replays the paths on its command line,
+/// Replays, as a target's program does without `--cfg fuzzing`, the paths on its command line,
 /// or its corpus when there are none.
 pub fn main(target: &str, property: fn(&[u8])) -> io::Result<()> {
     let mut paths: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();

@@ -16,7 +16,7 @@ mod sealed {
         reason = "the usual seal: the ids there are, are those here"
     )]
     pub trait Sealed {
-        /// Returns what stands where there is no id.
+        /// The id that stands where there is none.
         fn nobody() -> Self;
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::member_list::frames::model::{Bundle, Counts, Frame, Shared};
 use crate::member_list::windows::handle::Handle;
-use crate::member_list::windows::held::{OpenWindow, under_name};
+use crate::member_list::windows::open_window::{OpenWindow, under_name};
 use crate::member_list::windows::registry::Opened;
 use crate::member_list::windows::row::Bodies;
 use crate::member_list::windows::spec::{VIEWER_WINDOWS_MAX, WindowError, WindowSpec};

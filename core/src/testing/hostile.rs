@@ -119,7 +119,7 @@ impl World<'_> {
         let Some(node) = &mut self.nodes[to] else {
             return Ok(());
         };
-        node.hearing.tell(now);
+        node.hearing.advance(now);
         match node.presence.handle_message(now, &address, &frame) {
             Err(DecodeError { kind, .. }) if refusal(&kind) => {}
             other => return Err(format!("{to} answers {what:?} with {other:?}")),

@@ -212,7 +212,7 @@ impl World<'_> {
         let Some(node) = &mut self.nodes[place] else {
             return;
         };
-        node.hearing.tell(now);
+        node.hearing.advance(now);
         node.presence.handle_timeout(now);
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let mut leases_ended = 0;

@@ -48,7 +48,7 @@ struct Beat {
 
 impl Hearing {
     /// A call tells the node the time.
-    pub(super) fn tell(&mut self, now: Duration) {
+    pub(super) fn advance(&mut self, now: Duration) {
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         self.told_ms = self.told_ms.max(now_ms);
     }
@@ -142,7 +142,7 @@ impl World<'_> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        node.hearing.tell(now);
+        node.hearing.advance(now);
         let Some((sender, beats)) = heard else {
             return Ok(());
         };

@@ -28,7 +28,7 @@
 //! ```
 
 mod check;
-mod end;
+mod convergence;
 mod hostile;
 mod incident;
 mod leases;

@@ -176,7 +176,7 @@ impl World<'_> {
         Err("frames answer frames without end".into())
     }
 
-    /// Returns what every call of a node is followed by.
+    /// Does what follows every call of a node.
     pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
         self.record(place)?;
         self.events(place)?;

@@ -96,7 +96,7 @@ impl World<'_> {
         }
         self.run_at(place, presence);
         if let Some(node) = &mut self.nodes[place] {
-            node.hearing.tell(now);
+            node.hearing.advance(now);
         }
         self.record(place)
     }

@@ -215,7 +215,7 @@ impl World<'_> {
         let address = self.addresses[other].clone();
         let name = format!("n{}", self.homes[other]);
         if let Some(node) = &mut self.nodes[place] {
-            node.hearing.tell(now);
+            node.hearing.advance(now);
             node.hearing.hint(&name);
             node.presence.disconnected(now, &address);
         }

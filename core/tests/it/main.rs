@@ -2,12 +2,11 @@
 
 mod allocation;
 mod codec;
+mod crdt_laws;
 mod diff_law;
 mod examples;
 mod failures;
-mod found;
 mod grace;
-mod laws;
 mod list_keys;
 mod member_list_churn;
 mod member_list_find;
@@ -20,6 +19,7 @@ mod packages;
 mod presence;
 mod presence_timers;
 mod refused;
+mod regressions;
 mod replica;
 mod rng;
 mod roster;

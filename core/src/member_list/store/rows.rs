@@ -285,7 +285,7 @@ impl<'a, I> Rows<'a, I> {
 
     /// The next row, without a look at the member.
     #[inline]
-    pub(crate) fn next_seat(&mut self) -> Option<RowRef> {
+    pub(crate) fn next_ref(&mut self) -> Option<RowRef> {
         // The slots at hand end where the rows do.
         if let Some(&slot) = self.slots.next() {
             self.next += 1;
@@ -335,7 +335,7 @@ impl<'a, I> Iterator for Rows<'a, I> {
 
     #[inline]
     fn next(&mut self) -> Option<Row<'a, I>> {
-        Some(match self.next_seat()? {
+        Some(match self.next_ref()? {
             RowRef::Header(group) => self.view.header(group),
             RowRef::Member(group, slot) => self.view.member(group, slot),
         })

@@ -246,7 +246,7 @@ impl<R: Clone> Inner<R> {
                 let first = self.children[pos].first::<K>();
                 context.set(&mut self.separators, pos, first);
             }
-            self.mend(context, pos);
+            self.rebalance(context, pos);
         }
         Some((entry, before + at))
     }

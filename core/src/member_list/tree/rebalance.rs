@@ -121,7 +121,7 @@ impl<R: Clone> Inner<R> {
     }
 
     /// Makes fewer of the children around `pos`, which lost an entry, if that is possible.
-    pub(super) fn mend<K: TreeContext<Run = R>>(&mut self, context: &mut K, pos: usize) {
+    pub(super) fn rebalance<K: TreeContext<Run = R>>(&mut self, context: &mut K, pos: usize) {
         if matches!(self.children[pos], Node::Leaf(_)) {
             // The counts tell how full leaves are without a look at the leaves.
             let window = K::WINDOW.min(self.children.len());

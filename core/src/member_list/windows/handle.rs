@@ -125,7 +125,7 @@ impl<I> Handle<I> {
     }
 
     /// Sets the versions that viewers may hold; without any, all of them have to start afresh.
-    pub(crate) fn tell(&self, versions: Vec<u64>) {
+    pub(crate) fn set_versions(&self, versions: Vec<u64>) {
         *self.versions.write() = versions;
     }
 

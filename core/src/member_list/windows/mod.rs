@@ -3,7 +3,7 @@
 pub(crate) mod counts;
 pub(crate) mod diff;
 pub(crate) mod handle;
-pub(crate) mod held;
+pub(crate) mod open_window;
 pub(crate) mod reader;
 pub(crate) mod registry;
 pub(crate) mod row;

@@ -20,7 +20,7 @@ pub(crate) struct WindowReader<I> {
     pub(crate) rows: Vec<WindowRow<I>>,
     /// For each row its position among the old rows.
     pub(crate) was: Vec<Option<u32>>,
-    seats: Vec<RowRef>,
+    refs: Vec<RowRef>,
     old_at: SlotMap,
 }
 
@@ -29,7 +29,7 @@ impl<I> Default for WindowReader<I> {
         Self {
             rows: Vec::new(),
             was: Vec::new(),
-            seats: Vec::new(),
+            refs: Vec::new(),
             old_at: SlotMap::default(),
         }
     }
@@ -49,19 +49,19 @@ impl<I: Id> WindowReader<I> {
             self.was = positions(&old.rows, &self.rows);
             return;
         };
-        self.seat(range, old, content);
-        self.rows.reserve(self.seats.len());
-        for (seat, was) in self.seats.iter().zip(&mut self.was) {
-            let row = match (seat, &was) {
+        self.locate(range, old, content);
+        self.rows.reserve(self.refs.len());
+        for (row_ref, was) in self.refs.iter().zip(&mut self.was) {
+            let row = match (row_ref, &was) {
                 (RowRef::Member(_, slot), Some(at)) if !written.contains(slot) => {
                     old.rows[*at as usize].clone()
                 }
                 // Whoever kept the slot since the last tick was not in the window then.
                 (RowRef::Member(_, slot), None) if !written.contains(slot) => {
-                    content.list.window_row(*seat)
+                    content.list.window_row(*row_ref)
                 }
                 _ => {
-                    let row = content.list.window_row(*seat);
+                    let row = content.list.window_row(*row_ref);
                     let old_at = old.rows.iter().position(|old| old.key == row.key);
                     *was = old_at.map(|at| at as u32);
                     row
@@ -72,15 +72,15 @@ impl<I: Id> WindowReader<I> {
     }
 
     /// Notes the slots of a range, and where each was in the old window.
-    fn seat(&mut self, range: Range<usize>, old: &WindowBase<I>, content: &FrameBuilder<'_, I>) {
-        self.seats.clear();
+    fn locate(&mut self, range: Range<usize>, old: &WindowBase<I>, content: &FrameBuilder<'_, I>) {
+        self.refs.clear();
         self.was.clear();
         self.old_at.fill(old.rows.iter().map(|row| row.slot));
-        let mut seats = content.list.slice(range);
+        let mut refs = content.list.slice(range);
         let mut revisions = 0;
-        while let Some(seat) = seats.next_seat() {
+        while let Some(row_ref) = refs.next_ref() {
             let mut was = None;
-            if let RowRef::Member(_, slot) = seat {
+            if let RowRef::Member(_, slot) = row_ref {
                 was = self.old_at.get(slot);
                 // The members to be read are not in the cache. Asked for in a row, with little
                 // between, they come at the same time; later all of them are there.
@@ -88,7 +88,7 @@ impl<I: Id> WindowReader<I> {
                     revisions ^= content.list.table.cells[slot as usize].revision;
                 }
             }
-            self.seats.push(seat);
+            self.refs.push(row_ref);
             self.was.push(was);
         }
         black_box(revisions);
@@ -97,15 +97,15 @@ impl<I: Id> WindowReader<I> {
 
 impl<I: Id> MemberList<I> {
     pub(crate) fn read_window(&self, rows: Range<usize>, out: &mut Vec<WindowRow<I>>) {
-        let mut seats = self.slice(rows);
-        out.reserve(seats.len());
-        while let Some(seat) = seats.next_seat() {
-            out.push(self.window_row(seat));
+        let mut refs = self.slice(rows);
+        out.reserve(refs.len());
+        while let Some(row_ref) = refs.next_ref() {
+            out.push(self.window_row(row_ref));
         }
     }
 
-    fn window_row(&self, seat: RowRef) -> WindowRow<I> {
-        match seat {
+    fn window_row(&self, row_ref: RowRef) -> WindowRow<I> {
+        match row_ref {
             RowRef::Header(group) => {
                 let group = &self.groups[group];
                 WindowRow {

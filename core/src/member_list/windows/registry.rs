@@ -100,7 +100,7 @@ impl<I: Id> Windows<I> {
         let mut tick = self.empty_tick();
         stepped
             .into_iter()
-            .for_each(|made| self.tell(made, &mut tick));
+            .for_each(|made| self.publish(made, &mut tick));
         renamed
             .into_iter()
             .for_each(|made| self.tell_renamed(made, &mut tick));
@@ -344,7 +344,7 @@ impl<I: Id> Windows<I> {
         detached.into_iter().map(rename).collect()
     }
 
-    fn tell(&mut self, made: Made<I>, tick: &mut Tick<I>) {
+    fn publish(&mut self, made: Made<I>, tick: &mut Tick<I>) {
         let Made {
             handle,
             steps,

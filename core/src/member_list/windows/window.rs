@@ -244,7 +244,7 @@ impl<I: Id> Watched<'_, I> {
     /// Gives all versions up: every viewer of the window has to start afresh.
     pub(crate) fn give_up(&mut self) {
         self.gave_up = true;
-        self.handle.tell(Vec::new());
+        self.handle.set_versions(Vec::new());
     }
 
     /// Returns whether viewers need a SYNC besides the frames from the versions they may hold.
@@ -325,7 +325,7 @@ impl<I: Id> Watched<'_, I> {
             self.gave_up = true;
         }
         self.handle
-            .tell(self.bases.iter().map(|base| base.version).collect());
+            .set_versions(self.bases.iter().map(|base| base.version).collect());
     }
 
     fn step_to(

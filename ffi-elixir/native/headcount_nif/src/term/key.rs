@@ -66,7 +66,7 @@ impl PartialOrd for Key {
         Some(self.cmp(other))
     }
 
-    /// Returns what a search does most, without a branch that the processor would have to guess.
+    /// Compares two keys, which a search does most, without a branch that the processor would have to guess.
     #[inline]
     fn lt(&self, other: &Self) -> bool {
         if let (Self::Inline(a), Self::Inline(b)) = (self, other) {
