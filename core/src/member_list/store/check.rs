@@ -1,11 +1,12 @@
-//! What must be true of a list. Tests check it while they write, other builds never do.
+//! What must be true of a store. Tests check it while they write, other builds never do.
 
+use crate::member_list::Id;
+use crate::member_list::store::Store;
 use crate::member_list::store::table::Table;
 use crate::member_list::tree::is_due;
-use crate::member_list::{Id, MemberList};
 
-impl<I: Id> MemberList<I> {
-    /// Checks the list after a write, in debug builds with the feature `testing`: up to 1,024
+impl<I: Id> Store<I> {
+    /// Checks the store after a write, in debug builds with the feature `testing`: up to 1,024
     /// members always, a longer list once in n / 128 writes, which is O(1) a write. Each run of
     /// slots is checked in addition whenever it is written, O(128). Other builds check nothing.
     ///
@@ -46,28 +47,30 @@ impl<I: Id> MemberList<I> {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use super::super::{GroupId, ListOptions, NewMember, SortKey};
     use super::*;
+    use crate::member_list::changes::Changes;
+    use crate::member_list::store::{GroupId, NewMember};
+    use crate::member_list::{ListOptions, SortKey};
 
-    fn list() -> MemberList<u64> {
-        let mut list = MemberList::new(ListOptions::default());
-        let groups = ["a", "b"].map(|name| list.add_group(name).unwrap());
+    fn store() -> Store<u64> {
+        let mut store = Store::new(ListOptions::default());
+        let groups = ["a", "b"].map(|name| store.regroup(|groups| groups.add(name)).unwrap());
         let members = (0..1000).map(|id| NewMember {
             id,
             group: groups[id as usize % 2],
             key: SortKey::from_u64(id),
             attrs: 0,
         });
-        list.bulk_load(members).unwrap();
-        list
+        store.bulk_load(members, &mut Changes::default()).unwrap();
+        store
     }
 
-    /// Returns what the check says of a list in which something was broken.
-    fn broken(break_it: impl FnOnce(&mut MemberList<u64>)) -> String {
-        let mut list = list();
-        list.check();
-        break_it(&mut list);
-        let panic = catch_unwind(AssertUnwindSafe(|| list.check())).unwrap_err();
+    /// Returns what the check says of a store in which something was broken.
+    fn broken(break_it: impl FnOnce(&mut Store<u64>)) -> String {
+        let mut store = store();
+        store.check();
+        break_it(&mut store);
+        let panic = catch_unwind(AssertUnwindSafe(|| store.check())).unwrap_err();
         match panic.downcast::<String>() {
             Ok(text) => *text,
             Err(panic) => (*panic.downcast::<&str>().unwrap()).to_owned(),
@@ -76,24 +79,24 @@ mod tests {
 
     #[test]
     fn the_check_sees_what_is_wrong() {
-        let slot = |list: &MemberList<u64>, id| list.table.slot(&id).unwrap();
-        let key_changed = broken(|list| {
-            let slot = slot(list, 500);
-            list.table.set_key(slot, &501u64.to_be_bytes());
+        let slot = |store: &Store<u64>, id| store.table.slot(&id).unwrap();
+        let key_changed = broken(|store| {
+            let slot = slot(store, 500);
+            store.table.set_key(slot, &501u64.to_be_bytes());
         });
         assert!(key_changed.contains("tag of a key"), "{key_changed}");
-        let detached = broken(|list| list.table.detach(slot(list, 500)));
+        let detached = broken(|store| store.table.detach(slot(store, 500)));
         assert!(detached.contains("leaf of an entry"), "{detached}");
-        let id_changed = broken(|list| {
-            let slot = slot(list, 500);
-            list.table.cells.at_mut(slot as usize).id = 5000;
+        let id_changed = broken(|store| {
+            let slot = slot(store, 500);
+            store.table.cells.at_mut(slot as usize).id = 5000;
         });
         assert!(id_changed.contains("slot of an id"), "{id_changed}");
-        let moved = broken(|list| list.table.nodes.parents[2].pos += 1);
+        let moved = broken(|store| store.table.nodes.parents[2].pos += 1);
         assert!(moved.contains("parent of a node"), "{moved}");
-        let owned = broken(|list| {
-            let root = list.groups[GroupId(0)].tree.root_id();
-            list.table.nodes.own(root, GroupId(1));
+        let owned = broken(|store| {
+            let root = store.groups[GroupId(0)].tree.root_id();
+            store.table.nodes.own(root, GroupId(1));
         });
         assert!(owned.contains("group of a root"), "{owned}");
     }
