@@ -12,11 +12,13 @@ mod db;
 mod demo;
 mod error;
 mod limit;
+mod post;
 mod room;
+mod server;
 mod socket;
 mod validate;
 mod web;
 
-pub use app::{ServerError, run};
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
 pub use db::StorageError;
+pub use server::{ServerError, run};

@@ -25,7 +25,10 @@ use tower_http::{
 use crate::{
     app::App,
     error::ApiError,
-    socket::{self, longpoll},
+    socket::{
+        self,
+        longpoll::{self, Polls},
+    },
     web,
 };
 
@@ -34,7 +37,7 @@ use crate::{
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// All routes of the server.
-pub(crate) fn router(app: &Arc<App>) -> Router {
+pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
     let api = Router::new()
         .route("/auth/register", post(auth::register))
         .route("/auth/login", post(auth::login))
@@ -70,7 +73,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
                 .post(longpoll::push)
                 .options(longpoll::preflight),
         )
-        .layer(DefaultBodyLimit::max(longpoll::BODY_BYTES_MAX));
+        .layer(DefaultBodyLimit::max(longpoll::BODY_BYTES_MAX))
+        .with_state(Arc::clone(polls));
     Router::new()
         .nest("/api/v1", api)
         .route("/healthz", get(async || "ok"))
@@ -78,9 +82,9 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .fallback(web::serve)
         .layer(CompressionLayer::new())
         .route("/chat/socket/websocket", get(socket::upgrade))
+        .with_state(Arc::clone(app))
         .merge(longpoll)
         .layer(TraceLayer::new_for_http().make_span_with(span))
-        .with_state(Arc::clone(app))
 }
 
 /// Ready once the start-up work is done, while the database can be written.

@@ -41,10 +41,11 @@ pub(super) struct Detailed {
 }
 
 fn shown(app: &App, mut room: Room) -> Shown {
-    let (online, total) = app.hub.counts(room.id).unwrap_or_default();
+    let open = app.hub.occupancy(room.id).unwrap_or_default();
     if room.simulated {
-        room.member_count = i64::try_from(total).unwrap_or(i64::MAX);
+        room.member_count = i64::try_from(open.total).unwrap_or(i64::MAX);
     }
+    let online = open.online;
     Shown { room, online }
 }
 

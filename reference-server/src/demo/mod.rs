@@ -60,7 +60,7 @@ pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Err
         .open(&app.db, &info)
         .await?
         .ok_or("the room was deleted")?;
-    room.keep_open();
+    room.pin();
     let members = app.config.demo as usize;
     let mut city = City {
         room,
@@ -82,7 +82,7 @@ impl City {
         let mut away = Vec::new();
         for i in 0..self.present.len() {
             if self.rng.u32(..100) < PRESENT_PERCENT {
-                let status = self.some_status();
+                let status = self.random_status();
                 self.enter(&app.hub.presence, i, status);
             } else {
                 away.push(i);
@@ -134,19 +134,20 @@ impl City {
                 presence.untrack(&self.room.topic, &id, &owner);
             }
             Some(_) => {
-                let status = self.some_status();
+                let status = self.random_status();
                 self.present[i] = Some(status);
-                self.put(presence, i, status, RoomPresence::update);
+                self.write(presence, i, status, RoomPresence::update);
             }
         }
     }
 
     fn enter(&mut self, presence: &RoomPresence, i: usize, status: Status) {
         self.present[i] = Some(status);
-        self.put(presence, i, status, RoomPresence::track);
+        self.write(presence, i, status, RoomPresence::track);
     }
 
-    fn put<T, E: std::fmt::Display>(
+    /// Tracks or updates the entry of a member.
+    fn write<T, E: std::fmt::Display>(
         &self,
         presence: &RoomPresence,
         i: usize,
@@ -162,15 +163,15 @@ impl City {
             ..Profile::default()
         };
         let meta = profile.to_bytes();
-        let put = NewEntry::new(&self.room.topic, &id, &owner)
+        let entry = NewEntry::new(&self.room.topic, &id, &owner)
             .meta(&meta)
             .status(status as u8);
-        if let Err(error) = verb(presence, &put) {
+        if let Err(error) = verb(presence, &entry) {
             tracing::warn!(%error, "presence refused a simulated member");
         }
     }
 
-    fn some_status(&mut self) -> Status {
+    fn random_status(&mut self) -> Status {
         match self.rng.u32(..100) {
             0..65 => Status::Online,
             65..90 => Status::Idle,
