@@ -13,7 +13,7 @@ use headcount::{
 };
 use proptest::prelude::*;
 
-use crate::tracker::tracker;
+use crate::support::trackers::tracker;
 
 /// What a reader may allocate beyond twice the input: an error, an id, a first topic table.
 const SLACK: u64 = 1_024;

@@ -12,7 +12,7 @@ use headcount::{
 use proptest::prelude::*;
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::tracker::{listed, tracker};
+use crate::support::trackers::{listed, tracker};
 
 /// Ann and Bob of the worked example in `docs/wire-format.md`.
 fn example() -> Tracker {

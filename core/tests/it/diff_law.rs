@@ -7,8 +7,9 @@ use headcount::replica::Event;
 use headcount::{NewEntry, Presence, PresenceConfig};
 use proptest::prelude::*;
 
-use crate::mesh::{Mesh, configured, events, seconds};
-use crate::mirror::{Mirror, take_all};
+use crate::support::mesh::{Mesh, configured, events, seconds};
+use crate::support::mirror::{Mirror, take_all};
+use crate::support::trackers::tracker;
 
 const NODES: usize = 3;
 const TOPICS: [&str; 2] = ["room", "hall"];
@@ -237,7 +238,7 @@ fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
 /// Versions that came under the old identity and were not told of yet were never ended.
 #[test]
 fn a_new_identity_ends_what_was_shown_under_the_old_one() {
-    let mut tracker = crate::tracker::tracker("a");
+    let mut tracker = tracker("a");
     tracker.track(&NewEntry::new("room", "ann", "c")).unwrap();
     tracker.take_diff();
     tracker.track(&NewEntry::new("room", "bob", "c")).unwrap();

@@ -6,7 +6,7 @@ use headcount::replica::Event;
 use headcount::testing::{self, Fault};
 use headcount::{NewEntry, Presence, PresenceConfig};
 
-use crate::mesh::{Mesh, configured, events, node, seconds};
+use crate::support::mesh::{Mesh, configured, events, node, seconds};
 
 const TICK: Duration = Duration::from_millis(50);
 

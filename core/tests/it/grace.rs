@@ -5,8 +5,8 @@ use std::time::Duration;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 use proptest::prelude::*;
 
-use crate::mesh::{Mesh, configured, seconds};
-use crate::mirror::Mirror;
+use crate::support::mesh::{Mesh, configured, seconds};
+use crate::support::mirror::Mirror;
 
 const ROOM: &str = "room";
 const GRACE: Duration = Duration::from_secs(4);

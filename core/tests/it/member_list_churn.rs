@@ -8,7 +8,7 @@ use headcount::{
     TextId,
 };
 
-use crate::rng::Rng;
+use crate::support::rng::Rng;
 
 /// Names of every shape: short and long, a common beginning, many equal ones, not only ASCII.
 fn name(rng: &mut Rng) -> String {

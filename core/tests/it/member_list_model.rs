@@ -7,7 +7,7 @@ use headcount::{
 };
 use proptest::prelude::*;
 
-use crate::list_keys::{FromNumber, Keys};
+use crate::support::list_keys::{FromNumber, Keys};
 
 /// A member as the model sees it.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use headcount::{GroupId, ListOptions, MemberList, NewMember, Row, SortKey, TextId};
 
-use crate::list_keys::{FromNumber, Keys};
-use crate::rng::Rng;
+use crate::support::list_keys::{FromNumber, Keys};
+use crate::support::rng::Rng;
 
 fn list_of_one_group<I: FromNumber>() -> (MemberList<I>, GroupId) {
     let mut list = MemberList::new(ListOptions::default().without_headers());

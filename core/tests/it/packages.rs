@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::tidy::{assert_none, files, read, root, show};
+use crate::support::sources::{assert_none, files, read, root, show};
 
 /// Where each package states its version, with what stands before it.
 const VERSIONS: &[(&str, &str)] = &[

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
-use crate::mesh::{Mesh, configured, node};
-use crate::mirror::Mirror;
+use crate::support::mesh::{Mesh, configured, node};
+use crate::support::mirror::Mirror;
 
 fn presence(name: &str) -> Presence {
     Presence::new(

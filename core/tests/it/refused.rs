@@ -3,7 +3,7 @@
 use headcount::replica::Event;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
-use crate::mesh::{Mesh, configured, events, seconds};
+use crate::support::mesh::{Mesh, configured, events, seconds};
 
 /// Simulated beats, of one second.
 const BEATS: u64 = 100;

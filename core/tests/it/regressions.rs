@@ -7,7 +7,7 @@ use headcount::codec::Kind;
 use headcount::replica::{Config, Event, Replica};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
-use crate::mesh::{Mesh, configured, events, node, seconds};
+use crate::support::mesh::{Mesh, configured, events, node, seconds};
 
 fn frames(node: &Presence) -> Vec<Bytes> {
     std::iter::from_fn(|| node.poll_transmit().map(|transmit| transmit.frame)).collect()

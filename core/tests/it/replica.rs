@@ -6,7 +6,7 @@ use headcount::codec::{Kind, SharedKey};
 use headcount::replica::{Destination, Event, Signal};
 use headcount::{DecodeErrorKind, NewEntry, Presence};
 
-use crate::mesh::{Mesh, events, node, seconds};
+use crate::support::mesh::{Mesh, events, node, seconds};
 
 #[test]
 fn two_nodes_converge_by_pushes_pulls_and_digests() {

@@ -12,7 +12,7 @@ use headcount::runtime::{Incoming, Node, Transport, memory::Network, starting};
 use headcount::{NewEntry, Presence, PresenceConfig};
 use tokio::time::{advance, sleep};
 
-use crate::mesh;
+use crate::support::mesh;
 
 fn start(network: &Network, name: &str) -> Node {
     let config = PresenceConfig::default();

@@ -6,7 +6,7 @@ use std::fs;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
-use super::tidy::{files, root};
+use crate::support::sources::{files, root};
 
 /// Circles that are known. Those of `presence` and `replica` go with the files they are in when the next edition of
 /// the wire replaces these; that of `member_list` is to be broken. No other may come.

@@ -10,7 +10,7 @@ use headcount::{
 };
 use proptest::prelude::*;
 
-use crate::mirror::Mirror;
+use crate::support::mirror::Mirror;
 
 /// Readers of a node that begin with a list.
 const LATE_MAX: usize = 8;

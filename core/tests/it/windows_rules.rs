@@ -1,37 +1,11 @@
 //! Single rules of windows: limits, replaced anchors, counts, sharing, slow and hidden viewers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use headcount::member_list::{CountsTable, FrameChange};
-use headcount::{
-    Bodies, Bundle, GroupId, ListOptions, MemberList, SortKey, Tick, Viewer, WindowError,
-    WindowSpec,
-};
+use headcount::{Bodies, Bundle, GroupId, SortKey, Tick, Viewer, WindowError, WindowSpec};
 
-type List = MemberList<u64>;
-
-/// Members 1 to `members` in order in the group "online", which comes after "mods".
-fn list(members: u64) -> (List, [GroupId; 3]) {
-    let mut list = List::new(ListOptions::default());
-    let groups = list
-        .set_groups(&["mods", "online", "offline"])
-        .expect("good names");
-    for id in 1..=members {
-        list.upsert(id, groups[1], &SortKey::from_u64(id), 0)
-            .expect("room");
-    }
-    (list, [groups[0], groups[1], groups[2]])
-}
-
-fn open(list: &mut List, viewer: &mut Viewer<u64>, name: &str) -> Bundle<u64> {
-    let spec = WindowSpec::parse(name).expect("a canonical name");
-    viewer.open(list, spec, Bodies::None).expect("open")
-}
-
-fn tick(list: &mut List, ms: u64) -> Tick<u64> {
-    list.tick(Duration::from_millis(ms), Bodies::None)
-}
+use crate::support::windows::{List, list, open, tick};
 
 /// The name the window of `before` has after `change`.
 fn renamed(window: &str, change: impl FnOnce(&mut List, [GroupId; 3])) -> Option<String> {

@@ -11,9 +11,9 @@ use headcount::member_list::{Body, BodyFormat, Counts, CountsTable, FrameRow};
 use headcount::{Bodies, Bundle, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
-use crate::windows_json;
+use crate::support::windows_json;
+use crate::support::windows_world::{NAME, People, Person, STATUS};
 use crate::windows_scenarios::made;
-use crate::windows_world::{NAME, People, Person, STATUS};
 
 const NAMES: [&str; 10] = [
     "joins-and-moves",

@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::client::Server;
+use crate::support::client::Server;
 
 #[tokio::test]
 async fn malformed_frames_close_their_own_socket_only() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::client::Server;
+use crate::support::client::Server;
 
 #[tokio::test]
 async fn the_city_lives_and_says_that_it_is_simulated() {

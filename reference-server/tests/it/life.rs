@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::client::Server;
+use crate::support::client::Server;
 
 #[tokio::test]
 async fn a_stop_closes_sockets_with_1012_and_loses_nothing() {

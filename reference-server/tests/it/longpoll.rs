@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Server, User};
+use crate::support::client::{Server, User};
 
 /// A client that polls.
 struct Poller<'a> {

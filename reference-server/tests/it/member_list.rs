@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Server, Socket, User};
+use crate::support::client::{Server, Socket, User};
 
 /// A room of `ada` with `bob` as a member, and `ada`'s socket in it.
 async fn room(server: &Server) -> (User, User, Socket, String) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::client::{Server, Socket};
+use crate::support::client::{Server, Socket};
 
 /// A client's view: what the Phoenix client makes of states and diffs, by key and reference.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Server, User, error};
+use crate::support::client::{Server, User, error};
 
 #[tokio::test]
 async fn register_login_me_logout() {

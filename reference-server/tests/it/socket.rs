@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::client::{Server, Socket};
+use crate::support::client::{Server, Socket};
 
 fn error_reply(join_ref: impl Into<Value>, reference: &str, topic: &str, reason: &str) -> Value {
     let payload = json!({ "status": "error", "response": { "reason": reason } });

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
-use super::client::{Server, Socket, User};
+use crate::support::client::{Server, Socket, User};
 
 const FAILED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 

@@ -14,7 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::client::{Server, Socket, User};
+use crate::support::client::{Server, Socket, User};
 
 /// Times the disk is filled and gets room again.
 const ROUNDS: usize = 3;

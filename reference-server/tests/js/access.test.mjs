@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, message, openPage, say, settled } from "./browser.mjs";
-import { startServer } from "./support.mjs";
+import { enterAsGuest, launch, message, openPage, say, settled } from "./support/browser.mjs";
+import { startServer } from "./support/server.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
-import { launch, openPage, picture } from "./browser.mjs";
-import { Client, event, guest, startServer, data } from "./support.mjs";
+import { launch, openPage, picture } from "./support/browser.mjs";
+import { Client, event, guest, startServer, data } from "./support/server.mjs";
 
 let server;
 let site;

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, openPage, picture, scrollTo, settled, sidebar } from "./browser.mjs";
-import { startServer } from "./support.mjs";
+import { enterAsGuest, launch, openPage, picture, scrollTo, settled, sidebar } from "./support/browser.mjs";
+import { startServer } from "./support/server.mjs";
 
 const MEMBERS = 1_000_000;
 const CHANGES_PER_SECOND = 1000;

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { ROOT } from "./support.mjs";
+import { ROOT } from "./support/server.mjs";
 
 const PACKAGE = join(ROOT, "reference-server/npm");
 

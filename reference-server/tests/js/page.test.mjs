@@ -13,8 +13,8 @@ import {
   scrollTo,
   settled,
   sidebar,
-} from "./browser.mjs";
-import { data, enter, register, startServer, until } from "./support.mjs";
+} from "./support/browser.mjs";
+import { data, enter, register, startServer, until } from "./support/server.mjs";
 
 const MEMBERS = 100_000;
 

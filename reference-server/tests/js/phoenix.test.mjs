@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { LongPoll } from "phoenix";
 import { Presence as OldPresence, Socket as OldSocket } from "phoenix-1.7";
 import WebSocket from "ws";
-import { answer, call, Client, connect, data, event, guest, register, startServer, until } from "./support.mjs";
+import { answer, call, Client, connect, data, event, guest, register, startServer, until } from "./support/server.mjs";
 
 let server;
 let ada;

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, message, openPage, picture, say, scrollTo, settled } from "./browser.mjs";
-import { data, register, startServer } from "./support.mjs";
+import { enterAsGuest, launch, message, openPage, picture, say, scrollTo, settled } from "./support/browser.mjs";
+import { data, register, startServer } from "./support/server.mjs";
 
 const DEMO = ["--demo", "3000"];
 

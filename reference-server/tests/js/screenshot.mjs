@@ -4,8 +4,8 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { launch, openPage, openRoom, scrollTo, settled } from "./browser.mjs";
-import { Client, data, enter, register, ROOT, startServer } from "./support.mjs";
+import { launch, openPage, openRoom, scrollTo, settled } from "./support/browser.mjs";
+import { Client, data, enter, register, ROOT, startServer } from "./support/server.mjs";
 
 const TALK = [
   ["Noor", "Morning! Does anybody see the sidebar move?"],

@@ -11,7 +11,7 @@ import WebSocket from "ws";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 
 /** The repository's root. */
-export const ROOT = resolve(HERE, "../../..");
+export const ROOT = resolve(HERE, "../../../..");
 
 const BINARY = process.env.HEADCOUNT_SERVER ?? join(ROOT, "target/debug/headcount-server");
 const START_MS = 180_000;
