@@ -23,7 +23,7 @@ pub(crate) struct App {
     pub(crate) message_limit: MessageLimit,
     pub(crate) auth_limit: AuthLimit,
     pub(crate) hub: Hub,
-    /// Work that a stop waits for: sockets, and changes that must not be cut in half.
+    /// Tasks that a stop waits for: sockets, and changes that must not be interrupted.
     pub(crate) tasks: TaskTracker,
     pub(crate) ready: AtomicBool,
 }

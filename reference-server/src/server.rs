@@ -50,7 +50,7 @@ pub enum ServerError {
     DataDir {
         /// The directory.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         #[source]
         error: io::Error,
     },
@@ -59,14 +59,14 @@ pub enum ServerError {
     Database {
         /// The file of the database.
         path: PathBuf,
-        /// What went wrong, and what helps.
+        /// The cause, and what helps.
         #[source]
         error: StorageError,
     },
     /// Another server runs on the data directory.
     #[error("the data directory {} is in use by another server", .0.display())]
     DataDirInUse(PathBuf),
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("{0}")]
     Config(String),
 }
@@ -84,7 +84,7 @@ impl ServerError {
 /// closed with 1012 in batches, running requests finished.
 ///
 /// # Errors
-/// When the data directory, the secret or the database cannot be used.
+/// The data directory, the secret or the database cannot be used.
 pub async fn run(
     listener: TcpListener,
     config: Config,

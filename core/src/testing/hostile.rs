@@ -18,7 +18,7 @@ const KIND_AT: usize = 4;
 /// Bytes of the first part of a reply that may name the origin and its clocks.
 const HEADS_MAX: usize = 160;
 
-/// What a node really sends in place of a frame.
+/// The frames that a node really sends in place of one.
 pub(super) struct Sent {
     pub(super) frame: Bytes,
     /// A frame that only another version understands.

@@ -13,7 +13,7 @@ use crate::presence::Presence;
 use crate::replica::message::{self, Message};
 use crate::replica::row::{Row, Rows};
 
-/// What the frames that reached a node say of the liveness of others.
+/// The liveness of others by the frames that reached a node.
 #[derive(Clone, Default)]
 pub(super) struct Hearing {
     /// The latest time that a call gave the node, by its own clock.
@@ -21,7 +21,7 @@ pub(super) struct Hearing {
     lives: HashMap<ReplicaId, Life>,
 }
 
-/// What reached a node of one replica. The first two are times of the node's own clock.
+/// The beats of one replica that reached a node. The first two are times of the node's own clock.
 #[derive(Clone, Copy, Default)]
 struct Life {
     /// When a row last arrived that may count as hearing it.
@@ -39,7 +39,7 @@ pub(super) struct Beat {
     age_ms: u64,
 }
 
-/// What the receiver of a [`Beat`] knew before.
+/// The knowledge that the receiver of a [`Beat`] had before.
 pub(super) struct Known {
     /// True if it knew the replica that sent the frame.
     pub(super) is_sender_known: bool,

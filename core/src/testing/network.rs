@@ -31,7 +31,7 @@ pub(super) enum Arrival {
     Frame(Flight),
 }
 
-/// What a place sends at once.
+/// A frame of a place, to be sent.
 pub(super) struct Sending {
     pub(super) from: usize,
     pub(super) to: Destination,

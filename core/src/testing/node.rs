@@ -22,7 +22,7 @@ pub(super) struct Node {
     pub(super) presence: Presence,
     /// The name that it bears: the number of the place where that name began.
     pub(super) name: usize,
-    /// How far its clock runs ahead of the world's.
+    /// The time by which its clock is ahead of the world's.
     pub(super) ahead_ms: u64,
     /// The identity that it had at the last check.
     pub(super) id: ReplicaId,

@@ -44,7 +44,7 @@ pub(super) struct Operation {
     pub(super) actor: u64,
 }
 
-/// What an operation came to.
+/// The outcome of an operation.
 pub(super) struct Outcome {
     pub(super) verb: &'static str,
     /// True if an entry of a lost owner was taken over.
@@ -53,7 +53,7 @@ pub(super) struct Outcome {
     pub(super) is_done: bool,
 }
 
-/// How many entries ended by themselves.
+/// Counts of entries that ended by themselves.
 pub(super) struct Ended {
     pub(super) leases: usize,
     pub(super) graces: usize,

@@ -14,7 +14,7 @@ pub(super) struct Run<'t> {
     pub(super) now_ms: u64,
     pub(super) step: u64,
     pub(super) stats: Stats,
-    /// How long after its end a replica may still come to be shown.
+    /// The time after its end for which a replica may still come to be shown.
     pub(super) ghost_ms: u64,
     trace: Option<&'t mut dyn FnMut(&str)>,
 }

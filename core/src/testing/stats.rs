@@ -156,7 +156,7 @@ pub struct Stats {
     pub frames: u64,
     /// Local operations.
     pub operations: u64,
-    /// How often each incident happened.
+    /// The number of times that each incident happened.
     pub incidents: Incidents,
 }
 
@@ -169,7 +169,7 @@ impl AddAssign for Stats {
     }
 }
 
-/// How often each [`Incident`] happened.
+/// The number of times that each [`Incident`] happened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Incidents([u64; Incident::ALL.len()]);
 

@@ -1,5 +1,5 @@
-//! `Truth`: what really happened, as the checks need it: the states of every origin, the lives of every name, the
-//! beats, and which identities have a double. The `World` writes it from what nodes do, never from what they believe.
+//! `Truth`: the real course of a schedule, as the checks need it: the states of every origin, the lives of every
+//! name, the beats, and which identities have a double. The `World` writes it from what nodes do, never from what they believe.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,7 +35,7 @@ struct Life {
     last_ms: u64,
 }
 
-/// What really happened.
+/// The real course of a schedule.
 pub(super) struct Truth {
     /// The slots that topics lie in.
     slots: Vec<u8>,

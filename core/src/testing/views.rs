@@ -1,4 +1,4 @@
-//! `Views`: what a node has known of each name, checked against the [`Truth`] after every call.
+//! `Views`: a node's knowledge of each name, checked against the [`Truth`] after every call.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::truth::{Slot, State, Truth};
 use crate::id::ReplicaId;
 use crate::presence::Presence;
 
-/// What a node has known of all names, and what it said of them.
+/// A node's knowledge of all names, and its reports of them.
 #[derive(Clone, Default)]
 pub(super) struct Views {
     by_name: BTreeMap<String, View>,
@@ -17,7 +17,7 @@ pub(super) struct Views {
     diverged: HashSet<Slot>,
 }
 
-/// What a node has known of one name.
+/// A node's knowledge of one name.
 #[derive(Clone, Debug)]
 struct View {
     id: ReplicaId,
@@ -27,7 +27,7 @@ struct View {
     is_up: bool,
     /// When it was last known.
     last_ms: u64,
-    states: Held,
+    states: States,
     /// Slots, one bit each, whose state is new since it was last compared with the history.
     fresh: u32,
     /// Clocks at which the content was not the origin's.
@@ -35,15 +35,15 @@ struct View {
 }
 
 /// The state of each slot in use, and whether it is being applied.
-type Held = [(State, bool); TOPICS.len()];
+type States = [(State, bool); TOPICS.len()];
 
 /// The time, and the bounds of a check.
 pub(super) struct Bounds {
     /// The clock of the world.
     pub(super) now_ms: u64,
-    /// How long what was forgotten is guarded against, by the clock of the world.
+    /// The time for which a forgotten replica is guarded against, by the clock of the world.
     pub(super) guarded_ms: u64,
-    /// How long after its end a replica may still come to be shown.
+    /// The time after its end for which a replica may still come to be shown.
     pub(super) ghost_ms: u64,
 }
 
@@ -121,7 +121,7 @@ impl Views {
                 is_known: true,
                 is_up,
                 last_ms: bounds.now_ms,
-                states: held(presence, id, truth.slots()),
+                states: states_of(presence, id, truth.slots()),
                 fresh: u32::MAX,
                 wrong: Default::default(),
             };
@@ -204,8 +204,8 @@ impl Views {
     }
 }
 
-fn held(presence: &Presence, id: &ReplicaId, slots: &[u8]) -> Held {
-    let mut states = Held::default();
+fn states_of(presence: &Presence, id: &ReplicaId, slots: &[u8]) -> States {
+    let mut states = States::default();
     for (state, &slot) in states.iter_mut().zip(slots) {
         if let Some(info) = presence.origin_info(id, slot) {
             *state = (State::of(&info), info.applying);

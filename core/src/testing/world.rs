@@ -31,7 +31,7 @@ pub(super) struct World<'t> {
     pub(super) network: Network,
     pub(super) truth: Truth,
     pub(super) snapshots: Snapshots,
-    /// What runs at each place; clones take the places after the first nodes.
+    /// The process at each place, if one runs there; clones take the places after the first nodes.
     pub(super) nodes: Vec<Option<Node>>,
     /// The wall clock of each name, for incarnations.
     wall: Vec<u64>,
@@ -72,7 +72,7 @@ impl<'t> World<'t> {
     pub(super) fn start(&mut self, place: usize) {
         let id = self.next_id(place);
         let presence = Presence::new(id, self.config());
-        self.put(place, presence);
+        self.place(place, presence);
     }
 
     /// Starts a process from a snapshot of the name of a place; now and then a second one at a new place.
@@ -103,7 +103,7 @@ impl<'t> World<'t> {
         if self.truth.has_borne(name, &new) {
             self.truth.fork(new);
         }
-        self.put(place, presence);
+        self.place(place, presence);
         if let Some(node) = &mut self.nodes[place] {
             node.hearing.advance(now);
         }
@@ -124,7 +124,7 @@ impl<'t> World<'t> {
     }
 
     /// Puts a process that has just started at a place.
-    fn put(&mut self, place: usize, presence: Presence) {
+    fn place(&mut self, place: usize, presence: Presence) {
         let id = presence.id();
         let name = self.network.home(place);
         self.run.note(|| format!("start {place} as {id}"));

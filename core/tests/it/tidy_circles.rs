@@ -1,4 +1,4 @@
-//! No import circle in core and in the server: the files can be read in one order, what is used first.
+//! No import circle in core and in the server: files can be read in one order, each after those that it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,8 +8,8 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
 use crate::support::sources::{files, root};
 
-/// Circles that are known. Those of `presence` and `replica` go with the files they are in when the next edition of
-/// the wire replaces these; that of `member_list` is to be broken. No other may come.
+/// The circles that are left. Those of `presence` and `replica` go when the next edition of the wire
+/// replaces their files; that of `member_list` is to be broken. No other may be added.
 const CIRCLES_LEFT: &[&[&str]] = &[
     &[
         "member_list/list",
@@ -71,13 +71,13 @@ fn the_finder_of_circles_sees_what_it_should() {
     assert_eq!(circles(&arrows), [["list/store", "list/tree"]]);
 }
 
-/// Which modules each module names.
+/// The modules that each module names.
 type Arrows<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// A path of names from the root of the crate.
 type Path = Vec<String>;
 
-/// What each module names, and what it re-exports, by the module's own path.
+/// The names that each module uses and re-exports, by the module's own path.
 struct Modules(BTreeMap<String, Names>);
 
 impl Modules {
@@ -91,8 +91,8 @@ impl Modules {
         Self(parsed.collect())
     }
 
-    /// A folder's own file may name the files in it: that is no arrow. A name that a folder re-exports is an arrow
-    /// to the file that declares it.
+    /// Returns the arrows between files. A folder's own file may name the files in it: that is no arrow. A name that
+    /// a folder re-exports is an arrow to the file that declares it.
     fn arrows(&self) -> Arrows<'_> {
         let arrows_of = |(module, names): (&'_ String, &Names)| {
             let targets = names.used.iter().filter_map(|path| self.declared_in(path));

@@ -1,4 +1,4 @@
-//! Windows: what a client holds is what the list shows, through joins, moves, hidden groups,
+//! Windows: a client holds what the list shows, through joins, moves, hidden groups,
 //! lost, doubled and overtaken bundles, slow and hidden viewers.
 
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::support::windows_world::{Spec, World};
 struct Connection {
     viewer: Viewer<u64>,
     client: Client<u64>,
-    /// Bundles on their way: when they arrive, and what.
+    /// Bundles under way, with the times of their arrival.
     line: Vec<(u64, Bundle<u64>)>,
-    /// One in so many bundles is lost, doubled or late; 0 is never.
+    /// One in this many bundles is lost, doubled or late; 0 is never.
     faults: usize,
     clock: u64,
     hidden: bool,
@@ -47,7 +47,7 @@ impl Connection {
                 world.note(name, frame.new_version, frame.checksum32);
             }
         }
-        // Through bytes, or through JSON as a browser gets it.
+        // Through bytes, or through JSON as in a browser.
         let bundle = if world.rng.one_in(2) {
             let read = Bundle::from_binary(&bundle.to_binary()).expect("what was written");
             assert_eq!(read, *bundle);
@@ -76,7 +76,7 @@ impl Connection {
         self.line.push((self.clock + late(&mut world.rng), bundle));
     }
 
-    /// Delivers what is due, in order of arrival, and asks for what the client misses.
+    /// Delivers the bundles that are due, in order of arrival, and asks for those that the client misses.
     fn receive(&mut self, world: &mut World) {
         self.clock += 1;
         loop {
@@ -142,22 +142,22 @@ impl Connection {
 
     fn act(&mut self, world: &mut World, anchored_max: usize) {
         let spec = world.random_spec();
-        let held: Vec<Arc<str>> = self
+        let open: Vec<Arc<str>> = self
             .client
             .windows()
             .map(|(name, _)| name.clone())
             .collect();
-        let anchored = held.iter().filter(|name| !name.starts_with("c:")).count();
+        let anchored = open.iter().filter(|name| !name.starts_with("c:")).count();
         let chunk = matches!(spec, WindowSpec::Chunk(_));
         if self.client.window(&spec.to_string()).is_some() {
             return;
         }
-        let mine = if held.is_empty() {
+        let own = if open.is_empty() {
             None
         } else {
-            Some(&held[world.rng.index(held.len())])
+            Some(&open[world.rng.index(open.len())])
         };
-        match (world.rng.index(14), mine) {
+        match (world.rng.index(14), own) {
             (0..5, _) if chunk || anchored < anchored_max => {
                 self.client.open(&spec.to_string());
                 let name = spec.to_string();
@@ -167,23 +167,23 @@ impl Connection {
                     self.client.close(&name);
                 }
             }
-            (5 | 6, Some(mine)) if chunk || !mine.starts_with("c:") => {
-                let from = Spec::parse(mine).expect("a canonical name");
+            (5 | 6, Some(own)) if chunk || !own.starts_with("c:") => {
+                let from = Spec::parse(own).expect("a canonical name");
                 let name = spec.to_string();
                 if self.answer(world, |viewer, list, bodies| {
                     viewer.retarget(list, &from, spec, bodies)
                 }) {
-                    self.client.close(mine);
+                    self.client.close(own);
                     self.client.open(&name);
                 }
             }
-            (7, Some(mine)) => {
-                self.client.close(mine);
+            (7, Some(own)) => {
+                self.client.close(own);
                 let _ = self
                     .viewer
-                    .close(&Spec::parse(mine).expect("a canonical name"));
+                    .close(&Spec::parse(own).expect("a canonical name"));
             }
-            (8 | 9, Some(mine)) => self.resync(world, mine),
+            (8 | 9, Some(own)) => self.resync(world, own),
             (10 | 11, _) if self.hidden || world.rng.one_in(4) => {
                 self.hidden = !self.hidden;
                 self.viewer.set_hidden(self.hidden);
@@ -222,7 +222,7 @@ impl Connection {
         }
     }
 
-    /// The line is good from now on: what is on it arrives, what was missed is asked for.
+    /// Ends all faults: bundles under way arrive, and the client asks for those that it missed.
     fn settle(&mut self, world: &mut World) {
         (self.faults, self.hidden, self.slow) = (0, false, true);
         self.viewer.set_hidden(false);
@@ -233,7 +233,7 @@ impl Connection {
         self.catch_up(world);
         self.slow = true;
         self.receive(world);
-        // What a client asks again that waited too long.
+        // A client that waited too long asks again.
         let waiting = self
             .client
             .windows()
@@ -243,7 +243,7 @@ impl Connection {
         self.receive(world);
     }
 
-    /// After one more tick over a good line, all is as it should be.
+    /// Publishes one more tick without faults, and checks all clients.
     fn finish(&mut self, world: &mut World, tick: &Tick<u64>) {
         if let Some(bundle) = self.viewer.bundle(tick) {
             self.send(world, &bundle);
@@ -253,7 +253,7 @@ impl Connection {
     }
 }
 
-/// A perfect line: at every tick every client shows what the list shows.
+/// Runs without faults: at every tick every client shows what the list shows.
 fn run_exact(seed: u64, members: usize) -> u64 {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..3).map(|_| Connection::new(0)).collect();
@@ -285,7 +285,7 @@ fn run_exact(seed: u64, members: usize) -> u64 {
         .sum()
 }
 
-/// A bad line: whatever was lost, doubled or late, all ends in what the list shows.
+/// Runs with lost, doubled and late bundles: in the end every client shows what the list shows.
 fn run_faulty(seed: u64, members: usize) {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..3).map(|at| Connection::new(2 + at)).collect();
@@ -339,8 +339,8 @@ fn list_windows_do_change_in_the_model() {
     assert!(applied > 2_000, "{applied} frames applied");
 }
 
-/// A list that shrinks moves members to other slots behind its rows; slots that are free again go
-/// to newcomers. Neither may show in a window that is read anew only in part.
+/// A list that shrinks moves members to other slots; newcomers take freed slots. Neither may be visible in a
+/// window that is reread only in part.
 #[test]
 fn list_windows_survive_members_that_change_their_slots() {
     for seed in 0..4 {

@@ -225,7 +225,7 @@ fn run(seed: u64) -> usize {
         }
         (0..world.rng.index(4)).for_each(|_| world.change());
         let tick = world.tick(step);
-        // Some are left out: what was missed comes later, all chunks at once.
+        // Some ticks are left out: their changes come later, all chunks at once.
         if world.rng.one_in(4) {
             continue;
         }
@@ -247,7 +247,7 @@ fn run(seed: u64) -> usize {
     ops
 }
 
-/// Every row of every chunk on show is what the list has there.
+/// Checks that every row of every open chunk is the list's.
 fn check(world: &World, store: &Store, chunks: &BTreeSet<u32>, step: u64) {
     for &chunk in chunks {
         let range = chunk as usize * 100..(chunk as usize * 100 + 100).min(world.list.len());

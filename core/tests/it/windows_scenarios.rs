@@ -1,4 +1,4 @@
-//! What happens in the shared vectors of list frames.
+//! The scenarios of the shared vectors of list frames.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn head(groups: &[&str], more: &Value) -> Value {
     head
 }
 
-/// Does the steps `make` yields, which may look at what came of the ones before.
+/// Performs the steps that `make` yields, which may use the results of those before.
 fn record(about: &str, head: &Value, make: impl FnOnce(&mut dyn FnMut(Value) -> Value)) -> Value {
     let mut run = Run::new(head);
     let mut steps = Vec::new();
@@ -299,14 +299,14 @@ fn lost_renames() -> Value {
         run(json!({ "receive": lost }));
         run(json!({"do": [["status", id("dora"), "dnd"]]}));
         through(run, json!({"tick": 1500}));
-        // Renamed twice; the first frame is overtaken by the second.
+        // Renamed twice; the second frame overtakes the first.
         run(json!({"do": [["remove", id("dora")]]}));
         let late = run(json!({"tick": 1750}))["n"].clone();
         run(json!({"do": [["remove", id("emil")]]}));
         through(run, json!({"tick": 2000}));
         run(json!({ "receive": late }));
         through(run, json!({"resync": [around("dora"), "c:0"]}));
-        // An old bundle says nothing about names.
+        // An old bundle renames nothing.
         run(json!({"do": [["status", id("fritz"), "idle"]]}));
         let old = run(json!({"tick": 2250}))["n"].clone();
         through(run, json!({"open": around("bert")}));

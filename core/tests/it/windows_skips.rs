@@ -1,4 +1,4 @@
-//! Any tick may be left out for any viewer: what it missed comes with what it gets next.
+//! Any tick may be left out for any viewer: the next bundle contains what it missed.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::support::windows::{List, list, tick};
 use crate::support::windows_json;
 use crate::support::windows_world::{Spec, World};
 
-/// A viewer and its client over a line that loses nothing.
+/// A viewer and its client, connected without faults.
 struct Connection {
     viewer: Viewer<u64>,
     client: Client<u64>,
-    /// Windows the client asked for anew.
+    /// Windows that the client resynced.
     asked: usize,
 }
 
@@ -28,7 +28,7 @@ impl Connection {
         }
     }
 
-    /// A connection with these windows.
+    /// Makes a connection with these windows.
     fn at(list: &mut List, names: &[&str]) -> Self {
         let mut connection = Self::new();
         for name in names {
@@ -63,30 +63,30 @@ impl Connection {
         }
     }
 
-    /// Asks for what `rng` say.
+    /// Opens, moves or closes a window at random.
     fn act(&mut self, world: &mut World) {
         let spec = world.random_spec();
-        let held: Vec<_> = self.viewer.windows().cloned().collect();
-        if held.contains(&spec) || self.client.window(&spec.to_string()).is_some() {
+        let open: Vec<_> = self.viewer.windows().cloned().collect();
+        if open.contains(&spec) || self.client.window(&spec.to_string()).is_some() {
             return;
         }
-        let mine = (!held.is_empty()).then(|| held[world.rng.index(held.len())].clone());
+        let own = (!open.is_empty()).then(|| open[world.rng.index(open.len())].clone());
         let bodies = Bodies::from(&world.people);
         let name = spec.to_string();
-        match (world.rng.index(4), mine) {
-            (0, Some(mine)) => {
-                self.viewer.close(&mine).expect("held");
-                self.client.close(&mine.to_string());
+        match (world.rng.index(4), own) {
+            (0, Some(own)) => {
+                self.viewer.close(&own).expect("held");
+                self.client.close(&own.to_string());
             }
-            (1, Some(mine)) => {
-                let moved = self.viewer.retarget(&mut world.list, &mine, spec, bodies);
+            (1, Some(own)) => {
+                let moved = self.viewer.retarget(&mut world.list, &own, spec, bodies);
                 if let Ok(bundle) = moved {
-                    self.client.close(&mine.to_string());
+                    self.client.close(&own.to_string());
                     self.client.open(&name);
                     self.receive(&mut world.list, bodies, &bundle);
                 }
             }
-            _ if held.len() < 4 => {
+            _ if open.len() < 4 => {
                 if let Ok(bundle) = self.viewer.open(&mut world.list, spec, bodies) {
                     self.client.open(&name);
                     self.receive(&mut world.list, bodies, &bundle);
@@ -97,15 +97,15 @@ impl Connection {
     }
 }
 
-/// Viewers of one list that are left out of half of all ticks, each of others, and of all that say
-/// they are empty. Some catch up when they are stale, the others just go on.
+/// Runs viewers of one list that are left out of half of all ticks, each of different ones, and of all empty
+/// ticks. Some catch up when they are stale, the others wait for the next tick.
 fn run(seed: u64, members: usize, epochs: bool) -> usize {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..4).map(|_| Connection::new()).collect();
-    let mut said = 0;
+    let mut newest_version = 0;
     let mut skipped = 0;
     for step in 0..60 {
-        // Some ticks say nothing.
+        // Some ticks are empty.
         for _ in 0..world.rng.index(10).saturating_sub(3) {
             world.change();
         }
@@ -117,7 +117,9 @@ fn run(seed: u64, members: usize, epochs: bool) -> usize {
             connection.act(&mut world);
         }
         let tick = world.tick();
-        said = tick.counts().map_or(said, |counts| counts.version);
+        newest_version = tick
+            .counts()
+            .map_or(newest_version, |counts| counts.version);
         if tick.is_empty() {
             continue;
         }
@@ -137,12 +139,15 @@ fn run(seed: u64, members: usize, epochs: bool) -> usize {
             // Rows are those of now, and no publication of counts was missed.
             if !connection.viewer.is_stale() {
                 world.check(&connection.viewer, &connection.client, false);
-                let held = connection
+                let version = connection
                     .client
                     .counts()
                     .map_or(u64::MAX, |counts| counts.version);
                 let newest = connection.viewer.windows().len() > 0 && !epochs;
-                assert!(held >= said || !newest, "counts {held} of {said}");
+                assert!(
+                    version >= newest_version || !newest,
+                    "counts {version} of {newest_version}"
+                );
             }
         }
     }
@@ -156,7 +161,7 @@ fn run(seed: u64, members: usize, epochs: bool) -> usize {
     skipped
 }
 
-/// Two ticks after the last change all that are asked are up to date; then nothing is left to say.
+/// Checks that two ticks after the last change all viewers are up to date, and that the next is empty.
 fn settle(world: &mut World, connections: &mut [Connection]) {
     for _ in 0..2 {
         world.now += Duration::from_secs(1);
@@ -198,7 +203,7 @@ fn list_viewers_do_skip_ticks_in_the_model() {
 }
 
 #[test]
-fn list_ticks_that_say_they_are_empty_can_be_skipped() {
+fn list_empty_ticks_can_be_skipped() {
     let (mut list, _) = list(50);
     let mut connection = Connection::at(&mut list, &["c:0", "a:30:5:5"]);
     let first = tick(&mut list, 0);
@@ -232,11 +237,11 @@ fn list_counts_of_a_skipped_tick_come_with_the_next_bundle() {
         let mut connection = Connection::at(&mut list, &["c:0"]);
         for step in 1..10u64 {
             let at = 4_000 * step;
-            // Below the chunk: nothing but counts tells of it.
+            // Below the chunk: only counts show it.
             list.upsert(1_000 + step, groups[2], &SortKey::from_u64(1), 0)
                 .expect("room");
             assert!(tick(&mut list, at).counts().is_some());
-            // The next one says nothing, or more: either brings all.
+            // The next one is empty, or not: either brings all.
             if step % 2 == 0 {
                 list.upsert(2_000 + step, groups[1], &SortKey::from_u64(1), 0)
                     .expect("room");
@@ -244,7 +249,7 @@ fn list_counts_of_a_skipped_tick_come_with_the_next_bundle() {
             let next = tick(&mut list, at + 2_000);
             assert!(!next.is_empty());
             assert!(connection.take(&mut list, &next));
-            let counts = connection.client.counts().expect("told");
+            let counts = connection.client.counts().expect("counts were sent");
             assert_eq!(counts.members, list.member_count() as u64);
             assert!(tick(&mut list, at + 3_500).is_empty());
         }
@@ -265,7 +270,7 @@ fn list_tick_is_not_empty_while_a_viewer_is_behind() {
         assert!(!quiet.is_empty() && quiet.frames().count() == 0);
         assert!(!other.take(&mut list, &quiet), "it has all");
     }
-    // Asked again, it says that it needs the window, and the next tick brings it.
+    // Asked again, the viewer needs the window, and the next tick brings it.
     let quiet = tick(&mut list, 30_000);
     connection.take(&mut list, &quiet);
     assert!(connection.viewer.is_stale());
@@ -278,7 +283,7 @@ fn list_tick_is_not_empty_while_a_viewer_is_behind() {
         list.len()
     );
     assert!(tick(&mut list, 34_000).is_empty());
-    // One that went, or closed its windows, is behind no more.
+    // A viewer that was dropped, or closed its windows, is behind no more.
     list.touch(&1).expect("known");
     tick(&mut list, 36_000);
     drop(connection);
@@ -295,10 +300,10 @@ fn list_viewer_asked_at_every_second_tick_is_brought_up_to_date() {
         tick(&mut list, 500 * step);
         list.touch(&step).expect("known");
         let second = tick(&mut list, 500 * step + 250);
-        let told = connection.take(&mut list, &second);
-        // First it finds the gap, then it is sent whole, then there is another gap.
-        assert_eq!(told, step % 2 == 0);
-        assert_eq!(connection.viewer.is_stale(), !told);
+        let was_sent = connection.take(&mut list, &second);
+        // First it finds the gap, then it gets a sync, then there is another gap.
+        assert_eq!(was_sent, step % 2 == 0);
+        assert_eq!(connection.viewer.is_stale(), !was_sent);
     }
 }
 
@@ -319,11 +324,18 @@ fn list_epoch_reaches_viewers_by_itself() {
         assert_eq!((&*bundle.list, bundle.epoch), ("room:8", 5));
         connection.receive(&mut list, Bodies::None, &bundle);
         assert_eq!(connection.asked, 0);
-        // What comes late from the old epoch is nothing.
+        // A late bundle of the old epoch is ignored.
         assert!(!connection.take(&mut list, &late) && !connection.viewer.is_stale());
         let window = connection.client.window("a:31:5:5").expect("renamed");
         assert_eq!(window.rows().len(), 11);
-        assert_eq!(connection.client.counts().expect("told").members, 49);
+        assert_eq!(
+            connection
+                .client
+                .counts()
+                .expect("counts were sent")
+                .members,
+            49
+        );
     }
     assert!(tick(&mut list, 3_000).is_empty());
 }
@@ -336,7 +348,7 @@ fn list_tick_from_before_a_window_was_opened_leaves_it_as_it_is() {
     list.touch(&120).expect("known");
     list.upsert(999, mods, &SortKey::from_u64(1), 0)
         .expect("room");
-    // In the queue of the viewer while it opens another window.
+    // Queued for the viewer while it opens another window.
     let queued = tick(&mut list, 1_000);
     other.take(&mut list, &queued);
     list.touch(&121).expect("known");
@@ -349,15 +361,29 @@ fn list_tick_from_before_a_window_was_opened_leaves_it_as_it_is() {
     connection.receive(&mut list, Bodies::None, &opened.expect("open"));
     connection.take(&mut list, &queued);
     assert!(!connection.viewer.is_stale());
-    assert_eq!(connection.client.counts().expect("told").members, 252);
+    assert_eq!(
+        connection
+            .client
+            .counts()
+            .expect("counts were sent")
+            .members,
+        252
+    );
     let next = tick(&mut list, 2_000);
     connection.take(&mut list, &next);
     assert!(!connection.viewer.is_stale() && connection.asked == 0);
-    assert_eq!(connection.client.counts().expect("told").members, 252);
+    assert_eq!(
+        connection
+            .client
+            .counts()
+            .expect("counts were sent")
+            .members,
+        252
+    );
 }
 
 #[test]
-fn list_hidden_viewers_get_counts_when_nobody_looks() {
+fn list_hidden_viewers_get_counts_without_open_windows() {
     let (mut list, [mods, ..]) = list(5);
     let mut connection = Connection::at(&mut list, &["c:0"]);
     connection.viewer.set_hidden(true);
@@ -367,13 +393,13 @@ fn list_hidden_viewers_get_counts_when_nobody_looks() {
         let published = tick(&mut list, 2_000 * step);
         assert_eq!(published.frames().count(), 0);
         assert!(connection.take(&mut list, &published));
-        let counts = connection.client.counts().expect("told");
+        let counts = connection.client.counts().expect("counts were sent");
         assert_eq!(counts.members, list.member_count() as u64);
         assert!(matches!(&counts.table, CountsTable::Full(groups) if groups.len() == 3));
     }
 }
 
-/// A window to move to that has become one with the window to move from.
+/// The target of a move has become the same window as its source.
 #[test]
 fn list_window_can_be_moved_to_one_it_has_become() {
     for from_first in [true, false] {
@@ -395,16 +421,16 @@ fn list_window_can_be_moved_to_one_it_has_become() {
         connection.client.close("a:5:1:1");
         connection.receive(&mut list, Bodies::None, &moved);
         assert!(connection.viewer.windows().eq([&from]));
-        let held: Vec<_> = connection
+        let windows: Vec<_> = connection
             .client
             .windows()
             .map(|(name, _)| &**name)
             .collect();
-        assert_eq!(held, ["a:5:1:1"]);
+        assert_eq!(windows, ["a:5:1:1"]);
     }
 }
 
-/// Sends the anchor of a window to the end of the list, so that a neighbour takes its place.
+/// Moves the anchor of a window to the end of the list, so that a neighbour replaces it.
 fn rename(list: &mut List, fast: &mut Viewer<u64>, step: u64) -> usize {
     let anchored = fast.windows().next();
     let Some(WindowSpec::Anchored {
@@ -425,7 +451,7 @@ fn rename(list: &mut List, fast: &mut Viewer<u64>, step: u64) -> usize {
         .count()
 }
 
-/// A viewer is not asked while its window is renamed thousands of times, and is then dropped on a
+/// A viewer's window is renamed thousands of times before its next bundle; then it is dropped on a
 /// small stack.
 #[test]
 fn list_renames_leave_no_chain_behind_a_viewer_that_is_not_asked() {
@@ -442,7 +468,7 @@ fn list_renames_leave_no_chain_behind_a_viewer_that_is_not_asked() {
 }
 
 #[test]
-fn list_viewer_that_missed_many_renames_is_told_the_last() {
+fn list_viewer_that_missed_many_renames_gets_the_last() {
     let (mut list, _) = list(20);
     let mut slow = Connection::at(&mut list, &["a:10:2:2"]);
     let mut fast = Connection::at(&mut list, &["a:10:2:2"]).viewer;
@@ -461,7 +487,7 @@ fn list_viewer_that_missed_many_renames_is_told_the_last() {
 }
 
 #[test]
-fn list_that_became_one_a_protocol_cannot_show_closes_its_windows() {
+fn list_that_a_protocol_can_no_longer_show_closes_its_windows() {
     let (mut list, _) = list(9);
     let mut viewer = Viewer::discord();
     viewer

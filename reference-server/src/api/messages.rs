@@ -48,7 +48,7 @@ pub(super) async fn list_dm(
     read(&app, &caller, &id, "dm", &page).await
 }
 
-/// `POST /rooms/:id/messages`: stored, then sent to everyone in the room.
+/// `POST /rooms/:id/messages`: stored, then sent to all subscribers of the room.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,

@@ -1,6 +1,6 @@
-//! `--demo N`: a room of simulated members who come, go and change their status.
+//! `--demo N`: a room of simulated members that join, leave and change their status.
 //!
-//! They live in the same presence as everybody else and are entered through the same calls; only
+//! They are in the same presence as all users and are tracked through the same calls; only
 //! their sessions have no socket. Each carries `"simulated": true`.
 
 mod names;
@@ -24,24 +24,24 @@ use crate::{
 
 const ROOM: &str = "city";
 const DESCRIPTION: &str = "Everybody here is simulated, except those who really came.";
-/// Share of the members who are there at the start, in percent.
+/// Share of the members that are online at the start, in percent.
 const PRESENT_PERCENT: u32 = 70;
-/// Members let in between two beats while the room is filled, and members loaded at once: a bound
-/// on how long those who join meanwhile wait.
+/// Members tracked between two beats while the room is filled, and members loaded at once: a bound
+/// on the time that others who join meanwhile wait.
 const FILL_BATCH: usize = 10_000;
-/// Steps per second in which they happen.
+/// Steps per second in which the changes happen.
 const STEPS: u32 = 20;
-/// In a small room no more than this share of its members changes per second.
+/// In a small room at most one in this many members changes per second.
 const RATE_DIVISOR: u32 = 20;
 
-/// Simulated members, and which of them are there.
+/// Simulated members, and the status of those online.
 pub(crate) struct City {
     room: Arc<Room>,
     present: Vec<Option<Status>>,
     rng: Rng,
 }
 
-/// Sets up the room and lets most of its members in.
+/// Sets up the room and tracks most of its members.
 pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Error + Send + Sync>> {
     let started = Instant::now();
     let tenant = app.tenants.first().ok_or("no tenant")?;
@@ -77,7 +77,7 @@ pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Err
 }
 
 impl City {
-    /// Lets most members in at once, and publishes that.
+    /// Tracks most members at once, and publishes that.
     fn fill(&mut self, app: &App) {
         let mut away = Vec::new();
         for i in 0..self.present.len() {
@@ -97,7 +97,7 @@ impl City {
         app.hub.beat(Instant::now());
     }
 
-    /// Lets members come, go and change until `shutdown`.
+    /// Lets members join, leave and change until `shutdown`.
     pub(crate) async fn live(mut self, app: Arc<App>, shutdown: CancellationToken) {
         let members = u32::try_from(self.present.len()).unwrap_or(u32::MAX);
         let rate = app.config.demo_rate.min(members.div_ceil(RATE_DIVISOR));
@@ -117,11 +117,11 @@ impl City {
         }
     }
 
-    /// Something happens to one member.
+    /// Changes one member at random.
     fn change(&mut self, presence: &RoomPresence) {
         let i = self.rng.usize(..self.present.len());
         match self.present[i] {
-            // Those who are away come back at the rate at which the others go.
+            // Offline members return at the rate at which the others leave.
             None => {
                 if self.rng.u32(..100) < PRESENT_PERCENT {
                     self.enter(presence, i, Status::Online);

@@ -1,4 +1,4 @@
-//! `PresenceFeed`: what the subscribers of a room are sent of its presence: states and diffs while the room is
+//! `PresenceFeed`: the presence that the subscribers of a room are sent: states and diffs while the room is
 //! small, counts above that. The room's lock guards it.
 
 use std::{
@@ -24,7 +24,7 @@ const SESSIONS_PER_MEMBER: usize = 4;
 /// A room goes back to full presence after being this long below four fifths of the bound.
 pub(super) const CALM: Duration = Duration::from_secs(10);
 
-/// How a room's presence is sent.
+/// A way to send a room's presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// As states and diffs that name the users.
@@ -42,7 +42,7 @@ impl Mode {
     }
 }
 
-/// What was sent of a room's presence, and how the next change is sent.
+/// The presence of a room as its subscribers were sent it, and the mode of the next change.
 pub(super) struct PresenceFeed {
     topic: Arc<str>,
     /// Members online up to which presence is sent in full.

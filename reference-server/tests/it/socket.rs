@@ -11,7 +11,7 @@ fn error_reply(join_ref: impl Into<Value>, reference: &str, topic: &str, reason:
     json!([join_ref.into(), reference, topic, "phx_reply", payload])
 }
 
-/// A guest's socket and the topic of the lobby, not joined.
+/// Returns a guest's socket and the topic of the lobby, not joined.
 async fn lobby(server: &Server) -> (Socket, String) {
     let guest = server.guest().await;
     let room = server.room(&guest, "lobby").await;
@@ -274,7 +274,7 @@ async fn a_message_by_rest_appears_on_sockets() {
 }
 
 #[tokio::test]
-async fn typing_is_told_to_the_others_only() {
+async fn typing_is_sent_to_the_others_only() {
     let server = Server::start().await;
     let guest = server.guest().await;
     let room = server.room(&guest, "lobby").await;
@@ -294,7 +294,7 @@ async fn typing_is_told_to_the_others_only() {
             .iter()
             .all(|f| f[3] != "typing" && f[3] != "stop_typing")
     );
-    // Whoever leaves has stopped typing.
+    // A user that leaves has stopped typing.
     a.send(json!(["1", "4", topic, "typing", {}])).await;
     b.expect("typing").await;
     a.drop_abruptly();
@@ -375,10 +375,10 @@ async fn a_deleted_room_closes_its_channels() {
 }
 
 #[tokio::test]
-async fn a_socket_that_says_nothing_for_a_minute_is_closed() {
+async fn a_silent_socket_is_closed_after_a_minute() {
     let server = Server::start().await;
     let (mut socket, _) = lobby(&server).await;
-    // From here on time jumps to the next timer whenever nothing else is to do.
+    // From here on time jumps to the next timer whenever the server is idle.
     tokio::time::pause();
     let start = tokio::time::Instant::now();
     assert_eq!(socket.closed_at_last().await, 1001);
@@ -386,9 +386,9 @@ async fn a_socket_that_says_nothing_for_a_minute_is_closed() {
     assert!((59..=61).contains(&waited), "{waited} s");
 }
 
-/// A server that was paused took clients for idle whose heartbeats waited.
+/// A server that was paused closed clients as idle whose heartbeats waited.
 #[tokio::test]
-async fn a_paused_server_takes_waiting_frames_before_it_calls_anyone_idle() {
+async fn a_paused_server_reads_waiting_frames_before_it_calls_a_client_idle() {
     let server = Server::start().await;
     let ada = server.register("ada").await;
     let mut sockets = Vec::new();

@@ -1,4 +1,4 @@
-// Takes the picture of the README: a talk in the room of a hundred thousand simulated members.
+// Takes the screenshot of the README: a chat in the room of a hundred thousand simulated members.
 //
 //     node screenshot.mjs [light|dark]      writes ../../docs/screenshot.png
 

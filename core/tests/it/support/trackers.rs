@@ -1,4 +1,4 @@
-//! Trackers by hand: made, brought up to date, and listed.
+//! Helpers for single trackers: make one, bring one up to date, list one.
 
 use headcount::{ReplicaId, Tracker};
 
@@ -6,7 +6,7 @@ pub(crate) fn tracker(name: &str) -> Tracker {
     Tracker::new(ReplicaId::new(name, 1, 0).unwrap())
 }
 
-/// Brings `to` up to date with everything `from` holds.
+/// Brings `to` up to date with everything that `from` holds.
 pub(crate) fn sync(from: &Tracker, to: &mut Tracker) {
     for info in from.origins().collect::<Vec<_>>() {
         if info.replica.name() == to.id().name() {
@@ -20,7 +20,7 @@ pub(crate) fn sync(from: &Tracker, to: &mut Tracker) {
 
 type Row = (Vec<u8>, Vec<u8>, Vec<u8>, u8);
 
-/// (key, owner, meta, status) of all visible entries of a topic, sorted.
+/// Returns (key, owner, meta, status) of all visible entries of a topic, sorted.
 pub(crate) fn listed(tracker: &Tracker, topic: &str) -> Vec<Row> {
     let row = |e: headcount::Entry<'_>| {
         (

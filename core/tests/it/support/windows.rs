@@ -1,4 +1,4 @@
-//! A small list and one window: what single rules of windows are shown on.
+//! A small list and its windows, for tests of single rules.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A list that lives: people join, leave, move, change, and groups are rearranged, at random.
+//! A list under random changes: members join, leave, move, change, and groups are rearranged.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ pub(crate) const NAME: Fields = Fields(1);
 pub(crate) const STATUS: Fields = Fields(2);
 pub(crate) type Spec = WindowSpec<u64>;
 
-/// What the application knows of people; the list asks it for bodies.
+/// The application's data on members, from which the list asks for bodies.
 #[derive(Default)]
 pub(crate) struct People(pub(crate) HashMap<u64, Person>);
 
 impl People {
-    /// Someone of a name made of the id.
+    /// Adds a member whose name is made of the id.
     pub(crate) fn enter(&mut self, id: u64) {
         let name = format!("n{id}");
         let status = None;
@@ -58,7 +58,7 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) next_id: u64,
     pub(crate) now: Duration,
-    /// Checksum by window and version: the same for everybody, always.
+    /// Checksum by window and version: the same for all viewers, always.
     pub(crate) published: HashMap<(Arc<str>, u64), u32>,
 }
 
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// Returns what a window of this name shows now, straight from the list.
+    /// Returns the rows that a window of this name shows now, read from the list.
     pub(crate) fn expected(&self, name: &str) -> (u64, Vec<Value>) {
         let spec = Spec::parse(name).expect("a canonical name");
         let total = self.list.len();
@@ -285,13 +285,13 @@ impl World {
         (range.start as u64, rows.collect())
     }
 
-    /// The client of a viewer shows exactly what the list shows; with `places`, also where, and
-    /// how many there are.
+    /// Checks that the client of a viewer shows exactly what the list shows; with `places`, also at the
+    /// right indexes and with the right counts.
     pub(crate) fn check(&self, viewer: &Viewer<u64>, client: &Client<u64>, places: bool) {
         let mut names: Vec<_> = viewer.windows().map(ToString::to_string).collect();
         names.sort();
-        let held: Vec<_> = client.windows().map(|(name, _)| name.to_string()).collect();
-        assert_eq!(held, names);
+        let windows: Vec<_> = client.windows().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(windows, names);
         for (name, window) in client.windows() {
             let (base_index, rows) = self.expected(name);
             assert!(!window.is_waiting(), "{name}");
