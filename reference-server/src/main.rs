@@ -84,7 +84,7 @@ fn host(address: &SocketAddr) -> String {
     }
 }
 
-/// Ctrl-C or SIGTERM starts the drain; a second one ends the process at once.
+/// Starts the drain at Ctrl-C or SIGTERM; ends the process at once at a second one.
 async fn cancel_on_signal(mut signals: Signals, shutdown: CancellationToken) {
     signals.next().await;
     shutdown.cancel();

@@ -158,7 +158,7 @@ async fn open_database(
 ) -> Result<Db, StorageError> {
     let db = Db::open(path, max_mib).await?;
     for tenant in tenants {
-        db.house_room(&NewRoom {
+        db.ensure_server_room(&NewRoom {
             tenant,
             name: LOBBY,
             description: "Everybody meets here.",

@@ -1,5 +1,6 @@
 //! `Truth`: the real course of a schedule, as the checks need it: the states of every origin, the lives of every
-//! name, the beats, and which identities have a double. The `World` writes it from what nodes do, never from what they believe.
+//! name, the beats, and which identities have a double. The `World` writes it from what nodes do, never from what
+//! they believe.
 
 use std::collections::{HashMap, HashSet};
 

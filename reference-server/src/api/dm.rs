@@ -40,7 +40,7 @@ pub(super) async fn create(
         return Err(not_found);
     };
     if other == caller.id {
-        return Err(FieldErrors::one("user_id", "is yourself").into());
+        return Err(FieldErrors::one("user_id", "must be another user").into());
     }
     app.db.user(&caller.tenant, other).await?.ok_or(not_found)?;
     ok(app.db.dm(&caller.tenant, caller.id, other).await?)

@@ -37,7 +37,9 @@ impl StorageFault {
     /// Returns what an operator can do about it.
     pub(crate) fn hint(self) -> &'static str {
         match self {
-            Self::Full => "free space or raise --database-max-mib; no restart is needed to go on",
+            Self::Full => {
+                "free space or raise --database-max-mib; writes then succeed without a restart"
+            }
             Self::Busy => "another process holds its lock; end it",
             Self::ReadOnly => "make the file and its directory writable",
             Self::Missing => {

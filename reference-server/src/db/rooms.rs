@@ -110,7 +110,7 @@ impl Db {
 
     /// Returns the server's own room of that name (the lobby, the simulated city), created if
     /// missing. It has no owner.
-    pub(crate) async fn house_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
+    pub(crate) async fn ensure_server_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
         let found = sqlx::query_as(select_rooms!(
             "WHERE r.tenant = ? AND r.name = ? AND r.owner_id IS NULL AND r.simulated = ?
              AND r.kind = 'group'"

@@ -47,7 +47,7 @@ pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Err
     let tenant = app.tenants.first().ok_or("no tenant")?;
     let info = app
         .db
-        .house_room(&NewRoom {
+        .ensure_server_room(&NewRoom {
             tenant,
             name: ROOM,
             description: DESCRIPTION,

@@ -140,7 +140,7 @@ impl Channels {
     ) -> Result<Subscription, &'static str> {
         let reason = |error: ApiError| match error {
             ApiError::NotFound(_) => "not found",
-            error => trouble(&error, push).unwrap_or("join crashed"),
+            error => storage_reason(&error, push).unwrap_or("join crashed"),
         };
         let room = self.room(&push.topic).await.map_err(reason)?;
         let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
@@ -262,7 +262,7 @@ impl Channels {
         struct NewMessage {
             content: String,
         }
-        let internal = |error: ApiError| json!({ "reason": trouble(&error, push).unwrap_or("internal error") });
+        let internal = |error: ApiError| json!({ "reason": storage_reason(&error, push).unwrap_or("internal error") });
         let Some(NewMessage { content }) = push.payload.parse() else {
             return Err(json!({ "reason": "invalid payload" }));
         };
@@ -327,7 +327,7 @@ impl Channels {
 }
 
 /// Logs the error of a push. Returns the reason for the client if it is the storage.
-fn trouble(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
+fn storage_reason(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
     tracing::error!(topic = %push.topic, event = %push.event, %error, "push failed");
     match error {
         ApiError::Storage(error) => Some(error.fault.reason()),
