@@ -23,7 +23,7 @@ pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, vsn: Vsn, identity
         tokio::select! {
             frame = socket.next() => {
                 deadline = Instant::now() + IDLE;
-                if receive(&mut channels, frame).await.is_break() { return }
+                if receive(&mut channels, frame).await.is_break() { break }
             }
             () = outbox.ready() => {
                 tokio::select! {
@@ -35,7 +35,7 @@ pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, vsn: Vsn, identity
             () = sleep_until(deadline) => match socket.next().now_or_never() {
                 Some(frame) => {
                     deadline = Instant::now() + IDLE;
-                    if receive(&mut channels, frame).await.is_break() { return }
+                    if receive(&mut channels, frame).await.is_break() { break }
                 }
                 None => outbox.close(CloseReason::Idle),
             },
@@ -45,6 +45,9 @@ pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, vsn: Vsn, identity
             return;
         }
     }
+    // The user has left, however long the rest of the handshake takes.
+    drop(channels);
+    let _ = timeout(FAREWELL, finish(&mut socket)).await;
 }
 
 /// Handles what the socket read; breaks when that is its end.
@@ -79,13 +82,15 @@ async fn send_all(socket: &mut WebSocket, outbox: &Outbox) -> Result<(), axum::E
 
 /// Sends the close frame and reads until the client's own, so that the last frames arrive.
 async fn say_goodbye(socket: &mut WebSocket, reason: CloseReason) {
-    if socket
-        .send(Message::Close(Some(reason.frame())))
-        .await
-        .is_ok()
-    {
-        while let Some(Ok(_)) = socket.next().await {}
+    let close = Message::Close(Some(reason.frame()));
+    if socket.send(close).await.is_ok() {
+        finish(socket).await;
     }
+}
+
+/// Reads until the end of the connection. A close frame of the client is answered by that, as RFC 6455, 5.5.1 asks.
+async fn finish(socket: &mut WebSocket) {
+    while let Some(Ok(_)) = socket.next().await {}
 }
 
 fn is_too_long(error: &axum::Error) -> bool {

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, client_async, connect_async,
-    tungstenite::{self, Message, client::IntoClientRequest, http},
+    tungstenite::{self, Message, client::IntoClientRequest, http, protocol::CloseFrame},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -318,6 +318,28 @@ impl Socket {
             Message::Close(frame) => frame.unwrap().code.into(),
             other => panic!("not a close frame: {other:?}"),
         }
+    }
+
+    /// Sends a close frame with this code, or none, and returns the server's answer.
+    pub(crate) async fn close(&mut self, code: Option<u16>) -> Option<CloseFrame> {
+        let frame = code.map(|code| CloseFrame {
+            code: code.into(),
+            reason: "done".into(),
+        });
+        self.send_raw(Message::Close(frame)).await;
+        loop {
+            match self.next_raw().await {
+                Message::Close(answer) => return answer,
+                Message::Text(_) => {}
+                other => panic!("not a close frame: {other:?}"),
+            }
+        }
+    }
+
+    /// Returns whether the server ended the connection after its close frame.
+    pub(crate) async fn has_ended(&mut self) -> bool {
+        let next = timeout(PATIENCE, self.stream.next()).await;
+        next.expect("the connection ends").is_none()
     }
 
     /// Ends the connection without a close frame, as a lost network does.
