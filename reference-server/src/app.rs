@@ -11,6 +11,7 @@ use crate::{
     error::ApiError,
     limit::{AuthLimit, MessageLimit},
     room::Hub,
+    validate,
 };
 
 /// The state that every request and socket shares.
@@ -62,7 +63,7 @@ impl App {
     /// Returns the room of that id in the caller's tenant. Simulated rooms exist with `--demo` only.
     pub(crate) async fn room(&self, caller: &Identity, id: &str) -> Result<db::Room, ApiError> {
         let not_found = ApiError::NotFound("no such room");
-        let Ok(id) = id.parse() else {
+        let Some(id) = validate::room_id(id) else {
             return Err(not_found);
         };
         let room = self.db.room(&caller.tenant, id).await?;

@@ -1,4 +1,6 @@
-//! Validation of names and texts from clients.
+//! Validation of names, texts and ids from clients.
+
+use uuid::Uuid;
 
 const USERNAME_CHARS: (usize, usize) = (2, 32);
 const PASSWORD_CHARS_MIN: usize = 8;
@@ -53,6 +55,12 @@ pub(crate) fn description(input: Option<&str>) -> Result<String, String> {
         None | Some("") => Ok(String::new()),
         Some(text) => multiline(text, DESCRIPTION_CHARS_MAX),
     }
+}
+
+/// Parses the id of a room, in its canonical form only: a second spelling would be a second topic for the same room.
+pub(crate) fn room_id(text: &str) -> Option<Uuid> {
+    let id: Uuid = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
 }
 
 /// Checks a message: 1 to 4,000 characters, line breaks allowed.

@@ -17,6 +17,7 @@ use crate::{
     db::{self, Role},
     error::ApiError,
     room::{Subscription, Visitor, WindowRequest, session_status},
+    validate,
 };
 
 /// Channels one socket may join.
@@ -111,7 +112,7 @@ impl Channels {
             let reason = json!({ "reason": "too many channels joined" }).to_string();
             return self.reply(push, "error", &reason);
         }
-        if !push.topic.starts_with("room:") && !push.topic.starts_with("dm:") {
+        if !is_topic_of_room(&push.topic) {
             return self.unmatched(push);
         }
         let joining = AssertUnwindSafe(self.subscribe(push, old.as_ref())).catch_unwind();
@@ -324,6 +325,14 @@ impl Channels {
             "{}",
         ));
     }
+}
+
+/// Returns whether a topic names a room by its canonical id.
+fn is_topic_of_room(topic: &str) -> bool {
+    let id = topic
+        .split_once(':')
+        .filter(|(kind, _)| ["room", "dm"].contains(kind));
+    id.is_some_and(|(_, id)| validate::room_id(id).is_some())
 }
 
 /// Logs the error of a push. Returns the reason for the client if it is the storage.

@@ -150,6 +150,7 @@ async fn unmatched_topics() {
     let (mut socket, topic) = lobby(&server).await;
     for (topic, event) in [
         ("nonsense", "phx_join"),
+        ("room:'; DROP TABLE rooms;--", "phx_join"),
         (topic.as_str(), "new_message"),
         ("phoenix", "other"),
     ] {
@@ -159,6 +160,37 @@ async fn unmatched_topics() {
             error_reply(Value::Null, "2", topic, "unmatched topic")
         );
     }
+}
+
+/// Other spellings of an id joined the room of the canonical one, and the answers named that topic: clients timed
+/// out, and one socket was in a room many times.
+#[tokio::test]
+async fn room_ids_in_other_spellings_are_no_topics() {
+    let server = Server::start().await;
+    let (mut socket, lobby) = lobby(&server).await;
+    let ada = server.register("ada").await;
+    let (kind, id) = lobby.split_once(':').unwrap();
+    let spellings = [
+        id.to_uppercase(),
+        id.replace('-', ""),
+        format!("{{{id}}}"),
+        format!("urn:uuid:{id}"),
+        format!("{id} "),
+        format!("+{id}"),
+    ];
+    for spelling in spellings {
+        for kind in [kind, "dm"] {
+            let topic = format!("{kind}:{spelling}");
+            for event in ["phx_join", "new_message"] {
+                socket.send(json!(["1", "2", topic, event, {}])).await;
+                let refused = error_reply(Value::Null, "2", &topic, "unmatched topic");
+                assert_eq!(socket.next().await, refused);
+            }
+        }
+        let path = format!("/rooms/{}", spelling.replace(' ', "%20"));
+        assert_eq!(server.get(&ada, &path).await.0, StatusCode::NOT_FOUND);
+    }
+    socket.join(&lobby, "1").await;
 }
 
 /// Every client saw 1006: the server ended the connection without an answer to the close frame (RFC 6455, 5.5.1).
