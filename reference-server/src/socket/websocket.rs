@@ -56,7 +56,6 @@ async fn receive(
     frame: Option<Result<Message, axum::Error>>,
 ) -> ControlFlow<()> {
     let handled = match frame {
-        None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(()),
         Some(Ok(Message::Text(text))) => channels.handle_text(&text).await,
         Some(Ok(Message::Binary(bytes))) => channels.handle_binary(&bytes).await,
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
@@ -64,7 +63,7 @@ async fn receive(
             channels.outbox().close(CloseReason::TooLong);
             Ok(())
         }
-        Some(Err(_)) => return ControlFlow::Break(()),
+        None | Some(Ok(Message::Close(_)) | Err(_)) => return ControlFlow::Break(()),
     };
     if handled.is_err() {
         channels.outbox().close(CloseReason::Malformed);
