@@ -12,7 +12,7 @@ use headcount::runtime::{Incoming, Node, Transport, memory::Network, starting};
 use headcount::{NewEntry, Presence, PresenceConfig};
 use tokio::time::{advance, sleep};
 
-use crate::mesh;
+use crate::support::mesh;
 
 fn start(network: &Network, name: &str) -> Node {
     let config = PresenceConfig::default();
@@ -31,7 +31,7 @@ fn keys(node: &Node, topic: &str) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_nodes_converge_and_tell_their_subscribers() {
+async fn three_nodes_converge_and_notify_their_subscribers() {
     let network = Network::new();
     let nodes = ["a", "b", "c"].map(|name| start(&network, name));
     sleep(Duration::from_secs(3)).await;
@@ -103,13 +103,13 @@ fn starts_of_one_name_have_different_salts() {
     assert!(salts.len() > 1, "{salts:?}");
 }
 
-/// Returns what a peer that is driven by hand has to say at a time.
+/// Returns the frames of a peer that the test drives, at a time.
 fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
     peer.handle_timeout(now);
     std::iter::from_fn(|| peer.poll_transmit()).collect()
 }
 
-/// A process that was paused hid everyone whose heartbeats waited.
+/// A process that was paused hid all replicas whose heartbeats waited.
 #[tokio::test(start_paused = true)]
 async fn frames_that_wait_come_before_deadlines() {
     let network = Network::new();
@@ -135,7 +135,7 @@ async fn frames_that_wait_come_before_deadlines() {
     sleep(Duration::from_millis(100)).await;
     assert_eq!(keys(&node, "room"), ["bob"]);
     let mut events = node.events();
-    // More frames than a task of tokio takes in one go; the last one is the heartbeat.
+    // More frames than a task of tokio handles in one poll; the last one is the heartbeat.
     for _ in 0..300 {
         link.send(stale[0].clone()).await;
     }
@@ -180,7 +180,7 @@ impl Transport for Flood {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_frames_does_not_hold_heartbeats_up() {
+async fn a_flood_of_frames_does_not_delay_heartbeats() {
     let digests = Arc::new(AtomicUsize::new(0));
     let flood = Flood {
         digests: Arc::clone(&digests),

@@ -1,16 +1,16 @@
-// Debian's Chromium through playwright-core, and what the tests do on the page.
+// Debian's Chromium through playwright-core, and helpers of tests on the page.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { ROOT } from "./support.mjs";
+import { ROOT } from "./server.mjs";
 
 const EXECUTABLE = process.env.HEADCOUNT_CHROMIUM ?? "/usr/bin/chromium";
 const ARTIFACTS = join(ROOT, "test-artifacts");
 const PATIENCE_MS = 20_000;
 
-/** A headless browser that keeps to itself. */
+/** Launches a headless browser without background traffic. */
 export function launch() {
   return chromium.launch({
     executablePath: EXECUTABLE,
@@ -27,7 +27,7 @@ export function launch() {
   });
 }
 
-/** A page of its own context (its own guest); `page.troubles` collects console errors and exceptions. */
+/** Opens a page in a context of its own (its own guest); `page.troubles` collects console errors and exceptions. */
 export async function openPage(browser, url, { scheme = "light", width = 1280, height = 800 } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme });
   const page = await context.newPage();
@@ -40,7 +40,7 @@ export async function openPage(browser, url, { scheme = "light", width = 1280, h
   return page;
 }
 
-/** Comes in as a guest, into the room of this name; the guest's name is the result. */
+/** Enters the room of this name as a guest. Returns the guest's name. */
 export async function enterAsGuest(page, room) {
   await page.getByRole("button", { name: "Continue as a guest" }).click();
   await page.locator("#connection[data-state=open]").waitFor();
@@ -59,12 +59,12 @@ export async function say(page, text) {
   await page.locator("#composer-text").press("Enter");
 }
 
-/** A message in the log, by its text. */
+/** Returns a message in the log, by its text. */
 export function message(page, text) {
   return page.locator(".message:not(.pending):not(.failed)", { hasText: text });
 }
 
-/** What the member sidebar shows just now. */
+/** Returns what the member sidebar shows now. */
 export function sidebar(page) {
   return page.evaluate(() => {
     const scroll = document.getElementById("members-scroll");
@@ -75,7 +75,7 @@ export function sidebar(page) {
       .sort((a, b) => a.rect.top - b.rect.top);
     return {
       total: Number(rows[0]?.row.getAttribute("aria-setsize") ?? 0),
-      // Share of the view that has rows, where the list is long enough to fill it.
+      // The share of the view with rows, if the list is long enough to fill it.
       covered:
         rows.reduce((sum, { rect }) => sum + Math.min(rect.bottom, box.bottom) - Math.max(rect.top, box.top), 0) /
         Math.min(box.height, document.getElementById("members-sizer").offsetHeight),
@@ -114,7 +114,7 @@ export function scrollTo(page, share) {
   }, share);
 }
 
-/** A picture for whoever looks at the run afterwards. */
+/** Saves a picture of the page, to be looked at after the run. */
 export async function picture(page, name) {
   mkdirSync(ARTIFACTS, { recursive: true });
   await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });

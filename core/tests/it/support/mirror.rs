@@ -1,19 +1,19 @@
-//! What a reader believes who reads a list once and then only Diffs.
+//! A reader that reads a list once and then only Diffs.
 
 use std::collections::BTreeMap;
 
 use headcount::{Diff, Entry, EntryBuf, EntryRef, Presence, Tracker};
 
-/// The entries that the Diffs of one presence or tracker told of, by topic and reference.
+/// The entries of one presence or tracker by its Diffs, by topic and reference.
 #[derive(Default)]
 pub(crate) struct Mirror {
     entries: BTreeMap<(String, EntryRef), EntryBuf>,
-    /// It began with a list, which may have shown what Diffs tell of later.
+    /// True if it began with a list, which may contain entries that Diffs report later.
     is_late: bool,
 }
 
 impl Mirror {
-    /// Begins with what is listed now, whatever Diffs are still to come of it.
+    /// Begins with what is listed now, even if Diffs of it are still to come.
     pub(crate) fn of(presence: &Presence, topics: &[&str]) -> Self {
         let lists = topics.iter().map(|topic| {
             let list = presence.list(topic).into_iter();
@@ -25,7 +25,7 @@ impl Mirror {
         }
     }
 
-    /// As [`of`](Self::of), of one tracker.
+    /// Begins with what one tracker lists now, as [`of`](Self::of) does.
     pub(crate) fn of_tracker(tracker: &Tracker, topics: &[&str]) -> Self {
         Self {
             entries: listed(tracker, topics, |_| true),
@@ -33,8 +33,8 @@ impl Mirror {
         }
     }
 
-    /// Takes one Diff in: joins, updates, leaves. Of a mirror that has seen every Diff joins must be
-    /// new, updates of what it has; what leaves or changes leaves as it was shown.
+    /// Applies a Diff: joins, updates, leaves. In a mirror that has seen every Diff joins must be
+    /// new and updates known; an entry that leaves or changes must be as it was shown.
     #[track_caller]
     pub(crate) fn take(&mut self, diff: &Diff) {
         assert!(!diff.is_lossy());
@@ -66,16 +66,16 @@ impl Mirror {
         }
     }
 
-    /// Takes all Diffs that wait. Gives the number of (joins, updates, leaves).
+    /// Applies all Diffs that wait. Returns the number of (joins, updates, leaves).
     #[track_caller]
     pub(crate) fn take_all(&mut self, presence: &Presence) -> (usize, usize, usize) {
         take_all(presence, [self])
     }
 
-    /// List, sessions and counts say the same as the Diffs.
+    /// Checks that list, sessions and counts agree with the Diffs.
     #[track_caller]
     pub(crate) fn check(&self, presence: &Presence, topic: &str) {
-        let told: BTreeMap<_, _> = self
+        let mirrored: BTreeMap<_, _> = self
             .entries
             .iter()
             .filter(|((t, _), _)| t == topic)
@@ -83,30 +83,30 @@ impl Mirror {
             .collect();
         let listed = presence.list(topic).into_iter();
         let listed: BTreeMap<_, _> = listed.map(|entry| (entry.entry_ref(), entry)).collect();
-        assert_eq!(listed, told);
-        assert_eq!(presence.count(topic), told.len());
-        let mut keys: Vec<_> = told.values().map(EntryBuf::key).collect();
+        assert_eq!(listed, mirrored);
+        assert_eq!(presence.count(topic), mirrored.len());
+        let mut keys: Vec<_> = mirrored.values().map(EntryBuf::key).collect();
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(presence.count_keys(topic), keys.len());
         let sessions = keys
             .iter()
             .map(|key| presence.get_by_key(topic, *key).len());
-        assert_eq!(sessions.sum::<usize>(), told.len());
+        assert_eq!(sessions.sum::<usize>(), mirrored.len());
     }
 
-    /// A tracker lists of its own entries, or of those of others, what the Diffs said.
+    /// Checks that a tracker lists of its own entries, or of those of others, what its Diffs contained.
     #[track_caller]
     pub(crate) fn check_tracker(&self, tracker: &Tracker, topics: &[&str], own: bool) {
         let name = tracker.id().name();
         let is_meant = |replica: &str| (replica == name) == own;
-        let told = self.entries.iter();
-        let told: BTreeMap<_, _> = told
+        let mirrored = self.entries.iter();
+        let mirrored: BTreeMap<_, _> = mirrored
             .filter(|(_, entry)| is_meant(entry.origin().replica.name()))
             .map(|(name, entry)| (name.clone(), entry.clone()))
             .collect();
         let here = |entry: &Entry<'_>| is_meant(entry.replica().name());
-        assert_eq!(listed(tracker, topics, here), told);
+        assert_eq!(listed(tracker, topics, here), mirrored);
     }
 }
 
@@ -127,7 +127,7 @@ fn listed(
         .collect()
 }
 
-/// Hands all Diffs that wait to some mirrors. Gives the number of (joins, updates, leaves).
+/// Applies all Diffs that wait to several mirrors. Returns the number of (joins, updates, leaves).
 #[track_caller]
 pub(crate) fn take_all<'m>(
     presence: &Presence,

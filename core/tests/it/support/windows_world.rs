@@ -1,4 +1,4 @@
-//! A list that lives: people join, leave, move, change, and groups are rearranged, by dice.
+//! A list under random changes: members join, leave, move, change, and groups are rearranged.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,16 +12,18 @@ use headcount::{
 };
 use serde_json::{Value, json};
 
+use crate::support::rng::Rng;
+
 pub(crate) const NAME: Fields = Fields(1);
 pub(crate) const STATUS: Fields = Fields(2);
 pub(crate) type Spec = WindowSpec<u64>;
 
-/// What the application knows of people; the list asks it for bodies.
+/// The application's data on members, from which the list asks for bodies.
 #[derive(Default)]
 pub(crate) struct People(pub(crate) HashMap<u64, Person>);
 
 impl People {
-    /// Someone of a name made of the id.
+    /// Adds a member whose name is made of the id.
     pub(crate) fn enter(&mut self, id: u64) {
         let name = format!("n{id}");
         let status = None;
@@ -49,39 +51,22 @@ impl RowSource<u64> for People {
     }
 }
 
-/// SplitMix64.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, sides: usize) -> bool {
-        self.roll(sides) == 0
-    }
-}
-
 pub(crate) struct World {
     pub(crate) list: MemberList<u64>,
     pub(crate) people: People,
     pub(crate) groups: Vec<GroupId>,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
     pub(crate) next_id: u64,
     pub(crate) now: Duration,
-    /// Checksum by window and version: the same for everybody, always.
+    /// Checksum by window and version: the same for all viewers, always.
     pub(crate) published: HashMap<(Arc<str>, u64), u32>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, members: usize) -> Self {
-        let mut dice = Dice(seed);
+        let mut rng = Rng(seed);
         let options = ListOptions::default();
-        let mut list = MemberList::new(if dice.one_in(4) {
+        let mut list = MemberList::new(if rng.one_in(4) {
             options.without_headers()
         } else {
             options
@@ -94,7 +79,7 @@ impl World {
             list,
             people: People::default(),
             groups,
-            dice,
+            rng,
             next_id: 1,
             now: Duration::ZERO,
             published: HashMap::new(),
@@ -104,23 +89,23 @@ impl World {
     }
 
     pub(crate) fn group(&mut self) -> GroupId {
-        self.groups[self.dice.roll(self.groups.len())]
+        self.groups[self.rng.index(self.groups.len())]
     }
 
     pub(crate) fn name(&mut self) -> String {
         format!(
             "{}{}",
-            ["ada", "Bob", "čeněk", "dora", "eve"][self.dice.roll(5)],
-            self.dice.roll(90)
+            ["ada", "Bob", "čeněk", "dora", "eve"][self.rng.index(5)],
+            self.rng.index(90)
         )
     }
 
-    pub(crate) fn someone(&mut self) -> Option<u64> {
+    pub(crate) fn random_member(&mut self) -> Option<u64> {
         let total = self.list.len();
         if total == 0 {
             return None;
         }
-        match self.list.row_at(self.dice.roll(total)) {
+        match self.list.row_at(self.rng.index(total)) {
             Some(Row::Member { id, .. }) => Some(*id),
             _ => None,
         }
@@ -135,7 +120,7 @@ impl World {
     pub(crate) fn enter(&mut self, id: u64) {
         let name = self.name();
         let group = self.group();
-        let attrs = self.dice.roll(3) as u32;
+        let attrs = self.rng.index(3) as u32;
         self.list
             .upsert(id, group, &SortKey::from_name(&name), attrs)
             .expect("group exists");
@@ -143,8 +128,8 @@ impl World {
     }
 
     pub(crate) fn change(&mut self) {
-        let what = self.dice.roll(40);
-        let Some(id) = self.someone() else {
+        let what = self.rng.index(40);
+        let Some(id) = self.random_member() else {
             return self.join();
         };
         let group = self.group();
@@ -152,7 +137,7 @@ impl World {
             0..6 => self.join(),
             6..11 => {
                 self.list.remove(&id);
-                if self.dice.one_in(3) {
+                if self.rng.one_in(3) {
                     self.enter(id);
                 } else {
                     self.people.0.remove(&id);
@@ -168,47 +153,47 @@ impl World {
                 self.list.touch_fields(&id, NAME).expect("known");
             }
             24..32 => {
-                let status = [None, Some("idle"), Some("dnd")][self.dice.roll(3)];
+                let status = [None, Some("idle"), Some("dnd")][self.rng.index(3)];
                 self.people.0.get_mut(&id).expect("known").status = status;
-                let fields = if self.dice.one_in(4) {
+                let fields = if self.rng.one_in(4) {
                     Fields::ALL
                 } else {
                     STATUS
                 };
                 self.list.touch_fields(&id, fields).expect("known");
             }
-            32..36 => drop(self.list.set_attrs(&id, self.dice.roll(4) as u32)),
+            32..36 => drop(self.list.set_attrs(&id, self.rng.index(4) as u32)),
             36 => {
-                let hidden = self.dice.one_in(3);
+                let hidden = self.rng.one_in(3);
                 self.list.set_group_hidden(group, hidden).expect("known");
             }
             37 => {
-                let collapsed = self.dice.one_in(3);
+                let collapsed = self.rng.one_in(3);
                 self.list
                     .set_group_collapsed(group, collapsed)
                     .expect("known");
             }
             38 => self
                 .list
-                .move_group(group, self.dice.roll(4))
+                .move_group(group, self.rng.index(4))
                 .expect("known"),
             _ => self.bulk(group),
         }
     }
 
     pub(crate) fn bulk(&mut self, group: GroupId) {
-        match self.dice.roll(4) {
+        match self.rng.index(4) {
             0 => {
                 let into = self.group();
                 self.list.merge_group(group, into).expect("known");
             }
             1 => {
-                let name = format!("group {}", self.dice.roll(1_000_000));
+                let name = format!("group {}", self.rng.index(1_000_000));
                 self.list.rename_group(group, &name).expect("a new name");
             }
             _ => {
                 let mut load = Vec::new();
-                for _ in 0..self.dice.roll(30) {
+                for _ in 0..self.rng.index(30) {
                     let id = self.next_id;
                     let name = self.name();
                     self.next_id += 1;
@@ -227,7 +212,7 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self) -> Tick<u64> {
-        self.now += Duration::from_millis([250, 1_000][self.dice.roll(2)]);
+        self.now += Duration::from_millis([250, 1_000][self.rng.index(2)]);
         let tick = self.list.tick(self.now, Bodies::from(&self.people));
         for frame in tick.frames() {
             let name = frame.renamed.as_ref().unwrap_or(&frame.window);
@@ -245,16 +230,16 @@ impl World {
     }
 
     pub(crate) fn random_spec(&mut self) -> Spec {
-        let around = [(0, 0), (1, 1), (5, 9), (30, 30)][self.dice.roll(4)];
-        match (self.dice.roll(4), self.someone()) {
+        let around = [(0, 0), (1, 1), (5, 9), (30, 30)][self.rng.index(4)];
+        match (self.rng.index(4), self.random_member()) {
             (0 | 1, Some(id)) => WindowSpec::anchored(id, around.0, around.1),
             (2, Some(id)) => WindowSpec::following(id, around.0, around.1),
             (2, None) => WindowSpec::header("online", around.0, around.1),
-            _ => WindowSpec::Chunk(self.dice.roll(4) as u32),
+            _ => WindowSpec::Chunk(self.rng.index(4) as u32),
         }
     }
 
-    /// Returns what a window of this name shows now, straight from the list.
+    /// Returns the rows that a window of this name shows now, read from the list.
     pub(crate) fn expected(&self, name: &str) -> (u64, Vec<Value>) {
         let spec = Spec::parse(name).expect("a canonical name");
         let total = self.list.len();
@@ -300,13 +285,13 @@ impl World {
         (range.start as u64, rows.collect())
     }
 
-    /// The client of a viewer shows exactly what the list shows; with `places`, also where, and
-    /// how many there are.
+    /// Checks that the client of a viewer shows exactly what the list shows; with `places`, also at the
+    /// right indexes and with the right counts.
     pub(crate) fn check(&self, viewer: &Viewer<u64>, client: &Client<u64>, places: bool) {
         let mut names: Vec<_> = viewer.windows().map(ToString::to_string).collect();
         names.sort();
-        let held: Vec<_> = client.windows().map(|(name, _)| name.to_string()).collect();
-        assert_eq!(held, names);
+        let windows: Vec<_> = client.windows().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(windows, names);
         for (name, window) in client.windows() {
             let (base_index, rows) = self.expected(name);
             assert!(!window.is_waiting(), "{name}");

@@ -1,4 +1,4 @@
-//! A small cluster by hand: frames delivered at once, a clock moved by hand.
+//! A small cluster driven by the test: frames are delivered at once, the test moves the clock.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use headcount::codec::Kind;
 use headcount::replica::{Config, Destination, Event};
 use headcount::{Presence, PresenceConfig, ReplicaId};
 
-/// A full mesh without faults. Neighbours are named by their place: "0", "1", ...
+/// A full mesh without faults. Neighbours are named by their index: "0", "1", ...
 pub(crate) struct Mesh {
     pub(crate) nodes: Vec<Presence>,
     pub(crate) now: Duration,

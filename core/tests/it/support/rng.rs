@@ -1,4 +1,4 @@
-//! Chance that a seed repeats.
+//! Random numbers that a seed repeats.
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(crate) struct Rng(pub(crate) u64);
@@ -10,5 +10,15 @@ impl Rng {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % bound
+    }
+
+    /// Draws an index into `len` items.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    /// Returns true once in `times` draws on average.
+    pub(crate) fn one_in(&mut self, times: usize) -> bool {
+        self.index(times) == 0
     }
 }

@@ -1,4 +1,4 @@
-//! Bundles from their JSON, for the tests: what a client in another language does.
+//! Decodes bundles from their JSON, as a client in another language does.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use headcount::member_list::{
 use headcount::{Id, TextId};
 use serde_json::{Map, Value};
 
-/// Lays a patch over a body: top level only, `null` removes.
+/// Applies a patch to a body: top level only, `null` removes.
 pub(crate) fn merge(body: &[u8], patch: &[u8]) -> Vec<u8> {
     let mut body: Map<String, Value> = serde_json::from_slice(body).expect("object");
     let patch: Map<String, Value> = serde_json::from_slice(patch).expect("object");

@@ -1,28 +1,32 @@
-//! What the pushes of a client do: the channel state machine, and the events of a room.
+//! `Channels`: the channels that a client has joined, over a WebSocket or by polls. It is the state machine of Phoenix
+//! Channels, and hands the events of a room to it. The task of the client owns it; no lock.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    connection::Connection,
-    frame::{Push, encode},
+    Outbox, Vsn,
+    frame::{Malformed, Push, decode_binary, decode_text, encode, encode_reply},
 };
 use crate::{
+    app::App,
+    auth::Identity,
     db::{self, Role},
     error::ApiError,
     room::{Subscription, Visitor, WindowRequest, session_status},
+    validate,
 };
 
 /// Channels one socket may join.
 const CHANNELS_MAX: usize = 100;
 
-/// What a push is answered with.
+/// The answer to a push.
 type Reply = Result<Value, Value>;
 
-/// Parameters of a join; whatever else stands there is ignored.
+/// Parameters of a join; others are ignored.
 #[derive(Default, Deserialize)]
 struct JoinParams {
     status: Option<String>,
@@ -33,8 +37,57 @@ struct SetStatus {
     status: String,
 }
 
-impl Connection {
-    pub(super) async fn handle(&mut self, push: Push<'_>) {
+/// A client and the channels that it has joined.
+pub(super) struct Channels {
+    app: Arc<App>,
+    vsn: Vsn,
+    identity: Identity,
+    outbox: Arc<Outbox>,
+    joined: HashMap<String, Subscription>,
+}
+
+/// Ends the subscriptions, however the connection ends.
+impl Drop for Channels {
+    fn drop(&mut self) {
+        for (_, subscription) in self.joined.drain() {
+            subscription
+                .room
+                .leave(&self.app.hub.presence, subscription.id);
+        }
+    }
+}
+
+impl Channels {
+    pub(super) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
+        let outbox = Arc::new(Outbox::default());
+        app.hub.register(&outbox);
+        Self {
+            app,
+            vsn,
+            identity,
+            outbox,
+            joined: HashMap::new(),
+        }
+    }
+
+    /// Returns the queue of frames to the client.
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Handles a push in text, in the client's version of the protocol.
+    pub(super) async fn handle_text(&mut self, text: &str) -> Result<(), Malformed> {
+        self.handle(decode_text(self.vsn, text)?).await;
+        Ok(())
+    }
+
+    /// Handles a binary push.
+    pub(super) async fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        self.handle(decode_binary(bytes)?).await;
+        Ok(())
+    }
+
+    async fn handle(&mut self, push: Push<'_>) {
         match (&*push.topic, &*push.event) {
             ("phoenix", "heartbeat") => self.reply(&push, "ok", "{}"),
             (_, "phx_join") => self.join(&push).await,
@@ -43,29 +96,29 @@ impl Connection {
         }
     }
 
-    /// The subscription of a topic, unless the server has ended it meanwhile.
+    /// Returns the subscription of a topic, unless the server has ended it meanwhile.
     fn subscription(&mut self, topic: &str) -> Option<Subscription> {
-        let subscription = self.channels.get(topic)?.clone();
+        let subscription = self.joined.get(topic)?.clone();
         if subscription.room.has(subscription.id) {
             return Some(subscription);
         }
-        self.channels.remove(topic);
+        self.joined.remove(topic);
         None
     }
 
     async fn join(&mut self, push: &Push<'_>) {
         let old = self.subscription(&push.topic);
-        if old.is_none() && self.channels.len() >= CHANNELS_MAX {
+        if old.is_none() && self.joined.len() >= CHANNELS_MAX {
             let reason = json!({ "reason": "too many channels joined" }).to_string();
             return self.reply(push, "error", &reason);
         }
-        if !push.topic.starts_with("room:") && !push.topic.starts_with("dm:") {
+        if !is_topic_of_room(&push.topic) {
             return self.unmatched(push);
         }
         let joining = AssertUnwindSafe(self.subscribe(push, old.as_ref())).catch_unwind();
         let refused = match joining.await {
             Ok(Ok(subscription)) => {
-                self.channels.insert(push.topic.to_string(), subscription);
+                self.joined.insert(push.topic.to_string(), subscription);
                 return;
             }
             Ok(Err(reason)) => reason,
@@ -74,7 +127,7 @@ impl Connection {
         // The old channel is torn down by any join, also by one that is refused.
         self.reply(push, "error", &json!({ "reason": refused }).to_string());
         if let Some(old) = old {
-            self.channels.remove(&*push.topic);
+            self.joined.remove(&*push.topic);
             old.room.leave(&self.app.hub.presence, old.id);
             self.push_close(&old, &push.topic);
         }
@@ -88,7 +141,7 @@ impl Connection {
     ) -> Result<Subscription, &'static str> {
         let reason = |error: ApiError| match error {
             ApiError::NotFound(_) => "not found",
-            error => trouble(&error, push).unwrap_or("join crashed"),
+            error => storage_reason(&error, push).unwrap_or("join crashed"),
         };
         let room = self.room(&push.topic).await.map_err(reason)?;
         let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
@@ -124,14 +177,14 @@ impl Connection {
         }
     }
 
-    /// Always answered: a client whose join timed out leaves a channel we may not know.
+    /// Leaves a channel. It is always answered: a client whose join timed out leaves one that we may not know.
     fn leave(&mut self, push: &Push<'_>) {
         let subscription = self.subscription(&push.topic);
         let current = subscription.filter(|subscription| {
             push.join_ref.is_none() || push.join_ref == subscription.join_ref
         });
         if let Some(subscription) = &current {
-            self.channels.remove(&*push.topic);
+            self.joined.remove(&*push.topic);
             subscription
                 .room
                 .leave(&self.app.hub.presence, subscription.id);
@@ -167,16 +220,16 @@ impl Connection {
         }
     }
 
-    /// One event of a joined room. No reply is legal, and right for typing.
+    /// Handles an event of a joined room. Typing gets no reply, which is legal.
     async fn room_event(&self, push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
         match &*push.event {
             "new_message" => Some(self.new_message(push).await),
             "typing" => {
-                subscription.room.typing(subscription.id, true);
+                subscription.room.begin_typing(subscription.id);
                 None
             }
             "stop_typing" => {
-                subscription.room.typing(subscription.id, false);
+                subscription.room.stop_typing(subscription.id);
                 None
             }
             "set_status" => Some(self.set_status(push, subscription)),
@@ -204,13 +257,13 @@ impl Connection {
         Ok(json!({ "status": status.as_str() }))
     }
 
-    /// The author is whoever the socket's token names; ids in the payload are not looked at.
+    /// Posts a message. Its author is the user of the socket's token; ids in the payload are ignored.
     async fn new_message(&self, push: &Push<'_>) -> Reply {
         #[derive(Deserialize)]
         struct NewMessage {
             content: String,
         }
-        let internal = |error: ApiError| json!({ "reason": trouble(&error, push).unwrap_or("internal error") });
+        let internal = |error: ApiError| json!({ "reason": storage_reason(&error, push).unwrap_or("internal error") });
         let Some(NewMessage { content }) = push.payload.parse() else {
             return Err(json!({ "reason": "invalid payload" }));
         };
@@ -229,6 +282,17 @@ impl Connection {
         }
     }
 
+    /// Answers a push under the join reference it came with.
+    fn reply(&self, push: &Push<'_>, status: &str, response: &str) {
+        self.reply_as(push.join_ref.as_deref(), push, status, response);
+    }
+
+    fn reply_as(&self, join_ref: Option<&str>, push: &Push<'_>, status: &str, response: &str) {
+        let reference = push.reference.as_deref();
+        let frame = encode_reply(self.vsn, join_ref, reference, &push.topic, status, response);
+        self.outbox.push(frame);
+    }
+
     fn unmatched(&self, push: &Push<'_>) {
         self.reply_as(None, push, "error", r#"{"reason":"unmatched topic"}"#);
     }
@@ -245,9 +309,9 @@ impl Connection {
         ));
     }
 
-    /// A handler panicked: this channel ends, with the event that makes the client join anew.
+    /// Ends a channel whose handler panicked, with the event that makes the client rejoin.
     fn crash(&mut self, subscription: &Subscription, topic: &str) {
-        self.channels.remove(topic);
+        self.joined.remove(topic);
         subscription
             .room
             .leave(&self.app.hub.presence, subscription.id);
@@ -263,8 +327,16 @@ impl Connection {
     }
 }
 
-/// Logs what kept a push from being done; the reason for the client if it is the storage.
-fn trouble(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
+/// Returns whether a topic names a room by its canonical id.
+fn is_topic_of_room(topic: &str) -> bool {
+    let id = topic
+        .split_once(':')
+        .filter(|(kind, _)| ["room", "dm"].contains(kind));
+    id.is_some_and(|(_, id)| validate::room_id(id).is_some())
+}
+
+/// Logs the error of a push. Returns the reason for the client if it is the storage.
+fn storage_reason(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
     tracing::error!(topic = %push.topic, event = %push.event, %error, "push failed");
     match error {
         ApiError::Storage(error) => Some(error.fault.reason()),
@@ -272,8 +344,8 @@ fn trouble(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
     }
 }
 
-/// A request about the member list. The room replies itself, in step with its frames; only
-/// refusals come back here.
+/// Handles a request about the member list. The room replies itself, in step with its frames; returns
+/// refusals only.
 fn member_list(push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
     let request = match &*push.event {
         "member_list_open" => push
@@ -298,7 +370,7 @@ fn member_list(push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
     };
     let answer = subscription
         .room
-        .member_list(subscription.id, &push.reference, &request);
+        .request_window(subscription.id, &push.reference, &request);
     answer
         .err()
         .map(|error| Err(json!({ "reason": error.to_string() })))

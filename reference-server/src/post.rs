@@ -1,4 +1,4 @@
-//! Posting a message, from REST and socket alike.
+//! Posts of messages, from REST and socket alike: checked, charged, stored, sent.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
 
 impl App {
     /// Checks a message, charges it to the author's limit, stores and sends it, in that order. The
-    /// caller has made sure that `author` is inside `room`. Also an attempt that fails is charged.
+    /// caller has checked that `author` is a member of `room`. A failed attempt is charged too.
     pub(crate) async fn post(
         self: Arc<Self>,
         room: db::Room,

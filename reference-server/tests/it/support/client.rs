@@ -14,16 +14,16 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, client_async, connect_async,
-    tungstenite::{self, Message, client::IntoClientRequest, http},
+    tungstenite::{self, Message, client::IntoClientRequest, http, protocol::CloseFrame},
 };
 use tokio_util::sync::CancellationToken;
 
-/// Longer than anything here takes.
+/// Longer than any step of a test takes.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Long enough for what would come, if it came.
+/// Long enough for a frame to arrive, if there is one.
 const SILENCE: Duration = Duration::from_millis(400);
 
-/// A running server over a directory of its own.
+/// A running server with a data directory of its own.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     shutdown: CancellationToken,
@@ -46,7 +46,7 @@ impl Server {
         server
     }
 
-    /// A server that may not get ready.
+    /// Starts a server that may not become ready.
     pub(crate) async fn start_unready(dir: TempDir, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             data_dir: dir.path().into(),
@@ -76,19 +76,19 @@ impl Server {
         panic!("the server did not get ready");
     }
 
-    /// Returns what `/readyz` answers.
+    /// Returns the answer of `/readyz`.
     pub(crate) async fn readyz(&self) -> (StatusCode, String) {
         let url = format!("http://{}/readyz", self.address);
         let response = reqwest::get(url).await.unwrap();
         (response.status(), response.text().await.unwrap())
     }
 
-    /// The directory the server was started over.
+    /// Returns the data directory of the server.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Stops the server as SIGTERM does; what it stored stays.
+    /// Stops the server as SIGTERM does. Returns its data directory.
     pub(crate) async fn stop(self) -> TempDir {
         self.shutdown.cancel();
         timeout(PATIENCE, self.task)
@@ -155,7 +155,7 @@ impl Server {
         User::new(&answer)
     }
 
-    /// The id of the room of that name, as `user` sees it.
+    /// Returns the id of the room of that name, as listed for `user`.
     pub(crate) async fn room(&self, user: &User, name: &str) -> String {
         let (_, rooms) = self.get(user, "/rooms").await;
         let rooms = rooms["data"].as_array().unwrap();
@@ -166,7 +166,7 @@ impl Server {
         room["id"].as_str().unwrap().to_owned()
     }
 
-    /// A new public room of `user`.
+    /// Creates a public room of `user`.
     pub(crate) async fn create_room(&self, user: &User, name: &str) -> String {
         let (status, answer) = self.post(user, "/rooms", json!({ "name": name })).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
@@ -179,7 +179,7 @@ impl Server {
             .unwrap()
     }
 
-    /// A socket, or the status of the refusal.
+    /// Connects a socket; the error is the status of the refusal.
     pub(crate) async fn connect_with(
         &self,
         query: &str,
@@ -200,7 +200,7 @@ impl Server {
         }
     }
 
-    /// A socket whose receive buffer is small, so that not reading is soon felt.
+    /// Connects a socket with a small receive buffer, which soon blocks the server unless it is read.
     pub(crate) async fn connect_slow(&self, user: &User) -> Socket {
         let tcp = TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(4096).unwrap();
@@ -211,7 +211,7 @@ impl Server {
         Socket { stream, response }
     }
 
-    /// A guest in `room`: the socket after its join, and what came with the join.
+    /// Connects a guest and joins `room`.
     pub(crate) async fn enter(&self, room: &str) -> (User, Socket) {
         let user = self.guest().await;
         let mut socket = self.connect(&user).await;
@@ -220,7 +220,7 @@ impl Server {
     }
 }
 
-/// Somebody with a token.
+/// A user with a token.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
     pub(crate) id: String,
@@ -256,7 +256,7 @@ impl Socket {
         self.stream.send(message).await.unwrap();
     }
 
-    /// The next frame as JSON.
+    /// Returns the next frame as JSON.
     pub(crate) async fn next(&mut self) -> Value {
         match self.next_raw().await {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
@@ -272,7 +272,7 @@ impl Socket {
             .unwrap()
     }
 
-    /// The next frame of that event; others are skipped.
+    /// Returns the next frame of that event; skips others.
     pub(crate) async fn expect(&mut self, event: &str) -> Value {
         loop {
             let frame = self.next().await;
@@ -282,7 +282,7 @@ impl Socket {
         }
     }
 
-    /// The reply to the push with that reference.
+    /// Returns the reply to the push with that reference.
     pub(crate) async fn reply(&mut self, reference: &str) -> Value {
         loop {
             let frame = self.expect("phx_reply").await;
@@ -292,7 +292,7 @@ impl Socket {
         }
     }
 
-    /// The events that come until nothing does for a while.
+    /// Returns the frames that arrive until the socket is silent for a while.
     pub(crate) async fn drain(&mut self) -> Vec<Value> {
         let mut frames = Vec::new();
         while let Ok(Some(Ok(Message::Text(text)))) = timeout(SILENCE, self.stream.next()).await {
@@ -301,7 +301,7 @@ impl Socket {
         frames
     }
 
-    /// The code the server closes with.
+    /// Returns the code that the server closes with.
     pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             match self.next_raw().await {
@@ -312,7 +312,7 @@ impl Socket {
         }
     }
 
-    /// The code the server closes with, however long it takes.
+    /// Returns the code that the server closes with, without a limit on the time.
     pub(crate) async fn closed_at_last(&mut self) -> u16 {
         match self.stream.next().await.unwrap().unwrap() {
             Message::Close(frame) => frame.unwrap().code.into(),
@@ -320,7 +320,29 @@ impl Socket {
         }
     }
 
-    /// Ends the connection as a lost network does.
+    /// Sends a close frame with this code, or none, and returns the server's answer.
+    pub(crate) async fn close(&mut self, code: Option<u16>) -> Option<CloseFrame> {
+        let frame = code.map(|code| CloseFrame {
+            code: code.into(),
+            reason: "done".into(),
+        });
+        self.send_raw(Message::Close(frame)).await;
+        loop {
+            match self.next_raw().await {
+                Message::Close(answer) => return answer,
+                Message::Text(_) => {}
+                other => panic!("not a close frame: {other:?}"),
+            }
+        }
+    }
+
+    /// Returns whether the server ended the connection after its close frame.
+    pub(crate) async fn has_ended(&mut self) -> bool {
+        let next = timeout(PATIENCE, self.stream.next()).await;
+        next.expect("the connection ends").is_none()
+    }
+
+    /// Ends the connection without a close frame, as a lost network does.
     pub(crate) fn drop_abruptly(self) {
         drop(self);
     }
@@ -337,7 +359,7 @@ impl Socket {
         self.reply(reference).await[4].clone()
     }
 
-    /// Joins and takes the reply and the history; the join reference is `"1"`.
+    /// Joins, and reads the reply and the history. Returns the response.
     pub(crate) async fn join(&mut self, topic: &str, reference: &str) -> Value {
         self.send(json!([reference, reference, topic, "phx_join", {}]))
             .await;
@@ -348,7 +370,7 @@ impl Socket {
     }
 }
 
-/// Shorthand for an error envelope.
+/// Returns an error envelope.
 pub(crate) fn error(message: &str) -> Value {
     json!({ "error": message })
 }

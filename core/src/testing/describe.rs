@@ -1,25 +1,21 @@
-//! Frames in words, for those who read a schedule.
+//! Frames in words, for readers of a schedule.
 
 use bytes::Bytes;
 
-use super::world::World;
 use crate::codec::Envelope;
 use crate::replica::message::{Message, Pull, decode, peek};
 use crate::replica::row::{Row, Rows};
 use crate::tracker::RepairHead;
 
-impl World<'_> {
-    /// Returns what a frame says, on one line.
-    pub(super) fn describe(&self, frame: &Bytes) -> String {
-        let envelope = Envelope::new(&self.plan.config().cluster, None);
-        match decode(&envelope, frame.len(), frame) {
-            Ok((sender, message)) => format!("{} of {sender}", describe(&message)),
-            Err(error) => format!("what is refused: {error}"),
-        }
+/// Returns what a frame says, on one line.
+pub(super) fn describe(envelope: &Envelope, frame: &Bytes) -> String {
+    match decode(envelope, frame.len(), frame) {
+        Ok((sender, message)) => format!("{} of {sender}", message_text(&message)),
+        Err(error) => format!("refused frame: {error}"),
     }
 }
 
-fn describe(message: &Message) -> String {
+fn message_text(message: &Message) -> String {
     match message {
         Message::Hello { heartbeat, .. } => format!("Hello at {heartbeat}"),
         Message::Digest {
@@ -34,8 +30,8 @@ fn describe(message: &Message) -> String {
         }
         Message::Delta { frame } => entries("Delta", frame, false),
         Message::Repair { frame } => {
-            let kept = RepairHead::decode(frame).ok();
-            let what = kept.map_or("Repair", |head| {
+            let head = RepairHead::decode(frame).ok();
+            let what = head.map_or("Repair", |head| {
                 if head.base == 0 {
                     "full Repair"
                 } else {

@@ -1,12 +1,12 @@
-//! Keys and ids as real lists have them, for the tests of the order.
+//! Keys and ids like those of real lists, for the tests of the order.
 
 use headcount::{Id, SortKey, TextId};
 use proptest::prelude::*;
 
-/// A kind of sort key. Most share more leading bytes than a run of the tree keeps of them.
+/// A kind of sort key. Most share more leading bytes than a leaf of the tree stores of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keys {
-    /// Short ones, long ones with a common beginning, ones that only zeros tell apart.
+    /// Short keys, long keys with a common prefix, keys that differ in zeros only.
     Mixed,
     /// A Japanese company, a department and a person.
     Company,
@@ -23,7 +23,7 @@ pub(crate) enum Keys {
     Minutes,
     /// 64 bytes, which differ in the last three only.
     Longest,
-    /// Names of few people, one of them without a name: ids decide.
+    /// Few names, one of them empty: ids decide the order.
     Few,
 }
 
@@ -46,7 +46,7 @@ impl Keys {
         prop::sample::select(&Self::ALL[..])
     }
 
-    /// The key of a number; equal numbers have equal keys.
+    /// Returns the key of a number; equal numbers have equal keys.
     pub(crate) fn key(self, number: u64) -> SortKey {
         let letter = |number: u64| b'a' + (number % 26) as u8;
         match self {
@@ -92,13 +92,13 @@ fn mixed(number: u64) -> SortKey {
     match number % 4 {
         0 => SortKey::from_name(&name),
         1 => SortKey::from_name(&name[7..10]),
-        // Bytes that no code tells apart, with more after them.
+        // Bytes that no leading code distinguishes, with more after them.
         2 => raw(&[&[b'A' + (number % 7) as u8, b'z' - (number / 12 % 90) as u8]]),
         _ => raw(&[&vec![0; (number % 65) as usize]]),
     }
 }
 
-/// An id made from a number. Its order is not that of the numbers, but for `u64`.
+/// An id made from a number. Only for `u64` is the order that of the numbers.
 pub(crate) trait FromNumber: Id {
     fn from_number(number: u64) -> Self;
 }

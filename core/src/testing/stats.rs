@@ -1,10 +1,10 @@
-//! What can befall a cluster, counted, so that nobody has to take the schedules' word for it.
+//! The incidents that can befall a cluster, and how often a schedule had each: tests check that all of them happen.
 
 use std::ops::AddAssign;
 
 macro_rules! incidents {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One kind of thing that happens in schedules.
+        /// A kind of incident in schedules.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Incident {
@@ -12,7 +12,7 @@ macro_rules! incidents {
         }
 
         impl Incident {
-            /// All of them.
+            /// All incidents, in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
         }
     };
@@ -31,11 +31,11 @@ incidents! {
     SixNodes,
     /// A cluster of seven.
     SevenNodes,
-    /// Everybody hears everybody.
+    /// A network in which every node hears all others.
     Mesh,
-    /// Everybody hears two others.
+    /// A network in which every node hears two others.
     Ring,
-    /// Everybody hears the first one.
+    /// A network in which every node hears the first one.
     Star,
     /// A cluster that remembers no leave.
     LeaveLog0,
@@ -51,7 +51,7 @@ incidents! {
     FrameDoubled,
     /// A frame that overtook others.
     FrameReordered,
-    /// A frame too long under way.
+    /// A frame under way for too long.
     FrameLate,
     /// A frame lost to a cut.
     FrameCutOff,
@@ -61,7 +61,7 @@ incidents! {
     LinkCutOneWay,
     /// A node cut off from all others.
     NodeCutOff,
-    /// All links healed in the midst of a schedule.
+    /// All links healed during a schedule.
     Healed,
     /// A process killed.
     Crash,
@@ -75,9 +75,9 @@ incidents! {
     Clone,
     /// A machine that slept past `forget_after`.
     Sleep,
-    /// A process that stood still for longer than `down_after` while frames came for it.
+    /// A process frozen for longer than `down_after` while frames arrived for it.
     Frozen,
-    /// A node not heard for longer than `down_after`: it stood still, was cut off, or ended.
+    /// A node not heard for longer than `down_after`: it froze, was cut off, or ended.
     Silence,
     /// A node that fell silent soon after it was heard again.
     SilentAgain,
@@ -87,13 +87,13 @@ incidents! {
     Hint,
     /// A node that took a new identity while it ran.
     Reincarnation,
-    /// A node told that a later start of its name is known.
+    /// A message to a node that a later start of its name is known.
     Superseded,
-    /// A node told of a double of its name.
+    /// A node that noticed a double of its name.
     DuplicateName,
     /// A replica hidden.
     ReplicaDown,
-    /// A replica heard: new, or again.
+    /// A replica heard for the first time, or again.
     ReplicaUp,
     /// A replica dropped for its silence or for a later start.
     ReplicaForgotten,
@@ -105,17 +105,17 @@ incidents! {
     Repair,
     /// A part of a large reply delivered.
     Part,
-    /// A frame with entries altered by a holder, and sealed as if it were sound.
+    /// A frame whose entries a holder altered, with a valid checksum.
     FrameAltered,
-    /// A holder whose content is not what its origin had at that clock.
+    /// A holder with other content than its origin had at that clock.
     ContentWrong,
-    /// Content made right again while its clock stood still: by a full Repair.
-    ContentMended,
-    /// Two holders found to disagree.
+    /// Content made right by a full Repair while its clock did not move.
+    ContentRepaired,
+    /// A divergence between two holders, reported.
     Divergence,
     /// A frame of another minor version.
     OtherMinor,
-    /// A frame of a kind that nobody knows.
+    /// A frame of an unknown kind.
     UnknownKind,
     /// A frame of another major version.
     OtherMajor,
@@ -135,7 +135,7 @@ incidents! {
     Lease,
     /// Entries that left with the end of a lease.
     LeaseEnded,
-    /// An owner lost, and its entries kept for the grace.
+    /// An owner lost; its entries stay for the grace.
     OwnerLost,
     /// A lost owner that came back in time.
     OwnerBack,
@@ -147,12 +147,34 @@ incidents! {
     Signal,
 }
 
-/// How often each [`Incident`] happened.
+/// The account of one schedule, or the sum of several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Steps taken, without the healing at the end.
+    pub steps: u64,
+    /// Frames delivered.
+    pub frames: u64,
+    /// Local operations.
+    pub operations: u64,
+    /// The number of times that each incident happened.
+    pub incidents: Incidents,
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.frames += other.frames;
+        self.operations += other.operations;
+        self.incidents += other.incidents;
+    }
+}
+
+/// The number of times that each [`Incident`] happened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Incidents([u64; Incident::ALL.len()]);
 
 impl Incidents {
-    /// Returns how often one happened.
+    /// Returns how often an incident happened.
     ///
     /// ```
     /// use headcount::testing::{Incident, Stats, self};
@@ -169,7 +191,7 @@ impl Incidents {
         self.0[incident as usize]
     }
 
-    /// Each with its count.
+    /// Iterates over all incidents with their counts, in the order of [`Incident::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Incident, u64)> + '_ {
         Incident::ALL.iter().copied().zip(self.0)
     }

@@ -1,4 +1,4 @@
-// Starts the server binary and speaks to it as its clients do.
+// Starts the server binary and talks to it as its clients do.
 
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -11,13 +11,13 @@ import WebSocket from "ws";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 
 /** The repository's root. */
-export const ROOT = resolve(HERE, "../../..");
+export const ROOT = resolve(HERE, "../../../..");
 
 const BINARY = process.env.HEADCOUNT_SERVER ?? join(ROOT, "target/debug/headcount-server");
 const START_MS = 180_000;
 const PATIENCE_MS = 10_000;
 
-/** A server on a free port with a data directory of its own. */
+/** Starts a server on a free port with a data directory of its own. */
 export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(join(tmpdir(), "headcount-")) } = {}) {
   if (!existsSync(BINARY))
     throw new Error(`${BINARY} is missing: run \`make test-web\`, or set HEADCOUNT_SERVER`);
@@ -61,7 +61,7 @@ export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(j
   };
 }
 
-/** A REST call; `{status, body}` whatever the status. */
+/** Calls the REST API. Returns `{status, body}` for any status. */
 export async function call(server, method, path, { token, body, headers = {} } = {}) {
   const response = await fetch(`${server.url}/api/v1${path}`, {
     method,
@@ -76,19 +76,19 @@ export async function call(server, method, path, { token, body, headers = {} } =
   return { status: response.status, body: text === "" ? null : JSON.parse(text) };
 }
 
-/** The `data` of a REST call that must succeed. */
+/** Returns the `data` of a REST call that must succeed. */
 export async function data(server, method, path, options) {
   const { status, body } = await call(server, method, path, options);
   if (status >= 300) throw new Error(`${method} ${path}: ${status} ${JSON.stringify(body)}`);
   return body.data;
 }
 
-/** A new guest: `{token, user}`. */
+/** Makes a guest: `{token, user}`. */
 export function guest(server) {
   return data(server, "POST", "/auth/guest", { body: {} });
 }
 
-/** A new account: `{token, user}`. */
+/** Registers an account: `{token, user}`. */
 export function register(server, username, password = "correct horse battery") {
   return data(server, "POST", "/auth/register", { body: { username, password } });
 }
@@ -109,7 +109,7 @@ export function connect(server, token, options = {}) {
   return socket;
 }
 
-/** Everything a channel receives, in order, with promises for what is still to come. */
+/** All events that a channel receives, in order, with promises for later ones. */
 export class Client {
   constructor(server, { token, user }, options) {
     this.server = server;
@@ -136,7 +136,7 @@ export class Client {
   }
 }
 
-/** The reply to a push; an error reply rejects with the payload as `reply`. */
+/** Pushes and returns the reply; an error reply rejects with the payload as `reply`. */
 export function answer(push) {
   return new Promise((done, failed) => {
     push
@@ -146,7 +146,7 @@ export function answer(push) {
   });
 }
 
-/** Waits until `look` returns something true, and returns that. */
+/** Waits until `look` returns a truthy value, and returns it. */
 export async function until(what, look, patienceMs = PATIENCE_MS) {
   const end = Date.now() + patienceMs;
   for (;;) {
@@ -157,7 +157,7 @@ export async function until(what, look, patienceMs = PATIENCE_MS) {
   }
 }
 
-/** The first event of this name in a log after position `from`. */
+/** Returns the first event of this name in a log after position `from`. */
 export function event(joined, name, { from = 0, where = () => true } = {}) {
   return until(`event ${name}`, () =>
     joined.log.slice(from).find((entry) => entry.event === name && where(entry.payload)),
