@@ -8,7 +8,7 @@ use parking_lot::RwLockWriteGuard;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Entry, Key, LeaveReason, NewEntry, Pages, Tracker};
+use crate::tracker::{Entry, Key, LeaveReason, NewEntry, Pages, Slice, Tracker};
 
 /// Owners removed while the lock of a slot is held.
 const OWNERS_AT_ONCE: usize = 256;
@@ -144,23 +144,22 @@ impl Presence {
     /// }
     /// let mut keys = Vec::new();
     /// let mut pages = presence.begin_pages("room");
-    /// while !pages.is_done() {
-    ///     presence.page(&mut pages, 100, |entry| keys.extend(entry.key_str().map(str::to_owned)));
-    /// }
+    /// let mut add = |entry: headcount::Entry<'_>| keys.extend(entry.key_str().map(str::to_owned));
+    /// while !presence.page(&mut pages, 100, &mut add).done {}
     /// assert_eq!(keys.len(), 1_000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn begin_pages(&self, topic: &str) -> Pages {
-        let pages = self.read(topic, |tracker| tracker.collect_pages(topic));
+        let pages = self.read(topic, |tracker| Pages::collect(tracker, topic));
         pages.sorted()
     }
 
     /// Calls `each` for the visible entries of the next `keys_max` keys, without copying; do not
     /// call back into the presence. O(their sessions), with the lock held.
-    pub fn page(&self, pages: &mut Pages, keys_max: usize, each: impl FnMut(Entry<'_>)) {
+    pub fn page(&self, pages: &mut Pages, keys_max: usize, each: impl FnMut(Entry<'_>)) -> Slice {
         let slot = &self.slots[usize::from(slot_of(pages.topic()))];
-        slot.read_recursive().page(pages, keys_max, each);
+        pages.step(&slot.read_recursive(), keys_max, each)
     }
 
     pub(super) fn track_in(

@@ -133,14 +133,13 @@ impl Presence {
             return Ok(());
         }
         let mut tracker = self.slots[usize::from(origin.slot)].write();
-        let begun = tracker
-            .begin_repair(&mut staged, false)
+        let begun = staged
+            .begin(&mut tracker, false)
             .map_err(RestoreError::Apply)?;
         tracker.set_hidden(&origin.replica, true);
         if begun {
-            tracker
-                .repair_slice(&mut staged, usize::MAX)
-                .map_err(RestoreError::Apply)?;
+            let restored = staged.step(&mut tracker, usize::MAX);
+            drop(restored.map_err(RestoreError::Apply)?);
         }
         let info = tracker.origin_info(&origin.replica);
         drop(tracker);

@@ -2,7 +2,7 @@
 
 use crdts::{CmRDT, CvRDT, VClock};
 
-use super::{LOCAL, Tracker, VersionVector};
+use super::{Tracker, VersionVector};
 use crate::error::ApplyError;
 use crate::id::Origin;
 
@@ -46,12 +46,10 @@ impl CvRDT for Tracker {
     /// Refuses a state of other topics, one that knows more of this tracker's own origin than the
     /// tracker itself, and one that differs at an equal clock.
     fn validate_merge(&self, other: &Self) -> Result<(), ApplyError> {
-        if self.slot != other.slot {
-            let frame_slot = other.slot;
-            let tracker_slot = self.slot;
+        if self.slot() != other.slot() {
             return Err(ApplyError::WrongSlot {
-                frame_slot,
-                tracker_slot,
+                frame_slot: other.slot(),
+                tracker_slot: self.slot(),
             });
         }
         for theirs in other.origins() {
@@ -73,7 +71,7 @@ impl CvRDT for Tracker {
 
     fn merge(&mut self, other: Self) {
         for theirs in other.origins() {
-            if theirs.replica.name() == self.origins.get(LOCAL).id.name() {
+            if theirs.replica.name() == self.id().name() {
                 continue;
             }
             let clock = self.clock(&theirs.replica);

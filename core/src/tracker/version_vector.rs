@@ -3,9 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::id::{Origin, ReplicaId};
-
-use super::Tracker;
+use crate::id::Origin;
 
 /// A clock per origin. It describes a state exactly: equal vectors mean equal entries.
 ///
@@ -68,19 +66,5 @@ impl PartialOrd for VersionVector {
             (false, true) => Some(Ordering::Greater),
             (false, false) => None,
         }
-    }
-}
-
-impl Tracker {
-    /// The clock of every origin known here. O(origins).
-    #[must_use]
-    pub fn version_vector(&self) -> VersionVector {
-        let origin = |replica: ReplicaId| Origin {
-            replica,
-            slot: self.slot,
-        };
-        self.origins()
-            .map(|info| (origin(info.replica), info.clock))
-            .collect()
     }
 }

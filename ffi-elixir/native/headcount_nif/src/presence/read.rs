@@ -1,6 +1,6 @@
 //! Reads. None of them passes through a process.
 
-use headcount::{Key, Tracker};
+use headcount::{Entry, Key, Tracker};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;
@@ -61,11 +61,8 @@ fn presence_list<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -
     let reader = cluster.reader(env);
     let mut terms = Vec::new();
     let mut pages = cluster.presence.begin_pages(topic);
-    while !pages.is_done() {
-        cluster.presence.page(&mut pages, PAGE_KEYS, |entry| {
-            terms.push(reader.by_key(&entry));
-        });
-    }
+    let mut add = |entry: Entry<'_>| terms.push(reader.by_key(&entry));
+    while !cluster.presence.page(&mut pages, PAGE_KEYS, &mut add).done {}
     terms.encode(env)
 }
 
