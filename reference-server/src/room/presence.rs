@@ -1,6 +1,7 @@
 //! The presence of all rooms: core's `Presence`, and what its entries mean here.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use headcount::{
     Diff, Dot, EntryBuf, EntryRef, NewEntry, Presence, PresenceConfig, ReplicaId, Status,
@@ -61,9 +62,8 @@ pub(crate) struct RoomPresence {
 
 impl RoomPresence {
     pub(super) fn new() -> Self {
-        let incarnation = u64::try_from(crate::db::now_micros()).unwrap_or(1);
-        let id = ReplicaId::new("headcount-server", incarnation, fastrand::u32(..))
-            .expect("the name is short and the clock is below 2^62 us");
+        let id = ReplicaId::generate("headcount-server", SystemTime::now())
+            .expect("the name is short, and the operating system has random numbers");
         Self {
             presence: Presence::new(id, PresenceConfig::default()),
         }

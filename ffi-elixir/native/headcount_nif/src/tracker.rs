@@ -1,5 +1,7 @@
 //! `Headcount.Tracker.State`: one `Tracker` of all topics, without a process.
 
+use std::time::SystemTime;
+
 use headcount::{ALL_TOPICS, EntryRef, Key, ReplicaId, TrackError, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
@@ -65,17 +67,13 @@ twins! {
 
 /// The state of a replica, or `{:error, message}`.
 #[rustler::nif]
-fn tracker_new<'a>(
-    env: Env<'a>,
-    (name, incarnation, salt): (&str, u64, u32),
-    (json, existing_atoms): (bool, bool),
-) -> Term<'a> {
+fn tracker_new<'a>(env: Env<'a>, name: &str, (json, existing_atoms): (bool, bool)) -> Term<'a> {
     let codec = Codec {
         replica: name.into(),
         json,
         existing_atoms,
     };
-    match ReplicaId::new(name, incarnation, salt) {
+    match ReplicaId::generate(name, SystemTime::now()) {
         Ok(id) => {
             let tracker = Shared::new(Tracker::with_slot(id, ALL_TOPICS, limits()));
             ResourceArc::new(State { tracker, codec }).encode(env)

@@ -11,7 +11,7 @@ use headcount::{Presence, PresenceConfig, ReplicaId};
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use self::watch::Watch;
 use crate::entries::{self, Codec, Reader};
@@ -50,20 +50,17 @@ impl Cluster {
     }
 }
 
-/// `(name, incarnation, salt, seed)`
-type Identity<'a> = (&'a str, u64, u32, u64);
 /// `(cluster, heartbeat, down_after, forget_after, push_after, max_frame)`, times in milliseconds.
 type Times<'a> = (&'a str, u64, u64, u64, u64, usize);
 
 #[rustler::nif]
 fn presence_new<'a>(
     env: Env<'a>,
-    id: Identity<'a>,
+    (name, seed): (&'a str, u64),
     times: Times<'a>,
     (json, existing_atoms): (bool, bool),
     link: bool,
 ) -> Term<'a> {
-    let (name, incarnation, salt, seed) = id;
     let (cluster, heartbeat, down, forget, push, max_frame) = times;
     let mut config = PresenceConfig::default();
     config.limits = entries::limits();
@@ -80,7 +77,7 @@ fn presence_new<'a>(
         max_frame,
         ..Config::default()
     };
-    match ReplicaId::new(name, incarnation, salt) {
+    match ReplicaId::generate(name, SystemTime::now()) {
         Err(error) => errors::described(env, &error),
         Ok(id) => ResourceArc::new(Cluster {
             presence: Discarded::new(Presence::new(id, config)),
