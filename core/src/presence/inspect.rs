@@ -32,7 +32,6 @@ impl Presence {
             flush: self.flush,
             grace: self.grace,
             slice_records: self.slice_records,
-            leave_log_budget: self.leave_log_budget,
         }
     }
 
@@ -40,7 +39,7 @@ impl Presence {
     /// then; `None` when that is nothing, as it should be, or when a call is due.
     pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
         let now = now.max(self.control.lock().now);
-        if self.has_work() || self.poll_timeout().is_some_and(|at| at <= now) {
+        if self.is_working() || self.poll_timeout().is_some_and(|at| at <= now) {
             return None;
         }
         let twin = self.fork();
@@ -55,13 +54,8 @@ impl Presence {
         twin.handle_timeout(now);
         let said = said();
         let after = twin.control.lock().replica.holdings();
-        let is_idle = said == (0, Vec::new(), 0) && after == before && !twin.has_work();
+        let is_idle = said == (0, Vec::new(), 0) && after == before && !twin.is_working();
         (!is_idle).then(|| format!("does {said:?}, and holds {after:?} instead of {before:?}"))
-    }
-
-    /// Returns whether slices of something are still to come.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.control.lock().jobs.is_empty()
     }
 
     /// Returns whether it publishes.
@@ -89,7 +83,7 @@ impl Control {
             replica: self.replica.clone(),
             diffs: self.diffs.clone(),
             hidden: self.hidden.clone(),
-            budget_at: self.budget_at,
+            leave_budget: self.leave_budget.clone(),
             jobs: std::collections::VecDeque::new(),
             graces: self.graces.clone(),
             watched: self.watched.clone(),

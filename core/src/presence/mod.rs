@@ -5,27 +5,31 @@ mod cluster;
 #[cfg(feature = "testing")]
 mod inspect;
 mod jobs;
+mod local;
 mod reads;
 mod snapshot;
 mod timers;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::error::{ApplyError, TrackError};
-use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
+use crate::error::{ApplyError, DecodeError};
+use crate::id::{Origin, ReplicaId, SLOTS, slot_of};
 use crate::replica::{self, Replica};
-use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, NewEntry, Tracker};
+use crate::tracker::{Diff, Limits, StagedRepair, Tracker};
 
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
 pub(crate) use crate::replica::{Address, Destination, Event, Transmit};
 
+use self::budget::LeaveBudget;
 use self::cluster::Control;
+use self::snapshot::{SavedOrigin, SnapshotReader};
 use self::timers::Timers;
 
-/// Bytes of a leave on the wire, about.
+/// The approximate number of bytes of a leave on the wire.
 const LEAVE_WIRE_LEN: usize = 8;
 
 /// Bounds and times of a [`Presence`].
@@ -101,7 +105,6 @@ pub struct Presence {
     flush: Duration,
     grace: Duration,
     slice_records: usize,
-    leave_log_budget: usize,
 }
 
 impl Presence {
@@ -117,7 +120,8 @@ impl Presence {
             slice_records,
             leave_log_budget,
         } = config;
-        let control = Control::new(Replica::new(replica.clone(), cluster, seed));
+        let replica_plane = Replica::new(replica.clone(), cluster, seed);
+        let control = Control::new(replica_plane, LeaveBudget::new(leave_log_budget));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
         let slots = (0..SLOTS).map(slot).collect();
         Self {
@@ -131,7 +135,6 @@ impl Presence {
             flush,
             grace,
             slice_records: slice_records.max(1),
-            leave_log_budget,
         }
     }
 
@@ -146,123 +149,10 @@ impl Presence {
         self.unreported.fetch_or(1 << slot, Ordering::Release);
     }
 
-    /// Tracks an entry. See [`Tracker::track`]. O(1).
-    ///
-    /// # Errors
-    /// When it is tracked already or a bound is broken.
-    pub fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.track_in(self.slot(put.topic).write(), put)
-    }
-
-    /// Gives a tracked entry a new meta and status. See [`Tracker::update`]. O(1).
-    ///
-    /// # Errors
-    /// When it is not tracked or a bound is broken.
-    pub fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.update_in(self.slot(put.topic).write(), put)
-    }
-
-    /// Tracks or updates. See [`Tracker::upsert`]. O(1).
-    ///
-    /// # Errors
-    /// When a bound is broken.
-    pub fn upsert(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        let mut tracker = self.slot(put.topic).write();
-        let written = self
-            .adopt(&mut tracker, put)
-            .unwrap_or_else(|| tracker.upsert(put))?;
-        drop(tracker);
-        self.mark_changed(written.origin.slot, put.wire_len());
-        Ok(written)
-    }
-
-    /// Removes one entry of this replica. Says whether there was one. O(1).
-    pub fn untrack<'a>(
-        &self,
-        topic: &str,
-        key: impl Into<Key<'a>>,
-        owner: impl AsRef<[u8]>,
-    ) -> bool {
-        self.untrack_in(self.slot(topic).write(), topic, key.into(), owner.as_ref())
-    }
-
-    /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
-    pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
-        self.untrack_owners(&[owner])
-    }
-
-    /// The visible entries of a topic, copied. O(entries of the topic).
-    #[must_use]
-    pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
-        self.slot(topic)
-            .read_recursive()
-            .list(topic)
-            .map(|entry| entry.to_buf())
-            .collect()
-    }
-
-    /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
-    /// same slot wait meanwhile; do not call back into the presence. O(entries of the topic).
-    pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
-        self.slot(topic).read_recursive().list(topic).for_each(each);
-    }
-
-    /// The visible sessions of a key. O(sessions of the key).
-    #[must_use]
-    pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
-        let tracker = self.slot(topic).read_recursive();
-        tracker
-            .get_by_key(topic, key)
-            .map(|entry| entry.to_buf())
-            .collect()
-    }
-
-    /// Number of visible entries in a topic. O(origins of the topic).
-    #[must_use]
-    pub fn count(&self, topic: &str) -> usize {
-        self.slot(topic).read_recursive().count(topic)
-    }
-
-    /// Number of distinct visible keys in a topic. See [`Tracker::count_keys`].
-    #[must_use]
-    pub fn count_keys(&self, topic: &str) -> usize {
-        self.slot(topic).read_recursive().count_keys(topic)
-    }
-
-    /// Number of entries, hidden ones included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.slots.iter().map(|tracker| tracker.read().len()).sum()
-    }
-
-    /// Returns whether there is no entry.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// This replica.
     #[must_use]
     pub fn id(&self) -> ReplicaId {
         self.id.read().clone()
-    }
-
-    /// Flushes now: the changes of this replica's own entries since the last flush, coalesced. See
-    /// [`Tracker::take_diff`]. O(changes).
-    ///
-    /// For programs without replication, or with a beat of their own (then set
-    /// [`flush`](PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
-    /// [`poll_diff`](Self::poll_diff). Every change comes out once, here or there; what `poll_diff`
-    /// still holds is older than what this call gives.
-    pub fn take_diff(&self) -> Diff {
-        let mut diff = Diff::default();
-        let mut changed = self.changed.swap(0, Ordering::Acquire);
-        while changed != 0 {
-            let slot = changed.trailing_zeros() as usize;
-            changed &= changed - 1;
-            diff.append_disjoint(self.slots[slot].write().take_diff());
-        }
-        diff
     }
 
     /// Every origin with a clock above 0: what this presence knows.
@@ -328,5 +218,81 @@ impl Presence {
             });
         };
         tracker.write().apply(frame)
+    }
+
+    /// The state of all origins as bytes, versioned and checksummed. Slot by slot: operations go on
+    /// meanwhile. O(entries).
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        snapshot::write(&self.id(), &self.slots)
+    }
+
+    /// A presence that starts with what another one knew of the other replicas, so that only what
+    /// happened since has to travel. They stay hidden until they are heard. The own entries of the
+    /// snapshot are gone: their connections are; `id` takes a later incarnation than the snapshot's
+    /// if need be. O(entries).
+    ///
+    /// ```
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+    /// use std::time::Duration;
+    ///
+    /// let before = Presence::new(ReplicaId::new("a", 7, 0)?, PresenceConfig::default());
+    /// before.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// let bytes = before.snapshot();
+    /// let id = ReplicaId::new("a", 7, 0)?;
+    /// let after = Presence::restore(id, PresenceConfig::default(), Duration::ZERO, &bytes)?;
+    /// assert!(after.id().supersedes(&before.id()));
+    /// assert!(after.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the bytes are not a snapshot, or contradict themselves.
+    pub fn restore(
+        id: ReplicaId,
+        config: PresenceConfig,
+        now: Duration,
+        snapshot: &[u8],
+    ) -> Result<Self, RestoreError> {
+        let mut reader = SnapshotReader::new(snapshot)?;
+        let presence = Self::new(reader.later_life(id)?, config);
+        while let Some(SavedOrigin { offset, body }) = reader.next()? {
+            let restored = presence.restore_origin(now, body);
+            restored.map_err(|error| match error {
+                RestoreError::Decode(error) => error.shifted(offset).into(),
+                other => other,
+            })?;
+        }
+        Ok(presence)
+    }
+
+    fn restore_origin(&self, now: Duration, state: &[u8]) -> Result<(), RestoreError> {
+        let limits = self.slots[0].read().limits().clone();
+        let mut staged = StagedRepair::new(Bytes::copy_from_slice(state), &limits)?;
+        let origin = staged.head().origin.clone();
+        if origin.slot >= SLOTS {
+            return Err(DecodeError::invalid(0, "not a slot of a presence").into());
+        }
+        if origin.replica.name() == self.id().name() {
+            return Ok(());
+        }
+        let mut tracker = self.slots[usize::from(origin.slot)].write();
+        let begun = staged
+            .begin(&mut tracker, false)
+            .map_err(RestoreError::Apply)?;
+        tracker.set_hidden(&origin.replica, true);
+        if begun {
+            let restored = staged.step(&mut tracker, usize::MAX);
+            drop(restored.map_err(RestoreError::Apply)?);
+        }
+        let info = tracker.origin_info(&origin.replica);
+        drop(tracker);
+        if let Some(info) = info {
+            let control = &mut *self.control.lock();
+            let view = (origin.slot, info.clock, info.fingerprint);
+            control.replica.remember(now, &origin.replica, view);
+            self.run(control);
+        }
+        Ok(())
     }
 }

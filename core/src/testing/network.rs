@@ -140,7 +140,7 @@ impl World<'_> {
             return Ok(());
         };
         let kind = kind(&frame);
-        let is_between_slices = node.presence.has_work();
+        let is_between_slices = node.presence.is_working();
         let handled = node.presence.handle_message(now, &address, &frame);
         if let Some(leaver) = leaver
             && leaver.name() != node.id.name()
@@ -212,7 +212,7 @@ impl World<'_> {
             let Some(node) = self.nodes[place].as_ref().filter(is_running) else {
                 continue;
             };
-            if node.presence.has_work() {
+            if node.presence.is_working() {
                 any = true;
                 self.timeout(place, now);
                 self.after(place)?;

@@ -16,7 +16,8 @@ use super::diff::Diff;
 /// | [`Pages`] | copies the hashes of the keys | keys | free | is to drop it |
 ///
 /// * `begin` does O(1) work, or as its doc says, and returns whether there is something to do.
-/// * `step` does the next slice, of at most as many records, entries or keys as it is told; repeat it until [`done`](Self::done).
+/// * `step` does the next slice, of at most as many records, entries or keys as it is told; repeat it until
+///   [`done`](Self::done).
 /// * `cancel` gives the work up before its last step. Work that began must be stepped to its end or cancelled.
 /// * A *claimed* origin is not served and takes no other frames
 ///   ([`Applying`](crate::ApplyError::Applying)); the rest of the tracker, and everything while work leaves the
