@@ -1,13 +1,12 @@
 //! `Presence`: the replicated whole, sans-I/O.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
+use headcount::PresenceConfig;
 use headcount::codec::{CLUSTER_LEN_MAX, SharedKey};
 use headcount::replica::{Config, Signal};
-use headcount::{EntryBuf, PresenceConfig, TrackError};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -19,7 +18,9 @@ use crate::entry::Entry;
 use crate::error::{LimitError, raise};
 use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id};
-use crate::tracker::{ENTRY_LEN, FRAME_GROWTH};
+use crate::sync::Detached;
+use crate::tracker::FRAME_GROWTH;
+use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 
 /// Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
 ///
@@ -41,21 +42,12 @@ use crate::tracker::{ENTRY_LEN, FRAME_GROWTH};
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Presence {
-    core: core::Presence,
+    core: Detached<core::Presence>,
     /// What it was made with, for `restore`.
     config: PresenceConfig,
 }
 
-impl Presence {
-    fn put<F>(&self, py: Python<'_>, f: F) -> PyResult<String>
-    where
-        F: FnOnce(&core::Presence) -> Result<core::EntryRef, TrackError> + Send,
-    {
-        py.detach(|| f(&self.core))
-            .map(|entry_ref| entry_ref.to_string())
-            .map_err(raise)
-    }
-}
+entry_verbs!(Presence);
 
 #[pymethods]
 impl Presence {
@@ -110,7 +102,10 @@ impl Presence {
         config.flush = or(flush, config.flush);
         config.grace = or(grace, Duration::ZERO);
         let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());
-        Ok(Self { core, config })
+        Ok(Self {
+            core: Detached::new(core),
+            config,
+        })
     }
 
     /// A presence that starts with what `snapshot` knew of the other replicas, so that only what
@@ -135,7 +130,7 @@ impl Presence {
         let config = new.config.clone();
         let restored = py.detach(|| core::Presence::restore(id, config, now.0, &snapshot));
         Ok(Self {
-            core: restored.map_err(raise)?,
+            core: Detached::new(restored.map_err(raise)?),
             config: new.config.clone(),
         })
     }
@@ -183,89 +178,6 @@ impl Presence {
     #[getter]
     fn replica(&self, py: Python<'_>) -> Replica {
         Replica(py.detach(|| self.core.id()))
-    }
-
-    /// Tracks an entry and returns its reference. O(1).
-    ///
-    /// Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
-    /// something is too long.
-    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
-    fn track(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        key: Name,
-        owner: Name,
-        meta: Meta,
-        status: u8,
-    ) -> PyResult<String> {
-        let put = put(topic, (&key, &owner), &meta, status)?;
-        self.put(py, |presence| presence.track(&put))
-    }
-
-    /// Replaces meta and status of a tracked entry; returns the reference of the new version. O(1).
-    ///
-    /// Raises `NotTracked` when there is no such entry.
-    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
-    fn update(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        key: Name,
-        owner: Name,
-        meta: Meta,
-        status: u8,
-    ) -> PyResult<String> {
-        let put = put(topic, (&key, &owner), &meta, status)?;
-        self.put(py, |presence| presence.update(&put))
-    }
-
-    /// Tracks an entry, or updates it when it is tracked. O(1).
-    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
-    fn upsert(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        key: Name,
-        owner: Name,
-        meta: Meta,
-        status: u8,
-    ) -> PyResult<String> {
-        let put = put(topic, (&key, &owner), &meta, status)?;
-        self.put(py, |presence| presence.upsert(&put))
-    }
-
-    /// Removes one of this replica's entries. Returns whether it was there. O(1).
-    fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> bool {
-        py.detach(|| self.core.untrack(topic, key.as_key(), owner.as_bytes()))
-    }
-
-    /// Removes everything an owner holds, in all topics. Returns how many entries. O(entries).
-    fn untrack_owner(&self, py: Python<'_>, owner: Name) -> usize {
-        py.detach(|| self.core.untrack_owner(owner.as_bytes()))
-    }
-
-    /// The visible entries of a topic, in no particular order. O(entries of the topic).
-    ///
-    /// Raises `MemoryError` when they find no room.
-    fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
-        room_for(self.count(py, topic), ENTRY_LEN)?;
-        Ok(py.detach(|| collect(topic, self.core.list(topic))))
-    }
-
-    /// The visible entries of a key in a topic. O(entries of the key).
-    fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> Vec<Entry> {
-        py.detach(|| collect(topic, self.core.get_by_key(topic, key.as_key())))
-    }
-
-    /// Returns how many visible entries a topic has. O(replicas).
-    fn count(&self, py: Python<'_>, topic: &str) -> usize {
-        py.detach(|| self.core.count(topic))
-    }
-
-    /// Returns how many distinct visible keys a topic has.
-    fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
-        py.detach(|| self.core.count_keys(topic))
     }
 
     /// Flushes now: what changed about this replica's own entries since the last flush. A change
@@ -387,18 +299,6 @@ impl Presence {
         py.detach(|| self.core.leave_gracefully(now.0));
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.core.len())
-    }
-
-    fn __contains__(&self, py: Python<'_>, topic_and_key: &Bound<'_, PyAny>) -> bool {
-        topic_and_key
-            .extract::<(String, Name)>()
-            .is_ok_and(|(topic, key)| {
-                py.detach(|| !self.core.get_by_key(&topic, key.as_key()).is_empty())
-            })
-    }
-
     fn __repr__(&self, py: Python<'_>) -> String {
         let (id, len, replicas) =
             py.detach(|| (self.core.id(), self.core.len(), self.core.replicas()));
@@ -422,12 +322,4 @@ fn shared_key(key: &[u8]) -> PyResult<SharedKey> {
     let key = <[u8; 16]>::try_from(key)
         .map_err(|_| PyValueError::new_err(format!("a key has 16 bytes, not {}", key.len())))?;
     Ok(SharedKey::new(key))
-}
-
-fn collect(topic: &str, entries: Vec<EntryBuf>) -> Vec<Entry> {
-    let topic: Arc<str> = topic.into();
-    entries
-        .into_iter()
-        .map(|entry| Entry::new(Arc::clone(&topic), entry))
-        .collect()
 }

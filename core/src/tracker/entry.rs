@@ -333,6 +333,12 @@ pub struct EntryBuf {
     versions: EntryVersions,
 }
 
+impl From<Entry<'_>> for EntryBuf {
+    fn from(entry: Entry<'_>) -> Self {
+        entry.to_buf()
+    }
+}
+
 impl EntryBuf {
     fn meta_start(&self) -> usize {
         (self.key_len + self.owner_len) as usize
