@@ -5,12 +5,15 @@
 //! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text stands behind
 //! [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See `owner` for pids.
 
-use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, NewEntry, TopicDiff};
+use headcount::{
+    Encoding, Entry, EntryBuf, EntryRef, Key, Limits, NewEntry, TopicDiff, TrackError,
+};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::fmt::Write;
 use std::ops::Deref;
 
 use crate::atoms;
+use crate::errors;
 use crate::json;
 use crate::owner;
 
@@ -162,12 +165,17 @@ pub(crate) fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
     NewBinary::from_slice(env, bytes).into()
 }
 
-/// The text of a reference, without the detour over the heap of Rust.
-pub(crate) fn reference<'a, R>(
-    env: Env<'a>,
-    entry_ref: &EntryRef,
-    with: impl FnOnce(Term<'a>) -> R,
-) -> R {
+/// Returns `{:ok, ref}`, `{:error, reason}` or `:busy` for an entry that was to be written.
+pub(crate) fn written<'a>(env: Env<'a>, result: Option<Result<EntryRef, TrackError>>) -> Term<'a> {
+    match result {
+        None => atoms::busy().encode(env),
+        Some(Ok(entry_ref)) => (atoms::ok(), reference(env, &entry_ref)).encode(env),
+        Some(Err(error)) => errors::track(env, &error),
+    }
+}
+
+/// Returns the text of a reference, without the detour over the heap of Rust.
+pub(crate) fn reference<'a>(env: Env<'a>, entry_ref: &EntryRef) -> Term<'a> {
     struct Short {
         bytes: [u8; 64],
         len: usize,
@@ -186,7 +194,7 @@ pub(crate) fn reference<'a, R>(
         len: 0,
     };
     write!(short, "{entry_ref}").expect("a reference has at most 40 characters");
-    with(binary(env, &short.bytes[..short.len]))
+    binary(env, &short.bytes[..short.len])
 }
 
 /// Makes terms of entries.
@@ -273,7 +281,8 @@ impl<'a> Reader<'a> {
             _ => self.undecodable(bytes),
         };
         let with = |meta: Term<'a>, name: rustler::Atom, entry_ref: &EntryRef| {
-            reference(self.env, entry_ref, |text| meta.map_put(name, text)).unwrap_or(meta)
+            let text = reference(self.env, entry_ref);
+            meta.map_put(name, text).unwrap_or(meta)
         };
         let meta = with(meta, atoms::phx_ref(), &entry.entry_ref());
         let prev = entry.previous_ref();

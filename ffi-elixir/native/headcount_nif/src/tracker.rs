@@ -2,11 +2,11 @@
 
 use std::time::SystemTime;
 
-use headcount::{ALL_TOPICS, EntryRef, Key, ReplicaId, TrackError, Tracker};
+use headcount::{ALL_TOPICS, Key, ReplicaId, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::entries::{Codec, Reader, binary, limits, reference};
+use crate::entries::{Codec, Reader, binary, limits, written};
 use crate::errors;
 use crate::shared::{Patience, Shared, answer, twins};
 
@@ -28,15 +28,6 @@ impl State {
     }
 }
 
-/// `{:ok, ref}` or `{:error, reason}`.
-fn tracked<'a>(env: Env<'a>, result: Option<Result<EntryRef, TrackError>>) -> Term<'a> {
-    match result {
-        None => atoms::busy().encode(env),
-        Some(Ok(entry_ref)) => reference(env, &entry_ref, |text| (atoms::ok(), text).encode(env)),
-        Some(Err(error)) => errors::track(env, &error),
-    }
-}
-
 twins! {
     fn tracker_track / "tracker_track_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
@@ -45,7 +36,7 @@ twins! {
             Err(error) => errors::json(env, &error),
             Ok((session, meta)) => {
                 let put = session.put(topic, &meta);
-                tracked(env, state.tracker.write(patience, |tracker| tracker.track(&put)))
+                written(env, state.tracker.write(patience, |tracker| tracker.track(&put)))
             }
         }
     }
@@ -59,7 +50,7 @@ twins! {
             Err(error) => errors::json(env, &error),
             Ok((session, meta)) => {
                 let put = session.put(topic, &meta);
-                tracked(env, state.tracker.write(patience, |tracker| tracker.update(&put)))
+                written(env, state.tracker.write(patience, |tracker| tracker.update(&put)))
             }
         }
     }
