@@ -17,7 +17,7 @@ defmodule Headcount.OwnerTest do
 
   defp node_name(length), do: String.slice("n@" <> String.duplicate("host", 64), 0, length)
 
-  defp state(replica, codec), do: %State{ref: Native.tracker_new(replica, codec)}
+  defp state(replica, codec), do: %State{ref: Native.tracker_new(replica, {1, 0}, codec)}
 
   defp sync(from, to) do
     for frame <- State.delta_since(from, State.clock(to)), do: {:ok, _} = State.apply(to, frame)

@@ -1,4 +1,4 @@
-//! What only the simulator may see and do.
+//! Access that only the simulator has.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::id::ReplicaId;
 use crate::tracker::OriginInfo;
 
 impl Presence {
-    /// A second process with the same memory: what cloning a virtual machine makes.
+    /// Returns a second process with the same memory, as cloning a virtual machine makes it.
     pub(crate) fn fork(&self) -> Self {
         let mut original = self.control.lock();
         while !original.jobs.is_empty() {
@@ -35,8 +35,8 @@ impl Presence {
         }
     }
 
-    /// Returns what a call at `now` does although [`poll_timeout`](Self::poll_timeout) asks for none by
-    /// then; `None` when that is nothing, as it should be, or when a call is due.
+    /// Returns the effects of a call at `now` although [`poll_timeout`](Self::poll_timeout) asks for none by
+    /// then; `None` when it has none, as it should be, or when a call is due.
     pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
         let now = now.max(self.control.lock().now);
         if self.is_working() || self.poll_timeout().is_some_and(|at| at <= now) {
@@ -58,7 +58,7 @@ impl Presence {
         (!is_idle).then(|| format!("does {said:?}, and holds {after:?} instead of {before:?}"))
     }
 
-    /// Returns whether it publishes.
+    /// Returns whether this replica publishes.
     pub(crate) fn is_speaking(&self) -> bool {
         self.control.lock().replica.is_speaking()
     }
@@ -71,7 +71,7 @@ impl Presence {
         }
     }
 
-    /// Returns where an origin stands here.
+    /// Returns the state of an origin here.
     pub(crate) fn origin_info(&self, replica: &ReplicaId, slot: u8) -> Option<OriginInfo> {
         self.slots[usize::from(slot)].read().origin_info(replica)
     }

@@ -32,7 +32,7 @@ impl Presence {
         self.update_in(self.slot(put.topic).write(), put)
     }
 
-    /// Tracks or updates. See [`Tracker::upsert`]. O(1).
+    /// Tracks an entry, or updates it when it is tracked. See [`Tracker::upsert`]. O(1).
     ///
     /// # Errors
     /// When a bound is broken.
@@ -46,7 +46,7 @@ impl Presence {
         Ok(written)
     }
 
-    /// Removes one entry of this replica. Says whether there was one. O(1).
+    /// Removes one entry of this replica. Returns whether it was tracked. O(1).
     pub fn untrack<'a>(
         &self,
         topic: &str,
@@ -56,13 +56,13 @@ impl Presence {
         self.untrack_in(self.slot(topic).write(), topic, key.into(), owner.as_ref())
     }
 
-    /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
+    /// Removes all entries of an owner, in all topics. Returns their number. O(its entries).
     pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
         self.untrack_owners(&[owner])
     }
 
     /// Removes all entries of many owners, as [`untrack_owner`](Self::untrack_owner) does for one,
-    /// with the locks taken once for hundreds of them. Says how many. O(owners + their entries).
+    /// with the locks taken once for hundreds of them. Returns their number. O(owners + their entries).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -80,13 +80,13 @@ impl Presence {
         self.remove_owners(owners, LeaveReason::OwnerGone)
     }
 
-    /// Flushes now: the changes of this replica's own entries since the last flush, coalesced. See
+    /// Flushes now: returns the changes of this replica's own entries since the last flush, coalesced. See
     /// [`Tracker::take_diff`]. O(changes).
     ///
-    /// For programs without replication, or with a beat of their own (then set
-    /// [`flush`](PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
-    /// [`poll_diff`](Self::poll_diff). Every change comes out once, here or there; what `poll_diff`
-    /// still holds is older than what this call gives.
+    /// For programs without replication, or with a schedule of their own (then set
+    /// [`flush`](super::PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
+    /// [`poll_diff`](Self::poll_diff). Each change is returned once, here or there; the Diffs that `poll_diff`
+    /// still holds are older than this one.
     pub fn take_diff(&self) -> Diff {
         let mut diff = Diff::default();
         let mut changed = self.changed.swap(0, Ordering::Acquire);
@@ -99,10 +99,10 @@ impl Presence {
     }
 }
 
-/// Operations that give up instead of waiting for a lock, for callers that must not be held up, such as the
-/// scheduler threads of a virtual machine: what gives `None` is tried again elsewhere.
+/// Operations that give up instead of waiting for a lock, for callers that must not block, such as the
+/// scheduler threads of a virtual machine: after `None` they try again elsewhere.
 impl Presence {
-    /// As [`track`](Self::track); `None`, and nothing is changed, when the slot is in use. O(1).
+    /// As [`track`](Self::track); returns `None`, and changes nothing, when the slot is in use. O(1).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -121,7 +121,7 @@ impl Presence {
         Some(self.track_in(self.slot(put.topic).try_write()?, put))
     }
 
-    /// As [`update`](Self::update); `None`, and nothing is changed, when the slot is in use. O(1).
+    /// As [`update`](Self::update); returns `None`, and changes nothing, when the slot is in use. O(1).
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -129,7 +129,7 @@ impl Presence {
         Some(self.update_in(self.slot(put.topic).try_write()?, put))
     }
 
-    /// As [`untrack`](Self::untrack); `None`, and nothing is changed, when the slot is in use.
+    /// As [`untrack`](Self::untrack); returns `None`, and changes nothing, when the slot is in use.
     /// O(1).
     pub fn try_untrack<'a>(
         &self,
@@ -166,7 +166,7 @@ impl Presence {
         self.timers.lease_owner(owner.as_ref(), until);
     }
 
-    /// Starts or renews the lease of one entry. Says whether there is such an entry.
+    /// Starts or renews the lease of one entry. Returns whether it is tracked.
     /// O(log leases).
     pub fn lease<'a>(
         &self,
@@ -185,10 +185,10 @@ impl Presence {
         birth.is_some()
     }
 
-    /// Tells that an owner was lost without a word: a connection broke, a process died. Its entries
+    /// Reports that an owner was lost unexpectedly: its connection broke, or its process died. Its entries
     /// stay, listed and counted, for the [`grace`](super::PresenceConfig::grace), then they leave.
-    /// Until then an entry comes back, as an update, when its (topic, key) is tracked by another
-    /// owner, or when it is written by the same one. Without grace this is
+    /// Until then another owner that tracks the same topic and key takes an entry over, which is an update;
+    /// the same owner keeps it by writing it. Without grace this is
     /// [`untrack_owner`](Self::untrack_owner). O(its entries).
     ///
     /// ```
@@ -222,8 +222,8 @@ impl Presence {
         self.timers.lose_owner(owner, sessions.collect(), until);
     }
 
-    /// Tells that a lost owner is back: its entries stay. Says whether it had any when it was lost,
-    /// and is in time.
+    /// Reports that a lost owner is back: its entries stay. Returns whether it had entries when it was lost
+    /// and its grace is not over.
     pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> bool {
         self.timers.owner_back(owner.as_ref())
     }

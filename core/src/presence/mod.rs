@@ -42,17 +42,17 @@ pub struct PresenceConfig {
     pub cluster: replica::Config,
     /// Seed of jitter and nonces: random, and different on every node.
     pub seed: u64,
-    /// How long changes of this replica's own entries wait to become one Diff, from the first
-    /// call that sees them: 0 for no longer than to that call, [`Duration::MAX`] for ever, which
-    /// leaves them to [`Presence::take_diff`]. Default 5 ms.
+    /// The time that changes of this replica's own entries wait to become one Diff, from the first
+    /// call that sees them. With 0 that call makes the Diff; with [`Duration::MAX`] only
+    /// [`Presence::take_diff`] does. Default 5 ms.
     pub flush: Duration,
-    /// How long the entries of a lost owner stay, see [`Presence::owner_lost`], and those of a
-    /// replica that starts again under its name: they are listed and counted here until it has put
+    /// The time that the entries of a lost owner stay, see [`Presence::owner_lost`], and those of a
+    /// replica that starts again under its name: they are listed and counted here until it puts
     /// them again, which is an update, or until this time is over, which is a leave. Entries of a
-    /// replica that says Goodbye leave at once. Default 0.
+    /// replica that leaves with a Goodbye leave at once. Default 0.
     pub grace: Duration,
-    /// Most entries handled while the lock of a slot is held, when much has to be done at once: a
-    /// load, a large answer, a replica that appears or goes. Default 1,024.
+    /// Most entries handled while the lock of a slot is held, in work on many entries: a
+    /// load, a large answer, a replica that appears or disappears. Default 1,024.
     pub slice_records: usize,
     /// Bytes of leaves remembered for replicas that missed them, over all origins; beyond it the
     /// longest logs are cut. A tuning value, not a correctness value. Default 64 MiB.
@@ -73,11 +73,11 @@ impl Default for PresenceConfig {
     }
 }
 
-/// Who is here: one object for many threads.
+/// The presence of a cluster as this node knows it: one object for many threads.
 ///
 /// Topics are spread over 32 slots, each with a tracker behind a lock of its own, so an operation
 /// waits only for operations on topics of the same slot. Reads do not queue behind waiting writers:
-/// they wait at most for the write under way, which is one operation or one slice.
+/// they wait at most for the present write, which is one operation or one slice.
 ///
 /// ```
 /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -96,9 +96,9 @@ pub struct Presence {
     slots: Box<[RwLock<Tracker>]>,
     /// Slots with local changes since the last `take_diff`, one bit each.
     changed: AtomicU32,
-    /// Slots with local changes that the control plane was not told of.
+    /// Slots with local changes that were not reported to the control plane.
     unreported: AtomicU32,
-    /// Bytes of those changes.
+    /// Approximate bytes of those changes on the wire.
     written: AtomicUsize,
     control: Mutex<Control>,
     timers: Timers,
@@ -108,7 +108,7 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// An empty presence.
+    /// Creates an empty presence.
     #[must_use]
     pub fn new(replica: ReplicaId, config: PresenceConfig) -> Self {
         let PresenceConfig {
@@ -142,20 +142,20 @@ impl Presence {
         &self.slots[usize::from(slot_of(topic))]
     }
 
-    /// Notes operations on a slot that take about so many bytes on the wire.
+    /// Notes operations on a slot that take approximately that many bytes on the wire.
     fn mark_changed(&self, slot: u8, bytes: usize) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
         self.changed.fetch_or(1 << slot, Ordering::Release);
         self.unreported.fetch_or(1 << slot, Ordering::Release);
     }
 
-    /// This replica.
+    /// Returns this replica.
     #[must_use]
     pub fn id(&self) -> ReplicaId {
         self.id.read().clone()
     }
 
-    /// Every origin with a clock above 0: what this presence knows.
+    /// Returns every origin with a clock above 0, with that clock.
     #[must_use]
     pub fn clocks(&self) -> Vec<(Origin, u64)> {
         let mut clocks = Vec::new();
@@ -198,14 +198,14 @@ impl Presence {
             .delta_since(&origin.replica, clock)
     }
 
-    /// The clock of an origin here; 0 when it is unknown.
+    /// Returns the clock of an origin here; 0 when it is unknown.
     #[must_use]
     pub fn clock(&self, origin: &Origin) -> u64 {
         let tracker = self.slots.get(usize::from(origin.slot));
         tracker.map_or(0, |tracker| tracker.read().clock(&origin.replica))
     }
 
-    /// Applies a frame of another presence and tells what changed. See [`Tracker::apply`].
+    /// Applies a frame of another presence and returns what changed. See [`Tracker::apply`].
     ///
     /// # Errors
     /// As [`Tracker::apply`].
@@ -220,17 +220,17 @@ impl Presence {
         tracker.write().apply(frame)
     }
 
-    /// The state of all origins as bytes, versioned and checksummed. Slot by slot: operations go on
-    /// meanwhile. O(entries).
+    /// Returns the state of all origins as bytes, versioned and checksummed. It locks one slot at a time, so
+    /// other threads may change the presence meanwhile. O(entries).
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         snapshot::write(&self.id(), &self.slots)
     }
 
-    /// A presence that starts with what another one knew of the other replicas, so that only what
-    /// happened since has to travel. They stay hidden until they are heard. The own entries of the
-    /// snapshot are gone: their connections are; `id` takes a later incarnation than the snapshot's
-    /// if need be. O(entries).
+    /// Creates a presence that starts with the entries of the other replicas in a snapshot, so that only later
+    /// changes have to travel. A replica stays hidden until its first frame arrives. The own entries of the
+    /// snapshot are not restored, as their connections are closed. The incarnation of `id` is raised above that of
+    /// the snapshot if necessary. O(entries).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};

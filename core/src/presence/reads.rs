@@ -6,7 +6,7 @@ use crate::tracker::{Entry, EntryBuf, Key, Pages, Slice, Tracker};
 
 /// Reads. They do not queue behind waiting writers.
 impl Presence {
-    /// The visible entries of a topic, copied. O(entries of the topic).
+    /// Returns copies of the visible entries of a topic. O(entries of the topic).
     #[must_use]
     pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
         self.slot(topic)
@@ -22,7 +22,7 @@ impl Presence {
         self.slot(topic).read_recursive().list(topic).for_each(each);
     }
 
-    /// The visible sessions of a key. O(sessions of the key).
+    /// Returns copies of the visible sessions of a key. O(sessions of the key).
     #[must_use]
     pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
         let tracker = self.slot(topic).read_recursive();
@@ -32,19 +32,19 @@ impl Presence {
             .collect()
     }
 
-    /// Number of visible entries in a topic. O(origins of the topic).
+    /// Returns the number of visible entries in a topic. O(origins of the topic).
     #[must_use]
     pub fn count(&self, topic: &str) -> usize {
         self.slot(topic).read_recursive().count(topic)
     }
 
-    /// Number of distinct visible keys in a topic. See [`Tracker::count_keys`].
+    /// Returns the number of distinct visible keys in a topic. See [`Tracker::count_keys`].
     #[must_use]
     pub fn count_keys(&self, topic: &str) -> usize {
         self.slot(topic).read_recursive().count_keys(topic)
     }
 
-    /// Number of entries, hidden ones included.
+    /// Returns the number of entries, hidden ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.iter().map(|tracker| tracker.read().len()).sum()
@@ -56,7 +56,7 @@ impl Presence {
         self.len() == 0
     }
 
-    /// Reads the tracker of a topic's slot, which holds all that is known of the topic. Writers to
+    /// Calls `read` with the tracker of a topic's slot, which has all entries of the topic. Writers to
     /// topics of the same slot wait meanwhile; do not call back into the presence.
     ///
     /// ```
@@ -75,21 +75,21 @@ impl Presence {
         read(&self.slot(topic).read_recursive())
     }
 
-    /// As [`read`](Self::read); `None` when a writer is at work in the slot.
+    /// As [`read`](Self::read); returns `None` when the slot is being written.
     pub fn try_read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> Option<R> {
         let tracker = self.slot(topic).try_read_recursive()?;
         Some(read(&tracker))
     }
 
-    /// As [`len`](Self::len); `None` when a writer is at work in some slot.
+    /// As [`len`](Self::len); returns `None` when a slot is being written.
     #[must_use]
     pub fn try_len(&self) -> Option<usize> {
         let lens = self.slots.iter().map(|slot| Some(slot.try_read()?.len()));
         lens.sum()
     }
 
-    /// Begins a list of a topic that is read in pages, so that nobody waits for the whole of it:
-    /// an entry that is there from the first page to the last comes once, one that joins or
+    /// Begins a list of a topic that is read in pages, so that writers wait for one page at most:
+    /// an entry that is tracked from the first page to the last comes once, one that joins or
     /// leaves meanwhile at most once. O(keys x log keys), of which O(keys) with the lock held: a
     /// millisecond for a million.
     ///

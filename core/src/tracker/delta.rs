@@ -40,11 +40,11 @@ pub struct StagedDelta {
     /// Clock of the origin when it began.
     clock: u64,
     token: u64,
-    /// What ended with the start: the entries of a lower incarnation.
+    /// The leaves that the start brought: those of a lower incarnation.
     diff: DiffBuilder,
 }
 
-/// What a step does next.
+/// The work of the next step.
 #[derive(Debug)]
 enum Stage {
     /// Checks that every record fits the state.

@@ -38,7 +38,7 @@ fn wide(hash: u32) -> u64 {
 }
 
 impl HeadTable {
-    /// Number of lists.
+    /// Returns the number of lists.
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

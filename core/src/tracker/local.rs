@@ -1,4 +1,4 @@
-//! Local operations: what the connections of this replica do.
+//! Operations on the entries of this replica.
 
 use super::diff::Diff;
 use super::entry::{Key, NewEntry};

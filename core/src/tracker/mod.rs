@@ -1,8 +1,13 @@
-//! The delta-CRDT of presence entries: what is tracked here, and what other replicas track.
+//! The delta-CRDT of presence entries: those tracked here, and those of other replicas.
 //!
-//! Every entry is written by one replica only, the one that holds the connection. So the state of
+//! Only one replica writes an entry, the one that holds the connection. So the state of
 //! an origin is a function of its clock: a frame takes a holder from one exact state to the next or
 //! changes nothing, and no tombstones are kept.
+//!
+//! [`Tracker`] routes to its parts. `State` keeps each entry in all its indexes: `Store` (rows, bytes, topics, keys),
+//! `Origins` with an `OriginState` each (version order, births, leave log, fingerprint), and `Owners`. `Pending`
+//! collects own changes for the next [`Diff`]. Work in slices ([`Slice`]) is an object of its own that takes steps on
+//! a tracker.
 
 mod apply;
 mod blobs;
@@ -92,8 +97,8 @@ pub struct OriginInfo {
 
 /// Presence entries by topic, key and owner, replicated by frames.
 ///
-/// One tracker holds the entries of all replicas it heard of. Local operations give
-/// [`take_diff`](Self::take_diff), frames of others go through [`apply`](Self::apply).
+/// One tracker holds the entries of all replicas that it has frames of. [`take_diff`](Self::take_diff) returns the
+/// changes of local operations, [`apply`](Self::apply) those of a frame.
 ///
 /// ```
 /// use headcount::{NewEntry, ReplicaId, Tracker};

@@ -117,7 +117,7 @@ impl OriginState {
         self.fingerprint
     }
 
-    /// Number of live entries.
+    /// Returns the number of live entries.
     pub(super) fn len(&self) -> u32 {
         self.len
     }

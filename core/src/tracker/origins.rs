@@ -129,7 +129,7 @@ impl Origins {
         }
     }
 
-    /// Number of origins that hold a place, retired ones too.
+    /// Returns the number of origins that hold a place, retired ones too.
     pub(super) fn len(&self) -> usize {
         self.list.len() - self.free.len()
     }

@@ -1,4 +1,4 @@
-//! What the next Diff of own entries says, and what only a read in between can have shown.
+//! Changes of own entries that the next Diff reports.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::diff::{Diff, DiffBuilder};
 use super::entry::EntryBuf;
 use super::state::State;
 
-/// Bytes of versions that came and went since the last Diff and are kept for it. A tracker
-/// whose Diffs are never taken keeps no more.
+/// Most bytes of versions that came and went since the last Diff and that are kept for it: a bound
+/// for a tracker whose Diffs are never taken.
 const ENDED_BYTES_MAX: usize = 4 << 20;
 
 /// Changes since the last Diff. Joins and updates need no record of their own: they are the
@@ -71,7 +71,7 @@ impl Pending {
     }
 
     /// Notes that all own entries are about to get other references: the next Diff has an update of each
-    /// that was reported, and every version of now is over. O(own entries).
+    /// that was reported, and each present version is over. O(own entries).
     pub(super) fn before_rename(&mut self, state: &State) {
         for index in state.local().order().newer_than(state.store(), 0) {
             self.before_update(state, index);

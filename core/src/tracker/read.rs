@@ -1,4 +1,4 @@
-//! Reading: entries of a topic, sessions of a key, counts.
+//! Reads: entries of a topic, sessions of a key, counts.
 
 use super::Tracker;
 use super::entry::{Entry, Key};

@@ -51,11 +51,11 @@ struct Plan {
     puts: u32,
     stage: Stage,
     token: u64,
-    /// What ended with the start: the entries of a lower incarnation.
+    /// The leaves that the start brought: those of a lower incarnation.
     diff: DiffBuilder,
 }
 
-/// What a step does next. Entry indexes stay valid between steps: nothing else changes a claimed origin.
+/// The work of the next step. Entry indexes stay valid between steps: nothing else changes a claimed origin.
 #[derive(Debug)]
 enum Stage {
     /// Checks that every listed version is here.

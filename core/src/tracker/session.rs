@@ -12,7 +12,7 @@ pub(crate) struct Session {
     owner: Box<[u8]>,
 }
 
-/// Says which life of a session is meant: the same names may be tracked again.
+/// The life of a session that is meant: the same names may be tracked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Since {
     /// The entry of this birth, however often it was written.

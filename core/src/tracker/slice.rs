@@ -34,7 +34,7 @@ use super::diff::Diff;
 #[derive(Debug, Default)]
 #[must_use = "`done` says whether another step is needed"]
 pub struct Slice {
-    /// What became visible or changed. Empty for work that only reads.
+    /// The entries that became visible or changed. Empty for work that only reads.
     pub diff: Diff,
     /// True if this was the last step.
     pub done: bool,

@@ -64,7 +64,7 @@ impl Store {
         }
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     #[inline]
     pub(super) fn len(&self) -> u32 {
         self.slab.len()

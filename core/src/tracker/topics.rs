@@ -167,7 +167,7 @@ impl Topic {
         }
     }
 
-    /// Number of distinct keys, hidden ones included.
+    /// Returns the number of distinct keys, hidden ones included.
     pub(super) fn key_count(&self) -> usize {
         self.keys.len()
     }

@@ -66,7 +66,7 @@ impl DeltaHead {
     /// Reads the head of a `Delta` body.
     ///
     /// # Errors
-    /// When the bytes are not one. Offsets are those in the body.
+    /// When the bytes do not start with such a head. Offsets are those in the body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         Self::read(&mut Reader::new(body))
     }
@@ -82,7 +82,7 @@ impl RepairHead {
     /// Reads the head of a `Repair` body.
     ///
     /// # Errors
-    /// When the bytes are not one. Offsets are those in the body.
+    /// When the bytes do not start with such a head. Offsets are those in the body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         Self::read(&mut Reader::new(body))
     }

@@ -89,8 +89,8 @@ impl<'a, 'l> Records<'a, 'l> {
         Ok(Some(record))
     }
 
-    /// The record after a new topic is a put of that topic: one body has one form, and topics
-    /// without entries cannot pile up.
+    /// Reads the record after a new topic, which must be a put of that topic: so a state has one form, and
+    /// topics without entries cannot pile up.
     fn read_put_of_new_topic(
         &mut self,
         reader: &mut Reader<'a>,
@@ -117,7 +117,7 @@ impl<'a, 'l> Records<'a, 'l> {
         }
         let topics = &mut self.place.topics;
         if topics.len() == topics.capacity() {
-            // At most a word per topic and its put, which take 8 bytes: within twice the frame.
+            // At most 4 bytes for a topic and its put, which take 8 bytes: within twice the frame.
             topics.reserve_exact(topics.len().clamp(8, 1 << 16));
         }
         topics.push(at as u32);
@@ -247,7 +247,7 @@ fn read_birth(reader: &mut Reader<'_>, op: u64) -> Result<u64, DecodeError> {
     Ok(op - age)
 }
 
-/// The list of versions in a `Repair` that stay: a count, then gaps.
+/// The versions in a `Repair` that stay, as the body lists them: a count, then gaps.
 #[derive(Debug, Clone)]
 pub(in crate::tracker) struct Kept {
     offset: usize,

@@ -17,7 +17,7 @@ use crate::tracker::store::Store;
 #[derive(Debug)]
 pub(in crate::tracker) struct PutRecord<'a> {
     pub(in crate::tracker) versions: EntryVersions,
-    /// Any number that names this topic within one body.
+    /// A number that names this topic within one body.
     pub(in crate::tracker) topic_number: u32,
     pub(in crate::tracker) topic: &'a str,
     pub(in crate::tracker) encoding: u8,
@@ -31,7 +31,7 @@ pub(in crate::tracker) struct PutRecord<'a> {
 pub(in crate::tracker) struct BodyWriter {
     writer: Writer,
     op: u64,
-    /// Number in this body of each topic number.
+    /// The number in this body of each topic number.
     topics: hashbrown::HashMap<u32, u64>,
 }
 

@@ -86,7 +86,7 @@ defmodule Headcount.Tracker.State do
   def new(name, options \\ []) when is_binary(name) do
     codec = Config.codec(Keyword.validate!(options, codec: :term)[:codec])
 
-    case Native.tracker_new(name, codec) do
+    case Native.tracker_new(name, nil, codec) do
       {:error, {_, message}} -> raise ArgumentError, message
       ref -> %__MODULE__{ref: ref}
     end

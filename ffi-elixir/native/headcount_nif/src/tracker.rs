@@ -56,15 +56,25 @@ twins! {
     }
 }
 
-/// The state of a replica, or `{:error, message}`.
+/// Returns the state of a replica, or `{:error, reason}`. `life` is its incarnation and salt; with `nil` it is a new
+/// life that starts now.
 #[rustler::nif]
-fn tracker_new<'a>(env: Env<'a>, name: &str, (json, existing_atoms): (bool, bool)) -> Term<'a> {
+fn tracker_new<'a>(
+    env: Env<'a>,
+    name: &str,
+    life: Option<(u64, u32)>,
+    (json, existing_atoms): (bool, bool),
+) -> Term<'a> {
     let codec = Codec {
         replica: name.into(),
         json,
         existing_atoms,
     };
-    match ReplicaId::generate(name, SystemTime::now()) {
+    let id = match life {
+        Some((incarnation, salt)) => ReplicaId::new(name, incarnation, salt),
+        None => ReplicaId::generate(name, SystemTime::now()),
+    };
+    match id {
         Ok(id) => {
             let tracker = Shared::new(Tracker::with_slot(id, ALL_TOPICS, limits()));
             ResourceArc::new(State { tracker, codec }).encode(env)
