@@ -22,12 +22,12 @@ use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
 use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 
-/// Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
+/// The presence of all nodes of a cluster, without I/O, so that any network can carry it.
 ///
-/// The verbs are those of `Tracker`. The caller moves frames and tells the time: `now` is in
-/// seconds since any start, the same for all calls. Feed `handle_message` and `handle_timeout`,
-/// send what `poll` gives, and call again when `poll_timeout` says. `headcount.aio.Node` does that
-/// for asyncio.
+/// The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
+/// seconds since any start, the same for all calls. Call `handle_message` with each frame that
+/// arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
+/// `poll` yields. `headcount.aio.Node` does that for asyncio.
 ///
 /// >>> a, b = Presence("a"), Presence("b")
 /// >>> _ = a.track("room", "ann", "conn-1")
@@ -43,7 +43,7 @@ use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 #[derive(Debug)]
 pub(crate) struct Presence {
     core: Detached<core::Presence>,
-    /// What it was made with, for `restore`.
+    /// The options of the constructor, for `restore`.
     config: PresenceConfig,
 }
 
@@ -51,10 +51,10 @@ entry_verbs!(Presence);
 
 #[pymethods]
 impl Presence {
-    /// A node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
+    /// Create a node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
     /// that all nodes share; `relay` is for transports that do not reach every node directly.
     ///
-    /// Raises `ValueError` for a name of more than 64 bytes, `LimitError` for such a `cluster`.
+    /// Raises `ValueError` for a name and `LimitError` for a `cluster` of more than 64 bytes.
     #[new]
     #[pyo3(signature = (
         name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
@@ -108,12 +108,12 @@ impl Presence {
         })
     }
 
-    /// A presence that starts with what `snapshot` knew of the other replicas, so that only what
-    /// happened since has to travel. They stay hidden until they are heard. The own entries of the
-    /// snapshot are gone: their connections are. The options are those of the constructor.
-    /// O(entries).
+    /// Create a presence that starts with the entries of the other replicas in `snapshot`, so that only
+    /// later changes have to travel. A replica stays hidden until its first frame arrives. The own entries
+    /// of the snapshot are not restored, as their connections are closed. The options are those of the
+    /// constructor. O(entries).
     ///
-    /// Raises `DecodeError` when the bytes are no snapshot.
+    /// Raises `DecodeError` when the bytes are not a snapshot.
     #[staticmethod]
     #[pyo3(signature = (snapshot, name, *, now = Seconds(Duration::ZERO), **options))]
     fn restore(
@@ -135,20 +135,20 @@ impl Presence {
         })
     }
 
-    /// The state of all replicas as bytes, for `restore`. Operations go on meanwhile. O(entries).
+    /// Return the state of all replicas as bytes, for `restore`. Other threads may change it meanwhile. O(entries).
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         room_for(self.__len__(py), ENTRY_LEN)?;
         let snapshot = py.detach(|| self.core.snapshot());
         bounds::bytes(py, &snapshot)
     }
 
-    /// Gives an owner's entries a lease, or renews it: unless renewed again within `ttl` seconds,
-    /// they leave.
+    /// Give an owner's entries a lease, or renew it: unless it is renewed within `ttl` seconds, they
+    /// leave.
     fn lease_owner(&self, py: Python<'_>, now: Seconds, owner: Name, ttl: Seconds) {
         py.detach(|| self.core.lease_owner(now.0, owner.as_bytes(), ttl.0));
     }
 
-    /// Gives one entry a lease, or renews it. Returns whether there is such an entry.
+    /// Give one entry a lease, or renew it; return whether it is tracked.
     fn lease(
         &self,
         py: Python<'_>,
@@ -163,32 +163,32 @@ impl Presence {
         py.detach(|| self.core.lease(now.0, topic, key, owner, ttl.0))
     }
 
-    /// Says that an owner went without a word: its entries stay for the `grace` of the
+    /// Report that an owner was lost unexpectedly: its entries stay for the `grace` of the
     /// constructor, in case it comes back.
     fn owner_lost(&self, py: Python<'_>, now: Seconds, owner: Name) {
         py.detach(|| self.core.owner_lost(now.0, owner.as_bytes()));
     }
 
-    /// Says that a lost owner is back: its entries stay. Returns whether it was waited for.
+    /// Report that a lost owner is back: its entries stay; return whether its grace was not over.
     fn owner_back(&self, py: Python<'_>, owner: Name) -> bool {
         py.detach(|| self.core.owner_back(owner.as_bytes()))
     }
 
-    /// This replica. It changes when the node finds a second self and takes a new incarnation.
+    /// This replica. It changes when the node finds a duplicate of itself and takes a new incarnation.
     #[getter]
     fn replica(&self, py: Python<'_>) -> Replica {
         Replica(py.detach(|| self.core.id()))
     }
 
-    /// Flushes now: what changed about this replica's own entries since the last flush. A change
-    /// comes out once, here or, `flush` seconds (0.005) after a call has seen it, from `poll`.
+    /// Flush now: return the changes of this replica's own entries since the last flush. Each change
+    /// is returned once: here, or by `poll`, `flush` seconds (0.005) after the first call that sees it.
     /// O(changes).
     fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
         room_for(self.__len__(py), ENTRY_LEN)?;
         Ok(py.detach(|| self.core.take_diff()).into())
     }
 
-    /// Takes one frame from a neighbour of the transport. O(changes).
+    /// Take one frame from a neighbour of the transport. O(changes).
     ///
     /// Raises `DecodeError` when it is malformed, not authentic, or of another cluster or version;
     /// nothing has changed then.
@@ -205,7 +205,7 @@ impl Presence {
             .map_err(raise)
     }
 
-    /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
+    /// Do what is due: heartbeats, pushes, pulls, and the verdicts that a replica is down or forgotten.
     ///
     /// Raises `MemoryError` when there is no room for a slice of it; nothing is lost.
     fn handle_timeout(&self, py: Python<'_>, now: Seconds) -> PyResult<()> {
@@ -214,34 +214,34 @@ impl Presence {
         Ok(())
     }
 
-    /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
+    /// Report that the transport lost a neighbour: its replica is hidden at once.
     fn disconnected(&self, py: Python<'_>, now: Seconds, sender: &str) {
         py.detach(|| self.core.disconnected(now.0, sender));
     }
 
-    /// When `handle_timeout` wants to be called next, in seconds as `now`; `None` for never. Local
-    /// operations may bring that nearer.
+    /// Return the time of the next `handle_timeout`, in seconds as `now`; `None` for never. Local
+    /// operations may bring it nearer.
     fn poll_timeout(&self, py: Python<'_>) -> Option<f64> {
         py.detach(|| self.core.poll_timeout())
             .map(|at| at.as_secs_f64())
     }
 
-    /// The next frame to send.
+    /// Return the next frame to send.
     fn poll_transmit(&self, py: Python<'_>) -> Option<Transmit> {
         py.detach(|| self.core.poll_transmit()).map(Transmit::from)
     }
 
-    /// The next thing that happened to the cluster.
+    /// Return the next event of the cluster.
     fn poll_event(&self, py: Python<'_>) -> Option<Event> {
         py.detach(|| self.core.poll_event()).map(Event::from)
     }
 
-    /// The next changes, of other replicas and of this one, in the order in which the lists changed.
+    /// Return the next changes, of other replicas and of this one, in the order in which the lists changed.
     fn poll_diff(&self, py: Python<'_>) -> Option<Diff> {
         py.detach(|| self.core.poll_diff()).map(Diff::from)
     }
 
-    /// All outputs there are now: each a `Transmit`, an `Event` or a `Diff`.
+    /// Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut outputs = Vec::new();
         while let Some(transmit) = self.poll_transmit(py) {
@@ -256,12 +256,12 @@ impl Presence {
         Ok(PyList::new(py, outputs)?.try_iter()?.into_any())
     }
 
-    /// Returns whether everything that the peers heard of had to show has arrived once since the start.
+    /// Return whether this node has caught up, at least once, with everything its known peers advertised.
     fn is_synced(&self, py: Python<'_>) -> bool {
         py.detach(|| self.core.is_synced())
     }
 
-    /// The other replicas known, and whether each is up.
+    /// Return the other replicas known, each with whether it is up.
     fn replicas(&self, py: Python<'_>) -> Vec<(Replica, bool)> {
         let replicas = py.detach(|| self.core.replicas());
         replicas
@@ -270,7 +270,7 @@ impl Presence {
             .collect()
     }
 
-    /// Sends a short-lived sign, such as typing, to all peers; nothing is stored. `ttl` is in
+    /// Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
     /// seconds.
     #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(Duration::from_secs(5))))]
     fn signal(
@@ -293,8 +293,8 @@ impl Presence {
         py.detach(|| self.core.signal(signal)).map_err(raise)
     }
 
-    /// Leaves the cluster: peers drop this replica's entries at once. Send what `poll` still has,
-    /// then stop.
+    /// Leave the cluster: peers drop this replica's entries at once. Send the frames that `poll` still
+    /// yields, then stop.
     fn leave_gracefully(&self, py: Python<'_>, now: Seconds) {
         py.detach(|| self.core.leave_gracefully(now.0));
     }

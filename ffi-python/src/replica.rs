@@ -34,7 +34,7 @@ impl Replica {
         self.0.incarnation()
     }
 
-    /// The random part that tells apart two nodes that started in the same microsecond.
+    /// A random number that distinguishes two nodes that started in the same microsecond.
     #[getter]
     fn salt(&self) -> u32 {
         self.0.salt()

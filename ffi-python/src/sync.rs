@@ -1,4 +1,4 @@
-//! Access to the values inside the classes, which never blocks the interpreter.
+//! Access to the values inside the classes that never blocks the interpreter.
 
 use std::ops::Deref;
 

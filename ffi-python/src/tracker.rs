@@ -15,9 +15,9 @@ use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 
 /// Presence entries by topic, key and owner, replicated by frames: a delta-CRDT.
 ///
-/// A key is what is present (a user), its owner what holds it there (a connection). Each entry
-/// has a meta: JSON of whatever is passed, or bytes as they are. `incarnation` tells one life of
-/// the node from the next; left out, it is the wall clock in microseconds.
+/// A key names what is present, a user; its owner names what holds it there, a connection. Each
+/// entry has a meta: bytes as they are, or any other object as JSON. `incarnation` distinguishes
+/// one life of the node from the next; left out, it is the wall clock in microseconds.
 ///
 /// >>> t = Tracker("node-1")
 /// >>> _ = t.track("room", "ann", "phone", {"away": True})
@@ -27,7 +27,7 @@ use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 /// >>> t.untrack_owner("phone")
 /// 1
 ///
-/// What another node lacks travels as a frame:
+/// A frame carries what another node lacks:
 ///
 /// >>> other = Tracker("node-2")
 /// >>> other.apply(t.delta_since())
@@ -57,7 +57,7 @@ impl Tracker {
         Replica(self.core.read(py, |tracker| tracker.id().clone()))
     }
 
-    /// The topics that have entries, sorted.
+    /// Return the topics that have entries, sorted.
     fn topics(&self, py: Python<'_>) -> Vec<String> {
         self.core.read_long(py, |tracker| {
             let mut topics: Vec<_> = tracker.topics().map(str::to_owned).collect();
@@ -66,13 +66,13 @@ impl Tracker {
         })
     }
 
-    /// Returns what changed about this replica's own entries since the last call. O(changes).
+    /// Return the changes of this replica's own entries since the last call. O(changes).
     fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
         room_for(self.__len__(py), ENTRY_LEN)?;
         Ok(self.core.write_long(py, core::Tracker::take_diff).into())
     }
 
-    /// Returns how far the operations of a replica are known here; of this one if it is left out. O(1).
+    /// Return the number of operations of a replica that are known here; of this one if it is left out. O(1).
     #[pyo3(signature = (replica = None))]
     fn clock(&self, py: Python<'_>, replica: Option<&Replica>) -> u64 {
         self.core.read(py, |tracker| {
@@ -80,14 +80,14 @@ impl Tracker {
         })
     }
 
-    /// The clock of every replica known here, this one first.
+    /// Return the clock of every replica known here, this one first.
     fn clocks(&self, py: Python<'_>) -> Vec<(Replica, u64)> {
         let origin = |info: core::OriginInfo| (Replica(info.replica), info.clock);
         self.core
             .read(py, |tracker| tracker.origins().map(origin).collect())
     }
 
-    /// A frame with what a holder at clock `since` lacks of a replica (of this one if it is left
+    /// Return a frame with what a holder at clock `since` lacks of a replica (of this one if it is left
     /// out); `None` when it lacks nothing. O(what is missing).
     #[pyo3(signature = (since = 0, *, replica = None))]
     fn delta_since<'py>(
@@ -103,11 +103,11 @@ impl Tracker {
         frame.map(|frame| bounds::bytes(py, &frame)).transpose()
     }
 
-    /// Takes in a frame of `delta_since` and returns what it changed. O(changes).
+    /// Apply a frame of `delta_since` and return what it changed. O(changes).
     ///
     /// Raises `DecodeError` when it is malformed, `GapError` when frames before it are missing,
-    /// `ApplyError` when it does not fit otherwise, `MemoryError` when what it brings finds no
-    /// room. Nothing has changed then.
+    /// `ApplyError` when it does not fit for another reason, `MemoryError` when there is no room for
+    /// its entries. Nothing has changed then.
     fn apply(&self, py: Python<'_>, frame: Buffer) -> PyResult<Diff> {
         room_for(frame.len(), FRAME_GROWTH)?;
         self.core
@@ -116,7 +116,7 @@ impl Tracker {
             .map_err(raise)
     }
 
-    /// Hides the entries of another replica, or shows them again. Returns whether that changed
+    /// Hide the entries of another replica, or show them again; return whether that changed
     /// anything. O(1).
     #[pyo3(signature = (replica, hidden = true))]
     fn set_hidden(&self, py: Python<'_>, replica: &Replica, hidden: bool) -> bool {
@@ -124,7 +124,7 @@ impl Tracker {
             .write(py, |tracker| tracker.set_hidden(&replica.0, hidden))
     }
 
-    /// Drops another replica with all its entries, and returns their leaves. O(its entries).
+    /// Drop another replica with all its entries, and return their leaves. O(its entries).
     fn forget(&self, py: Python<'_>, replica: &Replica) -> Diff {
         self.core
             .write_long(py, |tracker| tracker.forget(&replica.0))

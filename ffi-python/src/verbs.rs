@@ -16,7 +16,7 @@ macro_rules! entry_verbs {
     ($class:ty) => {
         #[pymethods]
         impl $class {
-            /// Tracks an entry and returns its reference. O(1).
+            /// Track an entry and return its reference. O(1).
             ///
             /// Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
             /// something is too long.
@@ -34,7 +34,7 @@ macro_rules! entry_verbs {
                 reference(self.core.write(py, |entries| entries.track(&put)))
             }
 
-            /// Replaces meta and status of a tracked entry; returns the reference of the new version. O(1).
+            /// Replace meta and status of a tracked entry; return the reference of the new version. O(1).
             ///
             /// Raises `NotTracked` when there is no such entry.
             #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
@@ -51,7 +51,7 @@ macro_rules! entry_verbs {
                 reference(self.core.write(py, |entries| entries.update(&put)))
             }
 
-            /// Tracks an entry, or updates it when it is tracked. O(1).
+            /// Track an entry, or update it when it is tracked. O(1).
             #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
             fn upsert(
                 &self,
@@ -66,22 +66,22 @@ macro_rules! entry_verbs {
                 reference(self.core.write(py, |entries| entries.upsert(&put)))
             }
 
-            /// Removes one of this replica's entries. Returns whether it was tracked. O(1).
+            /// Remove one of this replica's entries; return whether it was tracked. O(1).
             fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> bool {
                 self.core.write(py, |entries| {
                     entries.untrack(topic, key.as_key(), owner.as_bytes())
                 })
             }
 
-            /// Removes all entries of an owner, in all topics. Returns how many. O(its entries).
+            /// Remove all entries of an owner, in all topics; return how many. O(its entries).
             fn untrack_owner(&self, py: Python<'_>, owner: Name) -> usize {
                 self.core
                     .write_long(py, |entries| entries.untrack_owner(owner.as_bytes()))
             }
 
-            /// Returns the visible entries of a topic, in no particular order. O(entries of the topic).
+            /// Return the visible entries of a topic, in no particular order. O(entries of the topic).
             ///
-            /// Raises `MemoryError` when they find no room.
+            /// Raises `MemoryError` when there is no room for them.
             fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
                 room_for(self.count(py, topic), ENTRY_LEN)?;
                 Ok(self
@@ -89,19 +89,19 @@ macro_rules! entry_verbs {
                     .read_long(py, |entries| collect(topic, entries.list(topic))))
             }
 
-            /// Returns the visible entries of a key in a topic. O(entries of the key).
+            /// Return the visible entries of a key in a topic. O(entries of the key).
             fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> Vec<Entry> {
                 self.core.read(py, |entries| {
                     collect(topic, entries.get_by_key(topic, key.as_key()))
                 })
             }
 
-            /// Returns how many visible entries a topic has. O(replicas).
+            /// Return how many visible entries a topic has. O(replicas).
             fn count(&self, py: Python<'_>, topic: &str) -> usize {
                 self.core.read(py, |entries| entries.count(topic))
             }
 
-            /// Returns how many distinct visible keys a topic has. O(replicas); while a replica is
+            /// Return how many distinct visible keys a topic has. O(replicas); while a replica is
             /// hidden, the first call after a change is O(entries of the topic).
             fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
                 self.core.read(py, |entries| entries.count_keys(topic))

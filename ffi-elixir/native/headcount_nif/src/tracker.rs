@@ -164,7 +164,7 @@ fn tracker_take_diff<'a>(env: Env<'a>, state: ResourceArc<State>) -> Term<'a> {
     state.reader(env).diff(&diff)
 }
 
-/// `[{{name, incarnation, salt}, clock}]` of all replicas heard of.
+/// Returns `[{{name, incarnation, salt}, clock}]` of all replicas known here.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_clock(state: ResourceArc<State>) -> Option<Vec<(Replica, u64)>> {
     state.tracker.read(Patience::Endless, |tracker| {
@@ -175,7 +175,7 @@ fn tracker_clock(state: ResourceArc<State>) -> Option<Vec<(Replica, u64)>> {
     })
 }
 
-/// The frames that a holder of these clocks misses.
+/// Returns the frames that a holder of these clocks misses.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_delta_since<'a>(
     env: Env<'a>,
@@ -199,7 +199,7 @@ fn tracker_delta_since<'a>(
         .encode(env)
 }
 
-/// `{:ok, diff}` or `{:error, reason}`.
+/// Returns `{:ok, diff}` or `{:error, reason}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_apply<'a>(env: Env<'a>, state: ResourceArc<State>, frame: Binary<'a>) -> Term<'a> {
     match state

@@ -24,12 +24,12 @@ const SLICE_RECORDS: usize = 128;
 
 struct Cluster {
     presence: Discarded<Presence>,
-    /// Its monitors go on the thread that drops it.
+    /// Its monitors end on the thread that drops it.
     watch: Discarded<ResourceArc<Watch>>,
     codec: Codec,
-    /// The shards link all owners, so they are told of each.
+    /// True if the shards link all owners, and so must learn of each.
     link: bool,
-    /// Peers are not trusted: their terms create no atoms.
+    /// True if peers are not trusted: their terms create no atoms.
     safe: AtomicBool,
 }
 
@@ -65,7 +65,7 @@ fn presence_new<'a>(
     let mut config = PresenceConfig::default();
     config.limits = entries::limits();
     config.seed = seed;
-    // The process that calls waits for changes to gather by itself.
+    // The calling process gathers changes for a while by itself.
     config.flush = Duration::ZERO;
     config.slice_records = SLICE_RECORDS;
     config.cluster = Config {
@@ -99,19 +99,19 @@ fn presence_set_safe(cluster: ResourceArc<Cluster>, safe: bool) {
     cluster.safe.store(safe, Ordering::Release);
 }
 
-/// The name of the replica of a node.
+/// Returns the name of the replica of a node.
 #[rustler::nif]
 fn replica_name(node: &str) -> String {
     owner::replica_name(node).into_owned()
 }
 
-/// Remembers the names of nodes: a long one is cut where it is written, see `owner`.
+/// Remembers the names of nodes: an entry has only a part of a long one, see `owner`.
 #[rustler::nif]
 fn remember_nodes(names: Vec<String>) {
     names.iter().for_each(|name| owner::remember(name));
 }
 
-/// The calling process is the one that moves frames and diffs: it gets the message `:changed`.
+/// Makes the calling process the one that moves frames and diffs: it gets the message `:changed`.
 #[rustler::nif]
 fn presence_attach(env: Env<'_>, cluster: ResourceArc<Cluster>) {
     cluster.watch.attach(env.pid());

@@ -1,4 +1,4 @@
-//! Reads. None of them passes through a process.
+//! Reads. None of them sends a message to a process.
 
 use headcount::{Entry, Key, Tracker};
 use rustler::{Encoder, Env, ResourceArc, Term};
@@ -7,11 +7,11 @@ use super::Cluster;
 use crate::atoms;
 use crate::shared::{answer, patiently, twins};
 
-/// Keys of a long list that are read while the lock is held.
+/// Most keys of a long list that are read while the lock is held.
 const PAGE_KEYS: usize = 256;
 
 twins! {
-    /// `[{owner, meta}]`
+    /// Returns `[{owner, meta}]`
     fn presence_get_by_key / "presence_get_by_key_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, topic: &'a str, name: Term<'a>,
     ) {
@@ -30,7 +30,7 @@ twins! {
     }
 }
 
-/// `[{key, meta}]` of a topic with up to `max` entries; more are `:many`, for [`presence_list`].
+/// Returns `[{key, meta}]` of a topic with up to `max` entries; `:many` if there are more, for [`presence_list`].
 #[rustler::nif]
 fn presence_list_short<'a>(
     env: Env<'a>,
@@ -55,7 +55,7 @@ fn presence_list_short<'a>(
     list.unwrap_or_else(|| atoms::many().encode(env))
 }
 
-/// In pages, so that writers wait for one page only.
+/// Returns `[{key, meta}]`, read in pages so that writers wait for one page only.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_list<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -> Term<'a> {
     let reader = cluster.reader(env);
@@ -80,7 +80,7 @@ twins! {
     }
 }
 
-/// Dirty: while a node is down the first call after a change reads the whole topic.
+/// Returns the number of keys. Dirty: while a node is down the first call after a change reads the whole topic.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_count_keys(cluster: ResourceArc<Cluster>, topic: &str) -> usize {
     cluster.presence.count_keys(topic)
@@ -98,7 +98,7 @@ fn presence_is_synced(cluster: ResourceArc<Cluster>) -> bool {
     cluster.presence.is_synced()
 }
 
-/// `[{name, incarnation, up}]` of the other replicas.
+/// Returns `[{name, incarnation, up}]` of the other replicas.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_replicas(cluster: ResourceArc<Cluster>) -> Vec<(String, u64, bool)> {
     let replicas = cluster.presence.replicas().into_iter();

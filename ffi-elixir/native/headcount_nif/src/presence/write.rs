@@ -67,7 +67,7 @@ twins! {
 }
 
 twins! {
-    /// `:ok` or `:busy`.
+    /// Returns `:ok` or `:busy`.
     fn presence_untrack / "presence_untrack_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>,
     ) {
