@@ -9,7 +9,7 @@ use super::timers::Expired;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Diff, Key, LeaveReason, NewEntry, Session, Since, Tracker};
+use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since, Tracker};
 
 /// Number of owners removed while the lock of a slot is held.
 const OWNERS_AT_ONCE: usize = 256;
@@ -176,7 +176,7 @@ impl Presence {
         owner: impl AsRef<[u8]>,
         ttl: Duration,
     ) -> bool {
-        let session = Session::new(topic, key.into(), owner.as_ref());
+        let session = SessionName::new(topic, key.into(), owner.as_ref());
         let birth = self.slot(topic).read().birth_of(&session);
         if let Some(birth) = birth {
             let until = now.saturating_add(ttl);
@@ -320,7 +320,7 @@ impl Presence {
     }
 
     /// Removes one own entry, if it is still the one meant.
-    fn leave(&self, session: &Session, since: Since, reason: LeaveReason) {
+    fn leave(&self, session: &SessionName, since: Since, reason: LeaveReason) {
         let mut tracker = self.slot(session.topic()).write();
         if tracker.leave(session, since, reason) {
             self.mark_changed(slot_of(session.topic()), LEAVE_WIRE_LEN);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use crate::tracker::{Entry, Key, NewEntry, Session, Tracker};
+use crate::tracker::{Entry, Key, NewEntry, SessionName, Tracker};
 
 /// The time of a timer, and a number that makes it unique.
 type Place = (Duration, u64);
@@ -18,7 +18,7 @@ enum Subject {
     /// The lease of an owner.
     Owner(Box<[u8]>),
     /// The lease of an entry.
-    Entry(Session),
+    Entry(SessionName),
     /// The end of the grace of a lost owner.
     Grace(Box<[u8]>),
 }
@@ -29,9 +29,9 @@ pub(super) enum Expired {
     /// All of an owner.
     Owner(Box<[u8]>),
     /// One, if it still has this birth.
-    Entry(Session, u64),
+    Entry(SessionName, u64),
     /// Those of a lost owner that still have these versions.
-    Lost(HashMap<Session, u64>),
+    Lost(HashMap<SessionName, u64>),
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ struct State {
     queue: BTreeMap<Place, (Subject, u64)>,
     running: HashMap<Subject, Place>,
     /// Entries of lost owners with their versions: one that was written since is not lost.
-    lost: HashMap<Box<[u8]>, HashMap<Session, u64>>,
+    lost: HashMap<Box<[u8]>, HashMap<SessionName, u64>>,
 }
 
 impl Clone for Timers {
@@ -72,7 +72,7 @@ impl Timers {
     }
 
     /// Starts or renews the lease of the entry with this birth.
-    pub(super) fn lease_entry(&self, session: Session, birth: u64, until: Duration) {
+    pub(super) fn lease_entry(&self, session: SessionName, birth: u64, until: Duration) {
         self.set(Subject::Entry(session), birth, until);
     }
 
@@ -82,7 +82,12 @@ impl Timers {
     }
 
     /// Starts the grace of a lost owner with these entries and versions, in the place of its lease.
-    pub(super) fn lose_owner(&self, owner: &[u8], entries: HashMap<Session, u64>, until: Duration) {
+    pub(super) fn lose_owner(
+        &self,
+        owner: &[u8],
+        entries: HashMap<SessionName, u64>,
+        until: Duration,
+    ) {
         let mut state = self.state.lock();
         state.end(&Subject::Owner(owner.into()));
         if entries.is_empty() {
@@ -111,7 +116,7 @@ impl Timers {
     /// Ends the lease of an entry that is untracked.
     pub(super) fn end_entry(&self, topic: &str, key: Key<'_>, owner: &[u8]) {
         if self.is_running() {
-            let session = Session::new(topic, key, owner);
+            let session = SessionName::new(topic, key, owner);
             self.state.lock().end(&Subject::Entry(session));
         }
     }
@@ -187,7 +192,7 @@ impl State {
     /// Returns whether an own entry is one of a lost owner, not written since.
     fn is_lost(&self, entry: &Entry<'_>) -> bool {
         self.lost.get(entry.owner()).is_some_and(|sessions| {
-            let session = Session::new(entry.topic(), entry.key(), entry.owner());
+            let session = SessionName::new(entry.topic(), entry.key(), entry.owner());
             sessions.get(&session) == Some(&entry.version())
         })
     }
@@ -212,8 +217,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn session(owner: &[u8]) -> Session {
-        Session::new("room", Key::from("ann"), owner)
+    fn session(owner: &[u8]) -> SessionName {
+        SessionName::new("room", Key::from("ann"), owner)
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl TopicDiff {
         if self.joins.is_empty() || self.leaves.is_empty() {
             return;
         }
-        let mut left: HashMap<Session, EntryBuf> = HashMap::new();
+        let mut left: HashMap<SessionKey, EntryBuf> = HashMap::new();
         let mut leaves = Vec::with_capacity(self.leaves.len());
         for leave in self.leaves.drain(..) {
             if let Some(doubled) = left.insert(session(&leave), leave) {
@@ -174,9 +174,9 @@ impl TopicDiff {
 }
 
 /// Names a session within a topic: key, encoding, owner.
-type Session = (Box<[u8]>, u8, Box<[u8]>);
+type SessionKey = (Box<[u8]>, u8, Box<[u8]>);
 
-fn session(entry: &EntryBuf) -> Session {
+fn session(entry: &EntryBuf) -> SessionKey {
     let key = entry.key();
     (key.bytes.into(), key.encoding as u8, entry.owner().into())
 }

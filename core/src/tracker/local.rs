@@ -2,7 +2,7 @@
 
 use super::diff::Diff;
 use super::entry::{Key, NewEntry};
-use super::session::{Session, Since};
+use super::session::{SessionName, Since};
 use super::slab::NIL;
 use super::{LeaveReason, Tracker};
 use crate::error::TrackError;
@@ -207,18 +207,18 @@ impl Tracker {
 /// Operations on sessions by name, for leases and grace.
 impl Tracker {
     /// Returns the birth of an own session, if it is tracked. O(1).
-    pub(crate) fn birth_of(&self, session: &Session) -> Option<u64> {
+    pub(crate) fn birth_of(&self, session: &SessionName) -> Option<u64> {
         let index = self.find(session.topic(), session.key(), session.owner());
         (index != NIL).then(|| self.state.row(index).birth)
     }
 
     /// Returns the own sessions of an owner with their versions. O(its entries).
-    pub(crate) fn sessions_of(&self, owner: &[u8]) -> Vec<(Session, u64)> {
+    pub(crate) fn sessions_of(&self, owner: &[u8]) -> Vec<(SessionName, u64)> {
         let mut sessions = Vec::new();
         let mut index = self.state.locate_owner(owner).first();
         while index != NIL {
             let entry = self.state.entry(index);
-            let session = Session::new(entry.topic(), entry.key(), entry.owner());
+            let session = SessionName::new(entry.topic(), entry.key(), entry.owner());
             sessions.push((session, entry.version()));
             index = self.state.row(index).owner_next;
         }
@@ -226,7 +226,12 @@ impl Tracker {
     }
 
     /// Removes an own session, if it is still the one meant. Returns whether it did.
-    pub(crate) fn leave(&mut self, session: &Session, since: Since, reason: LeaveReason) -> bool {
+    pub(crate) fn leave(
+        &mut self,
+        session: &SessionName,
+        since: Since,
+        reason: LeaveReason,
+    ) -> bool {
         let index = self.find(session.topic(), session.key(), session.owner());
         if index == NIL {
             return false;

@@ -52,7 +52,7 @@ pub use limits::Limits;
 pub use pages::Pages;
 pub use read::{Entries, Sessions};
 pub use repair::StagedRepair;
-pub(crate) use session::{Session, Since};
+pub(crate) use session::{SessionName, Since};
 pub use slice::Slice;
 pub use version_vector::VersionVector;
 pub use visibility::VisibilityChange;

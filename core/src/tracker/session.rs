@@ -5,7 +5,7 @@ use crate::id::Encoding;
 
 /// Names a session: topic, key and owner, owned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Session {
+pub(crate) struct SessionName {
     topic: Box<str>,
     encoding: Encoding,
     key: Box<[u8]>,
@@ -21,7 +21,7 @@ pub(crate) enum Since {
     Version(u64),
 }
 
-impl Session {
+impl SessionName {
     pub(crate) fn new(topic: &str, key: Key<'_>, owner: &[u8]) -> Self {
         Self {
             topic: topic.into(),

@@ -28,7 +28,7 @@ pub(super) struct Topic {
     hash: u64,
     name: Arc<str>,
     /// Entries per origin, for the origins that have some.
-    counts: Counts,
+    counts: OriginCounts,
     /// Distinct visible keys: (epoch of visibility + 1) << 32 | count. 0: not known.
     visible_keys: AtomicU64,
 }
@@ -124,7 +124,7 @@ impl Topic {
             name: name.into(),
             hash: topic_hash(name),
             keys: HeadTable::default(),
-            counts: Counts::default(),
+            counts: OriginCounts::default(),
             visible_keys: AtomicU64::new(0),
         }
     }
@@ -192,14 +192,14 @@ impl Topic {
         self.counts.iter()
     }
 
-    /// Counts a new entry of an origin.
+    /// OriginCounts a new entry of an origin.
     #[inline]
     pub(super) fn count_entry(&mut self, origin: u16) {
         *self.visible_keys.get_mut() = 0;
         self.counts.add(origin);
     }
 
-    /// Counts an entry of an origin out. Returns whether it was the last one of the topic.
+    /// OriginCounts an entry of an origin out. Returns whether it was the last one of the topic.
     #[inline]
     pub(super) fn uncount_entry(&mut self, origin: u16) -> bool {
         *self.visible_keys.get_mut() = 0;
@@ -242,12 +242,12 @@ impl Start {
 
 /// Entries per origin. Most topics have entries of one origin, which need no allocation.
 #[derive(Debug, Clone, Default)]
-struct Counts {
+struct OriginCounts {
     first: (u16, u32),
     more: Vec<(u16, u32)>,
 }
 
-impl Counts {
+impl OriginCounts {
     fn iter(&self) -> impl Iterator<Item = (u16, u32)> {
         std::iter::once(self.first)
             .chain(self.more.iter().copied())

@@ -11,7 +11,7 @@ const POSITIVE_FRACTION: u8 = 0x1B;
 const POSITIVE: u8 = 0x1B;
 const NEGATIVE: u8 = 0x19;
 const BIG_POSITIVE: u8 = 0x24;
-/// Where a float never equals an integer (keys of maps), all floats sort after all integers.
+/// All floats sort after all integers in keys of maps, where a float never equals an integer.
 const EXACT_FLOAT: u8 = 0x26;
 
 pub(super) const TAGS: std::ops::RangeInclusive<u8> = BIG_NEGATIVE..=EXACT_FLOAT;
