@@ -60,6 +60,7 @@ impl HeadTable {
     }
 
     /// Makes `next` the first entry of the list that began with `index`. O(1).
+    #[inline]
     pub(super) fn replace(&mut self, hash: u32, index: u32, next: u32) {
         let head = self.table.find_mut(wide(hash), |head| head.index == index);
         head.expect("the first entry of a list is in the table")
@@ -67,6 +68,7 @@ impl HeadTable {
     }
 
     /// Removes a list whose only entry is `index`. O(1).
+    #[inline]
     pub(super) fn remove(&mut self, hash: u32, index: u32) {
         let head = self
             .table

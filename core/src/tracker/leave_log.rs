@@ -24,11 +24,13 @@ impl LeaveLog {
     }
 
     /// Returns the newest op whose leave was dropped: a `Delta` can start from there.
+    #[inline]
     pub(super) fn horizon(&self) -> u64 {
         self.horizon
     }
 
     /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
+    #[inline]
     pub(super) fn push(&mut self, leave: Leave, len_max: usize) {
         self.leaves.push_back(leave);
         while self.leaves.len() > len_max {

@@ -97,6 +97,7 @@ impl OriginState {
         self.len -= 1;
     }
 
+    #[inline]
     pub(super) fn set_clock(&mut self, clock: u64) {
         self.clock = clock;
     }
@@ -105,10 +106,12 @@ impl OriginState {
         self.id = id;
     }
 
+    #[inline]
     pub(super) fn id(&self) -> &ReplicaId {
         &self.id
     }
 
+    #[inline]
     pub(super) fn clock(&self) -> u64 {
         self.clock
     }
@@ -118,10 +121,12 @@ impl OriginState {
     }
 
     /// Returns the number of live entries.
+    #[inline]
     pub(super) fn len(&self) -> u32 {
         self.len
     }
 
+    #[inline]
     pub(super) fn order(&self) -> &VersionOrder {
         &self.order
     }
@@ -132,10 +137,12 @@ impl OriginState {
         self.births.as_ref()?.find(store, birth)
     }
 
+    #[inline]
     pub(super) fn leaves(&self) -> &LeaveLog {
         &self.leaves
     }
 
+    #[inline]
     pub(super) fn leaves_mut(&mut self) -> &mut LeaveLog {
         &mut self.leaves
     }
@@ -162,6 +169,7 @@ impl OriginState {
     }
 
     /// Returns whether some work in slices holds this origin: its state is not exact until the end.
+    #[inline]
     pub(super) fn is_claimed(&self) -> bool {
         self.claim.is_some()
     }

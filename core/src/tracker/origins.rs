@@ -90,11 +90,13 @@ impl Origins {
         self.visible[usize::from(number)]
     }
 
+    #[inline]
     pub(super) fn are_all_visible(&self) -> bool {
         self.invisible == 0
     }
 
     /// Returns a number that changes whenever an origin appears or disappears.
+    #[inline]
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -198,11 +200,13 @@ impl Origins {
     }
 
     /// Returns the origins that linger, in the order in which they were replaced.
+    #[inline]
     pub(super) fn lingering(&self) -> &[u16] {
         &self.lingering
     }
 
     /// Returns whether the entries of this origin are visible although a later life has taken its name.
+    #[inline]
     pub(super) fn is_lingering(&self, number: u16) -> bool {
         self.is_visible(number) && self.member(number).retired.is_some()
     }

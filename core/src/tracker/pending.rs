@@ -40,6 +40,7 @@ struct Ended {
 
 impl Pending {
     /// Returns whether a Diff at `clock` would report something.
+    #[inline]
     pub(super) fn has_changes(&self, clock: u64) -> bool {
         clock > self.flushed
     }

@@ -42,10 +42,12 @@ impl State {
         }
     }
 
+    #[inline]
     pub(super) fn slot(&self) -> u8 {
         self.slot
     }
 
+    #[inline]
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -93,6 +95,7 @@ impl State {
     }
 
     /// Returns the entry of a remote origin with this birth. O(1).
+    #[inline]
     pub(super) fn by_birth(&self, number: u16, birth: u64) -> Option<u32> {
         self.origins.get(number).by_birth(&self.store, birth)
     }
@@ -117,6 +120,7 @@ impl State {
 
     /// Finds the local entry of a key and an owner, or `NIL`. Walks the sessions of the key and the
     /// entries of the owner side by side: O(the shorter of the two).
+    #[inline]
     pub(super) fn find_session(
         &self,
         location: KeyLocation,
@@ -140,6 +144,7 @@ impl State {
     }
 
     /// Returns the op of the next local operation.
+    #[inline]
     pub(super) fn next_op(&self) -> Result<u64, TrackError> {
         let op = self.local().clock() + 1;
         if op < OP_MAX {
@@ -149,6 +154,7 @@ impl State {
         }
     }
 
+    #[inline]
     pub(super) fn check_owner_has_room(&self, owner: OwnerLocation) -> Result<(), TrackError> {
         let max = self.limits.owner_entries_max;
         if owner.count(&self.store) >= max {

@@ -165,6 +165,7 @@ impl Store {
     }
 
     /// Returns whether two entries have the same topic and key.
+    #[inline]
     pub(super) fn have_same_key(&self, a: u32, b: u32) -> bool {
         let row_a = &self.slab[a];
         let row_b = &self.slab[b];

@@ -158,6 +158,7 @@ impl Topic {
     }
 
     /// Makes `next` the first session of a key instead of `first`; with `NIL` the key is removed. O(1).
+    #[inline]
     pub(super) fn replace_first(&mut self, hash: u32, first: u32, next: u32) {
         if next != NIL {
             self.keys.replace(hash, first, next);

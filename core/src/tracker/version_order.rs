@@ -38,11 +38,13 @@ impl VersionOrder {
     }
 
     /// Returns the entry with the least version, or `NIL`.
+    #[inline]
     pub(super) fn oldest(&self) -> u32 {
         self.oldest
     }
 
     /// Returns the entry with the greatest version, or `NIL`.
+    #[inline]
     pub(super) fn newest(&self) -> u32 {
         self.newest
     }
