@@ -190,8 +190,8 @@ impl Run<'_> {
             let mut remote = empty("remote");
             timed(|| {
                 let mut staged = StagedRepair::new(body.clone(), remote.limits()).unwrap();
-                assert!(remote.begin_repair(&mut staged, false).unwrap());
-                while !remote.repair_slice(&mut staged, 1_024).unwrap().done {}
+                assert!(staged.begin(&mut remote, false).unwrap());
+                while !staged.step(&mut remote, 1_024).unwrap().done {}
                 assert_eq!(remote.len(), n);
             })
         });

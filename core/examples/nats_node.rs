@@ -10,11 +10,12 @@
 //! Commands: `track TOPIC KEY`, `untrack TOPIC KEY`, `list TOPIC`, `replicas`, `synced`, `leave`.
 //! Every command is answered by one line.
 
-use std::time::Duration;
+#![expect(clippy::disallowed_methods, reason = "a program has a clock")]
 
-use headcount::runtime::nats::NatsTransport;
-use headcount::runtime::{Node, starting};
-use headcount::{NewEntry, PresenceConfig};
+use std::time::{Duration, SystemTime};
+
+use headcount::runtime::{Node, nats::NatsTransport};
+use headcount::{NewEntry, PresenceConfig, ReplicaId};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
 #[tokio::main(flavor = "current_thread")]
@@ -27,7 +28,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.cluster.heartbeat = Duration::from_millis(200);
     config.cluster.down_after = Duration::from_secs(2);
     let transport = NatsTransport::connect(servers, cluster).await?;
-    let node = Node::start(starting(name)?, config, transport);
+    let id = ReplicaId::generate(name, SystemTime::now())?;
+    let node = Node::start(id, config, transport);
     println!("ready");
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {

@@ -10,13 +10,11 @@ pub mod nats;
 mod node;
 
 use std::future::Future;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 pub use node::{Lagged, Node, Subscription};
 
-use crate::id::{IdError, OP_MAX, ReplicaId};
 use crate::presence::{Address, Transmit};
 
 /// What a transport brings.
@@ -44,30 +42,4 @@ pub trait Transport: Send + 'static {
 
     /// The next thing that comes in; `None` when nothing ever will. Must be cancel safe.
     fn receive(&mut self) -> impl Future<Output = Option<Incoming>> + Send;
-}
-
-/// Returns the identity of a node that starts now: the wall clock in microseconds, and a salt from
-/// the random numbers of the operating system.
-///
-/// # Errors
-/// When the name is empty or longer than 64 bytes, or the operating system has no random number.
-///
-/// ```
-/// let id = headcount::runtime::starting("chat-1")?;
-/// assert_eq!(id.name(), "chat-1");
-/// # Ok::<(), headcount::IdError>(())
-/// ```
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the wall clock is read at start only"
-)]
-pub fn starting(name: &str) -> Result<ReplicaId, IdError> {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let incarnation = u64::try_from(since.as_micros())
-        .unwrap_or(0)
-        .min(OP_MAX - 1);
-    let salt = getrandom::u32().map_err(|_| IdError::NoRandomness)?;
-    ReplicaId::new(name, incarnation, salt)
 }

@@ -316,7 +316,7 @@ impl<'t> World<'t> {
         };
         node.listen(&self.run, &self.truth, now, &frame)
             .map_err(|what| format!("{to} {what}"))?;
-        let is_between_slices = node.presence.has_work();
+        let is_between_slices = node.presence.is_working();
         let address = self.network.address(from);
         let handled = node.presence.handle_message(now, &address, &frame);
         if let Some(leaver) = flight.leaver
@@ -404,7 +404,7 @@ impl<'t> World<'t> {
             let Some(node) = self.nodes[place].as_mut().filter(|node| node.is_running()) else {
                 continue;
             };
-            if node.presence.has_work() {
+            if node.presence.is_working() {
                 has_worked = true;
                 node.timeout(&mut self.run, now);
                 self.after(place)?;

@@ -1,22 +1,25 @@
 //! Nodes on tokio over the in-memory network, on a paused clock.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use headcount::codec::Kind;
 use headcount::replica::{Event, Transmit};
-use headcount::runtime::{Incoming, Node, Transport, memory::Network, starting};
-use headcount::{NewEntry, Presence, PresenceConfig};
+use headcount::runtime::{Incoming, Node, Transport, memory::Network};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 use tokio::time::{advance, sleep};
 
 use crate::support::mesh;
 
+fn new_id(name: &str) -> ReplicaId {
+    ReplicaId::generate(name, SystemTime::UNIX_EPOCH).unwrap()
+}
+
 fn start(network: &Network, name: &str) -> Node {
     let config = PresenceConfig::default();
-    Node::start(starting(name).unwrap(), config, network.join(name))
+    Node::start(new_id(name), config, network.join(name))
 }
 
 fn keys(node: &Node, topic: &str) -> Vec<String> {
@@ -95,12 +98,6 @@ async fn leaving_is_seen_at_once_and_crashing_after_a_while() {
     assert_eq!(keys(&a, "room"), ["cat"]);
     sleep(Duration::from_secs(6)).await;
     assert!(keys(&a, "room").is_empty());
-}
-
-#[test]
-fn starts_of_one_name_have_different_salts() {
-    let salts: HashSet<_> = (0..8).map(|_| starting("a").unwrap().salt()).collect();
-    assert!(salts.len() > 1, "{salts:?}");
 }
 
 /// Returns the frames of a peer that the test drives, at a time.
@@ -185,7 +182,7 @@ async fn a_flood_of_frames_does_not_delay_heartbeats() {
     let flood = Flood {
         digests: Arc::clone(&digests),
     };
-    let _node = Node::start(starting("a").unwrap(), PresenceConfig::default(), flood);
+    let _node = Node::start(new_id("a"), PresenceConfig::default(), flood);
     for _ in 0..10_000 {
         advance(Duration::from_millis(10)).await;
         if digests.load(Ordering::Relaxed) >= 3 {

@@ -1,7 +1,7 @@
 //! The tracker through its public API: semantics, exchange, hiding, bounds.
 
 use headcount::{
-    ApplyError, Diff, Encoding, EntryBuf, Limits, NewEntry, ReplicaId, TrackError, Tracker,
+    ApplyError, Diff, Encoding, EntryBuf, Extract, Limits, NewEntry, ReplicaId, TrackError, Tracker,
 };
 
 use crate::support::trackers::{listed, sync, tracker};
@@ -147,9 +147,9 @@ fn every_holder_knows_the_version_before() {
         .apply_repair(&a.full_body(&id, 0).unwrap(), false)
         .unwrap();
     let mut by_slices = tracker("e");
-    let mut extract = a.begin_extract(&id, 0, false, 0).unwrap();
-    while !a.extract_slice(&mut extract, 1) {}
-    let (_, body) = a.finish_extract(extract).unwrap().encode();
+    let mut extract = Extract::begin(&mut a, &id, 0, false, 0).unwrap();
+    while !extract.step(&mut a, 1).done {}
+    let (_, body) = extract.finish(&mut a).unwrap().encode();
     by_slices.apply_repair(&body, false).unwrap();
     let mut by_relay = tracker("f");
     let frame = step_by_step.delta_since(&id, 0).unwrap();
@@ -417,14 +417,14 @@ fn an_extraction_contains_changes_between_its_slices() {
         if seed % 3 == 0 {
             a.trim_leaves(&id, a.clock(&id));
         }
-        let Some(mut extract) = a.begin_extract(&id, b.clock(&id), false, 0) else {
+        let Some(mut extract) = Extract::begin(&mut a, &id, b.clock(&id), false, 0) else {
             continue;
         };
-        while !a.extract_slice(&mut extract, 2) {
+        while !extract.step(&mut a, 2).done {
             (0..seed % 4).for_each(|_| change(&mut a));
         }
-        let (kind, body) = a
-            .finish_extract(extract)
+        let (kind, body) = extract
+            .finish(&mut a)
             .expect("nothing was trimmed")
             .encode();
         if kind == headcount::codec::Kind::REPAIR {

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use headcount::{
-    ALL_TOPICS, ApplyError, Diff, Encoding, Key, Limits, NewEntry, ReplicaId, StagedDelta,
-    StagedRepair, TrackError, Tracker,
+    ALL_TOPICS, ApplyError, Diff, Encoding, Extract, Key, Limits, NewEntry, ReplicaId, StagedDelta,
+    StagedRepair, TrackError, Tracker, VisibilityChange,
 };
 use proptest::prelude::*;
 
@@ -210,7 +210,7 @@ impl World {
         for replica in self.known(n, of) {
             let node = &mut self.nodes[n];
             if node.tracker.set_hidden(&replica, hidden) {
-                shift(node, &replica);
+                change_visibility(node, &replica);
             }
         }
     }
@@ -295,13 +295,13 @@ impl World {
                 load(source, target, &info.replica, matches!(how, How::Full));
             }
             How::Extracted => {
-                let Some(mut extract) =
-                    source.tracker.begin_extract(&info.replica, clock, false, 3)
+                let tracker = &mut source.tracker;
+                let Some(mut extract) = Extract::begin(tracker, &info.replica, clock, false, 3)
                 else {
                     return;
                 };
-                while !source.tracker.extract_slice(&mut extract, 1) {}
-                let Some(extracted) = source.tracker.finish_extract(extract) else {
+                while !extract.step(tracker, 1).done {}
+                let Some(extracted) = extract.finish(tracker) else {
                     return;
                 };
                 let (kind, body) = extracted.encode();
@@ -422,11 +422,11 @@ fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
         return;
     };
     let mut staged = StagedRepair::new(body.into(), target.tracker.limits()).unwrap();
-    if target.tracker.begin_repair(&mut staged, full) != Ok(true) {
+    if staged.begin(&mut target.tracker, full) != Ok(true) {
         return;
     }
     loop {
-        let slice = target.tracker.repair_slice(&mut staged, 2).unwrap();
+        let slice = staged.step(&mut target.tracker, 2).unwrap();
         target.fold(&slice.diff);
         if slice.done {
             break;
@@ -436,16 +436,16 @@ fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
         assert!(target.tracker.full_body(replica, 1).is_none(), "not served");
     }
     if cold && !target.tracker.origin_info(replica).unwrap().hidden {
-        shift(target, replica);
+        change_visibility(target, replica);
     }
 }
 
 /// Applies a delta in slices.
 fn step_by_step(target: &mut Node, body: Vec<u8>) {
     let mut staged = StagedDelta::new(body.into(), target.tracker.limits()).unwrap();
-    if target.tracker.begin_delta(&mut staged) == Ok(true) {
+    if staged.begin(&mut target.tracker) == Ok(true) {
         loop {
-            let slice = target.tracker.delta_slice(&mut staged, 1).unwrap();
+            let slice = staged.step(&mut target.tracker, 1).unwrap();
             target.fold(&slice.diff);
             if slice.done {
                 break;
@@ -455,12 +455,12 @@ fn step_by_step(target: &mut Node, body: Vec<u8>) {
 }
 
 /// Lets a node report, in slices, the changes of a hide, a show or a first load.
-fn shift(node: &mut Node, replica: &ReplicaId) {
-    let Some(mut shift) = node.tracker.begin_visibility_change(replica) else {
+fn change_visibility(node: &mut Node, replica: &ReplicaId) {
+    let Some(mut change) = VisibilityChange::begin(&mut node.tracker, replica) else {
         return;
     };
     loop {
-        let slice = node.tracker.shift_slice(&mut shift, 2, &|_| true);
+        let slice = change.step(&mut node.tracker, 2, &|_| true);
         node.fold(&slice.diff);
         if slice.done {
             break;

@@ -2,6 +2,7 @@
 //! itself.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use headcount::{
     Diff, Dot, EntryBuf, EntryRef, NewEntry, Presence, PresenceConfig, ReplicaId, Status,
@@ -62,9 +63,8 @@ pub(crate) struct RoomPresence {
 
 impl RoomPresence {
     pub(super) fn new() -> Self {
-        let incarnation = u64::try_from(crate::db::now_micros()).unwrap_or(1);
-        let id = ReplicaId::new("headcount-server", incarnation, fastrand::u32(..))
-            .expect("the name is short and the clock is below 2^62 us");
+        let id = ReplicaId::generate("headcount-server", SystemTime::now())
+            .expect("the name is short, and the operating system has random numbers");
         Self {
             presence: Presence::new(id, PresenceConfig::default()),
         }
