@@ -60,7 +60,7 @@ pub enum WindowError {
     },
     /// The viewer holds as many windows as it may.
     TooManyWindows {
-        /// The limit, [`VIEWER_WINDOWS_MAX`].
+        /// The limit, [`VIEWER_WINDOWS_MAX`](crate::member_list::VIEWER_WINDOWS_MAX).
         max: usize,
     },
     /// The anchor is not in the list, or in a hidden group.
