@@ -218,7 +218,7 @@ pub(crate) fn to_json(obj: &Bound<'_, PyAny>) -> PyResult<PyBackedStr> {
 }
 
 /// The arguments of `track`, `update` and `upsert`, borrowed.
-pub(crate) fn put<'a>(
+pub(crate) fn new_entry<'a>(
     topic: &'a str,
     (key, owner): (&'a Name, &'a Name),
     meta: &'a Meta,
@@ -235,8 +235,8 @@ pub(crate) fn put<'a>(
             "the meta of a key of bytes must be bytes",
         ));
     }
-    let put = headcount::NewEntry::bytes(topic, key.as_bytes(), owner.as_bytes(), encoding);
-    Ok(put.meta(meta.as_bytes()).status(status))
+    let entry = headcount::NewEntry::bytes(topic, key.as_bytes(), owner.as_bytes(), encoding);
+    Ok(entry.meta(meta.as_bytes()).status(status))
 }
 
 /// Seconds since some start.

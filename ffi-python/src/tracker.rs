@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bounds::{self, room_for};
-use crate::convert::{Buffer, Meta, Name, grouped, put};
+use crate::convert::{Buffer, Meta, Name, grouped, new_entry};
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::raise;

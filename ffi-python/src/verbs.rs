@@ -30,8 +30,8 @@ macro_rules! entry_verbs {
                 meta: Meta,
                 status: u8,
             ) -> PyResult<String> {
-                let put = put(topic, (&key, &owner), &meta, status)?;
-                reference(self.core.write(py, |entries| entries.track(&put)))
+                let entry = new_entry(topic, (&key, &owner), &meta, status)?;
+                reference(self.core.write(py, |entries| entries.track(&entry)))
             }
 
             /// Replace meta and status of a tracked entry; return the reference of the new version. O(1).
@@ -47,8 +47,8 @@ macro_rules! entry_verbs {
                 meta: Meta,
                 status: u8,
             ) -> PyResult<String> {
-                let put = put(topic, (&key, &owner), &meta, status)?;
-                reference(self.core.write(py, |entries| entries.update(&put)))
+                let entry = new_entry(topic, (&key, &owner), &meta, status)?;
+                reference(self.core.write(py, |entries| entries.update(&entry)))
             }
 
             /// Track an entry, or update it when it is tracked. O(1).
@@ -62,8 +62,8 @@ macro_rules! entry_verbs {
                 meta: Meta,
                 status: u8,
             ) -> PyResult<String> {
-                let put = put(topic, (&key, &owner), &meta, status)?;
-                reference(self.core.write(py, |entries| entries.upsert(&put)))
+                let entry = new_entry(topic, (&key, &owner), &meta, status)?;
+                reference(self.core.write(py, |entries| entries.upsert(&entry)))
             }
 
             /// Remove one of this replica's entries; return whether it was tracked. O(1).

@@ -43,6 +43,11 @@ impl Connection {
         connection
     }
 
+    /// Returns the number of members that the client knows of.
+    fn members(&self) -> u64 {
+        self.client.counts().expect("counts were sent").members
+    }
+
     fn take(&mut self, list: &mut List, tick: &Tick<u64>) -> bool {
         let bundle = self.viewer.bundle(tick);
         bundle
@@ -249,8 +254,7 @@ fn list_counts_of_a_skipped_tick_come_with_the_next_bundle() {
             let next = tick(&mut list, at + 2_000);
             assert!(!next.is_empty());
             assert!(connection.take(&mut list, &next));
-            let counts = connection.client.counts().expect("counts were sent");
-            assert_eq!(counts.members, list.member_count() as u64);
+            assert_eq!(connection.members(), list.member_count() as u64);
             assert!(tick(&mut list, at + 3_500).is_empty());
         }
     }
@@ -328,14 +332,7 @@ fn list_epoch_reaches_viewers_by_itself() {
         assert!(!connection.take(&mut list, &late) && !connection.viewer.is_stale());
         let window = connection.client.window("a:31:5:5").expect("renamed");
         assert_eq!(window.rows().len(), 11);
-        assert_eq!(
-            connection
-                .client
-                .counts()
-                .expect("counts were sent")
-                .members,
-            49
-        );
+        assert_eq!(connection.members(), 49);
     }
     assert!(tick(&mut list, 3_000).is_empty());
 }
@@ -361,25 +358,11 @@ fn list_tick_from_before_a_window_was_opened_leaves_it_as_it_is() {
     connection.receive(&mut list, Bodies::None, &opened.expect("open"));
     connection.take(&mut list, &queued);
     assert!(!connection.viewer.is_stale());
-    assert_eq!(
-        connection
-            .client
-            .counts()
-            .expect("counts were sent")
-            .members,
-        252
-    );
+    assert_eq!(connection.members(), 252);
     let next = tick(&mut list, 2_000);
     connection.take(&mut list, &next);
     assert!(!connection.viewer.is_stale() && connection.asked == 0);
-    assert_eq!(
-        connection
-            .client
-            .counts()
-            .expect("counts were sent")
-            .members,
-        252
-    );
+    assert_eq!(connection.members(), 252);
 }
 
 #[test]

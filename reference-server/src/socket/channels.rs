@@ -129,7 +129,7 @@ impl Channels {
         if let Some(old) = old {
             self.joined.remove(&*push.topic);
             old.room.leave(&self.app.hub.presence, old.id);
-            self.push_close(&old, &push.topic);
+            self.push_end(&old, &push.topic, "phx_close");
         }
     }
 
@@ -191,7 +191,7 @@ impl Channels {
         }
         self.reply(push, "ok", "{}");
         if let Some(subscription) = current {
-            self.push_close(&subscription, &push.topic);
+            self.push_end(&subscription, &push.topic, "phx_close");
         }
     }
 
@@ -297,16 +297,11 @@ impl Channels {
         self.reply_as(None, push, "error", r#"{"reason":"unmatched topic"}"#);
     }
 
-    fn push_close(&self, subscription: &Subscription, topic: &str) {
+    /// Sends an event that ends a channel, under the reference of its join.
+    fn push_end(&self, subscription: &Subscription, topic: &str, event: &str) {
         let join_ref = subscription.join_ref.as_deref();
-        self.outbox.push(encode(
-            self.vsn,
-            join_ref,
-            join_ref,
-            topic,
-            "phx_close",
-            "{}",
-        ));
+        let frame = encode(self.vsn, join_ref, join_ref, topic, event, "{}");
+        self.outbox.push(frame);
     }
 
     /// Ends a channel whose handler panicked, with the event that makes the client rejoin.
@@ -315,15 +310,7 @@ impl Channels {
         subscription
             .room
             .leave(&self.app.hub.presence, subscription.id);
-        let join_ref = subscription.join_ref.as_deref();
-        self.outbox.push(encode(
-            self.vsn,
-            join_ref,
-            join_ref,
-            topic,
-            "phx_error",
-            "{}",
-        ));
+        self.push_end(subscription, topic, "phx_error");
     }
 }
 

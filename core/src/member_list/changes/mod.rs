@@ -9,7 +9,7 @@ use members::{Fields, MemberMarks, OldPlace};
 use rows::{DirtyRows, RowMarks};
 use slots::{SlotMarks, WrittenSlots};
 
-/// What the writes since the last tick changed. Bounded in memory; a list without viewers notes
+/// The changes that writes made since the last tick. Bounded in memory; a list without viewers notes
 /// next to nothing.
 #[derive(Debug)]
 pub(crate) struct Changes<I> {

@@ -14,7 +14,7 @@ use crate::member_list::windows::row::WindowRow;
 pub(crate) struct WindowBase<I> {
     pub(crate) version: u64,
     pub(crate) rows: Vec<WindowRow<I>>,
-    /// How often members had changed their slots when the rows were read.
+    /// The number of renumberings of slots before the rows were read.
     pub(crate) renumberings: u64,
     pub(crate) checksum32: u32,
     /// The SYNC of this version, once made.

@@ -1,4 +1,4 @@
-//! Where the bodies of rows come from: [`RowSource`] and [`Bodies`].
+//! The sources of the bodies of rows: [`RowSource`] and [`Bodies`].
 
 use std::fmt;
 
@@ -27,13 +27,13 @@ pub trait RowSource<I> {
     /// Called once for each row of a frame, however many viewers get the frame.
     fn write_body(&self, id: &I, fields: Fields, out: &mut Vec<u8>);
 
-    /// Returns what the bytes are. JSON, unless said otherwise.
+    /// Returns the format of the bytes. JSON by default.
     fn format(&self) -> BodyFormat {
         BodyFormat::Json
     }
 }
 
-/// What the bytes of a body are.
+/// The format of the bytes of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyFormat {
     /// One valid JSON value: it stands in JSON frames as it is. Objects can be patched.

@@ -32,7 +32,7 @@ pub(crate) struct Handle<I> {
     awaited: Arc<()>,
 }
 
-/// What the list published of a window.
+/// The rows and versions of a window that the list published.
 #[derive(Debug)]
 pub(crate) struct Published<I> {
     pub(super) base_index: u64,

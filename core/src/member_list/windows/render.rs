@@ -32,7 +32,7 @@ pub(crate) struct FrameBuilder<'a, I> {
     /// True if a viewer cannot patch.
     whole_rows: bool,
     buffer: RefCell<Vec<u8>>,
-    /// Where the bodies lie side by side.
+    /// The memory in which bodies lie side by side.
     arena: RefCell<BytesMut>,
 }
 

@@ -1,0 +1,279 @@
+//! Tests of an open room: what its subscribers are sent.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::room::{
+    presence_feed::{CALM, COUNT_PERIOD},
+    published::PublishedPresence,
+};
+use crate::socket::{Outbox, Vsn};
+
+struct Scene {
+    room: Arc<Room>,
+    presence: RoomPresence,
+    subscriptions: u64,
+}
+
+impl Scene {
+    fn new(full_max: usize) -> Self {
+        let info = db::Room {
+            id: Uuid::now_v7(),
+            tenant: "default".into(),
+            kind: "group".into(),
+            name: "room".into(),
+            description: String::new(),
+            owner_id: None,
+            private: false,
+            simulated: false,
+            last_seq: 0,
+            member_count: 0,
+            inserted_at: 0,
+        };
+        let room = Arc::new(Room::new(info, &[], Vec::new(), full_max));
+        Self {
+            room,
+            presence: RoomPresence::new(),
+            subscriptions: 0,
+        }
+    }
+
+    fn join(&mut self) -> (SubscriptionId, Arc<Outbox>) {
+        self.join_as(Uuid::now_v7(), Status::Online)
+    }
+
+    fn join_as(&mut self, id: Uuid, status: Status) -> (SubscriptionId, Arc<Outbox>) {
+        self.subscriptions += 1;
+        let outbox = Arc::new(Outbox::default());
+        let visitor = Visitor {
+            identity: Identity {
+                id,
+                username: "guest".into(),
+                guest: true,
+                tenant: "default".into(),
+            },
+            staff: false,
+            status,
+            outbox: Arc::clone(&outbox),
+            vsn: Vsn::V2,
+            join_ref: None,
+        };
+        let subscription = SubscriptionId(self.subscriptions);
+        let joined = self
+            .room
+            .join(&self.presence, subscription, visitor, &None, None);
+        joined.expect("the room is open");
+        (subscription, outbox)
+    }
+
+    fn beat(&self) {
+        for diff in self.presence.take_diff().iter() {
+            self.room.apply(&self.presence, diff);
+        }
+    }
+}
+
+/// Takes all frames out, as event and payload.
+fn events(outbox: &Outbox) -> Vec<(String, Value)> {
+    let frames = std::iter::from_fn(|| outbox.pop());
+    let parse = |frame: axum::extract::ws::Utf8Bytes| {
+        let frame: Value = serde_json::from_str(&frame).unwrap();
+        (frame[3].as_str().unwrap().to_owned(), frame[4].clone())
+    };
+    frames.map(parse).collect()
+}
+
+fn named<'a>(events: &'a [(String, Value)], name: &str) -> Vec<&'a Value> {
+    events
+        .iter()
+        .filter(|(event, _)| event == name)
+        .map(|(_, payload)| payload)
+        .collect()
+}
+
+#[test]
+fn a_room_that_empties_names_its_members_again() {
+    let mut scene = Scene::new(5);
+    let mut subscriptions: Vec<_> = (0..6).map(|_| scene.join()).collect();
+    scene.beat();
+    let outbox = Arc::clone(&subscriptions[0].1);
+    assert_eq!(
+        named(&events(&outbox), "presence_mode"),
+        [&json!({ "mode": "counts" })]
+    );
+    let now = Instant::now();
+    for (subscription, _) in subscriptions.drain(3..) {
+        scene.room.leave(&scene.presence, subscription);
+    }
+    scene.beat();
+    scene.room.tick(&scene.presence, now);
+    scene.room.tick(&scene.presence, now + CALM / 2);
+    assert!(named(&events(&outbox), "presence_mode").is_empty());
+    scene.room.tick(&scene.presence, now + CALM);
+    let sent = events(&outbox);
+    assert_eq!(named(&sent, "presence_mode"), [&json!({ "mode": "full" })]);
+    let states = named(&sent, "presence_state");
+    assert_eq!(states.len(), 1);
+    assert_eq!(states[0].as_object().unwrap().len(), 3);
+}
+
+/// While only counts are sent, users that a subscriber has seen still leave; one that was
+/// behind then gets what is left of its state when it has caught up.
+#[test]
+fn a_subscriber_that_was_behind_shows_no_ghosts_in_counts_mode() {
+    let mut scene = Scene::new(3);
+    let mut subscriptions: Vec<_> = (0..3).map(|_| scene.join()).collect();
+    scene.beat();
+    let slow = Arc::clone(&subscriptions[0].1);
+    while !slow.is_congested() {
+        slow.push("filler".into());
+    }
+    subscriptions.extend((0..3).map(|_| scene.join()));
+    scene.beat();
+    assert_eq!(scene.room.state.lock().feed.mode(), "counts");
+    scene.room.leave(&scene.presence, subscriptions[1].0);
+    scene.beat();
+    while slow.pop().is_some() {}
+    scene.room.tick(&scene.presence, Instant::now());
+    let sent = events(&slow);
+    let states = named(&sent, "presence_state");
+    let users = |state: &Value| state.as_object().expect("users").len();
+    assert_eq!(states.into_iter().map(users).collect::<Vec<_>>(), [5]);
+    // A newcomer in counts mode is sent no names.
+    let newcomer = scene.join().1;
+    scene.room.tick(&scene.presence, Instant::now());
+    assert!(named(&events(&newcomer), "presence_state").is_empty());
+}
+
+/// A subscriber that was behind when the counts were sent gets them when it has caught up.
+#[test]
+fn a_subscriber_that_was_behind_gets_the_counts_it_missed() {
+    let mut scene = Scene::new(1);
+    let (_, slow) = scene.join();
+    let subscriptions: Vec<_> = (0..3).map(|_| scene.join()).collect();
+    scene.beat();
+    let mut now = Instant::now() + COUNT_PERIOD;
+    scene.room.tick(&scene.presence, now);
+    let counts = |sent: &[(String, Value)]| {
+        let sent = named(sent, "presence_count");
+        sent.iter()
+            .map(|counts| counts["online"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&events(&slow)), [4]);
+    while !slow.is_congested() {
+        slow.push("filler".into());
+    }
+    scene.room.leave(&scene.presence, subscriptions[2].0);
+    scene.beat();
+    now += COUNT_PERIOD;
+    scene.room.tick(&scene.presence, now);
+    assert_eq!(counts(&events(&subscriptions[0].1)).last(), Some(&json!(3)));
+    while let Some(frame) = slow.pop() {
+        assert!(frame.as_str() == "filler");
+    }
+    now += COUNT_PERIOD;
+    scene.room.tick(&scene.presence, now);
+    assert_eq!(counts(&events(&slow)), [3]);
+    now += COUNT_PERIOD;
+    scene.room.tick(&scene.presence, now);
+    assert!(events(&slow).is_empty() && events(&subscriptions[0].1).is_empty());
+}
+
+#[test]
+fn a_congested_subscriber_gets_one_state_instead_of_every_diff() {
+    let mut scene = Scene::new(250);
+    let (_, slow) = scene.join();
+    scene.beat();
+    while !slow.is_congested() {
+        slow.push("filler".into());
+    }
+    for _ in 0..10 {
+        scene.join();
+        scene.beat();
+    }
+    scene.room.tick(&scene.presence, Instant::now());
+    let late = std::iter::from_fn(|| slow.pop()).skip_while(|f| f.as_str() != "filler");
+    assert!(late.into_iter().all(|frame| frame.as_str() == "filler"));
+    scene.room.tick(&scene.presence, Instant::now());
+    let sent = events(&slow);
+    let states = named(&sent, "presence_state");
+    assert_eq!(states.len(), 1, "{sent:?}");
+    assert_eq!(states[0].as_object().unwrap().len(), 11);
+    scene.join();
+    scene.beat();
+    assert_eq!(named(&events(&slow), "presence_diff").len(), 1);
+}
+
+/// The metas by key and reference that a Phoenix client derives from a state and the diffs after it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct View(BTreeMap<(String, String), Value>);
+
+impl View {
+    fn metas(users: &Value) -> BTreeMap<(String, String), Value> {
+        let mut metas = BTreeMap::new();
+        for (key, user) in users.as_object().unwrap() {
+            for meta in user["metas"].as_array().unwrap() {
+                let reference = meta["phx_ref"].as_str().unwrap().to_owned();
+                metas.insert((key.clone(), reference), meta.clone());
+            }
+        }
+        metas
+    }
+
+    fn follow(&mut self, outbox: &Outbox) {
+        for (event, payload) in events(outbox) {
+            match event.as_str() {
+                "presence_state" => self.0 = Self::metas(&payload),
+                "presence_diff" => {
+                    self.0.extend(Self::metas(&payload["joins"]));
+                    for (of, meta) in Self::metas(&payload["leaves"]) {
+                        let known = self.0.remove(&of);
+                        assert!(known.is_none_or(|known| known == meta), "as it joined");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Newcomers are sent a state between any two changes that become one diff.
+#[test]
+fn a_newcomer_between_two_changes_of_one_diff_sees_all_users() {
+    let statuses = [Status::Online, Status::Idle, Status::Dnd, Status::Invisible];
+    for seed in 0..60 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut scene = Scene::new(250);
+        let users: Vec<_> = (0..4).map(|_| Uuid::now_v7()).collect();
+        let mut subscriptions: Vec<(SubscriptionId, Arc<Outbox>, View)> = Vec::new();
+        for _ in 0..120 {
+            let index = rng.usize(..subscriptions.len().max(1));
+            let status = statuses[rng.usize(..statuses.len())];
+            match rng.u8(..8) {
+                0 | 1 if subscriptions.len() < 8 => {
+                    let (subscription, outbox) = scene.join_as(users[rng.usize(..4)], status);
+                    subscriptions.push((subscription, outbox, View::default()));
+                }
+                2 if !subscriptions.is_empty() => {
+                    let (subscription, ..) = subscriptions.swap_remove(index);
+                    scene.room.leave(&scene.presence, subscription);
+                }
+                3..6 if !subscriptions.is_empty() => {
+                    let subscription = subscriptions[index].0;
+                    scene.room.set_status(&scene.presence, subscription, status);
+                }
+                6 => scene.beat(),
+                _ => {}
+            }
+        }
+        scene.beat();
+        let expected = PublishedPresence::of(&scene.presence, &scene.room.topic).state();
+        let expected = View::metas(&serde_json::from_str(&expected).unwrap());
+        let refs: Vec<_> = expected.keys().collect();
+        for (_, outbox, view) in &mut subscriptions {
+            view.follow(outbox);
+            assert_eq!(view.0.keys().collect::<Vec<_>>(), refs, "seed {seed}");
+        }
+    }
+}
