@@ -53,14 +53,12 @@ impl HeadTable {
     }
 
     /// Adds the first entry of a new list. O(1).
-    #[inline]
     pub(super) fn insert(&mut self, hash: u32, index: u32) {
         self.table
             .insert_unique(wide(hash), Head { hash, index }, |head| wide(head.hash));
     }
 
     /// Makes `next` the first entry of the list that began with `index`. O(1).
-    #[inline]
     pub(super) fn replace(&mut self, hash: u32, index: u32, next: u32) {
         let head = self.table.find_mut(wide(hash), |head| head.index == index);
         head.expect("the first entry of a list is in the table")
@@ -68,7 +66,6 @@ impl HeadTable {
     }
 
     /// Removes a list whose only entry is `index`. O(1).
-    #[inline]
     pub(super) fn remove(&mut self, hash: u32, index: u32) {
         let head = self
             .table

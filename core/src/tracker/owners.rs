@@ -50,7 +50,6 @@ impl Owners {
     }
 
     /// Adds an entry to those of its owner. O(1).
-    #[inline]
     pub(super) fn link(&mut self, store: &mut Store, index: u32, location: OwnerLocation) {
         let OwnerLocation { hash, first } = location;
         if first == NIL {

@@ -182,7 +182,6 @@ impl Store {
     }
 
     /// Adds an entry to rows, blobs, topic and key index. Origin and owner link it to their lists afterwards. O(1).
-    #[inline]
     pub(super) fn insert(
         &mut self,
         location: KeyLocation,

@@ -193,14 +193,14 @@ impl Topic {
         self.counts.iter()
     }
 
-    /// OriginCounts a new entry of an origin.
+    /// Counts a new entry of an origin.
     #[inline]
     pub(super) fn count_entry(&mut self, origin: u16) {
         *self.visible_keys.get_mut() = 0;
         self.counts.add(origin);
     }
 
-    /// OriginCounts an entry of an origin out. Returns whether it was the last one of the topic.
+    /// Counts an entry of an origin out. Returns whether it was the last one of the topic.
     #[inline]
     pub(super) fn uncount_entry(&mut self, origin: u16) -> bool {
         *self.visible_keys.get_mut() = 0;
