@@ -6,9 +6,11 @@
 
 use std::error::Error;
 
+use headcount::member_list::TextId;
+use headcount::roster::OfflinePolicy;
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, NewEntry, OfflinePolicy, Placement, Presence,
-    PresenceConfig, ReplicaId, Roster, RosterOptions, Row, SortKey, Status, TextId,
+    EntryBuf, GroupId, ListOptions, MemberList, NewEntry, Placement, Presence, PresenceConfig,
+    ReplicaId, Roster, RosterOptions, Row, SortKey, Status,
 };
 
 const ROOM: &str = "room";

@@ -22,9 +22,9 @@ pub const OP_MAX: u64 = 1 << 62;
 /// The slot of a topic: the 64-bit XXH3 of its bytes (seed 0), modulo [`SLOTS`]. O(length).
 ///
 /// ```
-/// let slot = headcount::slot_of("room:lobby");
-/// assert!(slot < headcount::SLOTS);
-/// assert_eq!(slot, headcount::slot_of("room:lobby"));
+/// let slot = headcount::id::slot_of("room:lobby");
+/// assert!(slot < headcount::id::SLOTS);
+/// assert_eq!(slot, headcount::id::slot_of("room:lobby"));
 /// ```
 #[must_use]
 pub fn slot_of(topic: &str) -> u8 {
@@ -92,7 +92,7 @@ impl std::error::Error for IdError {}
 /// let first = ReplicaId::new("chat-1", 1_700_000_000_000_000, 7)?;
 /// let restarted = ReplicaId::new("chat-1", 1_700_000_360_000_000, 9)?;
 /// assert!(restarted.supersedes(&first));
-/// # Ok::<(), headcount::IdError>(())
+/// # Ok::<(), headcount::id::IdError>(())
 /// ```
 #[derive(Clone)]
 pub struct ReplicaId(Arc<Replica>);
@@ -284,31 +284,6 @@ impl fmt::Display for EntryRef {
             }
         }
         f.write_str(std::str::from_utf8(&text[..len]).expect("the alphabet is ASCII"))
-    }
-}
-
-/// How the key, the owner and the meta of an entry are encoded. Travels with the entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum Encoding {
-    /// Bytes without further meaning.
-    Bytes = 0,
-    /// UTF-8 text; metas are JSON.
-    #[default]
-    Text = 1,
-    /// Erlang external term format.
-    Term = 2,
-}
-
-impl Encoding {
-    /// The encoding of a wire number, if it is one.
-    #[must_use]
-    pub fn from_u8(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Self::Bytes),
-            1 => Some(Self::Text),
-            2 => Some(Self::Term),
-            _ => None,
-        }
     }
 }
 

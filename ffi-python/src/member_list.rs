@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, GROUPS_MAX};
-use headcount::{Id, ListError, ListOptions, TextId};
+use headcount::member_list::{BodyFormat, GROUPS_MAX, Id, TextId};
+use headcount::{ListError, ListOptions};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
@@ -80,8 +80,8 @@ pub(crate) struct Upsert {
     old_index: Option<usize>,
 }
 
-impl From<core::Upsert> for Upsert {
-    fn from(upsert: core::Upsert) -> Self {
+impl From<core::member_list::Upsert> for Upsert {
+    fn from(upsert: core::member_list::Upsert) -> Self {
         Self {
             index: upsert.index,
             is_new: upsert.is_new,

@@ -49,7 +49,7 @@ pub(crate) struct Presence {
 impl Presence {
     fn put<F>(&self, py: Python<'_>, f: F) -> PyResult<String>
     where
-        F: FnOnce(&core::Presence) -> Result<core::EntryRef, TrackError> + Send,
+        F: FnOnce(&core::Presence) -> Result<core::id::EntryRef, TrackError> + Send,
     {
         py.detach(|| f(&self.core))
             .map(|entry_ref| entry_ref.to_string())

@@ -41,7 +41,7 @@ pub(crate) struct Tracker(Locked<core::Tracker>);
 impl Tracker {
     fn put<F>(&self, py: Python<'_>, f: F) -> PyResult<String>
     where
-        F: FnOnce(&mut core::Tracker) -> Result<core::EntryRef, TrackError> + Send,
+        F: FnOnce(&mut core::Tracker) -> Result<core::id::EntryRef, TrackError> + Send,
     {
         self.0
             .write(py, f)
@@ -180,7 +180,7 @@ impl Tracker {
 
     /// The clock of every replica known here, this one first.
     fn clocks(&self, py: Python<'_>) -> Vec<(Replica, u64)> {
-        let origin = |info: core::OriginInfo| (Replica(info.replica), info.clock);
+        let origin = |info: core::tracker::OriginInfo| (Replica(info.replica), info.clock);
         self.0
             .read(py, |tracker| tracker.origins().map(origin).collect())
     }

@@ -87,8 +87,8 @@ fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
 /// The slot of "room", as the sender of the golden messages would hold it.
 fn tracker_of_slot() -> Tracker {
     let id = ReplicaId::new("a", 1_700_000_000_000_000, 7).expect("a valid id");
-    let slot = headcount::slot_of("room");
-    let mut tracker = Tracker::with_slot(id, slot, headcount::Limits::default());
+    let slot = headcount::id::slot_of("room");
+    let mut tracker = Tracker::with_slot(id, slot, headcount::tracker::Limits::default());
     for key in ["ann", "bob", "cid"] {
         let put = NewEntry::new("room", key, "conn").meta(b"{}");
         tracker.track(&put).expect("within limits");
@@ -122,12 +122,15 @@ fn writer() -> Tracker {
         .status(2));
     put(&NewEntry::new("room", "bob", "conn-2"));
     put(&NewEntry::new("hall", "ann", "conn-1"));
-    put(&NewEntry::bytes("room", &[0, 255], &[1], headcount::Encoding::Bytes).meta(&[0; 40]));
+    put(
+        &NewEntry::bytes("room", &[0, 255], &[1], headcount::tracker::Encoding::Bytes)
+            .meta(&[0; 40]),
+    );
     put(&NewEntry::bytes(
         "room",
         &[131, 97, 7],
         &[131, 106],
-        headcount::Encoding::Term,
+        headcount::tracker::Encoding::Term,
     ));
     tracker.untrack("room", "bob", "conn-2");
     tracker
@@ -151,7 +154,7 @@ fn broken() -> Seeds {
     let head = |from: u64, to: u64| {
         let mut head = Writer::new();
         head.identity("c", 1, 0);
-        head.u8(headcount::ALL_TOPICS);
+        head.u8(headcount::id::ALL_TOPICS);
         head.u64(from);
         head.u64(to);
         head

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind};
 
 /// Major version of the wire format. Frames of another major version are refused.
 pub const WIRE_MAJOR: u8 = 1;
@@ -83,7 +83,7 @@ impl fmt::Debug for SharedKey {
 /// let frame = envelope.seal(Kind::HELLO, b"body");
 /// let (kind, body) = envelope.open(&frame)?;
 /// assert_eq!((kind, body), (Kind::HELLO, &b"body"[..]));
-/// # Ok::<(), headcount::DecodeError>(())
+/// # Ok::<(), headcount::codec::DecodeError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Envelope {

@@ -5,9 +5,11 @@
 //! against the bytes that are there. Integers must be in their shortest form: the bytes of a value
 //! are canonical. `docs/wire-format.md` is the normative description.
 
+mod error;
 mod frame;
 mod value;
 
+pub use error::{DecodeError, DecodeErrorKind};
 pub use frame::{
     CLUSTER_LEN_MAX, Envelope, FRAME_OVERHEAD_MAX, Kind, SharedKey, WIRE_MAJOR, WIRE_MINOR,
 };

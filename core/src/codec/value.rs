@@ -3,7 +3,7 @@
 use bincode::config::{Configuration, standard};
 use bincode::error::{DecodeError as BincodeError, EncodeError};
 
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind};
 
 const CONFIG: Configuration = standard();
 
@@ -18,7 +18,7 @@ const CONFIG: Configuration = standard();
 /// assert_eq!(reader.u64()?, 300);
 /// assert_eq!(reader.str(16)?, "ann");
 /// reader.finish()?;
-/// # Ok::<(), headcount::DecodeError>(())
+/// # Ok::<(), headcount::codec::DecodeError>(())
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct Writer {

@@ -16,7 +16,7 @@ use crate::member_list::{ListError, SortKey};
 /// Keys of different collations must not meet in one group.
 ///
 /// ```
-/// use headcount::Collation;
+/// use headcount::member_list::Collation;
 ///
 /// let swedish = Collation::new("sv")?;
 /// let german = Collation::new("de")?;
@@ -75,7 +75,8 @@ impl Collation {
     /// compared finds everything.
     ///
     /// ```
-    /// use headcount::{Collation, ListOptions, MemberList};
+    /// use headcount::member_list::Collation;
+    /// use headcount::{ListOptions, MemberList};
     ///
     /// let german = Collation::new("de")?;
     /// let mut list = MemberList::<u64>::new(ListOptions::default().without_headers());

@@ -58,7 +58,7 @@ pub trait Id: sealed::Sealed + Clone + Ord + Hash + fmt::Debug + Send + Sync + '
     /// The text form.
     ///
     /// ```
-    /// use headcount::Id;
+    /// use headcount::member_list::Id;
     /// assert_eq!(7u64.to_text(), "7");
     /// assert_eq!(7u128.to_text(), "00000000-0000-0000-0000-000000000007");
     /// assert_eq!(u64::parse_text("7"), Some(7));
@@ -123,7 +123,7 @@ impl Id for u128 {
 /// A short text id: 1 to 64 bytes of UTF-8 without control characters. Cloning is cheap.
 ///
 /// ```
-/// use headcount::TextId;
+/// use headcount::member_list::TextId;
 ///
 /// let id: TextId = "alice".parse()?;
 /// assert_eq!(id.as_str(), "alice");

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::Presence;
 use super::jobs::Job;
-use crate::error::DecodeError;
+use crate::codec::DecodeError;
 use crate::id::ReplicaId;
 use crate::replica::{Action, Event, Replica, Signal, Transmit};
 use crate::tracker::{Diff, Tracker};

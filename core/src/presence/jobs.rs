@@ -1,8 +1,8 @@
 //! What the control plane asks of the trackers. Large work goes in slices: between two of them the
 //! lock of the slot is free, and other frames come through.
 
-use crate::codec::Kind;
-use crate::error::{ApplyError, DecodeError};
+use crate::codec::{DecodeError, Kind};
+use crate::error::ApplyError;
 use crate::id::ReplicaId;
 use crate::replica::{Apply, Outcome, Report, Serve};
 use crate::tracker::{

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Presence, PresenceConfig};
-use crate::codec::{Envelope, Kind, Reader, Writer};
-use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
+use crate::error::ApplyError;
 use crate::id::{OP_MAX, ReplicaId, SLOTS};
 use crate::tracker::StagedRepair;
 

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 
 use super::row::Rows;
-use crate::codec::{Envelope, FRAME_OVERHEAD_MAX, Kind, Reader, WIRE_MAJOR, Writer};
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{
+    DecodeError, DecodeErrorKind, Envelope, FRAME_OVERHEAD_MAX, Kind, Reader, WIRE_MAJOR, Writer,
+};
 use crate::id::{NAME_LEN_MAX, OP_MAX, ReplicaId, SLOTS as SLOT_COUNT};
 
 /// Slots of a replica, as a length.

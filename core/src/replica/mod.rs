@@ -37,8 +37,7 @@ pub use config::Config;
 pub use message::Signal;
 pub use output::{Action, Address, Apply, Destination, Event, Outcome, Report, Serve, Transmit};
 
-use crate::codec::Envelope;
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope};
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use members::{Known, Marker, Peer};

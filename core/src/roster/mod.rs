@@ -100,8 +100,9 @@ impl<I> Default for RosterReport<I> {
 /// Presence of one topic as a member list: many sessions of one user, one row.
 ///
 /// ```
-/// use headcount::{ListOptions, MemberList, NewEntry, Placement, ReplicaId, Roster, RosterOptions};
-/// use headcount::{SortKey, Status, TextId, Tracker};
+/// use headcount::member_list::TextId;
+/// use headcount::{ListOptions, MemberList, NewEntry, Placement, ReplicaId};
+/// use headcount::{Roster, RosterOptions, SortKey, Status, Tracker};
 ///
 /// let mut list = MemberList::<TextId>::new(ListOptions::default());
 /// let groups = list.set_groups(&["online", "idle"])?;

@@ -55,7 +55,7 @@ pub trait Transport: Send + 'static {
 /// ```
 /// let id = headcount::runtime::starting("chat-1")?;
 /// assert_eq!(id.name(), "chat-1");
-/// # Ok::<(), headcount::IdError>(())
+/// # Ok::<(), headcount::id::IdError>(())
 /// ```
 #[expect(
     clippy::disallowed_methods,

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::incident::Incident;
 use super::network::{Flight, kind};
 use super::world::World;
-use crate::codec::{Envelope, Kind, Reader, WIRE_MAJOR, WIRE_MINOR, Writer};
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{
+    DecodeError, DecodeErrorKind, Envelope, Kind, Reader, WIRE_MAJOR, WIRE_MINOR, Writer,
+};
 use crate::id::ReplicaId;
 use crate::replica::Transmit;
 

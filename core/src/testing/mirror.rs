@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 
 use super::world::{TOPICS, World};
-use crate::id::{Encoding, EntryRef};
+use crate::id::EntryRef;
 use crate::presence::Presence;
-use crate::tracker::{Diff, EntryBuf};
+use crate::tracker::{Diff, Encoding, EntryBuf};
 
 /// Local operations between two readers that begin with a list.
 const LATE_EVERY: u64 = 8;

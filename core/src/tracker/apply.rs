@@ -8,8 +8,8 @@ use super::origin::OriginState;
 use super::slab::NIL;
 use super::wire::{DeltaHead, Place, Record, Records, RepairHead};
 use super::{LOCAL, Tracker};
-use crate::codec::{Envelope, Kind, Reader};
-use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader};
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::id::Origin;
 

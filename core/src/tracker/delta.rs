@@ -7,8 +7,8 @@ use super::diff::DiffBuilder;
 use super::limits::Limits;
 use super::repair::Slice;
 use super::wire::{DeltaHead, Place, Record, Records};
-use crate::codec::Reader;
-use crate::error::{ApplyError, DecodeError};
+use crate::codec::{DecodeError, Reader};
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
 /// A `Delta` that passed every check which needs no tracker, to be applied in slices. The
@@ -16,7 +16,8 @@ use crate::fault::{Fault, is_broken};
 /// unseen until the last slice.
 ///
 /// ```
-/// use headcount::{NewEntry, ReplicaId, StagedDelta, Tracker};
+/// use headcount::tracker::StagedDelta;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// for i in 0..100 {

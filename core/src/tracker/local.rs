@@ -12,7 +12,8 @@ use super::slab::NIL;
 use super::store::KeyLocation;
 use super::{LOCAL, LeaveReason, Tracker};
 use crate::error::TrackError;
-use crate::id::{ALL_TOPICS, Encoding, EntryRef, OP_MAX, slot_of};
+use crate::id::{ALL_TOPICS, EntryRef, OP_MAX, slot_of};
+use crate::tracker::Encoding;
 
 /// Bytes of versions that came and went since the last `take_diff` and are kept for it. A tracker
 /// whose Diffs nobody takes keeps no more.

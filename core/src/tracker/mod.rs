@@ -10,6 +10,7 @@ mod blobs;
 mod crdt;
 mod delta;
 mod diff;
+mod encoding;
 mod entry;
 mod extract;
 mod limits;
@@ -34,6 +35,7 @@ use std::fmt;
 pub use crdt::Delta;
 pub use delta::StagedDelta;
 pub use diff::{Diff, TopicDiff, Update};
+pub use encoding::Encoding;
 pub use entry::{Entry, EntryBuf, Key, NewEntry};
 pub use extract::{Extract, Extracted};
 pub use limits::Limits;
@@ -44,6 +46,8 @@ pub(crate) use session::{Session, Since};
 pub use version_vector::VersionVector;
 pub use visibility::VisibilityChange;
 pub use wire::{DeltaHead, RepairHead};
+
+pub use crate::error::{ApplyError, TrackError};
 
 use self::local::Pending;
 use self::origins::Origins;
@@ -127,7 +131,7 @@ impl Tracker {
     /// An empty tracker of one slot of topics, or of all ([`ALL_TOPICS`]).
     ///
     /// # Panics
-    /// If `slot` is neither below [`SLOTS`](crate::SLOTS) nor [`ALL_TOPICS`].
+    /// If `slot` is neither below [`SLOTS`](crate::id::SLOTS) nor [`ALL_TOPICS`].
     #[must_use]
     pub fn with_slot(replica: ReplicaId, slot: u8, limits: Limits) -> Self {
         assert!(

@@ -4,7 +4,7 @@ use super::Tracker;
 use super::entry::{Entry, Key};
 use super::slab::NIL;
 use super::store::Bucket;
-use crate::id::Encoding;
+use crate::tracker::Encoding;
 
 /// Iterator over the visible entries of a topic, in no particular order.
 #[derive(Clone)]
@@ -86,7 +86,8 @@ impl Tracker {
     /// The visible sessions of a key in a topic. O(sessions of the key).
     ///
     /// ```
-    /// use headcount::{Encoding, Key, NewEntry, ReplicaId, Tracker};
+    /// use headcount::tracker::{Encoding, Key};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
     /// tracker.track(&NewEntry::bytes("room", &[1, 2], b"conn", Encoding::Bytes).meta(b"m"))?;
     /// let entry = tracker.get_by_key("room", &[1, 2][..]).next().unwrap();

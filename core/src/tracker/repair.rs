@@ -7,8 +7,8 @@ use super::diff::{Diff, DiffBuilder};
 use super::limits::Limits;
 use super::slab::NIL;
 use super::wire::{Kept, Place, Record, Records, RepairHead};
-use crate::codec::Reader;
-use crate::error::{ApplyError, DecodeError};
+use crate::codec::{DecodeError, Reader};
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
 /// A `Repair` that passed every check which needs no tracker, to be applied in slices.
@@ -17,7 +17,8 @@ use crate::fault::{Fault, is_broken};
 /// refused. A load of an unknown origin stays unseen until the last slice.
 ///
 /// ```
-/// use headcount::{NewEntry, ReplicaId, StagedRepair, Tracker};
+/// use headcount::tracker::StagedRepair;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// for i in 0..100 {
 ///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;

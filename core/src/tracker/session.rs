@@ -5,7 +5,8 @@ use super::owners::Owners;
 use super::slab::NIL;
 use super::{LOCAL, LeaveReason, Tracker};
 use crate::error::TrackError;
-use crate::id::{Encoding, EntryRef};
+use crate::id::EntryRef;
+use crate::tracker::Encoding;
 
 /// Names a session: topic, key and owner, owned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

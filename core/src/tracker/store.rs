@@ -10,7 +10,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::blobs::Blobs;
 use super::entry::{EntryVersions, NewEntry};
 use super::slab::{LONG, NIL, Slab, Slot};
-use crate::id::{Encoding, topic_hash};
+use crate::id::topic_hash;
+use crate::tracker::Encoding;
 
 /// Bytes before the key in a blob: key length (2), owner length (1).
 const BLOB_HEADER: usize = 3;

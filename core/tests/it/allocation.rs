@@ -7,10 +7,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use headcount::codec::{Envelope, Kind, Writer};
 use headcount::replica::{Config, Replica};
-use headcount::{
-    DeltaHead, Limits, NewEntry, Presence, PresenceConfig, RepairHead, ReplicaId, StagedDelta,
-    StagedRepair, Tracker,
-};
+use headcount::tracker::{DeltaHead, Limits, RepairHead, StagedDelta, StagedRepair};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 use proptest::prelude::*;
 
 use crate::tracker::tracker;

@@ -1,6 +1,7 @@
 //! Keys and ids as real lists have them, for the tests of the order.
 
-use headcount::{Id, SortKey, TextId};
+use headcount::SortKey;
+use headcount::member_list::{Id, TextId};
 use proptest::prelude::*;
 
 /// A kind of sort key. Most share more leading bytes than a run of the tree keeps of them.

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use headcount::{
-    BulkReport, GroupId, ListError, ListOptions, MemberList, NewMember, Row, Snapshot, SortKey,
-    TextId,
-};
+use headcount::member_list::{BulkReport, NewMember, TextId};
+use headcount::{GroupId, ListError, ListOptions, MemberList, Row, Snapshot, SortKey};
 
 use crate::rng::Rng;
 
@@ -28,7 +26,7 @@ fn one_group() -> (MemberList<u64>, GroupId) {
     (list, group)
 }
 
-fn ids(rows: headcount::Rows<'_, u64>) -> Vec<u64> {
+fn ids(rows: headcount::member_list::Rows<'_, u64>) -> Vec<u64> {
     let id = |row| match row {
         Row::Member { id, .. } => Some(*id),
         Row::Header { .. } => None,

@@ -51,7 +51,7 @@ proptest! {
 
 #[cfg(feature = "collation")]
 mod collated {
-    use headcount::Collation;
+    use headcount::member_list::Collation;
 
     use super::*;
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use headcount::{
-    GroupId, ListError, ListOptions, MemberList, NewMember, Row, SortKey, SortedSet, TextId, Upsert,
-};
+use headcount::member_list::{NewMember, TextId, Upsert};
+use headcount::{GroupId, ListError, ListOptions, MemberList, Row, SortKey, SortedSet};
 use proptest::prelude::*;
 
 use crate::list_keys::{FromNumber, Keys};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use headcount::{GroupId, ListOptions, MemberList, NewMember, Row, SortKey, TextId};
+use headcount::member_list::{NewMember, TextId};
+use headcount::{GroupId, ListOptions, MemberList, Row, SortKey};
 
 use crate::list_keys::{FromNumber, Keys};
 use crate::rng::Rng;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use headcount::{Diff, Entry, EntryBuf, EntryRef, Presence, Tracker};
+use headcount::id::EntryRef;
+use headcount::{Diff, Entry, EntryBuf, Presence, Tracker};
 
 /// The entries that the Diffs of one presence or tracker told of, by topic and reference.
 #[derive(Default)]

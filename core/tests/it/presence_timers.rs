@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, RestoreError, TrackError};
+use headcount::presence::RestoreError;
+use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, TrackError};
 
 fn secs(s: u64) -> Duration {
     Duration::from_secs(s)

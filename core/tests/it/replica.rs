@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use headcount::codec::{Kind, SharedKey};
+use headcount::codec::{DecodeErrorKind, Kind, SharedKey};
 use headcount::replica::{Destination, Event, Signal};
-use headcount::{DecodeErrorKind, NewEntry, Presence};
+use headcount::{NewEntry, Presence};
 
 use crate::mesh::{Mesh, events, node, seconds};
 

@@ -4,10 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use headcount::member_list::Id;
+use headcount::member_list::{Id, NewMember, TextId};
+use headcount::roster::OfflinePolicy;
 use headcount::{
-    Diff, GroupId, ListOptions, MemberList, NewEntry, NewMember, OfflinePolicy, Placement,
-    ReplicaId, Roster, RosterOptions, SortKey, Status, TextId, Tracker,
+    Diff, GroupId, ListOptions, MemberList, NewEntry, Placement, ReplicaId, Roster, RosterOptions,
+    SortKey, Status, Tracker,
 };
 use proptest::prelude::*;
 

@@ -18,13 +18,13 @@ const PACKED_LETS_MAX: usize = 36;
 /// `tidy_circles` holds the order.
 const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
-    ("error", &["id"]),
     ("fault", &[]),
-    ("codec", &["error"]),
-    ("tracker", &["id", "error", "codec", "fault"]),
-    ("member_list", &["id", "error", "codec"]),
-    ("replica", &["id", "error", "codec", "fault"]),
-    ("presence", &["id", "error", "codec", "tracker", "replica"]),
+    ("codec", &[]),
+    ("error", &["codec"]),
+    ("tracker", &["id", "codec", "error", "fault"]),
+    ("member_list", &["id", "codec"]),
+    ("replica", &["id", "codec", "error", "fault"]),
+    ("presence", &["id", "codec", "error", "tracker", "replica"]),
     (
         "roster",
         &["id", "error", "presence", "tracker", "member_list"],

@@ -1,8 +1,7 @@
 //! The tracker through its public API: semantics, exchange, hiding, bounds.
 
-use headcount::{
-    ApplyError, Diff, Encoding, EntryBuf, Limits, NewEntry, ReplicaId, TrackError, Tracker,
-};
+use headcount::tracker::{ApplyError, Encoding, Limits};
+use headcount::{Diff, EntryBuf, NewEntry, ReplicaId, TrackError, Tracker};
 
 pub(crate) fn tracker(name: &str) -> Tracker {
     Tracker::new(ReplicaId::new(name, 1, 0).unwrap())
@@ -302,7 +301,7 @@ fn bounds_have_typed_errors_and_change_nothing() {
 #[test]
 fn frames_of_a_wrong_slot_are_refused() {
     let id = |n| ReplicaId::new(n, 1, 0).unwrap();
-    let slot = headcount::slot_of("room");
+    let slot = headcount::id::slot_of("room");
     let mut a = Tracker::with_slot(id("a"), slot, Limits::default());
     a.track(&NewEntry::new("room", "ann", "c")).unwrap();
     let frame = a.delta_since(a.id(), 0).unwrap();

@@ -4,10 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use headcount::{
-    ALL_TOPICS, ApplyError, Diff, Encoding, Key, Limits, NewEntry, ReplicaId, StagedDelta,
-    StagedRepair, TrackError, Tracker,
-};
+use headcount::id::ALL_TOPICS;
+use headcount::tracker::{ApplyError, Encoding, Key, Limits, StagedDelta, StagedRepair};
+use headcount::{Diff, NewEntry, ReplicaId, TrackError, Tracker};
 use proptest::prelude::*;
 
 use crate::mirror::Mirror;

@@ -4,11 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use headcount::member_list::Discord;
-use headcount::{
-    Bodies, Bundle, GroupId, ListOptions, MemberList, Row, RowSource, SortKey, Tick, Viewer,
-    WindowError, WindowSpec,
-};
+use headcount::member_list::{Bundle, Discord, RowSource, Tick, WindowError};
+use headcount::{Bodies, GroupId, ListOptions, MemberList, Row, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use headcount::member_list::client::Client;
-use headcount::member_list::{CountsTable, FrameChange, RowKey};
-use headcount::{
-    Bodies, Bundle, GroupId, ListOptions, MemberList, SortKey, Tick, Viewer, WindowError,
-    WindowSpec,
-};
+use headcount::member_list::{Bundle, CountsTable, FrameChange, RowKey, Tick, WindowError};
+use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 
 use crate::windows_json;

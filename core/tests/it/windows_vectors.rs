@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount::member_list::client::{Applied, Client};
-use headcount::member_list::{Body, BodyFormat, Counts, CountsTable, FrameRow};
-use headcount::{Bodies, Bundle, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+use headcount::member_list::{Body, BodyFormat, Bundle, Counts, CountsTable, FrameRow};
+use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
 use crate::windows_json;

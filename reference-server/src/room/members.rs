@@ -2,10 +2,11 @@
 
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
+use headcount::member_list::{Fields, NewMember, RowSource, Tick, WindowError};
+use headcount::roster::OfflinePolicy;
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, NewMember, OfflinePolicy, Placement, Roster,
-    RosterOptions, Row, SortKey, Status, Tick, TopicDiff, Viewer, WindowError, WindowSpec,
-    member_list::{Fields, RowSource},
+    EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, SortKey,
+    Status, TopicDiff, Viewer, WindowSpec,
 };
 use serde::Serialize;
 use uuid::Uuid;

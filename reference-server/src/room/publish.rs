@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use headcount::{TopicDiff, WindowError};
+use headcount::TopicDiff;
+use headcount::member_list::WindowError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

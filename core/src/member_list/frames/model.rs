@@ -14,7 +14,8 @@ use crate::member_list::windows::spec::RowKey;
 /// What one viewer gets at once; atomic for it.
 ///
 /// ```
-/// use headcount::{Bodies, Bundle, ListOptions, MemberList, Viewer, WindowSpec};
+/// use headcount::member_list::Bundle;
+/// use headcount::{Bodies, ListOptions, MemberList, Viewer, WindowSpec};
 ///
 /// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// list.begin_epoch("room:7", 1);

@@ -5,7 +5,9 @@
 //! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text stands behind
 //! [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See `owner` for pids.
 
-use headcount::{Encoding, Entry, EntryBuf, EntryRef, Key, Limits, NewEntry, TopicDiff};
+use headcount::id::EntryRef;
+use headcount::tracker::{Encoding, Key, Limits};
+use headcount::{Entry, EntryBuf, NewEntry, TopicDiff};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::fmt::Write;
 use std::ops::Deref;

@@ -1,6 +1,8 @@
 //! `Headcount.Tracker.State`: one `Tracker` of all topics, without a process.
 
-use headcount::{ALL_TOPICS, EntryRef, Key, ReplicaId, TrackError, Tracker};
+use headcount::id::{ALL_TOPICS, EntryRef};
+use headcount::tracker::Key;
+use headcount::{ReplicaId, TrackError, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;

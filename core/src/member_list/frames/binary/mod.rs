@@ -10,8 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::frame::{read_frame, write_frame};
-use crate::codec::{Envelope, Kind, Reader, Writer};
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
 use crate::member_list::Id;
 use crate::member_list::frames::model::{
     Base, Bundle, Counts, CountsTable, Frame, GroupCount, Shared,

@@ -7,8 +7,8 @@ mod live;
 mod read;
 mod write;
 
-use headcount::member_list::BodyFormat;
-use headcount::{ListOptions, MemberList, Snapshot, TextId};
+use headcount::member_list::{BodyFormat, TextId};
+use headcount::{ListOptions, MemberList, Snapshot};
 use rustler::{Atom, Resource, ResourceArc};
 
 use crate::atoms;

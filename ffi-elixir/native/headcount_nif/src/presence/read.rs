@@ -1,6 +1,7 @@
 //! Reads. None of them passes through a process.
 
-use headcount::{Key, Tracker};
+use headcount::Tracker;
+use headcount::tracker::Key;
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;

@@ -1,6 +1,8 @@
 //! Local operations.
 
-use headcount::{EntryRef, Key, TrackError};
+use headcount::TrackError;
+use headcount::id::EntryRef;
+use headcount::tracker::Key;
 use rustler::{Encoder, Env, LocalPid, ResourceArc, Term};
 
 use super::Cluster;
