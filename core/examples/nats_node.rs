@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use headcount::replica::Config;
 use headcount::runtime::nats::NatsTransport;
 use headcount::runtime::{Node, starting};
 use headcount::{NewEntry, PresenceConfig};
@@ -23,9 +24,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [servers, cluster, name] = &args[..] else {
         return Err("usage: nats_node SERVERS CLUSTER NAME".into());
     };
-    let mut config = PresenceConfig::default();
-    config.cluster.heartbeat = Duration::from_millis(200);
-    config.cluster.down_after = Duration::from_secs(2);
+    let replication = Config::default()
+        .heartbeat(Duration::from_millis(200))
+        .down_after(Duration::from_secs(2));
+    let config = PresenceConfig::default().replication(replication);
     let transport = NatsTransport::connect(servers, cluster).await?;
     let node = Node::start(starting(name)?, config, transport);
     println!("ready");

@@ -19,10 +19,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let presence = Presence::new(ReplicaId::new("node-1", 1, 0)?, PresenceConfig::default());
     let mut list = MemberList::<TextId>::new(ListOptions::default());
     let groups = list.set_groups(&["online", "idle", "offline"])?;
-    let options = RosterOptions {
-        offline: OfflinePolicy::Keep(groups[2]),
-        ..RosterOptions::default()
-    };
+    let options = RosterOptions::default().offline(OfflinePolicy::Keep(groups[2]));
     let mut roster = Roster::new(list, options, move |entry| place(entry, &groups));
 
     let session = |key, owner, status: Status| NewEntry::new(ROOM, key, owner).status(status as u8);

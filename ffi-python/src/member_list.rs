@@ -114,13 +114,9 @@ impl MemberList {
         payloads: Option<Format>,
     ) -> PyResult<Self> {
         let format = payloads.map(|payloads| payloads.0);
-        let mut options = ListOptions::default();
-        if !headers {
-            options = options.without_headers();
-        }
-        if format.is_some() {
-            options = options.with_payloads();
-        }
+        let options = ListOptions::default()
+            .headers(headers)
+            .payloads(format.is_some());
         let groups = groups.map_or_else(|| Ok(Vec::new()), group_names)?;
         let groups: Vec<&str> = groups.iter().map(|name| &**name).collect();
         let lists = match ids {

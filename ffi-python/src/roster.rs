@@ -74,14 +74,17 @@ impl Roster {
         let list = list.get().clone();
         let placements = Placements::default();
         let mut options = RosterOptions::default();
-        options.last_seen_max = last_seen_max.unwrap_or(options.last_seen_max);
+        if let Some(last_seen_max) = last_seen_max {
+            options = options.last_seen_max(last_seen_max);
+        }
         if let Some(names) = priority {
             let names = texts(names, "priority", Status::ALL.len())?;
             let status = |name: &PyBackedStr| name.parse::<Status>();
-            let statuses: Result<_, _> = names.iter().map(status).collect();
-            options.priority = statuses.map_err(|error: core::roster::UnknownStatus| {
+            let statuses: Result<Vec<_>, _> = names.iter().map(status).collect();
+            let statuses = statuses.map_err(|error: core::roster::UnknownStatus| {
                 PyValueError::new_err(error.to_string())
             })?;
+            options = options.priority(statuses);
         }
         let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements)));
         if put.map_err(raise)? {
@@ -257,7 +260,7 @@ fn enroll<I: PyId>(
     placements: &Placements,
 ) -> Result<bool, ListError> {
     if let Some(name) = offline {
-        options.offline = OfflinePolicy::Keep(target.group(name)?);
+        options = options.offline(OfflinePolicy::Keep(target.group(name)?));
     }
     let empty = ListOrRoster::List(core::MemberList::new(target.options()));
     match std::mem::replace(target, empty) {

@@ -79,7 +79,7 @@ impl Collation {
     /// use headcount::{ListOptions, MemberList};
     ///
     /// let german = Collation::new("de")?;
-    /// let mut list = MemberList::<u64>::new(ListOptions::default().without_headers());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default().headers(false));
     /// let online = list.add_group("online")?;
     /// for (id, name) in [(1, "Anna"), (2, "Max"), (3, "Mörk"), (4, "Moritz")] {
     ///     list.upsert(id, online, &german.key(name), 0)?;

@@ -66,7 +66,7 @@ pub enum ListError {
         /// The most there can be.
         max: usize,
     },
-    /// The list was made without [`payloads`](crate::member_list::ListOptions::with_payloads).
+    /// The list was made without [`payloads`](crate::member_list::ListOptions::payloads).
     NoPayloads,
     /// A payload is too long.
     PayloadTooLong {

@@ -1,4 +1,4 @@
-//! `MemberList`: its options and its writes, one member at a time.
+//! `MemberList`: its writes, one member at a time.
 
 use std::fmt;
 use triomphe::Arc;
@@ -13,51 +13,13 @@ use crate::member_list::store::table::{Nodes, Table};
 use crate::member_list::tree::Climb;
 use crate::member_list::windows::registry::Windows;
 use crate::member_list::windows::tick::place;
-use crate::member_list::{Id, ListError, SortKey};
+use crate::member_list::{Id, ListError, ListOptions, SortKey};
 
 /// The most members a list can have.
 pub const MEMBERS_MAX: usize = 1 << 30;
 
 /// The longest payload, in bytes.
 pub const PAYLOAD_MAX: usize = 64 * 1024;
-
-/// What a list is made with.
-///
-/// ```
-/// use headcount::{ListOptions, MemberList};
-///
-/// let list = MemberList::<u64>::new(ListOptions::default().without_headers());
-/// assert_eq!(list.len(), 0);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListOptions {
-    pub(super) headers: bool,
-    pub(super) payloads: bool,
-}
-
-impl Default for ListOptions {
-    /// Header rows, no payloads.
-    fn default() -> Self {
-        Self {
-            headers: true,
-            payloads: false,
-        }
-    }
-}
-
-impl ListOptions {
-    /// Groups have no header rows: the index space is members only.
-    pub fn without_headers(mut self) -> Self {
-        self.headers = false;
-        self
-    }
-
-    /// The list keeps one byte string for each member.
-    pub fn with_payloads(mut self) -> Self {
-        self.payloads = true;
-        self
-    }
-}
 
 /// What [`upsert`](MemberList::upsert) and the moves did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

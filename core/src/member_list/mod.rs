@@ -16,6 +16,7 @@ mod frames;
 mod groups;
 mod id;
 mod list;
+mod options;
 mod snapshot;
 mod sort_key;
 mod sorted_set;
@@ -36,7 +37,8 @@ pub use frames::model::{
     Insert, InsertSource, MemberChange, RowChange, Shared, Update,
 };
 pub use id::{Id, TEXT_ID_MAX, TextId};
-pub use list::{ListOptions, MEMBERS_MAX, MemberList, PAYLOAD_MAX, Upsert};
+pub use list::{MEMBERS_MAX, MemberList, PAYLOAD_MAX, Upsert};
+pub use options::ListOptions;
 pub use snapshot::Snapshot;
 pub use sort_key::{KEY_MAX, SortKey};
 pub use sorted_set::{Iter, SortedSet};

@@ -24,7 +24,7 @@ impl Presence {
             .iter()
             .map(|tracker| tracker.read().leave_log_len());
         let mut total: usize = logs.sum();
-        while total * LEAVE_LEN > self.leave_log_budget {
+        while total * LEAVE_LEN > self.leave_log_bytes_max {
             let longest = self.slots.iter().filter_map(|slot| {
                 let (id, len) = slot.read().longest_leave_log()?;
                 Some((len, id, slot))

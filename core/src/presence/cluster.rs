@@ -135,7 +135,7 @@ impl Presence {
     }
 
     /// Does one slice of large work that waits, and looks at no deadline: for a caller that has
-    /// frames left to take in first. O([`slice_records`](super::PresenceConfig::slice_records)).
+    /// frames left to take in first. O([`slice_entries_max`](super::PresenceConfig::slice_entries_max)).
     pub fn work_on(&self, now: Duration) {
         let control = &mut *self.control.lock();
         control.now = control.now.max(now);

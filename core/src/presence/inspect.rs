@@ -31,8 +31,8 @@ impl Presence {
             timers: self.timers.clone(),
             flush: self.flush,
             grace: self.grace,
-            slice_records: self.slice_records,
-            leave_log_budget: self.leave_log_budget,
+            slice_entries_max: self.slice_entries_max,
+            leave_log_bytes_max: self.leave_log_bytes_max,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod budget;
 mod cluster;
+mod config;
 #[cfg(feature = "testing")]
 mod inspect;
 mod jobs;
@@ -15,9 +16,10 @@ use std::time::Duration;
 
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
-use crate::replica::{self, Replica};
-use crate::tracker::{Diff, Entry, EntryBuf, Key, Limits, NewEntry, Tracker};
+use crate::replica::Replica;
+use crate::tracker::{Diff, Entry, EntryBuf, Key, NewEntry, Tracker};
 
+pub use self::config::PresenceConfig;
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
 pub(crate) use crate::replica::{Address, Destination, Event, Transmit};
@@ -27,47 +29,6 @@ use self::timers::Timers;
 
 /// Bytes of a leave on the wire, about.
 const LEAVE_WIRE_LEN: usize = 8;
-
-/// Bounds and times of a [`Presence`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PresenceConfig {
-    /// Bounds of entries.
-    pub limits: Limits,
-    /// Times and bounds of replication.
-    pub cluster: replica::Config,
-    /// Seed of jitter and nonces: random, and different on every node.
-    pub seed: u64,
-    /// How long changes of this replica's own entries wait to become one Diff, from the first
-    /// call that sees them: 0 for no longer than to that call, [`Duration::MAX`] for ever, which
-    /// leaves them to [`Presence::take_diff`]. Default 5 ms.
-    pub flush: Duration,
-    /// How long the entries of a lost owner stay, see [`Presence::owner_lost`], and those of a
-    /// replica that starts again under its name: they are listed and counted here until it has put
-    /// them again, which is an update, or until this time is over, which is a leave. Entries of a
-    /// replica that says Goodbye leave at once. Default 0.
-    pub grace: Duration,
-    /// Most entries handled while the lock of a slot is held, when much has to be done at once: a
-    /// load, a large answer, a replica that appears or goes. Default 1,024.
-    pub slice_records: usize,
-    /// Bytes of leaves remembered for replicas that missed them, over all origins; beyond it the
-    /// longest logs are cut. A tuning value, not a correctness value. Default 64 MiB.
-    pub leave_log_budget: usize,
-}
-
-impl Default for PresenceConfig {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            cluster: replica::Config::default(),
-            seed: 0,
-            flush: Duration::from_millis(5),
-            grace: Duration::ZERO,
-            slice_records: 1_024,
-            leave_log_budget: 64 << 20,
-        }
-    }
-}
 
 /// Who is here: one object for many threads.
 ///
@@ -100,8 +61,8 @@ pub struct Presence {
     timers: Timers,
     flush: Duration,
     grace: Duration,
-    slice_records: usize,
-    leave_log_budget: usize,
+    slice_entries_max: usize,
+    leave_log_bytes_max: usize,
 }
 
 impl Presence {
@@ -110,14 +71,14 @@ impl Presence {
     pub fn new(replica: ReplicaId, config: PresenceConfig) -> Self {
         let PresenceConfig {
             limits,
-            cluster,
+            replication,
             seed,
             flush,
             grace,
-            slice_records,
-            leave_log_budget,
+            slice_entries_max,
+            leave_log_bytes_max,
         } = config;
-        let control = Control::new(Replica::new(replica.clone(), cluster, seed));
+        let control = Control::new(Replica::new(replica.clone(), replication, seed));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
         let slots = (0..SLOTS).map(slot).collect();
         Self {
@@ -130,8 +91,8 @@ impl Presence {
             timers: Timers::default(),
             flush,
             grace,
-            slice_records: slice_records.max(1),
-            leave_log_budget,
+            slice_entries_max: slice_entries_max.max(1),
+            leave_log_bytes_max,
         }
     }
 

@@ -164,8 +164,7 @@ impl Presence {
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// use std::time::Duration;
     ///
-    /// let mut config = PresenceConfig::default();
-    /// config.grace = Duration::from_secs(10);
+    /// let config = PresenceConfig::default().grace(Duration::from_secs(10));
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, config);
     /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// presence.track(&NewEntry::new("room", "bob", "conn-1"))?;

@@ -120,13 +120,13 @@ pub(crate) fn encode(envelope: &Envelope, sender: &ReplicaId, message: &Message)
 /// Checks a frame whole and reads it. O(length), no copy of the bodies.
 pub(crate) fn decode(
     envelope: &Envelope,
-    max_frame: usize,
+    frame_max: usize,
     frame: &Bytes,
 ) -> Result<(ReplicaId, Message)> {
-    if frame.len() > max_frame {
+    if frame.len() > frame_max {
         let kind = DecodeErrorKind::TooLong {
             len: frame.len() as u64,
-            max: max_frame as u64,
+            max: frame_max as u64,
         };
         return Err(DecodeError::new(0, kind));
     }

@@ -116,7 +116,7 @@ impl Replica {
     /// Its first Hello and Digest leave with the first [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
-        config.max_frame = config.max_frame.clamp(1 << 10, 16 << 20);
+        config.frame_max = config.frame_max.clamp(1 << 10, 16 << 20);
         let us = |d: Duration| {
             u64::try_from(d.as_micros())
                 .unwrap_or(EPOCH)
@@ -127,7 +127,7 @@ impl Replica {
             down: us(config.down_after),
             forget: us(config.forget_after),
             push: us(config.push_after),
-            jitter: us(config.pull_jitter),
+            jitter: us(config.pull_jitter_max),
             pull: us(config.pull_timeout),
         };
         let mut rng = Rng::new(seed);
@@ -170,7 +170,7 @@ impl Replica {
         frame: &Bytes,
     ) -> Result<(), DecodeError> {
         self.advance(now);
-        let decoded = message::decode(&self.envelope, self.config.max_frame, frame);
+        let decoded = message::decode(&self.envelope, self.config.frame_max, frame);
         if let Err(DecodeError {
             kind: DecodeErrorKind::UnsupportedVersion { .. },
             ..
@@ -274,10 +274,10 @@ impl Replica {
     }
 
     /// Reports about how many bytes the operations of the last [`local`](Self::local) reports
-    /// take. Once `push_bytes` wait, their push is due at once.
+    /// take. Once `push_bytes_max` wait, their push is due at once.
     pub fn wrote(&mut self, bytes: usize) {
         self.own.unpushed_bytes = self.own.unpushed_bytes.saturating_add(bytes);
-        if self.own.unpushed_bytes >= self.config.push_bytes
+        if self.own.unpushed_bytes >= self.config.push_bytes_max
             && let Some(at) = &mut self.own.push_at
         {
             *at = self.now.min(*at);
@@ -295,7 +295,7 @@ impl Replica {
         if to == self.own.slots[index].clock {
             self.own.unpushed &= !(1 << index);
         }
-        let room = self.config.max_frame - message::OVERHEAD;
+        let room = self.config.frame_max - message::OVERHEAD;
         match frame {
             Some(frame) if frame.len() <= room => self.broadcast(&Message::Delta { frame }),
             // Too large or not reachable: let peers pull what they lack, without waiting a beat.

@@ -5,12 +5,14 @@
 //! that is what keeps an invisible user invisible.
 
 mod last_seen;
+mod options;
 mod status;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 
+pub use options::{OfflinePolicy, RosterOptions};
 pub use status::{Status, UnknownStatus};
 
 use last_seen::LastSeen;
@@ -30,38 +32,6 @@ pub struct Placement {
     pub attrs: u32,
     /// The status of the session.
     pub status: Status,
-}
-
-/// What becomes of the row of a user who went offline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OfflinePolicy {
-    /// The row is removed.
-    #[default]
-    Remove,
-    /// The row moves to this group.
-    Keep(GroupId),
-}
-
-/// How a roster merges and remembers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RosterOptions {
-    /// Which session decides, the first in this order; statuses left out come last. Default:
-    /// invisible, dnd, online, idle.
-    pub priority: Vec<Status>,
-    /// What becomes of the row of a user who went offline. Default: removed.
-    pub offline: OfflinePolicy,
-    /// How many last-seen times are kept, the newest. Default 100,000; 0 keeps none.
-    pub last_seen_max: usize,
-}
-
-impl Default for RosterOptions {
-    fn default() -> Self {
-        Self {
-            priority: vec![Status::Invisible, Status::Dnd, Status::Online, Status::Idle],
-            offline: OfflinePolicy::default(),
-            last_seen_max: 100_000,
-        }
-    }
 }
 
 /// A change of what others see of a user. One for each user a Diff changed outwardly.

@@ -74,7 +74,7 @@ pub struct MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    fn max_frame(&self) -> usize {
+    fn frame_max(&self) -> usize {
         256 * 1024
     }
 

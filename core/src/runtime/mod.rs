@@ -37,7 +37,7 @@ pub enum Incoming {
 /// never data. A node's own broadcasts must not come back to it.
 pub trait Transport: Send + 'static {
     /// The largest frame it carries, in bytes.
-    fn max_frame(&self) -> usize;
+    fn frame_max(&self) -> usize;
 
     /// Sends a frame, or drops it when that would take long.
     fn send(&mut self, transmit: Transmit) -> impl Future<Output = ()> + Send;

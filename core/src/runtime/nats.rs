@@ -103,7 +103,7 @@ impl NatsTransport {
 }
 
 impl Transport for NatsTransport {
-    fn max_frame(&self) -> usize {
+    fn frame_max(&self) -> usize {
         self.client.max_payload().saturating_sub(RESERVE)
     }
 

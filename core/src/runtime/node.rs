@@ -79,7 +79,8 @@ impl Node {
         if config.seed == 0 {
             config.seed = getrandom::u64().unwrap_or_else(|_| seed_of(&id));
         }
-        config.cluster.max_frame = config.cluster.max_frame.min(transport.max_frame());
+        let frame_max = &mut config.replication.frame_max;
+        *frame_max = transport.frame_max().min(*frame_max);
         let shared = Arc::new(Shared {
             presence: Presence::new(id, config),
             wake: Notify::new(),

@@ -205,9 +205,9 @@ impl<'t> World<'t> {
     pub(super) fn config(&mut self) -> PresenceConfig {
         PresenceConfig {
             limits: self.plan.limits(),
-            cluster: self.plan.config(),
+            replication: self.plan.config(),
             seed: self.rng.next_u64(),
-            slice_records: [1, 3, 16, 1024][self.rng.below(4) as usize],
+            slice_entries_max: [1, 3, 16, 1024][self.rng.below(4) as usize],
             grace: Duration::from_millis(self.plan.grace_ms),
             ..PresenceConfig::default()
         }

@@ -130,11 +130,7 @@ fn golden_frames_cost_twice_themselves_whole_cut_and_bent() {
     for (name, frame) in frames {
         read_frame(&frame);
         for cluster in ["headcount", "cluster", "test", ""] {
-            let config = Config {
-                cluster: cluster.to_owned(),
-                ..Config::default()
-            };
-            read_message(&frame, config);
+            read_message(&frame, Config::default().cluster(cluster));
         }
         let kind = frame[4];
         let start = 12 + usize::from(frame[6]);

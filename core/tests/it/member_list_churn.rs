@@ -21,7 +21,7 @@ fn name(rng: &mut Rng) -> String {
 }
 
 fn one_group() -> (MemberList<u64>, GroupId) {
-    let mut list = MemberList::new(ListOptions::default().without_headers());
+    let mut list = MemberList::new(ListOptions::default().headers(false));
     let group = list.add_group("all").unwrap();
     (list, group)
 }
@@ -83,7 +83,7 @@ fn list_of_100_000_operations_equals_a_sorted_vec() {
 #[test]
 fn list_of_bulk_work_equals_a_sorted_map() {
     let mut rng = Rng(11);
-    let mut list = MemberList::<TextId>::new(ListOptions::default().without_headers());
+    let mut list = MemberList::<TextId>::new(ListOptions::default().headers(false));
     let groups = ["here", "there"].map(|name| list.add_group(name).unwrap());
     let mut model: BTreeMap<TextId, (GroupId, SortKey)> = BTreeMap::new();
     let id = |rng: &mut Rng| -> TextId { format!("u{}", rng.below(60_000)).parse().unwrap() };

@@ -158,11 +158,7 @@ struct Pair<I> {
 
 impl<I: FromNumber> Pair<I> {
     fn new(headers: bool, keys: Keys) -> Self {
-        let options = if headers {
-            ListOptions::default()
-        } else {
-            ListOptions::default().without_headers()
-        };
+        let options = ListOptions::default().headers(headers);
         let mut list = MemberList::new(options);
         for name in ["mods", "online", "idle", "offline"] {
             list.add_group(name).unwrap();

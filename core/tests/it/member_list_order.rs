@@ -9,7 +9,7 @@ use crate::list_keys::{FromNumber, Keys};
 use crate::rng::Rng;
 
 fn list_of_one_group<I: FromNumber>() -> (MemberList<I>, GroupId) {
-    let mut list = MemberList::new(ListOptions::default().without_headers());
+    let mut list = MemberList::new(ListOptions::default().headers(false));
     let group = list.add_group("all").unwrap();
     (list, group)
 }

@@ -47,7 +47,7 @@ fn ms(n: u64) -> Duration {
 }
 
 /// A presence that has been told the time once, so that its first beat is over.
-fn started(set: impl FnOnce(&mut PresenceConfig)) -> Presence {
+fn started(set: impl FnOnce(PresenceConfig) -> PresenceConfig) -> Presence {
     let p = configured("a", 1, 1, set);
     p.handle_timeout(ms(0));
     p
@@ -55,7 +55,7 @@ fn started(set: impl FnOnce(&mut PresenceConfig)) -> Presence {
 
 #[test]
 fn local_changes_gather_for_one_flush_and_come_out_once() {
-    let p = started(|_| {});
+    let p = started(|config| config);
     let mut mirror = Mirror::default();
     p.handle_timeout(ms(100));
     p.track(&NewEntry::new("room", "ann", "c")).unwrap();
@@ -85,7 +85,7 @@ fn local_changes_gather_for_one_flush_and_come_out_once() {
 
 #[test]
 fn a_flush_by_hand_leaves_nothing_for_the_timer() {
-    let p = started(|_| {});
+    let p = started(|config| config);
     p.track(&NewEntry::new("room", "ann", "c")).unwrap();
     p.handle_timeout(ms(1));
     assert_eq!(p.take_diff().topic("room").unwrap().joins.len(), 1);
@@ -95,8 +95,8 @@ fn a_flush_by_hand_leaves_nothing_for_the_timer() {
 
 #[test]
 fn flush_may_be_at_once_or_never() {
-    let at_once = started(|config| config.flush = Duration::ZERO);
-    let never = started(|config| config.flush = Duration::MAX);
+    let at_once = started(|config| config.flush(Duration::ZERO));
+    let never = started(|config| config.flush(Duration::MAX));
     for p in [&at_once, &never] {
         p.track(&NewEntry::new("room", "ann", "c")).unwrap();
         p.handle_timeout(ms(1));
@@ -109,7 +109,7 @@ fn flush_may_be_at_once_or_never() {
 
 #[test]
 fn a_goodbye_flushes_what_waits() {
-    let p = started(|_| {});
+    let p = started(|config| config);
     p.track(&NewEntry::new("room", "ann", "c")).unwrap();
     p.leave_gracefully(ms(1));
     assert_eq!(p.poll_diff().unwrap().topic("room").unwrap().joins.len(), 1);
@@ -130,7 +130,7 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
         assert_eq!(mirror.take_all(node), (20, 0, 0));
     }
     // A second self beats the first one to an operation.
-    let twin = node("a", 1, 9, |_| {});
+    let twin = node("a", 1, 9, |config| config);
     for i in 0..30 {
         let key = format!("other {i}");
         twin.track(&NewEntry::new("room", &key, "c")).unwrap();

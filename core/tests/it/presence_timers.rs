@@ -10,8 +10,7 @@ fn secs(s: u64) -> Duration {
 }
 
 fn presence(name: &str, incarnation: u64, grace: Duration) -> Presence {
-    let mut config = PresenceConfig::default();
-    config.grace = grace;
+    let config = PresenceConfig::default().grace(grace);
     Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 

@@ -250,9 +250,7 @@ fn sessions_of_one_key_by_many_owners_stay_distinct() {
 
 #[test]
 fn bounds_have_typed_errors_and_change_nothing() {
-    let mut limits = Limits::default();
-    limits.owner_entries_max = 2;
-    limits.entries_max = 3;
+    let limits = Limits::default().owner_entries_max(2).entries_max(3);
     let mut t = Tracker::with_slot(ReplicaId::new("a", 1, 0).unwrap(), 255, limits);
     let long = "x".repeat(300);
     let meta = vec![0; 17 * 1024];

@@ -123,8 +123,7 @@ impl Node {
 
 impl World {
     fn new(leave_log: usize) -> Self {
-        let mut limits = Limits::default();
-        limits.leave_log_len_max = leave_log;
+        let limits = Limits::default().leave_log_len_max(leave_log);
         let nodes = (0..NODES).map(|n| Node::new(id(n, 1), &limits)).collect();
         let mut world = Self {
             nodes,

@@ -466,7 +466,7 @@ fn list_that_became_one_a_protocol_cannot_show_closes_its_windows() {
     viewer
         .open(&mut list, WindowSpec::Chunk(0), Bodies::None)
         .expect("open");
-    let mut rebuilt = List::new(ListOptions::default().without_headers());
+    let mut rebuilt = List::new(ListOptions::default().headers(false));
     rebuilt.begin_epoch("", 2);
     let chunk = WindowSpec::Chunk(0);
     let resync = viewer.resync(&mut rebuilt, std::slice::from_ref(&chunk), Bodies::None);

@@ -79,12 +79,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, members: usize) -> Self {
         let mut dice = Dice(seed);
-        let options = ListOptions::default();
-        let mut list = MemberList::new(if dice.one_in(4) {
-            options.without_headers()
-        } else {
-            options
-        });
+        let mut list = MemberList::new(ListOptions::default().headers(!dice.one_in(4)));
         list.begin_epoch("room:1", 1);
         let groups = list
             .set_groups(&["mods", "online", "away", "offline"])

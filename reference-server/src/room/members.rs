@@ -83,10 +83,7 @@ impl RoomMembers {
         // higher epochs.
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
         list.begin_epoch(topic, epoch);
-        let options = RosterOptions {
-            offline: OfflinePolicy::Keep(offline),
-            ..RosterOptions::default()
-        };
+        let options = RosterOptions::default().offline(OfflinePolicy::Keep(offline));
         let roster = Roster::new(list, options, move |entry| {
             let profile = Profile::of(entry);
             let status = Status::of_session(entry.status());

@@ -139,7 +139,7 @@ impl Codec {
             .into_iter()
             .fold(meta, |meta, name| meta.map_remove(name).unwrap_or(meta));
         if self.json {
-            json::encode(bare, limits().meta_len_max).map(Bytes::Written)
+            json::encode(bare, limits().get_meta_len_max()).map(Bytes::Written)
         } else {
             Ok(external(bare))
         }

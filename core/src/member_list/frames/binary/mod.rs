@@ -256,7 +256,7 @@ mod tests {
 
     /// Bundles of a list with everything in it: rows, moves, patches, counts, bases.
     fn bundles() -> Vec<Bundle<TextId>> {
-        let mut list = MemberList::new(ListOptions::default().with_payloads());
+        let mut list = MemberList::new(ListOptions::default().payloads(true));
         let groups = list
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");
