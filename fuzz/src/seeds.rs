@@ -16,6 +16,7 @@ macro_rules! golden {
 }
 
 /// The seeds of a target: names of files and their content.
+#[must_use]
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let seeds = match target {
         "decode" => decode(),

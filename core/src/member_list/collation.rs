@@ -61,6 +61,7 @@ impl Collation {
     ///
     /// Accents stand at its end, so it is the beginning of no other name's key: to find names by
     /// how they begin, use [`prefix`](Self::prefix).
+    #[must_use]
     pub fn key(&self, name: &str) -> SortKey {
         sort_key(&self.collator, name)
     }
@@ -89,6 +90,7 @@ impl Collation {
     /// assert_eq!(list.find_prefix(&german.prefix("mork")), [(online, 3)]);
     /// # Ok::<(), headcount::ListError>(())
     /// ```
+    #[must_use]
     pub fn prefix(&self, text: &str) -> SortKey {
         sort_key(&self.primary, text)
     }

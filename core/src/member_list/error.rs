@@ -131,4 +131,11 @@ impl fmt::Display for ListError {
     }
 }
 
-impl std::error::Error for ListError {}
+impl std::error::Error for ListError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::InBatch { error, .. } => Some(&**error),
+            _ => None,
+        }
+    }
+}

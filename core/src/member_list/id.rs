@@ -151,6 +151,7 @@ impl TextId {
     }
 
     /// The text.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

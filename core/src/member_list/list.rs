@@ -83,6 +83,7 @@ pub struct MemberList<I> {
 
 impl<I: Id> MemberList<I> {
     /// An empty list without groups. O(1).
+    #[must_use]
     pub fn new(options: ListOptions) -> Self {
         Self {
             table: Table::new(options.payloads),
@@ -96,6 +97,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Returns what the list was made with.
+    #[must_use]
     pub fn options(&self) -> ListOptions {
         self.options
     }

@@ -41,7 +41,7 @@ pub use list::{MEMBERS_MAX, MemberList, PAYLOAD_MAX, Upsert};
 pub use options::ListOptions;
 pub use snapshot::Snapshot;
 pub use sort_key::{KEY_MAX, SortKey};
-pub use sorted_set::{Iter, SortedSet};
+pub use sorted_set::{IntoIter, Iter, SortedSet};
 pub use store::groups::{GROUP_NAME_MAX, GROUPS_MAX, GroupId, GroupInfo};
 pub use store::rows::{Member, Row, Rows};
 pub use viewer::Viewer;

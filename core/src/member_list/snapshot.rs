@@ -40,6 +40,7 @@ pub struct Snapshot<I> {
 
 impl<I: Id> MemberList<I> {
     /// The list as it is now, for readers in any thread. O(1).
+    #[must_use]
     pub fn snapshot(&self) -> Snapshot<I> {
         Snapshot {
             cells: self.table.cells.clone(),
@@ -52,21 +53,25 @@ impl<I: Id> MemberList<I> {
 
 impl<I: Id> Snapshot<I> {
     /// Rows in the index space. O(1).
+    #[must_use]
     pub fn len(&self) -> usize {
         self.groups.len()
     }
 
     /// Returns whether there are no rows. O(1).
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Members, shown or not. O(1).
+    #[must_use]
     pub fn member_count(&self) -> usize {
         self.members
     }
 
     /// Returns what is at a row. O(log n).
+    #[must_use]
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.view().row_at(index)
     }

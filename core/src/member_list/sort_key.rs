@@ -73,11 +73,13 @@ impl SortKey {
     }
 
     /// A number; smaller ones come first.
+    #[must_use]
     pub fn from_u64(number: u64) -> Self {
         Self::cut(&number.to_be_bytes())
     }
 
     /// Two numbers, compared one after the other.
+    #[must_use]
     pub fn from_u64s(first: u64, second: u64) -> Self {
         Self::cut(&(u128::from(first) << 64 | u128::from(second)).to_be_bytes())
     }
@@ -94,6 +96,7 @@ impl SortKey {
     }
 
     /// The bytes that are compared.
+    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }

@@ -170,13 +170,13 @@ impl Presence {
     }
 
     /// The next frame to send.
-    #[must_use]
+    #[must_use = "it is handed out once"]
     pub fn poll_transmit(&self) -> Option<Transmit> {
         self.control.lock().replica.poll_transmit()
     }
 
     /// The next thing that happened to the cluster.
-    #[must_use]
+    #[must_use = "it is handed out once"]
     pub fn poll_event(&self) -> Option<Event> {
         self.control.lock().replica.poll_event()
     }
@@ -201,7 +201,7 @@ impl Presence {
     /// assert!(presence.poll_diff().is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
+    #[must_use = "it is handed out once"]
     pub fn poll_diff(&self) -> Option<Diff> {
         self.control.lock().diffs.pop_front()
     }

@@ -215,6 +215,7 @@ impl Presence {
     /// [`flush`](PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
     /// [`poll_diff`](Self::poll_diff). Every change comes out once, here or there; what `poll_diff`
     /// still holds is older than what this call gives.
+    #[must_use = "it is handed out once"]
     pub fn take_diff(&self) -> Diff {
         let mut diff = Diff::default();
         let mut changed = self.changed.swap(0, Ordering::Acquire);

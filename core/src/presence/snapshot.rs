@@ -36,7 +36,15 @@ impl fmt::Display for RestoreError {
     }
 }
 
-impl std::error::Error for RestoreError {}
+impl std::error::Error for RestoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Decode(error) => Some(error),
+            Self::Apply(error) => Some(error),
+            Self::IncarnationExhausted => None,
+        }
+    }
+}
 
 impl From<DecodeError> for RestoreError {
     fn from(error: DecodeError) -> Self {

@@ -242,16 +242,19 @@ impl Replica {
     }
 
     /// The next frame to send.
+    #[must_use = "it is handed out once"]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.out.pop_front()
     }
 
     /// The next thing to do with the trackers.
+    #[must_use = "it is handed out once"]
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// The next thing to tell the user.
+    #[must_use = "it is handed out once"]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }

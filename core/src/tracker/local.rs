@@ -178,6 +178,7 @@ impl Tracker {
     /// assert_eq!((room.joins.len(), room.leaves.len()), (1, 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "it is handed out once"]
     pub fn take_diff(&mut self) -> Diff {
         let pending = std::mem::take(&mut self.pending);
         let origin = &self.origins.get(LOCAL);

@@ -8,6 +8,7 @@ use crate::tracker::Encoding;
 
 /// Iterator over the visible entries of a topic, in no particular order.
 #[derive(Clone)]
+#[must_use = "iterators are lazy"]
 pub struct Entries<'a> {
     tracker: &'a Tracker,
     keys: hashbrown::hash_table::Iter<'a, Bucket>,
@@ -16,6 +17,7 @@ pub struct Entries<'a> {
 
 /// Iterator over the visible sessions of a key.
 #[derive(Clone)]
+#[must_use = "iterators are lazy"]
 pub struct Sessions<'a> {
     pub(super) tracker: &'a Tracker,
     pub(super) next: u32,
@@ -70,7 +72,6 @@ impl<'a> Iterator for Entries<'a> {
 impl Tracker {
     /// The visible entries of a topic, in no particular order, without copying. O(entries of the
     /// topic, hidden ones included).
-    #[must_use]
     pub fn list(&self, topic: &str) -> Entries<'_> {
         let keys = match self.store.find_topic(topic) {
             NIL => hashbrown::hash_table::Iter::default(),
@@ -95,7 +96,6 @@ impl Tracker {
     /// assert!(tracker.get_by_key("room", Key::new(Encoding::Text, &[1, 2])).next().is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
     pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Sessions<'_> {
         let key = key.into();
         Sessions {

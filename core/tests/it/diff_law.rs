@@ -240,7 +240,7 @@ fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
 fn a_new_identity_ends_what_was_shown_under_the_old_one() {
     let mut tracker = crate::tracker::tracker("a");
     tracker.track(&NewEntry::new("room", "ann", "c")).unwrap();
-    tracker.take_diff();
+    let _ = tracker.take_diff();
     tracker.track(&NewEntry::new("room", "bob", "c")).unwrap();
     let update = NewEntry::new("room", "ann", "c").meta(b"2");
     tracker.update(&update).unwrap();

@@ -25,6 +25,7 @@ mod rng;
 mod roster;
 mod runtime;
 mod sim;
+mod sorted_set;
 mod tidy;
 mod tidy_circles;
 mod tracker;

@@ -223,7 +223,7 @@ fn many_owners_leave_at_once() {
         put(&format!("room {}", i % 50));
         put("lobby");
     }
-    p.take_diff();
+    let _ = p.take_diff();
     let gone: Vec<_> = (0..900).chain(2_000..2_100).map(owner).collect();
     assert_eq!(p.untrack_owners(&gone), 1_800);
     assert_eq!((p.len(), p.count("lobby")), (200, 100));

@@ -284,6 +284,7 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 
 impl Counts {
     /// Version of the counts that changes start from; `None` for a full table.
+    #[must_use]
     pub const fn base_version(&self) -> Option<u64> {
         match self.table {
             CountsTable::Full(_) => None,
@@ -294,6 +295,7 @@ impl Counts {
 
 impl<I> Frame<I> {
     /// A frame of these rows or steps; versions, place and checksum are 0.
+    #[must_use]
     pub const fn new(window: Arc<str>, change: FrameChange<I>) -> Self {
         Self {
             window,

@@ -58,16 +58,19 @@ pub struct Member<'a, I> {
 
 impl<I: Id> MemberList<I> {
     /// Rows in the index space: members and headers that are shown. O(1).
+    #[must_use]
     pub fn len(&self) -> usize {
         self.groups.len()
     }
 
     /// Returns whether there are no rows. O(1).
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Members, shown or not. O(1).
+    #[must_use]
     pub fn member_count(&self) -> usize {
         self.table.len()
     }
@@ -98,12 +101,14 @@ impl<I: Id> MemberList<I> {
     }
 
     /// The row of a group's header. O(groups).
+    #[must_use]
     pub fn header_index(&self, group: GroupId) -> Option<usize> {
         self.groups.find(group)?;
         self.groups.header_row(group)
     }
 
     /// Returns what is at a row. O(log n).
+    #[must_use]
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.view().row_at(index)
     }
@@ -142,6 +147,7 @@ impl<I: Id> MemberList<I> {
     /// assert_eq!(list.find_prefix(&SortKey::from_name("m")), [(online, 2)]);
     /// # Ok::<(), headcount::ListError>(())
     /// ```
+    #[must_use]
     pub fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
         let mut found = Vec::new();
         let needle = Needle::new(prefix.as_bytes());
@@ -164,6 +170,7 @@ impl<I: Id> MemberList<I> {
 
     /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
     /// own. O(n / 128).
+    #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let trees = self
             .groups
@@ -174,6 +181,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 128).
+    #[must_use]
     pub fn order_bytes(&self) -> usize {
         let trees = self
             .groups
@@ -267,6 +275,7 @@ pub(crate) enum RowRef {
 
 /// Rows of a list or snapshot, in order.
 #[derive(Clone, Debug)]
+#[must_use = "iterators are lazy"]
 pub struct Rows<'a, I> {
     view: View<'a, I>,
     next: usize,
@@ -279,6 +288,7 @@ pub struct Rows<'a, I> {
 
 impl<'a, I> Rows<'a, I> {
     /// The row the next item is at.
+    #[must_use]
     pub fn index(&self) -> usize {
         self.next
     }

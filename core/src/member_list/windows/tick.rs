@@ -56,11 +56,13 @@ pub(crate) struct WindowFrames<I> {
 
 impl<I> Tick<I> {
     /// Returns the version of the list at this tick.
+    #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
     /// Returns totals and groups, if it was time to say them and something changed.
+    #[must_use]
     pub fn counts(&self) -> Option<&Shared<Counts>> {
         self.counts.as_ref().map(|step| &*step.full)
     }
@@ -78,6 +80,7 @@ impl<I> Tick<I> {
     ///
     /// While a viewer has not taken an earlier tick that said something, no tick is empty: asked
     /// again, the viewer gets what it missed.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.says_something() && !self.leaves_behind
     }
@@ -145,6 +148,7 @@ impl<I: Id> MemberList<I> {
     /// assert!(viewers.iter_mut().all(|viewer| viewer.bundle(&tick).is_some()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "it is handed out once"]
     pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
         let lent = &mut Lent::new(self);
         let changes = match lent.windows.is_watched() {

@@ -38,6 +38,7 @@ const COLLAPSED: u8 = 2;
 impl<I: Id> Bundle<I> {
     /// The bundle as bytes. Frames and counts are encoded once for all viewers; this puts them
     /// side by side: O(length of the answer).
+    #[must_use]
     pub fn to_binary(&self) -> Bytes {
         let mut out = Writer::with_capacity(256);
         out.str(&self.list);
@@ -314,7 +315,7 @@ mod tests {
         let bundle = &bundles[3];
         assert_eq!(frame.binary().as_ptr(), frame.binary().as_ptr());
         assert_eq!(frame.json().as_ptr(), frame.json().as_ptr());
-        bundle.to_binary();
+        let _ = bundle.to_binary();
         assert!(frame.binary_cell().get().is_some());
     }
 
