@@ -1,4 +1,5 @@
 #![doc = include_str!("../docs/guide.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 pub mod codec;
@@ -13,6 +14,8 @@ pub mod roster;
 pub mod runtime;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "serde")]
+mod text_or_bytes;
 pub mod tracker;
 
 // What a first program names; everything else is in its module.

@@ -17,6 +17,8 @@ mod groups;
 mod id;
 mod list;
 mod options;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod snapshot;
 mod sort_key;
 mod sorted_set;

@@ -23,6 +23,7 @@ use crate::tracker::{EntryBuf, TopicDiff};
 
 /// Where a session puts its user in the list while that session decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Placement {
     /// The group of the row.
     pub group: GroupId,
@@ -36,6 +37,7 @@ pub struct Placement {
 
 /// A change of what others see of a user. One for each user a Diff changed outwardly.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RosterChange<I> {
     /// The user.
     pub id: I,

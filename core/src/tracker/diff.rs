@@ -36,12 +36,13 @@ use crate::id::EntryRef;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
     /// Sorted by topic, each topic once, none without changes.
-    topics: Vec<TopicDiff>,
-    is_lossy: bool,
+    pub(super) topics: Vec<TopicDiff>,
+    pub(super) is_lossy: bool,
 }
 
 /// What changed in one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TopicDiff {
     /// The topic.
     pub topic: Arc<str>,
@@ -56,6 +57,7 @@ pub struct TopicDiff {
 
 /// An entry before and after a change. Topic and key are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Update {
     /// As it was told of last. There may have been versions in between: each has a leave.
     pub old: EntryBuf,

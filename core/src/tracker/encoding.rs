@@ -2,6 +2,8 @@
 
 /// The encoding of the key, the owner and the meta of an entry. It travels with the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Encoding {
     /// Bytes without further meaning.
     Bytes = 0,

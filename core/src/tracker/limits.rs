@@ -1,5 +1,12 @@
 //! The bounds of a tracker.
 
+/// The longest key, in bytes, that the data layout can hold.
+pub(super) const KEY_LAYOUT_MAX: usize = 65_535;
+/// The longest owner, in bytes, that the data layout can hold.
+pub(super) const OWNER_LAYOUT_MAX: usize = 255;
+/// The largest meta, in bytes, that the data layout can hold.
+pub(super) const META_LAYOUT_MAX: usize = 16 << 20;
+
 /// The bounds on what a tracker takes, from local calls and from frames. Every bound has a typed error.
 ///
 /// All replicas of a cluster should use the same limits: a frame that breaks the receiver's is
@@ -152,9 +159,9 @@ impl Limits {
     /// Returns the same limits, cut down to what the data layout can hold.
     pub(super) fn clamped(mut self) -> Self {
         self.topic_len_max = self.topic_len_max.min(65_535);
-        self.key_len_max = self.key_len_max.min(65_535);
-        self.owner_len_max = self.owner_len_max.min(255);
-        self.meta_len_max = self.meta_len_max.min(16 << 20);
+        self.key_len_max = self.key_len_max.min(KEY_LAYOUT_MAX);
+        self.owner_len_max = self.owner_len_max.min(OWNER_LAYOUT_MAX);
+        self.meta_len_max = self.meta_len_max.min(META_LAYOUT_MAX);
         self.owner_entries_max = self.owner_entries_max.min((1 << 31) - 1);
         self.entries_max = self.entries_max.min(1 << 31);
         self.origins_max = self.origins_max.clamp(1, 65_534);

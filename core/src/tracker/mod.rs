@@ -22,6 +22,8 @@ mod owners;
 mod pages;
 mod read;
 mod repair;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod session;
 mod slab;
 mod store;
@@ -63,6 +65,8 @@ const LOCAL: u16 = 0;
 /// Why an entry left. Travels with the leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum LeaveReason {
     /// It was untracked.
     Untracked = 0,
@@ -74,6 +78,7 @@ pub enum LeaveReason {
 
 /// Where an origin stands at this holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OriginInfo {
     /// The replica.
     pub replica: ReplicaId,

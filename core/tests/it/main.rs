@@ -24,6 +24,7 @@ mod replica;
 mod rng;
 mod roster;
 mod runtime;
+mod serde_formats;
 mod sim;
 mod sorted_set;
 mod tidy;

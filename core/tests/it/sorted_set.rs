@@ -34,9 +34,11 @@ proptest! {
         a in prop::collection::vec(0u8..20, 0..20),
         b in prop::collection::vec(0u8..20, 0..20),
     ) {
-        let (ours_a, ours_b) = (a.iter().copied().collect(), b.iter().copied().collect());
+        let ours_a = a.iter().copied().collect();
+        let ours_b = b.iter().copied().collect();
         let compared = compare::<SortedSet<u8>>(&ours_a, &ours_b);
-        let (std_a, std_b) = (a.into_iter().collect(), b.into_iter().collect());
+        let std_a = a.into_iter().collect();
+        let std_b = b.into_iter().collect();
         prop_assert_eq!(compared, compare::<BTreeSet<u8>>(&std_a, &std_b));
         prop_assert_eq!(format!("{ours_a:?}"), format!("{std_a:?}"));
     }

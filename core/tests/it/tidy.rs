@@ -18,11 +18,15 @@ const PACKED_LETS_MAX: usize = 36;
 /// `tidy_circles` holds the order.
 const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
+    ("text_or_bytes", &[]),
     ("fault", &[]),
     ("codec", &[]),
     ("error", &["codec"]),
-    ("tracker", &["id", "codec", "error", "fault"]),
-    ("member_list", &["id", "codec"]),
+    (
+        "tracker",
+        &["id", "codec", "error", "fault", "text_or_bytes"],
+    ),
+    ("member_list", &["id", "codec", "text_or_bytes"]),
     ("replica", &["id", "codec", "error", "fault"]),
     ("presence", &["id", "codec", "error", "tracker", "replica"]),
     (

@@ -26,6 +26,7 @@ use crate::member_list::windows::spec::RowKey;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Bundle<I> {
     /// Name of the list.
     pub list: Arc<str>,
@@ -46,6 +47,7 @@ pub struct Bundle<I> {
 
 /// New place of a window whose rows did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Base {
     /// Name of the window.
     pub window: Arc<str>,
@@ -55,6 +57,7 @@ pub struct Base {
 
 /// One step of one window.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Frame<I> {
     /// Name under which the client holds the window.
     pub window: Arc<str>,
@@ -72,11 +75,14 @@ pub struct Frame<I> {
     pub change: FrameChange<I>,
     /// Whole rows of `updates` and `move`s by index, for protocols that cannot patch. Not on the
     /// wire; empty unless a viewer of the window speaks such a protocol.
+    #[cfg_attr(feature = "serde", serde(skip, default = "Vec::new"))]
     pub(crate) whole_rows: Vec<(u32, FrameRow<I>)>,
 }
 
 /// What a frame does to the rows of its window.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrameChange<I> {
     /// SYNC: the window becomes these rows.
     Sync(Vec<FrameRow<I>>),
@@ -93,6 +99,8 @@ pub enum FrameChange<I> {
 
 /// A whole row.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrameRow<I> {
     /// Header of a group.
     Header {
@@ -116,6 +124,7 @@ pub enum FrameRow<I> {
 
 /// A row that comes into the window or to another place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Insert<I> {
     /// Position in the new rows.
     pub index: u32,
@@ -125,6 +134,8 @@ pub struct Insert<I> {
 
 /// Where the content of an inserted row comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum InsertSource<I> {
     /// It is here, whole.
     Row(FrameRow<I>),
@@ -139,6 +150,7 @@ pub enum InsertSource<I> {
 
 /// A kept row whose content changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Update {
     /// Position in the new rows.
     pub index: u32,
@@ -148,6 +160,8 @@ pub struct Update {
 
 /// How the content of a kept row changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RowChange {
     /// A header: the new count.
     Count(u32),
@@ -157,6 +171,7 @@ pub enum RowChange {
 
 /// How the content of a member changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberChange {
     /// New revision.
     pub revision: u32,
@@ -168,26 +183,31 @@ pub struct MemberChange {
 
 /// How the body of a member changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum BodyChange {
     /// It did not.
     Same,
     /// A JSON object to lay over it, top level only; `null` removes a field.
-    Patch(Bytes),
+    Patch(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
     /// This is the new body.
     Whole(Body),
 }
 
 /// The body of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Body {
     /// One JSON value, as text.
-    Json(Bytes),
+    Json(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
     /// Plain bytes.
-    Raw(Bytes),
+    Raw(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
 }
 
 /// Totals and groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counts {
     /// List version these counts belong to.
     pub version: u64,
@@ -203,6 +223,8 @@ pub struct Counts {
 
 /// The groups in [`Counts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum CountsTable {
     /// Every group in list order.
     Full(Vec<GroupCount>),
@@ -217,6 +239,7 @@ pub enum CountsTable {
 
 /// One group in a full table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupCount {
     /// Its name.
     pub group: Arc<str>,

@@ -14,10 +14,12 @@ pub const GROUP_NAME_MAX: usize = 64;
 
 /// Names a group within its list. Ids of removed groups are given out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u32);
 
 /// What [`groups`](crate::member_list::MemberList::groups) tells of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupInfo<'a> {
     /// The group.
     pub id: GroupId,

@@ -49,6 +49,8 @@ pub enum WindowSpec<I> {
 
 /// What identifies a row: the group of a header, or the id of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RowKey<I> {
     /// The header row of the group of this name.
     Header(Arc<str>),

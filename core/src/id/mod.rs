@@ -1,5 +1,8 @@
 //! Who wrote what: replicas, origins, dots and entry references.
 
+#[cfg(feature = "serde")]
+mod serde_impls;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -209,10 +212,12 @@ impl fmt::Debug for ReplicaId {
 
 /// A writer of operations: one slot of one replica. Each origin has an op sequence of its own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Origin {
     /// The replica.
     pub replica: ReplicaId,
     /// The slot: below [`SLOTS`], or [`ALL_TOPICS`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "serde_impls::slot"))]
     pub slot: u8,
 }
 
@@ -230,10 +235,12 @@ impl fmt::Debug for Origin {
 
 /// Names an entry for ever: the origin that created it and the op of its creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dot {
     /// Who created the entry.
     pub origin: Origin,
     /// The op at which it was created.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "serde_impls::op"))]
     pub birth: u64,
 }
 
@@ -251,10 +258,12 @@ pub struct Dot {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EntryRef {
     /// Who wrote the entry.
     pub origin: Origin,
     /// The op of its newest write.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "serde_impls::op"))]
     pub version: u64,
 }
 
