@@ -28,13 +28,13 @@ use crate::member_list::{ListError, SortKey};
 /// ```
 pub struct Collation {
     collator: CollatorBorrowed<'static>,
-    /// Tells only what differs in the primary weights, which come first in a key.
+    /// Makes keys of the primary weights only, which come first in a key.
     primary: CollatorBorrowed<'static>,
     locale: String,
 }
 
 impl Collation {
-    /// The order of a locale such as `sv` or `de-u-co-phonebk`. Locales without rules of their
+    /// Loads the order of a locale such as `sv` or `de-u-co-phonebk`. Locales without rules of their
     /// own get the order of the root.
     ///
     /// # Errors
@@ -66,14 +66,14 @@ impl Collation {
         sort_key(&self.collator, name)
     }
 
-    /// Makes what [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix) needs to find the
-    /// names that begin with `text`: the keys of all of them begin with it. Cut at 64 bytes, as
-    /// keys are. O(length).
+    /// Makes the prefix by which [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix)
+    /// finds the names that begin with `text`: the keys of all of them begin with it. Cut at 64 bytes,
+    /// as keys are. O(length).
     ///
     /// Case does not count, nor do accents, except where the language has a letter of its own for
     /// them. A letter that is written as two, such as the Czech "ch", is found by both of them
-    /// only, and a number of a locale with `-u-kn` by all its digits. A text of nothing that is
-    /// compared finds everything.
+    /// only, and a number of a locale with `-u-kn` by all its digits. A text without any character that
+    /// is compared finds everything.
     ///
     /// ```
     /// use headcount::member_list::Collation;

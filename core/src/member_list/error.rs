@@ -1,8 +1,8 @@
-//! What can be wrong with a call on a list. The list is unchanged after any error.
+//! The errors of calls on a list. The list is unchanged after any error.
 
 use std::fmt;
 
-/// Why a call on a [`MemberList`](crate::member_list::MemberList) was refused. The list did not change.
+/// The reason why a call on a [`MemberList`](crate::member_list::MemberList) was refused. The list did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListError {
@@ -32,12 +32,12 @@ pub enum ListError {
     BadGroupName {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// There are as many groups as a list can have.
     TooManyGroups {
-        /// The most there can be.
+        /// The limit.
         max: usize,
     },
     /// A new group order does not name every group exactly once.
@@ -51,19 +51,19 @@ pub enum ListError {
     KeyTooLong {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// A text id is empty, too long or has control characters.
     BadId {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// There are as many members as a list can have.
     TooManyMembers {
-        /// The most there can be.
+        /// The limit.
         max: usize,
     },
     /// The list was made without [`payloads`](crate::member_list::ListOptions::payloads).
@@ -72,7 +72,7 @@ pub enum ListError {
     PayloadTooLong {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// A locale for collation is malformed or has no data.

@@ -22,6 +22,7 @@ mod serde_impls;
 mod snapshot;
 mod sort_key;
 mod sorted_set;
+mod std_traits;
 mod store;
 mod tree;
 mod viewer;

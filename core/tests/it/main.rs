@@ -26,7 +26,7 @@ mod roster;
 mod runtime;
 mod serde_formats;
 mod sim;
-mod sorted_set;
+mod std_traits;
 mod tidy;
 mod tidy_circles;
 mod tracker;

@@ -113,7 +113,7 @@ fn list_of_bulk_work_equals_a_sorted_map() {
         let to = groups[round % 2];
         let count = [30, 5_000][round / 2 % 2];
         let moving: Vec<TextId> = (0..count).map(|_| id(&mut rng)).collect();
-        let known = moving.iter().filter(|id| model.contains_key(id)).count();
+        let known = moving.iter().filter(|&id| model.contains_key(id)).count();
         assert_eq!(list.set_group_many(&moving, to).unwrap(), known);
         for id in &moving {
             model.entry(id.clone()).and_modify(|entry| entry.0 = to);

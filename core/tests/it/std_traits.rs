@@ -1,4 +1,4 @@
-//! `SortedSet` beside `BTreeSet`: the traits of std, and walks from both ends.
+//! Collections, ids and errors beside those of std: the same traits, the same meaning.
 
 use std::cmp::Ordering;
 use std::collections::hash_map::DefaultHasher;
@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::hash::{Hash, Hasher};
 
+use headcount::member_list::TextId;
 use headcount::presence::RestoreError;
-use headcount::{ListError, SortedSet};
+use headcount::{ListError, MemberList, Row, SortKey, SortedSet, WindowSpec};
 use proptest::prelude::*;
 
 proptest! {
@@ -99,6 +100,28 @@ fn an_iterator_that_has_begun_prints_and_clones_what_is_left() {
     assert_eq!((by_value.next(), by_value.next_back()), (Some(1), Some(4)));
     assert_eq!(format!("{by_reference:?} {by_value:?}"), "[2, 3] [2, 3]");
     assert!(by_reference.clone().eq(&[2, 3]) && by_value.clone().eq([2, 3]));
+}
+
+#[test]
+fn lists_and_ids_have_the_traits_of_std() {
+    let mut list = MemberList::<TextId>::default();
+    let online = list.add_group("online").unwrap();
+    for name in ["ada", "bob"] {
+        let id = TextId::try_from(name).unwrap();
+        list.upsert(id, online, &SortKey::from_name(name), 0)
+            .unwrap();
+    }
+    let mut ids = HashSet::new();
+    for row in &list {
+        if let Row::Member { id, .. } = row {
+            ids.insert(id.clone());
+        }
+    }
+    assert!(ids.contains("ada") && ids.contains("bob"));
+    assert!((&list.snapshot()).into_iter().eq(&list));
+    let window: WindowSpec<u64> = "c:3".parse().unwrap();
+    assert_eq!(window, WindowSpec::Chunk(3));
+    assert_eq!(SortKey::from_name("Ada").as_ref(), b"ada");
 }
 
 #[test]
