@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::codec::DecodeError;
 
-/// Why a local operation was refused. Nothing has changed.
+/// The reason why a tracker refused a local operation. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrackError {
@@ -42,12 +42,12 @@ pub enum TrackError {
     },
     /// The encoding is text, but the key or the owner is not valid UTF-8.
     NotUtf8,
-    /// The owner has as many entries as it may have.
+    /// The owner has as many entries as the limit allows.
     OwnerFull {
         /// The limit of entries per owner.
         max: u32,
     },
-    /// The tracker has as many entries as it may have.
+    /// The tracker has as many entries as the limit allows.
     TooManyEntries {
         /// The limit of entries.
         max: u32,
@@ -99,22 +99,22 @@ impl fmt::Display for TrackError {
 
 impl std::error::Error for TrackError {}
 
-/// Why a frame was not applied. Nothing has changed.
+/// The reason why a tracker did not apply a frame. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// The bytes are not a valid frame.
     Decode(DecodeError),
-    /// The frame starts after this tracker's clock of its origin: pull what is between.
+    /// The frame starts after this tracker's clock of the origin. Pull the operations in between.
     Gap {
-        /// Clock of the origin here.
+        /// The clock of the origin at this tracker.
         clock: u64,
-        /// Clock the frame starts from.
+        /// The clock that the frame starts from.
         from: u64,
     },
-    /// A repair of this origin is being applied in slices; other frames of it wait.
+    /// The tracker is applying a repair of this origin in slices. Other frames of the origin must wait.
     Applying,
-    /// A later incarnation of the same name is known here.
+    /// The tracker knows a later incarnation of the same name.
     Superseded,
     /// The frame is about this tracker's own origin.
     OwnOrigin,
@@ -130,7 +130,7 @@ pub enum ApplyError {
         /// The slot of the tracker.
         tracker_slot: u8,
     },
-    /// As many origins are known as may be.
+    /// The tracker knows as many origins as its limit allows.
     TooManyOrigins {
         /// The limit.
         max: u16,

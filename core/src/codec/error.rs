@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// Why bytes were refused, and where.
+/// The reason why bytes were refused, and the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     /// Offset in bytes from the start of the input.
     pub offset: usize,
-    /// What was wrong there.
+    /// The rule that the bytes break there.
     pub kind: DecodeErrorKind,
 }
 
-/// What was wrong with the bytes.
+/// A rule of the format that bytes broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
@@ -66,7 +66,7 @@ impl DecodeError {
         Self::new(offset, DecodeErrorKind::Invalid { what })
     }
 
-    /// The same error, `by` bytes further into the input.
+    /// Moves the error `by` bytes further into the input.
     #[must_use]
     pub(crate) fn shifted(mut self, by: usize) -> Self {
         self.offset += by;

@@ -3,7 +3,7 @@
 use super::Status;
 use crate::member_list::GroupId;
 
-/// What becomes of the row of a user who went offline.
+/// The treatment of the row of a user who went offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OfflinePolicy {
     /// The row is removed.
