@@ -1,4 +1,31 @@
-//! Presence for many threads: the trackers of all slots behind locks of their own.
+//! Presence for many threads and many nodes: a tracker for each slot behind a lock of its own, and one
+//! [`Replica`].
+//!
+//! A [`Presence`] has the verbs of a [`Tracker`], and replicates without I/O: the caller moves frames and
+//! says what time it is. The module `runtime` (feature `tokio`) does that over a transport.
+//!
+//! ```
+//! use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+//! use std::time::Duration;
+//!
+//! let a = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default().seed(1));
+//! let b = Presence::new(ReplicaId::new("b", 1, 0)?, PresenceConfig::default().seed(2));
+//! a.track(&NewEntry::new("room", "ann", "conn-1"))?;
+//!
+//! for ms in (0..3_000).step_by(10) {
+//!     let now = Duration::from_millis(ms);
+//!     for (name, from, to) in [("a", &a, &b), ("b", &b, &a)] {
+//!         from.handle_timeout(now);
+//!         while let Some(transmit) = from.poll_transmit() {
+//!             to.handle_message(now, name, &transmit.frame)?;
+//!         }
+//!     }
+//! }
+//! let diff = b.poll_diff().expect("ann has joined");
+//! assert_eq!(diff.topic("room").expect("it changed").joins[0].key_str(), Some("ann"));
+//! assert_eq!(b.count("room"), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod budget;
 mod cluster;

@@ -1,16 +1,37 @@
-//! The control plane of presence: who is there, who knows what, who asks whom. One per process,
-//! without entries, without a clock, without I/O.
+//! The control plane of presence: which replicas are up, which operations each of them knows, and which to ask for. One per
+//! process, without entries, without a clock, without I/O.
 //!
-//! Calls carry `now`, a monotonic time since any start; a smaller one than before is taken as the
-//! last one. Inputs are [`handle_message`](Replica::handle_message),
-//! [`handle_timeout`](Replica::handle_timeout) and the reports of the data plane
+//! Most programs use [`Presence`](crate::Presence), which holds a [`Replica`] and its trackers; they need [`Config`],
+//! [`Event`], [`Signal`] and [`Transmit`] from here.
+//!
+//! Calls carry `now`, a monotonic time since any start; a replica takes a smaller one than before as the last one. Inputs are
+//! [`handle_message`](Replica::handle_message), [`handle_timeout`](Replica::handle_timeout) and the reports of the data plane
 //! ([`local`](Replica::local), [`applied`](Replica::applied), ...). Outputs are polled:
-//! [`poll_transmit`](Replica::poll_transmit) for the transport,
-//! [`poll_action`](Replica::poll_action) for the owner of the trackers,
-//! [`poll_event`](Replica::poll_event) for the user, and
-//! [`poll_timeout`](Replica::poll_timeout) for the next call.
 //!
-//! Most programs use [`Presence`](crate::Presence), which holds a `Replica` and its trackers.
+//! | call | for |
+//! |---|---|
+//! | [`poll_transmit`](Replica::poll_transmit) | the transport |
+//! | [`poll_action`](Replica::poll_action) | the owner of the trackers |
+//! | [`poll_event`](Replica::poll_event) | the user |
+//! | [`poll_timeout`](Replica::poll_timeout) | the time of the next call |
+//!
+//! ```
+//! use headcount::ReplicaId;
+//! use headcount::replica::{Config, Event, Replica};
+//! use std::time::Duration;
+//!
+//! let config = Config::default().down_after(Duration::from_secs(2));
+//! let mut a = Replica::new(ReplicaId::new("a", 1, 1)?, config.clone(), 1);
+//! let mut b = Replica::new(ReplicaId::new("b", 1, 2)?, config, 2);
+//! a.handle_timeout(Duration::from_millis(1));
+//! while let Some(transmit) = a.poll_transmit() {
+//!     b.handle_message(Duration::from_millis(2), "a", &transmit.frame)?;
+//! }
+//! b.handle_timeout(Duration::from_secs(3)); // a is silent
+//! let events = std::iter::from_fn(|| b.poll_event());
+//! assert!(events.into_iter().any(|event| matches!(event, Event::ReplicaDown(id) if id.name() == "a")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod digest;

@@ -1,8 +1,34 @@
-//! The delta-CRDT of presence entries: what is tracked here, and what other replicas track.
+//! The delta-CRDT of presence entries: the entries tracked here, and those that other replicas track.
 //!
-//! Every entry is written by one replica only, the one that holds the connection. So the state of
-//! an origin is a function of its clock: a frame takes a holder from one exact state to the next or
-//! changes nothing, and no tombstones are kept.
+//! A [`Tracker`] is a data structure without locks, I/O or a clock; [`Presence`](crate::Presence) is the same for many
+//! threads and many nodes. A [`NewEntry`] goes in, [`Entry`] and [`EntryBuf`] come out, and a [`Diff`] says what changed.
+//! Trackers exchange frames: a Delta has the operations between two clocks, a Repair the state at a clock.
+//!
+//! ```
+//! use headcount::{NewEntry, ReplicaId, Tracker};
+//!
+//! let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+//! let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+//! a.track(&NewEntry::new("room", "ann", "conn-1").meta(b"phone"))?;
+//! a.track(&NewEntry::new("room", "bob", "conn-2"))?;
+//!
+//! let frame = a.delta_since(a.id(), b.clock(a.id())).expect("b misses two operations");
+//! let diff = b.apply(&frame)?;
+//! assert_eq!(diff.topic("room").expect("it changed").joins.len(), 2);
+//!
+//! a.untrack_owner("conn-2"); // the connection broke
+//! let frame = a.delta_since(a.id(), b.clock(a.id())).expect("b misses one operation");
+//! b.apply(&frame)?;
+//! let keys: Vec<_> = b.list("room").map(|entry| entry.key_str()).collect();
+//! assert_eq!(keys, [Some("ann")]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Only one replica writes an entry: the one that holds the connection. So the state of an origin is a function of its
+//! clock: a frame takes a holder from one exact state to the next or changes nothing, and no tombstones are kept.
+//!
+//! Large work can go in slices, so that a lock is never held for long: [`StagedDelta`] and [`StagedRepair`] apply, [`Extract`]
+//! encodes, [`VisibilityChange`] shows and hides, [`Pages`] list.
 
 mod apply;
 mod blobs;
