@@ -63,7 +63,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Times `run`, which does `count` operations and says how long they took without set-up.
+    /// Times `run`, which does `count` operations and returns their time without set-up.
     fn bench(
         &mut self,
         operation: &str,
@@ -108,8 +108,8 @@ impl Run<'_> {
             let crowd = Crowd::new(n, layout);
             self.bench(&format!("track{suffix}"), US, n, || {
                 let mut tracker = empty("bench");
-                let track = |put| drop(tracker.track(&put).unwrap());
-                timed(|| crowd.puts().for_each(track))
+                let track = |entry| drop(tracker.track(&entry).unwrap());
+                timed(|| crowd.entries().for_each(track))
             });
             let tracker = crowd.tracked();
             self.bench(&format!("get_by_key{suffix}"), US, n, || {
@@ -191,8 +191,8 @@ impl Run<'_> {
             let mut remote = empty("remote");
             timed(|| {
                 let mut staged = StagedRepair::new(body.clone(), remote.limits()).unwrap();
-                assert!(remote.begin_repair(&mut staged, false).unwrap());
-                while !remote.repair_slice(&mut staged, 1_024).unwrap().done {}
+                assert!(staged.begin(&mut remote, false).unwrap());
+                while !staged.step(&mut remote, 1_024).unwrap().done {}
                 assert_eq!(remote.len(), n);
             })
         });
@@ -213,7 +213,7 @@ impl Run<'_> {
         });
     }
 
-    /// Small changes between two nodes, many in a batch: one is shorter than a look at the clock.
+    /// Small changes between two nodes, many in a batch: one is shorter than a read of the clock.
     fn small_changes(&mut self) {
         let mut local = Crowd::new(self.n, Layout::HundredPerTopic).tracked();
         let id = local.id().clone();
@@ -226,8 +226,8 @@ impl Run<'_> {
                 let clock = local.clock(&id);
                 late += 1;
                 let key = format!("late {late}");
-                let put = NewEntry::new("room:00000", &key, "conn");
-                drop(local.track(&put).unwrap());
+                let entry = NewEntry::new("room:00000", &key, "conn");
+                drop(local.track(&entry).unwrap());
                 deltas.push(local.delta_since(&id, clock).unwrap());
             }
             let took = timed(|| {
@@ -265,7 +265,7 @@ impl Run<'_> {
         });
     }
 
-    /// What reads must not depend on.
+    /// State that reads must not depend on.
     fn reads(&mut self) {
         let crowd = Crowd::new(self.n, Layout::HundredPerTopic);
         let local = crowd.tracked();
@@ -307,7 +307,7 @@ impl Run<'_> {
         }
     }
 
-    /// Memory, and what travels.
+    /// Memory, and bytes on the wire.
     fn bytes(&mut self) {
         let n = self.n;
         for (layout, suffix) in LAYOUTS {
@@ -382,7 +382,7 @@ const NONE_DEAD: &str = "none";
 const COUNT: &str = "count of a topic";
 const ALONE: &str = "one in it";
 
-/// A replica that had somebody in a topic and is gone.
+/// A replica that had an entry in a topic and has left.
 fn bury(tracker: &mut Tracker, name: &str, topic: &str) {
     let mut dead = empty(name);
     drop(dead.track(&NewEntry::new(topic, name, "conn")).unwrap());

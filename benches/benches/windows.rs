@@ -1,4 +1,4 @@
-//! What watching a list costs: changes, ticks and bundles of a list of 1,000,000 members with
+//! The cost of watching a list: changes, ticks and bundles of a list of 1,000,000 members with
 //! 10,000 changes a second, 4 ticks a second and 200 watched windows, in shares of the CPU time of
 //! one core.
 //!
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use headcount::member_list::{Fields, FrameChange, NewMember, RowSource};
 use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+use headcount_benches::list::Rng;
 use headcount_benches::meter::processor_time;
 use headcount_benches::table::{Goal, Table, save};
 
@@ -17,7 +18,7 @@ const CHANGES_PER_SECOND: usize = 10_000;
 const TICKS_PER_SECOND: usize = 4;
 const WINDOWS: usize = 200;
 const WINDOWS_PER_VIEWER: usize = 8;
-/// Of which the median counts.
+/// The median of the rounds counts.
 const ROUNDS: usize = 5;
 const US: &str = "headcount";
 const WATCHING: &str = "tick + encode + bundles";
@@ -38,20 +39,7 @@ impl RowSource<u64> for People {
     }
 }
 
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-}
-
-/// CPU time of this thread so far.
+/// Returns the CPU time of this thread so far.
 fn cpu_time(start: Instant) -> Duration {
     processor_time().unwrap_or_else(|| start.elapsed())
 }
@@ -60,21 +48,21 @@ struct City {
     list: MemberList<u64>,
     people: People,
     groups: Vec<GroupId>,
-    dice: Dice,
+    rng: Rng,
     seconds: usize,
 }
 
 impl City {
     fn new(members: usize, seconds: usize) -> Self {
-        let mut dice = Dice(7);
+        let mut rng = Rng::new(7);
         let mut list = MemberList::new(ListOptions::default());
         let groups = list
             .set_groups(&["mods", "online", "idle", "offline"])
             .expect("good names");
         let load = (0..members as u64).map(|id| NewMember {
             id,
-            group: groups[[1, 1, 2, 3, 3, 3][dice.roll(6)]],
-            key: SortKey::from_name(&format!("{:07} member", dice.roll(10_000_000))),
+            group: groups[[1, 1, 2, 3, 3, 3][rng.below(6)]],
+            key: SortKey::from_name(&format!("{:07} member", rng.below(10_000_000))),
             attrs: 0,
         });
         let load: Vec<_> = load.collect();
@@ -83,33 +71,33 @@ impl City {
             list,
             people: People(vec![0; members]),
             groups,
-            dice,
+            rng,
             seconds,
         }
     }
 
     /// Half of the changes move a member to another group, half change a status in place.
     fn change(&mut self) {
-        let id = self.dice.roll(self.people.0.len()) as u64;
-        self.people.0[id as usize] = self.dice.roll(4) as u8;
-        if self.dice.roll(2) == 0 {
-            let group = self.groups[1 + self.dice.roll(3)];
+        let id = self.rng.below(self.people.0.len()) as u64;
+        self.people.0[id as usize] = self.rng.below(4) as u8;
+        if self.rng.below(2) == 0 {
+            let group = self.groups[1 + self.rng.below(3)];
             self.list.set_group(&id, group).expect("known");
         }
         self.list.touch_fields(&id, Fields(2)).expect("known");
     }
 }
 
-/// Returns where the windows lie.
+/// Draws the positions of the windows.
 fn specs(city: &mut City, anchored: bool) -> Vec<WindowSpec<u64>> {
     let chunks = city.list.len() / 100;
     (0..WINDOWS)
         .map(|_| match anchored {
             true => {
-                let id = city.dice.roll(city.people.0.len()) as u64;
+                let id = city.rng.below(city.people.0.len()) as u64;
                 WindowSpec::anchored(id, 50, 49)
             }
-            false => WindowSpec::Chunk(city.dice.roll(chunks) as u32),
+            false => WindowSpec::Chunk(city.rng.below(chunks) as u32),
         })
         .collect()
 }
@@ -129,7 +117,7 @@ fn watch(city: &mut City, anchored: bool) -> Vec<Viewer<u64>> {
     specs.chunks(WINDOWS_PER_VIEWER).map(open).collect()
 }
 
-/// What a round cost, in CPU time, and what went out.
+/// The cost of a round in CPU time, and what was sent.
 #[derive(Default)]
 struct Spent {
     changes: Duration,
@@ -140,7 +128,7 @@ struct Spent {
     bytes: usize,
 }
 
-/// Some seconds of a city with viewers.
+/// Runs some seconds of a city with viewers.
 fn round(city: &mut City, viewers: &mut [Viewer<u64>], now: &mut Duration) -> Spent {
     let mut spent = Spent::default();
     let start = Instant::now();
@@ -183,7 +171,7 @@ fn run(what: &str, city: &mut City, viewers: &mut [Viewer<u64>]) -> Table {
     let mut table = Table::new(what.to_owned());
     let mut now = Duration::ZERO;
     let seconds = city.seconds as f64;
-    // One tick before the clock starts: what opening left is out of the way.
+    // One tick before the clock starts publishes what opening the windows left.
     let published = city.list.tick(now, Bodies::from(&city.people));
     viewers
         .iter_mut()

@@ -2,7 +2,7 @@
 
 use headcount::{NewEntry, ReplicaId, Tracker};
 
-/// How many sessions share a topic.
+/// The number of sessions that share a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// 100 sessions in each topic.
@@ -21,7 +21,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// `n` sessions. The same for every call.
+    /// Makes `n` sessions, the same in every call.
     #[must_use]
     pub fn new(n: usize, layout: Layout) -> Self {
         let mut order: Vec<usize> = (0..n).collect();
@@ -44,59 +44,59 @@ impl Crowd {
         }
     }
 
-    /// Number of sessions.
+    /// Returns the number of sessions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Returns whether there are none.
+    /// Returns whether there are no sessions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The sessions, as a tracker takes them.
-    pub fn puts(&self) -> impl Iterator<Item = NewEntry<'_>> {
+    /// Iterates over the sessions in the form that a tracker takes.
+    pub fn entries(&self) -> impl Iterator<Item = NewEntry<'_>> {
         let places = self.topics.iter().zip(&self.keys).zip(&self.owners);
         places.map(|((topic, key), owner)| NewEntry::new(topic, key, owner).meta(&self.meta))
     }
 
-    /// The 20-byte keys, for rivals that know no topics.
+    /// Iterates over the 20-byte keys, for rivals without topics.
     #[must_use]
     pub fn keys(&self) -> &[String] {
         &self.keys
     }
 
-    /// The meta of every session.
+    /// Returns the meta of every session.
     #[must_use]
     pub fn meta(&self) -> &[u8] {
         &self.meta
     }
 
-    /// Topic, key and owner of a session.
+    /// Returns topic, key and owner of a session.
     #[must_use]
     pub fn place(&self, i: usize) -> (&str, &str, &str) {
         (&self.topics[i], &self.keys[i], &self.owners[i])
     }
 
-    /// A tracker in which all sessions are tracked.
+    /// Makes a tracker in which all sessions are tracked.
     ///
     /// # Panics
     /// Never: the sessions are valid and different.
     #[must_use]
     pub fn tracked(&self) -> Tracker {
         let mut tracker = empty("bench");
-        for put in self.puts() {
+        for entry in self.entries() {
             tracker
-                .track(&put)
+                .track(&entry)
                 .expect("sessions are valid and different");
         }
         tracker
     }
 }
 
-/// An empty tracker.
+/// Makes an empty tracker.
 ///
 /// # Panics
 /// If the name is empty or too long.

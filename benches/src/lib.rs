@@ -1,4 +1,4 @@
-//! What the benches share: workloads, meters, and the table they print.
+//! The shared parts of the benches: workloads, meters, and the table they print.
 
 pub mod crowd;
 pub mod list;

@@ -1,17 +1,17 @@
-//! Workloads of the member list benches: what rooms look like and what happens in them.
+//! Workloads of the member list benches: rooms, and the changes in them.
 
 /// SplitMix64 (Steele, Lea and Flood 2014): the same run from the same seed, everywhere.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator that starts from a seed.
+    /// Makes a generator that starts from a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Draws the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -20,13 +20,13 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is not zero.
+    /// Draws a number below `bound`, which is not zero.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
     }
 }
 
-/// A name of 12 bytes, six syllables, as the keys of the list see it.
+/// Draws a name of 12 bytes, six syllables, in the form of keys of the list.
 pub fn name(rng: &mut Rng) -> [u8; 12] {
     const CONSONANTS: &[u8] = b"bcdfghjklmnprstvwz";
     const VOWELS: &[u8] = b"aeiouy";
@@ -38,19 +38,19 @@ pub fn name(rng: &mut Rng) -> [u8; 12] {
     name
 }
 
-/// `n` distinct pairs in random order.
+/// Returns `n` distinct pairs in random order.
 #[must_use]
 pub fn pairs(n: usize, seed: u64) -> Vec<(u64, u64)> {
     let mut rng = Rng::new(seed);
-    // The second half is unique, so the pair is.
+    // The second half is unique, and so is the pair.
     (0..n as u64).map(|at| (rng.next_u64(), at)).collect()
 }
 
-/// `n` members: id and name, ids without order.
+/// Returns `n` members: id and name, ids without order.
 #[must_use]
 pub fn members(n: usize, seed: u64) -> Vec<(u64, [u8; 12])> {
     let mut rng = Rng::new(seed);
-    // An odd factor permutes the 64-bit numbers: distinct ids that look like nothing.
+    // An odd factor permutes the 64-bit numbers: distinct ids without a pattern.
     (0..n as u64)
         .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15), name(&mut rng)))
         .collect()

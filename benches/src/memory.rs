@@ -1,4 +1,4 @@
-//! An allocator that counts, so that benches can say how many bytes a structure holds.
+//! An allocator that counts, so that benches can print the bytes of a structure.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

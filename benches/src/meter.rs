@@ -1,18 +1,18 @@
-//! Memory and time of what is measured.
+//! Meters of memory and time.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::memory::in_use;
 
-/// Bytes that `build` leaves allocated, and what it built. Needs [`Counting`](crate::memory::Counting).
+/// Returns the bytes that `build` leaves allocated, and its result. Needs [`Counting`](crate::memory::Counting).
 pub fn live_bytes<T>(build: impl FnOnce() -> T) -> (usize, T) {
     let before = in_use();
     let built = build();
     (in_use().saturating_sub(before), built)
 }
 
-/// How long something took by the clock, and on the processor where the system tells.
+/// The duration of some work by the clock, and on the processor if the system reports it.
 #[derive(Clone, Copy, Debug)]
 pub struct Took {
     /// By the clock.
@@ -21,8 +21,8 @@ pub struct Took {
 }
 
 impl Took {
-    /// Returns what the work cost: the time on the processor, which a busy machine changes little; the
-    /// clock where the work is short, because the system counts in ticks.
+    /// Returns the cost of the work: the time on the processor, which a busy machine changes little; the
+    /// clock for short work, because the system counts in ticks.
     #[must_use]
     pub fn cost(self) -> Duration {
         let busy = self.busy.filter(|_| self.clock.as_millis() > 50);
@@ -30,7 +30,7 @@ impl Took {
     }
 }
 
-/// Does some work and says how long it took. Reading the clocks costs microseconds, none of which
+/// Does some work and returns its duration. Reading the clocks costs microseconds, none of which
 /// are in [`Took::clock`].
 pub fn timed<T>(work: impl FnOnce() -> T) -> Took {
     let busy = processor_time();
@@ -44,13 +44,13 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> Took {
     }
 }
 
-/// Cost of one of `count` operations that `work` does in this thread.
+/// Returns the cost of one of `count` operations that `work` does in this thread.
 pub fn time_each(count: usize, work: impl FnOnce()) -> Duration {
     timed(work).cost() / count.max(1) as u32
 }
 
-/// Time this thread has been on a processor, where the system tells (Linux). Costs microseconds:
-/// for what takes milliseconds.
+/// Returns the time of this thread on a processor, if the system reports it (Linux). It costs microseconds:
+/// for work of milliseconds.
 #[must_use]
 pub fn processor_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// What a figure of ours should be.
+/// The goal of a figure of ours.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     /// At most this, in the unit of the line.
     AtMost(f64),
-    /// At most so many times what this rival needs in the same run.
+    /// At most this many times the figure of this rival in the same run.
     Times(f64, &'static str),
 }
 
-/// One line of a table: a metric, and what each structure made of it. Less is better.
+/// One line of a table: a metric, and the figures of each structure. Less is better.
 #[derive(Debug)]
 struct Line {
     metric: String,
@@ -30,7 +30,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty table.
+    /// Makes an empty table.
     #[must_use]
     pub const fn new(title: String) -> Self {
         Self {
@@ -39,12 +39,12 @@ impl Table {
         }
     }
 
-    /// Notes the time of one operation in one round.
+    /// Adds the time of one operation in one round.
     pub fn time(&mut self, metric: &str, who: &'static str, each: Duration) {
         self.note(metric, "ns", who, each.as_nanos() as f64);
     }
 
-    /// Notes any figure for which less is better, in one round.
+    /// Adds any figure for which less is better, in one round.
     pub fn note(&mut self, metric: &str, unit: &'static str, who: &'static str, figure: f64) {
         let line = self.line(metric, unit);
         match line.figures.iter_mut().find(|(other, _)| *other == who) {
@@ -53,7 +53,7 @@ impl Table {
         }
     }
 
-    /// Says what our figure of a metric should be; a line may have several goals.
+    /// Sets a goal for our figure of a metric; a line may have several.
     pub fn goal(&mut self, metric: &str, goal: Goal) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.metric == metric) {
             line.goals.push(goal);
@@ -98,7 +98,7 @@ impl Table {
         }
     }
 
-    /// For each rival: in how many of the lines it is in our figure is the lower one.
+    /// Returns for each rival the number of its lines in which our figure is the lower one.
     fn score(&self) -> Vec<(&'static str, usize, usize)> {
         let mut score: Vec<(&'static str, usize, usize)> = Vec::new();
         for line in &self.lines {
@@ -204,7 +204,7 @@ impl Line {
     }
 }
 
-/// The sizes to run: those of `HEADCOUNT_BENCH_SIZES`, numbers with commas between, or the usual.
+/// Returns the sizes to run: those of `HEADCOUNT_BENCH_SIZES`, numbers with commas between, or the default.
 #[must_use]
 pub fn sizes() -> Vec<usize> {
     let text = std::env::var("HEADCOUNT_BENCH_SIZES").unwrap_or("10000,100000,1000000".into());
@@ -239,7 +239,7 @@ fn median(figures: &[f64]) -> f64 {
     }
 }
 
-/// A figure with as many digits as one reads.
+/// Formats a figure with the digits that matter.
 fn shown(figure: f64) -> String {
     match figure {
         figure if figure >= 100.0 => format!("{figure:.0}"),

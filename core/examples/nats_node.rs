@@ -10,12 +10,13 @@
 //! Commands: `track TOPIC KEY`, `untrack TOPIC KEY`, `list TOPIC`, `replicas`, `synced`, `leave`.
 //! Every command is answered by one line.
 
-use std::time::Duration;
+#![expect(clippy::disallowed_methods, reason = "a program has a clock")]
+
+use std::time::{Duration, SystemTime};
 
 use headcount::replica::Config;
-use headcount::runtime::nats::NatsTransport;
-use headcount::runtime::{Node, starting};
-use headcount::{NewEntry, PresenceConfig};
+use headcount::runtime::{Node, nats::NatsTransport};
+use headcount::{NewEntry, PresenceConfig, ReplicaId};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,7 +30,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .down_after(Duration::from_secs(2));
     let config = PresenceConfig::default().replication(replication);
     let transport = NatsTransport::connect(servers, cluster).await?;
-    let node = Node::start(starting(name)?, config, transport);
+    let id = ReplicaId::generate(name, SystemTime::now())?;
+    let node = Node::start(id, config, transport);
     println!("ready");
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {

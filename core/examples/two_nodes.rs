@@ -6,16 +6,19 @@
 //!
 //! Over NATS only the transport differs: see `nats_node.rs`.
 
-use std::error::Error;
+#![expect(clippy::disallowed_methods, reason = "a program has a clock")]
 
-use headcount::runtime::{Node, memory::Network, starting};
-use headcount::{NewEntry, PresenceConfig};
+use std::error::Error;
+use std::time::SystemTime;
+
+use headcount::runtime::{Node, memory::Network};
+use headcount::{NewEntry, PresenceConfig, ReplicaId};
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let network = Network::new();
     let start = |name| {
-        let id = starting(name)?;
+        let id = ReplicaId::generate(name, SystemTime::now())?;
         let node = Node::start(id, PresenceConfig::default(), network.join(name));
         Ok::<_, Box<dyn Error>>(node)
     };

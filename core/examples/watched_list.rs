@@ -11,7 +11,7 @@ use headcount::member_list::client::{Client, ClientWindow};
 use headcount::member_list::{Fields, FrameRow, NewMember, RowSource};
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 
-/// Where the rows get their bodies: a database in an application, a formula here.
+/// The source of row bodies: a database in an application, a formula here.
 struct Names;
 
 impl RowSource<u64> for Names {

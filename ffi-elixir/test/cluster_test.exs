@@ -3,6 +3,7 @@ defmodule Headcount.ClusterTest do
   use ExUnit.Case, async: false
 
   alias Headcount.Test.Cluster
+  alias Headcount.Test.Wait
   alias Headcount.Tracker
 
   @moduletag :cluster
@@ -42,33 +43,25 @@ defmodule Headcount.ClusterTest do
     {Enum.sort(for {key, _} <- joins, do: key), Enum.sort(for {key, _} <- leaves, do: key)}
   end
 
-  defp eventually(fun, left \\ 1_000) do
-    cond do
-      fun.() -> :ok
-      left == 0 -> flunk("it did not come to that")
-      true -> Process.sleep(20) && eventually(fun, left - 1)
-    end
-  end
-
   test "join, update, leave and the death of a process are seen everywhere" do
     [a, b] = nodes([:a, :b])
     pid = idle(a)
     {:ok, ref} = tracker(a, :track, [pid, "room", "ann", %{n: 1}])
-    eventually(fn -> keys(b, "room") == ["ann"] end)
+    Wait.until(fn -> keys(b, "room") == ["ann"] end)
     assert tracker(b, :get_by_key, ["room", "ann"]) == [{pid, %{n: 1, phx_ref: ref}}]
 
     {:ok, next} = tracker(a, :update, [pid, "room", "ann", %{n: 2}])
     meta = %{n: 2, phx_ref: next, phx_ref_prev: ref}
-    eventually(fn -> tracker(b, :list, ["room"]) == [{"ann", meta}] end)
+    Wait.until(fn -> tracker(b, :list, ["room"]) == [{"ann", meta}] end)
 
     :ok = tracker(a, :untrack, [pid, "room", "ann"])
-    eventually(fn -> keys(b, "room") == [] end)
+    Wait.until(fn -> keys(b, "room") == [] end)
 
     {:ok, _} = tracker(a, :track, [pid, "room", "ann", %{}])
-    eventually(fn -> keys(b, "room") == ["ann"] end)
+    Wait.until(fn -> keys(b, "room") == ["ann"] end)
     Cluster.call(a, Process, :exit, [pid, :kill])
-    eventually(fn -> keys(b, "room") == [] end)
-    eventually(fn -> match?({[_ | _], [_ | _]}, diffs(b, "room")) end)
+    Wait.until(fn -> keys(b, "room") == [] end)
+    Wait.until(fn -> match?({[_ | _], [_ | _]}, diffs(b, "room")) end)
     {joins, leaves} = diffs(b, "room")
     assert length(joins) == length(leaves)
   end
@@ -79,9 +72,9 @@ defmodule Headcount.ClusterTest do
     b = up(:b)
     on_exit(fn -> stop(b) end)
     Cluster.connect([a, b])
-    eventually(fn -> tracker(b, :count, ["room"]) == 20_000 end)
-    eventually(fn -> tracker(b, :synced?, []) end)
-    eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
+    Wait.until(fn -> tracker(b, :count, ["room"]) == 20_000 end)
+    Wait.until(fn -> tracker(b, :synced?, []) end)
+    Wait.until(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
   end
 
   test "a newcomer that writes without pause gets everything too" do
@@ -91,10 +84,10 @@ defmodule Headcount.ClusterTest do
     on_exit(fn -> stop(b) end)
     busy = Cluster.call(b, Cluster, :write_without_pause, [@name, "busy"])
     Cluster.connect([a, b])
-    eventually(fn -> tracker(b, :count, ["room"]) == 20_000 end, 500)
-    eventually(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
+    Wait.until(fn -> tracker(b, :count, ["room"]) == 20_000 end)
+    Wait.until(fn -> diffs(b, "room") == {Enum.to_list(1..20_000), []} end)
     Cluster.call(b, Process, :exit, [busy, :kill])
-    for node <- [a, b], do: eventually(fn -> keys(node, "busy") == [] end)
+    for node <- [a, b], do: Wait.until(fn -> keys(node, "busy") == [] end)
   end
 
   test "a newcomer does not wait for a heartbeat" do
@@ -104,7 +97,7 @@ defmodule Headcount.ClusterTest do
     {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
     Process.sleep(500)
     Cluster.connect([a, b])
-    eventually(fn -> keys(b, "room") == [1] end)
+    Wait.until(fn -> keys(b, "room") == [1] end)
   end
 
   test "a netsplit hides, the heal shows, and only what changed travels" do
@@ -113,19 +106,19 @@ defmodule Headcount.ClusterTest do
     for {node, key} <- [{a, 1}, {b, 2}, {c, 3}],
         do: tracker(node, :track, [idle(node), "room", key, %{}])
 
-    for node <- [a, b, c], do: eventually(fn -> keys(node, "room") == [1, 2, 3] end)
+    for node <- [a, b, c], do: Wait.until(fn -> keys(node, "room") == [1, 2, 3] end)
 
     Cluster.split([a], [b, c])
-    eventually(fn -> keys(a, "room") == [1] end)
-    for node <- [b, c], do: eventually(fn -> keys(node, "room") == [2, 3] end)
-    eventually(fn -> match?({_, [2, 3]}, diffs(a, "room")) end)
+    Wait.until(fn -> keys(a, "room") == [1] end)
+    for node <- [b, c], do: Wait.until(fn -> keys(node, "room") == [2, 3] end)
+    Wait.until(fn -> match?({_, [2, 3]}, diffs(a, "room")) end)
     {:ok, _} = tracker(a, :track, [idle(a), "room", 4, %{}])
     {:ok, _} = tracker(b, :track, [idle(b), "room", 5, %{}])
-    eventually(fn -> keys(c, "room") == [2, 3, 5] end)
+    Wait.until(fn -> keys(c, "room") == [2, 3, 5] end)
 
     Cluster.heal([a], [b, c])
-    for node <- [a, b, c], do: eventually(fn -> keys(node, "room") == [1, 2, 3, 4, 5] end)
-    eventually(fn -> match?({[1, 2, 2, 3, 3, 4, 5], [2, 3]}, diffs(a, "room")) end)
+    for node <- [a, b, c], do: Wait.until(fn -> keys(node, "room") == [1, 2, 3, 4, 5] end)
+    Wait.until(fn -> match?({[1, 2, 2, 3, 3, 4, 5], [2, 3]}, diffs(a, "room")) end)
   end
 
   test "a node that was paused takes in what has arrived before it hides anyone" do
@@ -133,7 +126,7 @@ defmodule Headcount.ClusterTest do
     [b] = nodes([:b], Keyword.merge(@fast, broadcast_period: 300))
     Cluster.connect([a, b])
     {:ok, _} = tracker(b, :track, [idle(b), "room", 1, %{}])
-    eventually(fn -> keys(a, "room") == [1] end)
+    Wait.until(fn -> keys(a, "room") == [1] end)
     replicator = :"#{@name}_replicator"
 
     # Its timer fires while it stands still, before most of the heartbeats come.
@@ -149,43 +142,43 @@ defmodule Headcount.ClusterTest do
     [a, b] = nodes([:a, :b])
     {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
     {:ok, _} = tracker(b, :track, [idle(b), "room", 2, %{}])
-    for node <- [a, b], do: eventually(fn -> keys(node, "room") == [1, 2] end)
+    for node <- [a, b], do: Wait.until(fn -> keys(node, "room") == [1, 2] end)
 
     {supervisor, _} = a.tracker
     Cluster.call(a, Process, :exit, [supervisor, :kill])
-    eventually(fn -> keys(b, "room") == [2] end)
+    Wait.until(fn -> keys(b, "room") == [2] end)
 
     a = %{a | tracker: Cluster.call(a, Cluster, :start_tracker, [@fast])}
-    eventually(fn -> keys(a, "room") == [2] end)
+    Wait.until(fn -> keys(a, "room") == [2] end)
     {:ok, _} = tracker(a, :track, [idle(a), "room", 3, %{}])
-    eventually(fn -> keys(b, "room") == [2, 3] end)
+    Wait.until(fn -> keys(b, "room") == [2, 3] end)
   end
 
   test "a node that restarts leaves no ghosts" do
     [a, b] = nodes([:a, :b], [node_name: nil] ++ @fast)
     {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
-    eventually(fn -> keys(b, "room") == [1] end)
+    Wait.until(fn -> keys(b, "room") == [1] end)
     Cluster.node_down(a)
-    eventually(fn -> keys(b, "room") == [] end)
+    Wait.until(fn -> keys(b, "room") == [] end)
     again = up(:again, [node_name: a.node] ++ @fast)
     on_exit(fn -> stop(again) end)
     Cluster.connect([again, b])
     {:ok, _} = tracker(again, :track, [idle(again), "room", 2, %{}])
-    eventually(fn -> keys(b, "room") == [2] end)
+    Wait.until(fn -> keys(b, "room") == [2] end)
     assert [{_, true}] = tracker(b, :replicas, [])
   end
 
   test "graceful_permdown and permdown_on_shutdown leave at once" do
     [a, b, c] = nodes([:a, :b, :c], [permdown_on_shutdown: true] ++ @fast)
     for {node, key} <- [{a, 1}, {b, 2}], do: tracker(node, :track, [idle(node), "room", key, %{}])
-    eventually(fn -> keys(c, "room") == [1, 2] end)
+    Wait.until(fn -> keys(c, "room") == [1, 2] end)
     :ok = tracker(a, :graceful_permdown, [])
-    eventually(fn -> keys(c, "room") == [2] end)
+    Wait.until(fn -> keys(c, "room") == [2] end)
     {supervisor, _} = b.tracker
     Cluster.call(b, Supervisor, :stop, [supervisor, :shutdown])
-    eventually(fn -> keys(c, "room") == [] end)
-    eventually(fn -> tracker(c, :replicas, []) == [] end)
-    eventually(fn -> diffs(c, "room") == {[1, 2], [1, 2]} end)
+    Wait.until(fn -> keys(c, "room") == [] end)
+    Wait.until(fn -> tracker(c, :replicas, []) == [] end)
+    Wait.until(fn -> diffs(c, "room") == {[1, 2], [1, 2]} end)
   end
 
   test "a node that stays away is forgotten" do
@@ -197,14 +190,14 @@ defmodule Headcount.ClusterTest do
       )
 
     {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
-    eventually(fn -> keys(b, "room") == [1] end)
+    Wait.until(fn -> keys(b, "room") == [1] end)
     Cluster.split([a], [b])
-    eventually(fn -> keys(b, "room") == [] end)
-    eventually(fn -> tracker(b, :replicas, []) == [] end)
-    eventually(fn -> tracker(b, :size, []) == 0 end)
-    eventually(fn -> diffs(b, "room") == {[1], [1]} end)
+    Wait.until(fn -> keys(b, "room") == [] end)
+    Wait.until(fn -> tracker(b, :replicas, []) == [] end)
+    Wait.until(fn -> tracker(b, :size, []) == 0 end)
+    Wait.until(fn -> diffs(b, "room") == {[1], [1]} end)
     Cluster.heal([a], [b])
-    eventually(fn -> keys(b, "room") == [1] end)
+    Wait.until(fn -> keys(b, "room") == [1] end)
   end
 
   test "a process of another node is tracked here, and leaves when it dies or its node goes" do
@@ -212,12 +205,12 @@ defmodule Headcount.ClusterTest do
     [one, two] = [idle(b), idle(b)]
     {:ok, _} = tracker(a, :track, [one, "room", 1, %{}])
     {:ok, _} = tracker(a, :track, [two, "room", 2, %{}])
-    eventually(fn -> keys(b, "room") == [1, 2] end)
+    Wait.until(fn -> keys(b, "room") == [1, 2] end)
     assert [{^one, _}] = tracker(a, :get_by_key, ["room", 1])
     Cluster.call(b, Process, :exit, [one, :kill])
-    eventually(fn -> keys(a, "room") == [2] end)
+    Wait.until(fn -> keys(a, "room") == [2] end)
     Cluster.node_down(b)
-    eventually(fn -> keys(a, "room") == [] end)
+    Wait.until(fn -> keys(a, "room") == [] end)
   end
 
   test "with JSON a pid is a pid on all nodes" do
@@ -225,9 +218,9 @@ defmodule Headcount.ClusterTest do
     pid = idle(a)
     {:ok, ref} = tracker(a, :track, [pid, "room", "ann", %{n: 1}])
     meta = %{"n" => 1, phx_ref: ref}
-    eventually(fn -> tracker(b, :get_by_key, ["room", "ann"]) == [{pid, meta}] end)
+    Wait.until(fn -> tracker(b, :get_by_key, ["room", "ann"]) == [{pid, meta}] end)
     Cluster.call(a, Process, :exit, [pid, :kill])
-    eventually(fn -> keys(b, "room") == [] end)
+    Wait.until(fn -> keys(b, "room") == [] end)
   end
 
   test "a rolling replacement of all nodes loses nobody who is there" do
@@ -243,7 +236,7 @@ defmodule Headcount.ClusterTest do
       {:ok, _} = tracker(new, :track, [idle(new), "room", n, %{}])
       Cluster.node_down(old)
       rest = rest ++ [new]
-      for node <- rest, do: eventually(fn -> keys(node, "room") == Enum.to_list((n - 2)..n) end)
+      for node <- rest, do: Wait.until(fn -> keys(node, "room") == Enum.to_list((n - 2)..n) end)
       rest
     end)
   end
@@ -256,7 +249,7 @@ defmodule Headcount.ClusterTest do
     on_exit(fn -> stop(c) end)
     Cluster.connect([a, b, c])
     {:ok, _} = tracker(c, :track, [idle(c), "room", 3, %{}])
-    eventually(fn -> keys(c, "room") in [[1, 3], [2, 3]] end)
+    Wait.until(fn -> keys(c, "room") in [[1, 3], [2, 3]] end)
     assert [{"same", true}] = tracker(c, :replicas, [])
     assert 1 in keys(a, "room")
     assert 2 in keys(b, "room")
@@ -269,8 +262,8 @@ defmodule Headcount.ClusterTest do
     Cluster.connect([a, b])
     pid = idle(a)
     for n <- 1..100, do: tracker(a, :track, [pid, "room#{n}", n, %{}])
-    eventually(fn -> tracker(b, :size, []) == 100 end)
-    for n <- 1..100, do: eventually(fn -> diffs(b, "room#{n}") == {[n], []} end)
+    Wait.until(fn -> tracker(b, :size, []) == 100 end)
+    for n <- 1..100, do: Wait.until(fn -> diffs(b, "room#{n}") == {[n], []} end)
   end
 
   test "three nodes and a hundred thousand presences agree" do
@@ -281,7 +274,7 @@ defmodule Headcount.ClusterTest do
       Cluster.call(node, Cluster, :track_many, [@name, "room", range])
     end
 
-    for node <- nodes, do: eventually(fn -> tracker(node, :count, ["room"]) == 100_000 end, 2_000)
+    for node <- nodes, do: Wait.until(fn -> tracker(node, :count, ["room"]) == 100_000 end, 2_000)
     [a | _] = nodes
     assert tracker(a, :count_keys, ["room"]) == 100_000
     assert keys(a, "room") == Enum.to_list(1..100_000)

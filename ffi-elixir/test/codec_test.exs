@@ -5,12 +5,7 @@ defmodule Headcount.CodecTest do
   alias Headcount.Tracker
   alias Headcount.Tracker.State
 
-  defp sync(from, to) do
-    for frame <- State.delta_since(from, State.clock(to)) do
-      {:ok, diff} = State.apply(to, frame)
-      diff
-    end
-  end
+  import Headcount.Test.States, only: [sync: 2]
 
   defp json(name \\ "a", codec \\ :json), do: State.new(name, codec: codec)
 

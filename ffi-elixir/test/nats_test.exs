@@ -3,6 +3,7 @@ defmodule Headcount.Transport.NATSTest do
   use ExUnit.Case, async: false
 
   alias Headcount.Test.Diffs
+  alias Headcount.Test.Wait
   alias Headcount.Tracker
 
   @moduletag :nats
@@ -32,14 +33,6 @@ defmodule Headcount.Transport.NATSTest do
     end
   end
 
-  defp eventually(fun, left \\ 500) do
-    cond do
-      fun.() -> :ok
-      left == 0 -> flunk("it did not come to that")
-      true -> Process.sleep(20) && eventually(fun, left - 1)
-    end
-  end
-
   test "trackers find each other through a NATS server", %{servers: servers} do
     for {name, replica} <- [nats_a: "a", nats_b: "b"] do
       transport = {Headcount.Transport.NATS, servers: servers}
@@ -49,9 +42,9 @@ defmodule Headcount.Transport.NATSTest do
     end
 
     {:ok, _} = Tracker.track(:nats_a, self(), "room", "ann", %{n: 1})
-    eventually(fn -> match?([{"ann", %{n: 1}}], Tracker.list(:nats_b, "room")) end)
+    Wait.until(fn -> match?([{"ann", %{n: 1}}], Tracker.list(:nats_b, "room")) end)
     :ok = Tracker.untrack(:nats_a, self(), "room", "ann")
-    eventually(fn -> Tracker.list(:nats_b, "room") == [] end)
+    Wait.until(fn -> Tracker.list(:nats_b, "room") == [] end)
     assert Tracker.replicas(:nats_b) == [{"a", true}]
   end
 

@@ -4,6 +4,8 @@ defmodule Headcount.OwnerTest do
   alias Headcount.Native
   alias Headcount.Tracker.State
 
+  import Headcount.Test.States, only: [sync: 2]
+
   # The longest owner that other languages take, in bytes.
   @owner_max 64
 
@@ -17,11 +19,7 @@ defmodule Headcount.OwnerTest do
 
   defp node_name(length), do: String.slice("n@" <> String.duplicate("host", 64), 0, length)
 
-  defp state(replica, codec), do: %State{ref: Native.tracker_new({replica, 1, 0}, codec)}
-
-  defp sync(from, to) do
-    for frame <- State.delta_since(from, State.clock(to)), do: {:ok, _} = State.apply(to, frame)
-  end
+  defp state(replica, codec), do: %State{ref: Native.tracker_new(replica, {1, 0}, codec)}
 
   # The owner as it travels, which stands behind the key and before an empty meta.
   defp owner_bytes(state) do

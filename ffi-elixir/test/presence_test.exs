@@ -1,6 +1,8 @@
 defmodule Headcount.PresenceTest do
   use ExUnit.Case, async: false
 
+  alias Headcount.Test.Wait
+
   defmodule Plain do
     use Headcount.Presence, otp_app: :headcount, pubsub_server: Headcount.PresenceTest.PubSub
   end
@@ -94,7 +96,7 @@ defmodule Headcount.PresenceTest do
       end)
 
     for {pid, _} <- Enum.take(visitors, 2), do: Process.exit(pid, :kill)
-    wait_until(fn -> Map.drop(Plain.list("room"), ["u3", "u4"]) == %{} end)
+    Wait.until(fn -> Map.drop(Plain.list("room"), ["u3", "u4"]) == %{} end)
     {:ok, _} = Plain.track(idle(), "room", "end", %{})
     here = refs(Plain.list("room"))
 
@@ -170,13 +172,6 @@ defmodule Headcount.PresenceTest do
   defp refs(presences) do
     for {key, %{metas: metas}} <- presences, into: %{} do
       {key, metas |> Enum.map(& &1.phx_ref) |> Enum.sort()}
-    end
-  end
-
-  defp wait_until(done?) do
-    unless done?.() do
-      Process.sleep(1)
-      wait_until(done?)
     end
   end
 

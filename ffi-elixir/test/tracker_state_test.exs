@@ -5,12 +5,7 @@ defmodule Headcount.Tracker.StateTest do
 
   alias Headcount.Tracker.State
 
-  defp sync(from, to) do
-    for frame <- State.delta_since(from, State.clock(to)) do
-      {:ok, diff} = State.apply(to, frame)
-      diff
-    end
-  end
+  import Headcount.Test.States, only: [sync: 2]
 
   test "any term is a key, an owner, and part of a meta" do
     a = State.new("a")

@@ -2,6 +2,7 @@ defmodule Headcount.TrackerTest do
   use ExUnit.Case, async: true
 
   alias Headcount.Test.Diffs
+  alias Headcount.Test.Wait
   alias Headcount.Tracker
 
   setup context do
@@ -113,7 +114,7 @@ defmodule Headcount.TrackerTest do
       assert Tracker.list(name, "room") == []
 
       {:ok, _} = Tracker.track(name, pid, "dead", 1, %{})
-      wait_until(fn -> Tracker.list(name, "dead") == [] end)
+      Wait.until(fn -> Tracker.list(name, "dead") == [] end)
 
       # The same process is tracked and dies again and again.
       for n <- 1..200 do
@@ -122,7 +123,7 @@ defmodule Headcount.TrackerTest do
         {:ok, _} = Tracker.track(name, pid, "gone", {:again, n}, %{})
       end
 
-      wait_until(fn -> Tracker.size(name) == 0 end)
+      Wait.until(fn -> Tracker.size(name) == 0 end)
     end
 
     test "reading and writing inside handle_diff works" do
@@ -140,7 +141,7 @@ defmodule Headcount.TrackerTest do
       start_supervised!({Diffs, name: :inside, on_diff: on_diff}, id: :inside)
       {:ok, _} = Tracker.track(:inside, self(), "room", 1, %{})
       assert_receive {:inside, [{1, _}]}
-      wait_until(fn -> Tracker.count(:inside, "more") == 1 end)
+      Wait.until(fn -> Tracker.count(:inside, "more") == 1 end)
     end
 
     test "other messages go to handle_info", %{name: name} do
@@ -175,10 +176,10 @@ defmodule Headcount.TrackerTest do
       # One process owns as many entries as others have processes; both ways of leaving at once.
       pids = for _ <- 1..20_000, do: spawn_idle()
       for {pid, n} <- Enum.with_index(pids), do: Tracker.track(name, pid, "room", n, %{})
-      wait_until(fn -> Tracker.count(name, "room") == 20_000 end)
+      Wait.until(fn -> Tracker.count(name, "room") == 20_000 end)
       changes("room", 20_000, 0)
       Enum.each(pids, &Process.exit(&1, :kill))
-      wait_until(fn -> Tracker.count(name, "room") == 0 end)
+      Wait.until(fn -> Tracker.count(name, "room") == 0 end)
       calls = count_calls(20_000, 0)
       assert calls < 400
     end
@@ -234,13 +235,13 @@ defmodule Headcount.TrackerTest do
       {:ok, _} = Tracker.track(:bomb, pid, "bomb", 1, %{})
       assert_receive {:DOWN, ^ref, :process, ^shard, _}
       assert Process.alive?(pid)
-      wait_until(fn -> Process.whereis(:bomb_shard0) end)
+      Wait.until(fn -> Process.whereis(:bomb_shard0) end)
       assert [{1, _}] = Tracker.list(:bomb, "room")
       assert {:error, {:already_tracked, _, _, _}} = Tracker.track(:bomb, pid, "room", 1, %{})
 
       # It is watched again.
       Process.exit(pid, :kill)
-      wait_until(fn -> Tracker.size(:bomb) == 0 end)
+      Wait.until(fn -> Tracker.size(:bomb) == 0 end)
     end
 
     test "a function that raises or returns no map raises in the caller", %{name: name} do
@@ -274,10 +275,10 @@ defmodule Headcount.TrackerTest do
       pid = spawn_idle()
       {:ok, _} = Tracker.track(name, pid, "room", 1, %{})
       shard = Process.whereis(:"#{name}_shard0")
-      wait_until(fn -> {:links, [shard]} == Process.info(pid, :links) end)
+      Wait.until(fn -> {:links, [shard]} == Process.info(pid, :links) end)
       {:ok, _} = Tracker.track(name, spawn(fn -> :ok end), "room", 2, %{})
       Process.exit(pid, :boom)
-      wait_until(fn -> Tracker.list(name, "room") == [] end)
+      Wait.until(fn -> Tracker.list(name, "room") == [] end)
       assert Process.alive?(shard)
     end
   end
@@ -320,14 +321,6 @@ defmodule Headcount.TrackerTest do
       {:ok, _} = Tracker.track(name, self(), "room", 1, %{})
       changes("room", 1, 0)
       assert Process.whereis(:"#{name}_replicator") == replicator
-    end
-  end
-
-  def wait_until(fun, left \\ 400) do
-    cond do
-      fun.() -> :ok
-      left == 0 -> flunk("it did not come to that")
-      true -> Process.sleep(10) && wait_until(fun, left - 1)
     end
   end
 end

@@ -1,4 +1,4 @@
-//! What changed: `Diff`, `TopicDiff` and `Update`.
+//! Changes: `Diff`, `TopicDiff` and `Update`.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use pyo3::types::PyTuple;
 
 use crate::entry::Entry;
 
-/// What changed, per topic: a mapping of topics to `TopicDiff`, empty when nothing did.
+/// Changes per topic: a mapping of topics to `TopicDiff`, empty when nothing changed.
 ///
-/// The changes of a session (topic, key, owner) become one join, leave or update, but no version
-/// that `list` could have shown is dropped: each one that is over has a leave, or is the `old` of
-/// an update. So a copy of a list, read at any moment, stays right when it takes in every diff
-/// after it: first the joins, then the updates, then the leaves, by key and `ref`, passing over
-/// leaves of what it does not have.
+/// The changes of a session (topic, key, owner) become one join, leave or update. Every version
+/// that `list` could have shown and that is over has a leave, or is the `old` of an update. So a
+/// copy of a list, read at any moment, stays right when it applies every diff after it: first the
+/// joins, then the updates, then the leaves, by key and `ref`. It ignores leaves of versions that
+/// it does not have.
 ///
 /// >>> t = Tracker("a")
 /// >>> _ = t.track("room", "ann", "conn-1")
@@ -59,13 +59,13 @@ impl Diff {
 
 #[pymethods]
 impl Diff {
-    /// The entries that are new, of all topics, also those that are gone again.
+    /// The entries that are new, of all topics, including those that have left again.
     #[getter]
     fn joins(&self) -> Vec<Entry> {
         self.flat(TopicDiff::joins)
     }
 
-    /// The versions of entries that are gone, as they were shown, of all topics.
+    /// The versions of entries that are over, of all topics.
     #[getter]
     fn leaves(&self) -> Vec<Entry> {
         self.flat(TopicDiff::leaves)
@@ -77,18 +77,18 @@ impl Diff {
         self.flat(TopicDiff::updates)
     }
 
-    /// Returns whether versions that came and went are missing among the leaves: there were more
-    /// than a tracker keeps, 4 MiB of them. Read the lists again.
+    /// Return whether versions that came and went are missing among the leaves, because there were
+    /// more than the 4 MiB that a tracker keeps. Read the lists again then.
     fn is_lossy(&self) -> bool {
         self.1
     }
 
-    /// The topics with changes, sorted.
+    /// Return the topics with changes, sorted.
     fn keys(&self) -> Vec<&str> {
         self.0.iter().map(|change| &*change.topic).collect()
     }
 
-    /// The changes, sorted by topic.
+    /// Return the changes, sorted by topic.
     fn values(&self) -> Vec<TopicDiff> {
         self.0
             .iter()
@@ -96,7 +96,7 @@ impl Diff {
             .collect()
     }
 
-    /// Pairs of a topic and its changes, sorted by topic.
+    /// Return pairs of a topic and its changes, sorted by topic.
     fn items(&self) -> Vec<(&str, TopicDiff)> {
         self.keys().into_iter().zip(self.values()).collect()
     }
@@ -132,7 +132,7 @@ impl Diff {
     }
 }
 
-/// What changed in one topic.
+/// The changes of one topic.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct TopicDiff(pub(crate) Arc<core::TopicDiff>);
@@ -153,13 +153,13 @@ impl TopicDiff {
         &self.0.topic
     }
 
-    /// The entries that are new, also those that are gone again.
+    /// The entries that are new, including those that have left again.
     #[getter]
     fn joins(&self) -> Vec<Entry> {
         self.entries(&self.0.joins)
     }
 
-    /// The versions of entries that are gone, each as it was shown.
+    /// The versions of entries that are over, each as it was.
     #[getter]
     fn leaves(&self) -> Vec<Entry> {
         self.entries(&self.0.leaves)
@@ -207,7 +207,7 @@ impl Update {
         self.new.key(py)
     }
 
-    /// The entry as it was told of last; versions in between are among the leaves.
+    /// The entry as a diff last reported it; versions in between are among the leaves.
     #[getter(old)]
     fn before(&self) -> Entry {
         self.old.clone()

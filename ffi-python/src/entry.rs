@@ -1,4 +1,4 @@
-//! Entries and what changed about them.
+//! `Entry`: an entry of a list or a diff.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use pyo3::types::PyBytes;
 use crate::bounds;
 use crate::convert::repr;
 
-/// One presence: a key in a topic, held there by an owner.
+/// The presence of a key in a topic, held there by an owner.
 ///
 /// >>> t = Tracker("a")
 /// >>> _ = t.track("room", "ann", "conn-1", {"device": "phone"})
@@ -46,13 +46,13 @@ impl Entry {
         &self.topic
     }
 
-    /// Who or what is present: `str`, or `bytes` if it was tracked as bytes.
+    /// The name of what is present: `str`, or `bytes` if it was tracked as bytes.
     #[getter]
     pub(crate) fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.name(py, self.buf.key().bytes)
     }
 
-    /// Returns what holds it there, a connection or a process: of the same type as the key.
+    /// The name of what holds it there, a connection or a process: of the same type as the key.
     #[getter]
     fn owner<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.name(py, self.buf.owner())
@@ -64,7 +64,7 @@ impl Entry {
         bounds::bytes(py, self.buf.meta())
     }
 
-    /// The status, 0 to 255: its meaning is the application's.
+    /// The status, 0 to 255, whose meaning is up to the application.
     #[getter]
     fn status(&self) -> u8 {
         self.buf.status()
@@ -76,19 +76,19 @@ impl Entry {
         self.buf.origin().replica.name()
     }
 
-    /// Names this version of the entry: a short text that is safe in URLs (Phoenix: `phx_ref`).
+    /// The name of this version of the entry: a short text that is safe in URLs (Phoenix: `phx_ref`).
     #[getter]
     fn r#ref(&self) -> String {
         self.buf.entry_ref().to_string()
     }
 
-    /// Names the version before this one, if the entry was updated (Phoenix: `phx_ref_prev`).
+    /// The name of the version before this one, if the entry was updated (Phoenix: `phx_ref_prev`).
     #[getter]
     fn previous_ref(&self) -> Option<String> {
         self.buf.previous_ref().map(|previous| previous.to_string())
     }
 
-    /// The meta, parsed as JSON; `None` when it is empty.
+    /// Return the meta, parsed as JSON; `None` when it is empty.
     ///
     /// Raises `ValueError` when it is not JSON.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {

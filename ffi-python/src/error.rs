@@ -1,4 +1,4 @@
-//! How errors of the crate become the exceptions of `headcount._errors`.
+//! Turns errors of the crate into the exceptions of `headcount._errors`.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use headcount::presence::RestoreError as Unrestored;
 use headcount::tracker::ApplyError as Refused;
 use headcount::{ListError as Unlisted, TrackError as Untracked};
 use pyo3::PyErr;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 
 pyo3::import_exception!(headcount._errors, AlreadyTracked);
 pyo3::import_exception!(headcount._errors, ApplyError);
@@ -114,7 +114,11 @@ impl From<Unseen> for Raised {
 
 impl From<IdError> for Raised {
     fn from(error: IdError) -> Self {
-        Self(PyValueError::new_err(error.to_string()))
+        let text = error.to_string();
+        Self(match error {
+            IdError::NoRandomness => PyOSError::new_err(text),
+            _ => PyValueError::new_err(text),
+        })
     }
 }
 

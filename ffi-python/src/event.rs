@@ -1,4 +1,4 @@
-//! What a `Presence` has to say: frames to send, and what happened.
+//! The outputs of a `Presence`: frames to send, and events.
 
 use headcount::replica as core;
 use pyo3::prelude::*;
@@ -42,7 +42,7 @@ impl Transmit {
     }
 }
 
-/// Something that happened to the cluster.
+/// An event of the cluster.
 ///
 /// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`, `refused`,
 /// `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `unsupported`.
@@ -63,7 +63,7 @@ impl Event {
         PyTuple::new(py, ["kind", "replica"])
     }
 
-    /// Returns what happened, as one word of snake case.
+    /// The kind of the event, as one word of snake case.
     #[getter]
     fn kind(&self) -> String {
         kind_of(&self.0)
@@ -87,8 +87,8 @@ impl Event {
         }
     }
 
-    /// Returns what is wrong with the frames of the replica, when the kind is `refused`: they break a limit
-    /// of this node or the format. That is told once, until a frame of it is taken.
+    /// The reason for which the frames of the replica are refused, when the kind is `refused`: they break a limit
+    /// of this node or the format. The event comes once, until a frame of the replica is applied.
     #[getter]
     fn reason(&self) -> Option<String> {
         match &self.0 {
@@ -97,7 +97,7 @@ impl Event {
         }
     }
 
-    /// The neighbour of the transport that it came from, when the kind is `refused` or
+    /// The neighbour of the transport that the frame came from, when the kind is `refused` or
     /// `unsupported`.
     #[getter]
     fn peer(&self) -> Option<&str> {
@@ -107,7 +107,7 @@ impl Event {
         }
     }
 
-    /// The sign, when the kind is `signal`.
+    /// The signal, when the kind is `signal`.
     #[getter]
     fn signal(&self) -> Option<Signal> {
         match &self.0 {
@@ -127,26 +127,26 @@ impl Event {
     }
 }
 
-/// A short-lived sign from another node, such as typing.
+/// A short-lived signal from another node, such as typing.
 #[pyclass(frozen, eq, module = "headcount")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Signal(core::Signal);
 
 #[pymethods]
 impl Signal {
-    /// The topic it concerns.
+    /// The topic that it concerns.
     #[getter]
     fn topic(&self) -> &str {
         &self.0.topic
     }
 
-    /// The bytes of the key it concerns.
+    /// The bytes of the key that it concerns.
     #[getter]
     fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         bounds::bytes(py, &self.0.key)
     }
 
-    /// A number of the application's choice.
+    /// A number whose meaning is up to the application.
     #[getter]
     fn kind(&self) -> u8 {
         self.0.kind
@@ -158,7 +158,7 @@ impl Signal {
         bounds::bytes(py, &self.0.payload)
     }
 
-    /// Returns how long it holds, in seconds.
+    /// The time for which it holds, in seconds.
     #[getter]
     fn ttl(&self) -> f64 {
         f64::from(self.0.ttl_ms) / 1_000.0

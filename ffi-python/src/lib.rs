@@ -23,6 +23,7 @@ mod row;
 mod sorted_set;
 mod sync;
 mod tracker;
+mod verbs;
 mod windows;
 
 /// The compiled half of the package `headcount`.

@@ -1,13 +1,12 @@
 //! `Presence`: the replicated whole, sans-I/O.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
+use headcount::PresenceConfig;
 use headcount::codec::{CLUSTER_LEN_MAX, SharedKey};
 use headcount::replica::{Config, Signal};
-use headcount::{EntryBuf, PresenceConfig, TrackError};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -19,14 +18,16 @@ use crate::entry::Entry;
 use crate::error::{LimitError, raise};
 use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id};
-use crate::tracker::{ENTRY_LEN, FRAME_GROWTH};
+use crate::sync::Detached;
+use crate::tracker::FRAME_GROWTH;
+use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 
-/// Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
+/// The presence of all nodes of a cluster, without I/O, so that any network can carry it.
 ///
-/// The verbs are those of `Tracker`. The caller moves frames and tells the time: `now` is in
-/// seconds since any start, the same for all calls. Feed `handle_message` and `handle_timeout`,
-/// send what `poll` gives, and call again when `poll_timeout` says. `headcount.aio.Node` does that
-/// for asyncio.
+/// The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
+/// seconds since any start, the same for all calls. Call `handle_message` with each frame that
+/// arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
+/// `poll` yields. `headcount.aio.Node` does that for asyncio.
 ///
 /// >>> a, b = Presence("a"), Presence("b")
 /// >>> _ = a.track("room", "ann", "conn-1")
@@ -41,28 +42,19 @@ use crate::tracker::{ENTRY_LEN, FRAME_GROWTH};
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Presence {
-    core: core::Presence,
-    /// What it was made with, for `restore`.
+    core: Detached<core::Presence>,
+    /// The options of the constructor, for `restore`.
     config: PresenceConfig,
 }
 
-impl Presence {
-    fn put<F>(&self, py: Python<'_>, f: F) -> PyResult<String>
-    where
-        F: FnOnce(&core::Presence) -> Result<core::id::EntryRef, TrackError> + Send,
-    {
-        py.detach(|| f(&self.core))
-            .map(|entry_ref| entry_ref.to_string())
-            .map_err(raise)
-    }
-}
+entry_verbs!(Presence);
 
 #[pymethods]
 impl Presence {
-    /// A node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
+    /// Create a node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
     /// that all nodes share; `relay` is for transports that do not reach every node directly.
     ///
-    /// Raises `ValueError` for a name of more than 64 bytes, `LimitError` for such a `cluster`.
+    /// Raises `ValueError` for a name and `LimitError` for a `cluster` of more than 64 bytes.
     #[new]
     #[pyo3(signature = (
         name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
@@ -107,15 +99,18 @@ impl Presence {
         config = set(config, PresenceConfig::flush, flush);
         config = set(config, PresenceConfig::grace, grace);
         let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());
-        Ok(Self { core, config })
+        Ok(Self {
+            core: Detached::new(core),
+            config,
+        })
     }
 
-    /// A presence that starts with what `snapshot` knew of the other replicas, so that only what
-    /// happened since has to travel. They stay hidden until they are heard. The own entries of the
-    /// snapshot are gone: their connections are. The options are those of the constructor.
-    /// O(entries).
+    /// Create a presence that starts with the entries of the other replicas in `snapshot`, so that only
+    /// later changes have to travel. A replica stays hidden until its first frame arrives. The own entries
+    /// of the snapshot are not restored, as their connections are closed. The options are those of the
+    /// constructor. O(entries).
     ///
-    /// Raises `DecodeError` when the bytes are no snapshot.
+    /// Raises `DecodeError` when the bytes are not a snapshot.
     #[staticmethod]
     #[pyo3(signature = (snapshot, name, *, now = Seconds(Duration::ZERO), **options))]
     fn restore(
@@ -132,25 +127,25 @@ impl Presence {
         let config = new.config.clone();
         let restored = py.detach(|| core::Presence::restore(id, config, now.0, &snapshot));
         Ok(Self {
-            core: restored.map_err(raise)?,
+            core: Detached::new(restored.map_err(raise)?),
             config: new.config.clone(),
         })
     }
 
-    /// The state of all replicas as bytes, for `restore`. Operations go on meanwhile. O(entries).
+    /// Return the state of all replicas as bytes, for `restore`. Other threads may change it meanwhile. O(entries).
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         room_for(self.__len__(py), ENTRY_LEN)?;
         let snapshot = py.detach(|| self.core.snapshot());
         bounds::bytes(py, &snapshot)
     }
 
-    /// Gives an owner's entries a lease, or renews it: unless renewed again within `ttl` seconds,
-    /// they leave.
+    /// Give an owner's entries a lease, or renew it: unless it is renewed within `ttl` seconds, they
+    /// leave.
     fn lease_owner(&self, py: Python<'_>, now: Seconds, owner: Name, ttl: Seconds) {
         py.detach(|| self.core.lease_owner(now.0, owner.as_bytes(), ttl.0));
     }
 
-    /// Gives one entry a lease, or renews it. Returns whether there is such an entry.
+    /// Give one entry a lease, or renew it; return whether it is tracked.
     fn lease(
         &self,
         py: Python<'_>,
@@ -165,115 +160,32 @@ impl Presence {
         py.detach(|| self.core.lease(now.0, topic, key, owner, ttl.0))
     }
 
-    /// Says that an owner went without a word: its entries stay for the `grace` of the
+    /// Report that an owner was lost unexpectedly: its entries stay for the `grace` of the
     /// constructor, in case it comes back.
     fn owner_lost(&self, py: Python<'_>, now: Seconds, owner: Name) {
         py.detach(|| self.core.owner_lost(now.0, owner.as_bytes()));
     }
 
-    /// Says that a lost owner is back: its entries stay. Returns whether it was waited for.
+    /// Report that a lost owner is back: its entries stay; return whether its grace was not over.
     fn owner_back(&self, py: Python<'_>, owner: Name) -> bool {
         py.detach(|| self.core.owner_back(owner.as_bytes()))
     }
 
-    /// This replica. It changes when the node finds a second self and takes a new incarnation.
+    /// This replica. It changes when the node finds a duplicate of itself and takes a new incarnation.
     #[getter]
     fn replica(&self, py: Python<'_>) -> Replica {
         Replica(py.detach(|| self.core.id()))
     }
 
-    /// Tracks an entry and returns its reference. O(1).
-    ///
-    /// Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
-    /// something is too long.
-    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
-    fn track(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        key: Name,
-        owner: Name,
-        meta: Meta,
-        status: u8,
-    ) -> PyResult<String> {
-        let put = put(topic, (&key, &owner), &meta, status)?;
-        self.put(py, |presence| presence.track(&put))
-    }
-
-    /// Replaces meta and status of a tracked entry; returns the reference of the new version. O(1).
-    ///
-    /// Raises `NotTracked` when there is no such entry.
-    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
-    fn update(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        key: Name,
-        owner: Name,
-        meta: Meta,
-        status: u8,
-    ) -> PyResult<String> {
-        let put = put(topic, (&key, &owner), &meta, status)?;
-        self.put(py, |presence| presence.update(&put))
-    }
-
-    /// Tracks an entry, or updates it when it is tracked. O(1).
-    #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
-    fn upsert(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        key: Name,
-        owner: Name,
-        meta: Meta,
-        status: u8,
-    ) -> PyResult<String> {
-        let put = put(topic, (&key, &owner), &meta, status)?;
-        self.put(py, |presence| presence.upsert(&put))
-    }
-
-    /// Removes one of this replica's entries. Returns whether it was there. O(1).
-    fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> bool {
-        py.detach(|| self.core.untrack(topic, key.as_key(), owner.as_bytes()))
-    }
-
-    /// Removes everything an owner holds, in all topics. Returns how many entries. O(entries).
-    fn untrack_owner(&self, py: Python<'_>, owner: Name) -> usize {
-        py.detach(|| self.core.untrack_owner(owner.as_bytes()))
-    }
-
-    /// The visible entries of a topic, in no particular order. O(entries of the topic).
-    ///
-    /// Raises `MemoryError` when they find no room.
-    fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
-        room_for(self.count(py, topic), ENTRY_LEN)?;
-        Ok(py.detach(|| collect(topic, self.core.list(topic))))
-    }
-
-    /// The visible entries of a key in a topic. O(entries of the key).
-    fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> Vec<Entry> {
-        py.detach(|| collect(topic, self.core.get_by_key(topic, key.as_key())))
-    }
-
-    /// Returns how many visible entries a topic has. O(replicas).
-    fn count(&self, py: Python<'_>, topic: &str) -> usize {
-        py.detach(|| self.core.count(topic))
-    }
-
-    /// Returns how many distinct visible keys a topic has.
-    fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
-        py.detach(|| self.core.count_keys(topic))
-    }
-
-    /// Flushes now: what changed about this replica's own entries since the last flush. A change
-    /// comes out once, here or, `flush` seconds (0.005) after a call has seen it, from `poll`.
+    /// Flush now: return the changes of this replica's own entries since the last flush. Each change
+    /// is returned once: here, or by `poll`, `flush` seconds (0.005) after the first call that sees it.
     /// O(changes).
     fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
         room_for(self.__len__(py), ENTRY_LEN)?;
         Ok(py.detach(|| self.core.take_diff()).into())
     }
 
-    /// Takes one frame from a neighbour of the transport. O(changes).
+    /// Take one frame from a neighbour of the transport. O(changes).
     ///
     /// Raises `DecodeError` when it is malformed, not authentic, or of another cluster or version;
     /// nothing has changed then.
@@ -290,7 +202,7 @@ impl Presence {
             .map_err(raise)
     }
 
-    /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten.
+    /// Do what is due: heartbeats, pushes, pulls, and the verdicts that a replica is down or forgotten.
     ///
     /// Raises `MemoryError` when there is no room for a slice of it; nothing is lost.
     fn handle_timeout(&self, py: Python<'_>, now: Seconds) -> PyResult<()> {
@@ -299,34 +211,34 @@ impl Presence {
         Ok(())
     }
 
-    /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
+    /// Report that the transport lost a neighbour: its replica is hidden at once.
     fn disconnected(&self, py: Python<'_>, now: Seconds, sender: &str) {
         py.detach(|| self.core.disconnected(now.0, sender));
     }
 
-    /// When `handle_timeout` wants to be called next, in seconds as `now`; `None` for never. Local
-    /// operations may bring that nearer.
+    /// Return the time of the next `handle_timeout`, in seconds as `now`; `None` for never. Local
+    /// operations may bring it nearer.
     fn poll_timeout(&self, py: Python<'_>) -> Option<f64> {
         py.detach(|| self.core.poll_timeout())
             .map(|at| at.as_secs_f64())
     }
 
-    /// The next frame to send.
+    /// Return the next frame to send.
     fn poll_transmit(&self, py: Python<'_>) -> Option<Transmit> {
         py.detach(|| self.core.poll_transmit()).map(Transmit::from)
     }
 
-    /// The next thing that happened to the cluster.
+    /// Return the next event of the cluster.
     fn poll_event(&self, py: Python<'_>) -> Option<Event> {
         py.detach(|| self.core.poll_event()).map(Event::from)
     }
 
-    /// The next changes, of other replicas and of this one, in the order in which the lists changed.
+    /// Return the next changes, of other replicas and of this one, in the order in which the lists changed.
     fn poll_diff(&self, py: Python<'_>) -> Option<Diff> {
         py.detach(|| self.core.poll_diff()).map(Diff::from)
     }
 
-    /// All outputs there are now: each a `Transmit`, an `Event` or a `Diff`.
+    /// Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut outputs = Vec::new();
         while let Some(transmit) = self.poll_transmit(py) {
@@ -341,12 +253,12 @@ impl Presence {
         Ok(PyList::new(py, outputs)?.try_iter()?.into_any())
     }
 
-    /// Returns whether everything that the peers heard of had to show has arrived once since the start.
+    /// Return whether this node has caught up, at least once, with everything its known peers advertised.
     fn is_synced(&self, py: Python<'_>) -> bool {
         py.detach(|| self.core.is_synced())
     }
 
-    /// The other replicas known, and whether each is up.
+    /// Return the other replicas known, each with whether it is up.
     fn replicas(&self, py: Python<'_>) -> Vec<(Replica, bool)> {
         let replicas = py.detach(|| self.core.replicas());
         replicas
@@ -355,7 +267,7 @@ impl Presence {
             .collect()
     }
 
-    /// Sends a short-lived sign, such as typing, to all peers; nothing is stored. `ttl` is in
+    /// Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
     /// seconds.
     #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(Duration::from_secs(5))))]
     fn signal(
@@ -378,22 +290,10 @@ impl Presence {
         py.detach(|| self.core.signal(signal)).map_err(raise)
     }
 
-    /// Leaves the cluster: peers drop this replica's entries at once. Send what `poll` still has,
-    /// then stop.
+    /// Leave the cluster: peers drop this replica's entries at once. Send the frames that `poll` still
+    /// yields, then stop.
     fn leave_gracefully(&self, py: Python<'_>, now: Seconds) {
         py.detach(|| self.core.leave_gracefully(now.0));
-    }
-
-    fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.core.len())
-    }
-
-    fn __contains__(&self, py: Python<'_>, topic_and_key: &Bound<'_, PyAny>) -> bool {
-        topic_and_key
-            .extract::<(String, Name)>()
-            .is_ok_and(|(topic, key)| {
-                py.detach(|| !self.core.get_by_key(&topic, key.as_key()).is_empty())
-            })
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -427,12 +327,4 @@ fn shared_key(key: &[u8]) -> PyResult<SharedKey> {
     let key = <[u8; 16]>::try_from(key)
         .map_err(|_| PyValueError::new_err(format!("a key has 16 bytes, not {}", key.len())))?;
     Ok(SharedKey::new(key))
-}
-
-fn collect(topic: &str, entries: Vec<EntryBuf>) -> Vec<Entry> {
-    let topic: Arc<str> = topic.into();
-    entries
-        .into_iter()
-        .map(|entry| Entry::new(Arc::clone(&topic), entry))
-        .collect()
 }

@@ -1,8 +1,7 @@
 //! `Replica`: one life of one node.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use headcount::ReplicaId;
 use pyo3::prelude::*;
@@ -35,7 +34,7 @@ impl Replica {
         self.0.incarnation()
     }
 
-    /// The random part that tells apart two nodes that started in the same microsecond.
+    /// A random number that distinguishes two nodes that started in the same microsecond.
     #[getter]
     fn salt(&self) -> u32 {
         self.0.salt()
@@ -56,24 +55,15 @@ impl Replica {
     }
 }
 
-/// Returns an id: the wall clock and a random salt, unless the caller gives its own. Raises `OSError`
+/// Returns an id for a node that starts now; the caller may give its own incarnation and salt. Raises `OSError`
 /// when the operating system has no random number.
 pub(crate) fn new_id(
     name: &str,
     incarnation: Option<u64>,
     salt: Option<u32>,
 ) -> PyResult<ReplicaId> {
-    let incarnation = incarnation.unwrap_or_else(wall_clock_us);
-    let salt = match salt {
-        Some(salt) => salt,
-        None => getrandom::u32().map_err(io::Error::from)?,
-    };
+    let id = ReplicaId::generate(name, SystemTime::now()).map_err(raise)?;
+    let incarnation = incarnation.unwrap_or(id.incarnation());
+    let salt = salt.unwrap_or(id.salt());
     ReplicaId::new(name, incarnation, salt).map_err(raise)
-}
-
-fn wall_clock_us() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(0)
 }

@@ -1,4 +1,6 @@
-//! The lock inside every class.
+//! Access to the values inside the classes that never blocks the interpreter.
+
+use std::ops::Deref;
 
 use parking_lot::RwLock;
 use pyo3::Python;
@@ -48,5 +50,39 @@ impl<T: Send + Sync> Locked<T> {
     /// Writes, for a caller that has released the interpreter.
     pub(crate) fn write_detached<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.write())
+    }
+}
+
+/// A value that locks for itself. All calls release the interpreter; the verbs are those of [`Locked`].
+#[derive(Debug)]
+pub(crate) struct Detached<T>(T);
+
+impl<T: Sync> Detached<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    pub(crate) fn read<R: Send>(&self, py: Python<'_>, f: impl FnOnce(&T) -> R + Send) -> R {
+        py.detach(|| f(&self.0))
+    }
+
+    pub(crate) fn write<R: Send>(&self, py: Python<'_>, f: impl FnOnce(&T) -> R + Send) -> R {
+        self.read(py, f)
+    }
+
+    pub(crate) fn read_long<R: Send>(&self, py: Python<'_>, f: impl FnOnce(&T) -> R + Send) -> R {
+        self.read(py, f)
+    }
+
+    pub(crate) fn write_long<R: Send>(&self, py: Python<'_>, f: impl FnOnce(&T) -> R + Send) -> R {
+        self.read(py, f)
+    }
+}
+
+impl<T> Deref for Detached<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }

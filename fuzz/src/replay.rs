@@ -5,7 +5,7 @@ use std::{env, fs, io};
 
 use crate::seeds::seeds;
 
-/// The seed inputs of a target, in this folder.
+/// Returns the folder of the seed inputs of a target.
 #[must_use]
 pub fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,8 +47,8 @@ pub fn write_seeds(target: &str) -> io::Result<usize> {
     Ok(written)
 }
 
-/// Endless variations of an input: bytes changed, cut, doubled, numbers made large. The same for
-/// the same seed.
+/// Iterates over endless variations of an input: bytes changed, cut, doubled, numbers made large. The same
+/// for the same seed.
 pub fn mutations(input: &[u8], seed: u64) -> impl Iterator<Item = Vec<u8>> {
     let mut state = seed | 1;
     let mut next = move || {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::TARGETS;
 
-    /// Every file of every corpus, and some mutations of each.
+    /// Every property holds for every file of every corpus, and for mutations of each.
     #[test]
     fn the_corpora_and_their_mutations_hold() {
         for target in TARGETS {
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// The wire format is pinned: the seeds come out as the files that were committed.
+    /// The wire format is pinned: the seeds equal the committed files.
     #[test]
     fn the_seeds_are_in_the_corpora() {
         for target in TARGETS {
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// The corpus of messages has every kind there is, and a replica takes each as it is.
+    /// The corpus of messages has every kind, and a replica accepts each.
     #[test]
     fn every_kind_of_message_is_in_the_corpus() {
         use headcount::codec::{Envelope, Kind};

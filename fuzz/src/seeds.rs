@@ -1,4 +1,4 @@
-//! Where the corpora begin: real frames, and frames broken by hand.
+//! The seeds of the corpora: real frames, and frames broken on purpose.
 
 use headcount::codec::{Envelope, Kind, Writer};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
@@ -15,7 +15,7 @@ macro_rules! golden {
     };
 }
 
-/// The seeds of a target: names of files and their content.
+/// Returns the seeds of a target: names of files and their content.
 #[must_use]
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let seeds = match target {
@@ -32,7 +32,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// The golden frames: one message of every kind.
+/// Returns the golden frames: one message of every kind.
 const GOLDEN: [(&str, &str); 9] = [
     ("message-hello", golden!("hello")),
     ("message-digest", golden!("digest")),
@@ -45,7 +45,7 @@ const GOLDEN: [(&str, &str); 9] = [
     ("message-wire-refused", golden!("wire-refused")),
 ];
 
-/// The messages of a cluster: name, kind and body. The bodies of a Delta and a Repair come from a
+/// Returns the messages of a cluster: name, kind and body. The bodies of a Delta and a Repair come from a
 /// tracker, behind a sender.
 fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
     let envelope = Envelope::new("eu", None);
@@ -85,19 +85,19 @@ fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
     messages
 }
 
-/// The slot of "room", as the sender of the golden messages would hold it.
+/// Makes the slot of "room" as the sender of the golden messages has it.
 fn tracker_of_slot() -> Tracker {
     let id = ReplicaId::new("a", 1_700_000_000_000_000, 7).expect("a valid id");
     let slot = headcount::id::slot_of("room");
     let mut tracker = Tracker::with_slot(id, slot, headcount::tracker::Limits::default());
     for key in ["ann", "bob", "cid"] {
-        let put = NewEntry::new("room", key, "conn").meta(b"{}");
-        tracker.track(&put).expect("within limits");
+        let entry = NewEntry::new("room", key, "conn").meta(b"{}");
+        tracker.track(&entry).expect("within limits");
     }
     tracker
 }
 
-/// Each message after the Hello of its sender, and all of them in a row.
+/// Returns each message after the Hello of its sender, and all of them in a row.
 fn hear() -> Seeds {
     let messages = messages();
     let hello = step(messages[0].1, &messages[0].2);
@@ -114,20 +114,22 @@ fn hear() -> Seeds {
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
 
-/// A tracker whose leave log, updates and three encodings give frames of every record.
+/// Makes a tracker whose leave log, updates and three encodings give frames of every record.
 fn writer() -> Tracker {
     let mut tracker = tracker("c");
-    let mut put = |put: &NewEntry<'_>| tracker.track(put).map(drop).expect("within limits");
-    put(&NewEntry::new("room", "ann", "conn-1")
-        .meta(br#"{"device":"phone"}"#)
-        .status(2));
-    put(&NewEntry::new("room", "bob", "conn-2"));
-    put(&NewEntry::new("hall", "ann", "conn-1"));
-    put(
+    let mut track = |entry: &NewEntry<'_>| tracker.track(entry).map(drop).expect("within limits");
+    track(
+        &NewEntry::new("room", "ann", "conn-1")
+            .meta(br#"{"device":"phone"}"#)
+            .status(2),
+    );
+    track(&NewEntry::new("room", "bob", "conn-2"));
+    track(&NewEntry::new("hall", "ann", "conn-1"));
+    track(
         &NewEntry::bytes("room", &[0, 255], &[1], headcount::tracker::Encoding::Bytes)
             .meta(&[0; 40]),
     );
-    put(&NewEntry::bytes(
+    track(&NewEntry::bytes(
         "room",
         &[131, 97, 7],
         &[131, 106],
@@ -150,7 +152,7 @@ fn bodies() -> Seeds {
     vec![("delta", delta), ("repair", repair)]
 }
 
-/// Bodies broken at the places where length, order and range matter.
+/// Returns bodies broken where length, order and range matter.
 fn broken() -> Seeds {
     let head = |from: u64, to: u64| {
         let mut head = Writer::new();
@@ -239,8 +241,8 @@ fn restore() -> Seeds {
     let presence = Presence::new(id, PresenceConfig::default());
     for n in 0..6 {
         let topic = format!("room-{}", n % 3);
-        let put = NewEntry::new(&topic, "ann", "conn");
-        presence.upsert(&put.status(n)).expect("within limits");
+        let entry = NewEntry::new(&topic, "ann", "conn");
+        presence.upsert(&entry.status(n)).expect("within limits");
     }
     presence.untrack("room-1", "ann", "conn");
     let frame = presence.snapshot();
@@ -315,7 +317,7 @@ fn prefixed(first: u8, rest: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One step of `targets::steps`.
+/// Encodes one step of `targets::steps`.
 fn step(choice: u8, bytes: &[u8]) -> Vec<u8> {
     let len = u16::try_from(bytes.len() + 1).expect("seeds are small");
     let mut step = len.to_le_bytes().to_vec();

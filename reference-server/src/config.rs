@@ -7,7 +7,7 @@ use clap::Parser;
 /// The shortest JWT secret that is accepted, in characters.
 pub const SECRET_CHARS_MIN: usize = 32;
 
-/// The most simulated members `--demo` takes.
+/// The most simulated members that `--demo` accepts.
 pub const DEMO_MAX: u32 = 1_000_000;
 
 /// The largest limit of the database that can be set, in MiB: 4 TiB.
@@ -19,7 +19,7 @@ Examples:
   headcount-server --demo 100000            with a room of 100,000 simulated members
   HEADCOUNT_PORT=8080 headcount-server --host 0.0.0.0 --data-dir /var/lib/headcount";
 
-/// How the server is set up. `Config::parse()` reads the command line and the environment.
+/// The settings of the server. `Config::parse()` reads the command line and the environment.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "headcount-server", version, about, after_help = EXAMPLES)]
 pub struct Config {
@@ -35,7 +35,7 @@ pub struct Config {
     #[arg(long, env = "HEADCOUNT_DATA_DIR", default_value = "headcount-data")]
     pub data_dir: PathBuf,
 
-    /// The largest size of the database file, in MiB; what does not fit is refused as on a full
+    /// The largest size of the database file, in MiB; beyond it writes are refused as on a full
     /// disk. Without it the disk is the limit.
     #[arg(
         long,
@@ -55,8 +55,8 @@ pub struct Config {
     )]
     pub demo: u32,
 
-    /// Changes per second among the simulated members; a small room sees no more than a
-    /// twentieth of its members change.
+    /// Changes per second among the simulated members; in a small room at most a
+    /// twentieth of its members.
     #[arg(
         long,
         env = "HEADCOUNT_DEMO_RATE",
@@ -82,7 +82,7 @@ pub struct Config {
     pub tenants: Vec<String>,
 
     /// An origin (`https://example.org`) that may use API and socket from a browser; repeat for
-    /// more. Without any the API is open to all and the socket to pages of the same host; `*`
+    /// more. Without one the API is open to all and the socket to pages of the same host; `*`
     /// opens both.
     #[arg(
         long = "allowed-origin",
@@ -104,23 +104,23 @@ pub struct Config {
     )]
     pub auth_per_minute: u32,
 
-    /// What is logged to stderr: a level or a filter such as `headcount_server=debug`.
+    /// The filter of the log on stderr: a level, or a filter such as `headcount_server=debug`.
     #[arg(long, env = "HEADCOUNT_LOG", default_value = "warn")]
     pub log: String,
 
-    /// Log lines as JSON.
+    /// Write log lines as JSON.
     #[arg(long, env = "HEADCOUNT_LOG_JSON", default_value_t = false)]
     pub log_json: bool,
 }
 
 impl Default for Config {
-    /// The defaults of the command line, without reading the process's own.
+    /// Returns the defaults of the command line, without reading the process's own.
     fn default() -> Self {
         Self::parse_from(["headcount-server"])
     }
 }
 
-/// A secret given by the operator. Its `Debug` form shows nothing.
+/// A secret of the operator. Its `Debug` form reveals nothing.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -150,8 +150,8 @@ impl std::str::FromStr for Secret {
     }
 }
 
-/// The secret to sign with: the given one, or the one kept in the data directory, which is
-/// generated (and said so on stderr) at the first start.
+/// Returns the secret to sign with: the given one, or the one stored in the data directory, which is
+/// generated (with a line on stderr) at the first start.
 pub(crate) fn resolve_secret(config: &Config) -> io::Result<Secret> {
     if let Some(secret) = &config.jwt_secret {
         return Ok(secret.clone());
@@ -190,13 +190,13 @@ fn write_private(path: &std::path::Path, text: &str) -> io::Result<()> {
     let mut file = options.open(path)?;
     let written = file.write_all(text.as_bytes());
     written.and_then(|()| file.sync_all()).inspect_err(|_| {
-        // Half a secret would keep the server from starting when there is room again.
+        // Half a secret would prevent later starts, when there is room again.
         let _ = fs::remove_file(path);
     })
 }
 
-/// Takes the data directory for this process until the file is dropped; `None` if another server
-/// has it.
+/// Locks the data directory for this process until the file is dropped; `None` if another server
+/// has locked it.
 pub(crate) fn lock_data_dir(config: &Config) -> io::Result<Option<fs::File>> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_generated_secret_is_kept() {
+    fn the_generated_secret_is_stored() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: dir.path().into(),

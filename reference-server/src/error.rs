@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::db::{StorageError, StorageFault};
 
-/// What an API call can fail with. Nothing was changed when one is returned.
+/// The error of an API call, which has then changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("{0}")]
@@ -98,12 +98,12 @@ impl IntoResponse for ApiError {
 pub(crate) struct FieldErrors(BTreeMap<&'static str, Vec<String>>);
 
 impl FieldErrors {
-    /// One message for one field.
+    /// Makes the errors of one field with one message.
     pub(crate) fn one(field: &'static str, message: impl Into<String>) -> Self {
         Self(BTreeMap::from([(field, vec![message.into()])]))
     }
 
-    /// Keeps the value, or notes the message and returns `None`.
+    /// Returns the value, or adds the message and returns `None`.
     pub(crate) fn check<T>(&mut self, field: &'static str, r: Result<T, String>) -> Option<T> {
         r.map_err(|message| self.0.entry(field).or_default().push(message))
             .ok()
@@ -134,7 +134,7 @@ impl<T: Serialize> IntoResponse for Data<T> {
     }
 }
 
-/// A JSON body whose refusals come in the envelopes.
+/// A JSON body with refusals in the error envelope.
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub(crate) T);
 

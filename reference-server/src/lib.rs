@@ -1,6 +1,6 @@
-//! The headcount reference server: a chat server that exercises the crate whole, usable as it is.
+//! The headcount reference server: a chat server that exercises the whole crate, usable as it is.
 //!
-//! HTTP API, Phoenix Channels socket and web page stand in one process over SQLite. The binary
+//! One process serves HTTP API, Phoenix Channels socket and web page over SQLite. The binary
 //! only reads [`Config`], binds and calls [`run`]; tests do the same on port 0.
 #![forbid(unsafe_code)]
 
@@ -12,11 +12,13 @@ mod db;
 mod demo;
 mod error;
 mod limit;
+mod post;
 mod room;
+mod server;
 mod socket;
 mod validate;
 mod web;
 
-pub use app::{ServerError, run};
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
 pub use db::StorageError;
+pub use server::{ServerError, run};

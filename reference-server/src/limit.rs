@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 
-/// Messages a user may send per window, over REST and socket together.
+/// Messages that a user may send per window, over REST and socket together.
 pub(crate) const MESSAGES_MAX: u32 = 10;
 /// The length of the window.
 pub(crate) const MESSAGE_WINDOW: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub(crate) struct MessageLimit {
 }
 
 impl MessageLimit {
-    /// Counts one message at `now`: the number still allowed, or how long to wait.
+    /// Counts one message at `now`. Returns the number still allowed, or the time to wait as an error.
     pub(crate) fn check(&self, user: Uuid, now: Instant) -> Result<u32, Duration> {
         let mut windows = self.windows.lock();
         let (start, count) = windows.entry(user).or_insert((now, 0));
@@ -39,7 +39,7 @@ impl MessageLimit {
         Ok(MESSAGES_MAX - *count)
     }
 
-    /// Forgets windows that are over. O(users seen in the last window).
+    /// Forgets windows that have ended. O(users seen in the last window).
     pub(crate) fn prune(&self, now: Instant) {
         self.windows
             .lock()
@@ -71,7 +71,7 @@ impl AuthLimit {
     }
 }
 
-/// `wait` in milliseconds, at least one.
+/// Returns `wait` in milliseconds, at least one.
 pub(crate) fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
 }

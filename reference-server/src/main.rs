@@ -1,4 +1,4 @@
-//! The `headcount-server` program: reads its settings, binds, serves until it is told to stop.
+//! The `headcount-server` program: reads its settings, binds, serves until a signal stops it.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    // Before anything is printed: who reads the address may stop us at once.
+    // Before anything is printed: the reader of the address may stop the server at once.
     let signals = Signals::new()?;
     let listener = bind(&config).await?;
     let address = listener.local_addr()?;
@@ -55,7 +55,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     Ok(run(listener, config, shutdown).await?)
 }
 
-/// Binds the port asked for or the next free one, and says which.
+/// Binds the configured port or the next free one, and prints which.
 async fn bind(config: &Config) -> io::Result<TcpListener> {
     let mut port = config.port;
     loop {
@@ -84,7 +84,7 @@ fn host(address: &SocketAddr) -> String {
     }
 }
 
-/// Ctrl-C or SIGTERM starts the drain; a second one ends the process at once.
+/// Starts the drain at Ctrl-C or SIGTERM; ends the process at once at a second one.
 async fn cancel_on_signal(mut signals: Signals, shutdown: CancellationToken) {
     signals.next().await;
     shutdown.cancel();
@@ -92,7 +92,7 @@ async fn cancel_on_signal(mut signals: Signals, shutdown: CancellationToken) {
     std::process::exit(130);
 }
 
-/// The signals that stop the server; caught from the moment this exists.
+/// The signals that stop the server, caught while this exists.
 #[cfg(unix)]
 struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
 

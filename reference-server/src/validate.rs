@@ -1,4 +1,6 @@
-//! What names and texts from outside may look like.
+//! Validation of names, texts and ids from clients.
+
+use uuid::Uuid;
 
 const USERNAME_CHARS: (usize, usize) = (2, 32);
 const PASSWORD_CHARS_MIN: usize = 8;
@@ -8,7 +10,7 @@ const DESCRIPTION_CHARS_MAX: usize = 500;
 /// The longest message, in characters.
 pub(crate) const CONTENT_CHARS_MAX: usize = 4_000;
 
-/// A user name: 2 to 32 characters of any script, no control or direction characters, not in
+/// Checks a user name: 2 to 32 characters of any script, no control or direction characters, not in
 /// the form of a guest's.
 pub(crate) fn username(input: Option<&str>) -> Result<String, String> {
     let name = line(input, USERNAME_CHARS.1)?;
@@ -19,14 +21,14 @@ pub(crate) fn username(input: Option<&str>) -> Result<String, String> {
         ));
     }
     let lower = name.to_lowercase();
-    // Old clients keep presence keys in plain objects, where these two names do harm.
+    // Old clients store presence keys in plain objects, where these two names are unsafe.
     if lower.starts_with("guest-") || lower == "__proto__" || lower == "constructor" {
         return Err("is reserved".into());
     }
     Ok(name)
 }
 
-/// A password: 8 characters to 256 bytes.
+/// Checks a password: 8 characters to 256 bytes.
 pub(crate) fn password(input: Option<&str>) -> Result<String, String> {
     let Some(password) = input.filter(|p| !p.is_empty()) else {
         return Err("can't be blank".into());
@@ -42,12 +44,12 @@ pub(crate) fn password(input: Option<&str>) -> Result<String, String> {
     Ok(password.to_owned())
 }
 
-/// A room name: up to 80 characters on one line.
+/// Checks a room name: up to 80 characters on one line.
 pub(crate) fn room_name(input: Option<&str>) -> Result<String, String> {
     line(input, ROOM_NAME_CHARS_MAX)
 }
 
-/// A room description: may be absent, up to 500 characters.
+/// Checks a room description: may be absent, up to 500 characters.
 pub(crate) fn description(input: Option<&str>) -> Result<String, String> {
     match input {
         None | Some("") => Ok(String::new()),
@@ -55,7 +57,13 @@ pub(crate) fn description(input: Option<&str>) -> Result<String, String> {
     }
 }
 
-/// A message: 1 to 4,000 characters, lines allowed.
+/// Parses the id of a room, in its canonical form only: a second spelling would be a second topic for the same room.
+pub(crate) fn room_id(text: &str) -> Option<Uuid> {
+    let id: Uuid = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
+}
+
+/// Checks a message: 1 to 4,000 characters, line breaks allowed.
 pub(crate) fn content(input: Option<&str>) -> Result<String, String> {
     let text = input.unwrap_or_default();
     if text.trim().is_empty() {
@@ -92,8 +100,8 @@ fn bounded(text: &str, chars_max: usize) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Characters that change how the text around them is shown without being seen. The joiner
-/// U+200D is not among them: emoji are built with it.
+/// Returns whether a character invisibly changes the display of the text around it. The joiner
+/// U+200D is none: emoji are built with it.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,

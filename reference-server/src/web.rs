@@ -7,7 +7,7 @@ use axum::{
 };
 use rust_embed::Embed;
 
-/// The page loads nothing from elsewhere, and may be framed by any site: embedding is a feature.
+/// The content policy: the page loads nothing from other origins, and any site may frame it.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
                       base-uri 'none'; object-src 'none'";
 
@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
 #[folder = "web/"]
 struct Assets;
 
-/// The file that the path names; `/` and every folder stand for their `index.html`.
+/// Serves the file that the path names; `/` and every folder name their `index.html`.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -24,7 +24,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     if path.is_empty() || path.ends_with('/') {
         path.push_str("index.html");
     }
-    // Embedded names never contain dots in sequence, so a climbing path finds nothing; in debug
+    // Embedded names never contain two dots in sequence, so a climbing path finds nothing; in debug
     // builds, where files are read from disk, it must not even be tried.
     let hidden = path
         .split('/')

@@ -1,4 +1,4 @@
-// The page: who is in, which room is open, and the panels around it.
+// The page: the session, the open room, and the panels around it.
 
 import { Api } from "./api.mjs";
 import { Composer } from "./composer.mjs";
@@ -175,7 +175,7 @@ class App {
     byId("connection").dataset.state = state;
     byId("connection-text").textContent = STATE_TEXT[state];
     clearTimeout(this.bannerTimer);
-    // A blink is not worth a banner.
+    // A short interruption shows no banner.
     if (state === "open") this.#drawBanner();
     else this.bannerTimer = setTimeout(() => this.#drawBanner(), BANNER_AFTER_MS);
   }

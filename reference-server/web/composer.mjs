@@ -66,7 +66,7 @@ export class Composer {
   }
 }
 
-// Characters as people count them, near enough: code points.
+// Characters as users count them, approximately: code points.
 function length(text) {
   return [...text].length;
 }

@@ -4,13 +4,13 @@ import { Socket } from "./vendor/phoenix.mjs";
 
 const BACKOFF_MS = [50, 150, 300, 600, 1000, 2000, 5000];
 
-/** The delay before attempt number `tries` (from 1), spread by half: a restart must not bring all back at once. */
+/** Returns the delay before attempt `tries` (from 1), spread by half: a restart must not bring all back at once. */
 export function reconnectDelayMs(tries, random = Math.random) {
   const base = BACKOFF_MS[Math.min(tries, BACKOFF_MS.length) - 1] ?? 5000;
   return Math.round(base * (0.75 + random() * 0.5));
 }
 
-/** Remembers nothing: all that Phoenix keeps in there is that it fell back to long polling, found out again at need. */
+/** A storage that stores nothing: Phoenix stores only that it fell back to long polling, and can find out again. */
 class NoStorage {
   getItem() {
     return null;
@@ -35,9 +35,9 @@ export class Connection extends EventTarget {
     this.socket = new Socket(url, {
       authToken: token,
       timeout: 10_000,
-      // Where a proxy lets no WebSocket through.
+      // For proxies that block WebSockets.
       longPollFallbackMs: 4000,
-      // Phoenix reaches for the real one otherwise, which a third-party frame may not touch.
+      // Otherwise Phoenix uses the real one, which a third-party frame may not access.
       sessionStorage: new NoStorage(),
       heartbeatIntervalMs: 25_000,
       reconnectAfterMs: (tries) => reconnectDelayMs(tries),
@@ -75,7 +75,7 @@ export class Connection extends EventTarget {
     else this.#set(this.#opened ? "reconnecting" : "connecting");
   }
 
-  // A browser does not tell a page why a WebSocket was refused, so after two failures we ask over HTTP.
+  // A browser hides the reason of a refused WebSocket, so after two failures the page asks over HTTP.
   async #onFailure() {
     this.#onDown();
     this.#failures += 1;

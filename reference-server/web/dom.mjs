@@ -1,13 +1,13 @@
-// Small helpers for building and finding elements. Text from outside only ever becomes a text node.
+// Small helpers for building and finding elements. Text of users only ever becomes a text node.
 
-/** The element with this id; a missing one is a mistake in index.html. */
+/** Returns the element with this id; a missing one is a mistake in index.html. */
 export function byId(id) {
   const element = document.getElementById(id);
   if (!element) throw new Error(`index.html has no #${id}`);
   return element;
 }
 
-/** A new element: `h("p", { class: "note", text: name }, child, ...)`. Keys starting with "on" are listeners. */
+/** Makes an element: `h("p", { class: "note", text: name }, child, ...)`. Keys starting with "on" are listeners. */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [key, value] of Object.entries(props)) {
@@ -21,7 +21,7 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** An icon of the sprite in index.html. */
+/** Makes an icon of the sprite in index.html. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
@@ -43,7 +43,7 @@ export function paintAvatar(element, id, name) {
   element.style.setProperty("--hue", String(hue(id)));
 }
 
-/** One or two letters for a name; whole code points, so that emoji and accents survive. */
+/** Returns one or two letters for a name; whole code points, so that emoji and accents survive. */
 export function initials(name) {
   const all = String(name)
     .replace(/[-_.]+/g, " ")
@@ -64,7 +64,7 @@ function hue(id) {
   return ((hash ^ (hash >>> 16)) >>> 0) % 360;
 }
 
-/** Text with http(s) addresses as links, as a list of nodes. */
+/** Returns a text with http(s) addresses as links, as a list of nodes. */
 export function linkify(text) {
   const nodes = [];
   let from = 0;
@@ -80,7 +80,7 @@ export function linkify(text) {
 
 const NUMBER = new Intl.NumberFormat();
 
-/** A count as people read it: 100,000. */
+/** Formats a count: 100,000. */
 export function formatCount(count) {
   return NUMBER.format(count);
 }

@@ -1,4 +1,4 @@
-// Client of a member list: takes bundles, holds windows, notices what it missed.
+// Client of a member list: applies bundles, holds windows, notices gaps.
 //
 // A dependency-free ES module without I/O or timers. Shape of the bundles and the rules this file follows:
 // core/docs/list-frames.md. Use:
@@ -12,15 +12,15 @@
 //     client.views();                                  // [{name, start, end, at(index)}, …] by absolute index
 //     client.counts;                                   // {rows, members, groups: [{group, count, …}, …]} or null
 
-/** Most rows a window may span. */
+/** The most rows that a window may span. */
 const WINDOW_ROWS_MAX = 500;
 
-/** Holds the windows of one list as its server says they are. */
+/** Holds the windows of one list as its server describes them. */
 export class MemberListClient {
   #epoch = 0;
   #version = 0;
   #windows = new Map();
-  /** Names closed here that the server still knew when it last told its names. */
+  /** Names closed here that the server still had when it last sent its names. */
   #closing = new Set();
   #counts = null;
   #countsWait = false;
@@ -30,7 +30,7 @@ export class MemberListClient {
     return this.#counts;
   }
 
-  /** Notes that a window is asked of the server. Nothing happens when it is held already. */
+  /** Notes that the server is asked for a window. No effect on a window that is held. */
   open(name) {
     if (this.#windows.has(name)) return;
     this.#closing.delete(name);
@@ -38,37 +38,37 @@ export class MemberListClient {
     this.#windows.set(name, { ...empty, since: this.#version, replaces: null });
   }
 
-  /** Notes that another window is asked for in place of `from`, whose rows stay until those of `name` are here. */
+  /** Notes that the server is asked for a window in place of `from`, whose rows stay until those of `name` arrive. */
   move(from, name) {
     if (from === name) return;
     this.open(name);
     this.#windows.get(name).replaces = from;
   }
 
-  /** Notes that a window is closed. Frames still on their way are ignored. */
+  /** Notes that a window is closed. Frames under way are ignored. */
   close(name) {
     if (this.#windows.delete(name)) this.#closing.add(name);
   }
 
-  /** The same by the request: `member_list_open {window}`, `member_list_move {from, window}`, `…_close {window}`. */
+  /** Notes a request: `member_list_open {window}`, `member_list_move {from, window}`, `…_close {window}`. */
   expect(verb, { from, window }) {
     if (verb.endsWith("open")) this.open(window);
     else if (verb.endsWith("move")) this.move(from, window);
     else if (verb.endsWith("close")) this.close(window);
   }
 
-  /** Names of the windows held. */
+  /** Returns the names of the windows held. */
   get names() {
     return [...this.#windows.keys()];
   }
 
-  /** A window by name: `{rows, version, baseIndex, waiting}`, or null. Old rows stay while it waits for a SYNC. */
+  /** Returns a window by name: `{rows, version, baseIndex, waiting}`, or null. Old rows stay until a SYNC arrives. */
   window(name) {
     const held = this.#windows.get(name);
     return held ? { rows: held.rows, version: held.version, baseIndex: held.baseIndex, waiting: held.waiting } : null;
   }
 
-  /** The windows that have been filled, by absolute index: rows `[start, end)`, `at(index)`. */
+  /** Returns the filled windows by absolute index: rows `[start, end)`, `at(index)`. */
   views() {
     const filled = [...this.#windows].filter(([, held]) => held.version > 0);
     return filled.map(([name, { rows, baseIndex: start }]) => ({
@@ -80,7 +80,7 @@ export class MemberListClient {
   }
 
   /**
-   * Takes a bundle and returns what to ask `resync` for: one array of window names for each request, empty for the
+   * Applies a bundle. Returns the `resync` requests to send: one array of window names each, empty for the
    * counts alone. O(rows of the windows in the bundle).
    */
   apply(bundle) {
@@ -99,7 +99,7 @@ export class MemberListClient {
     return requests(asks);
   }
 
-  /** Whether the bundle is of this client's epoch, now or from now on. */
+  /** Returns whether the bundle is of this client's epoch, now or from now on. */
   #enterEpoch(bundle, asks) {
     if (bundle.epoch === this.#epoch) return true;
     const synced = new Set(bundle.frames.filter((frame) => frame.kind === "sync").map((frame) => frame.window));
@@ -138,8 +138,8 @@ export class MemberListClient {
   }
 
   /**
-   * `known` are the names the server knows: a window of another one missed its rename. When all have their right
-   * names and the server knows one more, two became one here alone, because the rename of one of them was lost.
+   * `known` are the server's names: a window under another name missed its rename. When all have their right
+   * names and the server has one more, two became one only here, because the rename of one of them was lost.
    */
   #checkNames(known, asks) {
     for (const name of this.#closing) if (!known.includes(name)) this.#closing.delete(name);
@@ -182,7 +182,7 @@ export class MemberListClient {
   }
 }
 
-/** The rows a DELTA makes of `rows`, which are left as they are; null when the frame does not fit them. O(rows). */
+/** Returns the rows after a DELTA, without changing `rows`; null if the frame does not fit them. O(rows). */
 export function applyDelta(rows, { deletes, inserts, updates }) {
   const kept = [...rows];
   const scratch = new Map();
@@ -218,19 +218,19 @@ export function applyDelta(rows, { deletes, inserts, updates }) {
   return next;
 }
 
-/** CRC-32 (IEEE) of the UTF-8 form of a text, as a number from 0 to 2^32 - 1. */
+/** Returns the CRC-32 (IEEE) of the UTF-8 form of a text, as a number from 0 to 2^32 - 1. */
 export function crc32(text) {
   let crc = 0xffffffff;
   for (const byte of new TextEncoder().encode(text)) crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** The checksum of the rows of a window. */
+/** Returns the checksum of the rows of a window. */
 export function checksum(rows) {
   return crc32(rows.map((row) => `${rowKey(row)}|${row.id === undefined ? row.count : row.revision}\n`).join(""));
 }
 
-/** What a row is known by in its window. */
+/** Returns the key of a row in its window. */
 function rowKey(row) {
   return row.id === undefined ? `g:${row.group}` : `m:${row.id}`;
 }
@@ -249,14 +249,14 @@ function requests({ windows, counts }) {
   return windows.size > 0 || counts ? [[...windows]] : [];
 }
 
-/** The rows if they are what the server has, else null. */
+/** Returns the rows if they match the checksum, else null. */
 function checked(rows, expected) {
   if (!rows || rows.length > WINDOW_ROWS_MAX) return null;
   const keys = new Set(rows.map(rowKey));
   return keys.size === rows.length && checksum(rows) === expected ? rows : null;
 }
 
-/** The row with a change of `{count}` or `{revision, attrs?, patch?, body?}`; null when it does not fit the row. */
+/** Returns the row after a change `{count}` or `{revision, attrs?, patch?, body?}`; null if it does not fit the row. */
 function changed(row, change) {
   if (!row) return null;
   if (row.id === undefined) return change.count === undefined ? null : { ...row, count: change.count };

@@ -1,4 +1,4 @@
-// The messages of one room in order, each once, with the ones still on their way at the end.
+// The messages of one room in order, each once, with pending ones at the end.
 
 /** Messages are ordered by `seq`; the store knows whether older ones exist and whether some are missing. */
 export class MessageStore {
@@ -28,8 +28,8 @@ export class MessageStore {
   }
 
   /**
-   * The sequence number after which messages are missing when `list` (the newest page) arrives, or null. A page that
-   * reaches back to what we hold, or a first page, leaves no gap.
+   * Returns the sequence number after which messages are missing when `list` (the newest page) arrives, or null. A page
+   * that reaches back to a message held here, or a first page, leaves no gap.
    */
   gapBefore(list) {
     const newest = this.newest;
@@ -38,7 +38,7 @@ export class MessageStore {
     return first.seq > newest.seq + 1 ? newest.seq : null;
   }
 
-  /** A message of ours on its way; it stands last until `settle`. */
+  /** Adds a pending message of the user; it is last until `settle`. */
   addPending(content, user) {
     const message = {
       id: `pending-${crypto.randomUUID?.() ?? Math.random()}`,
@@ -51,7 +51,7 @@ export class MessageStore {
     return message;
   }
 
-  /** The pending message arrived, or was given up. */
+  /** Removes a pending message that arrived, or was given up. */
   settle(message) {
     this.pending = this.pending.filter((other) => other !== message);
   }

@@ -1,4 +1,4 @@
-// Who is online: faces and a count in the room's head, arrivals and leaves announced, the typing line.
+// The users online: avatars and a count in the room's head, announced joins and leaves, the typing line.
 
 import { byId, formatCount, h, paintAvatar } from "./dom.mjs";
 
@@ -49,7 +49,7 @@ export class Online {
       .join(", ");
   }
 
-  // A crowd coming through the door is not read out one by one.
+  // Many joins at once are not announced one by one.
   #announce(text) {
     const now = Date.now();
     this.#recent = this.#recent.filter((at) => now - at < 1000);

@@ -2,7 +2,7 @@
 
 import { byId, h, setNote } from "./dom.mjs";
 
-/** Shows the rooms; `opened(room)` is called when somebody picks one. */
+/** Shows the rooms; `opened(room)` is called when the user picks one. */
 export class RoomList {
   #rooms = [];
   #current = null;
@@ -21,7 +21,7 @@ export class RoomList {
     form.querySelector("[value=cancel]").addEventListener("click", () => this.dialog.close());
   }
 
-  /** Fetches the rooms; answers them, or nothing when that failed (the panel says why). */
+  /** Fetches the rooms. Returns them, or nothing on failure (the panel shows the reason). */
   async load() {
     const error = byId("rooms-error");
     try {
@@ -43,7 +43,7 @@ export class RoomList {
     return this.#rooms.find((room) => room.name === name) ?? null;
   }
 
-  /** The room to begin with: the giant one where there is one, so that a newcomer sees it move. */
+  /** Returns the first room to open: the giant one if there is one, so that a newcomer sees it change. */
   first() {
     return this.#rooms.find((room) => room.simulated) ?? this.#rooms[0] ?? null;
   }
@@ -53,7 +53,7 @@ export class RoomList {
     this.#draw();
   }
 
-  /** Guests cannot create rooms; the button says so instead of failing later. */
+  /** Guests cannot create rooms; the button is disabled with a reason. */
   allowCreate(allowed) {
     const button = byId("new-room");
     button.disabled = !allowed;

@@ -1,4 +1,4 @@
-// One joined room: its channel, its messages, who is there and who types. No page in here.
+// One joined room: its channel, its messages, the users online and typing. It does not touch the page.
 
 import { Presence } from "./vendor/phoenix.mjs";
 import { sentence } from "./api.mjs";
@@ -94,7 +94,7 @@ export class Room extends EventTarget {
     return this.#loading;
   }
 
-  /** Call on every edit of the message box: tells the others at most every few seconds. */
+  /** To be called on every edit of the message box: notifies the others at most every few seconds. */
   typed(isEmpty) {
     if (isEmpty) return this.#sendStopTyping();
     clearTimeout(this.#typingTimer);
@@ -106,12 +106,12 @@ export class Room extends EventTarget {
     return undefined;
   }
 
-  /** Tells the room that the status of the page changed; a later join says it by itself. */
+  /** Sends the changed status of the page to the room; a later join contains it anyway. */
   setStatus(status) {
     if (this.channel.state === "joined") this.channel.push("set_status", { status });
   }
 
-  /** A push on the room's channel as a promise; rejects with an Error that says why. */
+  /** Pushes on the room's channel; the promise rejects with an Error that states the reason. */
   request(event, payload) {
     return new Promise((resolve, reject) => {
       this.channel
@@ -173,7 +173,7 @@ export class Room extends EventTarget {
     this.#emit("online", null);
   }
 
-  // A first state is not a crowd of arrivals, and a second tab of the same user is not an arrival.
+  // The first state is no series of joins, and a second tab of the same user is no join.
   #onPresence(event, id, others, { metas, user }) {
     if (!this.#synced || others || id === this.me.id) return;
     this.#emit(event, presenceName(id, metas, user));

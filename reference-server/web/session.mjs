@@ -1,8 +1,8 @@
-// Who we are: the token and the user, kept across reloads. A guest lives as long as the tab.
+// The session: the token and the user, stored across reloads. A guest lives as long as the tab.
 
 const KEY = "headcount.session";
 
-/** The session of this tab: `{ token, user }` or nothing. */
+/** Returns the session of this tab: `{ token, user }` or nothing. */
 export class Session {
   constructor() {
     this.value = read(sessionStorageOrNull()) ?? read(localStorageOrNull());
@@ -16,7 +16,7 @@ export class Session {
     return this.value?.user ?? null;
   }
 
-  /** Keeps a session: an account in this browser, a guest in this tab alone. */
+  /** Stores a session: an account in this browser, a guest in this tab only. */
   keep(token, user, { guest }) {
     this.forget();
     this.value = { token, user };
@@ -60,6 +60,6 @@ function write(storage, value) {
   try {
     storage?.setItem(KEY, JSON.stringify(value));
   } catch {
-    // A full or forbidden storage costs the reload, nothing else.
+    // Without storage only a reload loses the session.
   }
 }

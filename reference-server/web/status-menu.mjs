@@ -1,10 +1,10 @@
-// The menu behind one's own avatar: online, idle, do not disturb, invisible.
+// The menu behind the user's own avatar: online, idle, do not disturb, invisible.
 
 import { byId, h } from "./dom.mjs";
 
 const STATUSES = { online: "Online", idle: "Idle", dnd: "Do not disturb", invisible: "Invisible" };
 
-/** Keeps the status chosen on this page; `changed(status)` passes it on. */
+/** Stores the status chosen on this page; `changed(status)` is called with it. */
 export class StatusMenu {
   constructor({ changed }) {
     this.status = "online";

@@ -1,11 +1,11 @@
-// The theme button: system, light, dark, round and round. theme.js applies the choice before the first paint.
+// The theme button: system, light, dark, in a cycle. theme.js applies the choice before the first paint.
 
 import { localStorageOrNull } from "./session.mjs";
 
 const KEY = "headcount.theme";
 const ORDER = ["system", "light", "dark"];
 
-/** Makes the button switch the theme and say which one is on. */
+/** Makes the button switch the theme and show the current one. */
 export function bindTheme(button) {
   let current = document.documentElement.dataset.theme ?? "system";
   const show = () => {
@@ -21,7 +21,7 @@ export function bindTheme(button) {
     try {
       localStorageOrNull()?.setItem(KEY, current);
     } catch {
-      // Not kept, then.
+      // Without storage the choice ends with the page.
     }
   });
   show();

@@ -1,8 +1,8 @@
-// The way in: guest, sign in, register.
+// The welcome card: guest, sign in, register.
 
 import { byId, setNote } from "./dom.mjs";
 
-/** Runs the welcome card; `entered(token, user, {guest})` is called when somebody is in. */
+/** Runs the welcome card; `entered(token, user, {guest})` is called after a sign-in. */
 export class Welcome {
   #mode = "login";
 

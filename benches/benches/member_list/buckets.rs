@@ -21,7 +21,7 @@ impl<T> Default for Buckets<T> {
 }
 
 impl<T: Ord + Copy> Buckets<T> {
-    /// Buckets of half the size, as they come to be by splitting.
+    /// Makes buckets of half the size, as splits leave them.
     pub(crate) fn from_sorted(values: &[T]) -> Self {
         let bucket = |values: &[T]| {
             let mut bucket = Vec::with_capacity(FULL);
@@ -66,7 +66,7 @@ impl<T: Ord + Copy> Buckets<T> {
         Some(self.before(at) + place)
     }
 
-    /// Elements from an index on.
+    /// Iterates over the elements from an index.
     pub(crate) fn from(&self, mut index: usize) -> impl Iterator<Item = &T> {
         let mut at = 0;
         while at < self.0.len() && index >= self.0[at].len() {

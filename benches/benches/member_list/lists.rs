@@ -1,4 +1,4 @@
-//! `MemberList<u64>` with names of 12 bytes beside what people write by hand.
+//! `MemberList<u64>` with names of 12 bytes beside hand-written collections.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
@@ -19,10 +19,10 @@ type Name = [u8; 12];
 trait Members {
     const NAME: &'static str;
     fn empty() -> Self;
-    /// Inserts or moves; the index where there is one.
+    /// Inserts or moves. Returns the index, if the collection has one.
     fn upsert(&mut self, id: u64, name: Name) -> usize;
     fn remove(&mut self, id: u64) -> usize;
-    /// The index, or mere presence where there are none. Rivals are told the name as well.
+    /// Returns the index, or only the presence in collections without one. Rivals get the name as well.
     fn index_of(&self, id: u64, name: Name) -> usize;
     fn page(&self, from: usize, id: u64) -> u64;
     fn bulk(members: Vec<(u64, Name)>) -> Self;
@@ -80,7 +80,7 @@ impl Members for Ours {
     }
 }
 
-/// The pair of collections everybody writes: keys by id, and an ordered set. It knows no index.
+/// The common pair of collections: keys by id, and an ordered set. It has no indexes.
 #[derive(Default)]
 struct Pair<K> {
     keys: HashMap<u64, K>,
@@ -132,7 +132,7 @@ impl<K: Key> Members for Pair<K> {
     }
 
     fn index_of(&self, id: u64, name: Name) -> usize {
-        // The nearest thing it has: the entry, without its index.
+        // The nearest operation: the entry, without its index.
         let entry = self.order.get(&(K::of(name), id));
         entry.map_or(0, |entry| entry.1 as usize)
     }
@@ -327,7 +327,7 @@ pub(crate) fn run(n: usize) -> Table {
     table
 }
 
-/// A list of `n` members that came one by one, and then moved as often; and their names now.
+/// Makes a list of `n` members that joined one by one and then moved as often; and their names now.
 fn grow<M: Members>(n: usize, table: &mut Table) -> (M, Vec<(u64, Name)>) {
     let mut all = members(n, 1);
     let before = in_use();
@@ -349,11 +349,11 @@ fn grow<M: Members>(n: usize, table: &mut Table) -> (M, Vec<(u64, Name)>) {
     (list, all)
 }
 
-/// What happens in a round, the same to all.
+/// The operations of a round, the same for all.
 struct Work {
     moves: Vec<(u64, Name)>,
     fresh: Vec<(u64, Name)>,
-    /// Rows to begin at, and members.
+    /// The first rows of slices, and members.
     asked: Vec<(usize, u64, Name)>,
     n: usize,
 }

@@ -1,5 +1,5 @@
-//! A Redis sorted set beside the list, over its socket, pipelined: what people use when the list
-//! does not live in their process.
+//! A Redis sorted set beside the list, over its socket, pipelined: the usual choice for a list
+//! outside the process.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ const WHO: &str = "Redis ZSET";
 /// Commands in one pipeline.
 const PIPELINE: usize = 1000;
 
-/// A server of our own, gone when this is dropped.
+/// A server of the bench, stopped when this is dropped.
 struct Server {
     child: Child,
     dir: std::path::PathBuf,
@@ -22,7 +22,7 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing is left to do if it is gone already.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.dir);
@@ -60,7 +60,7 @@ impl Server {
         })
     }
 
-    /// Sends commands in pipelines and reads as many replies.
+    /// Sends commands in pipelines and reads their replies.
     fn run(&mut self, commands: impl Iterator<Item = String>) {
         let commands: Vec<String> = commands.collect();
         for pipeline in commands.chunks(PIPELINE) {
@@ -73,7 +73,7 @@ impl Server {
         }
     }
 
-    /// One reply; of strings and numbers the text.
+    /// Reads one reply; returns the text of strings and numbers.
     fn reply(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("redis answers");
@@ -108,14 +108,14 @@ impl Server {
     }
 }
 
-/// Time of one of `count` operations, by the clock: another process does the work.
+/// Returns the time of one of `count` operations, by the clock: another process does the work.
 fn time_each(count: usize, work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed() / count.max(1) as u32
 }
 
-/// Adds the lines of Redis; says so and goes on where there is no redis-server.
+/// Adds the lines of Redis; prints a note and skips them without a redis-server.
 pub(crate) fn run(n: usize, table: &mut Table) {
     let Some(mut server) = Server::start() else {
         println!("redis-server is not installed: no Redis in the table");

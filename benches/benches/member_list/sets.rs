@@ -14,16 +14,16 @@ use crate::rounds;
 
 type Pair = (u64, u64);
 
-/// What all of them can do; `place` where they know positions.
+/// The operations that all sets have; `place` only with positions.
 trait Ordered: Default {
     const NAME: &'static str;
-    /// Returns whether it is worth waiting for at this size.
+    /// Returns whether a run at this size is worth its time.
     fn fits(_n: usize) -> bool {
         true
     }
     fn insert(&mut self, value: Pair) -> usize;
     fn remove(&mut self, value: &Pair) -> usize;
-    /// The position, or mere presence where there are no positions.
+    /// Returns the position, or only the presence in sets without positions.
     fn find(&self, value: &Pair) -> usize;
     fn page(&self, from: usize, value: &Pair) -> u64;
     fn bulk(values: Vec<Pair>) -> Self;
@@ -84,7 +84,7 @@ impl Ordered for indexset::BTreeSet<Pair> {
     const NAME: &'static str = "indexset";
 
     fn insert(&mut self, value: Pair) -> usize {
-        // It does not say where; asking is part of the job.
+        // It does not return the position; finding it is part of the work.
         Self::insert(self, value);
         self.rank(&value)
     }
@@ -134,7 +134,7 @@ impl Ordered for Buckets<Pair> {
     }
 }
 
-/// A sorted vector: what people begin with.
+/// A sorted vector: the usual first choice.
 #[derive(Default)]
 struct Naive(Vec<Pair>);
 
@@ -197,10 +197,10 @@ pub(crate) fn run(n: usize) -> Table {
     table
 }
 
-/// What std calls `get` is the nearest it has.
+/// The nearest operation of std is `get`.
 const FIND: &str = "index_of (BTreeSet: get)";
 
-/// A set of `n` elements that came in random order, and then changed as often.
+/// Makes a set of `n` elements, inserted in random order and then changed as often.
 fn grow<S: Ordered>(n: usize, table: &mut Table) -> Option<S> {
     if !S::fits(n) {
         return None;

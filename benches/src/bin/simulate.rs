@@ -29,13 +29,13 @@ const FAILURES_MAX: usize = 100;
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 struct Args {
-    /// How many schedules to run.
+    /// Number of schedules to run.
     #[arg(long, default_value_t = 200_000)]
     schedules: u64,
     /// The first seed; schedule n has seed + n.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Schedules run at once; default is one for each core.
+    /// Number of schedules run at once; default is one for each core.
     #[arg(long, short, visible_alias = "threads")]
     jobs: Option<usize>,
     /// Runs the schedule of one seed and prints every step.
@@ -44,7 +44,7 @@ struct Args {
     /// Breaks a rule of the protocol on purpose; `list` names them.
     #[arg(long, value_name = "RULE")]
     fault: Option<String>,
-    /// Goes on after a failure, and prints up to 100 of them.
+    /// Continues after a failure, and prints up to 100 of them.
     #[arg(long)]
     keep_going: bool,
     /// Prints the result as one JSON object.
@@ -55,7 +55,7 @@ struct Args {
     quiet: bool,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Default)]
 struct Outcome {
     schedules: u64,
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The name of a rule as it is given on the command line.
+/// Returns the name of a rule as the command line takes it.
 fn name(fault: Fault) -> String {
     kebab(&format!("{fault:?}"))
 }
@@ -217,13 +217,13 @@ fn to_json(args: &Args, fault: Option<Fault>, outcome: &Outcome, took: Duration)
     })
 }
 
-/// A bar on a terminal, a line now and then elsewhere, nothing when that is wanted.
+/// Progress: a bar on a terminal, a line now and then in a pipe, nothing with `--quiet`.
 struct Progress {
     bar: ProgressBar,
     total: u64,
     start: Instant,
     has_lines: bool,
-    /// When the next line is due, in seconds.
+    /// The time at which the next line is due, in seconds.
     due: AtomicU64,
 }
 

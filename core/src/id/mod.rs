@@ -72,8 +72,8 @@ pub enum IdError {
         /// The given incarnation.
         incarnation: u64,
     },
-    /// The operating system gave no random number for the salt. Only `runtime::starting` returns it;
-    /// [`ReplicaId::new`] takes the caller's salt.
+    /// The operating system gave no random number for the salt. Only `ReplicaId::generate` returns it;
+    /// [`ReplicaId::new`] takes the salt of the caller.
     NoRandomness,
 }
 
@@ -123,7 +123,30 @@ struct Replica {
 }
 
 impl ReplicaId {
-    /// Makes an id from its parts. `incarnation` is usually the wall clock at start in microseconds.
+    /// Returns a new id for a node that starts at `now`: its incarnation is the wall clock in microseconds, and its
+    /// salt a random number of the operating system (feature `random`).
+    ///
+    /// ```
+    /// use headcount::ReplicaId;
+    /// use std::time::SystemTime;
+    /// let id = ReplicaId::generate("chat-1", SystemTime::now())?;
+    /// assert_eq!(id.name(), "chat-1");
+    /// # Ok::<(), headcount::id::IdError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An empty name, a name above [`NAME_LEN_MAX`] bytes, or no random number.
+    #[cfg(feature = "random")]
+    pub fn generate(name: &str, now: std::time::SystemTime) -> Result<Self, IdError> {
+        let since = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        let salt = getrandom::u32().map_err(|_| IdError::NoRandomness)?;
+        Self::new(name, micros.min(OP_MAX - 1), salt)
+    }
+
+    /// Makes an id from its parts. `generate` chooses them for a node that starts.
     ///
     /// # Errors
     /// If the name is empty or longer than [`NAME_LEN_MAX`] bytes, or the incarnation is 2^62 or more.
@@ -334,6 +357,27 @@ mod tests {
             ReplicaId::new("a", incarnation, 1),
             Err(IdError::IncarnationTooLarge { incarnation })
         );
+    }
+
+    #[cfg(feature = "random")]
+    #[test]
+    fn a_generated_id_has_the_clock_in_microseconds_and_a_salt_of_its_own() {
+        use std::time::{Duration, UNIX_EPOCH};
+        let start = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_007);
+        let ids = std::array::from_fn::<_, 8, _>(|_| ReplicaId::generate("a", start).unwrap());
+        assert!(
+            ids.iter()
+                .all(|id| id.incarnation() == 1_700_000_000_000_007)
+        );
+        let salts: std::collections::HashSet<_> = ids.iter().map(ReplicaId::salt).collect();
+        assert!(salts.len() > 1, "{salts:?}");
+        let before_1970 = UNIX_EPOCH - Duration::from_secs(1);
+        let id = ReplicaId::generate("a", before_1970).unwrap();
+        assert_eq!(id.incarnation(), 0);
+        assert_eq!(ReplicaId::generate("", start), Err(IdError::EmptyName));
+        let long = "x".repeat(NAME_LEN_MAX + 1);
+        let error = ReplicaId::generate(&long, start).unwrap_err();
+        assert_eq!(error, IdError::NameTooLong { len: 65 });
     }
 
     #[test]

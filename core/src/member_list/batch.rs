@@ -1,42 +1,11 @@
 //! `MemberList`: many members at once.
 
-use triomphe::Arc;
-
 use bytes::Bytes;
 
-use crate::member_list::list::MEMBERS_MAX;
+use crate::member_list::limits::MEMBERS_MAX;
 use crate::member_list::store::groups::GroupId;
-use crate::member_list::store::key_table::LongKeys;
-use crate::member_list::store::staging::{Staged, StagedMember};
-use crate::member_list::store::table::Table;
-use crate::member_list::tree::Tree;
+use crate::member_list::store::{BulkReport, NewMember};
 use crate::member_list::{Id, ListError, MemberList, SortKey};
-
-/// A member for [`bulk_load`](MemberList::bulk_load).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewMember<I> {
-    /// The id of the member.
-    pub id: I,
-    /// The group.
-    pub group: GroupId,
-    /// The place within the group.
-    pub key: SortKey,
-    /// The user's bits.
-    pub attrs: u32,
-}
-
-/// Members for which room is made before they are seen.
-const RESERVED_MAX: usize = 1 << 24;
-
-/// What a bulk load did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BulkReport<I> {
-    /// Members that are new.
-    pub loaded: usize,
-    /// Ids that were in the list already or came before in the same load, with their positions
-    /// in the input. They were left as they were.
-    pub duplicates: Vec<(usize, I)>,
-}
 
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,10 +94,10 @@ impl<I: Id> MemberList<I> {
             Change::Upsert { group, .. } => {
                 let full = ListError::TooManyMembers { max: MEMBERS_MAX };
                 *room = room.checked_sub(1).ok_or(full)?;
-                self.groups.check(*group)
+                self.store.groups().check(*group)
             }
-            Change::SetGroup(_, group) => self.groups.check(*group),
-            Change::SetPayload(_, payload) => self.check_payload(payload),
+            Change::SetGroup(_, group) => self.store.groups().check(*group),
+            Change::SetPayload(_, payload) => self.store.check_payload(payload),
             Change::Remove(_) | Change::SetKey(..) | Change::SetAttrs(..) | Change::Touch(_) => {
                 Ok(())
             }
@@ -199,79 +168,6 @@ impl<I: Id> MemberList<I> {
         &mut self,
         members: impl IntoIterator<Item = NewMember<I>>,
     ) -> Result<BulkReport<I>, ListError> {
-        let staged = self.stage(members)?;
-        let (hashes, duplicates) = self.table.claim(&staged.rows);
-        let fresh = staged.sorted(&duplicates);
-        // Slots in sorted order: neighbours in the list are neighbours in memory.
-        let mut start = self.table.fill(&staged, &hashes, &fresh, self.floor);
-        let group = |&at: &u32| staged.rows[at as usize].group;
-        for share in fresh.chunk_by(|a, b| group(a) == group(b)) {
-            let end = start + share.len() as u32;
-            self.insert_sorted(group(&share[0]), start..end);
-            start = end;
-        }
-        if !fresh.is_empty() {
-            self.dirty.mark_all();
-        }
-        self.check_when_due();
-        let named = |at: u32| (at as usize, staged.rows[at as usize].id.clone());
-        Ok(BulkReport {
-            loaded: fresh.len(),
-            duplicates: duplicates.into_iter().map(named).collect(),
-        })
-    }
-
-    /// Reads and checks all members.
-    fn stage(
-        &self,
-        members: impl IntoIterator<Item = NewMember<I>>,
-    ) -> Result<Staged<I>, ListError> {
-        let members = members.into_iter();
-        let expected = members.size_hint().0.min(RESERVED_MAX);
-        let mut staged = Staged {
-            rows: Vec::with_capacity(expected),
-            long: LongKeys::default(),
-        };
-        let room = MEMBERS_MAX - self.member_count();
-        for member in members {
-            self.groups.check(member.group)?;
-            if staged.rows.len() == room {
-                return Err(ListError::TooManyMembers { max: MEMBERS_MAX });
-            }
-            staged.rows.push(StagedMember {
-                id: member.id,
-                attrs: member.attrs,
-                group: member.group,
-                key: staged.long.cell(member.key.as_bytes()),
-            });
-        }
-        Ok(staged)
-    }
-
-    /// Puts sorted slots that are in no tree into one group: one by one if they are few, else
-    /// the tree is built anew.
-    pub(in crate::member_list) fn insert_sorted(
-        &mut self,
-        group: GroupId,
-        slots: impl ExactSizeIterator<Item = u32>,
-    ) {
-        let groups = Arc::make_mut(&mut self.groups);
-        let tree = &mut groups.at_mut(group).tree;
-        if tree.len() / 16 > slots.len() {
-            for slot in slots {
-                let key = SortKey::cut(self.table.key(slot));
-                self.table.insert_into(tree, slot, key.as_bytes());
-            }
-        } else if tree.len() == 0 {
-            *tree = Tree::build(&mut self.table, slots);
-        } else {
-            let old: Vec<u32> = tree.entries::<Table<I>>().collect();
-            let new: Vec<u32> = slots.collect();
-            let all = self.table.merge(&old, &new);
-            tree.retire(&mut self.table);
-            *tree = Tree::build(&mut self.table, all.into_iter());
-        }
-        self.table.nodes.own(tree.root_id(), group);
-        groups.recount(group);
+        self.store.bulk_load(members, &mut self.changes)
     }
 }

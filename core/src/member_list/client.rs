@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::member_list::frames::checksum::Checksum;
+use crate::member_list::frames::model::RowKey;
 use crate::member_list::frames::model::{
     Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, InsertSource,
     MemberChange, RowChange, Update,
 };
-use crate::member_list::windows::spec::{RowKey, WINDOW_ROWS_MAX};
+use crate::member_list::limits::WINDOW_ROWS_MAX;
 use crate::member_list::{Id, Shared};
 
 /// Lays a patch over a body: the fields of `patch` replace those of `body`, `null` removes.

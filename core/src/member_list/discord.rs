@@ -12,7 +12,7 @@ use crate::member_list::frames::model::{
     Body, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert, InsertSource,
     RowChange, Shared, Update,
 };
-use crate::member_list::windows::spec::CHUNK_ROWS;
+use crate::member_list::limits::CHUNK_ROWS;
 use crate::member_list::{Id, Viewer};
 
 /// Encodes events of one list of one guild.

@@ -7,9 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::member_list::ListError;
-
-/// The longest text id, in bytes.
-pub const TEXT_ID_MAX: usize = 64;
+use crate::member_list::limits::TEXT_ID_MAX;
 
 mod sealed {
     #[expect(

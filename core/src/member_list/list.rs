@@ -1,36 +1,28 @@
-//! `MemberList`: its writes, one member at a time.
+//! [`MemberList`]: the store, what its writes note, and the windows its viewers hold, put together.
 
 use std::fmt;
-use triomphe::Arc;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::member_list::changes::members::{Fields, Marks};
-use crate::member_list::changes::rows::Dirty;
-use crate::member_list::store::groups::{GroupId, Groups};
-use crate::member_list::store::leaf::LeafSlots;
-use crate::member_list::store::table::{Nodes, Table};
-use crate::member_list::tree::Climb;
-use crate::member_list::windows::registry::Windows;
-use crate::member_list::windows::tick::place;
-use crate::member_list::{Id, ListError, ListOptions, SortKey};
-
-/// The most members a list can have.
-pub const MEMBERS_MAX: usize = 1 << 30;
-
-/// The longest payload, in bytes.
-pub const PAYLOAD_MAX: usize = 64 * 1024;
-
-/// What [`upsert`](MemberList::upsert) and the moves did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upsert {
-    /// The row of the member now; `None` while its group is hidden or collapsed.
-    pub index: Option<usize>,
-    /// True if the member was not in the list before.
-    pub is_new: bool,
-    /// The row before the call; `None` for new members and those without a row.
-    pub old_index: Option<usize>,
-}
+use crate::member_list::changes::Changes;
+use crate::member_list::changes::members::Fields;
+use crate::member_list::frames::model::{Counts, Shared};
+use crate::member_list::options::ListOptions;
+use crate::member_list::snapshot::Snapshot;
+use crate::member_list::store::groups::{GroupId, GroupInfo};
+use crate::member_list::store::rows::{Member, Row, Rows};
+use crate::member_list::store::{Entry, Store, Upsert};
+use crate::member_list::windows::bodies::Bodies;
+use crate::member_list::windows::counts::counts;
+use crate::member_list::windows::registry::{Opened, Windows};
+use crate::member_list::windows::render::FrameBuilder;
+use crate::member_list::windows::row::row_near;
+use crate::member_list::windows::spec::{WindowError, WindowSpec};
+use crate::member_list::windows::tick::Tick;
+use crate::member_list::{Id, ListError, SortKey};
 
 /// A sorted, grouped, sliced list of members, for one writer.
 ///
@@ -71,35 +63,26 @@ pub struct Upsert {
 /// # Ok::<(), headcount::ListError>(())
 /// ```
 pub struct MemberList<I> {
-    pub(super) table: Table<I>,
-    pub(super) groups: Arc<Groups>,
-    pub(super) dirty: Dirty,
-    pub(super) marks: Marks<I>,
+    pub(super) store: Store<I>,
+    pub(super) changes: Changes<I>,
     pub(super) windows: Windows<I>,
-    /// The revision of members that are new: above that of any member that left.
-    pub(super) floor: u32,
-    options: ListOptions,
 }
 
 impl<I: Id> MemberList<I> {
-    /// An empty list without groups. O(1).
+    /// Makes an empty list without groups. O(1).
     #[must_use]
     pub fn new(options: ListOptions) -> Self {
         Self {
-            table: Table::new(options.payloads),
-            groups: Arc::new(Groups::new(options.headers)),
-            dirty: Dirty::new(),
-            marks: Marks::default(),
+            store: Store::new(options),
+            changes: Changes::default(),
             windows: Windows::default(),
-            floor: 0,
-            options,
         }
     }
 
     /// Returns what the list was made with.
     #[must_use]
     pub fn options(&self) -> ListOptions {
-        self.options
+        self.store.options()
     }
 
     /// Puts a member in, or moves it and sets its attributes. O(log n).
@@ -116,28 +99,13 @@ impl<I: Id> MemberList<I> {
         key: &SortKey,
         attrs: u32,
     ) -> Result<Upsert, ListError> {
-        self.groups.check(group)?;
-        if let Some(slot) = self.table.slot(&id) {
-            let revised = self.table.cells[slot as usize].attrs != attrs;
-            if revised {
-                self.table.revise(slot).attrs = attrs;
-            }
-            return Ok(self.relocate(slot, group, key.as_bytes(), revised));
-        }
-        if self.table.len() >= MEMBERS_MAX {
-            return Err(ListError::TooManyMembers { max: MEMBERS_MAX });
-        }
-        self.marks.inserted(&id);
-        let slot = self.table.add(id, key.as_bytes(), self.floor, attrs);
-        let index = self.enter(slot, group, key.as_bytes());
-        self.dirty.mark(None, index);
-        self.mark_header(group, true);
-        self.check_when_due();
-        Ok(Upsert {
-            index,
-            is_new: true,
-            old_index: None,
-        })
+        let entry = Entry {
+            id,
+            group,
+            key,
+            attrs,
+        };
+        self.store.upsert(entry, &mut self.changes)
     }
 
     /// Takes a member out: the row it had. O(log n).
@@ -145,18 +113,7 @@ impl<I: Id> MemberList<I> {
     /// `None` when there is no such member, and also when it had no row because its group is
     /// hidden or collapsed; [`contains`](Self::contains) tells which.
     pub fn remove(&mut self, id: &I) -> Option<usize> {
-        let slot = self.table.slot(id)?;
-        let (group, index) = self.leave(slot, &self.climb(slot));
-        self.marks
-            .removed(id, || place(group, self.table.key(slot)));
-        self.dirty.mark(index, None);
-        self.mark_header(group, false);
-        let revision = self.table.cells[slot as usize].revision;
-        self.floor = self.floor.max(revision.saturating_add(1));
-        self.table.drop_slot(slot);
-        self.compact();
-        self.check_when_due();
-        index
+        self.store.remove(id, &mut self.changes)
     }
 
     /// Moves a member to another group. Its revision stays. O(log n).
@@ -165,10 +122,7 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::UnknownMember`], [`ListError::UnknownGroup`].
     pub fn set_group(&mut self, id: &I, group: GroupId) -> Result<Upsert, ListError> {
-        let slot = self.known(id)?;
-        self.groups.check(group)?;
-        let key = SortKey::cut(self.table.key(slot));
-        Ok(self.relocate(slot, group, key.as_bytes(), false))
+        self.store.set_group(id, group, &mut self.changes)
     }
 
     /// Gives a member another sort key. Its revision stays. O(log n).
@@ -177,9 +131,7 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::UnknownMember`].
     pub fn set_key(&mut self, id: &I, key: &SortKey) -> Result<Upsert, ListError> {
-        let slot = self.known(id)?;
-        let group = self.group_of(slot);
-        Ok(self.relocate(slot, group, key.as_bytes(), false))
+        self.store.set_key(id, key, &mut self.changes)
     }
 
     /// Says that what is shown of a member has changed: its revision grows. Returns its row.
@@ -199,10 +151,7 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::UnknownMember`].
     pub fn touch_fields(&mut self, id: &I, fields: Fields) -> Result<Option<usize>, ListError> {
-        let slot = self.known(id)?;
-        self.marks.fields(id, fields);
-        self.table.revise(slot);
-        Ok(self.mark_revised(slot))
+        self.store.touch_fields(id, fields, &mut self.changes)
     }
 
     /// Sets the attribute bits of a member; the revision grows if they differ. Returns its row.
@@ -212,12 +161,7 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::UnknownMember`].
     pub fn set_attrs(&mut self, id: &I, attrs: u32) -> Result<Option<usize>, ListError> {
-        let slot = self.known(id)?;
-        if self.table.cells[slot as usize].attrs == attrs {
-            return Ok(self.row_of(slot));
-        }
-        self.table.revise(slot).attrs = attrs;
-        Ok(self.mark_revised(slot))
+        self.store.set_attrs(id, attrs, &mut self.changes)
     }
 
     /// Sets the payload of a member; the revision grows if it differs. Returns its row. O(log n).
@@ -226,162 +170,193 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::NoPayloads`], [`ListError::UnknownMember`], [`ListError::PayloadTooLong`].
     pub fn set_payload(&mut self, id: &I, payload: Bytes) -> Result<Option<usize>, ListError> {
-        let slot = self.known(id)?;
-        self.check_payload(&payload)?;
-        let payloads = self.table.payloads.as_mut().ok_or(ListError::NoPayloads)?;
-        if payloads[slot as usize] == payload {
-            return Ok(self.row_of(slot));
+        self.store.set_payload(id, payload, &mut self.changes)
+    }
+
+    /// Rows in the index space: members and headers that are shown. O(1).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Returns whether there are no rows. O(1).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Members, shown or not. O(1).
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.store.member_count()
+    }
+
+    /// Returns whether the id is a member's. O(1).
+    pub fn contains(&self, id: &I) -> bool {
+        self.store.contains(id)
+    }
+
+    /// A member by id. O(log n).
+    pub fn get(&self, id: &I) -> Option<Member<'_, I>> {
+        self.store.get(id)
+    }
+
+    /// The row of a member; `None` when it is unknown or its group is hidden or collapsed.
+    /// O(log n), no comparison of keys.
+    pub fn index_of(&self, id: &I) -> Option<usize> {
+        self.store.index_of(id)
+    }
+
+    /// The row of a group's header. O(groups).
+    #[must_use]
+    pub fn header_index(&self, group: GroupId) -> Option<usize> {
+        self.store.groups().find(group)?;
+        self.store.groups().header_row(group)
+    }
+
+    /// Returns what is at a row. O(log n).
+    #[must_use]
+    pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
+        self.store.row_at(index)
+    }
+
+    /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
+    /// once per 128 rows, O(1) otherwise.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
+        self.store.slice(range)
+    }
+
+    /// All rows in order.
+    pub fn iter(&self) -> Rows<'_, I> {
+        self.slice(..)
+    }
+
+    /// All groups in order, also hidden and empty ones. O(groups).
+    pub fn groups(&self) -> impl Iterator<Item = GroupInfo<'_>> {
+        self.store.groups().infos()
+    }
+
+    /// Returns for each group the row of the first member whose key begins with these bytes;
+    /// groups without one, or not shown, are left out. O(groups x log n).
+    ///
+    /// The prefix is made as the keys are: by [`SortKey::from_name`] of the first letters if they
+    /// are of names, by `Collation::prefix` (not `key`) if they are of a collation. Keys end after
+    /// 64 bytes: a longer text finds the first member whose name agrees with it so far.
+    ///
+    /// ```
+    /// use headcount::{ListOptions, MemberList, SortKey};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// let online = list.add_group("online")?;
+    /// for (id, name) in [(1, "Anna"), (2, "Moritz"), (3, "Max")] {
+    ///     list.upsert(id, online, &SortKey::from_name(name), 0)?;
+    /// }
+    /// assert_eq!(list.find_prefix(&SortKey::from_name("m")), [(online, 2)]);
+    /// # Ok::<(), headcount::ListError>(())
+    /// ```
+    #[must_use]
+    pub fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
+        self.store.find_prefix(prefix)
+    }
+
+    /// The list as it is now, for readers in any thread. O(1).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot<I> {
+        Snapshot::new(&self.store)
+    }
+
+    /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
+    /// own. O(n / 128).
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.store.heap_bytes()
+    }
+
+    /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 128).
+    #[must_use]
+    pub fn order_bytes(&self) -> usize {
+        self.store.order_bytes()
+    }
+
+    /// Publishes what changed since the last tick: the frames of all watched windows, and, at most
+    /// once a second of `now`, totals and groups. `now` is any clock that does not run backwards.
+    ///
+    /// O(U log U) for U changes since the last tick, plus O(rows) for each window that is watched
+    /// and in reach of a change. `bodies` is asked once for each row that is sent; if it panics,
+    /// nothing is published, and the next tick tells what this one would have told.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// let online = list.add_group("online")?;
+    /// let mut viewers = [Viewer::new(), Viewer::new()];
+    /// for viewer in &mut viewers {
+    ///     viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+    /// }
+    /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+    /// let tick = list.tick(Duration::from_millis(250), Bodies::None);
+    /// assert_eq!(tick.frames().count(), 1); // one for both
+    /// assert!(viewers.iter_mut().all(|viewer| viewer.bundle(&tick).is_some()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "it is handed out once"]
+    pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
+        let watched = self.windows.is_watched();
+        let builder = FrameBuilder::for_tick(&self.store, &self.changes, bodies, watched);
+        let tick = self.windows.tick(now, builder);
+        // All of it is published: had the source panicked, the next tick would publish it.
+        self.changes.clear();
+        let windows = &self.windows;
+        self.changes
+            .watch(windows.is_watched(), windows.has_anchored());
+        tick
+    }
+
+    /// Names the list for its viewers and begins an epoch: the next tick sends every viewer
+    /// its windows and the counts whole. Epochs must grow; a list handed over from elsewhere goes on
+    /// with a higher one. O(watched windows).
+    ///
+    /// Without this call the name is empty and the epoch 1.
+    pub fn begin_epoch(&mut self, name: &str, epoch: u64) {
+        self.windows.new_epoch(name.into(), epoch);
+    }
+
+    /// Shows one viewer a window as the list is now.
+    pub(super) fn open_window(
+        &mut self,
+        spec: &WindowSpec<I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<Opened<I>, WindowError> {
+        if !self.windows.is_watched() {
+            // Windows are read as the list is now: what was noted before is in them.
+            self.changes.clear_rows();
         }
-        *payloads.at_mut(slot as usize) = payload;
-        self.marks.fields(id, Fields::ALL);
-        self.table.revise(slot);
-        Ok(self.mark_revised(slot))
+        let anchored = matches!(spec, WindowSpec::Anchored { .. });
+        self.changes
+            .watch(true, anchored || self.windows.has_anchored());
+        let builder = FrameBuilder::between_ticks(&self.store, &self.changes, bodies);
+        self.windows.open(spec, builder)
     }
 
-    pub(super) fn check_payload(&self, payload: &Bytes) -> Result<(), ListError> {
-        if !self.options.payloads {
-            return Err(ListError::NoPayloads);
-        }
-        if payload.len() > PAYLOAD_MAX {
-            return Err(ListError::PayloadTooLong {
-                len: payload.len(),
-                max: PAYLOAD_MAX,
-            });
-        }
-        Ok(())
+    /// Returns totals and groups for an answer. The list gets a version of its own for it: by that
+    /// version a client knows that the answer was made after what it had when it asked.
+    pub(super) fn answer_counts(&mut self) -> Arc<Shared<Counts>> {
+        self.windows.answer_counts(counts(&self.store, 0))
     }
 
-    pub(super) fn known(&self, id: &I) -> Result<u32, ListError> {
-        self.table
-            .slot(id)
-            .ok_or_else(|| ListError::UnknownMember { id: id.to_text() })
-    }
-
-    /// The group of a member and its position there: a climb without key comparisons. O(log n).
-    pub(super) fn position(&self, slot: u32) -> (GroupId, usize) {
-        let climb = self.climb(slot);
-        let group = Nodes::owner(&climb);
-        let (before, run) = self.groups[group]
-            .tree
-            .descend(&climb)
-            .expect("the parent table leads to the leaf of every member");
-        let at = run
-            .find(slot)
-            .expect("a member is in the leaf it refers to");
-        (group, before + at)
-    }
-
-    pub(super) fn group_of(&self, slot: u32) -> GroupId {
-        Nodes::owner(&self.climb(slot))
-    }
-
-    pub(super) fn climb(&self, slot: u32) -> Climb {
-        Climb::new(self.table.leaf(slot), &self.table.nodes.parents)
-    }
-
-    pub(super) fn row_of(&self, slot: u32) -> Option<usize> {
-        let (group, at) = self.position(slot);
-        self.groups.member_row(group, at)
-    }
-
-    /// Puts a member without a place into a group and returns its row.
-    fn enter(&mut self, slot: u32, group: GroupId, key: &[u8]) -> Option<usize> {
-        let groups = Arc::make_mut(&mut self.groups);
-        let tree = &mut groups.at_mut(group).tree;
-        let at = self.table.insert_into(tree, slot, key);
-        self.table.nodes.own(tree.root_id(), group);
-        groups.recount(group);
-        groups.member_row(group, at)
-    }
-
-    /// Takes a member out of the tree of its group: the group, and the row the member had.
-    pub(super) fn leave(&mut self, slot: u32, climb: &Climb) -> (GroupId, Option<usize>) {
-        let group = Nodes::owner(climb);
-        let groups = Arc::make_mut(&mut self.groups);
-        let tree = &mut groups.at_mut(group).tree;
-        let (_, at) = tree
-            .remove_below(&mut self.table, climb, |run: &LeafSlots| run.find(slot))
-            .expect("the parent table leads to the leaf of every member");
-        self.table.nodes.own(tree.root_id(), group);
-        let index = groups.member_row(group, at);
-        groups.recount(group);
-        (group, index)
-    }
-
-    /// Gives memory back: with many free slots, two members a removal move to lower ones.
-    fn compact(&mut self) {
-        for _ in 0..2 {
-            let Some((from, to)) = self.table.compact() else {
-                return;
-            };
-            let climb = self.climb(to);
-            let groups = Arc::make_mut(&mut self.groups);
-            let tree = &mut groups.at_mut(Nodes::owner(&climb)).tree;
-            tree.rename::<Table<I>>(&climb, &to, |run| {
-                let at = run.find(from)?;
-                run.replace(at, to);
-                Some(at)
-            });
-            self.table.pop_slot();
-        }
-    }
-
-    /// Moves a member to where its group and key say.
-    fn relocate(&mut self, slot: u32, to: GroupId, key: &[u8], revised: bool) -> Upsert {
-        let climb = self.climb(slot);
-        if Nodes::owner(&climb) == to && self.table.key(slot) == key {
-            let index = self.row_of(slot);
-            if revised {
-                self.dirty.mark(index, index);
-            }
-            return Upsert {
-                index,
-                is_new: false,
-                old_index: index,
-            };
-        }
-        let (from, old_index) = self.leave(slot, &climb);
-        let id = &self.table.cells[slot as usize].id;
-        self.marks.moved(id, || place(from, self.table.key(slot)));
-        self.table.set_key(slot, key);
-        let index = self.enter(slot, to, key);
-        self.dirty.mark(old_index, index);
-        if from != to {
-            self.mark_header(from, false);
-            self.mark_header(to, true);
-        }
-        self.check_when_due();
-        Upsert {
-            index,
-            is_new: false,
-            old_index,
-        }
-    }
-
-    /// Marks the header of a group that won or lost one member.
-    fn mark_header(&mut self, group: GroupId, won: bool) {
-        if self.dirty.is_all() || !self.groups.headers() || self.groups[group].hidden {
-            return;
-        }
-        let row = Some(self.groups.first_row(group));
-        match (self.groups[group].tree.len(), won) {
-            (0, _) => self.dirty.mark(row, None),
-            (1, true) => self.dirty.mark(None, row),
-            _ => self.dirty.mark(row, row),
-        }
-    }
-
-    fn mark_revised(&mut self, slot: u32) -> Option<usize> {
-        let index = self.row_of(slot);
-        self.dirty.mark(index, index);
-        index
+    /// Returns another window where the one with a lost anchor was.
+    pub(super) fn fallback(&self, spec: &WindowSpec<I>, base_index: u64) -> WindowSpec<I> {
+        row_near(&self.store, base_index)
+            .map_or(WindowSpec::Chunk(0), |row| spec.reanchored(row.key))
     }
 }
 
 impl<I: Id> fmt::Debug for MemberList<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<MemberList {}", self.table.len())?;
-        for group in self.groups.infos() {
+        write!(f, "<MemberList {}", self.member_count())?;
+        for group in self.groups() {
             write!(f, " {}={}", group.name, group.count)?;
         }
         f.write_str(">")

@@ -32,7 +32,6 @@
 
 mod batch;
 mod changes;
-mod check;
 pub mod client;
 #[cfg(feature = "collation")]
 mod collation;
@@ -41,6 +40,7 @@ mod error;
 mod frames;
 mod groups;
 mod id;
+mod limits;
 mod list;
 mod options;
 #[cfg(feature = "serde")]
@@ -54,7 +54,7 @@ mod tree;
 mod viewer;
 mod windows;
 
-pub use batch::{BatchReport, BulkReport, Change, NewMember};
+pub use batch::{BatchReport, Change};
 pub use changes::members::Fields;
 #[cfg(feature = "collation")]
 pub use collation::Collation;
@@ -63,19 +63,22 @@ pub use error::ListError;
 pub use frames::checksum::Checksum;
 pub use frames::model::{
     Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
-    Insert, InsertSource, MemberChange, RowChange, Shared, Update,
+    Insert, InsertSource, MemberChange, RowChange, RowKey, Shared, Update,
 };
-pub use id::{Id, TEXT_ID_MAX, TextId};
-pub use list::{MEMBERS_MAX, MemberList, PAYLOAD_MAX, Upsert};
+pub use id::{Id, TextId};
+pub use limits::{
+    CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, GROUPS_MAX, KEY_MAX, MEMBERS_MAX, PAYLOAD_MAX,
+    TEXT_ID_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
+};
+pub use list::MemberList;
 pub use options::ListOptions;
 pub use snapshot::Snapshot;
-pub use sort_key::{KEY_MAX, SortKey};
+pub use sort_key::SortKey;
 pub use sorted_set::{IntoIter, Iter, SortedSet};
-pub use store::groups::{GROUP_NAME_MAX, GROUPS_MAX, GroupId, GroupInfo};
+pub use store::groups::{GroupId, GroupInfo};
 pub use store::rows::{Member, Row, Rows};
+pub use store::{BulkReport, NewMember, Upsert};
 pub use viewer::Viewer;
-pub use windows::row::{Bodies, BodyFormat, RowSource};
-pub use windows::spec::{
-    CHUNK_MAX, CHUNK_ROWS, RowKey, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX, WindowError, WindowSpec,
-};
+pub use windows::bodies::{Bodies, BodyFormat, RowSource};
+pub use windows::spec::{WindowError, WindowSpec};
 pub use windows::tick::Tick;

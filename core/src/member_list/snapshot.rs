@@ -2,17 +2,14 @@
 
 use std::fmt;
 use std::ops::RangeBounds;
-use triomphe::Arc;
 
-use bytes::Bytes;
+use crate::member_list::Id;
+use crate::member_list::store::Store;
+use crate::member_list::store::groups::GroupInfo;
+use crate::member_list::store::rows::{Ordered, Row, Rows};
 
-use crate::member_list::store::cow_vec::CowVec;
-use crate::member_list::store::groups::{GroupInfo, Groups};
-use crate::member_list::store::rows::View;
-use crate::member_list::store::table::Cell;
-use crate::member_list::{Id, MemberList, Row, Rows};
-
-/// A [`MemberList`] as it was at one moment: ordered reads only. Cloning it is O(1), readers never
+/// A [`MemberList`](crate::member_list::MemberList) as it was at one moment: ordered reads only.
+/// Cloning it is O(1), readers never
 /// wait for the writer nor the writer for them.
 ///
 /// While a snapshot lives, a write copies the nodes on one path of one tree, one page of 128
@@ -32,30 +29,22 @@ use crate::member_list::{Id, MemberList, Row, Rows};
 /// ```
 #[derive(Clone)]
 pub struct Snapshot<I> {
-    cells: CowVec<Cell<I>>,
-    payloads: Option<CowVec<Bytes>>,
-    groups: Arc<Groups>,
+    ordered: Ordered<I>,
     members: usize,
 }
 
-impl<I: Id> MemberList<I> {
-    /// The list as it is now, for readers in any thread. O(1).
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot<I> {
-        Snapshot {
-            cells: self.table.cells.clone(),
-            payloads: self.table.payloads.clone(),
-            groups: Arc::clone(&self.groups),
-            members: self.table.len(),
+impl<I: Id> Snapshot<I> {
+    pub(super) fn new(store: &Store<I>) -> Self {
+        Self {
+            ordered: store.ordered(),
+            members: store.member_count(),
         }
     }
-}
 
-impl<I: Id> Snapshot<I> {
     /// Rows in the index space. O(1).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.ordered.groups().len()
     }
 
     /// Returns whether there are no rows. O(1).
@@ -73,13 +62,13 @@ impl<I: Id> Snapshot<I> {
     /// Returns what is at a row. O(log n).
     #[must_use]
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
-        self.view().row_at(index)
+        self.ordered.view().row_at(index)
     }
 
     /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
     /// once per 128 rows, O(1) otherwise.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
-        self.view().slice(range)
+        self.ordered.view().slice(range)
     }
 
     /// All rows in order.
@@ -89,15 +78,7 @@ impl<I: Id> Snapshot<I> {
 
     /// All groups in order. O(groups).
     pub fn groups(&self) -> impl Iterator<Item = GroupInfo<'_>> {
-        self.groups.infos()
-    }
-
-    fn view(&self) -> View<'_, I> {
-        View {
-            cells: &self.cells,
-            payloads: self.payloads.as_ref(),
-            groups: &self.groups,
-        }
+        self.ordered.groups().infos()
     }
 }
 

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use crate::member_list::ListError;
-
-/// The longest sort key, in bytes.
-pub const KEY_MAX: usize = 64;
+use crate::member_list::limits::KEY_MAX;
 
 /// The place of a member within its group: up to 64 bytes, compared as bytes.
 ///

@@ -6,11 +6,11 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
-use std::ops::{Bound, Index, RangeBounds};
+use std::ops::{Index, RangeBounds};
 
 use arrayvec::ArrayVec;
 
-use crate::member_list::tree::{FANOUT, Parent, Tree, TreeContext, is_due};
+use crate::member_list::tree::{FANOUT, Parent, Tree, TreeContext, clip, is_due};
 
 type Run<T> = ArrayVec<T, FANOUT>;
 
@@ -459,22 +459,6 @@ impl<T: Clone> DoubleEndedIterator for IntoIter<T> {
 impl<T: Clone> ExactSizeIterator for IntoIter<T> {}
 
 impl<T: Clone> FusedIterator for IntoIter<T> {}
-
-/// Cuts a range of positions to what exists.
-pub(crate) fn clip(range: impl RangeBounds<usize>, len: usize) -> (usize, usize) {
-    let from = match range.start_bound() {
-        Bound::Included(&at) => at,
-        Bound::Excluded(&at) => at.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let to = match range.end_bound() {
-        Bound::Included(&at) => at.saturating_add(1),
-        Bound::Excluded(&at) => at,
-        Bound::Unbounded => len,
-    };
-    let to = to.min(len);
-    (from.min(to), to)
-}
 
 /// Elements up to this size, in bytes, are cheaper to compare than to guess about, unless they are
 /// hardly more than a pointer to what is compared.

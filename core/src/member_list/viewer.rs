@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::member_list::frames::model::{Bundle, Counts, Frame, Shared};
+use crate::member_list::limits::VIEWER_WINDOWS_MAX;
+use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::open_window::{OpenWindow, under_name};
 use crate::member_list::windows::registry::Opened;
-use crate::member_list::windows::row::Bodies;
-use crate::member_list::windows::spec::{VIEWER_WINDOWS_MAX, WindowError, WindowSpec};
+use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
 use crate::member_list::{Id, MemberList};
 
@@ -117,7 +118,7 @@ impl<I: Id> Viewer<I> {
         let others = self.look_at_all(list, bodies)?;
         self.forget_former(&spec);
         if self.windows.is_empty() {
-            self.mark = Some(list.windows.mark.clone());
+            self.mark = Some(list.windows.mark());
         }
         self.windows.push(OpenWindow::new(spec, &opened));
         Ok(self.answer(list, vec![opened.frame], others))
@@ -204,7 +205,7 @@ impl<I: Id> Viewer<I> {
     /// Windows of a list that the viewer's protocol cannot show (one that was rebuilt without
     /// headers, for Discord's) are closed: see [`windows`](Self::windows).
     pub fn catch_up(&mut self, list: &mut MemberList<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
-        let epoch_over = self.epoch != list.windows.epoch;
+        let epoch_over = self.epoch != list.windows.epoch();
         let counts = list.answer_counts();
         let mut shown = Vec::new();
         let mut others = Vec::new();
@@ -224,7 +225,7 @@ impl<I: Id> Viewer<I> {
         }
         self.windows.retain(|window| !lost.contains(&window.spec));
         self.last_tick = list.windows.ticks();
-        self.mark = (!self.windows.is_empty()).then(|| list.windows.mark.clone());
+        self.mark = (!self.windows.is_empty()).then(|| list.windows.mark());
         let mut frames = self.hold_all(shown);
         self.hold_others(others, &mut frames);
         let mut bundle = self.head(list, frames, counts);
@@ -376,10 +377,10 @@ impl<I: Id> Viewer<I> {
             if !matches!(spec, WindowSpec::Chunk(_)) || !list.options().headers {
                 return Err(WindowError::Unsupported);
             }
-            self.whole_rows_token = Some(list.windows.whole_rows.clone());
+            self.whole_rows_token = Some(list.windows.request_whole_rows());
         }
-        if self.epoch != list.windows.epoch {
-            self.epoch = list.windows.epoch;
+        if self.epoch != list.windows.epoch() {
+            self.epoch = list.windows.epoch();
             self.windows
                 .iter_mut()
                 .for_each(|window| window.stale = true);
@@ -479,11 +480,11 @@ impl<I: Id> Viewer<I> {
     ) -> Bundle<I> {
         self.counts_version = counts.version;
         self.groups = self.whole_rows.then(|| counts.clone());
-        self.epoch = list.windows.epoch;
+        self.epoch = list.windows.epoch();
         Bundle {
-            list: list.windows.list.clone(),
+            list: list.windows.list().clone(),
             epoch: self.epoch,
-            version: list.windows.version,
+            version: list.windows.version(),
             frames,
             counts: Some(counts),
             bases: Vec::new(),

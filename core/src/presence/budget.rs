@@ -2,30 +2,42 @@
 
 use std::time::Duration;
 
-use super::Presence;
-use super::cluster::Control;
+use parking_lot::RwLock;
+
+use crate::tracker::Tracker;
 
 /// Bytes of one remembered leave.
 const LEAVE_LEN: usize = 24;
 
-/// The logs are looked at this often.
+/// Time between two looks at the logs.
 const PERIOD: Duration = Duration::from_secs(1);
 
-impl Presence {
-    /// Cuts the longest leave logs in half until all fit the budget. What was cut costs a later
+#[derive(Debug, Clone)]
+pub(super) struct LeaveBudget {
+    bytes_max: usize,
+    /// The time of the next look.
+    due: Duration,
+}
+
+impl LeaveBudget {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            due: Duration::ZERO,
+        }
+    }
+
+    /// Cuts the longest leave logs in half until all fit the budget. A log that was cut costs a later
     /// holder a `Repair` instead of a `Delta`.
-    pub(super) fn bound_leave_logs(&self, control: &mut Control) {
-        if control.now < control.budget_at {
+    pub(super) fn enforce(&mut self, now: Duration, slots: &[RwLock<Tracker>]) {
+        if now < self.due {
             return;
         }
-        control.budget_at = control.now + PERIOD;
-        let logs = self
-            .slots
-            .iter()
-            .map(|tracker| tracker.read().leave_log_len());
+        self.due = now + PERIOD;
+        let logs = slots.iter().map(|tracker| tracker.read().leave_log_len());
         let mut total: usize = logs.sum();
-        while total * LEAVE_LEN > self.leave_log_bytes_max {
-            let longest = self.slots.iter().filter_map(|slot| {
+        while total * LEAVE_LEN > self.bytes_max {
+            let longest = slots.iter().filter_map(|slot| {
                 let (id, len) = slot.read().longest_leave_log()?;
                 Some((len, id, slot))
             });
@@ -35,5 +47,44 @@ impl Presence {
             slot.write().limit_leaves(&id, len / 2);
             total -= len - len / 2;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ALL_TOPICS, ReplicaId};
+    use crate::tracker::{Limits, NewEntry};
+
+    fn with_leaves(leaves: usize) -> RwLock<Tracker> {
+        let id = ReplicaId::new("a", 1, 0).unwrap();
+        let mut tracker = Tracker::with_slot(id, ALL_TOPICS, Limits::default());
+        for _ in 0..leaves {
+            tracker
+                .track(&NewEntry::new("room", "ann", "conn"))
+                .unwrap();
+            tracker.untrack("room", "ann", "conn");
+        }
+        RwLock::new(tracker)
+    }
+
+    #[test]
+    fn the_longest_logs_are_cut_once_a_period() {
+        let slots = [with_leaves(100), with_leaves(10)];
+        let lens = || slots.each_ref().map(|slot| slot.read().leave_log_len());
+        let mut budget = LeaveBudget::new(50 * LEAVE_LEN);
+        budget.enforce(Duration::ZERO, &slots);
+        assert_eq!(lens(), [25, 10]);
+        for _ in 0..50 {
+            let mut tracker = slots[1].write();
+            tracker
+                .track(&NewEntry::new("room", "ann", "conn"))
+                .unwrap();
+            tracker.untrack("room", "ann", "conn");
+        }
+        budget.enforce(PERIOD / 2, &slots);
+        assert_eq!(lens(), [25, 60], "it is not time yet");
+        budget.enforce(PERIOD, &slots);
+        assert_eq!(lens(), [25, 15]);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Presence;
+use super::budget::LeaveBudget;
 use super::jobs::Job;
 use crate::codec::DecodeError;
 use crate::id::ReplicaId;
@@ -35,12 +36,11 @@ pub(super) struct Control {
     pub(super) now: Duration,
     /// When the local changes seen so far become a Diff.
     pub(super) flush_at: Option<Duration>,
-    /// When the leave logs are looked at next.
-    pub(super) budget_at: Duration,
+    pub(super) leave_budget: LeaveBudget,
 }
 
 impl Control {
-    pub(super) fn new(replica: Replica) -> Self {
+    pub(super) fn new(replica: Replica, leave_budget: LeaveBudget) -> Self {
         Self {
             replica,
             diffs: VecDeque::new(),
@@ -50,7 +50,7 @@ impl Control {
             watched: None,
             now: Duration::ZERO,
             flush_at: None,
-            budget_at: Duration::ZERO,
+            leave_budget,
         }
     }
 
@@ -131,7 +131,8 @@ impl Presence {
         self.run(control);
         self.end_graces(control);
         self.work(control);
-        self.bound_leave_logs(control);
+        let now = control.now;
+        control.leave_budget.enforce(now, &self.slots);
     }
 
     /// Does one slice of large work that waits, and looks at no deadline: for a caller that has
@@ -167,6 +168,13 @@ impl Presence {
             control.graces.front().map(|(at, _)| *at),
         ];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Returns whether [`handle_timeout`](Self::handle_timeout) has work in slices to go on with at once, as
+    /// when a large frame came. Local operations alone are none.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        !self.control.lock().jobs.is_empty()
     }
 
     /// The next frame to send.

@@ -1,4 +1,4 @@
-//! What only the simulator may see and do.
+//! Access that only the simulator has.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::id::ReplicaId;
 use crate::tracker::OriginInfo;
 
 impl Presence {
-    /// A second process with the same memory: what cloning a virtual machine makes.
+    /// Returns a second process with the same memory, as cloning a virtual machine makes it.
     pub(crate) fn fork(&self) -> Self {
         let mut original = self.control.lock();
         while !original.jobs.is_empty() {
@@ -32,15 +32,14 @@ impl Presence {
             flush: self.flush,
             grace: self.grace,
             slice_entries_max: self.slice_entries_max,
-            leave_log_bytes_max: self.leave_log_bytes_max,
         }
     }
 
-    /// Returns what a call at `now` does although [`poll_timeout`](Self::poll_timeout) asks for none by
-    /// then; `None` when that is nothing, as it should be, or when a call is due.
+    /// Returns the effects of a call at `now` although [`poll_timeout`](Self::poll_timeout) asks for none by
+    /// then; `None` when it has none, as it should be, or when a call is due.
     pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
         let now = now.max(self.control.lock().now);
-        if self.has_work() || self.poll_timeout().is_some_and(|at| at <= now) {
+        if self.is_working() || self.poll_timeout().is_some_and(|at| at <= now) {
             return None;
         }
         let twin = self.fork();
@@ -55,16 +54,11 @@ impl Presence {
         twin.handle_timeout(now);
         let said = said();
         let after = twin.control.lock().replica.holdings();
-        let is_idle = said == (0, Vec::new(), 0) && after == before && !twin.has_work();
+        let is_idle = said == (0, Vec::new(), 0) && after == before && !twin.is_working();
         (!is_idle).then(|| format!("does {said:?}, and holds {after:?} instead of {before:?}"))
     }
 
-    /// Returns whether slices of something are still to come.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.control.lock().jobs.is_empty()
-    }
-
-    /// Returns whether it publishes.
+    /// Returns whether this replica publishes.
     pub(crate) fn is_speaking(&self) -> bool {
         self.control.lock().replica.is_speaking()
     }
@@ -77,7 +71,7 @@ impl Presence {
         }
     }
 
-    /// Returns where an origin stands here.
+    /// Returns the state of an origin here.
     pub(crate) fn origin_info(&self, replica: &ReplicaId, slot: u8) -> Option<OriginInfo> {
         self.slots[usize::from(slot)].read().origin_info(replica)
     }
@@ -89,7 +83,7 @@ impl Control {
             replica: self.replica.clone(),
             diffs: self.diffs.clone(),
             hidden: self.hidden.clone(),
-            budget_at: self.budget_at,
+            leave_budget: self.leave_budget.clone(),
             jobs: std::collections::VecDeque::new(),
             graces: self.graces.clone(),
             watched: self.watched.clone(),

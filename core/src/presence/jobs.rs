@@ -28,7 +28,7 @@ pub(super) enum Job {
     VisibilityChange {
         slot: u8,
         id: ReplicaId,
-        shift: VisibilityChange,
+        change: VisibilityChange,
         load: Option<Apply>,
     },
     /// The entries of dropped replicas being removed.
@@ -57,15 +57,15 @@ impl Staged {
 
     fn begin(&mut self, tracker: &mut Tracker, full: bool) -> Result<bool, ApplyError> {
         match self {
-            Self::Repair(staged) => tracker.begin_repair(staged, full),
-            Self::Delta(staged) => tracker.begin_delta(staged),
+            Self::Repair(staged) => staged.begin(tracker, full),
+            Self::Delta(staged) => staged.begin(tracker),
         }
     }
 
     fn slice(&mut self, tracker: &mut Tracker, records: usize) -> Result<Slice, ApplyError> {
         match self {
-            Self::Repair(staged) => tracker.repair_slice(staged, records),
-            Self::Delta(staged) => tracker.delta_slice(staged, records),
+            Self::Repair(staged) => staged.step(tracker, records),
+            Self::Delta(staged) => staged.step(tracker, records),
         }
     }
 }
@@ -117,19 +117,19 @@ impl Presence {
             Job::VisibilityChange {
                 slot,
                 id,
-                mut shift,
+                mut change,
                 load,
             } => {
                 let watched = |topic: &str| control.is_watched(topic);
                 let mut tracker = self.slots[usize::from(slot)].write();
-                let slice = tracker.shift_slice(&mut shift, self.slice_entries_max, &watched);
+                let slice = change.step(&mut tracker, self.slice_entries_max, &watched);
                 drop(tracker);
                 control.note(slice.diff);
                 if !slice.done {
                     return Some(Job::VisibilityChange {
                         slot,
                         id,
-                        shift,
+                        change,
                         load,
                     });
                 }
@@ -147,13 +147,13 @@ impl Presence {
             }
             Job::Extract { serve, mut extract } => {
                 let mut tracker = self.slots[usize::from(serve.slot)].write();
-                if !tracker.extract_slice(&mut extract, self.slice_entries_max) {
+                if !extract.step(&mut tracker, self.slice_entries_max).done {
                     return Some(Job::Extract { serve, extract });
                 }
                 if serve.origin == *tracker.id() {
                     report(control, serve.slot, &tracker);
                 }
-                let extracted = tracker.finish_extract(*extract);
+                let extracted = extract.finish(&mut tracker);
                 drop(tracker);
                 // Too much changed meanwhile: the asker will ask again.
                 if let Some((kind, body)) = extracted.map(|extracted| extracted.encode()) {
@@ -178,19 +178,19 @@ impl Presence {
         let mut tracker = self.slots[usize::from(slot)].write();
         let slice = staged.slice(&mut tracker, self.slice_entries_max);
         let is_done = slice.as_ref().map(|slice| slice.done);
-        let shift = (is_done == Ok(true) && is_first && !control.hidden.contains(&apply.origin))
-            .then(|| tracker.begin_visibility_change(&apply.origin))
+        let change = (is_done == Ok(true) && is_first && !control.hidden.contains(&apply.origin))
+            .then(|| VisibilityChange::begin(&mut tracker, &apply.origin))
             .flatten();
         drop(tracker);
-        match (is_done, shift) {
-            (Ok(true), Some(shift)) => {
+        match (is_done, change) {
+            (Ok(true), Some(change)) => {
                 let id = apply.origin.clone();
                 let load = Some(apply);
                 control.note(slice.map(|slice| slice.diff).unwrap_or_default());
                 return Some(Job::VisibilityChange {
                     slot,
                     id,
-                    shift,
+                    change,
                     load,
                 });
             }
@@ -287,7 +287,7 @@ impl Presence {
             let full = serve.full;
             let nonce = serve.nonce;
             let mut tracker = self.slots[slot].write();
-            let extract = tracker.begin_extract(&serve.origin, since, full, nonce);
+            let extract = Extract::begin(&mut tracker, &serve.origin, since, full, nonce);
             drop(tracker);
             if let Some(extract) = extract.map(Box::new) {
                 self.begin(control, Job::Extract { serve, extract });
@@ -326,15 +326,15 @@ impl Presence {
             if !tracker.set_hidden(id, hidden) {
                 continue;
             }
-            let shift = tracker.begin_visibility_change(id);
+            let change = VisibilityChange::begin(&mut tracker, id);
             drop(tracker);
-            if let Some(shift) = shift {
+            if let Some(change) = change {
                 let id = id.clone();
                 let load = None;
                 let job = Job::VisibilityChange {
                     slot,
                     id,
-                    shift,
+                    change,
                     load,
                 };
                 self.begin(control, job);

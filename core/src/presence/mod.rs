@@ -33,35 +33,40 @@ mod config;
 #[cfg(feature = "testing")]
 mod inspect;
 mod jobs;
+mod local;
 mod reads;
 mod snapshot;
 mod timers;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::error::{ApplyError, TrackError};
-use crate::id::{EntryRef, Origin, ReplicaId, SLOTS, slot_of};
+use crate::codec::DecodeError;
+use crate::error::ApplyError;
+use crate::id::{Origin, ReplicaId, SLOTS, slot_of};
 use crate::replica::Replica;
-use crate::tracker::{Diff, Entry, EntryBuf, Key, NewEntry, Tracker};
+use crate::tracker::{Diff, StagedRepair, Tracker};
 
 pub use self::config::PresenceConfig;
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
 pub(crate) use crate::replica::{Address, Destination, Event, Transmit};
 
+use self::budget::LeaveBudget;
 use self::cluster::Control;
+use self::snapshot::{SavedOrigin, SnapshotReader};
 use self::timers::Timers;
 
-/// Bytes of a leave on the wire, about.
+/// The approximate number of bytes of a leave on the wire.
 const LEAVE_WIRE_LEN: usize = 8;
 
-/// Who is here: one object for many threads.
+/// The presence of a cluster as this node knows it: one object for many threads.
 ///
 /// Topics are spread over 32 slots, each with a tracker behind a lock of its own, so an operation
 /// waits only for operations on topics of the same slot. Reads do not queue behind waiting writers:
-/// they wait at most for the write under way, which is one operation or one slice.
+/// they wait at most for the present write, which is one operation or one slice.
 ///
 /// ```
 /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -80,20 +85,19 @@ pub struct Presence {
     slots: Box<[RwLock<Tracker>]>,
     /// Slots with local changes since the last `take_diff`, one bit each.
     changed: AtomicU32,
-    /// Slots with local changes that the control plane was not told of.
+    /// Slots with local changes that were not reported to the control plane.
     unreported: AtomicU32,
-    /// Bytes of those changes.
+    /// Approximate bytes of those changes on the wire.
     written: AtomicUsize,
     control: Mutex<Control>,
     timers: Timers,
     flush: Duration,
     grace: Duration,
     slice_entries_max: usize,
-    leave_log_bytes_max: usize,
 }
 
 impl Presence {
-    /// An empty presence.
+    /// Creates an empty presence.
     #[must_use]
     pub fn new(replica: ReplicaId, config: PresenceConfig) -> Self {
         let PresenceConfig {
@@ -105,7 +109,8 @@ impl Presence {
             slice_entries_max,
             leave_log_bytes_max,
         } = config;
-        let control = Control::new(Replica::new(replica.clone(), replication, seed));
+        let replica_plane = Replica::new(replica.clone(), replication, seed);
+        let control = Control::new(replica_plane, LeaveBudget::new(leave_log_bytes_max));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
         let slots = (0..SLOTS).map(slot).collect();
         Self {
@@ -119,7 +124,6 @@ impl Presence {
             flush,
             grace,
             slice_entries_max: slice_entries_max.max(1),
-            leave_log_bytes_max,
         }
     }
 
@@ -127,134 +131,20 @@ impl Presence {
         &self.slots[usize::from(slot_of(topic))]
     }
 
-    /// Notes operations on a slot that take about so many bytes on the wire.
+    /// Notes operations on a slot that take approximately that many bytes on the wire.
     fn mark_changed(&self, slot: u8, bytes: usize) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
         self.changed.fetch_or(1 << slot, Ordering::Release);
         self.unreported.fetch_or(1 << slot, Ordering::Release);
     }
 
-    /// Tracks an entry. See [`Tracker::track`]. O(1).
-    ///
-    /// # Errors
-    /// When it is tracked already or a bound is broken.
-    pub fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.track_in(self.slot(put.topic).write(), put)
-    }
-
-    /// Gives a tracked entry a new meta and status. See [`Tracker::update`]. O(1).
-    ///
-    /// # Errors
-    /// When it is not tracked or a bound is broken.
-    pub fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.update_in(self.slot(put.topic).write(), put)
-    }
-
-    /// Tracks or updates. See [`Tracker::upsert`]. O(1).
-    ///
-    /// # Errors
-    /// When a bound is broken.
-    pub fn upsert(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        let mut tracker = self.slot(put.topic).write();
-        let written = self
-            .adopt(&mut tracker, put)
-            .unwrap_or_else(|| tracker.upsert(put))?;
-        drop(tracker);
-        self.mark_changed(written.origin.slot, put.wire_len());
-        Ok(written)
-    }
-
-    /// Removes one entry of this replica. Says whether there was one. O(1).
-    pub fn untrack<'a>(
-        &self,
-        topic: &str,
-        key: impl Into<Key<'a>>,
-        owner: impl AsRef<[u8]>,
-    ) -> bool {
-        self.untrack_in(self.slot(topic).write(), topic, key.into(), owner.as_ref())
-    }
-
-    /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
-    pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
-        self.untrack_owners(&[owner])
-    }
-
-    /// The visible entries of a topic, copied. O(entries of the topic).
-    #[must_use]
-    pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
-        self.slot(topic)
-            .read_recursive()
-            .list(topic)
-            .map(|entry| entry.to_buf())
-            .collect()
-    }
-
-    /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
-    /// same slot wait meanwhile; do not call back into the presence. O(entries of the topic).
-    pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
-        self.slot(topic).read_recursive().list(topic).for_each(each);
-    }
-
-    /// The visible sessions of a key. O(sessions of the key).
-    #[must_use]
-    pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
-        let tracker = self.slot(topic).read_recursive();
-        tracker
-            .get_by_key(topic, key)
-            .map(|entry| entry.to_buf())
-            .collect()
-    }
-
-    /// Number of visible entries in a topic. O(origins of the topic).
-    #[must_use]
-    pub fn count(&self, topic: &str) -> usize {
-        self.slot(topic).read_recursive().count(topic)
-    }
-
-    /// Number of distinct visible keys in a topic. See [`Tracker::count_keys`].
-    #[must_use]
-    pub fn count_keys(&self, topic: &str) -> usize {
-        self.slot(topic).read_recursive().count_keys(topic)
-    }
-
-    /// Number of entries, hidden ones included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.slots.iter().map(|tracker| tracker.read().len()).sum()
-    }
-
-    /// Returns whether there is no entry.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// This replica.
+    /// Returns this replica.
     #[must_use]
     pub fn id(&self) -> ReplicaId {
         self.id.read().clone()
     }
 
-    /// Flushes now: the changes of this replica's own entries since the last flush, coalesced. See
-    /// [`Tracker::take_diff`]. O(changes).
-    ///
-    /// For programs without replication, or with a beat of their own (then set
-    /// [`flush`](PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
-    /// [`poll_diff`](Self::poll_diff). Every change comes out once, here or there; what `poll_diff`
-    /// still holds is older than what this call gives.
-    #[must_use = "it is handed out once"]
-    pub fn take_diff(&self) -> Diff {
-        let mut diff = Diff::default();
-        let mut changed = self.changed.swap(0, Ordering::Acquire);
-        while changed != 0 {
-            let slot = changed.trailing_zeros() as usize;
-            changed &= changed - 1;
-            diff.append_disjoint(self.slots[slot].write().take_diff());
-        }
-        diff
-    }
-
-    /// Every origin with a clock above 0: what this presence knows.
+    /// Returns every origin with a clock above 0, with that clock.
     #[must_use]
     pub fn clocks(&self) -> Vec<(Origin, u64)> {
         let mut clocks = Vec::new();
@@ -297,14 +187,14 @@ impl Presence {
             .delta_since(&origin.replica, clock)
     }
 
-    /// The clock of an origin here; 0 when it is unknown.
+    /// Returns the clock of an origin here; 0 when it is unknown.
     #[must_use]
     pub fn clock(&self, origin: &Origin) -> u64 {
         let tracker = self.slots.get(usize::from(origin.slot));
         tracker.map_or(0, |tracker| tracker.read().clock(&origin.replica))
     }
 
-    /// Applies a frame of another presence and tells what changed. See [`Tracker::apply`].
+    /// Applies a frame of another presence and returns what changed. See [`Tracker::apply`].
     ///
     /// # Errors
     /// As [`Tracker::apply`].
@@ -317,5 +207,81 @@ impl Presence {
             });
         };
         tracker.write().apply(frame)
+    }
+
+    /// Returns the state of all origins as bytes, versioned and checksummed. It locks one slot at a time, so
+    /// other threads may change the presence meanwhile. O(entries).
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        snapshot::write(&self.id(), &self.slots)
+    }
+
+    /// Creates a presence that starts with the entries of the other replicas in a snapshot, so that only later
+    /// changes have to travel. A replica stays hidden until its first frame arrives. The own entries of the
+    /// snapshot are not restored, as their connections are closed. The incarnation of `id` is raised above that of
+    /// the snapshot if necessary. O(entries).
+    ///
+    /// ```
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+    /// use std::time::Duration;
+    ///
+    /// let before = Presence::new(ReplicaId::new("a", 7, 0)?, PresenceConfig::default());
+    /// before.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// let bytes = before.snapshot();
+    /// let id = ReplicaId::new("a", 7, 0)?;
+    /// let after = Presence::restore(id, PresenceConfig::default(), Duration::ZERO, &bytes)?;
+    /// assert!(after.id().supersedes(&before.id()));
+    /// assert!(after.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the bytes are not a snapshot, or contradict themselves.
+    pub fn restore(
+        id: ReplicaId,
+        config: PresenceConfig,
+        now: Duration,
+        snapshot: &[u8],
+    ) -> Result<Self, RestoreError> {
+        let mut reader = SnapshotReader::new(snapshot)?;
+        let presence = Self::new(reader.later_life(id)?, config);
+        while let Some(SavedOrigin { offset, body }) = reader.next()? {
+            let restored = presence.restore_origin(now, body);
+            restored.map_err(|error| match error {
+                RestoreError::Decode(error) => error.shifted(offset).into(),
+                other => other,
+            })?;
+        }
+        Ok(presence)
+    }
+
+    fn restore_origin(&self, now: Duration, state: &[u8]) -> Result<(), RestoreError> {
+        let limits = self.slots[0].read().limits().clone();
+        let mut staged = StagedRepair::new(Bytes::copy_from_slice(state), &limits)?;
+        let origin = staged.head().origin.clone();
+        if origin.slot >= SLOTS {
+            return Err(DecodeError::invalid(0, "not a slot of a presence").into());
+        }
+        if origin.replica.name() == self.id().name() {
+            return Ok(());
+        }
+        let mut tracker = self.slots[usize::from(origin.slot)].write();
+        let begun = staged
+            .begin(&mut tracker, false)
+            .map_err(RestoreError::Apply)?;
+        tracker.set_hidden(&origin.replica, true);
+        if begun {
+            let restored = staged.step(&mut tracker, usize::MAX);
+            drop(restored.map_err(RestoreError::Apply)?);
+        }
+        let info = tracker.origin_info(&origin.replica);
+        drop(tracker);
+        if let Some(info) = info {
+            let control = &mut *self.control.lock();
+            let view = (origin.slot, info.clock, info.fingerprint);
+            control.replica.remember(now, &origin.replica, view);
+            self.run(control);
+        }
+        Ok(())
     }
 }

@@ -1,20 +1,18 @@
-//! A presence as bytes, and a presence from bytes.
+//! The bytes of a snapshot: the life that wrote it, then a `Repair` body of each origin.
 
 use std::fmt;
-use std::time::Duration;
 
-use bytes::Bytes;
+use parking_lot::RwLock;
 
-use super::{Presence, PresenceConfig};
 use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
 use crate::error::ApplyError;
-use crate::id::{OP_MAX, ReplicaId, SLOTS};
-use crate::tracker::StagedRepair;
+use crate::id::{OP_MAX, ReplicaId};
+use crate::tracker::Tracker;
 
-/// Version of the layout of a snapshot's body.
+/// The version of the layout of a snapshot's body.
 const LAYOUT: u8 = 1;
 
-/// Why a snapshot was not restored.
+/// The reason for which a snapshot was not restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {
@@ -52,123 +50,135 @@ impl From<DecodeError> for RestoreError {
     }
 }
 
-impl Presence {
-    /// The state of all origins as bytes, versioned and checksummed. Slot by slot: operations go on
-    /// meanwhile. O(entries).
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        let mut body = Writer::new();
-        body.u8(LAYOUT);
-        let id = self.id();
-        body.identity(id.name(), id.incarnation(), id.salt());
-        for tracker in &self.slots {
-            let tracker = tracker.read();
-            for info in tracker.origins().filter(|info| info.clock > 0) {
-                if let Some(state) = tracker.full_body(&info.replica, 0) {
-                    body.bytes(&state);
-                }
+/// Writes a snapshot, slot by slot: operations are applied meanwhile. O(entries).
+pub(super) fn write(id: &ReplicaId, slots: &[RwLock<Tracker>]) -> Vec<u8> {
+    let mut body = Writer::new();
+    body.u8(LAYOUT);
+    body.identity(id.name(), id.incarnation(), id.salt());
+    for tracker in slots {
+        let tracker = tracker.read();
+        for info in tracker.origins().filter(|info| info.clock > 0) {
+            if let Some(state) = tracker.full_body(&info.replica, 0) {
+                body.bytes(&state);
             }
         }
-        Envelope::default().seal(Kind::SNAPSHOT, body.as_slice())
     }
+    Envelope::default().seal(Kind::SNAPSHOT, body.as_slice())
+}
 
-    /// A presence that starts with what another one knew of the other replicas, so that only what
-    /// happened since has to travel. They stay hidden until they are heard. The own entries of the
-    /// snapshot are gone: their connections are; `id` takes a later incarnation than the snapshot's
-    /// if need be. O(entries).
-    ///
-    /// ```
-    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
-    /// use std::time::Duration;
-    ///
-    /// let before = Presence::new(ReplicaId::new("a", 7, 0)?, PresenceConfig::default());
-    /// before.track(&NewEntry::new("room", "ann", "conn-1"))?;
-    /// let bytes = before.snapshot();
-    /// let id = ReplicaId::new("a", 7, 0)?;
-    /// let after = Presence::restore(id, PresenceConfig::default(), Duration::ZERO, &bytes)?;
-    /// assert!(after.id().supersedes(&before.id()));
-    /// assert!(after.is_empty());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When the bytes are not a snapshot, or contradict themselves.
-    pub fn restore(
-        id: ReplicaId,
-        config: PresenceConfig,
-        now: Duration,
-        snapshot: &[u8],
-    ) -> Result<Self, RestoreError> {
+/// A snapshot being read.
+#[derive(Debug)]
+pub(super) struct SnapshotReader<'a> {
+    reader: Reader<'a>,
+    /// Offset of the body in the snapshot.
+    body_offset: usize,
+    name: &'a str,
+    incarnation: u64,
+    salt: u32,
+}
+
+/// The state of one origin in a snapshot.
+#[derive(Debug)]
+pub(super) struct SavedOrigin<'a> {
+    /// Offset of the body in the snapshot.
+    pub(super) offset: usize,
+    /// A `Repair` body.
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> SnapshotReader<'a> {
+    /// Reads what comes before the states.
+    pub(super) fn new(snapshot: &'a [u8]) -> Result<Self, RestoreError> {
         let (kind, body) = Envelope::default().open(snapshot)?;
         if kind != Kind::SNAPSHOT {
             let kind = DecodeErrorKind::UnexpectedKind { kind: kind.0 };
             return Err(DecodeError::new(4, kind).into());
         }
-        let start = Envelope::default().body_offset();
-        let shifted = |error: DecodeError| error.shifted(start);
+        let body_offset = Envelope::default().body_offset();
+        let shifted = |error: DecodeError| error.shifted(body_offset);
         let mut reader = Reader::new(body);
         if reader.u8().map_err(shifted)? != LAYOUT {
-            return Err(DecodeError::invalid(start, "another layout of snapshot").into());
+            return Err(DecodeError::invalid(body_offset, "another layout of snapshot").into());
         }
         let (name, incarnation, salt) = reader.identity().map_err(shifted)?;
-        let id = later(id, name, (incarnation, salt))?;
-        let presence = Self::new(id, config);
-        while reader.remaining() > 0 {
-            let len = reader.u64().map_err(shifted)?;
-            let at = start + reader.offset();
-            let state = usize::try_from(len)
-                .ok()
-                .and_then(|len| reader.raw(len).ok());
-            let state = state.ok_or(DecodeError::new(at, DecodeErrorKind::Truncated))?;
-            presence
-                .restore_origin(now, state)
-                .map_err(|error| match error {
-                    RestoreError::Decode(error) => error.shifted(at).into(),
-                    other => other,
-                })?;
-        }
-        Ok(presence)
+        Ok(Self {
+            reader,
+            body_offset,
+            name,
+            incarnation,
+            salt,
+        })
     }
 
-    fn restore_origin(&self, now: Duration, state: &[u8]) -> Result<(), RestoreError> {
-        let limits = self.slots[0].read().limits().clone();
-        let mut staged = StagedRepair::new(Bytes::copy_from_slice(state), &limits)?;
-        let origin = staged.head().origin.clone();
-        if origin.slot >= SLOTS {
-            return Err(DecodeError::invalid(0, "not a slot of a presence").into());
+    /// Returns `id` if it is later than the life that wrote the snapshot, else a later incarnation of it.
+    pub(super) fn later_life(&self, id: ReplicaId) -> Result<ReplicaId, RestoreError> {
+        let is_later = (id.incarnation(), id.salt()) > (self.incarnation, self.salt);
+        if id.name() != self.name || is_later {
+            return Ok(id);
         }
-        if origin.replica.name() == self.id().name() {
-            return Ok(());
+        let incarnation = self.incarnation + 1;
+        if incarnation >= OP_MAX {
+            return Err(RestoreError::IncarnationExhausted);
         }
-        let mut tracker = self.slots[usize::from(origin.slot)].write();
-        let begun = tracker
-            .begin_repair(&mut staged, false)
-            .map_err(RestoreError::Apply)?;
-        tracker.set_hidden(&origin.replica, true);
-        if begun {
-            tracker
-                .repair_slice(&mut staged, usize::MAX)
-                .map_err(RestoreError::Apply)?;
+        ReplicaId::new(self.name, incarnation, id.salt())
+            .map_err(|_| RestoreError::IncarnationExhausted)
+    }
+
+    /// Reads the state of the next origin; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<SavedOrigin<'a>>, RestoreError> {
+        if self.reader.remaining() == 0 {
+            return Ok(None);
         }
-        let info = tracker.origin_info(&origin.replica);
-        drop(tracker);
-        if let Some(info) = info {
-            let control = &mut *self.control.lock();
-            let view = (origin.slot, info.clock, info.fingerprint);
-            control.replica.remember(now, &origin.replica, view);
-            self.run(control);
-        }
-        Ok(())
+        let len = self.reader.u64();
+        let len = len.map_err(|error| error.shifted(self.body_offset))?;
+        let offset = self.body_offset + self.reader.offset();
+        let body = usize::try_from(len)
+            .ok()
+            .and_then(|len| self.reader.raw(len).ok());
+        let body = body.ok_or(DecodeError::new(offset, DecodeErrorKind::Truncated))?;
+        Ok(Some(SavedOrigin { offset, body }))
     }
 }
 
-/// The id itself, or a later incarnation of it when the snapshot's is not lower.
-fn later(id: ReplicaId, name: &str, old: (u64, u32)) -> Result<ReplicaId, RestoreError> {
-    if id.name() != name || (id.incarnation(), id.salt()) > old {
-        return Ok(id);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ALL_TOPICS;
+    use crate::tracker::{Limits, NewEntry};
+
+    fn id(incarnation: u64, salt: u32) -> ReplicaId {
+        ReplicaId::new("a", incarnation, salt).unwrap()
     }
-    if old.0 + 1 >= OP_MAX {
-        return Err(RestoreError::IncarnationExhausted);
+
+    fn snapshot(id: &ReplicaId) -> Vec<u8> {
+        let mut tracker = Tracker::with_slot(id.clone(), ALL_TOPICS, Limits::default());
+        tracker
+            .track(&NewEntry::new("room", "ann", "conn"))
+            .unwrap();
+        write(id, &[RwLock::new(tracker)])
     }
-    ReplicaId::new(name, old.0 + 1, id.salt()).map_err(|_| RestoreError::IncarnationExhausted)
+
+    #[test]
+    fn the_life_after_a_snapshot_is_later_than_the_one_before() {
+        let bytes = snapshot(&id(7, 3));
+        let reader = SnapshotReader::new(&bytes).unwrap();
+        assert_eq!(reader.later_life(id(7, 4)), Ok(id(7, 4)));
+        assert_eq!(reader.later_life(id(7, 3)), Ok(id(8, 3)));
+        assert_eq!(reader.later_life(id(2, 9)), Ok(id(8, 9)));
+        let other = ReplicaId::new("b", 1, 0).unwrap();
+        assert_eq!(reader.later_life(other.clone()), Ok(other));
+        let last = snapshot(&id(OP_MAX - 1, 3));
+        let reader = SnapshotReader::new(&last).unwrap();
+        let exhausted = Err(RestoreError::IncarnationExhausted);
+        assert_eq!(reader.later_life(id(7, 4)), exhausted);
+    }
+
+    #[test]
+    fn the_states_are_read_one_after_the_other() {
+        let bytes = snapshot(&id(7, 3));
+        let mut reader = SnapshotReader::new(&bytes).unwrap();
+        let saved = reader.next().unwrap().unwrap();
+        assert_eq!(&bytes[saved.offset..][..saved.body.len()], saved.body);
+        assert!(reader.next().unwrap().is_none());
+    }
 }

@@ -1,4 +1,4 @@
-//! Leases and grace: entries that leave by themselves. Timers run at the origin only.
+//! The timers of leases and grace. They run at the origin of the entries only.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,28 +7,36 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{LEAVE_WIRE_LEN, Presence};
-use crate::error::TrackError;
-use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Entry, Key, LeaveReason, NewEntry, Session, Since, Tracker};
+use crate::tracker::{Entry, Key, NewEntry, SessionName, Tracker};
 
-/// When something is due, and a number that makes it unique.
-type At = (Duration, u64);
+/// The time of a timer, and a number that makes it unique.
+type Place = (Duration, u64);
 
-/// What is due.
+/// The subject of a timer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Due {
+enum Subject {
     /// The lease of an owner.
     Owner(Box<[u8]>),
     /// The lease of an entry.
-    Entry(Session),
+    Entry(SessionName),
     /// The end of the grace of a lost owner.
     Grace(Box<[u8]>),
 }
 
+/// Entries whose time is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// All of an owner.
+    Owner(Box<[u8]>),
+    /// One, if it still has this birth.
+    Entry(SessionName, u64),
+    /// Those of a lost owner that still have these versions.
+    Lost(HashMap<SessionName, u64>),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    /// True if there is anything: checked without a lock by operations that end leases.
+    /// True if a timer runs: checked without a lock by operations that end leases.
     any: AtomicBool,
     state: Mutex<State>,
 }
@@ -36,11 +44,11 @@ pub(super) struct Timers {
 #[derive(Debug, Default, Clone)]
 struct State {
     next: u64,
-    /// What is due, and for an entry its birth: one that was tracked since has no lease.
-    queue: BTreeMap<At, (Due, u64)>,
-    running: HashMap<Due, At>,
+    /// Timers in the order of their times, and for an entry its birth: one that was tracked since has no lease.
+    queue: BTreeMap<Place, (Subject, u64)>,
+    running: HashMap<Subject, Place>,
     /// Entries of lost owners with their versions: one that was written since is not lost.
-    lost: HashMap<Box<[u8]>, HashMap<Session, u64>>,
+    lost: HashMap<Box<[u8]>, HashMap<SessionName, u64>>,
 }
 
 impl Clone for Timers {
@@ -53,193 +61,72 @@ impl Clone for Timers {
     }
 }
 
-impl State {
-    /// Starts a timer, or starts it again.
-    fn set(&mut self, due: Due, birth: u64, at: Duration) {
-        self.end(&due);
-        self.next += 1;
-        self.queue.insert((at, self.next), (due.clone(), birth));
-        self.running.insert(due, (at, self.next));
-    }
-
-    /// Returns whether an own entry is one of a lost owner, not written since.
-    fn is_lost(&self, entry: &Entry<'_>) -> bool {
-        self.lost.get(entry.owner()).is_some_and(|sessions| {
-            let session = Session::new(entry.topic(), entry.key(), entry.owner());
-            sessions.get(&session) == Some(&entry.version())
-        })
-    }
-
-    fn end(&mut self, due: &Due) -> bool {
-        let at = self.running.remove(due);
-        at.is_some_and(|at| self.queue.remove(&at).is_some())
-    }
-
-    fn next_due(&mut self, now: Duration) -> Option<(Due, u64)> {
-        let first = self
-            .queue
-            .first_entry()
-            .filter(|first| first.key().0 <= now)?;
-        let due = first.remove();
-        self.running.remove(&due.0);
-        Some(due)
-    }
-}
-
 impl Timers {
     fn is_running(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
 
-    fn set(&self, due: Due, birth: u64, at: Duration) {
-        self.state.lock().set(due, birth, at);
+    /// Starts or renews the lease of an owner.
+    pub(super) fn lease_owner(&self, owner: &[u8], until: Duration) {
+        self.set(Subject::Owner(owner.into()), 0, until);
+    }
+
+    /// Starts or renews the lease of the entry with this birth.
+    pub(super) fn lease_entry(&self, session: SessionName, birth: u64, until: Duration) {
+        self.set(Subject::Entry(session), birth, until);
+    }
+
+    fn set(&self, subject: Subject, birth: u64, until: Duration) {
+        self.state.lock().set(subject, birth, until);
         self.any.store(true, Ordering::Release);
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Duration> {
-        if !self.is_running() {
-            return None;
-        }
-        self.state
-            .lock()
-            .queue
-            .first_key_value()
-            .map(|((at, _), _)| *at)
-    }
-}
-
-/// Leases and grace. `now` is the time since any start, the same for all calls.
-impl Presence {
-    /// Starts or renews the lease of an owner: unless it is renewed within `ttl`, all its entries
-    /// leave, with the reason [`LeaveReason::Expired`]. O(log leases).
-    ///
-    /// ```
-    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
-    /// use std::time::Duration;
-    ///
-    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
-    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
-    /// presence.lease_owner(Duration::from_secs(0), "conn-1", Duration::from_secs(30));
-    /// presence.lease_owner(Duration::from_secs(20), "conn-1", Duration::from_secs(30));
-    /// presence.handle_timeout(Duration::from_secs(40));
-    /// assert_eq!(presence.count("room"), 1);
-    /// presence.handle_timeout(Duration::from_secs(50));
-    /// assert_eq!(presence.count("room"), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn lease_owner(&self, now: Duration, owner: impl AsRef<[u8]>, ttl: Duration) {
-        self.timers.set(
-            Due::Owner(owner.as_ref().into()),
-            0,
-            now.saturating_add(ttl),
-        );
-    }
-
-    /// Starts or renews the lease of one entry. Says whether there is such an entry.
-    /// O(log leases).
-    pub fn lease<'a>(
+    /// Starts the grace of a lost owner with these entries and versions, in the place of its lease.
+    pub(super) fn lose_owner(
         &self,
-        now: Duration,
-        topic: &str,
-        key: impl Into<Key<'a>>,
-        owner: impl AsRef<[u8]>,
-        ttl: Duration,
-    ) -> bool {
-        let session = Session::new(topic, key.into(), owner.as_ref());
-        let birth = self.slot(topic).read().birth_of(&session);
-        if let Some(birth) = birth {
-            self.timers
-                .set(Due::Entry(session), birth, now.saturating_add(ttl));
-        }
-        birth.is_some()
-    }
-
-    /// Tells that an owner was lost without a word: a connection broke, a process died. Its entries
-    /// stay, listed and counted, for the [`grace`](super::PresenceConfig::grace), then they leave.
-    /// Until then an entry comes back, as an update, when its (topic, key) is tracked by another
-    /// owner, or when it is written by the same one. Without grace this is
-    /// [`untrack_owner`](Self::untrack_owner). O(its entries).
-    ///
-    /// ```
-    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
-    /// use std::time::Duration;
-    ///
-    /// let config = PresenceConfig::default().grace(Duration::from_secs(10));
-    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, config);
-    /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
-    /// presence.track(&NewEntry::new("room", "bob", "conn-1"))?;
-    /// presence.take_diff();
-    /// presence.owner_lost(Duration::from_secs(0), "conn-1");
-    /// assert_eq!(presence.count("room"), 2);
-    /// presence.track(&NewEntry::new("room", "ann", "conn-2"))?;
-    /// presence.handle_timeout(Duration::from_secs(10));
-    /// let diff = presence.take_diff();
-    /// let room = diff.topic("room").unwrap();
-    /// assert_eq!((room.joins.len(), room.updates.len(), room.leaves.len()), (0, 1, 1));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn owner_lost(&self, now: Duration, owner: impl AsRef<[u8]>) {
-        let owner = owner.as_ref();
-        if self.grace.is_zero() {
-            self.untrack_owner(owner);
-            return;
-        }
-        let mut entries = HashMap::new();
-        for tracker in &self.slots {
-            entries.extend(tracker.read().sessions_of(owner));
-        }
-        let mut state = self.timers.state.lock();
-        state.end(&Due::Owner(owner.into()));
+        owner: &[u8],
+        entries: HashMap<SessionName, u64>,
+        until: Duration,
+    ) {
+        let mut state = self.state.lock();
+        state.end(&Subject::Owner(owner.into()));
         if entries.is_empty() {
-            state.lost.remove(owner);
-            state.end(&Due::Grace(owner.into()));
+            state.end_grace(owner);
             return;
         }
         state.lost.insert(owner.into(), entries);
-        let until = now.saturating_add(self.grace);
-        state.set(Due::Grace(owner.into()), 0, until);
-        self.timers.any.store(true, Ordering::Release);
+        state.set(Subject::Grace(owner.into()), 0, until);
+        self.any.store(true, Ordering::Release);
     }
 
-    /// Tells that a lost owner is back: its entries stay. Says whether it had any when it was lost,
-    /// and is in time.
-    pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> bool {
-        let owner = owner.as_ref();
-        let mut state = self.timers.state.lock();
-        state.lost.remove(owner);
-        state.end(&Due::Grace(owner.into()))
+    /// Ends the grace of an owner. Returns whether it had one.
+    pub(super) fn owner_back(&self, owner: &[u8]) -> bool {
+        self.state.lock().end_grace(owner)
     }
 
-    /// Ends the leases and the grace of an owner that is untracked.
-    pub(super) fn end_owner_timers(&self, owner: &[u8]) {
-        if self.timers.is_running() {
-            let mut state = self.timers.state.lock();
-            state.lost.remove(owner);
-            state.end(&Due::Owner(owner.into()));
-            state.end(&Due::Grace(owner.into()));
+    /// Ends the lease and the grace of an owner that is untracked.
+    pub(super) fn end_owner(&self, owner: &[u8]) {
+        if self.is_running() {
+            let mut state = self.state.lock();
+            state.end(&Subject::Owner(owner.into()));
+            state.end_grace(owner);
         }
     }
 
     /// Ends the lease of an entry that is untracked.
-    pub(super) fn end_entry_timer(&self, topic: &str, key: Key<'_>, owner: &[u8]) {
-        if self.timers.is_running() {
-            self.timers
-                .state
-                .lock()
-                .end(&Due::Entry(Session::new(topic, key, owner)));
+    pub(super) fn end_entry(&self, topic: &str, key: Key<'_>, owner: &[u8]) {
+        if self.is_running() {
+            let session = SessionName::new(topic, key, owner);
+            self.state.lock().end(&Subject::Entry(session));
         }
     }
 
-    /// Takes over the entry of a lost owner for the same topic and key, if there is one.
-    pub(super) fn adopt(
-        &self,
-        tracker: &mut Tracker,
-        put: &NewEntry<'_>,
-    ) -> Option<Result<EntryRef, TrackError>> {
-        if !self.timers.is_running() {
+    /// Returns the lost owner whose entry of the same topic and key `put` takes over, if there is one.
+    pub(super) fn lost_owner_of(&self, tracker: &Tracker, put: &NewEntry<'_>) -> Option<Vec<u8>> {
+        if !self.is_running() {
             return None;
         }
-        let state = self.timers.state.lock();
+        let state = self.state.lock();
         if state.lost.is_empty() {
             return None;
         }
@@ -256,48 +143,144 @@ impl Presence {
                 break;
             }
         }
-        let lost = lost?.to_vec();
-        drop(state);
-        Some(tracker.adopt(&lost, put))
+        lost.map(<[u8]>::to_vec)
     }
 
-    /// Removes what is due.
-    pub(super) fn expire(&self, now: Duration) {
-        while self.timers.is_running() {
-            let mut state = self.timers.state.lock();
-            let Some((due, birth)) = state.next_due(now) else {
-                self.timers
-                    .any
-                    .store(!state.queue.is_empty(), Ordering::Release);
-                return;
-            };
-            let lost = match &due {
-                Due::Grace(owner) => state.lost.remove(owner).unwrap_or_default(),
-                _ => HashMap::new(),
-            };
-            drop(state);
-            match due {
-                Due::Owner(owner) => {
-                    self.remove_owners(&[owner], LeaveReason::Expired);
-                }
-                Due::Entry(session) => {
-                    self.leave(&session, Since::Birth(birth), LeaveReason::Expired);
-                }
-                Due::Grace(_) => {
-                    for (session, version) in lost {
-                        let since = Since::Version(version);
-                        self.leave(&session, since, LeaveReason::OwnerGone);
-                    }
-                }
-            }
+    /// Returns the time of the first timer.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        if !self.is_running() {
+            return None;
         }
+        let state = self.state.lock();
+        state.queue.first_key_value().map(|((time, _), _)| *time)
     }
 
-    /// Removes one own entry, if it is still the one meant.
-    fn leave(&self, session: &Session, since: Since, reason: LeaveReason) {
-        let mut tracker = self.slot(session.topic()).write();
-        if tracker.leave(session, since, reason) {
-            self.mark_changed(slot_of(session.topic()), LEAVE_WIRE_LEN);
+    /// Takes the entries of the first timer out, if its time has come.
+    pub(super) fn next_expired(&self, now: Duration) -> Option<Expired> {
+        if !self.is_running() {
+            return None;
         }
+        let mut state = self.state.lock();
+        let expired = state.next_expired(now);
+        if expired.is_none() {
+            self.any.store(!state.queue.is_empty(), Ordering::Release);
+        }
+        expired
+    }
+}
+
+impl State {
+    /// Starts a timer, or starts it again.
+    fn set(&mut self, subject: Subject, birth: u64, until: Duration) {
+        self.end(&subject);
+        self.next += 1;
+        let place = (until, self.next);
+        self.queue.insert(place, (subject.clone(), birth));
+        self.running.insert(subject, place);
+    }
+
+    fn end(&mut self, subject: &Subject) -> bool {
+        let place = self.running.remove(subject);
+        place.is_some_and(|place| self.queue.remove(&place).is_some())
+    }
+
+    fn end_grace(&mut self, owner: &[u8]) -> bool {
+        self.lost.remove(owner);
+        self.end(&Subject::Grace(owner.into()))
+    }
+
+    /// Returns whether an own entry is one of a lost owner, not written since.
+    fn is_lost(&self, entry: &Entry<'_>) -> bool {
+        self.lost.get(entry.owner()).is_some_and(|sessions| {
+            let session = SessionName::new(entry.topic(), entry.key(), entry.owner());
+            sessions.get(&session) == Some(&entry.version())
+        })
+    }
+
+    fn next_expired(&mut self, now: Duration) -> Option<Expired> {
+        let first = self.queue.first_entry();
+        let first = first.filter(|first| first.key().0 <= now)?;
+        let (subject, birth) = first.remove();
+        self.running.remove(&subject);
+        Some(match subject {
+            Subject::Owner(owner) => Expired::Owner(owner),
+            Subject::Entry(session) => Expired::Entry(session, birth),
+            Subject::Grace(owner) => Expired::Lost(self.lost.remove(&owner).unwrap_or_default()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ReplicaId;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session(owner: &[u8]) -> SessionName {
+        SessionName::new("room", Key::from("ann"), owner)
+    }
+
+    #[test]
+    fn a_renewed_lease_expires_once_at_its_new_time() {
+        let timers = Timers::default();
+        assert_eq!(timers.next_deadline(), None);
+        timers.lease_owner(b"phone", SECOND);
+        timers.lease_owner(b"phone", 3 * SECOND);
+        timers.lease_entry(session(b"laptop"), 7, 2 * SECOND);
+        assert_eq!(timers.next_deadline(), Some(2 * SECOND));
+        assert_eq!(timers.next_expired(SECOND), None);
+        let entry = Expired::Entry(session(b"laptop"), 7);
+        assert_eq!(timers.next_expired(3 * SECOND), Some(entry));
+        let owner = Expired::Owner(b"phone".as_slice().into());
+        assert_eq!(timers.next_expired(3 * SECOND), Some(owner));
+        assert_eq!(timers.next_expired(3 * SECOND), None);
+        assert!(!timers.is_running());
+    }
+
+    #[test]
+    fn what_is_untracked_has_no_timer() {
+        let timers = Timers::default();
+        timers.lease_owner(b"phone", SECOND);
+        timers.lease_entry(session(b"phone"), 7, SECOND);
+        timers.end_entry("room", Key::from("ann"), b"phone");
+        timers.end_owner(b"phone");
+        assert_eq!(timers.next_deadline(), None);
+        assert_eq!(timers.next_expired(SECOND), None);
+    }
+
+    #[test]
+    fn a_lost_owner_has_a_grace_instead_of_its_lease() {
+        let timers = Timers::default();
+        let entries = HashMap::from([(session(b"phone"), 7)]);
+        timers.lease_owner(b"phone", SECOND);
+        timers.lose_owner(b"phone", entries.clone(), 2 * SECOND);
+        assert_eq!(timers.next_deadline(), Some(2 * SECOND));
+        assert!(timers.owner_back(b"phone") && !timers.owner_back(b"phone"));
+        assert_eq!(timers.next_deadline(), None);
+        timers.lose_owner(b"phone", entries.clone(), 2 * SECOND);
+        assert_eq!(
+            timers.next_expired(2 * SECOND),
+            Some(Expired::Lost(entries))
+        );
+        timers.lose_owner(b"phone", HashMap::new(), 3 * SECOND);
+        assert_eq!(timers.next_deadline(), None, "there is nothing to wait for");
+    }
+
+    #[test]
+    fn an_entry_of_a_lost_owner_is_taken_over_unless_it_was_written_since() {
+        let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).unwrap());
+        let phone = NewEntry::new("room", "ann", "phone");
+        let laptop = NewEntry::new("room", "ann", "laptop");
+        let version = tracker.track(&phone).unwrap().version;
+        let timers = Timers::default();
+        assert_eq!(timers.lost_owner_of(&tracker, &laptop), None);
+        let entries = HashMap::from([(session(b"phone"), version)]);
+        timers.lose_owner(b"phone", entries, SECOND);
+        let lost = Some(b"phone".to_vec());
+        assert_eq!(timers.lost_owner_of(&tracker, &laptop), lost);
+        assert_eq!(timers.lost_owner_of(&tracker, &phone), lost);
+        tracker.update(&phone).unwrap();
+        assert_eq!(timers.lost_owner_of(&tracker, &laptop), None);
     }
 }

@@ -5,14 +5,15 @@
 //! one process, `nats` (feature `nats`) joins machines.
 //!
 //! ```
-//! use headcount::runtime::{Node, memory::Network, starting};
-//! use headcount::{NewEntry, PresenceConfig};
+//! use headcount::runtime::{Node, memory::Network};
+//! use headcount::{NewEntry, PresenceConfig, ReplicaId};
+//! use std::time::SystemTime;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let network = Network::new();
-//! let a = Node::start(starting("a")?, PresenceConfig::default(), network.join("a"));
-//! let b = Node::start(starting("b")?, PresenceConfig::default(), network.join("b"));
+//! let a = Node::start(ReplicaId::generate("a", SystemTime::now())?, PresenceConfig::default(), network.join("a"));
+//! let b = Node::start(ReplicaId::generate("b", SystemTime::now())?, PresenceConfig::default(), network.join("b"));
 //!
 //! let mut room = b.subscribe("room");
 //! a.track(&NewEntry::new("room", "ann", "conn-1"))?;
@@ -31,13 +32,11 @@ pub mod nats;
 mod node;
 
 use std::future::Future;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 pub use node::{Lagged, Node, Subscription};
 
-use crate::id::{IdError, OP_MAX, ReplicaId};
 use crate::presence::{Address, Transmit};
 
 /// Something that a transport received.
@@ -65,30 +64,4 @@ pub trait Transport: Send + 'static {
 
     /// Waits for the next thing that comes in. Returns `None` if nothing will ever come. Must be cancel safe.
     fn receive(&mut self) -> impl Future<Output = Option<Incoming>> + Send;
-}
-
-/// Returns the identity of a node that starts now: the wall clock in microseconds, and a salt from
-/// the random numbers of the operating system.
-///
-/// # Errors
-/// If the name is empty or longer than 64 bytes, or the operating system has no random number.
-///
-/// ```
-/// let id = headcount::runtime::starting("chat-1")?;
-/// assert_eq!(id.name(), "chat-1");
-/// # Ok::<(), headcount::id::IdError>(())
-/// ```
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the wall clock is read at start only"
-)]
-pub fn starting(name: &str) -> Result<ReplicaId, IdError> {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let incarnation = u64::try_from(since.as_micros())
-        .unwrap_or(0)
-        .min(OP_MAX - 1);
-    let salt = getrandom::u32().map_err(|_| IdError::NoRandomness)?;
-    ReplicaId::new(name, incarnation, salt)
 }

@@ -33,12 +33,14 @@ impl std::error::Error for NatsError {
 /// The transport of one node over NATS.
 ///
 /// ```no_run
-/// use headcount::PresenceConfig;
-/// use headcount::runtime::{Node, nats::NatsTransport, starting};
+/// use headcount::runtime::{Node, nats::NatsTransport};
+/// use headcount::{PresenceConfig, ReplicaId};
+/// use std::time::SystemTime;
 ///
 /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
 /// let transport = NatsTransport::connect("nats://127.0.0.1:4222", "chat").await?;
-/// let node = Node::start(starting("chat-1")?, PresenceConfig::default(), transport);
+/// let id = ReplicaId::generate("chat-1", SystemTime::now())?;
+/// let node = Node::start(id, PresenceConfig::default(), transport);
 /// # Ok(())
 /// # }
 /// ```

@@ -38,14 +38,19 @@ const TURNS: usize = 3;
 /// Dropping a node stops it like a crash; [`leave`](Self::leave) says Goodbye.
 ///
 /// ```
-/// use headcount::runtime::{Node, memory::Network, starting};
-/// use headcount::{NewEntry, PresenceConfig};
+/// use headcount::runtime::{Node, memory::Network};
+/// use headcount::{NewEntry, PresenceConfig, ReplicaId};
+/// use std::time::SystemTime;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let network = Network::new();
-/// let a = Node::start(starting("a")?, PresenceConfig::default(), network.join("a"));
-/// let b = Node::start(starting("b")?, PresenceConfig::default(), network.join("b"));
+/// let start = |name| -> Result<Node, headcount::id::IdError> {
+///     let id = ReplicaId::generate(name, SystemTime::now())?;
+///     Ok(Node::start(id, PresenceConfig::default(), network.join(name)))
+/// };
+/// let a = start("a")?;
+/// let b = start("b")?;
 /// let mut room = b.subscribe("room");
 /// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// let diff = room.next().await?.expect("the node runs");

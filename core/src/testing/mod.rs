@@ -10,12 +10,16 @@
 //! [`Stats`] counts it.
 //!
 //! After every step each node's view of each origin must equal that origin's recorded history at
-//! the same clock, and what it knows of a replica must never go backwards. Nobody shows a replica
-//! that is long dead, takes a new identity without need, or tells of a divergence where there is
-//! none; content that a holder altered becomes right only with a divergence told. What is refused
-//! changes nothing. At the end the network heals; then all nodes must become equal, pulls and
+//! the same clock, and what it knows of a replica must never go backwards. No node may show a replica
+//! that is long dead, take a new identity without need, or report a divergence where there is
+//! none; content that a holder altered may become right only with a reported divergence. A refused frame
+//! must change nothing. At the end the network heals; then all nodes must become equal, pulls and
 //! repairs must stop, and the members must be those of a merge of independent [`crdts::Orswot`]
 //! histories.
+//!
+//! A `Run` holds the plan, the random numbers and the clock of one schedule. The `World` starts nodes and carries
+//! frames, times and checks to its parts, which do not know it: `Network`, `Truth`, `Snapshots`, and beside each
+//! `Node` its `OwnEntries`, `Views`, `Readers` and `Hearing`. `steps` decides what happens, `convergence` how it ends.
 //!
 //! ```
 //! use headcount::testing::{Fault, self};
@@ -27,56 +31,39 @@
 //! assert!((0..10_000).any(|seed| testing::simulate(seed, Some(Fault::ApplyOverGap)).is_err()));
 //! ```
 
-mod check;
 mod convergence;
+mod describe;
 mod hostile;
-mod incident;
-mod leases;
 mod liveness;
 mod mirror;
 mod network;
+mod node;
+mod own_entries;
 mod plan;
-mod restore;
+mod run;
+mod schedule;
+mod silence;
+mod snapshots;
+mod stats;
 mod steps;
-mod trace;
+mod strangers;
+mod truth;
+mod views;
 mod world;
 
 use std::fmt;
 
 pub use crate::fault::Fault;
-pub use incident::{Incident, Incidents};
-use world::World;
+pub use stats::{Incident, Incidents, Stats};
 
-/// What a schedule did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Steps taken, the healing at the end not counted.
-    pub steps: u64,
-    /// Frames delivered.
-    pub frames: u64,
-    /// Local operations.
-    pub operations: u64,
-    /// What happened, and how often.
-    pub incidents: Incidents,
-}
-
-impl std::ops::AddAssign for Stats {
-    fn add_assign(&mut self, other: Self) {
-        self.steps += other.steps;
-        self.frames += other.frames;
-        self.operations += other.operations;
-        self.incidents += other.incidents;
-    }
-}
-
-/// A schedule that broke a promise.
+/// The error of a schedule that broke a promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The seed that makes it happen again.
     pub seed: u64,
-    /// The step at which it showed.
+    /// The step at which the broken promise was noticed.
     pub step: u64,
-    /// What was wrong.
+    /// The broken promise, in words.
     pub what: String,
 }
 
@@ -93,10 +80,10 @@ impl std::error::Error for Failure {}
 /// # Errors
 /// The first broken promise.
 pub fn simulate(seed: u64, fault: Option<Fault>) -> Result<Stats, Failure> {
-    crate::fault::with(fault, || World::new(seed, None).run())
+    crate::fault::with(fault, || schedule::run(seed, None))
 }
 
-/// Runs anything on this thread with one rule of the protocol broken, to show that a test would
+/// Runs `work` on this thread with one rule of the protocol broken, to show that a test would
 /// notice.
 ///
 /// ```
@@ -108,7 +95,7 @@ pub fn with_fault<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
     crate::fault::with(Some(fault), work)
 }
 
-/// As [`simulate`], and calls `line` with a readable account of every step.
+/// Runs the schedule of a seed as [`simulate`] does, and calls `line` with a readable account of every step.
 ///
 /// # Errors
 /// The first broken promise.
@@ -117,5 +104,5 @@ pub fn replay(
     fault: Option<Fault>,
     line: &mut dyn FnMut(&str),
 ) -> Result<Stats, Failure> {
-    crate::fault::with(fault, || World::new(seed, Some(line)).run())
+    crate::fault::with(fault, || schedule::run(seed, Some(line)))
 }

@@ -1,235 +1,196 @@
-//! Frames under way: lost, doubled, reordered, cut off.
+//! `Network`: the links between places, and the frames on them: lost, doubled, reordered, cut off.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::incident::Incident;
-use super::world::{Node, PLACES, World};
+use super::plan::{PLACES, Plan};
+use super::run::Run;
+use super::stats::Incident;
 use crate::codec::Kind;
 use crate::id::ReplicaId;
-use crate::replica::{Destination, Transmit};
+use crate::replica::Destination;
 
 /// A frame between two places.
 #[derive(Clone)]
 pub(super) struct Flight {
     pub(super) from: usize,
     pub(super) to: usize,
-    sent_ms: u64,
     pub(super) frame: Bytes,
-    /// Who sends it, for a Goodbye.
-    leaver: Option<ReplicaId>,
+    /// The sender of a Goodbye.
+    pub(super) leaver: Option<ReplicaId>,
+    sent_ms: u64,
 }
 
-/// True if a place that asks for no call has nothing to do is looked at in every so many steps.
-const REST_EVERY: u64 = 8;
-
-fn is_running(node: &&Node) -> bool {
-    !node.hearing.is_frozen
+/// The outcome of taking a frame off the network.
+pub(super) enum Arrival {
+    /// No frame was under way.
+    Nothing,
+    /// The frame was cut off or came too late.
+    Lost,
+    Frame(Flight),
 }
 
+/// A frame of a place, to be sent.
+pub(super) struct Sending {
+    pub(super) from: usize,
+    pub(super) to: Destination,
+    pub(super) frame: Bytes,
+    /// A second frame to the same places.
+    pub(super) extra: Option<Bytes>,
+    /// The sender, if `frame` is its Goodbye.
+    pub(super) leaver: Option<ReplicaId>,
+}
+
+/// The links that are cut: `cut[from][to]`.
+#[derive(Clone, Copy)]
+pub(super) struct Cuts([[bool; PLACES]; PLACES]);
+
+/// The places, the links between them, and the frames under way.
+pub(super) struct Network {
+    /// The name that runs at each place: a clone has the links of its original.
+    homes: Vec<usize>,
+    addresses: Vec<Arc<str>>,
+    flights: Vec<Flight>,
+    cuts: Cuts,
+}
+
+/// Returns the kind that the header of a frame states.
 pub(super) fn kind(frame: &[u8]) -> Kind {
     Kind(frame.get(4).copied().unwrap_or(0))
 }
 
-impl World<'_> {
-    /// Puts what a place wants to send on its way.
-    pub(super) fn collect(&mut self, place: usize) {
-        let Some(node) = &self.nodes[place] else {
-            return;
-        };
-        let mut sent = Vec::new();
-        while let Some(transmit) = node.presence.poll_transmit() {
-            sent.push(transmit);
-        }
-        let id = node.id.clone();
-        for transmit in sent {
-            self.send(place, &id, &transmit);
+impl Network {
+    pub(super) fn new() -> Self {
+        Self {
+            homes: Vec::new(),
+            addresses: (0..PLACES).map(|place| place.to_string().into()).collect(),
+            flights: Vec::new(),
+            cuts: Cuts([[false; PLACES]; PLACES]),
         }
     }
 
-    pub(super) fn send(&mut self, from: usize, id: &ReplicaId, transmit: &Transmit) {
-        let leaver = (kind(&transmit.frame) == Kind::GOODBYE).then(|| id.clone());
-        self.made(id, &transmit.frame);
-        let (frame, extra) = self.disguise(from, &transmit.frame);
-        for to in 0..self.nodes.len() {
-            let addressed = match &transmit.to {
-                Destination::All => self.neighbours(from, to),
+    /// Adds a place with the links of the name `home`.
+    pub(super) fn add_place(&mut self, home: usize) {
+        self.homes.push(home);
+    }
+
+    /// Sends a frame to the places that it is addressed to.
+    pub(super) fn send(&mut self, run: &mut Run<'_>, sending: &Sending) {
+        for to in 0..self.homes.len() {
+            let is_addressed = match &sending.to {
+                Destination::All => self.are_neighbours(&run.plan, sending.from, to),
                 Destination::Peer(address) => *address == self.addresses[to],
             };
-            if !addressed {
+            if !is_addressed {
                 continue;
             }
-            self.fly((from, to), &frame, leaver.as_ref());
-            if let Some(extra) = &extra {
-                self.fly((from, to), extra, None);
-            }
-        }
-    }
-
-    /// Puts one frame on its way, or loses it.
-    fn fly(&mut self, (from, to): (usize, usize), frame: &Bytes, leaver: Option<&ReplicaId>) {
-        if self.cut[from][to] {
-            self.count(Incident::FrameCutOff);
-            return;
-        }
-        if self.rng.below(1000) < self.plan.loss {
-            self.count(Incident::FrameLost);
-            return;
-        }
-        let copies = 1 + usize::from(self.rng.below(1000) < self.plan.doubled);
-        if copies > 1 {
-            self.count(Incident::FrameDoubled);
-        }
-        for _ in 0..copies {
-            let sent_ms = self.now_ms;
-            let frame = frame.clone();
-            let leaver = leaver.cloned();
-            self.flights.push(Flight {
-                from,
+            let flight = |frame: &Bytes, leaver: Option<&ReplicaId>| Flight {
+                from: sending.from,
                 to,
-                sent_ms,
-                frame,
-                leaver,
-            });
+                frame: frame.clone(),
+                leaver: leaver.cloned(),
+                sent_ms: run.now_ms,
+            };
+            let first = flight(&sending.frame, sending.leaver.as_ref());
+            let second = sending.extra.as_ref().map(|extra| flight(extra, None));
+            self.launch(run, first);
+            if let Some(second) = second {
+                self.launch(run, second);
+            }
         }
     }
 
-    /// Delivers one frame that is under way.
-    pub(super) fn deliver(&mut self) -> Result<bool, String> {
-        if self.flights.is_empty() {
-            return Ok(false);
+    /// Puts one frame on its way once or twice, or loses it.
+    fn launch(&mut self, run: &mut Run<'_>, flight: Flight) {
+        if self.is_cut(&flight) {
+            run.count(Incident::FrameCutOff);
+            return;
         }
-        let flight = if self.plan.reorders {
-            let at = self.rng.below(self.flights.len() as u64) as usize;
-            if at > 0 {
-                self.count(Incident::FrameReordered);
+        if run.rng.below(1000) < run.plan.loss {
+            run.count(Incident::FrameLost);
+            return;
+        }
+        if run.rng.below(1000) < run.plan.doubled {
+            run.count(Incident::FrameDoubled);
+            self.flights.push(flight.clone());
+        }
+        self.flights.push(flight);
+    }
+
+    /// Takes the next frame off the network.
+    pub(super) fn take(&mut self, run: &mut Run<'_>) -> Arrival {
+        if self.flights.is_empty() {
+            return Arrival::Nothing;
+        }
+        let flight = if run.plan.reorders {
+            let index = run.rng.below(self.flights.len() as u64) as usize;
+            if index > 0 {
+                run.count(Incident::FrameReordered);
             }
-            self.flights.swap_remove(at)
+            self.flights.swap_remove(index)
         } else {
             self.flights.remove(0)
         };
-        let is_late = flight.sent_ms.saturating_add(self.plan.delay_ms) < self.now_ms;
-        if self.cut[flight.from][flight.to] || is_late {
-            self.count(if is_late {
-                Incident::FrameLate
-            } else {
-                Incident::FrameCutOff
-            });
-            return Ok(true);
+        let is_late = flight.sent_ms.saturating_add(run.plan.delay_ms) < run.now_ms;
+        if is_late {
+            run.count(Incident::FrameLate);
+            Arrival::Lost
+        } else if self.is_cut(&flight) {
+            run.count(Incident::FrameCutOff);
+            Arrival::Lost
+        } else {
+            Arrival::Frame(flight)
         }
-        match &mut self.nodes[flight.to] {
-            None => {}
-            Some(node) if node.hearing.is_frozen => node.hearing.inbox.push(flight),
-            Some(_) => self.hand_over(flight)?,
-        }
-        Ok(true)
     }
 
-    /// Gives a frame that has arrived to its place.
-    pub(super) fn hand_over(&mut self, flight: Flight) -> Result<(), String> {
-        let Flight {
-            from,
-            to,
-            frame,
-            leaver,
-            ..
-        } = flight;
-        let now = self.now(to);
-        let address = self.addresses[from].clone();
-        self.listen(to, now, &frame)?;
-        let Some(node) = &mut self.nodes[to] else {
-            return Ok(());
-        };
-        let kind = kind(&frame);
-        let is_between_slices = node.presence.has_work();
-        let handled = node.presence.handle_message(now, &address, &frame);
-        if let Some(leaver) = leaver
-            && leaver.name() != node.id.name()
-        {
-            node.retired.insert(leaver, self.now_ms);
-        }
-        self.stats.frames += 1;
-        if is_between_slices {
-            self.count(Incident::SlicesInterrupted);
-        }
-        match kind {
-            Kind::REPAIR => self.count(Incident::Repair),
-            Kind::PART => self.count(Incident::Part),
-            Kind::SUPERSEDED => self.count(Incident::Superseded),
-            _ => {}
-        }
-        if self.is_traced() {
-            let what = self.describe(&frame);
-            self.note(|| format!("{from} -> {to}: {what}"));
-        }
-        if let Err(error) = handled {
-            return Err(format!("{to} refused a frame of {from}: {error}"));
-        }
-        self.after(to)
+    pub(super) fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.cuts.0[from][to] = true;
     }
 
-    pub(super) fn deliver_all(&mut self) -> Result<(), String> {
-        for _ in 0..20_000 {
-            if !self.deliver()? && !self.work()? {
-                return Ok(());
-            }
+    /// Cuts a place off from all others, in both directions.
+    pub(super) fn isolate(&mut self, place: usize) {
+        self.mute(place, true);
+    }
+
+    /// Cuts what a place sends, and what it receives if `is_deaf`. Returns the cuts before, for [`Self::set_cuts`].
+    pub(super) fn mute(&mut self, place: usize, is_deaf: bool) -> Cuts {
+        let before = self.cuts;
+        for other in 0..PLACES {
+            self.cuts.0[place][other] = true;
+            self.cuts.0[other][place] |= is_deaf;
         }
-        Err("frames answer frames without end".into())
+        before
     }
 
-    /// Does what follows every call of a node.
-    pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
-        self.record(place)?;
-        self.events(place)?;
-        self.check(place)?;
-        self.mirror(place)?;
-        self.collect(place);
-        Ok(())
-    }
-
-    /// Calls the nodes whose time has come.
-    pub(super) fn wake(&mut self) -> Result<(), String> {
-        for place in 0..self.nodes.len() {
-            let now = self.now(place);
-            let Some(node) = self.nodes[place].as_ref().filter(is_running) else {
-                continue;
-            };
-            if node.presence.poll_timeout().is_some_and(|at| at <= now) {
-                self.timeout(place, now);
-                self.after(place)?;
-            } else if (self.step + place as u64).is_multiple_of(REST_EVERY) {
-                self.check_rest(place, now)?;
-            }
-            self.check_silence(place, now)?;
-        }
-        Ok(())
-    }
-
-    /// Gives every node one more slice of what it has to do. Whether any had something.
-    pub(super) fn work(&mut self) -> Result<bool, String> {
-        let mut any = false;
-        for place in 0..self.nodes.len() {
-            let now = self.now(place);
-            let Some(node) = self.nodes[place].as_ref().filter(is_running) else {
-                continue;
-            };
-            if node.presence.has_work() {
-                any = true;
-                self.timeout(place, now);
-                self.after(place)?;
-            }
-        }
-        Ok(any)
-    }
-
-    /// A place that a Repair is on its way to.
-    pub(super) fn awaits_repair(&self) -> Option<usize> {
-        let mut flights = self.flights.iter();
-        let found = flights.find(|flight| kind(&flight.frame) == Kind::REPAIR);
-        found.map(|flight| flight.to)
+    pub(super) fn set_cuts(&mut self, cuts: Cuts) {
+        self.cuts = cuts;
     }
 
     pub(super) fn heal(&mut self) {
-        self.cut = [[false; PLACES]; PLACES];
-        self.note(|| "heal all links".into());
+        self.cuts = Cuts([[false; PLACES]; PLACES]);
+    }
+
+    pub(super) fn home(&self, place: usize) -> usize {
+        self.homes[place]
+    }
+
+    pub(super) fn address(&self, place: usize) -> Arc<str> {
+        self.addresses[place].clone()
+    }
+
+    pub(super) fn flights(&self) -> &[Flight] {
+        &self.flights
+    }
+
+    /// Returns whether frames to all go from one of two places to the other.
+    pub(super) fn are_neighbours(&self, plan: &Plan, a: usize, b: usize) -> bool {
+        let home_a = self.homes[a];
+        let home_b = self.homes[b];
+        a != b && (home_a == home_b || plan.linked(home_a, home_b))
+    }
+
+    fn is_cut(&self, flight: &Flight) -> bool {
+        self.cuts.0[flight.from][flight.to]
     }
 }

@@ -1,13 +1,23 @@
-//! What a seed decides before the first step.
+//! `Plan`: what a seed decides before the first step. It does not change until the end of the schedule.
 
 use std::time::Duration;
 
-use super::incident::Incident;
+use super::stats::Incident;
 use crate::replica;
 use crate::replica::rng::Rng;
 use crate::tracker::Limits;
 
-/// How nodes are linked.
+pub(super) const TOPICS: [&str; 3] = ["hall", "attic", "cellar"];
+/// Places for processes: the first nodes, and their clones.
+pub(super) const PLACES: usize = 16;
+/// Keys of single operations; bulk loads have more, with longer metas.
+pub(super) const KEYS: u8 = 4;
+pub(super) const OWNERS: [&str; 2] = ["o1", "o2"];
+
+/// (topic, key, owner) as small numbers.
+pub(super) type Session = (u8, u8, u8);
+
+/// The shape of the network: which nodes are linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Mesh,
@@ -15,7 +25,7 @@ pub(super) enum Shape {
     Star,
 }
 
-/// One kind of step.
+/// A kind of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Operate,
@@ -34,7 +44,7 @@ pub(super) enum Step {
     ForgetAll,
     Hint,
     Snapshot,
-    Spoil,
+    Alter,
     Stranger,
     Lease,
     LoseOwner,
@@ -42,7 +52,7 @@ pub(super) enum Step {
     Silence,
 }
 
-/// Every kind of step with its usual weight, and how often (of 256) a schedule has it at all.
+/// Every kind of step with its usual weight, and how many of 256 schedules have it at all.
 const STEPS: [(Step, u64, u64); 21] = [
     (Step::Operate, 30, 256),
     (Step::Bulk, 1, 40),
@@ -60,7 +70,7 @@ const STEPS: [(Step, u64, u64); 21] = [
     (Step::ForgetAll, 3, 80),
     (Step::Hint, 1, 40),
     (Step::Snapshot, 2, 40),
-    (Step::Spoil, 2, 24),
+    (Step::Alter, 2, 24),
     (Step::Stranger, 2, 40),
     (Step::Lease, 3, 40),
     (Step::LoseOwner, 3, 40),
@@ -76,7 +86,7 @@ const FORGETFUL: [(Step, u64, u64); 5] = [
     (Step::ForgetAll, 12, 256),
 ];
 
-/// Machines cloned, and one of the twins gone before anyone noticed.
+/// Machines cloned, and one of the twins gone before it was noticed.
 const TWINS: [(Step, u64, u64); 7] = [
     (Step::Operate, 30, 256),
     (Step::Tick, 10, 256),
@@ -88,13 +98,13 @@ const TWINS: [(Step, u64, u64); 7] = [
 ];
 
 /// Holders that alter what they pass on.
-const SPOILT: [(Step, u64, u64); 8] = [
+const ALTERING: [(Step, u64, u64); 8] = [
     (Step::Operate, 30, 256),
     (Step::Tick, 12, 256),
     (Step::Beat, 12, 256),
     (Step::Deliver, 30, 256),
     (Step::DeliverAll, 8, 256),
-    (Step::Spoil, 8, 256),
+    (Step::Alter, 8, 256),
     (Step::Crash, 2, 128),
     (Step::Restart, 5, 256),
 ];
@@ -141,10 +151,10 @@ pub(super) struct Plan {
     pub(super) delay_ms: u64,
     pub(super) steps: u64,
     pub(super) leave_log: usize,
-    /// Above the beats that a heartbeat needs to the farthest node.
+    /// More than the beats that a heartbeat takes to the farthest node.
     pub(super) down_ms: u64,
     pub(super) forget_ms: u64,
-    /// How long the entries of a lost owner stay.
+    /// The time for which the entries of a lost owner stay.
     pub(super) grace_ms: u64,
     /// The places, one bit each, that speak another minor version.
     pub(super) other_minor: u64,
@@ -165,7 +175,7 @@ impl Plan {
         let steps = match profile {
             0..2 => &FORGETFUL[..],
             2 => &TWINS[..],
-            3 => &SPOILT[..],
+            3 => &ALTERING[..],
             4 => &RESTORED[..],
             5 | 6 => &SILENT[..],
             _ => &STEPS[..],
@@ -203,14 +213,22 @@ impl Plan {
     }
 
     pub(super) fn step(&self, rng: &mut Rng) -> Step {
-        let mut at = rng.below(self.total);
+        let mut draw = rng.below(self.total);
         for (step, weight) in &self.weights {
-            match at.checked_sub(*weight) {
-                Some(rest) => at = rest,
+            match draw.checked_sub(*weight) {
+                Some(rest) => draw = rest,
                 None => return *step,
             }
         }
         Step::Operate
+    }
+
+    /// Ends what befalls frames and versions; links and delays are left as they are.
+    pub(super) fn calm(&mut self) {
+        self.loss = 0;
+        self.doubled = 0;
+        self.reorders = false;
+        self.other_minor = 0;
     }
 
     /// Returns whether nodes `a` and `b` are neighbours.
@@ -226,7 +244,7 @@ impl Plan {
         Limits::default().leave_log_len_max(self.leave_log)
     }
 
-    /// After this long nobody may begin to show a replica that is dead: its age counts up to
+    /// Returns how long after its end a replica may still come to be shown: its age counts up to
     /// `down_after`, and not while a frame is under way.
     pub(super) fn ghost_ms(&self) -> u64 {
         self.down_ms + self.nodes as u64 * self.delay_ms + 3 * BEAT_MS

@@ -1,226 +1,332 @@
-//! The steps of a schedule.
+//! The steps of a schedule: what happens to a [`World`].
 
-use std::time::Duration;
-
-use super::incident::Incident;
-use super::plan::{BEAT_MS, Step};
-use super::world::{KEYS, PLACES, Session, TOPICS, World};
+use super::network::kind;
+use super::own_entries;
+use super::plan::{BEAT_MS, KEYS, OWNERS, Session, Step, TOPICS};
+use super::stats::Incident;
+use super::world::World;
+use super::{silence, strangers};
+use crate::codec::Kind;
 use crate::replica::Signal;
 
-impl World<'_> {
-    pub(super) fn take(&mut self, step: Step) -> Result<(), String> {
-        match step {
-            Step::Operate => self.operate_some(4),
-            Step::Bulk => self.operate_some(120),
-            Step::Tick => {
-                let ms = 1 + self.rng.below(300);
-                self.pass(ms)
+/// Operations of a bulk load, and its keys.
+const BULK: u64 = 120;
+const BULK_KEYS: u64 = 60;
+
+/// Takes one step of a kind.
+pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
+    match step {
+        Step::Operate => {
+            let Some(place) = world.pick_alive() else {
+                return Ok(());
+            };
+            let count = 1 + world.run.rng.below(4);
+            operate(world, place, count, u64::from(KEYS))
+        }
+        Step::Bulk => match world.pick_alive() {
+            Some(place) => operate(world, place, BULK, BULK_KEYS),
+            None => Ok(()),
+        },
+        Step::Tick => {
+            let ms = 1 + world.run.rng.below(300);
+            world.pass(ms)
+        }
+        Step::Beat => {
+            let ms = BEAT_MS / 2 + world.run.rng.below(BEAT_MS);
+            world.pass(ms)
+        }
+        Step::Deliver => deliver_some(world),
+        Step::DeliverAll => world.deliver_all(),
+        Step::Cut => {
+            cut(world);
+            Ok(())
+        }
+        Step::Heal => {
+            world.run.count(Incident::Healed);
+            heal(world);
+            Ok(())
+        }
+        Step::Crash => {
+            crash(world);
+            Ok(())
+        }
+        Step::Restart => restart(world),
+        Step::Clone => {
+            if let Some(place) = world.pick_alive()
+                && world.has_room()
+            {
+                world.clone_at(place);
             }
-            Step::Beat => {
-                let ms = BEAT_MS / 2 + self.rng.below(BEAT_MS);
-                self.pass(ms)
-            }
-            Step::Deliver => {
-                for _ in 0..1 + self.rng.below(8) {
-                    self.deliver()?;
-                    if self.rng.below(4) == 0 {
-                        self.work()?;
-                    }
-                }
-                Ok(())
-            }
-            Step::DeliverAll => self.deliver_all(),
-            Step::Cut => self.cut_some(),
-            Step::Heal => {
-                self.count(Incident::Healed);
-                self.heal();
-                Ok(())
-            }
-            Step::Crash => self.crash(),
-            Step::Restart => self.restart(),
-            Step::Clone => {
-                if let Some(place) = self.pick_alive()
-                    && self.nodes.len() < PLACES
-                {
-                    self.clone_at(place);
-                }
-                Ok(())
-            }
-            Step::Goodbye => self.say_goodbye(),
-            Step::Pause => self.pause(),
-            Step::ForgetAll => self.forget_all(),
-            Step::Hint => self.hint(),
-            Step::Snapshot => {
-                self.snapshot();
-                Ok(())
-            }
-            Step::Spoil => {
-                self.spoil();
-                Ok(())
-            }
-            Step::Stranger => self.stranger(),
-            Step::Lease => self.lease(),
-            Step::LoseOwner => self.lose_owner(),
-            Step::Signal => self.signal(),
-            Step::Silence => self.silence(),
+            Ok(())
+        }
+        Step::Goodbye => {
+            say_goodbye(world);
+            Ok(())
+        }
+        Step::Pause => pause(world),
+        Step::ForgetAll => sleep(world),
+        Step::Hint => hint(world),
+        Step::Snapshot => {
+            snapshot(world);
+            Ok(())
+        }
+        Step::Alter => {
+            alter(world);
+            Ok(())
+        }
+        Step::Stranger => strangers::arrive(world),
+        Step::Lease => lease(world),
+        Step::LoseOwner => lose_owner(world),
+        Step::Signal => signal(world),
+        Step::Silence => silence::fall_silent(world),
+    }
+}
+
+/// Heals all links.
+pub(super) fn heal(world: &mut World<'_>) {
+    world.network.heal();
+    world.run.note(|| "heal all links".into());
+}
+
+fn operate(world: &mut World<'_>, place: usize, count: u64, keys: u64) -> Result<(), String> {
+    for _ in 0..count {
+        let topic = world.run.rng.below(TOPICS.len() as u64) as u8;
+        let key = world.run.rng.below(keys) as u8;
+        let owner = world.run.rng.below(OWNERS.len() as u64) as u8;
+        let session: Session = (topic, key, owner);
+        world.operate(place, session)?;
+    }
+    Ok(())
+}
+
+fn deliver_some(world: &mut World<'_>) -> Result<(), String> {
+    for _ in 0..1 + world.run.rng.below(8) {
+        world.deliver()?;
+        if world.run.rng.below(4) == 0 {
+            world.work()?;
         }
     }
+    Ok(())
+}
 
-    /// Nothing happens for long enough that silence counts.
-    fn pause(&mut self) -> Result<(), String> {
-        let time = if self.rng.below(3) == 0 {
-            self.plan.forget_ms
-        } else {
-            self.plan.down_ms
-        };
-        for _ in 0..time / BEAT_MS + 2 {
-            self.pass(BEAT_MS)?;
-            self.deliver_all()?;
+fn cut(world: &mut World<'_>) {
+    let places = world.nodes.len() as u64;
+    let a = world.run.rng.below(places) as usize;
+    let b = world.run.rng.below(places) as usize;
+    let incident = world.run.pick(&[
+        Incident::LinkCutOneWay,
+        Incident::LinkCut,
+        Incident::NodeCutOff,
+    ]);
+    match incident {
+        Incident::LinkCutOneWay => world.network.cut_one_way(a, b),
+        Incident::LinkCut => {
+            world.network.cut_one_way(a, b);
+            world.network.cut_one_way(b, a);
         }
-        Ok(())
+        _ => world.network.isolate(a),
     }
+    if a != b || incident == Incident::NodeCutOff {
+        world.run.count(incident);
+    }
+    world.run.note(|| format!("cut {a} {b}"));
+}
 
-    fn signal(&mut self) -> Result<(), String> {
-        let Some(place) = self.pick_alive() else {
+fn crash(world: &mut World<'_>) {
+    if let Some(place) = world.pick_alive() {
+        world.stop(place);
+        world.run.count(Incident::Crash);
+        world.run.note(|| format!("crash {place}"));
+    }
+}
+
+/// Starts what had ended at a place, from a snapshot of its name if there is one.
+fn restart(world: &mut World<'_>) -> Result<(), String> {
+    let names = 0..world.run.plan.nodes;
+    let dead: Vec<_> = names.filter(|&name| world.nodes[name].is_none()).collect();
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let place = world.run.pick(&dead);
+    world.run.count(Incident::Restart);
+    let snapshots = world.snapshots.of(world.network.home(place));
+    if snapshots.is_empty() || world.run.rng.below(4) == 0 {
+        world.start(place);
+        return Ok(());
+    }
+    let snapshot = world.run.pick(&snapshots);
+    world.restore(place, snapshot)
+}
+
+fn say_goodbye(world: &mut World<'_>) {
+    let Some(place) = world.pick_alive() else {
+        return;
+    };
+    let now = world.now(place);
+    world.run.count(Incident::Goodbye);
+    world.run.note(|| format!("goodbye of {place}"));
+    if let Some(node) = &world.nodes[place] {
+        node.presence.leave_gracefully(now);
+    }
+    world.collect(place);
+    world.stop(place);
+}
+
+/// Lets nothing happen for long enough that silence counts.
+fn pause(world: &mut World<'_>) -> Result<(), String> {
+    let ms = if world.run.rng.below(3) == 0 {
+        world.run.plan.forget_ms
+    } else {
+        world.run.plan.down_ms
+    };
+    silence::beats(world, ms / BEAT_MS + 2)
+}
+
+/// Lets a machine sleep past `forget_after`: by its own clock all others are long gone. Once
+/// only, or markers would expire before what they guard against has aged.
+fn sleep(world: &mut World<'_>) -> Result<(), String> {
+    let Some(mut place) = world.pick_alive() else {
+        return Ok(());
+    };
+    // Best while something is on its way that was asked for before.
+    let mut flights = world.network.flights().iter();
+    if let Some(repair) = flights.find(|flight| kind(&flight.frame) == Kind::REPAIR) {
+        place = repair.to;
+    }
+    let asleep_ms = world.run.plan.forget_ms + 500;
+    match &mut world.nodes[place] {
+        Some(node) if node.ahead_ms == 0 => node.ahead_ms = asleep_ms,
+        _ => return Ok(()),
+    }
+    world.run.count(Incident::Sleep);
+    world.run.note(|| format!("{place} sleeps and forgets"));
+    world.wake()
+}
+
+/// Lets the transport tell a node that another one is gone.
+fn hint(world: &mut World<'_>) -> Result<(), String> {
+    let Some(place) = world.pick_alive() else {
+        return Ok(());
+    };
+    let other = world.run.rng.below(world.nodes.len() as u64) as usize;
+    let now = world.now(place);
+    let address = world.network.address(other);
+    let name = format!("n{}", world.network.home(other));
+    if let Some(node) = &mut world.nodes[place] {
+        node.hearing.advance(now);
+        node.hearing.hint(&name);
+        node.presence.disconnected(now, &address);
+    }
+    world.run.count(Incident::Hint);
+    world
+        .run
+        .note(|| format!("a hint to {place} that {other} is gone"));
+    world.after(place)
+}
+
+fn snapshot(world: &mut World<'_>) {
+    let Some(place) = world.pick_alive() else {
+        return;
+    };
+    let Some(node) = &world.nodes[place] else {
+        return;
+    };
+    let bytes = node.presence.snapshot();
+    world.snapshots.push(node.name, node.id.clone(), bytes);
+    world.run.count(Incident::Snapshot);
+    world.run.note(|| format!("snapshot of {place}"));
+}
+
+/// Lets a node begin to alter what it passes on, or stop.
+fn alter(world: &mut World<'_>) {
+    let Some(place) = world.pick_alive() else {
+        return;
+    };
+    if let Some(node) = &mut world.nodes[place] {
+        node.is_altering = !node.is_altering;
+    }
+    world
+        .run
+        .note(|| format!("{place} begins or stops to alter what it passes on"));
+}
+
+/// Begins or renews the lease of an entry or of an owner.
+fn lease(world: &mut World<'_>) -> Result<(), String> {
+    let Some(place) = world.pick_alive() else {
+        return Ok(());
+    };
+    let ttl_ms = world.run.pick(&[200, 900, 3000]);
+    let pick = world.run.rng.next_u64() as usize;
+    let is_owner = world.run.rng.below(4) == 0;
+    let Some(node) = &mut world.nodes[place] else {
+        return Ok(());
+    };
+    let now_ms = world.run.now_ms + node.ahead_ms;
+    let what = if is_owner {
+        let owner = pick % OWNERS.len();
+        node.own.lease_owner(&node.presence, now_ms, owner, ttl_ms);
+        OWNERS[owner].to_owned()
+    } else {
+        let leased = node.own.lease(&node.presence, now_ms, pick, ttl_ms);
+        let Some(session) = leased.map_err(|what| format!("{place} {what}"))? else {
             return Ok(());
         };
-        self.signals += 1;
-        let signal = Signal {
-            topic: TOPICS[0].into(),
-            key: b"k0".to_vec(),
-            kind: 1,
-            ttl_ms: 5_000,
-            payload: self.signals.to_le_bytes().to_vec(),
-        };
-        if let Some(node) = &self.nodes[place]
-            && let Err(error) = node.presence.signal(signal)
-        {
-            return Err(format!("{place} refused to send a signal: {error}"));
-        }
-        self.count(Incident::Signal);
-        self.note(|| format!("signal of {place}"));
-        self.collect(place);
-        Ok(())
-    }
+        let (topic, key, owner) = own_entries::names(session);
+        format!("{topic} {key} {owner}")
+    };
+    world.run.count(Incident::Lease);
+    world
+        .run
+        .note(|| format!("lease of {what} at {place} for {ttl_ms} ms"));
+    Ok(())
+}
 
-    fn operate_some(&mut self, most: u64) -> Result<(), String> {
-        let Some(place) = self.pick_alive() else {
-            return Ok(());
-        };
-        let count = if most > 4 {
-            most
-        } else {
-            1 + self.rng.below(most)
-        };
-        for _ in 0..count {
-            let keys = if most > 4 { 60 } else { u64::from(KEYS) };
-            let session: Session = (
-                self.rng.below(TOPICS.len() as u64) as u8,
-                self.rng.below(keys) as u8,
-                self.rng.below(2) as u8,
-            );
-            self.operate(place, session)?;
+/// Loses an owner, or brings a lost one back.
+fn lose_owner(world: &mut World<'_>) -> Result<(), String> {
+    let Some(place) = world.pick_alive() else {
+        return Ok(());
+    };
+    let owner = world.run.rng.below(OWNERS.len() as u64) as u8;
+    let comes_back = world.run.rng.below(3) == 0;
+    let Some(node) = &mut world.nodes[place] else {
+        return Ok(());
+    };
+    if comes_back {
+        let back = node.own.owner_back(&node.presence, owner);
+        if back.map_err(|what| format!("{place} {what}"))? {
+            world.run.count(Incident::OwnerBack);
         }
-        Ok(())
+    } else {
+        let now_ms = world.run.now_ms + node.ahead_ms;
+        let grace_ms = world.run.plan.grace_ms;
+        node.own.lose_owner(&node.presence, now_ms, owner, grace_ms);
+        world.run.count(Incident::OwnerLost);
     }
+    let state = if comes_back { "back" } else { "lost" };
+    let name = OWNERS[usize::from(owner)];
+    world.run.note(|| format!("{name} is {state} at {place}"));
+    world.record(place)
+}
 
-    /// Time passes for everybody.
-    pub(super) fn pass(&mut self, ms: u64) -> Result<(), String> {
-        self.now_ms += ms;
-        self.note(|| "tick".into());
-        self.wake()
+fn signal(world: &mut World<'_>) -> Result<(), String> {
+    let Some(place) = world.pick_alive() else {
+        return Ok(());
+    };
+    let number = world.run.stats.incidents.count(Incident::Signal) + 1;
+    let signal = Signal {
+        topic: TOPICS[0].into(),
+        key: b"k0".to_vec(),
+        kind: 1,
+        ttl_ms: 5_000,
+        payload: number.to_le_bytes().to_vec(),
+    };
+    if let Some(node) = &world.nodes[place]
+        && let Err(error) = node.presence.signal(signal)
+    {
+        return Err(format!("{place} refused to send a signal: {error}"));
     }
-
-    fn cut_some(&mut self) -> Result<(), String> {
-        let places = self.nodes.len() as u64;
-        let a = self.rng.below(places) as usize;
-        let b = self.rng.below(places) as usize;
-        let incident = match self.rng.below(3) {
-            0 => Incident::LinkCutOneWay,
-            1 => Incident::LinkCut,
-            _ => Incident::NodeCutOff,
-        };
-        match incident {
-            Incident::LinkCutOneWay => self.cut[a][b] = true,
-            Incident::LinkCut => (self.cut[a][b], self.cut[b][a]) = (true, true),
-            _ => (0..PLACES).for_each(|c| (self.cut[a][c], self.cut[c][a]) = (true, true)),
-        }
-        if a != b || incident == Incident::NodeCutOff {
-            self.count(incident);
-        }
-        self.note(|| format!("cut {a} {b}"));
-        Ok(())
-    }
-
-    fn crash(&mut self) -> Result<(), String> {
-        if let Some(place) = self.pick_alive() {
-            self.nodes[place] = None;
-            self.count(Incident::Crash);
-            self.note(|| format!("crash {place}"));
-        }
-        Ok(())
-    }
-
-    fn restart(&mut self) -> Result<(), String> {
-        let names = 0..self.plan.nodes;
-        let dead: Vec<_> = names.filter(|&place| self.nodes[place].is_none()).collect();
-        if dead.is_empty() {
-            return Ok(());
-        }
-        let place = dead[self.rng.below(dead.len() as u64) as usize];
-        self.restart_at(place)
-    }
-
-    fn say_goodbye(&mut self) -> Result<(), String> {
-        let Some(place) = self.pick_alive() else {
-            return Ok(());
-        };
-        let now = self.now(place);
-        self.count(Incident::Goodbye);
-        self.note(|| format!("goodbye of {place}"));
-        if let Some(node) = &self.nodes[place] {
-            node.presence.leave_gracefully(now);
-        }
-        self.collect(place);
-        self.nodes[place] = None;
-        Ok(())
-    }
-
-    /// A machine sleeps past `forget_after`: by its own clock everybody else is long gone. Once
-    /// only, or markers would expire before what they guard against has aged.
-    fn forget_all(&mut self) -> Result<(), String> {
-        let Some(mut place) = self.pick_alive() else {
-            return Ok(());
-        };
-        // Best while something is on its way that was asked for before.
-        if let Some(busy) = self.awaits_repair() {
-            place = busy;
-        }
-        let asleep = self.plan.forget_ms + 500;
-        match &mut self.nodes[place] {
-            Some(node) if node.ahead_ms == 0 => node.ahead_ms = asleep,
-            _ => return Ok(()),
-        }
-        self.count(Incident::Sleep);
-        self.note(|| format!("{place} sleeps and forgets"));
-        self.wake()
-    }
-
-    fn hint(&mut self) -> Result<(), String> {
-        let Some(place) = self.pick_alive() else {
-            return Ok(());
-        };
-        let other = self.rng.below(self.nodes.len() as u64) as usize;
-        let now: Duration = self.now(place);
-        let address = self.addresses[other].clone();
-        let name = format!("n{}", self.homes[other]);
-        if let Some(node) = &mut self.nodes[place] {
-            node.hearing.advance(now);
-            node.hearing.hint(&name);
-            node.presence.disconnected(now, &address);
-        }
-        self.count(Incident::Hint);
-        self.note(|| format!("{place} is told that {other} is gone"));
-        self.after(place)
-    }
+    world.run.count(Incident::Signal);
+    world.run.note(|| format!("signal of {place}"));
+    world.collect(place);
+    Ok(())
 }

@@ -1,353 +1,415 @@
-//! Nodes, histories, time.
+//! `World`: the nodes, the network between them, and the truth beside both. It starts processes and carries frames,
+//! times and checks to the part that each is for; [`super::steps`] decides what happens.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crdts::Orswot;
-
-use super::check::Seen;
-use super::incident::Incident;
-use super::leases::Leases;
-use super::liveness::Hearing;
-use super::mirror::Readers;
-use super::network::Flight;
-use super::plan::{Plan, Shape};
-use super::restore::Kept;
-use super::{Failure, Stats};
-use crate::id::{ReplicaId, slot_of};
+use super::hostile;
+use super::network::{Arrival, Flight, Network, Sending, kind};
+use super::node::Node;
+use super::own_entries::{self, Operation};
+use super::plan::{PLACES, Session};
+use super::run::Run;
+use super::snapshots::Snapshots;
+use super::stats::Incident;
+use super::truth::Truth;
+use super::{describe, liveness};
+use crate::codec::Kind;
+use crate::id::ReplicaId;
 use crate::presence::{Presence, PresenceConfig};
-use crate::replica::rng::Rng;
+use crate::replica::Transmit;
 
-pub(super) const TOPICS: [&str; 3] = ["hall", "attic", "cellar"];
-pub(super) const PLACES: usize = 16;
-/// Keys of single operations; bulk loads have more, with longer metas.
-pub(super) const KEYS: u8 = 4;
-pub(super) const OWNERS: [&str; 2] = ["o1", "o2"];
+/// Local operations between two readers that begin with a list.
+const READER_EVERY: u64 = 8;
+/// A node that asks for no call is checked to have nothing to do in every so many steps.
+const REST_EVERY: u64 = 8;
+/// Frames that may answer each other before the cluster counts as never at rest.
+const DELIVERIES_MAX: usize = 20_000;
 
-/// (topic, key, owner) as small numbers.
-pub(super) type Session = (u8, u8, u8);
-
-/// A running process.
-pub(super) struct Node {
-    pub(super) presence: Presence,
-    /// Which name it bears: the number of the place where that name began.
-    pub(super) name: usize,
-    /// Its clock runs ahead of the world's by this.
-    pub(super) ahead_ms: u64,
-    /// The id it had at the last check.
-    pub(super) id: ReplicaId,
-    pub(super) sessions: Vec<Session>,
-    pub(super) oracle: Orswot<Session, u64>,
-    /// What it has known of each name.
-    pub(super) seen: BTreeMap<String, Seen>,
-    /// What its Diffs say.
-    pub(super) readers: Readers,
-    /// Ids whose Goodbye it has received, and when.
-    pub(super) retired: HashMap<ReplicaId, u64>,
-    /// True if it alters entries that it passes on.
-    pub(super) spoils: bool,
-    /// Origins of which it told that holders disagree.
-    pub(super) diverged: HashSet<(ReplicaId, u8)>,
-    pub(super) leases: Leases,
-    /// The signals it has heard.
-    pub(super) signals: HashSet<u64>,
-    pub(super) hearing: Hearing,
-}
-
-/// States of one origin by clock: (clock, digest, entries).
-pub(super) type History = Vec<(u64, u64, u32)>;
-
+/// A simulated cluster.
 pub(super) struct World<'t> {
-    pub(super) seed: u64,
-    pub(super) rng: Rng,
-    pub(super) plan: Plan,
-    pub(super) now_ms: u64,
-    pub(super) step: u64,
-    pub(super) stats: Stats,
-    /// What runs at each place; clones take the places after the first nodes.
+    pub(super) run: Run<'t>,
+    pub(super) network: Network,
+    pub(super) truth: Truth,
+    pub(super) snapshots: Snapshots,
+    /// The process at each place, if one runs there; clones take the places after the first nodes.
     pub(super) nodes: Vec<Option<Node>>,
-    /// Whose clone a place holds: its links are the same.
-    pub(super) homes: Vec<usize>,
-    pub(super) addresses: Vec<Arc<str>>,
-    pub(super) flights: Vec<Flight>,
-    pub(super) cut: [[bool; PLACES]; PLACES],
-    pub(super) histories: HashMap<(ReplicaId, u8), History>,
-    /// Who first wrote under an id.
-    pub(super) writers: HashMap<ReplicaId, usize>,
-    /// Ids with more than one writer.
-    pub(super) forked: HashSet<ReplicaId>,
-    /// Origins of which altered entries were sent.
-    pub(super) tainted: HashSet<(ReplicaId, u8)>,
-    /// The ids that each name has had, and when a process last bore them.
-    pub(super) lives: Vec<Vec<(ReplicaId, u64)>>,
-    /// When each heartbeat of each replica was made.
-    pub(super) beats: HashMap<(ReplicaId, u64), u64>,
-    pub(super) snapshots: VecDeque<Kept>,
-    /// Beyond this a dead replica may not come to be shown.
-    pub(super) ghost_ms: u64,
-    pub(super) signals: u64,
-    pub(super) slots: Vec<u8>,
     /// The wall clock of each name, for incarnations.
-    pub(super) wall: Vec<u64>,
-    pub(super) actors: u64,
-    trace: Option<&'t mut dyn FnMut(&str)>,
+    wall: Vec<u64>,
+    actors: u64,
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, trace: Option<&'t mut dyn FnMut(&str)>) -> Self {
-        let mut rng = Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x6865_6164);
-        let plan = Plan::new(&mut rng);
-        let mut slots: Vec<u8> = TOPICS.iter().map(|topic| slot_of(topic)).collect();
-        slots.sort_unstable();
-        slots.dedup();
+    pub(super) fn new(run: Run<'t>) -> Self {
+        let names = run.plan.nodes;
         let mut world = Self {
-            seed,
-            rng,
-            now_ms: 1000,
-            step: 0,
-            stats: Stats::default(),
+            run,
+            network: Network::new(),
+            truth: Truth::new(names),
+            snapshots: Snapshots::default(),
             nodes: Vec::new(),
-            homes: Vec::new(),
-            addresses: (0..PLACES).map(|place| place.to_string().into()).collect(),
-            flights: Vec::new(),
-            cut: [[false; PLACES]; PLACES],
-            histories: HashMap::new(),
-            writers: HashMap::new(),
-            forked: HashSet::new(),
-            tainted: HashSet::new(),
-            lives: vec![Vec::new(); plan.nodes],
-            beats: HashMap::new(),
-            snapshots: VecDeque::new(),
-            ghost_ms: plan.ghost_ms(),
-            signals: 0,
-            slots,
-            wall: vec![1_000_000; plan.nodes],
+            wall: vec![1_000_000; names],
             actors: 0,
-            trace,
-            plan,
         };
-        for incident in world.plan.incidents() {
-            world.count(incident);
-        }
-        for place in 0..world.plan.nodes {
-            world.nodes.push(None);
-            world.homes.push(place);
+        for name in 0..names {
+            let place = world.add_place(name);
             world.start(place);
         }
         world
     }
 
-    pub(super) fn run(mut self) -> Result<Stats, Failure> {
-        if self.is_traced() {
-            let plan = format!("{:?}", self.plan);
-            self.note(|| plan);
-        }
-        self.drive().map_err(|what| {
-            self.note(|| format!("FAILED: {what}"));
-            Failure {
-                seed: self.seed,
-                step: self.step,
-                what,
-            }
-        })?;
-        Ok(self.stats)
+    /// Adds a place for the name `home`, where nothing runs yet.
+    fn add_place(&mut self, home: usize) -> usize {
+        self.nodes.push(None);
+        self.network.add_place(home);
+        self.nodes.len() - 1
     }
 
-    fn drive(&mut self) -> Result<(), String> {
-        for _ in 0..self.plan.steps {
-            self.step += 1;
-            let step = self.plan.step(&mut self.rng);
-            self.take(step)?;
-        }
-        self.stats.steps = self.step;
-        self.finish()
-    }
-
-    pub(super) fn is_traced(&self) -> bool {
-        self.trace.is_some()
-    }
-
-    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            let line = format!("{:>4} {:>7} ms  {}", self.step, self.now_ms, line());
-            trace(&line);
-        }
-    }
-
-    pub(super) fn count(&mut self, incident: Incident) {
-        self.stats.incidents.add(incident);
+    pub(super) fn has_room(&self) -> bool {
+        self.nodes.len() < PLACES
     }
 
     /// Starts a process at a place, under the name of that place.
     pub(super) fn start(&mut self, place: usize) {
         let id = self.next_id(place);
         let presence = Presence::new(id, self.config());
-        self.run_at(place, presence);
+        self.place(place, presence);
     }
 
-    /// The id of the next start under the name of a place, by its wall clock.
-    pub(super) fn next_id(&mut self, place: usize) -> ReplicaId {
-        let name = self.homes[place];
-        let before = self.wall[name];
-        self.wall[name] += 1 + self.rng.below(1000);
-        if self.rng.below(4) == 0 {
-            self.wall[name] = self.wall[name].saturating_sub(self.rng.below(4000));
+    /// Starts a process from a snapshot of the name of a place; now and then a second one at a new place.
+    pub(super) fn restore(&mut self, place: usize, snapshot: usize) -> Result<(), String> {
+        let id = self.next_id(place);
+        self.restore_as(place, snapshot, id.clone())?;
+        if self.run.rng.below(3) == 0 && self.has_room() {
+            let is_same = self.run.rng.below(2) == 0;
+            let id = if is_same { id } else { self.next_id(place) };
+            let second = self.add_place(self.network.home(place));
+            self.restore_as(second, snapshot, id)?;
+            self.run.count(Incident::RestoreTwice);
         }
-        if self.wall[name] < before && !self.lives[name].is_empty() {
-            self.count(Incident::WallClockBack);
-        }
-        let salt = self.rng.next_u64() as u32;
-        ReplicaId::new(&format!("n{name}"), self.wall[name], salt)
-            .expect("the name is short and the number small")
+        Ok(())
     }
 
-    pub(super) fn config(&mut self) -> PresenceConfig {
-        PresenceConfig {
-            limits: self.plan.limits(),
-            replication: self.plan.config(),
-            seed: self.rng.next_u64(),
-            slice_entries_max: [1, 3, 16, 1024][self.rng.below(4) as usize],
-            grace: Duration::from_millis(self.plan.grace_ms),
-            ..PresenceConfig::default()
+    fn restore_as(&mut self, place: usize, snapshot: usize, id: ReplicaId) -> Result<(), String> {
+        let config = self.config();
+        let now = self.now(place);
+        let presence = self.snapshots.restore(snapshot, id, config, now)?;
+        let name = self.network.home(place);
+        self.run.count(Incident::Restore);
+        if !self.truth.is_last_life(name, self.snapshots.id(snapshot)) {
+            self.run.count(Incident::RestoreOld);
         }
-    }
-
-    /// Puts a process that has just started at a place.
-    pub(super) fn run_at(&mut self, place: usize, presence: Presence) {
-        let id = presence.id();
-        let name = self.homes[place];
-        self.note(|| format!("start {place} as {id}"));
-        self.lives[name].push((id.clone(), self.now_ms));
-        self.nodes[place] = Some(Node {
-            presence,
-            name,
-            ahead_ms: 0,
-            id,
-            sessions: Vec::new(),
-            oracle: Orswot::new(),
-            seen: BTreeMap::new(),
-            readers: Readers::default(),
-            retired: HashMap::new(),
-            spoils: false,
-            diverged: HashSet::new(),
-            leases: Leases::default(),
-            signals: HashSet::new(),
-            hearing: Hearing::default(),
-        });
+        // The same identity twice: the first to write under it is not alone.
+        let new = presence.id();
+        if self.truth.has_borne(name, &new) {
+            self.truth.fork(new);
+        }
+        self.place(place, presence);
+        if let Some(node) = &mut self.nodes[place] {
+            node.hearing.advance(now);
+        }
+        self.record(place)
     }
 
     /// Copies the process at a place, memory and all, to a new place.
     pub(super) fn clone_at(&mut self, place: usize) {
-        let Some(node) = &mut self.nodes[place] else {
+        let Some(node) = &self.nodes[place] else {
             return;
         };
-        self.forked.insert(node.presence.id());
-        let twin = Node {
-            presence: node.presence.fork(),
-            name: node.name,
-            ahead_ms: node.ahead_ms,
-            id: node.id.clone(),
-            sessions: node.sessions.clone(),
-            oracle: node.oracle.clone(),
-            seen: node.seen.clone(),
-            readers: node.readers.clone(),
-            retired: node.retired.clone(),
-            spoils: node.spoils,
-            diverged: node.diverged.clone(),
-            leases: node.leases.clone(),
-            signals: node.signals.clone(),
-            hearing: node.hearing.clone(),
-        };
-        self.nodes.push(Some(twin));
-        self.homes.push(self.homes[place]);
-        self.count(Incident::Clone);
-        self.note(|| format!("clone {place}"));
+        self.truth.fork(node.presence.id());
+        let twin = node.fork();
+        let other = self.add_place(self.network.home(place));
+        self.nodes[other] = Some(twin);
+        self.run.count(Incident::Clone);
+        self.run.note(|| format!("clone {place}"));
+    }
+
+    /// Puts a process that has just started at a place.
+    fn place(&mut self, place: usize, presence: Presence) {
+        let id = presence.id();
+        let name = self.network.home(place);
+        self.run.note(|| format!("start {place} as {id}"));
+        self.truth.begin_life(name, id, self.run.now_ms);
+        self.nodes[place] = Some(Node::new(presence, name));
+    }
+
+    /// Returns the identity of the next start under the name of a place, by its wall clock.
+    fn next_id(&mut self, place: usize) -> ReplicaId {
+        let name = self.network.home(place);
+        let before = self.wall[name];
+        self.wall[name] += 1 + self.run.rng.below(1000);
+        if self.run.rng.below(4) == 0 {
+            self.wall[name] = self.wall[name].saturating_sub(self.run.rng.below(4000));
+        }
+        if self.wall[name] < before && self.truth.has_lived(name) {
+            self.run.count(Incident::WallClockBack);
+        }
+        let salt = self.run.rng.next_u64() as u32;
+        ReplicaId::new(&format!("n{name}"), self.wall[name], salt)
+            .expect("the name is short and the number small")
+    }
+
+    fn config(&mut self) -> PresenceConfig {
+        PresenceConfig {
+            limits: self.run.plan.limits(),
+            replication: self.run.plan.config(),
+            seed: self.run.rng.next_u64(),
+            slice_entries_max: self.run.pick(&[1, 3, 16, 1024]),
+            grace: Duration::from_millis(self.run.plan.grace_ms),
+            ..PresenceConfig::default()
+        }
+    }
+
+    pub(super) fn stop(&mut self, place: usize) {
+        self.nodes[place] = None;
     }
 
     pub(super) fn alive(&self) -> Vec<usize> {
-        (0..self.nodes.len())
+        let places = 0..self.nodes.len();
+        places
             .filter(|&place| self.nodes[place].is_some())
             .collect()
     }
 
     pub(super) fn pick_alive(&mut self) -> Option<usize> {
         let alive = self.alive();
-        (!alive.is_empty()).then(|| alive[self.rng.below(alive.len() as u64) as usize])
+        (!alive.is_empty()).then(|| self.run.pick(&alive))
     }
 
-    /// The time at a place. Now and then a caller tells an earlier one, which must not matter.
+    /// Returns the time at a place. Now and then a caller gives an earlier one, which must not matter.
     pub(super) fn now(&mut self, place: usize) -> Duration {
-        let ahead = self.nodes[place].as_ref().map_or(0, |node| node.ahead_ms);
-        let back = if self.rng.below(64) == 0 {
-            self.count(Incident::ClockBack);
-            self.rng.below(20_000)
+        let ahead_ms = self.nodes[place].as_ref().map_or(0, |node| node.ahead_ms);
+        let back_ms = if self.run.rng.below(64) == 0 {
+            self.run.count(Incident::ClockBack);
+            self.run.rng.below(20_000)
         } else {
             0
         };
-        Duration::from_millis((self.now_ms + ahead).saturating_sub(back))
+        Duration::from_millis((self.run.now_ms + ahead_ms).saturating_sub(back_ms))
     }
 
-    /// Writes down where the local origins of a place stand.
+    /// Lets the program at a place track, update or untrack an entry.
+    pub(super) fn operate(&mut self, place: usize, session: Session) -> Result<(), String> {
+        let choice = self.run.rng.below(16);
+        let meta = [self.run.rng.next_u64().to_le_bytes(); 5].concat();
+        let len_max = own_entries::meta_len_max(session);
+        let len = self.run.rng.below(len_max + 1) as usize;
+        self.actors += 1;
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        let operation = Operation {
+            session,
+            choice,
+            meta: meta[..len].to_vec(),
+            actor: place as u64 + 100 * self.actors,
+        };
+        let outcome = node.own.operate(&node.presence, &operation);
+        if outcome.is_adoption {
+            self.run.count(Incident::EntryAdopted);
+        }
+        self.run.stats.operations += 1;
+        let verb = outcome.verb;
+        let (topic, key, owner) = own_entries::names(session);
+        self.run
+            .note(|| format!("{verb} {topic} {key} {owner} at {place}"));
+        if !outcome.is_done {
+            return Err(format!(
+                "{verb} of {topic} {key} {owner} at {place} did not do its work"
+            ));
+        }
+        if self.run.stats.operations.is_multiple_of(READER_EVERY) {
+            node.readers.begin(&node.presence);
+        }
+        self.record(place)
+    }
+
+    /// Records where the local origins of a place are. A node that took a new identity must have had a reason: a
+    /// double or a later start of its name, never what another node holds of it.
     pub(super) fn record(&mut self, place: usize) -> Result<(), String> {
-        let Some(node) = &self.nodes[place] else {
+        let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
         let id = node.presence.id();
         if id != node.id {
-            self.reborn(place, &id)?;
+            let old = std::mem::replace(&mut node.id, id.clone());
+            if !self.truth.may_be_reborn(node.name, &old) {
+                return Err(format!("{place} gave {old} up for {id} without need"));
+            }
+            self.truth
+                .begin_life(node.name, id.clone(), self.run.now_ms);
+            self.run.count(Incident::Reincarnation);
+            self.run.note(|| format!("{place} is {id} now"));
         }
-        let Some(node) = &mut self.nodes[place] else {
+        self.truth
+            .record(place, node.name, &node.presence, self.run.now_ms);
+        Ok(())
+    }
+
+    /// Sends what waits in a place.
+    pub(super) fn collect(&mut self, place: usize) {
+        let Some(node) = &self.nodes[place] else {
+            return;
+        };
+        let mut transmits = Vec::new();
+        while let Some(transmit) = node.presence.poll_transmit() {
+            transmits.push(transmit);
+        }
+        for transmit in transmits {
+            self.send(place, transmit);
+        }
+    }
+
+    /// Sends one frame of a place.
+    pub(super) fn send(&mut self, from: usize, transmit: Transmit) {
+        let Some(node) = &self.nodes[from] else {
+            return;
+        };
+        let id = &node.id;
+        let leaver = (kind(&transmit.frame) == Kind::GOODBYE).then(|| id.clone());
+        // The beats that it reports of the sender itself are made now.
+        let beats = liveness::beats_in(&self.run.envelope(), &transmit.frame);
+        for beat in beats.into_iter().flat_map(|(_, beats)| beats) {
+            if beat.id == *id {
+                self.truth
+                    .make_beat(beat.id, beat.heartbeat, self.run.now_ms);
+            }
+        }
+        let name = self.network.home(from);
+        let sent = hostile::disguise(&mut self.run, node, name, transmit.frame);
+        if let Some(origin) = sent.altered {
+            self.truth.taint(origin);
+        }
+        let sending = Sending {
+            from,
+            to: transmit.to,
+            frame: sent.frame,
+            extra: sent.extra,
+            leaver,
+        };
+        self.network.send(&mut self.run, &sending);
+    }
+
+    /// Delivers one frame that is under way. Returns whether there was one.
+    pub(super) fn deliver(&mut self) -> Result<bool, String> {
+        let flight = match self.network.take(&mut self.run) {
+            Arrival::Nothing => return Ok(false),
+            Arrival::Lost => return Ok(true),
+            Arrival::Frame(flight) => flight,
+        };
+        if let Some(node) = &mut self.nodes[flight.to] {
+            match &mut node.frozen {
+                Some(waiting) => waiting.push(flight),
+                None => self.hand_over(flight)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives a frame that has arrived to its place.
+    pub(super) fn hand_over(&mut self, flight: Flight) -> Result<(), String> {
+        let from = flight.from;
+        let to = flight.to;
+        let frame = flight.frame;
+        let now = self.now(to);
+        let Some(node) = &mut self.nodes[to] else {
             return Ok(());
         };
-        if let Some((_, last)) = self.lives[node.name].iter_mut().find(|life| life.0 == id) {
-            *last = self.now_ms;
+        node.listen(&self.run, &self.truth, now, &frame)
+            .map_err(|what| format!("{to} {what}"))?;
+        let is_between_slices = node.presence.is_working();
+        let address = self.network.address(from);
+        let handled = node.presence.handle_message(now, &address, &frame);
+        if let Some(leaver) = flight.leaver
+            && leaver.name() != node.id.name()
+        {
+            node.views.retire(leaver, self.run.now_ms);
         }
-        // Twins with the same memory and the same input may take the same new id once more.
-        if *self.writers.entry(id.clone()).or_insert(place) != place {
-            self.forked.insert(id.clone());
+        self.run.stats.frames += 1;
+        if is_between_slices {
+            self.run.count(Incident::SlicesInterrupted);
         }
-        if self.forked.contains(&id) {
-            return Ok(());
+        match kind(&frame) {
+            Kind::REPAIR => self.run.count(Incident::Repair),
+            Kind::PART => self.run.count(Incident::Part),
+            Kind::SUPERSEDED => self.run.count(Incident::Superseded),
+            _ => {}
         }
-        for &slot in &self.slots {
-            let Some(info) = node.presence.origin_info(&id, slot) else {
+        if self.run.is_traced() {
+            let what = describe::describe(&self.run.envelope(), &frame);
+            self.run.note(|| format!("{from} -> {to}: {what}"));
+        }
+        if let Err(error) = handled {
+            return Err(format!("{to} refused a frame of {from}: {error}"));
+        }
+        self.after(to)
+    }
+
+    /// Delivers frames, and lets nodes work, until both are at rest.
+    pub(super) fn deliver_all(&mut self) -> Result<(), String> {
+        for _ in 0..DELIVERIES_MAX {
+            if !self.deliver()? && !self.work()? {
+                return Ok(());
+            }
+        }
+        Err("frames answer frames without end".into())
+    }
+
+    /// Checks what follows every call of a node, and sends what waits in it.
+    pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
+        self.record(place)?;
+        if let Some(node) = &mut self.nodes[place] {
+            node.take_events(&mut self.run, &self.truth)
+                .and_then(|()| node.check(&mut self.run, &self.truth))
+                .and_then(|()| node.readers.follow(&node.presence, node.id.name()))
+                .map_err(|what| format!("{place} {what}"))?;
+        }
+        self.collect(place);
+        Ok(())
+    }
+
+    /// Lets time pass for all nodes.
+    pub(super) fn pass(&mut self, ms: u64) -> Result<(), String> {
+        self.run.now_ms += ms;
+        self.run.note(|| "tick".into());
+        self.wake()
+    }
+
+    /// Calls the nodes whose time has come.
+    pub(super) fn wake(&mut self) -> Result<(), String> {
+        for place in 0..self.nodes.len() {
+            let now = self.now(place);
+            let Some(node) = self.nodes[place].as_mut().filter(|node| node.is_running()) else {
                 continue;
             };
-            let history = self.histories.entry((id.clone(), slot)).or_default();
-            if history.last().is_none_or(|last| last.0 < info.clock) {
-                history.push((info.clock, info.fingerprint, info.entries));
+            if node.presence.poll_timeout().is_some_and(|due| due <= now) {
+                node.timeout(&mut self.run, now);
+                self.after(place)?;
+            } else if (self.run.step + place as u64).is_multiple_of(REST_EVERY) {
+                node.check_rest(now)
+                    .map_err(|what| format!("{place} {what}"))?;
+            }
+            if let Some(node) = &self.nodes[place] {
+                node.check_silence(&self.run, now)
+                    .map_err(|what| format!("{place} {what}"))?;
             }
         }
         Ok(())
     }
 
-    /// A node took a new identity: a second self or a later start of its name must be the reason,
-    /// never what somebody holds of it.
-    fn reborn(&mut self, place: usize, new: &ReplicaId) -> Result<(), String> {
-        let Some(node) = &mut self.nodes[place] else {
-            return Ok(());
-        };
-        let old = std::mem::replace(&mut node.id, new.clone());
-        let lives = &mut self.lives[node.name];
-        let is_behind = lives.iter().any(|(id, _)| id > &old);
-        if !is_behind && !self.forked.contains(&old) {
-            return Err(format!("{place} gave {old} up for {new} without need"));
+    /// Gives every node one more slice of its work. Returns whether any node had work.
+    pub(super) fn work(&mut self) -> Result<bool, String> {
+        let mut has_worked = false;
+        for place in 0..self.nodes.len() {
+            let now = self.now(place);
+            let Some(node) = self.nodes[place].as_mut().filter(|node| node.is_running()) else {
+                continue;
+            };
+            if node.presence.is_working() {
+                has_worked = true;
+                node.timeout(&mut self.run, now);
+                self.after(place)?;
+            }
         }
-        lives.push((new.clone(), self.now_ms));
-        self.count(Incident::Reincarnation);
-        self.note(|| format!("{place} is {new} now"));
-        Ok(())
-    }
-
-    pub(super) fn neighbours(&self, a: usize, b: usize) -> bool {
-        let home_a = self.homes[a];
-        let home_b = self.homes[b];
-        a != b && (home_a == home_b || self.plan.linked(home_a, home_b))
-    }
-
-    /// Returns whether the links that there are join all places, as they were laid out.
-    pub(super) fn is_mesh(&self) -> bool {
-        self.plan.shape == Shape::Mesh
+        Ok(has_worked)
     }
 }

@@ -1,7 +1,7 @@
 //! Byte storage for entries: key, owner and meta of an entry in one piece.
 //!
 //! Pieces of up to 512 bytes live in chunks of 128 equal places, one set of chunks per multiple of
-//! 16 bytes, so an entry costs no allocator header and a million of them are freed in an instant.
+//! 16 bytes, so that an entry needs no allocation of its own, and freeing a million of them frees few chunks.
 //! Larger pieces are boxes of their own.
 
 const STEP: usize = 16;
@@ -21,7 +21,7 @@ struct Class {
     chunks: Vec<Box<[u8]>>,
     /// First free place below `next`; each free place holds the number of the following one.
     free: u32,
-    /// Places from here on were never used.
+    /// The first place that was never used.
     next: u32,
     used: u32,
 }
@@ -41,7 +41,7 @@ impl Blobs {
         }
     }
 
-    /// Takes a place for `len` bytes. Its content is unspecified.
+    /// Allocates a place for `len` bytes. Its content is unspecified.
     #[inline]
     pub(super) fn alloc(&mut self, len: usize) -> u32 {
         match class_of(len) {
@@ -58,7 +58,7 @@ impl Blobs {
         }
     }
 
-    /// Gives a place back. `len` is the length it was taken for.
+    /// Frees a place. `len` is the length that it was allocated for.
     #[inline]
     pub(super) fn free(&mut self, place: u32, len: usize) {
         match class_of(len) {

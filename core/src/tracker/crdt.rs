@@ -2,7 +2,7 @@
 
 use crdts::{CmRDT, CvRDT, VClock};
 
-use super::{LOCAL, Tracker, VersionVector};
+use super::{Tracker, VersionVector};
 use crate::error::ApplyError;
 use crate::id::Origin;
 
@@ -12,21 +12,21 @@ use crate::id::Origin;
 pub struct Delta(Vec<u8>);
 
 impl Delta {
-    /// Takes a frame. It is checked when it is applied.
+    /// Wraps a frame. The tracker checks it when it applies it.
     #[must_use]
     pub fn new(frame: Vec<u8>) -> Self {
         Self(frame)
     }
 
-    /// The frame.
+    /// Returns the frame.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Merging takes what the other knows better, origin by origin: the greater incarnation, then the
-/// greater clock. Nothing is taken about the own origin.
+/// Merging takes the newer state of each origin: that of the greater incarnation, then that of the
+/// greater clock. The own origin stays as it is.
 ///
 /// ```
 /// use crdts::CvRDT;
@@ -43,15 +43,13 @@ impl Delta {
 impl CvRDT for Tracker {
     type Validation = ApplyError;
 
-    /// Refuses a state of other topics, one that knows more of this tracker's own origin than the
-    /// tracker itself, and one that differs at an equal clock.
+    /// Refuses a state of other topics, one whose clock of this tracker's own origin is ahead of the
+    /// tracker, and one that differs at an equal clock.
     fn validate_merge(&self, other: &Self) -> Result<(), ApplyError> {
-        if self.slot != other.slot {
-            let frame_slot = other.slot;
-            let tracker_slot = self.slot;
+        if self.slot() != other.slot() {
             return Err(ApplyError::WrongSlot {
-                frame_slot,
-                tracker_slot,
+                frame_slot: other.slot(),
+                tracker_slot: self.slot(),
             });
         }
         for theirs in other.origins() {
@@ -73,19 +71,19 @@ impl CvRDT for Tracker {
 
     fn merge(&mut self, other: Self) {
         for theirs in other.origins() {
-            if theirs.replica.name() == self.origins.get(LOCAL).id.name() {
+            if theirs.replica.name() == self.id().name() {
                 continue;
             }
             let clock = self.clock(&theirs.replica);
             if let Some(frame) = other.delta_since(&theirs.replica, clock) {
-                // A lower incarnation than ours is refused, which is what the order asks for.
+                // Refuses a lower incarnation than ours, as the order demands.
                 let _ = self.apply(&frame);
             }
         }
     }
 }
 
-/// Operations of one origin must come in order; `validate_op` reports a gap.
+/// Operations of one origin must be applied in order; `validate_op` reports a gap.
 ///
 /// ```
 /// use crdts::CmRDT;
@@ -110,7 +108,7 @@ impl CmRDT for Tracker {
         self.check_frame(&op.0)
     }
 
-    /// An operation that does not pass [`validate_op`](CmRDT::validate_op) changes nothing.
+    /// Applies an operation. One that does not pass [`validate_op`](CmRDT::validate_op) changes nothing.
     fn apply(&mut self, op: Delta) {
         let _ = Self::apply(self, &op.0);
     }

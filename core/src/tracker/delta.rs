@@ -1,19 +1,20 @@
-//! Applying a large `Delta` in slices.
+//! Applying a `Delta`: at once, or in slices between which other work may be done.
 
 use bytes::Bytes;
 
 use super::Tracker;
-use super::diff::DiffBuilder;
+use super::diff::{Diff, DiffBuilder};
 use super::limits::Limits;
-use super::repair::Slice;
+use super::slice::Slice;
+use super::state::State;
 use super::wire::{DeltaHead, Place, Record, Records};
 use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
-/// A `Delta` that passed every check which needs no tracker, to be applied in slices. The
-/// counterpart of [`StagedRepair`](super::StagedRepair): what is first heard of an origin stays
-/// unseen until the last slice.
+/// A `Delta` that passed every check which needs no tracker, to be applied in slices. See [`Slice`].
+///
+/// Entries of an origin that was unknown before become visible with the last step.
 ///
 /// ```
 /// use headcount::tracker::StagedDelta;
@@ -25,8 +26,8 @@ use crate::fault::{Fault, is_broken};
 /// }
 /// let body = a.push_body(0).unwrap();
 /// let mut staged = StagedDelta::new(body.into(), b.limits())?;
-/// assert!(b.begin_delta(&mut staged)?);
-/// while !b.delta_slice(&mut staged, 30)?.done {}
+/// assert!(staged.begin(&mut b)?);
+/// while !staged.step(&mut b, 30)?.done {}
 /// assert_eq!(b.count("room"), 100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -36,19 +37,18 @@ pub struct StagedDelta {
     body: Bytes,
     start: Place,
     puts: u32,
-    step: Step,
+    stage: Stage,
     /// Clock of the origin when it began.
     clock: u64,
-    /// Which application this is, so that a later one of the same origin is not mistaken for it.
     token: u64,
-    /// What ended with the start: the entries of a lower incarnation.
+    /// The leaves that the start brought: those of a lower incarnation.
     diff: DiffBuilder,
 }
 
-/// What a slice does next.
+/// The work of the next step.
 #[derive(Debug)]
-enum Step {
-    /// Does every record fit the state?
+enum Stage {
+    /// Checks that every record fits the state.
     Check(Place),
     Apply(Place),
     Done,
@@ -62,99 +62,83 @@ impl StagedDelta {
     pub fn new(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(&body);
         let head = DeltaHead::read(&mut reader)?;
-        let start = Place::start(reader.offset(), (head.from, head.to));
+        let start = Place::start(reader.offset(), head.from..=head.to);
         let mut records = Records::new(&body, limits, head.origin.slot, start.clone());
         let mut puts = 0;
         while let Some(record) = records.next()? {
             puts += u32::from(matches!(record, Record::NewEntry { .. }));
         }
-        let step = Step::Done;
-        let diff = DiffBuilder::default();
         Ok(Self {
             head,
             body,
             start,
             puts,
-            step,
+            stage: Stage::Done,
             clock: 0,
             token: 0,
-            diff,
+            diff: DiffBuilder::default(),
         })
     }
 
-    /// Returns what the delta is about.
+    /// Returns the first fields of the frame.
     #[must_use]
     pub fn head(&self) -> &DeltaHead {
         &self.head
     }
-}
 
-impl Tracker {
-    /// Starts to apply a delta in slices; its origin is `applying` until the last one. Says whether
-    /// there is something to do. O(1).
+    /// Starts to apply the delta, and returns whether it brings something. O(1), or O(entries) of a lower
+    /// incarnation that it ends.
     ///
     /// # Errors
     /// When the delta does not fit this tracker. Nothing has changed then.
-    pub fn begin_delta(&mut self, staged: &mut StagedDelta) -> Result<bool, ApplyError> {
-        let head = &staged.head;
-        let known = self.admit(&head.origin)?;
-        let clock = known.map_or(0, |n| self.origins.get(n).clock);
-        if head.to <= clock {
+    pub fn begin(&mut self, tracker: &mut Tracker) -> Result<bool, ApplyError> {
+        let state = &mut tracker.state;
+        let head = &self.head;
+        let known = state.admit(&head.origin)?;
+        let clock = known.map_or(0, |number| state.origin(number).clock());
+        if !is_useful(head, clock)? {
             return Ok(false);
         }
-        if head.from > clock && !is_broken(Fault::ApplyOverGap) {
-            return Err(ApplyError::Gap {
-                clock,
-                from: head.from,
-            });
-        }
-        self.check_room(staged.puts)?;
-        let number = self.make_room(&head.origin, known, &mut staged.diff);
-        self.tokens += 1;
-        staged.token = self.tokens;
-        staged.clock = clock;
-        staged.step = Step::Check(staged.start.clone());
-        self.origins.get_mut(number).applying = Some(staged.token);
-        if clock == 0 {
-            self.origins.set_loading(number, true);
-        }
+        state.check_room(self.puts)?;
+        let replica = &head.origin.replica;
+        let number = known.unwrap_or_else(|| state.add_origin(replica, &mut self.diff));
+        self.token = state.begin_load(number, true);
+        self.clock = clock;
+        self.stage = Stage::Check(self.start.clone());
         Ok(true)
     }
 
-    /// Does the next slice of a delta: at most `records_max` records. O(`records_max`).
+    /// Applies the next `records_max` records at most. O(`records_max`).
     ///
     /// # Errors
     /// [`ApplyError::Diverged`] when the delta contradicts the state; nothing has changed then and
     /// the delta is over. [`ApplyError::Applying`] when the origin was dropped in between.
-    pub fn delta_slice(
-        &mut self,
-        staged: &mut StagedDelta,
-        records_max: usize,
-    ) -> Result<Slice, ApplyError> {
-        let number = self.origins.find(&staged.head.origin.replica);
-        let applies = |&n: &u16| self.origins.get(n).applying == Some(staged.token);
-        let Some(number) = number.filter(applies) else {
-            staged.step = Step::Done;
+    pub fn step(&mut self, tracker: &mut Tracker, records_max: usize) -> Result<Slice, ApplyError> {
+        let state = &mut tracker.state;
+        let Some(number) = state.claimed(&self.head.origin.replica, self.token) else {
+            self.stage = Stage::Done;
             return Err(ApplyError::Applying);
         };
-        let mut diff = std::mem::take(&mut staged.diff);
+        let mut diff = std::mem::take(&mut self.diff);
         let mut budget = records_max.max(1);
-        while budget > 0 && !matches!(staged.step, Step::Done) {
-            let step = std::mem::replace(&mut staged.step, Step::Done);
-            match self.advance_delta(staged, step, number, (&mut budget, &mut diff)) {
-                Ok(step) => staged.step = step,
+        while budget > 0 && !matches!(self.stage, Stage::Done) {
+            let stage = std::mem::replace(&mut self.stage, Stage::Done);
+            let advanced = match stage {
+                Stage::Check(place) => self.check(state, number, place, &mut budget),
+                Stage::Apply(place) => self.apply(state, number, place, &mut budget, &mut diff),
+                Stage::Done => Ok(Stage::Done),
+            };
+            match advanced {
+                Ok(stage) => self.stage = stage,
                 Err(error) => {
-                    self.origins.get_mut(number).applying = None;
+                    state.end_claim(number);
                     return Err(error);
                 }
             }
         }
-        let done = matches!(staged.step, Step::Done);
+        let done = matches!(self.stage, Stage::Done);
         if done {
-            let origin = self.origins.get_mut(number);
-            origin.clock = staged.head.to;
-            origin.applying = None;
-            self.origins.set_loading(number, false);
+            state.end_load(number, self.head.to);
         }
         Ok(Slice {
             diff: diff.finish(),
@@ -162,60 +146,186 @@ impl Tracker {
         })
     }
 
-    fn advance_delta(
-        &mut self,
-        staged: &StagedDelta,
-        step: Step,
-        number: u16,
-        (budget, diff): (&mut usize, &mut DiffBuilder),
-    ) -> Result<Step, ApplyError> {
-        let (is_check, place) = match step {
-            Step::Check(place) => (true, place),
-            Step::Apply(place) => (false, place),
-            Step::Done => return Ok(Step::Done),
+    /// Gives up the delta. If it has changed entries already, the origin is forgotten:
+    /// what is here of it is no exact state. The Diff has the leaves.
+    pub fn cancel(&mut self, tracker: &mut Tracker) -> Diff {
+        let state = &mut tracker.state;
+        let stage = std::mem::replace(&mut self.stage, Stage::Done);
+        let Some(number) = state.claimed(&self.head.origin.replica, self.token) else {
+            return Diff::default();
         };
-        let limits = self.limits.clone();
-        let mut records = Records::new(&staged.body, &limits, staged.head.origin.slot, place);
+        let mut diff = std::mem::take(&mut self.diff);
+        let is_unchanged = matches!(stage, Stage::Check(_));
+        state.cancel_load(number, is_unchanged, &mut diff);
+        diff.finish()
+    }
+
+    fn check(
+        &self,
+        state: &State,
+        number: u16,
+        place: Place,
+        budget: &mut usize,
+    ) -> Result<Stage, ApplyError> {
+        let mut records = Records::new(&self.body, state.limits(), self.head.origin.slot, place);
         while *budget > 0 {
             *budget -= 1;
             match records.next()? {
-                Some(record) if is_check => {
-                    self.check_against(self.origins.get(number), record, staged.clock)?;
-                }
-                Some(record) => self.apply_record(number, record, staged.clock, diff),
-                None if is_check => return Ok(Step::Apply(staged.start.clone())),
-                None => return Ok(Step::Done),
+                Some(record) => check_record(state, number, record, self.clock)?,
+                None => return Ok(Stage::Apply(self.start.clone())),
             }
         }
-        let place = records.into_place();
-        Ok(if is_check {
-            Step::Check(place)
-        } else {
-            Step::Apply(place)
-        })
+        Ok(Stage::Check(records.into_place()))
     }
 
-    /// Applies one record of a `Delta`, unless the state at `clock` has it already.
-    pub(super) fn apply_record(
-        &mut self,
+    fn apply(
+        &self,
+        state: &mut State,
         number: u16,
-        record: Record<'_>,
-        clock: u64,
+        place: Place,
+        budget: &mut usize,
         diff: &mut DiffBuilder,
-    ) {
-        match record {
-            Record::NewEntry { put, versions } if versions.version > clock => {
-                self.put_remote(number, &put, versions, diff);
+    ) -> Result<Stage, ApplyError> {
+        let limits = state.limits().clone();
+        let mut records = Records::new(&self.body, &limits, self.head.origin.slot, place);
+        while *budget > 0 {
+            *budget -= 1;
+            match records.next()? {
+                Some(record) => apply_record(state, number, record, self.clock, diff),
+                None => return Ok(Stage::Done),
             }
-            Record::Leave(leave) if leave.op > clock => {
-                let origin = self.origins.get(number);
-                if let Some(index) = origin.by_birth(&self.store.slab, leave.birth) {
-                    self.remove_remote(number, index, diff);
-                }
-                let len_max = self.limits.leave_log_len_max;
-                self.origins.get_mut(number).log_leave(leave, len_max);
-            }
-            _ => {}
         }
+        Ok(Stage::Apply(records.into_place()))
+    }
+}
+
+/// Applies a body at once. O(changes).
+pub(super) fn apply(state: &mut State, body: &[u8]) -> Result<Diff, ApplyError> {
+    let Some(checked) = check(state, body)? else {
+        return Ok(Diff::default());
+    };
+    let Checked {
+        head,
+        start,
+        known,
+        clock,
+    } = checked;
+    let mut diff = DiffBuilder::default();
+    let number = known.unwrap_or_else(|| state.add_origin(&head.origin.replica, &mut diff));
+    let limits = state.limits().clone();
+    let mut records = Records::new(body, &limits, head.origin.slot, start);
+    while let Some(record) = records.next()? {
+        apply_record(state, number, record, clock, &mut diff);
+    }
+    state.set_clock(number, head.to);
+    Ok(diff.finish())
+}
+
+/// A `Delta` that passed every check and brings something.
+#[derive(Debug)]
+pub(super) struct Checked {
+    head: DeltaHead,
+    start: Place,
+    /// The number of its origin, if it is known.
+    known: Option<u16>,
+    /// The clock of its origin here.
+    clock: u64,
+}
+
+/// Checks a whole body against the state, without applying it. `None` when it brings nothing new.
+pub(super) fn check(state: &State, body: &[u8]) -> Result<Option<Checked>, ApplyError> {
+    let mut reader = Reader::new(body);
+    let head = DeltaHead::read(&mut reader)?;
+    let start = Place::start(reader.offset(), head.from..=head.to);
+    let known = state.admit(&head.origin)?;
+    let clock = known.map_or(0, |number| state.origin(number).clock());
+    let is_applicable = head.from <= clock && clock < head.to;
+    let origin = known.filter(|_| is_applicable);
+    let mut records = Records::new(body, state.limits(), head.origin.slot, start.clone());
+    let mut puts = 0;
+    while let Some(record) = records.next()? {
+        puts += u32::from(matches!(record, Record::NewEntry { .. }));
+        if let Some(number) = origin {
+            check_record(state, number, record, clock)?;
+        }
+    }
+    state.check_room(puts)?;
+    Ok(is_useful(&head, clock)?.then_some(Checked {
+        head,
+        start,
+        known,
+        clock,
+    }))
+}
+
+/// Returns whether a delta brings something to a state at `clock`; an error if frames are missing in between.
+fn is_useful(head: &DeltaHead, clock: u64) -> Result<bool, ApplyError> {
+    if head.to <= clock {
+        return Ok(false);
+    }
+    if head.from > clock && !is_broken(Fault::ApplyOverGap) {
+        return Err(ApplyError::Gap {
+            clock,
+            from: head.from,
+        });
+    }
+    Ok(true)
+}
+
+/// Checks that a record fits the state at `clock`: what it builds on must be there.
+fn check_record(
+    state: &State,
+    number: u16,
+    record: Record<'_>,
+    clock: u64,
+) -> Result<(), ApplyError> {
+    let (op, fits) = match record {
+        Record::NewEntry { versions, .. } if versions.birth > clock => (versions.version, true),
+        Record::NewEntry { put, versions } => {
+            let version = versions.version;
+            let known = state.by_birth(number, versions.birth);
+            let fits = known.is_some_and(|index| {
+                let version_here = state.row(index).version;
+                let in_order = if version <= clock {
+                    version_here == version
+                } else {
+                    version_here < version
+                };
+                in_order && state.store().has_key_of(index, &put)
+            });
+            (version, fits)
+        }
+        Record::Leave(leave) => {
+            let builds_on_state = leave.op > clock && leave.birth <= clock;
+            let fits = !builds_on_state || state.by_birth(number, leave.birth).is_some();
+            (leave.op, fits)
+        }
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(ApplyError::Diverged { op })
+    }
+}
+
+/// Applies one record, unless the state at `clock` has it already.
+fn apply_record(
+    state: &mut State,
+    number: u16,
+    record: Record<'_>,
+    clock: u64,
+    diff: &mut DiffBuilder,
+) {
+    match record {
+        Record::NewEntry { put, versions } if versions.version > clock => {
+            state.put(number, &put, versions, diff);
+        }
+        Record::Leave(leave) if leave.op > clock => {
+            if let Some(index) = state.by_birth(number, leave.birth) {
+                state.remove(number, index, diff);
+            }
+            state.log_leave(number, leave);
+        }
+        _ => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What changed: joins, leaves and updates per topic.
+//! Changes: joins, leaves and updates per topic.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use hashbrown::{HashMap, HashSet};
 use super::entry::EntryBuf;
 use crate::id::EntryRef;
 
-/// What changed, per topic. Made from the changes only, never by comparing states.
+/// The changes of each topic. A tracker makes it from operations, never by comparing states.
 ///
 /// The changes of a session (topic, key, owner) since the last Diff become one join, leave or
-/// update, but no version that a read could have shown is dropped: each one that is over has a
-/// leave, or is the `old` of an update. So a mirror may start from any `list`, read at any moment,
-/// and take in every Diff that comes after it: first the joins, then the updates, then the leaves,
-/// by key and [`entry_ref`](EntryBuf::entry_ref), passing over leaves of what it does not have.
-/// After each Diff of own entries it equals `list`.
+/// update. Every version that a read could have shown and that is over has a leave, or is the `old`
+/// of an update. So a mirror may start from any `list`, read at any moment, and apply every Diff
+/// that comes after it: first the joins, then the updates, then the leaves, by key and
+/// [`entry_ref`](EntryBuf::entry_ref). It ignores leaves of versions that it does not have. After
+/// each Diff of own entries it equals `list`.
 ///
 /// | since the last Diff | in the Diff |
 /// |---|---|
 /// | join, leave | both |
 /// | join, update | a join of the newest version, a leave of the older one |
 /// | update, update | one update, a leave of the version in between |
-/// | update, leave | a leave of the version told of before, one of that in between |
+/// | update, leave | a leave of the version reported before, one of that in between |
 /// | leave, join | an update |
 ///
 /// ```
@@ -40,15 +40,15 @@ pub struct Diff {
     pub(super) is_lossy: bool,
 }
 
-/// What changed in one topic.
+/// The changes of one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TopicDiff {
     /// The topic.
     pub topic: Arc<str>,
-    /// Entries that are new, also those that are gone again.
+    /// Entries that are new, including those that have left again.
     pub joins: Vec<EntryBuf>,
-    /// Versions of entries that are gone, each as it was shown: of an entry told of before, of one
+    /// Versions of entries that are over, each as it was: of an entry that an earlier Diff reported, of one
     /// among the joins, or a version in between that only a read can have shown.
     pub leaves: Vec<EntryBuf>,
     /// Entries whose content changed.
@@ -59,14 +59,14 @@ pub struct TopicDiff {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Update {
-    /// As it was told of last. There may have been versions in between: each has a leave.
+    /// The entry as a Diff last reported it. There may have been versions in between: each has a leave.
     pub old: EntryBuf,
-    /// As it is now.
+    /// The entry as it is now.
     pub new: EntryBuf,
 }
 
 impl Update {
-    /// The key, the same before and after.
+    /// Returns the key, which is the same before and after.
     #[must_use]
     pub fn key(&self) -> super::Key<'_> {
         self.new.key()
@@ -83,7 +83,7 @@ impl TopicDiff {
         }
     }
 
-    /// Number of joins, leaves and updates.
+    /// Returns the number of joins, leaves and updates.
     #[must_use]
     pub fn len(&self) -> usize {
         self.joins.len() + self.leaves.len() + self.updates.len()
@@ -100,7 +100,7 @@ impl TopicDiff {
         if self.joins.is_empty() || self.leaves.is_empty() {
             return;
         }
-        let mut left: HashMap<Session, EntryBuf> = HashMap::new();
+        let mut left: HashMap<SessionKey, EntryBuf> = HashMap::new();
         let mut leaves = Vec::with_capacity(self.leaves.len());
         for leave in self.leaves.drain(..) {
             if let Some(doubled) = left.insert(session(&leave), leave) {
@@ -120,10 +120,10 @@ impl TopicDiff {
         self.leaves = leaves;
     }
 
-    /// Takes out what came and went within one frame, where no read could see it: of an entry
+    /// Removes versions that came and went within one frame, where no read could see them: of an entry
     /// written twice only the first old and the last new content count. Entries of two lives of a
-    /// replica are never taken for each other, though their births and versions are the same
-    /// numbers. O(changes log changes).
+    /// replica are kept apart, though their births and versions may be the same numbers.
+    /// O(changes log changes).
     fn cancel(&mut self) {
         let mut gone = std::mem::take(&mut self.leaves);
         let mut new = Vec::new();
@@ -155,16 +155,16 @@ impl TopicDiff {
         self.leaves = gone.into_iter().flatten().collect();
     }
 
-    /// Adds what came and went since the last Diff. `brief` are the last versions of entries that
-    /// were never told of: one whose session appears nowhere else joins and leaves. O(changes).
+    /// Adds versions that came and went since the last Diff. `brief` are the last versions of entries that
+    /// no Diff has reported: one whose session appears nowhere else joins and leaves. O(changes).
     fn add_ended(&mut self, brief: Vec<EntryBuf>, between: Vec<EntryBuf>) {
         if !brief.is_empty() {
             let updates = self.updates.iter();
             let updated = updates.flat_map(|update| [&update.old, &update.new]);
-            let told = self.joins.iter().chain(&self.leaves).chain(updated);
-            let mut told: HashSet<_> = told.map(session).collect();
+            let reported = self.joins.iter().chain(&self.leaves).chain(updated);
+            let mut reported: HashSet<_> = reported.map(session).collect();
             let newest_first = brief.iter().rev();
-            let joins = newest_first.filter(|entry| told.insert(session(entry)));
+            let joins = newest_first.filter(|entry| reported.insert(session(entry)));
             self.joins.extend(joins.cloned());
             self.joins.sort_by_key(EntryBuf::version);
         }
@@ -176,9 +176,9 @@ impl TopicDiff {
 }
 
 /// Names a session within a topic: key, encoding, owner.
-type Session = (Box<[u8]>, u8, Box<[u8]>);
+type SessionKey = (Box<[u8]>, u8, Box<[u8]>);
 
-fn session(entry: &EntryBuf) -> Session {
+fn session(entry: &EntryBuf) -> SessionKey {
     let key = entry.key();
     (key.bytes.into(), key.encoding as u8, entry.owner().into())
 }
@@ -190,13 +190,13 @@ impl Diff {
         self.topics.is_empty()
     }
 
-    /// Number of topics with changes.
+    /// Returns the number of topics with changes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.topics.len()
     }
 
-    /// The changes of one topic. O(log topics).
+    /// Returns the changes of one topic. O(log topics).
     #[must_use]
     pub fn topic(&self, topic: &str) -> Option<&TopicDiff> {
         let at = self
@@ -206,14 +206,14 @@ impl Diff {
         Some(&self.topics[at])
     }
 
-    /// The changes, one topic after the other, sorted by topic.
+    /// Returns the changes of each topic, sorted by topic.
     pub fn iter(&self) -> std::slice::Iter<'_, TopicDiff> {
         self.topics.iter()
     }
 
     /// Returns whether versions that came and went since the last Diff are missing among the
-    /// leaves: there were more than a tracker keeps, 4 MiB of them. Mirrors that read `list` since
-    /// the last Diff must read it again.
+    /// leaves, because there were more than the 4 MiB that a tracker keeps. A mirror that has read `list`
+    /// since the last Diff must read it again.
     #[must_use]
     pub fn is_lossy(&self) -> bool {
         self.is_lossy
@@ -249,7 +249,7 @@ impl<'a> IntoIterator for &'a Diff {
     }
 }
 
-/// The changes of one topic that are being collected.
+/// The changes of one topic while they are collected.
 #[derive(Debug)]
 struct Changes {
     diff: TopicDiff,
@@ -263,9 +263,9 @@ pub(super) struct DiffBuilder {
     by_topic: HashMap<Arc<str>, usize>,
     topics: Vec<Changes>,
     last: usize,
-    /// The first version written, and by which life: what is written is of one life and ascends.
+    /// The first version written, with its life: all versions written are of one life, and ascend.
     first: Option<EntryRef>,
-    /// True if a version from there on ended again: sound frames write an entry once.
+    /// True if a version that was written ended again, which a sound frame never does.
     rewrites: bool,
 }
 
@@ -318,12 +318,12 @@ impl DiffBuilder {
         self.topic(topic).diff.updates.push(Update { old, new });
     }
 
-    /// Tells of the last version of an entry that came and went since the last Diff.
+    /// Adds the last version of an entry that came and went since the last Diff.
     pub(super) fn brief(&mut self, topic: &Arc<str>, entry: EntryBuf) {
         self.topic(topic).brief.push(entry);
     }
 
-    /// Tells of a version that came since the last Diff and is followed by another one.
+    /// Adds a version that came since the last Diff and is followed by another one.
     pub(super) fn between(&mut self, topic: &Arc<str>, entry: EntryBuf) {
         self.topic(topic).between.push(entry);
     }

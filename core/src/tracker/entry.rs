@@ -1,4 +1,4 @@
-//! What goes in (`NewEntry`, `Key`) and what comes out (`Entry`, `EntryBuf`).
+//! Entries as they go in (`NewEntry`, `Key`) and as they come out (`Entry`, `EntryBuf`).
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// A key of any encoding.
+    /// Creates a key of any encoding.
     #[must_use]
     pub fn new(encoding: Encoding, bytes: &'a [u8]) -> Self {
         Self { encoding, bytes }
@@ -42,8 +42,8 @@ impl<'a> From<&'a [u8]> for Key<'a> {
     }
 }
 
-/// The ops of an entry. Its creation, its newest write and the write before that (0: none) say
-/// what Phoenix calls `phx_ref` and `phx_ref_prev`.
+/// The ops of an entry: its creation, its newest write and the write before that (0: none). Phoenix calls the
+/// latter two `phx_ref` and `phx_ref_prev`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryVersions {
     pub(super) birth: u64,
@@ -52,7 +52,7 @@ pub(super) struct EntryVersions {
 }
 
 impl EntryVersions {
-    /// Of an entry that is new at `op`.
+    /// Returns the ops of an entry that is new at `op`.
     pub(super) fn new(op: u64) -> Self {
         Self {
             birth: op,
@@ -61,7 +61,7 @@ impl EntryVersions {
         }
     }
 
-    /// After another write.
+    /// Returns the ops after another write.
     pub(super) fn written(self, op: u64) -> Self {
         Self {
             version: op,
@@ -70,7 +70,7 @@ impl EntryVersions {
         }
     }
 
-    /// Returns whether the previous version cannot be told from birth and version: there were two writes
+    /// Returns whether the previous version does not follow from birth and version: there were two writes
     /// since the creation.
     pub(super) fn is_long(self) -> bool {
         self.previous > self.birth
@@ -98,15 +98,15 @@ pub struct NewEntry<'a> {
 }
 
 impl<'a> NewEntry<'a> {
-    /// An entry with a text key and a text owner, an empty meta and status 0.
+    /// Creates an entry with a text key and a text owner, an empty meta and status 0.
     ///
-    /// The key is what is present (a user), the owner is what holds it there (a connection).
+    /// The key names what is present, a user; the owner names what holds it there, a connection.
     #[must_use]
     pub fn new(topic: &'a str, key: &'a str, owner: &'a str) -> Self {
         Self::bytes(topic, key.as_bytes(), owner.as_bytes(), Encoding::Text)
     }
 
-    /// An entry whose key, owner and meta are of the given encoding.
+    /// Creates an entry whose key, owner and meta are of the given encoding.
     #[must_use]
     pub fn bytes(topic: &'a str, key: &'a [u8], owner: &'a [u8], encoding: Encoding) -> Self {
         Self {
@@ -119,38 +119,38 @@ impl<'a> NewEntry<'a> {
         }
     }
 
-    /// The same with this meta: opaque bytes, 16 KiB at most by default.
+    /// Returns the entry with this meta: opaque bytes, 16 KiB at most by default.
     #[must_use]
     pub fn meta(mut self, meta: &'a [u8]) -> Self {
         self.meta = meta;
         self
     }
 
-    /// The same with this status: a small number that a `Roster` can merge over sessions.
+    /// Returns the entry with this status: a small number that a `Roster` can merge over sessions.
     #[must_use]
     pub fn status(mut self, status: u8) -> Self {
         self.status = status;
         self
     }
 
-    /// About how many bytes it takes in a frame.
+    /// Returns the approximate number of bytes that it takes in a frame.
     pub(crate) fn wire_len(&self) -> usize {
         16 + self.topic.len() + self.key.len() + self.owner.len() + self.meta.len()
     }
 
-    /// The topic.
+    /// Returns the topic.
     #[must_use]
     pub fn topic(&self) -> &'a str {
         self.topic
     }
 
-    /// The key.
+    /// Returns the key.
     #[must_use]
     pub fn key(&self) -> Key<'a> {
         Key::new(self.encoding, self.key)
     }
 
-    /// The owner.
+    /// Returns the owner.
     #[must_use]
     pub fn owner(&self) -> &'a [u8] {
         self.owner
@@ -172,61 +172,61 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The topic.
+    /// Returns the topic.
     #[must_use]
     pub fn topic(&self) -> &'a str {
         self.topic
     }
 
-    /// The key with its encoding.
+    /// Returns the key with its encoding.
     #[must_use]
     pub fn key(&self) -> Key<'a> {
         Key::new(self.encoding, self.key)
     }
 
-    /// The key as text, if it is text.
+    /// Returns the key as text, if it is text.
     #[must_use]
     pub fn key_str(&self) -> Option<&'a str> {
         text(self.encoding, self.key)
     }
 
-    /// The owner: a connection or a process.
+    /// Returns the owner: a connection or a process.
     #[must_use]
     pub fn owner(&self) -> &'a [u8] {
         self.owner
     }
 
-    /// The meta.
+    /// Returns the meta.
     #[must_use]
     pub fn meta(&self) -> &'a [u8] {
         self.meta
     }
 
-    /// The encoding of key, owner and meta.
+    /// Returns the encoding of key, owner and meta.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> u8 {
         self.status
     }
 
-    /// The replica that holds the connection.
+    /// Returns the replica that holds the connection.
     #[must_use]
     pub fn replica(&self) -> &'a crate::id::ReplicaId {
         self.replica
     }
 
-    /// The op of the newest write.
+    /// Returns the op of the newest write.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.versions.version
     }
 
-    /// The op of the write before the newest one; `None` for an entry that was never updated. It
+    /// Returns the op of the write before the newest one; `None` for an entry that was never updated. It
     /// is the same at every holder.
     ///
     /// ```
@@ -247,7 +247,7 @@ impl<'a> Entry<'a> {
         (self.versions.previous > 0).then_some(self.versions.previous)
     }
 
-    /// The op of the creation.
+    /// Returns the op of the creation.
     #[must_use]
     pub fn birth(&self) -> u64 {
         self.versions.birth
@@ -260,7 +260,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Names this entry for ever.
+    /// Returns the name of this entry, which no other entry ever has.
     #[must_use]
     pub fn dot(&self) -> Dot {
         Dot {
@@ -269,7 +269,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Names this version of the entry (`phx_ref`).
+    /// Returns the name of this version of the entry (`phx_ref`).
     #[must_use]
     pub fn entry_ref(&self) -> EntryRef {
         EntryRef {
@@ -278,7 +278,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Names the version before this one (`phx_ref_prev`), if the entry was updated.
+    /// Returns the name of the version before this one (`phx_ref_prev`), if the entry was updated.
     #[must_use]
     pub fn previous_ref(&self) -> Option<EntryRef> {
         self.previous_version().map(|version| EntryRef {
@@ -287,7 +287,7 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// An owned copy, without the topic.
+    /// Returns an owned copy, without the topic.
     #[must_use]
     pub fn to_buf(&self) -> EntryBuf {
         let mut bytes = Vec::with_capacity(self.key.len() + self.owner.len() + self.meta.len());
@@ -322,7 +322,7 @@ impl fmt::Debug for Entry<'_> {
     }
 }
 
-/// An owned copy of an entry: what a `Diff` holds.
+/// An owned copy of an entry, as a `Diff` holds it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EntryBuf {
     /// Key, owner and meta, one after the other.
@@ -335,6 +335,12 @@ pub struct EntryBuf {
     versions: EntryVersions,
 }
 
+impl From<Entry<'_>> for EntryBuf {
+    fn from(entry: Entry<'_>) -> Self {
+        entry.to_buf()
+    }
+}
+
 impl EntryBuf {
     fn meta_start(&self) -> usize {
         (self.key_len + self.owner_len) as usize
@@ -345,67 +351,67 @@ impl EntryBuf {
         self.bytes.len()
     }
 
-    /// The key with its encoding.
+    /// Returns the key with its encoding.
     #[must_use]
     pub fn key(&self) -> Key<'_> {
         Key::new(self.encoding, &self.bytes[..self.key_len as usize])
     }
 
-    /// The key as text, if it is text.
+    /// Returns the key as text, if it is text.
     #[must_use]
     pub fn key_str(&self) -> Option<&str> {
         text(self.encoding, self.key().bytes)
     }
 
-    /// The owner.
+    /// Returns the owner.
     #[must_use]
     pub fn owner(&self) -> &[u8] {
         &self.bytes[self.key_len as usize..self.meta_start()]
     }
 
-    /// The meta.
+    /// Returns the meta.
     #[must_use]
     pub fn meta(&self) -> &[u8] {
         &self.bytes[self.meta_start()..]
     }
 
-    /// The encoding of key, owner and meta.
+    /// Returns the encoding of key, owner and meta.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> u8 {
         self.status
     }
 
-    /// The origin that wrote the entry.
+    /// Returns the origin that wrote the entry.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The op of the creation.
+    /// Returns the op of the creation.
     #[must_use]
     pub fn birth(&self) -> u64 {
         self.versions.birth
     }
 
-    /// The op of the newest write.
+    /// Returns the op of the newest write.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.versions.version
     }
 
-    /// The op of the write before the newest one. See [`Entry::previous_version`].
+    /// Returns the op of the write before the newest one. See [`Entry::previous_version`].
     #[must_use]
     pub fn previous_version(&self) -> Option<u64> {
         (self.versions.previous > 0).then_some(self.versions.previous)
     }
 
-    /// Names the entry for ever.
+    /// Returns the name of the entry, which no other entry ever has.
     #[must_use]
     pub fn dot(&self) -> Dot {
         Dot {
@@ -414,7 +420,7 @@ impl EntryBuf {
         }
     }
 
-    /// Names this version of the entry (`phx_ref`).
+    /// Returns the name of this version of the entry (`phx_ref`).
     #[must_use]
     pub fn entry_ref(&self) -> EntryRef {
         EntryRef {
@@ -423,7 +429,7 @@ impl EntryBuf {
         }
     }
 
-    /// Names the version before this one (`phx_ref_prev`), if the entry was updated.
+    /// Returns the name of the version before this one (`phx_ref_prev`), if the entry was updated.
     #[must_use]
     pub fn previous_ref(&self) -> Option<EntryRef> {
         self.previous_version().map(|version| EntryRef {
@@ -454,7 +460,7 @@ fn text(encoding: Encoding, bytes: &[u8]) -> Option<&str> {
         .flatten()
 }
 
-/// Text where it is text, otherwise escaped bytes.
+/// Bytes that print as text, with escapes for those that are none.
 struct Printable<'a>(&'a [u8]);
 
 impl fmt::Debug for Printable<'_> {

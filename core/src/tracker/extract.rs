@@ -1,6 +1,6 @@
 //! Encoding large states in slices, between which the state may change.
 //!
-//! The version order is walked from one end while operations go on: a cursor registered with the
+//! The version order is walked from one end while operations are applied: a cursor registered with the
 //! origin steps aside when its entry moves. What changed meanwhile is newer than the clock at the
 //! start, so the end takes it from the tail and from the leave log and drops the outdated rows.
 
@@ -10,14 +10,37 @@ use hashbrown::{HashMap, HashSet};
 
 use super::Tracker;
 use super::entry::EntryVersions;
-use super::origin::Leave;
+use super::leave_log::Leave;
 use super::slab::NIL;
-use super::wire::{BodyWriter, Row};
+use super::slice::Slice;
+use super::state::State;
+use super::version_order::Direction;
+use super::wire::{BodyWriter, PutRecord};
 use crate::codec::Kind;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
-/// A large `Delta` or `Repair` being collected. See [`Tracker::begin_extract`].
+/// A large `Delta` or `Repair` being collected: the counterpart of [`Tracker::body_since`] and
+/// [`Tracker::full_body`] for answers that are too large for one go. See [`Slice`].
+///
+/// ```
+/// use headcount::tracker::Extract;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
+/// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+/// for i in 0..100 {
+///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
+/// }
+/// let id = a.id().clone();
+/// let mut extract = Extract::begin(&mut a, &id, 0, false, 7).expect("there is something to send");
+/// while !extract.step(&mut a, 30).done {
+///     a.untrack("room", "user 1", "conn");
+/// }
+/// let (kind, body) = extract.finish(&mut a).expect("the leave log reaches back").encode();
+/// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+/// b.apply_repair(&body, false)?;
+/// assert_eq!(b.count("room"), 99);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Extract {
     replica: ReplicaId,
@@ -27,7 +50,7 @@ pub struct Extract {
     kind: Kind,
     /// Clock when it began.
     start: u64,
-    /// Cursor in the origin.
+    /// The token of its cursor in the origin.
     cursor: u64,
     /// Versions that only need to be listed.
     kept: Vec<(u64, u64)>,
@@ -37,7 +60,7 @@ pub struct Extract {
     topic_numbers: HashMap<u32, u32>,
 }
 
-/// An entry as it was when its slice came by.
+/// An entry as it was when it was collected.
 #[derive(Debug, Clone, Copy)]
 struct Collected {
     versions: EntryVersions,
@@ -50,7 +73,7 @@ struct Collected {
     bytes_end: usize,
 }
 
-/// What a finished extraction needs besides its rows.
+/// An extraction that has ended: all that its body is made of.
 #[derive(Debug)]
 pub struct Extracted {
     extract: Extract,
@@ -58,60 +81,38 @@ pub struct Extracted {
     leaves: Vec<Leave>,
 }
 
-impl Tracker {
-    /// Starts to collect what a holder of `replica` at `clock` misses, for answers that are too
-    /// large for one go: the counterpart of [`body_since`](Self::body_since), or of
-    /// [`full_body`](Self::full_body) when `full` is set. O(1).
-    ///
-    /// ```
-    /// use headcount::{NewEntry, ReplicaId, Tracker};
-    /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// for i in 0..100 {
-    ///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
-    /// }
-    /// let id = a.id().clone();
-    /// let mut extract = a.begin_extract(&id, 0, false, 7).expect("there is something to send");
-    /// while !a.extract_slice(&mut extract, 30) {
-    ///     a.untrack("room", "user 1", "conn");
-    /// }
-    /// let (kind, body) = a.finish_extract(extract).expect("the leave log reaches back").encode();
-    /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
-    /// b.apply_repair(&body, false)?;
-    /// assert_eq!(b.count("room"), 99);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn begin_extract(
-        &mut self,
+impl Extract {
+    /// Starts to collect what a holder of `replica` at `clock` misses; with `full`, the whole state. `nonce` goes
+    /// into a `Repair`. `None` when there is nothing to send, or when the origin is unknown or claimed. O(1).
+    pub fn begin(
+        tracker: &mut Tracker,
         replica: &ReplicaId,
         clock: u64,
         full: bool,
         nonce: u64,
-    ) -> Option<Extract> {
-        let number = self.origins.find(replica)?;
-        let clock = if full { 0 } else { clock };
-        self.tokens += 1;
-        let cursor = self.tokens;
-        let slot = self.slot;
-        let origin = self.origins.get_mut(number);
-        if origin.applying.is_some() || clock >= origin.clock && !full {
+    ) -> Option<Self> {
+        let state = &mut tracker.state;
+        let number = state.origins().find(replica)?;
+        let origin = state.origin(number);
+        let from = if full { 0 } else { clock };
+        let start = origin.clock();
+        if origin.is_claimed() || from >= start && !full {
             return None;
         }
-        let reaches_back = clock >= origin.horizon || is_broken(Fault::IgnoreHorizon);
-        let delta = clock > 0 && reaches_back;
-        let (kind, at) = if delta {
-            (Kind::DELTA, origin.newest)
+        let reaches_back = from >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
+        let (kind, direction) = if from > 0 && reaches_back {
+            (Kind::DELTA, Direction::Older)
         } else {
-            (Kind::REPAIR, origin.oldest)
+            (Kind::REPAIR, Direction::Newer)
         };
-        origin.cursors.push((cursor, at, !delta));
-        Some(Extract {
+        Some(Self {
             replica: replica.clone(),
-            slot,
-            from: clock,
+            slot: state.slot(),
+            from,
             nonce,
             kind,
-            start: origin.clock,
-            cursor,
+            start,
+            cursor: state.begin_cursor(number, direction),
             kept: Vec::new(),
             rows: Vec::new(),
             bytes: Vec::new(),
@@ -120,121 +121,123 @@ impl Tracker {
         })
     }
 
-    /// Collects up to `entries_max` entries. `true`: that was all, or the origin is gone.
+    /// Collects the next `entries_max` entries at most. An extraction whose origin was dropped is done.
     /// O(`entries_max`).
-    pub fn extract_slice(&mut self, extract: &mut Extract, entries_max: usize) -> bool {
-        let Some(number) = self.origins.find(&extract.replica) else {
-            return true;
+    pub fn step(&mut self, tracker: &mut Tracker, entries_max: usize) -> Slice {
+        let state = &mut tracker.state;
+        let Some(number) = state.origins().find(&self.replica) else {
+            return Slice::silent(true);
         };
-        let Some(mut at) = self.origins.get(number).cursor(extract.cursor) else {
-            return true;
+        let Some(mut index) = state.origin(number).order().cursor(self.cursor) else {
+            return Slice::silent(true);
         };
-        let forward = extract.kind == Kind::REPAIR;
+        let forward = self.kind == Kind::REPAIR;
         for _ in 0..entries_max.max(1) {
-            if at == NIL {
+            if index == NIL {
                 break;
             }
-            let slot = &self.store.slab[at];
-            let outside = if forward {
-                slot.version > extract.start
+            let row = state.row(index);
+            let is_outside = if forward {
+                row.version > self.start
             } else {
-                slot.version <= extract.from
+                row.version <= self.from
             };
-            if outside {
-                at = NIL;
+            if is_outside {
+                index = NIL;
                 break;
             }
-            if slot.version <= extract.from {
-                extract.kept.push((slot.birth, slot.version));
-            } else if slot.version <= extract.start {
-                self.collect(extract, at);
+            if row.version <= self.from {
+                self.kept.push((row.birth, row.version));
+            } else if row.version <= self.start {
+                self.collect(state, index);
             }
-            at = if forward { slot.newer } else { slot.older };
+            index = if forward { row.newer } else { row.older };
         }
-        self.origins.get_mut(number).set_cursor(extract.cursor, at);
-        at == NIL
+        state.set_cursor(number, self.cursor, index);
+        Slice::silent(index == NIL)
     }
 
     /// Ends an extraction: adds what changed since its start. `None` when the leave log no longer
-    /// reaches back to the start, or the origin is gone: begin again. O(changes since the start).
-    pub fn finish_extract(&mut self, mut extract: Extract) -> Option<Extracted> {
-        let number = self.origins.find(&extract.replica)?;
-        self.origins.get(number).cursor(extract.cursor)?;
-        self.origins.get_mut(number).end_cursor(extract.cursor);
-        let origin = self.origins.get(number);
-        let delta = extract.kind == Kind::DELTA;
-        let since = if delta { extract.from } else { extract.start };
-        if origin.applying.is_some() || origin.horizon > since {
+    /// reaches back to the start, or when the origin was dropped: begin again. O(changes since the start).
+    pub fn finish(mut self, tracker: &mut Tracker) -> Option<Extracted> {
+        let state = &mut tracker.state;
+        let number = state.origins().find(&self.replica)?;
+        state.origin(number).order().cursor(self.cursor)?;
+        state.end_cursor(number, self.cursor);
+        let origin = state.origin(number);
+        let delta = self.kind == Kind::DELTA;
+        let since = if delta { self.from } else { self.start };
+        if origin.is_claimed() || origin.leaves().horizon() > since {
             return None;
         }
-        let to = origin.clock;
-        let leaves: Vec<Leave> = origin
-            .leaves
-            .range(origin.leaves_after(since)..)
-            .copied()
-            .collect();
-        let late = origin.newer_than(&self.store.slab, extract.start);
+        let to = origin.clock();
+        let leaves: Vec<Leave> = origin.leaves().after(since).collect();
         if delta {
-            extract.rows.reverse();
+            self.rows.reverse();
         }
-        let early = extract.rows.len();
-        late.into_iter()
-            .for_each(|index| self.collect(&mut extract, index));
-        let late = extract.rows.split_off(early);
-        extract.outdate(&leaves, &late);
-        extract.rows.extend(late);
+        let early = self.rows.len();
+        for index in origin.order().newer_than(state.store(), self.start) {
+            self.collect(state, index);
+        }
+        let late = self.rows.split_off(early);
+        self.outdate(&leaves, &late);
+        self.rows.extend(late);
         Some(Extracted {
-            extract,
+            extract: self,
             to,
             leaves,
         })
     }
 
-    /// Gives up an extraction.
-    pub fn cancel_extract(&mut self, extract: &Extract) {
-        if let Some(number) = self.origins.find(&extract.replica) {
-            self.origins.get_mut(number).end_cursor(extract.cursor);
+    /// Gives up the extraction.
+    pub fn cancel(self, tracker: &mut Tracker) {
+        if let Some(number) = tracker.state.origins().find(&self.replica) {
+            tracker.state.end_cursor(number, self.cursor);
         }
     }
 
-    fn collect(&self, extract: &mut Extract, index: u32) {
-        let slot = &self.store.slab[index];
-        let name = &self.store.topic(slot.topic).name;
-        let known = extract.topic_numbers.get(&slot.topic).copied();
-        let known = known.filter(|&t| Arc::ptr_eq(&extract.topics[t as usize], name));
+    /// Returns the token of its place in the version order.
+    #[cfg(test)]
+    pub(super) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    fn collect(&mut self, state: &State, index: u32) {
+        let row = state.row(index);
+        let name = state.topic_name(index);
+        let known = self.topic_numbers.get(&row.topic).copied();
+        let known = known.filter(|&t| Arc::ptr_eq(&self.topics[t as usize], name));
         let topic = known.unwrap_or_else(|| {
-            extract.topics.push(Arc::clone(name));
-            let number = (extract.topics.len() - 1) as u32;
-            extract.topic_numbers.insert(slot.topic, number);
+            self.topics.push(Arc::clone(name));
+            let number = (self.topics.len() - 1) as u32;
+            self.topic_numbers.insert(row.topic, number);
             number
         });
-        let parts = self.store.parts(index);
-        let bytes_at = extract.bytes.len();
+        let parts = state.store().parts(index);
+        let bytes_at = self.bytes.len();
         for part in [parts.key, parts.owner, parts.meta] {
-            extract.bytes.extend_from_slice(part);
+            self.bytes.extend_from_slice(part);
         }
-        extract.rows.push(Collected {
-            versions: self.store.versions(index),
+        self.rows.push(Collected {
+            versions: state.store().versions(index),
             topic,
-            status: slot.status,
-            encoding: slot.encoding,
+            status: row.status,
+            encoding: row.encoding,
             key_len: parts.key.len() as u32,
             owner_len: parts.owner.len() as u32,
             bytes_at,
-            bytes_end: extract.bytes.len(),
+            bytes_end: self.bytes.len(),
         });
     }
-}
 
-impl Extract {
     /// Drops rows whose entry left or was written again after the start.
     fn outdate(&mut self, leaves: &[Leave], late: &[Collected]) {
         let start = self.start;
-        let killed = leaves
+        let left = leaves
             .iter()
             .filter(|leave| leave.op > start)
             .map(|leave| leave.birth);
-        let outdated: HashSet<u64> = killed
+        let outdated: HashSet<u64> = left
             .chain(late.iter().map(|row| row.versions.birth))
             .collect();
         if !outdated.is_empty() {
@@ -246,7 +249,7 @@ impl Extract {
 }
 
 impl Extracted {
-    /// The body, with its kind. Needs no lock. O(rows).
+    /// Encodes the body, and returns it with its kind. Needs no lock. O(rows).
     #[must_use]
     pub fn encode(self) -> (Kind, Vec<u8>) {
         let Self {
@@ -255,7 +258,7 @@ impl Extracted {
             leaves,
         } = self;
         let capacity = extract.bytes.len() + extract.rows.len() * 16 + extract.kept.len();
-        let interval = (extract.from, to);
+        let interval = extract.from..=to;
         let mut writer = BodyWriter::new(&extract.replica, extract.slot, interval, capacity);
         let delta = extract.kind == Kind::DELTA;
         if !delta {
@@ -270,7 +273,7 @@ impl Extracted {
             let bytes = &extract.bytes[row.bytes_at..row.bytes_end];
             let (key, rest) = bytes.split_at(row.key_len as usize);
             let (owner, meta) = rest.split_at(row.owner_len as usize);
-            writer.put(&Row {
+            writer.put(&PutRecord {
                 versions: row.versions,
                 topic_number: row.topic,
                 topic: &extract.topics[row.topic as usize],

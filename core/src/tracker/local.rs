@@ -1,67 +1,15 @@
-//! Local operations: what the connections of this replica do.
+//! Operations on the entries of this replica.
 
-use std::sync::Arc;
-
-use hashbrown::HashMap;
-
-use super::diff::{Diff, DiffBuilder};
-use super::entry::{EntryBuf, EntryVersions, Key, NewEntry};
-use super::origin::Leave;
-use super::owners::{OwnerSpot, Owners};
+use super::diff::Diff;
+use super::entry::{Key, NewEntry};
+use super::session::{SessionName, Since};
 use super::slab::NIL;
-use super::store::KeyLocation;
-use super::{LOCAL, LeaveReason, Tracker};
+use super::{LeaveReason, Tracker};
 use crate::error::TrackError;
-use crate::id::{ALL_TOPICS, EntryRef, OP_MAX, slot_of};
+use crate::id::{ALL_TOPICS, EntryRef, ReplicaId, slot_of};
 use crate::tracker::Encoding;
 
-/// Bytes of versions that came and went since the last `take_diff` and are kept for it. A tracker
-/// whose Diffs nobody takes keeps no more.
-const ENDED_BYTES_MAX: usize = 4 << 20;
-
-/// Changes since the last `take_diff`. Joins and updates need no record of their own: they are the
-/// newest entries in version order. Entries that were reported before are kept as they were then.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Pending {
-    /// Clock at the last `take_diff`.
-    flushed: u64,
-    /// Updated entries by birth, as last reported.
-    updated: HashMap<u64, EntryBuf>,
-    /// Removed entries, as last reported.
-    left: Vec<(Arc<str>, EntryBuf)>,
-    /// Versions that came and went and that reads may have shown.
-    ended: Vec<Ended>,
-    ended_bytes: usize,
-    /// True if there were too many of them.
-    is_lossy: bool,
-}
-
-/// A version that nobody was told of and that is over.
-#[derive(Debug, Clone)]
-struct Ended {
-    topic: Arc<str>,
-    entry: EntryBuf,
-    /// True if its entry left, and was never told of.
-    is_last: bool,
-}
-
-impl Pending {
-    /// Keeps a version that is over, unless there are too many. O(1).
-    fn end(&mut self, topic: &Arc<str>, entry: EntryBuf, is_last: bool) {
-        self.ended_bytes += size_of::<Ended>() + entry.bytes_len();
-        if self.ended_bytes > ENDED_BYTES_MAX {
-            self.ended = Vec::new();
-            self.is_lossy = true;
-            return;
-        }
-        self.ended.push(Ended {
-            topic: Arc::clone(topic),
-            entry,
-            is_last,
-        });
-    }
-}
-
+/// Operations on the entries of this replica.
 impl Tracker {
     /// Tracks an entry. O(1).
     ///
@@ -71,12 +19,12 @@ impl Tracker {
     pub fn track(&mut self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
         // The owner first: the two look-ups then wait for memory side by side.
-        let owner = self.owners.locate(&self.store, put.owner);
-        let location = self.store.locate(put.topic, put.encoding, put.key);
-        if self.find_session(location, put.owner, owner) != NIL {
-            return Err(TrackError::AlreadyTracked);
+        let owner = self.state.locate_owner(put.owner);
+        let location = self.state.locate(put.topic, put.encoding, put.key);
+        match self.state.find_session(location, put.owner, owner) {
+            NIL => self.state.insert_local(location, owner, put),
+            _ => Err(TrackError::AlreadyTracked),
         }
-        self.insert_local(location, owner, put)
     }
 
     /// Gives a tracked entry a new meta and status. O(1).
@@ -91,32 +39,33 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// [`TrackError::NotTracked`] when there is no such entry.
+    /// [`TrackError::NotTracked`] when there is no such entry; the other kinds when a bound of
+    /// [`Limits`](super::Limits) is broken.
     pub fn update(&mut self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
-        let owner = self.owners.locate(&self.store, put.owner);
-        let location = self.store.locate(put.topic, put.encoding, put.key);
-        match self.find_session(location, put.owner, owner) {
+        let owner = self.state.locate_owner(put.owner);
+        let location = self.state.locate(put.topic, put.encoding, put.key);
+        match self.state.find_session(location, put.owner, owner) {
             NIL => Err(TrackError::NotTracked),
-            index => self.update_local(index, put),
+            index => self.update_at(index, put),
         }
     }
 
     /// Tracks an entry, or updates it when it is tracked. O(1).
     ///
     /// # Errors
-    /// When a bound is broken.
+    /// When a bound of [`Limits`](super::Limits) is broken.
     pub fn upsert(&mut self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.check_put(put)?;
-        let owner = self.owners.locate(&self.store, put.owner);
-        let location = self.store.locate(put.topic, put.encoding, put.key);
-        match self.find_session(location, put.owner, owner) {
-            NIL => self.insert_local(location, owner, put),
-            index => self.update_local(index, put),
+        let owner = self.state.locate_owner(put.owner);
+        let location = self.state.locate(put.topic, put.encoding, put.key);
+        match self.state.find_session(location, put.owner, owner) {
+            NIL => self.state.insert_local(location, owner, put),
+            index => self.update_at(index, put),
         }
     }
 
-    /// Removes one entry of this replica. Says whether there was one. O(1).
+    /// Removes one entry of this replica. Returns whether it was tracked. O(1).
     ///
     /// ```
     /// use headcount::{NewEntry, ReplicaId, Tracker};
@@ -132,17 +81,13 @@ impl Tracker {
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
     ) -> bool {
-        let key = key.into();
-        let owner = owner.as_ref();
-        let owned = self.owners.locate(&self.store, owner);
-        let location = self.store.locate(topic, key.encoding, key.bytes);
-        match self.find_session(location, owner, owned) {
+        match self.find(topic, key.into(), owner.as_ref()) {
             NIL => false,
-            index => self.leave_local(index, LeaveReason::Untracked),
+            index => self.remove_at(index, LeaveReason::Untracked),
         }
     }
 
-    /// Removes all entries of an owner, in all topics. Says how many. O(its entries).
+    /// Removes all entries of an owner, in all topics. Returns their number. O(its entries).
     pub fn untrack_owner(&mut self, owner: impl AsRef<[u8]>) -> usize {
         self.remove_owner(owner.as_ref(), LeaveReason::OwnerGone)
     }
@@ -151,14 +96,14 @@ impl Tracker {
     pub(crate) fn remove_owner(&mut self, owner: &[u8], reason: LeaveReason) -> usize {
         let mut removed = 0;
         loop {
-            let first = self.owners.first(&self.store, owner);
+            let first = self.state.locate_owner(owner).first();
             if first == NIL {
                 return removed;
             }
             // The second entry is taken while there is one: the table then stays as it is.
-            let second = self.store.slab[first].owner_next;
+            let second = self.state.row(first).owner_next;
             let index = if second == NIL { first } else { second };
-            if !self.leave_local(index, reason) {
+            if !self.remove_at(index, reason) {
                 return removed;
             }
             removed += 1;
@@ -180,64 +125,50 @@ impl Tracker {
     /// ```
     #[must_use = "it is handed out once"]
     pub fn take_diff(&mut self) -> Diff {
-        let pending = std::mem::take(&mut self.pending);
-        let origin = &self.origins.get(LOCAL);
-        self.pending.flushed = origin.clock;
-        let mut diff = DiffBuilder::default();
-        for (topic, entry) in pending.left {
-            diff.leave(&topic, entry);
-        }
-        let mut updated = pending.updated;
-        for index in origin.newer_than(&self.store.slab, pending.flushed) {
-            let slot = &self.store.slab[index];
-            let topic = &self.store.topic(slot.topic).name;
-            let entry = self.entry(index).to_buf();
-            match updated.remove(&slot.birth) {
-                Some(old) => diff.update(topic, old, entry),
-                None => diff.join(topic, entry),
-            }
-        }
-        for ended in pending.ended {
-            if ended.is_last {
-                diff.brief(&ended.topic, ended.entry);
-            } else {
-                diff.between(&ended.topic, ended.entry);
-            }
-        }
-        let mut diff = diff.finish();
-        if pending.is_lossy {
-            diff.set_lossy();
-        }
-        diff
+        self.pending.take(&self.state)
     }
 
-    /// Makes the next `take_diff` an update of every entry that is not new in it, and ends every
-    /// version of now: it is about to get another reference.
-    pub(super) fn note_all(&mut self) {
-        let origin = self.origins.get(LOCAL);
-        for index in origin.newer_than(&self.store.slab, 0) {
-            let slot = &self.store.slab[index];
-            let birth = slot.birth;
-            let version = slot.version;
-            let topic = slot.topic;
-            let old = self.entry(index).to_buf();
-            if version <= self.pending.flushed {
-                self.pending.updated.insert(birth, old);
-            } else {
-                self.pending.end(&self.store.topic(topic).name, old, false);
-            }
-        }
-        self.pending.flushed = 0;
-    }
-
-    /// Returns whether [`take_diff`](Self::take_diff) would give something.
+    /// Returns whether [`take_diff`](Self::take_diff) would report something.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        self.origins.get(LOCAL).clock > self.pending.flushed
+        self.pending.has_changes(self.state.local().clock())
     }
 
-    pub(super) fn check_put(&self, put: &NewEntry<'_>) -> Result<(), TrackError> {
-        let limits = &self.limits;
+    /// Starts a new life under a new id of the same replica: all own entries stay, as entries of
+    /// the new incarnation. The Diff is that of [`take_diff`](Self::take_diff), with an update of
+    /// every entry that was reported under the old id: its reference is another one now.
+    /// O(own entries).
+    pub fn reincarnate(&mut self, id: ReplicaId) -> Diff {
+        self.pending.before_rename(&self.state);
+        self.state.rename_local(id);
+        self.take_diff()
+    }
+
+    /// Returns the index of an own entry, or `NIL`. O(1).
+    fn find(&self, topic: &str, key: Key<'_>, owner: &[u8]) -> u32 {
+        let owned = self.state.locate_owner(owner);
+        let location = self.state.locate(topic, key.encoding, key.bytes);
+        self.state.find_session(location, owner, owned)
+    }
+
+    fn update_at(&mut self, index: u32, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
+        self.state.next_op()?;
+        self.pending.before_update(&self.state, index);
+        self.state.update_local(index, put, None)
+    }
+
+    /// Removes an own entry. Returns `false`, and changes nothing, when no op is left for it.
+    fn remove_at(&mut self, index: u32, reason: LeaveReason) -> bool {
+        let Ok(op) = self.state.next_op() else {
+            return false;
+        };
+        self.pending.before_leave(&self.state, index);
+        self.state.remove_local(index, op, reason);
+        true
+    }
+
+    fn check_put(&self, put: &NewEntry<'_>) -> Result<(), TrackError> {
+        let limits = self.state.limits();
         if put.topic.len() > limits.topic_len_max {
             let len = put.topic.len();
             let max = limits.topic_len_max;
@@ -264,155 +195,81 @@ impl Tracker {
         if put.encoding == Encoding::Text && !(text(put.key) && text(put.owner)) {
             return Err(TrackError::NotUtf8);
         }
-        if self.slot != ALL_TOPICS && slot_of(put.topic) != self.slot {
-            let topic_slot = slot_of(put.topic);
-            let tracker_slot = self.slot;
+        let tracker_slot = self.state.slot();
+        if tracker_slot != ALL_TOPICS && slot_of(put.topic) != tracker_slot {
             return Err(TrackError::WrongSlot {
-                topic_slot,
+                topic_slot: slot_of(put.topic),
                 tracker_slot,
             });
         }
         Ok(())
     }
+}
 
-    /// The local entry of (key at `location`, owner), or `NIL`. Walks the sessions of the key and the
-    /// entries of the owner side by side: O(the shorter of the two).
-    pub(super) fn find_session(
-        &self,
-        location: KeyLocation,
-        owner: &[u8],
-        owned: OwnerSpot,
-    ) -> u32 {
-        let slab = &self.store.slab;
-        let mut by_key = location.head;
-        let mut by_owner = owned.first;
-        while by_key != NIL && by_owner != NIL {
-            let slot = &slab[by_key];
-            if slot.origin == LOCAL && self.store.parts(by_key).owner == owner {
-                return by_key;
-            }
-            if self.same_key(location.head, by_owner) {
-                return by_owner;
-            }
-            by_key = slot.key_next;
-            by_owner = slab[by_owner].owner_next;
+/// Operations on sessions by name, for leases and grace.
+impl Tracker {
+    /// Returns the birth of an own session, if it is tracked. O(1).
+    pub(crate) fn birth_of(&self, session: &SessionName) -> Option<u64> {
+        let index = self.find(session.topic(), session.key(), session.owner());
+        (index != NIL).then(|| self.state.row(index).birth)
+    }
+
+    /// Returns the own sessions of an owner with their versions. O(its entries).
+    pub(crate) fn sessions_of(&self, owner: &[u8]) -> Vec<(SessionName, u64)> {
+        let mut sessions = Vec::new();
+        let mut index = self.state.locate_owner(owner).first();
+        while index != NIL {
+            let entry = self.state.entry(index);
+            let session = SessionName::new(entry.topic(), entry.key(), entry.owner());
+            sessions.push((session, entry.version()));
+            index = self.state.row(index).owner_next;
         }
-        NIL
+        sessions
     }
 
-    fn same_key(&self, a: u32, b: u32) -> bool {
-        let x = &self.store.slab[a];
-        let y = &self.store.slab[b];
-        x.topic == y.topic
-            && x.encoding == y.encoding
-            && self.store.parts(a).key == self.store.parts(b).key
-    }
-
-    pub(super) fn next_op(&self) -> Result<u64, TrackError> {
-        let op = self.origins.get(LOCAL).clock + 1;
-        if op < OP_MAX {
-            Ok(op)
-        } else {
-            Err(TrackError::ClockExhausted)
-        }
-    }
-
-    fn local_ref(&self, version: u64) -> EntryRef {
-        EntryRef {
-            origin: self.origin(),
-            version,
-        }
-    }
-
-    fn insert_local(
+    /// Removes an own session, if it is still the one meant. Returns whether it did.
+    pub(crate) fn leave(
         &mut self,
-        location: KeyLocation,
-        owner: OwnerSpot,
-        put: &NewEntry<'_>,
-    ) -> Result<EntryRef, TrackError> {
-        let op = self.next_op()?;
-        if self.store.slab.len() >= self.limits.entries_max {
-            return Err(TrackError::TooManyEntries {
-                max: self.limits.entries_max,
-            });
-        }
-        if Owners::count(&self.store, owner.first) >= self.limits.owner_entries_max {
-            return Err(TrackError::OwnerFull {
-                max: self.limits.owner_entries_max,
-            });
-        }
-        let index = self
-            .store
-            .insert(location, put, LOCAL, EntryVersions::new(op));
-        self.owners.link(&mut self.store, index, owner);
-        let fingerprint = self.store.fingerprint(index);
-        let origin = self.origins.get_mut(LOCAL);
-        origin.append(&mut self.store.slab, index);
-        origin.clock = op;
-        origin.len += 1;
-        origin.fingerprint = origin.fingerprint.wrapping_add(fingerprint);
-        Ok(self.local_ref(op))
-    }
-
-    pub(super) fn update_local(
-        &mut self,
-        index: u32,
-        put: &NewEntry<'_>,
-    ) -> Result<EntryRef, TrackError> {
-        let op = self.next_op()?;
-        let slot = &self.store.slab[index];
-        let old = self.entry(index).to_buf();
-        if slot.version <= self.pending.flushed {
-            self.pending.updated.insert(slot.birth, old);
-        } else {
-            let topic = &self.store.topic(slot.topic).name;
-            self.pending.end(topic, old, false);
-        }
-        let before = self.store.fingerprint(index);
-        let versions = self.store.versions(index).written(op);
-        self.store.rewrite(index, put, versions);
-        let after = self.store.fingerprint(index);
-        let origin = self.origins.get_mut(LOCAL);
-        origin.unlink(&mut self.store.slab, index);
-        origin.append(&mut self.store.slab, index);
-        origin.clock = op;
-        origin.fingerprint = origin.fingerprint.wrapping_sub(before).wrapping_add(after);
-        Ok(self.local_ref(op))
-    }
-
-    /// Removes a local entry; `false` when no op is left for it.
-    pub(super) fn leave_local(&mut self, index: u32, reason: LeaveReason) -> bool {
-        let Ok(op) = self.next_op() else {
+        session: &SessionName,
+        since: Since,
+        reason: LeaveReason,
+    ) -> bool {
+        let index = self.find(session.topic(), session.key(), session.owner());
+        if index == NIL {
             return false;
-        };
-        let slot = &self.store.slab[index];
-        let birth = slot.birth;
-        let version = slot.version;
-        let flushed = self.pending.flushed;
-        let topic = &self.store.topic(slot.topic).name;
-        let entry = self.entry(index).to_buf();
-        if version <= flushed {
-            self.pending.left.push((Arc::clone(topic), entry));
-        } else {
-            let told = self.pending.updated.remove(&birth);
-            self.pending.end(topic, entry, told.is_none());
-            let told = told.map(|told| (Arc::clone(topic), told));
-            self.pending.left.extend(told);
         }
-        self.owners.unlink(&mut self.store, index);
-        let fingerprint = self.store.fingerprint(index);
-        let origin = self.origins.get_mut(LOCAL);
-        origin.unlink(&mut self.store.slab, index);
-        origin.clock = op;
-        origin.len -= 1;
-        origin.fingerprint = origin.fingerprint.wrapping_sub(fingerprint);
-        let leave = Leave {
-            op,
-            birth,
-            reason: reason as u8,
+        let row = self.state.row(index);
+        let is_meant = match since {
+            Since::Birth(birth) => row.birth == birth,
+            Since::Version(version) => row.version == version,
         };
-        origin.log_leave(leave, self.limits.leave_log_len_max);
-        self.store.remove(index);
-        true
+        is_meant && self.remove_at(index, reason)
+    }
+
+    /// Gives the entry of `owner` for the topic and key of `put` the content of `put`, its owner
+    /// included. The entry stays the same, so others see an update.
+    pub(crate) fn adopt(
+        &mut self,
+        owner: &[u8],
+        put: &NewEntry<'_>,
+    ) -> Result<EntryRef, TrackError> {
+        self.check_put(put)?;
+        let location = self.state.locate(put.topic, put.encoding, put.key);
+        let owned = self.state.locate_owner(owner);
+        let index = self.state.find_session(location, owner, owned);
+        if index == NIL {
+            return Err(TrackError::NotTracked);
+        }
+        if owner == put.owner {
+            return self.update_at(index, put);
+        }
+        let new_owner = self.state.locate_owner(put.owner);
+        if self.state.find_session(location, put.owner, new_owner) != NIL {
+            return Err(TrackError::AlreadyTracked);
+        }
+        self.state.check_owner_has_room(new_owner)?;
+        self.state.next_op()?;
+        self.pending.before_update(&self.state, index);
+        self.state.update_local(index, put, Some(new_owner))
     }
 }

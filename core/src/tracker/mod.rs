@@ -30,6 +30,11 @@
 //! Large work can go in slices, so that a lock is never held for long: [`StagedDelta`] and [`StagedRepair`] apply, [`Extract`]
 //! encodes, [`VisibilityChange`] shows and hides, [`Pages`] list.
 
+// `Tracker` routes to its parts. `State` keeps each entry in all its indexes: `Store` (rows, bytes, topics, keys),
+// `Origins` with an `OriginState` each (version order, births, leave log, fingerprint), and `Owners`. `Pending`
+// collects own changes for the next `Diff`. Work in slices (`Slice`) is an object of its own that takes steps on
+// a tracker.
+
 mod apply;
 mod blobs;
 #[cfg(feature = "crdts")]
@@ -39,6 +44,8 @@ mod diff;
 mod encoding;
 mod entry;
 mod extract;
+mod head_table;
+mod leave_log;
 mod limits;
 mod linger;
 mod local;
@@ -46,13 +53,18 @@ mod origin;
 mod origins;
 mod owners;
 mod pages;
+mod pending;
 mod read;
 mod repair;
 #[cfg(feature = "serde")]
 mod serde_impls;
 mod session;
 mod slab;
+mod slice;
+mod state;
 mod store;
+mod topics;
+mod version_order;
 mod version_vector;
 mod visibility;
 mod wire;
@@ -69,26 +81,22 @@ pub use extract::{Extract, Extracted};
 pub use limits::Limits;
 pub use pages::Pages;
 pub use read::{Entries, Sessions};
-pub use repair::{Slice, StagedRepair};
-pub(crate) use session::{Session, Since};
+pub use repair::StagedRepair;
+pub(crate) use session::{SessionName, Since};
+pub use slice::Slice;
 pub use version_vector::VersionVector;
 pub use visibility::VisibilityChange;
 pub use wire::{DeltaHead, RepairHead};
 
 pub use crate::error::{ApplyError, TrackError};
 
-use self::local::Pending;
-use self::origins::Origins;
-use self::owners::Owners;
-use self::store::Store;
+use self::pending::Pending;
+use self::state::State;
 use crate::codec::{Envelope, Kind};
 use crate::fault::{Fault, is_broken};
 use crate::id::{ALL_TOPICS, Origin, ReplicaId};
 
-/// Number of the local origin.
-const LOCAL: u16 = 0;
-
-/// Why an entry left. Travels with the leave.
+/// The reason for which an entry left. Travels with the leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -102,30 +110,30 @@ pub enum LeaveReason {
     Expired = 2,
 }
 
-/// Where an origin stands at this holder.
+/// The state of an origin at one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OriginInfo {
     /// The replica.
     pub replica: ReplicaId,
-    /// The op up to which its operations are known, exactly.
+    /// The op up to which exactly its operations are known.
     pub clock: u64,
-    /// The rolling fingerprint H: equal clocks must mean equal fingerprints.
+    /// The fingerprint of its entries: at equal clocks all holders have the same one.
     pub fingerprint: u64,
-    /// Newest op whose leave was dropped from the leave log: a `Delta` can start from here.
+    /// The newest op whose leave was dropped from the leave log: a `Delta` can start from here.
     pub horizon: u64,
-    /// Live entries, hidden ones too.
+    /// Number of live entries, hidden ones included.
     pub entries: u32,
     /// True if its entries are hidden.
     pub hidden: bool,
-    /// True if a repair of it is being applied in slices: do not advertise, do not serve.
+    /// True while work in slices claims it, see [`Slice`]: do not advertise, do not serve.
     pub applying: bool,
 }
 
 /// Presence entries by topic, key and owner, replicated by frames.
 ///
-/// One tracker holds the entries of all replicas it heard of. Local operations give
-/// [`take_diff`](Self::take_diff), frames of others go through [`apply`](Self::apply).
+/// One tracker holds the entries of all replicas that it has frames of. [`take_diff`](Self::take_diff) returns the
+/// changes of local operations, [`apply`](Self::apply) those of a frame.
 ///
 /// ```
 /// use headcount::{NewEntry, ReplicaId, Tracker};
@@ -142,24 +150,19 @@ pub struct OriginInfo {
 /// ```
 #[derive(Clone)]
 pub struct Tracker {
-    slot: u8,
-    limits: Limits,
-    store: Store,
-    origins: Origins,
-    owners: Owners,
+    state: State,
+    /// Own changes that no Diff has reported.
     pending: Pending,
-    /// Number of repairs started.
-    tokens: u64,
 }
 
 impl Tracker {
-    /// An empty tracker of all topics, with default limits.
+    /// Creates an empty tracker of all topics, with default limits.
     #[must_use]
     pub fn new(replica: ReplicaId) -> Self {
         Self::with_slot(replica, ALL_TOPICS, Limits::default())
     }
 
-    /// An empty tracker of one slot of topics, or of all ([`ALL_TOPICS`]).
+    /// Creates an empty tracker of one slot of topics, or of all ([`ALL_TOPICS`]).
     ///
     /// # Panics
     /// If `slot` is neither below [`SLOTS`](crate::id::SLOTS) nor [`ALL_TOPICS`].
@@ -170,16 +173,87 @@ impl Tracker {
             "no such slot: {slot}"
         );
         Self {
-            slot,
-            limits: limits.clamped(),
-            store: Store::new(),
-            origins: Origins::new(replica),
-            owners: Owners::default(),
+            state: State::new(replica, slot, limits),
             pending: Pending::default(),
-            tokens: 0,
         }
     }
 
+    /// Returns this replica.
+    #[must_use]
+    pub fn id(&self) -> &ReplicaId {
+        self.state.local().id()
+    }
+
+    /// Returns the slot of topics that this tracker holds.
+    #[must_use]
+    pub fn slot(&self) -> u8 {
+        self.state.slot()
+    }
+
+    /// Returns this replica's origin in this slot.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin_of(self.id())
+    }
+
+    fn origin_of(&self, replica: &ReplicaId) -> Origin {
+        Origin {
+            replica: replica.clone(),
+            slot: self.slot(),
+        }
+    }
+
+    /// Returns the bounds of this tracker.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        self.state.limits()
+    }
+
+    /// Returns the op up to which the operations of a replica are known here; 0 when it is unknown. O(1).
+    #[must_use]
+    pub fn clock(&self, replica: &ReplicaId) -> u64 {
+        let number = self.state.origins().find(replica);
+        number.map_or(0, |number| self.state.origin(number).clock())
+    }
+
+    /// Returns the clock of every origin known here. O(origins).
+    #[must_use]
+    pub fn version_vector(&self) -> VersionVector {
+        let origins = self.state.origins().iter();
+        origins
+            .map(|origin| (self.origin_of(origin.id()), origin.clock()))
+            .collect()
+    }
+
+    /// Returns the state of one replica here. O(1).
+    #[must_use]
+    pub fn origin_info(&self, replica: &ReplicaId) -> Option<OriginInfo> {
+        let number = self.state.origins().find(replica)?;
+        Some(self.info(number))
+    }
+
+    /// Returns the state of every replica here, this one first.
+    pub fn origins(&self) -> impl Iterator<Item = OriginInfo> {
+        let numbers = self.state.origins().numbers();
+        numbers.map(|number| self.info(number))
+    }
+
+    fn info(&self, number: u16) -> OriginInfo {
+        let origin = self.state.origin(number);
+        OriginInfo {
+            replica: origin.id().clone(),
+            clock: origin.clock(),
+            fingerprint: origin.fingerprint(),
+            horizon: origin.leaves().horizon(),
+            entries: origin.len(),
+            hidden: self.state.origins().is_hidden(number),
+            applying: origin.is_claimed(),
+        }
+    }
+}
+
+/// Frames for other holders, and the leave logs that these are made from.
+impl Tracker {
     /// Returns what another holder of `replica`'s state misses if its clock is `clock`: a sealed frame for
     /// [`apply`](Self::apply), or `None` when it misses nothing or the replica is unknown.
     ///
@@ -190,7 +264,7 @@ impl Tracker {
         Some(Envelope::default().seal(kind, &body))
     }
 
-    /// As [`delta_since`](Self::delta_since), but only the body, with its kind; `nonce` goes into a
+    /// As [`delta_since`](Self::delta_since), but returns only the body, with its kind; `nonce` goes into a
     /// `Repair`.
     #[must_use]
     pub fn body_since(
@@ -199,144 +273,66 @@ impl Tracker {
         clock: u64,
         nonce: u64,
     ) -> Option<(Kind, Vec<u8>)> {
-        let origin = self.origins.get(self.origins.find(replica)?);
-        let is_exact = origin.applying.is_none() || is_broken(Fault::ServeInexact);
-        if !is_exact || clock >= origin.clock {
+        let origin = self.state.origin(self.state.origins().find(replica)?);
+        let store = self.state.store();
+        let is_exact = !origin.is_claimed() || is_broken(Fault::ServeInexact);
+        if !is_exact || clock >= origin.clock() {
             return None;
         }
-        if clock > 0 && (clock >= origin.horizon || is_broken(Fault::IgnoreHorizon)) {
-            let body = wire::delta_body(&self.store, origin, self.slot, clock);
+        let reaches_back = clock >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
+        if clock > 0 && reaches_back {
+            let body = wire::delta_body(store, origin, self.slot(), clock);
             return Some((Kind::DELTA, body));
         }
-        let body = wire::repair_body(&self.store, origin, self.slot, (clock, nonce));
+        let body = wire::repair_body(store, origin, self.slot(), clock, nonce);
         Some((Kind::REPAIR, body))
     }
 
-    /// The operations of this replica after `from` as a `Delta` body to push, or `None` when there
+    /// Returns the operations of this replica after `from` as a `Delta` body to push, or `None` when there
     /// are none or when leaves of the interval are no longer in the leave log. O(operations).
     #[must_use]
     pub fn push_body(&self, from: u64) -> Option<Vec<u8>> {
-        let origin = self.origins.get(LOCAL);
-        (from < origin.clock && (origin.horizon <= from || is_broken(Fault::IgnoreHorizon)))
-            .then(|| wire::delta_body(&self.store, origin, self.slot, from))
+        let origin = self.state.local();
+        let reaches_back = from >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
+        let is_useful = from < origin.clock() && reaches_back;
+        is_useful.then(|| wire::delta_body(self.state.store(), origin, self.slot(), from))
     }
 
-    /// The whole state of an origin as a `Repair` body. O(entries of the replica).
+    /// Returns the whole state of an origin as a `Repair` body. O(entries of the replica).
     #[must_use]
     pub fn full_body(&self, replica: &ReplicaId, nonce: u64) -> Option<Vec<u8>> {
-        let origin = self.origins.get(self.origins.find(replica)?);
-        origin
-            .applying
-            .is_none()
-            .then(|| wire::repair_body(&self.store, origin, self.slot, (0, nonce)))
+        let origin = self.state.origin(self.state.origins().find(replica)?);
+        let is_exact = !origin.is_claimed();
+        is_exact.then(|| wire::repair_body(self.state.store(), origin, self.slot(), 0, nonce))
     }
 
     /// Drops remembered leaves of a replica up to `op`: every other holder has seen them.
     pub fn trim_leaves(&mut self, replica: &ReplicaId, op: u64) {
-        if let Some(number) = self.origins.find(replica) {
-            self.origins.get_mut(number).trim_leaves(op);
+        if let Some(number) = self.state.origins().find(replica) {
+            self.state.trim_leaves(number, op);
         }
-    }
-
-    /// Number of leaves remembered, over all origins.
-    #[must_use]
-    pub fn leave_log_len(&self) -> usize {
-        self.origins.iter().map(|o| o.leaves.len()).sum()
     }
 
     /// Cuts the leave log of a replica down to its newest `len_max` leaves.
     pub fn limit_leaves(&mut self, replica: &ReplicaId, len_max: usize) {
-        if let Some(number) = self.origins.find(replica) {
-            let origin = self.origins.get_mut(number);
-            let cut = origin.leaves.len().checked_sub(len_max + 1);
-            if let Some(last) = cut.and_then(|cut| origin.leaves.get(cut)) {
-                let op = last.op;
-                origin.trim_leaves(op);
-            }
+        if let Some(number) = self.state.origins().find(replica) {
+            self.state.limit_leaves(number, len_max);
         }
     }
 
-    /// The replica with the longest leave log, and its length. O(origins).
+    /// Returns the number of leaves remembered, over all origins.
+    #[must_use]
+    pub fn leave_log_len(&self) -> usize {
+        let origins = self.state.origins().iter();
+        origins.map(|origin| origin.leaves().len()).sum()
+    }
+
+    /// Returns the replica with the longest leave log, and its length. O(origins).
     #[must_use]
     pub fn longest_leave_log(&self) -> Option<(ReplicaId, usize)> {
-        let longest = self
-            .origins
-            .iter()
-            .max_by_key(|origin| origin.leaves.len())?;
-        Some((longest.id.clone(), longest.leaves.len()))
-    }
-
-    /// Starts a new life under a new id of the same replica: all own entries stay, as entries of
-    /// the new incarnation. The Diff is that of [`take_diff`](Self::take_diff), with an update of
-    /// every entry that was reported under the old id: its reference is another one now.
-    /// O(own entries).
-    pub fn reincarnate(&mut self, id: ReplicaId) -> Diff {
-        self.note_all();
-        self.origins.rename_local(id);
-        let origin = self.origins.get_mut(LOCAL);
-        origin.leaves.clear();
-        origin.horizon = origin.clock;
-        self.take_diff()
-    }
-
-    /// This replica.
-    #[must_use]
-    pub fn id(&self) -> &ReplicaId {
-        &self.origins.get(LOCAL).id
-    }
-
-    /// The slot of topics this tracker holds.
-    #[must_use]
-    pub fn slot(&self) -> u8 {
-        self.slot
-    }
-
-    /// This replica's origin in this slot.
-    #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin {
-            replica: self.id().clone(),
-            slot: self.slot,
-        }
-    }
-
-    /// The op up to which the operations of a replica are known here; 0 when it is unknown. O(1).
-    #[must_use]
-    pub fn clock(&self, replica: &ReplicaId) -> u64 {
-        self.origins
-            .find(replica)
-            .map_or(0, |n| self.origins.get(n).clock)
-    }
-
-    /// Returns where one replica stands here. O(1).
-    #[must_use]
-    pub fn origin_info(&self, replica: &ReplicaId) -> Option<OriginInfo> {
-        self.origins
-            .find(replica)
-            .map(|n| info(self.origins.get(n)))
-    }
-
-    /// Returns where every replica stands here, this one first.
-    pub fn origins(&self) -> impl Iterator<Item = OriginInfo> {
-        self.origins.iter().map(info)
-    }
-
-    /// The bounds of this tracker.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-}
-
-fn info(origin: &origin::OriginState) -> OriginInfo {
-    OriginInfo {
-        replica: origin.id.clone(),
-        clock: origin.clock,
-        fingerprint: origin.fingerprint,
-        horizon: origin.horizon,
-        entries: origin.len,
-        hidden: origin.hidden,
-        applying: origin.applying.is_some(),
+        let origins = self.state.origins().iter();
+        let longest = origins.max_by_key(|origin| origin.leaves().len())?;
+        Some((longest.id().clone(), longest.leaves().len()))
     }
 }
 
@@ -346,10 +342,10 @@ impl fmt::Debug for Tracker {
             f,
             "<Tracker {} slot={} entries={} topics={} origins={}>",
             self.id(),
-            self.slot,
-            self.store.slab.len(),
-            self.topic_count(),
-            self.origins.len()
+            self.slot(),
+            self.len(),
+            self.topics().count(),
+            self.state.origins().len()
         )
     }
 }

@@ -1,186 +1,222 @@
-//! The state of one origin: clock, version order, leave log, fingerprint.
-
-use std::collections::VecDeque;
+//! The state of one origin: its clock, its entries by version and by birth, its leave log, its fingerprint.
 
 use hashbrown::HashTable;
 
-use super::slab::{NIL, Slab};
+use super::entry::{EntryVersions, NewEntry};
+use super::leave_log::LeaveLog;
+use super::store::Store;
+use super::version_order::{Direction, VersionOrder};
 use crate::id::ReplicaId;
-
-/// A leave that later frames still tell about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Leave {
-    pub(super) op: u64,
-    pub(super) birth: u64,
-    pub(super) reason: u8,
-}
 
 #[derive(Debug, Clone)]
 pub(super) struct OriginState {
-    pub(super) id: ReplicaId,
-    pub(super) clock: u64,
-    /// Newest op ever dropped from the leave log.
-    pub(super) horizon: u64,
+    id: ReplicaId,
+    clock: u64,
     /// Wrapping sum of the fingerprints of all live entries.
-    pub(super) fingerprint: u64,
-    pub(super) len: u32,
-    /// Ends of the version order.
-    pub(super) oldest: u32,
-    pub(super) newest: u32,
-    pub(super) leaves: VecDeque<Leave>,
-    /// Entries by birth. Empty for the local origin, which never needs it.
-    births: HashTable<u32>,
-    pub(super) hidden: bool,
-    /// A first load in slices: not to be seen before its end.
-    pub(super) loading: bool,
-    /// The repair that is being applied in slices.
-    pub(super) applying: Option<u64>,
-    /// Taken out: its name is free, its entries go bit by bit. Whether they were seen until then.
-    pub(super) retired: Option<bool>,
-    /// Places of extractions under way: (token, entry, towards newer ones).
-    pub(super) cursors: Vec<(u64, u32, bool)>,
+    fingerprint: u64,
+    len: u32,
+    order: VersionOrder,
+    leaves: LeaveLog,
+    /// `None` for the local origin, which never needs it.
+    births: Option<Births>,
+    /// The token of the work in slices that holds this origin.
+    claim: Option<u64>,
 }
 
 impl OriginState {
-    pub(super) fn new(id: ReplicaId) -> Self {
+    pub(super) fn local(id: ReplicaId) -> Self {
         Self {
             id,
             clock: 0,
-            horizon: 0,
             fingerprint: 0,
             len: 0,
-            oldest: NIL,
-            newest: NIL,
-            leaves: VecDeque::new(),
-            births: HashTable::new(),
-            hidden: false,
-            loading: false,
-            applying: None,
-            retired: None,
-            cursors: Vec::new(),
+            order: VersionOrder::new(),
+            leaves: LeaveLog::default(),
+            births: None,
+            claim: None,
+        }
+    }
+
+    pub(super) fn remote(id: ReplicaId) -> Self {
+        Self {
+            births: Some(Births::default()),
+            ..Self::local(id)
         }
     }
 
     /// Makes room for that many entries in an origin without any, so that a load does not look at
     /// all of them again whenever it has doubled. O(1).
-    pub(super) fn expect(&mut self, entries: u32) {
-        self.births.reserve(entries as usize, |_| 0);
-    }
-
-    /// Puts an entry at the newest end of the version order. O(1).
-    pub(super) fn append(&mut self, slab: &mut Slab, index: u32) {
-        let slot = &mut slab[index];
-        slot.older = self.newest;
-        slot.newer = NIL;
-        if self.newest == NIL {
-            self.oldest = index;
-        } else {
-            slab[self.newest].newer = index;
-        }
-        self.newest = index;
-    }
-
-    /// Takes an entry out of the version order. O(1).
-    pub(super) fn unlink(&mut self, slab: &mut Slab, index: u32) {
-        let older = slab[index].older;
-        let newer = slab[index].newer;
-        for (_, at, forward) in &mut self.cursors {
-            if *at == index {
-                *at = if *forward { newer } else { older };
-            }
-        }
-        if older == NIL {
-            self.oldest = newer;
-        } else {
-            slab[older].newer = newer;
-        }
-        if newer == NIL {
-            self.newest = older;
-        } else {
-            slab[newer].older = older;
+    pub(super) fn reserve(&mut self, entries: u32) {
+        if let Some(births) = self.births.as_mut().filter(|_| self.len == 0) {
+            births.table.reserve(entries as usize, |_| 0);
         }
     }
 
-    pub(super) fn cursor(&self, token: u64) -> Option<u32> {
-        self.cursors
-            .iter()
-            .find(|(t, ..)| *t == token)
-            .map(|(_, at, _)| *at)
-    }
-
-    pub(super) fn set_cursor(&mut self, token: u64, to: u32) {
-        if let Some((_, at, _)) = self.cursors.iter_mut().find(|(t, ..)| *t == token) {
-            *at = to;
+    /// Takes in an entry that the store has just inserted: it becomes the newest one. O(1).
+    #[inline]
+    pub(super) fn insert(&mut self, store: &mut Store, index: u32) {
+        self.fingerprint = self.fingerprint.wrapping_add(store.fingerprint(index));
+        self.order.append(store, index);
+        if let Some(births) = &mut self.births {
+            births.insert(store, index);
         }
+        self.len += 1;
     }
 
-    pub(super) fn end_cursor(&mut self, token: u64) {
-        self.cursors.retain(|(t, ..)| *t != token);
+    /// Gives an entry new content: it becomes the newest one. O(1).
+    #[inline]
+    pub(super) fn rewrite(
+        &mut self,
+        store: &mut Store,
+        index: u32,
+        put: &NewEntry<'_>,
+        versions: EntryVersions,
+    ) {
+        let before = store.fingerprint(index);
+        store.rewrite(index, put, versions);
+        let after = store.fingerprint(index);
+        self.fingerprint = self.fingerprint.wrapping_sub(before).wrapping_add(after);
+        self.make_newest(store, index);
+    }
+
+    /// Moves an entry to the newest end of the version order. O(1).
+    #[inline]
+    pub(super) fn make_newest(&mut self, store: &mut Store, index: u32) {
+        self.order.unlink(store, index);
+        self.order.append(store, index);
+    }
+
+    /// Lets go of an entry that the store is about to remove. O(1).
+    #[inline]
+    pub(super) fn remove(&mut self, store: &mut Store, index: u32) {
+        self.fingerprint = self.fingerprint.wrapping_sub(store.fingerprint(index));
+        self.order.unlink(store, index);
+        if let Some(births) = &mut self.births {
+            births.remove(store, index);
+        }
+        self.len -= 1;
     }
 
     #[inline]
-    pub(super) fn by_birth(&self, slab: &Slab, birth: u64) -> Option<u32> {
-        self.births
-            .find(birth_hash(birth), |&i| slab[i].birth == birth)
-            .copied()
+    pub(super) fn set_clock(&mut self, clock: u64) {
+        self.clock = clock;
     }
 
-    pub(super) fn add_birth(&mut self, slab: &Slab, index: u32) {
-        let hash = birth_hash(slab[index].birth);
-        self.births
-            .insert_unique(hash, index, |&i| birth_hash(slab[i].birth));
+    pub(super) fn set_id(&mut self, id: ReplicaId) {
+        self.id = id;
     }
 
-    pub(super) fn remove_birth(&mut self, slab: &Slab, index: u32) {
-        let hash = birth_hash(slab[index].birth);
-        if let Ok(entry) = self.births.find_entry(hash, |&i| i == index) {
+    #[inline]
+    pub(super) fn id(&self) -> &ReplicaId {
+        &self.id
+    }
+
+    #[inline]
+    pub(super) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Returns the number of live entries.
+    #[inline]
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
+    #[inline]
+    pub(super) fn order(&self) -> &VersionOrder {
+        &self.order
+    }
+
+    /// Returns an entry of a remote origin by its birth. O(1).
+    #[inline]
+    pub(super) fn by_birth(&self, store: &Store, birth: u64) -> Option<u32> {
+        self.births.as_ref()?.find(store, birth)
+    }
+
+    #[inline]
+    pub(super) fn leaves(&self) -> &LeaveLog {
+        &self.leaves
+    }
+
+    #[inline]
+    pub(super) fn leaves_mut(&mut self) -> &mut LeaveLog {
+        &mut self.leaves
+    }
+
+    pub(super) fn begin_cursor(&mut self, token: u64, direction: Direction) {
+        self.order.begin_cursor(token, direction);
+    }
+
+    pub(super) fn set_cursor(&mut self, token: u64, index: u32) {
+        self.order.set_cursor(token, index);
+    }
+
+    pub(super) fn end_cursor(&mut self, token: u64) {
+        self.order.end_cursor(token);
+    }
+
+    /// Lets the work in slices that `token` names hold this origin.
+    pub(super) fn claim(&mut self, token: u64) {
+        self.claim = Some(token);
+    }
+
+    pub(super) fn end_claim(&mut self) {
+        self.claim = None;
+    }
+
+    /// Returns whether some work in slices holds this origin: its state is not exact until the end.
+    #[inline]
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    pub(super) fn is_claimed_by(&self, token: u64) -> bool {
+        self.claim == Some(token)
+    }
+
+    /// Ends everything that belongs to a name: the origin gave its own up.
+    pub(super) fn give_up(&mut self) {
+        self.claim = None;
+        self.leaves = LeaveLog::default();
+    }
+}
+
+/// Entries by birth.
+#[derive(Debug, Clone, Default)]
+struct Births {
+    table: HashTable<u32>,
+}
+
+impl Births {
+    #[inline]
+    fn find(&self, store: &Store, birth: u64) -> Option<u32> {
+        let found = self
+            .table
+            .find(birth_hash(birth), |&index| store.row(index).birth == birth);
+        found.copied()
+    }
+
+    fn insert(&mut self, store: &Store, index: u32) {
+        let hash = birth_hash(store.row(index).birth);
+        self.table
+            .insert_unique(hash, index, |&i| birth_hash(store.row(i).birth));
+    }
+
+    fn remove(&mut self, store: &Store, index: u32) {
+        let hash = birth_hash(store.row(index).birth);
+        if let Ok(entry) = self.table.find_entry(hash, |&i| i == index) {
             entry.remove();
         }
-        let births = &mut self.births;
-        if births.capacity() > 1_024 && births.len() < births.capacity() / 8 {
-            births.shrink_to(births.len() * 2, |&i| birth_hash(slab[i].birth));
+        let len = self.table.len();
+        let capacity = self.table.capacity();
+        if capacity > 1_024 && len < capacity / 8 {
+            self.table
+                .shrink_to(len * 2, |&i| birth_hash(store.row(i).birth));
         }
-    }
-
-    /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
-    pub(super) fn log_leave(&mut self, leave: Leave, len_max: usize) {
-        self.leaves.push_back(leave);
-        while self.leaves.len() > len_max {
-            self.drop_oldest_leave();
-        }
-    }
-
-    /// Drops leaves up to and including `op`.
-    pub(super) fn trim_leaves(&mut self, op: u64) {
-        while self.leaves.front().is_some_and(|k| k.op <= op) {
-            self.drop_oldest_leave();
-        }
-        if self.leaves.len() < self.leaves.capacity() / 4 {
-            self.leaves.shrink_to(self.leaves.len() * 2);
-        }
-    }
-
-    fn drop_oldest_leave(&mut self) {
-        if let Some(leave) = self.leaves.pop_front() {
-            self.horizon = leave.op;
-        }
-    }
-
-    /// Number of the first remembered leave after `op`. O(log leaves).
-    pub(super) fn leaves_after(&self, op: u64) -> usize {
-        self.leaves.partition_point(|k| k.op <= op)
-    }
-
-    /// Entries with a version above `after`, oldest first. O(entries found).
-    pub(super) fn newer_than(&self, slab: &Slab, after: u64) -> Vec<u32> {
-        let mut found = Vec::new();
-        let mut at = self.newest;
-        while at != NIL && slab[at].version > after {
-            found.push(at);
-            at = slab[at].older;
-        }
-        found.reverse();
-        found
     }
 }
 
@@ -189,4 +225,50 @@ impl OriginState {
 fn birth_hash(birth: u64) -> u64 {
     let mixed = u128::from(birth) * 0x9E37_79B9_7F4A_7C15;
     (mixed >> 64) as u64 ^ (mixed as u64).rotate_left(32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(store: &mut Store, origin: &mut OriginState, op: u64) -> u32 {
+        let name = format!("user {op}");
+        let put = NewEntry::new("room", &name, "phone");
+        let location = store.locate(put.topic, put.encoding, put.key);
+        let index = store.insert(location, &put, 1, EntryVersions::new(op));
+        origin.insert(store, index);
+        index
+    }
+
+    #[test]
+    fn the_fingerprint_depends_on_the_entries_and_not_on_the_way_to_them() {
+        let id = ReplicaId::new("a", 1, 0).unwrap();
+        let mut store = Store::new();
+        let mut origin = OriginState::remote(id);
+        let first = insert(&mut store, &mut origin, 1);
+        let alone = origin.fingerprint();
+        let second = insert(&mut store, &mut origin, 2);
+        assert_eq!(origin.by_birth(&store, 2), Some(second));
+        origin.make_newest(&mut store, first);
+        assert_eq!(origin.order().newest(), first);
+        origin.remove(&mut store, second);
+        store.remove(second);
+        assert_eq!((origin.fingerprint(), origin.len()), (alone, 1));
+        assert_eq!(origin.by_birth(&store, 2), None);
+        let put = NewEntry::new("room", "user 1", "phone").meta(b"away");
+        let versions = store.versions(first).written(3);
+        origin.rewrite(&mut store, first, &put, versions);
+        assert_ne!(origin.fingerprint(), alone);
+        origin.remove(&mut store, first);
+        assert_eq!((origin.fingerprint(), origin.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_claim_is_held_by_one_work_at_a_time() {
+        let mut origin = OriginState::remote(ReplicaId::new("a", 1, 0).unwrap());
+        origin.claim(7);
+        assert!(origin.is_claimed() && origin.is_claimed_by(7) && !origin.is_claimed_by(8));
+        origin.give_up();
+        assert!(!origin.is_claimed() && !origin.is_claimed_by(7));
+    }
 }

@@ -1,27 +1,48 @@
-//! All origins of a tracker. Number 0 is the local one.
-
-use std::collections::VecDeque;
+//! All origins of a tracker, and which of them are visible. Number 0 is the local one.
 
 use hashbrown::HashMap;
 
-use super::LOCAL;
 use super::origin::OriginState;
 use crate::id::ReplicaId;
 
+/// The number of the local origin.
+pub(super) const LOCAL: u16 = 0;
+
 #[derive(Debug, Clone)]
 pub(super) struct Origins {
-    list: Vec<Option<OriginState>>,
+    list: Vec<Option<Member>>,
     by_name: HashMap<Box<str>, u16>,
     free: Vec<u16>,
     retired: Vec<u16>,
-    /// Replaced lives whose entries are to be seen for a while; no part of the state any more.
+    /// Replaced lives whose entries stay visible for a while; no part of the state any more.
     lingering: Vec<u16>,
-    /// True if the entries of an origin are to be seen, for quick checks while reading.
+    /// For each number, whether its entries are visible: a quick check while reading.
     visible: Vec<bool>,
-    /// Number of origins that are not to be seen.
-    pub(super) invisible: u16,
+    /// Number of origins that are not visible.
+    invisible: u16,
     /// Rises whenever an origin appears or disappears.
-    pub(super) epoch: u32,
+    epoch: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Member {
+    state: OriginState,
+    hidden: bool,
+    /// A first load in slices is under way: its entries are not visible before the end.
+    loading: bool,
+    /// Set when the origin gave up its name, and its entries go bit by bit: whether they were visible until then.
+    retired: Option<bool>,
+}
+
+impl Member {
+    fn new(state: OriginState) -> Self {
+        Self {
+            state,
+            hidden: false,
+            loading: false,
+            retired: None,
+        }
+    }
 }
 
 impl Origins {
@@ -36,22 +57,32 @@ impl Origins {
             invisible: 0,
             epoch: 0,
         };
-        origins.add(local);
+        origins.insert(OriginState::local(local));
         origins
     }
 
     #[inline]
-    pub(super) fn get(&self, number: u16) -> &OriginState {
+    fn member(&self, number: u16) -> &Member {
         self.list[usize::from(number)]
             .as_ref()
             .expect("entries name live origins only")
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, number: u16) -> &mut OriginState {
+    fn member_mut(&mut self, number: u16) -> &mut Member {
         self.list[usize::from(number)]
             .as_mut()
             .expect("entries name live origins only")
+    }
+
+    #[inline]
+    pub(super) fn get(&self, number: u16) -> &OriginState {
+        &self.member(number).state
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, number: u16) -> &mut OriginState {
+        &mut self.member_mut(number).state
     }
 
     #[inline]
@@ -59,22 +90,37 @@ impl Origins {
         self.visible[usize::from(number)]
     }
 
-    /// Hides an origin or ends that. Says whether that is new.
-    pub(super) fn set_hidden(&mut self, number: u16, hidden: bool) -> bool {
-        let changed = std::mem::replace(&mut self.get_mut(number).hidden, hidden) != hidden;
-        self.refresh(number);
-        changed
+    #[inline]
+    pub(super) fn are_all_visible(&self) -> bool {
+        self.invisible == 0
     }
 
-    /// Keeps an origin unseen until its first load is complete.
+    /// Returns a number that changes whenever an origin appears or disappears.
+    #[inline]
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(super) fn is_hidden(&self, number: u16) -> bool {
+        self.member(number).hidden
+    }
+
+    /// Hides an origin or ends that. Returns whether that changed anything.
+    pub(super) fn set_hidden(&mut self, number: u16, hidden: bool) -> bool {
+        let before = std::mem::replace(&mut self.member_mut(number).hidden, hidden);
+        self.refresh(number);
+        before != hidden
+    }
+
+    /// Keeps an origin invisible until its first load is complete.
     pub(super) fn set_loading(&mut self, number: u16, loading: bool) {
-        self.get_mut(number).loading = loading;
+        self.member_mut(number).loading = loading;
         self.refresh(number);
     }
 
     fn refresh(&mut self, number: u16) {
-        let origin = self.get(number);
-        let visible = !origin.hidden && !origin.loading;
+        let member = self.member(number);
+        let visible = !member.hidden && !member.loading;
         if std::mem::replace(&mut self.visible[usize::from(number)], visible) != visible {
             self.epoch = self.epoch.wrapping_add(1);
             self.invisible = if visible {
@@ -85,30 +131,40 @@ impl Origins {
         }
     }
 
-    /// Number of origins that hold a place, retired ones too.
+    /// Returns the number of origins that hold a place, retired ones too.
     pub(super) fn len(&self) -> usize {
         self.list.len() - self.free.len()
     }
 
-    /// The origin of that name, whatever its incarnation.
+    /// Returns the origin of that name, whatever its incarnation.
     pub(super) fn by_name(&self, name: &str) -> Option<u16> {
         self.by_name.get(name).copied()
     }
 
-    /// The origin of exactly that replica.
+    /// Returns the origin of exactly that replica.
     pub(super) fn find(&self, id: &ReplicaId) -> Option<u16> {
         self.by_name(id.name())
-            .filter(|&number| self.get(number).id == *id)
+            .filter(|&number| self.get(number).id() == id)
     }
 
+    /// Returns the origin of exactly that replica, unless it is the local one.
+    pub(super) fn find_remote(&self, id: &ReplicaId) -> Option<u16> {
+        self.find(id).filter(|&number| number != LOCAL)
+    }
+
+    /// Adds a remote origin.
     pub(super) fn add(&mut self, id: ReplicaId) -> u16 {
-        let name = id.name().into();
+        self.insert(OriginState::remote(id))
+    }
+
+    fn insert(&mut self, state: OriginState) -> u16 {
+        let name = state.id().name().into();
         let number = self.free.pop().unwrap_or(self.list.len() as u16);
         if usize::from(number) == self.list.len() {
             self.list.push(None);
             self.visible.push(true);
         }
-        self.list[usize::from(number)] = Some(OriginState::new(id));
+        self.list[usize::from(number)] = Some(Member::new(state));
         self.visible[usize::from(number)] = true;
         self.by_name.insert(name, number);
         number
@@ -116,65 +172,68 @@ impl Origins {
 
     /// Gives the local origin a new id.
     pub(super) fn rename_local(&mut self, id: ReplicaId) {
-        let old = self.get(LOCAL).id.clone();
+        let old = self.get(LOCAL).id().clone();
         self.by_name.remove(old.name());
         self.by_name.insert(id.name().into(), LOCAL);
-        self.get_mut(LOCAL).id = id;
+        self.get_mut(LOCAL).set_id(id);
     }
 
-    /// Takes an origin out: unseen, and its name is free. Its entries still hold its number.
+    /// Takes an origin out: invisible, and its name is free. Its entries still hold its number.
     pub(super) fn retire(&mut self, number: u16) {
-        let seen = self.is_visible(number);
+        let was_visible = self.is_visible(number);
         self.set_hidden(number, true);
-        self.take_out(number, seen);
+        self.take_out(number, was_visible);
         self.retired.push(number);
     }
 
-    /// Takes an origin out, but leaves its entries to be seen until [`end`](Self::end).
+    /// Takes an origin out, but leaves its entries visible until [`end_linger`](Self::end_linger).
     pub(super) fn linger(&mut self, number: u16) {
         self.take_out(number, true);
         self.lingering.push(number);
     }
 
-    /// Ends the lingering of an origin: it is retired.
-    pub(super) fn end(&mut self, number: u16) {
+    /// Retires an origin that lingers.
+    pub(super) fn end_linger(&mut self, number: u16) {
         self.lingering.retain(|&lingering| lingering != number);
         self.set_hidden(number, true);
         self.retired.push(number);
     }
 
+    /// Returns the origins that linger, in the order in which they were replaced.
+    #[inline]
     pub(super) fn lingering(&self) -> &[u16] {
         &self.lingering
     }
 
-    /// Returns whether an entry of this origin is seen although a later life has taken its name.
+    /// Returns whether the entries of this origin are visible although a later life has taken its name.
+    #[inline]
     pub(super) fn is_lingering(&self, number: u16) -> bool {
-        self.is_visible(number) && self.get(number).retired.is_some()
+        self.is_visible(number) && self.member(number).retired.is_some()
     }
 
-    fn take_out(&mut self, number: u16, seen: bool) {
-        let origin = self.get_mut(number);
-        origin.retired = Some(seen);
-        origin.applying = None;
-        origin.leaves = VecDeque::new();
-        let name: Box<str> = origin.id.name().into();
+    fn take_out(&mut self, number: u16, was_visible: bool) {
+        let member = self.member_mut(number);
+        member.retired = Some(was_visible);
+        member.state.give_up();
+        let name: Box<str> = member.state.id().name().into();
         self.by_name.remove(&name);
     }
 
-    /// The retired origin to clear next, and whether its entries were seen before.
+    /// Returns the retired origin to clear next, and whether its entries were visible before.
     pub(super) fn next_retired(&self) -> Option<(u16, bool)> {
         let number = *self.retired.last()?;
-        Some((number, self.get(number).retired == Some(true)))
+        Some((number, self.member(number).retired == Some(true)))
     }
 
     /// Removes an origin that has no entries left.
     pub(super) fn remove(&mut self, number: u16) {
-        if let Some(origin) = self.list[usize::from(number)].take() {
+        if let Some(member) = self.list[usize::from(number)].take() {
             if !std::mem::replace(&mut self.visible[usize::from(number)], true) {
                 self.invisible -= 1;
             }
-            if self.by_name.get(origin.id.name()) == Some(&number) {
-                self.by_name.remove(origin.id.name());
+            let name = member.state.id().name();
+            if self.by_name.get(name) == Some(&number) {
+                self.by_name.remove(name);
             }
             self.retired.retain(|&retired| retired != number);
             self.lingering.retain(|&lingering| lingering != number);
@@ -182,10 +241,76 @@ impl Origins {
         }
     }
 
+    /// Returns the numbers of all origins that hold a name, the local one first.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u16> {
+        let members = (0..).zip(&self.list);
+        let named = members.filter(|(_, member)| {
+            let member = member.as_ref();
+            member.is_some_and(|member| member.retired.is_none())
+        });
+        named.map(|(number, _)| number)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &OriginState> {
-        self.list
-            .iter()
-            .flatten()
-            .filter(|origin| origin.retired.is_none())
+        self.numbers().map(|number| self.get(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str, incarnation: u64) -> ReplicaId {
+        ReplicaId::new(name, incarnation, 0).unwrap()
+    }
+
+    fn names(origins: &Origins) -> Vec<String> {
+        origins.iter().map(|o| o.id().name().to_owned()).collect()
+    }
+
+    #[test]
+    fn an_origin_is_visible_unless_it_is_hidden_or_loads() {
+        let mut origins = Origins::new(id("me", 1));
+        let number = origins.add(id("a", 1));
+        let epoch = origins.epoch();
+        origins.set_loading(number, true);
+        assert!(origins.set_hidden(number, true) && !origins.set_hidden(number, true));
+        origins.set_loading(number, false);
+        assert!(!origins.is_visible(number) && !origins.are_all_visible());
+        assert_eq!(origins.epoch(), epoch + 1, "it disappeared once");
+        assert!(origins.set_hidden(number, false));
+        assert!(origins.is_visible(number) && origins.are_all_visible());
+        assert_eq!(origins.epoch(), epoch + 2);
+    }
+
+    #[test]
+    fn a_retired_origin_frees_its_name_at_once_and_its_number_at_the_end() {
+        let mut origins = Origins::new(id("me", 1));
+        let old = origins.add(id("a", 1));
+        origins.retire(old);
+        let new = origins.add(id("a", 2));
+        assert_ne!(old, new);
+        assert_eq!(origins.by_name("a"), Some(new));
+        assert_eq!(
+            (names(&origins), origins.len()),
+            (vec!["me".into(), "a".into()], 3)
+        );
+        assert_eq!(origins.next_retired(), Some((old, true)));
+        origins.remove(old);
+        assert_eq!((origins.by_name("a"), origins.len()), (Some(new), 2));
+        assert_eq!(origins.add(id("b", 1)), old);
+    }
+
+    #[test]
+    fn a_lingering_origin_is_visible_until_its_end() {
+        let mut origins = Origins::new(id("me", 1));
+        let number = origins.add(id("a", 1));
+        origins.linger(number);
+        assert!(origins.is_lingering(number) && origins.find(&id("a", 1)).is_none());
+        assert_eq!(origins.lingering(), [number]);
+        origins.end_linger(number);
+        assert!(!origins.is_lingering(number) && !origins.is_visible(number));
+        assert_eq!(origins.next_retired(), Some((number, true)));
+        assert_eq!(names(&origins), ["me"]);
     }
 }

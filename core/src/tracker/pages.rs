@@ -3,10 +3,29 @@
 use super::Tracker;
 use super::entry::Entry;
 use super::read::Sessions;
-use super::slab::NIL;
-use super::store::wide;
+use super::slice::Slice;
 
-/// How far a list in pages has come. See [`Tracker::begin_pages`].
+/// A list of a topic that is read in pages, with changes in between. See [`Slice`].
+///
+/// An entry that is tracked from the first page to the last comes once, one that joins or leaves meanwhile at
+/// most once.
+///
+/// ```
+/// use headcount::tracker::Pages;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
+/// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+/// for n in 0..10 {
+///     tracker.track(&NewEntry::new("room", &format!("user {n}"), "conn"))?;
+/// }
+/// let mut pages = Pages::begin(&tracker, "room");
+/// let mut seen = 0;
+/// assert!(!pages.step(&tracker, 4, |_| seen += 1).done);
+/// assert_eq!(seen, 4);
+/// tracker.track(&NewEntry::new("room", "late", "conn"))?;
+/// while !pages.step(&tracker, 4, |_| seen += 1).done {}
+/// assert_eq!(seen, 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Pages {
     topic: Box<str>,
@@ -15,16 +34,20 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The topic.
+    /// Begins a list of a topic. Copies four bytes a key. O(keys x log keys).
     #[must_use]
-    pub fn topic(&self) -> &str {
-        &self.topic
+    pub fn begin(tracker: &Tracker, topic: &str) -> Self {
+        Self::collect(tracker, topic).sorted()
     }
 
-    /// Returns whether all pages were read.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.hashes.is_empty()
+    /// Does the part of [`begin`](Self::begin) that needs the tracker; [`sorted`](Self::sorted) is the rest. O(keys).
+    pub(crate) fn collect(tracker: &Tracker, topic: &str) -> Self {
+        let found = tracker.state.store().find_topic(topic);
+        let hashes = found.map_or_else(Vec::new, |topic| topic.key_hashes().collect());
+        Self {
+            topic: topic.into(),
+            hashes,
+        }
     }
 
     /// Brings each hash once, in about the order of the table, so that a page reads near memory.
@@ -37,68 +60,30 @@ impl Pages {
         self.hashes.dedup();
         self
     }
-}
 
-impl Tracker {
-    /// Begins a list of a topic that is read in pages, with changes in between: an entry that is
-    /// there from the first page to the last comes once, one that joins or leaves meanwhile at
-    /// most once. Copies four bytes a key. O(keys x log keys).
-    ///
-    /// ```
-    /// use headcount::{NewEntry, ReplicaId, Tracker};
-    /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// for n in 0..10 {
-    ///     tracker.track(&NewEntry::new("room", &format!("user {n}"), "conn"))?;
-    /// }
-    /// let mut pages = tracker.begin_pages("room");
-    /// let mut seen = 0;
-    /// tracker.page(&mut pages, 4, |_| seen += 1);
-    /// assert_eq!(seen, 4);
-    /// tracker.track(&NewEntry::new("room", "late", "conn"))?;
-    /// while !pages.is_done() {
-    ///     tracker.page(&mut pages, 4, |_| seen += 1);
-    /// }
-    /// assert_eq!(seen, 10);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Returns the topic.
     #[must_use]
-    pub fn begin_pages(&self, topic: &str) -> Pages {
-        self.collect_pages(topic).sorted()
-    }
-
-    /// Returns what [`begin_pages`](Self::begin_pages) needs the tracker for. O(keys).
-    pub(crate) fn collect_pages(&self, topic: &str) -> Pages {
-        let hashes = match self.store.find_topic(topic) {
-            NIL => Vec::new(),
-            number => {
-                let keys = self.store.topic(number).keys.iter();
-                keys.map(|head| head.hash).collect()
-            }
-        };
-        Pages {
-            topic: topic.into(),
-            hashes,
-        }
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// Calls `each` for the visible entries of the next `keys_max` keys (at least one), without
     /// copying. O(their sessions).
-    pub fn page(&self, pages: &mut Pages, keys_max: usize, mut each: impl FnMut(Entry<'_>)) {
-        let rest = pages.hashes.len().saturating_sub(keys_max.max(1));
-        let hashes = pages.hashes.drain(rest..).rev();
-        let number = self.store.find_topic(&pages.topic);
-        if number == NIL {
-            return;
-        }
-        let keys = &self.store.topic(number).keys;
-        for hash in hashes {
-            for head in keys.iter_hash(wide(hash)).filter(|head| head.hash == hash) {
-                let sessions = Sessions {
-                    tracker: self,
-                    next: head.index,
-                };
-                sessions.for_each(&mut each);
+    pub fn step(
+        &mut self,
+        tracker: &Tracker,
+        keys_max: usize,
+        mut each: impl FnMut(Entry<'_>),
+    ) -> Slice {
+        let rest = self.hashes.len().saturating_sub(keys_max.max(1));
+        if let Some(topic) = tracker.state.store().find_topic(&self.topic) {
+            for &hash in self.hashes[rest..].iter().rev() {
+                for first in topic.first_sessions_of(hash) {
+                    Sessions::new(&tracker.state, first).for_each(&mut each);
+                }
             }
         }
+        self.hashes.truncate(rest);
+        Slice::silent(rest == 0)
     }
 }

@@ -1,17 +1,18 @@
-//! Reading: entries of a topic, sessions of a key, counts.
+//! Reads: entries of a topic, sessions of a key, counts.
 
 use super::Tracker;
 use super::entry::{Entry, Key};
+use super::head_table::Heads;
 use super::slab::NIL;
-use super::store::Bucket;
-use crate::tracker::Encoding;
+use super::state::State;
 
 /// Iterator over the visible entries of a topic, in no particular order.
 #[derive(Clone)]
 #[must_use = "iterators are lazy"]
 pub struct Entries<'a> {
-    tracker: &'a Tracker,
-    keys: hashbrown::hash_table::Iter<'a, Bucket>,
+    state: &'a State,
+    /// The first session of each key still to come.
+    keys: Heads<'a>,
     next: u32,
 }
 
@@ -19,8 +20,8 @@ pub struct Entries<'a> {
 #[derive(Clone)]
 #[must_use = "iterators are lazy"]
 pub struct Sessions<'a> {
-    pub(super) tracker: &'a Tracker,
-    pub(super) next: u32,
+    state: &'a State,
+    next: u32,
 }
 
 impl std::fmt::Debug for Entries<'_> {
@@ -35,16 +36,25 @@ impl std::fmt::Debug for Sessions<'_> {
     }
 }
 
+impl<'a> Sessions<'a> {
+    /// Starts at the first session of a key, or at `NIL`.
+    #[inline]
+    pub(super) fn new(state: &'a State, first: u32) -> Self {
+        Self { state, next: first }
+    }
+}
+
 impl<'a> Iterator for Sessions<'a> {
     type Item = Entry<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Entry<'a>> {
         while self.next != NIL {
             let index = self.next;
-            let slot = &self.tracker.store.slab[index];
-            self.next = slot.key_next;
-            if self.tracker.origins.is_visible(slot.origin) {
-                return Some(self.tracker.entry(index));
+            let row = self.state.row(index);
+            self.next = row.key_next;
+            if self.state.origins().is_visible(row.origin) {
+                return Some(self.state.entry(index));
             }
         }
         None
@@ -56,35 +66,30 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Entry<'a>> {
         loop {
-            let mut sessions = Sessions {
-                tracker: self.tracker,
-                next: self.next,
-            };
+            let mut sessions = Sessions::new(self.state, self.next);
             if let Some(entry) = sessions.next() {
                 self.next = sessions.next;
                 return Some(entry);
             }
-            self.next = self.keys.next()?.index;
+            self.next = self.keys.next()?;
         }
     }
 }
 
+/// Reads. None of them copies an entry.
 impl Tracker {
-    /// The visible entries of a topic, in no particular order, without copying. O(entries of the
+    /// Returns the visible entries of a topic, in no particular order, without copying. O(entries of the
     /// topic, hidden ones included).
     pub fn list(&self, topic: &str) -> Entries<'_> {
-        let keys = match self.store.find_topic(topic) {
-            NIL => hashbrown::hash_table::Iter::default(),
-            number => self.store.topic(number).keys.iter(),
-        };
+        let topic = self.state.store().find_topic(topic);
         Entries {
-            tracker: self,
-            keys,
+            state: &self.state,
+            keys: topic.map_or_else(Heads::default, |topic| topic.first_sessions()),
             next: NIL,
         }
     }
 
-    /// The visible sessions of a key in a topic. O(sessions of the key).
+    /// Returns the visible sessions of a key in a topic. O(sessions of the key).
     ///
     /// ```
     /// use headcount::tracker::{Encoding, Key};
@@ -98,55 +103,44 @@ impl Tracker {
     /// ```
     pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Sessions<'_> {
         let key = key.into();
-        Sessions {
-            tracker: self,
-            next: self.store.locate(topic, key.encoding, key.bytes).head,
-        }
+        let location = self.state.locate(topic, key.encoding, key.bytes);
+        Sessions::new(&self.state, location.first())
     }
 
-    /// Number of visible entries in a topic. O(origins of the topic).
+    /// Returns the number of visible entries in a topic. O(origins of the topic).
     #[must_use]
     pub fn count(&self, topic: &str) -> usize {
-        match self.store.find_topic(topic) {
-            NIL => 0,
-            number => {
-                let counts = self.store.topic(number).counts();
-                let visible = counts.filter(|(origin, _)| self.origins.is_visible(*origin));
-                visible.map(|(_, count)| count as usize).sum()
-            }
-        }
+        let Some(topic) = self.state.store().find_topic(topic) else {
+            return 0;
+        };
+        let origins = self.state.origins();
+        let counts = topic.counts();
+        let visible = counts.filter(|(origin, _)| origins.is_visible(*origin));
+        visible.map(|(_, count)| count as usize).sum()
     }
 
-    /// Number of distinct visible keys in a topic. O(origins of the topic); while an origin of the
+    /// Returns the number of distinct visible keys in a topic. O(origins of the topic); while an origin of the
     /// topic is hidden, the first call after a change is O(entries of the topic).
     #[must_use]
     pub fn count_keys(&self, topic: &str) -> usize {
-        let number = self.store.find_topic(topic);
-        if number == NIL {
+        let Some(topic) = self.state.store().find_topic(topic) else {
             return 0;
-        }
-        let topic = self.store.topic(number);
-        if self.origins.invisible == 0 || topic.counts().all(|(o, _)| self.origins.is_visible(o)) {
-            return topic.keys.len();
+        };
+        let origins = self.state.origins();
+        if origins.are_all_visible() || topic.counts().all(|(o, _)| origins.is_visible(o)) {
+            return topic.key_count();
         }
         let recount = || {
-            let visible = |bucket: &&Bucket| {
-                Sessions {
-                    tracker: self,
-                    next: bucket.index,
-                }
-                .next()
-                .is_some()
-            };
-            topic.keys.iter().filter(visible).count() as u32
+            let is_visible = |&first: &u32| Sessions::new(&self.state, first).next().is_some();
+            topic.first_sessions().filter(is_visible).count() as u32
         };
-        topic.visible_keys(self.origins.epoch, recount) as usize
+        topic.visible_keys(origins.epoch(), recount) as usize
     }
 
-    /// Number of entries, hidden ones included. O(1).
+    /// Returns the number of entries, hidden ones included. O(1).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.store.slab.len() as usize
+        self.state.store().len() as usize
     }
 
     /// Returns whether there is no entry. O(1).
@@ -155,29 +149,8 @@ impl Tracker {
         self.len() == 0
     }
 
-    /// Names of the topics that have entries, hidden ones included.
+    /// Returns the names of the topics that have entries, hidden ones included.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
-        self.store.topics().map(|topic| &*topic.name)
-    }
-
-    pub(super) fn topic_count(&self) -> usize {
-        self.store.topics().count()
-    }
-
-    #[inline]
-    pub(super) fn entry(&self, index: u32) -> Entry<'_> {
-        let slot = &self.store.slab[index];
-        let parts = self.store.parts(index);
-        Entry {
-            topic: &self.store.topic(slot.topic).name,
-            key: parts.key,
-            owner: parts.owner,
-            meta: parts.meta,
-            encoding: Encoding::from_u8(slot.encoding).unwrap_or(Encoding::Bytes),
-            status: slot.status,
-            versions: self.store.versions(index),
-            replica: &self.origins.get(slot.origin).id,
-            slot: self.slot,
-        }
+        self.state.store().topics().map(|topic| &**topic.name())
     }
 }

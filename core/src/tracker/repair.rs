@@ -1,4 +1,4 @@
-//! Applying a `Repair`: at once, or in slices between which other work may go on.
+//! Applying a `Repair`: at once, or in slices between which other work may be done.
 
 use bytes::Bytes;
 
@@ -6,15 +6,16 @@ use super::Tracker;
 use super::diff::{Diff, DiffBuilder};
 use super::limits::Limits;
 use super::slab::NIL;
+use super::slice::Slice;
+use super::state::State;
 use super::wire::{Kept, Place, Record, Records, RepairHead};
 use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
-/// A `Repair` that passed every check which needs no tracker, to be applied in slices.
+/// A `Repair` that passed every check which needs no tracker, to be applied in slices. See [`Slice`].
 ///
-/// While it is being applied its origin is `applying`: not served, and other frames of it are
-/// refused. A load of an unknown origin stays unseen until the last slice.
+/// Entries of an origin that was unknown before become visible with the last step.
 ///
 /// ```
 /// use headcount::tracker::StagedRepair;
@@ -26,13 +27,13 @@ use crate::fault::{Fault, is_broken};
 /// let body = a.full_body(a.id(), 0).unwrap();
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// let mut staged = StagedRepair::new(body.into(), b.limits())?;
-/// assert!(b.begin_repair(&mut staged, false)?);
-/// let mut slices = 0;
-/// while !b.repair_slice(&mut staged, 30)?.done {
+/// assert!(staged.begin(&mut b, false)?);
+/// let mut steps = 0;
+/// while !staged.step(&mut b, 30)?.done {
 ///     assert_eq!(b.count("room"), 0);
-///     slices += 1;
+///     steps += 1;
 /// }
-/// assert!(slices >= 3);
+/// assert!(steps >= 3);
 /// assert_eq!(b.count("room"), 100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -42,57 +43,45 @@ pub struct StagedRepair {
     body: Bytes,
 }
 
-/// How far a repair is.
+/// A checked body, and how far it is applied.
 #[derive(Debug)]
-pub(super) struct Plan {
+struct Plan {
     head: RepairHead,
     kept_at: usize,
     records_at: usize,
     puts: u32,
-    step: Step,
-    /// Which load this is, so that a later one of the same origin is not mistaken for it.
+    stage: Stage,
     token: u64,
-    /// What ended with the start: the entries of a lower incarnation.
+    /// The leaves that the start brought: those of a lower incarnation.
     diff: DiffBuilder,
 }
 
-/// What one slice did.
-#[derive(Debug, Default)]
-pub struct Slice {
-    /// What became visible or changed.
-    pub diff: Diff,
-    /// True if this was the last one.
-    pub done: bool,
-}
-
-/// What a slice does next. Entry numbers stay valid between slices: nothing else changes an origin
-/// that is `applying`.
+/// The work of the next step. Entry indexes stay valid between steps: nothing else changes a claimed origin.
 #[derive(Debug)]
-enum Step {
-    Idle,
-    /// Is every listed version here?
+enum Stage {
+    /// Checks that every listed version is here.
     Check {
         kept: Kept,
-        at: u32,
+        entry: u32,
     },
-    /// Remove what is not listed.
+    /// Removes what is not listed.
     Drop {
         kept: Kept,
         keep: Option<u64>,
-        at: u32,
+        entry: u32,
     },
-    /// Move what has a put to the newest end; the entries up to `boundary` were not moved yet.
+    /// Moves what has a put to the newest end; the entries up to `boundary` were not moved yet.
     Mark {
         place: Place,
         boundary: u32,
     },
-    /// Remove what is above the base and was not moved. Leaves come before the joins: a session
+    /// Removes what is above the base and was not moved. Leaves come before the joins: a session
     /// that left and came back shows in that order.
     Sweep {
         boundary: u32,
     },
-    /// Write the puts.
-    NewEntry {
+    /// Writes the puts.
+    Write {
         place: Place,
     },
     Done,
@@ -108,11 +97,62 @@ impl StagedRepair {
         Ok(Self { plan, body })
     }
 
-    /// Returns what the repair is about.
+    /// Returns the first fields of the frame.
     #[must_use]
     pub fn head(&self) -> &RepairHead {
         &self.plan.head
     }
+
+    /// Starts to apply the repair, and returns whether it brings something. `full` as in
+    /// [`Tracker::apply_repair`]. O(1), or O(entries) of a lower incarnation that it ends.
+    ///
+    /// # Errors
+    /// When the repair does not fit this tracker. Nothing has changed then.
+    pub fn begin(&mut self, tracker: &mut Tracker, full: bool) -> Result<bool, ApplyError> {
+        self.plan.begin(&self.body, &mut tracker.state, full, true)
+    }
+
+    /// Applies the next `records_max` records at most. O(`records_max`).
+    ///
+    /// # Errors
+    /// [`ApplyError::Diverged`] when the repair contradicts the state; nothing has changed then and
+    /// the repair is over. [`ApplyError::Applying`] when the origin was dropped in between.
+    pub fn step(&mut self, tracker: &mut Tracker, records_max: usize) -> Result<Slice, ApplyError> {
+        self.plan.step(&self.body, &mut tracker.state, records_max)
+    }
+
+    /// Gives up the repair. If it has changed entries already, the origin is forgotten:
+    /// what is here of it is no exact state. The Diff has the leaves.
+    pub fn cancel(&mut self, tracker: &mut Tracker) -> Diff {
+        self.plan.cancel(&mut tracker.state)
+    }
+}
+
+/// Applies a body at once.
+pub(super) fn apply(state: &mut State, body: &[u8], full: bool) -> Result<Diff, ApplyError> {
+    let mut plan = Plan::new(body, state.limits())?;
+    if !plan.begin(body, state, full, false)? {
+        return Ok(Diff::default());
+    }
+    Ok(plan.step(body, state, usize::MAX)?.diff)
+}
+
+/// Checks a body against the state, without applying it.
+pub(super) fn check(state: &State, body: &[u8]) -> Result<(), ApplyError> {
+    let plan = Plan::new(body, state.limits())?;
+    if let Fit::Useful(Some(number)) = plan.fit(state, false)? {
+        let kept = Kept::start(body, plan.kept_at, plan.head.base)?;
+        let oldest = state.origin(number).order().oldest();
+        plan.check_kept(body, state, number, &mut { usize::MAX }, kept, oldest)?;
+    }
+    Ok(())
+}
+
+/// Tells whether a repair brings something to a tracker.
+enum Fit {
+    Useless,
+    /// It does; the number of its origin, if that is known.
+    Useful(Option<u16>),
 }
 
 impl Plan {
@@ -122,104 +162,60 @@ impl Plan {
         let kept_at = reader.offset();
         let mut kept = Kept::start(body, kept_at, head.base)?;
         while kept.next(body)?.is_some() {}
-        let records_at = kept.offset;
-        let place = Place::start(records_at, (head.base, head.to));
+        let records_at = kept.offset();
+        let place = Place::start(records_at, head.base..=head.to);
         let mut records = Records::new(body, limits, head.origin.slot, place);
         let mut puts = 0;
-        let mut at = records_at;
+        let mut record_at = records_at;
         while let Some(record) = records.next()? {
             if matches!(record, Record::Leave(_)) {
-                return Err(DecodeError::invalid(at, "a repair has no leaves"));
+                let what = "a repair has no leaves";
+                return Err(DecodeError::invalid(record_at, what));
             }
-            at = records.place().offset;
+            record_at = records.offset();
             puts += 1;
         }
-        let step = Step::Idle;
-        let diff = DiffBuilder::default();
         Ok(Self {
             head,
             kept_at,
             records_at,
             puts,
-            step,
+            stage: Stage::Done,
             token: 0,
-            diff,
+            diff: DiffBuilder::default(),
         })
     }
 
-    fn place(&self) -> Place {
-        Place::start(self.records_at, (self.head.base, self.head.to))
-    }
-}
-
-impl Tracker {
-    /// Applies the body of a `Repair` frame at once. With `full`, which says that this holder asked
-    /// for the whole state because its own is wrong, a state that is not newer is taken too.
-    /// O(entries of the origin).
-    ///
-    /// # Errors
-    /// As [`apply`](Self::apply); offsets are those in the body.
-    pub fn apply_repair(&mut self, body: &[u8], full: bool) -> Result<Diff, ApplyError> {
-        let mut plan = Plan::new(body, &self.limits)?;
-        if !self.begin((&mut plan, body), full, false)? {
-            return Ok(Diff::default());
-        }
-        Ok(self.slice((&mut plan, body), usize::MAX)?.diff)
-    }
-
-    /// Starts to apply a repair in slices. `full` as in [`apply_repair`](Self::apply_repair). Says
-    /// whether there is something to do. O(1), or O(entries) of a lower incarnation that it ends.
-    ///
-    /// # Errors
-    /// When the repair does not fit this tracker. Nothing has changed then.
-    pub fn begin_repair(
-        &mut self,
-        staged: &mut StagedRepair,
-        full: bool,
-    ) -> Result<bool, ApplyError> {
-        self.begin((&mut staged.plan, &staged.body), full, true)
+    fn records_start(&self) -> Place {
+        Place::start(self.records_at, self.head.base..=self.head.to)
     }
 
     fn begin(
         &mut self,
-        (plan, body): (&mut Plan, &[u8]),
+        body: &[u8],
+        state: &mut State,
         full: bool,
         quiet: bool,
     ) -> Result<bool, ApplyError> {
-        let Some(known) = self.fits(plan, full)? else {
+        let Fit::Useful(known) = self.fit(state, full)? else {
             return Ok(false);
         };
-        let head = &plan.head;
-        let kept = Kept::start(body, plan.kept_at, head.base)?;
-        let number = self.make_room(&head.origin, known, &mut plan.diff);
-        self.tokens += 1;
-        plan.token = self.tokens;
-        let origin = self.origins.get_mut(number);
-        origin.applying = Some(plan.token);
-        if origin.len == 0 {
-            origin.expect(plan.puts);
-        }
-        plan.step = Step::Check {
-            kept,
-            at: origin.oldest,
-        };
-        if quiet && self.origins.get(number).clock == 0 {
-            self.origins.set_loading(number, true);
-        }
+        let kept = Kept::start(body, self.kept_at, self.head.base)?;
+        let replica = &self.head.origin.replica;
+        let number = known.unwrap_or_else(|| state.add_origin(replica, &mut self.diff));
+        state.reserve(number, self.puts);
+        self.token = state.begin_load(number, quiet);
+        let entry = state.origin(number).order().oldest();
+        self.stage = Stage::Check { kept, entry };
         Ok(true)
     }
 
-    /// True if a repair brings something to this tracker: then the number of its origin, if known.
-    #[expect(
-        clippy::option_option,
-        reason = "nothing to do and nothing known are two answers"
-    )]
-    fn fits(&self, plan: &Plan, full: bool) -> Result<Option<Option<u16>>, ApplyError> {
-        let head = &plan.head;
-        let known = self.admit(&head.origin)?;
-        let clock = known.map_or(0, |n| self.origins.get(n).clock);
+    fn fit(&self, state: &State, full: bool) -> Result<Fit, ApplyError> {
+        let head = &self.head;
+        let known = state.admit(&head.origin)?;
+        let clock = known.map_or(0, |number| state.origin(number).clock());
         if head.to < clock || head.to == clock && !full {
-            return Ok(None);
+            return Ok(Fit::Useless);
         }
         if head.base > clock && !is_broken(Fault::RepairOverClock) {
             return Err(ApplyError::Gap {
@@ -227,247 +223,215 @@ impl Tracker {
                 from: head.base,
             });
         }
-        self.check_room(plan.puts)?;
-        Ok(Some(known))
+        state.check_room(self.puts)?;
+        Ok(Fit::Useful(known))
     }
 
-    /// Checks a `Repair` against the state, without applying it.
-    pub(super) fn check_repair(&self, body: &[u8]) -> Result<(), ApplyError> {
-        let plan = Plan::new(body, &self.limits)?;
-        if let Some(Some(number)) = self.fits(&plan, false)? {
-            let kept = Kept::start(body, plan.kept_at, plan.head.base)?;
-            let oldest = self.origins.get(number).oldest;
-            self.check_kept((&plan, body), number, (kept, oldest), &mut { usize::MAX })?;
-        }
-        Ok(())
-    }
-
-    /// Does the next slice of a repair: at most `records_max` records. O(`records_max`).
-    ///
-    /// # Errors
-    /// [`ApplyError::Diverged`] when the repair contradicts the state; nothing has changed then and
-    /// the repair is over. [`ApplyError::Applying`] when the origin was dropped in between.
-    pub fn repair_slice(
+    fn step(
         &mut self,
-        staged: &mut StagedRepair,
+        body: &[u8],
+        state: &mut State,
         records_max: usize,
     ) -> Result<Slice, ApplyError> {
-        self.slice((&mut staged.plan, &staged.body), records_max)
-    }
-
-    fn slice(
-        &mut self,
-        (plan, body): (&mut Plan, &[u8]),
-        records_max: usize,
-    ) -> Result<Slice, ApplyError> {
-        let number = self.origins.find(&plan.head.origin.replica);
-        let applies = |&n: &u16| self.origins.get(n).applying == Some(plan.token);
-        let Some(number) = number.filter(applies) else {
-            plan.step = Step::Done;
+        let Some(number) = state.claimed(&self.head.origin.replica, self.token) else {
+            self.stage = Stage::Done;
             return Err(ApplyError::Applying);
         };
-        let mut diff = std::mem::take(&mut plan.diff);
-        let mut budget = records_max.max(1);
-        while budget > 0 && !matches!(plan.step, Step::Done) {
-            let step = std::mem::replace(&mut plan.step, Step::Done);
-            match self.advance((plan, body), step, number, (&mut budget, &mut diff)) {
-                Ok(step) => plan.step = step,
+        let mut work = Work {
+            body,
+            number,
+            budget: records_max.max(1),
+            diff: std::mem::take(&mut self.diff),
+        };
+        while work.budget > 0 && !matches!(self.stage, Stage::Done) {
+            let stage = std::mem::replace(&mut self.stage, Stage::Done);
+            match self.advance(state, &mut work, stage) {
+                Ok(stage) => self.stage = stage,
                 Err(error) => {
-                    self.origins.get_mut(number).applying = None;
-                    plan.step = Step::Done;
+                    state.end_claim(number);
                     return Err(error);
                 }
             }
         }
-        let done = matches!(plan.step, Step::Done);
+        let done = matches!(self.stage, Stage::Done);
         if done {
-            self.finish_repair(number, plan.head.to);
+            if !is_broken(Fault::KeepHorizon) {
+                state.restart_leaves(number, self.head.to);
+            }
+            state.end_load(number, self.head.to);
         }
         Ok(Slice {
-            diff: diff.finish(),
+            diff: work.diff.finish(),
             done,
         })
     }
 
-    /// Gives up a repair in between. If it has changed entries already, the origin is forgotten:
-    /// what is here of it is no exact state. The Diff has the leaves.
-    pub fn cancel_repair(&mut self, staged: &mut StagedRepair) -> Diff {
-        let plan = &mut staged.plan;
-        let step = std::mem::replace(&mut plan.step, Step::Done);
-        let number = self.origins.find(&plan.head.origin.replica);
-        let Some(number) = number.filter(|&n| self.origins.get(n).applying == Some(plan.token))
-        else {
+    fn cancel(&mut self, state: &mut State) -> Diff {
+        let stage = std::mem::replace(&mut self.stage, Stage::Done);
+        let Some(number) = state.claimed(&self.head.origin.replica, self.token) else {
             return Diff::default();
         };
-        let mut diff = std::mem::take(&mut plan.diff);
-        if matches!(step, Step::Check { .. }) && self.origins.get(number).clock > 0 {
-            self.origins.get_mut(number).applying = None;
-        } else {
-            self.drop_origin(number, &mut diff);
-        }
+        let mut diff = std::mem::take(&mut self.diff);
+        let is_unchanged = matches!(stage, Stage::Check { .. });
+        state.cancel_load(number, is_unchanged, &mut diff);
         diff.finish()
     }
 
-    /// Does what the current step allows within the budget. Gives the step to go on with.
+    /// Does what the current stage allows within the budget. Returns the stage that follows.
     fn advance(
-        &mut self,
-        (plan, body): (&Plan, &[u8]),
-        step: Step,
-        number: u16,
-        (budget, diff): (&mut usize, &mut DiffBuilder),
-    ) -> Result<Step, ApplyError> {
-        match step {
-            Step::Idle | Step::Done => Ok(Step::Done),
-            Step::Check { kept, at } => self.check_kept((plan, body), number, (kept, at), budget),
-            Step::Drop {
-                mut kept,
-                mut keep,
-                mut at,
-            } => {
-                while at != NIL && self.store.slab[at].version <= plan.head.base {
-                    if *budget == 0 {
-                        return Ok(Step::Drop { kept, keep, at });
-                    }
-                    *budget -= 1;
-                    let newer = self.store.slab[at].newer;
-                    if keep == Some(self.store.slab[at].version) {
-                        keep = kept.next(body)?;
-                    } else {
-                        self.remove_remote(number, at, diff);
-                    }
-                    at = newer;
-                }
-                let newest = self.origins.get(number).newest;
-                if newest == NIL || self.store.slab[newest].version <= plan.head.base {
-                    return Ok(Step::NewEntry {
-                        place: plan.place(),
-                    });
-                }
-                Ok(Step::Mark {
-                    place: plan.place(),
-                    boundary: newest,
-                })
+        &self,
+        state: &mut State,
+        work: &mut Work<'_>,
+        stage: Stage,
+    ) -> Result<Stage, ApplyError> {
+        match stage {
+            Stage::Check { kept, entry } => {
+                let budget = &mut work.budget;
+                self.check_kept(work.body, state, work.number, budget, kept, entry)
             }
-            Step::Mark { place, boundary } => {
-                self.mark_puts((plan, body), number, (place, boundary), budget)
-            }
-            Step::NewEntry { place } => self.write_puts((plan, body), number, place, budget, diff),
-            Step::Sweep { mut boundary } => {
-                while boundary != NIL && self.store.slab[boundary].version > plan.head.base {
-                    if *budget == 0 {
-                        return Ok(Step::Sweep { boundary });
-                    }
-                    *budget -= 1;
-                    let older = self.store.slab[boundary].older;
-                    self.remove_remote(number, boundary, diff);
-                    boundary = older;
-                }
-                Ok(Step::NewEntry {
-                    place: plan.place(),
-                })
-            }
+            Stage::Drop { kept, keep, entry } => self.drop_unlisted(state, work, kept, keep, entry),
+            Stage::Mark { place, boundary } => self.mark_puts(state, work, place, boundary),
+            Stage::Sweep { boundary } => Ok(self.sweep(state, work, boundary)),
+            Stage::Write { place } => self.write_puts(state, work, place),
+            Stage::Done => Ok(Stage::Done),
         }
     }
 
     fn check_kept(
         &self,
-        (plan, body): (&Plan, &[u8]),
+        body: &[u8],
+        state: &State,
         number: u16,
-        (mut kept, mut at): (Kept, u32),
         budget: &mut usize,
-    ) -> Result<Step, ApplyError> {
+        mut kept: Kept,
+        mut entry: u32,
+    ) -> Result<Stage, ApplyError> {
         loop {
             if *budget == 0 {
-                return Ok(Step::Check { kept, at });
+                return Ok(Stage::Check { kept, entry });
             }
             let before = kept.clone();
             let Some(version) = kept.next(body)? else {
-                let mut kept = Kept::start(body, plan.kept_at, plan.head.base)?;
+                let mut kept = Kept::start(body, self.kept_at, self.head.base)?;
                 let keep = kept.next(body)?;
-                return Ok(Step::Drop {
-                    kept,
-                    keep,
-                    at: self.origins.get(number).oldest,
-                });
+                let entry = state.origin(number).order().oldest();
+                return Ok(Stage::Drop { kept, keep, entry });
             };
-            while at != NIL && self.store.slab[at].version < version {
+            while entry != NIL && state.row(entry).version < version {
                 if *budget == 0 {
-                    return Ok(Step::Check { kept: before, at });
+                    let kept = before;
+                    return Ok(Stage::Check { kept, entry });
                 }
                 *budget -= 1;
-                at = self.store.slab[at].newer;
+                entry = state.row(entry).newer;
             }
-            let is_here = at != NIL && self.store.slab[at].version == version;
+            let is_here = entry != NIL && state.row(entry).version == version;
             if !is_here && !is_broken(Fault::RepairOverClock) {
                 return Err(ApplyError::Diverged { op: version });
             }
         }
     }
 
+    fn drop_unlisted(
+        &self,
+        state: &mut State,
+        work: &mut Work<'_>,
+        mut kept: Kept,
+        mut keep: Option<u64>,
+        mut entry: u32,
+    ) -> Result<Stage, ApplyError> {
+        let base = self.head.base;
+        while entry != NIL && state.row(entry).version <= base {
+            if work.budget == 0 {
+                return Ok(Stage::Drop { kept, keep, entry });
+            }
+            work.budget -= 1;
+            let newer = state.row(entry).newer;
+            if keep == Some(state.row(entry).version) {
+                keep = kept.next(work.body)?;
+            } else {
+                state.remove(work.number, entry, &mut work.diff);
+            }
+            entry = newer;
+        }
+        let place = self.records_start();
+        let boundary = state.origin(work.number).order().newest();
+        if boundary == NIL || state.row(boundary).version <= base {
+            return Ok(Stage::Write { place });
+        }
+        Ok(Stage::Mark { place, boundary })
+    }
+
     fn mark_puts(
-        &mut self,
-        (plan, body): (&Plan, &[u8]),
-        number: u16,
-        (place, mut boundary): (Place, u32),
-        budget: &mut usize,
-    ) -> Result<Step, ApplyError> {
-        let limits = self.limits.clone();
-        let mut records = Records::new(body, &limits, plan.head.origin.slot, place);
-        while *budget > 0 {
-            *budget -= 1;
+        &self,
+        state: &mut State,
+        work: &mut Work<'_>,
+        place: Place,
+        mut boundary: u32,
+    ) -> Result<Stage, ApplyError> {
+        let limits = state.limits().clone();
+        let mut records = Records::new(work.body, &limits, self.head.origin.slot, place);
+        while work.budget > 0 {
+            work.budget -= 1;
             let Some(record) = records.next()? else {
-                return Ok(Step::Sweep { boundary });
+                return Ok(Stage::Sweep { boundary });
             };
             let Record::NewEntry { versions, .. } = record else {
                 continue;
             };
-            let origin = self.origins.get_mut(number);
-            if let Some(index) = origin.by_birth(&self.store.slab, versions.birth) {
-                if index == boundary {
-                    boundary = self.store.slab[boundary].older;
+            if let Some(entry) = state.by_birth(work.number, versions.birth) {
+                if entry == boundary {
+                    boundary = state.row(boundary).older;
                 }
-                origin.unlink(&mut self.store.slab, index);
-                origin.append(&mut self.store.slab, index);
+                state.make_newest(entry);
             }
         }
-        Ok(Step::Mark {
-            place: records.into_place(),
-            boundary,
-        })
+        let place = records.into_place();
+        Ok(Stage::Mark { place, boundary })
+    }
+
+    fn sweep(&self, state: &mut State, work: &mut Work<'_>, mut boundary: u32) -> Stage {
+        while boundary != NIL && state.row(boundary).version > self.head.base {
+            if work.budget == 0 {
+                return Stage::Sweep { boundary };
+            }
+            work.budget -= 1;
+            let older = state.row(boundary).older;
+            state.remove(work.number, boundary, &mut work.diff);
+            boundary = older;
+        }
+        Stage::Write {
+            place: self.records_start(),
+        }
     }
 
     fn write_puts(
-        &mut self,
-        (plan, body): (&Plan, &[u8]),
-        number: u16,
+        &self,
+        state: &mut State,
+        work: &mut Work<'_>,
         place: Place,
-        budget: &mut usize,
-        diff: &mut DiffBuilder,
-    ) -> Result<Step, ApplyError> {
-        let limits = self.limits.clone();
-        let mut records = Records::new(body, &limits, plan.head.origin.slot, place);
-        while *budget > 0 {
-            *budget -= 1;
+    ) -> Result<Stage, ApplyError> {
+        let limits = state.limits().clone();
+        let mut records = Records::new(work.body, &limits, self.head.origin.slot, place);
+        while work.budget > 0 {
+            work.budget -= 1;
             let Some(record) = records.next()? else {
-                return Ok(Step::Done);
+                return Ok(Stage::Done);
             };
             if let Record::NewEntry { put, versions } = record {
-                self.put_remote(number, &put, versions, diff);
+                state.put(work.number, &put, versions, &mut work.diff);
             }
         }
-        Ok(Step::NewEntry {
-            place: records.into_place(),
-        })
+        let place = records.into_place();
+        Ok(Stage::Write { place })
     }
+}
 
-    fn finish_repair(&mut self, number: u16, to: u64) {
-        let origin = self.origins.get_mut(number);
-        origin.clock = to;
-        if !is_broken(Fault::KeepHorizon) {
-            origin.horizon = to;
-            origin.leaves.clear();
-        }
-        origin.applying = None;
-        self.origins.set_loading(number, false);
-    }
+/// One step under way.
+struct Work<'a> {
+    body: &'a [u8],
+    number: u16,
+    /// Records and entries that may still be looked at.
+    budget: usize,
+    diff: DiffBuilder,
 }

@@ -1,6 +1,6 @@
-//! Places for entries, addressed by 32-bit numbers, in chunks that never move.
+//! Rows of entries, addressed by 32-bit indexes, in chunks that never move.
 
-/// "No entry" in a link.
+/// The index that means "no entry".
 pub(super) const NIL: u32 = u32::MAX;
 
 /// Set in `owner_prev` of the first entry of an owner: the other bits then count its entries.
@@ -11,20 +11,22 @@ pub(super) const LONG: u32 = 1 << 31;
 
 const CHUNK: usize = 128;
 
-/// One entry. 56 bytes; the bytes of key, owner and meta are in `Blobs`. In this order: what a
-/// lookup reads lies together at the end.
+/// The fixed-size part of one entry: 56 bytes. Its key, owner and meta are in `Blobs`.
+///
+/// The fields that a look-up reads lie together at the end. Each pair of links belongs to one part, which alone
+/// writes it.
 #[derive(Debug, Clone)]
 #[repr(C)]
-pub(super) struct Slot {
+pub(super) struct Row {
     pub(super) birth: u64,
     pub(super) version: u64,
-    /// Neighbours in the version order of the origin.
+    /// Neighbours in the version order of the origin. Written by `VersionOrder`.
     pub(super) older: u32,
     pub(super) newer: u32,
-    /// Neighbours among the entries of one owner (local origin only).
+    /// Neighbours among the entries of one owner (local origin only). Written by `Owners`.
     pub(super) owner_prev: u32,
     pub(super) owner_next: u32,
-    /// Neighbours among the sessions of one key; the first one is in the topic's table.
+    /// Neighbours among the sessions of one key; the first one is in the topic's table. Written by `Store`.
     pub(super) key_prev: u32,
     pub(super) key_next: u32,
     pub(super) topic: u32,
@@ -36,20 +38,25 @@ pub(super) struct Slot {
     pub(super) encoding: u8,
 }
 
-/// A million entries weigh what this says: the links, ops and numbers above, without a gap.
-const _: () = assert!(size_of::<Slot>() == 56);
+/// A row has no gap: a million entries take 56 MB besides their blobs.
+const _: () = assert!(size_of::<Row>() == 56);
 
-impl Slot {
+impl Row {
     #[inline]
     pub(super) fn blob_len(&self) -> usize {
         (self.blob_len & !LONG) as usize
+    }
+
+    #[inline]
+    pub(super) fn is_long(&self) -> bool {
+        self.blob_len & LONG != 0
     }
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Slab {
-    chunks: Vec<Vec<Slot>>,
-    /// First free place; each free place holds the following one in `newer`.
+    chunks: Vec<Vec<Row>>,
+    /// First free row; each free row holds the index of the following one in `newer`.
     free: u32,
     used: u32,
 }
@@ -68,21 +75,21 @@ impl Slab {
     }
 
     #[inline]
-    pub(super) fn insert(&mut self, slot: Slot) -> u32 {
+    pub(super) fn insert(&mut self, row: Row) -> u32 {
         self.used += 1;
         if self.free != NIL {
             let index = self.free;
             let place = &mut self[index];
             let next = place.newer;
-            *place = slot;
+            *place = row;
             self.free = next;
             return index;
         }
         match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => chunk.push(slot),
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(row),
             _ => {
                 let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push(slot);
+                chunk.push(row);
                 self.chunks.push(chunk);
             }
         }
@@ -103,17 +110,17 @@ impl Slab {
 }
 
 impl std::ops::Index<u32> for Slab {
-    type Output = Slot;
+    type Output = Row;
 
     #[inline]
-    fn index(&self, index: u32) -> &Slot {
+    fn index(&self, index: u32) -> &Row {
         &self.chunks[index as usize / CHUNK][index as usize % CHUNK]
     }
 }
 
 impl std::ops::IndexMut<u32> for Slab {
     #[inline]
-    fn index_mut(&mut self, index: u32) -> &mut Slot {
+    fn index_mut(&mut self, index: u32) -> &mut Row {
         &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
     }
 }

@@ -1,16 +1,15 @@
-//! Entries and their indexes: topic -> key -> sessions, and entries per (topic, origin).
+//! The entries of all origins: rows, their bytes, and the index by topic and key.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blobs::Blobs;
 use super::entry::{EntryVersions, NewEntry};
-use super::slab::{LONG, NIL, Slab, Slot};
-use crate::id::topic_hash;
+use super::slab::{LONG, NIL, Row, Slab};
+use super::topics::{Topic, Topics};
 use crate::tracker::Encoding;
 
 /// Bytes before the key in a blob: key length (2), owner length (1).
@@ -19,66 +18,32 @@ const BLOB_HEADER: usize = 3;
 /// Bytes of the previous version at the end of a blob that has it.
 const PREVIOUS_LEN: usize = 8;
 
+/// The entries of all origins, found by topic and key. Origins and owners link its rows to lists of their own.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
-    pub(super) slab: Slab,
-    pub(super) blobs: Blobs,
-    topics: Vec<Option<Topic>>,
-    free_topics: Vec<u32>,
-    by_name: HashTable<u32>,
-    pub(super) hasher: DefaultHashBuilder,
+    slab: Slab,
+    blobs: Blobs,
+    topics: Topics,
+    hasher: DefaultHashBuilder,
 }
 
-/// One cache line holds what a look-up reads: the start of the name and the table.
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub(super) struct Topic {
-    start: Start,
-    /// The first session of each key.
-    pub(super) keys: HashTable<Bucket>,
-    hash: u64,
-    pub(super) name: Arc<str>,
-    /// Entries per origin, for the origins that have some.
-    counts: Counts,
-    /// Distinct visible keys: (epoch of visibility + 1) << 32 | count. 0: not known.
-    visible_keys: AtomicU64,
-}
-
-impl Clone for Topic {
-    fn clone(&self) -> Self {
-        Self {
-            start: self.start,
-            name: Arc::clone(&self.name),
-            hash: self.hash,
-            keys: self.keys.clone(),
-            counts: self.counts.clone(),
-            visible_keys: AtomicU64::new(self.visible_keys.load(Ordering::Relaxed)),
-        }
-    }
-}
-
-/// A place in a hash table: the hash decides most comparisons without touching the entry.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bucket {
-    pub(super) hash: u32,
-    pub(super) index: u32,
-}
-
-/// Spreads 32 bits of hash over 64: the table takes its tag from the top and its place from below.
-#[inline]
-pub(super) fn wide(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
-/// Where an entry of (topic, key) is or would be.
+/// The place where an entry of (topic, key) is or would be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeyLocation {
     /// Topic number, or `NIL`.
-    pub(super) topic: u32,
+    topic: u32,
     /// Hash of the key.
-    pub(super) hash: u32,
+    hash: u32,
     /// First session of the key, or `NIL`.
-    pub(super) head: u32,
+    first: u32,
+}
+
+impl KeyLocation {
+    /// Returns the first session of the key, or `NIL`.
+    #[inline]
+    pub(super) fn first(self) -> u32 {
+        self.first
+    }
 }
 
 /// The variable-length content of an entry.
@@ -94,32 +59,47 @@ impl Store {
         Self {
             slab: Slab::new(),
             blobs: Blobs::new(),
-            topics: Vec::new(),
-            free_topics: Vec::new(),
-            by_name: HashTable::new(),
+            topics: Topics::default(),
             hasher: DefaultHashBuilder::default(),
         }
     }
 
+    /// Returns the number of entries.
+    #[inline]
+    pub(super) fn len(&self) -> u32 {
+        self.slab.len()
+    }
+
+    #[inline]
+    pub(super) fn row(&self, index: u32) -> &Row {
+        &self.slab[index]
+    }
+
+    /// Gives a row to the part that links it to a list of its own.
+    #[inline]
+    pub(super) fn links_mut(&mut self, index: u32) -> &mut Row {
+        &mut self.slab[index]
+    }
+
     #[inline]
     pub(super) fn parts(&self, index: u32) -> Parts<'_> {
-        let slot = &self.slab[index];
-        split(self.blob(slot), slot.blob_len & LONG != 0)
+        let row = &self.slab[index];
+        split(self.blob(row), row.is_long())
     }
 
     #[inline]
-    fn blob(&self, slot: &Slot) -> &[u8] {
-        self.blobs.get(slot.blob, slot.blob_len())
+    fn blob(&self, row: &Row) -> &[u8] {
+        self.blobs.get(row.blob, row.blob_len())
     }
 
-    /// The ops of an entry. Only one that was written more than twice keeps the previous version.
+    /// Returns the ops of an entry. Only one that was written more than twice keeps the previous version.
     #[inline]
     pub(super) fn versions(&self, index: u32) -> EntryVersions {
-        let slot = &self.slab[index];
-        let birth = slot.birth;
-        let version = slot.version;
-        let previous = if slot.blob_len & LONG != 0 {
-            let tail = self.blob(slot).last_chunk::<PREVIOUS_LEN>();
+        let row = &self.slab[index];
+        let birth = row.birth;
+        let version = row.version;
+        let previous = if row.is_long() {
+            let tail = self.blob(row).last_chunk::<PREVIOUS_LEN>();
             u64::from_le_bytes(*tail.expect("a long blob ends in the previous version"))
         } else if version > birth {
             birth
@@ -134,20 +114,18 @@ impl Store {
     }
 
     #[inline]
-    pub(super) fn topic(&self, topic: u32) -> &Topic {
-        self.topics[topic as usize]
-            .as_ref()
-            .expect("entries name live topics only")
-    }
-
-    fn topic_mut(&mut self, topic: u32) -> &mut Topic {
-        self.topics[topic as usize]
-            .as_mut()
-            .expect("entries name live topics only")
+    pub(super) fn topic(&self, number: u32) -> &Topic {
+        self.topics.get(number)
     }
 
     pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.iter().flatten()
+        self.topics.iter()
+    }
+
+    /// Returns the name of the topic of an entry.
+    #[inline]
+    pub(super) fn topic_name(&self, index: u32) -> &Arc<str> {
+        self.topics.get(self.slab[index].topic).name()
     }
 
     #[inline]
@@ -159,45 +137,52 @@ impl Store {
         (hash >> 32) as u32 ^ hash as u32
     }
 
-    /// Number of the topic, or `NIL`. O(1).
+    /// Returns a topic by its name, if it has entries. O(1).
     #[inline]
-    pub(super) fn find_topic(&self, name: &str) -> u32 {
-        let hash = self.hasher.hash_one(name);
-        let found = self.by_name.find(hash, |&t| self.topic(t).is_named(name));
-        found.copied().unwrap_or(NIL)
+    pub(super) fn find_topic(&self, name: &str) -> Option<&Topic> {
+        match self.topics.find(name) {
+            NIL => None,
+            number => Some(self.topics.get(number)),
+        }
     }
 
-    /// First session of a key in a topic, or `NIL`. O(1).
+    /// Finds the sessions of a key in a topic. O(1).
     #[inline]
     pub(super) fn locate(&self, topic: &str, encoding: Encoding, key: &[u8]) -> KeyLocation {
-        let topic = self.find_topic(topic);
-        self.locate_in(topic, encoding, key)
-    }
-
-    #[inline]
-    pub(super) fn locate_in(&self, topic: u32, encoding: Encoding, key: &[u8]) -> KeyLocation {
+        let topic = self.topics.find(topic);
         let hash = self.hash_bytes(key, encoding as u8);
         if topic == NIL {
             return KeyLocation {
                 topic,
                 hash,
-                head: NIL,
+                first: NIL,
             };
         }
-        let found = self.topic(topic).keys.find(wide(hash), |head| {
-            head.hash == hash
-                && self.slab[head.index].encoding == encoding as u8
-                && self.parts(head.index).key == key
+        let first = self.topics.get(topic).find_key(hash, |index| {
+            self.slab[index].encoding == encoding as u8 && self.parts(index).key == key
         });
-        KeyLocation {
-            topic,
-            hash,
-            head: found.map_or(NIL, |head| head.index),
-        }
+        KeyLocation { topic, hash, first }
     }
 
-    /// Adds an entry to slab, blobs, topic and key index. Links of origin and owner are the
-    /// caller's. O(1).
+    /// Returns whether two entries have the same topic and key.
+    #[inline]
+    pub(super) fn have_same_key(&self, a: u32, b: u32) -> bool {
+        let row_a = &self.slab[a];
+        let row_b = &self.slab[b];
+        row_a.topic == row_b.topic
+            && row_a.encoding == row_b.encoding
+            && self.parts(a).key == self.parts(b).key
+    }
+
+    /// Returns whether an entry has the topic and key of `put`; its owner may be another one.
+    pub(super) fn has_key_of(&self, index: u32, put: &NewEntry<'_>) -> bool {
+        self.slab[index].encoding == put.encoding as u8
+            && self.parts(index).key == put.key
+            && **self.topic_name(index) == *put.topic
+    }
+
+    /// Adds an entry to rows, blobs, topic and key index. Origin and owner link it to their lists afterwards. O(1).
+    #[inline]
     pub(super) fn insert(
         &mut self,
         location: KeyLocation,
@@ -206,12 +191,12 @@ impl Store {
         versions: EntryVersions,
     ) -> u32 {
         let topic = if location.topic == NIL {
-            self.add_topic(put.topic)
+            self.topics.add(put.topic)
         } else {
             location.topic
         };
         let (blob, blob_len) = self.write_blob(put, versions);
-        let index = self.slab.insert(Slot {
+        let index = self.slab.insert(Row {
             birth: versions.birth,
             version: versions.version,
             blob,
@@ -227,38 +212,31 @@ impl Store {
             owner_prev: NIL,
             owner_next: NIL,
         });
-        if location.head == NIL {
-            let head = Bucket {
-                hash: location.hash,
-                index,
-            };
-            self.topic_mut(topic)
-                .keys
-                .insert_unique(wide(location.hash), head, |h| wide(h.hash));
+        if location.first == NIL {
+            self.topics.get_mut(topic).add_key(location.hash, index);
         } else {
-            self.link_session(location.head, index);
+            self.link_session(location.first, index);
         }
-        self.topic_mut(topic).add(origin);
+        self.topics.get_mut(topic).count_entry(origin);
         index
     }
 
-    /// A further session goes second: the table needs no change.
-    fn link_session(&mut self, head: u32, index: u32) {
-        let next = self.slab[head].key_next;
-        self.slab[head].key_next = index;
-        self.slab[index].key_prev = head;
+    /// Links a further session of a key as the second one: the table needs no change.
+    fn link_session(&mut self, first: u32, index: u32) {
+        let next = self.slab[first].key_next;
+        self.slab[first].key_next = index;
+        self.slab[index].key_prev = first;
         self.slab[index].key_next = next;
         if next != NIL {
             self.slab[next].key_prev = index;
         }
     }
 
-    /// Gives an entry new content. Topic, key and owner stay. O(1).
+    /// Gives an entry new content. Topic and key stay. O(1).
     pub(super) fn rewrite(&mut self, index: u32, put: &NewEntry<'_>, versions: EntryVersions) {
-        let (old_blob, old_len) = {
-            let slot = &self.slab[index];
-            (slot.blob, slot.blob_len())
-        };
+        let row = &self.slab[index];
+        let old_blob = row.blob;
+        let old_len = row.blob_len();
         let (blob, blob_len) = if blob_len(put, versions) == old_len {
             fill_blob(self.blobs.get_mut(old_blob, old_len), put, versions);
             (old_blob, old_len as u32 | long(versions))
@@ -266,96 +244,35 @@ impl Store {
             self.blobs.free(old_blob, old_len);
             self.write_blob(put, versions)
         };
-        let slot = &mut self.slab[index];
-        slot.blob = blob;
-        slot.blob_len = blob_len;
-        slot.status = put.status;
-        slot.version = versions.version;
+        let row = &mut self.slab[index];
+        row.blob = blob;
+        row.blob_len = blob_len;
+        row.status = put.status;
+        row.version = versions.version;
     }
 
-    /// Removes an entry from everything but the lists of its origin and owner. O(1).
+    /// Removes an entry that its origin and owner have unlinked. O(1).
     pub(super) fn remove(&mut self, index: u32) {
-        let slot = self.slab[index].clone();
-        if slot.key_next != NIL {
-            self.slab[slot.key_next].key_prev = slot.key_prev;
+        let row = self.slab[index].clone();
+        if row.key_next != NIL {
+            self.slab[row.key_next].key_prev = row.key_prev;
         }
-        if slot.key_prev == NIL {
-            self.replace_head(index, &slot);
+        if row.key_prev == NIL {
+            let key = split(self.blob(&row), false).key;
+            let hash = self.hash_bytes(key, row.encoding);
+            let topic = self.topics.get_mut(row.topic);
+            topic.replace_first(hash, index, row.key_next);
         } else {
-            self.slab[slot.key_prev].key_next = slot.key_next;
+            self.slab[row.key_prev].key_next = row.key_next;
         }
-        if self.topic_mut(slot.topic).sub(slot.origin) {
-            self.drop_topic(slot.topic);
+        if self.topics.get_mut(row.topic).uncount_entry(row.origin) {
+            self.topics.remove(row.topic);
         }
-        self.blobs.free(slot.blob, slot.blob_len());
+        self.blobs.free(row.blob, row.blob_len());
         self.slab.remove(index);
     }
 
-    fn replace_head(&mut self, index: u32, slot: &Slot) {
-        let key = split(self.blob(slot), false).key;
-        let hash = self.hash_bytes(key, slot.encoding);
-        let keys = &mut self.topic_mut(slot.topic).keys;
-        if slot.key_next != NIL {
-            let head = keys.find_mut(wide(hash), |h| h.index == index);
-            head.expect("a first session is in the table").index = slot.key_next;
-        } else {
-            let head = keys.find_entry(wide(hash), |h| h.index == index);
-            head.expect("a first session is in the table").remove();
-            if keys.capacity() > 64 && keys.len() < keys.capacity() / 8 {
-                keys.shrink_to(keys.len() * 2, |h| wide(h.hash));
-            }
-        }
-    }
-
-    fn add_topic(&mut self, name: &str) -> u32 {
-        let topic = Topic {
-            start: Start::of(name),
-            name: name.into(),
-            hash: topic_hash(name),
-            keys: HashTable::new(),
-            counts: Counts::default(),
-            visible_keys: AtomicU64::new(0),
-        };
-        let number = match self.free_topics.pop() {
-            Some(number) => {
-                self.topics[number as usize] = Some(topic);
-                number
-            }
-            None => {
-                self.topics.push(Some(topic));
-                (self.topics.len() - 1) as u32
-            }
-        };
-        let Self {
-            by_name,
-            topics,
-            hasher,
-            ..
-        } = self;
-        by_name.insert_unique(hasher.hash_one(name), number, |&t| {
-            let topic = topics[t as usize]
-                .as_ref()
-                .expect("the index names live topics only");
-            hasher.hash_one(&*topic.name)
-        });
-        number
-    }
-
-    fn drop_topic(&mut self, number: u32) {
-        let topic = self.topics[number as usize]
-            .take()
-            .expect("the topic was just used");
-        let hash = self.hasher.hash_one(&*topic.name);
-        let found = self.by_name.find_entry(hash, |&t| t == number);
-        found.expect("a live topic is in the index").remove();
-        self.free_topics.push(number);
-        if self.by_name.is_empty() {
-            self.topics = Vec::new();
-            self.free_topics = Vec::new();
-        }
-    }
-
-    /// Place and length of a new blob, as a `Slot` has them.
+    /// Returns place and length of a new blob, as a [`Row`] has them.
     fn write_blob(&mut self, put: &NewEntry<'_>, versions: EntryVersions) -> (u32, u32) {
         let len = blob_len(put, versions);
         let place = self.blobs.alloc(len);
@@ -363,118 +280,18 @@ impl Store {
         (place, len as u32 | long(versions))
     }
 
-    /// The entry's share of its origin's fingerprint.
+    /// Returns the entry's share of its origin's fingerprint.
     #[inline]
     pub(super) fn fingerprint(&self, index: u32) -> u64 {
-        let slot = &self.slab[index];
-        let seed = self.topic(slot.topic).hash
-            ^ slot.birth.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            ^ slot
+        let row = &self.slab[index];
+        let seed = self.topics.get(row.topic).hash()
+            ^ row.birth.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ row
                 .version
                 .wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
                 .rotate_left(32)
-            ^ (u64::from(slot.status) << 8 | u64::from(slot.encoding));
-        xxh3_64_with_seed(self.blob(slot), seed)
-    }
-}
-
-/// The length and the first bytes of a topic's name: most names are compared without following a
-/// pointer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Start {
-    len: u32,
-    bytes: [u8; 20],
-}
-
-impl Start {
-    #[inline]
-    fn of(name: &str) -> Self {
-        let mut bytes = [0; 20];
-        let len = name.len().min(20);
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
-        Self {
-            len: name.len() as u32,
-            bytes,
-        }
-    }
-}
-
-/// Entries per origin. Most topics have entries of one origin, which need no allocation.
-#[derive(Debug, Clone, Default)]
-struct Counts {
-    first: (u16, u32),
-    more: Vec<(u16, u32)>,
-}
-
-impl Counts {
-    fn iter(&self) -> impl Iterator<Item = (u16, u32)> {
-        std::iter::once(self.first)
-            .chain(self.more.iter().copied())
-            .filter(|(_, n)| *n > 0)
-    }
-
-    fn add(&mut self, origin: u16) {
-        if self.first.1 == 0 {
-            self.first.0 = origin;
-        }
-        if self.first.0 == origin {
-            self.first.1 += 1;
-        } else if let Some((_, count)) = self.more.iter_mut().find(|(o, _)| *o == origin) {
-            *count += 1;
-        } else {
-            self.more.push((origin, 1));
-        }
-    }
-
-    /// Returns whether this was the last entry.
-    fn sub(&mut self, origin: u16) -> bool {
-        if self.first.0 == origin && self.first.1 > 0 {
-            self.first.1 -= 1;
-            if self.first.1 == 0 {
-                self.first = self.more.pop().unwrap_or_default();
-            }
-        } else if let Some(at) = self.more.iter().position(|(o, _)| *o == origin) {
-            self.more[at].1 -= 1;
-            if self.more[at].1 == 0 {
-                self.more.swap_remove(at);
-            }
-        }
-        self.first.1 == 0
-    }
-}
-
-impl Topic {
-    #[inline]
-    fn is_named(&self, name: &str) -> bool {
-        self.start == Start::of(name) && (name.len() <= 20 || *self.name == *name)
-    }
-
-    /// Entries per origin, for the origins that have some.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (u16, u32)> {
-        self.counts.iter()
-    }
-
-    fn add(&mut self, origin: u16) {
-        *self.visible_keys.get_mut() = 0;
-        self.counts.add(origin);
-    }
-
-    /// Returns whether this was the last entry of the topic.
-    fn sub(&mut self, origin: u16) -> bool {
-        *self.visible_keys.get_mut() = 0;
-        self.counts.sub(origin)
-    }
-
-    /// Distinct visible keys, counted by `recount` when not known for this epoch.
-    pub(super) fn visible_keys(&self, epoch: u32, recount: impl FnOnce() -> u32) -> u32 {
-        let known = self.visible_keys.load(Ordering::Relaxed);
-        if known >> 32 == u64::from(epoch) + 1 {
-            return known as u32;
-        }
-        let count = recount();
-        let packed = (u64::from(epoch) + 1) << 32 | u64::from(count);
-        self.visible_keys.store(packed, Ordering::Relaxed);
-        count
+            ^ (u64::from(row.status) << 8 | u64::from(row.encoding));
+        xxh3_64_with_seed(self.blob(row), seed)
     }
 }
 
@@ -512,4 +329,52 @@ fn split(blob: &[u8], long: bool) -> Parts<'_> {
     let (key, rest) = blob[BLOB_HEADER..].split_at(key_len);
     let (owner, meta) = rest.split_at(owner_len);
     Parts { key, owner, meta }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put<'a>(store: &Store, entry: &NewEntry<'a>) -> KeyLocation {
+        store.locate(entry.topic, entry.encoding, entry.key)
+    }
+
+    #[test]
+    fn a_key_is_found_until_its_last_session_is_removed() {
+        let mut store = Store::new();
+        let mut sessions = Vec::new();
+        for (op, owner) in (1..).zip(["phone", "laptop", "tablet"]) {
+            let entry = NewEntry::new("room", "ann", owner).meta(owner.as_bytes());
+            let location = put(&store, &entry);
+            sessions.push(store.insert(location, &entry, 0, EntryVersions::new(op)));
+        }
+        let locate = |store: &Store| store.locate("room", Encoding::Text, b"ann").first();
+        assert_eq!(locate(&store), sessions[0]);
+        store.remove(sessions[0]);
+        assert_ne!(locate(&store), NIL);
+        assert!(store.have_same_key(sessions[1], sessions[2]));
+        store.remove(sessions[1]);
+        assert_eq!(locate(&store), sessions[2]);
+        assert_eq!(store.parts(sessions[2]).meta, b"tablet");
+        store.remove(sessions[2]);
+        assert_eq!((locate(&store), store.len()), (NIL, 0));
+        assert!(store.find_topic("room").is_none());
+    }
+
+    #[test]
+    fn only_an_entry_written_more_than_twice_keeps_its_previous_version() {
+        let mut store = Store::new();
+        let entry = NewEntry::new("room", "ann", "phone").meta(b"meta");
+        let mut versions = EntryVersions::new(5);
+        let index = store.insert(put(&store, &entry), &entry, 0, versions);
+        for op in [7, 9, 12] {
+            let before = store.fingerprint(index);
+            versions = versions.written(op);
+            store.rewrite(index, &entry, versions);
+            assert_eq!(store.versions(index), versions);
+            assert_eq!(store.row(index).is_long(), op > 7);
+            assert_eq!(store.parts(index).meta, b"meta");
+            assert_ne!(store.fingerprint(index), before);
+        }
+    }
 }

@@ -1,11 +1,9 @@
-//! What a tracker knows: one clock per origin.
+//! The knowledge of a tracker: one clock per origin.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::id::{Origin, ReplicaId};
-
-use super::Tracker;
+use crate::id::Origin;
 
 /// A clock per origin. It describes a state exactly: equal vectors mean equal entries.
 ///
@@ -25,18 +23,18 @@ pub struct VersionVector {
 }
 
 impl VersionVector {
-    /// The clock of an origin; 0 when it is unknown. O(log origins).
+    /// Returns the clock of an origin; 0 when it is unknown. O(log origins).
     #[must_use]
     pub fn get(&self, origin: &Origin) -> u64 {
         self.clocks.get(origin).copied().unwrap_or(0)
     }
 
-    /// The origins known, with their clocks, in order.
+    /// Returns the origins known, with their clocks, in the order of the origins.
     pub fn iter(&self) -> impl Iterator<Item = (&Origin, u64)> {
         self.clocks.iter().map(|(origin, clock)| (origin, *clock))
     }
 
-    /// Number of origins known.
+    /// Returns the number of origins known.
     #[must_use]
     pub fn len(&self) -> usize {
         self.clocks.len()
@@ -58,8 +56,8 @@ impl FromIterator<(Origin, u64)> for VersionVector {
 }
 
 impl PartialOrd for VersionVector {
-    /// A vector is less when every clock of it is at most that of the other; vectors that know
-    /// different things have no order.
+    /// Orders a vector before another if each of its clocks is at most that of the other. Two vectors that
+    /// each have a greater clock have no order.
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let covered = |a: &Self, b: &Self| a.iter().all(|(origin, clock)| clock <= b.get(origin));
         match (covered(self, other), covered(other, self)) {
@@ -68,19 +66,5 @@ impl PartialOrd for VersionVector {
             (false, true) => Some(Ordering::Greater),
             (false, false) => None,
         }
-    }
-}
-
-impl Tracker {
-    /// The clock of every origin known here. O(origins).
-    #[must_use]
-    pub fn version_vector(&self) -> VersionVector {
-        let origin = |replica: ReplicaId| Origin {
-            replica,
-            slot: self.slot,
-        };
-        self.origins()
-            .map(|info| (origin(info.replica), info.clock))
-            .collect()
     }
 }

@@ -1,104 +1,92 @@
-//! Hiding, showing and dropping whole replicas: one flag at once, the consequences in slices.
+//! The Diffs that follow when a whole replica appears or disappears.
 
-use std::sync::Arc;
-
-use super::diff::{Diff, DiffBuilder};
-use super::repair::Slice;
+use super::Tracker;
+use super::diff::DiffBuilder;
 use super::slab::NIL;
-use super::{LOCAL, Tracker};
+use super::slice::Slice;
 use crate::id::ReplicaId;
 
-/// The Diffs that follow a hide or a show, made in slices for the topics that somebody watches.
+/// The Diffs that follow a hide or a show, made in slices for the topics that are watched. See [`Slice`].
 ///
-/// Until the last slice the origin is `applying`, so that no change overtakes them.
+/// [`Tracker::set_hidden`] is the change itself, one flag. Until the last step the origin is claimed, so that no
+/// other change overtakes these Diffs.
+///
+/// ```
+/// use headcount::tracker::VisibilityChange;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
+/// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+/// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+/// a.track(&NewEntry::new("room", "ann", "conn"))?;
+/// b.apply(&a.delta_since(a.id(), 0).unwrap())?;
+/// b.set_hidden(a.id(), true);
+/// let mut change = VisibilityChange::begin(&mut b, a.id()).expect("one entry is hidden now");
+/// let slice = change.step(&mut b, 1_024, &|topic| topic == "room");
+/// assert_eq!(slice.diff.topic("room").unwrap().leaves.len(), 1);
+/// assert!(slice.done);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct VisibilityChange {
     replica: ReplicaId,
+    /// True if the entries are joins, false if they are leaves.
     joined: bool,
-    at: u32,
+    /// The next entry, or `NIL`.
+    entry: u32,
     token: u64,
 }
 
-impl Tracker {
-    /// Hides all entries of another replica, or shows them again. Says whether that changed
-    /// anything. One flag: O(1). No Diff is made.
-    pub fn set_hidden(&mut self, replica: &ReplicaId, hidden: bool) -> bool {
-        let number = self.origins.find(replica).filter(|&n| n != LOCAL);
-        number.is_some_and(|number| self.origins.set_hidden(number, hidden))
-    }
-
+impl VisibilityChange {
     /// Starts to make the Diffs for what has just become visible or hidden, by
-    /// [`set_hidden`](Self::set_hidden) or by the end of a first load. `None` when there is
-    /// nothing to tell, or when the origin is `applying`. O(1).
-    ///
-    /// ```
-    /// use headcount::{NewEntry, ReplicaId, Tracker};
-    /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
-    /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
-    /// a.track(&NewEntry::new("room", "ann", "conn"))?;
-    /// b.apply(&a.delta_since(a.id(), 0).unwrap())?;
-    /// b.set_hidden(a.id(), true);
-    /// let mut shift = b.begin_visibility_change(a.id()).expect("one entry is hidden now");
-    /// let slice = b.shift_slice(&mut shift, 1_024, &|topic| topic == "room");
-    /// assert_eq!(slice.diff.topic("room").unwrap().leaves.len(), 1);
-    /// assert!(slice.done);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn begin_visibility_change(&mut self, replica: &ReplicaId) -> Option<VisibilityChange> {
-        let number = self.origins.find(replica).filter(|&n| n != LOCAL)?;
-        self.tokens += 1;
-        let token = self.tokens;
-        let joined = self.origins.is_visible(number);
-        let origin = self.origins.get_mut(number);
-        if origin.applying.is_some() || origin.len == 0 {
+    /// [`Tracker::set_hidden`] or by the end of a first load. `None` when there is
+    /// nothing to report, or when the origin is claimed. O(1).
+    pub fn begin(tracker: &mut Tracker, replica: &ReplicaId) -> Option<Self> {
+        let state = &mut tracker.state;
+        let number = state.origins().find_remote(replica)?;
+        let origin = state.origin(number);
+        if origin.is_claimed() || origin.len() == 0 {
             return None;
         }
-        origin.applying = Some(token);
-        Some(VisibilityChange {
+        Some(Self {
             replica: replica.clone(),
-            joined,
-            at: origin.oldest,
-            token,
+            joined: state.origins().is_visible(number),
+            entry: origin.order().oldest(),
+            token: state.claim(number),
         })
     }
 
-    /// The Diff of the next `entries_max` entries, for the topics that `watched` names.
+    /// Makes the Diff of the next `entries_max` entries at most, for the topics for which `watched` holds.
     /// O(`entries_max`).
-    pub fn shift_slice(
+    pub fn step(
         &mut self,
-        shift: &mut VisibilityChange,
+        tracker: &mut Tracker,
         entries_max: usize,
         watched: &dyn Fn(&str) -> bool,
     ) -> Slice {
-        let number = self.origins.find(&shift.replica);
-        let Some(number) = number.filter(|&n| self.origins.get(n).applying == Some(shift.token))
-        else {
-            return Slice {
-                diff: Diff::default(),
-                done: true,
-            };
+        let state = &mut tracker.state;
+        let Some(number) = state.claimed(&self.replica, self.token) else {
+            return Slice::silent(true);
         };
         let mut diff = DiffBuilder::default();
         for _ in 0..entries_max.max(1) {
-            if shift.at == NIL {
+            if self.entry == NIL {
                 break;
             }
-            let at = shift.at;
-            let topic = Arc::clone(&self.store.topic(self.store.slab[at].topic).name);
-            let before = shift.joined.then(|| self.take_former(at)).flatten();
-            if watched(&topic) {
-                let entry = self.entry(at).to_buf();
-                match before {
-                    Some(before) => diff.update(&topic, before, entry),
-                    None if shift.joined => diff.join(&topic, entry),
-                    None => diff.leave(&topic, entry),
+            let index = self.entry;
+            let former = self.joined.then(|| state.take_former(index)).flatten();
+            let topic = state.topic_name(index);
+            if watched(topic) {
+                let entry = state.entry(index).to_buf();
+                match former {
+                    Some(former) => diff.update(topic, former, entry),
+                    None if self.joined => diff.join(topic, entry),
+                    None => diff.leave(topic, entry),
                 }
             }
-            shift.at = self.store.slab[at].newer;
+            self.entry = state.row(index).newer;
         }
-        let done = shift.at == NIL;
+        let done = self.entry == NIL;
         if done {
-            self.origins.get_mut(number).applying = None;
+            state.end_claim(number);
         }
         Slice {
             diff: diff.finish(),
@@ -106,55 +94,10 @@ impl Tracker {
         }
     }
 
-    /// Drops another replica with all its entries at once. The Diff has the leaves of those that
-    /// were visible. O(its entries).
-    pub fn forget(&mut self, replica: &ReplicaId) -> Diff {
-        let mut diff = DiffBuilder::default();
-        if let Some(number) = self.origins.find(replica).filter(|&n| n != LOCAL) {
-            self.drop_origin(number, &mut diff);
-        }
-        diff.finish()
-    }
-
-    /// Drops another replica: its entries are unseen and its name is free at once; they are removed
-    /// by [`reap`](Self::reap). Says whether the replica was known. O(1).
-    pub fn retire(&mut self, replica: &ReplicaId) -> bool {
-        match self.origins.find(replica).filter(|&n| n != LOCAL) {
-            Some(number) => {
-                self.origins.retire(number);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Removes up to `entries_max` entries of retired replicas. The Diff has the leaves of those
-    /// that were visible, for the topics that `watched` names. O(`entries_max`).
-    pub fn reap(&mut self, entries_max: usize, watched: &dyn Fn(&str) -> bool) -> Slice {
-        let mut diff = DiffBuilder::default();
-        let mut budget = entries_max.max(1);
-        while let Some((number, seen)) = self.origins.next_retired() {
-            let newest = self.origins.get(number).newest;
-            if newest == NIL {
-                self.origins.remove(number);
-                continue;
-            }
-            if budget == 0 {
-                return Slice {
-                    diff: diff.finish(),
-                    done: false,
-                };
-            }
-            budget -= 1;
-            let topic = &self.store.topic(self.store.slab[newest].topic).name;
-            if seen && watched(topic) {
-                diff.leave(topic, self.entry(newest).to_buf());
-            }
-            self.remove_remote(number, newest, &mut diff);
-        }
-        Slice {
-            diff: diff.finish(),
-            done: true,
+    /// Gives up the Diffs that are still to come. The entries stay as visible as they are.
+    pub fn cancel(self, tracker: &mut Tracker) {
+        if let Some(number) = tracker.state.claimed(&self.replica, self.token) {
+            tracker.state.end_claim(number);
         }
     }
 }

@@ -11,14 +11,14 @@ use headcount::tracker::{DeltaHead, Limits, RepairHead, StagedDelta, StagedRepai
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 use proptest::prelude::*;
 
-use crate::tracker::tracker;
+use crate::support::trackers::tracker;
 
-/// What a reader may allocate beyond twice the input: an error, an id, a first topic table.
+/// Bytes that a reader may allocate beyond twice the input: an error, an id, a first topic table.
 const SLACK: u64 = 1_024;
-/// What a taken message may store: the record of a peer and of its replica.
+/// Bytes that an accepted message may store: the record of a peer and of its replica.
 const STORED: u64 = 16 * 1_024;
 
-/// The most bytes that `read` had allocated at one time, on this thread.
+/// Returns the most bytes that `read` had allocated at one time, on this thread.
 fn peak<R>(read: impl FnOnce() -> R) -> (R, u64) {
     let mut result = None;
     let info = measure(|| result = Some(read()));
@@ -53,7 +53,7 @@ fn read_body(bytes: &Bytes) {
     }
 }
 
-/// A frame for a tracker: checking it stores nothing, refusing it neither.
+/// Reads a frame for a tracker: neither its check nor its refusal stores anything.
 fn read_frame(frame: &[u8]) {
     let _ = bounded("open", frame, SLACK, || {
         Envelope::default().open(frame).is_ok()
@@ -124,7 +124,7 @@ fn the_meter_sees_what_is_allocated() {
 }
 
 #[test]
-fn golden_frames_cost_twice_themselves_whole_cut_and_bent() {
+fn golden_frames_cost_at_most_twice_their_length_whole_cut_and_altered() {
     let frames = golden();
     assert!(frames.len() >= 13);
     for (name, frame) in frames {
@@ -151,7 +151,7 @@ fn golden_frames_cost_twice_themselves_whole_cut_and_bent() {
 }
 
 #[test]
-fn large_bodies_cost_twice_themselves() {
+fn large_bodies_cost_at_most_twice_their_length() {
     for entries in [1, 9, 1_000, 20_000] {
         let body = many_topics(entries);
         read_body(&Bytes::copy_from_slice(&body));
@@ -162,7 +162,7 @@ fn large_bodies_cost_twice_themselves() {
     }
 }
 
-/// Claims of lengths and counts far beyond the bytes that are there.
+/// Lengths and counts far beyond the bytes that follow.
 #[test]
 fn claims_reserve_nothing() {
     for claim in [251u64, 1 << 16, 1 << 31, 1 << 40, 1 << 61, u64::MAX] {
@@ -201,7 +201,7 @@ fn snapshot_body(claim: u64) -> Vec<u8> {
     body.into_vec()
 }
 
-/// A snapshot that is refused costs what an empty presence costs, and twice itself.
+/// A refused snapshot costs as much as an empty presence, and twice its own bytes.
 fn restore(body: &[u8]) {
     let snapshot = Envelope::default().seal(Kind::SNAPSHOT, body);
     let id = || ReplicaId::new("b", 1, 0).unwrap();
@@ -216,7 +216,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn arbitrary_bytes_cost_twice_themselves(
+    fn arbitrary_bytes_cost_at_most_twice_their_length(
         bytes in prop::collection::vec(any::<u8>(), 0..600),
         kind in 0..40u8,
     ) {
@@ -229,9 +229,9 @@ proptest! {
         messages_of(kind, sender.as_slice());
     }
 
-    /// A valid body of many records, bent in a few places.
+    /// A valid body of many records, altered in a few places.
     #[test]
-    fn bent_bodies_cost_twice_themselves(
+    fn altered_bodies_cost_at_most_twice_their_length(
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         repair: bool,
     ) {

@@ -10,7 +10,7 @@ use headcount::{NewEntry, ReplicaId, Tracker};
 use proptest::prelude::*;
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::tracker::{listed, tracker};
+use crate::support::trackers::{listed, tracker};
 
 /// Ann and Bob of the worked example in `docs/wire-format.md`.
 fn example() -> Tracker {
@@ -51,15 +51,15 @@ fn variety() -> Tracker {
 fn updates() -> Tracker {
     let mut c = tracker("c");
     for (key, updates) in [("ann", 1), ("bob", 2), ("cleo", 3)] {
-        let put = NewEntry::new("room", key, "conn").meta(b"{}");
+        let entry = NewEntry::new("room", key, "conn").meta(b"{}");
         for _ in 0..=updates {
-            c.upsert(&put).unwrap();
+            c.upsert(&entry).unwrap();
         }
     }
     c
 }
 
-/// The bytes of a golden file; with `HEADCOUNT_BLESS=1` it is written first.
+/// Returns the bytes of a golden file; with `HEADCOUNT_BLESS=1` it is written first.
 fn golden(name: &str, about: &str, bytes: &[u8]) -> Vec<u8> {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden/frames", name]
         .iter()
@@ -96,9 +96,9 @@ fn check_golden(name: &str, about: &str, bytes: &[u8]) {
     );
 }
 
-/// An Elixir node whose name has 253 bytes wrote it, with `codec: :json`.
+/// A frame that an Elixir node wrote with `codec: :json`; its name has 253 bytes.
 #[test]
-fn a_frame_of_elixir_is_read_with_the_limits_of_all() {
+fn a_frame_from_elixir_is_read_with_the_default_limits() {
     let text = include_str!("../golden/frames/elixir-json.hex");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let digits: String = lines.flat_map(str::split_whitespace).collect();
@@ -118,7 +118,7 @@ fn a_frame_of_elixir_is_read_with_the_limits_of_all() {
 }
 
 #[test]
-fn golden_frames_are_written_and_read_as_ever() {
+fn golden_frames_are_written_and_read_unchanged() {
     let a = example();
     let b = variety();
     let fingerprints = [&a, &b].map(|t| t.origin_info(t.id()).unwrap().fingerprint);
@@ -253,7 +253,7 @@ proptest! {
         prop_assert_eq!(&body[..theirs.len()], &theirs[..]);
     }
 
-    /// Any bytes: an error or a value, never a panic.
+    /// Any bytes give an error or a value, never a panic.
     #[test]
     fn hostile_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = DeltaHead::decode(&bytes);
@@ -266,10 +266,10 @@ proptest! {
         }
     }
 
-    /// Valid bodies with a few bytes changed: what is refused changes nothing, what is accepted
-    /// leaves a tracker that can be used, and that others can be brought to.
+    /// Valid bodies with a few bytes changed: a refused one changes nothing, an accepted one
+    /// leaves a tracker that can be used and replicated.
     #[test]
-    fn bent_bodies_leave_a_sound_tracker(
+    fn altered_bodies_leave_a_sound_tracker(
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         repair: bool,
         known: bool,

@@ -1,4 +1,4 @@
-//! The laws of the lattice, and the `crdts` crate as a judge.
+//! The laws of the lattice, checked against the `crdts` crate.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,7 @@ fn nodes() -> Vec<Tracker> {
     NAMES.into_iter().map(node).collect()
 }
 
-/// Everything a reader can see, and the fingerprints.
+/// Everything that a reader can see, and the fingerprints.
 fn view(tracker: &Tracker) -> (VersionVector, BTreeSet<String>, BTreeSet<u64>) {
     let entry = |e: headcount::Entry<'_>| format!("{e:?} {}", e.entry_ref());
     let fingerprints = tracker
@@ -82,7 +82,7 @@ fn merged(a: &Tracker, b: &Tracker) -> Tracker {
     merged
 }
 
-/// A holder with no entries of its own, so that nothing is refused as its own.
+/// Makes a holder without entries of its own, so that nothing is refused as its own.
 fn observer(of: &[&Tracker]) -> Tracker {
     let mut observer = Tracker::new(ReplicaId::new("observer", 1, 0).unwrap());
     of.iter()
@@ -189,7 +189,7 @@ proptest! {
     }
 }
 
-/// Every session with the replica that holds it.
+/// Returns every session with its replica.
 fn members(tracker: &Tracker) -> BTreeSet<String> {
     let member = |e: headcount::Entry<'_>| {
         format!(

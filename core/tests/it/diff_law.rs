@@ -1,5 +1,5 @@
-//! The law of Diffs: a mirror by reference that began with any `list`, read at any moment, and took
-//! in every Diff since, equals `list`. On every node of a cluster, whatever happens to it.
+//! The law of Diffs: a mirror by reference that began with any `list`, at any moment, and applied
+//! every Diff since, equals `list`. It holds on every node of a cluster, under all faults.
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use headcount::replica::{Config, Event};
 use headcount::{NewEntry, Presence, PresenceConfig};
 use proptest::prelude::*;
 
-use crate::mesh::{Mesh, configured, events, seconds};
-use crate::mirror::{Mirror, take_all};
+use crate::support::mesh::{Mesh, configured, events, seconds};
+use crate::support::mirror::{Mirror, take_all};
+use crate::support::trackers::tracker;
 
 const NODES: usize = 3;
 const TOPICS: [&str; 2] = ["room", "hall"];
@@ -23,7 +24,7 @@ enum Op {
     LeaveOwner(usize, u8),
     Lost(usize, u8),
     Lease(usize, u8),
-    /// A flush by hand, as programs without replication do.
+    /// An explicit flush, as programs without replication do.
     Flush(usize),
     Read(usize),
     Run(u16),
@@ -31,7 +32,7 @@ enum Op {
     Heal,
     Restart(usize),
     Goodbye(usize),
-    /// A second process with the identity of a node: one of them takes a new one.
+    /// A second process with the identity of a node, so that one of them takes a new one.
     Twin(usize),
 }
 
@@ -60,7 +61,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 struct World {
     mesh: Mesh,
-    /// Of each node one that has seen every Diff, then those that began later.
+    /// For each node a mirror that has seen every Diff, then those that began later.
     mirrors: Vec<Vec<Mirror>>,
     lives: u64,
     slice_entries_max: usize,
@@ -120,24 +121,24 @@ impl World {
     }
 
     fn take(&mut self, op: &Op) {
-        let put = |key: u8, owner: u8| (format!("k{key}"), format!("o{owner}"));
+        let names = |key: u8, owner: u8| (format!("k{key}"), format!("o{owner}"));
         let topic = |key: u8| TOPICS[usize::from(key) % TOPICS.len()];
         let now = self.mesh.now;
         match *op {
             Op::NewEntry(n, key, owner, meta) => {
-                let (name, owner) = put(key, owner);
+                let (name, owner) = names(key, owner);
                 let meta = vec![meta; usize::from(meta % 3)];
-                let put = NewEntry::new(topic(key), &name, &owner).meta(&meta);
-                self.mesh.nodes[n].upsert(&put).unwrap();
+                let entry = NewEntry::new(topic(key), &name, &owner).meta(&meta);
+                self.mesh.nodes[n].upsert(&entry).unwrap();
             }
             Op::Leave(n, key, owner) => {
-                let (name, owner) = put(key, owner);
+                let (name, owner) = names(key, owner);
                 self.mesh.nodes[n].untrack(topic(key), name.as_str(), owner);
             }
-            Op::LeaveOwner(n, owner) => drop(self.mesh.nodes[n].untrack_owner(put(0, owner).1)),
-            Op::Lost(n, owner) => self.mesh.nodes[n].owner_lost(now, put(0, owner).1),
+            Op::LeaveOwner(n, owner) => drop(self.mesh.nodes[n].untrack_owner(names(0, owner).1)),
+            Op::Lost(n, owner) => self.mesh.nodes[n].owner_lost(now, names(0, owner).1),
             Op::Lease(n, owner) => {
-                self.mesh.nodes[n].lease_owner(now, put(0, owner).1, 20 * STEP);
+                self.mesh.nodes[n].lease_owner(now, names(0, owner).1, 20 * STEP);
             }
             Op::Flush(n) => self.flush(n),
             Op::Read(n) => self.read(n),
@@ -161,7 +162,7 @@ impl World {
         readers.iter_mut().for_each(|reader| reader.take(&diff));
     }
 
-    /// Something that looks like a later life of the node speaks for a moment and is gone.
+    /// Lets a process that looks like a later life of the node send frames for a moment.
     fn twin(&mut self, n: usize) {
         let id = self.mesh.nodes[n].id();
         let set = |config: PresenceConfig| config.seed(99);
@@ -175,7 +176,7 @@ impl World {
         self.mesh.nodes.truncate(NODES);
     }
 
-    /// Until nothing waits on any node; then all readers are right.
+    /// Runs until nothing waits on any node; then checks all readers.
     fn check(&mut self) {
         self.run(10 * STEP);
         for n in 0..NODES {
@@ -196,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn whoever_reads_a_list_and_then_diffs_is_right(
+    fn a_reader_of_a_list_and_the_diffs_since_is_right(
         rounds in prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12),
         slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
         grace in prop_oneof![Just(Duration::ZERO), Just(seconds(1))],
@@ -213,9 +214,9 @@ proptest! {
     }
 }
 
-/// A visit of less than a flush, and a reader in the middle of it.
+/// A reader begins in the middle of a visit shorter than a flush.
 #[test]
-fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
+fn a_short_visit_leaves_no_ghost_with_its_readers() {
     let node = configured("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     node.track(&NewEntry::new("room", "ann", "c")).unwrap();
@@ -235,10 +236,10 @@ fn a_short_visit_leaves_no_ghost_with_those_who_saw_it() {
     }
 }
 
-/// Versions that came under the old identity and were not told of yet were never ended.
+/// Versions under the old identity that no Diff had reported yet were never ended.
 #[test]
 fn a_new_identity_ends_what_was_shown_under_the_old_one() {
-    let mut tracker = crate::tracker::tracker("a");
+    let mut tracker = tracker("a");
     tracker.track(&NewEntry::new("room", "ann", "c")).unwrap();
     let _ = tracker.take_diff();
     tracker.track(&NewEntry::new("room", "bob", "c")).unwrap();
@@ -250,9 +251,9 @@ fn a_new_identity_ends_what_was_shown_under_the_old_one() {
     reader.check_tracker(&tracker, &TOPICS, true);
 }
 
-/// What was lost is said where the lists are to be read again.
+/// A loss of Diffs is reported, so that readers read the lists again.
 #[test]
-fn a_node_says_when_it_could_not_keep_what_came_and_went() {
+fn a_node_reports_that_it_lost_joins_and_leaves() {
     let node = configured("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     let meta = vec![b'm'; 16 << 10];

@@ -7,7 +7,7 @@ use headcount::testing::{self, Fault};
 use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
-use crate::mesh::{Mesh, configured, events, node, seconds};
+use crate::support::mesh::{Mesh, configured, events, node, seconds};
 
 const TICK: Duration = Duration::from_millis(50);
 
@@ -34,7 +34,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 
 /// 1: a live user stays missing on one node after a short link loss with updates in flight.
 #[test]
-fn f01_nobody_stays_missing_after_a_short_link_loss() {
+fn f01_no_user_stays_missing_after_a_short_link_loss() {
     let names = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
     for round in 0..60u64 {
         let mut mesh = Mesh::new(&names);
@@ -56,7 +56,7 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
                 .unwrap();
             mesh.run(TICK);
         }
-        // The Digest that tells of all this is lost too.
+        // The Digest that would advertise all this is lost too.
         mesh.run(Duration::from_millis(1_200));
         mesh.cut.clear();
         mesh.run(seconds(2));
@@ -65,7 +65,7 @@ fn f01_nobody_stays_missing_after_a_short_link_loss() {
     }
 }
 
-/// 2: one (topic, owner, key) known to two replicas: each keeps the other's meta for ever, and the
+/// 2: two replicas know one (topic, owner, key): each keeps the other's meta for ever, and the
 /// next leave crashes.
 #[test]
 fn f02_two_replicas_may_hold_the_same_session() {
@@ -122,7 +122,7 @@ fn f03_a_thousand_restarts_leave_one_replica() {
 
 /// 4: every transfer sends the asker its own entries back.
 #[test]
-fn f04_nobody_is_sent_its_own_entries() {
+fn f04_no_node_is_sent_its_own_entries() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "entry-of-b", "c"))
@@ -160,7 +160,7 @@ fn f04_nobody_is_sent_its_own_entries() {
 
 /// 5: a wall-clock step of 20-30 s hides or discards every peer.
 #[test]
-fn f05_a_step_of_the_clock_hides_nobody() {
+fn f05_a_step_of_the_clock_hides_no_replica() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 100_000_000)]);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "bob", "c"))
@@ -175,7 +175,7 @@ fn f05_a_step_of_the_clock_hides_nobody() {
         assert_eq!(mesh.nodes[0].count("room"), 1);
     }
     assert_eq!(events(&mesh.nodes[0]), []);
-    // Messages that come with an earlier time, and a process that starts 30 s before its last life.
+    // Messages with an earlier time, and a process that starts 30 s before its last life.
     mesh.now -= seconds(25);
     mesh.run(seconds(20));
     assert_eq!(mesh.nodes[0].count("room"), 1);
@@ -193,9 +193,9 @@ fn f05_a_step_of_the_clock_hides_nobody() {
 }
 
 /// 6: a full transfer of 500k entries stalls the sender for seconds, and the newcomer waits. Here
-/// both go on between slices: neither call does more than one.
+/// both do other work between slices: no call does more than one.
 #[test]
-fn f06_a_large_transfer_stalls_nobody() {
+fn f06_a_large_transfer_stalls_no_node() {
     let mut mesh = Mesh::new(&[("a", 1)]);
     for n in 0..50_000 {
         mesh.nodes[0]
@@ -206,7 +206,7 @@ fn f06_a_large_transfer_stalls_nobody() {
     mesh.nodes.push(node("b", 1, 9, |config| config));
     let mut early = None;
     for n in 0..2_000 {
-        // Before every single call: operations here are seen there while the load goes on.
+        // Before every call: operations here are seen there during the load.
         mesh.nodes[0]
             .upsert(&NewEntry::new("small", "busy", "c").meta(&[n as u8]))
             .unwrap();
@@ -311,7 +311,7 @@ fn f09_the_dead_stay_dead() {
         .track(&NewEntry::new("room", "ghost", "c"))
         .unwrap();
     mesh.run(seconds(3));
-    // c is away while b is killed and starts anew; it still knows the old b.
+    // c is cut off while b is killed and restarts; it still knows the old b.
     mesh.cut(2);
     mesh.run(seconds(1));
     mesh.nodes[1] = node("b", 2, 50, |config| config);
@@ -345,7 +345,7 @@ fn f09_the_dead_stay_dead() {
             .collect::<Vec<_>>()
     };
     assert_eq!(names(&mesh.nodes[0]), ["c"]);
-    // What is still under way of both its lives comes late.
+    // Frames of both its lives that are still under way arrive late.
     for (from, to, frame) in mesh.sent.clone() {
         if from == 1 && to == 0 {
             let frame = frame.into();
@@ -357,13 +357,13 @@ fn f09_the_dead_stay_dead() {
     assert_eq!(names(&mesh.nodes[0]), ["c"]);
 }
 
-/// With the rules broken that forbid them, the failures are back: these tests can fail.
+/// The failures return when the rules that prevent them are broken: these tests can fail.
 #[test]
 fn the_failures_come_back_when_rules_are_broken() {
     let broken: [(Fault, fn()); 5] = [
         (
             Fault::IgnoreDigestGap,
-            f01_nobody_stays_missing_after_a_short_link_loss,
+            f01_no_user_stays_missing_after_a_short_link_loss,
         ),
         (Fault::ApplyOverGap, f07_a_lost_diff_deletes_nothing),
         (
@@ -400,14 +400,14 @@ fn f10_leaving_ten_thousand_topics_is_one_push() {
     assert_eq!(mesh.nodes[0].untrack_owner("conn"), 10_000);
     mesh.run(Duration::from_millis(50));
     assert_eq!(mesh.nodes[1].len(), 0);
-    // One push for each slot, and some may be pulled because a heartbeat came before the push.
+    // One push for each slot; some may be pulled because a heartbeat arrived before the push.
     assert!(mesh.sent.len() <= 64, "{} frames", mesh.sent.len());
     let bytes: usize = mesh.sent.iter().map(|(_, _, frame)| frame.len()).sum();
     assert!(bytes <= 8 * 10_000 + 32 * 128, "{bytes} bytes");
 }
 
-/// 6, the bound behind it: one step of either side moves a few slices at most, and what is half
-/// loaded is not shown.
+/// 6, the bound behind it: one step of either side moves a few slices at most, and a half
+/// loaded state is not shown.
 #[test]
 fn f06_a_large_transfer_goes_in_slices() {
     let small = |config: PresenceConfig| config.slice_entries_max(64);
@@ -442,7 +442,7 @@ fn f06_a_large_transfer_goes_in_slices() {
     assert!(steps >= 5_000 / 256);
 }
 
-/// 8, over all slots: the leave logs of a node share one budget, and what left them is repaired.
+/// 8, over all slots: the leave logs of a node share one budget; leaves beyond it are repaired.
 #[test]
 fn f08_leave_logs_share_one_budget() {
     let mut mesh = Mesh::new(&[("b", 1)]);

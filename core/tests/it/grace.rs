@@ -1,4 +1,4 @@
-//! Replicas that start again while others grant their entries a grace.
+//! Replicas that restart while others grant their entries a grace.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 use proptest::prelude::*;
 
-use crate::mesh::{Mesh, configured, seconds};
-use crate::mirror::Mirror;
+use crate::support::mesh::{Mesh, configured, seconds};
+use crate::support::mirror::Mirror;
 
 const ROOM: &str = "room";
 const GRACE: Duration = Duration::from_secs(4);
@@ -22,7 +22,7 @@ fn with_grace(name: &str, incarnation: u64, slice_entries_max: usize) -> Presenc
     )
 }
 
-/// Nodes a and b with grace, and what the watcher of b believes.
+/// Nodes a and b with grace, and a mirror of b.
 struct Scene {
     mesh: Mesh,
     mirror: Mirror,
@@ -60,24 +60,24 @@ impl Scene {
             .unwrap();
     }
 
-    /// Runs; after every step what b lists and counts is what its Diffs said.
+    /// Runs, and checks after every step that what b lists and counts agrees with its Diffs.
     fn run(&mut self, time: Duration) -> (usize, usize, usize) {
         let mut sum = (0, 0, 0);
         let end = self.mesh.now + time;
         while self.mesh.now < end {
             self.mesh.run(STEP);
-            // Large work goes on in slices: what it made visible is told before it ends.
+            // Large work is done in slices: Diffs report what it made visible before it ends.
             while self.b().poll_timeout() == Some(self.mesh.now) {
                 self.b().handle_timeout(self.mesh.now);
             }
-            let told = self.mirror.take_all(&self.mesh.nodes[1]);
-            sum = (sum.0 + told.0, sum.1 + told.1, sum.2 + told.2);
+            let changes = self.mirror.take_all(&self.mesh.nodes[1]);
+            sum = (sum.0 + changes.0, sum.1 + changes.1, sum.2 + changes.2);
             self.mirror.check(self.b(), ROOM);
         }
         sum
     }
 
-    /// The process of a is gone without a word, and starts again without entries.
+    /// Kills the process of a, and restarts it without entries.
     fn restart(&mut self) {
         self.incarnation += 1;
         self.mesh.nodes[0] = with_grace("a", self.incarnation, self.slice_entries_max);
@@ -116,10 +116,10 @@ fn entries_of_a_replaced_replica_return_as_updates_or_leave_once() {
     assert_eq!(scene.run(seconds(9)), (0, 0, 0));
 }
 
-/// The versions of two lives of a replica are the same numbers: an update was made of bob's new
-/// entry and ann's old one.
+/// The versions of two lives of a replica are the same numbers: bob's new entry and ann's old one
+/// became one update.
 #[test]
-fn users_that_return_in_another_order_are_not_taken_for_each_other() {
+fn users_that_return_in_another_order_are_not_confused() {
     let mut scene = Scene::new(1_024);
     scene.join("ann", "c1", b"ann's");
     scene.join("bob", "c2", b"bob's");
@@ -143,9 +143,9 @@ fn users_that_return_in_another_order_are_not_taken_for_each_other() {
     assert_eq!(scene.run(seconds(5)), (0, 0, 0));
 }
 
-/// As above: ann was told of as an update of zed, who was new, and never joined.
+/// As above: ann was reported as an update of zed, who was new and never joined.
 #[test]
-fn a_newcomer_is_not_taken_for_a_user_of_the_life_before() {
+fn a_newcomer_is_not_confused_with_a_user_of_the_life_before() {
     let mut scene = Scene::new(1_024);
     scene.join("ann", "c1", b"");
     assert_eq!(scene.run(seconds(3)), (1, 0, 0));
@@ -323,8 +323,8 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Whatever happens to a, at every step the Diffs of b add up to what b lists and counts; in the
-    /// end it holds exactly what a has.
+    /// At every step the Diffs of b add up to what b lists and counts, under all faults of a; in the
+    /// end b holds exactly what a has.
     #[test]
     fn diffs_and_lists_agree_whatever_happens(
         ops in prop::collection::vec(op(), 1..40),

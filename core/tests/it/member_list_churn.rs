@@ -1,14 +1,14 @@
-//! The list under churn: 100,000 operations against a sorted vector, memory that comes back,
-//! snapshots that stay what they were.
+//! The list under churn: 100,000 operations against a sorted vector, memory that is given back,
+//! snapshots that do not change.
 
 use std::collections::BTreeMap;
 
 use headcount::member_list::{BulkReport, NewMember, TextId};
 use headcount::{GroupId, ListError, ListOptions, MemberList, Row, Snapshot, SortKey};
 
-use crate::rng::Rng;
+use crate::support::rng::Rng;
 
-/// Names of every shape: short and long, a common beginning, many equal ones, not only ASCII.
+/// Draws a name: short or long, with a common prefix, equal to others, not only ASCII.
 fn name(rng: &mut Rng) -> String {
     let number = rng.below(40_000);
     match rng.below(5) {
@@ -39,7 +39,7 @@ fn list_of_100_000_operations_equals_a_sorted_vec() {
     let mut rng = Rng(2026);
     let (mut list, group) = one_group();
     let mut model: Vec<(SortKey, u64)> = Vec::new();
-    let mut held: Vec<(Snapshot<u64>, Vec<u64>)> = Vec::new();
+    let mut snapshots: Vec<(Snapshot<u64>, Vec<u64>)> = Vec::new();
     for step in 0..100_000 {
         // The list grows to about 20,000 members, then shrinks, and again.
         let growing = step / 20_000 % 2 == 0;
@@ -64,7 +64,7 @@ fn list_of_100_000_operations_equals_a_sorted_vec() {
             assert_eq!(list.remove(&id), old);
         }
         if step % 9_973 == 0 {
-            held.push((list.snapshot(), model.iter().map(|entry| entry.1).collect()));
+            snapshots.push((list.snapshot(), model.iter().map(|entry| entry.1).collect()));
         }
     }
     assert!(
@@ -75,7 +75,7 @@ fn list_of_100_000_operations_equals_a_sorted_vec() {
     for (index, (_, id)) in model.iter().enumerate() {
         assert_eq!(list.index_of(id), Some(index));
     }
-    for (snapshot, expected) in held {
+    for (snapshot, expected) in snapshots {
         assert_eq!(ids(snapshot.iter()), expected);
     }
 }
@@ -88,7 +88,7 @@ fn list_of_bulk_work_equals_a_sorted_map() {
     let mut model: BTreeMap<TextId, (GroupId, SortKey)> = BTreeMap::new();
     let id = |rng: &mut Rng| -> TextId { format!("u{}", rng.below(60_000)).parse().unwrap() };
     for round in 0..40 {
-        // Few into many and many into few, ids that are there already or come twice.
+        // Few into many and many into few, with ids that are known already or come twice.
         let count = [20_000, 3, 900, 0][round % 4];
         let load: Vec<_> = (0..count)
             .map(|_| NewMember {
@@ -140,7 +140,7 @@ fn list_of_bulk_work_equals_a_sorted_map() {
 }
 
 #[test]
-fn list_moves_nobody_to_give_back_little_memory() {
+fn list_moves_no_member_to_give_back_little_memory() {
     let (mut list, group) = one_group();
     for id in 0..10_000u64 {
         list.upsert(id, group, &SortKey::from_u64(id), 0).unwrap();
@@ -220,7 +220,7 @@ fn list_snapshots_are_for_other_threads() {
 }
 
 #[test]
-fn list_refuses_what_is_wrong_and_stays_as_it_was() {
+fn list_refuses_bad_input_and_does_not_change() {
     let (mut list, group) = one_group();
     let key = SortKey::from_name("ada");
     list.upsert(1, group, &key, 0).unwrap();

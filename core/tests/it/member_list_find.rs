@@ -1,9 +1,9 @@
-//! Finding members by how their names begin.
+//! Finding members by the prefix of their names.
 
 use headcount::{ListOptions, MemberList, SortKey};
 use proptest::prelude::*;
 
-/// The name of the member that a prefix finds in a list of these names.
+/// Returns the name that a prefix finds in a list of these names.
 fn found<'n>(
     names: &[&'n str],
     key: impl Fn(&str) -> SortKey,
@@ -22,7 +22,7 @@ fn found<'n>(
 }
 
 #[test]
-fn names_are_found_by_their_beginning() {
+fn names_are_found_by_their_prefix() {
     let long = "王".repeat(30);
     let other = format!("{}明", "王".repeat(29));
     let names = ["Anna", "Straße", "Éva", "ΣΟΦΙΑ", &long, &other];
@@ -43,7 +43,7 @@ fn names_are_found_by_their_beginning() {
 
 proptest! {
     #[test]
-    fn the_key_of_a_name_begins_with_that_of_its_beginning(start: String, end: String) {
+    fn the_key_of_a_name_begins_with_that_of_its_prefix(start: String, end: String) {
         let name = SortKey::from_name(&format!("{start}{end}"));
         prop_assert!(name.as_bytes().starts_with(SortKey::from_name(&start).as_bytes()));
     }
@@ -69,9 +69,9 @@ mod collated {
         }
     }
 
-    /// The key of a name ends in the weights of its accents, so it is the beginning of no other.
+    /// The key of a name ends in the weights of its accents, so it is no prefix of another.
     #[test]
-    fn collated_names_are_found_by_their_beginning() {
+    fn collated_names_are_found_by_their_prefix() {
         for locale in ["en", "de", "sv"] {
             check(
                 locale,
@@ -114,7 +114,7 @@ mod collated {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-        /// Names end in a letter without accents, which joins no letter before it.
+        /// Names end in a letter without accents, which combines with no letter before it.
         #[test]
         fn the_key_of_a_collated_name_begins_with_its_prefix(
             locale in prop::sample::select(vec!["en", "sv", "de", "ja", "ar"]),

@@ -6,7 +6,7 @@ use headcount::member_list::{NewMember, TextId, Upsert};
 use headcount::{GroupId, ListError, ListOptions, MemberList, Row, SortKey, SortedSet};
 use proptest::prelude::*;
 
-use crate::list_keys::{FromNumber, Keys};
+use crate::support::list_keys::{FromNumber, Keys};
 
 /// A member as the model sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ struct Known {
     revision: u32,
 }
 
-/// The list as nobody would build it: sorted from scratch for every question.
+/// A naive list: sorted from scratch for every read.
 #[derive(Clone)]
 struct Model<I> {
     members: BTreeMap<I, Known>,
@@ -250,7 +250,7 @@ impl<I: FromNumber> Pair<I> {
         }
     }
 
-    /// A move is what the model says, and refused for unknown members.
+    /// Applies an operation on a member: a move agrees with the model, and is refused for unknown members.
     fn moved(&self, id: &I, old: Option<usize>, done: Result<Upsert, ListError>) {
         match done {
             Ok(done) => {
@@ -320,7 +320,7 @@ impl<I: FromNumber> Pair<I> {
         assert_eq!(report.duplicates, duplicates);
     }
 
-    /// Rows are sorted by group, key and id, by what the list itself says of them.
+    /// Checks that rows are sorted by the group, key and id that the list itself returns.
     fn check_order(&self) {
         let place = |row| match row {
             Row::Header { .. } => None,
@@ -336,7 +336,7 @@ impl<I: FromNumber> Pair<I> {
         assert!(places.is_sorted_by(|a, b| a < b), "{:?}", self.keys);
     }
 
-    /// Everything that can be read, against the model.
+    /// Compares everything that can be read with the model.
     fn check(&self) {
         let rows = self.model.rows(self.headers);
         assert_eq!(
@@ -443,7 +443,7 @@ proptest! {
     ) {
         let mut set = SortedSet::new();
         let mut model: Vec<u32> = Vec::new();
-        let mut held = None;
+        let mut clone = None;
         for (at, &(insert, value)) in ops.iter().enumerate() {
             let place = model.binary_search(&value);
             if insert {
@@ -458,7 +458,7 @@ proptest! {
                 }
             }
             if at % 1000 == 0 {
-                held = Some((set.clone(), model.clone()));
+                clone = Some((set.clone(), model.clone()));
             }
         }
         prop_assert!(set.iter().eq(&model));
@@ -466,7 +466,7 @@ proptest! {
             prop_assert_eq!(set.index_of(value), Some(index));
             prop_assert_eq!(set.get(index), Some(value));
         }
-        if let Some((set, model)) = held {
+        if let Some((set, model)) = clone {
             prop_assert!(set.iter().eq(&model));
         }
     }

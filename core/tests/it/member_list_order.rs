@@ -1,12 +1,12 @@
-//! Rows are sorted by group, key and id, whatever keys and ids look like.
+//! Rows are sorted by group, key and id, for all kinds of keys and ids.
 
 use std::collections::BTreeSet;
 
 use headcount::member_list::{NewMember, TextId};
 use headcount::{GroupId, ListOptions, MemberList, Row, SortKey};
 
-use crate::list_keys::{FromNumber, Keys};
-use crate::rng::Rng;
+use crate::support::list_keys::{FromNumber, Keys};
+use crate::support::rng::Rng;
 
 fn list_of_one_group<I: FromNumber>() -> (MemberList<I>, GroupId) {
     let mut list = MemberList::new(ListOptions::default().headers(false));
@@ -14,7 +14,7 @@ fn list_of_one_group<I: FromNumber>() -> (MemberList<I>, GroupId) {
     (list, group)
 }
 
-/// The keys and ids of all rows, in the order of the list.
+/// Returns the keys and ids of all rows, in the order of the list.
 fn rows<I: FromNumber>(list: &MemberList<I>) -> Vec<(SortKey, I)> {
     let key = |id| SortKey::raw(list.get(id).unwrap().key).unwrap();
     let row = |row| match row {
@@ -24,7 +24,7 @@ fn rows<I: FromNumber>(list: &MemberList<I>) -> Vec<(SortKey, I)> {
     list.iter().filter_map(row).collect()
 }
 
-/// Packs two leaves into one, whose keys begin with 15 + `longer` bytes that all share and four of
+/// Packs two leaves into one. Their keys begin with 15 + `longer` bytes that all share, then four of
 /// their own.
 fn pack<I: FromNumber>(longer: usize) {
     let (mut list, group) = list_of_one_group::<I>();
@@ -45,7 +45,7 @@ fn pack<I: FromNumber>(longer: usize) {
         attrs: 0,
     });
     list.bulk_load(members).unwrap();
-    // Four of five leave, and the others need one leaf only.
+    // Four of five leave; the others need one leaf only.
     for number in (0..240).filter(|number| number % 5 != 0) {
         list.remove(&I::from_number(number));
     }
@@ -62,10 +62,10 @@ fn pack<I: FromNumber>(longer: usize) {
     }
 }
 
-/// A run keeps 16 bytes of what its keys have in common. Two leaves whose keys share exactly
-/// these and differ after them were packed into one without a new look at the keys.
+/// A leaf stores 16 bytes of the common prefix of its keys. Two leaves whose keys share exactly
+/// these and differ after them were packed into one without comparing the keys again.
 #[test]
-fn leaves_whose_beginnings_differ_after_16_bytes_pack_in_order() {
+fn leaves_whose_prefixes_differ_after_16_bytes_pack_in_order() {
     for longer in 0..=40 {
         pack::<u64>(longer);
         pack::<u128>(longer);

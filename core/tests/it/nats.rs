@@ -1,5 +1,5 @@
 //! Three processes over a real `nats-server`: they converge, one is killed, one is cut off and
-//! comes back; nothing is lost and nothing rises from the dead.
+//! returns; nothing is lost and no ghost appears.
 #![expect(
     clippy::disallowed_methods,
     reason = "core has no I/O, but this test runs real processes over a real network"
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A child that dies with its owner.
+/// A child process that is killed when this is dropped.
 struct Server(Child);
 
 impl Drop for Server {
@@ -49,7 +49,7 @@ fn nats_server() -> (Server, u16) {
     (server, port)
 }
 
-/// A way to the server that can be closed: what is on it is lost, new connections fail.
+/// A proxy to the server that can be closed: bytes under way are lost, new connections fail.
 struct Gate {
     port: u16,
     is_open: Arc<AtomicBool>,
@@ -164,7 +164,7 @@ impl Process {
     }
 }
 
-/// The example as a program: built with the tests, or now if only this binary was.
+/// Returns the path of the example: built with the tests, or now if only this binary was.
 fn example() -> String {
     let here = std::env::current_exe().unwrap();
     let built = here
@@ -210,7 +210,7 @@ fn three_processes_survive_a_kill_and_a_cut() {
     let all = sorted(&[&of_a, &of_b, &of_c]);
     all_list(&mut [&mut a, &mut b, &mut c], &all);
 
-    // Killed without a word: hidden by the others, and its next life brings nothing old back.
+    // Killed: the others hide it, and its next life brings nothing old back.
     b.child.0.kill().unwrap();
     a.lists(&sorted(&[&of_a, &of_c]));
     c.lists(&sorted(&[&of_a, &of_c]));
@@ -220,7 +220,7 @@ fn three_processes_survive_a_kill_and_a_cut() {
     let all = sorted(&[&of_a, &of_c, &again]);
     all_list(&mut [&mut a, &mut b, &mut c], &all);
 
-    // Cut off while both sides go on.
+    // Cut off while both sides change.
     gate.set_open(false);
     a.lists(&sorted(&[&of_a, &again]));
     c.lists(&of_c);

@@ -1,11 +1,11 @@
-//! What is published: one version everywhere, licences inside every package, pinned actions, links that lead somewhere.
+//! The published packages: one version everywhere, licences inside each, pinned actions, working links.
 
 use std::fs;
 use std::path::Path;
 
-use crate::tidy::{assert_none, files, read, root, show};
+use crate::support::sources::{assert_none, files, read, root, show};
 
-/// Where each package states its version, with what stands before it.
+/// The files in which each package states its version, with the text before it.
 const VERSIONS: &[(&str, &str)] = &[
     ("Cargo.toml", "[workspace.package]\nversion = \""),
     ("Cargo.toml", "\nheadcount = { version = \""),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
-use crate::mesh::{Mesh, configured, node};
-use crate::mirror::Mirror;
+use crate::support::mesh::{Mesh, configured, node};
+use crate::support::mirror::Mirror;
 
 fn presence(name: &str) -> Presence {
     Presence::new(
@@ -46,7 +46,7 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A presence that has been told the time once, so that its first beat is over.
+/// Makes a presence whose first beat is over.
 fn started(set: impl FnOnce(PresenceConfig) -> PresenceConfig) -> Presence {
     let p = configured("a", 1, 1, set);
     p.handle_timeout(ms(0));
@@ -54,7 +54,7 @@ fn started(set: impl FnOnce(PresenceConfig) -> PresenceConfig) -> Presence {
 }
 
 #[test]
-fn local_changes_gather_for_one_flush_and_come_out_once() {
+fn local_changes_are_collected_for_one_flush_and_published_once() {
     let p = started(|config| config);
     let mut mirror = Mirror::default();
     p.handle_timeout(ms(100));
@@ -84,7 +84,7 @@ fn local_changes_gather_for_one_flush_and_come_out_once() {
 }
 
 #[test]
-fn a_flush_by_hand_leaves_nothing_for_the_timer() {
+fn an_explicit_flush_leaves_nothing_for_the_timer() {
     let p = started(|config| config);
     p.track(&NewEntry::new("room", "ann", "c")).unwrap();
     p.handle_timeout(ms(1));
@@ -129,7 +129,7 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
     for (mirror, node) in mirrors.iter_mut().zip(&mesh.nodes) {
         assert_eq!(mirror.take_all(node), (20, 0, 0));
     }
-    // A second self beats the first one to an operation.
+    // A double does an operation before the first one does.
     let twin = node("a", 1, 9, |config| config);
     for i in 0..30 {
         let key = format!("other {i}");
@@ -153,9 +153,9 @@ fn a_new_identity_gives_every_entry_a_new_reference() {
     );
 }
 
-/// Each page may find other entries than the one before: those that stay come once.
+/// Pages may find other entries than the pages before: those that stay are listed once.
 #[test]
-fn a_list_in_pages_has_everyone_who_stays_once() {
+fn a_list_in_pages_contains_every_lasting_entry_once() {
     let p = presence("a");
     let name = |i: usize| format!("user {i}");
     let track = |key: &str, owner: &str| p.track(&NewEntry::new("room", key, owner)).map(drop);
@@ -167,14 +167,14 @@ fn a_list_in_pages_has_everyone_who_stays_once() {
         let mut seen = std::collections::HashMap::new();
         let mut pages = p.begin_pages("room");
         for round in 0.. {
-            p.page(&mut pages, keys_max, |entry| {
+            let slice = p.page(&mut pages, keys_max, |entry| {
                 let session = (entry.key_str().unwrap().to_owned(), entry.owner().to_vec());
                 *seen.entry(session).or_insert(0) += 1;
             });
-            if pages.is_done() {
+            if slice.done {
                 break;
             }
-            // One in ten goes and comes back, and the table grows meanwhile.
+            // One in ten leaves and returns, and the table grows meanwhile.
             let flapping = name(round % 500 * 10);
             assert!(p.untrack("room", flapping.as_str(), "conn"));
             track(&flapping, "conn").unwrap();
@@ -188,8 +188,8 @@ fn a_list_in_pages_has_everyone_who_stays_once() {
         }
     }
     let mut none = p.begin_pages("no such room");
-    assert!(none.is_done());
-    p.page(&mut none, 1, |_| panic!("nobody is there"));
+    let slice = p.page(&mut none, 1, |_| panic!("the room is empty"));
+    assert!(slice.done);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn attempts_give_up_and_change_nothing_while_a_slot_is_in_use() {
         assert!(p.try_track(&bob).is_none());
         assert!(p.try_update(&ann).is_none());
         assert_eq!(p.try_untrack("room", "ann", "c"), None);
-        // Readers do not disturb each other.
+        // Readers do not block each other.
         assert_eq!(p.try_read("room", |tracker| tracker.count("room")), Some(1));
         assert_eq!(p.try_len(), Some(1));
     });
@@ -219,9 +219,9 @@ fn many_owners_leave_at_once() {
     let p = presence("a");
     let owner = |i: usize| format!("conn {i}");
     for i in 0..1_000 {
-        let put = |topic: &str| p.track(&NewEntry::new(topic, "ann", &owner(i))).unwrap();
-        put(&format!("room {}", i % 50));
-        put("lobby");
+        let track = |topic: &str| p.track(&NewEntry::new(topic, "ann", &owner(i))).unwrap();
+        track(&format!("room {}", i % 50));
+        track("lobby");
     }
     let _ = p.take_diff();
     let gone: Vec<_> = (0..900).chain(2_000..2_100).map(owner).collect();

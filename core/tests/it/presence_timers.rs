@@ -1,4 +1,4 @@
-//! Leases, grace, snapshots: what a presence does by itself and over a restart.
+//! Leases, grace, snapshots: work that a presence does by itself and across a restart.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn presence(name: &str, incarnation: u64, grace: Duration) -> Presence {
     Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 
-/// Lets the nodes talk from one second to another, a step each 10 ms.
+/// Runs the nodes from one second to another, in steps of 10 ms.
 fn talk(nodes: &[(&str, &Presence)], from: u64, to: u64) {
     for ms in (from * 1_000..to * 1_000).step_by(10) {
         let now = Duration::from_millis(ms);
@@ -41,7 +41,7 @@ fn changes(diffs: impl IntoIterator<Item = Diff>) -> (usize, usize, usize) {
 }
 
 #[test]
-fn leases_end_alone_when_renewed_not_at_all_and_with_their_entry() {
+fn leases_end_unless_renewed_and_with_their_entry() {
     let p = presence("a", 1, secs(0));
     for (key, owner) in [("ann", "c1"), ("bob", "c1"), ("cleo", "c2")] {
         p.track(&NewEntry::new("room", key, owner)).unwrap();
@@ -108,7 +108,7 @@ fn a_return_within_grace_is_an_update_here_and_elsewhere() {
 }
 
 #[test]
-fn only_what_was_lost_is_taken_over() {
+fn only_entries_of_a_lost_owner_are_taken_over() {
     let p = presence("a", 1, secs(3));
     for owner in ["c1", "c2"] {
         p.track(&NewEntry::new("room", "ann", owner)).unwrap();
@@ -126,7 +126,7 @@ fn only_what_was_lost_is_taken_over() {
 }
 
 #[test]
-fn an_owner_that_comes_back_keeps_all() {
+fn an_owner_that_returns_keeps_its_entries() {
     let p = presence("a", 1, secs(3));
     p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
     p.owner_lost(secs(0), "c1");

@@ -1,15 +1,15 @@
-//! What a receiver refuses is told once and not asked for again and again.
+//! A receiver reports a refused frame once, and asks for it again with growing pauses.
 
 use headcount::replica::Event;
 use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
-use crate::mesh::{Mesh, configured, events, seconds};
+use crate::support::mesh::{Mesh, configured, events, seconds};
 
 /// Simulated beats, of one second.
 const BEATS: u64 = 100;
 
-/// Node 0 takes owners of 8 bytes, the others of 64.
+/// Makes a mesh in which node 0 accepts owners of 8 bytes, the others of 64.
 fn narrow(others: u64) -> Mesh {
     let narrow = |config: PresenceConfig| config.limits(Limits::default().owner_len_max(8));
     let mut mesh = Mesh::new(&[]);
@@ -23,10 +23,11 @@ fn narrow(others: u64) -> Mesh {
     mesh
 }
 
-fn told(node: &Presence) -> Vec<String> {
-    let told = events(node).into_iter();
-    let told = told.map(|event| format!("{event:?}"));
-    told.filter(|event| event.starts_with("Refused") || event.starts_with("Divergence"))
+fn reports(node: &Presence) -> Vec<String> {
+    let reports = events(node).into_iter();
+    let reports = reports.map(|event| format!("{event:?}"));
+    reports
+        .filter(|event| event.starts_with("Refused") || event.starts_with("Divergence"))
         .collect()
 }
 
@@ -35,16 +36,16 @@ fn pulls_of(mesh: &Mesh, node: usize) -> usize {
 }
 
 #[test]
-fn a_frame_over_a_limit_is_told_once_and_seldom_asked_for() {
+fn a_frame_over_a_limit_is_reported_once_and_seldom_asked_for() {
     for others in [1, 4] {
         let mut mesh = narrow(others);
-        let put = NewEntry::new("room", "ann", "a long owner");
-        mesh.nodes[1].track(&put).unwrap();
+        let entry = NewEntry::new("room", "ann", "a long owner");
+        mesh.nodes[1].track(&entry).unwrap();
         mesh.run(seconds(BEATS));
-        let told = told(&mesh.nodes[0]);
-        assert_eq!(told.len(), 1, "{told:?}");
+        let reports = reports(&mesh.nodes[0]);
+        assert_eq!(reports.len(), 1, "{reports:?}");
         for part in ["\"1\"", "n1", "TooLong { len: 12, max: 8 }"] {
-            assert!(told[0].contains(part), "{part} in {}", told[0]);
+            assert!(reports[0].contains(part), "{part} in {}", reports[0]);
         }
         let pulls = pulls_of(&mesh, 0);
         assert!((1..=5).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
@@ -57,10 +58,10 @@ fn a_frame_over_a_limit_is_told_once_and_seldom_asked_for() {
 }
 
 #[test]
-fn what_moved_on_is_asked_for_again() {
+fn a_refused_origin_that_changed_is_asked_for_again() {
     let mut mesh = narrow(2);
-    let put = NewEntry::new("room", "ann", "a long owner");
-    mesh.nodes[1].track(&put).unwrap();
+    let entry = NewEntry::new("room", "ann", "a long owner");
+    mesh.nodes[1].track(&entry).unwrap();
     mesh.run(seconds(BEATS));
     assert!(mesh.nodes[1].untrack("room", "ann", "a long owner"));
     mesh.nodes[1]
@@ -68,11 +69,11 @@ fn what_moved_on_is_asked_for_again() {
         .unwrap();
     mesh.run(seconds(20));
     assert_eq!(mesh.nodes[0].count("room"), 1, "what can be taken is");
-    // From then on it is told of as if for the first time.
-    assert_eq!(told(&mesh.nodes[0]).len(), 1);
-    mesh.nodes[1].track(&put).unwrap();
+    // From then on it is reported as if for the first time.
+    assert_eq!(reports(&mesh.nodes[0]).len(), 1);
+    mesh.nodes[1].track(&entry).unwrap();
     mesh.run(seconds(5));
-    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+    assert_eq!(reports(&mesh.nodes[0]).len(), 1);
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn an_origin_that_is_busy_is_asked_with_pauses() {
     }
     let pulls = pulls_of(&mesh, 0);
     assert!((1..=12).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
-    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+    assert_eq!(reports(&mesh.nodes[0]).len(), 1);
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room() {
             .unwrap();
     }
     mesh.run(seconds(BEATS));
-    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+    assert_eq!(reports(&mesh.nodes[0]).len(), 1);
     let pulls = pulls_of(&mesh, 0);
     assert!((1..=5).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
     assert!(mesh.nodes[0].untrack("room", "own", "c"));
@@ -147,12 +148,12 @@ fn a_large_frame_and_a_full_repair_are_refused_alike() {
         .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
     mesh.run(seconds(BEATS));
-    assert_eq!(told(&mesh.nodes[0]).len(), 1);
+    assert_eq!(reports(&mesh.nodes[0]).len(), 1);
     let pulls = pulls_of(&mesh, 0);
     assert!((1..=5).contains(&pulls), "{pulls} Pulls in {BEATS} beats");
 }
 
-/// The names that limits stand under in events are for machines too.
+/// Programs rely on the names of limits in events.
 #[test]
 fn the_event_names_peer_origin_and_reason() {
     let mut mesh = narrow(1);
@@ -171,7 +172,7 @@ fn the_event_names_peer_origin_and_reason() {
             } => Some((from, origin, error.to_string())),
             _ => None,
         });
-    let (from, origin, error) = refused.expect("it is told");
+    let (from, origin, error) = refused.expect("it is reported");
     assert_eq!((&*from, origin.name()), ("1", "n1"));
     assert!(
         error.contains("length 12 is above the limit of 8"),

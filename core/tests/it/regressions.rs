@@ -1,4 +1,4 @@
-//! Errors that schedules of the simulator found, each by hand and without chance.
+//! Errors that the simulator found, each as a test without random numbers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use headcount::codec::Kind;
 use headcount::replica::{Config, Event, Replica};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
-use crate::mesh::{Mesh, configured, events, node, seconds};
+use crate::support::mesh::{Mesh, configured, events, node, seconds};
 
 fn frames(node: &Presence) -> Vec<Bytes> {
     std::iter::from_fn(|| node.poll_transmit().map(|transmit| transmit.frame)).collect()
@@ -17,15 +17,15 @@ fn with_grace(grace: Duration) -> Presence {
     configured("a", 1, 1, |config| config.grace(grace))
 }
 
-/// A later entry of the same names inherited the lease of the one before.
+/// A later entry of the same topic, key and owner inherited the lease of the one before.
 #[test]
 fn a_lease_ends_with_its_entry() {
     let presence = with_grace(Duration::ZERO);
-    let put = NewEntry::new("room", "ann", "conn");
-    presence.track(&put).unwrap();
+    let entry = NewEntry::new("room", "ann", "conn");
+    presence.track(&entry).unwrap();
     assert!(presence.lease(seconds(0), "room", "ann", "conn", seconds(10)));
     assert_eq!(presence.untrack_owner("conn"), 1);
-    presence.track(&put).unwrap();
+    presence.track(&entry).unwrap();
     presence.handle_timeout(seconds(11));
     assert_eq!(presence.count("room"), 1, "tracked anew, without a lease");
 }
@@ -44,10 +44,10 @@ fn an_entry_that_came_back_is_not_taken_over() {
     assert_eq!(presence.count("room"), 2);
 }
 
-/// A Digest of the life before, answered late, made its healthy successor at the same address take
-/// a new identity, and send everything again.
+/// A late answer to a Digest of the life before made its healthy successor at the same address take
+/// a new identity and send everything again.
 #[test]
-fn a_successor_is_not_told_of_itself() {
+fn a_successor_is_not_superseded_by_itself() {
     let now = seconds(1);
     let a = node("a", 1, 1, |config| config);
     let first = node("b", 1, 2, |config| config);
@@ -66,7 +66,7 @@ fn a_successor_is_not_told_of_itself() {
         second.handle_message(now, "a", frame).unwrap();
     }
     assert_eq!(second.id().incarnation(), 2);
-    // Of the life before, one that still ran would take it to heart.
+    // A process of the life before that still ran would obey it.
     for frame in &answers {
         first.handle_message(now, "a", frame).unwrap();
     }
@@ -74,10 +74,10 @@ fn a_successor_is_not_told_of_itself() {
     assert!(first.id().incarnation() > 2);
 }
 
-/// A process that started from an old snapshot told everybody of replicas that were long dead; who
-/// had no marker of them showed them until they were silent for `down_after` again.
+/// A process that started from an old snapshot advertised replicas that were long dead; nodes
+/// without a marker showed them until they had been silent for `down_after` again.
 #[test]
-fn a_snapshot_raises_nobody_from_the_dead() {
+fn a_snapshot_brings_no_dead_replica_back() {
     let relay =
         |name, incarnation, seed| node(name, incarnation, seed, |config| config.relay(true));
     let exchange = |from: &Presence, name: &str, to: &Presence, now: Duration| {
@@ -124,10 +124,9 @@ fn downs(node: &Presence) -> usize {
     events(node).iter().filter(|event| is_down(event)).count()
 }
 
-/// A replica that was silent once, and heard again, stayed listed for `forget_after` when it fell
-/// silent once more.
+/// A replica that fell silent a second time stayed listed for `forget_after`.
 #[test]
-fn every_silence_hides_not_only_the_first() {
+fn every_silence_hides_a_replica_not_only_the_first() {
     let mut mesh = pair();
     mesh.run(seconds(10));
     for _ in 0..3 {
@@ -141,7 +140,7 @@ fn every_silence_hides_not_only_the_first() {
     }
 }
 
-/// The same of a replica that a snapshot knew: it begins hidden.
+/// The same for a replica from a snapshot: it begins hidden.
 #[test]
 fn a_silence_after_a_snapshot_hides() {
     let mut mesh = pair();
@@ -157,8 +156,8 @@ fn a_silence_after_a_snapshot_hides() {
     assert_eq!(mesh.nodes[0].count("room"), 0);
 }
 
-/// A sender that had been silent for long kept its place among the direct senders until something
-/// else was due, and a newcomer was refused meanwhile.
+/// A silent sender kept its place among the direct senders until other work was due, and a newcomer
+/// was refused meanwhile.
 #[test]
 fn a_silent_sender_makes_room_in_time() {
     let config = || Config::default().forget_after(seconds(10)).peers_max(1);
@@ -171,7 +170,7 @@ fn a_silent_sender_makes_room_in_time() {
             node.handle_message(now, name, &transmit.frame).unwrap();
         }
         let known = node.replicas().any(|(id, up)| id.name() == name && up);
-        // Until the next one comes, it is called when it asks to be.
+        // Until the next frame arrives, it is called when it asks to be.
         while let Some(at) = node.poll_timeout().filter(|at| *at <= now + seconds(20)) {
             node.handle_timeout(at);
         }

@@ -1,4 +1,4 @@
-//! The control plane through `Presence`: frames by hand, a clock by hand.
+//! The control plane through `Presence`, with frames and time driven by the test.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use headcount::codec::{DecodeErrorKind, Kind, SharedKey};
 use headcount::replica::{Destination, Event, Signal};
 use headcount::{NewEntry, Presence};
 
-use crate::mesh::{Mesh, events, node, seconds};
+use crate::support::mesh::{Mesh, events, node, seconds};
 
 #[test]
 fn two_nodes_converge_by_pushes_pulls_and_digests() {
@@ -104,14 +104,20 @@ fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
 }
 
 #[test]
-fn a_duplicate_name_is_told_once_and_the_lower_one_is_silent() {
+fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
     let mut mesh = Mesh::new(&[("a", 100), ("b", 1), ("a", 50)]);
     mesh.nodes[2]
         .track(&NewEntry::new("room", "shadow", "c"))
         .unwrap();
     mesh.run(seconds(30));
-    let told = |e: &Event| matches!(e, Event::DuplicateName { .. });
-    assert_eq!(events(&mesh.nodes[2]).iter().filter(|e| told(e)).count(), 1);
+    let is_duplicate = |e: &Event| matches!(e, Event::DuplicateName { .. });
+    assert_eq!(
+        events(&mesh.nodes[2])
+            .iter()
+            .filter(|e| is_duplicate(e))
+            .count(),
+        1
+    );
     assert_eq!(
         mesh.nodes[2].count("room"),
         1,
@@ -121,7 +127,7 @@ fn a_duplicate_name_is_told_once_and_the_lower_one_is_silent() {
 }
 
 #[test]
-fn clones_part_ways() {
+fn clones_take_different_identities() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     let twin = || node("x", 7, 77, |config| config);
     mesh.nodes.extend([twin(), twin()]);
@@ -162,8 +168,8 @@ fn signals_arrive_and_are_bounded() {
     );
 }
 
-/// Node 0 sends these; node 1 gets them in the order `arrival`. Gives the payloads it is told of.
-fn signals_told(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
+/// Lets node 0 send these signals, and node 1 receive them in the order `arrival`. Returns the payloads in its events.
+fn signals_received(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     mesh.run(seconds(3));
     let mut frames = Vec::new();
@@ -179,17 +185,18 @@ fn signals_told(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
         frames.push(mesh.nodes[0].poll_transmit().unwrap().frame);
     }
     events(&mesh.nodes[1]);
-    for &at in arrival {
+    for &index in arrival {
         mesh.nodes[1]
-            .handle_message(mesh.now, "0", &frames[at])
+            .handle_message(mesh.now, "0", &frames[index])
             .unwrap();
     }
-    let told = events(&mesh.nodes[1]).into_iter();
-    told.filter_map(|event| match event {
-        Event::Signal { signal, .. } => Some(signal.payload[0]),
-        _ => None,
-    })
-    .collect()
+    let signals = events(&mesh.nodes[1]).into_iter();
+    signals
+        .filter_map(|event| match event {
+            Event::Signal { signal, .. } => Some(signal.payload[0]),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]
@@ -198,12 +205,12 @@ fn the_last_signal_about_a_thing_wins() {
     let b = "room b";
     let same = [(a, &b"ann"[..], 1), (a, b"ann", 1), (a, b"ann", 1)];
     assert_eq!(
-        signals_told(&same, &[0, 2, 1]),
+        signals_received(&same, &[0, 2, 1]),
         [0, 2],
         "an older one is dropped"
     );
     assert_eq!(
-        signals_told(&same, &[1, 1, 2, 2]),
+        signals_received(&same, &[1, 1, 2, 2]),
         [1, 2],
         "a second copy is dropped"
     );
@@ -214,7 +221,7 @@ fn the_last_signal_about_a_thing_wins() {
         (a, b"ann", 2),
     ];
     assert_eq!(
-        signals_told(&others, &[3, 2, 1, 0]),
+        signals_received(&others, &[3, 2, 1, 0]),
         [3, 2, 1, 0],
         "others do not age it"
     );
@@ -231,8 +238,8 @@ fn many_bytes_are_pushed_at_once() {
     a.handle_timeout(ms(0));
     let track = |i: u32| {
         let key = i.to_string();
-        let put = NewEntry::new("room", &key, "c");
-        a.track(&put.meta(&[7; 1_024])).unwrap();
+        let entry = NewEntry::new("room", &key, "c");
+        a.track(&entry.meta(&[7; 1_024])).unwrap();
     };
     (0..32).for_each(track);
     a.handle_timeout(ms(1));

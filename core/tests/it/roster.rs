@@ -1,4 +1,4 @@
-//! Sessions to rows: merging, invisibility, offline members, last-seen.
+//! From sessions to rows: merging, invisibility, offline members, last-seen.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -128,7 +128,7 @@ fn many_sessions_of_one_user_are_one_row() {
 }
 
 #[test]
-fn invisible_on_one_session_is_offline_to_everybody_else() {
+fn invisible_on_one_session_is_offline_to_all_others() {
     let mut world = World::removing();
     world.here("eve", "phone", Status::Online);
     world.now = 200;
@@ -140,7 +140,7 @@ fn invisible_on_one_session_is_offline_to_everybody_else() {
     assert_eq!(world.roster.list().member_count(), 0);
     assert_eq!(world.roster.own_status(&id("eve")), Status::Invisible);
     assert!(!world.roster.is_visible(&id("eve")));
-    // Last seen is when they went invisible, not when they really left.
+    // Last seen is the time at which the user became invisible, not the time of the real leave.
     world.now = 300;
     assert_eq!(world.here("eve", "phone", Status::Dnd), []);
     assert_eq!(world.gone("eve", "phone"), []);
@@ -202,7 +202,7 @@ fn last_seen_is_bounded_and_the_newest_stay() {
     assert_eq!(world.roster.last_seen(&id("cid")), Some(3));
 }
 
-/// A Diff whose mapping panics at its last entry changes nothing, and can be given again.
+/// A Diff whose mapping panics at its last entry changes nothing, and can be applied again.
 #[test]
 fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
     let mut list = MemberList::<TextId>::new(ListOptions::default());
@@ -265,7 +265,7 @@ fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
 }
 
 #[test]
-fn a_key_that_is_no_id_and_a_group_that_is_not_there_are_said() {
+fn a_key_that_is_no_id_and_an_unknown_group_are_reported() {
     let list = MemberList::<u64>::new(ListOptions::default());
     let mut roster = Roster::new(list, RosterOptions::default(), |_| Placement {
         group: GroupId(7),
@@ -290,8 +290,8 @@ fn a_key_that_is_no_id_and_a_group_that_is_not_there_are_said() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// However sessions come, go and change, in whatever batches: the list is what a naive merge
-    /// of the live sessions says.
+    /// The list equals a naive merge of the live sessions, for all joins, leaves and updates in all
+    /// batches.
     #[test]
     fn the_list_is_the_merge_of_the_sessions(
         steps in prop::collection::vec((0..4_usize, 0..3_usize, 0..5_u8, any::<bool>()), 1..200),
@@ -305,8 +305,8 @@ proptest! {
                 world.tracker.untrack(ROOM, user.as_str(), &session);
                 model.remove(&(user, session));
             } else {
-                let put = NewEntry::new(ROOM, &user, &session).status(status);
-                world.tracker.upsert(&put).expect("tracked");
+                let entry = NewEntry::new(ROOM, &user, &session).status(status);
+                world.tracker.upsert(&entry).expect("tracked");
                 model.insert((user, session), Status::of_session(status));
             }
             if flush {

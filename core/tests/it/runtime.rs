@@ -1,22 +1,25 @@
 //! Nodes on tokio over the in-memory network, on a paused clock.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use headcount::codec::Kind;
 use headcount::replica::{Event, Transmit};
-use headcount::runtime::{Incoming, Node, Transport, memory::Network, starting};
-use headcount::{NewEntry, Presence, PresenceConfig};
+use headcount::runtime::{Incoming, Node, Transport, memory::Network};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 use tokio::time::{advance, sleep};
 
-use crate::mesh;
+use crate::support::mesh;
+
+fn new_id(name: &str) -> ReplicaId {
+    ReplicaId::generate(name, SystemTime::UNIX_EPOCH).unwrap()
+}
 
 fn start(network: &Network, name: &str) -> Node {
     let config = PresenceConfig::default();
-    Node::start(starting(name).unwrap(), config, network.join(name))
+    Node::start(new_id(name), config, network.join(name))
 }
 
 fn keys(node: &Node, topic: &str) -> Vec<String> {
@@ -31,7 +34,7 @@ fn keys(node: &Node, topic: &str) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_nodes_converge_and_tell_their_subscribers() {
+async fn three_nodes_converge_and_notify_their_subscribers() {
     let network = Network::new();
     let nodes = ["a", "b", "c"].map(|name| start(&network, name));
     sleep(Duration::from_secs(3)).await;
@@ -97,19 +100,13 @@ async fn leaving_is_seen_at_once_and_crashing_after_a_while() {
     assert!(keys(&a, "room").is_empty());
 }
 
-#[test]
-fn starts_of_one_name_have_different_salts() {
-    let salts: HashSet<_> = (0..8).map(|_| starting("a").unwrap().salt()).collect();
-    assert!(salts.len() > 1, "{salts:?}");
-}
-
-/// Returns what a peer that is driven by hand has to say at a time.
+/// Returns the frames of a peer that the test drives, at a time.
 fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
     peer.handle_timeout(now);
     std::iter::from_fn(|| peer.poll_transmit()).collect()
 }
 
-/// A process that was paused hid everyone whose heartbeats waited.
+/// A process that was paused hid all replicas whose heartbeats waited.
 #[tokio::test(start_paused = true)]
 async fn frames_that_wait_come_before_deadlines() {
     let network = Network::new();
@@ -135,7 +132,7 @@ async fn frames_that_wait_come_before_deadlines() {
     sleep(Duration::from_millis(100)).await;
     assert_eq!(keys(&node, "room"), ["bob"]);
     let mut events = node.events();
-    // More frames than a task of tokio takes in one go; the last one is the heartbeat.
+    // More frames than a task of tokio handles in one poll; the last one is the heartbeat.
     for _ in 0..300 {
         link.send(stale[0].clone()).await;
     }
@@ -180,12 +177,12 @@ impl Transport for Flood {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_frames_does_not_hold_heartbeats_up() {
+async fn a_flood_of_frames_does_not_delay_heartbeats() {
     let digests = Arc::new(AtomicUsize::new(0));
     let flood = Flood {
         digests: Arc::clone(&digests),
     };
-    let _node = Node::start(starting("a").unwrap(), PresenceConfig::default(), flood);
+    let _node = Node::start(new_id("a"), PresenceConfig::default(), flood);
     for _ in 0..10_000 {
         advance(Duration::from_millis(10)).await;
         if digests.load(Ordering::Relaxed) >= 3 {

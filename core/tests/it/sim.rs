@@ -30,7 +30,7 @@ fn schedules_converge() {
     }
 }
 
-/// What the schedules promise to contain, they contain.
+/// Every incident that schedules promise happens in them.
 #[test]
 fn everything_happens_within_2000_schedules() {
     let mut all = Stats::default();
@@ -46,8 +46,8 @@ fn everything_happens_within_2000_schedules() {
     );
 }
 
-/// Behind a hub that beats late once, a heartbeat lost before the links were healed hides a leaf
-/// after all were equal for the first time.
+/// Behind a hub that beats late once, a heartbeat lost before the heal hides a leaf after all nodes were
+/// equal for the first time.
 #[test]
 fn a_late_hub_hides_a_leaf_once_more_after_the_heal() {
     for seed in [990_019_181, 1_500_088_993] {
@@ -69,7 +69,7 @@ fn a_seed_always_makes_the_same_schedule() {
 
 #[test]
 fn every_broken_rule_is_noticed() {
-    // Rules whose breaking shows seldom start close to a seed that shows it.
+    // Rules whose violation is seldom visible start close to a seed that shows it.
     let first = |fault| match fault {
         Fault::SwitchReplies => 7_000,
         _ => 1,

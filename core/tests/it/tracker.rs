@@ -1,42 +1,11 @@
 //! The tracker through its public API: semantics, exchange, hiding, bounds.
 
-use headcount::tracker::{ApplyError, Encoding, Limits};
+use headcount::tracker::{ApplyError, Encoding, Extract, Limits};
 use headcount::{Diff, EntryBuf, NewEntry, ReplicaId, TrackError, Tracker};
 
-pub(crate) fn tracker(name: &str) -> Tracker {
-    Tracker::new(ReplicaId::new(name, 1, 0).unwrap())
-}
+use crate::support::trackers::{listed, sync, tracker};
 
-/// Brings `to` up to date with everything `from` holds.
-pub(crate) fn sync(from: &Tracker, to: &mut Tracker) {
-    for info in from.origins().collect::<Vec<_>>() {
-        if info.replica.name() == to.id().name() {
-            continue;
-        }
-        if let Some(frame) = from.delta_since(&info.replica, to.clock(&info.replica)) {
-            to.apply(&frame).unwrap();
-        }
-    }
-}
-
-type Row = (Vec<u8>, Vec<u8>, Vec<u8>, u8);
-
-/// (key, owner, meta, status) of all visible entries of a topic, sorted.
-pub(crate) fn listed(tracker: &Tracker, topic: &str) -> Vec<Row> {
-    let row = |e: headcount::Entry<'_>| {
-        (
-            e.key().bytes.to_vec(),
-            e.owner().to_vec(),
-            e.meta().to_vec(),
-            e.status(),
-        )
-    };
-    let mut rows: Vec<_> = tracker.list(topic).map(row).collect();
-    rows.sort();
-    rows
-}
-
-/// The metas of a topic's joins, updates (old and new) and leaves.
+/// Returns the metas of a topic's joins, updates (old and new) and leaves.
 fn metas(diff: &Diff, topic: &str) -> [Vec<String>; 3] {
     let text = |entry: &EntryBuf| String::from_utf8(entry.meta().to_vec()).unwrap();
     let Some(diff) = diff.topic(topic) else {
@@ -53,14 +22,14 @@ fn metas(diff: &Diff, topic: &str) -> [Vec<String>; 3] {
 }
 
 #[test]
-fn diffs_join_what_belongs_together_and_drop_nothing_that_a_read_could_show() {
+fn diffs_merge_changes_of_one_entry_and_drop_nothing_that_a_read_could_show() {
     #[derive(Clone, Copy)]
     enum Op {
         NewEntry(&'static str),
         Leave,
     }
     use Op::{Leave, NewEntry as P};
-    // What was told before, what happens, and the Diff: joins, updates, leaves.
+    // Reported before, what happens, and the Diff: joins, updates, leaves.
     type Case<'a> = (bool, &'a [Op], [&'a [&'a str]; 3]);
     let cases: &[Case<'_>] = &[
         (false, &[P("1"), Leave], [&["1"], &[], &["1"]]),
@@ -87,65 +56,65 @@ fn diffs_join_what_belongs_together_and_drop_nothing_that_a_read_could_show() {
         (true, &[P("1")], [&[], &["0>1"], &[]]),
         (true, &[Leave], [&[], &[], &["0"]]),
     ];
-    for (number, (is_told, ops, expected)) in cases.iter().enumerate() {
+    for (number, (is_reported, ops, expected)) in cases.iter().enumerate() {
         let mut t = tracker("a");
-        let put = NewEntry::new("room", "ann", "c1");
+        let entry = NewEntry::new("room", "ann", "c1");
         let mut read = Vec::new();
-        if *is_told {
-            t.track(&put.meta(b"0")).unwrap();
+        if *is_reported {
+            t.track(&entry.meta(b"0")).unwrap();
             let _ = t.take_diff();
         }
         for op in *ops {
             match op {
-                P(meta) => drop(t.upsert(&put.meta(meta.as_bytes())).unwrap()),
+                P(meta) => drop(t.upsert(&entry.meta(meta.as_bytes())).unwrap()),
                 Leave => assert!(t.untrack("room", "ann", "c1")),
             }
             read.extend(t.list("room").map(|entry| entry.to_buf()));
         }
         let diff = t.take_diff();
         assert_eq!(metas(&diff, "room"), *expected, "case {number}");
-        let told = &diff.topic("room").unwrap();
-        let news = told.updates.iter().map(|update| &update.new);
-        let joined: Vec<_> = told.joins.iter().chain(news).collect();
-        for leave in &told.leaves {
+        let reported = &diff.topic("room").unwrap();
+        let news = reported.updates.iter().map(|update| &update.new);
+        let joined: Vec<_> = reported.joins.iter().chain(news).collect();
+        for leave in &reported.leaves {
             let is_known = read.contains(leave) || leave.meta() == b"0";
             assert!(is_known, "case {number}: it leaves as it was shown");
         }
         for entry in &read {
-            assert!(joined.contains(&entry) || told.leaves.contains(entry));
+            assert!(joined.contains(&entry) || reported.leaves.contains(entry));
         }
         assert!(t.take_diff().is_empty());
     }
 }
 
 #[test]
-fn a_tracker_whose_diffs_nobody_takes_stays_small_and_says_what_it_lost() {
+fn a_tracker_whose_diffs_are_not_taken_stays_small_and_reports_its_losses() {
     let mut t = tracker("a");
     let meta = vec![b'm'; 16 << 10];
-    let put = NewEntry::new("room", "ann", "c1").meta(&meta);
+    let entry = NewEntry::new("room", "ann", "c1").meta(&meta);
     for _ in 0..200 {
-        t.upsert(&put).unwrap();
+        t.upsert(&entry).unwrap();
     }
     let diff = t.take_diff();
     let room = diff.topic("room").unwrap();
     assert!(!diff.is_lossy());
     assert_eq!((room.joins.len(), room.leaves.len()), (1, 199));
     for _ in 0..1_000 {
-        t.upsert(&put).unwrap();
+        t.upsert(&entry).unwrap();
         t.untrack("room", "ann", "c1");
     }
     let diff = t.take_diff();
     assert!(diff.is_lossy(), "1,000 versions of 16 KiB are not kept");
     let room = diff.topic("room").unwrap();
     assert_eq!((room.joins.len(), room.leaves.len()), (0, 1));
-    t.upsert(&put).unwrap();
+    t.upsert(&entry).unwrap();
     assert!(!t.take_diff().is_lossy());
 }
 
 #[test]
 fn every_holder_knows_the_version_before() {
     let mut a = tracker("a");
-    let put = NewEntry::new("room", "ann", "c1");
+    let entry = NewEntry::new("room", "ann", "c1");
     let previous = |t: &Tracker| {
         let entry = t.get_by_key("room", "ann").next().expect("ann is here");
         let buf = entry.to_buf();
@@ -161,7 +130,7 @@ fn every_holder_knows_the_version_before() {
         a.track(&NewEntry::new("room", "bob", "c1")).unwrap();
         // Metas of other lengths and of the same.
         let meta = vec![i; usize::from(i / 2) * 9];
-        let version = a.upsert(&put.meta(&meta)).unwrap().version;
+        let version = a.upsert(&entry.meta(&meta)).unwrap().version;
         a.untrack("room", "bob", "c1");
         assert_eq!(previous(&a), *versions.last().unwrap());
         versions.push(Some(version));
@@ -177,9 +146,9 @@ fn every_holder_knows_the_version_before() {
         .apply_repair(&a.full_body(&id, 0).unwrap(), false)
         .unwrap();
     let mut by_slices = tracker("e");
-    let mut extract = a.begin_extract(&id, 0, false, 0).unwrap();
-    while !a.extract_slice(&mut extract, 1) {}
-    let (_, body) = a.finish_extract(extract).unwrap().encode();
+    let mut extract = Extract::begin(&mut a, &id, 0, false, 0).unwrap();
+    while !extract.step(&mut a, 1).done {}
+    let (_, body) = extract.finish(&mut a).unwrap().encode();
     by_slices.apply_repair(&body, false).unwrap();
     let mut by_relay = tracker("f");
     let frame = step_by_step.delta_since(&id, 0).unwrap();
@@ -195,13 +164,13 @@ fn every_holder_knows_the_version_before() {
 #[test]
 fn a_previous_version_lies_between_birth_and_version() {
     let mut a = tracker("a");
-    let put = NewEntry::new("room", "ann", "c1");
-    a.track(&put).unwrap();
+    let entry = NewEntry::new("room", "ann", "c1");
+    a.track(&entry).unwrap();
     for _ in 0..5 {
-        a.update(&put).unwrap();
+        a.update(&entry).unwrap();
     }
     let body = a.push_body(0).unwrap();
-    // Flags of the put, gap 6, age 5, back 1.
+    // Flags of the entry, gap 6, age 5, back 1.
     let at = body
         .windows(3)
         .position(|bytes| bytes == [6, 5, 1])
@@ -232,9 +201,9 @@ fn sessions_of_one_key_by_many_owners_stay_distinct() {
             .unwrap();
     }
     for i in 0..100 {
-        let put_owner = format!("c{i}");
-        let put = NewEntry::new("room", "guest", &put_owner);
-        assert_eq!(t.track(&put), Err(TrackError::AlreadyTracked));
+        let entry_owner = format!("c{i}");
+        let entry = NewEntry::new("room", "guest", &entry_owner);
+        assert_eq!(t.track(&entry), Err(TrackError::AlreadyTracked));
     }
     assert_eq!((t.count("room"), t.count_keys("room")), (100, 1));
     assert!(!t.untrack("room", "guest", "nobody"));
@@ -254,8 +223,8 @@ fn bounds_have_typed_errors_and_change_nothing() {
     let mut t = Tracker::with_slot(ReplicaId::new("a", 1, 0).unwrap(), 255, limits);
     let long = "x".repeat(300);
     let meta = vec![0; 17 * 1024];
-    let check = |t: &mut Tracker, put: NewEntry<'_>, error| {
-        assert_eq!(t.track(&put), Err(error));
+    let check = |t: &mut Tracker, entry: NewEntry<'_>, error| {
+        assert_eq!(t.track(&entry), Err(error));
     };
     check(
         &mut t,
@@ -418,7 +387,7 @@ fn a_greater_incarnation_replaces_the_lower_one() {
 }
 
 #[test]
-fn an_extraction_tells_what_happened_between_its_slices() {
+fn an_extraction_contains_changes_between_its_slices() {
     for seed in 0..300u64 {
         let mut a = tracker("a");
         let mut b = tracker("b");
@@ -445,14 +414,14 @@ fn an_extraction_tells_what_happened_between_its_slices() {
         if seed % 3 == 0 {
             a.trim_leaves(&id, a.clock(&id));
         }
-        let Some(mut extract) = a.begin_extract(&id, b.clock(&id), false, 0) else {
+        let Some(mut extract) = Extract::begin(&mut a, &id, b.clock(&id), false, 0) else {
             continue;
         };
-        while !a.extract_slice(&mut extract, 2) {
+        while !extract.step(&mut a, 2).done {
             (0..seed % 4).for_each(|_| change(&mut a));
         }
-        let (kind, body) = a
-            .finish_extract(extract)
+        let (kind, body) = extract
+            .finish(&mut a)
             .expect("nothing was trimmed")
             .encode();
         if kind == headcount::codec::Kind::REPAIR {

@@ -1,15 +1,17 @@
 //! Trackers against a naive model: every holder of an origin at a clock must show exactly the state
-//! that the origin had at that clock, however it got there; and the Diffs must add up to the lists,
-//! for every reader, whenever it began.
+//! that the origin had at that clock, by whatever path it got there; and the Diffs must add up to the lists,
+//! for every reader, at whatever time it began.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use headcount::id::ALL_TOPICS;
-use headcount::tracker::{ApplyError, Encoding, Key, Limits, StagedDelta, StagedRepair};
+use headcount::tracker::{
+    ApplyError, Encoding, Extract, Key, Limits, StagedDelta, StagedRepair, VisibilityChange,
+};
 use headcount::{Diff, NewEntry, ReplicaId, TrackError, Tracker};
 use proptest::prelude::*;
 
-use crate::mirror::Mirror;
+use crate::support::mirror::Mirror;
 
 /// Readers of a node that begin with a list.
 const LATE_MAX: usize = 8;
@@ -57,11 +59,11 @@ enum Op {
 
 struct Node {
     tracker: Tracker,
-    /// What the Diffs add up to.
+    /// The sum of all Diffs.
     mirror: Mirror,
-    /// What they add up to for readers who began with a list, between any two operations.
+    /// The lists of readers that began between any two operations, with the Diffs since.
     late: VecDeque<Mirror>,
-    /// What is expected of the own entries.
+    /// The expected own entries.
     own: State,
 }
 
@@ -78,7 +80,7 @@ fn id(node: usize, incarnation: u64) -> ReplicaId {
     ReplicaId::new(&format!("n{node}"), incarnation, 0).unwrap()
 }
 
-fn put((topic, key, owner): Session, content: &Content) -> NewEntry<'_> {
+fn new_entry((topic, key, owner): Session, content: &Content) -> NewEntry<'_> {
     let meta = std::slice::from_ref(&content.0);
     NewEntry::new(TOPICS[topic], KEYS[key], OWNERS[owner])
         .meta(meta)
@@ -100,7 +102,7 @@ impl Node {
         self.mirrors().for_each(|mirror| mirror.take(diff));
     }
 
-    /// Another reader begins here.
+    /// Lets another reader begin.
     fn read(&mut self) {
         self.late
             .push_back(Mirror::of_tracker(&self.tracker, &TOPICS));
@@ -208,7 +210,7 @@ impl World {
         for replica in self.known(n, of) {
             let node = &mut self.nodes[n];
             if node.tracker.set_hidden(&replica, hidden) {
-                shift(node, &replica);
+                change_visibility(node, &replica);
             }
         }
     }
@@ -230,17 +232,17 @@ impl World {
     fn write(&mut self, n: usize, verb: Verb, session: Session, content: Content) {
         let node = &mut self.nodes[n];
         let known = node.own.contains_key(&session);
-        let put = put(session, &content);
+        let entry = new_entry(session, &content);
         let (result, refused) = match verb {
             Verb::Track => (
-                node.tracker.track(&put),
+                node.tracker.track(&entry),
                 known.then_some(TrackError::AlreadyTracked),
             ),
             Verb::Update => (
-                node.tracker.update(&put),
+                node.tracker.update(&entry),
                 (!known).then_some(TrackError::NotTracked),
             ),
-            Verb::Upsert => (node.tracker.upsert(&put), None),
+            Verb::Upsert => (node.tracker.upsert(&entry), None),
         };
         assert_eq!(result.as_ref().err(), refused.as_ref());
         if let Ok(entry_ref) = result {
@@ -259,7 +261,7 @@ impl World {
         self.nodes[n].check(true);
     }
 
-    /// The replicas of node `of` known to node `n`, other than itself.
+    /// Returns the replicas of node `of` known to node `n`, other than itself.
     fn known(&self, n: usize, of: usize) -> Vec<ReplicaId> {
         let known = self.nodes[n]
             .tracker
@@ -293,13 +295,13 @@ impl World {
                 load(source, target, &info.replica, matches!(how, How::Full));
             }
             How::Extracted => {
-                let Some(mut extract) =
-                    source.tracker.begin_extract(&info.replica, clock, false, 3)
+                let tracker = &mut source.tracker;
+                let Some(mut extract) = Extract::begin(tracker, &info.replica, clock, false, 3)
                 else {
                     return;
                 };
-                while !source.tracker.extract_slice(&mut extract, 1) {}
-                let Some(extracted) = source.tracker.finish_extract(extract) else {
+                while !extract.step(tracker, 1).done {}
+                let Some(extracted) = extract.finish(tracker) else {
                     return;
                 };
                 let (kind, body) = extracted.encode();
@@ -349,7 +351,7 @@ impl World {
         }
     }
 
-    /// Every node shows, of every replica, the state of that replica at the clock it claims.
+    /// Checks that every node shows, of every replica, its state at the clock that the node claims.
     fn check(&self) {
         for node in &self.nodes {
             let mut expected = BTreeMap::new();
@@ -413,18 +415,18 @@ impl World {
     }
 }
 
-/// Brings the whole state of a replica from one node to another, in slices.
+/// Moves the whole state of a replica from one node to another, in slices.
 fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
     let cold = target.tracker.clock(replica) == 0;
     let Some(body) = source.tracker.full_body(replica, 1) else {
         return;
     };
     let mut staged = StagedRepair::new(body.into(), target.tracker.limits()).unwrap();
-    if target.tracker.begin_repair(&mut staged, full) != Ok(true) {
+    if staged.begin(&mut target.tracker, full) != Ok(true) {
         return;
     }
     loop {
-        let slice = target.tracker.repair_slice(&mut staged, 2).unwrap();
+        let slice = staged.step(&mut target.tracker, 2).unwrap();
         target.fold(&slice.diff);
         if slice.done {
             break;
@@ -434,16 +436,16 @@ fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
         assert!(target.tracker.full_body(replica, 1).is_none(), "not served");
     }
     if cold && !target.tracker.origin_info(replica).unwrap().hidden {
-        shift(target, replica);
+        change_visibility(target, replica);
     }
 }
 
 /// Applies a delta in slices.
 fn step_by_step(target: &mut Node, body: Vec<u8>) {
     let mut staged = StagedDelta::new(body.into(), target.tracker.limits()).unwrap();
-    if target.tracker.begin_delta(&mut staged) == Ok(true) {
+    if staged.begin(&mut target.tracker) == Ok(true) {
         loop {
-            let slice = target.tracker.delta_slice(&mut staged, 1).unwrap();
+            let slice = staged.step(&mut target.tracker, 1).unwrap();
             target.fold(&slice.diff);
             if slice.done {
                 break;
@@ -452,13 +454,13 @@ fn step_by_step(target: &mut Node, body: Vec<u8>) {
     }
 }
 
-/// Lets a node tell, in slices, what a hide, a show or a first load changed.
-fn shift(node: &mut Node, replica: &ReplicaId) {
-    let Some(mut shift) = node.tracker.begin_visibility_change(replica) else {
+/// Lets a node report, in slices, the changes of a hide, a show or a first load.
+fn change_visibility(node: &mut Node, replica: &ReplicaId) {
+    let Some(mut change) = VisibilityChange::begin(&mut node.tracker, replica) else {
         return;
     };
     loop {
-        let slice = node.tracker.shift_slice(&mut shift, 2, &|_| true);
+        let slice = change.step(&mut node.tracker, 2, &|_| true);
         node.fold(&slice.diff);
         if slice.done {
             break;

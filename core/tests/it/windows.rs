@@ -1,4 +1,4 @@
-//! Windows: what a client holds is what the list shows, through joins, moves, hidden groups,
+//! Windows: a client holds what the list shows, through joins, moves, hidden groups,
 //! lost, doubled and overtaken bundles, slow and hidden viewers.
 
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use headcount::member_list::{Bundle, FrameChange, Tick, WindowError};
 use headcount::{Bodies, MemberList, Viewer, WindowSpec};
 use proptest::prelude::*;
 
-use crate::windows_json;
-use crate::windows_world::{Dice, Spec, World};
+use crate::support::rng::Rng;
+use crate::support::windows_json;
+use crate::support::windows_world::{Spec, World};
 
 /// A viewer, its client, and the line between them.
-struct Seat {
+struct Connection {
     viewer: Viewer<u64>,
     client: Client<u64>,
-    /// Bundles on their way: when they arrive, and what.
+    /// Bundles under way, with the times of their arrival.
     line: Vec<(u64, Bundle<u64>)>,
-    /// One in so many bundles is lost, doubled or late; 0 is never.
+    /// One in this many bundles is lost, doubled or late; 0 is never.
     faults: usize,
     clock: u64,
     hidden: bool,
@@ -25,7 +26,7 @@ struct Seat {
     applied: u64,
 }
 
-impl Seat {
+impl Connection {
     fn new(faults: usize) -> Self {
         Self {
             viewer: Viewer::new(),
@@ -46,8 +47,8 @@ impl Seat {
                 world.note(name, frame.new_version, frame.checksum32);
             }
         }
-        // Through bytes, or through JSON as a browser gets it.
-        let bundle = if world.dice.one_in(2) {
+        // Through bytes, or through JSON as in a browser.
+        let bundle = if world.rng.one_in(2) {
             let read = Bundle::from_binary(&bundle.to_binary()).expect("what was written");
             assert_eq!(read, *bundle);
             read
@@ -58,24 +59,24 @@ impl Seat {
         if self.faults == 0 {
             return self.line.push((self.clock, bundle));
         }
-        let late = |dice: &mut Dice| {
-            if dice.one_in(3) {
-                1 + dice.roll(4) as u64
+        let late = |rng: &mut Rng| {
+            if rng.one_in(3) {
+                1 + rng.index(4) as u64
             } else {
                 0
             }
         };
-        if world.dice.one_in(self.faults) {
+        if world.rng.one_in(self.faults) {
             return;
         }
-        if world.dice.one_in(self.faults) {
+        if world.rng.one_in(self.faults) {
             self.line
-                .push((self.clock + late(&mut world.dice), bundle.clone()));
+                .push((self.clock + late(&mut world.rng), bundle.clone()));
         }
-        self.line.push((self.clock + late(&mut world.dice), bundle));
+        self.line.push((self.clock + late(&mut world.rng), bundle));
     }
 
-    /// Delivers what is due, in order of arrival, and asks for what the client misses.
+    /// Delivers the bundles that are due, in order of arrival, and asks for those that the client misses.
     fn receive(&mut self, world: &mut World) {
         self.clock += 1;
         loop {
@@ -141,22 +142,22 @@ impl Seat {
 
     fn act(&mut self, world: &mut World, anchored_max: usize) {
         let spec = world.random_spec();
-        let held: Vec<Arc<str>> = self
+        let open: Vec<Arc<str>> = self
             .client
             .windows()
             .map(|(name, _)| name.clone())
             .collect();
-        let anchored = held.iter().filter(|name| !name.starts_with("c:")).count();
+        let anchored = open.iter().filter(|name| !name.starts_with("c:")).count();
         let chunk = matches!(spec, WindowSpec::Chunk(_));
         if self.client.window(&spec.to_string()).is_some() {
             return;
         }
-        let mine = if held.is_empty() {
+        let own = if open.is_empty() {
             None
         } else {
-            Some(&held[world.dice.roll(held.len())])
+            Some(&open[world.rng.index(open.len())])
         };
-        match (world.dice.roll(14), mine) {
+        match (world.rng.index(14), own) {
             (0..5, _) if chunk || anchored < anchored_max => {
                 self.client.open(&spec.to_string());
                 let name = spec.to_string();
@@ -166,29 +167,29 @@ impl Seat {
                     self.client.close(&name);
                 }
             }
-            (5 | 6, Some(mine)) if chunk || !mine.starts_with("c:") => {
-                let from = Spec::parse(mine).expect("a canonical name");
+            (5 | 6, Some(own)) if chunk || !own.starts_with("c:") => {
+                let from = Spec::parse(own).expect("a canonical name");
                 let name = spec.to_string();
                 if self.answer(world, |viewer, list, bodies| {
                     viewer.retarget(list, &from, spec, bodies)
                 }) {
-                    self.client.close(mine);
+                    self.client.close(own);
                     self.client.open(&name);
                 }
             }
-            (7, Some(mine)) => {
-                self.client.close(mine);
+            (7, Some(own)) => {
+                self.client.close(own);
                 let _ = self
                     .viewer
-                    .close(&Spec::parse(mine).expect("a canonical name"));
+                    .close(&Spec::parse(own).expect("a canonical name"));
             }
-            (8 | 9, Some(mine)) => self.resync(world, mine),
-            (10 | 11, _) if self.hidden || world.dice.one_in(4) => {
+            (8 | 9, Some(own)) => self.resync(world, own),
+            (10 | 11, _) if self.hidden || world.rng.one_in(4) => {
                 self.hidden = !self.hidden;
                 self.viewer.set_hidden(self.hidden);
                 self.catch_up(world);
             }
-            (12 | 13, _) if self.slow || world.dice.one_in(4) => {
+            (12 | 13, _) if self.slow || world.rng.one_in(4) => {
                 self.slow = !self.slow;
                 self.catch_up(world);
             }
@@ -221,7 +222,7 @@ impl Seat {
         }
     }
 
-    /// The line is good from now on: what is on it arrives, what was missed is asked for.
+    /// Ends all faults: bundles under way arrive, and the client asks for those that it missed.
     fn settle(&mut self, world: &mut World) {
         (self.faults, self.hidden, self.slow) = (0, false, true);
         self.viewer.set_hidden(false);
@@ -232,7 +233,7 @@ impl Seat {
         self.catch_up(world);
         self.slow = true;
         self.receive(world);
-        // What a client asks again that waited too long.
+        // A client that waited too long asks again.
         let waiting = self
             .client
             .windows()
@@ -242,7 +243,7 @@ impl Seat {
         self.receive(world);
     }
 
-    /// After one more tick over a good line, all is as it should be.
+    /// Publishes one more tick without faults, and checks all clients.
     fn finish(&mut self, world: &mut World, tick: &Tick<u64>) {
         if let Some(bundle) = self.viewer.bundle(tick) {
             self.send(world, &bundle);
@@ -252,50 +253,57 @@ impl Seat {
     }
 }
 
-/// A perfect line: at every tick every client shows what the list shows.
+/// Runs without faults: at every tick every client shows what the list shows.
 fn run_exact(seed: u64, members: usize) -> u64 {
     let mut world = World::new(seed, members);
-    let mut seats: Vec<Seat> = (0..3).map(|_| Seat::new(0)).collect();
+    let mut connections: Vec<Connection> = (0..3).map(|_| Connection::new(0)).collect();
     for _ in 0..60 {
-        for _ in 0..world.dice.roll(12) {
+        for _ in 0..world.rng.index(12) {
             world.change();
-            if world.dice.one_in(8) {
-                let seat = world.dice.roll(3);
-                seats[seat].act(&mut world, 8);
-                seats[seat].receive(&mut world);
+            if world.rng.one_in(8) {
+                let connection = world.rng.index(3);
+                connections[connection].act(&mut world, 8);
+                connections[connection].receive(&mut world);
             }
         }
         let tick = world.tick();
-        for seat in &mut seats {
-            seat.take(&mut world, &tick);
-            seat.receive(&mut world);
-            if !seat.hidden && !seat.slow {
-                world.check(&seat.viewer, &seat.client, tick.counts().is_some());
+        for connection in &mut connections {
+            connection.take(&mut world, &tick);
+            connection.receive(&mut world);
+            if !connection.hidden && !connection.slow {
+                world.check(
+                    &connection.viewer,
+                    &connection.client,
+                    tick.counts().is_some(),
+                );
             }
         }
     }
-    seats.iter().map(|seat| seat.applied).sum()
+    connections
+        .iter()
+        .map(|connection| connection.applied)
+        .sum()
 }
 
-/// A bad line: whatever was lost, doubled or late, all ends in what the list shows.
+/// Runs with lost, doubled and late bundles: in the end every client shows what the list shows.
 fn run_faulty(seed: u64, members: usize) {
     let mut world = World::new(seed, members);
-    let mut seats: Vec<Seat> = (0..3).map(|at| Seat::new(2 + at)).collect();
+    let mut connections: Vec<Connection> = (0..3).map(|at| Connection::new(2 + at)).collect();
     for _ in 0..80 {
-        for _ in 0..world.dice.roll(8) {
+        for _ in 0..world.rng.index(8) {
             world.change();
         }
         let tick = world.tick();
-        for seat in &mut seats {
-            if world.dice.one_in(5) {
-                seat.act(&mut world, 8);
+        for connection in &mut connections {
+            if world.rng.one_in(5) {
+                connection.act(&mut world, 8);
             }
-            seat.take(&mut world, &tick);
-            seat.receive(&mut world);
+            connection.take(&mut world, &tick);
+            connection.receive(&mut world);
         }
     }
-    for seat in &mut seats {
-        seat.settle(&mut world);
+    for connection in &mut connections {
+        connection.settle(&mut world);
     }
     // Every row changes and no window is empty, so every gap shows.
     for group in world.groups.clone() {
@@ -308,8 +316,8 @@ fn run_faulty(seed: u64, members: usize) {
         drop(world.list.touch(&id));
     }
     let tick = world.tick();
-    for seat in &mut seats {
-        seat.finish(&mut world, &tick);
+    for connection in &mut connections {
+        connection.finish(&mut world, &tick);
     }
 }
 
@@ -331,36 +339,44 @@ fn list_windows_do_change_in_the_model() {
     assert!(applied > 2_000, "{applied} frames applied");
 }
 
-/// A list that shrinks moves members to other slots behind its rows; slots that are free again go
-/// to newcomers. Neither may show in a window that is read anew only in part.
+/// A list that shrinks moves members to other slots; newcomers take freed slots. Neither may be visible in a
+/// window that is reread only in part.
 #[test]
 fn list_windows_survive_members_that_change_their_slots() {
     for seed in 0..4 {
         let mut world = World::new(seed, 600);
-        let mut seat = Seat::new(0);
+        let mut connection = Connection::new(0);
         for spec in [0, 1, 2].map(WindowSpec::Chunk) {
-            seat.client.open(&spec.to_string());
-            seat.answer(&mut world, |viewer, list, bodies| {
+            connection.client.open(&spec.to_string());
+            connection.answer(&mut world, |viewer, list, bodies| {
                 viewer.open(list, spec, bodies)
             });
         }
         for step in 0..260 {
             for _ in 0..4 {
-                let shrinks = step < 120 || world.dice.one_in(2);
-                match world.someone().filter(|_| shrinks) {
+                let shrinks = step < 120 || world.rng.one_in(2);
+                match world.random_member().filter(|_| shrinks) {
                     Some(id) => drop((world.list.remove(&id), world.people.0.remove(&id))),
                     None => world.join(),
                 }
-                if let Some(id) = world.someone() {
+                if let Some(id) = world.random_member() {
                     let group = world.group();
                     drop(world.list.set_group(&id, group));
                 }
             }
             let tick = world.tick();
-            seat.take(&mut world, &tick);
-            seat.receive(&mut world);
-            world.check(&seat.viewer, &seat.client, tick.counts().is_some());
+            connection.take(&mut world, &tick);
+            connection.receive(&mut world);
+            world.check(
+                &connection.viewer,
+                &connection.client,
+                tick.counts().is_some(),
+            );
         }
-        assert!(seat.applied > 500, "{} frames applied", seat.applied);
+        assert!(
+            connection.applied > 500,
+            "{} frames applied",
+            connection.applied
+        );
     }
 }

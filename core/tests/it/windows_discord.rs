@@ -9,7 +9,8 @@ use headcount::{Bodies, GroupId, ListOptions, MemberList, Row, SortKey, Viewer, 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::windows_world::{Dice, People, Person, STATUS};
+use crate::support::rng::Rng;
+use crate::support::windows_world::{People, Person, STATUS};
 
 /// The store of the client. Comments give the rule each line follows.
 #[derive(Default)]
@@ -92,7 +93,7 @@ struct World {
     list: MemberList<u64>,
     people: People,
     groups: Vec<GroupId>,
-    dice: Dice,
+    rng: Rng,
     next_id: u64,
 }
 
@@ -103,15 +104,15 @@ impl World {
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");
         let people = People::default();
-        let dice = Dice(seed);
+        let rng = Rng(seed);
         let mut world = Self {
             list,
             people,
             groups,
-            dice,
+            rng,
             next_id: 1,
         };
-        (0..world.dice.roll(320)).for_each(|_| world.join());
+        (0..world.rng.index(320)).for_each(|_| world.join());
         world
     }
 
@@ -122,46 +123,46 @@ impl World {
 
     fn join(&mut self) {
         let id = self.next_id;
-        let name = format!("n{}", self.dice.roll(400));
+        let name = format!("n{}", self.rng.index(400));
         self.next_id += 1;
-        let group = self.groups[self.dice.roll(self.groups.len())];
+        let group = self.groups[self.rng.index(self.groups.len())];
         self.list
             .upsert(id, group, &SortKey::from_name(&name), 0)
             .expect("known group");
         self.people.0.insert(id, Person { name, status: None });
     }
 
-    fn someone(&mut self) -> Option<u64> {
+    fn random_member(&mut self) -> Option<u64> {
         let total = self.list.len();
-        match self.list.row_at(self.dice.roll(total.max(1)))? {
+        match self.list.row_at(self.rng.index(total.max(1)))? {
             Row::Member { id, .. } => Some(*id),
             Row::Header { .. } => None,
         }
     }
 
     fn change(&mut self) {
-        let what = self.dice.roll(30);
-        let group = self.groups[self.dice.roll(self.groups.len())];
-        match (what, self.someone()) {
+        let what = self.rng.index(30);
+        let group = self.groups[self.rng.index(self.groups.len())];
+        match (what, self.random_member()) {
             (0..8, _) | (_, None) => self.join(),
             (8..15, Some(id)) => drop(self.list.remove(&id)),
             (15..22, Some(id)) => drop(self.list.set_group(&id, group)),
             (22..27, Some(id)) => {
-                let status = [None, Some("idle"), Some("dnd")][self.dice.roll(3)];
+                let status = [None, Some("idle"), Some("dnd")][self.rng.index(3)];
                 self.people.0.get_mut(&id).expect("known").status = status;
                 self.list.touch_fields(&id, STATUS).expect("known");
             }
-            (27, _) => (0..self.dice.roll(250)).for_each(|_| self.join()),
+            (27, _) => (0..self.rng.index(250)).for_each(|_| self.join()),
             (28, _) => {
-                let mass = self.dice.roll(250);
+                let mass = self.rng.index(250);
                 for _ in 0..mass {
-                    if let Some(id) = self.someone() {
+                    if let Some(id) = self.random_member() {
                         self.list.remove(&id);
                     }
                 }
             }
             _ => {
-                let hidden = self.dice.one_in(2);
+                let hidden = self.rng.one_in(2);
                 self.list.set_group_hidden(group, hidden).expect("known");
             }
         }
@@ -194,9 +195,9 @@ fn run(seed: u64) -> usize {
         }
     };
     for step in 0..60 {
-        (0..world.dice.roll(10)).for_each(|_| world.change());
-        let chunk = world.dice.roll(4) as u32;
-        match world.dice.roll(8) {
+        (0..world.rng.index(10)).for_each(|_| world.change());
+        let chunk = world.rng.index(4) as u32;
+        match world.rng.index(8) {
             0 | 1 => {
                 let spec = WindowSpec::Chunk(chunk);
                 let bundle = viewer
@@ -219,10 +220,10 @@ fn run(seed: u64) -> usize {
             }
             _ => {}
         }
-        (0..world.dice.roll(4)).for_each(|_| world.change());
+        (0..world.rng.index(4)).for_each(|_| world.change());
         let tick = world.tick(step);
-        // Some are left out: what was missed comes later, all chunks at once.
-        if world.dice.one_in(4) {
+        // Some ticks are left out: their changes come later, all chunks at once.
+        if world.rng.one_in(4) {
             continue;
         }
         show(&mut store, viewer.bundle(&tick));
@@ -243,7 +244,7 @@ fn run(seed: u64) -> usize {
     ops
 }
 
-/// Every row of every chunk on show is what the list has there.
+/// Checks that every row of every open chunk is the list's.
 fn check(world: &World, store: &Store, chunks: &BTreeSet<u32>, step: u64) {
     for &chunk in chunks {
         let range = chunk as usize * 100..(chunk as usize * 100 + 100).min(world.list.len());

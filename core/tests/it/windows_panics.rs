@@ -1,4 +1,4 @@
-//! A `RowSource` that panics spoils no answer but the one it was asked for.
+//! A `RowSource` that panics spoils only the answer that it was asked for.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,10 +9,10 @@ use headcount::member_list::{Bundle, Fields, RowSource, Tick, WindowError};
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 
-use crate::windows_json;
-use crate::windows_world::{People, World};
+use crate::support::windows_json;
+use crate::support::windows_world::{People, World};
 
-/// Gives so many bodies, then panics.
+/// Writes this many bodies, then panics.
 struct Fused<'a> {
     people: &'a People,
     left: Cell<usize>,
@@ -26,21 +26,21 @@ impl RowSource<u64> for Fused<'_> {
     }
 }
 
-/// Returns what was made of it, or `None` when the fuse of `left` bodies blew.
+/// Returns the result of `make`, or `None` if the source panicked after `left` bodies.
 fn fused<R>(people: &People, left: usize, make: impl FnOnce(Bodies<'_, u64>) -> R) -> Option<R> {
     let left = Cell::new(left);
     let fused = Fused { people, left };
     catch_unwind(AssertUnwindSafe(|| make(Bodies::from(&fused)))).ok()
 }
 
-/// Does it with a fuse of a few bodies, often; else, or when that has blown, without.
-fn insist<R>(
+/// Often calls `make` with a source that panics after a few bodies; otherwise, or after the panic, with a sound one.
+fn retry<R>(
     world: &mut World,
     blown: &mut usize,
     mut make: impl FnMut(&mut MemberList<u64>, Bodies<'_, u64>) -> R,
 ) -> R {
-    if world.dice.one_in(2) {
-        let left = world.dice.roll(12);
+    if world.rng.one_in(2) {
+        let left = world.rng.index(12);
         let list = &mut world.list;
         if let Some(made) = fused(&world.people, left, |bodies| make(list, bodies)) {
             return made;
@@ -50,14 +50,14 @@ fn insist<R>(
     make(&mut world.list, Bodies::from(&world.people))
 }
 
-struct Seat {
+struct Connection {
     viewer: Viewer<u64>,
     client: Client<u64>,
 }
 
 type Asked = Result<Bundle<u64>, WindowError>;
 
-impl Seat {
+impl Connection {
     fn receive(&mut self, bundle: &Bundle<u64>) {
         let applied = self.client.apply(bundle);
         assert_eq!(applied.resync, [], "nothing was lost");
@@ -66,31 +66,31 @@ impl Seat {
 
     fn act(&mut self, world: &mut World, blown: &mut usize) {
         let spec = world.random_spec();
-        let held: Vec<_> = self.viewer.windows().cloned().collect();
-        if held.contains(&spec) || self.client.window(&spec.to_string()).is_some() {
+        let open: Vec<_> = self.viewer.windows().cloned().collect();
+        if open.contains(&spec) || self.client.window(&spec.to_string()).is_some() {
             return;
         }
-        let mine = (!held.is_empty()).then(|| held[world.dice.roll(held.len())].clone());
+        let own = (!open.is_empty()).then(|| open[world.rng.index(open.len())].clone());
         let viewer = &mut self.viewer;
-        let answer: Asked = match (world.dice.roll(6), mine) {
-            (0, Some(mine)) => {
-                let moved = insist(world, blown, |list, bodies| {
-                    viewer.retarget(list, &mine, spec.clone(), bodies)
+        let answer: Asked = match (world.rng.index(6), own) {
+            (0, Some(own)) => {
+                let moved = retry(world, blown, |list, bodies| {
+                    viewer.retarget(list, &own, spec.clone(), bodies)
                 });
                 if moved.is_ok() {
-                    self.client.close(&mine.to_string());
+                    self.client.close(&own.to_string());
                     self.client.open(&spec.to_string());
                 }
                 moved
             }
-            (1, Some(_)) => insist(world, blown, |list, bodies| {
-                viewer.resync(list, &held, bodies)
+            (1, Some(_)) => retry(world, blown, |list, bodies| {
+                viewer.resync(list, &open, bodies)
             }),
-            (2, Some(_)) => Ok(insist(world, blown, |list, bodies| {
+            (2, Some(_)) => Ok(retry(world, blown, |list, bodies| {
                 viewer.catch_up(list, bodies)
             })),
-            (3.., _) if held.len() < 4 => {
-                let opened = insist(world, blown, |list, bodies| {
+            (3.., _) if open.len() < 4 => {
+                let opened = retry(world, blown, |list, bodies| {
                     viewer.open(list, spec.clone(), bodies)
                 });
                 if opened.is_ok() {
@@ -107,57 +107,61 @@ impl Seat {
 }
 
 fn publish(world: &mut World, blown: &mut usize) -> Tick<u64> {
-    world.now += Duration::from_millis([250, 1_000][world.dice.roll(2)]);
+    world.now += Duration::from_millis([250, 1_000][world.rng.index(2)]);
     let now = world.now;
-    insist(world, blown, |list, bodies| list.tick(now, bodies))
+    retry(world, blown, |list, bodies| list.tick(now, bodies))
 }
 
-/// Sources panic in the midst of ticks, opens, moves, resyncs and catch-ups; changes come between
-/// them and the next attempt. Every client shows what the list shows all the same.
+/// Sources panic during ticks, opens, moves, resyncs and catch-ups; the list changes before the next attempt.
+/// Every client still shows what the list shows.
 fn run(seed: u64, members: usize) -> usize {
     let mut world = World::new(seed, members);
-    let new = || Seat {
+    let new = || Connection {
         viewer: Viewer::new(),
         client: Client::new(windows_json::merge),
     };
-    let mut seats = [new(), new(), new()];
+    let mut connections = [new(), new(), new()];
     let mut blown = 0;
     for _ in 0..50 {
-        for _ in 0..world.dice.roll(8) {
+        for _ in 0..world.rng.index(8) {
             world.change();
-            let actor = world.dice.roll(20);
-            if let Some(seat) = seats.get_mut(actor) {
-                seat.act(&mut world, &mut blown);
+            let actor = world.rng.index(20);
+            if let Some(connection) = connections.get_mut(actor) {
+                connection.act(&mut world, &mut blown);
             }
-            if world.dice.one_in(6) {
-                let left = world.dice.roll(6);
+            if world.rng.one_in(6) {
+                let left = world.rng.index(6);
                 let now = world.now;
                 let list = &mut world.list;
                 let made = fused(&world.people, left, |bodies| list.tick(now, bodies));
                 blown += usize::from(made.is_none());
                 if let Some(tick) = made {
-                    take(&mut world, &mut seats, &tick);
+                    take(&mut world, &mut connections, &tick);
                 }
             }
         }
         let tick = publish(&mut world, &mut blown);
-        take(&mut world, &mut seats, &tick);
+        take(&mut world, &mut connections, &tick);
     }
     blown
 }
 
-fn take(world: &mut World, seats: &mut [Seat], tick: &Tick<u64>) {
-    for seat in seats {
-        if let Some(bundle) = seat.viewer.bundle(tick) {
-            seat.receive(&bundle);
+fn take(world: &mut World, connections: &mut [Connection], tick: &Tick<u64>) {
+    for connection in connections {
+        if let Some(bundle) = connection.viewer.bundle(tick) {
+            connection.receive(&bundle);
         }
-        if seat.viewer.is_stale() {
-            let caught = seat
+        if connection.viewer.is_stale() {
+            let caught = connection
                 .viewer
                 .catch_up(&mut world.list, Bodies::from(&world.people));
-            seat.receive(&caught);
+            connection.receive(&caught);
         }
-        world.check(&seat.viewer, &seat.client, tick.counts().is_some());
+        world.check(
+            &connection.viewer,
+            &connection.client,
+            tick.counts().is_some(),
+        );
     }
 }
 
@@ -174,9 +178,9 @@ fn list_sources_do_panic_in_the_model() {
     assert!(blown > 100, "{blown} panics");
 }
 
-/// The list keeps name, epoch and windows, and the next tick tells what the failed one would have.
+/// The list keeps name, epoch and windows, and the next tick publishes what the failed one would have.
 #[test]
-fn list_whose_source_panics_in_a_tick_tells_the_same_with_the_next() {
+fn list_whose_source_panics_in_a_tick_publishes_the_same_with_the_next() {
     let mut twins = [0, 1].map(|_| {
         let mut list = MemberList::<u64>::new(ListOptions::default());
         let group = list.add_group("online").expect("a good name");
@@ -208,7 +212,7 @@ fn list_whose_source_panics_in_a_tick_tells_the_same_with_the_next() {
         let failed = fused(people, left, |bodies| list.tick(now, bodies));
         assert!(failed.is_none(), "{left} bodies are too few");
     }
-    let told = twins.map(|(mut list, people, mut viewers)| {
+    let published = twins.map(|(mut list, people, mut viewers)| {
         let tick = list.tick(now, Bodies::from(&people));
         let bundles = viewers
             .each_mut()
@@ -229,5 +233,5 @@ fn list_whose_source_panics_in_a_tick_tells_the_same_with_the_next() {
             (steps.collect::<Vec<_>>(), bundle.windows)
         })
     });
-    assert_eq!(told[0], told[1]);
+    assert_eq!(published[0], published[1]);
 }

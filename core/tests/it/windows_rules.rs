@@ -1,36 +1,13 @@
 //! Single rules of windows: limits, replaced anchors, counts, sharing, slow and hidden viewers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use headcount::member_list::{Bundle, CountsTable, FrameChange, Tick, WindowError};
-use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+use headcount::{Bodies, GroupId, SortKey, Viewer, WindowSpec};
 
-type List = MemberList<u64>;
+use crate::support::windows::{List, list, open, tick};
 
-/// Members 1 to `members` in order in the group "online", which comes after "mods".
-fn list(members: u64) -> (List, [GroupId; 3]) {
-    let mut list = List::new(ListOptions::default());
-    let groups = list
-        .set_groups(&["mods", "online", "offline"])
-        .expect("good names");
-    for id in 1..=members {
-        list.upsert(id, groups[1], &SortKey::from_u64(id), 0)
-            .expect("room");
-    }
-    (list, [groups[0], groups[1], groups[2]])
-}
-
-fn open(list: &mut List, viewer: &mut Viewer<u64>, name: &str) -> Bundle<u64> {
-    let spec = WindowSpec::parse(name).expect("a canonical name");
-    viewer.open(list, spec, Bodies::None).expect("open")
-}
-
-fn tick(list: &mut List, ms: u64) -> Tick<u64> {
-    list.tick(Duration::from_millis(ms), Bodies::None)
-}
-
-/// The name the window of `before` has after `change`.
+/// Returns the name that `window` has after `change`.
 fn renamed(window: &str, change: impl FnOnce(&mut List, [GroupId; 3])) -> Option<String> {
     let (mut list, groups) = list(9);
     let mut viewer = Viewer::new();
@@ -39,8 +16,8 @@ fn renamed(window: &str, change: impl FnOnce(&mut List, [GroupId; 3])) -> Option
     let published = tick(&mut list, 0);
     let bundle = viewer.bundle(&published)?;
     let renamed = bundle.frames.first()?.renamed.as_ref()?.to_string();
-    let held: Vec<_> = viewer.windows().map(ToString::to_string).collect();
-    assert_eq!(held, [renamed.as_str()]);
+    let windows: Vec<_> = viewer.windows().map(ToString::to_string).collect();
+    assert_eq!(windows, [renamed.as_str()]);
     Some(renamed)
 }
 
@@ -55,17 +32,17 @@ fn list_anchor_that_moves_is_replaced_by_the_next_row_that_stayed() {
         |ids: &'static [u64]| renamed("a:5:2:2", move |list, groups| moved(list, groups, ids));
     assert_eq!(after(&[5]).as_deref(), Some("a:6:2:2"));
     assert_eq!(after(&[5, 6]).as_deref(), Some("a:7:2:2"));
-    // All below it in the window moved as well: the nearest above.
+    // All rows below it in the window moved as well: the nearest above.
     assert_eq!(after(&[5, 6, 7]).as_deref(), Some("a:4:2:2"));
     assert_eq!(after(&[5, 6, 7, 4]).as_deref(), Some("a:3:2:2"));
     // None of the window stayed: the row where it began, after the header of mods, 2 and 3.
     assert_eq!(after(&[2, 3, 4, 5, 6, 7]).as_deref(), Some("a:4:2:2"));
-    // Others may do what they like.
+    // Other rows may change freely.
     assert_eq!(after(&[4, 6]), None);
 }
 
 #[test]
-fn list_anchor_that_moves_is_followed_if_asked() {
+fn list_anchor_that_moves_is_followed_on_request() {
     let to_mods = |list: &mut List, [mods, ..]: [GroupId; 3]| {
         list.set_group(&5, mods).expect("known");
     };
@@ -93,7 +70,7 @@ fn list_anchor_that_only_gets_another_key_stays() {
 }
 
 #[test]
-fn list_header_can_be_an_anchor_and_can_go() {
+fn list_header_can_be_an_anchor_and_can_vanish() {
     let emptied = |list: &mut List, [mods, ..]: [GroupId; 3]| {
         for id in 1..=8 {
             list.set_group(&id, mods).expect("known");
@@ -105,7 +82,7 @@ fn list_header_can_be_an_anchor_and_can_go() {
             list.set_group(&id, mods).expect("known");
         }
     };
-    // The row at its place is the header of mods.
+    // The row at its index is the header of mods.
     assert_eq!(renamed("g:online:0:3", gone).as_deref(), Some("g:mods:0:3"));
     let hidden = |list: &mut List, [_, online, offline]: [GroupId; 3]| {
         list.set_group(&9, offline).expect("known");
@@ -159,12 +136,12 @@ fn list_windows_have_limits() {
 }
 
 #[test]
-fn list_counts_go_out_once_a_second_and_apart() {
+fn list_counts_are_sent_once_a_second_and_apart() {
     let (mut list, [mods, online, _]) = list(300);
     let mut viewer = Viewer::new();
     open(&mut list, &mut viewer, "c:2");
     open(&mut list, &mut viewer, "a:250:5:5");
-    let mut said = Vec::new();
+    let mut bundles = Vec::new();
     for step in 1..=12 {
         // Far above both windows, so that neither shows another row.
         list.upsert(1_000 + step, online, &SortKey::from_u64(0), 0)
@@ -176,14 +153,17 @@ fn list_counts_go_out_once_a_second_and_apart() {
         let published = tick(&mut list, step * 250);
         if let Some(bundle) = viewer.bundle(&published) {
             let anchored = |base: &headcount::member_list::Base| &*base.window == "a:250:5:5";
-            said.push((
+            bundles.push((
                 step,
                 bundle.counts.is_some(),
                 bundle.bases.iter().any(anchored),
             ));
         }
     }
-    assert_eq!(said, [(1, true, true), (5, true, false), (9, true, false)]);
+    assert_eq!(
+        bundles,
+        [(1, true, true), (5, true, false), (9, true, false)]
+    );
 }
 
 #[test]
@@ -197,7 +177,7 @@ fn list_windows_slide_with_the_counts() {
             .expect("room");
         let published = tick(&mut list, 100 * step);
         let bundle = viewer.bundle(&published);
-        // A viewer that missed the first tick is told at once, then at most once a second.
+        // A viewer that missed the first tick gets counts at once, then at most once a second.
         if step > 1 {
             assert_eq!(bundle, None, "step {step}");
         }
@@ -249,7 +229,7 @@ fn list_newcomers_between_ticks_cost_the_others_nothing() {
     };
     assert_eq!(updates.len(), 21);
     for mut viewer in newcomers {
-        // The last ones get a step, the first ones start afresh; nobody is left behind.
+        // The last windows get a delta, the first ones a sync; none is left behind.
         match viewer
             .bundle(&published)
             .filter(|bundle| !bundle.frames.is_empty())
@@ -279,7 +259,7 @@ fn list_bulk_work_is_one_sync() {
     let bundle = viewer.bundle(&published).expect("changed");
     assert!(matches!(&bundle.frames[..], [frame] if matches!(frame.change, FrameChange::Sync(_))));
 
-    // Those who are there already, and strangers, are no change.
+    // Known members and unknown ids are no change.
     assert_eq!(list.set_group_many(&[1, 2, 1_000_000], online), Ok(2));
     let published = tick(&mut list, 750);
     let frames = viewer.bundle(&published).map(|bundle| bundle.frames);
@@ -300,7 +280,7 @@ fn list_slow_viewers_get_one_sync_and_hidden_ones_counts_only() {
         let published = tick(&mut list, step * 500);
         if let Some(bundle) = hidden.bundle(&published) {
             assert!(bundle.frames.is_empty() && bundle.bases.is_empty());
-            let counts = bundle.counts.expect("nothing else is said");
+            let counts = bundle.counts.expect("only counts changed");
             assert!(matches!(counts.table, CountsTable::Full(_)));
         }
     }

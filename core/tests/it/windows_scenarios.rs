@@ -1,9 +1,9 @@
-//! What happens in the shared vectors of list frames.
+//! The scenarios of the shared vectors of list frames.
 
 use serde_json::{Value, json};
 
+use crate::support::rng::Rng;
 use crate::windows_vectors::{Run, texts};
-use crate::windows_world::Dice;
 
 fn head(groups: &[&str], more: &Value) -> Value {
     let mut head = json!({"list": "room:7", "epoch": 3, "bodies": "source", "groups": groups});
@@ -13,7 +13,7 @@ fn head(groups: &[&str], more: &Value) -> Value {
     head
 }
 
-/// Does the steps `make` yields, which may look at what came of the ones before.
+/// Performs the steps that `make` yields, which may use the results of those before.
 fn record(about: &str, head: &Value, make: impl FnOnce(&mut dyn FnMut(Value) -> Value)) -> Value {
     let mut run = Run::new(head);
     let mut steps = Vec::new();
@@ -299,14 +299,14 @@ fn lost_renames() -> Value {
         run(json!({ "receive": lost }));
         run(json!({"do": [["status", id("dora"), "dnd"]]}));
         through(run, json!({"tick": 1500}));
-        // Renamed twice; the first frame is overtaken by the second.
+        // Renamed twice; the second frame overtakes the first.
         run(json!({"do": [["remove", id("dora")]]}));
         let late = run(json!({"tick": 1750}))["n"].clone();
         run(json!({"do": [["remove", id("emil")]]}));
         through(run, json!({"tick": 2000}));
         run(json!({ "receive": late }));
         through(run, json!({"resync": [around("dora"), "c:0"]}));
-        // An old bundle says nothing about names.
+        // An old bundle renames nothing.
         run(json!({"do": [["status", id("fritz"), "idle"]]}));
         let old = run(json!({"tick": 2250}))["n"].clone();
         through(run, json!({"open": around("bert")}));
@@ -347,18 +347,20 @@ fn bad_line() -> Value {
                  for what it misses and takes nothing else meanwhile.";
     let head = head(&["mods", "online", "offline"], &json!({}));
     record(about, &head, |run| {
-        let mut dice = Dice(20);
-        let start: Vec<_> = (1..=12).map(|id| someone(&mut dice, id)).collect();
+        let mut rng = Rng(20);
+        let start: Vec<_> = (1..=12).map(|id| random_person(&mut rng, id)).collect();
         run(json!({"do": start}));
         through(run, json!({"open": "c:0"}));
         through(run, json!({"open": "a:5:2:2"}));
         let mut late: Vec<Value> = Vec::new();
         let mut asked: Vec<String> = Vec::new();
         for at in 1..=40 {
-            let ops: Vec<_> = (0..1 + dice.roll(3)).map(|_| anything(&mut dice)).collect();
+            let ops: Vec<_> = (0..1 + rng.index(3))
+                .map(|_| random_step(&mut rng))
+                .collect();
             run(json!({"do": ops}));
             let n = run(json!({"tick": 400 * at}))["n"].clone();
-            let mut now = match (n.is_null(), dice.roll(6)) {
+            let mut now = match (n.is_null(), rng.index(6)) {
                 (true, _) | (_, 0) => vec![],
                 (_, 1) => {
                     late.push(n);
@@ -367,7 +369,7 @@ fn bad_line() -> Value {
                 (_, 2) => vec![n.clone(), n],
                 _ => vec![n],
             };
-            if dice.roll(3) == 0 {
+            if rng.index(3) == 0 {
                 now.extend(late.drain(..).rev());
             }
             for n in now {
@@ -384,18 +386,18 @@ fn bad_line() -> Value {
     })
 }
 
-fn someone(dice: &mut Dice, id: usize) -> Value {
-    let group = ["mods", "online", "offline"][dice.roll(3)];
-    let name = format!("n{}", dice.roll(50));
-    let attrs = dice.roll(2);
+fn random_person(rng: &mut Rng, id: usize) -> Value {
+    let group = ["mods", "online", "offline"][rng.index(3)];
+    let name = format!("n{}", rng.index(50));
+    let attrs = rng.index(2);
     json!(["upsert", id.to_string(), group, name, attrs])
 }
 
-fn anything(dice: &mut Dice) -> Value {
-    let id = 1 + dice.roll(12);
-    match dice.roll(4) {
+fn random_step(rng: &mut Rng) -> Value {
+    let id = 1 + rng.index(12);
+    match rng.index(4) {
         0 => json!(["remove", id.to_string()]),
-        _ => someone(dice, id),
+        _ => random_person(rng, id),
     }
 }
 

@@ -1,43 +1,25 @@
-//! Any tick may be left out for any viewer: what it missed comes with what it gets next.
+//! Any tick may be left out for any viewer: the next bundle contains what it missed.
 
 use std::time::Duration;
 
 use headcount::member_list::client::Client;
 use headcount::member_list::{Bundle, CountsTable, FrameChange, RowKey, Tick, WindowError};
-use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+use headcount::{Bodies, ListOptions, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 
-use crate::windows_json;
-use crate::windows_world::{Spec, World};
+use crate::support::windows::{List, list, tick};
+use crate::support::windows_json;
+use crate::support::windows_world::{Spec, World};
 
-type List = MemberList<u64>;
-
-/// Members 1 to `members` in the group "online", which comes after "mods".
-fn list(members: u64) -> (List, [GroupId; 3]) {
-    let mut list = List::new(ListOptions::default());
-    let groups = list
-        .set_groups(&["mods", "online", "offline"])
-        .expect("good names");
-    for id in 1..=members {
-        list.upsert(id, groups[1], &SortKey::from_u64(id), 0)
-            .expect("room");
-    }
-    (list, [groups[0], groups[1], groups[2]])
-}
-
-fn tick(list: &mut List, ms: u64) -> Tick<u64> {
-    list.tick(Duration::from_millis(ms), Bodies::None)
-}
-
-/// A viewer and its client over a line that loses nothing.
-struct Seat {
+/// A viewer and its client, connected without faults.
+struct Connection {
     viewer: Viewer<u64>,
     client: Client<u64>,
-    /// Windows the client asked for anew.
+    /// Windows that the client resynced.
     asked: usize,
 }
 
-impl Seat {
+impl Connection {
     fn new() -> Self {
         Self {
             viewer: Viewer::new(),
@@ -46,16 +28,19 @@ impl Seat {
         }
     }
 
-    /// A seat with these windows.
+    /// Makes a connection with these windows.
     fn at(list: &mut List, names: &[&str]) -> Self {
-        let mut seat = Self::new();
+        let mut connection = Self::new();
         for name in names {
             let spec = Spec::parse(name).expect("a canonical name");
-            seat.client.open(name);
-            let bundle = seat.viewer.open(list, spec, Bodies::None).expect("open");
-            seat.receive(list, Bodies::None, &bundle);
+            connection.client.open(name);
+            let bundle = connection
+                .viewer
+                .open(list, spec, Bodies::None)
+                .expect("open");
+            connection.receive(list, Bodies::None, &bundle);
         }
-        seat
+        connection
     }
 
     fn take(&mut self, list: &mut List, tick: &Tick<u64>) -> bool {
@@ -78,30 +63,30 @@ impl Seat {
         }
     }
 
-    /// Asks for what `dice` say.
+    /// Opens, moves or closes a window at random.
     fn act(&mut self, world: &mut World) {
         let spec = world.random_spec();
-        let held: Vec<_> = self.viewer.windows().cloned().collect();
-        if held.contains(&spec) || self.client.window(&spec.to_string()).is_some() {
+        let open: Vec<_> = self.viewer.windows().cloned().collect();
+        if open.contains(&spec) || self.client.window(&spec.to_string()).is_some() {
             return;
         }
-        let mine = (!held.is_empty()).then(|| held[world.dice.roll(held.len())].clone());
+        let own = (!open.is_empty()).then(|| open[world.rng.index(open.len())].clone());
         let bodies = Bodies::from(&world.people);
         let name = spec.to_string();
-        match (world.dice.roll(4), mine) {
-            (0, Some(mine)) => {
-                self.viewer.close(&mine).expect("held");
-                self.client.close(&mine.to_string());
+        match (world.rng.index(4), own) {
+            (0, Some(own)) => {
+                self.viewer.close(&own).expect("held");
+                self.client.close(&own.to_string());
             }
-            (1, Some(mine)) => {
-                let moved = self.viewer.retarget(&mut world.list, &mine, spec, bodies);
+            (1, Some(own)) => {
+                let moved = self.viewer.retarget(&mut world.list, &own, spec, bodies);
                 if let Ok(bundle) = moved {
-                    self.client.close(&mine.to_string());
+                    self.client.close(&own.to_string());
                     self.client.open(&name);
                     self.receive(&mut world.list, bodies, &bundle);
                 }
             }
-            _ if held.len() < 4 => {
+            _ if open.len() < 4 => {
                 if let Ok(bundle) = self.viewer.open(&mut world.list, spec, bodies) {
                     self.client.open(&name);
                     self.receive(&mut world.list, bodies, &bundle);
@@ -112,76 +97,88 @@ impl Seat {
     }
 }
 
-/// Viewers of one list that are left out of half of all ticks, each of others, and of all that say
-/// they are empty. Some catch up when they are stale, the others just go on.
+/// Runs viewers of one list that are left out of half of all ticks, each of different ones, and of all empty
+/// ticks. Some catch up when they are stale, the others wait for the next tick.
 fn run(seed: u64, members: usize, epochs: bool) -> usize {
     let mut world = World::new(seed, members);
-    let mut seats: Vec<Seat> = (0..4).map(|_| Seat::new()).collect();
-    let mut said = 0;
+    let mut connections: Vec<Connection> = (0..4).map(|_| Connection::new()).collect();
+    let mut newest_version = 0;
     let mut skipped = 0;
     for step in 0..60 {
-        // Some ticks say nothing.
-        for _ in 0..world.dice.roll(10).saturating_sub(3) {
+        // Some ticks are empty.
+        for _ in 0..world.rng.index(10).saturating_sub(3) {
             world.change();
         }
-        if epochs && world.dice.one_in(12) {
+        if epochs && world.rng.one_in(12) {
             world.list.begin_epoch("room:1", step + 2);
         }
-        let actor = world.dice.roll(8);
-        if let Some(seat) = seats.get_mut(actor) {
-            seat.act(&mut world);
+        let actor = world.rng.index(8);
+        if let Some(connection) = connections.get_mut(actor) {
+            connection.act(&mut world);
         }
         let tick = world.tick();
-        said = tick.counts().map_or(said, |counts| counts.version);
+        newest_version = tick
+            .counts()
+            .map_or(newest_version, |counts| counts.version);
         if tick.is_empty() {
             continue;
         }
-        for (at, seat) in seats.iter_mut().enumerate() {
-            if world.dice.one_in(2) {
+        for (at, connection) in connections.iter_mut().enumerate() {
+            if world.rng.one_in(2) {
                 skipped += 1;
                 continue;
             }
             let bodies = Bodies::from(&world.people);
-            if let Some(bundle) = seat.viewer.bundle(&tick) {
-                seat.receive(&mut world.list, bodies, &bundle);
+            if let Some(bundle) = connection.viewer.bundle(&tick) {
+                connection.receive(&mut world.list, bodies, &bundle);
             }
-            if at % 2 == 0 && seat.viewer.is_stale() {
-                let bundle = seat.viewer.catch_up(&mut world.list, bodies);
-                seat.receive(&mut world.list, bodies, &bundle);
+            if at % 2 == 0 && connection.viewer.is_stale() {
+                let bundle = connection.viewer.catch_up(&mut world.list, bodies);
+                connection.receive(&mut world.list, bodies, &bundle);
             }
             // Rows are those of now, and no publication of counts was missed.
-            if !seat.viewer.is_stale() {
-                world.check(&seat.viewer, &seat.client, false);
-                let held = seat
+            if !connection.viewer.is_stale() {
+                world.check(&connection.viewer, &connection.client, false);
+                let version = connection
                     .client
                     .counts()
                     .map_or(u64::MAX, |counts| counts.version);
-                let newest = seat.viewer.windows().len() > 0 && !epochs;
-                assert!(held >= said || !newest, "counts {held} of {said}");
+                let newest = connection.viewer.windows().len() > 0 && !epochs;
+                assert!(
+                    version >= newest_version || !newest,
+                    "counts {version} of {newest_version}"
+                );
             }
         }
     }
-    settle(&mut world, &mut seats);
+    settle(&mut world, &mut connections);
     if !epochs {
-        assert!(seats.iter().all(|seat| seat.asked == 0), "nothing was lost");
+        assert!(
+            connections.iter().all(|connection| connection.asked == 0),
+            "nothing was lost"
+        );
     }
     skipped
 }
 
-/// Two ticks after the last change all that are asked are up to date; then nothing is left to say.
-fn settle(world: &mut World, seats: &mut [Seat]) {
+/// Checks that two ticks after the last change all viewers are up to date, and that the next is empty.
+fn settle(world: &mut World, connections: &mut [Connection]) {
     for _ in 0..2 {
         world.now += Duration::from_secs(1);
         let tick = world.tick();
-        for seat in seats.iter_mut() {
-            if let Some(bundle) = seat.viewer.bundle(&tick) {
-                seat.receive(&mut world.list, Bodies::from(&world.people), &bundle);
+        for connection in connections.iter_mut() {
+            if let Some(bundle) = connection.viewer.bundle(&tick) {
+                connection.receive(&mut world.list, Bodies::from(&world.people), &bundle);
             }
         }
     }
-    for seat in seats {
-        assert!(!seat.viewer.is_stale());
-        world.check(&seat.viewer, &seat.client, seat.viewer.windows().len() > 0);
+    for connection in connections {
+        assert!(!connection.viewer.is_stale());
+        world.check(
+            &connection.viewer,
+            &connection.client,
+            connection.viewer.windows().len() > 0,
+        );
     }
     world.now += Duration::from_secs(1);
     assert!(world.tick().is_empty());
@@ -206,20 +203,23 @@ fn list_viewers_do_skip_ticks_in_the_model() {
 }
 
 #[test]
-fn list_ticks_that_say_they_are_empty_can_be_skipped() {
+fn list_empty_ticks_can_be_skipped() {
     let (mut list, _) = list(50);
-    let mut seat = Seat::at(&mut list, &["c:0", "a:30:5:5"]);
+    let mut connection = Connection::at(&mut list, &["c:0", "a:30:5:5"]);
     let first = tick(&mut list, 0);
-    seat.take(&mut list, &first);
+    connection.take(&mut list, &first);
     for step in 1..20 {
         assert!(tick(&mut list, 2_000 * step).is_empty());
         list.touch(&30).expect("known");
         let changed = tick(&mut list, 2_000 * step + 250);
-        let bundle = seat.viewer.bundle(&changed).expect("both have changed");
+        let bundle = connection
+            .viewer
+            .bundle(&changed)
+            .expect("both have changed");
         let is_delta = |change: &FrameChange<u64>| matches!(change, FrameChange::Delta { .. });
         assert_eq!(bundle.frames.len(), 2);
         assert!(bundle.frames.iter().all(|frame| is_delta(&frame.change)));
-        assert!(!seat.viewer.is_stale());
+        assert!(!connection.viewer.is_stale());
     }
 }
 
@@ -234,22 +234,22 @@ fn list_counts_of_a_skipped_tick_come_with_the_next_bundle() {
             list.upsert(id, groups[0], &SortKey::from_u64(id), 0)
                 .expect("room");
         }
-        let mut seat = Seat::at(&mut list, &["c:0"]);
+        let mut connection = Connection::at(&mut list, &["c:0"]);
         for step in 1..10u64 {
             let at = 4_000 * step;
-            // Below the chunk: nothing but counts tells of it.
+            // Below the chunk: only counts show it.
             list.upsert(1_000 + step, groups[2], &SortKey::from_u64(1), 0)
                 .expect("room");
             assert!(tick(&mut list, at).counts().is_some());
-            // The next one says nothing, or more: either brings all.
+            // The next one is empty, or not: either brings all.
             if step % 2 == 0 {
                 list.upsert(2_000 + step, groups[1], &SortKey::from_u64(1), 0)
                     .expect("room");
             }
             let next = tick(&mut list, at + 2_000);
             assert!(!next.is_empty());
-            assert!(seat.take(&mut list, &next));
-            let counts = seat.client.counts().expect("told");
+            assert!(connection.take(&mut list, &next));
+            let counts = connection.client.counts().expect("counts were sent");
             assert_eq!(counts.members, list.member_count() as u64);
             assert!(tick(&mut list, at + 3_500).is_empty());
         }
@@ -259,8 +259,8 @@ fn list_counts_of_a_skipped_tick_come_with_the_next_bundle() {
 #[test]
 fn list_tick_is_not_empty_while_a_viewer_is_behind() {
     let (mut list, [mods, ..]) = list(50);
-    let mut seat = Seat::at(&mut list, &["c:0"]);
-    let mut other = Seat::at(&mut list, &["c:0"]);
+    let mut connection = Connection::at(&mut list, &["c:0"]);
+    let mut other = Connection::at(&mut list, &["c:0"]);
     list.upsert(99, mods, &SortKey::from_u64(9), 0)
         .expect("room");
     let changed = tick(&mut list, 2_000);
@@ -270,23 +270,23 @@ fn list_tick_is_not_empty_while_a_viewer_is_behind() {
         assert!(!quiet.is_empty() && quiet.frames().count() == 0);
         assert!(!other.take(&mut list, &quiet), "it has all");
     }
-    // Asked again, it says that it needs the window, and the next tick brings it.
+    // Asked again, the viewer needs the window, and the next tick brings it.
     let quiet = tick(&mut list, 30_000);
-    seat.take(&mut list, &quiet);
-    assert!(seat.viewer.is_stale());
+    connection.take(&mut list, &quiet);
+    assert!(connection.viewer.is_stale());
     let brings = tick(&mut list, 32_000);
     assert_eq!(brings.frames().count(), 1);
-    assert!(seat.take(&mut list, &brings) && !seat.viewer.is_stale());
+    assert!(connection.take(&mut list, &brings) && !connection.viewer.is_stale());
     other.take(&mut list, &brings);
     assert_eq!(
-        seat.client.window("c:0").expect("open").rows().len(),
+        connection.client.window("c:0").expect("open").rows().len(),
         list.len()
     );
     assert!(tick(&mut list, 34_000).is_empty());
-    // One that went, or closed its windows, is behind no more.
+    // A viewer that was dropped, or closed its windows, is behind no more.
     list.touch(&1).expect("known");
     tick(&mut list, 36_000);
-    drop(seat);
+    drop(connection);
     other.viewer.close(&WindowSpec::Chunk(0)).expect("held");
     assert!(tick(&mut list, 38_000).is_empty());
 }
@@ -294,41 +294,48 @@ fn list_tick_is_not_empty_while_a_viewer_is_behind() {
 #[test]
 fn list_viewer_asked_at_every_second_tick_is_brought_up_to_date() {
     let (mut list, _) = list(50);
-    let mut seat = Seat::at(&mut list, &["c:0"]);
+    let mut connection = Connection::at(&mut list, &["c:0"]);
     for step in 1..10 {
         list.touch(&step).expect("known");
         tick(&mut list, 500 * step);
         list.touch(&step).expect("known");
         let second = tick(&mut list, 500 * step + 250);
-        let told = seat.take(&mut list, &second);
-        // First it finds the gap, then it is sent whole, then there is another gap.
-        assert_eq!(told, step % 2 == 0);
-        assert_eq!(seat.viewer.is_stale(), !told);
+        let was_sent = connection.take(&mut list, &second);
+        // First it finds the gap, then it gets a sync, then there is another gap.
+        assert_eq!(was_sent, step % 2 == 0);
+        assert_eq!(connection.viewer.is_stale(), !was_sent);
     }
 }
 
 #[test]
 fn list_epoch_reaches_viewers_by_itself() {
     let (mut list, _) = list(50);
-    let mut seats = [
-        Seat::at(&mut list, &["c:0", "a:30:5:5", "g:online:1:1"]),
-        Seat::at(&mut list, &["a:30:5:5"]),
+    let mut connections = [
+        Connection::at(&mut list, &["c:0", "a:30:5:5", "g:online:1:1"]),
+        Connection::at(&mut list, &["a:30:5:5"]),
     ];
     let late = tick(&mut list, 500);
     list.remove(&30);
     list.begin_epoch("room:8", 5);
     let first = tick(&mut list, 1_000);
     assert!(!first.is_empty());
-    for seat in &mut seats {
-        let bundle = seat.viewer.bundle(&first).expect("everything anew");
+    for connection in &mut connections {
+        let bundle = connection.viewer.bundle(&first).expect("everything anew");
         assert_eq!((&*bundle.list, bundle.epoch), ("room:8", 5));
-        seat.receive(&mut list, Bodies::None, &bundle);
-        assert_eq!(seat.asked, 0);
-        // What comes late from the old epoch is nothing.
-        assert!(!seat.take(&mut list, &late) && !seat.viewer.is_stale());
-        let window = seat.client.window("a:31:5:5").expect("renamed");
+        connection.receive(&mut list, Bodies::None, &bundle);
+        assert_eq!(connection.asked, 0);
+        // A late bundle of the old epoch is ignored.
+        assert!(!connection.take(&mut list, &late) && !connection.viewer.is_stale());
+        let window = connection.client.window("a:31:5:5").expect("renamed");
         assert_eq!(window.rows().len(), 11);
-        assert_eq!(seat.client.counts().expect("told").members, 49);
+        assert_eq!(
+            connection
+                .client
+                .counts()
+                .expect("counts were sent")
+                .members,
+            49
+        );
     }
     assert!(tick(&mut list, 3_000).is_empty());
 }
@@ -336,49 +343,63 @@ fn list_epoch_reaches_viewers_by_itself() {
 #[test]
 fn list_tick_from_before_a_window_was_opened_leaves_it_as_it_is() {
     let (mut list, [mods, ..]) = list(250);
-    let mut seat = Seat::at(&mut list, &["c:0"]);
-    let mut other = Seat::at(&mut list, &["c:1"]);
+    let mut connection = Connection::at(&mut list, &["c:0"]);
+    let mut other = Connection::at(&mut list, &["c:1"]);
     list.touch(&120).expect("known");
     list.upsert(999, mods, &SortKey::from_u64(1), 0)
         .expect("room");
-    // In the queue of the viewer while it opens another window.
+    // Queued for the viewer while it opens another window.
     let queued = tick(&mut list, 1_000);
     other.take(&mut list, &queued);
     list.touch(&121).expect("known");
     list.upsert(998, mods, &SortKey::from_u64(1), 0)
         .expect("room");
-    seat.client.open("c:1");
-    let opened = seat
+    connection.client.open("c:1");
+    let opened = connection
         .viewer
         .open(&mut list, WindowSpec::Chunk(1), Bodies::None);
-    seat.receive(&mut list, Bodies::None, &opened.expect("open"));
-    seat.take(&mut list, &queued);
-    assert!(!seat.viewer.is_stale());
-    assert_eq!(seat.client.counts().expect("told").members, 252);
+    connection.receive(&mut list, Bodies::None, &opened.expect("open"));
+    connection.take(&mut list, &queued);
+    assert!(!connection.viewer.is_stale());
+    assert_eq!(
+        connection
+            .client
+            .counts()
+            .expect("counts were sent")
+            .members,
+        252
+    );
     let next = tick(&mut list, 2_000);
-    seat.take(&mut list, &next);
-    assert!(!seat.viewer.is_stale() && seat.asked == 0);
-    assert_eq!(seat.client.counts().expect("told").members, 252);
+    connection.take(&mut list, &next);
+    assert!(!connection.viewer.is_stale() && connection.asked == 0);
+    assert_eq!(
+        connection
+            .client
+            .counts()
+            .expect("counts were sent")
+            .members,
+        252
+    );
 }
 
 #[test]
-fn list_hidden_viewers_get_counts_when_nobody_looks() {
+fn list_hidden_viewers_get_counts_without_open_windows() {
     let (mut list, [mods, ..]) = list(5);
-    let mut seat = Seat::at(&mut list, &["c:0"]);
-    seat.viewer.set_hidden(true);
+    let mut connection = Connection::at(&mut list, &["c:0"]);
+    connection.viewer.set_hidden(true);
     for step in 1..5 {
         list.upsert(100 + step, mods, &SortKey::from_u64(step), 0)
             .expect("room");
         let published = tick(&mut list, 2_000 * step);
         assert_eq!(published.frames().count(), 0);
-        assert!(seat.take(&mut list, &published));
-        let counts = seat.client.counts().expect("told");
+        assert!(connection.take(&mut list, &published));
+        let counts = connection.client.counts().expect("counts were sent");
         assert_eq!(counts.members, list.member_count() as u64);
         assert!(matches!(&counts.table, CountsTable::Full(groups) if groups.len() == 3));
     }
 }
 
-/// A window to move to that has become one with the window to move from.
+/// The target of a move has become the same window as its source.
 #[test]
 fn list_window_can_be_moved_to_one_it_has_become() {
     for from_first in [true, false] {
@@ -388,22 +409,28 @@ fn list_window_can_be_moved_to_one_it_has_become() {
         } else {
             ["a:4:1:1", "a:5:1:1"]
         };
-        let mut seat = Seat::at(&mut list, &names);
+        let mut connection = Connection::at(&mut list, &names);
         list.set_group(&4, mods).expect("known");
         tick(&mut list, 250);
         let [from, to] = ["a:5:1:1", "a:4:1:1"].map(|name| Spec::parse(name).expect("good"));
-        let moved = seat.viewer.retarget(&mut list, &from, to, Bodies::None);
+        let moved = connection
+            .viewer
+            .retarget(&mut list, &from, to, Bodies::None);
         let moved = moved.expect("both are open");
         assert_eq!(moved.windows.len(), 1);
-        seat.client.close("a:5:1:1");
-        seat.receive(&mut list, Bodies::None, &moved);
-        assert!(seat.viewer.windows().eq([&from]));
-        let held: Vec<_> = seat.client.windows().map(|(name, _)| &**name).collect();
-        assert_eq!(held, ["a:5:1:1"]);
+        connection.client.close("a:5:1:1");
+        connection.receive(&mut list, Bodies::None, &moved);
+        assert!(connection.viewer.windows().eq([&from]));
+        let windows: Vec<_> = connection
+            .client
+            .windows()
+            .map(|(name, _)| &**name)
+            .collect();
+        assert_eq!(windows, ["a:5:1:1"]);
     }
 }
 
-/// Sends the anchor of a window to the end of the list, so that a neighbour takes its place.
+/// Moves the anchor of a window to the end of the list, so that a neighbour replaces it.
 fn rename(list: &mut List, fast: &mut Viewer<u64>, step: u64) -> usize {
     let anchored = fast.windows().next();
     let Some(WindowSpec::Anchored {
@@ -424,13 +451,13 @@ fn rename(list: &mut List, fast: &mut Viewer<u64>, step: u64) -> usize {
         .count()
 }
 
-/// A viewer is not asked while its window is renamed thousands of times, and is then dropped on a
+/// A viewer's window is renamed thousands of times before its next bundle; then it is dropped on a
 /// small stack.
 #[test]
 fn list_renames_leave_no_chain_behind_a_viewer_that_is_not_asked() {
     let (mut list, _) = list(20);
-    let slow = Seat::at(&mut list, &["a:10:2:2"]);
-    let mut fast = Seat::at(&mut list, &["a:10:2:2"]).viewer;
+    let slow = Connection::at(&mut list, &["a:10:2:2"]);
+    let mut fast = Connection::at(&mut list, &["a:10:2:2"]).viewer;
     let renames: usize = (0..5_000)
         .map(|step| rename(&mut list, &mut fast, step))
         .sum();
@@ -441,10 +468,10 @@ fn list_renames_leave_no_chain_behind_a_viewer_that_is_not_asked() {
 }
 
 #[test]
-fn list_viewer_that_missed_many_renames_is_told_the_last() {
+fn list_viewer_that_missed_many_renames_gets_the_last() {
     let (mut list, _) = list(20);
-    let mut slow = Seat::at(&mut list, &["a:10:2:2"]);
-    let mut fast = Seat::at(&mut list, &["a:10:2:2"]).viewer;
+    let mut slow = Connection::at(&mut list, &["a:10:2:2"]);
+    let mut fast = Connection::at(&mut list, &["a:10:2:2"]).viewer;
     for round in 1..20 {
         for step in 0..30 {
             rename(&mut list, &mut fast, 100 * round + step);
@@ -460,7 +487,7 @@ fn list_viewer_that_missed_many_renames_is_told_the_last() {
 }
 
 #[test]
-fn list_that_became_one_a_protocol_cannot_show_closes_its_windows() {
+fn list_that_a_protocol_can_no_longer_show_closes_its_windows() {
     let (mut list, _) = list(9);
     let mut viewer = Viewer::discord();
     viewer

@@ -1,5 +1,5 @@
-//! The shared vectors of `core/tests/golden/list-frames/`: what a list is told, what it sends, and
-//! what a client then holds. `HEADCOUNT_BLESS=1` writes them anew.
+//! The shared vectors of `core/tests/golden/list-frames/`: the changes of a list, the frames it sends, and
+//! the rows that a client then holds. `HEADCOUNT_BLESS=1` rewrites them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use headcount::member_list::{Body, BodyFormat, Bundle, Counts, CountsTable, Fram
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
-use crate::windows_json;
+use crate::support::windows_json;
+use crate::support::windows_world::{NAME, People, Person, STATUS};
 use crate::windows_scenarios::made;
-use crate::windows_world::{NAME, People, Person, STATUS};
 
 const NAMES: [&str; 10] = [
     "joins-and-moves",
@@ -28,7 +28,7 @@ const NAMES: [&str; 10] = [
     "emptied",
 ];
 
-/// One vector as it runs: a list with one viewer, and the client of that viewer.
+/// A running vector: a list with one viewer, and the client of that viewer.
 pub(crate) struct Run {
     list: MemberList<u64>,
     people: People,
@@ -58,7 +58,7 @@ impl Run {
         }
     }
 
-    /// Does a step and returns it with everything that came of it.
+    /// Performs a step, and returns it with all its results.
     pub(crate) fn step(&mut self, step: &Value) -> Value {
         let mut step = step.clone();
         let fields = step.as_object_mut().expect("a step is an object");
@@ -88,7 +88,7 @@ impl Run {
             }
             "close" => {
                 self.client.close(text(&what));
-                // The client may hold a window by mistake.
+                // The client may hold a window that the viewer does not.
                 drop(viewer.close(&spec(&what)));
                 return step;
             }
@@ -191,7 +191,7 @@ impl Run {
         }
     }
 
-    /// A part of a body changed: in the body's source, or in the payload.
+    /// Changes a part of a body: in its source, or in the payload.
     fn revise(&mut self, id: u64, fields: headcount::member_list::Fields) {
         if self.payloads {
             self.write_payload(id);
@@ -305,7 +305,7 @@ fn number(json: &Value) -> u64 {
     json.as_u64().expect("a number")
 }
 
-/// One step a line, so that a change of the protocol reads as a change of lines.
+/// Writes one step a line, so that a change of the protocol is a change of lines.
 fn written(vector: &Value) -> String {
     let steps: Vec<String> = items(&vector["steps"]).map(ToString::to_string).collect();
     format!(
@@ -336,7 +336,7 @@ fn list_frame_vectors_hold() {
     }
 }
 
-/// A step without what came of it.
+/// Returns a step without its results.
 fn bare(step: &Value) -> Value {
     let step = step.as_object().expect("an object");
     let outcome = ["n", "bundle", "expect", "error"];

@@ -54,7 +54,7 @@ defmodule Headcount.Native do
     sorted_set_from_list: 2,
     sorted_set_to_list: 1,
     sorted_set_memory: 1,
-    tracker_new: 2,
+    tracker_new: 3,
     tracker_untrack_owner: 2,
     tracker_list: 2,
     tracker_take_diff: 1,

@@ -49,7 +49,7 @@ fn step(tracker: &mut Tracker, choice: u8, bytes: &[u8]) -> Result<Diff, ApplyEr
     }
 }
 
-/// A tracker with entries of its own and of another replica, some of them left.
+/// Makes a tracker with entries of its own and of another replica, some of them left.
 pub(crate) fn seasoned() -> Tracker {
     let mut other = tracker("b");
     let mut here = tracker("a");
@@ -69,12 +69,12 @@ pub(crate) fn seasoned() -> Tracker {
     here
 }
 
-/// An empty tracker.
+/// Makes an empty tracker.
 pub(crate) fn tracker(name: &str) -> Tracker {
     Tracker::new(ReplicaId::new(name, 1, 0).expect("a valid id"))
 }
 
-/// The digests cover all content.
+/// Checks that the fingerprints cover all content.
 fn state(tracker: &Tracker) -> (Vec<OriginInfo>, usize) {
     (tracker.origins().collect(), tracker.len())
 }

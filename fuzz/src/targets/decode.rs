@@ -44,7 +44,7 @@ pub fn decode(data: &[u8]) {
     );
 }
 
-/// A replica that hears a frame: it answers or refuses, and goes on.
+/// Lets a replica hear a frame: it answers or refuses, and works on.
 fn message(frame: &Bytes) {
     let id = ReplicaId::new("here", 1, 1).expect("a valid id");
     let mut replica = Replica::new(id, Config::default(), 1);

@@ -8,12 +8,12 @@ use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 use super::steps;
 
 /// Steps of a kind and the body of a message: whole frames of a neighbour, with some time between
-/// them. A refused one changes nothing, and after each the lists are what the counts say.
+/// them. A refused one changes nothing, and after each the lists agree with the counts.
 pub fn hear(data: &[u8]) {
     let id = ReplicaId::new("here", 1, 1).expect("a valid id");
     let presence = Presence::new(id, PresenceConfig::default());
-    let put = NewEntry::new("room", "ann", "conn");
-    presence.track(&put).expect("within limits");
+    let entry = NewEntry::new("room", "ann", "conn");
+    presence.track(&entry).expect("within limits");
     let envelope = Envelope::new("headcount", None);
     let mut now = Duration::from_secs(1);
     for (kind, body) in steps(data) {

@@ -10,12 +10,12 @@ use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use super::{GROWTH, steps, within};
 use crate::meter::peak_of;
 
-/// What a client's window may hold at most.
+/// The most rows that a client's window may hold.
 const ROWS_MAX: usize = 500;
 
-/// Steps of a choice and bytes: a bundle, or the body of one, for a client that holds windows. What
-/// is no bundle is refused within the input; what is one reads the same after it was written, and
-/// leaves the client with windows it can go on with.
+/// Steps of a choice and bytes: a bundle, or the body of one, for a client that holds windows. Bytes
+/// that are no bundle are refused at an offset within the input; a bundle reads the same after it was written, and
+/// leaves the client with usable windows.
 pub fn list_frames(data: &[u8]) {
     let (mut client, _) = clients();
     for (choice, bytes) in steps(data) {
@@ -39,7 +39,7 @@ pub fn list_frames(data: &[u8]) {
         for (name, window) in &before {
             let now = client.window(name);
             if applied.resync.contains(name) {
-                let now = now.expect("a window asked for anew is held");
+                let now = now.expect("a resynced window is held");
                 assert!(
                     now.is_waiting(),
                     "{name} does not wait for what it asked for"
@@ -54,7 +54,7 @@ pub fn list_frames(data: &[u8]) {
     }
 }
 
-/// Returns whether a bundle may change a window and have it asked for anew: it has several frames for it,
+/// Returns whether a bundle may change a window and have it resynced: it has several frames for it,
 /// or does not name it among its windows.
 fn may_be_both(bundle: &Bundle<u64>, name: &Arc<str>) -> bool {
     let frames = bundle.frames.iter();
@@ -62,7 +62,7 @@ fn may_be_both(bundle: &Bundle<u64>, name: &Arc<str>) -> bool {
     !bundle.windows.contains(name) || of_it.count() > 1
 }
 
-/// Decodes, checks the bounds, and writes what was read.
+/// Decodes a bundle, checks the bounds, and writes it again.
 fn read<I: Id>(bytes: &[u8]) -> Option<Bundle<I>> {
     let (bundle, peak) = peak_of(|| Bundle::<I>::from_binary(bytes));
     assert!(
@@ -88,7 +88,7 @@ fn read<I: Id>(bytes: &[u8]) -> Option<Bundle<I>> {
     }
 }
 
-/// A client with two windows, and the bundles that a list sent it: the first are applied.
+/// Makes a client with two windows, and the bundles that a list sent it: the first are applied.
 pub(crate) fn clients() -> (Client<u64>, Vec<Bundle<u64>>) {
     let mut list = MemberList::<u64>::new(ListOptions::default());
     let groups = list.set_groups(&["online", "offline"]).expect("good names");
@@ -118,7 +118,7 @@ pub(crate) fn clients() -> (Client<u64>, Vec<Bundle<u64>>) {
     (client, sent)
 }
 
-/// The envelope of a bundle, as `Bundle::to_binary` puts it around a body.
+/// Wraps a body in the envelope of a bundle, as `Bundle::to_binary` does.
 fn seal(body: &[u8]) -> Vec<u8> {
     use headcount::codec::{Envelope, Kind};
     Envelope::new("", None).seal(Kind(LIST_BUNDLE), body)

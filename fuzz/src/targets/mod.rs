@@ -23,7 +23,7 @@ pub(crate) use list_frames::clients;
 pub struct Target {
     /// The name of its program and of its corpus.
     pub name: &'static str,
-    /// Panics when the bytes break it.
+    /// Panics if the bytes break it.
     pub property: fn(&[u8]),
 }
 
@@ -51,13 +51,13 @@ pub const TARGETS: &[Target] = &[
     },
 ];
 
-/// What a refusal may allocate beyond twice the input: an error, a replica id, a topic table.
+/// Bytes that a refusal may allocate beyond twice the input: an error, a replica id, a topic table.
 const SLACK: usize = 1024;
 
-/// What a byte that is taken in may cost: its record in the tables, and room for them to grow.
+/// Bytes that an accepted byte may cost: its record in the tables, and room for them to grow.
 const GROWTH: usize = 512;
 
-/// Runs a decoder, and checks that it never held more than twice its input.
+/// Runs a decoder, and checks that it never allocated more than twice its input.
 fn bounded<R>(what: &str, input: &[u8], decode: impl FnOnce() -> R) -> R {
     let (result, peak) = peak_of(decode);
     let bound = 2 * input.len() + SLACK;
@@ -69,7 +69,7 @@ fn bounded<R>(what: &str, input: &[u8], decode: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The steps of a target that takes several inputs: each is behind its length in two bytes, and
+/// Iterates over the steps of a target that takes several inputs: each follows its length in two bytes, and
 /// begins with a byte that chooses.
 fn steps(mut data: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {

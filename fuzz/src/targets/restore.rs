@@ -9,7 +9,7 @@ use headcount::{Presence, PresenceConfig, ReplicaId};
 use super::{GROWTH, within};
 use crate::meter::peak_of;
 
-/// What an empty presence of 32 slots holds, and room for an error.
+/// Bytes of an empty presence of 32 slots, and room for an error.
 const EMPTY: usize = 128 * 1024;
 
 /// The first byte says whether the rest is a snapshot or the body of one. A restored presence

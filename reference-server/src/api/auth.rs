@@ -23,7 +23,7 @@ pub(super) struct Credentials {
     password: Option<String>,
 }
 
-/// The caller as the API shows it.
+/// The caller as the API returns it.
 #[derive(Serialize)]
 pub(super) struct Account {
     id: Uuid,
@@ -109,7 +109,7 @@ pub(super) async fn login(
     ok(Session::new(&app, registered(user, tenant))?)
 }
 
-/// `POST /auth/guest`: a token under a name of our choice; nothing is stored.
+/// `POST /auth/guest`: a token under a generated name; nothing is stored.
 pub(super) async fn guest(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

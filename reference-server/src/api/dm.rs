@@ -1,4 +1,4 @@
-//! Conversations of two.
+//! Direct messages between two users.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(super) async fn list(
     ok(app.db.dms(&caller.tenant, caller.id, PAGE_MAX).await?)
 }
 
-/// `POST /dm {user_id}`: gets or creates the one with that user.
+/// `POST /dm {user_id}`: gets or creates the conversation with that user.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
@@ -40,7 +40,7 @@ pub(super) async fn create(
         return Err(not_found);
     };
     if other == caller.id {
-        return Err(FieldErrors::one("user_id", "is yourself").into());
+        return Err(FieldErrors::one("user_id", "must be another user").into());
     }
     app.db.user(&caller.tenant, other).await?.ok_or(not_found)?;
     ok(app.db.dm(&caller.tenant, caller.id, other).await?)

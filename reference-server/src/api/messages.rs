@@ -48,14 +48,14 @@ pub(super) async fn list_dm(
     read(&app, &caller, &id, "dm", &page).await
 }
 
-/// `POST /rooms/:id/messages`: stored, then sent to everyone in the room.
+/// `POST /rooms/:id/messages`: stored, then sent to all subscribers of the room.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
     Path(id): Path<String>,
     Body(input): Body<NewMessage>,
 ) -> ApiResult<Message> {
-    let room = inside(&app, &caller, &id, "group").await?;
+    let room = member_room(&app, &caller, &id, "group").await?;
     created(Arc::clone(&app).post(room, caller, input.content).await?)
 }
 
@@ -66,11 +66,11 @@ pub(super) async fn create_dm(
     Path(id): Path<String>,
     Body(input): Body<NewMessage>,
 ) -> ApiResult<Message> {
-    let room = inside(&app, &caller, &id, "dm").await?;
+    let room = member_room(&app, &caller, &id, "dm").await?;
     created(Arc::clone(&app).post(room, caller, input.content).await?)
 }
 
-async fn inside(app: &App, caller: &Identity, id: &str, kind: &str) -> Result<Room, ApiError> {
+async fn member_room(app: &App, caller: &Identity, id: &str, kind: &str) -> Result<Room, ApiError> {
     let room = app.room(caller, id).await?;
     if room.kind != kind {
         return Err(ApiError::NotFound("no such room"));
@@ -88,7 +88,7 @@ async fn read(
     kind: &str,
     page: &MessagePage,
 ) -> ApiResult<Vec<Message>> {
-    let room = inside(app, caller, id, kind).await?;
+    let room = member_room(app, caller, id, kind).await?;
     let cursor = match (page.before_id, page.after_seq) {
         (None, None) => Cursor::Latest,
         (Some(id), None) => Cursor::Before(id),

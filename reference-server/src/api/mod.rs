@@ -25,16 +25,19 @@ use tower_http::{
 use crate::{
     app::App,
     error::ApiError,
-    socket::{self, longpoll},
+    socket::{
+        self,
+        longpoll::{self, Polls},
+    },
     web,
 };
 
-/// The longest request body, in bytes. The largest that makes sense is a message of 4,000
+/// The longest request body, in bytes. The longest useful one is a message of 4,000
 /// characters, all of them escaped.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// All routes of the server.
-pub(crate) fn router(app: &Arc<App>) -> Router {
+/// Returns all routes of the server.
+pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
     let api = Router::new()
         .route("/auth/register", post(auth::register))
         .route("/auth/login", post(auth::login))
@@ -70,7 +73,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
                 .post(longpoll::push)
                 .options(longpoll::preflight),
         )
-        .layer(DefaultBodyLimit::max(longpoll::BODY_BYTES_MAX));
+        .layer(DefaultBodyLimit::max(longpoll::BODY_BYTES_MAX))
+        .with_state(Arc::clone(polls));
     Router::new()
         .nest("/api/v1", api)
         .route("/healthz", get(async || "ok"))
@@ -78,12 +82,12 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .fallback(web::serve)
         .layer(CompressionLayer::new())
         .route("/chat/socket/websocket", get(socket::upgrade))
+        .with_state(Arc::clone(app))
         .merge(longpoll)
         .layer(TraceLayer::new_for_http().make_span_with(span))
-        .with_state(Arc::clone(app))
 }
 
-/// Ready once the start-up work is done, while the database can be written.
+/// `GET /readyz`: 200 once the start-up work is done, while the database can be written.
 async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
     if !app.ready.load(Ordering::Acquire) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned());
@@ -110,8 +114,8 @@ fn cors(allowed: &[String]) -> CorsLayer {
         ])
 }
 
-/// Returns what the log says of a request, also where only errors are logged: never its query, which may
-/// hold a token.
+/// Returns the span of a request in the log, also where only errors are logged: never its query, which may
+/// contain a token.
 fn span(request: &Request) -> tracing::Span {
     let route = request
         .extensions()

@@ -1,4 +1,4 @@
-//! Query parameters, with refusals in the envelope.
+//! Query parameters, with refusals in the error envelope.
 
 use axum::{
     extract::{FromRequestParts, Query},
@@ -12,7 +12,7 @@ use crate::error::ApiError;
 /// The longest page.
 pub(super) const PAGE_MAX: u32 = 100;
 
-/// `Query` with our envelope.
+/// `Query` with the error envelope.
 #[derive(Debug)]
 pub(super) struct Params<T>(pub(super) T);
 
@@ -27,7 +27,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// A page of things in order of their ids: `?limit=100&after=<id>`.
+/// A page of a listing in order of ids: `?limit=100&after=<id>`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
     limit: Option<i64>,
@@ -44,7 +44,7 @@ impl Page {
     }
 }
 
-/// `limit` within 1..=100; `default` if there is none.
+/// Returns `limit` within 1..=100; `default` if there is none.
 pub(super) fn clamp(limit: Option<i64>, default: u32) -> u32 {
     let limit = limit
         .unwrap_or(i64::from(default))

@@ -23,7 +23,7 @@ pub(super) struct RoomInput {
     private: bool,
 }
 
-/// A room and who is in it now.
+/// A room and the number of members online.
 #[derive(Serialize)]
 pub(super) struct Shown {
     #[serde(flatten)]
@@ -36,15 +36,16 @@ pub(super) struct Shown {
 pub(super) struct Detailed {
     #[serde(flatten)]
     shown: Shown,
-    /// The first hundred; `/rooms/:id/members` has them all.
+    /// The first hundred; `/rooms/:id/members` lists them all.
     members: Vec<Member>,
 }
 
 fn shown(app: &App, mut room: Room) -> Shown {
-    let (online, total) = app.hub.counts(room.id).unwrap_or_default();
+    let open = app.hub.occupancy(room.id).unwrap_or_default();
     if room.simulated {
-        room.member_count = i64::try_from(total).unwrap_or(i64::MAX);
+        room.member_count = i64::try_from(open.total).unwrap_or(i64::MAX);
     }
+    let online = open.online;
     Shown { room, online }
 }
 
@@ -100,7 +101,7 @@ pub(super) async fn create(
     created(shown(&app, room))
 }
 
-/// The room, if the caller may look at it.
+/// Returns the room, if the caller may read it.
 async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
     let room = app.room(caller, id).await?;
     if room.private && app.role(caller, &room).await?.is_none() {
@@ -134,7 +135,7 @@ pub(super) async fn members(
     ok(app.db.members(room.id, page.after(), page.limit()).await?)
 }
 
-/// `DELETE /rooms/:id`: by its creator; whoever is in it is shown out.
+/// `DELETE /rooms/:id`: by its creator; subscriptions to it end.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,

@@ -1,4 +1,4 @@
-//! Extractors: the caller of a request, and the tenant of one that has no token yet.
+//! Extractors: the caller of a request, and the tenant of a request without a token.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<App>> for CurrentUser {
 }
 
 /// The tenant that `X-Tenant` or the query parameter `tenant` names; without either, the first
-/// that is served.
+/// one that is served.
 #[derive(Debug)]
 pub(crate) struct PublicTenant(pub(crate) Arc<str>);
 

@@ -1,4 +1,4 @@
-//! Who is calling: signed tokens, passwords and the request extractors.
+//! Authentication: signed tokens, passwords and the request extractors.
 
 mod extract;
 mod password;

@@ -1,4 +1,4 @@
-//! Password hashing, away from the async threads and few at a time.
+//! Password hashing, off the async threads and few at a time.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::error::ApiError;
 
 /// Hashes computed at once: each takes about 20 MiB and a core.
 const AT_ONCE: usize = 2;
-/// Requests that may wait for their turn; more are turned away with a 503.
+/// Requests that may wait for their turn; more are refused with a 503.
 const WAITING_MAX: usize = 64;
 
 /// Argon2 behind a bounded queue.
@@ -31,8 +31,8 @@ impl Passwords {
             .await
     }
 
-    /// Returns whether `password` fits `hash`. Without a hash (no such user) the same work is done, so
-    /// that the time taken tells nothing.
+    /// Returns whether `password` matches `hash`. Without a hash (no such user) the same work is done, so
+    /// that its duration reveals nothing.
     pub(crate) async fn verify(
         &self,
         password: String,

@@ -14,7 +14,7 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// The tenant of a token that names none.
 const DEFAULT_TENANT: &str = "default";
 
-/// The user a token speaks for. Everything here was signed by this server.
+/// The user that a token names. This server signed all fields.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) id: Uuid,
@@ -51,7 +51,7 @@ impl Tokens {
         }
     }
 
-    /// A token for `identity`: seven days for users, one for guests.
+    /// Issues a token for `identity`: seven days for users, one for guests.
     pub(crate) fn issue(&self, identity: &Identity) -> Result<String, jsonwebtoken::errors::Error> {
         let iat = jsonwebtoken::get_current_timestamp();
         let lifetime = if identity.guest {
@@ -70,7 +70,7 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
     }
 
-    /// The identity in `token`, or `None` if it is forged, expired or not a token at all.
+    /// Returns the identity in `token`, or `None` if it is forged, expired or no token.
     pub(crate) fn verify(&self, token: &str) -> Option<Identity> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_token_is_refused_and_one_without_tenant_is_the_default_tenants() {
+    fn an_expired_token_is_refused_and_one_without_tenant_is_valid_in_the_default() {
         let tokens = tokens('a');
         let sign = |exp: u64| {
             let claims = serde_json::json!({

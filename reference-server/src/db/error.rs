@@ -1,10 +1,10 @@
-//! Why the storage refuses: one word for programs, a hint for operators.
+//! Faults of the storage: a reason for programs, a hint for operators.
 
 use std::error::Error;
 
 use sqlx::migrate::MigrateError;
 
-/// What keeps the storage from answering. Nothing was stored.
+/// A kind of fault of the storage. Nothing was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StorageFault {
     Full,
@@ -34,10 +34,12 @@ impl StorageFault {
         }
     }
 
-    /// Says what an operator can do.
+    /// Returns what an operator can do about it.
     pub(crate) fn hint(self) -> &'static str {
         match self {
-            Self::Full => "free space or raise --database-max-mib; no restart is needed to go on",
+            Self::Full => {
+                "free space or raise --database-max-mib; writes then succeed without a restart"
+            }
             Self::Busy => "another process holds its lock; end it",
             Self::ReadOnly => "make the file and its directory writable",
             Self::Missing => {
@@ -65,7 +67,7 @@ impl StorageFault {
     }
 }
 
-/// A fault of the storage, with what the database said of it. Nothing was stored.
+/// A fault of the storage, with the database's own message. Nothing was stored.
 #[derive(Debug)]
 pub struct StorageError {
     pub(crate) fault: StorageFault,

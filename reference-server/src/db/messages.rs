@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Db, StorageError, now_micros, rfc3339};
 
-/// A stored message, in the form every client gets.
+/// A stored message, in the form that every client receives.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Message {
     pub(crate) id: Uuid,
@@ -20,7 +20,7 @@ pub(crate) struct Message {
     pub(crate) inserted_at: i64,
 }
 
-/// Who wrote a message.
+/// The author of a message.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Author {
     pub(crate) id: Uuid,
@@ -36,14 +36,14 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) content: &'a str,
 }
 
-/// Which page of a room's messages.
+/// The position of a page in a room's messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cursor {
-    /// The newest ones.
+    /// The newest messages.
     Latest,
-    /// The ones just before the message of this id.
+    /// The messages just before the one of this id.
     Before(Uuid),
-    /// The ones just after this sequence number.
+    /// The messages just after this sequence number.
     AfterSeq(i64),
 }
 
@@ -65,7 +65,7 @@ impl FromRow<'_, SqliteRow> for Message {
 }
 
 impl Db {
-    /// Stores a message and gives it the next number of its room; `None` if the room is gone.
+    /// Stores a message under the next number of its room; `None` if the room is deleted.
     pub(crate) async fn insert_message(
         &self,
         new: &NewMessage<'_>,
@@ -98,7 +98,7 @@ impl Db {
         Ok(Some(message))
     }
 
-    /// A page of at most `limit` messages, oldest first; `None` if the cursor names no message
+    /// Returns a page of at most `limit` messages, oldest first; `None` if the cursor names no message
     /// of this room.
     pub(crate) async fn messages(
         &self,

@@ -1,4 +1,4 @@
-//! SQLite: one writer, several readers, migrations embedded.
+//! `Db`: SQLite with one writer, several readers and embedded migrations.
 
 mod error;
 mod messages;
@@ -31,11 +31,11 @@ pub(crate) use users::User;
 const READERS: u32 = 4;
 const PAGE_BYTES: u32 = 4096;
 const PAGES_PER_MIB: u64 = (1 << 20) / PAGE_BYTES as u64;
-/// How long a write waits for its turn, and again for a lock that another process holds.
+/// The time that a write waits for its turn, and again for a lock of another process.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// The result of a probe is given to all who ask within this time.
+/// The result of a probe is reused for this long.
 const PROBE_PERIOD: Duration = Duration::from_secs(1);
-/// A probe needs as much room as the longest message.
+/// The size of a probe: as much room as the longest message needs.
 const PROBE_BYTES: i64 = 16_000;
 
 /// The database of the server.
@@ -47,7 +47,7 @@ pub(crate) struct Db {
     probed: Mutex<Option<(Instant, Probe)>>,
 }
 
-/// Why the last probe failed, if it did.
+/// The error of the last probe, if it failed.
 type Probe = Result<(), Arc<StorageError>>;
 
 impl Db {
@@ -67,7 +67,7 @@ impl Db {
             options = options.pragma("max_page_count", pages.to_string());
         }
         let writer = Writer::open(path, options.clone()).await?;
-        // All are opened now and stay open: SQLite deletes its log with the last connection, and
+        // All are opened now and are not closed: SQLite deletes its log with the last connection, and
         // one opened later could open other files than those of the writer.
         let reader = SqlitePoolOptions::new()
             .min_connections(READERS)
@@ -85,8 +85,8 @@ impl Db {
         })
     }
 
-    /// Returns whether the database reads and writes, or which one does not and why: tried by a write that
-    /// is committed, at most once in `PROBE_PERIOD` however many ask.
+    /// Checks that the database can be read and written, by a committed write at most once in
+    /// `PROBE_PERIOD`. The error names the database and the cause.
     pub(crate) async fn probe(&self) -> Result<(), String> {
         let mut probed = self.probed.lock().await;
         let probe = match &*probed {
@@ -107,7 +107,7 @@ impl Db {
         })
     }
 
-    /// Writes a new row before the old one goes, so that the database has to grow for it.
+    /// Writes a new row before it deletes the old one, so that the database has to grow for it.
     async fn try_write(&self) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
         let id: i64 =
@@ -124,21 +124,21 @@ impl Db {
         Ok(())
     }
 
-    /// Waits for the write that runs and closes the files.
+    /// Waits for the running write, then closes the files.
     pub(crate) async fn close(&self) {
         self.writer.close().await;
         self.reader.close().await;
     }
 }
 
-/// Waits for a turn, but not for ever: a database that is locked must not gather a queue.
+/// Waits for a turn within a limit: a locked database must not build up a queue.
 pub(crate) async fn in_time<T>(turn: impl Future<Output = T>) -> Result<T, StorageError> {
     let waited = tokio::time::timeout(WAIT_MAX, turn).await;
     waited.map_err(|_| StorageFault::Busy.into())
 }
 
-/// Creates the file for its owner alone; SQLite gives its other files the same mode. One that
-/// exists is not opened: to close it would end SQLite's own locks on it.
+/// Creates the file readable by its owner only; SQLite gives its other files the same mode. An existing
+/// file is not opened: closing it would release SQLite's own locks on it.
 fn create_private(path: &Path) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -150,7 +150,7 @@ fn create_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Microseconds since 1970, as stored.
+/// Returns the microseconds since 1970, as stored.
 pub(crate) fn now_micros() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Db, StorageError, now_micros, rfc3339};
 
-/// A room as it is stored and shown.
+/// A room as it is stored and returned.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub(crate) struct Room {
     pub(crate) id: Uuid,
@@ -37,7 +37,7 @@ pub(crate) struct NewRoom<'a> {
     pub(crate) simulated: bool,
 }
 
-/// What a member may do.
+/// The role of a member in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Admin,
@@ -63,7 +63,7 @@ pub(crate) struct Member {
     pub(crate) joined_at: i64,
 }
 
-/// Every query of rooms begins so.
+/// The beginning of every query of rooms.
 macro_rules! select_rooms {
     ($rest:literal) => {
         concat!(
@@ -108,9 +108,9 @@ impl Db {
         Ok(room)
     }
 
-    /// The room without owner and of that name that the server itself keeps (the lobby, the
-    /// simulated city), created if missing.
-    pub(crate) async fn house_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
+    /// Returns the server's own room of that name (the lobby, the simulated city), created if
+    /// missing. It has no owner.
+    pub(crate) async fn ensure_server_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
         let found = sqlx::query_as(select_rooms!(
             "WHERE r.tenant = ? AND r.name = ? AND r.owner_id IS NULL AND r.simulated = ?
              AND r.kind = 'group'"
@@ -134,7 +134,7 @@ impl Db {
             .await
     }
 
-    /// Up to `limit` group rooms with ids above `after` that `user` may see, oldest first.
+    /// Returns up to `limit` group rooms with ids above `after` that `user` may see, oldest first.
     pub(crate) async fn rooms(
         &self,
         tenant: &str,
@@ -158,7 +158,7 @@ impl Db {
         .await
     }
 
-    /// The DMs of `user`, newest first, at most `limit`.
+    /// Returns the DMs of `user`, newest first, at most `limit`.
     pub(crate) async fn dms(
         &self,
         tenant: &str,
@@ -176,7 +176,7 @@ impl Db {
         .await
     }
 
-    /// The conversation of the two users, created if there was none.
+    /// Returns the conversation of two users, created if there was none.
     pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, StorageError> {
         let key = format!("{}:{}", a.min(b), a.max(b));
         let id = Uuid::now_v7();
@@ -214,7 +214,7 @@ impl Db {
         tx.commit().await
     }
 
-    /// Makes `user` a member, if it was none.
+    /// Makes `user` a member; no effect on one that is.
     pub(crate) async fn join_room(&self, room: Uuid, user: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
         add_member(&mut tx, room, user, Role::Member, now_micros()).await?;
@@ -231,7 +231,7 @@ impl Db {
         tx.commit().await
     }
 
-    /// Returns what `user` is in the room; `None` if no member.
+    /// Returns the role of `user` in the room; `None` if it is no member.
     pub(crate) async fn role(&self, room: Uuid, user: Uuid) -> Result<Option<Role>, sqlx::Error> {
         let role: Option<String> =
             sqlx::query_scalar("SELECT role FROM room_members WHERE room_id = ? AND user_id = ?")
@@ -248,7 +248,7 @@ impl Db {
         }))
     }
 
-    /// Every member of the room.
+    /// Returns every member of the room.
     pub(crate) async fn all_members(&self, room: Uuid) -> Result<Vec<Member>, sqlx::Error> {
         const PAGE: u32 = 1_000;
         let mut all = Vec::new();
@@ -263,7 +263,7 @@ impl Db {
         }
     }
 
-    /// Up to `limit` members with user ids above `after`, in order of id.
+    /// Returns up to `limit` members with user ids above `after`, in order of id.
     pub(crate) async fn members(
         &self,
         room: Uuid,

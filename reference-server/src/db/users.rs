@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Db, StorageError, now_micros, rfc3339};
 
-/// A registered user as others see it.
+/// A registered user as other users see it.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub(crate) struct User {
     pub(crate) id: Uuid,
@@ -16,7 +16,7 @@ pub(crate) struct User {
 }
 
 impl Db {
-    /// Adds a user; `None` if the name is taken in the tenant, in whatever case.
+    /// Adds a user; `None` if the name is taken in the tenant, compared without case.
     pub(crate) async fn insert_user(
         &self,
         tenant: &str,
@@ -45,7 +45,7 @@ impl Db {
         Ok((inserted.rows_affected() == 1).then_some(user))
     }
 
-    /// The user of that name and its password hash.
+    /// Returns the user of that name and its password hash.
     pub(crate) async fn credentials(
         &self,
         tenant: &str,
@@ -79,7 +79,7 @@ impl Db {
             .await
     }
 
-    /// Up to `limit` users with ids above `after`, oldest first.
+    /// Returns up to `limit` users with ids above `after`, oldest first.
     pub(crate) async fn users(
         &self,
         tenant: &str,

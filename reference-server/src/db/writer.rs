@@ -1,8 +1,8 @@
-//! The one connection that writes, replaced whenever its transaction did not commit.
+//! `Writer`: the one connection that writes, replaced whenever its transaction did not commit.
 //!
 //! After a failed statement or commit SQLite may have rolled back or not, and a driver that counts
-//! transactions may think either: what is written next can then end up in a transaction that
-//! nobody commits. So a connection is kept only if its last commit succeeded.
+//! transactions may assume either: the next write can then end up in a transaction that
+//! is never committed. So a connection is reused only if its last commit succeeded.
 
 use std::{
     fs, io,
@@ -33,7 +33,7 @@ struct Place {
 }
 
 impl Writer {
-    /// Opens the database, which exists, and brings its tables up to date.
+    /// Opens an existing database and brings its tables up to date.
     pub(super) async fn open(
         path: &Path,
         options: SqliteConnectOptions,
@@ -76,24 +76,24 @@ impl Writer {
         })
     }
 
-    /// Counts the transactions that were not committed, since the start.
+    /// Returns the number of transactions that were not committed, since the start.
     pub(super) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Waits for the transaction that runs, closes the connection and refuses what follows.
+    /// Waits for the running transaction, closes the connection and refuses later ones.
     pub(super) async fn close(&self) {
         let mut place = self.place.lock().await;
         place.closed = true;
         if let Some(connection) = place.connection.take()
             && let Err(error) = connection.close().await
         {
-            tracing::error!(%error, "the database was not closed well");
+            tracing::error!(%error, "the database could not be closed cleanly");
         }
     }
 }
 
-/// A write transaction; statements run on it as on a connection.
+/// A write transaction, on which statements run as on a connection.
 #[derive(Debug)]
 pub(super) struct Write<'a> {
     connection: SqliteConnection,
@@ -103,7 +103,7 @@ pub(super) struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// Commits. Only after this may anybody hear of what was written.
+    /// Commits. Only after this may a written row be answered or sent.
     pub(super) async fn commit(self) -> Result<(), StorageError> {
         let Self {
             mut connection,
@@ -149,8 +149,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The database and its log as they were at the start. SQLite goes on writing to files that have
-/// been deleted; what it commits to them is lost.
+/// The database and its log as they were at the start. SQLite continues to write to deleted files, and
+/// what it commits to them is lost.
 #[derive(Debug)]
 struct Files([(PathBuf, FileId); 2]);
 
@@ -165,7 +165,7 @@ impl Files {
         Ok(Self([file(path.into())?, file(log.into())?]))
     }
 
-    /// Refuses when one of them is gone or another file has its name.
+    /// Returns an error if one of them is deleted or another file has its name.
     fn check(&self) -> Result<(), StorageError> {
         let Self(files) = self;
         let in_place = |(path, id): &(PathBuf, FileId)| file_id(path).is_ok_and(|now| now == *id);
@@ -184,7 +184,7 @@ fn file_id(path: &Path) -> io::Result<FileId> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Elsewhere an open file cannot be deleted.
+/// On other systems an open file cannot be deleted.
 #[cfg(not(unix))]
 fn file_id(path: &Path) -> io::Result<FileId> {
     fs::metadata(path).map(|_| (0, 0))
@@ -198,14 +198,14 @@ mod tests {
         sqlx::raw_sql(sql).execute(&mut **tx).await.map(drop)
     }
 
-    /// Marks the connection: a temporary table is seen by none but the one that created it.
+    /// Marks the connection: only the one that created a temporary table sees it.
     async fn mark(writer: &Writer) {
         let mut tx = writer.begin().await.unwrap();
         run(&mut tx, "CREATE TEMP TABLE mark (x)").await.unwrap();
         tx.commit().await.unwrap();
     }
 
-    /// Returns whether the connection is a marked one, and the number of rows there are.
+    /// Returns whether the connection is marked, and the number of rows.
     async fn state(writer: &Writer) -> (bool, i64) {
         let mut tx = writer.begin().await.unwrap();
         let marked = run(&mut tx, "SELECT * FROM mark").await.is_ok();
@@ -224,7 +224,7 @@ mod tests {
             .create_if_missing(true)
             .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
         let writer = Writer::open(&path, options.clone()).await.unwrap();
-        // As the readers do: keeps the log from being deleted.
+        // Like the readers, it prevents the deletion of the log.
         let mut reader = options.connect().await.unwrap();
         let rows = sqlx::query("SELECT count(*) FROM probes");
         rows.execute(&mut reader).await.unwrap();

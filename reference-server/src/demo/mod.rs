@@ -1,6 +1,6 @@
-//! `--demo N`: a room of simulated members who come, go and change their status.
+//! `--demo N`: a room of simulated members that join, leave and change their status.
 //!
-//! They live in the same presence as everybody else and are entered through the same calls; only
+//! They are in the same presence as all users and are tracked through the same calls; only
 //! their sessions have no socket. Each carries `"simulated": true`.
 
 mod names;
@@ -24,30 +24,30 @@ use crate::{
 
 const ROOM: &str = "city";
 const DESCRIPTION: &str = "Everybody here is simulated, except those who really came.";
-/// Share of the members who are there at the start, in percent.
+/// Share of the members that are online at the start, in percent.
 const PRESENT_PERCENT: u32 = 70;
-/// Members let in between two beats while the room is filled, and members loaded at once: a bound
-/// on how long those who join meanwhile wait.
+/// Members tracked between two beats while the room is filled, and members loaded at once: a bound
+/// on the time that others who join meanwhile wait.
 const FILL_BATCH: usize = 10_000;
-/// Steps per second in which they happen.
+/// Steps per second in which the changes happen.
 const STEPS: u32 = 20;
-/// In a small room no more than this share of its members changes per second.
+/// In a small room at most one in this many members changes per second.
 const RATE_DIVISOR: u32 = 20;
 
-/// Simulated members, and which of them are there.
+/// Simulated members, and the status of those online.
 pub(crate) struct City {
     room: Arc<Room>,
     present: Vec<Option<Status>>,
     rng: Rng,
 }
 
-/// Sets up the room and lets most of its members in.
+/// Sets up the room and tracks most of its members.
 pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Error + Send + Sync>> {
     let started = Instant::now();
     let tenant = app.tenants.first().ok_or("no tenant")?;
     let info = app
         .db
-        .house_room(&NewRoom {
+        .ensure_server_room(&NewRoom {
             tenant,
             name: ROOM,
             description: DESCRIPTION,
@@ -60,7 +60,7 @@ pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Err
         .open(&app.db, &info)
         .await?
         .ok_or("the room was deleted")?;
-    room.keep_open();
+    room.pin();
     let members = app.config.demo as usize;
     let mut city = City {
         room,
@@ -77,12 +77,12 @@ pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Err
 }
 
 impl City {
-    /// Lets most members in at once, and publishes that.
+    /// Tracks most members at once, and publishes that.
     fn fill(&mut self, app: &App) {
         let mut away = Vec::new();
         for i in 0..self.present.len() {
             if self.rng.u32(..100) < PRESENT_PERCENT {
-                let status = self.some_status();
+                let status = self.random_status();
                 self.enter(&app.hub.presence, i, status);
             } else {
                 away.push(i);
@@ -97,7 +97,7 @@ impl City {
         app.hub.beat(Instant::now());
     }
 
-    /// Lets members come, go and change until `shutdown`.
+    /// Lets members join, leave and change until `shutdown`.
     pub(crate) async fn live(mut self, app: Arc<App>, shutdown: CancellationToken) {
         let members = u32::try_from(self.present.len()).unwrap_or(u32::MAX);
         let rate = app.config.demo_rate.min(members.div_ceil(RATE_DIVISOR));
@@ -117,11 +117,11 @@ impl City {
         }
     }
 
-    /// Something happens to one member.
+    /// Changes one member at random.
     fn change(&mut self, presence: &RoomPresence) {
         let i = self.rng.usize(..self.present.len());
         match self.present[i] {
-            // Those who are away come back at the rate at which the others go.
+            // Offline members return at the rate at which the others leave.
             None => {
                 if self.rng.u32(..100) < PRESENT_PERCENT {
                     self.enter(presence, i, Status::Online);
@@ -134,19 +134,20 @@ impl City {
                 presence.untrack(&self.room.topic, &id, &owner);
             }
             Some(_) => {
-                let status = self.some_status();
+                let status = self.random_status();
                 self.present[i] = Some(status);
-                self.put(presence, i, status, RoomPresence::update);
+                self.write(presence, i, status, RoomPresence::update);
             }
         }
     }
 
     fn enter(&mut self, presence: &RoomPresence, i: usize, status: Status) {
         self.present[i] = Some(status);
-        self.put(presence, i, status, RoomPresence::track);
+        self.write(presence, i, status, RoomPresence::track);
     }
 
-    fn put<T, E: std::fmt::Display>(
+    /// Tracks or updates the entry of a member.
+    fn write<T, E: std::fmt::Display>(
         &self,
         presence: &RoomPresence,
         i: usize,
@@ -162,15 +163,15 @@ impl City {
             ..Profile::default()
         };
         let meta = profile.to_bytes();
-        let put = NewEntry::new(&self.room.topic, &id, &owner)
+        let entry = NewEntry::new(&self.room.topic, &id, &owner)
             .meta(&meta)
             .status(status as u8);
-        if let Err(error) = verb(presence, &put) {
+        if let Err(error) = verb(presence, &entry) {
             tracing::warn!(%error, "presence refused a simulated member");
         }
     }
 
-    fn some_status(&mut self) -> Status {
+    fn random_status(&mut self) -> Status {
         match self.rng.u32(..100) {
             0..65 => Status::Online,
             65..90 => Status::Idle,

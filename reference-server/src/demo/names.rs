@@ -47,7 +47,7 @@ static WORDS: LazyLock<(Vec<&str>, Vec<&str>)> = LazyLock::new(|| {
     )
 });
 
-/// The name of the `i`-th simulated member. Names repeat with a number once every pair is used.
+/// Returns the name of the `i`-th simulated member. Names repeat with a number once every pair is used.
 pub(crate) fn name(i: usize) -> String {
     let (first, last) = &*WORDS;
     let pairs = first.len() * last.len();
@@ -61,7 +61,7 @@ pub(crate) fn name(i: usize) -> String {
     }
 }
 
-/// About the golden section of `pairs`, and coprime to it, so that neighbours get unlike names.
+/// Returns about the golden section of `pairs`, coprime to it, so that neighbours get unlike names.
 fn step(pairs: usize) -> usize {
     (pairs * 5 / 8..).find(|n| gcd(*n, pairs) == 1).unwrap_or(1)
 }

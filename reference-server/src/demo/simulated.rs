@@ -1,4 +1,4 @@
-//! What is fixed about the `i`-th simulated member: id, name, role.
+//! The fixed properties of the `i`-th simulated member: id, name, role.
 
 use uuid::Uuid;
 
@@ -6,11 +6,11 @@ pub(crate) use super::names::name;
 
 /// The first twelve bytes of the ids.
 const PREFIX: [u8; 12] = *b"headcountdem";
-/// One in so many is staff, up to `STAFF_MAX`.
+/// One in this many members is staff, up to `STAFF_MAX`.
 const STAFF_EVERY: usize = 50;
 const STAFF_MAX: usize = 40;
 
-/// A version 8 UUID: recognisable, the same in every run, and nobody else's.
+/// Returns a version 8 UUID: recognisable, the same in every run, and never that of a user.
 pub(crate) fn id(i: usize) -> Uuid {
     let mut bytes = [0; 16];
     bytes[..12].copy_from_slice(&PREFIX);
@@ -18,7 +18,7 @@ pub(crate) fn id(i: usize) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// Whose id it is; `None` for everybody who is not simulated.
+/// Returns the number of the member with this id; `None` if it is not simulated.
 pub(crate) fn index(member: u128) -> Option<usize> {
     let i = (member & u128::from(u32::MAX)) as usize;
     (id(i).as_u128() == member).then_some(i)

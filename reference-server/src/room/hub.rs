@@ -1,4 +1,5 @@
-//! All open rooms, and the beat they publish to.
+//! `Hub`: all open rooms, the presence of all of them, and the beat at which they publish. Its map of rooms has a lock
+//! of its own, held only for a look-up; `loading` is held while a room is loaded.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,9 @@ use parking_lot::Mutex;
 use tokio::time;
 use uuid::Uuid;
 
-use super::{Room, RoomPresence, Subscription, SubscriptionId, Visitor, state::HISTORY};
+use super::{
+    Room, RoomPresence, Subscription, SubscriptionId, Visitor, history, members::Occupancy,
+};
 use crate::{
     auth::Identity,
     db::{self, Cursor, Db, StorageError, in_time},
@@ -28,7 +31,7 @@ const DRAIN_PAUSE: Duration = Duration::from_secs(2);
 /// The sockets of a node that stops are closed within this time.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-/// The rooms somebody is in.
+/// The open rooms of a process.
 pub(crate) struct Hub {
     pub(crate) presence: RoomPresence,
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
@@ -36,7 +39,7 @@ pub(crate) struct Hub {
     /// misses the other.
     loading: tokio::sync::Mutex<()>,
     full_max: usize,
-    next_seat: AtomicU64,
+    next_subscription: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
     beats: Mutex<u64>,
     connections: Mutex<Vec<Weak<Outbox>>>,
@@ -52,13 +55,13 @@ impl Hub {
             rooms: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             full_max,
-            next_seat: AtomicU64::new(1),
+            next_subscription: AtomicU64::new(1),
             beats: Mutex::new(0),
             connections: Mutex::default(),
         }
     }
 
-    /// The open room, opened if it was not; `None` if it has been deleted.
+    /// Returns an open room, and opens it if it was not; `None` if it has been deleted.
     pub(crate) async fn open(
         &self,
         db: &Db,
@@ -74,7 +77,7 @@ impl Hub {
         let Some(info) = db.room(&info.tenant, info.id).await? else {
             return Ok(None);
         };
-        let limit = u32::try_from(HISTORY).unwrap_or(u32::MAX);
+        let limit = u32::try_from(history::MESSAGES_MAX).unwrap_or(u32::MAX);
         let latest = db
             .messages(info.id, Cursor::Latest, limit)
             .await?
@@ -85,7 +88,7 @@ impl Hub {
         Ok(Some(room))
     }
 
-    /// The open room, which then stays open for a while.
+    /// Returns an open room, which then stays open for a while.
     fn find_in_use(&self, id: Uuid) -> Option<Arc<Room>> {
         self.find(id).filter(|room| room.touch())
     }
@@ -94,8 +97,8 @@ impl Hub {
         self.rooms.lock().get(&id).cloned()
     }
 
-    /// Takes a subscription in a room; `replaced` is the subscription the connection has there already. `None`
-    /// if the room has been deleted.
+    /// Subscribes a visitor to a room; `replaced` is the subscription that the connection has there already.
+    /// Returns `None` if the room has been deleted.
     pub(crate) async fn join(
         &self,
         db: &Db,
@@ -107,7 +110,7 @@ impl Hub {
         let Some(room) = self.open(db, info).await? else {
             return Ok(None);
         };
-        let id = SubscriptionId(self.next_seat.fetch_add(1, Ordering::Relaxed));
+        let id = SubscriptionId(self.next_subscription.fetch_add(1, Ordering::Relaxed));
         // A room that closes at this very moment is being deleted.
         Ok(room
             .join(&self.presence, id, visitor, reference, replaced)
@@ -121,9 +124,9 @@ impl Hub {
         }
     }
 
-    /// Users in the room now, and all of its members; `None` while nobody is there.
-    pub(crate) fn counts(&self, room: Uuid) -> Option<(usize, usize)> {
-        self.find(room).map(|room| room.counts())
+    /// Returns the size of a room, or `None` if it is not open.
+    pub(crate) fn occupancy(&self, room: Uuid) -> Option<Occupancy> {
+        self.find(room).map(|room| room.occupancy())
     }
 
     /// Makes `user` a stored member of the room.
@@ -157,19 +160,19 @@ impl Hub {
         Ok(())
     }
 
-    /// Deletes a room with all its messages; whoever is in it is shown out.
+    /// Deletes a room with all its messages, and ends its subscriptions.
     pub(crate) async fn delete(&self, db: &Db, room: &db::Room) -> Result<(), StorageError> {
         let _loading = in_time(self.loading.lock()).await?;
         db.delete_room(room.id).await?;
         if let Some(open) = self.find(room.id) {
-            open.close(true, Instant::now());
+            open.close();
             open.evict(&self.presence, |_| true);
             self.forget(&open);
         }
         Ok(())
     }
 
-    /// Publishes what has gathered since the last beat.
+    /// Publishes the changes since the last beat.
     pub(crate) fn beat(&self, now: Instant) {
         let mut beats = self.beats.lock();
         *beats += 1;
@@ -179,21 +182,21 @@ impl Hub {
                 .split_once(':')
                 .and_then(|(_, id)| id.parse().ok());
             if let Some(room) = id.and_then(|id| self.find(id)) {
-                room.take(&self.presence, diff);
+                room.apply(&self.presence, diff);
             }
         }
         if beats.is_multiple_of(BEATS_PER_TICK) {
             let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
             for room in rooms {
                 room.tick(&self.presence, now);
-                if room.close(false, now) {
+                if room.close_if_idle(now) {
                     self.forget(&room);
                 }
             }
         }
     }
 
-    /// Notes a connection, so that a stop reaches it.
+    /// Registers a connection, so that [`Self::drain`] closes it.
     pub(crate) fn register(&self, outbox: &Arc<Outbox>) {
         let mut connections = self.connections.lock();
         if connections.len() == connections.capacity() {
@@ -202,7 +205,7 @@ impl Hub {
         connections.push(Arc::downgrade(outbox));
     }
 
-    /// Closes every connection with 1012, in batches, so that the clients do not all come back
+    /// Closes every connection with 1012, in batches, so that the clients do not all reconnect
     /// at once.
     pub(crate) async fn drain(&self) {
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! The member list of a room: who is a member, in which group, and the rows' bodies.
+//! `RoomMembers`: the member list of a room, by group, and the bodies of its rows. The room's lock guards it.
 
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
@@ -9,6 +9,7 @@ use headcount::{
     Status, TopicDiff, Viewer, WindowSpec,
 };
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::presence::Profile;
@@ -24,7 +25,7 @@ pub(super) struct RoomMembers {
     offline: GroupId,
 }
 
-/// What rows say of users, by id. Simulated members who are offline have none.
+/// The content of rows by user id. Offline simulated members have none.
 #[derive(Debug, Default)]
 struct Cards(HashMap<u128, Card>);
 
@@ -34,7 +35,7 @@ struct Card {
     name: Option<Box<str>>,
     status: Status,
     guest: bool,
-    /// A stored member: stays in the list when offline.
+    /// True for a stored member, which stays in the list when offline.
     stays: bool,
 }
 
@@ -70,7 +71,7 @@ impl RowSource<u128> for Cards {
 }
 
 impl RoomMembers {
-    /// The list of a room whose stored members are `members`, all of them offline.
+    /// Builds the list of a room from its stored members, all of them offline.
     pub(super) fn new(topic: &str, members: Vec<db::Member>) -> Self {
         let mut list = MemberList::new(ListOptions::default());
         let groups = list
@@ -111,7 +112,7 @@ impl RoomMembers {
         this
     }
 
-    /// Takes what happened to presence.
+    /// Applies what happened to presence.
     pub(super) fn apply(&mut self, diff: &TopicDiff, wall_s: u64) {
         for entry in diff
             .joins
@@ -141,7 +142,7 @@ impl RoomMembers {
         }
     }
 
-    /// A stored member came to be.
+    /// Adds a stored member.
     pub(super) fn add_member(&mut self, id: Uuid, username: &str) {
         let id = id.as_u128();
         let card = self.cards.0.entry(id).or_insert_with(|| Card {
@@ -160,7 +161,7 @@ impl RoomMembers {
         }
     }
 
-    /// A membership ended. Whoever is still here goes when they go offline.
+    /// Removes a stored member. One that is online leaves the list when it goes offline.
     pub(super) fn remove_member(&mut self, id: Uuid) {
         let id = id.as_u128();
         let Some(card) = self.cards.0.get_mut(&id) else {
@@ -187,17 +188,15 @@ impl RoomMembers {
         }
     }
 
-    /// Users others see as being here.
-    pub(super) fn online(&self) -> usize {
-        self.roster.online_count()
+    /// Counts the members, and those that others see as online. O(1).
+    pub(super) fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            online: self.roster.online_count(),
+            total: self.roster.list().member_count(),
+        }
     }
 
-    /// All members, here or not.
-    pub(super) fn total(&self) -> usize {
-        self.roster.list().member_count()
-    }
-
-    /// The first member of each group whose name begins with `prefix`.
+    /// Returns the first member of each group whose name begins with `prefix`.
     pub(super) fn find(&self, prefix: &str) -> Vec<Match> {
         let list = self.roster.list();
         let found = list.find_prefix(&SortKey::from_name(prefix));
@@ -220,7 +219,7 @@ impl RoomMembers {
         self.roster.list_mut().tick(now, (&self.cards).into())
     }
 
-    /// Returns what a viewer is to be sent of a tick: frames, or a fresh start for windows that missed
+    /// Returns what to send a viewer after a tick: frames, or fresh windows for those that missed
     /// some.
     pub(super) fn bundles(&mut self, viewer: &mut Viewer<u128>, tick: &Tick<u128>) -> Vec<String> {
         let mut bundles: Vec<_> = viewer.bundle(tick).into_iter().collect();
@@ -233,7 +232,7 @@ impl RoomMembers {
             .collect()
     }
 
-    /// A viewer's request; the answer is a bundle, or nothing for a close.
+    /// Performs a viewer's request. Returns a bundle to answer with, or `None` for a close.
     pub(super) fn request(
         &mut self,
         viewer: &mut Viewer<u128>,
@@ -264,6 +263,20 @@ impl RoomMembers {
     }
 }
 
+/// The size of a room: users that others see as online, and all members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Occupancy {
+    pub(crate) online: usize,
+    pub(crate) total: usize,
+}
+
+impl Occupancy {
+    /// Returns the payload of `presence_count`.
+    pub(super) fn payload(self) -> String {
+        json!({ "online": self.online, "total": self.total }).to_string()
+    }
+}
+
 /// A member found by name.
 #[derive(Debug, Serialize)]
 pub(super) struct Match {
@@ -272,7 +285,7 @@ pub(super) struct Match {
     id: Uuid,
 }
 
-/// What a client asks of the member list, windows by their canonical names.
+/// A client's request about the member list, with windows by their canonical names.
 #[derive(Debug)]
 pub(crate) enum WindowRequest {
     Open { window: String },

@@ -1,19 +1,21 @@
-//! Rooms while somebody is in them: subscribers, presence, typing, history.
+//! Open rooms: subscribers, presence, typing, history, member list.
 //!
-//! The `Hub` owns the rooms and the presence of all of them; a `Room` is one lock around what
-//! its subscribers share. Lock order: hub map, then room, then presence.
+//! The `Hub` owns the open rooms and the presence of all of them. A `Room` is one lock around its parts, which do not
+//! know it: `Subscribers`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers`, `Typing`, `History`. Lock order:
+//! map of the hub, then room, then presence.
 
+mod history;
 mod hub;
 mod members;
-mod post;
+mod open_room;
 mod presence;
-mod publish;
+mod presence_feed;
 mod published;
-mod state;
-mod subscription;
+mod subscribers;
+mod typing;
 
 pub(crate) use hub::Hub;
 pub(crate) use members::WindowRequest;
+pub(crate) use open_room::{Room, Subscription};
 pub(crate) use presence::{Profile, RoomPresence, session_status};
-pub(crate) use state::Room;
-pub(crate) use subscription::{Subscription, SubscriptionId, Visitor};
+pub(crate) use subscribers::{SubscriptionId, Visitor};

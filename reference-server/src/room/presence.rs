@@ -1,6 +1,8 @@
-//! The presence of all rooms: core's `Presence`, and what its entries mean here.
+//! `RoomPresence`: core's `Presence` for all rooms of this process, and the meaning of its entries here. It locks
+//! itself.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use headcount::id::{Dot, EntryRef};
 use headcount::{
@@ -9,14 +11,14 @@ use headcount::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The status a session may state: one of the four words.
+/// Parses the status that a session may have: one of the four words, not `offline`.
 pub(crate) fn session_status(word: &str) -> Option<Status> {
     word.parse()
         .ok()
         .filter(|status| *status != Status::Offline)
 }
 
-/// What a presence entry says beside its status; stored in it as JSON.
+/// The meta of a presence entry, stored in it as JSON.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Profile<'a> {
     #[serde(borrow, default)]
@@ -33,7 +35,7 @@ pub(crate) struct Profile<'a> {
 }
 
 impl<'a> Profile<'a> {
-    /// The profile in an entry. What is none (nothing of ours writes it) reads as an empty one.
+    /// Reads the profile of an entry; an empty one if the meta is none, which this server never writes.
     pub(super) fn of(entry: &'a EntryBuf) -> Self {
         serde_json::from_slice(entry.meta()).unwrap_or_default()
     }
@@ -61,20 +63,19 @@ pub(crate) struct RoomPresence {
 
 impl RoomPresence {
     pub(super) fn new() -> Self {
-        let incarnation = u64::try_from(crate::db::now_micros()).unwrap_or(1);
-        let id = ReplicaId::new("headcount-server", incarnation, fastrand::u32(..))
-            .expect("the name is short and the clock is below 2^62 us");
+        let id = ReplicaId::generate("headcount-server", SystemTime::now())
+            .expect("the name is short, and the operating system has random numbers");
         Self {
             presence: Presence::new(id, PresenceConfig::default()),
         }
     }
 
-    pub(crate) fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.presence.track(put)
+    pub(crate) fn track(&self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
+        self.presence.track(entry)
     }
 
-    pub(crate) fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.presence.update(put)
+    pub(crate) fn update(&self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
+        self.presence.update(entry)
     }
 
     pub(crate) fn untrack(&self, topic: &str, key: &str, owner: &str) -> bool {
@@ -86,12 +87,12 @@ impl RoomPresence {
         self.presence.take_diff()
     }
 
-    /// Sessions in `topic`.
+    /// Counts the sessions in `topic`.
     pub(super) fn sessions_len(&self, topic: &str) -> usize {
         self.presence.count(topic)
     }
 
-    /// The sessions of a user, or none if one of them is invisible: that hides them all.
+    /// Returns the sessions of a user, or none if one of them is invisible: that hides them all.
     pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
         let entries = self.presence.get_by_key(topic, key);
         let sessions: Vec<_> = entries.iter().map(session).collect();
@@ -102,7 +103,7 @@ impl RoomPresence {
         }
     }
 
-    /// Every user in `topic`.
+    /// Returns every user in `topic`, in order.
     pub(super) fn keys(&self, topic: &str) -> Vec<String> {
         let mut keys = Vec::new();
         self.presence
@@ -123,7 +124,7 @@ fn session(entry: &EntryBuf) -> Session {
     }
 }
 
-/// The meta as a JSON object; anything else (nothing of ours writes it) becomes an empty one.
+/// Returns the meta as a JSON object; an empty one if it is none, which this server never writes.
 fn profile(meta: &[u8]) -> String {
     match serde_json::from_slice::<&RawValue>(meta) {
         Ok(raw) if raw.get().starts_with('{') => raw.get().to_owned(),

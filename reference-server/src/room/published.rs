@@ -1,8 +1,9 @@
-//! Full presence as Phoenix clients follow it: one state at the join, then diffs.
+//! `PublishedPresence`: full presence as Phoenix clients follow it, one state at the join, then diffs. The room's lock
+//! guards it.
 //!
-//! The roll is what has been published of a room. A diff is the difference between it and the
-//! presence at that moment, for the users something happened to. Changes that cancel out between two
-//! diffs are not sent, unless a state told of one; every state is one that the following diffs fit to.
+//! It is what has been published of a room. A diff is the difference between it and the
+//! presence at that moment, for the users that changed. Changes that cancel out between two
+//! diffs are not sent, unless a state contained one; the diffs after a state always fit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +11,13 @@ use headcount::id::Dot;
 
 use super::presence::{RoomPresence, Session};
 
-/// What subscribers of a room have been told about who is in it.
+/// The users of a room as its subscribers have been sent them.
 #[derive(Debug, Default)]
 pub(super) struct PublishedPresence {
     users: BTreeMap<String, Vec<Meta>>,
-    /// Users to look at again at the next diff.
+    /// Users that may differ from what was published.
     dirty: BTreeSet<String>,
-    /// Metas that stood in a state or diff and are gone.
+    /// Metas that a state or diff contained and that have left.
     gone: BTreeMap<String, Vec<Meta>>,
 }
 
@@ -25,12 +26,12 @@ struct Meta {
     dot: Dot,
     phx_ref: String,
     json: String,
-    /// True if a diff has announced it. In a state it may stand before.
+    /// True if a diff has announced it. A state may contain it before.
     announced: bool,
 }
 
 impl PublishedPresence {
-    /// The roll of everyone in `topic`, as if announced.
+    /// Publishes every user in `topic`, as if announced.
     pub(super) fn of(presence: &RoomPresence, topic: &str) -> Self {
         let mut published = Self::default();
         for key in presence.keys(topic) {
@@ -46,24 +47,24 @@ impl PublishedPresence {
         self.users.contains_key(key)
     }
 
-    /// Notes that something happened to a user.
+    /// Notes that a user may have changed.
     pub(super) fn mark(&mut self, key: &str) {
         if !self.dirty.contains(key) {
             self.dirty.insert(key.to_owned());
         }
     }
 
-    /// Brings one user up to date at once, so that the next state has them.
+    /// Brings one user up to date at once, so that the next state contains it.
     pub(super) fn refresh(&mut self, presence: &RoomPresence, topic: &str, key: &str) {
         let mut old = self.users.remove(key).unwrap_or_default();
-        // Who was hidden since the last diff and is back has not left, but newcomers did not see them.
+        // A user hidden since the last diff and back has not left, but newcomers did not see it.
         let mut gone = self.gone.remove(key).unwrap_or_default();
         gone.iter_mut().for_each(|meta| meta.announced = false);
         old.append(&mut gone);
         let mut new = Vec::new();
         for session in presence.sessions(topic, key) {
             let known = old.iter().position(|m| m.phx_ref == session.phx_ref);
-            new.push(known.map_or_else(|| Meta::new(session), |at| old.swap_remove(at)));
+            new.push(known.map_or_else(|| Meta::new(session), |index| old.swap_remove(index)));
         }
         if !old.is_empty() {
             self.gone.insert(key.to_owned(), old);
@@ -74,7 +75,7 @@ impl PublishedPresence {
         self.mark(key);
     }
 
-    /// The payload of the next `presence_diff`, if there is anything to say.
+    /// Returns the payload of the next `presence_diff`, or `None` if nothing changed.
     pub(super) fn diff(&mut self, presence: &RoomPresence, topic: &str) -> Option<String> {
         let dirty: Vec<_> = self.dirty.iter().cloned().collect();
         for key in &dirty {
@@ -101,8 +102,8 @@ impl PublishedPresence {
         Some(format!(r#"{{"joins":{joins},"leaves":{}}}"#, metas(&gone)))
     }
 
-    /// The payload of the next `presence_diff` when only counts are sent from now on: users who
-    /// stood here and left. They are forgotten; nobody new is taken up.
+    /// Returns the payload of the next `presence_diff` while only counts are sent: published users that
+    /// left. They are forgotten, and new users are not added.
     pub(super) fn leaves(&mut self, presence: &RoomPresence, topic: &str) -> Option<String> {
         let dirty = std::mem::take(&mut self.dirty);
         for key in dirty
@@ -132,7 +133,7 @@ impl PublishedPresence {
         (!gone.is_empty()).then(|| format!(r#"{{"joins":{{}},"leaves":{}}}"#, metas(&gone)))
     }
 
-    /// The payload of a `presence_state`.
+    /// Returns the payload of a `presence_state`.
     pub(super) fn state(&self) -> String {
         metas(&self.users)
     }
@@ -156,7 +157,7 @@ fn metas(of: &BTreeMap<String, Vec<Meta>>) -> String {
     )
 }
 
-/// `{"<key>":{"metas":[…]},…}`
+/// Encodes users as `{"<key>":{"metas":[…]},…}`.
 fn users<'a, M: Iterator<Item = &'a str>>(users: impl Iterator<Item = (&'a str, M)>) -> String {
     let mut out = String::from("{");
     for (key, metas) in users {
@@ -177,7 +178,7 @@ fn users<'a, M: Iterator<Item = &'a str>>(users: impl Iterator<Item = (&'a str, 
     out
 }
 
-/// A meta: the profile with references and status put before it. The same whenever it is made.
+/// Encodes a meta: the profile after references and status. Equal sessions give equal text.
 fn render(session: &Session) -> String {
     let mut out = format!(r#"{{"phx_ref":"{}""#, session.phx_ref);
     if let Some(prev) = &session.phx_ref_prev {
@@ -201,18 +202,18 @@ mod tests {
 
     const TOPIC: &str = "room:1";
 
-    fn put<'a>(key: &'a str, owner: &'a str, status: u8) -> NewEntry<'a> {
+    fn entry<'a>(key: &'a str, owner: &'a str, status: u8) -> NewEntry<'a> {
         NewEntry::new(TOPIC, key, owner)
             .meta(br#"{"username":"x"}"#)
             .status(status)
     }
 
-    /// Marks what changed, and the next diff as JSON.
+    /// Marks what changed, and returns the next diff as JSON.
     fn step(published: &mut PublishedPresence, presence: &RoomPresence) -> Option<Value> {
         for topic in presence.take_diff().iter() {
             let entries = topic.joins.iter().chain(&topic.leaves);
-            for entry in entries.chain(topic.updates.iter().map(|u| &u.new)) {
-                published.mark(entry.key_str().unwrap());
+            for changed in entries.chain(topic.updates.iter().map(|u| &u.new)) {
+                published.mark(changed.key_str().unwrap());
             }
         }
         published
@@ -228,7 +229,7 @@ mod tests {
     fn joins_updates_and_leaves() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&put("ada", "1", 0)).unwrap();
+        presence.track(&entry("ada", "1", 0)).unwrap();
         let joined = step(&mut published, &presence).unwrap();
         assert_eq!(
             (
@@ -237,7 +238,7 @@ mod tests {
             ),
             (1, 0)
         );
-        presence.update(&put("ada", "1", 1)).unwrap();
+        presence.update(&entry("ada", "1", 1)).unwrap();
         let updated = step(&mut published, &presence).unwrap();
         let old = &joined["joins"]["ada"];
         let new = &updated["joins"]["ada"]["metas"][0];
@@ -257,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cancels_out_is_not_sent_unless_a_state_told_of_it() {
+    fn changes_that_cancel_out_are_not_sent_unless_a_state_contained_one() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&put("ada", "1", 0)).unwrap();
+        presence.track(&entry("ada", "1", 0)).unwrap();
         presence.untrack(TOPIC, "ada", "1");
         assert_eq!(step(&mut published, &presence), None);
-        presence.track(&put("ada", "2", 0)).unwrap();
+        presence.track(&entry("ada", "2", 0)).unwrap();
         published.refresh(&presence, TOPIC, "ada");
         assert!(published.state().contains("ada"));
         presence.untrack(TOPIC, "ada", "2");
@@ -278,9 +279,9 @@ mod tests {
     fn one_invisible_session_hides_the_user() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&put("ada", "1", 0)).unwrap();
+        presence.track(&entry("ada", "1", 0)).unwrap();
         step(&mut published, &presence).unwrap();
-        presence.track(&put("ada", "2", 3)).unwrap();
+        presence.track(&entry("ada", "2", 3)).unwrap();
         let hidden = step(&mut published, &presence).unwrap();
         assert_eq!(
             (
@@ -300,15 +301,15 @@ mod tests {
         );
     }
 
-    /// The diff had the same reference in joins and in leaves: clients showed nobody.
+    /// The diff had the same reference in joins and in leaves: clients showed no users.
     #[test]
-    fn who_was_hidden_for_less_than_a_diff_has_not_left() {
+    fn a_user_hidden_for_less_than_a_diff_has_not_left() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&put("ada", "1", 0)).unwrap();
-        presence.update(&put("ada", "1", 1)).unwrap();
+        presence.track(&entry("ada", "1", 0)).unwrap();
+        presence.update(&entry("ada", "1", 1)).unwrap();
         let joined = step(&mut published, &presence).unwrap();
-        presence.track(&put("ada", "2", 3)).unwrap();
+        presence.track(&entry("ada", "2", 3)).unwrap();
         published.refresh(&presence, TOPIC, "ada");
         assert_eq!(published.state(), "{}", "a newcomer does not see her");
         presence.untrack(TOPIC, "ada", "2");
@@ -322,9 +323,9 @@ mod tests {
     fn in_counts_mode_only_known_users_leave() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&put("ada", "1", 0)).unwrap();
+        presence.track(&entry("ada", "1", 0)).unwrap();
         step(&mut published, &presence).unwrap();
-        presence.track(&put("bob", "2", 0)).unwrap();
+        presence.track(&entry("bob", "2", 0)).unwrap();
         for key in ["ada", "bob"] {
             published.mark(key);
         }

@@ -1,6 +1,6 @@
 //! Frames of Phoenix Channels: V2 arrays, V1 objects, binary pushes.
 //!
-//! References travel as whatever JSON the client chose and are echoed byte for byte.
+//! References may be any JSON scalar of the client, and are echoed byte for byte.
 
 use std::{
     borrow::Cow,
@@ -15,7 +15,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The serializer a client asked for.
+/// The serializer of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vsn {
     /// Objects `{topic, event, payload, ref, join_ref}`.
@@ -24,7 +24,7 @@ pub(crate) enum Vsn {
     V2,
 }
 
-/// A reference chosen by the client, kept as the JSON text it came as; `None` is null.
+/// A reference chosen by the client, as its JSON text; `None` is null.
 pub(crate) type Ref = Option<Arc<str>>;
 
 /// A decoded client push.
@@ -37,7 +37,7 @@ pub(crate) struct Push<'a> {
     pub(crate) payload: Payload<'a>,
 }
 
-/// What a push carries.
+/// The payload of a push.
 #[derive(Debug)]
 pub(crate) enum Payload<'a> {
     Json(&'a RawValue),
@@ -45,7 +45,7 @@ pub(crate) enum Payload<'a> {
 }
 
 impl Payload<'_> {
-    /// The payload as `T`; `None` if it is binary or of another shape.
+    /// Parses the payload as `T`; `None` if it is binary or of another shape.
     pub(crate) fn parse<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         match self {
             Self::Json(raw) => serde_json::from_str(raw.get()).ok(),
@@ -54,7 +54,7 @@ impl Payload<'_> {
     }
 }
 
-/// The frame is not one of this protocol: the socket is closed with 1011, as Phoenix does.
+/// The error of a frame outside this protocol: the socket is closed with 1011, as Phoenix does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -105,7 +105,7 @@ pub(crate) fn decode_binary(bytes: &[u8]) -> Result<Push<'_>, Malformed> {
     })
 }
 
-/// One frame to a client. `payload` is JSON text.
+/// Encodes a frame to a client. `payload` is JSON text.
 pub(crate) fn encode(
     vsn: Vsn,
     join_ref: Option<&str>,
@@ -130,7 +130,7 @@ pub(crate) fn encode(
     out.into()
 }
 
-/// A `phx_reply`; `response` is JSON text.
+/// Encodes a `phx_reply`; `response` is JSON text.
 pub(crate) fn encode_reply(
     vsn: Vsn,
     join_ref: Option<&str>,
@@ -165,7 +165,7 @@ impl Broadcast {
         }
     }
 
-    /// The frame in the given version; cloning it copies nothing.
+    /// Returns the frame in the given version; cloning it copies nothing.
     pub(crate) fn frame(&self, vsn: Vsn) -> Utf8Bytes {
         match vsn {
             Vsn::V2 => self.v2.clone(),
@@ -228,11 +228,11 @@ impl<'de> Visitor<'de> for V2Visitor {
     }
 }
 
-/// A string that borrows from the frame where it can (plain `Cow` never does inside a sequence).
+/// A string that borrows from the frame if it can (plain `Cow` never does inside a sequence).
 #[derive(Deserialize)]
 struct BorrowedStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// References are echoed, so only short scalars are taken.
+/// References are echoed, so only short scalars are accepted.
 fn reference(raw: Option<&RawValue>) -> Result<Ref, Malformed> {
     const BYTES_MAX: usize = 256;
     match raw.map(RawValue::get) {
@@ -242,7 +242,7 @@ fn reference(raw: Option<&RawValue>) -> Result<Ref, Malformed> {
     }
 }
 
-/// `text` as a JSON string.
+/// Encodes `text` as a JSON string.
 fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

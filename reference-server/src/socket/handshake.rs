@@ -9,18 +9,18 @@ use axum::{
 };
 use base64::{Engine as _, alphabet, engine};
 
-use super::{Vsn, connection};
+use super::{Vsn, websocket};
 use crate::app::App;
 
 /// The longest frame a client may send, in bytes.
 const FRAME_BYTES_MAX: usize = 64 << 10;
 const READ_BUFFER_BYTES: usize = 4 << 10;
-/// A frame goes out when it is written.
+/// No buffer: a frame is sent when it is written.
 const WRITE_BUFFER_BYTES: usize = 0;
 /// Browsers send a token as a subprotocol of this form beside `phoenix`.
 const TOKEN_PROTOCOL: &str = "base64url.bearer.phx.";
 
-/// `GET /chat/socket/websocket`. Every refusal is a 403 without body: clients look at nothing
+/// `GET /chat/socket/websocket`. Every refusal is a 403 without body: clients read nothing
 /// else.
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
@@ -50,24 +50,24 @@ pub(crate) async fn upgrade(
         .max_message_size(FRAME_BYTES_MAX)
         .on_upgrade(move |socket| {
             let tasks = app.tasks.clone();
-            tasks.track_future(connection::run(app, socket, vsn, identity))
+            tasks.track_future(websocket::run(app, socket, vsn, identity))
         })
 }
 
-/// Version and token, from the query or the subprotocol; `None` is a refusal.
+/// Reads version and token, from the query or the subprotocol; `None` is a refusal.
 fn read_params(uri: &Uri, headers: &HeaderMap) -> Option<(Vsn, String)> {
     let token = protocol_token(headers).or_else(|| param(uri, "token"))?;
     Some((vsn_of(uri)?, token))
 }
 
-/// The first query parameter of that name.
+/// Returns the first query parameter of that name.
 pub(super) fn param(uri: &Uri, name: &str) -> Option<String> {
     let query = uri.query().unwrap_or_default().as_bytes();
     let found = form_urlencoded::parse(query).find(|(key, _)| key == name);
     found.map(|(_, value)| value.into_owned())
 }
 
-/// The serializer asked for; without a word, V1. `None` for one we do not have.
+/// Returns the serializer that the client names; V1 if it names none, `None` for an unknown one.
 pub(super) fn vsn_of(uri: &Uri) -> Option<Vsn> {
     match param(uri, "vsn") {
         None => Some(Vsn::V1),
@@ -75,7 +75,7 @@ pub(super) fn vsn_of(uri: &Uri) -> Option<Vsn> {
     }
 }
 
-/// `~> 2.0.0` is V2, `~> 1.0.0` is V1.
+/// Parses a version: `~> 2.0.0` is V2, `~> 1.0.0` is V1.
 fn parse_vsn(text: &str) -> Option<Vsn> {
     let (series, patch) = text.rsplit_once('.')?;
     patch.parse::<u32>().ok()?;
@@ -86,7 +86,7 @@ fn parse_vsn(text: &str) -> Option<Vsn> {
     }
 }
 
-/// The token in `Sec-WebSocket-Protocol`, in either base64 alphabet, with or without padding.
+/// Reads the token in `Sec-WebSocket-Protocol`, in either base64 alphabet, with or without padding.
 fn protocol_token(headers: &HeaderMap) -> Option<String> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let encoded = offered
@@ -103,8 +103,8 @@ fn protocol_token(headers: &HeaderMap) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-/// No `Origin` is a client that is no browser. With one: the allow-list, or without a list the
-/// pages of this very host.
+/// Returns whether a request's origin may connect: one without `Origin` (no browser), one on the allow-list, or
+/// without a list one from a page of this host.
 pub(super) fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;

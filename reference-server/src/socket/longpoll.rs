@@ -1,7 +1,8 @@
-//! The long-poll fallback: the same channels over plain requests.
+//! `Polls`: the long-poll fallback, the same channels over plain requests. It owns the sessions, under one lock for
+//! their map and one for each session's channels.
 //!
-//! The HTTP status is always 200, the one that counts stands in the answer. A session ends when two
-//! looks in a row find its last poll more than 15 s ago.
+//! The HTTP status is always 200; the body contains the one that counts. A session ends when two
+//! checks in a row find its last poll more than 15 s ago.
 
 use std::{
     collections::HashMap,
@@ -23,8 +24,8 @@ use tokio::time::timeout;
 
 use super::{
     Outbox, Vsn,
-    connection::Connection,
-    frame::{Malformed, decode_binary, decode_text},
+    channels::Channels,
+    frame::Malformed,
     handshake::{origin_allowed, param, vsn_of},
 };
 use crate::{app::App, auth::Identity, error::ApiError};
@@ -32,7 +33,7 @@ use crate::{app::App, auth::Identity, error::ApiError};
 /// The longest body of a POST, in bytes, and the most messages in it.
 pub(crate) const BODY_BYTES_MAX: usize = 8 << 20;
 const MESSAGES_MAX: usize = 100;
-/// How long a poll waits for something to say.
+/// The time that a poll waits for frames.
 const POLL_MAX: Duration = Duration::from_secs(10);
 /// A session ends this long after its last poll.
 const SESSION_TTL: Duration = Duration::from_secs(15);
@@ -42,68 +43,75 @@ const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-authtoken");
 const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
 
 /// The open sessions, by their tokens.
-#[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
+pub(crate) struct Polls {
+    app: Arc<App>,
+    sessions: Mutex<HashMap<String, Arc<Session>>>,
+}
 
-/// A connection whose client polls.
+/// A client that polls.
 struct Session {
     token: String,
-    connection: tokio::sync::Mutex<Connection>,
+    channels: tokio::sync::Mutex<Channels>,
     outbox: Arc<Outbox>,
     polled: Mutex<Polled>,
 }
 
-/// When a client last polled.
+/// The last poll of a client.
 struct Polled {
-    at: Instant,
-    /// True if the last look found that long ago.
+    time: Instant,
+    /// True if the last check found it long ago.
     is_late: bool,
 }
 
 impl Polled {
-    fn new(at: Instant) -> Self {
+    fn new(time: Instant) -> Self {
         let is_late = false;
-        Self { at, is_late }
+        Self { time, is_late }
     }
 
-    /// Returns whether the client still polls. One look is not enough to say no: after a pause of the whole
+    /// Checks whether the client still polls. One check is not enough to say no: after a pause of the whole
     /// server its polls may still wait.
-    fn is_kept(&mut self, now: Instant) -> bool {
+    fn is_live(&mut self, now: Instant) -> bool {
         let was_late = self.is_late;
-        self.is_late = now.saturating_duration_since(self.at) >= SESSION_TTL;
+        self.is_late = now.saturating_duration_since(self.time) >= SESSION_TTL;
         !(self.is_late && was_late)
     }
 }
 
-impl Sessions {
-    /// Ends sessions nobody polls any more.
-    pub(crate) fn prune(&self, now: Instant) {
-        let mut sessions = self.0.lock();
-        sessions.retain(|_, session| session.polled.lock().is_kept(now));
+impl Polls {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        let sessions = Mutex::default();
+        Self { app, sessions }
     }
 
-    /// Ends them all.
+    /// Ends the sessions whose clients poll no more.
+    pub(crate) fn prune(&self, now: Instant) {
+        let mut sessions = self.sessions.lock();
+        sessions.retain(|_, session| session.polled.lock().is_live(now));
+    }
+
+    /// Ends all sessions.
     pub(crate) fn clear(&self) {
-        self.0.lock().clear();
+        self.sessions.lock().clear();
     }
 
     fn find(&self, token: &str) -> Option<Arc<Session>> {
-        self.0.lock().get(token).cloned()
+        self.sessions.lock().get(token).cloned()
     }
 
-    /// A new session; `None` when there are too many or no randomness to name it.
-    fn open(&self, app: &Arc<App>, vsn: Vsn, identity: Identity) -> Option<Arc<Session>> {
+    /// Opens a session; `None` when there are too many or no randomness to name it.
+    fn open(&self, vsn: Vsn, identity: Identity) -> Option<Arc<Session>> {
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).ok()?;
         let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let connection = Connection::new(Arc::clone(app), vsn, identity);
+        let channels = Channels::new(Arc::clone(&self.app), vsn, identity);
         let session = Arc::new(Session {
-            outbox: Arc::clone(&connection.outbox),
-            connection: connection.into(),
+            outbox: Arc::clone(channels.outbox()),
+            channels: channels.into(),
             polled: Polled::new(Instant::now()).into(),
             token: token.clone(),
         });
-        let mut sessions = self.0.lock();
+        let mut sessions = self.sessions.lock();
         if sessions.len() >= SESSIONS_MAX {
             return None;
         }
@@ -112,46 +120,50 @@ impl Sessions {
     }
 
     fn remove(&self, token: &str) {
-        self.0.lock().remove(token);
+        self.sessions.lock().remove(token);
     }
 }
 
 /// `GET`: waits for frames, or opens a session.
-pub(crate) async fn poll(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
-    let answer = match session_of(&app, &uri, &headers) {
-        Some(session) => wait(&app, &session).await,
-        None => match connect(&app, &uri, &headers).await {
+pub(crate) async fn poll(
+    State(polls): State<Arc<Polls>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let answer = match session_of(&polls, &uri, &headers) {
+        Some(session) => wait(&polls, &session).await,
+        None => match connect(&polls, &uri, &headers).await {
             Ok(Some(session)) => reply(410, Some(&session.token), &[]),
             Ok(None) => reply(403, None, &[]),
             Err(error) => return error.into_response(),
         },
     };
-    with_headers(&app, &headers, answer)
+    with_headers(&polls.app, &headers, answer)
 }
 
 /// `POST`: pushes, one a line.
 pub(crate) async fn push(
-    State(app): State<Arc<App>>,
+    State(polls): State<Arc<Polls>>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let answer = match session_of(&app, &uri, &headers) {
+    let answer = match session_of(&polls, &uri, &headers) {
         None => reply(410, None, &[]),
         Some(session) => match receive(&session, &body).await {
             Ok(()) => reply(200, Some(&session.token), &[]),
             Err(Malformed) => {
-                app.polls.remove(&session.token);
+                polls.remove(&session.token);
                 reply(410, None, &[])
             }
         },
     };
-    with_headers(&app, &headers, answer)
+    with_headers(&polls.app, &headers, answer)
 }
 
-/// `OPTIONS`: what a browser asks before it polls from another site.
-pub(crate) async fn preflight(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let mut response = with_headers(&app, &headers, StatusCode::OK.into_response());
+/// `OPTIONS`: the request of a browser before it polls from another site.
+pub(crate) async fn preflight(State(polls): State<Arc<Polls>>, headers: HeaderMap) -> Response {
+    let mut response = with_headers(&polls.app, &headers, StatusCode::OK.into_response());
     let answer = response.headers_mut();
     if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
@@ -165,22 +177,22 @@ pub(crate) async fn preflight(State(app): State<Arc<App>>, headers: HeaderMap) -
     response
 }
 
-/// The session a request names: by header, or by the last `token`, since the client's own
-/// parameters may hold one as well.
-fn session_of(app: &App, uri: &Uri, headers: &HeaderMap) -> Option<Arc<Session>> {
+/// Returns the session that a request names: by header, or by the last `token`, since the client's own
+/// parameters may contain one as well.
+fn session_of(polls: &Polls, uri: &Uri, headers: &HeaderMap) -> Option<Arc<Session>> {
     if let Some(token) = headers.get(SESSION_TOKEN) {
-        return app.polls.find(token.to_str().ok()?);
+        return polls.find(token.to_str().ok()?);
     }
     let query = uri.query().unwrap_or_default().as_bytes();
     let (_, token) = form_urlencoded::parse(query)
         .filter(|(key, _)| key == "token")
         .last()?;
-    app.polls.find(&token)
+    polls.find(&token)
 }
 
 /// Opens a session under the same rules as the WebSocket; `None` is a refusal.
 async fn connect(
-    app: &Arc<App>,
+    polls: &Polls,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Option<Arc<Session>>, ApiError> {
@@ -191,14 +203,14 @@ async fn connect(
     let (Some(vsn), Some(token)) = (vsn_of(uri), header.or_else(|| param(uri, "token"))) else {
         return Ok(None);
     };
-    if !origin_allowed(&app.config.allowed_origins, headers) {
+    if !origin_allowed(&polls.app.config.allowed_origins, headers) {
         return Ok(None);
     }
-    let identity = app.authenticate(&token).await?;
-    Ok(identity.and_then(|identity| app.polls.open(app, vsn, identity)))
+    let identity = polls.app.authenticate(&token).await?;
+    Ok(identity.and_then(|identity| polls.open(vsn, identity)))
 }
 
-async fn wait(app: &App, session: &Session) -> Response {
+async fn wait(polls: &Polls, session: &Session) -> Response {
     *session.polled.lock() = Polled::new(Instant::now());
     let _ = timeout(POLL_MAX, session.outbox.ready()).await;
     *session.polled.lock() = Polled::new(Instant::now());
@@ -209,27 +221,26 @@ async fn wait(app: &App, session: &Session) -> Response {
     }
     if session.outbox.closing().is_some() {
         // The client takes this for a failure, and starts over.
-        app.polls.remove(&session.token);
+        polls.remove(&session.token);
         return reply(500, None, &[]);
     }
     reply(204, Some(&session.token), &[])
 }
 
-/// Handles the pushes of a body in order. Lines that are no JSON are binary pushes in base64.
+/// Handles the pushes of a body in order. Lines without JSON are binary pushes in base64.
 async fn receive(session: &Session, body: &[u8]) -> Result<(), Malformed> {
     let text = std::str::from_utf8(body).map_err(|_| Malformed)?;
     let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
     if lines.len() > MESSAGES_MAX {
         return Err(Malformed);
     }
-    let mut connection = session.connection.lock().await;
+    let mut channels = session.channels.lock().await;
     for line in lines {
         if line.starts_with(['[', '{']) {
-            let push = decode_text(connection.vsn, line)?;
-            connection.handle(push).await;
+            channels.handle_text(line).await?;
         } else {
             let bytes = STANDARD.decode(line).map_err(|_| Malformed)?;
-            connection.handle(decode_binary(&bytes)?).await;
+            channels.handle_binary(&bytes).await?;
         }
     }
     Ok(())
@@ -264,9 +275,9 @@ mod tests {
         let start = Instant::now();
         let mut polled = Polled::new(start);
         let woken = start + 2 * SESSION_TTL;
-        assert!(polled.is_kept(woken));
+        assert!(polled.is_live(woken));
         polled = Polled::new(woken);
-        assert!(polled.is_kept(woken + SESSION_TTL));
-        assert!(!polled.is_kept(woken + SESSION_TTL + Duration::from_secs(1)));
+        assert!(polled.is_live(woken + SESSION_TTL));
+        assert!(!polled.is_live(woken + SESSION_TTL + Duration::from_secs(1)));
     }
 }

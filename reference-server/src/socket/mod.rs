@@ -1,11 +1,13 @@
-//! The Phoenix Channels socket: handshake, frames, the connection and its queue.
+//! The Phoenix Channels socket: handshake, frames, channels, and the queue to each client.
+//!
+//! A client comes by `websocket` or `longpoll`; either owns its `Channels`. Rooms push into its `Outbox`.
 
-mod channel;
-mod connection;
+mod channels;
 mod frame;
 mod handshake;
 pub(crate) mod longpoll;
 mod outbox;
+mod websocket;
 
 pub(crate) use frame::{Broadcast, Ref, Vsn, encode, encode_reply};
 pub(crate) use handshake::upgrade;

@@ -1,4 +1,4 @@
-//! The bounded queue between the rooms and one connection.
+//! `Outbox`: the bounded queue from the rooms to one client. It locks itself.
 
 use std::{
     collections::VecDeque,
@@ -9,22 +9,22 @@ use axum::extract::ws::{CloseFrame, Utf8Bytes};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Frames that may wait; one more and the connection is closed with 1013.
+/// Frames that may wait; with one more the connection is closed with 1013.
 const FRAMES_MAX: usize = 1_024;
 /// Bytes that may wait.
 const BYTES_MAX: usize = 4 << 20;
-/// Above a quarter of either bound, senders leave out what can be made up for later: typing,
-/// presence, member list frames.
+/// Above one over this of either bound, senders leave out frames that can be replaced later: typing,
+/// presence, member list.
 const CONGESTED_FRACTION: usize = 4;
 
-/// Why the server closes a connection.
+/// The reason for which the server closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// A frame was not of this protocol.
+    /// A frame is not of this protocol.
     Malformed,
-    /// The frame was too long.
+    /// A frame is too long.
     TooLong,
-    /// Nothing came for a minute.
+    /// No frame arrived for a minute.
     Idle,
     /// The client reads too slowly.
     SlowConsumer,
@@ -48,7 +48,7 @@ impl CloseReason {
     }
 }
 
-/// Frames on their way to one client. Any thread may push; only the connection takes.
+/// Frames for one client. Any thread may push; only the connection pops.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
@@ -64,7 +64,7 @@ struct Queue {
 }
 
 impl Outbox {
-    /// Appends a frame. Over the bounds everything waiting is dropped and the connection closed.
+    /// Appends a frame. Over the bounds all waiting frames are dropped and the connection is closed.
     pub(crate) fn push(&self, frame: Utf8Bytes) {
         let mut queue = self.queue.lock();
         if queue.close.is_some() {
@@ -86,18 +86,18 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Returns whether the client is behind. Turns false when it has taken everything.
+    /// Returns whether the client is behind: true above a share of the bounds, until the queue is empty.
     pub(crate) fn is_congested(&self) -> bool {
         self.congested.load(Ordering::Relaxed)
     }
 
-    /// Closes the connection after what is queued has been sent.
+    /// Closes the connection after the queued frames have been sent.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.queue.lock().close.get_or_insert(reason);
         self.wake.notify_one();
     }
 
-    /// Waits until there is something to take.
+    /// Waits until there is a frame to pop or a reason to close.
     pub(crate) async fn ready(&self) {
         loop {
             {
@@ -110,7 +110,7 @@ impl Outbox {
         }
     }
 
-    /// The next frame, if any.
+    /// Takes the next frame, if there is one.
     pub(crate) fn pop(&self) -> Option<Utf8Bytes> {
         let mut queue = self.queue.lock();
         let frame = queue.frames.pop_front();
@@ -121,13 +121,13 @@ impl Outbox {
         frame
     }
 
-    /// Why to close, once nothing is left to send.
+    /// Returns the reason to close, once no frame is left to send.
     pub(crate) fn closing(&self) -> Option<CloseReason> {
         let queue = self.queue.lock();
         queue.close.filter(|_| queue.frames.is_empty())
     }
 
-    /// Waits until the connection is to be given up for reading too slowly.
+    /// Waits until the connection is to be closed for reading too slowly.
     pub(crate) async fn overflowed(&self) {
         loop {
             if self.queue.lock().close == Some(CloseReason::SlowConsumer) {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_waits_for_what_is_queued() {
+    fn closing_waits_for_queued_frames() {
         let outbox = Outbox::default();
         outbox.push("last words".into());
         outbox.close(CloseReason::Restart);

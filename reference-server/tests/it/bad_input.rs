@@ -1,10 +1,10 @@
-//! What nobody should send: a clear answer, and a server that goes on.
+//! Bad input gets a clear answer, and the server serves the others.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::client::Server;
+use crate::support::client::Server;
 
 #[tokio::test]
 async fn malformed_frames_close_their_own_socket_only() {
@@ -108,7 +108,7 @@ async fn strange_payloads_get_an_error_and_store_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_speaks_under_another_id() {
+async fn no_user_posts_under_another_id() {
     let server = Server::start().await;
     let ada = server.register("ada").await;
     let eve = server.guest().await;
@@ -146,7 +146,7 @@ async fn nobody_speaks_under_another_id() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_ours() {
+async fn tokens_of_other_servers_are_refused() {
     let server = Server::start().await;
     let elsewhere = Server::start().await;
     let ada = elsewhere.register("ada").await;
@@ -216,7 +216,7 @@ async fn names_with_sql_emoji_and_control_characters() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json_or_too_long() {
+async fn bodies_without_json_and_long_ones_are_refused() {
     let server = Server::start().await;
     let url = format!("http://{}/api/v1/auth/register", server.address);
     let post = async |body: String, mime: &str| {
@@ -263,7 +263,7 @@ async fn bodies_that_are_no_json_or_too_long() {
 }
 
 #[tokio::test]
-async fn paths_that_lead_nowhere() {
+async fn unknown_paths_are_refused() {
     let server = Server::start().await;
     let guest = server.guest().await;
     for path in [

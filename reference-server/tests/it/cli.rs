@@ -1,4 +1,4 @@
-//! The program itself: what it prints, what it refuses, how it ends.
+//! The program itself: its output, its refusals, its end.
 
 use std::{
     io::Read as _,
@@ -18,7 +18,7 @@ fn program(dir: &TempDir, args: &[&str]) -> Command {
     command
 }
 
-/// Reads the output until it has said all of `words`.
+/// Reads the output until it contains all of `words`.
 fn read_until(child: &mut Child, words: &[&str]) -> String {
     let mut text = String::new();
     let mut byte = [0];
@@ -113,7 +113,7 @@ fn a_second_instance_on_port_zero_is_no_conflict_and_demo_is_announced() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (args, reason) in [
         (&["--jwt-secret", "too short"][..], "at least 32"),

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::client::Server;
+use crate::support::client::Server;
 
 #[tokio::test]
-async fn the_city_lives_and_says_that_it_is_simulated() {
+async fn the_city_changes_and_is_marked_as_simulated() {
     let server = Server::start_with(|config| config.demo = 5_000).await;
     let guest = server.guest().await;
     let city = server.room(&guest, "city").await;
@@ -47,7 +47,7 @@ async fn without_demo_there_is_no_city() {
 }
 
 #[tokio::test]
-async fn the_sidebar_of_the_city_moves_in_the_middle() {
+async fn the_sidebar_of_the_city_changes_in_the_middle() {
     let server = Server::start_with(|config| config.demo = 5_000).await;
     let guest = server.guest().await;
     let topic = format!("room:{}", server.room(&guest, "city").await);
@@ -58,7 +58,7 @@ async fn the_sidebar_of_the_city_moves_in_the_middle() {
         .await;
     let bundle = &reply["response"];
     let counts = &bundle["counts"];
-    // And, after the next beat, the guest who looks.
+    // After the next beat the watching guest is online as well.
     assert!((5_000..=5_001).contains(&counts["members"].as_u64().unwrap()));
     for group in counts["groups"].as_array().unwrap() {
         assert!(group["count"].as_u64().unwrap() >= 20, "{group}");

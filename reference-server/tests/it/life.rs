@@ -1,9 +1,9 @@
-//! Start, stop, and what outlives them.
+//! Start, stop, and the data that outlives them.
 
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::client::Server;
+use crate::support::client::Server;
 
 #[tokio::test]
 async fn a_stop_closes_sockets_with_1012_and_loses_nothing() {
@@ -63,7 +63,7 @@ async fn the_page_and_its_files_are_served() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_let_go_and_the_others_notice_nothing() {
+async fn a_client_that_does_not_read_is_closed_and_the_others_notice_nothing() {
     let server = Server::start().await;
     let guest = server.guest().await;
     let room = server.room(&guest, "lobby").await;
@@ -71,7 +71,7 @@ async fn who_does_not_read_is_let_go_and_the_others_notice_nothing() {
     let mut slow = server.connect_slow(&guest).await;
     slow.join(&topic, "1").await;
     let (_, mut quick) = server.enter(&room).await;
-    // Far more than the queue and all buffers on the way hold, from writers within their limits.
+    // Far more than the queue and all buffers can hold, from writers within their limits.
     let content = json!({ "content": "\u{1f389}".repeat(4_000) });
     let path = format!("/rooms/{room}/messages");
     let mut sent = 0;

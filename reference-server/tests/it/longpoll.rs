@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Server, User};
+use crate::support::client::{Server, User};
 
 /// A client that polls.
 struct Poller<'a> {
@@ -50,7 +50,7 @@ impl<'a> Poller<'a> {
         answer
     }
 
-    /// Polls until a frame of that event comes.
+    /// Polls until a frame of that event arrives.
     async fn expect(&mut self, event: &str) -> Value {
         loop {
             let answer = self.poll().await;
@@ -108,7 +108,7 @@ async fn a_poller_chats_with_a_socket() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_session_is_told_so() {
+async fn an_unknown_session_is_refused() {
     let server = Server::start().await;
     let guest = server.guest().await;
     let mut stranger = Poller::new(&server, &guest);

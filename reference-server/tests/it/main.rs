@@ -2,7 +2,6 @@
 
 mod bad_input;
 mod cli;
-mod client;
 mod demo;
 mod life;
 mod longpoll;
@@ -12,3 +11,4 @@ mod rest;
 mod socket;
 mod storage;
 mod storage_full;
+mod support;

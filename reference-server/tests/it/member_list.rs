@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Server, Socket, User};
+use crate::support::client::{Server, Socket, User};
 
-/// A room of `ada` with `bob` as a member, and `ada`'s socket in it.
+/// Makes a room of `ada` with `bob` as a member, and joins it with a socket of `ada`.
 async fn room(server: &Server) -> (User, User, Socket, String) {
     let ada = server.register("ada").await;
     let bob = server.register("bob").await;
@@ -20,7 +20,7 @@ async fn room(server: &Server) -> (User, User, Socket, String) {
     (ada, bob, socket, topic)
 }
 
-/// The next bundle that has frames; counts come alone as well.
+/// Returns the next bundle with frames; others contain counts only.
 async fn frames(socket: &mut Socket) -> Value {
     loop {
         let pushed = socket.expect("member_list").await;
@@ -30,7 +30,7 @@ async fn frames(socket: &mut Socket) -> Value {
     }
 }
 
-/// Rows as `group (count)` and `name status`.
+/// Formats rows as `group (count)` and `name status`.
 fn rows(frame: &Value) -> Vec<String> {
     let text = |row: &Value| match row["group"].as_str() {
         Some(group) => format!("{group} ({})", row["count"]),
@@ -80,7 +80,7 @@ async fn a_window_opens_with_its_rows_and_follows_by_deltas() {
         (&delta["kind"], &delta["base_version"]),
         (&json!("delta"), &frame["new_version"])
     );
-    // Only the header between them changed its place: bob himself is updated where he stands.
+    // Only the header between them moved: bob's own row is updated in place.
     assert_eq!(delta["deletes"], json!([2]));
     let header = json!({ "group": "online", "count": 1 });
     assert_eq!(delta["inserts"], json!([{ "index": 2, "row": header }]));
@@ -104,7 +104,7 @@ async fn a_window_opens_with_its_rows_and_follows_by_deltas() {
 }
 
 #[tokio::test]
-async fn guests_are_rows_while_they_are_here() {
+async fn guests_are_rows_while_they_are_online() {
     let server = Server::start().await;
     let (_, _, mut socket, topic) = room(&server).await;
     socket
@@ -125,7 +125,7 @@ async fn guests_are_rows_while_they_are_here() {
 }
 
 #[tokio::test]
-async fn the_invisible_stay_among_the_offline() {
+async fn invisible_members_are_listed_as_offline() {
     let server = Server::start().await;
     let (_, bob, mut socket, topic) = room(&server).await;
     let mut other = server.connect(&bob).await;
@@ -144,7 +144,7 @@ async fn the_invisible_stay_among_the_offline() {
 }
 
 #[tokio::test]
-async fn members_come_and_go_with_their_membership() {
+async fn members_appear_and_leave_with_their_membership() {
     let server = Server::start().await;
     let (_, bob, mut socket, topic) = room(&server).await;
     let path = topic.replace("room:", "/rooms/");

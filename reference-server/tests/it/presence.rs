@@ -1,12 +1,12 @@
-//! Who is here: states, diffs, counts.
+//! Presence in rooms: states, diffs, counts.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::client::{Server, Socket};
+use crate::support::client::{Server, Socket};
 
-/// A client's view: what the Phoenix client makes of states and diffs, by key and reference.
+/// A client's view: the metas that the Phoenix client derives from states and diffs, by key and reference.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct View(BTreeMap<String, Vec<String>>);
 
@@ -57,7 +57,7 @@ async fn lobby(server: &Server) -> String {
 }
 
 impl View {
-    /// Follows what comes until the view is as it should be.
+    /// Applies states and diffs until the view is as expected.
     async fn until(&mut self, socket: &mut Socket, right: impl Fn(&Self) -> bool) {
         while !right(self) {
             self.apply(&socket.next().await);
@@ -66,7 +66,7 @@ impl View {
 }
 
 #[tokio::test]
-async fn two_clients_see_each_other_come_and_go() {
+async fn two_clients_see_each_other_join_and_leave() {
     let server = Server::start().await;
     let room = lobby(&server).await;
     let (a_user, mut a) = server.enter(&room).await;
@@ -138,7 +138,7 @@ async fn a_status_change_is_one_diff_with_join_and_leave() {
 }
 
 #[tokio::test]
-async fn the_invisible_show_nowhere() {
+async fn invisible_users_are_shown_nowhere() {
     let server = Server::start().await;
     let room = lobby(&server).await;
     let topic = format!("room:{room}");
@@ -192,7 +192,7 @@ async fn a_crowd_is_counted_and_no_longer_listed() {
             .all(|f| f[3] != "presence_state" && f[3] != "presence_diff")
     );
 
-    // Someone the first client knows by name leaves, and it is told of that alone.
+    // A user that the first client knows by name leaves: it is sent that leave only.
     let (gone, socket) = others.swap_remove(0);
     assert!(view.keys().contains(&gone.id.as_str()));
     socket.drop_abruptly();

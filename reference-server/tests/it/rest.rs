@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Server, User, error};
+use crate::support::client::{Server, User, error};
 
 #[tokio::test]
 async fn register_login_me_logout() {
@@ -41,7 +41,7 @@ async fn register_login_me_logout() {
 }
 
 #[tokio::test]
-async fn registration_says_what_is_wrong_field_by_field() {
+async fn registration_reports_errors_by_field() {
     let server = Server::start().await;
     server.register("Ada").await;
     let register = |body: Value| server.call(Method::POST, "/auth/register", None, Some(body));

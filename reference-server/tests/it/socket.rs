@@ -4,14 +4,14 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::client::{Server, Socket};
+use crate::support::client::{Server, Socket};
 
 fn error_reply(join_ref: impl Into<Value>, reference: &str, topic: &str, reason: &str) -> Value {
     let payload = json!({ "status": "error", "response": { "reason": reason } });
     json!([join_ref.into(), reference, topic, "phx_reply", payload])
 }
 
-/// A guest's socket and the topic of the lobby, not joined.
+/// Returns a guest's socket and the topic of the lobby, not joined.
 async fn lobby(server: &Server) -> (Socket, String) {
     let guest = server.guest().await;
     let room = server.room(&guest, "lobby").await;
@@ -131,11 +131,7 @@ async fn joins_are_refused_with_a_reason() {
     let mut outsider = server.connect(&ada).await;
     let unknown = "room:00000000-0000-0000-0000-000000000000";
     let crossed = lobby.replace("room:", "dm:");
-    for (topic, reason) in [
-        (unknown, "not found"),
-        ("room:'; DROP TABLE rooms;--", "not found"),
-        (&crossed, "not found"),
-    ] {
+    for (topic, reason) in [(unknown, "not found"), (&crossed, "not found")] {
         socket.send(json!(["1", "1", topic, "phx_join", {}])).await;
         assert_eq!(socket.next().await, error_reply("1", "1", topic, reason));
     }
@@ -154,6 +150,7 @@ async fn unmatched_topics() {
     let (mut socket, topic) = lobby(&server).await;
     for (topic, event) in [
         ("nonsense", "phx_join"),
+        ("room:'; DROP TABLE rooms;--", "phx_join"),
         (topic.as_str(), "new_message"),
         ("phoenix", "other"),
     ] {
@@ -162,6 +159,59 @@ async fn unmatched_topics() {
             socket.next().await,
             error_reply(Value::Null, "2", topic, "unmatched topic")
         );
+    }
+}
+
+/// Other spellings of an id joined the room of the canonical one, and the answers named that topic: clients timed
+/// out, and one socket was in a room many times.
+#[tokio::test]
+async fn room_ids_in_other_spellings_are_no_topics() {
+    let server = Server::start().await;
+    let (mut socket, lobby) = lobby(&server).await;
+    let ada = server.register("ada").await;
+    let (kind, id) = lobby.split_once(':').unwrap();
+    let spellings = [
+        id.to_uppercase(),
+        id.replace('-', ""),
+        format!("{{{id}}}"),
+        format!("urn:uuid:{id}"),
+        format!("{id} "),
+        format!("+{id}"),
+    ];
+    for spelling in spellings {
+        for kind in [kind, "dm"] {
+            let topic = format!("{kind}:{spelling}");
+            for event in ["phx_join", "new_message"] {
+                socket.send(json!(["1", "2", topic, event, {}])).await;
+                let refused = error_reply(Value::Null, "2", &topic, "unmatched topic");
+                assert_eq!(socket.next().await, refused);
+            }
+        }
+        let path = format!("/rooms/{}", spelling.replace(' ', "%20"));
+        assert_eq!(server.get(&ada, &path).await.0, StatusCode::NOT_FOUND);
+    }
+    socket.join(&lobby, "1").await;
+}
+
+/// Every client saw 1006: the server ended the connection without an answer to the close frame (RFC 6455, 5.5.1).
+#[tokio::test]
+async fn a_close_frame_is_answered_with_its_code() {
+    let server = Server::start().await;
+    let (mut watcher, topic) = lobby(&server).await;
+    watcher.join(&topic, "1").await;
+    for code in [Some(1000), Some(1001), Some(3000), Some(4999), None] {
+        let (mut socket, _) = lobby(&server).await;
+        socket.join(&topic, "1").await;
+        let answer = socket.close(code).await;
+        assert_eq!(answer.map(|frame| frame.code.into()), code);
+        assert!(socket.has_ended().await);
+        // The subscription ends with the connection.
+        loop {
+            let diff = watcher.expect("presence_diff").await;
+            if !diff[4]["leaves"].as_object().unwrap().is_empty() {
+                break;
+            }
+        }
     }
 }
 
@@ -274,7 +324,7 @@ async fn a_message_by_rest_appears_on_sockets() {
 }
 
 #[tokio::test]
-async fn typing_is_told_to_the_others_only() {
+async fn typing_is_sent_to_the_others_only() {
     let server = Server::start().await;
     let guest = server.guest().await;
     let room = server.room(&guest, "lobby").await;
@@ -294,7 +344,7 @@ async fn typing_is_told_to_the_others_only() {
             .iter()
             .all(|f| f[3] != "typing" && f[3] != "stop_typing")
     );
-    // Whoever leaves has stopped typing.
+    // A user that leaves has stopped typing.
     a.send(json!(["1", "4", topic, "typing", {}])).await;
     b.expect("typing").await;
     a.drop_abruptly();
@@ -375,10 +425,10 @@ async fn a_deleted_room_closes_its_channels() {
 }
 
 #[tokio::test]
-async fn a_socket_that_says_nothing_for_a_minute_is_closed() {
+async fn a_silent_socket_is_closed_after_a_minute() {
     let server = Server::start().await;
     let (mut socket, _) = lobby(&server).await;
-    // From here on time jumps to the next timer whenever nothing else is to do.
+    // From here on time jumps to the next timer whenever the server is idle.
     tokio::time::pause();
     let start = tokio::time::Instant::now();
     assert_eq!(socket.closed_at_last().await, 1001);
@@ -386,9 +436,9 @@ async fn a_socket_that_says_nothing_for_a_minute_is_closed() {
     assert!((59..=61).contains(&waited), "{waited} s");
 }
 
-/// A server that was paused took clients for idle whose heartbeats waited.
+/// A server that was paused closed clients as idle whose heartbeats waited.
 #[tokio::test]
-async fn a_paused_server_takes_waiting_frames_before_it_calls_anyone_idle() {
+async fn a_paused_server_reads_waiting_frames_before_it_calls_a_client_idle() {
     let server = Server::start().await;
     let ada = server.register("ada").await;
     let mut sockets = Vec::new();

@@ -1,5 +1,5 @@
-//! Storage in trouble: nothing is acknowledged, sent or shown before it is stored, and the server
-//! goes on by itself when the trouble ends.
+//! Faults of the storage: nothing is acknowledged, sent or shown before it is stored, and the server
+//! recovers by itself when the fault ends.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
-use super::client::{Server, Socket, User};
+use crate::support::client::{Server, Socket, User};
 
 const FAILED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
@@ -21,7 +21,7 @@ fn database(dir: &Path) -> PathBuf {
     dir.join("headcount.db")
 }
 
-/// Runs statements on the database of a server, beside it.
+/// Runs statements on the database of a running server.
 async fn run(dir: &Path, sql: &'static str) {
     let options = SqliteConnectOptions::new().filename(database(dir));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
@@ -29,7 +29,7 @@ async fn run(dir: &Path, sql: &'static str) {
     connection.close().await.unwrap();
 }
 
-/// Returns what `/readyz` says as soon as it is not content; its last answer may be a second old.
+/// Returns the answer of `/readyz` once it is not 200; an answer may be a second old.
 async fn not_ready(server: &Server) -> String {
     loop {
         let (status, body) = server.readyz().await;
@@ -56,7 +56,7 @@ const COMMITS_SUCCEED: &str = "
     DROP TRIGGER f1; DROP TRIGGER f2; DROP TRIGGER f3; DROP TRIGGER f4; DROP TRIGGER f5;
     DROP TRIGGER f6; DROP TRIGGER f7;";
 
-/// Two users, a room of the first with the second in it, and a socket of each there.
+/// Two users, a room of the first that the second has joined, and a socket of each in it.
 struct Scene {
     server: Server,
     ada: User,
@@ -94,7 +94,7 @@ impl Scene {
         }
     }
 
-    /// Every write there is, except those by socket, with what is answered.
+    /// Does every write of the API except those by socket, and returns the answers.
     async fn writes(&self) -> Vec<(&'static str, StatusCode, Value)> {
         let Self {
             server,
@@ -153,7 +153,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_failed_commit_is_refused_on_every_way_and_leaves_nothing() {
+async fn a_failed_commit_is_refused_on_every_path_and_leaves_nothing() {
     let mut scene = Scene::set_up().await;
     let dir = scene.server.dir().to_owned();
     run(&dir, COMMITS_FAIL).await;
@@ -205,7 +205,7 @@ async fn a_failed_commit_is_refused_on_every_way_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_locked_database_is_busy_and_everybody_hears_so_at_once() {
+async fn a_locked_database_is_reported_as_busy_to_all_at_once() {
     let server = Server::start().await;
     let ada = server.register("ada").await;
     let room = server.create_room(&ada, "Engines").await;
@@ -300,7 +300,7 @@ async fn a_database_that_cannot_be_used_is_named_at_the_start() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn files_are_created_for_their_owner_alone() {
+async fn files_are_created_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = Server::start().await;
     let files = fs::read_dir(server.dir()).unwrap().map(Result::unwrap);
@@ -315,7 +315,7 @@ async fn files_are_created_for_their_owner_alone() {
     assert_eq!(names, [&database[..], &["jwt-secret", "lock"]].concat());
 }
 
-/// Starts a server that must refuse to, in words that contain these.
+/// Starts a server that must refuse to start, with an error that contains these words.
 async fn start_fails(dir: &Path, words: &[&str]) {
     let config = Config {
         data_dir: dir.into(),
@@ -334,7 +334,7 @@ async fn start_fails(dir: &Path, words: &[&str]) {
 
 /// Clients post without pause while the server stops.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_acknowledged_during_a_stop_is_stored() {
+async fn a_message_acknowledged_during_a_stop_is_stored() {
     let server = Server::start().await;
     let ada = server.register("ada").await;
     let room = server.room(&ada, "lobby").await;

@@ -1,4 +1,4 @@
-//! A full disk: what was acknowledged is there after a restart, what was refused is not.
+//! A full disk: acknowledged messages are there after a restart, refused ones are not.
 
 use std::{
     fs::{self, File},
@@ -14,15 +14,15 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::client::{Server, Socket, User};
+use crate::support::client::{Server, Socket, User};
 
-/// Times the disk is filled and gets room again.
+/// Number of times that the disk is filled and freed.
 const ROUNDS: usize = 3;
-/// Messages a user may send in a row.
+/// Messages that a user may send in a row.
 const TURN: usize = 10;
-/// Between two messages of a client.
+/// The pause between two messages of a client.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Longer than anything here takes.
+/// Longer than any step of a test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn a_full_file_system_loses_nothing_it_acknowledged() {
     drop(disk);
 }
 
-/// Something that takes all room there is, and gives it back.
+/// A way to take all free space, and to free it.
 trait Filler {
     async fn fill(&mut self, server: &Server);
     async fn free(&mut self, server: &Server);
@@ -135,7 +135,7 @@ impl Filler for SmallDisk {
     }
 }
 
-/// What clients were told.
+/// The answers that clients received.
 #[derive(Default)]
 struct Record {
     stop: AtomicBool,
@@ -163,7 +163,7 @@ impl Record {
         refused.iter().filter(|c| c.starts_with(kind)).count()
     }
 
-    /// Compares with what a server started anew has.
+    /// Compares with the messages of a restarted server.
     async fn compare(self, server: &Server) {
         let guest = server.guest().await;
         let mut found = Vec::new();
@@ -205,13 +205,13 @@ fn content_and_seq(message: &Value) -> (String, i64) {
     (content, message["seq"].as_i64().unwrap())
 }
 
-/// The reason of a refusal for want of storage.
+/// Returns the reason of a refusal by the storage.
 fn reason(status: StatusCode, answer: &Value) -> String {
     assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{answer}");
     answer["error"].as_str().unwrap().to_owned()
 }
 
-/// Posts and registers all along, while the disk fills and gets room again.
+/// Posts and registers continuously, while the disk is filled and freed.
 async fn post_while_it_fills(server: Server, disk: &mut impl Filler) -> (Server, Record) {
     let guest = server.guest().await;
     let record = Record {
@@ -234,7 +234,7 @@ async fn post_while_it_fills(server: Server, disk: &mut impl Filler) -> (Server,
     (server, record)
 }
 
-/// The disk fills until posts fail both ways, and gets room until they succeed both ways.
+/// Fills the disk until posts fail by REST and socket, and frees it until both succeed.
 async fn round(server: &Server, record: &Record, disk: &mut impl Filler) {
     let refused = ["rest", "socket"].map(|kind| record.refused(kind));
     disk.fill(server).await;
@@ -329,7 +329,7 @@ async fn post_by_socket(server: &Server, record: &Record) {
     }
 }
 
-/// Notes every message that is sent to a socket.
+/// Records every message that is sent to a socket.
 async fn listen(mut socket: Socket, record: &Record) {
     loop {
         let stops = record.stops();

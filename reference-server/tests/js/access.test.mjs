@@ -1,11 +1,11 @@
-// What people who use a keyboard, a screen reader or another theme meet: axe on every view, and the theme button.
+// Accessibility: axe on every view, the keyboard, and the theme button.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, message, openPage, say, settled } from "./browser.mjs";
-import { startServer } from "./support.mjs";
+import { enterAsGuest, launch, message, openPage, say, settled } from "./support/browser.mjs";
+import { startServer } from "./support/server.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -37,7 +37,7 @@ async function violations(page) {
 }
 
 for (const scheme of ["light", "dark"]) {
-  test(`axe finds nothing to mend, ${scheme}`, async () => {
+  test(`axe finds no violation, ${scheme}`, async () => {
     const page = await openPage(browser, server.url, { scheme });
     assert.deepEqual(await violations(page), [], "the entrance");
     await enterAsGuest(page, "city");
@@ -52,7 +52,7 @@ for (const scheme of ["light", "dark"]) {
   });
 }
 
-test("the page is used from entrance to message by keyboard alone", async () => {
+test("the page works from entrance to message by keyboard alone", async () => {
   const page = await openPage(browser, server.url);
   await page.keyboard.press("Enter");
   await page.locator("#connection[data-state=open]").waitFor();
@@ -82,7 +82,7 @@ test("the page is used from entrance to message by keyboard alone", async () => 
   await page.context().close();
 });
 
-test("the theme button goes round, and the choice is kept", async () => {
+test("the theme button cycles, and the choice is stored", async () => {
   const page = await openPage(browser, server.url, { scheme: "light" });
   await enterAsGuest(page, "lobby");
   const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
-import { launch, openPage, picture } from "./browser.mjs";
-import { Client, event, guest, startServer, data } from "./support.mjs";
+import { launch, openPage, picture } from "./support/browser.mjs";
+import { Client, event, guest, startServer, data } from "./support/server.mjs";
 
 let server;
 let site;
@@ -34,7 +34,7 @@ after(async () => {
   await server?.end();
 });
 
-test("a foreign page opens the chat in its corner, and one talks from there", async () => {
+test("a foreign page opens the chat in its corner, and messages are sent from there", async () => {
   const insider = await guest(server);
   const rooms = await data(server, "GET", "/rooms", { token: insider.token });
   client = new Client(server, insider);
@@ -51,14 +51,14 @@ test("a foreign page opens the chat in its corner, and one talks from there", as
   await lobby.push("new_message", { content: "welcome in" });
   await chat.locator(".message", { hasText: "welcome in" }).waitFor();
   await picture(page, "embedded");
-  // The foreign page has no icon, which the browser asks for.
+  // The browser requests an icon, which the foreign page does not have.
   assert.deepEqual(
     page.troubles.filter((text) => !text.includes("favicon")),
     [],
   );
 });
 
-test("the sample site holds the chat twice", async () => {
+test("the sample site embeds the chat twice", async () => {
   const page = await openPage(browser, `${server.url}/sample-site/`);
   await page.frameLocator("iframe.chat").getByRole("button", { name: "Continue as a guest" }).waitFor();
   await page.getByRole("button", { name: "Talk to us" }).click();

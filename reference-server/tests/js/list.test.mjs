@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { MemberListClient } from "../../web/member-list.mjs";
 import { WindowKeeper } from "../../web/members/window-keeper.mjs";
-import { Client, data, guest, startServer, until } from "./support.mjs";
+import { Client, data, guest, startServer, until } from "./support/server.mjs";
 
 const MEMBERS = 3000;
 
@@ -22,7 +22,7 @@ after(async () => {
   await server.end();
 });
 
-/** Joins a room; `list` holds its member list, `resyncs` what the list client had to ask for again. */
+/** Joins a room; `list` is the client of its member list, `resyncs` the requests that the client had to repeat. */
 async function arrive(name) {
   const client = new Client(server, await guest(server));
   clients.push(client);
@@ -77,7 +77,7 @@ test("the first chunk: a SYNC with headers, bodies and counts", async () => {
   );
 });
 
-test("people who come, change and go are seen in the list of a small room", async () => {
+test("members that join, change and leave are seen in the list of a small room", async () => {
   const here = await arrive("lobby");
   await here.ask("open", { window: "c:0" });
   const visitor = await arrive("lobby");
@@ -97,7 +97,7 @@ test("people who come, change and go are seen in the list of a small room", asyn
   assert.deepEqual(here.resyncs, []);
 });
 
-test("chunks and an anchored window stay true through a few seconds of changes", async () => {
+test("chunks and an anchored window stay right through a few seconds of changes", async () => {
   const { ask, list, resyncs, seen } = await arrive("city");
   for (const window of ["c:0", "c:7", "c:12"]) await ask("open", { window });
   const anchor = list.window("c:12").rows.find(({ id }) => id);
@@ -105,7 +105,7 @@ test("chunks and an anchored window stay true through a few seconds of changes",
   const { frames } = seen;
   await new Promise((wake) => setTimeout(wake, 4000));
   assert.ok(seen.frames > frames + 5, `only ${seen.frames - frames} frames in four seconds`);
-  // Every frame was checked against the server's checksum; a mismatch or a gap would have asked for a resync.
+  // Every frame was checked against the server's checksum; a mismatch or a gap would have caused a resync.
   assert.deepEqual(resyncs, []);
   assert.deepEqual(list.names.filter((name) => name.startsWith("c:")).sort(), ["c:0", "c:12", "c:7"]);
   const moved = list.names.find((name) => !name.startsWith("c:"));
@@ -139,7 +139,7 @@ test("the keeper of the page follows a reader down the list and back", async () 
   assert.equal(troubles, 0);
 });
 
-test("a name is found in every group that has it", async () => {
+test("a name is found in every group that contains it", async () => {
   const { ask, send, list } = await arrive("city");
   await ask("open", { window: "c:0" });
   const { body } = list.window("c:0").rows.find(({ id }) => id);
@@ -150,7 +150,7 @@ test("a name is found in every group that has it", async () => {
     const window = `c:${Math.floor(index / 100)}`;
     if (!list.window(window)) await ask("open", { window });
     const { rows, baseIndex } = list.window(window);
-    // The room changes meanwhile; the row is there, or a step away.
+    // The room changes meanwhile; the row is at the index, or next to it.
     const near = rows.slice(Math.max(0, index - baseIndex - 10), index - baseIndex + 10);
     const found = near.find((row) => row.id === id);
     assert.ok(found?.body.username.toUpperCase().startsWith(prefix), `${group} ${index}`);
@@ -163,7 +163,7 @@ test("a name is found in every group that has it", async () => {
   assert.equal(refusal.reason, "invalid payload");
 });
 
-test("windows that make no sense, and too many of them, are refused; the rest goes on", async () => {
+test("invalid windows, and too many of them, are refused; the others work on", async () => {
   const { send, ask, list } = await arrive("city");
   for (const window of [
     "c:x",

@@ -45,7 +45,7 @@ function seen(client, asked) {
   const held = client.counts;
   const counts = held && { version: held.version, rows: held.rows, members: held.members, groups: held.groups };
   const resync = asked.flat().sort();
-  // Counts travel with every answer, so they are asked for alone only when nothing else is.
+  // Every answer contains counts, so they are requested alone only when nothing else is.
   return { windows, counts, resync, resync_counts: asked.length > 0 && resync.length === 0 };
 }
 
@@ -63,7 +63,7 @@ test("the checksum is zlib's", () => {
   assert.equal(checksum(rows), 3411915118);
 });
 
-test("a delta leaves the rows it started from alone", () => {
+test("a delta does not change the rows it started from", () => {
   const rows = [{ id: "1", revision: 1, body: { name: "a" } }, { id: "2", revision: 1 }];
   const before = structuredClone(rows);
   const updates = [{ index: 0, revision: 2, patch: { name: "b", status: null } }];
@@ -85,7 +85,7 @@ test("indexes that are no indexes are refused", () => {
   }
 });
 
-test("a move keeps the old window on show until the new one is here", () => {
+test("a move shows the old window until the new one arrives", () => {
   const client = new MemberListClient();
   const sync = (window, version, rows) => {
     const frame = { window, base_version: 0, new_version: version, base_index: 0, kind: "sync" };

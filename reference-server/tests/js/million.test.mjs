@@ -1,9 +1,9 @@
-// A sidebar of a million members, of whom a thousand change every second.
+// A sidebar of a million members, a thousand of which change every second.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, openPage, picture, scrollTo, settled, sidebar } from "./browser.mjs";
-import { startServer } from "./support.mjs";
+import { enterAsGuest, launch, openPage, picture, scrollTo, settled, sidebar } from "./support/browser.mjs";
+import { startServer } from "./support/server.mjs";
 
 const MEMBERS = 1_000_000;
 const CHANGES_PER_SECOND = 1000;
@@ -25,7 +25,7 @@ after(async () => {
   await server?.end();
 });
 
-/** By how many pixels the rows that stand in both views have moved: the commonest difference. */
+/** Returns by how many pixels the rows in both views have moved: the commonest difference. */
 function moved(before, now) {
   const places = new Map(before.rows.filter(({ kind }) => kind === "member").map(({ name, top }) => [name, top]));
   const votes = new Map();
@@ -65,7 +65,7 @@ test("the scrollbar dragged across it leaves rows where it stops", async () => {
   assert.ok(Math.abs(rows[0].index / total - 1 / 3) < 0.01);
 });
 
-test("what is on show stands still while a thousand members a second change", async () => {
+test("visible rows do not move while a thousand members a second change", async () => {
   await scrollTo(page, 0.4);
   await page.waitForTimeout(600);
   let last = await settled(page, "at rest");
@@ -99,7 +99,7 @@ test("scrolling on by wheel from the middle stays whole", async () => {
     await page.waitForTimeout(60);
   }
   const { rows } = await settled(page, "after the wheel");
-  // 15,000 pixels are 375 rows; meanwhile members come and go above, and the indexes with them.
+  // 15,000 pixels are 375 rows; meanwhile members join and leave above, which shifts the indexes.
   const drift = 25 + ((Date.now() - started) / 1000) * CHANGES_PER_SECOND * 0.2;
   const by = rows[0].index - before.index;
   assert.ok(Math.abs(by - 375) < drift, `by ${by} rows, from ${before.index}`);

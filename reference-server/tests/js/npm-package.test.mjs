@@ -1,4 +1,4 @@
-// What the registry would get as @headcount-rs/member-list.
+// The npm package @headcount-rs/member-list.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { ROOT } from "./support.mjs";
+import { ROOT } from "./support/server.mjs";
 
 const PACKAGE = join(ROOT, "reference-server/npm");
 
-test("the npm package holds the client of the page, documents and licences", async () => {
+test("the npm package contains the client of the page, documents and licences", async () => {
   const folder = mkdtempSync(join(tmpdir(), "headcount-npm-"));
   try {
     const args = ["pack", "--json", "--pack-destination", folder];

@@ -1,4 +1,4 @@
-// Two browsers talk to the running server; a third person scrolls a giant room.
+// Two browsers chat over the running server; a third one scrolls a giant room.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -13,8 +13,8 @@ import {
   scrollTo,
   settled,
   sidebar,
-} from "./browser.mjs";
-import { data, enter, register, startServer, until } from "./support.mjs";
+} from "./support/browser.mjs";
+import { data, enter, register, startServer, until } from "./support/server.mjs";
 
 const MEMBERS = 100_000;
 
@@ -73,14 +73,14 @@ test("two pages see each other arrive, type, talk and leave", async () => {
   await ada.locator("#members-rows .row.member", { hasText: boName }).waitFor({ state: "detached" });
 });
 
-test("history loads upwards, the view keeps its place, and new messages wait behind a pill", async () => {
+test("history loads upwards, the view does not move, and new messages wait behind a pill", async () => {
   const writer = await register(server, "writer");
   const rooms = await data(server, "GET", "/rooms", { token: writer.token });
   const archive = rooms.find(({ name }) => name === "archive");
   const post = (content, who) =>
     data(server, "POST", `/rooms/${archive.id}/messages`, { token: who.token, body: { content } });
   await enter(server, writer, archive);
-  // Several authors, because one may only send ten in five seconds.
+  // Several authors, because each may send only ten messages in five seconds.
   await Promise.all(
     Array.from({ length: 13 }, async (_, w) => {
       const author = await register(server, `author-${w}`);
@@ -102,7 +102,7 @@ test("history loads upwards, the view keeps its place, and new messages wait beh
   await until("the log still at its end", atBottom);
 
   const first = await page.locator(".message").first().getAttribute("data-id");
-  // Its bottom: day line and author above it go when an older message comes before it.
+  // Its bottom: the day line and author above it vanish when an older message precedes it.
   const bottomOf = (id) =>
     page.locator(`.message[data-id="${id}"]`).evaluate((node) => node.getBoundingClientRect().bottom);
   await page.evaluate(() => {
@@ -180,7 +180,7 @@ test("the sidebar scrolled by wheel stays whole, and its rows stay in order", as
   assert.equal(new Set(there.rows.map(({ name, index }) => `${name}|${index}`)).size, there.rows.length);
 });
 
-test("what is on show does not move while the room changes around it", async () => {
+test("visible rows do not move while the room changes around them", async () => {
   const page = await open();
   await enterAsGuest(page, "city");
   await settled(page, "top");
@@ -198,11 +198,11 @@ test("what is on show does not move while the room changes around it", async () 
     `only ${moved.length} of ${before.rows.length} rows are still there`,
   );
   moved.sort((a, b) => a - b);
-  // Rows that left from between shift their neighbours; the view as a whole stays.
+  // Rows removed from the view shift their neighbours; the view as a whole does not move.
   assert.ok(moved[Math.floor(moved.length / 2)] <= 80, `the view moved: ${moved}`);
 });
 
-test("the list is read and moved through by keyboard", async () => {
+test("the list is read and navigated by keyboard", async () => {
   const page = await open();
   await enterAsGuest(page, "city");
   await settled(page, "top");
@@ -218,7 +218,7 @@ test("the list is read and moved through by keyboard", async () => {
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("ArrowDown");
   assert.equal((await active()).position, 3);
-  // The list is live: what was the last row may not be when it is looked at.
+  // The list is live: the last row may have changed by the time of the check.
   await until("the last row to be active", async () => {
     await page.keyboard.press("End");
     const { total } = await settled(page, "End");
@@ -231,7 +231,7 @@ test("the list is read and moved through by keyboard", async () => {
   assert.equal((await sidebar(page)).rows[0].index, 0);
 });
 
-test("one jumps to a name, a letter, a group, a row and a percentage", async () => {
+test("jumps reach a name, a letter, a group, a row and a percentage", async () => {
   const page = await open();
   await enterAsGuest(page, "city");
   await settled(page, "top");
@@ -275,7 +275,7 @@ test("one jumps to a name, a letter, a group, a row and a percentage", async () 
   await settled(page, "s");
 });
 
-test("an account: errors are told at the field, then rooms can be created", async () => {
+test("an account: errors are shown at the field, then rooms can be created", async () => {
   const page = await open({ width: 1000 });
   await page.getByRole("tab", { name: "Register" }).click();
   await page.locator("#username").fill("owner");
@@ -299,7 +299,7 @@ test("an account: errors are told at the field, then rooms can be created", asyn
   await message(page, "first").waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("button", { name: "Continue as a guest" }).waitFor();
-  // The refused registration is a failed request, and the browser says so.
+  // The refused registration is a failed request, which the browser logs.
   page.troubles = page.troubles.filter((text) => !text.includes("422"));
 });
 
@@ -321,7 +321,7 @@ test("on a phone the panels fold away", async () => {
   await page.locator("#members-panel").waitFor({ state: "hidden" });
 });
 
-test("no page had an error on its console", () => {
+test("no page logged an error on its console", () => {
   assert.deepEqual(
     pages.flatMap((page) => page.troubles),
     [],

@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { LongPoll } from "phoenix";
 import { Presence as OldPresence, Socket as OldSocket } from "phoenix-1.7";
 import WebSocket from "ws";
-import { answer, call, Client, connect, data, event, guest, register, startServer, until } from "./support.mjs";
+import { answer, call, Client, connect, data, event, guest, register, startServer, until } from "./support/server.mjs";
 
 let server;
 let ada;
@@ -32,7 +32,7 @@ async function arrive(who) {
 
 const refs = (metas) => metas.map((meta) => meta.phx_ref);
 
-test("a guest has a name, and is known by the token", async () => {
+test("a guest has a name, and the token names it", async () => {
   const { token, user } = await guest(server);
   assert.match(user.username, /^guest-/);
   const me = await data(server, "GET", "/auth/me", { token });
@@ -40,7 +40,7 @@ test("a guest has a name, and is known by the token", async () => {
   assert.equal(me.username, user.username);
 });
 
-test("joining: the reply, the history, one presence_state with ourselves in it", async () => {
+test("a join: the reply, the history, one presence_state that contains the joiner", async () => {
   const { log, reply, presence, user } = await arrive();
   assert.equal(reply.presence, "full");
   await event({ log }, "presence_state");
@@ -52,7 +52,7 @@ test("joining: the reply, the history, one presence_state with ourselves in it",
   assert.equal(new Set(refs(presence.state[user.id].metas)).size, presence.state[user.id].metas.length);
 });
 
-test("the others see us come in a presence_diff, and go in another", async () => {
+test("the others see a join in one presence_diff, and the leave in another", async () => {
   const here = await arrive();
   await event(here, "presence_state");
   const from = here.log.length;
@@ -113,7 +113,7 @@ test("a message posted by REST reaches the channel", async () => {
   assert.equal(payload.user.username, "ada");
 });
 
-test("typing is told to the others, with the sender's own name", async () => {
+test("typing is sent to the others, with the sender's own name", async () => {
   const [writer, watcher] = [await arrive(), await arrive()];
   writer.channel.push("typing", { user_id: watcher.user.id, username: "forged" });
   const { payload } = await event(watcher, "typing");
@@ -131,7 +131,7 @@ test("a message cannot be sent in another's name", async () => {
   assert.equal(payload.user.id, writer.user.id);
 });
 
-test("empty and oversize messages are refused with a reason; the room goes on", async () => {
+test("empty and oversize messages are refused with a reason; the room works on", async () => {
   const { push } = await arrive();
   for (const content of ["", "   \n", "x".repeat(4001), 7, null]) {
     const refusal = await push("new_message", { content }).then(
@@ -158,7 +158,7 @@ test("more than ten messages in five seconds are refused with a delay", async ()
   assert.ok(outcomes[11].retry_after_ms > 0, JSON.stringify(outcomes[11]));
 });
 
-test("a dropped socket: the others see us go and come, we rejoin and miss nothing", async () => {
+test("a dropped socket: the others see the leave and the join, the client rejoins and misses nothing", async () => {
   const [dropped, other] = [await arrive(), await arrive()];
   await until("each other", () => other.presence.state[dropped.user.id] && dropped.presence.state[other.user.id]);
   const from = other.log.length;
@@ -196,7 +196,7 @@ test("long polling carries the same: join, presence, messages both ways", async 
   await until("the poller gone", () => !here.presence.state[client.user.id]);
 });
 
-test("the client of Phoenix 1.7 talks too, its token in the query", async () => {
+test("the client of Phoenix 1.7 works too, with its token in the query", async () => {
   const here = await arrive();
   const { token, user } = await guest(server);
   const socket = new OldSocket(`${server.url.replace("http", "ws")}/chat/socket`, {
@@ -244,7 +244,7 @@ test("a wrong token is refused: 403 for the socket, 401 for REST", async () => {
   socket.disconnect();
 });
 
-test("rooms that do not exist, and topics that mean nothing, refuse the join", async () => {
+test("joins of unknown rooms and meaningless topics are refused", async () => {
   const client = new Client(server, await guest(server));
   clients.push(client);
   for (const topic of [

@@ -1,10 +1,10 @@
-// The page when its server goes away and comes back, and when its token is worth nothing.
+// The page when its server stops and restarts, and when its token is not valid.
 
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { enterAsGuest, launch, message, openPage, picture, say, scrollTo, settled } from "./browser.mjs";
-import { data, register, startServer } from "./support.mjs";
+import { enterAsGuest, launch, message, openPage, picture, say, scrollTo, settled } from "./support/browser.mjs";
+import { data, register, startServer } from "./support/server.mjs";
 
 const DEMO = ["--demo", "3000"];
 
@@ -24,7 +24,7 @@ after(async () => {
   rmSync(server.dataDir, { recursive: true, force: true });
 });
 
-test("the server restarts: the page says so, comes back by itself and goes on", async () => {
+test("the server restarts: the page shows it, reconnects by itself and works on", async () => {
   const page = await openPage(browser, server.url);
   await enterAsGuest(page, "salon");
   await say(page, "before the restart");
@@ -69,7 +69,7 @@ test("a restart in the middle of a long list: the reader stays in the middle", a
   await page.context().close();
 });
 
-test("a token the server does not know leads back to the entrance, with a reason", async () => {
+test("an invalid token leads back to the entrance, with a reason", async () => {
   const page = await openPage(browser, server.url);
   await page.evaluate(() =>
     sessionStorage.setItem(
@@ -83,7 +83,7 @@ test("a token the server does not know leads back to the entrance, with a reason
   await page.context().close();
 });
 
-test("where no WebSocket gets through, the page talks by long polling", async () => {
+test("without WebSockets the page falls back to long polling", async () => {
   const context = await browser.newContext();
   await context.addInitScript(() => {
     globalThis.WebSocket = class {

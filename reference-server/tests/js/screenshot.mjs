@@ -1,11 +1,11 @@
-// Takes the picture of the README: a talk in the room of a hundred thousand simulated members.
+// Takes the screenshot of the README: a chat in the room of a hundred thousand simulated members.
 //
 //     node screenshot.mjs [light|dark]      writes ../../docs/screenshot.png
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { launch, openPage, openRoom, scrollTo, settled } from "./browser.mjs";
-import { Client, data, enter, register, ROOT, startServer } from "./support.mjs";
+import { launch, openPage, openRoom, scrollTo, settled } from "./support/browser.mjs";
+import { Client, data, enter, register, ROOT, startServer } from "./support/server.mjs";
 
 const TALK = [
   ["Noor", "Morning! Does anybody see the sidebar move?"],

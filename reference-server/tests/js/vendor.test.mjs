@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { ROOT } from "./support.mjs";
+import { ROOT } from "./support/server.mjs";
 
 test("the vendored Phoenix client is the file of the package", () => {
   const main = createRequire(import.meta.url).resolve("phoenix");

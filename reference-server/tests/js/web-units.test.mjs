@@ -1,4 +1,4 @@
-// The parts of the page that need no page.
+// The parts of the page that work without one.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -44,7 +44,7 @@ test("a taller list is scaled: ends and middle are reached, short moves are exac
   assert.equal(map.offset, 0);
 });
 
-test("rows that come above the view do not move what is on show", () => {
+test("rows added above the view do not move the visible rows", () => {
   for (const rows of [100_000, 1_000_000]) {
     const map = mapOf(rows);
     map.scrolled(map.scrollMax / 3);
@@ -56,14 +56,14 @@ test("rows that come above the view do not move what is on show", () => {
     const inView = map.layoutTop(row + 7) - map.scrollTop;
     map.settle();
     assert.ok(Math.abs(map.layoutTop(row + 7) - map.scrollTop - inView) < 0.001);
-    // Having settled, the same place is read from the scrollbar.
+    // After `settle` the scrollbar gives the same position.
     const again = mapOf(rows + 7);
     again.scrolled(map.scrollTop);
     assert.ok(Math.abs(again.offset - map.offset) < 1);
   }
 });
 
-test("the ends are reached by scrolling on, not by a leap", () => {
+test("the ends are reached by scrolling, not by a jump", () => {
   const map = mapOf(10_000_000);
   map.goTo(1000);
   let scrolled = 0;
@@ -146,7 +146,7 @@ test("a place to jump to is a row, a percentage or a name", () => {
   }
 });
 
-test("the commonest shift wins over the rows that moved on their own", () => {
+test("the commonest shift wins over rows that moved by themselves", () => {
   const before = new Map([
     ["a", 10],
     ["b", 11],
@@ -168,7 +168,7 @@ test("the commonest shift wins over the rows that moved on their own", () => {
   assert.equal(commonShift(before, before), 0);
 });
 
-test("messages stand once, in order, and a gap is noticed", () => {
+test("messages are listed once, in order, and a gap is noticed", () => {
   const store = new MessageStore();
   const message = (seq) => ({ id: `m${seq}`, seq, content: String(seq), inserted_at: "2026-01-01T00:00:00Z" });
   store.add([message(5), message(6)]);
@@ -193,7 +193,7 @@ test("messages stand once, in order, and a gap is noticed", () => {
   assert.deepEqual(store.add([message(4)]).length, 1);
 });
 
-test("reconnecting backs off, and never all at the same moment", () => {
+test("reconnects back off, and are spread in time", () => {
   assert.equal(
     reconnectDelayMs(1, () => 0.5),
     50,
@@ -205,7 +205,7 @@ test("reconnecting backs off, and never all at the same moment", () => {
   assert.ok(reconnectDelayMs(3, () => 0) < reconnectDelayMs(3, () => 0.99));
 });
 
-test("refusals become errors that say what to do", async () => {
+test("refusals become errors that state what to do", async () => {
   const api = (status, body, headers = {}) =>
     new Api({
       fetch: async () => new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers }),

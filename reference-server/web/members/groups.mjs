@@ -1,6 +1,6 @@
-// Where the groups of a list lie, computed from its counts. No page in here.
+// The positions of the groups of a list, computed from its counts. It does not touch the page.
 
-/** The groups that have rows, in order, each with the index of its first row: `{group, name, count, first, rows}`. */
+/** Returns the groups with rows, in order, with the index of their first rows: `{group, name, count, first, rows}`. */
 export function layOut(counts) {
   const placed = [];
   let first = 0;
@@ -13,14 +13,14 @@ export function layOut(counts) {
   return placed;
 }
 
-/** The placed group that a row belongs to, or null. */
+/** Returns the placed group of a row, or null. */
 export function groupAt(placed, index) {
   return placed.find((entry) => index >= entry.first && index < entry.first + entry.rows) ?? null;
 }
 
 /**
- * By how many rows the rows on show have moved: the commonest difference between where they were (`before`, a map of
- * row key to index) and where `after` finds them now. 0 when none is left.
+ * Returns by how many rows the visible rows have moved: the commonest difference between their old index (`before`, a
+ * map of row key to index) and the index that `after` returns now. 0 if none is left.
  */
 export function commonShift(before, after) {
   const votes = new Map();
@@ -39,12 +39,12 @@ export function commonShift(before, after) {
   return best;
 }
 
-/** The key under which a row is recognised after it moved. */
+/** Returns the key by which a row is recognised after it moved. */
 export function rowKey(row) {
   return row.id === undefined ? `g:${row.group}` : `m:${row.id}`;
 }
 
-/** What a group is called on the page. */
+/** Returns the name of a group on the page. */
 export function groupTitle(group) {
   const text = group === "dnd" ? "do not disturb" : String(group);
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -2,7 +2,7 @@
 
 import { byId, formatCount, h, setNote } from "../dom.mjs";
 
-/** What a text in the box means, for a list of `rows`: a row's `index`, an `error` to show, or a `name` to look for. */
+/** Parses a text in the box, for a list of `rows`: a row's `index`, an `error` to show, or a `name` to find. */
 export function parseJump(text, rows) {
   const trimmed = text.trim().replace(/[\s,.'_](?=\d{3}(\D|$))/g, "");
   const percent = trimmed.match(/^(\d+(?:\.\d+)?)\s*%$/);
@@ -14,7 +14,7 @@ export function parseJump(text, rows) {
   return { error: `Enter a name, a row from 1 to ${formatCount(rows)}, or a percentage such as 50%.` };
 }
 
-/** Opens under the panel's head; `panel` is a MemberPanel, `find(prefix)` asks the server where a name stands. */
+/** Opens under the panel's head; `panel` is a MemberPanel, `find(prefix)` asks the server for the index of a name. */
 export class JumpBox {
   #looked = { name: null, next: 0 };
 
@@ -43,7 +43,7 @@ export class JumpBox {
     this.#toggle(false);
   }
 
-  /** Counts changed: the groups' buttons say how many. */
+  /** Shows changed counts on the groups' buttons. */
   draw() {
     if (this.form.hidden) return;
     const { groups } = this.panel;
@@ -83,7 +83,7 @@ export class JumpBox {
     else this.#go(index);
   }
 
-  // A name may stand in several groups: looking for it again goes to the next one.
+  // A name may occur in several groups: finding it again jumps to the next one.
   async #lookFor(name) {
     const next = this.#looked.name === name ? this.#looked.next : 0;
     try {

@@ -7,7 +7,7 @@ import { ScrollMap } from "./scroll-map.mjs";
 export const ROW_PX = 40;
 const OVERSCAN = 8;
 const IDLE_MS = 1000;
-/** Where there is no `scrollend` event, scrolling counts as over after this long without a scroll event. */
+/** Without a `scrollend` event, scrolling counts as ended after this long without a scroll event. */
 const SCROLL_OVER_MS = 600;
 const JUMP_PAUSE_MS = 90;
 const POSITION_SHOWN_MS = 900;
@@ -30,7 +30,7 @@ export class MemberPanel {
   constructor(elements, { typed }) {
     this.elements = elements;
     this.typed = typed;
-    /** The groups that have rows, as `layOut` places them. */
+    /** The groups with rows, as `layOut` places them. */
     this.groups = [];
     const { scroll } = elements;
     scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
@@ -55,13 +55,13 @@ export class MemberPanel {
     this.#resize();
   }
 
-  /** The same list over a new connection: what is on show stays where it is. */
+  /** Shows the same list over a new connection: visible rows do not move. */
   reconnected(keeper) {
     this.#keeper = keeper;
     this.#want();
   }
 
-  /** Rows or counts changed. */
+  /** Draws changed rows and counts. */
   changed() {
     const { counts } = this.#keeper;
     if (!counts) return;
@@ -74,7 +74,7 @@ export class MemberPanel {
     this.#drawSoon();
   }
 
-  /** A message in place of the list. */
+  /** Shows a message in place of the list. */
   note(text) {
     setNote(this.elements.note, text);
   }
@@ -94,16 +94,16 @@ export class MemberPanel {
     this.#draw();
   }
 
-  /** The same for the row of a key (see `rowKey`), which is thought to be at an index or near it. */
+  /** Does the same for the row of a key (see `rowKey`), which is expected at an index or near it. */
   async seek(key, index) {
     this.goTo(index);
     this.#sought = key;
     const found = await this.#keeper.reach(key);
-    // Unless the reader has gone elsewhere meanwhile.
+    // Unless the reader has scrolled elsewhere meanwhile.
     if (found !== null && this.#sought === key) this.goTo(found);
   }
 
-  // What is on show stays where it is when rows come and go above it; at the very top the top stays on show.
+  // Visible rows do not move when rows are added or removed above them; at the very top the top stays visible.
   #follow() {
     const now = new Map();
     const [first, end] = this.#map.visible;
@@ -149,7 +149,7 @@ export class MemberPanel {
     if (jump === null) return;
     this.#sought = null;
     if (jump) this.#showPosition();
-    // While the scrollbar is dragged across the list, only the places where it rests are worth asking for.
+    // While the scrollbar is dragged across the list, only rows where it rests are requested.
     clearTimeout(this.#timers.want);
     if (jump) this.#timers.want = setTimeout(() => this.#want(), JUMP_PAUSE_MS);
     else this.#want();
@@ -157,7 +157,7 @@ export class MemberPanel {
     this.#draw();
   }
 
-  /** Takes over where the element is scrolled to; says whether that was a jump, or null when it had not moved. */
+  /** Reads the scroll position of the element. Returns whether it was a jump, or null if it had not moved. */
   #readScroll() {
     const { scrollTop } = this.elements.scroll;
     return Math.abs(scrollTop - this.#map.scrollTop) < 0.01 ? null : this.#map.scrolled(scrollTop);
@@ -168,7 +168,7 @@ export class MemberPanel {
     this.#settleSoon();
   }
 
-  // Only when nobody has scrolled for a while: a scroll under way goes on to where it was bound for, whatever we set.
+  // Only some time after the last scroll: a scroll under way would override what is set here.
   #settleSoon() {
     clearTimeout(this.#timers.settle);
     this.#timers.settle = setTimeout(() => {
@@ -233,7 +233,7 @@ export class MemberPanel {
     return undefined;
   }
 
-  // Letters typed in quick succession are the beginning of a name.
+  // Letters typed in quick succession are the prefix of a name.
   #onType(letter) {
     this.#typed += letter;
     clearTimeout(this.#timers.typed);
@@ -330,7 +330,7 @@ class Row {
     if (element.dataset.index !== String(index)) element.dataset.index = index;
     element.setAttribute("aria-posinset", index + 1);
     element.setAttribute("aria-setsize", total);
-    // A header's place and count are known before its window is.
+    // A header's index and count are known before its window is.
     this.#fill(row ?? (group?.first === index ? { group: group.group, count: group.count } : null), group);
     element.classList.toggle("active", active);
     element.setAttribute("aria-selected", String(active));

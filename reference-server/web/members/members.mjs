@@ -47,7 +47,7 @@ export class Members {
     room.addEventListener("member_list", this.#onBundle);
   }
 
-  // The server forgets a viewer with its connection, so every join starts afresh; the old rows stay on show meanwhile.
+  // The server forgets a viewer with its connection, so every join starts a new one; old rows stay visible meanwhile.
   #open() {
     const room = this.#room;
     const before = this.#keeper;
@@ -66,14 +66,14 @@ export class Members {
     else this.panel.show(keeper);
   }
 
-  // Within the group one is in, else in the first that has such a name.
+  // Within the group of the active row, else in the first group with such a name.
   async #goToName(prefix, group) {
     try {
       const matches = await this.#keeper.find(prefix);
       const match = matches.find((other) => other.group === group) ?? matches[0];
       if (match) await this.panel.seek(`m:${match.id}`, match.index);
     } catch {
-      // Typing again asks again.
+      // Typing again retries.
     }
   }
 
@@ -82,7 +82,7 @@ export class Members {
     this.jump.draw();
   }
 
-  // A tab nobody looks at needs no rows; after a while its windows are closed, and opened again when it is shown.
+  // A hidden tab needs no rows: after a while its windows are closed, and opened again when it is shown.
   #onVisibility() {
     clearTimeout(this.#hiddenTimer);
     if (document.hidden) this.#hiddenTimer = setTimeout(() => this.#keeper?.pause(), HIDDEN_AFTER_MS);

@@ -1,6 +1,6 @@
-// Scroll arithmetic of a list that may be taller than a browser can lay out. No page in here.
+// Scroll arithmetic of a list that may be taller than a browser can lay out. It does not touch the page.
 
-/** Beyond this height (Firefox gives up near 17.8 million pixels) a pixel of the scrollbar stands for more than one. */
+/** Beyond this height (Firefox fails near 17.8 million pixels) a scrollbar pixel is more than one of the list. */
 export const HEIGHT_MAX_PX = 15_000_000;
 
 /** A move of more than this many views at once is a jump (scrollbar, Home, End), not scrolling. */
@@ -9,7 +9,7 @@ const JUMP_VIEWS = 4;
 /**
  * Keeps `offset`, the distance in pixels from the top of row 0 to the top of the view, apart from the element's
  * `scrollTop`. Short moves shift the offset pixel by pixel; jumps land in proportion. Rows that come or go above the
- * view shift the offset and leave `scrollTop` to `settle`, so that what is on show does not move.
+ * view shift the offset and leave `scrollTop` to `settle`, so that visible rows do not move.
  */
 export class ScrollMap {
   constructor(rowHeight, heightMax = HEIGHT_MAX_PX) {
@@ -21,7 +21,7 @@ export class ScrollMap {
     this.scrollTop = 0;
   }
 
-  /** Height of the element that is scrolled. */
+  /** Returns the height of the scrolled element. */
   get height() {
     return Math.min(this.rows * this.rowHeight, this.heightMax);
   }
@@ -34,7 +34,7 @@ export class ScrollMap {
     return Math.max(0, this.height - this.viewHeight);
   }
 
-  /** First row that is at least partly in view, and the row after the last. */
+  /** Returns the first row that is at least partly in view, and the row after the last. */
   get visible() {
     const first = Math.floor(this.offset / this.rowHeight);
     const end = Math.ceil((this.offset + this.viewHeight) / this.rowHeight);
@@ -48,7 +48,7 @@ export class ScrollMap {
     this.scrollTop = clamp(this.scrollTop, this.scrollMax);
   }
 
-  /** The element was scrolled to `scrollTop`; says whether that was a jump. */
+  /** Notes that the element was scrolled to `scrollTop`. Returns whether that was a jump. */
   scrolled(scrollTop) {
     const by = scrollTop - this.scrollTop;
     this.scrollTop = scrollTop;
@@ -59,13 +59,13 @@ export class ScrollMap {
     return jump;
   }
 
-  /** The element is at an end that the list is not at: without `settle` one could not scroll on. */
+  /** Returns whether the element is at an end that the list is not at: scrolling needs `settle`. */
   get isStuck() {
     const { scrollTop, scrollMax, offset, offsetMax } = this;
     return (scrollTop <= 0 && offset > 0) || (scrollTop >= scrollMax - 1 && offset < offsetMax);
   }
 
-  /** Rows came (positive) or went above the view. */
+  /** Notes rows added (positive) or removed above the view. */
   shift(rows) {
     this.offset = clamp(this.offset + rows * this.rowHeight, this.offsetMax);
   }
@@ -86,16 +86,16 @@ export class ScrollMap {
     return this.settle();
   }
 
-  /** The `scrollTop` that stands for the offset; call it when nobody is scrolling, and set it on the element. */
+  /** Returns the `scrollTop` for the offset, to be set on the element while it is not being scrolled. */
   settle() {
     const { offset, offsetMax, scrollMax } = this;
     this.scrollTop = offsetMax === scrollMax ? offset : (offset / offsetMax) * scrollMax;
-    // Off the ends there must be room to scroll on.
+    // Away from the ends there must be room to scroll further.
     if (offset > 0 && offset < offsetMax) this.scrollTop = Math.min(Math.max(this.scrollTop, 2), scrollMax - 2);
     return this.scrollTop;
   }
 
-  /** Where a row is laid out in the scrolled element just now. */
+  /** Returns the position of a row in the scrolled element now. */
   layoutTop(row) {
     return row * this.rowHeight - this.offset + this.scrollTop;
   }

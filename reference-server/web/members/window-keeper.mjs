@@ -1,24 +1,24 @@
-// Which windows of a member list to hold for what is on show. No page in here.
+// The windows of a member list to hold for the visible rows. It does not touch the page.
 
 import { rowKey } from "./groups.mjs";
 
-/** Rows of a chunk window, as the protocol has it. */
+/** Rows of a chunk window, set by the protocol. */
 export const CHUNK = 100;
 
 /** Rows on each side of an anchor. */
 const REACH = 120;
-/** Rows beyond the view that should be there before they are seen. */
+/** Rows beyond the view to load before they are visible. */
 const MARGIN = 25;
-/** Above this row the chunks, which all viewers share, serve better than a window of our own. */
+/** Above this row the chunks, which all viewers share, cost less than a window of our own. */
 const TOP_ZONE = 300;
-/** An answer that takes longer than this is asked for again. */
+/** A request without an answer for this long is repeated. */
 const PATIENCE_MS = 10_000;
-/** After a refusal the same is not asked for again at once. */
+/** The pause before a refused request is repeated. */
 const RETRY_MS = 1000;
 
 /**
  * Holds chunk windows near the top of the list, one anchored window further down, and chunks for the moment after a
- * jump, when there is no row yet to anchor to. `client` keeps the rows (member-list.mjs), `request(verb, payload)`
+ * jump, when there is no row yet to anchor to. `client` holds the rows (member-list.mjs), `request(verb, payload)`
  * reaches the server and resolves to a bundle, `changed()` is called after every bundle, `failed(error)` after a
  * refusal.
  */
@@ -45,13 +45,13 @@ export class WindowKeeper {
     return this.#client.counts;
   }
 
-  /** The row at an absolute index, or null when no window holds it. */
+  /** Returns the row at an absolute index, or null if no window holds it. */
   row(index) {
     const view = this.#views().find(({ start, end }) => start <= index && index < end);
     return view?.at(index) ?? null;
   }
 
-  /** True when every row of `[first, end)` is held. */
+  /** Returns whether every row of `[first, end)` is held. */
   holds(first, end) {
     const views = this.#views();
     for (let index = first; index < end;) {
@@ -62,7 +62,7 @@ export class WindowKeeper {
     return true;
   }
 
-  /** Rows `[first, end)` are on show: opens, moves and closes windows accordingly. */
+  /** Opens, moves and closes windows for the visible rows `[first, end)`. */
   want(first, end) {
     this.#first = first;
     this.#end = end;
@@ -72,13 +72,13 @@ export class WindowKeeper {
     else if (total > 0) this.#arrange(Math.max(0, first - MARGIN), Math.min(total, end + MARGIN));
   }
 
-  /** Where names that begin with `prefix` stand: `[{group, index, id}]`, the first of each group. */
+  /** Finds names that begin with `prefix`: `[{group, index, id}]`, the first of each group. */
   async find(prefix) {
     const { matches } = await this.#request("member_list_find", { prefix });
     return matches;
   }
 
-  /** Brings the row of this key (see `rowKey`) into a window and answers its index; null when there is no such row. */
+  /** Brings the row of this key (see `rowKey`) into a window. Returns its index; null if there is no such row. */
   async reach(key) {
     const window = `${key.replace(/^m:/, "a:")}:${REACH}:${REACH}`;
     const old = this.#views().find(({ name }) => !isChunk(name));
@@ -89,7 +89,7 @@ export class WindowKeeper {
     return null;
   }
 
-  /** A bundle that the server pushed. */
+  /** Applies a bundle that the server pushed. */
   push(bundle) {
     if (this.#closed) return;
     for (const windows of this.#client.apply(bundle))
@@ -97,7 +97,7 @@ export class WindowKeeper {
     this.#changed();
   }
 
-  /** Closes the windows for as long as nobody looks; counts go on. */
+  /** Closes the windows while the list is hidden; counts continue. */
   pause() {
     this.#paused = true;
     this.#closeOthers(() => false);
@@ -109,7 +109,7 @@ export class WindowKeeper {
     this.want(this.#first, this.#end);
   }
 
-  /** Nothing is asked for and nothing applied from here on. */
+  /** Ends all requests and changes. */
   close() {
     this.#closed = true;
   }
@@ -117,7 +117,7 @@ export class WindowKeeper {
   #arrange(from, to) {
     if (from < TOP_ZONE) {
       for (let k = Math.floor(from / CHUNK); k * CHUNK < to; k += 1) this.#open(`c:${k}`);
-      // The anchored window we come from goes when the chunks are there.
+      // The anchored window is closed when the chunks have arrived.
       if (this.holds(from, to)) this.#closeOthers((view) => isNear(view, from, to));
       return;
     }
@@ -135,7 +135,7 @@ export class WindowKeeper {
     }
   }
 
-  // Anchors to the row in the middle of the view; the rows of the old window stay until the new ones are there.
+  // Anchors to the row in the middle of the view; the rows of the old window stay until the new ones arrive.
   #anchor(old) {
     const row = this.row(Math.floor((this.#first + this.#end) / 2));
     if (!row) return;
@@ -163,7 +163,7 @@ export class WindowKeeper {
     }
   }
 
-  // One request of a kind at a time; what is wanted by the time of the answer is found by the next `want`.
+  // One request of a kind at a time; the next `want` finds the windows wanted by the time of the answer.
   async #ask(kind, verb, payload) {
     const now = Date.now();
     if (now - (this.#asked.get(kind) ?? -Infinity) < PATIENCE_MS) return;

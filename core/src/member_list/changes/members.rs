@@ -1,14 +1,11 @@
-//! What the writes of a list note for the next tick beyond the rows they touched: which members
-//! left their place, and which parts of bodies changed. Bounded in memory.
-
-use std::ops::Range;
+//! The members that left their place since the last tick, and the parts of bodies that changed.
+//! Bounded in memory.
 
 use hashbrown::HashMap;
 
 use crate::member_list::Id;
-use crate::member_list::changes::rows::{Changes, Mark};
 
-/// Members kept by id before the marks give up on detail.
+/// Members noted by id before the marks give up on detail.
 const IDS_MAX: usize = 65_536;
 
 /// A set of fields of a member's body, as bits. What a bit means is up to the
@@ -37,12 +34,12 @@ impl Fields {
     }
 }
 
-/// What is known of single members since the last tick. Does nothing until somebody watches: a
-/// list without viewers pays one branch for each change.
+/// What single members did since the last tick. Notes nothing while no viewer watches: a list
+/// without viewers pays one branch for each change.
 #[derive(Clone, Debug)]
-pub(crate) struct Marks<I> {
+pub(crate) struct MemberMarks<I> {
     watched: bool,
-    /// True if an anchored window is watched: only they ask who moved.
+    /// True if an anchored window is watched: only these need the members that moved.
     anchored: bool,
     /// Members that left a place, and the first place they left.
     moved: ById<I, u64>,
@@ -77,7 +74,7 @@ impl<I, V> Default for ById<I, V> {
     }
 }
 
-impl<I> Default for Marks<I> {
+impl<I> Default for MemberMarks<I> {
     fn default() -> Self {
         Self {
             watched: false,
@@ -88,13 +85,13 @@ impl<I> Default for Marks<I> {
     }
 }
 
-impl<I: Id> Marks<I> {
-    /// A member is about to leave the list, and its place.
+impl<I: Id> MemberMarks<I> {
+    /// Notes that a member is about to leave the list, and the place it has.
     pub(crate) fn removed(&mut self, id: &I, place: impl FnOnce() -> u64) {
         self.left(id, place);
     }
 
-    /// A member is about to leave the place named by `place`, any hash of group and key.
+    /// Notes that a member is about to leave the place named by `place`, any hash of group and key.
     pub(crate) fn moved(&mut self, id: &I, place: impl FnOnce() -> u64) {
         if self.anchored {
             self.left(id, place);
@@ -107,7 +104,7 @@ impl<I: Id> Marks<I> {
         }
     }
 
-    /// Members moved that nobody names.
+    /// Notes that any member may have moved.
     pub(crate) fn moved_many(&mut self) {
         self.moved = ById {
             known: HashMap::new(),
@@ -115,14 +112,14 @@ impl<I: Id> Marks<I> {
         };
     }
 
-    /// A member came in. One that was removed since the last tick may come back with any body.
+    /// Notes a new member. One that was removed since the last tick may come back with any body.
     pub(crate) fn inserted(&mut self, id: &I) {
         if self.moved.overflow || self.moved.known.contains_key(id) {
             self.fields(id, Fields::ALL);
         }
     }
 
-    /// These fields of a member's body changed.
+    /// Notes that these fields of a member's body changed.
     pub(crate) fn fields(&mut self, id: &I, fields: Fields) {
         if self.watched && fields != Fields::NONE && self.fields.has_room_for(id) {
             let known = self.fields.known.get(id).map_or(0, |known| known.0);
@@ -132,8 +129,8 @@ impl<I: Id> Marks<I> {
         }
     }
 
-    /// Whether somebody looks from now on, and at an anchored window. When nobody does any more,
-    /// all marks are dropped.
+    /// Starts or ends noting, as viewers hold windows, and anchored ones, from now on. Drops all
+    /// marks when that changes.
     pub(crate) fn watch(&mut self, watched: bool, anchored: bool) {
         if watched != self.watched {
             *self = Self::default();
@@ -147,7 +144,7 @@ impl<I: Id> Marks<I> {
         self.fields = ById::with_capacity(self.fields.known.len());
     }
 
-    /// The place a member had, if it may have left it.
+    /// Returns the place a member had, if it may have left it.
     pub(crate) fn old_place(&self, id: &I) -> OldPlace {
         match self.moved.known.get(id) {
             Some(&place) => OldPlace::Was(place),
@@ -156,7 +153,7 @@ impl<I: Id> Marks<I> {
         }
     }
 
-    /// The fields of a member's body that changed.
+    /// Returns the fields of a member's body that changed.
     pub(crate) fn changed_fields(&self, id: &I) -> Fields {
         let other = if self.fields.overflow {
             Fields::ALL
@@ -187,76 +184,19 @@ impl<I: Id, V> ById<I, V> {
     }
 }
 
-/// The indexes whose row may be another one than at the last tick.
-///
-/// A write leaves the rows outside its own range where they are, so the union of the ranges of
-/// all writes, each in the indexes of its moment, covers every row that is another one now.
-#[derive(Debug)]
-pub(crate) struct DirtyRows {
-    /// Ascending, disjoint.
-    ranges: Vec<Range<usize>>,
-    /// Bulk work: what changed is sent whole.
-    pub(crate) bulk: bool,
-}
-
-impl DirtyRows {
-    /// Sorts and joins what the writes reported. O(marks log marks).
-    pub(crate) fn new(changes: Changes<'_>) -> Self {
-        let Changes::Rows(marks) = changes else {
-            let everything = 0..usize::MAX;
-            return Self {
-                ranges: Vec::from([everything]),
-                bulk: true,
-            };
-        };
-        // Rows fit 32 bits, so a range is one number, and numbers are sorted fastest.
-        let packed = |mark: &Mark| {
-            let (start, end) = match (mark.old, mark.new) {
-                (Some(old), Some(new)) => (old.min(new), old.max(new) + 1),
-                (at, other) => (at.or(other).unwrap_or(usize::MAX), usize::MAX),
-            };
-            let half = |row: usize| u64::from(u32::try_from(row).unwrap_or(u32::MAX));
-            half(start) << 32 | half(end)
-        };
-        let mut sorted: Vec<u64> = marks.iter().map(packed).collect();
-        sorted.sort_unstable();
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        for packed in sorted {
-            let start = (packed >> 32) as usize;
-            let end = packed as u32 as usize;
-            match ranges.last_mut() {
-                Some(last) if start <= last.end => last.end = last.end.max(end),
-                _ => ranges.push(start..end),
-            }
-        }
-        Self {
-            ranges,
-            bulk: false,
-        }
-    }
-
-    /// Returns whether one of `rows` may be another one. O(log ranges).
-    pub(crate) fn touch(&self, rows: &Range<usize>) -> bool {
-        let first = self.ranges.partition_point(|range| range.end <= rows.start);
-        self.ranges
-            .get(first)
-            .is_some_and(|range| range.start < rows.end)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn watched() -> Marks<u64> {
-        let mut marks = Marks::default();
+    fn watched() -> MemberMarks<u64> {
+        let mut marks = MemberMarks::default();
         marks.watch(true, true);
         marks
     }
 
     #[test]
-    fn nobody_watching_costs_nothing() {
-        let mut marks = Marks::<u64>::default();
+    fn without_viewers_nothing_is_noted() {
+        let mut marks = MemberMarks::<u64>::default();
         marks.fields(&1, Fields::ALL);
         marks.moved(&1, || 5);
         assert_eq!(marks.changed_fields(&1), Fields::NONE);
@@ -285,28 +225,5 @@ mod tests {
         marks.moved(&7, || 2);
         assert_eq!(marks.old_place(&7), OldPlace::Was(1));
         assert_eq!(marks.old_place(&8), OldPlace::Kept);
-    }
-
-    #[test]
-    fn ranges_are_joined() {
-        let mark = |old, new| Mark { old, new };
-        let rows = DirtyRows::new(Changes::Rows(&[
-            mark(Some(40), Some(40)),
-            mark(Some(19), Some(12)),
-            mark(Some(10), Some(11)),
-            mark(None, Some(300)),
-            mark(Some(500), None),
-        ]));
-        assert_eq!(rows.ranges, [10..20, 40..41, 300..u32::MAX as usize]);
-        for (range, touched) in [
-            (0..10, false),
-            (19..40, true),
-            (20..40, false),
-            (41..300, false),
-        ] {
-            assert_eq!(rows.touch(&range), touched, "{range:?}");
-        }
-        assert!(rows.touch(&(1_000..1_001)));
-        assert!(DirtyRows::new(Changes::All).touch(&(7..8)));
     }
 }

@@ -1,51 +1,44 @@
-//! What changed since the last publication, as the writes report it: which rows, which slots.
+//! The rows that changed since the last tick, as the writes report them.
 
-use hashbrown::HashSet;
+use std::ops::Range;
 
-/// Marks kept one by one; with more than this the whole list counts as changed.
+/// Marks noted one by one; with more than this the whole list counts as changed.
 const MARKS_MAX: usize = 16_384;
 
 /// A row that changed its place or its content. Indexes are those of the moment of the write:
 /// `old` before it, `new` after it. `old` only: the row went; `new` only: it came; both and equal:
 /// its content changed in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) old: Option<usize>,
-    pub(crate) new: Option<usize>,
+struct Mark {
+    old: Option<usize>,
+    new: Option<usize>,
 }
 
-/// The marks since they were last cleared. A list that never publishes collects nothing.
+/// The marks since the last tick. A list that never publishes collects nothing.
 #[derive(Debug)]
-pub(crate) struct Dirty {
+pub(crate) struct RowMarks {
     /// Everything may have changed; `marks` is empty.
     all: bool,
     marks: Vec<Mark>,
 }
 
-/// What [`Dirty::changes`] shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Changes<'a> {
-    /// Everything may have changed.
-    All,
-    /// These rows, in the order of the writes.
-    Rows(&'a [Mark]),
-}
-
-impl Dirty {
-    /// Until the first [`clear`](Self::clear) everything counts as changed.
-    pub(crate) fn new() -> Self {
+impl Default for RowMarks {
+    /// Until the first [`clear`](RowMarks::clear) everything counts as changed.
+    fn default() -> Self {
         Self {
             all: true,
             marks: Vec::new(),
         }
     }
+}
 
+impl RowMarks {
     /// Returns whether everything counts as changed already, so that marks say nothing new.
-    pub(crate) fn is_all(&self) -> bool {
+    pub(crate) const fn is_all(&self) -> bool {
         self.all
     }
 
-    /// A row went, came, moved or changed. O(1).
+    /// Notes that a row went, came, moved or changed. O(1).
     pub(crate) fn mark(&mut self, old: Option<usize>, new: Option<usize>) {
         if self.all || (old, new) == (None, None) {
             return;
@@ -56,101 +49,77 @@ impl Dirty {
         self.marks.push(Mark { old, new });
     }
 
-    /// Bulk work: everything may have changed. O(1).
+    /// Notes bulk work: everything may have changed. O(1).
     pub(crate) fn mark_all(&mut self) {
         self.all = true;
         self.marks = Vec::new();
     }
 
-    /// Shows what was marked.
-    pub(crate) fn changes(&self) -> Changes<'_> {
-        match self.all {
-            true => Changes::All,
-            false => Changes::Rows(&self.marks),
-        }
+    /// Forgets all marks, which were published.
+    pub(crate) fn clear(&mut self) {
+        self.all = false;
+        self.marks = Vec::new();
     }
 
-    /// Forgets what was marked: it was published.
-    pub(crate) fn clear(&mut self) {
-        (self.all, self.marks) = (false, Vec::new());
+    /// Sorts and joins the marks. O(marks log marks).
+    pub(crate) fn dirty(&self) -> DirtyRows {
+        if self.all {
+            let everything = 0..usize::MAX;
+            return DirtyRows {
+                ranges: Vec::from([everything]),
+                bulk: true,
+            };
+        }
+        // Rows fit 32 bits, so a range is one number, and numbers are sorted fastest.
+        let packed = |mark: &Mark| {
+            let (start, end) = match (mark.old, mark.new) {
+                (Some(old), Some(new)) => (old.min(new), old.max(new) + 1),
+                (at, other) => (at.or(other).unwrap_or(usize::MAX), usize::MAX),
+            };
+            let half = |row: usize| u64::from(u32::try_from(row).unwrap_or(u32::MAX));
+            half(start) << 32 | half(end)
+        };
+        let mut sorted: Vec<u64> = self.marks.iter().map(packed).collect();
+        sorted.sort_unstable();
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for packed in sorted {
+            let start = (packed >> 32) as usize;
+            let end = packed as u32 as usize;
+            match ranges.last_mut() {
+                Some(last) if start <= last.end => last.end = last.end.max(end),
+                _ => ranges.push(start..end),
+            }
+        }
+        DirtyRows {
+            ranges,
+            bulk: false,
+        }
     }
 }
 
-/// The slots written since they were last cleared. Does nothing until somebody watches.
+/// The indexes whose row may be another one than at the last tick.
+///
+/// A write leaves the rows outside its own range where they are, so the union of the ranges of
+/// all writes, each in the indexes of its moment, covers every row that is another one now.
 #[derive(Debug, Default)]
-pub(crate) struct Writes {
-    on: bool,
-    /// Too many to name.
-    all: bool,
-    slots: Vec<u32>,
-    renames: u64,
+pub(crate) struct DirtyRows {
+    /// Ascending, disjoint.
+    ranges: Vec<Range<usize>>,
+    bulk: bool,
 }
 
-/// What [`Writes::written`] shows.
-#[derive(Debug)]
-pub(crate) struct Written {
-    /// `None`: any may have been.
-    slots: Option<HashSet<u32>>,
-    renames: u64,
-}
-
-impl Writes {
-    /// Another member is in this slot, or its content changed. O(1).
-    pub(crate) fn note(&mut self, slot: u32) {
-        if !self.on || self.all {
-            return;
-        }
-        if self.slots.len() == MARKS_MAX {
-            (self.all, self.slots) = (true, Vec::new());
-            return;
-        }
-        self.slots.push(slot);
+impl DirtyRows {
+    /// Returns whether there was bulk work, of which changed windows are sent whole.
+    pub(crate) const fn is_bulk(&self) -> bool {
+        self.bulk
     }
 
-    /// A member went to another slot, of which its row shows nothing. O(1).
-    pub(crate) const fn renamed(&mut self) {
-        self.renames += 1;
-    }
-
-    /// Whether somebody looks from now on.
-    pub(crate) fn watch(&mut self, on: bool) {
-        if !on {
-            self.clear();
-        }
-        self.on = on;
-    }
-
-    /// Shows what was noted. O(notes).
-    pub(crate) fn written(&self) -> Written {
-        let known = self.on && !self.all;
-        Written {
-            slots: known.then(|| self.slots.iter().copied().collect()),
-            renames: self.renames,
-        }
-    }
-
-    /// Forgets what was noted: it was published.
-    pub(crate) fn clear(&mut self) {
-        (self.all, self.slots) = (false, Vec::new());
-    }
-
-    /// Returns what to go by between two ticks: any may have been written.
-    pub(crate) const fn unknown(&self) -> Written {
-        Written {
-            slots: None,
-            renames: self.renames,
-        }
-    }
-}
-
-impl Written {
-    /// The slots written since the last tick, if who read when `renames` was said can go by them.
-    pub(crate) fn since(&self, renames: u64) -> Option<&HashSet<u32>> {
-        self.slots.as_ref().filter(|_| self.renames == renames)
-    }
-
-    pub(crate) const fn renames(&self) -> u64 {
-        self.renames
+    /// Returns whether one of `rows` may be another one. O(log ranges).
+    pub(crate) fn touch(&self, rows: &Range<usize>) -> bool {
+        let first = self.ranges.partition_point(|range| range.end <= rows.start);
+        self.ranges
+            .get(first)
+            .is_some_and(|range| range.start < rows.end)
     }
 }
 
@@ -158,38 +127,51 @@ impl Written {
 mod tests {
     use super::*;
 
-    #[test]
-    fn slots_are_noted_while_somebody_watches() {
-        let mut writes = Writes::default();
-        writes.note(1);
-        assert!(writes.written().since(0).is_none());
-        writes.watch(true);
-        writes.note(2);
-        assert!(writes.unknown().since(0).is_none());
-        assert_eq!(writes.written().since(0), Some(&HashSet::from([2])));
-        writes.clear();
-        writes.renamed();
-        let written = writes.written();
-        assert_eq!((written.renames(), written.since(0)), (1, None));
-        assert_eq!(written.since(1), Some(&HashSet::new()));
-        (0..=MARKS_MAX as u32).for_each(|slot| writes.note(slot));
-        assert!(writes.slots.is_empty() && writes.written().since(1).is_none());
-        writes.clear();
-        assert!(writes.written().since(1).is_some());
+    fn marked(marks: &[(Option<usize>, Option<usize>)]) -> RowMarks {
+        let mut rows = RowMarks::default();
+        rows.clear();
+        for &(old, new) in marks {
+            rows.mark(old, new);
+        }
+        rows
     }
 
     #[test]
     fn marks_are_bounded() {
-        let mut dirty = Dirty::new();
-        dirty.mark(None, Some(1));
-        assert_eq!(dirty.changes(), Changes::All);
-        dirty.clear();
-        dirty.mark(Some(1), None);
-        dirty.mark(None, None);
+        let mut rows = RowMarks::default();
+        rows.mark(None, Some(1));
+        assert!(rows.is_all() && rows.marks.is_empty());
+        rows.clear();
+        rows.mark(Some(1), None);
+        rows.mark(None, None);
         let old = Some(1);
         let new = None;
-        assert_eq!(dirty.changes(), Changes::Rows(&[Mark { old, new }]));
-        (0..=MARKS_MAX).for_each(|at| dirty.mark(None, Some(at)));
-        assert_eq!(dirty.changes(), Changes::All);
+        assert_eq!(rows.marks, [Mark { old, new }]);
+        (0..=MARKS_MAX).for_each(|at| rows.mark(None, Some(at)));
+        assert!(rows.is_all() && rows.marks.is_empty());
+    }
+
+    #[test]
+    fn ranges_are_joined() {
+        let rows = marked(&[
+            (Some(40), Some(40)),
+            (Some(19), Some(12)),
+            (Some(10), Some(11)),
+            (None, Some(300)),
+            (Some(500), None),
+        ])
+        .dirty();
+        assert_eq!(rows.ranges, [10..20, 40..41, 300..u32::MAX as usize]);
+        for (range, touched) in [
+            (0..10, false),
+            (19..40, true),
+            (20..40, false),
+            (41..300, false),
+        ] {
+            assert_eq!(rows.touch(&range), touched, "{range:?}");
+        }
+        assert!(rows.touch(&(1_000..1_001)));
+        assert!(RowMarks::default().dirty().touch(&(7..8)));
+        assert!(!DirtyRows::default().touch(&(0..usize::MAX)));
     }
 }

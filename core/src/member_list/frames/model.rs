@@ -9,8 +9,6 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::member_list::windows::spec::RowKey;
-
 /// What one viewer gets at once; atomic for it.
 ///
 /// ```
@@ -95,6 +93,17 @@ pub enum FrameChange<I> {
         /// Positions in the new rows, strictly ascending, of rows neither deleted nor inserted.
         updates: Vec<Update>,
     },
+}
+
+/// What identifies a row: the group of a header, or the id of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum RowKey<I> {
+    /// The header row of the group of this name.
+    Header(Arc<str>),
+    /// The row of a member.
+    Member(I),
 }
 
 /// A whole row.

@@ -3,14 +3,9 @@
 use std::sync::Arc;
 
 use crate::member_list::ListError;
+use crate::member_list::limits::{GROUP_NAME_MAX, GROUPS_MAX};
 use crate::member_list::store::leaf::LeafSlots;
 use crate::member_list::tree::Tree;
-
-/// The most groups a list can have. Operations on the index space cost O(groups) additions.
-pub const GROUPS_MAX: usize = 4096;
-
-/// The longest group name, in bytes.
-pub const GROUP_NAME_MAX: usize = 64;
 
 /// Names a group within its list. Ids of removed groups are given out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -251,6 +246,52 @@ impl Groups {
         }
         self.order = order.to_vec();
         self.reposition();
+        Ok(())
+    }
+
+    /// Makes these groups exist and stand in this order, before all others.
+    pub(crate) fn place_first(&mut self, names: &[&str]) -> Result<Vec<GroupId>, ListError> {
+        let mut order = Vec::with_capacity(names.len());
+        for name in names {
+            let id = match self.by_name(name) {
+                Some(id) if order.contains(&id) => {
+                    return Err(ListError::GroupExists {
+                        name: (*name).to_string(),
+                    });
+                }
+                Some(id) => id,
+                None => self.add(name)?,
+            };
+            order.push(id);
+        }
+        let given = order.clone();
+        order.extend(self.order.iter().filter(|id| !given.contains(id)));
+        self.reorder(&order)?;
+        Ok(given)
+    }
+
+    /// Moves one group to a place in the order; places past the end mean the end.
+    pub(crate) fn move_to(&mut self, id: GroupId, to: usize) -> Result<(), ListError> {
+        self.check(id)?;
+        let others = self.order.iter().copied().filter(|&other| other != id);
+        let mut order: Vec<_> = others.collect();
+        order.insert(to.min(order.len()), id);
+        self.reorder(&order)
+    }
+
+    /// Takes a group out of the index space, or puts it back.
+    pub(crate) fn set_hidden(&mut self, id: GroupId, hidden: bool) -> Result<(), ListError> {
+        self.check(id)?;
+        self.at_mut(id).hidden = hidden;
+        self.recount(id);
+        Ok(())
+    }
+
+    /// Takes the members of a group out of the index space, or puts them back.
+    pub(crate) fn set_collapsed(&mut self, id: GroupId, collapsed: bool) -> Result<(), ListError> {
+        self.check(id)?;
+        self.at_mut(id).collapsed = collapsed;
+        self.recount(id);
         Ok(())
     }
 

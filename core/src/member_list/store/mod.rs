@@ -1,12 +1,255 @@
 //! What a list keeps of its members: ids, keys, groups, and the order of them all.
 
-pub(crate) mod cow_vec;
+mod bulk;
+mod check;
+mod cow_vec;
 pub(crate) mod groups;
-pub(crate) mod id_index;
-pub(crate) mod key_bytes;
-pub(crate) mod key_table;
-pub(crate) mod leaf;
-pub(crate) mod paged_vec;
+mod id_index;
+mod key_bytes;
+mod key_table;
+mod leaf;
+mod paged_vec;
 pub(crate) mod rows;
-pub(crate) mod staging;
-pub(crate) mod table;
+mod staging;
+mod table;
+mod write;
+
+use std::ops::RangeBounds;
+
+use triomphe::Arc;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::member_list::options::ListOptions;
+use crate::member_list::tree::Climb;
+use crate::member_list::{Id, ListError, SortKey};
+pub use bulk::{BulkReport, NewMember};
+use groups::{Group, GroupId, Groups};
+use leaf::{LeafSlots, Needle};
+use rows::{Member, Ordered, Row, Rows, View, payload};
+use table::{Nodes, Table};
+pub(crate) use write::Entry;
+pub use write::Upsert;
+
+/// The members of one list, in order. Writes note what they changed in the
+/// [`Changes`](crate::member_list::changes::Changes) they are given.
+#[derive(Debug)]
+pub(crate) struct Store<I> {
+    table: Table<I>,
+    groups: Arc<Groups>,
+    /// The revision of members that are new: above that of any member that left.
+    floor: u32,
+    options: ListOptions,
+}
+
+impl<I: Id> Store<I> {
+    /// Makes an empty store without groups. O(1).
+    pub(crate) fn new(options: ListOptions) -> Self {
+        Self {
+            table: Table::new(options.payloads),
+            groups: Arc::new(Groups::new(options.headers)),
+            floor: 0,
+            options,
+        }
+    }
+
+    pub(crate) const fn options(&self) -> ListOptions {
+        self.options
+    }
+
+    /// Returns the number of rows that are shown. O(1).
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Returns the number of members, shown or not. O(1).
+    pub(crate) fn member_count(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Returns whether the id is a member's. O(1).
+    pub(crate) fn contains(&self, id: &I) -> bool {
+        self.table.slot(id).is_some()
+    }
+
+    /// Returns a member. O(log n).
+    pub(crate) fn get(&self, id: &I) -> Option<Member<'_, I>> {
+        let slot = self.table.slot(id)?;
+        let cell = &self.table.cells[slot as usize];
+        Some(Member {
+            id: &cell.id,
+            group: self.group_of(slot),
+            key: self.table.key(slot),
+            attrs: cell.attrs,
+            revision: cell.revision,
+            payload: payload(self.table.payloads.as_ref(), slot),
+        })
+    }
+
+    /// Returns the row of a member that is shown. O(log n), no comparison of keys.
+    pub(crate) fn index_of(&self, id: &I) -> Option<usize> {
+        self.row_of(self.table.slot(id)?)
+    }
+
+    /// Returns a number for the place of a member: the same one as long as group and key are.
+    pub(crate) fn place_of(&self, id: &I) -> Option<u64> {
+        let slot = self.table.slot(id)?;
+        Some(place(self.group_of(slot), self.table.key(slot)))
+    }
+
+    pub(crate) fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
+        self.view().row_at(index)
+    }
+
+    pub(crate) fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
+        self.view().slice(range)
+    }
+
+    /// Returns the ordered part as it is now, for readers in any thread. O(1).
+    pub(crate) fn ordered(&self) -> Ordered<I> {
+        Ordered {
+            cells: self.table.cells.clone(),
+            payloads: self.table.payloads.clone(),
+            groups: Arc::clone(&self.groups),
+        }
+    }
+
+    /// Returns the id, revision and attributes of the member in a slot.
+    #[inline]
+    pub(crate) fn cell(&self, slot: u32) -> &table::Cell<I> {
+        &self.table.cells[slot as usize]
+    }
+
+    /// Returns for each group the row of the first member whose key begins with `prefix`.
+    /// O(groups x log n).
+    pub(crate) fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
+        let mut found = Vec::new();
+        let needle = Needle::new(prefix.as_bytes());
+        for &group in self.groups.order() {
+            let tree = &self.groups[group].tree;
+            let at = tree
+                .rank(&self.table, (&needle, None))
+                .unwrap_or_else(|at| at);
+            let starts = tree.select(at).is_some_and(|(run, at)| {
+                self.table
+                    .key(run.slots()[at])
+                    .starts_with(prefix.as_bytes())
+            });
+            if let Some(row) = self.groups.member_row(group, at).filter(|_| starts) {
+                found.push((group, row));
+            }
+        }
+        found
+    }
+
+    /// Returns the heap memory in bytes, without what text ids, long keys and payloads own.
+    /// O(n / 128).
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.table.heap_bytes() + self.order_bytes()
+    }
+
+    /// Returns the part of the heap memory that is the order. O(n / 128).
+    pub(crate) fn order_bytes(&self) -> usize {
+        let order = self.groups.order().iter();
+        order.map(|&id| self.groups[id].tree.heap_bytes()).sum()
+    }
+
+    fn view(&self) -> View<'_, I> {
+        View {
+            cells: &self.table.cells,
+            payloads: self.table.payloads.as_ref(),
+            groups: &self.groups,
+        }
+    }
+
+    fn known(&self, id: &I) -> Result<u32, ListError> {
+        self.table
+            .slot(id)
+            .ok_or_else(|| ListError::UnknownMember { id: id.to_text() })
+    }
+
+    /// Returns the group of a member and its position there: a climb without key comparisons.
+    /// O(log n).
+    fn position(&self, slot: u32) -> (GroupId, usize) {
+        let climb = self.climb(slot);
+        let group = Nodes::owner(&climb);
+        let (before, run) = self.groups[group]
+            .tree
+            .descend(&climb)
+            .expect("the parent table leads to the leaf of every member");
+        let at = run
+            .find(slot)
+            .expect("a member is in the leaf it refers to");
+        (group, before + at)
+    }
+
+    fn group_of(&self, slot: u32) -> GroupId {
+        Nodes::owner(&self.climb(slot))
+    }
+
+    fn climb(&self, slot: u32) -> Climb {
+        Climb::new(self.table.leaf(slot), &self.table.nodes.parents)
+    }
+
+    fn row_of(&self, slot: u32) -> Option<usize> {
+        let (group, at) = self.position(slot);
+        self.groups.member_row(group, at)
+    }
+
+    /// Changes the tree of a group by `work`; afterwards the index space is in line with it.
+    fn change_tree<T>(
+        &mut self,
+        group: GroupId,
+        work: impl FnOnce(&mut Table<I>, &mut Group) -> T,
+    ) -> T {
+        let groups = Arc::make_mut(&mut self.groups);
+        let changed = groups.at_mut(group);
+        let done = work(&mut self.table, changed);
+        self.table.nodes.own(changed.tree.root_id(), group);
+        groups.recount(group);
+        done
+    }
+
+    /// Puts a member without a place into a group and returns its row.
+    fn enter(&mut self, slot: u32, group: GroupId, key: &[u8]) -> Option<usize> {
+        let at = self.change_tree(group, |table, group| {
+            table.insert_into(&mut group.tree, slot, key)
+        });
+        self.groups.member_row(group, at)
+    }
+
+    /// Takes a member out of the tree of its group: the group, and the row the member had.
+    fn leave(&mut self, slot: u32, climb: &Climb) -> (GroupId, Option<usize>) {
+        let group = Nodes::owner(climb);
+        let at = self.change_tree(group, |table, group| {
+            let found = |run: &LeafSlots| run.find(slot);
+            let (_, at) = group
+                .tree
+                .remove_below(table, climb, found)
+                .expect("the parent table leads to the leaf of every member");
+            at
+        });
+        (group, self.groups.member_row(group, at))
+    }
+
+    /// Works on a copy of the group table, so that an error leaves no trace. Trees are shared,
+    /// so the copy is O(groups).
+    pub(crate) fn regroup<T>(
+        &mut self,
+        work: impl FnOnce(&mut Groups) -> Result<T, ListError>,
+    ) -> Result<T, ListError> {
+        let mut groups = (*self.groups).clone();
+        let done = work(&mut groups)?;
+        self.groups = Arc::new(groups);
+        self.check_when_due();
+        Ok(done)
+    }
+}
+
+/// Returns a number for a place in the order.
+fn place(group: GroupId, key: &[u8]) -> u64 {
+    xxh3_64_with_seed(key, u64::from(group.0))
+}

@@ -3,14 +3,13 @@
 use std::ops::{Range, RangeBounds};
 
 use bytes::Bytes;
+use triomphe::Arc;
 
-use crate::member_list::sorted_set::clip;
 use crate::member_list::store::cow_vec::CowVec;
-use crate::member_list::store::groups::{GroupId, GroupInfo, Groups, Place};
-use crate::member_list::store::leaf::{LeafSlots, Needle};
+use crate::member_list::store::groups::{GroupId, Groups, Place};
+use crate::member_list::store::leaf::LeafSlots;
 use crate::member_list::store::table::Cell;
-use crate::member_list::tree::Runs;
-use crate::member_list::{Id, MemberList, SortKey};
+use crate::member_list::tree::{Runs, clip};
 
 /// A row of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,145 +61,23 @@ pub struct Member<'a, I> {
     pub payload: &'a [u8],
 }
 
-impl<I: Id> MemberList<I> {
-    /// Rows in the index space: members and headers that are shown. O(1).
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.groups.len()
+/// The ordered part of a store at one moment. Cloning it is O(1).
+#[derive(Clone)]
+pub(crate) struct Ordered<I> {
+    pub(super) cells: CowVec<Cell<I>>,
+    pub(super) payloads: Option<CowVec<Bytes>>,
+    pub(super) groups: Arc<Groups>,
+}
+
+impl<I> Ordered<I> {
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
     }
 
-    /// Returns whether there are no rows. O(1).
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Members, shown or not. O(1).
-    #[must_use]
-    pub fn member_count(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Returns whether the id is a member's. O(1).
-    pub fn contains(&self, id: &I) -> bool {
-        self.table.slot(id).is_some()
-    }
-
-    /// A member by id. O(log n).
-    pub fn get(&self, id: &I) -> Option<Member<'_, I>> {
-        let slot = self.table.slot(id)?;
-        let cell = &self.table.cells[slot as usize];
-        Some(Member {
-            id: &cell.id,
-            group: self.group_of(slot),
-            key: self.table.key(slot),
-            attrs: cell.attrs,
-            revision: cell.revision,
-            payload: payload(self.table.payloads.as_ref(), slot),
-        })
-    }
-
-    /// The row of a member; `None` when it is unknown or its group is hidden or collapsed.
-    /// O(log n), no comparison of keys.
-    pub fn index_of(&self, id: &I) -> Option<usize> {
-        self.row_of(self.table.slot(id)?)
-    }
-
-    /// The row of a group's header. O(groups).
-    #[must_use]
-    pub fn header_index(&self, group: GroupId) -> Option<usize> {
-        self.groups.find(group)?;
-        self.groups.header_row(group)
-    }
-
-    /// Returns what is at a row. O(log n).
-    #[must_use]
-    pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
-        self.view().row_at(index)
-    }
-
-    /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
-    /// once per 128 rows, O(1) otherwise.
-    pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
-        self.view().slice(range)
-    }
-
-    /// All rows in order.
-    pub fn iter(&self) -> Rows<'_, I> {
-        self.slice(..)
-    }
-
-    /// All groups in order, also hidden and empty ones. O(groups).
-    pub fn groups(&self) -> impl Iterator<Item = GroupInfo<'_>> {
-        self.groups.infos()
-    }
-
-    /// Returns for each group the row of the first member whose key begins with these bytes;
-    /// groups without one, or not shown, are left out. O(groups x log n).
-    ///
-    /// The prefix is made as the keys are: by [`SortKey::from_name`] of the first letters if they
-    /// are of names, by `Collation::prefix` (not `key`) if they are of a collation. Keys end after
-    /// 64 bytes: a longer text finds the first member whose name agrees with it so far.
-    ///
-    /// ```
-    /// use headcount::{ListOptions, MemberList, SortKey};
-    ///
-    /// let mut list = MemberList::<u64>::new(ListOptions::default());
-    /// let online = list.add_group("online")?;
-    /// for (id, name) in [(1, "Anna"), (2, "Moritz"), (3, "Max")] {
-    ///     list.upsert(id, online, &SortKey::from_name(name), 0)?;
-    /// }
-    /// assert_eq!(list.find_prefix(&SortKey::from_name("m")), [(online, 2)]);
-    /// # Ok::<(), headcount::ListError>(())
-    /// ```
-    #[must_use]
-    pub fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
-        let mut found = Vec::new();
-        let needle = Needle::new(prefix.as_bytes());
-        for &group in self.groups.order() {
-            let tree = &self.groups[group].tree;
-            let at = tree
-                .rank(&self.table, (&needle, None))
-                .unwrap_or_else(|at| at);
-            let starts = tree.select(at).is_some_and(|(run, at)| {
-                self.table
-                    .key(run.slots()[at])
-                    .starts_with(prefix.as_bytes())
-            });
-            if let Some(row) = self.groups.member_row(group, at).filter(|_| starts) {
-                found.push((group, row));
-            }
-        }
-        found
-    }
-
-    /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
-    /// own. O(n / 128).
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        let trees = self
-            .groups
-            .order()
-            .iter()
-            .map(|&id| self.groups[id].tree.heap_bytes());
-        self.table.heap_bytes() + trees.sum::<usize>()
-    }
-
-    /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 128).
-    #[must_use]
-    pub fn order_bytes(&self) -> usize {
-        let trees = self
-            .groups
-            .order()
-            .iter()
-            .map(|&id| self.groups[id].tree.heap_bytes());
-        trees.sum()
-    }
-
-    pub(in crate::member_list) fn view(&self) -> View<'_, I> {
+    pub(crate) fn view(&self) -> View<'_, I> {
         View {
-            cells: &self.table.cells,
-            payloads: self.table.payloads.as_ref(),
+            cells: &self.cells,
+            payloads: self.payloads.as_ref(),
             groups: &self.groups,
         }
     }
@@ -208,10 +85,10 @@ impl<I: Id> MemberList<I> {
 
 /// What ordered reads need.
 #[derive(Debug)]
-pub(in crate::member_list) struct View<'a, I> {
-    pub(in crate::member_list) cells: &'a CowVec<Cell<I>>,
-    pub(in crate::member_list) payloads: Option<&'a CowVec<Bytes>>,
-    pub(in crate::member_list) groups: &'a Groups,
+pub(crate) struct View<'a, I> {
+    pub(super) cells: &'a CowVec<Cell<I>>,
+    pub(super) payloads: Option<&'a CowVec<Bytes>>,
+    pub(super) groups: &'a Groups,
 }
 
 impl<I> Clone for View<'_, I> {
@@ -223,7 +100,7 @@ impl<I> Clone for View<'_, I> {
 impl<I> Copy for View<'_, I> {}
 
 impl<'a, I> View<'a, I> {
-    pub(in crate::member_list) fn row_at(self, index: usize) -> Option<Row<'a, I>> {
+    pub(crate) fn row_at(self, index: usize) -> Option<Row<'a, I>> {
         match self.groups.place(index)? {
             Place::Header(group) => Some(self.header(group)),
             Place::Member(group, at) => {
@@ -233,7 +110,7 @@ impl<'a, I> View<'a, I> {
         }
     }
 
-    pub(in crate::member_list) fn slice(self, range: impl RangeBounds<usize>) -> Rows<'a, I> {
+    pub(crate) fn slice(self, range: impl RangeBounds<usize>) -> Rows<'a, I> {
         let (from, to) = clip(range, self.groups.len());
         Rows {
             view: self,
@@ -268,7 +145,7 @@ impl<'a, I> View<'a, I> {
 }
 
 #[inline]
-fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
+pub(super) fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
     payloads.map_or(&[], |payloads| &payloads[slot as usize])
 }
 

@@ -9,22 +9,22 @@ use crate::member_list::store::key_table::{KeyCell, LongKeys};
 
 /// A member of a bulk load, read and not yet in the list.
 #[derive(Clone)]
-pub(in crate::member_list) struct StagedMember<I> {
-    pub(in crate::member_list) id: I,
-    pub(in crate::member_list) attrs: u32,
-    pub(in crate::member_list) group: GroupId,
-    pub(in crate::member_list) key: KeyCell,
+pub(crate) struct StagedMember<I> {
+    pub(crate) id: I,
+    pub(crate) attrs: u32,
+    pub(crate) group: GroupId,
+    pub(crate) key: KeyCell,
 }
 
 /// The members of a bulk load, in the order of the input.
-pub(in crate::member_list) struct Staged<I> {
-    pub(in crate::member_list) rows: Vec<StagedMember<I>>,
-    pub(in crate::member_list) long: LongKeys,
+pub(crate) struct Staged<I> {
+    pub(crate) rows: Vec<StagedMember<I>>,
+    pub(crate) long: LongKeys,
 }
 
 impl<I: Id> Staged<I> {
     /// Returns the positions of all members but the duplicates, sorted by group, key and id.
-    pub(in crate::member_list) fn sorted(&self, duplicates: &[u32]) -> Vec<u32> {
+    pub(crate) fn sorted(&self, duplicates: &[u32]) -> Vec<u32> {
         let mut duplicates = duplicates.iter().copied().peekable();
         let row = |at: u32| &self.rows[at as usize];
         let fresh = (0..self.rows.len() as u32)
@@ -38,7 +38,7 @@ impl<I: Id> Staged<I> {
 /// Sorts members by group, key and, where keys are equal, by `tie`. Most places are decided by
 /// comparing one number: the group, the eight bytes that follow what all keys have in common, and
 /// the member. O(k log k).
-pub(in crate::member_list) fn sort<'k>(
+pub(crate) fn sort<'k>(
     members: impl Iterator<Item = (GroupId, u32)> + Clone,
     key: impl Fn(u32) -> &'k [u8],
     tie: impl Fn(u32, u32) -> Ordering,

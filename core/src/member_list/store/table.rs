@@ -7,7 +7,6 @@ use bytes::Bytes;
 use hashbrown::DefaultHashBuilder;
 
 use crate::member_list::Id;
-use crate::member_list::changes::rows::Writes;
 use crate::member_list::store::cow_vec::CowVec;
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::id_index::Index;
@@ -38,7 +37,7 @@ impl<I: Id> Default for Cell<I> {
 /// Members by slot, slots by id, and where in the trees each member is.
 #[derive(Debug)]
 pub(crate) struct Table<I> {
-    /// Who writes to one says so to `writes`.
+    /// Every write must also be noted in the [`Changes`](crate::member_list::changes::Changes).
     pub(crate) cells: CowVec<Cell<I>>,
     pub(crate) payloads: Option<CowVec<Bytes>>,
     keys: Keys,
@@ -46,14 +45,13 @@ pub(crate) struct Table<I> {
     index: Index,
     hasher: DefaultHashBuilder,
     pub(crate) nodes: Nodes,
-    pub(crate) writes: Writes,
 }
 
 /// Up to this many members with equal tags are all compared, more are searched.
 const FEW_EQUAL: usize = 4;
 
 /// The index names members that have no slot yet by this bit and their position. Slots are below
-/// [`MEMBERS_MAX`](crate::member_list::list::MEMBERS_MAX).
+/// [`MEMBERS_MAX`](crate::member_list::limits::MEMBERS_MAX).
 const CLAIMED: u32 = 1 << 31;
 
 /// Members that a bulk load copies into the table at once.
@@ -89,7 +87,7 @@ impl Nodes {
     /// # Panics
     ///
     /// Panics if it does not.
-    pub(in crate::member_list) fn check_owner(&self, root: u32, group: GroupId) {
+    pub(crate) fn check_owner(&self, root: u32, group: GroupId) {
         if root != NO_NODE {
             let parent = self.parents[root as usize].id;
             assert_eq!(parent, ROOT_BIT | group.0, "group of a root");
@@ -114,7 +112,6 @@ impl<I: Id> Table<I> {
             index: Index::default(),
             hasher: DefaultHashBuilder::default(),
             nodes: Nodes::default(),
-            writes: Writes::default(),
         }
     }
 
@@ -150,7 +147,6 @@ impl<I: Id> Table<I> {
             }
             (self.cells.len() - 1) as u32
         };
-        self.writes.note(slot);
         let cells = &self.cells;
         let hasher = &self.hasher;
         self.index
@@ -162,10 +158,7 @@ impl<I: Id> Table<I> {
     /// [`CLAIMED`] and their positions. Gives their hashes in the order in which the index is best
     /// visited, and the positions, ascending, of those that were left out: they are members
     /// already, or come after a member of the same id. O(k), and O(n) if the index must grow.
-    pub(in crate::member_list) fn claim(
-        &mut self,
-        new: &[StagedMember<I>],
-    ) -> (Vec<(u64, u32)>, Vec<u32>) {
+    pub(crate) fn claim(&mut self, new: &[StagedMember<I>]) -> (Vec<(u64, u32)>, Vec<u32>) {
         let cells = &self.cells;
         let hasher = &self.hasher;
         self.index
@@ -193,7 +186,7 @@ impl<I: Id> Table<I> {
 
     /// Fills the next slots with members that were claimed, in this order, and returns the first
     /// slot. They are in no tree yet. O(k).
-    pub(in crate::member_list) fn fill(
+    pub(crate) fn fill(
         &mut self,
         staged: &Staged<I>,
         hashes: &[(u64, u32)],
@@ -260,7 +253,6 @@ impl<I: Id> Table<I> {
         let cell = self.cells[from as usize].clone();
         self.index.rename(self.hasher.hash_one(&cell.id), from, to);
         *self.cells.at_mut(to as usize) = cell;
-        self.writes.renamed();
         if let Some(payloads) = &mut self.payloads {
             let payload = payloads[from as usize].clone();
             *payloads.at_mut(to as usize) = payload;
@@ -324,7 +316,6 @@ impl<I: Id> Table<I> {
 
     /// One revision more. The page is copied if a snapshot shares it.
     pub(crate) fn revise(&mut self, slot: u32) -> &mut Cell<I> {
-        self.writes.note(slot);
         let cell = self.cells.at_mut(slot as usize);
         cell.revision = cell.revision.wrapping_add(1);
         cell
@@ -390,7 +381,7 @@ impl<I: Id> Table<I> {
     /// # Panics
     ///
     /// Panics if they do not.
-    pub(in crate::member_list) fn check(&self, members: usize, nodes: usize) {
+    pub(crate) fn check(&self, members: usize, nodes: usize) {
         assert_eq!(self.index.len(), members, "ids in the index");
         assert_eq!(self.cells.len(), members + self.free.len(), "slots");
         if let Some(payloads) = &self.payloads {

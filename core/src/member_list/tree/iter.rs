@@ -1,5 +1,7 @@
 //! Walks over a range of entries, one leaf at a time.
 
+use std::ops::{Bound, RangeBounds};
+
 use super::{Tree, TreeContext};
 
 /// The runs that cover a range of entries, in order.
@@ -45,4 +47,20 @@ impl<'a, R> Runs<'a, R> {
         self.next += to - at;
         Some((run, at..to))
     }
+}
+
+/// Cuts a range of positions to what exists.
+pub(crate) fn clip(range: impl RangeBounds<usize>, len: usize) -> (usize, usize) {
+    let from = match range.start_bound() {
+        Bound::Included(&at) => at,
+        Bound::Excluded(&at) => at.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(&at) => at.saturating_add(1),
+        Bound::Excluded(&at) => at,
+        Bound::Unbounded => len,
+    };
+    let to = to.min(len);
+    (from.min(to), to)
 }

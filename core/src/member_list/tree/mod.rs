@@ -25,7 +25,7 @@ use arrayvec::ArrayVec;
 
 pub(crate) use check::{CHECKED, is_due};
 use child_counts::Counts;
-pub(crate) use iter::Runs;
+pub(crate) use iter::{Runs, clip};
 pub(crate) use search::{Climb, Parent};
 
 /// Children of an inner node, at most.

@@ -3,12 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::member_list::Id;
 use crate::member_list::frames::model::{Counts, CountsTable, GroupCount, Shared};
+use crate::member_list::store::Store;
 
 /// Least time between two publications.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Groups up to which the full table is sent every time.
 const FULL_TABLE_GROUPS_MAX: usize = 64;
+
+/// Returns totals and groups as they are, under a version of the list. O(groups).
+pub(crate) fn counts<I: Id>(store: &Store<I>, version: u64) -> Counts {
+    let groups = store.groups().infos().map(|group| GroupCount {
+        group: group.name.into(),
+        count: group.count as u32,
+        hidden: group.hidden,
+        collapsed: group.collapsed,
+    });
+    Counts {
+        version,
+        rows: store.len() as u64,
+        members: store.member_count() as u64,
+        headers: store.options().headers,
+        table: CountsTable::Full(groups.collect()),
+    }
+}
 
 /// Decides when counts go out, and in which form.
 #[derive(Debug, Default)]

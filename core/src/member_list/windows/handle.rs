@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::member_list::Id;
+use crate::member_list::windows::base::WindowBase;
 use crate::member_list::windows::spec::WindowSpec;
-use crate::member_list::windows::window::{Published, Watched, WindowBase};
 
 /// Numbers handles. One counter for all lists: a tick of one list says nothing to viewers of another.
 static SERIALS: AtomicU64 = AtomicU64::new(1);
@@ -32,6 +32,42 @@ pub(crate) struct Handle<I> {
     awaited: Arc<()>,
 }
 
+/// What the list published of a window.
+#[derive(Debug)]
+pub(crate) struct Published<I> {
+    pub(super) base_index: u64,
+    /// Place of the anchor when the window was last looked at.
+    pub(super) position: Option<u64>,
+    /// What viewers hold, oldest first, at least one; the last is what a newcomer gets.
+    pub(super) bases: Vec<WindowBase<I>>,
+    /// A version that viewers may hold was given up.
+    pub(super) gave_up: bool,
+    /// The handles that became this window.
+    former: Vec<Known<I>>,
+}
+
+impl<I> Published<I> {
+    /// Nothing but `base`.
+    fn new(base: WindowBase<I>) -> Self {
+        Self {
+            base_index: 0,
+            position: None,
+            bases: vec![base],
+            gave_up: false,
+            former: Vec::new(),
+        }
+    }
+
+    pub(super) fn newest(&self) -> &WindowBase<I> {
+        self.bases.last().expect("a window has at least one base")
+    }
+
+    pub(super) fn newest_mut(&mut self) -> &mut WindowBase<I> {
+        let newest = self.bases.last_mut();
+        newest.expect("a window has at least one base")
+    }
+}
+
 impl<I: Id> Handle<I> {
     /// Makes a window that shows the rows of `base`, not yet placed.
     pub(crate) fn new(spec: &WindowSpec<I>, base: WindowBase<I>) -> Arc<Self> {
@@ -48,11 +84,8 @@ impl<I: Id> Handle<I> {
     }
 
     /// Locks what was published, for the list.
-    pub(crate) fn look(self: &Arc<Self>) -> Watched<'_, I> {
-        Watched {
-            handle: self,
-            published: self.published.lock(),
-        }
+    pub(crate) fn published(&self) -> MutexGuard<'_, Published<I>> {
+        self.published.lock()
     }
 
     /// Becomes `target`, and so does all that became this window before. O(such handles that

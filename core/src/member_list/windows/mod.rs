@@ -1,11 +1,14 @@
-//! Watched windows: which rows viewers look at, and the steps that keep them current.
+//! Watched windows: the rows that viewers look at, and the steps that keep them current.
 
+pub(crate) mod base;
+pub(crate) mod bodies;
 pub(crate) mod counts;
 pub(crate) mod diff;
 pub(crate) mod handle;
 pub(crate) mod open_window;
 pub(crate) mod reader;
 pub(crate) mod registry;
+pub(crate) mod render;
 pub(crate) mod row;
 pub(crate) mod spec;
 pub(crate) mod tick;

@@ -4,15 +4,13 @@
 use std::hint::black_box;
 use std::ops::Range;
 
+use crate::member_list::Id;
+use crate::member_list::store::Store;
 use crate::member_list::store::rows::RowRef;
+use crate::member_list::windows::base::WindowBase;
 use crate::member_list::windows::diff::positions;
-use crate::member_list::windows::row::FrameBuilder;
-use crate::member_list::windows::spec::RowKey;
-use crate::member_list::windows::window::{WindowBase, WindowRow};
-use crate::member_list::{Id, MemberList};
-
-/// The slot of a row that is no member.
-const NO_SLOT: u32 = u32::MAX;
+use crate::member_list::windows::render::FrameBuilder;
+use crate::member_list::windows::row::{NO_SLOT, WindowRow, read_rows};
 
 /// The rows of a window, and where they were before. Reused from window to window.
 #[derive(Debug)]
@@ -41,27 +39,28 @@ impl<I: Id> WindowReader<I> {
         &mut self,
         range: Range<usize>,
         old: &WindowBase<I>,
-        content: &FrameBuilder<'_, I>,
+        builder: &FrameBuilder<'_, I>,
     ) {
+        let store = builder.store();
         self.rows.clear();
-        let Some(written) = content.written.since(old.renames) else {
-            content.list.read_window(range, &mut self.rows);
+        let Some(written) = builder.written().since(old.renumberings) else {
+            self.rows = read_rows(store, range);
             self.was = positions(&old.rows, &self.rows);
             return;
         };
-        self.locate(range, old, content);
+        self.locate(range, old, store);
         self.rows.reserve(self.refs.len());
         for (row_ref, was) in self.refs.iter().zip(&mut self.was) {
             let row = match (row_ref, &was) {
                 (RowRef::Member(_, slot), Some(at)) if !written.contains(slot) => {
                     old.rows[*at as usize].clone()
                 }
-                // Whoever kept the slot since the last tick was not in the window then.
+                // The member was not in the window at the last tick.
                 (RowRef::Member(_, slot), None) if !written.contains(slot) => {
-                    content.list.window_row(*row_ref)
+                    WindowRow::read(store, *row_ref)
                 }
                 _ => {
-                    let row = content.list.window_row(*row_ref);
+                    let row = WindowRow::read(store, *row_ref);
                     let old_at = old.rows.iter().position(|old| old.key == row.key);
                     *was = old_at.map(|at| at as u32);
                     row
@@ -72,11 +71,11 @@ impl<I: Id> WindowReader<I> {
     }
 
     /// Notes the slots of a range, and where each was in the old window.
-    fn locate(&mut self, range: Range<usize>, old: &WindowBase<I>, content: &FrameBuilder<'_, I>) {
+    fn locate(&mut self, range: Range<usize>, old: &WindowBase<I>, store: &Store<I>) {
         self.refs.clear();
         self.was.clear();
         self.old_at.fill(old.rows.iter().map(|row| row.slot));
-        let mut refs = content.list.slice(range);
+        let mut refs = store.slice(range);
         let mut revisions = 0;
         while let Some(row_ref) = refs.next_ref() {
             let mut was = None;
@@ -85,46 +84,13 @@ impl<I: Id> WindowReader<I> {
                 // The members to be read are not in the cache. Asked for in a row, with little
                 // between, they come at the same time; later all of them are there.
                 if was.is_none() {
-                    revisions ^= content.list.table.cells[slot as usize].revision;
+                    revisions ^= store.cell(slot).revision;
                 }
             }
             self.refs.push(row_ref);
             self.was.push(was);
         }
         black_box(revisions);
-    }
-}
-
-impl<I: Id> MemberList<I> {
-    pub(crate) fn read_window(&self, rows: Range<usize>, out: &mut Vec<WindowRow<I>>) {
-        let mut refs = self.slice(rows);
-        out.reserve(refs.len());
-        while let Some(row_ref) = refs.next_ref() {
-            out.push(self.window_row(row_ref));
-        }
-    }
-
-    fn window_row(&self, row_ref: RowRef) -> WindowRow<I> {
-        match row_ref {
-            RowRef::Header(group) => {
-                let group = &self.groups[group];
-                WindowRow {
-                    key: RowKey::Header(group.name.as_ref().into()),
-                    stamp: group.tree.len() as u32,
-                    attrs: 0,
-                    slot: NO_SLOT,
-                }
-            }
-            RowRef::Member(_, slot) => {
-                let cell = &self.table.cells[slot as usize];
-                WindowRow {
-                    key: RowKey::Member(cell.id.clone()),
-                    stamp: cell.revision,
-                    attrs: cell.attrs,
-                    slot,
-                }
-            }
-        }
     }
 }
 

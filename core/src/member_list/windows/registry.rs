@@ -14,13 +14,15 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Counts, Frame, Shared};
-use crate::member_list::windows::counts::CountsPublisher;
+use crate::member_list::windows::base::WindowBase;
+use crate::member_list::windows::counts::{CountsPublisher, counts};
 use crate::member_list::windows::handle::{Handle, Known};
 use crate::member_list::windows::reader::WindowReader;
-use crate::member_list::windows::row::FrameBuilder;
+use crate::member_list::windows::render::FrameBuilder;
+use crate::member_list::windows::row::{read_rows, row_index};
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::{Tick, WindowFrames};
-use crate::member_list::windows::window::{Outcome, WindowBase, WindowStep};
+use crate::member_list::windows::window::{Outcome, Watched, WindowStep};
 
 /// Windows known before dead ones are looked for.
 const KNOWN_MIN: usize = 16;
@@ -28,14 +30,14 @@ const KNOWN_MIN: usize = 16;
 /// The registry.
 #[derive(Debug)]
 pub(crate) struct Windows<I> {
-    pub(crate) list: Arc<str>,
-    pub(crate) epoch: u64,
-    pub(crate) version: u64,
+    list: Arc<str>,
+    epoch: u64,
+    version: u64,
     counts: CountsPublisher,
-    /// OpenWindow by every viewer that needs whole rows and the group table with every frame.
-    pub(crate) whole_rows: Arc<()>,
-    /// OpenWindow by viewers that have taken all that was said; `older` by those that have not.
-    pub(crate) mark: Arc<()>,
+    /// Cloned by every viewer that needs whole rows and the group table with every frame.
+    whole_rows: Arc<()>,
+    /// Cloned by viewers that have taken all that was published; `older` by those that have not.
+    mark: Arc<()>,
     older: Vec<Arc<()>>,
     ticks: u64,
     /// The last tick that said something.
@@ -91,11 +93,12 @@ impl<I: Id> Windows<I> {
     ///
     /// First everything is made, which runs the application's `RowSource`; then all of it is told.
     /// A source that panics leaves what viewers hold as it was, and the next tick makes it again.
-    pub(crate) fn tick(&mut self, now: Duration, content: &FrameBuilder<'_, I>) -> Tick<I> {
+    pub(crate) fn tick(&mut self, now: Duration, builder: FrameBuilder<'_, I>) -> Tick<I> {
+        let builder = &builder.with_whole_rows(self.needs_whole_rows());
         self.version += 1;
         self.forget_closed();
-        let stepped = self.step_windows(content);
-        let renamed = self.rename_windows(content);
+        let stepped = self.step_windows(builder);
+        let renamed = self.rename_windows(builder);
 
         let mut tick = self.empty_tick();
         stepped
@@ -105,12 +108,12 @@ impl<I: Id> Windows<I> {
             .into_iter()
             .for_each(|made| self.tell_renamed(made, &mut tick));
         self.detached.clear();
-        if Arc::strong_count(&self.whole_rows) > 1 && !tick.frames.is_empty() {
-            tick.groups = Some(Arc::new(Shared::new(content.list.counts(self.version))));
+        if self.needs_whole_rows() && !tick.frames.is_empty() {
+            tick.groups = Some(Arc::new(Shared::new(counts(builder.store(), self.version))));
         }
         self.older.retain(|mark| Arc::strong_count(mark) > 1);
         if self.has_viewers() && self.counts.is_due(now) {
-            tick.counts = self.counts.publish(content.list.counts(self.version));
+            tick.counts = self.counts.publish(counts(builder.store(), self.version));
             tick.bases = Some(std::mem::take(&mut self.slid)).filter(|slid| !slid.is_empty());
             if tick.counts.is_some() || tick.bases.is_some() {
                 self.counts.sent(now);
@@ -188,12 +191,42 @@ impl<I: Id> Windows<I> {
         self.watched.keys().any(anchored) || !self.detached.is_empty()
     }
 
+    /// Returns whether a viewer needs whole rows and the group table with every frame.
+    fn needs_whole_rows(&self) -> bool {
+        Arc::strong_count(&self.whole_rows) > 1
+    }
+
+    /// Gives every frame whole rows and the group table, for as long as the answer is kept.
+    pub(crate) fn request_whole_rows(&self) -> Arc<()> {
+        self.whole_rows.clone()
+    }
+
+    /// Returns what a viewer keeps that has taken all that was published.
+    pub(crate) fn mark(&self) -> Arc<()> {
+        self.mark.clone()
+    }
+
+    /// Returns the number of the last tick.
     pub(crate) const fn ticks(&self) -> u64 {
         self.ticks
     }
 
-    /// Totals and groups for one viewer; `fresh` are those of now.
-    pub(crate) fn counts_for_open(&mut self, fresh: Counts) -> Arc<Shared<Counts>> {
+    pub(crate) const fn list(&self) -> &Arc<str> {
+        &self.list
+    }
+
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns totals and groups for an answer, under a new version of the list; `fresh` are those
+    /// of now.
+    pub(crate) fn answer_counts(&mut self, fresh: Counts) -> Arc<Shared<Counts>> {
+        self.version += 1;
         let version = &mut self.version;
         self.counts.for_open(fresh, || {
             *version += 1;
@@ -204,7 +237,8 @@ impl<I: Id> Windows<I> {
     /// Ends the epoch: every viewer has to get everything again, which the next tick brings.
     /// O(windows).
     pub(crate) fn new_epoch(&mut self, list: Arc<str>, epoch: u64) {
-        (self.list, self.epoch) = (list, epoch);
+        self.list = list;
+        self.epoch = epoch;
         self.counts = CountsPublisher::default();
         self.slid.clear();
         self.leave_behind();
@@ -214,7 +248,7 @@ impl<I: Id> Windows<I> {
         self.detached
             .extend(watched.into_iter().map(|(_, known)| known));
         for handle in self.detached.iter().filter_map(Weak::upgrade) {
-            handle.look().give_up();
+            Watched::lock(&handle).give_up();
         }
     }
 
@@ -224,28 +258,28 @@ impl<I: Id> Windows<I> {
     pub(crate) fn open(
         &mut self,
         spec: &WindowSpec<I>,
-        content: &FrameBuilder<'_, I>,
+        builder: FrameBuilder<'_, I>,
     ) -> Result<Opened<I>, WindowError> {
+        let builder = &builder.with_whole_rows(self.needs_whole_rows());
         let index = match spec {
             WindowSpec::Chunk(_) => 0,
-            WindowSpec::Anchored { anchor, .. } => content
-                .list
-                .row_index(anchor)
-                .ok_or(WindowError::UnknownAnchor)?,
+            WindowSpec::Anchored { anchor, .. } => {
+                row_index(builder.store(), anchor).ok_or(WindowError::UnknownAnchor)?
+            }
         };
         if self.known() >= self.known_max {
             self.forget_closed();
         }
         let held = self.watched.get(spec).and_then(Weak::upgrade);
-        if held.is_some_and(|held| held.look().anchor_left(index, content)) {
+        if held.is_some_and(|held| Watched::lock(&held).anchor_left(index, builder)) {
             self.detached.extend(self.watched.remove(spec));
         }
-        let handle = self.watch(spec, index, content);
-        let mut window = handle.look();
+        let handle = self.watch(spec, index, builder);
+        let mut window = Watched::lock(&handle);
         if let Some(base_index) = window.publish_place() {
             self.slid.insert(handle.serial, base_index);
         }
-        let frame = window.sync(content);
+        let frame = window.sync(builder);
         let base_index = handle.base_index();
         drop(window);
         Ok(Opened {
@@ -261,12 +295,11 @@ impl<I: Id> Windows<I> {
         &mut self,
         spec: &WindowSpec<I>,
         index: usize,
-        content: &FrameBuilder<'_, I>,
+        builder: &FrameBuilder<'_, I>,
     ) -> Arc<Handle<I>> {
-        let range = spec.range(index, content.list.len());
-        let mut rows = Vec::with_capacity(range.len());
-        content.list.read_window(range.clone(), &mut rows);
-        let renames = content.written.renames();
+        let range = spec.range(index, builder.store().len());
+        let rows = read_rows(builder.store(), range.clone());
+        let renumberings = builder.written().renumberings();
         let version = &mut self.version;
         let mut next_version = || {
             *version += 1;
@@ -274,29 +307,29 @@ impl<I: Id> Windows<I> {
         };
         let held = self.watched.get(spec).and_then(Weak::upgrade);
         let handle = if let Some(held) = held {
-            held.look().refresh(rows, renames, next_version);
+            Watched::lock(&held).refresh(rows, renumberings, next_version);
             held
         } else {
-            let handle = Handle::new(spec, WindowBase::new(next_version(), rows, renames));
+            let handle = Handle::new(spec, WindowBase::new(next_version(), rows, renumberings));
             self.watched.insert(spec.clone(), Arc::downgrade(&handle));
             handle
         };
-        handle.look().place(range.start, content.list);
+        Watched::lock(&handle).place(range.start, builder);
         handle
     }
 
     /// Brings the windows in reach of a change to what the list shows. Those whose anchor left are
     /// detached.
-    fn step_windows(&mut self, content: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
-        let mut reread = WindowReader::default();
+    fn step_windows(&mut self, builder: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
+        let mut reader = WindowReader::default();
         let mut made = Vec::new();
         let mut left = Vec::new();
         for (spec, known) in &self.watched {
             let Some(handle) = known.upgrade() else {
                 continue;
             };
-            let mut window = handle.look();
-            let (steps, is_quiet) = match window.step(self.version, content, &mut reread) {
+            let mut window = Watched::lock(&handle);
+            let (steps, is_quiet) = match window.step(self.version, builder, &mut reader) {
                 Outcome::Quiet => (Vec::new(), true),
                 Outcome::Steps(steps) => (steps, false),
                 Outcome::Left => {
@@ -304,7 +337,7 @@ impl<I: Id> Windows<I> {
                     continue;
                 }
             };
-            let sync = window.owes_sync().then(|| window.sync(content));
+            let sync = window.owes_sync().then(|| window.sync(builder));
             drop(window);
             if !is_quiet || sync.is_some() {
                 made.push(Made {
@@ -324,15 +357,15 @@ impl<I: Id> Windows<I> {
     }
 
     /// Leads from each detached window to the window it becomes.
-    fn rename_windows(&mut self, content: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
+    fn rename_windows(&mut self, builder: &FrameBuilder<'_, I>) -> Vec<Made<I>> {
         let detached: Vec<_> = self.detached.iter().filter_map(Weak::upgrade).collect();
         let rename = |handle: Arc<Handle<I>>| {
-            let window = handle.look();
-            let (spec, index) = window.successor(content);
-            let target = self.watch(&spec, index, content);
-            let mut next = target.look();
-            let steps = window.steps_to(&next, content);
-            let sync = window.owes_sync().then(|| next.sync(content));
+            let window = Watched::lock(&handle);
+            let (spec, index) = window.successor(builder);
+            let target = self.watch(&spec, index, builder);
+            let mut next = Watched::lock(&target);
+            let steps = window.steps_to(&next, builder);
+            let sync = window.owes_sync().then(|| next.sync(builder));
             drop((window, next));
             Made {
                 handle,
@@ -351,7 +384,7 @@ impl<I: Id> Windows<I> {
             sync,
             ..
         } = made;
-        if let Some(base_index) = handle.look().settle(&steps) {
+        if let Some(base_index) = Watched::lock(&handle).settle(&steps) {
             self.slid.insert(handle.serial, base_index);
         }
         if !steps.is_empty() || sync.is_some() {
@@ -367,7 +400,7 @@ impl<I: Id> Windows<I> {
 
     fn tell_renamed(&mut self, made: Made<I>, tick: &mut Tick<I>) {
         let Some(target) = made.target else { return };
-        if let Some(base_index) = target.look().publish_place() {
+        if let Some(base_index) = Watched::lock(&target).publish_place() {
             self.slid.insert(target.serial, base_index);
         }
         made.handle.become_window(&target);

@@ -4,19 +4,10 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::member_list::Id;
-use crate::member_list::store::groups::GROUP_NAME_MAX;
-
-/// Rows of one chunk.
-pub const CHUNK_ROWS: usize = 100;
-/// Most rows a window may span.
-pub const WINDOW_ROWS_MAX: usize = 500;
-/// Most windows one viewer may hold.
-pub const VIEWER_WINDOWS_MAX: usize = 8;
-/// Highest chunk number: beyond it no list can have rows.
-pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32;
+use crate::member_list::frames::model::RowKey;
+use crate::member_list::limits::{CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, WINDOW_ROWS_MAX};
 
 /// A window of a list: which rows, said in a way all viewers share.
 ///
@@ -47,17 +38,6 @@ pub enum WindowSpec<I> {
     },
 }
 
-/// What identifies a row: the group of a header, or the id of a member.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum RowKey<I> {
-    /// The header row of the group of this name.
-    Header(Arc<str>),
-    /// The row of a member.
-    Member(I),
-}
-
 /// Why a window was refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,7 +60,7 @@ pub enum WindowError {
     },
     /// The viewer holds as many windows as it may.
     TooManyWindows {
-        /// The limit, [`VIEWER_WINDOWS_MAX`].
+        /// The limit, [`VIEWER_WINDOWS_MAX`](crate::member_list::VIEWER_WINDOWS_MAX).
         max: usize,
     },
     /// The anchor is not in the list, or in a hidden group.

@@ -5,71 +5,25 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use crate::member_list::frames::checksum::Checksum;
+use crate::member_list::Id;
+use crate::member_list::frames::model::RowKey;
 use crate::member_list::frames::model::{Frame, FrameChange, Shared};
-use crate::member_list::windows::diff::{Diffable, Script, positions, script};
-use crate::member_list::windows::handle::{Handle, Known};
+use crate::member_list::windows::base::{WindowBase, same};
+use crate::member_list::windows::diff::{Script, positions, script};
+use crate::member_list::windows::handle::{Handle, Published};
 use crate::member_list::windows::reader::WindowReader;
-use crate::member_list::windows::row::FrameBuilder;
-use crate::member_list::windows::spec::{RowKey, WindowSpec};
-use crate::member_list::{Id, MemberList};
+use crate::member_list::windows::render::FrameBuilder;
+use crate::member_list::windows::row::{WindowRow, read_rows, row_index, row_near};
+use crate::member_list::windows::spec::WindowSpec;
 
 /// Versions of one window that viewers may hold at the same time. Beyond it, viewers that opened
 /// the window since the last tick get a SYNC, never the many that were there.
 const BASES_MAX: usize = 4;
 
-/// A row of a window as it was published.
-#[derive(Clone, Debug)]
-pub(crate) struct WindowRow<I> {
-    pub(crate) key: RowKey<I>,
-    /// Revision of a member, count of a header.
-    pub(crate) stamp: u32,
-    pub(crate) attrs: u32,
-    /// Where the member was in the table: says nothing to viewers.
-    pub(crate) slot: u32,
-}
-
-impl<I: Id> Diffable for WindowRow<I> {
-    type Key = RowKey<I>;
-
-    fn key(&self) -> &RowKey<I> {
-        &self.key
-    }
-
-    fn same_content(&self, next: &Self) -> bool {
-        self.stamp == next.stamp && self.attrs == next.attrs
-    }
-}
-
-/// What the list published of a window.
-#[derive(Debug)]
-pub(crate) struct Published<I> {
-    base_index: u64,
-    /// Place of the anchor when the window was last looked at.
-    position: Option<u64>,
-    /// What viewers hold, oldest first, at least one; the last is what a newcomer gets.
-    bases: Vec<WindowBase<I>>,
-    /// A version that viewers may hold was given up.
-    gave_up: bool,
-    /// The handles that became this window.
-    pub(crate) former: Vec<Known<I>>,
-}
-
 /// A window at work: its handle, and what was published of it.
 pub(crate) struct Watched<'a, I> {
-    pub(crate) handle: &'a Arc<Handle<I>>,
-    pub(crate) published: MutexGuard<'a, Published<I>>,
-}
-
-/// The rows of a window at one version.
-#[derive(Debug)]
-pub(crate) struct WindowBase<I> {
-    pub(crate) version: u64,
-    pub(crate) rows: Vec<WindowRow<I>>,
-    /// How often members had changed their slots when the rows were read.
-    pub(crate) renames: u64,
-    checksum32: u32,
-    sync: Option<Arc<Shared<Frame<I>>>>,
+    handle: &'a Arc<Handle<I>>,
+    published: MutexGuard<'a, Published<I>>,
 }
 
 /// A frame, and the version it starts from.
@@ -89,28 +43,6 @@ pub(crate) enum Outcome<I> {
     Left,
 }
 
-impl<I> Published<I> {
-    /// Nothing but `base`.
-    pub(crate) fn new(base: WindowBase<I>) -> Self {
-        Self {
-            base_index: 0,
-            position: None,
-            bases: vec![base],
-            gave_up: false,
-            former: Vec::new(),
-        }
-    }
-
-    fn newest(&self) -> &WindowBase<I> {
-        self.bases.last().expect("a window has at least one base")
-    }
-
-    fn newest_mut(&mut self) -> &mut WindowBase<I> {
-        let newest = self.bases.last_mut();
-        newest.expect("a window has at least one base")
-    }
-}
-
 impl<I> Deref for Watched<'_, I> {
     type Target = Published<I>;
 
@@ -125,51 +57,57 @@ impl<I> DerefMut for Watched<'_, I> {
     }
 }
 
-impl<I: Id> Watched<'_, I> {
+impl<'a, I: Id> Watched<'a, I> {
+    /// Locks a window.
+    pub(crate) fn lock(handle: &'a Arc<Handle<I>>) -> Self {
+        let published = handle.published();
+        Self { handle, published }
+    }
+
     /// Makes `rows` what a newcomer gets, unless it is already.
     pub(crate) fn refresh(
         &mut self,
         rows: Vec<WindowRow<I>>,
-        renames: u64,
+        renumberings: u64,
         next_version: impl FnOnce() -> u64,
     ) {
         let newest = self.newest_mut();
         if same(&newest.rows, &rows) {
-            (newest.rows, newest.renames) = (rows, renames);
+            (newest.rows, newest.renumberings) = (rows, renumberings);
         } else {
-            let base = WindowBase::new(next_version(), rows, renames);
+            let base = WindowBase::new(next_version(), rows, renumberings);
             self.bases.push(base);
         }
         self.bound();
     }
 
     /// Notes where the window and its anchor are now.
-    pub(crate) fn place(&mut self, base_index: usize, list: &MemberList<I>) {
+    pub(crate) fn place(&mut self, base_index: usize, builder: &FrameBuilder<'_, I>) {
         self.base_index = base_index as u64;
         if let WindowSpec::Anchored {
             anchor: RowKey::Member(id),
             ..
         } = self.handle.spec()
         {
-            self.position = list.place_of(id);
+            self.position = builder.store().place_of(id);
         }
     }
 
     /// The SYNC of the newest version; made once.
-    pub(crate) fn sync(&mut self, content: &FrameBuilder<'_, I>) -> Arc<Shared<Frame<I>>> {
+    pub(crate) fn sync(&mut self, builder: &FrameBuilder<'_, I>) -> Arc<Shared<Frame<I>>> {
         if let Some(sync) = &self.newest().sync {
             // The rows may have slid since it was made.
             if sync.base_index == self.base_index {
                 return sync.clone();
             }
         }
-        let sync = Arc::new(Shared::new(self.sync_frame(content)));
+        let sync = Arc::new(Shared::new(self.sync_frame(builder)));
         self.newest_mut().sync = Some(sync.clone());
         sync
     }
 
     /// Returns whether the anchor, now at `index`, has left the place it had.
-    pub(crate) fn anchor_left(&self, index: usize, content: &FrameBuilder<'_, I>) -> bool {
+    pub(crate) fn anchor_left(&self, index: usize, builder: &FrameBuilder<'_, I>) -> bool {
         let WindowSpec::Anchored {
             anchor,
             follow: false,
@@ -182,19 +120,19 @@ impl<I: Id> Watched<'_, I> {
             return false;
         };
         self.position.is_some()
-            && content.list.place_of(id) != self.position
-            && !self.has_same_neighbours(anchor, index, content)
+            && builder.store().place_of(id) != self.position
+            && !self.has_same_neighbours(anchor, index, builder)
     }
 
-    /// Brings the window to what the list shows now; `reread` is any buffer.
+    /// Brings the window to what the list shows now; `reader` is any buffer.
     ///
     /// What viewers hold stays until [`settle`](Self::settle): if a `RowSource` panics before, the
     /// next step starts from the same versions.
     pub(crate) fn step(
         &mut self,
         version: u64,
-        content: &FrameBuilder<'_, I>,
-        reread: &mut WindowReader<I>,
+        builder: &FrameBuilder<'_, I>,
+        reader: &mut WindowReader<I>,
     ) -> Outcome<I> {
         let spec = self.handle.spec();
         let reach = match spec {
@@ -204,25 +142,25 @@ impl<I: Id> Watched<'_, I> {
                 0..self.base_index as usize + self.newest().rows.len() + 1
             }
         };
-        if !content.dirty.touch(&reach) {
+        if !builder.dirty().touch(&reach) {
             return Outcome::Quiet;
         }
         let handle = self.handle;
         self.bases.retain(|base| handle.is_told(base.version));
-        let total = content.list.len();
+        let total = builder.store().len();
         let index = match spec {
             WindowSpec::Anchored { anchor, .. } if total > 0 => {
-                match content.list.row_index(anchor) {
-                    Some(index) if !self.anchor_left(index, content) => index,
+                match row_index(builder.store(), anchor) {
+                    Some(index) if !self.anchor_left(index, builder) => index,
                     _ => return Outcome::Left,
                 }
             }
             _ => 0,
         };
         let range = spec.range(index, total);
-        self.place(range.start, content.list);
-        reread.read(range, self.newest(), content);
-        Outcome::Steps(self.step_to(reread, version, content))
+        self.place(range.start, builder);
+        reader.read(range, self.newest(), builder);
+        Outcome::Steps(self.step_to(reader, version, builder))
     }
 
     /// Ends a step, whose frames are published: no viewer goes on from the versions they lead away
@@ -254,24 +192,24 @@ impl<I: Id> Watched<'_, I> {
 
     /// Returns the window this one becomes, and where its anchor is, when its own anchor may have
     /// left: the window around a neighbour, or of its own name if the anchor is where it was.
-    pub(crate) fn successor(&self, content: &FrameBuilder<'_, I>) -> (WindowSpec<I>, usize) {
+    pub(crate) fn successor(&self, builder: &FrameBuilder<'_, I>) -> (WindowSpec<I>, usize) {
         let spec = self.handle.spec();
         let WindowSpec::Anchored { anchor, .. } = spec else {
             return (spec.clone(), 0);
         };
-        match content.list.row_index(anchor) {
-            Some(index) if !self.anchor_left(index, content) => return (spec.clone(), index),
+        match row_index(builder.store(), anchor) {
+            Some(index) if !self.anchor_left(index, builder) => return (spec.clone(), index),
             _ => {}
         }
         // Without a row to take over the list is empty: the window keeps its name.
-        let anchor = self.new_anchor(content).unwrap_or_else(|| anchor.clone());
-        let index = content.list.row_index(&anchor).unwrap_or(0);
+        let anchor = self.new_anchor(builder).unwrap_or_else(|| anchor.clone());
+        let index = row_index(builder.store(), &anchor).unwrap_or(0);
         (spec.reanchored(anchor), index)
     }
 
     /// The row that becomes the anchor when the present one is gone or has moved: the nearest row
     /// after it in the old window that did not move, else before it, else the row at the old start.
-    fn new_anchor(&self, content: &FrameBuilder<'_, I>) -> Option<RowKey<I>> {
+    fn new_anchor(&self, builder: &FrameBuilder<'_, I>) -> Option<RowKey<I>> {
         let WindowSpec::Anchored { anchor, .. } = self.handle.spec() else {
             return None;
         };
@@ -281,22 +219,18 @@ impl<I: Id> Watched<'_, I> {
         let below = below.iter().skip(usize::from(at.is_some()));
         if let Some(row) = below
             .chain(above.iter().rev())
-            .find(|row| content.stayed(&row.key))
+            .find(|row| builder.stayed(&row.key))
         {
             return Some(row.key.clone());
         }
-        let last = content.list.len().checked_sub(1)?;
-        let at = (self.base_index as usize).min(last);
-        let mut row = Vec::with_capacity(1);
-        content.list.read_window(at..at + 1, &mut row);
-        row.pop().map(|row| row.key)
+        row_near(builder.store(), self.base_index).map(|row| row.key)
     }
 
     /// Frames that lead from everything viewers hold of this window to `target`, under its name.
     pub(crate) fn steps_to(
         &self,
         target: &Watched<'_, I>,
-        content: &FrameBuilder<'_, I>,
+        builder: &FrameBuilder<'_, I>,
     ) -> Vec<WindowStep<I>> {
         let name = self.handle.name();
         let next = target.handle.name();
@@ -307,7 +241,7 @@ impl<I: Id> Watched<'_, I> {
             let old = &base.rows;
             let new = &target.newest().rows;
             let script = script(old, new, &positions(old, new));
-            let mut frame = target.frame_from(base, script, content);
+            let mut frame = target.frame_from(base, script, builder);
             frame.window = name.clone();
             frame.renamed.clone_from(&renamed);
             WindowStep {
@@ -332,20 +266,21 @@ impl<I: Id> Watched<'_, I> {
         &mut self,
         next: &mut WindowReader<I>,
         version: u64,
-        content: &FrameBuilder<'_, I>,
+        builder: &FrameBuilder<'_, I>,
     ) -> Vec<WindowStep<I>> {
         let latest = script(&self.newest().rows, &next.rows, &next.was);
         let rows = std::mem::take(&mut next.rows);
-        let renames = content.written.renames();
+        let renumberings = builder.written().renumberings();
         let mut latest = (!latest.is_empty()).then_some(latest);
         if latest.is_some() {
-            self.bases.push(WindowBase::new(version, rows, renames));
+            self.bases
+                .push(WindowBase::new(version, rows, renumberings));
         } else {
             // The rows are the same; their slots may not be.
             let newest = self.newest_mut();
-            (newest.rows, newest.renames) = (rows, renames);
+            (newest.rows, newest.renumberings) = (rows, renumberings);
         }
-        let whole = (content.dirty.bulk && self.bases.len() > 1).then(|| self.sync(content));
+        let whole = (builder.dirty().is_bulk() && self.bases.len() > 1).then(|| self.sync(builder));
         let newest = self.newest();
         let older = &self.bases[..self.bases.len() - 1];
         let mut steps = Vec::new();
@@ -361,7 +296,7 @@ impl<I: Id> Watched<'_, I> {
             };
             let frame = match &whole {
                 Some(sync) => sync.clone(),
-                None => Arc::new(Shared::new(self.frame_from(base, script, content))),
+                None => Arc::new(Shared::new(self.frame_from(base, script, builder))),
             };
             let from = base.version;
             steps.push(WindowStep { from, frame });
@@ -374,32 +309,27 @@ impl<I: Id> Watched<'_, I> {
         &self,
         base: &WindowBase<I>,
         script: Script,
-        content: &FrameBuilder<'_, I>,
+        builder: &FrameBuilder<'_, I>,
     ) -> Frame<I> {
         let rows = &self.newest().rows;
         let kept = base.rows.len() - script.deletes.len();
         if kept == 0 && !rows.is_empty() {
-            return self.sync_frame(content);
+            return self.sync_frame(builder);
         }
-        let whole_rows = if content.whole_rows {
-            content.whole_rows(rows, &script)
-        } else {
-            Vec::new()
-        };
         Frame {
             base_version: base.version,
-            change: content.delta(&base.rows, rows, script),
-            whole_rows,
+            whole_rows: builder.whole_rows(rows, &script),
+            change: builder.delta(&base.rows, rows, script),
             ..self.frame(FrameChange::Sync(Vec::new()))
         }
     }
 
-    fn sync_frame(&self, content: &FrameBuilder<'_, I>) -> Frame<I> {
+    fn sync_frame(&self, builder: &FrameBuilder<'_, I>) -> Frame<I> {
         let rows = self
             .newest()
             .rows
             .iter()
-            .map(|row| content.row(row))
+            .map(|row| builder.row(row))
             .collect();
         self.frame(FrameChange::Sync(rows))
     }
@@ -420,44 +350,18 @@ impl<I: Id> Watched<'_, I> {
         &self,
         anchor: &RowKey<I>,
         index: usize,
-        content: &FrameBuilder<'_, I>,
+        builder: &FrameBuilder<'_, I>,
     ) -> bool {
         let old = &self.newest().rows;
         let Some(at) = old.iter().position(|row| row.key == *anchor) else {
             return false;
         };
-        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= content.list.len() {
+        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= builder.store().len() {
             return false;
         }
-        let mut around = Vec::with_capacity(3);
-        content.list.read_window(index - 1..index + 2, &mut around);
+        let around = read_rows(builder.store(), index - 1..index + 2);
         let same =
-            |row: &WindowRow<I>, old: &WindowRow<I>| row.key == old.key && content.stayed(&row.key);
+            |row: &WindowRow<I>, old: &WindowRow<I>| row.key == old.key && builder.stayed(&row.key);
         around.len() == 3 && same(&around[0], &old[at - 1]) && same(&around[2], &old[at + 1])
     }
-}
-
-impl<I: Id> WindowBase<I> {
-    pub(crate) fn new(version: u64, rows: Vec<WindowRow<I>>, renames: u64) -> Self {
-        let mut sum = Checksum::with_room_for(rows.len());
-        for row in &rows {
-            match &row.key {
-                RowKey::Header(group) => sum.header(group, row.stamp),
-                RowKey::Member(id) => sum.member(id, row.stamp),
-            }
-        }
-        Self {
-            version,
-            rows,
-            renames,
-            checksum32: sum.finish(),
-            sync: None,
-        }
-    }
-}
-
-/// Returns whether both show the same.
-fn same<I: Id>(a: &[WindowRow<I>], b: &[WindowRow<I>]) -> bool {
-    let same_row = |(a, b): (&WindowRow<I>, &WindowRow<I>)| a.key == b.key && a.same_content(b);
-    a.len() == b.len() && a.iter().zip(b).all(same_row)
 }

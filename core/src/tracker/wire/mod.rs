@@ -4,30 +4,30 @@ mod read;
 mod write;
 
 pub(super) use read::{Kept, Place, Records};
-pub(super) use write::{BodyWriter, Row, delta_body, repair_body};
+pub(super) use write::{BodyWriter, PutRecord, delta_body, repair_body};
 
 use super::entry::{EntryVersions, NewEntry};
-use super::origin::Leave;
+use super::leave_log::Leave;
 use crate::codec::{DecodeError, Reader};
 use crate::id::{ALL_TOPICS, OP_MAX, Origin, ReplicaId, SLOTS};
 
 const RECORD_TOPIC: u8 = 0;
 const RECORD_PUT: u8 = 1;
-const RECORD_KILL: u8 = 2;
+const RECORD_LEAVE: u8 = 2;
 const RECORD_MASK: u8 = 3;
 const PUT_STATUS: u8 = 1 << 4;
 const PUT_AGE: u8 = 1 << 5;
 const PUT_PREVIOUS: u8 = 1 << 6;
 const PUT_UNUSED: u8 = 1 << 7;
-/// Largest number of a leave reason: it shares a byte with the record kind.
+/// The largest number of a leave reason, which shares a byte with the record kind.
 pub(super) const REASON_MAX: u8 = 63;
 
-/// The first fields of a `Delta`: what it is about, without its records.
+/// The first fields of a `Delta`, without its records.
 ///
 /// A `Delta` takes a holder of `origin` from any clock in `from..=to` to exactly `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeltaHead {
-    /// Whose operations these are.
+    /// The origin whose operations these are.
     pub origin: Origin,
     /// The clock it starts after.
     pub from: u64,
@@ -41,7 +41,7 @@ pub struct DeltaHead {
 /// full state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairHead {
-    /// Whose state this is.
+    /// The origin whose state this is.
     pub origin: Origin,
     /// The clock up to which versions are only listed.
     pub base: u64,
@@ -65,7 +65,7 @@ impl DeltaHead {
     /// Reads the head of a `Delta` body.
     ///
     /// # Errors
-    /// When the bytes are not one. Offsets are those in the body.
+    /// When the bytes do not start with such a head. Offsets are those in the body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         Self::read(&mut Reader::new(body))
     }
@@ -81,7 +81,7 @@ impl RepairHead {
     /// Reads the head of a `Repair` body.
     ///
     /// # Errors
-    /// When the bytes are not one. Offsets are those in the body.
+    /// When the bytes do not start with such a head. Offsets are those in the body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         Self::read(&mut Reader::new(body))
     }

@@ -1,17 +1,19 @@
 //! Reading the records of a body one by one.
 
+use std::ops::RangeInclusive;
+
 use super::{
-    PUT_AGE, PUT_PREVIOUS, PUT_STATUS, PUT_UNUSED, RECORD_KILL, RECORD_MASK, RECORD_PUT,
+    PUT_AGE, PUT_PREVIOUS, PUT_STATUS, PUT_UNUSED, RECORD_LEAVE, RECORD_MASK, RECORD_PUT,
     RECORD_TOPIC, Record,
 };
 use crate::codec::{DecodeError, Reader};
 use crate::id::{ALL_TOPICS, slot_of};
 use crate::tracker::Encoding;
 use crate::tracker::entry::{EntryVersions, NewEntry};
+use crate::tracker::leave_log::Leave;
 use crate::tracker::limits::Limits;
-use crate::tracker::origin::Leave;
 
-/// Reads records one by one. Ticks ascend strictly from `after` and stay at or below `to`.
+/// Reads records one by one. Their ops ascend strictly within the interval of the body.
 #[derive(Debug)]
 pub(in crate::tracker) struct Records<'a, 'l> {
     body: &'a [u8],
@@ -20,10 +22,10 @@ pub(in crate::tracker) struct Records<'a, 'l> {
     place: Place,
 }
 
-/// How far the records of a body are read: enough to go on later.
+/// The place up to which the records of a body are read: enough to continue later.
 #[derive(Debug, Clone)]
 pub(in crate::tracker) struct Place {
-    pub(in crate::tracker) offset: usize,
+    offset: usize,
     op: u64,
     to: u64,
     /// Offsets of the topics introduced so far.
@@ -31,11 +33,12 @@ pub(in crate::tracker) struct Place {
 }
 
 impl Place {
-    pub(in crate::tracker) fn start(offset: usize, (after, to): (u64, u64)) -> Self {
+    /// Starts at the first record, which is at `offset`, of a body from one clock to another.
+    pub(in crate::tracker) fn start(offset: usize, interval: RangeInclusive<u64>) -> Self {
         Self {
             offset,
-            op: after,
-            to,
+            op: *interval.start(),
+            to: *interval.end(),
             topics: Vec::new(),
         }
     }
@@ -56,15 +59,16 @@ impl<'a, 'l> Records<'a, 'l> {
         }
     }
 
-    pub(in crate::tracker) fn place(&self) -> &Place {
-        &self.place
+    /// Returns the offset of the next record.
+    pub(in crate::tracker) fn offset(&self) -> usize {
+        self.place.offset
     }
 
     pub(in crate::tracker) fn into_place(self) -> Place {
         self.place
     }
 
-    /// The next record, `None` at the end.
+    /// Reads the next record; `None` at the end.
     pub(in crate::tracker) fn next(&mut self) -> Result<Option<Record<'a>>, DecodeError> {
         let mut reader = Reader::at(self.body, self.place.offset);
         if reader.remaining() == 0 {
@@ -78,15 +82,15 @@ impl<'a, 'l> Records<'a, 'l> {
                 self.read_put_of_new_topic(&mut reader)?
             }
             RECORD_PUT if flags & PUT_UNUSED == 0 => self.read_put(&mut reader, flags, false)?,
-            RECORD_KILL => self.read_leave(&mut reader, flags >> 2)?,
+            RECORD_LEAVE => self.read_leave(&mut reader, flags >> 2)?,
             _ => return Err(DecodeError::invalid(at, "no such record")),
         };
         self.place.offset = reader.offset();
         Ok(Some(record))
     }
 
-    /// The record after a new topic is a put of that topic: one body has one form, and topics
-    /// without entries cannot pile up.
+    /// Reads the record after a new topic, which must be a put of that topic: so a state has one form, and
+    /// topics without entries cannot pile up.
     fn read_put_of_new_topic(
         &mut self,
         reader: &mut Reader<'a>,
@@ -113,7 +117,7 @@ impl<'a, 'l> Records<'a, 'l> {
         }
         let topics = &mut self.place.topics;
         if topics.len() == topics.capacity() {
-            // At most a word per topic and its put, which take 8 bytes: within twice the frame.
+            // At most 4 bytes for a topic and its put, which take 8 bytes: within twice the frame.
             topics.reserve_exact(topics.len().clamp(8, 1 << 16));
         }
         topics.push(at as u32);
@@ -146,7 +150,7 @@ impl<'a, 'l> Records<'a, 'l> {
             return Err(DecodeError::invalid(at - 1, "no such encoding"));
         };
         let version = self.read_op(reader)?;
-        let versions = read_stamp(reader, flags, version)?;
+        let versions = read_versions(reader, flags, version)?;
         let topic_at = reader.offset();
         let number = usize::try_from(reader.u64()?).ok();
         let Some(&topic) = number.and_then(|number| self.place.topics.get(number)) else {
@@ -206,8 +210,8 @@ impl<'a, 'l> Records<'a, 'l> {
     }
 }
 
-/// Returns what the flags of a put say of the writes before `version`.
-fn read_stamp(
+/// Reads the writes before `version`, as far as the flags of a put announce them.
+fn read_versions(
     reader: &mut Reader<'_>,
     flags: u8,
     version: u64,
@@ -233,7 +237,7 @@ fn read_stamp(
     Ok(versions)
 }
 
-/// A birth is stored as its distance below `op`.
+/// Reads a birth, which is stored as its distance below `op`.
 fn read_birth(reader: &mut Reader<'_>, op: u64) -> Result<u64, DecodeError> {
     let at = reader.offset();
     let age = reader.u64()?;
@@ -243,10 +247,10 @@ fn read_birth(reader: &mut Reader<'_>, op: u64) -> Result<u64, DecodeError> {
     Ok(op - age)
 }
 
-/// The list of versions in a `Repair` that stay: a count, then gaps.
+/// The versions in a `Repair` that stay, as the body lists them: a count, then gaps.
 #[derive(Debug, Clone)]
 pub(in crate::tracker) struct Kept {
-    pub(in crate::tracker) offset: usize,
+    offset: usize,
     left: u64,
     version: u64,
     base: u64,
@@ -269,7 +273,12 @@ impl Kept {
         })
     }
 
-    /// The next version, `None` at the end.
+    /// Returns the offset of the next version, or of what follows the last one.
+    pub(in crate::tracker) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Reads the next version; `None` at the end.
     pub(in crate::tracker) fn next(&mut self, body: &[u8]) -> Result<Option<u64>, DecodeError> {
         if self.left == 0 {
             return Ok(None);

@@ -1,19 +1,23 @@
 //! Writing bodies.
 
-use super::{PUT_AGE, PUT_PREVIOUS, PUT_STATUS, REASON_MAX, RECORD_KILL, RECORD_PUT, RECORD_TOPIC};
+use std::ops::RangeInclusive;
+
+use super::{
+    PUT_AGE, PUT_PREVIOUS, PUT_STATUS, REASON_MAX, RECORD_LEAVE, RECORD_PUT, RECORD_TOPIC,
+};
 use crate::codec::Writer;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::tracker::entry::EntryVersions;
-use crate::tracker::origin::{Leave, OriginState};
-use crate::tracker::slab::NIL;
+use crate::tracker::leave_log::Leave;
+use crate::tracker::origin::OriginState;
 use crate::tracker::store::Store;
 
-/// An entry as it is written.
+/// An entry as a body has it.
 #[derive(Debug)]
-pub(in crate::tracker) struct Row<'a> {
+pub(in crate::tracker) struct PutRecord<'a> {
     pub(in crate::tracker) versions: EntryVersions,
-    /// Any number that names this topic within one body.
+    /// A number that names this topic within one body.
     pub(in crate::tracker) topic_number: u32,
     pub(in crate::tracker) topic: &'a str,
     pub(in crate::tracker) encoding: u8,
@@ -23,11 +27,11 @@ pub(in crate::tracker) struct Row<'a> {
     pub(in crate::tracker) meta: &'a [u8],
 }
 
-/// Writes a body: the counterpart of the heads, [`Kept`] and [`Records`].
+/// Writes a body: the counterpart of the heads, [`Kept`](super::Kept) and [`Records`](super::Records).
 pub(in crate::tracker) struct BodyWriter {
     writer: Writer,
     op: u64,
-    /// Number in this body of each topic number.
+    /// The number in this body of each topic number.
     topics: hashbrown::HashMap<u32, u64>,
 }
 
@@ -35,22 +39,22 @@ impl BodyWriter {
     pub(in crate::tracker) fn new(
         replica: &ReplicaId,
         slot: u8,
-        (from, to): (u64, u64),
+        interval: RangeInclusive<u64>,
         capacity: usize,
     ) -> Self {
         let mut writer = Writer::with_capacity(capacity + 112);
         writer.identity(replica.name(), replica.incarnation(), replica.salt());
         writer.u8(slot);
-        writer.u64(from);
-        writer.u64(to);
+        writer.u64(*interval.start());
+        writer.u64(*interval.end());
         Self {
             writer,
-            op: from,
+            op: *interval.start(),
             topics: hashbrown::HashMap::new(),
         }
     }
 
-    /// The part of a `Repair` before its records.
+    /// Writes the part of a `Repair` before its records.
     pub(in crate::tracker) fn kept(
         &mut self,
         nonce: u64,
@@ -71,7 +75,7 @@ impl BodyWriter {
         self.op = op;
     }
 
-    pub(in crate::tracker) fn put(&mut self, row: &Row<'_>) {
+    pub(in crate::tracker) fn put(&mut self, row: &PutRecord<'_>) {
         let introduced = self.topics.len() as u64;
         let topic = *self.topics.entry(row.topic_number).or_insert(introduced);
         if topic == introduced {
@@ -108,7 +112,7 @@ impl BodyWriter {
 
     pub(in crate::tracker) fn leave(&mut self, leave: Leave) {
         self.writer
-            .u8(RECORD_KILL | leave.reason.min(REASON_MAX) << 2);
+            .u8(RECORD_LEAVE | leave.reason.min(REASON_MAX) << 2);
         self.op(leave.op);
         self.writer.u64(leave.op - leave.birth);
     }
@@ -118,68 +122,66 @@ impl BodyWriter {
     }
 }
 
-fn row(store: &Store, index: u32) -> Row<'_> {
-    let slot = &store.slab[index];
+fn put_record(store: &Store, index: u32) -> PutRecord<'_> {
+    let row = store.row(index);
     let parts = store.parts(index);
-    Row {
+    PutRecord {
         versions: store.versions(index),
-        topic_number: slot.topic,
-        topic: &store.topic(slot.topic).name,
-        encoding: slot.encoding,
-        status: slot.status,
+        topic_number: row.topic,
+        topic: store.topic(row.topic).name(),
+        encoding: row.encoding,
+        status: row.status,
         key: parts.key,
         owner: parts.owner,
         meta: parts.meta,
     }
 }
 
-/// A `Delta` body from clock `from` (at or above the horizon) to the origin's clock.
+/// Writes a `Delta` body from clock `from` (at or above the horizon) to the origin's clock.
 pub(in crate::tracker) fn delta_body(
     store: &Store,
     origin: &OriginState,
     slot: u8,
     from: u64,
 ) -> Vec<u8> {
-    let puts = origin.newer_than(&store.slab, from);
-    let interval = (from, origin.clock);
-    let mut writer = BodyWriter::new(&origin.id, slot, interval, puts.len() * 80);
-    let last_leave = origin.leaves.back().map_or(0, |leave| leave.op);
+    let puts = origin.order().newer_than(store, from);
+    let interval = from..=origin.clock();
+    let mut writer = BodyWriter::new(origin.id(), slot, interval, puts.len() * 80);
+    let last_leave = origin.leaves().newest().map_or(0, |leave| leave.op);
     let mut leaves = origin
-        .leaves
-        .range(origin.leaves_after(from)..)
-        .copied()
+        .leaves()
+        .after(from)
         .filter(|leave| leave.birth <= from || !is_broken(Fault::CancelLeaves))
         .filter(|leave| leave.op != last_leave || !is_broken(Fault::DropLeave))
         .peekable();
     for index in puts {
-        let version = store.slab[index].version;
+        let version = store.row(index).version;
         while let Some(leave) = leaves.next_if(|leave| leave.op < version) {
             writer.leave(leave);
         }
-        writer.put(&row(store, index));
+        writer.put(&put_record(store, index));
     }
     leaves.for_each(|leave| writer.leave(leave));
     writer.finish()
 }
 
-/// A `Repair` body relative to `base`; the full state when `base` is 0.
+/// Writes a `Repair` body relative to `base`; the full state when `base` is 0.
 pub(in crate::tracker) fn repair_body(
     store: &Store,
     origin: &OriginState,
     slot: u8,
-    (base, nonce): (u64, u64),
+    base: u64,
+    nonce: u64,
 ) -> Vec<u8> {
-    let puts = origin.newer_than(&store.slab, base);
-    let kept = origin.len as usize - puts.len();
+    let puts = origin.order().newer_than(store, base);
+    let kept = origin.len() as usize - puts.len();
     let capacity = puts.len() * 80 + kept;
-    let mut writer = BodyWriter::new(&origin.id, slot, (base, origin.clock), capacity);
-    let at = |index: u32| (index != NIL).then_some(index);
-    let oldest_first = std::iter::successors(at(origin.oldest), |&i| at(store.slab[i].newer));
-    let versions = oldest_first
-        .map(|i| store.slab[i].version)
-        .take_while(|v| *v <= base);
-    writer.kept(nonce, kept, versions);
-    puts.into_iter()
-        .for_each(|index| writer.put(&row(store, index)));
+    let interval = base..=origin.clock();
+    let mut writer = BodyWriter::new(origin.id(), slot, interval, capacity);
+    let versions = origin.order().versions(store);
+    writer.kept(nonce, kept, versions.take_while(|v| *v <= base));
+    for index in puts {
+        writer.put(&put_record(store, index));
+    }
     writer.finish()
 }

@@ -85,10 +85,8 @@ defmodule Headcount.Tracker.State do
   @spec new(String.t(), keyword()) :: t()
   def new(name, options \\ []) when is_binary(name) do
     codec = Config.codec(Keyword.validate!(options, codec: :term)[:codec])
-    <<salt::32>> = :crypto.strong_rand_bytes(4)
-    life = {name, System.os_time(:microsecond), salt}
 
-    case Native.tracker_new(life, codec) do
+    case Native.tracker_new(name, nil, codec) do
       {:error, {_, message}} -> raise ArgumentError, message
       ref -> %__MODULE__{ref: ref}
     end

@@ -61,9 +61,8 @@ defmodule Headcount.Tracker.Supervisor do
   end
 
   defp presence(options, frame_max) do
-    incarnation = System.os_time(:microsecond)
-    <<salt::32, seed::64>> = :crypto.strong_rand_bytes(12)
-    id = {Config.replica(options), incarnation, salt, seed}
+    <<seed::64>> = :crypto.strong_rand_bytes(8)
+    replica = {Config.replica(options), seed}
 
     times =
       {Config.cluster(options), options[:broadcast_period], options[:down_period],
@@ -71,7 +70,7 @@ defmodule Headcount.Tracker.Supervisor do
 
     codec = Config.codec(options[:codec])
 
-    case Native.presence_new(id, times, codec, options[:link]) do
+    case Native.presence_new(replica, times, codec, options[:link]) do
       {:error, {_what, message}} -> raise ArgumentError, message
       presence -> presence
     end

@@ -1,4 +1,4 @@
-//! Presence entries: terms in, terms out.
+//! Presence entries from terms and to terms.
 //!
 //! An entry from Elixir has the encoding `Term`: owner and meta are in Erlang's external term format; so is the key,
 //! except that a UTF-8 binary stands for itself (the format starts with 131, which starts no UTF-8 text). With the
@@ -7,19 +7,20 @@
 
 use headcount::id::EntryRef;
 use headcount::tracker::{Encoding, Key, Limits};
-use headcount::{Entry, EntryBuf, NewEntry, TopicDiff};
+use headcount::{Entry, EntryBuf, NewEntry, TopicDiff, TrackError};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::fmt::Write;
 use std::ops::Deref;
 
 use crate::atoms;
+use crate::errors;
 use crate::json;
 use crate::owner;
 
-/// Before an owner that is no text, where entries are text.
+/// The mark before an owner that is no text, where entries are text.
 const OWNER_PREFIX: &str = "erlang:";
 
-/// The bounds of entries: those of all languages, so that nothing is written here that others refuse.
+/// Returns the bounds of entries: those of all languages, so that no node refuses an entry of this one.
 pub(crate) fn limits() -> Limits {
     Limits::default()
 }
@@ -49,17 +50,17 @@ impl AsRef<[u8]> for Bytes<'_> {
     }
 }
 
-/// What the entries of this node are written as, and how JSON is read.
+/// The encoding of the entries of this node, and the way to read JSON.
 #[derive(Debug)]
 pub(crate) struct Codec {
     /// The name of this replica.
     pub(crate) replica: Box<str>,
     pub(crate) json: bool,
-    /// Keys of JSON objects become atoms where this VM has them.
+    /// True if keys of JSON objects become atoms where this VM has these.
     pub(crate) existing_atoms: bool,
 }
 
-/// Who is there under which key: the arguments of all that writes.
+/// A session of this node: its key and its owner, as every write needs them.
 pub(crate) struct Session<'a> {
     encoding: Encoding,
     key: Bytes<'a>,
@@ -122,7 +123,7 @@ impl Codec {
         }
     }
 
-    /// Returns what a write of a session needs.
+    /// Returns the session and the meta of a write.
     pub(crate) fn parts<'a>(
         &self,
         name: Term<'a>,
@@ -132,7 +133,7 @@ impl Codec {
         Ok((self.session(name, owner)?, self.meta(meta)?))
     }
 
-    /// A meta as it is stored: without references, which the entry itself knows.
+    /// Returns a meta as it is stored: without references, which the entry itself has.
     fn meta<'a>(&self, meta: Term<'a>) -> Result<Bytes<'a>, json::Error> {
         let references = [atoms::phx_ref(), atoms::phx_ref_prev()];
         let bare = references
@@ -145,7 +146,7 @@ impl Codec {
         }
     }
 
-    /// The key to look for; `None` when there can be no such entry of this codec.
+    /// Returns the key to look for; `None` if no entry of this codec has such a key.
     pub(crate) fn look_up<'a>(&self, term: Term<'a>) -> Option<(Encoding, Bytes<'a>)> {
         Some((self.encoding(), self.key(term).ok()?))
     }
@@ -164,12 +165,17 @@ pub(crate) fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
     NewBinary::from_slice(env, bytes).into()
 }
 
-/// The text of a reference, without the detour over the heap of Rust.
-pub(crate) fn reference<'a, R>(
-    env: Env<'a>,
-    entry_ref: &EntryRef,
-    with: impl FnOnce(Term<'a>) -> R,
-) -> R {
+/// Returns `{:ok, ref}`, `{:error, reason}` or `:busy` for an entry that was to be written.
+pub(crate) fn written<'a>(env: Env<'a>, result: Option<Result<EntryRef, TrackError>>) -> Term<'a> {
+    match result {
+        None => atoms::busy().encode(env),
+        Some(Ok(entry_ref)) => (atoms::ok(), reference(env, &entry_ref)).encode(env),
+        Some(Err(error)) => errors::track(env, &error),
+    }
+}
+
+/// Returns the text of a reference, without the detour over the heap of Rust.
+pub(crate) fn reference<'a>(env: Env<'a>, entry_ref: &EntryRef) -> Term<'a> {
     struct Short {
         bytes: [u8; 64],
         len: usize,
@@ -188,31 +194,31 @@ pub(crate) fn reference<'a, R>(
         len: 0,
     };
     write!(short, "{entry_ref}").expect("a reference has at most 40 characters");
-    with(binary(env, &short.bytes[..short.len]))
+    binary(env, &short.bytes[..short.len])
 }
 
 /// Makes terms of entries.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     pub(crate) env: Env<'a>,
-    /// Refuse atoms that this VM does not know yet: the peers are not trusted.
+    /// True if atoms that this VM does not have yet are refused: the peers are not trusted.
     pub(crate) safe: bool,
     pub(crate) existing_atoms: bool,
 }
 
 impl<'a> Reader<'a> {
-    /// `{key, meta}`
+    /// Returns `{key, meta}`
     pub(crate) fn by_key(self, entry: &impl Fields) -> Term<'a> {
         (self.key(entry.key()), self.meta(entry)).encode(self.env)
     }
 
-    /// `{owner, meta}`
+    /// Returns `{owner, meta}`
     pub(crate) fn by_owner(self, entry: &impl Fields) -> Term<'a> {
         (self.owner(entry), self.meta(entry)).encode(self.env)
     }
 
-    /// `%{topic => {joins, leaves}}`; an update is in both. What leaves has the meta it joined with, references and
-    /// all, so a reader that takes joins before leaves, by key and `phx_ref`, is right.
+    /// Returns `%{topic => {joins, leaves}}`; an update is in both. A leave has the meta of its join with the
+    /// references, so a reader that applies joins before leaves, by key and `phx_ref`, is right.
     pub(crate) fn diff<'d>(self, diff: impl IntoIterator<Item = &'d TopicDiff>) -> Term<'a> {
         let topics = diff
             .into_iter()
@@ -263,7 +269,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The meta with its reference, and the one before an update.
+    /// Returns the meta with its reference, and the one before an update.
     fn meta(self, entry: &impl Fields) -> Term<'a> {
         let encoding = entry.key().encoding;
         let bytes = entry.meta();
@@ -275,7 +281,8 @@ impl<'a> Reader<'a> {
             _ => self.undecodable(bytes),
         };
         let with = |meta: Term<'a>, name: rustler::Atom, entry_ref: &EntryRef| {
-            reference(self.env, entry_ref, |text| meta.map_put(name, text)).unwrap_or(meta)
+            let text = reference(self.env, entry_ref);
+            meta.map_put(name, text).unwrap_or(meta)
         };
         let meta = with(meta, atoms::phx_ref(), &entry.entry_ref());
         let prev = entry.previous_ref();
@@ -291,11 +298,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What an entry and its copy have in common.
+/// The fields that an entry and its copy have in common.
 pub(crate) trait Fields {
     fn key(&self) -> Key<'_>;
     fn owner(&self) -> &[u8];
-    /// The name of the replica that it is of.
+    /// Returns the name of its replica.
     fn replica(&self) -> &str;
     fn meta(&self) -> &[u8];
     fn entry_ref(&self) -> EntryRef;

@@ -9,7 +9,7 @@ use std::fmt::{Debug, Display};
 use crate::atoms;
 use crate::json;
 
-/// `:already_tracked`, `:nopresence`, `{what, len, max}`, `{what, max}` or `{what, message}`.
+/// Returns `:already_tracked`, `:nopresence`, `{what, len, max}`, `{what, max}` or `{what, message}`.
 pub(crate) fn track<'a>(env: Env<'a>, error: &TrackError) -> Term<'a> {
     let name = name(env, error);
     let reason = match *error {
@@ -27,7 +27,7 @@ pub(crate) fn track<'a>(env: Env<'a>, error: &TrackError) -> Term<'a> {
     (atoms::error(), reason).encode(env)
 }
 
-/// `{:not_json, message}`, or as a meta that is too large in any codec.
+/// Returns `{:not_json, message}`, or the error of a meta that is too large in any codec.
 pub(crate) fn json<'a>(env: Env<'a>, error: &json::Error) -> Term<'a> {
     let not_json = |message: &str| (atoms::error(), (atoms::not_json(), message)).encode(env);
     match error {
@@ -43,7 +43,7 @@ pub(crate) fn json<'a>(env: Env<'a>, error: &json::Error) -> Term<'a> {
     }
 }
 
-/// `{:decode, offset, kind}`, `{:gap, clock, from}` or `{what, message}`.
+/// Returns `{:decode, offset, kind}`, `{:gap, clock, from}` or `{what, message}`.
 pub(crate) fn apply<'a>(env: Env<'a>, error: &ApplyError) -> Term<'a> {
     match *error {
         ApplyError::Decode(ref error) => decode(env, error),
@@ -54,7 +54,7 @@ pub(crate) fn apply<'a>(env: Env<'a>, error: &ApplyError) -> Term<'a> {
     }
 }
 
-/// `{:decode, offset, kind}`
+/// Returns `{:decode, offset, kind}`
 pub(crate) fn decode<'a>(env: Env<'a>, error: &DecodeError) -> Term<'a> {
     (
         atoms::error(),
@@ -63,12 +63,12 @@ pub(crate) fn decode<'a>(env: Env<'a>, error: &DecodeError) -> Term<'a> {
         .encode(env)
 }
 
-/// `{what, message}`
+/// Returns `{what, message}`
 pub(crate) fn described<'a>(env: Env<'a>, error: &(impl Debug + Display)) -> Term<'a> {
     (atoms::error(), (name(env, error), error.to_string())).encode(env)
 }
 
-/// The variant as an atom: `KeyTooLong { .. }` is `:key_too_long`. There are as many as variants.
+/// Returns the variant as an atom: `KeyTooLong { .. }` is `:key_too_long`. There is one atom for each variant.
 fn name(env: Env<'_>, error: &impl Debug) -> Atom {
     let debug = format!("{error:?}");
     let mut name = String::new();

@@ -8,21 +8,21 @@ use std::{fmt, io};
 
 use crate::atoms;
 
-/// Deepest nesting of lists and maps in a meta.
+/// The deepest nesting of lists and maps in a meta.
 const DEPTH_MAX: usize = 64;
 
-/// Why something cannot travel as JSON.
+/// The reason for which a term cannot travel as JSON.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// A key that is no UTF-8 binary.
     KeyNotText,
     /// A meta with something that JSON does not have.
     Meta(String),
-    /// A meta of so many bytes, where this many are allowed.
+    /// The bytes of a meta, and the number that is allowed.
     TooLarge(usize, usize),
 }
 
-/// The JSON of a meta. O(its size).
+/// Returns the JSON of a meta. O(its size).
 pub(crate) fn encode(meta: Term<'_>, len_max: usize) -> Result<Vec<u8>, Error> {
     let mut out = Bounded {
         bytes: Vec::new(),
@@ -40,7 +40,7 @@ pub(crate) fn encode(meta: Term<'_>, len_max: usize) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// The map of a JSON object; `None` for anything else. O(its size).
+/// Returns the map of a JSON object; `None` for anything else. O(its size).
 pub(crate) fn decode<'a>(env: Env<'a>, bytes: &[u8], existing_atoms: bool) -> Option<Term<'a>> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let seed = Seed {
@@ -53,7 +53,7 @@ pub(crate) fn decode<'a>(env: Env<'a>, bytes: &[u8], existing_atoms: bool) -> Op
     term.is_map().then_some(term)
 }
 
-/// Counts what goes beyond its bound and forgets it.
+/// A buffer with a bound: it counts the bytes beyond it and drops them.
 struct Bounded {
     bytes: Vec<u8>,
     len: usize,
@@ -150,7 +150,7 @@ impl<'a> Value<'a> {
         items.end()
     }
 
-    /// Sorted by key, so that equal metas are equal bytes.
+    /// Writes a map sorted by key, so that equal metas are equal bytes.
     fn map<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
         let pairs = MapIterator::new(self.term).ok_or_else(|| unknown::<S>(self.term))?;
         let mut fields = Vec::new();
@@ -178,7 +178,7 @@ fn name<'a, S: Serializer>(key: Term<'a>) -> Result<Cow<'a, str>, S::Error> {
     }
     match atom_text(key) {
         Some(text) if text == "__struct__" => Err(S::Error::custom(
-            "a struct has no JSON: give a map of what shall travel",
+            "a struct has no JSON: pass a map of the fields that shall travel",
         )),
         Some(text) => Ok(text.into()),
         None => Err(S::Error::custom(
@@ -218,7 +218,7 @@ impl<'a> Seed<'a> {
         })
     }
 
-    /// Returns what the tracker itself writes into a meta stands under atoms.
+    /// Returns the key of a map: an atom for a name that the tracker itself writes into a meta.
     fn name(&self, name: &str) -> Option<Term<'a>> {
         match name {
             "phx_ref" => return None,

@@ -1,8 +1,8 @@
 //! The NIF under the Elixir package `headcount`.
 //!
-//! Each function converts its arguments, calls the crate `headcount` and converts the answer. What may take longer
-//! than a millisecond runs on a dirty scheduler, or exists twice (see `shared`); a panic becomes the Elixir error
-//! `:nif_panicked`.
+//! Each function converts its arguments, calls the crate `headcount` and converts the answer. A call that may take
+//! longer than a millisecond runs on a dirty scheduler, or exists twice (see `shared`); a panic becomes the Elixir
+//! error `:nif_panicked`.
 #![deny(unsafe_code)]
 
 mod atoms;

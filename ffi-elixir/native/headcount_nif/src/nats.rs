@@ -30,7 +30,7 @@ fn nats_send(_connection: ResourceArc<Connection>, _to: Term<'_>, _frame: Term<'
     false
 }
 
-/// `{:ok, connection}` or `{:error, message}`. Frames come to the process as `{:headcount_nats, from, frame}`.
+/// Returns `{:ok, connection}` or `{:error, message}`. Frames come to the process as `{:headcount_nats, from, frame}`.
 #[cfg(feature = "nats")]
 #[rustler::nif(schedule = "DirtyIo")]
 fn nats_connect<'a>(env: Env<'a>, servers: &str, cluster: &str, to: LocalPid) -> Term<'a> {
@@ -40,7 +40,7 @@ fn nats_connect<'a>(env: Env<'a>, servers: &str, cluster: &str, to: LocalPid) ->
     }
 }
 
-/// Sends a frame to an address, or to all for `nil`; `false` when too many wait and it is dropped.
+/// Sends a frame to an address, or to all for `nil`; returns `false` when too many wait and it is dropped.
 #[cfg(feature = "nats")]
 #[rustler::nif]
 fn nats_send(connection: ResourceArc<Connection>, to: Option<String>, frame: Binary<'_>) -> bool {
@@ -65,11 +65,11 @@ mod thread {
     use crate::atoms;
     use crate::entries::binary;
 
-    /// Frames that wait for the thread; beyond it new ones are dropped.
+    /// Most frames that wait for the thread; new ones beyond it are dropped.
     const WAITING_MAX: usize = 4096;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// Connects, and from then on moves frames until the sender or the process is gone.
+    /// Connects, then moves frames until the sender is dropped or the process ends.
     pub(super) fn start(
         servers: String,
         cluster: String,
@@ -119,7 +119,7 @@ mod thread {
         }
     }
 
-    /// Returns whether the process still lives.
+    /// Returns whether the process is alive.
     fn deliver(to: &LocalPid, incoming: &Incoming) -> bool {
         let sent = OwnedEnv::new().send_and_clear(to, |env| match incoming {
             Incoming::Frame { from, frame } => rustler::Encoder::encode(

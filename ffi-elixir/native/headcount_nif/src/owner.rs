@@ -1,8 +1,8 @@
 //! Owners as bytes: a pid takes at most 64, whatever its node is called.
 //!
-//! The external format of a pid holds the name of its node, of up to 255 bytes. Entries say already which replica
-//! they are of, which as a rule has the name of the node: such a pid is written without it. The name of any other
-//! node is cut, with a hash for what is missing; nodes that know the full name put it in again.
+//! The external format of a pid holds the name of its node, of up to 255 bytes. An entry already has the name of its
+//! replica, which as a rule is that of the node: such a pid is written without it. The name of any other
+//! node is cut, with a hash for the missing part; nodes that know the full name restore it.
 
 use parking_lot::RwLock;
 use std::borrow::Cow;
@@ -27,13 +27,13 @@ const TEXT_NODE_MAX: usize = 24;
 const REPLICA_MAX: usize = 64;
 /// Bytes of a mark and the hash behind it, at the end of a name that was cut.
 const HASH_LEN: usize = 1 + 16;
-/// Names of nodes that are remembered.
+/// Most names of nodes that are remembered.
 const NODES_MAX: usize = 65_536;
 
 /// Full names of nodes by the hash that stands in for them.
 static NODES: LazyLock<RwLock<HashMap<u64, Box<str>>>> = LazyLock::new(RwLock::default);
 
-/// The name itself, or its beginning, `~`, and its hash: `max` bytes at most.
+/// Returns the name itself, or its beginning, `~`, and its hash: `max` bytes at most.
 pub(crate) fn short(name: &str, max: usize) -> Cow<'_, str> {
     if name.len() <= max {
         return Cow::Borrowed(name);
@@ -45,12 +45,12 @@ pub(crate) fn short(name: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}~{:016x}", &name[..end], hash(name)))
 }
 
-/// The name of the replica of a node.
+/// Returns the name of the replica of a node.
 pub(crate) fn replica_name(node: &str) -> Cow<'_, str> {
     short(node, REPLICA_MAX)
 }
 
-/// Remembers a node, so that a name that was cut can be told from it.
+/// Remembers a node, so that its name that was cut can be restored.
 pub(crate) fn remember(node: &str) {
     let mut nodes = NODES.write();
     if node.len() > TEXT_NODE_MAX && nodes.len() < NODES_MAX {
@@ -58,13 +58,13 @@ pub(crate) fn remember(node: &str) {
     }
 }
 
-/// FNV-1a: the same in all versions.
+/// Returns the FNV-1a hash, which is the same in all versions.
 fn hash(name: &str) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
     name.as_bytes().iter().fold(0xCBF2_9CE4_8422_2325, step)
 }
 
-/// The full name of a node; the name itself where nothing is known.
+/// Returns the full name of a node; the given name if no longer one is known.
 fn full(name: &str) -> String {
     let digits = name.rsplit_once('~').map(|(_, digits)| digits);
     let hash = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
@@ -79,7 +79,7 @@ struct Pid<'a> {
 }
 
 impl<'a> Pid<'a> {
-    /// `None` for the external format of anything else.
+    /// Reads a pid in the external format; `None` for anything else.
     fn parse(external: &'a [u8]) -> Option<Self> {
         let [EXTERNAL, NEW_PID, form, rest @ ..] = external else {
             return None;
@@ -107,14 +107,15 @@ impl<'a> Pid<'a> {
     }
 }
 
-/// A pid in the external format, in 64 bytes at most; `None` for anything else. `replica` is the name of the own one.
+/// Returns a pid in the external format, in 64 bytes at most; `None` for anything else. `replica` is the name of the
+/// own one.
 pub(crate) fn pack(external: &[u8], replica: &str) -> Option<Vec<u8>> {
     let pid = Pid::parse(external)?;
     let node = node_of(&pid, replica, NODE_MAX);
     Pid::external(&node, pid.numbers)
 }
 
-/// As [`pack`], as text: `id.serial.creation`, with `@node` for the pid of another node.
+/// As [`pack`], but returns text: `id.serial.creation`, with `@node` for the pid of another node.
 pub(crate) fn pack_text(external: &[u8], replica: &str) -> Option<String> {
     let pid = Pid::parse(external)?;
     let number = |at: usize| {
@@ -141,7 +142,7 @@ fn node_of<'a>(pid: &'a Pid<'_>, replica: &str, max: usize) -> Cow<'a, str> {
     }
 }
 
-/// Returns what [`pack`] was given, of an entry of `replica`.
+/// Returns the argument of [`pack`] from an owner of an entry of `replica`.
 pub(crate) fn unpack(packed: &[u8], replica: &str) -> Option<Vec<u8>> {
     let pid = Pid::parse(packed)?;
     let node = if pid.node.is_empty() {
@@ -152,7 +153,7 @@ pub(crate) fn unpack(packed: &[u8], replica: &str) -> Option<Vec<u8>> {
     Pid::external(&full(node), pid.numbers)
 }
 
-/// Returns what [`pack_text`] was given, of an entry of `replica`.
+/// Returns the argument of [`pack_text`] from an owner of an entry of `replica`.
 pub(crate) fn unpack_text(packed: &str, replica: &str) -> Option<Vec<u8>> {
     let (numbers, node) = packed.split_once('@').unwrap_or((packed, replica));
     let mut bytes = [0; NUMBERS_LEN];
@@ -169,7 +170,7 @@ pub(crate) fn unpack_text(packed: &str, replica: &str) -> Option<Vec<u8>> {
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Base 64 for URLs, without padding.
+/// Returns base 64 for URLs, without padding.
 pub(crate) fn to_base64(bytes: &[u8]) -> String {
     let mut text = String::new();
     for three in bytes.chunks(3) {
@@ -185,7 +186,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
     text
 }
 
-/// `None` for what [`to_base64`] does not write.
+/// Reads base 64; `None` for text that [`to_base64`] does not write.
 pub(crate) fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for four in text.chunks(4) {

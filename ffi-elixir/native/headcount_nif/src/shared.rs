@@ -1,7 +1,7 @@
 //! Structures that many processes share.
 //!
 //! A NIF on a normal scheduler waits for a lock for a moment only; then it answers `:busy` and Elixir calls its twin
-//! on a dirty scheduler, where waiting harms nobody. Long jobs take the lock again and again, a slice at a time.
+//! on a dirty scheduler, where waiting does no harm. Long jobs take the lock again and again, a slice at a time.
 
 use parking_lot::RwLock;
 use rustler::{Encoder, Env, Term};
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use crate::atoms;
 
-/// How long a normal scheduler waits for a lock: longer than a slice of large work holds it, as a
+/// The time that a normal scheduler waits for a lock: longer than a slice of large work holds it, as a
 /// dirty scheduler may be busy for longer.
 const MOMENT: Duration = Duration::from_micros(300);
 
-/// How long a call may wait for a lock.
+/// The time that a call may wait for a lock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
     /// On a normal scheduler.
@@ -26,8 +26,8 @@ pub(crate) enum Patience {
     Endless,
 }
 
-/// Does what may have to wait for a lock: again and again for a moment, or for as long as it takes. `None` when the
-/// moment was not enough.
+/// Calls what may have to wait for a lock: `attempt` again and again for a moment, or `wait` for as long as it takes.
+/// Returns `None` when the moment was not enough.
 pub(crate) fn patiently<R>(
     patience: Patience,
     attempt: impl Fn() -> Option<R>,
@@ -58,13 +58,13 @@ pub(crate) struct Shared<T: Send + 'static> {
 
 #[derive(Debug)]
 struct Content<T> {
-    /// Taken by the drop only.
+    /// `None` only after the drop has taken it.
     value: Option<T>,
-    /// A write began and did not end: it panicked.
+    /// True if a write panicked.
     broken: bool,
 }
 
-/// A panic marks the content as broken, so nobody sees it half changed.
+/// A panic marks the content as broken, so no call uses it half changed.
 impl<T: Send + 'static> UnwindSafe for Shared<T> {}
 impl<T: Send + 'static> RefUnwindSafe for Shared<T> {}
 
@@ -78,7 +78,7 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    /// `None` when the lock was not to be had in time.
+    /// Returns `None` when the lock was not free in time.
     pub(crate) fn read<R>(&self, patience: Patience, f: impl FnOnce(&T) -> R) -> Option<R> {
         let content = match patience {
             Patience::Moment => self.content.try_read_for(MOMENT)?,
@@ -91,7 +91,7 @@ impl<T: Send + 'static> Shared<T> {
         content.value.as_ref().map(f)
     }
 
-    /// `None` when the lock was not to be had in time.
+    /// Returns `None` when the lock was not free in time.
     pub(crate) fn write<R>(&self, patience: Patience, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let mut content = match patience {
             Patience::Moment => self.content.try_write_for(MOMENT)?,
@@ -141,13 +141,13 @@ impl<T: Send + 'static> Drop for Discarded<T> {
     }
 }
 
-/// The answer, or `:busy`.
+/// Returns the answer, or `:busy`.
 pub(crate) fn answer<'a>(env: Env<'a>, result: Option<impl Encoder>) -> Term<'a> {
     result.map_or_else(|| atoms::busy().encode(env), |result| result.encode(env))
 }
 
-/// Defines a NIF and its twin on a dirty scheduler, named `*_dirty`; the body learns how long it may wait.
-/// (`env` is named by the caller, as the attribute's own is out of its sight.)
+/// Defines a NIF and its twin on a dirty scheduler, named `*_dirty`; `$patience` is the time that the body may wait.
+/// (The caller names `env`, as it cannot name that of the attribute.)
 macro_rules! twins {
     (
         $(#[$meta:meta])*
@@ -172,7 +172,7 @@ macro_rules! twins {
 }
 pub(crate) use twins;
 
-/// Where the thread that drops contents takes them from; `None` without that thread.
+/// The queue of the thread that drops contents; `None` without that thread.
 type Bin = Option<Mutex<Sender<Box<dyn Send>>>>;
 
 fn discard(content: Box<dyn Send>) {

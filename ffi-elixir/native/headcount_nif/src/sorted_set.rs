@@ -32,7 +32,7 @@ fn sorted_set_new() -> ResourceArc<Set> {
     ResourceArc::new(Set(Shared::new(SortedSet::new())))
 }
 
-/// The set, `:unsupported_type` and its like, or `{:unsorted, index}` for a list that promised to be sorted.
+/// Returns the set, an error such as `:unsupported_type`, or `{:unsorted, index}` for a list that was declared sorted.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn sorted_set_from_list<'a>(env: Env<'a>, terms: Term<'a>, proper: bool) -> Term<'a> {
     let keys = match keys(terms) {
@@ -58,7 +58,7 @@ fn sorted_set_memory(set: ResourceArc<Set>) -> Option<usize> {
 }
 
 twins! {
-    /// The index of the new member, `nil` when it was there.
+    /// Returns the index of the new member, `nil` when it was a member already.
     fn sorted_set_add / "sorted_set_add_dirty" [env, patience] (
         set: ResourceArc<Set>, item: Term<'a>,
     ) {
@@ -70,7 +70,7 @@ twins! {
 }
 
 twins! {
-    /// The index that the member had, `nil` when it was not there.
+    /// Returns the index that the member had, `nil` when it was none.
     fn sorted_set_remove / "sorted_set_remove_dirty" [env, patience] (
         set: ResourceArc<Set>, item: Term<'a>,
     ) {
@@ -88,7 +88,7 @@ twins! {
 }
 
 twins! {
-    /// `{:ok, term}`, or `:error` past the end.
+    /// Returns `{:ok, term}`, or `:error` past the end.
     fn sorted_set_at / "sorted_set_at_dirty" [env, patience] (set: ResourceArc<Set>, index: usize) {
         match set.0.read(patience, |set| set.get(index).cloned()) {
             None => atoms::busy().encode(env),
@@ -109,7 +109,7 @@ twins! {
     }
 }
 
-/// At most `PAGE` members; more take the dirty twin.
+/// Returns at most `PAGE` members; more take the dirty twin.
 #[rustler::nif]
 fn sorted_set_slice<'a>(
     env: Env<'a>,
@@ -134,7 +134,7 @@ fn sorted_set_slice_dirty<'a>(
     slice(env, &set, start, amount)
 }
 
-/// From an O(1) copy, so that nobody waits.
+/// Reads an O(1) copy, so that no writer waits.
 fn slice<'a>(env: Env<'a>, set: &Set, start: usize, amount: usize) -> Term<'a> {
     let copy = set
         .0

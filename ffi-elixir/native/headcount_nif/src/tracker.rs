@@ -1,12 +1,14 @@
 //! `Headcount.Tracker.State`: one `Tracker` of all topics, without a process.
 
-use headcount::id::{ALL_TOPICS, EntryRef};
+use std::time::SystemTime;
+
+use headcount::id::ALL_TOPICS;
 use headcount::tracker::Key;
-use headcount::{ReplicaId, TrackError, Tracker};
+use headcount::{ReplicaId, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::entries::{Codec, Reader, binary, limits, reference};
+use crate::entries::{Codec, Reader, binary, limits, written};
 use crate::errors;
 use crate::shared::{Patience, Shared, answer, twins};
 
@@ -28,15 +30,6 @@ impl State {
     }
 }
 
-/// `{:ok, ref}` or `{:error, reason}`.
-fn tracked<'a>(env: Env<'a>, result: Option<Result<EntryRef, TrackError>>) -> Term<'a> {
-    match result {
-        None => atoms::busy().encode(env),
-        Some(Ok(entry_ref)) => reference(env, &entry_ref, |text| (atoms::ok(), text).encode(env)),
-        Some(Err(error)) => errors::track(env, &error),
-    }
-}
-
 twins! {
     fn tracker_track / "tracker_track_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
@@ -45,7 +38,7 @@ twins! {
             Err(error) => errors::json(env, &error),
             Ok((session, meta)) => {
                 let put = session.put(topic, &meta);
-                tracked(env, state.tracker.write(patience, |tracker| tracker.track(&put)))
+                written(env, state.tracker.write(patience, |tracker| tracker.track(&put)))
             }
         }
     }
@@ -59,17 +52,19 @@ twins! {
             Err(error) => errors::json(env, &error),
             Ok((session, meta)) => {
                 let put = session.put(topic, &meta);
-                tracked(env, state.tracker.write(patience, |tracker| tracker.update(&put)))
+                written(env, state.tracker.write(patience, |tracker| tracker.update(&put)))
             }
         }
     }
 }
 
-/// The state of a replica, or `{:error, message}`.
+/// Returns the state of a replica, or `{:error, reason}`. `life` is its incarnation and salt; with `nil` it is a new
+/// life that starts now.
 #[rustler::nif]
 fn tracker_new<'a>(
     env: Env<'a>,
-    (name, incarnation, salt): (&str, u64, u32),
+    name: &str,
+    life: Option<(u64, u32)>,
     (json, existing_atoms): (bool, bool),
 ) -> Term<'a> {
     let codec = Codec {
@@ -77,7 +72,11 @@ fn tracker_new<'a>(
         json,
         existing_atoms,
     };
-    match ReplicaId::new(name, incarnation, salt) {
+    let id = match life {
+        Some((incarnation, salt)) => ReplicaId::new(name, incarnation, salt),
+        None => ReplicaId::generate(name, SystemTime::now()),
+    };
+    match id {
         Ok(id) => {
             let tracker = Shared::new(Tracker::with_slot(id, ALL_TOPICS, limits()));
             ResourceArc::new(State { tracker, codec }).encode(env)
@@ -167,7 +166,7 @@ fn tracker_take_diff<'a>(env: Env<'a>, state: ResourceArc<State>) -> Term<'a> {
     state.reader(env).diff(&diff)
 }
 
-/// `[{{name, incarnation, salt}, clock}]` of all replicas heard of.
+/// Returns `[{{name, incarnation, salt}, clock}]` of all replicas known here.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_clock(state: ResourceArc<State>) -> Option<Vec<(Replica, u64)>> {
     state.tracker.read(Patience::Endless, |tracker| {
@@ -178,7 +177,7 @@ fn tracker_clock(state: ResourceArc<State>) -> Option<Vec<(Replica, u64)>> {
     })
 }
 
-/// The frames that a holder of these clocks misses.
+/// Returns the frames that a holder of these clocks misses.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_delta_since<'a>(
     env: Env<'a>,
@@ -202,7 +201,7 @@ fn tracker_delta_since<'a>(
         .encode(env)
 }
 
-/// `{:ok, diff}` or `{:error, reason}`.
+/// Returns `{:ok, diff}` or `{:error, reason}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_apply<'a>(env: Env<'a>, state: ResourceArc<State>, frame: Binary<'a>) -> Term<'a> {
     match state

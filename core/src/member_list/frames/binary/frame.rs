@@ -10,9 +10,8 @@ use crate::member_list::frames::model::{
     Body, BodyChange, Frame, FrameChange, FrameRow, Insert, InsertSource, MemberChange, RowChange,
     Update,
 };
-use crate::member_list::store::groups::GROUP_NAME_MAX;
-use crate::member_list::windows::spec::WINDOW_ROWS_MAX;
-use crate::member_list::{Id, TEXT_ID_MAX, TextId};
+use crate::member_list::limits::{GROUP_NAME_MAX, TEXT_ID_MAX, WINDOW_ROWS_MAX};
+use crate::member_list::{Id, TextId};
 
 /// Longest body.
 const BODY_MAX: usize = 1 << 20;

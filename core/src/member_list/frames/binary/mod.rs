@@ -15,8 +15,7 @@ use crate::member_list::Id;
 use crate::member_list::frames::model::{
     Base, Bundle, Counts, CountsTable, Frame, GroupCount, Shared,
 };
-use crate::member_list::store::groups::{GROUP_NAME_MAX, GROUPS_MAX};
-use crate::member_list::windows::spec::VIEWER_WINDOWS_MAX;
+use crate::member_list::limits::{GROUP_NAME_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX};
 
 /// The kind of envelope that carries a bundle.
 const LIST_BUNDLE: Kind = Kind(33);

@@ -10,7 +10,7 @@ use super::convert::TermId;
 use crate::atoms;
 use crate::entries::binary;
 
-/// `%{list, epoch, version, frames, bases, windows}` and `counts`, when something is said about them.
+/// Returns `%{list, epoch, version, frames, bases, windows}` and `counts`, if they changed.
 pub(crate) fn term<'a, I: TermId>(env: Env<'a>, bundle: &Bundle<I>) -> Term<'a> {
     let frames: Vec<_> = bundle
         .frames

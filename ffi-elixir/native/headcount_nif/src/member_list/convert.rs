@@ -8,7 +8,7 @@ use crate::atoms;
 
 /// An id as a term: an integer, a UUID in its text form, or text.
 pub(crate) trait TermId: Id {
-    /// `None` when the term is no such id.
+    /// Returns `None` when the term is no such id.
     fn from_term(term: Term<'_>) -> Option<Self>;
     fn to_term<'a>(&self, env: Env<'a>) -> Term<'a>;
 }
@@ -43,7 +43,7 @@ impl TermId for TextId {
     }
 }
 
-/// `{:name, text}`, `{:raw, bytes}`, `{:number, n}` or `{:numbers, {n, n}}`.
+/// A sort key as a term: `{:name, text}`, `{:raw, bytes}`, `{:number, n}` or `{:numbers, {n, n}}`.
 pub(crate) struct Sort(pub(crate) SortKey);
 
 impl<'a> Decoder<'a> for Sort {
@@ -62,7 +62,7 @@ impl<'a> Decoder<'a> for Sort {
     }
 }
 
-/// Makes terms of rows; remembers the name of the group that it met last.
+/// Makes terms of rows; keeps the name of the group of the row before.
 pub(crate) struct RowWriter<'a, F> {
     env: Env<'a>,
     name: F,
@@ -78,7 +78,7 @@ impl<'a, F: Fn(GroupId) -> Option<Term<'a>>> RowWriter<'a, F> {
         }
     }
 
-    /// `%{group, count}` of a header, `%{id, group, revision, attrs, payload}` of a member.
+    /// Returns `%{group, count}` of a header, `%{id, group, revision, attrs, payload}` of a member.
     pub(crate) fn row<I: TermId>(&mut self, row: &Row<'_, I>) -> Term<'a> {
         let env = self.env;
         match *row {
@@ -132,7 +132,7 @@ pub(crate) fn member<'a, I: TermId>(
     map(env, pairs)
 }
 
-/// `%{name, count, first_index, hidden, collapsed}`
+/// Returns `%{name, count, first_index, hidden, collapsed}`
 pub(crate) fn group<'a>(env: Env<'a>, info: &GroupInfo<'_>) -> Term<'a> {
     let pairs = [
         (atoms::name(), info.name.encode(env)),
@@ -144,7 +144,7 @@ pub(crate) fn group<'a>(env: Env<'a>, info: &GroupInfo<'_>) -> Term<'a> {
     map(env, pairs)
 }
 
-/// `%{index, is_new, old_index}`
+/// Returns `%{index, is_new, old_index}`
 pub(crate) fn upsert<'a>(env: Env<'a>, upsert: &Upsert) -> Term<'a> {
     let pairs = [
         (atoms::index(), upsert.index.encode(env)),

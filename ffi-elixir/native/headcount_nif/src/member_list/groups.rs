@@ -9,7 +9,7 @@ use crate::atoms;
 use crate::errors;
 use crate::shared::{Patience, answer};
 
-/// `:ok` or `{:error, {what, message}}`.
+/// Returns `:ok` or `{:error, {what, message}}`.
 fn done<'a>(env: Env<'a>, result: Option<Result<(), ListError>>) -> Term<'a> {
     match result {
         None => atoms::busy().encode(env),

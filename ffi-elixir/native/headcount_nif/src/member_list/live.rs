@@ -18,7 +18,7 @@ pub(crate) enum Ticks {
     Text(Tick<TextId>),
 }
 
-/// What one tick publishes. It never changes, so viewers on all schedulers read it at once.
+/// The frames of one tick. They never change, so viewers on all schedulers read them at once.
 pub(crate) struct Published(Ticks);
 
 impl UnwindSafe for Published {}
@@ -33,7 +33,7 @@ enum Viewers {
     Text(Viewer<TextId>),
 }
 
-/// What bundles are encoded to.
+/// The format of bundles.
 pub(crate) enum Format {
     Map,
     Json,
@@ -109,7 +109,7 @@ macro_rules! on_viewer {
     }};
 }
 
-/// The bodies of rows are the payloads, where there are any.
+/// Returns the payload of a row as its body, if it has one.
 fn bodies<I>(list: &List) -> Bodies<'static, I> {
     list.payloads.map_or(Bodies::None, Bodies::Payloads)
 }
@@ -126,7 +126,7 @@ fn member_list_tick(list: ResourceArc<List>, now: u64) -> Option<ResourceArc<Pub
     Some(ResourceArc::new(Published(tick)))
 }
 
-/// `{version, is_empty}`
+/// Returns `{version, is_empty}`
 #[rustler::nif]
 fn tick_info(tick: ResourceArc<Published>) -> (u64, bool) {
     match &tick.0 {
@@ -158,7 +158,7 @@ fn viewer_new(list: ResourceArc<List>, format: Format) -> Option<ResourceArc<Vie
     }))
 }
 
-/// `{:ok, bundle}` or `{:error, {what, message}}`.
+/// Returns `{:ok, bundle}` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_open<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window: &str) -> Term<'a> {
     answer(
@@ -204,7 +204,7 @@ fn viewer_resync<'a>(
     )
 }
 
-/// `:ok` or `{:error, {what, message}}`.
+/// Returns `:ok` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_close<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window: &str) -> Term<'a> {
     let close = |viewers: &mut Viewers| {
@@ -218,7 +218,7 @@ fn viewer_close<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window:
     }
 }
 
-/// One SYNC for each window that missed frames.
+/// Returns one SYNC for each window that missed frames.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_catch_up<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>) -> Term<'a> {
     answer(
@@ -253,7 +253,7 @@ fn viewer_set_hidden(resource: ResourceArc<ViewerResource>, hidden: bool) -> Opt
     )
 }
 
-/// `{is_stale, [window]}`
+/// Returns `{is_stale, [window]}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_info(resource: ResourceArc<ViewerResource>) -> Option<(bool, Vec<String>)> {
     resource.viewer.read(Patience::Endless, |viewers| {
@@ -264,7 +264,8 @@ fn viewer_info(resource: ResourceArc<ViewerResource>) -> Option<(bool, Vec<Strin
 }
 
 crate::shared::twins! {
-    /// The bundle of a tick, `nil` when it has nothing for the viewer, `:other_list` when it is not of its list.
+    /// Returns the bundle of a tick, `nil` when it has nothing for the viewer, `:other_list` when it is one of another
+    /// list.
     fn viewer_bundle / "viewer_bundle_dirty" [env, patience] (
         resource: ResourceArc<ViewerResource>, tick: ResourceArc<Published>,
     ) {

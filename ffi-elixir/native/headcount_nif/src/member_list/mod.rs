@@ -23,7 +23,7 @@ pub(crate) enum Lists {
 
 pub(crate) struct List {
     shared: Shared<Lists>,
-    /// What the payloads are, where there are any.
+    /// The kind of the payloads, if there are any.
     payloads: Option<BodyFormat>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Snapshots {
     Text(Snapshot<TextId>),
 }
 
-/// A list as it was. The lock only sees to it that the last nodes are dropped off the schedulers.
+/// A list as it was. The lock is there only to drop the last nodes on another thread.
 pub(crate) struct SnapshotResource {
     shared: Shared<Snapshots>,
 }

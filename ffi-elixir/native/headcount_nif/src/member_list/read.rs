@@ -27,7 +27,7 @@ macro_rules! reads {
         $row_at:ident / $row_at_dirty:literal, $slice:ident / $slice_dirty:literal
     ) => {
         twins! {
-            /// `{rows, members}`
+            /// Returns `{rows, members}`
             fn $size / $size_dirty [env, patience] (list: ResourceArc<$resource>) {
                 answer(env, list.shared.read(patience, |lists| {
                     each!($kinds, lists, list => (list.len(), list.member_count()))
@@ -36,7 +36,7 @@ macro_rules! reads {
         }
 
         twins! {
-            /// The row, or `nil`.
+            /// Returns the row, or `nil`.
             fn $row_at / $row_at_dirty [env, patience] (
                 list: ResourceArc<$resource>, index: usize,
             ) {
@@ -76,7 +76,7 @@ reads!(
 );
 
 twins! {
-    /// `%{id, group, key, revision, attrs, payload}`, `nil` or `:bad_id`.
+    /// Returns `%{id, group, key, revision, attrs, payload}`, `nil` or `:bad_id`.
     fn member_list_get / "member_list_get_dirty" [env, patience] (
         list: ResourceArc<List>, id: Term<'a>,
     ) {
@@ -96,7 +96,7 @@ twins! {
 }
 
 twins! {
-    /// The row, `nil` or `:bad_id`.
+    /// Returns the row, `nil` or `:bad_id`.
     fn member_list_index_of / "member_list_index_of_dirty" [env, patience] (
         list: ResourceArc<List>, id: Term<'a>,
     ) {
@@ -109,7 +109,7 @@ twins! {
     }
 }
 
-/// `[{group, row}]`
+/// Returns `[{group, row}]`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_find_prefix<'a>(
     env: Env<'a>,
@@ -141,7 +141,7 @@ fn snapshot_groups<'a>(env: Env<'a>, snapshot: ResourceArc<SnapshotResource>) ->
     )
 }
 
-/// The list as it is now. O(1).
+/// Returns the list as it is now. O(1).
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_snapshot(list: ResourceArc<List>) -> Option<ResourceArc<SnapshotResource>> {
     let frozen = list.shared.read(Patience::Endless, |lists| match lists {

@@ -10,14 +10,14 @@ use crate::atoms;
 use crate::errors;
 use crate::shared::{Patience, answer, twins};
 
-/// What a call on one member came to.
+/// The result of a call on one member.
 enum Done {
     Upsert(Upsert),
     Row(Option<usize>),
     BadId,
 }
 
-/// `{:ok, upsert}`, `{:ok, row}`, `:bad_id`, `:busy` or `{:error, {what, message}}`.
+/// Returns `{:ok, upsert}`, `{:ok, row}`, `:bad_id`, `:busy` or `{:error, {what, message}}`.
 fn done<'a>(env: Env<'a>, result: Option<Result<Done, ListError>>) -> Term<'a> {
     match result {
         None => atoms::busy().encode(env),
@@ -104,7 +104,7 @@ twins! {
     }
 }
 
-/// `{:ok, {inserted, updated, removed, missing}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
+/// Returns `{:ok, {inserted, updated, removed, missing}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_apply_batch<'a>(
     env: Env<'a>,
@@ -128,7 +128,7 @@ fn member_list_apply_batch<'a>(
     }))
 }
 
-/// `{:ok, {loaded, [{index, id}]}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
+/// Returns `{:ok, {loaded, [{index, id}]}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_bulk_load<'a>(
     env: Env<'a>,
@@ -153,7 +153,7 @@ fn member_list_bulk_load<'a>(
     }))
 }
 
-/// Returns what the terms say; `Err` with the place of the first one that says nothing.
+/// Returns the changes that the terms describe; `Err` with the index of the first term that is none.
 fn read_all<'a, T>(
     terms: &[Term<'a>],
     mut read: impl FnMut(Term<'a>) -> NifResult<Result<T, ListError>>,
@@ -168,7 +168,7 @@ fn read_all<'a, T>(
     Ok(Ok(all))
 }
 
-/// `{id, group, sort, attrs}`
+/// Reads `{id, group, sort, attrs}`.
 fn new_member<I: TermId>(
     list: &MemberList<I>,
     term: Term<'_>,
@@ -183,7 +183,7 @@ fn new_member<I: TermId>(
     }))
 }
 
-/// `{:upsert, {id, group, sort, attrs}}`, `{:remove, id}` or `{what, id, value}`.
+/// Reads `{:upsert, {id, group, sort, attrs}}`, `{:remove, id}` or `{what, id, value}`.
 fn change<I: TermId>(
     list: &MemberList<I>,
     term: Term<'_>,

@@ -8,10 +8,10 @@ use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 use super::Cluster;
 use crate::entries::Reader;
 
-/// Entries of the diff that one callback gets, unless one topic has more.
+/// Most entries of the diff that one callback gets, unless one topic has more.
 const DIFF_ENTRIES: usize = 10_000;
 
-/// They become terms where they are used.
+/// Changes that become terms in the process that uses them.
 struct Changes {
     topics: Mutex<Vec<TopicDiff>>,
     cluster: ResourceArc<Cluster>,
@@ -22,7 +22,7 @@ impl std::panic::RefUnwindSafe for Changes {}
 #[rustler::resource_impl]
 impl Resource for Changes {}
 
-/// `[{shard, changes}]`: the changes since the last call, those of each shard in order.
+/// Returns `[{shard, changes}]`: the changes since the last call, those of each shard in order.
 pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32) -> Vec<Term<'a>> {
     let mut parts = Parts {
         env,
@@ -39,7 +39,7 @@ pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32
     parts.done
 }
 
-/// `%{topic => {joins, leaves}}`, once: what comes out of it is freed here and not by a collection of garbage.
+/// Returns `%{topic => {joins, leaves}}`, once: it is freed here and not by a garbage collection.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_changes<'a>(env: Env<'a>, changes: ResourceArc<Changes>) -> Term<'a> {
     let topics = std::mem::take(&mut *changes.topics.lock());

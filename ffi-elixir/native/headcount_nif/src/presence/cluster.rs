@@ -10,15 +10,15 @@ use crate::atoms;
 use crate::entries;
 use crate::errors;
 
-/// Owners that died whose entries are removed at once; the rest with the next call.
+/// Most owners that died whose entries one call removes.
 const GONE_AT_ONCE: usize = 10_000;
 
-/// Slices of large work that are done in one call, a few milliseconds.
+/// Most slices of large work in one call, which takes a few milliseconds.
 const SLICES_AT_ONCE: usize = 32;
 
-/// One round: removes the entries of owners that died, takes frames in, does what is due.
+/// Does one round: removes the entries of owners that died, takes frames in, does what is due. Returns
 /// `{[{from, error}], [{to | nil, frame}], [event], [{shard, changes}], next_timeout | nil}`, where the next timeout
-/// is now when there is more work. Unless `due`, no deadline is looked at: more frames wait.
+/// is now when there is more work. Without `due` it ignores deadlines, as more frames wait.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_step<'a>(
     env: Env<'a>,
@@ -54,13 +54,13 @@ fn presence_step<'a>(
     let next = if more_gone || cluster.presence.is_working() {
         Some(now)
     } else {
-        // What is due by now are operations of this moment, which come with a message of their own.
+        // Only operations of this moment are due by now, and they send a message of their own.
         due.map(|due| (due.as_micros() as u64).max(now + 1))
     };
     (errors, frames, events, changes, next).encode(env)
 }
 
-/// Returns whether there are more.
+/// Returns whether more such owners are left.
 fn remove_gone(env: Env<'_>, cluster: &Cluster) -> bool {
     let (gone, more) = cluster.watch.gone(GONE_AT_ONCE);
     let owners = gone.iter().map(|pid| cluster.codec.owner(pid.encode(env)));
@@ -83,7 +83,7 @@ fn presence_leave_gracefully(cluster: ResourceArc<Cluster>, now: u64) {
         .leave_gracefully(Duration::from_micros(now));
 }
 
-/// `[{to | nil, frame}]` and `[event]`.
+/// Returns `[{to | nil, frame}]` and `[event]`.
 fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     let frames = std::iter::from_fn(|| cluster.presence.poll_transmit()).map(|transmit| {
         let to = match &transmit.to {
@@ -100,7 +100,7 @@ fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     )
 }
 
-/// `{:replica_up, name}` and the like; `nil` for what has no name in Elixir.
+/// Returns `{:replica_up, name}` and the like; `nil` for an event that has no name in Elixir.
 fn event_term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
     let named = |what: rustler::Atom, id: &ReplicaId| (what, id.name()).encode(env);
     match event {

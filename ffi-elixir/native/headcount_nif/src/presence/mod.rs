@@ -11,7 +11,7 @@ use headcount::{Presence, PresenceConfig, ReplicaId};
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use self::watch::Watch;
 use crate::entries::{self, Codec, Reader};
@@ -24,12 +24,12 @@ const SLICE_ENTRIES_MAX: usize = 128;
 
 struct Cluster {
     presence: Discarded<Presence>,
-    /// Its monitors go on the thread that drops it.
+    /// Its monitors end on the thread that drops it.
     watch: Discarded<ResourceArc<Watch>>,
     codec: Codec,
-    /// The shards link all owners, so they are told of each.
+    /// True if the shards link all owners, and so must learn of each.
     link: bool,
-    /// Peers are not trusted: their terms create no atoms.
+    /// True if peers are not trusted: their terms create no atoms.
     safe: AtomicBool,
 }
 
@@ -50,20 +50,17 @@ impl Cluster {
     }
 }
 
-/// `(name, incarnation, salt, seed)`
-type Identity<'a> = (&'a str, u64, u32, u64);
 /// `(cluster, heartbeat, down_after, forget_after, push_after, frame_max)`, times in milliseconds.
 type Times<'a> = (&'a str, u64, u64, u64, u64, usize);
 
 #[rustler::nif]
 fn presence_new<'a>(
     env: Env<'a>,
-    id: Identity<'a>,
+    (name, seed): (&'a str, u64),
     times: Times<'a>,
     (json, existing_atoms): (bool, bool),
     link: bool,
 ) -> Term<'a> {
-    let (name, incarnation, salt, seed) = id;
     let (cluster, heartbeat, down, forget, push, frame_max) = times;
     let replication = Config::default()
         .cluster(cluster)
@@ -72,14 +69,14 @@ fn presence_new<'a>(
         .forget_after(Duration::from_millis(forget))
         .push_after(Duration::from_millis(push))
         .frame_max(frame_max);
-    // The process that calls waits for changes to gather by itself: a flush waits no longer.
+    // The calling process gathers changes by itself: a flush waits no longer.
     let config = PresenceConfig::default()
         .limits(entries::limits())
         .replication(replication)
         .seed(seed)
         .flush(Duration::ZERO)
         .slice_entries_max(SLICE_ENTRIES_MAX);
-    match ReplicaId::new(name, incarnation, salt) {
+    match ReplicaId::generate(name, SystemTime::now()) {
         Err(error) => errors::described(env, &error),
         Ok(id) => ResourceArc::new(Cluster {
             presence: Discarded::new(Presence::new(id, config)),
@@ -101,19 +98,19 @@ fn presence_set_safe(cluster: ResourceArc<Cluster>, safe: bool) {
     cluster.safe.store(safe, Ordering::Release);
 }
 
-/// The name of the replica of a node.
+/// Returns the name of the replica of a node.
 #[rustler::nif]
 fn replica_name(node: &str) -> String {
     owner::replica_name(node).into_owned()
 }
 
-/// Remembers the names of nodes: a long one is cut where it is written, see `owner`.
+/// Remembers the names of nodes: an entry has only a part of a long one, see `owner`.
 #[rustler::nif]
 fn remember_nodes(names: Vec<String>) {
     names.iter().for_each(|name| owner::remember(name));
 }
 
-/// The calling process is the one that moves frames and diffs: it gets the message `:changed`.
+/// Makes the calling process the one that moves frames and diffs: it gets the message `:changed`.
 #[rustler::nif]
 fn presence_attach(env: Env<'_>, cluster: ResourceArc<Cluster>) {
     cluster.watch.attach(env.pid());

@@ -1,18 +1,18 @@
-//! Reads. None of them passes through a process.
+//! Reads. None of them sends a message to a process.
 
-use headcount::Tracker;
 use headcount::tracker::Key;
+use headcount::{Entry, Tracker};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;
 use crate::atoms;
 use crate::shared::{answer, patiently, twins};
 
-/// Keys of a long list that are read while the lock is held.
+/// Most keys of a long list that are read while the lock is held.
 const PAGE_KEYS: usize = 256;
 
 twins! {
-    /// `[{owner, meta}]`
+    /// Returns `[{owner, meta}]`
     fn presence_get_by_key / "presence_get_by_key_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, topic: &'a str, name: Term<'a>,
     ) {
@@ -31,7 +31,7 @@ twins! {
     }
 }
 
-/// `[{key, meta}]` of a topic with up to `max` entries; more are `:many`, for [`presence_list`].
+/// Returns `[{key, meta}]` of a topic with up to `max` entries; `:many` if there are more, for [`presence_list`].
 #[rustler::nif]
 fn presence_list_short<'a>(
     env: Env<'a>,
@@ -56,17 +56,14 @@ fn presence_list_short<'a>(
     list.unwrap_or_else(|| atoms::many().encode(env))
 }
 
-/// In pages, so that writers wait for one page only.
+/// Returns `[{key, meta}]`, read in pages so that writers wait for one page only.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_list<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -> Term<'a> {
     let reader = cluster.reader(env);
     let mut terms = Vec::new();
     let mut pages = cluster.presence.begin_pages(topic);
-    while !pages.is_done() {
-        cluster.presence.page(&mut pages, PAGE_KEYS, |entry| {
-            terms.push(reader.by_key(&entry));
-        });
-    }
+    let mut add = |entry: Entry<'_>| terms.push(reader.by_key(&entry));
+    while !cluster.presence.page(&mut pages, PAGE_KEYS, &mut add).done {}
     terms.encode(env)
 }
 
@@ -84,7 +81,7 @@ twins! {
     }
 }
 
-/// Dirty: while a node is down the first call after a change reads the whole topic.
+/// Returns the number of keys. Dirty: while a node is down the first call after a change reads the whole topic.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_count_keys(cluster: ResourceArc<Cluster>, topic: &str) -> usize {
     cluster.presence.count_keys(topic)
@@ -102,7 +99,7 @@ fn presence_is_synced(cluster: ResourceArc<Cluster>) -> bool {
     cluster.presence.is_synced()
 }
 
-/// `[{name, incarnation, up}]` of the other replicas.
+/// Returns `[{name, incarnation, up}]` of the other replicas.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_replicas(cluster: ResourceArc<Cluster>) -> Vec<(String, u64, bool)> {
     let replicas = cluster.presence.replicas().into_iter();

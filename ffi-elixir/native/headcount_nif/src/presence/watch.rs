@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::atoms;
 
-/// Sets of watched processes, so that trackers on all schedulers seldom meet.
+/// Number of sets of watched processes, so that writers on all schedulers seldom need the same one.
 const SETS: usize = 16;
 
 type Pids = HashSet<LocalPid, BuildHasherDefault<Spread>>;
@@ -35,11 +35,11 @@ impl Hasher for Spread {
 #[derive(Default)]
 pub(super) struct Watch {
     watched: [Mutex<Pids>; SETS],
-    /// Owners that died, whose entries are still there.
+    /// Owners that died and whose entries are not removed yet.
     gone: Mutex<Vec<LocalPid>>,
     /// The process that moves frames and diffs.
     mover: Mutex<Option<LocalPid>>,
-    /// True if that was told that there is something to do.
+    /// True if that process was sent a message and has not looked since.
     awake: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ impl std::panic::RefUnwindSafe for Watch {}
 impl Resource for Watch {
     const IMPLEMENTS_DOWN: bool = true;
 
-    /// Out of the set first: whoever tracks such an owner from now on watches it anew.
+    /// Removes the owner from the set first, so that a later write of it watches it again.
     fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         self.set(&pid).lock().remove(&pid);
         self.mark_dead(env, pid);
@@ -58,7 +58,7 @@ impl Resource for Watch {
 }
 
 impl Watch {
-    /// Called after an entry of this owner was written: a death that is seen from here on removes it.
+    /// Watches an owner. Called after its entry was written, so that its death removes the entry.
     pub(super) fn add(watch: &ResourceArc<Self>, env: Env<'_>, pid: LocalPid) {
         if !watch.set(&pid).lock().insert(pid) {
             return;
@@ -74,7 +74,7 @@ impl Watch {
         self.wake(env);
     }
 
-    /// Up to so many of the owners that died; whether there are more.
+    /// Returns up to so many of the owners that died, and whether there are more.
     pub(super) fn gone(&self, max: usize) -> (Vec<LocalPid>, bool) {
         let mut gone = self.gone.lock();
         let rest = gone.len().saturating_sub(max);
@@ -82,12 +82,12 @@ impl Watch {
         (some, rest > 0)
     }
 
-    /// The process that is told from now on.
+    /// Sends messages to this process from now on.
     pub(super) fn attach(&self, mover: LocalPid) {
         *self.mover.lock() = Some(mover);
     }
 
-    /// Tells it, unless it was told; one that is being restarted looks for itself.
+    /// Sends the process a message, unless it has one; a process that restarts looks by itself.
     pub(super) fn wake(&self, env: Env<'_>) {
         if self.awake.load(Ordering::Acquire) || self.awake.swap(true, Ordering::AcqRel) {
             return;
@@ -98,7 +98,7 @@ impl Watch {
         }
     }
 
-    /// It looks now: what happens from here on needs to be told again.
+    /// Notes that the process looks now: later changes need another message.
     pub(super) fn looked(&self) {
         self.awake.store(false, Ordering::Release);
     }

@@ -2,7 +2,6 @@
 
 use headcount::TrackError;
 use headcount::id::EntryRef;
-use headcount::tracker::Key;
 use rustler::{Encoder, Env, LocalPid, ResourceArc, Term};
 
 use super::Cluster;
@@ -12,20 +11,16 @@ use crate::entries;
 use crate::errors;
 use crate::shared::{patiently, twins};
 
-/// `{:ok, ref}`, `{:error, reason}` or `:busy`; the process that moves frames is told.
+/// Returns `{:ok, ref}`, `{:error, reason}` or `:busy`; wakes the process that moves frames.
 fn written<'a>(
     env: Env<'a>,
     cluster: &Cluster,
     result: Option<Result<EntryRef, TrackError>>,
 ) -> Term<'a> {
-    match result {
-        None => atoms::busy().encode(env),
-        Some(Err(error)) => errors::track(env, &error),
-        Some(Ok(entry_ref)) => {
-            cluster.watch.wake(env);
-            entries::reference(env, &entry_ref, |text| (atoms::ok(), text).encode(env))
-        }
+    if let Some(Ok(_)) = result {
+        cluster.watch.wake(env);
     }
+    entries::written(env, result)
 }
 
 twins! {
@@ -49,7 +44,7 @@ twins! {
                     return written(env, &cluster, Some(Ok(entry_ref)));
                 }
                 cluster.watch.wake(env);
-                entries::reference(env, &entry_ref, |text| (atoms::ok(), text, owner).encode(env))
+                (atoms::ok(), entries::reference(env, &entry_ref), owner).encode(env)
             }
             result => written(env, &cluster, result),
         }
@@ -73,14 +68,15 @@ twins! {
 }
 
 twins! {
-    /// `:ok` or `:busy`.
+    /// Returns `:ok` or `:busy`.
     fn presence_untrack / "presence_untrack_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>,
     ) {
         let Ok(session) = cluster.codec.session(name, owner) else {
             return atoms::ok().encode(env);
         };
-        let (key, presence): (Key<'_>, _) = (session.key(), &cluster.presence);
+        let key = session.key();
+        let presence = &cluster.presence;
         let removed = patiently(
             patience,
             || presence.try_untrack(topic, key, &session.owner),

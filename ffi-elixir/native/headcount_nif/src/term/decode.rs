@@ -1,4 +1,4 @@
-//! Keys back to terms.
+//! Terms from keys.
 
 use super::number::{self, Number};
 use super::{ABOVE, ATOM, BELOW, BITSTRING, CONS, END, Key, MAP, NIL, SIZE_IN_TAG, TUPLE};
@@ -7,7 +7,7 @@ use rustler::{Encoder, Env, NewBinary, Term, types::atom::Atom};
 use std::borrow::Cow;
 use std::cell::Cell;
 
-/// The term of a key. O(its size).
+/// Returns the term of a key. O(its size).
 pub(crate) fn decode<'a>(env: Env<'a>, key: &Key) -> Term<'a> {
     thread_local!(static STACK: Cell<Vec<Term<'static>>> = const { Cell::new(Vec::new()) });
     let mut terms = emptied(STACK.take());
@@ -17,13 +17,13 @@ pub(crate) fn decode<'a>(env: Env<'a>, key: &Key) -> Term<'a> {
     term
 }
 
-/// The memory of a stack for terms of another call.
+/// Returns the memory of a stack, for the terms of another call.
 fn emptied<'b>(mut terms: Vec<Term<'_>>) -> Vec<Term<'b>> {
     terms.clear();
     terms.into_iter().map(|_| unreachable!()).collect()
 }
 
-/// Puts the term of a key behind those of others. O(its size).
+/// Appends the term of a key. O(its size).
 pub(crate) fn push<'a>(env: Env<'a>, key: &Key, terms: &mut Vec<Term<'a>>) {
     let bytes = key.bytes();
     let mut first = Decoder {
@@ -86,7 +86,7 @@ impl<'a, 'b> Decoder<'a, 'b, '_> {
         Some(())
     }
 
-    /// The topmost terms become one.
+    /// Replaces the topmost terms by one.
     #[inline]
     fn fold(&mut self, from: usize, term: Term<'a>) -> Option<()> {
         self.terms.truncate(from);

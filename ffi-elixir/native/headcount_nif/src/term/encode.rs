@@ -1,4 +1,4 @@
-//! Terms to keys.
+//! Keys from terms.
 
 use super::number::{self, Scale};
 use super::{
@@ -9,7 +9,7 @@ use rustler::types::tuple::get_tuple;
 use rustler::{Binary, MapIterator, Term, TermType};
 use std::cell::RefCell;
 
-/// Why a term is no member.
+/// The reason for which a term cannot be a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unencodable {
     /// It is or holds a reference, function, port or pid.
@@ -20,7 +20,7 @@ pub(crate) enum Unencodable {
     Size,
 }
 
-/// The term as a key. O(size of the term).
+/// Returns the term as a key. O(size of the term).
 pub(crate) fn encode(term: Term<'_>) -> Result<Key, Unencodable> {
     thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
     BUFFER.with_borrow_mut(|buffer| {

@@ -10,7 +10,7 @@ const PREFIX: usize = 15;
 pub(crate) enum Key {
     /// Padded with zeroes, which sort before every byte that may follow a whole key.
     Inline([u8; INLINE]),
-    /// The first bytes stand beside the pointer, for comparisons that end there.
+    /// The first bytes lie beside the pointer, for comparisons that end there.
     Heap([u8; PREFIX], Box<[u8]>),
 }
 
@@ -26,7 +26,7 @@ impl Key {
         Self::Inline(inline)
     }
 
-    /// The encoded term; after a short one zeroes follow.
+    /// Returns the encoded term; after a short one zeroes follow.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Inline(inline) => inline,
@@ -77,7 +77,7 @@ impl PartialOrd for Key {
     }
 }
 
-/// The bytes as two numbers that sort as they do. The byte in the middle is in both.
+/// Returns the bytes as two numbers that sort as they do. The byte in the middle is in both.
 #[inline]
 fn words(inline: &[u8; INLINE]) -> (u128, u128) {
     const WORD: usize = size_of::<u128>();

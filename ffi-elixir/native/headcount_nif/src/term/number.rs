@@ -11,7 +11,7 @@ const POSITIVE_FRACTION: u8 = 0x1B;
 const POSITIVE: u8 = 0x1B;
 const NEGATIVE: u8 = 0x19;
 const BIG_POSITIVE: u8 = 0x24;
-/// Where a float never equals an integer (keys of maps), all floats stand behind all integers.
+/// All floats sort after all integers in keys of maps, where a float never equals an integer.
 const EXACT_FLOAT: u8 = 0x26;
 
 pub(super) const TAGS: std::ops::RangeInclusive<u8> = BIG_NEGATIVE..=EXACT_FLOAT;
@@ -19,7 +19,7 @@ pub(super) const TAGS: std::ops::RangeInclusive<u8> = BIG_NEGATIVE..=EXACT_FLOAT
 /// Digits of the fraction behind the integral digits of a float: 52 bits at most.
 const FRACTION: usize = 7;
 
-/// What a float's place on the scale says about it.
+/// The meaning of a float's place on the scale.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
     /// It shares its place with an integer.
@@ -90,7 +90,7 @@ pub(super) fn push_exact_float(out: &mut Vec<u8>, float: f64) {
     out.extend(sortable(float));
 }
 
-/// A number read back.
+/// A number as it is read.
 pub(super) enum Number<'a> {
     Small(i64),
     /// Sign and big-endian digits of an integer beyond 64 bits.
@@ -98,7 +98,7 @@ pub(super) enum Number<'a> {
     Float(f64),
 }
 
-/// As [`read`], for the integers that most numbers are; `None` for others.
+/// As [`read`], for small integers, as most numbers are; `None` for others.
 #[inline]
 pub(super) fn read_short(bytes: &[u8]) -> Option<(i64, usize)> {
     let tag = *bytes.first()?;
@@ -118,8 +118,8 @@ pub(super) fn read_short(bytes: &[u8]) -> Option<(i64, usize)> {
     Some((if mask == 0 { number } else { -number }, len + 1))
 }
 
-/// Reads the number at the start of `bytes`; gives its length. `None` for bytes that [`push_integer`] and its kin
-/// never write.
+/// Reads the number at the start of `bytes`; returns it with its length. `None` for bytes that the writers of this
+/// module never produce.
 pub(super) fn read(bytes: &[u8]) -> Option<(Number<'_>, usize)> {
     let tag = *bytes.first()?;
     if [NEGATIVE_FRACTION, POSITIVE_FRACTION, EXACT_FLOAT].contains(&tag) {
@@ -150,7 +150,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Number<'_>, usize)> {
     Some((integer(digits, negative, mask), end))
 }
 
-/// The float that an integer's place stands for, where the trailer says that it is one.
+/// Returns the float that an integer's place stands for, where the trailer says that it is one.
 pub(super) fn as_float(number: &Number<'_>) -> f64 {
     match number {
         Number::Small(n) => *n as f64,
@@ -209,7 +209,7 @@ fn shifted(mantissa: u64, exponent: usize) -> Vec<u8> {
     digits
 }
 
-/// The bits of a float in an order that `memcmp` keeps. Negative zero is zero.
+/// Returns the bits of a float in an order that `memcmp` keeps. Negative zero is zero.
 fn sortable(float: f64) -> [u8; 8] {
     let bits = (float + 0.0).to_bits();
     (if bits >> 63 == 1 {

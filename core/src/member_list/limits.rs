@@ -1,0 +1,23 @@
+//! The bounds of a list and its windows. Beyond one, a typed error; nothing is lost.
+
+/// The most members a list can have.
+pub const MEMBERS_MAX: usize = 1 << 30;
+/// The most groups a list can have.
+pub const GROUPS_MAX: usize = 4096;
+/// The longest name of a group, in bytes.
+pub const GROUP_NAME_MAX: usize = 64;
+/// The longest payload of a member, in bytes.
+pub const PAYLOAD_MAX: usize = 64 * 1024;
+/// The longest [`SortKey`](crate::member_list::SortKey), in bytes.
+pub const KEY_MAX: usize = 64;
+/// The longest [`TextId`](crate::member_list::TextId), in bytes.
+pub const TEXT_ID_MAX: usize = 64;
+
+/// The rows of one chunk.
+pub const CHUNK_ROWS: usize = 100;
+/// The highest chunk number: no list can have rows beyond it.
+pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32;
+/// The most rows a window may span.
+pub const WINDOW_ROWS_MAX: usize = 500;
+/// The most windows one viewer may hold.
+pub const VIEWER_WINDOWS_MAX: usize = 8;

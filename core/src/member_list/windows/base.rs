@@ -1,0 +1,47 @@
+//! The rows of a window at one version, from which frames start.
+
+use std::sync::Arc;
+
+use crate::member_list::Id;
+use crate::member_list::frames::checksum::Checksum;
+use crate::member_list::frames::model::RowKey;
+use crate::member_list::frames::model::{Frame, Shared};
+use crate::member_list::windows::diff::Diffable;
+use crate::member_list::windows::row::WindowRow;
+
+/// The rows of a window at one version.
+#[derive(Debug)]
+pub(crate) struct WindowBase<I> {
+    pub(crate) version: u64,
+    pub(crate) rows: Vec<WindowRow<I>>,
+    /// How often members had changed their slots when the rows were read.
+    pub(crate) renumberings: u64,
+    pub(crate) checksum32: u32,
+    /// The SYNC of this version, once made.
+    pub(crate) sync: Option<Arc<Shared<Frame<I>>>>,
+}
+
+impl<I: Id> WindowBase<I> {
+    pub(crate) fn new(version: u64, rows: Vec<WindowRow<I>>, renumberings: u64) -> Self {
+        let mut sum = Checksum::with_room_for(rows.len());
+        for row in &rows {
+            match &row.key {
+                RowKey::Header(group) => sum.header(group, row.stamp),
+                RowKey::Member(id) => sum.member(id, row.stamp),
+            }
+        }
+        Self {
+            version,
+            rows,
+            renumberings,
+            checksum32: sum.finish(),
+            sync: None,
+        }
+    }
+}
+
+/// Returns whether both show the same.
+pub(crate) fn same<I: Id>(a: &[WindowRow<I>], b: &[WindowRow<I>]) -> bool {
+    let same_row = |(a, b): (&WindowRow<I>, &WindowRow<I>)| a.key == b.key && a.same_content(b);
+    a.len() == b.len() && a.iter().zip(b).all(same_row)
+}

@@ -1,0 +1,251 @@
+//! Frames: rows with their bodies, and the steps of DELTAs.
+
+use std::cell::RefCell;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::member_list::Id;
+use crate::member_list::changes::Changes;
+use crate::member_list::changes::members::{Fields, OldPlace};
+use crate::member_list::changes::rows::DirtyRows;
+use crate::member_list::changes::slots::WrittenSlots;
+use crate::member_list::frames::model::RowKey;
+use crate::member_list::frames::model::{
+    Body, BodyChange, FrameChange, FrameRow, Insert, InsertSource, MemberChange, RowChange, Update,
+};
+use crate::member_list::store::Store;
+use crate::member_list::windows::bodies::{Bodies, BodyFormat, RowSource};
+use crate::member_list::windows::diff::{Diffable, Script};
+use crate::member_list::windows::row::{WindowRow, row_index};
+
+/// Bodies that lie side by side: one that is still in use keeps the memory of all of them.
+const ARENA_BYTES: usize = 4_096;
+
+/// The list as it is at one moment, what changed since the last tick, and the bodies of its rows:
+/// all that frames are made of.
+pub(crate) struct FrameBuilder<'a, I> {
+    store: &'a Store<I>,
+    changes: &'a Changes<I>,
+    bodies: Bodies<'a, I>,
+    dirty: DirtyRows,
+    written: WrittenSlots,
+    /// True if a viewer cannot patch.
+    whole_rows: bool,
+    buffer: RefCell<Vec<u8>>,
+    /// Where the bodies lie side by side.
+    arena: RefCell<BytesMut>,
+}
+
+impl<'a, I: Id> FrameBuilder<'a, I> {
+    /// Makes the builder of a tick. Without watched windows it looks at no change.
+    pub(crate) fn for_tick(
+        store: &'a Store<I>,
+        changes: &'a Changes<I>,
+        bodies: Bodies<'a, I>,
+        watched: bool,
+    ) -> Self {
+        let dirty = match watched {
+            true => changes.dirty_rows(),
+            false => DirtyRows::default(),
+        };
+        let written = match dirty.is_bulk() {
+            true => changes.unknown_slots(),
+            false => changes.written_slots(),
+        };
+        Self {
+            dirty,
+            written,
+            ..Self::between_ticks(store, changes, bodies)
+        }
+    }
+
+    /// Makes the builder of an answer, for which no change counts: rows are read as they are.
+    pub(crate) fn between_ticks(
+        store: &'a Store<I>,
+        changes: &'a Changes<I>,
+        bodies: Bodies<'a, I>,
+    ) -> Self {
+        Self {
+            store,
+            changes,
+            bodies,
+            dirty: DirtyRows::default(),
+            written: changes.unknown_slots(),
+            whole_rows: false,
+            buffer: RefCell::default(),
+            arena: RefCell::default(),
+        }
+    }
+
+    /// Adds whole rows to each DELTA, for viewers that cannot patch.
+    pub(crate) const fn with_whole_rows(mut self, whole_rows: bool) -> Self {
+        self.whole_rows = whole_rows;
+        self
+    }
+
+    /// Returns the list as it is.
+    pub(crate) const fn store(&self) -> &'a Store<I> {
+        self.store
+    }
+
+    /// Returns the rows that may have changed since the last tick.
+    pub(crate) const fn dirty(&self) -> &DirtyRows {
+        &self.dirty
+    }
+
+    /// Returns the slots written since the last tick.
+    pub(crate) const fn written(&self) -> &WrittenSlots {
+        &self.written
+    }
+
+    /// Returns whether a row is there and did not move of its own since the last tick.
+    pub(crate) fn stayed(&self, key: &RowKey<I>) -> bool {
+        let moved = match key {
+            RowKey::Header(_) => false,
+            RowKey::Member(id) => match self.changes.old_place(id) {
+                OldPlace::Kept => false,
+                OldPlace::Was(was) => self.store.place_of(id) != Some(was),
+                OldPlace::Unknown => true,
+            },
+        };
+        !moved && row_index(self.store, key).is_some()
+    }
+
+    /// Returns the DELTA that `script` describes.
+    pub(crate) fn delta(
+        &self,
+        old: &[WindowRow<I>],
+        new: &[WindowRow<I>],
+        script: Script,
+    ) -> FrameChange<I> {
+        let inserts = script.inserts.iter().map(|&(index, was)| {
+            let row = &new[index as usize];
+            let source = match (&row.key, was) {
+                (RowKey::Member(id), Some(was)) => {
+                    let change = self.member_change(id, &old[was as usize], row);
+                    InsertSource::Move {
+                        id: id.clone(),
+                        change,
+                    }
+                }
+                _ => InsertSource::Row(self.row(row)),
+            };
+            Insert { index, source }
+        });
+        let updates = script.updates.iter().filter_map(|&(index, was)| {
+            let row = &new[index as usize];
+            let change = match &row.key {
+                RowKey::Header(_) => RowChange::Count(row.stamp),
+                RowKey::Member(id) => {
+                    RowChange::Member(self.member_change(id, &old[was as usize], row)?)
+                }
+            };
+            Some(Update { index, change })
+        });
+        FrameChange::Delta {
+            inserts: inserts.collect(),
+            updates: updates.collect(),
+            deletes: script.deletes,
+        }
+    }
+
+    /// Returns whole rows of everything a script moves or updates, where viewers need them.
+    pub(crate) fn whole_rows(
+        &self,
+        new: &[WindowRow<I>],
+        script: &Script,
+    ) -> Vec<(u32, FrameRow<I>)> {
+        if !self.whole_rows {
+            return Vec::new();
+        }
+        let moved = script
+            .inserts
+            .iter()
+            .filter(|(_, was)| was.is_some())
+            .map(|&(at, _)| at);
+        let updated = script.updates.iter().map(|&(at, _)| at);
+        moved
+            .chain(updated)
+            .map(|at| (at, self.row(&new[at as usize])))
+            .collect()
+    }
+
+    /// Returns a row, whole.
+    pub(crate) fn row(&self, row: &WindowRow<I>) -> FrameRow<I> {
+        match &row.key {
+            RowKey::Header(group) => FrameRow::Header {
+                group: group.clone(),
+                count: row.stamp,
+            },
+            RowKey::Member(id) => FrameRow::Member {
+                id: id.clone(),
+                revision: row.stamp,
+                attrs: row.attrs,
+                body: self.body(id),
+            },
+        }
+    }
+
+    fn member_change(
+        &self,
+        id: &I,
+        old: &WindowRow<I>,
+        new: &WindowRow<I>,
+    ) -> Option<MemberChange> {
+        if old.same_content(new) {
+            return None;
+        }
+        Some(MemberChange {
+            revision: new.stamp,
+            attrs: (old.attrs != new.attrs).then_some(new.attrs),
+            body: self.body_change(id),
+        })
+    }
+
+    fn body_change(&self, id: &I) -> BodyChange {
+        let fields = self.changes.changed_fields(id);
+        match self.bodies {
+            _ if fields == Fields::NONE => BodyChange::Same,
+            Bodies::Source(source)
+                if fields != Fields::ALL && source.format() == BodyFormat::Json =>
+            {
+                let patch = self.read_source(source, id, fields);
+                patch.map_or(BodyChange::Same, BodyChange::Patch)
+            }
+            _ => self.body(id).map_or(BodyChange::Same, BodyChange::Whole),
+        }
+    }
+
+    fn body(&self, id: &I) -> Option<Body> {
+        let (bytes, format) = match self.bodies {
+            Bodies::None => return None,
+            Bodies::Payloads(format) => {
+                let payload = self.store.get(id)?.payload;
+                let bytes = (!payload.is_empty()).then(|| Bytes::copy_from_slice(payload));
+                (bytes?, format)
+            }
+            Bodies::Source(source) => (self.read_source(source, id, Fields::ALL)?, source.format()),
+        };
+        Some(match format {
+            BodyFormat::Json => Body::Json(bytes),
+            BodyFormat::Raw => Body::Raw(bytes),
+        })
+    }
+
+    /// Returns what a source writes; one buffer serves all rows, and few allocations hold their bodies.
+    fn read_source(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
+        let mut out = self.buffer.take();
+        source.write_body(id, fields, &mut out);
+        let bytes = (!out.is_empty()).then(|| {
+            let mut arena = self.arena.borrow_mut();
+            if arena.capacity() < out.len() {
+                *arena = BytesMut::with_capacity(ARENA_BYTES.max(out.len()));
+            }
+            arena.extend_from_slice(&out);
+            arena.split().freeze()
+        });
+        out.clear();
+        self.buffer.replace(out);
+        bytes
+    }
+}

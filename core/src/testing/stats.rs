@@ -1,0 +1,221 @@
+//! The incidents that can befall a cluster, and how often a schedule had each: tests check that all of them happen.
+
+use std::ops::AddAssign;
+
+macro_rules! incidents {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A kind of incident in schedules.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Incident {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Incident {
+            /// All incidents, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+incidents! {
+    /// A cluster of two.
+    TwoNodes,
+    /// A cluster of three.
+    ThreeNodes,
+    /// A cluster of four.
+    FourNodes,
+    /// A cluster of five.
+    FiveNodes,
+    /// A cluster of six.
+    SixNodes,
+    /// A cluster of seven.
+    SevenNodes,
+    /// A network in which every node hears all others.
+    Mesh,
+    /// A network in which every node hears two others.
+    Ring,
+    /// A network in which every node hears the first one.
+    Star,
+    /// A cluster that remembers no leave.
+    LeaveLog0,
+    /// A cluster that remembers one leave for each origin and slot.
+    LeaveLog1,
+    /// A cluster that remembers 8 leaves.
+    LeaveLog8,
+    /// A cluster that remembers 64 leaves.
+    LeaveLog64,
+    /// A frame lost by chance.
+    FrameLost,
+    /// A frame delivered twice.
+    FrameDoubled,
+    /// A frame that overtook others.
+    FrameReordered,
+    /// A frame under way for too long.
+    FrameLate,
+    /// A frame lost to a cut.
+    FrameCutOff,
+    /// A link cut in both directions.
+    LinkCut,
+    /// A link cut in one direction.
+    LinkCutOneWay,
+    /// A node cut off from all others.
+    NodeCutOff,
+    /// All links healed during a schedule.
+    Healed,
+    /// A process killed.
+    Crash,
+    /// A process started where one had ended.
+    Restart,
+    /// A start with an incarnation below that of the life before.
+    WallClockBack,
+    /// A call with an earlier time than the one before.
+    ClockBack,
+    /// A machine cloned while it ran.
+    Clone,
+    /// A machine that slept past `forget_after`.
+    Sleep,
+    /// A process frozen for longer than `down_after` while frames arrived for it.
+    Frozen,
+    /// A node not heard for longer than `down_after`: it froze, was cut off, or ended.
+    Silence,
+    /// A node that fell silent soon after it was heard again.
+    SilentAgain,
+    /// A graceful leave.
+    Goodbye,
+    /// A hint of the transport that a neighbour is gone.
+    Hint,
+    /// A node that took a new identity while it ran.
+    Reincarnation,
+    /// A message to a node that a later start of its name is known.
+    Superseded,
+    /// A node that noticed a double of its name.
+    DuplicateName,
+    /// A replica hidden.
+    ReplicaDown,
+    /// A replica heard for the first time, or again.
+    ReplicaUp,
+    /// A replica dropped for its silence or for a later start.
+    ReplicaForgotten,
+    /// A replica dropped for its Goodbye.
+    ReplicaLeft,
+    /// A frame handled between two slices of other work.
+    SlicesInterrupted,
+    /// A Repair delivered.
+    Repair,
+    /// A part of a large reply delivered.
+    Part,
+    /// A frame whose entries a holder altered, with a valid checksum.
+    FrameAltered,
+    /// A holder with other content than its origin had at that clock.
+    ContentWrong,
+    /// Content made right by a full Repair while its clock did not move.
+    ContentRepaired,
+    /// A divergence between two holders, reported.
+    Divergence,
+    /// A frame of another minor version.
+    OtherMinor,
+    /// A frame of an unknown kind.
+    UnknownKind,
+    /// A frame of another major version.
+    OtherMajor,
+    /// A frame of another cluster.
+    OtherCluster,
+    /// A frame damaged under way.
+    Damaged,
+    /// A snapshot taken.
+    Snapshot,
+    /// A start from a snapshot.
+    Restore,
+    /// A start from a snapshot of a life before the last one.
+    RestoreOld,
+    /// Two processes started from one snapshot.
+    RestoreTwice,
+    /// A lease of an entry or an owner begun or renewed.
+    Lease,
+    /// Entries that left with the end of a lease.
+    LeaseEnded,
+    /// An owner lost; its entries stay for the grace.
+    OwnerLost,
+    /// A lost owner that came back in time.
+    OwnerBack,
+    /// An entry of a lost owner taken over by another one.
+    EntryAdopted,
+    /// Entries that left with the end of the grace.
+    GraceEnded,
+    /// A signal sent.
+    Signal,
+}
+
+/// The account of one schedule, or the sum of several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Steps taken, without the healing at the end.
+    pub steps: u64,
+    /// Frames delivered.
+    pub frames: u64,
+    /// Local operations.
+    pub operations: u64,
+    /// The number of times that each incident happened.
+    pub incidents: Incidents,
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.frames += other.frames;
+        self.operations += other.operations;
+        self.incidents += other.incidents;
+    }
+}
+
+/// The number of times that each [`Incident`] happened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Incidents([u64; Incident::ALL.len()]);
+
+impl Incidents {
+    /// Returns how often an incident happened.
+    ///
+    /// ```
+    /// use headcount::testing::{Incident, Stats, self};
+    ///
+    /// let mut stats = Stats::default();
+    /// for seed in 0..50 {
+    ///     stats += testing::simulate(seed, None)?;
+    /// }
+    /// assert!(stats.incidents.count(Incident::Crash) > 0);
+    /// # Ok::<(), testing::Failure>(())
+    /// ```
+    #[must_use]
+    pub fn count(&self, incident: Incident) -> u64 {
+        self.0[incident as usize]
+    }
+
+    /// Iterates over all incidents with their counts, in the order of [`Incident::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Incident, u64)> + '_ {
+        Incident::ALL.iter().copied().zip(self.0)
+    }
+
+    pub(super) fn add(&mut self, incident: Incident) {
+        self.0[incident as usize] += 1;
+    }
+}
+
+impl Default for Incidents {
+    fn default() -> Self {
+        Self([0; Incident::ALL.len()])
+    }
+}
+
+impl std::fmt::Debug for Incidents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let happened = self.iter().filter(|(_, count)| *count > 0);
+        f.debug_map().entries(happened).finish()
+    }
+}
+
+impl AddAssign for Incidents {
+    fn add_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a += b);
+    }
+}

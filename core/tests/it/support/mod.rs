@@ -1,0 +1,11 @@
+//! Helpers that tests share: generators, models of readers, small clusters, and the files of the project.
+
+pub(crate) mod list_keys;
+pub(crate) mod mesh;
+pub(crate) mod mirror;
+pub(crate) mod rng;
+pub(crate) mod sources;
+pub(crate) mod trackers;
+pub(crate) mod windows;
+pub(crate) mod windows_json;
+pub(crate) mod windows_world;

@@ -1,0 +1,146 @@
+//! The verbs that `Tracker` and `Presence` have in common.
+
+use std::sync::Arc;
+
+use headcount::id::EntryRef;
+use headcount::{EntryBuf, TrackError};
+use pyo3::PyResult;
+
+use crate::entry::Entry;
+use crate::error::raise;
+
+/// The approximate number of bytes that a copy of an entry takes.
+pub(crate) const ENTRY_LEN: usize = 256;
+
+/// Gives a class the verbs of entries. Its field `core` is a `Locked` or `Detached` value of the crate that has them.
+macro_rules! entry_verbs {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            /// Track an entry and return its reference. O(1).
+            ///
+            /// Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
+            /// something is too long.
+            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+            fn track(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+                meta: Meta,
+                status: u8,
+            ) -> PyResult<String> {
+                let put = put(topic, (&key, &owner), &meta, status)?;
+                reference(self.core.write(py, |entries| entries.track(&put)))
+            }
+
+            /// Replace meta and status of a tracked entry; return the reference of the new version. O(1).
+            ///
+            /// Raises `NotTracked` when there is no such entry.
+            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+            fn update(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+                meta: Meta,
+                status: u8,
+            ) -> PyResult<String> {
+                let put = put(topic, (&key, &owner), &meta, status)?;
+                reference(self.core.write(py, |entries| entries.update(&put)))
+            }
+
+            /// Track an entry, or update it when it is tracked. O(1).
+            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+            fn upsert(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+                meta: Meta,
+                status: u8,
+            ) -> PyResult<String> {
+                let put = put(topic, (&key, &owner), &meta, status)?;
+                reference(self.core.write(py, |entries| entries.upsert(&put)))
+            }
+
+            /// Remove one of this replica's entries; return whether it was tracked. O(1).
+            fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> bool {
+                self.core.write(py, |entries| {
+                    entries.untrack(topic, key.as_key(), owner.as_bytes())
+                })
+            }
+
+            /// Remove all entries of an owner, in all topics; return how many. O(its entries).
+            fn untrack_owner(&self, py: Python<'_>, owner: Name) -> usize {
+                self.core
+                    .write_long(py, |entries| entries.untrack_owner(owner.as_bytes()))
+            }
+
+            /// Return the visible entries of a topic, in no particular order. O(entries of the topic).
+            ///
+            /// Raises `MemoryError` when there is no room for them.
+            fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
+                room_for(self.count(py, topic), ENTRY_LEN)?;
+                Ok(self
+                    .core
+                    .read_long(py, |entries| collect(topic, entries.list(topic))))
+            }
+
+            /// Return the visible entries of a key in a topic. O(entries of the key).
+            fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> Vec<Entry> {
+                self.core.read(py, |entries| {
+                    collect(topic, entries.get_by_key(topic, key.as_key()))
+                })
+            }
+
+            /// Return how many visible entries a topic has. O(replicas).
+            fn count(&self, py: Python<'_>, topic: &str) -> usize {
+                self.core.read(py, |entries| entries.count(topic))
+            }
+
+            /// Return how many distinct visible keys a topic has. O(replicas); while a replica is
+            /// hidden, the first call after a change is O(entries of the topic).
+            fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
+                self.core.read(py, |entries| entries.count_keys(topic))
+            }
+
+            fn __len__(&self, py: Python<'_>) -> usize {
+                self.core.read(py, |entries| entries.len())
+            }
+
+            fn __contains__(&self, py: Python<'_>, topic_and_key: &Bound<'_, PyAny>) -> bool {
+                let named = topic_and_key.extract::<(String, Name)>();
+                named.is_ok_and(|(topic, key)| {
+                    self.core.read(py, |entries| {
+                        let sessions = entries.get_by_key(&topic, key.as_key());
+                        sessions.into_iter().next().is_some()
+                    })
+                })
+            }
+        }
+    };
+}
+pub(crate) use entry_verbs;
+
+/// Returns the text of the reference of a written entry.
+pub(crate) fn reference(written: Result<EntryRef, TrackError>) -> PyResult<String> {
+    written
+        .map(|entry_ref| entry_ref.to_string())
+        .map_err(raise)
+}
+
+/// Copies entries of a topic.
+pub(crate) fn collect<E: Into<EntryBuf>>(
+    topic: &str,
+    entries: impl IntoIterator<Item = E>,
+) -> Vec<Entry> {
+    let topic: Arc<str> = topic.into();
+    let entries = entries.into_iter();
+    entries
+        .map(|entry| Entry::new(Arc::clone(&topic), entry.into()))
+        .collect()
+}

@@ -1,0 +1,209 @@
+//! The running server, from start to drain.
+
+use std::{
+    fs,
+    future::IntoFuture as _,
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpListener, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api,
+    app::App,
+    auth::{Passwords, Tokens},
+    config::{self, Config},
+    db::{Db, NewRoom, StorageError},
+    demo,
+    limit::{AuthLimit, MessageLimit},
+    room::Hub,
+    socket::longpoll::Polls,
+};
+
+/// The time that a drain may take before open requests are cut off.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The period at which expired rate limit windows and long-poll sessions are forgotten.
+const PRUNE_PERIOD: Duration = Duration::from_secs(1);
+/// The pause before start-up work that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// The room that every tenant starts with.
+const LOBBY: &str = "lobby";
+
+/// The error of a server that could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The listener failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The data directory could not be created, or not be written.
+    #[error("data directory {}: {error}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        error: io::Error,
+    },
+    /// The database could not be opened or brought up to date.
+    #[error("database {}: {error}", path.display())]
+    Database {
+        /// The file of the database.
+        path: PathBuf,
+        /// The cause, and what helps.
+        #[source]
+        error: StorageError,
+    },
+    /// Another server runs on the data directory.
+    #[error("the data directory {} is in use by another server", .0.display())]
+    DataDirInUse(PathBuf),
+    /// A setting is invalid.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl ServerError {
+    fn data_dir(config: &Config, error: io::Error) -> Self {
+        Self::DataDir {
+            path: config.data_dir.clone(),
+            error,
+        }
+    }
+}
+
+/// Serves on `listener` until `shutdown` is cancelled, then drains: no new connections, sockets
+/// closed with 1012 in batches, running requests finished.
+///
+/// # Errors
+/// The data directory, the secret or the database cannot be used.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), ServerError> {
+    let _lock = lock_data_dir(&config)?;
+    let app = Arc::new(open(config).await?);
+    let polls = Arc::new(Polls::new(Arc::clone(&app)));
+    let rooms = pulse(Arc::clone(&app), Arc::clone(&polls), shutdown.clone());
+    let rooms = app.tasks.spawn(rooms);
+    app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
+    let router = api::router(&app, &polls).into_make_service_with_connect_info::<SocketAddr>();
+    let serve = axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .into_future();
+    let drained = async {
+        shutdown.cancelled().await;
+        app.hub.drain().await;
+        time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = serve => result?,
+        () = drained => tracing::warn!("requests still open after the drain"),
+    }
+    rooms.abort();
+    app.hub.drain().await;
+    polls.clear();
+    app.tasks.close();
+    let _ = time::timeout(DRAIN, app.tasks.wait()).await;
+    app.db.close().await;
+    Ok(())
+}
+
+/// Locks the data directory, which is created if missing, against other servers, until the file is
+/// dropped.
+fn lock_data_dir(config: &Config) -> Result<fs::File, ServerError> {
+    let lock = fs::create_dir_all(&config.data_dir).and_then(|()| config::lock_data_dir(config));
+    lock.map_err(|error| ServerError::data_dir(config, error))?
+        .ok_or_else(|| ServerError::DataDirInUse(config.data_dir.clone()))
+}
+
+async fn open(config: Config) -> Result<App, ServerError> {
+    let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
+    if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
+        return Err(ServerError::Config("a tenant needs a name".into()));
+    }
+    let secret =
+        config::resolve_secret(&config).map_err(|error| ServerError::data_dir(&config, error))?;
+    let path = config.data_dir.join("headcount.db");
+    let db = open_database(&path, config.database_max_mib, &tenants)
+        .await
+        .map_err(|error| ServerError::Database { path, error })?;
+    Ok(App {
+        tokens: Tokens::new(&secret),
+        passwords: Passwords::new(),
+        message_limit: MessageLimit::default(),
+        auth_limit: AuthLimit::per_minute(config.auth_per_minute),
+        hub: Hub::new(config.presence_full_max),
+        tasks: TaskTracker::new(),
+        ready: AtomicBool::new(false),
+        tenants,
+        db,
+        config,
+    })
+}
+
+async fn open_database(
+    path: &Path,
+    max_mib: Option<u32>,
+    tenants: &[Arc<str>],
+) -> Result<Db, StorageError> {
+    let db = Db::open(path, max_mib).await?;
+    for tenant in tenants {
+        db.ensure_server_room(&NewRoom {
+            tenant,
+            name: LOBBY,
+            description: "Everybody meets here.",
+            ..NewRoom::default()
+        })
+        .await?;
+    }
+    Ok(db)
+}
+
+/// Does the work that precedes readiness.
+async fn start(app: Arc<App>, shutdown: CancellationToken) {
+    while app.config.demo > 0 && !shutdown.is_cancelled() {
+        match demo::fill(&app).await {
+            Ok(city) => {
+                app.tasks.spawn(city.live(Arc::clone(&app), shutdown));
+                break;
+            }
+            Err(error) => tracing::error!(%error, "the simulated room could not be set up"),
+        }
+        let _ = time::timeout(RETRY, shutdown.cancelled()).await;
+    }
+    app.ready.store(true, Ordering::Release);
+}
+
+/// Beats until `shutdown`: rooms publish, limits and long-poll sessions expire.
+async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
+    let mut beat = time::interval(Hub::BEAT);
+    beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    let mut pruned = Instant::now();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = beat.tick() => {}
+        }
+        // A fault in one beat must not end all the later ones.
+        let beat = AssertUnwindSafe(|| app.hub.beat(Instant::now()));
+        if catch_unwind(beat).is_err() {
+            tracing::error!("a beat was cut short by a fault");
+        }
+        if pruned.elapsed() >= PRUNE_PERIOD {
+            polls.prune(Instant::now());
+            pruned = Instant::now();
+            app.message_limit.prune(pruned);
+            app.auth_limit.prune();
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! `Channels`: the channels that a client has joined, over a WebSocket or by polls. It is the state machine of Phoenix
+//! Channels, and hands the events of a room to it. The task of the client owns it; no lock.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Outbox, Vsn,
+    frame::{Malformed, Push, decode_binary, decode_text, encode, encode_reply},
+};
+use crate::{
+    app::App,
+    auth::Identity,
+    db::{self, Role},
+    error::ApiError,
+    room::{Subscription, Visitor, WindowRequest, session_status},
+    validate,
+};
+
+/// Channels one socket may join.
+const CHANNELS_MAX: usize = 100;
+
+/// The answer to a push.
+type Reply = Result<Value, Value>;
+
+/// Parameters of a join; others are ignored.
+#[derive(Default, Deserialize)]
+struct JoinParams {
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SetStatus {
+    status: String,
+}
+
+/// A client and the channels that it has joined.
+pub(super) struct Channels {
+    app: Arc<App>,
+    vsn: Vsn,
+    identity: Identity,
+    outbox: Arc<Outbox>,
+    joined: HashMap<String, Subscription>,
+}
+
+/// Ends the subscriptions, however the connection ends.
+impl Drop for Channels {
+    fn drop(&mut self) {
+        for (_, subscription) in self.joined.drain() {
+            subscription
+                .room
+                .leave(&self.app.hub.presence, subscription.id);
+        }
+    }
+}
+
+impl Channels {
+    pub(super) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
+        let outbox = Arc::new(Outbox::default());
+        app.hub.register(&outbox);
+        Self {
+            app,
+            vsn,
+            identity,
+            outbox,
+            joined: HashMap::new(),
+        }
+    }
+
+    /// Returns the queue of frames to the client.
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Handles a push in text, in the client's version of the protocol.
+    pub(super) async fn handle_text(&mut self, text: &str) -> Result<(), Malformed> {
+        self.handle(decode_text(self.vsn, text)?).await;
+        Ok(())
+    }
+
+    /// Handles a binary push.
+    pub(super) async fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        self.handle(decode_binary(bytes)?).await;
+        Ok(())
+    }
+
+    async fn handle(&mut self, push: Push<'_>) {
+        match (&*push.topic, &*push.event) {
+            ("phoenix", "heartbeat") => self.reply(&push, "ok", "{}"),
+            (_, "phx_join") => self.join(&push).await,
+            (_, "phx_leave") => self.leave(&push),
+            _ => self.event(&push).await,
+        }
+    }
+
+    /// Returns the subscription of a topic, unless the server has ended it meanwhile.
+    fn subscription(&mut self, topic: &str) -> Option<Subscription> {
+        let subscription = self.joined.get(topic)?.clone();
+        if subscription.room.has(subscription.id) {
+            return Some(subscription);
+        }
+        self.joined.remove(topic);
+        None
+    }
+
+    async fn join(&mut self, push: &Push<'_>) {
+        let old = self.subscription(&push.topic);
+        if old.is_none() && self.joined.len() >= CHANNELS_MAX {
+            let reason = json!({ "reason": "too many channels joined" }).to_string();
+            return self.reply(push, "error", &reason);
+        }
+        if !is_topic_of_room(&push.topic) {
+            return self.unmatched(push);
+        }
+        let joining = AssertUnwindSafe(self.subscribe(push, old.as_ref())).catch_unwind();
+        let refused = match joining.await {
+            Ok(Ok(subscription)) => {
+                self.joined.insert(push.topic.to_string(), subscription);
+                return;
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => "join crashed",
+        };
+        // The old channel is torn down by any join, also by one that is refused.
+        self.reply(push, "error", &json!({ "reason": refused }).to_string());
+        if let Some(old) = old {
+            self.joined.remove(&*push.topic);
+            old.room.leave(&self.app.hub.presence, old.id);
+            self.push_close(&old, &push.topic);
+        }
+    }
+
+    /// Joins the room of the topic. On success the reply has been sent.
+    async fn subscribe(
+        &self,
+        push: &Push<'_>,
+        old: Option<&Subscription>,
+    ) -> Result<Subscription, &'static str> {
+        let reason = |error: ApiError| match error {
+            ApiError::NotFound(_) => "not found",
+            error => storage_reason(&error, push).unwrap_or("join crashed"),
+        };
+        let room = self.room(&push.topic).await.map_err(reason)?;
+        let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
+        let role = role.ok_or("not a member")?;
+        let params: JoinParams = push.payload.parse().unwrap_or_default();
+        let visitor = Visitor {
+            identity: self.identity.clone(),
+            staff: role == Role::Admin,
+            status: params
+                .status
+                .and_then(|word| session_status(&word))
+                .unwrap_or_default(),
+            outbox: Arc::clone(&self.outbox),
+            vsn: self.vsn,
+            join_ref: push.join_ref.clone(),
+        };
+        let hub = &self.app.hub;
+        let replaced = old.map(|subscription| subscription.id);
+        hub.join(&self.app.db, &room, visitor, &push.reference, replaced)
+            .await
+            .map_err(|error| reason(error.into()))?
+            .ok_or("not found")
+    }
+
+    async fn room(&self, topic: &str) -> Result<db::Room, ApiError> {
+        let (kind, id) = topic.split_once(':').unwrap_or_default();
+        let room = self.app.room(&self.identity, id).await?;
+        let expected = if kind == "dm" { "dm" } else { "group" };
+        if room.kind == expected {
+            Ok(room)
+        } else {
+            Err(ApiError::NotFound("no such room"))
+        }
+    }
+
+    /// Leaves a channel. It is always answered: a client whose join timed out leaves one that we may not know.
+    fn leave(&mut self, push: &Push<'_>) {
+        let subscription = self.subscription(&push.topic);
+        let current = subscription.filter(|subscription| {
+            push.join_ref.is_none() || push.join_ref == subscription.join_ref
+        });
+        if let Some(subscription) = &current {
+            self.joined.remove(&*push.topic);
+            subscription
+                .room
+                .leave(&self.app.hub.presence, subscription.id);
+        }
+        self.reply(push, "ok", "{}");
+        if let Some(subscription) = current {
+            self.push_close(&subscription, &push.topic);
+        }
+    }
+
+    async fn event(&mut self, push: &Push<'_>) {
+        let Some(subscription) = self.subscription(&push.topic) else {
+            return self.unmatched(push);
+        };
+        if push.join_ref.is_some() && push.join_ref != subscription.join_ref {
+            // Meant for a channel this socket has replaced since.
+            return;
+        }
+        match AssertUnwindSafe(self.room_event(push, &subscription))
+            .catch_unwind()
+            .await
+        {
+            Ok(Some(reply)) => {
+                let (status, response) = match reply {
+                    Ok(response) => ("ok", response),
+                    Err(response) => ("error", response),
+                };
+                let join_ref = subscription.join_ref.as_deref();
+                self.reply_as(join_ref, push, status, &response.to_string());
+            }
+            Ok(None) => {}
+            Err(_) => self.crash(&subscription, &push.topic),
+        }
+    }
+
+    /// Handles an event of a joined room. Typing gets no reply, which is legal.
+    async fn room_event(&self, push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
+        match &*push.event {
+            "new_message" => Some(self.new_message(push).await),
+            "typing" => {
+                subscription.room.begin_typing(subscription.id);
+                None
+            }
+            "stop_typing" => {
+                subscription.room.stop_typing(subscription.id);
+                None
+            }
+            "set_status" => Some(self.set_status(push, subscription)),
+            "member_list_open" | "member_list_move" | "member_list_close"
+            | "member_list_resync" => member_list(push, subscription),
+            "member_list_find" => Some(match push.payload.parse() {
+                Some(Find { prefix }) => Ok(subscription.room.find_members(&prefix)),
+                None => Err(json!({ "reason": "invalid payload" })),
+            }),
+            _ => Some(Err(json!({ "reason": "unknown event" }))),
+        }
+    }
+
+    fn set_status(&self, push: &Push<'_>, subscription: &Subscription) -> Reply {
+        let wanted = push
+            .payload
+            .parse()
+            .and_then(|p: SetStatus| session_status(&p.status));
+        let Some(status) = wanted else {
+            return Err(json!({ "reason": "invalid status" }));
+        };
+        subscription
+            .room
+            .set_status(&self.app.hub.presence, subscription.id, status);
+        Ok(json!({ "status": status.as_str() }))
+    }
+
+    /// Posts a message. Its author is the user of the socket's token; ids in the payload are ignored.
+    async fn new_message(&self, push: &Push<'_>) -> Reply {
+        #[derive(Deserialize)]
+        struct NewMessage {
+            content: String,
+        }
+        let internal = |error: ApiError| json!({ "reason": storage_reason(&error, push).unwrap_or("internal error") });
+        let Some(NewMessage { content }) = push.payload.parse() else {
+            return Err(json!({ "reason": "invalid payload" }));
+        };
+        let room = self.room(&push.topic).await.map_err(internal)?;
+        let posted = Arc::clone(&self.app)
+            .post(room, self.identity.clone(), Some(content))
+            .await;
+        match posted {
+            Ok(message) => Ok(json!(message)),
+            Err(ApiError::RateLimited { retry_after_ms }) => {
+                Err(json!({ "reason": "rate limited", "retry_after_ms": retry_after_ms }))
+            }
+            Err(ApiError::Invalid(errors)) => Err(json!({ "reason": "invalid", "errors": errors })),
+            Err(ApiError::NotFound(_)) => Err(json!({ "reason": "not found" })),
+            Err(error) => Err(internal(error)),
+        }
+    }
+
+    /// Answers a push under the join reference it came with.
+    fn reply(&self, push: &Push<'_>, status: &str, response: &str) {
+        self.reply_as(push.join_ref.as_deref(), push, status, response);
+    }
+
+    fn reply_as(&self, join_ref: Option<&str>, push: &Push<'_>, status: &str, response: &str) {
+        let reference = push.reference.as_deref();
+        let frame = encode_reply(self.vsn, join_ref, reference, &push.topic, status, response);
+        self.outbox.push(frame);
+    }
+
+    fn unmatched(&self, push: &Push<'_>) {
+        self.reply_as(None, push, "error", r#"{"reason":"unmatched topic"}"#);
+    }
+
+    fn push_close(&self, subscription: &Subscription, topic: &str) {
+        let join_ref = subscription.join_ref.as_deref();
+        self.outbox.push(encode(
+            self.vsn,
+            join_ref,
+            join_ref,
+            topic,
+            "phx_close",
+            "{}",
+        ));
+    }
+
+    /// Ends a channel whose handler panicked, with the event that makes the client rejoin.
+    fn crash(&mut self, subscription: &Subscription, topic: &str) {
+        self.joined.remove(topic);
+        subscription
+            .room
+            .leave(&self.app.hub.presence, subscription.id);
+        let join_ref = subscription.join_ref.as_deref();
+        self.outbox.push(encode(
+            self.vsn,
+            join_ref,
+            join_ref,
+            topic,
+            "phx_error",
+            "{}",
+        ));
+    }
+}
+
+/// Returns whether a topic names a room by its canonical id.
+fn is_topic_of_room(topic: &str) -> bool {
+    let id = topic
+        .split_once(':')
+        .filter(|(kind, _)| ["room", "dm"].contains(kind));
+    id.is_some_and(|(_, id)| validate::room_id(id).is_some())
+}
+
+/// Logs the error of a push. Returns the reason for the client if it is the storage.
+fn storage_reason(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
+    tracing::error!(topic = %push.topic, event = %push.event, %error, "push failed");
+    match error {
+        ApiError::Storage(error) => Some(error.fault.reason()),
+        _ => None,
+    }
+}
+
+/// Handles a request about the member list. The room replies itself, in step with its frames; returns
+/// refusals only.
+fn member_list(push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
+    let request = match &*push.event {
+        "member_list_open" => push
+            .payload
+            .parse()
+            .map(|Open { window }| WindowRequest::Open { window }),
+        "member_list_move" => push
+            .payload
+            .parse()
+            .map(|Move { from, window }| WindowRequest::Move { from, window }),
+        "member_list_close" => push
+            .payload
+            .parse()
+            .map(|Open { window }| WindowRequest::Close { window }),
+        _ => push
+            .payload
+            .parse()
+            .map(|Resync { windows }| WindowRequest::Resync { windows }),
+    };
+    let Some(request) = request else {
+        return Some(Err(json!({ "reason": "invalid payload" })));
+    };
+    let answer = subscription
+        .room
+        .request_window(subscription.id, &push.reference, &request);
+    answer
+        .err()
+        .map(|error| Err(json!({ "reason": error.to_string() })))
+}
+
+#[derive(Deserialize)]
+struct Open {
+    window: String,
+}
+
+#[derive(Deserialize)]
+struct Move {
+    from: String,
+    window: String,
+}
+
+#[derive(Deserialize)]
+struct Resync {
+    windows: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Find {
+    prefix: String,
+}

@@ -1,0 +1,3 @@
+//! Helpers that tests share.
+
+pub(crate) mod client;
