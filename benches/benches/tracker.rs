@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crdts::{CmRDT, CvRDT, Dot, Orswot, VClock, orswot::Op};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use headcount::{NewEntry, StagedRepair, Tracker};
+use headcount::tracker::StagedRepair;
+use headcount::{NewEntry, Tracker};
 use headcount_benches::crowd::{Crowd, Layout, empty};
 use headcount_benches::memory::Counting;
 use headcount_benches::meter::{Took, live_bytes, timed};

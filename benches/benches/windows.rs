@@ -8,10 +8,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use headcount::member_list::{Fields, FrameChange};
-use headcount::{
-    Bodies, GroupId, ListOptions, MemberList, NewMember, RowSource, SortKey, Viewer, WindowSpec,
-};
+use headcount::member_list::{Fields, FrameChange, NewMember, RowSource};
+use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use headcount_benches::list::Rng;
 use headcount_benches::meter::processor_time;
 use headcount_benches::table::{Goal, Table, save};

@@ -6,6 +6,7 @@ pub struct Rng(u64);
 
 impl Rng {
     /// Makes a generator that starts from a seed.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -38,6 +39,7 @@ pub fn name(rng: &mut Rng) -> [u8; 12] {
 }
 
 /// Returns `n` distinct pairs in random order.
+#[must_use]
 pub fn pairs(n: usize, seed: u64) -> Vec<(u64, u64)> {
     let mut rng = Rng::new(seed);
     // The second half is unique, and so is the pair.
@@ -45,6 +47,7 @@ pub fn pairs(n: usize, seed: u64) -> Vec<(u64, u64)> {
 }
 
 /// Returns `n` members: id and name, ids without order.
+#[must_use]
 pub fn members(n: usize, seed: u64) -> Vec<(u64, [u8; 12])> {
     let mut rng = Rng::new(seed);
     // An odd factor permutes the 64-bit numbers: distinct ids without a pattern.

@@ -14,6 +14,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use headcount::replica::Config;
 use headcount::runtime::{Node, nats::NatsTransport};
 use headcount::{NewEntry, PresenceConfig, ReplicaId};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
@@ -24,9 +25,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [servers, cluster, name] = &args[..] else {
         return Err("usage: nats_node SERVERS CLUSTER NAME".into());
     };
-    let mut config = PresenceConfig::default();
-    config.cluster.heartbeat = Duration::from_millis(200);
-    config.cluster.down_after = Duration::from_secs(2);
+    let replication = Config::default()
+        .heartbeat(Duration::from_millis(200))
+        .down_after(Duration::from_secs(2));
+    let config = PresenceConfig::default().replication(replication);
     let transport = NatsTransport::connect(servers, cluster).await?;
     let id = ReplicaId::generate(name, SystemTime::now())?;
     let node = Node::start(id, config, transport);

@@ -6,9 +6,11 @@
 
 use std::error::Error;
 
+use headcount::member_list::TextId;
+use headcount::roster::OfflinePolicy;
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, NewEntry, OfflinePolicy, Placement, Presence,
-    PresenceConfig, ReplicaId, Roster, RosterOptions, Row, SortKey, Status, TextId,
+    EntryBuf, GroupId, ListOptions, MemberList, NewEntry, Placement, Presence, PresenceConfig,
+    ReplicaId, Roster, RosterOptions, Row, SortKey, Status,
 };
 
 const ROOM: &str = "room";
@@ -17,10 +19,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let presence = Presence::new(ReplicaId::new("node-1", 1, 0)?, PresenceConfig::default());
     let mut list = MemberList::<TextId>::new(ListOptions::default());
     let groups = list.set_groups(&["online", "idle", "offline"])?;
-    let options = RosterOptions {
-        offline: OfflinePolicy::Keep(groups[2]),
-        ..RosterOptions::default()
-    };
+    let options = RosterOptions::default().offline(OfflinePolicy::Keep(groups[2]));
     let mut roster = Roster::new(list, options, move |entry| place(entry, &groups));
 
     let session = |key, owner, status: Status| NewEntry::new(ROOM, key, owner).status(status as u8);

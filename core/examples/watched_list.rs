@@ -8,8 +8,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use headcount::member_list::client::{Client, ClientWindow};
-use headcount::member_list::{Fields, FrameRow, RowSource};
-use headcount::{Bodies, ListOptions, MemberList, NewMember, SortKey, Viewer, WindowSpec};
+use headcount::member_list::{Fields, FrameRow, NewMember, RowSource};
+use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 
 /// The source of row bodies: a database in an application, a formula here.
 struct Names;

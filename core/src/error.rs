@@ -1,112 +1,10 @@
-//! Typed errors of decoding, tracking and applying. State never changes on an error.
+//! The errors of a tracker, public as `tracker::TrackError` and `tracker::ApplyError`.
 
 use std::fmt;
 
-/// Why bytes were refused, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecodeError {
-    /// Offset in bytes from the start of the input.
-    pub offset: usize,
-    /// What was wrong there.
-    pub kind: DecodeErrorKind,
-}
+use crate::codec::DecodeError;
 
-/// What was wrong with the bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DecodeErrorKind {
-    /// The input ends inside a value.
-    Truncated,
-    /// Bytes remain after the last value.
-    TrailingBytes,
-    /// The first bytes are not those of a headcount frame.
-    BadMagic,
-    /// The frame speaks another major version of the wire format.
-    UnsupportedVersion {
-        /// Major version of the frame.
-        major: u8,
-        /// The only major version this build speaks.
-        supported: u8,
-    },
-    /// The checksum or the keyed MAC does not match.
-    BadChecksum,
-    /// The frame belongs to another cluster.
-    OtherCluster,
-    /// The frame carries a MAC but no key is set, or the other way round.
-    MacMismatch,
-    /// The frame is of another kind than expected.
-    UnexpectedKind {
-        /// The kind found.
-        kind: u8,
-    },
-    /// An integer is not in its shortest form or out of its range.
-    BadInteger,
-    /// Text is not valid UTF-8.
-    BadUtf8,
-    /// A length is above its limit.
-    TooLong {
-        /// The length found.
-        len: u64,
-        /// The largest allowed.
-        max: u64,
-    },
-    /// A value breaks a rule of the format.
-    Invalid {
-        /// The rule, in words.
-        what: &'static str,
-    },
-}
-
-impl DecodeError {
-    pub(crate) fn new(offset: usize, kind: DecodeErrorKind) -> Self {
-        Self { offset, kind }
-    }
-
-    pub(crate) fn invalid(offset: usize, what: &'static str) -> Self {
-        Self::new(offset, DecodeErrorKind::Invalid { what })
-    }
-
-    /// The same error, `by` bytes further into the input.
-    #[must_use]
-    pub(crate) fn shifted(mut self, by: usize) -> Self {
-        self.offset += by;
-        self
-    }
-}
-
-impl fmt::Display for DecodeErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => write!(f, "the input ends inside a value"),
-            Self::TrailingBytes => write!(f, "bytes remain after the last value"),
-            Self::BadMagic => write!(f, "not a headcount frame"),
-            Self::UnsupportedVersion { major, supported } => {
-                write!(
-                    f,
-                    "wire version {major} is not supported, only {supported} is"
-                )
-            }
-            Self::BadChecksum => write!(f, "the checksum does not match"),
-            Self::OtherCluster => write!(f, "the frame belongs to another cluster"),
-            Self::MacMismatch => write!(f, "only one of the two sides uses a shared key"),
-            Self::UnexpectedKind { kind } => write!(f, "unexpected frame kind {kind}"),
-            Self::BadInteger => write!(f, "an integer is not minimal or out of range"),
-            Self::BadUtf8 => write!(f, "text is not valid UTF-8"),
-            Self::TooLong { len, max } => write!(f, "length {len} is above the limit of {max}"),
-            Self::Invalid { what } => write!(f, "{what}"),
-        }
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at byte {}: {}", self.offset, self.kind)
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-/// Why a local operation was refused. Nothing has changed.
+/// The reason why a tracker refused a local operation. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrackError {
@@ -144,12 +42,12 @@ pub enum TrackError {
     },
     /// The encoding is text, but the key or the owner is not valid UTF-8.
     NotUtf8,
-    /// The owner has as many entries as it may have.
+    /// The owner has as many entries as the limit allows.
     OwnerFull {
         /// The limit of entries per owner.
         max: u32,
     },
-    /// The tracker has as many entries as it may have.
+    /// The tracker has as many entries as the limit allows.
     TooManyEntries {
         /// The limit of entries.
         max: u32,
@@ -201,22 +99,22 @@ impl fmt::Display for TrackError {
 
 impl std::error::Error for TrackError {}
 
-/// Why a frame was not applied. Nothing has changed.
+/// The reason why a tracker did not apply a frame. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// The bytes are not a valid frame.
     Decode(DecodeError),
-    /// The frame starts after this tracker's clock of its origin: pull what is between.
+    /// The frame starts after this tracker's clock of the origin. Pull the operations in between.
     Gap {
-        /// Clock of the origin here.
+        /// The clock of the origin at this tracker.
         clock: u64,
-        /// Clock the frame starts from.
+        /// The clock that the frame starts from.
         from: u64,
     },
-    /// A repair of this origin is being applied in slices; other frames of it wait.
+    /// The tracker is applying a repair of this origin in slices. Other frames of the origin must wait.
     Applying,
-    /// A later incarnation of the same name is known here.
+    /// The tracker knows a later incarnation of the same name.
     Superseded,
     /// The frame is about this tracker's own origin.
     OwnOrigin,
@@ -232,7 +130,7 @@ pub enum ApplyError {
         /// The slot of the tracker.
         tracker_slot: u8,
     },
-    /// As many origins are known as may be.
+    /// The tracker knows as many origins as its limit allows.
     TooManyOrigins {
         /// The limit.
         max: u16,

@@ -1,8 +1,8 @@
-//! Rules of the protocol that the test suite breaks on purpose, to show that it would notice.
+//! Rules of the protocol that the tests break on purpose, to show that they would notice.
 //!
 //! Without the feature `testing` every rule always holds and the checks compile to nothing.
 
-/// A rule to break.
+/// A rule of the protocol, named by how a test breaks it.
 #[cfg_attr(
     not(feature = "testing"),
     allow(unreachable_pub, reason = "public where it can be used")
@@ -12,13 +12,13 @@
 pub enum Fault {
     /// Apply a Delta that starts after the clock.
     ApplyOverGap,
-    /// Leave the last leave out of a Delta.
+    /// Omit the last leave of a Delta.
     DropLeave,
-    /// Serve a Delta although leaves of its interval have left the log.
+    /// Serve a Delta although the leave log no longer has the leaves of its interval.
     IgnoreHorizon,
     /// Keep the horizon and the leave log after a Repair.
     KeepHorizon,
-    /// Leave out the leaves of entries born in the interval of a Delta.
+    /// Omit the leaves of entries that were born in the interval of a Delta.
     CancelLeaves,
     /// Apply a Repair whose base is above the clock.
     RepairOverClock,
@@ -26,43 +26,43 @@ pub enum Fault {
     NoFloor,
     /// Readmit a forgotten replica on an equal heartbeat.
     EqualHeartbeat,
-    /// Leave no marker of a forgotten replica.
+    /// Keep no marker of a forgotten replica.
     NoMarker,
-    /// Leave no marker of a replica that said Goodbye.
+    /// Keep no marker of a replica that said Goodbye.
     NoRetirement,
-    /// Stay the same after meeting a second self.
+    /// Keep the identity after another live node has used it.
     IgnoreTwin,
     /// Advertise and serve an origin that is being applied in slices.
     ServeInexact,
     /// Never pull again after an unanswered Pull.
     AskOnce,
-    /// Take a gap in a sender's Digests for nothing.
+    /// Ignore a gap in a sender's Digests.
     IgnoreDigestGap,
     /// Never repair a divergence.
     IgnoreDivergence,
-    /// Take a frame that contradicts the state for one that was applied.
+    /// Report a frame that contradicts the state as applied.
     IgnoreInvalid,
-    /// Take another digest of the own content for a second self.
+    /// Treat a Digest with other content at the own clock as proof of a duplicate identity.
     DigestIsEvidence,
-    /// Show a slot no more although somebody holds other content of it.
+    /// Advertise a slot only once although a peer has different content at its clock.
     ShowOnce,
-    /// Start a staged reply anew whenever a part of another one arrives.
+    /// Restart a staged reply whenever a part of another reply arrives.
     SwitchReplies,
-    /// Tell of replicas that only a snapshot knew.
+    /// Advertise replicas that only a snapshot knew.
     OfferRestored,
-    /// Show what a snapshot knew of others before they are heard.
+    /// Show entries that a snapshot knew of other replicas before those are heard.
     ShowRestored,
     /// Answer the refusal of another wire version with a refusal.
     AnswerRefusal,
     /// Never hide a replica for its silence before it is forgotten.
     NeverDown,
-    /// Show a replica again without planning to look whether it falls silent once more.
+    /// Show a replica again without a deadline for its next silence.
     ShowWithoutSweep,
 }
 
 #[cfg(feature = "testing")]
 impl Fault {
-    /// All of them.
+    /// Every rule.
     pub const ALL: &[Self] = &[
         Self::ApplyOverGap,
         Self::DropLeave,
@@ -108,7 +108,7 @@ mod switch {
 
     /// Runs `work` on this thread with one rule broken, or none.
     pub(crate) fn with<R>(rule: Option<Fault>, work: impl FnOnce() -> R) -> R {
-        /// Mends the rule again, also when `work` panics.
+        /// Restores the rule, also when `work` panics.
         struct Mend(Option<Fault>);
         impl Drop for Mend {
             fn drop(&mut self) {

@@ -1,44 +1,32 @@
 #![doc = include_str!("../docs/guide.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 pub mod codec;
 mod error;
 mod fault;
-mod id;
+pub mod id;
 pub mod member_list;
-mod presence;
+pub mod presence;
 pub mod replica;
-mod roster;
+pub mod roster;
 #[cfg(feature = "tokio")]
 pub mod runtime;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod tracker;
+#[cfg(feature = "serde")]
+mod text_or_bytes;
+pub mod tracker;
 
-pub use error::{ApplyError, DecodeError, DecodeErrorKind, TrackError};
-pub use id::{
-    ALL_TOPICS, Dot, Encoding, EntryRef, IdError, NAME_LEN_MAX, OP_MAX, Origin, ReplicaId, SLOTS,
-    slot_of,
-};
-#[cfg(feature = "collation")]
-pub use member_list::Collation;
+// What a first program names; everything else is in its module.
+pub use id::ReplicaId;
 pub use member_list::{
-    BatchReport, Bodies, BulkReport, Bundle, Change, Frame, GroupId, GroupInfo, Id, ListError,
-    ListOptions, Member, MemberList, NewMember, Row, RowSource, Rows, Snapshot, SortKey, SortedSet,
-    TextId, Tick, Upsert, Viewer, WindowError, WindowSpec,
+    Bodies, GroupId, ListError, ListOptions, MemberList, Row, Snapshot, SortKey, SortedSet, Viewer,
+    WindowSpec,
 };
-pub use presence::{Presence, PresenceConfig, RestoreError};
-pub use roster::{
-    OfflinePolicy, Placement, Roster, RosterChange, RosterOptions, RosterReport, Status,
-    UnknownStatus,
-};
-#[cfg(feature = "crdts")]
-pub use tracker::Delta;
-pub use tracker::{
-    DeltaHead, Diff, Entries, Entry, EntryBuf, Extract, Extracted, Key, LeaveReason, Limits,
-    NewEntry, OriginInfo, Pages, RepairHead, Sessions, Slice, StagedDelta, StagedRepair, TopicDiff,
-    Tracker, Update, VersionVector, VisibilityChange,
-};
+pub use presence::{Presence, PresenceConfig};
+pub use roster::{Placement, Roster, RosterOptions, Status};
+pub use tracker::{Diff, Entry, EntryBuf, NewEntry, TopicDiff, TrackError, Tracker};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -63,7 +63,7 @@ pub(crate) enum ChangeOf<I> {
         attrs: u32,
     },
     SetGroup(I, PyBackedStr),
-    Other(core::Change<I>),
+    Other(core::member_list::Change<I>),
 }
 
 impl<I: PyId> ChangeOf<I> {
@@ -103,11 +103,13 @@ impl<I: PyId> ChangeOf<I> {
                 });
             }
             ("set_group", 3) => return Ok(Self::SetGroup(id()?, arg(2)?.extract()?)),
-            ("remove", 2) => core::Change::Remove(id()?),
-            ("touch", 2) => core::Change::Touch(id()?),
-            ("set_key", 3) => core::Change::SetKey(id()?, arg(2)?.extract::<Key>()?.0),
-            ("set_attrs", 3) => core::Change::SetAttrs(id()?, arg(2)?.extract()?),
-            ("set_payload", 3) => core::Change::SetPayload(id()?, payload(&arg(2)?, format)?),
+            ("remove", 2) => core::member_list::Change::Remove(id()?),
+            ("touch", 2) => core::member_list::Change::Touch(id()?),
+            ("set_key", 3) => core::member_list::Change::SetKey(id()?, arg(2)?.extract::<Key>()?.0),
+            ("set_attrs", 3) => core::member_list::Change::SetAttrs(id()?, arg(2)?.extract()?),
+            ("set_payload", 3) => {
+                core::member_list::Change::SetPayload(id()?, payload(&arg(2)?, format)?)
+            }
             (verb, len) => {
                 let text = format!("there is no change {verb:?} of {len} items");
                 return Err(PyValueError::new_err(text));
@@ -120,7 +122,7 @@ impl<I: PyId> ChangeOf<I> {
     pub(crate) fn resolve(
         changes: Vec<Self>,
         list: &core::MemberList<I>,
-    ) -> Result<Vec<core::Change<I>>, ListError> {
+    ) -> Result<Vec<core::member_list::Change<I>>, ListError> {
         let resolve = |(at, change)| {
             Self::resolve_one(change, list).map_err(|error| ListError::InBatch {
                 at,
@@ -130,20 +132,25 @@ impl<I: PyId> ChangeOf<I> {
         changes.into_iter().enumerate().map(resolve).collect()
     }
 
-    fn resolve_one(change: Self, list: &core::MemberList<I>) -> Result<core::Change<I>, ListError> {
+    fn resolve_one(
+        change: Self,
+        list: &core::MemberList<I>,
+    ) -> Result<core::member_list::Change<I>, ListError> {
         Ok(match change {
             Self::Upsert {
                 id,
                 group,
                 key,
                 attrs,
-            } => core::Change::Upsert {
+            } => core::member_list::Change::Upsert {
                 id,
                 group: list.group(&group)?,
                 key,
                 attrs,
             },
-            Self::SetGroup(id, group) => core::Change::SetGroup(id, list.group(&group)?),
+            Self::SetGroup(id, group) => {
+                core::member_list::Change::SetGroup(id, list.group(&group)?)
+            }
             Self::Other(change) => change,
         })
     }
@@ -192,14 +199,14 @@ impl<I: PyId> NewMember<I> {
     pub(crate) fn resolve(
         members: Vec<Self>,
         list: &core::MemberList<I>,
-    ) -> Result<Vec<core::NewMember<I>>, ListError> {
+    ) -> Result<Vec<core::member_list::NewMember<I>>, ListError> {
         let resolve = |Self {
                            id,
                            group,
                            key,
                            attrs,
                        }| {
-            Ok(core::NewMember {
+            Ok(core::member_list::NewMember {
                 id,
                 group: list.group(&group)?,
                 key,
@@ -224,9 +231,9 @@ pub(crate) struct BatchReport {
     missing: usize,
 }
 
-impl From<core::BatchReport> for BatchReport {
-    fn from(report: core::BatchReport) -> Self {
-        let core::BatchReport {
+impl From<core::member_list::BatchReport> for BatchReport {
+    fn from(report: core::member_list::BatchReport) -> Self {
+        let core::member_list::BatchReport {
             inserted,
             updated,
             removed,
@@ -266,8 +273,8 @@ pub(crate) struct BulkReport {
     duplicates: Vec<(usize, AnyId)>,
 }
 
-impl<I: PyId> From<core::BulkReport<I>> for BulkReport {
-    fn from(report: core::BulkReport<I>) -> Self {
+impl<I: PyId> From<core::member_list::BulkReport<I>> for BulkReport {
+    fn from(report: core::member_list::BulkReport<I>) -> Self {
         let duplicates = report
             .duplicates
             .iter()

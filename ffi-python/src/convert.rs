@@ -3,7 +3,7 @@
 use std::ops::{Deref, Range};
 use std::time::Duration;
 
-use headcount::{Encoding, Key};
+use headcount::tracker::{Encoding, Key};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;

@@ -169,7 +169,7 @@ impl TopicDiff {
     #[getter]
     fn updates(&self) -> Vec<Update> {
         let entry = |buf: &core::EntryBuf| Entry::new(Arc::clone(&self.0.topic), buf.clone());
-        let update = |update: &core::Update| Update {
+        let update = |update: &core::tracker::Update| Update {
             old: entry(&update.old),
             new: entry(&update.new),
         };

@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use headcount::{Encoding, EntryBuf};
+use headcount::EntryBuf;
+use headcount::tracker::Encoding;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Debug;
 
-use headcount::{
-    ApplyError as Refused, DecodeError as Malformed, IdError, ListError as Unlisted,
-    RestoreError as Unrestored, TrackError as Untracked, WindowError as Unseen,
-};
+use headcount::codec::DecodeError as Malformed;
+use headcount::id::IdError;
+use headcount::member_list::WindowError as Unseen;
+use headcount::presence::RestoreError as Unrestored;
+use headcount::tracker::ApplyError as Refused;
+use headcount::{ListError as Unlisted, TrackError as Untracked};
 use pyo3::PyErr;
 use pyo3::exceptions::{PyOSError, PyValueError};
 

@@ -1,6 +1,7 @@
 //! Member ids and sort keys, from Python and back.
 
-use headcount::{Id, SortKey, TextId};
+use headcount::SortKey;
+use headcount::member_list::{Id, TextId};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

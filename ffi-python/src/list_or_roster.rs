@@ -2,7 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-use headcount::{Id, MemberList, Roster};
+use headcount::member_list::Id;
+use headcount::{MemberList, Roster};
 
 /// A list that a `MemberList` or a `Roster` of Python holds; both see the same.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, GROUPS_MAX};
-use headcount::{Id, ListError, ListOptions, TextId};
+use headcount::member_list::{BodyFormat, GROUPS_MAX, Id, TextId};
+use headcount::{ListError, ListOptions};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
@@ -80,8 +80,8 @@ pub(crate) struct Upsert {
     old_index: Option<usize>,
 }
 
-impl From<core::Upsert> for Upsert {
-    fn from(upsert: core::Upsert) -> Self {
+impl From<core::member_list::Upsert> for Upsert {
+    fn from(upsert: core::member_list::Upsert) -> Self {
         Self {
             index: upsert.index,
             is_new: upsert.is_new,
@@ -114,13 +114,9 @@ impl MemberList {
         payloads: Option<Format>,
     ) -> PyResult<Self> {
         let format = payloads.map(|payloads| payloads.0);
-        let mut options = ListOptions::default();
-        if !headers {
-            options = options.without_headers();
-        }
-        if format.is_some() {
-            options = options.with_payloads();
-        }
+        let options = ListOptions::default()
+            .headers(headers)
+            .payloads(format.is_some());
         let groups = groups.map_or_else(|| Ok(Vec::new()), group_names)?;
         let groups: Vec<&str> = groups.iter().map(|name| &**name).collect();
         let lists = match ids {

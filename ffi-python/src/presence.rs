@@ -59,7 +59,7 @@ impl Presence {
     #[pyo3(signature = (
         name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
-        flush = None, grace = None, max_frame = None, relay = false,
+        flush = None, grace = None, frame_max = None, relay = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -74,7 +74,7 @@ impl Presence {
         push_after: Option<Seconds>,
         flush: Option<Seconds>,
         grace: Option<Seconds>,
-        max_frame: Option<usize>,
+        frame_max: Option<usize>,
         relay: bool,
     ) -> PyResult<Self> {
         if cluster.len() > CLUSTER_LEN_MAX {
@@ -83,24 +83,21 @@ impl Presence {
             let text = format!("cluster has {len} bytes, at most {max} are allowed");
             return Err(LimitError::new_err((text, max)));
         }
-        let usual = Config::default();
-        let or = |given: Option<Seconds>, usual| given.map_or(usual, |seconds| seconds.0);
-        let cluster = Config {
-            cluster: cluster.to_owned(),
-            key: key.map(|key| shared_key(&key)).transpose()?,
-            heartbeat: or(heartbeat, usual.heartbeat),
-            down_after: or(down_after, usual.down_after),
-            forget_after: or(forget_after, usual.forget_after),
-            push_after: or(push_after, usual.push_after),
-            max_frame: max_frame.unwrap_or(usual.max_frame),
-            relay,
-            ..usual
-        };
-        let mut config = PresenceConfig::default();
-        config.cluster = cluster;
-        config.seed = getrandom::u64().map_err(std::io::Error::from)?;
-        config.flush = or(flush, config.flush);
-        config.grace = or(grace, Duration::ZERO);
+        let key = key.map(|key| shared_key(&key)).transpose()?;
+        let mut replication = Config::default().cluster(cluster).key(key).relay(relay);
+        replication = set(replication, Config::heartbeat, heartbeat);
+        replication = set(replication, Config::down_after, down_after);
+        replication = set(replication, Config::forget_after, forget_after);
+        replication = set(replication, Config::push_after, push_after);
+        if let Some(frame_max) = frame_max {
+            replication = replication.frame_max(frame_max);
+        }
+        let seed = getrandom::u64().map_err(std::io::Error::from)?;
+        let mut config = PresenceConfig::default()
+            .replication(replication)
+            .seed(seed);
+        config = set(config, PresenceConfig::flush, flush);
+        config = set(config, PresenceConfig::grace, grace);
         let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());
         Ok(Self {
             core: Detached::new(core),
@@ -316,6 +313,14 @@ enum Output {
     Transmit(Transmit),
     Event(Event),
     Diff(Diff),
+}
+
+/// Calls a setter of the settings if the caller gave a value for it.
+fn set<C>(config: C, setter: fn(C, Duration) -> C, given: Option<Seconds>) -> C {
+    match given {
+        Some(seconds) => setter(config, seconds.0),
+        None => config,
+    }
 }
 
 fn shared_key(key: &[u8]) -> PyResult<SharedKey> {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headcount as core;
-use headcount::{
-    EntryBuf, GroupId, ListError, OfflinePolicy, Placement, RosterOptions, SortKey, Status,
-};
+use headcount::roster::OfflinePolicy;
+use headcount::{EntryBuf, GroupId, ListError, Placement, RosterOptions, SortKey, Status};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -27,7 +26,7 @@ use crate::member_list::{MemberList, each};
 
 /// Placements of the entries of the diff at hand: made before the list is locked, so that no
 /// Python code runs under its lock.
-type Placements = Arc<Mutex<HashMap<(core::Origin, u64), Placement>>>;
+type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 
 /// A list that follows presence: one row for each user with sessions.
 ///
@@ -75,13 +74,17 @@ impl Roster {
         let list = list.get().clone();
         let placements = Placements::default();
         let mut options = RosterOptions::default();
-        options.last_seen_max = last_seen_max.unwrap_or(options.last_seen_max);
+        if let Some(last_seen_max) = last_seen_max {
+            options = options.last_seen_max(last_seen_max);
+        }
         if let Some(names) = priority {
             let names = texts(names, "priority", Status::ALL.len())?;
             let status = |name: &PyBackedStr| name.parse::<Status>();
-            let statuses: Result<_, _> = names.iter().map(status).collect();
-            options.priority = statuses
-                .map_err(|error: core::UnknownStatus| PyValueError::new_err(error.to_string()))?;
+            let statuses: Result<Vec<_>, _> = names.iter().map(status).collect();
+            let statuses = statuses.map_err(|error: core::roster::UnknownStatus| {
+                PyValueError::new_err(error.to_string())
+            })?;
+            options = options.priority(statuses);
         }
         let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements)));
         if put.map_err(raise)? {
@@ -195,7 +198,7 @@ impl Roster {
         py: Python<'_>,
         diff: &core::TopicDiff,
         buf: &EntryBuf,
-    ) -> PyResult<((core::Origin, u64), Place, Status)> {
+    ) -> PyResult<((core::id::Origin, u64), Place, Status)> {
         let entry = Entry::new(Arc::clone(&diff.topic), buf.clone());
         let place = self.mapping.bind(py).call1((entry,))?.extract()?;
         let of = (buf.origin().clone(), buf.version());
@@ -257,7 +260,7 @@ fn enroll<I: PyId>(
     placements: &Placements,
 ) -> Result<bool, ListError> {
     if let Some(name) = offline {
-        options.offline = OfflinePolicy::Keep(target.group(name)?);
+        options = options.offline(OfflinePolicy::Keep(target.group(name)?));
     }
     let empty = ListOrRoster::List(core::MemberList::new(target.options()));
     match std::mem::replace(target, empty) {
@@ -310,9 +313,10 @@ pub(crate) struct RosterReport {
     foreign: usize,
 }
 
-impl<I: PyId> From<core::RosterReport<I>> for RosterReport {
-    fn from(applied: core::RosterReport<I>) -> Self {
-        let change = |c: &core::RosterChange<I>| (c.id.to_any(), c.old.as_str(), c.new.as_str());
+impl<I: PyId> From<core::roster::RosterReport<I>> for RosterReport {
+    fn from(applied: core::roster::RosterReport<I>) -> Self {
+        let change =
+            |c: &core::roster::RosterChange<I>| (c.id.to_any(), c.old.as_str(), c.new.as_str());
         let refused = |(id, error): &(I, ListError)| (id.to_any(), error.to_string());
         Self {
             changes: applied.changes.iter().map(change).collect(),

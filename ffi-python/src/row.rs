@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::{GroupId, GroupInfo};
+use headcount::GroupId;
+use headcount::member_list::GroupInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 

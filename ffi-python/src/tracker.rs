@@ -82,7 +82,7 @@ impl Tracker {
 
     /// Return the clock of every replica known here, this one first.
     fn clocks(&self, py: Python<'_>) -> Vec<(Replica, u64)> {
-        let origin = |info: core::OriginInfo| (Replica(info.replica), info.clock);
+        let origin = |info: core::tracker::OriginInfo| (Replica(info.replica), info.clock);
         self.core
             .read(py, |tracker| tracker.origins().map(origin).collect())
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use headcount::{EntryBuf, EntryRef, TrackError};
+use headcount::id::EntryRef;
+use headcount::{EntryBuf, TrackError};
 use pyo3::PyResult;
 
 use crate::entry::Entry;

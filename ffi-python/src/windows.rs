@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::member_list::{BodyFormat, Discord};
-use headcount::{Bodies, TextId, WindowError, WindowSpec};
+use headcount::member_list::{BodyFormat, Discord, TextId, WindowError};
+use headcount::{Bodies, WindowSpec};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -38,7 +38,7 @@ impl<I: PyId> Shown<I> {
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Tick {
-    /// The `core::Tick` of a list of some kind of ids, and that list.
+    /// The `core::member_list::Tick` of a list of some kind of ids, and that list.
     tick: Box<dyn Any + Send + Sync>,
     list: Arc<dyn Any + Send + Sync>,
     #[pyo3(get)]
@@ -63,7 +63,10 @@ impl Tick {
     }
 
     /// The tick, if it is of this list.
-    fn of<I: PyId>(&self, list: &Arc<Locked<ListOrRoster<I>>>) -> Option<&core::Tick<I>> {
+    fn of<I: PyId>(
+        &self,
+        list: &Arc<Locked<ListOrRoster<I>>>,
+    ) -> Option<&core::member_list::Tick<I>> {
         let same = std::ptr::addr_eq(Arc::as_ptr(&self.list), Arc::as_ptr(list));
         self.tick.downcast_ref().filter(|_| same)
     }
@@ -105,7 +108,7 @@ trait Encoded: Send + Sync {
     fn discord(&self, encoder: &Discord) -> Bytes;
 }
 
-impl<I: PyId> Encoded for core::Bundle<I> {
+impl<I: PyId> Encoded for core::member_list::Bundle<I> {
     fn json(&self) -> Bytes {
         self.to_json()
     }
@@ -119,8 +122,8 @@ impl<I: PyId> Encoded for core::Bundle<I> {
     }
 }
 
-impl<I: PyId> From<core::Bundle<I>> for Bundle {
-    fn from(bundle: core::Bundle<I>) -> Self {
+impl<I: PyId> From<core::member_list::Bundle<I>> for Bundle {
+    fn from(bundle: core::member_list::Bundle<I>) -> Self {
         Self {
             version: bundle.version,
             epoch: bundle.epoch,
@@ -143,9 +146,9 @@ impl Bundle {
     #[pyo3(signature = (data, ids = Kind::Text))]
     fn from_binary(py: Python<'_>, data: Buffer, ids: Kind) -> PyResult<Self> {
         py.detach(|| match ids {
-            Kind::Int => core::Bundle::<u64>::from_binary(&data).map(Self::from),
-            Kind::Uuid => core::Bundle::<u128>::from_binary(&data).map(Self::from),
-            Kind::Text => core::Bundle::<TextId>::from_binary(&data).map(Self::from),
+            Kind::Int => core::member_list::Bundle::<u64>::from_binary(&data).map(Self::from),
+            Kind::Uuid => core::member_list::Bundle::<u128>::from_binary(&data).map(Self::from),
+            Kind::Text => core::member_list::Bundle::<TextId>::from_binary(&data).map(Self::from),
         })
         .map_err(raise)
     }

@@ -374,7 +374,7 @@ class Nodes(unittest.IsolatedAsyncioTestCase):
         await b.close()
 
     async def test_strangers_on_the_port_do_no_harm(self) -> None:
-        end = StreamTransport("a", max_frame=1_000)
+        end = StreamTransport("a", frame_max=1_000)
         port = await end.listen()
         async with Node(presence("a"), end) as node:
             node.track("room", "ann", "c")
@@ -433,7 +433,7 @@ class Nodes(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_flood_of_frames_does_not_hold_deadlines_up(self) -> None:
         class Flood:
-            max_frame = 1_024
+            frame_max = 1_024
             sent = 0
 
             def send(self, to: str | None, frame: bytes) -> None:

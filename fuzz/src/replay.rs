@@ -6,6 +6,7 @@ use std::{env, fs, io};
 use crate::seeds::seeds;
 
 /// Returns the folder of the seed inputs of a target.
+#[must_use]
 pub fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")

@@ -16,6 +16,7 @@ macro_rules! golden {
 }
 
 /// Returns the seeds of a target: names of files and their content.
+#[must_use]
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let seeds = match target {
         "decode" => decode(),
@@ -87,8 +88,8 @@ fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
 /// Makes the slot of "room" as the sender of the golden messages has it.
 fn tracker_of_slot() -> Tracker {
     let id = ReplicaId::new("a", 1_700_000_000_000_000, 7).expect("a valid id");
-    let slot = headcount::slot_of("room");
-    let mut tracker = Tracker::with_slot(id, slot, headcount::Limits::default());
+    let slot = headcount::id::slot_of("room");
+    let mut tracker = Tracker::with_slot(id, slot, headcount::tracker::Limits::default());
     for key in ["ann", "bob", "cid"] {
         let entry = NewEntry::new("room", key, "conn").meta(b"{}");
         tracker.track(&entry).expect("within limits");
@@ -124,12 +125,15 @@ fn writer() -> Tracker {
     );
     track(&NewEntry::new("room", "bob", "conn-2"));
     track(&NewEntry::new("hall", "ann", "conn-1"));
-    track(&NewEntry::bytes("room", &[0, 255], &[1], headcount::Encoding::Bytes).meta(&[0; 40]));
+    track(
+        &NewEntry::bytes("room", &[0, 255], &[1], headcount::tracker::Encoding::Bytes)
+            .meta(&[0; 40]),
+    );
     track(&NewEntry::bytes(
         "room",
         &[131, 97, 7],
         &[131, 106],
-        headcount::Encoding::Term,
+        headcount::tracker::Encoding::Term,
     ));
     tracker.untrack("room", "bob", "conn-2");
     tracker
@@ -153,7 +157,7 @@ fn broken() -> Seeds {
     let head = |from: u64, to: u64| {
         let mut head = Writer::new();
         head.identity("c", 1, 0);
-        head.u8(headcount::ALL_TOPICS);
+        head.u8(headcount::id::ALL_TOPICS);
         head.u64(from);
         head.u64(to);
         head

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
 use std::ops::Bound;
 
-use headcount::{GroupId, ListOptions, MemberList, NewMember, Row, SortKey};
+use headcount::member_list::NewMember;
+use headcount::{GroupId, ListOptions, MemberList, Row, SortKey};
 use headcount_benches::list::{Rng, members, name};
 use headcount_benches::memory::in_use;
 use headcount_benches::meter::time_each;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind};
 
 /// Major version of the wire format. Frames of another major version are refused.
 pub const WIRE_MAJOR: u8 = 1;
@@ -25,7 +25,7 @@ const CHECKSUM_LEN: usize = 8;
 const MAC_LEN: usize = 16;
 const FLAG_MAC: u8 = 1;
 
-/// What a frame carries. A number, not a closed set: unknown kinds are skipped by their length.
+/// The kind of a frame's body. It is a number, not a closed set: receivers skip unknown kinds by their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind(pub u8);
 
@@ -62,7 +62,7 @@ impl Kind {
 pub struct SharedKey([u8; 16]);
 
 impl SharedKey {
-    /// A key from 16 secret bytes.
+    /// Makes a key from 16 secret bytes.
     #[must_use]
     pub fn new(secret: [u8; 16]) -> Self {
         Self(secret)
@@ -83,7 +83,7 @@ impl fmt::Debug for SharedKey {
 /// let frame = envelope.seal(Kind::HELLO, b"body");
 /// let (kind, body) = envelope.open(&frame)?;
 /// assert_eq!((kind, body), (Kind::HELLO, &b"body"[..]));
-/// # Ok::<(), headcount::DecodeError>(())
+/// # Ok::<(), headcount::codec::DecodeError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Envelope {
@@ -92,7 +92,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of the cluster `name`, with a MAC when there is a key. The name is cut to 64
+    /// Makes the envelope of the cluster `name`, with a MAC if there is a key. The name is cut to 64
     /// bytes at a character boundary.
     #[must_use]
     pub fn new(name: &str, key: Option<SharedKey>) -> Self {
@@ -110,7 +110,7 @@ impl Envelope {
         self.cluster.as_deref().unwrap_or("")
     }
 
-    /// Number of bytes that [`seal`](Self::seal) adds to a body.
+    /// Returns the number of bytes that [`seal`](Self::seal) adds to a body.
     #[must_use]
     pub fn overhead(&self) -> usize {
         HEADER_LEN + self.cluster().len() + self.trailer_len()
@@ -144,10 +144,10 @@ impl Envelope {
         frame
     }
 
-    /// Checks a frame and gives its kind and body. Nothing is copied. O(length).
+    /// Checks a frame and returns its kind and its body, without a copy. O(length).
     ///
     /// # Errors
-    /// Another magic, major version or cluster, a wrong length, checksum or MAC.
+    /// If the frame has another magic, major version or cluster, or a wrong length, checksum or MAC.
     pub fn open<'a>(&self, frame: &'a [u8]) -> Result<(Kind, &'a [u8]), DecodeError> {
         let err = |offset, kind| Err(DecodeError::new(offset, kind));
         let Some((header, rest)) = frame.split_first_chunk::<HEADER_LEN>() else {
@@ -198,8 +198,8 @@ impl Envelope {
         Ok((Kind(header[4]), body))
     }
 
-    /// Offset of the body in a frame of this cluster, to turn offsets in the body into offsets in
-    /// the frame.
+    /// Returns the offset of the body in a frame of this cluster, which turns offsets in the body into
+    /// offsets in the frame.
     #[must_use]
     pub fn body_offset(&self) -> usize {
         HEADER_LEN + self.cluster().len()

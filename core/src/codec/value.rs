@@ -3,7 +3,7 @@
 use bincode::config::{Configuration, standard};
 use bincode::error::{DecodeError as BincodeError, EncodeError};
 
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind};
 
 const CONFIG: Configuration = standard();
 
@@ -18,7 +18,7 @@ const CONFIG: Configuration = standard();
 /// assert_eq!(reader.u64()?, 300);
 /// assert_eq!(reader.str(16)?, "ann");
 /// reader.finish()?;
-/// # Ok::<(), headcount::DecodeError>(())
+/// # Ok::<(), headcount::codec::DecodeError>(())
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct Writer {
@@ -36,13 +36,13 @@ impl bincode::enc::write::Writer for Sink<'_> {
 }
 
 impl Writer {
-    /// An empty buffer.
+    /// Makes an empty buffer.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty buffer with room for `capacity` bytes.
+    /// Makes an empty buffer with room for `capacity` bytes.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Writer {
         self.put(value);
     }
 
-    /// Writes the three parts of a replica id.
+    /// Writes the three parts of a [`ReplicaId`](crate::id::ReplicaId).
     pub fn identity(&mut self, name: &str, incarnation: u64, salt: u32) {
         self.str(name);
         self.u64(incarnation);
@@ -92,7 +92,7 @@ impl Writer {
         self.bytes.extend_from_slice(encoded);
     }
 
-    /// Number of bytes written.
+    /// Returns the number of bytes written.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -104,13 +104,13 @@ impl Writer {
         self.bytes.is_empty()
     }
 
-    /// Returns what was written.
+    /// Returns the bytes written.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The buffer itself.
+    /// Returns the buffer itself.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         self.bytes
@@ -140,19 +140,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Offset of the next value.
+    /// Returns the offset of the next value.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.at
     }
 
-    /// Number of bytes left.
+    /// Returns the number of bytes left.
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    /// An error at `offset` that says which rule was broken.
+    /// Makes an error at `offset` that says which rule the bytes break.
     #[must_use]
     pub fn invalid(offset: usize, what: &'static str) -> DecodeError {
         DecodeError::invalid(offset, what)
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
     /// Reads one byte as it is.
     ///
     /// # Errors
-    /// At the end of the input.
+    /// If the input ends before it.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         match self.bytes.get(self.at) {
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
     /// Reads an integer.
     ///
     /// # Errors
-    /// At the end of the input, or when the integer is not in its shortest form.
+    /// If the input ends inside it, or if it is not in its shortest form.
     #[inline]
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         match bincode::borrow_decode_from_slice::<u64, _>(&self.bytes[self.at..], CONFIG) {
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
     /// Reads an integer that fits 32 bits.
     ///
     /// # Errors
-    /// As [`u64`](Self::u64), or when the value is larger.
+    /// As [`u64`](Self::u64), or if the value is larger.
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         let at = self.at;
         u32::try_from(self.u64()?).map_err(|_| DecodeError::new(at, DecodeErrorKind::BadInteger))
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
     /// Reads length-prefixed bytes, at most `len_max` of them.
     ///
     /// # Errors
-    /// At the end of the input, or when the length is above `len_max`.
+    /// If the input ends inside them, or if the length is above `len_max`.
     #[inline]
     pub fn bytes(&mut self, len_max: usize) -> Result<&'a [u8], DecodeError> {
         let start = self.at;
@@ -223,7 +223,7 @@ impl<'a> Reader<'a> {
     /// Reads length-prefixed UTF-8 text of at most `len_max` bytes.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), or when it is not valid UTF-8.
+    /// As [`bytes`](Self::bytes), or if it is not valid UTF-8.
     #[inline]
     pub fn str(&mut self, len_max: usize) -> Result<&'a str, DecodeError> {
         let start = self.at;
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
     /// incarnation is below 2^62.
     ///
     /// # Errors
-    /// When one of the parts is not as said.
+    /// If one of the parts breaks its rule.
     pub fn identity(&mut self) -> Result<(&'a str, u64, u32), DecodeError> {
         let start = self.at;
         let name = self.str(64)?;
@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
     /// Takes the next `len` bytes as they are.
     ///
     /// # Errors
-    /// When fewer are left.
+    /// If fewer are left.
     #[inline]
     pub fn raw(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         match self.bytes[self.at..].get(..len) {
@@ -265,10 +265,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks that nothing is left.
+    /// Checks that no bytes are left.
     ///
     /// # Errors
-    /// When bytes remain.
+    /// If bytes are left.
     pub fn finish(&self) -> Result<(), DecodeError> {
         if self.remaining() == 0 {
             Ok(())
@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Length of an integer in its shortest form.
+/// Returns the length of an integer in its shortest form.
 #[inline]
 fn integer_len(value: u64) -> usize {
     match value {

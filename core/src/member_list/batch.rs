@@ -54,7 +54,8 @@ impl<I: Id> MemberList<I> {
     /// counted. O(k log n).
     ///
     /// ```
-    /// use headcount::{Change, ListOptions, MemberList, SortKey};
+    /// use headcount::member_list::Change;
+    /// use headcount::{ListOptions, MemberList, SortKey};
     ///
     /// let mut list = MemberList::<u64>::new(ListOptions::default());
     /// let group = list.add_group("online")?;
@@ -142,7 +143,8 @@ impl<I: Id> MemberList<I> {
     /// left out and reported.
     ///
     /// ```
-    /// use headcount::{ListOptions, MemberList, NewMember, SortKey};
+    /// use headcount::member_list::NewMember;
+    /// use headcount::{ListOptions, MemberList, SortKey};
     ///
     /// let mut list = MemberList::<u64>::new(ListOptions::default());
     /// let group = list.add_group("online")?;

@@ -137,21 +137,25 @@ impl std::error::Error for FrameError {}
 
 impl<I> ClientWindow<I> {
     /// The rows, in order.
+    #[must_use]
     pub fn rows(&self) -> &[FrameRow<I>] {
         &self.rows
     }
 
     /// Absolute index of the first row.
+    #[must_use]
     pub const fn base_index(&self) -> u64 {
         self.base_index
     }
 
     /// Version of the rows.
+    #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
     /// Returns whether the window waits for a SYNC; until then the rows are what they were.
+    #[must_use]
     pub const fn is_waiting(&self) -> bool {
         self.waiting
     }
@@ -203,6 +207,7 @@ impl<I: Id> Client<I> {
     }
 
     /// A window by name.
+    #[must_use]
     pub fn window(&self, name: &str) -> Option<&ClientWindow<I>> {
         self.windows.get(name)
     }
@@ -213,6 +218,7 @@ impl<I: Id> Client<I> {
     }
 
     /// The counts, as a full table.
+    #[must_use]
     pub const fn counts(&self) -> Option<&Counts> {
         self.counts.as_ref()
     }

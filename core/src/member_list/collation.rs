@@ -16,7 +16,7 @@ use crate::member_list::{ListError, SortKey};
 /// Keys of different collations must not meet in one group.
 ///
 /// ```
-/// use headcount::Collation;
+/// use headcount::member_list::Collation;
 ///
 /// let swedish = Collation::new("sv")?;
 /// let german = Collation::new("de")?;
@@ -28,13 +28,13 @@ use crate::member_list::{ListError, SortKey};
 /// ```
 pub struct Collation {
     collator: CollatorBorrowed<'static>,
-    /// Tells only what differs in the primary weights, which come first in a key.
+    /// Makes keys of the primary weights only, which come first in a key.
     primary: CollatorBorrowed<'static>,
     locale: String,
 }
 
 impl Collation {
-    /// The order of a locale such as `sv` or `de-u-co-phonebk`. Locales without rules of their
+    /// Loads the order of a locale such as `sv` or `de-u-co-phonebk`. Locales without rules of their
     /// own get the order of the root.
     ///
     /// # Errors
@@ -61,24 +61,26 @@ impl Collation {
     ///
     /// Accents stand at its end, so it is the beginning of no other name's key: to find names by
     /// how they begin, use [`prefix`](Self::prefix).
+    #[must_use]
     pub fn key(&self, name: &str) -> SortKey {
         sort_key(&self.collator, name)
     }
 
-    /// Makes what [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix) needs to find the
-    /// names that begin with `text`: the keys of all of them begin with it. Cut at 64 bytes, as
-    /// keys are. O(length).
+    /// Makes the prefix by which [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix)
+    /// finds the names that begin with `text`: the keys of all of them begin with it. Cut at 64 bytes,
+    /// as keys are. O(length).
     ///
     /// Case does not count, nor do accents, except where the language has a letter of its own for
     /// them. A letter that is written as two, such as the Czech "ch", is found by both of them
-    /// only, and a number of a locale with `-u-kn` by all its digits. A text of nothing that is
-    /// compared finds everything.
+    /// only, and a number of a locale with `-u-kn` by all its digits. A text without any character that
+    /// is compared finds everything.
     ///
     /// ```
-    /// use headcount::{Collation, ListOptions, MemberList};
+    /// use headcount::member_list::Collation;
+    /// use headcount::{ListOptions, MemberList};
     ///
     /// let german = Collation::new("de")?;
-    /// let mut list = MemberList::<u64>::new(ListOptions::default().without_headers());
+    /// let mut list = MemberList::<u64>::new(ListOptions::default().headers(false));
     /// let online = list.add_group("online")?;
     /// for (id, name) in [(1, "Anna"), (2, "Max"), (3, "Mörk"), (4, "Moritz")] {
     ///     list.upsert(id, online, &german.key(name), 0)?;
@@ -88,6 +90,7 @@ impl Collation {
     /// assert_eq!(list.find_prefix(&german.prefix("mork")), [(online, 3)]);
     /// # Ok::<(), headcount::ListError>(())
     /// ```
+    #[must_use]
     pub fn prefix(&self, text: &str) -> SortKey {
         sort_key(&self.primary, text)
     }

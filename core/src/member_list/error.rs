@@ -1,8 +1,8 @@
-//! What can be wrong with a call on a list. The list is unchanged after any error.
+//! The errors of calls on a list. The list is unchanged after any error.
 
 use std::fmt;
 
-/// Why a call on a [`MemberList`](crate::member_list::MemberList) was refused. The list did not change.
+/// The reason why a call on a [`MemberList`](crate::member_list::MemberList) was refused. The list did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListError {
@@ -32,12 +32,12 @@ pub enum ListError {
     BadGroupName {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// There are as many groups as a list can have.
     TooManyGroups {
-        /// The most there can be.
+        /// The limit.
         max: usize,
     },
     /// A new group order does not name every group exactly once.
@@ -51,28 +51,28 @@ pub enum ListError {
     KeyTooLong {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// A text id is empty, too long or has control characters.
     BadId {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// There are as many members as a list can have.
     TooManyMembers {
-        /// The most there can be.
+        /// The limit.
         max: usize,
     },
-    /// The list was made without [`payloads`](crate::member_list::ListOptions::with_payloads).
+    /// The list was made without [`payloads`](crate::member_list::ListOptions::payloads).
     NoPayloads,
     /// A payload is too long.
     PayloadTooLong {
         /// Length in bytes.
         len: usize,
-        /// The most it may be.
+        /// The limit.
         max: usize,
     },
     /// A locale for collation is malformed or has no data.
@@ -131,4 +131,11 @@ impl fmt::Display for ListError {
     }
 }
 
-impl std::error::Error for ListError {}
+impl std::error::Error for ListError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::InBatch { error, .. } => Some(&**error),
+            _ => None,
+        }
+    }
+}

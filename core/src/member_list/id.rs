@@ -1,5 +1,6 @@
 //! Member ids: integers, UUIDs, short text.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
 use std::str::FromStr;
@@ -14,7 +15,7 @@ mod sealed {
         reason = "the usual seal: the ids there are, are those here"
     )]
     pub trait Sealed {
-        /// The id that stands where there is none.
+        /// Returns an id to fill the place of a member that left.
         fn nobody() -> Self;
     }
 
@@ -37,7 +38,7 @@ mod sealed {
     }
 }
 
-/// What can be the id of a member: `u64`, `u128` (a UUID) or [`TextId`].
+/// The id of a member: `u64`, `u128` (a UUID) or [`TextId`].
 ///
 /// Ids break ties between equal sort keys, so they are ordered. Their text form names them in
 /// windows, checksums and JSON: decimal for `u64`, hyphenated lower-case hex for `u128`, the text
@@ -50,13 +51,13 @@ pub trait Id: sealed::Sealed + Clone + Ord + Hash + fmt::Debug + Send + Sync + '
     /// Those of the writer.
     fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result;
 
-    /// Reads the text form, and nothing else: `None` for any other text.
+    /// Reads the canonical text form; returns `None` for any other text.
     fn parse_text(text: &str) -> Option<Self>;
 
-    /// The text form.
+    /// Returns the text form.
     ///
     /// ```
-    /// use headcount::Id;
+    /// use headcount::member_list::Id;
     /// assert_eq!(7u64.to_text(), "7");
     /// assert_eq!(7u128.to_text(), "00000000-0000-0000-0000-000000000007");
     /// assert_eq!(u64::parse_text("7"), Some(7));
@@ -69,7 +70,7 @@ pub trait Id: sealed::Sealed + Clone + Ord + Hash + fmt::Debug + Send + Sync + '
         text
     }
 
-    /// Bytes the id owns on the heap.
+    /// Returns the bytes that the id owns on the heap.
     fn heap_bytes(&self) -> usize {
         0
     }
@@ -121,7 +122,7 @@ impl Id for u128 {
 /// A short text id: 1 to 64 bytes of UTF-8 without control characters. Cloning is cheap.
 ///
 /// ```
-/// use headcount::TextId;
+/// use headcount::member_list::TextId;
 ///
 /// let id: TextId = "alice".parse()?;
 /// assert_eq!(id.as_str(), "alice");
@@ -132,7 +133,7 @@ impl Id for u128 {
 pub struct TextId(Arc<str>);
 
 impl TextId {
-    /// Checks and takes a text.
+    /// Makes an id of a text.
     ///
     /// # Errors
     ///
@@ -148,7 +149,8 @@ impl TextId {
         Ok(Self(text.into()))
     }
 
-    /// The text.
+    /// Returns the text.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -159,6 +161,27 @@ impl FromStr for TextId {
 
     fn from_str(text: &str) -> Result<Self, ListError> {
         Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for TextId {
+    type Error = ListError;
+
+    fn try_from(text: &str) -> Result<Self, ListError> {
+        Self::new(text)
+    }
+}
+
+impl AsRef<str> for TextId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Maps and sets of ids are searched by `&str`: ids compare and hash as their texts do.
+impl Borrow<str> for TextId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

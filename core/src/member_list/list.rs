@@ -70,6 +70,7 @@ pub struct MemberList<I> {
 
 impl<I: Id> MemberList<I> {
     /// Makes an empty list without groups. O(1).
+    #[must_use]
     pub fn new(options: ListOptions) -> Self {
         Self {
             store: Store::new(options),
@@ -79,6 +80,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Returns what the list was made with.
+    #[must_use]
     pub fn options(&self) -> ListOptions {
         self.store.options()
     }
@@ -172,16 +174,19 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Rows in the index space: members and headers that are shown. O(1).
+    #[must_use]
     pub fn len(&self) -> usize {
         self.store.len()
     }
 
     /// Returns whether there are no rows. O(1).
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Members, shown or not. O(1).
+    #[must_use]
     pub fn member_count(&self) -> usize {
         self.store.member_count()
     }
@@ -203,12 +208,14 @@ impl<I: Id> MemberList<I> {
     }
 
     /// The row of a group's header. O(groups).
+    #[must_use]
     pub fn header_index(&self, group: GroupId) -> Option<usize> {
         self.store.groups().find(group)?;
         self.store.groups().header_row(group)
     }
 
     /// Returns what is at a row. O(log n).
+    #[must_use]
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.store.row_at(index)
     }
@@ -247,22 +254,26 @@ impl<I: Id> MemberList<I> {
     /// assert_eq!(list.find_prefix(&SortKey::from_name("m")), [(online, 2)]);
     /// # Ok::<(), headcount::ListError>(())
     /// ```
+    #[must_use]
     pub fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
         self.store.find_prefix(prefix)
     }
 
     /// The list as it is now, for readers in any thread. O(1).
+    #[must_use]
     pub fn snapshot(&self) -> Snapshot<I> {
         Snapshot::new(&self.store)
     }
 
     /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
     /// own. O(n / 128).
+    #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.store.heap_bytes()
     }
 
     /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 128).
+    #[must_use]
     pub fn order_bytes(&self) -> usize {
         self.store.order_bytes()
     }
@@ -290,6 +301,7 @@ impl<I: Id> MemberList<I> {
     /// assert!(viewers.iter_mut().all(|viewer| viewer.bundle(&tick).is_some()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "it is handed out once"]
     pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
         let watched = self.windows.is_watched();
         let builder = FrameBuilder::for_tick(&self.store, &self.changes, bodies, watched);

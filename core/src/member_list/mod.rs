@@ -1,8 +1,34 @@
-//! The sorted, grouped, sliced member list, and the ordered set below it.
+//! Sorted, grouped, sliced member lists, and the ordered set below them.
 //!
-//! [`SortedSet`] is a counted B+ tree over any ordered type. [`MemberList`] keeps members in
-//! groups, each group a counted tree of member slots, all groups together one space of row
-//! indexes with a header row before the members of each group.
+//! * [`SortedSet`]: an ordered set of any type that knows positions, on a counted B+ tree.
+//! * [`MemberList`]: members in groups, one space of row indexes over all of them, a header row before the members of each
+//!   group. Every write returns the row it happened at; reads go by row, id or name; all of it costs O(log n).
+//! * [`Snapshot`]: a list as it was, for readers in other threads.
+//! * [`Viewer`], [`WindowSpec`], [`Tick`]: the rows that one viewer sees, and the [`Bundle`]s that keep them current. Each
+//!   change is encoded once, for all viewers.
+//! * [`client`]: the other side, which applies bundles.
+//!
+//! ```
+//! use headcount::member_list::client::Client;
+//! use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+//! use std::time::Duration;
+//!
+//! let mut list = MemberList::<u64>::new(ListOptions::default());
+//! let online = list.add_group("online")?;
+//! list.upsert(7, online, &SortKey::from_name("Zoe"), 0)?;
+//!
+//! let mut viewer = Viewer::new();
+//! let mut client = Client::new(|_, patch| patch.to_vec());
+//! client.open("c:0");
+//! client.apply(&viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
+//!
+//! let ada = list.upsert(9, online, &SortKey::from_name("ada"), 0)?;
+//! assert_eq!(ada.index, Some(1)); // row 0 is the header
+//! let tick = list.tick(Duration::from_millis(250), Bodies::None);
+//! client.apply(&viewer.bundle(&tick).expect("the window has changed"));
+//! assert_eq!(client.window("c:0").expect("open").rows().len(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod batch;
 mod changes;
@@ -17,9 +43,12 @@ mod id;
 mod limits;
 mod list;
 mod options;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod snapshot;
 mod sort_key;
 mod sorted_set;
+mod std_traits;
 mod store;
 mod tree;
 mod viewer;
@@ -45,7 +74,7 @@ pub use list::MemberList;
 pub use options::ListOptions;
 pub use snapshot::Snapshot;
 pub use sort_key::SortKey;
-pub use sorted_set::{Iter, SortedSet};
+pub use sorted_set::{IntoIter, Iter, SortedSet};
 pub use store::groups::{GroupId, GroupInfo};
 pub use store::rows::{Member, Row, Rows};
 pub use store::{BulkReport, NewMember, Upsert};

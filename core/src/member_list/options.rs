@@ -1,12 +1,12 @@
-//! Settings of a list.
+//! The settings of a list.
 
-/// What a list is made with.
+/// The settings of a [`MemberList`](crate::member_list::MemberList).
 ///
 /// ```
 /// use headcount::{ListOptions, MemberList};
 ///
-/// let list = MemberList::<u64>::new(ListOptions::default().without_headers());
-/// assert_eq!(list.len(), 0);
+/// let list = MemberList::<u64>::new(ListOptions::default().headers(false).payloads(true));
+/// assert!(!list.options().has_headers());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListOptions {
@@ -15,7 +15,6 @@ pub struct ListOptions {
 }
 
 impl Default for ListOptions {
-    /// Header rows, no payloads.
     fn default() -> Self {
         Self {
             headers: true,
@@ -25,15 +24,30 @@ impl Default for ListOptions {
 }
 
 impl ListOptions {
-    /// Groups have no header rows: the index space is members only.
-    pub fn without_headers(mut self) -> Self {
-        self.headers = false;
+    /// Sets whether each group with members has a header row before them. Default `true`; without
+    /// headers the index space is members only.
+    #[must_use]
+    pub fn headers(mut self, headers: bool) -> Self {
+        self.headers = headers;
         self
     }
 
-    /// The list keeps one byte string for each member.
-    pub fn with_payloads(mut self) -> Self {
-        self.payloads = true;
+    /// Sets whether the list keeps one byte string for each member. Default `false`.
+    #[must_use]
+    pub fn payloads(mut self, payloads: bool) -> Self {
+        self.payloads = payloads;
         self
+    }
+
+    /// Returns whether groups have header rows.
+    #[must_use]
+    pub fn has_headers(&self) -> bool {
+        self.headers
+    }
+
+    /// Returns whether the list keeps payloads.
+    #[must_use]
+    pub fn has_payloads(&self) -> bool {
+        self.payloads
     }
 }

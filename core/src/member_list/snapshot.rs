@@ -42,21 +42,25 @@ impl<I: Id> Snapshot<I> {
     }
 
     /// Rows in the index space. O(1).
+    #[must_use]
     pub fn len(&self) -> usize {
         self.ordered.groups().len()
     }
 
     /// Returns whether there are no rows. O(1).
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Members, shown or not. O(1).
+    #[must_use]
     pub fn member_count(&self) -> usize {
         self.members
     }
 
     /// Returns what is at a row. O(log n).
+    #[must_use]
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.ordered.view().row_at(index)
     }

@@ -24,8 +24,8 @@ pub struct SortKey {
 }
 
 impl SortKey {
-    /// Case-insensitive Unicode order: every character is folded (upper case, then lower case,
-    /// both with full mappings), then code points are compared. Cut at 64 bytes. O(length).
+    /// Makes a key from a name, for case-insensitive Unicode order: it folds every character (upper case,
+    /// then lower case, both with full mappings), and code points are compared. Cut at 64 bytes. O(length).
     pub fn from_name(name: &str) -> Self {
         let mut key = Self {
             len: 0,
@@ -54,7 +54,7 @@ impl SortKey {
         key
     }
 
-    /// Bytes that are already in the form that sorts.
+    /// Makes a key from bytes that are already in the form that sorts.
     ///
     /// # Errors
     ///
@@ -70,17 +70,19 @@ impl SortKey {
         Ok(Self::cut(bytes))
     }
 
-    /// A number; smaller ones come first.
+    /// Makes a key from a number; smaller numbers come first. O(1).
+    #[must_use]
     pub fn from_u64(number: u64) -> Self {
         Self::cut(&number.to_be_bytes())
     }
 
-    /// Two numbers, compared one after the other.
+    /// Makes a key from two numbers, compared one after the other. O(1).
+    #[must_use]
     pub fn from_u64s(first: u64, second: u64) -> Self {
         Self::cut(&(u128::from(first) << 64 | u128::from(second)).to_be_bytes())
     }
 
-    /// The first 64 of these bytes.
+    /// Makes a key from the first 64 of these bytes.
     pub(crate) fn cut(bytes: &[u8]) -> Self {
         let len = bytes.len().min(KEY_MAX);
         let mut key = Self {
@@ -91,7 +93,8 @@ impl SortKey {
         key
     }
 
-    /// The bytes that are compared.
+    /// Returns the bytes that are compared.
+    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -101,6 +104,12 @@ impl SortKey {
             *place = byte;
             self.len += 1;
         }
+    }
+}
+
+impl AsRef<[u8]> for SortKey {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
     }
 }
 

@@ -1,17 +1,20 @@
 //! `SortedSet`: the counted tree as a plain ordered set that knows positions.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::ops::{Index, RangeBounds};
 
 use arrayvec::ArrayVec;
 
-use crate::member_list::tree::{FANOUT, Parent, Runs, Tree, TreeContext, clip, is_due};
+use crate::member_list::tree::{FANOUT, Parent, Tree, TreeContext, clip, is_due};
 
 type Run<T> = ArrayVec<T, FANOUT>;
 
-/// An ordered set that answers "which place has this?" and "what is at this place?".
+/// An ordered set that knows positions: it finds the position of an element, and the element at a position.
 ///
 /// It is a counted B+ tree (Bayer and McCreight's B-tree with subtree counts, Knuth vol. 3,
 /// 6.2.3 and 6.2.4): insertions and removals return positions, [`get`](Self::get) finds by
@@ -33,6 +36,8 @@ type Run<T> = ArrayVec<T, FANOUT>;
 /// let before = set.clone(); // O(1)
 /// assert_eq!(set.remove("alice"), Some(0));
 /// assert_eq!((set.len(), before.len()), (1, 2));
+/// assert!(before.iter().rev().eq(&["mallory", "alice"]));
+/// assert_eq!(set, SortedSet::from(["mallory"]));
 /// ```
 #[derive(Clone)]
 pub struct SortedSet<T> {
@@ -40,39 +45,45 @@ pub struct SortedSet<T> {
 }
 
 impl<T> SortedSet<T> {
-    /// An empty set. It owns no memory. O(1).
+    /// Makes an empty set. It owns no memory. O(1).
+    #[must_use]
     pub fn new() -> Self {
         Self {
             tree: Tree::default(),
         }
     }
 
-    /// Elements in the set. O(1).
+    /// Returns how many elements the set has. O(1).
+    #[must_use]
     pub fn len(&self) -> usize {
         self.tree.len()
     }
 
     /// Returns whether the set has no elements. O(1).
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The element at a position, counted from 0. O(log n).
+    /// Returns the element at a position, counted from 0. O(log n).
+    #[must_use]
     pub fn get(&self, index: usize) -> Option<&T> {
         self.tree.select(index).map(|(run, at)| &run[at])
     }
 
-    /// The least element. O(log n).
+    /// Returns the least element. O(log n).
+    #[must_use]
     pub fn first(&self) -> Option<&T> {
         self.get(0)
     }
 
-    /// The greatest element. O(log n).
+    /// Returns the greatest element. O(log n).
+    #[must_use]
     pub fn last(&self) -> Option<&T> {
         self.get(self.len().checked_sub(1)?)
     }
 
-    /// The elements at a range of positions, in order. Positions past the end are left out.
+    /// Returns the elements at a range of positions, in order. Positions past the end are left out.
     /// O(log n) to find the first one and once per 128 elements, O(1) otherwise.
     ///
     /// ```
@@ -85,31 +96,34 @@ impl<T> SortedSet<T> {
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Iter<'_, T> {
         let (from, to) = clip(range, self.len());
         Iter {
-            runs: self.tree.runs(from, to),
-            run: [].iter(),
-            left: to - from,
+            tree: &self.tree,
+            from,
+            to,
+            front: [].iter(),
+            back: [].iter(),
         }
     }
 
-    /// All elements in order. O(n).
+    /// Returns all elements in order. O(n).
     pub fn iter(&self) -> Iter<'_, T> {
         self.slice(..)
     }
 
-    /// Drops all elements. O(n), O(1) if a clone still has them.
+    /// Removes all elements. O(n), O(1) if a clone still has them.
     pub fn clear(&mut self) {
         self.tree = Tree::default();
     }
 
-    /// Heap memory of the tree in bytes, without what the elements own. O(n / 128).
+    /// Returns the heap memory of the tree in bytes, without what the elements own. O(n / 128).
+    #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.tree.heap_bytes()
     }
 }
 
 impl<T: Ord + Clone> SortedSet<T> {
-    /// Puts an element in: its position, and whether it is new. An equal element that is there
-    /// already stays. O(log n).
+    /// Inserts an element. Returns its position, and whether it is new: an equal element that the set
+    /// has already stays. O(log n).
     pub fn insert(&mut self, value: T) -> (usize, bool) {
         let probe = value.clone();
         let mut context = Plain::<T, T>(PhantomData, PhantomData);
@@ -121,7 +135,7 @@ impl<T: Ord + Clone> SortedSet<T> {
         }
     }
 
-    /// Takes an element out and returns the position it had. O(log n).
+    /// Removes an element and returns the position it had. O(log n).
     pub fn remove<Q: Ord + ?Sized>(&mut self, value: &Q) -> Option<usize>
     where
         T: Borrow<Q>,
@@ -132,7 +146,7 @@ impl<T: Ord + Clone> SortedSet<T> {
         removed.map(|(_, index)| index)
     }
 
-    /// Takes out the element at a position. O(log n).
+    /// Removes and returns the element at a position. O(log n).
     pub fn remove_at(&mut self, index: usize) -> Option<T> {
         let mut context = Plain::<T, T>(PhantomData, PhantomData);
         let removed = self.tree.remove(&mut context, index);
@@ -147,7 +161,7 @@ impl<T: Ord + Clone> SortedSet<T> {
         }
     }
 
-    /// The position of an element. O(log n).
+    /// Returns the position of an element. O(log n).
     pub fn index_of<Q: Ord + ?Sized>(&self, value: &Q) -> Option<usize>
     where
         T: Borrow<Q>,
@@ -155,12 +169,12 @@ impl<T: Ord + Clone> SortedSet<T> {
         self.rank(value).ok()
     }
 
-    /// The position of an element, or `Err` with the position it would have: the number of
+    /// Returns the position of an element, or `Err` with the position it would have: the number of
     /// elements before it. O(log n).
     ///
     /// # Errors
     ///
-    /// The element is not there.
+    /// The set does not have the element.
     pub fn rank<Q: Ord + ?Sized>(&self, value: &Q) -> Result<usize, usize>
     where
         T: Borrow<Q>,
@@ -169,7 +183,7 @@ impl<T: Ord + Clone> SortedSet<T> {
             .rank(&Plain::<T, Q>(PhantomData, PhantomData), value)
     }
 
-    /// Returns whether the element is there. O(log n).
+    /// Returns whether the set has an element. O(log n).
     pub fn contains<Q: Ord + ?Sized>(&self, value: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -186,6 +200,7 @@ impl<T: Ord + Clone> SortedSet<T> {
     /// let set = SortedSet::from_vec(vec![3, 1, 2, 3]);
     /// assert!(set.iter().eq(&[1, 2, 3]));
     /// ```
+    #[must_use]
     pub fn from_vec(mut values: Vec<T>) -> Self {
         if !values.is_sorted_by(|a, b| a < b) {
             values.sort();
@@ -206,9 +221,36 @@ impl<T> Default for SortedSet<T> {
     }
 }
 
-impl<T> fmt::Debug for SortedSet<T> {
+impl<T: fmt::Debug> fmt::Debug for SortedSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<SortedSet {}>", self.len())
+        f.debug_set().entries(self).finish()
+    }
+}
+
+impl<T: PartialEq> PartialEq for SortedSet<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other)
+    }
+}
+
+impl<T: Eq> Eq for SortedSet<T> {}
+
+impl<T: PartialOrd> PartialOrd for SortedSet<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.iter().partial_cmp(other)
+    }
+}
+
+impl<T: Ord> Ord for SortedSet<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other)
+    }
+}
+
+impl<T: Hash> Hash for SortedSet<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_usize(self.len());
+        self.iter().for_each(|value| value.hash(state));
     }
 }
 
@@ -229,11 +271,23 @@ impl<T: Ord + Clone> FromIterator<T> for SortedSet<T> {
     }
 }
 
+impl<T: Ord + Clone, const N: usize> From<[T; N]> for SortedSet<T> {
+    fn from(values: [T; N]) -> Self {
+        Self::from_vec(values.into())
+    }
+}
+
 impl<T: Ord + Clone> Extend<T> for SortedSet<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
         for value in values {
             self.insert(value);
         }
+    }
+}
+
+impl<'a, T: Ord + Copy> Extend<&'a T> for SortedSet<T> {
+    fn extend<I: IntoIterator<Item = &'a T>>(&mut self, values: I) {
+        self.extend(values.into_iter().copied());
     }
 }
 
@@ -246,32 +300,165 @@ impl<'a, T> IntoIterator for &'a SortedSet<T> {
     }
 }
 
-/// Elements of a [`SortedSet`] in order.
-#[derive(Clone, Debug)]
+impl<T: Clone> IntoIterator for SortedSet<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    /// Returns the elements in order, cloned: other sets may share them.
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter {
+            from: 0,
+            to: self.len(),
+            tree: self.tree,
+            front: Vec::new().into_iter(),
+            back: Vec::new().into_iter(),
+        }
+    }
+}
+
+/// Takes the elements of a leaf that are in `from..to`, from the position `from` on, and moves `from`
+/// past them. O(log n).
+fn take_front<'a, T>(tree: &'a Tree<Run<T>>, from: &mut usize, to: usize) -> Option<&'a [T]> {
+    let left = to - *from;
+    let (run, start) = tree.select(*from).filter(|_| left > 0)?;
+    let end = run.len().min(start + left);
+    *from += end - start;
+    Some(&run[start..end])
+}
+
+/// Takes the elements of a leaf that are in `from..to`, up to the position `to`, and moves `to` before
+/// them. O(log n).
+fn take_back<'a, T>(tree: &'a Tree<Run<T>>, from: usize, to: &mut usize) -> Option<&'a [T]> {
+    let left = *to - from;
+    let (run, last) = tree.select(to.checked_sub(1)?).filter(|_| left > 0)?;
+    let start = (last + 1).saturating_sub(left);
+    *to -= last + 1 - start;
+    Some(&run[start..=last])
+}
+
+/// The iterator over the elements of a [`SortedSet`] in order, or over a [slice](SortedSet::slice) of them.
+///
+/// It walks from both ends: O(log n) once per 128 elements, O(1) otherwise.
+#[must_use = "iterators are lazy"]
 pub struct Iter<'a, T> {
-    runs: Runs<'a, Run<T>>,
-    run: std::slice::Iter<'a, T>,
-    left: usize,
+    tree: &'a Tree<Run<T>>,
+    /// The positions that are neither in `front` nor in `back`, nor taken.
+    from: usize,
+    to: usize,
+    front: std::slice::Iter<'a, T>,
+    back: std::slice::Iter<'a, T>,
+}
+
+impl<T> Clone for Iter<'_, T> {
+    fn clone(&self) -> Self {
+        Self {
+            front: self.front.clone(),
+            back: self.back.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
 }
 
 impl<'a, T> Iterator for Iter<'a, T> {
     type Item = &'a T;
 
     fn next(&mut self) -> Option<&'a T> {
-        if self.run.len() == 0 {
-            let (run, range) = self.runs.next_run(|run| run.len())?;
-            self.run = run[range].iter();
+        if self.front.len() == 0 {
+            match take_front(self.tree, &mut self.from, self.to) {
+                Some(run) => self.front = run.iter(),
+                None => return self.back.next(),
+            }
         }
-        self.left -= 1;
-        self.run.next()
+        self.front.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        let left = self.front.len() + (self.to - self.from) + self.back.len();
+        (left, Some(left))
+    }
+}
+
+impl<T> DoubleEndedIterator for Iter<'_, T> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.back.len() == 0 {
+            match take_back(self.tree, self.from, &mut self.to) {
+                Some(run) => self.back = run.iter(),
+                None => return self.front.next_back(),
+            }
+        }
+        self.back.next_back()
     }
 }
 
 impl<T> ExactSizeIterator for Iter<'_, T> {}
+
+impl<T> FusedIterator for Iter<'_, T> {}
+
+/// The iterator over the elements of a [`SortedSet`] by value, in order, from both ends.
+#[must_use = "iterators are lazy"]
+#[derive(Clone)]
+pub struct IntoIter<T> {
+    tree: Tree<Run<T>>,
+    /// The positions that are neither in `front` nor in `back`, nor taken.
+    from: usize,
+    to: usize,
+    front: std::vec::IntoIter<T>,
+    back: std::vec::IntoIter<T>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for IntoIter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = Iter {
+            tree: &self.tree,
+            from: self.from,
+            to: self.to,
+            front: self.front.as_slice().iter(),
+            back: self.back.as_slice().iter(),
+        };
+        between.fmt(f)
+    }
+}
+
+impl<T: Clone> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        if self.front.len() == 0 {
+            match take_front(&self.tree, &mut self.from, self.to) {
+                Some(run) => self.front = Vec::from(run).into_iter(),
+                None => return self.back.next(),
+            }
+        }
+        self.front.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.front.len() + (self.to - self.from) + self.back.len();
+        (left, Some(left))
+    }
+}
+
+impl<T: Clone> DoubleEndedIterator for IntoIter<T> {
+    fn next_back(&mut self) -> Option<T> {
+        if self.back.len() == 0 {
+            match take_back(&self.tree, self.from, &mut self.to) {
+                Some(run) => self.back = Vec::from(run).into_iter(),
+                None => return self.front.next_back(),
+            }
+        }
+        self.back.next_back()
+    }
+}
+
+impl<T: Clone> ExactSizeIterator for IntoIter<T> {}
+
+impl<T: Clone> FusedIterator for IntoIter<T> {}
 
 /// Elements up to this size, in bytes, are cheaper to compare than to guess about, unless they are
 /// hardly more than a pointer to what is compared.
@@ -296,7 +483,7 @@ fn count_less<T: Borrow<Q>, Q: Ord + ?Sized>(run: &[T], probe: &Q) -> usize {
     start + block.iter().map(less).sum::<usize>()
 }
 
-/// Elements live in the leaves themselves and nobody follows their moves.
+/// The context of a tree whose leaves hold the elements themselves: nothing follows their moves.
 struct Plain<T, Q: ?Sized>(PhantomData<T>, PhantomData<Q>);
 
 impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> TreeContext for Plain<T, Q> {

@@ -81,11 +81,13 @@ impl<I> Default for Viewer<I> {
 
 impl<I: Id> Viewer<I> {
     /// A viewer without windows.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A viewer that is sent Discord's events: chunks only, whole rows, groups with every bundle.
+    #[must_use]
     pub fn discord() -> Self {
         Self {
             whole_rows: true,
@@ -193,6 +195,7 @@ impl<I: Id> Viewer<I> {
 
     /// Returns whether a window has missed frames: [`catch_up`](Self::catch_up) brings its rows at
     /// once, else [`bundle`](Self::bundle) brings them with the next tick.
+    #[must_use]
     pub fn is_stale(&self) -> bool {
         !self.hidden && self.windows.iter().any(|window| window.stale)
     }
@@ -249,6 +252,7 @@ impl<I: Id> Viewer<I> {
     /// Ticks must come in order, none twice; any may be left out. What the viewer missed comes as
     /// well: counts and places now, the rows of windows that changed in a tick left out
     /// ([stale](Self::is_stale) ones) as a SYNC with the next tick.
+    #[must_use = "it is handed out once"]
     pub fn bundle(&mut self, tick: &Tick<I>) -> Option<Bundle<I>> {
         if tick.epoch < self.epoch || (tick.epoch > self.epoch && !self.enter_epoch(tick)) {
             return None;
@@ -334,6 +338,7 @@ impl<I: Id> Viewer<I> {
     }
 
     /// The windows the viewer holds, by their present names.
+    #[must_use]
     pub fn windows(&self) -> impl ExactSizeIterator<Item = &WindowSpec<I>> {
         self.windows.iter().map(|window| &window.spec)
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::Presence;
 use super::budget::LeaveBudget;
 use super::jobs::Job;
-use crate::error::DecodeError;
+use crate::codec::DecodeError;
 use crate::id::ReplicaId;
 use crate::replica::{Action, Event, Replica, Signal, Transmit};
 use crate::tracker::{Diff, Tracker};
@@ -136,7 +136,7 @@ impl Presence {
     }
 
     /// Does one slice of large work that waits, and looks at no deadline: for a caller that has
-    /// frames left to take in first. O([`slice_records`](super::PresenceConfig::slice_records)).
+    /// frames left to take in first. O([`slice_entries_max`](super::PresenceConfig::slice_entries_max)).
     pub fn work_on(&self, now: Duration) {
         let control = &mut *self.control.lock();
         control.now = control.now.max(now);
@@ -178,13 +178,13 @@ impl Presence {
     }
 
     /// The next frame to send.
-    #[must_use]
+    #[must_use = "it is handed out once"]
     pub fn poll_transmit(&self) -> Option<Transmit> {
         self.control.lock().replica.poll_transmit()
     }
 
     /// The next thing that happened to the cluster.
-    #[must_use]
+    #[must_use = "it is handed out once"]
     pub fn poll_event(&self) -> Option<Event> {
         self.control.lock().replica.poll_event()
     }
@@ -209,7 +209,7 @@ impl Presence {
     /// assert!(presence.poll_diff().is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
+    #[must_use = "it is handed out once"]
     pub fn poll_diff(&self) -> Option<Diff> {
         self.control.lock().diffs.pop_front()
     }

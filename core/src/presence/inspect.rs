@@ -31,7 +31,7 @@ impl Presence {
             timers: self.timers.clone(),
             flush: self.flush,
             grace: self.grace,
-            slice_records: self.slice_records,
+            slice_entries_max: self.slice_entries_max,
         }
     }
 

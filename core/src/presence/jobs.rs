@@ -1,8 +1,8 @@
 //! What the control plane asks of the trackers. Large work goes in slices: between two of them the
 //! lock of the slot is free, and other frames come through.
 
-use crate::codec::Kind;
-use crate::error::{ApplyError, DecodeError};
+use crate::codec::{DecodeError, Kind};
+use crate::error::ApplyError;
 use crate::id::ReplicaId;
 use crate::replica::{Apply, Outcome, Report, Serve};
 use crate::tracker::{
@@ -122,7 +122,7 @@ impl Presence {
             } => {
                 let watched = |topic: &str| control.is_watched(topic);
                 let mut tracker = self.slots[usize::from(slot)].write();
-                let slice = change.step(&mut tracker, self.slice_records, &watched);
+                let slice = change.step(&mut tracker, self.slice_entries_max, &watched);
                 drop(tracker);
                 control.note(slice.diff);
                 if !slice.done {
@@ -140,14 +140,14 @@ impl Presence {
             Job::Reap { slot } => {
                 let watched = |topic: &str| control.is_watched(topic);
                 let mut tracker = self.slots[usize::from(slot)].write();
-                let slice = tracker.reap(self.slice_records, &watched);
+                let slice = tracker.reap(self.slice_entries_max, &watched);
                 drop(tracker);
                 control.note(slice.diff);
                 (!slice.done).then_some(Job::Reap { slot })
             }
             Job::Extract { serve, mut extract } => {
                 let mut tracker = self.slots[usize::from(serve.slot)].write();
-                if !extract.step(&mut tracker, self.slice_records).done {
+                if !extract.step(&mut tracker, self.slice_entries_max).done {
                     return Some(Job::Extract { serve, extract });
                 }
                 if serve.origin == *tracker.id() {
@@ -176,7 +176,7 @@ impl Presence {
     ) -> Option<Job> {
         let slot = apply.slot;
         let mut tracker = self.slots[usize::from(slot)].write();
-        let slice = staged.slice(&mut tracker, self.slice_records);
+        let slice = staged.slice(&mut tracker, self.slice_entries_max);
         let is_done = slice.as_ref().map(|slice| slice.done);
         let change = (is_done == Ok(true) && is_first && !control.hidden.contains(&apply.origin))
             .then(|| VisibilityChange::begin(&mut tracker, &apply.origin))
@@ -211,7 +211,7 @@ impl Presence {
     /// Applies a frame, in slices if it is large.
     pub(super) fn apply_body(&self, control: &mut Control, apply: Apply) {
         let record_len = if apply.repair { 1 } else { DELTA_RECORD_LEN };
-        let is_large = apply.body.len() > self.slice_records * record_len;
+        let is_large = apply.body.len() > self.slice_entries_max * record_len;
         let mut tracker = self.slots[usize::from(apply.slot)].write();
         let is_known = tracker.origin_info(&apply.origin).is_some();
         // What arrives hidden is a load too: it is unseen from its first entry on.
@@ -282,7 +282,7 @@ impl Presence {
     pub(super) fn serve(&self, control: &mut Control, serve: Serve) {
         let slot = usize::from(serve.slot);
         let entries = |tracker: &Tracker| tracker.origin_info(&serve.origin).map(|i| i.entries);
-        if entries(&self.slots[slot].read()).is_some_and(|n| n as usize > self.slice_records) {
+        if entries(&self.slots[slot].read()).is_some_and(|n| n as usize > self.slice_entries_max) {
             let since = serve.since;
             let full = serve.full;
             let nonce = serve.nonce;

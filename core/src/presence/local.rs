@@ -87,6 +87,7 @@ impl Presence {
     /// [`flush`](super::PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
     /// [`poll_diff`](Self::poll_diff). Each change is returned once, here or there; the Diffs that `poll_diff`
     /// still holds are older than this one.
+    #[must_use = "it is handed out once"]
     pub fn take_diff(&self) -> Diff {
         let mut diff = Diff::default();
         let mut changed = self.changed.swap(0, Ordering::Acquire);
@@ -195,8 +196,7 @@ impl Presence {
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// use std::time::Duration;
     ///
-    /// let mut config = PresenceConfig::default();
-    /// config.grace = Duration::from_secs(10);
+    /// let config = PresenceConfig::default().grace(Duration::from_secs(10));
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, config);
     /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
     /// presence.track(&NewEntry::new("room", "bob", "conn-1"))?;

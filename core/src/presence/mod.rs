@@ -1,7 +1,35 @@
-//! Presence for many threads: the trackers of all slots behind locks of their own.
+//! Presence for many threads and many nodes: a tracker for each slot behind a lock of its own, and one
+//! [`Replica`].
+//!
+//! A [`Presence`] has the verbs of a [`Tracker`], and replicates without I/O: the caller moves frames and
+//! says what time it is. The module `runtime` (feature `tokio`) does that over a transport.
+//!
+//! ```
+//! use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+//! use std::time::Duration;
+//!
+//! let a = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default().seed(1));
+//! let b = Presence::new(ReplicaId::new("b", 1, 0)?, PresenceConfig::default().seed(2));
+//! a.track(&NewEntry::new("room", "ann", "conn-1"))?;
+//!
+//! for ms in (0..3_000).step_by(10) {
+//!     let now = Duration::from_millis(ms);
+//!     for (name, from, to) in [("a", &a, &b), ("b", &b, &a)] {
+//!         from.handle_timeout(now);
+//!         while let Some(transmit) = from.poll_transmit() {
+//!             to.handle_message(now, name, &transmit.frame)?;
+//!         }
+//!     }
+//! }
+//! let diff = b.poll_diff().expect("ann has joined");
+//! assert_eq!(diff.topic("room").expect("it changed").joins[0].key_str(), Some("ann"));
+//! assert_eq!(b.count("room"), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod budget;
 mod cluster;
+mod config;
 #[cfg(feature = "testing")]
 mod inspect;
 mod jobs;
@@ -15,11 +43,13 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::error::{ApplyError, DecodeError};
+use crate::codec::DecodeError;
+use crate::error::ApplyError;
 use crate::id::{Origin, ReplicaId, SLOTS, slot_of};
-use crate::replica::{self, Replica};
-use crate::tracker::{Diff, Limits, StagedRepair, Tracker};
+use crate::replica::Replica;
+use crate::tracker::{Diff, StagedRepair, Tracker};
 
+pub use self::config::PresenceConfig;
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
 pub(crate) use crate::replica::{Address, Destination, Event, Transmit};
@@ -31,47 +61,6 @@ use self::timers::Timers;
 
 /// The approximate number of bytes of a leave on the wire.
 const LEAVE_WIRE_LEN: usize = 8;
-
-/// Bounds and times of a [`Presence`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PresenceConfig {
-    /// Bounds of entries.
-    pub limits: Limits,
-    /// Times and bounds of replication.
-    pub cluster: replica::Config,
-    /// Seed of jitter and nonces: random, and different on every node.
-    pub seed: u64,
-    /// The time that changes of this replica's own entries wait to become one Diff, from the first
-    /// call that sees them. With 0 that call makes the Diff; with [`Duration::MAX`] only
-    /// [`Presence::take_diff`] does. Default 5 ms.
-    pub flush: Duration,
-    /// The time that the entries of a lost owner stay, see [`Presence::owner_lost`], and those of a
-    /// replica that starts again under its name: they are listed and counted here until it puts
-    /// them again, which is an update, or until this time is over, which is a leave. Entries of a
-    /// replica that leaves with a Goodbye leave at once. Default 0.
-    pub grace: Duration,
-    /// Most entries handled while the lock of a slot is held, in work on many entries: a
-    /// load, a large answer, a replica that appears or disappears. Default 1,024.
-    pub slice_records: usize,
-    /// Bytes of leaves remembered for replicas that missed them, over all origins; beyond it the
-    /// longest logs are cut. A tuning value, not a correctness value. Default 64 MiB.
-    pub leave_log_budget: usize,
-}
-
-impl Default for PresenceConfig {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            cluster: replica::Config::default(),
-            seed: 0,
-            flush: Duration::from_millis(5),
-            grace: Duration::ZERO,
-            slice_records: 1_024,
-            leave_log_budget: 64 << 20,
-        }
-    }
-}
 
 /// The presence of a cluster as this node knows it: one object for many threads.
 ///
@@ -104,7 +93,7 @@ pub struct Presence {
     timers: Timers,
     flush: Duration,
     grace: Duration,
-    slice_records: usize,
+    slice_entries_max: usize,
 }
 
 impl Presence {
@@ -113,15 +102,15 @@ impl Presence {
     pub fn new(replica: ReplicaId, config: PresenceConfig) -> Self {
         let PresenceConfig {
             limits,
-            cluster,
+            replication,
             seed,
             flush,
             grace,
-            slice_records,
-            leave_log_budget,
+            slice_entries_max,
+            leave_log_bytes_max,
         } = config;
-        let replica_plane = Replica::new(replica.clone(), cluster, seed);
-        let control = Control::new(replica_plane, LeaveBudget::new(leave_log_budget));
+        let replica_plane = Replica::new(replica.clone(), replication, seed);
+        let control = Control::new(replica_plane, LeaveBudget::new(leave_log_bytes_max));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
         let slots = (0..SLOTS).map(slot).collect();
         Self {
@@ -134,7 +123,7 @@ impl Presence {
             timers: Timers::default(),
             flush,
             grace,
-            slice_records: slice_records.max(1),
+            slice_entries_max: slice_entries_max.max(1),
         }
     }
 

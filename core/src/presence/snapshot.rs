@@ -4,8 +4,8 @@ use std::fmt;
 
 use parking_lot::RwLock;
 
-use crate::codec::{Envelope, Kind, Reader, Writer};
-use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
+use crate::error::ApplyError;
 use crate::id::{OP_MAX, ReplicaId};
 use crate::tracker::Tracker;
 
@@ -34,7 +34,15 @@ impl fmt::Display for RestoreError {
     }
 }
 
-impl std::error::Error for RestoreError {}
+impl std::error::Error for RestoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Decode(error) => Some(error),
+            Self::Apply(error) => Some(error),
+            Self::IncarnationExhausted => None,
+        }
+    }
+}
 
 impl From<DecodeError> for RestoreError {
     fn from(error: DecodeError) -> Self {

@@ -1,53 +1,38 @@
-//! What a cluster may tune, with the defaults of the design.
+//! The settings of replication.
 
 use std::time::Duration;
 
 use crate::codec::SharedKey;
 
-/// Settings of one [`Replica`](crate::replica::Replica). Every node of a cluster should use the
-/// same `cluster` and `key`; the rest may differ.
+/// The settings of one [`Replica`](crate::replica::Replica): times and bounds of replication.
+///
+/// Every node of a cluster should use the same [`cluster`](Self::cluster) and [`key`](Self::key);
+/// the rest may differ.
 ///
 /// ```
+/// use headcount::PresenceConfig;
 /// use headcount::replica::Config;
 /// use std::time::Duration;
 ///
-/// let config = Config { heartbeat: Duration::from_millis(500), ..Config::default() };
-/// assert_eq!(config.down_after, Duration::from_secs(5));
+/// let replication = Config::default().cluster("chat").heartbeat(Duration::from_millis(500));
+/// let config = PresenceConfig::default().replication(replication);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Name of the cluster, at most 64 bytes; frames of another cluster are refused. Default
-    /// `headcount`.
-    pub cluster: String,
-    /// A shared key: frames then carry a MAC instead of a checksum, and frames without a valid one
-    /// are refused. Default none.
-    pub key: Option<SharedKey>,
-    /// Time between two Digests, at least 1 ms. Default 1 s.
-    pub heartbeat: Duration,
-    /// A replica not heard for this long is down, and hidden. Default 5 s.
-    pub down_after: Duration,
-    /// A replica not heard for this long is dropped. Default 20 min.
-    pub forget_after: Duration,
-    /// How long local operations wait to travel together. Default 5 ms.
-    pub push_after: Duration,
-    /// Bytes of local operations after which they do not wait any longer. Default 64 KiB.
-    pub push_bytes: usize,
-    /// The largest frame the transport takes, in bytes, 1 KiB to 16 MiB. Default 256 KiB.
-    pub max_frame: usize,
-    /// Whether every Digest carries the rows of all replicas, as a partial mesh needs, or only the
-    /// own row (a full mesh; the other rows then travel with every eighth Digest, as the
-    /// acknowledgements that let leave logs be trimmed). Default false.
-    pub relay: bool,
-    /// Most replicas known at once, and most direct senders. Default 1,024.
-    pub max_peers: usize,
-    /// Bytes of replies being received; beyond it Pulls wait. Default 256 MiB.
-    pub staging_budget: usize,
-    /// Bytes of encoded replies kept for askers; beyond it Pulls go unanswered. Default 256 MiB.
-    pub reply_budget: usize,
-    /// Upper bound of the random delay before a Pull. Default 20 ms.
-    pub pull_jitter: Duration,
-    /// An unanswered Pull is repeated at another peer after this long. Default 1 s.
-    pub pull_timeout: Duration,
+    pub(crate) cluster: String,
+    pub(crate) key: Option<SharedKey>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) down_after: Duration,
+    pub(crate) forget_after: Duration,
+    pub(crate) push_after: Duration,
+    pub(crate) push_bytes_max: usize,
+    pub(crate) frame_max: usize,
+    pub(crate) relay: bool,
+    pub(crate) peers_max: usize,
+    pub(crate) staging_bytes_max: usize,
+    pub(crate) reply_bytes_max: usize,
+    pub(crate) pull_jitter_max: Duration,
+    pub(crate) pull_timeout: Duration,
 }
 
 impl Default for Config {
@@ -59,14 +44,121 @@ impl Default for Config {
             down_after: Duration::from_secs(5),
             forget_after: Duration::from_secs(20 * 60),
             push_after: Duration::from_millis(5),
-            push_bytes: 64 * 1024,
-            max_frame: 256 * 1024,
+            push_bytes_max: 64 * 1024,
+            frame_max: 256 * 1024,
             relay: false,
-            max_peers: 1024,
-            staging_budget: 256 << 20,
-            reply_budget: 256 << 20,
-            pull_jitter: Duration::from_millis(20),
+            peers_max: 1024,
+            staging_bytes_max: 256 << 20,
+            reply_bytes_max: 256 << 20,
+            pull_jitter_max: Duration::from_millis(20),
             pull_timeout: Duration::from_secs(1),
         }
+    }
+}
+
+impl Config {
+    /// Sets the name of the cluster, at most 64 bytes. Default `headcount`.
+    ///
+    /// Frames of another cluster are refused.
+    #[must_use]
+    pub fn cluster(mut self, cluster: impl Into<String>) -> Self {
+        self.cluster = cluster.into();
+        self
+    }
+
+    /// Sets the secret that all nodes of the cluster share. Default `None`.
+    ///
+    /// With a key, frames carry a MAC instead of a checksum, and frames without a valid MAC are refused.
+    #[must_use]
+    pub fn key(mut self, key: Option<SharedKey>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Sets the time between two Digests. Default 1 s, at least 1 ms.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Sets the silence after which a replica is down and its entries are hidden. Default 5 s.
+    #[must_use]
+    pub fn down_after(mut self, down_after: Duration) -> Self {
+        self.down_after = down_after;
+        self
+    }
+
+    /// Sets the silence after which a replica and its entries are dropped. Default 20 min.
+    #[must_use]
+    pub fn forget_after(mut self, forget_after: Duration) -> Self {
+        self.forget_after = forget_after;
+        self
+    }
+
+    /// Sets how long local operations wait, to travel together. Default 5 ms.
+    #[must_use]
+    pub fn push_after(mut self, push_after: Duration) -> Self {
+        self.push_after = push_after;
+        self
+    }
+
+    /// Sets the bytes of local operations that wait at most; more are pushed at once. Default 64 KiB.
+    #[must_use]
+    pub fn push_bytes_max(mut self, push_bytes_max: usize) -> Self {
+        self.push_bytes_max = push_bytes_max;
+        self
+    }
+
+    /// Sets the largest frame that the transport takes, in bytes. Default 256 KiB, from 1 KiB to 16 MiB.
+    #[must_use]
+    pub fn frame_max(mut self, frame_max: usize) -> Self {
+        self.frame_max = frame_max;
+        self
+    }
+
+    /// Sets whether every Digest carries the rows of all replicas, as a partial mesh needs. Default `false`.
+    ///
+    /// Without it, a Digest carries the node's own row, which is enough for a full mesh. The other rows then
+    /// travel with every eighth Digest, as the acknowledgements that let leave logs be trimmed.
+    #[must_use]
+    pub fn relay(mut self, relay: bool) -> Self {
+        self.relay = relay;
+        self
+    }
+
+    /// Sets the most replicas known at once, and the most direct senders. Default 1,024.
+    #[must_use]
+    pub fn peers_max(mut self, peers_max: usize) -> Self {
+        self.peers_max = peers_max;
+        self
+    }
+
+    /// Sets the bytes of replies being received, beyond which Pulls wait. Default 256 MiB.
+    #[must_use]
+    pub fn staging_bytes_max(mut self, staging_bytes_max: usize) -> Self {
+        self.staging_bytes_max = staging_bytes_max;
+        self
+    }
+
+    /// Sets the bytes of encoded replies kept for askers, beyond which Pulls go unanswered. Default 256 MiB.
+    #[must_use]
+    pub fn reply_bytes_max(mut self, reply_bytes_max: usize) -> Self {
+        self.reply_bytes_max = reply_bytes_max;
+        self
+    }
+
+    /// Sets the upper bound of the random delay before a Pull. Default 20 ms.
+    #[must_use]
+    pub fn pull_jitter_max(mut self, pull_jitter_max: Duration) -> Self {
+        self.pull_jitter_max = pull_jitter_max;
+        self
+    }
+
+    /// Sets the time after which an unanswered Pull is repeated at another peer. Default 1 s.
+    #[must_use]
+    pub fn pull_timeout(mut self, pull_timeout: Duration) -> Self {
+        self.pull_timeout = pull_timeout;
+        self
     }
 }

@@ -119,7 +119,7 @@ impl Replica {
 
     /// Sends rows in as many frames as they need.
     fn send_digest(&mut self, to: &Destination, full: bool, rows: &[Row]) {
-        let room = self.config.max_frame - OVERHEAD;
+        let room = self.config.frame_max - OVERHEAD;
         let mut chunks = Vec::new();
         let mut chunk = Writer::new();
         for row in rows {
@@ -225,7 +225,7 @@ impl Replica {
     /// Keeps a record of a direct sender; false when there is no room for one.
     fn meet(&mut self, from: &Address, sender: &ReplicaId) -> bool {
         let now = self.now;
-        let has_room = self.peers.len() < self.config.max_peers;
+        let has_room = self.peers.len() < self.config.peers_max;
         match self.peers.get_mut(from) {
             Some(peer) if peer.id == *sender => peer.heard = now,
             None if !has_room => return false,

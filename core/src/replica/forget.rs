@@ -30,7 +30,7 @@ impl Replica {
         }
         let until = self.now + 2 * self.timing.forget;
         self.due(until);
-        if self.markers.len() >= 4 * self.config.max_peers {
+        if self.markers.len() >= 4 * self.config.peers_max {
             let soonest = self.markers.iter().min_by_key(|(_, marker)| marker.until);
             let name = soonest.map(|(name, _)| name.clone());
             name.and_then(|name| self.markers.remove(&name));

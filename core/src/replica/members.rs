@@ -276,7 +276,7 @@ impl Replica {
                 self.actions.push_back(Action::Replace(replaced.id.clone()));
                 self.tell(Event::ReplicaForgotten(replaced.id));
             }
-        } else if self.known.len() >= self.config.max_peers {
+        } else if self.known.len() >= self.config.peers_max {
             self.missed(from);
             self.tell(Event::PeerLimit { refused: id });
             return false;

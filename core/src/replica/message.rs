@@ -4,8 +4,9 @@
 use bytes::Bytes;
 
 use super::row::Rows;
-use crate::codec::{Envelope, FRAME_OVERHEAD_MAX, Kind, Reader, WIRE_MAJOR, Writer};
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{
+    DecodeError, DecodeErrorKind, Envelope, FRAME_OVERHEAD_MAX, Kind, Reader, WIRE_MAJOR, Writer,
+};
 use crate::id::{NAME_LEN_MAX, OP_MAX, ReplicaId, SLOTS as SLOT_COUNT};
 
 /// Slots of a replica, as a length.
@@ -119,13 +120,13 @@ pub(crate) fn encode(envelope: &Envelope, sender: &ReplicaId, message: &Message)
 /// Checks a frame whole and reads it. O(length), no copy of the bodies.
 pub(crate) fn decode(
     envelope: &Envelope,
-    max_frame: usize,
+    frame_max: usize,
     frame: &Bytes,
 ) -> Result<(ReplicaId, Message)> {
-    if frame.len() > max_frame {
+    if frame.len() > frame_max {
         let kind = DecodeErrorKind::TooLong {
             len: frame.len() as u64,
-            max: max_frame as u64,
+            max: frame_max as u64,
         };
         return Err(DecodeError::new(0, kind));
     }

@@ -1,16 +1,37 @@
-//! The control plane of presence: who is there, who knows what, who asks whom. One per process,
-//! without entries, without a clock, without I/O.
+//! The control plane of presence: which replicas are up, which operations each of them knows, and which to ask for. One per
+//! process, without entries, without a clock, without I/O.
 //!
-//! Calls carry `now`, a monotonic time since any start; a smaller one than before is taken as the
-//! last one. Inputs are [`handle_message`](Replica::handle_message),
-//! [`handle_timeout`](Replica::handle_timeout) and the reports of the data plane
+//! Most programs use [`Presence`](crate::Presence), which holds a [`Replica`] and its trackers; they need [`Config`],
+//! [`Event`], [`Signal`] and [`Transmit`] from here.
+//!
+//! Calls carry `now`, a monotonic time since any start; a replica takes a smaller one than before as the last one. Inputs are
+//! [`handle_message`](Replica::handle_message), [`handle_timeout`](Replica::handle_timeout) and the reports of the data plane
 //! ([`local`](Replica::local), [`applied`](Replica::applied), ...). Outputs are polled:
-//! [`poll_transmit`](Replica::poll_transmit) for the transport,
-//! [`poll_action`](Replica::poll_action) for the owner of the trackers,
-//! [`poll_event`](Replica::poll_event) for the user, and
-//! [`poll_timeout`](Replica::poll_timeout) for the next call.
 //!
-//! Most programs use [`Presence`](crate::Presence), which holds a `Replica` and its trackers.
+//! | call | for |
+//! |---|---|
+//! | [`poll_transmit`](Replica::poll_transmit) | the transport |
+//! | [`poll_action`](Replica::poll_action) | the owner of the trackers |
+//! | [`poll_event`](Replica::poll_event) | the user |
+//! | [`poll_timeout`](Replica::poll_timeout) | the time of the next call |
+//!
+//! ```
+//! use headcount::ReplicaId;
+//! use headcount::replica::{Config, Event, Replica};
+//! use std::time::Duration;
+//!
+//! let config = Config::default().down_after(Duration::from_secs(2));
+//! let mut a = Replica::new(ReplicaId::new("a", 1, 1)?, config.clone(), 1);
+//! let mut b = Replica::new(ReplicaId::new("b", 1, 2)?, config, 2);
+//! a.handle_timeout(Duration::from_millis(1));
+//! while let Some(transmit) = a.poll_transmit() {
+//!     b.handle_message(Duration::from_millis(2), "a", &transmit.frame)?;
+//! }
+//! b.handle_timeout(Duration::from_secs(3)); // a is silent
+//! let events = std::iter::from_fn(|| b.poll_event());
+//! assert!(events.into_iter().any(|event| matches!(event, Event::ReplicaDown(id) if id.name() == "a")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod digest;
@@ -37,8 +58,7 @@ pub use config::Config;
 pub use message::Signal;
 pub use output::{Action, Address, Apply, Destination, Event, Outcome, Report, Serve, Transmit};
 
-use crate::codec::Envelope;
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope};
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use members::{Known, Marker, Peer};
@@ -117,7 +137,7 @@ impl Replica {
     /// Its first Hello and Digest leave with the first [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
-        config.max_frame = config.max_frame.clamp(1 << 10, 16 << 20);
+        config.frame_max = config.frame_max.clamp(1 << 10, 16 << 20);
         let us = |d: Duration| {
             u64::try_from(d.as_micros())
                 .unwrap_or(EPOCH)
@@ -128,7 +148,7 @@ impl Replica {
             down: us(config.down_after),
             forget: us(config.forget_after),
             push: us(config.push_after),
-            jitter: us(config.pull_jitter),
+            jitter: us(config.pull_jitter_max),
             pull: us(config.pull_timeout),
         };
         let mut rng = Rng::new(seed);
@@ -171,7 +191,7 @@ impl Replica {
         frame: &Bytes,
     ) -> Result<(), DecodeError> {
         self.advance(now);
-        let decoded = message::decode(&self.envelope, self.config.max_frame, frame);
+        let decoded = message::decode(&self.envelope, self.config.frame_max, frame);
         if let Err(DecodeError {
             kind: DecodeErrorKind::UnsupportedVersion { .. },
             ..
@@ -243,16 +263,19 @@ impl Replica {
     }
 
     /// The next frame to send.
+    #[must_use = "it is handed out once"]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.out.pop_front()
     }
 
     /// The next thing to do with the trackers.
+    #[must_use = "it is handed out once"]
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// The next thing to tell the user.
+    #[must_use = "it is handed out once"]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -275,10 +298,10 @@ impl Replica {
     }
 
     /// Reports about how many bytes the operations of the last [`local`](Self::local) reports
-    /// take. Once `push_bytes` wait, their push is due at once.
+    /// take. Once `push_bytes_max` wait, their push is due at once.
     pub fn wrote(&mut self, bytes: usize) {
         self.own.unpushed_bytes = self.own.unpushed_bytes.saturating_add(bytes);
-        if self.own.unpushed_bytes >= self.config.push_bytes
+        if self.own.unpushed_bytes >= self.config.push_bytes_max
             && let Some(at) = &mut self.own.push_at
         {
             *at = self.now.min(*at);
@@ -296,7 +319,7 @@ impl Replica {
         if to == self.own.slots[index].clock {
             self.own.unpushed &= !(1 << index);
         }
-        let room = self.config.max_frame - message::OVERHEAD;
+        let room = self.config.frame_max - message::OVERHEAD;
         match frame {
             Some(frame) if frame.len() <= room => self.broadcast(&Message::Delta { frame }),
             // Too large or not reachable: let peers pull what they lack, without waiting a beat.

@@ -189,7 +189,7 @@ pub enum Event {
         /// What it says.
         signal: Signal,
     },
-    /// A replica was refused: `max_peers` are known already.
+    /// A replica was refused: `peers_max` are known already.
     PeerLimit {
         /// The one refused.
         refused: ReplicaId,

@@ -47,7 +47,7 @@ impl Replica {
     /// `repair`, of a Repair with the nonce of the request.
     pub fn reply(&mut self, now: Duration, serve: &Serve, frame: Bytes, repair: bool) {
         self.advance(now);
-        if frame.len() <= self.config.max_frame - OVERHEAD {
+        if frame.len() <= self.config.frame_max - OVERHEAD {
             let message = if repair {
                 Message::Repair { frame }
             } else {
@@ -67,7 +67,7 @@ impl Replica {
             return;
         };
         let total = frame.len() as u64;
-        if self.reply_bytes.saturating_add(total) > self.config.reply_budget as u64 {
+        if self.reply_bytes.saturating_add(total) > self.config.reply_bytes_max as u64 {
             return;
         }
         let count = frame.len().div_ceil(self.part_len()) as u32;
@@ -107,7 +107,7 @@ impl Replica {
     }
 
     fn part_len(&self) -> usize {
-        self.config.max_frame - OVERHEAD
+        self.config.frame_max - OVERHEAD
     }
 
     fn send_part(&mut self, reply: u64, index: u32) {
@@ -185,7 +185,7 @@ impl Replica {
         let staging = self.staging.get(&key);
         if staging.is_none_or(|staging| is_other(staging) && is_silent(staging)) {
             self.drop_staging(&key);
-            if self.staged_bytes.saturating_add(part.total) > self.config.staging_budget as u64 {
+            if self.staged_bytes.saturating_add(part.total) > self.config.staging_bytes_max as u64 {
                 return;
             }
             self.staged_bytes += part.total;

@@ -186,7 +186,7 @@ impl Replica {
         for key in due {
             let waited = self.wants.get(&key).is_some_and(|want| want.waiting);
             asked -= usize::from(waited);
-            if asked < ASKED_MAX && self.staged_bytes <= self.config.staging_budget as u64 {
+            if asked < ASKED_MAX && self.staged_bytes <= self.config.staging_bytes_max as u64 {
                 asked += usize::from(self.ask(&key));
             } else if let Some(want) = self.wants.get_mut(&key) {
                 want.at = self.now + self.timing.pull / 4;

@@ -5,7 +5,8 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use super::{Address, Event, Replica};
-use crate::error::{ApplyError, DecodeErrorKind};
+use crate::codec::DecodeErrorKind;
+use crate::error::ApplyError;
 use crate::id::ReplicaId;
 
 /// Longest pause while the origin stands still, in beats.

@@ -17,7 +17,7 @@ impl Replica {
         let name: Arc<str> = id.name().into();
         let (slot, clock, hash) = view;
         if !self.known.contains_key(&name) {
-            if self.known.len() >= self.config.max_peers {
+            if self.known.len() >= self.config.peers_max {
                 self.actions.push_back(Action::Forget(id.clone()));
                 return;
             }

@@ -7,8 +7,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::message::{self, Message, Signal};
 use super::own::Voice;
 use super::{Address, Event, OUT_MAX, Replica};
-use crate::codec::Writer;
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Writer};
 use crate::id::ReplicaId;
 
 /// Signs remembered, over all senders; beyond it the one that ends first is forgotten.

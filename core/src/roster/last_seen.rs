@@ -1,4 +1,4 @@
-//! When users were last seen.
+//! The times at which users were last seen.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use crate::member_list::Id;
 pub(super) struct LastSeen<I> {
     times: HashMap<I, u64>,
     oldest: BTreeSet<(u64, I)>,
-    /// How many times are kept, the newest.
+    /// The number of times kept, the newest.
     max: usize,
 }
 

@@ -1,16 +1,51 @@
-//! From presence to member list: the sessions of one user become one row.
+//! Presence of one topic as a member list: many sessions of one user become one row.
 //!
-//! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`]. Every outward path of an
-//! application (state, diffs, counts, list, last-seen, typing) reads the roster, never the tracker:
-//! that is what keeps an invisible user invisible.
+//! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`]. A mapping, a closure of the application, says where
+//! a session puts its user ([`Placement`]). Of several sessions one decides, by the priority of their [`Status`]. An
+//! invisible user is offline to everyone else. A user without sessions leaves the list or goes to a group of its own
+//! ([`OfflinePolicy`]).
+//!
+//! ```
+//! use headcount::member_list::TextId;
+//! use headcount::roster::OfflinePolicy;
+//! use headcount::{ListOptions, MemberList, NewEntry, Placement, ReplicaId};
+//! use headcount::{Roster, RosterOptions, SortKey, Status, Tracker};
+//!
+//! let mut list = MemberList::<TextId>::new(ListOptions::default());
+//! let groups = list.set_groups(&["online", "offline"])?;
+//! let options = RosterOptions::default().offline(OfflinePolicy::Keep(groups[1]));
+//! let mut roster = Roster::new(list, options, move |entry| Placement {
+//!     group: groups[0],
+//!     sort_key: SortKey::from_name(entry.key_str().unwrap_or_default()),
+//!     attrs: 0,
+//!     status: Status::of_session(entry.status()),
+//! });
+//!
+//! let mut tracker = Tracker::new(ReplicaId::new("node-1", 1, 0)?);
+//! tracker.track(&NewEntry::new("room", "ann", "phone"))?;
+//! roster.apply(tracker.take_diff().topic("room").expect("ann joins"), 1_700_000_000);
+//! tracker.untrack_owner("phone");
+//! roster.apply(tracker.take_diff().topic("room").expect("ann leaves"), 1_700_000_060);
+//!
+//! let ann: TextId = "ann".parse()?;
+//! assert_eq!(roster.status(&ann), Status::Offline);
+//! assert_eq!(roster.last_seen(&ann), Some(1_700_000_060));
+//! assert_eq!(roster.list().member_count(), 1); // her row is in the group "offline"
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Every outward path of an application (state, Diffs, counts, list, last-seen, typing) should read the roster, never the
+//! tracker: that keeps an invisible user invisible.
 
 mod last_seen;
+mod options;
 mod status;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 
+pub use options::{OfflinePolicy, RosterOptions};
 pub use status::{Status, UnknownStatus};
 
 use last_seen::LastSeen;
@@ -19,8 +54,9 @@ use crate::id::Dot;
 use crate::member_list::{BulkReport, GroupId, Id, ListError, MemberList, NewMember, SortKey};
 use crate::tracker::{EntryBuf, TopicDiff};
 
-/// Where a session puts its user in the list while that session decides.
+/// The place that a session gives its user in the list while that session decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Placement {
     /// The group of the row.
     pub group: GroupId,
@@ -32,40 +68,9 @@ pub struct Placement {
     pub status: Status,
 }
 
-/// What becomes of the row of a user who went offline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OfflinePolicy {
-    /// The row is removed.
-    #[default]
-    Remove,
-    /// The row moves to this group.
-    Keep(GroupId),
-}
-
-/// How a roster merges and remembers.
+/// A change of a user as others see it: one for each user that a Diff changed outwardly.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RosterOptions {
-    /// Which session decides, the first in this order; statuses left out come last. Default:
-    /// invisible, dnd, online, idle.
-    pub priority: Vec<Status>,
-    /// What becomes of the row of a user who went offline. Default: removed.
-    pub offline: OfflinePolicy,
-    /// How many last-seen times are kept, the newest. Default 100,000; 0 keeps none.
-    pub last_seen_max: usize,
-}
-
-impl Default for RosterOptions {
-    fn default() -> Self {
-        Self {
-            priority: vec![Status::Invisible, Status::Dnd, Status::Online, Status::Idle],
-            offline: OfflinePolicy::default(),
-            last_seen_max: 100_000,
-        }
-    }
-}
-
-/// A change of what others see of a user. One for each user a Diff changed outwardly.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RosterChange<I> {
     /// The user.
     pub id: I,
@@ -75,15 +80,15 @@ pub struct RosterChange<I> {
     pub new: Status,
 }
 
-/// What [`Roster::apply`] did.
+/// The result of [`Roster::apply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterReport<I> {
-    /// Users of whom others see something else now.
+    /// The users that look different to others now.
     pub changes: Vec<RosterChange<I>>,
-    /// Users whose row the list refused, for example because the mapping named a group that is not
-    /// there. Their sessions count; their row stays as it was.
+    /// The users whose row the list refused, for example because the mapping named an unknown group.
+    /// Their sessions count; their row stays as it was.
     pub refused: Vec<(I, ListError)>,
-    /// Keys that are no id of this list. They are counted and passed over.
+    /// The number of keys that are no id of this list. The roster passes over them.
     pub foreign: usize,
 }
 
@@ -100,8 +105,9 @@ impl<I> Default for RosterReport<I> {
 /// Presence of one topic as a member list: many sessions of one user, one row.
 ///
 /// ```
-/// use headcount::{ListOptions, MemberList, NewEntry, Placement, ReplicaId, Roster, RosterOptions};
-/// use headcount::{SortKey, Status, TextId, Tracker};
+/// use headcount::member_list::TextId;
+/// use headcount::{ListOptions, MemberList, NewEntry, Placement, ReplicaId};
+/// use headcount::{Roster, RosterOptions, SortKey, Status, Tracker};
 ///
 /// let mut list = MemberList::<TextId>::new(ListOptions::default());
 /// let groups = list.set_groups(&["online", "idle"])?;
@@ -127,7 +133,7 @@ pub struct Roster<I> {
     list: MemberList<I>,
     users: HashMap<I, User>,
     mapping: Mapping,
-    /// Rank of each status; smaller decides.
+    /// The rank of each status; the smallest decides.
     rank: [u8; Status::ALL.len()],
     offline: OfflinePolicy,
     online: usize,
@@ -189,8 +195,8 @@ fn id_of<I: Id>(entry: &EntryBuf) -> Option<I> {
 }
 
 impl<I: Id> Roster<I> {
-    /// A roster over a list whose groups are there already. The mapping says where a session puts
-    /// its user; the key of an entry, as text, is the id of the row.
+    /// Makes a roster over a list that has its groups already. `mapping` says where a session puts its
+    /// user; the key of an entry, as text, is the id of the row.
     #[must_use]
     pub fn new(
         list: MemberList<I>,
@@ -212,9 +218,9 @@ impl<I: Id> Roster<I> {
         }
     }
 
-    /// Takes the changes of the topic, as [`Diff`](crate::Diff) says: a roster may begin at any
-    /// moment with what `list` shows, as joins. `wall_s` is the wall clock in seconds since 1970,
-    /// used for last-seen only. O(changes x log members).
+    /// Applies the changes of the topic in the order that [`Diff`](crate::Diff) describes. A roster may
+    /// begin at any moment with the entries of `list` as joins. `wall_s` is the wall clock in seconds
+    /// since 1970, for last-seen only. O(changes x log members).
     pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> RosterReport<I> {
         // The mapping is the application's: if it panics, nothing has changed yet.
         let place = |entry: &EntryBuf| id_of::<I>(entry).map(|_| (self.mapping)(entry));
@@ -248,7 +254,7 @@ impl<I: Id> Roster<I> {
         applied
     }
 
-    /// A session shows itself, or shows something else.
+    /// Adds a session, or its new version.
     fn begin(&mut self, entry: &EntryBuf, placement: Option<Placement>, round: &mut Round<I>) {
         if let Some(id) = self.touch(entry, round)
             && let Some(placement) = placement
@@ -264,7 +270,7 @@ impl<I: Id> Roster<I> {
         }
     }
 
-    /// A version of a session is over; one that is not known changes nothing.
+    /// Removes a version of a session; an unknown version changes nothing.
     fn end(&mut self, entry: &EntryBuf, round: &mut Round<I>) {
         if let Some(id) = self.touch(entry, round) {
             if self.is_visible(&id)
@@ -277,7 +283,7 @@ impl<I: Id> Roster<I> {
         }
     }
 
-    /// Notes a user as they are before the first of their changes. `None` when the key is no id.
+    /// Notes how a user looks before the first of their changes. Returns `None` if the key is no id.
     fn touch(&self, entry: &EntryBuf, round: &mut Round<I>) -> Option<I> {
         let Some(id) = id_of(entry) else {
             round.foreign += 1;
@@ -294,8 +300,8 @@ impl<I: Id> Roster<I> {
         Some(id)
     }
 
-    /// Loads members who are offline, all at once: O(n log n), or O(n) when they come sorted.
-    /// Members the list has already are reported and stay as they are.
+    /// Loads members who are offline, all at once. The report names those that the list has already; they
+    /// stay as they are. O(n log n), or O(n) if they come sorted.
     ///
     /// # Errors
     ///
@@ -308,33 +314,34 @@ impl<I: Id> Roster<I> {
         self.list.bulk_load(members)
     }
 
-    /// Returns what others see of a user: offline when there is no session or the user is invisible. O(1).
+    /// Returns the status that others see: offline if the user has no session or is invisible. O(1).
     #[must_use]
     pub fn status(&self, id: &I) -> Status {
         self.own_status(id).outward()
     }
 
-    /// Returns what the user's own sessions see: `Invisible` is not hidden. O(sessions).
+    /// Returns the status that the user's own sessions see: `Invisible` is not hidden. O(sessions).
     #[must_use]
     pub fn own_status(&self, id: &I) -> Status {
         self.deciding(id)
             .map_or(Status::Offline, |session| session.placement.status)
     }
 
-    /// Returns whether others may see the user here: for typing, messages of presence and the like.
+    /// Returns whether others may see that the user is here: ask it before you pass on that they type. O(1).
     #[must_use]
     pub fn is_visible(&self, id: &I) -> bool {
         self.status(id) != Status::Offline
     }
 
-    /// Users whom others see as being here. O(1).
+    /// Returns the number of users that others see as present. O(1).
     #[must_use]
     pub fn online_count(&self) -> usize {
         self.online
     }
 
-    /// When the user was last seen, in seconds since 1970: when the last session left, or when the
-    /// user went invisible. `None` while visible, and when it is not known (any more). O(1).
+    /// Returns when the user was last seen, in seconds since 1970: the time at which their last session
+    /// left or they went invisible. Returns `None` while they are visible, and if the roster does not know
+    /// it (any more). O(1).
     #[must_use]
     pub fn last_seen(&self, id: &I) -> Option<u64> {
         if self.is_visible(id) {
@@ -344,18 +351,18 @@ impl<I: Id> Roster<I> {
         }
     }
 
-    /// Takes a last-seen time from elsewhere (a database, another node); the newest wins.
+    /// Notes a last-seen time from a database or another node; the newest wins. O(log times).
     pub fn note_last_seen(&mut self, id: I, wall_s: u64) {
         self.last_seen.note(id, wall_s);
     }
 
-    /// The list.
+    /// Returns the list.
     #[must_use]
     pub fn list(&self) -> &MemberList<I> {
         &self.list
     }
 
-    /// The list, to tick it, to open windows, to change groups or rows of offline members.
+    /// Returns the list, to tick it, to open windows, and to change groups or rows of offline members.
     pub fn list_mut(&mut self) -> &mut MemberList<I> {
         &mut self.list
     }
@@ -468,7 +475,7 @@ impl<I: Id> fmt::Debug for Roster<I> {
     }
 }
 
-/// What others see, and the version of the session that decides it.
+/// The status that others see, and the version of the session that decides it.
 #[derive(Debug, PartialEq, Eq)]
 struct Outward {
     status: Status,

@@ -1,29 +1,30 @@
-//! What a user is doing.
+//! The status of a user or a session.
 
 use std::fmt;
 
-/// What a user is doing, as one session or all of them together say.
+/// The status of a session, or of a user over all of their sessions.
 ///
-/// On the wire it is the status byte of an entry; bytes this version does not know read as
-/// [`Online`](Self::Online).
+/// On the wire it is the status byte of an entry; unknown bytes read as [`Online`](Self::Online).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Status {
-    /// Here and active.
+    /// Present and active.
     #[default]
     Online = 0,
-    /// Here, but away from the keyboard.
+    /// Present, but away from the keyboard.
     Idle = 1,
-    /// Here, not to be disturbed.
+    /// Present, not to be disturbed.
     Dnd = 2,
-    /// Here, but offline to everybody else.
+    /// Present, but offline to everyone else.
     Invisible = 3,
-    /// Not here. Only the answer of a roster, never the status of a session.
+    /// Absent: a roster answers it, a session never states it.
     Offline = 4,
 }
 
 impl Status {
-    /// All of them, in the order of their bytes.
+    /// Every status, in the order of their bytes.
     pub const ALL: [Self; 5] = [
         Self::Online,
         Self::Idle,
@@ -32,7 +33,7 @@ impl Status {
         Self::Offline,
     ];
 
-    /// The status a session states in its status byte.
+    /// Returns the status that a session states in its status byte.
     ///
     /// ```
     /// use headcount::Status;
@@ -49,7 +50,7 @@ impl Status {
         }
     }
 
-    /// The word for it: `online`, `idle`, `dnd`, `invisible`, `offline`.
+    /// Returns its name: `online`, `idle`, `dnd`, `invisible`, `offline`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,7 +62,7 @@ impl Status {
         }
     }
 
-    /// Returns what others see: invisible is offline.
+    /// Returns the status that others see: offline for invisible.
     #[must_use]
     pub fn outward(self) -> Self {
         if self == Self::Invisible {

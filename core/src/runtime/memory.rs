@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use super::{Incoming, Transport};
 use crate::presence::{Address, Destination, Transmit};
 
-/// Frames waiting for a slow node; beyond it they are lost.
+/// The frames that may wait for a slow node; more are lost.
 const QUEUE: usize = 4096;
 
-/// Joins the nodes of one process, every one with every other.
+/// A network that joins the nodes of one process, each with every other.
 ///
 /// ```
 /// use headcount::runtime::memory::Network;
@@ -32,13 +32,13 @@ struct Links {
 }
 
 impl Network {
-    /// A network without nodes.
+    /// Makes a network without nodes.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a node under an address; one that had it is cut off.
+    /// Adds a node under an address; a node that had the address is cut off.
     #[must_use]
     pub fn join(&self, address: &str) -> MemoryTransport {
         let (sender, inbox) = mpsc::channel(QUEUE);
@@ -59,13 +59,13 @@ impl Network {
         cut.insert((b.into(), a.into()));
     }
 
-    /// Mends all links.
+    /// Heals all links.
     pub fn heal(&self) {
         self.0.lock().cut.clear();
     }
 }
 
-/// One node's place in a [`Network`].
+/// The transport of one node in a [`Network`].
 #[derive(Debug)]
 pub struct MemoryTransport {
     network: Network,
@@ -74,7 +74,7 @@ pub struct MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    fn max_frame(&self) -> usize {
+    fn frame_max(&self) -> usize {
         256 * 1024
     }
 

@@ -1,8 +1,30 @@
-//! Drives a [`Presence`](crate::Presence) on tokio (feature `tokio`): the only part of the crate
-//! with a clock, tasks and sockets.
+//! Runs a [`Presence`](crate::Presence) on tokio (feature `tokio`): the only part of the crate with a clock, tasks and
+//! sockets.
 //!
-//! A [`Transport`] moves frames between neighbours and may lose them; a [`Node`] does the rest.
-//! [`memory`] joins nodes of one process, `nats` (feature `nats`) joins machines.
+//! A [`Transport`] moves frames between neighbours and may lose them; a [`Node`] does the rest. [`memory`] joins the nodes of
+//! one process, `nats` (feature `nats`) joins machines.
+//!
+//! ```
+//! use headcount::runtime::{Node, memory::Network};
+//! use headcount::{NewEntry, PresenceConfig, ReplicaId};
+//! use std::time::SystemTime;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let network = Network::new();
+//! let a = Node::start(ReplicaId::generate("a", SystemTime::now())?, PresenceConfig::default(), network.join("a"));
+//! let b = Node::start(ReplicaId::generate("b", SystemTime::now())?, PresenceConfig::default(), network.join("b"));
+//!
+//! let mut room = b.subscribe("room");
+//! a.track(&NewEntry::new("room", "ann", "conn-1"))?;
+//! let diff = room.next().await?.expect("the node runs");
+//! assert_eq!(diff.joins[0].key_str(), Some("ann"));
+//!
+//! a.leave().await; // b drops the entries of a at once
+//! assert_eq!(room.next().await?.expect("the node runs").leaves.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod memory;
 #[cfg(feature = "nats")]
@@ -17,29 +39,29 @@ pub use node::{Lagged, Node, Subscription};
 
 use crate::presence::{Address, Transmit};
 
-/// What a transport brings.
+/// Something that a transport received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
-    /// A frame of a neighbour.
+    /// A frame from a neighbour.
     Frame {
         /// The neighbour: an answer sent to this address reaches it.
         from: Address,
         /// The frame.
         frame: Bytes,
     },
-    /// A neighbour is gone: a hint, which hides its entries at once.
+    /// A hint that a neighbour is gone, which hides its entries at once.
     Gone(Address),
 }
 
-/// Moves frames between neighbours. Frames may be lost, doubled and reordered; that costs time,
+/// A mover of frames between neighbours. It may lose, double and reorder frames: that costs time,
 /// never data. A node's own broadcasts must not come back to it.
 pub trait Transport: Send + 'static {
-    /// The largest frame it carries, in bytes.
-    fn max_frame(&self) -> usize;
+    /// Returns the largest frame that the transport carries, in bytes.
+    fn frame_max(&self) -> usize;
 
     /// Sends a frame, or drops it when that would take long.
     fn send(&mut self, transmit: Transmit) -> impl Future<Output = ()> + Send;
 
-    /// The next thing that comes in; `None` when nothing ever will. Must be cancel safe.
+    /// Waits for the next thing that comes in. Returns `None` if nothing will ever come. Must be cancel safe.
     fn receive(&mut self) -> impl Future<Output = Option<Incoming>> + Send;
 }

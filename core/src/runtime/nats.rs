@@ -1,5 +1,5 @@
-//! Frames over NATS core publish and subscribe: one subject for all nodes of a cluster, one for
-//! each node. NATS does the connections, the routes between servers and TLS.
+//! A transport over NATS core publish and subscribe (feature `nats`): one subject for all nodes of a cluster, one
+//! for each node. NATS does the connections, the routes between servers and TLS.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use futures_util::stream::{SelectAll, select_all};
 use super::{Incoming, Transport};
 use crate::presence::{Destination, Transmit};
 
-/// Room that NATS needs beside the payload.
+/// The bytes of a message that NATS needs beside the payload.
 const RESERVE: usize = 1024;
 
-/// Why a cluster could not be joined.
+/// The reason why a node could not join a cluster.
 #[derive(Debug)]
 pub struct NatsError(Box<dyn std::error::Error + Send + Sync>);
 
@@ -30,7 +30,7 @@ impl std::error::Error for NatsError {
     }
 }
 
-/// One node's place in a cluster that speaks over NATS.
+/// The transport of one node over NATS.
 ///
 /// ```no_run
 /// use headcount::runtime::{Node, nats::NatsTransport};
@@ -59,10 +59,10 @@ impl fmt::Debug for NatsTransport {
 
 impl NatsTransport {
     /// Connects to NATS servers (addresses separated by commas) and joins the cluster of that name.
-    /// A lost connection is made again for as long as the node runs.
+    /// The transport reconnects after a lost connection for as long as the node runs.
     ///
     /// # Errors
-    /// [`NatsError`] when no server answers, a subscription is refused, or the operating system has
+    /// [`NatsError`] if no server answers, a subscription is refused, or the operating system has
     /// no random number for the node's address.
     pub async fn connect(servers: &str, cluster: &str) -> Result<Self, NatsError> {
         let options = ConnectOptions::new()
@@ -77,10 +77,10 @@ impl NatsTransport {
         Self::from_client(client.map_err(|e| NatsError(e.into()))?, cluster).await
     }
 
-    /// Joins over a connection that is there already. It must have been made with `no_echo`.
+    /// Joins over an open connection, which must have been made with `no_echo`.
     ///
     /// # Errors
-    /// [`NatsError`] when a subscription is refused or the operating system has no random number
+    /// [`NatsError`] if a subscription is refused or the operating system has no random number
     /// for the node's address.
     pub async fn from_client(client: Client, cluster: &str) -> Result<Self, NatsError> {
         let prefix = format!("headcount.{}", token(cluster));
@@ -105,7 +105,7 @@ impl NatsTransport {
 }
 
 impl Transport for NatsTransport {
-    fn max_frame(&self) -> usize {
+    fn frame_max(&self) -> usize {
         self.client.max_payload().saturating_sub(RESERVE)
     }
 
@@ -137,7 +137,8 @@ impl Transport for NatsTransport {
     }
 }
 
-/// A name as one token of a subject: other characters become `_` and their number.
+/// Turns a name into one token of a subject: characters other than letters, digits and `-` become `_` and
+/// their number.
 fn token(name: &str) -> String {
     let mut token = String::new();
     for c in name.chars() {

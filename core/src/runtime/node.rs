@@ -1,4 +1,4 @@
-//! One node of a cluster: a presence and the task that drives it.
+//! A node of a cluster: a presence and the task that drives it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,22 +20,22 @@ use crate::id::{EntryRef, ReplicaId};
 use crate::presence::{Event, Presence, PresenceConfig};
 use crate::tracker::{Diff, EntryBuf, Key, NewEntry, TopicDiff};
 
-/// Diffs and events kept for a subscriber that is slow.
+/// The Diffs and events kept for a slow subscriber.
 const BACKLOG: usize = 1024;
-/// How long a node sleeps when it has nothing to wait for.
+/// The time for which a node sleeps if it has no deadline.
 const IDLE: Duration = Duration::from_secs(3600);
-/// Most frames taken in before deadlines are looked at again: what the queue of a transport holds.
+/// The most frames taken in before deadlines are checked again: as many as the queue of a transport holds.
 const WAITING_MAX: usize = 65_536;
-/// Frames taken in between two flushes of what they caused.
+/// The frames taken in between two flushes of their effects.
 const BATCH: usize = 64;
-/// A node that is called this much later than it asked was paused.
+/// The lateness of a call from which on a node takes itself for paused.
 const LATE: Duration = Duration::from_millis(100);
-/// Turns without a frame that the tasks of a transport get after a pause.
+/// The turns without a frame that the tasks of a transport get after a pause.
 const TURNS: usize = 3;
 
-/// A running node: keeps its entries known to all others and theirs known here.
+/// A running node, which replicates its entries to all other nodes and theirs to this one.
 ///
-/// Dropping it stops it without a word, as a crash would; [`leave`](Self::leave) says Goodbye.
+/// Dropping a node stops it like a crash; [`leave`](Self::leave) says Goodbye.
 ///
 /// ```
 /// use headcount::runtime::{Node, memory::Network};
@@ -45,7 +45,7 @@ const TURNS: usize = 3;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let network = Network::new();
-/// let start = |name| -> Result<Node, headcount::IdError> {
+/// let start = |name| -> Result<Node, headcount::id::IdError> {
 ///     let id = ReplicaId::generate(name, SystemTime::now())?;
 ///     Ok(Node::start(id, PresenceConfig::default(), network.join(name)))
 /// };
@@ -69,7 +69,7 @@ pub struct Node {
 #[derive(Debug)]
 struct Shared {
     presence: Presence,
-    /// Rung after a local operation.
+    /// Notified after a local operation.
     wake: Notify,
     topics: Mutex<HashMap<Arc<str>, broadcast::Sender<TopicDiff>>>,
     events: broadcast::Sender<Event>,
@@ -84,7 +84,8 @@ impl Node {
         if config.seed == 0 {
             config.seed = getrandom::u64().unwrap_or_else(|_| seed_of(&id));
         }
-        config.cluster.max_frame = config.cluster.max_frame.min(transport.max_frame());
+        let frame_max = &mut config.replication.frame_max;
+        *frame_max = transport.frame_max().min(*frame_max);
         let shared = Arc::new(Shared {
             presence: Presence::new(id, config),
             wake: Notify::new(),
@@ -100,7 +101,7 @@ impl Node {
         }
     }
 
-    /// The presence itself, for everything that only reads.
+    /// Returns the presence itself, for calls that only read.
     #[must_use]
     pub fn presence(&self) -> &Presence {
         &self.shared.presence
@@ -109,7 +110,7 @@ impl Node {
     /// Tracks an entry. See [`Tracker::track`](crate::Tracker::track).
     ///
     /// # Errors
-    /// When it is tracked already or a bound is broken.
+    /// If it is tracked already or breaks a bound.
     pub fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.woken(self.shared.presence.track(put))
     }
@@ -117,20 +118,20 @@ impl Node {
     /// Gives a tracked entry a new meta and status.
     ///
     /// # Errors
-    /// When it is not tracked or a bound is broken.
+    /// If it is not tracked or breaks a bound.
     pub fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.woken(self.shared.presence.update(put))
     }
 
-    /// Tracks or updates.
+    /// Tracks an entry, or updates it if it is tracked already.
     ///
     /// # Errors
-    /// When a bound is broken.
+    /// If it breaks a bound.
     pub fn upsert(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.woken(self.shared.presence.upsert(put))
     }
 
-    /// Removes one entry of this node. Says whether there was one.
+    /// Removes one entry of this node. Returns whether there was one.
     pub fn untrack<'a>(
         &self,
         topic: &str,
@@ -140,18 +141,18 @@ impl Node {
         self.woken(self.shared.presence.untrack(topic, key, owner))
     }
 
-    /// Removes all entries of an owner. Says how many.
+    /// Removes all entries of an owner. Returns how many.
     pub fn untrack_owner(&self, owner: impl AsRef<[u8]>) -> usize {
         self.woken(self.shared.presence.untrack_owner(owner))
     }
 
-    /// The visible entries of a topic, of all nodes.
+    /// Returns the visible entries of a topic, of all nodes. O(entries of the topic).
     #[must_use]
     pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
         self.shared.presence.list(topic)
     }
 
-    /// The changes of a topic from now on, of all nodes.
+    /// Subscribes to the changes of a topic from now on, of all nodes.
     #[must_use]
     pub fn subscribe(&self, topic: &str) -> Subscription {
         let mut topics = self.shared.topics.lock();
@@ -162,7 +163,7 @@ impl Node {
         Subscription(sender.subscribe())
     }
 
-    /// Returns what happens to the cluster from now on.
+    /// Subscribes to the events of the cluster from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.shared.events.subscribe()
@@ -188,11 +189,11 @@ impl Drop for Node {
     }
 }
 
-/// The changes of one topic.
+/// A subscription to the changes of one topic.
 #[derive(Debug)]
 pub struct Subscription(broadcast::Receiver<TopicDiff>);
 
-/// A subscriber was too slow: this many Diffs are lost to it. List the topic again.
+/// The error of a subscriber that was too slow and lost this many Diffs. List the topic again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lagged(pub u64);
 
@@ -205,10 +206,10 @@ impl fmt::Display for Lagged {
 impl std::error::Error for Lagged {}
 
 impl Subscription {
-    /// The next changes; `None` when the node has stopped. Cancel safe.
+    /// Waits for the next changes. Returns `None` after the node has stopped. Cancel safe.
     ///
     /// # Errors
-    /// [`Lagged`] when more than 1,024 Diffs were waiting.
+    /// [`Lagged`] if more than 1,024 Diffs were waiting.
     pub async fn next(&mut self) -> Result<Option<TopicDiff>, Lagged> {
         match self.0.recv().await {
             Ok(diff) => Ok(Some(diff)),
@@ -225,7 +226,7 @@ fn seed_of(id: &ReplicaId) -> u64 {
     hasher.finish()
 }
 
-/// The task of a node.
+/// Drives a node: the task that [`Node::start`] spawns.
 async fn drive(shared: Arc<Shared>, transport: impl Transport, mut stopped: oneshot::Receiver<()>) {
     let presence = &shared.presence;
     let start = Instant::now();
@@ -271,8 +272,8 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Takes in what has arrived, before any deadline is looked at: a process that was paused would
-    /// otherwise hide every replica whose heartbeats wait here. After a pause the tasks of the
+    /// Takes in the frames that have arrived, before any deadline is checked: a process that was paused
+    /// would otherwise hide every replica whose heartbeats wait here. After a pause the tasks of the
     /// transport get turns first, to read their sockets.
     async fn take_waiting(&mut self, shared: &Shared, start: Instant) {
         let presence = &shared.presence;
@@ -299,7 +300,7 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Returns what the transport has at once. Beyond tokio's budget, which would hide what waits.
+    /// Returns what the transport has received already. It ignores tokio's budget, which would hide it.
     async fn waiting(&mut self) -> Option<Option<Incoming>> {
         let mut receive = pin!(unconstrained(self.transport.receive()));
         let once = |context: &mut Context<'_>| match receive.as_mut().poll(context) {
@@ -318,7 +319,7 @@ impl<T: Transport> Link<T> {
 }
 
 impl Shared {
-    /// Hands Diffs and events to those who wait for them.
+    /// Hands Diffs and events to the subscribers.
     fn publish(&self) {
         while let Some(diff) = self.presence.poll_diff() {
             self.publish_diff(&diff);

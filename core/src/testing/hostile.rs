@@ -7,8 +7,9 @@ use super::node::Node;
 use super::run::Run;
 use super::stats::Incident;
 use super::truth::Slot;
-use crate::codec::{Envelope, Kind, Reader, WIRE_MAJOR, WIRE_MINOR, Writer};
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{
+    DecodeError, DecodeErrorKind, Envelope, Kind, Reader, WIRE_MAJOR, WIRE_MINOR, Writer,
+};
 use crate::id::ReplicaId;
 
 /// Offsets in a frame of what precedes its body.

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::plan::TOPICS;
-use crate::id::{Encoding, EntryRef};
+use crate::id::EntryRef;
 use crate::presence::Presence;
-use crate::tracker::{Diff, EntryBuf};
+use crate::tracker::{Diff, Encoding, EntryBuf};
 
 /// Topic, key and version of an entry: twins, and holders that alter content, give the same version
 /// to entries of two keys.

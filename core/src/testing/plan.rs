@@ -159,7 +159,7 @@ pub(super) struct Plan {
     /// The places, one bit each, that speak another minor version.
     pub(super) other_minor: u64,
     relay: bool,
-    max_frame: usize,
+    frame_max: usize,
     weights: Vec<(Step, u64)>,
     total: u64,
 }
@@ -206,7 +206,7 @@ impl Plan {
             grace_ms: [0, 700, 2500][rng.below(3) as usize],
             other_minor: if rng.below(8) == 0 { rng.next_u64() } else { 0 },
             relay: shape != Shape::Mesh || rng.below(4) == 0,
-            max_frame: if rng.below(4) == 0 { 1024 } else { 256 * 1024 },
+            frame_max: if rng.below(4) == 0 { 1024 } else { 256 * 1024 },
             total: weights.iter().map(|(_, weight)| weight).sum(),
             weights,
         }
@@ -241,10 +241,7 @@ impl Plan {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        Limits {
-            leave_log_len_max: self.leave_log,
-            ..Limits::default()
-        }
+        Limits::default().leave_log_len_max(self.leave_log)
     }
 
     /// Returns how long after its end a replica may still come to be shown: its age counts up to
@@ -283,8 +280,8 @@ impl Plan {
             forget_after: Duration::from_millis(self.forget_ms),
             pull_timeout: Duration::from_millis(BEAT_MS / 2),
             relay: self.relay,
-            max_frame: self.max_frame,
-            max_peers: 64,
+            frame_max: self.frame_max,
+            peers_max: 64,
             ..replica::Config::default()
         }
     }

@@ -4,8 +4,7 @@ use super::hostile::{Strange, strange, version_range};
 use super::network::kind;
 use super::stats::Incident;
 use super::world::World;
-use crate::codec::{Kind, WIRE_MAJOR};
-use crate::error::DecodeError;
+use crate::codec::{DecodeError, Kind, WIRE_MAJOR};
 use crate::replica::Transmit;
 
 /// Lets a foreign frame arrive at a node that a sound one is on its way to.

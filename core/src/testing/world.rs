@@ -151,9 +151,9 @@ impl<'t> World<'t> {
     fn config(&mut self) -> PresenceConfig {
         PresenceConfig {
             limits: self.run.plan.limits(),
-            cluster: self.run.plan.config(),
+            replication: self.run.plan.config(),
             seed: self.run.rng.next_u64(),
-            slice_records: self.run.pick(&[1, 3, 16, 1024]),
+            slice_entries_max: self.run.pick(&[1, 3, 16, 1024]),
             grace: Duration::from_millis(self.run.plan.grace_ms),
             ..PresenceConfig::default()
         }

@@ -5,8 +5,8 @@ use super::slab::NIL;
 use super::slice::Slice;
 use super::wire::{DeltaHead, RepairHead};
 use super::{Tracker, delta, repair};
-use crate::codec::{Envelope, Kind};
-use crate::error::{ApplyError, DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind};
+use crate::error::ApplyError;
 use crate::id::ReplicaId;
 
 /// Frames of other replicas. Everything is checked before anything changes.

@@ -87,7 +87,8 @@ impl CvRDT for Tracker {
 ///
 /// ```
 /// use crdts::CmRDT;
-/// use headcount::{ApplyError, Delta, NewEntry, ReplicaId, Tracker};
+/// use headcount::tracker::{ApplyError, Delta};
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// a.track(&NewEntry::new("room", "ann", "conn-1"))?;

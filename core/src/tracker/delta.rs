@@ -8,8 +8,8 @@ use super::limits::Limits;
 use super::slice::Slice;
 use super::state::State;
 use super::wire::{DeltaHead, Place, Record, Records};
-use crate::codec::Reader;
-use crate::error::{ApplyError, DecodeError};
+use crate::codec::{DecodeError, Reader};
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
 /// A `Delta` that passed every check which needs no tracker, to be applied in slices. See [`Slice`].
@@ -17,7 +17,8 @@ use crate::fault::{Fault, is_broken};
 /// Entries of an origin that was unknown before become visible with the last step.
 ///
 /// ```
-/// use headcount::{NewEntry, ReplicaId, StagedDelta, Tracker};
+/// use headcount::tracker::StagedDelta;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// for i in 0..100 {

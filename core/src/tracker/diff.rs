@@ -36,12 +36,13 @@ use crate::id::EntryRef;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
     /// Sorted by topic, each topic once, none without changes.
-    topics: Vec<TopicDiff>,
-    is_lossy: bool,
+    pub(super) topics: Vec<TopicDiff>,
+    pub(super) is_lossy: bool,
 }
 
 /// The changes of one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TopicDiff {
     /// The topic.
     pub topic: Arc<str>,
@@ -56,6 +57,7 @@ pub struct TopicDiff {
 
 /// An entry before and after a change. Topic and key are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Update {
     /// The entry as a Diff last reported it. There may have been versions in between: each has a leave.
     pub old: EntryBuf,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::id::{Dot, Encoding, EntryRef, Origin};
+use crate::id::{Dot, EntryRef, Origin};
+use crate::tracker::Encoding;
 
 /// A key as users name it: its bytes and their encoding. Keys are equal when both are.
 ///
@@ -79,7 +80,8 @@ impl EntryVersions {
 /// The content of an entry to be tracked or updated. Borrows everything.
 ///
 /// ```
-/// use headcount::{Encoding, NewEntry};
+/// use headcount::NewEntry;
+/// use headcount::tracker::Encoding;
 /// let put = NewEntry::new("room:lobby", "user:7", "conn-1").meta(br#"{"device":"phone"}"#).status(2);
 /// assert_eq!(put.key().bytes, b"user:7");
 /// let put = NewEntry::bytes("room:lobby", &[131, 97, 7], &[1, 2], Encoding::Term);

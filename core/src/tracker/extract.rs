@@ -24,7 +24,8 @@ use crate::id::ReplicaId;
 /// [`Tracker::full_body`] for answers that are too large for one go. See [`Slice`].
 ///
 /// ```
-/// use headcount::{Extract, NewEntry, ReplicaId, Tracker};
+/// use headcount::tracker::Extract;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// for i in 0..100 {
 ///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;

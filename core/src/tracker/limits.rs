@@ -1,29 +1,37 @@
-//! Bounds of a tracker.
+//! The bounds of a tracker.
 
-/// Bounds on what a tracker takes, locally and from frames. Every bound has a typed error.
+/// The longest key, in bytes, that the data layout can hold.
+pub(super) const KEY_LAYOUT_MAX: usize = 65_535;
+/// The longest owner, in bytes, that the data layout can hold.
+pub(super) const OWNER_LAYOUT_MAX: usize = 255;
+/// The largest meta, in bytes, that the data layout can hold.
+pub(super) const META_LAYOUT_MAX: usize = 16 << 20;
+
+/// The bounds on what a tracker takes, from local calls and from frames. Every bound has a typed error.
 ///
 /// All replicas of a cluster should use the same limits: a frame that breaks the receiver's is
-/// refused whole.
+/// refused whole. A tracker cuts values out of range down to what its data layout can hold.
+///
+/// ```
+/// use headcount::Tracker;
+/// use headcount::id::{ALL_TOPICS, ReplicaId};
+/// use headcount::tracker::Limits;
+///
+/// let limits = Limits::default().meta_len_max(4 * 1024).entries_max(100_000);
+/// let tracker = Tracker::with_slot(ReplicaId::new("a", 1, 0)?, ALL_TOPICS, limits);
+/// assert_eq!(tracker.limits().get_meta_len_max(), 4 * 1024);
+/// # Ok::<(), headcount::id::IdError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
-    /// Longest topic in bytes. Default 256, at most 65,535.
-    pub topic_len_max: usize,
-    /// Longest key in bytes. Default 256, at most 65,535.
-    pub key_len_max: usize,
-    /// Longest owner in bytes. Default 64, at most 255.
-    pub owner_len_max: usize,
-    /// Largest meta in bytes. Default 16 KiB, at most 16 MiB.
-    pub meta_len_max: usize,
-    /// Most entries of one owner. Default 1,000,000, at most 2^31 - 1.
-    pub owner_entries_max: u32,
-    /// Most entries of one tracker. Default 2^31.
-    pub entries_max: u32,
-    /// Most origins known at a time, the local one included. Default 1,025, at most 65,534.
-    pub origins_max: u16,
-    /// Most leaves remembered per origin for replicas that missed them. Default 65,536. A smaller
-    /// number never costs correctness, it turns a `Delta` into a `Repair`.
-    pub leave_log_len_max: usize,
+    pub(super) topic_len_max: usize,
+    pub(super) key_len_max: usize,
+    pub(super) owner_len_max: usize,
+    pub(super) meta_len_max: usize,
+    pub(super) owner_entries_max: u32,
+    pub(super) entries_max: u32,
+    pub(super) origins_max: u16,
+    pub(super) leave_log_len_max: usize,
 }
 
 impl Default for Limits {
@@ -42,12 +50,118 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits, cut down to what the data layout can hold.
+    /// Sets the longest topic, in bytes. Default 256, at most 65,535.
+    #[must_use]
+    pub fn topic_len_max(mut self, topic_len_max: usize) -> Self {
+        self.topic_len_max = topic_len_max;
+        self
+    }
+
+    /// Sets the longest key, in bytes. Default 256, at most 65,535.
+    #[must_use]
+    pub fn key_len_max(mut self, key_len_max: usize) -> Self {
+        self.key_len_max = key_len_max;
+        self
+    }
+
+    /// Sets the longest owner, in bytes. Default 64, at most 255.
+    #[must_use]
+    pub fn owner_len_max(mut self, owner_len_max: usize) -> Self {
+        self.owner_len_max = owner_len_max;
+        self
+    }
+
+    /// Sets the largest meta, in bytes. Default 16 KiB, at most 16 MiB.
+    #[must_use]
+    pub fn meta_len_max(mut self, meta_len_max: usize) -> Self {
+        self.meta_len_max = meta_len_max;
+        self
+    }
+
+    /// Sets the most entries of one owner. Default 1,000,000, at most 2^31 - 1.
+    #[must_use]
+    pub fn owner_entries_max(mut self, owner_entries_max: u32) -> Self {
+        self.owner_entries_max = owner_entries_max;
+        self
+    }
+
+    /// Sets the most entries of one tracker. Default and most 2^31.
+    #[must_use]
+    pub fn entries_max(mut self, entries_max: u32) -> Self {
+        self.entries_max = entries_max;
+        self
+    }
+
+    /// Sets the most origins known at a time, the tracker's own included. Default 1,025; from 1 to 65,534.
+    #[must_use]
+    pub fn origins_max(mut self, origins_max: u16) -> Self {
+        self.origins_max = origins_max;
+        self
+    }
+
+    /// Sets the most leaves remembered per origin for replicas that missed them. Default 65,536.
+    ///
+    /// A smaller number never costs correctness: more replicas are sent a `Repair` instead of a `Delta`.
+    #[must_use]
+    pub fn leave_log_len_max(mut self, leave_log_len_max: usize) -> Self {
+        self.leave_log_len_max = leave_log_len_max;
+        self
+    }
+
+    /// Returns the longest topic, in bytes.
+    #[must_use]
+    pub fn get_topic_len_max(&self) -> usize {
+        self.topic_len_max
+    }
+
+    /// Returns the longest key, in bytes.
+    #[must_use]
+    pub fn get_key_len_max(&self) -> usize {
+        self.key_len_max
+    }
+
+    /// Returns the longest owner, in bytes.
+    #[must_use]
+    pub fn get_owner_len_max(&self) -> usize {
+        self.owner_len_max
+    }
+
+    /// Returns the largest meta, in bytes.
+    #[must_use]
+    pub fn get_meta_len_max(&self) -> usize {
+        self.meta_len_max
+    }
+
+    /// Returns the most entries of one owner.
+    #[must_use]
+    pub fn get_owner_entries_max(&self) -> u32 {
+        self.owner_entries_max
+    }
+
+    /// Returns the most entries of one tracker.
+    #[must_use]
+    pub fn get_entries_max(&self) -> u32 {
+        self.entries_max
+    }
+
+    /// Returns the most origins known at a time.
+    #[must_use]
+    pub fn get_origins_max(&self) -> u16 {
+        self.origins_max
+    }
+
+    /// Returns the most leaves remembered per origin.
+    #[must_use]
+    pub fn get_leave_log_len_max(&self) -> usize {
+        self.leave_log_len_max
+    }
+
+    /// Returns the same limits, cut down to what the data layout can hold.
     pub(super) fn clamped(mut self) -> Self {
         self.topic_len_max = self.topic_len_max.min(65_535);
-        self.key_len_max = self.key_len_max.min(65_535);
-        self.owner_len_max = self.owner_len_max.min(255);
-        self.meta_len_max = self.meta_len_max.min(16 << 20);
+        self.key_len_max = self.key_len_max.min(KEY_LAYOUT_MAX);
+        self.owner_len_max = self.owner_len_max.min(OWNER_LAYOUT_MAX);
+        self.meta_len_max = self.meta_len_max.min(META_LAYOUT_MAX);
         self.owner_entries_max = self.owner_entries_max.min((1 << 31) - 1);
         self.entries_max = self.entries_max.min(1 << 31);
         self.origins_max = self.origins_max.clamp(1, 65_534);

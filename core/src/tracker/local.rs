@@ -6,7 +6,8 @@ use super::session::{SessionName, Since};
 use super::slab::NIL;
 use super::{LeaveReason, Tracker};
 use crate::error::TrackError;
-use crate::id::{ALL_TOPICS, Encoding, EntryRef, ReplicaId, slot_of};
+use crate::id::{ALL_TOPICS, EntryRef, ReplicaId, slot_of};
+use crate::tracker::Encoding;
 
 /// Operations on the entries of this replica.
 impl Tracker {
@@ -122,6 +123,7 @@ impl Tracker {
     /// assert_eq!((room.joins.len(), room.leaves.len()), (1, 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "it is handed out once"]
     pub fn take_diff(&mut self) -> Diff {
         self.pending.take(&self.state)
     }

@@ -1,13 +1,39 @@
-//! The delta-CRDT of presence entries: those tracked here, and those of other replicas.
+//! The delta-CRDT of presence entries: the entries tracked here, and those that other replicas track.
 //!
-//! Only one replica writes an entry, the one that holds the connection. So the state of
-//! an origin is a function of its clock: a frame takes a holder from one exact state to the next or
-//! changes nothing, and no tombstones are kept.
+//! A [`Tracker`] is a data structure without locks, I/O or a clock; [`Presence`](crate::Presence) is the same for many
+//! threads and many nodes. A [`NewEntry`] goes in, [`Entry`] and [`EntryBuf`] come out, and a [`Diff`] says what changed.
+//! Trackers exchange frames: a Delta has the operations between two clocks, a Repair the state at a clock.
 //!
-//! [`Tracker`] routes to its parts. `State` keeps each entry in all its indexes: `Store` (rows, bytes, topics, keys),
-//! `Origins` with an `OriginState` each (version order, births, leave log, fingerprint), and `Owners`. `Pending`
-//! collects own changes for the next [`Diff`]. Work in slices ([`Slice`]) is an object of its own that takes steps on
-//! a tracker.
+//! ```
+//! use headcount::{NewEntry, ReplicaId, Tracker};
+//!
+//! let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+//! let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+//! a.track(&NewEntry::new("room", "ann", "conn-1").meta(b"phone"))?;
+//! a.track(&NewEntry::new("room", "bob", "conn-2"))?;
+//!
+//! let frame = a.delta_since(a.id(), b.clock(a.id())).expect("b misses two operations");
+//! let diff = b.apply(&frame)?;
+//! assert_eq!(diff.topic("room").expect("it changed").joins.len(), 2);
+//!
+//! a.untrack_owner("conn-2"); // the connection broke
+//! let frame = a.delta_since(a.id(), b.clock(a.id())).expect("b misses one operation");
+//! b.apply(&frame)?;
+//! let keys: Vec<_> = b.list("room").map(|entry| entry.key_str()).collect();
+//! assert_eq!(keys, [Some("ann")]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Only one replica writes an entry: the one that holds the connection. So the state of an origin is a function of its
+//! clock: a frame takes a holder from one exact state to the next or changes nothing, and no tombstones are kept.
+//!
+//! Large work can go in slices, so that a lock is never held for long: [`StagedDelta`] and [`StagedRepair`] apply, [`Extract`]
+//! encodes, [`VisibilityChange`] shows and hides, [`Pages`] list.
+
+// `Tracker` routes to its parts. `State` keeps each entry in all its indexes: `Store` (rows, bytes, topics, keys),
+// `Origins` with an `OriginState` each (version order, births, leave log, fingerprint), and `Owners`. `Pending`
+// collects own changes for the next `Diff`. Work in slices (`Slice`) is an object of its own that takes steps on
+// a tracker.
 
 mod apply;
 mod blobs;
@@ -15,6 +41,7 @@ mod blobs;
 mod crdt;
 mod delta;
 mod diff;
+mod encoding;
 mod entry;
 mod extract;
 mod head_table;
@@ -29,6 +56,8 @@ mod pages;
 mod pending;
 mod read;
 mod repair;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod session;
 mod slab;
 mod slice;
@@ -46,6 +75,7 @@ use std::fmt;
 pub use crdt::Delta;
 pub use delta::StagedDelta;
 pub use diff::{Diff, TopicDiff, Update};
+pub use encoding::Encoding;
 pub use entry::{Entry, EntryBuf, Key, NewEntry};
 pub use extract::{Extract, Extracted};
 pub use limits::Limits;
@@ -58,6 +88,8 @@ pub use version_vector::VersionVector;
 pub use visibility::VisibilityChange;
 pub use wire::{DeltaHead, RepairHead};
 
+pub use crate::error::{ApplyError, TrackError};
+
 use self::pending::Pending;
 use self::state::State;
 use crate::codec::{Envelope, Kind};
@@ -67,6 +99,8 @@ use crate::id::{ALL_TOPICS, Origin, ReplicaId};
 /// The reason for which an entry left. Travels with the leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum LeaveReason {
     /// It was untracked.
     Untracked = 0,
@@ -78,6 +112,7 @@ pub enum LeaveReason {
 
 /// The state of an origin at one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OriginInfo {
     /// The replica.
     pub replica: ReplicaId,
@@ -130,7 +165,7 @@ impl Tracker {
     /// Creates an empty tracker of one slot of topics, or of all ([`ALL_TOPICS`]).
     ///
     /// # Panics
-    /// If `slot` is neither below [`SLOTS`](crate::SLOTS) nor [`ALL_TOPICS`].
+    /// If `slot` is neither below [`SLOTS`](crate::id::SLOTS) nor [`ALL_TOPICS`].
     #[must_use]
     pub fn with_slot(replica: ReplicaId, slot: u8, limits: Limits) -> Self {
         assert!(

@@ -11,7 +11,8 @@ use super::slice::Slice;
 /// most once.
 ///
 /// ```
-/// use headcount::{NewEntry, Pages, ReplicaId, Tracker};
+/// use headcount::tracker::Pages;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// for n in 0..10 {
 ///     tracker.track(&NewEntry::new("room", &format!("user {n}"), "conn"))?;

@@ -8,6 +8,7 @@ use super::state::State;
 
 /// Iterator over the visible entries of a topic, in no particular order.
 #[derive(Clone)]
+#[must_use = "iterators are lazy"]
 pub struct Entries<'a> {
     state: &'a State,
     /// The first session of each key still to come.
@@ -17,6 +18,7 @@ pub struct Entries<'a> {
 
 /// Iterator over the visible sessions of a key.
 #[derive(Clone)]
+#[must_use = "iterators are lazy"]
 pub struct Sessions<'a> {
     state: &'a State,
     next: u32,
@@ -78,7 +80,6 @@ impl<'a> Iterator for Entries<'a> {
 impl Tracker {
     /// Returns the visible entries of a topic, in no particular order, without copying. O(entries of the
     /// topic, hidden ones included).
-    #[must_use]
     pub fn list(&self, topic: &str) -> Entries<'_> {
         let topic = self.state.store().find_topic(topic);
         Entries {
@@ -91,7 +92,8 @@ impl Tracker {
     /// Returns the visible sessions of a key in a topic. O(sessions of the key).
     ///
     /// ```
-    /// use headcount::{Encoding, Key, NewEntry, ReplicaId, Tracker};
+    /// use headcount::tracker::{Encoding, Key};
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
     /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
     /// tracker.track(&NewEntry::bytes("room", &[1, 2], b"conn", Encoding::Bytes).meta(b"m"))?;
     /// let entry = tracker.get_by_key("room", &[1, 2][..]).next().unwrap();
@@ -99,7 +101,6 @@ impl Tracker {
     /// assert!(tracker.get_by_key("room", Key::new(Encoding::Text, &[1, 2])).next().is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
     pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Sessions<'_> {
         let key = key.into();
         let location = self.state.locate(topic, key.encoding, key.bytes);

@@ -9,8 +9,8 @@ use super::slab::NIL;
 use super::slice::Slice;
 use super::state::State;
 use super::wire::{Kept, Place, Record, Records, RepairHead};
-use crate::codec::Reader;
-use crate::error::{ApplyError, DecodeError};
+use crate::codec::{DecodeError, Reader};
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
 /// A `Repair` that passed every check which needs no tracker, to be applied in slices. See [`Slice`].
@@ -18,7 +18,8 @@ use crate::fault::{Fault, is_broken};
 /// Entries of an origin that was unknown before become visible with the last step.
 ///
 /// ```
-/// use headcount::{NewEntry, ReplicaId, StagedRepair, Tracker};
+/// use headcount::tracker::StagedRepair;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// for i in 0..100 {
 ///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;

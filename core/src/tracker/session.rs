@@ -1,7 +1,7 @@
 //! Names of sessions, for leases and grace.
 
 use super::entry::Key;
-use crate::id::Encoding;
+use crate::tracker::Encoding;
 
 /// Names a session: topic, key and owner, owned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -20,7 +20,7 @@ use super::diff::Diff;
 ///   [`done`](Self::done).
 /// * `cancel` gives the work up before its last step. Work that began must be stepped to its end or cancelled.
 /// * A *claimed* origin is not served and takes no other frames
-///   ([`Applying`](crate::ApplyError::Applying)); the rest of the tracker, and everything while work leaves the
+///   ([`Applying`](crate::tracker::ApplyError::Applying)); the rest of the tracker, and everything while work leaves the
 ///   origin *free*, may change between two steps. An origin that is dropped in between ends the work.
 ///
 /// [`Tracker::reap`](super::Tracker::reap) is such a step too, of the work that

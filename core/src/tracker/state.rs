@@ -16,7 +16,8 @@ use super::slab::{NIL, Row};
 use super::store::{KeyLocation, Store};
 use super::version_order::Direction;
 use crate::error::{ApplyError, TrackError};
-use crate::id::{Encoding, EntryRef, OP_MAX, Origin, ReplicaId};
+use crate::id::{EntryRef, OP_MAX, Origin, ReplicaId};
+use crate::tracker::Encoding;
 
 #[derive(Clone)]
 pub(super) struct State {

@@ -10,7 +10,7 @@ use super::blobs::Blobs;
 use super::entry::{EntryVersions, NewEntry};
 use super::slab::{LONG, NIL, Row, Slab};
 use super::topics::{Topic, Topics};
-use crate::id::Encoding;
+use crate::tracker::Encoding;
 
 /// Bytes before the key in a blob: key length (2), owner length (1).
 const BLOB_HEADER: usize = 3;

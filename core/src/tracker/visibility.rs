@@ -12,7 +12,8 @@ use crate::id::ReplicaId;
 /// other change overtakes these Diffs.
 ///
 /// ```
-/// use headcount::{NewEntry, ReplicaId, Tracker, VisibilityChange};
+/// use headcount::tracker::VisibilityChange;
+/// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// a.track(&NewEntry::new("room", "ann", "conn"))?;

@@ -7,10 +7,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use headcount::codec::{Envelope, Kind, Writer};
 use headcount::replica::{Config, Replica};
-use headcount::{
-    DeltaHead, Limits, NewEntry, Presence, PresenceConfig, RepairHead, ReplicaId, StagedDelta,
-    StagedRepair, Tracker,
-};
+use headcount::tracker::{DeltaHead, Limits, RepairHead, StagedDelta, StagedRepair};
+use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 use proptest::prelude::*;
 
 use crate::support::trackers::tracker;
@@ -132,11 +130,7 @@ fn golden_frames_cost_at_most_twice_their_length_whole_cut_and_altered() {
     for (name, frame) in frames {
         read_frame(&frame);
         for cluster in ["headcount", "cluster", "test", ""] {
-            let config = Config {
-                cluster: cluster.to_owned(),
-                ..Config::default()
-            };
-            read_message(&frame, config);
+            read_message(&frame, Config::default().cluster(cluster));
         }
         let kind = frame[4];
         let start = 12 + usize::from(frame[6]);

@@ -4,11 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use headcount::codec::{Envelope, Kind, Reader, SharedKey, Writer};
-use headcount::{
-    DecodeErrorKind, DeltaHead, Encoding, Limits, NewEntry, RepairHead, ReplicaId, StagedRepair,
-    Tracker,
-};
+use headcount::codec::{DecodeErrorKind, Envelope, Kind, Reader, SharedKey, Writer};
+use headcount::tracker::{DeltaHead, Encoding, Limits, RepairHead, StagedRepair};
+use headcount::{NewEntry, ReplicaId, Tracker};
 use proptest::prelude::*;
 use wincode::{SchemaRead, SchemaWrite};
 

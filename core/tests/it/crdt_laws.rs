@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crdts::{CmRDT, CvRDT, Dot, Orswot, VClock, orswot::Op as OrOp};
-use headcount::{ApplyError, Delta, NewEntry, Origin, ReplicaId, Tracker, VersionVector};
+use headcount::id::Origin;
+use headcount::tracker::{ApplyError, Delta, VersionVector};
+use headcount::{NewEntry, ReplicaId, Tracker};
 use proptest::prelude::*;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];

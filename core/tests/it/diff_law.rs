@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use headcount::replica::Event;
+use headcount::replica::{Config, Event};
 use headcount::{NewEntry, Presence, PresenceConfig};
 use proptest::prelude::*;
 
@@ -64,17 +64,17 @@ struct World {
     /// For each node a mirror that has seen every Diff, then those that began later.
     mirrors: Vec<Vec<Mirror>>,
     lives: u64,
-    slice_records: usize,
+    slice_entries_max: usize,
     grace: Duration,
 }
 
 impl World {
-    fn new(slice_records: usize, grace: Duration) -> Self {
+    fn new(slice_entries_max: usize, grace: Duration) -> Self {
         let mut world = Self {
             mesh: Mesh::new(&[]),
             mirrors: Vec::new(),
             lives: 0,
-            slice_records,
+            slice_entries_max,
             grace,
         };
         for n in 0..NODES {
@@ -87,11 +87,12 @@ impl World {
 
     fn node(&mut self, n: usize) -> Presence {
         self.lives += 1;
-        let set = |config: &mut PresenceConfig| {
-            config.grace = self.grace;
-            config.slice_records = self.slice_records;
-            config.flush = Duration::from_millis(20);
-            config.cluster.down_after = seconds(2);
+        let set = |config: PresenceConfig| {
+            config
+                .grace(self.grace)
+                .slice_entries_max(self.slice_entries_max)
+                .flush(Duration::from_millis(20))
+                .replication(Config::default().down_after(seconds(2)))
         };
         configured(&format!("n{n}"), self.lives, self.lives, set)
     }
@@ -164,7 +165,7 @@ impl World {
     /// Lets a process that looks like a later life of the node send frames for a moment.
     fn twin(&mut self, n: usize) {
         let id = self.mesh.nodes[n].id();
-        let set = |config: &mut PresenceConfig| config.seed = 99;
+        let set = |config: PresenceConfig| config.seed(99);
         let twin = configured(id.name(), id.incarnation(), 99, set);
         for key in 0..50 {
             twin.track(&NewEntry::new("room", &format!("t{key}"), "t"))
@@ -198,10 +199,10 @@ proptest! {
     #[test]
     fn a_reader_of_a_list_and_the_diffs_since_is_right(
         rounds in prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12),
-        slice_records in prop_oneof![Just(2usize), Just(1_024)],
+        slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
         grace in prop_oneof![Just(Duration::ZERO), Just(seconds(1))],
     ) {
-        let mut world = World::new(slice_records, grace);
+        let mut world = World::new(slice_entries_max, grace);
         world.run(seconds(1));
         for ops in &rounds {
             ops.iter().for_each(|op| world.take(op));
@@ -216,7 +217,7 @@ proptest! {
 /// A reader begins in the middle of a visit shorter than a flush.
 #[test]
 fn a_short_visit_leaves_no_ghost_with_its_readers() {
-    let node = configured("a", 1, 1, |_| {});
+    let node = configured("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     node.track(&NewEntry::new("room", "ann", "c")).unwrap();
     let mut saw_her = Mirror::of(&node, &TOPICS);
@@ -240,7 +241,7 @@ fn a_short_visit_leaves_no_ghost_with_its_readers() {
 fn a_new_identity_ends_what_was_shown_under_the_old_one() {
     let mut tracker = tracker("a");
     tracker.track(&NewEntry::new("room", "ann", "c")).unwrap();
-    tracker.take_diff();
+    let _ = tracker.take_diff();
     tracker.track(&NewEntry::new("room", "bob", "c")).unwrap();
     let update = NewEntry::new("room", "ann", "c").meta(b"2");
     tracker.update(&update).unwrap();
@@ -253,7 +254,7 @@ fn a_new_identity_ends_what_was_shown_under_the_old_one() {
 /// A loss of Diffs is reported, so that readers read the lists again.
 #[test]
 fn a_node_reports_that_it_lost_joins_and_leaves() {
-    let node = configured("a", 1, 1, |_| {});
+    let node = configured("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     let meta = vec![b'm'; 16 << 10];
     for _ in 0..600 {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use headcount::replica::Event;
+use headcount::replica::{Config, Event};
 use headcount::testing::{self, Fault};
+use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
 use crate::support::mesh::{Mesh, configured, events, node, seconds};
@@ -98,7 +99,7 @@ fn f02_two_replicas_may_hold_the_same_session() {
 fn f03_a_thousand_restarts_leave_one_replica() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     for life in 0..1_000 {
-        mesh.nodes[1] = node("b", 2 + life, life, |_| {});
+        mesh.nodes[1] = node("b", 2 + life, life, |config| config);
         mesh.nodes[1]
             .track(&NewEntry::new("room", &life.to_string(), "c"))
             .unwrap();
@@ -143,7 +144,7 @@ fn f04_no_node_is_sent_its_own_entries() {
     assert!(frames.iter().any(|frame| contains(frame, b"entry-of-a")));
     assert!(!frames.iter().any(|frame| contains(frame, b"entry-of-b")));
     // Nor is its next life sent those of the one before.
-    mesh.nodes[1] = node("b", 2, 9, |_| {});
+    mesh.nodes[1] = node("b", 2, 9, |config| config);
     mesh.sent.clear();
     mesh.run(seconds(4));
     let to_b = |at: &&(usize, usize, Vec<u8>)| at.1 == 1;
@@ -180,7 +181,7 @@ fn f05_a_step_of_the_clock_hides_no_replica() {
     assert_eq!(mesh.nodes[0].count("room"), 1);
     assert_eq!(events(&mesh.nodes[0]), []);
     mesh.now += seconds(10);
-    mesh.nodes[1] = node("b", 70_000_000, 3, |_| {});
+    mesh.nodes[1] = node("b", 70_000_000, 3, |config| config);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "bea", "c"))
         .unwrap();
@@ -202,7 +203,7 @@ fn f06_a_large_transfer_stalls_no_node() {
             .unwrap();
     }
     mesh.run(seconds(2));
-    mesh.nodes.push(node("b", 1, 9, |_| {}));
+    mesh.nodes.push(node("b", 1, 9, |config| config));
     let mut early = None;
     for n in 0..2_000 {
         // Before every call: operations here are seen there during the load.
@@ -256,7 +257,7 @@ fn f07_a_lost_diff_deletes_nothing() {
 /// 8: after log truncation the whole state of an owner is wiped and resent.
 #[test]
 fn f08_a_truncated_log_costs_the_difference_only() {
-    let short = |config: &mut headcount::PresenceConfig| config.limits.leave_log_len_max = 1;
+    let short = |config: PresenceConfig| config.limits(Limits::default().leave_log_len_max(1));
     let mut mesh = Mesh::new(&[]);
     mesh.nodes.push(configured("a", 1, 1, short));
     mesh.nodes.push(configured("b", 1, 2, short));
@@ -299,9 +300,8 @@ fn f08_a_truncated_log_costs_the_difference_only() {
 /// 9: ghosts after deploy, out-of-memory kill or restart.
 #[test]
 fn f09_the_dead_stay_dead() {
-    let forget = |config: &mut PresenceConfig| {
-        config.cluster.forget_after = seconds(20);
-        config.cluster.relay = true;
+    let forget = |config: PresenceConfig| {
+        config.replication(Config::default().forget_after(seconds(20)).relay(true))
     };
     let mut mesh = Mesh::new(&[]);
     for (seed, name) in (1..).zip(["a", "b", "c"]) {
@@ -314,7 +314,7 @@ fn f09_the_dead_stay_dead() {
     // c is cut off while b is killed and restarts; it still knows the old b.
     mesh.cut(2);
     mesh.run(seconds(1));
-    mesh.nodes[1] = node("b", 2, 50, |_| {});
+    mesh.nodes[1] = node("b", 2, 50, |config| config);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "alive", "c"))
         .unwrap();
@@ -410,7 +410,7 @@ fn f10_leaving_ten_thousand_topics_is_one_push() {
 /// loaded state is not shown.
 #[test]
 fn f06_a_large_transfer_goes_in_slices() {
-    let small = |config: &mut PresenceConfig| config.slice_records = 64;
+    let small = |config: PresenceConfig| config.slice_entries_max(64);
     let a = configured("a", 1, 1, small);
     let b = configured("b", 1, 2, small);
     for i in 0..5_000 {
@@ -447,7 +447,7 @@ fn f06_a_large_transfer_goes_in_slices() {
 fn f08_leave_logs_share_one_budget() {
     let mut mesh = Mesh::new(&[("b", 1)]);
     mesh.nodes.push(configured("a", 1, 9, |config| {
-        config.leave_log_budget = 24 * 1_000
+        config.leave_log_bytes_max(24 * 1_000)
     }));
     for i in 0..5_000 {
         let topic = format!("room {}", i % 100);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 use proptest::prelude::*;
 
@@ -12,15 +13,12 @@ const ROOM: &str = "room";
 const GRACE: Duration = Duration::from_secs(4);
 const STEP: Duration = Duration::from_millis(5);
 
-fn with_grace(name: &str, incarnation: u64, slice_records: usize) -> Presence {
+fn with_grace(name: &str, incarnation: u64, slice_entries_max: usize) -> Presence {
     configured(
         name,
         incarnation,
         77 + incarnation,
-        |config: &mut PresenceConfig| {
-            config.grace = GRACE;
-            config.slice_records = slice_records;
-        },
+        |config: PresenceConfig| config.grace(GRACE).slice_entries_max(slice_entries_max),
     )
 }
 
@@ -29,14 +27,14 @@ struct Scene {
     mesh: Mesh,
     mirror: Mirror,
     incarnation: u64,
-    slice_records: usize,
+    slice_entries_max: usize,
 }
 
 impl Scene {
-    fn new(slice_records: usize) -> Self {
+    fn new(slice_entries_max: usize) -> Self {
         let mut mesh = Mesh::new(&[]);
         mesh.nodes = ["a", "b"]
-            .map(|name| with_grace(name, 1, slice_records))
+            .map(|name| with_grace(name, 1, slice_entries_max))
             .into();
         let mirror = Mirror::default();
         let incarnation = 1;
@@ -44,7 +42,7 @@ impl Scene {
             mesh,
             mirror,
             incarnation,
-            slice_records,
+            slice_entries_max,
         }
     }
 
@@ -82,7 +80,7 @@ impl Scene {
     /// Kills the process of a, and restarts it without entries.
     fn restart(&mut self) {
         self.incarnation += 1;
-        self.mesh.nodes[0] = with_grace("a", self.incarnation, self.slice_records);
+        self.mesh.nodes[0] = with_grace("a", self.incarnation, self.slice_entries_max);
     }
 
     fn lives_of_a(&self) -> Vec<u64> {
@@ -287,8 +285,9 @@ fn loads_in_slices_return_too() {
 fn full_tables_and_many_lives_keep_no_more_than_their_bounds() {
     let mut scene = Scene::new(1_024);
     scene.mesh.nodes[1] = configured("b", 1, 5, |config| {
-        config.grace = Duration::from_secs(600);
-        config.limits.entries_max = 30;
+        config
+            .grace(Duration::from_secs(600))
+            .limits(Limits::default().entries_max(30))
     });
     for life in 0..100 {
         scene.join(&format!("user {life}"), "c", b"");
@@ -329,9 +328,9 @@ proptest! {
     #[test]
     fn diffs_and_lists_agree_whatever_happens(
         ops in prop::collection::vec(op(), 1..40),
-        slice_records in prop_oneof![Just(2usize), Just(1_024)],
+        slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
     ) {
-        let mut scene = Scene::new(slice_records);
+        let mut scene = Scene::new(slice_entries_max);
         scene.run(seconds(1));
         for op in ops {
             match op {

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use headcount::{
-    BulkReport, GroupId, ListError, ListOptions, MemberList, NewMember, Row, Snapshot, SortKey,
-    TextId,
-};
+use headcount::member_list::{BulkReport, NewMember, TextId};
+use headcount::{GroupId, ListError, ListOptions, MemberList, Row, Snapshot, SortKey};
 
 use crate::support::rng::Rng;
 
@@ -23,12 +21,12 @@ fn name(rng: &mut Rng) -> String {
 }
 
 fn one_group() -> (MemberList<u64>, GroupId) {
-    let mut list = MemberList::new(ListOptions::default().without_headers());
+    let mut list = MemberList::new(ListOptions::default().headers(false));
     let group = list.add_group("all").unwrap();
     (list, group)
 }
 
-fn ids(rows: headcount::Rows<'_, u64>) -> Vec<u64> {
+fn ids(rows: headcount::member_list::Rows<'_, u64>) -> Vec<u64> {
     let id = |row| match row {
         Row::Member { id, .. } => Some(*id),
         Row::Header { .. } => None,
@@ -85,7 +83,7 @@ fn list_of_100_000_operations_equals_a_sorted_vec() {
 #[test]
 fn list_of_bulk_work_equals_a_sorted_map() {
     let mut rng = Rng(11);
-    let mut list = MemberList::<TextId>::new(ListOptions::default().without_headers());
+    let mut list = MemberList::<TextId>::new(ListOptions::default().headers(false));
     let groups = ["here", "there"].map(|name| list.add_group(name).unwrap());
     let mut model: BTreeMap<TextId, (GroupId, SortKey)> = BTreeMap::new();
     let id = |rng: &mut Rng| -> TextId { format!("u{}", rng.below(60_000)).parse().unwrap() };
@@ -115,7 +113,7 @@ fn list_of_bulk_work_equals_a_sorted_map() {
         let to = groups[round % 2];
         let count = [30, 5_000][round / 2 % 2];
         let moving: Vec<TextId> = (0..count).map(|_| id(&mut rng)).collect();
-        let known = moving.iter().filter(|id| model.contains_key(id)).count();
+        let known = moving.iter().filter(|&id| model.contains_key(id)).count();
         assert_eq!(list.set_group_many(&moving, to).unwrap(), known);
         for id in &moving {
             model.entry(id.clone()).and_modify(|entry| entry.0 = to);

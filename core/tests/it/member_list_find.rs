@@ -9,7 +9,7 @@ fn found<'n>(
     key: impl Fn(&str) -> SortKey,
     prefix: &SortKey,
 ) -> Option<&'n str> {
-    let mut list = MemberList::<u64>::new(ListOptions::default().without_headers());
+    let mut list = MemberList::<u64>::new(ListOptions::default().headers(false));
     let group = list.add_group("all").unwrap();
     for (id, name) in names.iter().enumerate() {
         list.upsert(id as u64, group, &key(name), 0).unwrap();
@@ -51,7 +51,7 @@ proptest! {
 
 #[cfg(feature = "collation")]
 mod collated {
-    use headcount::Collation;
+    use headcount::member_list::Collation;
 
     use super::*;
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use headcount::{
-    GroupId, ListError, ListOptions, MemberList, NewMember, Row, SortKey, SortedSet, TextId, Upsert,
-};
+use headcount::member_list::{NewMember, TextId, Upsert};
+use headcount::{GroupId, ListError, ListOptions, MemberList, Row, SortKey, SortedSet};
 use proptest::prelude::*;
 
 use crate::support::list_keys::{FromNumber, Keys};
@@ -159,11 +158,7 @@ struct Pair<I> {
 
 impl<I: FromNumber> Pair<I> {
     fn new(headers: bool, keys: Keys) -> Self {
-        let options = if headers {
-            ListOptions::default()
-        } else {
-            ListOptions::default().without_headers()
-        };
+        let options = ListOptions::default().headers(headers);
         let mut list = MemberList::new(options);
         for name in ["mods", "online", "idle", "offline"] {
             list.add_group(name).unwrap();

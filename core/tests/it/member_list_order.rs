@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use headcount::{GroupId, ListOptions, MemberList, NewMember, Row, SortKey, TextId};
+use headcount::member_list::{NewMember, TextId};
+use headcount::{GroupId, ListOptions, MemberList, Row, SortKey};
 
 use crate::support::list_keys::{FromNumber, Keys};
 use crate::support::rng::Rng;
 
 fn list_of_one_group<I: FromNumber>() -> (MemberList<I>, GroupId) {
-    let mut list = MemberList::new(ListOptions::default().without_headers());
+    let mut list = MemberList::new(ListOptions::default().headers(false));
     let group = list.add_group("all").unwrap();
     (list, group)
 }

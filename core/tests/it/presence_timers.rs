@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, RestoreError, TrackError};
+use headcount::presence::RestoreError;
+use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, TrackError};
 
 fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
 fn presence(name: &str, incarnation: u64, grace: Duration) -> Presence {
-    let mut config = PresenceConfig::default();
-    config.grace = grace;
+    let config = PresenceConfig::default().grace(grace);
     Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 

@@ -1,6 +1,7 @@
 //! A receiver reports a refused frame once, and asks for it again with growing pauses.
 
 use headcount::replica::Event;
+use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
 use crate::support::mesh::{Mesh, configured, events, seconds};
@@ -10,11 +11,12 @@ const BEATS: u64 = 100;
 
 /// Makes a mesh in which node 0 accepts owners of 8 bytes, the others of 64.
 fn narrow(others: u64) -> Mesh {
-    let narrow = |config: &mut PresenceConfig| config.limits.owner_len_max = 8;
+    let narrow = |config: PresenceConfig| config.limits(Limits::default().owner_len_max(8));
     let mut mesh = Mesh::new(&[]);
     mesh.nodes.push(configured("narrow", 1, 0, narrow));
     for n in 1..=others {
-        mesh.nodes.push(configured(&format!("n{n}"), 1, n, |_| {}));
+        mesh.nodes
+            .push(configured(&format!("n{n}"), 1, n, |config| config));
     }
     mesh.run(seconds(3));
     mesh.pulls.clear();
@@ -98,7 +100,7 @@ fn a_later_life_of_the_origin_is_asked_at_once() {
         .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
     mesh.run(seconds(BEATS));
-    mesh.nodes[1] = configured("n1", 2, 9, |_| {});
+    mesh.nodes[1] = configured("n1", 2, 9, |config| config);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "ann", "short"))
         .unwrap();
@@ -108,11 +110,11 @@ fn a_later_life_of_the_origin_is_asked_at_once() {
 
 #[test]
 fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room() {
-    let small = |config: &mut PresenceConfig| config.limits.entries_max = 2;
+    let small = |config: PresenceConfig| config.limits(Limits::default().entries_max(2));
     let mut mesh = Mesh::new(&[("ignored", 1)]);
     mesh.nodes = vec![
         configured("small", 1, 0, small),
-        configured("n1", 1, 1, |_| {}),
+        configured("n1", 1, 1, |config| config),
     ];
     mesh.run(seconds(3));
     mesh.pulls.clear();

@@ -14,7 +14,7 @@ fn frames(node: &Presence) -> Vec<Bytes> {
 }
 
 fn with_grace(grace: Duration) -> Presence {
-    configured("a", 1, 1, |config| config.grace = grace)
+    configured("a", 1, 1, |config| config.grace(grace))
 }
 
 /// A later entry of the same topic, key and owner inherited the lease of the one before.
@@ -49,11 +49,11 @@ fn an_entry_that_came_back_is_not_taken_over() {
 #[test]
 fn a_successor_is_not_superseded_by_itself() {
     let now = seconds(1);
-    let a = node("a", 1, 1, |_| {});
-    let first = node("b", 1, 2, |_| {});
+    let a = node("a", 1, 1, |config| config);
+    let first = node("b", 1, 2, |config| config);
     first.handle_timeout(now);
     let stale = frames(&first);
-    let second = node("b", 2, 3, |_| {});
+    let second = node("b", 2, 3, |config| config);
     second.handle_timeout(now);
     a.handle_timeout(now);
     for frame in frames(&second).iter().chain(&stale) {
@@ -78,7 +78,8 @@ fn a_successor_is_not_superseded_by_itself() {
 /// without a marker showed them until they had been silent for `down_after` again.
 #[test]
 fn a_snapshot_brings_no_dead_replica_back() {
-    let relay = |name, incarnation, seed| node(name, incarnation, seed, |c| c.relay = true);
+    let relay =
+        |name, incarnation, seed| node(name, incarnation, seed, |config| config.relay(true));
     let exchange = |from: &Presence, name: &str, to: &Presence, now: Duration| {
         from.handle_timeout(now);
         for frame in frames(from) {
@@ -96,8 +97,7 @@ fn a_snapshot_brings_no_dead_replica_back() {
     assert_eq!(old.count("room"), 1);
     let snapshot = old.snapshot();
     let id = ReplicaId::new("old", 2, 0).unwrap();
-    let mut config = PresenceConfig::default();
-    config.cluster.relay = true;
+    let config = PresenceConfig::default().replication(Config::default().relay(true));
     let restored = Presence::restore(id, config, Duration::ZERO, &snapshot).unwrap();
     let newcomer = relay("new", 1, 4);
     for ms in (0..9_000).step_by(10) {
@@ -160,11 +160,7 @@ fn a_silence_after_a_snapshot_hides() {
 /// was refused meanwhile.
 #[test]
 fn a_silent_sender_makes_room_in_time() {
-    let config = || Config {
-        forget_after: seconds(10),
-        max_peers: 1,
-        ..Config::default()
-    };
+    let config = || Config::default().forget_after(seconds(10)).peers_max(1);
     let start = |name, seed| Replica::new(ReplicaId::new(name, 1, 0).unwrap(), config(), seed);
     let mut node = start("node", 1);
     let mut hear = |name, seed, now: Duration| {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use headcount::codec::{Kind, SharedKey};
+use headcount::codec::{DecodeErrorKind, Kind, SharedKey};
 use headcount::replica::{Destination, Event, Signal};
-use headcount::{DecodeErrorKind, NewEntry, Presence};
+use headcount::{NewEntry, Presence};
 
 use crate::support::mesh::{Mesh, events, node, seconds};
 
@@ -61,9 +61,9 @@ fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
 fn a_large_state_arrives_in_parts() {
     let mut mesh = Mesh::new(&[]);
     mesh.nodes
-        .push(node("a", 1, 1, |config| config.max_frame = 4096));
+        .push(node("a", 1, 1, |config| config.frame_max(4096)));
     mesh.nodes
-        .push(node("b", 1, 2, |config| config.max_frame = 4096));
+        .push(node("b", 1, 2, |config| config.frame_max(4096)));
     for n in 0..2_000 {
         mesh.nodes[0]
             .track(&NewEntry::new("room", &n.to_string(), "c").meta(&[7; 40]))
@@ -93,7 +93,7 @@ fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
         .track(&NewEntry::new("room", "ann", "c"))
         .unwrap();
     mesh.run(seconds(3));
-    mesh.nodes[0] = node("a", 50, 9, |_| {});
+    mesh.nodes[0] = node("a", 50, 9, |config| config);
     mesh.nodes[0]
         .track(&NewEntry::new("room", "ann again", "c"))
         .unwrap();
@@ -129,7 +129,7 @@ fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
 #[test]
 fn clones_take_different_identities() {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
-    let twin = || node("x", 7, 77, |_| {});
+    let twin = || node("x", 7, 77, |config| config);
     mesh.nodes.extend([twin(), twin()]);
     mesh.nodes[2]
         .track(&NewEntry::new("room", "one", "c"))
@@ -229,7 +229,7 @@ fn the_last_signal_about_a_thing_wins() {
 
 #[test]
 fn many_bytes_are_pushed_at_once() {
-    let a = node("a", 1, 1, |config| config.push_after = seconds(10));
+    let a = node("a", 1, 1, |config| config.push_after(seconds(10)));
     let deltas = |a: &Presence| {
         let frames = std::iter::from_fn(|| a.poll_transmit());
         frames.filter(|t| t.frame[4] == Kind::DELTA.0).count()
@@ -261,7 +261,7 @@ fn strangers_are_refused() {
     };
     let keyed = |byte| {
         node("k", 1, 1, move |config| {
-            config.key = Some(SharedKey::new([byte; 16]))
+            config.key(Some(SharedKey::new([byte; 16])))
         })
     };
     let kind = |to: &Presence, from: &Presence| {
@@ -269,8 +269,8 @@ fn strangers_are_refused() {
             .err()
             .map(|e| e.kind)
     };
-    let plain = || node("p", 1, 2, |_| {});
-    let other = node("o", 1, 3, |config| config.cluster = "other".into());
+    let plain = || node("p", 1, 2, |config| config);
+    let other = node("o", 1, 3, |config| config.cluster("other"));
     assert_eq!(kind(&plain(), &other), Some(DecodeErrorKind::OtherCluster));
     assert_eq!(
         kind(&plain(), &keyed(1)),
@@ -281,15 +281,15 @@ fn strangers_are_refused() {
         Some(DecodeErrorKind::BadChecksum)
     );
     let same_key = node("q", 1, 5, |config| {
-        config.key = Some(SharedKey::new([1; 16]))
+        config.key(Some(SharedKey::new([1; 16])))
     });
     assert_eq!(kind(&keyed(1), &same_key), None);
 }
 
 #[test]
 fn another_wire_version_is_refused_with_a_reply_that_is_not_answered() {
-    let a = node("a", 1, 1, |_| {});
-    let b = node("b", 1, 2, |_| {});
+    let a = node("a", 1, 1, |config| config);
+    let b = node("b", 1, 2, |config| config);
     a.handle_timeout(seconds(1));
     b.handle_timeout(seconds(1));
     while b.poll_transmit().is_some() {}

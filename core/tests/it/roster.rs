@@ -4,10 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use headcount::member_list::Id;
+use headcount::member_list::{Id, NewMember, TextId};
+use headcount::roster::OfflinePolicy;
 use headcount::{
-    Diff, GroupId, ListOptions, MemberList, NewEntry, NewMember, OfflinePolicy, Placement,
-    ReplicaId, Roster, RosterOptions, SortKey, Status, TextId, Tracker,
+    Diff, GroupId, ListOptions, MemberList, NewEntry, Placement, ReplicaId, Roster, RosterOptions,
+    SortKey, Status, Tracker,
 };
 use proptest::prelude::*;
 
@@ -53,10 +54,7 @@ impl World {
     }
 
     fn keeping() -> Self {
-        Self::new(|groups| RosterOptions {
-            offline: OfflinePolicy::Keep(groups[2]),
-            ..Default::default()
-        })
+        Self::new(|groups| RosterOptions::default().offline(OfflinePolicy::Keep(groups[2])))
     }
 
     fn here(&mut self, user: &str, session: &str, status: Status) -> Vec<(Status, Status)> {
@@ -194,10 +192,7 @@ fn the_content_of_a_row_gets_a_new_revision() {
 
 #[test]
 fn last_seen_is_bounded_and_the_newest_stay() {
-    let mut world = World::new(|_| RosterOptions {
-        last_seen_max: 2,
-        ..Default::default()
-    });
+    let mut world = World::new(|_| RosterOptions::default().last_seen_max(2));
     for (user, time) in [("ann", 1), ("bob", 2), ("cid", 3)] {
         world.roster.note_last_seen(id(user), time);
     }

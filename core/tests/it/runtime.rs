@@ -111,7 +111,7 @@ fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
 async fn frames_that_wait_come_before_deadlines() {
     let network = Network::new();
     let node = start(&network, "a");
-    let peer = mesh::node("b", 1, 2, |_| {});
+    let peer = mesh::node("b", 1, 2, |config| config);
     let mut link = network.join("b");
     peer.track(&NewEntry::new("room", "bob", "conn")).unwrap();
     sleep(Duration::from_secs(1)).await;
@@ -159,7 +159,7 @@ struct Flood {
 }
 
 impl Transport for Flood {
-    fn max_frame(&self) -> usize {
+    fn frame_max(&self) -> usize {
         1 << 16
     }
 

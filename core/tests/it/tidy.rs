@@ -19,13 +19,17 @@ const PACKED_LETS_MAX: usize = 30;
 /// `tidy_circles` holds the order.
 const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
-    ("error", &["id"]),
+    ("text_or_bytes", &[]),
     ("fault", &[]),
-    ("codec", &["error"]),
-    ("tracker", &["id", "error", "codec", "fault"]),
-    ("member_list", &["id", "error", "codec"]),
-    ("replica", &["id", "error", "codec", "fault"]),
-    ("presence", &["id", "error", "codec", "tracker", "replica"]),
+    ("codec", &[]),
+    ("error", &["codec"]),
+    (
+        "tracker",
+        &["id", "codec", "error", "fault", "text_or_bytes"],
+    ),
+    ("member_list", &["id", "codec", "text_or_bytes"]),
+    ("replica", &["id", "codec", "error", "fault"]),
+    ("presence", &["id", "codec", "error", "tracker", "replica"]),
     (
         "roster",
         &["id", "error", "presence", "tracker", "member_list"],

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use headcount::{
-    ALL_TOPICS, ApplyError, Diff, Encoding, Extract, Key, Limits, NewEntry, ReplicaId, StagedDelta,
-    StagedRepair, TrackError, Tracker, VisibilityChange,
+use headcount::id::ALL_TOPICS;
+use headcount::tracker::{
+    ApplyError, Encoding, Extract, Key, Limits, StagedDelta, StagedRepair, VisibilityChange,
 };
+use headcount::{Diff, NewEntry, ReplicaId, TrackError, Tracker};
 use proptest::prelude::*;
 
 use crate::support::mirror::Mirror;
@@ -124,8 +125,7 @@ impl Node {
 
 impl World {
     fn new(leave_log: usize) -> Self {
-        let mut limits = Limits::default();
-        limits.leave_log_len_max = leave_log;
+        let limits = Limits::default().leave_log_len_max(leave_log);
         let nodes = (0..NODES).map(|n| Node::new(id(n, 1), &limits)).collect();
         let mut world = Self {
             nodes,

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use headcount::member_list::FrameChange;
 use headcount::member_list::client::{Applied, Client};
-use headcount::{Bodies, Bundle, MemberList, Tick, Viewer, WindowError, WindowSpec};
+use headcount::member_list::{Bundle, FrameChange, Tick, WindowError};
+use headcount::{Bodies, MemberList, Viewer, WindowSpec};
 use proptest::prelude::*;
 
 use crate::support::rng::Rng;

@@ -4,11 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use headcount::member_list::Discord;
-use headcount::{
-    Bodies, Bundle, GroupId, ListOptions, MemberList, Row, RowSource, SortKey, Tick, Viewer,
-    WindowError, WindowSpec,
-};
+use headcount::member_list::{Bundle, Discord, RowSource, Tick, WindowError};
+use headcount::{Bodies, GroupId, ListOptions, MemberList, Row, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -277,7 +274,7 @@ fn list_events_are_for_chunks_of_lists_with_headers() {
     let mut viewer = Viewer::discord();
     let anchored = viewer.open(&mut list, WindowSpec::header("online", 5, 5), Bodies::None);
     assert_eq!(anchored.expect_err("no anchors"), WindowError::Unsupported);
-    let mut list = MemberList::<u64>::new(ListOptions::default().without_headers());
+    let mut list = MemberList::<u64>::new(ListOptions::default().headers(false));
     let chunk = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None);
     assert_eq!(chunk.expect_err("no headers"), WindowError::Unsupported);
 }

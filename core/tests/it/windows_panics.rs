@@ -4,12 +4,9 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use headcount::member_list::Fields;
 use headcount::member_list::client::Client;
-use headcount::{
-    Bodies, Bundle, ListOptions, MemberList, RowSource, SortKey, Tick, Viewer, WindowError,
-    WindowSpec,
-};
+use headcount::member_list::{Bundle, Fields, RowSource, Tick, WindowError};
+use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 
 use crate::support::windows_json;

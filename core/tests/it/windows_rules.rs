@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use headcount::member_list::{CountsTable, FrameChange};
-use headcount::{Bodies, Bundle, GroupId, SortKey, Tick, Viewer, WindowError, WindowSpec};
+use headcount::member_list::{Bundle, CountsTable, FrameChange, Tick, WindowError};
+use headcount::{Bodies, GroupId, SortKey, Viewer, WindowSpec};
 
 use crate::support::windows::{List, list, open, tick};
 
@@ -313,7 +313,7 @@ fn list_windows_can_be_used_from_any_thread() {
 
 #[test]
 fn list_window_names_are_read_from_the_right() {
-    type Spec = WindowSpec<headcount::TextId>;
+    type Spec = WindowSpec<headcount::member_list::TextId>;
     for name in ["a:user:7:1:2", "f:a:0:0", "a:::1:2", "g:on:line:3:4"] {
         assert_eq!(Spec::parse(name).expect(name).to_string(), name);
     }

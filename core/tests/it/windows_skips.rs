@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use headcount::member_list::client::Client;
-use headcount::member_list::{CountsTable, FrameChange, RowKey};
-use headcount::{Bodies, Bundle, ListOptions, SortKey, Tick, Viewer, WindowError, WindowSpec};
+use headcount::member_list::{Bundle, CountsTable, FrameChange, RowKey, Tick, WindowError};
+use headcount::{Bodies, ListOptions, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 
 use crate::support::windows::{List, list, tick};
@@ -476,7 +476,7 @@ fn list_that_a_protocol_can_no_longer_show_closes_its_windows() {
     viewer
         .open(&mut list, WindowSpec::Chunk(0), Bodies::None)
         .expect("open");
-    let mut rebuilt = List::new(ListOptions::default().without_headers());
+    let mut rebuilt = List::new(ListOptions::default().headers(false));
     rebuilt.begin_epoch("", 2);
     let chunk = WindowSpec::Chunk(0);
     let resync = viewer.resync(&mut rebuilt, std::slice::from_ref(&chunk), Bodies::None);

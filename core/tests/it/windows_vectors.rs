@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount::member_list::client::{Applied, Client};
-use headcount::member_list::{Body, BodyFormat, Counts, CountsTable, FrameRow};
-use headcount::{Bodies, Bundle, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+use headcount::member_list::{Body, BodyFormat, Bundle, Counts, CountsTable, FrameRow};
+use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
 use crate::support::windows_json;
@@ -41,17 +41,9 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(head: &Value) -> Self {
         let payloads = head["bodies"] == "payloads";
-        let mut options = ListOptions::default();
-        options = if payloads {
-            options.with_payloads()
-        } else {
-            options
-        };
-        options = if head["headers"] == false {
-            options.without_headers()
-        } else {
-            options
-        };
+        let options = ListOptions::default()
+            .payloads(payloads)
+            .headers(head["headers"] != false);
         let mut list = MemberList::new(options);
         list.set_groups(&texts(&head["groups"]))
             .expect("good names");

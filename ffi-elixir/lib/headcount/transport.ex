@@ -47,7 +47,7 @@ defmodule Headcount.Transport do
   @callback trusted?(state()) :: boolean()
 
   @doc "The largest frame it carries, in bytes, 4 KiB to 16 MiB; 256 KiB when it does not say."
-  @callback max_frame() :: pos_integer()
+  @callback frame_max() :: pos_integer()
 
-  @optional_callbacks max_frame: 0
+  @optional_callbacks frame_max: 0
 end

@@ -711,7 +711,7 @@ class Presence(_Verbs):
         push_after: float | None = None,
         flush: float | None = None,
         grace: float | None = None,
-        max_frame: int | None = None,
+        frame_max: int | None = None,
         relay: bool = False,
     ) -> Presence: ...
     @property

@@ -21,7 +21,7 @@ class Transport(Protocol):
     """
 
     @property
-    def max_frame(self) -> int:
+    def frame_max(self) -> int:
         """The longest frame in bytes that it carries."""
 
     def send(self, to: str | None, frame: bytes) -> None:
@@ -109,7 +109,7 @@ class _Inbox:
 class MemoryTransport:
     """One node's end of a `MemoryNetwork`."""
 
-    max_frame = 256 * 1024
+    frame_max = 256 * 1024
 
     def __init__(self, network: MemoryNetwork, name: str) -> None:
         self.name = name
@@ -153,11 +153,11 @@ class StreamTransport:
     trust each other.
     """
 
-    def __init__(self, name: str, *, max_frame: int = 256 * 1024, backlog: int = 8 << 20) -> None:
+    def __init__(self, name: str, *, frame_max: int = 256 * 1024, backlog: int = 8 << 20) -> None:
         if not 0 < len(name.encode()) <= _NAME_MAX:
             raise ValueError(f"a name is 1 to {_NAME_MAX} bytes of UTF-8")
         self.name = name
-        self.max_frame = max_frame
+        self.frame_max = frame_max
         self._backlog = backlog
         self._inbox = _Inbox(10_000)
         self._server: asyncio.Server | None = None
@@ -258,7 +258,7 @@ class StreamTransport:
     ) -> None:
         try:
             while True:
-                self._inbox.put(peer, await _read_frame(reader, self.max_frame))
+                self._inbox.put(peer, await _read_frame(reader, self.frame_max))
         except (OSError, ValueError, EOFError):
             pass
         finally:

@@ -1,7 +1,8 @@
 //! Frames into a tracker that has a history.
 
 use headcount::codec::{Envelope, Kind};
-use headcount::{ApplyError, Diff, NewEntry, OriginInfo, ReplicaId, Tracker};
+use headcount::tracker::{ApplyError, OriginInfo};
+use headcount::{Diff, NewEntry, ReplicaId, Tracker};
 
 use super::{GROWTH, SLACK, steps};
 use crate::meter::peak_of;

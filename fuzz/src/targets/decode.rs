@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headcount::codec::{Envelope, Kind};
 use headcount::replica::{Config, Replica};
-use headcount::{DeltaHead, RepairHead, ReplicaId, Tracker};
+use headcount::tracker::{DeltaHead, RepairHead};
+use headcount::{ReplicaId, Tracker};
 
 use super::{bounded, within};
 

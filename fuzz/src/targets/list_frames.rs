@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use headcount::codec::DecodeError;
 use headcount::member_list::client::Client;
-use headcount::{
-    Bodies, Bundle, DecodeError, Id, ListOptions, MemberList, SortKey, Viewer, WindowSpec,
-};
+use headcount::member_list::{Bundle, Id};
+use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 
 use super::{GROWTH, steps, within};
 use crate::meter::peak_of;
@@ -24,7 +24,7 @@ pub fn list_frames(data: &[u8]) {
             _ => seal(bytes),
         };
         read::<u128>(&bytes);
-        read::<headcount::TextId>(&bytes);
+        read::<headcount::member_list::TextId>(&bytes);
         let Some(bundle) = read::<u64>(&bytes) else {
             continue;
         };

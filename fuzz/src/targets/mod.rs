@@ -12,7 +12,7 @@ pub use hear::hear;
 pub use list_frames::list_frames;
 pub use restore::restore;
 
-use headcount::DecodeError;
+use headcount::codec::DecodeError;
 
 use crate::meter::peak_of;
 pub(crate) use apply::tracker;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use headcount::codec::{Envelope, Kind};
-use headcount::{Presence, PresenceConfig, ReplicaId, RestoreError};
+use headcount::presence::RestoreError;
+use headcount::{Presence, PresenceConfig, ReplicaId};
 
 use super::{GROWTH, within};
 use crate::meter::peak_of;

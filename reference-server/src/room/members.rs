@@ -2,10 +2,11 @@
 
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
+use headcount::member_list::{Fields, NewMember, RowSource, Tick, WindowError};
+use headcount::roster::OfflinePolicy;
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, NewMember, OfflinePolicy, Placement, Roster,
-    RosterOptions, Row, SortKey, Status, Tick, TopicDiff, Viewer, WindowError, WindowSpec,
-    member_list::{Fields, RowSource},
+    EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, SortKey,
+    Status, TopicDiff, Viewer, WindowSpec,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -83,10 +84,7 @@ impl RoomMembers {
         // higher epochs.
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
         list.begin_epoch(topic, epoch);
-        let options = RosterOptions {
-            offline: OfflinePolicy::Keep(offline),
-            ..RosterOptions::default()
-        };
+        let options = RosterOptions::default().offline(OfflinePolicy::Keep(offline));
         let roster = Roster::new(list, options, move |entry| {
             let profile = Profile::of(entry);
             let status = Status::of_session(entry.status());

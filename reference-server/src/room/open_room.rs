@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headcount::{NewEntry, Status, TopicDiff, WindowError};
+use headcount::member_list::WindowError;
+use headcount::{NewEntry, Status, TopicDiff};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use headcount::id::{Dot, EntryRef};
 use headcount::{
-    Diff, Dot, EntryBuf, EntryRef, NewEntry, Presence, PresenceConfig, ReplicaId, Status,
-    TrackError,
+    Diff, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TrackError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headcount::Dot;
+use headcount::id::Dot;
 
 use super::presence::{RoomPresence, Session};
 

@@ -28,6 +28,7 @@ impl Fields {
     pub const NONE: Self = Self(0);
 
     /// Returns whether the two sets share a field. O(1).
+    #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }

@@ -14,6 +14,7 @@ use crate::member_list::{Id, TextId};
 impl<I: Id> Bundle<I> {
     /// The bundle as JSON. Frames and counts are encoded once for all viewers; this puts them side
     /// by side: O(length of the answer).
+    #[must_use]
     pub fn to_json(&self) -> Bytes {
         let parts = self
             .frames

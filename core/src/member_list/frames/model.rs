@@ -12,7 +12,8 @@ use bytes::Bytes;
 /// What one viewer gets at once; atomic for it.
 ///
 /// ```
-/// use headcount::{Bodies, Bundle, ListOptions, MemberList, Viewer, WindowSpec};
+/// use headcount::member_list::Bundle;
+/// use headcount::{Bodies, ListOptions, MemberList, Viewer, WindowSpec};
 ///
 /// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// list.begin_epoch("room:7", 1);
@@ -23,6 +24,7 @@ use bytes::Bytes;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Bundle<I> {
     /// Name of the list.
     pub list: Arc<str>,
@@ -43,6 +45,7 @@ pub struct Bundle<I> {
 
 /// New place of a window whose rows did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Base {
     /// Name of the window.
     pub window: Arc<str>,
@@ -52,6 +55,7 @@ pub struct Base {
 
 /// One step of one window.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Frame<I> {
     /// Name under which the client holds the window.
     pub window: Arc<str>,
@@ -69,11 +73,14 @@ pub struct Frame<I> {
     pub change: FrameChange<I>,
     /// Whole rows of `updates` and `move`s by index, for protocols that cannot patch. Not on the
     /// wire; empty unless a viewer of the window speaks such a protocol.
+    #[cfg_attr(feature = "serde", serde(skip, default = "Vec::new"))]
     pub(crate) whole_rows: Vec<(u32, FrameRow<I>)>,
 }
 
 /// What a frame does to the rows of its window.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrameChange<I> {
     /// SYNC: the window becomes these rows.
     Sync(Vec<FrameRow<I>>),
@@ -90,6 +97,8 @@ pub enum FrameChange<I> {
 
 /// What identifies a row: the group of a header, or the id of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RowKey<I> {
     /// The header row of the group of this name.
     Header(Arc<str>),
@@ -99,6 +108,8 @@ pub enum RowKey<I> {
 
 /// A whole row.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrameRow<I> {
     /// Header of a group.
     Header {
@@ -122,6 +133,7 @@ pub enum FrameRow<I> {
 
 /// A row that comes into the window or to another place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Insert<I> {
     /// Position in the new rows.
     pub index: u32,
@@ -131,6 +143,8 @@ pub struct Insert<I> {
 
 /// Where the content of an inserted row comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum InsertSource<I> {
     /// It is here, whole.
     Row(FrameRow<I>),
@@ -145,6 +159,7 @@ pub enum InsertSource<I> {
 
 /// A kept row whose content changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Update {
     /// Position in the new rows.
     pub index: u32,
@@ -154,6 +169,8 @@ pub struct Update {
 
 /// How the content of a kept row changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RowChange {
     /// A header: the new count.
     Count(u32),
@@ -163,6 +180,7 @@ pub enum RowChange {
 
 /// How the content of a member changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberChange {
     /// New revision.
     pub revision: u32,
@@ -174,26 +192,31 @@ pub struct MemberChange {
 
 /// How the body of a member changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum BodyChange {
     /// It did not.
     Same,
     /// A JSON object to lay over it, top level only; `null` removes a field.
-    Patch(Bytes),
+    Patch(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
     /// This is the new body.
     Whole(Body),
 }
 
 /// The body of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Body {
     /// One JSON value, as text.
-    Json(Bytes),
+    Json(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
     /// Plain bytes.
-    Raw(Bytes),
+    Raw(#[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))] Bytes),
 }
 
 /// Totals and groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counts {
     /// List version these counts belong to.
     pub version: u64,
@@ -209,6 +232,8 @@ pub struct Counts {
 
 /// The groups in [`Counts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum CountsTable {
     /// Every group in list order.
     Full(Vec<GroupCount>),
@@ -223,6 +248,7 @@ pub enum CountsTable {
 
 /// One group in a full table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupCount {
     /// Its name.
     pub group: Arc<str>,
@@ -290,6 +316,7 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 
 impl Counts {
     /// Version of the counts that changes start from; `None` for a full table.
+    #[must_use]
     pub const fn base_version(&self) -> Option<u64> {
         match self.table {
             CountsTable::Full(_) => None,
@@ -300,6 +327,7 @@ impl Counts {
 
 impl<I> Frame<I> {
     /// A frame of these rows or steps; versions, place and checksum are 0.
+    #[must_use]
     pub const fn new(window: Arc<str>, change: FrameChange<I>) -> Self {
         Self {
             window,

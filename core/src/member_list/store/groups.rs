@@ -9,10 +9,12 @@ use crate::member_list::tree::Tree;
 
 /// Names a group within its list. Ids of removed groups are given out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u32);
 
 /// What [`groups`](crate::member_list::MemberList::groups) tells of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupInfo<'a> {
     /// The group.
     pub id: GroupId,

@@ -13,6 +13,8 @@ use crate::member_list::tree::{Runs, clip};
 
 /// A row of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Row<'a, I> {
     /// The header of a group that has members.
     Header {
@@ -34,24 +36,28 @@ pub enum Row<'a, I> {
         /// The user's bits.
         attrs: u32,
         /// The payload; empty in lists without payloads.
+        #[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))]
         payload: &'a [u8],
     },
 }
 
 /// What a list knows of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Member<'a, I> {
     /// The id of the member.
     pub id: &'a I,
     /// The group it is in.
     pub group: GroupId,
     /// The bytes it sorts by.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))]
     pub key: &'a [u8],
     /// The user's bits.
     pub attrs: u32,
     /// Grows with each change of attributes or payload.
     pub revision: u32,
     /// The payload; empty in lists without payloads.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text_or_bytes"))]
     pub payload: &'a [u8],
 }
 
@@ -152,6 +158,7 @@ pub(crate) enum RowRef {
 
 /// Rows of a list or snapshot, in order.
 #[derive(Clone, Debug)]
+#[must_use = "iterators are lazy"]
 pub struct Rows<'a, I> {
     view: View<'a, I>,
     next: usize,
@@ -164,6 +171,7 @@ pub struct Rows<'a, I> {
 
 impl<'a, I> Rows<'a, I> {
     /// The row the next item is at.
+    #[must_use]
     pub fn index(&self) -> usize {
         self.next
     }

@@ -497,7 +497,7 @@ mod tests {
             let tick = list.tick(Duration::from_millis(step), Bodies::None);
             fast.bundle(&tick).expect("renamed");
             if step == 300 {
-                slow.bundle(&tick);
+                let _ = slow.bundle(&tick);
             }
             seen.extend(list.windows.watched.values().cloned());
             seen.retain(|known| known.strong_count() > 0);
@@ -523,12 +523,12 @@ mod tests {
         for step in 0..600 {
             list.touch(&(step % 20)).expect("known");
             let tick = list.tick(Duration::from_millis(250 * step), Bodies::None);
-            viewers[step as usize % 2].bundle(&tick);
+            let _ = viewers[step as usize % 2].bundle(&tick);
             list.begin_epoch("room", step + 2);
             assert!(list.windows.older.len() <= viewers.len() + 1);
         }
         drop(viewers);
-        list.tick(Duration::from_secs(900), Bodies::None);
+        let _ = list.tick(Duration::from_secs(900), Bodies::None);
         assert!(list.windows.older.is_empty() && !list.windows.has_viewers());
     }
 }

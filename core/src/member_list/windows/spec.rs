@@ -109,6 +109,7 @@ impl<I> WindowSpec<I> {
     }
 
     /// A window around the header of the group of this name.
+    #[must_use]
     pub fn header(group: &str, before: u16, after: u16) -> Self {
         Self::Anchored {
             anchor: RowKey::Header(group.into()),

@@ -47,11 +47,13 @@ pub(crate) struct WindowFrames<I> {
 
 impl<I> Tick<I> {
     /// Returns the version of the list at this tick.
+    #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
     /// Returns totals and groups, if it was time to say them and something changed.
+    #[must_use]
     pub fn counts(&self) -> Option<&Shared<Counts>> {
         self.counts.as_ref().map(|step| &*step.full)
     }
@@ -69,6 +71,7 @@ impl<I> Tick<I> {
     ///
     /// While a viewer has not taken an earlier tick that said something, no tick is empty: asked
     /// again, the viewer gets what it missed.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.says_something() && !self.leaves_behind
     }

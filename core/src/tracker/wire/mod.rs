@@ -8,8 +8,7 @@ pub(super) use write::{BodyWriter, PutRecord, delta_body, repair_body};
 
 use super::entry::{EntryVersions, NewEntry};
 use super::leave_log::Leave;
-use crate::codec::Reader;
-use crate::error::DecodeError;
+use crate::codec::{DecodeError, Reader};
 use crate::id::{ALL_TOPICS, OP_MAX, Origin, ReplicaId, SLOTS};
 
 const RECORD_TOPIC: u8 = 0;

@@ -6,9 +6,9 @@ use super::{
     PUT_AGE, PUT_PREVIOUS, PUT_STATUS, PUT_UNUSED, RECORD_LEAVE, RECORD_MASK, RECORD_PUT,
     RECORD_TOPIC, Record,
 };
-use crate::codec::Reader;
-use crate::error::DecodeError;
-use crate::id::{ALL_TOPICS, Encoding, slot_of};
+use crate::codec::{DecodeError, Reader};
+use crate::id::{ALL_TOPICS, slot_of};
+use crate::tracker::Encoding;
 use crate::tracker::entry::{EntryVersions, NewEntry};
 use crate::tracker::leave_log::Leave;
 use crate::tracker::limits::Limits;

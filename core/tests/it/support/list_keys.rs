@@ -1,6 +1,7 @@
 //! Keys and ids like those of real lists, for the tests of the order.
 
-use headcount::{Id, SortKey, TextId};
+use headcount::SortKey;
+use headcount::member_list::{Id, TextId};
 use proptest::prelude::*;
 
 /// A kind of sort key. Most share more leading bytes than a leaf of the tree stores of them.

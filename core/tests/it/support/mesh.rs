@@ -22,7 +22,7 @@ pub(crate) struct Mesh {
 impl Mesh {
     pub(crate) fn new(names: &[(&str, u64)]) -> Self {
         let node = |(seed, (name, incarnation)): (usize, &(&str, u64))| {
-            node(name, *incarnation, seed as u64, |_| {})
+            node(name, *incarnation, seed as u64, |config| config)
         };
         let nodes = names.iter().enumerate().map(node).collect();
         Self {
@@ -85,20 +85,20 @@ pub(crate) fn node(
     name: &str,
     incarnation: u64,
     seed: u64,
-    set: impl FnOnce(&mut Config),
+    set: impl FnOnce(Config) -> Config,
 ) -> Presence {
-    configured(name, incarnation, seed, |config| set(&mut config.cluster))
+    configured(name, incarnation, seed, |config| {
+        config.replication(set(Config::default()))
+    })
 }
 
 pub(crate) fn configured(
     name: &str,
     incarnation: u64,
     seed: u64,
-    set: impl FnOnce(&mut PresenceConfig),
+    set: impl FnOnce(PresenceConfig) -> PresenceConfig,
 ) -> Presence {
-    let mut config = PresenceConfig::default();
-    config.seed = seed;
-    set(&mut config);
+    let config = set(PresenceConfig::default().seed(seed));
     Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 

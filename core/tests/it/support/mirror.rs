@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use headcount::{Diff, Entry, EntryBuf, EntryRef, Presence, Tracker};
+use headcount::id::EntryRef;
+use headcount::{Diff, Entry, EntryBuf, Presence, Tracker};
 
 /// The entries of one presence or tracker by its Diffs, by topic and reference.
 #[derive(Default)]

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use headcount::{
-    Bodies, Bundle, GroupId, ListOptions, MemberList, SortKey, Tick, Viewer, WindowSpec,
-};
+use headcount::member_list::{Bundle, Tick};
+use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 
 pub(crate) type List = MemberList<u64>;
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headcount::member_list::{
     Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
-    Insert, InsertSource, MemberChange, RowChange, Shared, Update,
+    Id, Insert, InsertSource, MemberChange, RowChange, Shared, TextId, Update,
 };
-use headcount::{Id, TextId};
 use serde_json::{Map, Value};
 
 /// Applies a patch to a body: top level only, `null` removes.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headcount::member_list::client::Client;
-use headcount::member_list::{Body, CountsTable, Fields, FrameRow, RowKey};
-use headcount::{
-    Bodies, GroupId, ListOptions, MemberList, NewMember, Row, RowSource, SortKey, Tick, Viewer,
-    WindowSpec,
+use headcount::member_list::{
+    Body, CountsTable, Fields, FrameRow, NewMember, RowKey, RowSource, Tick,
 };
+use headcount::{Bodies, GroupId, ListOptions, MemberList, Row, SortKey, Viewer, WindowSpec};
 use serde_json::{Value, json};
 
 use crate::support::rng::Rng;
@@ -67,7 +66,7 @@ impl World {
         let mut rng = Rng(seed);
         let options = ListOptions::default();
         let mut list = MemberList::new(if rng.one_in(4) {
-            options.without_headers()
+            options.headers(false)
         } else {
             options
         });

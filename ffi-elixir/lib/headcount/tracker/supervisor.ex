@@ -20,7 +20,7 @@ defmodule Headcount.Tracker.Supervisor do
 
     config = %Config{
       name: name,
-      presence: presence(options, max_frame(transport)),
+      presence: presence(options, frame_max(transport)),
       owners: :ets.new(:owners, [:public, write_concurrency: true]),
       replicator: :"#{name}_replicator",
       shards: List.to_tuple(for n <- 0..(pool_size - 1), do: Config.shard_name(name, n)),
@@ -54,19 +54,19 @@ defmodule Headcount.Tracker.Supervisor do
     )
   end
 
-  defp max_frame(transport) do
-    if Code.ensure_loaded?(transport) and function_exported?(transport, :max_frame, 0),
-      do: transport.max_frame(),
+  defp frame_max(transport) do
+    if Code.ensure_loaded?(transport) and function_exported?(transport, :frame_max, 0),
+      do: transport.frame_max(),
       else: 256 * 1024
   end
 
-  defp presence(options, max_frame) do
+  defp presence(options, frame_max) do
     <<seed::64>> = :crypto.strong_rand_bytes(8)
     replica = {Config.replica(options), seed}
 
     times =
       {Config.cluster(options), options[:broadcast_period], options[:down_period],
-       options[:permdown_period], 0, max_frame}
+       options[:permdown_period], 0, frame_max}
 
     codec = Config.codec(options[:codec])
 

@@ -66,7 +66,7 @@ defmodule Headcount.Transport.PG do
 
   # Small enough for several to fit into the buffer of a connection.
   @impl true
-  def max_frame, do: 64 * 1024
+  def frame_max, do: 64 * 1024
 
   @impl true
   def trusted?(_state), do: true

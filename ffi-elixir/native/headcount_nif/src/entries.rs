@@ -5,9 +5,9 @@
 //! codec `:json` it has the encoding `Text`: the key is text, the meta JSON, and an owner that is no text stands behind
 //! [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See `owner` for pids.
 
-use headcount::{
-    Encoding, Entry, EntryBuf, EntryRef, Key, Limits, NewEntry, TopicDiff, TrackError,
-};
+use headcount::id::EntryRef;
+use headcount::tracker::{Encoding, Key, Limits};
+use headcount::{Entry, EntryBuf, NewEntry, TopicDiff, TrackError};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::fmt::Write;
 use std::ops::Deref;
@@ -140,7 +140,7 @@ impl Codec {
             .into_iter()
             .fold(meta, |meta, name| meta.map_remove(name).unwrap_or(meta));
         if self.json {
-            json::encode(bare, limits().meta_len_max).map(Bytes::Written)
+            json::encode(bare, limits().get_meta_len_max()).map(Bytes::Written)
         } else {
             Ok(external(bare))
         }

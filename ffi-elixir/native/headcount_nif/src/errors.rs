@@ -1,6 +1,8 @@
 //! Errors of the crate as `{:error, reason}`.
 
-use headcount::{ApplyError, DecodeError, TrackError};
+use headcount::TrackError;
+use headcount::codec::DecodeError;
+use headcount::tracker::ApplyError;
 use rustler::{Atom, Encoder, Env, Term};
 use std::fmt::{Debug, Display};
 

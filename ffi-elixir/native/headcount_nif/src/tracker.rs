@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use headcount::{ALL_TOPICS, Key, ReplicaId, Tracker};
+use headcount::id::ALL_TOPICS;
+use headcount::tracker::Key;
+use headcount::{ReplicaId, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;

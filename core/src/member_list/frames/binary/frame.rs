@@ -4,8 +4,7 @@ use std::any::TypeId;
 
 use bytes::Bytes;
 
-use crate::codec::{Reader, Writer};
-use crate::error::DecodeError;
+use crate::codec::{DecodeError, Reader, Writer};
 use crate::member_list::frames::binary::{WINDOW_NAME_MAX, count, flags};
 use crate::member_list::frames::model::{
     Body, BodyChange, Frame, FrameChange, FrameRow, Insert, InsertSource, MemberChange, RowChange,

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::frame::{read_frame, write_frame};
-use crate::codec::{Envelope, Kind, Reader, Writer};
-use crate::error::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
 use crate::member_list::Id;
 use crate::member_list::frames::model::{
     Base, Bundle, Counts, CountsTable, Frame, GroupCount, Shared,
@@ -38,6 +37,7 @@ const COLLAPSED: u8 = 2;
 impl<I: Id> Bundle<I> {
     /// The bundle as bytes. Frames and counts are encoded once for all viewers; this puts them
     /// side by side: O(length of the answer).
+    #[must_use]
     pub fn to_binary(&self) -> Bytes {
         let mut out = Writer::with_capacity(256);
         out.str(&self.list);
@@ -256,7 +256,7 @@ mod tests {
 
     /// Bundles of a list with everything in it: rows, moves, patches, counts, bases.
     fn bundles() -> Vec<Bundle<TextId>> {
-        let mut list = MemberList::new(ListOptions::default().with_payloads());
+        let mut list = MemberList::new(ListOptions::default().payloads(true));
         let groups = list
             .set_groups(&["mods", "online", "offline"])
             .expect("good names");
@@ -314,7 +314,7 @@ mod tests {
         let bundle = &bundles[3];
         assert_eq!(frame.binary().as_ptr(), frame.binary().as_ptr());
         assert_eq!(frame.json().as_ptr(), frame.json().as_ptr());
-        bundle.to_binary();
+        let _ = bundle.to_binary();
         assert!(frame.binary_cell().get().is_some());
     }
 

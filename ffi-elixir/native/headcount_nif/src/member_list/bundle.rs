@@ -1,9 +1,8 @@
 //! Bundles as maps: the fields of `core/docs/list-frames.md`, ids as the list has them.
 
-use headcount::Bundle;
 use headcount::member_list::{
-    Body, BodyChange, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert, InsertSource,
-    MemberChange, RowChange, Update,
+    Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert,
+    InsertSource, MemberChange, RowChange, Update,
 };
 use rustler::{Atom, Encoder, Env, Term};
 

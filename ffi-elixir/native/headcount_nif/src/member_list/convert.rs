@@ -1,6 +1,7 @@
 //! Ids, sort keys and rows between Elixir and Rust.
 
-use headcount::{GroupId, GroupInfo, Id, Row, SortKey, TextId, Upsert};
+use headcount::member_list::{GroupInfo, Id, TextId, Upsert};
+use headcount::{GroupId, Row, SortKey};
 use rustler::{Binary, Decoder, Encoder, Env, Error, NewBinary, NifResult, Term};
 
 use crate::atoms;

@@ -1,6 +1,7 @@
 //! Groups: by name from Elixir, by id in the crate.
 
-use headcount::{Id, ListError, MemberList};
+use headcount::member_list::Id;
+use headcount::{ListError, MemberList};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::{List, convert, each};

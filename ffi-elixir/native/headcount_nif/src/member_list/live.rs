@@ -1,7 +1,7 @@
 //! Ticks and viewers.
 
-use headcount::member_list::Discord;
-use headcount::{Bodies, Bundle, Id, TextId, Tick, Viewer, WindowError, WindowSpec};
+use headcount::member_list::{Bundle, Discord, Id, TextId, Tick, WindowError};
+use headcount::{Bodies, Viewer, WindowSpec};
 use rustler::{Atom, Decoder, Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;

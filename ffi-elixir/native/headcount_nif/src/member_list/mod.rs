@@ -7,8 +7,8 @@ mod live;
 mod read;
 mod write;
 
-use headcount::member_list::BodyFormat;
-use headcount::{ListOptions, MemberList, Snapshot, TextId};
+use headcount::member_list::{BodyFormat, TextId};
+use headcount::{ListOptions, MemberList, Snapshot};
 use rustler::{Atom, Resource, ResourceArc};
 
 use crate::atoms;
@@ -64,17 +64,9 @@ fn member_list_new(ids: Atom, headers: bool, payloads: Atom) -> Option<ResourceA
         payloads if payloads == atoms::raw() => Some(BodyFormat::Raw),
         _ => None,
     };
-    let mut options = ListOptions::default();
-    options = if headers {
-        options
-    } else {
-        options.without_headers()
-    };
-    options = if payloads.is_some() {
-        options.with_payloads()
-    } else {
-        options
-    };
+    let options = ListOptions::default()
+        .headers(headers)
+        .payloads(payloads.is_some());
     let lists = match ids {
         ids if ids == atoms::integer() => Lists::Number(MemberList::new(options)),
         ids if ids == atoms::uuid() => Lists::Uuid(MemberList::new(options)),

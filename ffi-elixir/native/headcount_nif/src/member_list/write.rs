@@ -1,6 +1,7 @@
 //! Writes, one member or many at a time.
 
-use headcount::{Change, ListError, MemberList, NewMember, Upsert};
+use headcount::member_list::{Change, NewMember, Upsert};
+use headcount::{ListError, MemberList};
 use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
 
 use super::convert::{Sort, TermId};

@@ -1,6 +1,7 @@
 //! Changes on their way to the callbacks.
 
-use headcount::{TopicDiff, slot_of};
+use headcount::TopicDiff;
+use headcount::id::slot_of;
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 

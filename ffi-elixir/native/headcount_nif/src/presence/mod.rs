@@ -20,7 +20,7 @@ use crate::owner;
 use crate::shared::Discarded;
 
 /// Entries that are handled while the lock of a slot is held: about a tenth of a millisecond.
-const SLICE_RECORDS: usize = 128;
+const SLICE_ENTRIES_MAX: usize = 128;
 
 struct Cluster {
     presence: Discarded<Presence>,
@@ -50,7 +50,7 @@ impl Cluster {
     }
 }
 
-/// `(cluster, heartbeat, down_after, forget_after, push_after, max_frame)`, times in milliseconds.
+/// `(cluster, heartbeat, down_after, forget_after, push_after, frame_max)`, times in milliseconds.
 type Times<'a> = (&'a str, u64, u64, u64, u64, usize);
 
 #[rustler::nif]
@@ -61,22 +61,21 @@ fn presence_new<'a>(
     (json, existing_atoms): (bool, bool),
     link: bool,
 ) -> Term<'a> {
-    let (cluster, heartbeat, down, forget, push, max_frame) = times;
-    let mut config = PresenceConfig::default();
-    config.limits = entries::limits();
-    config.seed = seed;
-    // The calling process gathers changes for a while by itself.
-    config.flush = Duration::ZERO;
-    config.slice_records = SLICE_RECORDS;
-    config.cluster = Config {
-        cluster: cluster.to_owned(),
-        heartbeat: Duration::from_millis(heartbeat),
-        down_after: Duration::from_millis(down),
-        forget_after: Duration::from_millis(forget),
-        push_after: Duration::from_millis(push),
-        max_frame,
-        ..Config::default()
-    };
+    let (cluster, heartbeat, down, forget, push, frame_max) = times;
+    let replication = Config::default()
+        .cluster(cluster)
+        .heartbeat(Duration::from_millis(heartbeat))
+        .down_after(Duration::from_millis(down))
+        .forget_after(Duration::from_millis(forget))
+        .push_after(Duration::from_millis(push))
+        .frame_max(frame_max);
+    // The calling process gathers changes by itself: a flush waits no longer.
+    let config = PresenceConfig::default()
+        .limits(entries::limits())
+        .replication(replication)
+        .seed(seed)
+        .flush(Duration::ZERO)
+        .slice_entries_max(SLICE_ENTRIES_MAX);
     match ReplicaId::generate(name, SystemTime::now()) {
         Err(error) => errors::described(env, &error),
         Ok(id) => ResourceArc::new(Cluster {

@@ -1,6 +1,7 @@
 //! Reads. None of them sends a message to a process.
 
-use headcount::{Entry, Key, Tracker};
+use headcount::tracker::Key;
+use headcount::{Entry, Tracker};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;

@@ -1,6 +1,7 @@
 //! Local operations.
 
-use headcount::{EntryRef, TrackError};
+use headcount::TrackError;
+use headcount::id::EntryRef;
 use rustler::{Encoder, Env, LocalPid, ResourceArc, Term};
 
 use super::Cluster;

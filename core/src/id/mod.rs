@@ -1,4 +1,21 @@
-//! Who wrote what: replicas, origins, dots and entry references.
+//! Ids of nodes, of writers and of what they write.
+//!
+//! A [`ReplicaId`] is one life of one node. An [`Origin`] is one slot of a replica: a writer with an op sequence of its own.
+//! A [`Dot`] names an entry for ever, an [`EntryRef`] one version of it.
+//!
+//! ```
+//! use headcount::id::{Dot, EntryRef, Origin, ReplicaId, slot_of};
+//!
+//! let replica = ReplicaId::new("chat-1", 1_700_000_000_000_000, 7)?;
+//! let origin = Origin { replica, slot: slot_of("room:lobby") };
+//! let entry = Dot { origin: origin.clone(), birth: 1 };
+//! let newest = EntryRef { origin, version: 5 };
+//! assert_eq!(entry.origin, newest.origin);
+//! # Ok::<(), headcount::id::IdError>(())
+//! ```
+
+#[cfg(feature = "serde")]
+mod serde_impls;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,24 +24,24 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Number of slots that topics are spread over. A constant of the wire version.
+/// The number of slots that topics are spread over: a constant of the wire version.
 pub const SLOTS: u8 = 32;
 
 /// The slot number of a tracker that holds all topics, used alone as a data structure.
 pub const ALL_TOPICS: u8 = 255;
 
-/// Longest replica name in bytes.
+/// The longest name of a replica, in bytes.
 pub const NAME_LEN_MAX: usize = 64;
 
-/// Ticks and incarnations stay below this bound.
+/// The bound that ops and incarnations stay below.
 pub const OP_MAX: u64 = 1 << 62;
 
-/// The slot of a topic: the 64-bit XXH3 of its bytes (seed 0), modulo [`SLOTS`]. O(length).
+/// Returns the slot of a topic: the 64-bit XXH3 of its bytes (seed 0), modulo [`SLOTS`]. O(length).
 ///
 /// ```
-/// let slot = headcount::slot_of("room:lobby");
-/// assert!(slot < headcount::SLOTS);
-/// assert_eq!(slot, headcount::slot_of("room:lobby"));
+/// let slot = headcount::id::slot_of("room:lobby");
+/// assert!(slot < headcount::id::SLOTS);
+/// assert_eq!(slot, headcount::id::slot_of("room:lobby"));
 /// ```
 #[must_use]
 pub fn slot_of(topic: &str) -> u8 {
@@ -39,7 +56,7 @@ pub(crate) fn slot_of_hash(hash: u64) -> u8 {
     (hash % u64::from(SLOTS)) as u8
 }
 
-/// Why a [`ReplicaId`] was refused.
+/// The reason why a [`ReplicaId`] was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdError {
@@ -55,8 +72,8 @@ pub enum IdError {
         /// The given incarnation.
         incarnation: u64,
     },
-    /// The operating system gave no random number for the salt. Only `ReplicaId::generate`
-    /// returns it; [`ReplicaId::new`] takes a salt of your own.
+    /// The operating system gave no random number for the salt. Only `ReplicaId::generate` returns it;
+    /// [`ReplicaId::new`] takes the salt of the caller.
     NoRandomness,
 }
 
@@ -92,7 +109,7 @@ impl std::error::Error for IdError {}
 /// let first = ReplicaId::new("chat-1", 1_700_000_000_000_000, 7)?;
 /// let restarted = ReplicaId::new("chat-1", 1_700_000_360_000_000, 9)?;
 /// assert!(restarted.supersedes(&first));
-/// # Ok::<(), headcount::IdError>(())
+/// # Ok::<(), headcount::id::IdError>(())
 /// ```
 #[derive(Clone)]
 pub struct ReplicaId(Arc<Replica>);
@@ -101,7 +118,7 @@ struct Replica {
     name: Box<str>,
     incarnation: u64,
     salt: u32,
-    /// Hash of the three, for the short text form of references.
+    /// The hash of the three, for the short text form of references.
     hash: u64,
 }
 
@@ -114,7 +131,7 @@ impl ReplicaId {
     /// use std::time::SystemTime;
     /// let id = ReplicaId::generate("chat-1", SystemTime::now())?;
     /// assert_eq!(id.name(), "chat-1");
-    /// # Ok::<(), headcount::IdError>(())
+    /// # Ok::<(), headcount::id::IdError>(())
     /// ```
     ///
     /// # Errors
@@ -129,10 +146,10 @@ impl ReplicaId {
         Self::new(name, micros.min(OP_MAX - 1), salt)
     }
 
-    /// Returns an id from its parts. `generate` makes them for a node that starts.
+    /// Makes an id from its parts. `generate` chooses them for a node that starts.
     ///
     /// # Errors
-    /// An empty name, a name above [`NAME_LEN_MAX`] bytes, an incarnation of 2^62 or more.
+    /// If the name is empty or longer than [`NAME_LEN_MAX`] bytes, or the incarnation is 2^62 or more.
     pub fn new(name: &str, incarnation: u64, salt: u32) -> Result<Self, IdError> {
         if name.is_empty() {
             return Err(IdError::EmptyName);
@@ -156,19 +173,19 @@ impl ReplicaId {
         })))
     }
 
-    /// The name of the node, the same over restarts.
+    /// Returns the name of the node, which stays the same over restarts.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The life of the node: larger after each restart.
+    /// Returns the incarnation: a number that is larger after each restart.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.0.incarnation
     }
 
-    /// The random part that tells two nodes apart that started in the same microsecond.
+    /// Returns the salt: a random number that tells two nodes apart that started in the same microsecond.
     #[must_use]
     pub fn salt(&self) -> u32 {
         self.0.salt
@@ -230,12 +247,14 @@ impl fmt::Debug for ReplicaId {
     }
 }
 
-/// A writer of operations: one slot of one replica. Each origin has an op sequence of its own.
+/// A writer of operations: one slot of one replica. Each origin numbers its operations (its ops) from 1.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Origin {
     /// The replica.
     pub replica: ReplicaId,
     /// The slot: below [`SLOTS`], or [`ALL_TOPICS`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "serde_impls::slot"))]
     pub slot: u8,
 }
 
@@ -251,16 +270,18 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// Names an entry for ever: the origin that created it and the op of its creation.
+/// The permanent name of an entry: the origin that created it and the op of its creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dot {
-    /// Who created the entry.
+    /// The origin that created the entry.
     pub origin: Origin,
     /// The op at which it was created.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "serde_impls::op"))]
     pub birth: u64,
 }
 
-/// Names one version of an entry: what Phoenix calls `phx_ref`.
+/// The name of one version of an entry, which Phoenix calls `phx_ref`.
 ///
 /// The text form ([`Display`](fmt::Display)) is stable, URL-safe and at most 40 characters long:
 /// 11 characters of a hash of the origin, `.`, then the version.
@@ -274,10 +295,12 @@ pub struct Dot {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EntryRef {
-    /// Who wrote the entry.
+    /// The origin that wrote the entry.
     pub origin: Origin,
     /// The op of its newest write.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "serde_impls::op"))]
     pub version: u64,
 }
 
@@ -307,31 +330,6 @@ impl fmt::Display for EntryRef {
             }
         }
         f.write_str(std::str::from_utf8(&text[..len]).expect("the alphabet is ASCII"))
-    }
-}
-
-/// How the key, the owner and the meta of an entry are encoded. Travels with the entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum Encoding {
-    /// Bytes without further meaning.
-    Bytes = 0,
-    /// UTF-8 text; metas are JSON.
-    #[default]
-    Text = 1,
-    /// Erlang external term format.
-    Term = 2,
-}
-
-impl Encoding {
-    /// The encoding of a wire number, if it is one.
-    #[must_use]
-    pub fn from_u8(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Self::Bytes),
-            1 => Some(Self::Text),
-            2 => Some(Self::Term),
-            _ => None,
-        }
     }
 }
 

@@ -1,0 +1,64 @@
+//! The settings of a roster.
+
+use super::Status;
+use crate::member_list::GroupId;
+
+/// The treatment of the row of a user who went offline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OfflinePolicy {
+    /// The row is removed.
+    #[default]
+    Remove,
+    /// The row moves to this group.
+    Keep(GroupId),
+}
+
+/// The settings of a [`Roster`](super::Roster): how it merges sessions and what it remembers.
+///
+/// ```
+/// use headcount::roster::{RosterOptions, Status};
+///
+/// let options = RosterOptions::default()
+///     .priority([Status::Invisible, Status::Online, Status::Dnd, Status::Idle])
+///     .last_seen_max(10_000);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterOptions {
+    pub(super) priority: Vec<Status>,
+    pub(super) offline: OfflinePolicy,
+    pub(super) last_seen_max: usize,
+}
+
+impl Default for RosterOptions {
+    fn default() -> Self {
+        Self {
+            priority: vec![Status::Invisible, Status::Dnd, Status::Online, Status::Idle],
+            offline: OfflinePolicy::default(),
+            last_seen_max: 100_000,
+        }
+    }
+}
+
+impl RosterOptions {
+    /// Sets which session of a user decides: the one whose status is first in this order. Statuses
+    /// left out come last. Default: invisible, dnd, online, idle.
+    #[must_use]
+    pub fn priority(mut self, priority: impl IntoIterator<Item = Status>) -> Self {
+        self.priority = priority.into_iter().collect();
+        self
+    }
+
+    /// Sets what becomes of the row of a user who went offline. Default: it is removed.
+    #[must_use]
+    pub fn offline(mut self, offline: OfflinePolicy) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Sets how many last-seen times are kept, the newest. Default 100,000; 0 keeps none.
+    #[must_use]
+    pub fn last_seen_max(mut self, last_seen_max: usize) -> Self {
+        self.last_seen_max = last_seen_max;
+        self
+    }
+}
