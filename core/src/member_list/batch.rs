@@ -36,7 +36,7 @@ pub enum Change<I> {
     Touch(I),
 }
 
-/// What a batch did.
+/// The outcome of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchReport {
     /// Members that are new.

@@ -84,7 +84,7 @@ pub enum ListError {
     InBatch {
         /// The position of the change in the batch, from 0.
         at: usize,
-        /// What was wrong with it.
+        /// The reason why the list refused it.
         error: Box<Self>,
     },
 }

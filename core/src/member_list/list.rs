@@ -315,7 +315,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Names the list for its viewers and begins an epoch: the next tick sends every viewer
-    /// its windows and the counts whole. Epochs must grow; a list handed over from elsewhere goes on
+    /// its windows and the counts whole. Epochs must grow; a list handed over from elsewhere continues
     /// with a higher one. O(watched windows).
     ///
     /// Without this call the name is empty and the epoch 1.

@@ -12,7 +12,7 @@ use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
 use crate::member_list::{Id, MemberList};
 
-/// What one viewer of a list holds. No I/O: the caller sends the bundles.
+/// One viewer of a list and the windows it holds. No I/O: the caller sends the bundles.
 ///
 /// After each [`tick`](MemberList::tick) every viewer is asked for its [`bundle`](Self::bundle);
 /// frames in it are shared with all viewers of the same windows. A viewer whose queue is full is
@@ -166,8 +166,8 @@ impl<I: Id> Viewer<I> {
         Ok(())
     }
 
-    /// Returns what a client gets that asks for windows anew: a bundle with the SYNC of each and all
-    /// counts. Without windows: the counts.
+    /// Returns the answer to a client that asks for windows again: a bundle with the SYNC of each and
+    /// all counts. Without windows: the counts.
     ///
     /// # Errors
     /// [`WindowError::NotOpen`] when the viewer lacks one of them, [`WindowError::Unsupported`] when
@@ -512,7 +512,7 @@ impl<I: Id> Viewer<I> {
     }
 
     /// Lets the window at `at`, just renamed by a frame, go if it has become one with another. The
-    /// other goes on from that frame; the client does the same.
+    /// other continues from that frame; the client does the same.
     fn drop_double(&mut self, at: usize) -> bool {
         let spec = &self.windows[at].spec;
         let same = |(i, window): (usize, &OpenWindow<I>)| i != at && window.spec == *spec;

@@ -11,7 +11,7 @@ pub(super) struct VersionOrder {
     cursors: Vec<Cursor>,
 }
 
-/// The place of a walk that goes on while entries are written. It steps aside when its entry moves.
+/// The place of a walk that continues while entries are written. It steps aside when its entry moves.
 #[derive(Debug, Clone, Copy)]
 struct Cursor {
     token: u64,

@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What stands before the rooms of a module: values, bounds and errors.
+/// The files before the rooms of a module: values, bounds and errors.
 const COMMON: &[&str] = &[
     "member_list/error",
     "member_list/id",

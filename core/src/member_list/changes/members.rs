@@ -34,8 +34,8 @@ impl Fields {
     }
 }
 
-/// What single members did since the last tick. Notes nothing while no viewer watches: a list
-/// without viewers pays one branch for each change.
+/// The changes of single members since the last tick. It notes nothing while no viewer watches: a
+/// list without viewers pays one branch for each change.
 #[derive(Clone, Debug)]
 pub(crate) struct MemberMarks<I> {
     watched: bool,
@@ -54,7 +54,7 @@ struct ById<I, V> {
     overflow: bool,
 }
 
-/// Where a member was at the last tick.
+/// The place of a member at the last tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OldPlace {
     /// It never left its place.

@@ -1,4 +1,4 @@
-//! What writes note for the next tick: rows, members and slots.
+//! The notes that writes leave for the next tick: rows, members and slots.
 
 pub(crate) mod members;
 pub(crate) mod rows;

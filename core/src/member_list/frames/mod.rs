@@ -1,4 +1,4 @@
-//! What a viewer is sent, and its texts and bytes.
+//! The frames a viewer is sent, and their texts and bytes.
 
 pub(crate) mod binary;
 pub(crate) mod checksum;

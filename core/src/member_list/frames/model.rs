@@ -1,4 +1,4 @@
-//! What a viewer is sent: [`Bundle`], [`Frame`], [`FrameRow`] and [`Counts`].
+//! The frames a viewer is sent: [`Bundle`], [`Frame`], [`FrameRow`] and [`Counts`].
 //!
 //! These are the values; their bytes are made by the encoders and read by `decode` and the clients.
 //! Meaning and rules: `core/docs/list-frames.md`.
@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-/// What one viewer gets at once; atomic for it.
+/// The frames and counts that one viewer gets at once; atomic for it.
 ///
 /// ```
 /// use headcount::member_list::Bundle;
@@ -69,7 +69,7 @@ pub struct Frame<I> {
     pub base_index: u64,
     /// CRC-32 (IEEE) of the window afterwards, see [`Checksum`](crate::member_list::Checksum).
     pub checksum32: u32,
-    /// What happens to the rows.
+    /// The change of the rows.
     pub change: FrameChange<I>,
     /// Whole rows of `updates` and `move`s by index, for protocols that cannot patch. Not on the
     /// wire; empty unless a viewer of the window speaks such a protocol.
@@ -77,7 +77,7 @@ pub struct Frame<I> {
     pub(crate) whole_rows: Vec<(u32, FrameRow<I>)>,
 }
 
-/// What a frame does to the rows of its window.
+/// The change that a frame makes to the rows of its window.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -95,7 +95,7 @@ pub enum FrameChange<I> {
     },
 }
 
-/// What identifies a row: the group of a header, or the id of a member.
+/// The identity of a row: the group of a header, or the id of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -137,11 +137,11 @@ pub enum FrameRow<I> {
 pub struct Insert<I> {
     /// Position in the new rows.
     pub index: u32,
-    /// Where its content comes from.
+    /// The source of its content.
     pub source: InsertSource<I>,
 }
 
-/// Where the content of an inserted row comes from.
+/// The source of the content of an inserted row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -152,7 +152,7 @@ pub enum InsertSource<I> {
     Move {
         /// The member.
         id: I,
-        /// What changed besides, if anything.
+        /// The change of its content, if there is one.
         change: Option<MemberChange>,
     },
 }
@@ -167,7 +167,7 @@ pub struct Update {
     pub change: RowChange,
 }
 
-/// How the content of a kept row changed.
+/// The change of the content of a kept row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -178,7 +178,7 @@ pub enum RowChange {
     Member(MemberChange),
 }
 
-/// How the content of a member changed.
+/// The change of the content of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberChange {
@@ -190,7 +190,7 @@ pub struct MemberChange {
     pub body: BodyChange,
 }
 
-/// How the body of a member changed.
+/// The change of the body of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -26,7 +26,7 @@ pub struct NewMember<I> {
 /// Members for which room is made before they are seen.
 const RESERVED_MAX: usize = 1 << 24;
 
-/// What a bulk load did.
+/// The outcome of a bulk load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkReport<I> {
     /// Members that are new.

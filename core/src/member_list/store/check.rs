@@ -1,4 +1,4 @@
-//! What must be true of a store. Tests check it while they write, other builds never do.
+//! The invariants of a store. Tests check them while they write, other builds never do.
 
 use crate::member_list::Id;
 use crate::member_list::store::Store;

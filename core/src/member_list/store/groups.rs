@@ -12,7 +12,7 @@ use crate::member_list::tree::Tree;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u32);
 
-/// What [`groups`](crate::member_list::MemberList::groups) tells of a group.
+/// A group as [`groups`](crate::member_list::MemberList::groups) describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupInfo<'a> {
@@ -52,7 +52,7 @@ pub(crate) struct Groups {
     len: usize,
 }
 
-/// Where in the index space something is.
+/// A place in the index space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The header of a group.

@@ -65,7 +65,7 @@ pub(in crate::member_list) fn codes(rest: u128, coded: usize) -> u64 {
     codes << (u64::BITS as usize - CODE_BITS * coded)
 }
 
-/// What a code has on top if it stands for one byte only.
+/// The top bit of a code that belongs to one byte only.
 const EXACT: u8 = 0x80;
 
 static CODES: [u8; 256] = code_table();

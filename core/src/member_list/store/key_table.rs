@@ -65,7 +65,7 @@ impl LongKeys {
     }
 }
 
-/// What is kept of a slot.
+/// The key and the leaf of a slot.
 #[derive(Debug)]
 struct Slot {
     key: KeyCell,
@@ -122,8 +122,8 @@ impl Keys {
         (u128::from_be_bytes(*cell) & !0xff) << (8 * common)
     }
 
-    /// Returns how the key of a slot stands to another one, whose first 16 bytes are `head`. O(1) unless
-    /// the slot's key is long.
+    /// Compares the key of a slot with another one, whose first 16 bytes are `head`. O(1) unless the
+    /// slot's key is long.
     #[inline]
     pub(crate) fn compare(&self, slot: u32, key: &[u8], head: u128) -> Ordering {
         let cell = &self.cells[slot as usize].key;

@@ -24,8 +24,8 @@ pub(crate) const SLOTS: usize = 128;
 /// The tag of unused places: never counted as smaller.
 const UNUSED: i16 = i16::MAX;
 
-/// A sorted run of slots. Tags and slots both lie beside the fields that tell how to read them:
-/// whoever wants one or the other reads neighbouring cache lines.
+/// A sorted run of slots. Tags and slots both lie beside the fields that tell how to read them: a
+/// search of either reads neighbouring cache lines.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct LeafSlots {
@@ -230,7 +230,7 @@ impl LeafSlots {
         self.scale(keys);
     }
 
-    /// Returns how the beginning of a key stands to that of the run.
+    /// Compares the beginning of a key with that of the run.
     #[inline]
     fn compare_head(&self, keys: &Keys, needle: &Needle<'_>) -> Ordering {
         let common = usize::from(self.common);
@@ -252,7 +252,7 @@ impl LeafSlots {
         if self.fits(keys, key) {
             return;
         }
-        // Room on both sides, so that a growing run is not scaled anew for every key.
+        // Room on both sides, so that a growing run is not scaled again for every key.
         let first = keys.key(first);
         let last = keys.key(last);
         let low = first.min(key);

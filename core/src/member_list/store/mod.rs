@@ -1,4 +1,4 @@
-//! What a list keeps of its members: ids, keys, groups, and the order of them all.
+//! The members of a list: ids, keys, groups, and the order of them all.
 
 mod bulk;
 mod check;

@@ -41,7 +41,7 @@ pub enum Row<'a, I> {
     },
 }
 
-/// What a list knows of a member.
+/// A member of a list: id, group, key and content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Member<'a, I> {
@@ -83,7 +83,7 @@ impl<I> Ordered<I> {
     }
 }
 
-/// What ordered reads need.
+/// The parts of a store that ordered reads need.
 #[derive(Debug)]
 pub(crate) struct View<'a, I> {
     pub(super) cells: &'a CowVec<Cell<I>>,
@@ -149,7 +149,7 @@ pub(super) fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
     payloads.map_or(&[], |payloads| &payloads[slot as usize])
 }
 
-/// What is at a row, by group and slot.
+/// The content of a row, by group and slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RowRef {
     Header(GroupId),

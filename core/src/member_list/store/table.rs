@@ -23,7 +23,7 @@ pub(crate) struct Cell<I> {
     pub(crate) attrs: u32,
 }
 
-/// What is where no member is.
+/// An unused cell, which holds no member.
 impl<I: Id> Default for Cell<I> {
     fn default() -> Self {
         Self {
@@ -321,7 +321,7 @@ impl<I: Id> Table<I> {
         cell
     }
 
-    /// Returns how a member stands to a key and an id; without an id, before all members of that key.
+    /// Compares a member with a key and an id. Without an id, the key is before all its members.
     #[inline]
     fn compare(&self, slot: u32, (needle, id): <Self as TreeContext>::Probe<'_>) -> Ordering {
         let by_key = self.keys.compare(slot, needle.key(), needle.head());

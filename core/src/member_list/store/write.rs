@@ -10,7 +10,7 @@ use crate::member_list::store::table::{Cell, Nodes, Table};
 use crate::member_list::store::{Store, place};
 use crate::member_list::{Id, ListError, SortKey};
 
-/// What [`upsert`](crate::member_list::MemberList::upsert) and the moves did.
+/// The outcome of [`upsert`](crate::member_list::MemberList::upsert) and of the moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upsert {
     /// The row of the member now; `None` while its group is hidden or collapsed.

@@ -1,4 +1,4 @@
-//! What must be true of a tree. Tests check it while they write, other builds never do.
+//! The invariants of a tree. Tests check them while they write, other builds never do.
 
 use std::cell::Cell;
 
@@ -32,11 +32,11 @@ pub(crate) fn is_due(len: usize) -> bool {
         })
 }
 
-/// What a walk through a tree has seen.
+/// The last entry and the depth that a walk through a tree has seen.
 struct Seen<'a, E> {
     /// The last entry.
     last: Option<&'a E>,
-    /// How deep leaves are.
+    /// The depth of the leaves.
     depth: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! How many entries are below each child of an inner node.
+//! The number of entries below each child of an inner node.
 
 use super::FANOUT;
 
@@ -124,7 +124,7 @@ impl Counts {
 mod tests {
     use super::*;
 
-    /// What `counts` must say, computed the long way.
+    /// Checks `counts` against sums computed the long way.
     fn check(counts: &Counts, expected: &[u32]) {
         let mut index = 0;
         for (pos, &count) in expected.iter().enumerate() {

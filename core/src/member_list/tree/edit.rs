@@ -93,7 +93,7 @@ impl<R: Clone> Tree<R> {
         Some(removed)
     }
 
-    /// Renames an entry of the leaf a climb began at, and where it stands as a separator.
+    /// Renames an entry of the leaf a climb began at, and its copy among the separators.
     /// `rename` says at which place of the leaf's run it did so. O(log n).
     pub(crate) fn rename<K: TreeContext<Run = R>>(
         &mut self,
@@ -158,7 +158,7 @@ impl<R: Clone> Node<R> {
         }
     }
 
-    /// Renames an entry and says at which place of this node it stands: zero is the first.
+    /// Renames an entry and returns its place in this node: zero is the first.
     fn rename<K: TreeContext<Run = R>>(
         &mut self,
         descent: &[u32],
@@ -271,7 +271,7 @@ impl<R: Clone> Inner<R> {
     }
 }
 
-/// How a removal finds its entry.
+/// The way in which a removal finds its entry.
 trait Descent<K: TreeContext> {
     /// The child to go to.
     fn child(&mut self, context: &K, inner: &Inner<K::Run>) -> Option<usize>;

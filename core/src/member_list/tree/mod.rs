@@ -37,7 +37,7 @@ pub(crate) const NO_NODE: u32 = u32::MAX;
 /// From here on, a parent is no node: the one above it is a root.
 pub(crate) const ROOT_BIT: u32 = 1 << 31;
 
-/// What the tree must know about its entries, and whom it tells when they move.
+/// The owner of the entries: tells the tree how to read them, and is told when they move.
 pub(crate) trait TreeContext {
     /// Entries in a leaf, at most; [`FANOUT`] or more.
     const LEAF: usize;
@@ -46,9 +46,9 @@ pub(crate) trait TreeContext {
     const WINDOW: usize;
     /// A sorted run of at most `LEAF` entries.
     type Run: Clone;
-    /// What a run holds.
+    /// The entry of a run.
     type Entry: Clone;
-    /// What entries are searched by.
+    /// The value by which entries are searched.
     type Probe<'p>: Copy
     where
         Self: 'p;
@@ -167,7 +167,7 @@ impl<R> Tree<R> {
     /// Heap bytes of the nodes, without what entries own. O(leaves).
     pub(crate) fn heap_bytes(&self) -> usize {
         let (leaves, inners) = self.nodes();
-        // A reference count stands before each node.
+        // A reference count lies before each node.
         leaves * (size_of::<Leaf<R>>() + 8) + inners * (size_of::<Inner<R>>() + 8)
     }
 }

@@ -72,7 +72,7 @@ impl<R: Clone> Inner<R> {
         }
     }
 
-    /// Writes the count and first entry of a child anew.
+    /// Writes the count and first entry of a child again.
     fn recount<K: TreeContext<Run = R>>(&mut self, context: &K, pos: usize) {
         self.counts.set(pos, self.children[pos].count::<K>());
         let first = self.children[pos].first::<K>();

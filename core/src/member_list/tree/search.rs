@@ -2,7 +2,7 @@
 
 use super::{NO_NODE, Node, ROOT_BIT, Tree, TreeContext};
 
-/// Where a node hangs.
+/// The place of a node: its parent, and which child it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parent {
     /// The node above; from [`ROOT_BIT`] on there is none.
@@ -25,7 +25,7 @@ pub(crate) struct Climb {
     /// Which child of its parent each node is, the leaf first. The root is none.
     descent: [u32; DEPTH],
     depth: usize,
-    /// What stands in the parent table for the root.
+    /// The value of the root in the parent table.
     top: u32,
 }
 
@@ -55,7 +55,7 @@ impl Climb {
         &self.descent[..self.depth]
     }
 
-    /// Returns what stands in the parent table for the root of the tree the leaf is in.
+    /// Returns the value in the parent table of the root of the tree that the leaf is in.
     pub(crate) fn top(&self) -> u32 {
         self.top
     }

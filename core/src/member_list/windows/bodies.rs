@@ -36,7 +36,7 @@ pub trait RowSource<I> {
 /// The format of the bytes of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyFormat {
-    /// One valid JSON value: it stands in JSON frames as it is. Objects can be patched.
+    /// One valid JSON value: JSON frames carry it as it is. Objects can be patched.
     #[default]
     Json,
     /// Any bytes: base64 in JSON frames, always sent whole.

@@ -36,7 +36,7 @@ pub(crate) struct CountsPublisher {
     last_at: Option<Duration>,
     /// A viewer was given other counts than `last` when it opened a window.
     strayed: bool,
-    /// What such a viewer was given.
+    /// The counts that such a viewer was given.
     on_open: Option<Arc<Shared<Counts>>>,
 }
 

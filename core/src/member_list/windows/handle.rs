@@ -12,7 +12,7 @@ use crate::member_list::windows::spec::WindowSpec;
 /// Numbers handles. One counter for all lists: a tick of one list says nothing to viewers of another.
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
-/// What a viewer holds of a window.
+/// A window as a viewer holds it.
 ///
 /// Viewers own it, the registry only knows it: when the last viewer lets go, the rows go at once.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Handle<I> {
     pub(crate) serial: u64,
     name: Arc<str>,
     spec: WindowSpec<I>,
-    /// What the list published of the window. Only the list locks it, never a viewer.
+    /// The rows and versions that the list published. Only the list locks it, never a viewer.
     published: Mutex<Published<I>>,
     /// Versions a frame can still start from.
     versions: RwLock<Vec<u64>>,
@@ -38,7 +38,7 @@ pub(crate) struct Published<I> {
     pub(super) base_index: u64,
     /// Place of the anchor when the window was last looked at.
     pub(super) position: Option<u64>,
-    /// What viewers hold, oldest first, at least one; the last is what a newcomer gets.
+    /// The rows that viewers hold, oldest first, at least one; a newcomer gets the last.
     pub(super) bases: Vec<WindowBase<I>>,
     /// A version that viewers may hold was given up.
     pub(super) gave_up: bool,

@@ -26,7 +26,7 @@ pub(crate) struct OpenWindow<I> {
     asked: Option<Arc<()>>,
     pub(crate) former: Vec<WindowSpec<I>>,
     /// Names of windows that became one with this one. A client that still knows such a name has
-    /// both: it may ask for it anew, but when it closes it, this one stays.
+    /// both: it may ask for it again, but when it closes it, this one stays.
     pub(crate) merged: Vec<WindowSpec<I>>,
 }
 
@@ -153,7 +153,7 @@ impl<I: Id> OpenWindow<I> {
         self.handle = Some(handle.clone());
     }
 
-    /// Goes on as `gone`, which has become the same window, does.
+    /// Takes over the names and tokens of `gone`, which has become the same window.
     pub(crate) fn absorb(&mut self, mut gone: Self) {
         let names = std::mem::take(&mut gone.former);
         let merged = std::mem::take(&mut gone.merged);

@@ -59,7 +59,7 @@ pub(crate) struct Opened<I> {
     pub(crate) frame: Arc<Shared<Frame<I>>>,
 }
 
-/// What a tick made for one window, before it is told.
+/// The frames that a tick made for one window, before they are published.
 struct Made<I> {
     handle: Arc<Handle<I>>,
     steps: Vec<WindowStep<I>>,

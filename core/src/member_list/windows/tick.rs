@@ -9,7 +9,7 @@ use crate::member_list::windows::counts::CountsStep;
 use crate::member_list::windows::handle::{Handle, Known};
 use crate::member_list::windows::window::WindowStep;
 
-/// What one publication says. Cheap to share: viewers on any thread take their bundles from it.
+/// One publication of a list. Cheap to share: viewers on any thread take their bundles from it.
 #[derive(Debug)]
 pub struct Tick<I> {
     pub(crate) list: Arc<str>,

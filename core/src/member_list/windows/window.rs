@@ -33,11 +33,11 @@ pub(crate) struct WindowStep<I> {
     pub(crate) frame: Arc<Shared<Frame<I>>>,
 }
 
-/// What became of a window.
+/// The outcome of a tick for a window.
 pub(crate) enum Outcome<I> {
     /// No change is in reach of it.
     Quiet,
-    /// It was read anew: frames for the bases that are out of date.
+    /// It was read again: frames for the bases that are out of date.
     Steps(Vec<WindowStep<I>>),
     /// The anchor is gone.
     Left,
@@ -126,7 +126,7 @@ impl<'a, I: Id> Watched<'a, I> {
 
     /// Brings the window to what the list shows now; `reader` is any buffer.
     ///
-    /// What viewers hold stays until [`settle`](Self::settle): if a `RowSource` panics before, the
+    /// The versions that viewers hold stay until [`settle`](Self::settle): if a `RowSource` panics before, the
     /// next step starts from the same versions.
     pub(crate) fn step(
         &mut self,
@@ -163,7 +163,7 @@ impl<'a, I: Id> Watched<'a, I> {
         Outcome::Steps(self.step_to(reader, version, builder))
     }
 
-    /// Ends a step, whose frames are published: no viewer goes on from the versions they lead away
+    /// Ends a step, whose frames are published: no viewer continues from the versions they lead away
     /// from. Returns the new first index, if it is another one.
     pub(crate) fn settle(&mut self, steps: &[WindowStep<I>]) -> Option<u64> {
         let is_past = |version| steps.iter().any(|step| step.from == version);

@@ -31,7 +31,7 @@ mod tag {
     pub(in crate::member_list) const MASK: u8 = 7;
     /// Attributes follow.
     pub(in crate::member_list) const ATTRS: u8 = 8;
-    /// What body follows, in bits 4 and 5: none, a patch, JSON, plain bytes.
+    /// The kind of body that follows, in bits 4 and 5: none, a patch, JSON, plain bytes.
     pub(in crate::member_list) const BODY_SHIFT: u8 = 4;
     pub(in crate::member_list) const PATCH: u8 = 1;
     pub(in crate::member_list) const JSON: u8 = 2;
