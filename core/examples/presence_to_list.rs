@@ -1,4 +1,5 @@
-//! Presence becomes a member list: many sessions of one user are one row, in the group of the session that decides.
+//! Presence becomes a member list: many sessions of one user are one row, in the group of the
+//! session that decides.
 //!
 //! ```text
 //! cargo run --example presence_to_list

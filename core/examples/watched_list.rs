@@ -1,4 +1,5 @@
-//! A list of 100,000 members; a client watches its first 100 rows and is sent only what changes there.
+//! A list of 100,000 members; a client watches its first 100 rows and is sent only what changes
+//! there.
 //!
 //! ```text
 //! cargo run --example watched_list

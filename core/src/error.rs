@@ -112,7 +112,8 @@ pub enum ApplyError {
         /// The clock that the frame starts from.
         from: u64,
     },
-    /// The tracker is applying a repair of this origin in slices. Other frames of the origin must wait.
+    /// The tracker is applying a repair of this origin in slices. Other frames of the origin must
+    /// wait.
     Applying,
     /// The tracker knows a later incarnation of the same name.
     Superseded,

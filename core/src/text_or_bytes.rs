@@ -1,5 +1,6 @@
-//! The form of bytes in serde's formats, for `#[serde(with = "crate::text_or_bytes")]`: in formats for people, such as
-//! JSON, a string if they are UTF-8 and otherwise a list of numbers; in binary formats, bytes.
+//! The form of bytes in serde's formats, for `#[serde(with = "crate::text_or_bytes")]`: in formats
+//! for people, such as JSON, a string if they are UTF-8 and otherwise a list of numbers; in binary
+//! formats, bytes.
 
 use std::fmt;
 

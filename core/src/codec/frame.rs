@@ -25,7 +25,8 @@ const CHECKSUM_LEN: usize = 8;
 const MAC_LEN: usize = 16;
 const FLAG_MAC: u8 = 1;
 
-/// The kind of a frame's body. It is a number, not a closed set: receivers skip unknown kinds by their length.
+/// The kind of a frame's body. It is a number, not a closed set: receivers skip unknown kinds by
+/// their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind(pub u8);
 
@@ -92,8 +93,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Makes the envelope of the cluster `name`, with a MAC if there is a key. The name is cut to 64
-    /// bytes at a character boundary.
+    /// Makes the envelope of the cluster `name`, with a MAC if there is a key. The name is cut to
+    /// 64 bytes at a character boundary.
     #[must_use]
     pub fn new(name: &str, key: Option<SharedKey>) -> Self {
         let mut end = name.len().min(CLUSTER_LEN_MAX);
@@ -147,7 +148,8 @@ impl Envelope {
     /// Checks a frame and returns its kind and its body, without a copy. O(length).
     ///
     /// # Errors
-    /// If the frame has another magic, major version or cluster, or a wrong length, checksum or MAC.
+    /// If the frame has another magic, major version or cluster, or a wrong length, checksum or
+    /// MAC.
     pub fn open<'a>(&self, frame: &'a [u8]) -> Result<(Kind, &'a [u8]), DecodeError> {
         let err = |offset, kind| Err(DecodeError::new(offset, kind));
         let Some((header, rest)) = frame.split_first_chunk::<HEADER_LEN>() else {
@@ -198,8 +200,8 @@ impl Envelope {
         Ok((Kind(header[4]), body))
     }
 
-    /// Returns the offset of the body in a frame of this cluster, which turns offsets in the body into
-    /// offsets in the frame.
+    /// Returns the offset of the body in a frame of this cluster, which turns offsets in the body
+    /// into offsets in the frame.
     #[must_use]
     pub fn body_offset(&self) -> usize {
         HEADER_LEN + self.cluster().len()

@@ -1,8 +1,9 @@
 //! The byte format of frames: a sealed envelope around values in bincode's standard encoding.
 //!
-//! An [`Envelope`] seals a body into a frame of one cluster and opens frames: it checks the version, the cluster, the length
-//! and the checksum, or with a [`SharedKey`] the MAC. A [`Writer`] and a [`Reader`] write and read the values of a body.
-//! Everything that can be wrong with bytes is a [`DecodeError`], which names the offset.
+//! An [`Envelope`] seals a body into a frame of one cluster and opens frames: it checks the
+//! version, the cluster, the length and the checksum, or with a [`SharedKey`] the MAC. A [`Writer`]
+//! and a [`Reader`] write and read the values of a body. Everything that can be wrong with bytes is
+//! a [`DecodeError`], which names the offset.
 //!
 //! ```
 //! use headcount::codec::{DecodeErrorKind, Envelope, Kind, SharedKey};
@@ -17,9 +18,10 @@
 //! # Ok::<(), headcount::codec::DecodeError>(())
 //! ```
 //!
-//! A reader borrows from its input: decoding allocates nothing by itself, and every length is checked against the bytes that
-//! are there. Integers must be in their shortest form, so the bytes of a value are canonical. `docs/wire-format.md` is the
-//! normative description. No other module of the crate names `bincode`.
+//! A reader borrows from its input: decoding allocates nothing by itself, and every length is
+//! checked against the bytes that are there. Integers must be in their shortest form, so the bytes
+//! of a value are canonical. `docs/wire-format.md` is the normative description. No other module of
+//! the crate names `bincode`.
 
 mod error;
 mod frame;

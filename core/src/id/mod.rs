@@ -1,7 +1,7 @@
 //! Ids of nodes, of writers and of what they write.
 //!
-//! A [`ReplicaId`] is one life of one node. An [`Origin`] is one slot of a replica: a writer with an op sequence of its own.
-//! A [`Dot`] names an entry for ever, an [`EntryRef`] one version of it.
+//! A [`ReplicaId`] is one life of one node. An [`Origin`] is one slot of a replica: a writer with
+//! an op sequence of its own. A [`Dot`] names an entry for ever, an [`EntryRef`] one version of it.
 //!
 //! ```
 //! use headcount::id::{Dot, EntryRef, Origin, ReplicaId, slot_of};
@@ -72,8 +72,8 @@ pub enum IdError {
         /// The given incarnation.
         incarnation: u64,
     },
-    /// The operating system gave no random number for the salt. Only `ReplicaId::generate` returns it;
-    /// [`ReplicaId::new`] takes the salt of the caller.
+    /// The operating system gave no random number for the salt. Only `ReplicaId::generate` returns
+    /// it; [`ReplicaId::new`] takes the salt of the caller.
     NoRandomness,
 }
 
@@ -123,8 +123,8 @@ struct Replica {
 }
 
 impl ReplicaId {
-    /// Returns a new id for a node that starts at `now`: its incarnation is the wall clock in microseconds, and its
-    /// salt a random number of the operating system (feature `random`).
+    /// Returns a new id for a node that starts at `now`: its incarnation is the wall clock in
+    /// microseconds, and its salt a random number of the operating system (feature `random`).
     ///
     /// ```
     /// use headcount::ReplicaId;
@@ -149,7 +149,8 @@ impl ReplicaId {
     /// Makes an id from its parts. `generate` chooses them for a node that starts.
     ///
     /// # Errors
-    /// If the name is empty or longer than [`NAME_LEN_MAX`] bytes, or the incarnation is 2^62 or more.
+    /// If the name is empty or longer than [`NAME_LEN_MAX`] bytes, or the incarnation is 2^62 or
+    /// more.
     pub fn new(name: &str, incarnation: u64, salt: u32) -> Result<Self, IdError> {
         if name.is_empty() {
             return Err(IdError::EmptyName);
@@ -185,7 +186,8 @@ impl ReplicaId {
         self.0.incarnation
     }
 
-    /// Returns the salt: a random number that tells two nodes apart that started in the same microsecond.
+    /// Returns the salt: a random number that tells two nodes apart that started in the same
+    /// microsecond.
     #[must_use]
     pub fn salt(&self) -> u32 {
         self.0.salt
@@ -247,7 +249,8 @@ impl fmt::Debug for ReplicaId {
     }
 }
 
-/// A writer of operations: one slot of one replica. Each origin numbers its operations (its ops) from 1.
+/// A writer of operations: one slot of one replica. Each origin numbers its operations (its ops)
+/// from 1.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Origin {

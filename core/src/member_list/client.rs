@@ -78,7 +78,8 @@ pub struct Applied {
     pub counts: bool,
     /// Windows to ask `resync` for.
     pub resync: Vec<Arc<str>>,
-    /// True if the client should ask for counts: by `resync`, without windows if it needs nothing else.
+    /// True if the client should ask for counts: by `resync`, without windows if it needs nothing
+    /// else.
     pub resync_counts: bool,
 }
 

@@ -34,8 +34,8 @@ pub struct Collation {
 }
 
 impl Collation {
-    /// Loads the order of a locale such as `sv` or `de-u-co-phonebk`. Locales without rules of their
-    /// own get the order of the root.
+    /// Loads the order of a locale such as `sv` or `de-u-co-phonebk`. Locales without rules of
+    /// their own get the order of the root.
     ///
     /// # Errors
     ///
@@ -66,14 +66,15 @@ impl Collation {
         sort_key(&self.collator, name)
     }
 
-    /// Makes the prefix by which [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix)
-    /// finds the names that begin with `text`: the keys of all of them begin with it. Cut at 64 bytes,
-    /// as keys are. O(length).
+    /// Makes the prefix by which
+    /// [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix) finds the names
+    /// that begin with `text`: the keys of all of them begin with it. Cut at 64 bytes, as keys are.
+    /// O(length).
     ///
     /// Case does not count, nor do accents, except where the language has a letter of its own for
     /// them. A letter that is written as two, such as the Czech "ch", is found by both of them
-    /// only, and a number of a locale with `-u-kn` by all its digits. A text without any character that
-    /// is compared finds everything.
+    /// only, and a number of a locale with `-u-kn` by all its digits. A text without any character
+    /// that is compared finds everything.
     ///
     /// ```
     /// use headcount::member_list::Collation;

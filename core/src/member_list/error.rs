@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The reason why a call on a [`MemberList`](crate::member_list::MemberList) was refused. The list did not change.
+/// The reason why a call on a [`MemberList`](crate::member_list::MemberList) was refused. The list
+/// did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListError {

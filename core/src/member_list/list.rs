@@ -31,9 +31,9 @@ use crate::member_list::{Id, ListError, SortKey};
 /// All of it costs O(log n), whatever the row. [`snapshot`](Self::snapshot) is O(1) and gives
 /// readers the list as it is now, while writes go on.
 ///
-/// Ids are `u64`, `u128` (UUIDs) or [`TextId`](crate::member_list::TextId). A member has an id, a group, a
-/// [`SortKey`], attribute bits of the user's choice and a revision, which grows by one with every
-/// change of attributes or payload and never repeats for an id while the list lives.
+/// Ids are `u64`, `u128` (UUIDs) or [`TextId`](crate::member_list::TextId). A member has an id, a
+/// group, a [`SortKey`], attribute bits of the user's choice and a revision, which grows by one
+/// with every change of attributes or payload and never repeats for an id while the list lives.
 ///
 /// # Example
 ///
@@ -314,8 +314,8 @@ impl<I: Id> MemberList<I> {
         tick
     }
 
-    /// Names the list for its viewers and begins an epoch: the next tick sends every viewer
-    /// its windows and the counts whole. Epochs must grow; a list handed over from elsewhere continues
+    /// Names the list for its viewers and begins an epoch: the next tick sends every viewer its
+    /// windows and the counts whole. Epochs must grow; a list handed over from elsewhere continues
     /// with a higher one. O(watched windows).
     ///
     /// Without this call the name is empty and the epoch 1.

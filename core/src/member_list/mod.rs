@@ -1,11 +1,12 @@
 //! Sorted, grouped, sliced member lists, and the ordered set below them.
 //!
 //! * [`SortedSet`]: an ordered set of any type that knows positions, on a counted B+ tree.
-//! * [`MemberList`]: members in groups, one space of row indexes over all of them, a header row before the members of each
-//!   group. Every write returns the row it happened at; reads go by row, id or name; all of it costs O(log n).
+//! * [`MemberList`]: members in groups, one space of row indexes over all of them, a header row
+//!   before the members of each group. Every write returns the row it happened at; reads go by row,
+//!   id or name; all of it costs O(log n).
 //! * [`Snapshot`]: a list as it was, for readers in other threads.
-//! * [`Viewer`], [`WindowSpec`], [`Tick`]: the rows that one viewer sees, and the [`Bundle`]s that keep them current. Each
-//!   change is encoded once, for all viewers.
+//! * [`Viewer`], [`WindowSpec`], [`Tick`]: the rows that one viewer sees, and the [`Bundle`]s that
+//!   keep them current. Each change is encoded once, for all viewers.
 //! * [`client`]: the other side, which applies bundles.
 //!
 //! ```

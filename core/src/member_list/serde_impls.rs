@@ -1,4 +1,5 @@
-//! Keys, ids, windows and shared frames in serde's formats. What is read is checked as the constructors check it.
+//! Keys, ids, windows and shared frames in serde's formats. What is read is checked as the
+//! constructors check it.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};

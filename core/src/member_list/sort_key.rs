@@ -24,8 +24,9 @@ pub struct SortKey {
 }
 
 impl SortKey {
-    /// Makes a key from a name, for case-insensitive Unicode order: it folds every character (upper case,
-    /// then lower case, both with full mappings), and code points are compared. Cut at 64 bytes. O(length).
+    /// Makes a key from a name, for case-insensitive Unicode order: it folds every character (upper
+    /// case, then lower case, both with full mappings), and code points are compared. Cut at 64
+    /// bytes. O(length).
     pub fn from_name(name: &str) -> Self {
         let mut key = Self {
             len: 0,

@@ -14,7 +14,8 @@ use crate::member_list::tree::{FANOUT, Parent, Tree, TreeContext, clip, is_due};
 
 type Run<T> = ArrayVec<T, FANOUT>;
 
-/// An ordered set that knows positions: it finds the position of an element, and the element at a position.
+/// An ordered set that knows positions: it finds the position of an element, and the element at a
+/// position.
 ///
 /// It is a counted B+ tree (Bayer and McCreight's B-tree with subtree counts, Knuth vol. 3,
 /// 6.2.3 and 6.2.4): insertions and removals return positions, [`get`](Self::get) finds by
@@ -122,8 +123,8 @@ impl<T> SortedSet<T> {
 }
 
 impl<T: Ord + Clone> SortedSet<T> {
-    /// Inserts an element. Returns its position, and whether it is new: an equal element that the set
-    /// has already stays. O(log n).
+    /// Inserts an element. Returns its position, and whether it is new: an equal element that the
+    /// set has already stays. O(log n).
     pub fn insert(&mut self, value: T) -> (usize, bool) {
         let probe = value.clone();
         let mut context = Plain::<T, T>(PhantomData, PhantomData);
@@ -316,8 +317,8 @@ impl<T: Clone> IntoIterator for SortedSet<T> {
     }
 }
 
-/// Takes the elements of a leaf that are in `from..to`, from the position `from` on, and moves `from`
-/// past them. O(log n).
+/// Takes the elements of a leaf that are in `from..to`, from the position `from` on, and moves
+/// `from` past them. O(log n).
 fn take_front<'a, T>(tree: &'a Tree<Run<T>>, from: &mut usize, to: usize) -> Option<&'a [T]> {
     let left = to - *from;
     let (run, start) = tree.select(*from).filter(|_| left > 0)?;
@@ -326,8 +327,8 @@ fn take_front<'a, T>(tree: &'a Tree<Run<T>>, from: &mut usize, to: usize) -> Opt
     Some(&run[start..end])
 }
 
-/// Takes the elements of a leaf that are in `from..to`, up to the position `to`, and moves `to` before
-/// them. O(log n).
+/// Takes the elements of a leaf that are in `from..to`, up to the position `to`, and moves `to`
+/// before them. O(log n).
 fn take_back<'a, T>(tree: &'a Tree<Run<T>>, from: usize, to: &mut usize) -> Option<&'a [T]> {
     let left = *to - from;
     let (run, last) = tree.select(to.checked_sub(1)?).filter(|_| left > 0)?;
@@ -336,7 +337,8 @@ fn take_back<'a, T>(tree: &'a Tree<Run<T>>, from: usize, to: &mut usize) -> Opti
     Some(&run[start..=last])
 }
 
-/// The iterator over the elements of a [`SortedSet`] in order, or over a [slice](SortedSet::slice) of them.
+/// The iterator over the elements of a [`SortedSet`] in order, or over a [slice](SortedSet::slice)
+/// of them.
 ///
 /// It walks from both ends: O(log n) once per 128 elements, O(1) otherwise.
 #[must_use = "iterators are lazy"]

@@ -166,12 +166,12 @@ impl<I: Id> Viewer<I> {
         Ok(())
     }
 
-    /// Returns the answer to a client that asks for windows again: a bundle with the SYNC of each and
-    /// all counts. Without windows: the counts.
+    /// Returns the answer to a client that asks for windows again: a bundle with the SYNC of each
+    /// and all counts. Without windows: the counts.
     ///
     /// # Errors
-    /// [`WindowError::NotOpen`] when the viewer lacks one of them, [`WindowError::Unsupported`] when
-    /// the list has become one its protocol cannot show; nothing has changed.
+    /// [`WindowError::NotOpen`] when the viewer lacks one of them, [`WindowError::Unsupported`]
+    /// when the list has become one its protocol cannot show; nothing has changed.
     pub fn resync(
         &mut self,
         list: &mut MemberList<I>,

@@ -27,8 +27,8 @@ impl LeaveBudget {
         }
     }
 
-    /// Cuts the longest leave logs in half until all fit the budget. A log that was cut costs a later
-    /// holder a `Repair` instead of a `Delta`.
+    /// Cuts the longest leave logs in half until all fit the budget. A log that was cut costs a
+    /// later holder a `Repair` instead of a `Delta`.
     pub(super) fn enforce(&mut self, now: Duration, slots: &[RwLock<Tracker>]) {
         if now < self.due {
             return;

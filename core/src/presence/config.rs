@@ -64,11 +64,11 @@ impl PresenceConfig {
         self
     }
 
-    /// Sets how long changes of this replica's own entries wait to become one Diff, from the first call
-    /// that sees them. Default 5 ms.
+    /// Sets how long changes of this replica's own entries wait to become one Diff, from the first
+    /// call that sees them. Default 5 ms.
     ///
-    /// With 0 they wait no longer than to that call. With [`Duration::MAX`] they wait for ever, which leaves
-    /// them to [`Presence::take_diff`](super::Presence::take_diff).
+    /// With 0 they wait no longer than to that call. With [`Duration::MAX`] they wait for ever,
+    /// which leaves them to [`Presence::take_diff`](super::Presence::take_diff).
     #[must_use]
     pub fn flush(mut self, flush: Duration) -> Self {
         self.flush = flush;
@@ -76,28 +76,31 @@ impl PresenceConfig {
     }
 
     /// Sets how long the entries of a lost owner stay, see
-    /// [`Presence::owner_lost`](super::Presence::owner_lost), and those of a replica that starts again under
-    /// its name. Default 0.
+    /// [`Presence::owner_lost`](super::Presence::owner_lost), and those of a replica that starts
+    /// again under its name. Default 0.
     ///
-    /// Such entries are listed and counted here until the replica has put them again, which is an update, or
-    /// until this time is over, which is a leave. Entries of a replica that says Goodbye leave at once.
+    /// Such entries are listed and counted here until the replica has put them again, which is an
+    /// update, or until this time is over, which is a leave. Entries of a replica that says Goodbye
+    /// leave at once.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Sets the most entries handled while the lock of a slot is held, when much has to be done at once: a
-    /// load, a large answer, a replica that appears or goes. Default 1,024, at least 1.
+    /// Sets the most entries handled while the lock of a slot is held, when much has to be done at
+    /// once: a load, a large answer, a replica that appears or goes. Default 1,024, at least 1.
     #[must_use]
     pub fn slice_entries_max(mut self, slice_entries_max: usize) -> Self {
         self.slice_entries_max = slice_entries_max;
         self
     }
 
-    /// Sets the bytes of leaves remembered for replicas that missed them, over all origins. Default 64 MiB.
+    /// Sets the bytes of leaves remembered for replicas that missed them, over all origins. Default
+    /// 64 MiB.
     ///
-    /// Beyond it the longest logs are cut. It tunes memory against traffic, it never costs correctness.
+    /// Beyond it the longest logs are cut. It tunes memory against traffic, it never costs
+    /// correctness.
     #[must_use]
     pub fn leave_log_bytes_max(mut self, leave_log_bytes_max: usize) -> Self {
         self.leave_log_bytes_max = leave_log_bytes_max;

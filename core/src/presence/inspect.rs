@@ -35,8 +35,8 @@ impl Presence {
         }
     }
 
-    /// Returns the effects of a call at `now` although [`poll_timeout`](Self::poll_timeout) asks for none by
-    /// then; `None` when it has none, as it should be, or when a call is due.
+    /// Returns the effects of a call at `now` although [`poll_timeout`](Self::poll_timeout) asks
+    /// for none by then; `None` when it has none, as it should be, or when a call is due.
     pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
         let now = now.max(self.control.lock().now);
         if self.is_working() || self.poll_timeout().is_some_and(|at| at <= now) {

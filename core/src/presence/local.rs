@@ -62,7 +62,8 @@ impl Presence {
     }
 
     /// Removes all entries of many owners, as [`untrack_owner`](Self::untrack_owner) does for one,
-    /// with the locks taken once for hundreds of them. Returns their number. O(owners + their entries).
+    /// with the locks taken once for hundreds of them. Returns their number. O(owners + their
+    /// entries).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -80,13 +81,13 @@ impl Presence {
         self.remove_owners(owners, LeaveReason::OwnerGone)
     }
 
-    /// Flushes now: returns the changes of this replica's own entries since the last flush, coalesced. See
-    /// [`Tracker::take_diff`]. O(changes).
+    /// Flushes now: returns the changes of this replica's own entries since the last flush,
+    /// coalesced. See [`Tracker::take_diff`]. O(changes).
     ///
     /// For programs without replication, or with a schedule of their own (then set
     /// [`flush`](super::PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
-    /// [`poll_diff`](Self::poll_diff). Each change is returned once, here or there; the Diffs that `poll_diff`
-    /// still holds are older than this one.
+    /// [`poll_diff`](Self::poll_diff). Each change is returned once, here or there; the Diffs that
+    /// `poll_diff` still holds are older than this one.
     #[must_use = "it is handed out once"]
     pub fn take_diff(&self) -> Diff {
         let mut diff = Diff::default();
@@ -100,10 +101,11 @@ impl Presence {
     }
 }
 
-/// Operations that give up instead of waiting for a lock, for callers that must not block, such as the
-/// scheduler threads of a virtual machine: after `None` they try again elsewhere.
+/// Operations that give up instead of waiting for a lock, for callers that must not block, such as
+/// the scheduler threads of a virtual machine: after `None` they try again elsewhere.
 impl Presence {
-    /// As [`track`](Self::track); returns `None`, and changes nothing, when the slot is in use. O(1).
+    /// As [`track`](Self::track); returns `None`, and changes nothing, when the slot is in use.
+    /// O(1).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -122,7 +124,8 @@ impl Presence {
         Some(self.track_in(self.slot(put.topic).try_write()?, put))
     }
 
-    /// As [`update`](Self::update); returns `None`, and changes nothing, when the slot is in use. O(1).
+    /// As [`update`](Self::update); returns `None`, and changes nothing, when the slot is in use.
+    /// O(1).
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -186,10 +189,10 @@ impl Presence {
         birth.is_some()
     }
 
-    /// Reports that an owner was lost unexpectedly: its connection broke, or its process died. Its entries
-    /// stay, listed and counted, for the [`grace`](super::PresenceConfig::grace), then they leave.
-    /// Until then another owner that tracks the same topic and key takes an entry over, which is an update;
-    /// the same owner keeps it by writing it. Without grace this is
+    /// Reports that an owner was lost unexpectedly: its connection broke, or its process died. Its
+    /// entries stay, listed and counted, for the [`grace`](super::PresenceConfig::grace), then they
+    /// leave. Until then another owner that tracks the same topic and key takes an entry over,
+    /// which is an update; the same owner keeps it by writing it. Without grace this is
     /// [`untrack_owner`](Self::untrack_owner). O(its entries).
     ///
     /// ```
@@ -222,8 +225,8 @@ impl Presence {
         self.timers.lose_owner(owner, sessions.collect(), until);
     }
 
-    /// Reports that a lost owner is back: its entries stay. Returns whether it had entries when it was lost
-    /// and its grace is not over.
+    /// Reports that a lost owner is back: its entries stay. Returns whether it had entries when it
+    /// was lost and its grace is not over.
     pub fn owner_back(&self, owner: impl AsRef<[u8]>) -> bool {
         self.timers.owner_back(owner.as_ref())
     }

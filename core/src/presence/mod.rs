@@ -1,8 +1,9 @@
-//! Presence for many threads and many nodes: a tracker for each slot behind a lock of its own, and one
-//! [`Replica`].
+//! Presence for many threads and many nodes: a tracker for each slot behind a lock of its own, and
+//! one [`Replica`].
 //!
-//! A [`Presence`] has the verbs of a [`Tracker`], and replicates without I/O: the caller moves frames and
-//! says what time it is. The module `runtime` (feature `tokio`) does that over a transport.
+//! A [`Presence`] has the verbs of a [`Tracker`], and replicates without I/O: the caller moves
+//! frames and says what time it is. The module `runtime` (feature `tokio`) does that over a
+//! transport.
 //!
 //! ```
 //! use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -209,17 +210,17 @@ impl Presence {
         tracker.write().apply(frame)
     }
 
-    /// Returns the state of all origins as bytes, versioned and checksummed. It locks one slot at a time, so
-    /// other threads may change the presence meanwhile. O(entries).
+    /// Returns the state of all origins as bytes, versioned and checksummed. It locks one slot at a
+    /// time, so other threads may change the presence meanwhile. O(entries).
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         snapshot::write(&self.id(), &self.slots)
     }
 
-    /// Creates a presence that starts with the entries of the other replicas in a snapshot, so that only later
-    /// changes have to travel. A replica stays hidden until its first frame arrives. The own entries of the
-    /// snapshot are not restored, as their connections are closed. The incarnation of `id` is raised above that of
-    /// the snapshot if necessary. O(entries).
+    /// Creates a presence that starts with the entries of the other replicas in a snapshot, so that
+    /// only later changes have to travel. A replica stays hidden until its first frame arrives. The
+    /// own entries of the snapshot are not restored, as their connections are closed. The
+    /// incarnation of `id` is raised above that of the snapshot if necessary. O(entries).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};

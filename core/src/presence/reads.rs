@@ -56,8 +56,8 @@ impl Presence {
         self.len() == 0
     }
 
-    /// Calls `read` with the tracker of a topic's slot, which has all entries of the topic. Writers to
-    /// topics of the same slot wait meanwhile; do not call back into the presence.
+    /// Calls `read` with the tracker of a topic's slot, which has all entries of the topic. Writers
+    /// to topics of the same slot wait meanwhile; do not call back into the presence.
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};

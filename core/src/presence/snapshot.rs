@@ -110,7 +110,8 @@ impl<'a> SnapshotReader<'a> {
         })
     }
 
-    /// Returns `id` if it is later than the life that wrote the snapshot, else a later incarnation of it.
+    /// Returns `id` if it is later than the life that wrote the snapshot, else a later incarnation
+    /// of it.
     pub(super) fn later_life(&self, id: ReplicaId) -> Result<ReplicaId, RestoreError> {
         let is_later = (id.incarnation(), id.salt()) > (self.incarnation, self.salt);
         if id.name() != self.name || is_later {

@@ -44,7 +44,8 @@ pub(super) struct Timers {
 #[derive(Debug, Default, Clone)]
 struct State {
     next: u64,
-    /// Timers in the order of their times, and for an entry its birth: one that was tracked since has no lease.
+    /// Timers in the order of their times, and for an entry its birth: one that was tracked since
+    /// has no lease.
     queue: BTreeMap<Place, (Subject, u64)>,
     running: HashMap<Subject, Place>,
     /// Entries of lost owners with their versions: one that was written since is not lost.
@@ -121,7 +122,8 @@ impl Timers {
         }
     }
 
-    /// Returns the lost owner whose entry of the same topic and key `put` takes over, if there is one.
+    /// Returns the lost owner whose entry of the same topic and key `put` takes over, if there is
+    /// one.
     pub(super) fn lost_owner_of(&self, tracker: &Tracker, put: &NewEntry<'_>) -> Option<Vec<u8>> {
         if !self.is_running() {
             return None;

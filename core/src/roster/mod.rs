@@ -1,9 +1,9 @@
 //! Presence of one topic as a member list: many sessions of one user become one row.
 //!
-//! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`]. A mapping, a closure of the application, says where
-//! a session puts its user ([`Placement`]). Of several sessions one decides, by the priority of their [`Status`]. An
-//! invisible user is offline to everyone else. A user without sessions leaves the list or goes to a group of its own
-//! ([`OfflinePolicy`]).
+//! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`]. A mapping, a closure of
+//! the application, says where a session puts its user ([`Placement`]). Of several sessions one
+//! decides, by the priority of their [`Status`]. An invisible user is offline to everyone else. A
+//! user without sessions leaves the list or goes to a group of its own ([`OfflinePolicy`]).
 //!
 //! ```
 //! use headcount::member_list::TextId;
@@ -34,8 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Every outward path of an application (state, Diffs, counts, list, last-seen, typing) should read the roster, never the
-//! tracker: that keeps an invisible user invisible.
+//! Every outward path of an application (state, Diffs, counts, list, last-seen, typing) should read
+//! the roster, never the tracker: that keeps an invisible user invisible.
 
 mod last_seen;
 mod options;
@@ -85,8 +85,8 @@ pub struct RosterChange<I> {
 pub struct RosterReport<I> {
     /// The users that look different to others now.
     pub changes: Vec<RosterChange<I>>,
-    /// The users whose row the list refused, for example because the mapping named an unknown group.
-    /// Their sessions count; their row stays as it was.
+    /// The users whose row the list refused, for example because the mapping named an unknown
+    /// group. Their sessions count; their row stays as it was.
     pub refused: Vec<(I, ListError)>,
     /// The number of keys that are no id of this list. The roster passes over them.
     pub foreign: usize,
@@ -156,7 +156,8 @@ struct Session {
 }
 
 impl Session {
-    /// Returns whether this is what the entry shows: the same version, of the same life of a replica.
+    /// Returns whether this is what the entry shows: the same version, of the same life of a
+    /// replica.
     fn is(&self, entry: &EntryBuf) -> bool {
         self.version == entry.version() && self.dot.origin == *entry.origin()
     }
@@ -195,8 +196,8 @@ fn id_of<I: Id>(entry: &EntryBuf) -> Option<I> {
 }
 
 impl<I: Id> Roster<I> {
-    /// Makes a roster over a list that has its groups already. `mapping` says where a session puts its
-    /// user; the key of an entry, as text, is the id of the row.
+    /// Makes a roster over a list that has its groups already. `mapping` says where a session puts
+    /// its user; the key of an entry, as text, is the id of the row.
     #[must_use]
     pub fn new(
         list: MemberList<I>,
@@ -218,9 +219,9 @@ impl<I: Id> Roster<I> {
         }
     }
 
-    /// Applies the changes of the topic in the order that [`Diff`](crate::Diff) describes. A roster may
-    /// begin at any moment with the entries of `list` as joins. `wall_s` is the wall clock in seconds
-    /// since 1970, for last-seen only. O(changes x log members).
+    /// Applies the changes of the topic in the order that [`Diff`](crate::Diff) describes. A roster
+    /// may begin at any moment with the entries of `list` as joins. `wall_s` is the wall clock in
+    /// seconds since 1970, for last-seen only. O(changes x log members).
     pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> RosterReport<I> {
         // The mapping is the application's: if it panics, nothing has changed yet.
         let place = |entry: &EntryBuf| id_of::<I>(entry).map(|_| (self.mapping)(entry));
@@ -283,7 +284,8 @@ impl<I: Id> Roster<I> {
         }
     }
 
-    /// Notes how a user looks before the first of their changes. Returns `None` if the key is no id.
+    /// Notes how a user looks before the first of their changes. Returns `None` if the key is no
+    /// id.
     fn touch(&self, entry: &EntryBuf, round: &mut Round<I>) -> Option<I> {
         let Some(id) = id_of(entry) else {
             round.foreign += 1;
@@ -300,8 +302,8 @@ impl<I: Id> Roster<I> {
         Some(id)
     }
 
-    /// Loads members who are offline, all at once. The report names those that the list has already; they
-    /// stay as they are. O(n log n), or O(n) if they come sorted.
+    /// Loads members who are offline, all at once. The report names those that the list has
+    /// already; they stay as they are. O(n log n), or O(n) if they come sorted.
     ///
     /// # Errors
     ///
@@ -314,7 +316,8 @@ impl<I: Id> Roster<I> {
         self.list.bulk_load(members)
     }
 
-    /// Returns the status that others see: offline if the user has no session or is invisible. O(1).
+    /// Returns the status that others see: offline if the user has no session or is invisible.
+    /// O(1).
     #[must_use]
     pub fn status(&self, id: &I) -> Status {
         self.own_status(id).outward()
@@ -327,7 +330,8 @@ impl<I: Id> Roster<I> {
             .map_or(Status::Offline, |session| session.placement.status)
     }
 
-    /// Returns whether others may see that the user is here: ask it before you pass on that they type. O(1).
+    /// Returns whether others may see that the user is here: ask it before you pass on that they
+    /// type. O(1).
     #[must_use]
     pub fn is_visible(&self, id: &I) -> bool {
         self.status(id) != Status::Offline
@@ -339,9 +343,9 @@ impl<I: Id> Roster<I> {
         self.online
     }
 
-    /// Returns when the user was last seen, in seconds since 1970: the time at which their last session
-    /// left or they went invisible. Returns `None` while they are visible, and if the roster does not know
-    /// it (any more). O(1).
+    /// Returns when the user was last seen, in seconds since 1970: the time at which their last
+    /// session left or they went invisible. Returns `None` while they are visible, and if the
+    /// roster does not know it (any more). O(1).
     #[must_use]
     pub fn last_seen(&self, id: &I) -> Option<u64> {
         if self.is_visible(id) {
@@ -362,7 +366,8 @@ impl<I: Id> Roster<I> {
         &self.list
     }
 
-    /// Returns the list, to tick it, to open windows, and to change groups or rows of offline members.
+    /// Returns the list, to tick it, to open windows, and to change groups or rows of offline
+    /// members.
     pub fn list_mut(&mut self) -> &mut MemberList<I> {
         &mut self.list
     }

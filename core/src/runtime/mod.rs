@@ -1,8 +1,8 @@
-//! Runs a [`Presence`](crate::Presence) on tokio (feature `tokio`): the only part of the crate with a clock, tasks and
-//! sockets.
+//! Runs a [`Presence`](crate::Presence) on tokio (feature `tokio`): the only part of the crate with
+//! a clock, tasks and sockets.
 //!
-//! A [`Transport`] moves frames between neighbours and may lose them; a [`Node`] does the rest. [`memory`] joins the nodes of
-//! one process, `nats` (feature `nats`) joins machines.
+//! A [`Transport`] moves frames between neighbours and may lose them; a [`Node`] does the rest.
+//! [`memory`] joins the nodes of one process, `nats` (feature `nats`) joins machines.
 //!
 //! ```
 //! use headcount::runtime::{Node, memory::Network};
@@ -62,6 +62,7 @@ pub trait Transport: Send + 'static {
     /// Sends a frame, or drops it when that would take long.
     fn send(&mut self, transmit: Transmit) -> impl Future<Output = ()> + Send;
 
-    /// Waits for the next thing that comes in. Returns `None` if nothing will ever come. Must be cancel safe.
+    /// Waits for the next thing that comes in. Returns `None` if nothing will ever come. Must be
+    /// cancel safe.
     fn receive(&mut self) -> impl Future<Output = Option<Incoming>> + Send;
 }

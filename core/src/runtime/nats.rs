@@ -1,5 +1,5 @@
-//! A transport over NATS core publish and subscribe (feature `nats`): one subject for all nodes of a cluster, one
-//! for each node. NATS does the connections, the routes between servers and TLS.
+//! A transport over NATS core publish and subscribe (feature `nats`): one subject for all nodes of
+//! a cluster, one for each node. NATS does the connections, the routes between servers and TLS.
 
 use std::fmt;
 
@@ -137,8 +137,8 @@ impl Transport for NatsTransport {
     }
 }
 
-/// Turns a name into one token of a subject: characters other than letters, digits and `-` become `_` and
-/// their number.
+/// Turns a name into one token of a subject: characters other than letters, digits and `-` become
+/// `_` and their number.
 fn token(name: &str) -> String {
     let mut token = String::new();
     for c in name.chars() {

@@ -24,7 +24,8 @@ use crate::tracker::{Diff, EntryBuf, Key, NewEntry, TopicDiff};
 const BACKLOG: usize = 1024;
 /// The time for which a node sleeps if it has no deadline.
 const IDLE: Duration = Duration::from_secs(3600);
-/// The most frames taken in before deadlines are checked again: as many as the queue of a transport holds.
+/// The most frames taken in before deadlines are checked again: as many as the queue of a transport
+/// holds.
 const WAITING_MAX: usize = 65_536;
 /// The frames taken in between two flushes of their effects.
 const BATCH: usize = 64;
@@ -272,9 +273,9 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Takes in the frames that have arrived, before any deadline is checked: a process that was paused
-    /// would otherwise hide every replica whose heartbeats wait here. After a pause the tasks of the
-    /// transport get turns first, to read their sockets.
+    /// Takes in the frames that have arrived, before any deadline is checked: a process that was
+    /// paused would otherwise hide every replica whose heartbeats wait here. After a pause the
+    /// tasks of the transport get turns first, to read their sockets.
     async fn take_waiting(&mut self, shared: &Shared, start: Instant) {
         let presence = &shared.presence;
         let due = presence.poll_timeout().unwrap_or(Duration::MAX);
@@ -300,7 +301,8 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Returns what the transport has received already. It ignores tokio's budget, which would hide it.
+    /// Returns what the transport has received already. It ignores tokio's budget, which would hide
+    /// it.
     async fn waiting(&mut self) -> Option<Option<Incoming>> {
         let mut receive = pin!(unconstrained(self.transport.receive()));
         let once = |context: &mut Context<'_>| match receive.as_mut().poll(context) {

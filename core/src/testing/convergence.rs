@@ -137,8 +137,8 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that nodes that hear each other list the same entries, content and all: equal fingerprints are not
-/// trusted.
+/// Checks that nodes that hear each other list the same entries, content and all: equal
+/// fingerprints are not trusted.
 fn check_entries(world: &World<'_>) -> Result<(), String> {
     let entries = |place: usize| {
         let mut entries = Vec::new();

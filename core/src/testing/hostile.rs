@@ -1,4 +1,5 @@
-//! Frames that no sound peer of this version sends: altered entries, other versions, other clusters, damage.
+//! Frames that no sound peer of this version sends: altered entries, other versions, other
+//! clusters, damage.
 
 use bytes::Bytes;
 
@@ -36,8 +37,8 @@ pub(super) struct Strange {
     pub(super) incident: Incident,
 }
 
-/// Returns what a node really sends: an altering one changes entries, one of another minor version writes
-/// its number and adds frames that only it understands.
+/// Returns what a node really sends: an altering one changes entries, one of another minor version
+/// writes its number and adds frames that only it understands.
 pub(super) fn disguise(run: &mut Run<'_>, node: &Node, name: usize, frame: Bytes) -> Sent {
     let mut sent = Sent {
         frame,
@@ -141,7 +142,8 @@ fn names_our_version(kind: &DecodeErrorKind) -> bool {
     }
 }
 
-/// Returns the lowest and the highest major version that a refusal names, or `None` if the frame is none.
+/// Returns the lowest and the highest major version that a refusal names, or `None` if the frame is
+/// none.
 pub(super) fn version_range(envelope: &Envelope, frame: &[u8]) -> Option<[u8; 2]> {
     let (kind, body) = envelope.open(frame).ok()?;
     let body = (kind == Kind::WIRE_REFUSED).then_some(body)?;

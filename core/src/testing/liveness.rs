@@ -1,5 +1,6 @@
-//! `Hearing`: which replicas a node must show, and which it must not. It is judged by the frames that reached the
-//! node and by the beats that were really made, never by what the node believes of either.
+//! `Hearing`: which replicas a node must show, and which it must not. It is judged by the frames
+//! that reached the node and by the beats that were really made, never by what the node believes of
+//! either.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -70,7 +71,8 @@ impl Hearing {
         gone.for_each(|(_, life)| life.sure_ms = None);
     }
 
-    /// Notes a beat that is about to reach the node. It was made at `made_ms`, by the clock of the world.
+    /// Notes a beat that is about to reach the node. It was made at `made_ms`, by the clock of the
+    /// world.
     pub(super) fn hear(&mut self, beat: Beat, known: &Known, down_ms: u64, made_ms: u64) {
         let is_higher = known.heartbeat.is_none_or(|known| beat.heartbeat > known);
         let life = self.lives.entry(beat.id).or_default();
@@ -89,8 +91,8 @@ impl Hearing {
         sure_ms.is_some_and(|sure_ms| self.now_ms < sure_ms + down_ms)
     }
 
-    /// Checks a node that could look at its deadlines at `now`: it shows no replica that it has not heard for
-    /// `down_after`, nor one of which nothing can have reached it for long.
+    /// Checks a node that could look at its deadlines at `now`: it shows no replica that it has not
+    /// heard for `down_after`, nor one of which nothing can have reached it for long.
     pub(super) fn check_silence(
         &self,
         presence: &Presence,
@@ -118,7 +120,8 @@ impl Hearing {
     }
 }
 
-/// Returns the sender of a frame and the beats that it reports, or `None` if it is of a kind that reports none.
+/// Returns the sender of a frame and the beats that it reports, or `None` if it is of a kind that
+/// reports none.
 pub(super) fn beats_in(envelope: &Envelope, frame: &Bytes) -> Option<(ReplicaId, Vec<Beat>)> {
     if ![Kind::HELLO, Kind::DIGEST].contains(&kind(frame)) {
         return None;

@@ -1,4 +1,5 @@
-//! `Readers`: readers of a node that read a list once and then only Diffs. They must be right, whenever they began.
+//! `Readers`: readers of a node that read a list once and then only Diffs. They must be right,
+//! whenever they began.
 
 use std::collections::HashSet;
 
@@ -51,8 +52,9 @@ impl Readers {
         Ok(())
     }
 
-    /// Applies joins, updates, leaves. To the first reader joins must be new, updates and leaves known. Only the
-    /// leave of an own entry may be unknown: a read may have shown it before its Diff.
+    /// Applies joins, updates, leaves. To the first reader joins must be new, updates and leaves
+    /// known. Only the leave of an own entry may be unknown: a read may have shown it before its
+    /// Diff.
     fn apply(&mut self, diff: &Diff, name: &str) -> Result<(), String> {
         for topic in diff {
             let shown = |entry: &EntryBuf| shown(&topic.topic, entry);

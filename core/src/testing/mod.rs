@@ -10,16 +10,17 @@
 //! [`Stats`] counts it.
 //!
 //! After every step each node's view of each origin must equal that origin's recorded history at
-//! the same clock, and what it knows of a replica must never go backwards. No node may show a replica
-//! that is long dead, take a new identity without need, or report a divergence where there is
-//! none; content that a holder altered may become right only with a reported divergence. A refused frame
-//! must change nothing. At the end the network heals; then all nodes must become equal, pulls and
-//! repairs must stop, and the members must be those of a merge of independent [`crdts::Orswot`]
-//! histories.
+//! the same clock, and what it knows of a replica must never go backwards. No node may show a
+//! replica that is long dead, take a new identity without need, or report a divergence where there
+//! is none; content that a holder altered may become right only with a reported divergence. A
+//! refused frame must change nothing. At the end the network heals; then all nodes must become
+//! equal, pulls and repairs must stop, and the members must be those of a merge of independent
+//! [`crdts::Orswot`] histories.
 //!
-//! A `Run` holds the plan, the random numbers and the clock of one schedule. The `World` starts nodes and carries
-//! frames, times and checks to its parts, which do not know it: `Network`, `Truth`, `Snapshots`, and beside each
-//! `Node` its `OwnEntries`, `Views`, `Readers` and `Hearing`. `steps` decides what happens, `convergence` how it ends.
+//! A `Run` holds the plan, the random numbers and the clock of one schedule. The `World` starts
+//! nodes and carries frames, times and checks to its parts, which do not know it: `Network`,
+//! `Truth`, `Snapshots`, and beside each `Node` its `OwnEntries`, `Views`, `Readers` and `Hearing`.
+//! `steps` decides what happens, `convergence` how it ends.
 //!
 //! ```
 //! use headcount::testing::{Fault, self};
@@ -95,7 +96,8 @@ pub fn with_fault<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
     crate::fault::with(Some(fault), work)
 }
 
-/// Runs the schedule of a seed as [`simulate`] does, and calls `line` with a readable account of every step.
+/// Runs the schedule of a seed as [`simulate`] does, and calls `line` with a readable account of
+/// every step.
 ///
 /// # Errors
 /// The first broken promise.

@@ -153,7 +153,8 @@ impl Network {
         self.mute(place, true);
     }
 
-    /// Cuts what a place sends, and what it receives if `is_deaf`. Returns the cuts before, for [`Self::set_cuts`].
+    /// Cuts what a place sends, and what it receives if `is_deaf`. Returns the cuts before, for
+    /// [`Self::set_cuts`].
     pub(super) fn mute(&mut self, place: usize, is_deaf: bool) -> Cuts {
         let before = self.cuts;
         for other in 0..PLACES {

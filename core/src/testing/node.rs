@@ -125,7 +125,8 @@ impl Node {
         Ok(())
     }
 
-    /// Takes the events that wait. A divergence may be reported only where there can be one, a signal once.
+    /// Takes the events that wait. A divergence may be reported only where there can be one, a
+    /// signal once.
     pub(super) fn take_events(&mut self, run: &mut Run<'_>, truth: &Truth) -> Result<(), String> {
         while let Some(event) = self.presence.poll_event() {
             let incident = match event {
@@ -175,7 +176,8 @@ impl Node {
         Ok(())
     }
 
-    /// Checks that a node that could look at its deadlines at `now` shows no replica that is silent.
+    /// Checks that a node that could look at its deadlines at `now` shows no replica that is
+    /// silent.
     pub(super) fn check_silence(&self, run: &Run<'_>, now: Duration) -> Result<(), String> {
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         // A call with an earlier time says nothing of the clock of the world.

@@ -1,5 +1,5 @@
-//! `OwnEntries`: a model of what the program on a node tracks, and of what ends it by itself: leases and grace. A
-//! [`crdts::Orswot`] beside it says what all nodes together must list.
+//! `OwnEntries`: a model of what the program on a node tracks, and of what ends it by itself:
+//! leases and grace. A [`crdts::Orswot`] beside it says what all nodes together must list.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -104,7 +104,8 @@ impl OwnEntries {
         self.owners[owner].lease_until_ms = Some(now_ms + ttl_ms);
     }
 
-    /// Begins or renews the lease of the entry that `pick` selects. Returns it; `None` if there is no entry.
+    /// Begins or renews the lease of the entry that `pick` selects. Returns it; `None` if there is
+    /// no entry.
     ///
     /// # Errors
     /// The node does not have the entry.

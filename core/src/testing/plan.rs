@@ -1,4 +1,5 @@
-//! `Plan`: what a seed decides before the first step. It does not change until the end of the schedule.
+//! `Plan`: what a seed decides before the first step. It does not change until the end of the
+//! schedule.
 
 use std::time::Duration;
 

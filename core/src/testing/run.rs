@@ -1,5 +1,5 @@
-//! `Run`: what every part of a schedule draws on, namely its plan, chance, time and account. The `World` owns it and
-//! lends it to its parts for one call each.
+//! `Run`: what every part of a schedule draws on, namely its plan, chance, time and account. The
+//! `World` owns it and lends it to its parts for one call each.
 
 use super::plan::Plan;
 use super::stats::{Incident, Stats};

@@ -58,8 +58,8 @@ fn mute(world: &mut World<'_>, place: usize, is_deaf: bool) -> Result<(), String
     Ok(())
 }
 
-/// Freezes a process for a while. When it runs again, it handles the frames that arrived meanwhile first and looks
-/// at its deadlines then, as every driver must.
+/// Freezes a process for a while. When it runs again, it handles the frames that arrived meanwhile
+/// first and looks at its deadlines then, as every driver must.
 fn freeze(world: &mut World<'_>, place: usize) -> Result<(), String> {
     let Some(node) = &mut world.nodes[place] else {
         return Ok(());

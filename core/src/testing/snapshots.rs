@@ -44,7 +44,8 @@ impl Snapshots {
     /// Starts a process from a snapshot.
     ///
     /// # Errors
-    /// The process has entries of its own, shows some of others, or bears an identity that is not later.
+    /// The process has entries of its own, shows some of others, or bears an identity that is not
+    /// later.
     pub(super) fn restore(
         &self,
         index: usize,

@@ -1,4 +1,5 @@
-//! The incidents that can befall a cluster, and how often a schedule had each: tests check that all of them happen.
+//! The incidents that can befall a cluster, and how often a schedule had each: tests check that all
+//! of them happen.
 
 use std::ops::AddAssign;
 

@@ -1,4 +1,5 @@
-//! Frames that must be refused, or change nothing: of other versions and clusters, and damaged ones.
+//! Frames that must be refused, or change nothing: of other versions and clusters, and damaged
+//! ones.
 
 use super::hostile::{Strange, strange, version_range};
 use super::network::kind;

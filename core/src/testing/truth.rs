@@ -1,6 +1,6 @@
-//! `Truth`: the real course of a schedule, as the checks need it: the states of every origin, the lives of every
-//! name, the beats, and which identities have a double. The `World` writes it from what nodes do, never from what
-//! they believe.
+//! `Truth`: the real course of a schedule, as the checks need it: the states of every origin, the
+//! lives of every name, the beats, and which identities have a double. The `World` writes it from
+//! what nodes do, never from what they believe.
 
 use std::collections::{HashMap, HashSet};
 
@@ -160,7 +160,8 @@ impl Truth {
         self.lives[name].last().is_none_or(|life| life.id == *id)
     }
 
-    /// Returns whether a node may take a new identity: its own has a double, or its name has a later life.
+    /// Returns whether a node may take a new identity: its own has a double, or its name has a
+    /// later life.
     pub(super) fn may_be_reborn(&self, name: usize, id: &ReplicaId) -> bool {
         self.is_forked(id) || self.lives[name].iter().any(|life| life.id > *id)
     }

@@ -90,15 +90,16 @@ impl Views {
         self.diverged.insert(origin);
     }
 
-    /// Returns the last heartbeat that the node knew of a replica at the last check; `None` if it did not know it.
+    /// Returns the last heartbeat that the node knew of a replica at the last check; `None` if it
+    /// did not know it.
     pub(super) fn heartbeat(&self, id: &ReplicaId) -> Option<u64> {
         let view = self.by_name.get(id.name());
         let view = view.filter(|view| view.is_known && view.id == *id);
         view.map(|view| view.heartbeat)
     }
 
-    /// Checks that what the node knows of a name only grows, and comes back only when it has grown; that it shows no
-    /// replica long dead, and hides none that it `must_show`.
+    /// Checks that what the node knows of a name only grows, and comes back only when it has grown;
+    /// that it shows no replica long dead, and hides none that it `must_show`.
     pub(super) fn check_order(
         &mut self,
         presence: &Presence,
@@ -163,8 +164,9 @@ impl Views {
         }
     }
 
-    /// Checks that each view of an origin is the origin's own state at that clock. Of an origin with altered entries
-    /// the content may differ, and at a clock that does not move only a reported divergence makes it right.
+    /// Checks that each view of an origin is the origin's own state at that clock. Of an origin
+    /// with altered entries the content may differ, and at a clock that does not move only a
+    /// reported divergence makes it right.
     pub(super) fn check_states(&mut self, truth: &Truth) -> Result<Content, String> {
         let mut content = Content::default();
         let is_fresh = |view: &&mut View| view.is_known && view.fresh != 0;

@@ -1,5 +1,6 @@
-//! `World`: the nodes, the network between them, and the truth beside both. It starts processes and carries frames,
-//! times and checks to the part that each is for; [`super::steps`] decides what happens.
+//! `World`: the nodes, the network between them, and the truth beside both. It starts processes and
+//! carries frames, times and checks to the part that each is for; [`super::steps`] decides what
+//! happens.
 
 use std::time::Duration;
 
@@ -75,7 +76,8 @@ impl<'t> World<'t> {
         self.place(place, presence);
     }
 
-    /// Starts a process from a snapshot of the name of a place; now and then a second one at a new place.
+    /// Starts a process from a snapshot of the name of a place; now and then a second one at a new
+    /// place.
     pub(super) fn restore(&mut self, place: usize, snapshot: usize) -> Result<(), String> {
         let id = self.next_id(place);
         self.restore_as(place, snapshot, id.clone())?;
@@ -175,7 +177,8 @@ impl<'t> World<'t> {
         (!alive.is_empty()).then(|| self.run.pick(&alive))
     }
 
-    /// Returns the time at a place. Now and then a caller gives an earlier one, which must not matter.
+    /// Returns the time at a place. Now and then a caller gives an earlier one, which must not
+    /// matter.
     pub(super) fn now(&mut self, place: usize) -> Duration {
         let ahead_ms = self.nodes[place].as_ref().map_or(0, |node| node.ahead_ms);
         let back_ms = if self.run.rng.below(64) == 0 {
@@ -223,8 +226,8 @@ impl<'t> World<'t> {
         self.record(place)
     }
 
-    /// Records where the local origins of a place are. A node that took a new identity must have had a reason: a
-    /// double or a later start of its name, never what another node holds of it.
+    /// Records where the local origins of a place are. A node that took a new identity must have
+    /// had a reason: a double or a later start of its name, never what another node holds of it.
     pub(super) fn record(&mut self, place: usize) -> Result<(), String> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());

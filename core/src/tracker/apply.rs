@@ -87,8 +87,8 @@ impl Tracker {
 
 /// Verdicts on whole replicas, other than this one.
 impl Tracker {
-    /// Hides all entries of a replica, or shows them again. Returns whether that changed
-    /// anything. One flag: O(1). No Diff is made; see [`VisibilityChange`](super::VisibilityChange).
+    /// Hides all entries of a replica, or shows them again. Returns whether that changed anything.
+    /// One flag: O(1). No Diff is made; see [`VisibilityChange`](super::VisibilityChange).
     pub fn set_hidden(&mut self, replica: &ReplicaId, hidden: bool) -> bool {
         let number = self.state.origins().find_remote(replica);
         number.is_some_and(|number| self.state.set_hidden(number, hidden))
@@ -143,9 +143,10 @@ impl Tracker {
         }
     }
 
-    /// As [`retire`](Self::retire), but the entries stay visible until [`end_linger`](Self::end_linger)
-    /// or until the later life puts them again. Returns `false`, and does nothing, when none is visible now or
-    /// when there is no room for them beside those to come. O(1).
+    /// As [`retire`](Self::retire), but the entries stay visible until
+    /// [`end_linger`](Self::end_linger) or until the later life puts them again. Returns `false`,
+    /// and does nothing, when none is visible now or when there is no room for them beside those to
+    /// come. O(1).
     pub(crate) fn linger(&mut self, replica: &ReplicaId) -> bool {
         let number = self.state.origins().find_remote(replica);
         number.is_some_and(|number| self.state.linger(number))

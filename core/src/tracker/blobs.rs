@@ -1,8 +1,8 @@
 //! Byte storage for entries: key, owner and meta of an entry in one piece.
 //!
 //! Pieces of up to 512 bytes live in chunks of 128 equal places, one set of chunks per multiple of
-//! 16 bytes, so that an entry needs no allocation of its own, and freeing a million of them frees few chunks.
-//! Larger pieces are boxes of their own.
+//! 16 bytes, so that an entry needs no allocation of its own, and freeing a million of them frees
+//! few chunks. Larger pieces are boxes of their own.
 
 const STEP: usize = 16;
 const CLASSES: usize = 32;

@@ -43,8 +43,8 @@ impl Delta {
 impl CvRDT for Tracker {
     type Validation = ApplyError;
 
-    /// Refuses a state of other topics, one whose clock of this tracker's own origin is ahead of the
-    /// tracker, and one that differs at an equal clock.
+    /// Refuses a state of other topics, one whose clock of this tracker's own origin is ahead of
+    /// the tracker, and one that differs at an equal clock.
     fn validate_merge(&self, other: &Self) -> Result<(), ApplyError> {
         if self.slot() != other.slot() {
             return Err(ApplyError::WrongSlot {
@@ -108,7 +108,8 @@ impl CmRDT for Tracker {
         self.check_frame(&op.0)
     }
 
-    /// Applies an operation. One that does not pass [`validate_op`](CmRDT::validate_op) changes nothing.
+    /// Applies an operation. One that does not pass [`validate_op`](CmRDT::validate_op) changes
+    /// nothing.
     fn apply(&mut self, op: Delta) {
         let _ = Self::apply(self, &op.0);
     }

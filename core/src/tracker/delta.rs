@@ -12,7 +12,8 @@ use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
-/// A `Delta` that passed every check which needs no tracker, to be applied in slices. See [`Slice`].
+/// A `Delta` that passed every check which needs no tracker, to be applied in slices. See
+/// [`Slice`].
 ///
 /// Entries of an origin that was unknown before become visible with the last step.
 ///
@@ -86,8 +87,8 @@ impl StagedDelta {
         &self.head
     }
 
-    /// Starts to apply the delta, and returns whether it brings something. O(1), or O(entries) of a lower
-    /// incarnation that it ends.
+    /// Starts to apply the delta, and returns whether it brings something. O(1), or O(entries) of a
+    /// lower incarnation that it ends.
     ///
     /// # Errors
     /// When the delta does not fit this tracker. Nothing has changed then.
@@ -258,7 +259,8 @@ pub(super) fn check(state: &State, body: &[u8]) -> Result<Option<Checked>, Apply
     }))
 }
 
-/// Returns whether a delta brings something to a state at `clock`; an error if frames are missing in between.
+/// Returns whether a delta brings something to a state at `clock`; an error if frames are missing
+/// in between.
 fn is_useful(head: &DeltaHead, clock: u64) -> Result<bool, ApplyError> {
     if head.to <= clock {
         return Ok(false);

@@ -48,8 +48,8 @@ pub struct TopicDiff {
     pub topic: Arc<str>,
     /// Entries that are new, including those that have left again.
     pub joins: Vec<EntryBuf>,
-    /// Versions of entries that are over, each as it was: of an entry that an earlier Diff reported, of one
-    /// among the joins, or a version in between that only a read can have shown.
+    /// Versions of entries that are over, each as it was: of an entry that an earlier Diff
+    /// reported, of one among the joins, or a version in between that only a read can have shown.
     pub leaves: Vec<EntryBuf>,
     /// Entries whose content changed.
     pub updates: Vec<Update>,
@@ -59,7 +59,8 @@ pub struct TopicDiff {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Update {
-    /// The entry as a Diff last reported it. There may have been versions in between: each has a leave.
+    /// The entry as a Diff last reported it. There may have been versions in between: each has a
+    /// leave.
     pub old: EntryBuf,
     /// The entry as it is now.
     pub new: EntryBuf,
@@ -120,9 +121,9 @@ impl TopicDiff {
         self.leaves = leaves;
     }
 
-    /// Removes versions that came and went within one frame, where no read could see them: of an entry
-    /// written twice only the first old and the last new content count. Entries of two lives of a
-    /// replica are kept apart, though their births and versions may be the same numbers.
+    /// Removes versions that came and went within one frame, where no read could see them: of an
+    /// entry written twice only the first old and the last new content count. Entries of two lives
+    /// of a replica are kept apart, though their births and versions may be the same numbers.
     /// O(changes log changes).
     fn cancel(&mut self) {
         let mut gone = std::mem::take(&mut self.leaves);
@@ -155,8 +156,9 @@ impl TopicDiff {
         self.leaves = gone.into_iter().flatten().collect();
     }
 
-    /// Adds versions that came and went since the last Diff. `brief` are the last versions of entries that
-    /// no Diff has reported: one whose session appears nowhere else joins and leaves. O(changes).
+    /// Adds versions that came and went since the last Diff. `brief` are the last versions of
+    /// entries that no Diff has reported: one whose session appears nowhere else joins and leaves.
+    /// O(changes).
     fn add_ended(&mut self, brief: Vec<EntryBuf>, between: Vec<EntryBuf>) {
         if !brief.is_empty() {
             let updates = self.updates.iter();
@@ -212,8 +214,8 @@ impl Diff {
     }
 
     /// Returns whether versions that came and went since the last Diff are missing among the
-    /// leaves, because there were more than the 4 MiB that a tracker keeps. A mirror that has read `list`
-    /// since the last Diff must read it again.
+    /// leaves, because there were more than the 4 MiB that a tracker keeps. A mirror that has read
+    /// `list` since the last Diff must read it again.
     #[must_use]
     pub fn is_lossy(&self) -> bool {
         self.is_lossy

@@ -42,8 +42,8 @@ impl<'a> From<&'a [u8]> for Key<'a> {
     }
 }
 
-/// The ops of an entry: its creation, its newest write and the write before that (0: none). Phoenix calls the
-/// latter two `phx_ref` and `phx_ref_prev`.
+/// The ops of an entry: its creation, its newest write and the write before that (0: none). Phoenix
+/// calls the latter two `phx_ref` and `phx_ref_prev`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryVersions {
     pub(super) birth: u64,
@@ -70,8 +70,8 @@ impl EntryVersions {
         }
     }
 
-    /// Returns whether the previous version does not follow from birth and version: there were two writes
-    /// since the creation.
+    /// Returns whether the previous version does not follow from birth and version: there were two
+    /// writes since the creation.
     pub(super) fn is_long(self) -> bool {
         self.previous > self.birth
     }
@@ -226,8 +226,8 @@ impl<'a> Entry<'a> {
         self.versions.version
     }
 
-    /// Returns the op of the write before the newest one; `None` for an entry that was never updated. It
-    /// is the same at every holder.
+    /// Returns the op of the write before the newest one; `None` for an entry that was never
+    /// updated. It is the same at every holder.
     ///
     /// ```
     /// use headcount::{NewEntry, ReplicaId, Tracker};

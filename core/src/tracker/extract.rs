@@ -1,8 +1,8 @@
 //! Encoding large states in slices, between which the state may change.
 //!
-//! The version order is walked from one end while operations are applied: a cursor registered with the
-//! origin steps aside when its entry moves. What changed meanwhile is newer than the clock at the
-//! start, so the end takes it from the tail and from the leave log and drops the outdated rows.
+//! The version order is walked from one end while operations are applied: a cursor registered with
+//! the origin steps aside when its entry moves. What changed meanwhile is newer than the clock at
+//! the start, so the end takes it from the tail and from the leave log and drops the outdated rows.
 
 use std::sync::Arc;
 
@@ -82,8 +82,9 @@ pub struct Extracted {
 }
 
 impl Extract {
-    /// Starts to collect what a holder of `replica` at `clock` misses; with `full`, the whole state. `nonce` goes
-    /// into a `Repair`. `None` when there is nothing to send, or when the origin is unknown or claimed. O(1).
+    /// Starts to collect what a holder of `replica` at `clock` misses; with `full`, the whole
+    /// state. `nonce` goes into a `Repair`. `None` when there is nothing to send, or when the
+    /// origin is unknown or claimed. O(1).
     pub fn begin(
         tracker: &mut Tracker,
         replica: &ReplicaId,
@@ -121,8 +122,8 @@ impl Extract {
         })
     }
 
-    /// Collects the next `entries_max` entries at most. An extraction whose origin was dropped is done.
-    /// O(`entries_max`).
+    /// Collects the next `entries_max` entries at most. An extraction whose origin was dropped is
+    /// done. O(`entries_max`).
     pub fn step(&mut self, tracker: &mut Tracker, entries_max: usize) -> Slice {
         let state = &mut tracker.state;
         let Some(number) = state.origins().find(&self.replica) else {
@@ -158,7 +159,8 @@ impl Extract {
     }
 
     /// Ends an extraction: adds what changed since its start. `None` when the leave log no longer
-    /// reaches back to the start, or when the origin was dropped: begin again. O(changes since the start).
+    /// reaches back to the start, or when the origin was dropped: begin again. O(changes since the
+    /// start).
     pub fn finish(mut self, tracker: &mut Tracker) -> Option<Extracted> {
         let state = &mut tracker.state;
         let number = state.origins().find(&self.replica)?;

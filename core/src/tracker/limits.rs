@@ -7,7 +7,8 @@ pub(super) const OWNER_LAYOUT_MAX: usize = 255;
 /// The largest meta, in bytes, that the data layout can hold.
 pub(super) const META_LAYOUT_MAX: usize = 16 << 20;
 
-/// The bounds on what a tracker takes, from local calls and from frames. Every bound has a typed error.
+/// The bounds on what a tracker takes, from local calls and from frames. Every bound has a typed
+/// error.
 ///
 /// All replicas of a cluster should use the same limits: a frame that breaks the receiver's is
 /// refused whole. A tracker cuts values out of range down to what its data layout can hold.
@@ -92,7 +93,8 @@ impl Limits {
         self
     }
 
-    /// Sets the most origins known at a time, the tracker's own included. Default 1,025; from 1 to 65,534.
+    /// Sets the most origins known at a time, the tracker's own included. Default 1,025; from 1 to
+    /// 65,534.
     #[must_use]
     pub fn origins_max(mut self, origins_max: u16) -> Self {
         self.origins_max = origins_max;
@@ -101,7 +103,8 @@ impl Limits {
 
     /// Sets the most leaves remembered per origin for replicas that missed them. Default 65,536.
     ///
-    /// A smaller number never costs correctness: more replicas are sent a `Repair` instead of a `Delta`.
+    /// A smaller number never costs correctness: more replicas are sent a `Repair` instead of a
+    /// `Delta`.
     #[must_use]
     pub fn leave_log_len_max(mut self, leave_log_len_max: usize) -> Self {
         self.leave_log_len_max = leave_log_len_max;

@@ -16,8 +16,8 @@ pub(super) const ORIGINS_MAX: usize = 64;
 /// Most sessions of a key that are looked at on either side of a new one for a former one.
 const LOOKED_AT_MAX: usize = 256;
 
-/// Finds the lingering entry that this one replaces: of an earlier life of the same name, with the same
-/// topic and key, and the same owner if there is one. O(1) while none lingers.
+/// Finds the lingering entry that this one replaces: of an earlier life of the same name, with the
+/// same topic and key, and the same owner if there is one. O(1) while none lingers.
 #[inline]
 pub(super) fn find_former(store: &Store, origins: &Origins, index: u32) -> Option<u32> {
     if origins.lingering().is_empty() {

@@ -1,8 +1,10 @@
-//! The delta-CRDT of presence entries: the entries tracked here, and those that other replicas track.
+//! The delta-CRDT of presence entries: the entries tracked here, and those that other replicas
+//! track.
 //!
-//! A [`Tracker`] is a data structure without locks, I/O or a clock; [`Presence`](crate::Presence) is the same for many
-//! threads and many nodes. A [`NewEntry`] goes in, [`Entry`] and [`EntryBuf`] come out, and a [`Diff`] says what changed.
-//! Trackers exchange frames: a Delta has the operations between two clocks, a Repair the state at a clock.
+//! A [`Tracker`] is a data structure without locks, I/O or a clock; [`Presence`](crate::Presence)
+//! is the same for many threads and many nodes. A [`NewEntry`] goes in, [`Entry`] and [`EntryBuf`]
+//! come out, and a [`Diff`] says what changed. Trackers exchange frames: a Delta has the operations
+//! between two clocks, a Repair the state at a clock.
 //!
 //! ```
 //! use headcount::{NewEntry, ReplicaId, Tracker};
@@ -24,16 +26,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only one replica writes an entry: the one that holds the connection. So the state of an origin is a function of its
-//! clock: a frame takes a holder from one exact state to the next or changes nothing, and no tombstones are kept.
+//! Only one replica writes an entry: the one that holds the connection. So the state of an origin
+//! is a function of its clock: a frame takes a holder from one exact state to the next or changes
+//! nothing, and no tombstones are kept.
 //!
-//! Large work can go in slices, so that a lock is never held for long: [`StagedDelta`] and [`StagedRepair`] apply, [`Extract`]
-//! encodes, [`VisibilityChange`] shows and hides, [`Pages`] list.
+//! Large work can go in slices, so that a lock is never held for long: [`StagedDelta`] and
+//! [`StagedRepair`] apply, [`Extract`] encodes, [`VisibilityChange`] shows and hides, [`Pages`]
+//! list.
 
-// `Tracker` routes to its parts. `State` keeps each entry in all its indexes: `Store` (rows, bytes, topics, keys),
-// `Origins` with an `OriginState` each (version order, births, leave log, fingerprint), and `Owners`. `Pending`
-// collects own changes for the next `Diff`. Work in slices (`Slice`) is an object of its own that takes steps on
-// a tracker.
+// `Tracker` routes to its parts. `State` keeps each entry in all its indexes: `Store` (rows, bytes,
+// topics, keys), `Origins` with an `OriginState` each (version order, births, leave log,
+// fingerprint), and `Owners`. `Pending` collects own changes for the next `Diff`. Work in slices
+// (`Slice`) is an object of its own that takes steps on a tracker.
 
 mod apply;
 mod blobs;
@@ -132,8 +136,9 @@ pub struct OriginInfo {
 
 /// Presence entries by topic, key and owner, replicated by frames.
 ///
-/// One tracker holds the entries of all replicas that it has frames of. [`take_diff`](Self::take_diff) returns the
-/// changes of local operations, [`apply`](Self::apply) those of a frame.
+/// One tracker holds the entries of all replicas that it has frames of.
+/// [`take_diff`](Self::take_diff) returns the changes of local operations, [`apply`](Self::apply)
+/// those of a frame.
 ///
 /// ```
 /// use headcount::{NewEntry, ReplicaId, Tracker};
@@ -209,7 +214,8 @@ impl Tracker {
         self.state.limits()
     }
 
-    /// Returns the op up to which the operations of a replica are known here; 0 when it is unknown. O(1).
+    /// Returns the op up to which the operations of a replica are known here; 0 when it is unknown.
+    /// O(1).
     #[must_use]
     pub fn clock(&self, replica: &ReplicaId) -> u64 {
         let number = self.state.origins().find(replica);
@@ -254,8 +260,9 @@ impl Tracker {
 
 /// Frames for other holders, and the leave logs that these are made from.
 impl Tracker {
-    /// Returns what another holder of `replica`'s state misses if its clock is `clock`: a sealed frame for
-    /// [`apply`](Self::apply), or `None` when it misses nothing or the replica is unknown.
+    /// Returns what another holder of `replica`'s state misses if its clock is `clock`: a sealed
+    /// frame for [`apply`](Self::apply), or `None` when it misses nothing or the replica is
+    /// unknown.
     ///
     /// O(what is missing), or O(entries of the replica) when its leave log was cut.
     #[must_use]
@@ -264,8 +271,8 @@ impl Tracker {
         Some(Envelope::default().seal(kind, &body))
     }
 
-    /// As [`delta_since`](Self::delta_since), but returns only the body, with its kind; `nonce` goes into a
-    /// `Repair`.
+    /// As [`delta_since`](Self::delta_since), but returns only the body, with its kind; `nonce`
+    /// goes into a `Repair`.
     #[must_use]
     pub fn body_since(
         &self,
@@ -288,8 +295,9 @@ impl Tracker {
         Some((Kind::REPAIR, body))
     }
 
-    /// Returns the operations of this replica after `from` as a `Delta` body to push, or `None` when there
-    /// are none or when leaves of the interval are no longer in the leave log. O(operations).
+    /// Returns the operations of this replica after `from` as a `Delta` body to push, or `None`
+    /// when there are none or when leaves of the interval are no longer in the leave log.
+    /// O(operations).
     #[must_use]
     pub fn push_body(&self, from: u64) -> Option<Vec<u8>> {
         let origin = self.state.local();

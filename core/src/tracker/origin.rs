@@ -1,4 +1,5 @@
-//! The state of one origin: its clock, its entries by version and by birth, its leave log, its fingerprint.
+//! The state of one origin: its clock, its entries by version and by birth, its leave log, its
+//! fingerprint.
 
 use hashbrown::HashTable;
 

@@ -30,7 +30,8 @@ struct Member {
     hidden: bool,
     /// A first load in slices is under way: its entries are not visible before the end.
     loading: bool,
-    /// Set when the origin gave up its name, and its entries go bit by bit: whether they were visible until then.
+    /// Set when the origin gave up its name, and its entries go bit by bit: whether they were
+    /// visible until then.
     retired: Option<bool>,
 }
 
@@ -205,7 +206,8 @@ impl Origins {
         &self.lingering
     }
 
-    /// Returns whether the entries of this origin are visible although a later life has taken its name.
+    /// Returns whether the entries of this origin are visible although a later life has taken its
+    /// name.
     #[inline]
     pub(super) fn is_lingering(&self, number: u16) -> bool {
         self.is_visible(number) && self.member(number).retired.is_some()

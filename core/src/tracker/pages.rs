@@ -7,8 +7,8 @@ use super::slice::Slice;
 
 /// A list of a topic that is read in pages, with changes in between. See [`Slice`].
 ///
-/// An entry that is tracked from the first page to the last comes once, one that joins or leaves meanwhile at
-/// most once.
+/// An entry that is tracked from the first page to the last comes once, one that joins or leaves
+/// meanwhile at most once.
 ///
 /// ```
 /// use headcount::tracker::Pages;
@@ -40,7 +40,8 @@ impl Pages {
         Self::collect(tracker, topic).sorted()
     }
 
-    /// Does the part of [`begin`](Self::begin) that needs the tracker; [`sorted`](Self::sorted) is the rest. O(keys).
+    /// Does the part of [`begin`](Self::begin) that needs the tracker; [`sorted`](Self::sorted) is
+    /// the rest. O(keys).
     pub(crate) fn collect(tracker: &Tracker, topic: &str) -> Self {
         let found = tracker.state.store().find_topic(topic);
         let hashes = found.map_or_else(Vec::new, |topic| topic.key_hashes().collect());

@@ -71,8 +71,8 @@ impl Pending {
         self.left.extend(reported);
     }
 
-    /// Notes that all own entries are about to get other references: the next Diff has an update of each
-    /// that was reported, and each present version is over. O(own entries).
+    /// Notes that all own entries are about to get other references: the next Diff has an update of
+    /// each that was reported, and each present version is over. O(own entries).
     pub(super) fn before_rename(&mut self, state: &State) {
         for index in state.local().order().newer_than(state.store(), 0) {
             self.before_update(state, index);

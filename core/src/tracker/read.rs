@@ -78,8 +78,8 @@ impl<'a> Iterator for Entries<'a> {
 
 /// Reads. None of them copies an entry.
 impl Tracker {
-    /// Returns the visible entries of a topic, in no particular order, without copying. O(entries of the
-    /// topic, hidden ones included).
+    /// Returns the visible entries of a topic, in no particular order, without copying. O(entries
+    /// of the topic, hidden ones included).
     pub fn list(&self, topic: &str) -> Entries<'_> {
         let topic = self.state.store().find_topic(topic);
         Entries {
@@ -119,8 +119,8 @@ impl Tracker {
         visible.map(|(_, count)| count as usize).sum()
     }
 
-    /// Returns the number of distinct visible keys in a topic. O(origins of the topic); while an origin of the
-    /// topic is hidden, the first call after a change is O(entries of the topic).
+    /// Returns the number of distinct visible keys in a topic. O(origins of the topic); while an
+    /// origin of the topic is hidden, the first call after a change is O(entries of the topic).
     #[must_use]
     pub fn count_keys(&self, topic: &str) -> usize {
         let Some(topic) = self.state.store().find_topic(topic) else {

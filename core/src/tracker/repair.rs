@@ -13,7 +13,8 @@ use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 
-/// A `Repair` that passed every check which needs no tracker, to be applied in slices. See [`Slice`].
+/// A `Repair` that passed every check which needs no tracker, to be applied in slices. See
+/// [`Slice`].
 ///
 /// Entries of an origin that was unknown before become visible with the last step.
 ///
@@ -56,7 +57,8 @@ struct Plan {
     diff: DiffBuilder,
 }
 
-/// The work of the next step. Entry indexes stay valid between steps: nothing else changes a claimed origin.
+/// The work of the next step. Entry indexes stay valid between steps: nothing else changes a
+/// claimed origin.
 #[derive(Debug)]
 enum Stage {
     /// Checks that every listed version is here.

@@ -13,8 +13,8 @@ const CHUNK: usize = 128;
 
 /// The fixed-size part of one entry: 56 bytes. Its key, owner and meta are in `Blobs`.
 ///
-/// The fields that a look-up reads lie together at the end. Each pair of links belongs to one part, which alone
-/// writes it.
+/// The fields that a look-up reads lie together at the end. Each pair of links belongs to one part,
+/// which alone writes it.
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(super) struct Row {
@@ -26,7 +26,8 @@ pub(super) struct Row {
     /// Neighbours among the entries of one owner (local origin only). Written by `Owners`.
     pub(super) owner_prev: u32,
     pub(super) owner_next: u32,
-    /// Neighbours among the sessions of one key; the first one is in the topic's table. Written by `Store`.
+    /// Neighbours among the sessions of one key; the first one is in the topic's table. Written by
+    /// `Store`.
     pub(super) key_prev: u32,
     pub(super) key_next: u32,
     pub(super) topic: u32,

@@ -4,8 +4,8 @@ use super::diff::Diff;
 
 /// The result of one step of work that is done in slices.
 ///
-/// Work on many entries goes in slices, so that a lock around the tracker is free in between. All kinds have the
-/// same verbs:
+/// Work on many entries goes in slices, so that a lock around the tracker is free in between. All
+/// kinds have the same verbs:
 ///
 /// | work | `begin` | `step` | in between | `cancel` |
 /// |---|---|---|---|---|
@@ -16,12 +16,14 @@ use super::diff::Diff;
 /// | [`Pages`] | copies the hashes of the keys | keys | free | is to drop it |
 ///
 /// * `begin` does O(1) work, or as its doc says, and returns whether there is something to do.
-/// * `step` does the next slice, of at most as many records, entries or keys as it is told; repeat it until
-///   [`done`](Self::done).
-/// * `cancel` gives the work up before its last step. Work that began must be stepped to its end or cancelled.
+/// * `step` does the next slice, of at most as many records, entries or keys as it is told; repeat
+///   it until [`done`](Self::done).
+/// * `cancel` gives the work up before its last step. Work that began must be stepped to its end or
+///   cancelled.
 /// * A *claimed* origin is not served and takes no other frames
-///   ([`Applying`](crate::tracker::ApplyError::Applying)); the rest of the tracker, and everything while work leaves the
-///   origin *free*, may change between two steps. An origin that is dropped in between ends the work.
+///   ([`Applying`](crate::tracker::ApplyError::Applying)); the rest of the tracker, and everything
+///   while work leaves the origin *free*, may change between two steps. An origin that is dropped
+///   in between ends the work.
 ///
 /// [`Tracker::reap`](super::Tracker::reap) is such a step too, of the work that
 /// [`Tracker::retire`](super::Tracker::retire) began.

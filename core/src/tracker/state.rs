@@ -186,7 +186,8 @@ impl State {
         Ok(self.local_ref(op))
     }
 
-    /// Gives a local entry the content of `put`, whose owner is at `owner` if it is another one than before.
+    /// Gives a local entry the content of `put`, whose owner is at `owner` if it is another one
+    /// than before.
     pub(super) fn update_local(
         &mut self,
         index: u32,
@@ -221,7 +222,8 @@ impl State {
         self.store.remove(index);
     }
 
-    /// Gives the local origin a new id: it starts with the entries of the old one, and without its leaves.
+    /// Gives the local origin a new id: it starts with the entries of the old one, and without its
+    /// leaves.
     pub(super) fn rename_local(&mut self, id: ReplicaId) {
         self.origins.rename_local(id);
         let origin = self.origins.get_mut(LOCAL);
@@ -242,7 +244,8 @@ impl State {
 
 /// Entries of the other origins.
 impl State {
-    /// Returns the number of the frame's origin, if it is known; an error if its frames are not for us.
+    /// Returns the number of the frame's origin, if it is known; an error if its frames are not for
+    /// us.
     pub(super) fn admit(&self, origin: &Origin) -> Result<Option<u16>, ApplyError> {
         if origin.slot != self.slot {
             return Err(ApplyError::WrongSlot {
@@ -278,7 +281,8 @@ impl State {
         Ok(())
     }
 
-    /// Adds an origin that [`admit`](Self::admit) let in. A lower incarnation of its name is dropped.
+    /// Adds an origin that [`admit`](Self::admit) let in. A lower incarnation of its name is
+    /// dropped.
     pub(super) fn add_origin(&mut self, replica: &ReplicaId, diff: &mut DiffBuilder) -> u16 {
         if let Some(lower) = self.origins.by_name(replica.name()) {
             self.drop_origin(lower, diff);
@@ -408,15 +412,16 @@ impl State {
 
 /// Work in slices: what it holds between two of them.
 impl State {
-    /// Lets work in slices hold an origin. The token names the work, so that it is not mistaken for a later one.
+    /// Lets work in slices hold an origin. The token names the work, so that it is not mistaken for
+    /// a later one.
     pub(super) fn claim(&mut self, number: u16) -> u64 {
         let token = self.token();
         self.origins.get_mut(number).claim(token);
         token
     }
 
-    /// Claims an origin for a load. With `quiet` its entries stay invisible until the end if nothing of the
-    /// origin was known before.
+    /// Claims an origin for a load. With `quiet` its entries stay invisible until the end if
+    /// nothing of the origin was known before.
     pub(super) fn begin_load(&mut self, number: u16, quiet: bool) -> u64 {
         if quiet && self.origins.get(number).clock() == 0 {
             self.origins.set_loading(number, true);
@@ -456,7 +461,8 @@ impl State {
         self.origins.get_mut(number).end_claim();
     }
 
-    /// Starts a walk over the entries of an origin between whose steps they may change; returns its token.
+    /// Starts a walk over the entries of an origin between whose steps they may change; returns its
+    /// token.
     pub(super) fn begin_cursor(&mut self, number: u16, direction: Direction) -> u64 {
         let token = self.token();
         self.origins.get_mut(number).begin_cursor(token, direction);
@@ -487,8 +493,8 @@ impl State {
         self.origins.remove(number);
     }
 
-    /// Takes an origin out but leaves its entries visible. Returns whether it did: not when none is visible now, or
-    /// when there is no room for them beside those to come.
+    /// Takes an origin out but leaves its entries visible. Returns whether it did: not when none is
+    /// visible now, or when there is no room for them beside those to come.
     pub(super) fn linger(&mut self, number: u16) -> bool {
         let len = self.origins.get(number).len();
         let has_room = self.check_room(len).is_ok()
@@ -505,8 +511,8 @@ impl State {
         self.origins.end_linger(number);
     }
 
-    /// Takes away the lingering entry that this one replaces, if there is one. O(1) while none lingers,
-    /// else O(sessions of the key), 512 at most.
+    /// Takes away the lingering entry that this one replaces, if there is one. O(1) while none
+    /// lingers, else O(sessions of the key), 512 at most.
     pub(super) fn take_former(&mut self, index: u32) -> Option<EntryBuf> {
         let former = linger::find_former(&self.store, &self.origins, index)?;
         let entry = self.entry(former).to_buf();

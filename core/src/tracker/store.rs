@@ -18,7 +18,8 @@ const BLOB_HEADER: usize = 3;
 /// Bytes of the previous version at the end of a blob that has it.
 const PREVIOUS_LEN: usize = 8;
 
-/// The entries of all origins, found by topic and key. Origins and owners link its rows to lists of their own.
+/// The entries of all origins, found by topic and key. Origins and owners link its rows to lists of
+/// their own.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     slab: Slab,
@@ -92,7 +93,8 @@ impl Store {
         self.blobs.get(row.blob, row.blob_len())
     }
 
-    /// Returns the ops of an entry. Only one that was written more than twice keeps the previous version.
+    /// Returns the ops of an entry. Only one that was written more than twice keeps the previous
+    /// version.
     #[inline]
     pub(super) fn versions(&self, index: u32) -> EntryVersions {
         let row = &self.slab[index];
@@ -181,7 +183,8 @@ impl Store {
             && **self.topic_name(index) == *put.topic
     }
 
-    /// Adds an entry to rows, blobs, topic and key index. Origin and owner link it to their lists afterwards. O(1).
+    /// Adds an entry to rows, blobs, topic and key index. Origin and owner link it to their lists
+    /// afterwards. O(1).
     pub(super) fn insert(
         &mut self,
         location: KeyLocation,

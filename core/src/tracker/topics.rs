@@ -18,7 +18,8 @@ pub(super) struct Topics {
     hasher: DefaultHashBuilder,
 }
 
-/// A topic that has entries. One cache line holds what a look-up reads: the start of the name and the table.
+/// A topic that has entries. One cache line holds what a look-up reads: the start of the name and
+/// the table.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Topic {
@@ -157,7 +158,8 @@ impl Topic {
         self.keys.insert(hash, first);
     }
 
-    /// Makes `next` the first session of a key instead of `first`; with `NIL` the key is removed. O(1).
+    /// Makes `next` the first session of a key instead of `first`; with `NIL` the key is removed.
+    /// O(1).
     #[inline]
     pub(super) fn replace_first(&mut self, hash: u32, first: u32, next: u32) {
         if next != NIL {
@@ -207,7 +209,8 @@ impl Topic {
         self.counts.sub(origin)
     }
 
-    /// Returns the number of distinct visible keys; calls `recount` unless it is known for this epoch.
+    /// Returns the number of distinct visible keys; calls `recount` unless it is known for this
+    /// epoch.
     pub(super) fn visible_keys(&self, epoch: u32, recount: impl FnOnce() -> u32) -> u32 {
         let known = self.visible_keys.load(Ordering::Relaxed);
         if known >> 32 == u64::from(epoch) + 1 {

@@ -11,7 +11,8 @@ pub(super) struct VersionOrder {
     cursors: Vec<Cursor>,
 }
 
-/// The place of a walk that continues while entries are written. It steps aside when its entry moves.
+/// The place of a walk that continues while entries are written. It steps aside when its entry
+/// moves.
 #[derive(Debug, Clone, Copy)]
 struct Cursor {
     token: u64,
@@ -121,7 +122,8 @@ impl VersionOrder {
         });
     }
 
-    /// Returns the entry that a walk comes to next: `NIL` at its end, `None` when there is no such walk.
+    /// Returns the entry that a walk comes to next: `NIL` at its end, `None` when there is no such
+    /// walk.
     pub(super) fn cursor(&self, token: u64) -> Option<u32> {
         let cursor = self.cursors.iter().find(|cursor| cursor.token == token);
         cursor.map(|cursor| cursor.index)

@@ -56,8 +56,8 @@ impl FromIterator<(Origin, u64)> for VersionVector {
 }
 
 impl PartialOrd for VersionVector {
-    /// Orders a vector before another if each of its clocks is at most that of the other. Two vectors that
-    /// each have a greater clock have no order.
+    /// Orders a vector before another if each of its clocks is at most that of the other. Two
+    /// vectors that each have a greater clock have no order.
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let covered = |a: &Self, b: &Self| a.iter().all(|(origin, clock)| clock <= b.get(origin));
         match (covered(self, other), covered(other, self)) {

@@ -6,10 +6,11 @@ use super::slab::NIL;
 use super::slice::Slice;
 use crate::id::ReplicaId;
 
-/// The Diffs that follow a hide or a show, made in slices for the topics that are watched. See [`Slice`].
+/// The Diffs that follow a hide or a show, made in slices for the topics that are watched. See
+/// [`Slice`].
 ///
-/// [`Tracker::set_hidden`] is the change itself, one flag. Until the last step the origin is claimed, so that no
-/// other change overtakes these Diffs.
+/// [`Tracker::set_hidden`] is the change itself, one flag. Until the last step the origin is
+/// claimed, so that no other change overtakes these Diffs.
 ///
 /// ```
 /// use headcount::tracker::VisibilityChange;
@@ -54,8 +55,8 @@ impl VisibilityChange {
         })
     }
 
-    /// Makes the Diff of the next `entries_max` entries at most, for the topics for which `watched` holds.
-    /// O(`entries_max`).
+    /// Makes the Diff of the next `entries_max` entries at most, for the topics for which `watched`
+    /// holds. O(`entries_max`).
     pub fn step(
         &mut self,
         tracker: &mut Tracker,

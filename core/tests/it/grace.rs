@@ -323,8 +323,8 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// At every step the Diffs of b add up to what b lists and counts, under all faults of a; in the
-    /// end b holds exactly what a has.
+    /// At every step the Diffs of b add up to what b lists and counts, under all faults of a; in
+    /// the end b holds exactly what a has.
     #[test]
     fn diffs_and_lists_agree_whatever_happens(
         ops in prop::collection::vec(op(), 1..40),

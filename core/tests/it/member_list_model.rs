@@ -250,7 +250,8 @@ impl<I: FromNumber> Pair<I> {
         }
     }
 
-    /// Applies an operation on a member: a move agrees with the model, and is refused for unknown members.
+    /// Applies an operation on a member: a move agrees with the model, and is refused for unknown
+    /// members.
     fn moved(&self, id: &I, old: Option<usize>, done: Result<Upsert, ListError>) {
         match done {
             Ok(done) => {

@@ -24,8 +24,8 @@ fn rows<I: FromNumber>(list: &MemberList<I>) -> Vec<(SortKey, I)> {
     list.iter().filter_map(row).collect()
 }
 
-/// Packs two leaves into one. Their keys begin with 15 + `longer` bytes that all share, then four of
-/// their own.
+/// Packs two leaves into one. Their keys begin with 15 + `longer` bytes that all share, then four
+/// of their own.
 fn pack<I: FromNumber>(longer: usize) {
     let (mut list, group) = list_of_one_group::<I>();
     let shared = &"0123456789abcdef".repeat(4)[..15 + longer];

@@ -1,4 +1,5 @@
-//! The published packages: one version everywhere, licences inside each, pinned actions, working links.
+//! The published packages: one version everywhere, licences inside each, pinned actions, working
+//! links.
 
 use std::fs;
 use std::path::Path;

@@ -168,7 +168,8 @@ fn signals_arrive_and_are_bounded() {
     );
 }
 
-/// Lets node 0 send these signals, and node 1 receive them in the order `arrival`. Returns the payloads in its events.
+/// Lets node 0 send these signals, and node 1 receive them in the order `arrival`. Returns the
+/// payloads in its events.
 fn signals_received(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
     let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     mesh.run(seconds(3));

@@ -1,4 +1,5 @@
-//! The feature `serde`: what goes into JSON, or a binary format, comes back the same; nonsense does not.
+//! The feature `serde`: what goes into JSON, or a binary format, comes back the same; nonsense does
+//! not.
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -46,8 +46,8 @@ fn everything_happens_within_2000_schedules() {
     );
 }
 
-/// Behind a hub that beats late once, a heartbeat lost before the heal hides a leaf after all nodes were
-/// equal for the first time.
+/// Behind a hub that beats late once, a heartbeat lost before the heal hides a leaf after all nodes
+/// were equal for the first time.
 #[test]
 fn a_late_hub_hides_a_leaf_once_more_after_the_heal() {
     for seed in [990_019_181, 1_500_088_993] {

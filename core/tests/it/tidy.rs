@@ -15,8 +15,8 @@ const OPENERS_MAX: usize = 69;
 /// Bindings that pack several values into one line. Lower it with each one that is rewritten.
 const PACKED_LETS_MAX: usize = 30;
 
-/// The modules of core that a module may name, besides itself (ARCHITECTURE.md, "Code map"). Within a module
-/// `tidy_circles` holds the order.
+/// The modules of core that a module may name, besides itself (ARCHITECTURE.md, "Code map"). Within
+/// a module `tidy_circles` holds the order.
 const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("text_or_bytes", &[]),
@@ -211,8 +211,8 @@ fn naming(ending: &str, text: &str, may: impl Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// Returns the code before the unit tests at the bottom of a file; in Python and Elixir, all but the
-/// documentation between triple quotes.
+/// Returns the code before the unit tests at the bottom of a file; in Python and Elixir, all but
+/// the documentation between triple quotes.
 fn code_of(file: &Path) -> String {
     let text = read(file);
     if file.extension().is_none_or(|ending| ending != "rs") {
@@ -227,7 +227,8 @@ fn is_code(line: &str) -> bool {
     !line.is_empty() && !line.starts_with("//") && !line.starts_with('#')
 }
 
-/// The roots of the bindings and the server may declare what they register; core's may only re-export.
+/// The roots of the bindings and the server may declare what they register; core's may only
+/// re-export.
 fn lines_allowed(file: &Path) -> usize {
     if show(file).starts_with("core/") {
         0
@@ -333,8 +334,8 @@ fn first_word(text: &str) -> String {
         .collect()
 }
 
-/// Returns functions over the limit as (line, length). Relies on rustfmt: a function ends at a `}` of its own
-/// indentation.
+/// Returns functions over the limit as (line, length). Relies on rustfmt: a function ends at a `}`
+/// of its own indentation.
 fn long_functions(code: &str) -> Vec<(usize, usize)> {
     let lines: Vec<&str> = code.lines().collect();
     let mut long = Vec::new();

@@ -1,4 +1,5 @@
-//! No import circle in core and in the server: files can be read in one order, each after those that it uses.
+//! No import circle in core and in the server: files can be read in one order, each after those
+//! that it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,8 +9,8 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
 use crate::support::sources::{assert_none, files, root};
 
-/// The circles that are left. Those of `presence` and `replica` go when the next edition of the wire
-/// replaces their files. No other may be added.
+/// The circles that are left. Those of `presence` and `replica` go when the next edition of the
+/// wire replaces their files. No other may be added.
 const CIRCLES_LEFT: &[&[&str]] = &[
     &["presence/cluster", "presence/jobs"],
     &["replica/members", "replica/own"],
@@ -140,8 +141,8 @@ impl Modules {
         Self(parsed.collect())
     }
 
-    /// Returns the arrows between files. A folder's own file may name the files in it: that is no arrow. A name that
-    /// a folder re-exports is an arrow to the file that declares it.
+    /// Returns the arrows between files. A folder's own file may name the files in it: that is no
+    /// arrow. A name that a folder re-exports is an arrow to the file that declares it.
     fn arrows(&self) -> Arrows<'_> {
         let arrows_of = |(module, names): (&'_ String, &Names)| {
             let targets = names.used.iter().filter_map(|path| self.declared_in(path));
@@ -153,7 +154,8 @@ impl Modules {
             .collect()
     }
 
-    /// Returns the module that declares what a path names; `None` for a path to a folder, and to other crates.
+    /// Returns the module that declares what a path names; `None` for a path to a folder, and to
+    /// other crates.
     fn declared_in(&self, path: &[String]) -> Option<&str> {
         let (module, rest) = self.longest_module(path)?;
         let exported = self.0[module]
@@ -199,7 +201,8 @@ impl Names {
         }
     }
 
-    /// Returns a path as seen from the crate's root; `None` when it does not begin with `crate` or `super`.
+    /// Returns a path as seen from the crate's root; `None` when it does not begin with `crate` or
+    /// `super`.
     fn absolute(&self, path: &[String]) -> Option<Path> {
         let supers = path.iter().take_while(|name| *name == "super").count();
         if supers > 0 {

@@ -1,6 +1,6 @@
 //! Trackers against a naive model: every holder of an origin at a clock must show exactly the state
-//! that the origin had at that clock, by whatever path it got there; and the Diffs must add up to the lists,
-//! for every reader, at whatever time it began.
+//! that the origin had at that clock, by whatever path it got there; and the Diffs must add up to
+//! the lists, for every reader, at whatever time it began.
 
 use std::collections::{BTreeMap, VecDeque};
 

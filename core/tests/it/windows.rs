@@ -76,7 +76,8 @@ impl Connection {
         self.line.push((self.clock + late(&mut world.rng), bundle));
     }
 
-    /// Delivers the bundles that are due, in order of arrival, and asks for those that the client misses.
+    /// Delivers the bundles that are due, in order of arrival, and asks for those that the client
+    /// misses.
     fn receive(&mut self, world: &mut World) {
         self.clock += 1;
         loop {
@@ -339,8 +340,8 @@ fn list_windows_do_change_in_the_model() {
     assert!(applied > 2_000, "{applied} frames applied");
 }
 
-/// A list that shrinks moves members to other slots; newcomers take freed slots. Neither may be visible in a
-/// window that is reread only in part.
+/// A list that shrinks moves members to other slots; newcomers take freed slots. Neither may be
+/// visible in a window that is reread only in part.
 #[test]
 fn list_windows_survive_members_that_change_their_slots() {
     for seed in 0..4 {

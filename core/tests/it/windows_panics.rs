@@ -33,7 +33,8 @@ fn fused<R>(people: &People, left: usize, make: impl FnOnce(Bodies<'_, u64>) -> 
     catch_unwind(AssertUnwindSafe(|| make(Bodies::from(&fused)))).ok()
 }
 
-/// Often calls `make` with a source that panics after a few bodies; otherwise, or after the panic, with a sound one.
+/// Often calls `make` with a source that panics after a few bodies; otherwise, or after the panic,
+/// with a sound one.
 fn retry<R>(
     world: &mut World,
     blown: &mut usize,
@@ -112,8 +113,8 @@ fn publish(world: &mut World, blown: &mut usize) -> Tick<u64> {
     retry(world, blown, |list, bodies| list.tick(now, bodies))
 }
 
-/// Sources panic during ticks, opens, moves, resyncs and catch-ups; the list changes before the next attempt.
-/// Every client still shows what the list shows.
+/// Sources panic during ticks, opens, moves, resyncs and catch-ups; the list changes before the
+/// next attempt. Every client still shows what the list shows.
 fn run(seed: u64, members: usize) -> usize {
     let mut world = World::new(seed, members);
     let new = || Connection {
@@ -178,7 +179,8 @@ fn list_sources_do_panic_in_the_model() {
     assert!(blown > 100, "{blown} panics");
 }
 
-/// The list keeps name, epoch and windows, and the next tick publishes what the failed one would have.
+/// The list keeps name, epoch and windows, and the next tick publishes what the failed one would
+/// have.
 #[test]
 fn list_whose_source_panics_in_a_tick_publishes_the_same_with_the_next() {
     let mut twins = [0, 1].map(|_| {

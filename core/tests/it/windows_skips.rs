@@ -102,8 +102,8 @@ impl Connection {
     }
 }
 
-/// Runs viewers of one list that are left out of half of all ticks, each of different ones, and of all empty
-/// ticks. Some catch up when they are stale, the others wait for the next tick.
+/// Runs viewers of one list that are left out of half of all ticks, each of different ones, and of
+/// all empty ticks. Some catch up when they are stale, the others wait for the next tick.
 fn run(seed: u64, members: usize, epochs: bool) -> usize {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..4).map(|_| Connection::new()).collect();
@@ -166,7 +166,8 @@ fn run(seed: u64, members: usize, epochs: bool) -> usize {
     skipped
 }
 
-/// Checks that two ticks after the last change all viewers are up to date, and that the next is empty.
+/// Checks that two ticks after the last change all viewers are up to date, and that the next is
+/// empty.
 fn settle(world: &mut World, connections: &mut [Connection]) {
     for _ in 0..2 {
         world.now += Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! The shared vectors of `core/tests/golden/list-frames/`: the changes of a list, the frames it sends, and
-//! the rows that a client then holds. `HEADCOUNT_BLESS=1` rewrites them.
+//! The shared vectors of `core/tests/golden/list-frames/`: the changes of a list, the frames it
+//! sends, and the rows that a client then holds. `HEADCOUNT_BLESS=1` rewrites them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

@@ -9,8 +9,8 @@ use members::{Fields, MemberMarks, OldPlace};
 use rows::{DirtyRows, RowMarks};
 use slots::{SlotMarks, WrittenSlots};
 
-/// The changes that writes made since the last tick. Bounded in memory; a list without viewers notes
-/// next to nothing.
+/// The changes that writes made since the last tick. Bounded in memory; a list without viewers
+/// notes next to nothing.
 #[derive(Debug)]
 pub(crate) struct Changes<I> {
     rows: RowMarks,

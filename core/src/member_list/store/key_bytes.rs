@@ -1,6 +1,7 @@
 //! The bytes of sort keys as numbers whose order is theirs.
 
-/// Bytes of a key that one number holds; also those of the common beginning that a run keeps itself.
+/// Bytes of a key that one number holds; also those of the common beginning that a run keeps
+/// itself.
 pub(in crate::member_list) const HEAD: usize = 16;
 
 /// Returns the 16 bytes of a key after its first `common` ones, zeros where it ends.
@@ -50,9 +51,9 @@ pub(in crate::member_list) fn is_text(key: &[u8], common: usize) -> bool {
     bytes.all(|byte| (b' '..=b'z').contains(byte))
 }
 
-/// The first `coded` bytes of a key as codes of six bits, in an order that is never against that of the
-/// keys. Blanks, digits and small letters are told apart, other bytes only by their class: there
-/// the codes end, as what follows says nothing about keys that differ in such a byte.
+/// The first `coded` bytes of a key as codes of six bits, in an order that is never against that of
+/// the keys. Blanks, digits and small letters are told apart, other bytes only by their class:
+/// there the codes end, as what follows says nothing about keys that differ in such a byte.
 #[inline]
 pub(in crate::member_list) fn codes(rest: u128, coded: usize) -> u64 {
     let mut codes = 0;

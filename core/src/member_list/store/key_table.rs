@@ -122,8 +122,8 @@ impl Keys {
         (u128::from_be_bytes(*cell) & !0xff) << (8 * common)
     }
 
-    /// Compares the key of a slot with another one, whose first 16 bytes are `head`. O(1) unless the
-    /// slot's key is long.
+    /// Compares the key of a slot with another one, whose first 16 bytes are `head`. O(1) unless
+    /// the slot's key is long.
     #[inline]
     pub(crate) fn compare(&self, slot: u32, key: &[u8], head: u128) -> Ordering {
         let cell = &self.cells[slot as usize].key;

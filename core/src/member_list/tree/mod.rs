@@ -1,9 +1,9 @@
 //! The counted B+ tree below [`SortedSet`](crate::member_list::SortedSet) and
 //! [`MemberList`](crate::member_list::MemberList).
 //!
-//! * Leaves hold up to [`TreeContext::LEAF`] entries, inner nodes [`FANOUT`] children. An inner node keeps
-//!   the number of entries below each child, so the position of an entry is a sum over at most a
-//!   few numbers of each node.
+//! * Leaves hold up to [`TreeContext::LEAF`] entries, inner nodes [`FANOUT`] children. An inner
+//!   node keeps the number of entries below each child, so the position of an entry is a sum over
+//!   at most a few numbers of each node.
 //! * Separators are the first entries of the children, kept in the same kind of run as leaf
 //!   entries; one search serves both.
 //! * Nodes are reference-counted: cloning a [`Tree`] is O(1), and a write copies only the nodes on

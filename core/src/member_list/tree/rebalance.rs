@@ -10,8 +10,8 @@ use super::{Counts, FANOUT, Inner, Leaf, Node, Parent, TreeContext};
 /// An inner node with fewer children than this merges with a neighbour, if both fit.
 const FEW: usize = FANOUT / 3;
 
-/// Returns what two or more neighbours may hold together to be worth packing into one less: not quite
-/// everything, so that the next inserts find room.
+/// Returns what two or more neighbours may hold together to be worth packing into one less: not
+/// quite everything, so that the next inserts find room.
 const fn packed(leaves: usize, capacity: usize) -> usize {
     leaves * (capacity - capacity / 32)
 }

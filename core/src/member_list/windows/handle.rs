@@ -9,7 +9,8 @@ use crate::member_list::Id;
 use crate::member_list::windows::base::WindowBase;
 use crate::member_list::windows::spec::WindowSpec;
 
-/// Numbers handles. One counter for all lists: a tick of one list says nothing to viewers of another.
+/// Numbers handles. One counter for all lists: a tick of one list says nothing to viewers of
+/// another.
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
 /// A window as a viewer holds it.

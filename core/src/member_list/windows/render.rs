@@ -232,7 +232,8 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         })
     }
 
-    /// Returns what a source writes; one buffer serves all rows, and few allocations hold their bodies.
+    /// Returns what a source writes; one buffer serves all rows, and few allocations hold their
+    /// bodies.
     fn read_source(&self, source: &dyn RowSource<I>, id: &I, fields: Fields) -> Option<Bytes> {
         let mut out = self.buffer.take();
         source.write_body(id, fields, &mut out);

@@ -126,8 +126,8 @@ impl<'a, I: Id> Watched<'a, I> {
 
     /// Brings the window to what the list shows now; `reader` is any buffer.
     ///
-    /// The versions that viewers hold stay until [`settle`](Self::settle): if a `RowSource` panics before, the
-    /// next step starts from the same versions.
+    /// The versions that viewers hold stay until [`settle`](Self::settle): if a `RowSource` panics
+    /// before, the next step starts from the same versions.
     pub(crate) fn step(
         &mut self,
         version: u64,
@@ -163,8 +163,8 @@ impl<'a, I: Id> Watched<'a, I> {
         Outcome::Steps(self.step_to(reader, version, builder))
     }
 
-    /// Ends a step, whose frames are published: no viewer continues from the versions they lead away
-    /// from. Returns the new first index, if it is another one.
+    /// Ends a step, whose frames are published: no viewer continues from the versions they lead
+    /// away from. Returns the new first index, if it is another one.
     pub(crate) fn settle(&mut self, steps: &[WindowStep<I>]) -> Option<u64> {
         let is_past = |version| steps.iter().any(|step| step.from == version);
         self.bases.retain(|base| !is_past(base.version));
@@ -344,8 +344,8 @@ impl<'a, I: Id> Watched<'a, I> {
         }
     }
 
-    /// Returns whether the rows next to the anchor are those that were next to it, and stayed: then it did
-    /// not move, whatever became of its key.
+    /// Returns whether the rows next to the anchor are those that were next to it, and stayed: then
+    /// it did not move, whatever became of its key.
     fn has_same_neighbours(
         &self,
         anchor: &RowKey<I>,

@@ -89,8 +89,8 @@ impl<'a, 'l> Records<'a, 'l> {
         Ok(Some(record))
     }
 
-    /// Reads the record after a new topic, which must be a put of that topic: so a state has one form, and
-    /// topics without entries cannot pile up.
+    /// Reads the record after a new topic, which must be a put of that topic: so a state has one
+    /// form, and topics without entries cannot pile up.
     fn read_put_of_new_topic(
         &mut self,
         reader: &mut Reader<'a>,

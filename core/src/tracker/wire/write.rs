@@ -27,7 +27,8 @@ pub(in crate::tracker) struct PutRecord<'a> {
     pub(in crate::tracker) meta: &'a [u8],
 }
 
-/// Writes a body: the counterpart of the heads, [`Kept`](super::Kept) and [`Records`](super::Records).
+/// Writes a body: the counterpart of the heads, [`Kept`](super::Kept) and
+/// [`Records`](super::Records).
 pub(in crate::tracker) struct BodyWriter {
     writer: Writer,
     op: u64,

@@ -96,7 +96,8 @@ impl Mirror {
         assert_eq!(sessions.sum::<usize>(), mirrored.len());
     }
 
-    /// Checks that a tracker lists of its own entries, or of those of others, what its Diffs contained.
+    /// Checks that a tracker lists of its own entries, or of those of others, what its Diffs
+    /// contained.
     #[track_caller]
     pub(crate) fn check_tracker(&self, tracker: &Tracker, topics: &[&str], own: bool) {
         let name = tracker.id().name();

@@ -1,4 +1,5 @@
-//! Helpers that tests share: generators, models of readers, small clusters, and the files of the project.
+//! Helpers that tests share: generators, models of readers, small clusters, and the files of the
+//! project.
 
 pub(crate) mod list_keys;
 pub(crate) mod mesh;

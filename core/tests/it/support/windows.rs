@@ -7,7 +7,8 @@ use headcount::{Bodies, GroupId, ListOptions, MemberList, SortKey, Viewer, Windo
 
 pub(crate) type List = MemberList<u64>;
 
-/// Makes a list of the members 1 to `members`, in order in the group "online", which comes after "mods".
+/// Makes a list of the members 1 to `members`, in order in the group "online", which comes after
+/// "mods".
 pub(crate) fn list(members: u64) -> (List, [GroupId; 3]) {
     let mut list = List::new(ListOptions::default());
     let groups = list

@@ -284,8 +284,8 @@ impl World {
         (range.start as u64, rows.collect())
     }
 
-    /// Checks that the client of a viewer shows exactly what the list shows; with `places`, also at the
-    /// right indexes and with the right counts.
+    /// Checks that the client of a viewer shows exactly what the list shows; with `places`, also at
+    /// the right indexes and with the right counts.
     pub(crate) fn check(&self, viewer: &Viewer<u64>, client: &Client<u64>, places: bool) {
         let mut names: Vec<_> = viewer.windows().map(ToString::to_string).collect();
         names.sort();
