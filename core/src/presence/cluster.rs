@@ -136,7 +136,8 @@ impl Presence {
     }
 
     /// Does one slice of large work that waits, and looks at no deadline: for a caller that has
-    /// frames left to take in first. O([`slice_entries_max`](super::PresenceConfig::slice_entries_max)).
+    /// frames left to take in first.
+    /// O([`slice_entries_max`](super::PresenceConfig::slice_entries_max)).
     pub fn work_on(&self, now: Duration) {
         let control = &mut *self.control.lock();
         control.now = control.now.max(now);
@@ -170,8 +171,8 @@ impl Presence {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Returns whether [`handle_timeout`](Self::handle_timeout) has work in slices to go on with at once, as
-    /// when a large frame came. Local operations alone are none.
+    /// Returns whether [`handle_timeout`](Self::handle_timeout) has work in slices to go on with at
+    /// once, as when a large frame came. Local operations alone are none.
     #[must_use]
     pub fn is_working(&self) -> bool {
         !self.control.lock().jobs.is_empty()
@@ -234,7 +235,8 @@ impl Presence {
         }
     }
 
-    /// Returns whether everything that the peers heard of had to show has arrived once since the start.
+    /// Returns whether everything that the peers heard of had to show has arrived once since the
+    /// start.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.control.lock().replica.is_synced()

@@ -1,11 +1,12 @@
-//! The control plane of presence: which replicas are up, which operations each of them knows, and which to ask for. One per
-//! process, without entries, without a clock, without I/O.
+//! The control plane of presence: which replicas are up, which operations each of them knows, and
+//! which to ask for. One per process, without entries, without a clock, without I/O.
 //!
-//! Most programs use [`Presence`](crate::Presence), which holds a [`Replica`] and its trackers; they need [`Config`],
-//! [`Event`], [`Signal`] and [`Transmit`] from here.
+//! Most programs use [`Presence`](crate::Presence), which holds a [`Replica`] and its trackers;
+//! they need [`Config`], [`Event`], [`Signal`] and [`Transmit`] from here.
 //!
-//! Calls carry `now`, a monotonic time since any start; a replica takes a smaller one than before as the last one. Inputs are
-//! [`handle_message`](Replica::handle_message), [`handle_timeout`](Replica::handle_timeout) and the reports of the data plane
+//! Calls carry `now`, a monotonic time since any start; a replica takes a smaller one than before
+//! as the last one. Inputs are [`handle_message`](Replica::handle_message),
+//! [`handle_timeout`](Replica::handle_timeout) and the reports of the data plane
 //! ([`local`](Replica::local), [`applied`](Replica::applied), ...). Outputs are polled:
 //!
 //! | call | for |
