@@ -1,7 +1,7 @@
 //! The reference client: takes bundles, holds windows, notices what it missed.
 //!
 //! It does what `core/docs/list-frames.md`, section 7, says, and nothing else: no I/O, no timers.
-//! What a server is sent in turn is in [`Applied`].
+//! A [`BundleReport`] names what to ask the server for.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::member_list::frames::checksum::Checksum;
 use crate::member_list::frames::model::RowKey;
 use crate::member_list::frames::model::{
     Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, InsertSource,
-    MemberChange, RowChange, Update,
+    MemberChange, RowChange, RowUpdate,
 };
 use crate::member_list::limits::WINDOW_ROWS_MAX;
 use crate::member_list::{Id, Shared};
@@ -37,8 +37,8 @@ pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
 ///
 /// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
 /// let tick = list.tick(Duration::ZERO, Bodies::None);
-/// let applied = client.apply(&viewer.bundle(&tick).expect("the chunk has changed"));
-/// assert!(applied.resync.is_empty());
+/// let report = client.apply(&viewer.bundle(&tick).expect("the chunk has changed"));
+/// assert!(report.resync.is_empty());
 /// assert_eq!(client.window("c:0").expect("open").rows().len(), 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -67,9 +67,9 @@ pub struct ClientWindow<I> {
     waiting: bool,
 }
 
-/// What a bundle did, and what to ask the server for.
+/// The outcome of a bundle, and what to ask the server for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
+pub struct BundleReport {
     /// Windows whose rows or place changed, by their present names.
     pub changed: Vec<Arc<str>>,
     /// Old and new names of windows whose anchor was replaced.
@@ -83,7 +83,7 @@ pub struct Applied {
     pub resync_counts: bool,
 }
 
-/// What was wrong with a frame. The window is as it was.
+/// The reason why a client refused a frame. The window is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -110,9 +110,9 @@ pub enum FrameError {
     },
     /// The rows are not those the server has.
     Checksum {
-        /// What the frame says.
+        /// The checksum in the frame.
         expected: u32,
-        /// What the rows give.
+        /// The checksum of the rows.
         found: u32,
     },
 }
@@ -225,15 +225,15 @@ impl<I: Id> Client<I> {
     }
 
     /// Takes a bundle. O(rows of its windows).
-    pub fn apply(&mut self, bundle: &Bundle<I>) -> Applied {
-        let mut applied = Applied::default();
-        if bundle.epoch < self.epoch || !self.enter_epoch(bundle, &mut applied) {
-            return applied;
+    pub fn apply(&mut self, bundle: &Bundle<I>) -> BundleReport {
+        let mut report = BundleReport::default();
+        if bundle.epoch < self.epoch || !self.enter_epoch(bundle, &mut report) {
+            return report;
         }
         let newest = bundle.version > self.version;
         self.version = self.version.max(bundle.version);
         for frame in &bundle.frames {
-            self.apply_frame(frame, bundle.version, &mut applied);
+            self.apply_frame(frame, bundle.version, &mut report);
         }
         for base in &bundle.bases {
             if let Some(window) = self.windows.get_mut(&base.window)
@@ -241,20 +241,20 @@ impl<I: Id> Client<I> {
                 && bundle.version > window.since
             {
                 (window.base_index, window.since) = (base.base_index, bundle.version);
-                applied.changed.push(base.window.clone());
+                report.changed.push(base.window.clone());
             }
         }
         if let Some(counts) = &bundle.counts {
-            self.apply_counts(counts, &mut applied);
+            self.apply_counts(counts, &mut report);
         }
         if newest {
-            self.check_names(&bundle.windows, &mut applied);
+            self.check_names(&bundle.windows, &mut report);
         }
-        applied
+        report
     }
 
     /// Returns whether the bundle is of this client's epoch, now or from now on.
-    fn enter_epoch(&mut self, bundle: &Bundle<I>, applied: &mut Applied) -> bool {
+    fn enter_epoch(&mut self, bundle: &Bundle<I>, report: &mut BundleReport) -> bool {
         if bundle.epoch == self.epoch {
             return true;
         }
@@ -269,7 +269,7 @@ impl<I: Id> Client<I> {
         for (name, window) in &mut self.windows {
             let answered = enters && synced(name);
             if !window.waiting && !answered {
-                applied.resync.push(name.clone());
+                report.resync.push(name.clone());
             }
             (window.waiting, window.since) = (true, 0);
         }
@@ -280,7 +280,7 @@ impl<I: Id> Client<I> {
         enters
     }
 
-    fn apply_frame(&mut self, frame: &Frame<I>, version: u64, applied: &mut Applied) {
+    fn apply_frame(&mut self, frame: &Frame<I>, version: u64, report: &mut BundleReport) {
         let Some(window) = self.windows.get_mut(&frame.window) else {
             return;
         };
@@ -292,7 +292,7 @@ impl<I: Id> Client<I> {
             FrameChange::Delta { .. } if window.waiting || frame.base_version < held => return,
             FrameChange::Delta { .. } if frame.base_version > held => {
                 window.wait(newest);
-                applied.resync.push(frame.window.clone());
+                report.resync.push(frame.window.clone());
                 return;
             }
             FrameChange::Delta { .. } => apply_delta(&window.rows, frame, self.merge),
@@ -307,14 +307,14 @@ impl<I: Id> Client<I> {
                     waiting: false,
                 };
                 let name = frame.renamed.as_ref().unwrap_or(&frame.window);
-                applied.changed.push(name.clone());
+                report.changed.push(name.clone());
                 if let Some(name) = &frame.renamed {
-                    self.rename(&frame.window, name, applied);
+                    self.rename(&frame.window, name, report);
                 }
             }
             Err(_) => {
                 window.wait(newest);
-                applied.resync.push(frame.window.clone());
+                report.resync.push(frame.window.clone());
             }
         }
     }
@@ -322,36 +322,36 @@ impl<I: Id> Client<I> {
     /// `known` are the names the server knows: a window of another one missed its rename. When
     /// all have their right names and the server knows one more, two became one here alone,
     /// because the rename of one of them was lost.
-    fn check_names(&mut self, known: &[Arc<str>], applied: &mut Applied) {
+    fn check_names(&mut self, known: &[Arc<str>], report: &mut BundleReport) {
         self.closing.retain(|name| known.contains(name));
         let mut all_known = true;
         for (name, window) in &mut self.windows {
             if !window.waiting && !known.contains(name) {
                 window.wait(self.version);
-                applied.resync.push(name.clone());
+                report.resync.push(name.clone());
             }
             all_known &= !window.waiting;
         }
         for name in known.iter().filter(|_| all_known) {
             if !self.windows.contains_key(name) && !self.closing.contains(name) {
                 self.expect(name.clone());
-                applied.resync.push(name.clone());
+                report.resync.push(name.clone());
             }
         }
     }
 
-    fn rename(&mut self, old: &Arc<str>, new: &Arc<str>, applied: &mut Applied) {
+    fn rename(&mut self, old: &Arc<str>, new: &Arc<str>, report: &mut BundleReport) {
         let Some(window) = self.windows.remove(old) else {
             return;
         };
-        applied.renamed.push((old.clone(), new.clone()));
+        report.renamed.push((old.clone(), new.clone()));
         let held = self.windows.get(new);
         if held.is_none_or(|held| held.since < window.since) {
             self.windows.insert(new.clone(), window);
         }
     }
 
-    fn apply_counts(&mut self, counts: &Shared<Counts>, applied: &mut Applied) {
+    fn apply_counts(&mut self, counts: &Shared<Counts>, report: &mut BundleReport) {
         let held = self.counts.as_ref().map_or(0, |held| held.version);
         if counts.version <= held {
             return;
@@ -371,12 +371,12 @@ impl<I: Id> Client<I> {
             ) if *base_version == held.version => changed_counts(held, counts, changed),
             (CountsTable::Delta { .. }, _) => None,
         };
-        applied.counts = next.is_some();
+        report.counts = next.is_some();
         if next.is_some() {
             self.counts = next;
         } else {
             self.counts_wait = true;
-            applied.resync_counts = true;
+            report.resync_counts = true;
         }
     }
 }
@@ -473,7 +473,7 @@ pub fn apply_delta<I: Id>(
 fn update_rows<I: Id>(
     rows: &mut [FrameRow<I>],
     fixed: &mut [bool],
-    updates: &[Update],
+    updates: &[RowUpdate],
     merge: Merge,
 ) -> Result<(), FrameError> {
     let mut from = 0;

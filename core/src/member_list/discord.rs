@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::member_list::frames::json::Out;
 use crate::member_list::frames::model::{
     Body, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert, InsertSource,
-    RowChange, Shared, Update,
+    RowChange, RowUpdate, Shared,
 };
 use crate::member_list::limits::CHUNK_ROWS;
 use crate::member_list::{Id, Viewer};
@@ -133,8 +133,8 @@ fn frame_ops<I: Id>(frame: &Frame<I>) -> Bytes {
                 op(&mut out, "INSERT", at(*index), row);
             }
             // Counts of headers are in the groups.
-            let members = |update: &&Update| matches!(update.change, RowChange::Member(_));
-            for Update { index, .. } in updates.iter().filter(members) {
+            let members = |update: &&RowUpdate| matches!(update.change, RowChange::Member(_));
+            for RowUpdate { index, .. } in updates.iter().filter(members) {
                 op(&mut out, "UPDATE", at(*index), whole_row(frame, *index));
             }
         }

@@ -64,7 +64,7 @@ pub use error::ListError;
 pub use frames::checksum::Checksum;
 pub use frames::model::{
     Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
-    Insert, InsertSource, MemberChange, RowChange, RowKey, Shared, Update,
+    Insert, InsertSource, MemberChange, RowChange, RowKey, RowUpdate, Shared,
 };
 pub use id::{Id, TextId};
 pub use limits::{

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use headcount::member_list::client::{Applied, Client};
+use headcount::member_list::client::{BundleReport, Client};
 use headcount::member_list::{Bundle, FrameChange, Tick, WindowError};
 use headcount::{Bodies, MemberList, Viewer, WindowSpec};
 use proptest::prelude::*;
@@ -84,24 +84,24 @@ impl Connection {
             let due = self.line.iter().position(|(at, _)| *at < self.clock);
             let Some(at) = due else { break };
             let (_, bundle) = self.line.remove(at);
-            let applied = self.client.apply(&bundle);
-            self.applied += applied.changed.len() as u64;
-            self.ask(world, &applied);
+            let report = self.client.apply(&bundle);
+            self.applied += report.changed.len() as u64;
+            self.ask(world, &report);
         }
     }
 
-    fn ask(&mut self, world: &mut World, applied: &Applied) {
+    fn ask(&mut self, world: &mut World, report: &BundleReport) {
         if self.faults == 0 && !self.slow {
-            let epoch_is_new = applied.resync.len() > 1;
+            let epoch_is_new = report.resync.len() > 1;
             assert!(
-                applied.resync.is_empty() || epoch_is_new,
+                report.resync.is_empty() || epoch_is_new,
                 "a perfect line needs no resync"
             );
         }
-        for name in &applied.resync {
+        for name in &report.resync {
             self.resync(world, name);
         }
-        if applied.resync_counts {
+        if report.resync_counts {
             self.answer(world, |viewer, list, bodies| {
                 viewer.resync(list, &[], bodies)
             });
@@ -280,10 +280,7 @@ fn run_exact(seed: u64, members: usize) -> u64 {
             }
         }
     }
-    connections
-        .iter()
-        .map(|connection| connection.applied)
-        .sum()
+    connections.iter().map(|connection| connection.applied).sum()
 }
 
 /// Runs with lost, doubled and late bundles: in the end every client shows what the list shows.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headcount::member_list::client::{Applied, Client};
+use headcount::member_list::client::{BundleReport, Client};
 use headcount::member_list::{Body, BodyFormat, Bundle, Counts, CountsTable, FrameRow};
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
@@ -82,8 +82,8 @@ impl Run {
                 let bundle = what
                     .as_u64()
                     .map_or(what, |at| self.bundles[at as usize].clone());
-                let applied = self.client.apply(&windows_json::bundle(&bundle));
-                fields.insert("expect".into(), self.seen(&applied));
+                let report = self.client.apply(&windows_json::bundle(&bundle));
+                fields.insert("expect".into(), self.seen(&report));
                 return step;
             }
             "close" => {
@@ -213,8 +213,8 @@ impl Run {
         }
     }
 
-    fn seen(&self, applied: &Applied) -> Value {
-        let mut resync: Vec<_> = applied.resync.iter().map(|name| name.to_string()).collect();
+    fn seen(&self, report: &BundleReport) -> Value {
+        let mut resync: Vec<_> = report.resync.iter().map(|name| name.to_string()).collect();
         resync.sort();
         let windows: BTreeMap<_, _> = self
             .client
@@ -232,7 +232,7 @@ impl Run {
             .collect();
         json!({
             "resync": resync,
-            "resync_counts": applied.resync_counts,
+            "resync_counts": report.resync_counts,
             "windows": windows,
             "counts": self.client.counts().map(counts),
         })

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::member_list::frames::checksum::{push_decimal, push_id};
 use crate::member_list::frames::model::{
     Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert,
-    InsertSource, MemberChange, RowChange, Shared, Update,
+    InsertSource, MemberChange, RowChange, RowUpdate, Shared,
 };
 use crate::member_list::{Id, TextId};
 
@@ -268,7 +268,7 @@ impl Out {
         self.text("}");
     }
 
-    fn update(&mut self, update: &Update) {
+    fn update(&mut self, update: &RowUpdate) {
         self.text("{\"index\":");
         self.number(update.index.into());
         match &update.change {

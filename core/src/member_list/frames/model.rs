@@ -91,7 +91,7 @@ pub enum FrameChange<I> {
         /// Positions in the new rows, strictly ascending.
         inserts: Vec<Insert<I>>,
         /// Positions in the new rows, strictly ascending, of rows neither deleted nor inserted.
-        updates: Vec<Update>,
+        updates: Vec<RowUpdate>,
     },
 }
 
@@ -160,7 +160,7 @@ pub enum InsertSource<I> {
 /// A kept row whose content changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Update {
+pub struct RowUpdate {
     /// Position in the new rows.
     pub index: u32,
     /// The change.

@@ -9,14 +9,14 @@ const BLOCKS: usize = FANOUT / BLOCK;
 /// The entries below each child, and how many are before every eighth child: a position is found
 /// from, or leads to, a few numbers instead of all. No step has a branch that depends on them.
 #[derive(Clone, Debug)]
-pub(super) struct Counts {
+pub(super) struct ChildCounts {
     /// Entries before the first child of each block.
     starts: [u32; BLOCKS],
     /// Zero past the last child.
     each: [u32; FANOUT],
 }
 
-impl Counts {
+impl ChildCounts {
     pub(super) const EMPTY: Self = Self {
         starts: [0; BLOCKS],
         each: [0; FANOUT],
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     /// Checks `counts` against sums computed the long way.
-    fn check(counts: &Counts, expected: &[u32]) {
+    fn check(counts: &ChildCounts, expected: &[u32]) {
         let mut index = 0;
         for (pos, &count) in expected.iter().enumerate() {
             assert_eq!((counts.get(pos), counts.before(pos)), (count, index));
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn starts_follow_every_change() {
-        let mut counts = Counts::EMPTY;
+        let mut counts = ChildCounts::EMPTY;
         let mut expected = Vec::new();
         for at in 0..FANOUT {
             let pos = at * 7 % (at + 1);

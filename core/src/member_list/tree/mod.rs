@@ -24,7 +24,7 @@ use triomphe::Arc;
 use arrayvec::ArrayVec;
 
 pub(crate) use check::{CHECKED, is_due};
-use child_counts::Counts;
+use child_counts::ChildCounts;
 pub(crate) use iter::{Runs, clip};
 pub(crate) use search::{Climb, Parent};
 
@@ -108,7 +108,7 @@ pub(crate) struct Leaf<R> {
 #[derive(Clone, Debug)]
 pub(crate) struct Inner<R> {
     id: u32,
-    counts: Counts,
+    counts: ChildCounts,
     ids: [u32; FANOUT],
     /// The first entry below each child.
     separators: R,

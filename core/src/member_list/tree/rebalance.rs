@@ -5,7 +5,7 @@ use triomphe::Arc;
 use arrayvec::ArrayVec;
 
 use super::edit::Edge;
-use super::{Counts, FANOUT, Inner, Leaf, Node, Parent, TreeContext};
+use super::{ChildCounts, FANOUT, Inner, Leaf, Node, Parent, TreeContext};
 
 /// An inner node with fewer children than this merges with a neighbour, if both fit.
 const FEW: usize = FANOUT / 3;
@@ -20,7 +20,7 @@ impl<R: Clone> Inner<R> {
     pub(super) fn empty<K: TreeContext<Run = R>>(context: &mut K) -> Self {
         Self {
             id: context.node(),
-            counts: Counts::EMPTY,
+            counts: ChildCounts::EMPTY,
             ids: [0; FANOUT],
             separators: context.empty(),
             children: ArrayVec::new(),

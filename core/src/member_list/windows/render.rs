@@ -11,7 +11,8 @@ use crate::member_list::changes::rows::DirtyRows;
 use crate::member_list::changes::slots::WrittenSlots;
 use crate::member_list::frames::model::RowKey;
 use crate::member_list::frames::model::{
-    Body, BodyChange, FrameChange, FrameRow, Insert, InsertSource, MemberChange, RowChange, Update,
+    Body, BodyChange, FrameChange, FrameRow, Insert, InsertSource, MemberChange, RowChange,
+    RowUpdate,
 };
 use crate::member_list::store::Store;
 use crate::member_list::windows::bodies::{Bodies, BodyFormat, RowSource};
@@ -140,7 +141,7 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
                     RowChange::Member(self.member_change(id, &old[was as usize], row)?)
                 }
             };
-            Some(Update { index, change })
+            Some(RowUpdate { index, change })
         });
         FrameChange::Delta {
             inserts: inserts.collect(),

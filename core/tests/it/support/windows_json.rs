@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headcount::member_list::{
     Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
-    Id, Insert, InsertSource, MemberChange, RowChange, Shared, TextId, Update,
+    Id, Insert, InsertSource, MemberChange, RowChange, RowUpdate, Shared, TextId,
 };
 use serde_json::{Map, Value};
 
@@ -126,12 +126,12 @@ fn insert<I: Id>(json: &Value) -> Insert<I> {
     }
 }
 
-fn update(json: &Value) -> Update {
+fn update(json: &Value) -> RowUpdate {
     let change = match json.get("count") {
         Some(count) => RowChange::Count(small(count)),
         None => RowChange::Member(change(json).expect("a revision")),
     };
-    Update {
+    RowUpdate {
         index: small(&json["index"]),
         change,
     }

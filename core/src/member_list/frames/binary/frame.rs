@@ -8,7 +8,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::member_list::frames::binary::{WINDOW_NAME_MAX, count, flags};
 use crate::member_list::frames::model::{
     Body, BodyChange, Frame, FrameChange, FrameRow, Insert, InsertSource, MemberChange, RowChange,
-    Update,
+    RowUpdate,
 };
 use crate::member_list::limits::{GROUP_NAME_MAX, TEXT_ID_MAX, WINDOW_ROWS_MAX};
 use crate::member_list::{Id, TextId};
@@ -174,7 +174,7 @@ fn read_inserts<I: Id>(from: &mut Reader<'_>) -> Result<Vec<Insert<I>>, DecodeEr
     Ok(inserts)
 }
 
-fn read_updates(from: &mut Reader<'_>) -> Result<Vec<Update>, DecodeError> {
+fn read_updates(from: &mut Reader<'_>) -> Result<Vec<RowUpdate>, DecodeError> {
     let mut updates = Vec::new();
     let mut next = 0;
     for _ in 0..count(from, WINDOW_ROWS_MAX)? {
@@ -186,7 +186,7 @@ fn read_updates(from: &mut Reader<'_>) -> Result<Vec<Update>, DecodeError> {
             tag::CHANGE => RowChange::Member(read_change(from, at, tag)?),
             _ => return Err(Reader::invalid(at, "unknown kind of update")),
         };
-        updates.push(Update { index, change });
+        updates.push(RowUpdate { index, change });
     }
     Ok(updates)
 }

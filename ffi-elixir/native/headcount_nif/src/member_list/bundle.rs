@@ -2,7 +2,7 @@
 
 use headcount::member_list::{
     Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert,
-    InsertSource, MemberChange, RowChange, Update,
+    InsertSource, MemberChange, RowChange, RowUpdate,
 };
 use rustler::{Atom, Encoder, Env, Term};
 
@@ -126,7 +126,7 @@ fn insert_term<'a, I: TermId>(env: Env<'a>, insert: &Insert<I>) -> Term<'a> {
     map(env, pairs)
 }
 
-fn update_term<'a>(env: Env<'a>, update: &Update) -> Term<'a> {
+fn update_term<'a>(env: Env<'a>, update: &RowUpdate) -> Term<'a> {
     let mut pairs = vec![(atoms::index(), update.index.encode(env))];
     match &update.change {
         RowChange::Count(count) => pairs.push((atoms::count(), count.encode(env))),
