@@ -137,19 +137,19 @@ impl fmt::Display for FrameError {
 impl std::error::Error for FrameError {}
 
 impl<I> ClientWindow<I> {
-    /// The rows, in order.
+    /// Returns the rows, in order.
     #[must_use]
     pub fn rows(&self) -> &[FrameRow<I>] {
         &self.rows
     }
 
-    /// Absolute index of the first row.
+    /// Returns the absolute index of the first row.
     #[must_use]
     pub const fn base_index(&self) -> u64 {
         self.base_index
     }
 
-    /// Version of the rows.
+    /// Returns the version of the rows.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
@@ -169,7 +169,7 @@ impl<I> ClientWindow<I> {
 }
 
 impl<I: Id> Client<I> {
-    /// A client without windows. `merge` lays a patch over a body.
+    /// Makes a client without windows. `merge` lays a patch over a body.
     pub const fn new(merge: Merge) -> Self {
         Self {
             epoch: 0,
@@ -207,18 +207,18 @@ impl<I: Id> Client<I> {
         });
     }
 
-    /// A window by name.
+    /// Returns a window by name.
     #[must_use]
     pub fn window(&self, name: &str) -> Option<&ClientWindow<I>> {
         self.windows.get(name)
     }
 
-    /// All windows by name.
+    /// Returns all windows by name.
     pub fn windows(&self) -> impl Iterator<Item = (&Arc<str>, &ClientWindow<I>)> {
         self.windows.iter()
     }
 
-    /// The counts, as a full table.
+    /// Returns the counts, as a full table.
     #[must_use]
     pub const fn counts(&self) -> Option<&Counts> {
         self.counts.as_ref()
@@ -395,7 +395,7 @@ fn changed_counts(held: &Counts, to: &Counts, changed: &[(Arc<str>, u32)]) -> Op
     })
 }
 
-/// The rows a DELTA makes of `rows`. O(rows).
+/// Returns the rows a DELTA makes of `rows`. O(rows).
 ///
 /// # Errors
 /// [`FrameError`]; a frame that is no DELTA is one with no steps.

@@ -42,7 +42,8 @@ pub struct Discord {
 }
 
 impl Discord {
-    /// For the list `list` (`"everyone"`, or the hash of a visibility class) of `guild`.
+    /// Makes an encoder for the list `list` (`"everyone"`, or the hash of a visibility class) of
+    /// `guild`.
     #[must_use]
     pub fn new(guild: &str, list: &str) -> Self {
         Self {
@@ -51,8 +52,8 @@ impl Discord {
         }
     }
 
-    /// The event of a bundle made for a [`Viewer::discord`]. Operations of a frame are encoded
-    /// once for all viewers. O(length of the answer).
+    /// Returns the event of a bundle made for a [`Viewer::discord`]. Operations of a frame are
+    /// encoded once for all viewers. O(length of the answer).
     #[must_use]
     pub fn event<I: Id>(&self, bundle: &Bundle<I>) -> Bytes {
         let mut frames: Vec<&Shared<Frame<I>>> =
@@ -65,7 +66,7 @@ impl Discord {
         })
     }
 
-    /// The event that tells a client it has no chunk `chunk` any more, for after
+    /// Returns the event that tells a client it has no chunk `chunk` any more, for after
     /// [`close`](Viewer::close).
     #[must_use]
     pub fn invalidate<I: Id>(&self, viewer: &Viewer<I>, chunk: u32) -> Bytes {

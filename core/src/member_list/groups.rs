@@ -36,7 +36,7 @@ impl<I: Id> MemberList<I> {
         self.regroup(|groups| groups.place_first(names))
     }
 
-    /// The group of a name. O(groups).
+    /// Returns the group of a name. O(groups).
     ///
     /// # Errors
     ///

@@ -144,8 +144,8 @@ impl<I: Id> MemberList<I> {
         self.touch_fields(id, Fields::ALL)
     }
 
-    /// Like [`touch`](Self::touch), when only these fields of the member's body have changed:
-    /// viewers are sent a patch instead of the body. O(log n).
+    /// Notes that only these fields of the member's body have changed; otherwise as
+    /// [`touch`](Self::touch): viewers are sent a patch instead of the body. O(log n).
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl<I: Id> MemberList<I> {
         self.store.set_payload(id, payload, &mut self.changes)
     }
 
-    /// Rows in the index space: members and headers that are shown. O(1).
+    /// Returns the number of rows: members and headers that are shown. O(1).
     #[must_use]
     pub fn len(&self) -> usize {
         self.store.len()
@@ -185,7 +185,7 @@ impl<I: Id> MemberList<I> {
         self.len() == 0
     }
 
-    /// Members, shown or not. O(1).
+    /// Returns the number of members, shown or not. O(1).
     #[must_use]
     pub fn member_count(&self) -> usize {
         self.store.member_count()
@@ -196,18 +196,18 @@ impl<I: Id> MemberList<I> {
         self.store.contains(id)
     }
 
-    /// A member by id. O(log n).
+    /// Returns a member by id. O(log n).
     pub fn get(&self, id: &I) -> Option<Member<'_, I>> {
         self.store.get(id)
     }
 
-    /// The row of a member; `None` when it is unknown or its group is hidden or collapsed.
+    /// Returns the row of a member; `None` when it is unknown or its group is hidden or collapsed.
     /// O(log n), no comparison of keys.
     pub fn index_of(&self, id: &I) -> Option<usize> {
         self.store.index_of(id)
     }
 
-    /// The row of a group's header. O(groups).
+    /// Returns the row of a group's header. O(groups).
     #[must_use]
     pub fn header_index(&self, group: GroupId) -> Option<usize> {
         self.store.groups().find(group)?;
@@ -220,18 +220,18 @@ impl<I: Id> MemberList<I> {
         self.store.row_at(index)
     }
 
-    /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
-    /// once per 128 rows, O(1) otherwise.
+    /// Returns the rows of a range, in order; rows past the end are left out. O(log n) to begin
+    /// with and once per 128 rows, O(1) otherwise.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
         self.store.slice(range)
     }
 
-    /// All rows in order.
+    /// Returns all rows in order.
     pub fn iter(&self) -> Rows<'_, I> {
         self.slice(..)
     }
 
-    /// All groups in order, also hidden and empty ones. O(groups).
+    /// Returns all groups in order, also hidden and empty ones. O(groups).
     pub fn groups(&self) -> impl Iterator<Item = GroupInfo<'_>> {
         self.store.groups().infos()
     }
@@ -259,20 +259,21 @@ impl<I: Id> MemberList<I> {
         self.store.find_prefix(prefix)
     }
 
-    /// The list as it is now, for readers in any thread. O(1).
+    /// Returns the list as it is now, for readers in any thread. O(1).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<I> {
         Snapshot::new(&self.store)
     }
 
-    /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
-    /// own. O(n / 128).
+    /// Returns the heap memory of the list in bytes, without what text ids, keys over 15 bytes and
+    /// payloads own. O(n / 128).
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.store.heap_bytes()
     }
 
-    /// The part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees. O(n / 128).
+    /// Returns the part of [`heap_bytes`](Self::heap_bytes) that is the order: the trees.
+    /// O(n / 128).
     #[must_use]
     pub fn order_bytes(&self) -> usize {
         self.store.order_bytes()

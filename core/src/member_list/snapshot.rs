@@ -41,7 +41,7 @@ impl<I: Id> Snapshot<I> {
         }
     }
 
-    /// Rows in the index space. O(1).
+    /// Returns the number of rows. O(1).
     #[must_use]
     pub fn len(&self) -> usize {
         self.ordered.groups().len()
@@ -53,7 +53,7 @@ impl<I: Id> Snapshot<I> {
         self.len() == 0
     }
 
-    /// Members, shown or not. O(1).
+    /// Returns the number of members, shown or not. O(1).
     #[must_use]
     pub fn member_count(&self) -> usize {
         self.members
@@ -65,18 +65,18 @@ impl<I: Id> Snapshot<I> {
         self.ordered.view().row_at(index)
     }
 
-    /// The rows of a range, in order; rows past the end are left out. O(log n) to begin with and
-    /// once per 128 rows, O(1) otherwise.
+    /// Returns the rows of a range, in order; rows past the end are left out. O(log n) to begin
+    /// with and once per 128 rows, O(1) otherwise.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
         self.ordered.view().slice(range)
     }
 
-    /// All rows in order.
+    /// Returns all rows in order.
     pub fn iter(&self) -> Rows<'_, I> {
         self.slice(..)
     }
 
-    /// All groups in order. O(groups).
+    /// Returns all groups in order. O(groups).
     pub fn groups(&self) -> impl Iterator<Item = GroupInfo<'_>> {
         self.ordered.groups().infos()
     }

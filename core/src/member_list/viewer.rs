@@ -80,13 +80,14 @@ impl<I> Default for Viewer<I> {
 }
 
 impl<I: Id> Viewer<I> {
-    /// A viewer without windows.
+    /// Makes a viewer without windows.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A viewer that is sent Discord's events: chunks only, whole rows, groups with every bundle.
+    /// Makes a viewer that is sent Discord's events: chunks only, whole rows, groups with every
+    /// bundle.
     #[must_use]
     pub fn discord() -> Self {
         Self {
@@ -337,7 +338,7 @@ impl<I: Id> Viewer<I> {
         self.groups.as_deref()
     }
 
-    /// The windows the viewer holds, by their present names.
+    /// Returns the windows the viewer holds, by their present names.
     #[must_use]
     pub fn windows(&self) -> impl ExactSizeIterator<Item = &WindowSpec<I>> {
         self.windows.iter().map(|window| &window.spec)

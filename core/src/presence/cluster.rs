@@ -145,7 +145,7 @@ impl Presence {
         self.run(control);
     }
 
-    /// A hint of the transport that a neighbour is gone: its replica is hidden at once.
+    /// Takes a hint of the transport that a neighbour is gone: its replica is hidden at once.
     pub fn disconnected(&self, now: Duration, from: &str) {
         let control = &mut *self.control.lock();
         control.now = control.now.max(now);
@@ -153,8 +153,8 @@ impl Presence {
         self.run(control);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next. Local operations may
-    /// bring that nearer.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called next. Local
+    /// operations may bring that nearer.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let control = &mut *self.control.lock();
@@ -178,19 +178,19 @@ impl Presence {
         !self.control.lock().jobs.is_empty()
     }
 
-    /// The next frame to send.
+    /// Returns the next frame to send.
     #[must_use = "it is handed out once"]
     pub fn poll_transmit(&self) -> Option<Transmit> {
         self.control.lock().replica.poll_transmit()
     }
 
-    /// The next thing that happened to the cluster.
+    /// Returns the next thing that happened to the cluster.
     #[must_use = "it is handed out once"]
     pub fn poll_event(&self) -> Option<Event> {
         self.control.lock().replica.poll_event()
     }
 
-    /// The next changes, of other replicas and of this one, in the order in which the lists
+    /// Returns the next changes, of other replicas and of this one, in the order in which the lists
     /// changed. Those of this replica are coalesced for [`flush`](super::PresenceConfig::flush)
     /// first. Beyond 65,536 Diffs not fetched all of them go, with the event
     /// [`DiffsDropped`](Event::DiffsDropped): read the lists again then.
@@ -242,7 +242,7 @@ impl Presence {
         self.control.lock().replica.is_synced()
     }
 
-    /// The other replicas known, and whether each is up. O(replicas).
+    /// Returns the other replicas known, and whether each is up. O(replicas).
     #[must_use]
     pub fn replicas(&self) -> Vec<(ReplicaId, bool)> {
         let control = self.control.lock();

@@ -104,8 +104,8 @@ impl Presence {
 /// Operations that give up instead of waiting for a lock, for callers that must not block, such as
 /// the scheduler threads of a virtual machine: after `None` they try again elsewhere.
 impl Presence {
-    /// As [`track`](Self::track); returns `None`, and changes nothing, when the slot is in use.
-    /// O(1).
+    /// Does what [`track`](Self::track) does; returns `None`, and changes nothing, when the slot is
+    /// in use. O(1).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -124,8 +124,8 @@ impl Presence {
         Some(self.track_in(self.slot(put.topic).try_write()?, put))
     }
 
-    /// As [`update`](Self::update); returns `None`, and changes nothing, when the slot is in use.
-    /// O(1).
+    /// Does what [`update`](Self::update) does; returns `None`, and changes nothing, when the slot
+    /// is in use. O(1).
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -133,8 +133,8 @@ impl Presence {
         Some(self.update_in(self.slot(put.topic).try_write()?, put))
     }
 
-    /// As [`untrack`](Self::untrack); returns `None`, and changes nothing, when the slot is in use.
-    /// O(1).
+    /// Does what [`untrack`](Self::untrack) does; returns `None`, and changes nothing, when the
+    /// slot is in use. O(1).
     pub fn try_untrack<'a>(
         &self,
         topic: &str,

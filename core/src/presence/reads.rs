@@ -75,13 +75,13 @@ impl Presence {
         read(&self.slot(topic).read_recursive())
     }
 
-    /// As [`read`](Self::read); returns `None` when the slot is being written.
+    /// Does what [`read`](Self::read) does; returns `None` when the slot is being written.
     pub fn try_read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> Option<R> {
         let tracker = self.slot(topic).try_read_recursive()?;
         Some(read(&tracker))
     }
 
-    /// As [`len`](Self::len); returns `None` when a slot is being written.
+    /// Does what [`len`](Self::len) does; returns `None` when a slot is being written.
     #[must_use]
     pub fn try_len(&self) -> Option<usize> {
         let lens = self.slots.iter().map(|slot| Some(slot.try_read()?.len()));

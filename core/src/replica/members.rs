@@ -102,7 +102,7 @@ pub(super) fn order(a: &ReplicaId, b: &ReplicaId) -> Ordering {
 }
 
 impl Replica {
-    /// A hint of the transport: this neighbour is gone. Its replica counts as down until a higher
+    /// Takes a hint of the transport that a neighbour is gone. Its replica counts as down until a higher
     /// heartbeat is heard.
     pub fn disconnected(&mut self, now: Duration, from: &str) {
         self.advance(now);

@@ -134,7 +134,7 @@ struct Timing {
 }
 
 impl Replica {
-    /// A replica that has heard of nobody. `seed` feeds jitter and nonces and should be random.
+    /// Makes a replica that has heard of no other. `seed` feeds jitter and nonces and should be random.
     /// Its first Hello and Digest leave with the first [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
@@ -246,8 +246,8 @@ impl Replica {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, on the scale of
-    /// `now`.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called next, on the scale
+    /// of `now`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let mut at = self.sweep_at;
@@ -263,19 +263,19 @@ impl Replica {
         (at != u64::MAX).then(|| Duration::from_micros(at.saturating_sub(EPOCH)))
     }
 
-    /// The next frame to send.
+    /// Returns the next frame to send.
     #[must_use = "it is handed out once"]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.out.pop_front()
     }
 
-    /// The next thing to do with the trackers.
+    /// Returns the next thing to do with the trackers.
     #[must_use = "it is handed out once"]
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// The next thing to tell the user.
+    /// Returns the next event for the user.
     #[must_use = "it is handed out once"]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -309,9 +309,9 @@ impl Replica {
         }
     }
 
-    /// The answer to an [`Action::Push`]: the body of a Delta up to `to`, after the slot was
-    /// reported at that tick. `None`: the kill log no longer reaches back, so the next Digest
-    /// speaks instead.
+    /// Takes the answer to an [`Action::Push`]: the body of a Delta up to `to`, after the slot was
+    /// reported at that op. With `None` the leave log no longer reaches back, and the next Digest
+    /// shows the clock instead.
     pub fn push(&mut self, slot: u8, to: u64, frame: Option<Bytes>) {
         let index = usize::from(slot) % SLOTS;
         if std::mem::replace(&mut self.own.pushed[index], to) == to {
@@ -337,12 +337,13 @@ impl Replica {
         &self.own.id
     }
 
-    /// The other replicas known, and whether each is up. O(replicas).
+    /// Returns the other replicas known, and whether each is up. O(replicas).
     pub fn replicas(&self) -> impl Iterator<Item = (&ReplicaId, bool)> {
         self.known.values().map(|known| (&known.id, known.up))
     }
 
-    /// Whether everything that the peers heard of had to show has arrived once since the start.
+    /// Returns whether this node has caught up, at least once, with everything its known peers
+    /// advertised.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.synced

@@ -43,7 +43,7 @@ pub(super) struct Reply {
 }
 
 impl Replica {
-    /// The answer to an [`Action::Serve`](super::Action::Serve): the body of a Delta or, if
+    /// Takes the answer to an [`Action::Serve`](super::Action::Serve): the body of a Delta or, if
     /// `repair`, of a Repair with the nonce of the request.
     pub fn reply(&mut self, now: Duration, serve: &Serve, frame: Bytes, repair: bool) {
         self.advance(now);

@@ -271,7 +271,7 @@ impl Tracker {
         Some(Envelope::default().seal(kind, &body))
     }
 
-    /// As [`delta_since`](Self::delta_since), but returns only the body, with its kind; `nonce`
+    /// Does what [`delta_since`](Self::delta_since) does, but returns only the body, with its kind; `nonce`
     /// goes into a `Repair`.
     #[must_use]
     pub fn body_since(

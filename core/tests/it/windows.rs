@@ -280,7 +280,10 @@ fn run_exact(seed: u64, members: usize) -> u64 {
             }
         }
     }
-    connections.iter().map(|connection| connection.applied).sum()
+    connections
+        .iter()
+        .map(|connection| connection.applied)
+        .sum()
 }
 
 /// Runs with lost, doubled and late bundles: in the end every client shows what the list shows.

@@ -51,7 +51,7 @@ impl Checksum {
         }
     }
 
-    /// The checksum of the rows added since the last call; the builder is empty again.
+    /// Returns the checksum of the rows added since the last call; the builder is empty again.
     pub fn finish(&mut self) -> u32 {
         let sum = crc32fast::hash(&self.lines);
         self.lines.clear();

@@ -12,8 +12,8 @@ use crate::member_list::frames::model::{
 use crate::member_list::{Id, TextId};
 
 impl<I: Id> Bundle<I> {
-    /// The bundle as JSON. Frames and counts are encoded once for all viewers; this puts them side
-    /// by side: O(length of the answer).
+    /// Returns the bundle as JSON. Frames and counts are encoded once for all viewers; this puts
+    /// them side by side: O(length of the answer).
     #[must_use]
     pub fn to_json(&self) -> Bytes {
         let parts = self
@@ -57,14 +57,14 @@ impl<I: Id> Bundle<I> {
 }
 
 impl<I: Id> Shared<Frame<I>> {
-    /// The frame as JSON, encoded at the first call.
+    /// Returns the frame as JSON, encoded at the first call.
     pub fn json(&self) -> Bytes {
         self.json_cell().get_or_init(|| frame(self)).clone()
     }
 }
 
 impl Shared<Counts> {
-    /// The counts as JSON, encoded at the first call.
+    /// Returns the counts as JSON, encoded at the first call.
     pub fn json(&self) -> Bytes {
         self.json_cell().get_or_init(|| counts(self)).clone()
     }

@@ -315,7 +315,7 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 }
 
 impl Counts {
-    /// Version of the counts that changes start from; `None` for a full table.
+    /// Returns the version of the counts that changes start from; `None` for a full table.
     #[must_use]
     pub const fn base_version(&self) -> Option<u64> {
         match self.table {
@@ -326,7 +326,7 @@ impl Counts {
 }
 
 impl<I> Frame<I> {
-    /// A frame of these rows or steps; versions, place and checksum are 0.
+    /// Makes a frame of these rows or steps; versions, place and checksum are 0.
     #[must_use]
     pub const fn new(window: Arc<str>, change: FrameChange<I>) -> Self {
         Self {

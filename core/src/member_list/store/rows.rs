@@ -170,7 +170,7 @@ pub struct Rows<'a, I> {
 }
 
 impl<'a, I> Rows<'a, I> {
-    /// The row the next item is at.
+    /// Returns the row the next item is at.
     #[must_use]
     pub fn index(&self) -> usize {
         self.next

@@ -88,7 +88,7 @@ impl fmt::Display for WindowError {
 impl std::error::Error for WindowError {}
 
 impl<I> WindowSpec<I> {
-    /// A window around the member `id` that stays where it is when the member moves.
+    /// Makes a window around the member `id` that stays where it is when the member moves.
     pub const fn anchored(id: I, before: u16, after: u16) -> Self {
         Self::Anchored {
             anchor: RowKey::Member(id),
@@ -98,7 +98,7 @@ impl<I> WindowSpec<I> {
         }
     }
 
-    /// A window around the member `id` that goes where the member goes.
+    /// Makes a window around the member `id` that goes where the member goes.
     pub const fn following(id: I, before: u16, after: u16) -> Self {
         Self::Anchored {
             anchor: RowKey::Member(id),
@@ -108,7 +108,7 @@ impl<I> WindowSpec<I> {
         }
     }
 
-    /// A window around the header of the group of this name.
+    /// Makes a window around the header of the group of this name.
     #[must_use]
     pub fn header(group: &str, before: u16, after: u16) -> Self {
         Self::Anchored {

@@ -35,8 +35,8 @@ const HIDDEN: u8 = 1;
 const COLLAPSED: u8 = 2;
 
 impl<I: Id> Bundle<I> {
-    /// The bundle as bytes. Frames and counts are encoded once for all viewers; this puts them
-    /// side by side: O(length of the answer).
+    /// Returns the bundle as bytes. Frames and counts are encoded once for all viewers; this puts
+    /// them side by side: O(length of the answer).
     #[must_use]
     pub fn to_binary(&self) -> Bytes {
         let mut out = Writer::with_capacity(256);
@@ -83,14 +83,14 @@ impl<I: Id> Bundle<I> {
 }
 
 impl<I: Id> Shared<Frame<I>> {
-    /// The frame as bytes, encoded at the first call.
+    /// Returns the frame as bytes, encoded at the first call.
     pub fn binary(&self) -> Bytes {
         self.binary_cell().get_or_init(|| write_frame(self)).clone()
     }
 }
 
 impl Shared<Counts> {
-    /// The counts as bytes, encoded at the first call.
+    /// Returns the counts as bytes, encoded at the first call.
     pub fn binary(&self) -> Bytes {
         self.binary_cell()
             .get_or_init(|| write_counts(self))
