@@ -235,8 +235,8 @@ impl Presence {
         }
     }
 
-    /// Returns whether everything that the peers heard of had to show has arrived once since the
-    /// start.
+    /// Returns whether this node has caught up, at least once, with everything its known peers
+    /// advertised.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.control.lock().replica.is_synced()
