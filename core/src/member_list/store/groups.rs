@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
+
 use crate::member_list::ListError;
 use crate::member_list::limits::{GROUP_NAME_MAX, GROUPS_MAX};
 use crate::member_list::store::leaf::LeafSlots;
+use crate::member_list::store::row_counts::RowCounts;
 use crate::member_list::tree::Tree;
 
 /// Names a group within its list. Ids of removed groups are given out again.
@@ -46,9 +49,12 @@ pub(crate) struct Group {
 pub(crate) struct Groups {
     headers: bool,
     slots: Vec<Option<Group>>,
+    /// Ids that were given back.
+    free: Vec<GroupId>,
+    names: HashMap<Arc<str>, GroupId>,
     order: Vec<GroupId>,
     /// Rows of each group, in order.
-    rows: Vec<u32>,
+    rows: RowCounts,
     len: usize,
 }
 
@@ -66,8 +72,10 @@ impl Groups {
         Self {
             headers,
             slots: Vec::new(),
+            free: Vec::new(),
+            names: HashMap::default(),
             order: Vec::new(),
-            rows: Vec::new(),
+            rows: RowCounts::default(),
             len: 0,
         }
     }
@@ -85,11 +93,9 @@ impl Groups {
         self.slots.get(id.0 as usize)?.as_ref()
     }
 
+    /// Returns the group of a name. O(1).
     pub(crate) fn by_name(&self, name: &str) -> Option<GroupId> {
-        self.order
-            .iter()
-            .copied()
-            .find(|&id| &*self[id].name == name)
+        self.names.get(name).copied()
     }
 
     /// Returns whether headers stand before members.
@@ -106,15 +112,14 @@ impl Groups {
         }
     }
 
-    /// The index of a group's first row, whether it has rows or not. One pass over O(groups)
-    /// numbers.
+    /// Returns the index of a group's first row, whether it has rows or not. O(log groups).
     pub(crate) fn first_row(&self, id: GroupId) -> usize {
-        self.rows[..self[id].pos].iter().sum::<u32>() as usize
+        self.rows.before(self[id].pos)
     }
 
     /// The index of the header row, if it has one.
     pub(crate) fn header_row(&self, id: GroupId) -> Option<usize> {
-        let shown = self.headers && self.rows[self[id].pos] > 0;
+        let shown = self.headers && self.rows.get(self[id].pos) > 0;
         shown.then(|| self.first_row(id))
     }
 
@@ -125,24 +130,20 @@ impl Groups {
         shown.then(|| self.first_row(id) + usize::from(self.headers) + at)
     }
 
-    /// Returns what is at a row.
+    /// Returns the header or member at a row. O(log groups).
     pub(crate) fn place(&self, index: usize) -> Option<Place> {
-        let mut rest = index;
-        for (&id, &rows) in self.order.iter().zip(&self.rows) {
-            if rest < rows as usize {
-                return Some(match (self.headers, rest) {
-                    (true, 0) => Place::Header(id),
-                    (headers, _) => Place::Member(id, rest - usize::from(headers)),
-                });
-            }
-            rest -= rows as usize;
-        }
-        None
+        let (pos, rest) = self.rows.locate(index)?;
+        let id = self.order[pos];
+        Some(match (self.headers, rest) {
+            (true, 0) => Place::Header(id),
+            (headers, _) => Place::Member(id, rest - usize::from(headers)),
+        })
     }
 
     pub(crate) fn infos(&self) -> impl Iterator<Item = GroupInfo<'_>> {
         let mut next = 0;
-        self.order.iter().zip(&self.rows).map(move |(&id, &rows)| {
+        let rows = self.rows.as_slice();
+        self.order.iter().zip(rows).map(move |(&id, &rows)| {
             let group = &self[id];
             let first = next;
             next += rows as usize;
@@ -163,13 +164,13 @@ impl Groups {
             .expect("the caller checked that the group exists")
     }
 
-    /// Brings the index space in line with what became of a group. O(1).
+    /// Brings the index space in line with the members and the state of a group. O(log groups).
     pub(crate) fn recount(&mut self, id: GroupId) {
         let group = &self[id];
         let pos = group.pos;
         let rows = self.rows_of(group);
-        self.len = self.len + rows as usize - self.rows[pos] as usize;
-        self.rows[pos] = rows;
+        self.len = self.len + rows as usize - self.rows.get(pos) as usize;
+        self.rows.set(pos, rows);
     }
 
     /// Returns how many rows a group has.
@@ -188,22 +189,22 @@ impl Groups {
             return Err(ListError::TooManyGroups { max: GROUPS_MAX });
         }
         let pos = self.order.len();
+        let name: Arc<str> = name.into();
         let group = Group {
-            name: name.into(),
+            name: Arc::clone(&name),
             tree: Tree::default(),
             hidden: false,
             collapsed: false,
             pos,
         };
-        let free = self.slots.iter().position(Option::is_none);
-        let at = free.unwrap_or_else(|| {
+        let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.slots.len() - 1
+            GroupId(self.slots.len() as u32 - 1)
         });
-        self.slots[at] = Some(group);
-        let id = GroupId(at as u32);
+        self.slots[id.0 as usize] = Some(group);
+        self.names.insert(name, id);
         self.order.push(id);
-        self.rows.push(0);
+        self.rows.push_empty();
         Ok(id)
     }
 
@@ -211,7 +212,10 @@ impl Groups {
         self.check(id)?;
         if &*self[id].name != name {
             self.check_name(name)?;
-            self.at_mut(id).name = name.into();
+            let name: Arc<str> = name.into();
+            self.names.insert(Arc::clone(&name), id);
+            let old = std::mem::replace(&mut self.at_mut(id).name, name);
+            self.names.remove(&old);
         }
         Ok(())
     }
@@ -224,8 +228,11 @@ impl Groups {
             let members = group.tree.len();
             return Err(ListError::GroupNotEmpty { name, members });
         }
+        let name = Arc::clone(&self[id].name);
+        self.names.remove(&name);
         self.order.retain(|&other| other != id);
         self.slots[id.0 as usize] = None;
+        self.free.push(id);
         self.reposition();
         Ok(())
     }
@@ -252,9 +259,10 @@ impl Groups {
     /// Makes these groups exist and stand in this order, before all others.
     pub(crate) fn place_first(&mut self, names: &[&str]) -> Result<Vec<GroupId>, ListError> {
         let mut order = Vec::with_capacity(names.len());
+        let mut given = HashSet::new();
         for name in names {
             let id = match self.by_name(name) {
-                Some(id) if order.contains(&id) => {
+                Some(id) if given.contains(&id) => {
                     return Err(ListError::GroupExists {
                         name: (*name).to_string(),
                     });
@@ -262,12 +270,13 @@ impl Groups {
                 Some(id) => id,
                 None => self.add(name)?,
             };
+            given.insert(id);
             order.push(id);
         }
-        let given = order.clone();
-        order.extend(self.order.iter().filter(|id| !given.contains(id)));
-        self.reorder(&order)?;
-        Ok(given)
+        let others = self.order.iter().filter(|&id| !given.contains(id));
+        let all: Vec<_> = order.iter().chain(others).copied().collect();
+        self.reorder(&all)?;
+        Ok(order)
     }
 
     /// Moves one group to a place in the order; places past the end mean the end.
@@ -296,15 +305,17 @@ impl Groups {
     }
 
     fn reposition(&mut self) {
-        self.rows = vec![0; self.order.len()];
-        self.len = 0;
         for pos in 0..self.order.len() {
             let id = self.order[pos];
             self.at_mut(id).pos = pos;
         }
-        for pos in 0..self.order.len() {
-            self.recount(self.order[pos]);
-        }
+        let rows: Vec<u32> = self
+            .order
+            .iter()
+            .map(|&id| self.rows_of(&self[id]))
+            .collect();
+        self.len = rows.iter().sum::<u32>() as usize;
+        self.rows = RowCounts::new(rows);
     }
 
     /// Checks that the order, the places and the rows of all groups fit each other. O(groups).
@@ -313,14 +324,19 @@ impl Groups {
     ///
     /// Panics if they do not.
     pub(crate) fn check_rows(&self) {
-        assert_eq!(self.rows.len(), self.order.len(), "groups in order");
-        for (pos, (&id, &rows)) in self.order.iter().zip(&self.rows).enumerate() {
+        let counts = self.rows.as_slice();
+        assert_eq!(counts.len(), self.order.len(), "groups in order");
+        assert_eq!(self.names.len(), self.order.len(), "names of groups");
+        let mut first = 0;
+        for (pos, (&id, &rows)) in self.order.iter().zip(counts).enumerate() {
             let group = &self[id];
             assert_eq!(group.pos, pos, "place of a group");
             assert_eq!(rows, self.rows_of(group), "rows of a group");
+            assert_eq!(self.rows.before(pos), first, "rows before a group");
+            assert_eq!(self.by_name(&group.name), Some(id), "name of a group");
+            first += rows as usize;
         }
-        let rows: u32 = self.rows.iter().sum();
-        assert_eq!(self.len, rows as usize, "rows");
+        assert_eq!(self.len, first, "rows");
     }
 
     fn check_name(&self, name: &str) -> Result<(), ListError> {

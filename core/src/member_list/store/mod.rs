@@ -9,6 +9,7 @@ mod key_bytes;
 mod key_table;
 mod leaf;
 mod paged_vec;
+mod row_counts;
 pub(crate) mod rows;
 mod staging;
 mod table;
