@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::member_list::changes::members::Fields;
 use crate::member_list::limits::MEMBERS_MAX;
 use crate::member_list::store::groups::GroupId;
-use crate::member_list::store::{BulkReport, NewMember};
+use crate::member_list::store::{BulkReport, NewMember, Upsert};
 use crate::member_list::{Id, ListError, MemberList, SortKey};
 
 /// One change of a batch.
@@ -34,10 +35,40 @@ pub enum Change<I> {
     SetPayload(I, Bytes),
     /// As [`MemberList::touch`].
     Touch(I),
+    /// As [`MemberList::touch_fields`].
+    TouchFields(I, Fields),
+}
+
+/// The rows of a member before and after a change; `None` for a member that was not in the list
+/// then, or had no row because its group was hidden or collapsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowMove {
+    /// The row before the change.
+    pub old_index: Option<usize>,
+    /// The row after it.
+    pub index: Option<usize>,
+}
+
+impl From<Upsert> for RowMove {
+    fn from(upsert: Upsert) -> Self {
+        Self {
+            old_index: upsert.old_index,
+            index: upsert.index,
+        }
+    }
+}
+
+impl RowMove {
+    const fn stayed(index: Option<usize>) -> Self {
+        Self {
+            old_index: index,
+            index,
+        }
+    }
 }
 
 /// The outcome of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchReport {
     /// Members that are new.
     pub inserted: usize,
@@ -47,6 +78,9 @@ pub struct BatchReport {
     pub removed: usize,
     /// Changes of members that were not in the list at that point; they did nothing.
     pub missing: usize,
+    /// The rows that each change moved a member from and to, in the order of the changes: those of
+    /// its moment, as the single call would have returned them.
+    pub rows: Vec<RowMove>,
 }
 
 impl<I: Id> MemberList<I> {
@@ -66,6 +100,7 @@ impl<I: Id> MemberList<I> {
     ///     Change::Remove(2),
     /// ])?;
     /// assert_eq!((report.inserted, report.updated, report.missing), (1, 1, 1));
+    /// assert_eq!(report.rows[1].index, Some(1)); // below the header
     /// # Ok::<(), headcount::ListError>(())
     /// ```
     ///
@@ -82,9 +117,13 @@ impl<I: Id> MemberList<I> {
                     error: Box::new(error),
                 })?;
         }
-        let mut report = BatchReport::default();
+        let mut report = BatchReport {
+            rows: Vec::with_capacity(changes.len()),
+            ..BatchReport::default()
+        };
         for change in changes {
-            self.apply_change(change, &mut report);
+            let moved = self.apply_change(change, &mut report);
+            report.rows.push(moved.unwrap_or_default());
         }
         Ok(report)
     }
@@ -98,42 +137,55 @@ impl<I: Id> MemberList<I> {
             }
             Change::SetGroup(_, group) => self.store.groups().check(*group),
             Change::SetPayload(_, payload) => self.store.check_payload(payload),
-            Change::Remove(_) | Change::SetKey(..) | Change::SetAttrs(..) | Change::Touch(_) => {
-                Ok(())
-            }
+            Change::Remove(_)
+            | Change::SetKey(..)
+            | Change::SetAttrs(..)
+            | Change::Touch(_)
+            | Change::TouchFields(..) => Ok(()),
         }
     }
 
-    /// Applies a change that was checked: what can still fail is that the member is unknown.
-    fn apply_change(&mut self, change: &Change<I>, report: &mut BatchReport) {
-        let done = match change {
+    /// Applies a change that was checked: what can still fail is that the member is unknown, which
+    /// gives `None`.
+    fn apply_change(&mut self, change: &Change<I>, report: &mut BatchReport) -> Option<RowMove> {
+        let moved = match change {
             Change::Upsert {
                 id,
                 group,
                 key,
                 attrs,
-            } => match self.upsert(id.clone(), *group, key, *attrs) {
-                Ok(upsert) if upsert.is_new => {
+            } => {
+                let upsert = self.upsert(id.clone(), *group, key, *attrs).ok()?;
+                if upsert.is_new {
                     report.inserted += 1;
-                    return;
+                    return Some(upsert.into());
                 }
-                other => other.is_ok(),
-            },
-            Change::Remove(id) => {
-                let known = self.contains(id);
-                self.remove(id);
-                report.removed += usize::from(known);
-                report.missing += usize::from(!known);
-                return;
+                Some(upsert.into())
             }
-            Change::SetGroup(id, group) => self.set_group(id, *group).is_ok(),
-            Change::SetKey(id, key) => self.set_key(id, key).is_ok(),
-            Change::SetAttrs(id, attrs) => self.set_attrs(id, *attrs).is_ok(),
-            Change::SetPayload(id, payload) => self.set_payload(id, payload.clone()).is_ok(),
-            Change::Touch(id) => self.touch(id).is_ok(),
+            Change::Remove(id) if self.contains(id) => {
+                report.removed += 1;
+                return Some(RowMove {
+                    old_index: self.remove(id),
+                    index: None,
+                });
+            }
+            Change::Remove(_) => None,
+            Change::SetGroup(id, group) => self.set_group(id, *group).ok().map(RowMove::from),
+            Change::SetKey(id, key) => self.set_key(id, key).ok().map(RowMove::from),
+            Change::SetAttrs(id, attrs) => self.set_attrs(id, *attrs).ok().map(RowMove::stayed),
+            Change::SetPayload(id, payload) => {
+                let row = self.set_payload(id, payload.clone());
+                row.ok().map(RowMove::stayed)
+            }
+            Change::Touch(id) => self.touch(id).ok().map(RowMove::stayed),
+            Change::TouchFields(id, fields) => {
+                let row = self.touch_fields(id, *fields);
+                row.ok().map(RowMove::stayed)
+            }
         };
-        report.updated += usize::from(done);
-        report.missing += usize::from(!done);
+        report.updated += usize::from(moved.is_some());
+        report.missing += usize::from(moved.is_none());
+        moved
     }
 
     /// Puts many new members in, sorted or not. O(k) for sorted input into empty groups,

@@ -2,6 +2,8 @@
 
 /// The most members a list can have.
 pub const MEMBERS_MAX: usize = 1 << 30;
+/// The most elements a [`SortedSet`](crate::member_list::SortedSet) can have.
+pub const SORTED_SET_MAX: usize = u32::MAX as usize;
 /// The most groups a list can have.
 pub const GROUPS_MAX: usize = 4096;
 /// The longest name of a group, in bytes.
@@ -15,8 +17,8 @@ pub const TEXT_ID_MAX: usize = 64;
 
 /// The rows of one chunk.
 pub const CHUNK_ROWS: usize = 100;
-/// The highest chunk number: no list can have rows beyond it.
-pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32;
+/// The highest chunk number: rows have 32-bit indexes, and no list has rows beyond it.
+pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32 - 1;
 /// The most rows a window may span.
 pub const WINDOW_ROWS_MAX: usize = 500;
 /// The most windows one viewer may hold.

@@ -55,7 +55,7 @@ mod tree;
 mod viewer;
 mod windows;
 
-pub use batch::{BatchReport, Change};
+pub use batch::{BatchReport, Change, RowMove};
 pub use changes::members::Fields;
 #[cfg(feature = "collation")]
 pub use collation::Collation;
@@ -69,7 +69,7 @@ pub use frames::model::{
 pub use id::{Id, TextId};
 pub use limits::{
     CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, GROUPS_MAX, KEY_MAX, MEMBERS_MAX, PAYLOAD_MAX,
-    TEXT_ID_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
+    SORTED_SET_MAX, TEXT_ID_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
 };
 pub use list::MemberList;
 pub use options::ListOptions;

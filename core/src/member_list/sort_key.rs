@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::member_list::ListError;
 use crate::member_list::limits::KEY_MAX;
 
@@ -24,9 +26,11 @@ pub struct SortKey {
 }
 
 impl SortKey {
-    /// Makes a key from a name, for case-insensitive Unicode order: it folds every character (upper
-    /// case, then lower case, both with full mappings), and code points are compared. Cut at 64
-    /// bytes. O(length).
+    /// Makes a key from a name, for case-insensitive Unicode order. O(length).
+    ///
+    /// It folds every character (lower, upper and lower case, with full mappings), composes
+    /// characters and their marks (normalization form C, UAX 15), so that both spellings of "é" are
+    /// one name, and cuts the name at 64 bytes. Code points are compared.
     pub fn from_name(name: &str) -> Self {
         let mut key = Self {
             len: 0,
@@ -39,11 +43,14 @@ impl SortKey {
             return key;
         }
         let mut utf8 = [0; 4];
-        for folded in name
+        // Lower case first: "ẞ" has no upper case, "ß" has "SS".
+        let folded = name
             .chars()
+            .flat_map(char::to_lowercase)
             .flat_map(char::to_uppercase)
             .flat_map(char::to_lowercase)
-        {
+            .nfc();
+        for folded in folded {
             if usize::from(key.len) == KEY_MAX {
                 break;
             }
@@ -153,6 +160,14 @@ mod tests {
     #[test]
     fn names_fold_and_are_cut() {
         assert_eq!(SortKey::from_name("STRASSE"), SortKey::from_name("straße"));
+        assert_eq!(SortKey::from_name("ẞ"), SortKey::from_name("ß"));
+        assert_eq!(SortKey::from_name("ẞ"), SortKey::from_name("SS"));
+        let spellings = ["Zoë", "Zoe\u{308}", "ZOE\u{308}", "zoË"].map(SortKey::from_name);
+        assert_eq!(spellings, [SortKey::from_name("zoë"); 4]);
+        assert_eq!(
+            SortKey::from_name("가"),
+            SortKey::from_name("\u{1100}\u{1161}")
+        );
         assert_eq!(SortKey::from_name("ΣΑΣ").as_bytes(), "σασ".as_bytes());
         assert_eq!(
             SortKey::from_name(&"é".repeat(100)).as_bytes().len(),

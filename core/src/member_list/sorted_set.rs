@@ -10,6 +10,7 @@ use std::ops::{Index, RangeBounds};
 
 use arrayvec::ArrayVec;
 
+use crate::member_list::limits::SORTED_SET_MAX;
 use crate::member_list::tree::{FANOUT, Parent, Tree, TreeContext, clip, is_due};
 
 type Run<T> = ArrayVec<T, FANOUT>;
@@ -125,7 +126,12 @@ impl<T> SortedSet<T> {
 impl<T: Ord + Clone> SortedSet<T> {
     /// Inserts an element. Returns its position, and whether it is new: an equal element that the
     /// set has already stays. O(log n).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the set has [`SORTED_SET_MAX`] elements.
     pub fn insert(&mut self, value: T) -> (usize, bool) {
+        assert_room(self.len());
         let probe = value.clone();
         let mut context = Plain::<T, T>(PhantomData, PhantomData);
         let inserted = self.tree.insert(&mut context, &probe, value);
@@ -201,12 +207,17 @@ impl<T: Ord + Clone> SortedSet<T> {
     /// let set = SortedSet::from_vec(vec![3, 1, 2, 3]);
     /// assert!(set.iter().eq(&[1, 2, 3]));
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are more than [`SORTED_SET_MAX`] elements.
     #[must_use]
     pub fn from_vec(mut values: Vec<T>) -> Self {
         if !values.is_sorted_by(|a, b| a < b) {
             values.sort();
             values.dedup_by(|later, kept| later == kept);
         }
+        assert_room(values.len().saturating_sub(1));
         let mut context = Plain::<T, T>(PhantomData, PhantomData);
         let set = Self {
             tree: Tree::build(&mut context, values.into_iter()),
@@ -214,6 +225,15 @@ impl<T: Ord + Clone> SortedSet<T> {
         set.check_when_due();
         set
     }
+}
+
+/// Checks that there is room for one element beside `len`: positions are 32-bit numbers.
+#[inline]
+fn assert_room(len: usize) {
+    assert!(
+        len < SORTED_SET_MAX,
+        "a sorted set has at most {SORTED_SET_MAX} elements"
+    );
 }
 
 impl<T> Default for SortedSet<T> {
@@ -577,5 +597,17 @@ impl<T: Clone + Borrow<Q>, Q: Ord + ?Sized> TreeContext for Plain<T, Q> {
 
     fn leaf(&self, _entry: &T) -> Option<u32> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_refused_elements_that_positions_cannot_count() {
+        assert_room(SORTED_SET_MAX - 1);
+        let refused = std::panic::catch_unwind(|| assert_room(SORTED_SET_MAX));
+        assert!(refused.is_err());
     }
 }

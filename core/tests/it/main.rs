@@ -7,6 +7,7 @@ mod diff_law;
 mod examples;
 mod failures;
 mod grace;
+mod member_list_batch;
 mod member_list_churn;
 mod member_list_find;
 mod member_list_model;

@@ -1,6 +1,6 @@
 //! The list and the set against plain sorted vectors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headcount::member_list::{NewMember, TextId, Upsert};
 use headcount::{GroupId, ListError, ListOptions, MemberList, Row, SortKey, SortedSet};
@@ -188,7 +188,8 @@ impl<I: FromNumber> Pair<I> {
                 let ids: Vec<I> = numbers.iter().map(|&n| I::from_number(n)).collect();
                 let moved = self.list.set_group_many(&ids, GroupId(group as u32));
                 let known = |id: &&I| self.model.members.contains_key(id);
-                assert_eq!(moved.unwrap(), ids.iter().filter(known).count());
+                let distinct: BTreeSet<_> = ids.iter().collect();
+                assert_eq!(moved.unwrap(), distinct.into_iter().filter(known).count());
                 for id in &ids {
                     self.model.change(id, |known| known.group = group);
                 }

@@ -124,21 +124,18 @@ impl<I: Id> Store<I> {
         changes: &mut Changes<I>,
     ) -> Result<usize, ListError> {
         self.groups.check(group)?;
-        let mut found = 0;
-        let mut moving: Vec<(GroupId, u32)> = Vec::new();
-        for slot in ids.into_iter().filter_map(|id| self.table.slot(id)) {
-            found += 1;
-            let from = self.group_of(slot);
-            if from != group {
-                moving.push((from, slot));
-            }
-        }
+        let known = ids.into_iter().filter_map(|id| self.table.slot(id));
         // Ids may come twice.
-        moving.sort_unstable();
-        moving.dedup();
+        let mut slots: Vec<u32> = known.collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let found = slots.len();
+        let placed = slots.into_iter().map(|slot| (self.group_of(slot), slot));
+        let mut moving: Vec<(GroupId, u32)> = placed.filter(|(from, _)| *from != group).collect();
         if moving.is_empty() {
             return Ok(found);
         }
+        moving.sort_unstable();
         for share in moving.chunk_by(|a, b| a.0 == b.0) {
             self.take_out(share[0].0, share.iter().map(|&(_, slot)| slot));
         }

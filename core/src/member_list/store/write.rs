@@ -75,7 +75,10 @@ impl<I: Id> Store<I> {
         changes.row(index, None);
         self.mark_header(group, false, changes);
         let revision = self.table.cells[slot as usize].revision;
-        self.floor = self.floor.max(revision.saturating_add(1));
+        // After the highest revision the numbers begin again, for members put in again as well.
+        self.floor = revision
+            .checked_add(1)
+            .map_or(0, |next| self.floor.max(next));
         self.table.drop_slot(slot);
         self.compact(changes);
         self.check_when_due();
@@ -249,5 +252,52 @@ impl<I: Id> Store<I> {
         let index = self.row_of(slot);
         changes.row(index, index);
         index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member_list::ListOptions;
+
+    #[test]
+    fn a_member_put_in_again_has_another_revision_also_past_the_highest() {
+        let mut store = Store::<u64>::new(ListOptions::default());
+        let mut changes = Changes::default();
+        let group = store.regroup(|groups| groups.add("online")).unwrap();
+        let key = &SortKey::from_name("Ada");
+        let id = 7;
+        for revision in [5, u32::MAX - 1, u32::MAX, 0] {
+            let entry = Entry {
+                id,
+                group,
+                key,
+                attrs: 0,
+            };
+            store.upsert(entry, &mut changes).unwrap();
+            let slot = store.table.slot(&id).unwrap();
+            store.table.cells.at_mut(slot as usize).revision = revision;
+            store.remove(&id, &mut changes);
+            let entry = Entry {
+                id,
+                group,
+                key,
+                attrs: 0,
+            };
+            store.upsert(entry, &mut changes).unwrap();
+            assert_eq!(store.get(&id).unwrap().revision, revision.wrapping_add(1));
+            store.remove(&id, &mut changes);
+        }
+        let entry = Entry {
+            id,
+            group,
+            key,
+            attrs: 0,
+        };
+        store.upsert(entry, &mut changes).unwrap();
+        let slot = store.table.slot(&id).unwrap();
+        store.table.cells.at_mut(slot as usize).revision = u32::MAX;
+        store.touch_fields(&id, Fields::ALL, &mut changes).unwrap();
+        assert_eq!(store.get(&id).unwrap().revision, 0);
     }
 }
