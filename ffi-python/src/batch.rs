@@ -11,8 +11,9 @@ use pyo3::types::PyTuple;
 use serde::de::IgnoredAny;
 
 use crate::bounds::{BATCH_MAX, collect, copied, room_for};
-use crate::convert::{Buffer, to_json, type_name};
+use crate::convert::{Buffer, type_name};
 use crate::id::{AnyId, Key, PyId};
+use crate::json::{plain_to_json, to_json};
 
 /// About what a member takes while many are put in, with its share of tables that grow.
 const MEMBER_LEN: usize = 512;
@@ -38,6 +39,11 @@ impl<'py> FromPyObject<'_, 'py> for Format {
 
 /// Reads a payload. JSON is checked, because it stands in bundles as it is.
 pub(crate) fn payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Bytes> {
+    if format == Some(BodyFormat::Json)
+        && let Some(json) = plain_to_json(obj)?
+    {
+        return Ok(json.into());
+    }
     match (format, obj.extract::<Buffer>()) {
         (Some(BodyFormat::Json), Ok(bytes)) => {
             let text = std::str::from_utf8(&bytes).map_err(|error| not_json(&error))?;
