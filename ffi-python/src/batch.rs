@@ -11,8 +11,9 @@ use pyo3::types::PyTuple;
 use serde::de::IgnoredAny;
 
 use crate::bounds::{BATCH_MAX, collect, copied, room_for};
-use crate::convert::{Buffer, to_json, type_name};
+use crate::convert::{Buffer, type_name};
 use crate::id::{AnyId, Key, PyId};
+use crate::json::{plain_to_json, to_json};
 
 /// About what a member takes while many are put in, with its share of tables that grow.
 const MEMBER_LEN: usize = 512;
@@ -38,6 +39,11 @@ impl<'py> FromPyObject<'_, 'py> for Format {
 
 /// Reads a payload. JSON is checked, because it stands in bundles as it is.
 pub(crate) fn payload(obj: &Bound<'_, PyAny>, format: Option<BodyFormat>) -> PyResult<Bytes> {
+    if format == Some(BodyFormat::Json)
+        && let Some(json) = plain_to_json(obj)?
+    {
+        return Ok(json.into());
+    }
     match (format, obj.extract::<Buffer>()) {
         (Some(BodyFormat::Json), Ok(bytes)) => {
             let text = std::str::from_utf8(&bytes).map_err(|error| not_json(&error))?;
@@ -229,6 +235,8 @@ pub(crate) struct BatchReport {
     removed: usize,
     /// Changes of members that were not there at that point; they did nothing.
     missing: usize,
+    /// The row before and after each change, in order; `None` for a member without a row.
+    rows: Vec<(Option<usize>, Option<usize>)>,
 }
 
 impl From<core::member_list::BatchReport> for BatchReport {
@@ -238,12 +246,15 @@ impl From<core::member_list::BatchReport> for BatchReport {
             updated,
             removed,
             missing,
+            rows,
         } = report;
+        let rows = rows.into_iter();
         Self {
             inserted,
             updated,
             removed,
             missing,
+            rows: rows.map(|moved| (moved.old_index, moved.index)).collect(),
         }
     }
 }
@@ -256,6 +267,7 @@ impl BatchReport {
             updated,
             removed,
             missing,
+            ..
         } = self;
         format!(
             "BatchReport(inserted={inserted}, updated={updated}, removed={removed}, missing={missing})"

@@ -8,10 +8,11 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::{PyBytes, PyDict, PyMemoryView, PySlice, PyString};
+use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyString};
 
 use crate::bounds::no_memory;
 use crate::error::LimitError;
+use crate::json::{Json, plain_to_json, to_json};
 
 /// Most bytes that are copied of a buffer that can change: no frame is longer.
 const COPY_MAX: usize = u32::MAX as usize;
@@ -24,6 +25,7 @@ const COPY_MAX: usize = u32::MAX as usize;
 #[derive(Debug)]
 pub(crate) enum Buffer {
     Shared(PyBackedBytes, Range<usize>),
+    Text(PyBackedStr),
     Copied(Vec<u8>),
 }
 
@@ -39,6 +41,7 @@ impl Deref for Buffer {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Shared(bytes, range) => &bytes[range.clone()],
+            Self::Text(text) => text.as_bytes(),
             Self::Copied(bytes) => bytes,
         }
     }
@@ -173,7 +176,7 @@ impl<'py> FromPyObject<'_, 'py> for Name {
 #[derive(Debug)]
 pub(crate) enum Meta {
     Bytes(Buffer),
-    Json(PyBackedStr),
+    Json(Json),
 }
 
 impl Meta {
@@ -196,6 +199,9 @@ impl<'py> FromPyObject<'_, 'py> for Meta {
         if obj.is_none() {
             return Ok(Self::empty());
         }
+        if let Some(json) = plain_to_json(&obj)? {
+            return Ok(Self::Json(Json::Own(json)));
+        }
         match obj.extract() {
             Ok(bytes) => Ok(Self::Bytes(bytes)),
             Err(error) if error.is_instance_of::<PyTypeError>(obj.py()) => {
@@ -204,17 +210,6 @@ impl<'py> FromPyObject<'_, 'py> for Meta {
             Err(error) => Err(error),
         }
     }
-}
-
-pub(crate) fn to_json(obj: &Bound<'_, PyAny>) -> PyResult<PyBackedStr> {
-    let py = obj.py();
-    let options = PyDict::new(py);
-    options.set_item("separators", (",", ":"))?;
-    options.set_item("ensure_ascii", false)?;
-    options.set_item("allow_nan", false)?;
-    py.import("json")?
-        .call_method("dumps", (obj,), Some(&options))?
-        .extract()
 }
 
 /// The arguments of `track`, `update` and `upsert`, borrowed.

@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 
 use crate::bounds;
 use crate::convert::repr;
+use crate::json::from_json;
 
 /// The presence of a key in a topic, held there by an owner.
 ///
@@ -95,9 +96,7 @@ impl Entry {
         if self.buf.meta().is_empty() {
             return Ok(None);
         }
-        py.import("json")?
-            .call_method1("loads", (self.buf.meta(),))
-            .map(Some)
+        from_json(py, self.buf.meta()).map(Some)
     }
 
     fn __hash__(&self) -> u64 {

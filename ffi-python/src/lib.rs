@@ -7,6 +7,7 @@
 
 mod batch;
 mod bounds;
+mod client;
 mod convert;
 mod diff;
 mod entry;
@@ -14,6 +15,7 @@ mod error;
 mod event;
 mod id;
 mod item;
+mod json;
 mod list_or_roster;
 mod member_list;
 mod presence;
@@ -31,6 +33,8 @@ mod windows;
 mod _headcount {
     #[pymodule_export]
     use super::batch::{BatchReport, BulkReport};
+    #[pymodule_export]
+    use super::client::{BundleReport, Client, Window};
     #[pymodule_export]
     use super::diff::{Diff, TopicDiff, Update};
     #[pymodule_export]

@@ -16,6 +16,7 @@ use crate::bounds::{self, texts};
 use crate::convert::Buffer;
 use crate::error::raise;
 use crate::id::{Kind, PyId};
+use crate::json::from_json;
 use crate::list_or_roster::ListOrRoster;
 use crate::sync::Locked;
 
@@ -154,7 +155,7 @@ impl Bundle {
     }
 
     /// The bundle as JSON, ready to be sent. What viewers share is encoded once.
-    fn to_json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    pub(crate) fn to_json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         bounds::bytes(py, &py.detach(|| self.encoded.json()))
     }
 
@@ -178,8 +179,7 @@ impl Bundle {
 
     /// The bundle as a dict.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        py.import("json")?
-            .call_method1("loads", (self.to_json(py)?,))
+        from_json(py, &py.detach(|| self.encoded.json()))
     }
 
     fn __repr__(&self) -> String {

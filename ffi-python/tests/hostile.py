@@ -305,8 +305,8 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "BatchReport": lambda: member_list().apply_batch([]),
     "BulkReport": lambda: member_list().bulk_load([]),
     "Client": client,
-    "Applied": headcount.Applied,
-    "Window": headcount.Window,
+    "BundleReport": lambda: client().apply(viewer().open("c:0")),
+    "Window": lambda: client().windows["c:0"],
     "Node": node,
 }
 

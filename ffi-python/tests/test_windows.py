@@ -1,7 +1,9 @@
 import json
 import pathlib
 import random
+import sys
 import unittest
+from types import MappingProxyType
 from typing import Any
 
 import headcount
@@ -402,6 +404,68 @@ class Refusals(unittest.TestCase):
                     self.assertEqual(fresh.windows["c:0"].rows, before["c:0"]["rows"])
         client.apply(delta)
         self.assertEqual(len(client.windows["c:0"].rows), 3)
+
+    def test_a_bundle_with_one_fault_changes_nothing_at_all(self) -> None:
+        ml = MemberList(int, groups=["g"])
+        for id in range(3):
+            ml.upsert(id, "g", id)
+        viewer, client = ml.viewer(), Client()
+        client.open("c:0")
+        client.apply(viewer.open("c:0"))
+        for id in range(3, 6):
+            ml.upsert(id, "g", id)
+        delta = viewer.bundle(ml.tick(1))
+        assert delta is not None
+        before, counts = seen(client), client.counts
+        deep: Any = "x"
+        for _ in range(sys.getrecursionlimit() - 100):
+            deep = [deep]
+        deep_text = "[" * 200_000 + "]" * 200_000
+        good = delta.to_dict()
+        second = {**good["frames"][0], "window": "c:1"}
+        for change in (
+            {"windows": [f"c:{n}" for n in range(9)]},
+            {"windows": ["c:0"] * 10_000},
+            {"frames": [*good["frames"], {**second, "deletes": None}]},
+            {"frames": [*good["frames"], {k: v for k, v in second.items() if k != "updates"}]},
+            {"frames": [*good["frames"], {k: v for k, v in second.items() if k != "new_version"}]},
+            {"frames": [*good["frames"], {**second, "inserts": [None]}]},
+            {"frames": [*good["frames"], {**second, "inserts": [{"index": 0, "move": deep}]}]},
+            {"frames": good["frames"] * 65},
+            {"counts": {}},
+            {"bases": [{"window": "c:0", "base_index": -1}]},
+            {"version": 1.5},
+        ):
+            bad = {**good, **change}
+            for form in (bad, MappingProxyType(bad), json.dumps(bad), json.dumps(bad).encode()):
+                with self.assertRaises(headcount.DecodeError):
+                    client.apply(form)
+                self.assertEqual(seen(client), before)
+                self.assertEqual(client.counts, counts)
+        row = '{"id":"DEEP","revision":1}'.replace('"DEEP"', deep_text)
+        with self.assertRaises(headcount.DecodeError) as caught:
+            client.apply(delta.to_json().replace(b'"inserts":[', b'"inserts":[{"index":0,"row":%b},' % row.encode()))
+        self.assertGreater(caught.exception.offset, 0)
+        self.assertEqual(seen(client), before)
+        self.assertEqual(client.apply(MappingProxyType(good)).changed, ["c:0"])
+
+    def test_bodies_of_every_shape_are_shown_as_json_shows_them(self) -> None:
+        bodies: list[Any] = [None, True, 0, -1, 2**70, 1.5, 1e300, "", "é\n\"", [], [[1]], {}, {"a": {"b": None}}]
+        ml = MemberList(int, groups=["g"], payloads="json")
+        viewer, client = ml.viewer(), Client()
+        for id, body in enumerate(bodies):
+            ml.upsert(id, "g", id)
+            ml.set_payload(id, body)
+        client.open("c:0")
+        client.apply(viewer.open("c:0"))
+        self.assertEqual([row["body"] for row in client.windows["c:0"].rows[1:]], bodies)
+        raw = MemberList(int, groups=["g"], payloads="raw")
+        raw.upsert(1, "g", 1)
+        raw.set_payload(1, b"\xff")
+        client = Client()
+        client.open("c:0")
+        client.apply(raw.viewer().open("c:0"))
+        self.assertEqual(client.windows["c:0"].rows[1]["body"], {"base64": "/w=="})
 
 
 if __name__ == "__main__":

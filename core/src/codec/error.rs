@@ -50,6 +50,11 @@ pub enum DecodeErrorKind {
         /// The largest allowed.
         max: u64,
     },
+    /// Text is not JSON, or not JSON of the expected shape.
+    Json {
+        /// The fault, in words.
+        what: Box<str>,
+    },
     /// A value breaks a rule of the format.
     Invalid {
         /// The rule, in words.
@@ -93,6 +98,7 @@ impl fmt::Display for DecodeErrorKind {
             Self::BadInteger => write!(f, "an integer is not minimal or out of range"),
             Self::BadUtf8 => write!(f, "text is not valid UTF-8"),
             Self::TooLong { len, max } => write!(f, "length {len} is above the limit of {max}"),
+            Self::Json { what } => write!(f, "{what}"),
             Self::Invalid { what } => write!(f, "{what}"),
         }
     }

@@ -16,6 +16,9 @@ use crate::member_list::frames::model::{
 use crate::member_list::limits::WINDOW_ROWS_MAX;
 use crate::member_list::{Id, Shared};
 
+#[cfg(feature = "json")]
+pub use crate::member_list::frames::json::read::merge_json;
+
 /// Lays a patch over a body: the fields of `patch` replace those of `body`, `null` removes.
 pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
 

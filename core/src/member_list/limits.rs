@@ -23,3 +23,7 @@ pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32 - 1;
 pub const WINDOW_ROWS_MAX: usize = 500;
 /// The most windows one viewer may hold.
 pub const VIEWER_WINDOWS_MAX: usize = 8;
+/// The most frames of one bundle: a viewer's windows, each with a frame of its own and renames.
+pub const BUNDLE_FRAMES_MAX: usize = 64;
+/// The deepest nesting of arrays and objects in a body that a bundle in JSON may have.
+pub const BODY_DEPTH_MAX: usize = 128;

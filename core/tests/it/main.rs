@@ -1,6 +1,7 @@
 //! Integration tests of the crate, one module per area: one binary, one link.
 
 mod allocation;
+mod bundle_json;
 mod codec;
 mod crdt_laws;
 mod diff_law;

@@ -1,7 +1,7 @@
 //! Batches against the same changes one by one, and their errors.
 
 use bytes::Bytes;
-use headcount::member_list::{Change, Fields, Id, Member, RowMove, TextId, Upsert};
+use headcount::member_list::{Change, Fields, Id, RowMove, TextId, Upsert};
 use headcount::{GroupId, ListError, ListOptions, MemberList, SortKey};
 
 use crate::support::list_keys::{FromNumber, Keys};
@@ -100,22 +100,10 @@ fn check<I: FromNumber>(seed: u64) {
     }
 }
 
-fn members<I: FromNumber>(list: &MemberList<I>) -> Vec<(I, GroupId, Vec<u8>, u32, u32, Vec<u8>)> {
-    let own = |member: Member<'_, I>| {
-        let id = member.id.clone();
-        let key = member.key.to_vec();
-        let payload = member.payload.to_vec();
-        (
-            id,
-            member.group,
-            key,
-            member.attrs,
-            member.revision,
-            payload,
-        )
-    };
+/// Returns all that the list knows of its members.
+fn members<I: FromNumber>(list: &MemberList<I>) -> Vec<String> {
     let ids = (0..60).map(I::from_number);
-    ids.filter_map(|id| list.get(&id).map(own)).collect()
+    ids.map(|id| format!("{:?}", list.get(&id))).collect()
 }
 
 #[test]

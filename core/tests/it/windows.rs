@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use headcount::member_list::client::{BundleReport, Client};
+use headcount::member_list::client::{BundleReport, Client, merge_json};
 use headcount::member_list::{Bundle, FrameChange, Tick, WindowError};
 use headcount::{Bodies, MemberList, Viewer, WindowSpec};
 use proptest::prelude::*;
 
 use crate::support::rng::Rng;
-use crate::support::windows_json;
 use crate::support::windows_world::{Spec, World};
 
 /// A viewer, its client, and the line between them.
@@ -30,7 +29,7 @@ impl Connection {
     fn new(faults: usize) -> Self {
         Self {
             viewer: Viewer::new(),
-            client: Client::new(windows_json::merge),
+            client: Client::new(merge_json),
             line: Vec::new(),
             faults,
             clock: 0,
@@ -53,8 +52,7 @@ impl Connection {
             assert_eq!(read, *bundle);
             read
         } else {
-            let json = serde_json::from_slice(&bundle.to_json()).expect("valid JSON");
-            windows_json::bundle(&json)
+            Bundle::from_json(&bundle.to_json()).expect("what was written")
         };
         if self.faults == 0 {
             return self.line.push((self.clock, bundle));

@@ -4,12 +4,11 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use headcount::member_list::client::Client;
+use headcount::member_list::client::{Client, merge_json};
 use headcount::member_list::{Bundle, Fields, RowSource, Tick, WindowError};
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 
-use crate::support::windows_json;
 use crate::support::windows_world::{People, World};
 
 /// Writes this many bodies, then panics.
@@ -119,7 +118,7 @@ fn run(seed: u64, members: usize) -> usize {
     let mut world = World::new(seed, members);
     let new = || Connection {
         viewer: Viewer::new(),
-        client: Client::new(windows_json::merge),
+        client: Client::new(merge_json),
     };
     let mut connections = [new(), new(), new()];
     let mut blown = 0;

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use headcount::member_list::client::Client;
+use headcount::member_list::client::{Client, merge_json};
 use headcount::member_list::{Bundle, CountsTable, FrameChange, RowKey, Tick, WindowError};
 use headcount::{Bodies, ListOptions, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
 
 use crate::support::windows::{List, list, tick};
-use crate::support::windows_json;
 use crate::support::windows_world::{Spec, World};
 
 /// A viewer and its client, connected without faults.
@@ -23,7 +22,7 @@ impl Connection {
     fn new() -> Self {
         Self {
             viewer: Viewer::new(),
-            client: Client::new(windows_json::merge),
+            client: Client::new(merge_json),
             asked: 0,
         }
     }

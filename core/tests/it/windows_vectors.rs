@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headcount::member_list::client::{BundleReport, Client};
+use headcount::member_list::client::{BundleReport, Client, merge_json};
 use headcount::member_list::{Body, BodyFormat, Bundle, Counts, CountsTable, FrameRow};
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
-use crate::support::windows_json;
 use crate::support::windows_world::{NAME, People, Person, STATUS};
 use crate::windows_scenarios::made;
 
@@ -53,7 +52,7 @@ impl Run {
             people: People::default(),
             payloads,
             viewer: Viewer::new(),
-            client: Client::new(windows_json::merge),
+            client: Client::new(merge_json),
             bundles: Vec::new(),
         }
     }
@@ -82,7 +81,8 @@ impl Run {
                 let bundle = what
                     .as_u64()
                     .map_or(what, |at| self.bundles[at as usize].clone());
-                let report = self.client.apply(&windows_json::bundle(&bundle));
+                let bundle = Bundle::from_json(bundle.to_string().as_bytes()).expect("a bundle");
+                let report = self.client.apply(&bundle);
                 fields.insert("expect".into(), self.seen(&report));
                 return step;
             }

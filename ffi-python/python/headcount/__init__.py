@@ -8,7 +8,6 @@
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
 
-from headcount._client import Applied, Client, Window
 from headcount._errors import (
     AlreadyTracked,
     ApplyError,
@@ -24,9 +23,11 @@ from headcount._errors import (
     WindowError,
 )
 from headcount._headcount import (
+    BundleReport,
     BatchReport,
     BulkReport,
     Bundle,
+    Client,
     Diff,
     Entry,
     Event,
@@ -48,11 +49,12 @@ from headcount._headcount import (
     Update,
     Upsert,
     Viewer,
+    Window,
 )
 
 __all__ = [
     "AlreadyTracked",
-    "Applied",
+    "BundleReport",
     "ApplyError",
     "BatchReport",
     "BulkReport",

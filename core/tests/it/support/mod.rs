@@ -8,5 +8,4 @@ pub(crate) mod rng;
 pub(crate) mod sources;
 pub(crate) mod trackers;
 pub(crate) mod windows;
-pub(crate) mod windows_json;
 pub(crate) mod windows_world;

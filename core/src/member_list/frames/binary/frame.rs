@@ -62,24 +62,26 @@ pub(in crate::member_list) fn write_frame<I: Id>(frame: &Frame<I>) -> Bytes {
             updates,
         } => {
             out.u64(deletes.len() as u64);
-            // Descending: the first as it is, then how much lower the next one is, less 1.
+            // Descending: the first as it is, then how much lower the next one is, less 1. Positions
+            // out of order wrap, and the reader refuses them.
             let mut above = None;
             for &index in deletes {
-                out.u64(above.map_or(index, |above: u32| above - index - 1).into());
+                let step = |above: u32| above.wrapping_sub(index).wrapping_sub(1);
+                out.u64(above.map_or(index, step).into());
                 above = Some(index);
             }
             out.u64(inserts.len() as u64);
             let mut next = 0;
             for insert in inserts {
-                out.u64((insert.index - next).into());
-                next = insert.index + 1;
+                out.u64(insert.index.wrapping_sub(next).into());
+                next = insert.index.wrapping_add(1);
                 write_insert(&mut out, &insert.source);
             }
             out.u64(updates.len() as u64);
             let mut next = 0;
             for update in updates {
-                out.u64((update.index - next).into());
-                next = update.index + 1;
+                out.u64(update.index.wrapping_sub(next).into());
+                next = update.index.wrapping_add(1);
                 match &update.change {
                     RowChange::Count(count) => {
                         out.u8(tag::COUNT);

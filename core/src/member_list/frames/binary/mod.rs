@@ -15,12 +15,12 @@ use crate::member_list::Id;
 use crate::member_list::frames::model::{
     Base, Bundle, Counts, CountsTable, Frame, GroupCount, Shared,
 };
-use crate::member_list::limits::{GROUP_NAME_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX};
+use crate::member_list::limits::{
+    BUNDLE_FRAMES_MAX, GROUP_NAME_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX,
+};
 
 /// The kind of envelope that carries a bundle.
 const LIST_BUNDLE: Kind = Kind(33);
-/// Most frames of one bundle: a viewer's windows, each with a frame of its own and a rename.
-const FRAMES_MAX: usize = 64;
 /// Longest name of a list.
 const LIST_NAME_MAX: usize = 1024;
 /// Longest window name: a letter, an id or group, two numbers.
@@ -105,7 +105,7 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
     let version = from.u64()?;
     let flags = flags(&mut from, HAS_COUNTS)?;
     let mut frames = Vec::new();
-    for _ in 0..count(&mut from, FRAMES_MAX)? {
+    for _ in 0..count(&mut from, BUNDLE_FRAMES_MAX)? {
         frames.push(Arc::new(Shared::new(nested(&mut from, read_frame)?)));
     }
     let counts = match flags & HAS_COUNTS {
@@ -113,7 +113,7 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
         _ => Some(Arc::new(Shared::new(nested(&mut from, read_counts)?))),
     };
     let mut bases = Vec::new();
-    for _ in 0..count(&mut from, FRAMES_MAX)? {
+    for _ in 0..count(&mut from, BUNDLE_FRAMES_MAX)? {
         let window = from.str(WINDOW_NAME_MAX)?.into();
         let base_index = from.u64()?;
         bases.push(Base { window, base_index });

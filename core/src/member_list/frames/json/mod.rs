@@ -1,4 +1,7 @@
-//! Bundles as JSON, as `core/docs/list-frames.md` says.
+//! Bundles as JSON, as `core/docs/list-frames.md` says, and back (feature `json`).
+
+#[cfg(feature = "json")]
+pub(in crate::member_list) mod read;
 
 use std::any::Any;
 
