@@ -12,8 +12,14 @@
 //     client.views();                                  // [{name, start, end, at(index)}, …] by absolute index
 //     client.counts;                                   // {rows, members, groups: [{group, count, …}, …]} or null
 
-/** The most rows that a window may span. */
+/** The most rows that a window may span, and steps of a kind that a frame may take. */
 const WINDOW_ROWS_MAX = 500;
+/** The most windows of one viewer. */
+const WINDOWS_MAX = 8;
+/** The most frames of one bundle. */
+const FRAMES_MAX = 64;
+/** The most groups of a list. */
+const GROUPS_MAX = 4096;
 
 /** Holds the windows of one list as its server describes them. */
 export class MemberListClient {
@@ -42,7 +48,7 @@ export class MemberListClient {
   move(from, name) {
     if (from === name) return;
     this.open(name);
-    this.#windows.get(name).replaces = from;
+    this.#windows.get(name).replaces = this.#windows.get(from) ?? null;
   }
 
   /** Notes that a window is closed. Frames under way are ignored. */
@@ -81,9 +87,11 @@ export class MemberListClient {
 
   /**
    * Applies a bundle. Returns the `resync` requests to send: one array of window names each, empty for the
-   * counts alone. O(rows of the windows in the bundle).
+   * counts alone. Throws a `MalformedBundleError`, and changes nothing, if the bundle is not of the shape of the
+   * protocol. O(rows of the windows in the bundle).
    */
   apply(bundle) {
+    checkBundle(bundle);
     const asks = { windows: new Set(), counts: false };
     if (bundle.epoch < this.#epoch || !this.#enterEpoch(bundle, asks)) return requests(asks);
     const newest = bundle.version > this.#version;
@@ -128,8 +136,14 @@ export class MemberListClient {
     const { replaces } = held;
     const filled = { rows, version: frame.new_version, baseIndex: frame.base_index, since: version, waiting: false };
     Object.assign(held, filled, { replaces: null });
-    if (replaces !== null) this.close(replaces);
+    if (replaces !== null) this.#closeReplaced(replaces);
     if (frame.renamed !== undefined) this.#rename(frame.window, frame.renamed);
+  }
+
+  /** Closes a window that another one replaced, under the name it has by now; another may have taken its former one. */
+  #closeReplaced(replaced) {
+    const [name] = [...this.#windows].find(([, held]) => held === replaced) ?? [];
+    if (name !== undefined) this.close(name);
   }
 
   #wait(name, held, asks) {
@@ -145,7 +159,7 @@ export class MemberListClient {
     for (const name of this.#closing) if (!known.includes(name)) this.#closing.delete(name);
     const replaced = new Set([...this.#windows.values()].map(({ replaces }) => replaces));
     for (const [name, held] of this.#windows) {
-      if (!held.waiting && !replaced.has(name) && !known.includes(name)) this.#wait(name, held, asks);
+      if (!held.waiting && !replaced.has(held) && !known.includes(name)) this.#wait(name, held, asks);
     }
     if ([...this.#windows.values()].some(({ waiting }) => waiting)) return;
     for (const name of known) {
@@ -160,7 +174,7 @@ export class MemberListClient {
     this.#windows.delete(old);
     const other = this.#windows.get(name);
     if (other?.since >= held.since) return;
-    if (other?.replaces) this.close(other.replaces);
+    if (other?.replaces) this.#closeReplaced(other.replaces);
     this.#windows.set(name, held);
   }
 
@@ -279,4 +293,100 @@ function changedCounts(held, { version, rows, members, changed: groups }) {
   if (known !== counts.size) return null;
   const table = held.groups.map((entry) => ({ ...entry, count: counts.get(entry.group) ?? entry.count }));
   return { ...held, version, rows, members, groups: table };
+}
+
+/** The error for a bundle that is not of the shape of the protocol. `path` names the value: `frames[0].rows[2]`. */
+export class MalformedBundleError extends Error {
+  name = "MalformedBundleError";
+
+  constructor(path, what) {
+    super(`${path}: ${what}`);
+    this.path = path;
+  }
+}
+
+function demand(holds, path, what) {
+  if (!holds) throw new MalformedBundleError(path, what);
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+const isText = (value) => typeof value === "string";
+
+function checkCounts(value, path, fields) {
+  for (const field of fields) demand(isCount(value[field]), `${path}.${field}`, "not a number from 0 to 2^53 - 1");
+}
+
+/** Checks an optional field. */
+function checkOptional(value, path, field, is, what) {
+  demand(value[field] === undefined || is(value[field]), `${path}.${field}`, what);
+}
+
+function checkArray(value, path, max, check) {
+  demand(Array.isArray(value), path, "not an array");
+  demand(value.length <= max, path, `${value.length} values, at most ${max}`);
+  for (const [at, item] of value.entries()) check(item, `${path}[${at}]`);
+}
+
+/** Checks the fields of a bundle that this client reads, before it changes anything. O(bundle). */
+function checkBundle(bundle) {
+  demand(isObject(bundle), "bundle", "not an object");
+  checkCounts(bundle, "bundle", ["epoch", "version"]);
+  checkArray(bundle.frames, "frames", FRAMES_MAX, checkFrame);
+  if (bundle.counts !== undefined && bundle.counts !== null) checkTable(bundle.counts);
+  checkArray(bundle.bases ?? [], "bases", FRAMES_MAX, (base, path) => {
+    demand(isObject(base) && isText(base.window), path, "not a window");
+    checkCounts(base, path, ["base_index"]);
+  });
+  checkArray(bundle.windows ?? [], "windows", WINDOWS_MAX, (name, path) => demand(isText(name), path, "not a name"));
+}
+
+function checkFrame(frame, path) {
+  demand(isObject(frame) && isText(frame.window), path, "not a frame");
+  checkCounts(frame, path, ["base_version", "new_version", "base_index", "checksum32"]);
+  checkOptional(frame, path, "renamed", isText, "not a name");
+  if (frame.kind === "sync") return checkArray(frame.rows, `${path}.rows`, WINDOW_ROWS_MAX, checkRow);
+  demand(frame.kind === "delta", `${path}.kind`, "neither sync nor delta");
+  const checkIndex = (index, at) => demand(isCount(index), at, "not an index");
+  checkArray(frame.deletes, `${path}.deletes`, WINDOW_ROWS_MAX, checkIndex);
+  checkArray(frame.inserts, `${path}.inserts`, WINDOW_ROWS_MAX, checkInsert);
+  checkArray(frame.updates, `${path}.updates`, WINDOW_ROWS_MAX, checkChange);
+}
+
+function checkRow(row, path) {
+  demand(isObject(row) && isText(row.id) !== isText(row.group), path, "neither a header nor a member");
+  if (row.id === undefined) return checkCounts(row, path, ["count"]);
+  checkCounts(row, path, ["revision"]);
+  checkOptional(row, path, "attrs", isCount, "not attribute bits");
+}
+
+function checkInsert(insert, path) {
+  demand(isObject(insert), path, "not an insert");
+  if (insert.row !== undefined) {
+    checkCounts(insert, path, ["index"]);
+    return checkRow(insert.row, `${path}.row`);
+  }
+  demand(isText(insert.move), path, "neither a row nor a move");
+  checkChange(insert, path);
+}
+
+function checkChange(change, path) {
+  demand(isObject(change), path, "not a change");
+  checkCounts(change, path, ["index"]);
+  for (const field of ["count", "revision", "attrs"]) checkOptional(change, path, field, isCount, "not a number");
+  checkOptional(change, path, "patch", isObject, "not an object");
+}
+
+function checkTable(counts) {
+  demand(isObject(counts), "counts", "not an object");
+  checkCounts(counts, "counts", ["version", "rows", "members"]);
+  const [groups, path] = counts.groups ? [counts.groups, "counts.groups"] : [counts.changed, "counts.changed"];
+  if (!counts.groups) checkCounts(counts, "counts", ["base_version"]);
+  checkArray(groups, path, GROUPS_MAX, (group, at) => {
+    demand(isObject(group) && isText(group.group), at, "not a group");
+    checkCounts(group, at, ["count"]);
+  });
 }

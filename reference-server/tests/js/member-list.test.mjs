@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { applyDelta, checksum, crc32, MemberListClient } from "../../web/member-list.mjs";
+import { applyDelta, checksum, crc32, MalformedBundleError, MemberListClient } from "../../web/member-list.mjs";
 
 const FOLDER = new URL("../../../core/tests/golden/list-frames/", import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
@@ -85,12 +85,14 @@ test("indexes that are no indexes are refused", () => {
   }
 });
 
+/** Returns a bundle with the SYNC of one window. */
+function sync(window, version, rows, more = {}) {
+  const frame = { window, base_version: 0, new_version: version, base_index: 0, kind: "sync", ...more };
+  return { list: "r", epoch: 1, version, frames: [{ ...frame, checksum32: checksum(rows), rows }] };
+}
+
 test("a move shows the old window until the new one arrives", () => {
   const client = new MemberListClient();
-  const sync = (window, version, rows) => {
-    const frame = { window, base_version: 0, new_version: version, base_index: 0, kind: "sync" };
-    return { list: "r", epoch: 1, version, frames: [{ ...frame, checksum32: checksum(rows), rows }] };
-  };
   client.expect("member_list_open", { window: "c:0" });
   client.apply(sync("c:0", 1, [{ id: "1", revision: 1 }]));
   client.expect("member_list_move", { from: "c:0", window: "c:1" });
@@ -101,4 +103,65 @@ test("a move shows the old window until the new one arrives", () => {
   client.expect("member_list_close", { window: "c:1" });
   assert.deepEqual(client.names, []);
   assert.deepEqual(client.apply(sync("c:1", 3, [{ id: "2", revision: 1 }])), [], "a late frame of a closed window");
+});
+
+test("the late answer of a move leaves a window alone that has taken the name of the old one", () => {
+  const client = new MemberListClient();
+  const row = [{ id: "1", revision: 1 }];
+  for (const [name, version] of [["a:1:0:0", 1], ["a:2:0:0", 2]]) {
+    client.open(name);
+    client.apply(sync(name, version, row));
+  }
+  client.move("a:1:0:0", "c:1");
+  client.apply(sync("a:2:0:0", 3, row, { renamed: "a:1:0:0" }));
+  // Nothing is renamed by a SYNC that is not waited for; a DELTA renames.
+  const delta = { window: "a:2:0:0", base_version: 2, new_version: 4, base_index: 0, kind: "delta" };
+  const steps = { deletes: [], inserts: [], updates: [], checksum32: checksum(row), renamed: "a:1:0:0" };
+  client.apply({ list: "r", epoch: 1, version: 4, frames: [{ ...delta, ...steps }] });
+  client.apply(sync("c:1", 5, [{ id: "9", revision: 1 }]));
+  assert.deepEqual(client.names.sort(), ["a:1:0:0", "c:1"]);
+  assert.deepEqual(client.window("a:1:0:0").rows, row);
+});
+
+test("a malformed bundle is refused whole, with the place of its fault", () => {
+  const client = new MemberListClient();
+  client.open("c:0");
+  client.open("c:1");
+  client.apply(sync("c:0", 1, [{ id: "1", revision: 1 }]));
+  const good = () => {
+    const bundle = sync("c:0", 2, [{ id: "2", revision: 1 }]);
+    const delta = { kind: "delta", deletes: [], inserts: [], updates: [] };
+    const frame = { window: "c:1", base_version: 1, new_version: 2, base_index: 100, checksum32: 0, ...delta };
+    const groups = [{ group: "online", count: 1 }];
+    const counts = { version: 2, rows: 1, members: 1, groups };
+    return { ...bundle, frames: [...bundle.frames, frame], counts, bases: [], windows: ["c:0", "c:1"] };
+  };
+  const faults = {
+    bundle: () => null,
+    "bundle.version": (bundle) => delete bundle.version,
+    "bundle.epoch": (bundle) => (bundle.epoch = Number.NaN),
+    frames: (bundle) => (bundle.frames = {}),
+    "frames[0].new_version": (bundle) => delete bundle.frames[0].new_version,
+    "frames[0].rows[0]": (bundle) => (bundle.frames[0].rows = [null]),
+    "frames[0].rows": (bundle) => (bundle.frames[0].rows = Array(501).fill({ id: "1", revision: 1 })),
+    "frames[1].updates": (bundle) => delete bundle.frames[1].updates,
+    "frames[1].kind": (bundle) => (bundle.frames[1].kind = "sink"),
+    "frames[1].inserts[0]": (bundle) => bundle.frames[1].inserts.push({ index: 0 }),
+    "frames[1].inserts[0].row.revision": (bundle) => bundle.frames[1].inserts.push({ index: 0, row: { id: "3" } }),
+    "frames[1].updates[0].patch": (bundle) => bundle.frames[1].updates.push({ index: 0, revision: 2, patch: [] }),
+    "counts.groups[0].count": (bundle) => (bundle.counts.groups[0].count = -1),
+    "counts.changed": (bundle) => Object.assign(bundle.counts, { groups: undefined, base_version: 1 }),
+    "bases[0]": (bundle) => bundle.bases.push(7),
+    windows: (bundle) => (bundle.windows = Array(9).fill("c:0")),
+  };
+  for (const [path, spoil] of Object.entries(faults)) {
+    let bundle = good();
+    if (spoil(bundle) === null) bundle = null;
+    const isRight = (error) => error instanceof MalformedBundleError && error.path === path;
+    assert.throws(() => client.apply(bundle), isRight, path);
+    assert.equal(client.window("c:0").version, 1, path);
+    assert.equal(client.counts, null, path);
+  }
+  client.apply(good());
+  assert.equal(client.window("c:0").version, 2);
 });
