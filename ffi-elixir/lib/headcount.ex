@@ -12,5 +12,19 @@ defmodule Headcount do
   The structures live in a NIF, outside the heaps of processes, and any process may read and write
   them. Calls that may take longer than a millisecond run on dirty schedulers; a panic of the native
   code raises `:nif_panicked` in the caller.
+
+  ## What functions return
+
+  One rule holds in all modules:
+
+    * A function that may refuse its input returns `:ok`, `{:ok, value}` or `{:error, reason}`, and has a
+      twin with a `!` that returns the value itself or raises `Headcount.Error`. A refused call changes
+      nothing. The reason names what was refused; where there is a limit, it has the size and the limit.
+    * A function that cannot refuse its input returns the value itself: all reads, with `nil` for a
+      member or a row that does not exist, and removals, which ignore what does not exist.
+    * Arguments of a wrong type, such as an atom as a topic, are mistakes of the program. They raise
+      `ArgumentError` or `FunctionClauseError` with and without `!`.
+
+  `Headcount.SortedSet` is the exception: it returns what `Discord.SortedSet` returns.
   """
 end

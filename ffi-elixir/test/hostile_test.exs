@@ -82,7 +82,7 @@ defmodule Headcount.HostileTest do
       %SortedSet{ref: make_ref()},
       %SortedSet{ref: MemberList.new(groups: ["a"]).ref},
       %MemberList{ref: nil},
-      %State{ref: 5},
+      %State{ref: 5, name: "five"},
       %Viewer{ref: make_ref(), format: :map}
     ]
   end

@@ -116,7 +116,7 @@ defmodule Headcount.MemberListTest do
     assert {:error, {:unknown_group, _}} = MemberList.set_group_hidden(list, "?", true)
     assert {:error, {:bad_group_name, _}} = MemberList.add_group(list, String.duplicate("x", 65))
     assert_raise ArgumentError, fn -> MemberList.add_group(list, :atom) end
-    assert inspect(list) == "#Headcount.MemberList<4 b=1 z=3>"
+    assert inspect(list) == "#Headcount.MemberList<4 members, b: 1, z: 3>"
   end
 
   test "a batch happens whole or not at all" do

@@ -19,7 +19,8 @@ defmodule Headcount.OwnerTest do
 
   defp node_name(length), do: String.slice("n@" <> String.duplicate("host", 64), 0, length)
 
-  defp state(replica, codec), do: %State{ref: Native.tracker_new(replica, {1, 0}, codec)}
+  defp state(replica, codec),
+    do: %State{ref: Native.tracker_new(replica, {1, 0}, codec), name: replica}
 
   # The owner as it travels, which stands behind the key and before an empty meta.
   defp owner_bytes(state) do

@@ -184,7 +184,7 @@ defmodule Headcount.Tracker.StateTest do
 
     assert_raise ArgumentError, fn -> State.new("") end
     assert_raise ArgumentError, fn -> State.new(String.duplicate("x", 65)) end
-    assert_raise ArgumentError, fn -> State.list(%State{ref: make_ref()}, "t") end
+    assert_raise ArgumentError, fn -> State.list(%State{ref: make_ref(), name: "none"}, "t") end
   end
 
   test "atoms of strangers are not created" do

@@ -15,9 +15,9 @@ defmodule Headcount.MemberList do
   ## Rows
 
   A row is a member, `%{id: ..., group: ..., revision: ..., attrs: ..., payload: ...}`, or the header of a
-  group that has members, `%{group: ..., count: ...}`. Rows are numbered from 0. Groups stand in an order
-  that you choose; in a group members stand by their sort key, then by id. A *hidden* group has
-  no rows, a *collapsed* one only its header.
+  group that has members, `%{group: ..., count: ...}`. Rows are numbered from 0. You choose the order of
+  the groups; in a group members are ordered by sort key, then by id. A *hidden* group has no rows, a
+  *collapsed* one only its header.
 
   A member has
 
@@ -26,26 +26,28 @@ defmodule Headcount.MemberList do
     * a sort key: `name: "Zoe"` (Unicode order without case), `key: <<...>>` (at most 64 bytes,
       compared as they are), `key: 42` or `key: {42, 7}` (64-bit non-negative integers)
     * `attrs`: 32 bits of your choice
-    * a payload, in lists with `payloads: true`: at most 64 KiB for what is shown
+    * a payload for display, in lists with `payloads: true`: at most 64 KiB
     * a revision, which grows with each change of attributes or payload, not when it moves
 
-  Every write is O(log n) and says at which row it happened.
+  Every write is O(log n) and returns the row that it changed.
 
   ## Live windows
 
-  `Headcount.MemberList.Viewer` sends each client the rows that it sees and, after each `tick/1`, what
-  changed in them.
+  `Headcount.MemberList.Viewer` gives each client the rows of its windows and, after each `tick/1`, the
+  changes in them.
 
   ## One list, many processes
 
   A list is mutable and shared, as a `Headcount.SortedSet` is: it lives outside the heap of any
   process, and reads and writes are safe from all of them. Reads do not pass through a process.
-  `snapshot/1` freezes it in O(1) for a reader that wants many rows of one moment.
+  `snapshot/1` freezes it in O(1) for a reader of many rows. A list is `Enumerable`: `Enum` and `Stream`
+  go over the rows of a snapshot.
 
-  Wrong ids, groups that do not exist and the like are `{:error, {what, message}}` and change
-  nothing; arguments of a wrong type raise `ArgumentError`.
+  Groups that do not exist, unknown members and broken limits are `{:error, {what, message}}` and change
+  nothing; arguments of a wrong type raise `ArgumentError`. See "What functions return" in `Headcount`.
   """
 
+  import Headcount.Bang, only: [bang: 1]
   import Headcount.MemberList.Args
   import Headcount.Twin, only: [call: 2]
   alias Headcount.MemberList.{Snapshot, Tick}
@@ -79,8 +81,19 @@ defmodule Headcount.MemberList do
           collapsed: boolean()
         }
 
-  @typedoc "Where a member stands now and stood before; `nil` while it has no row."
+  @typedoc "The row of a member and its row before the write; `nil` while it has no row."
   @type upsert :: %{index: index() | nil, is_new: boolean(), old_index: index() | nil}
+
+  @typedoc "What `apply_batch/2` did."
+  @type batch :: %{
+          inserted: non_neg_integer(),
+          updated: non_neg_integer(),
+          removed: non_neg_integer(),
+          missing: non_neg_integer()
+        }
+
+  @typedoc "What `bulk_load/2` did; duplicates with their places in the input."
+  @type loaded :: %{loaded: non_neg_integer(), duplicates: [{non_neg_integer(), id()}]}
 
   @type sort ::
           {:name, String.t()}
@@ -104,15 +117,15 @@ defmodule Headcount.MemberList do
   @slice_normal_max 500
 
   @doc """
-  An empty list.
+  Returns an empty list.
 
     * `:ids` - `:integer` (default), `:uuid` or `:text` (1 to 64 bytes)
     * `:groups` - names of groups in their order, default none
     * `:headers` - whether groups have header rows, default `true`
-    * `:payloads` - `false` (default), `:json` (each payload is one JSON value and stands in JSON frames as
-      it is; that it is one, you promise) or `:raw` (any bytes, base64 in JSON frames), which
+    * `:payloads` - `false` (default), `:json` (each payload must be one JSON value, which JSON frames
+      contain unchecked) or `:raw` (any bytes, base64 in JSON frames), which
       `true` means too
-    * `:name` - what frames call the list, default `""`
+    * `:name` - the name of the list in frames, default `""`
     * `:epoch` - see `begin_epoch/3`, default 1
 
         iex> list = Headcount.MemberList.new(ids: :text, groups: ["here"], headers: false)
@@ -135,9 +148,9 @@ defmodule Headcount.MemberList do
   end
 
   @doc """
-  Puts a member in, or moves it and sets its attributes. O(log n).
+  Inserts a member, or moves it and sets its attributes. O(log n).
 
-  Takes `:group` and `:name` or `:key`, and `:attrs` (default 0). A payload is set by `set_payload/3`.
+  Options are `:group` and `:name` or `:key`, and `:attrs` (default 0). A payload is set by `set_payload/3`.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -150,8 +163,10 @@ defmodule Headcount.MemberList do
     result(call(:member_list_upsert, [ref, id, group, sort, attrs]), id)
   end
 
+  bang(upsert!(list :: t(), id :: id(), options :: keyword()) :: upsert())
+
   @doc """
-  Takes a member out: the row it had; `nil` when there is no such member or it had no row. O(log n).
+  Removes a member and returns the row that it had; `nil` if it had none or does not exist. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -177,8 +192,10 @@ defmodule Headcount.MemberList do
     result(call(:member_list_set_group, [ref, id, check_name(group)]), id)
   end
 
+  bang(set_group!(list :: t(), id :: id(), group :: group()) :: upsert())
+
   @doc """
-  Gives a member another sort key: `{:name, name}` or `{:key, key}`. O(log n).
+  Replaces the sort key of a member by `{:name, name}` or `{:key, key}`. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> for {id, name} <- [{1, "Ada"}, {2, "Bea"}] do
@@ -191,8 +208,10 @@ defmodule Headcount.MemberList do
     result(call(:member_list_set_key, [ref, id, sort(sort)]), id)
   end
 
+  bang(set_key!(list :: t(), id :: id(), sort :: sort()) :: upsert())
+
   @doc """
-  Sets the attribute bits of a member; the revision grows if they differ. Gives its row. O(log n).
+  Sets the attribute bits of a member; the revision grows if they differ. Returns its row. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -204,8 +223,10 @@ defmodule Headcount.MemberList do
     result(call(:member_list_set_attrs, [ref, id, check_attrs(attrs)]), id)
   end
 
+  bang(set_attrs!(list :: t(), id :: id(), attrs :: non_neg_integer()) :: index() | nil)
+
   @doc """
-  Sets the payload of a member; the revision grows if it differs. Gives its row. O(log n).
+  Sets the payload of a member; the revision grows if it differs. Returns its row. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"], payloads: true)
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -218,8 +239,10 @@ defmodule Headcount.MemberList do
     result(call(:member_list_set_payload, [ref, id, payload]), id)
   end
 
+  bang(set_payload!(list :: t(), id :: id(), payload :: binary()) :: index() | nil)
+
   @doc """
-  Says that what is shown of a member has changed: its revision grows. Gives its row. O(log n).
+  Marks a member as changed, so that clients fetch it again: its revision grows. Returns its row. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -230,8 +253,10 @@ defmodule Headcount.MemberList do
   @spec touch(t(), id()) :: {:ok, index() | nil} | error()
   def touch(%__MODULE__{ref: ref}, id), do: result(call(:member_list_touch, [ref, id]), id)
 
+  bang(touch!(list :: t(), id :: id()) :: index() | nil)
+
   @doc """
-  Makes many changes at once: all of them, or none and an error. O(changes x log n).
+  Applies all changes, or none if one is refused. O(changes x log n).
 
   Changes of members that do not exist are counted as `missing`.
 
@@ -245,14 +270,7 @@ defmodule Headcount.MemberList do
       {:ok, %{inserted: 2, updated: 0, removed: 1, missing: 1}}
   """
   @spec apply_batch(t(), [change()]) ::
-          {:ok,
-           %{
-             inserted: non_neg_integer(),
-             updated: non_neg_integer(),
-             removed: non_neg_integer(),
-             missing: non_neg_integer()
-           }}
-          | error()
+          {:ok, batch()} | error()
   def apply_batch(%__MODULE__{ref: ref}, changes) when is_list(changes) do
     case Native.member_list_apply_batch(ref, Enum.map(changes, &change/1)) do
       {:ok, {inserted, updated, removed, missing}} ->
@@ -266,18 +284,20 @@ defmodule Headcount.MemberList do
     end
   end
 
-  @doc """
-  Puts many new members in, sorted or not: `[{id, options}]` as for `upsert/3`. O(n log n).
+  bang(apply_batch!(list :: t(), changes :: [change()]) :: batch())
 
-  Members that are in the list already, or twice in the input, are left out and reported with
-  their places in the input. An error leaves the list as it was.
+  @doc """
+  Inserts many new members in any order: `[{id, options}]` as for `upsert/3`. O(n log n).
+
+  Members that are in the list, or repeat in the input, are not loaded; they are returned with their
+  places in the input. An error changes nothing.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.bulk_load(list, for(id <- [3, 1, 3], do: {id, [group: "online", key: id]}))
       {:ok, %{loaded: 2, duplicates: [{2, 3}]}}
   """
   @spec bulk_load(t(), Enumerable.t()) ::
-          {:ok, %{loaded: non_neg_integer(), duplicates: [{non_neg_integer(), id()}]}} | error()
+          {:ok, loaded()} | error()
   def bulk_load(%__MODULE__{ref: ref}, members) do
     members = Enum.map(members, fn {id, options} -> new_member(id, options) end)
 
@@ -293,8 +313,10 @@ defmodule Headcount.MemberList do
     end
   end
 
+  bang(bulk_load!(list :: t(), members :: Enumerable.t()) :: loaded())
+
   @doc """
-  How many rows there are: headers and members that are shown. O(1).
+  Returns the number of rows: headers and members that are shown. O(1).
 
       iex> Headcount.MemberList.size(Headcount.MemberList.new())
       0
@@ -303,7 +325,7 @@ defmodule Headcount.MemberList do
   def size(%__MODULE__{ref: ref}), do: ref |> sizes() |> elem(0)
 
   @doc """
-  How many members there are, shown or not. O(1).
+  Returns the number of members, shown or not. O(1).
 
       iex> Headcount.MemberList.member_count(Headcount.MemberList.new())
       0
@@ -312,7 +334,7 @@ defmodule Headcount.MemberList do
   def member_count(%__MODULE__{ref: ref}), do: ref |> sizes() |> elem(1)
 
   @doc """
-  What the list knows of a member, its sort key included; `nil` when it is unknown. O(log n).
+  Returns a member with its sort key, `nil` if it does not exist. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", key: "a", attrs: 1)
@@ -325,7 +347,7 @@ defmodule Headcount.MemberList do
   def get(%__MODULE__{ref: ref}, id), do: found(call(:member_list_get, [ref, id]), id)
 
   @doc """
-  The row of a member; `nil` when it is unknown or its group is not shown. O(log n).
+  Returns the row of a member, `nil` if it does not exist or its group is not shown. O(log n).
 
       iex> Headcount.MemberList.index_of(Headcount.MemberList.new(), 7)
       nil
@@ -334,7 +356,7 @@ defmodule Headcount.MemberList do
   def index_of(%__MODULE__{ref: ref}, id), do: found(call(:member_list_index_of, [ref, id]), id)
 
   @doc """
-  What is at a row; `nil` past the end. O(log n).
+  Returns the row at an index, `nil` past the end. O(log n).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -347,7 +369,7 @@ defmodule Headcount.MemberList do
   end
 
   @doc """
-  Up to `amount` rows from `start` on; fewer past the end. O(log n + amount).
+  Returns up to `amount` rows from the index `start` on; fewer past the end. O(log n + amount).
 
       iex> Headcount.MemberList.slice(Headcount.MemberList.new(), 0, 100)
       []
@@ -363,7 +385,7 @@ defmodule Headcount.MemberList do
   end
 
   @doc """
-  All groups in order, also hidden and empty ones. O(groups).
+  Returns all groups in order, also hidden and empty ones. O(groups).
 
       iex> Headcount.MemberList.groups(Headcount.MemberList.new(groups: ["online"]))
       [%{name: "online", count: 0, first_index: nil, hidden: false, collapsed: false}]
@@ -372,10 +394,11 @@ defmodule Headcount.MemberList do
   def groups(%__MODULE__{ref: ref}), do: Native.member_list_groups(ref)
 
   @doc """
-  For each group the row of the first member whose name or key begins so. O(groups x log n).
+  Returns, for each group, the row of the first member whose name or key begins with a prefix.
+  O(groups x log n).
 
-  The prefix is given in the form in which members were: `{:name, text}` where they have names. Case does not
-  count, accents do. Keys end after 64 bytes: a longer name finds the first member that agrees with it so far.
+  The prefix has the form of the sort keys: `{:name, text}` for members with names. The search ignores case,
+  but not accents. Sort keys have at most 64 bytes; of a longer prefix only these count.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> for {id, name} <- [{1, "Anna"}, {2, "Moritz"}] do
@@ -390,7 +413,7 @@ defmodule Headcount.MemberList do
   end
 
   @doc """
-  The list as it is now, for readers: later writes do not show in it. O(1).
+  Returns the list at this moment, for readers: later writes do not change it. O(1).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> before = Headcount.MemberList.snapshot(list)
@@ -414,8 +437,10 @@ defmodule Headcount.MemberList do
     Native.member_list_add_group(ref, check_name(name))
   end
 
+  bang(add_group!(list :: t(), name :: group()) :: :ok)
+
   @doc """
-  Makes these groups exist and stand in this order, before all others. O(groups).
+  Creates the groups that do not exist and puts all of them in this order, before all others. O(groups).
 
       iex> list = Headcount.MemberList.new(groups: ["online", "offline"])
       iex> Headcount.MemberList.set_groups(list, ["moderators", "online"])
@@ -427,8 +452,10 @@ defmodule Headcount.MemberList do
     Native.member_list_set_groups(ref, Enum.map(names, &check_name/1))
   end
 
+  bang(set_groups!(list :: t(), names :: [group()]) :: :ok)
+
   @doc """
-  Gives a group another name. O(groups).
+  Renames a group. O(groups).
 
       iex> list = Headcount.MemberList.new(groups: ["mods"])
       iex> Headcount.MemberList.rename_group(list, "mods", "moderators")
@@ -439,8 +466,10 @@ defmodule Headcount.MemberList do
     Native.member_list_rename_group(ref, check_name(name), check_name(new))
   end
 
+  bang(rename_group!(list :: t(), name :: group(), new :: group()) :: :ok)
+
   @doc """
-  Puts the groups in this order, which names each of them once. O(groups).
+  Puts the groups in this order, which must name each of them once. O(groups).
 
       iex> list = Headcount.MemberList.new(groups: ["a", "b"])
       iex> Headcount.MemberList.reorder_groups(list, ["b", "a"])
@@ -451,6 +480,8 @@ defmodule Headcount.MemberList do
   def reorder_groups(%__MODULE__{ref: ref}, names) do
     Native.member_list_reorder_groups(ref, Enum.map(names, &check_name/1))
   end
+
+  bang(reorder_groups!(list :: t(), names :: [group()]) :: :ok)
 
   @doc """
   Moves one group to a place in the order; places past the end mean the end. O(groups).
@@ -464,8 +495,10 @@ defmodule Headcount.MemberList do
     Native.member_list_move_group(ref, check_name(name), check_index(:to, to))
   end
 
+  bang(move_group!(list :: t(), name :: group(), to :: non_neg_integer()) :: :ok)
+
   @doc """
-  Takes a group out of the rows, header included, or puts it back. O(groups).
+  Hides a group and its header, or shows them again. O(groups).
 
       iex> list = Headcount.MemberList.new(groups: ["offline"])
       iex> Headcount.MemberList.set_group_hidden(list, "offline", true)
@@ -473,11 +506,13 @@ defmodule Headcount.MemberList do
   """
   @spec set_group_hidden(t(), group(), boolean()) :: :ok | error()
   def set_group_hidden(%__MODULE__{ref: ref}, name, hidden) when is_boolean(hidden) do
-    Native.member_list_hide_group(ref, check_name(name), hidden)
+    Native.member_list_set_group_hidden(ref, check_name(name), hidden)
   end
 
+  bang(set_group_hidden!(list :: t(), name :: group(), hidden :: boolean()) :: :ok)
+
   @doc """
-  Leaves only the header of a group in the rows, or puts its members back. O(groups).
+  Collapses a group to its header, or shows its members again. O(groups).
 
       iex> list = Headcount.MemberList.new(groups: ["offline"])
       iex> Headcount.MemberList.set_group_collapsed(list, "offline", true)
@@ -485,8 +520,10 @@ defmodule Headcount.MemberList do
   """
   @spec set_group_collapsed(t(), group(), boolean()) :: :ok | error()
   def set_group_collapsed(%__MODULE__{ref: ref}, name, collapsed) when is_boolean(collapsed) do
-    Native.member_list_collapse_group(ref, check_name(name), collapsed)
+    Native.member_list_set_group_collapsed(ref, check_name(name), collapsed)
   end
+
+  bang(set_group_collapsed!(list :: t(), name :: group(), collapsed :: boolean()) :: :ok)
 
   @doc """
   Removes a group without members. O(groups).
@@ -501,9 +538,11 @@ defmodule Headcount.MemberList do
     Native.member_list_remove_group(ref, check_name(name))
   end
 
+  bang(remove_group!(list :: t(), name :: group()) :: :ok)
+
   @doc """
-  Bytes that the list occupies outside the heaps of processes, without what text ids, names over 15
-  bytes and payloads own. O(n / 64).
+  Returns the bytes that the list occupies outside the heaps of processes, without text ids, names over
+  15 bytes and payloads. O(n / 64).
 
       iex> Headcount.MemberList.memory(Headcount.MemberList.new()) < 100_000
       true
@@ -512,7 +551,7 @@ defmodule Headcount.MemberList do
   def memory(%__MODULE__{ref: ref}), do: Native.member_list_memory(ref)
 
   @doc """
-  Publishes what changed since the last tick, for all viewers. O(changes x log changes + rows of the
+  Publishes the changes since the last tick, for all viewers. O(changes x log changes + rows of the
   watched windows that changed).
 
   Totals and groups are published at most once a second. Call it from one process, every 250 ms
@@ -533,7 +572,7 @@ defmodule Headcount.MemberList do
   Names the list for its viewers and begins an epoch: the next tick sends every viewer its windows
   and the counts whole. O(watched windows).
 
-  Epochs must grow; a list that is rebuilt elsewhere goes on with a higher one.
+  Epochs must grow: a list that is rebuilt on another node begins a higher one.
 
       iex> Headcount.MemberList.begin_epoch(Headcount.MemberList.new(), "room:7", 2)
       :ok
@@ -563,12 +602,21 @@ defmodule Headcount.MemberList do
           "not an id of this list (see the option :ids of new/1): #{Headcount.Show.term(id)}"
   end
 
+  defimpl Enumerable do
+    # All rows of one moment.
+    alias Headcount.MemberList
+
+    def count(list), do: {:ok, MemberList.size(list)}
+    def member?(_list, _row), do: {:error, __MODULE__}
+    def slice(list), do: list |> MemberList.snapshot() |> Enumerable.slice()
+    def reduce(list, acc, fun), do: list |> MemberList.snapshot() |> Enumerable.reduce(acc, fun)
+  end
+
   defimpl Inspect do
     def inspect(list, _opts) do
-      counts =
-        for %{name: name, count: n} <- Headcount.MemberList.groups(list), do: " #{name}=#{n}"
-
-      "#Headcount.MemberList<#{Headcount.MemberList.member_count(list)}#{counts}>"
+      groups = Headcount.MemberList.groups(list)
+      members = Headcount.MemberList.member_count(list)
+      "#Headcount.MemberList<#{Headcount.Show.members(members, groups)}>"
     end
   end
 end

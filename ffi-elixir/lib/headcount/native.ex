@@ -1,7 +1,7 @@
 defmodule Headcount.Native do
   @moduledoc false
-  # The functions of the NIF, and nothing else. Those with a twin named `*_dirty` answer `:busy`
-  # when another process holds the lock; the twin then waits for it on a dirty scheduler.
+  # Declares the functions of the NIF. Those with a twin named `*_dirty` return `:busy` when another
+  # process holds the lock; the twin waits for the lock on a dirty scheduler.
 
   @on_load :load
 
@@ -67,8 +67,8 @@ defmodule Headcount.Native do
     member_list_rename_group: 3,
     member_list_reorder_groups: 2,
     member_list_move_group: 3,
-    member_list_hide_group: 3,
-    member_list_collapse_group: 3,
+    member_list_set_group_hidden: 3,
+    member_list_set_group_collapsed: 3,
     member_list_remove_group: 2,
     member_list_groups: 1,
     member_list_apply_batch: 2,

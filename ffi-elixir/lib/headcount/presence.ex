@@ -14,7 +14,7 @@ defmodule Headcount.Presence do
         use Headcount.Presence, otp_app: :my_app, pubsub_server: MyApp.PubSub
       end
 
-  An app that has `use Phoenix.Presence` changes that word. Then, in a channel:
+  An app with `use Phoenix.Presence` changes that word. Then, in a channel:
 
       def handle_info(:after_join, socket) do
         {:ok, _ref} = Presence.track(socket, socket.assigns.user_id, %{online_at: now()})
@@ -22,7 +22,7 @@ defmodule Headcount.Presence do
         {:noreply, socket}
       end
 
-  and all subscribers of the topic, on all nodes, are sent `"presence_diff"` broadcasts with
+  All subscribers of the topic, on all nodes, receive `"presence_diff"` broadcasts with
   `%{joins: %{key => %{metas: [...]}}, leaves: %{...}}`, which the JavaScript client of Phoenix reads.
 
   ## Options
@@ -48,9 +48,9 @@ defmodule Headcount.Presence do
   @type presences :: %{String.t() => presence()}
 
   @doc """
-  Adds to presences what clients should see of them, with one look-up for all.
+  Extends presences by data for the clients, such as users from one database query.
 
-  Called for each list and for the joins and the leaves of each diff. The keys of the map must stay.
+  Called for each list and for the joins and the leaves of each diff. Must keep the keys of the map.
   """
   @callback fetch(topic(), presences()) :: presences()
 
@@ -58,9 +58,9 @@ defmodule Headcount.Presence do
   @callback init(state :: term()) :: {:ok, new_state :: term()}
 
   @doc """
-  Is told of the changes of a topic, with all metas by key after them.
+  Receives the changes of a topic, and all its metas by key after them.
 
-  The shard keeps a copy of the metas of all topics for this; without this callback it does not.
+  A shard keeps a copy of the metas of all its topics only for modules that have this callback.
   """
   @callback handle_metas(
               topic(),
@@ -119,31 +119,31 @@ defmodule Headcount.Presence do
       @spec untrack(pid(), String.t(), term()) :: :ok
       def untrack(pid, topic, key), do: Headcount.Tracker.untrack(__MODULE__, pid, topic, key)
 
-      @doc "Gives the presence of a socket another meta: a map or a function."
+      @doc "Replaces the meta of the presence of a socket by a map, or by what a function returns."
       @spec update(map(), term(), map() | (map() -> map())) ::
               {:ok, String.t()} | {:error, term()}
       def update(%{__struct__: Phoenix.Socket} = socket, key, meta) do
         update(socket.channel_pid, socket.topic, key, meta)
       end
 
-      @doc "Gives a presence another meta: a map or a function."
+      @doc "Replaces the meta of a presence by a map, or by what a function returns."
       @spec update(pid(), String.t(), term(), map() | (map() -> map())) ::
               {:ok, String.t()} | {:error, term()}
       def update(pid, topic, key, meta) do
         Headcount.Tracker.update(__MODULE__, pid, topic, key, meta)
       end
 
-      @doc "All presences of a topic, or of the topic of a socket."
+      @doc "Returns all presences of a topic, or of the topic of a socket."
       @spec list(map() | String.t()) :: Headcount.Presence.presences()
       def list(%{__struct__: Phoenix.Socket, topic: topic}), do: list(topic)
       def list(topic), do: Headcount.Presence.list(__MODULE__, topic)
 
-      @doc "The presence of a key, `[]` when there is none."
+      @doc "Returns the presence of a key, `[]` if there is none."
       @spec get_by_key(map() | String.t(), term()) :: Headcount.Presence.presence() | []
       def get_by_key(%{__struct__: Phoenix.Socket, topic: topic}, key), do: get_by_key(topic, key)
       def get_by_key(topic, key), do: Headcount.Presence.get_by_key(__MODULE__, topic, key)
 
-      @doc "The processes that run `fetch/2` at the moment."
+      @doc "Returns the processes that run `fetch/2` at the moment."
       @spec fetchers_pids() :: [pid()]
       def fetchers_pids, do: Headcount.Presence.fetchers_pids(__MODULE__)
     end
@@ -177,13 +177,13 @@ defmodule Headcount.Presence do
   end
 
   @doc """
-  All presences of a topic, grouped by key and enriched by the module's `c:fetch/2`.
+  Returns all presences of a topic, grouped by key and extended by the module's `c:fetch/2`.
   """
   @spec list(module(), topic()) :: presences()
   def list(module, topic), do: module.fetch(topic, group(Tracker.list(module, topic)))
 
   @doc """
-  The presence of a key, enriched by the module's `c:fetch/2`; `[]` when there is none.
+  Returns the presence of a key, extended by the module's `c:fetch/2`; `[]` if there is none.
   """
   @spec get_by_key(module(), topic(), key :: term()) :: presence() | []
   def get_by_key(module, topic, key) do
@@ -199,7 +199,7 @@ defmodule Headcount.Presence do
   end
 
   @doc """
-  The processes that run the module's `c:fetch/2` at the moment.
+  Returns the processes that run the module's `c:fetch/2` at the moment.
   """
   @spec fetchers_pids(module()) :: [pid()]
   def fetchers_pids(module), do: Task.Supervisor.children(fetchers(module))

@@ -1,6 +1,6 @@
 defmodule Headcount.SortedSet do
   @moduledoc """
-  A sorted set of terms with an index: every member knows its place, every place its member.
+  A sorted set of terms that finds the index of a member, and the member at an index.
 
       iex> set = Headcount.SortedSet.new()
       iex> {0, set} = Headcount.SortedSet.index_add(set, {1, "zoe", 7})
@@ -12,7 +12,7 @@ defmodule Headcount.SortedSet do
 
   The functions, their arguments and what they return are those of `Discord.SortedSet` 2.0, so that
   a project changes the name of the module and nothing else; the guide "Coming from sorted_set_nif"
-  lists what is better and what differs.
+  lists the improvements and the differences.
 
   ## Order
 
@@ -25,11 +25,11 @@ defmodule Headcount.SortedSet do
 
   ## One set, many processes
 
-  A set is mutable and shared: it lives outside the heap of any process, `add/2` changes it for
-  everyone who holds it and returns it, and the memory is freed (by a thread of its own) when
-  the last process lets go of it. Reads and writes from any number of processes are safe. A
-  call that finds the set locked for longer than a moment waits on a dirty scheduler, so nobody
-  ever has to try again. Long lists are made of a copy, which costs O(1): each is one moment.
+  A set is mutable and shared: it lives outside the heap of any process, and `add/2` changes it for
+  all processes that hold it. A thread of its own frees the memory when the last process has dropped
+  the set. Reads and writes from any number of processes are safe. A call that finds the set
+  locked for longer than a moment waits on a dirty scheduler, so callers never retry. Long lists
+  are read from a copy, which costs O(1): each shows the set at one moment.
 
   Every function that takes a set raises `ArgumentError` for something else. The costs below are
   for a set of n members.
@@ -45,7 +45,7 @@ defmodule Headcount.SortedSet do
   @type t :: %__MODULE__{ref: reference()}
 
   @typedoc """
-  What a set may hold: numbers, atoms, bitstrings, and tuples, lists and maps of such.
+  The terms that a set may hold: numbers, atoms, bitstrings, and tuples, lists and maps of such.
   """
   @type supported_term :: number() | atom() | bitstring() | tuple() | list() | map()
 
@@ -55,11 +55,11 @@ defmodule Headcount.SortedSet do
   @default_bucket_size 500
   # The longest slice that a normal scheduler copies.
   @slice_normal_max 500
-  # No index reaches it.
+  # Above every index.
   @index_max 0xFFFF_FFFF
 
   @doc """
-  An empty set.
+  Returns an empty set.
 
   Capacity and bucket size are hints of the original; they are checked and have no effect, as the
   structure grows and shrinks by itself.
@@ -75,7 +75,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  A set of the terms, which may be in any order and repeat. O(n log n).
+  Returns a set of the terms, which may be in any order and repeat. O(n log n).
 
       iex> Headcount.SortedSet.from_enumerable([:b, 2, :a, 2]) |> Headcount.SortedSet.to_list()
       [2, :a, :b]
@@ -87,9 +87,9 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  A set of terms that are sorted already and do not repeat. O(n).
+  Returns a set of terms that are sorted and do not repeat. O(n).
 
-  The promise is checked on the way: terms out of order or twice raise `ArgumentError`.
+  Terms that are out of order or repeat raise `ArgumentError`.
 
       iex> Headcount.SortedSet.from_proper_enumerable(1..3) |> Headcount.SortedSet.to_list()
       [1, 2, 3]
@@ -102,7 +102,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  Adds a member; a member that is there already stays as it is. O(log n).
+  Adds a member, unless the set has it. O(log n).
 
       iex> set = Headcount.SortedSet.new()
       iex> set |> Headcount.SortedSet.add(2) |> Headcount.SortedSet.add(1) |> Enum.to_list()
@@ -119,7 +119,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  Adds a member and says where it stands now; `nil` when it was there already. O(log n).
+  Adds a member and returns its index, `nil` if the set had it before. O(log n).
 
       iex> set = Headcount.SortedSet.from_enumerable([1, 3])
       iex> {1, set} = Headcount.SortedSet.index_add(set, 2)
@@ -134,7 +134,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  Removes a member; one that is not there changes nothing. O(log n).
+  Removes a member, if the set has it. O(log n).
 
       iex> Headcount.SortedSet.from_enumerable([1, 2]) |> Headcount.SortedSet.remove(1) |> Enum.to_list()
       [2]
@@ -148,7 +148,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  Removes a member and says where it stood; `nil` when it was not there. O(log n).
+  Removes a member and returns the index that it had, `nil` if the set did not have it. O(log n).
 
       iex> set = Headcount.SortedSet.from_enumerable([:a, :b])
       iex> {1, set} = Headcount.SortedSet.index_remove(set, :b)
@@ -163,7 +163,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  How many members the set has. O(1).
+  Returns the number of members. O(1).
 
       iex> Headcount.SortedSet.from_enumerable([1, 2, 2]) |> Headcount.SortedSet.size()
       2
@@ -172,7 +172,7 @@ defmodule Headcount.SortedSet do
   def size(%__MODULE__{ref: ref}), do: call(:sorted_set_size, [ref])
 
   @doc """
-  All members in order. O(n).
+  Returns all members in order. O(n).
 
       iex> Headcount.SortedSet.from_enumerable([3, 1]) |> Headcount.SortedSet.to_list()
       [1, 3]
@@ -181,7 +181,7 @@ defmodule Headcount.SortedSet do
   def to_list(%__MODULE__{ref: ref}), do: Native.sorted_set_to_list(ref)
 
   @doc """
-  The member at an index, `default` past the end. O(log n).
+  Returns the member at an index, `default` past the end. O(log n).
 
       iex> set = Headcount.SortedSet.from_enumerable([:a, :b])
       iex> {Headcount.SortedSet.at(set, 1), Headcount.SortedSet.at(set, 2, :none)}
@@ -196,7 +196,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  Up to `amount` members from the index `start` on; short or empty past the end. O(log n + amount).
+  Returns up to `amount` members from the index `start` on; fewer past the end. O(log n + amount).
 
       iex> set = Headcount.SortedSet.from_enumerable(1..10)
       iex> {Headcount.SortedSet.slice(set, 8, 100), Headcount.SortedSet.slice(set, 10, 1)}
@@ -213,7 +213,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  Where a member stands, `nil` when it is not there. O(log n).
+  Returns the index of a member, `nil` if the set does not have it. O(log n).
 
       iex> set = Headcount.SortedSet.from_enumerable(["a", "c"])
       iex> {Headcount.SortedSet.find_index(set, "c"), Headcount.SortedSet.find_index(set, "b")}
@@ -228,7 +228,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  The capacity hint that `new/2` takes when none is given.
+  Returns the capacity hint that `new/2` takes when none is given.
 
       iex> Headcount.SortedSet.default_capacity()
       500
@@ -237,7 +237,7 @@ defmodule Headcount.SortedSet do
   def default_capacity, do: @default_capacity
 
   @doc """
-  The bucket size hint that `new/2` takes when none is given.
+  Returns the bucket size hint that `new/2` takes when none is given.
 
       iex> Headcount.SortedSet.default_bucket_size()
       500
@@ -246,7 +246,7 @@ defmodule Headcount.SortedSet do
   def default_bucket_size, do: @default_bucket_size
 
   @doc """
-  A line about the set for people: its size and its memory. O(n).
+  Returns a line of text with the size and the memory of the set. O(n).
 
       iex> Headcount.SortedSet.from_enumerable([1, 2]) |> Headcount.SortedSet.debug() =~ "2 members"
       true
@@ -257,7 +257,7 @@ defmodule Headcount.SortedSet do
   end
 
   @doc """
-  Bytes that the set occupies outside the heaps of processes. O(n).
+  Returns the bytes that the set occupies outside the heaps of processes. O(n).
 
       iex> Headcount.SortedSet.memory(Headcount.SortedSet.new()) < 10_000
       true
@@ -303,9 +303,7 @@ defmodule Headcount.SortedSet do
   end
 
   defimpl Enumerable do
-    alias Headcount.SortedSet
-
-    @page 500
+    alias Headcount.{Pages, SortedSet}
 
     def count(set), do: {:ok, SortedSet.size(set)}
 
@@ -317,27 +315,10 @@ defmodule Headcount.SortedSet do
     end
 
     def slice(set) do
-      {:ok, SortedSet.size(set), &SortedSet.slice(set, &1, &2)}
+      {:ok, SortedSet.size(set), Pages.slicer(&SortedSet.slice(set, &1, &2))}
     end
 
-    def reduce(set, acc, fun), do: reduce(set, [], 0, acc, fun)
-
-    defp reduce(_set, _page, _next, {:halt, acc}, _fun), do: {:halted, acc}
-
-    defp reduce(set, page, next, {:suspend, acc}, fun) do
-      {:suspended, acc, &reduce(set, page, next, &1, fun)}
-    end
-
-    defp reduce(set, [term | page], next, {:cont, acc}, fun) do
-      reduce(set, page, next, fun.(term, acc), fun)
-    end
-
-    defp reduce(set, [], next, {:cont, acc}, fun) do
-      case SortedSet.slice(set, next, @page) do
-        [] -> {:done, acc}
-        page -> reduce(set, page, next + length(page), {:cont, acc}, fun)
-      end
-    end
+    def reduce(set, acc, fun), do: Pages.reduce(&SortedSet.slice(set, &1, &2), acc, fun)
   end
 
   defimpl Collectable do

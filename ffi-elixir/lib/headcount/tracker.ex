@@ -1,6 +1,6 @@
 defmodule Headcount.Tracker do
   @moduledoc """
-  Who is present, in which topic, on all nodes: the contract of `Phoenix.Tracker`.
+  Presence of processes in topics, on all nodes: the contract of `Phoenix.Tracker`.
 
       children = [
         {MyApp.Tracker, [name: MyApp.Tracker]}
@@ -30,7 +30,7 @@ defmodule Headcount.Tracker do
         end
       end
 
-  Then any process is tracked, and any process on any node sees it:
+  Now any process can be tracked, and every node lists it:
 
       {:ok, ref} = Headcount.Tracker.track(MyApp.Tracker, self(), "room:1", user_id, %{device: "phone"})
       Headcount.Tracker.list(MyApp.Tracker, "room:1")
@@ -38,7 +38,7 @@ defmodule Headcount.Tracker do
 
   The first argument may also be a `Headcount.Tracker.State`: the pure form, without processes.
 
-      iex> tracker = Headcount.Tracker.new("node-1")
+      iex> tracker = Headcount.Tracker.State.new("node-1")
       iex> {:ok, ref} = Headcount.Tracker.track(tracker, self(), "room", "ann", %{device: "phone"})
       iex> Headcount.Tracker.list(tracker, "room")
       [{"ann", %{device: "phone", phx_ref: ref}}]
@@ -52,21 +52,22 @@ defmodule Headcount.Tracker do
     * `:transport` - `{module, options}` of a `Headcount.Transport`
     * `:broadcast_period` - milliseconds between heartbeats (1500). Changes do not wait for it: they
       travel within a few milliseconds
-    * `:down_period` - a node not heard for so long is down, its entries are hidden
+    * `:down_period` - a node that was silent for this long is down, its entries are hidden
       (`broadcast_period * max_silent_periods * 2`, 30 s). A broken connection hides at once
-    * `:permdown_period` - a node not heard for so long is forgotten (20 minutes)
-    * `:permdown_on_shutdown` - leave for good when the supervisor stops (`false`)
+    * `:permdown_period` - a node that was silent for this long is forgotten (20 minutes)
+    * `:permdown_on_shutdown` - say goodbye when the supervisor stops, so that other nodes drop the entries
+      at once (`false`)
     * `:pool_size` - processes that monitor and run callbacks (1). Nodes may have different ones
     * `:log_level` - level of log lines about the cluster, or `false` (default)
     * `:codec` - how keys and metas travel: `:term`, as Erlang terms (default), or `:json`, see below
     * `:link` - link tracked processes to a shard, as `Phoenix.Tracker` does (`false`)
     * `:report_events_to` - a process that gets `{:replica_up | :replica_down | :replica_permdown, name}`
-      and `{:refused, name, from, message}` when entries of a node break a limit here or cannot be
-      read: once, until one of its frames is taken again
+      and `{:refused, name, from, message}` when entries of a node break a limit of this node or cannot
+      be read: once, until a frame of that node is accepted again
     * `:node_name` - the name of this replica, 64 bytes at most (the name of the node, cut if it is longer)
-    * `:max_silent_periods` - only for the default of `:down_period`; no beat is left out
-    * `:clock_sample_periods`, `:max_delta_sizes` - accepted and not needed: what a node misses is
-      always known exactly
+    * `:max_silent_periods` - only for the default of `:down_period`; a heartbeat is sent in each period
+    * `:clock_sample_periods`, `:max_delta_sizes` - accepted without effect: a node always knows exactly
+      what it misses
 
   ## What differs from Phoenix.Tracker
 
@@ -75,17 +76,18 @@ defmodule Headcount.Tracker do
     * `track/5`, `update/5` and `untrack/4` write in the caller, reads never pass through a process;
       reading inside `handle_diff/2` works.
     * `handle_diff/2` is called a few milliseconds after a change, with all changes since the last
-      call: a hundred thousand processes that die at once are a few calls. Of several updates the
-      last one joins, but nothing that `list/2` could have shown is dropped: each version that is
-      over is among the leaves, and what came and went is in both lists. Take joins in before
-      leaves, by key and `:phx_ref`, as the JavaScript client of Phoenix does.
-    * There is no grace for entries whose process has ended, as the Rust crate and the Python module
-      offer it: a process does not come back under its pid.
+      call: a hundred thousand processes that die at once cause a few calls. Of several updates of an
+      entry only the last one is a join, but a diff drops nothing that `list/2` could have shown: each
+      replaced version is a leave, and an entry that was tracked and untracked since the last call is in
+      both lists. Apply joins before leaves, by key and `:phx_ref`, as the JavaScript client of
+      Phoenix does.
+    * Entries whose process has ended are removed without the grace period that the Rust crate and the
+      Python module offer: a process does not come back under its pid.
     * The order of `list/2` is not defined.
     * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms), owners of a
       `Headcount.Tracker.State` that are no pids too (64 bytes); beyond them the call returns
       `{:error, {what, length, limit}}`.
-    * What a node with older code cannot decode is listed as `{:undecodable, binary}`. Over a
+    * A meta or key that a node cannot decode is listed there as `{:undecodable, binary}`. Over a
       transport that is not trusted no atoms are created.
 
   ## Clusters with other languages
@@ -94,7 +96,7 @@ defmodule Headcount.Tracker do
   read them and this node reads theirs. All Elixir nodes of a cluster use the same codec: the same
   key in another codec is another key.
 
-    * a key is a string in UTF-8; no other term can be one
+    * a key is a string in UTF-8
     * a meta holds numbers of up to 64 bits, `true`, `false`, `nil`, strings in UTF-8, other atoms,
       lists and maps with strings or atoms as keys, 64 deep. Anything else is
       `{:error, {:not_json, message}}`, and nothing is tracked
@@ -110,11 +112,12 @@ defmodule Headcount.Tracker do
 
   ## Upgrades
 
-  The state lives in the NIF, not in a process: shards and callbacks may restart or be upgraded with
-  it in place. A new version of the NIF itself cannot take the old state over: restart the
-  supervisor of the tracker, which tracks from nothing while other nodes send what they know.
+  The state lives in the NIF, not in a process: it stays when shards and callbacks restart or are
+  upgraded. A new version of the NIF itself cannot take over the old state: restart the supervisor of
+  the tracker. The tracker then starts empty, and the other nodes send it their entries.
   """
 
+  import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
   alias Headcount.Tracker.{Config, Replicator, Shard, State}
@@ -127,16 +130,16 @@ defmodule Headcount.Tracker do
   @typedoc "A running tracker by name, or the pure form."
   @type tracker :: atom() | State.t()
 
-  @typedoc "What changed: `{joins, leaves}` of each topic. An update is in both; joins come first."
+  @typedoc "Changes as `{joins, leaves}` of each topic. An update is in both lists; apply joins first."
   @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
 
   @doc "Makes the state of the callbacks, once for each shard."
   @callback init(arg :: term()) :: {:ok, state :: term()}
 
-  @doc "Is told of all changes, here and on other nodes."
+  @doc "Receives all changes, of this node and of the others."
   @callback handle_diff(diff(), state :: term()) :: {:ok, state :: term()}
 
-  @doc "Is told of other messages to the shard."
+  @doc "Receives the other messages to the shard."
   @callback handle_info(message :: term(), state :: term()) :: {:noreply, state :: term()}
 
   @optional_callbacks handle_info: 2
@@ -167,18 +170,9 @@ defmodule Headcount.Tracker do
   end
 
   @doc """
-  A state without processes, see `Headcount.Tracker.State`.
+  Tracks a process under a key in a topic, until the process ends. O(1).
 
-      iex> Headcount.Tracker.new("node-1")
-      #Headcount.Tracker.State<0 entries>
-  """
-  @spec new(String.t(), keyword()) :: State.t()
-  defdelegate new(name, options \\ []), to: State
-
-  @doc """
-  Tracks a process under a key in a topic; it leaves when it dies. O(1).
-
-      iex> tracker = Headcount.Tracker.new("node-1")
+      iex> tracker = Headcount.Tracker.State.new("node-1")
       iex> {:ok, _ref} = Headcount.Tracker.track(tracker, self(), "room", "ann", %{})
       iex> {:error, {:already_tracked, _pid, "room", "ann"}} =
       ...>   Headcount.Tracker.track(tracker, self(), "room", "ann", %{})
@@ -209,12 +203,17 @@ defmodule Headcount.Tracker do
     end
   end
 
+  bang(
+    track!(tracker :: tracker(), pid :: pid(), topic :: topic(), key :: key(), meta :: meta()) ::
+      ref()
+  )
+
   @doc """
-  Gives an entry another meta: a map, or a function of the meta it has. O(1).
+  Replaces the meta of an entry by a map, or by what a function returns for the present meta. O(1).
 
-  A function runs in a shard; what it raises, the caller raises.
+  The function runs in a shard; an exception in it is raised in the caller.
 
-      iex> tracker = Headcount.Tracker.new("node-1")
+      iex> tracker = Headcount.Tracker.State.new("node-1")
       iex> Headcount.Tracker.update(tracker, self(), "room", "ann", %{})
       {:error, :nopresence}
   """
@@ -242,10 +241,20 @@ defmodule Headcount.Tracker do
     call(:presence_update, [presence, pid, topic, key, State.check_meta(meta)])
   end
 
+  bang(
+    update!(
+      tracker :: tracker(),
+      pid :: pid(),
+      topic :: topic(),
+      key :: key(),
+      meta :: meta() | (meta() -> meta())
+    ) :: ref()
+  )
+
   @doc """
   Stops tracking a process under a key in a topic; does nothing when it is not tracked. O(1).
 
-      iex> Headcount.Tracker.untrack(Headcount.Tracker.new("node-1"), self(), "room", "ann")
+      iex> Headcount.Tracker.untrack(Headcount.Tracker.State.new("node-1"), self(), "room", "ann")
       :ok
   """
   @spec untrack(tracker(), pid(), topic(), key()) :: :ok
@@ -258,7 +267,7 @@ defmodule Headcount.Tracker do
   @doc """
   Stops tracking a process everywhere. O(its entries).
 
-      iex> Headcount.Tracker.untrack(Headcount.Tracker.new("node-1"), self())
+      iex> Headcount.Tracker.untrack(Headcount.Tracker.State.new("node-1"), self())
       :ok
   """
   @spec untrack(tracker(), pid()) :: :ok
@@ -270,13 +279,12 @@ defmodule Headcount.Tracker do
   end
 
   @doc """
-  All that is tracked in a topic, on nodes that are up, in no particular order.
-  O(entries of the topic).
+  Returns the entries of a topic on all nodes that are up, in no particular order. O(entries of the topic).
 
-  More than #{@list_normal_max} entries are read in pages, so that nobody waits for the whole list: it is
-  not one moment then, but who stays is listed exactly once.
+  More than #{@list_normal_max} entries are read in pages, so that writers wait for one page only. Such a list does
+  not show one moment, but each entry that exists throughout the call is in it exactly once.
 
-      iex> Headcount.Tracker.list(Headcount.Tracker.new("node-1"), "room")
+      iex> Headcount.Tracker.list(Headcount.Tracker.State.new("node-1"), "room")
       []
   """
   @spec list(tracker(), topic()) :: [{key(), meta()}]
@@ -293,9 +301,9 @@ defmodule Headcount.Tracker do
   end
 
   @doc """
-  The processes of a key in a topic, with their metas. O(such entries).
+  Returns the processes of a key in a topic, with their metas. O(such entries).
 
-      iex> Headcount.Tracker.get_by_key(Headcount.Tracker.new("node-1"), "room", "ann")
+      iex> Headcount.Tracker.get_by_key(Headcount.Tracker.State.new("node-1"), "room", "ann")
       []
   """
   @spec get_by_key(tracker(), topic(), key()) :: [{pid(), meta()}]
@@ -306,9 +314,9 @@ defmodule Headcount.Tracker do
   end
 
   @doc """
-  How many entries a topic has. O(nodes present in the topic). Phoenix.Tracker has no such function.
+  Returns the number of entries of a topic. O(nodes present in the topic).
 
-      iex> Headcount.Tracker.count(Headcount.Tracker.new("node-1"), "room")
+      iex> Headcount.Tracker.count(Headcount.Tracker.State.new("node-1"), "room")
       0
   """
   @spec count(tracker(), topic()) :: non_neg_integer()
@@ -319,9 +327,9 @@ defmodule Headcount.Tracker do
   end
 
   @doc """
-  How many different keys a topic has: a user with two devices counts once.
+  Returns the number of different keys of a topic: a user with two devices counts once.
 
-      iex> Headcount.Tracker.count_keys(Headcount.Tracker.new("node-1"), "room")
+      iex> Headcount.Tracker.count_keys(Headcount.Tracker.State.new("node-1"), "room")
       0
   """
   @spec count_keys(tracker(), topic()) :: non_neg_integer()
@@ -332,9 +340,9 @@ defmodule Headcount.Tracker do
   end
 
   @doc """
-  How many entries there are in all topics, on all nodes.
+  Returns the number of entries in all topics, on all nodes.
 
-      iex> Headcount.Tracker.size(Headcount.Tracker.new("node-1"))
+      iex> Headcount.Tracker.size(Headcount.Tracker.State.new("node-1"))
       0
   """
   @spec size(tracker()) :: non_neg_integer()
@@ -342,13 +350,13 @@ defmodule Headcount.Tracker do
   def size(name), do: call(:presence_size, [Config.presence!(name)])
 
   @doc """
-  Whether everything that the nodes heard of had to show has arrived once.
+  Returns whether this node has caught up, at least once, with everything its known peers advertised.
   """
   @spec synced?(atom()) :: boolean()
   def synced?(name), do: Native.presence_is_synced(Config.presence!(name))
 
   @doc """
-  The other nodes of a tracker and whether they are up.
+  Returns the other nodes of a tracker and whether they are up.
   """
   @spec replicas(atom()) :: [{name :: String.t(), up :: boolean()}]
   def replicas(name) do

@@ -1,6 +1,6 @@
 defmodule Headcount.Transport do
   @moduledoc """
-  How the nodes of a tracker talk to each other.
+  A way in which the nodes of a tracker exchange frames.
 
   A tracker chooses its transport with an option of `Headcount.Tracker.start_link/3`:
 
@@ -13,9 +13,9 @@ defmodule Headcount.Transport do
       # your own
       Headcount.Tracker.start_link(MyTracker, [], name: MyTracker, transport: {MyTransport, []})
 
-  The callbacks run in one process of the tracker, which also gets the transport's messages. Frames
+  The callbacks run in one process of the tracker, which also receives the transport's messages. Frames
   may be lost, doubled and reordered; that costs time, never data. An *address* is a string that
-  names a neighbour as long as it lives.
+  names a peer as long as that peer runs.
   """
 
   @type state :: term()
@@ -27,12 +27,12 @@ defmodule Headcount.Transport do
   """
   @callback init(cluster :: String.t(), options :: keyword()) :: {:ok, state()} | {:error, term()}
 
-  @doc "Sends a frame to one neighbour, or to all."
+  @doc "Sends a frame to one peer, or to all."
   @callback transmit(to :: address() | :all, frame(), state()) :: state()
 
   @doc """
-  What a message to the process means: a frame, a neighbour that is gone, something else of the
-  transport's own (`:ok`), or nothing of it (`:unknown`).
+  Reads a message to the process: a frame, the end of a peer (`:gone`), another message of the
+  transport (`:ok`), or a message that is not of the transport (`:unknown`).
   """
   @callback handle_info(message :: term(), state()) ::
               {:frame, from :: address(), frame(), state()}
@@ -41,12 +41,12 @@ defmodule Headcount.Transport do
               | :unknown
 
   @doc """
-  Whether every peer may run code on this node anyway, as with Erlang distribution. If not, terms
-  from peers are decoded with `:safe` and create no atoms.
+  Returns whether peers are trusted, as they are with Erlang distribution, where each may run code on
+  this node. If not, terms from peers are decoded with `:safe` and create no atoms.
   """
   @callback trusted?(state()) :: boolean()
 
-  @doc "The largest frame it carries, in bytes, 4 KiB to 16 MiB; 256 KiB when it does not say."
+  @doc "Returns the size of the largest frame that it carries, in bytes, 4 KiB to 16 MiB (256 KiB)."
   @callback frame_max() :: pos_integer()
 
   @optional_callbacks frame_max: 0

@@ -1,6 +1,6 @@
 defmodule Headcount.Twin do
   @moduledoc false
-  # In a module of its own: whoever uses the macro need not load the NIF at compile time.
+  # In a module of its own: modules that use the macro do not load the NIF at compile time.
 
   @doc false
   # Calls a function of `Headcount.Native`, and its dirty twin when the answer is `:busy`.

@@ -1,13 +1,13 @@
 defmodule Headcount.MemberList.Args do
   @moduledoc false
-  # The arguments of `Headcount.MemberList`, checked and as the NIF takes them.
+  # Checks the arguments of `Headcount.MemberList` and brings them into the form of the NIF.
 
   defguardp is_u64(number) when is_integer(number) and number in 0..0xFFFF_FFFF_FFFF_FFFF
 
-  # No index reaches it.
+  # Above every index.
   @index_max 0xFFFF_FFFF
 
-  # One pass: a list of a million members is made of such options.
+  # One pass, as `bulk_load/2` calls it for each of a million members.
   def placement(options) when is_list(options), do: placement(options, nil, nil, 0)
 
   defp placement([{:group, group} | rest], _group, sort, attrs),

@@ -1,6 +1,6 @@
 defmodule Headcount.MemberList.Snapshot do
   @moduledoc """
-  A member list as it was when `Headcount.MemberList.snapshot/1` was called.
+  The rows of a member list at the moment of `Headcount.MemberList.snapshot/1`.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -10,7 +10,8 @@ defmodule Headcount.MemberList.Snapshot do
       [%{group: "online", count: 1}, %{id: 7, group: "online", revision: 0, attrs: 0, payload: ""}]
 
   It costs O(1) to make and lives as long as a process holds it; meanwhile a write to the list
-  copies the few nodes on its path. Reads never wait for writers.
+  copies the few nodes on its path. Reads never wait for writers. It is `Enumerable`: `Enum` and
+  `Stream` go over its rows.
   """
 
   import Headcount.Twin, only: [call: 2]
@@ -26,7 +27,7 @@ defmodule Headcount.MemberList.Snapshot do
   @slice_normal_max 500
 
   @doc """
-  How many rows there are. O(1).
+  Returns the number of rows. O(1).
 
       iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.size()
       0
@@ -35,7 +36,7 @@ defmodule Headcount.MemberList.Snapshot do
   def size(%__MODULE__{ref: ref}), do: elem(call(:snapshot_size, [ref]), 0)
 
   @doc """
-  How many members there are, shown or not. O(1).
+  Returns the number of members, shown or not. O(1).
 
       iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.member_count()
       0
@@ -44,7 +45,7 @@ defmodule Headcount.MemberList.Snapshot do
   def member_count(%__MODULE__{ref: ref}), do: elem(call(:snapshot_size, [ref]), 1)
 
   @doc """
-  What is at a row; `nil` past the end. O(log n).
+  Returns the row at an index, `nil` past the end. O(log n).
 
       iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.row_at(0)
       nil
@@ -55,7 +56,7 @@ defmodule Headcount.MemberList.Snapshot do
   end
 
   @doc """
-  Up to `amount` rows from `start` on; fewer past the end. O(log n + amount).
+  Returns up to `amount` rows from the index `start` on; fewer past the end. O(log n + amount).
 
       iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.slice(0, 9)
       []
@@ -71,7 +72,7 @@ defmodule Headcount.MemberList.Snapshot do
   end
 
   @doc """
-  All groups in order, also hidden and empty ones. O(groups).
+  Returns all groups in order, also hidden and empty ones. O(groups).
 
       iex> Headcount.MemberList.new() |> Headcount.MemberList.snapshot() |> Headcount.MemberList.Snapshot.groups()
       []
@@ -79,9 +80,25 @@ defmodule Headcount.MemberList.Snapshot do
   @spec groups(t()) :: [MemberList.group_info()]
   def groups(%__MODULE__{ref: ref}), do: Native.snapshot_groups(ref)
 
+  defimpl Enumerable do
+    alias Headcount.MemberList.Snapshot
+    alias Headcount.Pages
+
+    def count(snapshot), do: {:ok, Snapshot.size(snapshot)}
+    def member?(_snapshot, _row), do: {:error, __MODULE__}
+
+    def slice(snapshot) do
+      {:ok, Snapshot.size(snapshot), Pages.slicer(&Snapshot.slice(snapshot, &1, &2))}
+    end
+
+    def reduce(snapshot, acc, fun), do: Pages.reduce(&Snapshot.slice(snapshot, &1, &2), acc, fun)
+  end
+
   defimpl Inspect do
     def inspect(snapshot, _opts) do
-      "#Headcount.MemberList.Snapshot<#{Headcount.MemberList.Snapshot.member_count(snapshot)}>"
+      groups = Headcount.MemberList.Snapshot.groups(snapshot)
+      members = Headcount.MemberList.Snapshot.member_count(snapshot)
+      "#Headcount.MemberList.Snapshot<#{Headcount.Show.members(members, groups)}>"
     end
   end
 end

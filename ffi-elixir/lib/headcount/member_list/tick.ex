@@ -1,10 +1,10 @@
 defmodule Headcount.MemberList.Tick do
   @moduledoc """
-  What one `Headcount.MemberList.tick/1` publishes. Send it to all processes that hold a
-  `Headcount.MemberList.Viewer`: it is a reference, and frames in it are encoded once for all of them.
+  The changes that one `Headcount.MemberList.tick/1` publishes. Send it to all processes that hold a
+  `Headcount.MemberList.Viewer`: it is a reference, and its frames are encoded once for all of them.
 
     * `:version` - the version of the list at this tick
-    * `:empty?` - whether no viewer gets anything from it, not even one that missed an earlier tick
+    * `:empty?` - whether no viewer has a bundle to send for it, not even after a missed tick
   """
 
   @enforce_keys [:ref, :version, :empty?]
@@ -13,6 +13,9 @@ defmodule Headcount.MemberList.Tick do
   @type t :: %__MODULE__{ref: reference(), version: non_neg_integer(), empty?: boolean()}
 
   defimpl Inspect do
-    def inspect(tick, _opts), do: "#Headcount.MemberList.Tick<version #{tick.version}>"
+    def inspect(tick, _opts) do
+      empty = if tick.empty?, do: ", empty"
+      "#Headcount.MemberList.Tick<version #{tick.version}#{empty}>"
+    end
   end
 end

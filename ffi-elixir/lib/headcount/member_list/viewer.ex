@@ -1,6 +1,6 @@
 defmodule Headcount.MemberList.Viewer do
   @moduledoc """
-  What one client sees of a list: windows of rows, kept up to date by frames.
+  The windows of one client on a list, kept current by frames.
 
       # the process of the list, every 250 ms
       tick = MemberList.tick(list)
@@ -15,16 +15,17 @@ defmodule Headcount.MemberList.Viewer do
         {:noreply, socket}
       end
 
-  A *window* is a run of rows under a name that all viewers share, so that each frame is encoded once:
+  A *window* is a slice of rows that is kept current. All viewers share its name, so each frame is encoded
+  once:
 
     * `{:chunk, k}` or `"c:<k>"` - rows `100k` to `100k + 99`
     * `{:anchored, id, before, after}` or `"a:<id>:<before>:<after>"` - the rows around a member; when it
       moves, a neighbour takes its place
-    * `{:following, id, before, after}` or `"f:..."` - goes where the member goes
+    * `{:following, id, before, after}` or `"f:..."` - the rows around a member, also after it moves
     * `{:header, group, before, after}` or `"g:..."` - the rows around the header of a group
 
-  A viewer holds at most 8 windows of at most 500 rows. A *bundle* is what a client gets at once: a map,
-  or bytes ready to push (`new/2`). Its fields and what a client does with them are described in
+  A viewer holds at most 8 windows of at most 500 rows. A *bundle* is the frames of one tick for one
+  viewer: a map, or bytes ready to push (`new/2`). Its fields and their use by a client are described in
   `core/docs/list-frames.md` of the repository, whose JavaScript client reads the JSON as it is:
 
       %{list: "room:7", epoch: 1, version: 15, bases: [], windows: [], counts: %{...}, frames: [
@@ -32,12 +33,12 @@ defmodule Headcount.MemberList.Viewer do
         %{window: "c:3", kind: :delta, deletes: [...], inserts: [...], updates: [...], ...}
       ]}
 
-  Any tick may be left out for any viewer, such as one whose client is slow. Asked again, it gives what
-  was missed: counts at once, and one SYNC for each window that changed meanwhile with the next tick, or
-  at once from `catch_up/1`. A viewer belongs to its process, and closes its windows when that lets go
-  of it.
+  A process may skip any tick, such as one whose client is slow. The viewer then catches up: the next
+  bundle has the counts, and one SYNC for each window that changed in the skipped ticks; `catch_up/1` returns
+  these at once. The windows of a viewer close when no process holds it any longer.
   """
 
+  import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.{MemberList, Native}
   alias Headcount.MemberList.Tick
@@ -58,15 +59,15 @@ defmodule Headcount.MemberList.Viewer do
   @type format ::
           :map | :json | :binary | {:discord, guild :: String.t(), list :: String.t()}
 
-  @typedoc "A map or bytes, as the viewer was made."
+  @typedoc "A map or bytes, by the format of the viewer."
   @type bundle :: map() | binary()
 
   @type error :: {:error, {what :: atom(), message :: String.t()}}
 
   @doc """
-  A viewer of a list, without windows.
+  Returns a viewer of a list, without windows.
 
-  `:format` says what bundles are:
+  `:format` sets the form of bundles:
 
     * `:map` (default) - maps, for code on this side
     * `:json` - the JSON of `core/docs/list-frames.md`, for the JavaScript client
@@ -87,7 +88,7 @@ defmodule Headcount.MemberList.Viewer do
   end
 
   @doc """
-  Opens a window: a bundle with its rows and all counts. O(log n + rows).
+  Opens a window and returns a bundle with its rows and all counts. O(log n + rows).
 
       iex> list = Headcount.MemberList.new(groups: ["online"], name: "room")
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -100,8 +101,10 @@ defmodule Headcount.MemberList.Viewer do
   @spec open(t(), window()) :: {:ok, bundle()} | error()
   def open(%__MODULE__{ref: ref}, window), do: Native.viewer_open(ref, name(window))
 
+  bang(open!(viewer :: t(), window :: window()) :: bundle())
+
   @doc """
-  Closes one window and opens another. O(log n + rows).
+  Closes one window and opens another, and returns a bundle as `open/2` does. O(log n + rows).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> viewer = Headcount.MemberList.Viewer.new(list)
@@ -115,6 +118,8 @@ defmodule Headcount.MemberList.Viewer do
     Native.viewer_retarget(ref, name(from), name(to))
   end
 
+  bang(retarget!(viewer :: t(), from :: window(), to :: window()) :: bundle())
+
   @doc """
   Closes a window.
 
@@ -124,8 +129,10 @@ defmodule Headcount.MemberList.Viewer do
   @spec close(t(), window()) :: :ok | error()
   def close(%__MODULE__{ref: ref}, window), do: Native.viewer_close(ref, name(window))
 
+  bang(close!(viewer :: t(), window :: window()) :: :ok)
+
   @doc """
-  What a client gets that asks for windows anew: their rows and all counts.
+  Returns a bundle with the rows of these windows and all counts, for a client that asks for them again.
 
       iex> viewer = Headcount.MemberList.Viewer.new(Headcount.MemberList.new())
       iex> {:ok, %{frames: [], counts: %{rows: 0}}} = Headcount.MemberList.Viewer.resync(viewer, [])
@@ -135,11 +142,13 @@ defmodule Headcount.MemberList.Viewer do
     Native.viewer_resync(ref, Enum.map(windows, &name/1))
   end
 
-  @doc """
-  What the viewer is sent of a tick; `nil` for nothing. O(windows).
+  bang(resync!(viewer :: t(), windows :: [window()]) :: bundle())
 
-  Ticks must come in order, none twice; any may be left out. Counts that were missed come now, windows
-  that changed in a tick left out (`stale?/1`) whole with the next tick.
+  @doc """
+  Returns the bundle of a tick for this viewer, `nil` if it has nothing to send. O(windows).
+
+  Ticks must come in order, none twice; any may be skipped. After a skipped tick the bundle has the counts,
+  and all rows of the windows that changed in it (`stale?/1`).
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.upsert(list, 7, group: "online", name: "Zoe")
@@ -164,7 +173,7 @@ defmodule Headcount.MemberList.Viewer do
   end
 
   @doc """
-  Whether a window has missed frames: `catch_up/1` brings its rows at once, else `bundle/2` with the next
+  Returns whether a window has missed frames. `catch_up/1` returns its rows at once, `bundle/2` with the next
   tick.
 
       iex> Headcount.MemberList.Viewer.stale?(Headcount.MemberList.Viewer.new(Headcount.MemberList.new()))
@@ -174,7 +183,7 @@ defmodule Headcount.MemberList.Viewer do
   def stale?(%__MODULE__{ref: ref}), do: elem(Native.viewer_info(ref), 0)
 
   @doc """
-  The windows by their present names: an anchor may have been replaced.
+  Returns the present names of the windows: an anchor may have been replaced.
 
       iex> Headcount.MemberList.Viewer.windows(Headcount.MemberList.Viewer.new(Headcount.MemberList.new()))
       []
@@ -183,7 +192,7 @@ defmodule Headcount.MemberList.Viewer do
   def windows(%__MODULE__{ref: ref}), do: elem(Native.viewer_info(ref), 1)
 
   @doc """
-  One SYNC for each window that has missed frames, and all counts.
+  Returns a bundle with one SYNC for each window that has missed frames, and all counts.
 
       iex> viewer = Headcount.MemberList.Viewer.new(Headcount.MemberList.new())
       iex> %{frames: []} = Headcount.MemberList.Viewer.catch_up(viewer)
@@ -192,8 +201,8 @@ defmodule Headcount.MemberList.Viewer do
   def catch_up(%__MODULE__{ref: ref}), do: Native.viewer_catch_up(ref)
 
   @doc """
-  Tells whether anybody looks: a hidden viewer is sent counts only. After it is shown again,
-  `catch_up/1` is due.
+  Hides or shows the viewer. Bundles of a hidden viewer have counts only; call `catch_up/1` after it is shown
+  again.
 
       iex> Headcount.MemberList.Viewer.set_hidden(Headcount.MemberList.Viewer.new(Headcount.MemberList.new()), true)
       :ok
@@ -205,8 +214,7 @@ defmodule Headcount.MemberList.Viewer do
   end
 
   @doc """
-  The event that tells a client of Discord's protocol that it has no such chunk any more; send it
-  after `close/2`.
+  Returns the event by which a client of Discord's protocol drops a chunk; send it after `close/2`.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> viewer = Headcount.MemberList.Viewer.new(list, format: {:discord, "41771983423143937", "everyone"})
@@ -248,7 +256,7 @@ defmodule Headcount.MemberList.Viewer do
   defimpl Inspect do
     def inspect(viewer, _opts) do
       windows = Enum.join(Headcount.MemberList.Viewer.windows(viewer), " ")
-      "#Headcount.MemberList.Viewer<#{windows}>"
+      "#Headcount.MemberList.Viewer<#{Kernel.inspect(viewer.format)}, windows: [#{windows}]>"
     end
   end
 end

@@ -1,6 +1,6 @@
 defmodule Headcount.Tracker.Config do
   @moduledoc false
-  # The options of a tracker, checked; and where its parts are found by name.
+  # Checks the options of a tracker, and finds its parts by name.
 
   @enforce_keys [:name, :presence, :owners, :replicator, :shards, :pool_size]
   defstruct @enforce_keys
@@ -51,7 +51,7 @@ defmodule Headcount.Tracker.Config do
   end
 
   @doc false
-  # Whether entries are JSON, and whether keys of metas become atoms that exist.
+  # Returns whether entries are JSON, and whether keys of metas become atoms that exist.
   def codec(:term), do: {false, false}
   def codec(:json), do: {true, false}
   def codec({:json, keys: :strings}), do: {true, false}
@@ -93,7 +93,7 @@ defmodule Headcount.Tracker.Config do
   end
 
   @doc false
-  # A copied word or row a call: cheaper than a message and gone with the tracker.
+  # Reads a table that ends with the tracker: cheaper than a message.
   def presence!(name), do: fetch!(name, :presence)
 
   @doc false

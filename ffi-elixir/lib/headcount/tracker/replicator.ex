@@ -1,10 +1,10 @@
 defmodule Headcount.Tracker.Replicator do
   @moduledoc false
-  # Moves frames between the presence and the transport, and changes to the shards.
+  # Moves frames between the NIF and the transport, and changes to the shards.
   #
-  # Deadlines are looked at only after the frames that have arrived: a VM that was paused would
-  # otherwise hide every node whose heartbeats wait in the mailbox. When the timer fires, a message
-  # to itself marks the end of what has arrived; a flood behind it holds nothing up.
+  # It checks deadlines only after the frames that have arrived: a VM that was paused would otherwise
+  # hide every node whose heartbeats wait in the mailbox. When the timer fires, a message to itself marks
+  # the end of the frames that have arrived, so a flood of later frames delays nothing.
 
   use GenServer, shutdown: 5_000
   require Logger
@@ -15,8 +15,8 @@ defmodule Headcount.Tracker.Replicator do
   @flush_ms 5
   # Frames that wait are taken in together, up to so many.
   @frames_max 64
-  # A timer that fires so much late tells of a pause: what has arrived is given a moment to come
-  # through, from the sockets to the mailbox.
+  # A timer that fires this late shows that the VM was paused: frames get a moment to move from the
+  # sockets to the mailbox.
   @late_us 500_000
   @moment_us 50_000
 
@@ -31,10 +31,10 @@ defmodule Headcount.Tracker.Replicator do
   @impl true
   def init({config, {transport, transport_options}, options}) do
     Process.flag(:trap_exit, true)
-    # From now on the NIF sends `:changed`, once after a quiet time.
+    # From now on the NIF sends `:changed` at the first change after each step.
     Native.presence_attach(config.presence)
     remember([node() | Node.list(:known)])
-    # Its messages have three parts, those of a transport that does the same have two.
+    # Its messages have three parts, unlike those that a transport asks for.
     :net_kernel.monitor_nodes(true, node_type: :visible)
 
     case transport.init(Config.cluster(options), transport_options) do
@@ -49,7 +49,7 @@ defmodule Headcount.Tracker.Replicator do
           log_level: options[:log_level],
           report_to: options[:report_events_to],
           leave_on_shutdown: options[:permdown_on_shutdown],
-          # Frames not taken in yet, the last one first, and how many.
+          # Frames that wait for the next step, the last one first, and their number.
           frames: [],
           frame_count: 0,
           # The timer of the next step and when it fires; the times are microseconds.
@@ -140,10 +140,10 @@ defmodule Headcount.Tracker.Replicator do
 
   def terminate(_reason, _state), do: :ok
 
-  # A pid of a node with a long name is read by those that know the name.
+  # Pids of a node with a long name can be decoded only by nodes that know the name.
   defp remember(nodes), do: Native.remember_nodes(Enum.map(nodes, &to_string/1))
 
-  # Frames that were received are taken in as soon as no other message waits.
+  # Received frames are applied as soon as no other message waits.
   defp wait(%{frames: []}), do: :infinity
   defp wait(_state), do: 0
 
@@ -152,8 +152,8 @@ defmodule Headcount.Tracker.Replicator do
     step(state, false)
   end
 
-  # Takes frames in, does what is due if nothing that has arrived is left, and passes on what the
-  # presence has to say; then a timer for when it wants to speak again.
+  # Applies the received frames, does the work that is due unless more frames wait, delivers what the NIF
+  # has to send, and sets the timer of the next step.
   defp step(%{config: config} = state, due?) do
     frames = Enum.reverse(state.frames)
 
@@ -178,7 +178,7 @@ defmodule Headcount.Tracker.Replicator do
     if next, do: schedule(next, state), else: state
   end
 
-  # A transport that fails has lost a frame, which is what frames are prepared for.
+  # A transport that fails has lost a frame, which the protocol repairs.
   defp transmit(to, frame, transport_state, state) do
     state.transport.transmit(to, frame, transport_state)
   catch
@@ -199,7 +199,7 @@ defmodule Headcount.Tracker.Replicator do
     if state.report_to, do: send(state.report_to, event)
   end
 
-  # One timer, for the earliest. Work in slices goes on at once; messages that wait come first.
+  # Keeps one timer, for the earliest deadline. Sliced work continues at once, after the messages that wait.
   defp schedule(_at, %{marked?: true} = state), do: state
   defp schedule(at, %{due: due} = state) when due != nil and due <= at, do: state
 

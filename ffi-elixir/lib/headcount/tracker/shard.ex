@@ -1,10 +1,10 @@
 defmodule Headcount.Tracker.Shard do
   @moduledoc """
-  A process of a tracker: it runs the callbacks of the tracker's module.
+  A process of a tracker that runs the callbacks of the tracker's module.
 
-  A raise in a callback restarts it and touches nothing else: the entries live outside, and the NIF
-  watches the processes of this node. The shard watches those of other nodes that were tracked
-  here, and all of them with `link: true`.
+  An exception in a callback restarts the shard and changes nothing else: the entries live in the NIF,
+  which monitors the tracked processes of this node. The shard monitors tracked processes of other
+  nodes, and all of them with `link: true`.
   """
 
   use GenServer
@@ -16,9 +16,9 @@ defmodule Headcount.Tracker.Shard do
   @exits_max 1_000
 
   @doc """
-  The entries of a topic, as `Headcount.Tracker.list/2` gives them.
+  Returns the entries of a topic, as `Headcount.Tracker.list/2` does.
 
-  Here because `Phoenix.Tracker.Shard` has it; the first argument is the registered name of a shard.
+  Exists because `Phoenix.Tracker.Shard` has it; the first argument is the registered name of a shard.
   Unlike there, entries of nodes that are down are left out.
   """
   @spec dirty_list(atom(), String.t()) :: [{term(), map()}]
@@ -33,7 +33,7 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @doc false
-  # Called after the entry was written: an exit that is seen from here on removes it.
+  # Called after the entry was written, so that an exit seen from now on removes it.
   def watch(%Config{} = config, owner) do
     if :ets.insert_new(config.owners, {owner}) do
       GenServer.cast(elem(config.shards, home(owner, config)), {:watch, owner})
@@ -73,8 +73,8 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @doc false
-  # Runs in the shard, so that two functions never work on the same meta. What the function
-  # raises is raised again in the caller.
+  # Runs in the shard, so that two functions never work on the same meta. An exception of the function
+  # is returned, and raised in the caller.
   def update(config, owner, topic, key, fun) do
     sessions = call(:presence_get_by_key, [config.presence, topic, key])
 
@@ -147,7 +147,7 @@ defmodule Headcount.Tracker.Shard do
     end
   end
 
-  # Out of the table first: whoever tracks such an owner from now on watches it anew.
+  # Forgets the owners first: a later `track` of one of them starts a new monitor.
   defp leave(owners, %{config: config} = state) do
     Enum.each(owners, &:ets.delete(config.owners, &1))
 
@@ -167,7 +167,7 @@ defmodule Headcount.Tracker.Shard do
     put_in(state.monitors[owner], Process.monitor(owner))
   end
 
-  # The monitor tells of an owner that is gone already.
+  # An owner that has ended cannot be linked; its monitor reports that.
   defp link(owner) do
     Process.link(owner)
   rescue

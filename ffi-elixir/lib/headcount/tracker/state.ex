@@ -1,6 +1,6 @@
 defmodule Headcount.Tracker.State do
   @moduledoc """
-  The tracker without its processes: who is present, as a value that nodes can send each other.
+  A tracker as a value, without processes: entries, and frames that other states apply.
 
       iex> alias Headcount.Tracker.State
       iex> a = State.new("a")
@@ -14,35 +14,34 @@ defmodule Headcount.Tracker.State do
 
   `Headcount.Tracker` runs one of these behind processes that monitor the tracked ones and talk to
   the other nodes. Use this module to build your own transport, to test, or to merge presence in
-  a script. `Headcount.Tracker.new/1` and the functions of `Headcount.Tracker` take a state as well
-  as the name of a running tracker.
+  a script. The functions of `Headcount.Tracker` take a state as well as the name of a running tracker.
 
-  An *entry* is a topic, a key (who is present: any term), an owner (what holds it there: any term,
-  usually a pid) and a meta (a map). Each version of an entry has a reference, which is in its meta
-  as `:phx_ref`; after an update `:phx_ref_prev` is the one before.
+  An *entry* is one session: a key (a user: any term) in a topic (a room), held by an owner (a
+  connection: any term, usually a pid), with a meta (a map). Each version of an entry has a reference,
+  which is in its meta as `:phx_ref`; after an update `:phx_ref_prev` is the reference before.
 
   ## Replication
 
-  A state knows its own entries and those of every replica whose frames it applied. What a replica
-  did is a chain of operations with a clock; `clock/1` says how far this state has come with each
-  replica, `delta_since/2` gives the frames that someone with such clocks misses, and `apply/2` takes
-  a frame in. Applying a frame twice, or an old one, changes nothing.
+  A state has its own entries and those of every replica whose frames it applied. The operations of a
+  replica are numbered; the number of the newest one is its clock. `clock/1` returns the clocks that this
+  state has applied, `delta_since/2` returns the frames that a state with other clocks misses, and `apply/2`
+  applies a frame. Applying a frame twice, or an old frame, changes nothing.
 
   A state is mutable and shared, as a `Headcount.SortedSet` is. Terms of frames are decoded with
-  `:safe`: atoms that this VM does not know are not created; what does not decode is listed as
-  `{:undecodable, binary}`.
+  `:safe`: they create no atoms; a key or meta that does not decode is listed as `{:undecodable, binary}`.
   """
 
   import Kernel, except: [apply: 2]
+  import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
   alias Headcount.Tracker.Config
 
-  @enforce_keys [:ref]
-  defstruct [:ref]
+  @enforce_keys [:ref, :name]
+  defstruct [:ref, :name]
 
   @typedoc "A state. It is mutable: two variables may hold the same one."
-  @type t :: %__MODULE__{ref: reference()}
+  @type t :: %__MODULE__{ref: reference(), name: String.t()}
 
   @type topic :: String.t()
   @type key :: term()
@@ -50,15 +49,15 @@ defmodule Headcount.Tracker.State do
   @type meta :: map()
   @type ref :: String.t()
 
-  @typedoc "A life of a replica: its name, when it began, and a random number."
+  @typedoc "A replica: its name, its incarnation, which is greater at every start, and a random number."
   @type replica ::
           {name :: String.t(), incarnation :: non_neg_integer(), salt :: non_neg_integer()}
   @type clock :: %{replica() => non_neg_integer()}
 
-  @typedoc "What changed in each topic. An update is in both lists. Take joins in before leaves."
+  @typedoc "The changes of each topic. An update is in both lists. Apply joins before leaves."
   @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
 
-  @typedoc "Why an operation was refused; nothing has changed then."
+  @typedoc "The reason of a refused operation, which has changed nothing."
   @type track_error ::
           {:error,
            {:topic_too_long | :key_too_long | :owner_too_long | :meta_too_large,
@@ -66,7 +65,7 @@ defmodule Headcount.Tracker.State do
            | {:owner_full | :too_many_entries, max :: pos_integer()}
            | {atom(), message :: String.t()}}
 
-  @typedoc "Why a frame was refused; nothing has changed then."
+  @typedoc "The reason of a refused frame, which has changed nothing."
   @type apply_error ::
           {:error,
            {:decode, offset :: non_neg_integer(), kind :: atom()}
@@ -74,9 +73,9 @@ defmodule Headcount.Tracker.State do
            | {atom(), message :: String.t()}}
 
   @doc """
-  An empty state of the replica of this name, 1 to 64 bytes long.
+  Returns an empty state of the replica of this name, which has 1 to 64 bytes.
 
-  Each call is a new life of that replica, later than all before. The option `:codec` is that of
+  Each call begins a new incarnation of that replica. The option `:codec` is that of
   `Headcount.Tracker`.
 
       iex> Headcount.Tracker.State.new("node-1") |> Headcount.Tracker.State.size()
@@ -88,7 +87,7 @@ defmodule Headcount.Tracker.State do
 
     case Native.tracker_new(name, nil, codec) do
       {:error, {_, message}} -> raise ArgumentError, message
-      ref -> %__MODULE__{ref: ref}
+      ref -> %__MODULE__{ref: ref, name: name}
     end
   end
 
@@ -109,8 +108,13 @@ defmodule Headcount.Tracker.State do
     end
   end
 
+  bang(
+    track!(state :: t(), owner :: owner(), topic :: topic(), key :: key(), meta :: meta()) ::
+      ref()
+  )
+
   @doc """
-  Gives an entry another meta: a map, or a function of the meta it has. O(1).
+  Replaces the meta of an entry by a map, or by what a function returns for the present meta. O(1).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> Headcount.Tracker.State.update(state, 1, "room", "ann", %{})
@@ -136,8 +140,18 @@ defmodule Headcount.Tracker.State do
     call(:tracker_update, [ref, owner, check_topic(topic), key, check_meta(meta)])
   end
 
+  bang(
+    update!(
+      state :: t(),
+      owner :: owner(),
+      topic :: topic(),
+      key :: key(),
+      meta :: meta() | (meta() -> meta())
+    ) :: ref()
+  )
+
   @doc """
-  Tracks an entry, or updates it when it is tracked. O(1).
+  Tracks an entry, or updates it if it is tracked. O(1).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> {:ok, _ref} = Headcount.Tracker.State.upsert(state, 1, "room", "ann", %{n: 1})
@@ -153,8 +167,13 @@ defmodule Headcount.Tracker.State do
     end
   end
 
+  bang(
+    upsert!(state :: t(), owner :: owner(), topic :: topic(), key :: key(), meta :: meta()) ::
+      ref()
+  )
+
   @doc """
-  Removes an entry of this replica; an unknown one is no error. O(1).
+  Removes an entry of this replica, if it exists. O(1).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> Headcount.Tracker.State.untrack(state, 1, "room", "ann")
@@ -182,7 +201,7 @@ defmodule Headcount.Tracker.State do
   end
 
   @doc """
-  The entries of a topic, in no particular order. O(entries of the topic).
+  Returns the entries of a topic, in no particular order. O(entries of the topic).
 
       iex> Headcount.Tracker.State.new("a") |> Headcount.Tracker.State.list("room")
       []
@@ -191,7 +210,7 @@ defmodule Headcount.Tracker.State do
   def list(%__MODULE__{ref: ref}, topic), do: Native.tracker_list(ref, check_topic(topic))
 
   @doc """
-  The entries of a key in a topic, with their owners. O(such entries).
+  Returns the entries of a key in a topic, with their owners. O(such entries).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> {:ok, ref} = Headcount.Tracker.State.track(state, :phone, "room", "ann", %{})
@@ -204,7 +223,7 @@ defmodule Headcount.Tracker.State do
   end
 
   @doc """
-  How many entries a topic has. O(replicas present in the topic).
+  Returns the number of entries of a topic. O(replicas present in the topic).
 
       iex> Headcount.Tracker.State.new("a") |> Headcount.Tracker.State.count("room")
       0
@@ -213,7 +232,7 @@ defmodule Headcount.Tracker.State do
   def count(%__MODULE__{ref: ref}, topic), do: call(:tracker_count, [ref, check_topic(topic)])
 
   @doc """
-  How many keys a topic has: a user with two devices counts once. O(replicas present in the topic).
+  Returns the number of different keys of a topic: a user with two devices counts once. O(replicas present in the topic).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> for owner <- [1, 2], do: Headcount.Tracker.State.track(state, owner, "room", "ann", %{})
@@ -226,7 +245,7 @@ defmodule Headcount.Tracker.State do
   end
 
   @doc """
-  How many entries there are in all topics. O(1).
+  Returns the number of entries in all topics. O(1).
 
       iex> Headcount.Tracker.State.new("a") |> Headcount.Tracker.State.size()
       0
@@ -235,12 +254,12 @@ defmodule Headcount.Tracker.State do
   def size(%__MODULE__{ref: ref}), do: call(:tracker_size, [ref])
 
   @doc """
-  What this replica changed since the last call. O(changes).
+  Returns the changes that this replica made since the last call. O(changes).
 
-  Two updates of one entry become one, but nothing is dropped that `list/2` could have shown: each
-  version that is over is among the leaves, with the meta it had, and an entry that came and went is
-  in both lists. So a copy of a list that takes in the diffs after it, joins before leaves, by key and
-  `:phx_ref`, stays right, whenever it was read.
+  Two updates of one entry become one join, but a diff drops nothing that `list/2` could have shown: each
+  replaced version is a leave, with the meta it had, and an entry that was tracked and untracked since the
+  last call is in both lists. So a copy of a list, read at any moment, stays right if it applies the diffs
+  after it: joins before leaves, by key and `:phx_ref`.
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> {:ok, ref} = Headcount.Tracker.State.track(state, 1, "room", "ann", %{})
@@ -253,7 +272,7 @@ defmodule Headcount.Tracker.State do
   def take_diff(%__MODULE__{ref: ref}), do: Native.tracker_take_diff(ref)
 
   @doc """
-  How far this state has come with each replica. O(replicas).
+  Returns the clock of each replica that this state has applied. O(replicas).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> Headcount.Tracker.State.track(state, 1, "room", "ann", %{})
@@ -263,7 +282,7 @@ defmodule Headcount.Tracker.State do
   def clock(%__MODULE__{ref: ref}), do: Map.new(Native.tracker_clock(ref))
 
   @doc """
-  The frames that a state with these clocks misses. O(what it misses).
+  Returns the frames that a state with these clocks misses. O(changes in them).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> Headcount.Tracker.State.track(state, 1, "room", "ann", %{})
@@ -277,7 +296,7 @@ defmodule Headcount.Tracker.State do
   end
 
   @doc """
-  Takes a frame of another state in and tells what changed. O(changes).
+  Applies a frame of another state and returns the changes. O(changes).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> Headcount.Tracker.State.apply(state, "a frame?")
@@ -286,6 +305,8 @@ defmodule Headcount.Tracker.State do
   @spec apply(t(), binary()) :: {:ok, diff()} | apply_error()
   def apply(%__MODULE__{ref: ref}, frame) when is_binary(frame),
     do: Native.tracker_apply(ref, frame)
+
+  bang(apply!(state :: t(), frame :: binary()) :: diff())
 
   @doc false
   def check_topic(topic) when is_binary(topic) do
@@ -309,7 +330,8 @@ defmodule Headcount.Tracker.State do
 
   defimpl Inspect do
     def inspect(state, _opts) do
-      "#Headcount.Tracker.State<#{Headcount.Tracker.State.size(state)} entries>"
+      size = Headcount.Tracker.State.size(state)
+      "#Headcount.Tracker.State<#{Kernel.inspect(state.name)}: #{size} entries>"
     end
   end
 end

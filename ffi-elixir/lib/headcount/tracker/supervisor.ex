@@ -1,6 +1,6 @@
 defmodule Headcount.Tracker.Supervisor do
   @moduledoc false
-  # Owns the state: the presence of the NIF and the table of owners outlive all other processes.
+  # Owns the presence of the NIF and the table of owners, which outlive all other processes.
 
   use Supervisor
   alias Headcount.Native
@@ -35,7 +35,7 @@ defmodule Headcount.Tracker.Supervisor do
         Supervisor.child_spec({Shard, args}, id: {Shard, shard})
       end
 
-    # A callback that raises restarts its shard, as often as it does.
+    # Callbacks that raise again and again restart their shard and nothing else.
     shard_supervisor = %{
       id: :shards,
       type: :supervisor,
@@ -46,7 +46,7 @@ defmodule Headcount.Tracker.Supervisor do
 
     replicator = {Replicator, {config, transport_with_options, options}}
 
-    # The entries are lost with this supervisor only, so it is patient.
+    # The entries are lost only if this supervisor ends, so it allows many restarts.
     Supervisor.init([shard_supervisor, replicator],
       strategy: :one_for_one,
       max_restarts: 100,

@@ -1,6 +1,6 @@
 defmodule Headcount.Transport.NATS do
   @moduledoc """
-  NATS, for nodes that are not connected by Erlang distribution.
+  NATS, for nodes without Erlang distribution between them.
 
       Headcount.Tracker.start_link(MyTracker, [],
         name: MyTracker,

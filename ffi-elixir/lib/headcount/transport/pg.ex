@@ -1,8 +1,8 @@
 defmodule Headcount.Transport.PG do
   @moduledoc """
-  Erlang distribution: the trackers of one name find each other through a `:pg` group.
+  Erlang distribution: the trackers of one cluster find each other through a `:pg` group.
 
-  A connection to a node that breaks hides its entries at once; one that comes about is used at once.
+  A broken connection to a node hides its entries at once; a new connection is used at once.
   """
 
   @behaviour Headcount.Transport
@@ -57,8 +57,8 @@ defmodule Headcount.Transport.PG do
     end
   end
 
-  # The groups of a node that is new here are known a little later. (`:pg.monitor/2` would tell,
-  # but in OTP 25 it crashes when a member that monitors its own group exits.)
+  # The groups of a new node are known a little later. (`:pg.monitor/2` would report them, but in
+  # OTP 25 it crashes when a member that monitors its own group exits.)
   def handle_info({:nodeup, node}, state), do: greet(node, @greet_ms, state)
   def handle_info({:nodedown, _node}, state), do: {:ok, state}
   def handle_info({__MODULE__, :greet, node, wait}, state), do: greet(node, wait, state)
@@ -71,7 +71,7 @@ defmodule Headcount.Transport.PG do
   @impl true
   def trusted?(_state), do: true
 
-  # Anything from a stranger makes the new member introduce itself.
+  # The first frame of an unknown peer makes the new member introduce itself.
   defp greet(node, wait, state) do
     case Enum.filter(:pg.get_members(@scope, state.group), &(node(&1) == node)) do
       [] when wait <= @greet_ms_max ->
@@ -84,7 +84,7 @@ defmodule Headcount.Transport.PG do
     {:ok, state}
   end
 
-  # A slow or broken connection loses frames rather than holding everyone up.
+  # A slow or broken connection loses frames; it delays no other peer.
   defp send_frame(pid, frame) do
     Process.send(pid, {__MODULE__, self(), frame}, [:noconnect, :nosuspend])
   end

@@ -37,10 +37,10 @@ group_nif!(member_list_reorder_groups(names: Vec<&str>), list => reorder(list, &
 group_nif!(member_list_move_group(name: &str, to: usize), list => {
     list.group(name).and_then(|group| list.move_group(group, to))
 });
-group_nif!(member_list_hide_group(name: &str, hidden: bool), list => {
+group_nif!(member_list_set_group_hidden(name: &str, hidden: bool), list => {
     list.group(name).and_then(|group| list.set_group_hidden(group, hidden))
 });
-group_nif!(member_list_collapse_group(name: &str, collapsed: bool), list => {
+group_nif!(member_list_set_group_collapsed(name: &str, collapsed: bool), list => {
     list.group(name).and_then(|group| list.set_group_collapsed(group, collapsed))
 });
 group_nif!(member_list_remove_group(name: &str), list => {
