@@ -41,7 +41,6 @@ from headcount._headcount import (
     RosterReport,
     Signal,
     Snapshot,
-    SortedSet,
     Tick,
     TopicDiff,
     Tracker,
@@ -51,6 +50,7 @@ from headcount._headcount import (
     Viewer,
     Window,
 )
+from headcount._sorted_set import SortedSet
 
 __all__ = [
     "AlreadyTracked",
