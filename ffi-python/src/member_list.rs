@@ -7,11 +7,12 @@ use headcount::member_list::{BodyFormat, GROUPS_MAX, Id, TextId};
 use headcount::{ListError, ListOptions};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyList;
 
 use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMember, payload};
-use crate::bounds::{BATCH_MAX, collect, room_for, texts};
+use crate::bounds::{BATCH_MAX, collect, room_for, texts, yielding};
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
-use crate::error::raise;
+use crate::error::{HiddenMember, raise};
 use crate::id::{Key, Kind, PyId};
 use crate::list_or_roster::ListOrRoster;
 use crate::row::{Group, Member, Reading, Row, RowIterator, member};
@@ -39,7 +40,7 @@ use crate::windows::{Shown, Tick, Viewer};
 /// (Header(group='online', count=1), 'u7', 3, True)
 /// >>> [row.group for row in ml[2:]]
 /// ['offline', 'offline']
-#[pyclass(frozen, generic, module = "headcount")]
+#[pyclass(frozen, generic, weakref, module = "headcount")]
 #[derive(Debug, Clone)]
 pub(crate) struct MemberList {
     pub(crate) lists: Lists,
@@ -378,11 +379,9 @@ impl MemberList {
     fn index(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<usize> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.read(py, |list| list.index_of(&id)).ok_or_else(|| {
-                ListError::UnknownMember { id: id.to_text() }
-            })
+            let (index, is_member) = list.read(py, |list| (list.index_of(&id), list.contains(&id)));
+            index.ok_or_else(|| absent(id.to_text(), is_member))
         })
-        .map_err(raise)
     }
 
     /// Return the row of a member; `None` when it is unknown or its group is hidden or collapsed.
@@ -464,22 +463,31 @@ impl MemberList {
         })
     }
 
-    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<RowOrRows> {
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match place(index, self.__len__(py))? {
             Place::At(at) => each!(self, list => list.read(py, |list| list.row(at)))
-                .map(RowOrRows::Row)
-                .ok_or_else(out_of_range),
+                .ok_or_else(out_of_range)?
+                .into_pyobject(py),
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
                 let rows = each!(self, list => list.read_long(py, |list| list.rows(rows)));
-                Ok(RowOrRows::Rows(rows))
+                rows_list(py, rows)
             }
         }
     }
 
-    /// Goes through the rows as they are now, whatever is written meanwhile.
+    /// Return an iterator over the rows as they are now, whatever is written meanwhile.
     fn __iter__(&self, py: Python<'_>) -> RowIterator {
-        RowIterator::new(self.snapshot(py).0)
+        RowIterator::new(self.snapshot(py).0, false)
+    }
+
+    /// Return an iterator over the rows as they are now, the last one first.
+    fn __reversed__(&self, py: Python<'_>) -> RowIterator {
+        RowIterator::new(self.snapshot(py).0, true)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -512,11 +520,18 @@ fn describe(name: &str, members: usize, groups: &[Group]) -> String {
     text
 }
 
-/// What an index or a slice gives.
-#[derive(IntoPyObject)]
-pub(crate) enum RowOrRows {
-    Row(Row),
-    Rows(Vec<Row>),
+/// Returns the error of a member without a row.
+fn absent(id: String, is_member: bool) -> PyErr {
+    if is_member {
+        let text = format!("the member {id:?} has no row: its group is hidden or collapsed");
+        return HiddenMember::new_err((text, "hidden_member"));
+    }
+    raise(ListError::UnknownMember { id })
+}
+
+/// Makes rows into a list of Python, and lets other threads run meanwhile.
+fn rows_list<'py>(py: Python<'py>, rows: Vec<Row>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(PyList::new(py, yielding(py, rows.into_iter()))?.into_any())
 }
 
 /// A `MemberList` as it was at one moment: reads by row only. Readers never wait for writers, nor
@@ -548,18 +563,26 @@ impl Snapshot {
         self.0.rows_len()
     }
 
-    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<RowOrRows> {
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match place(index, self.0.rows_len())? {
-            Place::At(at) => self.0.row(at).map(RowOrRows::Row).ok_or_else(out_of_range),
+            Place::At(at) => self.0.row(at).ok_or_else(out_of_range)?.into_pyobject(py),
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
-                Ok(RowOrRows::Rows(py.detach(|| self.0.rows(rows))))
+                rows_list(py, py.detach(|| self.0.rows(rows)))
             }
         }
     }
 
     fn __iter__(&self) -> RowIterator {
-        RowIterator::new(Arc::clone(&self.0))
+        RowIterator::new(Arc::clone(&self.0), false)
+    }
+
+    fn __reversed__(&self) -> RowIterator {
+        RowIterator::new(Arc::clone(&self.0), true)
     }
 
     fn __repr__(&self) -> String {

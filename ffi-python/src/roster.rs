@@ -50,7 +50,7 @@ type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 /// [('ann', 'online', 'idle')]
 /// >>> ml
 /// <MemberList 1 here=0 away=1 offline=0>
-#[pyclass(frozen, generic, module = "headcount")]
+#[pyclass(frozen, generic, weakref, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Roster {
     list: MemberList,

@@ -271,14 +271,24 @@ pub(crate) fn member<I: PyId>(list: &core::MemberList<I>, id: &I) -> Option<Memb
 #[pyclass(frozen, module = "headcount")]
 pub(crate) struct RowIterator {
     list: Arc<dyn Reading>,
-    state: Locked<(usize, std::vec::IntoIter<Row>)>,
+    reverse: bool,
+    state: Locked<Walk>,
+}
+
+#[derive(Debug)]
+struct Walk {
+    left: std::ops::Range<usize>,
+    page: std::vec::IntoIter<Row>,
 }
 
 impl RowIterator {
-    pub(crate) fn new(list: Arc<dyn Reading>) -> Self {
+    pub(crate) fn new(list: Arc<dyn Reading>, reverse: bool) -> Self {
+        let left = 0..list.rows_len();
+        let page = Vec::new().into_iter();
         Self {
             list,
-            state: Locked::new((0, Vec::new().into_iter())),
+            reverse,
+            state: Locked::new(Walk { left, page }),
         }
     }
 }
@@ -293,12 +303,23 @@ impl RowIterator {
     }
 
     fn __next__(&self, py: Python<'_>) -> Option<Row> {
-        self.state.write(py, |(next, page)| {
-            if page.len() == 0 {
-                *page = self.list.rows(Rows::from(*next..*next + PAGE)).into_iter();
-                *next += PAGE;
+        self.state.write(py, |walk| {
+            if walk.page.len() == 0 && !walk.left.is_empty() {
+                let count = walk.left.len().min(PAGE);
+                let range = if self.reverse {
+                    walk.left.end -= count;
+                    walk.left.end..walk.left.end + count
+                } else {
+                    walk.left.start += count;
+                    walk.left.start - count..walk.left.start
+                };
+                let mut page = self.list.rows(Rows::from(range));
+                if self.reverse {
+                    page.reverse();
+                }
+                walk.page = page.into_iter();
             }
-            page.next()
+            walk.page.next()
         })
     }
 }

@@ -146,7 +146,7 @@ impl SortedTree {
     /// Remove the value at an index, the last one by default, and return it. O(log n).
     ///
     /// Raises `IndexError` when there is none.
-    #[pyo3(signature = (index = -1))]
+    #[pyo3(signature = (index = -1), text_signature = "($self, index=-1)")]
     fn pop<'py>(&self, py: Python<'py>, index: isize) -> PyResult<Bound<'py, PyAny>> {
         let removed = self.tree.write(py, |tree| {
             let from_end = |index: isize| tree.len().checked_sub(index.unsigned_abs());

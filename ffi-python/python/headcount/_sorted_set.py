@@ -1,9 +1,8 @@
 """`SortedSet`: the tree of the extension as a set and a sequence of Python."""
 
 from collections.abc import Callable, Iterable, Iterator, MutableSet, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import chain
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from headcount._headcount import SortedTree
 
@@ -99,7 +98,7 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
 
     def intersection(self, *iterables: Iterable[object]) -> Self:
         """Return a set of the values that this one and all iterables have."""
-        return self._like(cast(set[_T], set(self).intersection(*iterables)))
+        return self._like(set(self).intersection(*iterables))
 
     def difference(self, *iterables: Iterable[object]) -> Self:
         """Return a set of the values that none of the iterables has."""
@@ -111,7 +110,7 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
 
     def intersection_update(self, *iterables: Iterable[object]) -> Self:
         """Keep only the values that all iterables have; return the set."""
-        self._replace(cast(set[_T], set(self).intersection(*iterables)))
+        self._replace(set(self).intersection(*iterables))
         return self
 
     def difference_update(self, *iterables: Iterable[Any]) -> Self:
@@ -137,7 +136,7 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
         """Return whether this set and the iterable have no value in common."""
         return not any(value in self for value in other)
 
-    def __or__(self, other: Iterable[Any]) -> Self:  # type: ignore[override]
+    def __or__(self, other: Iterable[Any]) -> Self:
         return self.union(other) if isinstance(other, Iterable) else NotImplemented
 
     def __and__(self, other: Iterable[Any]) -> Self:
@@ -146,7 +145,7 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
     def __sub__(self, other: Iterable[Any]) -> Self:
         return self.difference(other) if isinstance(other, Iterable) else NotImplemented
 
-    def __xor__(self, other: Iterable[Any]) -> Self:  # type: ignore[override]
+    def __xor__(self, other: Iterable[Any]) -> Self:
         return self.symmetric_difference(other) if isinstance(other, Iterable) else NotImplemented
 
     __ror__, __rand__, __rxor__ = __or__, __and__, __xor__
@@ -154,7 +153,7 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
     def __rsub__(self, other: Iterable[_T]) -> Self:
         return self._like(other).difference(self) if isinstance(other, Iterable) else NotImplemented
 
-    def __ior__(self, other: Iterable[Any]) -> Self:  # type: ignore[override,misc]
+    def __ior__(self, other: Iterable[Any]) -> Self:
         self.update(other)
         return self
 
@@ -164,7 +163,7 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
     def __isub__(self, other: Iterable[Any]) -> Self:
         return self.difference_update(other)
 
-    def __ixor__(self, other: Iterable[Any]) -> Self:  # type: ignore[override,misc]
+    def __ixor__(self, other: Iterable[Any]) -> Self:
         return self.symmetric_difference_update(other)
 
     def _like(self, values: Iterable[_T]) -> Self:
