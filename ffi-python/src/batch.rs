@@ -223,17 +223,17 @@ impl<I: PyId> NewMember<I> {
     }
 }
 
-/// What `apply_batch` did.
+/// The effect of `apply_batch`.
 #[pyclass(frozen, eq, get_all, module = "headcount")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BatchReport {
-    /// Members that are new.
+    /// The number of members that were added.
     inserted: usize,
-    /// Members that were changed, moved or not.
+    /// The number of members that were changed, moved or not.
     updated: usize,
-    /// Members that are gone.
+    /// The number of members that were removed.
     removed: usize,
-    /// Changes of members that were not there at that point; they did nothing.
+    /// The number of changes to members that did not exist at that point; they did nothing.
     missing: usize,
     /// The row before and after each change, in order; `None` for a member without a row.
     rows: Vec<(Option<usize>, Option<usize>)>,
@@ -275,11 +275,11 @@ impl BatchReport {
     }
 }
 
-/// What `bulk_load` did.
+/// The effect of `bulk_load`.
 #[pyclass(frozen, generic, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct BulkReport {
-    /// Members that are new.
+    /// The number of members that were added.
     #[pyo3(get)]
     loaded: usize,
     duplicates: Vec<(usize, AnyId)>,
@@ -301,7 +301,7 @@ impl<I: PyId> From<core::member_list::BulkReport<I>> for BulkReport {
 
 #[pymethods]
 impl BulkReport {
-    /// Positions and ids of members that were left out: they were there, or came before.
+    /// The positions and ids of members that were left out, because they existed or came twice.
     #[getter]
     fn duplicates(&self) -> Vec<(usize, &AnyId)> {
         self.duplicates.iter().map(|(at, id)| (*at, id)).collect()

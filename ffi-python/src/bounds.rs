@@ -11,6 +11,8 @@ use crate::error::LimitError;
 pub(crate) const BATCH_MAX: usize = 1 << 24;
 /// Bytes that must be free beside those a call is known to need, for what it allocates in passing.
 const HEADROOM: usize = 16 << 20;
+/// Items of a conversion between two chances for other threads.
+const YIELD_EVERY: usize = 1024;
 /// Items between two looks at the memory that is left.
 const LOOK_EVERY: usize = 4096;
 
@@ -24,7 +26,7 @@ pub(crate) fn collect<'py, T>(
     read: impl Fn(&Bound<'py, PyAny>) -> PyResult<T>,
 ) -> PyResult<Vec<T>> {
     let mut out = Vec::new();
-    for item in items.try_iter()? {
+    for item in yielding(items.py(), items.try_iter()?) {
         let item = item?;
         if out.len() == max {
             let text = format!("{name} has more than {max} items, at most {max} are allowed");
@@ -34,6 +36,40 @@ pub(crate) fn collect<'py, T>(
     }
     Ok(out)
 }
+
+/// Passes on the items of a long conversion, and lets other threads run now and then.
+pub(crate) fn yielding<'py, I: Iterator>(py: Python<'py>, items: I) -> Yielding<'py, I> {
+    Yielding {
+        py,
+        items,
+        count: 0,
+    }
+}
+
+/// The iterator of [`yielding`].
+pub(crate) struct Yielding<'py, I> {
+    py: Python<'py>,
+    items: I,
+    count: usize,
+}
+
+impl<I: Iterator> Iterator for Yielding<'_, I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.count += 1;
+        if self.count.is_multiple_of(YIELD_EVERY) {
+            self.py.detach(|| {});
+        }
+        self.items.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.items.size_hint()
+    }
+}
+
+impl<I: ExactSizeIterator> ExactSizeIterator for Yielding<'_, I> {}
 
 /// Appends to a list of any length; `MemoryError` when there is no room.
 pub(crate) fn push<T>(out: &mut Vec<T>, item: T) -> PyResult<()> {

@@ -83,22 +83,37 @@ impl Diff {
         self.1
     }
 
-    /// Return the topics with changes, sorted.
-    fn keys(&self) -> Vec<&str> {
-        self.0.iter().map(|change| &*change.topic).collect()
+    /// Return a view of the topics with changes, sorted.
+    fn keys<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        view(this, "KeysView")
     }
 
-    /// Return the changes, sorted by topic.
-    fn values(&self) -> Vec<TopicDiff> {
-        self.0
-            .iter()
-            .map(|change| TopicDiff(Arc::clone(change)))
-            .collect()
+    /// Return a view of the changes, sorted by topic.
+    fn values<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        view(this, "ValuesView")
     }
 
-    /// Return pairs of a topic and its changes, sorted by topic.
-    fn items(&self) -> Vec<(&str, TopicDiff)> {
-        self.keys().into_iter().zip(self.values()).collect()
+    /// Return a view of the pairs of a topic and its changes, sorted by topic.
+    fn items<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        view(this, "ItemsView")
+    }
+
+    /// Return the changes of a topic, or `default` when it has none.
+    #[pyo3(signature = (key, default = None, /))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match key
+            .extract::<&str>()
+            .ok()
+            .and_then(|topic| self.topic(topic))
+        {
+            Some(change) => Ok(Bound::new(py, change)?.into_any()),
+            None => Ok(default.unwrap_or_else(|| py.None().into_bound(py))),
+        }
     }
 
     fn __len__(&self) -> usize {
@@ -117,7 +132,8 @@ impl Diff {
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(PyTuple::new(py, self.keys())?.try_iter()?.into_any())
+        let topics = self.0.iter().map(|change| &*change.topic);
+        Ok(PyTuple::new(py, topics)?.try_iter()?.into_any())
     }
 
     fn __repr__(&self) -> String {
@@ -130,6 +146,11 @@ impl Diff {
             self.0.len()
         )
     }
+}
+
+fn view<'py>(diff: &Bound<'py, Diff>, kind: &str) -> PyResult<Bound<'py, PyAny>> {
+    let module = diff.py().import("collections.abc")?;
+    module.call_method1(kind, (diff,))
 }
 
 /// The changes of one topic.

@@ -15,6 +15,7 @@ pyo3::import_exception!(headcount._errors, AlreadyTracked);
 pyo3::import_exception!(headcount._errors, ApplyError);
 pyo3::import_exception!(headcount._errors, DecodeError);
 pyo3::import_exception!(headcount._errors, GapError);
+pyo3::import_exception!(headcount._errors, HiddenMember);
 pyo3::import_exception!(headcount._errors, LimitError);
 pyo3::import_exception!(headcount._errors, ListError);
 pyo3::import_exception!(headcount._errors, NotTracked);

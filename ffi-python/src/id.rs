@@ -3,9 +3,10 @@
 use headcount::SortKey;
 use headcount::member_list::{Id, TextId};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyInt, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyInt, PyString, PyTuple, PyType};
 
 use crate::bounds;
 use crate::convert::{Buffer, type_name};
@@ -28,8 +29,9 @@ pub(crate) trait PyId: Id {
 
 impl PyId for u64 {
     fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let int = id.cast::<PyInt>().map_err(|_| wrong("int", id))?;
-        int.extract()
+        integer(id)?
+            .ok_or_else(|| wrong("int", id))?
+            .extract()
             .map_err(|_| PyOverflowError::new_err("an id is from 0 to 2**64 - 1"))
     }
 
@@ -60,6 +62,18 @@ impl PyId for TextId {
     fn to_any(&self) -> AnyId {
         AnyId::Text(self.clone())
     }
+}
+
+/// Returns an integer of Python, or what an object with `__index__` stands for, such as one of NumPy.
+fn integer<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyInt>>> {
+    if let Ok(int) = obj.cast::<PyInt>() {
+        return Ok(Some(int.clone()));
+    }
+    if !obj.hasattr(intern!(obj.py(), "__index__"))? {
+        return Ok(None);
+    }
+    let index = obj.call_method0(intern!(obj.py(), "__index__"))?;
+    Ok(index.cast_into::<PyInt>().ok())
 }
 
 fn wrong(kind: &str, id: &Bound<'_, PyAny>) -> PyErr {
@@ -131,6 +145,9 @@ impl<'py> FromPyObject<'_, 'py> for Key {
         if obj.is_instance_of::<PyInt>() {
             return Ok(Self(SortKey::from_u64(number(&obj)?)));
         }
+        if let Ok(bytes) = obj.cast::<PyBytes>() {
+            return SortKey::raw(bytes.as_bytes()).map(Self).map_err(raise);
+        }
         if let Ok(tuple) = obj.cast::<PyTuple>() {
             if tuple.len() != 2 {
                 return Err(PyValueError::new_err(
@@ -140,6 +157,9 @@ impl<'py> FromPyObject<'_, 'py> for Key {
             let first = number(&tuple.get_item(0)?)?;
             let second = number(&tuple.get_item(1)?)?;
             return Ok(Self(SortKey::from_u64s(first, second)));
+        }
+        if let Some(int) = integer(&obj)? {
+            return Ok(Self(SortKey::from_u64(number(&int)?)));
         }
         let bytes: Buffer = obj.extract().map_err(|error: PyErr| {
             if error.is_instance_of::<PyTypeError>(obj.py()) {
@@ -154,13 +174,16 @@ impl<'py> FromPyObject<'_, 'py> for Key {
     }
 }
 
+/// Reads a number of a sort key, and moves its range to that of `u64`.
 fn number(obj: &Bound<'_, PyAny>) -> PyResult<u64> {
-    let int = obj.cast::<PyInt>().map_err(|_| {
+    let int = integer(obj)?.ok_or_else(|| {
         PyTypeError::new_err(format!(
             "a number of a sort key is an int, not {}",
             type_name(obj)
         ))
     })?;
-    int.extract()
-        .map_err(|_| PyOverflowError::new_err("a sort key is from 0 to 2**64 - 1"))
+    let number: i64 = int
+        .extract()
+        .map_err(|_| PyOverflowError::new_err("a sort key is from -2**63 to 2**63 - 1"))?;
+    Ok(number.cast_unsigned() ^ (1 << 63))
 }

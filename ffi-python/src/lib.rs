@@ -52,7 +52,7 @@ mod _headcount {
     #[pymodule_export]
     use super::row::{Group, Header, Member};
     #[pymodule_export]
-    use super::sorted_set::SortedSet;
+    use super::sorted_set::SortedTree;
     #[pymodule_export]
     use super::tracker::Tracker;
     #[pymodule_export]

@@ -7,11 +7,12 @@ use headcount::member_list::{BodyFormat, GROUPS_MAX, Id, TextId};
 use headcount::{ListError, ListOptions};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyList;
 
 use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMember, payload};
-use crate::bounds::{BATCH_MAX, collect, room_for, texts};
+use crate::bounds::{BATCH_MAX, collect, room_for, texts, yielding};
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
-use crate::error::raise;
+use crate::error::{HiddenMember, raise};
 use crate::id::{Key, Kind, PyId};
 use crate::list_or_roster::ListOrRoster;
 use crate::row::{Group, Member, Reading, Row, RowIterator, member};
@@ -39,7 +40,7 @@ use crate::windows::{Shown, Tick, Viewer};
 /// (Header(group='online', count=1), 'u7', 3, True)
 /// >>> [row.group for row in ml[2:]]
 /// ['offline', 'offline']
-#[pyclass(frozen, generic, module = "headcount")]
+#[pyclass(frozen, generic, weakref, module = "headcount")]
 #[derive(Debug, Clone)]
 pub(crate) struct MemberList {
     pub(crate) lists: Lists,
@@ -65,17 +66,17 @@ macro_rules! each {
 }
 pub(crate) use each;
 
-/// What a write of one member did.
+/// The effect of a write on one member.
 #[pyclass(frozen, eq, module = "headcount")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Upsert {
-    /// The row of the member now; `None` while its group is hidden or collapsed.
+    /// The present row of the member; `None` while its group is hidden or collapsed.
     #[pyo3(get)]
     index: Option<usize>,
-    /// True if the member was not in the list before.
+    /// True if the member was added.
     #[pyo3(get)]
     is_new: bool,
-    /// The row before; `None` for new members and those without a row.
+    /// The row of the member before; `None` for new members and those without a row.
     #[pyo3(get)]
     old_index: Option<usize>,
 }
@@ -103,8 +104,9 @@ impl Upsert {
 
 #[pymethods]
 impl MemberList {
-    /// An empty list: the type of its ids, its groups in order, whether groups have header rows,
-    /// and whether members have payloads: `"json"` (sent as the bodies of rows) or `"raw"`.
+    /// Create an empty list. `ids` is the type of its ids; `groups` are its groups in order;
+    /// `headers` gives groups header rows; `payloads` gives members payloads: `"json"` (sent as
+    /// the bodies of rows) or `"raw"`.
     #[new]
     #[pyo3(signature = (ids = Kind::Text, /, *, groups = None, headers = true, payloads = None))]
     fn new(
@@ -127,12 +129,12 @@ impl MemberList {
         Ok(Self { lists, format })
     }
 
-    /// Adds a group at the end of the order.
+    /// Add a group at the end of the order.
     fn add_group(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         each!(self, list => list.write(py, |list| list.add_group(name).map(drop))).map_err(raise)
     }
 
-    /// Makes these groups exist and stand in this order, before all others.
+    /// Create the groups that do not exist, and put these groups in this order before all others.
     ///
     /// Raises `LimitError` for more than 4,096 groups.
     fn set_groups(&self, py: Python<'_>, names: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -141,7 +143,7 @@ impl MemberList {
         each!(self, list => list.write(py, |list| list.set_groups(&names).map(drop))).map_err(raise)
     }
 
-    /// Gives a group another name.
+    /// Rename a group.
     fn rename_group(&self, py: Python<'_>, name: &str, to: &str) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
@@ -150,7 +152,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Moves a group to a place in the order; places past the end mean the end.
+    /// Move a group to an index in the order; an index past the end means the end.
     fn move_group(&self, py: Python<'_>, name: &str, to: usize) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
@@ -159,7 +161,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Takes a group out of the index space, header included, or puts it back.
+    /// Take a group out of the index space, header included, or put it back.
     #[pyo3(signature = (name, hidden = true))]
     fn set_group_hidden(&self, py: Python<'_>, name: &str, hidden: bool) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
@@ -169,7 +171,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Leaves only the header of a group in the index space, or puts its members back.
+    /// Leave only the header of a group in the index space, or put its members back.
     #[pyo3(signature = (name, collapsed = true))]
     fn set_group_collapsed(&self, py: Python<'_>, name: &str, collapsed: bool) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
@@ -179,7 +181,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Moves all members of a group to another, and returns how many. The group stays, empty.
+    /// Move all members of a group to another, and return how many. The group stays, empty.
     fn merge_group(&self, py: Python<'_>, name: &str, to: &str) -> PyResult<usize> {
         each!(self, list => list.write_long(py, |list| {
             let group = list.group(name)?;
@@ -189,7 +191,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Removes a group without members.
+    /// Remove a group without members.
     fn remove_group(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
@@ -198,12 +200,12 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// All groups in order, hidden and empty ones too.
+    /// Return all groups in order, including hidden and empty ones.
     fn groups(&self, py: Python<'_>) -> Vec<Group> {
         each!(self, list => list.read(py, |list| list.all_groups()))
     }
 
-    /// Puts a member in, or moves it and sets its attributes. O(log n).
+    /// Add a member, or move it and set its attributes. O(log n).
     #[pyo3(signature = (id, group, key, *, attrs = 0))]
     fn upsert(
         &self,
@@ -224,7 +226,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Takes a member out. Returns the row it had; `None` when there is no such member, and when
+    /// Remove a member, and return the row it had; `None` when there is no such member, and when
     /// it had no row because its group is hidden or collapsed. O(log n).
     fn remove(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         each!(self, list => {
@@ -233,7 +235,7 @@ impl MemberList {
         })
     }
 
-    /// Moves a member to another group. O(log n).
+    /// Move a member to another group. O(log n).
     fn set_group(&self, py: Python<'_>, id: &Bound<'_, PyAny>, group: &str) -> PyResult<Upsert> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
@@ -246,7 +248,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Gives a member another sort key. O(log n).
+    /// Change the sort key of a member. O(log n).
     fn set_key(&self, py: Python<'_>, id: &Bound<'_, PyAny>, key: Key) -> PyResult<Upsert> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
@@ -256,7 +258,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Sets the attribute bits of a member. Returns its row. O(log n).
+    /// Set the attribute bits of a member, and return its row. O(log n).
     fn set_attrs(
         &self,
         py: Python<'_>,
@@ -270,8 +272,8 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Sets the payload of a member, in a list with payloads: bytes, or in a list of JSON anything
-    /// that JSON can say. Returns its row. O(log n).
+    /// Set the payload of a member, in a list with payloads, and return its row: bytes, or in a
+    /// list of JSON any object that JSON can express. O(log n).
     fn set_payload(
         &self,
         py: Python<'_>,
@@ -286,8 +288,8 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Moves many members to a group and returns how many there were; unknown ids are passed
-    /// over. At most 16,777,216 at a time. O(k log n).
+    /// Move many members to a group, and return how many of them exist; unknown ids are ignored.
+    /// At most 16,777,216 at a time. O(k log n).
     fn set_group_many(
         &self,
         py: Python<'_>,
@@ -304,7 +306,7 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Says that what is shown of a member has changed. Returns its row. O(log n).
+    /// Report that the content shown for a member has changed, and return its row. O(log n).
     fn touch(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
@@ -313,11 +315,11 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Makes many changes in order, all or none: tuples of a verb and its arguments, `("upsert",
+    /// Apply many changes in order, all or none: tuples of a verb and its arguments, `("upsert",
     /// id, group, key)` or with attrs, `("remove", id)`, `("set_group", id, group)`, `("set_key",
     /// id, key)`, `("set_attrs", id, attrs)`, `("set_payload", id, payload)`, `("touch", id)`.
-    /// Changes of unknown members do nothing and are counted. At most 16,777,216 at a time.
-    /// O(k log n).
+    /// Changes of unknown members do nothing and are counted. At most 16,777,216 at a time. O(k
+    /// log n).
     fn apply_batch(&self, py: Python<'_>, changes: &Bound<'_, PyAny>) -> PyResult<BatchReport> {
         each!(self, list => {
             let changes = ChangeOf::all(changes, self.format)?;
@@ -330,12 +332,12 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// Puts many members in, sorted or not: tuples `(id, group, key)` or `(id, group, key,
-    /// attrs)`. Ids that are there already, or come twice, are left out and reported. At most
-    /// 16,777,216 at a time.
+    /// Add many members, sorted or not: tuples `(id, group, key)` or `(id, group, key, attrs)`.
+    /// Ids that exist already, or come twice, are left out and reported. At most 16,777,216 at a
+    /// time.
     ///
-    /// Raises `LimitError` when there are more, `MemoryError` when they find no room; nothing was
-    /// loaded then.
+    /// Raises `LimitError` when there are more, `MemoryError` when there is no room for them;
+    /// nothing was loaded then.
     fn bulk_load(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
         each!(self, list => {
             let members = NewMember::all(members)?;
@@ -348,7 +350,7 @@ impl MemberList {
         })
     }
 
-    /// A member by id, or `None`. O(log n).
+    /// Return a member by id, or `None`. O(log n).
     fn get(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<Member>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
@@ -356,7 +358,9 @@ impl MemberList {
         })
     }
 
-    /// The bytes a member sorts by; `UnknownMember` when there is none. O(log n).
+    /// Return the bytes by which a member sorts. O(log n).
+    ///
+    /// Raises `UnknownMember` when there is no such member.
     fn key(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
@@ -368,18 +372,19 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// The row of a member: as `index_of`, but `UnknownMember` when it has none.
+    /// Return the row of a member. O(log n).
+    ///
+    /// Raises `UnknownMember` when there is no such member, and `HiddenMember` when its group is
+    /// hidden or collapsed.
     fn index(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<usize> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.read(py, |list| list.index_of(&id)).ok_or_else(|| {
-                ListError::UnknownMember { id: id.to_text() }
-            })
+            let (index, is_member) = list.read(py, |list| (list.index_of(&id), list.contains(&id)));
+            index.ok_or_else(|| absent(id.to_text(), is_member))
         })
-        .map_err(raise)
     }
 
-    /// The row of a member; `None` when it is unknown or its group is hidden or collapsed.
+    /// Return the row of a member; `None` when it is unknown or its group is hidden or collapsed.
     /// O(log n).
     fn index_of(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         each!(self, list => {
@@ -388,7 +393,7 @@ impl MemberList {
         })
     }
 
-    /// The row of a group's header, if it has one.
+    /// Return the row of a group's header, if it has one.
     fn header_index(&self, py: Python<'_>, group: &str) -> PyResult<Option<usize>> {
         each!(self, list => {
             list.read(py, |list| list.group(group).map(|group| list.header_index(group)))
@@ -396,9 +401,9 @@ impl MemberList {
         .map_err(raise)
     }
 
-    /// For each group the name and the row of the first member whose key begins like this one;
-    /// groups without one, or not shown, are left out. Of names, case does not count, accents do.
-    /// Keys end after 64 bytes: a longer name finds the first member that agrees with it so far.
+    /// Return, for each group, its name and the row of the first member whose key begins with this
+    /// prefix. Groups without such a member, and groups not shown, are left out. Names are
+    /// compared without case but with accents, in their first 64 bytes.
     fn find_prefix(&self, py: Python<'_>, prefix: Key) -> Vec<(String, usize)> {
         each!(self, list => list.read(py, |list| {
             let name = |id| list.groups().find(|g| g.id == id).map_or("", |g| g.name).to_owned();
@@ -406,12 +411,13 @@ impl MemberList {
         }))
     }
 
-    /// The list as it is now, for reading while writes go on. O(1).
+    /// Return the list as it is now, for reading while other threads write. O(1).
     fn snapshot(&self, py: Python<'_>) -> Snapshot {
         each!(self, list => Snapshot(Arc::new(list.read(py, |list| list.snapshot()))))
     }
 
-    /// A viewer without windows; with `discord`, one that is sent Discord's events.
+    /// Return a viewer without windows; with `discord`, its bundles can be encoded as events of
+    /// Discord.
     #[pyo3(signature = (*, discord = false))]
     fn viewer(&self, discord: bool) -> Viewer {
         each!(self, list => {
@@ -420,7 +426,7 @@ impl MemberList {
         })
     }
 
-    /// Publishes what changed since the last tick: ask each viewer for its bundle. `now` is in
+    /// Publish the changes since the last tick: ask each viewer for its bundle then. `now` is in
     /// seconds of any clock that does not run backwards; counts travel at most once a second.
     fn tick(&self, py: Python<'_>, now: Seconds) -> Tick {
         each!(self, list => {
@@ -429,19 +435,20 @@ impl MemberList {
         })
     }
 
-    /// Names the list for its viewers and begins an epoch: the next tick sends every viewer its
-    /// windows and the counts whole. Epochs must grow. Without this call the name is empty and the epoch 1.
+    /// Name the list for its viewers and begin an epoch: the next tick sends every viewer its
+    /// windows and the counts whole. Epochs must grow. Without this call the name is empty and the
+    /// epoch 1.
     fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64) {
         each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch)));
     }
 
-    /// Returns how many members there are, shown or not. O(1).
+    /// Return the number of members, shown or not. O(1).
     pub(crate) fn member_count(&self, py: Python<'_>) -> usize {
         each!(self, list => list.read(py, |list| list.member_count()))
     }
 
-    /// Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
-    /// own.
+    /// Return the heap memory of the list in bytes, without the memory that text ids, keys over 15
+    /// bytes and payloads own.
     fn heap_bytes(&self, py: Python<'_>) -> usize {
         each!(self, list => list.read_long(py, |list| list.heap_bytes()))
     }
@@ -456,22 +463,31 @@ impl MemberList {
         })
     }
 
-    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<RowOrRows> {
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match place(index, self.__len__(py))? {
             Place::At(at) => each!(self, list => list.read(py, |list| list.row(at)))
-                .map(RowOrRows::Row)
-                .ok_or_else(out_of_range),
+                .ok_or_else(out_of_range)?
+                .into_pyobject(py),
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
                 let rows = each!(self, list => list.read_long(py, |list| list.rows(rows)));
-                Ok(RowOrRows::Rows(rows))
+                rows_list(py, rows)
             }
         }
     }
 
-    /// Goes through the rows as they are now, whatever is written meanwhile.
+    /// Return an iterator over the rows as they are now, whatever is written meanwhile.
     fn __iter__(&self, py: Python<'_>) -> RowIterator {
-        RowIterator::new(self.snapshot(py).0)
+        RowIterator::new(self.snapshot(py).0, false)
+    }
+
+    /// Return an iterator over the rows as they are now, the last one first.
+    fn __reversed__(&self, py: Python<'_>) -> RowIterator {
+        RowIterator::new(self.snapshot(py).0, true)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -504,11 +520,18 @@ fn describe(name: &str, members: usize, groups: &[Group]) -> String {
     text
 }
 
-/// What an index or a slice gives.
-#[derive(IntoPyObject)]
-pub(crate) enum RowOrRows {
-    Row(Row),
-    Rows(Vec<Row>),
+/// Returns the error of a member without a row.
+fn absent(id: String, is_member: bool) -> PyErr {
+    if is_member {
+        let text = format!("the member {id:?} has no row: its group is hidden or collapsed");
+        return HiddenMember::new_err((text, "hidden_member"));
+    }
+    raise(ListError::UnknownMember { id })
+}
+
+/// Makes rows into a list of Python, and lets other threads run meanwhile.
+fn rows_list<'py>(py: Python<'py>, rows: Vec<Row>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(PyList::new(py, yielding(py, rows.into_iter()))?.into_any())
 }
 
 /// A `MemberList` as it was at one moment: reads by row only. Readers never wait for writers, nor
@@ -526,12 +549,12 @@ pub(crate) struct Snapshot(Arc<dyn Reading>);
 
 #[pymethods]
 impl Snapshot {
-    /// All groups in order, hidden and empty ones too.
+    /// Return all groups in order, including hidden and empty ones.
     fn groups(&self) -> Vec<Group> {
         self.0.all_groups()
     }
 
-    /// Returns how many members there are, shown or not. O(1).
+    /// Return the number of members, shown or not. O(1).
     fn member_count(&self) -> usize {
         self.0.members_len()
     }
@@ -540,18 +563,26 @@ impl Snapshot {
         self.0.rows_len()
     }
 
-    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<RowOrRows> {
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match place(index, self.0.rows_len())? {
-            Place::At(at) => self.0.row(at).map(RowOrRows::Row).ok_or_else(out_of_range),
+            Place::At(at) => self.0.row(at).ok_or_else(out_of_range)?.into_pyobject(py),
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
-                Ok(RowOrRows::Rows(py.detach(|| self.0.rows(rows))))
+                rows_list(py, py.detach(|| self.0.rows(rows)))
             }
         }
     }
 
     fn __iter__(&self) -> RowIterator {
-        RowIterator::new(Arc::clone(&self.0))
+        RowIterator::new(Arc::clone(&self.0), false)
+    }
+
+    fn __reversed__(&self) -> RowIterator {
+        RowIterator::new(Arc::clone(&self.0), true)
     }
 
     fn __repr__(&self) -> String {

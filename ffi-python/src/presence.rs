@@ -20,7 +20,7 @@ use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id};
 use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
-use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
+use crate::verbs::{ENTRY_LEN, collect, entry_verbs, own_status, reference};
 
 /// The presence of all nodes of a cluster, without I/O, so that any network can carry it.
 ///
@@ -39,7 +39,7 @@ use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 /// ...                 receiver.handle_message(ms / 1_000, sender.replica.name, output.frame)
 /// >>> b.count("room"), a.is_synced(), b.is_synced()
 /// (1, True, True)
-#[pyclass(frozen, module = "headcount")]
+#[pyclass(frozen, weakref, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Presence {
     core: Detached<core::Presence>,

@@ -50,7 +50,7 @@ type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 /// [('ann', 'online', 'idle')]
 /// >>> ml
 /// <MemberList 1 here=0 away=1 offline=0>
-#[pyclass(frozen, generic, module = "headcount")]
+#[pyclass(frozen, generic, weakref, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Roster {
     list: MemberList,
@@ -60,7 +60,7 @@ pub(crate) struct Roster {
 
 #[pymethods]
 impl Roster {
-    /// A roster over a list, which no roster has yet; the list goes on to work as it does.
+    /// Create a roster over a list that has none yet; the list stays usable.
     #[new]
     #[pyo3(signature = (list, mapping, *, offline = None, priority = None, last_seen_max = None))]
     fn new(
@@ -104,8 +104,8 @@ impl Roster {
         self.list.clone()
     }
 
-    /// Takes the changes of the topic. `now` is the wall clock in seconds since 1970, for last-seen;
-    /// left out, it is read. O(changes x log members).
+    /// Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
+    /// last-seen; left out, it is read. O(changes x log members).
     ///
     /// Raises `UnknownGroup` when the mapping names a group the list lacks, and what the mapping
     /// raises; nothing has changed then.
@@ -137,7 +137,7 @@ impl Roster {
         .map_err(|error: ListError| raise(error))
     }
 
-    /// Loads members who are offline, all at once: as `MemberList.bulk_load`.
+    /// Load members that are offline, all at once, as `MemberList.bulk_load` does.
     fn load_offline(&self, py: Python<'_>, members: &Bound<'_, PyAny>) -> PyResult<BulkReport> {
         each!(self.list, target => {
             let members = NewMember::all(members)?;
@@ -150,7 +150,7 @@ impl Roster {
         })
     }
 
-    /// Returns what others see of a user: `online`, `idle`, `dnd` or `offline`.
+    /// Return the status of a user that others see: `online`, `idle`, `dnd` or `offline`.
     fn status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
@@ -158,7 +158,7 @@ impl Roster {
         })
     }
 
-    /// Returns what the user's own sessions see: as `status`, or `invisible`.
+    /// Return the status that the user's own sessions see: as `status`, or `invisible`.
     fn own_status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
@@ -166,7 +166,8 @@ impl Roster {
         })
     }
 
-    /// When the user was last seen, in seconds since 1970; `None` while visible, or not known.
+    /// Return the time at which the user was last seen, in seconds since 1970; `None` while the
+    /// user is visible, or when it is not known.
     fn last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
@@ -174,7 +175,7 @@ impl Roster {
         })
     }
 
-    /// Returns how many users others see as being here. O(1).
+    /// Return the number of users that others see online. O(1).
     fn online_count(&self, py: Python<'_>) -> usize {
         each!(self.list, target => {
             target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
@@ -302,14 +303,14 @@ fn wall_clock_s() -> u64 {
         .as_secs()
 }
 
-/// What changed for others.
+/// The effect of a diff on the statuses that others see.
 #[pyclass(frozen, generic, module = "headcount")]
 #[derive(Debug, Default)]
 pub(crate) struct RosterReport {
     changes: Vec<(AnyId, &'static str, &'static str)>,
     refused: Vec<(AnyId, String)>,
     #[pyo3(get)]
-    /// Keys that are no id of the list. They were passed over.
+    /// The number of keys that are not ids of the list. They were ignored.
     foreign: usize,
 }
 
@@ -328,7 +329,7 @@ impl<I: PyId> From<core::roster::RosterReport<I>> for RosterReport {
 
 #[pymethods]
 impl RosterReport {
-    /// Users of whom others see something else now: id, status before, status now.
+    /// The users whose status changed for others: id, status before, status now.
     #[getter]
     fn changes(&self) -> Vec<(&AnyId, &'static str, &'static str)> {
         self.changes
@@ -337,7 +338,7 @@ impl RosterReport {
             .collect()
     }
 
-    /// Users whose row the list refused, and why.
+    /// The users whose row was refused, by the list or by the mapping, and the reason.
     #[getter]
     fn refused(&self) -> Vec<(&AnyId, &str)> {
         self.refused.iter().map(|(id, why)| (id, &**why)).collect()

@@ -25,7 +25,7 @@ use crate::sync::Locked;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
     id: AnyId,
-    /// The name of the group it is in.
+    /// The name of the group that the member is in.
     group: Arc<str>,
     revision: u32,
     attrs: u32,
@@ -39,25 +39,25 @@ impl Member {
         PyTuple::new(py, ["id", "group"])
     }
 
-    /// Who.
+    /// The id of the member.
     #[getter]
     fn id(&self) -> &AnyId {
         &self.id
     }
 
-    /// The name of the group it is in.
+    /// The name of the group that the member is in.
     #[getter]
     fn group(&self) -> &str {
         &self.group
     }
 
-    /// Grows with each change of attributes or payload, and never repeats for an id.
+    /// A number that grows with each change of attributes or payload, and never repeats for an id.
     #[getter]
     fn revision(&self) -> u32 {
         self.revision
     }
 
-    /// 32 bits of the application's choice.
+    /// The attribute bits, 32, whose meaning is up to the application.
     #[getter]
     fn attrs(&self) -> u32 {
         self.attrs
@@ -101,7 +101,7 @@ impl Header {
         &self.group
     }
 
-    /// Returns how many members it has.
+    /// The number of members of the group.
     #[getter]
     fn count(&self) -> usize {
         self.count
@@ -113,23 +113,23 @@ impl Header {
     }
 }
 
-/// What a list knows of a group.
+/// The state of a group in a list.
 #[pyclass(frozen, eq, module = "headcount")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
-    /// Its name.
+    /// The name of the group.
     #[pyo3(get)]
     name: String,
-    /// How many members it has, shown or not.
+    /// The number of members of the group, shown or not.
     #[pyo3(get)]
     count: usize,
-    /// The index of its first row; `None` when it has no rows.
+    /// The index of the first row of the group; `None` when it has no rows.
     #[pyo3(get)]
     first_index: Option<usize>,
-    /// True if it is out of the index space, header included.
+    /// True if the group is out of the index space, header included.
     #[pyo3(get)]
     hidden: bool,
-    /// True if only its header is in the index space.
+    /// True if only the header of the group is in the index space.
     #[pyo3(get)]
     collapsed: bool,
 }
@@ -271,14 +271,24 @@ pub(crate) fn member<I: PyId>(list: &core::MemberList<I>, id: &I) -> Option<Memb
 #[pyclass(frozen, module = "headcount")]
 pub(crate) struct RowIterator {
     list: Arc<dyn Reading>,
-    state: Locked<(usize, std::vec::IntoIter<Row>)>,
+    reverse: bool,
+    state: Locked<Walk>,
+}
+
+#[derive(Debug)]
+struct Walk {
+    left: std::ops::Range<usize>,
+    page: std::vec::IntoIter<Row>,
 }
 
 impl RowIterator {
-    pub(crate) fn new(list: Arc<dyn Reading>) -> Self {
+    pub(crate) fn new(list: Arc<dyn Reading>, reverse: bool) -> Self {
+        let left = 0..list.rows_len();
+        let page = Vec::new().into_iter();
         Self {
             list,
-            state: Locked::new((0, Vec::new().into_iter())),
+            reverse,
+            state: Locked::new(Walk { left, page }),
         }
     }
 }
@@ -293,12 +303,23 @@ impl RowIterator {
     }
 
     fn __next__(&self, py: Python<'_>) -> Option<Row> {
-        self.state.write(py, |(next, page)| {
-            if page.len() == 0 {
-                *page = self.list.rows(Rows::from(*next..*next + PAGE)).into_iter();
-                *next += PAGE;
+        self.state.write(py, |walk| {
+            if walk.page.len() == 0 && !walk.left.is_empty() {
+                let count = walk.left.len().min(PAGE);
+                let range = if self.reverse {
+                    walk.left.end -= count;
+                    walk.left.end..walk.left.end + count
+                } else {
+                    walk.left.start += count;
+                    walk.left.start - count..walk.left.start
+                };
+                let mut page = self.list.rows(Rows::from(range));
+                if self.reverse {
+                    page.reverse();
+                }
+                walk.page = page.into_iter();
             }
-            page.next()
+            walk.page.next()
         })
     }
 }

@@ -1,80 +1,206 @@
-//! `SortedSet`: the tree alone, over plain Python values.
+//! `SortedTree`: the counted tree over plain Python values. `headcount.SortedSet` makes a collection of it.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::sync::Arc;
 
 use headcount::SortedSet as Tree;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyKeyError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::bounds::{self, BATCH_MAX, room_for};
-use crate::convert::{Place, Rows, grouped, out_of_range, place, repr};
+use crate::bounds::{self, BATCH_MAX, room_for, yielding};
+use crate::convert::{Place, Rows, out_of_range, place, repr};
 use crate::item::Item;
 use crate::sync::Locked;
 
-/// A set in order that knows positions: what is at an index, and at which index something is.
-///
-/// It holds `int` (64 bits), `bytes`, `str` and tuples of these. Values of different types are
-/// ordered int < bytes < str < tuple, values of one type as in Python.
-///
-/// >>> scores = SortedSet([(30, "ann"), (10, "bob"), (20, "cid")])
-/// >>> scores.insert((15, "dan"))
-/// (1, True)
-/// >>> scores[1], scores[-1], scores.index((20, "cid"))
-/// ((15, 'dan'), (30, 'ann'), 2)
-/// >>> scores[1:3]
-/// [(15, 'dan'), (20, 'cid')]
-/// >>> scores.remove((10, "bob"))
-/// 0
-#[pyclass(frozen, generic, module = "headcount")]
-#[derive(Debug)]
-pub(crate) struct SortedSet(Locked<Tree<Item>>);
+/// The place of a value in the order: by its key, if the set has a key function, then by itself.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    key: Option<Box<Item>>,
+    item: Item,
+}
 
-/// About what a value takes in the tree while it is built.
-const NODE_LEN: usize = 4 * size_of::<Item>();
+/// A value of a set: the object as it was put in, and its rank.
+#[derive(Debug)]
+struct Entry {
+    rank: Rank,
+    object: Py<PyAny>,
+}
+
+/// An entry as the tree shares it.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Entry>);
+
+impl Borrow<Rank> for Shared {
+    fn borrow(&self) -> &Rank {
+        &self.0.rank
+    }
+}
+
+impl Ord for Shared {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.rank.cmp(&other.0.rank)
+    }
+}
+
+impl PartialOrd for Shared {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Shared {}
+
+impl Shared {
+    fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.0.object.bind(py).clone()
+    }
+}
+
+/// The bytes that a value takes in the tree while it is built, approximately.
+const NODE_LEN: usize = 2 * size_of::<Entry>() + 2 * size_of::<Shared>();
+
+/// The methods of `SortedSet` that a tree makes fast; the class adds those of sets and sequences.
+#[pyclass(frozen, subclass, generic, weakref, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct SortedTree {
+    tree: Locked<Tree<Shared>>,
+    key: Option<Py<PyAny>>,
+}
 
 #[pymethods]
-impl SortedSet {
-    /// A set of these values, 16,777,216 at most; `update` takes more. O(n log n).
+impl SortedTree {
+    /// Create a set of these values, 16,777,216 at most; `update` takes more. `key` returns, for each
+    /// value, another one that decides its place. O(n log n).
     ///
-    /// Raises `LimitError` when there are more, `MemoryError` when they find no room.
+    /// Raises `LimitError` when there are more, `MemoryError` when there is no room for them.
     #[new]
-    #[pyo3(signature = (values = None, /))]
-    fn new(py: Python<'_>, values: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let items = values.map_or_else(|| Ok(Vec::new()), collect)?;
-        Ok(Self(Locked::new(py.detach(|| Tree::from_vec(items)))))
+    #[pyo3(signature = (values = None, key = None))]
+    fn new(
+        py: Python<'_>,
+        values: Option<&Bound<'_, PyAny>>,
+        key: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let key = key.filter(|key| !key.is_none(py));
+        let tree = Locked::new(Tree::new());
+        let this = Self { tree, key };
+        if let Some(values) = values {
+            this._replace(values)?;
+        }
+        Ok(this)
     }
 
-    /// Puts a value in. Returns its index and whether it is new. O(log n).
+    /// The function that decides the places of values; `None` when values are ordered by themselves.
+    #[getter]
+    fn key<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.key.as_ref().map(|key| key.bind(py).clone())
+    }
+
+    /// Add a value, unless the set has it. O(log n).
     #[pyo3(signature = (value, /))]
-    fn insert(&self, py: Python<'_>, value: Item) -> (usize, bool) {
-        self.0.write(py, |tree| tree.insert(value))
+    fn add(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.insert(value).map(drop)
     }
 
-    /// Takes a value out. Returns the index it had, or `None` if it was not there. O(log n).
+    /// Add a value; return its index and whether it is new. O(log n).
     #[pyo3(signature = (value, /))]
-    fn remove(&self, py: Python<'_>, value: Item) -> Option<usize> {
-        self.0.write(py, |tree| tree.remove(&value))
+    fn insert(&self, value: &Bound<'_, PyAny>) -> PyResult<(usize, bool)> {
+        let entry = self.entry(value)?;
+        Ok(self.tree.write(value.py(), |tree| tree.insert(entry)))
     }
 
-    /// Puts many values in, 16,777,216 at most. Returns how many were new. O(k log n).
+    /// Remove a value if the set has it; return the index it had, or `None`. O(log n).
+    #[pyo3(signature = (value, /))]
+    fn take(&self, value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+        let Some(rank) = self.known_rank(value)? else {
+            return Ok(None);
+        };
+        Ok(self.tree.write(value.py(), |tree| tree.remove(&rank)))
+    }
+
+    /// Remove a value if the set has it. O(log n).
+    #[pyo3(signature = (value, /))]
+    fn discard(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.take(value).map(drop)
+    }
+
+    /// Remove a value. O(log n).
     ///
-    /// Raises `LimitError` when there are more, `MemoryError` when they find no room; nothing has
-    /// changed then.
-    #[pyo3(signature = (values, /))]
-    fn update(&self, py: Python<'_>, values: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let items = collect(values)?;
-        Ok(self.0.write_long(py, |tree| {
-            items
-                .into_iter()
-                .map(|item| usize::from(tree.insert(item).1))
-                .sum()
+    /// Raises `KeyError` when the set does not have it.
+    #[pyo3(signature = (value, /))]
+    fn remove(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match self.take(value)? {
+            Some(_) => Ok(()),
+            None => Err(PyKeyError::new_err(value.clone().unbind())),
+        }
+    }
+
+    /// Remove the value at an index, the last one by default, and return it. O(log n).
+    ///
+    /// Raises `IndexError` when there is none.
+    #[pyo3(signature = (index = -1), text_signature = "($self, index=-1)")]
+    fn pop<'py>(&self, py: Python<'py>, index: isize) -> PyResult<Bound<'py, PyAny>> {
+        let removed = self.tree.write(py, |tree| {
+            let from_end = |index: isize| tree.len().checked_sub(index.unsigned_abs());
+            let index = if index < 0 {
+                from_end(index)
+            } else {
+                Some(index as usize)
+            };
+            index.and_then(|index| tree.remove_at(index))
+        });
+        match removed {
+            Some(entry) => Ok(entry.object(py)),
+            None => Err(PyIndexError::new_err("pop index out of range")),
+        }
+    }
+
+    /// Add many values, 16,777,216 at most, and return how many are new. O(k log n).
+    ///
+    /// Raises `LimitError` when there are more, `MemoryError` when there is no room for them; nothing
+    /// has changed then.
+    #[pyo3(signature = (*iterables))]
+    fn update(&self, iterables: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<usize> {
+        let mut entries = Vec::new();
+        for iterable in iterables.iter() {
+            entries.append(&mut self.collect(&iterable)?);
+        }
+        Ok(self.tree.write_long(iterables.py(), |tree| {
+            let is_new = |entry| usize::from(tree.insert(entry).1);
+            entries.into_iter().map(is_new).sum()
         }))
     }
 
-    /// The index of a value; `ValueError` if it is not there. O(log n).
-    #[pyo3(signature = (value, /))]
-    fn index(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let item: Item = value.extract()?;
-        let found = self.0.read(py, |tree| tree.index_of(&item));
+    /// Put these values in the place of the present ones.
+    #[pyo3(signature = (values, /))]
+    fn _replace(&self, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = values.py();
+        let entries = self.collect(values)?;
+        let tree = py.detach(|| Tree::from_vec(entries));
+        drop(self.tree.write(py, |old| std::mem::replace(old, tree)));
+        Ok(())
+    }
+
+    /// Return the index of a value between two indexes. O(log n).
+    ///
+    /// Raises `ValueError` when it is not there.
+    #[pyo3(signature = (value, start = 0, stop = isize::MAX))]
+    fn index(&self, value: &Bound<'_, PyAny>, start: isize, stop: isize) -> PyResult<usize> {
+        let found = match self.known_rank(value)? {
+            Some(rank) => self.tree.read(value.py(), |tree| {
+                let range = bounds_of(start, stop, tree.len());
+                tree.index_of(&rank).filter(|index| range.contains(index))
+            }),
+            None => None,
+        };
         match found {
             Some(index) => Ok(index),
             None => Err(PyValueError::new_err(format!(
@@ -84,27 +210,80 @@ impl SortedSet {
         }
     }
 
-    /// Returns how many values are less than this one, which need not be there. O(log n).
+    /// Return how often the set has a value: once or not at all. O(log n).
     #[pyo3(signature = (value, /))]
-    fn rank(&self, py: Python<'_>, value: Item) -> usize {
-        self.0
-            .read(py, |tree| tree.rank(&value).unwrap_or_else(|before| before))
+    fn count(&self, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.__contains__(value).map(usize::from)
     }
 
-    /// Takes everything out.
+    /// Return the number of values that sort before this one, which need not be there. O(log n).
+    #[pyo3(signature = (value, /))]
+    fn rank(&self, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.bisect_left(value)
+    }
+
+    /// Return the index before the values that sort as this one. O(log n).
+    #[pyo3(signature = (value, /))]
+    fn bisect_left(&self, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let bound = self.bound(value, Item::Least)?;
+        Ok(self.position(value.py(), &bound, false))
+    }
+
+    /// Return the index after the values that sort as this one. O(log n).
+    #[pyo3(signature = (value, /))]
+    fn bisect_right(&self, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let bound = self.bound(value, Item::Greatest)?;
+        Ok(self.position(value.py(), &bound, true))
+    }
+
+    /// Return the index before the values with this key. O(log n).
+    #[pyo3(signature = (key, /))]
+    fn bisect_key_left(&self, key: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let bound = key_bound(key, Item::Least)?;
+        Ok(self.position(key.py(), &bound, false))
+    }
+
+    /// Return the index after the values with this key. O(log n).
+    #[pyo3(signature = (key, /))]
+    fn bisect_key_right(&self, key: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let bound = key_bound(key, Item::Greatest)?;
+        Ok(self.position(key.py(), &bound, true))
+    }
+
+    /// Return an iterator over the values between two indexes, backwards with `reverse`. It walks the
+    /// set as it is now.
+    #[pyo3(signature = (start = None, stop = None, reverse = false))]
+    fn islice(
+        &self,
+        py: Python<'_>,
+        start: Option<isize>,
+        stop: Option<isize>,
+        reverse: bool,
+    ) -> SortedSetIterator {
+        let tree = self.tree.read(py, Tree::clone);
+        let range = bounds_of(start.unwrap_or(0), stop.unwrap_or(isize::MAX), tree.len());
+        SortedSetIterator::new(tree, range, reverse)
+    }
+
+    /// Return a copy with the same key function. O(1): the values are shared until one of the sets changes.
+    #[pyo3(signature = (other, /))]
+    fn _share(&self, py: Python<'_>, other: &Self) {
+        let tree = other.tree.read(py, Tree::clone);
+        drop(self.tree.write(py, |old| std::mem::replace(old, tree)));
+    }
+
+    /// Remove all values.
     fn clear(&self, py: Python<'_>) {
-        let old = self.0.write(py, std::mem::take);
-        py.detach(|| drop(old));
+        drop(self.tree.write(py, std::mem::take));
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        self.0.read(py, Tree::len)
+        self.tree.read(py, Tree::len)
     }
 
-    fn __contains__(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> bool {
-        value
-            .extract::<Item>()
-            .is_ok_and(|item| self.0.read(py, |tree| tree.contains(&item)))
+    fn __contains__(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let rank = self.known_rank(value)?;
+        Ok(rank.is_some_and(|rank| self.tree.read(value.py(), |tree| tree.contains(&rank))))
     }
 
     fn __getitem__<'py>(
@@ -114,45 +293,173 @@ impl SortedSet {
     ) -> PyResult<Bound<'py, PyAny>> {
         match place(index, self.__len__(py))? {
             Place::At(at) => {
-                let item = self.0.read(py, |tree| tree.get(at).cloned());
-                item.as_ref().ok_or_else(out_of_range)?.into_pyobject(py)
+                let entry = self.tree.read(py, |tree| tree.get(at).cloned());
+                Ok(entry.ok_or_else(out_of_range)?.object(py))
             }
             Place::Rows(rows) => {
-                let items = self.0.read_long(py, |tree| pick(tree, rows))?;
-                Ok(PyList::new(py, &items)?.into_any())
+                let entries = self.tree.read_long(py, |tree| pick(tree, rows))?;
+                let objects = entries.iter().map(|entry| entry.object(py));
+                Ok(PyList::new(py, yielding(py, objects))?.into_any())
             }
         }
     }
 
-    /// Goes through the set as it is now, whatever is put in or taken out meanwhile.
-    fn __iter__(&self, py: Python<'_>) -> SortedSetIterator {
-        let tree = self.0.read(py, Tree::clone);
-        SortedSetIterator(Locked::new((tree, 0)))
+    fn __delitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<()> {
+        match place(index, self.__len__(py))? {
+            Place::At(at) => {
+                let removed = self.tree.write(py, |tree| tree.remove_at(at));
+                removed.map(drop).ok_or_else(out_of_range)
+            }
+            Place::Rows(rows) => {
+                let mut indexes: Vec<usize> = rows.iter().collect();
+                indexes.sort_unstable();
+                let remove = |tree: &mut Tree<Shared>| -> Vec<_> {
+                    let last_first = indexes.into_iter().rev();
+                    last_first.filter_map(|at| tree.remove_at(at)).collect()
+                };
+                drop(self.tree.write_long(py, remove));
+                Ok(())
+            }
+        }
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<SortedSet {}>", grouped(self.__len__(py)))
+    /// Return an iterator over the set as it is now, whatever is added or removed meanwhile.
+    fn __iter__(&self, py: Python<'_>) -> SortedSetIterator {
+        self.islice(py, None, None, false)
+    }
+
+    fn __reversed__(&self, py: Python<'_>) -> SortedSetIterator {
+        self.islice(py, None, None, true)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.key)
     }
 }
 
-fn pick(tree: &Tree<Item>, rows: Rows) -> PyResult<Vec<Item>> {
-    room_for(rows.len(), 2 * size_of::<Item>())?;
+impl SortedTree {
+    fn entry(&self, value: &Bound<'_, PyAny>) -> PyResult<Shared> {
+        let item = Item::of(value)?;
+        Ok(Shared(Arc::new(Entry {
+            rank: self.ranked(value, item)?,
+            object: value.clone().unbind(),
+        })))
+    }
+
+    fn ranked(&self, value: &Bound<'_, PyAny>, item: Item) -> PyResult<Rank> {
+        let key = match &self.key {
+            Some(key) => Some(Box::new(Item::of(&key.bind(value.py()).call1((value,))?)?)),
+            None => None,
+        };
+        Ok(Rank { key, item })
+    }
+
+    /// Returns the rank of a value that the set could have; `None` for a value that no set has.
+    fn known_rank(&self, value: &Bound<'_, PyAny>) -> PyResult<Option<Rank>> {
+        match Item::of(value) {
+            Ok(item) => self.ranked(value, item).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Returns the rank to bisect at: the value's own, or the side `edge` of all values with its key.
+    fn bound(&self, value: &Bound<'_, PyAny>, edge: Item) -> PyResult<Rank> {
+        match &self.key {
+            Some(key) => key_bound(&key.bind(value.py()).call1((value,))?, edge),
+            None => Ok(Rank {
+                key: None,
+                item: Item::of(value)?,
+            }),
+        }
+    }
+
+    fn position(&self, py: Python<'_>, bound: &Rank, after: bool) -> usize {
+        self.tree.read(py, |tree| match tree.rank(bound) {
+            Ok(index) => index + usize::from(after),
+            Err(index) => index,
+        })
+    }
+
+    fn collect(&self, values: &Bound<'_, PyAny>) -> PyResult<Vec<Shared>> {
+        let entries = bounds::collect(values, "values", BATCH_MAX, |value| self.entry(value))?;
+        room_for(entries.len(), NODE_LEN)?;
+        Ok(entries)
+    }
+}
+
+fn key_bound(key: &Bound<'_, PyAny>, edge: Item) -> PyResult<Rank> {
+    Ok(Rank {
+        key: Some(Box::new(Item::of(key)?)),
+        item: edge,
+    })
+}
+
+/// Returns the range between two indexes of a sequence, each of which may count from the end.
+fn bounds_of(start: isize, stop: isize, len: usize) -> std::ops::Range<usize> {
+    let clipped = |index: isize| match index {
+        0.. => len.min(index as usize),
+        _ => len.saturating_sub(index.unsigned_abs()),
+    };
+    let stop = clipped(stop);
+    clipped(start).min(stop)..stop
+}
+
+fn pick(tree: &Tree<Shared>, rows: Rows) -> PyResult<Vec<Shared>> {
+    room_for(rows.len(), 2 * size_of::<Shared>())?;
     Ok(match rows.range() {
         Some(range) => tree.slice(range).cloned().collect(),
         None => rows.iter().filter_map(|at| tree.get(at).cloned()).collect(),
     })
 }
 
-fn collect(values: &Bound<'_, PyAny>) -> PyResult<Vec<Item>> {
-    let items = bounds::collect(values, "values", BATCH_MAX, |value| value.extract())?;
-    room_for(items.len(), NODE_LEN)?;
-    Ok(items)
-}
-
-/// An iterator over a `SortedSet`.
+/// An iterator over a `SortedSet` as it was when it was asked for.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
-pub(crate) struct SortedSetIterator(Locked<(Tree<Item>, usize)>);
+pub(crate) struct SortedSetIterator(Locked<Walk>);
+
+/// The number of values that an iterator fetches at a time.
+const PAGE: usize = 64;
+
+#[derive(Debug)]
+struct Walk {
+    tree: Tree<Shared>,
+    left: std::ops::Range<usize>,
+    reverse: bool,
+    page: std::vec::IntoIter<Shared>,
+}
+
+impl Walk {
+    fn next(&mut self) -> Option<Shared> {
+        if self.page.len() == 0 && !self.left.is_empty() {
+            let count = self.left.len().min(PAGE);
+            let mut page: Vec<Shared>;
+            if self.reverse {
+                let start = self.left.end - count;
+                page = self.tree.slice(start..self.left.end).cloned().collect();
+                page.reverse();
+                self.left.end = start;
+            } else {
+                let stop = self.left.start + count;
+                page = self.tree.slice(self.left.start..stop).cloned().collect();
+                self.left.start = stop;
+            }
+            self.page = page.into_iter();
+        }
+        self.page.next()
+    }
+}
+
+impl SortedSetIterator {
+    fn new(tree: Tree<Shared>, left: std::ops::Range<usize>, reverse: bool) -> Self {
+        let page = Vec::new().into_iter();
+        Self(Locked::new(Walk {
+            tree,
+            left,
+            reverse,
+            page,
+        }))
+    }
+}
 
 #[pymethods]
 impl SortedSetIterator {
@@ -160,11 +467,8 @@ impl SortedSetIterator {
         this
     }
 
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let item = self.0.write(py, |(tree, next)| {
-            *next += 1;
-            tree.get(*next - 1).cloned()
-        });
-        item.as_ref().map(|item| item.into_pyobject(py)).transpose()
+    fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let entry = self.0.write(py, Walk::next);
+        entry.map(|entry| entry.object(py))
     }
 }

@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::error::raise;
 use crate::replica::{Replica, new_id};
 use crate::sync::Locked;
-use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
+use crate::verbs::{ENTRY_LEN, collect, entry_verbs, own_status, reference};
 
 /// Presence entries by topic, key and owner, replicated by frames: a delta-CRDT.
 ///
@@ -32,7 +32,7 @@ use crate::verbs::{ENTRY_LEN, collect, entry_verbs, reference};
 /// >>> other = Tracker("node-2")
 /// >>> other.apply(t.delta_since())
 /// <Diff topics=1 joins=1 leaves=0 updates=0>
-#[pyclass(frozen, module = "headcount")]
+#[pyclass(frozen, weakref, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Tracker {
     core: Locked<core::Tracker>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headcount::id::EntryRef;
-use headcount::{EntryBuf, TrackError};
+use headcount::{EntryBuf, ReplicaId, TrackError};
 use pyo3::PyResult;
 
 use crate::entry::Entry;
@@ -35,10 +35,11 @@ macro_rules! entry_verbs {
                 reference(self.core.write(py, |entries| entries.track(&entry)))
             }
 
-            /// Replace meta and status of a tracked entry; return the reference of the new version. O(1).
+            /// Replace the meta of a tracked entry, and its status if one is given; return the
+            /// reference of the new version. O(1).
             ///
             /// Raises `NotTracked` when there is no such entry.
-            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = None))]
             fn update(
                 &self,
                 py: Python<'_>,
@@ -46,14 +47,19 @@ macro_rules! entry_verbs {
                 key: Name,
                 owner: Name,
                 meta: Meta,
-                status: u8,
+                status: Option<u8>,
             ) -> PyResult<String> {
-                let entry = new_entry(topic, (&key, &owner), &meta, status)?;
-                reference(self.core.write(py, |entries| entries.update(&entry)))
+                let entry = new_entry(topic, (&key, &owner), &meta, status.unwrap_or(0))?;
+                reference(self.core.write(py, |entries| {
+                    let sessions = entries.get_by_key(topic, key.as_key());
+                    let kept = status
+                        .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
+                    entries.update(&entry.status(kept.unwrap_or(0)))
+                }))
             }
 
-            /// Track an entry, or update it when it is tracked. O(1).
-            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = 0))]
+            /// Track an entry, or update it when it is tracked, as `update` does. O(1).
+            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = None))]
             fn upsert(
                 &self,
                 py: Python<'_>,
@@ -61,10 +67,15 @@ macro_rules! entry_verbs {
                 key: Name,
                 owner: Name,
                 meta: Meta,
-                status: u8,
+                status: Option<u8>,
             ) -> PyResult<String> {
-                let entry = new_entry(topic, (&key, &owner), &meta, status)?;
-                reference(self.core.write(py, |entries| entries.upsert(&entry)))
+                let entry = new_entry(topic, (&key, &owner), &meta, status.unwrap_or(0))?;
+                reference(self.core.write(py, |entries| {
+                    let sessions = entries.get_by_key(topic, key.as_key());
+                    let kept = status
+                        .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
+                    entries.upsert(&entry.status(kept.unwrap_or(0)))
+                }))
             }
 
             /// Remove one of this replica's entries; return whether it was tracked. O(1).
@@ -131,6 +142,18 @@ pub(crate) fn reference(written: Result<EntryRef, TrackError>) -> PyResult<Strin
     written
         .map(|entry_ref| entry_ref.to_string())
         .map_err(raise)
+}
+
+/// Returns the status of the session that this replica tracks for an owner.
+pub(crate) fn own_status<E: Into<EntryBuf>>(
+    sessions: impl IntoIterator<Item = E>,
+    id: &ReplicaId,
+    owner: &[u8],
+) -> Option<u8> {
+    let mut sessions = sessions.into_iter().map(Into::into);
+    let own = sessions
+        .find(|session: &EntryBuf| session.owner() == owner && session.origin().replica == *id);
+    own.map(|session| session.status())
 }
 
 /// Copies entries of a topic.

@@ -35,7 +35,7 @@ impl<I: PyId> Shown<I> {
     }
 }
 
-/// What one publication of a list says; `Viewer.bundle` takes from it.
+/// One publication of a list, from which `Viewer.bundle` makes bundles.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Tick {
@@ -86,8 +86,8 @@ impl Tick {
     }
 }
 
-/// What one viewer is sent at a time, to be shown all at once: frames of its windows and counts.
-/// `core/docs/list-frames.md` describes it; `headcount.Client` and the JavaScript client take it.
+/// One message for one viewer, to be shown all at once: frames of its windows, and counts.
+/// `core/docs/list-frames.md` describes it; `headcount.Client` and the JavaScript client apply it.
 #[pyclass(frozen, module = "headcount")]
 pub(crate) struct Bundle {
     encoded: Box<dyn Encoded>,
@@ -98,7 +98,7 @@ pub(crate) struct Bundle {
     /// The epoch of the list.
     epoch: u64,
     #[pyo3(get)]
-    /// The names of the windows it has frames of.
+    /// The names of the windows that have frames in the bundle.
     windows: Vec<String>,
 }
 
@@ -140,9 +140,9 @@ impl<I: PyId> From<core::member_list::Bundle<I>> for Bundle {
 
 #[pymethods]
 impl Bundle {
-    /// Reads what `to_binary` wrote, for a list with ids of this type.
+    /// Read the bytes of `to_binary`, for a list with ids of this type.
     ///
-    /// Raises `DecodeError` when the bytes are no bundle of such a list.
+    /// Raises `DecodeError` when the bytes are not a bundle of such a list.
     #[staticmethod]
     #[pyo3(signature = (data, ids = Kind::Text))]
     fn from_binary(py: Python<'_>, data: Buffer, ids: Kind) -> PyResult<Self> {
@@ -154,18 +154,18 @@ impl Bundle {
         .map_err(raise)
     }
 
-    /// The bundle as JSON, ready to be sent. What viewers share is encoded once.
+    /// Return the bundle as JSON, ready to be sent. Frames that viewers share are encoded once.
     pub(crate) fn to_json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         bounds::bytes(py, &py.detach(|| self.encoded.json()))
     }
 
-    /// The bundle in the binary form: smaller, with a checksum.
+    /// Return the bundle in the binary form: smaller, with a checksum.
     fn to_binary<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         bounds::bytes(py, &py.detach(|| self.encoded.binary()))
     }
 
-    /// The bundle as the data of a `GUILD_MEMBER_LIST_UPDATE` event of Discord, in JSON: for a
-    /// viewer made with `discord=True`.
+    /// Return the data of a `GUILD_MEMBER_LIST_UPDATE` event of Discord, in JSON, for a viewer
+    /// made with `discord=True`.
     #[pyo3(signature = (guild, list = "everyone"))]
     fn to_discord<'py>(
         &self,
@@ -177,7 +177,7 @@ impl Bundle {
         bounds::bytes(py, &py.detach(|| self.encoded.discord(&encoder)))
     }
 
-    /// The bundle as a dict.
+    /// Return the bundle as a dict.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         from_json(py, &py.detach(|| self.encoded.json()))
     }
@@ -272,7 +272,8 @@ impl<I: PyId> Viewing for Typed<I> {
     }
 }
 
-/// One viewer of a list: which windows it holds, and what it is sent. No I/O: send the bundles.
+/// One viewer of a list: its windows, and the bundles that keep them current. No I/O: send the
+/// bundles.
 ///
 /// After each `MemberList.tick` every viewer is asked for its `bundle`. Any tick may be left out for
 /// any viewer, such as one whose connection is slow: asked again, it gives what was missed.
@@ -308,24 +309,25 @@ impl Viewer {
 
 #[pymethods]
 impl Viewer {
-    /// Opens a window: a bundle with its SYNC and all counts. Opening it again is a `resync`.
+    /// Open a window; return a bundle with its SYNC and all counts. Opening it again is a
+    /// `resync`.
     ///
     /// Raises `WindowError` for a bad name or an unknown anchor, `LimitError` over a limit.
     fn open(&self, py: Python<'_>, window: &str) -> PyResult<Bundle> {
         py.detach(|| self.0.open(window)).map_err(raise)
     }
 
-    /// Closes one window and opens another: a bundle with the SYNC of the new one.
+    /// Close one window and open another; return a bundle with the SYNC of the new one.
     fn retarget(&self, py: Python<'_>, window: &str, to: &str) -> PyResult<Bundle> {
         py.detach(|| self.0.retarget(window, to)).map_err(raise)
     }
 
-    /// Closes a window.
+    /// Close a window.
     fn close(&self, py: Python<'_>, window: &str) -> PyResult<()> {
         py.detach(|| self.0.close(window)).map_err(raise)
     }
 
-    /// Returns what a client gets that asks for windows anew: the SYNC of each, and all counts.
+    /// Return a bundle with the SYNC of each of these windows, and all counts.
     ///
     /// Raises `WindowError` when one is not open, `LimitError` for more than 64 names.
     #[pyo3(signature = (windows = None))]
@@ -336,33 +338,34 @@ impl Viewer {
         py.detach(|| self.0.resync(&windows)).map_err(raise)
     }
 
-    /// Returns what the viewer is sent of a tick; `None` for nothing.
+    /// Return the bundle of a tick for this viewer; `None` when there is nothing to send.
     ///
-    /// Ticks must come in order; any may be left out. What was missed comes as well: counts now,
-    /// windows that changed in a tick left out whole with the next tick.
+    /// Ticks must come in order; any may be left out. The bundle then has the counts of the ticks
+    /// left out; windows that changed in them come whole with the next tick.
     fn bundle(&self, py: Python<'_>, tick: &Tick) -> PyResult<Option<Bundle>> {
         let bundle = py.detach(|| self.0.bundle(tick));
         bundle.ok_or_else(|| PyValueError::new_err("the tick is of another list"))
     }
 
-    /// Returns whether a window has missed frames: `catch_up` brings its rows at once, else the next tick.
+    /// Return whether a window has missed frames. `catch_up` brings its rows at once, or else the
+    /// next tick.
     fn is_stale(&self, py: Python<'_>) -> bool {
         py.detach(|| self.0.is_stale())
     }
 
-    /// One SYNC for each window that has missed frames, and all counts.
+    /// Return a bundle with a SYNC for each window that has missed frames, and all counts.
     fn catch_up(&self, py: Python<'_>) -> Bundle {
         py.detach(|| self.0.catch_up())
     }
 
-    /// Tells whether anybody looks: a hidden viewer is sent counts only. After it is shown again,
-    /// `catch_up` is due.
+    /// Hide the viewer, or show it again: a hidden viewer is sent counts only. Call `catch_up`
+    /// after it is shown again.
     #[pyo3(signature = (hidden = true))]
     fn set_hidden(&self, py: Python<'_>, hidden: bool) {
         py.detach(|| self.0.set_hidden(hidden));
     }
 
-    /// The windows it holds, by their present names.
+    /// Return the present names of the windows of the viewer.
     fn windows(&self, py: Python<'_>) -> Vec<String> {
         py.detach(|| self.0.windows())
     }

@@ -1,3 +1,4 @@
+import ast
 import doctest
 import importlib
 import inspect
@@ -6,6 +7,7 @@ import re
 import unittest
 
 import headcount
+from headcount import _headcount, aio
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -53,6 +55,35 @@ class Docstrings(unittest.TestCase):
                 if not member.startswith("_") and not inspect.getdoc(getattr(value, member)):
                     missing.append(f"{name}.{member}")
         self.assertEqual([m for m in missing if not m.endswith(("Error.offset", "kind"))], [])
+
+    def test_the_stub_says_what_the_module_says(self) -> None:
+        stub = ast.parse((ROOT / "python" / "headcount" / "_headcount.pyi").read_text())
+        compared = 0
+        for cls in (node for node in stub.body if isinstance(node, ast.ClassDef)):
+            value = getattr(_headcount, cls.name)
+            documented = [(cls.name, cls, value)]
+            for node in cls.body:
+                if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                    documented.append((f"{cls.name}.{node.name}", node, getattr(value, node.name)))
+            for name, node, described in documented:
+                if any(ast.unparse(d) == "overload" for d in node.decorator_list):
+                    continue
+                compared += 1
+                text = (inspect.getdoc(described) or "").split(">>>")[0]
+                self.assertEqual((ast.get_docstring(node) or "").split(), text.split(), name)
+        self.assertGreater(compared, 200)
+
+    def test_methods_are_described_in_the_imperative(self) -> None:
+        wrong = []
+        classes = [getattr(headcount, name) for name in headcount.__all__]
+        classes += [getattr(aio, name) for name in aio.__all__]
+        for cls in classes:
+            methods = {name: method for name, method in vars(cls).items() if not name.startswith("_")}
+            for name, method in methods.items():
+                first = (inspect.getdoc(method) or "").split(" ")[0]
+                if callable(method) and (first.endswith("s") or first in ("The", "A", "An", "What", "How")):
+                    wrong.append(f"{cls.__name__}.{name}: {first}")
+        self.assertEqual(wrong, [])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ import random
 import threading
 import unittest
 import uuid
+import weakref
 from typing import Any
 
 import headcount
@@ -209,6 +210,48 @@ class Writes(unittest.TestCase):
             ml.bulk_load((1 // 0, "online", "x") for _ in range(3))
 
 
+class Hidden(unittest.TestCase):
+    def test_the_index_of_a_member_without_a_row_says_why(self) -> None:
+        ml = people()
+        ml.set_group_collapsed("offline")
+        with self.assertRaises(headcount.HiddenMember) as caught:
+            ml.index(9)
+        self.assertEqual(caught.exception.kind, "hidden_member")
+        self.assertIn("hidden or collapsed", str(caught.exception))
+        self.assertIsNone(ml.index_of(9))
+        with self.assertRaises(headcount.UnknownMember):
+            ml.index(77)
+
+    def test_rows_backwards(self) -> None:
+        ml = people()
+        ml.bulk_load([(id, "online", id) for id in range(100, 1_000)])
+        frozen = ml.snapshot()
+        backwards, rows = reversed(ml), list(ml)
+        ml.remove(100)
+        self.assertEqual(list(backwards), rows[::-1])
+        self.assertEqual(list(reversed(frozen)), rows[::-1])
+        self.assertEqual(list(reversed(MemberList())), [])
+
+    def test_weak_references(self) -> None:
+        ml = people()
+        for kept in (ml, headcount.Tracker("a"), headcount.Presence("a"), headcount.Roster(ml, lambda entry: ("online", 1))):
+            self.assertIs(weakref.ref(kept)(), kept)
+
+
+class Index:
+    """Stands for an integer, as those of NumPy do, which are no `int`."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+def index(value: int) -> Any:
+    return Index(value)
+
+
 class Kinds(unittest.TestCase):
     def test_uuids(self) -> None:
         ml = MemberList(uuid.UUID, groups=["online"])
@@ -220,22 +263,34 @@ class Kinds(unittest.TestCase):
 
     def test_keys_sort_as_what_they_are(self) -> None:
         ml = MemberList(headers=False, groups=["g"])
-        for key in (300, 2, 1 << 63):
-            ml.upsert(str(key), "g", key)
-        self.assertEqual([row.id for row in ml if isinstance(row, Member)], ["2", "300", str(1 << 63)])
+        for key in (300, 2, (1 << 63) - 1, -1, -(1 << 63), index(-5)):
+            ml.upsert(str(int(key)), "g", key)
+        order = [str(-(1 << 63)), "-5", "-1", "2", "300", str((1 << 63) - 1)]
+        self.assertEqual([row.id for row in ml if isinstance(row, Member)], order)
+        for one in (-1, 0, 1):
+            for two in (index(-1), 0, 1):
+                ml.upsert(f"{one} {int(two)}", "g", (one, two))
+        pairs = [row.id for row in ml if isinstance(row, Member) and " " in row.id]
+        self.assertEqual(pairs, [f"{one} {two}" for one in (-1, 0, 1) for two in (-1, 0, 1)])
         ml.upsert("raw", "g", b"")
         self.assertEqual(ml.index("raw"), 0)
+
+    def test_whatever_stands_for_an_integer_is_one(self) -> None:
+        ml = MemberList(int, groups=["g"])
+        ml.upsert(index(7), "g", index(1))
+        self.assertEqual((index(7) in ml, ml.index(index(7)), ml[index(1)]), (True, 1, ml.get(7)))
+        self.assertEqual(ml[index(1) : index(2)], [ml.get(7)])  
 
     def test_wrong_ids_and_keys(self) -> None:
         ml = people()
         for bad_id in ("1", 1.0, None, b"1", uuid.uuid4()):
             with self.assertRaises(TypeError):
                 ml.upsert(bad_id, "online", "x")  # type: ignore[arg-type]
-        for huge in (-1, 1 << 64):
+        for huge in (-2, 1 << 64):
             with self.assertRaises(OverflowError):
                 ml.upsert(huge, "online", "x")
             with self.assertRaises(OverflowError):
-                ml.upsert(1, "online", huge)
+                ml.upsert(1, "online", huge * 2**63)
             with self.assertRaises(OverflowError):
                 ml.upsert(1, "online", "x", attrs=huge)
         with self.assertRaises(headcount.LimitError):

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import unittest
+from collections.abc import Mapping
 
 import headcount
 from headcount import Diff, Entry, Tracker
@@ -128,6 +129,34 @@ class Operations(unittest.TestCase):
             for tracker, copies in [(a, of_a), (b, of_b)]:
                 for one in copies:
                     self.assertEqual(one, copy(tracker), f"seed {seed}")
+
+    def test_an_update_keeps_the_status_unless_told(self) -> None:
+        for made in (Tracker("a"), headcount.Presence("a")):
+            made.track("room", "ann", "other", status=9)
+            made.track("room", "ann", "phone", {"n": 1}, status=3)
+            made.update("room", "ann", "phone", {"n": 2})
+            self.assertEqual({e.owner: e.status for e in made.list("room")}, {"other": 9, "phone": 3})
+            made.upsert("room", "ann", "phone", {"n": 3})
+            self.assertEqual({e.owner: e.status for e in made.list("room")}, {"other": 9, "phone": 3})
+            made.update("room", "ann", "phone", {"n": 4}, status=0)
+            self.assertEqual({e.owner: e.status for e in made.list("room")}, {"other": 9, "phone": 0})
+            made.upsert("room", "bob", "phone", status=None)
+            self.assertEqual(made.get_by_key("room", "bob")[0].status, 0)
+
+    def test_a_diff_is_a_mapping(self) -> None:
+        tracker = Tracker("a")
+        tracker.track("b", "ann", "phone")
+        tracker.track("a", "ann", "phone")
+        diff = tracker.take_diff()
+        self.assertIsInstance(diff, Mapping)
+        self.assertEqual((list(diff), list(diff.keys()), len(diff.values())), (["a", "b"], ["a", "b"], 2))
+        self.assertEqual([(topic, change.topic) for topic, change in diff.items()], [("a", "a"), ("b", "b")])
+        self.assertEqual(diff.keys() & {"a"}, {"a"})
+        change = diff.get("a")
+        assert change is not None
+        self.assertEqual(change.topic, "a")
+        self.assertEqual((diff.get("c"), diff.get("c", 1)), (None, 1))
+        self.assertEqual([topic for topic, _ in {**diff}.items()], ["a", "b"])
 
     def test_an_update_shows_old_and_new(self) -> None:
         self.t.track("room", "ann", "1", 1)

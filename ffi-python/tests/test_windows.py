@@ -423,7 +423,7 @@ class Refusals(unittest.TestCase):
         deep_text = "[" * 200_000 + "]" * 200_000
         good = delta.to_dict()
         second = {**good["frames"][0], "window": "c:1"}
-        for change in (
+        changes: list[dict[str, Any]] = [
             {"windows": [f"c:{n}" for n in range(9)]},
             {"windows": ["c:0"] * 10_000},
             {"frames": [*good["frames"], {**second, "deletes": None}]},
@@ -435,7 +435,8 @@ class Refusals(unittest.TestCase):
             {"counts": {}},
             {"bases": [{"window": "c:0", "base_index": -1}]},
             {"version": 1.5},
-        ):
+        ]
+        for change in changes:
             bad = {**good, **change}
             for form in (bad, MappingProxyType(bad), json.dumps(bad), json.dumps(bad).encode()):
                 with self.assertRaises(headcount.DecodeError):

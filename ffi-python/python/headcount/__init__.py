@@ -1,12 +1,14 @@
 """Real-time presence as a delta-CRDT, and sorted, sliced member lists for millions.
 
-* `Tracker`: who is here. Entries by topic, key and owner, replicated by frames.
+* `Tracker`: presence entries by topic, key and owner, replicated by frames.
 * `Presence`: the same for all nodes of a cluster, sans-I/O; `headcount.aio` drives it.
-* `MemberList`: in what order. A sorted, grouped list of members with positions; `Viewer` and
-  `Client` are the two ends of windows on it.
+* `MemberList`: a sorted, grouped list of members with positions; `Viewer` and `Client` are the two
+  ends of windows on it.
 * `Roster`: a list that follows presence.
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
+
+from collections.abc import Mapping
 
 from headcount._errors import (
     AlreadyTracked,
@@ -14,6 +16,7 @@ from headcount._errors import (
     DecodeError,
     GapError,
     HeadcountError,
+    HiddenMember,
     LimitError,
     ListError,
     NotTracked,
@@ -41,7 +44,6 @@ from headcount._headcount import (
     RosterReport,
     Signal,
     Snapshot,
-    SortedSet,
     Tick,
     TopicDiff,
     Tracker,
@@ -51,6 +53,9 @@ from headcount._headcount import (
     Viewer,
     Window,
 )
+from headcount._sorted_set import SortedSet
+
+Mapping.register(Diff)
 
 __all__ = [
     "AlreadyTracked",
@@ -68,6 +73,7 @@ __all__ = [
     "Group",
     "HeadcountError",
     "Header",
+    "HiddenMember",
     "LimitError",
     "ListError",
     "Member",

@@ -6,6 +6,7 @@ __all__ = [
     "DecodeError",
     "GapError",
     "HeadcountError",
+    "HiddenMember",
     "LimitError",
     "ListError",
     "NotTracked",
@@ -17,7 +18,7 @@ __all__ = [
 
 
 class HeadcountError(Exception):
-    """The base of every exception of this package. What it refused changed nothing."""
+    """The base of every exception of this package. A refused call has changed nothing."""
 
     __module__ = "headcount"
 
@@ -28,9 +29,9 @@ class DecodeError(HeadcountError, ValueError):
     __module__ = "headcount"
 
     offset: int
-    """Where in the bytes the fault was found."""
+    """The offset of the fault in the bytes."""
     kind: str
-    """What is wrong there, as one word of snake case: ``truncated``, ``bad_checksum`` ..."""
+    """The fault, as one word of snake case: ``truncated``, ``bad_checksum`` ..."""
 
     def __init__(self, message: str, offset: int, kind: str) -> None:
         super().__init__(message, offset, kind)
@@ -47,7 +48,7 @@ class ApplyError(HeadcountError, ValueError):
     __module__ = "headcount"
 
     kind: str
-    """Why, as one word of snake case: ``superseded``, ``diverged``, ``own_origin`` ..."""
+    """The reason, as one word of snake case: ``superseded``, ``diverged``, ``own_origin`` ..."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message, kind)
@@ -58,7 +59,7 @@ class ApplyError(HeadcountError, ValueError):
 
 
 class GapError(ApplyError):
-    """A frame that starts after what is known of its origin: ask for what lies between."""
+    """A frame that starts after the known operations of its origin: ask for those between."""
 
     __module__ = "headcount"
 
@@ -80,7 +81,7 @@ class TrackError(HeadcountError, ValueError):
     __module__ = "headcount"
 
     kind: str
-    """Why, as one word of snake case: ``already_tracked``, ``not_tracked`` ..."""
+    """The reason, as one word of snake case: ``already_tracked``, ``not_tracked`` ..."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message, kind)
@@ -108,7 +109,7 @@ class ListError(HeadcountError, ValueError):
     __module__ = "headcount"
 
     kind: str
-    """Why, as one word of snake case: ``unknown_member``, ``group_exists`` ..."""
+    """The reason, as one word of snake case: ``unknown_member``, ``group_exists`` ..."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message, kind)
@@ -125,13 +126,19 @@ class UnknownGroup(ListError, LookupError):
 
 
 class UnknownMember(ListError, LookupError):
-    """No member has this id; or, for `MemberList.index`, it has no row."""
+    """No member has this id."""
+
+    __module__ = "headcount"
+
+
+class HiddenMember(ListError, LookupError):
+    """The member has no row now, because its group is hidden or collapsed."""
 
     __module__ = "headcount"
 
 
 class LimitError(HeadcountError, ValueError):
-    """Something is longer, or there is more of it, than a limit allows."""
+    """A length or a number above its limit."""
 
     __module__ = "headcount"
 
@@ -152,7 +159,7 @@ class WindowError(HeadcountError, ValueError):
     __module__ = "headcount"
 
     kind: str
-    """Why, as one word of snake case: ``bad_name``, ``unknown_anchor``, ``not_open`` ..."""
+    """The reason, as one word of snake case: ``bad_name``, ``unknown_anchor``, ``not_open`` ..."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message, kind)

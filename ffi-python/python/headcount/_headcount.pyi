@@ -1,17 +1,19 @@
 """The compiled half of the package `headcount`."""
 
 from builtins import list as _list
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from types import GenericAlias
-from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
+from typing import Any, ClassVar, Generic, Literal, Self, SupportsIndex, TypeAlias, TypeVar, final, overload
 from uuid import UUID
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
+    "BundleReport",
     "BatchReport",
     "BulkReport",
     "Bundle",
+    "Client",
     "Diff",
     "Entry",
     "Event",
@@ -25,7 +27,7 @@ __all__ = [
     "RosterReport",
     "Signal",
     "Snapshot",
-    "SortedSet",
+    "SortedTree",
     "Tick",
     "TopicDiff",
     "Tracker",
@@ -33,8 +35,10 @@ __all__ = [
     "Update",
     "Upsert",
     "Viewer",
+    "Window",
 ]
 
+_Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
 """A key or an owner. Both of an entry are text, or both are bytes."""
 
@@ -43,13 +47,6 @@ _Json: TypeAlias = (
 )
 _Meta: TypeAlias = Buffer | _Json
 """A meta: bytes are taken as they are, anything else as JSON, ``None`` as no bytes at all."""
-
-class _Value:
-    """What is equal when it says the same, and cannot be a key of a dict."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class Replica:
@@ -66,7 +63,7 @@ class Replica:
 
     @property
     def salt(self) -> int:
-        """The random part that tells apart two nodes that started in the same microsecond."""
+        """A random number that distinguishes two nodes that started in the same microsecond."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -78,7 +75,7 @@ class Replica:
 
 @final
 class Entry:
-    """One presence: a key in a topic, held there by an owner."""
+    """The presence of a key in a topic, held there by an owner."""
 
     @property
     def topic(self) -> str:
@@ -86,11 +83,12 @@ class Entry:
 
     @property
     def key(self) -> str | bytes:
-        """Who or what is present: ``str``, or ``bytes`` if it was tracked as bytes."""
+        """The name of what is present: `str`, or `bytes` if it was tracked as bytes."""
 
     @property
     def owner(self) -> str | bytes:
-        """What holds it there, a connection or a process: of the same type as the key."""
+        """The name of what holds it there, a connection or a process: of the same type as the key.
+        """
 
     @property
     def meta(self) -> bytes:
@@ -98,7 +96,7 @@ class Entry:
 
     @property
     def status(self) -> int:
-        """The status, 0 to 255: its meaning is the application's."""
+        """The status, 0 to 255, whose meaning is up to the application."""
 
     @property
     def node(self) -> str:
@@ -106,21 +104,28 @@ class Entry:
 
     @property
     def ref(self) -> str:
-        """Names this version of the entry: short, safe in URLs (Phoenix: ``phx_ref``)."""
+        """The name of this version of the entry: a short text that is safe in URLs (Phoenix:
+        `phx_ref`).
+        """
 
     @property
     def previous_ref(self) -> str | None:
-        """Names the version before this one, if the entry was updated (``phx_ref_prev``)."""
+        """The name of the version before this one, if the entry was updated (Phoenix:
+        `phx_ref_prev`).
+        """
 
     def json(self) -> Any:
-        """The meta, parsed as JSON; ``None`` when it is empty."""
+        """Return the meta, parsed as JSON; `None` when it is empty.
+
+        Raises `ValueError` when it is not JSON.
+        """
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
-class Update(_Value):
+class Update:
     """An entry before and after a change of its content."""
 
     @property
@@ -129,15 +134,19 @@ class Update(_Value):
 
     @property
     def old(self) -> Entry:
-        """The entry as it was told of last; versions in between are among the leaves."""
+        """The entry as a diff last reported it; versions in between are among the leaves."""
 
     @property
     def new(self) -> Entry:
         """The entry as it is now."""
 
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
 @final
 class TopicDiff:
-    """What changed in one topic."""
+    """The changes of one topic."""
 
     @property
     def topic(self) -> str:
@@ -145,11 +154,11 @@ class TopicDiff:
 
     @property
     def joins(self) -> list[Entry]:
-        """The entries that are new, also those that are gone again."""
+        """The entries that are new, including those that have left again."""
 
     @property
     def leaves(self) -> list[Entry]:
-        """The versions of entries that are gone, each as it was shown."""
+        """The versions of entries that are over, each as it was."""
 
     @property
     def updates(self) -> list[Update]:
@@ -158,100 +167,62 @@ class TopicDiff:
     def __len__(self) -> int: ...
 
 @final
-class Diff:
-    """What changed, per topic: a mapping of topics to `TopicDiff`, empty when nothing did.
+class Diff(Mapping[str, TopicDiff]):
+    """Changes per topic: a mapping of topics to `TopicDiff`, empty when nothing changed.
 
-    A copy of a list, read at any moment, stays right when it takes in every diff after it: first
-    the joins, then the updates, then the leaves, by key and ``ref``, passing over leaves of what it
-    does not have.
+    The changes of a session (topic, key, owner) become one join, leave or update. Every version
+    that `list` could have shown and that is over has a leave, or is the `old` of an update. So a
+    copy of a list, read at any moment, stays right when it applies every diff after it: first the
+    joins, then the updates, then the leaves, by key and `ref`. It ignores leaves of versions that
+    it does not have.
     """
 
     @property
     def joins(self) -> list[Entry]:
-        """The entries that are new, of all topics, also those that are gone again."""
+        """The entries that are new, of all topics, including those that have left again."""
 
     @property
     def leaves(self) -> list[Entry]:
-        """The versions of entries that are gone, as they were shown, of all topics."""
+        """The versions of entries that are over, of all topics."""
 
     @property
     def updates(self) -> list[Update]:
         """The entries whose content changed, of all topics."""
 
     def is_lossy(self) -> bool:
-        """Returns whether versions that came and went are missing among the leaves: there were more
-        than a tracker keeps, 4 MiB of them. Read the lists again.
+        """Return whether versions that came and went are missing among the leaves, because there
+        were more than the 4 MiB that a tracker keeps. Read the lists again then.
         """
 
-    def keys(self) -> list[str]:
-        """The topics with changes, sorted."""
+    @overload
+    def get(self, key: str, default: None = None, /) -> TopicDiff | None:
+        """Return the changes of a topic, or `default` when it has none."""
+    @overload
+    def get(self, key: str, default: _Default, /) -> TopicDiff | _Default:
 
-    def values(self) -> list[TopicDiff]:
-        """The changes, sorted by topic."""
+        """Return the changes of a topic, or `default` when it has none."""
 
-    def items(self) -> list[tuple[str, TopicDiff]]:
-        """Pairs of a topic and its changes, sorted by topic."""
+    def keys(self) -> KeysView[str]:
+        """Return a view of the topics with changes, sorted."""
+
+    def values(self) -> ValuesView[TopicDiff]:
+        """Return a view of the changes, sorted by topic."""
+
+    def items(self) -> ItemsView[str, TopicDiff]:
+        """Return a view of the pairs of a topic and its changes, sorted by topic."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, topic: str, /) -> TopicDiff: ...
     def __contains__(self, topic: object, /) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
 
-class _Verbs:
-    """What `Tracker` and `Presence` have in common."""
-
-    def track(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
-        """Tracks an entry and returns its reference. O(1).
-
-        Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
-        something is too long.
-        """
-
-    def update(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
-        """Replaces meta and status of a tracked entry; returns the reference of the new version.
-
-        Raises `NotTracked` when there is no such entry.
-        """
-
-    def upsert(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
-        """Tracks an entry, or updates it when it is tracked. O(1)."""
-
-    def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
-        """Removes one of this replica's entries. Returns whether it was there. O(1)."""
-
-    def untrack_owner(self, owner: _Name) -> int:
-        """Removes everything an owner holds, in all topics. Returns how many entries."""
-
-    def list(self, topic: str) -> _list[Entry]:
-        """The entries of a topic, in no particular order. O(entries of the topic)."""
-
-    def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
-        """The entries of a key in a topic. O(entries of the key)."""
-
-    def count(self, topic: str) -> int:
-        """How many entries a topic has. O(1)."""
-
-    def count_keys(self, topic: str) -> int:
-        """How many distinct keys a topic has. O(1)."""
-
-    def take_diff(self) -> Diff:
-        """What changed about this replica's own entries since the last call. O(changes)."""
-
-    def __len__(self) -> int: ...
-    def __contains__(self, topic_and_key: object, /) -> bool: ...
-
 @final
-class Tracker(_Verbs):
+class Tracker:
     """Presence entries by topic, key and owner, replicated by frames: a delta-CRDT.
 
-    The constructor raises `OSError` when ``salt`` is left out and the operating system has no
-    random number for it.
+    A key names what is present, a user; its owner names what holds it there, a connection. Each
+    entry has a meta: bytes as they are, or any other object as JSON. `incarnation` distinguishes
+    one life of the node from the next; left out, it is the wall clock in microseconds.
     """
 
     def __new__(
@@ -262,36 +233,92 @@ class Tracker(_Verbs):
         """This replica."""
 
     def topics(self) -> _list[str]:
-        """The topics that have entries, sorted."""
+        """Return the topics that have entries, sorted."""
 
     def clock(self, replica: Replica | None = None) -> int:
-        """How far the operations of a replica are known here; of this one if it is left out."""
+        """Return the number of operations of a replica that are known here; of this one if it is
+        left out. O(1).
+        """
 
     def clocks(self) -> _list[tuple[Replica, int]]:
-        """The clock of every replica known here, this one first."""
+        """Return the clock of every replica known here, this one first."""
 
     def delta_since(self, since: int = 0, *, replica: Replica | None = None) -> bytes | None:
-        """A frame with what a holder at clock ``since`` lacks of a replica (of this one if it is
-        left out); ``None`` when it lacks nothing.
+        """Return a frame with what a holder at clock `since` lacks of a replica (of this one if it
+        is left out); `None` when it lacks nothing. O(what is missing).
         """
 
     def apply(self, frame: Buffer) -> Diff:
-        """Takes in a frame of `delta_since` and returns what it changed. O(changes).
+        """Apply a frame of `delta_since` and return what it changed. O(changes).
 
         Raises `DecodeError` when it is malformed, `GapError` when frames before it are missing,
-        `ApplyError` when it does not fit otherwise. Nothing has changed then.
+        `ApplyError` when it does not fit for another reason, `MemoryError` when there is no room
+        for its entries. Nothing has changed then.
         """
 
     def set_hidden(self, replica: Replica, hidden: bool = True) -> bool:
-        """Hides the entries of another replica, or shows them again. O(1)."""
+        """Hide the entries of another replica, or show them again; return whether that changed
+        anything. O(1).
+        """
 
     def forget(self, replica: Replica) -> Diff:
-        """Drops another replica with all its entries, and returns their leaves."""
+        """Drop another replica with all its entries, and return their leaves. O(its entries)."""
+
+    def track(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Track an entry and return its reference. O(1).
+
+        Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
+        something is too long.
+        """
+
+    def update(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
+    ) -> str:
+        """Replace the meta of a tracked entry, and its status if one is given; return the reference
+        of the new version. O(1).
+
+        Raises `NotTracked` when there is no such entry.
+        """
+
+    def upsert(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
+    ) -> str:
+        """Track an entry, or update it when it is tracked, as `update` does. O(1)."""
+
+    def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
+        """Remove one of this replica's entries; return whether it was tracked. O(1)."""
+
+    def untrack_owner(self, owner: _Name) -> int:
+        """Remove all entries of an owner, in all topics; return how many. O(its entries)."""
+
+    def list(self, topic: str) -> _list[Entry]:
+        """Return the visible entries of a topic, in no particular order. O(entries of the topic).
+
+        Raises `MemoryError` when there is no room for them.
+        """
+
+    def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
+        """Return the visible entries of a key in a topic. O(entries of the key)."""
+
+    def count(self, topic: str) -> int:
+        """Return how many visible entries a topic has. O(replicas)."""
+
+    def count_keys(self, topic: str) -> int:
+        """Return how many distinct visible keys a topic has. O(replicas); while a replica is
+        hidden, the first call after a change is O(entries of the topic).
+        """
+
+    def take_diff(self) -> Diff:
+        """Return the changes of this replica's own entries since the last call. O(changes)."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, topic_and_key: object, /) -> bool: ...
 
 
 _I = TypeVar("_I", int, str, UUID)
-_Scalar: TypeAlias = int | bytes | str
-_T = TypeVar("_T", bound=_Scalar | tuple[_Scalar, ...])
+_T = TypeVar("_T")
 
 _Key: TypeAlias = str | int | tuple[int, int] | Buffer
 """A sort key: a name in case-insensitive Unicode order, one or two ints, or up to 64 bytes."""
@@ -305,141 +332,150 @@ _Change: TypeAlias = (
 _NewMember: TypeAlias = tuple[_I, str, _Key] | tuple[_I, str, _Key, int]
 
 @final
-class Member(Generic[_I], _Value):
+class Member(Generic[_I]):
     """A member's row."""
 
-    __match_args__: ClassVar[tuple[str, str]] = ...
+    __match_args__ = ("id", "group")
     @property
     def id(self) -> _I:
-        """Who."""
+        """The id of the member."""
 
     @property
     def group(self) -> str:
-        """The name of the group it is in."""
+        """The name of the group that the member is in."""
 
     @property
     def revision(self) -> int:
-        """Grows with each change of attributes or payload, and never repeats for an id."""
+        """A number that grows with each change of attributes or payload, and never repeats for an
+        id.
+        """
 
     @property
     def attrs(self) -> int:
-        """32 bits of the application's choice."""
+        """The attribute bits, 32, whose meaning is up to the application."""
 
     @property
     def payload(self) -> bytes:
         """The payload; empty in lists without payloads."""
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
 @final
-class Header(_Value):
+class Header:
     """The row of a group's header, before its members."""
 
-    __match_args__: ClassVar[tuple[str, str]] = ...
+    __match_args__ = ("group", "count")
     @property
     def group(self) -> str:
         """The name of the group."""
 
     @property
     def count(self) -> int:
-        """How many members it has."""
+        """The number of members of the group."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class Group(_Value):
-    """What a list knows of a group."""
+class Group:
+    """The state of a group in a list."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name of the group."""
 
     @property
     def count(self) -> int:
-        """How many members it has, shown or not."""
+        """The number of members of the group, shown or not."""
 
     @property
     def first_index(self) -> int | None:
-        """The index of its first row; ``None`` when it has no rows."""
+        """The index of the first row of the group; `None` when it has no rows."""
 
     @property
     def hidden(self) -> bool:
-        """Whether it is out of the index space, header included."""
+        """True if the group is out of the index space, header included."""
 
     @property
     def collapsed(self) -> bool:
-        """Whether only its header is in the index space."""
+        """True if only the header of the group is in the index space."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class Upsert(_Value):
-    """What a write of one member did."""
+class Upsert:
+    """The effect of a write on one member."""
 
     @property
     def index(self) -> int | None:
-        """The row of the member now; ``None`` while its group is hidden or collapsed."""
+        """The present row of the member; `None` while its group is hidden or collapsed."""
 
     @property
     def is_new(self) -> bool:
-        """Whether the member was not in the list before."""
+        """True if the member was added."""
 
     @property
     def old_index(self) -> int | None:
-        """The row before; ``None`` for new members and those without a row."""
+        """The row of the member before; `None` for new members and those without a row."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class BatchReport(_Value):
-    """What `MemberList.apply_batch` did."""
+class BatchReport:
+    """The effect of `apply_batch`."""
 
     @property
     def inserted(self) -> int:
-        """Members that are new."""
+        """The number of members that were added."""
 
     @property
     def updated(self) -> int:
-        """Members that were changed, moved or not."""
+        """The number of members that were changed, moved or not."""
 
     @property
     def removed(self) -> int:
-        """Members that are gone."""
+        """The number of members that were removed."""
 
     @property
     def missing(self) -> int:
-        """Changes of members that were not there at that point; they did nothing."""
+        """The number of changes to members that did not exist at that point; they did nothing."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class BulkReport(Generic[_I]):
-    """What `MemberList.bulk_load` did."""
+    """The effect of `bulk_load`."""
 
     @property
     def loaded(self) -> int:
-        """Members that are new."""
+        """The number of members that were added."""
 
     @property
     def duplicates(self) -> list[tuple[int, _I]]:
-        """Positions and ids of members that were left out: they were there, or came before."""
+        """The positions and ids of members that were left out, because they existed or came twice.
+        """
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
-class _Rows(Generic[_I]):
-    """What `MemberList` and `Snapshot` have in common."""
-
-    def groups(self) -> list[Group]:
-        """All groups in order, hidden and empty ones too."""
-
-    def member_count(self) -> int:
-        """How many members there are, shown or not. O(1)."""
-
-    def __len__(self) -> int: ...
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
-    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
-
 @final
-class MemberList(_Rows[_I]):
+class MemberList(Generic[_I]):
     """A sorted, grouped, sliced list of members, for any number of threads.
 
-    A row is a member, or the header of a group with members. ``len``, indexes, slices and
-    iteration speak of rows; ``in``, `get`, `index` and the writes speak of member ids. Ids are
-    ``int`` (64 bits), ``uuid.UUID`` or ``str`` (64 bytes), one kind for a list.
+    A row is a member, or the header of a group with members. `len`, indexes, slices and iteration
+    speak of rows; `in`, `get`, `index` and the writes speak of member ids. Ids are `int` (64 bits),
+    `uuid.UUID` or `str` (64 bytes), one kind for a list. Members of a group are sorted by a key: a
+    name (in case-insensitive Unicode order), an int, a pair of ints, or up to 64 bytes that sort as
+    they are.
     """
 
     @overload
@@ -462,159 +498,247 @@ class MemberList(_Rows[_I]):
         payloads: Literal["json", "raw"] | None = None,
     ) -> MemberList[_I]: ...
     def add_group(self, name: str) -> None:
-        """Adds a group at the end of the order."""
+        """Add a group at the end of the order."""
 
     def set_groups(self, names: Iterable[str]) -> None:
-        """Makes these groups exist and stand in this order, before all others."""
+        """Create the groups that do not exist, and put these groups in this order before all
+        others.
+
+        Raises `LimitError` for more than 4,096 groups.
+        """
 
     def rename_group(self, name: str, to: str) -> None:
-        """Gives a group another name."""
+        """Rename a group."""
 
     def move_group(self, name: str, to: int) -> None:
-        """Moves a group to a place in the order; places past the end mean the end."""
+        """Move a group to an index in the order; an index past the end means the end."""
 
     def set_group_hidden(self, name: str, hidden: bool = True) -> None:
-        """Takes a group out of the index space, header included, or puts it back."""
+        """Take a group out of the index space, header included, or put it back."""
 
     def set_group_collapsed(self, name: str, collapsed: bool = True) -> None:
-        """Leaves only the header of a group in the index space, or puts its members back."""
+        """Leave only the header of a group in the index space, or put its members back."""
 
     def merge_group(self, name: str, to: str) -> int:
-        """Moves all members of a group to another, and returns how many."""
+        """Move all members of a group to another, and return how many. The group stays, empty."""
 
     def remove_group(self, name: str) -> None:
-        """Removes a group without members."""
+        """Remove a group without members."""
 
     def upsert(self, id: _I, group: str, key: _Key, *, attrs: int = 0) -> Upsert:
-        """Puts a member in, or moves it and sets its attributes. O(log n)."""
+        """Add a member, or move it and set its attributes. O(log n)."""
 
     def remove(self, id: _I) -> int | None:
-        """Takes a member out. Returns the row it had; ``None`` when there is no such member, and
-        when it had no row because its group is hidden or collapsed. O(log n).
+        """Remove a member, and return the row it had; `None` when there is no such member, and when
+        it had no row because its group is hidden or collapsed. O(log n).
         """
 
     def set_group(self, id: _I, group: str) -> Upsert:
-        """Moves a member to another group. O(log n)."""
+        """Move a member to another group. O(log n)."""
 
     def set_key(self, id: _I, key: _Key) -> Upsert:
-        """Gives a member another sort key. O(log n)."""
+        """Change the sort key of a member. O(log n)."""
 
     def set_attrs(self, id: _I, attrs: int) -> int | None:
-        """Sets the attribute bits of a member. Returns its row. O(log n)."""
+        """Set the attribute bits of a member, and return its row. O(log n)."""
 
     def set_payload(self, id: _I, payload: _Meta) -> int | None:
-        """Sets the payload of a member, in a list with payloads: bytes, or in a list of JSON
-        anything that JSON can say. Returns its row. O(log n).
+        """Set the payload of a member, in a list with payloads, and return its row: bytes, or in a
+        list of JSON any object that JSON can express. O(log n).
         """
 
     def set_group_many(self, ids: Iterable[_I], group: str) -> int:
-        """Moves many members to a group and returns how many there were; unknown ids are passed
-        over. O(k log n).
+        """Move many members to a group, and return how many of them exist; unknown ids are ignored.
+        At most 16,777,216 at a time. O(k log n).
         """
 
     def touch(self, id: _I) -> int | None:
-        """Says that what is shown of a member has changed. Returns its row. O(log n)."""
+        """Report that the content shown for a member has changed, and return its row. O(log n)."""
 
     def apply_batch(self, changes: Iterable[_Change[_I]]) -> BatchReport:
-        """Makes many changes in order, all or none: tuples of a verb and its arguments.
-
-        ``("upsert", id, group, key)`` or with attrs, ``("remove", id)``, ``("set_group", id,
-        group)``, ``("set_key", id, key)``, ``("set_attrs", id, attrs)``, ``("set_payload", id,
-        payload)``, ``("touch", id)``. Changes of unknown members do nothing and are counted.
-        O(k log n).
+        """Apply many changes in order, all or none: tuples of a verb and its arguments, `("upsert",
+        id, group, key)` or with attrs, `("remove", id)`, `("set_group", id, group)`,
+        `("set_key", id, key)`, `("set_attrs", id, attrs)`, `("set_payload", id, payload)`,
+        `("touch", id)`. Changes of unknown members do nothing and are counted. At most
+        16,777,216 at a time. O(k log n).
         """
 
     def bulk_load(self, members: Iterable[_NewMember[_I]]) -> BulkReport[_I]:
-        """Puts many members in, sorted or not: tuples ``(id, group, key)``, or with attrs.
+        """Add many members, sorted or not: tuples `(id, group, key)` or `(id, group, key, attrs)`.
+        Ids that exist already, or come twice, are left out and reported. At most 16,777,216 at a
+        time.
 
-        Ids that are there already, or come twice, are left out and reported.
+        Raises `LimitError` when there are more, `MemoryError` when there is no room for them;
+        nothing was loaded then.
         """
 
     def get(self, id: _I) -> Member[_I] | None:
-        """A member by id, or ``None``. O(log n)."""
+        """Return a member by id, or `None`. O(log n)."""
 
     def key(self, id: _I) -> bytes:
-        """The bytes a member sorts by; `UnknownMember` when there is none. O(log n)."""
+        """Return the bytes by which a member sorts. O(log n).
+
+        Raises `UnknownMember` when there is no such member.
+        """
 
     def index(self, id: _I) -> int:
-        """The row of a member: as `index_of`, but `UnknownMember` when it has none."""
+        """Return the row of a member. O(log n).
+
+        Raises `UnknownMember` when there is no such member, and `HiddenMember` when its group is
+        hidden or collapsed.
+        """
 
     def index_of(self, id: _I) -> int | None:
-        """The row of a member; ``None`` when it is unknown or its group is hidden or collapsed."""
+        """Return the row of a member; `None` when it is unknown or its group is hidden or
+        collapsed. O(log n).
+        """
 
     def header_index(self, group: str) -> int | None:
-        """The row of a group's header, if it has one."""
+        """Return the row of a group's header, if it has one."""
 
     def find_prefix(self, prefix: _Key) -> list[tuple[str, int]]:
-        """For each group the name and the row of the first member whose key begins like this one;
-        groups without one, or not shown, are left out. Of names, case does not count, accents do.
-        Keys end after 64 bytes: a longer name finds the first member that agrees with it so far.
+        """Return, for each group, its name and the row of the first member whose key begins with
+        this prefix. Groups without such a member, and groups not shown, are left out. Names are
+        compared without case but with accents, in their first 64 bytes.
         """
 
     def snapshot(self) -> Snapshot[_I]:
-        """The list as it is now, for reading while writes go on. O(1)."""
+        """Return the list as it is now, for reading while other threads write. O(1)."""
 
     def viewer(self, *, discord: bool = False) -> Viewer:
-        """A viewer without windows; with ``discord``, one that is sent Discord's events."""
+        """Return a viewer without windows; with `discord`, its bundles can be encoded as events of
+        Discord.
+        """
 
     def tick(self, now: float) -> Tick:
-        """Publishes what changed since the last tick: ask each viewer for its bundle.
-
-        ``now`` is in seconds of any clock that does not run backwards; counts travel at most once
-        a second.
+        """Publish the changes since the last tick: ask each viewer for its bundle then. `now` is in
+        seconds of any clock that does not run backwards; counts travel at most once a second.
         """
 
     def begin_epoch(self, name: str, epoch: int) -> None:
-        """Names the list for its viewers and begins an epoch: the next tick sends all of it again."""
+        """Name the list for its viewers and begin an epoch: the next tick sends every viewer its
+        windows and the counts whole. Epochs must grow. Without this call the name is empty and
+        the epoch 1.
+        """
 
     def heap_bytes(self) -> int:
-        """Heap memory of the list in bytes, without what text ids, keys over 15 bytes and payloads
-        own.
+        """Return the heap memory of the list in bytes, without the memory that text ids, keys over
+        15 bytes and payloads own.
         """
 
     def __contains__(self, id: object, /) -> bool: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
+    def groups(self) -> list[Group]:
+        """Return all groups in order, including hidden and empty ones."""
+
+    def member_count(self) -> int:
+        """Return the number of members, shown or not. O(1)."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
+    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
+    def __reversed__(self) -> Iterator[Header | Member[_I]]: ...
+
 @final
-class Snapshot(_Rows[_I]):
-    """A `MemberList` as it was at one moment: reads by row only."""
+class Snapshot(Generic[_I]):
+    """A `MemberList` as it was at one moment: reads by row only. Readers never wait for writers,
+    nor writers for readers.
+    """
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
-@final
-class SortedSet(Generic[_T]):
-    """A set in order that knows positions: what is at an index, and at which index something is.
+    def groups(self) -> list[Group]:
+        """Return all groups in order, including hidden and empty ones."""
 
-    It holds ``int`` (64 bits), ``bytes``, ``str`` and tuples of these. Values of different types
-    are ordered int < bytes < str < tuple, values of one type as in Python.
+    def member_count(self) -> int:
+        """Return the number of members, shown or not. O(1)."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> Header | Member[_I]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Header | Member[_I]]: ...
+    def __iter__(self) -> Iterator[Header | Member[_I]]: ...
+    def __reversed__(self) -> Iterator[Header | Member[_I]]: ...
+
+@disjoint_base
+class SortedTree(Generic[_T]):
+    """The methods of `SortedSet` that a tree makes fast; the class adds those of sets and
+    sequences.
     """
-
-    def __new__(cls, values: Iterable[_T] | None = None, /) -> SortedSet[_T]: ...
+    def __new__(
+        cls, values: Iterable[_T] | None = None, key: Callable[[_T], Any] | None = None
+    ) -> Self: ...
+    @property
+    def key(self) -> Callable[[_T], Any] | None:
+        """The function that decides the places of values; `None` when values are ordered by
+        themselves.
+        """
+    def add(self, value: _T, /) -> None:
+        """Add a value, unless the set has it. O(log n)."""
     def insert(self, value: _T, /) -> tuple[int, bool]:
-        """Puts a value in. Returns its index and whether it is new. O(log n)."""
+        """Add a value; return its index and whether it is new. O(log n)."""
+    def take(self, value: _T, /) -> int | None:
+        """Remove a value if the set has it; return the index it had, or `None`. O(log n)."""
+    def discard(self, value: _T, /) -> None:
+        """Remove a value if the set has it. O(log n)."""
+    def remove(self, value: _T, /) -> None:
+        """Remove a value. O(log n).
 
-    def remove(self, value: _T, /) -> int | None:
-        """Takes a value out. Returns the index it had, or ``None`` if it was not there."""
+        Raises `KeyError` when the set does not have it.
+        """
+    def pop(self, index: int = -1) -> _T:
+        """Remove the value at an index, the last one by default, and return it. O(log n).
 
-    def update(self, values: Iterable[_T], /) -> int:
-        """Puts many values in. Returns how many were new. O(k log n)."""
+        Raises `IndexError` when there is none.
+        """
+    def update(self, *iterables: Iterable[_T]) -> int:
+        """Add many values, 16,777,216 at most, and return how many are new. O(k log n).
 
-    def index(self, value: _T, /) -> int:
-        """The index of a value; ``ValueError`` if it is not there. O(log n)."""
+        Raises `LimitError` when there are more, `MemoryError` when there is no room for them;
+        nothing has changed then.
+        """
+    def index(self, value: Any, start: int = 0, stop: int = ...) -> int:
+        """Return the index of a value between two indexes. O(log n).
 
+        Raises `ValueError` when it is not there.
+        """
+    def count(self, value: Any, /) -> int:
+        """Return how often the set has a value: once or not at all. O(log n)."""
     def rank(self, value: _T, /) -> int:
-        """How many values are less than this one, which need not be there. O(log n)."""
-
+        """Return the number of values that sort before this one, which need not be there. O(log n).
+        """
+    def bisect_left(self, value: _T, /) -> int:
+        """Return the index before the values that sort as this one. O(log n)."""
+    def bisect_right(self, value: _T, /) -> int:
+        """Return the index after the values that sort as this one. O(log n)."""
+    def bisect_key_left(self, key: Any, /) -> int:
+        """Return the index before the values with this key. O(log n)."""
+    def bisect_key_right(self, key: Any, /) -> int:
+        """Return the index after the values with this key. O(log n)."""
+    def islice(
+        self, start: int | None = None, stop: int | None = None, reverse: bool = False
+    ) -> Iterator[_T]:
+        """Return an iterator over the values between two indexes, backwards with `reverse`. It
+        walks the set as it is now.
+        """
     def clear(self) -> None:
-        """Takes everything out."""
-
+        """Remove all values."""
+    def _replace(self, values: Iterable[_T], /) -> None: ...
+    def _share(self, other: SortedTree[_T], /) -> None: ...
     def __len__(self) -> int: ...
     def __contains__(self, value: object, /) -> bool: ...
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> _T: ...
     @overload
     def __getitem__(self, index: slice, /) -> list[_T]: ...
+    def __delitem__(self, index: SupportsIndex | slice, /) -> None: ...
     def __iter__(self) -> Iterator[_T]: ...
+    def __reversed__(self) -> Iterator[_T]: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
@@ -623,7 +747,7 @@ class Transmit:
 
     @property
     def to(self) -> str | None:
-        """The neighbour it goes to; ``None`` for all."""
+        """The neighbour it goes to; `None` for all."""
 
     @property
     def frame(self) -> bytes:
@@ -631,17 +755,18 @@ class Transmit:
 
 @final
 class Event:
-    """Something that happened to the cluster."""
+    """An event of the cluster.
 
-    __match_args__: ClassVar[tuple[str, str]] = ...
+    Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`,
+    `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`,
+    `unsupported`.
+    """
+
+    __match_args__ = ("kind", "replica")
 
     @property
     def kind(self) -> str:
-        """What happened, as one word of snake case: ``replica_up``, ``replica_down``,
-        ``replica_forgotten``, ``replica_left``, ``divergence``, ``refused``,
-        ``duplicate_name``, ``reincarnated``, ``diffs_dropped``, ``signal``, ``peer_limit`` or
-        ``unsupported``.
-        """
+        """The kind of the event, as one word of snake case."""
 
     @property
     def replica(self) -> Replica | None:
@@ -649,35 +774,36 @@ class Event:
 
     @property
     def reason(self) -> str | None:
-        """What is wrong with the frames of the replica, when the kind is ``refused``.
-
-        They break a limit of this node or the format. That is told once, until a frame of it is
-        taken.
+        """The reason for which the frames of the replica are refused, when the kind is `refused`:
+        they break a limit of this node or the format. The event comes once, until a frame of the
+        replica is applied.
         """
 
     @property
     def peer(self) -> str | None:
-        """The neighbour it came from, when the kind is ``refused`` or ``unsupported``."""
+        """The neighbour of the transport that the frame came from, when the kind is `refused` or
+        `unsupported`.
+        """
 
     @property
     def signal(self) -> Signal | None:
-        """The sign, when the kind is ``signal``."""
+        """The signal, when the kind is `signal`."""
 
 @final
-class Signal(_Value):
-    """A short-lived sign from another node, such as typing."""
+class Signal:
+    """A short-lived signal from another node, such as typing."""
 
     @property
     def topic(self) -> str:
-        """The topic it concerns."""
+        """The topic that it concerns."""
 
     @property
     def key(self) -> bytes:
-        """The bytes of the key it concerns."""
+        """The bytes of the key that it concerns."""
 
     @property
     def kind(self) -> int:
-        """A number of the application's choice."""
+        """A number whose meaning is up to the application."""
 
     @property
     def payload(self) -> bytes:
@@ -685,16 +811,20 @@ class Signal(_Value):
 
     @property
     def ttl(self) -> float:
-        """How long it holds, in seconds."""
+        """The time for which it holds, in seconds."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
-class Presence(_Verbs):
-    """Who is here, on all nodes of a cluster: without I/O, so that any network can carry it.
+class Presence:
+    """The presence of all nodes of a cluster, without I/O, so that any network can carry it.
 
-    The verbs are those of `Tracker`. The caller moves frames and tells the time: ``now`` is in
-    seconds since any start, the same for all calls. Feed `handle_message` and `handle_timeout`,
-    send what `poll` gives, and call again when `poll_timeout` says. `headcount.aio.Node` does that
-    for asyncio. The constructor raises `OSError` when the operating system has no random number.
+    The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
+    seconds since any start, the same for all calls. Call `handle_message` with each frame that
+    arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
+    `poll` yields. `headcount.aio.Node` does that for asyncio.
     """
 
     def __new__(
@@ -716,81 +846,158 @@ class Presence(_Verbs):
     ) -> Presence: ...
     @property
     def replica(self) -> Replica:
-        """This replica. It changes when the node finds a second self."""
+        """This replica. It changes when the node finds a duplicate of itself and takes a new
+        incarnation.
+        """
 
     @staticmethod
     def restore(snapshot: Buffer, name: str, *, now: float = ..., **options: Any) -> Presence:
-        """A presence that starts with what ``snapshot`` knew of the other replicas, so that only
-        what happened since has to travel. The own entries of the snapshot are gone: their
-        connections are. The options are those of the constructor.
+        """Create a presence that starts with the entries of the other replicas in `snapshot`, so
+        that only later changes have to travel. A replica stays hidden until its first frame
+        arrives. The own entries of the snapshot are not restored, as their connections are
+        closed. The options are those of the constructor. O(entries).
+
+        Raises `DecodeError` when the bytes are not a snapshot.
         """
 
     def snapshot(self) -> bytes:
-        """The state of all replicas as bytes, for `restore`. Operations go on meanwhile."""
+        """Return the state of all replicas as bytes, for `restore`. Other threads may change it
+        meanwhile. O(entries).
+        """
 
     def lease_owner(self, now: float, owner: _Name, ttl: float) -> None:
-        """Gives an owner's entries a lease, or renews it: unless renewed again within ``ttl``
-        seconds, they leave.
+        """Give an owner's entries a lease, or renew it: unless it is renewed within `ttl` seconds,
+        they leave.
         """
 
     def lease(self, now: float, topic: str, key: _Name, owner: _Name, ttl: float) -> bool:
-        """Gives one entry a lease, or renews it. Returns whether there is such an entry."""
+        """Give one entry a lease, or renew it; return whether it is tracked."""
 
     def owner_lost(self, now: float, owner: _Name) -> None:
-        """Says that an owner went without a word: its entries stay for the ``grace`` of the
+        """Report that an owner was lost unexpectedly: its entries stay for the `grace` of the
         constructor, in case it comes back.
         """
 
     def owner_back(self, owner: _Name) -> bool:
-        """Says that a lost owner is back: its entries stay. Returns whether it was waited for."""
+        """Report that a lost owner is back: its entries stay; return whether its grace was not
+        over.
+        """
 
     def handle_message(self, now: float, sender: str, frame: Buffer) -> None:
-        """Takes one frame from a neighbour of the transport. O(changes).
+        """Take one frame from a neighbour of the transport. O(changes).
 
-        Raises `DecodeError` when it is malformed, not authentic, or of another cluster or
-        version; nothing has changed then.
+        Raises `DecodeError` when it is malformed, not authentic, or of another cluster or version;
+        nothing has changed then.
         """
 
     def handle_timeout(self, now: float) -> None:
-        """Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten."""
+        """Do what is due: heartbeats, pushes, pulls, and the verdicts that a replica is down or
+        forgotten.
+
+        Raises `MemoryError` when there is no room for a slice of it; nothing is lost.
+        """
 
     def disconnected(self, now: float, sender: str) -> None:
-        """A hint of the transport that a neighbour is gone: its replica is hidden at once."""
+        """Report that the transport lost a neighbour: its replica is hidden at once."""
 
     def poll_timeout(self) -> float | None:
-        """When `handle_timeout` wants to be called next; ``None`` for never."""
+        """Return the time of the next `handle_timeout`, in seconds as `now`; `None` for never.
+        Local operations may bring it nearer.
+        """
 
     def poll_transmit(self) -> Transmit | None:
-        """The next frame to send."""
+        """Return the next frame to send."""
 
     def poll_event(self) -> Event | None:
-        """The next thing that happened to the cluster."""
+        """Return the next event of the cluster."""
 
     def poll_diff(self) -> Diff | None:
-        """The next changes, of other replicas and of this one, in the order in which the lists
-        changed. Those of this replica are coalesced for the ``flush`` of the constructor.
+        """Return the next changes, of other replicas and of this one, in the order in which the
+        lists changed.
         """
 
     def poll(self) -> Iterator[Transmit | Event | Diff]:
-        """All outputs there are now."""
+        """Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`.
+        """
 
     def is_synced(self) -> bool:
-        """Whether everything that the peers heard of had to show has arrived once."""
+        """Return whether this node has caught up, at least once, with everything its known peers
+        advertised.
+        """
 
     def replicas(self) -> _list[tuple[Replica, bool]]:
-        """The other replicas known, and whether each is up."""
+        """Return the other replicas known, each with whether it is up."""
 
     def signal(
         self, topic: str, key: _Name, kind: int, payload: Buffer = ..., *, ttl: float = ...
     ) -> None:
-        """Sends a short-lived sign, such as typing, to all peers; nothing is stored."""
+        """Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
+        seconds.
+        """
 
     def leave_gracefully(self, now: float) -> None:
-        """Leaves the cluster: peers drop this replica's entries at once."""
+        """Leave the cluster: peers drop this replica's entries at once. Send the frames that `poll`
+        still yields, then stop.
+        """
+
+    def track(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
+    ) -> str:
+        """Track an entry and return its reference. O(1).
+
+        Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
+        something is too long.
+        """
+
+    def update(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
+    ) -> str:
+        """Replace the meta of a tracked entry, and its status if one is given; return the reference
+        of the new version. O(1).
+
+        Raises `NotTracked` when there is no such entry.
+        """
+
+    def upsert(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
+    ) -> str:
+        """Track an entry, or update it when it is tracked, as `update` does. O(1)."""
+
+    def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
+        """Remove one of this replica's entries; return whether it was tracked. O(1)."""
+
+    def untrack_owner(self, owner: _Name) -> int:
+        """Remove all entries of an owner, in all topics; return how many. O(its entries)."""
+
+    def list(self, topic: str) -> _list[Entry]:
+        """Return the visible entries of a topic, in no particular order. O(entries of the topic).
+
+        Raises `MemoryError` when there is no room for them.
+        """
+
+    def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
+        """Return the visible entries of a key in a topic. O(entries of the key)."""
+
+    def count(self, topic: str) -> int:
+        """Return how many visible entries a topic has. O(replicas)."""
+
+    def count_keys(self, topic: str) -> int:
+        """Return how many distinct visible keys a topic has. O(replicas); while a replica is
+        hidden, the first call after a change is O(entries of the topic).
+        """
+
+    def take_diff(self) -> Diff:
+        """Flush now: return the changes of this replica's own entries since the last flush. Each
+        change is returned once: here, or by `poll`, `flush` seconds (0.005) after the first call
+        that sees it. O(changes).
+        """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, topic_and_key: object, /) -> bool: ...
 
 @final
 class Tick:
-    """What one publication of a list says; `Viewer.bundle` takes from it."""
+    """One publication of a list, from which `Viewer.bundle` makes bundles."""
 
     @property
     def version(self) -> int:
@@ -800,9 +1007,9 @@ class Tick:
 
 @final
 class Bundle:
-    """What one viewer is sent at a time, to be shown all at once: frames of its windows and counts.
-
-    ``core/docs/list-frames.md`` describes it; `Client` and the JavaScript client take it.
+    """One message for one viewer, to be shown all at once: frames of its windows, and counts.
+    `core/docs/list-frames.md` describes it; `headcount.Client` and the JavaScript client apply
+    it.
     """
 
     @property
@@ -815,89 +1022,101 @@ class Bundle:
 
     @property
     def windows(self) -> list[str]:
-        """The names of the windows it has frames of."""
+        """The names of the windows that have frames in the bundle."""
 
     @staticmethod
     def from_binary(data: Buffer, ids: type[int] | type[str] | type[UUID] = ...) -> Bundle:
-        """Reads what `to_binary` wrote, for a list with ids of this type.
+        """Read the bytes of `to_binary`, for a list with ids of this type.
 
-        Raises `DecodeError` when the bytes are no bundle of such a list.
+        Raises `DecodeError` when the bytes are not a bundle of such a list.
         """
 
     def to_json(self) -> bytes:
-        """The bundle as JSON, ready to be sent. What viewers share is encoded once."""
+        """Return the bundle as JSON, ready to be sent. Frames that viewers share are encoded once.
+        """
 
     def to_binary(self) -> bytes:
-        """The bundle in the binary form: smaller, with a checksum."""
+        """Return the bundle in the binary form: smaller, with a checksum."""
 
     def to_discord(self, guild: str, list: str = "everyone") -> bytes:
-        """The bundle as the data of a ``GUILD_MEMBER_LIST_UPDATE`` event of Discord, in JSON: for
-        a viewer made with ``discord=True``.
+        """Return the data of a `GUILD_MEMBER_LIST_UPDATE` event of Discord, in JSON, for a viewer
+        made with `discord=True`.
         """
 
     def to_dict(self) -> dict[str, Any]:
-        """The bundle as a dict."""
+        """Return the bundle as a dict."""
 
 @final
 class Viewer:
-    """One viewer of a list: which windows it holds, and what it is sent. No I/O: send the bundles.
+    """One viewer of a list: its windows, and the bundles that keep them current. No I/O: send the
+    bundles.
 
-    Windows have names: ``c:3`` is rows 300 to 399, ``a:77:50:49`` the 50 rows above member 77,
-    itself and 49 below; ``f:77:50:49`` follows the member when it moves, ``g:online:0:99`` a header.
+    After each `MemberList.tick` every viewer is asked for its `bundle`. Any tick may be left out
+    for any viewer, such as one whose connection is slow: asked again, it gives what was missed.
+    Windows have names: `c:3` is rows 300 to 399, `a:77:50:49` the 50 rows above member 77, itself
+    and 49 below; `f:77:50:49` follows the member when it moves, `g:online:0:99` a header.
     """
 
     def open(self, window: str) -> Bundle:
-        """Opens a window: a bundle with its SYNC and all counts. Opening it again is a `resync`.
+        """Open a window; return a bundle with its SYNC and all counts. Opening it again is a
+        `resync`.
 
         Raises `WindowError` for a bad name or an unknown anchor, `LimitError` over a limit.
         """
 
     def retarget(self, window: str, to: str) -> Bundle:
-        """Closes one window and opens another: a bundle with the SYNC of the new one."""
+        """Close one window and open another; return a bundle with the SYNC of the new one."""
 
     def close(self, window: str) -> None:
-        """Closes a window."""
+        """Close a window."""
 
     def resync(self, windows: Iterable[str] | None = None) -> Bundle:
-        """What a client gets that asks for windows anew: the SYNC of each, and all counts."""
+        """Return a bundle with the SYNC of each of these windows, and all counts.
+
+        Raises `WindowError` when one is not open, `LimitError` for more than 64 names.
+        """
 
     def bundle(self, tick: Tick) -> Bundle | None:
-        """What the viewer is sent of a tick; ``None`` for nothing.
+        """Return the bundle of a tick for this viewer; `None` when there is nothing to send.
 
-        Ticks must come in order; any may be left out. What was missed comes as well: counts now,
-        windows that changed in a tick left out whole with the next tick.
+        Ticks must come in order; any may be left out. The bundle then has the counts of the ticks
+        left out; windows that changed in them come whole with the next tick.
         """
 
     def is_stale(self) -> bool:
-        """Whether a window has missed frames: `catch_up` brings its rows at once, else the next tick."""
+        """Return whether a window has missed frames. `catch_up` brings its rows at once, or else
+        the next tick.
+        """
 
     def catch_up(self) -> Bundle:
-        """One SYNC for each window that has missed frames, and all counts."""
+        """Return a bundle with a SYNC for each window that has missed frames, and all counts."""
 
     def set_hidden(self, hidden: bool = True) -> None:
-        """Tells whether anybody looks: a hidden viewer is sent counts only."""
+        """Hide the viewer, or show it again: a hidden viewer is sent counts only. Call `catch_up`
+        after it is shown again.
+        """
 
     def windows(self) -> list[str]:
-        """The windows it holds, by their present names."""
+        """Return the present names of the windows of the viewer."""
 
 _Place: TypeAlias = tuple[str, _Key] | tuple[str, _Key, int]
 _Status: TypeAlias = Literal["online", "idle", "dnd", "invisible", "offline"]
 
 @final
 class RosterReport(Generic[_I]):
-    """What changed for others."""
+    """The effect of a diff on the statuses that others see."""
 
     @property
     def changes(self) -> list[tuple[_I, _Status, _Status]]:
-        """Users of whom others see something else now: id, status before, status now."""
+        """The users whose status changed for others: id, status before, status now."""
 
     @property
     def refused(self) -> list[tuple[_I, str]]:
-        """Users whose row the list refused, and why."""
+        """The users whose row was refused, by the list or by the mapping, and the reason."""
 
     @property
     def foreign(self) -> int:
-        """Keys that are no id of the list. They were passed over."""
+        """The number of keys that are not ids of the list. They were ignored."""
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
@@ -905,11 +1124,11 @@ class RosterReport(Generic[_I]):
 class Roster(Generic[_I]):
     """A list that follows presence: one row for each user with sessions.
 
-    ``mapping`` takes an `Entry` and says where it puts its user: ``(group, key)`` or ``(group,
-    key, attrs)``. The key of an entry is the id of the row. The status of an entry is 0 online, 1
-    idle, 2 dnd, 3 invisible; over the sessions of a user the first of ``priority`` decides. A user
-    whose sessions are gone, or who is invisible, is offline for others: the row is removed, or
-    moves to the group ``offline``.
+    `mapping` takes an `Entry` and says where it puts its user: `(group, key)` or `(group, key,
+    attrs)`. The key of an entry is the id of the row. The status of an entry is 0 online, 1 idle, 2
+    dnd, 3 invisible; over the sessions of a user the first of `priority` decides. A user whose
+    sessions are gone, or who is invisible, is offline for others: the row is removed, or moves to
+    the group `offline`.
     """
 
     def __new__(
@@ -926,7 +1145,7 @@ class Roster(Generic[_I]):
         """The list."""
 
     def apply(self, change: TopicDiff, *, now: float | None = None) -> RosterReport[_I]:
-        """Takes the changes of the topic. ``now`` is the wall clock in seconds since 1970, for
+        """Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
         last-seen; left out, it is read. O(changes x log members).
 
         Raises `UnknownGroup` when the mapping names a group the list lacks, and what the mapping
@@ -934,20 +1153,93 @@ class Roster(Generic[_I]):
         """
 
     def load_offline(self, members: Iterable[_NewMember[_I]]) -> BulkReport[_I]:
-        """Loads members who are offline, all at once: as `MemberList.bulk_load`."""
+        """Load members that are offline, all at once, as `MemberList.bulk_load` does."""
 
     def status(self, id: _I) -> _Status:
-        """What others see of a user: ``online``, ``idle``, ``dnd`` or ``offline``."""
+        """Return the status of a user that others see: `online`, `idle`, `dnd` or `offline`."""
 
     def own_status(self, id: _I) -> _Status:
-        """What the user's own sessions see: as `status`, or ``invisible``."""
+        """Return the status that the user's own sessions see: as `status`, or `invisible`."""
 
     def last_seen(self, id: _I) -> int | None:
-        """When the user was last seen, in seconds since 1970; ``None`` while visible, or not
-        known.
+        """Return the time at which the user was last seen, in seconds since 1970; `None` while the
+        user is visible, or when it is not known.
         """
 
     def online_count(self) -> int:
-        """How many users others see as being here. O(1)."""
+        """Return the number of users that others see online. O(1)."""
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+
+@final
+class Client:
+    """The windows of one list, held as the server of the list says they are. No I/O, no timers.
+
+    Call `open` and `close` when you ask the server for these, pass every bundle to `apply`, and ask
+    the server for what `apply` returns. `MemberList.viewer` is the other side. The rules are in
+    `core/docs/list-frames.md`, section 7.
+    """
+    def __new__(cls) -> Client: ...
+    @property
+    def windows(self) -> dict[str, Window]:
+        """The windows by name, as they are now."""
+    @property
+    def counts(self) -> dict[str, Any] | None:
+        """The totals and the full table of groups, as a dict; `None` before the first."""
+    def open(self, window: str) -> None:
+        """Note that the server is asked to open this window."""
+    def close(self, window: str) -> None:
+        """Note that the server is told to close this window. Frames on their way are ignored."""
+    def apply(self, bundle: Bundle | Mapping[str, Any] | Buffer | str) -> BundleReport:
+        """Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows).
+
+        Raises `DecodeError` when it is not a well-formed bundle; nothing has changed then. A frame
+        that does not fit is no error: its window stays as it was and is among those to `resync`.
+        """
+
+@final
+class Window:
+    """A window of a `Client`, as it was when `Client.windows` was read."""
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows in order: `{"group", "count"}` or `{"id", "revision", "attrs"?, "body"?}`. Rows
+        that are equal may be the same dict at the next read, so do not change them.
+        """
+    @property
+    def version(self) -> int:
+        """The version of the rows."""
+    @property
+    def base_index(self) -> int:
+        """The absolute index of the first row."""
+    @property
+    def waiting(self) -> bool:
+        """True while the window waits for a SYNC; until then the rows are what they were."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class BundleReport:
+    """The effect of a bundle on a `Client`, and the requests that it calls for."""
+    @property
+    def changed(self) -> list[str]:
+        """The windows whose rows or place changed, by their present names."""
+    @property
+    def renamed(self) -> list[tuple[str, str]]:
+        """The old and new names of windows whose anchor was replaced."""
+    @property
+    def counts(self) -> bool:
+        """True if the counts changed."""
+    @property
+    def resync(self) -> list[str]:
+        """The windows to ask the server for, by `resync`."""
+    @property
+    def resync_counts(self) -> bool:
+        """True if the counts must be asked for: by `resync`, without windows if it needs nothing
+        else.
+        """
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...

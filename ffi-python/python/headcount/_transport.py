@@ -1,4 +1,4 @@
-"""The transports of `headcount.aio`: what a node needs of a network, and two networks."""
+"""The transports of `headcount.aio`: the protocol that a node needs, and two that have it."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ _RETRY_MIN, _RETRY_MAX = 0.1, 5.0
 
 
 class Transport(Protocol):
-    """Carries frames between nodes, each whole or not at all.
+    """A carrier of frames between nodes, each whole or not at all.
 
     Loss, duplication and reordering are repaired by the protocol, so a transport never waits for
     a slow peer: it drops.
@@ -22,19 +22,19 @@ class Transport(Protocol):
 
     @property
     def frame_max(self) -> int:
-        """The longest frame in bytes that it carries."""
+        """The longest frame that the transport carries, in bytes."""
 
     def send(self, to: str | None, frame: bytes) -> None:
-        """Sends to one peer, or with ``None`` to all. To an unknown peer it does nothing."""
+        """Send a frame to one peer, or with ``None`` to all. Ignore a peer that is unknown."""
 
     async def receive(self) -> tuple[str, bytes | None]:
-        """The next frame and the peer it came from; ``None`` when that peer was lost.
+        """Return the peer and the frame that came next; ``None`` as frame when the peer was lost.
 
         Raises ``EOFError`` once the transport is closed.
         """
 
     async def close(self) -> None:
-        """Releases what it holds. ``receive`` then raises ``EOFError``."""
+        """Release the connections. ``receive`` then raises ``EOFError``."""
 
 
 class MemoryNetwork:
@@ -55,17 +55,17 @@ class MemoryNetwork:
         self._cuts: set[frozenset[str]] = set()
 
     def join(self, name: str) -> "MemoryTransport":
-        """Adds a node; a node that had the name is replaced."""
+        """Add a node, and return its transport. It replaces a node of the same name."""
         transport = MemoryTransport(self, name)
         self._nodes[name] = transport
         return transport
 
     def cut(self, a: str, b: str) -> None:
-        """Stops frames between two nodes, silently, as a broken switch would."""
+        """Drop all frames between two nodes, silently, as a broken switch does."""
         self._cuts.add(frozenset((a, b)))
 
     def heal(self) -> None:
-        """Takes back every `cut`."""
+        """Undo every `cut`."""
         self._cuts.clear()
 
     def _carry(self, sender: str, to: str | None, frame: bytes) -> None:
@@ -117,12 +117,15 @@ class MemoryTransport:
         self._inbox = _Inbox(10_000)
 
     def send(self, to: str | None, frame: bytes) -> None:
+        """Send a frame to one node, or with ``None`` to all."""
         self._network._carry(self.name, to, frame)
 
     async def receive(self) -> tuple[str, bytes | None]:
+        """Return the node and the frame that came next."""
         return await self._inbox.get()
 
     async def close(self) -> None:
+        """Leave the network."""
         self._network._leave(self)
         self._inbox.close()
 
@@ -131,14 +134,14 @@ class MemoryTransport:
 
 
 class _Link(NamedTuple):
-    """A connection to a peer, and whether this end began it."""
+    """A connection to a peer. ``ours`` is true if this end opened it."""
 
     writer: asyncio.StreamWriter
     ours: bool
 
 
 class _Connected(Exception):
-    """There is a connection to that peer already, and it is the one to keep."""
+    """The peer has a connection already, and that one is kept."""
 
     def __init__(self, peer: str) -> None:
         super().__init__(peer)
@@ -146,11 +149,11 @@ class _Connected(Exception):
 
 
 class StreamTransport:
-    """TCP by `asyncio` streams: each frame behind its length in four bytes, the first is a name.
+    """TCP by `asyncio` streams: each frame follows its length in four bytes; the first is a name.
 
-    Every node listens, and connects to those it knows; one connection serves both directions, and
-    one that was lost is made again. There is no encryption and no password: it is for hosts that
-    trust each other.
+    Every node listens, and connects to the nodes it knows; one connection serves both directions,
+    and a lost one is opened again. There is no encryption and no password: use it between hosts
+    that trust each other.
     """
 
     def __init__(self, name: str, *, frame_max: int = 256 * 1024, backlog: int = 8 << 20) -> None:
@@ -165,19 +168,20 @@ class StreamTransport:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Accepts peers; returns the port, which the system chooses when it is 0."""
+        """Accept peers; return the port, which the system chooses when it is 0."""
         self._server = await asyncio.start_server(self._accept, host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def connect(self, host: str, port: int) -> str:
-        """Connects to a node that listens, and returns its name. When the connection is lost
-        later, it is made again as soon as that works.
+        """Connect to a node that listens, and return its name. A connection that is lost later is
+        opened again as soon as possible.
         """
         connected: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._spawn(self._stay_connected(host, port, connected))
         return await connected
 
     def send(self, to: str | None, frame: bytes) -> None:
+        """Send a frame to one peer, or with ``None`` to all; drop it for peers that are slow."""
         links = self._links.values() if to is None else [self._links.get(to)]
         for link in list(links):
             if link and link.writer.transport.get_write_buffer_size() < self._backlog:
@@ -185,9 +189,11 @@ class StreamTransport:
                 link.writer.write(frame)
 
     async def receive(self) -> tuple[str, bytes | None]:
+        """Return the peer and the frame that came next."""
         return await self._inbox.get()
 
     async def close(self) -> None:
+        """Close all connections."""
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -234,7 +240,7 @@ class StreamTransport:
     async def _greet(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: bool
     ) -> str:
-        """Exchanges names, and decides between this connection and one there is already."""
+        """Exchange names, and choose between this connection and an older one to the same peer."""
         try:
             name = self.name.encode()
             writer.write(_LENGTH.pack(len(name)) + name)
@@ -243,7 +249,7 @@ class StreamTransport:
                 raise ValueError(f"the node at the other end is called {peer!r} too")
             old = self._links.get(peer)
             if old is not None:
-                # Of two that crossed, both ends keep the one that the lesser name began.
+                # When two connections crossed, both ends keep the one that the lesser name opened.
                 if old.ours != ours and ours != (self.name < peer):
                     raise _Connected(peer)
                 old.writer.close()

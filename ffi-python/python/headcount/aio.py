@@ -42,18 +42,18 @@ __all__ = [
 _T = TypeVar("_T")
 
 _QUIET_TURNS = 4
-"""Turns of the loop without a frame after which none is under way from a socket to the node."""
+"""The turns of the loop without a frame after which none is between a socket and the node."""
 _TURNS_MAX = 10_000
 
 
 class LagError(HeadcountError):
-    """A subscription whose reader fell too far behind: read the state anew and subscribe again."""
+    """A subscription whose reader fell too far behind: subscribe again, then read the state."""
 
 
 class Subscription(Generic[_T]):
-    """An asynchronous iterator over what happens from now on, until the node stops.
+    """An asynchronous iterator over the outputs of a node from now on, until the node stops.
 
-    It holds up to 1,024 things that were not read yet; then it ends, and the next read raises
+    It holds up to 1,024 outputs that were not read yet; one more ends it, and the next read raises
     `LagError`.
     """
 
@@ -74,17 +74,17 @@ class Subscription(Generic[_T]):
         if item is not None:
             return item
         if self._lagging:
-            raise LagError(f"over {self._limit} things were not read")
+            raise LagError(f"more than {self._limit} outputs were not read")
         raise StopAsyncIteration
 
     def close(self) -> None:
-        """Ends it; what was not read yet can still be."""
+        """End the subscription; outputs that were not read yet can still be read."""
         if self._open:
             self._open = False
             self._queue.put_nowait(None)
 
     def _offer(self, output: Diff | Event) -> bool:
-        """Hands over an output; says whether to go on."""
+        """Queue an output if it is picked; return whether the subscription is open."""
         if not self._open:
             return False
         item = self._pick(output)
@@ -97,16 +97,16 @@ class Subscription(Generic[_T]):
 
 
 class Node:
-    """Drives a `Presence` over a `Transport`: an asynchronous context manager.
+    """The driver of a `Presence` over a `Transport`: an asynchronous context manager.
 
-    Write through the node, so that it wakes at once; read through `presence`, from any thread.
+    Write through the node, which then wakes at once; read through `presence`, from any thread.
     """
 
     def __init__(self, presence: Presence, transport: Transport) -> None:
         self.presence = presence
         """The state. Writes that bypass the node travel with the next heartbeat."""
         self.refused = 0
-        """How many frames were malformed or of another cluster."""
+        """The number of frames that were malformed or of another cluster."""
         self._transport = transport
         self._subscriptions: list[Subscription[object]] = []
         self._wake = asyncio.Event()
@@ -132,8 +132,8 @@ class Node:
         await self.stop()
 
     async def stop(self, *, graceful: bool = True) -> None:
-        """Leaves the cluster and closes the transport; without ``graceful`` it just falls silent,
-        and its peers find out by its silence.
+        """Leave the cluster and close the transport. Without ``graceful`` the node falls silent, and
+        its peers notice its silence.
         """
         for task in self._tasks:
             task.cancel()
@@ -152,59 +152,61 @@ class Node:
     def track(
         self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int = 0
     ) -> str:
-        """As `Presence.track`."""
+        """Track an entry, as `Presence.track` does."""
         self._wake.set()
         return self.presence.track(topic, key, owner, meta, status=status)
 
     def update(
-        self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int = 0
+        self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int | None = None
     ) -> str:
-        """As `Presence.update`."""
+        """Replace the meta of an entry, as `Presence.update` does."""
         self._wake.set()
         return self.presence.update(topic, key, owner, meta, status=status)
 
     def upsert(
-        self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int = 0
+        self, topic: str, key: "_Name", owner: "_Name", meta: "_Meta" = None, *, status: int | None = None
     ) -> str:
-        """As `Presence.upsert`."""
+        """Track an entry or update it, as `Presence.upsert` does."""
         self._wake.set()
         return self.presence.upsert(topic, key, owner, meta, status=status)
 
     def untrack(self, topic: str, key: "_Name", owner: "_Name") -> bool:
-        """As `Presence.untrack`."""
+        """Remove an entry, as `Presence.untrack` does."""
         self._wake.set()
         return self.presence.untrack(topic, key, owner)
 
     def untrack_owner(self, owner: "_Name") -> int:
-        """As `Presence.untrack_owner`: what to call when a connection closes."""
+        """Remove the entries of an owner, as `Presence.untrack_owner` does. Call it when a
+        connection closes.
+        """
         self._wake.set()
         return self.presence.untrack_owner(owner)
 
     def lease_owner(self, owner: "_Name", ttl: float) -> None:
-        """As `Presence.lease_owner`, from now on."""
+        """Give the entries of an owner a lease from now on, as `Presence.lease_owner` does."""
         self._wake.set()
         self.presence.lease_owner(self._now(), owner, ttl)
 
     def owner_lost(self, owner: "_Name") -> None:
-        """As `Presence.owner_lost`: what to call when a connection breaks without a word."""
+        """Report a lost owner, as `Presence.owner_lost` does. Call it when a connection breaks."""
         self._wake.set()
         self.presence.owner_lost(self._now(), owner)
 
     def owner_back(self, owner: "_Name") -> bool:
-        """As `Presence.owner_back`."""
+        """Report that a lost owner is back, as `Presence.owner_back` does."""
         return self.presence.owner_back(owner)
 
     def list(self, topic: str) -> list[Entry]:
-        """As `Presence.list`."""
+        """Return the entries of a topic, as `Presence.list` does."""
         return self.presence.list(topic)
 
     def signal(self, topic: str, key: "_Name", kind: int, payload: bytes = b"") -> None:
-        """As `Presence.signal`; other nodes see it among their `events`."""
+        """Send a signal, as `Presence.signal` does; other nodes see it among their `events`."""
         self._wake.set()
         self.presence.signal(topic, key, kind, payload)
 
     def changes(self, topic: str) -> Subscription[TopicDiff]:
-        """What changes in a topic, here and elsewhere, from now on."""
+        """Return a subscription to the changes of a topic, on all nodes, from now on."""
 
         def pick(output: Diff | Event) -> TopicDiff | None:
             return output[topic] if isinstance(output, Diff) and topic in output else None
@@ -212,15 +214,15 @@ class Node:
         return self._subscribe(Subscription(pick))
 
     def diffs(self) -> Subscription[Diff]:
-        """What changes in all topics, here and elsewhere, from now on."""
+        """Return a subscription to the changes of all topics, on all nodes, from now on."""
         return self._subscribe(Subscription(lambda out: out if isinstance(out, Diff) else None))
 
     def events(self) -> Subscription[Event]:
-        """What happens to the cluster from now on: replicas up and down, signals."""
+        """Return a subscription to the events of the cluster from now on, signals included."""
         return self._subscribe(Subscription(lambda out: out if isinstance(out, Event) else None))
 
     async def synced(self) -> None:
-        """Waits until everything that the peers heard of had to show has arrived once."""
+        """Wait until this node has caught up, once, with all that its known peers advertised."""
         await self._synced.wait()
 
     def _subscribe(self, subscription: Subscription[_T]) -> Subscription[_T]:
@@ -249,8 +251,8 @@ class Node:
                 pass
 
     async def _take_waiting(self) -> None:
-        """Lets what has arrived come through before any deadline is looked at: after a pause of the
-        process the heartbeats of those who live wait in sockets. A flood ends it all the same.
+        """Receive the frames that have arrived before deadlines are checked: after a pause of the
+        process, heartbeats of live peers wait in sockets. A flood of frames ends the wait too.
         """
         quiet = 0
         for _ in range(_TURNS_MAX):
