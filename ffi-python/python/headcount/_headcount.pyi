@@ -448,6 +448,10 @@ class BatchReport:
     def missing(self) -> int:
         """The number of changes to members that did not exist at that point; they did nothing."""
 
+    @property
+    def rows(self) -> list[tuple[int | None, int | None]]:
+        """The row before and after each change, in order; `None` for a member without a row."""
+
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
