@@ -86,7 +86,7 @@ impl Roster {
             })?;
             options = options.priority(statuses);
         }
-        let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements)));
+        let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements))?);
         if put.map_err(raise)? {
             Ok(Self {
                 list,
@@ -133,7 +133,7 @@ impl Roster {
             let applied = target.roster_mut().map(|roster| roster.apply(diff, wall_s).into());
             self.placements.lock().clear();
             Ok(applied.unwrap_or_default())
-        }))
+        })?)
         .map_err(|error: ListError| raise(error))
     }
 
@@ -144,7 +144,7 @@ impl Roster {
             target.write_long(py, |target| {
                 let members = NewMember::resolve(members, target)?;
                 target.bulk_load(members)
-            })
+            })?
             .map(BulkReport::from)
             .map_err(raise)
         })
@@ -154,7 +154,7 @@ impl Roster {
     fn status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(target.read(py, |target| target.roster().map_or("offline", |r| r.status(&id).as_str())))
+            target.read(py, |target| target.roster().map_or("offline", |r| r.status(&id).as_str()))
         })
     }
 
@@ -162,7 +162,7 @@ impl Roster {
     fn own_status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(target.read(py, |target| target.roster().map_or("offline", |r| r.own_status(&id).as_str())))
+            target.read(py, |target| target.roster().map_or("offline", |r| r.own_status(&id).as_str()))
         })
     }
 
@@ -171,20 +171,21 @@ impl Roster {
     fn last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(target.read(py, |target| target.roster().and_then(|roster| roster.last_seen(&id))))
+            target.read(py, |target| target.roster().and_then(|roster| roster.last_seen(&id)))
         })
     }
 
     /// Return the number of users that others see online. O(1).
-    fn online_count(&self, py: Python<'_>) -> usize {
+    fn online_count(&self, py: Python<'_>) -> PyResult<usize> {
         each!(self.list, target => {
-            target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
+                    target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
         })
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let members = self.list.member_count(py);
-        format!("<Roster {members} online={}>", self.online_count(py))
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let members = self.list.member_count(py)?;
+        let online = self.online_count(py)?;
+        Ok(format!("<Roster {members} online={online}>"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -4,6 +4,7 @@ __all__ = [
     "AlreadyTracked",
     "ApplyError",
     "DecodeError",
+    "ForkError",
     "GapError",
     "HeadcountError",
     "HiddenMember",
@@ -133,6 +134,12 @@ class UnknownMember(ListError, LookupError):
 
 class HiddenMember(ListError, LookupError):
     """The member has no row now, because its group is hidden or collapsed."""
+
+    __module__ = "headcount"
+
+
+class ForkError(HeadcountError, RuntimeError):
+    """An object that was made before ``os.fork()``, used in the child: make it after the fork."""
 
     __module__ = "headcount"
 
