@@ -12,6 +12,10 @@ mod db;
 mod demo;
 mod error;
 mod limit;
+mod meters;
+mod names;
+mod net;
+mod origin;
 mod post;
 mod room;
 mod server;
@@ -21,4 +25,5 @@ mod web;
 
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
 pub use db::StorageError;
-pub use server::{ServerError, run};
+pub use origin::Origin;
+pub use server::{Server, ServerError, run};

@@ -24,7 +24,7 @@ use writer::Writer;
 
 pub use error::StorageError;
 pub(crate) use error::StorageFault;
-pub(crate) use messages::{Cursor, Message, NewMessage};
+pub(crate) use messages::{Author, Cursor, Message, NewMessage, Stored};
 pub(crate) use rooms::{Member, NewRoom, Role, Room};
 pub(crate) use users::User;
 

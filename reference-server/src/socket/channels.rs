@@ -1,27 +1,39 @@
 //! `Channels`: the channels that a client has joined, over a WebSocket or by polls. It is the state machine of Phoenix
 //! Channels, and hands the events of a room to it. The task of the client owns it; no lock.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
-    Outbox, Vsn,
+    CloseReason, Outbox, Vsn,
     frame::{Malformed, Push, decode_binary, decode_text, encode, encode_reply},
 };
 use crate::{
     app::App,
-    auth::Identity,
+    auth::{Identity, TOKEN_LEEWAY_SECONDS},
     db::{self, Role},
     error::ApiError,
+    limit::millis,
+    meters::Kind,
+    post::{Draft, Posted},
     room::{Subscription, Visitor, WindowRequest, session_status},
     validate,
 };
 
 /// Channels one socket may join.
 const CHANNELS_MAX: usize = 100;
+
+/// The refusals of a connection in a minute after which it is closed.
+const REFUSALS_MAX: u32 = 100;
+const REFUSAL_PERIOD: Duration = Duration::from_secs(60);
+/// A client is told of the end of its token this long before.
+const TOKEN_WARNING: Duration = Duration::from_secs(60);
+/// The longest time until the end of a token that is waited for.
+const TOKEN_WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The answer to a push.
 type Reply = Result<Value, Value>;
@@ -30,6 +42,11 @@ type Reply = Result<Value, Value>;
 #[derive(Default, Deserialize)]
 struct JoinParams {
     status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AccessToken {
+    token: String,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +61,32 @@ pub(super) struct Channels {
     identity: Identity,
     outbox: Arc<Outbox>,
     joined: HashMap<String, Subscription>,
+    refusals: Refusals,
+    expiry: Expiry,
+}
+
+/// The pushes that were over their rates in the present minute.
+struct Refusals {
+    since: Instant,
+    count: u32,
+}
+
+/// The end of the client's token.
+struct Expiry {
+    end: Instant,
+    is_announced: bool,
+}
+
+impl Expiry {
+    /// Returns the end of a token that expires at `expires_at`, in seconds since 1970.
+    fn new(expires_at: u64) -> Self {
+        let now = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
+        let left = (expires_at + TOKEN_LEEWAY_SECONDS).saturating_sub(now);
+        Self {
+            end: Instant::now() + Duration::from_secs(left).min(TOKEN_WAIT_MAX),
+            is_announced: false,
+        }
+    }
 }
 
 /// Ends the subscriptions, however the connection ends.
@@ -61,13 +104,85 @@ impl Channels {
     pub(super) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
         let outbox = Arc::new(Outbox::default());
         app.hub.register(&outbox);
+        let expiry = Expiry::new(identity.expires_at);
         Self {
             app,
             vsn,
             identity,
             outbox,
             joined: HashMap::new(),
+            refusals: Refusals {
+                since: Instant::now(),
+                count: 0,
+            },
+            expiry,
         }
+    }
+
+    /// Returns the time at which [`Self::expire`] has something to do.
+    pub(super) fn next_expiry(&self) -> Instant {
+        if self.expiry.is_announced {
+            self.expiry.end
+        } else {
+            self.expiry.end - TOKEN_WARNING
+        }
+    }
+
+    /// Announces the end of the token, then closes the connection at it.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let left = self.expiry.end.saturating_duration_since(now);
+        if left.is_zero() {
+            self.outbox.close(CloseReason::TokenEnded);
+        } else if left <= TOKEN_WARNING && !self.expiry.is_announced {
+            self.expiry.is_announced = true;
+            let payload = json!({ "expires_in_ms": millis(left) }).to_string();
+            let frame = encode(self.vsn, None, None, "phoenix", "token_expiring", &payload);
+            self.outbox.push(frame);
+        }
+    }
+
+    /// Takes a new token of the same user in place of the present one.
+    async fn renew(&mut self, push: &Push<'_>) {
+        let refused = |reason: &str| json!({ "reason": reason }).to_string();
+        let Some(AccessToken { token }) = push.payload.parse() else {
+            return self.reply(push, "error", &refused("invalid payload"));
+        };
+        let known = self.app.authenticate(&token).await;
+        let known = match known {
+            Ok(identity) => identity,
+            Err(error) => {
+                let reason = storage_reason(&error, push).unwrap_or("internal error");
+                return self.reply(push, "error", &refused(reason));
+            }
+        };
+        let own = &self.identity;
+        let is_own = |new: &Identity| new.id == own.id && new.tenant == own.tenant;
+        let Some(identity) = known.filter(is_own) else {
+            return self.reply(push, "error", &refused("invalid token"));
+        };
+        self.expiry = Expiry::new(identity.expires_at);
+        self.identity = identity;
+        self.reply(push, "ok", "{}");
+    }
+
+    /// Charges a push to the rate of its kind. Refuses it if that is used up, and closes a connection that goes on.
+    fn charge(&mut self, push: &Push<'_>) -> bool {
+        let kind = Kind::of(&push.event);
+        let Err(wait) = self.app.push_meters.check(kind, self.identity.id) else {
+            return true;
+        };
+        let now = Instant::now();
+        if now.duration_since(self.refusals.since) >= REFUSAL_PERIOD {
+            self.refusals.since = now;
+            self.refusals.count = 0;
+        }
+        self.refusals.count += 1;
+        let answer = json!({ "reason": "rate_limited", "retry_after_ms": millis(wait) });
+        self.reply(push, "error", &answer.to_string());
+        if self.refusals.count >= REFUSALS_MAX {
+            self.outbox.close(CloseReason::Flood);
+        }
+        false
     }
 
     /// Returns the queue of frames to the client.
@@ -87,9 +202,16 @@ impl Channels {
         Ok(())
     }
 
-    async fn handle(&mut self, push: Push<'_>) {
+    async fn handle(&mut self, mut push: Push<'_>) {
+        if push.event == "phx_join" && push.join_ref.is_none() {
+            push.join_ref.clone_from(&push.reference);
+        }
+        if !self.charge(&push) {
+            return;
+        }
         match (&*push.topic, &*push.event) {
             ("phoenix", "heartbeat") => self.reply(&push, "ok", "{}"),
+            ("phoenix", "access_token") => self.renew(&push).await,
             (_, "phx_join") => self.join(&push).await,
             (_, "phx_leave") => self.leave(&push),
             _ => self.event(&push).await,
@@ -154,6 +276,7 @@ impl Channels {
                 .status
                 .and_then(|word| session_status(&word))
                 .unwrap_or_default(),
+            online_at: db::now_micros() / 1_000_000,
             outbox: Arc::clone(&self.outbox),
             vsn: self.vsn,
             join_ref: push.join_ref.clone(),
@@ -225,7 +348,9 @@ impl Channels {
         match &*push.event {
             "new_message" => Some(self.new_message(push).await),
             "typing" => {
-                subscription.room.begin_typing(subscription.id);
+                subscription
+                    .room
+                    .begin_typing(&self.app.hub.presence, subscription.id);
                 None
             }
             "stop_typing" => {
@@ -259,22 +384,18 @@ impl Channels {
 
     /// Posts a message. Its author is the user of the socket's token; ids in the payload are ignored.
     async fn new_message(&self, push: &Push<'_>) -> Reply {
-        #[derive(Deserialize)]
-        struct NewMessage {
-            content: String,
-        }
         let internal = |error: ApiError| json!({ "reason": storage_reason(&error, push).unwrap_or("internal error") });
-        let Some(NewMessage { content }) = push.payload.parse() else {
+        let Some(draft) = push.payload.parse::<Draft>() else {
             return Err(json!({ "reason": "invalid payload" }));
         };
         let room = self.room(&push.topic).await.map_err(internal)?;
         let posted = Arc::clone(&self.app)
-            .post(room, self.identity.clone(), Some(content))
+            .post(room, self.identity.clone(), draft)
             .await;
         match posted {
-            Ok(message) => Ok(json!(message)),
+            Ok(Posted::New(message) | Posted::Before(message)) => Ok(json!(message)),
             Err(ApiError::RateLimited { retry_after_ms }) => {
-                Err(json!({ "reason": "rate limited", "retry_after_ms": retry_after_ms }))
+                Err(json!({ "reason": "rate_limited", "retry_after_ms": retry_after_ms }))
             }
             Err(ApiError::Invalid(errors)) => Err(json!({ "reason": "invalid", "errors": errors })),
             Err(ApiError::NotFound(_)) => Err(json!({ "reason": "not found" })),
