@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     db::{self, Db, Role},
     error::ApiError,
+    inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
     meters::{Admission, PushMeters},
     names::Username,
@@ -28,6 +29,7 @@ pub(crate) struct App {
     pub(crate) push_meters: PushMeters,
     pub(crate) admission: Admission,
     pub(crate) hub: Hub,
+    pub(crate) inboxes: Inboxes,
     /// Tasks that a stop waits for: sockets, and changes that must not be interrupted.
     pub(crate) tasks: TaskTracker,
     pub(crate) ready: AtomicBool,

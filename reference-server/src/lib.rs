@@ -11,6 +11,7 @@ mod config;
 mod db;
 mod demo;
 mod error;
+mod inbox;
 mod limit;
 mod meters;
 mod names;

@@ -23,6 +23,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     serve::{IncomingStream, Listener},
 };
+use futures_util::task::AtomicWaker;
 use ipnet::IpNet;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -69,7 +70,11 @@ impl Listener for TimedListener {
 
 /// What a connection does: the reading side waits for as long as that allows.
 #[derive(Debug, Default)]
-struct Phase(AtomicU8);
+struct Phase {
+    value: AtomicU8,
+    /// Wakes the reading side when the time for it begins.
+    reader: AtomicWaker,
+}
 
 impl Phase {
     /// The head of a request is awaited or arrives.
@@ -80,11 +85,12 @@ impl Phase {
     const IDLE: u8 = 2;
 
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.value.load(Ordering::Acquire)
     }
 
     fn set(&self, phase: u8) {
-        self.0.store(phase, Ordering::Relaxed);
+        self.value.store(phase, Ordering::Release);
+        self.reader.wake();
     }
 }
 
@@ -101,6 +107,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Waits for the end of the present phase, which is an error.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.phase.reader.register(cx.waker());
         let phase = self.phase.get();
         let limit = match phase {
             Phase::HEAD => HEAD_MAX,

@@ -113,7 +113,15 @@ pub(super) async fn create(
         })
         .await?
         .ok_or_else(taken)?;
-    created(shown(&app, room))
+    let room = shown(&app, room);
+    let payload = json!(room).to_string();
+    if room.room.private {
+        app.inboxes.send(caller.id, "room_created", &payload);
+    } else {
+        app.inboxes
+            .send_all(&caller.tenant, "room_created", &payload);
+    }
+    created(room)
 }
 
 /// Returns the room, if the caller may read it.
@@ -167,6 +175,9 @@ pub(super) async fn delete(
     let change = Arc::clone(&app);
     app.finish(async move { change.hub.delete(&change.db, &room).await })
         .await?;
+    let payload = json!({ "id": id }).to_string();
+    app.inboxes
+        .send_all(&caller.tenant, "room_removed", &payload);
     ok(json!({ "id": id, "deleted": true }))
 }
 
@@ -201,8 +212,13 @@ pub(super) async fn leave(
         return Err(ApiError::NotFound("no such room"));
     }
     let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": false });
+    let gone = room.private.then(|| json!({ "id": room.id }).to_string());
+    let user = caller.id;
     let change = Arc::clone(&app);
-    app.finish(async move { change.hub.remove_member(&change.db, &room, caller.id).await })
+    app.finish(async move { change.hub.remove_member(&change.db, &room, user).await })
         .await?;
+    if let Some(payload) = gone {
+        app.inboxes.send(user, "room_removed", &payload);
+    }
     ok(answer)
 }

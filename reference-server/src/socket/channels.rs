@@ -1,7 +1,7 @@
 //! `Channels`: the channels that a client has joined, over a WebSocket or by polls. It is the state machine of Phoenix
 //! Channels, and hands the events of a room to it. The task of the client owns it; no lock.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use serde::Deserialize;
@@ -10,13 +10,15 @@ use tokio::time::Instant;
 
 use super::{
     CloseReason, Outbox, Vsn,
-    frame::{Malformed, Push, decode_binary, decode_text, encode, encode_reply},
+    expiry::{Due, Expiry, Refusals},
+    frame::{Malformed, Push, Ref, decode_binary, decode_text, encode, encode_reply},
 };
 use crate::{
     app::App,
-    auth::{Identity, TOKEN_LEEWAY_SECONDS},
+    auth::Identity,
     db::{self, Role},
     error::ApiError,
+    inbox,
     limit::millis,
     meters::Kind,
     post::{Draft, Posted},
@@ -26,14 +28,6 @@ use crate::{
 
 /// Channels one socket may join.
 const CHANNELS_MAX: usize = 100;
-
-/// The refusals of a connection in a minute after which it is closed.
-const REFUSALS_MAX: u32 = 100;
-const REFUSAL_PERIOD: Duration = Duration::from_secs(60);
-/// A client is told of the end of its token this long before.
-const TOKEN_WARNING: Duration = Duration::from_secs(60);
-/// The longest time until the end of a token that is waited for.
-const TOKEN_WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The answer to a push.
 type Reply = Result<Value, Value>;
@@ -61,32 +55,10 @@ pub(super) struct Channels {
     identity: Identity,
     outbox: Arc<Outbox>,
     joined: HashMap<String, Subscription>,
+    /// The join reference of the user's own channel, if that is joined.
+    inbox: Option<Ref>,
     refusals: Refusals,
     expiry: Expiry,
-}
-
-/// The pushes that were over their rates in the present minute.
-struct Refusals {
-    since: Instant,
-    count: u32,
-}
-
-/// The end of the client's token.
-struct Expiry {
-    end: Instant,
-    is_announced: bool,
-}
-
-impl Expiry {
-    /// Returns the end of a token that expires at `expires_at`, in seconds since 1970.
-    fn new(expires_at: u64) -> Self {
-        let now = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
-        let left = (expires_at + TOKEN_LEEWAY_SECONDS).saturating_sub(now);
-        Self {
-            end: Instant::now() + Duration::from_secs(left).min(TOKEN_WAIT_MAX),
-            is_announced: false,
-        }
-    }
 }
 
 /// Ends the subscriptions, however the connection ends.
@@ -96,6 +68,9 @@ impl Drop for Channels {
             subscription
                 .room
                 .leave(&self.app.hub.presence, subscription.id);
+        }
+        if self.inbox.is_some() {
+            self.app.inboxes.leave(self.identity.id, &self.outbox);
         }
     }
 }
@@ -111,33 +86,55 @@ impl Channels {
             identity,
             outbox,
             joined: HashMap::new(),
-            refusals: Refusals {
-                since: Instant::now(),
-                count: 0,
-            },
+            inbox: None,
+            refusals: Refusals::new(),
             expiry,
         }
     }
 
     /// Returns the time at which [`Self::expire`] has something to do.
     pub(super) fn next_expiry(&self) -> Instant {
-        if self.expiry.is_announced {
-            self.expiry.end
-        } else {
-            self.expiry.end - TOKEN_WARNING
-        }
+        self.expiry.next()
     }
 
     /// Announces the end of the token, then closes the connection at it.
     pub(super) fn expire(&mut self, now: Instant) {
-        let left = self.expiry.end.saturating_duration_since(now);
-        if left.is_zero() {
-            self.outbox.close(CloseReason::TokenEnded);
-        } else if left <= TOKEN_WARNING && !self.expiry.is_announced {
-            self.expiry.is_announced = true;
-            let payload = json!({ "expires_in_ms": millis(left) }).to_string();
-            let frame = encode(self.vsn, None, None, "phoenix", "token_expiring", &payload);
-            self.outbox.push(frame);
+        match self.expiry.due(now) {
+            Due::Nothing => {}
+            Due::Warning(left) => {
+                let payload = json!({ "expires_in_ms": millis(left) }).to_string();
+                let event = "token_expiring";
+                let frame = encode(self.vsn, None, None, "phoenix", event, &payload);
+                self.outbox.push(frame);
+            }
+            Due::End => self.outbox.close(CloseReason::TokenEnded),
+        }
+    }
+
+    /// Handles a push on the user's own channel, on which clients only listen.
+    fn inbox_event(&mut self, push: &Push<'_>) {
+        let inboxes = &self.app.inboxes;
+        match &*push.event {
+            "phx_join" => {
+                let old = self.inbox.replace(push.join_ref.clone());
+                if old.is_none() {
+                    inboxes.join(&self.identity, self.vsn, &self.outbox);
+                }
+                self.reply(push, "ok", "{}");
+                if let Some(old) = old {
+                    self.push_end(old.as_deref(), &push.topic, "phx_close");
+                }
+            }
+            "phx_leave" => {
+                let old = self.inbox.take();
+                inboxes.leave(self.identity.id, &self.outbox);
+                self.reply(push, "ok", "{}");
+                if let Some(old) = old {
+                    self.push_end(old.as_deref(), &push.topic, "phx_close");
+                }
+            }
+            _ if self.inbox.is_none() => self.unmatched(push),
+            _ => self.reply(push, "error", r#"{"reason":"unknown event"}"#),
         }
     }
 
@@ -171,15 +168,9 @@ impl Channels {
         let Err(wait) = self.app.push_meters.check(kind, self.identity.id) else {
             return true;
         };
-        let now = Instant::now();
-        if now.duration_since(self.refusals.since) >= REFUSAL_PERIOD {
-            self.refusals.since = now;
-            self.refusals.count = 0;
-        }
-        self.refusals.count += 1;
         let answer = json!({ "reason": "rate_limited", "retry_after_ms": millis(wait) });
         self.reply(push, "error", &answer.to_string());
-        if self.refusals.count >= REFUSALS_MAX {
+        if self.refusals.add(Instant::now()) {
             self.outbox.close(CloseReason::Flood);
         }
         false
@@ -212,6 +203,7 @@ impl Channels {
         match (&*push.topic, &*push.event) {
             ("phoenix", "heartbeat") => self.reply(&push, "ok", "{}"),
             ("phoenix", "access_token") => self.renew(&push).await,
+            (topic, _) if topic == inbox::topic(self.identity.id) => self.inbox_event(&push),
             (_, "phx_join") => self.join(&push).await,
             (_, "phx_leave") => self.leave(&push),
             _ => self.event(&push).await,
@@ -251,7 +243,7 @@ impl Channels {
         if let Some(old) = old {
             self.joined.remove(&*push.topic);
             old.room.leave(&self.app.hub.presence, old.id);
-            self.push_end(&old, &push.topic, "phx_close");
+            self.push_end(old.join_ref.as_deref(), &push.topic, "phx_close");
         }
     }
 
@@ -314,7 +306,7 @@ impl Channels {
         }
         self.reply(push, "ok", "{}");
         if let Some(subscription) = current {
-            self.push_end(&subscription, &push.topic, "phx_close");
+            self.push_end(subscription.join_ref.as_deref(), &push.topic, "phx_close");
         }
     }
 
@@ -419,8 +411,7 @@ impl Channels {
     }
 
     /// Sends an event that ends a channel, under the reference of its join.
-    fn push_end(&self, subscription: &Subscription, topic: &str, event: &str) {
-        let join_ref = subscription.join_ref.as_deref();
+    fn push_end(&self, join_ref: Option<&str>, topic: &str, event: &str) {
         let frame = encode(self.vsn, join_ref, join_ref, topic, event, "{}");
         self.outbox.push(frame);
     }
@@ -431,7 +422,7 @@ impl Channels {
         subscription
             .room
             .leave(&self.app.hub.presence, subscription.id);
-        self.push_end(subscription, topic, "phx_error");
+        self.push_end(subscription.join_ref.as_deref(), topic, "phx_error");
     }
 }
 

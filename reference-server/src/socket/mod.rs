@@ -3,6 +3,7 @@
 //! A client comes by `websocket` or `longpoll`; either owns its `Channels`. Rooms push into its `Outbox`.
 
 mod channels;
+mod expiry;
 mod frame;
 mod handshake;
 pub(crate) mod longpoll;

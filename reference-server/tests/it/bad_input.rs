@@ -59,6 +59,8 @@ async fn malformed_frames_close_their_own_socket_only() {
 async fn faults_of_the_websocket_close_it_with_their_own_codes() {
     let server = Server::start().await;
     let guest = server.guest().await;
+    let mut long_ping = vec![0x89, 0xfe, 0x00, 0x7e, 0, 0, 0, 0];
+    long_ping.resize(8 + 0x7e, b'x');
     for (bytes, code) in [
         // Text that is no UTF-8, in one frame and in two.
         (&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe][..], 1007),
@@ -73,7 +75,7 @@ async fn faults_of_the_websocket_close_it_with_their_own_codes() {
         (&[0x80, 0x80, 0, 0, 0, 0], 1002),
         // A fragmented ping, one that is too long, a message within another.
         (&[0x09, 0x80, 0, 0, 0, 0], 1002),
-        (&[0x89, 0xfe, 0x00, 0x7e, 0, 0, 0, 0], 1002),
+        (&long_ping, 1002),
         (&[0x01, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0], 1002),
     ] {
         let mut raw = Raw::websocket(server.address, &guest).await;

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::client::{Server, Socket};
+use crate::support::client::{Server, Socket, User};
 
 fn error_reply(join_ref: impl Into<Value>, reference: &str, topic: &str, reason: &str) -> Value {
     let payload = json!({ "status": "error", "response": { "reason": reason } });
@@ -566,4 +566,62 @@ async fn a_join_without_join_reference_is_known_by_its_reference() {
     socket.send(json!(["7", "8", topic, "phx_leave", {}])).await;
     assert_eq!(socket.reply("8").await[0], "7");
     assert_eq!(socket.expect("phx_close").await[0], "7");
+}
+
+/// Rooms that others made appeared after a reload only.
+#[tokio::test]
+async fn the_channel_of_a_user_tells_of_rooms_that_come_and_go() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let topic = |user: &User| format!("user:{}", user.id);
+    let mut of_ada = server.connect(&ada).await;
+    let mut of_bob = server.connect(&bob).await;
+    for (user, socket) in [(&ada, &mut of_ada), (&bob, &mut of_bob)] {
+        socket
+            .send(json!(["1", "1", topic(user), "phx_join", {}]))
+            .await;
+        let ok = json!({ "status": "ok", "response": {} });
+        assert_eq!(
+            socket.next().await,
+            json!(["1", "1", topic(user), "phx_reply", ok])
+        );
+    }
+    of_bob
+        .send(json!(["2", "2", topic(&ada), "phx_join", {}]))
+        .await;
+    let refused = error_reply(Value::Null, "2", &topic(&ada), "unmatched topic");
+    assert_eq!(of_bob.next().await, refused);
+
+    let room = server.create_room(&ada, "Engines").await;
+    for (user, socket) in [(&ada, &mut of_ada), (&bob, &mut of_bob)] {
+        let frame = socket.next().await;
+        assert_eq!(
+            (&frame[2], &frame[3]),
+            (&json!(topic(user)), &json!("room_created"))
+        );
+        assert_eq!(
+            (&frame[4]["id"], &frame[4]["name"]),
+            (&json!(room), &json!("Engines"))
+        );
+    }
+    let body = json!({ "name": "Secret", "private": true });
+    let (_, secret) = server.post(&ada, "/rooms", body).await;
+    assert_eq!(of_ada.next().await[4]["id"], secret["data"]["id"]);
+    server.delete(&ada, &format!("/rooms/{room}")).await;
+    for socket in [&mut of_ada, &mut of_bob] {
+        let frame = socket.next().await;
+        assert_eq!(
+            (&frame[3], &frame[4]),
+            (&json!("room_removed"), &json!({ "id": room }))
+        );
+    }
+    of_bob
+        .send(json!(["1", "3", topic(&bob), "phx_leave", {}]))
+        .await;
+    assert_eq!(of_bob.next().await[4]["status"], "ok");
+    assert_eq!(of_bob.next().await[3], "phx_close");
+    server.create_room(&ada, "Looms").await;
+    assert_eq!(of_ada.next().await[3], "room_created");
+    assert!(of_bob.drain().await.is_empty());
 }
