@@ -26,13 +26,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind of an event.
+    /// Returns the kind of an event. To close a window costs nothing.
     pub(crate) fn of(event: &str) -> Self {
         match event {
             "typing" | "stop_typing" => Self::Typing,
             "set_status" => Self::Status,
-            "member_list_open" | "member_list_move" | "member_list_close"
-            | "member_list_resync" => Self::Window,
+            "member_list_open" | "member_list_move" | "member_list_resync" => Self::Window,
             "member_list_find" => Self::Find,
             _ => Self::Other,
         }

@@ -7,7 +7,7 @@ const NEAR_BOTTOM_PX = 48;
 const NEAR_TOP_PX = 240;
 const GROUP_MS = 5 * 60 * 1000;
 const KEEP = 400;
-const LINES_MAX = 24;
+const LINES_MAX = 16;
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });

@@ -129,13 +129,19 @@ export class Room extends EventTarget {
     if (this.channel.state === "joined") this.channel.push("set_status", { status });
   }
 
-  /** Pushes on the room's channel; the promise rejects with an Error that states the reason. */
+  /**
+   * Pushes on the room's channel; the promise rejects with an Error that states the reason, and when to
+   * try again (`retryAfterMs`) if it was too early.
+   */
   request(event, payload) {
     return new Promise((resolve, reject) => {
       this.channel
         .push(event, payload)
         .receive("ok", resolve)
-        .receive("error", (reply) => reject(new Error(sentence(reply?.reason ?? "refused"))))
+        .receive("error", (reply) => {
+          const retryAfterMs = Number(reply?.retry_after_ms) || null;
+          reject(Object.assign(new Error(sentence(reply?.reason ?? "refused")), { retryAfterMs }));
+        })
         .receive("timeout", () => reject(new Error("The server did not answer.")));
     });
   }

@@ -115,7 +115,7 @@ async fn pushes_are_metered_by_kind() {
             json!({ "from": "c:0", "window": "c:1" }),
             40,
         ),
-        ("member_list_close", json!({ "window": "c:7" }), 40),
+        ("member_list_close", json!({ "window": "c:7" }), 200),
         ("member_list_resync", json!({ "windows": ["c:0"] }), 40),
         ("member_list_find", json!({ "prefix": "a" }), 10),
         ("no_such_event", json!({}), 200),
