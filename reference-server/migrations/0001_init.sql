@@ -15,7 +15,8 @@ CREATE TABLE users (
 CREATE TABLE rooms (
     id           BLOB PRIMARY KEY NOT NULL,
     tenant       TEXT NOT NULL,
-    kind         TEXT NOT NULL CHECK (kind IN ('group', 'dm')),
+    -- A deleted room is shown to no one; its rows are removed bit by bit.
+    kind         TEXT NOT NULL CHECK (kind IN ('group', 'dm', 'deleted')),
     name         TEXT NOT NULL,
     -- The skeleton of the name without regard to case; none for a DM.
     skeleton     TEXT,
@@ -36,6 +37,7 @@ CREATE TABLE rooms (
 
 CREATE INDEX rooms_by_tenant ON rooms (tenant, id);
 CREATE INDEX rooms_by_owner ON rooms (owner_id, kind);
+CREATE INDEX rooms_deleted ON rooms (id) WHERE kind = 'deleted';
 CREATE UNIQUE INDEX rooms_by_name ON rooms (tenant, skeleton) WHERE kind = 'group';
 
 CREATE TABLE room_members (

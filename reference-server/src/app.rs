@@ -51,6 +51,13 @@ impl App {
             .map_err(Into::into)
     }
 
+    /// Removes what is left of deleted rooms. A failure is in the log: the next deletion or start tries it again.
+    pub(crate) async fn purge_rooms(&self) {
+        if let Err(error) = self.db.purge_rooms().await {
+            tracing::error!(%error, "deleted rooms could not be removed");
+        }
+    }
+
     /// Returns the user that `token` names, or `None` if its signature or its tenant does not hold. A registered
     /// user must exist, and has the name that is stored; a guest's name must look like no user's.
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Option<Identity>, ApiError> {

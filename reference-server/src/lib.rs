@@ -11,6 +11,8 @@ mod config;
 mod db;
 mod demo;
 mod error;
+#[cfg(feature = "harness")]
+mod harness;
 mod inbox;
 mod limit;
 mod meters;
@@ -26,5 +28,7 @@ mod web;
 
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
 pub use db::StorageError;
+#[cfg(feature = "harness")]
+pub use harness::Harness;
 pub use origin::Origin;
 pub use server::{Server, ServerError, run};

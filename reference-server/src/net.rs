@@ -200,6 +200,17 @@ pub(crate) struct Peer {
     phase: Arc<Phase>,
 }
 
+#[cfg(feature = "harness")]
+impl Peer {
+    /// Returns a peer on this machine.
+    pub(crate) fn local() -> Self {
+        Self {
+            address: ([127, 0, 0, 1], 1).into(),
+            phase: Arc::default(),
+        }
+    }
+}
+
 impl Connected<IncomingStream<'_, TimedListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, TimedListener>) -> Self {
         Self {

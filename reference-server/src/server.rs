@@ -168,7 +168,8 @@ fn lock_data_dir(config: &Config) -> Result<fs::File, ServerError> {
         .ok_or_else(|| ServerError::DataDirInUse(config.data_dir.clone()))
 }
 
-async fn open(config: Config) -> Result<App, ServerError> {
+/// Opens the state of a server.
+pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
     let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
     if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
         return Err(ServerError::Config("a tenant needs a name".into()));
@@ -221,6 +222,7 @@ async fn open_database(
 
 /// Does the work that precedes readiness.
 async fn start(app: Arc<App>, shutdown: CancellationToken) {
+    app.purge_rooms().await;
     while app.config.demo > 0 && !shutdown.is_cancelled() {
         match demo::fill(&app).await {
             Ok(city) => {

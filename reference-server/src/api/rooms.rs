@@ -175,9 +175,13 @@ pub(super) async fn delete(
     let change = Arc::clone(&app);
     app.finish(async move { change.hub.delete(&change.db, &room).await })
         .await?;
+    // The room is gone for all; what is left of it is removed here, or after the next start.
+    let rest = Arc::clone(&app);
+    let purge = app.tasks.spawn(async move { rest.purge_rooms().await });
     let payload = json!({ "id": id }).to_string();
     app.inboxes
         .send_all(&caller.tenant, "room_removed", &payload);
+    let _ = purge.await;
     ok(json!({ "id": id, "deleted": true }))
 }
 

@@ -110,7 +110,8 @@ impl Db {
             }
         }
         let seq: Option<i64> = sqlx::query_scalar(
-            "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = ? RETURNING last_seq",
+            "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = ? AND kind <> 'deleted'
+             RETURNING last_seq",
         )
         .bind(new.room)
         .fetch_optional(&mut *tx)

@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::{Db, StorageError, now_micros, rfc3339};
 
+/// Rows of a deleted room that are removed in one transaction, of messages and of members.
+const PURGE_SHARE: u32 = 500;
+
 /// A room as it is stored and returned.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub(crate) struct Room {
@@ -157,11 +160,13 @@ impl Db {
     }
 
     pub(crate) async fn room(&self, tenant: &str, id: Uuid) -> Result<Option<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!("WHERE r.id = ? AND r.tenant = ?"))
-            .bind(id)
-            .bind(tenant)
-            .fetch_optional(&self.reader)
-            .await
+        sqlx::query_as(select_rooms!(
+            "WHERE r.id = ? AND r.tenant = ? AND r.kind <> 'deleted'"
+        ))
+        .bind(id)
+        .bind(tenant)
+        .fetch_optional(&self.reader)
+        .await
     }
 
     /// Returns up to `limit` group rooms with ids above `after` that `user` may see, oldest first.
@@ -244,13 +249,49 @@ impl Db {
         Ok(room)
     }
 
+    /// Deletes a room; its rows remain until they are purged.
     pub(crate) async fn delete_room(&self, id: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("DELETE FROM rooms WHERE id = ?")
+        sqlx::query("UPDATE rooms SET kind = 'deleted' WHERE id = ?")
             .bind(id)
             .execute(&mut *tx)
             .await?;
         tx.commit().await
+    }
+
+    /// Removes the rows of deleted rooms, a share in each transaction, so that other writes have their turn.
+    pub(crate) async fn purge_rooms(&self) -> Result<(), StorageError> {
+        loop {
+            let mut tx = self.writer.begin().await?;
+            let room: Option<Uuid> =
+                sqlx::query_scalar("SELECT id FROM rooms WHERE kind = 'deleted' LIMIT 1")
+                    .fetch_optional(&mut *tx)
+                    .await?;
+            let Some(room) = room else {
+                return tx.commit().await;
+            };
+            let mut removed = 0;
+            for share in [
+                "DELETE FROM messages WHERE rowid IN
+                 (SELECT rowid FROM messages WHERE room_id = ?1 LIMIT ?2)",
+                "DELETE FROM room_members WHERE room_id = ?1 AND user_id IN
+                 (SELECT user_id FROM room_members WHERE room_id = ?1 LIMIT ?2)",
+            ] {
+                let done = sqlx::query(share)
+                    .bind(room)
+                    .bind(PURGE_SHARE)
+                    .execute(&mut *tx)
+                    .await?;
+                removed += done.rows_affected();
+            }
+            if removed == 0 {
+                sqlx::query("DELETE FROM rooms WHERE id = ?")
+                    .bind(room)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+        }
     }
 
     /// Makes `user` a member, the owner of a group room its admin; no effect on one that is.
@@ -320,7 +361,7 @@ async fn add_member(
     sqlx::query(
         "INSERT INTO room_members (room_id, user_id, role, joined_at)
          SELECT id, ?1, iif(kind = 'group' AND owner_id = ?1, 'admin', 'member'), ?2
-         FROM rooms WHERE id = ?3 ON CONFLICT DO NOTHING",
+         FROM rooms WHERE id = ?3 AND kind <> 'deleted' ON CONFLICT DO NOTHING",
     )
     .bind(user)
     .bind(now)
@@ -340,7 +381,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(&dir.path().join("test.db"), None).await.unwrap();
         for query in [
-            select_rooms!("WHERE r.id = ? AND r.tenant = ?"),
+            select_rooms!("WHERE r.id = ? AND r.tenant = ? AND r.kind <> 'deleted'"),
             select_rooms!("WHERE r.dm_key = ?"),
         ] {
             let plan: Vec<(i64, i64, i64, String)> =

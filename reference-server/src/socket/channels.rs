@@ -49,7 +49,7 @@ struct SetStatus {
 }
 
 /// A client and the channels that it has joined.
-pub(super) struct Channels {
+pub(crate) struct Channels {
     app: Arc<App>,
     vsn: Vsn,
     identity: Identity,
@@ -76,7 +76,7 @@ impl Drop for Channels {
 }
 
 impl Channels {
-    pub(super) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
+    pub(crate) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
         let outbox = Arc::new(Outbox::default());
         app.hub.register(&outbox);
         let expiry = Expiry::new(identity.expires_at);
@@ -177,18 +177,18 @@ impl Channels {
     }
 
     /// Returns the queue of frames to the client.
-    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
     /// Handles a push in text, in the client's version of the protocol.
-    pub(super) async fn handle_text(&mut self, text: &str) -> Result<(), Malformed> {
+    pub(crate) async fn handle_text(&mut self, text: &str) -> Result<(), Malformed> {
         self.handle(decode_text(self.vsn, text)?).await;
         Ok(())
     }
 
     /// Handles a binary push.
-    pub(super) async fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+    pub(crate) async fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         self.handle(decode_binary(bytes)?).await;
         Ok(())
     }

@@ -10,6 +10,8 @@ pub(crate) mod longpoll;
 mod outbox;
 mod websocket;
 
+#[cfg(feature = "harness")]
+pub(crate) use channels::Channels;
 pub(crate) use frame::{Broadcast, Ref, Vsn, encode, encode_reply};
 pub(crate) use handshake::upgrade;
 pub(crate) use outbox::{CloseReason, Outbox};

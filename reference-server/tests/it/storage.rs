@@ -47,7 +47,7 @@ const COMMITS_FAIL: &str = "
     CREATE TABLE wrong (id INTEGER REFERENCES absent (id) DEFERRABLE INITIALLY DEFERRED);
     CREATE TRIGGER f1 AFTER INSERT ON users BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f2 AFTER INSERT ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f3 AFTER DELETE ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f3 AFTER UPDATE OF kind ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f4 AFTER INSERT ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f5 AFTER DELETE ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f6 AFTER INSERT ON messages BEGIN INSERT INTO wrong VALUES (1); END;
@@ -306,7 +306,10 @@ async fn a_damaged_database_is_reported_with_its_path() {
     server.create_room(&ada, "Engines").await;
     let dir = server.stop().await;
     let path = database(dir.path());
-    assert!(!dir.path().join("headcount.db-wal").exists(), "all is in one file");
+    assert!(
+        !dir.path().join("headcount.db-wal").exists(),
+        "all is in one file"
+    );
     let mut bytes = fs::read(&path).unwrap();
     bytes[2 * 4096..].fill(0);
     fs::write(&path, &bytes).unwrap();
