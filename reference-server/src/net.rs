@@ -133,6 +133,10 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.writing = None;
+            if self.phase.get() == Phase::IDLE {
+                // The answer is still on its way: the time until the next request begins after it.
+                self.reading = None;
+            }
             return written;
         }
         let end = self

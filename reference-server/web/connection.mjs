@@ -110,7 +110,7 @@ export class Connection extends EventTarget {
     else this.#set(this.#opened ? "reconnecting" : "connecting");
   }
 
-  // A browser hides the reason of a refused WebSocket, so the page asks over HTTP after the first failure, and later on.
+  // A browser hides the reason of a refused WebSocket, so the page asks over HTTP after the first failure, and later.
   async #onFailure() {
     this.#onDown();
     this.#failures += 1;

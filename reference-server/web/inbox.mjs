@@ -1,6 +1,6 @@
 // The user's own channel: what happens to rooms that are not open.
 
-/** Emits `room_created` (detail: the room), `room_removed` (detail: {id}), and `rejoined` when events may be missing. */
+/** Emits `room_created` (detail: the room), `room_removed` (detail: {id}), `rejoined` when events may be missing. */
 export class Inbox extends EventTarget {
   #joined = false;
 

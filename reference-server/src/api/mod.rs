@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderName, Method, StatusCode, header},
     middleware::from_fn,
     response::IntoResponse,
-    routing::{delete, get, post},
+    routing::{any, delete, get, post},
 };
 use tower_http::{
     compression::CompressionLayer,
@@ -63,7 +63,7 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
             "/dm/{id}/messages",
             get(messages::list_dm).post(messages::create_dm),
         )
-        .fallback(async || ApiError::NotFound("no such resource"))
+        .fallback(no_resource)
         .method_not_allowed_fallback(async || {
             ApiError::Rejected(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".into())
         })
@@ -82,6 +82,8 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .with_state(Arc::clone(polls));
     Router::new()
         .nest("/api/v1", api)
+        // Not a path of the nested router.
+        .route("/api/v1/", any(no_resource))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(readyz))
         .fallback(web::serve)
@@ -91,6 +93,10 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .merge(longpoll)
         .layer(requests())
         .layer(from_fn(net::mark_busy))
+}
+
+async fn no_resource() -> ApiError {
+    ApiError::NotFound("no such resource")
 }
 
 /// `GET /readyz`: 200 once the start-up work is done, while the database can be written.

@@ -266,6 +266,8 @@ async fn unknown_paths_are_refused() {
         "/users/'",
         "/nothing",
         "/rooms/%00",
+        "/",
+        "",
     ] {
         let (status, answer) = server.get(&guest, path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");

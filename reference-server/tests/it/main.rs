@@ -15,3 +15,4 @@ mod socket;
 mod storage;
 mod storage_full;
 mod support;
+mod users;
