@@ -244,6 +244,39 @@ defmodule Headcount.TrackerTest do
       Wait.until(fn -> Tracker.size(:bomb) == 0 end)
     end
 
+    @tag :capture_log
+    test "changes of other topics in the batch of a raise arrive, and those during a restart" do
+      test = self()
+
+      on_diff = fn diff ->
+        if is_map_key(diff, "bomb"), do: raise("boom")
+        send(test, {:seen, Map.keys(diff)})
+      end
+
+      start_supervised!({Diffs, name: :batch, on_diff: on_diff}, id: :batch)
+      topics = for n <- 1..20, do: "room #{n}"
+
+      for round <- 1..5 do
+        for topic <- ["bomb" | topics] do
+          {:ok, _} = Tracker.track(:batch, self(), topic, round, %{})
+        end
+
+        assert seen(topics) == :ok
+        shard = Process.whereis(:batch_shard0)
+        if shard, do: Process.exit(shard, :kill)
+        {:ok, _} = Tracker.track(:batch, self(), "kill", round, %{})
+        assert seen(["kill"]) == :ok
+      end
+    end
+
+    # A batch that failed may come twice.
+    defp seen([]), do: :ok
+
+    defp seen(topics) do
+      assert_receive {:seen, more}
+      seen(topics -- more)
+    end
+
     test "a function that raises or returns no map raises in the caller", %{name: name} do
       {:ok, ref} = Tracker.track(name, self(), "room", 1, %{})
       shard = Process.whereis(:"#{name}_shard0")

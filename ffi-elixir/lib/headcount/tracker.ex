@@ -72,7 +72,8 @@ defmodule Headcount.Tracker do
   ## What differs from Phoenix.Tracker
 
     * Tracked processes are monitored, not linked, and a callback that raises kills none of them: its
-      process restarts, the entries stay.
+      process restarts, the entries stay. Changes that `handle_diff/2` failed to handle come again, each
+      topic by itself, so a topic may come twice; one that fails by itself is dropped and logged.
     * `track/5`, `update/5` and `untrack/4` write in the caller, reads never pass through a process;
       reading inside `handle_diff/2` works.
     * `handle_diff/2` is called a few milliseconds after a change, with all changes since the last

@@ -2,7 +2,7 @@ defmodule Headcount.Tracker.Config do
   @moduledoc false
   # Checks the options of a tracker, and finds its parts by name.
 
-  @enforce_keys [:name, :presence, :owners, :replicator, :shards, :pool_size]
+  @enforce_keys [:name, :presence, :owners, :changes, :replicator, :shards, :pool_size]
   defstruct @enforce_keys
 
   @defaults [

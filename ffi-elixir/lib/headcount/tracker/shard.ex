@@ -8,6 +8,7 @@ defmodule Headcount.Tracker.Shard do
   """
 
   use GenServer
+  require Logger
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
   alias Headcount.Tracker.Config
@@ -42,6 +43,17 @@ defmodule Headcount.Tracker.Shard do
     :ok
   end
 
+  @doc false
+  # Changes stay in the table until the callback has handled them, so a shard that restarts misses none.
+  def deliver(%Config{} = config, shard, changes) do
+    :ets.insert(config.changes, {{shard, :erlang.unique_integer([:monotonic]), 0}, changes, :new})
+
+    case Process.whereis(elem(config.shards, shard)) do
+      nil -> :ok
+      pid -> send(pid, :changes)
+    end
+  end
+
   @impl true
   def init({module, arg, shard, config, link}) do
     if link, do: Process.flag(:trap_exit, true)
@@ -52,12 +64,13 @@ defmodule Headcount.Tracker.Shard do
           module: module,
           module_state: module_state,
           config: config,
+          shard: shard,
           link: link,
           monitors: %{},
           infos?: function_exported?(module, :handle_info, 2)
         }
 
-        {:ok, watch_again(state, shard)}
+        {:ok, watch_again(state, shard), {:continue, :changes}}
 
       other ->
         {:stop, {:bad_return_value, other}}
@@ -95,18 +108,23 @@ defmodule Headcount.Tracker.Shard do
       error
   end
 
+  # What the shard left before it restarted.
   @impl true
-  def handle_info({:changes, changes}, state) do
-    diff = Native.presence_changes(changes)
+  def handle_continue(:changes, state) do
+    :ets.foldl(
+      fn {key, _, mark}, keys -> retry(key, mark, keys, state) end,
+      [],
+      state.config.changes
+    )
+    |> Enum.each(&split(&1, state))
 
-    case state.module.handle_diff(diff, state.module_state) do
-      {:ok, module_state} ->
-        {:noreply, %{state | module_state: module_state}}
+    {:noreply, handle_all(state)}
+  end
 
-      other ->
-        raise "expected #{inspect(state.module)}.handle_diff/2 to return {:ok, state}, " <>
-                "got: #{inspect(other)}"
-    end
+  @impl true
+  def handle_info(:changes, state) do
+    {_any?, state} = handle_next(state)
+    {:noreply, state}
   end
 
   def handle_info({:DOWN, ref, :process, owner, _reason} = message, state) do
@@ -121,6 +139,76 @@ defmodule Headcount.Tracker.Shard do
   end
 
   def handle_info(message, state), do: forward(message, state)
+
+  defp retry({shard, _, _} = key, :tried, keys, %{shard: shard}), do: [key | keys]
+  defp retry(_key, _mark, keys, _state), do: keys
+
+  # A callback that failed is called again for each topic by itself; a topic that fails by itself is dropped.
+  defp split({shard, number, 0} = key, %{config: config} = state) do
+    [{_key, changes, :tried}] = :ets.lookup(config.changes, key)
+    diff = Native.presence_changes(changes)
+
+    if map_size(diff) == 1 do
+      drop(key, Map.keys(diff), state)
+    else
+      for {{topic, diff}, place} <- Enum.with_index(diff, 1) do
+        :ets.insert(config.changes, {{shard, number, place}, %{topic => diff}, :new})
+      end
+
+      Native.presence_drop_changes(changes)
+      :ets.delete(config.changes, key)
+    end
+  end
+
+  defp split(key, %{config: config} = state) do
+    [{_key, diff, :tried}] = :ets.lookup(config.changes, key)
+    drop(key, Map.keys(diff), state)
+  end
+
+  defp drop(key, topics, %{config: config} = state) do
+    Logger.error(
+      "#{inspect(state.module)}.handle_diff/2 failed, changes are lost to it: #{inspect(topics)}"
+    )
+
+    :ets.delete(config.changes, key)
+  end
+
+  defp handle_all(state) do
+    case handle_next(state) do
+      {true, state} -> handle_all(state)
+      {false, state} -> state
+    end
+  end
+
+  # Returns whether there was something to handle.
+  defp handle_next(%{config: %{changes: table}, shard: shard} = state) do
+    # Numbers may be negative; any number is before an atom.
+    with {^shard, _, _} = key <- next(table, shard) do
+      [{_key, changes, :new}] = :ets.lookup(table, key)
+      :ets.update_element(table, key, {3, :tried})
+      diff = if is_map(changes), do: changes, else: Native.presence_changes(changes)
+      state = handle_diff(diff, state)
+      :ets.delete(table, key)
+      if is_reference(changes), do: Native.presence_drop_changes(changes)
+      {true, state}
+    else
+      _other_shard -> {false, state}
+    end
+  end
+
+  # The smallest key of a shard: `{shard, ...}` is above `{shard - 1, :end, :end}`.
+  defp next(table, shard), do: :ets.next(table, {shard - 1, :end, :end})
+
+  defp handle_diff(diff, state) do
+    case state.module.handle_diff(diff, state.module_state) do
+      {:ok, module_state} ->
+        %{state | module_state: module_state}
+
+      other ->
+        raise "expected #{inspect(state.module)}.handle_diff/2 to return {:ok, state}, " <>
+                "got: #{inspect(other)}"
+    end
+  end
 
   defp forward(message, %{infos?: true} = state) do
     case state.module.handle_info(message, state.module_state) do

@@ -1,6 +1,6 @@
 defmodule Headcount.Tracker.Supervisor do
   @moduledoc false
-  # Owns the presence of the NIF and the table of owners, which outlive all other processes.
+  # Owns the presence of the NIF and the tables of owners and changes, which outlive all other processes.
 
   use Supervisor
   alias Headcount.Native
@@ -22,6 +22,7 @@ defmodule Headcount.Tracker.Supervisor do
       name: name,
       presence: presence(options, frame_max(transport)),
       owners: :ets.new(:owners, [:public, write_concurrency: true]),
+      changes: :ets.new(:changes, [:public, :ordered_set]),
       replicator: :"#{name}_replicator",
       shards: List.to_tuple(for n <- 0..(pool_size - 1), do: Config.shard_name(name, n)),
       pool_size: pool_size
