@@ -28,7 +28,8 @@ defmodule Headcount.Presence do
   ## Options
 
   `:otp_app` and `:pubsub_server` as in Phoenix (also in the configuration of the app), and all
-  options of `Headcount.Tracker`. Phoenix is called at run time: this package does not depend on it.
+  options of `Headcount.Tracker`. `:dispatcher` is a dispatcher of `Phoenix.PubSub` for the broadcasts
+  (`Phoenix.Channel.Server`). Phoenix is called at run time: this package does not depend on it.
   Without `:pubsub_server` nodes talk over Erlang distribution and nothing is broadcast; use
   `c:handle_metas/4`.
 
@@ -75,6 +76,37 @@ defmodule Headcount.Presence do
               state :: term()
             ) :: {:ok, term()}
 
+  @doc "Tracks the process of a socket in its topic."
+  @callback track(socket :: map(), key :: term(), meta :: map()) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Tracks a process in a topic."
+  @callback track(pid(), topic(), key :: term(), meta :: map()) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Stops tracking the process of a socket in its topic."
+  @callback untrack(socket :: map(), key :: term()) :: :ok
+
+  @doc "Stops tracking a process in a topic."
+  @callback untrack(pid(), topic(), key :: term()) :: :ok
+
+  @doc "Replaces the meta of the presence of a socket by a map, or by what a function returns."
+  @callback update(socket :: map(), key :: term(), map() | (map() -> map())) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Replaces the meta of a presence by a map, or by what a function returns."
+  @callback update(pid(), topic(), key :: term(), map() | (map() -> map())) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Returns all presences of a topic, or of the topic of a socket."
+  @callback list(socket :: map() | topic()) :: presences()
+
+  @doc "Returns the presence of a key, `[]` if there is none."
+  @callback get_by_key(socket :: map() | topic(), key :: term()) :: presence() | []
+
+  @doc "Returns the processes that run `c:fetch/2` at the moment."
+  @callback fetchers_pids() :: [pid()]
+
   @optional_callbacks init: 1, handle_metas: 4
 
   @doc false
@@ -103,54 +135,43 @@ defmodule Headcount.Presence do
 
       defoverridable child_spec: 1, fetch: 2
 
-      @doc "Tracks the process of a socket in its topic."
-      @spec track(map(), term(), map()) :: {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def track(%{__struct__: Phoenix.Socket} = socket, key, meta) do
         track(socket.channel_pid, socket.topic, key, meta)
       end
 
-      @doc "Tracks a process in a topic."
-      @spec track(pid(), String.t(), term(), map()) :: {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def track(pid, topic, key, meta) do
         Headcount.Tracker.track(__MODULE__, pid, topic, key, meta)
       end
 
-      @doc "Stops tracking the process of a socket in its topic."
-      @spec untrack(map(), term()) :: :ok
+      @impl Headcount.Presence
       def untrack(%{__struct__: Phoenix.Socket} = socket, key) do
         untrack(socket.channel_pid, socket.topic, key)
       end
 
-      @doc "Stops tracking a process in a topic."
-      @spec untrack(pid(), String.t(), term()) :: :ok
+      @impl Headcount.Presence
       def untrack(pid, topic, key), do: Headcount.Tracker.untrack(__MODULE__, pid, topic, key)
 
-      @doc "Replaces the meta of the presence of a socket by a map, or by what a function returns."
-      @spec update(map(), term(), map() | (map() -> map())) ::
-              {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def update(%{__struct__: Phoenix.Socket} = socket, key, meta) do
         update(socket.channel_pid, socket.topic, key, meta)
       end
 
-      @doc "Replaces the meta of a presence by a map, or by what a function returns."
-      @spec update(pid(), String.t(), term(), map() | (map() -> map())) ::
-              {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def update(pid, topic, key, meta) do
         Headcount.Tracker.update(__MODULE__, pid, topic, key, meta)
       end
 
-      @doc "Returns all presences of a topic, or of the topic of a socket."
-      @spec list(map() | String.t()) :: Headcount.Presence.presences()
+      @impl Headcount.Presence
       def list(%{__struct__: Phoenix.Socket, topic: topic}), do: list(topic)
       def list(topic), do: Headcount.Presence.list(__MODULE__, topic)
 
-      @doc "Returns the presence of a key, `[]` if there is none."
-      @spec get_by_key(map() | String.t(), term()) :: Headcount.Presence.presence() | []
+      @impl Headcount.Presence
       def get_by_key(%{__struct__: Phoenix.Socket, topic: topic}, key), do: get_by_key(topic, key)
       def get_by_key(topic, key), do: Headcount.Presence.get_by_key(__MODULE__, topic, key)
 
-      @doc "Returns the processes that run `fetch/2` at the moment."
-      @spec fetchers_pids() :: [pid()]
+      @impl Headcount.Presence
       def fetchers_pids, do: Headcount.Presence.fetchers_pids(__MODULE__)
     end
   end

@@ -6,7 +6,7 @@ defmodule Headcount.Tracker.Replicator do
   # hide every node whose heartbeats wait in the mailbox. When the timer fires, a message to itself marks
   # the end of the frames that have arrived, so a flood of later frames delays nothing.
 
-  use GenServer, shutdown: 5_000
+  use GenServer, shutdown: 5_000, restart: :transient
   require Logger
   alias Headcount.Native
   alias Headcount.Tracker.{Config, Shard}
@@ -71,7 +71,7 @@ defmodule Headcount.Tracker.Replicator do
 
   @impl true
   def handle_call(:leave_gracefully, _from, state) do
-    {:reply, :ok, leave(state)}
+    {:stop, :normal, :ok, %{leave(state) | leave_on_shutdown: false}}
   end
 
   @impl true

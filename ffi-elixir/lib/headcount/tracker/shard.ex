@@ -34,10 +34,21 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @doc false
-  # Called after the entry was written, so that an exit seen from now on removes it.
-  def watch(%Config{} = config, owner) do
-    if :ets.insert_new(config.owners, {owner}) do
+  # Counts entries of an owner that a shard watches. Called after they were written, so that an exit seen from
+  # now on removes them.
+  def count(%Config{} = config, owner, entries) when entries > 0 do
+    if :ets.update_counter(config.owners, owner, {2, entries}, {owner, 0}) == entries do
       GenServer.cast(elem(config.shards, home(owner, config)), {:watch, owner})
+    end
+
+    :ok
+  end
+
+  def count(%Config{} = config, owner, entries) do
+    # An owner that is not in the table is watched by the NIF.
+    if :ets.member(config.owners, owner) and
+         :ets.update_counter(config.owners, owner, {2, entries}, {owner, 0}) <= 0 do
+      GenServer.cast(elem(config.shards, home(owner, config)), {:unwatch, owner})
     end
 
     :ok
@@ -79,6 +90,15 @@ defmodule Headcount.Tracker.Shard do
 
   @impl true
   def handle_cast({:watch, owner}, state), do: {:noreply, monitor(owner, state)}
+
+  # The owner may have entries again by now.
+  def handle_cast({:unwatch, owner}, %{config: config} = state) do
+    empty = [{{owner, :"$1"}, [{:"=<", :"$1", 0}], [true]}]
+
+    if :ets.select_delete(config.owners, empty) == 1,
+      do: {:noreply, unwatch(owner, state)},
+      else: {:noreply, state}
+  end
 
   @impl true
   def handle_call({:update, owner, topic, key, fun}, _from, state) do
@@ -244,7 +264,9 @@ defmodule Headcount.Tracker.Shard do
   end
 
   defp watch_again(%{config: config} = state, shard) do
-    owners = for {owner} <- :ets.tab2list(config.owners), home(owner, config) == shard, do: owner
+    owners =
+      for {owner, _count} <- :ets.tab2list(config.owners), home(owner, config) == shard, do: owner
+
     Enum.reduce(owners, state, &monitor/2)
   end
 
@@ -253,6 +275,13 @@ defmodule Headcount.Tracker.Shard do
   defp monitor(owner, state) do
     if state.link, do: link(owner)
     put_in(state.monitors[owner], Process.monitor(owner))
+  end
+
+  defp unwatch(owner, state) do
+    {ref, monitors} = Map.pop(state.monitors, owner)
+    if ref, do: Process.demonitor(ref, [:flush])
+    if ref && state.link, do: Process.unlink(owner)
+    %{state | monitors: monitors}
   end
 
   # An owner that has ended cannot be linked; its monitor reports that.
