@@ -22,6 +22,9 @@ use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
 use crate::verbs::{ENTRY_LEN, collect, entry_verbs, own_status, reference};
 
+/// The longest part of a host's name in the name of a node.
+const HOST_LEN_MAX: usize = 32;
+
 /// The presence of all nodes of a cluster, without I/O, so that any network can carry it.
 ///
 /// The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
@@ -51,19 +54,21 @@ entry_verbs!(Presence);
 
 #[pymethods]
 impl Presence {
-    /// Create a node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
+    /// Create a node of a cluster, alone so far. `name` must be unique in the cluster: left out, it is
+    /// made of the host, the process and a random number. Durations are in seconds; `key` is a secret of 16 bytes
     /// that all nodes share; `relay` is for transports that do not reach every node directly.
     ///
     /// Raises `ValueError` for a name and `LimitError` for a `cluster` of more than 64 bytes.
     #[new]
     #[pyo3(signature = (
-        name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
+        name = None, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
         flush = None, grace = None, frame_max = None, relay = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
-        name: &str,
+        py: Python<'_>,
+        name: Option<&str>,
         incarnation: Option<u64>,
         salt: Option<u32>,
         cluster: &str,
@@ -92,13 +97,14 @@ impl Presence {
         if let Some(frame_max) = frame_max {
             replication = replication.frame_max(frame_max);
         }
+        let name = name.map_or_else(|| name_of_process(py), |name| Ok(name.to_owned()))?;
         let seed = getrandom::u64().map_err(std::io::Error::from)?;
         let mut config = PresenceConfig::default()
             .replication(replication)
             .seed(seed);
         config = set(config, PresenceConfig::flush, flush);
         config = set(config, PresenceConfig::grace, grace);
-        let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());
+        let core = core::Presence::new(new_id(&name, incarnation, salt)?, config.clone());
         Ok(Self {
             core: Detached::new(core),
             config,
@@ -326,6 +332,21 @@ impl Presence {
             grouped(len)
         ))
     }
+}
+
+/// Returns a name that no other process has: host, process id and a random number.
+fn name_of_process(py: Python<'_>) -> PyResult<String> {
+    let host: String = py
+        .import("socket")?
+        .call_method0("gethostname")?
+        .extract()?;
+    let host: String = host
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(HOST_LEN_MAX)
+        .collect();
+    let random = getrandom::u32().map_err(std::io::Error::from)?;
+    Ok(format!("{host}-{}-{random:08x}", std::process::id()))
 }
 
 #[derive(IntoPyObject)]

@@ -4,6 +4,7 @@ __all__ = [
     "AlreadyTracked",
     "ApplyError",
     "DecodeError",
+    "DuplicateName",
     "ForkError",
     "GapError",
     "HeadcountError",
@@ -134,6 +135,12 @@ class UnknownMember(ListError, LookupError):
 
 class HiddenMember(ListError, LookupError):
     """The member has no row now, because its group is hidden or collapsed."""
+
+    __module__ = "headcount"
+
+
+class DuplicateName(HeadcountError, RuntimeError):
+    """Another live node of the cluster uses this node's name; this one is silent until it is gone."""
 
     __module__ = "headcount"
 
