@@ -1,0 +1,19 @@
+//! Short names of replicas in frames.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::codec::Writer;
+use crate::id::ReplicaId;
+
+/// The hash of a replica's id, which frames carry instead of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Handle(pub(crate) u64);
+
+impl Handle {
+    /// Returns the handle of an id: the 64-bit XXH3 of its encoded form. O(length of the name).
+    pub(crate) fn of(id: &ReplicaId) -> Self {
+        let mut writer = Writer::with_capacity(96);
+        writer.identity(id.name(), id.incarnation(), id.salt());
+        Self(xxh3_64(writer.as_slice()))
+    }
+}
