@@ -64,6 +64,8 @@ pub enum Fault {
     ColdTakesRepair,
     /// Wire 2: keep the entries of a partition that its origin vacated.
     KeepVacated,
+    /// Wire 2: drop the partitions that toggle, not all that an index does not name.
+    DropToggledOnly,
     /// Wire 2: number the operations of each life from 1.
     RestartTicks,
     /// Wire 2: apply toggles of an index over a gap.
@@ -129,6 +131,7 @@ impl Fault {
         Self::ColdTakesDelta,
         Self::ColdTakesRepair,
         Self::KeepVacated,
+        Self::DropToggledOnly,
         Self::RestartTicks,
         Self::IndexOverGap,
         Self::IndexWithoutHash,

@@ -37,6 +37,8 @@
 
 mod apply;
 mod blobs;
+#[cfg(any(test, feature = "testing"))]
+mod content;
 #[cfg(feature = "crdts")]
 mod crdt;
 mod delta;
@@ -71,6 +73,8 @@ mod wire;
 
 use std::fmt;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use content::Content;
 #[cfg(feature = "crdts")]
 pub use crdt::Delta;
 pub use delta::StagedDelta;

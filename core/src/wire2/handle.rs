@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::codec::Writer;
+use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::ReplicaId;
 
 /// The hash of a replica's id, which frames carry instead of it.
@@ -15,5 +15,17 @@ impl Handle {
         let mut writer = Writer::with_capacity(96);
         writer.identity(id.name(), id.incarnation(), id.salt());
         Self(xxh3_64(writer.as_slice()))
+    }
+
+    pub(super) fn write(self, writer: &mut Writer) {
+        writer.raw(&self.0.to_le_bytes());
+    }
+
+    /// # Errors
+    /// If fewer than 8 bytes are left.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(reader.raw(8)?);
+        Ok(Self(u64::from_le_bytes(bytes)))
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Toggle {
     pub(super) is_occupied: bool,
 }
 
-/// What another replica was heard to say of its index.
+/// The index of another replica, by its frames.
 ///
 /// The *announced* version is the greatest one heard of; the *content* may be older. Toggles apply to a content that
 /// reaches them only. A content that contradicts its origin is void until a whole index replaces it.

@@ -5,10 +5,29 @@
 //! and *vacates* it when it has been empty for a while, and each time of occupation is a life of its own. The chain of
 //! these changes is the replica's index.
 
+mod config;
 mod handle;
 mod header;
 mod held_index;
+mod holdings;
+mod identity;
 mod message;
+mod output;
 mod own_index;
+mod own_partitions;
 mod partition_set;
+mod partitions;
+mod peers;
+mod pulls;
+mod replica;
+mod replies;
 mod shape;
+mod sum_check;
+
+pub(crate) use config::Config;
+pub(crate) use header::Seal;
+pub(crate) use message::{BEAT, Data, Message, Sender, decode};
+pub(crate) use output::{Action, Address, Destination, Event, Transmit};
+pub(crate) use partitions::{Answered, OwnState, Partitions};
+pub(crate) use replica::Replica;
+pub(crate) use shape::{Mode, Shape};

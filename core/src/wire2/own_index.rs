@@ -28,7 +28,7 @@ pub(super) fn sum_share(partition: u16, position: Position) -> u64 {
 ///
 /// The version counts the toggles. A partition that is occupied by toggle n begins its life number n.
 #[derive(Debug, Clone)]
-pub(super) struct OwnIndex {
+pub(crate) struct OwnIndex {
     set: PartitionSet,
     version: u64,
     /// The last toggles, up to `version`.
@@ -58,11 +58,11 @@ impl OwnIndex {
         }
     }
 
-    pub(super) fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    pub(super) fn set(&self) -> &PartitionSet {
+    pub(crate) fn set(&self) -> &PartitionSet {
         &self.set
     }
 
@@ -77,7 +77,7 @@ impl OwnIndex {
     }
 
     /// Returns the position of a partition that others were last shown; `None` if it is vacated. O(log n).
-    pub(super) fn position(&self, partition: u16) -> Option<Position> {
+    pub(crate) fn position(&self, partition: u16) -> Option<Position> {
         self.shown.get(&partition).map(|shown| shown.position)
     }
 
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::wire2::shape::Mode;
 
-    /// What an index has to say, computed anew from the list of all that happened.
+    /// An index computed from the list of all that happened.
     #[derive(Default)]
     struct Model {
         toggles: Vec<u16>,

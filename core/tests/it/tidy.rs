@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "member_list",
             "replica",
             "presence",
+            "wire2",
         ],
     ),
 ];

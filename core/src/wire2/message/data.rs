@@ -39,7 +39,7 @@ pub(crate) struct Same {
     pub(crate) nonce: u32,
 }
 
-/// How far a partition is.
+/// The progress of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) life: u64,
@@ -112,6 +112,18 @@ impl Data {
             Self::CountDelta(_) => super::COUNT_DELTA,
             Self::CountRepair { .. } => super::COUNT_REPAIR,
         }
+    }
+
+    /// Returns a bound of the bytes of the body of an answer.
+    pub(crate) fn len_max(&self) -> usize {
+        const HEAD_MAX: usize = 64;
+        let content = match self {
+            Self::Delta(delta) => delta.records.len(),
+            Self::Repair(repair) => repair.content.len(),
+            Self::Part(part) => part.content.len(),
+            _ => 0,
+        };
+        HEAD_MAX + content
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
@@ -397,12 +409,12 @@ impl Item for Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PullItem {
     pub(crate) partition: u16,
-    /// What the asker holds; 0 and 0 if nothing.
+    /// The life and clock that the asker holds; 0 and 0 if nothing.
     pub(crate) life: u64,
     pub(crate) clock: u64,
-    /// Whether the whole state is wanted, whatever is held.
+    /// True if the whole state is wanted, whatever is held.
     pub(crate) is_full: bool,
-    /// Whether counts are wanted instead of entries.
+    /// True if counts are wanted instead of entries.
     pub(crate) is_counts: bool,
     pub(crate) nonce: u32,
 }

@@ -5,24 +5,27 @@
 //! read on. Questions and warnings name the identity that they are for: a later one may have started at its address.
 //! Everything is checked when a frame is decoded, but for the records of entries, which a tracker checks.
 
+mod beat;
 mod data;
 mod list;
 mod values;
 
 use bytes::Bytes;
 
+pub(crate) use beat::{Beat, Sign};
 pub(crate) use data::{
     Answer, Counts, Data, Delta, Part, Position, PullItem, Repair, Row, Same, TopicCount,
 };
 pub(crate) use list::List;
 
+use self::beat::{read_toggles, write_toggles};
 use self::list::Input;
-use self::values::{fixed_u64, op, read_id, write_id};
+use self::values::{op, read_id, write_id};
 use super::handle::Handle;
 use super::header::{OpenError, Seal};
 use super::partition_set::PartitionSet;
 use crate::codec::{DecodeError, Kind, Reader, Writer};
-use crate::id::ReplicaId;
+use crate::id::{OP_MAX, ReplicaId};
 
 const INDEX: Kind = Kind(12);
 const INDEX_FULL: Kind = Kind(13);
@@ -43,35 +46,6 @@ pub(crate) const BEAT_TOGGLES_MAX: usize = 64;
 pub(crate) const INDEX_TOGGLES_MAX: usize = 4_096;
 /// The most missing parts that one frame asks for.
 const MISSING_MAX: u64 = 64;
-/// The longest topic, key and payload of a sign.
-const SIGN_FIELD_MAX: usize = 256;
-
-/// The constant part of a replica's beat: that it lives, and checks of what others hold of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Beat {
-    pub(crate) heartbeat: u64,
-    /// Counts Beats, from 1.
-    pub(crate) seq: u64,
-    /// The version of the index.
-    pub(crate) version: u64,
-    /// The hash of the set of occupied partitions.
-    pub(crate) set_hash: u64,
-    /// The hash of all positions.
-    pub(crate) sum: u64,
-    /// The last toggles of the index, up to `version`.
-    pub(crate) toggles: Vec<u16>,
-}
-
-/// A short-lived sign such as "is typing".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sign {
-    pub(crate) seq: u64,
-    pub(crate) topic: Bytes,
-    pub(crate) key: Bytes,
-    pub(crate) kind: u8,
-    pub(crate) ttl_ms: u32,
-    pub(crate) payload: Bytes,
-}
 
 /// A message without its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +154,7 @@ pub(crate) fn encode(seal: &Seal, sender: &ReplicaId, handle: Handle, message: &
     if carries_id(kind) {
         write_id(&mut writer, sender);
     } else {
-        writer.raw(&handle.0.to_le_bytes());
+        handle.write(&mut writer);
     }
     message.write(&mut writer);
     let partition = match message {
@@ -215,7 +189,7 @@ fn read_frame(
     let sender = if carries_id(kind) {
         Sender::Id(read_id(&mut input.reader)?)
     } else {
-        Sender::Handle(Handle(fixed_u64(&mut input.reader)?))
+        Sender::Handle(Handle::read(&mut input.reader)?)
     };
     let message = Message::read(kind, partition, input)?;
     if message != Message::Unknown {
@@ -273,6 +247,26 @@ impl Message {
                 writer.u64(*version);
                 set.write(writer);
             }
+            Self::Bundle(answers) => answers.write(writer),
+            Self::Data(answer) => answer.data.write(writer),
+            Self::Rows { since, seq, rows } => {
+                writer.u64(*since);
+                writer.u64(*seq);
+                rows.write(writer);
+            }
+            Self::Sign { sign, .. } => sign.write(writer),
+            Self::Unknown => {}
+            Self::IndexPull { .. }
+            | Self::Pull { .. }
+            | Self::PullParts { .. }
+            | Self::Ask { .. }
+            | Self::Heard { .. } => self.write_to_origin(writer),
+        }
+    }
+
+    /// Writes a message that names its receiver.
+    fn write_to_origin(&self, writer: &mut Writer) {
+        match self {
             Self::IndexPull {
                 origin,
                 version: number,
@@ -281,11 +275,11 @@ impl Message {
                 origin,
                 since: number,
             } => {
-                writer.raw(&origin.0.to_le_bytes());
+                origin.write(writer);
                 writer.u64(*number);
             }
             Self::Pull { origin, items } => {
-                writer.raw(&origin.0.to_le_bytes());
+                origin.write(writer);
                 items.write(writer);
             }
             Self::PullParts {
@@ -294,30 +288,22 @@ impl Message {
                 credit,
                 missing,
             } => {
-                writer.raw(&origin.0.to_le_bytes());
+                origin.write(writer);
                 list::Item::write(item, writer);
                 writer.u8(*credit);
                 writer.u64(missing.len() as u64);
                 missing.iter().for_each(|part| writer.u64(u64::from(*part)));
-            }
-            Self::Bundle(answers) => answers.write(writer),
-            Self::Data(answer) => answer.data.write(writer),
-            Self::Rows { since, seq, rows } => {
-                writer.u64(*since);
-                writer.u64(*seq);
-                rows.write(writer);
             }
             Self::Heard {
                 origin,
                 heartbeat,
                 version,
             } => {
-                writer.raw(&origin.0.to_le_bytes());
+                origin.write(writer);
                 writer.u64(*heartbeat);
                 writer.u64(*version);
             }
-            Self::Sign { sign, .. } => sign.write(writer),
-            Self::Unknown => {}
+            _ => {}
         }
     }
 
@@ -326,21 +312,25 @@ impl Message {
         partition: Option<u16>,
         input: &mut Input<'_>,
     ) -> Result<Self, DecodeError> {
+        let Some(partition) = partition else {
+            return Self::read_of_replica(kind, input);
+        };
         if let Some(data) = Data::read(kind, input) {
             let data = data?;
-            let missing = || Reader::invalid(0, "the header names no partition");
-            let partition = partition.ok_or_else(missing)?;
             return Ok(Self::Data(Answer { partition, data }));
         }
-        if kind == Kind::SIGNAL {
-            let missing = || Reader::invalid(0, "the header names no partition");
-            let partition = partition.ok_or_else(missing)?;
-            let sign = Sign::read(input)?;
-            return Ok(Self::Sign { partition, sign });
+        match kind {
+            Kind::SIGNAL => Ok(Self::Sign {
+                partition,
+                sign: Sign::read(input)?,
+            }),
+            Kind(number) if number > HEARD.0 => Ok(Self::Unknown),
+            _ => Err(Reader::invalid(0, "the header names a partition")),
         }
-        if partition.is_some() && kind.0 <= HEARD.0 {
-            return Err(Reader::invalid(0, "the header names a partition"));
-        }
+    }
+
+    /// Reads a message that is not about one partition.
+    fn read_of_replica(kind: Kind, input: &mut Input<'_>) -> Result<Self, DecodeError> {
         let reader = &mut input.reader;
         Ok(match kind {
             Kind::HELLO => Self::Hello {
@@ -357,114 +347,63 @@ impl Message {
                 greater: read_id(reader)?,
                 ago_ms: reader.u32()?,
             },
-            INDEX => {
-                let at = reader.offset();
-                let from = op(reader)?;
-                let toggles = read_toggles(input, INDEX_TOGGLES_MAX)?;
-                if from + toggles.len() as u64 >= crate::id::OP_MAX {
-                    return Err(Reader::invalid(at, "versions are not below 2^62"));
-                }
-                Self::Index { from, toggles }
-            }
+            INDEX => read_index(input)?,
             INDEX_FULL => Self::IndexFull {
                 version: op(reader)?,
                 set: PartitionSet::read(reader, input.shape)?,
             },
-            INDEX_PULL => Self::IndexPull {
-                origin: Handle(fixed_u64(reader)?),
-                version: op(reader)?,
-            },
-            Kind::PULL => Self::Pull {
-                origin: Handle(fixed_u64(reader)?),
-                items: List::read(input)?,
-            },
-            Kind::PULL_PARTS => read_pull_parts(input)?,
             BUNDLE => Self::Bundle(List::read(input)?),
-            ASK => Self::Ask {
-                origin: Handle(fixed_u64(reader)?),
-                since: op(reader)?,
-            },
             ROWS => Self::Rows {
                 since: op(reader)?,
                 seq: op(reader)?,
                 rows: List::read(input)?,
             },
-            HEARD => Self::Heard {
-                origin: Handle(fixed_u64(reader)?),
+            INDEX_PULL | Kind::PULL | Kind::PULL_PARTS | ASK | HEARD => {
+                Self::read_to_origin(kind, input)?
+            }
+            Kind(number) if number > HEARD.0 => Self::Unknown,
+            _ => return Err(Reader::invalid(0, "the header names no partition")),
+        })
+    }
+
+    /// Reads a message that names its receiver.
+    fn read_to_origin(kind: Kind, input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        let reader = &mut input.reader;
+        let origin = Handle::read(reader)?;
+        Ok(match kind {
+            INDEX_PULL => Self::IndexPull {
+                origin,
+                version: op(reader)?,
+            },
+            Kind::PULL => Self::Pull {
+                origin,
+                items: List::read(input)?,
+            },
+            Kind::PULL_PARTS => read_pull_parts(origin, input)?,
+            ASK => Self::Ask {
+                origin,
+                since: op(reader)?,
+            },
+            _ => Self::Heard {
+                origin,
                 heartbeat: op(reader)?,
                 version: op(reader)?,
             },
-            _ => Self::Unknown,
         })
     }
 }
 
-impl Beat {
-    fn write(&self, writer: &mut Writer) {
-        writer.u64(self.heartbeat);
-        writer.u64(self.seq);
-        writer.u64(self.version);
-        writer.raw(&self.set_hash.to_le_bytes());
-        writer.raw(&self.sum.to_le_bytes());
-        write_toggles(writer, &self.toggles);
-        // Flags, of which none is in use.
-        writer.u8(0);
+fn read_index(input: &mut Input<'_>) -> Result<Message, DecodeError> {
+    let at = input.reader.offset();
+    let from = op(&mut input.reader)?;
+    let toggles = read_toggles(input, INDEX_TOGGLES_MAX)?;
+    if from + toggles.len() as u64 >= OP_MAX {
+        return Err(Reader::invalid(at, "versions are not below 2^62"));
     }
-
-    fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        let reader = &mut input.reader;
-        let at = reader.offset();
-        let beat = Self {
-            heartbeat: op(reader)?,
-            seq: op(reader)?,
-            version: op(reader)?,
-            set_hash: fixed_u64(reader)?,
-            sum: fixed_u64(reader)?,
-            toggles: read_toggles(input, BEAT_TOGGLES_MAX)?,
-        };
-        input.reader.u8()?;
-        if beat.seq == 0 || beat.toggles.len() as u64 > beat.version {
-            return Err(Reader::invalid(at, "a Beat does not fit its index"));
-        }
-        Ok(beat)
-    }
+    Ok(Message::Index { from, toggles })
 }
 
-impl Sign {
-    fn write(&self, writer: &mut Writer) {
-        writer.u64(self.seq);
-        writer.bytes(&self.topic);
-        writer.bytes(&self.key);
-        writer.u8(self.kind);
-        writer.u64(u64::from(self.ttl_ms));
-        writer.bytes(&self.payload);
-    }
-
-    fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        let field = |input: &mut Input<'_>| {
-            let len = input.reader.bytes(SIGN_FIELD_MAX)?.len();
-            let end = input.reader.offset();
-            Ok::<_, DecodeError>(input.bytes.slice(end - len..end))
-        };
-        let seq = input.reader.u64()?;
-        let at = input.reader.offset();
-        let topic = field(input)?;
-        if std::str::from_utf8(&topic).is_err() {
-            return Err(Reader::invalid(at, "a topic is not UTF-8"));
-        }
-        Ok(Self {
-            seq,
-            topic,
-            key: field(input)?,
-            kind: input.reader.u8()?,
-            ttl_ms: input.reader.u32()?,
-            payload: field(input)?,
-        })
-    }
-}
-
-fn read_pull_parts(input: &mut Input<'_>) -> Result<Message, DecodeError> {
-    let origin = Handle(fixed_u64(&mut input.reader)?);
+fn read_pull_parts(origin: Handle, input: &mut Input<'_>) -> Result<Message, DecodeError> {
     let item = list::Item::read(input)?;
     let reader = &mut input.reader;
     let credit = reader.u8()?;
@@ -483,24 +422,6 @@ fn read_pull_parts(input: &mut Input<'_>) -> Result<Message, DecodeError> {
         credit,
         missing,
     })
-}
-
-fn write_toggles(writer: &mut Writer, toggles: &[u16]) {
-    writer.u64(toggles.len() as u64);
-    toggles.iter().for_each(|p| writer.u64(u64::from(*p)));
-}
-
-fn read_toggles(input: &mut Input<'_>, len_max: usize) -> Result<Vec<u16>, DecodeError> {
-    let at = input.reader.offset();
-    let len = input.reader.u64()?;
-    if len > len_max as u64 || len > input.reader.remaining() as u64 {
-        return Err(Reader::invalid(at, "there are too many toggles"));
-    }
-    let mut toggles = Vec::with_capacity(len as usize);
-    for _ in 0..len {
-        toggles.push(input.partition()?);
-    }
-    Ok(toggles)
 }
 
 #[cfg(test)]
