@@ -16,7 +16,8 @@ fn rich() -> Value {
         "list": "room:7", "epoch": 1, "version": 9,
         "frames": [
             {"window": "c:0", "base_version": 0, "new_version": 9, "base_index": 0, "checksum32": 7, "kind": "sync",
-             "rows": [{"group": "on\"line", "count": 1}, {"id": "7", "revision": 1, "attrs": 2, "body": {"a": [null]}}]},
+             "rows": [{"group": "on\"line", "count": 1},
+                      {"id": "7", "revision": 1, "attrs": 2, "body": {"a": [null]}}]},
             {"window": "c:1", "renamed": "a:7:1:1", "base_version": 4, "new_version": 9, "base_index": 100,
              "checksum32": 8, "kind": "delta", "deletes": [3, 1],
              "inserts": [{"index": 1, "move": "9"}, {"index": 2, "move": "8", "revision": 3, "patch": {"a": null}},

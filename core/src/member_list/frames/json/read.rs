@@ -1,4 +1,5 @@
-//! Bundles from JSON, checked whole: a bundle that breaks a rule of the page is refused before a client changes anything.
+//! Bundles from JSON, checked whole: a bundle that breaks a rule of the page is refused before a client
+//! changes anything.
 
 use std::borrow::Cow;
 use std::fmt;
