@@ -50,7 +50,7 @@ pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, vsn: Vsn, identity
     let _ = timeout(FAREWELL, finish(&mut socket)).await;
 }
 
-/// Handles what the socket read; breaks when that is its end.
+/// Handles a frame that the socket read; breaks at the end of the socket.
 async fn receive(
     channels: &mut Channels,
     frame: Option<Result<Message, axum::Error>>,
