@@ -58,11 +58,47 @@ pub enum Fault {
     NeverDown,
     /// Show a replica again without a deadline for its next silence.
     ShowWithoutSweep,
+    /// Wire 2: take any Delta from 0 where nothing is held.
+    ColdTakesDelta,
+    /// Wire 2: take any Repair from 0 where nothing is held.
+    ColdTakesRepair,
+    /// Wire 2: keep the entries of a partition that its origin vacated.
+    KeepVacated,
+    /// Wire 2: drop the partitions that toggle, not all that an index does not name.
+    DropToggledOnly,
+    /// Wire 2: number the operations of each life from 1.
+    RestartTicks,
+    /// Wire 2: apply toggles of an index over a gap.
+    IndexOverGap,
+    /// Wire 2: do not compare an index with the hash of its origin.
+    IndexWithoutHash,
+    /// Wire 2: keep the index of a name over its incarnations.
+    IndexOverIncarnation,
+    /// Wire 2: treat frames of all lives of a partition alike.
+    NoLives,
+    /// Wire 2: never compare what is held with the sum of its origin.
+    IgnoreSum,
+    /// Wire 2: push operations although the leaves among them are no longer remembered.
+    PushPastHorizon,
+    /// Wire 2: treat lives as news before a Beat of their origin was processed.
+    NewsOnAdmission,
+    /// Wire 2: forget the version of the index with its replica.
+    MarkerWithoutVersion,
+    /// Wire 2: keep the nonce of a question when its partition toggles.
+    KeepNonce,
+    /// Wire 2: do not warn a replica whose index is behind what was heard of it.
+    HeardWithoutVersion,
+    /// Wire 2: do not ask an origin that shows less than is held of it.
+    IgnoreRowBelow,
+    /// Wire 2: keep the identity although others know more of it.
+    IgnoreSecondSelf,
+    /// Wire 2: ask for a partition once only.
+    PullOnce,
 }
 
 #[cfg(feature = "testing")]
 impl Fault {
-    /// Every rule.
+    /// Every rule of wire 1.
     pub const ALL: &[Self] = &[
         Self::ApplyOverGap,
         Self::DropLeave,
@@ -88,6 +124,28 @@ impl Fault {
         Self::AnswerRefusal,
         Self::NeverDown,
         Self::ShowWithoutSweep,
+    ];
+
+    /// Every rule of wire 2.
+    pub const WIRE_2: &[Self] = &[
+        Self::ColdTakesDelta,
+        Self::ColdTakesRepair,
+        Self::KeepVacated,
+        Self::DropToggledOnly,
+        Self::RestartTicks,
+        Self::IndexOverGap,
+        Self::IndexWithoutHash,
+        Self::IndexOverIncarnation,
+        Self::NoLives,
+        Self::IgnoreSum,
+        Self::PushPastHorizon,
+        Self::NewsOnAdmission,
+        Self::MarkerWithoutVersion,
+        Self::KeepNonce,
+        Self::HeardWithoutVersion,
+        Self::IgnoreRowBelow,
+        Self::IgnoreSecondSelf,
+        Self::PullOnce,
     ];
 }
 

@@ -17,6 +17,13 @@ pub mod testing;
 #[cfg(feature = "serde")]
 mod text_or_bytes;
 pub mod tracker;
+#[cfg(any(test, feature = "testing"))]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "built beside wire 1, which it replaces once it is complete"
+)]
+mod wire2;
 
 // What a first program names; everything else is in its module.
 pub use id::ReplicaId;

@@ -209,6 +209,43 @@ defmodule Headcount.PresenceTest do
     assert Map.keys(presences) == ["bob"]
   end
 
+  defmodule Dispatcher do
+    def dispatch(entries, :none, message) do
+      for {pid, _value} <- entries, do: send(pid, {:dispatched, message})
+      :ok
+    end
+  end
+
+  defmodule Dispatched do
+    # Options that Phoenix takes.
+    use Headcount.Presence,
+      otp_app: :headcount,
+      pubsub_server: Headcount.PresenceTest.PubSub,
+      presence: __MODULE__,
+      dispatcher: Headcount.PresenceTest.Dispatcher
+  end
+
+  test "broadcasts go through the dispatcher" do
+    start_supervised!(Dispatched)
+    subscribe("room")
+    {:ok, _} = Dispatched.track(self(), "room", "ann", %{})
+    assert_receive {:dispatched, %Phoenix.Socket.Broadcast{} = message}
+    assert %{topic: "room", event: "presence_diff", payload: %{joins: %{"ann" => _}}} = message
+  end
+
+  test "a wrong option is an error" do
+    Process.flag(:trap_exit, true)
+    assert {:error, reason} = Headcount.Presence.start_link(Dispatched, pool_size: 0)
+    assert inspect(reason) =~ "pool_size must be"
+  end
+
+  test "the functions of a presence are callbacks, which a double can implement" do
+    callbacks = Headcount.Presence.behaviour_info(:callbacks)
+    functions = Dispatched.__info__(:functions) -- [child_spec: 1]
+    assert functions -- callbacks == []
+    assert {:track, 4} in callbacks and {:list, 1} in callbacks
+  end
+
   test "the transport is Phoenix.PubSub when a server is named" do
     Phoenix.PubSub.subscribe(__MODULE__.PubSub, "headcount:#{inspect(Plain)}")
     {:ok, _} = Plain.track(self(), "room", "ann", %{})

@@ -244,6 +244,39 @@ defmodule Headcount.TrackerTest do
       Wait.until(fn -> Tracker.size(:bomb) == 0 end)
     end
 
+    @tag :capture_log
+    test "changes of other topics in the batch of a raise arrive, and those during a restart" do
+      test = self()
+
+      on_diff = fn diff ->
+        if is_map_key(diff, "bomb"), do: raise("boom")
+        send(test, {:seen, Map.keys(diff)})
+      end
+
+      start_supervised!({Diffs, name: :batch, on_diff: on_diff}, id: :batch)
+      topics = for n <- 1..20, do: "room #{n}"
+
+      for round <- 1..5 do
+        for topic <- ["bomb" | topics] do
+          {:ok, _} = Tracker.track(:batch, self(), topic, round, %{})
+        end
+
+        assert seen(topics) == :ok
+        shard = Process.whereis(:batch_shard0)
+        if shard, do: Process.exit(shard, :kill)
+        {:ok, _} = Tracker.track(:batch, self(), "kill", round, %{})
+        assert seen(["kill"]) == :ok
+      end
+    end
+
+    # A batch that failed may come twice.
+    defp seen([]), do: :ok
+
+    defp seen(topics) do
+      assert_receive {:seen, more}
+      seen(topics -- more)
+    end
+
     test "a function that raises or returns no map raises in the caller", %{name: name} do
       {:ok, ref} = Tracker.track(name, self(), "room", 1, %{})
       shard = Process.whereis(:"#{name}_shard0")
@@ -281,6 +314,49 @@ defmodule Headcount.TrackerTest do
       Wait.until(fn -> Tracker.list(name, "room") == [] end)
       assert Process.alive?(shard)
     end
+
+    @tag options: [link: true]
+    test "with link: true the owner is linked while it has entries", %{name: name} do
+      pid = spawn_idle()
+      shard = Process.whereis(:"#{name}_shard0")
+      linked = fn links -> Wait.until(fn -> {:links, links} == Process.info(pid, :links) end) end
+
+      for _ <- 1..3 do
+        for key <- [1, 2], do: {:ok, _} = Tracker.track(name, pid, "room", key, %{})
+        linked.([shard])
+        :ok = Tracker.untrack(name, pid, "room", 1)
+        :ok = Tracker.untrack(name, pid, "room", 1)
+        {:ok, _} = Tracker.track(name, pid, "room", 3, %{})
+        :ok = Tracker.untrack(name, pid, "room", 2)
+        _ = :sys.get_state(shard)
+        linked.([shard])
+        :ok = Tracker.untrack(name, pid, "room", 3)
+        linked.([])
+        for key <- [1, 2], do: {:ok, _} = Tracker.track(name, pid, "room", key, %{})
+        linked.([shard])
+        :ok = Tracker.untrack(name, pid)
+        linked.([])
+      end
+
+      assert %{monitors: monitors} = :sys.get_state(shard)
+      assert monitors == %{}
+    end
+
+    test "graceful_permdown stops the shards and the tracker as :normal" do
+      {:ok, tracker} = Diffs.start_link(name: :goodbye)
+      pids = [tracker, Process.whereis(:goodbye_shard0), Process.whereis(:goodbye_replicator)]
+      refs = Enum.map(pids, &Process.monitor/1)
+      assert Tracker.graceful_permdown(:goodbye) == :ok
+      for ref <- refs, do: assert_receive({:DOWN, ^ref, :process, _pid, :normal})
+    end
+
+    @tag :capture_log
+    test "a reload of the NIF's module is refused and keeps the entries", %{name: name} do
+      {:ok, ref} = Tracker.track(name, self(), "room", 1, %{})
+      assert :code.load_file(Headcount.Native) == {:error, :on_load_failure}
+      assert [{1, %{phx_ref: ^ref}}] = Tracker.list(name, "room")
+      {:ok, _} = Tracker.track(name, self(), "room", 2, %{})
+    end
   end
 
   describe "bad input" do
@@ -308,10 +384,26 @@ defmodule Headcount.TrackerTest do
             {[name: :x, broadcast_period: 100, down_period: 150], ~r/down_period must be/},
             {[name: :x, permdown_period: 10], ~r/permdown_period must be/},
             {[name: :x, pool_size: 0], ~r/pool_size/},
-            {[name: :x, what: 1], ~r/unknown keys/}
+            {[name: :x, pool_size: 1_000_000], ~r/pool_size/},
+            {[name: :x, codec: :xml], ~r/codec must be/},
+            {[name: :x, broadcast_period: "1"], ~r/broadcast_period/},
+            {[name: :x, max_silent_periods: nil], ~r/max_silent_periods/},
+            {[name: :x, down_period: "1"], ~r/down_period/},
+            {[name: :x, node_name: ""], ~r/name/},
+            {[name: :x, node_name: {1, 2}], ~r/node_name must be/},
+            {[name: :x, transport: "nats"], ~r/transport must be/},
+            {[:x], ~r/keyword list/}
           ] do
-        assert_raise ArgumentError, message, fn -> Tracker.start_link(Diffs, [], options) end
+        assert {:error, error} = Tracker.start_link(Diffs, [], options)
+        assert error =~ message
       end
+    end
+
+    test "options of others are ignored here and given to init" do
+      options = [name: :others, to: self(), what: 1]
+      start_supervised!(%{id: :others, start: {Tracker, :start_link, [Diffs, options, options]}})
+      {:ok, _} = Tracker.track(:others, self(), "room", 1, %{})
+      changes("room", 1, 0)
     end
 
     test "frames of strangers are refused", %{name: name} do

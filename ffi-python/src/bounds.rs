@@ -10,7 +10,7 @@ use crate::error::LimitError;
 /// Most items of one call that takes many.
 pub(crate) const BATCH_MAX: usize = 1 << 24;
 /// Bytes that must be free beside those a call is known to need, for what it allocates in passing.
-const HEADROOM: usize = 16 << 20;
+const HEADROOM: usize = 32 << 20;
 /// Items of a conversion between two chances for other threads.
 const YIELD_EVERY: usize = 1024;
 /// Items between two looks at the memory that is left.

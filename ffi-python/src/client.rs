@@ -49,13 +49,15 @@ impl Client {
     }
 
     /// Note that the server is asked to open this window.
-    fn open(&self, py: Python<'_>, window: &str) {
-        self.core.write(py, |client| client.open(window));
+    fn open(&self, py: Python<'_>, window: &str) -> PyResult<()> {
+        self.core.write(py, |client| client.open(window))?;
+        Ok(())
     }
 
     /// Note that the server is told to close this window. Frames on their way are ignored.
-    fn close(&self, py: Python<'_>, window: &str) {
-        self.core.write(py, |client| client.close(window));
+    fn close(&self, py: Python<'_>, window: &str) -> PyResult<()> {
+        self.core.write(py, |client| client.close(window))?;
+        Ok(())
     }
 
     /// Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows).
@@ -68,7 +70,7 @@ impl Client {
         let bundle = py
             .detach(|| core::member_list::Bundle::from_json(&json))
             .map_err(raise)?;
-        Ok(self.core.write(py, |client| client.apply(&bundle)).into())
+        Ok(self.core.write(py, |client| client.apply(&bundle))?.into())
     }
 
     /// The windows by name, as they are now.
@@ -79,7 +81,7 @@ impl Client {
             windows
                 .map(|(name, window)| (name.clone(), window.clone()))
                 .collect()
-        });
+        })?;
         let dict = PyDict::new(py);
         for (name, window) in windows {
             let window = Window {
@@ -94,15 +96,15 @@ impl Client {
     /// The totals and the full table of groups, as a dict; `None` before the first.
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let counts = self.core.read(py, |client| client.counts().cloned());
+        let counts = self.core.read(py, |client| client.counts().cloned())?;
         counts.map(|counts| counts_dict(py, &counts)).transpose()
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let names: Vec<String> = self.core.read(py, |client| {
             client.windows().map(|(name, _)| name.to_string()).collect()
-        });
-        format!("<Client {}>", names.join(" "))
+        })?;
+        Ok(format!("<Client {}>", names.join(" ")))
     }
 }
 

@@ -31,6 +31,10 @@ impl Entry {
         Self { topic, buf }
     }
 
+    pub(crate) fn buf(&self) -> &EntryBuf {
+        &self.buf
+    }
+
     fn name<'py>(&self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         Ok(match std::str::from_utf8(name) {
             Ok(text) if self.buf.encoding() == Encoding::Text => bounds::text(py, text)?.into_any(),

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 pyo3::import_exception!(headcount._errors, AlreadyTracked);
 pyo3::import_exception!(headcount._errors, ApplyError);
 pyo3::import_exception!(headcount._errors, DecodeError);
+pyo3::import_exception!(headcount._errors, ForkError);
 pyo3::import_exception!(headcount._errors, GapError);
 pyo3::import_exception!(headcount._errors, HiddenMember);
 pyo3::import_exception!(headcount._errors, LimitError);

@@ -31,6 +31,13 @@ mod windows;
 /// The compiled half of the package `headcount`.
 #[pyo3::pymodule(gil_used = false)]
 mod _headcount {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::sync::watch_forks(module)
+    }
+
     #[pymodule_export]
     use super::batch::{BatchReport, BulkReport};
     #[pymodule_export]

@@ -131,7 +131,7 @@ impl MemberList {
 
     /// Add a group at the end of the order.
     fn add_group(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        each!(self, list => list.write(py, |list| list.add_group(name).map(drop))).map_err(raise)
+        each!(self, list => list.write(py, |list| list.add_group(name).map(drop))?).map_err(raise)
     }
 
     /// Create the groups that do not exist, and put these groups in this order before all others.
@@ -140,7 +140,8 @@ impl MemberList {
     fn set_groups(&self, py: Python<'_>, names: &Bound<'_, PyAny>) -> PyResult<()> {
         let names = group_names(names)?;
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-        each!(self, list => list.write(py, |list| list.set_groups(&names).map(drop))).map_err(raise)
+        each!(self, list => list.write(py, |list| list.set_groups(&names).map(drop))?)
+            .map_err(raise)
     }
 
     /// Rename a group.
@@ -148,7 +149,7 @@ impl MemberList {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
             list.rename_group(group, to)
-        }))
+        })?)
         .map_err(raise)
     }
 
@@ -157,7 +158,7 @@ impl MemberList {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
             list.move_group(group, to)
-        }))
+        })?)
         .map_err(raise)
     }
 
@@ -167,7 +168,7 @@ impl MemberList {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
             list.set_group_hidden(group, hidden)
-        }))
+        })?)
         .map_err(raise)
     }
 
@@ -177,7 +178,7 @@ impl MemberList {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
             list.set_group_collapsed(group, collapsed)
-        }))
+        })?)
         .map_err(raise)
     }
 
@@ -187,7 +188,7 @@ impl MemberList {
             let group = list.group(name)?;
             let to = list.group(to)?;
             list.merge_group(group, to)
-        }))
+        })?)
         .map_err(raise)
     }
 
@@ -196,12 +197,12 @@ impl MemberList {
         each!(self, list => list.write(py, |list| {
             let group = list.group(name)?;
             list.remove_group(group)
-        }))
+        })?)
         .map_err(raise)
     }
 
     /// Return all groups in order, including hidden and empty ones.
-    fn groups(&self, py: Python<'_>) -> Vec<Group> {
+    fn groups(&self, py: Python<'_>) -> PyResult<Vec<Group>> {
         each!(self, list => list.read(py, |list| list.all_groups()))
     }
 
@@ -220,7 +221,7 @@ impl MemberList {
             list.write(py, |list| {
                 let group = list.group(group)?;
                 list.upsert(id, group, &key.0, attrs)
-            })
+            })?
         })
         .map(Upsert::from)
         .map_err(raise)
@@ -231,7 +232,7 @@ impl MemberList {
     fn remove(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            Ok(list.write(py, |list| list.remove(&id)))
+            list.write(py, |list| list.remove(&id))
         })
     }
 
@@ -242,7 +243,7 @@ impl MemberList {
             list.write(py, |list| {
                 let group = list.group(group)?;
                 list.set_group(&id, group)
-            })
+            })?
         })
         .map(Upsert::from)
         .map_err(raise)
@@ -252,7 +253,7 @@ impl MemberList {
     fn set_key(&self, py: Python<'_>, id: &Bound<'_, PyAny>, key: Key) -> PyResult<Upsert> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.write(py, |list| list.set_key(&id, &key.0))
+            list.write(py, |list| list.set_key(&id, &key.0))?
         })
         .map(Upsert::from)
         .map_err(raise)
@@ -267,7 +268,7 @@ impl MemberList {
     ) -> PyResult<Option<usize>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.write(py, |list| list.set_attrs(&id, attrs))
+            list.write(py, |list| list.set_attrs(&id, attrs))?
         })
         .map_err(raise)
     }
@@ -283,7 +284,7 @@ impl MemberList {
         let payload = self::payload(payload, self.format)?;
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.write(py, |list| list.set_payload(&id, payload))
+            list.write(py, |list| list.set_payload(&id, payload))?
         })
         .map_err(raise)
     }
@@ -301,7 +302,7 @@ impl MemberList {
             list.write_long(py, |list| {
                 let group = list.group(group)?;
                 list.set_group_many(&ids, group)
-            })
+            })?
         })
         .map_err(raise)
     }
@@ -310,7 +311,7 @@ impl MemberList {
     fn touch(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            list.write(py, |list| list.touch(&id))
+            list.write(py, |list| list.touch(&id))?
         })
         .map_err(raise)
     }
@@ -326,7 +327,7 @@ impl MemberList {
             list.write_long(py, |list| {
                 let changes = ChangeOf::resolve(changes, list)?;
                 list.apply_batch(&changes)
-            })
+            })?
         })
         .map(BatchReport::from)
         .map_err(raise)
@@ -344,7 +345,7 @@ impl MemberList {
             list.write_long(py, |list| {
                 let members = NewMember::resolve(members, list)?;
                 list.bulk_load(members)
-            })
+            })?
             .map(BulkReport::from)
             .map_err(raise)
         })
@@ -354,7 +355,7 @@ impl MemberList {
     fn get(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<Member>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            Ok(list.read(py, |list| member(list, &id)))
+            list.read(py, |list| member(list, &id))
         })
     }
 
@@ -367,7 +368,7 @@ impl MemberList {
             list.read(py, |list| match list.get(&id) {
                 Some(member) => Ok(member.key.to_vec()),
                 None => Err(ListError::UnknownMember { id: id.to_text() }),
-            })
+            })?
         })
         .map_err(raise)
     }
@@ -379,7 +380,7 @@ impl MemberList {
     fn index(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<usize> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            let (index, is_member) = list.read(py, |list| (list.index_of(&id), list.contains(&id)));
+            let (index, is_member) = list.read(py, |list| (list.index_of(&id), list.contains(&id)))?;
             index.ok_or_else(|| absent(id.to_text(), is_member))
         })
     }
@@ -389,14 +390,14 @@ impl MemberList {
     fn index_of(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         each!(self, list => {
             let id = PyId::from_py(id)?;
-            Ok(list.read(py, |list| list.index_of(&id)))
+            list.read(py, |list| list.index_of(&id))
         })
     }
 
     /// Return the row of a group's header, if it has one.
     fn header_index(&self, py: Python<'_>, group: &str) -> PyResult<Option<usize>> {
         each!(self, list => {
-            list.read(py, |list| list.group(group).map(|group| list.header_index(group)))
+            list.read(py, |list| list.group(group).map(|group| list.header_index(group)))?
         })
         .map_err(raise)
     }
@@ -404,7 +405,7 @@ impl MemberList {
     /// Return, for each group, its name and the row of the first member whose key begins with this
     /// prefix. Groups without such a member, and groups not shown, are left out. Names are
     /// compared without case but with accents, in their first 64 bytes.
-    fn find_prefix(&self, py: Python<'_>, prefix: Key) -> Vec<(String, usize)> {
+    fn find_prefix(&self, py: Python<'_>, prefix: Key) -> PyResult<Vec<(String, usize)>> {
         each!(self, list => list.read(py, |list| {
             let name = |id| list.groups().find(|g| g.id == id).map_or("", |g| g.name).to_owned();
             list.find_prefix(&prefix.0).into_iter().map(|(id, row)| (name(id), row)).collect()
@@ -412,8 +413,8 @@ impl MemberList {
     }
 
     /// Return the list as it is now, for reading while other threads write. O(1).
-    fn snapshot(&self, py: Python<'_>) -> Snapshot {
-        each!(self, list => Snapshot(Arc::new(list.read(py, |list| list.snapshot()))))
+    fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        Ok(each!(self, list => Snapshot(Arc::new(list.read(py, |list| list.snapshot())?))))
     }
 
     /// Return a viewer without windows; with `discord`, its bundles can be encoded as events of
@@ -428,7 +429,7 @@ impl MemberList {
 
     /// Publish the changes since the last tick: ask each viewer for its bundle then. `now` is in
     /// seconds of any clock that does not run backwards; counts travel at most once a second.
-    fn tick(&self, py: Python<'_>, now: Seconds) -> Tick {
+    fn tick(&self, py: Python<'_>, now: Seconds) -> PyResult<Tick> {
         each!(self, list => {
             let shown = Shown { list: Arc::clone(list), format: self.format };
             Tick::new(py, &shown, now.0)
@@ -438,29 +439,33 @@ impl MemberList {
     /// Name the list for its viewers and begin an epoch: the next tick sends every viewer its
     /// windows and the counts whole. Epochs must grow. Without this call the name is empty and the
     /// epoch 1.
-    fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64) {
-        each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch)));
+    fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64) -> PyResult<()> {
+        each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch))?);
+        Ok(())
     }
 
     /// Return the number of members, shown or not. O(1).
-    pub(crate) fn member_count(&self, py: Python<'_>) -> usize {
+    pub(crate) fn member_count(&self, py: Python<'_>) -> PyResult<usize> {
         each!(self, list => list.read(py, |list| list.member_count()))
     }
 
     /// Return the heap memory of the list in bytes, without the memory that text ids, keys over 15
     /// bytes and payloads own.
-    fn heap_bytes(&self, py: Python<'_>) -> usize {
+    fn heap_bytes(&self, py: Python<'_>) -> PyResult<usize> {
         each!(self, list => list.read_long(py, |list| list.heap_bytes()))
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         each!(self, list => list.read(py, |list| list.len()))
     }
 
-    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> bool {
-        each!(self, list => {
-            PyId::from_py(id).is_ok_and(|id| list.read(py, |list| list.contains(&id)))
-        })
+    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(each!(self, list => {
+            match PyId::from_py(id) {
+                Ok(id) => list.read(py, |list| list.contains(&id))?,
+                Err(_) => false,
+            }
+        }))
     }
 
     fn __getitem__<'py>(
@@ -468,30 +473,34 @@ impl MemberList {
         py: Python<'py>,
         index: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match place(index, self.__len__(py))? {
-            Place::At(at) => each!(self, list => list.read(py, |list| list.row(at)))
+        match place(index, self.__len__(py)?)? {
+            Place::At(at) => each!(self, list => list.read(py, |list| list.row(at))?)
                 .ok_or_else(out_of_range)?
                 .into_pyobject(py),
             Place::Rows(rows) => {
                 room_for(rows.len(), ROW_LEN)?;
-                let rows = each!(self, list => list.read_long(py, |list| list.rows(rows)));
+                let rows = each!(self, list => list.read_long(py, |list| list.rows(rows))?);
                 rows_list(py, rows)
             }
         }
     }
 
     /// Return an iterator over the rows as they are now, whatever is written meanwhile.
-    fn __iter__(&self, py: Python<'_>) -> RowIterator {
-        RowIterator::new(self.snapshot(py).0, false)
+    fn __iter__(&self, py: Python<'_>) -> PyResult<RowIterator> {
+        Ok(RowIterator::new(self.snapshot(py)?.0, false))
     }
 
     /// Return an iterator over the rows as they are now, the last one first.
-    fn __reversed__(&self, py: Python<'_>) -> RowIterator {
-        RowIterator::new(self.snapshot(py).0, true)
+    fn __reversed__(&self, py: Python<'_>) -> PyResult<RowIterator> {
+        Ok(RowIterator::new(self.snapshot(py)?.0, true))
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        describe("MemberList", self.member_count(py), &self.groups(py))
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(describe(
+            "MemberList",
+            self.member_count(py)?,
+            &self.groups(py)?,
+        ))
     }
 }
 

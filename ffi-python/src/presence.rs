@@ -22,6 +22,9 @@ use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
 use crate::verbs::{ENTRY_LEN, collect, entry_verbs, own_status, reference};
 
+/// The longest part of a host's name in the name of a node.
+const HOST_LEN_MAX: usize = 32;
+
 /// The presence of all nodes of a cluster, without I/O, so that any network can carry it.
 ///
 /// The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
@@ -51,19 +54,21 @@ entry_verbs!(Presence);
 
 #[pymethods]
 impl Presence {
-    /// Create a node of a cluster, alone so far. Durations are in seconds; `key` is a secret of 16 bytes
+    /// Create a node of a cluster, alone so far. `name` must be unique in the cluster: left out, it is
+    /// made of the host, the process and a random number. Durations are in seconds; `key` is a secret of 16 bytes
     /// that all nodes share; `relay` is for transports that do not reach every node directly.
     ///
     /// Raises `ValueError` for a name and `LimitError` for a `cluster` of more than 64 bytes.
     #[new]
     #[pyo3(signature = (
-        name, *, incarnation = None, salt = None, cluster = "headcount", key = None,
+        name = None, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
         flush = None, grace = None, frame_max = None, relay = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
-        name: &str,
+        py: Python<'_>,
+        name: Option<&str>,
         incarnation: Option<u64>,
         salt: Option<u32>,
         cluster: &str,
@@ -92,13 +97,14 @@ impl Presence {
         if let Some(frame_max) = frame_max {
             replication = replication.frame_max(frame_max);
         }
+        let name = name.map_or_else(|| name_of_process(py), |name| Ok(name.to_owned()))?;
         let seed = getrandom::u64().map_err(std::io::Error::from)?;
         let mut config = PresenceConfig::default()
             .replication(replication)
             .seed(seed);
         config = set(config, PresenceConfig::flush, flush);
         config = set(config, PresenceConfig::grace, grace);
-        let core = core::Presence::new(new_id(name, incarnation, salt)?, config.clone());
+        let core = core::Presence::new(new_id(&name, incarnation, salt)?, config.clone());
         Ok(Self {
             core: Detached::new(core),
             config,
@@ -123,7 +129,7 @@ impl Presence {
         room_for(snapshot.len(), FRAME_GROWTH)?;
         let new = py.get_type::<Self>().call((name,), options)?;
         let new = new.cast::<Self>()?.get();
-        let id = new.core.id();
+        let id = new.core.get()?.id();
         let config = new.config.clone();
         let restored = py.detach(|| core::Presence::restore(id, config, now.0, &snapshot));
         Ok(Self {
@@ -134,15 +140,17 @@ impl Presence {
 
     /// Return the state of all replicas as bytes, for `restore`. Other threads may change it meanwhile. O(entries).
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        room_for(self.__len__(py), ENTRY_LEN)?;
-        let snapshot = py.detach(|| self.core.snapshot());
+        room_for(self.__len__(py)?, ENTRY_LEN)?;
+        let snapshot = self.core.read(py, |core| core.snapshot())?;
         bounds::bytes(py, &snapshot)
     }
 
     /// Give an owner's entries a lease, or renew it: unless it is renewed within `ttl` seconds, they
     /// leave.
-    fn lease_owner(&self, py: Python<'_>, now: Seconds, owner: Name, ttl: Seconds) {
-        py.detach(|| self.core.lease_owner(now.0, owner.as_bytes(), ttl.0));
+    fn lease_owner(&self, py: Python<'_>, now: Seconds, owner: Name, ttl: Seconds) -> PyResult<()> {
+        self.core
+            .read(py, |core| core.lease_owner(now.0, owner.as_bytes(), ttl.0))?;
+        Ok(())
     }
 
     /// Give one entry a lease, or renew it; return whether it is tracked.
@@ -154,35 +162,38 @@ impl Presence {
         key: Name,
         owner: Name,
         ttl: Seconds,
-    ) -> bool {
+    ) -> PyResult<bool> {
         let key = key.as_key();
         let owner = owner.as_bytes();
-        py.detach(|| self.core.lease(now.0, topic, key, owner, ttl.0))
+        self.core
+            .read(py, |core| core.lease(now.0, topic, key, owner, ttl.0))
     }
 
     /// Report that an owner was lost unexpectedly: its entries stay for the `grace` of the
     /// constructor, in case it comes back.
-    fn owner_lost(&self, py: Python<'_>, now: Seconds, owner: Name) {
-        py.detach(|| self.core.owner_lost(now.0, owner.as_bytes()));
+    fn owner_lost(&self, py: Python<'_>, now: Seconds, owner: Name) -> PyResult<()> {
+        self.core
+            .read(py, |core| core.owner_lost(now.0, owner.as_bytes()))?;
+        Ok(())
     }
 
     /// Report that a lost owner is back: its entries stay; return whether its grace was not over.
-    fn owner_back(&self, py: Python<'_>, owner: Name) -> bool {
-        py.detach(|| self.core.owner_back(owner.as_bytes()))
+    fn owner_back(&self, py: Python<'_>, owner: Name) -> PyResult<bool> {
+        self.core.read(py, |core| core.owner_back(owner.as_bytes()))
     }
 
     /// This replica. It changes when the node finds a duplicate of itself and takes a new incarnation.
     #[getter]
-    fn replica(&self, py: Python<'_>) -> Replica {
-        Replica(py.detach(|| self.core.id()))
+    fn replica(&self, py: Python<'_>) -> PyResult<Replica> {
+        Ok(Replica(self.core.read(py, |core| core.id())?))
     }
 
     /// Flush now: return the changes of this replica's own entries since the last flush. Each change
     /// is returned once: here, or by `poll`, `flush` seconds (0.005) after the first call that sees it.
     /// O(changes).
     fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
-        room_for(self.__len__(py), ENTRY_LEN)?;
-        Ok(py.detach(|| self.core.take_diff()).into())
+        room_for(self.__len__(py)?, ENTRY_LEN)?;
+        Ok(self.core.read(py, |core| core.take_diff())?.into())
     }
 
     /// Take one frame from a neighbour of the transport. O(changes).
@@ -198,7 +209,8 @@ impl Presence {
     ) -> PyResult<()> {
         room_for(frame.len(), FRAME_GROWTH)?;
         let frame = Bytes::from_owner(frame);
-        py.detach(|| self.core.handle_message(now.0, sender, &frame))
+        self.core
+            .read(py, |core| core.handle_message(now.0, sender, &frame))?
             .map_err(raise)
     }
 
@@ -207,64 +219,74 @@ impl Presence {
     /// Raises `MemoryError` when there is no room for a slice of it; nothing is lost.
     fn handle_timeout(&self, py: Python<'_>, now: Seconds) -> PyResult<()> {
         look(0)?;
-        py.detach(|| self.core.handle_timeout(now.0));
+        self.core.read(py, |core| core.handle_timeout(now.0))?;
         Ok(())
     }
 
     /// Report that the transport lost a neighbour: its replica is hidden at once.
-    fn disconnected(&self, py: Python<'_>, now: Seconds, sender: &str) {
-        py.detach(|| self.core.disconnected(now.0, sender));
+    fn disconnected(&self, py: Python<'_>, now: Seconds, sender: &str) -> PyResult<()> {
+        self.core
+            .read(py, |core| core.disconnected(now.0, sender))?;
+        Ok(())
     }
 
     /// Return the time of the next `handle_timeout`, in seconds as `now`; `None` for never. Local
     /// operations may bring it nearer.
-    fn poll_timeout(&self, py: Python<'_>) -> Option<f64> {
-        py.detach(|| self.core.poll_timeout())
-            .map(|at| at.as_secs_f64())
+    fn poll_timeout(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        Ok(self
+            .core
+            .read(py, |core| core.poll_timeout())?
+            .map(|at| at.as_secs_f64()))
     }
 
     /// Return the next frame to send.
-    fn poll_transmit(&self, py: Python<'_>) -> Option<Transmit> {
-        py.detach(|| self.core.poll_transmit()).map(Transmit::from)
+    fn poll_transmit(&self, py: Python<'_>) -> PyResult<Option<Transmit>> {
+        Ok(self
+            .core
+            .read(py, |core| core.poll_transmit())?
+            .map(Transmit::from))
     }
 
     /// Return the next event of the cluster.
-    fn poll_event(&self, py: Python<'_>) -> Option<Event> {
-        py.detach(|| self.core.poll_event()).map(Event::from)
+    fn poll_event(&self, py: Python<'_>) -> PyResult<Option<Event>> {
+        Ok(self
+            .core
+            .read(py, |core| core.poll_event())?
+            .map(Event::from))
     }
 
     /// Return the next changes, of other replicas and of this one, in the order in which the lists changed.
-    fn poll_diff(&self, py: Python<'_>) -> Option<Diff> {
-        py.detach(|| self.core.poll_diff()).map(Diff::from)
+    fn poll_diff(&self, py: Python<'_>) -> PyResult<Option<Diff>> {
+        Ok(self.core.read(py, |core| core.poll_diff())?.map(Diff::from))
     }
 
     /// Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut outputs = Vec::new();
-        while let Some(transmit) = self.poll_transmit(py) {
+        while let Some(transmit) = self.poll_transmit(py)? {
             outputs.push(Output::Transmit(transmit));
         }
-        while let Some(event) = self.poll_event(py) {
+        while let Some(event) = self.poll_event(py)? {
             outputs.push(Output::Event(event));
         }
-        while let Some(diff) = self.poll_diff(py) {
+        while let Some(diff) = self.poll_diff(py)? {
             outputs.push(Output::Diff(diff));
         }
         Ok(PyList::new(py, outputs)?.try_iter()?.into_any())
     }
 
     /// Return whether this node has caught up, at least once, with everything its known peers advertised.
-    fn is_synced(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.core.is_synced())
+    fn is_synced(&self, py: Python<'_>) -> PyResult<bool> {
+        self.core.read(py, |core| core.is_synced())
     }
 
     /// Return the other replicas known, each with whether it is up.
-    fn replicas(&self, py: Python<'_>) -> Vec<(Replica, bool)> {
-        let replicas = py.detach(|| self.core.replicas());
-        replicas
+    fn replicas(&self, py: Python<'_>) -> PyResult<Vec<(Replica, bool)>> {
+        let replicas = self.core.read(py, |core| core.replicas())?;
+        Ok(replicas
             .into_iter()
             .map(|(id, up)| (Replica(id), up))
-            .collect()
+            .collect())
     }
 
     /// Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
@@ -287,25 +309,44 @@ impl Presence {
                 .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
             payload: bounds::copied(&payload)?,
         };
-        py.detach(|| self.core.signal(signal)).map_err(raise)
+        self.core
+            .read(py, |core| core.signal(signal))?
+            .map_err(raise)
     }
 
     /// Leave the cluster: peers drop this replica's entries at once. Send the frames that `poll` still
     /// yields, then stop.
-    fn leave_gracefully(&self, py: Python<'_>, now: Seconds) {
-        py.detach(|| self.core.leave_gracefully(now.0));
+    fn leave_gracefully(&self, py: Python<'_>, now: Seconds) -> PyResult<()> {
+        self.core.read(py, |core| core.leave_gracefully(now.0))?;
+        Ok(())
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let (id, len, replicas) =
-            py.detach(|| (self.core.id(), self.core.len(), self.core.replicas()));
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let (id, len, replicas) = self
+            .core
+            .read(py, |core| (core.id(), core.len(), core.replicas()))?;
         let up = replicas.iter().filter(|(_, up)| *up).count();
-        format!(
-            "<Presence {id} {} peers={up}/{}>",
-            grouped(len),
-            replicas.len()
-        )
+        let peers = replicas.len();
+        Ok(format!(
+            "<Presence {id} {} peers={up}/{peers}>",
+            grouped(len)
+        ))
     }
+}
+
+/// Returns a name that no other process has: host, process id and a random number.
+fn name_of_process(py: Python<'_>) -> PyResult<String> {
+    let host: String = py
+        .import("socket")?
+        .call_method0("gethostname")?
+        .extract()?;
+    let host: String = host
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(HOST_LEN_MAX)
+        .collect();
+    let random = getrandom::u32().map_err(std::io::Error::from)?;
+    Ok(format!("{host}-{}-{random:08x}", std::process::id()))
 }
 
 #[derive(IntoPyObject)]

@@ -6,16 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use headcount as core;
 use headcount::roster::OfflinePolicy;
-use headcount::{EntryBuf, GroupId, ListError, Placement, RosterOptions, SortKey, Status};
+use headcount::{EntryBuf, ListError, Placement, RosterOptions, SortKey, Status};
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
 
 use crate::batch::{BulkReport, NewMember};
-use crate::bounds::texts;
+use crate::bounds::{BATCH_MAX, collect, texts};
 use crate::convert::Seconds;
 use crate::diff::TopicDiff;
 use crate::entry::Entry;
@@ -86,7 +86,7 @@ impl Roster {
             })?;
             options = options.priority(statuses);
         }
-        let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements)));
+        let put = each!(list, target => target.write(py, |target| enroll(target, options, offline, &placements))?);
         if put.map_err(raise)? {
             Ok(Self {
                 list,
@@ -107,8 +107,8 @@ impl Roster {
     /// Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
     /// last-seen; left out, it is read. O(changes x log members).
     ///
-    /// Raises `UnknownGroup` when the mapping names a group the list lacks, and what the mapping
-    /// raises; nothing has changed then.
+    /// An entry for which the mapping raises, or names a group that the list lacks, is refused and
+    /// does not count as a session; the others are applied.
     #[pyo3(signature = (change, *, now = None))]
     fn apply(
         &self,
@@ -117,24 +117,30 @@ impl Roster {
         now: Option<Seconds>,
     ) -> PyResult<RosterReport> {
         let diff = &*change.0;
-        let come = diff
+        let new = diff.updates.iter().map(|update| &update.new);
+        let entries = diff
             .joins
             .iter()
-            .chain(diff.updates.iter().map(|update| &update.new));
-        let places: PyResult<Vec<_>> = come.map(|buf| self.place(py, diff, buf)).collect();
-        let places = places?;
-        let wall_s = now.map_or_else(wall_clock_s, |now| now.0.as_secs());
-        each!(self.list, target => target.write_long(py, |target| {
-            let found: Result<Vec<_>, _> = places
-                .into_iter()
-                .map(|(of, place, status)| place.resolve(target, status).map(|place| (of, place)))
-                .collect();
-            self.placements.lock().extend(found?);
-            let applied = target.roster_mut().map(|roster| roster.apply(diff, wall_s).into());
-            self.placements.lock().clear();
-            Ok(applied.unwrap_or_default())
-        }))
-        .map_err(|error: ListError| raise(error))
+            .chain(new)
+            .map(|buf| Entry::new(Arc::clone(&diff.topic), buf.clone()));
+        self.work(py, entries.collect(), now, Work::Apply(diff))
+    }
+
+    /// Put the entries of the topic, as `Presence.list` returns them, in the place of all sessions:
+    /// to begin with, and after changes were missed, such as by a `LagError`. Entries are refused as
+    /// in `apply`. O(entries x log members).
+    #[pyo3(signature = (entries, *, now = None))]
+    fn reset(
+        &self,
+        py: Python<'_>,
+        entries: &Bound<'_, PyAny>,
+        now: Option<Seconds>,
+    ) -> PyResult<RosterReport> {
+        let entries = collect(entries, "entries", BATCH_MAX, |entry| {
+            Ok(entry.cast::<Entry>()?.get().clone())
+        })?;
+        let bufs: Vec<_> = entries.iter().map(|entry| entry.buf().clone()).collect();
+        self.work(py, entries, now, Work::Reset(&bufs))
     }
 
     /// Load members that are offline, all at once, as `MemberList.bulk_load` does.
@@ -144,7 +150,7 @@ impl Roster {
             target.write_long(py, |target| {
                 let members = NewMember::resolve(members, target)?;
                 target.bulk_load(members)
-            })
+            })?
             .map(BulkReport::from)
             .map_err(raise)
         })
@@ -154,7 +160,7 @@ impl Roster {
     fn status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(target.read(py, |target| target.roster().map_or("offline", |r| r.status(&id).as_str())))
+            target.read(py, |target| target.roster().map_or("offline", |r| r.status(&id).as_str()))
         })
     }
 
@@ -162,7 +168,7 @@ impl Roster {
     fn own_status(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<&'static str> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(target.read(py, |target| target.roster().map_or("offline", |r| r.own_status(&id).as_str())))
+            target.read(py, |target| target.roster().map_or("offline", |r| r.own_status(&id).as_str()))
         })
     }
 
@@ -171,20 +177,21 @@ impl Roster {
     fn last_seen(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
         each!(self.list, target => {
             let id = PyId::from_py(id)?;
-            Ok(target.read(py, |target| target.roster().and_then(|roster| roster.last_seen(&id))))
+            target.read(py, |target| target.roster().and_then(|roster| roster.last_seen(&id)))
         })
     }
 
     /// Return the number of users that others see online. O(1).
-    fn online_count(&self, py: Python<'_>) -> usize {
+    fn online_count(&self, py: Python<'_>) -> PyResult<usize> {
         each!(self.list, target => {
-            target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
+                    target.read(py, |target| target.roster().map_or(0, core::Roster::online_count))
         })
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let members = self.list.member_count(py);
-        format!("<Roster {members} online={}>", self.online_count(py))
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let members = self.list.member_count(py)?;
+        let online = self.online_count(py)?;
+        Ok(format!("<Roster {members} online={online}>"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -193,18 +200,70 @@ impl Roster {
 }
 
 impl Roster {
-    /// Asks the mapping where an entry puts its user.
-    fn place(
+    /// Asks the mapping about the entries, without the lock of the list, then changes the roster.
+    fn work(
         &self,
         py: Python<'_>,
-        diff: &core::TopicDiff,
-        buf: &EntryBuf,
-    ) -> PyResult<((core::id::Origin, u64), Place, Status)> {
-        let entry = Entry::new(Arc::clone(&diff.topic), buf.clone());
-        let place = self.mapping.bind(py).call1((entry,))?.extract()?;
-        let of = (buf.origin().clone(), buf.version());
-        Ok((of, place, Status::of_session(buf.status())))
+        entries: Vec<Entry>,
+        now: Option<Seconds>,
+        work: Work<'_>,
+    ) -> PyResult<RosterReport> {
+        let mut places = Vec::new();
+        let mut refused = Vec::new();
+        for entry in entries {
+            let buf = entry.buf().clone();
+            match self.place(py, entry) {
+                Ok(place) => places.push((buf, place)),
+                Err(error) if error.is_instance_of::<PyException>(py) => {
+                    refused.push((buf, error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let wall_s = now.map_or_else(wall_clock_s, |now| now.0.as_secs());
+        each!(self.list, target => target.write_long(py, |target| {
+            for (buf, place) in places {
+                let status = Status::of_session(buf.status());
+                match place.resolve(target, status) {
+                    Ok(place) => drop(self.placements.lock().insert(name_of(&buf), place)),
+                    Err(error) => refused.push((buf, error.to_string())),
+                }
+            }
+            let report = target.roster_mut().map(|roster| work.run(roster, wall_s));
+            self.placements.lock().clear();
+            report.map(|report| RosterReport::new(report, &refused)).unwrap_or_default()
+        }))
     }
+
+    /// Asks the mapping where an entry puts its user.
+    fn place(&self, py: Python<'_>, entry: Entry) -> PyResult<Place> {
+        self.mapping.bind(py).call1((entry,))?.extract()
+    }
+}
+
+/// A change of a roster whose ids may be of any kind.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Apply(&'a core::TopicDiff),
+    Reset(&'a [EntryBuf]),
+}
+
+impl Work<'_> {
+    fn run<I: PyId>(
+        self,
+        roster: &mut core::Roster<I>,
+        wall_s: u64,
+    ) -> core::roster::RosterReport<I> {
+        match self {
+            Self::Apply(diff) => roster.apply(diff, wall_s),
+            Self::Reset(entries) => roster.reset(entries, wall_s),
+        }
+    }
+}
+
+/// Returns the name of a version of an entry.
+fn name_of(buf: &EntryBuf) -> (core::id::Origin, u64) {
+    (buf.origin().clone(), buf.version())
 }
 
 /// What a mapping says, before its group is looked up.
@@ -267,13 +326,7 @@ fn enroll<I: PyId>(
     match std::mem::replace(target, empty) {
         ListOrRoster::List(list) => {
             let placements = Arc::clone(placements);
-            let mapping = move |buf: &EntryBuf| {
-                let place = placements
-                    .lock()
-                    .get(&(buf.origin().clone(), buf.version()))
-                    .cloned();
-                place.unwrap_or_else(nowhere)
-            };
+            let mapping = move |buf: &EntryBuf| placements.lock().get(&name_of(buf)).cloned();
             *target = ListOrRoster::Roster(core::Roster::new(list, options, mapping));
             Ok(true)
         }
@@ -281,18 +334,6 @@ fn enroll<I: PyId>(
             *target = roster;
             Ok(false)
         }
-    }
-}
-
-/// A placement that every list refuses: for an entry that the mapping was not asked about.
-fn nowhere() -> Placement {
-    let group = GroupId(u32::MAX);
-    let sort_key = SortKey::from_u64(0);
-    Placement {
-        group,
-        sort_key,
-        attrs: 0,
-        status: Status::Online,
     }
 }
 
@@ -314,15 +355,24 @@ pub(crate) struct RosterReport {
     foreign: usize,
 }
 
-impl<I: PyId> From<core::roster::RosterReport<I>> for RosterReport {
-    fn from(applied: core::roster::RosterReport<I>) -> Self {
+impl RosterReport {
+    /// Makes a report of the changes, and of the entries that were refused before them.
+    fn new<I: PyId>(
+        report: core::roster::RosterReport<I>,
+        refused_entries: &[(EntryBuf, String)],
+    ) -> Self {
         let change =
             |c: &core::roster::RosterChange<I>| (c.id.to_any(), c.old.as_str(), c.new.as_str());
-        let refused = |(id, error): &(I, ListError)| (id.to_any(), error.to_string());
+        let entries = refused_entries.iter().filter_map(|(buf, reason)| {
+            let id = buf.key_str().and_then(I::parse_text)?;
+            Some((id.to_any(), reason.clone()))
+        });
+        let rows = report.refused.iter();
+        let rows = rows.map(|(id, error)| (id.to_any(), error.to_string()));
         Self {
-            changes: applied.changes.iter().map(change).collect(),
-            refused: applied.refused.iter().map(refused).collect(),
-            foreign: applied.foreign,
+            changes: report.changes.iter().map(change).collect(),
+            refused: entries.chain(rows).collect(),
+            foreign: report.foreign,
         }
     }
 }

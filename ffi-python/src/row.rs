@@ -302,7 +302,7 @@ impl RowIterator {
         this
     }
 
-    fn __next__(&self, py: Python<'_>) -> Option<Row> {
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Row>> {
         self.state.write(py, |walk| {
             if walk.page.len() == 0 && !walk.left.is_empty() {
                 let count = walk.left.len().min(PAGE);

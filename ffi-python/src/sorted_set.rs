@@ -114,7 +114,7 @@ impl SortedTree {
     #[pyo3(signature = (value, /))]
     fn insert(&self, value: &Bound<'_, PyAny>) -> PyResult<(usize, bool)> {
         let entry = self.entry(value)?;
-        Ok(self.tree.write(value.py(), |tree| tree.insert(entry)))
+        self.tree.write(value.py(), |tree| tree.insert(entry))
     }
 
     /// Remove a value if the set has it; return the index it had, or `None`. O(log n).
@@ -123,7 +123,7 @@ impl SortedTree {
         let Some(rank) = self.known_rank(value)? else {
             return Ok(None);
         };
-        Ok(self.tree.write(value.py(), |tree| tree.remove(&rank)))
+        self.tree.write(value.py(), |tree| tree.remove(&rank))
     }
 
     /// Remove a value if the set has it. O(log n).
@@ -156,7 +156,7 @@ impl SortedTree {
                 Some(index as usize)
             };
             index.and_then(|index| tree.remove_at(index))
-        });
+        })?;
         match removed {
             Some(entry) => Ok(entry.object(py)),
             None => Err(PyIndexError::new_err("pop index out of range")),
@@ -173,10 +173,10 @@ impl SortedTree {
         for iterable in iterables.iter() {
             entries.append(&mut self.collect(&iterable)?);
         }
-        Ok(self.tree.write_long(iterables.py(), |tree| {
+        self.tree.write_long(iterables.py(), |tree| {
             let is_new = |entry| usize::from(tree.insert(entry).1);
             entries.into_iter().map(is_new).sum()
-        }))
+        })
     }
 
     /// Put these values in the place of the present ones.
@@ -185,7 +185,7 @@ impl SortedTree {
         let py = values.py();
         let entries = self.collect(values)?;
         let tree = py.detach(|| Tree::from_vec(entries));
-        drop(self.tree.write(py, |old| std::mem::replace(old, tree)));
+        drop(self.tree.write(py, |old| std::mem::replace(old, tree))?);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl SortedTree {
             Some(rank) => self.tree.read(value.py(), |tree| {
                 let range = bounds_of(start, stop, tree.len());
                 tree.index_of(&rank).filter(|index| range.contains(index))
-            }),
+            })?,
             None => None,
         };
         match found {
@@ -226,28 +226,28 @@ impl SortedTree {
     #[pyo3(signature = (value, /))]
     fn bisect_left(&self, value: &Bound<'_, PyAny>) -> PyResult<usize> {
         let bound = self.bound(value, Item::Least)?;
-        Ok(self.position(value.py(), &bound, false))
+        self.position(value.py(), &bound, false)
     }
 
     /// Return the index after the values that sort as this one. O(log n).
     #[pyo3(signature = (value, /))]
     fn bisect_right(&self, value: &Bound<'_, PyAny>) -> PyResult<usize> {
         let bound = self.bound(value, Item::Greatest)?;
-        Ok(self.position(value.py(), &bound, true))
+        self.position(value.py(), &bound, true)
     }
 
     /// Return the index before the values with this key. O(log n).
     #[pyo3(signature = (key, /))]
     fn bisect_key_left(&self, key: &Bound<'_, PyAny>) -> PyResult<usize> {
         let bound = key_bound(key, Item::Least)?;
-        Ok(self.position(key.py(), &bound, false))
+        self.position(key.py(), &bound, false)
     }
 
     /// Return the index after the values with this key. O(log n).
     #[pyo3(signature = (key, /))]
     fn bisect_key_right(&self, key: &Bound<'_, PyAny>) -> PyResult<usize> {
         let bound = key_bound(key, Item::Greatest)?;
-        Ok(self.position(key.py(), &bound, true))
+        self.position(key.py(), &bound, true)
     }
 
     /// Return an iterator over the values between two indexes, backwards with `reverse`. It walks the
@@ -259,31 +259,36 @@ impl SortedTree {
         start: Option<isize>,
         stop: Option<isize>,
         reverse: bool,
-    ) -> SortedSetIterator {
-        let tree = self.tree.read(py, Tree::clone);
+    ) -> PyResult<SortedSetIterator> {
+        let tree = self.tree.read(py, Tree::clone)?;
         let range = bounds_of(start.unwrap_or(0), stop.unwrap_or(isize::MAX), tree.len());
-        SortedSetIterator::new(tree, range, reverse)
+        Ok(SortedSetIterator::new(tree, range, reverse))
     }
 
     /// Return a copy with the same key function. O(1): the values are shared until one of the sets changes.
     #[pyo3(signature = (other, /))]
-    fn _share(&self, py: Python<'_>, other: &Self) {
-        let tree = other.tree.read(py, Tree::clone);
-        drop(self.tree.write(py, |old| std::mem::replace(old, tree)));
+    fn _share(&self, py: Python<'_>, other: &Self) -> PyResult<()> {
+        let tree = other.tree.read(py, Tree::clone)?;
+        drop(self.tree.write(py, |old| std::mem::replace(old, tree))?);
+        Ok(())
     }
 
     /// Remove all values.
-    fn clear(&self, py: Python<'_>) {
-        drop(self.tree.write(py, std::mem::take));
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        drop(self.tree.write(py, std::mem::take)?);
+        Ok(())
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         self.tree.read(py, Tree::len)
     }
 
     fn __contains__(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         let rank = self.known_rank(value)?;
-        Ok(rank.is_some_and(|rank| self.tree.read(value.py(), |tree| tree.contains(&rank))))
+        match rank {
+            Some(rank) => self.tree.read(value.py(), |tree| tree.contains(&rank)),
+            None => Ok(false),
+        }
     }
 
     fn __getitem__<'py>(
@@ -291,13 +296,13 @@ impl SortedTree {
         py: Python<'py>,
         index: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match place(index, self.__len__(py))? {
+        match place(index, self.__len__(py)?)? {
             Place::At(at) => {
-                let entry = self.tree.read(py, |tree| tree.get(at).cloned());
+                let entry = self.tree.read(py, |tree| tree.get(at).cloned())?;
                 Ok(entry.ok_or_else(out_of_range)?.object(py))
             }
             Place::Rows(rows) => {
-                let entries = self.tree.read_long(py, |tree| pick(tree, rows))?;
+                let entries = self.tree.read_long(py, |tree| pick(tree, rows))??;
                 let objects = entries.iter().map(|entry| entry.object(py));
                 Ok(PyList::new(py, yielding(py, objects))?.into_any())
             }
@@ -305,9 +310,9 @@ impl SortedTree {
     }
 
     fn __delitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<()> {
-        match place(index, self.__len__(py))? {
+        match place(index, self.__len__(py)?)? {
             Place::At(at) => {
-                let removed = self.tree.write(py, |tree| tree.remove_at(at));
+                let removed = self.tree.write(py, |tree| tree.remove_at(at))?;
                 removed.map(drop).ok_or_else(out_of_range)
             }
             Place::Rows(rows) => {
@@ -317,18 +322,18 @@ impl SortedTree {
                     let last_first = indexes.into_iter().rev();
                     last_first.filter_map(|at| tree.remove_at(at)).collect()
                 };
-                drop(self.tree.write_long(py, remove));
+                drop(self.tree.write_long(py, remove)?);
                 Ok(())
             }
         }
     }
 
     /// Return an iterator over the set as it is now, whatever is added or removed meanwhile.
-    fn __iter__(&self, py: Python<'_>) -> SortedSetIterator {
+    fn __iter__(&self, py: Python<'_>) -> PyResult<SortedSetIterator> {
         self.islice(py, None, None, false)
     }
 
-    fn __reversed__(&self, py: Python<'_>) -> SortedSetIterator {
+    fn __reversed__(&self, py: Python<'_>) -> PyResult<SortedSetIterator> {
         self.islice(py, None, None, true)
     }
 
@@ -373,7 +378,7 @@ impl SortedTree {
         }
     }
 
-    fn position(&self, py: Python<'_>, bound: &Rank, after: bool) -> usize {
+    fn position(&self, py: Python<'_>, bound: &Rank, after: bool) -> PyResult<usize> {
         self.tree.read(py, |tree| match tree.rank(bound) {
             Ok(index) => index + usize::from(after),
             Err(index) => index,
@@ -467,8 +472,8 @@ impl SortedSetIterator {
         this
     }
 
-    fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let entry = self.0.write(py, Walk::next);
-        entry.map(|entry| entry.object(py))
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let entry = self.0.write(py, Walk::next)?;
+        Ok(entry.map(|entry| entry.object(py)))
     }
 }

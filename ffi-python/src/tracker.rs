@@ -53,12 +53,12 @@ impl Tracker {
 
     /// This replica.
     #[getter]
-    fn replica(&self, py: Python<'_>) -> Replica {
-        Replica(self.core.read(py, |tracker| tracker.id().clone()))
+    fn replica(&self, py: Python<'_>) -> PyResult<Replica> {
+        Ok(Replica(self.core.read(py, |tracker| tracker.id().clone())?))
     }
 
     /// Return the topics that have entries, sorted.
-    fn topics(&self, py: Python<'_>) -> Vec<String> {
+    fn topics(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.core.read_long(py, |tracker| {
             let mut topics: Vec<_> = tracker.topics().map(str::to_owned).collect();
             topics.sort();
@@ -68,20 +68,20 @@ impl Tracker {
 
     /// Return the changes of this replica's own entries since the last call. O(changes).
     fn take_diff(&self, py: Python<'_>) -> PyResult<Diff> {
-        room_for(self.__len__(py), ENTRY_LEN)?;
-        Ok(self.core.write_long(py, core::Tracker::take_diff).into())
+        room_for(self.__len__(py)?, ENTRY_LEN)?;
+        Ok(self.core.write_long(py, core::Tracker::take_diff)?.into())
     }
 
     /// Return the number of operations of a replica that are known here; of this one if it is left out. O(1).
     #[pyo3(signature = (replica = None))]
-    fn clock(&self, py: Python<'_>, replica: Option<&Replica>) -> u64 {
+    fn clock(&self, py: Python<'_>, replica: Option<&Replica>) -> PyResult<u64> {
         self.core.read(py, |tracker| {
             tracker.clock(replica.map_or(tracker.id(), |replica| &replica.0))
         })
     }
 
     /// Return the clock of every replica known here, this one first.
-    fn clocks(&self, py: Python<'_>) -> Vec<(Replica, u64)> {
+    fn clocks(&self, py: Python<'_>) -> PyResult<Vec<(Replica, u64)>> {
         let origin = |info: core::tracker::OriginInfo| (Replica(info.replica), info.clock);
         self.core
             .read(py, |tracker| tracker.origins().map(origin).collect())
@@ -96,10 +96,10 @@ impl Tracker {
         since: u64,
         replica: Option<&Replica>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        room_for(self.__len__(py), ENTRY_LEN)?;
+        room_for(self.__len__(py)?, ENTRY_LEN)?;
         let frame = self.core.read_long(py, |tracker| {
             tracker.delta_since(replica.map_or(tracker.id(), |replica| &replica.0), since)
-        });
+        })?;
         frame.map(|frame| bounds::bytes(py, &frame)).transpose()
     }
 
@@ -111,7 +111,7 @@ impl Tracker {
     fn apply(&self, py: Python<'_>, frame: Buffer) -> PyResult<Diff> {
         room_for(frame.len(), FRAME_GROWTH)?;
         self.core
-            .write_long(py, |tracker| tracker.apply(&frame))
+            .write_long(py, |tracker| tracker.apply(&frame))?
             .map(Diff::from)
             .map_err(raise)
     }
@@ -119,23 +119,24 @@ impl Tracker {
     /// Hide the entries of another replica, or show them again; return whether that changed
     /// anything. O(1).
     #[pyo3(signature = (replica, hidden = true))]
-    fn set_hidden(&self, py: Python<'_>, replica: &Replica, hidden: bool) -> bool {
+    fn set_hidden(&self, py: Python<'_>, replica: &Replica, hidden: bool) -> PyResult<bool> {
         self.core
             .write(py, |tracker| tracker.set_hidden(&replica.0, hidden))
     }
 
     /// Drop another replica with all its entries, and return their leaves. O(its entries).
-    fn forget(&self, py: Python<'_>, replica: &Replica) -> Diff {
-        self.core
-            .write_long(py, |tracker| tracker.forget(&replica.0))
-            .into()
+    fn forget(&self, py: Python<'_>, replica: &Replica) -> PyResult<Diff> {
+        Ok(self
+            .core
+            .write_long(py, |tracker| tracker.forget(&replica.0))?
+            .into())
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (id, len) = self
             .core
-            .read(py, |tracker| (tracker.id().clone(), tracker.len()));
-        format!("<Tracker {id} {}>", grouped(len))
+            .read(py, |tracker| (tracker.id().clone(), tracker.len()))?;
+        Ok(format!("<Tracker {id} {}>", grouped(len)))
     }
 }
 

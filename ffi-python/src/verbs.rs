@@ -32,7 +32,7 @@ macro_rules! entry_verbs {
                 status: u8,
             ) -> PyResult<String> {
                 let entry = new_entry(topic, (&key, &owner), &meta, status)?;
-                reference(self.core.write(py, |entries| entries.track(&entry)))
+                reference(self.core.write(py, |entries| entries.track(&entry))?)
             }
 
             /// Replace the meta of a tracked entry, and its status if one is given; return the
@@ -55,7 +55,7 @@ macro_rules! entry_verbs {
                     let kept = status
                         .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
                     entries.update(&entry.status(kept.unwrap_or(0)))
-                }))
+                })?)
             }
 
             /// Track an entry, or update it when it is tracked, as `update` does. O(1).
@@ -75,18 +75,24 @@ macro_rules! entry_verbs {
                     let kept = status
                         .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
                     entries.upsert(&entry.status(kept.unwrap_or(0)))
-                }))
+                })?)
             }
 
             /// Remove one of this replica's entries; return whether it was tracked. O(1).
-            fn untrack(&self, py: Python<'_>, topic: &str, key: Name, owner: Name) -> bool {
+            fn untrack(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+            ) -> PyResult<bool> {
                 self.core.write(py, |entries| {
                     entries.untrack(topic, key.as_key(), owner.as_bytes())
                 })
             }
 
             /// Remove all entries of an owner, in all topics; return how many. O(its entries).
-            fn untrack_owner(&self, py: Python<'_>, owner: Name) -> usize {
+            fn untrack_owner(&self, py: Python<'_>, owner: Name) -> PyResult<usize> {
                 self.core
                     .write_long(py, |entries| entries.untrack_owner(owner.as_bytes()))
             }
@@ -95,41 +101,44 @@ macro_rules! entry_verbs {
             ///
             /// Raises `MemoryError` when there is no room for them.
             fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
-                room_for(self.count(py, topic), ENTRY_LEN)?;
-                Ok(self
-                    .core
-                    .read_long(py, |entries| collect(topic, entries.list(topic))))
+                room_for(self.count(py, topic)?, ENTRY_LEN)?;
+                self.core
+                    .read_long(py, |entries| collect(topic, entries.list(topic)))
             }
 
             /// Return the visible entries of a key in a topic. O(entries of the key).
-            fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> Vec<Entry> {
+            fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> PyResult<Vec<Entry>> {
                 self.core.read(py, |entries| {
                     collect(topic, entries.get_by_key(topic, key.as_key()))
                 })
             }
 
             /// Return how many visible entries a topic has. O(replicas).
-            fn count(&self, py: Python<'_>, topic: &str) -> usize {
+            fn count(&self, py: Python<'_>, topic: &str) -> PyResult<usize> {
                 self.core.read(py, |entries| entries.count(topic))
             }
 
             /// Return how many distinct visible keys a topic has. O(replicas); while a replica is
             /// hidden, the first call after a change is O(entries of the topic).
-            fn count_keys(&self, py: Python<'_>, topic: &str) -> usize {
+            fn count_keys(&self, py: Python<'_>, topic: &str) -> PyResult<usize> {
                 self.core.read(py, |entries| entries.count_keys(topic))
             }
 
-            fn __len__(&self, py: Python<'_>) -> usize {
+            fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
                 self.core.read(py, |entries| entries.len())
             }
 
-            fn __contains__(&self, py: Python<'_>, topic_and_key: &Bound<'_, PyAny>) -> bool {
-                let named = topic_and_key.extract::<(String, Name)>();
-                named.is_ok_and(|(topic, key)| {
-                    self.core.read(py, |entries| {
-                        let sessions = entries.get_by_key(&topic, key.as_key());
-                        sessions.into_iter().next().is_some()
-                    })
+            fn __contains__(
+                &self,
+                py: Python<'_>,
+                topic_and_key: &Bound<'_, PyAny>,
+            ) -> PyResult<bool> {
+                let Ok((topic, key)) = topic_and_key.extract::<(String, Name)>() else {
+                    return Ok(false);
+                };
+                self.core.read(py, |entries| {
+                    let sessions = entries.get_by_key(&topic, key.as_key());
+                    sessions.into_iter().next().is_some()
                 })
             }
         }

@@ -18,7 +18,7 @@ use crate::error::raise;
 use crate::id::{Kind, PyId};
 use crate::json::from_json;
 use crate::list_or_roster::ListOrRoster;
-use crate::sync::Locked;
+use crate::sync::{Birth, Locked};
 
 /// Most names of windows in one `resync`: a viewer holds few, one of them may come twice.
 const NAMES_MAX: usize = 64;
@@ -49,18 +49,22 @@ pub(crate) struct Tick {
 }
 
 impl Tick {
-    pub(crate) fn new<I: PyId>(py: Python<'_>, shown: &Shown<I>, now: std::time::Duration) -> Self {
+    pub(crate) fn new<I: PyId>(
+        py: Python<'_>,
+        shown: &Shown<I>,
+        now: std::time::Duration,
+    ) -> PyResult<Self> {
         let tick = shown
             .list
-            .write_long(py, |list| list.tick(now, shown.bodies()));
+            .write_long(py, |list| list.tick(now, shown.bodies()))?;
         let version = tick.version();
         let is_empty = tick.is_empty();
-        Self {
+        Ok(Self {
             tick: Box::new(tick),
             list: shown.list.clone(),
             version,
             is_empty,
-        }
+        })
     }
 
     /// The tick, if it is of this list.
@@ -293,7 +297,10 @@ impl<I: PyId> Viewing for Typed<I> {
 /// >>> [row.get("id") for row in client.windows["c:0"].rows]
 /// [None, '7', '9']
 #[pyclass(frozen, module = "headcount")]
-pub(crate) struct Viewer(Box<dyn Viewing>);
+pub(crate) struct Viewer {
+    birth: Birth,
+    viewing: Box<dyn Viewing>,
+}
 
 impl Viewer {
     pub(crate) fn new<I: PyId>(shown: Shown<I>, discord: bool) -> Self {
@@ -303,7 +310,20 @@ impl Viewer {
             core::Viewer::new()
         };
         let viewer = Mutex::new(viewer);
-        Self(Box::new(Typed { shown, viewer }))
+        Self {
+            birth: Birth::now(),
+            viewing: Box::new(Typed { shown, viewer }),
+        }
+    }
+
+    /// Works on the viewer with the interpreter released.
+    fn with<R: Send>(
+        &self,
+        py: Python<'_>,
+        f: impl FnOnce(&dyn Viewing) -> R + Send,
+    ) -> PyResult<R> {
+        self.birth.check()?;
+        Ok(py.detach(|| f(&*self.viewing)))
     }
 }
 
@@ -314,17 +334,20 @@ impl Viewer {
     ///
     /// Raises `WindowError` for a bad name or an unknown anchor, `LimitError` over a limit.
     fn open(&self, py: Python<'_>, window: &str) -> PyResult<Bundle> {
-        py.detach(|| self.0.open(window)).map_err(raise)
+        self.with(py, |viewing| viewing.open(window))?
+            .map_err(raise)
     }
 
     /// Close one window and open another; return a bundle with the SYNC of the new one.
     fn retarget(&self, py: Python<'_>, window: &str, to: &str) -> PyResult<Bundle> {
-        py.detach(|| self.0.retarget(window, to)).map_err(raise)
+        self.with(py, |viewing| viewing.retarget(window, to))?
+            .map_err(raise)
     }
 
     /// Close a window.
     fn close(&self, py: Python<'_>, window: &str) -> PyResult<()> {
-        py.detach(|| self.0.close(window)).map_err(raise)
+        self.with(py, |viewing| viewing.close(window))?
+            .map_err(raise)
     }
 
     /// Return a bundle with the SYNC of each of these windows, and all counts.
@@ -335,7 +358,8 @@ impl Viewer {
         let names = |windows| texts(windows, "windows", NAMES_MAX);
         let windows = windows.map_or_else(|| Ok(Vec::new()), names)?;
         let windows: Vec<&str> = windows.iter().map(|window| &**window).collect();
-        py.detach(|| self.0.resync(&windows)).map_err(raise)
+        self.with(py, |viewing| viewing.resync(&windows))?
+            .map_err(raise)
     }
 
     /// Return the bundle of a tick for this viewer; `None` when there is nothing to send.
@@ -343,34 +367,34 @@ impl Viewer {
     /// Ticks must come in order; any may be left out. The bundle then has the counts of the ticks
     /// left out; windows that changed in them come whole with the next tick.
     fn bundle(&self, py: Python<'_>, tick: &Tick) -> PyResult<Option<Bundle>> {
-        let bundle = py.detach(|| self.0.bundle(tick));
+        let bundle = self.with(py, |viewing| viewing.bundle(tick))?;
         bundle.ok_or_else(|| PyValueError::new_err("the tick is of another list"))
     }
 
     /// Return whether a window has missed frames. `catch_up` brings its rows at once, or else the
     /// next tick.
-    fn is_stale(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.0.is_stale())
+    fn is_stale(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |viewing| viewing.is_stale())
     }
 
     /// Return a bundle with a SYNC for each window that has missed frames, and all counts.
-    fn catch_up(&self, py: Python<'_>) -> Bundle {
-        py.detach(|| self.0.catch_up())
+    fn catch_up(&self, py: Python<'_>) -> PyResult<Bundle> {
+        self.with(py, |viewing| viewing.catch_up())
     }
 
     /// Hide the viewer, or show it again: a hidden viewer is sent counts only. Call `catch_up`
     /// after it is shown again.
     #[pyo3(signature = (hidden = true))]
-    fn set_hidden(&self, py: Python<'_>, hidden: bool) {
-        py.detach(|| self.0.set_hidden(hidden));
+    fn set_hidden(&self, py: Python<'_>, hidden: bool) -> PyResult<()> {
+        self.with(py, |viewing| viewing.set_hidden(hidden))
     }
 
     /// Return the present names of the windows of the viewer.
-    fn windows(&self, py: Python<'_>) -> Vec<String> {
-        py.detach(|| self.0.windows())
+    fn windows(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.with(py, |viewing| viewing.windows())
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<Viewer {}>", self.windows(py).join(" "))
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<Viewer {}>", self.windows(py)?.join(" ")))
     }
 }

@@ -1,15 +1,16 @@
 """Does large work with too little memory; see `test_hostile.py`.
 
-Each job is done in a child for each limit from next to nothing to enough. It may end well or in a
-`MemoryError`, after which the object still works. Prints how the children ended.
+Each job is done in a process for each limit from next to nothing to enough. It may end well or in a
+`MemoryError`, after which the object still works. Prints how the processes ended.
 """
 
 import collections
+import functools
 import json
-import os
 import pathlib
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ MEGABYTE = 1 << 20
 MANY = 200_000
 
 
+@functools.cache
 def full_tracker() -> Tracker:
     made = Tracker("a")
     for number in range(MANY):
@@ -27,6 +29,7 @@ def full_tracker() -> Tracker:
     return made
 
 
+@functools.cache
 def full_presence() -> Presence:
     made = Presence("a")
     for number in range(MANY):
@@ -35,6 +38,7 @@ def full_presence() -> Presence:
     return made
 
 
+@functools.cache
 def full_list() -> Any:
     made = MemberList(str, groups=["online", "offline"])
     made.bulk_load(MEMBERS)
@@ -42,12 +46,21 @@ def full_list() -> Any:
 
 
 MEMBERS = [(f"user {n:060}"[-64:], "online", f"name of some length {n}") for n in range(MANY)]
-TRACKER = full_tracker()
-PRESENCE = full_presence()
-LIST = full_list()
-WIDE = SortedSet(range(10 * MANY))
-FRAME = TRACKER.delta_since() or b""
-SNAPSHOT = PRESENCE.snapshot()
+
+
+@functools.cache
+def wide_set() -> SortedSet[int]:
+    return SortedSet(range(10 * MANY))
+
+
+@functools.cache
+def frame() -> bytes:
+    return full_tracker().delta_since() or b""
+
+
+@functools.cache
+def snapshot() -> bytes:
+    return full_presence().snapshot()
 
 
 def receive() -> None:
@@ -56,7 +69,7 @@ def receive() -> None:
     for now in range(5_000):
         if peer.count("room") == MANY:
             return
-        for sender, receiver in ((PRESENCE, peer), (peer, PRESENCE)):
+        for sender, receiver in ((full_presence(), peer), (peer, full_presence())):
             sender.handle_timeout(now / 100)
             for out in sender.poll():
                 if isinstance(out, Transmit):
@@ -64,66 +77,79 @@ def receive() -> None:
     raise AssertionError("the peer did not get everything")
 
 
-JOBS: dict[str, Callable[[], object]] = {
-    "sorted set": lambda: SortedSet(range(20 * MANY)),
-    "sorted set slice": lambda: WIDE[:],
-    "bulk_load": lambda: MemberList(str, groups=["online"]).bulk_load(MEMBERS),
-    "apply_batch": lambda: LIST.apply_batch(
-        ("upsert", name[::-1], "offline", key) for name, _, key in MEMBERS
+Job = tuple[Callable[[], object], Callable[[], object]]
+"""What is made with enough memory, and the work that follows with too little."""
+
+JOBS: dict[str, Job] = {
+    "sorted set": (list, lambda: SortedSet(range(10 * MANY))),
+    "sorted set slice": (wide_set, lambda: wide_set()[:]),
+    "sorted set union": (wide_set, lambda: wide_set() | range(12 * MANY)),
+    "bulk_load": (list, lambda: MemberList(str, groups=["online"]).bulk_load(MEMBERS)),
+    "apply_batch": (
+        full_list,
+        lambda: full_list().apply_batch(
+            ("upsert", name[::-1], "offline", key) for name, _, key in MEMBERS
+        ),
     ),
-    "set_group_many": lambda: LIST.set_group_many([name for name, _, _ in MEMBERS], "offline"),
-    "rows": lambda: LIST[:],
-    "rows backwards": lambda: LIST[::-1],
-    "snapshot rows": lambda: LIST.snapshot()[:],
-    "list": lambda: [PRESENCE.list("room"), TRACKER.list("room 1")],
-    "take_diff": lambda: [TRACKER.take_diff().joins, PRESENCE.take_diff().joins],
-    "delta_since": lambda: TRACKER.delta_since(),
-    "apply": lambda: Tracker("b").apply(FRAME),
-    "snapshot": lambda: PRESENCE.snapshot(),
-    "restore": lambda: Presence.restore(SNAPSHOT, "b"),
-    "receive": receive,
+    "set_group_many": (
+        full_list,
+        lambda: full_list().set_group_many([name for name, _, _ in MEMBERS], "offline"),
+    ),
+    "rows": (full_list, lambda: full_list()[:]),
+    "rows backwards": (full_list, lambda: full_list()[::-1]),
+    "snapshot rows": (full_list, lambda: full_list().snapshot()[:]),
+    "list": (full_presence, lambda: full_presence().list("room")),
+    "list of a tracker": (full_tracker, lambda: [full_tracker().list(f"room {n}") for n in range(8)]),
+    "take_diff": (full_tracker, lambda: full_tracker().take_diff().joins),
+    "take_diff of a presence": (full_presence, lambda: full_presence().take_diff().joins),
+    "delta_since": (full_tracker, lambda: full_tracker().delta_since()),
+    "apply": (frame, lambda: Tracker("b").apply(frame())),
+    "snapshot": (full_presence, lambda: full_presence().snapshot()),
+    "restore": (snapshot, lambda: Presence.restore(snapshot(), "b")),
+    "receive": (full_presence, receive),
 }
 
 
 def limit_memory(megabytes: int) -> None:
+    """Limit this process to what it has and so many megabytes."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + megabytes * MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def child(job: str, megabytes: int) -> int:
-    """0 when the work was done, 1 when there was no memory for it."""
+def attempt(job: str, megabytes: int) -> str:
+    make, work = JOBS[job]
+    make()
+    signal.alarm(300)  # One that hangs ends as SIGALRM.
     limit_memory(megabytes)
-    ended = 0
+    end = "done"
     try:
-        JOBS[job]()
+        work()
     except MemoryError:
-        ended = 1
-    assert LIST.member_count() >= MANY
-    assert PRESENCE.count("room") == MANY
-    return ended
+        end = "no memory"
+    if full_list.cache_info().currsize:
+        assert full_list().member_count() >= MANY
+    if full_presence.cache_info().currsize:
+        assert full_presence().count("room") == MANY
+    return end
 
 
-def ends(job: str, megabytes: int) -> str:
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(300)  # One that hangs ends as SIGALRM.
-        code = 2
-        try:
-            code = child(job, megabytes)
-        finally:
-            os._exit(code)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status < 0:
-        return signal.Signals(-status).name
-    return ("done", "no memory", "another exception")[status]
+def end_of(job: str, megabytes: int) -> str:
+    """Attempt a job in another process."""
+    command = [sys.executable, __file__, job, str(megabytes)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode < 0:
+        return signal.Signals(-done.returncode).name
+    return done.stdout.strip() if done.returncode == 0 else "another exception"
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        print(attempt(sys.argv[1], int(sys.argv[2])))
+        return
     report: dict[str, dict[str, int]] = {}
-    for job in sys.argv[1:] or JOBS:
-        found = collections.Counter(ends(job, 6 * step * step) for step in range(10))
-        report[job] = dict(found)
+    for job in JOBS:
+        report[job] = dict(collections.Counter(end_of(job, 6 * step * step) for step in range(10)))
     print(json.dumps(report))
 
 

@@ -61,7 +61,7 @@ class Docstrings(unittest.TestCase):
         compared = 0
         for cls in (node for node in stub.body if isinstance(node, ast.ClassDef)):
             value = getattr(_headcount, cls.name)
-            documented = [(cls.name, cls, value)]
+            documented: list[tuple[str, ast.ClassDef | ast.FunctionDef, object]] = [(cls.name, cls, value)]
             for node in cls.body:
                 if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
                     documented.append((f"{cls.name}.{node.name}", node, getattr(value, node.name)))

@@ -189,6 +189,9 @@ class Writes(unittest.TestCase):
         self.assertEqual(
             (report.inserted, report.updated, report.removed, report.missing), (2, 3, 1, 1)
         )
+        self.assertEqual(len(report.rows), 7)
+        self.assertEqual(report.rows[0], (None, 5))
+        self.assertEqual(report.rows[5], (None, None))
         before = list(ml)
         with self.assertRaisesRegex(headcount.UnknownGroup, "change 1 of the batch"):
             ml.apply_batch([("remove", 20), ("set_group", 21, "nowhere")])

@@ -12,8 +12,8 @@ def place(entry: Entry) -> tuple[str, str, int]:
     return ("away" if entry.status == 1 else "here", str(entry.key), entry.status)
 
 
-def always(answer: Any) -> Callable[[Entry], Any]:
-    return lambda entry: answer
+def interrupted(entry: Entry) -> tuple[str, str]:
+    raise KeyboardInterrupt
 
 
 class Rosters(unittest.TestCase):
@@ -72,34 +72,74 @@ class Rosters(unittest.TestCase):
         (frame,) = bundle.to_dict()["frames"]
         self.assertEqual([insert["index"] for insert in frame["inserts"]][:2], [0, 1])
 
-    def test_what_goes_wrong_changes_nothing(self) -> None:
-        roster = self.roster()
-        self.t.track("room", "ann", "phone")
+    def test_a_mapping_that_goes_wrong_refuses_its_entry_and_no_other(self) -> None:
+        for user in ("ann", "bob", "cid"):
+            self.t.track("room", user, "phone")
         good = self.diff()
-        answers: list[tuple[Any, type[Exception]]] = [
-            (("nowhere", "x"), headcount.UnknownGroup),
-            (("here",), TypeError),
-            (["here", "x"], TypeError),
-            (("here", None), TypeError),
-            (("here", "x", -1), OverflowError),
-            (("here", b"x" * 65), headcount.LimitError),
+        answers: list[tuple[Any, str]] = [
+            (("nowhere", "x"), "nowhere"),
+            (("here",), "TypeError"),
+            (["here", "x"], "TypeError"),
+            (("here", None), "TypeError"),
+            (("here", "x", -1), "OverflowError"),
+            (("here", b"x" * 65), "LimitError"),
+            (ZeroDivisionError("Oh!"), "ZeroDivisionError: Oh!"),
         ]
-        for answer, error in answers:
+
+        def of(answer: Any) -> Callable[[Entry], Any]:
+            def mapping(entry: Entry) -> Any:
+                if entry.key != "bob":
+                    return "here", entry.key
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+
+            return mapping
+
+        for answer, reason in answers:
             ml = MemberList(str, groups=["here"])
-            broken = Roster(ml, always(answer))
-            with self.assertRaises(error):
-                broken.apply(good)
-            self.assertEqual((len(ml), broken.online_count()), (0, 0))
+            broken = Roster(ml, of(answer))
+            report = broken.apply(good)
+            ((id, why),) = report.refused
+            self.assertEqual(id, "bob")
+            self.assertIn(reason, why)
+            self.assertEqual(sorted(change[0] for change in report.changes), ["ann", "cid"])
+            self.assertEqual((len(ml), broken.online_count(), broken.status("bob")), (3, 2, "offline"))
+        stopped = Roster(MemberList(str, groups=["here"]), interrupted)
+        with self.assertRaises(KeyboardInterrupt):
+            stopped.apply(good)
+        self.assertEqual(stopped.online_count(), 0)
 
-        def fail(entry: Entry) -> tuple[str, str]:
-            raise ZeroDivisionError
+    def test_a_reset_begins_with_a_list_and_makes_up_for_missed_changes(self) -> None:
+        for user in ("ann", "bob", "cid"):
+            self.t.track("room", user, "phone")
+        self.t.take_diff()
+        roster = self.roster(offline="offline")
+        report = roster.reset(self.t.list("room"))
+        self.assertEqual(sorted(c[0] for c in report.changes), ["ann", "bob", "cid"])
+        self.t.untrack("room", "ann", "phone")
+        self.t.track("room", "bob", "laptop", status=2)
+        self.t.update("room", "cid", "phone", status=1)
+        self.t.track("room", "dee", "phone")
+        self.t.take_diff()
+        report = roster.reset(self.t.list("room"), now=1_700_000_000)
+        changes = [("ann", "online", "offline"), ("bob", "online", "dnd")]
+        changes += [("cid", "online", "idle"), ("dee", "offline", "online")]
+        self.assertEqual(sorted(report.changes), changes)
+        self.assertEqual(repr(self.ml), "<MemberList 4 here=2 away=1 offline=1>")
+        self.assertEqual(roster.last_seen("ann"), 1_700_000_000)
+        self.assertEqual(roster.reset(self.t.list("room")).changes, [])
+        self.t.untrack_owner("phone")
+        self.assertEqual(len(roster.apply(self.diff()).changes), 2)
+        self.assertEqual((roster.online_count(), roster.status("bob")), (1, "dnd"))
+        with self.assertRaises(TypeError):
+            roster.reset([1])  # type: ignore[list-item]
+        self.assertEqual(roster.online_count(), 1)
 
-        other = Roster(MemberList(str, groups=["here"]), fail)
-        with self.assertRaises(ZeroDivisionError):
-            other.apply(good)
+    def test_options_that_cannot_be(self) -> None:
+        self.roster()
         with self.assertRaises(ValueError):
             Roster(self.ml, place)
-        self.assertEqual(len(roster.apply(good).changes), 1)
         with self.assertRaises(headcount.UnknownGroup):
             Roster(MemberList(str), place, offline="nowhere")
         with self.assertRaises(ValueError):

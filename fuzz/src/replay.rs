@@ -122,7 +122,7 @@ mod tests {
             replay(&corpus(target.name), target.property).expect("the corpus is readable");
             for (seed, file) in (1..).zip(&files) {
                 let input = fs::read(file).expect("the corpus is readable");
-                for mutation in mutations(&input, seed * 0x9e37_79b9).take(2_000) {
+                for mutation in mutations(&input, seed * 0x9e37_79b9).take(target.mutations) {
                     let outcome = std::panic::catch_unwind(|| (target.property)(&mutation));
                     let name = file.display();
                     assert!(

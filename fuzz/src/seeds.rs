@@ -24,6 +24,8 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "hear" => hear(),
         "restore" => restore(),
         "list_frames" => list_frames(),
+        "socket" => socket(),
+        "rest" => rest(),
         _ => Vec::new(),
     };
     seeds
@@ -324,4 +326,83 @@ fn step(choice: u8, bytes: &[u8]) -> Vec<u8> {
     step.push(choice);
     step.extend_from_slice(bytes);
     step
+}
+
+/// Joins steps of a target, each after its length in two bytes.
+fn joined(steps: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (choice, step) in steps {
+        let length = u16::try_from(step.len() + 1).expect("a step is short");
+        bytes.extend(length.to_le_bytes());
+        bytes.push(*choice);
+        bytes.extend(*step);
+    }
+    bytes
+}
+
+/// Frames of a client, by the number of their event: 0 is a join, 4 a message.
+fn socket() -> Vec<(&'static str, Vec<u8>)> {
+    const JOIN: (u8, &[u8]) = (0, br#"{"status":"idle"}"#);
+    let binary = b"\x00\x00\x01\x07\x092phoenixheartbeat";
+    vec![
+        ("join", joined(&[JOIN, (1, b"{}"), JOIN, JOIN])),
+        ("heartbeat", joined(&[(2, b"{}"), (0xff, binary)])),
+        ("token", joined(&[(3, br#"{"token":"a.b.c"}"#)])),
+        (
+            "message",
+            joined(&[JOIN, (4, br#"{"content":"hi","client_id":"1"}"#)]),
+        ),
+        ("typing", joined(&[JOIN, (5, b"{}"), (6, b"{}")])),
+        ("status", joined(&[JOIN, (7, br#"{"status":"invisible"}"#)])),
+        (
+            "windows",
+            joined(&[
+                JOIN,
+                (8, br#"{"window":"c:0"}"#),
+                (9, br#"{"from":"c:0","window":"c:1"}"#),
+                (11, br#"{"windows":["c:1","c:42949672"]}"#),
+                (10, br#"{"window":"c:1"}"#),
+            ]),
+        ),
+        ("find", joined(&[JOIN, (12, br#"{"prefix":"a"}"#)])),
+        (
+            "text",
+            joined(&[(0xfe, br#"["1","2","room:x","phx_join",{}]"#)]),
+        ),
+        ("no-json", joined(&[(0xfe, b"{"), JOIN])),
+    ]
+}
+
+/// Requests of a user, by the number of their route.
+fn rest() -> Vec<(&'static str, Vec<u8>)> {
+    let id: &[u8] = b"018f0000-0000-7000-8000-000000000001";
+    vec![
+        ("me", joined(&[(0, b"")])),
+        ("users", joined(&[(1, b"5"), (2, id)])),
+        ("rooms", joined(&[(3, id), (5, id), (6, b"")])),
+        (
+            "create",
+            joined(&[(4, br#"{"name":"lobby two","private":true}"#)]),
+        ),
+        ("delete", joined(&[(7, id)])),
+        (
+            "members",
+            joined(&[(8, b""), (10, b"3"), (9, b""), (8, b"")]),
+        ),
+        ("pages", joined(&[(11, id), (12, b"1")])),
+        (
+            "message",
+            joined(&[(8, b""), (13, br#"{"content":"hi","client_id":"1"}"#)]),
+        ),
+        (
+            "dm",
+            joined(&[
+                (14, b""),
+                (15, br#"{"user_id":"018f0000-0000-7000-8000-000000000001"}"#),
+                (16, id),
+                (17, br#"{"content":"hi"}"#),
+            ]),
+        ),
+        ("guest", joined(&[(18, b"default"), (19, b"nothing")])),
+    ]
 }

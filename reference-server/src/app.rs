@@ -9,7 +9,10 @@ use crate::{
     config::Config,
     db::{self, Db, Role},
     error::ApiError,
+    inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
+    meters::{Admission, PushMeters},
+    names::Username,
     room::Hub,
     validate,
 };
@@ -23,7 +26,10 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) message_limit: MessageLimit,
     pub(crate) auth_limit: AuthLimit,
+    pub(crate) push_meters: PushMeters,
+    pub(crate) admission: Admission,
     pub(crate) hub: Hub,
+    pub(crate) inboxes: Inboxes,
     /// Tasks that a stop waits for: sockets, and changes that must not be interrupted.
     pub(crate) tasks: TaskTracker,
     pub(crate) ready: AtomicBool,
@@ -45,19 +51,35 @@ impl App {
             .map_err(Into::into)
     }
 
-    /// Returns the user that `token` names, or `None` if its signature, its tenant or, for registered
-    /// users, the user itself does not hold.
+    /// Removes what is left of deleted rooms. A failure is in the log: the next deletion or start tries it again.
+    pub(crate) async fn purge_rooms(&self) {
+        if let Err(error) = self.db.purge_rooms().await {
+            tracing::error!(%error, "deleted rooms could not be removed");
+        }
+    }
+
+    /// Returns the user that `token` names, or `None` if its signature or its tenant does not hold. A registered
+    /// user must exist, and has the name that is stored; a guest's name must look like no user's.
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Option<Identity>, ApiError> {
-        let Some(identity) = self.tokens.verify(token) else {
+        let Some(mut identity) = self.tokens.verify(token) else {
             return Ok(None);
         };
         if !self.tenants.contains(&identity.tenant) {
             return Ok(None);
         }
-        if !identity.guest && self.db.user(&identity.tenant, identity.id).await?.is_none() {
-            return Ok(None);
+        if !identity.guest {
+            let user = self.db.user(&identity.tenant, identity.id).await?;
+            return Ok(user.map(|user| {
+                identity.username = user.username.into();
+                identity
+            }));
         }
-        Ok(Some(identity))
+        let Some(name) = Username::of_guest(&identity.username) else {
+            return Ok(None);
+        };
+        let is_free =
+            name.is_guest() || !self.db.is_taken(&identity.tenant, &name.skeleton).await?;
+        Ok(is_free.then_some(identity))
     }
 
     /// Returns the room of that id in the caller's tenant. Simulated rooms exist with `--demo` only.

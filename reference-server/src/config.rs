@@ -1,8 +1,14 @@
-//! Settings: flags first, then the environment (`HEADCOUNT_*`), then the defaults.
+//! Settings: flags first, then the environment (`HEADCOUNT_*`), then a file, then the defaults.
 
-use std::{fs, io, net::IpAddr, path::PathBuf};
+use std::{ffi::OsString, fs, io, net::IpAddr, path::PathBuf};
 
-use clap::Parser;
+use clap::{
+    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind,
+    parser::ValueSource,
+};
+use ipnet::IpNet;
+
+use crate::origin::Origin;
 
 /// The shortest JWT secret that is accepted, in characters.
 pub const SECRET_CHARS_MIN: usize = 32;
@@ -19,17 +25,21 @@ Examples:
   headcount-server --demo 100000            with a room of 100,000 simulated members
   HEADCOUNT_PORT=8080 headcount-server --host 0.0.0.0 --data-dir /var/lib/headcount";
 
-/// The settings of the server. `Config::parse()` reads the command line and the environment.
+/// The settings of the server, as [`Config::load`] reads them.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "headcount-server", version, about, after_help = EXAMPLES)]
 pub struct Config {
+    /// File of settings in TOML, named as the flags: `port = 8080`. Flags and environment win over it.
+    #[arg(long, env = "HEADCOUNT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Address to listen on.
     #[arg(long, env = "HEADCOUNT_HOST", default_value = "127.0.0.1")]
     pub host: IpAddr,
 
-    /// Port to listen on; 0 takes any free one. If it is in use, the next free one is taken.
-    #[arg(long, short, env = "HEADCOUNT_PORT", default_value_t = 4000)]
-    pub port: u16,
+    /// Port to listen on; 0 takes any free one. Without it, 4000 or the next free one.
+    #[arg(long, short, env = "HEADCOUNT_PORT")]
+    pub port: Option<u16>,
 
     /// Directory of the database and of the generated secret; created if missing.
     #[arg(long, env = "HEADCOUNT_DATA_DIR", default_value = "headcount-data")]
@@ -83,13 +93,23 @@ pub struct Config {
 
     /// An origin (`https://example.org`) that may use API and socket from a browser; repeat for
     /// more. Without one the API is open to all and the socket to pages of the same host; `*`
-    /// opens both.
+    /// opens both. A slash at the end is ignored.
     #[arg(
         long = "allowed-origin",
         env = "HEADCOUNT_ALLOWED_ORIGINS",
         value_delimiter = ','
     )]
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<Origin>,
+
+    /// A proxy or network (`10.0.0.0/8`) whose `X-Forwarded-For` names the client; repeat for more.
+    #[arg(
+        long = "trusted-proxy",
+        env = "HEADCOUNT_TRUSTED_PROXIES",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        value_parser = parse_net
+    )]
+    pub trusted_proxies: Vec<IpNet>,
 
     /// Members online up to which a room sends full presence; above it only counts are sent.
     #[arg(long, env = "HEADCOUNT_PRESENCE_FULL_MAX", default_value_t = 250)]
@@ -104,13 +124,96 @@ pub struct Config {
     )]
     pub auth_per_minute: u32,
 
+    /// Sockets and long-poll sessions admitted per second; more wait, for 5 s at most.
+    #[arg(
+        long,
+        env = "HEADCOUNT_CONNECTS_PER_SECOND",
+        default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub connects_per_second: u32,
+
+    /// The time that the refusal of a socket is held back, in milliseconds: clients try again at once.
+    #[arg(long, env = "HEADCOUNT_REFUSAL_DELAY_MS", default_value_t = 2_000)]
+    pub refusal_delay_ms: u64,
+
     /// The filter of the log on stderr: a level, or a filter such as `headcount_server=debug`.
     #[arg(long, env = "HEADCOUNT_LOG", default_value = "warn")]
     pub log: String,
 
     /// Write log lines as JSON.
-    #[arg(long, env = "HEADCOUNT_LOG_JSON", default_value_t = false)]
+    #[arg(
+        long,
+        env = "HEADCOUNT_LOG_JSON",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
     pub log_json: bool,
+}
+
+impl Config {
+    /// Reads the command line, the environment, and the file that either names.
+    ///
+    /// # Errors
+    /// A setting is unknown or invalid, or the file cannot be read. Also a call for help is one.
+    pub fn load<I, T>(args: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString>,
+    {
+        let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let mut command = Self::command();
+        let given = command.try_get_matches_from_mut(&args)?;
+        let Some(path) = given.get_one::<PathBuf>("config") else {
+            return Self::from_arg_matches(&given);
+        };
+        let mut refused = |why: String| {
+            let text = format!("settings file {}: {why}", path.display());
+            command.error(ErrorKind::ValueValidation, text)
+        };
+        let text = fs::read_to_string(path).map_err(|e| refused(e.to_string()))?;
+        let settings = text.parse().map_err(|e| refused(format!("{e}")))?;
+        let more = flags_of(&settings, &given).map_err(&mut refused)?;
+        args.extend(more.into_iter().map(OsString::from));
+        Self::try_parse_from(args).map_err(|e| refused(e.to_string()))
+    }
+}
+
+/// Returns the settings of a file as flags, without those that are given by flag or environment.
+fn flags_of(settings: &toml::Table, given: &ArgMatches) -> Result<Vec<String>, String> {
+    let command = Config::command();
+    let mut flags = Vec::new();
+    for (name, value) in settings {
+        let arg = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(name));
+        let arg = arg.filter(|arg| arg.get_id() != "config");
+        let arg = arg.ok_or_else(|| format!("there is no setting {name:?}"))?;
+        let source = given.value_source(arg.get_id().as_str());
+        if matches!(
+            source,
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        ) {
+            continue;
+        }
+        let values = match value {
+            toml::Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        for value in values {
+            match value {
+                toml::Value::Boolean(true) => flags.push(format!("--{name}")),
+                toml::Value::Boolean(false) => {}
+                toml::Value::String(text) => flags.push(format!("--{name}={text}")),
+                toml::Value::Integer(number) => flags.push(format!("--{name}={number}")),
+                _ => {
+                    return Err(format!(
+                        "{name:?} is neither text nor number nor truth value"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(flags)
 }
 
 impl Default for Config {
@@ -173,6 +276,14 @@ pub(crate) fn resolve_secret(config: &Config) -> io::Result<Secret> {
         }
         Err(e) => Err(e),
     }
+}
+
+/// Parses a network, or one address.
+fn parse_net(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    let net = text.parse().or_else(|_| one());
+    net.map_err(|_| "it is no address and no network like 10.0.0.0/8".into())
 }
 
 fn random_hex() -> io::Result<String> {

@@ -24,7 +24,7 @@ pub(crate) enum ApiError {
     Forbidden(&'static str),
     #[error("{0}")]
     NotFound(&'static str),
-    #[error("{0}")]
+    #[error("{1}")]
     Rejected(StatusCode, String),
     #[error("validation failed")]
     Invalid(FieldErrors),

@@ -11,7 +11,14 @@ mod config;
 mod db;
 mod demo;
 mod error;
+#[cfg(feature = "harness")]
+mod harness;
+mod inbox;
 mod limit;
+mod meters;
+mod names;
+mod net;
+mod origin;
 mod post;
 mod room;
 mod server;
@@ -21,4 +28,7 @@ mod web;
 
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
 pub use db::StorageError;
-pub use server::{ServerError, run};
+#[cfg(feature = "harness")]
+pub use harness::Harness;
+pub use origin::Origin;
+pub use server::{Server, ServerError, run};

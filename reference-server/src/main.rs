@@ -7,18 +7,21 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser as _;
-use headcount_server::{Config, run};
+use headcount_server::{Config, Server};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Ports tried after one that is in use.
+/// The port that is tried first if none is named, and the number tried after it.
+const PORT: u16 = 4000;
 const PORTS_TRIED: u16 = 100;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = match Config::load(std::env::args_os()) {
+        Ok(config) => config,
+        Err(error) => error.exit(),
+    };
     if let Err(e) = start_log(&config) {
         eprintln!("--log {:?}: {e}", config.log);
         return ExitCode::FAILURE;
@@ -35,8 +38,11 @@ async fn main() -> ExitCode {
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything is printed: the reader of the address may stop the server at once.
     let signals = Signals::new()?;
+    raise_file_limit();
     let listener = bind(&config).await?;
     let address = listener.local_addr()?;
+    let demo = config.demo;
+    let server = Server::open(config).await?;
     let host = if address.ip().is_unspecified() {
         "localhost".into()
     } else {
@@ -46,33 +52,43 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         "headcount-server listens on http://{host}:{}",
         address.port()
     );
-    if config.demo > 0 {
-        println!("the room \"city\" has {} simulated members", config.demo);
+    if demo > 0 {
+        println!("the room \"city\" has {demo} simulated members");
     }
     io::stdout().flush()?;
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(signals, shutdown.clone()));
-    Ok(run(listener, config, shutdown).await?)
+    Ok(server.serve(listener, shutdown).await?)
 }
 
-/// Binds the configured port or the next free one, and prints which.
-async fn bind(config: &Config) -> io::Result<TcpListener> {
-    let mut port = config.port;
+/// Raises the number of files that the process may open to what the system allows it: every connection is one.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(files) => tracing::info!(files, "limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}
+
+/// Binds the port that was named, or else the first free one from `PORT` on, and prints which.
+async fn bind(config: &Config) -> Result<TcpListener, String> {
+    let bind = async |port: u16| {
+        let bound = TcpListener::bind((config.host, port)).await;
+        bound.map_err(|error| (error.kind(), format!("{}:{port}: {error}", config.host)))
+    };
+    if let Some(port) = config.port {
+        return bind(port).await.map_err(|(_, text)| text);
+    }
+    let mut port = PORT;
     loop {
-        match TcpListener::bind((config.host, port)).await {
+        match bind(port).await {
             Ok(listener) => {
-                if port != config.port {
-                    println!("port {} is in use, taking {port}", config.port);
+                if port != PORT {
+                    println!("port {PORT} is in use, taking {port}");
                 }
                 return Ok(listener);
             }
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                let next = port
-                    .checked_add(1)
-                    .filter(|p| p - config.port <= PORTS_TRIED);
-                port = next.ok_or(e)?;
-            }
-            Err(e) => return Err(e),
+            Err((io::ErrorKind::AddrInUse, _)) if port - PORT < PORTS_TRIED => port += 1,
+            Err((_, text)) => return Err(text),
         }
     }
 }
@@ -92,24 +108,34 @@ async fn cancel_on_signal(mut signals: Signals, shutdown: CancellationToken) {
     std::process::exit(130);
 }
 
-/// The signals that stop the server, caught while this exists.
+/// The signals that stop the server, caught while this exists; and SIGHUP, which does not.
 #[cfg(unix)]
-struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self(
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        ))
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP has no effect: settings are read at the start");
+                }
+            }
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The running server, from start to drain.
 
 use std::{
-    fs,
+    fmt, fs,
     future::IntoFuture as _,
     io,
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -24,7 +23,10 @@ use crate::{
     config::{self, Config},
     db::{Db, NewRoom, StorageError},
     demo,
+    inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
+    meters::{Admission, PushMeters},
+    net::{Peer, TimedListener},
     room::Hub,
     socket::longpoll::Polls,
 };
@@ -80,42 +82,82 @@ impl ServerError {
     }
 }
 
-/// Serves on `listener` until `shutdown` is cancelled, then drains: no new connections, sockets
-/// closed with 1012 in batches, running requests finished.
+/// A server that has its data and can serve.
+pub struct Server {
+    app: Arc<App>,
+    _lock: fs::File,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = &self.app.config;
+        f.debug_struct("Server").field("config", config).finish()
+    }
+}
+
+impl Server {
+    /// Locks the data directory and opens the database.
+    ///
+    /// # Errors
+    /// The data directory, the secret or the database cannot be used; the error names the path.
+    pub async fn open(config: Config) -> Result<Self, ServerError> {
+        let lock = lock_data_dir(&config)?;
+        let app = Arc::new(open(config).await?);
+        Ok(Self { app, _lock: lock })
+    }
+
+    /// Serves on `listener` until `shutdown` is cancelled, then drains: no new connections, sockets
+    /// closed with 1012 in batches, running requests finished.
+    ///
+    /// # Errors
+    /// The listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServerError> {
+        let app = self.app;
+        let data_dir = app.config.data_dir.display();
+        tracing::info!(address = %listener.local_addr()?, %data_dir, "serving");
+        let polls = Arc::new(Polls::new(Arc::clone(&app)));
+        let rooms = pulse(Arc::clone(&app), Arc::clone(&polls), shutdown.clone());
+        let rooms = app.tasks.spawn(rooms);
+        app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
+        let router = api::router(&app, &polls).into_make_service_with_connect_info::<Peer>();
+        let serve = axum::serve(TimedListener(listener), router)
+            .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+            .into_future();
+        let drained = async {
+            shutdown.cancelled().await;
+            tracing::info!("draining");
+            app.hub.drain().await;
+            time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            result = serve => result?,
+            () = drained => tracing::warn!("requests still open after the drain"),
+        }
+        rooms.abort();
+        app.hub.drain().await;
+        polls.clear();
+        app.tasks.close();
+        let _ = time::timeout(DRAIN, app.tasks.wait()).await;
+        app.db.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Opens a [`Server`] and serves.
 ///
 /// # Errors
-/// The data directory, the secret or the database cannot be used.
+/// As [`Server::open`] and [`Server::serve`].
 pub async fn run(
     listener: TcpListener,
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
-    let _lock = lock_data_dir(&config)?;
-    let app = Arc::new(open(config).await?);
-    let polls = Arc::new(Polls::new(Arc::clone(&app)));
-    let rooms = pulse(Arc::clone(&app), Arc::clone(&polls), shutdown.clone());
-    let rooms = app.tasks.spawn(rooms);
-    app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
-    let router = api::router(&app, &polls).into_make_service_with_connect_info::<SocketAddr>();
-    let serve = axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-        .into_future();
-    let drained = async {
-        shutdown.cancelled().await;
-        app.hub.drain().await;
-        time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        result = serve => result?,
-        () = drained => tracing::warn!("requests still open after the drain"),
-    }
-    rooms.abort();
-    app.hub.drain().await;
-    polls.clear();
-    app.tasks.close();
-    let _ = time::timeout(DRAIN, app.tasks.wait()).await;
-    app.db.close().await;
-    Ok(())
+    Server::open(config).await?.serve(listener, shutdown).await
 }
 
 /// Locks the data directory, which is created if missing, against other servers, until the file is
@@ -126,7 +168,8 @@ fn lock_data_dir(config: &Config) -> Result<fs::File, ServerError> {
         .ok_or_else(|| ServerError::DataDirInUse(config.data_dir.clone()))
 }
 
-async fn open(config: Config) -> Result<App, ServerError> {
+/// Opens the state of a server.
+pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
     let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
     if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
         return Err(ServerError::Config("a tenant needs a name".into()));
@@ -142,7 +185,13 @@ async fn open(config: Config) -> Result<App, ServerError> {
         passwords: Passwords::new(),
         message_limit: MessageLimit::default(),
         auth_limit: AuthLimit::per_minute(config.auth_per_minute),
+        push_meters: PushMeters::new(),
+        admission: Admission::new(
+            config.connects_per_second,
+            Duration::from_millis(config.refusal_delay_ms),
+        ),
         hub: Hub::new(config.presence_full_max),
+        inboxes: Inboxes::default(),
         tasks: TaskTracker::new(),
         ready: AtomicBool::new(false),
         tenants,
@@ -158,9 +207,11 @@ async fn open_database(
 ) -> Result<Db, StorageError> {
     let db = Db::open(path, max_mib).await?;
     for tenant in tenants {
+        // The lobby is there before any user is: its name is free.
         db.ensure_server_room(&NewRoom {
             tenant,
             name: LOBBY,
+            skeleton: LOBBY,
             description: "Everybody meets here.",
             ..NewRoom::default()
         })
@@ -171,6 +222,7 @@ async fn open_database(
 
 /// Does the work that precedes readiness.
 async fn start(app: Arc<App>, shutdown: CancellationToken) {
+    app.purge_rooms().await;
     while app.config.demo > 0 && !shutdown.is_cancelled() {
         match demo::fill(&app).await {
             Ok(city) => {
@@ -204,6 +256,7 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
             pruned = Instant::now();
             app.message_limit.prune(pruned);
             app.auth_limit.prune();
+            app.push_meters.prune();
         }
     }
 }

@@ -1,32 +1,13 @@
-//! Validation of names, texts and ids from clients.
+//! Validation of texts and ids from clients.
 
 use uuid::Uuid;
 
-const USERNAME_CHARS: (usize, usize) = (2, 32);
 const PASSWORD_CHARS_MIN: usize = 8;
 const PASSWORD_BYTES_MAX: usize = 256;
-const ROOM_NAME_CHARS_MAX: usize = 80;
 const DESCRIPTION_CHARS_MAX: usize = 500;
+const CLIENT_ID_BYTES_MAX: usize = 64;
 /// The longest message, in characters.
 pub(crate) const CONTENT_CHARS_MAX: usize = 4_000;
-
-/// Checks a user name: 2 to 32 characters of any script, no control or direction characters, not in
-/// the form of a guest's.
-pub(crate) fn username(input: Option<&str>) -> Result<String, String> {
-    let name = line(input, USERNAME_CHARS.1)?;
-    if name.chars().count() < USERNAME_CHARS.0 {
-        return Err(format!(
-            "should be at least {} character(s)",
-            USERNAME_CHARS.0
-        ));
-    }
-    let lower = name.to_lowercase();
-    // Old clients store presence keys in plain objects, where these two names are unsafe.
-    if lower.starts_with("guest-") || lower == "__proto__" || lower == "constructor" {
-        return Err("is reserved".into());
-    }
-    Ok(name)
-}
 
 /// Checks a password: 8 characters to 256 bytes.
 pub(crate) fn password(input: Option<&str>) -> Result<String, String> {
@@ -42,11 +23,6 @@ pub(crate) fn password(input: Option<&str>) -> Result<String, String> {
         return Err(format!("should be at most {PASSWORD_BYTES_MAX} byte(s)"));
     }
     Ok(password.to_owned())
-}
-
-/// Checks a room name: up to 80 characters on one line.
-pub(crate) fn room_name(input: Option<&str>) -> Result<String, String> {
-    line(input, ROOM_NAME_CHARS_MAX)
 }
 
 /// Checks a room description: may be absent, up to 500 characters.
@@ -72,15 +48,18 @@ pub(crate) fn content(input: Option<&str>) -> Result<String, String> {
     multiline(text, CONTENT_CHARS_MAX)
 }
 
-fn line(input: Option<&str>, chars_max: usize) -> Result<String, String> {
-    let text = input.unwrap_or_default().trim();
-    if text.is_empty() {
-        return Err("can't be blank".into());
+/// Checks a client's own name of a message: 1 to 64 printable ASCII characters.
+pub(crate) fn client_id(input: Option<String>) -> Result<Option<String>, String> {
+    let is_good = |id: &String| {
+        (1..=CLIENT_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if input.as_ref().is_none_or(is_good) {
+        Ok(input)
+    } else {
+        Err(format!(
+            "should be 1 to {CLIENT_ID_BYTES_MAX} printable ASCII characters"
+        ))
     }
-    if text.chars().any(|c| c.is_control() || is_invisible(c)) {
-        return Err("must not contain control characters".into());
-    }
-    bounded(text, chars_max)
 }
 
 fn multiline(text: &str, chars_max: usize) -> Result<String, String> {
@@ -100,48 +79,9 @@ fn bounded(text: &str, chars_max: usize) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Returns whether a character invisibly changes the display of the text around it. The joiner
-/// U+200D is none: emoji are built with it.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn usernames() {
-        for good in [
-            "ada",
-            "  Ada Lovelace ",
-            "Жанна",
-            "👩‍💻👩‍💻",
-            "Robert'); DROP TABLE users;--",
-        ] {
-            assert_eq!(username(Some(good)).as_deref(), Ok(good.trim()));
-        }
-        let long = "x".repeat(33);
-        for (bad, why) in [
-            ("", "can't be blank"),
-            (" \t", "can't be blank"),
-            ("a", "at least 2"),
-            (&long, "at most 32"),
-            ("a\u{0}b", "control"),
-            ("a\nb", "control"),
-            ("a\u{202e}b", "control"),
-            ("Guest-1", "reserved"),
-            ("__proto__", "reserved"),
-        ] {
-            let error = username(Some(bad)).unwrap_err();
-            assert!(error.contains(why), "{bad:?}: {error}");
-        }
-        assert_eq!(username(None).unwrap_err(), "can't be blank");
-    }
 
     #[test]
     fn contents() {

@@ -40,8 +40,24 @@ export class Api {
     return this.#send("GET", "/auth/me");
   }
 
-  rooms() {
-    return this.#send("GET", "/rooms");
+  /** A page of rooms, oldest first: those after the one of this id. */
+  rooms({ limit = 100, after = null } = {}) {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (after !== null) query.set("after", after);
+    return this.#send("GET", `/rooms?${query}`);
+  }
+
+  room(id) {
+    return this.#send("GET", `/rooms/${encodeURIComponent(id)}`);
+  }
+
+  /** Returns whether the server answers at all, also while it refuses sockets. */
+  async isUp() {
+    try {
+      return (await this.fetch("/healthz", { cache: "no-store" })).ok;
+    } catch {
+      return false;
+    }
   }
 
   createRoom(name, description) {

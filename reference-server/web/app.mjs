@@ -4,6 +4,7 @@ import { Api } from "./api.mjs";
 import { Composer } from "./composer.mjs";
 import { Connection } from "./connection.mjs";
 import { byId, paintAvatar, setNote } from "./dom.mjs";
+import { Inbox } from "./inbox.mjs";
 import { Members } from "./members/members.mjs";
 import { MessageView } from "./message-view.mjs";
 import { Online } from "./online.mjs";
@@ -66,6 +67,7 @@ class App {
     const { user } = this.session;
     byId("app").hidden = false;
     byId("me-name").textContent = user.username;
+    this.status.show(user);
     paintAvatar(byId("me-avatar"), user.id, user.username);
     this.#connect();
     this.rooms.allowCreate(!user.guest);
@@ -78,7 +80,13 @@ class App {
       url: SOCKET_URL,
       token: () => this.session.token,
       isTokenGood: () => this.#isTokenGood(),
+      isServerUp: () => this.api.isUp(),
     });
+    this.inbox = new Inbox({ socket: this.connection.socket, user: this.session.user });
+    this.inbox.addEventListener("room_created", ({ detail }) => this.rooms.add(detail));
+    this.inbox.addEventListener("room_removed", ({ detail }) => this.#onRemoved(detail));
+    this.inbox.addEventListener("rejoined", () => this.rooms.load());
+    this.inbox.join();
     this.connection.addEventListener("change", () => this.#drawConnection());
     this.connection.addEventListener("refused", () => this.#end("Your session has ended. Please come in again."));
     this.connection.connect();
@@ -109,12 +117,46 @@ class App {
   }
 
   // The room in the address (#/room/<id>, or ?room=<name> where a site embeds the page), else the first.
-  #openFromAddress() {
+  async #openFromAddress() {
     if (!this.connection) return;
     const id = location.hash.match(/^#\/room\/(.+)$/)?.[1];
-    const room =
-      (id && this.rooms.find(decodeURIComponent(id))) || this.rooms.named(this.askedRoom) || this.rooms.first();
+    const asked = id && (await this.#find(decode(id)));
+    const room = asked || this.rooms.named(this.askedRoom) || this.rooms.first();
     if (room && room.id !== this.room?.info.id) this.#open(room);
+  }
+
+  // A room that is not listed, because it is new or there are too many, is asked for.
+  async #find(id) {
+    const listed = this.rooms.find(id);
+    if (listed) return listed;
+    try {
+      const room = await this.api.room(id);
+      this.rooms.add(room);
+      return room;
+    } catch {
+      return null;
+    }
+  }
+
+  // The room is deleted, or the user is no member of it any more. What was said stays to be read.
+  async #onEnded(room) {
+    let text = "You are not a member of this room any more.";
+    try {
+      await this.api.room(room.info.id);
+    } catch (error) {
+      if (error.status === 404) text = "This room was deleted.";
+      this.rooms.remove(room.info.id);
+    }
+    if (room !== this.room) return;
+    this.trouble = text;
+    this.composer.show(null);
+    this.online.show(null);
+    this.members.show(null);
+    this.#drawBanner();
+  }
+
+  #onRemoved({ id }) {
+    this.rooms.remove(id);
   }
 
   #open(info) {
@@ -133,6 +175,7 @@ class App {
       this.trouble = event.detail;
       this.#drawBanner();
     });
+    room.addEventListener("ended", () => this.#onEnded(room));
     this.rooms.select(info.id);
     byId("room-name").textContent = info.name;
     byId("room-topic").textContent = info.description ?? "";
@@ -220,6 +263,15 @@ class App {
     const narrow = matchMedia("(max-width: 1000px)").matches;
     const shown = narrow ? app.dataset.panel === "members" : !app.classList.contains("members-hidden");
     byId("toggle-members").setAttribute("aria-expanded", String(shown));
+  }
+}
+
+// An address may be cut anywhere.
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 

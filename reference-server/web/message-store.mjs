@@ -38,10 +38,18 @@ export class MessageStore {
     return first.seq > newest.seq + 1 ? newest.seq : null;
   }
 
-  /** Adds a pending message of the user; it is last until `settle`. */
+  /** Returns how many messages are missing between two neighbours: the numbers in a room have no holes. */
+  static missing(before, message) {
+    if (!Number.isFinite(before?.seq) || !Number.isFinite(message?.seq)) return 0;
+    return Math.max(0, message.seq - before.seq - 1);
+  }
+
+  /** Adds a pending message of the user; it is last until `settle` or `confirm`. */
   addPending(content, user) {
+    const clientId = randomId();
     const message = {
-      id: `pending-${crypto.randomUUID?.() ?? Math.random()}`,
+      id: `pending-${clientId}`,
+      client_id: clientId,
       content,
       user,
       inserted_at: new Date().toISOString(),
@@ -51,9 +59,14 @@ export class MessageStore {
     return message;
   }
 
-  /** Removes a pending message that arrived, or was given up. */
+  /** Removes a pending message that was given up. */
   settle(message) {
     this.pending = this.pending.filter((other) => other !== message);
+  }
+
+  /** Removes the pending message that the server has stored under this id. */
+  confirm(clientId) {
+    if (clientId) this.pending = this.pending.filter((other) => other.client_id !== clientId);
   }
 
   /** Forgets old messages beyond `keep`; they can be loaded again. */
@@ -62,6 +75,11 @@ export class MessageStore {
     for (const message of this.messages.splice(0, this.messages.length - keep)) this.byId.delete(message.id);
     this.hasOlder = true;
   }
+}
+
+// `crypto.randomUUID` exists on pages of HTTPS and localhost only.
+function randomId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function bySeq(a, b) {

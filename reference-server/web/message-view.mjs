@@ -1,11 +1,13 @@
 // The message log: keyed rows, day lines, staying at the bottom, loading older ones at the top.
 
-import { h, linkify, paintAvatar, setNote } from "./dom.mjs";
+import { formatCount, h, linkify, paintAvatar, setNote } from "./dom.mjs";
+import { MessageStore } from "./message-store.mjs";
 
 const NEAR_BOTTOM_PX = 48;
 const NEAR_TOP_PX = 240;
 const GROUP_MS = 5 * 60 * 1000;
 const KEEP = 400;
+const LINES_MAX = 16;
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
@@ -50,13 +52,15 @@ export class MessageView {
   #update({ added, how }) {
     const { log } = this;
     const stick = this.#atBottom || how === "first" || how === "sent";
-    if (stick && how !== "older") this.#room.store.trim(KEEP);
+    if (stick && how !== "older" && how !== "gap") this.#room.store.trim(KEEP);
+    const fromTop = log.scrollTop;
     const fromBottom = log.scrollHeight - log.scrollTop;
-    log.setAttribute("aria-busy", String(how === "older" || how === "first"));
+    log.setAttribute("aria-busy", String(how === "older" || how === "first" || how === "gap"));
     this.#reconcile();
     this.#drawTop();
     if (how === "older") log.scrollTop = log.scrollHeight - fromBottom;
     else if (stick) this.toBottom();
+    else if (how === "gap") log.scrollTop = fromTop;
     else this.#setUnseen(this.#unseen + added.length);
     requestAnimationFrame(() => {
       log.setAttribute("aria-busy", "false");
@@ -122,15 +126,37 @@ export class MessageView {
       if (node === place) place = place.nextElementSibling;
       else this.list.insertBefore(node, place);
       decorate(node, message, wanted[i - 1]);
+      this.#decorateGap(node, message, wanted[i - 1]);
       if (message.pending) this.#decoratePending(node, message);
     });
+  }
+
+  // A hole in the numbers is shown where it is, with a button that loads what is missing.
+  #decorateGap(node, message, previous) {
+    const missing = MessageStore.missing(previous, message);
+    const gap = node.querySelector(".gap");
+    gap.hidden = missing === 0;
+    if (missing === 0 || gap.dataset.missing === `${previous.seq}-${missing}`) return;
+    gap.dataset.missing = `${previous.seq}-${missing}`;
+    const room = this.#room;
+    const load = (event) => {
+      event.target.disabled = true;
+      room.fillGap(previous.seq, message.seq).catch((error) => {
+        event.target.disabled = false;
+        event.target.textContent = `${error.message} Try again`;
+      });
+    };
+    const text = missing === 1 ? "1 message is not shown" : `${formatCount(missing)} messages are not shown`;
+    gap.replaceChildren(`${text} `, h("button", { class: "link", type: "button", text: "Load them", onclick: load }));
   }
 
   #decoratePending(node, message) {
     node.classList.toggle("failed", Boolean(message.failed));
     node.classList.toggle("pending", !message.failed);
     const note = node.querySelector(".message-note");
-    if (!message.failed || note.childElementCount > 0) return;
+    note.hidden = !message.failed;
+    if (!message.failed || note.dataset.reason === message.failed) return;
+    note.dataset.reason = message.failed;
     const room = this.#room;
     note.replaceChildren(
       `Not sent. ${message.failed} `,
@@ -143,7 +169,6 @@ export class MessageView {
       " ",
       h("button", { class: "link", type: "button", text: "Discard", onclick: () => room.discard(message) }),
     );
-    note.hidden = false;
   }
 
   #setUnseen(count) {
@@ -169,6 +194,7 @@ function messageNode(message) {
   return h(
     "li",
     { class: "message", "data-id": message.id },
+    h("div", { class: "gap", hidden: true }),
     h("div", { class: "day", hidden: true }),
     avatar,
     h(
@@ -178,9 +204,22 @@ function messageNode(message) {
       isGuest(message.user) ? h("span", { class: "tag", text: "guest" }) : null,
       stamp,
     ),
-    h("div", { class: "message-body", dir: "auto" }, ...linkify(String(message.content ?? ""))),
+    ...messageBody(String(message.content ?? "")),
     h("div", { class: "message-note", role: "alert", hidden: true }),
   );
+}
+
+// A message of very many lines is cut, with a button that shows it whole.
+function messageBody(content) {
+  const body = h("div", { class: "message-body", dir: "auto" }, ...linkify(content));
+  if (content.split("\n").length <= LINES_MAX) return [body];
+  body.classList.add("cut");
+  const whole = h("button", { class: "link message-more", type: "button", text: "Show all" });
+  whole.addEventListener("click", () => {
+    body.classList.remove("cut");
+    whole.remove();
+  });
+  return [body, whole];
 }
 
 function isGuest(user) {

@@ -2,6 +2,10 @@
 
 import { byId, h, setNote } from "./dom.mjs";
 
+const PAGE = 100;
+// More are not listed, but opened by their address.
+const ROOMS_MAX = 2000;
+
 /** Shows the rooms; `opened(room)` is called when the user picks one. */
 export class RoomList {
   #rooms = [];
@@ -21,18 +25,35 @@ export class RoomList {
     form.querySelector("[value=cancel]").addEventListener("click", () => this.dialog.close());
   }
 
-  /** Fetches the rooms. Returns them, or nothing on failure (the panel shows the reason). */
+  /** Fetches the rooms, page by page. On failure the panel shows the reason, and the rooms known so far. */
   async load() {
-    const error = byId("rooms-error");
+    const rooms = [];
     try {
-      this.#rooms = (await this.api.rooms()) ?? [];
-      setNote(error, "");
+      for (let page = null; rooms.length < ROOMS_MAX && page?.length !== 0; ) {
+        page = (await this.api.rooms({ limit: PAGE, after: rooms.at(-1)?.id ?? null })) ?? [];
+        rooms.push(...page);
+        if (page.length < PAGE) break;
+      }
+      this.#rooms = rooms;
+      setNote(byId("rooms-error"), "");
     } catch (failure) {
-      setNote(error, failure.message);
-      return null;
+      setNote(byId("rooms-error"), failure.message);
     }
     this.#draw();
-    return this.#rooms;
+  }
+
+  /** Adds a room that has come, or shows what has changed of one. */
+  add(room) {
+    const index = this.#rooms.findIndex(({ id }) => id === room.id);
+    if (index >= 0) this.#rooms[index] = { ...this.#rooms[index], ...room };
+    else this.#rooms.push(room);
+    this.#draw();
+  }
+
+  /** Removes a room that is gone. */
+  remove(id) {
+    this.#rooms = this.#rooms.filter((room) => room.id !== id);
+    this.#draw();
   }
 
   find(id) {
@@ -98,8 +119,8 @@ export class RoomList {
     try {
       const room = await this.api.createRoom(name, form.elements.description.value.trim());
       this.dialog.close();
-      await this.load();
-      this.opened(this.find(room.id) ?? room);
+      this.add(room);
+      this.opened(room);
     } catch (error) {
       setNote(note, error.message);
     }

@@ -7,17 +7,19 @@ import { MessageStore } from "./message-store.mjs";
 const PAGE = 50;
 const GAP_PAGES_MAX = 10;
 const TYPING_EVERY_MS = 2500;
+const GONE = new Set(["not found", "not a member"]);
 const TYPING_SHOWN_MS = 6000;
 
 /**
  * Events: `messages` (detail: {added, how}), `online`, `typing`, `arrived` and `left` (detail: name), `joined`,
- * `trouble` (detail: text, empty when over), `member_list` (detail: bundle).
+ * `trouble` (detail: text, empty when over), `member_list` (detail: bundle), `ended` (the room is gone for this user).
  */
 export class Room extends EventTarget {
   #typingSentAt = 0;
   #typingTimer = null;
   #loading = null;
   #synced = false;
+  #ended = false;
 
   constructor({ info, socket, api, me, status = () => "online" }) {
     super();
@@ -39,37 +41,45 @@ export class Room extends EventTarget {
     this.channel
       .join()
       .receive("ok", (reply) => this.#onJoined(reply))
-      .receive("error", (reply) => this.#emit("trouble", joinTrouble(reply)))
+      .receive("error", (reply) => {
+        this.#emit("trouble", joinTrouble(reply));
+        if (GONE.has(reply?.reason)) this.#end();
+      })
       .receive("timeout", () => this.#emit("trouble", "The room does not answer. Trying again…"));
   }
 
   leave() {
     clearTimeout(this.#typingTimer);
     for (const entry of this.typing.values()) clearTimeout(entry.timer);
+    this.#ended = true;
     if (this.channel.joinedOnce) this.channel.leave();
   }
 
-  /** Sends a message; the returned pending message turns `failed` with a reason when it did not arrive. */
-  send(content, retried = null) {
-    if (retried) this.store.settle(retried);
-    const pending = this.store.addPending(content, this.me);
+  /**
+   * Sends a message, or one that failed before once more: under the same id, so that the server stores it once. The
+   * pending message turns `failed`, with a reason, when it did not arrive.
+   */
+  send(content, failed = null) {
+    const pending = failed ?? this.store.addPending(content, this.me);
+    delete pending.failed;
+    this.#sendStopTyping();
+    if (this.channel.joinedOnce) this.#push(pending);
+    else pending.failed = "The room is not open yet.";
+    this.#emit("messages", { added: [], how: "sent" });
+  }
+
+  #push(pending) {
     const fail = (reason) => {
+      // The message itself may have come meanwhile.
+      if (!this.store.pending.includes(pending)) return;
       pending.failed = reason;
       this.#emit("messages", { added: [], how: "sent" });
     };
-    this.#sendStopTyping();
-    if (!this.channel.joinedOnce) return fail("The room is not open yet.");
     this.channel
-      .push("new_message", { content })
-      .receive("ok", (message) => {
-        this.store.settle(pending);
-        const added = message?.id ? this.store.add([withUser(message, this.me)]) : [];
-        this.#emit("messages", { added, how: "sent" });
-      })
+      .push("new_message", { content: pending.content, client_id: pending.client_id })
+      .receive("ok", (message) => this.#onMessage(withUser(message, this.me)))
       .receive("error", (reply) => fail(sendTrouble(reply)))
       .receive("timeout", () => fail("The server did not answer."));
-    this.#emit("messages", { added: [], how: "sent" });
-    return undefined;
   }
 
   discard(pending) {
@@ -94,6 +104,14 @@ export class Room extends EventTarget {
     return this.#loading;
   }
 
+  /** Loads messages that are missing between two that are held. */
+  fillGap(after, until) {
+    this.#loading ??= this.#fillGap(after, until).finally(() => {
+      this.#loading = null;
+    });
+    return this.#loading;
+  }
+
   /** To be called on every edit of the message box: notifies the others at most every few seconds. */
   typed(isEmpty) {
     if (isEmpty) return this.#sendStopTyping();
@@ -111,13 +129,19 @@ export class Room extends EventTarget {
     if (this.channel.state === "joined") this.channel.push("set_status", { status });
   }
 
-  /** Pushes on the room's channel; the promise rejects with an Error that states the reason. */
+  /**
+   * Pushes on the room's channel; the promise rejects with an Error that states the reason, and when to
+   * try again (`retryAfterMs`) if it was too early.
+   */
   request(event, payload) {
     return new Promise((resolve, reject) => {
       this.channel
         .push(event, payload)
         .receive("ok", resolve)
-        .receive("error", (reply) => reject(new Error(sentence(reply?.reason ?? "refused"))))
+        .receive("error", (reply) => {
+          const retryAfterMs = Number(reply?.retry_after_ms) || null;
+          reject(Object.assign(new Error(sentence(reply?.reason ?? "refused")), { retryAfterMs }));
+        })
         .receive("timeout", () => reject(new Error("The server did not answer.")));
     });
   }
@@ -141,12 +165,22 @@ export class Room extends EventTarget {
     channel.onError(() => {
       this.#synced = false;
     });
+    channel.onClose(() => this.#end());
     presence.onJoin((id, before, now) => this.#onPresence("arrived", id, before, now));
     presence.onLeave((id, rest, gone) => this.#onPresence("left", id, rest.metas.length > 0 ? rest : null, gone));
     presence.onSync(() => {
       this.#synced = true;
       this.#readPresence();
     });
+  }
+
+  // The server ended the channel, or refuses it for good: the room is deleted, or the user is no member any more.
+  #end() {
+    if (this.#ended) return;
+    this.leave();
+    for (const pending of this.store.pending) pending.failed = "The room is closed.";
+    this.#emit("messages", { added: [], how: "sent" });
+    this.#emit("ended", null);
   }
 
   #onJoined(reply) {
@@ -182,33 +216,37 @@ export class Room extends EventTarget {
 
   #onMessage(message) {
     const own = message.user?.id === this.me.id;
-    if (own) {
-      const match = this.store.pending.find((other) => !other.failed && other.content === message.content);
-      if (match) this.store.settle(match);
-    }
     if (message.user?.id) this.#onStopTyping(message.user.id);
-    this.#emit("messages", { added: this.store.add([message]), how: own ? "sent" : "new" });
+    this.#emit("messages", { added: this.#add([message]), how: own ? "sent" : "new" });
   }
 
   async #onHistory(list) {
-    const gap = this.store.gapBefore(list);
     const first = this.store.newest === null;
+    const gap = this.store.gapBefore(list);
     if (first) this.store.hasOlder = list.length >= PAGE;
-    this.#emit("messages", { added: this.store.add(list), how: first ? "first" : "new" });
-    if (gap !== null) await this.#fillGap(gap, list[0].seq);
+    this.#emit("messages", { added: this.#add(list), how: first ? "first" : "new" });
+    try {
+      if (gap !== null) await this.fillGap(gap, list[0].seq);
+    } catch (error) {
+      this.#emit("trouble", `Some messages could not be loaded. ${error.message}`);
+    }
+    // What was on its way when the connection was lost is not answered any more.
+    for (const pending of this.store.pending) if (!pending.failed) this.#push(pending);
+  }
+
+  // Adds messages, and settles those of the user that they confirm.
+  #add(list) {
+    for (const message of list) if (message.user?.id === this.me.id) this.store.confirm(message.client_id);
+    return this.store.add(list);
   }
 
   async #fillGap(after, until) {
     let afterSeq = after;
-    try {
-      for (let page = 0; page < GAP_PAGES_MAX && afterSeq < until - 1; page += 1) {
-        const list = (await this.api.messages(this.info.id, { limit: 100, afterSeq })) ?? [];
-        if (list.length === 0) break;
-        afterSeq = list[list.length - 1].seq;
-        this.#emit("messages", { added: this.store.add(list), how: "new" });
-      }
-    } catch (error) {
-      this.#emit("trouble", `Some messages could not be loaded. ${error.message}`);
+    for (let page = 0; page < GAP_PAGES_MAX && afterSeq < until - 1; page += 1) {
+      const list = (await this.api.messages(this.info.id, { limit: 100, afterSeq })) ?? [];
+      if (list.length === 0) break;
+      afterSeq = list[list.length - 1].seq;
+      this.#emit("messages", { added: this.#add(list), how: "gap" });
     }
   }
 

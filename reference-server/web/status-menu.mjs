@@ -1,10 +1,13 @@
 // The menu behind the user's own avatar: online, idle, do not disturb, invisible.
 
 import { byId, h } from "./dom.mjs";
+import { localStorageOrNull } from "./session.mjs";
 
 const STATUSES = { online: "Online", idle: "Idle", dnd: "Do not disturb", invisible: "Invisible" };
 
-/** Stores the status chosen on this page; `changed(status)` is called with it. */
+const KEY = "headcount.status";
+
+/** The status that the user has chosen, kept over reloads; `changed(status)` is called with a new one. */
 export class StatusMenu {
   constructor({ changed }) {
     this.status = "online";
@@ -26,8 +29,17 @@ export class StatusMenu {
     this.#draw();
   }
 
+  /** Takes up the status that this user chose before. */
+  show(user) {
+    this.user = user;
+    const stored = read();
+    this.status = stored.user === user.id && stored.status in STATUSES ? stored.status : "online";
+    this.#draw();
+  }
+
   #choose(status) {
     this.status = status;
+    write({ user: this.user.id, status });
     this.#draw();
     this.menu.hidePopover();
     this.changed(status);
@@ -45,5 +57,22 @@ export class StatusMenu {
     for (const item of this.items) item.setAttribute("aria-checked", String(item.dataset.status === this.status));
     byId("me-dot").dataset.status = this.status;
     byId("me-status").setAttribute("aria-label", `Your status: ${STATUSES[this.status]}`);
+  }
+}
+
+// A guest lives as long as the tab, but a status kept longer names its user.
+function read() {
+  try {
+    return JSON.parse(localStorageOrNull()?.getItem(KEY) ?? "{}") ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function write(value) {
+  try {
+    localStorageOrNull()?.setItem(KEY, JSON.stringify(value));
+  } catch {
+    // Without storage a reload loses the status.
   }
 }

@@ -29,6 +29,7 @@ export class Welcome {
 
   show(message = "") {
     this.section.hidden = false;
+    this.#setMode("login");
     setNote(byId("auth-error"), message);
     byId("guest").focus();
   }

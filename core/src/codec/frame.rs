@@ -209,12 +209,19 @@ impl Envelope {
 }
 
 fn mac(key: &SharedKey, bytes: &[u8]) -> [u8; MAC_LEN] {
+    mac_of_parts(key, &[bytes])
+}
+
+/// Returns the keyed MAC of several byte slices, one after the other.
+pub(crate) fn mac_of_parts(key: &SharedKey, parts: &[&[u8]]) -> [u8; MAC_LEN] {
     let mut hasher = SipHasher24::new_with_key(&key.0);
-    std::hash::Hasher::write(&mut hasher, bytes);
+    for part in parts {
+        std::hash::Hasher::write(&mut hasher, part);
+    }
     hasher.finish128().as_bytes()
 }
 
-fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |acc, (x, y)| acc | (x ^ y)) == 0
 }
 

@@ -31,4 +31,6 @@ pub use error::{DecodeError, DecodeErrorKind};
 pub use frame::{
     CLUSTER_LEN_MAX, Envelope, FRAME_OVERHEAD_MAX, Kind, SharedKey, WIRE_MAJOR, WIRE_MINOR,
 };
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use frame::{equal_in_constant_time, mac_of_parts};
 pub use value::{Reader, Writer};

@@ -43,7 +43,7 @@ mod options;
 mod status;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 pub use options::{OfflinePolicy, RosterOptions};
@@ -51,7 +51,7 @@ pub use status::{Status, UnknownStatus};
 
 use last_seen::LastSeen;
 
-use crate::id::Dot;
+use crate::id::{Dot, Origin};
 use crate::member_list::{BulkReport, GroupId, Id, ListError, MemberList, NewMember, SortKey};
 use crate::tracker::{EntryBuf, TopicDiff};
 
@@ -141,7 +141,7 @@ pub struct Roster<I> {
     last_seen: LastSeen<I>,
 }
 
-type Mapping = Box<dyn Fn(&EntryBuf) -> Placement + Send + Sync>;
+type Mapping = Box<dyn Fn(&EntryBuf) -> Option<Placement> + Send + Sync>;
 
 /// A user with at least one session.
 #[derive(Debug, Default)]
@@ -196,13 +196,14 @@ fn id_of<I: Id>(entry: &EntryBuf) -> Option<I> {
 }
 
 impl<I: Id> Roster<I> {
-    /// Makes a roster over a list that has its groups already. `mapping` returns where a session
-    /// puts its user; the key of an entry, as text, is the id of the row.
+    /// Makes a roster over a list that has its groups already. `mapping` returns the [`Placement`]
+    /// of a session, or `None` for a session that does not count; the key of an entry, as text, is
+    /// the id of the row.
     #[must_use]
-    pub fn new(
+    pub fn new<P: Into<Option<Placement>>>(
         list: MemberList<I>,
         options: RosterOptions,
-        mapping: impl Fn(&EntryBuf) -> Placement + Send + Sync + 'static,
+        mapping: impl Fn(&EntryBuf) -> P + Send + Sync + 'static,
     ) -> Self {
         let mut rank = [u8::MAX; Status::ALL.len()];
         for (place, status) in (0..u8::MAX).zip(options.priority).rev() {
@@ -211,7 +212,7 @@ impl<I: Id> Roster<I> {
         Self {
             list,
             users: HashMap::new(),
-            mapping: Box::new(mapping),
+            mapping: Box::new(move |entry| mapping(entry).into()),
             rank,
             offline: options.offline,
             online: 0,
@@ -224,12 +225,11 @@ impl<I: Id> Roster<I> {
     /// seconds since 1970, for last-seen only. O(changes x log members).
     pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> RosterReport<I> {
         // The mapping is the application's: if it panics, nothing has changed yet.
-        let place = |entry: &EntryBuf| id_of::<I>(entry).map(|_| (self.mapping)(entry));
-        let joined: Vec<_> = diff.joins.iter().map(place).collect();
+        let joined: Vec<_> = diff.joins.iter().map(|join| self.placement(join)).collect();
         let updated: Vec<_> = diff
             .updates
             .iter()
-            .map(|update| place(&update.new))
+            .map(|update| self.placement(&update.new))
             .collect();
         let mut round = Round::default();
         for (join, placement) in diff.joins.iter().zip(joined) {
@@ -242,7 +242,48 @@ impl<I: Id> Roster<I> {
         for leave in &diff.leaves {
             self.end(leave, &mut round);
         }
-        // A user is settled once, after all of their sessions: in between they may seem offline.
+        self.settle_all(round, wall_s)
+    }
+
+    /// Puts the entries of `list` in the place of all sessions, as after Diffs that were missed.
+    /// O(sessions + entries, and changes x log members).
+    pub fn reset(&mut self, entries: &[EntryBuf], wall_s: u64) -> RosterReport<I> {
+        let placements: Vec<_> = entries.iter().map(|entry| self.placement(entry)).collect();
+        let versions = entries
+            .iter()
+            .map(|entry| (entry.origin(), entry.version()));
+        let current: HashSet<(&Origin, u64)> = versions.collect();
+        let is_current =
+            |session: &Session| current.contains(&(&session.dot.origin, session.version));
+        let users = self.users.iter();
+        let outdated: Vec<I> = users
+            .filter(|(_, user)| !user.sessions.iter().all(is_current))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut round = Round::default();
+        for id in outdated {
+            self.note(&id, &mut round);
+            let is_visible = self.is_visible(&id);
+            if let Some(before) = round.before.get_mut(&id) {
+                before.was_visible = is_visible;
+            }
+            if let Some(user) = self.users.get_mut(&id) {
+                user.sessions.retain(is_current);
+            }
+        }
+        for (entry, placement) in entries.iter().zip(placements) {
+            self.begin(entry, placement, &mut round);
+        }
+        self.settle_all(round, wall_s)
+    }
+
+    /// Asks the mapping about an entry, if its key is an id.
+    fn placement(&self, entry: &EntryBuf) -> Option<Placement> {
+        id_of::<I>(entry).and_then(|_| (self.mapping)(entry))
+    }
+
+    /// Settles each user once, after all of their sessions: in between they may seem offline.
+    fn settle_all(&mut self, mut round: Round<I>, wall_s: u64) -> RosterReport<I> {
         let mut applied = RosterReport {
             foreign: round.foreign,
             ..RosterReport::default()
@@ -291,15 +332,20 @@ impl<I: Id> Roster<I> {
             round.foreign += 1;
             return None;
         };
-        if !round.before.contains_key(&id) {
+        self.note(&id, round);
+        Some(id)
+    }
+
+    /// Notes how a user looks, unless a change of theirs came before.
+    fn note(&self, id: &I, round: &mut Round<I>) {
+        if !round.before.contains_key(id) {
             let before = Before {
-                outward: self.outward(&id),
+                outward: self.outward(id),
                 was_visible: false,
             };
             round.before.insert(id.clone(), before);
             round.touched.push(id.clone());
         }
-        Some(id)
     }
 
     /// Loads members who are offline, all at once. The report names those that the list has
@@ -417,7 +463,7 @@ impl<I: Id> Roster<I> {
         }
         let content_changed = was.content != now.content;
         let row = if new == Status::Offline {
-            // Who was not to be seen before is not to be seen going.
+            // A user that others did not see before is not seen leaving.
             if old == Status::Offline {
                 Ok(())
             } else {

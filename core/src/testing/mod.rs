@@ -50,6 +50,8 @@ mod steps;
 mod strangers;
 mod truth;
 mod views;
+mod weather;
+pub mod wire2;
 mod world;
 
 use std::fmt;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::plan::{PLACES, Plan};
+use super::plan::PLACES;
 use super::run::Run;
 use super::stats::Incident;
+use super::weather::Weather;
 use crate::codec::Kind;
 use crate::id::ReplicaId;
-use crate::replica::Destination;
 
 /// A frame between two places.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(super) enum Arrival {
 /// A frame of a place, to be sent.
 pub(super) struct Sending {
     pub(super) from: usize,
-    pub(super) to: Destination,
+    pub(super) to: Vec<usize>,
     pub(super) frame: Bytes,
     /// A second frame to the same places.
     pub(super) extra: Option<Bytes>,
@@ -75,16 +75,23 @@ impl Network {
         self.homes.push(home);
     }
 
+    /// Returns the places that frames of a place to all reach.
+    pub(super) fn neighbours(&self, plan: &impl Weather, place: usize) -> Vec<usize> {
+        let others = 0..self.homes.len();
+        others
+            .filter(|&other| self.are_neighbours(plan, place, other))
+            .collect()
+    }
+
+    /// Returns the place with an address.
+    pub(super) fn place_of(&self, address: &str) -> Option<usize> {
+        let mut places = self.addresses[..self.homes.len()].iter();
+        places.position(|known| **known == *address)
+    }
+
     /// Sends a frame to the places that it is addressed to.
-    pub(super) fn send(&mut self, run: &mut Run<'_>, sending: &Sending) {
-        for to in 0..self.homes.len() {
-            let is_addressed = match &sending.to {
-                Destination::All => self.are_neighbours(&run.plan, sending.from, to),
-                Destination::Peer(address) => *address == self.addresses[to],
-            };
-            if !is_addressed {
-                continue;
-            }
+    pub(super) fn send<P: Weather>(&mut self, run: &mut Run<'_, P>, sending: &Sending) {
+        for &to in &sending.to {
             let flight = |frame: &Bytes, leaver: Option<&ReplicaId>| Flight {
                 from: sending.from,
                 to,
@@ -102,16 +109,16 @@ impl Network {
     }
 
     /// Puts one frame on its way once or twice, or loses it.
-    fn launch(&mut self, run: &mut Run<'_>, flight: Flight) {
+    fn launch<P: Weather>(&mut self, run: &mut Run<'_, P>, flight: Flight) {
         if self.is_cut(&flight) {
             run.count(Incident::FrameCutOff);
             return;
         }
-        if run.rng.below(1000) < run.plan.loss {
+        if run.rng.below(1000) < run.plan.loss() {
             run.count(Incident::FrameLost);
             return;
         }
-        if run.rng.below(1000) < run.plan.doubled {
+        if run.rng.below(1000) < run.plan.doubled() {
             run.count(Incident::FrameDoubled);
             self.flights.push(flight.clone());
         }
@@ -119,11 +126,11 @@ impl Network {
     }
 
     /// Takes the next frame off the network.
-    pub(super) fn take(&mut self, run: &mut Run<'_>) -> Arrival {
+    pub(super) fn take<P: Weather>(&mut self, run: &mut Run<'_, P>) -> Arrival {
         if self.flights.is_empty() {
             return Arrival::Nothing;
         }
-        let flight = if run.plan.reorders {
+        let flight = if run.plan.reorders() {
             let index = run.rng.below(self.flights.len() as u64) as usize;
             if index > 0 {
                 run.count(Incident::FrameReordered);
@@ -132,7 +139,7 @@ impl Network {
         } else {
             self.flights.remove(0)
         };
-        let is_late = flight.sent_ms.saturating_add(run.plan.delay_ms) < run.now_ms;
+        let is_late = flight.sent_ms.saturating_add(run.plan.delay_ms()) < run.now_ms;
         if is_late {
             run.count(Incident::FrameLate);
             Arrival::Lost
@@ -185,7 +192,7 @@ impl Network {
     }
 
     /// Returns whether frames to all go from one of two places to the other.
-    pub(super) fn are_neighbours(&self, plan: &Plan, a: usize, b: usize) -> bool {
+    pub(super) fn are_neighbours(&self, plan: &impl Weather, a: usize, b: usize) -> bool {
         let home_a = self.homes[a];
         let home_b = self.homes[b];
         a != b && (home_a == home_b || plan.linked(home_a, home_b))

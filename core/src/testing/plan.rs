@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::stats::Incident;
+use super::weather::Weather;
 use crate::replica;
 use crate::replica::rng::Rng;
 use crate::tracker::Limits;
@@ -232,15 +233,6 @@ impl Plan {
         self.other_minor = 0;
     }
 
-    /// Returns whether nodes `a` and `b` are neighbours.
-    pub(super) fn linked(&self, a: usize, b: usize) -> bool {
-        match self.shape {
-            Shape::Mesh => true,
-            Shape::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == self.nodes - 1,
-            Shape::Star => a == 0 || b == 0,
-        }
-    }
-
     pub(super) fn limits(&self) -> Limits {
         Limits::default().leave_log_len_max(self.leave_log)
     }
@@ -284,6 +276,32 @@ impl Plan {
             frame_max: self.frame_max,
             peers_max: 64,
             ..replica::Config::default()
+        }
+    }
+}
+
+impl Weather for Plan {
+    fn loss(&self) -> u64 {
+        self.loss
+    }
+
+    fn doubled(&self) -> u64 {
+        self.doubled
+    }
+
+    fn reorders(&self) -> bool {
+        self.reorders
+    }
+
+    fn delay_ms(&self) -> u64 {
+        self.delay_ms
+    }
+
+    fn linked(&self, a: usize, b: usize) -> bool {
+        match self.shape {
+            Shape::Mesh => true,
+            Shape::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == self.nodes - 1,
+            Shape::Star => a == 0 || b == 0,
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::codec::Envelope;
 use crate::replica::rng::Rng;
 
 /// The plan, the random numbers, the clock and the account of one schedule.
-pub(super) struct Run<'t> {
-    pub(super) plan: Plan,
+pub(super) struct Run<'t, P = Plan> {
+    pub(super) plan: P,
     pub(super) rng: Rng,
     /// The clock of the world.
     pub(super) now_ms: u64,
@@ -21,21 +21,37 @@ pub(super) struct Run<'t> {
 
 impl<'t> Run<'t> {
     pub(super) fn new(seed: u64, trace: Option<&'t mut dyn FnMut(&str)>) -> Self {
-        let mut rng = Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x6865_6164);
-        let plan = Plan::new(&mut rng);
-        let mut run = Self {
-            rng,
-            now_ms: 1000,
-            step: 0,
-            stats: Stats::default(),
-            ghost_ms: plan.ghost_ms(),
-            trace,
-            plan,
-        };
+        let mut run = Self::with_plan(seed, Plan::new, trace);
+        run.ghost_ms = run.plan.ghost_ms();
         for incident in run.plan.incidents() {
             run.count(incident);
         }
         run
+    }
+
+    pub(super) fn envelope(&self) -> Envelope {
+        Envelope::new(&self.plan.config().cluster, None)
+    }
+}
+
+impl<'t, P> Run<'t, P> {
+    /// Begins the schedule of a seed, with the plan that is made from it.
+    pub(super) fn with_plan(
+        seed: u64,
+        plan: impl FnOnce(&mut Rng) -> P,
+        trace: Option<&'t mut dyn FnMut(&str)>,
+    ) -> Self {
+        let mut rng = Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x6865_6164);
+        let plan = plan(&mut rng);
+        Self {
+            plan,
+            rng,
+            now_ms: 1000,
+            step: 0,
+            stats: Stats::default(),
+            ghost_ms: 0,
+            trace,
+        }
     }
 
     pub(super) fn is_traced(&self) -> bool {
@@ -57,9 +73,5 @@ impl<'t> Run<'t> {
     /// Draws one of `choices`, which are not empty.
     pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.rng.below(choices.len() as u64) as usize]
-    }
-
-    pub(super) fn envelope(&self) -> Envelope {
-        Envelope::new(&self.plan.config().cluster, None)
     }
 }

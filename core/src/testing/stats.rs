@@ -146,6 +146,33 @@ incidents! {
     GraceEnded,
     /// A signal sent.
     Signal,
+    /// Wire 2: a machine rolled back to an earlier moment.
+    RollBack,
+    /// Wire 2: the first operations of a life delivered.
+    LifeBegun,
+    /// Wire 2: a request for an index delivered.
+    IndexAsked,
+    /// Wire 2: a whole index delivered.
+    WholeIndex,
+    /// Wire 2: a request for rows delivered.
+    RowsAsked,
+    /// Wire 2: several answers in one frame delivered.
+    Bundle,
+    /// Wire 2: a warning of a second self delivered.
+    Warned,
+}
+
+impl Incident {
+    /// Those of the simulator of wire 2, and of it alone.
+    pub const OF_WIRE_2: &[Self] = &[
+        Self::RollBack,
+        Self::LifeBegun,
+        Self::IndexAsked,
+        Self::WholeIndex,
+        Self::RowsAsked,
+        Self::Bundle,
+        Self::Warned,
+    ];
 }
 
 /// The account of one schedule, or the sum of several.

@@ -17,7 +17,7 @@ use super::{describe, liveness};
 use crate::codec::Kind;
 use crate::id::ReplicaId;
 use crate::presence::{Presence, PresenceConfig};
-use crate::replica::Transmit;
+use crate::replica::{Destination, Transmit};
 
 /// Local operations between two readers that begin with a list.
 const READER_EVERY: u64 = 8;
@@ -282,9 +282,13 @@ impl<'t> World<'t> {
         if let Some(origin) = sent.altered {
             self.truth.taint(origin);
         }
+        let to = match transmit.to {
+            Destination::All => self.network.neighbours(&self.run.plan, from),
+            Destination::Peer(address) => self.network.place_of(&address).into_iter().collect(),
+        };
         let sending = Sending {
             from,
-            to: transmit.to,
+            to,
             frame: sent.frame,
             extra: sent.extra,
             leaver,

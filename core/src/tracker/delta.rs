@@ -202,7 +202,19 @@ impl StagedDelta {
 
 /// Applies a body at once. O(changes).
 pub(super) fn apply(state: &mut State, body: &[u8]) -> Result<Diff, ApplyError> {
-    let Some(checked) = check(state, body)? else {
+    let mut reader = Reader::new(body);
+    let head = DeltaHead::read(&mut reader)?;
+    apply_records(state, head, body, reader.offset())
+}
+
+/// Applies the records that begin at an offset of `body`, at once. O(changes).
+pub(super) fn apply_records(
+    state: &mut State,
+    head: DeltaHead,
+    body: &[u8],
+    records_at: usize,
+) -> Result<Diff, ApplyError> {
+    let Some(checked) = check_records(state, head, body, records_at)? else {
         return Ok(Diff::default());
     };
     let Checked {
@@ -237,7 +249,16 @@ pub(super) struct Checked {
 pub(super) fn check(state: &State, body: &[u8]) -> Result<Option<Checked>, ApplyError> {
     let mut reader = Reader::new(body);
     let head = DeltaHead::read(&mut reader)?;
-    let start = Place::start(reader.offset(), head.from..=head.to);
+    check_records(state, head, body, reader.offset())
+}
+
+fn check_records(
+    state: &State,
+    head: DeltaHead,
+    body: &[u8],
+    records_at: usize,
+) -> Result<Option<Checked>, ApplyError> {
+    let start = Place::start(records_at, head.from..=head.to);
     let known = state.admit(&head.origin)?;
     let clock = known.map_or(0, |number| state.origin(number).clock());
     let is_applicable = head.from <= clock && clock < head.to;

@@ -265,7 +265,8 @@ impl Extracted {
         let delta = extract.kind == Kind::DELTA;
         if !delta {
             let versions = extract.kept.iter().map(|(_, version)| *version);
-            writer.kept(extract.nonce, extract.kept.len(), versions);
+            writer.nonce(extract.nonce);
+            writer.kept(extract.kept.len(), versions);
         }
         let mut leaves = leaves.into_iter().filter(|_| delta).peekable();
         for row in &extract.rows {

@@ -41,6 +41,8 @@
 
 mod apply;
 mod blobs;
+#[cfg(any(test, feature = "testing"))]
+mod content;
 #[cfg(feature = "crdts")]
 mod crdt;
 mod delta;
@@ -75,6 +77,8 @@ mod wire;
 
 use std::fmt;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use content::Content;
 #[cfg(feature = "crdts")]
 pub use crdt::Delta;
 pub use delta::StagedDelta;

@@ -133,7 +133,28 @@ impl StagedRepair {
 
 /// Applies a body at once.
 pub(super) fn apply(state: &mut State, body: &[u8], full: bool) -> Result<Diff, ApplyError> {
-    let mut plan = Plan::new(body, state.limits())?;
+    let plan = Plan::new(body, state.limits())?;
+    apply_plan(state, plan, body, full)
+}
+
+/// Applies what follows the head of a repair, at once.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn apply_content(
+    state: &mut State,
+    head: RepairHead,
+    content: &[u8],
+    full: bool,
+) -> Result<Diff, ApplyError> {
+    let plan = Plan::of_content(head, content, 0, state.limits())?;
+    apply_plan(state, plan, content, full)
+}
+
+fn apply_plan(
+    state: &mut State,
+    mut plan: Plan,
+    body: &[u8],
+    full: bool,
+) -> Result<Diff, ApplyError> {
     if !plan.begin(body, state, full, false)? {
         return Ok(Diff::default());
     }
@@ -162,7 +183,16 @@ impl Plan {
     fn new(body: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let head = RepairHead::read(&mut reader)?;
-        let kept_at = reader.offset();
+        Self::of_content(head, body, reader.offset(), limits)
+    }
+
+    /// Checks what follows the head of a repair, which begins at an offset of `body`.
+    fn of_content(
+        head: RepairHead,
+        body: &[u8],
+        kept_at: usize,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
         let mut kept = Kept::start(body, kept_at, head.base)?;
         while kept.next(body)?.is_some() {}
         let records_at = kept.offset();

@@ -222,6 +222,15 @@ impl State {
         self.store.remove(index);
     }
 
+    /// Lets the next local operation come after `floor`, and forgets the leaves before it.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn begin_life(&mut self, floor: u64) {
+        let origin = self.origins.get_mut(LOCAL);
+        let clock = origin.clock().max(floor);
+        origin.set_clock(clock);
+        origin.leaves_mut().restart(clock);
+    }
+
     /// Gives the local origin a new id: it starts with the entries of the old one, and without its
     /// leaves.
     pub(super) fn rename_local(&mut self, id: ReplicaId) {

@@ -38,3 +38,4 @@ mod windows_rules;
 mod windows_scenarios;
 mod windows_skips;
 mod windows_vectors;
+mod wire2;

@@ -13,6 +13,7 @@ use headcount::{
 use proptest::prelude::*;
 
 const ROOM: &str = "room";
+const USERS: [&str; 4] = ["ann", "bob", "cy", "dee"];
 
 struct World {
     tracker: Tracker,
@@ -287,8 +288,89 @@ fn a_key_that_is_no_id_and_an_unknown_group_are_reported() {
     assert_eq!(roster.list().len(), 0);
 }
 
+#[test]
+fn a_session_without_a_placement_does_not_count() {
+    let mut list = MemberList::<u64>::new(ListOptions::default());
+    let group = list.add_group("online").expect("a good name");
+    let mut roster = Roster::new(list, RosterOptions::default(), move |entry| {
+        (entry.meta() != b"bad").then(|| Placement {
+            group,
+            sort_key: SortKey::from_u64(1),
+            attrs: 0,
+            status: Status::Online,
+        })
+    });
+    let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
+    for (user, meta) in [("5", "bad"), ("6", "good"), ("7", "good")] {
+        let entry = NewEntry::new(ROOM, user, "s").meta(meta.as_bytes());
+        tracker.track(&entry).expect("tracked");
+    }
+    let applied = roster.apply(tracker.take_diff().topic(ROOM).expect("changed"), 1);
+    assert_eq!((applied.changes.len(), applied.refused.len()), (2, 0));
+    let worse = NewEntry::new(ROOM, "6", "s").meta(b"bad");
+    tracker.update(&worse).expect("tracked");
+    let applied = roster.apply(tracker.take_diff().topic(ROOM).expect("changed"), 2);
+    assert_eq!(applied.changes.len(), 1);
+    assert_eq!(
+        (roster.status(&6), roster.last_seen(&6)),
+        (Status::Offline, Some(2))
+    );
+    assert_eq!(
+        (roster.online_count(), roster.list().member_count()),
+        (1, 1)
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// A roster that missed Diffs and is reset shows what a roster shows that missed none.
+    #[test]
+    fn a_reset_makes_up_for_missed_diffs(
+        steps in prop::collection::vec((0..4_usize, 0..3_usize, 0..5_u8, any::<bool>(), 0..4_u8), 1..120),
+    ) {
+        let mut whole = World::keeping();
+        let mut lossy = World::keeping();
+        for (user, session, status, is_here, fate) in steps {
+            let user = USERS[user];
+            let session = ["x", "y", "z"][session];
+            if is_here {
+                let entry = NewEntry::new(ROOM, user, session).status(status);
+                whole.tracker.upsert(&entry).expect("tracked");
+            } else {
+                whole.tracker.untrack(ROOM, user, session);
+            }
+            let diff = whole.tracker.take_diff();
+            if let Some(topic) = diff.topic(ROOM) {
+                whole.roster.apply(topic, 5);
+                if fate == 0 {
+                    lossy.roster.apply(topic, 5);
+                }
+            }
+            if fate != 1 {
+                continue;
+            }
+            let entries: Vec<_> = whole.tracker.list(ROOM).map(|entry| entry.to_buf()).collect();
+            let before: Vec<_> = USERS.map(|id| lossy.roster.status(&id.parse().expect("an id"))).into();
+            let report = lossy.roster.reset(&entries, 5);
+            for (user, before) in USERS.iter().zip(before) {
+                let id: TextId = user.parse().expect("an id");
+                let now = lossy.roster.status(&id);
+                prop_assert_eq!(now, whole.roster.status(&id));
+                prop_assert_eq!(lossy.roster.own_status(&id), whole.roster.own_status(&id));
+                let change = report.changes.iter().find(|change| change.id == id);
+                match change {
+                    Some(change) => prop_assert_eq!((change.old, change.new), (before, now)),
+                    None => prop_assert_eq!(before, now),
+                }
+            }
+            prop_assert_eq!(lossy.roster.online_count(), whole.roster.online_count());
+            let shown = |roster: &Roster<TextId>| format!("{:?}", roster.list().groups().collect::<Vec<_>>());
+            let online = |roster: &Roster<TextId>| roster.list().groups().take(2).map(|g| g.count).collect::<Vec<_>>();
+            prop_assert_eq!(online(&lossy.roster), online(&whole.roster), "{}", shown(&lossy.roster));
+            prop_assert!(lossy.roster.reset(&entries, 6).changes.is_empty());
+        }
+    }
 
     /// The list equals a naive merge of the live sessions, for all joins, leaves and updates in all
     /// batches.

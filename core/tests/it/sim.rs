@@ -37,8 +37,9 @@ fn everything_happens_within_2000_schedules() {
     for seed in 0..2_000 {
         all += testing::simulate(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
     }
-    let never = Incident::ALL.iter().copied();
-    let never: Vec<_> = never.filter(|&i| all.incidents.count(i) == 0).collect();
+    let expected = Incident::ALL.iter().copied();
+    let expected = expected.filter(|incident| !Incident::OF_WIRE_2.contains(incident));
+    let never: Vec<_> = expected.filter(|&i| all.incidents.count(i) == 0).collect();
     assert!(
         never.is_empty(),
         "never happened: {never:?} in {:?}",

@@ -31,6 +31,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("replica", &["id", "codec", "error", "fault"]),
     ("presence", &["id", "codec", "error", "tracker", "replica"]),
     (
+        "wire2",
+        &["id", "codec", "error", "fault", "tracker", "replica"],
+    ),
+    (
         "roster",
         &["id", "error", "presence", "tracker", "member_list"],
     ),
@@ -46,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "member_list",
             "replica",
             "presence",
+            "wire2",
         ],
     ),
 ];

@@ -89,7 +89,8 @@ defmodule Headcount.MemberList do
           inserted: non_neg_integer(),
           updated: non_neg_integer(),
           removed: non_neg_integer(),
-          missing: non_neg_integer()
+          missing: non_neg_integer(),
+          rows: [{index() | nil, index() | nil}]
         }
 
   @typedoc "What `bulk_load/2` did; duplicates with their places in the input."
@@ -258,7 +259,8 @@ defmodule Headcount.MemberList do
   @doc """
   Applies all changes, or none if one is refused. O(changes x log n).
 
-  Changes of members that do not exist are counted as `missing`.
+  Changes of members that do not exist are counted as `missing`. `rows` has `{old_index, index}` for each
+  change, in order: the rows of its moment, `nil` for a member without a row.
 
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> Headcount.MemberList.apply_batch(list, [
@@ -267,14 +269,18 @@ defmodule Headcount.MemberList do
       ...>   {:remove, 1},
       ...>   {:touch, 3}
       ...> ])
-      {:ok, %{inserted: 2, updated: 0, removed: 1, missing: 1}}
+      {:ok, %{
+        inserted: 2, updated: 0, removed: 1, missing: 1,
+        rows: [{nil, 1}, {nil, 2}, {1, nil}, {nil, nil}]
+      }}
   """
   @spec apply_batch(t(), [change()]) ::
           {:ok, batch()} | error()
   def apply_batch(%__MODULE__{ref: ref}, changes) when is_list(changes) do
     case Native.member_list_apply_batch(ref, Enum.map(changes, &change/1)) do
-      {:ok, {inserted, updated, removed, missing}} ->
-        {:ok, %{inserted: inserted, updated: updated, removed: removed, missing: missing}}
+      {:ok, {inserted, updated, removed, missing, rows}} ->
+        counts = %{inserted: inserted, updated: updated, removed: removed, missing: missing}
+        {:ok, Map.put(counts, :rows, rows)}
 
       {:bad_change, at} ->
         raise ArgumentError, "not a change: #{Headcount.Show.term(Enum.at(changes, at))}"

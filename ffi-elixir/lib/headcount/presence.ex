@@ -28,19 +28,26 @@ defmodule Headcount.Presence do
   ## Options
 
   `:otp_app` and `:pubsub_server` as in Phoenix (also in the configuration of the app), and all
-  options of `Headcount.Tracker`. Phoenix is called at run time: this package does not depend on it.
+  options of `Headcount.Tracker`. `:dispatcher` is a dispatcher of `Phoenix.PubSub` for the broadcasts
+  (`Phoenix.Channel.Server`). Phoenix is called at run time: this package does not depend on it.
   Without `:pubsub_server` nodes talk over Erlang distribution and nothing is broadcast; use
   `c:handle_metas/4`.
 
   ## What differs from Phoenix.Presence
 
     * Diffs of a few milliseconds come as one broadcast for each topic.
-    * A `c:fetch/2` that raises is logged, and the diff goes out as it is; no process dies.
-    * The order of metas is not defined.
+    * `c:fetch/2` runs in a task for each topic, many topics at once. The broadcasts of a topic keep their
+      order; those of different topics may overtake each other. Diffs that come while the task of their topic
+      runs are fetched together.
+    * An exception in `c:fetch/2` is logged, and the diff is broadcast as it is. An exception in
+      `c:handle_metas/4` is logged, and the state of before is kept. No process ends.
+    * The metas of a key are in the order in which they joined; those of different nodes, by node.
+    * A key that has no text form, such as a tuple, is shown as `inspect/1` prints it.
     * See also `Headcount.Tracker`.
   """
 
-  require Logger
+  use Supervisor
+  alias Headcount.Presence.{Metas, Publisher}
   alias Headcount.Tracker
 
   @type topic :: String.t()
@@ -68,6 +75,37 @@ defmodule Headcount.Presence do
               presences :: %{String.t() => [map()]},
               state :: term()
             ) :: {:ok, term()}
+
+  @doc "Tracks the process of a socket in its topic."
+  @callback track(socket :: map(), key :: term(), meta :: map()) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Tracks a process in a topic."
+  @callback track(pid(), topic(), key :: term(), meta :: map()) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Stops tracking the process of a socket in its topic."
+  @callback untrack(socket :: map(), key :: term()) :: :ok
+
+  @doc "Stops tracking a process in a topic."
+  @callback untrack(pid(), topic(), key :: term()) :: :ok
+
+  @doc "Replaces the meta of the presence of a socket by a map, or by what a function returns."
+  @callback update(socket :: map(), key :: term(), map() | (map() -> map())) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Replaces the meta of a presence by a map, or by what a function returns."
+  @callback update(pid(), topic(), key :: term(), map() | (map() -> map())) ::
+              {:ok, String.t()} | {:error, term()}
+
+  @doc "Returns all presences of a topic, or of the topic of a socket."
+  @callback list(socket :: map() | topic()) :: presences()
+
+  @doc "Returns the presence of a key, `[]` if there is none."
+  @callback get_by_key(socket :: map() | topic(), key :: term()) :: presence() | []
+
+  @doc "Returns the processes that run `c:fetch/2` at the moment."
+  @callback fetchers_pids() :: [pid()]
 
   @optional_callbacks init: 1, handle_metas: 4
 
@@ -97,54 +135,43 @@ defmodule Headcount.Presence do
 
       defoverridable child_spec: 1, fetch: 2
 
-      @doc "Tracks the process of a socket in its topic."
-      @spec track(map(), term(), map()) :: {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def track(%{__struct__: Phoenix.Socket} = socket, key, meta) do
         track(socket.channel_pid, socket.topic, key, meta)
       end
 
-      @doc "Tracks a process in a topic."
-      @spec track(pid(), String.t(), term(), map()) :: {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def track(pid, topic, key, meta) do
         Headcount.Tracker.track(__MODULE__, pid, topic, key, meta)
       end
 
-      @doc "Stops tracking the process of a socket in its topic."
-      @spec untrack(map(), term()) :: :ok
+      @impl Headcount.Presence
       def untrack(%{__struct__: Phoenix.Socket} = socket, key) do
         untrack(socket.channel_pid, socket.topic, key)
       end
 
-      @doc "Stops tracking a process in a topic."
-      @spec untrack(pid(), String.t(), term()) :: :ok
+      @impl Headcount.Presence
       def untrack(pid, topic, key), do: Headcount.Tracker.untrack(__MODULE__, pid, topic, key)
 
-      @doc "Replaces the meta of the presence of a socket by a map, or by what a function returns."
-      @spec update(map(), term(), map() | (map() -> map())) ::
-              {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def update(%{__struct__: Phoenix.Socket} = socket, key, meta) do
         update(socket.channel_pid, socket.topic, key, meta)
       end
 
-      @doc "Replaces the meta of a presence by a map, or by what a function returns."
-      @spec update(pid(), String.t(), term(), map() | (map() -> map())) ::
-              {:ok, String.t()} | {:error, term()}
+      @impl Headcount.Presence
       def update(pid, topic, key, meta) do
         Headcount.Tracker.update(__MODULE__, pid, topic, key, meta)
       end
 
-      @doc "Returns all presences of a topic, or of the topic of a socket."
-      @spec list(map() | String.t()) :: Headcount.Presence.presences()
+      @impl Headcount.Presence
       def list(%{__struct__: Phoenix.Socket, topic: topic}), do: list(topic)
       def list(topic), do: Headcount.Presence.list(__MODULE__, topic)
 
-      @doc "Returns the presence of a key, `[]` if there is none."
-      @spec get_by_key(map() | String.t(), term()) :: Headcount.Presence.presence() | []
+      @impl Headcount.Presence
       def get_by_key(%{__struct__: Phoenix.Socket, topic: topic}, key), do: get_by_key(topic, key)
       def get_by_key(topic, key), do: Headcount.Presence.get_by_key(__MODULE__, topic, key)
 
-      @doc "Returns the processes that run `fetch/2` at the moment."
-      @spec fetchers_pids() :: [pid()]
+      @impl Headcount.Presence
       def fetchers_pids, do: Headcount.Presence.fetchers_pids(__MODULE__)
     end
   end
@@ -157,30 +184,38 @@ defmodule Headcount.Presence do
     {otp_app, options} = Keyword.pop(options, :otp_app)
     configured = if otp_app, do: Application.get_env(otp_app, module, []), else: []
     options = options |> Keyword.merge(configured) |> Keyword.put(:name, module)
-    fetchers = fetchers(module)
+    Supervisor.start_link(__MODULE__, options, name: Module.concat(module, Supervisor))
+  end
+
+  @doc false
+  @impl Supervisor
+  # Owns the table of the publishers, which outlives them.
+  def init(options) do
+    {dispatcher, options} = Keyword.pop(options, :dispatcher)
+    module = options[:name]
+
+    arg = %{
+      name: module,
+      module: module,
+      fetchers: fetchers(module),
+      pubsub_server: options[:pubsub_server],
+      dispatcher: dispatcher,
+      table: :ets.new(:diffs, [:public])
+    }
 
     children = [
-      {Task.Supervisor, name: fetchers},
-      %{
-        id: Tracker,
-        start:
-          {Tracker, :start_link,
-           [__MODULE__, {module, fetchers, options[:pubsub_server]}, options]},
-        type: :supervisor
-      }
+      {Task.Supervisor, name: fetchers(module)},
+      %{id: Tracker, start: {Tracker, :start_link, [Publisher, arg, options]}, type: :supervisor}
     ]
 
-    Supervisor.start_link(children,
-      strategy: :rest_for_one,
-      name: Module.concat(module, Supervisor)
-    )
+    Supervisor.init(children, strategy: :rest_for_one)
   end
 
   @doc """
   Returns all presences of a topic, grouped by key and extended by the module's `c:fetch/2`.
   """
   @spec list(module(), topic()) :: presences()
-  def list(module, topic), do: module.fetch(topic, group(Tracker.list(module, topic)))
+  def list(module, topic), do: module.fetch(topic, Metas.group(Tracker.list(module, topic)))
 
   @doc """
   Returns the presence of a key, extended by the module's `c:fetch/2`; `[]` if there is none.
@@ -192,8 +227,8 @@ defmodule Headcount.Presence do
         []
 
       sessions ->
-        metas = for {_pid, meta} <- sessions, do: meta
-        name = to_string(key)
+        metas = Metas.sort(for {_pid, meta} <- sessions, do: meta)
+        name = Metas.name(key)
         Map.fetch!(module.fetch(topic, %{name => %{metas: metas}}), name)
     end
   end
@@ -203,142 +238,6 @@ defmodule Headcount.Presence do
   """
   @spec fetchers_pids(module()) :: [pid()]
   def fetchers_pids(module), do: Task.Supervisor.children(fetchers(module))
-
-  # The callbacks of the tracker. Diffs are enriched in tasks, one after the other, so that
-  # broadcasts keep their order.
-  @behaviour Tracker
-
-  @doc false
-  @impl Tracker
-  def init({module, fetchers, pubsub_server}) do
-    metas? = function_exported?(module, :handle_metas, 4)
-
-    state = %{
-      module: module,
-      fetchers: fetchers,
-      pubsub_server: pubsub_server,
-      waiting: :queue.new(),
-      running: nil,
-      topics: %{},
-      metas?: metas?,
-      client_state: nil
-    }
-
-    if metas? do
-      with {:ok, client_state} <- module.init(%{}),
-           do: {:ok, %{state | client_state: client_state}}
-    else
-      {:ok, state}
-    end
-  end
-
-  @doc false
-  @impl Tracker
-  def handle_diff(diff, state) do
-    {:ok, run_next(%{state | waiting: :queue.in(diff, state.waiting)})}
-  end
-
-  @doc false
-  @impl Tracker
-  def handle_info({ref, fetched}, %{running: {ref, diff}} = state) do
-    Process.demonitor(ref, [:flush])
-    {:noreply, finished(fetched, diff, state)}
-  end
-
-  def handle_info({:DOWN, ref, :process, _pid, reason}, %{running: {ref, diff}} = state) do
-    Logger.error("#{inspect(state.module)}.fetch/2 failed: #{Exception.format_exit(reason)}")
-    {:noreply, finished(grouped(diff), diff, state)}
-  end
-
-  def handle_info(_message, state), do: {:noreply, state}
-
-  defp run_next(%{running: nil} = state) do
-    case :queue.out(state.waiting) do
-      {:empty, _} ->
-        state
-
-      {{:value, diff}, waiting} ->
-        task = Task.Supervisor.async_nolink(state.fetchers, fn -> fetch(state.module, diff) end)
-        %{state | waiting: waiting, running: {task.ref, diff}}
-    end
-  end
-
-  defp run_next(state), do: state
-
-  defp finished(fetched, diff, state) do
-    Enum.each(fetched, &broadcast(&1, state))
-    state = if state.metas?, do: Enum.reduce(fetched, state, &metas(&1, diff, &2)), else: state
-    run_next(%{state | running: nil})
-  end
-
-  # Runs in a task.
-  defp fetch(module, diff) do
-    for {topic, %{joins: joins, leaves: leaves}} <- grouped(diff) do
-      {topic, %{joins: fetch(module, topic, joins), leaves: fetch(module, topic, leaves)}}
-    end
-  end
-
-  defp fetch(_module, _topic, none) when none == %{}, do: %{}
-  defp fetch(module, topic, presences), do: module.fetch(topic, presences)
-
-  defp grouped(diff) do
-    for {topic, {joins, leaves}} <- diff do
-      {topic, %{joins: group(joins), leaves: group(leaves)}}
-    end
-  end
-
-  defp group(entries) do
-    Enum.reduce(entries, %{}, fn {key, meta}, grouped ->
-      Map.update(grouped, to_string(key), %{metas: [meta]}, &%{&1 | metas: [meta | &1.metas]})
-    end)
-  end
-
-  defp broadcast(_diff, %{pubsub_server: nil}), do: :ok
-
-  defp broadcast({topic, diff}, %{pubsub_server: server}) do
-    if Code.ensure_loaded?(Phoenix.Channel.Server) do
-      apply(Phoenix.Channel.Server, :local_broadcast, [server, topic, "presence_diff", diff])
-    else
-      message = %{topic: topic, event: "presence_diff", payload: diff}
-      apply(Phoenix.PubSub, :local_broadcast, [server, topic, message])
-    end
-  end
-
-  defp metas({topic, fetched}, diff, state) do
-    {joins, leaves} = Map.fetch!(diff, topic)
-    known = Enum.reduce(joins, Map.get(state.topics, topic, %{}), &join/2)
-    # After the joins: what came and went within the diff is in both.
-    known = Enum.reduce(leaves, known, &leave/2)
-    {:ok, client_state} = state.module.handle_metas(topic, fetched, known, state.client_state)
-
-    topics =
-      if known == %{},
-        do: Map.delete(state.topics, topic),
-        else: Map.put(state.topics, topic, known)
-
-    %{state | topics: topics, client_state: client_state}
-  end
-
-  defp join({key, meta}, known) do
-    Map.update(
-      known,
-      to_string(key),
-      [meta],
-      &[meta | Enum.reject(&1, fn m -> same?(m, meta) end)]
-    )
-  end
-
-  defp leave({key, meta}, known) do
-    key = to_string(key)
-
-    case Enum.reject(Map.get(known, key, []), &same?(&1, meta)) do
-      [] -> Map.delete(known, key)
-      metas -> Map.put(known, key, metas)
-    end
-  end
-
-  defp same?(%{phx_ref: ref}, %{phx_ref: ref}), do: true
-  defp same?(one, other), do: one == other
 
   defp fetchers(module), do: Module.concat(module, Fetchers)
 end

@@ -45,6 +45,9 @@ defmodule Headcount.Tracker do
 
   ## Options of `start_link/3`
 
+  A wrong option is `{:error, message}`. Options with other names are ignored, as `Phoenix.Tracker` does, so
+  that one keyword list may serve as options and as the argument of `c:init/1`.
+
     * `:name` - required: the name of the supervisor and the first argument of the other functions
     * `:cluster` - the name under which the trackers of all nodes find each other, 64 bytes at most
       (the `:name`)
@@ -60,7 +63,8 @@ defmodule Headcount.Tracker do
     * `:pool_size` - processes that monitor and run callbacks (1). Nodes may have different ones
     * `:log_level` - level of log lines about the cluster, or `false` (default)
     * `:codec` - how keys and metas travel: `:term`, as Erlang terms (default), or `:json`, see below
-    * `:link` - link tracked processes to a shard, as `Phoenix.Tracker` does (`false`)
+    * `:link` - link tracked processes to a shard while they have entries, as `Phoenix.Tracker` does
+      (`false`)
     * `:report_events_to` - a process that gets `{:replica_up | :replica_down | :replica_permdown, name}`
       and `{:refused, name, from, message}` when entries of a node break a limit of this node or cannot
       be read: once, until a frame of that node is accepted again
@@ -72,7 +76,8 @@ defmodule Headcount.Tracker do
   ## What differs from Phoenix.Tracker
 
     * Tracked processes are monitored, not linked, and a callback that raises kills none of them: its
-      process restarts, the entries stay.
+      process restarts, the entries stay. Changes that `handle_diff/2` failed to handle come again, each
+      topic by itself, so a topic may come twice; one that fails by itself is dropped and logged.
     * `track/5`, `update/5` and `untrack/4` write in the caller, reads never pass through a process;
       reading inside `handle_diff/2` works.
     * `handle_diff/2` is called a few milliseconds after a change, with all changes since the last
@@ -113,8 +118,8 @@ defmodule Headcount.Tracker do
   ## Upgrades
 
   The state lives in the NIF, not in a process: it stays when shards and callbacks restart or are
-  upgraded. A new version of the NIF itself cannot take over the old state: restart the supervisor of
-  the tracker. The tracker then starts empty, and the other nodes send it their entries.
+  upgraded. The NIF itself cannot be replaced while it runs: a reload of its module is refused with a
+  warning, and the old code stays with all entries. For a new version of the NIF restart the VM.
   """
 
   import Headcount.Bang, only: [bang: 1]
@@ -192,7 +197,7 @@ defmodule Headcount.Tracker do
         {:ok, ref}
 
       {:ok, ref, _pid} ->
-        Shard.watch(Config.fetch!(name), pid)
+        Shard.count(Config.fetch!(name), pid, 1)
         {:ok, ref}
 
       {:error, :already_tracked} ->
@@ -261,7 +266,10 @@ defmodule Headcount.Tracker do
   def untrack(%State{} = state, owner, topic, key), do: State.untrack(state, owner, topic, key)
 
   def untrack(name, pid, topic, key) when is_pid(pid) do
-    call(:presence_untrack, [Config.presence!(name), pid, State.check_topic(topic), key])
+    case call(:presence_untrack, [Config.presence!(name), pid, State.check_topic(topic), key]) do
+      :ok -> :ok
+      {:ok, _pid} -> Shard.count(Config.fetch!(name), pid, -1)
+    end
   end
 
   @doc """
@@ -274,8 +282,8 @@ defmodule Headcount.Tracker do
   def untrack(%State{} = state, owner), do: State.untrack(state, owner)
 
   def untrack(name, pid) when is_pid(pid) do
-    Native.presence_untrack_owners(Config.presence!(name), [pid])
-    :ok
+    config = Config.fetch!(name)
+    Shard.count(config, pid, -Native.presence_untrack_owners(config.presence, [pid]))
   end
 
   @doc """
@@ -370,7 +378,9 @@ defmodule Headcount.Tracker do
   """
   @spec graceful_permdown(atom()) :: :ok
   def graceful_permdown(name) do
-    Replicator.leave_gracefully(Config.fetch!(name))
+    config = Config.fetch!(name)
+    Replicator.leave_gracefully(config)
+    for shard <- Tuple.to_list(config.shards), do: GenServer.stop(shard)
     Supervisor.stop(name)
   end
 

@@ -73,6 +73,38 @@ defmodule Headcount.Test.Cluster do
     :ok = Headcount.Tracker.untrack(name, self(), topic, key)
   end
 
+  # Runs in a peer: a server of Phoenix.PubSub that lives longer than the call.
+  def start_pub_sub(server) do
+    parent = self()
+
+    spawn(fn ->
+      send(parent, {:started, Phoenix.PubSub.start_link(server)})
+      Process.sleep(:infinity)
+    end)
+
+    receive(do: ({:started, started} -> started))
+  end
+
+  # Runs in a peer: notes to whom the frames go that it is sent as well.
+  def spy(server, topic) do
+    {:ok, frames} = Agent.start(fn -> [] end)
+
+    spawn(fn ->
+      :ok = Phoenix.PubSub.subscribe(server, topic)
+      note(frames)
+    end)
+
+    frames
+  end
+
+  defp note(frames) do
+    receive do
+      {Headcount.Transport.PubSub, _from, to, _frame} -> Agent.update(frames, &[to | &1])
+    end
+
+    note(frames)
+  end
+
   # Runs in a peer: a tracker that lives longer than the call. Its diffs are kept in a process.
   def start_tracker(options) do
     {:ok, diffs} = Agent.start(fn -> %{} end)

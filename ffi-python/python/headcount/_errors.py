@@ -4,6 +4,8 @@ __all__ = [
     "AlreadyTracked",
     "ApplyError",
     "DecodeError",
+    "DuplicateName",
+    "ForkError",
     "GapError",
     "HeadcountError",
     "HiddenMember",
@@ -133,6 +135,18 @@ class UnknownMember(ListError, LookupError):
 
 class HiddenMember(ListError, LookupError):
     """The member has no row now, because its group is hidden or collapsed."""
+
+    __module__ = "headcount"
+
+
+class DuplicateName(HeadcountError, RuntimeError):
+    """Another live node of the cluster uses this node's name; this one is silent until it is gone."""
+
+    __module__ = "headcount"
+
+
+class ForkError(HeadcountError, RuntimeError):
+    """An object that was made before ``os.fork()``, used in the child: make it after the fork."""
 
     __module__ = "headcount"
 

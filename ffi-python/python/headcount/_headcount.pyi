@@ -448,6 +448,10 @@ class BatchReport:
     def missing(self) -> int:
         """The number of changes to members that did not exist at that point; they did nothing."""
 
+    @property
+    def rows(self) -> list[tuple[int | None, int | None]]:
+        """The row before and after each change, in order; `None` for a member without a row."""
+
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -829,7 +833,7 @@ class Presence:
 
     def __new__(
         cls,
-        name: str,
+        name: str | None = None,
         *,
         incarnation: int | None = None,
         salt: int | None = None,
@@ -1148,8 +1152,14 @@ class Roster(Generic[_I]):
         """Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
         last-seen; left out, it is read. O(changes x log members).
 
-        Raises `UnknownGroup` when the mapping names a group the list lacks, and what the mapping
-        raises; nothing has changed then.
+        An entry for which the mapping raises, or names a group that the list lacks, is refused and
+        does not count as a session; the others are applied.
+        """
+
+    def reset(self, entries: Iterable[Entry], *, now: float | None = None) -> RosterReport[_I]:
+        """Put the entries of the topic, as `Presence.list` returns them, in the place of all
+        sessions: to begin with, and after changes were missed, such as by a `LagError`. Entries
+        are refused as in `apply`. O(entries x log members).
         """
 
     def load_offline(self, members: Iterable[_NewMember[_I]]) -> BulkReport[_I]:

@@ -1,14 +1,28 @@
 """`SortedSet`: the tree of the extension as a set and a sequence of Python."""
 
 from collections.abc import Callable, Iterable, Iterator, MutableSet, Sequence
-from itertools import chain
+from itertools import islice
+from collections.abc import Set as AbstractSet
 from typing import Any, Self, TypeVar
 
+from headcount._errors import LimitError
 from headcount._headcount import SortedTree
 
 __all__ = ["SortedSet"]
 
 _T = TypeVar("_T")
+
+_VALUES_MAX = 1 << 24
+
+
+def _read(iterable: Iterable[_T]) -> AbstractSet[_T]:
+    """Collect the values of an iterable, which may be endless."""
+    if isinstance(iterable, AbstractSet):
+        return iterable
+    values = list(islice(iterable, _VALUES_MAX + 1))
+    if len(values) > _VALUES_MAX:
+        raise LimitError(f"at most {_VALUES_MAX} values are read at a time", _VALUES_MAX)
+    return set(values)
 
 
 class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
@@ -98,43 +112,44 @@ class SortedSet(SortedTree[_T], MutableSet[_T], Sequence[_T]):
 
     def intersection(self, *iterables: Iterable[object]) -> Self:
         """Return a set of the values that this one and all iterables have."""
-        return self._like(set(self).intersection(*iterables))
+        return self._like(set(self).intersection(*map(_read, iterables)))
 
     def difference(self, *iterables: Iterable[object]) -> Self:
         """Return a set of the values that none of the iterables has."""
-        return self._like(set(self).difference(*iterables))
+        return self._like(set(self).difference(*map(_read, iterables)))
 
     def symmetric_difference(self, other: Iterable[_T]) -> Self:
         """Return a set of the values that either this one or the iterable has, but not both."""
-        return self._like(set(self).symmetric_difference(other))
+        return self._like(set(self).symmetric_difference(_read(other)))
 
     def intersection_update(self, *iterables: Iterable[object]) -> Self:
         """Keep only the values that all iterables have; return the set."""
-        self._replace(set(self).intersection(*iterables))
+        self._replace(set(self).intersection(*map(_read, iterables)))
         return self
 
     def difference_update(self, *iterables: Iterable[Any]) -> Self:
         """Remove the values that any of the iterables has; return the set."""
-        for value in chain(*iterables):
-            self.discard(value)
+        for values in map(_read, iterables):
+            for value in list(values):
+                self.discard(value)
         return self
 
     def symmetric_difference_update(self, other: Iterable[_T]) -> Self:
         """Keep only the values that either this one or the iterable has; return the set."""
-        self._replace(set(self).symmetric_difference(other))
+        self._replace(set(self).symmetric_difference(_read(other)))
         return self
 
     def issubset(self, other: Iterable[object]) -> bool:
         """Return whether the iterable has all values of this set."""
-        return set(self).issubset(other)
+        return set(self).issubset(_read(other))
 
     def issuperset(self, other: Iterable[object]) -> bool:
         """Return whether this set has all values of the iterable."""
-        return all(value in self for value in other)
+        return all(value in self for value in _read(other))
 
     def isdisjoint(self, other: Iterable[object]) -> bool:
         """Return whether this set and the iterable have no value in common."""
-        return not any(value in self for value in other)
+        return not any(value in self for value in _read(other))
 
     def __or__(self, other: Iterable[Any]) -> Self:
         return self.union(other) if isinstance(other, Iterable) else NotImplemented

@@ -19,11 +19,21 @@
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from headcount import Diff, Entry, Event, HeadcountError, Presence, TopicDiff, Transmit
+from headcount import (
+    Diff,
+    DuplicateName,
+    Entry,
+    Event,
+    HeadcountError,
+    Presence,
+    TopicDiff,
+    Transmit,
+)
 from headcount._transport import MemoryNetwork, MemoryTransport, StreamTransport, Transport
 
 if TYPE_CHECKING:
@@ -40,6 +50,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_log = logging.getLogger("headcount")
 
 _QUIET_TURNS = 4
 """The turns of the loop without a frame after which none is between a socket and the node."""
@@ -110,7 +121,9 @@ class Node:
         self._transport = transport
         self._subscriptions: list[Subscription[object]] = []
         self._wake = asyncio.Event()
-        self._synced = asyncio.Event()
+        self._settled = asyncio.Event()
+        """Set when the node is synced, or when another node has its name."""
+        self._duplicate: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._start = 0.0
         self._arrived = 0
@@ -222,8 +235,13 @@ class Node:
         return self._subscribe(Subscription(lambda out: out if isinstance(out, Event) else None))
 
     async def synced(self) -> None:
-        """Wait until this node has caught up, once, with all that its known peers advertised."""
-        await self._synced.wait()
+        """Wait until this node has caught up, once, with all that its known peers advertised.
+
+        Raises `DuplicateName` while another live node uses the name of this one.
+        """
+        await self._settled.wait()
+        if self._duplicate is not None:
+            raise DuplicateName(self._duplicate)
 
     def _subscribe(self, subscription: Subscription[_T]) -> Subscription[_T]:
         self._subscriptions.append(subscription)  # type: ignore[arg-type]
@@ -241,7 +259,7 @@ class Node:
             self.presence.handle_timeout(self._now())
             self._flush()
             if self.presence.is_synced():
-                self._synced.set()
+                self._settled.set()
             due = self.presence.poll_timeout()
             delay = None if due is None else max(0.0, due - self._now())
             try:
@@ -261,6 +279,20 @@ class Node:
             quiet = quiet + 1 if arrived == self._arrived else 0
             if quiet == _QUIET_TURNS:
                 return
+
+    def _note(self, event: Event) -> None:
+        """Log an event that an operator must see, and wake the tasks that wait for `synced`."""
+        name = self.presence.replica.name
+        if event.kind == "duplicate_name":
+            text = f"another live node is named {name!r}: this one is silent until it is gone"
+            _log.error("%s", text)
+            self._duplicate = text
+            self._settled.set()
+        elif event.kind == "reincarnated":
+            _log.warning("the node %r took a new incarnation: another node had its name", name)
+            self._duplicate = None
+            if not self.presence.is_synced():
+                self._settled.clear()
 
     async def _receive(self) -> None:
         while True:
@@ -289,4 +321,6 @@ class Node:
                 self._publish(output)
 
     def _publish(self, output: Diff | Event) -> None:
+        if isinstance(output, Event):
+            self._note(output)
         self._subscriptions = [s for s in self._subscriptions if s._offer(output)]

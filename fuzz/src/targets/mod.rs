@@ -5,12 +5,14 @@ mod decode;
 mod hear;
 mod list_frames;
 mod restore;
+mod server;
 
 pub use apply::apply;
 pub use decode::decode;
 pub use hear::hear;
 pub use list_frames::list_frames;
 pub use restore::restore;
+pub use server::{rest, socket};
 
 use headcount::codec::DecodeError;
 
@@ -25,6 +27,8 @@ pub struct Target {
     pub name: &'static str,
     /// Panics if the bytes break it.
     pub property: fn(&[u8]),
+    /// Mutations of each file of the corpus that the tests try.
+    pub mutations: usize,
 }
 
 /// All properties.
@@ -32,22 +36,37 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "decode",
         property: decode,
+        mutations: 2_000,
     },
     Target {
         name: "apply",
         property: apply,
+        mutations: 2_000,
     },
     Target {
         name: "hear",
         property: hear,
+        mutations: 2_000,
     },
     Target {
         name: "restore",
         property: restore,
+        mutations: 2_000,
     },
     Target {
         name: "list_frames",
         property: list_frames,
+        mutations: 2_000,
+    },
+    Target {
+        name: "socket",
+        property: socket,
+        mutations: 200,
+    },
+    Target {
+        name: "rest",
+        property: rest,
+        mutations: 200,
     },
 ];
 

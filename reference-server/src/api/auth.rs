@@ -1,20 +1,22 @@
 //! Registration, login, guests.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     app::App,
-    auth::{CurrentUser, Identity, PublicTenant},
+    auth::{CurrentUser, Identity, PublicTenant, expiry},
     db::User,
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    names::{GUEST_PREFIX, Username},
+    net::ClientAddress,
     validate,
 };
 
-/// Digits after `guest-`.
+/// Digits after `GUEST_PREFIX`.
 const GUEST_DIGITS: usize = 6;
 
 #[derive(Deserialize)]
@@ -68,19 +70,20 @@ fn registered(user: User, tenant: Arc<str>) -> Identity {
         username: user.username.into(),
         guest: false,
         tenant,
+        expires_at: expiry(false),
     }
 }
 
 /// `POST /auth/register`
 pub(super) async fn register(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     PublicTenant(tenant): PublicTenant,
     Body(input): Body<Credentials>,
 ) -> ApiResult<Session> {
-    app.auth_limit.check(peer.ip())?;
+    app.auth_limit.check(address)?;
     let mut errors = FieldErrors::default();
-    let name = errors.check("username", validate::username(input.username.as_deref()));
+    let name = errors.check("username", Username::parse(input.username.as_deref()));
     let password = errors.check("password", validate::password(input.password.as_deref()));
     let (Some(name), Some(password)) = (name, password) else {
         return Err(errors.into());
@@ -94,16 +97,22 @@ pub(super) async fn register(
 /// `POST /auth/login`
 pub(super) async fn login(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     PublicTenant(tenant): PublicTenant,
     Body(input): Body<Credentials>,
 ) -> ApiResult<Session> {
-    app.auth_limit.check(peer.ip())?;
+    app.auth_limit.check(address)?;
     let refused = ApiError::Unauthorized("invalid username or password");
     let (Some(name), Some(password)) = (input.username, input.password) else {
         return Err(refused);
     };
-    let (user, hash) = app.db.credentials(&tenant, &name).await?.unzip();
+    // A name that cannot be is that of no user.
+    let name = Username::parse(Some(&name)).ok();
+    let known = match name {
+        Some(name) => app.db.credentials(&tenant, &name).await?,
+        None => None,
+    };
+    let (user, hash) = known.unzip();
     let fits = app.passwords.verify(password, hash).await?;
     let user = user.filter(|_| fits).ok_or(refused)?;
     ok(Session::new(&app, registered(user, tenant))?)
@@ -112,13 +121,13 @@ pub(super) async fn login(
 /// `POST /auth/guest`: a token under a generated name; nothing is stored.
 pub(super) async fn guest(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     PublicTenant(tenant): PublicTenant,
 ) -> ApiResult<Session> {
-    app.auth_limit.check(peer.ip())?;
+    app.auth_limit.check(address)?;
     let id = Uuid::new_v4();
     let digits = &id.simple().to_string()[..GUEST_DIGITS];
-    let username = format!("guest-{digits}").into();
+    let username = format!("{GUEST_PREFIX}{digits}").into();
     created(Session::new(
         &app,
         Identity {
@@ -126,6 +135,7 @@ pub(super) async fn guest(
             username,
             guest: true,
             tenant,
+            expires_at: expiry(true),
         },
     )?)
 }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::params::{Params, clamp};
+use super::params::{Params, PathId, clamp};
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
     db::{Cursor, Message, Room},
     error::{ApiError, ApiResult, Body, created, ok},
+    post::{Draft, Posted},
 };
 
 const PAGE_DEFAULT: u32 = 50;
@@ -23,16 +24,11 @@ pub(super) struct MessagePage {
     after_seq: Option<i64>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct NewMessage {
-    content: Option<String>,
-}
-
 /// `GET /rooms/:id/messages?limit=50&before_id=&after_seq=`: oldest first.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     Params(page): Params<MessagePage>,
 ) -> ApiResult<Vec<Message>> {
     read(&app, &caller, &id, "group", &page).await
@@ -42,7 +38,7 @@ pub(super) async fn list(
 pub(super) async fn list_dm(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     Params(page): Params<MessagePage>,
 ) -> ApiResult<Vec<Message>> {
     read(&app, &caller, &id, "dm", &page).await
@@ -52,22 +48,30 @@ pub(super) async fn list_dm(
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
-    Body(input): Body<NewMessage>,
+    PathId(id): PathId,
+    Body(draft): Body<Draft>,
 ) -> ApiResult<Message> {
     let room = member_room(&app, &caller, &id, "group").await?;
-    created(Arc::clone(&app).post(room, caller, input.content).await?)
+    posted(Arc::clone(&app).post(room, caller, draft).await?)
 }
 
 /// `POST /dm/:id/messages`
 pub(super) async fn create_dm(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
-    Body(input): Body<NewMessage>,
+    PathId(id): PathId,
+    Body(draft): Body<Draft>,
 ) -> ApiResult<Message> {
     let room = member_room(&app, &caller, &id, "dm").await?;
-    created(Arc::clone(&app).post(room, caller, input.content).await?)
+    posted(Arc::clone(&app).post(room, caller, draft).await?)
+}
+
+/// Answers 201 with a new message, 200 with one that an earlier post has stored.
+fn posted(posted: Posted) -> ApiResult<Message> {
+    match posted {
+        Posted::New(message) => created(message),
+        Posted::Before(message) => ok(message),
+    }
 }
 
 async fn member_room(app: &App, caller: &Identity, id: &str, kind: &str) -> Result<Room, ApiError> {

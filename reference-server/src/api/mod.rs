@@ -12,19 +12,22 @@ use std::sync::{Arc, atomic::Ordering};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, Method, StatusCode, header},
+    middleware::from_fn,
     response::IntoResponse,
-    routing::{delete, get, post},
+    routing::{any, delete, get, post},
 };
 use tower_http::{
     compression::CompressionLayer,
     cors::{AllowOrigin, CorsLayer},
-    trace::TraceLayer,
+    trace::{DefaultOnResponse, HttpMakeClassifier, TraceLayer},
 };
 
 use crate::{
     app::App,
     error::ApiError,
+    net,
+    origin::Origin,
     socket::{
         self,
         longpoll::{self, Polls},
@@ -60,10 +63,11 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
             "/dm/{id}/messages",
             get(messages::list_dm).post(messages::create_dm),
         )
-        .fallback(async || ApiError::NotFound("no such resource"))
+        .fallback(no_resource)
         .method_not_allowed_fallback(async || {
             ApiError::Rejected(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".into())
         })
+        .layer(from_fn(net::read_body))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(cors(&app.config.allowed_origins));
     let longpoll = Router::new()
@@ -73,10 +77,13 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
                 .post(longpoll::push)
                 .options(longpoll::preflight),
         )
+        .layer(from_fn(net::read_body))
         .layer(DefaultBodyLimit::max(longpoll::BODY_BYTES_MAX))
         .with_state(Arc::clone(polls));
     Router::new()
         .nest("/api/v1", api)
+        // Not a path of the nested router.
+        .route("/api/v1/", any(no_resource))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(readyz))
         .fallback(web::serve)
@@ -84,7 +91,12 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .route("/chat/socket/websocket", get(socket::upgrade))
         .with_state(Arc::clone(app))
         .merge(longpoll)
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(requests())
+        .layer(from_fn(net::mark_busy))
+}
+
+async fn no_resource() -> ApiError {
+    ApiError::NotFound("no such resource")
 }
 
 /// `GET /readyz`: 200 once the start-up work is done, while the database can be written.
@@ -98,11 +110,11 @@ async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
     }
 }
 
-fn cors(allowed: &[String]) -> CorsLayer {
-    let origin = if allowed.is_empty() || allowed.iter().any(|origin| origin == "*") {
+fn cors(allowed: &[Origin]) -> CorsLayer {
+    let origin = if allowed.is_empty() || allowed.iter().any(Origin::is_any) {
         AllowOrigin::any()
     } else {
-        AllowOrigin::list(allowed.iter().filter_map(|o| HeaderValue::from_str(o).ok()))
+        AllowOrigin::list(allowed.iter().filter_map(Origin::to_header))
     };
     CorsLayer::new()
         .allow_origin(origin)
@@ -112,6 +124,13 @@ fn cors(allowed: &[String]) -> CorsLayer {
             header::CONTENT_TYPE,
             HeaderName::from_static("x-tenant"),
         ])
+}
+
+/// Writes requests to the log with their status, all at level info, failed ones as errors.
+fn requests() -> TraceLayer<HttpMakeClassifier, fn(&Request) -> tracing::Span> {
+    TraceLayer::new_for_http()
+        .make_span_with(span as fn(&Request) -> tracing::Span)
+        .on_response(DefaultOnResponse::new().level(tracing::Level::INFO))
 }
 
 /// Returns the span of a request in the log, also where only errors are logged: never its query, which may

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::params::{PAGE_MAX, Page, Params};
+use super::params::{PAGE_MAX, Page, Params, PathId};
 use crate::{
     app::App,
     auth::{CurrentUser, Identity},
     db::{Member, NewRoom, Room},
+    demo,
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+    names::RoomName,
     validate,
 };
+
+/// The most rooms that a user may own.
+const ROOMS_OWNED_MAX: u32 = 100;
 
 #[derive(Deserialize)]
 pub(super) struct RoomInput {
@@ -79,7 +84,7 @@ pub(super) async fn create(
         return Err(ApiError::Forbidden("guests cannot create rooms"));
     }
     let mut errors = FieldErrors::default();
-    let name = errors.check("name", validate::room_name(input.name.as_deref()));
+    let name = errors.check("name", RoomName::parse(input.name.as_deref()));
     let about = errors.check(
         "description",
         validate::description(input.description.as_deref()),
@@ -87,18 +92,36 @@ pub(super) async fn create(
     let (Some(name), Some(about)) = (name, about) else {
         return Err(errors.into());
     };
+    let taken = || FieldErrors::one("name", "has already been taken");
+    if demo::is_reserved(&name) {
+        return Err(taken().into());
+    }
+    let owned = app.db.owned_rooms(caller.id, "group", ROOMS_OWNED_MAX);
+    if owned.await? == ROOMS_OWNED_MAX {
+        return Err(ApiError::Forbidden("you own 100 rooms, which is the limit"));
+    }
     let room = app
         .db
         .insert_room(&NewRoom {
             tenant: &caller.tenant,
-            name: &name,
+            name: &name.name,
+            skeleton: &name.skeleton,
             description: &about,
             owner: Some(caller.id),
             private: input.private,
             simulated: false,
         })
-        .await?;
-    created(shown(&app, room))
+        .await?
+        .ok_or_else(taken)?;
+    let room = shown(&app, room);
+    let payload = json!(room).to_string();
+    if room.room.private {
+        app.inboxes.send(caller.id, "room_created", &payload);
+    } else {
+        app.inboxes
+            .send_all(&caller.tenant, "room_created", &payload);
+    }
+    created(room)
 }
 
 /// Returns the room, if the caller may read it.
@@ -114,7 +137,7 @@ async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiErro
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> ApiResult<Detailed> {
     let room = visible(&app, &caller, &id).await?;
     let members = app.db.members(room.id, uuid::Uuid::nil(), PAGE_MAX).await?;
@@ -128,7 +151,7 @@ pub(super) async fn show(
 pub(super) async fn members(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     Params(page): Params<Page>,
 ) -> ApiResult<Vec<Member>> {
     let room = visible(&app, &caller, &id).await?;
@@ -139,9 +162,12 @@ pub(super) async fn members(
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> ApiResult<Value> {
     let room = app.room(&caller, &id).await?;
+    if room.kind != "group" {
+        return Err(ApiError::NotFound("no such room"));
+    }
     if caller.guest || room.owner_id != Some(caller.id) {
         return Err(ApiError::Forbidden("only its creator can delete a room"));
     }
@@ -149,6 +175,13 @@ pub(super) async fn delete(
     let change = Arc::clone(&app);
     app.finish(async move { change.hub.delete(&change.db, &room).await })
         .await?;
+    // The room is gone for all; what is left of it is removed here, or after the next start.
+    let rest = Arc::clone(&app);
+    let purge = app.tasks.spawn(async move { rest.purge_rooms().await });
+    let payload = json!({ "id": id }).to_string();
+    app.inboxes
+        .send_all(&caller.tenant, "room_removed", &payload);
+    let _ = purge.await;
     ok(json!({ "id": id, "deleted": true }))
 }
 
@@ -157,7 +190,7 @@ pub(super) async fn delete(
 pub(super) async fn join(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> ApiResult<Value> {
     let room = visible(&app, &caller, &id).await?;
     if room.kind != "group" {
@@ -176,15 +209,20 @@ pub(super) async fn join(
 pub(super) async fn leave(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> ApiResult<Value> {
     let room = visible(&app, &caller, &id).await?;
     if room.kind != "group" {
         return Err(ApiError::NotFound("no such room"));
     }
     let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": false });
+    let gone = room.private.then(|| json!({ "id": room.id }).to_string());
+    let user = caller.id;
     let change = Arc::clone(&app);
-    app.finish(async move { change.hub.remove_member(&change.db, &room, caller.id).await })
+    app.finish(async move { change.hub.remove_member(&change.db, &room, user).await })
         .await?;
+    if let Some(payload) = gone {
+        app.inboxes.send(user, "room_removed", &payload);
+    }
     ok(answer)
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 
-use super::params::{Page, Params};
+use super::params::{Page, Params, PathId};
 use crate::{
     app::App,
     auth::CurrentUser,
@@ -28,7 +28,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> ApiResult<User> {
     let not_found = ApiError::NotFound("no such user");
     let Ok(id) = id.parse() else {

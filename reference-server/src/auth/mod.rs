@@ -6,4 +6,4 @@ mod token;
 
 pub(crate) use extract::{CurrentUser, PublicTenant};
 pub(crate) use password::Passwords;
-pub(crate) use token::{Identity, Tokens};
+pub(crate) use token::{Identity, TOKEN_LEEWAY_SECONDS, Tokens, expiry};

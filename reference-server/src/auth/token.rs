@@ -10,6 +10,8 @@ use crate::config::Secret;
 
 const USER_TOKEN_SECONDS: u64 = 7 * 24 * 3600;
 const GUEST_TOKEN_SECONDS: u64 = 24 * 3600;
+/// A token is accepted this long before `nbf` and after `exp`: clocks differ.
+pub(crate) const TOKEN_LEEWAY_SECONDS: u64 = 60;
 const TOKEN_BYTES_MAX: usize = 4096;
 /// The tenant of a token that names none.
 const DEFAULT_TENANT: &str = "default";
@@ -21,6 +23,18 @@ pub(crate) struct Identity {
     pub(crate) username: Arc<str>,
     pub(crate) guest: bool,
     pub(crate) tenant: Arc<str>,
+    /// The end of the token, in seconds since 1970, without the leeway.
+    pub(crate) expires_at: u64,
+}
+
+/// Returns the end of a token that is issued now: seven days for users, one for guests.
+pub(crate) fn expiry(guest: bool) -> u64 {
+    let lifetime = if guest {
+        GUEST_TOKEN_SECONDS
+    } else {
+        USER_TOKEN_SECONDS
+    };
+    jsonwebtoken::get_current_timestamp() + lifetime
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,28 +58,25 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     pub(crate) fn new(secret: &Secret) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = TOKEN_LEEWAY_SECONDS;
+        validation.validate_nbf = true;
         Self {
             encoding: EncodingKey::from_secret(secret.as_bytes()),
             decoding: DecodingKey::from_secret(secret.as_bytes()),
-            validation: Validation::new(Algorithm::HS256),
+            validation,
         }
     }
 
-    /// Issues a token for `identity`: seven days for users, one for guests.
+    /// Issues a token for `identity`.
     pub(crate) fn issue(&self, identity: &Identity) -> Result<String, jsonwebtoken::errors::Error> {
-        let iat = jsonwebtoken::get_current_timestamp();
-        let lifetime = if identity.guest {
-            GUEST_TOKEN_SECONDS
-        } else {
-            USER_TOKEN_SECONDS
-        };
         let claims = Claims {
             sub: identity.id,
             name: identity.username.to_string(),
             guest: identity.guest,
             tenant: Some(identity.tenant.to_string()),
-            iat,
-            exp: iat + lifetime,
+            iat: jsonwebtoken::get_current_timestamp(),
+            exp: identity.expires_at,
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
     }
@@ -83,6 +94,7 @@ impl Tokens {
             username: claims.name.into(),
             guest: claims.guest,
             tenant: claims.tenant.as_deref().unwrap_or(DEFAULT_TENANT).into(),
+            expires_at: claims.exp,
         })
     }
 }
@@ -101,6 +113,7 @@ mod tests {
             username: "ada".into(),
             guest: false,
             tenant: "default".into(),
+            expires_at: expiry(false),
         }
     }
 
@@ -138,18 +151,23 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_token_is_refused_and_one_without_tenant_is_valid_in_the_default() {
+    fn a_token_is_valid_in_its_time_and_one_without_tenant_in_the_default() {
         let tokens = tokens('a');
-        let sign = |exp: u64| {
+        let now = jsonwebtoken::get_current_timestamp();
+        let sign = |exp: u64, nbf: u64| {
             let claims = serde_json::json!({
-                "sub": Uuid::nil(), "name": "ada", "iat": 0, "exp": exp
+                "sub": Uuid::nil(), "name": "ada", "iat": 0, "exp": exp, "nbf": nbf
             });
             jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &tokens.encoding).unwrap()
         };
-        assert!(tokens.verify(&sign(1_000)).is_none());
-        assert_eq!(
-            &*tokens.verify(&sign(u64::from(u32::MAX))).unwrap().tenant,
-            "default"
-        );
+        let later = u64::from(u32::MAX);
+        assert!(tokens.verify(&sign(1_000, 0)).is_none());
+        assert!(tokens.verify(&sign(now - 90, 0)).is_none());
+        assert!(tokens.verify(&sign(now - 30, 0)).is_some());
+        // It was ignored that a token is not valid yet.
+        assert!(tokens.verify(&sign(later, now + 90)).is_none());
+        assert!(tokens.verify(&sign(later, now + 30)).is_some());
+        let known = tokens.verify(&sign(later, 0)).unwrap();
+        assert_eq!((&*known.tenant, known.expires_at), ("default", later));
     }
 }

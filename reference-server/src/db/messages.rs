@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::{Db, StorageError, now_micros, rfc3339};
 
+/// A message is recognised as a repetition this long after it was stored: ten minutes.
+const REPEAT_MAX_MICROS: i64 = 600_000_000;
+
 /// A stored message, in the form that every client receives.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Message {
@@ -16,6 +19,9 @@ pub(crate) struct Message {
     pub(crate) kind: String,
     pub(crate) content: String,
     pub(crate) user: Author,
+    /// The author's own name of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_id: Option<String>,
     #[serde(serialize_with = "rfc3339")]
     pub(crate) inserted_at: i64,
 }
@@ -25,15 +31,27 @@ pub(crate) struct Message {
 pub(crate) struct Author {
     pub(crate) id: Uuid,
     pub(crate) username: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) guest: bool,
 }
 
 /// A message to store.
 #[derive(Debug)]
 pub(crate) struct NewMessage<'a> {
     pub(crate) room: Uuid,
-    pub(crate) user: Uuid,
-    pub(crate) username: &'a str,
+    pub(crate) author: &'a Author,
     pub(crate) content: &'a str,
+    pub(crate) client_id: Option<&'a str>,
+}
+
+/// The result of storing a message.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    New(Message),
+    /// The author has stored a message of that `client_id` before: this one.
+    Before(Message),
+    /// The room is deleted.
+    NoRoom,
 }
 
 /// The position of a page in a room's messages.
@@ -58,44 +76,68 @@ impl FromRow<'_, SqliteRow> for Message {
             user: Author {
                 id: row.try_get("user_id")?,
                 username: row.try_get("username")?,
+                guest: row.try_get("guest")?,
             },
+            client_id: row.try_get("client_id")?,
             inserted_at: row.try_get("inserted_at")?,
         })
     }
 }
 
 impl Db {
-    /// Stores a message under the next number of its room; `None` if the room is deleted.
+    /// Stores a message under the next number of its room, unless its author has stored one of the same
+    /// `client_id` there within `REPEAT_MAX_MICROS`.
     pub(crate) async fn insert_message(
         &self,
         new: &NewMessage<'_>,
-    ) -> Result<Option<Message>, StorageError> {
+    ) -> Result<Stored, StorageError> {
+        let now = now_micros();
         let mut tx = self.writer.begin().await?;
+        if let Some(client_id) = new.client_id {
+            let before = sqlx::query_as(
+                "SELECT * FROM messages
+                 WHERE user_id = ? AND client_id = ? AND room_id = ? AND inserted_at >= ?",
+            )
+            .bind(new.author.id)
+            .bind(client_id)
+            .bind(new.room)
+            .bind(now - REPEAT_MAX_MICROS)
+            .fetch_optional(&mut *tx)
+            .await?;
+            if let Some(message) = before {
+                tx.commit().await?;
+                return Ok(Stored::Before(message));
+            }
+        }
         let seq: Option<i64> = sqlx::query_scalar(
-            "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = ? RETURNING last_seq",
+            "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = ? AND kind <> 'deleted'
+             RETURNING last_seq",
         )
         .bind(new.room)
         .fetch_optional(&mut *tx)
         .await?;
         let Some(seq) = seq else {
             tx.commit().await?;
-            return Ok(None);
+            return Ok(Stored::NoRoom);
         };
         let message = sqlx::query_as(
-            "INSERT INTO messages (id, room_id, seq, user_id, username, content, inserted_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
+            "INSERT INTO messages
+             (id, room_id, seq, user_id, username, guest, content, client_id, inserted_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         )
         .bind(Uuid::now_v7())
         .bind(new.room)
         .bind(seq)
-        .bind(new.user)
-        .bind(new.username)
+        .bind(new.author.id)
+        .bind(&new.author.username)
+        .bind(new.author.guest)
         .bind(new.content)
-        .bind(now_micros())
+        .bind(new.client_id)
+        .bind(now)
         .fetch_one(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(Some(message))
+        Ok(Stored::New(message))
     }
 
     /// Returns a page of at most `limit` messages, oldest first; `None` if the cursor names no message

@@ -24,7 +24,7 @@ use writer::Writer;
 
 pub use error::StorageError;
 pub(crate) use error::StorageFault;
-pub(crate) use messages::{Cursor, Message, NewMessage};
+pub(crate) use messages::{Author, Cursor, Message, NewMessage, Stored};
 pub(crate) use rooms::{Member, NewRoom, Role, Room};
 pub(crate) use users::User;
 
@@ -124,10 +124,11 @@ impl Db {
         Ok(())
     }
 
-    /// Waits for the running write, then closes the files.
+    /// Waits for what runs, then closes the files; the writer last, because only it can move the log into
+    /// the database.
     pub(crate) async fn close(&self) {
-        self.writer.close().await;
         self.reader.close().await;
+        self.writer.close().await;
     }
 }
 

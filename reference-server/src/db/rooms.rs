@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::{Db, StorageError, now_micros, rfc3339};
 
+/// Rows of a deleted room that are removed in one transaction, of messages and of members.
+const PURGE_SHARE: u32 = 500;
+
 /// A room as it is stored and returned.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub(crate) struct Room {
@@ -26,11 +29,23 @@ pub(crate) struct Room {
     pub(crate) inserted_at: i64,
 }
 
+impl Room {
+    /// Returns the room's topic on the socket.
+    pub(crate) fn topic(&self) -> String {
+        match self.kind.as_str() {
+            "dm" => format!("dm:{}", self.id),
+            _ => format!("room:{}", self.id),
+        }
+    }
+}
+
 /// A group room to add.
 #[derive(Debug, Default)]
 pub(crate) struct NewRoom<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) name: &'a str,
+    /// The skeleton of the name, unique among the group rooms of a tenant.
+    pub(crate) skeleton: &'a str,
     pub(crate) description: &'a str,
     pub(crate) owner: Option<Uuid>,
     pub(crate) private: bool,
@@ -42,15 +57,6 @@ pub(crate) struct NewRoom<'a> {
 pub(crate) enum Role {
     Admin,
     Member,
-}
-
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Member => "member",
-        }
-    }
 }
 
 /// A registered member of a room.
@@ -68,28 +74,32 @@ macro_rules! select_rooms {
     ($rest:literal) => {
         concat!(
             "SELECT r.id, r.tenant, r.kind, r.name, r.description, r.owner_id, r.private,
-             r.simulated, r.last_seq, r.inserted_at,
-             (SELECT count(*) FROM room_members m WHERE m.room_id = r.id) AS member_count
-             FROM rooms r ",
+             r.simulated, r.last_seq, r.member_count, r.inserted_at FROM rooms r ",
             $rest
         )
     };
 }
 
 impl Db {
-    /// Adds a room; its owner, if any, becomes its admin.
-    pub(crate) async fn insert_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
+    /// Adds a room; its owner, if any, becomes its admin. Returns `None` if a room of the tenant has a name
+    /// that looks the same.
+    pub(crate) async fn insert_room(
+        &self,
+        new: &NewRoom<'_>,
+    ) -> Result<Option<Room>, StorageError> {
         let id = Uuid::now_v7();
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
-        sqlx::query(
-            "INSERT INTO rooms
-             (id, tenant, kind, name, description, owner_id, private, simulated, inserted_at)
-             VALUES (?, ?, 'group', ?, ?, ?, ?, ?, ?)",
+        let inserted = sqlx::query(
+            "INSERT INTO rooms (id, tenant, kind, name, skeleton, description, owner_id, private,
+                                simulated, inserted_at)
+             VALUES (?, ?, 'group', ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (tenant, skeleton) WHERE kind = 'group' DO NOTHING",
         )
         .bind(id)
         .bind(new.tenant)
         .bind(new.name)
+        .bind(new.skeleton)
         .bind(new.description)
         .bind(new.owner)
         .bind(new.private)
@@ -97,20 +107,25 @@ impl Db {
         .bind(now)
         .execute(&mut *tx)
         .await?;
-        if let Some(owner) = new.owner {
-            add_member(&mut tx, id, owner, Role::Admin, now).await?;
+        if inserted.rows_affected() == 1
+            && let Some(owner) = new.owner
+        {
+            add_member(&mut tx, id, owner, now).await?;
         }
         let room = sqlx::query_as(select_rooms!("WHERE r.id = ?"))
             .bind(id)
-            .fetch_one(&mut *tx)
+            .fetch_optional(&mut *tx)
             .await?;
         tx.commit().await?;
         Ok(room)
     }
 
     /// Returns the server's own room of that name (the lobby, the simulated city), created if
-    /// missing. It has no owner.
-    pub(crate) async fn ensure_server_room(&self, new: &NewRoom<'_>) -> Result<Room, StorageError> {
+    /// missing. It has no owner. Returns `None` if a user has a room of that name.
+    pub(crate) async fn ensure_server_room(
+        &self,
+        new: &NewRoom<'_>,
+    ) -> Result<Option<Room>, StorageError> {
         let found = sqlx::query_as(select_rooms!(
             "WHERE r.tenant = ? AND r.name = ? AND r.owner_id IS NULL AND r.simulated = ?
              AND r.kind = 'group'"
@@ -121,17 +136,37 @@ impl Db {
         .fetch_optional(&self.reader)
         .await?;
         match found {
-            Some(room) => Ok(room),
+            Some(room) => Ok(Some(room)),
             None => self.insert_room(new).await,
         }
     }
 
+    /// Counts the rooms of that kind that `user` has created, up to `limit`.
+    pub(crate) async fn owned_rooms(
+        &self,
+        user: Uuid,
+        kind: &str,
+        limit: u32,
+    ) -> Result<u32, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM
+             (SELECT 1 FROM rooms WHERE owner_id = ? AND kind = ? LIMIT ?)",
+        )
+        .bind(user)
+        .bind(kind)
+        .bind(limit)
+        .fetch_one(&self.reader)
+        .await
+    }
+
     pub(crate) async fn room(&self, tenant: &str, id: Uuid) -> Result<Option<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!("WHERE r.id = ? AND r.tenant = ?"))
-            .bind(id)
-            .bind(tenant)
-            .fetch_optional(&self.reader)
-            .await
+        sqlx::query_as(select_rooms!(
+            "WHERE r.id = ? AND r.tenant = ? AND r.kind <> 'deleted'"
+        ))
+        .bind(id)
+        .bind(tenant)
+        .fetch_optional(&self.reader)
+        .await
     }
 
     /// Returns up to `limit` group rooms with ids above `after` that `user` may see, oldest first.
@@ -176,25 +211,34 @@ impl Db {
         .await
     }
 
-    /// Returns the conversation of two users, created if there was none.
+    /// Returns the conversation of two users, if there is one.
+    pub(crate) async fn find_dm(&self, a: Uuid, b: Uuid) -> Result<Option<Room>, sqlx::Error> {
+        sqlx::query_as(select_rooms!("WHERE r.dm_key = ?"))
+            .bind(dm_key(a, b))
+            .fetch_optional(&self.reader)
+            .await
+    }
+
+    /// Returns the conversation of two users, created by `a` if there was none.
     pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, StorageError> {
-        let key = format!("{}:{}", a.min(b), a.max(b));
+        let key = dm_key(a, b);
         let id = Uuid::now_v7();
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
         let inserted = sqlx::query(
-            "INSERT INTO rooms (id, tenant, kind, name, private, dm_key, inserted_at)
-             VALUES (?, ?, 'dm', '', 1, ?, ?) ON CONFLICT (dm_key) DO NOTHING",
+            "INSERT INTO rooms (id, tenant, kind, name, owner_id, private, dm_key, inserted_at)
+             VALUES (?, ?, 'dm', '', ?, 1, ?, ?) ON CONFLICT (dm_key) DO NOTHING",
         )
         .bind(id)
         .bind(tenant)
+        .bind(a)
         .bind(&key)
         .bind(now)
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 1 {
             for user in [a, b] {
-                add_member(&mut tx, id, user, Role::Member, now).await?;
+                add_member(&mut tx, id, user, now).await?;
             }
         }
         let room = sqlx::query_as(select_rooms!("WHERE r.dm_key = ?"))
@@ -205,19 +249,55 @@ impl Db {
         Ok(room)
     }
 
+    /// Deletes a room; its rows remain until they are purged.
     pub(crate) async fn delete_room(&self, id: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("DELETE FROM rooms WHERE id = ?")
+        sqlx::query("UPDATE rooms SET kind = 'deleted' WHERE id = ?")
             .bind(id)
             .execute(&mut *tx)
             .await?;
         tx.commit().await
     }
 
-    /// Makes `user` a member; no effect on one that is.
+    /// Removes the rows of deleted rooms, a share in each transaction, so that other writes have their turn.
+    pub(crate) async fn purge_rooms(&self) -> Result<(), StorageError> {
+        loop {
+            let mut tx = self.writer.begin().await?;
+            let room: Option<Uuid> =
+                sqlx::query_scalar("SELECT id FROM rooms WHERE kind = 'deleted' LIMIT 1")
+                    .fetch_optional(&mut *tx)
+                    .await?;
+            let Some(room) = room else {
+                return tx.commit().await;
+            };
+            let mut removed = 0;
+            for share in [
+                "DELETE FROM messages WHERE rowid IN
+                 (SELECT rowid FROM messages WHERE room_id = ?1 LIMIT ?2)",
+                "DELETE FROM room_members WHERE room_id = ?1 AND user_id IN
+                 (SELECT user_id FROM room_members WHERE room_id = ?1 LIMIT ?2)",
+            ] {
+                let done = sqlx::query(share)
+                    .bind(room)
+                    .bind(PURGE_SHARE)
+                    .execute(&mut *tx)
+                    .await?;
+                removed += done.rows_affected();
+            }
+            if removed == 0 {
+                sqlx::query("DELETE FROM rooms WHERE id = ?")
+                    .bind(room)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+        }
+    }
+
+    /// Makes `user` a member, the owner of a group room its admin; no effect on one that is.
     pub(crate) async fn join_room(&self, room: Uuid, user: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        add_member(&mut tx, room, user, Role::Member, now_micros()).await?;
+        add_member(&mut tx, room, user, now_micros()).await?;
         tx.commit().await
     }
 
@@ -248,21 +328,6 @@ impl Db {
         }))
     }
 
-    /// Returns every member of the room.
-    pub(crate) async fn all_members(&self, room: Uuid) -> Result<Vec<Member>, sqlx::Error> {
-        const PAGE: u32 = 1_000;
-        let mut all = Vec::new();
-        let mut after = Uuid::nil();
-        loop {
-            let page = self.members(room, after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(all);
-            };
-            after = last.user_id;
-            all.extend(page);
-        }
-    }
-
     /// Returns up to `limit` members with user ids above `after`, in order of id.
     pub(crate) async fn members(
         &self,
@@ -283,22 +348,51 @@ impl Db {
     }
 }
 
+fn dm_key(a: Uuid, b: Uuid) -> String {
+    format!("{}:{}", a.min(b), a.max(b))
+}
+
 async fn add_member(
     tx: &mut sqlx::SqliteConnection,
     room: Uuid,
     user: Uuid,
-    role: Role,
     now: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO room_members (room_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)
-         ON CONFLICT DO NOTHING",
+        "INSERT INTO room_members (room_id, user_id, role, joined_at)
+         SELECT id, ?1, iif(kind = 'group' AND owner_id = ?1, 'admin', 'member'), ?2
+         FROM rooms WHERE id = ?3 AND kind <> 'deleted' ON CONFLICT DO NOTHING",
     )
-    .bind(room)
     .bind(user)
-    .bind(role.as_str())
     .bind(now)
+    .bind(room)
     .execute(tx)
     .await
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every look-up of a room counted its members.
+    #[tokio::test]
+    async fn a_look_up_of_a_room_reads_no_members() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("test.db"), None).await.unwrap();
+        for query in [
+            select_rooms!("WHERE r.id = ? AND r.tenant = ? AND r.kind <> 'deleted'"),
+            select_rooms!("WHERE r.dm_key = ?"),
+        ] {
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}")))
+                    .fetch_all(&db.reader)
+                    .await
+                    .unwrap();
+            let steps: Vec<_> = plan.iter().map(|(.., step)| step.as_str()).collect();
+            assert_eq!(steps.len(), 1, "{steps:?}");
+            assert!(steps[0].starts_with("SEARCH r USING INDEX"), "{steps:?}");
+        }
+        db.close().await;
+    }
 }

@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Db, StorageError, now_micros, rfc3339};
+use crate::names::Username;
 
 /// A registered user as other users see it.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -16,27 +17,27 @@ pub(crate) struct User {
 }
 
 impl Db {
-    /// Adds a user; `None` if the name is taken in the tenant, compared without case.
+    /// Adds a user; `None` if the tenant has one whose name looks the same.
     pub(crate) async fn insert_user(
         &self,
         tenant: &str,
-        username: String,
+        username: Username,
         password_hash: &str,
     ) -> Result<Option<User>, StorageError> {
         let user = User {
             id: Uuid::now_v7(),
-            username,
+            username: username.name,
             inserted_at: now_micros(),
         };
         let mut tx = self.writer.begin().await?;
         let inserted = sqlx::query(
-            "INSERT INTO users (id, tenant, username, username_key, password_hash, inserted_at)
+            "INSERT INTO users (id, tenant, username, skeleton, password_hash, inserted_at)
              VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
         .bind(user.id)
         .bind(tenant)
         .bind(&user.username)
-        .bind(user.username.to_lowercase())
+        .bind(username.skeleton)
         .bind(password_hash)
         .bind(user.inserted_at)
         .execute(&mut *tx)
@@ -49,14 +50,15 @@ impl Db {
     pub(crate) async fn credentials(
         &self,
         tenant: &str,
-        username: &str,
+        username: &Username,
     ) -> Result<Option<(User, String)>, sqlx::Error> {
         let row: Option<(Uuid, String, i64, String)> = sqlx::query_as(
             "SELECT id, username, inserted_at, password_hash FROM users
-             WHERE tenant = ? AND username_key = ?",
+             WHERE tenant = ? AND skeleton = ? AND username = ?",
         )
         .bind(tenant)
-        .bind(username.trim().to_lowercase())
+        .bind(&username.skeleton)
+        .bind(&username.name)
         .fetch_optional(&self.reader)
         .await?;
         Ok(row.map(|(id, username, inserted_at, hash)| {
@@ -69,6 +71,15 @@ impl Db {
                 hash,
             )
         }))
+    }
+
+    /// Returns whether a user of the tenant has a name with that skeleton.
+    pub(crate) async fn is_taken(&self, tenant: &str, skeleton: &str) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE tenant = ? AND skeleton = ?)")
+            .bind(tenant)
+            .bind(skeleton)
+            .fetch_one(&self.reader)
+            .await
     }
 
     pub(crate) async fn user(&self, tenant: &str, id: Uuid) -> Result<Option<User>, sqlx::Error> {

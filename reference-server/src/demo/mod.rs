@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     db::NewRoom,
+    names::RoomName,
     room::{Profile, Room, RoomPresence},
 };
 
@@ -41,20 +42,28 @@ pub(crate) struct City {
     rng: Rng,
 }
 
+/// Returns whether a name looks like that of the simulated room, which is kept free for it.
+pub(crate) fn is_reserved(name: &RoomName) -> bool {
+    RoomName::parse(Some(ROOM)).is_ok_and(|own| own.skeleton == name.skeleton)
+}
+
 /// Sets up the room and tracks most of its members.
 pub(crate) async fn fill(app: &Arc<App>) -> Result<City, Box<dyn std::error::Error + Send + Sync>> {
     let started = Instant::now();
     let tenant = app.tenants.first().ok_or("no tenant")?;
+    let name = RoomName::parse(Some(ROOM))?;
     let info = app
         .db
         .ensure_server_room(&NewRoom {
             tenant,
-            name: ROOM,
+            name: &name.name,
+            skeleton: &name.skeleton,
             description: DESCRIPTION,
             simulated: true,
             ..NewRoom::default()
         })
-        .await?;
+        .await?
+        .ok_or("a user has a room of this name")?;
     let room = app
         .hub
         .open(&app.db, &info)

@@ -1,5 +1,5 @@
 //! `Hub`: all open rooms, the presence of all of them, and the beat at which they publish. Its map of rooms has a lock
-//! of its own, held only for a look-up; `loading` is held while a room is loaded.
+//! of its own, held only for a look-up.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,9 @@ use tokio::time;
 use uuid::Uuid;
 
 use super::{
-    Room, RoomPresence, Subscription, SubscriptionId, Visitor, history, members::Occupancy,
+    Room, RoomPresence, Subscription, SubscriptionId, Visitor, history,
+    locks::RoomLocks,
+    members::{Occupancy, RoomMembers},
 };
 use crate::{
     auth::Identity,
@@ -28,6 +30,8 @@ const BEATS_PER_TICK: u64 = 5;
 /// Sockets closed together when the server stops, and the pause between two such batches.
 const DRAIN_BATCH: usize = 10_000;
 const DRAIN_PAUSE: Duration = Duration::from_secs(2);
+/// Stored members that are read at once.
+const MEMBERS_PAGE: u32 = 5_000;
 /// The sockets of a node that stops are closed within this time.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
@@ -35,9 +39,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Hub {
     pub(crate) presence: RoomPresence,
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
-    /// Held while a room is loaded and while the stored members of one change, so that neither
-    /// misses the other.
-    loading: tokio::sync::Mutex<()>,
+    locks: RoomLocks,
     full_max: usize,
     next_subscription: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
@@ -53,7 +55,7 @@ impl Hub {
         Self {
             presence: RoomPresence::new(),
             rooms: Mutex::default(),
-            loading: tokio::sync::Mutex::default(),
+            locks: RoomLocks::default(),
             full_max,
             next_subscription: AtomicU64::new(1),
             beats: Mutex::new(0),
@@ -70,7 +72,7 @@ impl Hub {
         if let Some(room) = self.find_in_use(info.id) {
             return Ok(Some(room));
         }
-        let _loading = self.loading.lock().await;
+        let _lock = self.locks.lock(info.id).await;
         if let Some(room) = self.find_in_use(info.id) {
             return Ok(Some(room));
         }
@@ -82,7 +84,7 @@ impl Hub {
             .messages(info.id, Cursor::Latest, limit)
             .await?
             .unwrap_or_default();
-        let members = db.all_members(info.id).await?;
+        let members = load_members(db, &info).await?;
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
         self.rooms.lock().insert(room.id, Arc::clone(&room));
         Ok(Some(room))
@@ -136,7 +138,7 @@ impl Hub {
         room: &db::Room,
         user: &Identity,
     ) -> Result<(), StorageError> {
-        let _loading = in_time(self.loading.lock()).await?;
+        let _lock = in_time(self.locks.lock(room.id)).await?;
         db.join_room(room.id, user.id).await?;
         if let Some(open) = self.find(room.id) {
             open.add_member(user.id, &user.username);
@@ -151,7 +153,7 @@ impl Hub {
         room: &db::Room,
         user: Uuid,
     ) -> Result<(), StorageError> {
-        let _loading = in_time(self.loading.lock()).await?;
+        let _lock = in_time(self.locks.lock(room.id)).await?;
         db.leave_room(room.id, user).await?;
         if let Some(open) = self.find(room.id) {
             open.evict(&self.presence, |u| u == user);
@@ -162,7 +164,7 @@ impl Hub {
 
     /// Deletes a room with all its messages, and ends its subscriptions.
     pub(crate) async fn delete(&self, db: &Db, room: &db::Room) -> Result<(), StorageError> {
-        let _loading = in_time(self.loading.lock()).await?;
+        let _lock = in_time(self.locks.lock(room.id)).await?;
         db.delete_room(room.id).await?;
         if let Some(open) = self.find(room.id) {
             open.close();
@@ -231,5 +233,26 @@ impl Hub {
             }
             time::sleep(DRAIN_PAUSE).await;
         }
+    }
+}
+
+/// Loads the stored members of a room page by page, on the threads for long work.
+async fn load_members(db: &Db, room: &db::Room) -> Result<RoomMembers, StorageError> {
+    let mut members = RoomMembers::new(&room.topic());
+    let mut after = Uuid::nil();
+    loop {
+        let page = db.members(room.id, after, MEMBERS_PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(members);
+        };
+        after = last.user_id;
+        let loading = tokio::task::spawn_blocking(move || {
+            members.load(page);
+            members
+        });
+        members = match loading.await {
+            Ok(members) => members,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
     }
 }

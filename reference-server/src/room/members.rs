@@ -39,6 +39,18 @@ struct Card {
     stays: bool,
 }
 
+impl Card {
+    /// Makes the card of a stored member that is offline.
+    fn stored(username: &str) -> Self {
+        Self {
+            name: Some(username.into()),
+            status: Status::Offline,
+            guest: false,
+            stays: true,
+        }
+    }
+}
+
 /// The body of a row.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -71,8 +83,8 @@ impl RowSource<u128> for Cards {
 }
 
 impl RoomMembers {
-    /// Builds the list of a room from its stored members, all of them offline.
-    pub(super) fn new(topic: &str, members: Vec<db::Member>) -> Self {
+    /// Makes the list of a room, without members.
+    pub(super) fn new(topic: &str) -> Self {
         let mut list = MemberList::new(ListOptions::default());
         let groups = list
             .set_groups(&GROUPS)
@@ -101,15 +113,31 @@ impl RoomMembers {
                 status,
             }
         });
-        let mut this = Self {
+        Self {
             roster,
             cards: Cards::default(),
             offline,
-        };
-        for member in members {
-            this.add_member(member.user_id, &member.username);
         }
-        this
+    }
+
+    /// Loads stored members, all of them offline.
+    pub(super) fn load(&mut self, members: Vec<db::Member>) {
+        let offline = self.offline;
+        let rows = members.iter().map(|member| NewMember {
+            id: member.user_id.as_u128(),
+            group: offline,
+            key: SortKey::from_name(&member.username),
+            attrs: 0,
+        });
+        if let Err(error) = self.roster.load_offline(rows) {
+            tracing::error!(%error, "the member list refused stored members");
+            return;
+        }
+        let cards = members.into_iter().map(|member| {
+            let card = Card::stored(&member.username);
+            (member.user_id.as_u128(), card)
+        });
+        self.cards.0.extend(cards);
     }
 
     /// Applies what happened to presence.
@@ -145,12 +173,11 @@ impl RoomMembers {
     /// Adds a stored member.
     pub(super) fn add_member(&mut self, id: Uuid, username: &str) {
         let id = id.as_u128();
-        let card = self.cards.0.entry(id).or_insert_with(|| Card {
-            name: Some(username.into()),
-            status: Status::Offline,
-            guest: false,
-            stays: true,
-        });
+        let card = self
+            .cards
+            .0
+            .entry(id)
+            .or_insert_with(|| Card::stored(username));
         card.stays = true;
         if !self.roster.list().contains(&id) {
             let key = SortKey::from_name(username);

@@ -6,6 +6,7 @@
 
 mod history;
 mod hub;
+mod locks;
 mod members;
 mod open_room;
 mod presence;

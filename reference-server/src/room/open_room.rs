@@ -74,23 +74,15 @@ impl fmt::Debug for Room {
     }
 }
 
-/// Returns the socket topic of a room.
-fn topic(room: &db::Room) -> String {
-    match room.kind.as_str() {
-        "dm" => format!("dm:{}", room.id),
-        _ => format!("room:{}", room.id),
-    }
-}
-
 impl Room {
     pub(super) fn new(
         info: db::Room,
         latest: &[Message],
-        members: Vec<db::Member>,
+        members: RoomMembers,
         full_max: usize,
     ) -> Self {
         let now = Instant::now();
-        let topic: Arc<str> = topic(&info).into();
+        let topic: Arc<str> = info.topic().into();
         Self {
             id: info.id,
             info,
@@ -101,7 +93,7 @@ impl Room {
                 history: History::new(latest),
                 typing: Typing::default(),
                 feed: PresenceFeed::new(Arc::clone(&topic), full_max, now),
-                members: RoomMembers::new(&topic, members),
+                members,
                 is_closed: false,
                 is_pinned: false,
                 used: now,
@@ -239,7 +231,8 @@ impl Room {
         identity: &Identity,
     ) {
         presence.untrack(&self.topic, &identity.id.to_string(), &subscription.owner());
-        if !state.subscribers.any(|s| s.user() == identity.id) {
+        if state.typing.contains(identity.id) && !state.subscribers.any(|s| s.user() == identity.id)
+        {
             self.end_typing(state, identity.id);
         }
     }
@@ -278,19 +271,18 @@ impl Room {
     }
 
     /// Sends the other users that one types, unless it is invisible.
-    pub(crate) fn begin_typing(&self, subscription: SubscriptionId) {
+    pub(crate) fn begin_typing(&self, presence: &RoomPresence, subscription: SubscriptionId) {
         let mut state = self.state.lock();
         let Some(subscriber) = state.subscribers.get(subscription) else {
             return;
         };
-        let user = subscriber.user();
-        let username = Arc::clone(&subscriber.visitor.identity.username);
-        let is_hidden = |s: &Subscriber| s.user() == user && s.visitor.status == Status::Invisible;
-        if state.subscribers.any(is_hidden) {
+        let identity = subscriber.visitor.identity.clone();
+        let key = identity.id.to_string();
+        if presence.sessions(&self.topic, &key).is_empty() {
             return;
         }
-        if let Some(payload) = state.typing.begin(user, &username, Instant::now()) {
-            self.send_typing(&state, "typing", payload, user);
+        if let Some(payload) = state.typing.begin(&identity, Instant::now()) {
+            self.send_typing(&state, "typing", payload, identity.id);
         }
     }
 
@@ -447,7 +439,7 @@ fn profile(visitor: &Visitor) -> Vec<u8> {
         guest: visitor.identity.guest,
         staff: visitor.staff,
         simulated: false,
-        online_at: Some(db::now_micros() / 1_000_000),
+        online_at: Some(visitor.online_at),
     };
     profile.to_bytes()
 }

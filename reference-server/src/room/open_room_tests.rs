@@ -30,7 +30,8 @@ impl Scene {
             member_count: 0,
             inserted_at: 0,
         };
-        let room = Arc::new(Room::new(info, &[], Vec::new(), full_max));
+        let members = RoomMembers::new(&info.topic());
+        let room = Arc::new(Room::new(info, &[], members, full_max));
         Self {
             room,
             presence: RoomPresence::new(),
@@ -46,11 +47,13 @@ impl Scene {
         self.subscriptions += 1;
         let outbox = Arc::new(Outbox::default());
         let visitor = Visitor {
+            online_at: 0,
             identity: Identity {
                 id,
                 username: "guest".into(),
                 guest: true,
                 tenant: "default".into(),
+                expires_at: 0,
             },
             staff: false,
             status,

@@ -29,6 +29,8 @@ pub(crate) struct Visitor {
     pub(crate) identity: Identity,
     pub(crate) staff: bool,
     pub(crate) status: Status,
+    /// When it joined, in seconds since 1970.
+    pub(crate) online_at: i64,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) vsn: Vsn,
     pub(crate) join_ref: Ref,

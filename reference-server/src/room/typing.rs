@@ -9,6 +9,8 @@ use std::{
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::auth::Identity;
+
 /// A typing note ends by itself after this long.
 const TTL: Duration = Duration::from_secs(6);
 /// A repeated note of one user is sent to the others this often.
@@ -20,32 +22,35 @@ pub(super) struct Typing(HashMap<Uuid, Note>);
 
 struct Note {
     username: Arc<str>,
+    guest: bool,
     sent: Instant,
 }
 
 impl Typing {
     /// Notes that a user types. Returns the payload for the others, or `None` if they were sent it lately.
-    pub(super) fn begin(
-        &mut self,
-        user: Uuid,
-        username: &Arc<str>,
-        now: Instant,
-    ) -> Option<String> {
-        let sent = self.0.get(&user).map(|note| note.sent);
+    pub(super) fn begin(&mut self, user: &Identity, now: Instant) -> Option<String> {
+        let sent = self.0.get(&user.id).map(|note| note.sent);
         if sent.is_some_and(|sent| now - sent < PERIOD) {
             return None;
         }
-        let username = Arc::clone(username);
-        let payload = payload(user, &username);
-        let sent = now;
-        self.0.insert(user, Note { username, sent });
+        let note = Note {
+            username: Arc::clone(&user.username),
+            guest: user.guest,
+            sent: now,
+        };
+        let payload = note.payload(user.id);
+        self.0.insert(user.id, note);
         Some(payload)
+    }
+
+    pub(super) fn contains(&self, user: Uuid) -> bool {
+        self.0.contains_key(&user)
     }
 
     /// Notes that a user types no more. Returns the payload for the others, or `None` if the user did not type.
     pub(super) fn end(&mut self, user: Uuid) -> Option<String> {
         let note = self.0.remove(&user)?;
-        Some(payload(user, &note.username))
+        Some(note.payload(user))
     }
 
     /// Returns the users whose notes are too old.
@@ -56,6 +61,12 @@ impl Typing {
     }
 }
 
-fn payload(user: Uuid, username: &str) -> String {
-    json!({ "user_id": user, "username": username }).to_string()
+impl Note {
+    fn payload(&self, user: Uuid) -> String {
+        let mut payload = json!({ "user_id": user, "username": self.username });
+        if self.guest {
+            payload["guest"] = true.into();
+        }
+        payload.to_string()
+    }
 }

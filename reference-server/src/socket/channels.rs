@@ -6,16 +6,22 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
-    Outbox, Vsn,
-    frame::{Malformed, Push, decode_binary, decode_text, encode, encode_reply},
+    CloseReason, Outbox, Vsn,
+    expiry::{Due, Expiry, Refusals},
+    frame::{Malformed, Push, Ref, decode_binary, decode_text, encode, encode_reply},
 };
 use crate::{
     app::App,
     auth::Identity,
     db::{self, Role},
     error::ApiError,
+    inbox,
+    limit::millis,
+    meters::Kind,
+    post::{Draft, Posted},
     room::{Subscription, Visitor, WindowRequest, session_status},
     validate,
 };
@@ -33,17 +39,26 @@ struct JoinParams {
 }
 
 #[derive(Deserialize)]
+struct AccessToken {
+    token: String,
+}
+
+#[derive(Deserialize)]
 struct SetStatus {
     status: String,
 }
 
 /// A client and the channels that it has joined.
-pub(super) struct Channels {
+pub(crate) struct Channels {
     app: Arc<App>,
     vsn: Vsn,
     identity: Identity,
     outbox: Arc<Outbox>,
     joined: HashMap<String, Subscription>,
+    /// The join reference of the user's own channel, if that is joined.
+    inbox: Option<Ref>,
+    refusals: Refusals,
+    expiry: Expiry,
 }
 
 /// Ends the subscriptions, however the connection ends.
@@ -54,42 +69,141 @@ impl Drop for Channels {
                 .room
                 .leave(&self.app.hub.presence, subscription.id);
         }
+        if self.inbox.is_some() {
+            self.app.inboxes.leave(self.identity.id, &self.outbox);
+        }
     }
 }
 
 impl Channels {
-    pub(super) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
+    pub(crate) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
         let outbox = Arc::new(Outbox::default());
         app.hub.register(&outbox);
+        let expiry = Expiry::new(identity.expires_at);
         Self {
             app,
             vsn,
             identity,
             outbox,
             joined: HashMap::new(),
+            inbox: None,
+            refusals: Refusals::new(),
+            expiry,
         }
     }
 
+    /// Returns the time at which [`Self::expire`] has something to do.
+    pub(super) fn next_expiry(&self) -> Instant {
+        self.expiry.next()
+    }
+
+    /// Announces the end of the token, then closes the connection at it.
+    pub(super) fn expire(&mut self, now: Instant) {
+        match self.expiry.due(now) {
+            Due::Nothing => {}
+            Due::Warning(left) => {
+                let payload = json!({ "expires_in_ms": millis(left) }).to_string();
+                let event = "token_expiring";
+                let frame = encode(self.vsn, None, None, "phoenix", event, &payload);
+                self.outbox.push(frame);
+            }
+            Due::End => self.outbox.close(CloseReason::TokenEnded),
+        }
+    }
+
+    /// Handles a push on the user's own channel, on which clients only listen.
+    fn inbox_event(&mut self, push: &Push<'_>) {
+        let inboxes = &self.app.inboxes;
+        match &*push.event {
+            "phx_join" => {
+                let old = self.inbox.replace(push.join_ref.clone());
+                if old.is_none() {
+                    inboxes.join(&self.identity, self.vsn, &self.outbox);
+                }
+                self.reply(push, "ok", "{}");
+                if let Some(old) = old {
+                    self.push_end(old.as_deref(), &push.topic, "phx_close");
+                }
+            }
+            "phx_leave" => {
+                let old = self.inbox.take();
+                inboxes.leave(self.identity.id, &self.outbox);
+                self.reply(push, "ok", "{}");
+                if let Some(old) = old {
+                    self.push_end(old.as_deref(), &push.topic, "phx_close");
+                }
+            }
+            _ if self.inbox.is_none() => self.unmatched(push),
+            _ => self.reply(push, "error", r#"{"reason":"unknown event"}"#),
+        }
+    }
+
+    /// Takes a new token of the same user in place of the present one.
+    async fn renew(&mut self, push: &Push<'_>) {
+        let refused = |reason: &str| json!({ "reason": reason }).to_string();
+        let Some(AccessToken { token }) = push.payload.parse() else {
+            return self.reply(push, "error", &refused("invalid payload"));
+        };
+        let known = self.app.authenticate(&token).await;
+        let known = match known {
+            Ok(identity) => identity,
+            Err(error) => {
+                let reason = storage_reason(&error, push).unwrap_or("internal error");
+                return self.reply(push, "error", &refused(reason));
+            }
+        };
+        let own = &self.identity;
+        let is_own = |new: &Identity| new.id == own.id && new.tenant == own.tenant;
+        let Some(identity) = known.filter(is_own) else {
+            return self.reply(push, "error", &refused("invalid token"));
+        };
+        self.expiry = Expiry::new(identity.expires_at);
+        self.identity = identity;
+        self.reply(push, "ok", "{}");
+    }
+
+    /// Charges a push to the rate of its kind. Refuses it if that is used up, and closes a connection that goes on.
+    fn charge(&mut self, push: &Push<'_>) -> bool {
+        let kind = Kind::of(&push.event);
+        let Err(wait) = self.app.push_meters.check(kind, self.identity.id) else {
+            return true;
+        };
+        let answer = json!({ "reason": "rate_limited", "retry_after_ms": millis(wait) });
+        self.reply(push, "error", &answer.to_string());
+        if self.refusals.add(Instant::now()) {
+            self.outbox.close(CloseReason::Flood);
+        }
+        false
+    }
+
     /// Returns the queue of frames to the client.
-    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
     /// Handles a push in text, in the client's version of the protocol.
-    pub(super) async fn handle_text(&mut self, text: &str) -> Result<(), Malformed> {
+    pub(crate) async fn handle_text(&mut self, text: &str) -> Result<(), Malformed> {
         self.handle(decode_text(self.vsn, text)?).await;
         Ok(())
     }
 
     /// Handles a binary push.
-    pub(super) async fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+    pub(crate) async fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         self.handle(decode_binary(bytes)?).await;
         Ok(())
     }
 
-    async fn handle(&mut self, push: Push<'_>) {
+    async fn handle(&mut self, mut push: Push<'_>) {
+        if push.event == "phx_join" && push.join_ref.is_none() {
+            push.join_ref.clone_from(&push.reference);
+        }
+        if !self.charge(&push) {
+            return;
+        }
         match (&*push.topic, &*push.event) {
             ("phoenix", "heartbeat") => self.reply(&push, "ok", "{}"),
+            ("phoenix", "access_token") => self.renew(&push).await,
+            (topic, _) if topic == inbox::topic(self.identity.id) => self.inbox_event(&push),
             (_, "phx_join") => self.join(&push).await,
             (_, "phx_leave") => self.leave(&push),
             _ => self.event(&push).await,
@@ -129,7 +243,7 @@ impl Channels {
         if let Some(old) = old {
             self.joined.remove(&*push.topic);
             old.room.leave(&self.app.hub.presence, old.id);
-            self.push_end(&old, &push.topic, "phx_close");
+            self.push_end(old.join_ref.as_deref(), &push.topic, "phx_close");
         }
     }
 
@@ -154,6 +268,7 @@ impl Channels {
                 .status
                 .and_then(|word| session_status(&word))
                 .unwrap_or_default(),
+            online_at: db::now_micros() / 1_000_000,
             outbox: Arc::clone(&self.outbox),
             vsn: self.vsn,
             join_ref: push.join_ref.clone(),
@@ -192,7 +307,7 @@ impl Channels {
         }
         self.reply(push, "ok", "{}");
         if let Some(subscription) = current {
-            self.push_end(&subscription, &push.topic, "phx_close");
+            self.push_end(subscription.join_ref.as_deref(), &push.topic, "phx_close");
         }
     }
 
@@ -226,7 +341,9 @@ impl Channels {
         match &*push.event {
             "new_message" => Some(self.new_message(push).await),
             "typing" => {
-                subscription.room.begin_typing(subscription.id);
+                subscription
+                    .room
+                    .begin_typing(&self.app.hub.presence, subscription.id);
                 None
             }
             "stop_typing" => {
@@ -260,22 +377,18 @@ impl Channels {
 
     /// Posts a message. Its author is the user of the socket's token; ids in the payload are ignored.
     async fn new_message(&self, push: &Push<'_>) -> Reply {
-        #[derive(Deserialize)]
-        struct NewMessage {
-            content: String,
-        }
         let internal = |error: ApiError| json!({ "reason": storage_reason(&error, push).unwrap_or("internal error") });
-        let Some(NewMessage { content }) = push.payload.parse() else {
+        let Some(draft) = push.payload.parse::<Draft>() else {
             return Err(json!({ "reason": "invalid payload" }));
         };
         let room = self.room(&push.topic).await.map_err(internal)?;
         let posted = Arc::clone(&self.app)
-            .post(room, self.identity.clone(), Some(content))
+            .post(room, self.identity.clone(), draft)
             .await;
         match posted {
-            Ok(message) => Ok(json!(message)),
+            Ok(Posted::New(message) | Posted::Before(message)) => Ok(json!(message)),
             Err(ApiError::RateLimited { retry_after_ms }) => {
-                Err(json!({ "reason": "rate limited", "retry_after_ms": retry_after_ms }))
+                Err(json!({ "reason": "rate_limited", "retry_after_ms": retry_after_ms }))
             }
             Err(ApiError::Invalid(errors)) => Err(json!({ "reason": "invalid", "errors": errors })),
             Err(ApiError::NotFound(_)) => Err(json!({ "reason": "not found" })),
@@ -299,8 +412,7 @@ impl Channels {
     }
 
     /// Sends an event that ends a channel, under the reference of its join.
-    fn push_end(&self, subscription: &Subscription, topic: &str, event: &str) {
-        let join_ref = subscription.join_ref.as_deref();
+    fn push_end(&self, join_ref: Option<&str>, topic: &str, event: &str) {
         let frame = encode(self.vsn, join_ref, join_ref, topic, event, "{}");
         self.outbox.push(frame);
     }
@@ -311,7 +423,7 @@ impl Channels {
         subscription
             .room
             .leave(&self.app.hub.presence, subscription.id);
-        self.push_end(subscription, topic, "phx_error");
+        self.push_end(subscription.join_ref.as_deref(), topic, "phx_error");
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
 use base64::{Engine as _, alphabet, engine};
 
 use super::{Vsn, websocket};
-use crate::app::App;
+use crate::{app::App, auth::Identity, error::ApiError, origin::Origin};
 
 /// The longest frame a client may send, in bytes.
 const FRAME_BYTES_MAX: usize = 64 << 10;
@@ -32,15 +32,15 @@ pub(crate) async fn upgrade(
         Ok(ws) => ws,
         Err(rejection) => return rejection.into_response(),
     };
-    let Some((vsn, token)) = read_params(&uri, &headers) else {
-        return StatusCode::FORBIDDEN.into_response();
-    };
-    if !origin_allowed(&app.config.allowed_origins, &headers) {
-        return StatusCode::FORBIDDEN.into_response();
+    if !app.admission.admit().await {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let identity = match app.authenticate(&token).await {
-        Ok(Some(identity)) => identity,
-        Ok(None) => return StatusCode::FORBIDDEN.into_response(),
+    let (vsn, identity) = match identify(&app, &uri, &headers).await {
+        Ok(Some(known)) => known,
+        Ok(None) => {
+            app.admission.delay_refusal().await;
+            return StatusCode::FORBIDDEN.into_response();
+        }
         Err(error) => return error.into_response(),
     };
     ws.protocols(["phoenix"])
@@ -52,6 +52,22 @@ pub(crate) async fn upgrade(
             let tasks = app.tasks.clone();
             tasks.track_future(websocket::run(app, socket, vsn, identity))
         })
+}
+
+/// Returns the version and the user of a request; `None` is a refusal.
+async fn identify(
+    app: &App,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<(Vsn, Identity)>, ApiError> {
+    let Some((vsn, token)) = read_params(uri, headers) else {
+        return Ok(None);
+    };
+    if !origin_allowed(&app.config.allowed_origins, headers) {
+        return Ok(None);
+    }
+    let identity = app.authenticate(&token).await?;
+    Ok(identity.map(|identity| (vsn, identity)))
 }
 
 /// Reads version and token, from the query or the subprotocol; `None` is a refusal.
@@ -104,23 +120,19 @@ fn protocol_token(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Returns whether a request's origin may connect: one without `Origin` (no browser), one on the allow-list, or
-/// without a list one from a page of this host.
-pub(super) fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
+/// without a list one from a page of this host. A refused one is in the log.
+pub(super) fn origin_allowed(allowed: &[Origin], headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
-    let Ok(origin) = origin.to_str() else {
-        return false;
-    };
-    if allowed
-        .iter()
-        .any(|a| a == "*" || a.eq_ignore_ascii_case(origin))
-    {
-        return true;
-    }
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let origin_host = origin.split_once("://").map(|(_, rest)| rest);
-    host.is_some() && host == origin_host
+    let text = origin.to_str().unwrap_or_default();
+    let is_of_host = host.is_some() && text.split_once("://").map(|(_, rest)| rest) == host;
+    let is_allowed = is_of_host || allowed.iter().any(|allowed| allowed.allows(text));
+    if !is_allowed {
+        tracing::warn!(?origin, ?host, "the origin of a socket is not allowed");
+    }
+    is_allowed
 }
 
 #[cfg(test)]
@@ -176,12 +188,10 @@ mod tests {
         assert!(origin_allowed(&[], &from("http://chat.example:4000")));
         assert!(!origin_allowed(&[], &from("https://evil.example")));
         assert!(!origin_allowed(&[], &from("null")));
-        let list = ["https://blog.example".to_owned()];
+        let list = ["https://blog.example".parse().unwrap()];
         assert!(origin_allowed(&list, &from("https://blog.example")));
         assert!(!origin_allowed(&list, &from("https://blog.example.evil")));
-        assert!(origin_allowed(
-            &["*".to_owned()],
-            &from("https://evil.example")
-        ));
+        let all = ["*".parse().unwrap()];
+        assert!(origin_allowed(&all, &from("https://evil.example")));
     }
 }

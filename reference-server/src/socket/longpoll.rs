@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use std::{
 use axum::{
     Json,
     body::Bytes,
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -21,6 +22,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{
     Outbox, Vsn,
@@ -28,7 +30,12 @@ use super::{
     frame::Malformed,
     handshake::{origin_allowed, param, vsn_of},
 };
-use crate::{app::App, auth::Identity, error::ApiError};
+use crate::{
+    app::App,
+    auth::Identity,
+    error::ApiError,
+    net::{ClientAddress, Peer},
+};
 
 /// The longest body of a POST, in bytes, and the most messages in it.
 pub(crate) const BODY_BYTES_MAX: usize = 8 << 20;
@@ -38,6 +45,8 @@ const POLL_MAX: Duration = Duration::from_secs(10);
 /// A session ends this long after its last poll.
 const SESSION_TTL: Duration = Duration::from_secs(15);
 const SESSIONS_MAX: usize = 10_000;
+const USER_SESSIONS_MAX: usize = 8;
+const ADDRESS_SESSIONS_MAX: usize = 64;
 
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-authtoken");
 const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
@@ -54,6 +63,8 @@ struct Session {
     channels: tokio::sync::Mutex<Channels>,
     outbox: Arc<Outbox>,
     polled: Mutex<Polled>,
+    user: Uuid,
+    address: IpAddr,
 }
 
 /// The last poll of a client.
@@ -84,10 +95,16 @@ impl Polls {
         Self { app, sessions }
     }
 
-    /// Ends the sessions whose clients poll no more.
+    /// Ends the sessions whose clients poll no more, or whose tokens have expired.
     pub(crate) fn prune(&self, now: Instant) {
         let mut sessions = self.sessions.lock();
         sessions.retain(|_, session| session.polled.lock().is_live(now));
+        for session in sessions.values() {
+            // One that is in use is looked at the next time.
+            if let Ok(mut channels) = session.channels.try_lock() {
+                channels.expire(tokio::time::Instant::now());
+            }
+        }
     }
 
     /// Ends all sessions.
@@ -99,8 +116,10 @@ impl Polls {
         self.sessions.lock().get(token).cloned()
     }
 
-    /// Opens a session; `None` when there are too many or no randomness to name it.
-    fn open(&self, vsn: Vsn, identity: Identity) -> Option<Arc<Session>> {
+    /// Opens a session; `None` when there are too many of all, of the user or of the address, or no randomness
+    /// to name it.
+    fn open(&self, vsn: Vsn, identity: Identity, address: IpAddr) -> Option<Arc<Session>> {
+        let user = identity.id;
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).ok()?;
         let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
@@ -110,9 +129,16 @@ impl Polls {
             channels: channels.into(),
             polled: Polled::new(Instant::now()).into(),
             token: token.clone(),
+            user,
+            address,
         });
         let mut sessions = self.sessions.lock();
-        if sessions.len() >= SESSIONS_MAX {
+        let of_user = sessions.values().filter(|s| s.user == user).count();
+        let of_address = sessions.values().filter(|s| s.address == address).count();
+        if sessions.len() >= SESSIONS_MAX
+            || of_user >= USER_SESSIONS_MAX
+            || of_address >= ADDRESS_SESSIONS_MAX
+        {
             return None;
         }
         sessions.insert(token, Arc::clone(&session));
@@ -127,14 +153,20 @@ impl Polls {
 /// `GET`: waits for frames, or opens a session.
 pub(crate) async fn poll(
     State(polls): State<Arc<Polls>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let address = ClientAddress::find(&peer, &headers, &polls.app.config.trusted_proxies);
     let answer = match session_of(&polls, &uri, &headers) {
         Some(session) => wait(&polls, &session).await,
-        None => match connect(&polls, &uri, &headers).await {
+        None if !polls.app.admission.admit().await => reply(500, None, &[]),
+        None => match connect(&polls, &uri, &headers, address).await {
             Ok(Some(session)) => reply(410, Some(&session.token), &[]),
-            Ok(None) => reply(403, None, &[]),
+            Ok(None) => {
+                polls.app.admission.delay_refusal().await;
+                reply(403, None, &[])
+            }
             Err(error) => return error.into_response(),
         },
     };
@@ -195,6 +227,7 @@ async fn connect(
     polls: &Polls,
     uri: &Uri,
     headers: &HeaderMap,
+    ClientAddress(address): ClientAddress,
 ) -> Result<Option<Arc<Session>>, ApiError> {
     let header = headers
         .get(AUTH_TOKEN)
@@ -207,7 +240,7 @@ async fn connect(
         return Ok(None);
     }
     let identity = polls.app.authenticate(&token).await?;
-    Ok(identity.and_then(|identity| polls.open(vsn, identity)))
+    Ok(identity.and_then(|identity| polls.open(vsn, identity, address)))
 }
 
 async fn wait(polls: &Polls, session: &Session) -> Response {

@@ -3,12 +3,15 @@
 //! A client comes by `websocket` or `longpoll`; either owns its `Channels`. Rooms push into its `Outbox`.
 
 mod channels;
+mod expiry;
 mod frame;
 mod handshake;
 pub(crate) mod longpoll;
 mod outbox;
 mod websocket;
 
+#[cfg(feature = "harness")]
+pub(crate) use channels::Channels;
 pub(crate) use frame::{Broadcast, Ref, Vsn, encode, encode_reply};
 pub(crate) use handshake::upgrade;
 pub(crate) use outbox::{CloseReason, Outbox};

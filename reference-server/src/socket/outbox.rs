@@ -22,8 +22,16 @@ const CONGESTED_FRACTION: usize = 4;
 pub(crate) enum CloseReason {
     /// A frame is not of this protocol.
     Malformed,
+    /// The client broke the WebSocket protocol.
+    Protocol,
+    /// A text is no UTF-8.
+    NotUtf8,
     /// A frame is too long.
     TooLong,
+    /// Too many pushes were over their rates.
+    Flood,
+    /// The token has expired, or was revoked.
+    TokenEnded,
     /// No frame arrived for a minute.
     Idle,
     /// The client reads too slowly.
@@ -36,6 +44,10 @@ impl CloseReason {
     pub(crate) fn frame(self) -> CloseFrame {
         let (code, reason) = match self {
             Self::Malformed => (1011, "malformed frame"),
+            Self::Protocol => (1002, "protocol error"),
+            Self::NotUtf8 => (1007, "text is no UTF-8"),
+            Self::Flood => (1008, "rate limited"),
+            Self::TokenEnded => (1008, "token ended"),
             Self::TooLong => (1009, "frame too long"),
             Self::Idle => (1001, "idle"),
             Self::SlowConsumer => (1013, "slow consumer"),
@@ -52,7 +64,10 @@ impl CloseReason {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
+    /// Wakes what writes.
     wake: Notify,
+    /// Wakes what reads when the connection is to be closed.
+    close: Notify,
     congested: AtomicBool,
 }
 
@@ -77,11 +92,15 @@ impl Outbox {
             queue.bytes = 0;
             queue.close = Some(CloseReason::SlowConsumer);
         }
+        let is_closed = queue.close.is_some();
         let crowded = queue.frames.len() > FRAMES_MAX / CONGESTED_FRACTION
             || queue.bytes > BYTES_MAX / CONGESTED_FRACTION;
         drop(queue);
         if crowded {
             self.congested.store(true, Ordering::Relaxed);
+        }
+        if is_closed {
+            self.close.notify_one();
         }
         self.wake.notify_one();
     }
@@ -94,6 +113,7 @@ impl Outbox {
     /// Closes the connection after the queued frames have been sent.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.queue.lock().close.get_or_insert(reason);
+        self.close.notify_one();
         self.wake.notify_one();
     }
 
@@ -127,13 +147,15 @@ impl Outbox {
         queue.close.filter(|_| queue.frames.is_empty())
     }
 
-    /// Waits until the connection is to be closed for reading too slowly.
-    pub(crate) async fn overflowed(&self) {
-        loop {
-            if self.queue.lock().close == Some(CloseReason::SlowConsumer) {
-                return;
-            }
-            self.wake.notified().await;
+    /// Returns whether the connection is to be closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().close.is_some()
+    }
+
+    /// Waits until the connection is to be closed, also if frames are still queued.
+    pub(crate) async fn closed(&self) {
+        while !self.is_closed() {
+            self.close.notified().await;
         }
     }
 }

@@ -1,9 +1,12 @@
 //! One WebSocket: reads pushes, writes the frames of its outbox, and ends. A task of its own runs it.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::{
+    FutureExt as _, SinkExt as _, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{CloseReason, Outbox, Vsn, channels::Channels};
@@ -15,39 +18,52 @@ const IDLE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Exchanges frames with a client until either side ends it.
-pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, vsn: Vsn, identity: Identity) {
+pub(super) async fn run(app: Arc<App>, socket: WebSocket, vsn: Vsn, identity: Identity) {
     let mut channels = Channels::new(app, vsn, identity);
     let outbox = Arc::clone(channels.outbox());
+    let (sink, mut stream) = socket.split();
+    // Goes on while frames are read: a client that is slow to take them is still heard.
+    let mut writing = pin!(write(sink, &outbox));
     let mut deadline = Instant::now() + IDLE;
     loop {
         tokio::select! {
-            frame = socket.next() => {
+            frame = stream.next() => {
                 deadline = Instant::now() + IDLE;
                 if receive(&mut channels, frame).await.is_break() { break }
             }
-            () = outbox.ready() => {
-                tokio::select! {
-                    sent = send_all(&mut socket, &outbox) => if sent.is_err() { return },
-                    () = outbox.overflowed() => {}
-                }
+            sink = &mut writing => {
+                // The user has left, however long the rest of the handshake takes.
+                drop(channels);
+                let Ok(sink) = sink else { return };
+                let _ = timeout(FAREWELL, say_goodbye(sink, &mut stream, &outbox)).await;
+                return;
             }
             // A server that was paused has frames to read before it calls a client idle.
-            () = sleep_until(deadline) => match socket.next().now_or_never() {
+            () = sleep_until(deadline) => match stream.next().now_or_never() {
                 Some(frame) => {
                     deadline = Instant::now() + IDLE;
                     if receive(&mut channels, frame).await.is_break() { break }
                 }
-                None => outbox.close(CloseReason::Idle),
+                None => {
+                    outbox.close(CloseReason::Idle);
+                    break;
+                }
             },
-        }
-        if let Some(reason) = outbox.closing() {
-            let _ = timeout(FAREWELL, say_goodbye(&mut socket, reason)).await;
-            return;
+            () = outbox.closed() => break,
+            () = sleep_until(channels.next_expiry()) => channels.expire(Instant::now()),
         }
     }
-    // The user has left, however long the rest of the handshake takes.
     drop(channels);
-    let _ = timeout(FAREWELL, finish(&mut socket)).await;
+    let farewell = async {
+        if outbox.is_closed() {
+            if let Ok(sink) = writing.await {
+                say_goodbye(sink, &mut stream, &outbox).await;
+            }
+        } else {
+            finish(&mut stream).await;
+        }
+    };
+    let _ = timeout(FAREWELL, farewell).await;
 }
 
 /// Handles a frame that the socket read; breaks at the end of the socket.
@@ -59,47 +75,64 @@ async fn receive(
         Some(Ok(Message::Text(text))) => channels.handle_text(&text).await,
         Some(Ok(Message::Binary(bytes))) => channels.handle_binary(&bytes).await,
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-        Some(Err(error)) if is_too_long(&error) => {
-            channels.outbox().close(CloseReason::TooLong);
-            Ok(())
+        None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(()),
+        Some(Err(error)) => {
+            if let Some(reason) = fault_of_client(error) {
+                channels.outbox().close(reason);
+            }
+            return ControlFlow::Break(());
         }
-        None | Some(Ok(Message::Close(_)) | Err(_)) => return ControlFlow::Break(()),
     };
     if handled.is_err() {
         channels.outbox().close(CloseReason::Malformed);
+        return ControlFlow::Break(());
     }
     ControlFlow::Continue(())
 }
 
-/// Writes all queued frames, then flushes once.
-async fn send_all(socket: &mut WebSocket, outbox: &Outbox) -> Result<(), axum::Error> {
-    while let Some(frame) = outbox.pop() {
-        socket.feed(Message::Text(frame)).await?;
+/// Returns the reason to close a socket whose client broke the WebSocket protocol; `None` if the connection
+/// itself failed.
+fn fault_of_client(error: axum::Error) -> Option<CloseReason> {
+    use tungstenite::{Error, error::ProtocolError};
+    match *error.into_inner().downcast::<Error>().ok()? {
+        Error::Capacity(_) => Some(CloseReason::TooLong),
+        Error::Utf8(_) => Some(CloseReason::NotUtf8),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(CloseReason::Protocol),
+        _ => None,
     }
-    socket.flush().await
+}
+
+/// Writes the frames of the outbox until it is closed and empty. Returns the sink for the last frame.
+async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    outbox: &Outbox,
+) -> Result<SplitSink<WebSocket, Message>, axum::Error> {
+    loop {
+        outbox.ready().await;
+        while let Some(frame) = outbox.pop() {
+            sink.feed(Message::Text(frame)).await?;
+        }
+        sink.flush().await?;
+        if outbox.closing().is_some() {
+            return Ok(sink);
+        }
+    }
 }
 
 /// Sends the close frame and reads until the client's own, so that the last frames arrive.
-async fn say_goodbye(socket: &mut WebSocket, reason: CloseReason) {
-    let close = Message::Close(Some(reason.frame()));
-    if socket.send(close).await.is_ok() {
-        finish(socket).await;
+async fn say_goodbye(
+    mut sink: SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+    outbox: &Outbox,
+) {
+    let close = outbox.closing().map(CloseReason::frame);
+    if sink.send(Message::Close(close)).await.is_ok() {
+        finish(stream).await;
     }
 }
 
 /// Reads until the end of the connection. A close frame of the client is answered by that, as RFC 6455, 5.5.1 asks.
-async fn finish(socket: &mut WebSocket) {
-    while let Some(Ok(_)) = socket.next().await {}
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    use std::error::Error as _;
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if inner.to_string().contains("too long") {
-            return true;
-        }
-        source = inner.source();
-    }
-    false
+async fn finish(stream: &mut SplitStream<WebSocket>) {
+    while let Some(Ok(_)) = stream.next().await {}
 }

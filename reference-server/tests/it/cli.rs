@@ -46,19 +46,16 @@ fn terminate(child: Child) -> Output {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_passed_over_and_secrets_stay_out_of_the_log() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+async fn the_default_port_is_passed_over_if_in_use_and_secrets_stay_out_of_the_log() {
+    // Taken by this, or by another process already.
+    let _taken = TcpListener::bind("127.0.0.1:4000");
     let dir = tempfile::tempdir().unwrap();
-    let port_text = port.to_string();
-    let mut child = program(&dir, &["--port", &port_text, "--log", "trace"])
-        .spawn()
-        .unwrap();
+    let mut child = program(&dir, &["--log", "trace"]).spawn().unwrap();
     let said = read_until(&mut child, &["http://"]);
-    assert!(said.contains(&format!("port {port} is in use")), "{said}");
+    assert!(said.contains("port 4000 is in use"), "{said}");
     let (_, rest) = said.split_once("http://").unwrap();
     let address = rest.lines().next().unwrap();
-    assert_ne!(address, format!("127.0.0.1:{port}"));
+    assert_ne!(address, "127.0.0.1:4000");
     // The log is long, and a full pipe would stop the program.
     let mut log = child.stderr.take().unwrap();
     let log = std::thread::spawn(move || {
@@ -122,6 +119,9 @@ fn invalid_settings_are_refused() {
         (&["--log", "a=b=c"], "--log"),
         (&["--tenant", " "], "tenant"),
         (&["--nonsense"], "--nonsense"),
+        (&["--allowed-origin", "example.org"], "https://example.org"),
+        (&["--trusted-proxy", "10.0.0.0/33"], "10.0.0.0/8"),
+        (&["--config", "/does/not/exist"], "/does/not/exist"),
     ] {
         let output = program(&dir, args).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -130,4 +130,136 @@ fn invalid_settings_are_refused() {
             "{args:?}: {text}"
         );
     }
+}
+
+/// A server that was told a port took another one when that was in use.
+#[test]
+fn a_port_that_was_named_is_the_only_one() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let by_flag = program(&dir, &["--port", &port]).output().unwrap();
+    let by_environment = program(&dir, &[])
+        .env("HEADCOUNT_PORT", &port)
+        .output()
+        .unwrap();
+    for output in [by_flag, by_environment] {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(&port), "{text}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+/// It said that it listened, and then could not start.
+#[test]
+fn it_says_that_it_listens_once_it_can_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("headcount.db"), "no database".repeat(1_000)).unwrap();
+    let output = program(&dir, &["--port", "0"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("headcount.db"), "{text}");
+}
+
+#[test]
+fn settings_come_from_flags_then_environment_then_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("settings.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(
+        &file,
+        "port = 1\ndemo = 7\ntenant = ['a', 'b']\nlog-json = true\nauth-per-minute = 5\n",
+    )
+    .unwrap();
+    let mut child = program(&dir, &["--config", path, "--port", "0"])
+        .env("HEADCOUNT_DEMO", "9")
+        .spawn()
+        .unwrap();
+    let said = read_until(&mut child, &["http://", "9 simulated members"]);
+    assert!(!said.contains(":1\n"), "{said}");
+    assert!(terminate(child).status.success());
+    for (text, reason) in [
+        ("colour = 'red'", "colour"),
+        ("demo = 2000000", "1000000"),
+        ("demo = [[1]]", "demo"),
+        ("port = ", "settings.toml"),
+        ("config = 'other.toml'", "config"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let output = program(&dir, &["--config", path]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{text}");
+        assert!(
+            said.contains(reason) && said.contains("settings.toml"),
+            "{said}"
+        );
+    }
+}
+
+/// It lived until the terminal was closed; `1` was no truth value; a refused origin was in no log.
+#[cfg(unix)]
+#[tokio::test]
+async fn it_survives_a_hangup_and_logs_as_json_what_it_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = program(&dir, &["--port", "0", "--log", "info"])
+        .env("HEADCOUNT_LOG_JSON", "1")
+        .spawn()
+        .unwrap();
+    let said = read_until(&mut child, &["http://"]);
+    let (_, rest) = said.split_once("http://").unwrap();
+    let address = rest.lines().next().unwrap();
+    let signalled = Command::new("kill")
+        .args(["-HUP", &child.id().to_string()])
+        .status();
+    assert!(signalled.unwrap().success());
+    let url = format!("http://{address}");
+    let guest = reqwest::Client::new().post(format!("{url}/api/v1/auth/guest"));
+    assert!(guest.send().await.unwrap().status().is_success());
+    let socket = reqwest::Client::new()
+        .get(format!("{url}/chat/socket/longpoll?vsn=2.0.0&token=x"))
+        .header("origin", "https://evil.example");
+    socket.send().await.unwrap();
+    let output = terminate(child);
+    assert!(output.status.success());
+    let log = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.starts_with('{')).collect();
+    let find = |words: &[&str]| {
+        let found = lines
+            .iter()
+            .find(|line| words.iter().all(|word| line.contains(word)));
+        let found = found.unwrap_or_else(|| panic!("{words:?} is not in {log}"));
+        serde_json::from_str::<Value>(found).unwrap()
+    };
+    find(&["SIGHUP"]);
+    find(&["serving", address]);
+    let answered = find(&["/auth/guest", "201"]);
+    assert_eq!(answered["span"]["method"], "POST");
+    let refused = find(&["evil.example"]);
+    assert_eq!(refused["level"], "WARN");
+}
+
+/// The limit of open files that most systems start processes with is far below what they allow.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_limit_of_open_files_is_raised() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg("ulimit -Sn 256; exec \"$0\" --port 0 --data-dir \"$1\"")
+        .arg(env!("CARGO_BIN_EXE_headcount-server"))
+        .arg(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    read_until(&mut child, &["http://"]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let words: Vec<_> = files.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{files}");
+    assert!(terminate(child).status.success());
 }

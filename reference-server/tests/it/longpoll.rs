@@ -134,3 +134,31 @@ async fn an_unknown_session_is_refused() {
     poller.poll().await;
     assert_eq!(poller.push(&[json!([1, 2])]).await["status"], 410);
 }
+
+/// One token opened as many sessions as there are, for all tenants.
+#[tokio::test]
+async fn sessions_are_bounded_by_user_and_by_address() {
+    let server = Server::start().await;
+    let guest = server.guest().await;
+    for n in 0..12 {
+        let status = if n < 8 { 410 } else { 403 };
+        assert_eq!(
+            Poller::new(&server, &guest).poll().await["status"],
+            status,
+            "{n}"
+        );
+    }
+    for n in 1..10 {
+        let guest = server.guest().await;
+        for _ in 0..8 {
+            let status = if n < 8 { 410 } else { 403 };
+            assert_eq!(
+                Poller::new(&server, &guest).poll().await["status"],
+                status,
+                "{n}"
+            );
+        }
+    }
+    // Sockets are no sessions.
+    server.connect(&guest).await;
+}

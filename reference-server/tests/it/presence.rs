@@ -120,6 +120,8 @@ async fn a_status_change_is_one_diff_with_join_and_leave() {
         (&json!("online"), &json!(user.username))
     );
     socket.expect("presence_diff").await;
+    // The time at which the user came must not follow the status.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let reply = socket
         .push(&topic, "2", "set_status", json!({ "status": "dnd" }))
         .await;
@@ -131,6 +133,7 @@ async fn a_status_change_is_one_diff_with_join_and_leave() {
         (&json!("dnd"), &old["phx_ref"])
     );
     assert_eq!(&diff[4]["leaves"][&user.id]["metas"][0], old);
+    assert_eq!(new["online_at"], old["online_at"]);
     let reply = socket
         .push(&topic, "3", "set_status", json!({ "status": "dancing" }))
         .await;

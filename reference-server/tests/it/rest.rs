@@ -8,11 +8,11 @@ use crate::support::client::{Server, User, error};
 #[tokio::test]
 async fn register_login_me_logout() {
     let server = Server::start().await;
-    let ada = server.register("Ada").await;
+    let ada = server.register("ada").await;
     let (status, me) = server.get(&ada, "/auth/me").await;
     assert_eq!(
         (status, &me["data"]["username"]),
-        (StatusCode::OK, &json!("Ada"))
+        (StatusCode::OK, &json!("ada"))
     );
     assert_eq!(me["data"]["guest"], false);
 
@@ -20,7 +20,7 @@ async fn register_login_me_logout() {
         let body = json!({ "username": name, "password": password });
         server.call(Method::POST, "/auth/login", None, Some(body))
     };
-    let (status, answer) = login("ada", "correct horse").await;
+    let (status, answer) = login("Ada", "correct horse").await;
     assert_eq!(
         (status, &answer["data"]["user"]["id"]),
         (StatusCode::OK, &json!(ada.id))
@@ -210,7 +210,7 @@ async fn the_rate_limit_is_shared_by_rest_and_socket() {
         .await;
     assert_eq!(
         (&reply["status"], &reply["response"]["reason"]),
-        (&json!("error"), &json!("rate limited"))
+        (&json!("error"), &json!("rate_limited"))
     );
     assert!(reply["response"]["retry_after_ms"].as_u64().unwrap() <= 5_000);
     let (status, answer) = server
@@ -278,8 +278,24 @@ async fn a_pair_has_one_conversation() {
     assert_eq!(server.get(&eve, &path).await.0, StatusCode::FORBIDDEN);
     let (_, list) = server.get(&bob, "/dm").await;
     assert_eq!(list["data"][0]["id"], json!(dm));
-    let (status, _) = server.post(&ada, "/dm", json!({ "user_id": ada.id })).await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    for (user_id, reason) in [
+        (json!(ada.id), "must be another user"),
+        (Value::Null, "can't be blank"),
+        (json!(""), "can't be blank"),
+    ] {
+        let (status, answer) = server
+            .post(&ada, "/dm", json!({ "user_id": user_id }))
+            .await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(answer, json!({ "errors": { "user_id": [reason] } }));
+    }
+    let (status, _) = server
+        .post(&ada, "/dm", json!({ "user_id": "nobody" }))
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    // It belongs to both: neither can delete it.
+    let (status, _) = server.delete(&ada, &format!("/rooms/{dm}")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -334,6 +350,63 @@ async fn browsers_of_other_sites_may_call_unless_origins_are_listed() {
     };
     let open = Server::start().await;
     assert_eq!(preflight(&open).await.as_deref(), Some("*"));
-    let listed = Server::start_with(|c| c.allowed_origins = vec!["https://a.example".into()]).await;
+    let listed =
+        Server::start_with(|c| c.allowed_origins = vec!["https://a.example".parse().unwrap()])
+            .await;
     assert_eq!(preflight(&listed).await, None);
+}
+
+/// A message whose answer was lost and that was sent again was stored twice.
+#[tokio::test]
+async fn the_same_client_id_of_a_user_is_one_message() {
+    let server = Server::start().await;
+    let guest = server.guest().await;
+    let room = server.room(&guest, "lobby").await;
+    let topic = format!("room:{room}");
+    let (_, mut watcher) = server.enter(&room).await;
+    let mut socket = server.connect(&guest).await;
+    socket.join(&topic, "1").await;
+    let path = format!("/rooms/{room}/messages");
+    let body = json!({ "content": "once", "client_id": "b1946ac9" });
+    let (status, first) = server.post(&guest, &path, body.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(first["data"]["client_id"], "b1946ac9");
+    let (status, again) = server.post(&guest, &path, body.clone()).await;
+    assert_eq!((status, &again), (StatusCode::OK, &first));
+    let reply = socket.push(&topic, "2", "new_message", body.clone()).await;
+    assert_eq!(reply["response"], first["data"]);
+    // The id is the author's own: that of another user, and another id, are other messages.
+    let other = server.guest().await;
+    let (status, second) = server.post(&other, &path, body).await;
+    assert_eq!(
+        (status, &second["data"]["seq"]),
+        (StatusCode::CREATED, &json!(2))
+    );
+    let body = json!({ "content": "once", "client_id": "b1946ac8" });
+    let reply = socket.push(&topic, "3", "new_message", body).await;
+    assert_eq!(reply["response"]["seq"], 3);
+    for seq in 1..=3 {
+        let message = watcher.expect("new_message").await;
+        assert_eq!(message[4]["seq"], seq);
+        assert!(message[4]["client_id"].is_string());
+    }
+    for client_id in [json!(""), json!("x".repeat(65)), json!("line\nbreak")] {
+        let body = json!({ "content": "no", "client_id": client_id });
+        let (status, answer) = server.post(&other, &path, body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer["errors"]["client_id"][0].is_string(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_leaves_and_returns_is_still_its_admin() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let room = server.create_room(&ada, "Engines").await;
+    server.delete(&ada, &format!("/rooms/{room}/leave")).await;
+    server
+        .post(&ada, &format!("/rooms/{room}/join"), json!({}))
+        .await;
+    let (_, room) = server.get(&ada, &format!("/rooms/{room}")).await;
+    assert_eq!(room["data"]["members"][0]["role"], "admin");
 }

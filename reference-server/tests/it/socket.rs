@@ -6,7 +6,12 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{Server, Socket};
 
-fn error_reply(join_ref: impl Into<Value>, reference: &str, topic: &str, reason: &str) -> Value {
+pub(crate) fn error_reply(
+    join_ref: impl Into<Value>,
+    reference: &str,
+    topic: &str,
+    reason: &str,
+) -> Value {
     let payload = json!({ "status": "error", "response": { "reason": reason } });
     json!([join_ref.into(), reference, topic, "phx_reply", payload])
 }
@@ -334,7 +339,7 @@ async fn typing_is_sent_to_the_others_only() {
     a.drain().await;
     a.send(json!(["1", "2", topic, "typing", {}])).await;
     let typing = b.expect("typing").await;
-    let who = json!({ "user_id": a_user.id, "username": a_user.username });
+    let who = json!({ "user_id": a_user.id, "username": a_user.username, "guest": true });
     assert_eq!(typing[4], who);
     a.send(json!(["1", "3", topic, "stop_typing", {}])).await;
     assert_eq!(b.expect("stop_typing").await[4], who);
@@ -389,9 +394,15 @@ async fn version_1_clients_get_objects() {
 async fn a_socket_has_a_hundred_channels_at_most() {
     let server = Server::start().await;
     let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
     let mut socket = server.connect(&ada).await;
     for n in 0..=100 {
-        let topic = format!("room:{}", server.create_room(&ada, &format!("r{n}")).await);
+        let owner = if n < 100 { &ada } else { &bob };
+        let room = server.create_room(owner, &format!("r{n}")).await;
+        server
+            .post(&ada, &format!("/rooms/{room}/join"), json!({}))
+            .await;
+        let topic = format!("room:{room}");
         socket
             .send(json!(["1", n.to_string(), topic, "phx_join", {}]))
             .await;
@@ -456,4 +467,18 @@ async fn a_paused_server_reads_waiting_frames_before_it_calls_a_client_idle() {
     for socket in &mut sockets {
         assert_eq!(socket.reply("1").await[4]["status"], "ok");
     }
+}
+
+/// Phoenix takes the reference of such a join for its join reference; the answers had null.
+#[tokio::test]
+async fn a_join_without_join_reference_is_known_by_its_reference() {
+    let server = Server::start().await;
+    let (mut socket, topic) = lobby(&server).await;
+    socket.send(json!([null, "7", topic, "phx_join", {}])).await;
+    let reply = socket.next().await;
+    assert_eq!((&reply[0], &reply[1]), (&json!("7"), &json!("7")));
+    assert_eq!(socket.expect("presence_state").await[0], "7");
+    socket.send(json!(["7", "8", topic, "phx_leave", {}])).await;
+    assert_eq!(socket.reply("8").await[0], "7");
+    assert_eq!(socket.expect("phx_close").await[0], "7");
 }

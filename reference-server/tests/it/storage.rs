@@ -47,7 +47,7 @@ const COMMITS_FAIL: &str = "
     CREATE TABLE wrong (id INTEGER REFERENCES absent (id) DEFERRABLE INITIALLY DEFERRED);
     CREATE TRIGGER f1 AFTER INSERT ON users BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f2 AFTER INSERT ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
-    CREATE TRIGGER f3 AFTER DELETE ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
+    CREATE TRIGGER f3 AFTER UPDATE OF kind ON rooms BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f4 AFTER INSERT ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f5 AFTER DELETE ON room_members BEGIN INSERT INTO wrong VALUES (1); END;
     CREATE TRIGGER f6 AFTER INSERT ON messages BEGIN INSERT INTO wrong VALUES (1); END;
@@ -296,6 +296,65 @@ async fn a_database_that_cannot_be_used_is_named_at_the_start() {
     let server = Server::start().await;
     start_fails(server.dir(), &["in use by another server"]).await;
     server.register("ada").await;
+}
+
+/// Pages in the middle of the file are lost: the start succeeds or says so, and no request that needs them does.
+#[tokio::test]
+async fn a_damaged_database_is_reported_with_its_path() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    server.create_room(&ada, "Engines").await;
+    let dir = server.stop().await;
+    let path = database(dir.path());
+    assert!(
+        !dir.path().join("headcount.db-wal").exists(),
+        "all is in one file"
+    );
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2 * 4096..].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    start_fails(dir.path(), &["headcount.db", "storage damaged", "backup"]).await;
+
+    // The same while a server runs.
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let server = Server::start_in(server.stop().await, |_| {}).await;
+    let path = database(server.dir());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2 * 4096..].fill(0);
+    // In place: the server has the file open.
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, &bytes).unwrap();
+    let answer = server.post(&ada, "/rooms", json!({ "name": "New" })).await;
+    assert_eq!(answer, (FAILED, json!({ "error": "storage damaged" })));
+}
+
+/// What can be stored only after a remedy of the operator is refused with one, and the path is named.
+#[tokio::test]
+async fn a_read_only_place_is_named_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let mut mount = std::process::Command::new("mount");
+    let mount = mount.args(["-t", "tmpfs", "-o", "ro", "headcount-test"]);
+    let mounted = mount.arg(&place).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return println!("NOT RUN: no file system can be mounted here");
+    }
+    let config = Config {
+        data_dir: place.join("data"),
+        ..Config::default()
+    };
+    let error = headcount_server::Server::open(config)
+        .await
+        .expect_err("it must not start")
+        .to_string();
+    let unmounted = std::process::Command::new("umount").arg(&place).status();
+    assert!(unmounted.unwrap().success());
+    assert!(
+        error.contains("place/data") && error.contains("Read-only"),
+        "{error}"
+    );
 }
 
 #[cfg(unix)]

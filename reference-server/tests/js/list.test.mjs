@@ -41,7 +41,7 @@ async function arrive(name) {
       channel
         .push(event, payload)
         .receive("ok", done)
-        .receive("error", failed)
+        .receive("error", (reply) => failed({ ...reply, retryAfterMs: reply.retry_after_ms }))
         .receive("timeout", () => failed(new Error("no answer")));
     });
   const ask = (verb, payload) => {

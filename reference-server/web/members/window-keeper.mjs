@@ -20,7 +20,7 @@ const RETRY_MS = 1000;
  * Holds chunk windows near the top of the list, one anchored window further down, and chunks for the moment after a
  * jump, when there is no row yet to anchor to. `client` holds the rows (member-list.mjs), `request(verb, payload)`
  * reaches the server and resolves to a bundle, `changed()` is called after every bundle, `failed(error)` after a
- * refusal.
+ * refusal; one with `retryAfterMs` is repeated by itself.
  */
 export class WindowKeeper {
   #client;
@@ -170,7 +170,7 @@ export class WindowKeeper {
     this.#asked.set(kind, now);
     this.#client.expect(verb, payload);
     try {
-      const bundle = await this.#request(verb, payload);
+      const bundle = await this.#requestInTurn(verb, payload);
       this.#asked.delete(kind);
       this.push(bundle);
     } catch (error) {
@@ -178,6 +178,18 @@ export class WindowKeeper {
       if (this.#closed) return;
       this.#failed(error);
       setTimeout(() => this.#asked.delete(kind), RETRY_MS);
+    }
+  }
+
+  // A reader who scrolls fast waits for the rate that the server allows.
+  async #requestInTurn(verb, payload) {
+    for (;;) {
+      try {
+        return await this.#request(verb, payload);
+      } catch (error) {
+        if (this.#closed || !(error.retryAfterMs > 0)) throw error;
+        await new Promise((wake) => setTimeout(wake, error.retryAfterMs));
+      }
     }
   }
 

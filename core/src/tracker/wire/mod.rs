@@ -5,6 +5,8 @@ mod write;
 
 pub(super) use read::{Kept, Place, Records};
 pub(super) use write::{BodyWriter, PutRecord, delta_body, repair_body};
+#[cfg(any(test, feature = "testing"))]
+pub(super) use write::{delta_records, repair_content};
 
 use super::entry::{EntryVersions, NewEntry};
 use super::leave_log::Leave;

@@ -48,21 +48,30 @@ impl BodyWriter {
         writer.u8(slot);
         writer.u64(*interval.start());
         writer.u64(*interval.end());
+        Self::after_head(writer, *interval.start())
+    }
+
+    /// Starts with the records after clock `from`; what goes before them is written elsewhere.
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::tracker) fn headless(from: u64, capacity: usize) -> Self {
+        Self::after_head(Writer::with_capacity(capacity), from)
+    }
+
+    fn after_head(writer: Writer, from: u64) -> Self {
         Self {
             writer,
-            op: *interval.start(),
+            op: from,
             topics: hashbrown::HashMap::new(),
         }
     }
 
-    /// Writes the part of a `Repair` before its records.
-    pub(in crate::tracker) fn kept(
-        &mut self,
-        nonce: u64,
-        len: usize,
-        versions: impl Iterator<Item = u64>,
-    ) {
+    /// Writes the nonce of a `Repair`, the last field of its head.
+    pub(in crate::tracker) fn nonce(&mut self, nonce: u64) {
         self.writer.u64(nonce);
+    }
+
+    /// Writes the part of a `Repair` between its head and its records.
+    pub(in crate::tracker) fn kept(&mut self, len: usize, versions: impl Iterator<Item = u64>) {
         self.writer.u64(len as u64);
         let mut last = 0;
         for version in versions {
@@ -148,6 +157,18 @@ pub(in crate::tracker) fn delta_body(
     let puts = origin.order().newer_than(store, from);
     let interval = from..=origin.clock();
     let mut writer = BodyWriter::new(origin.id(), slot, interval, puts.len() * 80);
+    write_delta(&mut writer, store, origin, from, &puts);
+    writer.finish()
+}
+
+/// Writes the records of a `Delta` from clock `from` on: `puts` are the entries written since.
+fn write_delta(
+    writer: &mut BodyWriter,
+    store: &Store,
+    origin: &OriginState,
+    from: u64,
+    puts: &[u32],
+) {
     let last_leave = origin.leaves().newest().map_or(0, |leave| leave.op);
     let mut leaves = origin
         .leaves()
@@ -155,7 +176,7 @@ pub(in crate::tracker) fn delta_body(
         .filter(|leave| leave.birth <= from || !is_broken(Fault::CancelLeaves))
         .filter(|leave| leave.op != last_leave || !is_broken(Fault::DropLeave))
         .peekable();
-    for index in puts {
+    for &index in puts {
         let version = store.row(index).version;
         while let Some(leave) = leaves.next_if(|leave| leave.op < version) {
             writer.leave(leave);
@@ -163,6 +184,14 @@ pub(in crate::tracker) fn delta_body(
         writer.put(&put_record(store, index));
     }
     leaves.for_each(|leave| writer.leave(leave));
+}
+
+/// Returns the records of a `Delta` without its head.
+#[cfg(any(test, feature = "testing"))]
+pub(in crate::tracker) fn delta_records(store: &Store, origin: &OriginState, from: u64) -> Vec<u8> {
+    let puts = origin.order().newer_than(store, from);
+    let mut writer = BodyWriter::headless(from, puts.len() * 80);
+    write_delta(&mut writer, store, origin, from, &puts);
     writer.finish()
 }
 
@@ -179,10 +208,37 @@ pub(in crate::tracker) fn repair_body(
     let capacity = puts.len() * 80 + kept;
     let interval = base..=origin.clock();
     let mut writer = BodyWriter::new(origin.id(), slot, interval, capacity);
+    writer.nonce(nonce);
+    write_repair(&mut writer, store, origin, base, &puts);
+    writer.finish()
+}
+
+/// Writes what follows the head of a `Repair`: `puts` are the entries written after `base`.
+fn write_repair(
+    writer: &mut BodyWriter,
+    store: &Store,
+    origin: &OriginState,
+    base: u64,
+    puts: &[u32],
+) {
+    let kept = origin.len() as usize - puts.len();
     let versions = origin.order().versions(store);
-    writer.kept(nonce, kept, versions.take_while(|v| *v <= base));
-    for index in puts {
+    writer.kept(kept, versions.take_while(|v| *v <= base));
+    for &index in puts {
         writer.put(&put_record(store, index));
     }
+}
+
+/// Returns what follows the head of a `Repair`.
+#[cfg(any(test, feature = "testing"))]
+pub(in crate::tracker) fn repair_content(
+    store: &Store,
+    origin: &OriginState,
+    base: u64,
+) -> Vec<u8> {
+    let puts = origin.order().newer_than(store, base);
+    let kept = origin.len() as usize - puts.len();
+    let mut writer = BodyWriter::headless(base, puts.len() * 80 + kept);
+    write_repair(&mut writer, store, origin, base, &puts);
     writer.finish()
 }

@@ -2,7 +2,7 @@ defmodule Headcount.Tracker.Config do
   @moduledoc false
   # Checks the options of a tracker, and finds its parts by name.
 
-  @enforce_keys [:name, :presence, :owners, :replicator, :shards, :pool_size]
+  @enforce_keys [:name, :presence, :owners, :changes, :replicator, :shards, :pool_size]
   defstruct @enforce_keys
 
   @defaults [
@@ -28,27 +28,65 @@ defmodule Headcount.Tracker.Config do
   # The longest name of a cluster and of a replica, in bytes, in all languages.
   @name_max 64
 
+  # Shards have names, and names are atoms.
+  @pool_size_max 1_024
+
   @doc false
-  def options!(options) do
-    options = Keyword.validate!(options, @defaults)
-    check!(is_atom(options[:name]) and options[:name] != nil, "the :name option is required")
-    period = options[:broadcast_period]
-    down = options[:down_period] || period * options[:max_silent_periods] * 2
-    positive = &(is_integer(&1) and &1 > 0)
-    check!(positive.(period), "broadcast_period must be a positive integer (milliseconds)")
-    check!(positive.(options[:pool_size]), "pool_size must be a positive integer")
-    check!(down >= 2 * period, "down_period must be at least twice the broadcast_period")
-    check!(options[:permdown_period] > down, "permdown_period must be above the down_period")
-    check!(is_boolean(options[:link]), "link must be true or false")
-    codec(options[:codec])
+  # The options with their defaults; those of another package are left out, as `Phoenix.Tracker` does.
+  def options(options) do
+    if Keyword.keyword?(options) do
+      options = Keyword.merge(@defaults, Keyword.take(options, Keyword.keys(@defaults)))
+      period = options[:broadcast_period]
+      silent = options[:max_silent_periods]
 
-    for {what, option} <- [cluster: options[:cluster], node_name: options[:node_name]] do
-      len = byte_size(to_string(option))
-      check!(len <= @name_max, "#{what} has #{len} bytes, at most #{@name_max} are allowed")
+      down =
+        options[:down_period] || (positive?(period) and positive?(silent) && period * silent * 2)
+
+      case for {false, message} <- checks(options, down), do: message do
+        [] -> {:ok, Keyword.put(options, :down_period, down)}
+        [message | _] -> {:error, message}
+      end
+    else
+      {:error, "the options must be a keyword list"}
     end
-
-    Keyword.put(options, :down_period, down)
   end
+
+  defp checks(options, down) do
+    period = options[:broadcast_period]
+    permdown = options[:permdown_period]
+    names = [cluster: options[:cluster], node_name: options[:node_name]]
+
+    [
+      {is_atom(options[:name]) and options[:name] != nil, "the :name option is required"},
+      {positive?(period), "broadcast_period must be a positive integer (milliseconds)"},
+      {positive?(options[:max_silent_periods]), "max_silent_periods must be a positive integer"},
+      {positive?(down), "down_period must be a positive integer (milliseconds)"},
+      {down >= double(period), "down_period must be at least twice the broadcast_period"},
+      {positive?(permdown) and permdown > down, "permdown_period must be above the down_period"},
+      {positive?(options[:pool_size]) and options[:pool_size] <= @pool_size_max,
+       "pool_size must be an integer of 1 to #{@pool_size_max}"},
+      {is_boolean(options[:link]), "link must be true or false"},
+      {is_boolean(options[:permdown_on_shutdown]), "permdown_on_shutdown must be true or false"},
+      {codec(options[:codec]) != :error, codec_message(options[:codec])},
+      {transport?(options[:transport]), "transport must be a module or {module, options}"}
+      | Enum.map(names, &check_name/1)
+    ]
+  end
+
+  defp positive?(number), do: is_integer(number) and number > 0
+
+  defp double(number) when is_integer(number), do: 2 * number
+  defp double(_number), do: 0
+
+  defp transport?({module, options}), do: is_atom(module) and is_list(options)
+  defp transport?(module), do: is_atom(module)
+
+  defp check_name({what, name}) when is_binary(name) or is_atom(name) do
+    len = byte_size(to_string(name))
+    {len <= @name_max, "#{what} has #{len} bytes, at most #{@name_max} are allowed"}
+  end
+
+  defp check_name({what, _name}), do: {false, "#{what} must be a string or an atom"}
 
   @doc false
   # Returns whether entries are JSON, and whether keys of metas become atoms that exist.
@@ -56,11 +94,16 @@ defmodule Headcount.Tracker.Config do
   def codec(:json), do: {true, false}
   def codec({:json, keys: :strings}), do: {true, false}
   def codec({:json, keys: :existing_atoms}), do: {true, true}
+  def codec(_other), do: :error
 
-  def codec(other) do
-    raise ArgumentError,
-          "codec must be :term, :json, {:json, keys: :strings} or {:json, keys: :existing_atoms}, " <>
-            "got: #{Headcount.Show.term(other)}"
+  @doc false
+  def codec!(codec) do
+    with :error <- codec(codec), do: raise(ArgumentError, codec_message(codec))
+  end
+
+  defp codec_message(codec) do
+    "codec must be :term, :json, {:json, keys: :strings} or {:json, keys: :existing_atoms}, " <>
+      "got: #{Headcount.Show.term(codec)}"
   end
 
   @doc false
@@ -110,7 +153,4 @@ defmodule Headcount.Tracker.Config do
 
   defp short(name) when byte_size(name) <= @name_max, do: name
   defp short(name), do: Base.encode16(:crypto.hash(:md5, name))
-
-  defp check!(true, _message), do: :ok
-  defp check!(false, message), do: raise(ArgumentError, message)
 end

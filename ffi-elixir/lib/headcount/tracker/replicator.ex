@@ -6,10 +6,10 @@ defmodule Headcount.Tracker.Replicator do
   # hide every node whose heartbeats wait in the mailbox. When the timer fires, a message to itself marks
   # the end of the frames that have arrived, so a flood of later frames delays nothing.
 
-  use GenServer, shutdown: 5_000
+  use GenServer, shutdown: 5_000, restart: :transient
   require Logger
   alias Headcount.Native
-  alias Headcount.Tracker.Config
+  alias Headcount.Tracker.{Config, Shard}
 
   # Changes are collected for this long before they travel.
   @flush_ms 5
@@ -71,7 +71,7 @@ defmodule Headcount.Tracker.Replicator do
 
   @impl true
   def handle_call(:leave_gracefully, _from, state) do
-    {:reply, :ok, leave(state)}
+    {:stop, :normal, :ok, %{leave(state) | leave_on_shutdown: false}}
   end
 
   @impl true
@@ -170,7 +170,7 @@ defmodule Headcount.Tracker.Replicator do
     end
 
     for {shard, changes} <- diffs do
-      deliver(elem(config.shards, shard), {:changes, changes})
+      Shard.deliver(config, shard, changes)
     end
 
     Enum.each(events, &event(&1, state))
@@ -185,13 +185,6 @@ defmodule Headcount.Tracker.Replicator do
     kind, reason ->
       log(state, Exception.format(kind, reason, __STACKTRACE__))
       transport_state
-  end
-
-  # A shard that is being restarted misses what happens meanwhile.
-  defp deliver(shard, message) do
-    send(shard, message)
-  rescue
-    ArgumentError -> :ok
   end
 
   defp event(event, state) do

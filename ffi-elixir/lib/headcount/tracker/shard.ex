@@ -8,6 +8,7 @@ defmodule Headcount.Tracker.Shard do
   """
 
   use GenServer
+  require Logger
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
   alias Headcount.Tracker.Config
@@ -33,13 +34,35 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @doc false
-  # Called after the entry was written, so that an exit seen from now on removes it.
-  def watch(%Config{} = config, owner) do
-    if :ets.insert_new(config.owners, {owner}) do
+  # Counts entries of an owner that a shard watches. Called after they were written, so that an exit seen from
+  # now on removes them.
+  def count(%Config{} = config, owner, entries) when entries > 0 do
+    if :ets.update_counter(config.owners, owner, {2, entries}, {owner, 0}) == entries do
       GenServer.cast(elem(config.shards, home(owner, config)), {:watch, owner})
     end
 
     :ok
+  end
+
+  def count(%Config{} = config, owner, entries) do
+    # An owner that is not in the table is watched by the NIF.
+    if :ets.member(config.owners, owner) and
+         :ets.update_counter(config.owners, owner, {2, entries}, {owner, 0}) <= 0 do
+      GenServer.cast(elem(config.shards, home(owner, config)), {:unwatch, owner})
+    end
+
+    :ok
+  end
+
+  @doc false
+  # Changes stay in the table until the callback has handled them, so a shard that restarts misses none.
+  def deliver(%Config{} = config, shard, changes) do
+    :ets.insert(config.changes, {{shard, :erlang.unique_integer([:monotonic]), 0}, changes, :new})
+
+    case Process.whereis(elem(config.shards, shard)) do
+      nil -> :ok
+      pid -> send(pid, :changes)
+    end
   end
 
   @impl true
@@ -52,12 +75,13 @@ defmodule Headcount.Tracker.Shard do
           module: module,
           module_state: module_state,
           config: config,
+          shard: shard,
           link: link,
           monitors: %{},
           infos?: function_exported?(module, :handle_info, 2)
         }
 
-        {:ok, watch_again(state, shard)}
+        {:ok, watch_again(state, shard), {:continue, :changes}}
 
       other ->
         {:stop, {:bad_return_value, other}}
@@ -66,6 +90,15 @@ defmodule Headcount.Tracker.Shard do
 
   @impl true
   def handle_cast({:watch, owner}, state), do: {:noreply, monitor(owner, state)}
+
+  # The owner may have entries again by now.
+  def handle_cast({:unwatch, owner}, %{config: config} = state) do
+    empty = [{{owner, :"$1"}, [{:"=<", :"$1", 0}], [true]}]
+
+    if :ets.select_delete(config.owners, empty) == 1,
+      do: {:noreply, unwatch(owner, state)},
+      else: {:noreply, state}
+  end
 
   @impl true
   def handle_call({:update, owner, topic, key, fun}, _from, state) do
@@ -95,18 +128,23 @@ defmodule Headcount.Tracker.Shard do
       error
   end
 
+  # What the shard left before it restarted.
   @impl true
-  def handle_info({:changes, changes}, state) do
-    diff = Native.presence_changes(changes)
+  def handle_continue(:changes, state) do
+    :ets.foldl(
+      fn {key, _, mark}, keys -> retry(key, mark, keys, state) end,
+      [],
+      state.config.changes
+    )
+    |> Enum.each(&split(&1, state))
 
-    case state.module.handle_diff(diff, state.module_state) do
-      {:ok, module_state} ->
-        {:noreply, %{state | module_state: module_state}}
+    {:noreply, handle_all(state)}
+  end
 
-      other ->
-        raise "expected #{inspect(state.module)}.handle_diff/2 to return {:ok, state}, " <>
-                "got: #{inspect(other)}"
-    end
+  @impl true
+  def handle_info(:changes, state) do
+    {_any?, state} = handle_next(state)
+    {:noreply, state}
   end
 
   def handle_info({:DOWN, ref, :process, owner, _reason} = message, state) do
@@ -121,6 +159,76 @@ defmodule Headcount.Tracker.Shard do
   end
 
   def handle_info(message, state), do: forward(message, state)
+
+  defp retry({shard, _, _} = key, :tried, keys, %{shard: shard}), do: [key | keys]
+  defp retry(_key, _mark, keys, _state), do: keys
+
+  # A callback that failed is called again for each topic by itself; a topic that fails by itself is dropped.
+  defp split({shard, number, 0} = key, %{config: config} = state) do
+    [{_key, changes, :tried}] = :ets.lookup(config.changes, key)
+    diff = Native.presence_changes(changes)
+
+    if map_size(diff) == 1 do
+      drop(key, Map.keys(diff), state)
+    else
+      for {{topic, diff}, place} <- Enum.with_index(diff, 1) do
+        :ets.insert(config.changes, {{shard, number, place}, %{topic => diff}, :new})
+      end
+
+      Native.presence_drop_changes(changes)
+      :ets.delete(config.changes, key)
+    end
+  end
+
+  defp split(key, %{config: config} = state) do
+    [{_key, diff, :tried}] = :ets.lookup(config.changes, key)
+    drop(key, Map.keys(diff), state)
+  end
+
+  defp drop(key, topics, %{config: config} = state) do
+    Logger.error(
+      "#{inspect(state.module)}.handle_diff/2 failed, changes are lost to it: #{inspect(topics)}"
+    )
+
+    :ets.delete(config.changes, key)
+  end
+
+  defp handle_all(state) do
+    case handle_next(state) do
+      {true, state} -> handle_all(state)
+      {false, state} -> state
+    end
+  end
+
+  # Returns whether there was something to handle.
+  defp handle_next(%{config: %{changes: table}, shard: shard} = state) do
+    # Numbers may be negative; any number is before an atom.
+    with {^shard, _, _} = key <- next(table, shard) do
+      [{_key, changes, :new}] = :ets.lookup(table, key)
+      :ets.update_element(table, key, {3, :tried})
+      diff = if is_map(changes), do: changes, else: Native.presence_changes(changes)
+      state = handle_diff(diff, state)
+      :ets.delete(table, key)
+      if is_reference(changes), do: Native.presence_drop_changes(changes)
+      {true, state}
+    else
+      _other_shard -> {false, state}
+    end
+  end
+
+  # The smallest key of a shard: `{shard, ...}` is above `{shard - 1, :end, :end}`.
+  defp next(table, shard), do: :ets.next(table, {shard - 1, :end, :end})
+
+  defp handle_diff(diff, state) do
+    case state.module.handle_diff(diff, state.module_state) do
+      {:ok, module_state} ->
+        %{state | module_state: module_state}
+
+      other ->
+        raise "expected #{inspect(state.module)}.handle_diff/2 to return {:ok, state}, " <>
+                "got: #{inspect(other)}"
+    end
+  end
 
   defp forward(message, %{infos?: true} = state) do
     case state.module.handle_info(message, state.module_state) do
@@ -156,7 +264,9 @@ defmodule Headcount.Tracker.Shard do
   end
 
   defp watch_again(%{config: config} = state, shard) do
-    owners = for {owner} <- :ets.tab2list(config.owners), home(owner, config) == shard, do: owner
+    owners =
+      for {owner, _count} <- :ets.tab2list(config.owners), home(owner, config) == shard, do: owner
+
     Enum.reduce(owners, state, &monitor/2)
   end
 
@@ -165,6 +275,13 @@ defmodule Headcount.Tracker.Shard do
   defp monitor(owner, state) do
     if state.link, do: link(owner)
     put_in(state.monitors[owner], Process.monitor(owner))
+  end
+
+  defp unwatch(owner, state) do
+    {ref, monitors} = Map.pop(state.monitors, owner)
+    if ref, do: Process.demonitor(ref, [:flush])
+    if ref && state.link, do: Process.unlink(owner)
+    %{state | monitors: monitors}
   end
 
   # An owner that has ended cannot be linked; its monitor reports that.

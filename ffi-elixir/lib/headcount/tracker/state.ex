@@ -83,7 +83,7 @@ defmodule Headcount.Tracker.State do
   """
   @spec new(String.t(), keyword()) :: t()
   def new(name, options \\ []) when is_binary(name) do
-    codec = Config.codec(Keyword.validate!(options, codec: :term)[:codec])
+    codec = Config.codec!(Keyword.validate!(options, codec: :term)[:codec])
 
     case Native.tracker_new(name, nil, codec) do
       {:error, {_, message}} -> raise ArgumentError, message

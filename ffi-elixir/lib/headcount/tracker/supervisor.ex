@@ -1,6 +1,6 @@
 defmodule Headcount.Tracker.Supervisor do
   @moduledoc false
-  # Owns the presence of the NIF and the table of owners, which outlive all other processes.
+  # Owns the presence of the NIF and the tables of owners and changes, which outlive all other processes.
 
   use Supervisor
   alias Headcount.Native
@@ -8,20 +8,22 @@ defmodule Headcount.Tracker.Supervisor do
 
   @doc false
   def start_link(module, arg, options) do
-    options = Config.options!(options)
-    Supervisor.start_link(__MODULE__, {module, arg, options}, name: options[:name])
+    with {:ok, options} <- Config.options(options),
+         {:ok, presence} <- presence(options) do
+      Supervisor.start_link(__MODULE__, {module, arg, presence, options}, name: options[:name])
+    end
   end
 
   @impl true
-  def init({module, arg, options}) do
+  def init({module, arg, presence, options}) do
     name = options[:name]
     pool_size = options[:pool_size]
-    {transport, _} = transport_with_options = Config.transport(options)
 
     config = %Config{
       name: name,
-      presence: presence(options, frame_max(transport)),
+      presence: presence,
       owners: :ets.new(:owners, [:public, write_concurrency: true]),
+      changes: :ets.new(:changes, [:public, :ordered_set]),
       replicator: :"#{name}_replicator",
       shards: List.to_tuple(for n <- 0..(pool_size - 1), do: Config.shard_name(name, n)),
       pool_size: pool_size
@@ -32,7 +34,7 @@ defmodule Headcount.Tracker.Supervisor do
     shards =
       for shard <- 0..(pool_size - 1) do
         args = {module, arg, shard, config, options[:link]}
-        Supervisor.child_spec({Shard, args}, id: {Shard, shard})
+        Supervisor.child_spec({Shard, args}, id: {Shard, shard}, restart: :transient)
       end
 
     # Callbacks that raise again and again restart their shard and nothing else.
@@ -44,7 +46,8 @@ defmodule Headcount.Tracker.Supervisor do
          [shards, [strategy: :one_for_one, max_restarts: 1_000, max_seconds: 1]]}
     }
 
-    replicator = {Replicator, {config, transport_with_options, options}}
+    # Both stop `:normal` after a goodbye.
+    replicator = {Replicator, {config, Config.transport(options), options}}
 
     # The entries are lost only if this supervisor ends, so it allows many restarts.
     Supervisor.init([shard_supervisor, replicator],
@@ -60,19 +63,20 @@ defmodule Headcount.Tracker.Supervisor do
       else: 256 * 1024
   end
 
-  defp presence(options, frame_max) do
+  defp presence(options) do
+    {transport, _options} = Config.transport(options)
     <<seed::64>> = :crypto.strong_rand_bytes(8)
     replica = {Config.replica(options), seed}
 
     times =
       {Config.cluster(options), options[:broadcast_period], options[:down_period],
-       options[:permdown_period], 0, frame_max}
+       options[:permdown_period], 0, frame_max(transport)}
 
     codec = Config.codec(options[:codec])
 
     case Native.presence_new(replica, times, codec, options[:link]) do
-      {:error, {_what, message}} -> raise ArgumentError, message
-      presence -> presence
+      {:error, {_what, message}} -> {:error, message}
+      presence -> {:ok, presence}
     end
   end
 end

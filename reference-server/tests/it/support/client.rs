@@ -51,6 +51,7 @@ impl Server {
         let mut config = Config {
             data_dir: dir.path().into(),
             auth_per_minute: 10_000,
+            refusal_delay_ms: 0,
             ..Config::default()
         };
         set(&mut config);
@@ -252,6 +253,11 @@ impl Socket {
         self.send_raw(Message::text(frame.to_string())).await;
     }
 
+    /// Sends a frame, unless the connection has ended.
+    pub(crate) async fn try_send(&mut self, frame: Value) -> Result<(), tungstenite::Error> {
+        self.stream.send(Message::text(frame.to_string())).await
+    }
+
     pub(crate) async fn send_raw(&mut self, message: Message) {
         self.stream.send(message).await.unwrap();
     }
@@ -270,6 +276,14 @@ impl Socket {
             .expect("a frame comes")
             .unwrap()
             .unwrap()
+    }
+
+    /// Returns the next frame as JSON, without a limit on the time.
+    pub(crate) async fn next_at_last(&mut self) -> Value {
+        match self.stream.next().await.unwrap().unwrap() {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("not a text frame: {other:?}"),
+        }
     }
 
     /// Returns the next frame of that event; skips others.

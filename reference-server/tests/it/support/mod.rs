@@ -1,3 +1,4 @@
 //! Helpers that tests share.
 
 pub(crate) mod client;
+pub(crate) mod raw;

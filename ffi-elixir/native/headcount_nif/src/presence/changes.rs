@@ -39,12 +39,18 @@ pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32
     parts.done
 }
 
-/// Returns `%{topic => {joins, leaves}}`, once: it is freed here and not by a garbage collection.
+/// Returns `%{topic => {joins, leaves}}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_changes<'a>(env: Env<'a>, changes: ResourceArc<Changes>) -> Term<'a> {
-    let topics = std::mem::take(&mut *changes.topics.lock());
+    let topics = changes.topics.lock();
     let reader: Reader<'a> = changes.cluster.reader(env);
-    reader.diff(&topics)
+    reader.diff(&*topics)
+}
+
+/// Frees changes that were handled: here, as a garbage collection would hold its scheduler.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_drop_changes(changes: ResourceArc<Changes>) {
+    *changes.topics.lock() = Vec::new();
 }
 
 /// Collects topics of each shard until there are enough for one callback.

@@ -68,7 +68,7 @@ twins! {
 }
 
 twins! {
-    /// Returns `:ok` or `:busy`.
+    /// Returns `:ok` or `:busy`; `{:ok, owner}` when an entry is gone of an owner that a shard watches.
     fn presence_untrack / "presence_untrack_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>,
     ) {
@@ -84,19 +84,30 @@ twins! {
         );
         match removed {
             None => return atoms::busy().encode(env),
-            Some(true) => cluster.watch.wake(env),
+            Some(true) => {
+                cluster.watch.wake(env);
+                if cluster.link || owner.decode::<LocalPid>().is_err() {
+                    return (atoms::ok(), owner).encode(env);
+                }
+            }
             Some(false) => {}
         }
         atoms::ok().encode(env)
     }
 }
 
-/// Removes all entries of these owners.
+/// Removes all entries of these owners and returns their number.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_untrack_owners(env: Env<'_>, cluster: ResourceArc<Cluster>, owners: Vec<Term<'_>>) {
+fn presence_untrack_owners(
+    env: Env<'_>,
+    cluster: ResourceArc<Cluster>,
+    owners: Vec<Term<'_>>,
+) -> usize {
     let owners = owners.into_iter().map(|owner| cluster.codec.owner(owner));
     let owners: Vec<_> = owners.collect();
-    if cluster.presence.untrack_owners(&owners) > 0 {
+    let removed = cluster.presence.untrack_owners(&owners);
+    if removed > 0 {
         cluster.watch.wake(env);
     }
+    removed
 }

@@ -1,0 +1,146 @@
+//! The end of a schedule: the network heals, and all nodes must become equal, and quiet but for
+//! their Beats.
+
+use std::collections::BTreeSet;
+
+use super::plan::{BEAT_MS, PARTITIONS};
+use super::views::entries_of;
+use super::world::World;
+use super::{node::Node, steps};
+use crate::codec::Kind;
+use crate::testing::network::kind;
+use crate::wire2::BEAT;
+
+/// Beats within which all must be equal: a replica gone is forgotten after 9 to 12, and a rival is
+/// waited for.
+const BEATS_MAX: u64 = 40;
+/// Beats for which nodes that are equal must stay so, and quiet.
+const QUIET_BEATS: u64 = 4;
+
+/// Heals the network and waits until all nodes are equal, and remain so.
+pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
+    world.run.note(|| "the end: heal, deliver, wait".into());
+    steps::heal(world);
+    world.run.plan.calm();
+    stop_doubles(world);
+    world.deliver_all()?;
+    world.run.plan.wait_for_frames();
+    // Beats lost before the links were healed may hide a replica until `down_after` from then on.
+    let settled_ms = world.run.now_ms + world.run.plan.down_ms + BEAT_MS;
+    let mut last = Ok(());
+    for _ in 0..BEATS_MAX {
+        beat(world)?;
+        last = check_equal(world);
+        if last.is_ok() && world.run.now_ms >= settled_ms {
+            break;
+        }
+    }
+    last?;
+    beat(world)?;
+    for _ in 0..QUIET_BEATS {
+        let mut kinds = beat(world)?;
+        check_equal(world)?;
+        kinds.remove(&BEAT);
+        if !kinds.is_empty() {
+            return Err(format!("equal, yet they still send {kinds:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Stops all but one of several processes with one name.
+fn stop_doubles(world: &mut World<'_>) {
+    let mut names = BTreeSet::new();
+    for place in world.alive() {
+        let name = world.nodes[place].as_ref().map(|node| node.name);
+        if !names.insert(name) {
+            world.stop(place);
+            world.run.note(|| format!("stop {place}, a double"));
+        }
+    }
+    if names.is_empty() {
+        world.start(0);
+    }
+}
+
+/// Lets one beat pass in two halves. Returns the kinds of the frames that were sent.
+fn beat(world: &mut World<'_>) -> Result<BTreeSet<Kind>, String> {
+    let mut kinds = BTreeSet::new();
+    for _ in 0..2 {
+        world.pass(BEAT_MS / 2)?;
+        loop {
+            let flights = world.network.flights().iter();
+            kinds.extend(flights.map(|flight| kind(&flight.frame)));
+            if !world.deliver()? {
+                break;
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+/// Checks that every node knows exactly the other nodes, their indexes and their entries, and
+/// nothing else.
+fn check_equal(world: &World<'_>) -> Result<(), String> {
+    let nodes: Vec<(usize, &Node)> = world
+        .nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(place, node)| Some((place, node.as_ref()?)))
+        .collect();
+    for (place, node) in &nodes {
+        if !node.process.replica.is_speaking() {
+            return Err(format!("{place} is silent"));
+        }
+        let own: Vec<u16> = node.process.replica.index().set().iter().collect();
+        let occupied = node.model.occupied();
+        if own != occupied {
+            return Err(format!("{place} tells of {own:?} and has {occupied:?}"));
+        }
+        let others = nodes.iter().filter(|(other, _)| other != place);
+        let known: BTreeSet<_> = node
+            .process
+            .replica
+            .replicas()
+            .map(|(id, _, is_up)| (id, is_up))
+            .collect();
+        let expected: BTreeSet<_> = others
+            .clone()
+            .map(|(_, other)| (other.process.replica.id(), true))
+            .collect();
+        if known != expected {
+            return Err(format!("{place} knows {known:?}, alive are {expected:?}"));
+        }
+        for (_, other) in others {
+            check_held(world, node, other).map_err(|what| format!("{place} {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks what one node holds of another.
+fn check_held(world: &World<'_>, node: &Node, other: &Node) -> Result<(), String> {
+    let id = other.process.replica.id();
+    let index = node.process.replica.index_of(id);
+    let occupied = other.model.occupied();
+    if index.as_ref() != Some(&occupied) {
+        return Err(format!(
+            "has {index:?} as the index of {id}, not {occupied:?}"
+        ));
+    }
+    for partition in 0..PARTITIONS as u16 {
+        let held = node.process.partitions.held(id, partition);
+        let shown = other.process.replica.index().position(partition);
+        if held != shown {
+            return Err(format!("holds {held:?} of {id}/{partition}, not {shown:?}"));
+        }
+        let entries = entries_of(&node.process.partitions, &world.run.plan, id, partition);
+        let expected = other.model.entries(partition);
+        if entries != expected {
+            return Err(format!(
+                "shows {entries:?} of {id}/{partition}, not {expected:?}"
+            ));
+        }
+    }
+    Ok(())
+}

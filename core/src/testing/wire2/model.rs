@@ -1,0 +1,56 @@
+//! `Model`: what the program on a node tracks, kept beside the implementation and without it.
+
+use std::collections::BTreeMap;
+
+/// (topic, key).
+pub(super) type Session = (String, String);
+
+/// The content of an entry: the number of the operation that wrote it, and its meta.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) version: u64,
+    pub(super) meta: Vec<u8>,
+}
+
+/// The live entries of one origin.
+pub(super) type Entries = BTreeMap<Session, Content>;
+
+/// The own entries of a node, by partition.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    partitions: BTreeMap<u16, Entries>,
+}
+
+impl Model {
+    pub(super) fn entries(&self, partition: u16) -> Entries {
+        self.partitions.get(&partition).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn has(&self, partition: u16, session: &Session) -> bool {
+        let entries = self.partitions.get(&partition);
+        entries.is_some_and(|entries| entries.contains_key(session))
+    }
+
+    pub(super) fn put(&mut self, partition: u16, session: Session, content: Content) {
+        let entries = self.partitions.entry(partition).or_default();
+        entries.insert(session, content);
+    }
+
+    pub(super) fn remove(&mut self, partition: u16, session: &Session) {
+        if let Some(entries) = self.partitions.get_mut(&partition) {
+            entries.remove(session);
+        }
+    }
+
+    /// Returns the sessions of a partition.
+    pub(super) fn sessions(&self, partition: u16) -> Vec<Session> {
+        self.entries(partition).into_keys().collect()
+    }
+
+    /// Returns the partitions with entries.
+    pub(super) fn occupied(&self) -> Vec<u16> {
+        let partitions = self.partitions.iter();
+        let occupied = partitions.filter(|(_, entries)| !entries.is_empty());
+        occupied.map(|(partition, _)| *partition).collect()
+    }
+}

@@ -1,0 +1,237 @@
+//! `Plan`: what a seed decides before the first step.
+
+use std::time::Duration;
+
+use crate::replica::rng::Rng;
+use crate::testing::weather::Weather;
+use crate::tracker::Limits;
+use crate::wire2::{Config, Mode, Shape};
+
+pub(super) const BEAT_MS: u64 = 1_000;
+/// The partitions of a simulated cluster.
+pub(super) const PARTITIONS: u32 = 4;
+/// Topics: two of them share a partition.
+const TOPICS: usize = 5;
+
+/// A kind of step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Operate,
+    LeaveAll,
+    Tick,
+    Beat,
+    Deliver,
+    DeliverAll,
+    Cut,
+    Heal,
+    Crash,
+    Restart,
+    Clone,
+    Save,
+    RollBack,
+    Goodbye,
+    Pause,
+    Sleep,
+    Hint,
+}
+
+/// Every kind of step with its usual weight, and how many of 256 schedules have it at all.
+const STEPS: [(Step, u64, u64); 17] = [
+    (Step::Operate, 30, 256),
+    (Step::LeaveAll, 5, 200),
+    (Step::Tick, 16, 256),
+    (Step::Beat, 14, 256),
+    (Step::Deliver, 30, 256),
+    (Step::DeliverAll, 8, 200),
+    (Step::Cut, 5, 128),
+    (Step::Heal, 4, 256),
+    (Step::Crash, 2, 80),
+    (Step::Restart, 5, 256),
+    (Step::Clone, 1, 24),
+    (Step::Save, 2, 60),
+    (Step::RollBack, 2, 60),
+    (Step::Goodbye, 1, 40),
+    (Step::Pause, 1, 80),
+    (Step::Sleep, 2, 60),
+    (Step::Hint, 1, 40),
+];
+
+/// Partitions occupied and vacated again and again.
+const LIVES: [(Step, u64, u64); 7] = [
+    (Step::Operate, 14, 256),
+    (Step::LeaveAll, 12, 256),
+    (Step::Tick, 8, 256),
+    (Step::Beat, 14, 256),
+    (Step::Deliver, 24, 256),
+    (Step::DeliverAll, 4, 128),
+    (Step::Cut, 2, 64),
+];
+
+/// Replicas forgotten while frames of them are under way for long.
+const FORGETFUL: [(Step, u64, u64); 10] = [
+    (Step::Operate, 14, 256),
+    (Step::LeaveAll, 10, 256),
+    (Step::Tick, 8, 256),
+    (Step::Beat, 12, 256),
+    (Step::Deliver, 24, 256),
+    (Step::Sleep, 8, 256),
+    (Step::Pause, 2, 160),
+    (Step::Crash, 2, 80),
+    (Step::Restart, 4, 256),
+    (Step::Cut, 2, 60),
+];
+
+/// Machines cloned and rolled back.
+const TWINS: [(Step, u64, u64); 10] = [
+    (Step::Operate, 30, 256),
+    (Step::LeaveAll, 8, 200),
+    (Step::Tick, 10, 256),
+    (Step::Beat, 10, 256),
+    (Step::Deliver, 30, 256),
+    (Step::Clone, 2, 128),
+    (Step::Save, 6, 256),
+    (Step::RollBack, 6, 256),
+    (Step::Crash, 3, 128),
+    (Step::Restart, 6, 256),
+];
+
+/// Weights, rates and bounds of one schedule.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) nodes: usize,
+    loss: u64,
+    doubled: u64,
+    reorders: bool,
+    delay_ms: u64,
+    pub(super) steps: u64,
+    leave_log: usize,
+    pub(super) down_ms: u64,
+    pub(super) forget_ms: u64,
+    vacate_ms: u64,
+    pub(super) topics: Vec<String>,
+    /// Names of one key in one topic.
+    pub(super) keys: u64,
+    weights: Vec<(Step, u64)>,
+    total: u64,
+}
+
+impl Plan {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let nodes = [2, 2, 2, 2, 3, 3, 3, 3, 4, 5];
+        let nodes = nodes[rng.below(nodes.len() as u64) as usize];
+        let profile = rng.below(16);
+        let steps = match profile {
+            0..3 => &LIVES[..],
+            3..6 => &FORGETFUL[..],
+            6..9 => &TWINS[..],
+            _ => &STEPS[..],
+        };
+        let mut weights = Vec::with_capacity(steps.len());
+        for &(step, weight, presence) in steps {
+            if rng.below(256) < presence {
+                weights.push((step, 1 + rng.below(2 * weight)));
+            }
+        }
+        let is_forgetful = (3..6).contains(&profile);
+        let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
+        Self {
+            nodes,
+            loss: [0, 0, 20, 100, 250, 500][rng.below(6) as usize],
+            doubled: [0, 0, 50, 300][rng.below(4) as usize],
+            reorders: is_forgetful || rng.below(2) == 0,
+            delay_ms: [4 * down_ms, 4 * down_ms, 1_500, down_ms, 300]
+                [rng.below(if is_forgetful { 2 } else { 5 }) as usize],
+            steps: 20 + rng.below(60),
+            leave_log: [0, 1, 8, 64][rng.below(4) as usize],
+            down_ms,
+            forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
+            vacate_ms: [300, 900, 2_200][rng.below(3) as usize],
+            topics: topics(),
+            keys: 1 + rng.below(3),
+            total: weights.iter().map(|(_, weight)| weight).sum(),
+            weights,
+        }
+    }
+
+    pub(super) fn step(&self, rng: &mut Rng) -> Step {
+        let mut draw = rng.below(self.total);
+        for (step, weight) in &self.weights {
+            match draw.checked_sub(*weight) {
+                Some(rest) => draw = rest,
+                None => return *step,
+            }
+        }
+        Step::Operate
+    }
+
+    /// Ends what befalls frames.
+    pub(super) fn calm(&mut self) {
+        self.loss = 0;
+        self.doubled = 0;
+        self.reorders = false;
+    }
+
+    /// Lets no frame be late any more.
+    pub(super) fn wait_for_frames(&mut self) {
+        self.delay_ms = u64::MAX / 2;
+    }
+
+    pub(super) fn shape() -> Shape {
+        Shape::new(PARTITIONS, Mode::All).expect("it is a power of two")
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits::default().leave_log_len_max(self.leave_log)
+    }
+
+    /// Returns how long after its end a replica may still be shown.
+    pub(super) fn ghost_ms(&self) -> u64 {
+        self.down_ms + self.delay_ms + 2 * BEAT_MS
+    }
+
+    pub(super) fn config(&self) -> Config {
+        Config {
+            shape: Self::shape(),
+            heartbeat: Duration::from_millis(BEAT_MS),
+            down_after: Duration::from_millis(self.down_ms),
+            forget_after: Duration::from_millis(self.forget_ms),
+            vacate_after: Duration::from_millis(self.vacate_ms),
+            peers_max: 64,
+            ..Config::default()
+        }
+    }
+}
+
+/// Returns topics in every partition.
+fn topics() -> Vec<String> {
+    let names = (0..).map(|number| format!("t{number}"));
+    let mut counts = [0; PARTITIONS as usize];
+    let mut is_wanted = |name: &String| {
+        let partition = usize::from(Plan::shape().partition_of(name));
+        counts[partition] += 1;
+        counts[partition] <= if partition == 0 { 2 } else { 1 }
+    };
+    names.filter(|name| is_wanted(name)).take(TOPICS).collect()
+}
+
+impl Weather for Plan {
+    fn loss(&self) -> u64 {
+        self.loss
+    }
+
+    fn doubled(&self) -> u64 {
+        self.doubled
+    }
+
+    fn reorders(&self) -> bool {
+        self.reorders
+    }
+
+    fn delay_ms(&self) -> u64 {
+        self.delay_ms
+    }
+
+    fn linked(&self, _: usize, _: usize) -> bool {
+        true
+    }
+}

@@ -1,0 +1,229 @@
+//! `Views`: a node's knowledge of the others, checked against the [`Truth`] after every call.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::model::{Content, Entries};
+use super::plan::Plan;
+use super::truth::{Origin, Truth};
+use crate::id::ReplicaId;
+use crate::wire2::{Partitions, Replica};
+
+/// A node's knowledge of the others, as the checks saw it.
+#[derive(Clone, Default)]
+pub(super) struct Views {
+    names: BTreeMap<String, Name>,
+    /// The furthest (life, clock) seen of each origin.
+    furthest: HashMap<Origin, (u64, u64)>,
+    /// The positions whose entries were checked.
+    checked: HashMap<Origin, (u64, u64)>,
+    /// Identities of which it received the Goodbye, and when.
+    left: HashMap<ReplicaId, u64>,
+    hearing: HashMap<ReplicaId, Heard>,
+}
+
+/// A node's knowledge of one name.
+#[derive(Clone)]
+struct Name {
+    id: ReplicaId,
+    heartbeat: u64,
+    is_known: bool,
+    is_up: bool,
+    last_ms: u64,
+}
+
+/// The heartbeats of one replica that reached a node.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    /// When a heartbeat last reached it that it did not know, by its own clock.
+    at_ms: u64,
+    /// As `at_ms`, if the node knew the replica then and no hint has said since that it is gone.
+    sure_ms: Option<u64>,
+}
+
+/// The times of a check.
+pub(super) struct Times {
+    /// The clock of the world.
+    pub(super) now_ms: u64,
+    /// The clock of the node.
+    pub(super) own_ms: u64,
+    pub(super) ahead_ms: u64,
+}
+
+impl Views {
+    /// Notes that the Goodbye of a replica was received.
+    pub(super) fn leave(&mut self, id: ReplicaId, now_ms: u64) {
+        self.left.entry(id).or_insert(now_ms);
+    }
+
+    /// Notes a heartbeat that is about to reach the node.
+    pub(super) fn hear(&mut self, replica: &Replica, id: &ReplicaId, heartbeat: u64, own_ms: u64) {
+        let known = replica.replicas().find(|(known, ..)| *known == id);
+        let is_higher = known.is_none_or(|(_, known, _)| heartbeat > known);
+        if is_higher {
+            let heard = self.hearing.entry(id.clone()).or_default();
+            // A node that does not know the replica may have reasons not to admit it.
+            heard.at_ms = own_ms;
+            if known.is_some() {
+                heard.sure_ms = Some(own_ms);
+            }
+        }
+    }
+
+    /// Notes a hint of the transport that a name is gone.
+    pub(super) fn hint(&mut self, name: &str) {
+        for (id, heard) in &mut self.hearing {
+            if id.name() == name {
+                heard.sure_ms = None;
+            }
+        }
+    }
+
+    /// Checks everything that the node knows.
+    pub(super) fn check(
+        &mut self,
+        replica: &Replica,
+        partitions: &Partitions,
+        truth: &Truth,
+        plan: &Plan,
+        times: &Times,
+    ) -> Result<(), String> {
+        // A marker guards for twice `forget_after`, by the clock of its node.
+        let guarded_ms = (2 * plan.forget_ms).saturating_sub(times.ahead_ms + 1_000);
+        let is_guarded = |since_ms: u64| times.now_ms < since_ms + guarded_ms;
+        for name in self.names.values_mut() {
+            name.is_known = false;
+        }
+        for (id, heartbeat, is_up) in replica.replicas() {
+            if self
+                .left
+                .get(id)
+                .is_some_and(|&since_ms| is_guarded(since_ms))
+            {
+                return Err(format!("knows {id}, which said Goodbye to it"));
+            }
+            let before = self.names.get(id.name());
+            let is_back = |before: &Name| (id, heartbeat) < (&before.id, before.heartbeat);
+            if before.is_some_and(|before| is_guarded(before.last_ms) && is_back(before)) {
+                return Err(format!("goes back to {id} at {heartbeat}"));
+            }
+            let was_up = before.is_some_and(|before| before.is_up && before.id == *id);
+            let end_ms = truth.end_ms(id);
+            if is_up && !was_up && end_ms + plan.ghost_ms() < times.now_ms {
+                return Err(format!("shows {id}, which ended at {end_ms} ms"));
+            }
+            let heard = self.hearing.get(id).copied().unwrap_or_default();
+            if !is_up
+                && heard
+                    .sure_ms
+                    .is_some_and(|ms| times.own_ms < ms + plan.down_ms)
+            {
+                return Err(format!("hides {id}, heard at {:?} ms", heard.sure_ms));
+            }
+            let name = Name {
+                id: id.clone(),
+                heartbeat,
+                is_known: true,
+                is_up,
+                last_ms: times.now_ms,
+            };
+            self.names.insert(id.name().to_owned(), name);
+        }
+        let names = &self.names;
+        self.furthest.retain(|(id, _), _| {
+            let name = names.get(id.name());
+            name.is_some_and(|name| name.id == *id && is_guarded(name.last_ms))
+        });
+        self.check_states(replica, partitions, truth, plan)
+    }
+
+    /// Checks that a node whose deadlines were looked at at `own_ms` shows no replica that is
+    /// silent.
+    pub(super) fn check_silence(
+        &self,
+        replica: &Replica,
+        plan: &Plan,
+        own_ms: u64,
+    ) -> Result<(), String> {
+        for (id, _, is_up) in replica.replicas() {
+            let heard_ms = self.hearing.get(id).map_or(0, |heard| heard.at_ms);
+            if is_up && own_ms >= heard_ms + plan.down_ms {
+                return Err(format!("shows {id} at {own_ms} ms, heard at {heard_ms} ms"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_states(
+        &mut self,
+        replica: &Replica,
+        partitions: &Partitions,
+        truth: &Truth,
+        plan: &Plan,
+    ) -> Result<(), String> {
+        let known: Vec<_> = replica.replicas().collect();
+        for (partition, tracker) in partitions.trackers() {
+            for info in tracker.origins().skip(1) {
+                let id = &info.replica;
+                let Some((_, _, is_up)) = known.iter().find(|(known, ..)| *known == id) else {
+                    return Err(format!("holds {partition} of {id}, which it does not know"));
+                };
+                if truth.is_forked(id) {
+                    continue;
+                }
+                let Some(held) = partitions.held(id, partition) else {
+                    return Err(format!("holds {partition} of {id} without a life"));
+                };
+                let origin = (id.clone(), partition);
+                let position = (held.life, held.clock);
+                let furthest = self.furthest.entry(origin.clone()).or_default();
+                if position < *furthest {
+                    return Err(format!(
+                        "goes back from {furthest:?} to {position:?} of {origin:?}"
+                    ));
+                }
+                *furthest = position;
+                if self.checked.get(&origin) == Some(&position) || !is_up {
+                    continue;
+                }
+                let life = truth.life_at(id, partition, held.clock);
+                if life != Some(held.life) {
+                    return Err(format!(
+                        "holds {position:?} of {origin:?}, whose life was {life:?}"
+                    ));
+                }
+                let entries = entries_of(partitions, plan, id, partition);
+                let expected = truth.entries(id, partition, held.clock);
+                if expected != Some(&entries) {
+                    return Err(format!(
+                        "holds {entries:?} of {origin:?} at {position:?}, it had {expected:?}"
+                    ));
+                }
+                self.checked.insert(origin, position);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the entries of a replica that a node shows in one partition.
+pub(super) fn entries_of(
+    partitions: &Partitions,
+    plan: &Plan,
+    id: &ReplicaId,
+    partition: u16,
+) -> Entries {
+    let topics = plan.topics.iter();
+    let topics = topics.filter(|topic| Plan::shape().partition_of(topic) == partition);
+    let mut entries = Entries::new();
+    for topic in topics {
+        for entry in partitions.list(topic).filter(|entry| entry.replica() == id) {
+            let key = entry.key_str().unwrap_or_default().to_owned();
+            let content = Content {
+                version: entry.version(),
+                meta: entry.meta().to_vec(),
+            };
+            entries.insert((topic.clone(), key), content);
+        }
+    }
+    entries
+}

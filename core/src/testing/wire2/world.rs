@@ -1,0 +1,337 @@
+//! `World`: the nodes, the network between them, and the truth beside both.
+
+use std::time::Duration;
+
+use super::node::Node;
+use super::plan::Plan;
+use super::process::Process;
+use super::sight::{self, Seen};
+use super::truth::Truth;
+use super::views::Times;
+use crate::id::ReplicaId;
+use crate::testing::network::{Arrival, Flight, Network, Sending};
+use crate::testing::plan::PLACES;
+use crate::testing::run::Run;
+use crate::testing::stats::Incident;
+use crate::wire2::{Destination, Event, Transmit};
+
+/// Frames that may answer each other before the cluster counts as never at rest.
+const DELIVERIES_MAX: usize = 20_000;
+
+/// A simulated cluster.
+pub(super) struct World<'t> {
+    pub(super) run: Run<'t, Plan>,
+    pub(super) network: Network,
+    pub(super) truth: Truth,
+    /// The process at each place, if one runs there; clones take the places after the first nodes.
+    pub(super) nodes: Vec<Option<Node>>,
+    /// A copy of the process at each place, taken before.
+    pub(super) saved: Vec<Option<Node>>,
+    /// The wall clock of each name, for incarnations.
+    wall: Vec<u64>,
+}
+
+impl<'t> World<'t> {
+    pub(super) fn new(run: Run<'t, Plan>) -> Self {
+        let names = run.plan.nodes;
+        let mut world = Self {
+            run,
+            network: Network::new(),
+            truth: Truth::new(names),
+            nodes: Vec::new(),
+            saved: Vec::new(),
+            wall: vec![1_000_000; names],
+        };
+        for name in 0..names {
+            let place = world.add_place(name);
+            world.start(place);
+        }
+        world
+    }
+
+    fn add_place(&mut self, home: usize) -> usize {
+        self.nodes.push(None);
+        self.saved.push(None);
+        self.network.add_place(home);
+        self.nodes.len() - 1
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.nodes.len() < PLACES
+    }
+
+    /// Starts a process at a place, under the name of that place.
+    pub(super) fn start(&mut self, place: usize) {
+        let id = self.next_id(place);
+        let name = self.network.home(place);
+        self.run.note(|| format!("start {place} as {id}"));
+        self.truth.begin_life(name, id.clone(), self.run.now_ms);
+        let seed = self.run.rng.next_u64();
+        let config = self.run.plan.config();
+        let limits = self.run.plan.limits();
+        self.nodes[place] = Some(Node::new(Process::new(id, config, limits, seed), name));
+    }
+
+    /// Copies the process at a place, memory and all, to a new place.
+    pub(super) fn clone_at(&mut self, place: usize) {
+        let Some(twin) = self.nodes[place].clone() else {
+            return;
+        };
+        self.truth.fork(twin.process.replica.id());
+        let other = self.add_place(self.network.home(place));
+        self.nodes[other] = Some(twin);
+        self.run.count(Incident::Clone);
+        self.run.note(|| format!("clone {place} to {other}"));
+    }
+
+    /// Puts the copy of a process in its place that was saved before.
+    pub(super) fn roll_back(&mut self, place: usize) {
+        let Some(saved) = self.saved[place].take() else {
+            return;
+        };
+        let id = saved.process.replica.id().clone();
+        self.truth.fork(&id);
+        self.run.note(|| format!("roll {place} back to {id}"));
+        self.run.count(Incident::RollBack);
+        self.nodes[place] = Some(saved);
+    }
+
+    fn next_id(&mut self, place: usize) -> ReplicaId {
+        let name = self.network.home(place);
+        let before = self.wall[name];
+        self.wall[name] += 1 + self.run.rng.below(1_000);
+        if self.run.rng.below(4) == 0 {
+            self.wall[name] = self.wall[name].saturating_sub(self.run.rng.below(4_000));
+        }
+        if self.wall[name] < before && self.truth.has_lived(name) {
+            self.run.count(Incident::WallClockBack);
+        }
+        let salt = self.run.rng.next_u64() as u32;
+        ReplicaId::new(&format!("n{name}"), self.wall[name], salt)
+            .expect("the name is short and the number small")
+    }
+
+    pub(super) fn stop(&mut self, place: usize) {
+        self.nodes[place] = None;
+    }
+
+    pub(super) fn alive(&self) -> Vec<usize> {
+        let places = 0..self.nodes.len();
+        places
+            .filter(|&place| self.nodes[place].is_some())
+            .collect()
+    }
+
+    pub(super) fn pick_alive(&mut self) -> Option<usize> {
+        let alive = self.alive();
+        (!alive.is_empty()).then(|| self.run.pick(&alive))
+    }
+
+    /// Returns the time at a place.
+    pub(super) fn now(&self, place: usize) -> Duration {
+        let ahead_ms = self.nodes[place].as_ref().map_or(0, |node| node.ahead_ms);
+        Duration::from_millis(self.run.now_ms + ahead_ms)
+    }
+
+    /// Sends what waits in a place.
+    pub(super) fn collect(&mut self, place: usize) {
+        while let Some(transmit) = self.nodes[place]
+            .as_mut()
+            .and_then(|node| node.process.replica.poll_transmit())
+        {
+            self.send(place, transmit);
+        }
+    }
+
+    fn send(&mut self, from: usize, transmit: Transmit) {
+        let Some(node) = &self.nodes[from] else {
+            return;
+        };
+        let id = node.process.replica.id().clone();
+        let is_goodbye = matches!(
+            sight::see(&self.run.plan.config(), &transmit.frame),
+            Seen::Goodbye
+        );
+        let to = match &transmit.to {
+            Destination::All => self.network.neighbours(&self.run.plan, from),
+            Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
+        };
+        let sending = Sending {
+            from,
+            to,
+            frame: transmit.frame,
+            extra: None,
+            leaver: is_goodbye.then_some(id),
+        };
+        self.network.send(&mut self.run, &sending);
+    }
+
+    /// Delivers one frame that is under way. Returns whether there was one.
+    pub(super) fn deliver(&mut self) -> Result<bool, String> {
+        match self.network.take(&mut self.run) {
+            Arrival::Nothing => Ok(false),
+            Arrival::Lost => Ok(true),
+            Arrival::Frame(flight) => self.hand_over(flight).map(|()| true),
+        }
+    }
+
+    fn hand_over(&mut self, flight: Flight) -> Result<(), String> {
+        let Flight {
+            from,
+            to,
+            frame,
+            leaver,
+            ..
+        } = flight;
+        let now = self.now(to);
+        let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let address = self.network.address(from);
+        let Some(node) = &mut self.nodes[to] else {
+            return Ok(());
+        };
+        let seen = sight::see(&self.run.plan.config(), &frame);
+        if let Seen::Heartbeat(id, heartbeat) = &seen {
+            node.views
+                .hear(&node.process.replica, id, *heartbeat, own_ms);
+        }
+        if self.run.is_traced() {
+            let what = sight::describe(&self.run.plan.config(), &frame);
+            self.run.note(|| format!("{from} -> {to}: {what}"));
+        }
+        let handled = node.process.handle_message(now, &address, &frame);
+        if let Some(leaver) = leaver
+            && leaver.name() != node.id.name()
+        {
+            node.views.leave(leaver, self.run.now_ms);
+        }
+        self.run.stats.frames += 1;
+        if let Some(incident) = seen.incident() {
+            self.run.count(incident);
+        }
+        handled.map_err(|what| format!("{to} {what}"))?;
+        self.after(to)
+    }
+
+    /// Delivers frames until none is under way.
+    pub(super) fn deliver_all(&mut self) -> Result<(), String> {
+        for _ in 0..DELIVERIES_MAX {
+            if !self.deliver()? {
+                return Ok(());
+            }
+        }
+        Err("frames answer frames without end".into())
+    }
+
+    /// Checks what follows every call of a node, and sends what waits in it.
+    pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
+        self.follow(place)
+            .map_err(|what| format!("{place} {what}"))?;
+        self.collect(place);
+        Ok(())
+    }
+
+    fn follow(&mut self, place: usize) -> Result<(), String> {
+        let own_ms = u64::try_from(self.now(place).as_millis()).unwrap_or(u64::MAX);
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        if *node.process.replica.id() != node.id {
+            let new = node.process.replica.id().clone();
+            if !self.truth.may_be_reborn(node.name, &node.id) {
+                return Err(format!("gave {} up for {new} without need", node.id));
+            }
+            self.run.note(|| format!("{place} is {new} now"));
+            if self.truth.has_borne(node.name, &new) {
+                // A machine rolled back draws the same random numbers once more.
+                self.truth.fork(&new);
+            }
+            self.truth
+                .begin_life(node.name, new.clone(), self.run.now_ms);
+            self.truth.bear(place, node.name, &new, self.run.now_ms);
+            node.follow_identity(&mut self.truth)?;
+            self.run.count(Incident::Reincarnation);
+        }
+        self.truth.bear(place, node.name, &node.id, self.run.now_ms);
+        node.record_lives(&mut self.truth);
+        while let Some(event) = node.process.replica.poll_event() {
+            if self.run.is_traced() {
+                self.run.note(|| format!("{place} reports {event:?}"));
+            }
+            let incident = match event {
+                Event::ReplicaUp(_) => Incident::ReplicaUp,
+                Event::ReplicaDown(_) => Incident::ReplicaDown,
+                Event::ReplicaForgotten(_) => Incident::ReplicaForgotten,
+                Event::ReplicaLeft(_) => Incident::ReplicaLeft,
+                Event::DuplicateName(_) => Incident::DuplicateName,
+                Event::Divergence { id, partition } => {
+                    if !self.truth.is_forked(&id) {
+                        return Err(format!("reports a divergence of {id}/{partition}"));
+                    }
+                    Incident::Divergence
+                }
+                Event::Refused {
+                    id,
+                    partition,
+                    error,
+                } => {
+                    if !self.truth.is_forked(&id) {
+                        return Err(format!("refuses a frame of {id}/{partition}: {error}"));
+                    }
+                    continue;
+                }
+                Event::Reincarnated(_) => continue,
+                other => return Err(format!("reports {other:?}")),
+            };
+            self.run.count(incident);
+        }
+        let times = Times {
+            now_ms: self.run.now_ms,
+            own_ms,
+            ahead_ms: node.ahead_ms,
+        };
+        node.views.check(
+            &node.process.replica,
+            &node.process.partitions,
+            &self.truth,
+            &self.run.plan,
+            &times,
+        )
+    }
+
+    /// Lets time pass for all nodes.
+    pub(super) fn pass(&mut self, ms: u64) -> Result<(), String> {
+        self.run.now_ms += ms;
+        self.run.note(|| "tick".into());
+        self.wake()
+    }
+
+    /// Calls the nodes whose time has come.
+    pub(super) fn wake(&mut self) -> Result<(), String> {
+        for place in 0..self.nodes.len() {
+            let now = self.now(place);
+            // What is due at once, such as the push of a new identity, is done at once.
+            for _ in 0..4 {
+                let Some(node) = &mut self.nodes[place] else {
+                    break;
+                };
+                if node
+                    .process
+                    .replica
+                    .poll_timeout()
+                    .is_none_or(|due| due > now)
+                {
+                    break;
+                }
+                node.process.handle_timeout(now);
+                self.after(place)?;
+            }
+            if let Some(node) = &self.nodes[place] {
+                let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+                node.views
+                    .check_silence(&node.process.replica, &self.run.plan, own_ms)
+                    .map_err(|what| format!("{place} {what}"))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Wire 2, the next edition of the replication protocol, beside the present one until it replaces
+//! it.
+//!
+//! Only the origin speaks for itself: each replica sends one Beat of constant size for each
+//! heartbeat period, and nobody repeats what others hold. Topics lie in P partitions; a replica
+//! *occupies* a partition with its first entry and *vacates* it when it has been empty for a while,
+//! and each time of occupation is a life of its own. The chain of these changes is the replica's
+//! index.
+
+mod config;
+mod handle;
+mod header;
+mod held_index;
+mod holdings;
+mod identity;
+mod message;
+mod output;
+mod own_index;
+mod own_partitions;
+mod partition_set;
+mod partitions;
+mod peers;
+mod pulls;
+mod replica;
+mod replies;
+mod shape;
+mod sum_check;
+
+pub(crate) use config::Config;
+pub(crate) use header::Seal;
+pub(crate) use message::{BEAT, Data, Message, Sender, decode};
+pub(crate) use output::{Action, Address, Destination, Event, Transmit};
+pub(crate) use partitions::{Answered, OwnState, Partitions};
+pub(crate) use replica::Replica;
+pub(crate) use shape::{Mode, Shape};

@@ -1,0 +1,166 @@
+//! The output of a replica: frames to send, work on entries, events for users.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::message::{Data, Position};
+use super::shape::Shape;
+use crate::error::ApplyError;
+use crate::id::ReplicaId;
+
+/// The name that the transport gives a neighbour.
+pub(crate) type Address = Arc<str>;
+
+/// The receivers of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    All,
+    Peer(Address),
+}
+
+/// A frame to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transmit {
+    pub(crate) to: Destination,
+    pub(crate) frame: Bytes,
+}
+
+/// Work on the entries, to be done in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Take own operations after a clock and hand them to
+    /// [`Replica::answer_push`](super::Replica::answer_push).
+    Push { partition: u16, since: u64 },
+    /// Encode an answer and hand it to [`Replica::answer_pull`](super::Replica::answer_pull).
+    Serve(Serve),
+    /// Apply a frame and report to [`Replica::report_applied`](super::Replica::report_applied).
+    Apply(Apply),
+    /// Drop what is held of a replica in a partition.
+    Drop { id: ReplicaId, partition: u16 },
+    /// Drop the own origin of a partition if it is still empty at this clock; later lives begin
+    /// above it.
+    Vacate { partition: u16, clock: u64 },
+    /// Hide the entries of a replica.
+    Hide(ReplicaId),
+    /// Show them again.
+    Show(ReplicaId),
+    /// Drop everything of a replica.
+    Forget(ReplicaId),
+    /// Continue with the own entries under a new identity.
+    Reincarnate(ReplicaId),
+}
+
+/// A frame of another replica that passed the checks of the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Apply {
+    pub(crate) id: ReplicaId,
+    pub(crate) partition: u16,
+    pub(crate) life: u64,
+    /// The clock that it starts after, or the base of a repair.
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) content: Bytes,
+    /// The nonce of the question that a repair answers; `None` for operations.
+    pub(crate) answers: Option<u32>,
+    /// True if the whole state was asked for.
+    pub(crate) is_full: bool,
+}
+
+/// A request to encode what an asker misses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Serve {
+    /// The number of the reply that the answer belongs to.
+    pub(crate) reply: u64,
+    pub(crate) partition: u16,
+    /// The current life.
+    pub(crate) life: u64,
+    /// The clock of the asker in this life; 0 if it has nothing of it.
+    pub(crate) clock: u64,
+    pub(crate) is_full: bool,
+    pub(crate) nonce: u32,
+    /// The version of the index.
+    pub(crate) version: u64,
+}
+
+/// The answer to a [`Serve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) reply: u64,
+    pub(crate) partition: u16,
+    /// `None` if the asker has operations that were never made here.
+    pub(crate) data: Option<Data>,
+}
+
+/// The answer to an [`Action::Push`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    pub(crate) partition: u16,
+    pub(crate) since: u64,
+    pub(crate) clock: u64,
+    pub(crate) fingerprint: u64,
+    /// `None` if leaves among the operations are no longer remembered.
+    pub(crate) records: Option<Bytes>,
+}
+
+/// The outcome of an [`Apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Applied, or not newer than what is held.
+    Done,
+    /// It starts after what is held.
+    Gap,
+    /// Its content contradicts what is held.
+    Contradicts,
+    /// It breaks a limit or the format. What is held is unchanged.
+    Refused(ApplyError),
+}
+
+/// The state of a replica in a partition after an [`Apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) id: ReplicaId,
+    pub(crate) partition: u16,
+    /// The position that is held now.
+    pub(crate) held: Option<Position>,
+    /// The nonce of the question that was answered.
+    pub(crate) answers: Option<u32>,
+    pub(crate) outcome: Outcome,
+}
+
+/// A message to users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A replica is heard: new, or after being down.
+    ReplicaUp(ReplicaId),
+    /// A replica is not heard any more; its entries are hidden.
+    ReplicaDown(ReplicaId),
+    /// A replica was dropped: silent for `forget_after`, or replaced by a later start.
+    ReplicaForgotten(ReplicaId),
+    /// A replica said Goodbye; its entries are gone.
+    ReplicaLeft(ReplicaId),
+    /// A replica's entries here differ from its own at the same clock; they are asked for again.
+    Divergence { id: ReplicaId, partition: u16 },
+    /// Entries of a replica break a limit of this node or the format.
+    Refused {
+        id: ReplicaId,
+        partition: u16,
+        error: ApplyError,
+    },
+    /// Another live node uses this node's name.
+    DuplicateName(ReplicaId),
+    /// This node took a new identity.
+    Reincarnated(ReplicaId),
+    /// A replica was refused: its handle is that of another one.
+    HandleCollision(ReplicaId),
+    /// A replica was refused: `peers_max` are known.
+    PeerLimit(ReplicaId),
+    /// A node of the cluster was given another number of partitions or another mode.
+    ShapeMismatch {
+        from: Address,
+        ours: Shape,
+        theirs: Shape,
+    },
+    /// Frames of an address have no valid seal of this cluster, or break the format.
+    Unreadable { from: Address, what: String },
+}

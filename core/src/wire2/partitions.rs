@@ -1,0 +1,364 @@
+//! `Partitions`: the entries, one tracker for each partition that holds any.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+
+use super::message::{Data, Delta, Position, Repair, Same};
+use super::output::{Action, Apply, Outcome, Pushed, Report, Serve, Served};
+use super::shape::Shape;
+use crate::error::{ApplyError, TrackError};
+use crate::fault::{Fault, is_broken};
+use crate::id::{ALL_TOPICS, EntryRef, ReplicaId};
+use crate::tracker::{Content, Diff, Entry, Limits, NewEntry, Tracker};
+
+/// The entries of this node and those that it holds of others.
+///
+/// A partition has a tracker while this node occupies it or holds something in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Partitions {
+    shape: Shape,
+    id: ReplicaId,
+    limits: Limits,
+    /// The last operation of every own life that has ended: later lives begin above it.
+    floor: u64,
+    hidden: HashSet<ReplicaId>,
+    parts: BTreeMap<u16, Partition>,
+}
+
+#[derive(Debug, Clone)]
+struct Partition {
+    tracker: Tracker,
+    /// True while the own origin has a life.
+    is_occupied: bool,
+    /// The replica and the life that are held of each other name.
+    lives: HashMap<Box<str>, (ReplicaId, u64)>,
+}
+
+impl Partition {
+    /// Returns the life that is held of exactly this replica.
+    fn life(&self, id: &ReplicaId) -> Option<u64> {
+        let (held, life) = self.lives.get(id.name())?;
+        (held == id).then_some(*life)
+    }
+
+    /// Notes the life that is held of a replica; the tracker has dropped an earlier one of its
+    /// name.
+    fn set_life(&mut self, id: &ReplicaId, life: u64) {
+        match self.lives.get_mut(id.name()) {
+            Some(held) => *held = (id.clone(), life),
+            None => {
+                let name = id.name().into();
+                self.lives.insert(name, (id.clone(), life));
+            }
+        }
+    }
+}
+
+/// The own state of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnState {
+    pub(crate) partition: u16,
+    pub(crate) clock: u64,
+    pub(crate) entries: u32,
+}
+
+/// The answer to an action.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Nothing,
+    Push(Pushed),
+    Pull(Served),
+    /// The report on a frame, and its Diffs, in order.
+    Applied(Report, Vec<Diff>),
+    /// The Diffs of a change without a frame.
+    Changed(Vec<Diff>),
+}
+
+impl Partitions {
+    pub(crate) fn new(id: ReplicaId, shape: Shape, limits: Limits) -> Self {
+        Self {
+            shape,
+            id,
+            limits,
+            floor: 0,
+            hidden: HashSet::new(),
+            parts: BTreeMap::new(),
+        }
+    }
+
+    /// Starts to track an entry. Returns its reference and the own state of its partition.
+    ///
+    /// # Errors
+    /// Those of [`Tracker::track`]; nothing has changed then.
+    pub(crate) fn track(
+        &mut self,
+        entry: &NewEntry<'_>,
+    ) -> Result<(EntryRef, OwnState), TrackError> {
+        let partition = self.shape.partition_of(entry.topic);
+        let floor = self.floor;
+        let part = self.part(partition);
+        if !part.is_occupied && !is_broken(Fault::RestartTicks) {
+            part.tracker.begin_life(floor);
+        }
+        let tracked = part.tracker.track(entry);
+        part.is_occupied |= tracked.is_ok();
+        self.tidy(partition);
+        Ok((tracked?, self.own_state(partition)))
+    }
+
+    /// Replaces the content of an own entry.
+    ///
+    /// # Errors
+    /// Those of [`Tracker::update`]; nothing has changed then.
+    pub(crate) fn update(
+        &mut self,
+        entry: &NewEntry<'_>,
+    ) -> Result<(EntryRef, OwnState), TrackError> {
+        let partition = self.shape.partition_of(entry.topic);
+        let Some(part) = self.parts.get_mut(&partition) else {
+            return Err(TrackError::NotTracked);
+        };
+        let entry_ref = part.tracker.update(entry)?;
+        Ok((entry_ref, self.own_state(partition)))
+    }
+
+    /// Removes an own entry. Returns the own state of its partition; `None` if there is no such
+    /// entry.
+    pub(crate) fn untrack(&mut self, topic: &str, key: &str, owner: &str) -> Option<OwnState> {
+        let partition = self.shape.partition_of(topic);
+        let part = self.parts.get_mut(&partition)?;
+        let is_removed = part.tracker.untrack(topic, key, owner);
+        is_removed.then(|| self.own_state(partition))
+    }
+
+    fn own_state(&self, partition: u16) -> OwnState {
+        let part = self.parts.get(&partition);
+        let own = part.and_then(|part| part.tracker.origin_info(&self.id));
+        OwnState {
+            partition,
+            clock: own.as_ref().map_or(0, |own| own.clock),
+            entries: own.map_or(0, |own| own.entries),
+        }
+    }
+
+    /// Returns all visible entries of a topic. O(entries).
+    pub(crate) fn list(&self, topic: &str) -> impl Iterator<Item = Entry<'_>> {
+        let part = self.parts.get(&self.shape.partition_of(topic));
+        part.into_iter().flat_map({
+            let topic = topic.to_owned();
+            move |part| part.tracker.list(&topic).collect::<Vec<_>>()
+        })
+    }
+
+    /// Returns what is held of another replica in a partition. O(1).
+    pub(crate) fn held(&self, id: &ReplicaId, partition: u16) -> Option<Position> {
+        let part = self.parts.get(&partition)?;
+        let info = part.tracker.origin_info(id)?;
+        Some(Position {
+            life: part.life(id)?,
+            clock: info.clock,
+            fingerprint: info.fingerprint,
+        })
+    }
+
+    /// Returns the trackers with their partitions.
+    pub(crate) fn trackers(&self) -> impl Iterator<Item = (u16, &Tracker)> {
+        let parts = self.parts.iter();
+        parts.map(|(partition, part)| (*partition, &part.tracker))
+    }
+
+    /// Does what a replica asks for.
+    pub(crate) fn execute(&mut self, action: Action) -> Answered {
+        match action {
+            Action::Push { partition, since } => Answered::Push(self.push(partition, since)),
+            Action::Serve(serve) => Answered::Pull(self.serve(&serve)),
+            Action::Apply(apply) => self.apply(&apply),
+            Action::Drop { id, partition } => {
+                let diff = self.drop_origin(&id, partition);
+                Answered::Changed(diff.into_iter().collect())
+            }
+            Action::Vacate { partition, clock } => {
+                self.vacate(partition, clock);
+                Answered::Nothing
+            }
+            Action::Hide(id) => {
+                self.set_hidden(&id, true);
+                self.hidden.insert(id);
+                Answered::Nothing
+            }
+            Action::Show(id) => {
+                self.set_hidden(&id, false);
+                self.hidden.remove(&id);
+                Answered::Nothing
+            }
+            Action::Forget(id) => {
+                self.hidden.remove(&id);
+                let partitions: Vec<_> = self.parts.keys().copied().collect();
+                let diffs = partitions
+                    .into_iter()
+                    .filter_map(|p| self.drop_origin(&id, p));
+                Answered::Changed(diffs.collect())
+            }
+            Action::Reincarnate(id) => {
+                let parts = self.parts.values_mut();
+                let diffs = parts.map(|part| part.tracker.reincarnate(id.clone()));
+                let diffs = diffs.filter(|diff| !diff.is_empty()).collect();
+                self.id = id;
+                Answered::Changed(diffs)
+            }
+        }
+    }
+
+    fn push(&self, partition: u16, since: u64) -> Pushed {
+        let part = self.parts.get(&partition);
+        let own = part.and_then(|part| part.tracker.origin_info(&self.id));
+        let records = part.and_then(|part| part.tracker.records_since(since));
+        Pushed {
+            partition,
+            since,
+            clock: own.as_ref().map_or(since, |own| own.clock),
+            fingerprint: own.map_or(0, |own| own.fingerprint),
+            records: records.map(Bytes::from),
+        }
+    }
+
+    fn serve(&self, serve: &Serve) -> Served {
+        let part = self.parts.get(&serve.partition);
+        let own = part.and_then(|part| Some((part, part.tracker.origin_info(&self.id)?)));
+        let data = own.and_then(|(part, own)| {
+            if serve.clock > own.clock {
+                return None;
+            }
+            let base = if serve.is_full { 0 } else { serve.clock };
+            if base == own.clock {
+                return Some(Data::Same(Same {
+                    life: serve.life,
+                    clock: own.clock,
+                    fingerprint: own.fingerprint,
+                    version: serve.version,
+                    nonce: serve.nonce,
+                }));
+            }
+            let records = (base > 0)
+                .then(|| part.tracker.records_since(base))
+                .flatten();
+            Some(match records {
+                Some(records) => Data::Delta(Delta {
+                    life: serve.life,
+                    from: base,
+                    to: own.clock,
+                    records: records.into(),
+                }),
+                None => Data::Repair(Repair {
+                    life: serve.life,
+                    base,
+                    to: own.clock,
+                    nonce: serve.nonce,
+                    content: part.tracker.repair_since(base).into(),
+                }),
+            })
+        });
+        Served {
+            reply: serve.reply,
+            partition: serve.partition,
+            data,
+        }
+    }
+
+    fn apply(&mut self, apply: &Apply) -> Answered {
+        let mut diffs = Vec::new();
+        let held = self.held(&apply.id, apply.partition);
+        let outcome = match held {
+            Some(held) if apply.life < held.life => Outcome::Done,
+            Some(held) if apply.life > held.life && apply.from > 0 => Outcome::Gap,
+            Some(held) if apply.life > held.life => {
+                diffs.extend(self.drop_origin(&apply.id, apply.partition));
+                self.apply_content(apply, &mut diffs)
+            }
+            _ => self.apply_content(apply, &mut diffs),
+        };
+        self.tidy(apply.partition);
+        let report = Report {
+            id: apply.id.clone(),
+            partition: apply.partition,
+            held: self.held(&apply.id, apply.partition),
+            answers: apply.answers,
+            outcome,
+        };
+        Answered::Applied(report, diffs)
+    }
+
+    fn apply_content(&mut self, apply: &Apply, diffs: &mut Vec<Diff>) -> Outcome {
+        let is_hidden = self.hidden.contains(&apply.id);
+        let part = self.part(apply.partition);
+        let content = Content {
+            from: apply.from,
+            to: apply.to,
+            bytes: &apply.content,
+        };
+        let applied = if apply.answers.is_some() {
+            part.tracker
+                .apply_content(&apply.id, content, apply.is_full)
+        } else {
+            part.tracker.apply_records(&apply.id, content)
+        };
+        match applied {
+            Ok(diff) => {
+                part.set_life(&apply.id, apply.life);
+                if is_hidden {
+                    part.tracker.set_hidden(&apply.id, true);
+                }
+                diffs.push(diff);
+                Outcome::Done
+            }
+            Err(ApplyError::Gap { .. }) => Outcome::Gap,
+            Err(ApplyError::Diverged { .. }) => Outcome::Contradicts,
+            Err(error) => Outcome::Refused(error),
+        }
+    }
+
+    fn drop_origin(&mut self, id: &ReplicaId, partition: u16) -> Option<Diff> {
+        let part = self.parts.get_mut(&partition)?;
+        part.life(id)?;
+        part.lives.remove(id.name());
+        let diff = part.tracker.forget(id);
+        self.tidy(partition);
+        Some(diff)
+    }
+
+    fn vacate(&mut self, partition: u16, clock: u64) {
+        let own = self.own_state(partition);
+        let is_unchanged = own.entries == 0 && own.clock == clock;
+        if let Some(part) = self.parts.get_mut(&partition)
+            && is_unchanged
+        {
+            part.is_occupied = false;
+            self.floor = self.floor.max(clock);
+            self.tidy(partition);
+        }
+    }
+
+    fn set_hidden(&mut self, id: &ReplicaId, is_hidden: bool) {
+        for part in self.parts.values_mut() {
+            part.tracker.set_hidden(id, is_hidden);
+        }
+    }
+
+    /// Returns a partition, made if it has no tracker.
+    fn part(&mut self, partition: u16) -> &mut Partition {
+        self.parts.entry(partition).or_insert_with(|| Partition {
+            tracker: Tracker::with_slot(self.id.clone(), ALL_TOPICS, self.limits.clone()),
+            is_occupied: false,
+            lives: HashMap::new(),
+        })
+    }
+
+    /// Drops the tracker of a partition in which nothing is.
+    fn tidy(&mut self, partition: u16) {
+        let part = self.parts.get(&partition);
+        if part.is_some_and(|part| !part.is_occupied && part.lives.is_empty()) {
+            self.parts.remove(&partition);
+        }
+    }
+}

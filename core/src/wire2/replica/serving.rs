@@ -1,0 +1,313 @@
+//! The words of this node about itself: pushes, its index, Beats, and answers to questions.
+
+use std::time::Duration;
+
+use super::Replica;
+use crate::wire2::handle::Handle;
+use crate::wire2::header::OVERHEAD_MAX;
+use crate::wire2::message::{
+    Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem, Row,
+    Same,
+};
+use crate::wire2::output::{Action, Address, Pushed, Serve, Served};
+use crate::wire2::peers::Limited;
+
+/// The most bytes that a frame has beside the records, rows or answers in it.
+const HEAD_MAX: usize = OVERHEAD_MAX + 64;
+/// The most bytes of a row in a list.
+const ROW_MAX: usize = 32;
+
+/// Own operations.
+impl Replica {
+    /// Takes the own state of a partition after operations; they are pushed after `push_after`.
+    pub(crate) fn report_clock(&mut self, now: Duration, partition: u16, clock: u64, entries: u32) {
+        self.advance(now);
+        let push_at = self.now + self.timing.push;
+        self.partitions
+            .report(partition, clock, entries, self.now, push_at);
+        if entries == 0 {
+            self.schedule(self.now + self.timing.vacate);
+        }
+    }
+
+    /// Takes the number of bytes that the operations of the last reports have.
+    pub(crate) fn report_written(&mut self, bytes: usize) {
+        let bytes_max = self.config.push_bytes_max;
+        self.partitions.report_written(bytes, bytes_max, self.now);
+    }
+
+    /// Says what is due: Hello, pushes, a Beat.
+    pub(super) fn speak(&mut self) {
+        if !std::mem::replace(&mut self.has_started, true) {
+            let hello = self.hello();
+            self.broadcast(&hello);
+        }
+        let is_beat_due = self.now >= self.beat_at && !self.beat_waits;
+        let push_at = self.partitions.push_at();
+        if is_beat_due || push_at.is_some_and(|at| self.now >= at) {
+            self.beat_waits |= is_beat_due;
+            self.begin_push();
+            self.end_push();
+        }
+    }
+
+    fn begin_push(&mut self) {
+        for partition in self.partitions.begin_push() {
+            let shown = self.index.position(partition);
+            let since = shown.map_or(0, |shown| shown.clock);
+            self.actions.push_back(Action::Push { partition, since });
+        }
+    }
+
+    /// Takes the answer to an [`Action::Push`]. A partition that is not occupied begins a life with
+    /// it.
+    pub(crate) fn answer_push(&mut self, pushed: Pushed) {
+        let partition = pushed.partition;
+        if !self.partitions.end_push(partition) {
+            return;
+        }
+        let shown = self.index.position(partition);
+        if shown.map_or(0, |shown| shown.clock) != pushed.since {
+            // It was begun under the identity before.
+            self.partitions.push_again(partition, self.now);
+            return;
+        }
+        let is_worth_it = shown.is_some() || self.partitions.has_entries(partition);
+        if is_worth_it && pushed.clock > pushed.since {
+            let seq = self.own.seq();
+            let position = self
+                .index
+                .show(partition, pushed.clock, pushed.fingerprint, seq);
+            let room = self.config.frame_max - HEAD_MAX;
+            // Without a frame others find the new position in the index, the sum or a row, and ask.
+            if let Some(records) = pushed.records.filter(|records| records.len() <= room) {
+                let data = Data::Delta(Delta {
+                    life: position.life,
+                    from: pushed.since,
+                    to: pushed.clock,
+                    records,
+                });
+                self.broadcast(&Message::Data(Answer { partition, data }));
+            }
+        }
+        self.end_push();
+    }
+
+    /// Once all pushes are made: tells of the lives that they began, and beats if that is due.
+    fn end_push(&mut self) {
+        if !self.partitions.is_idle() {
+            return;
+        }
+        self.tell_index();
+        if std::mem::take(&mut self.beat_waits) {
+            self.send_beat();
+        }
+    }
+
+    fn tell_index(&mut self) {
+        if self.told_version == self.index.version() {
+            return;
+        }
+        let told = std::mem::replace(&mut self.told_version, self.index.version());
+        let index = self.index_since(told);
+        self.broadcast(&index);
+    }
+
+    fn index_since(&self, version: u64) -> Message {
+        let toggles = self.index.toggles_since(version).filter(|_| version > 0);
+        match toggles {
+            Some(toggles) if toggles.len() <= INDEX_TOGGLES_MAX => Message::Index {
+                from: version,
+                toggles,
+            },
+            _ => Message::IndexFull {
+                version: self.index.version(),
+                set: self.index.set().clone(),
+            },
+        }
+    }
+
+    /// Broadcasts the next Beat.
+    pub(super) fn send_beat(&mut self) {
+        self.own.beat(&mut self.rng);
+        self.beat_at = self.now + self.timing.beat;
+        let toggles = self.index.toggles_since(self.beat_version);
+        let toggles = toggles.filter(|toggles| toggles.len() <= BEAT_TOGGLES_MAX);
+        self.beat_version = self.index.version();
+        let beat = self.beat(toggles.unwrap_or_default());
+        self.broadcast(&beat);
+    }
+
+    fn beat(&self, toggles: Vec<u16>) -> Message {
+        Message::Beat(Beat {
+            heartbeat: self.own.heartbeat(),
+            seq: self.own.seq().max(1),
+            version: self.index.version(),
+            set_hash: self.index.set_hash(),
+            sum: self.index.sum(),
+            toggles,
+        })
+    }
+
+    /// Vacates the partitions that have been empty for long.
+    pub(super) fn vacate_empty(&mut self) {
+        let Some(since) = self.now.checked_sub(self.timing.vacate) else {
+            return;
+        };
+        for (partition, clock) in self.partitions.take_empty(since) {
+            self.index.vacate(partition);
+            self.actions.push_back(Action::Vacate { partition, clock });
+        }
+        if self.own.is_speaking() && self.partitions.is_idle() {
+            self.tell_index();
+        }
+    }
+}
+
+/// Answers.
+impl Replica {
+    /// Answers the Hello of a replica: it learns of this one and of its index.
+    pub(super) fn welcome(&mut self, handle: Handle) {
+        if !self.own.is_speaking() || !self.has_started {
+            return;
+        }
+        let beat = self.beat(Vec::new());
+        let index = self.index_since(0);
+        let now = self.now;
+        let pause = self.timing.beat / 2;
+        if let Some(known) = self.peers.get_mut(handle)
+            && known.throttle.allows(Limited::Welcome, now, pause)
+        {
+            let to = known.address().clone();
+            self.send(&to, &beat);
+            self.send(&to, &index);
+        }
+    }
+
+    pub(super) fn answer_index_pull(&mut self, from: &Address, handle: Handle, version: u64) {
+        if version > self.index.version() {
+            self.find_second_self();
+            return;
+        }
+        if self.may_answer(handle, Limited::IndexAnswer) {
+            let index = self.index_since(version);
+            self.send(from, &index);
+        }
+    }
+
+    pub(super) fn answer_ask(&mut self, from: &Address, handle: Handle, since: u64) {
+        if !self.may_answer(handle, Limited::AskAnswer) {
+            return;
+        }
+        let rows: Vec<Row> = self.index.rows_since(since).collect();
+        let per_frame = (self.config.frame_max - HEAD_MAX) / ROW_MAX;
+        for rows in rows.chunks(per_frame) {
+            let rows = Message::Rows {
+                since,
+                seq: self.own.seq(),
+                rows: List::new(self.config.shape, rows.iter().copied()),
+            };
+            self.send(from, &rows);
+        }
+    }
+
+    fn may_answer(&mut self, handle: Handle, limited: Limited) -> bool {
+        let now = self.now;
+        let pause = self.timing.beat / 4;
+        let is_speaking = self.own.is_speaking();
+        let known = self.peers.get_mut(handle).filter(|_| is_speaking);
+        known.is_some_and(|known| known.throttle.allows(limited, now, pause))
+    }
+
+    /// Answers every question of a frame. An asker that knows more of this node than it does itself
+    /// has heard a second self.
+    pub(super) fn answer_questions(&mut self, from: &Address, items: &List<PullItem>) {
+        if !self.own.is_speaking() {
+            return;
+        }
+        let version = self.index.version();
+        let mut answers = Vec::new();
+        let mut serves = Vec::new();
+        for item in items.iter() {
+            let shown = self.index.position(item.partition);
+            let is_beyond = shown.is_some_and(|shown| item.life > shown.life);
+            if item.life > version || is_beyond {
+                self.find_second_self();
+                return;
+            }
+            let Some(shown) = shown else {
+                let data = Data::Same(Same {
+                    life: 0,
+                    clock: 0,
+                    fingerprint: 0,
+                    version,
+                    nonce: item.nonce,
+                });
+                let partition = item.partition;
+                answers.push(Answer { partition, data });
+                continue;
+            };
+            serves.push(Serve {
+                reply: 0,
+                partition: item.partition,
+                life: shown.life,
+                clock: if item.life == shown.life {
+                    item.clock
+                } else {
+                    0
+                },
+                is_full: item.is_full,
+                nonce: item.nonce,
+                version,
+            });
+        }
+        let reply = self.replies.begin(from.clone(), serves.len(), answers);
+        for serve in serves {
+            self.actions
+                .push_back(Action::Serve(Serve { reply, ..serve }));
+        }
+        self.send_reply(reply);
+    }
+
+    /// Takes the answer to an [`Action::Serve`].
+    pub(crate) fn answer_pull(&mut self, served: Served) {
+        let partition = served.partition;
+        match served.data {
+            Some(data) => {
+                self.replies.add(served.reply, Answer { partition, data });
+                self.send_reply(served.reply);
+            }
+            None if self.replies.is_open(served.reply) => self.find_second_self(),
+            // The question was for the identity before.
+            None => {}
+        }
+    }
+
+    fn send_reply(&mut self, number: u64) {
+        let Some(complete) = self.replies.take_complete(number) else {
+            return;
+        };
+        let room = self.config.frame_max - HEAD_MAX;
+        let mut bundle = Vec::new();
+        let mut bytes = 0;
+        for answer in complete.answers {
+            let len = answer.data.len_max() + 16;
+            if bytes + len > room && !bundle.is_empty() {
+                self.send_bundle(&complete.to, std::mem::take(&mut bundle));
+                bytes = 0;
+            }
+            bytes += len;
+            bundle.push(answer);
+        }
+        self.send_bundle(&complete.to, bundle);
+    }
+
+    fn send_bundle(&mut self, to: &Address, mut answers: Vec<Answer>) {
+        let message = match answers.len() {
+            0 => return,
+            1 => Message::Data(answers.remove(0)),
+            _ => Message::Bundle(List::new(self.config.shape, answers)),
+        };
+        self.send(to, &message);
+    }
+}

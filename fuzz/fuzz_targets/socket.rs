@@ -1,0 +1,10 @@
+//! The property `socket` under libFuzzer; without it, a replayer of the corpus.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headcount_fuzz::socket(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    headcount_fuzz::main("socket", headcount_fuzz::socket)
+}

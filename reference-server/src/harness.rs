@@ -1,0 +1,242 @@
+//! `Harness`: a server without listener, for properties of what clients send: any frames, any requests.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+    http::{Method, Request, StatusCode, header},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use crate::{
+    api,
+    app::App,
+    auth::{Identity, expiry},
+    config::Config,
+    db::NewRoom,
+    names::Username,
+    net::Peer,
+    server,
+    socket::{Channels, Vsn, longpoll::Polls},
+};
+
+/// The events of the socket; the payload is the input.
+const EVENTS: [&str; 13] = [
+    "phx_join",
+    "phx_leave",
+    "heartbeat",
+    "access_token",
+    "new_message",
+    "typing",
+    "stop_typing",
+    "set_status",
+    "member_list_open",
+    "member_list_move",
+    "member_list_close",
+    "member_list_resync",
+    "member_list_find",
+];
+
+/// The routes of the API, without those that compute a hash. `{}` is the room, `*` the input.
+const ROUTES: [(Method, &str); 20] = [
+    (Method::GET, "/auth/me"),
+    (Method::GET, "/users?limit=*"),
+    (Method::GET, "/users/*"),
+    (Method::GET, "/rooms?after=*"),
+    (Method::POST, "/rooms"),
+    (Method::GET, "/rooms/*"),
+    (Method::GET, "/rooms/{}"),
+    (Method::DELETE, "/rooms/*"),
+    (Method::POST, "/rooms/{}/join"),
+    (Method::DELETE, "/rooms/{}/leave"),
+    (Method::GET, "/rooms/{}/members?limit=*"),
+    (Method::GET, "/rooms/{}/messages?before_id=*"),
+    (Method::GET, "/rooms/{}/messages?after_seq=*"),
+    (Method::POST, "/rooms/{}/messages"),
+    (Method::GET, "/dm"),
+    (Method::POST, "/dm"),
+    (Method::GET, "/dm/*/messages"),
+    (Method::POST, "/dm/*/messages"),
+    (Method::POST, "/auth/guest?tenant=*"),
+    (Method::GET, "/*"),
+];
+
+/// A server without listener, with a user, and a room of its own.
+pub struct Harness {
+    runtime: Runtime,
+    app: Arc<App>,
+    router: Router,
+    user: Identity,
+    room: String,
+    _dir: TempDir,
+}
+
+impl std::fmt::Debug for Harness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Harness({})", self.room)
+    }
+}
+
+impl Harness {
+    /// Opens a server in a directory of its own.
+    ///
+    /// # Panics
+    /// The directory or the database cannot be made.
+    #[must_use]
+    pub fn new() -> Self {
+        let runtime = Runtime::new().expect("a runtime starts");
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let config = Config {
+            data_dir: dir.path().into(),
+            refusal_delay_ms: 0,
+            jwt_secret: "a secret of thirty-two characters".parse().ok(),
+            ..Config::default()
+        };
+        let (app, user, room) = runtime.block_on(async {
+            let app = server::open(config).await.expect("the database opens");
+            let name = Username::parse(Some("ada")).expect("a good name");
+            let user = app.db.insert_user("default", name, "").await;
+            let user = user.expect("it is stored").expect("it is the first");
+            let new = NewRoom {
+                tenant: "default",
+                name: "room",
+                skeleton: "room",
+                owner: Some(user.id),
+                ..NewRoom::default()
+            };
+            let room = app.db.insert_room(&new).await.expect("it is stored");
+            let user = Identity {
+                id: user.id,
+                username: user.username.into(),
+                guest: false,
+                tenant: "default".into(),
+                expires_at: expiry(false),
+            };
+            (Arc::new(app), user, room.expect("it is the first"))
+        });
+        let polls = Arc::new(Polls::new(Arc::clone(&app)));
+        Self {
+            router: api::router(&app, &polls),
+            runtime,
+            app,
+            user,
+            room: room.id.to_string(),
+            _dir: dir,
+        }
+    }
+
+    /// Sends frames as one client does: the choice of each says how its bytes are used.
+    ///
+    /// # Panics
+    /// A handler panicked, a frame to the client is no JSON, or the client is not served any more.
+    pub fn socket<'a>(&self, steps: impl Iterator<Item = (u8, &'a [u8])>) {
+        self.runtime.block_on(async {
+            let vsn = Vsn::V2;
+            let guest = Identity {
+                id: Uuid::new_v4(),
+                username: "guest-1".into(),
+                guest: true,
+                ..self.user.clone()
+            };
+            let mut channels = Channels::new(Arc::clone(&self.app), vsn, guest);
+            let mut is_ended = false;
+            for (choice, bytes) in steps {
+                let text = String::from_utf8_lossy(bytes);
+                let handled = match choice {
+                    0xff => channels.handle_binary(bytes).await,
+                    0xfe => channels.handle_text(&text).await,
+                    _ => {
+                        let event = EVENTS[usize::from(choice) % EVENTS.len()];
+                        let topic = self.topic(event);
+                        let frame = format!(r#"["1","2","{topic}","{event}",{text}]"#);
+                        channels.handle_text(&frame).await
+                    }
+                };
+                is_ended |= handled.is_err();
+                self.check_frames(&channels);
+                if is_ended {
+                    return;
+                }
+            }
+            let heartbeat = r#"[null,"last","phoenix","heartbeat",{}]"#;
+            let last = channels.handle_text(heartbeat).await;
+            assert!(last.is_ok() && self.check_frames(&channels) > 0);
+        });
+        self.app.hub.beat(std::time::Instant::now());
+    }
+
+    fn topic(&self, event: &str) -> String {
+        match event {
+            "heartbeat" | "access_token" => "phoenix".into(),
+            _ => format!("room:{}", self.room),
+        }
+    }
+
+    /// Checks the frames that wait for the client. Returns how many there were.
+    fn check_frames(&self, channels: &Channels) -> usize {
+        let mut count = 0;
+        while let Some(frame) = channels.outbox().pop() {
+            let frame: Value = serde_json::from_str(&frame).expect("a frame is JSON");
+            assert_ne!(frame[3], "phx_error", "a handler panicked: {frame}");
+            let reason = &frame[4]["response"]["reason"];
+            assert!(
+                reason != "join crashed" && reason != "internal error",
+                "{frame}"
+            );
+            count += 1;
+        }
+        count
+    }
+
+    /// Sends requests as a user does: the choice of each names the route.
+    ///
+    /// # Panics
+    /// A handler panicked, an answer blames the server, or it is not in the envelope of the API.
+    pub fn rest<'a>(&self, steps: impl Iterator<Item = (u8, &'a [u8])>) {
+        let token = self.app.tokens.issue(&self.user).expect("it is signed");
+        for (choice, bytes) in steps {
+            let (method, path) = &ROUTES[usize::from(choice) % ROUTES.len()];
+            let input: String = form_urlencoded::byte_serialize(bytes).collect();
+            let path = path.replace("{}", &self.room).replace('*', &input);
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("/api/v1{path}"))
+                .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                .header(header::CONTENT_TYPE, "application/json")
+                .extension(ConnectInfo(Peer::local()))
+                .body(Body::from(bytes.to_vec()));
+            let Ok(request) = request else { continue };
+            let (status, body) = self.runtime.block_on(async {
+                let response = self.router.clone().oneshot(request).await;
+                let response = response.unwrap_or_else(|never| match never {});
+                let status = response.status();
+                let body = to_bytes(response.into_body(), usize::MAX).await;
+                (status, body.expect("a body is whole"))
+            });
+            assert!(!status.is_server_error(), "{method} {path}: {status}");
+            let body: Value = serde_json::from_slice(&body)
+                .unwrap_or_else(|e| panic!("{method} {path}: {status} {e}"));
+            let wanted = match status {
+                status if status.is_success() => "data",
+                StatusCode::UNPROCESSABLE_ENTITY => "errors",
+                _ => "error",
+            };
+            assert!(
+                body.get(wanted).is_some(),
+                "{method} {path}: {status} {body}"
+            );
+        }
+    }
+}
+
+impl Default for Harness {
+    fn default() -> Self {
+        Self::new()
+    }
+}

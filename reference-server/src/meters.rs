@@ -1,0 +1,139 @@
+//! `Meters`: token buckets per user for what clients push, and one for connections. They lock themselves.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use governor::{
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use uuid::Uuid;
+
+/// The time that a connection waits to be admitted, and the number that may wait.
+const ADMISSION_MAX: Duration = Duration::from_secs(5);
+const WAITING_MAX: usize = 10_000;
+
+/// A kind of push with a rate of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Typing,
+    Status,
+    Window,
+    Find,
+    Other,
+}
+
+impl Kind {
+    /// Returns the kind of an event. To close a window costs nothing.
+    pub(crate) fn of(event: &str) -> Self {
+        match event {
+            "typing" | "stop_typing" => Self::Typing,
+            "set_status" => Self::Status,
+            "member_list_open" | "member_list_move" | "member_list_resync" => Self::Window,
+            "member_list_find" => Self::Find,
+            _ => Self::Other,
+        }
+    }
+}
+
+type Bucket = DefaultKeyedRateLimiter<Uuid>;
+
+/// The rates of pushes, by user: all connections of a user share them.
+#[derive(Debug)]
+pub(crate) struct PushMeters {
+    typing: Bucket,
+    status: Bucket,
+    window: Bucket,
+    find: Bucket,
+    other: Bucket,
+}
+
+impl PushMeters {
+    pub(crate) fn new() -> Self {
+        Self {
+            typing: bucket(1, 5),
+            status: bucket(1, 5),
+            window: bucket(10, 40),
+            find: bucket(5, 10),
+            other: bucket(50, 200),
+        }
+    }
+
+    /// Charges a push. Returns the time to wait as an error.
+    pub(crate) fn check(&self, kind: Kind, user: Uuid) -> Result<(), Duration> {
+        let bucket = match kind {
+            Kind::Typing => &self.typing,
+            Kind::Status => &self.status,
+            Kind::Window => &self.window,
+            Kind::Find => &self.find,
+            Kind::Other => &self.other,
+        };
+        let checked = bucket.check_key(&user);
+        checked.map_err(|not_until| not_until.wait_time_from(bucket.clock().now()))
+    }
+
+    /// Forgets users whose buckets are full again.
+    pub(crate) fn prune(&self) {
+        for bucket in [
+            &self.typing,
+            &self.status,
+            &self.window,
+            &self.find,
+            &self.other,
+        ] {
+            bucket.retain_recent();
+        }
+    }
+}
+
+fn bucket(per_second: u32, burst: u32) -> Bucket {
+    RateLimiter::keyed(quota(per_second, burst))
+}
+
+fn quota(per_second: u32, burst: u32) -> Quota {
+    let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst))
+}
+
+/// The gate through which sockets and long-poll sessions come in.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    connects: DefaultDirectRateLimiter,
+    waiting: Semaphore,
+    refusal_delay: Duration,
+    delayed: Semaphore,
+}
+
+impl Admission {
+    pub(crate) fn new(connects_per_second: u32, refusal_delay: Duration) -> Self {
+        Self {
+            connects: RateLimiter::direct(quota(connects_per_second, connects_per_second)),
+            waiting: Semaphore::new(WAITING_MAX),
+            refusal_delay,
+            delayed: Semaphore::new(WAITING_MAX),
+        }
+    }
+
+    /// Waits for a turn. Returns false if there is none soon.
+    pub(crate) async fn admit(&self) -> bool {
+        if self.connects.check().is_ok() {
+            return true;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return false;
+        };
+        timeout(ADMISSION_MAX, self.connects.until_ready())
+            .await
+            .is_ok()
+    }
+
+    /// Waits before a refusal, so that a client that tries again at once does not do so often. With very many
+    /// waiting it is refused at once.
+    pub(crate) async fn delay_refusal(&self) {
+        if let Ok(_place) = self.delayed.try_acquire() {
+            sleep(self.refusal_delay).await;
+        }
+    }
+}
