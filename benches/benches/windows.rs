@@ -117,7 +117,7 @@ fn watch(city: &mut City, anchored: bool) -> Vec<Viewer<u64>> {
     specs.chunks(WINDOWS_PER_VIEWER).map(open).collect()
 }
 
-/// The cost of a round in CPU time, and what was sent.
+/// The cost of a round in CPU time, and the frames and bytes sent.
 #[derive(Default)]
 struct Spent {
     changes: Duration,

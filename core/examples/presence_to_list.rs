@@ -39,7 +39,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     print_rows(&roster);
     assert_eq!(rows(&roster), ["idle 1", "ann", "offline 1", "bob"]);
 
-    // An invisible user is offline to everybody else.
+    // An invisible user is offline to all other users.
     presence.update(&session("ann", "phone", Status::Invisible))?;
     feed(&presence, &mut roster);
     println!("ann turns invisible:");
@@ -63,7 +63,7 @@ fn place(entry: &EntryBuf, groups: &[GroupId]) -> Placement {
     }
 }
 
-/// Hands the roster what has changed in the room.
+/// Applies the changes in the room to the roster.
 fn feed(presence: &Presence, roster: &mut Roster<TextId>) {
     if let Some(changes) = presence.take_diff().topic(ROOM) {
         roster.apply(changes, 1_700_000_000);

@@ -1,4 +1,4 @@
-//! Two nodes in one process share who is in a room; then one of them leaves.
+//! Two nodes in one process share the users of a room; then one node leaves.
 //!
 //! ```text
 //! cargo run --example two_nodes --features tokio

@@ -28,7 +28,7 @@ pub enum Fault {
     EqualHeartbeat,
     /// Keep no marker of a forgotten replica.
     NoMarker,
-    /// Keep no marker of a replica that said Goodbye.
+    /// Keep no marker of a replica that sent Goodbye.
     NoRetirement,
     /// Keep the identity after another live node has used it.
     IgnoreTwin,

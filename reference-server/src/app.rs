@@ -36,8 +36,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Runs a change of stored data to its end, also if the caller is dropped: what is stored is
-    /// also shown.
+    /// Runs a change of stored data to its end, also if the caller is dropped: the server also
+    /// shows every change that it stores.
     pub(crate) async fn finish<T, E>(
         &self,
         change: impl Future<Output = Result<T, E>> + Send + 'static,

@@ -37,7 +37,7 @@ impl Kind {
     pub const DIGEST: Self = Self(2);
     /// Operations of one origin between two clocks.
     pub const DELTA: Self = Self(3);
-    /// A request for what is missing.
+    /// A request for missing operations.
     pub const PULL: Self = Self(4);
     /// The state of one origin relative to a base clock.
     pub const REPAIR: Self = Self(5);

@@ -1,4 +1,4 @@
-//! Ids of nodes, of writers and of what they write.
+//! Ids of nodes, of writers and of entries.
 //!
 //! A [`ReplicaId`] is one life of one node. An [`Origin`] is one slot of a replica: a writer with
 //! an op sequence of its own. A [`Dot`] names an entry for ever, an [`EntryRef`] one version of it.

@@ -1,7 +1,7 @@
-//! The reference client: takes bundles, holds windows, notices what it missed.
+//! The reference client: applies bundles, holds windows, notices gaps.
 //!
-//! It does what `core/docs/list-frames.md`, section 7, says, and nothing else: no I/O, no timers.
-//! A [`BundleReport`] names what to ask the server for.
+//! It follows `core/docs/list-frames.md`, section 7, and does nothing else: no I/O, no timers. A
+//! [`BundleReport`] names what to ask the server for.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -22,7 +22,7 @@ pub use crate::member_list::frames::json::read::merge_json;
 /// Lays a patch over a body: the fields of `patch` replace those of `body`, `null` removes.
 pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
 
-/// Holds the windows of one list as its server says they are.
+/// Holds the windows of one list, in step with its server.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,7 +51,7 @@ pub struct Client<I> {
     /// Highest version of a bundle of this epoch.
     version: u64,
     windows: BTreeMap<Arc<str>, ClientWindow<I>>,
-    /// Names closed here that the server still knew when it last told its names.
+    /// Names closed here that the newest names from the server still contained.
     closing: BTreeSet<Arc<str>>,
     counts: Option<Counts>,
     counts_wait: bool,
@@ -65,12 +65,12 @@ pub struct ClientWindow<I> {
     version: u64,
     base_index: u64,
     /// Version of the bundle of the last frame; while waiting, of the last one before the wait.
-    /// Answers to what is asked afterwards have a higher one.
+    /// Answers to later requests have a higher one.
     since: u64,
     waiting: bool,
 }
 
-/// The outcome of a bundle, and what to ask the server for.
+/// The outcome of a bundle, and the requests to send to the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BundleReport {
     /// Windows whose rows or place changed, by their present names.
@@ -158,7 +158,7 @@ impl<I> ClientWindow<I> {
         self.version
     }
 
-    /// Returns whether the window waits for a SYNC; until then the rows are what they were.
+    /// Returns whether the window waits for a SYNC; until then it has its old rows.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
         self.waiting
@@ -191,7 +191,8 @@ impl<I: Id> Client<I> {
         self.expect(window.into());
     }
 
-    /// Notes that `close` is told to the server. Frames still on their way are ignored.
+    /// Notes that the caller sends `close` of a window to the server. The client ignores frames
+    /// that are still on their way.
     pub fn close(&mut self, window: &str) {
         if let Some((name, _)) = self.windows.remove_entry(window) {
             self.closing.insert(name);
@@ -530,7 +531,7 @@ fn change_member<I>(
     Ok(())
 }
 
-/// The rows, if they are what the server has.
+/// Returns the rows if their checksum is the server's.
 fn checked<I: Id>(rows: Vec<FrameRow<I>>, expected: u32) -> Result<Vec<FrameRow<I>>, FrameError> {
     if rows.len() > WINDOW_ROWS_MAX {
         return Err(FrameError::TooManyRows { rows: rows.len() });

@@ -59,8 +59,8 @@ impl Collation {
 
     /// Makes the sort key of a name, cut at 64 bytes. O(length).
     ///
-    /// Accents stand at its end, so it is the beginning of no other name's key: to find names by
-    /// how they begin, use [`prefix`](Self::prefix).
+    /// Accents are at its end, so it is the beginning of no other name's key: to find names by a
+    /// prefix, use [`prefix`](Self::prefix).
     #[must_use]
     pub fn key(&self, name: &str) -> SortKey {
         sort_key(&self.collator, name)

@@ -18,7 +18,7 @@ use crate::member_list::{Id, Viewer};
 /// Encodes events of one list of one guild.
 ///
 /// A member's item is its JSON body, which should be the member object with `user` and `presence`;
-/// without a body it is `{"user":{"id":…}}`. Collapsed groups are told as groups of 0.
+/// without a body it is `{"user":{"id":…}}`. Collapsed groups are sent as groups of 0.
 ///
 /// ```
 /// use headcount::member_list::{Discord, Viewer, WindowSpec};
@@ -206,7 +206,7 @@ fn id_and_count(out: &mut Out, group: &str, count: u32) {
     out.text("}");
 }
 
-/// The groups that have rows; `online_count` is everybody who is not in the group "offline".
+/// The groups that have rows; `online_count` counts the members outside the group "offline".
 fn counts_fields(counts: &Counts) -> Bytes {
     let mut out = Out(Vec::with_capacity(256));
     out.field("member_count", counts.members);

@@ -15,7 +15,8 @@ impl<I: Id> MemberList<I> {
         self.regroup(|groups| groups.add(name))
     }
 
-    /// Makes these groups exist and stand in this order, before all others. O(groups).
+    /// Creates these groups where they are missing, and moves them before all others in this order.
+    /// O(groups).
     ///
     /// ```
     /// use headcount::{ListOptions, MemberList};
@@ -42,7 +43,7 @@ impl<I: Id> MemberList<I> {
     ///
     /// [`ListError::UnknownGroup`].
     pub fn group(&self, name: &str) -> Result<GroupId, ListError> {
-        // No group has a longer name: of a huge one the error says how it begins.
+        // No group has a longer name: of a huge one the error has the beginning.
         let unknown = || ListError::UnknownGroup {
             group: name.chars().take(GROUP_NAME_MAX + 1).collect(),
         };

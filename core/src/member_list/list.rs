@@ -27,9 +27,9 @@ use crate::member_list::{Id, ListError, SortKey};
 /// A sorted, grouped, sliced list of members, for one writer.
 ///
 /// A row of the list is a member or the header of a group with members. Rows are numbered from 0;
-/// every write says at which row it happened, and [`slice`](Self::slice) reads any range of rows.
-/// All of it costs O(log n), whatever the row. [`snapshot`](Self::snapshot) is O(1) and gives
-/// readers the list as it is now, while writes go on.
+/// every write returns the row at which it happened, and [`slice`](Self::slice) reads any range of
+/// rows. All of it costs O(log n), whatever the row. [`snapshot`](Self::snapshot) is O(1) and gives
+/// readers the list as it is now; writes do not wait for them.
 ///
 /// Ids are `u64`, `u128` (UUIDs) or [`TextId`](crate::member_list::TextId). A member has an id, a
 /// group, a [`SortKey`], attribute bits of the user's choice and a revision, which grows by one
@@ -80,7 +80,7 @@ impl<I: Id> MemberList<I> {
         }
     }
 
-    /// Returns what the list was made with.
+    /// Returns the options of the list.
     #[must_use]
     pub fn options(&self) -> ListOptions {
         self.store.options()
@@ -135,7 +135,7 @@ impl<I: Id> MemberList<I> {
         self.store.set_key(id, key, &mut self.changes)
     }
 
-    /// Says that what is shown of a member has changed: its revision grows. Returns its row.
+    /// Reports that the body of a member has changed: its revision grows. Returns its row.
     /// O(log n).
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl<I: Id> MemberList<I> {
         self.store.groups().header_row(group)
     }
 
-    /// Returns what is at a row. O(log n).
+    /// Returns the row at an index. O(log n).
     #[must_use]
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.store.row_at(index)
@@ -285,7 +285,7 @@ impl<I: Id> MemberList<I> {
     ///
     /// O(U log U) for U changes since the last tick, plus O(rows) for each window that is watched
     /// and in reach of a change. `bodies` is asked once for each row that is sent; if it panics,
-    /// nothing is published, and the next tick tells what this one would have told.
+    /// nothing is published, and the next tick publishes the same changes.
     ///
     /// ```
     /// use std::time::Duration;
@@ -332,7 +332,7 @@ impl<I: Id> MemberList<I> {
         bodies: Bodies<'_, I>,
     ) -> Result<Opened<I>, WindowError> {
         if !self.windows.is_watched() {
-            // Windows are read as the list is now: what was noted before is in them.
+            // The window is read from the list as it is now, so earlier notes are already in it.
             self.changes.clear_rows();
         }
         let anchored = matches!(spec, WindowSpec::Anchored { .. });
@@ -343,7 +343,7 @@ impl<I: Id> MemberList<I> {
     }
 
     /// Returns totals and groups for an answer. The list gets a version of its own for it: by that
-    /// version a client knows that the answer was made after what it had when it asked.
+    /// version a client knows that the answer is newer than its bundles at the time of the request.
     pub(super) fn answer_counts(&mut self) -> Arc<Shared<Counts>> {
         self.windows.answer_counts(counts(&self.store, 0))
     }

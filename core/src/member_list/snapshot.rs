@@ -59,7 +59,7 @@ impl<I: Id> Snapshot<I> {
         self.members
     }
 
-    /// Returns what is at a row. O(log n).
+    /// Returns the row at an index. O(log n).
     #[must_use]
     pub fn row_at(&self, index: usize) -> Option<Row<'_, I>> {
         self.ordered.view().row_at(index)

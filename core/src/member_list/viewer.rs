@@ -1,4 +1,4 @@
-//! One viewer of a list: which windows it holds, at which versions, and what it is sent.
+//! One viewer of a list: the windows it holds, their versions, and the bundles it gets.
 
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use crate::member_list::{Id, MemberList};
 
 /// One viewer of a list and the windows it holds. No I/O: the caller sends the bundles.
 ///
-/// After each [`tick`](MemberList::tick) every viewer is asked for its [`bundle`](Self::bundle);
-/// frames in it are shared with all viewers of the same windows. A viewer whose queue is full is
-/// simply not asked: any tick may be left out for any viewer. Asked again, it gets what it missed:
-/// counts and places at once, and one SYNC for each window that changed meanwhile with the next
-/// tick, or at once from [`catch_up`](Self::catch_up). Dropping the viewer closes its windows.
+/// After each [`tick`](MemberList::tick) the caller asks every viewer for its
+/// [`bundle`](Self::bundle); viewers of the same windows share the frames in it. The caller may
+/// skip a viewer whose queue is full: any tick may be left out for any viewer. The next bundle has
+/// the changes it missed: counts and places at once, and one SYNC for each window that changed
+/// meanwhile with the next tick, or at once from [`catch_up`](Self::catch_up). Dropping the viewer
+/// closes its windows.
 ///
 /// ```
 /// use std::time::Duration;
@@ -238,8 +239,8 @@ impl<I: Id> Viewer<I> {
         bundle
     }
 
-    /// Tells whether anybody looks: a hidden viewer is sent counts only, and its windows cost the
-    /// list nothing. After it is shown again, [`catch_up`](Self::catch_up) is due.
+    /// Sets whether the viewer is hidden: a hidden viewer gets counts only, and its windows cost
+    /// the list nothing. When it is shown again, call [`catch_up`](Self::catch_up).
     pub fn set_hidden(&mut self, hidden: bool) {
         self.hidden = hidden;
         if hidden {
@@ -247,11 +248,11 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    /// Returns what the viewer is sent of a tick: shared frames, put side by side; `None` for
-    /// nothing. O(windows).
+    /// Returns the bundle of a tick for this viewer, made of shared frames; `None` if it has none.
+    /// O(windows).
     ///
-    /// Ticks must come in order, none twice; any may be left out. What the viewer missed comes as
-    /// well: counts and places now, the rows of windows that changed in a tick left out
+    /// Ticks must come in order, none twice; any may be left out. The viewer gets missed counts and
+    /// places in this bundle, and the rows of windows that changed in a tick left out
     /// ([stale](Self::is_stale) ones) as a SYNC with the next tick.
     #[must_use = "it is handed out once"]
     pub fn bundle(&mut self, tick: &Tick<I>) -> Option<Bundle<I>> {
@@ -316,9 +317,9 @@ impl<I: Id> Viewer<I> {
         enters
     }
 
-    /// Returns whether windows take what a tick has for them. Where operations shift what is below
-    /// them, all windows must be of one moment: then one that missed a frame holds up the others,
-    /// until all are sent whole.
+    /// Returns whether the windows apply the frames of a tick. If operations shift the rows below
+    /// them, all windows must be of one moment: then a window that missed a frame holds up the
+    /// others, until all are sent whole.
     fn can_go_on(&mut self, tick: &Tick<I>, missed_some: bool) -> bool {
         let misses = |window: &OpenWindow<I>| window.misses(tick, missed_some);
         if !self.whole_rows || !self.windows.iter().any(misses) {
@@ -413,8 +414,8 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    /// Reads all windows for a viewer whose operations shift what is below them: they must be
-    /// of one moment.
+    /// Reads all windows for a viewer whose operations shift the rows below them: the windows must
+    /// be of one moment.
     fn look_at_all(
         &mut self,
         list: &mut MemberList<I>,

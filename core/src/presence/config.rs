@@ -80,8 +80,8 @@ impl PresenceConfig {
     /// again under its name. Default 0.
     ///
     /// Such entries are listed and counted here until the replica has put them again, which is an
-    /// update, or until this time is over, which is a leave. Entries of a replica that says Goodbye
-    /// leave at once.
+    /// update, or until this time is over, which is a leave. Entries of a replica that sends
+    /// Goodbye leave at once.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;

@@ -231,7 +231,7 @@ impl Presence {
         self.timers.owner_back(owner.as_ref())
     }
 
-    /// Removes the entries whose time is over.
+    /// Removes the entries whose lease or grace has ended.
     pub(super) fn expire(&self, now: Duration) {
         while let Some(expired) = self.timers.next_expired(now) {
             match expired {

@@ -2,7 +2,7 @@
 //! one [`Replica`].
 //!
 //! A [`Presence`] has the verbs of a [`Tracker`], and replicates without I/O: the caller moves
-//! frames and says what time it is. The module `runtime` (feature `tokio`) does that over a
+//! frames and passes the time in. The module `runtime` (feature `tokio`) does both over a
 //! transport.
 //!
 //! ```
@@ -165,7 +165,8 @@ impl Presence {
         clocks
     }
 
-    /// Returns what a holder of `origin` at `clock` misses. See [`Tracker::delta_since`].
+    /// Returns the operations that a holder of `origin` at `clock` misses. See
+    /// [`Tracker::delta_since`].
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};

@@ -23,7 +23,7 @@ enum Subject {
     Grace(Box<[u8]>),
 }
 
-/// Entries whose time is over.
+/// Entries whose lease or grace has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Expired {
     /// All of an owner.

@@ -1,9 +1,10 @@
 //! Presence of one topic as a member list: many sessions of one user become one row.
 //!
 //! A [`Roster`] takes the Diffs of one topic and keeps a [`MemberList`]. A mapping, a closure of
-//! the application, says where a session puts its user ([`Placement`]). Of several sessions one
-//! decides, by the priority of their [`Status`]. An invisible user is offline to everyone else. A
-//! user without sessions leaves the list or goes to a group of its own ([`OfflinePolicy`]).
+//! the application, returns the place of a session's user in the list ([`Placement`]). Of several
+//! sessions one decides, by the priority of their [`Status`]. An invisible user is offline to
+//! everyone else. A user without sessions leaves the list or goes to a group of its own
+//! ([`OfflinePolicy`]).
 //!
 //! ```
 //! use headcount::member_list::TextId;
@@ -156,8 +157,7 @@ struct Session {
 }
 
 impl Session {
-    /// Returns whether this is what the entry shows: the same version, of the same life of a
-    /// replica.
+    /// Returns whether the entry is this version of this session, of the same life of a replica.
     fn is(&self, entry: &EntryBuf) -> bool {
         self.version == entry.version() && self.dot.origin == *entry.origin()
     }

@@ -48,7 +48,7 @@ impl RosterOptions {
         self
     }
 
-    /// Sets what becomes of the row of a user who went offline. Default: it is removed.
+    /// Sets the treatment of the row of a user who went offline. Default: it is removed.
     #[must_use]
     pub fn offline(mut self, offline: OfflinePolicy) -> Self {
         self.offline = offline;

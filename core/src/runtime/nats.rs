@@ -110,7 +110,8 @@ impl Transport for NatsTransport {
     }
 
     async fn send(&mut self, transmit: Transmit) {
-        // Without a connection frames would only pile up; the others will ask for what they miss.
+        // Without a connection frames would only pile up; other nodes will ask for the changes they
+        // miss.
         if self.client.connection_state() != State::Connected {
             return;
         }

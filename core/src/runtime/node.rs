@@ -36,7 +36,7 @@ const TURNS: usize = 3;
 
 /// A running node, which replicates its entries to all other nodes and theirs to this one.
 ///
-/// Dropping a node stops it like a crash; [`leave`](Self::leave) says Goodbye.
+/// Dropping a node stops it like a crash; [`leave`](Self::leave) sends Goodbye.
 ///
 /// ```
 /// use headcount::runtime::{Node, memory::Network};
@@ -301,8 +301,8 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Returns what the transport has received already. It ignores tokio's budget, which would hide
-    /// it.
+    /// Returns a frame that the transport has received already. It ignores tokio's budget, which
+    /// would hide that frame.
     async fn waiting(&mut self) -> Option<Option<Incoming>> {
         let mut receive = pin!(unconstrained(self.transport.receive()));
         let once = |context: &mut Context<'_>| match receive.as_mut().poll(context) {

@@ -7,7 +7,7 @@ use crate::replica::message::{Message, Pull, decode, peek};
 use crate::replica::row::{Row, Rows};
 use crate::tracker::RepairHead;
 
-/// Returns what a frame says, on one line.
+/// Returns the content of a frame, on one line.
 pub(super) fn describe(envelope: &Envelope, frame: &Bytes) -> String {
     match decode(envelope, frame.len(), frame) {
         Ok((sender, message)) => format!("{} of {sender}", message_text(&message)),

@@ -64,7 +64,7 @@ impl Hearing {
         self.now_ms = self.now_ms.max(now_ms);
     }
 
-    /// Notes that the transport said that a name is gone.
+    /// Notes that the transport reported that a name is gone.
     pub(super) fn hint(&mut self, name: &str) {
         let lives = self.lives.iter_mut();
         let gone = lives.filter(|(id, _)| id.name() == name);

@@ -1,5 +1,6 @@
 //! `OwnEntries`: a model of what the program on a node tracks, and of what ends it by itself:
-//! leases and grace. A [`crdts::Orswot`] beside it says what all nodes together must list.
+//! leases and grace. A [`crdts::Orswot`] beside it has the entries that all nodes together must
+//! list.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

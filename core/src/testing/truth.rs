@@ -126,7 +126,7 @@ impl Truth {
         self.tainted.contains(origin)
     }
 
-    /// Returns the state that an origin had at a clock, or `None` if its history does not say.
+    /// Returns the state that an origin had at a clock, or `None` if its history has no such clock.
     pub(super) fn state(&self, origin: &Slot, clock: u64) -> Option<State> {
         let history = self.histories.get(origin)?;
         let index = history.binary_search_by_key(&clock, |state| state.clock);

@@ -28,8 +28,8 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// A [`Gap`](ApplyError::Gap) says that frames are missing in between; the other kinds say what
-    /// is wrong with the frame. Nothing has changed then.
+    /// A [`Gap`](ApplyError::Gap) says that frames are missing in between; the other kinds name
+    /// what is wrong with the frame. Nothing has changed then.
     pub fn apply(&mut self, frame: &[u8]) -> Result<Diff, ApplyError> {
         let (kind, body) = open(frame)?;
         let applied = match kind {

@@ -147,8 +147,8 @@ impl StagedDelta {
         })
     }
 
-    /// Gives up the delta. If it has changed entries already, the origin is forgotten:
-    /// what is here of it is no exact state. The Diff has the leaves.
+    /// Gives up the delta. If it has changed entries already, the tracker drops the origin, because
+    /// its state is not exact. The Diff has the leaves.
     pub fn cancel(&mut self, tracker: &mut Tracker) -> Diff {
         let state = &mut tracker.state;
         let stage = std::mem::replace(&mut self.stage, Stage::Done);

@@ -100,7 +100,7 @@ pub struct NewEntry<'a> {
 impl<'a> NewEntry<'a> {
     /// Creates an entry with a text key and a text owner, an empty meta and status 0.
     ///
-    /// The key names what is present, a user; the owner names what holds it there, a connection.
+    /// The key names the user that is present; the owner names the connection that holds the entry.
     #[must_use]
     pub fn new(topic: &'a str, key: &'a str, owner: &'a str) -> Self {
         Self::bytes(topic, key.as_bytes(), owner.as_bytes(), Encoding::Text)

@@ -82,9 +82,9 @@ pub struct Extracted {
 }
 
 impl Extract {
-    /// Starts to collect what a holder of `replica` at `clock` misses; with `full`, the whole
-    /// state. `nonce` goes into a `Repair`. `None` when there is nothing to send, or when the
-    /// origin is unknown or claimed. O(1).
+    /// Starts to collect the operations that a holder of `replica` at `clock` misses; with `full`,
+    /// the whole state. `nonce` goes into a `Repair`. `None` when there is nothing to send, or when
+    /// the origin is unknown or claimed. O(1).
     pub fn begin(
         tracker: &mut Tracker,
         replica: &ReplicaId,

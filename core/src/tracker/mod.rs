@@ -3,7 +3,7 @@
 //!
 //! A [`Tracker`] is a data structure without locks, I/O or a clock; [`Presence`](crate::Presence)
 //! is the same for many threads and many nodes. A [`NewEntry`] goes in, [`Entry`] and [`EntryBuf`]
-//! come out, and a [`Diff`] says what changed. Trackers exchange frames: a Delta has the operations
+//! come out, and a [`Diff`] has the changes. Trackers exchange frames: a Delta has the operations
 //! between two clocks, a Repair the state at a clock.
 //!
 //! ```
@@ -264,11 +264,11 @@ impl Tracker {
 
 /// Frames for other holders, and the leave logs that these are made from.
 impl Tracker {
-    /// Returns what another holder of `replica`'s state misses if its clock is `clock`: a sealed
-    /// frame for [`apply`](Self::apply), or `None` when it misses nothing or the replica is
-    /// unknown.
+    /// Returns the operations that another holder of `replica`'s state misses if its clock is
+    /// `clock`: a sealed frame for [`apply`](Self::apply), or `None` when it misses nothing or the
+    /// replica is unknown.
     ///
-    /// O(what is missing), or O(entries of the replica) when its leave log was cut.
+    /// O(missing operations), or O(entries of the replica) when its leave log was cut.
     #[must_use]
     pub fn delta_since(&self, replica: &ReplicaId, clock: u64) -> Option<Vec<u8>> {
         let (kind, body) = self.body_since(replica, clock, 0)?;

@@ -66,19 +66,20 @@ enum Stage {
         kept: Kept,
         entry: u32,
     },
-    /// Removes what is not listed.
+    /// Removes the entries that are not listed.
     Drop {
         kept: Kept,
         keep: Option<u64>,
         entry: u32,
     },
-    /// Moves what has a put to the newest end; the entries up to `boundary` were not moved yet.
+    /// Moves the entries that have a put to the newest end; the entries up to `boundary` were not
+    /// moved yet.
     Mark {
         place: Place,
         boundary: u32,
     },
-    /// Removes what is above the base and was not moved. Leaves come before the joins: a session
-    /// that left and came back shows in that order.
+    /// Removes the entries above the base that were not moved. Leaves come before the joins: a
+    /// session that left and came back shows in that order.
     Sweep {
         boundary: u32,
     },
@@ -123,8 +124,8 @@ impl StagedRepair {
         self.plan.step(&self.body, &mut tracker.state, records_max)
     }
 
-    /// Gives up the repair. If it has changed entries already, the origin is forgotten:
-    /// what is here of it is no exact state. The Diff has the leaves.
+    /// Gives up the repair. If it has changed entries already, the tracker drops the origin,
+    /// because its state is not exact. The Diff has the leaves.
     pub fn cancel(&mut self, tracker: &mut Tracker) -> Diff {
         self.plan.cancel(&mut tracker.state)
     }

@@ -15,7 +15,8 @@ use super::diff::Diff;
 /// | [`Extract`] | takes the clock to serve | entries | free | forgets its place |
 /// | [`Pages`] | copies the hashes of the keys | keys | free | is to drop it |
 ///
-/// * `begin` does O(1) work, or as its doc says, and returns whether there is something to do.
+/// * `begin` does O(1) work, unless its documentation says otherwise, and returns whether there is
+///   something to do.
 /// * `step` does the next slice, of at most as many records, entries or keys as it is told; repeat
 ///   it until [`done`](Self::done).
 /// * `cancel` gives the work up before its last step. Work that began must be stepped to its end or

@@ -419,7 +419,7 @@ impl State {
     }
 }
 
-/// Work in slices: what it holds between two of them.
+/// Work in slices: the origins that it holds between two slices.
 impl State {
     /// Lets work in slices hold an origin. The token names the work, so that it is not mistaken for
     /// a later one.

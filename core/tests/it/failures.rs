@@ -192,7 +192,7 @@ fn f05_a_step_of_the_clock_hides_no_replica() {
     );
 }
 
-/// 6: a full transfer of 500k entries stalls the sender for seconds, and the newcomer waits. Here
+/// 6: a full transfer of 500k entries stalls the sender for seconds, and the new node waits. Here
 /// both do other work between slices: no call does more than one.
 #[test]
 fn f06_a_large_transfer_stalls_no_node() {

@@ -66,7 +66,8 @@ impl Scene {
         let end = self.mesh.now + time;
         while self.mesh.now < end {
             self.mesh.run(STEP);
-            // Large work is done in slices: Diffs report what it made visible before it ends.
+            // Large work is done in slices: Diffs report the entries that it made visible before it
+            // ends.
             while self.b().poll_timeout() == Some(self.mesh.now) {
                 self.b().handle_timeout(self.mesh.now);
             }

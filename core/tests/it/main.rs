@@ -28,6 +28,7 @@ mod std_traits;
 mod support;
 mod tidy;
 mod tidy_circles;
+mod tidy_text;
 mod tracker;
 mod tracker_model;
 mod windows;

@@ -38,7 +38,7 @@ fn any_change<I: FromNumber>(rng: &mut Rng, keys: Keys, groups: &[GroupId]) -> C
     }
 }
 
-/// Makes the change by the single call and returns the rows it says.
+/// Makes the change by the single call and returns the rows that it reports.
 fn single<I: Id>(list: &mut MemberList<I>, change: &Change<I>) -> Option<RowMove> {
     let moved = |upsert: Upsert| RowMove {
         old_index: upsert.old_index,

@@ -184,7 +184,7 @@ fn list_gives_memory_back_after_churn() {
         each(&list, list.heap_bytes())
     );
 
-    // Nine of ten leave, at random; what they used is given back while they leave.
+    // Nine of ten leave, at random; the list returns their memory while they leave.
     for id in 0..100_000 {
         if rng.below(10) != 0 {
             list.remove(&id);

@@ -27,7 +27,7 @@ fn a_lease_ends_with_its_entry() {
     assert_eq!(presence.untrack_owner("conn"), 1);
     presence.track(&entry).unwrap();
     presence.handle_timeout(seconds(11));
-    assert_eq!(presence.count("room"), 1, "tracked anew, without a lease");
+    assert_eq!(presence.count("room"), 1, "tracked again, without a lease");
 }
 
 /// An entry that its lost owner had written again was taken over by the next owner of that key.
@@ -156,8 +156,8 @@ fn a_silence_after_a_snapshot_hides() {
     assert_eq!(mesh.nodes[0].count("room"), 0);
 }
 
-/// A silent sender kept its place among the direct senders until other work was due, and a newcomer
-/// was refused meanwhile.
+/// A silent sender kept its place among the direct senders until other work was due, and a new
+/// sender was refused meanwhile.
 #[test]
 fn a_silent_sender_makes_room_in_time() {
     let config = || Config::default().forget_after(seconds(10)).peers_max(1);

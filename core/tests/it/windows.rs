@@ -1,5 +1,5 @@
-//! Windows: a client holds what the list shows, through joins, moves, hidden groups,
-//! lost, doubled and overtaken bundles, slow and hidden viewers.
+//! Windows: a client holds the rows of the list, through joins, moves, hidden groups, lost, doubled
+//! and overtaken bundles, slow and hidden viewers.
 
 use std::sync::Arc;
 
@@ -252,7 +252,7 @@ impl Connection {
     }
 }
 
-/// Runs without faults: at every tick every client shows what the list shows.
+/// Runs without faults: at every tick every client shows the rows of the list.
 fn run_exact(seed: u64, members: usize) -> u64 {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..3).map(|_| Connection::new(0)).collect();
@@ -284,7 +284,7 @@ fn run_exact(seed: u64, members: usize) -> u64 {
         .sum()
 }
 
-/// Runs with lost, doubled and late bundles: in the end every client shows what the list shows.
+/// Runs with lost, doubled and late bundles: in the end every client shows the rows of the list.
 fn run_faulty(seed: u64, members: usize) {
     let mut world = World::new(seed, members);
     let mut connections: Vec<Connection> = (0..3).map(|at| Connection::new(2 + at)).collect();
@@ -338,7 +338,7 @@ fn list_windows_do_change_in_the_model() {
     assert!(applied > 2_000, "{applied} frames applied");
 }
 
-/// A list that shrinks moves members to other slots; newcomers take freed slots. Neither may be
+/// A list that shrinks moves members to other slots; new members take freed slots. Neither may be
 /// visible in a window that is reread only in part.
 #[test]
 fn list_windows_survive_members_that_change_their_slots() {

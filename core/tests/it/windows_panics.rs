@@ -113,7 +113,7 @@ fn publish(world: &mut World, blown: &mut usize) -> Tick<u64> {
 }
 
 /// Sources panic during ticks, opens, moves, resyncs and catch-ups; the list changes before the
-/// next attempt. Every client still shows what the list shows.
+/// next attempt. Every client still shows the rows of the list.
 fn run(seed: u64, members: usize) -> usize {
     let mut world = World::new(seed, members);
     let new = || Connection {
@@ -178,8 +178,8 @@ fn list_sources_do_panic_in_the_model() {
     assert!(blown > 100, "{blown} panics");
 }
 
-/// The list keeps name, epoch and windows, and the next tick publishes what the failed one would
-/// have.
+/// The list keeps name, epoch and windows, and the next tick publishes the changes of the failed
+/// one.
 #[test]
 fn list_whose_source_panics_in_a_tick_publishes_the_same_with_the_next() {
     let mut twins = [0, 1].map(|_| {

@@ -318,7 +318,7 @@ fn lost_renames() -> Value {
 
 fn emptied() -> Value {
     let about = "The answer to a resync names the window of an empty list `c:0`. It comes when the \
-                 client has closed the window and opens it anew: the names in the next bundle show \
+                 client has closed the window and opens it again: the names in the next bundle show \
                  that the server knows no such chunk.";
     record(about, &head(&["online"], &json!({})), |run| {
         let people = people(&["anna", "bert"], "online");

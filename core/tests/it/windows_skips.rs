@@ -324,7 +324,7 @@ fn list_epoch_reaches_viewers_by_itself() {
     let first = tick(&mut list, 1_000);
     assert!(!first.is_empty());
     for connection in &mut connections {
-        let bundle = connection.viewer.bundle(&first).expect("everything anew");
+        let bundle = connection.viewer.bundle(&first).expect("everything again");
         assert_eq!((&*bundle.list, bundle.epoch), ("room:8", 5));
         connection.receive(&mut list, Bodies::None, &bundle);
         assert_eq!(connection.asked, 0);

@@ -1,4 +1,4 @@
-//! Bytes into the reader of bundles, and what it reads into a client.
+//! Reads bytes as bundles, and hands the bundles to a client.
 
 use std::sync::Arc;
 

@@ -149,8 +149,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The database and its log as they were at the start. SQLite continues to write to deleted files, and
-/// what it commits to them is lost.
+/// The database and its log as they were at the start. SQLite continues to write to deleted files,
+/// and such commits are lost.
 #[derive(Debug)]
 struct Files([(PathBuf, FileId); 2]);
 

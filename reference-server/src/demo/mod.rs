@@ -28,7 +28,7 @@ const DESCRIPTION: &str = "Everybody here is simulated, except those who really 
 /// Share of the members that are online at the start, in percent.
 const PRESENT_PERCENT: u32 = 70;
 /// Members tracked between two beats while the room is filled, and members loaded at once: a bound
-/// on the time that others who join meanwhile wait.
+/// on the time for which a join by a user waits.
 const FILL_BATCH: usize = 10_000;
 /// Steps per second in which the changes happen.
 const STEPS: u32 = 20;

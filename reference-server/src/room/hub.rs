@@ -25,7 +25,7 @@ use crate::{
     socket::{CloseReason, Outbox, Ref},
 };
 
-/// Every how many beats rooms do what is due four times a second.
+/// Beats between two ticks of the rooms, which happen four times a second.
 const BEATS_PER_TICK: u64 = 5;
 /// Sockets closed together when the server stops, and the pause between two such batches.
 const DRAIN_BATCH: usize = 10_000;

@@ -92,8 +92,8 @@ impl RoomMembers {
         let &[staff, online, idle, offline] = &groups[..] else {
             unreachable!("as many groups come back as went in");
         };
-        // A list is rebuilt when its room is opened anew, or the server starts: later times,
-        // higher epochs.
+        // A list is rebuilt when its room opens again or the server starts: later times make higher
+        // epochs.
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
         list.begin_epoch(topic, epoch);
         let options = RosterOptions::default().offline(OfflinePolicy::Keep(offline));

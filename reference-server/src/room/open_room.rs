@@ -346,7 +346,7 @@ impl Room {
         feed.send_diff(presence, members, subscribers, diff);
     }
 
-    /// Sends what is due every quarter of a second.
+    /// Sends the changes of a quarter of a second to the subscribers.
     pub(super) fn tick(&self, presence: &RoomPresence, now: Instant) {
         let mut state = self.state.lock();
         for user in state.typing.expired(now) {

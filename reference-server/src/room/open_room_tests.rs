@@ -120,8 +120,8 @@ fn a_room_that_empties_names_its_members_again() {
     assert_eq!(states[0].as_object().unwrap().len(), 3);
 }
 
-/// While only counts are sent, users that a subscriber has seen still leave; one that was
-/// behind then gets what is left of its state when it has caught up.
+/// While only counts are sent, users that a subscriber has seen still leave; a subscriber that was behind then gets the
+/// rest of its state when it has caught up.
 #[test]
 fn a_subscriber_that_was_behind_shows_no_ghosts_in_counts_mode() {
     let mut scene = Scene::new(3);
@@ -142,7 +142,7 @@ fn a_subscriber_that_was_behind_shows_no_ghosts_in_counts_mode() {
     let states = named(&sent, "presence_state");
     let users = |state: &Value| state.as_object().expect("users").len();
     assert_eq!(states.into_iter().map(users).collect::<Vec<_>>(), [5]);
-    // A newcomer in counts mode is sent no names.
+    // A new subscriber in counts mode gets no names.
     let newcomer = scene.join().1;
     scene.room.tick(&scene.presence, Instant::now());
     assert!(named(&events(&newcomer), "presence_state").is_empty());

@@ -141,7 +141,7 @@ impl PresenceFeed {
         }
     }
 
-    /// Sends what is due every quarter of a second: counts, and states that were left out.
+    /// Sends counts, and the states that were left out before. Runs every quarter of a second.
     pub(super) fn tick(
         &mut self,
         presence: &RoomPresence,

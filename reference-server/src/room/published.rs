@@ -1,9 +1,9 @@
 //! `PublishedPresence`: full presence as Phoenix clients follow it, one state at the join, then diffs. The room's lock
 //! guards it.
 //!
-//! It is what has been published of a room. A diff is the difference between it and the
-//! presence at that moment, for the users that changed. Changes that cancel out between two
-//! diffs are not sent, unless a state contained one; the diffs after a state always fit it.
+//! It has the presence of a room as last published. A diff is the difference between it and the presence at that
+//! moment, for the users that changed. Changes that cancel out between two diffs are not sent, unless a state contained
+//! one; the diffs after a state always fit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::presence::{RoomPresence, Session};
 #[derive(Debug, Default)]
 pub(super) struct PublishedPresence {
     users: BTreeMap<String, Vec<Meta>>,
-    /// Users that may differ from what was published.
+    /// Users that may differ from their published presence.
     dirty: BTreeSet<String>,
     /// Metas that a state or diff contained and that have left.
     gone: BTreeMap<String, Vec<Meta>>,
@@ -57,7 +57,7 @@ impl PublishedPresence {
     /// Brings one user up to date at once, so that the next state contains it.
     pub(super) fn refresh(&mut self, presence: &RoomPresence, topic: &str, key: &str) {
         let mut old = self.users.remove(key).unwrap_or_default();
-        // A user hidden since the last diff and back has not left, but newcomers did not see it.
+        // A user hidden since the last diff and back has not left, but new subscribers did not see it.
         let mut gone = self.gone.remove(key).unwrap_or_default();
         gone.iter_mut().for_each(|meta| meta.announced = false);
         old.append(&mut gone);

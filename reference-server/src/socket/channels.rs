@@ -292,7 +292,8 @@ impl Channels {
         }
     }
 
-    /// Leaves a channel. It is always answered: a client whose join timed out leaves one that we may not know.
+    /// Leaves a channel. The server always replies: a client whose join timed out may leave a channel that the server
+    /// does not know.
     fn leave(&mut self, push: &Push<'_>) {
         let subscription = self.subscription(&push.topic);
         let current = subscription.filter(|subscription| {

@@ -80,7 +80,7 @@ impl Polled {
         Self { time, is_late }
     }
 
-    /// Checks whether the client still polls. One check is not enough to say no: after a pause of the whole
+    /// Checks whether the client still polls. One check is not enough to end the session: after a pause of the whole
     /// server its polls may still wait.
     fn is_live(&mut self, now: Instant) -> bool {
         let was_late = self.is_late;

@@ -66,7 +66,7 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocket, vsn: Vsn, identity: Id
     let _ = timeout(FAREWELL, farewell).await;
 }
 
-/// Handles what the socket read; breaks when that is its end.
+/// Handles a frame that the socket read; breaks at the end of the socket.
 async fn receive(
     channels: &mut Channels,
     frame: Option<Result<Message, axum::Error>>,

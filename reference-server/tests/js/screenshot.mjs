@@ -12,7 +12,7 @@ const TALK = [
   ["Tomás", "Yes. A hundred thousand in here, and it scrolls like a list of ten."],
   ["Tomás", "The count in the corner is live too."],
   ["Ingrid", "I dragged the scrollbar to the middle. No blank rows, and nothing jumps when people come and go above."],
-  ["Kwame", "What travels when somebody goes idle?"],
+  ["Kwame", "What travels when a user goes idle?"],
   ["Ingrid", "One small delta for those who have that window open. Everybody else gets a new count, once a second."],
   ["Noor", "And the names marked “simulated” are the demo's own 👋"],
 ];

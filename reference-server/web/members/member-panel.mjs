@@ -168,7 +168,7 @@ export class MemberPanel {
     this.#settleSoon();
   }
 
-  // Only some time after the last scroll: a scroll under way would override what is set here.
+  // Only some time after the last scroll: a scroll under way would override the new position.
   #settleSoon() {
     clearTimeout(this.#timers.settle);
     this.#timers.settle = setTimeout(() => {

@@ -47,7 +47,7 @@ pub(crate) struct MemberMarks<I> {
     fields: ById<I, Fields>,
 }
 
-/// Up to a bound what is known of each; beyond it, "maybe any".
+/// A note for each of a bounded number of members; beyond the bound, "maybe any".
 #[derive(Clone, Debug)]
 struct ById<I, V> {
     known: HashMap<I, V>,
@@ -138,7 +138,7 @@ impl<I: Id> MemberMarks<I> {
         (self.watched, self.anchored) = (watched, anchored);
     }
 
-    /// Forgets what was noted, which was published; keeps room for as much.
+    /// Forgets the notes, which a tick has published; keeps room for as many.
     pub(crate) fn clear(&mut self) {
         self.moved = ById::with_capacity(self.moved.known.len());
         self.fields = ById::with_capacity(self.fields.known.len());

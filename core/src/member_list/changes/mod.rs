@@ -35,7 +35,8 @@ impl<I: Id> Changes<I> {
         self.rows.mark(old, new);
     }
 
-    /// Returns whether everything counts as changed already, so that single rows say nothing new.
+    /// Returns whether everything counts as changed already, so that notes of single rows add
+    /// nothing.
     pub(crate) const fn is_everything(&self) -> bool {
         self.rows.is_all()
     }

@@ -33,7 +33,7 @@ impl Default for RowMarks {
 }
 
 impl RowMarks {
-    /// Returns whether everything counts as changed already, so that marks say nothing new.
+    /// Returns whether everything counts as changed already, so that further marks add nothing.
     pub(crate) const fn is_all(&self) -> bool {
         self.all
     }

@@ -34,7 +34,7 @@ pub struct Bundle<I> {
     pub version: u64,
     /// Frames, to be applied in this order; shared with the other viewers of the same windows.
     pub frames: Vec<Arc<Shared<Frame<I>>>>,
-    /// Totals and groups, when something is said about them.
+    /// Totals and groups, if the bundle has them.
     pub counts: Option<Arc<Shared<Counts>>>,
     /// Windows whose rows did not change but slid.
     pub bases: Vec<Base>,

@@ -20,9 +20,9 @@ impl<I: Id> Store<I> {
         }
     }
 
-    /// Checks that the members of each group ascend by key and id, that tags and scales say what
-    /// the keys say, that counts, parents, leaves, rows and the index of ids are right, and that
-    /// nothing else is left of the members that are gone. O(n).
+    /// Checks that the members of each group ascend by key and id, that tags and scales fit the
+    /// keys, that counts, parents, leaves, rows and the index of ids are right, and that nothing
+    /// else is left of the members that are gone. O(n).
     fn check(&self) {
         let mut members = 0;
         let mut nodes = 0;
@@ -65,7 +65,7 @@ mod tests {
         store
     }
 
-    /// Returns what the check says of a store in which something was broken.
+    /// Returns the message of the check for a store that `break_it` has broken.
     fn broken(break_it: impl FnOnce(&mut Store<u64>)) -> String {
         let mut store = store();
         store.check();

@@ -98,7 +98,7 @@ impl Groups {
         self.names.get(name).copied()
     }
 
-    /// Returns whether headers stand before members.
+    /// Returns whether headers are rows.
     pub(crate) fn headers(&self) -> bool {
         self.headers
     }
@@ -256,7 +256,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Makes these groups exist and stand in this order, before all others.
+    /// Creates these groups where they are missing, and moves them before all others in this order.
     pub(crate) fn place_first(&mut self, names: &[&str]) -> Result<Vec<GroupId>, ListError> {
         let mut order = Vec::with_capacity(names.len());
         let mut given = HashSet::new();

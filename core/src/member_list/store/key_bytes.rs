@@ -53,7 +53,7 @@ pub(in crate::member_list) fn is_text(key: &[u8], common: usize) -> bool {
 
 /// The first `coded` bytes of a key as codes of six bits, in an order that is never against that of
 /// the keys. Blanks, digits and small letters are told apart, other bytes only by their class:
-/// there the codes end, as what follows says nothing about keys that differ in such a byte.
+/// there the codes end, because the bytes after it do not order keys that differ in such a byte.
 #[inline]
 pub(in crate::member_list) fn codes(rest: u128, coded: usize) -> u64 {
     let mut codes = 0;

@@ -303,7 +303,8 @@ impl LeafSlots {
         let first = keys.key(first);
         let last = keys.key(last);
         let common = shared(first, last);
-        // A byte more in common is worth about six bits of tag, a smaller range what it saves.
+        // One more common byte is worth about six bits of tag; a smaller range is worth the bits it
+        // saves.
         self.tight = true;
         let number = |key| number(self.text, rest(key, common));
         let range = number(last) - number(first);
@@ -330,7 +331,7 @@ impl LeafSlots {
         self.retag(keys, 0..usize::from(self.len));
     }
 
-    /// Checks that beginning, scale and tags say what the keys say, which ascend. O(length).
+    /// Checks that the keys ascend, and that beginning, scale and tags fit them. O(length).
     ///
     /// # Panics
     ///

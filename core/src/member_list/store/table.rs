@@ -82,7 +82,7 @@ impl Nodes {
         }
     }
 
-    /// Checks that a root, if it is one, says whose tree it is.
+    /// Checks that a root, if it is one, names the group of its tree.
     ///
     /// # Panics
     ///
@@ -94,7 +94,7 @@ impl Nodes {
         }
     }
 
-    /// Says whose tree a root belongs to; [`NO_NODE`] is no root.
+    /// Notes the group of the tree of a root; [`NO_NODE`] is no root.
     pub(crate) fn own(&mut self, root: u32, group: GroupId) {
         if root != NO_NODE {
             self.parents[root as usize].id = ROOT_BIT | group.0;
@@ -344,7 +344,7 @@ impl<I: Id> Table<I> {
             .expect("ids are unique, so no entry is equal")
     }
 
-    /// Returns how two members stand to each other.
+    /// Returns the order of two members.
     pub(crate) fn order(&self, a: u32, b: u32) -> Ordering {
         let id = |slot: u32| &self.cells[slot as usize].id;
         let by_key = self.key(a).cmp(self.key(b));

@@ -196,7 +196,7 @@ impl<I: Id> Store<I> {
         }
     }
 
-    /// Moves a member to where its group and key say.
+    /// Moves a member to the place of its group and key.
     fn relocate(
         &mut self,
         slot: u32,

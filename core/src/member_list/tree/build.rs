@@ -4,8 +4,8 @@ use triomphe::Arc;
 
 use super::{FANOUT, Inner, Leaf, Node, Parent, Tree, TreeContext};
 
-/// Returns what a node of this capacity gets in a bulk build: nearly all, with room for some
-/// inserts before anything splits.
+/// Returns how many entries a bulk build puts into a node of this capacity: nearly all, with room
+/// for some inserts before anything splits.
 const fn filled(capacity: usize) -> usize {
     capacity * 15 / 16
 }

@@ -41,9 +41,9 @@ struct Seen<'a, E> {
 }
 
 impl<R> Tree<R> {
-    /// Checks the whole tree: entries ascend from run to run, runs and back-references say what is
-    /// true, inner nodes know their children, no node is empty or too full, all leaves are equally
-    /// deep. Who owns the root is for the caller to check. O(n).
+    /// Checks the whole tree: entries ascend from run to run, runs and back-references are right,
+    /// inner nodes know their children, no node is empty or too full, all leaves are equally deep.
+    /// The caller checks the owner of the root. O(n).
     ///
     /// # Panics
     ///

@@ -8,8 +8,7 @@
 //!   entries; one search serves both.
 //! * Nodes are reference-counted: cloning a [`Tree`] is O(1), and a write copies only the nodes on
 //!   its path that a clone still shares.
-//! * What an entry is, how entries compare, and who has to hear that entries or nodes moved is the
-//!   business of a [`TreeContext`].
+//! * A [`TreeContext`] knows the entries, compares them, and is told when entries or nodes move.
 
 mod build;
 mod check;
@@ -87,7 +86,7 @@ pub(crate) trait TreeContext {
     /// The entries `from..` of the run are now in this leaf.
     fn placed(&mut self, run: &Self::Run, from: usize, leaf: u32);
 
-    /// Panics unless the entries of the run ascend and the run says of them what is true.
+    /// Panics unless the entries of the run ascend and the notes of the run about them are true.
     fn check_run(&self, run: &Self::Run);
     /// Returns whether one entry sorts before another.
     fn is_before(&self, a: &Self::Entry, b: &Self::Entry) -> bool;

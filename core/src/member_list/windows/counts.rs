@@ -83,7 +83,7 @@ impl CountsPublisher {
     }
 
     /// The full table for one viewer. `fresh` are the counts of now, `version` a new list version
-    /// to give them if nobody was told them before.
+    /// for them if no viewer has them yet.
     pub(crate) fn for_open(
         &mut self,
         mut fresh: Counts,

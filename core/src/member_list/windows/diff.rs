@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 
-/// A row as the diff sees it: who it is, and a stamp that changes when its content does.
+/// A row as the diff sees it: a key, and a content to compare.
 pub(crate) trait Diffable {
     type Key: Eq + Hash;
     fn key(&self) -> &Self::Key;

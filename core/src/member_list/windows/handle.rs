@@ -39,7 +39,7 @@ pub(crate) struct Published<I> {
     pub(super) base_index: u64,
     /// Place of the anchor when the window was last looked at.
     pub(super) position: Option<u64>,
-    /// The rows that viewers hold, oldest first, at least one; a newcomer gets the last.
+    /// The rows that viewers hold, oldest first, at least one; a new viewer gets the last.
     pub(super) bases: Vec<WindowBase<I>>,
     /// A version that viewers may hold was given up.
     pub(super) gave_up: bool,
@@ -84,7 +84,7 @@ impl<I: Id> Handle<I> {
         })
     }
 
-    /// Locks what was published, for the list.
+    /// Locks the published rows, for the list.
     pub(crate) fn published(&self) -> MutexGuard<'_, Published<I>> {
         self.published.lock()
     }

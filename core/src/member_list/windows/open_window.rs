@@ -1,4 +1,4 @@
-//! A window as its viewer holds it, and what it takes of a tick.
+//! A window as its viewer holds it, and the frames that it takes from a tick.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ impl<I: Id> OpenWindow<I> {
         }
     }
 
-    /// Takes what a tick has for this window.
+    /// Takes the frame of a tick for this window into the bundle.
     pub(crate) fn take(&mut self, tick: &Tick<I>, missed_some: bool, bundle: &mut Bundle<I>) {
         self.stale = self.misses(tick, missed_some);
         let Some(handle) = self.handle.clone() else {

@@ -1,5 +1,5 @@
-//! The rows of a window as they are now. Most were in it at the last tick and nobody wrote to
-//! them since: those are taken from there, which spares a look at members all over the memory.
+//! The rows of a window as they are now. Most were in it at the last tick and have not been written
+//! since: the reader copies them from there, which spares reads of members all over the memory.
 
 use std::hint::black_box;
 use std::ops::Range;

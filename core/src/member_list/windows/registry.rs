@@ -1,11 +1,11 @@
 //! The registry of the windows of one list that viewers hold.
 //!
-//! A viewer holds a window by its [`Handle`], which keeps the rows as they were last published,
-//! and the version they had; the registry only knows where it is. A viewer may hold an older
-//! version than the newest: one that opened the window between two ticks was given the rows of
-//! that moment. So a window has a few *bases*, and a tick makes one frame for each base that no
-//! longer shows what the list shows. A viewer that holds none of them, because it was not asked
-//! for a while, says so, and the next tick brings a SYNC.
+//! A viewer holds a window by its [`Handle`], which keeps the rows as they were last published, and
+//! the version they had; the registry has only a weak reference to it. A viewer may hold an older
+//! version than the newest: one that opened the window between two ticks was given the rows of that
+//! moment. So a window has a few *bases*, and a tick makes one frame for each base that no longer
+//! shows what the list shows. A viewer that holds none of them, because it skipped ticks, keeps a
+//! token, and the next tick brings a SYNC.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(crate) struct Windows<I> {
     mark: Arc<()>,
     older: Vec<Arc<()>>,
     ticks: u64,
-    /// The last tick that said something.
+    /// The last tick with changes.
     last_said: u64,
     watched: HashMap<WindowSpec<I>, Known<I>>,
     /// Windows whose anchor may have left, or whose epoch is over: the next tick renames them.
@@ -91,8 +91,9 @@ impl<I: Id> Default for Windows<I> {
 impl<I: Id> Windows<I> {
     /// Publishes: see [`MemberList::tick`](crate::member_list::MemberList::tick).
     ///
-    /// First everything is made, which runs the application's `RowSource`; then all of it is told.
-    /// A source that panics leaves what viewers hold as it was, and the next tick makes it again.
+    /// First the tick makes all frames, which runs the application's `RowSource`; then it publishes
+    /// them. A source that panics leaves what viewers hold as it was, and the next tick makes it
+    /// again.
     pub(crate) fn tick(&mut self, now: Duration, builder: FrameBuilder<'_, I>) -> Tick<I> {
         let builder = &builder.with_whole_rows(self.needs_whole_rows());
         self.version += 1;
@@ -129,7 +130,7 @@ impl<I: Id> Windows<I> {
         tick
     }
 
-    /// The next tick, which says nothing yet.
+    /// The next tick, still empty.
     fn empty_tick(&mut self) -> Tick<I> {
         self.ticks += 1;
         Tick {
@@ -148,7 +149,7 @@ impl<I: Id> Windows<I> {
         }
     }
 
-    /// Begins a new mark: what was said now has yet to be taken.
+    /// Begins a new mark: viewers have yet to take what this tick published.
     fn leave_behind(&mut self) {
         let old = std::mem::replace(&mut self.mark, Arc::new(()));
         if Arc::strong_count(&old) > 1 {
@@ -156,7 +157,7 @@ impl<I: Id> Windows<I> {
         }
     }
 
-    /// Drops what is known of windows that no viewer holds. O(windows).
+    /// Drops the references to windows that no viewer holds. O(windows).
     fn forget_closed(&mut self) {
         self.watched.retain(|_, known| known.strong_count() > 0);
         self.detached.retain(|known| known.strong_count() > 0);
@@ -201,7 +202,7 @@ impl<I: Id> Windows<I> {
         self.whole_rows.clone()
     }
 
-    /// Returns what a viewer keeps that has taken all that was published.
+    /// Returns the mark that a viewer keeps once it has taken everything published so far.
     pub(crate) fn mark(&self) -> Arc<()> {
         self.mark.clone()
     }
@@ -252,9 +253,9 @@ impl<I: Id> Windows<I> {
         }
     }
 
-    /// Starts to watch a window, or joins those who do. O(log n + rows of the window).
+    /// Starts to watch a window, or joins its viewers. O(log n + rows of the window).
     ///
-    /// The answer is what the list shows now, which may be ahead of what the last tick published.
+    /// The answer has the rows of the list now, which may be newer than the last tick.
     pub(crate) fn open(
         &mut self,
         spec: &WindowSpec<I>,

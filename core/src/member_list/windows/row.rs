@@ -18,7 +18,7 @@ pub(crate) struct WindowRow<I> {
     /// Revision of a member, count of a header.
     pub(crate) stamp: u32,
     pub(crate) attrs: u32,
-    /// The slot of the member in the table, or [`NO_SLOT`]: says nothing to viewers.
+    /// The slot of the member in the table, or [`NO_SLOT`]: no part of what viewers see.
     pub(crate) slot: u32,
 }
 

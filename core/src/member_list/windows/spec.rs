@@ -11,7 +11,7 @@ use crate::member_list::Id;
 use crate::member_list::frames::model::RowKey;
 use crate::member_list::limits::{CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, WINDOW_ROWS_MAX};
 
-/// A window of a list: which rows, said in a way all viewers share.
+/// A window of a list: the name of a range of rows, which all viewers share.
 ///
 /// Its [`Display`](fmt::Display) form is the canonical name; [`parse`](Self::parse) is the inverse.
 ///
@@ -23,7 +23,7 @@ use crate::member_list::limits::{CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, WINDOW_R
 /// assert_eq!(w.to_string(), "a:77:50:49");
 /// assert!(WindowSpec::<u64>::parse("a:77:50:4900").is_err()); // more than 500 rows
 /// ```
-/// Two specs are equal if their names are: `follow` says nothing of a window around a header.
+/// Two specs are equal if their names are: `follow` has no meaning for a window around a header.
 #[derive(Clone, Debug)]
 pub enum WindowSpec<I> {
     /// Rows `[100k, 100k + 100)`.

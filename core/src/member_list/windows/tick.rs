@@ -16,7 +16,7 @@ pub struct Tick<I> {
     pub(crate) epoch: u64,
     pub(crate) version: u64,
     pub(crate) serial: u64,
-    /// The last tick before this one that said something.
+    /// The last tick before this one with changes.
     pub(crate) previous: u64,
     pub(crate) counts: Option<CountsStep>,
     /// The full counts of the last publication, for viewers that missed it.
@@ -29,7 +29,7 @@ pub struct Tick<I> {
     pub(crate) groups: Option<Arc<Shared<Counts>>>,
     /// Kept by viewers that have taken all up to this tick.
     pub(crate) mark: Weak<()>,
-    /// True if a viewer has not taken an earlier tick that said something.
+    /// True if a viewer has not taken an earlier tick with changes.
     pub(crate) leaves_behind: bool,
 }
 
@@ -52,7 +52,7 @@ impl<I> Tick<I> {
         self.version
     }
 
-    /// Returns totals and groups, if it was time to say them and something changed.
+    /// Returns totals and groups, if they were due and have changed.
     #[must_use]
     pub fn counts(&self) -> Option<&Shared<Counts>> {
         self.counts.as_ref().map(|step| &*step.full)
@@ -67,10 +67,11 @@ impl<I> Tick<I> {
         })
     }
 
-    /// Returns whether no viewer gets anything from this tick, so that asking them can be spared.
+    /// Returns whether no viewer gets anything from this tick, so that the caller need not ask
+    /// them.
     ///
-    /// While a viewer has not taken an earlier tick that said something, no tick is empty: asked
-    /// again, the viewer gets what it missed.
+    /// While a viewer has not taken an earlier tick with changes, no tick is empty: the next bundle
+    /// of that viewer brings it up to date.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.says_something() && !self.leaves_behind
@@ -92,7 +93,7 @@ impl<I> Tick<I> {
     }
 
     /// Returns the window that the frames of `handle` lead to, if it is another one; the inner
-    /// `None` if that one is gone by now.
+    /// `None` if that window is closed.
     pub(crate) fn renamed(&self, handle: &Handle<I>) -> Option<Option<Arc<Handle<I>>>> {
         let renamed = self.frames.get(&handle.serial)?.renamed.as_ref()?;
         Some(renamed.upgrade())

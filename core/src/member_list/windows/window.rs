@@ -20,7 +20,7 @@ use crate::member_list::windows::spec::WindowSpec;
 /// the window since the last tick get a SYNC, never the many that were there.
 const BASES_MAX: usize = 4;
 
-/// A window at work: its handle, and what was published of it.
+/// A window in a tick: its handle, and its published rows.
 pub(crate) struct Watched<'a, I> {
     handle: &'a Arc<Handle<I>>,
     published: MutexGuard<'a, Published<I>>,
@@ -64,7 +64,7 @@ impl<'a, I: Id> Watched<'a, I> {
         Self { handle, published }
     }
 
-    /// Makes `rows` what a newcomer gets, unless it is already.
+    /// Makes `rows` the rows that a new viewer gets, unless they are already.
     pub(crate) fn refresh(
         &mut self,
         rows: Vec<WindowRow<I>>,

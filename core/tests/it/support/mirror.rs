@@ -14,7 +14,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Begins with what is listed now, even if Diffs of it are still to come.
+    /// Begins with the entries listed now, even if their Diffs are still to come.
     pub(crate) fn of(presence: &Presence, topics: &[&str]) -> Self {
         let lists = topics.iter().map(|topic| {
             let list = presence.list(topic).into_iter();

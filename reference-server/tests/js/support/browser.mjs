@@ -64,7 +64,7 @@ export function message(page, text) {
   return page.locator(".message:not(.pending):not(.failed)", { hasText: text });
 }
 
-/** Returns what the member sidebar shows now. */
+/** Returns the visible state of the member sidebar. */
 export function sidebar(page) {
   return page.evaluate(() => {
     const scroll = document.getElementById("members-scroll");

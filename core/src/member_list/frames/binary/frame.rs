@@ -356,7 +356,7 @@ fn read_id<I: Id>(from: &mut Reader<'_>) -> Result<I, DecodeError> {
     id.ok_or_else(|| Reader::invalid(at, "not an id"))
 }
 
-/// The next of ascending positions, said as the gap before it.
+/// The next of ascending positions, written as the gap before it.
 fn position(from: &mut Reader<'_>, next: &mut u32) -> Result<u32, DecodeError> {
     let at = from.offset();
     let index = from

@@ -1,4 +1,4 @@
-//! Bundles as JSON, as `core/docs/list-frames.md` says, and back (feature `json`).
+//! Bundles as JSON in the form of `core/docs/list-frames.md`, and back (feature `json`).
 
 #[cfg(feature = "json")]
 pub(in crate::member_list) mod read;

@@ -86,7 +86,7 @@ fn located(json: &[u8], error: &serde_json::Error) -> DecodeError {
 trait FromJson: Sized {
     type Fields<'de>: Deserialize<'de>;
 
-    /// Makes the value of its fields, or says which rule they break.
+    /// Makes the value of its fields, or returns the rule that they break.
     fn checked(fields: Self::Fields<'_>) -> Result<Self, &'static str>;
 }
 
