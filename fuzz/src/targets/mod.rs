@@ -33,42 +33,22 @@ pub struct Target {
 
 /// All properties.
 pub const TARGETS: &[Target] = &[
-    Target {
-        name: "decode",
-        property: decode,
-        mutations: 2_000,
-    },
-    Target {
-        name: "apply",
-        property: apply,
-        mutations: 2_000,
-    },
-    Target {
-        name: "hear",
-        property: hear,
-        mutations: 2_000,
-    },
-    Target {
-        name: "restore",
-        property: restore,
-        mutations: 2_000,
-    },
-    Target {
-        name: "list_frames",
-        property: list_frames,
-        mutations: 2_000,
-    },
-    Target {
-        name: "socket",
-        property: socket,
-        mutations: 200,
-    },
-    Target {
-        name: "rest",
-        property: rest,
-        mutations: 200,
-    },
+    target("decode", decode, 2_000),
+    target("apply", apply, 2_000),
+    target("hear", hear, 2_000),
+    target("restore", restore, 2_000),
+    target("list_frames", list_frames, 2_000),
+    target("socket", socket, 200),
+    target("rest", rest, 200),
 ];
+
+const fn target(name: &'static str, property: fn(&[u8]), mutations: usize) -> Target {
+    Target {
+        name,
+        property,
+        mutations,
+    }
+}
 
 /// Bytes that a refusal may allocate beyond twice the input: an error, a replica id, a topic table.
 const SLACK: usize = 1024;
