@@ -12,6 +12,18 @@ CREATE TABLE users (
     UNIQUE (tenant, skeleton)
 ) STRICT;
 
+-- Tokens of a user that were issued before the last change of the password are not valid.
+CREATE TABLE password_changes (
+    user_id    BLOB PRIMARY KEY NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Tokens that were logged out, until they would have expired (seconds since 1970).
+CREATE TABLE revoked_tokens (
+    id         BLOB PRIMARY KEY NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE rooms (
     id           BLOB PRIMARY KEY NOT NULL,
     tenant       TEXT NOT NULL,

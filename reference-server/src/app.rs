@@ -5,8 +5,9 @@ use std::sync::{Arc, atomic::AtomicBool};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    auth::{Identity, Passwords, Tokens},
+    auth::{Identity, Passwords, Revocations, Tokens},
     config::Config,
+    connections::Connections,
     db::{self, Db, Role},
     error::ApiError,
     inbox::Inboxes,
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) admission: Admission,
     pub(crate) hub: Hub,
     pub(crate) inboxes: Inboxes,
+    pub(crate) connections: Connections,
+    pub(crate) revocations: Revocations,
     /// Tasks that a stop waits for: sockets, and changes that must not be interrupted.
     pub(crate) tasks: TaskTracker,
     pub(crate) ready: AtomicBool,
@@ -58,21 +61,24 @@ impl App {
         }
     }
 
-    /// Returns the user that `token` names, or `None` if its signature or its tenant does not hold. A registered
-    /// user must exist, and has the name that is stored; a guest's name must look like no user's.
+    /// Returns the user that `token` names, or `None` if its signature or its tenant does not hold, or it was
+    /// revoked. A registered user must exist, and has the name that is stored; a guest's name must look like no user's.
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Option<Identity>, ApiError> {
         let Some(mut identity) = self.tokens.verify(token) else {
             return Ok(None);
         };
-        if !self.tenants.contains(&identity.tenant) {
+        identity.generation = self.revocations.generation();
+        let is_revoked = |id| self.revocations.contains(id);
+        if !self.tenants.contains(&identity.tenant) || identity.token_id.is_some_and(is_revoked) {
             return Ok(None);
         }
         if !identity.guest {
-            let user = self.db.user(&identity.tenant, identity.id).await?;
-            return Ok(user.map(|user| {
-                identity.username = user.username.into();
-                identity
-            }));
+            let holder = self.db.token_holder(&identity.tenant, identity.id);
+            let Some((username, tokens_since)) = holder.await? else {
+                return Ok(None);
+            };
+            identity.username = username.into();
+            return Ok((identity.issued_at >= tokens_since).then_some(identity));
         }
         let Some(name) = Username::of_guest(&identity.username) else {
             return Ok(None);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     api,
     app::App,
-    auth::{Identity, expiry},
+    auth::Identity,
     config::Config,
     db::NewRoom,
     names::Username,
@@ -111,13 +111,8 @@ impl Harness {
                 ..NewRoom::default()
             };
             let room = app.db.insert_room(&new).await.expect("it is stored");
-            let user = Identity {
-                id: user.id,
-                username: user.username.into(),
-                guest: false,
-                tenant: "default".into(),
-                expires_at: expiry(false),
-            };
+            let name = user.username.into();
+            let user = Identity::new(user.id, name, false, "default".into());
             (Arc::new(app), user, room.expect("it is the first"))
         });
         let polls = Arc::new(Polls::new(Arc::clone(&app)));

@@ -8,6 +8,7 @@ mod api;
 mod app;
 mod auth;
 mod config;
+mod connections;
 mod db;
 mod demo;
 mod error;

@@ -37,7 +37,7 @@ impl FromStr for Origin {
         let refused =
             |why: &str| format!("{why}; an origin is like https://example.org:8443, or *");
         let uri: Uri = text.parse().map_err(|e| refused(&format!("{e}")))?;
-        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        let Some((scheme, host)) = uri.scheme_str().zip(uri.host()) else {
             return Err(refused("no scheme or no host"));
         };
         if uri.path_and_query().is_some_and(|path| path != "/") {

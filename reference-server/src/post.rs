@@ -42,7 +42,7 @@ impl App {
         let content = validate::content(draft.content.as_deref());
         let content = errors.check("content", content);
         let client_id = errors.check("client_id", validate::client_id(draft.client_id));
-        let (Some(content), Some(client_id)) = (content, client_id) else {
+        let Some((content, client_id)) = content.zip(client_id) else {
             return Err(errors.into());
         };
         self.message_limit

@@ -19,9 +19,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api,
     app::App,
-    auth::{Passwords, Tokens},
+    auth::{Passwords, Revocations, Tokens},
     config::{self, Config},
-    db::{Db, NewRoom, StorageError},
+    connections::Connections,
+    db::{self, Db, NewRoom, StorageError},
     demo,
     inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
@@ -130,7 +131,7 @@ impl Server {
         let drained = async {
             shutdown.cancelled().await;
             tracing::info!("draining");
-            app.hub.drain().await;
+            app.connections.drain().await;
             time::sleep(DRAIN).await;
         };
         tokio::select! {
@@ -138,7 +139,7 @@ impl Server {
             () = drained => tracing::warn!("requests still open after the drain"),
         }
         rooms.abort();
-        app.hub.drain().await;
+        app.connections.drain().await;
         polls.clear();
         app.tasks.close();
         let _ = time::timeout(DRAIN, app.tasks.wait()).await;
@@ -179,7 +180,12 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
     let path = config.data_dir.join("headcount.db");
     let db = open_database(&path, config.database_max_mib, &tenants)
         .await
-        .map_err(|error| ServerError::Database { path, error })?;
+        .map_err(|error| ServerError::Database {
+            path: path.clone(),
+            error,
+        })?;
+    let revoked = db.revoked_tokens(db::now_micros() / 1_000_000).await;
+    let revoked = revoked.map_err(|error| ServerError::Database { path, error })?;
     Ok(App {
         tokens: Tokens::new(&secret),
         passwords: Passwords::new(),
@@ -192,6 +198,8 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
         ),
         hub: Hub::new(config.presence_full_max),
         inboxes: Inboxes::default(),
+        connections: Connections::default(),
+        revocations: Revocations::new(revoked),
         tasks: TaskTracker::new(),
         ready: AtomicBool::new(false),
         tenants,
@@ -257,6 +265,9 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
             app.message_limit.prune(pruned);
             app.auth_limit.prune();
             app.push_meters.prune();
+            let now = db::now_micros() / 1_000_000;
+            app.revocations
+                .prune(u64::try_from(now).unwrap_or_default());
         }
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     app::App,
-    auth::{CurrentUser, Identity, PublicTenant, expiry},
+    auth::{CurrentUser, Identity, PublicTenant},
     db::User,
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
     names::{GUEST_PREFIX, Username},
@@ -65,13 +66,7 @@ impl From<Identity> for Account {
 }
 
 fn registered(user: User, tenant: Arc<str>) -> Identity {
-    Identity {
-        id: user.id,
-        username: user.username.into(),
-        guest: false,
-        tenant,
-        expires_at: expiry(false),
-    }
+    Identity::new(user.id, user.username.into(), false, tenant)
 }
 
 /// `POST /auth/register`
@@ -128,21 +123,67 @@ pub(super) async fn guest(
     let id = Uuid::new_v4();
     let digits = &id.simple().to_string()[..GUEST_DIGITS];
     let username = format!("{GUEST_PREFIX}{digits}").into();
-    created(Session::new(
-        &app,
-        Identity {
-            id,
-            username,
-            guest: true,
-            tenant,
-            expires_at: expiry(true),
-        },
-    )?)
+    let identity = Identity::new(id, username, true, tenant);
+    created(Session::new(&app, identity)?)
 }
 
-/// `DELETE /auth/logout`: tokens are discarded by the client.
-pub(super) async fn logout(CurrentUser(_): CurrentUser) -> ApiResult<serde_json::Value> {
-    ok(serde_json::json!({ "message": "discard the token" }))
+/// `DELETE /auth/logout`: ends the token, and the connections that were opened with it.
+pub(super) async fn logout(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+) -> ApiResult<Value> {
+    let Some(token) = caller.token_id else {
+        // A site signed it, without an id.
+        return ok(json!({ "revoked": false }));
+    };
+    let change = Arc::clone(&app);
+    app.finish(async move {
+        change.db.revoke_token(token, caller.expires_at).await?;
+        change.revocations.add(token, caller.expires_at);
+        change.connections.end(caller.id, |of| of == Some(token));
+        Ok::<_, ApiError>(())
+    })
+    .await?;
+    ok(json!({ "revoked": true }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct PasswordChange {
+    password: Option<String>,
+    new_password: Option<String>,
+}
+
+/// `POST /auth/password`: changes the password, ends all tokens and connections of the user, and
+/// returns a new token.
+pub(super) async fn change_password(
+    State(app): State<Arc<App>>,
+    ClientAddress(address): ClientAddress,
+    CurrentUser(caller): CurrentUser,
+    Body(input): Body<PasswordChange>,
+) -> ApiResult<Session> {
+    app.auth_limit.check(address)?;
+    if caller.guest {
+        return Err(ApiError::Forbidden("guests have no password"));
+    }
+    let new = validate::password(input.new_password.as_deref())
+        .map_err(|message| FieldErrors::one("new_password", message))?;
+    let stored = app.db.password_hash(caller.id).await?;
+    let given = input.password.unwrap_or_default();
+    if !app.passwords.verify(given, stored).await? {
+        return Err(FieldErrors::one("password", "is wrong").into());
+    }
+    let hash = app.passwords.hash(new).await?;
+    let change = Arc::clone(&app);
+    let user = caller.id;
+    app.finish(async move {
+        change.db.change_password(user, &hash).await?;
+        change.revocations.renew_generation();
+        change.connections.end(user, |_| true);
+        Ok::<_, ApiError>(())
+    })
+    .await?;
+    let identity = Identity::new(user, caller.username, false, caller.tenant);
+    ok(Session::new(&app, identity)?)
 }
 
 /// `GET /auth/me`

@@ -46,6 +46,7 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .route("/auth/login", post(auth::login))
         .route("/auth/guest", post(auth::guest))
         .route("/auth/logout", delete(auth::logout))
+        .route("/auth/password", post(auth::change_password))
         .route("/auth/me", get(auth::me))
         .route("/users", get(users::list))
         .route("/users/{id}", get(users::show))

@@ -73,6 +73,80 @@ impl Db {
         }))
     }
 
+    /// Returns the name of a user, and the time before which tokens of the user are not valid.
+    pub(crate) async fn token_holder(
+        &self,
+        tenant: &str,
+        id: Uuid,
+    ) -> Result<Option<(String, i64)>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT u.username, coalesce(c.changed_at, 0) FROM users u
+             LEFT JOIN password_changes c ON c.user_id = u.id WHERE u.id = ? AND u.tenant = ?",
+        )
+        .bind(id)
+        .bind(tenant)
+        .fetch_optional(&self.reader)
+        .await
+    }
+
+    /// Returns the password hash of a user.
+    pub(crate) async fn password_hash(&self, id: Uuid) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar("SELECT password_hash FROM users WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.reader)
+            .await
+    }
+
+    /// Changes a password, and ends all tokens of the user that were issued before.
+    pub(crate) async fn change_password(&self, id: Uuid, hash: &str) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query("UPDATE users SET password_hash = ? WHERE id = ?")
+            .bind(hash)
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO password_changes (user_id, changed_at) VALUES (?, ?)
+             ON CONFLICT (user_id) DO UPDATE SET changed_at = excluded.changed_at",
+        )
+        .bind(id)
+        .bind(now_micros())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
+    /// Stores that a token is revoked.
+    pub(crate) async fn revoke_token(&self, id: Uuid, expires_at: u64) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query(
+            "INSERT INTO revoked_tokens (id, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .bind(i64::try_from(expires_at).unwrap_or(i64::MAX))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
+    /// Returns the revoked tokens that have not expired by `now`, in seconds since 1970; forgets the others.
+    pub(crate) async fn revoked_tokens(&self, now: i64) -> Result<Vec<(Uuid, u64)>, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query("DELETE FROM revoked_tokens WHERE expires_at < ?")
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        let tokens: Vec<(Uuid, i64)> = sqlx::query_as("SELECT id, expires_at FROM revoked_tokens")
+            .fetch_all(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        let end = |expires_at: i64| u64::try_from(expires_at).unwrap_or_default();
+        Ok(tokens
+            .into_iter()
+            .map(|(id, expires_at)| (id, end(expires_at)))
+            .collect())
+    }
+
     /// Returns whether a user of the tenant has a name with that skeleton.
     pub(crate) async fn is_taken(&self, tenant: &str, skeleton: &str) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE tenant = ? AND skeleton = ?)")

@@ -4,14 +4,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use tokio::time;
 use uuid::Uuid;
 
 use super::{
@@ -22,19 +21,13 @@ use super::{
 use crate::{
     auth::Identity,
     db::{self, Cursor, Db, StorageError, in_time},
-    socket::{CloseReason, Outbox, Ref},
+    socket::Ref,
 };
 
 /// Beats between two ticks of the rooms, which happen four times a second.
 const BEATS_PER_TICK: u64 = 5;
-/// Sockets closed together when the server stops, and the pause between two such batches.
-const DRAIN_BATCH: usize = 10_000;
-const DRAIN_PAUSE: Duration = Duration::from_secs(2);
 /// Stored members that are read at once.
 const MEMBERS_PAGE: u32 = 5_000;
-/// The sockets of a node that stops are closed within this time.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
-
 /// The open rooms of a process.
 pub(crate) struct Hub {
     pub(crate) presence: RoomPresence,
@@ -44,7 +37,6 @@ pub(crate) struct Hub {
     next_subscription: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
     beats: Mutex<u64>,
-    connections: Mutex<Vec<Weak<Outbox>>>,
 }
 
 impl Hub {
@@ -59,7 +51,6 @@ impl Hub {
             full_max,
             next_subscription: AtomicU64::new(1),
             beats: Mutex::new(0),
-            connections: Mutex::default(),
         }
     }
 
@@ -195,43 +186,6 @@ impl Hub {
                     self.forget(&room);
                 }
             }
-        }
-    }
-
-    /// Registers a connection, so that [`Self::drain`] closes it.
-    pub(crate) fn register(&self, outbox: &Arc<Outbox>) {
-        let mut connections = self.connections.lock();
-        if connections.len() == connections.capacity() {
-            connections.retain(|c| c.strong_count() > 0);
-        }
-        connections.push(Arc::downgrade(outbox));
-    }
-
-    /// Closes every connection with 1012, in batches, so that the clients do not all reconnect
-    /// at once.
-    pub(crate) async fn drain(&self) {
-        let started = Instant::now();
-        loop {
-            let batch: Vec<_> = {
-                let mut connections = self.connections.lock();
-                let rest = connections.len().saturating_sub(DRAIN_BATCH);
-                let from = if started.elapsed() < DRAIN_MAX {
-                    rest
-                } else {
-                    0
-                };
-                connections.split_off(from)
-            };
-            if batch.is_empty() {
-                return;
-            }
-            for outbox in batch.iter().filter_map(Weak::upgrade) {
-                outbox.close(CloseReason::Restart);
-            }
-            if self.connections.lock().is_empty() {
-                return;
-            }
-            time::sleep(DRAIN_PAUSE).await;
         }
     }
 }

@@ -48,13 +48,7 @@ impl Scene {
         let outbox = Arc::new(Outbox::default());
         let visitor = Visitor {
             online_at: 0,
-            identity: Identity {
-                id,
-                username: "guest".into(),
-                guest: true,
-                tenant: "default".into(),
-                expires_at: 0,
-            },
+            identity: Identity::new(id, "guest".into(), true, "default".into()),
             staff: false,
             status,
             outbox: Arc::clone(&outbox),

@@ -69,6 +69,7 @@ impl Drop for Channels {
                 .room
                 .leave(&self.app.hub.presence, subscription.id);
         }
+        self.app.connections.remove(self.identity.id, &self.outbox);
         if self.inbox.is_some() {
             self.app.inboxes.leave(self.identity.id, &self.outbox);
         }
@@ -78,7 +79,11 @@ impl Drop for Channels {
 impl Channels {
     pub(crate) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
         let outbox = Arc::new(Outbox::default());
-        app.hub.register(&outbox);
+        app.connections.add(&identity, &outbox);
+        // Revoked since it was checked, perhaps: the client comes again.
+        if identity.generation != app.revocations.generation() {
+            outbox.close(CloseReason::TokenEnded);
+        }
         let expiry = Expiry::new(identity.expires_at);
         Self {
             app,
@@ -158,6 +163,8 @@ impl Channels {
             return self.reply(push, "error", &refused("invalid token"));
         };
         self.expiry = Expiry::new(identity.expires_at);
+        self.app.connections.remove(self.identity.id, &self.outbox);
+        self.app.connections.add(&identity, &self.outbox);
         self.identity = identity;
         self.reply(push, "ok", "{}");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, pause, resume, sleep};
 
@@ -157,4 +157,84 @@ async fn the_channel_of_a_user_tells_of_rooms_that_come_and_go() {
     server.create_room(&ada, "Looms").await;
     assert_eq!(of_ada.next().await[3], "room_created");
     assert!(of_bob.drain().await.is_empty());
+}
+
+async fn login(server: &Server, username: &str, password: &str) -> User {
+    let body = json!({ "username": username, "password": password });
+    let (status, answer) = server
+        .call(Method::POST, "/auth/login", None, Some(body))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    User::new(&answer)
+}
+
+/// A token went on after its logout until it expired.
+#[tokio::test]
+async fn a_logout_ends_its_token_and_the_sockets_of_it_also_after_a_restart() {
+    let server = Server::start().await;
+    let first = server.register("ada").await;
+    let second = login(&server, "ada", "correct horse").await;
+    let mut of_first = server.connect(&first).await;
+    let mut of_second = server.connect(&second).await;
+    let (status, answer) = server.delete(&first, "/auth/logout").await;
+    assert_eq!(
+        (status, &answer["data"]["revoked"]),
+        (StatusCode::OK, &json!(true))
+    );
+    assert_eq!(of_first.closed().await, 1008);
+    of_second
+        .send(json!([null, "1", "phoenix", "heartbeat", {}]))
+        .await;
+    assert_eq!(of_second.reply("1").await[4]["status"], "ok");
+    let server = Server::start_in(server.stop().await, |_| {}).await;
+    assert_eq!(
+        server.get(&first, "/auth/me").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    let query = format!("vsn=2.0.0&token={}", first.token);
+    let refused = server.connect_with(&query, &[]).await.err();
+    assert_eq!(refused, Some(StatusCode::FORBIDDEN));
+    assert_eq!(server.get(&second, "/auth/me").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_tokens_and_sockets_of_the_user() {
+    let server = Server::start().await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let other = login(&server, "ada", "correct horse").await;
+    let mut socket = server.connect(&other).await;
+    let mut of_bob = server.connect(&bob).await;
+    let change = |old: &str, new: &str| json!({ "password": old, "new_password": new });
+    for (body, field) in [
+        (change("wrong", "battery staple"), "password"),
+        (change("correct horse", "short"), "new_password"),
+    ] {
+        let (status, answer) = server.post(&ada, "/auth/password", body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer["errors"][field].is_array(), "{answer}");
+    }
+    let body = change("correct horse", "battery staple");
+    let (status, answer) = server.post(&ada, "/auth/password", body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let renewed = User::new(&answer);
+    assert_eq!(socket.closed().await, 1008);
+    for token in [&ada, &other] {
+        assert_eq!(
+            server.get(token, "/auth/me").await.0,
+            StatusCode::UNAUTHORIZED
+        );
+    }
+    assert_eq!(server.get(&renewed, "/auth/me").await.0, StatusCode::OK);
+    server.connect(&renewed).await;
+    login(&server, "ada", "battery staple").await;
+    of_bob
+        .send(json!([null, "1", "phoenix", "heartbeat", {}]))
+        .await;
+    assert_eq!(of_bob.reply("1").await[4]["status"], "ok");
+    let guest = server.guest().await;
+    let (status, _) = server
+        .post(&guest, "/auth/password", change("a", "b"))
+        .await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
 }

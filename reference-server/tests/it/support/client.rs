@@ -230,7 +230,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    fn new(answer: &Value) -> Self {
+    pub(crate) fn new(answer: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let data = &answer["data"];
         Self {
