@@ -2,8 +2,8 @@
 
 use super::number::{self, Scale};
 use super::{
-    ABOVE, ATOM, BELOW, BITSTRING, CONS, DEPTH_MAX, ENCODED_NORMAL_MAX, END, Key, MAP, NIL, SIZE_IN_TAG,
-    TUPLE,
+    ABOVE, ATOM, BELOW, BITSTRING, CONS, DEPTH_MAX, ENCODED_NORMAL_MAX, END, Key, MAP, NIL,
+    SIZE_IN_TAG, TUPLE,
 };
 use rustler::types::tuple::get_tuple;
 use rustler::{Binary, MapIterator, Term, TermType};
