@@ -52,14 +52,6 @@ pub const TARGETS: &[Target] = &[
     Target::new("rest", rest, 200),
 ];
 
-const fn target(name: &'static str, property: fn(&[u8]), mutations: usize) -> Target {
-    Target {
-        name,
-        property,
-        mutations,
-    }
-}
-
 /// Bytes that a refusal may allocate beyond twice the input: an error, a replica id, a topic table.
 const SLACK: usize = 1024;
 

@@ -78,7 +78,13 @@ defmodule Headcount.Tracker.Replicator do
 
   @impl true
   def handle_info(:changed, state) do
-    {:noreply, schedule(max(now(), state.stepped + @flush_us), state), wait(state)}
+    now = now()
+    at = state.stepped + @flush_us
+
+    # A timer that is overdue shows that the VM was paused, and is left to its message.
+    if at > now or (state.due != nil and state.due <= now),
+      do: {:noreply, schedule(max(at, now), state), wait(state)},
+      else: {:noreply, mark(state), wait(state)}
   end
 
   def handle_info({:timeout, timer, :step}, %{timer: timer, due: due} = state) do
@@ -86,8 +92,7 @@ defmodule Headcount.Tracker.Replicator do
     now = now()
 
     if now - due < @late_us do
-      send(self(), {__MODULE__, :mark})
-      {:noreply, %{state | marked?: true}, wait(state)}
+      {:noreply, mark(state), wait(state)}
     else
       {:noreply, schedule(now + @moment_us, state), wait(state)}
     end
@@ -141,6 +146,13 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   def terminate(_reason, _state), do: :ok
+
+  defp mark(%{marked?: true} = state), do: state
+
+  defp mark(state) do
+    send(self(), {__MODULE__, :mark})
+    %{state | marked?: true}
+  end
 
   # Pids of a node with a long name can be decoded only by nodes that know the name.
   defp remember(nodes), do: Native.remember_nodes(Enum.map(nodes, &to_string/1))
