@@ -17,14 +17,20 @@ defmodule Headcount.MixProject do
       start_permanent: Mix.env() == :prod,
       deps: deps(),
       aliases: aliases(),
-      preferred_cli_env: [bench: :prod],
       description:
         "Real-time presence as a delta-CRDT, and sorted, sliced member lists for millions",
       package: package(),
       source_url: @source,
       docs: docs()
-    ]
+    ] ++
+      if(Version.match?(System.version(), "< 1.15.0"),
+        do: [{:preferred_cli_env, cli()[:preferred_envs]}],
+        else: []
+      )
   end
+
+  # Elixir 1.14 reads it from the project.
+  def cli, do: [preferred_envs: [bench: :prod]]
 
   def application do
     [mod: {Headcount.Application, []}, extra_applications: [:logger, :crypto]]

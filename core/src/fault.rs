@@ -5,7 +5,11 @@
 /// A rule of the protocol, named by how a test breaks it.
 #[cfg_attr(
     not(feature = "testing"),
-    allow(unreachable_pub, reason = "public where it can be used")
+    allow(
+        unreachable_pub,
+        dead_code,
+        reason = "public and used where a test can break it"
+    )
 )]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -80,8 +84,6 @@ pub enum Fault {
     IgnoreSum,
     /// Wire 2: push operations although the leaves among them are no longer remembered.
     PushPastHorizon,
-    /// Wire 2: treat lives as news before a Beat of their origin was processed.
-    NewsOnAdmission,
     /// Wire 2: forget the version of the index with its replica.
     MarkerWithoutVersion,
     /// Wire 2: keep the nonce of a question when its partition toggles.
@@ -139,7 +141,6 @@ impl Fault {
         Self::NoLives,
         Self::IgnoreSum,
         Self::PushPastHorizon,
-        Self::NewsOnAdmission,
         Self::MarkerWithoutVersion,
         Self::KeepNonce,
         Self::HeardWithoutVersion,

@@ -27,7 +27,7 @@ defmodule Headcount.Transport.NATSTest do
   end
 
   defp wait_for(port, left) do
-    case :gen_tcp.connect('127.0.0.1', port, []) do
+    case :gen_tcp.connect({127, 0, 0, 1}, port, []) do
       {:ok, socket} -> :gen_tcp.close(socket)
       {:error, _} when left > 0 -> Process.sleep(20) && wait_for(port, left - 1)
     end

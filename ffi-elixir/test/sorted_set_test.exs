@@ -135,14 +135,42 @@ defmodule Headcount.SortedSetTest do
         assert_raise ArgumentError, ~r/128 deep/, fn -> SortedSet.from_enumerable([term]) end
       end
 
-      large = [String.duplicate("a", 70_000), Enum.to_list(1..70_000), Integer.pow(2, 600_000)]
-
-      for term <- large do
-        assert_raise ArgumentError, ~r/64 KiB/, fn -> SortedSet.add(set, term) end
+      for term <- [String.duplicate("a", 17_000_000), Enum.to_list(1..6_000_000)] do
+        assert_raise ArgumentError, ~r/16 MiB/, fn -> SortedSet.add(set, term) end
+        assert_raise ArgumentError, ~r/16 MiB/, fn -> SortedSet.from_enumerable([term]) end
       end
 
       within = Enum.reduce(1..100, [], fn _, term -> {term} end)
       assert set |> SortedSet.add(within) |> SortedSet.to_list() == [within]
+    end
+
+    test "members of megabytes are members like others" do
+      long = [String.duplicate("a", 70_000), Enum.to_list(1..70_000), Integer.pow(2, 600_000)]
+      members = [String.duplicate("é", 1_000_000), List.to_tuple(long), "b", 1 | long]
+      set = Enum.reduce(members, SortedSet.new(), &SortedSet.add(&2, &1))
+      sorted = Enum.sort(members)
+      assert SortedSet.to_list(set) == sorted
+      assert SortedSet.slice(set, 0, 10) == sorted
+
+      for {member, index} <- Enum.with_index(sorted) do
+        assert SortedSet.find_index(set, member) == index
+        assert SortedSet.at(set, index) == member
+        assert {nil, ^set} = SortedSet.index_add(set, member)
+      end
+
+      for member <- Enum.shuffle(members), do: SortedSet.remove(set, member)
+      assert SortedSet.size(set) == 0
+      assert members |> SortedSet.from_enumerable() |> SortedSet.to_list() == sorted
+    end
+
+    test "an improper list of terms" do
+      for from <- [&SortedSet.from_enumerable/1, &SortedSet.from_proper_enumerable/1] do
+        assert_raise ArgumentError, ~r/proper list/, fn -> from.([1 | 2]) end
+      end
+
+      set = SortedSet.new()
+      refute is_reference(set)
+      assert is_reference(set.ref)
     end
 
     test "a promise that is not kept" do

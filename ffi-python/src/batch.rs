@@ -18,7 +18,7 @@ use crate::json::{plain_to_json, to_json};
 /// About what a member takes while many are put in, with its share of tables that grow.
 const MEMBER_LEN: usize = 512;
 
-/// What the payloads of a list are, as Python names it.
+/// The format of the payloads of a list, as Python names it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format(pub(crate) BodyFormat);
 

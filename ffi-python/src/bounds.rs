@@ -1,4 +1,4 @@
-//! What Python may hand over in any amount: collected up to a bound, copied into memory that was asked for.
+//! Values that Python may hand over in any amount: collected up to a bound, copied into reserved memory.
 
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;

@@ -250,7 +250,7 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
     }
 }
 
-/// What stands between the brackets of `x[...]`, for a length.
+/// The subscript of `x[...]`, for a length.
 #[derive(Debug)]
 pub(crate) enum Place {
     At(usize),

@@ -266,7 +266,7 @@ fn name_of(buf: &EntryBuf) -> (core::id::Origin, u64) {
     (buf.origin().clone(), buf.version())
 }
 
-/// What a mapping says, before its group is looked up.
+/// The result of a mapping, before its group is looked up.
 struct Place {
     group: PyBackedStr,
     key: SortKey,

@@ -173,7 +173,7 @@ pub(crate) enum Row {
     Member(Member),
 }
 
-/// What lists and snapshots have in common, whatever their ids are.
+/// The reads that lists and snapshots have in common, whatever their ids are.
 pub(crate) trait Reading: Send + Sync {
     fn rows_len(&self) -> usize;
     fn members_len(&self) -> usize;
@@ -293,7 +293,7 @@ impl RowIterator {
     }
 }
 
-/// How many rows an iterator fetches at a time.
+/// The number of rows that an iterator fetches at a time.
 const PAGE: usize = 256;
 
 #[pymethods]

@@ -237,7 +237,8 @@ class Hidden(unittest.TestCase):
 
     def test_weak_references(self) -> None:
         ml = people()
-        for kept in (ml, headcount.Tracker("a"), headcount.Presence("a"), headcount.Roster(ml, lambda entry: ("online", 1))):
+        roster = headcount.Roster(ml, lambda entry: ("online", 1))
+        for kept in (ml, headcount.Tracker("a"), headcount.Presence("a"), roster):
             self.assertIs(weakref.ref(kept)(), kept)
 
 

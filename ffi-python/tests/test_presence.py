@@ -1,4 +1,6 @@
 import asyncio
+import logging
+import os
 import random
 import threading
 import time
@@ -462,6 +464,33 @@ class Nodes(unittest.IsolatedAsyncioTestCase):
             await anext(subscription)
         with self.assertRaises(StopAsyncIteration):
             await anext(subscription)
+
+
+class Names(unittest.IsolatedAsyncioTestCase):
+    async def test_a_name_that_is_used_twice_is_logged_and_raised_to_waiters(self) -> None:
+        network = MemoryNetwork()
+
+        def node(name: str, place: str) -> Node:
+            return Node(Presence(name, heartbeat=0.02, down_after=0.1), network.join(place))
+
+        with self.assertLogs("headcount", logging.ERROR) as logged:
+            async with node("web", "1") as one, node("db", "3"):
+                await one.synced()
+                async with node("web", "2") as two:
+                    async with asyncio.timeout(60):
+                        while not logged.records:
+                            await asyncio.sleep(0.01)
+                    told = [made for made in (one, two) if made._duplicate is not None]
+                    self.assertTrue(told)
+                    for made in told:
+                        with self.assertRaises(headcount.DuplicateName):
+                            await made.synced()
+        self.assertIn("'web'", logged.output[0])
+
+    def test_names_are_unique_when_left_out(self) -> None:
+        names = {Presence().replica.name for _ in range(100)}
+        self.assertEqual(len(names), 100)
+        self.assertIn(f"-{os.getpid()}-", names.pop())
 
 
 if __name__ == "__main__":

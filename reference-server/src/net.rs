@@ -68,7 +68,7 @@ impl Listener for TimedListener {
     }
 }
 
-/// What a connection does: the reading side waits for as long as that allows.
+/// The state of a connection: the reading side waits for as long as it allows.
 #[derive(Debug, Default)]
 struct Phase {
     value: AtomicU8,

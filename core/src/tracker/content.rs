@@ -1,11 +1,13 @@
 //! Contents of frames without their heads, and lives of the local origin: what the next edition of the wire needs.
 
 use super::diff::Diff;
+use super::limits::Limits;
+use super::topic_share::TopicShare;
 use super::wire::{self, DeltaHead, RepairHead};
 use super::{Tracker, delta, repair};
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
-use crate::id::ReplicaId;
+use crate::id::{ALL_TOPICS, ReplicaId};
 
 /// The interval and the content of a frame.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,13 @@ pub(crate) struct Content<'a> {
 }
 
 impl Tracker {
+    /// Creates an empty tracker of a share of the topics.
+    pub(crate) fn with_share(replica: ReplicaId, share: TopicShare, limits: Limits) -> Self {
+        let mut tracker = Self::with_slot(replica, ALL_TOPICS, limits);
+        tracker.state.set_share(share);
+        tracker
+    }
+
     /// Begins a new life of the local origin, in which no operation has a number up to `floor`. Entries stay; leaves
     /// before it are forgotten. O(1).
     pub(crate) fn begin_life(&mut self, floor: u64) {

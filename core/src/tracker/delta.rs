@@ -7,6 +7,7 @@ use super::diff::{Diff, DiffBuilder};
 use super::limits::Limits;
 use super::slice::Slice;
 use super::state::State;
+use super::topic_share::TopicShare;
 use super::wire::{DeltaHead, Place, Record, Records};
 use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
@@ -64,7 +65,12 @@ impl StagedDelta {
         let mut reader = Reader::new(&body);
         let head = DeltaHead::read(&mut reader)?;
         let start = Place::start(reader.offset(), head.from..=head.to);
-        let mut records = Records::new(&body, limits, head.origin.slot, start.clone());
+        let mut records = Records::new(
+            &body,
+            limits,
+            TopicShare::of_slot(head.origin.slot),
+            start.clone(),
+        );
         let mut puts = 0;
         while let Some(record) = records.next()? {
             puts += u32::from(matches!(record, Record::NewEntry { .. }));
@@ -168,7 +174,7 @@ impl StagedDelta {
         place: Place,
         budget: &mut usize,
     ) -> Result<Stage, ApplyError> {
-        let mut records = Records::new(&self.body, state.limits(), self.head.origin.slot, place);
+        let mut records = Records::new(&self.body, state.limits(), state.share(), place);
         while *budget > 0 {
             *budget -= 1;
             match records.next()? {
@@ -188,7 +194,7 @@ impl StagedDelta {
         diff: &mut DiffBuilder,
     ) -> Result<Stage, ApplyError> {
         let limits = state.limits().clone();
-        let mut records = Records::new(&self.body, &limits, self.head.origin.slot, place);
+        let mut records = Records::new(&self.body, &limits, state.share(), place);
         while *budget > 0 {
             *budget -= 1;
             match records.next()? {
@@ -226,7 +232,7 @@ pub(super) fn apply_records(
     let mut diff = DiffBuilder::default();
     let number = known.unwrap_or_else(|| state.add_origin(&head.origin.replica, &mut diff));
     let limits = state.limits().clone();
-    let mut records = Records::new(body, &limits, head.origin.slot, start);
+    let mut records = Records::new(body, &limits, state.share(), start);
     while let Some(record) = records.next()? {
         apply_record(state, number, record, clock, &mut diff);
     }
@@ -263,7 +269,7 @@ fn check_records(
     let clock = known.map_or(0, |number| state.origin(number).clock());
     let is_applicable = head.from <= clock && clock < head.to;
     let origin = known.filter(|_| is_applicable);
-    let mut records = Records::new(body, state.limits(), head.origin.slot, start.clone());
+    let mut records = Records::new(body, state.limits(), state.share(), start.clone());
     let mut puts = 0;
     while let Some(record) = records.next()? {
         puts += u32::from(matches!(record, Record::NewEntry { .. }));

@@ -6,7 +6,7 @@ use super::session::{SessionName, Since};
 use super::slab::NIL;
 use super::{LeaveReason, Tracker};
 use crate::error::TrackError;
-use crate::id::{ALL_TOPICS, EntryRef, ReplicaId, slot_of};
+use crate::id::{EntryRef, ReplicaId, slot_of};
 use crate::tracker::Encoding;
 
 /// Operations on the entries of this replica.
@@ -196,7 +196,7 @@ impl Tracker {
             return Err(TrackError::NotUtf8);
         }
         let tracker_slot = self.state.slot();
-        if tracker_slot != ALL_TOPICS && slot_of(put.topic) != tracker_slot {
+        if !self.state.share().holds(put.topic) {
             return Err(TrackError::WrongSlot {
                 topic_slot: slot_of(put.topic),
                 tracker_slot,

@@ -69,6 +69,7 @@ mod slab;
 mod slice;
 mod state;
 mod store;
+mod topic_share;
 mod topics;
 mod version_order;
 mod version_vector;
@@ -92,6 +93,8 @@ pub use read::{Entries, Sessions};
 pub use repair::StagedRepair;
 pub(crate) use session::{SessionName, Since};
 pub use slice::Slice;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use topic_share::TopicShare;
 pub use version_vector::VersionVector;
 pub use visibility::VisibilityChange;
 pub use wire::{DeltaHead, RepairHead};

@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::slab::NIL;
 use super::slice::Slice;
 use super::state::State;
+use super::topic_share::TopicShare;
 use super::wire::{Kept, Place, Record, Records, RepairHead};
 use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
@@ -145,7 +146,7 @@ pub(super) fn apply_content(
     content: &[u8],
     full: bool,
 ) -> Result<Diff, ApplyError> {
-    let plan = Plan::of_content(head, content, 0, state.limits())?;
+    let plan = Plan::of_content(head, content, 0, state.limits(), state.share())?;
     apply_plan(state, plan, content, full)
 }
 
@@ -183,7 +184,8 @@ impl Plan {
     fn new(body: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let head = RepairHead::read(&mut reader)?;
-        Self::of_content(head, body, reader.offset(), limits)
+        let share = TopicShare::of_slot(head.origin.slot);
+        Self::of_content(head, body, reader.offset(), limits, share)
     }
 
     /// Checks what follows the head of a repair, which begins at an offset of `body`.
@@ -192,12 +194,13 @@ impl Plan {
         body: &[u8],
         kept_at: usize,
         limits: &Limits,
+        share: TopicShare,
     ) -> Result<Self, DecodeError> {
         let mut kept = Kept::start(body, kept_at, head.base)?;
         while kept.next(body)?.is_some() {}
         let records_at = kept.offset();
         let place = Place::start(records_at, head.base..=head.to);
-        let mut records = Records::new(body, limits, head.origin.slot, place);
+        let mut records = Records::new(body, limits, share, place);
         let mut puts = 0;
         let mut record_at = records_at;
         while let Some(record) = records.next()? {
@@ -403,7 +406,7 @@ impl Plan {
         mut boundary: u32,
     ) -> Result<Stage, ApplyError> {
         let limits = state.limits().clone();
-        let mut records = Records::new(work.body, &limits, self.head.origin.slot, place);
+        let mut records = Records::new(work.body, &limits, state.share(), place);
         while work.budget > 0 {
             work.budget -= 1;
             let Some(record) = records.next()? else {
@@ -445,7 +448,7 @@ impl Plan {
         place: Place,
     ) -> Result<Stage, ApplyError> {
         let limits = state.limits().clone();
-        let mut records = Records::new(work.body, &limits, self.head.origin.slot, place);
+        let mut records = Records::new(work.body, &limits, state.share(), place);
         while work.budget > 0 {
             work.budget -= 1;
             let Some(record) = records.next()? else {

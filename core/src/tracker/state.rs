@@ -14,6 +14,7 @@ use super::origins::{LOCAL, Origins};
 use super::owners::{OwnerLocation, Owners};
 use super::slab::{NIL, Row};
 use super::store::{KeyLocation, Store};
+use super::topic_share::TopicShare;
 use super::version_order::Direction;
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, OP_MAX, Origin, ReplicaId};
@@ -22,6 +23,7 @@ use crate::tracker::Encoding;
 #[derive(Clone)]
 pub(super) struct State {
     slot: u8,
+    share: TopicShare,
     limits: Limits,
     store: Store,
     origins: Origins,
@@ -35,6 +37,7 @@ impl State {
     pub(super) fn new(replica: ReplicaId, slot: u8, limits: Limits) -> Self {
         Self {
             slot,
+            share: TopicShare::of_slot(slot),
             limits: limits.clamped(),
             store: Store::new(),
             origins: Origins::new(replica),
@@ -46,6 +49,18 @@ impl State {
     #[inline]
     pub(super) fn slot(&self) -> u8 {
         self.slot
+    }
+
+    /// Returns the topics that it holds.
+    #[inline]
+    pub(super) fn share(&self) -> TopicShare {
+        self.share
+    }
+
+    /// Narrows the topics that it holds.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn set_share(&mut self, share: TopicShare) {
+        self.share = share;
     }
 
     #[inline]

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::message::{INDEX_TOGGLES_MAX, Position, Row};
 use super::partition_set::PartitionSet;
 use super::shape::Shape;
+use crate::fault::{Fault, is_broken};
 
 /// Returns the share of one occupied partition in the hash of a set, which is the xor of all
 /// shares.
@@ -101,6 +102,7 @@ impl OwnIndex {
             }
             None => self.toggle(partition),
         };
+        let life = if is_broken(Fault::NoLives) { 1 } else { life };
         let position = Position {
             life,
             clock,

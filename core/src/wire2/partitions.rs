@@ -9,8 +9,8 @@ use super::output::{Action, Apply, Outcome, Pushed, Report, Serve, Served};
 use super::shape::Shape;
 use crate::error::{ApplyError, TrackError};
 use crate::fault::{Fault, is_broken};
-use crate::id::{ALL_TOPICS, EntryRef, ReplicaId};
-use crate::tracker::{Content, Diff, Entry, Limits, NewEntry, Tracker};
+use crate::id::{EntryRef, ReplicaId};
+use crate::tracker::{Content, Diff, Entry, Limits, NewEntry, TopicShare, Tracker};
 
 /// The entries of this node and those that it holds of others.
 ///
@@ -347,8 +347,9 @@ impl Partitions {
 
     /// Returns a partition, made if it has no tracker.
     fn part(&mut self, partition: u16) -> &mut Partition {
+        let share = TopicShare::new(self.shape.bits(), partition);
         self.parts.entry(partition).or_insert_with(|| Partition {
-            tracker: Tracker::with_slot(self.id.clone(), ALL_TOPICS, self.limits.clone()),
+            tracker: Tracker::with_share(self.id.clone(), share, self.limits.clone()),
             is_occupied: false,
             lives: HashMap::new(),
         })
@@ -360,5 +361,174 @@ impl Partitions {
         if part.is_some_and(|part| !part.is_occupied && part.lives.is_empty()) {
             self.parts.remove(&partition);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: &str = "room";
+
+    fn partitions(name: &str) -> Partitions {
+        let id = ReplicaId::new(name, 1, 0).unwrap();
+        Partitions::new(id, Shape::default(), Limits::default())
+    }
+
+    fn room() -> u16 {
+        Shape::default().partition_of(ROOM)
+    }
+
+    fn track(partitions: &mut Partitions, key: &str) -> u64 {
+        let tracked = partitions.track(&NewEntry::new(ROOM, key, "conn"));
+        tracked.unwrap().1.clock
+    }
+
+    /// Returns the push of a partition as a frame of a life.
+    fn pushed(partitions: &Partitions, life: u64, since: u64) -> Apply {
+        let pushed = partitions.push(room(), since);
+        Apply {
+            id: partitions.id.clone(),
+            partition: room(),
+            life,
+            from: since,
+            to: pushed.clock,
+            content: pushed.records.unwrap(),
+            answers: None,
+            is_full: false,
+        }
+    }
+
+    #[track_caller]
+    fn apply(partitions: &mut Partitions, apply: &Apply) -> Report {
+        match partitions.apply(apply) {
+            Answered::Applied(report, _) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn keys(partitions: &Partitions) -> Vec<&str> {
+        let entries = partitions.list(ROOM);
+        entries.filter_map(|entry| entry.key_str()).collect()
+    }
+
+    #[test]
+    fn later_lives_begin_above_all_earlier_ones() {
+        let mut a = partitions("a");
+        assert_eq!(track(&mut a, "ann"), 1);
+        let state = a.untrack(ROOM, "ann", "conn").unwrap();
+        assert_eq!((state.clock, state.entries), (2, 0));
+        a.vacate(room(), 1);
+        assert_eq!(a.trackers().count(), 1, "it has moved since");
+        a.vacate(room(), 2);
+        assert_eq!(a.trackers().count(), 0);
+        assert_eq!(track(&mut a, "bob"), 3);
+        let other = a.track(&NewEntry::new("other room", "bob", "conn"));
+        assert_eq!(other.unwrap().1.clock, 3, "the floor is that of the node");
+    }
+
+    #[test]
+    fn a_later_life_replaces_and_an_earlier_one_is_ignored() {
+        let mut a = partitions("a");
+        let mut b = partitions("b");
+        track(&mut a, "ann");
+        let first = pushed(&a, 1, 0);
+        assert_eq!(apply(&mut b, &first).outcome, Outcome::Done);
+        a.untrack(ROOM, "ann", "conn");
+        a.vacate(room(), 2);
+        track(&mut a, "bob");
+        track(&mut a, "cid");
+        let over_a_gap = pushed(&a, 3, 3);
+        assert_eq!(apply(&mut b, &over_a_gap).outcome, Outcome::Gap);
+        assert_eq!(keys(&b), ["ann"]);
+        let report = apply(&mut b, &pushed(&a, 3, 0));
+        let held = report.held.unwrap();
+        assert_eq!((held.life, held.clock), (3, 4));
+        assert_eq!(keys(&b), ["bob", "cid"]);
+        assert_eq!(apply(&mut b, &first).held, Some(held));
+        b.drop_origin(&a.id, room());
+        assert_eq!((b.held(&a.id, room()), b.trackers().count()), (None, 0));
+    }
+
+    #[test]
+    fn a_topic_of_another_partition_is_refused() {
+        let mut a = partitions("a");
+        let mut b = partitions("b");
+        track(&mut a, "ann");
+        let mut frame = pushed(&a, 1, 0);
+        frame.partition = (room() + 1) % 32;
+        let report = apply(&mut b, &frame);
+        assert!(matches!(report.outcome, Outcome::Refused(_)), "{report:?}");
+        assert_eq!((report.held, b.trackers().count()), (None, 0));
+    }
+
+    #[test]
+    fn askers_are_sent_what_they_miss() {
+        let mut a = partitions("a");
+        track(&mut a, "ann");
+        track(&mut a, "bob");
+        let serve = |clock, is_full| Serve {
+            reply: 1,
+            partition: room(),
+            life: 1,
+            clock,
+            is_full,
+            nonce: 7,
+            version: 1,
+        };
+        let served = |clock, is_full| a.serve(&serve(clock, is_full)).data;
+        assert!(matches!(
+            served(0, false),
+            Some(Data::Repair(Repair {
+                base: 0,
+                to: 2,
+                nonce: 7,
+                ..
+            }))
+        ));
+        assert!(matches!(
+            served(1, false),
+            Some(Data::Delta(Delta { from: 1, to: 2, .. }))
+        ));
+        assert!(matches!(
+            served(2, false),
+            Some(Data::Same(Same {
+                clock: 2,
+                nonce: 7,
+                ..
+            }))
+        ));
+        assert!(matches!(
+            served(2, true),
+            Some(Data::Repair(Repair { base: 0, .. }))
+        ));
+        assert_eq!(served(3, false), None, "the asker has heard a second self");
+    }
+
+    #[test]
+    fn entries_of_a_replica_that_is_down_stay_hidden_whatever_comes() {
+        let mut a = partitions("a");
+        let mut b = partitions("b");
+        track(&mut a, "ann");
+        b.execute(Action::Hide(a.id.clone()));
+        apply(&mut b, &pushed(&a, 1, 0));
+        assert!(keys(&b).is_empty());
+        b.execute(Action::Show(a.id.clone()));
+        assert_eq!(keys(&b), ["ann"]);
+    }
+
+    #[test]
+    fn a_new_identity_offers_the_same_entries() {
+        let mut a = partitions("a");
+        let mut b = partitions("b");
+        track(&mut a, "ann");
+        apply(&mut b, &pushed(&a, 1, 0));
+        let new = ReplicaId::new("a", 2, 0).unwrap();
+        a.execute(Action::Reincarnate(new.clone()));
+        b.execute(Action::Forget(ReplicaId::new("a", 1, 0).unwrap()));
+        assert!(keys(&b).is_empty());
+        apply(&mut b, &pushed(&a, 1, 0));
+        assert_eq!(keys(&b), ["ann"]);
+        assert!(b.held(&new, room()).is_some());
     }
 }

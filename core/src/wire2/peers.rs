@@ -22,8 +22,6 @@ pub(super) struct KnownReplica {
     /// When a higher heartbeat last arrived.
     heard: u64,
     is_up: bool,
-    /// True once a Beat of it was processed: then its index has a version.
-    has_beaten: bool,
     pub(super) index: HeldIndex,
     pub(super) holdings: Holdings,
     pub(super) check: SumCheck,
@@ -149,13 +147,7 @@ impl KnownReplica {
     /// Returns whether a life is news: it was not heard of before, not even before the replica was
     /// forgotten.
     pub(super) fn is_news(&self, life: u64) -> bool {
-        let has_beaten = self.has_beaten || is_broken(Fault::NewsOnAdmission);
-        has_beaten && life > self.index.announced()
-    }
-
-    /// Notes that a Beat was processed.
-    pub(super) fn note_beat(&mut self) {
-        self.has_beaten = true;
+        life > self.index.announced()
     }
 }
 
@@ -264,7 +256,6 @@ impl Peers {
             heartbeat,
             heard: now,
             is_up: true,
-            has_beaten: false,
             index,
             holdings: Holdings::default(),
             check: SumCheck::default(),
@@ -454,7 +445,7 @@ mod tests {
         admit(&mut peers, &a, 9, 300);
         let known = peers.get(handle).unwrap();
         assert_eq!((known.index.announced(), known.index.version()), (9, 0));
-        assert!(!known.is_news(10), "no Beat was processed");
+        assert!(!known.is_news(9) && known.is_news(10));
     }
 
     #[test]

@@ -138,7 +138,7 @@ defmodule Headcount.MemberList do
   def new(options \\ []) do
     options = Keyword.validate!(options, @defaults)
     ref = Native.member_list_new(options[:ids], options[:headers], payloads(options[:payloads]))
-    unless ref, do: raise(ArgumentError, "ids must be :integer, :uuid or :text")
+    if ref == nil, do: raise(ArgumentError, "ids must be :integer, :uuid or :text")
     list = %__MODULE__{ref: ref}
     begin_epoch(list, options[:name], options[:epoch])
 

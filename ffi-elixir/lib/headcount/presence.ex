@@ -115,7 +115,7 @@ defmodule Headcount.Presence do
       @behaviour Headcount.Presence
       @headcount_options options
 
-      unless options[:otp_app] do
+      if options[:otp_app] == nil do
         raise ArgumentError, "use Headcount.Presence needs the option :otp_app"
       end
 

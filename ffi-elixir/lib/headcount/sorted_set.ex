@@ -17,7 +17,8 @@ defmodule Headcount.SortedSet do
   ## Order
 
   Exactly the Erlang term order, for integers of any size, floats, atoms, binaries, bitstrings,
-  tuples, lists and maps, nested up to 128 deep and up to 64 KiB a member. References, functions,
+  tuples, lists and maps, nested up to 128 deep and up to 16 MiB a member (long ones are written and read on
+  dirty schedulers). References, functions,
   ports and pids have no order that survives a node and are `{:error, :unsupported_type}`.
 
   `1` and `1.0` compare equal but do not match: both may be members, side by side. `-0.0` is stored
@@ -270,6 +271,9 @@ defmodule Headcount.SortedSet do
       error when error in [:unsupported_type, :too_deep, :too_large] ->
         error(error)
 
+      :improper ->
+        raise ArgumentError, "the terms of a set must be a proper list"
+
       {:unsorted, at} ->
         raise ArgumentError, "the term at index #{at} is not above the one before"
 
@@ -285,7 +289,7 @@ defmodule Headcount.SortedSet do
   end
 
   defp error(:too_large) do
-    raise ArgumentError, "a member of a sorted set may be 64 KiB long, this one is longer"
+    raise ArgumentError, "a member of a sorted set may be 16 MiB long, this one is longer"
   end
 
   defp check_hint(_name, value) when is_integer(value) and value > 0, do: :ok

@@ -18,7 +18,11 @@ defmodule Headcount.Test.Cluster do
       :peer.start(%{
         name: :"#{name}_#{System.pid()}_#{System.unique_integer([:positive])}",
         connection: :standard_io,
-        args: ['-setcookie', Atom.to_charlist(Node.get_cookie()), '-connect_all', 'false']
+        args:
+          Enum.map(
+            ["-setcookie", to_string(Node.get_cookie()), "-connect_all", "false"],
+            &to_charlist/1
+          )
       })
 
     :ok = call(peer, :code, :add_paths, [:code.get_path()])

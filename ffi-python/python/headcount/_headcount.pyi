@@ -9,34 +9,11 @@ from uuid import UUID
 from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
-    "BundleReport",
-    "BatchReport",
-    "BulkReport",
-    "Bundle",
-    "Client",
-    "Diff",
-    "Entry",
-    "Event",
-    "Group",
-    "Header",
-    "Member",
-    "MemberList",
-    "Presence",
-    "Replica",
-    "Roster",
-    "RosterReport",
-    "Signal",
-    "Snapshot",
-    "SortedTree",
-    "Tick",
-    "TopicDiff",
-    "Tracker",
-    "Transmit",
-    "Update",
-    "Upsert",
-    "Viewer",
-    "Window",
-]
+    "BatchReport", "BulkReport", "Bundle", "BundleReport", "Client", "Diff", "Entry", "Event",
+    "Group", "Header", "Member", "MemberList", "Presence", "Replica", "Roster", "RosterReport",
+    "Signal", "Snapshot", "SortedTree", "Tick", "TopicDiff", "Tracker", "Transmit", "Update",
+    "Upsert", "Viewer", "Window",
+]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
@@ -66,7 +43,6 @@ class Replica:
         """A random number that distinguishes two nodes that started in the same microsecond."""
 
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
     def __lt__(self, other: Replica, /) -> bool: ...
     def __le__(self, other: Replica, /) -> bool: ...
     def __gt__(self, other: Replica, /) -> bool: ...
@@ -121,7 +97,6 @@ class Entry:
         """
 
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
@@ -142,7 +117,6 @@ class Update:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class TopicDiff:
@@ -225,9 +199,7 @@ class Tracker:
     one life of the node from the next; left out, it is the wall clock in microseconds.
     """
 
-    def __new__(
-        cls, name: str, *, incarnation: int | None = None, salt: int | None = None
-    ) -> Tracker: ...
+    def __new__(cls, name: str, *, incarnation: int | None = None, salt: int | None = None) -> Tracker: ...
     @property
     def replica(self) -> Replica:
         """This replica."""
@@ -264,27 +236,21 @@ class Tracker:
     def forget(self, replica: Replica) -> Diff:
         """Drop another replica with all its entries, and return their leaves. O(its entries)."""
 
-    def track(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
+    def track(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0) -> str:
         """Track an entry and return its reference. O(1).
 
         Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
         something is too long.
         """
 
-    def update(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
-    ) -> str:
+    def update(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None) -> str:
         """Replace the meta of a tracked entry, and its status if one is given; return the reference
         of the new version. O(1).
 
         Raises `NotTracked` when there is no such entry.
         """
 
-    def upsert(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
-    ) -> str:
+    def upsert(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None) -> str:
         """Track an entry, or update it when it is tracked, as `update` does. O(1)."""
 
     def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
@@ -361,7 +327,6 @@ class Member(Generic[_I]):
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class Header:
@@ -378,7 +343,6 @@ class Header:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class Group:
@@ -406,7 +370,6 @@ class Group:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class Upsert:
@@ -426,7 +389,6 @@ class Upsert:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class BatchReport:
@@ -454,7 +416,6 @@ class BatchReport:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class BulkReport(Generic[_I]):
@@ -674,9 +635,7 @@ class SortedTree(Generic[_T]):
     """The methods of `SortedSet` that a tree makes fast; the class adds those of sets and
     sequences.
     """
-    def __new__(
-        cls, values: Iterable[_T] | None = None, key: Callable[[_T], Any] | None = None
-    ) -> Self: ...
+    def __new__(cls, values: Iterable[_T] | None = None, key: Callable[[_T], Any] | None = None) -> Self: ...
     @property
     def key(self) -> Callable[[_T], Any] | None:
         """The function that decides the places of values; `None` when values are ordered by
@@ -724,9 +683,7 @@ class SortedTree(Generic[_T]):
         """Return the index before the values with this key. O(log n)."""
     def bisect_key_right(self, key: Any, /) -> int:
         """Return the index after the values with this key. O(log n)."""
-    def islice(
-        self, start: int | None = None, stop: int | None = None, reverse: bool = False
-    ) -> Iterator[_T]:
+    def islice(self, start: int | None = None, stop: int | None = None, reverse: bool = False) -> Iterator[_T]:
         """Return an iterator over the values between two indexes, backwards with `reverse`. It
         walks the set as it is now.
         """
@@ -819,7 +776,6 @@ class Signal:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class Presence:
@@ -932,9 +888,7 @@ class Presence:
     def replicas(self) -> _list[tuple[Replica, bool]]:
         """Return the other replicas known, each with whether it is up."""
 
-    def signal(
-        self, topic: str, key: _Name, kind: int, payload: Buffer = ..., *, ttl: float = ...
-    ) -> None:
+    def signal(self, topic: str, key: _Name, kind: int, payload: Buffer = ..., *, ttl: float = ...) -> None:
         """Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
         seconds.
         """
@@ -944,27 +898,21 @@ class Presence:
         still yields, then stop.
         """
 
-    def track(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0
-    ) -> str:
+    def track(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0) -> str:
         """Track an entry and return its reference. O(1).
 
         Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
         something is too long.
         """
 
-    def update(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
-    ) -> str:
+    def update(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None) -> str:
         """Replace the meta of a tracked entry, and its status if one is given; return the reference
         of the new version. O(1).
 
         Raises `NotTracked` when there is no such entry.
         """
 
-    def upsert(
-        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None
-    ) -> str:
+    def upsert(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None) -> str:
         """Track an entry, or update it when it is tracked, as `update` does. O(1)."""
 
     def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
@@ -1227,7 +1175,6 @@ class Window:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class BundleReport:
@@ -1252,4 +1199,3 @@ class BundleReport:
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...

@@ -31,43 +31,25 @@ pub struct Target {
     pub mutations: usize,
 }
 
+impl Target {
+    const fn new(name: &'static str, property: fn(&[u8]), mutations: usize) -> Self {
+        Self {
+            name,
+            property,
+            mutations,
+        }
+    }
+}
+
 /// All properties.
 pub const TARGETS: &[Target] = &[
-    Target {
-        name: "decode",
-        property: decode,
-        mutations: 2_000,
-    },
-    Target {
-        name: "apply",
-        property: apply,
-        mutations: 2_000,
-    },
-    Target {
-        name: "hear",
-        property: hear,
-        mutations: 2_000,
-    },
-    Target {
-        name: "restore",
-        property: restore,
-        mutations: 2_000,
-    },
-    Target {
-        name: "list_frames",
-        property: list_frames,
-        mutations: 2_000,
-    },
-    Target {
-        name: "socket",
-        property: socket,
-        mutations: 200,
-    },
-    Target {
-        name: "rest",
-        property: rest,
-        mutations: 200,
-    },
+    Target::new("decode", decode, 2_000),
+    Target::new("apply", apply, 2_000),
+    Target::new("hear", hear, 2_000),
+    Target::new("restore", restore, 2_000),
+    Target::new("list_frames", list_frames, 2_000),
+    Target::new("socket", socket, 200),
+    Target::new("rest", rest, 200),
 ];
 
 /// Bytes that a refusal may allocate beyond twice the input: an error, a replica id, a topic table.

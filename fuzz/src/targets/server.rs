@@ -1,4 +1,4 @@
-//! What clients send to the chat server: frames of the socket, and requests of the API.
+//! Input from clients of the chat server: frames of the socket, and requests of the API.
 
 use std::sync::LazyLock;
 

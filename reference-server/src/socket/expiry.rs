@@ -21,7 +21,7 @@ pub(super) struct Expiry {
     is_announced: bool,
 }
 
-/// What is due at a time.
+/// The work that is due at a time.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,

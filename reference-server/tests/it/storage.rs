@@ -329,7 +329,7 @@ async fn a_damaged_database_is_reported_with_its_path() {
     assert_eq!(answer, (FAILED, json!({ "error": "storage damaged" })));
 }
 
-/// What can be stored only after a remedy of the operator is refused with one, and the path is named.
+/// Writes that need a remedy of the operator are refused with one, and the path is named.
 #[tokio::test]
 async fn a_read_only_place_is_named_at_the_start() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What belongs to a user on all its connections: the end of its token, its names, its own channel.
+//! State that belongs to a user on all its connections: the end of its token, its names, its own channel.
 
 use std::time::Duration;
 

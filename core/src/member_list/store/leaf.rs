@@ -100,6 +100,12 @@ impl LeafSlots {
         slots: [0; SLOTS],
     };
 
+    /// Returns the first and the last slot.
+    #[inline]
+    fn ends(&self) -> Option<(u32, u32)> {
+        Some((*self.slots().first()?, *self.slots().last()?))
+    }
+
     /// The slots in order.
     #[inline]
     pub(crate) fn slots(&self) -> &[u32] {
@@ -203,7 +209,7 @@ impl LeafSlots {
         self.tags[len..len + more].copy_from_slice(&tail.tags[..more]);
         self.len += tail.len;
         self.tight = false;
-        let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
+        let Some((first, last)) = self.ends() else {
             return;
         };
         if len > 0 && more > 0 && self.has_scale_of(tail, keys) {
@@ -245,7 +251,7 @@ impl LeafSlots {
 
     /// Makes room in the scale for one more key, at an end of the run.
     fn cover(&mut self, keys: &Keys, key: &[u8]) {
-        let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
+        let Some((first, last)) = self.ends() else {
             self.text = false;
             return self.rescale(key, key.len(), 0, 0);
         };
@@ -297,7 +303,7 @@ impl LeafSlots {
     /// Fits the scale to the first and the last key, if that makes tags tell more.
     #[cold]
     fn tighten(&mut self, keys: &Keys) {
-        let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
+        let Some((first, last)) = self.ends() else {
             return;
         };
         let first = keys.key(first);
@@ -316,7 +322,7 @@ impl LeafSlots {
 
     /// Fits the scale to the first and the last key.
     fn scale(&mut self, keys: &Keys) {
-        let (Some(&first), Some(&last)) = (self.slots().first(), self.slots().last()) else {
+        let Some((first, last)) = self.ends() else {
             return;
         };
         let first = keys.key(first);

@@ -7,18 +7,18 @@ use super::{
     RECORD_TOPIC, Record,
 };
 use crate::codec::{DecodeError, Reader};
-use crate::id::{ALL_TOPICS, slot_of};
 use crate::tracker::Encoding;
 use crate::tracker::entry::{EntryVersions, NewEntry};
 use crate::tracker::leave_log::Leave;
 use crate::tracker::limits::Limits;
+use crate::tracker::topic_share::TopicShare;
 
 /// Reads records one by one. Their ops ascend strictly within the interval of the body.
 #[derive(Debug)]
 pub(in crate::tracker) struct Records<'a, 'l> {
     body: &'a [u8],
     limits: &'l Limits,
-    slot: u8,
+    share: TopicShare,
     place: Place,
 }
 
@@ -48,13 +48,13 @@ impl<'a, 'l> Records<'a, 'l> {
     pub(in crate::tracker) fn new(
         body: &'a [u8],
         limits: &'l Limits,
-        slot: u8,
+        share: TopicShare,
         place: Place,
     ) -> Self {
         Self {
             body,
             limits,
-            slot,
+            share,
             place,
         }
     }
@@ -109,7 +109,7 @@ impl<'a, 'l> Records<'a, 'l> {
     fn read_topic(&mut self, reader: &mut Reader<'a>) -> Result<(), DecodeError> {
         let at = reader.offset();
         let topic = reader.str(self.limits.topic_len_max)?;
-        if self.slot != ALL_TOPICS && slot_of(topic) != self.slot {
+        if !self.share.holds(topic) {
             return Err(DecodeError::invalid(
                 at,
                 "topic does not belong to the slot",

@@ -127,7 +127,6 @@ impl Replica {
         let Some(known) = self.peers.get_mut(handle) else {
             return;
         };
-        known.note_beat();
         if beat.version < known.index.announced() {
             self.tell_heard(handle);
         }

@@ -338,7 +338,6 @@ impl Replica {
     fn life(&self, handle: Handle, partition: u16, life: u64) -> Life {
         match self.held(handle, partition) {
             None => Life::Cold,
-            Some(held) if is_broken(Fault::NoLives) => Life::Same(held),
             Some(held) => match life.cmp(&held.life) {
                 std::cmp::Ordering::Less => Life::Earlier,
                 std::cmp::Ordering::Equal => Life::Same(held),

@@ -4,7 +4,7 @@ defmodule Headcount.MemberList.Viewer do
 
       # the process of the list, every 250 ms
       tick = MemberList.tick(list)
-      unless tick.empty?, do: broadcast({:tick, tick})
+      if not tick.empty?, do: broadcast({:tick, tick})
 
       # the process of a client, such as a channel
       {:ok, bundle} = Viewer.open(viewer, {:chunk, 0})

@@ -11,8 +11,8 @@ defmodule Headcount.Tracker.Replicator do
   alias Headcount.Native
   alias Headcount.Tracker.{Config, Shard}
 
-  # Changes are collected for this long before they travel.
-  @flush_ms 5
+  # The first change after a pause travels at once; later ones are collected for this long.
+  @flush_us 5_000
   # Frames that wait are taken in together, up to so many.
   @frames_max 64
   # A timer that fires this late shows that the VM was paused: frames get a moment to move from the
@@ -52,6 +52,8 @@ defmodule Headcount.Tracker.Replicator do
           # Frames that wait for the next step, the last one first, and their number.
           frames: [],
           frame_count: 0,
+          # When the last step began.
+          stepped: 0,
           # The timer of the next step and when it fires; the times are microseconds.
           timer: nil,
           due: nil,
@@ -76,7 +78,7 @@ defmodule Headcount.Tracker.Replicator do
 
   @impl true
   def handle_info(:changed, state) do
-    {:noreply, schedule(now() + @flush_ms * 1_000, state), wait(state)}
+    {:noreply, schedule(max(now(), state.stepped + @flush_us), state), wait(state)}
   end
 
   def handle_info({:timeout, timer, :step}, %{timer: timer, due: due} = state) do
@@ -156,9 +158,10 @@ defmodule Headcount.Tracker.Replicator do
   # has to send, and sets the timer of the next step.
   defp step(%{config: config} = state, due?) do
     frames = Enum.reverse(state.frames)
+    now = now()
 
     {errors, frames, events, diffs, next} =
-      Native.presence_step(state.presence, now(), frames, config.pool_size, due?)
+      Native.presence_step(state.presence, now, frames, config.pool_size, due?)
 
     transport_state =
       Enum.reduce(frames, state.transport_state, fn {to, frame}, transport_state ->
@@ -174,7 +177,7 @@ defmodule Headcount.Tracker.Replicator do
     end
 
     Enum.each(events, &event(&1, state))
-    state = %{state | transport_state: transport_state, frames: [], frame_count: 0}
+    state = %{state | transport_state: transport_state, frames: [], frame_count: 0, stepped: now}
     if next, do: schedule(next, state), else: state
   end
 

@@ -232,7 +232,8 @@ defmodule Headcount.Tracker.State do
   def count(%__MODULE__{ref: ref}, topic), do: call(:tracker_count, [ref, check_topic(topic)])
 
   @doc """
-  Returns the number of different keys of a topic: a user with two devices counts once. O(replicas present in the topic).
+  Returns the number of different keys of a topic: a user with two devices counts once. O(replicas
+  present in the topic).
 
       iex> state = Headcount.Tracker.State.new("a")
       iex> for owner <- [1, 2], do: Headcount.Tracker.State.track(state, owner, "room", "ann", %{})

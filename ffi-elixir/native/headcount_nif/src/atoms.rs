@@ -31,6 +31,7 @@ rustler::atoms! {
     headers,
     hidden,
     id,
+    improper,
     index,
     inserts,
     integer,

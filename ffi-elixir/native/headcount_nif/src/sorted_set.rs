@@ -5,10 +5,12 @@ use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::shared::{Patience, Shared, answer, twins};
-use crate::term::{self, Key, Unencodable, decode, encode};
+use crate::term::{self, ENCODED_MAX, ENCODED_NORMAL_MAX, Key, Unencodable, decode};
 
 /// The longest slice that is copied under the lock.
 const PAGE: usize = 1024;
+/// The most bytes of long members in it.
+const PAGE_BYTES: usize = 256 * 1024;
 
 #[derive(Debug)]
 struct Set(Shared<SortedSet<Key>>);
@@ -27,16 +29,35 @@ impl Encoder for Unencodable {
     }
 }
 
+/// Returns the term as a key. On a normal scheduler a long one is refused as `Size`, see [`unencodable`].
+fn encode(term: Term<'_>, patience: Patience) -> Result<Key, Unencodable> {
+    let max = match patience {
+        Patience::Moment => ENCODED_NORMAL_MAX,
+        Patience::Endless => ENCODED_MAX,
+    };
+    term::encode(term, max)
+}
+
+/// Returns the error; `:busy` where a dirty scheduler can encode the term.
+fn unencodable<'a>(env: Env<'a>, error: Unencodable, patience: Patience) -> Term<'a> {
+    match (error, patience) {
+        (Unencodable::Size, Patience::Moment) => atoms::busy().encode(env),
+        _ => error.encode(env),
+    }
+}
+
 #[rustler::nif]
 fn sorted_set_new() -> ResourceArc<Set> {
     ResourceArc::new(Set(Shared::new(SortedSet::new())))
 }
 
-/// Returns the set, an error such as `:unsupported_type`, or `{:unsorted, index}` for a list that was declared sorted.
+/// Returns the set, an error such as `:unsupported_type`, `:improper`, or `{:unsorted, index}` for a list that was
+/// declared sorted.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn sorted_set_from_list<'a>(env: Env<'a>, terms: Term<'a>, proper: bool) -> Term<'a> {
     let keys = match keys(terms) {
-        Ok(keys) => keys,
+        Ok(Some(keys)) => keys,
+        Ok(None) => return atoms::improper().encode(env),
         Err(error) => return error.encode(env),
     };
     let unsorted = || keys.windows(2).position(|pair| pair[0] >= pair[1]);
@@ -62,9 +83,9 @@ twins! {
     fn sorted_set_add / "sorted_set_add_dirty" [env, patience] (
         set: ResourceArc<Set>, item: Term<'a>,
     ) {
-        match encode(item) {
+        match encode(item, patience) {
             Ok(key) => answer(env, set.0.write(patience, |set| new_index(set.insert(key)))),
-            Err(error) => error.encode(env),
+            Err(error) => unencodable(env, error, patience),
         }
     }
 }
@@ -74,9 +95,9 @@ twins! {
     fn sorted_set_remove / "sorted_set_remove_dirty" [env, patience] (
         set: ResourceArc<Set>, item: Term<'a>,
     ) {
-        match encode(item) {
+        match encode(item, patience) {
             Ok(key) => answer(env, set.0.write(patience, |set| set.remove(&key))),
-            Err(error) => error.encode(env),
+            Err(error) => unencodable(env, error, patience),
         }
     }
 }
@@ -93,6 +114,7 @@ twins! {
         match set.0.read(patience, |set| set.get(index).cloned()) {
             None => atoms::busy().encode(env),
             Some(None) => atoms::error().encode(env),
+            Some(Some(key)) if is_long(&key, patience) => atoms::busy().encode(env),
             Some(Some(key)) => (atoms::ok(), decode(env, &key)).encode(env),
         }
     }
@@ -102,9 +124,9 @@ twins! {
     fn sorted_set_find_index / "sorted_set_find_index_dirty" [env, patience] (
         set: ResourceArc<Set>, item: Term<'a>,
     ) {
-        match encode(item) {
+        match encode(item, patience) {
             Ok(key) => answer(env, set.0.read(patience, |set| set.index_of(&key))),
-            Err(error) => error.encode(env),
+            Err(error) => unencodable(env, error, patience),
         }
     }
 }
@@ -118,10 +140,11 @@ fn sorted_set_slice<'a>(
     amount: usize,
 ) -> Term<'a> {
     let end = start.saturating_add(amount.min(PAGE));
-    let page = set
-        .0
-        .read(Patience::Moment, |set| list(env, set.slice(start..end)));
-    answer(env, page)
+    let page = set.0.read(Patience::Moment, |set| {
+        let bytes: usize = set.slice(start..end).map(Key::heap_bytes).sum();
+        (bytes <= PAGE_BYTES).then(|| list(env, set.slice(start..end)))
+    });
+    answer(env, page.flatten())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -153,12 +176,18 @@ fn new_index((index, is_new): (usize, bool)) -> Option<usize> {
     is_new.then_some(index)
 }
 
-fn keys(terms: Term<'_>) -> Result<Vec<Key>, Unencodable> {
+/// Returns whether a dirty scheduler must make the term of a member.
+fn is_long(key: &Key, patience: Patience) -> bool {
+    matches!(patience, Patience::Moment) && key.heap_bytes() > ENCODED_NORMAL_MAX
+}
+
+/// Returns the members of a list, `None` for an improper one.
+fn keys(terms: Term<'_>) -> Result<Option<Vec<Key>>, Unencodable> {
     let mut keys = Vec::new();
     let mut rest = terms;
     while let Ok((head, tail)) = rest.list_get_cell() {
-        keys.push(encode(head)?);
+        keys.push(encode(head, Patience::Endless)?);
         rest = tail;
     }
-    Ok(keys)
+    Ok(rest.is_empty_list().then_some(keys))
 }

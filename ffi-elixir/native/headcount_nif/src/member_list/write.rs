@@ -104,7 +104,8 @@ twins! {
     }
 }
 
-/// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}` or `{:error, {what, message}}`.
+/// Returns `{:ok, {inserted, updated, removed, missing, [{old_index, index}]}}`, `{:bad_change, index}` or
+/// `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn member_list_apply_batch<'a>(
     env: Env<'a>,

@@ -2,8 +2,8 @@
 
 use super::number::{self, Scale};
 use super::{
-    ABOVE, ATOM, BELOW, BITSTRING, CONS, DEPTH_MAX, ENCODED_MAX, END, Key, MAP, NIL, SIZE_IN_TAG,
-    TUPLE,
+    ABOVE, ATOM, BELOW, BITSTRING, CONS, DEPTH_MAX, ENCODED_NORMAL_MAX, END, Key, MAP, NIL,
+    SIZE_IN_TAG, TUPLE,
 };
 use rustler::types::tuple::get_tuple;
 use rustler::{Binary, MapIterator, Term, TermType};
@@ -16,30 +16,32 @@ pub(crate) enum Unencodable {
     Type,
     /// It nests deeper than [`DEPTH_MAX`].
     Depth,
-    /// Its encoding is longer than [`ENCODED_MAX`].
+    /// Its encoding is longer than the bound.
     Size,
 }
 
-/// Returns the term as a key. O(size of the term).
-pub(crate) fn encode(term: Term<'_>) -> Result<Key, Unencodable> {
+/// Returns the term as a key of about `max` bytes at most. O(size of the term).
+pub(crate) fn encode(term: Term<'_>, max: usize) -> Result<Key, Unencodable> {
     thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
     BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
         let mut encoder = Encoder {
             out: std::mem::take(buffer),
+            max,
             integral: 0,
             floats: Vec::new(),
         };
         let done = encoder.term(term, DEPTH_MAX, false);
         let key = done.map(|()| encoder.finish());
         *buffer = encoder.out;
-        buffer.shrink_to(ENCODED_MAX);
+        buffer.shrink_to(ENCODED_NORMAL_MAX);
         key
     })
 }
 
 struct Encoder {
     out: Vec<u8>,
+    max: usize,
     /// Integral numbers met so far, outside the keys of maps.
     integral: u64,
     /// Which of them were floats.
@@ -59,7 +61,7 @@ impl Encoder {
 
     /// `exact`: inside the key of a map, where floats stand behind all integers.
     fn term(&mut self, term: Term<'_>, depth: usize, exact: bool) -> Result<(), Unencodable> {
-        if self.out.len() > ENCODED_MAX {
+        if self.out.len() > self.max {
             return Err(Unencodable::Size);
         }
         match term.get_type() {
@@ -87,7 +89,7 @@ impl Encoder {
             }
             _ => return Err(Unencodable::Type),
         };
-        if digits.len() > ENCODED_MAX {
+        if digits.len() > self.max {
             return Err(Unencodable::Size);
         }
         let digits: Vec<u8> = digits.iter().rev().copied().collect();
@@ -135,7 +137,7 @@ impl Encoder {
 
     /// Bytes closed by a zero; a zero within is marked by the byte that never follows the closing one.
     fn text(&mut self, bytes: &[u8]) -> Result<(), Unencodable> {
-        if bytes.len() > ENCODED_MAX {
+        if bytes.len() > self.max {
             return Err(Unencodable::Size);
         }
         let mut rest = bytes;

@@ -22,7 +22,9 @@ pub(crate) use key::Key;
 /// Deepest nesting of tuples, lists and maps in a member.
 pub(crate) const DEPTH_MAX: usize = 128;
 /// Longest encoded member in bytes.
-pub(crate) const ENCODED_MAX: usize = 64 * 1024;
+pub(crate) const ENCODED_MAX: usize = 16 * 1024 * 1024;
+/// The longest that a normal scheduler encodes and decodes, in bytes.
+pub(crate) const ENCODED_NORMAL_MAX: usize = 64 * 1024;
 
 /// Bytes below every tag: they continue what stands before them, so that a longer thing can sort first.
 const BELOW: u8 = 0x00;
