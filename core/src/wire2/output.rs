@@ -161,6 +161,8 @@ pub(crate) enum Event {
         ours: Shape,
         theirs: Shape,
     },
+    /// An answer is longer than a frame; its asker does not get the entries.
+    AnswerTooLong { partition: u16, bytes: usize },
     /// Frames of an address have no valid seal of this cluster, or break the format.
     Unreadable { from: Address, what: String },
 }

@@ -409,7 +409,9 @@ mod tests {
 
     fn keys(partitions: &Partitions) -> Vec<&str> {
         let entries = partitions.list(ROOM);
-        entries.filter_map(|entry| entry.key_str()).collect()
+        let mut keys: Vec<_> = entries.filter_map(|entry| entry.key_str()).collect();
+        keys.sort_unstable();
+        keys
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn a_seed_always_makes_the_same_schedule() {
 fn the_control_plane_of_200_nodes_is_below_20_kilobytes_a_second() {
     let load = wire2::Load {
         nodes: 200,
-        entries: 5,
+        entries: 20,
         operations: 1,
         seconds: 1,
     };
@@ -106,7 +106,8 @@ fn every_broken_rule_is_noticed() {
     // Rules whose violation is seldom visible start close to a seed that shows it.
     let first = |fault| match fault {
         Fault::KeepNonce => 14_000,
-        Fault::DropToggledOnly => 9_000,
+        Fault::ColdTakesRepair => 6_000,
+        Fault::DropToggledOnly => 7_000,
         Fault::MarkerWithoutVersion => 71_000,
         _ => 0,
     };

@@ -197,7 +197,7 @@ impl Replica {
     }
 
     /// Another replica has this node's handle: the one that started later takes another.
-    fn meet_collision(&mut self, id: &ReplicaId) {
+    pub(super) fn meet_collision(&mut self, id: &ReplicaId) {
         let own = self.own.id();
         let is_later = (own.incarnation(), own.name()) > (id.incarnation(), id.name());
         self.emit(Event::HandleCollision(id.clone()));

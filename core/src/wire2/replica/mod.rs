@@ -5,7 +5,7 @@ mod hearing;
 mod holding;
 mod serving;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,6 +64,8 @@ pub(crate) struct Replica {
     sweep_at: u64,
     /// Addresses of unreadable frames, and when they were reported.
     reported: Vec<(Address, u64)>,
+    /// Partitions whose answers are too long, and when that was reported.
+    too_long: BTreeMap<u16, u64>,
     out: VecDeque<Transmit>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -97,6 +99,7 @@ impl Replica {
             replies: Replies::default(),
             sweep_at: u64::MAX,
             reported: Vec::new(),
+            too_long: BTreeMap::new(),
             out: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -397,3 +400,6 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

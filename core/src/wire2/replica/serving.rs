@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::Replica;
+use super::{REPORT_PAUSE, Replica};
 use crate::wire2::handle::Handle;
 use crate::wire2::header::OVERHEAD_MAX;
 use crate::wire2::message::{
     Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem, Row,
     Same,
 };
-use crate::wire2::output::{Action, Address, Pushed, Serve, Served};
+use crate::wire2::output::{Action, Address, Event, Pushed, Serve, Served};
 use crate::wire2::peers::Limited;
 
 /// The most bytes that a frame has beside the records, rows or answers in it.
@@ -288,10 +288,14 @@ impl Replica {
             return;
         };
         let room = self.config.frame_max - HEAD_MAX;
-        let mut bundle = Vec::new();
+        let mut bundle: Vec<Answer> = Vec::new();
         let mut bytes = 0;
         for answer in complete.answers {
             let len = answer.data.len_max() + 16;
+            if len > room {
+                self.report_too_long(answer.partition, len);
+                continue;
+            }
             if bytes + len > room && !bundle.is_empty() {
                 self.send_bundle(&complete.to, std::mem::take(&mut bundle));
                 bytes = 0;
@@ -300,6 +304,15 @@ impl Replica {
             bundle.push(answer);
         }
         self.send_bundle(&complete.to, bundle);
+    }
+
+    /// Tells users of an answer that no frame takes, once a minute for each partition.
+    fn report_too_long(&mut self, partition: u16, bytes: usize) {
+        let now = self.now;
+        self.too_long.retain(|_, at| now < *at + REPORT_PAUSE);
+        if self.too_long.insert(partition, now).is_none() {
+            self.emit(Event::AnswerTooLong { partition, bytes });
+        }
     }
 
     fn send_bundle(&mut self, to: &Address, mut answers: Vec<Answer>) {
