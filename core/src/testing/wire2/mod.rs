@@ -3,7 +3,7 @@
 //! The network, the random numbers and the account are those of the simulator of wire 1; so is the idea: after every
 //! step each node's view must be a state that its origin really had, and at the end all must be equal and quiet. What a
 //! state should be is known from the operations alone: the program on each node keeps a model of its own entries,
-//! and [`truth`] the course of these models. No hash of the implementation takes part in it.
+//! and `Truth` the course of these models. No hash of the implementation takes part in it.
 
 mod convergence;
 mod model;
