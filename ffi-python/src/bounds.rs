@@ -16,6 +16,9 @@ const YIELD_EVERY: usize = 1024;
 /// Items between two looks at the memory that is left.
 const LOOK_EVERY: usize = 4096;
 
+/// Items after which a list is looked at for the first time: each may have taken memory of its own.
+const LOOK_FIRST: usize = 256;
+
 /// Collects an iterable of at most `max` items. Its `__len__` is not believed. O(items).
 ///
 /// Raises `LimitError` at the item after the last one allowed, `MemoryError` when there is no room.
@@ -73,10 +76,12 @@ impl<I: ExactSizeIterator> ExactSizeIterator for Yielding<'_, I> {}
 
 /// Appends to a list of any length; `MemoryError` when there is no room.
 pub(crate) fn push<T>(out: &mut Vec<T>, item: T) -> PyResult<()> {
-    if !out.is_empty() && out.len().is_multiple_of(LOOK_EVERY) {
+    out.try_reserve(1).map_err(no_memory)?;
+    // After the list has grown, which may take the last memory. A short list is not worth the
+    // question.
+    if out.len() == LOOK_FIRST || (!out.is_empty() && out.len().is_multiple_of(LOOK_EVERY)) {
         look(0)?;
     }
-    out.try_reserve(1).map_err(no_memory)?;
     out.push(item);
     Ok(())
 }

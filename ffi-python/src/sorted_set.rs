@@ -65,8 +65,8 @@ impl Shared {
     }
 }
 
-/// The bytes that a value takes in the tree while it is built, approximately.
-const NODE_LEN: usize = 2 * size_of::<Entry>() + 2 * size_of::<Shared>();
+/// The bytes that a collected value takes while it is sorted and put into the tree, approximately.
+const NODE_LEN: usize = 4 * size_of::<Shared>();
 
 /// The methods of `SortedSet` that a tree makes fast; the class adds those of sets and sequences.
 #[pyclass(frozen, subclass, generic, weakref, module = "headcount")]
