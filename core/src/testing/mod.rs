@@ -51,6 +51,7 @@ mod strangers;
 mod truth;
 mod views;
 mod weather;
+mod weights;
 pub mod wire2;
 mod world;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::stats::Incident;
 use super::weather::Weather;
+use super::weights::Weights;
 use crate::replica;
 use crate::replica::rng::Rng;
 use crate::tracker::Limits;
@@ -162,8 +163,7 @@ pub(super) struct Plan {
     pub(super) other_minor: u64,
     relay: bool,
     frame_max: usize,
-    weights: Vec<(Step, u64)>,
-    total: u64,
+    weights: Weights<Step>,
 }
 
 impl Plan {
@@ -209,20 +209,12 @@ impl Plan {
             other_minor: if rng.below(8) == 0 { rng.next_u64() } else { 0 },
             relay: shape != Shape::Mesh || rng.below(4) == 0,
             frame_max: if rng.below(4) == 0 { 1024 } else { 256 * 1024 },
-            total: weights.iter().map(|(_, weight)| weight).sum(),
-            weights,
+            weights: Weights::new(weights),
         }
     }
 
     pub(super) fn step(&self, rng: &mut Rng) -> Step {
-        let mut draw = rng.below(self.total);
-        for (step, weight) in &self.weights {
-            match draw.checked_sub(*weight) {
-                Some(rest) => draw = rest,
-                None => return *step,
-            }
-        }
-        Step::Operate
+        self.weights.draw(rng).unwrap_or(Step::Operate)
     }
 
     /// Ends what befalls frames and versions; links and delays are left as they are.

@@ -152,7 +152,7 @@ impl Partitions {
     }
 
     /// Returns what is held of another replica in a partition. O(1).
-    pub(crate) fn held(&self, id: &ReplicaId, partition: u16) -> Option<Position> {
+    pub(crate) fn position(&self, id: &ReplicaId, partition: u16) -> Option<Position> {
         let part = self.parts.get(&partition)?;
         let info = part.tracker.origin_info(id)?;
         Some(Position {
@@ -268,7 +268,7 @@ impl Partitions {
 
     fn apply(&mut self, apply: &Apply) -> Answered {
         let mut diffs = Vec::new();
-        let held = self.held(&apply.id, apply.partition);
+        let held = self.position(&apply.id, apply.partition);
         let outcome = match held {
             Some(held) if apply.life < held.life => Outcome::Done,
             Some(held) if apply.life > held.life && apply.from > 0 => Outcome::Gap,
@@ -282,7 +282,7 @@ impl Partitions {
         let report = Report {
             id: apply.id.clone(),
             partition: apply.partition,
-            held: self.held(&apply.id, apply.partition),
+            held: self.position(&apply.id, apply.partition),
             answers: apply.answers,
             outcome,
         };
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(keys(&b), ["bob", "cid"]);
         assert_eq!(apply(&mut b, &first).held, Some(held));
         b.drop_origin(&a.id, room());
-        assert_eq!((b.held(&a.id, room()), b.trackers().count()), (None, 0));
+        assert_eq!((b.position(&a.id, room()), b.trackers().count()), (None, 0));
     }
 
     #[test]
@@ -531,6 +531,6 @@ mod tests {
         assert!(keys(&b).is_empty());
         apply(&mut b, &pushed(&a, 1, 0));
         assert_eq!(keys(&b), ["ann"]);
-        assert!(b.held(&new, room()).is_some());
+        assert!(b.position(&new, room()).is_some());
     }
 }

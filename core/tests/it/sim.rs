@@ -1,33 +1,12 @@
 //! Whole clusters, simulated: every schedule converges.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use headcount::testing::{self, Fault, Incident, Stats};
 
-use headcount::testing::{self, Failure, Fault, Incident, Stats};
-
-/// Runs the schedules of seeds `first..first + count` on two threads.
-fn schedules(first: u64, count: u64) -> Result<(), Failure> {
-    let next = AtomicU64::new(first);
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
-                return Ok(());
-            }
-            testing::simulate(seed, None)?;
-        }
-    };
-    std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let here = work();
-        other.join().expect("a schedule does not panic").and(here)
-    })
-}
+use crate::support::schedules::converge;
 
 #[test]
 fn schedules_converge() {
-    if let Err(failure) = schedules(1_000_000, 200_000) {
-        panic!("{failure}");
-    }
+    converge(1_000_000, 200_000, |seed| testing::simulate(seed, None));
 }
 
 /// Every incident that schedules promise happens in them.

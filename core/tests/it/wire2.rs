@@ -1,33 +1,12 @@
 //! Whole clusters of wire 2, simulated: every schedule converges, every broken rule is noticed, few bytes travel.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use headcount::testing::{Fault, Incident, Stats, wire2};
 
-use headcount::testing::{Failure, Fault, Incident, Stats, wire2};
-
-/// Runs the schedules of seeds `first..first + count` on two threads.
-fn schedules(first: u64, count: u64) -> Result<(), Failure> {
-    let next = AtomicU64::new(first);
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
-                return Ok(());
-            }
-            wire2::simulate(seed, None)?;
-        }
-    };
-    std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let here = work();
-        other.join().expect("a schedule does not panic").and(here)
-    })
-}
+use crate::support::schedules::converge;
 
 #[test]
 fn schedules_converge() {
-    if let Err(failure) = schedules(1_000_000, 20_000) {
-        panic!("{failure}");
-    }
+    converge(1_000_000, 20_000, |seed| wire2::simulate(seed, None));
 }
 
 /// Every incident that schedules of wire 2 promise happens in them.

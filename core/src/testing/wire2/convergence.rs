@@ -129,7 +129,7 @@ fn check_held(world: &World<'_>, node: &Node, other: &Node) -> Result<(), String
         ));
     }
     for partition in 0..PARTITIONS as u16 {
-        let held = node.process.partitions.held(id, partition);
+        let held = node.process.partitions.position(id, partition);
         let shown = other.process.replica.index().position(partition);
         if held != shown {
             return Err(format!("holds {held:?} of {id}/{partition}, not {shown:?}"));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::replica::rng::Rng;
 use crate::testing::weather::Weather;
+use crate::testing::weights::Weights;
 use crate::tracker::Limits;
 use crate::wire2::{Config, Mode, Shape};
 
@@ -111,8 +112,7 @@ pub(super) struct Plan {
     pub(super) topics: Vec<String>,
     /// Names of one key in one topic.
     pub(super) keys: u64,
-    weights: Vec<(Step, u64)>,
-    total: u64,
+    weights: Weights<Step>,
 }
 
 impl Plan {
@@ -148,20 +148,12 @@ impl Plan {
             vacate_ms: [300, 900, 2_200][rng.below(3) as usize],
             topics: topics(),
             keys: 1 + rng.below(3),
-            total: weights.iter().map(|(_, weight)| weight).sum(),
-            weights,
+            weights: Weights::new(weights),
         }
     }
 
     pub(super) fn step(&self, rng: &mut Rng) -> Step {
-        let mut draw = rng.below(self.total);
-        for (step, weight) in &self.weights {
-            match draw.checked_sub(*weight) {
-                Some(rest) => draw = rest,
-                None => return *step,
-            }
-        }
-        Step::Operate
+        self.weights.draw(rng).unwrap_or(Step::Operate)
     }
 
     /// Ends what befalls frames.

@@ -243,7 +243,7 @@ impl Cluster {
             let id = other.replica.id();
             let index = other.replica.index();
             let mut partitions = index.set().iter();
-            partitions.all(|p| newcomer.partitions.held(id, p) == index.position(p))
+            partitions.all(|p| newcomer.partitions.position(id, p) == index.position(p))
         })
     }
 }

@@ -170,7 +170,7 @@ impl Views {
                 if truth.is_forked(id) {
                     continue;
                 }
-                let Some(held) = partitions.held(id, partition) else {
+                let Some(held) = partitions.position(id, partition) else {
                     return Err(format!("holds {partition} of {id} without a life"));
                 };
                 let origin = (id.clone(), partition);

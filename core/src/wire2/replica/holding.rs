@@ -54,7 +54,7 @@ impl Replica {
         let partition = toggle.partition;
         self.pulls
             .redraw(handle, partition, self.now, &mut self.rng);
-        let held = self.held(handle, partition);
+        let held = self.position(handle, partition);
         if !toggle.is_occupied {
             self.pulls.close(handle, partition);
             if held.is_some_and(|held| held.life <= toggle.version) {
@@ -207,7 +207,7 @@ impl Replica {
         }
         self.pulls.close(handle, partition);
         if same.clock == 0 {
-            let held = self.held(handle, partition);
+            let held = self.position(handle, partition);
             if held.is_some_and(|held| held.life <= same.version) && !is_broken(Fault::KeepVacated)
             {
                 self.drop_held(handle, partition);
@@ -312,7 +312,7 @@ impl Replica {
 
 /// Positions held of others.
 impl Replica {
-    fn held(&self, handle: Handle, partition: u16) -> Option<Position> {
+    fn position(&self, handle: Handle, partition: u16) -> Option<Position> {
         self.peers.get(handle)?.holdings.get(partition)
     }
 
@@ -336,7 +336,7 @@ impl Replica {
     }
 
     fn life(&self, handle: Handle, partition: u16, life: u64) -> Life {
-        match self.held(handle, partition) {
+        match self.position(handle, partition) {
             None => Life::Cold,
             Some(held) => match life.cmp(&held.life) {
                 std::cmp::Ordering::Less => Life::Earlier,
