@@ -1,6 +1,6 @@
 # Every target is one line. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint test-rust test-elixir test-python test-web bench bench-rust bench-python packages fmt docs deny clean
+.PHONY: help run setup test lint test-rust test-elixir test-python test-web test-api bench bench-rust bench-python packages fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## list the targets
@@ -12,8 +12,8 @@ run: ## the chat server with its web page and a live demo of 100,000 members; pr
 setup: ## install what the tests need: Debian packages, virtualenv, npm packages
 	@.ci/setup
 
-test: setup lint test-rust test-elixir test-python test-web ## every suite, nothing skipped
-	@echo "headcount: all suites passed"
+test: ## every suite, nothing skipped; prints the time of each
+	+@.ci/suites setup lint test-rust test-elixir test-python test-web test-api
 
 lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cargo fmt --all --check
@@ -37,6 +37,11 @@ test-web: ## the npm client `phoenix`, and two browsers, against the running ser
 	cargo test --quiet --workspace --all-features --no-run
 	cd reference-server/tests/js && npm test
 
+test-api: ## the server against its own description of the API
+	cargo test --quiet --workspace --all-features --no-run
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r reference-server/tests/api/requirements.txt
+	$(PYTHON) reference-server/tests/api/check
+
 bench: bench-rust bench-python ## headcount beside its rivals, in the same run
 
 bench-rust: ## sets, lists, windows and the tracker
@@ -54,8 +59,11 @@ fmt: ## format everything
 	cargo fmt --all
 	cd ffi-elixir && mix format
 
-docs: ## the API documentation, in target/doc
+docs: ## the API documentation of Rust and Python, in target/doc and target/doc/python
 	cargo doc --workspace --all-features --no-deps
+	test -x $(PYTHON) || python3 -m venv .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[docs]'
+	$(PYTHON) -m pdoc --output-directory target/doc/python headcount headcount.aio
 
 deny: ## licences, duplicates, sources, advisories (installs cargo-deny)
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

@@ -59,13 +59,16 @@ defmodule Headcount.MixProject do
 
   defp package do
     [
-      files: ~w(lib build/compile_nif.exs native/headcount_nif/src native/headcount_nif/Cargo.toml
-        native/headcount_nif/.cargo guides mix.exs .formatter.exs README.md CHANGELOG.md
-        LICENSE-APACHE LICENSE-MIT),
+      files: ~w(lib build/compile_nif.exs build/precompiled_nif.exs native/headcount_nif/src
+          native/headcount_nif/Cargo.toml native/headcount_nif/.cargo guides mix.exs .formatter.exs
+          README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT) ++ checksums(),
       licenses: ["MIT", "Apache-2.0"],
       links: %{"GitHub" => @source}
     ]
   end
+
+  # With this file the NIF is downloaded; a checkout has none.
+  defp checksums, do: Enum.filter(["checksums.exs"], &File.exists?(Path.join(__DIR__, &1)))
 
   defp docs do
     [

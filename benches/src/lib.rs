@@ -4,6 +4,9 @@ pub mod crowd;
 pub mod list;
 pub mod memory;
 pub mod meter;
+pub mod people;
+pub mod redis;
+pub mod report;
 pub mod table;
 
 /// The Rust example of the project's README is a test.

@@ -55,3 +55,23 @@ pub fn members(n: usize, seed: u64) -> Vec<(u64, [u8; 12])> {
         .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15), name(&mut rng)))
         .collect()
 }
+
+/// Returns `n` members as people name themselves: 32 % of them have a name that others have as well,
+/// a few names very many. Ids without order.
+#[must_use]
+pub fn nicknames(n: usize, seed: u64) -> Vec<(u64, String)> {
+    let mut rng = Rng::new(seed);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut nickname = || match rng.below(100) {
+        // Common names, the r-th of them as often as 1 / r.
+        0..40 => {
+            let rank = (rng.below(1 << 20) as f64 / f64::from(1 << 20) * (n as f64).ln()).exp();
+            let common = &mut Rng::new(rank as u64);
+            text(&name(common)[..4 + 2 * common.below(4)])
+        }
+        _ => text(&name(&mut rng)),
+    };
+    (0..n as u64)
+        .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15), nickname()))
+        .collect()
+}

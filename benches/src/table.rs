@@ -114,7 +114,7 @@ impl Table {
         score
     }
 
-    fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let lines = self.lines.iter().map(|line| {
             let figures = line.figures.iter().map(|(who, figures)| {
                 let (low, high) = figures
@@ -240,7 +240,7 @@ fn median(figures: &[f64]) -> f64 {
 }
 
 /// Formats a figure with the digits that matter.
-fn shown(figure: f64) -> String {
+pub(crate) fn shown(figure: f64) -> String {
     match figure {
         figure if figure >= 100.0 => format!("{figure:.0}"),
         figure if figure >= 10.0 => format!("{figure:.1}"),

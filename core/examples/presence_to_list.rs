@@ -55,12 +55,8 @@ fn place(entry: &EntryBuf, groups: &[GroupId]) -> Placement {
         Status::Idle => groups[1],
         _ => groups[0],
     };
-    Placement {
-        group,
-        sort_key: SortKey::from_name(entry.key_str().unwrap_or_default()),
-        attrs: 0,
-        status,
-    }
+    let key = SortKey::from_name(entry.key_str().unwrap_or_default());
+    Placement::new(status).group(group).key(key)
 }
 
 /// Applies the changes in the room to the roster.

@@ -96,6 +96,22 @@ pub enum Fault {
     IgnoreSecondSelf,
     /// Wire 2: ask for a partition once only.
     PullOnce,
+    /// Wire 2: show the entries of a first load as they come.
+    ShowParts,
+    /// Wire 2: load the parts of two encodings of an answer as one.
+    MixReplies,
+    /// Wire 2: load on although the partition toggled.
+    KeepLoad,
+    /// Wire 2: take a question as answered with the first part.
+    CloseAtFirstPart,
+    /// Wire 2: be ready before the others had time to speak.
+    ReadyAtStart,
+    /// Wire 2: wait for replicas that are down before being ready.
+    ReadyWaitsForDead,
+    /// Wire 2: be ready as soon as all others were heard.
+    ReadyUnchecked,
+    /// Wire 2: never end the grace of a replaced replica.
+    KeepGrace,
 }
 
 #[cfg(feature = "testing")]
@@ -147,6 +163,14 @@ impl Fault {
         Self::IgnoreRowBelow,
         Self::IgnoreSecondSelf,
         Self::PullOnce,
+        Self::ShowParts,
+        Self::MixReplies,
+        Self::KeepLoad,
+        Self::CloseAtFirstPart,
+        Self::ReadyAtStart,
+        Self::ReadyWaitsForDead,
+        Self::ReadyUnchecked,
+        Self::KeepGrace,
     ];
 }
 

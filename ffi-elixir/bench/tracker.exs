@@ -51,6 +51,37 @@ keyed = Enum.with_index(pids, fn pid, n -> {pid, "user:#{n}"} end)
 Bench.line("track, until handle_diff saw all", rate.(count, us) <> " (goal 215000 /s)")
 Bench.line("  calls of handle_diff", "#{:counters.get(counter, 1)}")
 
+# As when a channel joins: again and again a few, each time until all callbacks ran.
+spin = fn spin, index, goal ->
+  if :counters.get(counter, index) < goal, do: :erlang.yield() && spin.(spin, index, goal)
+end
+
+hundred = Enum.take(keyed, 100)
+
+rounds =
+  for _ <- 1..500 do
+    [joins, leaves] = for index <- [2, 3], do: :counters.get(counter, index)
+
+    {track, _} =
+      :timer.tc(fn ->
+        for {pid, key} <- hundred, do: {:ok, _} = Tracker.track(name, pid, "few", key, meta)
+        spin.(spin, 2, joins + 100)
+      end)
+
+    {untrack, _} =
+      :timer.tc(fn ->
+        for {pid, key} <- hundred, do: :ok = Tracker.untrack(name, pid, "few", key)
+        spin.(spin, 3, leaves + 100)
+      end)
+
+    {track, untrack}
+  end
+
+for {label, times} <- Enum.zip(["track 100", "untrack 100"], Tuple.to_list(Enum.unzip(rounds))) do
+  median = Enum.at(Enum.sort(times), 250)
+  Bench.line(label <> ", until handle_diff saw them", rate.(100, median))
+end
+
 some = keyed |> Enum.take_random(20_000) |> List.to_tuple()
 pick = &elem(some, rem(&1, tuple_size(some)))
 

@@ -1,8 +1,14 @@
+Code.require_file("precompiled_nif.exs", __DIR__)
+
 defmodule Mix.Tasks.Compile.HeadcountNif do
   @moduledoc """
-  Builds the NIF with cargo and installs it into the build directory of the app.
+  Installs the NIF into the build directory of the app: from the release if the package has `checksums.exs` and
+  the release has the platform, else built with cargo.
 
   Environment:
+
+    * `HEADCOUNT_BUILD=1` - build with cargo in any case
+    * `HEADCOUNT_NIF_URL` - where the archives of the release are, such as a mirror
 
     * `HEADCOUNT_NIF_PATH` - a library that is built already (packagers, Nix, releases): it is
       installed as it is, and cargo is not needed
@@ -11,6 +17,7 @@ defmodule Mix.Tasks.Compile.HeadcountNif do
   """
 
   use Mix.Task.Compiler
+  alias Headcount.Build.PrecompiledNif
 
   @recursive true
   @crate Path.expand("../native/headcount_nif", __DIR__)
@@ -37,9 +44,21 @@ defmodule Mix.Tasks.Compile.HeadcountNif do
 
   defp library do
     case System.get_env("HEADCOUNT_NIF_PATH") do
-      path when path in [nil, ""] -> build()
+      path when path in [nil, ""] -> fetch_or_build()
       path -> if File.regular?(path), do: {:ok, path}, else: {:error, missing(path)}
     end
+  end
+
+  defp fetch_or_build do
+    forced? = System.get_env("HEADCOUNT_BUILD") == "1"
+    archive = if forced?, do: nil, else: PrecompiledNif.archive()
+    if archive, do: PrecompiledNif.fetch(archive, url()), else: build()
+  end
+
+  defp url do
+    config = Mix.Project.config()
+    release = "#{config[:source_url]}/releases/download/v#{config[:version]}"
+    System.get_env("HEADCOUNT_NIF_URL") || release
   end
 
   defp build do

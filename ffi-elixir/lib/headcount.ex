@@ -5,6 +5,7 @@ defmodule Headcount do
     * `Headcount.Tracker` - presence on all nodes, the contract of `Phoenix.Tracker`
     * `Headcount.Presence` - the contract of `Phoenix.Presence`
     * `Headcount.MemberList` - the list beside a chat: groups, rows, windows, frames
+    * `Headcount.Roster` - presence as a member list: one row for each user
     * `Headcount.SortedSet` - the functions of `Discord.SortedSet`, for all terms with an order
     * `Headcount.Tracker.State` - a tracker as a value, without processes
     * `Headcount.Transport` - how trackers talk to each other
@@ -20,6 +21,8 @@ defmodule Headcount do
     * A function that may refuse its input returns `:ok`, `{:ok, value}` or `{:error, reason}`, and has a
       twin with a `!` that returns the value itself or raises `Headcount.Error`. A refused call changes
       nothing. The reason names what was refused; where there is a limit, it has the size and the limit.
+    * A function for many entries (`track_many/3`) returns a list with such a result for each of them, and has
+      no twin.
     * A function that cannot refuse its input returns the value itself: all reads, with `nil` for a
       member or a row that does not exist, and removals, which ignore what does not exist.
     * Arguments of a wrong type, such as an atom as a topic, are mistakes of the program. They raise

@@ -2,8 +2,9 @@ defmodule Headcount.HostileTest do
   # Every function with every hostile value in every argument: an answer or an ordinary exception.
   use ExUnit.Case, async: false
 
-  alias Headcount.{MemberList, SortedSet, Tracker}
+  alias Headcount.{MemberList, MemberTable, SortedSet, Tracker}
   alias Headcount.MemberList.Viewer
+  alias Headcount.MemberTable.ListView
   alias Headcount.Tracker.State
 
   @moduletag timeout: 600_000
@@ -16,6 +17,7 @@ defmodule Headcount.HostileTest do
     CaseClauseError,
     FunctionClauseError,
     KeyError,
+    Headcount.Error,
     Protocol.UndefinedError,
     MatchError,
     BadArityError,
@@ -82,6 +84,9 @@ defmodule Headcount.HostileTest do
       %SortedSet{ref: make_ref()},
       %SortedSet{ref: MemberList.new(groups: ["a"]).ref},
       %MemberList{ref: nil},
+      %MemberTable{ref: make_ref()},
+      %ListView{table: make_ref(), id: 0},
+      %ListView{table: MemberTable.new().ref, id: 1.5},
       %State{ref: 5, name: "five"},
       %Viewer{ref: make_ref(), format: :map}
     ]
@@ -213,6 +218,77 @@ defmodule Headcount.HostileTest do
         assert attempt(option, MemberList, :new, [[{option, value}]]) == []
       end
     end
+  end
+
+  test "member tables" do
+    make = fn ids ->
+      fn ->
+        table = MemberTable.new(ids: ids, payloads: true)
+        if ids == :integer, do: MemberTable.upsert!(table, 1, name: "Ann", attrs: [1])
+        table
+      end
+    end
+
+    other = MemberTable.add_list!(MemberTable.new(), name: "other")
+
+    good = [
+      add_list: [[[name: "a"]]],
+      set_spec: [[other, [name: "a"]]],
+      revoke: [[other, [name: "a"]]],
+      remove_list: [[other]],
+      build: [[1]],
+      built?: [[other]],
+      list_named: [["a"]],
+      upsert: [[1, [name: "x", attrs: [1]]]],
+      remove: [[1]],
+      set_key: [[1, 0, {:name, "x"}]],
+      set_attrs: [[1, [set: [1]]]],
+      set_attrs_many: [[[1], [set: [1]]]],
+      touch: [[1]],
+      set_payload: [[1, "x"]],
+      get: [[1]]
+    ]
+
+    for ids <- [:integer, :uuid, :text], do: assert(calls(MemberTable, make.(ids), good) == [])
+
+    for option <- [:ids, :key_columns, :payloads, :shown, :first_epoch],
+        value <- hostile(),
+        not endless?(value) do
+      assert attempt(option, MemberTable, :new, [[{option, value}]]) == []
+    end
+
+    table = make.(:integer).()
+    options = [:name, :default_group, :sort_by, :descending, :headers]
+
+    for option <- options ++ [:admit, :always, :never, :groups],
+        value <- hostile(),
+        not endless?(value) do
+      spec = Keyword.put([name: "list #{System.unique_integer()}"], option, value)
+      assert attempt(option, MemberTable, :add_list, [table, spec]) == []
+    end
+
+    list = fn ->
+      table = make.(:integer).()
+      list = MemberTable.add_list!(table, name: "all")
+      MemberTable.build(table)
+      list
+    end
+
+    assert calls(ListView, list,
+             index_of: [[1]],
+             group_of: [[1]],
+             row_at: [[0]],
+             slice: [[0, 1]],
+             find_prefix: [[{:name, "a"}]],
+             search_prefix: [[{:name, "a"}]],
+             set_group_hidden: [["members", true]],
+             set_group_collapsed: [["members", true]]
+           ) == []
+
+    assert calls(Viewer, fn -> Viewer.new(list.()) end,
+             open: [["c:0"]],
+             switch: [[other, ["c:0"]]]
+           ) == []
   end
 
   test "viewers" do

@@ -28,6 +28,17 @@ defmodule Headcount.PresenceTest do
 
       {:ok, calls + 1}
     end
+
+    @impl true
+    def handle_signal(%{payload: "boom"}, _calls), do: raise("boom")
+
+    def handle_signal(signal, calls) do
+      for {pid, _} <- Registry.lookup(Headcount.PresenceTest.PubSub, "metas") do
+        send(pid, {:signal, signal, calls})
+      end
+
+      {:ok, calls + 1}
+    end
   end
 
   setup do
@@ -192,6 +203,16 @@ defmodule Headcount.PresenceTest do
     assert joins == %{"ann" => %{metas: [%{phx_ref: ref}]}}
     for shard <- shards, do: send(shard, {:stray, make_ref()})
     assert shards == for(n <- 0..1, do: Process.whereis(:"#{Rich}_shard#{n}"))
+  end
+
+  @tag :capture_log
+  test "signals reach the callback, and an exception in it loses that one" do
+    subscribe("metas")
+    :ok = Headcount.Tracker.signal(Plain, "room", "ann", 1)
+    :ok = Headcount.Tracker.signal(Rich, "room", "ann", 1, payload: "boom")
+    for kind <- [2, 3], do: :ok = Headcount.Tracker.signal(Rich, "room", "ann", kind)
+    assert_receive {:signal, %{kind: 2, topic: "room", key: "ann", payload: ""}, calls}
+    assert_receive {:signal, %{kind: 3}, after_it} when after_it == calls + 1
   end
 
   test "handle_metas sees all metas of a topic" do

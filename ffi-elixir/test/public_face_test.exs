@@ -7,7 +7,7 @@ defmodule Headcount.PublicFaceTest do
   alias Headcount.MemberList.{Snapshot, Viewer}
   alias Headcount.Tracker.State
 
-  @modules [MemberList, Viewer, State, Headcount.Tracker]
+  @modules [MemberList, Headcount.MemberTable, Viewer, State, Headcount.Tracker, Headcount.Roster]
 
   defp list(members) do
     list = MemberList.new(groups: ["online"])
@@ -20,6 +20,7 @@ defmodule Headcount.PublicFaceTest do
 
   for module <- @modules do
     test "each function of #{inspect(module)} that returns {:error, _} has a twin with a !" do
+      Code.ensure_loaded!(unquote(module))
       {:ok, specs} = Code.Typespec.fetch_specs(unquote(module))
 
       for {{name, arity}, [spec | _]} <- specs do

@@ -19,7 +19,7 @@ use crate::convert::Buffer;
 use crate::error::{DecodeError, raise};
 use crate::json::{Json, from_json, to_json};
 use crate::sync::Locked;
-use crate::windows::Bundle;
+use crate::windows::{Bundle, window_names};
 
 /// The most dicts of rows that a client keeps: those of all windows, and as many that are gone.
 const ROW_DICTS_MAX: usize = 2 * VIEWER_WINDOWS_MAX * WINDOW_ROWS_MAX;
@@ -58,6 +58,15 @@ impl Client {
     fn close(&self, py: Python<'_>, window: &str) -> PyResult<()> {
         self.core.write(py, |client| client.close(window))?;
         Ok(())
+    }
+
+    /// Note that the server is asked for another list, with these windows there. The windows of the
+    /// old list are gone; frames of it that are on their way are ignored.
+    fn switch(&self, py: Python<'_>, windows: &Bound<'_, PyAny>) -> PyResult<()> {
+        let windows = window_names(windows)?;
+        self.core.write(py, |client| {
+            client.switch(windows.iter().map(|name| &**name))
+        })
     }
 
     /// Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows).
@@ -205,6 +214,12 @@ impl Window {
     #[getter]
     fn base_index(&self) -> u64 {
         self.window.base_index()
+    }
+
+    /// The number of members that match, on all pages, in the window of a search; else `None`.
+    #[getter]
+    fn matches(&self) -> Option<u64> {
+        self.window.matches()
     }
 
     /// True while the window waits for a SYNC; until then the rows are what they were.

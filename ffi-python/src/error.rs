@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use headcount::codec::DecodeError as Malformed;
 use headcount::id::IdError;
-use headcount::member_list::WindowError as Unseen;
+use headcount::member_list::{TableError, WindowError as Unseen};
 use headcount::presence::RestoreError as Unrestored;
 use headcount::tracker::ApplyError as Refused;
 use headcount::{ListError as Unlisted, TrackError as Untracked};
@@ -13,15 +13,20 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 
 pyo3::import_exception!(headcount._errors, AlreadyTracked);
 pyo3::import_exception!(headcount._errors, ApplyError);
+pyo3::import_exception!(headcount._errors, ConnectError);
 pyo3::import_exception!(headcount._errors, DecodeError);
 pyo3::import_exception!(headcount._errors, ForkError);
 pyo3::import_exception!(headcount._errors, GapError);
 pyo3::import_exception!(headcount._errors, HiddenMember);
+pyo3::import_exception!(headcount._errors, LagError);
 pyo3::import_exception!(headcount._errors, LimitError);
+pyo3::import_exception!(headcount._errors, ListBuilding);
 pyo3::import_exception!(headcount._errors, ListError);
+pyo3::import_exception!(headcount._errors, NodeStopped);
 pyo3::import_exception!(headcount._errors, NotTracked);
 pyo3::import_exception!(headcount._errors, TrackError);
 pyo3::import_exception!(headcount._errors, UnknownGroup);
+pyo3::import_exception!(headcount._errors, UnknownList);
 pyo3::import_exception!(headcount._errors, UnknownMember);
 pyo3::import_exception!(headcount._errors, WindowError);
 
@@ -31,7 +36,7 @@ pub(crate) fn raise(error: impl Into<Raised>) -> PyErr {
 }
 
 /// An exception on its way.
-pub(crate) struct Raised(PyErr);
+pub(crate) struct Raised(pub(crate) PyErr);
 
 impl From<Malformed> for Raised {
     fn from(error: Malformed) -> Self {
@@ -91,6 +96,24 @@ impl From<Unlisted> for Raised {
     }
 }
 
+impl From<TableError> for Raised {
+    fn from(error: TableError) -> Self {
+        let text = error.to_string();
+        Self(match error {
+            TableError::List(error) => return error.into(),
+            TableError::UnknownList { .. } => UnknownList::new_err((text, kind_of(&error))),
+            TableError::ListBuilding { .. } => ListBuilding::new_err((text, kind_of(&error))),
+            TableError::AttrTooHigh { max, .. }
+            | TableError::TooManyAttrSets { max }
+            | TableError::BadKeyColumns { max, .. }
+            | TableError::TooManyLists { max }
+            | TableError::TooManyClauses { max, .. }
+            | TableError::TooManyIds { max, .. } => LimitError::new_err((text, max)),
+            _ => ListError::new_err((text, kind_of(&error))),
+        })
+    }
+}
+
 impl From<Unrestored> for Raised {
     fn from(error: Unrestored) -> Self {
         match error {
@@ -105,10 +128,13 @@ impl From<Unseen> for Raised {
     fn from(error: Unseen) -> Self {
         let text = error.to_string();
         Self(match error {
-            Unseen::TooManyRows { max, .. } | Unseen::TooManyWindows { max } => {
+            Unseen::TooManyRows { max, .. }
+            | Unseen::TooManyWindows { max }
+            | Unseen::TooManySearches { max }
+            | Unseen::TooManyGroups { max, .. } => LimitError::new_err((text, max)),
+            Unseen::ChunkTooHigh { max, .. } | Unseen::PageTooHigh { max, .. } => {
                 LimitError::new_err((text, max))
             }
-            Unseen::ChunkTooHigh { max, .. } => LimitError::new_err((text, max)),
             _ => WindowError::new_err((text, kind_of(&error))),
         })
     }

@@ -20,11 +20,60 @@ pub(crate) enum AnyId {
     Text(TextId),
 }
 
+impl AnyId {
+    /// Reads an id of the kind that its type says.
+    pub(crate) fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if id.is_instance_of::<PyString>() {
+            return TextId::from_py(id).map(Self::Text);
+        }
+        if id.is_instance(uuid_type(id.py())?)? {
+            return u128::from_py(id).map(Self::Uuid);
+        }
+        u64::from_py(id).map(Self::Int)
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "int",
+            Self::Uuid(_) => "UUID",
+            Self::Text(_) => "str",
+        }
+    }
+}
+
+/// A value for each of the three kinds of ids, of which there is one.
+#[derive(Debug, Clone)]
+pub(crate) enum OfKind<Int, Uuid, Text> {
+    Int(Int),
+    Uuid(Uuid),
+    Text(Text),
+}
+
+/// The same code for a value of each kind of ids.
+macro_rules! each_kind {
+    ($value:expr, $name:ident => $body:expr) => {
+        match $value {
+            $crate::id::OfKind::Int($name) => $body,
+            $crate::id::OfKind::Uuid($name) => $body,
+            $crate::id::OfKind::Text($name) => $body,
+        }
+    };
+}
+pub(crate) use each_kind;
+
 /// A kind of id that a list can be made for.
 pub(crate) trait PyId: Id {
     fn from_py(id: &Bound<'_, PyAny>) -> PyResult<Self>;
 
     fn to_any(&self) -> AnyId;
+
+    /// Returns an id of this kind; `TypeError` if it is of another.
+    fn from_any(id: &AnyId) -> PyResult<Self>;
+}
+
+fn other_kind(kind: &str, id: &AnyId) -> PyErr {
+    let other = id.kind();
+    PyTypeError::new_err(format!("the ids of this list are {kind}, not {other}"))
 }
 
 impl PyId for u64 {
@@ -37,6 +86,13 @@ impl PyId for u64 {
 
     fn to_any(&self) -> AnyId {
         AnyId::Int(*self)
+    }
+
+    fn from_any(id: &AnyId) -> PyResult<Self> {
+        match id {
+            AnyId::Int(id) => Ok(*id),
+            _ => Err(other_kind("int", id)),
+        }
     }
 }
 
@@ -51,6 +107,13 @@ impl PyId for u128 {
     fn to_any(&self) -> AnyId {
         AnyId::Uuid(*self)
     }
+
+    fn from_any(id: &AnyId) -> PyResult<Self> {
+        match id {
+            AnyId::Uuid(id) => Ok(*id),
+            _ => Err(other_kind("uuid.UUID", id)),
+        }
+    }
 }
 
 impl PyId for TextId {
@@ -61,6 +124,13 @@ impl PyId for TextId {
 
     fn to_any(&self) -> AnyId {
         AnyId::Text(self.clone())
+    }
+
+    fn from_any(id: &AnyId) -> PyResult<Self> {
+        match id {
+            AnyId::Text(id) => Ok(id.clone()),
+            _ => Err(other_kind("str", id)),
+        }
     }
 }
 

@@ -7,23 +7,31 @@
 
 mod batch;
 mod bounds;
+mod bridge;
 mod client;
 mod convert;
 mod diff;
 mod entry;
 mod error;
 mod event;
+mod feed;
 mod id;
 mod item;
 mod json;
 mod list_or_roster;
 mod member_list;
+mod network;
+mod node;
 mod presence;
+mod ready;
 mod replica;
 mod roster;
 mod row;
+mod running;
 mod sorted_set;
+mod stats;
 mod sync;
+mod table;
 mod tracker;
 mod verbs;
 mod windows;
@@ -41,6 +49,8 @@ mod _headcount {
     #[pymodule_export]
     use super::batch::{BatchReport, BulkReport};
     #[pymodule_export]
+    use super::bridge::Bridge;
+    #[pymodule_export]
     use super::client::{BundleReport, Client, Window};
     #[pymodule_export]
     use super::diff::{Diff, TopicDiff, Update};
@@ -49,7 +59,13 @@ mod _headcount {
     #[pymodule_export]
     use super::event::{Event, Signal, Transmit};
     #[pymodule_export]
+    use super::feed::Feed;
+    #[pymodule_export]
     use super::member_list::{MemberList, Snapshot, Upsert};
+    #[pymodule_export]
+    use super::network::MemoryNetwork;
+    #[pymodule_export]
+    use super::node::NodeBase;
     #[pymodule_export]
     use super::presence::Presence;
     #[pymodule_export]
@@ -61,7 +77,13 @@ mod _headcount {
     #[pymodule_export]
     use super::sorted_set::SortedTree;
     #[pymodule_export]
+    use super::table::list_view::{ListMove, ListView};
+    #[pymodule_export]
+    use super::table::spec::{Clause, ListSpec};
+    #[pymodule_export]
+    use super::table::{MemberTable, TableMember, TableUpsert};
+    #[pymodule_export]
     use super::tracker::Tracker;
     #[pymodule_export]
-    use super::windows::{Bundle, Tick, Viewer};
+    use super::windows::{Bundle, TableTick, Tick, Viewer};
 }

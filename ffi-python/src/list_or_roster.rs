@@ -7,6 +7,10 @@ use headcount::{MemberList, Roster};
 
 /// A list that a `MemberList` or a `Roster` of Python holds; both see the same.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each list, behind an Arc; it moves once, when a roster is made"
+)]
 pub(crate) enum ListOrRoster<I: Id> {
     List(MemberList<I>),
     Roster(Roster<I>),

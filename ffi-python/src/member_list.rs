@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, GROUPS_MAX, Id, TextId};
-use headcount::{ListError, ListOptions};
+use headcount::member_list::{BodyFormat, GROUPS_MAX, GroupInfo, Id, Matches, TextId};
+use headcount::{GroupId, ListError, ListOptions, WindowSpec};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyList;
@@ -13,11 +13,14 @@ use crate::batch::{BatchReport, BulkReport, ChangeOf, Format, NewMember, payload
 use crate::bounds::{BATCH_MAX, collect, room_for, texts, yielding};
 use crate::convert::{Place, Seconds, grouped, out_of_range, place};
 use crate::error::{HiddenMember, raise};
-use crate::id::{Key, Kind, PyId};
+use crate::id::{Key, Kind, OfKind, PyId};
 use crate::list_or_roster::ListOrRoster;
 use crate::row::{Group, Member, Reading, Row, RowIterator, member};
 use crate::sync::Locked;
-use crate::windows::{Shown, Tick, Viewer};
+use crate::windows::{Shown, Source, Tick, Viewer};
+
+/// The name of a group, how many of its members a search finds, and the row of the first one.
+pub(crate) type FoundInGroup = (String, usize, Option<usize>);
 
 /// A sorted, grouped, sliced list of members, for any number of threads.
 ///
@@ -47,21 +50,13 @@ pub(crate) struct MemberList {
     format: Option<BodyFormat>,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) enum Lists {
-    Int(Arc<Locked<ListOrRoster<u64>>>),
-    Uuid(Arc<Locked<ListOrRoster<u128>>>),
-    Text(Arc<Locked<ListOrRoster<TextId>>>),
-}
+type List<I> = Arc<Locked<ListOrRoster<I>>>;
+pub(crate) type Lists = OfKind<List<u64>, List<u128>, List<TextId>>;
 
 /// The same code for a list of each kind of ids.
 macro_rules! each {
     ($this:expr, $list:ident => $body:expr) => {
-        match &$this.lists {
-            $crate::member_list::Lists::Int($list) => $body,
-            $crate::member_list::Lists::Uuid($list) => $body,
-            $crate::member_list::Lists::Text($list) => $body,
-        }
+        $crate::id::each_kind!(&$this.lists, $list => $body)
     };
 }
 pub(crate) use each;
@@ -407,9 +402,29 @@ impl MemberList {
     /// compared without case but with accents, in their first 64 bytes.
     fn find_prefix(&self, py: Python<'_>, prefix: Key) -> PyResult<Vec<(String, usize)>> {
         each!(self, list => list.read(py, |list| {
-            let name = |id| list.groups().find(|g| g.id == id).map_or("", |g| g.name).to_owned();
-            list.find_prefix(&prefix.0).into_iter().map(|(id, row)| (name(id), row)).collect()
+            named(list.find_prefix(&prefix.0), || list.groups())
         }))
+    }
+
+    /// Return, for each group with members whose key begins with this prefix, its name, how many
+    /// there are, and the row of the first one, which the others follow; `None` when the group is
+    /// collapsed. O(groups log n).
+    fn search_prefix(&self, py: Python<'_>, prefix: Key) -> PyResult<Vec<FoundInGroup>> {
+        each!(self, list => list.read(py, |list| {
+            found(&list.search_prefix(&prefix.0), || list.groups())
+        }))
+    }
+
+    /// Return the name of the window that shows a page of the members whose key begins with this
+    /// prefix, 50 rows, of all groups or of one.
+    #[staticmethod]
+    #[pyo3(signature = (prefix, page = 0, group = None))]
+    fn search_window(prefix: Key, page: u32, group: Option<&str>) -> String {
+        let spec = match group {
+            Some(group) => WindowSpec::<u64>::search_in(group, &prefix.0, page),
+            None => WindowSpec::search(&prefix.0, page),
+        };
+        spec.to_string()
     }
 
     /// Return the list as it is now, for reading while other threads write. O(1).
@@ -422,8 +437,8 @@ impl MemberList {
     #[pyo3(signature = (*, discord = false))]
     fn viewer(&self, discord: bool) -> Viewer {
         each!(self, list => {
-            let shown = Shown { list: Arc::clone(list), format: self.format };
-            Viewer::new(shown, discord)
+            let source = Source::List(Arc::clone(list));
+            Viewer::new(Shown { source, format: self.format }, discord)
         })
     }
 
@@ -431,8 +446,7 @@ impl MemberList {
     /// seconds of any clock that does not run backwards; counts travel at most once a second.
     fn tick(&self, py: Python<'_>, now: Seconds) -> PyResult<Tick> {
         each!(self, list => {
-            let shown = Shown { list: Arc::clone(list), format: self.format };
-            Tick::new(py, &shown, now.0)
+            Tick::new(py, list, self.format, now.0)
         })
     }
 
@@ -505,7 +519,7 @@ impl MemberList {
 }
 
 /// About what a row takes on its way to Python.
-const ROW_LEN: usize = 2 * size_of::<Row>() + size_of::<usize>();
+pub(crate) const ROW_LEN: usize = 2 * size_of::<Row>() + size_of::<usize>();
 
 fn group_names(names: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     texts(names, "groups", GROUPS_MAX)
@@ -520,7 +534,7 @@ fn create<I: PyId>(
     Ok(Arc::new(Locked::new(ListOrRoster::List(list))))
 }
 
-fn describe(name: &str, members: usize, groups: &[Group]) -> String {
+pub(crate) fn describe(name: &str, members: usize, groups: &[Group]) -> String {
     let mut text = format!("<{name} {}", grouped(members));
     for group in groups {
         text.push_str(&group.summary());
@@ -529,8 +543,37 @@ fn describe(name: &str, members: usize, groups: &[Group]) -> String {
     text
 }
 
+/// Returns rows by the names of their groups.
+pub(crate) fn named<'a, G: Iterator<Item = GroupInfo<'a>>>(
+    rows: Vec<(GroupId, usize)>,
+    groups: impl Fn() -> G,
+) -> Vec<(String, usize)> {
+    let rows = rows.into_iter();
+    rows.map(|(id, row)| (name_of(id, groups()), row)).collect()
+}
+
+/// Returns what a search finds by the names of the groups.
+pub(crate) fn found<'a, G: Iterator<Item = GroupInfo<'a>>>(
+    matches: &Matches,
+    groups: impl Fn() -> G,
+) -> Vec<FoundInGroup> {
+    let found = matches.groups().iter();
+    found
+        .map(|found| {
+            let name = name_of(found.group, groups());
+            (name, found.count, found.first_index)
+        })
+        .collect()
+}
+
+/// Returns the name of a group of a list.
+pub(crate) fn name_of<'a>(id: GroupId, mut groups: impl Iterator<Item = GroupInfo<'a>>) -> String {
+    let group = groups.find(|group| group.id == id);
+    group.map_or("", |group| group.name).to_owned()
+}
+
 /// Returns the error of a member without a row.
-fn absent(id: String, is_member: bool) -> PyErr {
+pub(crate) fn absent(id: String, is_member: bool) -> PyErr {
     if is_member {
         let text = format!("the member {id:?} has no row: its group is hidden or collapsed");
         return HiddenMember::new_err((text, "hidden_member"));
@@ -539,7 +582,7 @@ fn absent(id: String, is_member: bool) -> PyErr {
 }
 
 /// Makes rows into a list of Python, and lets other threads run meanwhile.
-fn rows_list<'py>(py: Python<'py>, rows: Vec<Row>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn rows_list<'py>(py: Python<'py>, rows: Vec<Row>) -> PyResult<Bound<'py, PyAny>> {
     Ok(PyList::new(py, yielding(py, rows.into_iter()))?.into_any())
 }
 
@@ -554,7 +597,7 @@ fn rows_list<'py>(py: Python<'py>, rows: Vec<Row>) -> PyResult<Bound<'py, PyAny>
 /// >>> len(before), len(ml)
 /// (2, 0)
 #[pyclass(frozen, generic, module = "headcount")]
-pub(crate) struct Snapshot(Arc<dyn Reading>);
+pub(crate) struct Snapshot(pub(crate) Arc<dyn Reading>);
 
 #[pymethods]
 impl Snapshot {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::PresenceConfig;
 use headcount::codec::{CLUSTER_LEN_MAX, SharedKey};
 use headcount::replica::{Config, Signal};
+use headcount::{PresenceConfig, ReplicaId};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -20,8 +20,10 @@ use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id};
 use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
-use crate::verbs::{ENTRY_LEN, collect, entry_verbs, own_status, reference};
+use crate::verbs::{ENTRY_LEN, collect, entry_verbs, making_verbs, own_status, reference};
 
+/// The time for which a signal holds, unless its sender says otherwise.
+pub(crate) const SIGNAL_TTL: Duration = Duration::from_secs(5);
 /// The longest part of a host's name in the name of a node.
 const HOST_LEN_MAX: usize = 32;
 
@@ -30,7 +32,7 @@ const HOST_LEN_MAX: usize = 32;
 /// The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
 /// seconds since any start, the same for all calls. Call `handle_message` with each frame that
 /// arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
-/// `poll` yields. `headcount.aio.Node` does that for asyncio.
+/// `poll` yields. A `Node` does all of that, over NATS or a transport of yours.
 ///
 /// >>> a, b = Presence("a"), Presence("b")
 /// >>> _ = a.track("room", "ann", "conn-1")
@@ -50,6 +52,7 @@ pub(crate) struct Presence {
     config: PresenceConfig,
 }
 
+making_verbs!(Presence);
 entry_verbs!(Presence);
 
 #[pymethods]
@@ -291,7 +294,7 @@ impl Presence {
 
     /// Send a short-lived signal, such as typing, to all peers; nothing is stored. `ttl` is in
     /// seconds.
-    #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(Duration::from_secs(5))))]
+    #[pyo3(signature = (topic, key, kind, payload = Buffer::empty(), *, ttl = Seconds(SIGNAL_TTL)))]
     fn signal(
         &self,
         py: Python<'_>,
@@ -301,14 +304,7 @@ impl Presence {
         payload: Buffer,
         ttl: Seconds,
     ) -> PyResult<()> {
-        let signal = Signal {
-            topic: topic.to_owned(),
-            key: bounds::copied(key.as_bytes())?,
-            kind,
-            ttl_ms: u32::try_from(ttl.0.as_millis())
-                .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
-            payload: bounds::copied(&payload)?,
-        };
+        let signal = read_signal(topic, &key, kind, &payload, ttl)?;
         self.core
             .read(py, |core| core.signal(signal))?
             .map_err(raise)
@@ -332,6 +328,30 @@ impl Presence {
             grouped(len)
         ))
     }
+}
+
+impl Presence {
+    /// Returns what a node starts from.
+    pub(crate) fn identity(&self) -> PyResult<(ReplicaId, PresenceConfig)> {
+        Ok((self.core.get()?.id(), self.config.clone()))
+    }
+}
+
+pub(crate) fn read_signal(
+    topic: &str,
+    key: &Name,
+    kind: u8,
+    payload: &[u8],
+    ttl: Seconds,
+) -> PyResult<Signal> {
+    Ok(Signal {
+        topic: topic.to_owned(),
+        key: bounds::copied(key.as_bytes())?,
+        kind,
+        ttl_ms: u32::try_from(ttl.0.as_millis())
+            .map_err(|_| PyOverflowError::new_err("the ttl is at most 49 days"))?,
+        payload: bounds::copied(payload)?,
+    })
 }
 
 /// Returns a name that no other process has: host, process id and a random number.

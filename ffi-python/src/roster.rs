@@ -31,7 +31,9 @@ type Placements = Arc<Mutex<HashMap<(core::id::Origin, u64), Placement>>>;
 /// A list that follows presence: one row for each user with sessions.
 ///
 /// `mapping` takes an `Entry` and says where it puts its user: `(group, key)` or `(group, key,
-/// attrs)`. The key of an entry is the id of the row. The status of an entry is 0 online, 1 idle,
+/// attrs)`; with `None` the entry does not count as a session. The attribute bits are those of
+/// `status_bits`, which are the roster's; it leaves the others as the application sets them. The
+/// key of an entry is the id of the row. The status of an entry is 0 online, 1 idle,
 /// 2 dnd, 3 invisible; over the sessions of a user the first of `priority` decides. A user whose
 /// sessions are gone, or who is invisible, is offline for others: the row is removed, or moves to
 /// the group `offline`.
@@ -62,7 +64,9 @@ pub(crate) struct Roster {
 impl Roster {
     /// Create a roster over a list that has none yet; the list stays usable.
     #[new]
-    #[pyo3(signature = (list, mapping, *, offline = None, priority = None, last_seen_max = None))]
+    #[pyo3(signature = (
+        list, mapping, *, offline = None, priority = None, last_seen_max = None, status_bits = 0,
+    ))]
     fn new(
         py: Python<'_>,
         list: &Bound<'_, MemberList>,
@@ -70,10 +74,11 @@ impl Roster {
         offline: Option<&str>,
         priority: Option<&Bound<'_, PyAny>>,
         last_seen_max: Option<usize>,
+        status_bits: u32,
     ) -> PyResult<Self> {
         let list = list.get().clone();
         let placements = Placements::default();
-        let mut options = RosterOptions::default();
+        let mut options = RosterOptions::default().status_bits(status_bits);
         if let Some(last_seen_max) = last_seen_max {
             options = options.last_seen_max(last_seen_max);
         }
@@ -107,8 +112,8 @@ impl Roster {
     /// Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
     /// last-seen; left out, it is read. O(changes x log members).
     ///
-    /// An entry for which the mapping raises, or names a group that the list lacks, is refused and
-    /// does not count as a session; the others are applied.
+    /// An entry for which the mapping raises, or names a group that the list lacks or attribute bits
+    /// outside of `status_bits`, is refused and does not count as a session; the others are applied.
     #[pyo3(signature = (change, *, now = None))]
     fn apply(
         &self,
@@ -213,7 +218,8 @@ impl Roster {
         for entry in entries {
             let buf = entry.buf().clone();
             match self.place(py, entry) {
-                Ok(place) => places.push((buf, place)),
+                Ok(Some(place)) => places.push((buf, place)),
+                Ok(None) => {}
                 Err(error) if error.is_instance_of::<PyException>(py) => {
                     refused.push((buf, error.to_string()));
                 }
@@ -235,8 +241,8 @@ impl Roster {
         }))
     }
 
-    /// Asks the mapping where an entry puts its user.
-    fn place(&self, py: Python<'_>, entry: Entry) -> PyResult<Place> {
+    /// Asks the mapping where an entry puts its user; `None` if the entry does not count.
+    fn place(&self, py: Python<'_>, entry: Entry) -> PyResult<Option<Place>> {
         self.mapping.bind(py).call1((entry,))?.extract()
     }
 }
@@ -303,12 +309,8 @@ impl Place {
         status: Status,
     ) -> Result<Placement, ListError> {
         let group = list.group(&self.group)?;
-        Ok(Placement {
-            group,
-            sort_key: self.key,
-            attrs: self.attrs,
-            status,
-        })
+        let placement = Placement::new(status).group(group).key(self.key);
+        Ok(placement.bits(self.attrs))
     }
 }
 

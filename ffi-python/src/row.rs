@@ -183,8 +183,8 @@ pub(crate) trait Reading: Send + Sync {
 }
 
 macro_rules! reading {
-    ($type:ident) => {
-        impl<I: PyId> Reading for core::$type<I> {
+    ($type:ty) => {
+        impl<I: PyId> Reading for $type {
             fn rows_len(&self) -> usize {
                 self.len()
             }
@@ -211,8 +211,9 @@ macro_rules! reading {
     };
 }
 
-reading!(MemberList);
-reading!(Snapshot);
+reading!(core::MemberList<I>);
+reading!(core::Snapshot<I>);
+reading!(core::member_list::ListView<'_, I>);
 
 /// Copies rows. Neighbours are mostly of one group, so its name is looked up once for them all.
 fn own<'a, I: PyId>(

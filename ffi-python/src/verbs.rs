@@ -1,4 +1,4 @@
-//! The verbs that `Tracker` and `Presence` have in common.
+//! The verbs that `Tracker`, `Presence` and `NodeBase` have in common.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::error::raise;
 /// The approximate number of bytes that a copy of an entry takes.
 pub(crate) const ENTRY_LEN: usize = 256;
 
-/// Gives a class the verbs of entries. Its field `core` is a `Locked` or `Detached` value of the crate that has them.
-macro_rules! entry_verbs {
+/// Gives a class the verbs that make entries. `NodeBase` has its own, with leases.
+macro_rules! making_verbs {
     ($class:ty) => {
         #[pymethods]
         impl $class {
@@ -35,6 +35,36 @@ macro_rules! entry_verbs {
                 reference(self.core.write(py, |entries| entries.track(&entry))?)
             }
 
+            /// Track an entry, or update it when it is tracked, as `update` does. O(1).
+            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = None))]
+            fn upsert(
+                &self,
+                py: Python<'_>,
+                topic: &str,
+                key: Name,
+                owner: Name,
+                meta: Meta,
+                status: Option<u8>,
+            ) -> PyResult<String> {
+                let entry = new_entry(topic, (&key, &owner), &meta, status.unwrap_or(0))?;
+                reference(self.core.write(py, |entries| {
+                    let sessions = entries.get_by_key(topic, key.as_key());
+                    let kept = status
+                        .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
+                    entries.upsert(&entry.status(kept.unwrap_or(0)))
+                })?)
+            }
+        }
+    };
+}
+pub(crate) use making_verbs;
+
+/// Gives a class the other verbs of entries. Its field `core` is a `Locked`, `Detached` or `Running` value of the crate
+/// that has them.
+macro_rules! entry_verbs {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
             /// Replace the meta of a tracked entry, and its status if one is given; return the
             /// reference of the new version. O(1).
             ///
@@ -55,26 +85,6 @@ macro_rules! entry_verbs {
                     let kept = status
                         .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
                     entries.update(&entry.status(kept.unwrap_or(0)))
-                })?)
-            }
-
-            /// Track an entry, or update it when it is tracked, as `update` does. O(1).
-            #[pyo3(signature = (topic, key, owner, meta = Meta::empty(), *, status = None))]
-            fn upsert(
-                &self,
-                py: Python<'_>,
-                topic: &str,
-                key: Name,
-                owner: Name,
-                meta: Meta,
-                status: Option<u8>,
-            ) -> PyResult<String> {
-                let entry = new_entry(topic, (&key, &owner), &meta, status.unwrap_or(0))?;
-                reference(self.core.write(py, |entries| {
-                    let sessions = entries.get_by_key(topic, key.as_key());
-                    let kept = status
-                        .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
-                    entries.upsert(&entry.status(kept.unwrap_or(0)))
                 })?)
             }
 

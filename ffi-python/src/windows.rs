@@ -2,19 +2,23 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::member_list::{BodyFormat, Discord, TextId, WindowError};
+use headcount::member_list::{
+    BodyFormat, Discord, ListId, LiveList, MemberTable, TableError, TextId, Watchable, WindowError,
+};
 use headcount::{Bodies, WindowSpec};
 use parking_lot::Mutex;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyBytes;
 
 use crate::bounds::{self, texts};
 use crate::convert::Buffer;
-use crate::error::raise;
+use crate::error::{Raised, raise};
 use crate::id::{Kind, PyId};
 use crate::json::from_json;
 use crate::list_or_roster::ListOrRoster;
@@ -23,57 +27,94 @@ use crate::sync::{Birth, Locked};
 /// Most names of windows in one `resync`: a viewer holds few, one of them may come twice.
 const NAMES_MAX: usize = 64;
 
-/// A list as its viewers hold it, with where its bodies come from.
+/// Reads the names of windows.
+pub(crate) fn window_names(windows: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
+    texts(windows, "windows", NAMES_MAX)
+}
+
+/// A list that a viewer watches, and where its bodies come from.
+#[derive(Debug, Clone)]
 pub(crate) struct Shown<I: PyId> {
-    pub(crate) list: Arc<Locked<ListOrRoster<I>>>,
+    pub(crate) source: Source<I>,
     pub(crate) format: Option<BodyFormat>,
 }
 
-impl<I: PyId> Shown<I> {
-    fn bodies<'a>(&self) -> Bodies<'a, I> {
-        self.format.map_or(Bodies::None, Bodies::Payloads)
+/// A list of its own, or one of a table.
+#[derive(Debug, Clone)]
+pub(crate) enum Source<I: PyId> {
+    List(Arc<Locked<ListOrRoster<I>>>),
+    Table(Arc<Locked<MemberTable<I>>>, ListId),
+}
+
+impl<I: PyId> Source<I> {
+    /// Returns whether the list, or its table, is this one.
+    fn is_of(&self, owner: &Arc<dyn Any + Send + Sync>) -> bool {
+        match self {
+            Self::List(list) => std::ptr::addr_eq(Arc::as_ptr(owner), Arc::as_ptr(list)),
+            Self::Table(table, _) => std::ptr::addr_eq(Arc::as_ptr(owner), Arc::as_ptr(table)),
+        }
     }
+}
+
+impl<I: PyId> Shown<I> {
+    /// Works on the list, with its bodies.
+    fn with<R>(
+        &self,
+        f: impl FnOnce(&mut LiveList<'_, I>, Bodies<'_, I>) -> R,
+    ) -> Result<R, TableError> {
+        let bodies = bodies(self.format);
+        match &self.source {
+            Source::List(list) => {
+                list.write_detached(|list| Ok(f(&mut live::<I>(&mut **list), bodies)))
+            }
+            Source::Table(table, id) => {
+                table.write_detached(|table| Ok(f(&mut table.live(*id)?, bodies)))
+            }
+        }
+    }
+}
+
+fn bodies<'a, I: PyId>(format: Option<BodyFormat>) -> Bodies<'a, I> {
+    format.map_or(Bodies::None, Bodies::Payloads)
+}
+
+fn live<I: PyId>(list: &mut impl Watchable<I>) -> LiveList<'_, I> {
+    list.live()
+}
+
+/// A tick of a list or a table with some kind of ids, and that list or table.
+#[derive(Debug)]
+pub(crate) struct Published {
+    tick: Box<dyn Any + Send + Sync>,
+    owner: Arc<dyn Any + Send + Sync>,
+    is_empty: bool,
 }
 
 /// One publication of a list, from which `Viewer.bundle` makes bundles.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Tick {
-    /// The `core::member_list::Tick` of a list of some kind of ids, and that list.
-    tick: Box<dyn Any + Send + Sync>,
-    list: Arc<dyn Any + Send + Sync>,
+    published: Published,
     #[pyo3(get)]
     /// The version of the list.
     version: u64,
-    is_empty: bool,
 }
 
 impl Tick {
     pub(crate) fn new<I: PyId>(
         py: Python<'_>,
-        shown: &Shown<I>,
-        now: std::time::Duration,
-    ) -> PyResult<Self> {
-        let tick = shown
-            .list
-            .write_long(py, |list| list.tick(now, shown.bodies()))?;
-        let version = tick.version();
-        let is_empty = tick.is_empty();
-        Ok(Self {
-            tick: Box::new(tick),
-            list: shown.list.clone(),
-            version,
-            is_empty,
-        })
-    }
-
-    /// The tick, if it is of this list.
-    fn of<I: PyId>(
-        &self,
         list: &Arc<Locked<ListOrRoster<I>>>,
-    ) -> Option<&core::member_list::Tick<I>> {
-        let same = std::ptr::addr_eq(Arc::as_ptr(&self.list), Arc::as_ptr(list));
-        self.tick.downcast_ref().filter(|_| same)
+        format: Option<BodyFormat>,
+        now: Duration,
+    ) -> PyResult<Self> {
+        let tick = list.write_long(py, |list| list.tick(now, bodies(format)))?;
+        let version = tick.version();
+        let published = Published {
+            is_empty: tick.is_empty(),
+            tick: Box::new(tick),
+            owner: list.clone(),
+        };
+        Ok(Self { published, version })
     }
 }
 
@@ -81,12 +122,67 @@ impl Tick {
 impl Tick {
     /// Returns whether there is anything for a viewer, be it what it missed of an earlier tick.
     fn __bool__(&self) -> bool {
-        !self.is_empty
+        !self.published.is_empty
     }
 
     fn __repr__(&self) -> String {
-        let empty = if self.is_empty { " empty" } else { "" };
+        let empty = if self.published.is_empty {
+            " empty"
+        } else {
+            ""
+        };
         format!("<Tick version={}{empty}>", self.version)
+    }
+}
+
+/// One publication of all lists of a table that viewers watch, as they were at one moment. From it
+/// `Viewer.bundle` makes bundles.
+#[pyclass(frozen, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct TableTick(Published);
+
+impl TableTick {
+    pub(crate) fn new<I: PyId>(
+        py: Python<'_>,
+        table: &Arc<Locked<MemberTable<I>>>,
+        format: Option<BodyFormat>,
+        now: Duration,
+    ) -> PyResult<Self> {
+        let tick = table.write_long(py, |table| table.tick(now, bodies(format)))?;
+        Ok(Self(Published {
+            is_empty: tick.is_empty(),
+            tick: Box::new(tick),
+            owner: table.clone(),
+        }))
+    }
+}
+
+#[pymethods]
+impl TableTick {
+    /// Returns whether there is anything for a viewer.
+    fn __bool__(&self) -> bool {
+        !self.0.is_empty
+    }
+
+    fn __repr__(&self) -> String {
+        let empty = if self.0.is_empty { " empty" } else { "" };
+        format!("<TableTick{empty}>")
+    }
+}
+
+/// A tick of either kind.
+#[derive(FromPyObject)]
+enum AnyTick<'py> {
+    List(Bound<'py, Tick>),
+    Table(Bound<'py, TableTick>),
+}
+
+impl AnyTick<'_> {
+    fn published(&self) -> &Published {
+        match self {
+            Self::List(tick) => &tick.get().published,
+            Self::Table(tick) => &tick.get().0,
+        }
     }
 }
 
@@ -196,90 +292,131 @@ impl Bundle {
 
 /// A viewer of a list of some kind of ids.
 pub(crate) trait Viewing: Send + Sync {
-    fn open(&self, window: &str) -> Result<Bundle, WindowError>;
-    fn retarget(&self, from: &str, to: &str) -> Result<Bundle, WindowError>;
-    fn close(&self, window: &str) -> Result<(), WindowError>;
-    fn resync(&self, windows: &[&str]) -> Result<Bundle, WindowError>;
-    fn catch_up(&self) -> Bundle;
+    fn open(&self, window: &str) -> Result<Bundle, Raised>;
+    fn retarget(&self, from: &str, to: &str) -> Result<Bundle, Raised>;
+    fn close(&self, window: &str) -> Result<(), Raised>;
+    fn resync(&self, windows: &[&str]) -> Result<Bundle, Raised>;
+    /// Goes to a [`Shown`] of some kind of ids.
+    fn switch(&self, shown: &(dyn Any + Send + Sync), windows: &[&str]) -> Result<Bundle, Raised>;
+    fn catch_up(&self) -> Result<Bundle, Raised>;
     fn is_stale(&self) -> bool;
     fn set_hidden(&self, hidden: bool);
     fn windows(&self) -> Vec<String>;
-    /// The outer `None`: the tick is of another list.
-    fn bundle(&self, tick: &Tick) -> Option<Option<Bundle>>;
+    fn bundle(&self, tick: &Published) -> Result<Option<Bundle>, Raised>;
 }
 
-struct Typed<I: PyId> {
+struct Watching<I: PyId> {
     shown: Shown<I>,
-    viewer: Mutex<core::Viewer<I>>,
+    viewer: core::Viewer<I>,
 }
 
-impl<I: PyId> Typed<I> {
-    /// Works on viewer and list. The lock of the viewer is taken first, everywhere.
-    fn with<R>(&self, f: impl FnOnce(&mut core::Viewer<I>, &mut core::MemberList<I>) -> R) -> R {
-        let mut viewer = self.viewer.lock();
-        self.shown.list.write_detached(|list| f(&mut viewer, list))
+impl<I: PyId> Watching<I> {
+    /// Works on viewer and list.
+    fn with<R, E: Into<Raised>>(
+        &mut self,
+        f: impl FnOnce(&mut core::Viewer<I>, &mut LiveList<'_, I>, Bodies<'_, I>) -> Result<R, E>,
+    ) -> Result<R, Raised> {
+        let viewer = &mut self.viewer;
+        let done = self.shown.with(|list, bodies| f(viewer, list, bodies))?;
+        done.map_err(Into::into)
     }
+}
+
+/// The lock of a viewer is taken before that of its list, everywhere.
+struct Typed<I: PyId>(Mutex<Watching<I>>);
+
+fn specs<I: PyId>(windows: &[&str]) -> Result<Vec<WindowSpec<I>>, WindowError> {
+    windows.iter().map(|name| WindowSpec::parse(name)).collect()
 }
 
 impl<I: PyId> Viewing for Typed<I> {
-    fn open(&self, window: &str) -> Result<Bundle, WindowError> {
+    fn open(&self, window: &str) -> Result<Bundle, Raised> {
         let spec = WindowSpec::parse(window)?;
-        let bodies = self.shown.bodies();
-        self.with(|viewer, list| viewer.open(list, spec, bodies))
-            .map(Bundle::from)
+        let mut watching = self.0.lock();
+        let opened = watching.with(|viewer, list, bodies| viewer.open(list, spec, bodies));
+        opened.map(Bundle::from)
     }
 
-    fn retarget(&self, from: &str, to: &str) -> Result<Bundle, WindowError> {
+    fn retarget(&self, from: &str, to: &str) -> Result<Bundle, Raised> {
         let from = WindowSpec::parse(from)?;
         let to = WindowSpec::parse(to)?;
-        let bodies = self.shown.bodies();
-        self.with(|viewer, list| viewer.retarget(list, &from, to, bodies))
-            .map(Bundle::from)
+        let mut watching = self.0.lock();
+        let opened = watching.with(|viewer, list, bodies| viewer.retarget(list, &from, to, bodies));
+        opened.map(Bundle::from)
     }
 
-    fn close(&self, window: &str) -> Result<(), WindowError> {
-        self.viewer.lock().close(&WindowSpec::parse(window)?)
+    fn close(&self, window: &str) -> Result<(), Raised> {
+        let spec = WindowSpec::parse(window)?;
+        Ok(self.0.lock().viewer.close(&spec)?)
     }
 
-    fn resync(&self, windows: &[&str]) -> Result<Bundle, WindowError> {
-        let specs: Result<Vec<_>, _> = windows.iter().map(|w| WindowSpec::parse(w)).collect();
-        let specs = specs?;
-        let bodies = self.shown.bodies();
-        self.with(|viewer, list| viewer.resync(list, &specs, bodies))
-            .map(Bundle::from)
+    fn resync(&self, windows: &[&str]) -> Result<Bundle, Raised> {
+        let specs = specs(windows)?;
+        let mut watching = self.0.lock();
+        let shown = watching.with(|viewer, list, bodies| viewer.resync(list, &specs, bodies));
+        shown.map(Bundle::from)
     }
 
-    fn catch_up(&self) -> Bundle {
-        self.with(|viewer, list| viewer.catch_up(list, self.shown.bodies()))
-            .into()
+    fn switch(&self, shown: &(dyn Any + Send + Sync), windows: &[&str]) -> Result<Bundle, Raised> {
+        let shown = shown.downcast_ref::<Shown<I>>().ok_or_else(|| {
+            Raised(PyTypeError::new_err(
+                "the ids of the other list are of another kind",
+            ))
+        })?;
+        let specs = specs(windows)?;
+        let mut watching = self.0.lock();
+        let viewer = &mut watching.viewer;
+        let opened = shown.with(|list, bodies| viewer.switch(list, &specs, bodies))??;
+        watching.shown = shown.clone();
+        Ok(opened.into())
+    }
+
+    fn catch_up(&self) -> Result<Bundle, Raised> {
+        let mut watching = self.0.lock();
+        let shown = watching
+            .with(|viewer, list, bodies| Ok::<_, TableError>(viewer.catch_up(list, bodies)));
+        shown.map(Bundle::from)
     }
 
     fn is_stale(&self) -> bool {
-        self.viewer.lock().is_stale()
+        self.0.lock().viewer.is_stale()
     }
 
     fn set_hidden(&self, hidden: bool) {
-        self.viewer.lock().set_hidden(hidden);
+        self.0.lock().viewer.set_hidden(hidden);
     }
 
     fn windows(&self) -> Vec<String> {
-        self.viewer
-            .lock()
-            .windows()
-            .map(ToString::to_string)
-            .collect()
+        let watching = self.0.lock();
+        watching.viewer.windows().map(ToString::to_string).collect()
     }
 
-    fn bundle(&self, tick: &Tick) -> Option<Option<Bundle>> {
-        let tick = tick.of(&self.shown.list)?;
-        Some(self.viewer.lock().bundle(tick).map(Bundle::from))
+    fn bundle(&self, published: &Published) -> Result<Option<Bundle>, Raised> {
+        let mut watching = self.0.lock();
+        if !watching.shown.source.is_of(&published.owner) {
+            let text = "the tick is of another list or table";
+            return Err(Raised(PyValueError::new_err(text)));
+        }
+        let viewer = &mut watching.viewer;
+        let tick = published.tick.downcast_ref::<core::member_list::Tick<I>>();
+        let bundle = match (
+            tick,
+            published
+                .tick
+                .downcast_ref::<core::member_list::TableTick<I>>(),
+        ) {
+            (Some(tick), _) => viewer.bundle(tick),
+            (None, Some(tick)) => tick.bundle(viewer),
+            (None, None) => None,
+        };
+        Ok(bundle.map(Bundle::from))
     }
 }
 
 /// One viewer of a list: its windows, and the bundles that keep them current. No I/O: send the
 /// bundles.
 ///
-/// After each `MemberList.tick` every viewer is asked for its `bundle`. Any tick may be left out for
+/// After each `tick` of the list or its table every viewer is asked for its `bundle`. Any tick may be left out for
 /// any viewer, such as one whose connection is slow: asked again, it gives what was missed.
 /// Windows have names: `c:3` is rows 300 to 399, `a:77:50:49` the 50 rows above
 /// member 77, itself and 49 below; `f:77:50:49` follows the member when it moves,
@@ -309,15 +446,14 @@ impl Viewer {
         } else {
             core::Viewer::new()
         };
-        let viewer = Mutex::new(viewer);
         Self {
             birth: Birth::now(),
-            viewing: Box::new(Typed { shown, viewer }),
+            viewing: Box::new(Typed(Mutex::new(Watching { shown, viewer }))),
         }
     }
 
     /// Works on the viewer with the interpreter released.
-    fn with<R: Send>(
+    pub(crate) fn with<R: Send>(
         &self,
         py: Python<'_>,
         f: impl FnOnce(&dyn Viewing) -> R + Send,
@@ -355,8 +491,7 @@ impl Viewer {
     /// Raises `WindowError` when one is not open, `LimitError` for more than 64 names.
     #[pyo3(signature = (windows = None))]
     fn resync(&self, py: Python<'_>, windows: Option<&Bound<'_, PyAny>>) -> PyResult<Bundle> {
-        let names = |windows| texts(windows, "windows", NAMES_MAX);
-        let windows = windows.map_or_else(|| Ok(Vec::new()), names)?;
+        let windows = windows.map_or_else(|| Ok(Vec::new()), window_names)?;
         let windows: Vec<&str> = windows.iter().map(|window| &**window).collect();
         self.with(py, |viewing| viewing.resync(&windows))?
             .map_err(raise)
@@ -366,9 +501,10 @@ impl Viewer {
     ///
     /// Ticks must come in order; any may be left out. The bundle then has the counts of the ticks
     /// left out; windows that changed in them come whole with the next tick.
-    fn bundle(&self, py: Python<'_>, tick: &Tick) -> PyResult<Option<Bundle>> {
-        let bundle = self.with(py, |viewing| viewing.bundle(tick))?;
-        bundle.ok_or_else(|| PyValueError::new_err("the tick is of another list"))
+    fn bundle(&self, py: Python<'_>, tick: AnyTick<'_>) -> PyResult<Option<Bundle>> {
+        let published = tick.published();
+        self.with(py, |viewing| viewing.bundle(published))?
+            .map_err(raise)
     }
 
     /// Return whether a window has missed frames. `catch_up` brings its rows at once, or else the
@@ -379,7 +515,7 @@ impl Viewer {
 
     /// Return a bundle with a SYNC for each window that has missed frames, and all counts.
     fn catch_up(&self, py: Python<'_>) -> PyResult<Bundle> {
-        self.with(py, |viewing| viewing.catch_up())
+        self.with(py, |viewing| viewing.catch_up())?.map_err(raise)
     }
 
     /// Hide the viewer, or show it again: a hidden viewer is sent counts only. Call `catch_up`

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from headcount import MemberList, Presence, SortedSet, Tracker, Transmit
+from headcount import Clause, ListSpec, MemberList, MemberTable, Presence, SortedSet, Tracker, Transmit
 
 MEGABYTE = 1 << 20
 MANY = 200_000
@@ -42,6 +42,16 @@ def full_presence() -> Presence:
 def full_list() -> Any:
     made = MemberList(str, groups=["online", "offline"])
     made.bulk_load(MEMBERS)
+    return made
+
+
+@functools.cache
+def full_table() -> Any:
+    made = MemberTable(int)
+    for number in range(MANY):
+        made.upsert(number, f"name of some length {number}")
+    made.add_list(ListSpec("all", "online", groups=[(Clause(all=[1]), "staff")]))
+    made.build()
     return made
 
 
@@ -95,6 +105,8 @@ JOBS: dict[str, Job] = {
         full_list,
         lambda: full_list().set_group_many([name for name, _, _ in MEMBERS], "offline"),
     ),
+    "set_attrs_many": (full_table, lambda: full_table().set_attrs_many(range(MANY), set=[1])),
+    "rows of a table": (full_table, lambda: full_table().list_named("all")[:]),
     "rows": (full_list, lambda: full_list()[:]),
     "rows backwards": (full_list, lambda: full_list()[::-1]),
     "snapshot rows": (full_list, lambda: full_list().snapshot()[:]),
@@ -129,6 +141,8 @@ def attempt(job: str, megabytes: int) -> str:
         end = "no memory"
     if full_list.cache_info().currsize:
         assert full_list().member_count() >= MANY
+    if full_table.cache_info().currsize:
+        assert full_table().list_named("all").member_count() == len(full_table()) == MANY
     if full_presence.cache_info().currsize:
         assert full_presence().count("room") == MANY
     return end

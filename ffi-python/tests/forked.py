@@ -20,7 +20,14 @@ def make() -> dict[str, Callable[[], object]]:
     ml.upsert(1, "g", 1)
     roster, viewer, walk = Roster(followed, lambda entry: ("g", entry.key)), ml.viewer(), iter(values)
     diff = tracker.take_diff
+    node = headcount.connect("memory://forked", name="a")
+    changes = node.subscribe("room")
     return {
+        "node": lambda: node.upsert("room", "ann", "phone"),
+        "node.list": lambda: node.list("room"),
+        "node.presence": lambda: node.presence("room", "bob").__enter__(),
+        "node.stats": node.stats,
+        "changes": lambda: changes.next(5),
         "track": lambda: tracker.track("room", "ann", "phone"),
         "list": lambda: tracker.list("room"),
         "in": lambda: ("room", "ann") in tracker,
@@ -57,7 +64,8 @@ def busy(end: threading.Event) -> tuple[dict[str, Callable[[], object]], list[th
                 except (headcount.TrackError, StopIteration):
                     pass
 
-    writers = [["track", "take_diff"], ["presence", "handle_timeout"], ["add", "slice"], ["upsert", "tick"]]
+    writers = [["node", "node.list"], ["track", "take_diff"]]
+    writers += [["presence", "handle_timeout"], ["add", "slice"], ["upsert", "tick"]]
     threads = [threading.Thread(target=work, args=(names,)) for names in writers]
     for thread in threads:
         thread.start()

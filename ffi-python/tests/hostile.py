@@ -7,6 +7,7 @@ import array
 import asyncio
 import contextlib
 import decimal
+import functools
 import inspect
 import itertools
 import json
@@ -15,20 +16,24 @@ import pathlib
 import resource
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, is_typeddict
 
 import headcount
 from headcount import (
+    Clause,
     Client,
+    ListSpec,
     MemberList,
+    MemberTable,
+    MemoryNetwork,
     Presence,
     Replica,
     Roster,
     SortedSet,
     Tracker,
     Transmit,
+    aio,
 )
-from headcount.aio import MemoryNetwork, Node
 
 MEGABYTE = 1 << 20
 LIE = 10**13
@@ -229,6 +234,28 @@ def viewer(ids: Any = int, *, discord: bool = False) -> Any:
     return made
 
 
+def member_table(ids: Any = int) -> Any:
+    made = MemberTable(ids, payloads="json")
+    made.upsert(GOOD_IDS[ids], 1, attrs=[1])
+    made.add_list(list_spec())
+    made.build()
+    return made
+
+
+def list_spec() -> Any:
+    return ListSpec("room", "online", admit=[Clause(all=[1])])
+
+
+def list_view(ids: Any = int) -> Any:
+    return member_table(ids).list_named("room")
+
+
+def table_viewer() -> Any:
+    made = list_view().viewer()
+    made.open("c:0")
+    return made
+
+
 def roster() -> Any:
     return Roster(member_list(), lambda entry: ("online", entry.key), offline="offline")
 
@@ -267,8 +294,10 @@ def tick() -> Any:
     return member_list().tick(1.0)
 
 
-def node() -> Node:
-    return Node(presence(), MemoryNetwork().join("a"))
+@functools.cache
+def node() -> aio.Node:
+    """The one node, which runs: a thread for each call would be too many."""
+    return aio.connect(MemoryNetwork(), name="a")
 
 
 GOOD_IDS: dict[Any, Any] = {int: 1, str: "1", uuid.UUID: uuid.UUID(int=1)}
@@ -281,6 +310,17 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "MemberList of int": member_list,
     "MemberList of str": lambda: member_list(str),
     "MemberList of UUID": lambda: member_list(uuid.UUID),
+    "Clause": lambda: Clause(all=[1]),
+    "ListSpec": list_spec,
+    "MemberTable of int": member_table,
+    "MemberTable of str": lambda: member_table(str),
+    "MemberTable of UUID": lambda: member_table(uuid.UUID),
+    "ListView": list_view,
+    "ListMove": lambda: member_table().set_attrs(1, clear=[1])[0],
+    "TableUpsert": lambda: member_table().upsert(2, 1),
+    "TableMember": lambda: member_table().get(1),
+    "TableTick": lambda: member_table().tick(1.0),
+    "Viewer of a table": table_viewer,
     "Snapshot": lambda: member_list().snapshot(),
     "Viewer": viewer,
     "Viewer of UUID": lambda: viewer(uuid.UUID),
@@ -308,10 +348,13 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "BundleReport": lambda: client().apply(viewer().open("c:0")),
     "Window": lambda: client().windows["c:0"],
     "Node": node,
+    "Attendance": lambda: node().presence("room", "1"),
+    "MemoryNetwork": MemoryNetwork,
 }
 
 # What a parameter gets while another one is hostile.
 GOOD: dict[str, Any] = {
+    "where": "memory://hostile",
     "name": "online",
     "to": "offline",
     "group": "online",
@@ -331,6 +374,8 @@ GOOD: dict[str, Any] = {
     "frame": b"",
     "snapshot": b"",
     "attrs": 1,
+    "column": 0,
+    "default_group": "online",
     "prefix": "a",
     "value": 1,
     "values": [1],
@@ -349,7 +394,16 @@ GOOD: dict[str, Any] = {
 def good(parameter: str, target: Any) -> Any:
     """A value that this parameter takes."""
     is_list = isinstance(target, (MemberList, Roster))
+    is_table = isinstance(target, MemberTable)
     match parameter:
+        case "id" if is_table:
+            return next(iter(target.list_named("room").snapshot()[1:])).id
+        case "ids" if is_table:
+            return [good("id", target)]
+        case "list" if is_table:
+            return target.list_named("room")
+        case "spec":
+            return list_spec()
         case "id" if is_list:
             kept: Any = target if isinstance(target, MemberList) else target.list
             return kept[1].id
@@ -358,7 +412,7 @@ def good(parameter: str, target: Any) -> Any:
         case "ids":
             return int
         case "key":
-            return 1 if is_list else "1"
+            return 1 if is_list or is_table else "1"
         case "tick":
             return tick()
         case "change":
@@ -473,18 +527,25 @@ def limit_memory() -> None:
     """What this process has, and 400 megabytes."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 400 * MEGABYTE
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+WAITING = {headcount.Node, headcount.Subscription}
+"""Classes whose methods wait; the verbs of a node are called on that for asyncio."""
 
 
 async def main() -> None:
-    """In an event loop, which a `Node` asks for the time."""
+    await node()
+    limit_memory()
     tally = Tally()
-    public = {getattr(headcount, name) for name in headcount.__all__}
+    values = [getattr(headcount, name) for name in headcount.__all__]
+    public = {value for value in values if inspect.isclass(value) and not is_typeddict(value)}
     made = {type(make()) for make in TARGETS.values()}
     errors = {kind for kind in public if issubclass(kind, Exception)}
-    missing = public - made - errors
+    missing = public - made - errors - WAITING
     assert not missing, f"no instance of {missing}"
-    for kind in sorted(public, key=lambda kind: str(kind.__name__)):
+    given = public - {headcount.Subscription}  # Only nodes make those.
+    for kind in sorted(given, key=lambda kind: str(kind.__name__)):
         tally.parameters(kind.__name__, returning((None, kind)))
         if not issubclass(kind, Exception):
             for name in ("from_binary", "restore", "__class_getitem__"):
@@ -497,9 +558,10 @@ async def main() -> None:
             if callable(attribute) and not inspect.iscoroutinefunction(attribute):
                 tally.parameters(f"{title}.{name}", of_method(make, name))
     with_mappings(tally)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await node().stop()
     print(json.dumps({"calls": tally.calls, "wrong": tally.wrong}))
 
 
 if __name__ == "__main__":
-    limit_memory()
     asyncio.run(main())

@@ -214,6 +214,25 @@ class Writes(unittest.TestCase):
 
 
 class Hidden(unittest.TestCase):
+    def test_searches_count_and_show_matches(self) -> None:
+        ml = headcount.MemberList(int, groups=["online", "offline"])
+        for id, name in enumerate(["Max", "Moritz", "Zoe"]):
+            ml.upsert(id, "online", name)
+        ml.upsert(7, "offline", "mo")
+        ml.set_group_collapsed("offline")
+        self.assertEqual(ml.search_prefix("M"), [("online", 2, 1), ("offline", 1, None)])
+        viewer, client = ml.viewer(), headcount.Client()
+        for window, rows in [
+            (ml.search_window("m"), 5),
+            (ml.search_window("mo", group="online"), 1),
+        ]:
+            client.open(window)
+            client.apply(viewer.open(window))
+            self.assertEqual(len(client.windows[window].rows), rows)
+        self.assertEqual(client.windows[ml.search_window("m")].matches, 3)
+        with self.assertRaises(headcount.LimitError):
+            viewer.open(ml.search_window("z"))
+
     def test_the_index_of_a_member_without_a_row_says_why(self) -> None:
         ml = people()
         ml.set_group_collapsed("offline")

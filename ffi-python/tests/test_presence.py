@@ -1,15 +1,10 @@
-import asyncio
-import logging
 import os
 import random
 import threading
-import time
 import unittest
-from collections.abc import Callable
 
 import headcount
 from headcount import Diff, Event, Presence, Signal, Transmit
-from headcount.aio import LagError, MemoryNetwork, Node, StreamTransport, Subscription
 
 
 class Cluster:
@@ -209,7 +204,7 @@ class Snapshots(unittest.TestCase):
             with self.assertRaises(headcount.DecodeError):
                 Presence.restore(broken, "b")
         with self.assertRaises(TypeError):
-            Presence.restore(good, "b", hartbeat=1)
+            Presence.restore(good, "b", hartbeat=1)  # type: ignore[call-arg]
 
 
 class Refusals(unittest.TestCase):
@@ -271,222 +266,7 @@ class Refusals(unittest.TestCase):
         self.assertEqual(len(p), 800)
 
 
-def presence(name: str) -> Presence:
-    return Presence(name, heartbeat=0.05, down_after=0.4)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-class Nodes(unittest.IsolatedAsyncioTestCase):
-    async def test_two_nodes_see_each_other(self) -> None:
-        network = MemoryNetwork(loss=0.2, seed=3)
-        async with (
-            Node(presence("a"), network.join("a")) as a,
-            Node(presence("b"), network.join("b")) as b,
-        ):
-            changes, events = b.changes("room"), b.events()
-            a.track("room", "ann", "c-1", {"n": 1})
-            change = await asyncio.wait_for(anext(changes), 10)
-            self.assertEqual([(e.key, e.json()) for e in change.joins], [("ann", {"n": 1})])
-            event = await asyncio.wait_for(anext(events), 10)
-            self.assertEqual((event.kind, event.replica), ("replica_up", a.presence.replica))
-            await asyncio.wait_for(b.synced(), 10)
-            a.update("room", "ann", "c-1", {"n": 2})
-            change = await asyncio.wait_for(anext(changes), 10)
-            self.assertEqual([u.new.json() for u in change.updates], [{"n": 2}])
-            own = a.diffs()
-            a.untrack_owner("c-1")
-            self.assertEqual(len((await asyncio.wait_for(anext(own), 10)).leaves), 1)
-            await until(lambda: b.list("room") == [])
-        self.assertEqual([change async for change in changes][-1].leaves[0].key, "ann")
-
-    async def test_a_cut_hides_and_heals(self) -> None:
-        network = MemoryNetwork()
-        async with (
-            Node(presence("a"), network.join("a")) as a,
-            Node(presence("b"), network.join("b")) as b,
-        ):
-            a.track("room", "ann", "c")
-            await until(lambda: b.presence.count("room") == 1)
-            network.cut("a", "b")
-            await until(lambda: b.presence.count("room") == 0)
-            a.track("room", "eve", "c")
-            network.heal()
-            await until(lambda: keys(b.presence, "room") == ["ann", "eve"])
-
-    async def test_over_tcp_streams(self) -> None:
-        ends = [StreamTransport(name) for name in "abc"]
-        ports = [await end.listen() for end in ends]
-        await ends[1].connect("127.0.0.1", ports[0])
-        await ends[2].connect("127.0.0.1", ports[0])
-        await ends[2].connect("127.0.0.1", ports[1])
-        nodes = [Node(presence(end.name), end) for end in ends]
-        for node in nodes:
-            await node.__aenter__()
-        for i in range(300):
-            nodes[i % 3].track(f"room-{i % 4}", f"user-{i}", "c", {"i": i})
-        await until(lambda: all(len(node.presence) == 300 for node in nodes))
-        await nodes[0].stop(graceful=False)
-        await until(lambda: nodes[1].presence.count("room-0") == 50)
-        await nodes[1].stop()
-        await until(lambda: nodes[2].presence.count("room-0") == 25)
-        await nodes[2].stop()
-
-    async def test_a_lost_connection_is_made_again(self) -> None:
-        there, here = StreamTransport("there"), StreamTransport("here")
-        port = await there.listen()
-        self.assertEqual(await here.connect("127.0.0.1", port), "there")
-        with self.assertRaises(OSError):
-            await here.connect("127.0.0.1", 1)
-        async with Node(presence("here"), here) as node:
-            first = Node(presence("there"), there)
-            await first.__aenter__()
-            first.track("room", "ann", "c")
-            await until(lambda: node.presence.count("room") == 1)
-            await first.stop(graceful=False)
-            await until(lambda: node.presence.count("room") == 0)
-            again = StreamTransport("there")
-            await again.listen(port=port)
-            async with Node(presence("there"), again) as second:
-                second.track("room", "bob", "c")
-                await until(lambda: keys(node.presence, "room") == ["bob"])
-
-    async def test_nodes_that_connect_to_each_other_keep_one_connection(self) -> None:
-        a, b = StreamTransport("a"), StreamTransport("b")
-        ports = await a.listen(), await b.listen()
-        names = await asyncio.gather(
-            a.connect("127.0.0.1", ports[1]), b.connect("127.0.0.1", ports[0])
-        )
-        self.assertEqual(names, ["b", "a"])
-        await asyncio.sleep(0.3)
-        kept = a._links["b"], b._links["a"]
-        self.assertEqual([link.ours for link in kept], [True, False])
-        await asyncio.sleep(0.5)
-        self.assertEqual((a._links["b"], b._links["a"]), kept)
-        a.send("b", b"frame")
-        self.assertEqual(await b.receive(), ("a", b"frame"))
-        with self.assertRaisesRegex(ValueError, "called 'a' too"):
-            await a.connect("127.0.0.1", ports[0])
-        await a.close()
-        self.assertEqual(await b.receive(), ("a", None))
-        await b.close()
-
-    async def test_strangers_on_the_port_do_no_harm(self) -> None:
-        end = StreamTransport("a", frame_max=1_000)
-        port = await end.listen()
-        async with Node(presence("a"), end) as node:
-            node.track("room", "ann", "c")
-            for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\1\xff", b"\xff\xff\xff\xff", b""):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(junk)
-                if writer.can_write_eof():
-                    writer.write_eof()
-                await asyncio.wait_for(reader.read(), 5)
-                writer.close()
-                await writer.wait_closed()
-            other = StreamTransport("b")
-            await other.connect("127.0.0.1", port)
-            other.send(None, b"not a frame")
-            await until(lambda: node.refused == 1)
-            await other.close()
-            self.assertEqual(len(node.presence), 1)
-
-    async def test_frames_that_wait_come_before_deadlines(self) -> None:
-        """A process that was paused hid everyone whose heartbeats waited in sockets."""
-        peer, ours, theirs = Presence("b"), StreamTransport("a"), StreamTransport("b")
-        peer.track("room", "bob", "conn-1")
-        port = await ours.listen()
-
-        def beat(now: float) -> None:
-            peer.handle_timeout(now)
-            for output in peer.poll():
-                if isinstance(output, Transmit):
-                    theirs.send(output.to, output.frame)
-
-        async with Node(Presence("a", heartbeat=0.2, down_after=1.0), ours) as node:
-            await theirs.connect("127.0.0.1", port)
-            gone: list[Event] = []
-            events = node.events()
-            for now in range(3):
-                beat(now)
-                await asyncio.sleep(0.05)
-                for _ in range(2):
-                    try:
-                        async with asyncio.timeout(0.01):
-                            sender, frame = await theirs.receive()
-                    except TimeoutError:
-                        break
-                    peer.handle_message(now, sender, frame or b"")
-                    beat(now)
-                    await asyncio.sleep(0.05)
-            self.assertEqual(keys(node.presence, "room"), ["bob"])
-            time.sleep(1.5)
-            beat(3)
-            await asyncio.sleep(0.1)
-            self.assertEqual(keys(node.presence, "room"), ["bob"])
-        async for event in events:
-            gone += [event] if event.kind == "replica_down" else []
-        self.assertEqual(gone, [])
-        await theirs.close()
-
-    async def test_a_flood_of_frames_does_not_hold_deadlines_up(self) -> None:
-        class Flood:
-            frame_max = 1_024
-            sent = 0
-
-            def send(self, to: str | None, frame: bytes) -> None:
-                self.sent += 1
-
-            async def receive(self) -> tuple[str, bytes | None]:
-                await asyncio.sleep(0)
-                return "x", b"no frame"
-
-            async def close(self) -> None:
-                pass
-
-        flood = Flood()
-        async with Node(Presence("a", heartbeat=0.01), flood):
-            while flood.sent < 4:
-                await asyncio.sleep(0)
-
-    async def test_a_reader_that_lags_is_told(self) -> None:
-        subscription = Subscription[Diff](lambda out: out if isinstance(out, Diff) else None, limit=2)
-        for i in range(4):
-            tracker = headcount.Tracker("a")
-            tracker.track("room", f"{i}", "c")
-            subscription._offer(tracker.take_diff())
-        self.assertEqual([(await anext(subscription)).joins[0].key for _ in range(2)], ["0", "1"])
-        with self.assertRaises(LagError):
-            await anext(subscription)
-        with self.assertRaises(StopAsyncIteration):
-            await anext(subscription)
-
-
-class Names(unittest.IsolatedAsyncioTestCase):
-    async def test_a_name_that_is_used_twice_is_logged_and_raised_to_waiters(self) -> None:
-        network = MemoryNetwork()
-
-        def node(name: str, place: str) -> Node:
-            return Node(Presence(name, heartbeat=0.02, down_after=0.1), network.join(place))
-
-        with self.assertLogs("headcount", logging.ERROR) as logged:
-            async with node("web", "1") as one, node("db", "3"):
-                await one.synced()
-                async with node("web", "2") as two:
-                    async with asyncio.timeout(60):
-                        while not logged.records:
-                            await asyncio.sleep(0.01)
-                    told = [made for made in (one, two) if made._duplicate is not None]
-                    self.assertTrue(told)
-                    for made in told:
-                        with self.assertRaises(headcount.DuplicateName):
-                            await made.synced()
-        self.assertIn("'web'", logged.output[0])
-
+class Names(unittest.TestCase):
     def test_names_are_unique_when_left_out(self) -> None:
         names = {Presence().replica.name for _ in range(100)}
         self.assertEqual(len(names), 100)

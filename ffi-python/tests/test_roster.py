@@ -22,7 +22,11 @@ class Rosters(unittest.TestCase):
         self.t = Tracker("a")
 
     def roster(self, **options: Any) -> Roster[str]:
-        return Roster(self.ml, place, **options)
+        return Roster(self.ml, place, status_bits=3, **options)
+
+    def attrs(self, user: str) -> int | None:
+        member = self.ml.get(user)
+        return member and member.attrs
 
     def diff(self) -> TopicDiff:
         return self.t.take_diff()["room"]
@@ -82,6 +86,7 @@ class Rosters(unittest.TestCase):
             (["here", "x"], "TypeError"),
             (("here", None), "TypeError"),
             (("here", "x", -1), "OverflowError"),
+            (("here", "x", 3), "attribute bits 0x3"),
             (("here", b"x" * 65), "LimitError"),
             (ZeroDivisionError("Oh!"), "ZeroDivisionError: Oh!"),
         ]
@@ -98,7 +103,7 @@ class Rosters(unittest.TestCase):
 
         for answer, reason in answers:
             ml = MemberList(str, groups=["here"])
-            broken = Roster(ml, of(answer))
+            broken = Roster(ml, of(answer), status_bits=1)
             report = broken.apply(good)
             ((id, why),) = report.refused
             self.assertEqual(id, "bob")
@@ -109,6 +114,26 @@ class Rosters(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             stopped.apply(good)
         self.assertEqual(stopped.online_count(), 0)
+
+    def test_an_entry_that_is_not_placed_does_not_count(self) -> None:
+        roster = Roster(self.ml, lambda entry: None if entry.key == "bot" else ("here", 1))
+        for user in ("ann", "bot"):
+            self.t.track("room", user, "phone")
+        report = roster.apply(self.diff())
+        self.assertEqual((report.changes, report.refused), ([("ann", "offline", "online")], []))
+        self.assertNotIn("bot", self.ml)
+
+    def test_the_attribute_bits_of_others_stay(self) -> None:
+        roster = self.roster(offline="offline")
+        self.t.track("room", "ann", "phone", status=1)
+        roster.apply(self.diff())
+        self.ml.set_attrs("ann", 0b1001)
+        self.t.update("room", "ann", "phone", status=2)
+        roster.apply(self.diff())
+        self.assertEqual(self.attrs("ann"), 0b1010)
+        self.t.untrack("room", "ann", "phone")
+        roster.apply(self.diff())
+        self.assertEqual(self.attrs("ann"), 0b1000)
 
     def test_a_reset_begins_with_a_list_and_makes_up_for_missed_changes(self) -> None:
         for user in ("ann", "bob", "cid"):
@@ -144,6 +169,8 @@ class Rosters(unittest.TestCase):
             Roster(MemberList(str), place, offline="nowhere")
         with self.assertRaises(ValueError):
             Roster(MemberList(str), place, priority=["asleep"])  # type: ignore[list-item]
+        with self.assertRaises(OverflowError):
+            Roster(MemberList(str), place, status_bits=1 << 32)
 
     def test_a_mapping_may_read_the_list(self) -> None:
         roster = Roster(self.ml, lambda entry: ("here", len(self.ml)))

@@ -20,7 +20,7 @@ class Types(unittest.TestCase):
     def test_mypy_is_content_with_package_and_tests(self) -> None:
         result = run("mypy", "--strict", "-p", "headcount")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        result = run("mypy", "--strict", str(ROOT / "tests"))
+        result = run("mypy", "--config-file", str(ROOT / "pyproject.toml"), str(ROOT / "tests"), str(ROOT / "examples"))
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def test_the_stubs_say_what_the_module_has(self) -> None:

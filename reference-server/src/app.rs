@@ -1,21 +1,35 @@
 //! `App`: the state that every request and socket shares, read without a lock; its parts lock themselves.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use headcount::Status;
+use serde_json::json;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::{
     auth::{Identity, Passwords, Revocations, Tokens},
     config::Config,
-    connections::Connections,
+    connections::{Connections, Contact},
     db::{self, Db, Role},
     error::ApiError,
     inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
     meters::{Admission, PushMeters},
+    metrics::{Metrics, Sample},
     names::Username,
-    room::Hub,
+    room::{Hub, Occupation, session_status},
+    socket::{Outbox, Vsn},
+    talkers::Talkers,
     validate,
+    webhooks::{EventKind, Webhooks},
 };
 
 /// The state that every request and socket shares.
@@ -33,12 +47,24 @@ pub(crate) struct App {
     pub(crate) inboxes: Inboxes,
     pub(crate) connections: Connections,
     pub(crate) revocations: Revocations,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) metrics: Metrics,
+    pub(crate) talkers: Talkers,
+    pub(crate) started: Instant,
     /// Tasks that a stop waits for: sockets, and changes that must not be interrupted.
     pub(crate) tasks: TaskTracker,
     pub(crate) ready: AtomicBool,
+    /// True once the server closes its connections.
+    pub(crate) is_draining: AtomicBool,
+    pub(crate) grace_ms: AtomicU64,
 }
 
 impl App {
+    /// Returns the time for which the sessions of a lost connection stay.
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms.load(Ordering::Relaxed))
+    }
+
     /// Runs a change of stored data to its end, also if the caller is dropped: the server also
     /// shows every change that it stores.
     pub(crate) async fn finish<T, E>(
@@ -74,11 +100,12 @@ impl App {
         }
         if !identity.guest {
             let holder = self.db.token_holder(&identity.tenant, identity.id);
-            let Some((username, tokens_since)) = holder.await? else {
+            let Some(holder) = holder.await? else {
                 return Ok(None);
             };
-            identity.username = username.into();
-            return Ok((identity.issued_at >= tokens_since).then_some(identity));
+            identity.username = holder.username.into();
+            identity.status = session_status(&holder.status).unwrap_or_default();
+            return Ok((identity.issued_at >= holder.tokens_since).then_some(identity));
         }
         let Some(name) = Username::of_guest(&identity.username) else {
             return Ok(None);
@@ -86,6 +113,152 @@ impl App {
         let is_free =
             name.is_guest() || !self.db.is_taken(&identity.tenant, &name.skeleton).await?;
         Ok(is_free.then_some(identity))
+    }
+
+    /// Changes the status of a user on all its devices, and in all rooms; that of a registered user is kept.
+    pub(crate) async fn choose_status(
+        self: &Arc<Self>,
+        user: &Identity,
+        status: Status,
+    ) -> Result<(), ApiError> {
+        let app = Arc::clone(self);
+        let id = user.id;
+        let guest = user.guest;
+        let tenant = Arc::clone(&user.tenant);
+        self.finish(async move {
+            if !guest {
+                app.db.set_status(id, status.as_str()).await?;
+                // To the others it goes offline now; that it really leaves later is not shown.
+                if status == Status::Invisible && app.connections.status_of(id) != Status::Offline {
+                    app.db.note_last_seen(&[id]).await?;
+                }
+            }
+            let was_shown = app.connections.status_of(id) != Status::Offline;
+            app.connections.set_status(id, status);
+            let is_shown = app.connections.status_of(id) != Status::Offline;
+            match (was_shown, is_shown) {
+                (false, true) => app.note_user(EventKind::UserOnline, &tenant, id),
+                (true, false) => app.note_user(EventKind::UserOffline, &tenant, id),
+                _ => {}
+            }
+            app.hub.set_status(id, status);
+            let payload = json!({ "status": status.as_str() }).to_string();
+            app.inboxes.send(id, "status", &payload);
+            Ok::<_, ApiError>(())
+        })
+        .await
+    }
+
+    /// Lets the rooms publish what has changed.
+    pub(crate) fn beat(&self, now: Instant) {
+        let changed = self.hub.beat(&self.inboxes, &self.metrics.list_ticks, now);
+        self.metrics.beats.record(now.elapsed());
+        for (room, occupation) in changed {
+            let kind = match occupation {
+                Occupation::Occupied => EventKind::RoomOccupied,
+                Occupation::Vacated => EventKind::RoomVacated,
+            };
+            let data = || json!({ "room_id": room.id });
+            self.webhooks.note(kind, room.tenant(), data);
+        }
+    }
+
+    /// Returns whether start-up is done and no stop has begun.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Waits until a connection may open. Returns false, and counts it, if it may not soon.
+    pub(crate) async fn admit_connection(&self) -> bool {
+        let refused = if self.is_draining.load(Ordering::Acquire) {
+            "draining"
+        } else if self.admission.admit().await {
+            return true;
+        } else {
+            "admission"
+        };
+        self.metrics.refuse_connect(refused);
+        false
+    }
+
+    /// Charges a sign-in to the rate of its address.
+    pub(crate) fn charge_sign_in(&self, address: IpAddr) -> Result<(), ApiError> {
+        let charged = self.auth_limit.check(address);
+        charged.inspect_err(|_| self.metrics.limit("sign_ins"))
+    }
+
+    /// Reads the values that the metrics do not follow. O(connections and rooms in memory).
+    pub(crate) fn sample(&self) -> Sample {
+        let mut sample = Sample {
+            uptime: self.started.elapsed(),
+            is_ready: self.is_ready(),
+            presence_entries: self.hub.presence.len(),
+            ..Sample::default()
+        };
+        self.hub.sample(&mut sample);
+        self.connections.sample(&mut sample);
+        sample
+    }
+
+    /// Tells the webhook that a user came or went.
+    pub(crate) fn note_user(&self, kind: EventKind, tenant: &str, user: Uuid) {
+        let data = || json!({ "user_id": user });
+        self.webhooks.note(kind, tenant, data);
+    }
+
+    /// Ends all tokens of a user that were issued until now, and its connections. Of a guest those tokens end with
+    /// which it is connected.
+    pub(crate) async fn end_user(
+        self: &Arc<Self>,
+        tenant: &str,
+        user: Uuid,
+    ) -> Result<(), ApiError> {
+        let is_registered = self.db.user(tenant, user).await?.is_some();
+        let app = Arc::clone(self);
+        self.finish(async move {
+            if is_registered {
+                app.db.end_tokens(user).await?;
+            } else {
+                for (token, expires_at) in app.connections.tokens(user) {
+                    app.db.revoke_token(token, expires_at).await?;
+                    app.revocations.add(token, expires_at);
+                }
+            }
+            app.revocations.renew_generation();
+            app.connections.end(user, |_| true);
+            Ok::<_, ApiError>(())
+        })
+        .await
+    }
+
+    /// Adds a connection, with which the user may come online.
+    pub(crate) fn add_connection(
+        &self,
+        identity: &Identity,
+        vsn: Vsn,
+        contact: Contact,
+        outbox: &Arc<Outbox>,
+    ) {
+        let is_new = self.connections.add(identity, vsn, contact, outbox);
+        if is_new && identity.status != Status::Invisible {
+            self.note_user(EventKind::UserOnline, &identity.tenant, identity.id);
+        }
+    }
+
+    /// Forgets the users that have gone, and stores when; at the end of the server all of them.
+    pub(crate) async fn note_gone(&self, now: Instant, grace: Duration) {
+        let gone = self.connections.take_gone(now, grace);
+        for gone in gone.iter().filter(|gone| !gone.was_hidden) {
+            self.note_user(EventKind::UserOffline, &gone.tenant, gone.user);
+        }
+        let users = gone.iter().filter(|gone| !gone.guest && !gone.was_hidden);
+        let users: Vec<Uuid> = users.map(|gone| gone.user).collect();
+        if users.is_empty() {
+            return;
+        }
+        if let Err(error) = self.db.note_last_seen(&users).await {
+            tracing::error!(%error, "the end of connections could not be noted");
+        }
     }
 
     /// Returns the room of that id in the caller's tenant. Simulated rooms exist with `--demo` only.

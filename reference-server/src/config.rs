@@ -1,6 +1,11 @@
 //! Settings: flags first, then the environment (`HEADCOUNT_*`), then a file, then the defaults.
 
-use std::{ffi::OsString, fs, io, net::IpAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{
     ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind,
@@ -23,7 +28,8 @@ const EXAMPLES: &str = "\
 Examples:
   headcount-server                          serve on http://127.0.0.1:4000
   headcount-server --demo 100000            with a room of 100,000 simulated members
-  HEADCOUNT_PORT=8080 headcount-server --host 0.0.0.0 --data-dir /var/lib/headcount";
+  HEADCOUNT_PORT=8080 headcount-server --host 0.0.0.0 --data-dir /var/lib/headcount
+  headcount-server load --help              measure a running server";
 
 /// The settings of the server, as [`Config::load`] reads them.
 #[derive(Debug, Clone, Parser)]
@@ -40,6 +46,16 @@ pub struct Config {
     /// Port to listen on; 0 takes any free one. Without it, 4000 or the next free one.
     #[arg(long, short, env = "HEADCOUNT_PORT")]
     pub port: Option<u16>,
+
+    /// Address of `/metrics` and `/admin`. Without it, 127.0.0.1 and port 4001 or the next free one. One that other
+    /// machines reach needs a token.
+    #[arg(long, env = "HEADCOUNT_ADMIN_ADDR", value_name = "ADDRESS:PORT")]
+    pub admin_addr: Option<SocketAddr>,
+
+    /// Token that `/metrics` and `/admin` ask for, at least 32 characters: as bearer token, or as the password of a
+    /// browser with any name.
+    #[arg(long, env = "HEADCOUNT_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<Secret>,
 
     /// Directory of the database and of the generated secret; created if missing.
     #[arg(long, env = "HEADCOUNT_DATA_DIR", default_value = "headcount-data")]
@@ -136,6 +152,56 @@ pub struct Config {
     /// The time that the refusal of a socket is held back, in milliseconds: clients try again at once.
     #[arg(long, env = "HEADCOUNT_REFUSAL_DELAY_MS", default_value_t = 2_000)]
     pub refusal_delay_ms: u64,
+
+    /// The time that a refused join is held back, in milliseconds.
+    #[arg(
+        long,
+        env = "HEADCOUNT_JOIN_REFUSAL_DELAY_MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(0..=9_000)
+    )]
+    pub join_refusal_delay_ms: u64,
+
+    /// Connections that a stop closes together; 2 s later come the next ones.
+    #[arg(
+        long,
+        env = "HEADCOUNT_DRAIN_BATCH",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub drain_batch: u32,
+
+    /// End connections at a stop without a close frame, after which some mobile clients do not return.
+    #[arg(
+        long,
+        env = "HEADCOUNT_DRAIN_ABRUPT",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub drain_abrupt: bool,
+
+    /// The time for which the sessions of a lost connection stay, in milliseconds: a client that
+    /// returns within it has not left.
+    #[arg(
+        long,
+        env = "HEADCOUNT_GRACE_MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(0..=600_000)
+    )]
+    pub grace_ms: u64,
+
+    /// The URL that is told of what happens: rooms that are occupied or vacated, users that come or go, messages.
+    #[arg(
+        long,
+        env = "HEADCOUNT_WEBHOOK",
+        value_name = "URL",
+        requires = "webhook_secret",
+        value_parser = parse_webhook
+    )]
+    pub webhook: Option<String>,
+
+    /// The secret that signs the requests to the webhook, at least 32 characters.
+    #[arg(long, env = "HEADCOUNT_WEBHOOK_SECRET", hide_env_values = true)]
+    pub webhook_secret: Option<Secret>,
 
     /// The filter of the log on stderr: a level, or a filter such as `headcount_server=debug`.
     #[arg(long, env = "HEADCOUNT_LOG", default_value = "warn")]
@@ -284,6 +350,16 @@ fn parse_net(text: &str) -> Result<IpNet, String> {
     let one = || text.parse::<IpAddr>().map(IpNet::from);
     let net = text.parse().or_else(|_| one());
     net.map_err(|_| "it is no address and no network like 10.0.0.0/8".into())
+}
+
+/// Checks the address of a webhook.
+fn parse_webhook(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|e| e.to_string())?;
+    if ["http", "https"].contains(&url.scheme()) && url.has_host() {
+        Ok(text.to_owned())
+    } else {
+        Err("it is no http or https address".into())
+    }
 }
 
 fn random_hex() -> io::Result<String> {

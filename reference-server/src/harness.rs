@@ -23,16 +23,18 @@ use crate::{
     names::Username,
     net::Peer,
     server,
-    socket::{Channels, Vsn, longpoll::Polls},
+    socket::{Channels, Choices, Vsn, longpoll::Polls},
 };
 
 /// The events of the socket; the payload is the input.
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 15] = [
     "phx_join",
     "phx_leave",
     "heartbeat",
     "access_token",
     "new_message",
+    "edit_message",
+    "delete_message",
     "typing",
     "stop_typing",
     "set_status",
@@ -44,7 +46,7 @@ const EVENTS: [&str; 13] = [
 ];
 
 /// The routes of the API, without those that compute a hash. `{}` is the room, `*` the input.
-const ROUTES: [(Method, &str); 20] = [
+const ROUTES: [(Method, &str); 38] = [
     (Method::GET, "/auth/me"),
     (Method::GET, "/users?limit=*"),
     (Method::GET, "/users/*"),
@@ -59,6 +61,24 @@ const ROUTES: [(Method, &str); 20] = [
     (Method::GET, "/rooms/{}/messages?before_id=*"),
     (Method::GET, "/rooms/{}/messages?after_seq=*"),
     (Method::POST, "/rooms/{}/messages"),
+    (Method::GET, "/servers?after=*"),
+    (Method::POST, "/servers"),
+    (Method::DELETE, "/servers/*"),
+    (Method::GET, "/servers/*/rooms"),
+    (Method::POST, "/servers/*/rooms"),
+    (Method::GET, "/servers/*/categories"),
+    (Method::POST, "/servers/*/categories"),
+    (Method::DELETE, "/categories/*"),
+    (Method::PATCH, "/messages/*"),
+    (Method::DELETE, "/messages/*"),
+    (Method::PUT, "/rooms/{}/read"),
+    (Method::POST, "/rooms/{}/invites"),
+    (Method::GET, "/invites"),
+    (Method::POST, "/invites/*/accept"),
+    (Method::POST, "/invites/*/decline"),
+    (Method::PUT, "/auth/status"),
+    (Method::GET, "/stats"),
+    (Method::GET, "/dm?before=*"),
     (Method::GET, "/dm"),
     (Method::POST, "/dm"),
     (Method::GET, "/dm/*/messages"),
@@ -95,6 +115,7 @@ impl Harness {
         let config = Config {
             data_dir: dir.path().into(),
             refusal_delay_ms: 0,
+            join_refusal_delay_ms: 0,
             jwt_secret: "a secret of thirty-two characters".parse().ok(),
             ..Config::default()
         };
@@ -139,7 +160,7 @@ impl Harness {
                 guest: true,
                 ..self.user.clone()
             };
-            let mut channels = Channels::new(Arc::clone(&self.app), vsn, guest);
+            let mut channels = Channels::new(Arc::clone(&self.app), vsn, guest, Choices::default());
             let mut is_ended = false;
             for (choice, bytes) in steps {
                 let text = String::from_utf8_lossy(bytes);
@@ -163,7 +184,7 @@ impl Harness {
             let last = channels.handle_text(heartbeat).await;
             assert!(last.is_ok() && self.check_frames(&channels) > 0);
         });
-        self.app.hub.beat(std::time::Instant::now());
+        self.app.beat(std::time::Instant::now());
     }
 
     fn topic(&self, event: &str) -> String {

@@ -52,6 +52,15 @@ impl Inboxes {
         }
     }
 
+    /// Sends an event to the clients of the users that `applies` accepts. O(listening users).
+    pub(crate) fn send_where(&self, applies: impl Fn(Uuid) -> bool, event: &str, payload: &str) {
+        for (user, listeners) in &*self.0.lock() {
+            if applies(*user) {
+                send(*user, listeners.iter(), event, payload);
+            }
+        }
+    }
+
     /// Sends an event to all clients of a tenant. O(clients).
     pub(crate) fn send_all(&self, tenant: &str, event: &str, payload: &str) {
         for (user, listeners) in &*self.0.lock() {

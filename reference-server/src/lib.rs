@@ -4,6 +4,7 @@
 //! only reads [`Config`], binds and calls [`run`]; tests do the same on port 0.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod api;
 mod app;
 mod auth;
@@ -16,20 +17,29 @@ mod error;
 mod harness;
 mod inbox;
 mod limit;
+mod load;
 mod meters;
+mod metrics;
 mod names;
 mod net;
 mod origin;
+mod page;
 mod post;
 mod room;
 mod server;
 mod socket;
+mod talkers;
 mod validate;
 mod web;
+mod webhook_calls;
+mod webhooks;
 
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
 pub use db::StorageError;
 #[cfg(feature = "harness")]
 pub use harness::Harness;
+pub use load::{
+    Deliveries, Joins, Load, LoadError, Messages, Percentiles, Report, ServerUsage, run as run_load,
+};
 pub use origin::Origin;
-pub use server::{Server, ServerError, run};
+pub use server::{Listeners, Reloader, Server, ServerError, run};

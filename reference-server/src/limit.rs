@@ -8,7 +8,7 @@ use std::{
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -49,17 +49,41 @@ impl MessageLimit {
 
 /// Registrations, logins and guests per address, smoothed over a minute.
 #[derive(Debug)]
-pub(crate) struct AuthLimit(DefaultKeyedRateLimiter<IpAddr>);
+pub(crate) struct AuthLimit(RwLock<Addresses>);
+
+#[derive(Debug)]
+struct Addresses {
+    per_minute: u32,
+    buckets: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+impl Addresses {
+    fn new(per_minute: u32) -> Self {
+        let n = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
+        Self {
+            per_minute,
+            buckets: RateLimiter::keyed(Quota::per_minute(n)),
+        }
+    }
+}
 
 impl AuthLimit {
     pub(crate) fn per_minute(n: u32) -> Self {
-        let n = NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        Self(RateLimiter::keyed(Quota::per_minute(n)))
+        Self(RwLock::new(Addresses::new(n)))
+    }
+
+    /// Changes the rate. With another one, the counts of all addresses begin at zero.
+    pub(crate) fn set_per_minute(&self, n: u32) {
+        let mut addresses = self.0.write();
+        if addresses.per_minute != n {
+            *addresses = Addresses::new(n);
+        }
     }
 
     pub(crate) fn check(&self, address: IpAddr) -> Result<(), ApiError> {
-        self.0.check_key(&address).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.0.clock().now());
+        let buckets = &self.0.read().buckets;
+        buckets.check_key(&address).map_err(|not_until| {
+            let wait = not_until.wait_time_from(buckets.clock().now());
             ApiError::RateLimited {
                 retry_after_ms: millis(wait),
             }
@@ -67,7 +91,7 @@ impl AuthLimit {
     }
 
     pub(crate) fn prune(&self) {
-        self.0.retain_recent();
+        self.0.read().buckets.retain_recent();
     }
 }
 

@@ -3,21 +3,29 @@
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::ExitCode,
 };
 
-use headcount_server::{Config, Server};
+use clap::Parser as _;
+use headcount_server::{Config, Listeners, Load, Reloader, Server, run_load};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// The port that is tried first if none is named, and the number tried after it.
 const PORT: u16 = 4000;
+const ADMIN_PORT: u16 = 4001;
 const PORTS_TRIED: u16 = 100;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "load")
+    {
+        return load().await;
+    }
     let config = match Config::load(std::env::args_os()) {
         Ok(config) => config,
         Err(error) => error.exit(),
@@ -35,12 +43,42 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Runs `headcount-server load`.
+async fn load() -> ExitCode {
+    let load = Load::parse_from(std::env::args_os().skip(1));
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
+    raise_file_limit();
+    match print_load(&load).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("headcount-server load: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn print_load(load: &Load) -> Result<(), Box<dyn std::error::Error>> {
+    let report = run_load(load).await?;
+    let text = if load.json {
+        serde_json::to_string_pretty(&report)? + "\n"
+    } else {
+        report.to_string()
+    };
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything is printed: the reader of the address may stop the server at once.
     let signals = Signals::new()?;
     raise_file_limit();
-    let listener = bind(&config).await?;
-    let address = listener.local_addr()?;
+    let listeners = Listeners {
+        main: bind(config.host, config.port, PORT).await?,
+        admin: Some(bind_admin(config.admin_addr).await?),
+    };
+    let address = listeners.main.local_addr()?;
     let demo = config.demo;
     let server = Server::open(config).await?;
     let host = if address.ip().is_unspecified() {
@@ -48,17 +86,24 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     } else {
         host(&address)
     };
-    println!(
-        "headcount-server listens on http://{host}:{}",
+    let mut said = format!(
+        "headcount-server listens on http://{host}:{}\n",
         address.port()
     );
-    if demo > 0 {
-        println!("the room \"city\" has {demo} simulated members");
+    if let Some(admin) = &listeners.admin {
+        let address = admin.local_addr()?;
+        said += &format!("metrics and admin page on http://{address}/admin\n");
     }
+    if demo > 0 {
+        said += &format!("the room \"city\" has {demo} simulated members\n");
+    }
+    // In one piece: a reader of the first line may close the pipe.
+    io::stdout().write_all(said.as_bytes())?;
     io::stdout().flush()?;
     let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(signals, shutdown.clone()));
-    Ok(server.serve(listener, shutdown).await?)
+    let reloader = server.reloader();
+    tokio::spawn(obey_signals(signals, reloader, shutdown.clone()));
+    Ok(server.serve(listeners, shutdown).await?)
 }
 
 /// Raises the number of files that the process may open to what the system allows it: every connection is one.
@@ -69,25 +114,34 @@ fn raise_file_limit() {
     }
 }
 
-/// Binds the port that was named, or else the first free one from `PORT` on, and prints which.
-async fn bind(config: &Config) -> Result<TcpListener, String> {
+/// Binds the address for operators that was named, or else one that only this machine reaches.
+async fn bind_admin(named: Option<SocketAddr>) -> Result<TcpListener, String> {
+    match named {
+        Some(address) => bind(address.ip(), Some(address.port()), ADMIN_PORT).await,
+        None => bind(Ipv4Addr::LOCALHOST.into(), None, ADMIN_PORT).await,
+    }
+}
+
+/// Binds the port that was named, or else the first free one from `first` on, and prints which.
+async fn bind(host: IpAddr, port: Option<u16>, first: u16) -> Result<TcpListener, String> {
     let bind = async |port: u16| {
-        let bound = TcpListener::bind((config.host, port)).await;
-        bound.map_err(|error| (error.kind(), format!("{}:{port}: {error}", config.host)))
+        let address = SocketAddr::new(host, port);
+        let bound = TcpListener::bind(address).await;
+        bound.map_err(|error| (error.kind(), format!("{address}: {error}")))
     };
-    if let Some(port) = config.port {
+    if let Some(port) = port {
         return bind(port).await.map_err(|(_, text)| text);
     }
-    let mut port = PORT;
+    let mut port = first;
     loop {
         match bind(port).await {
             Ok(listener) => {
-                if port != PORT {
-                    println!("port {PORT} is in use, taking {port}");
+                if port != first {
+                    println!("port {first} is in use, taking {port}");
                 }
                 return Ok(listener);
             }
-            Err((io::ErrorKind::AddrInUse, _)) if port - PORT < PORTS_TRIED => port += 1,
+            Err((io::ErrorKind::AddrInUse, _)) if port - first < PORTS_TRIED => port += 1,
             Err((_, text)) => return Err(text),
         }
     }
@@ -100,15 +154,40 @@ fn host(address: &SocketAddr) -> String {
     }
 }
 
-/// Starts the drain at Ctrl-C or SIGTERM; ends the process at once at a second one.
-async fn cancel_on_signal(mut signals: Signals, shutdown: CancellationToken) {
-    signals.next().await;
-    shutdown.cancel();
-    signals.next().await;
-    std::process::exit(130);
+/// Starts the drain at Ctrl-C or SIGTERM, and ends the process at once at a second one; takes the limits of the
+/// settings file at SIGHUP.
+async fn obey_signals(mut signals: Signals, reloader: Reloader, shutdown: CancellationToken) {
+    loop {
+        match signals.next().await {
+            Signal::Reload => reload(&reloader),
+            Signal::Stop if shutdown.is_cancelled() => std::process::exit(130),
+            Signal::Stop => shutdown.cancel(),
+        }
+    }
 }
 
-/// The signals that stop the server, caught while this exists; and SIGHUP, which does not.
+/// Reads the settings again. If they are refused, those before stay.
+fn reload(reloader: &Reloader) {
+    match Config::load(std::env::args_os()) {
+        Ok(config) => {
+            reloader.reload(&config);
+            tracing::warn!("SIGHUP: the limits of the settings hold from now on");
+        }
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP: the settings are refused, and none is changed")
+        }
+    }
+}
+
+/// An order to the running program.
+enum Signal {
+    Stop,
+    /// SIGHUP.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has it"))]
+    Reload,
+}
+
+/// The signals to the program, caught while this exists.
 #[cfg(unix)]
 struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -127,15 +206,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP has no effect: settings are read at the start");
-                }
-            }
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
         }
     }
 }
@@ -149,8 +224,9 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         let _ = tokio::signal::ctrl_c().await;
+        Signal::Stop
     }
 }
 

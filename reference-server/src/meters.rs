@@ -1,10 +1,11 @@
 //! `Meters`: token buckets per user for what clients push, and one for connections. They lock themselves.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _,
 };
+use parking_lot::RwLock;
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -26,6 +27,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Returns the name of the kind in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Typing => "typing",
+            Self::Status => "status",
+            Self::Window => "window",
+            Self::Find => "find",
+            Self::Other => "other",
+        }
+    }
+
     /// Returns the kind of an event. To close a window costs nothing.
     pub(crate) fn of(event: &str) -> Self {
         match event {
@@ -97,43 +109,69 @@ fn quota(per_second: u32, burst: u32) -> Quota {
     Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst))
 }
 
+/// The rate of connections and the delay of refusals, which may change while the server runs.
+#[derive(Debug, Clone)]
+struct Gate {
+    per_second: u32,
+    connects: Arc<DefaultDirectRateLimiter>,
+    refusal_delay: Duration,
+}
+
+impl Gate {
+    fn new(per_second: u32, refusal_delay: Duration) -> Self {
+        Self {
+            per_second,
+            connects: Arc::new(RateLimiter::direct(quota(per_second, per_second))),
+            refusal_delay,
+        }
+    }
+}
+
 /// The gate through which sockets and long-poll sessions come in.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    connects: DefaultDirectRateLimiter,
+    gate: RwLock<Gate>,
     waiting: Semaphore,
-    refusal_delay: Duration,
     delayed: Semaphore,
 }
 
 impl Admission {
     pub(crate) fn new(connects_per_second: u32, refusal_delay: Duration) -> Self {
         Self {
-            connects: RateLimiter::direct(quota(connects_per_second, connects_per_second)),
+            gate: RwLock::new(Gate::new(connects_per_second, refusal_delay)),
             waiting: Semaphore::new(WAITING_MAX),
-            refusal_delay,
             delayed: Semaphore::new(WAITING_MAX),
+        }
+    }
+
+    /// Changes the rate and the delay. With another rate, its count begins at zero.
+    pub(crate) fn set(&self, connects_per_second: u32, refusal_delay: Duration) {
+        let mut gate = self.gate.write();
+        if gate.per_second == connects_per_second {
+            gate.refusal_delay = refusal_delay;
+        } else {
+            *gate = Gate::new(connects_per_second, refusal_delay);
         }
     }
 
     /// Waits for a turn. Returns false if there is none soon.
     pub(crate) async fn admit(&self) -> bool {
-        if self.connects.check().is_ok() {
+        let connects = Arc::clone(&self.gate.read().connects);
+        if connects.check().is_ok() {
             return true;
         }
         let Ok(_place) = self.waiting.try_acquire() else {
             return false;
         };
-        timeout(ADMISSION_MAX, self.connects.until_ready())
-            .await
-            .is_ok()
+        timeout(ADMISSION_MAX, connects.until_ready()).await.is_ok()
     }
 
     /// Waits before a refusal, so that a client that tries again at once does not do so often. With very many
     /// waiting it is refused at once.
     pub(crate) async fn delay_refusal(&self) {
         if let Ok(_place) = self.delayed.try_acquire() {
-            sleep(self.refusal_delay).await;
+            let delay = self.gate.read().refusal_delay;
+            sleep(delay).await;
         }
     }
 }

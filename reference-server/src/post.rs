@@ -1,20 +1,25 @@
-//! Posts of messages, from REST and socket alike: checked, charged, stored, sent.
+//! Posts of messages, their edits and deletions, from REST and socket alike: checked, charged, stored, sent.
 
 use std::{sync::Arc, time::Instant};
 
 use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     app::App,
     auth::Identity,
-    db::{self, Author, Message, NewMessage, Stored, in_time},
+    db::{self, Author, Dm, Message, NewMessage, Role, Stored, in_time},
     error::{ApiError, FieldErrors},
     limit::millis,
     validate,
+    webhooks::EventKind,
 };
 
+const NO_MESSAGE: ApiError = ApiError::NotFound("no such message");
+
 /// A message as a client sends it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Draft {
     content: Option<String>,
     /// The author's own name of the message: a repeated post with the same is the same message.
@@ -45,11 +50,7 @@ impl App {
         let Some((content, client_id)) = content.zip(client_id) else {
             return Err(errors.into());
         };
-        self.message_limit
-            .check(author.id, Instant::now())
-            .map_err(|wait| ApiError::RateLimited {
-                retry_after_ms: millis(wait),
-            })?;
+        self.charge(&author)?;
         let app = Arc::clone(&self);
         let store = async move {
             let author = Author {
@@ -80,11 +81,115 @@ impl App {
         let _turn = in_time(open.posting.lock()).await?;
         match self.db.insert_message(new).await? {
             Stored::New(message) => {
+                self.metrics.messages.increment(1);
+                let name = new.author.username.as_str().into();
+                self.talkers.note(new.author.id, &name, Instant::now());
                 open.publish(&message);
+                let kind = EventKind::MessageCreated;
+                self.webhooks.note(kind, &room.tenant, || json!(message));
+                if room.kind == "dm" && message.seq == 1 {
+                    self.announce_dm(room.id).await?;
+                }
                 Ok(Posted::New(message))
             }
             Stored::Before(message) => Ok(Posted::Before(message)),
             Stored::NoRoom => Err(gone),
         }
+    }
+
+    /// Tells both users of a conversation that it has begun.
+    async fn announce_dm(&self, room: Uuid) -> Result<(), ApiError> {
+        for member in self.db.members(room, Uuid::nil(), 2).await? {
+            if let Some(dm) = self.dm_of(member.user_id, room).await? {
+                let payload = json!({ "dm": dm }).to_string();
+                self.inboxes.send(member.user_id, "dm_started", &payload);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a conversation as `user` sees it.
+    pub(crate) async fn dm_of(&self, user: Uuid, room: Uuid) -> Result<Option<Dm>, ApiError> {
+        let dm = self.db.dm_of(user, room).await?;
+        Ok(dm.map(|dm| self.with_status(dm)))
+    }
+
+    /// Adds the status of the other user.
+    pub(crate) fn with_status(&self, mut dm: Dm) -> Dm {
+        dm.peer.status = self.connections.status_of(dm.peer.id).as_str();
+        dm
+    }
+
+    /// Changes the content of a message, by its author or an admin of the room. It is charged as a new one.
+    pub(crate) async fn edit_message(
+        self: &Arc<Self>,
+        caller: &Identity,
+        id: &str,
+        content: Option<String>,
+    ) -> Result<Message, ApiError> {
+        let content = validate::content(content.as_deref())
+            .map_err(|message| FieldErrors::one("content", message))?;
+        let (room, message) = self.own_message(caller, id).await?;
+        self.charge(caller)?;
+        let app = Arc::clone(self);
+        self.finish(async move {
+            let open = app.hub.open(&app.db, &room).await?.ok_or(NO_MESSAGE)?;
+            let _turn = in_time(open.posting.lock()).await?;
+            let edited = app.db.edit_message(message, &content).await?;
+            let edited = edited.ok_or(NO_MESSAGE)?;
+            open.publish_change(&edited);
+            Ok::<_, ApiError>(edited)
+        })
+        .await
+    }
+
+    /// Deletes a message, by its author or an admin of the room.
+    pub(crate) async fn delete_message(
+        self: &Arc<Self>,
+        caller: &Identity,
+        id: &str,
+    ) -> Result<Message, ApiError> {
+        let (room, message) = self.own_message(caller, id).await?;
+        let app = Arc::clone(self);
+        self.finish(async move {
+            let open = app.hub.open(&app.db, &room).await?.ok_or(NO_MESSAGE)?;
+            let _turn = in_time(open.posting.lock()).await?;
+            let deleted = app.db.delete_message(message).await?;
+            let deleted = deleted.ok_or(NO_MESSAGE)?;
+            open.publish_change(&deleted);
+            Ok::<_, ApiError>(deleted)
+        })
+        .await
+    }
+
+    /// Returns a message that `caller` may change, and its room.
+    async fn own_message(&self, caller: &Identity, id: &str) -> Result<(db::Room, Uuid), ApiError> {
+        let id: Uuid = id.parse().map_err(|_| NO_MESSAGE)?;
+        let message = self.db.message(id).await?.ok_or(NO_MESSAGE)?;
+        let room = self.room(caller, &message.room_id.to_string()).await;
+        let room = room.map_err(|error| match error {
+            ApiError::NotFound(_) => NO_MESSAGE,
+            error => error,
+        })?;
+        let role = self.role(caller, &room).await?;
+        // A message that the caller cannot read does not exist.
+        let role = role.ok_or(NO_MESSAGE)?;
+        if message.deleted {
+            return Err(NO_MESSAGE);
+        }
+        if message.user.id != caller.id && role != Role::Admin {
+            return Err(ApiError::Forbidden("not your message"));
+        }
+        Ok((room, id))
+    }
+
+    fn charge(&self, author: &Identity) -> Result<(), ApiError> {
+        let charged = self.message_limit.check(author.id, Instant::now());
+        charged.map(drop).map_err(|wait| {
+            self.metrics.limit("messages");
+            ApiError::RateLimited {
+                retry_after_ms: millis(wait),
+            }
+        })
     }
 }

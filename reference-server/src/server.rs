@@ -4,20 +4,24 @@ use std::{
     fmt, fs,
     future::IntoFuture as _,
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use tokio::{net::TcpListener, time};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
-    api,
+    admin, api,
     app::App,
     auth::{Passwords, Revocations, Tokens},
     config::{self, Config},
@@ -27,9 +31,13 @@ use crate::{
     inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
     meters::{Admission, PushMeters},
+    metrics::Metrics,
     net::{Peer, TimedListener},
-    room::Hub,
-    socket::longpoll::Polls,
+    room::{Hub, RefusedJoins},
+    socket::{CloseReason, longpoll::Polls},
+    talkers::Talkers,
+    webhook_calls,
+    webhooks::Webhooks,
 };
 
 /// The time that a drain may take before open requests are cut off.
@@ -83,6 +91,21 @@ impl ServerError {
     }
 }
 
+/// The sockets on which a server listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For users.
+    pub main: TcpListener,
+    /// For operators: `/metrics` and `/admin`.
+    pub admin: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(main: TcpListener) -> Self {
+        Self { main, admin: None }
+    }
+}
+
 /// A server that has its data and can serve.
 pub struct Server {
     app: Arc<App>,
@@ -107,31 +130,46 @@ impl Server {
         Ok(Self { app, _lock: lock })
     }
 
-    /// Serves on `listener` until `shutdown` is cancelled, then drains: no new connections, sockets
+    /// Returns a handle that changes the limits while the server runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.app))
+    }
+
+    /// Serves on `listeners` until `shutdown` is cancelled, then drains: no new connections, sockets
     /// closed with 1012 in batches, running requests finished.
     ///
     /// # Errors
     /// The listener fails.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: CancellationToken,
     ) -> Result<(), ServerError> {
+        let Listeners { main, admin } = listeners.into();
         let app = self.app;
         let data_dir = app.config.data_dir.display();
-        tracing::info!(address = %listener.local_addr()?, %data_dir, "serving");
+        tracing::info!(address = %main.local_addr()?, %data_dir, "serving");
+        let admin = admin.map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&app))));
+        let admin = admin.map(AbortOnDropHandle::new);
         let polls = Arc::new(Polls::new(Arc::clone(&app)));
-        let rooms = pulse(Arc::clone(&app), Arc::clone(&polls), shutdown.clone());
+        // Until the connections are drained, all goes on for those that are left.
+        let stopping = CancellationToken::new();
+        let rooms = pulse(Arc::clone(&app), Arc::clone(&polls), stopping.clone());
         let rooms = app.tasks.spawn(rooms);
         app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
+        app.tasks
+            .spawn(webhook_calls::run(Arc::clone(&app), stopping.clone()));
         let router = api::router(&app, &polls).into_make_service_with_connect_info::<Peer>();
-        let serve = axum::serve(TimedListener(listener), router)
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        let serve = axum::serve(TimedListener(main), router)
+            .with_graceful_shutdown(stopping.clone().cancelled_owned())
             .into_future();
         let drained = async {
             shutdown.cancelled().await;
             tracing::info!("draining");
-            app.connections.drain().await;
+            app.is_draining.store(true, Ordering::Release);
+            drain(&app).await;
+            stopping.cancel();
             time::sleep(DRAIN).await;
         };
         tokio::select! {
@@ -139,13 +177,53 @@ impl Server {
             () = drained => tracing::warn!("requests still open after the drain"),
         }
         rooms.abort();
-        app.connections.drain().await;
+        drain(&app).await;
         polls.clear();
         app.tasks.close();
         let _ = time::timeout(DRAIN, app.tasks.wait()).await;
+        app.note_gone(Instant::now(), Duration::ZERO).await;
+        if let Err(error) = webhook_calls::store(&app).await {
+            tracing::error!(%error, "the last events of the webhook are lost");
+        }
+        drop(admin);
         app.db.close().await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Closes the connections as the settings say.
+async fn drain(app: &App) {
+    let batch = usize::try_from(app.config.drain_batch).unwrap_or(usize::MAX);
+    let reason = if app.config.drain_abrupt {
+        CloseReason::Abrupt
+    } else {
+        CloseReason::Restart
+    };
+    app.connections.drain(batch, reason).await;
+}
+
+/// Changes the limits of a running server.
+pub struct Reloader(Arc<App>);
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reloader")
+    }
+}
+
+impl Reloader {
+    /// Takes the limits of `config`: sign-ins, connections admitted, delays of refusals, grace. Other settings hold
+    /// from the next start.
+    pub fn reload(&self, config: &Config) {
+        let app = &self.0;
+        app.auth_limit.set_per_minute(config.auth_per_minute);
+        app.admission.set(
+            config.connects_per_second,
+            Duration::from_millis(config.refusal_delay_ms),
+        );
+        app.hub.refused.set_delay(config.join_refusal_delay_ms);
+        app.grace_ms.store(config.grace_ms, Ordering::Relaxed);
     }
 }
 
@@ -154,11 +232,12 @@ impl Server {
 /// # Errors
 /// As [`Server::open`] and [`Server::serve`].
 pub async fn run(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
-    Server::open(config).await?.serve(listener, shutdown).await
+    let server = Server::open(config).await?;
+    server.serve(listeners, shutdown).await
 }
 
 /// Locks the data directory, which is created if missing, against other servers, until the file is
@@ -169,16 +248,28 @@ fn lock_data_dir(config: &Config) -> Result<fs::File, ServerError> {
         .ok_or_else(|| ServerError::DataDirInUse(config.data_dir.clone()))
 }
 
-/// Opens the state of a server.
-pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
+/// Checks the settings that depend on each other. Returns the tenants.
+fn check(config: &Config) -> Result<Vec<Arc<str>>, ServerError> {
+    let refused = |text: &str| Err(ServerError::Config(text.into()));
+    let is_remote = |address: SocketAddr| !address.ip().is_loopback();
+    if config.admin_token.is_none() && config.admin_addr.is_some_and(is_remote) {
+        return refused("--admin-addr is reached by other machines, which needs --admin-token");
+    }
     let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
     if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
-        return Err(ServerError::Config("a tenant needs a name".into()));
+        return refused("a tenant needs a name");
     }
+    Ok(tenants)
+}
+
+/// Opens the state of a server.
+pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
+    let tenants = check(&config)?;
     let secret =
         config::resolve_secret(&config).map_err(|error| ServerError::data_dir(&config, error))?;
     let path = config.data_dir.join("headcount.db");
-    let db = open_database(&path, config.database_max_mib, &tenants)
+    let metrics = Metrics::new();
+    let db = open_database(&path, &config, &metrics, &tenants)
         .await
         .map_err(|error| ServerError::Database {
             path: path.clone(),
@@ -196,12 +287,21 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
             config.connects_per_second,
             Duration::from_millis(config.refusal_delay_ms),
         ),
-        hub: Hub::new(config.presence_full_max),
+        hub: Hub::new(
+            config.presence_full_max,
+            RefusedJoins::new(config.join_refusal_delay_ms),
+        ),
         inboxes: Inboxes::default(),
         connections: Connections::default(),
         revocations: Revocations::new(revoked),
+        webhooks: Webhooks::new(config.webhook.is_some()),
+        metrics,
+        talkers: Talkers::new(Instant::now()),
+        started: Instant::now(),
         tasks: TaskTracker::new(),
         ready: AtomicBool::new(false),
+        is_draining: AtomicBool::new(false),
+        grace_ms: AtomicU64::new(config.grace_ms),
         tenants,
         db,
         config,
@@ -210,11 +310,13 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
 
 async fn open_database(
     path: &Path,
-    max_mib: Option<u32>,
+    config: &Config,
+    metrics: &Metrics,
     tenants: &[Arc<str>],
 ) -> Result<Db, StorageError> {
-    let db = Db::open(path, max_mib).await?;
+    let db = Db::open(path, config.database_max_mib, metrics.database.clone()).await?;
     for tenant in tenants {
+        db.ensure_default_server(tenant).await?;
         // The lobby is there before any user is: its name is free.
         db.ensure_server_room(&NewRoom {
             tenant,
@@ -255,7 +357,7 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
             _ = beat.tick() => {}
         }
         // A fault in one beat must not end all the later ones.
-        let beat = AssertUnwindSafe(|| app.hub.beat(Instant::now()));
+        let beat = AssertUnwindSafe(|| app.beat(Instant::now()));
         if catch_unwind(beat).is_err() {
             tracing::error!("a beat was cut short by a fault");
         }
@@ -265,6 +367,10 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
             app.message_limit.prune(pruned);
             app.auth_limit.prune();
             app.push_meters.prune();
+            app.metrics.upkeep();
+            let gone = Arc::clone(&app);
+            app.tasks
+                .spawn(async move { gone.note_gone(pruned, gone.grace()).await });
             let now = db::now_micros() / 1_000_000;
             app.revocations
                 .prune(u64::try_from(now).unwrap_or_default());

@@ -40,11 +40,28 @@ export class Api {
     return this.#send("GET", "/auth/me");
   }
 
-  /** A page of rooms, oldest first: those after the one of this id. */
-  rooms({ limit = 100, after = null } = {}) {
+  /** The first hundred servers; the default one is the first. */
+  servers() {
+    return this.#send("GET", "/servers");
+  }
+
+  createServer(name) {
+    return this.#send("POST", "/servers", { name });
+  }
+
+  categories(serverId) {
+    return this.#send("GET", `/servers/${encodeURIComponent(serverId)}/categories`);
+  }
+
+  createCategory(serverId, name) {
+    return this.#send("POST", `/servers/${encodeURIComponent(serverId)}/categories`, { name });
+  }
+
+  /** A page of the rooms of a server, oldest first: those after the one of this id. */
+  rooms(serverId, { limit = 100, after = null } = {}) {
     const query = new URLSearchParams({ limit: String(limit) });
     if (after !== null) query.set("after", after);
-    return this.#send("GET", `/rooms?${query}`);
+    return this.#send("GET", `/servers/${encodeURIComponent(serverId)}/rooms?${query}`);
   }
 
   room(id) {
@@ -60,20 +77,65 @@ export class Api {
     }
   }
 
-  createRoom(name, description) {
-    return this.#send("POST", "/rooms", description ? { name, description } : { name });
+  /** Creates a room: on the default server all users do, on another one its owner. */
+  createRoom(server, name, { description = "", isPrivate = false, categoryId = null } = {}) {
+    const path = server.is_default ? "/rooms" : `/servers/${encodeURIComponent(server.id)}/rooms`;
+    return this.#send("POST", path, { name, description, private: isPrivate, category_id: categoryId });
   }
 
   joinRoom(id) {
     return this.#send("POST", `/rooms/${encodeURIComponent(id)}/join`, {});
   }
 
+  leaveRoom(id) {
+    return this.#send("DELETE", `/rooms/${encodeURIComponent(id)}/leave`);
+  }
+
+  /** Notes that the user has read a room, or a conversation, up to this sequence number. */
+  markRead(id, seq) {
+    return this.#send("PUT", `/rooms/${encodeURIComponent(id)}/read`, { seq });
+  }
+
+  /** The user's conversations, those with the newest messages first. */
+  dms() {
+    return this.#send("GET", "/dm");
+  }
+
+  /** Returns the conversation with a user, which begins if there was none. */
+  openDm(userId) {
+    return this.#send("POST", "/dm", { user_id: userId });
+  }
+
+  invites() {
+    return this.#send("GET", "/invites");
+  }
+
+  invite(roomId, userId) {
+    return this.#send("POST", `/rooms/${encodeURIComponent(roomId)}/invites`, { user_id: userId });
+  }
+
+  /** Answers an invitation: "accept" or "decline". */
+  answerInvite(roomId, answer) {
+    return this.#send("POST", `/invites/${encodeURIComponent(roomId)}/${answer}`, {});
+  }
+
+  /** Returns the registered user of this name, or null. */
+  async userNamed(name) {
+    const [user] = (await this.#send("GET", `/users?${new URLSearchParams({ name })}`)) ?? [];
+    return user ?? null;
+  }
+
+  changePassword(password, newPassword) {
+    return this.#send("POST", "/auth/password", { password, new_password: newPassword });
+  }
+
   /** A page of messages, oldest first: before a message, or after a sequence number. */
-  messages(roomId, { limit = 50, beforeId = null, afterSeq = null } = {}) {
+  messages({ id, kind }, { limit = 50, beforeId = null, afterSeq = null } = {}) {
     const query = new URLSearchParams({ limit: String(limit) });
     if (beforeId !== null) query.set("before_id", beforeId);
     if (afterSeq !== null) query.set("after_seq", String(afterSeq));
-    return this.#send("GET", `/rooms/${encodeURIComponent(roomId)}/messages?${query}`);
+    const path = kind === "dm" ? "dm" : "rooms";
+    return this.#send("GET", `/${path}/${encodeURIComponent(id)}/messages?${query}`);
   }
 
   async #send(method, path, body) {

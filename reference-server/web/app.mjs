@@ -3,16 +3,21 @@
 import { Api } from "./api.mjs";
 import { Composer } from "./composer.mjs";
 import { Connection } from "./connection.mjs";
+import { UserDialog, bindDialog } from "./dialogs.mjs";
+import { DmList } from "./dm-list.mjs";
 import { byId, paintAvatar, setNote } from "./dom.mjs";
 import { Inbox } from "./inbox.mjs";
+import { Invites } from "./invites.mjs";
 import { Members } from "./members/members.mjs";
 import { MessageView } from "./message-view.mjs";
 import { Online } from "./online.mjs";
 import { RoomList } from "./room-list.mjs";
 import { Room } from "./room.mjs";
-import { Session } from "./session.mjs";
+import { ServerRail } from "./server-rail.mjs";
+import { Session, deviceName } from "./session.mjs";
 import { StatusMenu } from "./status-menu.mjs";
 import { bindTheme } from "./theme.mjs";
+import { ReadMarks } from "./unread.mjs";
 import { Welcome } from "./welcome.mjs";
 
 const SOCKET_URL = "/chat/socket";
@@ -27,11 +32,23 @@ const STATE_TEXT = {
 class App {
   constructor() {
     this.session = new Session();
-    const asked = new URLSearchParams(location.search);
-    this.askedRoom = asked.get("room");
-    this.api = new Api({ token: () => this.session.token, tenant: asked.get("tenant") });
+    const tenant = new URLSearchParams(location.search).get("tenant");
+    this.api = new Api({ token: () => this.session.token, tenant });
     this.welcome = new Welcome({ api: this.api, entered: (token, user, how) => this.#enter(token, user, how) });
-    this.rooms = new RoomList({ api: this.api, opened: (room) => this.#open(room) });
+    this.rooms = new RoomList({
+      api: this.api,
+      picked: (id) => this.#openById(id),
+      opened: (room) => this.#open(room),
+    });
+    this.servers = new ServerRail({
+      api: this.api,
+      picked: (server) => this.#showServer(server),
+      categoryCreated: (category) => this.rooms.addCategory(category),
+    });
+    this.dms = new DmList({ api: this.api, picked: (id) => this.#openDm(id) });
+    this.invites = new Invites({ api: this.api, accepted: (room) => this.#onAccepted(room) });
+    this.users = new UserDialog(this.api);
+    this.readMarks = new ReadMarks(this.api);
     this.messages = new MessageView({
       log: byId("log"),
       list: byId("messages"),
@@ -41,19 +58,29 @@ class App {
     this.composer = new Composer();
     this.online = new Online();
     this.members = new Members();
-    this.status = new StatusMenu({ changed: (status) => this.room?.setStatus(status) });
+    this.status = new StatusMenu({ changed: (status) => this.inbox?.setStatus(status) });
     this.connection = null;
+    /** Settles when the token that is being replaced or given up has been. */
+    this.renewal = null;
     this.room = null;
     this.trouble = "";
     bindTheme(byId("theme"));
     byId("sign-out").addEventListener("click", () => this.#signOut());
     this.#bindPanels();
-    globalThis.addEventListener("hashchange", () => this.#openFromAddress());
+    this.#bindDialogs();
+    document.addEventListener("visibilitychange", () => this.#markRead());
+    byId("log").addEventListener("scroll", () => this.#markRead(), { passive: true });
+    globalThis.addEventListener("popstate", () => this.#openFromAddress());
   }
 
   start() {
-    if (this.session.token) this.#begin();
-    else this.welcome.show();
+    if (this.session.token) {
+      this.#begin();
+      return;
+    }
+    byId("app").hidden = true;
+    this.welcome.show();
+    delete document.documentElement.dataset.entry;
   }
 
   #enter(token, user, how) {
@@ -70,8 +97,9 @@ class App {
     this.status.show(user);
     paintAvatar(byId("me-avatar"), user.id, user.username);
     this.#connect();
-    this.rooms.allowCreate(!user.guest);
-    await this.rooms.load();
+    byId("change-password").hidden = user.guest;
+    await Promise.all([this.#loadServers(), this.dms.load(user), user.guest ? null : this.invites.load()]);
+    this.#drawTitle();
     this.#openFromAddress();
   }
 
@@ -79,13 +107,24 @@ class App {
     this.connection = new Connection({
       url: SOCKET_URL,
       token: () => this.session.token,
+      device: deviceName(),
       isTokenGood: () => this.#isTokenGood(),
       isServerUp: () => this.api.isUp(),
     });
     this.inbox = new Inbox({ socket: this.connection.socket, user: this.session.user });
     this.inbox.addEventListener("room_created", ({ detail }) => this.rooms.add(detail));
     this.inbox.addEventListener("room_removed", ({ detail }) => this.#onRemoved(detail));
-    this.inbox.addEventListener("rejoined", () => this.rooms.load());
+    this.inbox.addEventListener("server_created", ({ detail }) => this.servers.add(detail));
+    this.inbox.addEventListener("server_removed", ({ detail }) => this.#onServerRemoved(detail));
+    this.inbox.addEventListener("category_created", ({ detail }) => this.rooms.addCategory(detail));
+    this.inbox.addEventListener("category_removed", ({ detail }) => this.rooms.removeCategory(detail.id));
+    this.inbox.addEventListener("joined", () => this.#reload());
+    this.inbox.addEventListener("unread", ({ detail }) => this.#note(detail.room_id, { last_seq: detail.last_seq }));
+    this.inbox.addEventListener("read", ({ detail }) => this.#note(detail.room_id, { read_seq: detail.read_seq }));
+    this.inbox.addEventListener("dm_started", ({ detail }) => this.dms.add(detail.dm));
+    this.inbox.addEventListener("invited", ({ detail }) => this.invites.add(detail));
+    this.inbox.addEventListener("status", ({ detail }) => this.status.take(detail.status));
+    this.inbox.addEventListener("revoked", () => this.#onRevoked());
     this.inbox.join();
     this.connection.addEventListener("change", () => this.#drawConnection());
     this.connection.addEventListener("refused", () => this.#end("Your session has ended. Please come in again."));
@@ -93,21 +132,33 @@ class App {
     this.#drawConnection();
   }
 
+  // While a token is replaced or given up the server refuses it, which says nothing about the session.
   async #isTokenGood() {
+    await this.renewal;
+    const { token } = this.session;
+    if (token === null) return true;
     try {
       await this.api.me();
       return true;
     } catch (error) {
-      return error.status !== 401 && error.status !== 403;
+      if (error.status !== 401 && error.status !== 403) return true;
+      await this.renewal;
+      return this.session.token !== token;
     }
   }
 
-  async #signOut() {
-    await this.api.logout().catch(() => {});
-    this.#end("");
+  // A new password ends this connection too, and gives a new token.
+  async #onRevoked() {
+    if (!(await this.#isTokenGood())) this.#end("You have been signed out.");
+  }
+
+  #signOut() {
+    const logout = this.api.logout().catch(() => {});
+    this.renewal = logout.then(() => this.#end(""));
   }
 
   #end(message) {
+    if (!this.connection) return;
     this.#close();
     this.connection?.close();
     this.connection = null;
@@ -116,13 +167,114 @@ class App {
     this.welcome.show(message);
   }
 
-  // The room in the address (#/room/<id>, or ?room=<name> where a site embeds the page), else the first.
+  async #loadServers() {
+    try {
+      await this.servers.load(this.session.user);
+    } catch (error) {
+      setNote(byId("rooms-error"), error.message);
+      return;
+    }
+    this.#allowCreate();
+    await this.rooms.load(this.servers.current);
+  }
+
+  #allowCreate() {
+    const guest = this.session.user.guest;
+    const reason = guest ? "Sign in to create a room" : "Only the owner of this server creates rooms";
+    this.rooms.allowCreate(this.servers.mayCreate, reason);
+  }
+
+  // Lists the rooms of a server, and opens the first of them unless one of it is open.
+  async #showServer(server) {
+    this.servers.select(server.id);
+    this.#allowCreate();
+    await this.rooms.load(server);
+    const isShown = this.servers.current?.id === server.id;
+    const first = this.rooms.first();
+    if (isShown && first && !this.rooms.find(this.room?.info.id) && this.connection) this.#open(first);
+  }
+
+  #onServerRemoved({ id }) {
+    if (this.servers.remove(id) && this.servers.first) this.#showServer(this.servers.first);
+  }
+
+  #reload() {
+    this.#loadServers();
+    this.dms.load(this.session.user);
+    if (!this.session.user.guest) this.invites.load();
+  }
+
+  #note(id, numbers) {
+    if (!this.dms.note(id, numbers)) this.rooms.note(id, numbers);
+    if (id === this.room?.info.id) this.#markRead();
+    this.#drawTitle();
+  }
+
+  // What is at the end of the log, in a page that is seen, is read.
+  #markRead() {
+    const { room } = this;
+    const newest = room?.store.newest?.seq;
+    if (!newest || this.session.user.guest || !this.messages.isAtEnd) return;
+    const { id } = room.info;
+    const listed = this.dms.find(id) ?? this.rooms.find(id);
+    if (!listed || (listed.read_seq ?? 0) >= newest) return;
+    this.#note(id, { read_seq: newest, last_seq: Math.max(listed.last_seq ?? 0, newest) });
+    this.readMarks.note(id, newest);
+  }
+
+  #drawTitle() {
+    const { info } = this.room ?? {};
+    const unread = this.rooms.unread + this.dms.unread;
+    const name = info && (info.kind === "dm" ? `@${info.peer.username}` : `#${info.name}`);
+    document.title = `${unread > 0 ? `(${unread}) ` : ""}${name ? `${name} · ` : ""}headcount`;
+  }
+
+  // The room in the address (?room=<id or name>, or ?dm=<id>), else the first.
   async #openFromAddress() {
     if (!this.connection) return;
-    const id = location.hash.match(/^#\/room\/(.+)$/)?.[1];
-    const asked = id && (await this.#find(decode(id)));
-    const room = asked || this.rooms.named(this.askedRoom) || this.rooms.first();
+    const asking = new URLSearchParams(location.search);
+    const dm = this.dms.find(asking.get("dm"));
+    if (dm) {
+      this.#open(dm);
+      return;
+    }
+    const name = asking.get("room");
+    const asked = name && (this.rooms.named(name) ?? (await this.#find(name)));
+    const room = asked || this.rooms.first();
     if (room && room.id !== this.room?.info.id) this.#open(room);
+  }
+
+  #setAddress({ id, kind }) {
+    const address = new URL(location.href);
+    const before = address.searchParams.get("dm") ?? address.searchParams.get("room");
+    const key = kind === "dm" ? "dm" : "room";
+    address.search = new URLSearchParams({ [key]: id, ...(this.api.tenant && { tenant: this.api.tenant }) });
+    address.hash = "";
+    // A room that the address named, or left open, is the same place.
+    const isPlace = this.rooms.find(before) ?? this.dms.find(before);
+    if (before === id || !isPlace) history.replaceState(null, "", address);
+    else history.pushState(null, "", address);
+  }
+
+  async #openById(id) {
+    const room = await this.#find(id);
+    if (room && this.connection) this.#open(room);
+  }
+
+  async #openDm(id) {
+    const dm = this.dms.find(id);
+    if (dm && this.connection) this.#open(dm);
+  }
+
+  async #writeTo(user) {
+    const dm = await this.api.openDm(user.id);
+    this.dms.add(dm);
+    this.#open(dm);
+  }
+
+  #onAccepted(room) {
+    this.rooms.add(room);
+    this.#open(room);
   }
 
   // A room that is not listed, because it is new or there are too many, is asked for.
@@ -162,13 +314,15 @@ class App {
   #open(info) {
     this.#showPanel(null);
     if (this.room?.info.id === info.id) return;
-    this.#close();
+    this.room?.leave();
+    this.trouble = "";
+    this.#drawBanner();
     const room = new Room({
       info,
       socket: this.connection.socket,
       api: this.api,
       me: this.session.user,
-      status: () => this.status.status,
+      status: () => this.status.ofGuest,
     });
     this.room = room;
     room.addEventListener("trouble", (event) => {
@@ -176,11 +330,19 @@ class App {
       this.#drawBanner();
     });
     room.addEventListener("ended", () => this.#onEnded(room));
+    room.addEventListener("messages", () => this.#onMessages(room));
+    if (info.server_id && this.servers.current && info.server_id !== this.servers.current.id) {
+      const server = this.servers.find(info.server_id);
+      if (server) this.#showServer(server);
+    }
     this.rooms.select(info.id);
-    byId("room-name").textContent = info.name;
+    this.dms.select(info.id);
+    byId("room-title").dataset.kind = info.kind;
+    byId("room-name").textContent = info.kind === "dm" ? info.peer.username : info.name;
     byId("room-topic").textContent = info.description ?? "";
-    document.title = `#${info.name} · headcount`;
-    history.replaceState(null, "", `#/room/${encodeURIComponent(info.id)}`);
+    byId("invite").hidden = !(info.private && info.kind !== "dm" && info.owner_id === this.session.user.id);
+    this.#drawTitle();
+    this.#setAddress(info);
     this.messages.show(room);
     this.composer.show(room);
     this.online.show(room);
@@ -192,14 +354,25 @@ class App {
   // An account becomes a member of a public room by entering it; a guest is in all of them.
   async #join(room) {
     try {
-      if (!this.session.user.guest) await this.api.joinRoom(room.info.id);
+      if (!this.session.user.guest && room.info.kind !== "dm") {
+        await this.api.joinRoom(room.info.id);
+        const { read_seq: read, last_seq: last } = this.rooms.find(room.info.id) ?? {};
+        if (read === undefined) this.rooms.note(room.info.id, { read_seq: last ?? 0 });
+      }
     } catch (error) {
+      room.refuse(error.message);
       if (room !== this.room) return;
       this.trouble = error.message;
       this.#drawBanner();
       return;
     }
     if (room === this.room) room.join();
+  }
+
+  #onMessages(room) {
+    if (room !== this.room) return;
+    if (room.info.kind === "dm" && room.store.newest) this.dms.said(room.info.id, room.store.newest);
+    requestAnimationFrame(() => this.#markRead());
   }
 
   #close() {
@@ -230,6 +403,27 @@ class App {
       offline: "You are offline. The page reconnects on its own.",
     }[state];
     setNote(byId("banner"), lost ?? this.trouble);
+  }
+
+  #bindDialogs() {
+    byId("new-dm").addEventListener("click", () =>
+      this.users.ask({ title: "Write to a user", verb: "Write", chosen: (user) => this.#writeTo(user) }),
+    );
+    byId("invite").addEventListener("click", () => {
+      const { id, name } = this.room.info;
+      const chosen = (user) => this.api.invite(id, user.id);
+      this.users.ask({ title: `Invite to ${name}`, verb: "Invite", chosen });
+    });
+    const dialog = bindDialog("password", ({ old, new: fresh }) => this.#changePassword(old.value, fresh.value));
+    byId("change-password").addEventListener("click", () => dialog.open());
+  }
+
+  // Ends all sessions of the user; this one goes on with the new token.
+  async #changePassword(old, fresh) {
+    const keep = ({ token, user }) => this.session.keep(token, user, { guest: false });
+    const change = this.api.changePassword(old, fresh).then(keep);
+    this.renewal = change.catch(() => {});
+    await change;
   }
 
   // On narrow screens the side panels lie over the chat, one at a time.
@@ -263,15 +457,6 @@ class App {
     const narrow = matchMedia("(max-width: 1000px)").matches;
     const shown = narrow ? app.dataset.panel === "members" : !app.classList.contains("members-hidden");
     byId("toggle-members").setAttribute("aria-expanded", String(shown));
-  }
-}
-
-// An address may be cut anywhere.
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
   }
 }
 

@@ -34,7 +34,7 @@ export class Composer {
     this.#room = room;
     this.text.disabled = !room;
     this.text.value = (room && this.#drafts.get(room.info.id)) ?? "";
-    this.text.placeholder = room ? `Message #${room.info.name}` : "Message";
+    this.text.placeholder = room ? `Message ${titleOf(room.info)}` : "Message";
     this.#draw();
   }
 
@@ -64,6 +64,10 @@ export class Composer {
       over > 0 ? `Too long by ${over} characters: a message has at most ${CONTENT_MAX}.` : "",
     );
   }
+}
+
+function titleOf({ kind, name, peer }) {
+  return kind === "dm" ? `@${peer.username}` : `#${name}`;
 }
 
 // Characters as users count them, approximately: code points.

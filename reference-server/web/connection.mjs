@@ -41,7 +41,7 @@ export class Connection extends EventTarget {
   #openTimer = null;
   #probeTimer = null;
 
-  constructor({ url, token, isTokenGood, isServerUp }) {
+  constructor({ url, token, device, isTokenGood, isServerUp }) {
     super();
     this.state = "connecting";
     this.token = token;
@@ -49,6 +49,7 @@ export class Connection extends EventTarget {
     this.isServerUp = isServerUp;
     this.socket = new Socket(url, {
       authToken: token,
+      params: { device },
       timeout: 10_000,
       // Otherwise Phoenix uses the real one, which a third-party frame may not access.
       sessionStorage: new NoStorage(),
@@ -80,7 +81,8 @@ export class Connection extends EventTarget {
     clearTimeout(this.#probeTimer);
     globalThis.removeEventListener?.("online", this.onLine);
     globalThis.removeEventListener?.("offline", this.onLine);
-    this.socket.disconnect();
+    // Not lost: the server need not wait for a return.
+    this.socket.disconnect(undefined, 1000);
   }
 
   get #polls() {

@@ -1,9 +1,9 @@
 // Small helpers for building and finding elements. Text of users only ever becomes a text node.
 
-/** Returns the element with this id; a missing one is a mistake in index.html. */
+/** Returns the element with this id; a missing one is a mistake in page.html. */
 export function byId(id) {
   const element = document.getElementById(id);
-  if (!element) throw new Error(`index.html has no #${id}`);
+  if (!element) throw new Error(`page.html has no #${id}`);
   return element;
 }
 
@@ -21,7 +21,7 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** Makes an icon of the sprite in index.html. */
+/** Makes an icon of the sprite in page.html. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
@@ -56,12 +56,13 @@ export function initials(name) {
   return ((first[0] ?? "?") + (second[0] ?? "")).toLocaleUpperCase();
 }
 
+// The server chooses among the same 24 colours.
 function hue(id) {
   let hash = 2166136261;
   for (const char of String(id)) hash = Math.imul(hash ^ char.codePointAt(0), 16777619) >>> 0;
   hash = Math.imul(hash ^ (hash >>> 15), 2246822507);
   hash = Math.imul(hash ^ (hash >>> 13), 3266489909);
-  return ((hash ^ (hash >>> 16)) >>> 0) % 360;
+  return (((hash ^ (hash >>> 16)) >>> 0) % 24) * 15;
 }
 
 /** Returns a text with http(s) addresses as links, as a list of nodes. */

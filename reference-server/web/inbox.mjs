@@ -1,20 +1,44 @@
-// The user's own channel: what happens to rooms that are not open.
+// The user's own channel: what happens outside of the room that is open.
 
-/** Emits `room_created` (detail: the room), `room_removed` (detail: {id}), `rejoined` when events may be missing. */
+const EVENTS = [
+  "room_created",
+  "room_removed",
+  "server_created",
+  "server_removed",
+  "category_created",
+  "category_removed",
+  "unread",
+  "read",
+  "dm_started",
+  "invited",
+  "status",
+  "revoked",
+];
+
+/**
+ * Emits the events of the channel, with their payloads as detail; `status` also at every join; and `joined` then: what
+ * was fetched before may lack what happened since.
+ */
 export class Inbox extends EventTarget {
-  #joined = false;
-
   constructor({ socket, user }) {
     super();
     this.channel = socket.channel(`user:${user.id}`);
-    for (const event of ["room_created", "room_removed"])
-      this.channel.on(event, (detail) => this.dispatchEvent(new CustomEvent(event, { detail })));
+    for (const event of EVENTS) this.channel.on(event, (detail) => this.#emit(event, detail));
   }
 
   join() {
-    this.channel.join().receive("ok", () => {
-      if (this.#joined) this.dispatchEvent(new CustomEvent("rejoined"));
-      this.#joined = true;
+    this.channel.join().receive("ok", ({ status }) => {
+      this.#emit("status", { status });
+      this.#emit("joined", null);
     });
+  }
+
+  /** Chooses the status of the user, on all devices. */
+  setStatus(status) {
+    this.channel.push("set_status", { status });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

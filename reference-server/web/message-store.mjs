@@ -19,12 +19,25 @@ export class MessageStore {
 
   /** Adds messages from any source; returns those that were new. */
   add(list) {
+    // What is held may have been edited since.
+    for (const message of list) if (this.byId.has(message?.id)) this.change(message);
     const fresh = list.filter((message) => message?.id && !this.byId.has(message.id));
     if (fresh.length === 0) return fresh;
     for (const message of fresh) this.byId.set(message.id, message);
     this.messages.push(...fresh);
     if (!isSorted(this.messages)) this.messages.sort(bySeq);
     return fresh;
+  }
+
+  /** Takes up what has changed of a message. Returns whether it is held and differs. */
+  change({ id, content, edited_at: editedAt, deleted }) {
+    const message = this.byId.get(id);
+    if (!message) return false;
+    const before = revision(message);
+    message.content = content;
+    if (editedAt) message.edited_at = editedAt;
+    if (deleted) message.deleted = true;
+    return revision(message) !== before;
   }
 
   /**
@@ -77,8 +90,13 @@ export class MessageStore {
   }
 }
 
+/** Returns a text that differs whenever what a message shows differs. */
+export function revision({ content, edited_at: editedAt, deleted }) {
+  return JSON.stringify([content, editedAt ?? null, Boolean(deleted)]);
+}
+
 // `crypto.randomUUID` exists on pages of HTTPS and localhost only.
-function randomId() {
+export function randomId() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -1,7 +1,7 @@
 // The message log: keyed rows, day lines, staying at the bottom, loading older ones at the top.
 
-import { formatCount, h, linkify, paintAvatar, setNote } from "./dom.mjs";
-import { MessageStore } from "./message-store.mjs";
+import { formatCount, h, icon, linkify, paintAvatar, setNote } from "./dom.mjs";
+import { MessageStore, revision } from "./message-store.mjs";
 
 const NEAR_BOTTOM_PX = 48;
 const NEAR_TOP_PX = 240;
@@ -31,16 +31,28 @@ export class MessageView {
     new ResizeObserver(() => this.#atBottom && this.toBottom()).observe(log);
   }
 
+  /** Returns whether the newest message is in view. */
+  get isAtEnd() {
+    return this.#atBottom && !document.hidden;
+  }
+
   /** Shows another room, or none. */
   show(room) {
     this.#room?.removeEventListener("messages", this.#onMessages);
     this.#room = room;
     this.#nodes.clear();
-    this.list.replaceChildren();
     this.#atBottom = true;
     this.#setUnseen(0);
-    setNote(this.top, room ? "Loading messages…" : "");
+    if (room && this.list.dataset.room === room.info.id) this.toBottom();
+    else this.#clear(room);
     room?.addEventListener("messages", this.#onMessages);
+  }
+
+  // What the server rendered stays until the same messages have come over the socket.
+  #clear(room) {
+    delete this.list.dataset.room;
+    this.list.replaceChildren();
+    setNote(this.top, room ? "Loading messages…" : "");
   }
 
   toBottom(smooth = false) {
@@ -51,14 +63,16 @@ export class MessageView {
 
   #update({ added, how }) {
     const { log } = this;
+    if (this.list.dataset.room) this.#clear(this.#room);
     const stick = this.#atBottom || how === "first" || how === "sent";
-    if (stick && how !== "older" && how !== "gap") this.#room.store.trim(KEEP);
+    if (stick && how !== "older" && how !== "gap" && how !== "changed") this.#room.store.trim(KEEP);
     const fromTop = log.scrollTop;
     const fromBottom = log.scrollHeight - log.scrollTop;
     log.setAttribute("aria-busy", String(how === "older" || how === "first" || how === "gap"));
     this.#reconcile();
     this.#drawTop();
-    if (how === "older") log.scrollTop = log.scrollHeight - fromBottom;
+    if (how === "changed" && !stick) log.scrollTop = fromTop;
+    else if (how === "older") log.scrollTop = log.scrollHeight - fromBottom;
     else if (stick) this.toBottom();
     else if (how === "gap") log.scrollTop = fromTop;
     else this.#setUnseen(this.#unseen + added.length);
@@ -102,8 +116,8 @@ export class MessageView {
   #drawTop() {
     const { store, info } = this.#room;
     if (store.hasOlder) setNote(this.top, "Loading messages…");
-    else if (store.messages.length > 0) setNote(this.top, `This is where ${info.name} begins.`);
-    else setNote(this.top, `Nobody has said anything in ${info.name} yet. Be the first.`);
+    else if (store.messages.length > 0) setNote(this.top, `This is where ${titleOf(info)} begins.`);
+    else setNote(this.top, `Nobody has said anything in ${titleOf(info)} yet. Be the first.`);
   }
 
   // Rows are reused by id and only moved when out of place, so a new message touches one row.
@@ -119,8 +133,14 @@ export class MessageView {
     let place = this.list.firstElementChild;
     wanted.forEach((message, i) => {
       let node = this.#nodes.get(message.id);
+      if (node && node.dataset.revision !== revision(message)) {
+        const old = node;
+        if (old === place) place = old.nextElementSibling;
+        old.remove();
+        node = null;
+      }
       if (!node) {
-        node = messageNode(message);
+        node = messageNode(message, this.#room.mayChange(message) ? this.#tools(message) : null);
         this.#nodes.set(message.id, node);
       }
       if (node === place) place = place.nextElementSibling;
@@ -129,6 +149,18 @@ export class MessageView {
       this.#decorateGap(node, message, wanted[i - 1]);
       if (message.pending) this.#decoratePending(node, message);
     });
+  }
+
+  #tools(message) {
+    const room = this.#room;
+    const button = (name, text, onclick) =>
+      h("button", { class: "icon-button small", type: "button", "aria-label": text, title: text, onclick }, icon(name));
+    return h(
+      "div",
+      { class: "message-tools" },
+      button("edit", "Edit message", (event) => editor(room, message, event.target.closest(".message"))),
+      button("delete", "Delete message", (event) => remove(room, message, event.target.closest(".message"))),
+    );
   }
 
   // A hole in the numbers is shown where it is, with a button that loads what is missing.
@@ -178,7 +210,62 @@ export class MessageView {
   }
 }
 
-function messageNode(message) {
+// Replaces the text of a message by a box with it: Enter saves, Escape gives up.
+function editor(room, message, node) {
+  if (node.querySelector(".message-editor")) return;
+  const body = node.querySelector(".message-body");
+  const box = h("textarea", { class: "message-editor", rows: "1", maxlength: "4000", "aria-label": "Edit message" });
+  box.value = message.content;
+  const end = () => {
+    box.remove();
+    body.hidden = false;
+    setNote(node.querySelector(".message-note"), "");
+  };
+  box.addEventListener("keydown", async (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      end();
+    }
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    const content = box.value.trim();
+    if (content === message.content || content === "") {
+      end();
+      return;
+    }
+    try {
+      await room.edit(message, content);
+      end();
+    } catch (error) {
+      setNote(node.querySelector(".message-note"), `Not saved. ${error.message}`);
+    }
+  });
+  body.hidden = true;
+  body.after(box);
+  box.focus();
+}
+
+// Asks in the message itself before it is deleted.
+function remove(room, message, node) {
+  const note = node.querySelector(".message-note");
+  const choose = async () => {
+    try {
+      await room.remove(message);
+    } catch (error) {
+      setNote(note, `Not deleted. ${error.message}`);
+    }
+  };
+  note.hidden = false;
+  note.replaceChildren(
+    "Delete this message? ",
+    h("button", { class: "link", type: "button", text: "Delete", onclick: choose }),
+    " ",
+    h("button", { class: "link", type: "button", text: "Keep", onclick: () => setNote(note, "") }),
+  );
+  note.querySelector("button").focus();
+}
+
+function messageNode(message, tools) {
   const name = message.user?.username ?? message.user?.name ?? "unknown";
   const time = new Date(message.inserted_at);
   const avatar = h("span", { class: "avatar", "aria-hidden": "true" });
@@ -193,7 +280,7 @@ function messageNode(message) {
   author.style.setProperty("--hue", avatar.style.getPropertyValue("--hue"));
   return h(
     "li",
-    { class: "message", "data-id": message.id },
+    { class: "message", "data-id": message.id, "data-revision": revision(message) },
     h("div", { class: "gap", hidden: true }),
     h("div", { class: "day", hidden: true }),
     avatar,
@@ -204,14 +291,19 @@ function messageNode(message) {
       isGuest(message.user) ? h("span", { class: "tag", text: "guest" }) : null,
       stamp,
     ),
-    ...messageBody(String(message.content ?? "")),
+    ...messageBody(message),
+    tools,
     h("div", { class: "message-note", role: "alert", hidden: true }),
   );
 }
 
 // A message of very many lines is cut, with a button that shows it whole.
-function messageBody(content) {
-  const body = h("div", { class: "message-body", dir: "auto" }, ...linkify(content));
+function messageBody(message) {
+  if (message.deleted)
+    return [h("div", { class: "message-body" }, h("em", { class: "gone", text: "Message deleted" }))];
+  const content = String(message.content ?? "");
+  const edited = message.edited_at ? h("small", { class: "edited", text: " (edited)" }) : null;
+  const body = h("div", { class: "message-body", dir: "auto" }, ...linkify(content), edited);
   if (content.split("\n").length <= LINES_MAX) return [body];
   body.classList.add("cut");
   const whole = h("button", { class: "link message-more", type: "button", text: "Show all" });
@@ -220,6 +312,11 @@ function messageBody(content) {
     whole.remove();
   });
   return [body, whole];
+}
+
+/** Returns the words for a room in a sentence. */
+function titleOf({ kind, name, peer }) {
+  return kind === "dm" ? `your conversation with ${peer.username}` : name;
 }
 
 function isGuest(user) {

@@ -1,129 +1,203 @@
 // The list of rooms and the dialog that creates one.
 
-import { byId, h, setNote } from "./dom.mjs";
+import { bindDialog } from "./dialogs.mjs";
+import { byId, h, icon, setNote } from "./dom.mjs";
+import { Listing } from "./listing.mjs";
+import { badge, unreadOf } from "./unread.mjs";
 
 const PAGE = 100;
-// More are not listed, but opened by their address.
-const ROOMS_MAX = 2000;
+// After this many a button lists more.
+const STEP = 500;
 
-/** Shows the rooms; `opened(room)` is called when the user picks one. */
+/** Shows the rooms; `picked(id)` is called when the user picks one, `opened(room)` with one just created. */
 export class RoomList {
-  #rooms = [];
+  #rooms = new Listing();
+  #categories = new Listing();
+  #server = null;
+  #hasMore = false;
   #current = null;
+  // Until then the list is the one that the server rendered.
+  #isLoaded = false;
 
-  constructor({ api, opened }) {
+  constructor({ api, picked, opened }) {
     this.api = api;
+    this.picked = picked;
     this.opened = opened;
     this.list = byId("room-list");
-    this.dialog = byId("room-dialog");
-    byId("new-room").addEventListener("click", () => this.#openDialog());
-    const form = byId("room-form");
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#create(form);
-    });
-    form.querySelector("[value=cancel]").addEventListener("click", () => this.dialog.close());
+    this.list.addEventListener("click", (event) => this.#onClick(event));
+    this.dialog = bindDialog("room", (fields) => this.#create(fields));
+    byId("new-room").addEventListener("click", () => this.#ask());
   }
 
-  /** Fetches the rooms, page by page. On failure the panel shows the reason, and the rooms known so far. */
-  async load() {
-    const rooms = [];
+  /** Fetches the rooms of a server, page by page. On failure the panel shows the reason, and the rooms known so far. */
+  async load(server) {
+    if (server?.id !== this.#server?.id) {
+      this.#categories.clear();
+      this.#rooms.clear();
+    }
+    this.#server = server;
     try {
-      for (let page = null; rooms.length < ROOMS_MAX && page?.length !== 0; ) {
-        page = (await this.api.rooms({ limit: PAGE, after: rooms.at(-1)?.id ?? null })) ?? [];
-        rooms.push(...page);
-        if (page.length < PAGE) break;
-      }
-      this.#rooms = rooms;
+      const count = Math.max(STEP, this.#rooms.items.length);
+      await Promise.all([
+        this.#categories.fetch(() => this.api.categories(server.id)),
+        this.#fetch(server, [], count),
+      ]);
+      if (server.id !== this.#server.id) return;
       setNote(byId("rooms-error"), "");
+    } catch (failure) {
+      if (server.id !== this.#server.id) return;
+      setNote(byId("rooms-error"), failure.message);
+    }
+    this.#isLoaded = true;
+    this.#draw();
+  }
+
+  // Lists `rooms` and at least `count` more, if there are as many.
+  async #fetch(server, rooms, count) {
+    let hasMore = true;
+    const isTaken = await this.#rooms.fetch(async () => {
+      const all = [...rooms];
+      while (hasMore && all.length < rooms.length + count) {
+        const page = (await this.api.rooms(server.id, { limit: PAGE, after: all.at(-1)?.id ?? null })) ?? [];
+        all.push(...page);
+        hasMore = page.length === PAGE;
+      }
+      return all;
+    });
+    if (isTaken) this.#hasMore = hasMore;
+  }
+
+  async #more() {
+    try {
+      await this.#fetch(this.#server, this.#rooms.items, STEP);
+      this.#draw();
     } catch (failure) {
       setNote(byId("rooms-error"), failure.message);
     }
+  }
+
+  addCategory(category) {
+    if (category.server_id !== this.#server?.id) return;
+    this.#categories.add(category);
+    this.#draw();
+  }
+
+  /** Removes a category; its rooms are then in none. */
+  removeCategory(id) {
+    this.#categories.remove(id);
     this.#draw();
   }
 
   /** Adds a room that has come, or shows what has changed of one. */
   add(room) {
-    const index = this.#rooms.findIndex(({ id }) => id === room.id);
-    if (index >= 0) this.#rooms[index] = { ...this.#rooms[index], ...room };
-    else this.#rooms.push(room);
+    if (this.#server && room.server_id !== this.#server.id) return;
+    this.#rooms.add(room);
     this.#draw();
   }
 
   /** Removes a room that is gone. */
   remove(id) {
-    this.#rooms = this.#rooms.filter((room) => room.id !== id);
+    this.#rooms.remove(id);
     this.#draw();
   }
 
+  /** Takes up the numbers of the newest message and of the newest one that was read. */
+  note(id, numbers) {
+    if (this.#rooms.note(id, numbers)) this.#draw();
+  }
+
+  get unread() {
+    return this.#rooms.items.reduce((sum, room) => sum + unreadOf(room), 0);
+  }
+
   find(id) {
-    return this.#rooms.find((room) => room.id === id) ?? null;
+    return this.#rooms.find(id);
   }
 
   named(name) {
-    return this.#rooms.find((room) => room.name === name) ?? null;
+    return this.#rooms.items.find((room) => room.name === name) ?? null;
   }
 
   /** Returns the first room to open: the giant one if there is one, so that a newcomer sees it change. */
   first() {
-    return this.#rooms.find((room) => room.simulated) ?? this.#rooms[0] ?? null;
+    const { items } = this.#rooms;
+    return items.find((room) => room.simulated) ?? items[0] ?? null;
   }
 
   select(id) {
     this.#current = id;
-    this.#draw();
+    if (this.#isLoaded) this.#draw();
   }
 
-  /** Guests cannot create rooms; the button is disabled with a reason. */
-  allowCreate(allowed) {
+  /** Some cannot create rooms: the button is then disabled with the reason. */
+  allowCreate(allowed, reason) {
     const button = byId("new-room");
     button.disabled = !allowed;
-    button.title = allowed ? "Create a room" : "Sign in to create a room";
+    button.title = allowed ? "Create a room" : reason;
   }
 
   #draw() {
-    const nodes = this.#rooms.map((room) => {
-      const current = room.id === this.#current;
-      const button = h(
-        "button",
-        {
-          type: "button",
-          class: "room",
-          "aria-current": current ? "page" : null,
-          title: room.description ?? null,
-          onclick: () => this.opened(room),
-        },
-        h("span", { class: "hash", "aria-hidden": "true", text: "#" }),
-        h("bdi", { class: "room-label", text: room.name }),
-        room.simulated ? h("span", { class: "tag", text: "demo" }) : null,
-      );
-      return h("li", {}, button);
-    });
+    const known = new Set(this.#categories.items.map(({ id }) => id));
+    const nodes = this.#rooms.items.filter((room) => !known.has(room.category_id)).map((room) => this.#node(room));
+    for (const { id, name } of this.#categories.items) {
+      nodes.push(h("li", { class: "category" }, h("bdi", { text: name })));
+      nodes.push(...this.#rooms.items.filter((room) => room.category_id === id).map((room) => this.#node(room)));
+    }
+    if (this.#hasMore) {
+      const button = h("button", { class: "link", type: "button", text: "More rooms", onclick: () => this.#more() });
+      nodes.push(h("li", { class: "empty" }, button));
+    }
     const focused = this.list.contains(document.activeElement);
     this.list.replaceChildren(...nodes);
     if (focused) this.list.querySelector("[aria-current]")?.focus();
-    if (nodes.length === 0) this.list.append(h("li", { class: "empty", text: "No rooms yet. Create the first one." }));
+    if (nodes.length === 0) this.list.append(h("li", { class: "empty", text: "No rooms yet." }));
   }
 
-  #openDialog() {
-    byId("room-form").reset();
-    setNote(byId("room-error"), "");
-    this.dialog.showModal();
-    byId("room-form-name").focus();
+  #node(room) {
+    const current = room.id === this.#current;
+    const link = h(
+      "a",
+      {
+        href: `?room=${room.id}`,
+        class: unreadOf(room) > 0 && !current ? "room unread" : "room",
+        "aria-current": current ? "page" : null,
+        title: room.description || null,
+        "data-id": room.id,
+      },
+      h("span", { class: "hash", "aria-hidden": "true", text: "#" }),
+      h("bdi", { class: "room-label", text: room.name }),
+      room.private ? icon("lock") : null,
+      room.simulated ? h("span", { class: "tag", text: "demo" }) : null,
+      badge(room),
+    );
+    return h("li", {}, link);
   }
 
-  async #create(form) {
-    const name = form.elements.name.value.trim();
-    const note = byId("room-error");
-    if (!name) return setNote(note, "Give the room a name.");
-    try {
-      const room = await this.api.createRoom(name, form.elements.description.value.trim());
-      this.dialog.close();
-      this.add(room);
-      this.opened(room);
-    } catch (error) {
-      setNote(note, error.message);
-    }
-    return undefined;
+  // Also on the links that the server rendered. With a modifier it is a link like any other.
+  #onClick(event) {
+    const { id } = event.target.closest("a.room")?.dataset ?? {};
+    if (!id || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    this.picked(id);
+  }
+
+  #ask() {
+    const choice = byId("room-form-category");
+    const options = this.#categories.items.map(({ id, name }) => h("option", { value: id, text: name }));
+    choice.replaceChildren(h("option", { value: "", text: "None" }), ...options);
+    byId("room-form-categories").hidden = options.length === 0;
+    this.dialog.open();
+  }
+
+  async #create({ name, description, category, private: hidden }) {
+    const wanted = name.value.trim();
+    if (!wanted) throw new Error("Give the room a name.");
+    const room = await this.api.createRoom(this.#server, wanted, {
+      description: description.value.trim(),
+      isPrivate: hidden.checked,
+      categoryId: category.value || null,
+    });
+    this.add(room);
+    this.opened(room);
   }
 }

@@ -21,19 +21,28 @@ export class Room extends EventTarget {
   #synced = false;
   #ended = false;
 
-  constructor({ info, socket, api, me, status = () => "online" }) {
+  constructor({ info, socket, api, me, status = () => null }) {
     super();
     this.info = info;
     this.api = api;
     this.me = me;
     this.store = new MessageStore();
+    this.refused = "";
     this.online = new Map();
     this.counts = null;
     this.mode = "full";
     this.typing = new Map();
-    this.channel = socket.channel(`room:${info.id}`, () => ({ status: status() }));
+    const topic = `${info.kind === "dm" ? "dm" : "room"}:${info.id}`;
+    this.channel = socket.channel(topic, () => (status() ? { status: status() } : {}));
     this.presence = new Presence(this.channel);
     this.#listen();
+  }
+
+  /** Gives up a room that cannot be joined: what was to be said there is not sent. */
+  refuse(reason) {
+    this.refused = reason;
+    for (const pending of this.store.pending) pending.failed = reason;
+    this.#emit("messages", { added: [], how: "sent" });
   }
 
   /** Joins; the channel rejoins on its own after every reconnect. */
@@ -63,8 +72,9 @@ export class Room extends EventTarget {
     const pending = failed ?? this.store.addPending(content, this.me);
     delete pending.failed;
     this.#sendStopTyping();
-    if (this.channel.joinedOnce) this.#push(pending);
-    else pending.failed = "The room is not open yet.";
+    if (this.refused) pending.failed = this.refused;
+    else if (this.channel.joinedOnce) this.#push(pending);
+    // Else it is sent once the room is joined.
     this.#emit("messages", { added: [], how: "sent" });
   }
 
@@ -87,12 +97,28 @@ export class Room extends EventTarget {
     this.#emit("messages", { added: [], how: "sent" });
   }
 
+  /** Changes the content of a message; the promise rejects with the reason. */
+  async edit(message, content) {
+    this.#change(await this.request("edit_message", { id: message.id, content }));
+  }
+
+  /** Deletes a message; the promise rejects with the reason. */
+  async remove(message) {
+    this.#change(await this.request("delete_message", { id: message.id }));
+  }
+
+  /** Returns whether the user may change a message: its author and the admins of the room may. */
+  mayChange(message) {
+    if (message.pending || message.deleted) return false;
+    return message.user?.id === this.me.id || (this.info.kind !== "dm" && this.info.owner_id === this.me.id);
+  }
+
   /** Loads the page before the oldest message held. */
   loadOlder() {
     const oldest = this.store.oldest;
     if (this.#loading || !this.store.hasOlder || !oldest) return this.#loading;
     this.#loading = this.api
-      .messages(this.info.id, { limit: PAGE, beforeId: oldest.id })
+      .messages(this.info, { limit: PAGE, beforeId: oldest.id })
       .then((page) => {
         const list = page ?? [];
         this.store.hasOlder = list.length === PAGE;
@@ -124,11 +150,6 @@ export class Room extends EventTarget {
     return undefined;
   }
 
-  /** Sends the changed status of the page to the room; a later join contains it anyway. */
-  setStatus(status) {
-    if (this.channel.state === "joined") this.channel.push("set_status", { status });
-  }
-
   /**
    * Pushes on the room's channel; the promise rejects with an Error that states the reason, and when to
    * try again (`retryAfterMs`) if it was too early.
@@ -157,6 +178,8 @@ export class Room extends EventTarget {
     const { channel, presence } = this;
     channel.on("message_history", ({ messages }) => this.#onHistory(messages ?? []));
     channel.on("new_message", (message) => this.#onMessage(message));
+    channel.on("message_updated", (change) => this.#change(change));
+    channel.on("message_deleted", ({ id }) => this.#change({ id, content: "", deleted: true }));
     channel.on("typing", (who) => this.#onTyping(who));
     channel.on("stop_typing", ({ user_id: id }) => this.#onStopTyping(id));
     channel.on("presence_count", (counts) => this.#onCounts(counts));
@@ -220,6 +243,10 @@ export class Room extends EventTarget {
     this.#emit("messages", { added: this.#add([message]), how: own ? "sent" : "new" });
   }
 
+  #change(change) {
+    if (this.store.change(change)) this.#emit("messages", { added: [], how: "changed" });
+  }
+
   async #onHistory(list) {
     const first = this.store.newest === null;
     const gap = this.store.gapBefore(list);
@@ -243,7 +270,7 @@ export class Room extends EventTarget {
   async #fillGap(after, until) {
     let afterSeq = after;
     for (let page = 0; page < GAP_PAGES_MAX && afterSeq < until - 1; page += 1) {
-      const list = (await this.api.messages(this.info.id, { limit: 100, afterSeq })) ?? [];
+      const list = (await this.api.messages(this.info, { limit: 100, afterSeq })) ?? [];
       if (list.length === 0) break;
       afterSeq = list[list.length - 1].seq;
       this.#emit("messages", { added: this.#add(list), how: "gap" });

@@ -1,6 +1,9 @@
 // The session: the token and the user, stored across reloads. A guest lives as long as the tab.
 
+import { randomId } from "./message-store.mjs";
+
 const KEY = "headcount.session";
+const DEVICE_KEY = "headcount.device";
 
 /** Returns the session of this tab: `{ token, user }` or nothing. */
 export class Session {
@@ -62,4 +65,16 @@ function write(storage, value) {
   } catch {
     // Without storage only a reload loses the session.
   }
+}
+
+/** Returns the name of this tab, by which the server knows it again after a reload. */
+export function deviceName() {
+  const storage = sessionStorageOrNull();
+  const name = storage?.getItem(DEVICE_KEY) ?? randomId();
+  try {
+    storage?.setItem(DEVICE_KEY, name);
+  } catch {
+    // Without storage a reload is a new device.
+  }
+  return name;
 }

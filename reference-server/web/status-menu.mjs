@@ -7,7 +7,10 @@ const STATUSES = { online: "Online", idle: "Idle", dnd: "Do not disturb", invisi
 
 const KEY = "headcount.status";
 
-/** The status that the user has chosen, kept over reloads; `changed(status)` is called with a new one. */
+/**
+ * The status that the user has chosen; `changed(status)` is called with a new one. The server keeps that of an account,
+ * the page that of a guest.
+ */
 export class StatusMenu {
   constructor({ changed }) {
     this.status = "online";
@@ -37,9 +40,25 @@ export class StatusMenu {
     this.#draw();
   }
 
+  /** Takes up the status that the server has. That of a guest may be lost there, and is chosen again. */
+  take(status) {
+    if (!(status in STATUSES) || status === this.status) return;
+    if (this.user.guest) {
+      this.changed(this.status);
+      return;
+    }
+    this.status = status;
+    this.#draw();
+  }
+
+  /** Returns the status for a join: that of a guest, which the server may not know. */
+  get ofGuest() {
+    return this.user?.guest ? this.status : null;
+  }
+
   #choose(status) {
     this.status = status;
-    write({ user: this.user.id, status });
+    if (this.user.guest) write({ user: this.user.id, status });
     this.#draw();
     this.menu.hidePopover();
     this.changed(status);

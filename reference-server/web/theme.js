@@ -1,10 +1,17 @@
-// Runs before the first paint, so that a chosen theme does not flash.
+// Runs before the first paint: a chosen theme does not flash, and neither does the page of a newcomer, who is asked to
+// come in first.
 (() => {
-  let theme = null;
-  try {
-    theme = localStorage.getItem("headcount.theme");
-  } catch {
-    // Storage may be forbidden in a frame: the system's theme it is.
-  }
-  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  const read = (storage, key) => {
+    try {
+      return globalThis[storage].getItem(key);
+    } catch {
+      // Storage may be forbidden in a frame.
+      return null;
+    }
+  };
+  const root = document.documentElement;
+  const theme = read("localStorage", "headcount.theme");
+  if (theme === "light" || theme === "dark") root.dataset.theme = theme;
+  const isKnown = read("sessionStorage", "headcount.session") ?? read("localStorage", "headcount.session");
+  root.dataset.entry = isKnown ? "app" : "welcome";
 })();

@@ -1,112 +1,12 @@
-//! A Redis sorted set beside the list, over its socket, pipelined: the usual choice for a list
-//! outside the process.
+//! A Redis sorted set beside the list.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use headcount_benches::list::Rng;
+use headcount_benches::redis::Redis;
 use headcount_benches::table::Table;
 
 const WHO: &str = "Redis ZSET";
-/// Commands in one pipeline.
-const PIPELINE: usize = 1000;
-
-/// A server of the bench, stopped when this is dropped.
-struct Server {
-    child: Child,
-    dir: std::path::PathBuf,
-    stream: BufReader<UnixStream>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let dir = std::env::temp_dir().join(format!("headcount-redis-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).ok()?;
-        let socket = dir.join("redis.sock");
-        let child = Command::new("redis-server")
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--unixsocket",
-            ])
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .ok()?;
-        let connect = || {
-            std::thread::sleep(Duration::from_millis(100));
-            UnixStream::connect(&socket).ok()
-        };
-        let stream = (0..50).find_map(|_| connect())?;
-        Some(Self {
-            child,
-            dir,
-            stream: BufReader::new(stream),
-        })
-    }
-
-    /// Sends commands in pipelines and reads their replies.
-    fn run(&mut self, commands: impl Iterator<Item = String>) {
-        let commands: Vec<String> = commands.collect();
-        for pipeline in commands.chunks(PIPELINE) {
-            let bytes: String = pipeline.concat();
-            self.stream
-                .get_mut()
-                .write_all(bytes.as_bytes())
-                .expect("redis reads");
-            pipeline.iter().for_each(|_| drop(self.reply()));
-        }
-    }
-
-    /// Reads one reply; returns the text of strings and numbers.
-    fn reply(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).expect("redis answers");
-        match line.as_bytes().first() {
-            Some(b'*') => {
-                let parts: usize = line[1..].trim().parse().unwrap_or(0);
-                (0..parts).for_each(|_| drop(self.reply()));
-                line
-            }
-            Some(b'$') if !line.starts_with("$-1") => {
-                let len: usize = line[1..].trim().parse().unwrap_or(0);
-                let mut text = vec![0; len + 2];
-                std::io::Read::read_exact(&mut self.stream, &mut text).expect("redis answers");
-                String::from_utf8_lossy(&text).into_owned()
-            }
-            _ => line,
-        }
-    }
-
-    fn memory(&mut self) -> usize {
-        let command = "INFO memory\r\n".to_owned();
-        self.stream
-            .get_mut()
-            .write_all(command.as_bytes())
-            .expect("redis reads");
-        let info = self.reply();
-        let used = info
-            .lines()
-            .find_map(|line| line.strip_prefix("used_memory:"));
-        used.and_then(|bytes| bytes.trim().parse().ok())
-            .unwrap_or(0)
-    }
-}
 
 /// Returns the time of one of `count` operations, by the clock: another process does the work.
 fn time_each(count: usize, work: impl FnOnce()) -> Duration {
@@ -117,7 +17,7 @@ fn time_each(count: usize, work: impl FnOnce()) -> Duration {
 
 /// Adds the lines of Redis; prints a note and skips them without a redis-server.
 pub(crate) fn run(n: usize, table: &mut Table) {
-    let Some(mut server) = Server::start() else {
+    let Some(mut server) = Redis::start() else {
         println!("redis-server is not installed: no Redis in the table");
         return;
     };

@@ -62,6 +62,33 @@ pub enum DecodeErrorKind {
     },
 }
 
+impl DecodeErrorKind {
+    /// Returns the name of the rule as one word of snake case.
+    ///
+    /// ```
+    /// use headcount::codec::DecodeErrorKind;
+    /// assert_eq!(DecodeErrorKind::BadChecksum.name(), "bad_checksum");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::TrailingBytes => "trailing_bytes",
+            Self::BadMagic => "bad_magic",
+            Self::UnsupportedVersion { .. } => "unsupported_version",
+            Self::BadChecksum => "bad_checksum",
+            Self::OtherCluster => "other_cluster",
+            Self::MacMismatch => "mac_mismatch",
+            Self::UnexpectedKind { .. } => "unexpected_kind",
+            Self::BadInteger => "bad_integer",
+            Self::BadUtf8 => "bad_utf8",
+            Self::TooLong { .. } => "too_long",
+            Self::Json { .. } => "json",
+            Self::Invalid { .. } => "invalid",
+        }
+    }
+}
+
 impl DecodeError {
     pub(crate) fn new(offset: usize, kind: DecodeErrorKind) -> Self {
         Self { offset, kind }

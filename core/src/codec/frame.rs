@@ -55,6 +55,36 @@ impl Kind {
     pub const WIRE_REFUSED: Self = Self(11);
     /// A snapshot of a whole presence.
     pub const SNAPSHOT: Self = Self(32);
+
+    /// Returns the kind that a frame says it is of, unchecked; 0 for bytes that are too short.
+    #[must_use]
+    pub fn of(frame: &[u8]) -> Self {
+        Self(frame.get(4).copied().unwrap_or(0))
+    }
+
+    /// Returns the name of the kind as one word of snake case, `other` for an unknown one.
+    ///
+    /// ```
+    /// assert_eq!(headcount::codec::Kind::PULL.name(), "pull");
+    /// ```
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HELLO => "hello",
+            Self::DIGEST => "digest",
+            Self::DELTA => "delta",
+            Self::PULL => "pull",
+            Self::REPAIR => "repair",
+            Self::PART => "part",
+            Self::PULL_PARTS => "pull_parts",
+            Self::GOODBYE => "goodbye",
+            Self::SUPERSEDED => "superseded",
+            Self::SIGNAL => "signal",
+            Self::WIRE_REFUSED => "wire_refused",
+            Self::SNAPSHOT => "snapshot",
+            _ => "other",
+        }
+    }
 }
 
 /// A secret shared by all nodes of a cluster. Frames then carry a keyed MAC (SipHash-2-4, 128 bits)

@@ -7,6 +7,9 @@ use crate::codec::{DecodeError, DecodeErrorKind};
 
 const CONFIG: Configuration = standard();
 
+/// The greatest integer that bincode writes as one byte.
+const BYTE_MAX: u8 = 250;
+
 /// Appends values to a byte buffer.
 ///
 /// ```
@@ -50,12 +53,6 @@ impl Writer {
         }
     }
 
-    #[inline]
-    fn put<T: bincode::Encode>(&mut self, value: T) {
-        bincode::encode_into_writer(value, Sink(&mut self.bytes), CONFIG)
-            .expect("writing to memory does not fail");
-    }
-
     /// Writes one byte as it is.
     #[inline]
     pub fn u8(&mut self, value: u8) {
@@ -65,19 +62,26 @@ impl Writer {
     /// Writes an integer: 1 byte up to 250, then 3, 5 or 9.
     #[inline]
     pub fn u64(&mut self, value: u64) {
-        self.put(value);
+        // Most integers of a body take this way: lengths, topic numbers, differences.
+        if let Ok(byte @ ..=BYTE_MAX) = u8::try_from(value) {
+            self.bytes.push(byte);
+        } else {
+            bincode::encode_into_writer(value, Sink(&mut self.bytes), CONFIG)
+                .expect("writing to memory does not fail");
+        }
     }
 
     /// Writes the length, then the bytes.
     #[inline]
     pub fn bytes(&mut self, value: &[u8]) {
-        self.put(value);
+        self.u64(value.len() as u64);
+        self.raw(value);
     }
 
     /// Writes text as its UTF-8 bytes, length first.
     #[inline]
     pub fn str(&mut self, value: &str) {
-        self.put(value);
+        self.bytes(value.as_bytes());
     }
 
     /// Writes the three parts of a [`ReplicaId`](crate::id::ReplicaId).
@@ -88,6 +92,7 @@ impl Writer {
     }
 
     /// Appends bytes that are encoded already, without a length.
+    #[inline]
     pub fn raw(&mut self, encoded: &[u8]) {
         self.bytes.extend_from_slice(encoded);
     }

@@ -223,6 +223,9 @@ impl PartialOrd for ReplicaId {
 
 impl Ord for ReplicaId {
     fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
         (self.name(), self.incarnation(), self.salt()).cmp(&(
             other.name(),
             other.incarnation(),

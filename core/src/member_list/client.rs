@@ -47,6 +47,14 @@ pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
 /// ```
 #[derive(Debug)]
 pub struct Client<I> {
+    /// The list that the last bundle was of.
+    list: Option<Arc<str>>,
+    /// True from the first switch on: bundles of other lists are dropped.
+    switched: bool,
+    /// True while the first bundle after a switch is awaited.
+    switching: bool,
+    /// True if the server was asked for all windows because of a bundle of another list.
+    asked: bool,
     epoch: u64,
     /// Highest version of a bundle of this epoch.
     version: u64,
@@ -64,6 +72,7 @@ pub struct ClientWindow<I> {
     rows: Vec<FrameRow<I>>,
     version: u64,
     base_index: u64,
+    matches: Option<u64>,
     /// Version of the bundle of the last frame; while waiting, of the last one before the wait.
     /// Answers to later requests have a higher one.
     since: u64,
@@ -152,6 +161,12 @@ impl<I> ClientWindow<I> {
         self.base_index
     }
 
+    /// Returns how many members match on all pages, in the window of a search.
+    #[must_use]
+    pub const fn matches(&self) -> Option<u64> {
+        self.matches
+    }
+
     /// Returns the version of the rows.
     #[must_use]
     pub const fn version(&self) -> u64 {
@@ -175,6 +190,10 @@ impl<I: Id> Client<I> {
     /// Makes a client without windows. `merge` lays a patch over a body.
     pub const fn new(merge: Merge) -> Self {
         Self {
+            list: None,
+            switched: false,
+            switching: false,
+            asked: false,
             epoch: 0,
             version: 0,
             windows: BTreeMap::new(),
@@ -199,6 +218,17 @@ impl<I: Id> Client<I> {
         }
     }
 
+    /// Notes that the server is asked to switch to another list, with these windows there. The
+    /// windows of the old list are gone; the client ignores its bundles that are still on their way.
+    pub fn switch<'a>(&mut self, windows: impl IntoIterator<Item = &'a str>) {
+        self.windows.clear();
+        self.closing.clear();
+        (self.switched, self.switching, self.asked) = (true, true, false);
+        for window in windows {
+            self.expect(window.into());
+        }
+    }
+
     /// An empty window that waits for its SYNC, unless there is one of that name.
     fn expect(&mut self, name: Arc<str>) {
         let since = self.version;
@@ -206,6 +236,7 @@ impl<I: Id> Client<I> {
             rows: Vec::new(),
             version: 0,
             base_index: 0,
+            matches: None,
             since,
             waiting: true,
         });
@@ -231,9 +262,16 @@ impl<I: Id> Client<I> {
     /// Takes a bundle. O(rows of its windows).
     pub fn apply(&mut self, bundle: &Bundle<I>) -> BundleReport {
         let mut report = BundleReport::default();
-        if bundle.epoch < self.epoch || !self.enter_epoch(bundle, &mut report) {
+        let is_elsewhere = self.switched && self.list.as_ref() != Some(&bundle.list);
+        let is_taken = match is_elsewhere || self.switching {
+            true => self.enter_list(bundle, is_elsewhere, &mut report),
+            false => bundle.epoch >= self.epoch && self.enter_epoch(bundle, &mut report),
+        };
+        if !is_taken {
             return report;
         }
+        self.list = Some(bundle.list.clone());
+        self.asked = false;
         let newest = bundle.version > self.version;
         self.version = self.version.max(bundle.version);
         for frame in &bundle.frames {
@@ -257,18 +295,43 @@ impl<I: Id> Client<I> {
         report
     }
 
+    /// Returns whether the bundle is of the list that this client has switched to: such an answer
+    /// brings a SYNC. A bundle of another list without one shows that the answer was lost: the
+    /// client asks for its windows.
+    fn enter_list(
+        &mut self,
+        bundle: &Bundle<I>,
+        is_elsewhere: bool,
+        report: &mut BundleReport,
+    ) -> bool {
+        let mut names = self.windows.keys();
+        let enters = self.windows.is_empty() || names.any(|name| has_sync(bundle, name));
+        if enters {
+            self.switching = false;
+            self.enter(bundle);
+            let windows = self.windows.values_mut();
+            windows.for_each(|window| window.wait(0));
+        }
+        if enters || is_elsewhere && !self.asked {
+            self.asked = true;
+            let missing = self.windows.keys().filter(|name| !has_sync(bundle, name));
+            report.resync.extend(missing.cloned());
+        }
+        enters
+    }
+
+    /// Begins an epoch, in which nothing is known yet.
+    fn enter(&mut self, bundle: &Bundle<I>) {
+        (self.epoch, self.version) = (bundle.epoch, 0);
+        (self.counts, self.counts_wait) = (None, false);
+    }
+
     /// Returns whether the bundle is of this client's epoch, now or from now on.
     fn enter_epoch(&mut self, bundle: &Bundle<I>, report: &mut BundleReport) -> bool {
         if bundle.epoch == self.epoch {
             return true;
         }
-        let synced = |name: &Arc<str>| {
-            let is_sync = |frame: &Frame<I>| matches!(frame.change, FrameChange::Sync(_));
-            bundle
-                .frames
-                .iter()
-                .any(|frame| frame.window == *name && is_sync(frame))
-        };
+        let synced = |name: &Arc<str>| has_sync(bundle, name);
         let enters = self.windows.keys().any(synced);
         for (name, window) in &mut self.windows {
             let answered = enters && synced(name);
@@ -278,8 +341,7 @@ impl<I: Id> Client<I> {
             (window.waiting, window.since) = (true, 0);
         }
         if enters {
-            (self.epoch, self.version) = (bundle.epoch, 0);
-            (self.counts, self.counts_wait) = (None, false);
+            self.enter(bundle);
         }
         enters
     }
@@ -307,6 +369,7 @@ impl<I: Id> Client<I> {
                     rows,
                     version: frame.new_version,
                     base_index: frame.base_index,
+                    matches: frame.matches,
                     since: version,
                     waiting: false,
                 };
@@ -383,6 +446,12 @@ impl<I: Id> Client<I> {
             report.resync_counts = true;
         }
     }
+}
+
+fn has_sync<I>(bundle: &Bundle<I>, window: &Arc<str>) -> bool {
+    let is_sync = |frame: &Frame<I>| matches!(frame.change, FrameChange::Sync(_));
+    let mut frames = bundle.frames.iter();
+    frames.any(|frame| frame.window == *window && is_sync(frame))
 }
 
 /// The table after a counts delta; `None` if it names a group the table lacks.

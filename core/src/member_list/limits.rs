@@ -14,11 +14,33 @@ pub const PAYLOAD_MAX: usize = 64 * 1024;
 pub const KEY_MAX: usize = 64;
 /// The longest [`TextId`](crate::member_list::TextId), in bytes.
 pub const TEXT_ID_MAX: usize = 64;
+/// The most key columns of a [`MemberTable`](crate::member_list::MemberTable).
+pub const KEY_COLUMNS_MAX: usize = 4;
+/// The attribute bits of a member of a table.
+pub const ATTRS_MAX: usize = 512;
+/// The most different sets of attributes that the members of a table can have.
+pub const ATTR_SETS_MAX: usize = 1 << 20;
+/// The most lists of a table.
+pub const LISTS_MAX: usize = 512;
+/// The longest name of a list, in bytes.
+pub const LIST_NAME_MAX: usize = 64;
+/// The most clauses that admit members to a list.
+pub const CLAUSES_MAX: usize = 16;
+/// The most members of a list that are named as always or never in it.
+pub const PERSONAL_MAX: usize = 4096;
 
 /// The rows of one chunk.
 pub const CHUNK_ROWS: usize = 100;
 /// The highest chunk number: rows have 32-bit indexes, and no list has rows beyond it.
 pub const CHUNK_MAX: u32 = u32::MAX / CHUNK_ROWS as u32 - 1;
+/// The rows of one page of a search.
+pub const SEARCH_ROWS: usize = 50;
+/// The highest page of a search.
+pub const SEARCH_PAGE_MAX: u32 = u32::MAX / SEARCH_ROWS as u32 - 1;
+/// The most windows of searches that one viewer may hold.
+pub const VIEWER_SEARCHES_MAX: usize = 2;
+/// The most groups of a list in which one window shows the matches of all groups.
+pub const SEARCH_GROUPS_MAX: usize = 64;
 /// The most rows a window may span.
 pub const WINDOW_ROWS_MAX: usize = 500;
 /// The most windows one viewer may hold.

@@ -2,25 +2,23 @@
 
 use std::fmt;
 use std::ops::RangeBounds;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::member_list::changes::Changes;
 use crate::member_list::changes::members::Fields;
-use crate::member_list::frames::model::{Counts, Shared};
 use crate::member_list::options::ListOptions;
 use crate::member_list::snapshot::Snapshot;
 use crate::member_list::store::groups::{GroupId, GroupInfo};
+use crate::member_list::store::list_ref::ListRef;
+use crate::member_list::store::matches::Matches;
+use crate::member_list::store::row_write::RowWrite;
 use crate::member_list::store::rows::{Member, Row, Rows};
 use crate::member_list::store::{Entry, Store, Upsert};
 use crate::member_list::windows::bodies::Bodies;
-use crate::member_list::windows::counts::counts;
-use crate::member_list::windows::registry::{Opened, Windows};
-use crate::member_list::windows::render::FrameBuilder;
-use crate::member_list::windows::row::row_near;
-use crate::member_list::windows::spec::{WindowError, WindowSpec};
+use crate::member_list::windows::live::{Live, LiveList, Watchable};
+use crate::member_list::windows::registry::Windows;
 use crate::member_list::windows::tick::Tick;
 use crate::member_list::{Id, ListError, SortKey};
 
@@ -174,6 +172,16 @@ impl<I: Id> MemberList<I> {
         self.store.set_payload(id, payload, &mut self.changes)
     }
 
+    /// Writes the row of a member as a roster wants it; see [`Store::write_row`]. O(log n).
+    pub(crate) fn write_row(&mut self, id: &I, write: &RowWrite<'_>) -> Result<bool, ListError> {
+        self.store.write_row(id, write, &mut self.changes)
+    }
+
+    /// Returns the payload of a member, without a copy; `None` in a list without payloads.
+    pub(crate) fn payload_of(&self, id: &I) -> Option<Bytes> {
+        self.store.payload_of(id)
+    }
+
     /// Returns the number of rows: members and headers that are shown. O(1).
     #[must_use]
     pub fn len(&self) -> usize {
@@ -257,13 +265,20 @@ impl<I: Id> MemberList<I> {
     /// ```
     #[must_use]
     pub fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
-        self.store.find_prefix(prefix)
+        ListRef::explicit(&self.store).find_prefix(prefix)
+    }
+
+    /// Returns all members whose keys begin with these bytes: how many there are, and their rows.
+    /// The prefix is made as that of [`find_prefix`](Self::find_prefix). O(groups x log n).
+    #[must_use]
+    pub fn search_prefix(&self, prefix: &SortKey) -> Matches {
+        Matches::find(ListRef::explicit(&self.store), prefix)
     }
 
     /// Returns the list as it is now, for readers in any thread. O(1).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<I> {
-        Snapshot::new(&self.store)
+        Snapshot::new(ListRef::explicit(&self.store))
     }
 
     /// Returns the heap memory of the list in bytes, without what text ids, keys over 15 bytes and
@@ -305,15 +320,7 @@ impl<I: Id> MemberList<I> {
     /// ```
     #[must_use = "it is handed out once"]
     pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
-        let watched = self.windows.is_watched();
-        let builder = FrameBuilder::for_tick(&self.store, &self.changes, bodies, watched);
-        let tick = self.windows.tick(now, builder);
-        // All of it is published: had the source panicked, the next tick would publish it.
-        self.changes.clear();
-        let windows = &self.windows;
-        self.changes
-            .watch(windows.is_watched(), windows.has_anchored());
-        tick
+        self.live().tick(now, bodies)
     }
 
     /// Names the list for its viewers and begins an epoch: the next tick sends every viewer its
@@ -324,36 +331,19 @@ impl<I: Id> MemberList<I> {
     pub fn begin_epoch(&mut self, name: &str, epoch: u64) {
         self.windows.new_epoch(name.into(), epoch);
     }
+}
 
-    /// Shows one viewer a window as the list is now.
-    pub(super) fn open_window(
-        &mut self,
-        spec: &WindowSpec<I>,
-        bodies: Bodies<'_, I>,
-    ) -> Result<Opened<I>, WindowError> {
-        if !self.windows.is_watched() {
-            // The window is read from the list as it is now, so earlier notes are already in it.
-            self.changes.clear_rows();
+impl<I: Id> Live<I> for MemberList<I> {
+    fn live(&mut self) -> LiveList<'_, I> {
+        LiveList {
+            list: ListRef::explicit(&self.store),
+            changes: &mut self.changes,
+            windows: &mut self.windows,
         }
-        let anchored = matches!(spec, WindowSpec::Anchored { .. });
-        self.changes
-            .watch(true, anchored || self.windows.has_anchored());
-        let builder = FrameBuilder::between_ticks(&self.store, &self.changes, bodies);
-        self.windows.open(spec, builder)
-    }
-
-    /// Returns totals and groups for an answer. The list gets a version of its own for it: by that
-    /// version a client knows that the answer is newer than its bundles at the time of the request.
-    pub(super) fn answer_counts(&mut self) -> Arc<Shared<Counts>> {
-        self.windows.answer_counts(counts(&self.store, 0))
-    }
-
-    /// Returns another window where the one with a lost anchor was.
-    pub(super) fn fallback(&self, spec: &WindowSpec<I>, base_index: u64) -> WindowSpec<I> {
-        row_near(&self.store, base_index)
-            .map_or(WindowSpec::Chunk(0), |row| spec.reanchored(row.key))
     }
 }
+
+impl<I: Id> Watchable<I> for MemberList<I> {}
 
 impl<I: Id> fmt::Debug for MemberList<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,6 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod attrs;
 mod batch;
 mod changes;
 pub mod client;
@@ -51,10 +52,13 @@ mod sort_key;
 mod sorted_set;
 mod std_traits;
 mod store;
+mod table;
+mod table_error;
 mod tree;
 mod viewer;
 mod windows;
 
+pub use attrs::{Attrs, Clause};
 pub use batch::{BatchReport, Change, RowMove};
 pub use changes::members::Fields;
 #[cfg(feature = "collation")]
@@ -68,8 +72,10 @@ pub use frames::model::{
 };
 pub use id::{Id, TextId};
 pub use limits::{
-    BODY_DEPTH_MAX, BUNDLE_FRAMES_MAX, CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, GROUPS_MAX, KEY_MAX,
-    MEMBERS_MAX, PAYLOAD_MAX, SORTED_SET_MAX, TEXT_ID_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
+    ATTR_SETS_MAX, ATTRS_MAX, BODY_DEPTH_MAX, BUNDLE_FRAMES_MAX, CHUNK_MAX, CHUNK_ROWS,
+    CLAUSES_MAX, GROUP_NAME_MAX, GROUPS_MAX, KEY_COLUMNS_MAX, KEY_MAX, LIST_NAME_MAX, LISTS_MAX,
+    MEMBERS_MAX, PAYLOAD_MAX, PERSONAL_MAX, SEARCH_GROUPS_MAX, SEARCH_PAGE_MAX, SEARCH_ROWS,
+    SORTED_SET_MAX, TEXT_ID_MAX, VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
 };
 pub use list::MemberList;
 pub use options::ListOptions;
@@ -77,9 +83,19 @@ pub use snapshot::Snapshot;
 pub use sort_key::SortKey;
 pub use sorted_set::{IntoIter, Iter, SortedSet};
 pub use store::groups::{GroupId, GroupInfo};
+pub use store::matches::{GroupMatches, Matches};
+pub(crate) use store::row_write::RowWrite;
 pub use store::rows::{Member, Row, Rows};
 pub use store::{BulkReport, NewMember, Upsert};
+pub use table::list::{ListId, ListMove};
+pub use table::spec::ListSpec;
+pub use table::tick::TableTick;
+pub use table::view::{ListView, TableMember, TableSnapshot};
+pub use table::{MemberTable, TableOptions};
+pub use table_error::TableError;
 pub use viewer::Viewer;
 pub use windows::bodies::{Bodies, BodyFormat, RowSource};
+pub use windows::live::{LiveList, Watchable};
+pub use windows::search::Search;
 pub use windows::spec::{WindowError, WindowSpec};
 pub use windows::tick::Tick;

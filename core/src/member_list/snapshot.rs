@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::RangeBounds;
 
 use crate::member_list::Id;
-use crate::member_list::store::Store;
 use crate::member_list::store::groups::GroupInfo;
+use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::store::rows::{Ordered, Row, Rows};
 
 /// A [`MemberList`](crate::member_list::MemberList) as it was at one moment: ordered reads only.
@@ -34,10 +34,10 @@ pub struct Snapshot<I> {
 }
 
 impl<I: Id> Snapshot<I> {
-    pub(super) fn new(store: &Store<I>) -> Self {
+    pub(super) fn new(list: ListRef<'_, I>) -> Self {
         Self {
-            ordered: store.ordered(),
-            members: store.member_count(),
+            ordered: list.ordered(),
+            members: list.member_count(),
         }
     }
 

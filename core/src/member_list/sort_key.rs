@@ -84,10 +84,33 @@ impl SortKey {
         Self::cut(&number.to_be_bytes())
     }
 
+    /// Makes a key from a signed number; smaller numbers come first, negative ones before all
+    /// others. O(1).
+    ///
+    /// ```
+    /// use headcount::SortKey;
+    /// assert!(SortKey::from_i64(-5) < SortKey::from_i64(-4));
+    /// assert!(SortKey::from_i64(-1) < SortKey::from_i64(0));
+    /// ```
+    #[must_use]
+    pub fn from_i64(number: i64) -> Self {
+        Self::from_u64((number as u64) ^ (1 << 63))
+    }
+
     /// Makes a key from two numbers, compared one after the other. O(1).
     #[must_use]
     pub fn from_u64s(first: u64, second: u64) -> Self {
         Self::cut(&(u128::from(first) << 64 | u128::from(second)).to_be_bytes())
+    }
+
+    /// Returns the least key that is greater than all keys that begin with this one; `None` if there
+    /// is none.
+    pub(crate) fn successor(&self) -> Option<Self> {
+        let bytes = self.as_bytes();
+        let last = bytes.iter().rposition(|&byte| byte != u8::MAX)?;
+        let mut next = Self::cut(&bytes[..=last]);
+        next.bytes[last] += 1;
+        Some(next)
     }
 
     /// Makes a key from the first 64 of these bytes.

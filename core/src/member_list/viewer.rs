@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
+use crate::member_list::Id;
 use crate::member_list::frames::model::{Bundle, Counts, Frame, Shared};
-use crate::member_list::limits::VIEWER_WINDOWS_MAX;
+use crate::member_list::limits::{VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX};
 use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::handle::Handle;
+use crate::member_list::windows::live::{LiveList, Watchable};
 use crate::member_list::windows::open_window::{OpenWindow, under_name};
 use crate::member_list::windows::registry::Opened;
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
-use crate::member_list::{Id, MemberList};
 
 /// One viewer of a list and the windows it holds. No I/O: the caller sends the bundles.
 ///
-/// After each [`tick`](MemberList::tick) the caller asks every viewer for its
+/// After each [`tick`](crate::member_list::MemberList::tick) the caller asks every viewer for its
 /// [`bundle`](Self::bundle); viewers of the same windows share the frames in it. The caller may
 /// skip a viewer whose queue is full: any tick may be left out for any viewer. The next bundle has
 /// the changes it missed: counts and places at once, and one SYNC for each window that changed
@@ -45,6 +46,8 @@ pub struct Viewer<I> {
     /// Kept by a viewer whose protocol cannot patch.
     whole_rows: bool,
     whole_rows_token: Option<Arc<()>>,
+    /// The number of the list that the viewer was last answered from.
+    source: Option<u64>,
     epoch: u64,
     last_tick: u64,
     /// Shows the list up to which tick this viewer has taken all of them; there while it has
@@ -69,6 +72,7 @@ impl<I> Default for Viewer<I> {
         Self {
             whole_rows: false,
             whole_rows_token: None,
+            source: None,
             epoch: 0,
             last_tick: 0,
             mark: None,
@@ -104,10 +108,11 @@ impl<I: Id> Viewer<I> {
     /// [`WindowError`]: over a limit, unknown anchor, or a kind of window the protocol lacks.
     pub fn open(
         &mut self,
-        list: &mut MemberList<I>,
+        list: &mut impl Watchable<I>,
         spec: WindowSpec<I>,
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
+        let list = &mut list.live();
         if self.position(&spec).is_some() {
             return self.resync(list, &[spec], bodies);
         }
@@ -116,6 +121,7 @@ impl<I: Id> Viewer<I> {
                 max: VIEWER_WINDOWS_MAX,
             });
         }
+        self.check_searches(&spec, None)?;
         let opened = self.show(list, &spec, bodies)?;
         let others = self.look_at_all(list, bodies)?;
         self.forget_former(&spec);
@@ -132,11 +138,12 @@ impl<I: Id> Viewer<I> {
     /// [`WindowError::NotOpen`], or as [`open`](Self::open); then `from` stays open.
     pub fn retarget(
         &mut self,
-        list: &mut MemberList<I>,
+        list: &mut impl Watchable<I>,
         from: &WindowSpec<I>,
         to: WindowSpec<I>,
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
+        let list = &mut list.live();
         let at = self.find(from).ok_or(WindowError::NotOpen)?;
         if self.position(&to).is_some() {
             let mut bundle = self.resync(list, std::slice::from_ref(&to), bodies)?;
@@ -148,11 +155,41 @@ impl<I: Id> Viewer<I> {
             }
             return Ok(bundle);
         }
+        self.check_searches(&to, Some(at))?;
         let opened = self.show(list, &to, bodies)?;
         let others = self.look_at_all(list, bodies)?;
         self.forget_former(&to);
         self.windows[at] = OpenWindow::new(to, &opened);
         Ok(self.answer(list, vec![opened.frame], others))
+    }
+
+    /// Leaves the list for another one and opens windows there: a bundle with their SYNCs and all
+    /// counts. Later ticks of the old list bring nothing. Without windows: the counts.
+    /// O(windows x (log n + rows) + groups).
+    ///
+    /// # Errors
+    /// [`WindowError`], as of [`open`](Self::open); then the viewer stays at its list.
+    pub fn switch(
+        &mut self,
+        list: &mut impl Watchable<I>,
+        specs: &[WindowSpec<I>],
+        bodies: Bodies<'_, I>,
+    ) -> Result<Bundle<I>, WindowError> {
+        let list = &mut list.live();
+        let mut next = Self {
+            whole_rows: self.whole_rows,
+            ..Self::default()
+        };
+        let mut frames = Vec::new();
+        for spec in specs {
+            let opened = next.open(list, spec.clone(), bodies)?;
+            frames.extend(opened.frames.into_iter().take(1));
+        }
+        let mut bundle = next.resync(list, &[], bodies)?;
+        bundle.frames = frames;
+        next.set_hidden(self.hidden);
+        *self = next;
+        Ok(bundle)
     }
 
     /// Closes a window. O(1).
@@ -176,10 +213,11 @@ impl<I: Id> Viewer<I> {
     /// when the list has become one its protocol cannot show; nothing has changed.
     pub fn resync(
         &mut self,
-        list: &mut MemberList<I>,
+        list: &mut impl Watchable<I>,
         specs: &[WindowSpec<I>],
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
+        let list = &mut list.live();
         if specs.iter().any(|spec| self.find_merged(spec).is_none()) {
             return Err(WindowError::NotOpen);
         }
@@ -206,7 +244,8 @@ impl<I: Id> Viewer<I> {
     ///
     /// Windows of a list that the viewer's protocol cannot show (one that was rebuilt without
     /// headers, for Discord's) are closed: see [`windows`](Self::windows).
-    pub fn catch_up(&mut self, list: &mut MemberList<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
+    pub fn catch_up(&mut self, list: &mut impl Watchable<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
+        let list = &mut list.live();
         let epoch_over = self.epoch != list.windows.epoch();
         let counts = list.answer_counts();
         let mut shown = Vec::new();
@@ -256,6 +295,9 @@ impl<I: Id> Viewer<I> {
     /// ([stale](Self::is_stale) ones) as a SYNC with the next tick.
     #[must_use = "it is handed out once"]
     pub fn bundle(&mut self, tick: &Tick<I>) -> Option<Bundle<I>> {
+        if self.source.is_some_and(|source| source != tick.source) {
+            return None;
+        }
         if tick.epoch < self.epoch || (tick.epoch > self.epoch && !self.enter_epoch(tick)) {
             return None;
         }
@@ -335,6 +377,10 @@ impl<I: Id> Viewer<I> {
         all_are_in
     }
 
+    pub(crate) const fn source(&self) -> Option<u64> {
+        self.source
+    }
+
     pub(crate) fn groups(&self) -> Option<&Shared<Counts>> {
         self.groups.as_deref()
     }
@@ -348,6 +394,22 @@ impl<I: Id> Viewer<I> {
     /// Lets go of all windows, so that nothing is published for them.
     fn release(&mut self) {
         self.windows.iter_mut().for_each(OpenWindow::release);
+    }
+
+    /// Checks that the viewer may hold one more window, and not the one at `instead`.
+    fn check_searches(
+        &self,
+        spec: &WindowSpec<I>,
+        instead: Option<usize>,
+    ) -> Result<(), WindowError> {
+        let is_search = |spec: &WindowSpec<I>| matches!(spec, WindowSpec::Search(_));
+        let held = self.windows.iter().enumerate();
+        let held = held.filter(|(at, window)| Some(*at) != instead && is_search(&window.spec));
+        let max = VIEWER_SEARCHES_MAX;
+        if is_search(spec) && held.count() >= max {
+            return Err(WindowError::TooManySearches { max });
+        }
+        Ok(())
     }
 
     fn position(&self, spec: &WindowSpec<I>) -> Option<usize> {
@@ -370,13 +432,13 @@ impl<I: Id> Viewer<I> {
 
     fn show(
         &mut self,
-        list: &mut MemberList<I>,
+        list: &mut LiveList<'_, I>,
         spec: &WindowSpec<I>,
         bodies: Bodies<'_, I>,
     ) -> Result<Opened<I>, WindowError> {
         spec.check()?;
         if self.whole_rows {
-            if !matches!(spec, WindowSpec::Chunk(_)) || !list.options().headers {
+            if !matches!(spec, WindowSpec::Chunk(_)) || !list.has_headers() {
                 return Err(WindowError::Unsupported);
             }
             self.whole_rows_token = Some(list.windows.request_whole_rows());
@@ -397,7 +459,7 @@ impl<I: Id> Viewer<I> {
     fn look(
         &mut self,
         at: usize,
-        list: &mut MemberList<I>,
+        list: &mut LiveList<'_, I>,
         bodies: Bodies<'_, I>,
     ) -> Result<Opened<I>, WindowError> {
         let window = &self.windows[at];
@@ -418,7 +480,7 @@ impl<I: Id> Viewer<I> {
     /// be of one moment.
     fn look_at_all(
         &mut self,
-        list: &mut MemberList<I>,
+        list: &mut LiveList<'_, I>,
         bodies: Bodies<'_, I>,
     ) -> Result<Vec<Shown<I>>, WindowError> {
         let windows = if self.whole_rows {
@@ -464,7 +526,7 @@ impl<I: Id> Viewer<I> {
 
     fn answer(
         &mut self,
-        list: &mut MemberList<I>,
+        list: &mut LiveList<'_, I>,
         mut frames: Vec<Arc<Shared<Frame<I>>>>,
         others: Vec<Shown<I>>,
     ) -> Bundle<I> {
@@ -476,10 +538,11 @@ impl<I: Id> Viewer<I> {
     /// An answer with these frames and all counts.
     fn head(
         &mut self,
-        list: &MemberList<I>,
+        list: &LiveList<'_, I>,
         frames: Vec<Arc<Shared<Frame<I>>>>,
         counts: Arc<Shared<Counts>>,
     ) -> Bundle<I> {
+        self.source = Some(list.windows.serial());
         self.counts_version = counts.version;
         self.groups = self.whole_rows.then(|| counts.clone());
         self.epoch = list.windows.epoch();

@@ -78,6 +78,16 @@ impl Job {
             Self::Reap { .. } | Self::Extract { .. } => false,
         }
     }
+
+    /// Returns whether reads of a slot show the outcome already, and Diffs still follow.
+    pub(super) fn changes_visibility_in(&self, slot: u8) -> bool {
+        match self {
+            Self::VisibilityChange { slot: changed, .. } | Self::Reap { slot: changed } => {
+                *changed == slot
+            }
+            Self::Load { .. } | Self::Extract { .. } => false,
+        }
+    }
 }
 
 impl Presence {
@@ -95,10 +105,10 @@ impl Presence {
         }
     }
 
-    /// Ends what is under way for a replica before its visibility changes, so that every Diff is
-    /// made of what was seen.
-    fn finish_jobs(&self, control: &mut Control, id: &ReplicaId) {
-        while let Some(at) = control.jobs.iter().position(|job| job.is_about(id)) {
+    /// Ends the jobs that are meant. Before the visibility of a replica changes, all about it are,
+    /// so that every Diff is made of what was seen.
+    pub(super) fn finish_jobs(&self, control: &mut Control, is_meant: impl Fn(&Job) -> bool) {
+        while let Some(at) = control.jobs.iter().position(&is_meant) {
             let mut job = control.jobs.remove(at);
             while let Some(rest) = job {
                 job = self.slice(control, rest);
@@ -315,7 +325,7 @@ impl Presence {
 
     /// One flag in each slot, then the Diffs.
     pub(super) fn set_hidden(&self, control: &mut Control, id: &ReplicaId, hidden: bool) {
-        self.finish_jobs(control, id);
+        self.finish_jobs(control, |job| job.is_about(id));
         if hidden {
             control.hidden.insert(id.clone());
         } else {
@@ -396,7 +406,7 @@ impl Presence {
         id: &ReplicaId,
         mut take_out: impl FnMut(&mut Tracker) -> bool,
     ) {
-        self.finish_jobs(control, id);
+        self.finish_jobs(control, |job| job.is_about(id));
         control.hidden.remove(id);
         for (slot, tracker) in (0..).zip(&self.slots) {
             if take_out(&mut tracker.write()) {

@@ -149,7 +149,8 @@ impl Presence {
 /// Leases and grace. `now` is the time since any start, the same for all calls.
 impl Presence {
     /// Starts or renews the lease of an owner: unless it is renewed within `ttl`, all its entries
-    /// leave, with the reason [`LeaveReason::Expired`]. O(log leases).
+    /// leave, with the reason [`LeaveReason::Expired`]. Does nothing if `owner` is longer than any
+    /// may be ([`owner_len_max`](crate::tracker::Limits::owner_len_max)). O(log leases).
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -180,9 +181,11 @@ impl Presence {
         owner: impl AsRef<[u8]>,
         ttl: Duration,
     ) -> bool {
-        let session = SessionName::new(topic, key.into(), owner.as_ref());
-        let birth = self.slot(topic).read().birth_of(&session);
+        let key = key.into();
+        let owner = owner.as_ref();
+        let birth = self.slot(topic).read().birth_of(topic, key, owner);
         if let Some(birth) = birth {
+            let session = SessionName::new(topic, key, owner);
             let until = now.saturating_add(ttl);
             self.timers.lease_entry(session, birth, until);
         }

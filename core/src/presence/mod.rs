@@ -34,6 +34,7 @@ mod config;
 #[cfg(feature = "testing")]
 mod inspect;
 mod jobs;
+mod list_with_diffs;
 mod local;
 mod reads;
 mod snapshot;
@@ -53,7 +54,7 @@ use crate::tracker::{Diff, StagedRepair, Tracker};
 pub use self::config::PresenceConfig;
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
-pub(crate) use crate::replica::{Address, Destination, Event, Transmit};
+pub(crate) use crate::replica::{Address, Destination, Event, Signal, Transmit};
 
 use self::budget::LeaveBudget;
 use self::cluster::Control;
@@ -110,6 +111,7 @@ impl Presence {
             slice_entries_max,
             leave_log_bytes_max,
         } = config;
+        let timers = Timers::new(limits.get_owner_len_max());
         let replica_plane = Replica::new(replica.clone(), replication, seed);
         let control = Control::new(replica_plane, LeaveBudget::new(leave_log_bytes_max));
         let slot = |slot| RwLock::new(Tracker::with_slot(replica.clone(), slot, limits.clone()));
@@ -121,7 +123,7 @@ impl Presence {
             unreported: AtomicU32::new(0),
             written: AtomicUsize::new(0),
             control: Mutex::new(control),
-            timers: Timers::default(),
+            timers,
             flush,
             grace,
             slice_entries_max: slice_entries_max.max(1),

@@ -44,6 +44,17 @@ impl Presence {
         self.slot(topic).read_recursive().count_keys(topic)
     }
 
+    /// Returns the topics that have entries, hidden ones included, sorted. O(topics x log topics).
+    #[must_use]
+    pub fn topics(&self) -> Vec<String> {
+        let mut topics = Vec::new();
+        for tracker in &self.slots {
+            topics.extend(tracker.read().topics().map(str::to_owned));
+        }
+        topics.sort_unstable();
+        topics
+    }
+
     /// Returns the number of entries, hidden ones included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -34,8 +34,10 @@ pub(super) enum Expired {
     Lost(HashMap<SessionName, u64>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timers {
+    /// No entry has a longer owner: nothing is kept, nor copied, for one.
+    owner_len_max: usize,
     /// True if a timer runs: checked without a lock by operations that end leases.
     any: AtomicBool,
     state: Mutex<State>,
@@ -56,6 +58,7 @@ impl Clone for Timers {
     fn clone(&self) -> Self {
         let any = AtomicBool::new(self.any.load(Ordering::Acquire));
         Self {
+            owner_len_max: self.owner_len_max,
             any,
             state: Mutex::new(self.state.lock().clone()),
         }
@@ -63,13 +66,28 @@ impl Clone for Timers {
 }
 
 impl Timers {
+    pub(super) fn new(owner_len_max: usize) -> Self {
+        Self {
+            owner_len_max,
+            any: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
     fn is_running(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
 
-    /// Starts or renews the lease of an owner.
+    /// Returns whether an owner may have a timer: one runs, and the name is not too long for it.
+    fn may_have(&self, owner: &[u8]) -> bool {
+        self.is_running() && owner.len() <= self.owner_len_max
+    }
+
+    /// Starts or renews the lease of an owner. Does nothing for one that can have no entries.
     pub(super) fn lease_owner(&self, owner: &[u8], until: Duration) {
-        self.set(Subject::Owner(owner.into()), 0, until);
+        if owner.len() <= self.owner_len_max {
+            self.set(Subject::Owner(owner.into()), 0, until);
+        }
     }
 
     /// Starts or renews the lease of the entry with this birth.
@@ -89,12 +107,12 @@ impl Timers {
         entries: HashMap<SessionName, u64>,
         until: Duration,
     ) {
-        let mut state = self.state.lock();
-        state.end(&Subject::Owner(owner.into()));
         if entries.is_empty() {
-            state.end_grace(owner);
+            self.end_owner(owner);
             return;
         }
+        let mut state = self.state.lock();
+        state.end(&Subject::Owner(owner.into()));
         state.lost.insert(owner.into(), entries);
         state.set(Subject::Grace(owner.into()), 0, until);
         self.any.store(true, Ordering::Release);
@@ -102,12 +120,12 @@ impl Timers {
 
     /// Ends the grace of an owner. Returns whether it had one.
     pub(super) fn owner_back(&self, owner: &[u8]) -> bool {
-        self.state.lock().end_grace(owner)
+        self.may_have(owner) && self.state.lock().end_grace(owner)
     }
 
     /// Ends the lease and the grace of an owner that is untracked.
     pub(super) fn end_owner(&self, owner: &[u8]) {
-        if self.is_running() {
+        if self.may_have(owner) {
             let mut state = self.state.lock();
             state.end(&Subject::Owner(owner.into()));
             state.end_grace(owner);
@@ -225,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_renewed_lease_expires_once_at_its_new_time() {
-        let timers = Timers::default();
+        let timers = Timers::new(64);
         assert_eq!(timers.next_deadline(), None);
         timers.lease_owner(b"phone", SECOND);
         timers.lease_owner(b"phone", 3 * SECOND);
@@ -242,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_untracked_has_no_timer() {
-        let timers = Timers::default();
+        let timers = Timers::new(64);
         timers.lease_owner(b"phone", SECOND);
         timers.lease_entry(session(b"phone"), 7, SECOND);
         timers.end_entry("room", Key::from("ann"), b"phone");
@@ -253,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_lost_owner_has_a_grace_instead_of_its_lease() {
-        let timers = Timers::default();
+        let timers = Timers::new(64);
         let entries = HashMap::from([(session(b"phone"), 7)]);
         timers.lease_owner(b"phone", SECOND);
         timers.lose_owner(b"phone", entries.clone(), 2 * SECOND);
@@ -275,7 +293,7 @@ mod tests {
         let phone = NewEntry::new("room", "ann", "phone");
         let laptop = NewEntry::new("room", "ann", "laptop");
         let version = tracker.track(&phone).unwrap().version;
-        let timers = Timers::default();
+        let timers = Timers::new(64);
         assert_eq!(timers.lost_owner_of(&tracker, &laptop), None);
         let entries = HashMap::from([(session(b"phone"), version)]);
         timers.lose_owner(b"phone", entries, SECOND);

@@ -1,6 +1,8 @@
 //! The times at which users were last seen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
 
 use crate::member_list::Id;
 
@@ -24,6 +26,12 @@ impl<I: Id> LastSeen<I> {
 
     pub(super) fn of(&self, id: &I) -> Option<u64> {
         self.times.get(id).copied()
+    }
+
+    pub(super) fn forget(&mut self, id: &I) {
+        if let Some(time) = self.times.remove(id) {
+            self.oldest.remove(&(time, id.clone()));
+        }
     }
 
     pub(super) fn note(&mut self, id: I, wall_s: u64) {

@@ -15,11 +15,10 @@
 //! let mut list = MemberList::<TextId>::new(ListOptions::default());
 //! let groups = list.set_groups(&["online", "offline"])?;
 //! let options = RosterOptions::default().offline(OfflinePolicy::Keep(groups[1]));
-//! let mut roster = Roster::new(list, options, move |entry| Placement {
-//!     group: groups[0],
-//!     sort_key: SortKey::from_name(entry.key_str().unwrap_or_default()),
-//!     attrs: 0,
-//!     status: Status::of_session(entry.status()),
+//! let mut roster = Roster::new(list, options, move |entry| {
+//!     Placement::new(Status::of_session(entry.status()))
+//!         .group(groups[0])
+//!         .key(SortKey::from_name(entry.key_str().unwrap_or_default()))
 //! });
 //!
 //! let mut tracker = Tracker::new(ReplicaId::new("node-1", 1, 0)?);
@@ -39,71 +38,39 @@
 //! the roster, never the tracker: that keeps an invisible user invisible.
 
 mod last_seen;
+mod listing;
 mod options;
+mod origins;
+mod placement;
+mod report;
+mod round;
+mod sessions;
 mod status;
+mod users;
 
-use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use hashbrown::HashSet;
+
 pub use options::{OfflinePolicy, RosterOptions};
+pub use placement::{IntoPlacement, Placement, RosterError};
+pub use report::{RosterChange, RosterReport};
 pub use status::{Status, UnknownStatus};
 
 use last_seen::LastSeen;
+use listing::Listing;
+use origins::Origins;
+use round::{Round, Step};
+use sessions::{Deciding, Name, Sessions, Turn};
+use users::Users;
 
-use crate::id::{Dot, Origin};
-use crate::member_list::{BulkReport, GroupId, Id, ListError, MemberList, NewMember, SortKey};
+use crate::member_list::{BulkReport, Id, ListError, MemberList, NewMember};
 use crate::tracker::{EntryBuf, TopicDiff};
 
-/// The place that a session gives its user in the list while that session decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Placement {
-    /// The group of the row.
-    pub group: GroupId,
-    /// The place within the group.
-    pub sort_key: SortKey,
-    /// The attribute bits of the row.
-    pub attrs: u32,
-    /// The status of the session.
-    pub status: Status,
-}
-
-/// A change of a user as others see it: one for each user that a Diff changed outwardly.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct RosterChange<I> {
-    /// The user.
-    pub id: I,
-    /// The outward status before.
-    pub old: Status,
-    /// The outward status now. Equal to `old` when only the row's content changed.
-    pub new: Status,
-}
-
-/// The result of [`Roster::apply`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RosterReport<I> {
-    /// The users that look different to others now.
-    pub changes: Vec<RosterChange<I>>,
-    /// The users whose row the list refused, for example because the mapping named an unknown
-    /// group. Their sessions count; their row stays as it was.
-    pub refused: Vec<(I, ListError)>,
-    /// The number of keys that are no id of this list. The roster passes over them.
-    pub foreign: usize,
-}
-
-impl<I> Default for RosterReport<I> {
-    fn default() -> Self {
-        Self {
-            changes: Vec::new(),
-            refused: Vec::new(),
-            foreign: 0,
-        }
-    }
-}
-
 /// Presence of one topic as a member list: many sessions of one user, one row.
+///
+/// A user with one session takes less than 100 bytes beside the list (with `u64` ids), and a change
+/// of a user with many O(log sessions).
 ///
 /// ```
 /// use headcount::member_list::TextId;
@@ -115,8 +82,8 @@ impl<I> Default for RosterReport<I> {
 /// let mut roster = Roster::new(list, RosterOptions::default(), move |entry| {
 ///     let status = Status::of_session(entry.status());
 ///     let group = if status == Status::Idle { groups[1] } else { groups[0] };
-///     let sort_key = SortKey::from_name(entry.key_str().unwrap_or_default());
-///     Placement { group, sort_key, attrs: 0, status }
+///     let key = SortKey::from_name(entry.key_str().unwrap_or_default());
+///     Placement::new(status).group(group).key(key)
 /// });
 ///
 /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
@@ -131,76 +98,43 @@ impl<I> Default for RosterReport<I> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Roster<I> {
-    list: MemberList<I>,
-    users: HashMap<I, User>,
+    listing: Listing<I>,
+    users: Users<I>,
+    origins: Origins,
     mapping: Mapping,
     /// The rank of each status; the smallest decides.
     rank: [u8; Status::ALL.len()],
-    offline: OfflinePolicy,
     online: usize,
     last_seen: LastSeen<I>,
 }
 
-type Mapping = Box<dyn Fn(&EntryBuf) -> Option<Placement> + Send + Sync>;
+type Mapping = Box<dyn Fn(&EntryBuf) -> Result<Option<Placement>, RosterError> + Send + Sync>;
 
-/// A user with at least one session.
-#[derive(Debug, Default)]
-struct User {
-    sessions: Vec<Session>,
-}
-
-#[derive(Debug)]
-struct Session {
-    dot: Dot,
-    version: u64,
-    placement: Placement,
-}
-
-impl Session {
-    /// Returns whether the entry is this version of this session, of the same life of a replica.
-    fn is(&self, entry: &EntryBuf) -> bool {
-        self.version == entry.version() && self.dot.origin == *entry.origin()
-    }
-}
-
-/// The users that one Diff changes.
-#[derive(Debug)]
-struct Round<I> {
-    before: HashMap<I, Before>,
-    /// In the order of their first change.
-    touched: Vec<I>,
-    foreign: usize,
-}
-
-impl<I> Default for Round<I> {
-    fn default() -> Self {
-        Self {
-            before: HashMap::new(),
-            touched: Vec::new(),
-            foreign: 0,
-        }
-    }
-}
-
-/// A user before a Diff.
-#[derive(Debug)]
-struct Before {
-    outward: Outward,
+/// The look of a user to others before and after a Diff.
+struct Look {
+    before: Option<Deciding>,
+    now: Option<Deciding>,
     /// True if others saw a session that the Diff ends.
     was_visible: bool,
 }
 
-/// Returns the id that the key of an entry is, as text.
-fn id_of<I: Id>(entry: &EntryBuf) -> Option<I> {
-    entry.key_str().and_then(I::parse_text)
+impl Look {
+    fn outward(deciding: Option<Deciding>) -> Status {
+        deciding.map_or(Status::Offline, |deciding| deciding.status.outward())
+    }
+
+    /// Returns whether another version of a session decides, or another session.
+    fn is_other_content(&self) -> bool {
+        self.before.map(|before| before.name) != self.now.map(|now| now.name)
+    }
 }
 
 impl<I: Id> Roster<I> {
-    /// Makes a roster over a list that has its groups already. `mapping` returns the [`Placement`]
-    /// of a session, or `None` for a session that does not count; the key of an entry, as text, is
-    /// the id of the row.
+    /// Makes a roster over a list that has its groups already, and may have members. The key of an
+    /// entry, as text, is the id of the row; `mapping` returns the [`Placement`] of a session, or
+    /// that it has none ([`IntoPlacement`]).
     #[must_use]
-    pub fn new<P: Into<Option<Placement>>>(
+    pub fn new<P: IntoPlacement>(
         list: MemberList<I>,
         options: RosterOptions,
         mapping: impl Fn(&EntryBuf) -> P + Send + Sync + 'static,
@@ -209,12 +143,17 @@ impl<I: Id> Roster<I> {
         for (place, status) in (0..u8::MAX).zip(options.priority).rev() {
             rank[status as usize] = place;
         }
-        Self {
+        let listing = Listing {
             list,
-            users: HashMap::new(),
-            mapping: Box::new(move |entry| mapping(entry).into()),
-            rank,
             offline: options.offline,
+            status_bits: options.status_bits,
+        };
+        Self {
+            listing,
+            users: Users::default(),
+            origins: Origins::default(),
+            mapping: Box::new(move |entry| mapping(entry).into_placement()),
+            rank,
             online: 0,
             last_seen: LastSeen::new(options.last_seen_max),
         }
@@ -223,128 +162,163 @@ impl<I: Id> Roster<I> {
     /// Applies the changes of the topic in the order that [`Diff`](crate::Diff) describes. A roster
     /// may begin at any moment with the entries of `list` as joins. `wall_s` is the wall clock in
     /// seconds since 1970, for last-seen only. O(changes x log members).
+    ///
+    /// A session that the mapping refuses does not count, and is in the report. If the mapping
+    /// panics, nothing has changed.
     pub fn apply(&mut self, diff: &TopicDiff, wall_s: u64) -> RosterReport<I> {
-        // The mapping is the application's: if it panics, nothing has changed yet.
-        let joined: Vec<_> = diff.joins.iter().map(|join| self.placement(join)).collect();
-        let updated: Vec<_> = diff
-            .updates
-            .iter()
-            .map(|update| self.placement(&update.new))
-            .collect();
-        let mut round = Round::default();
-        for (join, placement) in diff.joins.iter().zip(joined) {
-            self.begin(join, placement, &mut round);
+        let mut round = Round::with_capacity(diff.len());
+        for join in &diff.joins {
+            round.add(join, |report, id| {
+                let placement = self.placement(join, id, report);
+                Step::Begin(join, placement)
+            });
         }
-        for (update, placement) in diff.updates.iter().zip(updated) {
-            self.end(&update.old, &mut round);
-            self.begin(&update.new, placement, &mut round);
+        for update in &diff.updates {
+            round.add(&update.new, |report, id| {
+                let placement = self.placement(&update.new, id, report);
+                Step::Update(update, placement)
+            });
         }
         for leave in &diff.leaves {
-            self.end(leave, &mut round);
+            round.add(leave, |_, _| Step::End(leave));
         }
-        self.settle_all(round, wall_s)
+        self.play(round, wall_s)
     }
 
-    /// Puts the entries of `list` in the place of all sessions, as after Diffs that were missed.
-    /// O(sessions + entries, and changes x log members).
+    /// Puts the entries of `list` in the place of all sessions, as after Diffs that were missed, or
+    /// when the mapping answers in another way than it did. O(sessions + entries, and changes x log
+    /// members).
+    ///
+    /// A session that the mapping refuses does not count, and is in the report. If the mapping
+    /// panics, nothing has changed.
     pub fn reset(&mut self, entries: &[EntryBuf], wall_s: u64) -> RosterReport<I> {
-        let placements: Vec<_> = entries.iter().map(|entry| self.placement(entry)).collect();
-        let versions = entries
-            .iter()
-            .map(|entry| (entry.origin(), entry.version()));
-        let current: HashSet<(&Origin, u64)> = versions.collect();
-        let is_current =
-            |session: &Session| current.contains(&(&session.dot.origin, session.version));
-        let users = self.users.iter();
-        let outdated: Vec<I> = users
-            .filter(|(_, user)| !user.sessions.iter().all(is_current))
-            .map(|(id, _)| id.clone())
-            .collect();
-        let mut round = Round::default();
-        for id in outdated {
-            self.note(&id, &mut round);
-            let is_visible = self.is_visible(&id);
-            if let Some(before) = round.before.get_mut(&id) {
-                before.was_visible = is_visible;
-            }
-            if let Some(user) = self.users.get_mut(&id) {
-                user.sessions.retain(is_current);
-            }
-        }
-        for (entry, placement) in entries.iter().zip(placements) {
-            self.begin(entry, placement, &mut round);
-        }
-        self.settle_all(round, wall_s)
-    }
-
-    /// Asks the mapping about an entry, if its key is an id.
-    fn placement(&self, entry: &EntryBuf) -> Option<Placement> {
-        id_of::<I>(entry).and_then(|_| (self.mapping)(entry))
-    }
-
-    /// Settles each user once, after all of their sessions: in between they may seem offline.
-    fn settle_all(&mut self, mut round: Round<I>, wall_s: u64) -> RosterReport<I> {
-        let mut applied = RosterReport {
-            foreign: round.foreign,
-            ..RosterReport::default()
+        let mut round = Round::with_capacity(entries.len());
+        let name = |entry: &EntryBuf| {
+            let origin = self.origins.find(entry.origin())?;
+            let version = entry.version();
+            Some(Name { origin, version })
         };
-        for id in round.touched {
-            let before = round.before.remove(&id);
-            let before = before.expect("every touched user was noted");
-            self.settle(id, &before, wall_s, &mut applied);
+        let current: HashSet<Name> = entries.iter().filter_map(name).collect();
+        for (id, sessions) in self.users.iter() {
+            let names = sessions.names().filter(|name| !current.contains(name));
+            names.for_each(|name| round.push(id.clone(), Step::Drop(name)));
         }
-        applied
+        for entry in entries {
+            round.add(entry, |report, id| {
+                let placement = self.placement(entry, id, report);
+                Step::Begin(entry, placement)
+            });
+        }
+        self.play(round, wall_s)
     }
 
-    /// Adds a session, or its new version.
-    fn begin(&mut self, entry: &EntryBuf, placement: Option<Placement>, round: &mut Round<I>) {
-        if let Some(id) = self.touch(entry, round)
-            && let Some(placement) = placement
+    /// Asks the mapping about an entry; the report gets its error.
+    fn placement(
+        &self,
+        entry: &EntryBuf,
+        id: &I,
+        report: &mut RosterReport<I>,
+    ) -> Option<Placement> {
+        let status_bits = self.listing.status_bits;
+        let owned = |placement: Option<Placement>| match placement {
+            Some(Placement { spot, .. }) if spot.bits & !status_bits != 0 => {
+                let bits = spot.bits;
+                Err(RosterError::BitsNotOwned { bits, status_bits })
+            }
+            placement => Ok(placement),
+        };
+        match (self.mapping)(entry).and_then(owned) {
+            Ok(placement) => placement,
+            Err(error) => {
+                report.refused.push((id.clone(), error));
+                None
+            }
+        }
+    }
+
+    /// Changes one user after the other, and each row once, after all sessions of its user: in
+    /// between they may seem offline.
+    fn play(&mut self, round: Round<'_, I>, wall_s: u64) -> RosterReport<I> {
+        round.for_each_user(|id, steps, report| self.turn(id, steps, wall_s, report))
+    }
+
+    /// Changes the sessions of one user, and then brings row, counts and last-seen in line.
+    fn turn<'a>(
+        &mut self,
+        id: &I,
+        steps: impl Iterator<Item = Step<'a>>,
+        wall_s: u64,
+        report: &mut RosterReport<I>,
+    ) {
+        let sessions = self.users.get_or_add(id);
+        let before = sessions.deciding();
+        let mut turn = Turn::new(sessions, &mut self.origins, &self.rank);
+        let was_visible = take_steps(&mut turn, steps);
+        let now = turn.sessions().deciding();
+        let look = Look {
+            before,
+            now,
+            was_visible,
+        };
+        if Look::outward(before) != Status::Offline
+            && let Some(before) = before
+            && let Some(parts) = turn.displaced(before.name)
         {
-            let session = Session {
-                dot: entry.dot(),
-                version: entry.version(),
-                placement,
+            turn.keep(before.name, self.listing.spot(id, parts));
+        }
+        let row = Self::write(&mut self.listing, id, &look, &mut turn);
+        if turn.sessions().is_empty() {
+            self.users.remove(id);
+        }
+        if let Err(error) = row {
+            report.refused.push((id.clone(), error));
+        }
+        self.note(id, &look, wall_s, report);
+    }
+
+    /// Brings the row of a user in line with the session that decides.
+    fn write(
+        listing: &mut Listing<I>,
+        id: &I,
+        look: &Look,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), RosterError> {
+        let old = Look::outward(look.before);
+        let new = Look::outward(look.now);
+        if new == Status::Offline {
+            // A user that others did not see before is not seen leaving.
+            return match old {
+                Status::Offline => Ok(()),
+                _ => listing.take_offline(id),
             };
-            let user = self.users.entry(id).or_default();
-            user.sessions.retain(|known| !known.is(entry));
-            user.sessions.push(session);
+        }
+        let touch = old != new || look.is_other_content();
+        match turn.take_spot() {
+            Some(spot) => listing.place(id, &spot, touch),
+            None if touch => listing.touch(id),
+            None => Ok(()),
         }
     }
 
-    /// Removes a version of a session; an unknown version changes nothing.
-    fn end(&mut self, entry: &EntryBuf, round: &mut Round<I>) {
-        if let Some(id) = self.touch(entry, round) {
-            if self.is_visible(&id)
-                && let Some(before) = round.before.get_mut(&id)
-            {
-                before.was_visible = true;
+    /// Counts a user, notes when they were last seen, and reports the change.
+    fn note(&mut self, id: &I, look: &Look, wall_s: u64, report: &mut RosterReport<I>) {
+        let old = Look::outward(look.before);
+        let new = Look::outward(look.now);
+        match (old == Status::Offline, new == Status::Offline) {
+            (true, false) => {
+                self.online += 1;
+                self.last_seen.forget(id);
             }
-            let user = self.users.entry(id).or_default();
-            user.sessions.retain(|known| !known.is(entry));
+            (false, true) => {
+                self.online -= 1;
+                self.last_seen.note(id.clone(), wall_s);
+            }
+            (true, true) if look.was_visible => self.last_seen.note(id.clone(), wall_s),
+            _ => {}
         }
-    }
-
-    /// Notes how a user looks before the first of their changes. Returns `None` if the key is no
-    /// id.
-    fn touch(&self, entry: &EntryBuf, round: &mut Round<I>) -> Option<I> {
-        let Some(id) = id_of(entry) else {
-            round.foreign += 1;
-            return None;
-        };
-        self.note(&id, round);
-        Some(id)
-    }
-
-    /// Notes how a user looks, unless a change of theirs came before.
-    fn note(&self, id: &I, round: &mut Round<I>) {
-        if !round.before.contains_key(id) {
-            let before = Before {
-                outward: self.outward(id),
-                was_visible: false,
-            };
-            round.before.insert(id.clone(), before);
-            round.touched.push(id.clone());
+        if old != new || (new != Status::Offline && look.is_other_content()) {
+            let id = id.clone();
+            report.changes.push(RosterChange { id, old, new });
         }
     }
 
@@ -359,25 +333,26 @@ impl<I: Id> Roster<I> {
         &mut self,
         members: impl IntoIterator<Item = NewMember<I>>,
     ) -> Result<BulkReport<I>, ListError> {
-        self.list.bulk_load(members)
+        self.listing.list.bulk_load(members)
     }
 
     /// Returns the status that others see: offline if the user has no session or is invisible.
-    /// O(1).
+    /// O(log sessions).
     #[must_use]
     pub fn status(&self, id: &I) -> Status {
         self.own_status(id).outward()
     }
 
-    /// Returns the status that the user's own sessions see: `Invisible` is not hidden. O(sessions).
+    /// Returns the status that the user's own sessions see: `Invisible` is not hidden.
+    /// O(log sessions).
     #[must_use]
     pub fn own_status(&self, id: &I) -> Status {
-        self.deciding(id)
-            .map_or(Status::Offline, |session| session.placement.status)
+        let sessions = self.users.get(id);
+        sessions.map_or(Status::Offline, Sessions::status)
     }
 
     /// Returns whether others may see that the user is here: ask it before you pass on that they
-    /// type. O(1).
+    /// type. O(log sessions).
     #[must_use]
     pub fn is_visible(&self, id: &I) -> bool {
         self.status(id) != Status::Offline
@@ -394,150 +369,67 @@ impl<I: Id> Roster<I> {
     /// roster does not know it (any more). O(1).
     #[must_use]
     pub fn last_seen(&self, id: &I) -> Option<u64> {
-        if self.is_visible(id) {
-            None
-        } else {
-            self.last_seen.of(id)
-        }
+        self.last_seen.of(id)
     }
 
-    /// Notes a last-seen time from a database or another node; the newest wins. O(log times).
+    /// Notes a last-seen time from a database or another node; the newest wins. That of a user who
+    /// is visible is of no use, and not kept. O(log times).
     pub fn note_last_seen(&mut self, id: I, wall_s: u64) {
-        self.last_seen.note(id, wall_s);
+        if !self.is_visible(&id) {
+            self.last_seen.note(id, wall_s);
+        }
     }
 
     /// Returns the list.
     #[must_use]
     pub fn list(&self) -> &MemberList<I> {
-        &self.list
+        &self.listing.list
     }
 
-    /// Returns the list, to tick it, to open windows, and to change groups or rows of offline
-    /// members.
+    /// Returns the list, to tick it, to open windows, and to change groups and rows. What is
+    /// written to a row stays there; see [`Placement`] for how long.
     pub fn list_mut(&mut self) -> &mut MemberList<I> {
-        &mut self.list
+        &mut self.listing.list
     }
 
-    fn deciding(&self, id: &I) -> Option<&Session> {
-        let user = self.users.get(id)?;
-        let rank = |session: &&Session| {
-            (
-                self.rank[session.placement.status as usize],
-                Reverse(session.dot.clone()),
-            )
-        };
-        match user.sessions.as_slice() {
-            [only] => Some(only),
-            sessions => sessions.iter().min_by_key(rank),
-        }
+    /// Returns the list, without the roster.
+    #[must_use]
+    pub fn into_list(self) -> MemberList<I> {
+        self.listing.list
     }
+}
 
-    fn outward(&self, id: &I) -> Outward {
-        self.deciding(id)
-            .map_or_else(Outward::default, |session| Outward {
-                status: session.placement.status.outward(),
-                content: Some((session.dot.clone(), session.version)),
-            })
-    }
-
-    /// Brings row, counts and last-seen of one user in line with the sessions.
-    fn settle(&mut self, id: I, before: &Before, wall_s: u64, applied: &mut RosterReport<I>) {
-        let was = &before.outward;
-        let now = self.outward(&id);
-        if self
-            .users
-            .get(&id)
-            .is_some_and(|user| user.sessions.is_empty())
-        {
-            self.users.remove(&id);
-        }
-        let old = was.status;
-        let new = now.status;
-        if new == Status::Offline && (old != Status::Offline || before.was_visible) {
-            self.last_seen.note(id.clone(), wall_s);
-        }
-        if old != Status::Offline && new == Status::Offline {
-            self.online -= 1;
-        } else if old == Status::Offline && new != Status::Offline {
-            self.online += 1;
-        }
-        let content_changed = was.content != now.content;
-        let row = if new == Status::Offline {
-            // A user that others did not see before is not seen leaving.
-            if old == Status::Offline {
-                Ok(())
-            } else {
-                self.take_offline(&id)
+/// Takes the steps of one user. Returns whether others saw the user after the joins and updates:
+/// before the leaves, so that a visit within one Diff counts, and the end of a session that was
+/// hidden until then does not.
+fn take_steps<'a>(turn: &mut Turn<'_>, steps: impl Iterator<Item = Step<'a>>) -> bool {
+    let mut was_visible = None;
+    for step in steps {
+        match step {
+            Step::Begin(entry, Some(placement)) => turn.begin(entry, placement),
+            Step::Begin(entry, None) => turn.end(entry),
+            Step::Update(update, Some(placement)) => {
+                turn.update(&update.old, &update.new, placement);
             }
-        } else {
-            self.place(&id, content_changed)
-        };
-        if let Err(error) = row {
-            applied.refused.push((id.clone(), error));
-        }
-        if old != new || (new != Status::Offline && content_changed) {
-            applied.changes.push(RosterChange { id, old, new });
-        }
-    }
-
-    fn place(&mut self, id: &I, content_changed: bool) -> Result<(), ListError> {
-        let Some(session) = self.deciding(id) else {
-            return Ok(());
-        };
-        let Placement {
-            group,
-            sort_key,
-            attrs,
-            ..
-        } = session.placement.clone();
-        let revision = self.list.get(id).map(|member| member.revision);
-        self.list.upsert(id.clone(), group, &sort_key, attrs)?;
-        let same =
-            revision.is_some() && self.list.get(id).map(|member| member.revision) == revision;
-        if same && content_changed {
-            self.list.touch(id)?;
-        }
-        Ok(())
-    }
-
-    fn take_offline(&mut self, id: &I) -> Result<(), ListError> {
-        match self.offline {
-            OfflinePolicy::Remove => {
-                self.list.remove(id);
+            Step::Update(update, None) => {
+                turn.end(&update.new);
+                turn.end(&update.old);
             }
-            OfflinePolicy::Keep(group) if self.list.contains(id) => {
-                self.list.set_group(id, group)?;
-                self.list.touch(id)?;
+            Step::End(entry) => {
+                let sessions = turn.sessions();
+                let is_visible = || sessions.status().outward() != Status::Offline;
+                was_visible.get_or_insert_with(is_visible);
+                turn.end(entry);
             }
-            OfflinePolicy::Keep(_) => {}
+            Step::Drop(name) => turn.end_named(name),
         }
-        Ok(())
     }
+    was_visible.unwrap_or(false)
 }
 
 impl<I: Id> fmt::Debug for Roster<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "<Roster {} online={}>",
-            self.list.member_count(),
-            self.online
-        )
-    }
-}
-
-/// The status that others see, and the version of the session that decides it.
-#[derive(Debug, PartialEq, Eq)]
-struct Outward {
-    status: Status,
-    content: Option<(Dot, u64)>,
-}
-
-impl Default for Outward {
-    fn default() -> Self {
-        Self {
-            status: Status::Offline,
-            content: None,
-        }
+        let members = self.list().member_count();
+        write!(f, "<Roster {members} online={}>", self.online)
     }
 }

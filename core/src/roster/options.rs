@@ -27,6 +27,7 @@ pub struct RosterOptions {
     pub(super) priority: Vec<Status>,
     pub(super) offline: OfflinePolicy,
     pub(super) last_seen_max: usize,
+    pub(super) status_bits: u32,
 }
 
 impl Default for RosterOptions {
@@ -35,6 +36,7 @@ impl Default for RosterOptions {
             priority: vec![Status::Invisible, Status::Dnd, Status::Online, Status::Idle],
             offline: OfflinePolicy::default(),
             last_seen_max: 100_000,
+            status_bits: 0,
         }
     }
 }
@@ -59,6 +61,14 @@ impl RosterOptions {
     #[must_use]
     pub fn last_seen_max(mut self, last_seen_max: usize) -> Self {
         self.last_seen_max = last_seen_max;
+        self
+    }
+    /// Sets the attribute bits of rows that the roster owns. It writes those that the
+    /// [`Placement`](super::Placement) of the deciding session has, and clears them when the user
+    /// goes offline; all other bits are the application's. Default none.
+    #[must_use]
+    pub fn status_bits(mut self, status_bits: u32) -> Self {
+        self.status_bits = status_bits;
         self
     }
 }

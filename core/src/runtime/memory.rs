@@ -43,13 +43,22 @@ impl Network {
     pub fn join(&self, address: &str) -> MemoryTransport {
         let (sender, inbox) = mpsc::channel(QUEUE);
         let address: Address = address.into();
-        self.0.lock().inboxes.insert(address.clone(), sender);
+        let inboxes = &mut self.0.lock().inboxes;
+        inboxes.retain(|_, inbox| !inbox.is_closed());
+        inboxes.insert(address.clone(), sender);
         let network = self.clone();
         MemoryTransport {
             network,
             address,
             inbox,
         }
+    }
+
+    /// Returns whether a node that has not stopped has the address.
+    #[must_use]
+    pub fn is_joined(&self, address: &str) -> bool {
+        let inboxes = &self.0.lock().inboxes;
+        inboxes.get(address).is_some_and(|inbox| !inbox.is_closed())
     }
 
     /// Cuts the link between two nodes, both ways.

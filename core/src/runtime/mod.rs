@@ -26,16 +26,23 @@
 //! # }
 //! ```
 
+mod drive;
 pub mod memory;
 #[cfg(feature = "nats")]
 pub mod nats;
 mod node;
+mod shared;
+mod stats;
+mod subscription;
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use bytes::Bytes;
 
-pub use node::{Lagged, Node, Subscription};
+pub use node::Node;
+pub use shared::Refusal;
+pub use stats::{NodeStats, Traffic};
+pub use subscription::{Lagged, Subscription};
 
 use crate::presence::{Address, Transmit};
 
@@ -65,4 +72,17 @@ pub trait Transport: Send + 'static {
     /// Waits for the next thing that comes in. Returns `None` if nothing will ever come. Must be
     /// cancel safe.
     fn receive(&mut self) -> impl Future<Output = Option<Incoming>> + Send;
+
+    /// Waits until the frames that have reached this process can be received. A node calls it
+    /// before it keeps a deadline, so that a peer whose heartbeats wait in a socket is not taken
+    /// for silent. Must be cancel safe. Returns at once unless it is overridden.
+    fn settle(&mut self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
+    /// Sends what waits, and closes; the node has said Goodbye. Does nothing unless it is
+    /// overridden.
+    fn close(&mut self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
 }

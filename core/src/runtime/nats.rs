@@ -2,7 +2,9 @@
 //! a cluster, one for each node. NATS does the connections, the routes between servers and TLS.
 
 use std::fmt;
+use std::time::Duration;
 
+pub use async_nats;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Subscriber};
 use futures_util::StreamExt;
@@ -13,6 +15,8 @@ use crate::presence::{Destination, Transmit};
 
 /// The bytes of a message that NATS needs beside the payload.
 const RESERVE: usize = 1024;
+/// The longest time that a node waits for its last frames to be written.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// The reason why a node could not join a cluster.
 #[derive(Debug)]
@@ -65,12 +69,25 @@ impl NatsTransport {
     /// [`NatsError`] if no server answers, a subscription is refused, or the operating system has
     /// no random number for the node's address.
     pub async fn connect(servers: &str, cluster: &str) -> Result<Self, NatsError> {
-        let options = ConnectOptions::new()
+        Self::connect_with(ConnectOptions::new(), servers, cluster).await
+    }
+
+    /// Connects as [`connect`](Self::connect) does, with options of the NATS client: credentials,
+    /// TLS, a callback for lost connections.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(
+        options: ConnectOptions,
+        servers: &str,
+        cluster: &str,
+    ) -> Result<Self, NatsError> {
+        let options = options
             .no_echo()
             .name(format!("headcount {cluster}"))
             .max_reconnects(None)
             .reconnect_delay_callback(|attempts| {
-                std::time::Duration::from_millis(100 * attempts.clamp(1, 20) as u64)
+                Duration::from_millis(100 * attempts.clamp(1, 20) as u64)
             });
         let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
         let client = options.connect(servers).await;
@@ -124,6 +141,11 @@ impl Transport for NatsTransport {
             .client
             .publish_with_reply(subject, reply, transmit.frame)
             .await;
+    }
+
+    async fn close(&mut self) {
+        // Without it a process that ends now loses the Goodbye, which costs its peers time.
+        let _ = tokio::time::timeout(FLUSH_MAX, self.client.flush()).await;
     }
 
     async fn receive(&mut self) -> Option<Incoming> {

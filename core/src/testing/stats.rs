@@ -160,6 +160,14 @@ incidents! {
     Bundle,
     /// Wire 2: a warning of a second self delivered.
     Warned,
+    /// Wire 2: a slice of work done.
+    Slice,
+    /// Wire 2: a part of a whole state delivered.
+    StatePart,
+    /// Wire 2: a part of a change delivered.
+    ChangePart,
+    /// Wire 2: a node has caught up with the others.
+    Ready,
 }
 
 impl Incident {
@@ -172,6 +180,10 @@ impl Incident {
         Self::RowsAsked,
         Self::Bundle,
         Self::Warned,
+        Self::Slice,
+        Self::StatePart,
+        Self::ChangePart,
+        Self::Ready,
     ];
 }
 

@@ -1,10 +1,13 @@
 //! Contents of frames without their heads, and lives of the local origin: what the next edition of the wire needs.
 
+use bytes::Bytes;
+
 use super::diff::Diff;
 use super::limits::Limits;
 use super::topic_share::TopicShare;
 use super::wire::{self, DeltaHead, RepairHead};
-use super::{Tracker, delta, repair};
+use super::{StagedDelta, StagedRepair, Tracker, delta, repair};
+use crate::codec::DecodeError;
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::id::{ALL_TOPICS, ReplicaId};
@@ -18,6 +21,25 @@ pub(crate) struct Content<'a> {
     pub(crate) to: u64,
     /// The records of a delta; the versions that are kept and the records of a repair.
     pub(crate) bytes: &'a [u8],
+}
+
+/// The bytes after the heads of frames that bring a holder from one clock to another.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) content: ContentKind,
+}
+
+/// The kind of a content, and its bytes.
+#[derive(Debug)]
+pub(crate) enum ContentKind {
+    /// Records of a delta.
+    Records(Vec<u8>),
+    /// A repair of a holder that has something.
+    Repair(Vec<u8>),
+    /// A whole state, as repairs from 0 that follow each other.
+    Whole(Vec<Vec<u8>>),
 }
 
 impl Tracker {
@@ -46,6 +68,64 @@ impl Tracker {
     /// Returns the state of this replica relative to `base`. O(entries of the replica).
     pub(crate) fn repair_since(&self, base: u64) -> Vec<u8> {
         wire::repair_content(self.state.store(), self.state.local(), base)
+    }
+
+    /// Returns what a holder of this replica's state at `from` misses; from 0 the whole state. O(operations), or
+    /// O(entries of the replica).
+    pub(crate) fn contents_since(&self, from: u64, bytes_max: usize) -> Contents {
+        let content = match self.records_since(from).filter(|_| from > 0) {
+            Some(records) => ContentKind::Records(records),
+            None if from > 0 => ContentKind::Repair(self.repair_since(from)),
+            None => ContentKind::Whole(self.repair_parts(bytes_max)),
+        };
+        Contents {
+            from,
+            to: self.state.local().clock(),
+            content,
+        }
+    }
+
+    /// Returns the whole state of this replica as contents of repairs from 0, in version order, each of at most
+    /// `bytes_max` bytes unless a single entry takes more. O(entries of the replica).
+    pub(crate) fn repair_parts(&self, bytes_max: usize) -> Vec<Vec<u8>> {
+        wire::repair_parts(self.state.store(), self.state.local(), bytes_max)
+    }
+
+    /// Checks the records of a delta, to be applied in slices. O(length).
+    ///
+    /// # Errors
+    /// If they are not valid within the limits.
+    pub(crate) fn stage_records(
+        &self,
+        replica: &ReplicaId,
+        interval: (u64, u64),
+        records: Bytes,
+    ) -> Result<StagedDelta, DecodeError> {
+        let head = DeltaHead {
+            origin: self.origin_of(replica),
+            from: interval.0,
+            to: interval.1,
+        };
+        StagedDelta::of_records(head, records, 0, self.limits(), self.state.share())
+    }
+
+    /// Checks the content of a repair, to be applied in slices. O(length).
+    ///
+    /// # Errors
+    /// If it is not valid within the limits.
+    pub(crate) fn stage_content(
+        &self,
+        replica: &ReplicaId,
+        interval: (u64, u64),
+        content: Bytes,
+    ) -> Result<StagedRepair, DecodeError> {
+        let head = RepairHead {
+            origin: self.origin_of(replica),
+            base: interval.0,
+            to: interval.1,
+            nonce: 0,
+        };
+        StagedRepair::of_content(head, content, self.limits(), self.state.share())
     }
 
     /// Applies the records of a delta. O(changes).

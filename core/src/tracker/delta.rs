@@ -33,7 +33,7 @@ use crate::fault::{Fault, is_broken};
 /// assert_eq!(b.count("room"), 100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StagedDelta {
     head: DeltaHead,
     body: Bytes,
@@ -48,7 +48,7 @@ pub struct StagedDelta {
 }
 
 /// The work of the next step.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Stage {
     /// Checks that every record fits the state.
     Check(Place),
@@ -64,13 +64,21 @@ impl StagedDelta {
     pub fn new(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(&body);
         let head = DeltaHead::read(&mut reader)?;
-        let start = Place::start(reader.offset(), head.from..=head.to);
-        let mut records = Records::new(
-            &body,
-            limits,
-            TopicShare::of_slot(head.origin.slot),
-            start.clone(),
-        );
+        let records_at = reader.offset();
+        let share = TopicShare::of_slot(head.origin.slot);
+        Self::of_records(head, body, records_at, limits, share)
+    }
+
+    /// As [`new`](Self::new), for records that begin at an offset of `body`.
+    pub(super) fn of_records(
+        head: DeltaHead,
+        body: Bytes,
+        records_at: usize,
+        limits: &Limits,
+        share: TopicShare,
+    ) -> Result<Self, DecodeError> {
+        let start = Place::start(records_at, head.from..=head.to);
+        let mut records = Records::new(&body, limits, share, start.clone());
         let mut puts = 0;
         while let Some(record) = records.next()? {
             puts += u32::from(matches!(record, Record::NewEntry { .. }));

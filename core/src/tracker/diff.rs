@@ -252,7 +252,7 @@ impl<'a> IntoIterator for &'a Diff {
 }
 
 /// The changes of one topic while they are collected.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Changes {
     diff: TopicDiff,
     brief: Vec<EntryBuf>,
@@ -260,7 +260,7 @@ struct Changes {
 }
 
 /// Collects changes and groups them by topic.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct DiffBuilder {
     by_topic: HashMap<Arc<str>, usize>,
     topics: Vec<Changes>,

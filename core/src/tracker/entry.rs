@@ -290,12 +290,10 @@ impl<'a> Entry<'a> {
     /// Returns an owned copy, without the topic.
     #[must_use]
     pub fn to_buf(&self) -> EntryBuf {
-        let mut bytes = Vec::with_capacity(self.key.len() + self.owner.len() + self.meta.len());
-        bytes.extend_from_slice(self.key);
-        bytes.extend_from_slice(self.owner);
-        bytes.extend_from_slice(self.meta);
         EntryBuf {
-            bytes: bytes.into_boxed_slice(),
+            bytes: [self.key, self.owner, self.meta]
+                .concat()
+                .into_boxed_slice(),
             key_len: self.key.len() as u32,
             owner_len: self.owner.len() as u32,
             encoding: self.encoding,
@@ -342,6 +340,37 @@ impl From<Entry<'_>> for EntryBuf {
 }
 
 impl EntryBuf {
+    /// Makes the copy of an entry from its parts: for a program that keeps Diffs in a form of its
+    /// own, and hands them to a [`Roster`](crate::Roster). The version before is left out.
+    ///
+    /// ```
+    /// use headcount::id::{ALL_TOPICS, Dot, Origin, ReplicaId};
+    /// use headcount::{EntryBuf, NewEntry};
+    ///
+    /// let origin = Origin { replica: ReplicaId::new("a", 1, 0)?, slot: ALL_TOPICS };
+    /// let entry = NewEntry::new("room", "ann", "phone").status(2);
+    /// let entry = EntryBuf::new(&entry, Dot { origin, birth: 1 }, 5);
+    /// assert_eq!((entry.key_str(), entry.status(), entry.version()), (Some("ann"), 2, 5));
+    /// # Ok::<(), headcount::id::IdError>(())
+    /// ```
+    #[must_use]
+    pub fn new(entry: &NewEntry<'_>, dot: Dot, version: u64) -> Self {
+        Self {
+            bytes: [entry.key, entry.owner, entry.meta]
+                .concat()
+                .into_boxed_slice(),
+            key_len: entry.key.len() as u32,
+            owner_len: entry.owner.len() as u32,
+            encoding: entry.encoding,
+            status: entry.status,
+            origin: dot.origin,
+            versions: EntryVersions {
+                version,
+                ..EntryVersions::new(dot.birth)
+            },
+        }
+    }
+
     fn meta_start(&self) -> usize {
         (self.key_len + self.owner_len) as usize
     }

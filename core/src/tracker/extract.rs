@@ -9,12 +9,16 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::Tracker;
+#[cfg(any(test, feature = "testing"))]
+use super::content::{ContentKind, Contents};
 use super::entry::EntryVersions;
 use super::leave_log::Leave;
 use super::slab::NIL;
 use super::slice::Slice;
 use super::state::State;
 use super::version_order::Direction;
+#[cfg(any(test, feature = "testing"))]
+use super::wire::PartsWriter;
 use super::wire::{BodyWriter, PutRecord};
 use crate::codec::Kind;
 use crate::fault::{Fault, is_broken};
@@ -41,7 +45,7 @@ use crate::id::ReplicaId;
 /// assert_eq!(b.count("room"), 99);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Extract {
     replica: ReplicaId,
     slot: u8,
@@ -74,7 +78,7 @@ struct Collected {
 }
 
 /// An extraction that has ended: all that its body is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Extracted {
     extract: Extract,
     to: u64,
@@ -268,26 +272,68 @@ impl Extracted {
             writer.nonce(extract.nonce);
             writer.kept(extract.kept.len(), versions);
         }
-        let mut leaves = leaves.into_iter().filter(|_| delta).peekable();
-        for row in &extract.rows {
+        let leaves = leaves.into_iter().filter(|_| delta);
+        extract.write(&mut writer, leaves);
+        (extract.kind, writer.finish())
+    }
+
+    /// Encodes what follows the head of a frame. A whole state becomes contents of repairs from 0, each of at most
+    /// `bytes_max` bytes unless a single entry takes more. O(rows).
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn into_contents(self, bytes_max: usize) -> Contents {
+        let Self {
+            extract,
+            to,
+            leaves,
+        } = self;
+        let from = extract.from;
+        let content = if extract.kind == Kind::DELTA {
+            let mut writer = BodyWriter::headless(from, extract.bytes.len());
+            extract.write(&mut writer, leaves.into_iter());
+            ContentKind::Records(writer.finish())
+        } else if from > 0 {
+            let mut writer = BodyWriter::headless(from, extract.bytes.len());
+            let versions = extract.kept.iter().map(|(_, version)| *version);
+            writer.kept(extract.kept.len(), versions);
+            extract.write(&mut writer, std::iter::empty());
+            ContentKind::Repair(writer.finish())
+        } else {
+            let mut parts = PartsWriter::new(bytes_max);
+            extract
+                .rows
+                .iter()
+                .for_each(|row| parts.put(&extract.record(row)));
+            ContentKind::Whole(parts.finish())
+        };
+        Contents { from, to, content }
+    }
+}
+
+impl Extract {
+    fn record(&self, row: &Collected) -> PutRecord<'_> {
+        let bytes = &self.bytes[row.bytes_at..row.bytes_end];
+        let (key, rest) = bytes.split_at(row.key_len as usize);
+        let (owner, meta) = rest.split_at(row.owner_len as usize);
+        PutRecord {
+            versions: row.versions,
+            topic_number: row.topic,
+            topic: &self.topics[row.topic as usize],
+            encoding: row.encoding,
+            status: row.status,
+            key,
+            owner,
+            meta,
+        }
+    }
+
+    fn write(&self, writer: &mut BodyWriter, leaves: impl Iterator<Item = Leave>) {
+        let mut leaves = leaves.peekable();
+        for row in &self.rows {
             while let Some(leave) = leaves.next_if(|leave| leave.op < row.versions.version) {
                 writer.leave(leave);
             }
-            let bytes = &extract.bytes[row.bytes_at..row.bytes_end];
-            let (key, rest) = bytes.split_at(row.key_len as usize);
-            let (owner, meta) = rest.split_at(row.owner_len as usize);
-            writer.put(&PutRecord {
-                versions: row.versions,
-                topic_number: row.topic,
-                topic: &extract.topics[row.topic as usize],
-                encoding: row.encoding,
-                status: row.status,
-                key,
-                owner,
-                meta,
-            });
+            writer.put(&self.record(row));
         }
         leaves.for_each(|leave| writer.leave(leave));
-        (extract.kind, writer.finish())
     }
 }

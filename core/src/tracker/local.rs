@@ -209,8 +209,8 @@ impl Tracker {
 /// Operations on sessions by name, for leases and grace.
 impl Tracker {
     /// Returns the birth of an own session, if it is tracked. O(1).
-    pub(crate) fn birth_of(&self, session: &SessionName) -> Option<u64> {
-        let index = self.find(session.topic(), session.key(), session.owner());
+    pub(crate) fn birth_of(&self, topic: &str, key: Key<'_>, owner: &[u8]) -> Option<u64> {
+        let index = self.find(topic, key, owner);
         (index != NIL).then(|| self.state.row(index).birth)
     }
 

@@ -42,6 +42,8 @@
 mod apply;
 mod blobs;
 #[cfg(any(test, feature = "testing"))]
+mod cold_load;
+#[cfg(any(test, feature = "testing"))]
 mod content;
 #[cfg(feature = "crdts")]
 mod crdt;
@@ -79,7 +81,9 @@ mod wire;
 use std::fmt;
 
 #[cfg(any(test, feature = "testing"))]
-pub(crate) use content::Content;
+pub(crate) use cold_load::ColdLoad;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use content::{Content, ContentKind, Contents};
 #[cfg(feature = "crdts")]
 pub use crdt::Delta;
 pub use delta::StagedDelta;
@@ -89,7 +93,7 @@ pub use entry::{Entry, EntryBuf, Key, NewEntry};
 pub use extract::{Extract, Extracted};
 pub use limits::Limits;
 pub use pages::Pages;
-pub use read::{Entries, Sessions};
+pub use read::{Entries, ListRevision, Sessions};
 pub use repair::StagedRepair;
 pub(crate) use session::{SessionName, Since};
 pub use slice::Slice;

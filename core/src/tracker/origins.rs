@@ -96,7 +96,7 @@ impl Origins {
         self.invisible == 0
     }
 
-    /// Returns a number that changes whenever an origin appears or disappears.
+    /// Returns a number that changes whenever an origin appears, disappears or is renamed.
     #[inline]
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
@@ -104,6 +104,12 @@ impl Origins {
 
     pub(super) fn is_hidden(&self, number: u16) -> bool {
         self.member(number).hidden
+    }
+
+    /// Returns whether an origin is hidden and not about to be removed.
+    pub(super) fn is_down(&self, number: u16) -> bool {
+        let member = self.member(number);
+        member.hidden && member.retired.is_none()
     }
 
     /// Hides an origin or ends that. Returns whether that changed anything.
@@ -171,8 +177,9 @@ impl Origins {
         number
     }
 
-    /// Gives the local origin a new id.
+    /// Gives the local origin a new id, which is in the references of its entries.
     pub(super) fn rename_local(&mut self, id: ReplicaId) {
+        self.epoch = self.epoch.wrapping_add(1);
         let old = self.get(LOCAL).id().clone();
         self.by_name.remove(old.name());
         self.by_name.insert(id.name().into(), LOCAL);

@@ -31,6 +31,7 @@ pub struct Pages {
     topic: Box<str>,
     /// Hashes of the keys still to come, the next one last. Keys come and go, a hash stays.
     hashes: Vec<u32>,
+    down_too: bool,
 }
 
 impl Pages {
@@ -48,7 +49,31 @@ impl Pages {
         Self {
             topic: topic.into(),
             hashes,
+            down_too: false,
         }
+    }
+
+    /// Adds the entries of replicas that are down, which no other read shows: to look into a
+    /// cluster, not to show who is here.
+    ///
+    /// ```
+    /// use headcount::tracker::Pages;
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
+    /// let mut a = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
+    /// a.track(&NewEntry::new("room", "ann", "conn"))?;
+    /// b.apply(&a.delta_since(a.id(), 0).unwrap())?;
+    /// b.set_hidden(a.id(), true);
+    /// assert_eq!(b.list("room").count(), 0);
+    /// let mut seen = 0;
+    /// assert!(Pages::begin(&b, "room").down_too().step(&b, 4, |_| seen += 1).done);
+    /// assert_eq!(seen, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn down_too(mut self) -> Self {
+        self.down_too = true;
+        self
     }
 
     /// Brings each hash once, in about the order of the table, so that a page reads near memory.
@@ -80,7 +105,8 @@ impl Pages {
         if let Some(topic) = tracker.state.store().find_topic(&self.topic) {
             for &hash in self.hashes[rest..].iter().rev() {
                 for first in topic.first_sessions_of(hash) {
-                    Sessions::new(&tracker.state, first).for_each(&mut each);
+                    let sessions = Sessions::new(&tracker.state, first);
+                    sessions.down_too(self.down_too).for_each(&mut each);
                 }
             }
         }

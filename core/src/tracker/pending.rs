@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::diff::{Diff, DiffBuilder};
-use super::entry::EntryBuf;
+use super::entry::{Entry, EntryBuf};
 use super::state::State;
 
 /// Most bytes of versions that came and went since the last Diff and that are kept for it: a bound
@@ -48,9 +48,9 @@ impl Pending {
     /// Notes an own entry that is about to be written again. O(1).
     #[inline]
     pub(super) fn before_update(&mut self, state: &State, index: u32) {
-        let old = state.entry(index).to_buf();
+        let old = state.entry(index);
         if old.version() <= self.flushed {
-            self.updated.insert(old.birth(), old);
+            self.updated.insert(old.birth(), old.to_buf());
         } else {
             self.end(state.topic_name(index), old, false);
         }
@@ -60,9 +60,13 @@ impl Pending {
     #[inline]
     pub(super) fn before_leave(&mut self, state: &State, index: u32) {
         let topic = state.topic_name(index);
-        let entry = state.entry(index).to_buf();
+        let entry = state.entry(index);
         if entry.version() <= self.flushed {
-            self.left.push((Arc::clone(topic), entry));
+            self.left.push((Arc::clone(topic), entry.to_buf()));
+            return;
+        }
+        if self.updated.is_empty() {
+            self.end(topic, entry, true);
             return;
         }
         let reported = self.updated.remove(&entry.birth());
@@ -81,7 +85,12 @@ impl Pending {
     }
 
     /// Keeps a version that is over, unless there are too many. O(1).
-    fn end(&mut self, topic: &Arc<str>, entry: EntryBuf, is_last: bool) {
+    #[inline]
+    fn end(&mut self, topic: &Arc<str>, entry: Entry<'_>, is_last: bool) {
+        if self.is_lossy {
+            return;
+        }
+        let entry = entry.to_buf();
         self.ended_bytes += size_of::<Ended>() + entry.bytes_len();
         if self.ended_bytes > ENDED_BYTES_MAX {
             self.ended = Vec::new();

@@ -5,6 +5,14 @@ use super::entry::{Entry, Key};
 use super::head_table::Heads;
 use super::slab::NIL;
 use super::state::State;
+use super::topics::Topic;
+
+/// The state of the list of a topic, see [`Tracker::list_revision`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListRevision {
+    write: u64,
+    epoch: u32,
+}
 
 /// Iterator over the visible entries of a topic, in no particular order.
 #[derive(Clone)]
@@ -22,6 +30,8 @@ pub struct Entries<'a> {
 pub struct Sessions<'a> {
     state: &'a State,
     next: u32,
+    /// True if entries of replicas that are down are shown too.
+    down_too: bool,
 }
 
 impl std::fmt::Debug for Entries<'_> {
@@ -40,7 +50,16 @@ impl<'a> Sessions<'a> {
     /// Starts at the first session of a key, or at `NIL`.
     #[inline]
     pub(super) fn new(state: &'a State, first: u32) -> Self {
-        Self { state, next: first }
+        Self {
+            state,
+            next: first,
+            down_too: false,
+        }
+    }
+
+    #[inline]
+    pub(super) fn down_too(self, down_too: bool) -> Self {
+        Self { down_too, ..self }
     }
 }
 
@@ -53,7 +72,8 @@ impl<'a> Iterator for Sessions<'a> {
             let index = self.next;
             let row = self.state.row(index);
             self.next = row.key_next;
-            if self.state.origins().is_visible(row.origin) {
+            let origins = self.state.origins();
+            if origins.is_visible(row.origin) || self.down_too && origins.is_down(row.origin) {
                 return Some(self.state.entry(index));
             }
         }
@@ -86,6 +106,29 @@ impl Tracker {
             state: &self.state,
             keys: topic.map_or_else(Heads::default, |topic| topic.first_sessions()),
             next: NIL,
+        }
+    }
+
+    /// Returns a value that changes whenever the list of a topic does: what a program made of the
+    /// list is right as long as the value is the same. It may change without the list. O(1).
+    ///
+    /// ```
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
+    /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// let empty = tracker.list_revision("room");
+    /// tracker.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// let before = tracker.list_revision("room");
+    /// tracker.track(&NewEntry::new("other room", "ann", "conn-1"))?;
+    /// assert_eq!(tracker.list_revision("room"), before);
+    /// assert_ne!(before, empty);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn list_revision(&self, topic: &str) -> ListRevision {
+        let topic = self.state.store().find_topic(topic);
+        ListRevision {
+            write: topic.map_or(0, Topic::revision),
+            epoch: self.state.origins().epoch(),
         }
     }
 

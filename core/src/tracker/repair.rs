@@ -39,14 +39,14 @@ use crate::fault::{Fault, is_broken};
 /// assert_eq!(b.count("room"), 100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StagedRepair {
     plan: Plan,
     body: Bytes,
 }
 
 /// A checked body, and how far it is applied.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Plan {
     head: RepairHead,
     kept_at: usize,
@@ -60,7 +60,7 @@ struct Plan {
 
 /// The work of the next step. Entry indexes stay valid between steps: nothing else changes a
 /// claimed origin.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Stage {
     /// Checks that every listed version is here.
     Check {
@@ -98,6 +98,19 @@ impl StagedRepair {
     /// When it is not a valid `Repair` within the limits.
     pub fn new(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         let plan = Plan::new(&body, limits)?;
+        Ok(Self { plan, body })
+    }
+
+    /// As [`new`](Self::new), for a content without its head.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn of_content(
+        head: RepairHead,
+        content: Bytes,
+        limits: &Limits,
+        share: TopicShare,
+    ) -> Result<Self, DecodeError> {
+        let plan = Plan::of_content(head, &content, 0, limits, share)?;
+        let body = content;
         Ok(Self { plan, body })
     }
 

@@ -24,6 +24,8 @@ use crate::tracker::Encoding;
 pub(super) struct State {
     slot: u8,
     share: TopicShare,
+    /// True if frames of other origins are never served, so that their leaves need no log.
+    logs_own_leaves_only: bool,
     limits: Limits,
     store: Store,
     origins: Origins,
@@ -38,6 +40,7 @@ impl State {
         Self {
             slot,
             share: TopicShare::of_slot(slot),
+            logs_own_leaves_only: false,
             limits: limits.clamped(),
             store: Store::new(),
             origins: Origins::new(replica),
@@ -57,10 +60,11 @@ impl State {
         self.share
     }
 
-    /// Narrows the topics that it holds.
+    /// Narrows the topics that it holds, for a wire on which only origins serve their states.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn set_share(&mut self, share: TopicShare) {
         self.share = share;
+        self.logs_own_leaves_only = true;
     }
 
     #[inline]
@@ -412,8 +416,12 @@ impl State {
     /// Remembers a leave of a remote origin.
     pub(super) fn log_leave(&mut self, number: u16, leave: Leave) {
         let len_max = self.limits.leave_log_len_max;
-        let origin = self.origins.get_mut(number);
-        origin.leaves_mut().push(leave, len_max);
+        let leaves = self.origins.get_mut(number).leaves_mut();
+        if self.logs_own_leaves_only {
+            leaves.restart(leave.op);
+        } else {
+            leaves.push(leave, len_max);
+        }
     }
 
     pub(super) fn trim_leaves(&mut self, number: u16, op: u64) {

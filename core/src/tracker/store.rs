@@ -219,7 +219,7 @@ impl Store {
         } else {
             self.link_session(location.first, index);
         }
-        self.topics.get_mut(topic).count_entry(origin);
+        self.topics.note_write(topic).count_entry(origin);
         index
     }
 
@@ -251,6 +251,8 @@ impl Store {
         row.blob_len = blob_len;
         row.status = put.status;
         row.version = versions.version;
+        let topic = row.topic;
+        self.topics.note_write(topic);
     }
 
     /// Removes an entry that its origin and owner have unlinked. O(1).
@@ -267,7 +269,7 @@ impl Store {
         } else {
             self.slab[row.key_prev].key_next = row.key_next;
         }
-        if self.topics.get_mut(row.topic).uncount_entry(row.origin) {
+        if self.topics.note_write(row.topic).uncount_entry(row.origin) {
             self.topics.remove(row.topic);
         }
         self.blobs.free(row.blob, row.blob_len());

@@ -16,6 +16,8 @@ pub(super) struct Topics {
     free: Vec<u32>,
     by_name: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// The number of writes to entries so far.
+    writes: u64,
 }
 
 /// A topic that has entries. One cache line holds what a look-up reads: the start of the name and
@@ -32,6 +34,8 @@ pub(super) struct Topic {
     counts: OriginCounts,
     /// Distinct visible keys: (epoch of visibility + 1) << 32 | count. 0: not known.
     visible_keys: AtomicU64,
+    /// The number of the newest write to an entry of the topic.
+    revision: u64,
 }
 
 impl Clone for Topic {
@@ -43,6 +47,7 @@ impl Clone for Topic {
             keys: self.keys.clone(),
             counts: self.counts.clone(),
             visible_keys: AtomicU64::new(self.visible_keys.load(Ordering::Relaxed)),
+            revision: self.revision,
         }
     }
 }
@@ -60,6 +65,16 @@ impl Topics {
         self.list[number as usize]
             .as_mut()
             .expect("entries name live topics only")
+    }
+
+    /// Notes a write to an entry of a topic; returns the topic. O(1).
+    #[inline]
+    pub(super) fn note_write(&mut self, number: u32) -> &mut Topic {
+        self.writes += 1;
+        let revision = self.writes;
+        let topic = self.get_mut(number);
+        topic.revision = revision;
+        topic
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
@@ -127,12 +142,20 @@ impl Topic {
             keys: HeadTable::default(),
             counts: OriginCounts::default(),
             visible_keys: AtomicU64::new(0),
+            revision: 0,
         }
     }
 
     #[inline]
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Returns the number of the newest write: of no other topic, and of no earlier topic of this
+    /// name. O(1).
+    #[inline]
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Returns the hash of the name that all replicas compute alike.

@@ -26,7 +26,7 @@ use crate::id::ReplicaId;
 /// assert!(slice.done);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VisibilityChange {
     replica: ReplicaId,
     /// True if the entries are joins, false if they are leaves.

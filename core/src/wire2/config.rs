@@ -29,8 +29,18 @@ pub(crate) struct Config {
     pub(crate) pull_timeout: Duration,
     /// The time after which a partition without entries is vacated.
     pub(crate) vacate_after: Duration,
+    /// The time for which entries of a replica stay visible after a later start of its name replaced
+    /// it.
+    pub(crate) grace: Duration,
+    /// The time after two heartbeats for which a node waits for replicas that it does not catch up
+    /// with, before it says that they are missing.
+    pub(crate) ready_after: Duration,
     /// The most replicas known at a time.
     pub(crate) peers_max: usize,
+    /// The most bytes of long answers that are kept for askers, unless a single one has more.
+    pub(crate) reply_bytes_max: usize,
+    /// The most bytes of incomplete long answers that are kept for what is held already.
+    pub(crate) staging_bytes_max: usize,
     /// The longest frame that the transport takes.
     pub(crate) frame_max: usize,
 }
@@ -49,7 +59,11 @@ impl Default for Config {
             pull_retry: Duration::from_millis(250),
             pull_timeout: Duration::from_secs(2),
             vacate_after: Duration::from_secs(60),
+            grace: Duration::ZERO,
+            ready_after: Duration::from_secs(5),
             peers_max: 4_096,
+            reply_bytes_max: 256 << 20,
+            staging_bytes_max: 256 << 20,
             frame_max: 256 * 1024,
         }
     }
@@ -68,6 +82,9 @@ pub(super) struct Timing {
     pub(super) retry: u64,
     pub(super) pull: u64,
     pub(super) vacate: u64,
+    pub(super) ready: u64,
+    /// 0 for none.
+    pub(super) grace: u64,
 }
 
 impl Timing {
@@ -86,6 +103,12 @@ impl Timing {
             retry: micros(config.pull_retry),
             pull: micros(config.pull_timeout),
             vacate: micros(config.vacate_after),
+            ready: micros(config.ready_after),
+            grace: if config.grace.is_zero() {
+                0
+            } else {
+                micros(config.grace)
+            },
         }
     }
 }

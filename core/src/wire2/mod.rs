@@ -7,12 +7,16 @@
 //! and each time of occupation is a life of its own. The chain of these changes is the replica's
 //! index.
 
+mod catch_up;
 mod config;
+mod graces;
 mod handle;
 mod header;
 mod held_index;
 mod holdings;
 mod identity;
+mod leave_ages;
+mod long_replies;
 mod message;
 mod output;
 mod own_index;
@@ -24,12 +28,14 @@ mod pulls;
 mod replica;
 mod replies;
 mod shape;
+mod signs;
+mod stagings;
 mod sum_check;
 
 pub(crate) use config::Config;
 pub(crate) use header::Seal;
-pub(crate) use message::{BEAT, Data, Message, Sender, decode};
-pub(crate) use output::{Action, Address, Destination, Event, Transmit};
-pub(crate) use partitions::{Answered, OwnState, Partitions};
+pub(crate) use message::{BEAT, Data, Message, Position, Sender, decode};
+pub(crate) use output::{Action, Address, Answered, Destination, Event, OwnState, Transmit};
+pub(crate) use partitions::{LeaveBounds, Partitions};
 pub(crate) use replica::Replica;
 pub(crate) use shape::{Mode, Shape};

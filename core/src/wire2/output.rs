@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::message::{Data, Position};
+use super::message::{Data, Position, Sign};
 use super::shape::Shape;
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
+use crate::tracker::Diff;
 
 /// The name that the transport gives a neighbour.
 pub(crate) type Address = Arc<str>;
@@ -47,6 +48,11 @@ pub(crate) enum Action {
     Show(ReplicaId),
     /// Drop everything of a replica.
     Forget(ReplicaId),
+    /// Give up a replica that a later start of its name replaces. What is visible of it stays so
+    /// until the later life puts it again, or the grace ends.
+    Replace(ReplicaId),
+    /// Drop what is still visible of a replaced replica.
+    EndGrace(ReplicaId),
     /// Continue with the own entries under a new identity.
     Reincarnate(ReplicaId),
 }
@@ -61,10 +67,16 @@ pub(crate) struct Apply {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) content: Bytes,
-    /// The nonce of the question that a repair answers; `None` for operations.
+    /// True if the content is that of a repair, false if it is records of operations.
+    pub(crate) is_repair: bool,
+    /// The nonce of the question that it answers, if that is known.
     pub(crate) answers: Option<u32>,
     /// True if the whole state was asked for.
     pub(crate) is_full: bool,
+    /// The number of this part of an answer, from 0, and the number of all: more than one only for
+    /// a whole state, of which nothing is held.
+    pub(crate) part: u32,
+    pub(crate) parts: u32,
 }
 
 /// A request to encode what an asker misses.
@@ -81,6 +93,8 @@ pub(crate) struct Serve {
     pub(crate) nonce: u32,
     /// The version of the index.
     pub(crate) version: u64,
+    /// The most bytes of the content of one frame.
+    pub(crate) bytes_max: usize,
 }
 
 /// The answer to a [`Serve`].
@@ -88,8 +102,29 @@ pub(crate) struct Serve {
 pub(crate) struct Served {
     pub(crate) reply: u64,
     pub(crate) partition: u16,
-    /// `None` if the asker has operations that were never made here.
-    pub(crate) data: Option<Data>,
+    pub(crate) found: Found,
+}
+
+/// The outcome of a [`Serve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    Data(Data),
+    /// An answer longer than a frame.
+    Long(Long),
+    /// The partition changed too much meanwhile: the asker asks again.
+    Nothing,
+    /// The asker has operations that were never made here.
+    Beyond,
+}
+
+/// An answer in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Long {
+    pub(crate) life: u64,
+    pub(crate) base: u64,
+    pub(crate) to: u64,
+    pub(crate) nonce: u32,
+    pub(crate) parts: Vec<Bytes>,
 }
 
 /// The answer to an [`Action::Push`].
@@ -108,6 +143,10 @@ pub(crate) struct Pushed {
 pub(crate) enum Outcome {
     /// Applied, or not newer than what is held.
     Done,
+    /// A part before the last one was loaded.
+    Loaded,
+    /// Work on the same origin is under way: nothing has changed.
+    Busy,
     /// It starts after what is held.
     Gap,
     /// Its content contradicts what is held.
@@ -125,7 +164,29 @@ pub(crate) struct Report {
     pub(crate) held: Option<Position>,
     /// The nonce of the question that was answered.
     pub(crate) answers: Option<u32>,
+    /// The number of the part.
+    pub(crate) part: u32,
     pub(crate) outcome: Outcome,
+}
+
+/// The own state of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnState {
+    pub(crate) partition: u16,
+    pub(crate) clock: u64,
+    pub(crate) entries: u32,
+}
+
+/// The answer to an action.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Nothing,
+    Push(Pushed),
+    Pull(Served),
+    /// The report on a frame, and its Diffs, in order.
+    Applied(Report, Vec<Diff>),
+    /// The Diffs of a change without a frame.
+    Changed(Vec<Diff>),
 }
 
 /// A message to users.
@@ -146,6 +207,15 @@ pub(crate) enum Event {
         id: ReplicaId,
         partition: u16,
         error: ApplyError,
+    },
+    /// This node has caught up with all replicas that it knows and that are up, but for those
+    /// missing. If some are, it is said again when none is.
+    Ready { missing: Vec<ReplicaId> },
+    /// A replica sent a short-lived sign.
+    Sign {
+        from: ReplicaId,
+        partition: u16,
+        sign: Sign,
     },
     /// Another live node uses this node's name.
     DuplicateName(ReplicaId),

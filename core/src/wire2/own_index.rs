@@ -75,7 +75,7 @@ impl OwnIndex {
     }
 
     /// Returns the wrapping sum of the shares of all positions shown.
-    pub(super) fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.sum
     }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::handle::Handle;
 use super::held_index::HeldIndex;
 use super::holdings::Holdings;
+use super::message::PullItem;
 use super::output::Address;
+use super::pulls::Question;
 use super::shape::Shape;
 use super::sum_check::SumCheck;
 use crate::fault::{Fault, is_broken};
@@ -142,6 +144,19 @@ impl KnownReplica {
 
     pub(super) fn is_up(&self) -> bool {
         self.is_up
+    }
+
+    /// Returns a question for a partition, with what is held of it.
+    pub(super) fn question(&self, partition: u16, question: &Question) -> PullItem {
+        let held = self.holdings.get(partition);
+        PullItem {
+            partition,
+            life: held.map_or(0, |held| held.life),
+            clock: held.map_or(0, |held| held.clock),
+            is_full: question.is_full,
+            is_counts: false,
+            nonce: question.nonce,
+        }
     }
 
     /// Returns whether a life is news: it was not heard of before, not even before the replica was

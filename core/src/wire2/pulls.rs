@@ -127,7 +127,8 @@ impl Pulls {
         }
     }
 
-    fn question(&self, handle: Handle, partition: u16) -> Option<&Question> {
+    /// Returns the open question for a partition.
+    pub(super) fn question(&self, handle: Handle, partition: u16) -> Option<&Question> {
         self.replicas.get(&handle)?.questions.get(&partition)
     }
 
@@ -179,6 +180,31 @@ impl Pulls {
             if asked.questions.is_empty() {
                 self.drop_replica(handle);
             }
+        }
+    }
+
+    /// Closes a question that was answered. If more is known to exist than the answer had, another
+    /// one is asked, once.
+    pub(super) fn answer(
+        &mut self,
+        handle: Handle,
+        partition: u16,
+        held: Option<Position>,
+        now: u64,
+        rng: &mut Rng,
+    ) {
+        let question = self.question(handle, partition);
+        let target = question.and_then(|question| question.target);
+        self.close(handle, partition);
+        if target > held.map(|held| (held.life, held.clock)) {
+            self.open(handle, partition, Reason::Unknown, now, rng);
+        }
+    }
+
+    /// Lets a question rest whose answer is coming.
+    pub(super) fn rest(&mut self, handle: Handle, partition: u16, until: u64) {
+        if let Some(question) = self.question_mut(handle, partition) {
+            question.at = question.at.max(until);
         }
     }
 

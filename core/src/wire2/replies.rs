@@ -41,14 +41,22 @@ impl Replies {
         self.numbers
     }
 
-    pub(super) fn is_open(&self, number: u64) -> bool {
-        self.open.contains_key(&number)
+    /// Returns the asker of a reply that is not complete.
+    pub(super) fn asker(&self, number: u64) -> Option<&Address> {
+        self.open.get(&number).map(|reply| &reply.to)
+    }
+
+    /// Notes that an answer does not come, or comes by itself.
+    pub(super) fn skip(&mut self, number: u64) {
+        if let Some(reply) = self.open.get_mut(&number) {
+            reply.missing = reply.missing.saturating_sub(1);
+        }
     }
 
     /// Adds an answer.
     pub(super) fn add(&mut self, number: u64, answer: Answer) {
+        self.skip(number);
         if let Some(reply) = self.open.get_mut(&number) {
-            reply.missing = reply.missing.saturating_sub(1);
             reply.answers.push(answer);
         }
     }

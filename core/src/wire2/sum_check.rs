@@ -48,6 +48,11 @@ impl SumCheck {
         Some(if self.asks == 1 { self.met } else { 0 })
     }
 
+    /// Returns whether the sum of a Beat was ever met.
+    pub(super) fn was_met(&self) -> bool {
+        self.met > 0 || is_broken(Fault::ReadyUnchecked)
+    }
+
     /// Returns when it is time to ask.
     pub(super) fn ask_at(&self) -> Option<u64> {
         self.ask_at

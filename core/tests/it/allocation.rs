@@ -192,6 +192,32 @@ fn claims_reserve_nothing() {
 }
 
 /// The body of a snapshot whose first state claims a length.
+/// Names of 1 MiB, which no entry has, are not copied by what asks for one.
+#[test]
+fn leases_of_names_that_cannot_be_cost_nothing() {
+    let config = PresenceConfig::default().grace(Duration::from_secs(10));
+    let presence = Presence::new(ReplicaId::new("a", 1, 0).unwrap(), config);
+    let entry = NewEntry::new("room", "ann", "conn");
+    presence.track(&entry).unwrap();
+    presence.lease_owner(Duration::ZERO, "conn", Duration::from_secs(1));
+    let long = "x".repeat(1 << 20);
+    let (_, peak) = peak(|| {
+        let ttl = Duration::from_secs(1);
+        assert!(!presence.lease(Duration::ZERO, &long, "ann", "conn", ttl));
+        assert!(!presence.lease(Duration::ZERO, "room", &*long, "conn", ttl));
+        assert!(!presence.lease(Duration::ZERO, "room", "ann", &long, ttl));
+        presence.lease_owner(Duration::ZERO, &long, ttl);
+        presence.owner_lost(Duration::ZERO, &long);
+        assert!(!presence.owner_back(&long));
+        assert!(!presence.untrack(&long, &*long, &long));
+        assert_eq!(presence.untrack_owner(&long), 0);
+        assert!(presence.get_by_key("room", &*long).is_empty());
+        assert_eq!(presence.count(&long), 0);
+    });
+    assert!(peak < 64 * 1024, "{peak} bytes at the peak");
+    assert_eq!(presence.count("room"), 1);
+}
+
 fn snapshot_body(claim: u64) -> Vec<u8> {
     let mut body = Writer::new();
     body.u8(1);

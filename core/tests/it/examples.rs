@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+#[path = "../../examples/many_lists.rs"]
+mod many_lists;
 #[path = "../../examples/presence_to_list.rs"]
 mod presence_to_list;
 #[path = "../../examples/two_nodes.rs"]
@@ -17,6 +19,11 @@ fn two_nodes_runs() -> Result<(), Box<dyn Error>> {
 #[test]
 fn watched_list_runs() -> Result<(), Box<dyn Error>> {
     watched_list::main()
+}
+
+#[test]
+fn many_lists_runs() -> Result<(), Box<dyn Error>> {
+    many_lists::main()
 }
 
 #[test]

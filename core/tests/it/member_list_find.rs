@@ -2,6 +2,7 @@
 
 use headcount::{ListOptions, MemberList, SortKey};
 use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization;
 
 /// Returns the name that a prefix finds in a list of these names.
 fn found<'n>(
@@ -42,9 +43,13 @@ fn names_are_found_by_their_prefix() {
 }
 
 proptest! {
+    /// Unless the end begins with a mark that is composed with the last character of the start.
     #[test]
     fn the_key_of_a_name_begins_with_that_of_its_prefix(start: String, end: String) {
-        let name = SortKey::from_name(&format!("{start}{end}"));
+        let composed = |text: &str| text.to_lowercase().nfc().collect::<String>();
+        let name = format!("{start}{end}");
+        prop_assume!(composed(&name).starts_with(&composed(&start)));
+        let name = SortKey::from_name(&name);
         prop_assert!(name.as_bytes().starts_with(SortKey::from_name(&start).as_bytes()));
     }
 }

@@ -231,3 +231,36 @@ fn many_owners_leave_at_once() {
     assert_eq!(diff.topic("lobby").unwrap().leaves.len(), 900);
     assert_eq!(diff.iter().map(|t| t.leaves.len()).sum::<usize>(), 1_800);
 }
+
+/// A list between the slices of a hide shows its outcome; the leaves of all slices belong before it.
+#[test]
+fn a_list_with_diffs_comes_after_those_of_a_hide_in_slices() {
+    let mut mesh = Mesh::new(&[("a", 1)]);
+    mesh.nodes
+        .push(configured("b", 1, 7, |config| config.slice_entries_max(10)));
+    for n in 0..100 {
+        let key = format!("{n}");
+        let entry = NewEntry::new("room", &key, "conn");
+        mesh.nodes[0].track(&entry).unwrap();
+    }
+    mesh.run(ms(3_000));
+    let b = &mesh.nodes[1];
+    while b.poll_diff().is_some() {}
+    assert_eq!(b.count("room"), 100);
+    b.disconnected(mesh.now, "0");
+    assert!(b.is_working(), "the hide goes in slices");
+    let own = NewEntry::new("room", "own", "conn");
+    b.track(&own).unwrap();
+    let (listed, diffs) = b.list_with_diffs("room");
+    let rooms: Vec<_> = diffs.iter().filter_map(|diff| diff.topic("room")).collect();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        rooms.iter().map(|room| room.leaves.len()).sum::<usize>(),
+        100
+    );
+    assert_eq!(rooms.iter().map(|room| room.joins.len()).sum::<usize>(), 1);
+    while b.is_working() {
+        b.work_on(mesh.now);
+    }
+    assert_eq!(b.poll_diff(), None);
+}

@@ -33,13 +33,8 @@ impl World {
         let roster = Roster::new(list, options(&groups), move |entry| {
             let status = Status::of_session(entry.status());
             let group = if status == Status::Idle { idle } else { online };
-            let sort_key = SortKey::from_name(entry.key_str().expect("text keys"));
-            Placement {
-                group,
-                sort_key,
-                attrs: 0,
-                status,
-            }
+            let key = SortKey::from_name(entry.key_str().expect("text keys"));
+            Placement::new(status).group(group).key(key)
         });
         let replica = ReplicaId::new("a", 1, 0).expect("a good name");
         Self {
@@ -150,6 +145,46 @@ fn invisible_on_one_session_is_offline_to_all_others() {
 }
 
 #[test]
+fn an_invisible_user_whose_sessions_end_all_at_once_is_not_seen_leaving() {
+    let mut world = World::removing();
+    world.here("eve", "phone", Status::Online);
+    world.now = 200;
+    world.here("eve", "laptop", Status::Invisible);
+    world.now = 300;
+    world.tracker.untrack(ROOM, "eve", "laptop");
+    world.tracker.untrack(ROOM, "eve", "phone");
+    assert_eq!(world.flush(), []);
+    assert_eq!(world.roster.last_seen(&id("eve")), Some(200));
+    // A visit within one Diff counts.
+    world
+        .tracker
+        .track(&NewEntry::new(ROOM, "eve", "phone"))
+        .expect("tracked");
+    world.tracker.untrack(ROOM, "eve", "phone");
+    assert_eq!(world.flush(), []);
+    assert_eq!(world.roster.last_seen(&id("eve")), Some(300));
+}
+
+#[test]
+fn sessions_of_the_invisible_raise_no_revision() {
+    let mut world = World::keeping();
+    world.here("eve", "phone", Status::Online);
+    world.here("eve", "laptop", Status::Invisible);
+    let row = |world: &World| {
+        let row = world.roster.list().get(&id("eve")).expect("a row");
+        (row.group, row.revision)
+    };
+    let hidden = row(&world);
+    for status in [Status::Idle, Status::Dnd, Status::Online, Status::Invisible] {
+        assert_eq!(world.here("eve", "phone", status), []);
+        assert_eq!(world.here("eve", "tablet", status), []);
+        assert_eq!(row(&world), hidden);
+    }
+    assert_eq!(world.gone("eve", "tablet"), []);
+    assert_eq!(row(&world), hidden);
+}
+
+#[test]
 fn offline_members_are_a_group_like_any_other() {
     let mut world = World::keeping();
     let offline = world.groups[2];
@@ -214,15 +249,9 @@ fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
         let key = entry.key_str().expect("text keys");
         let fails = key == "zoe" && broken.load(Ordering::Relaxed);
         assert!(!fails, "the application's own fault");
-        let sort_key = SortKey::from_name(key);
-        let status = Status::Online;
-        let attrs = 0;
-        Placement {
-            group,
-            sort_key,
-            attrs,
-            status,
-        }
+        Placement::new(Status::Online)
+            .group(group)
+            .key(SortKey::from_name(key))
     });
     let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
     for user in ["ann", "bob", "zoe"] {
@@ -268,11 +297,10 @@ fn a_mapping_that_panics_leaves_the_roster_as_it_was() {
 #[test]
 fn a_key_that_is_no_id_and_an_unknown_group_are_reported() {
     let list = MemberList::<u64>::new(ListOptions::default());
-    let mut roster = Roster::new(list, RosterOptions::default(), |_| Placement {
-        group: GroupId(7),
-        sort_key: SortKey::from_u64(1),
-        attrs: 0,
-        status: Status::Online,
+    let mut roster = Roster::new(list, RosterOptions::default(), |_| {
+        Placement::new(Status::Online)
+            .group(GroupId(7))
+            .key(SortKey::from_u64(1))
     });
     let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
     tracker
@@ -293,12 +321,8 @@ fn a_session_without_a_placement_does_not_count() {
     let mut list = MemberList::<u64>::new(ListOptions::default());
     let group = list.add_group("online").expect("a good name");
     let mut roster = Roster::new(list, RosterOptions::default(), move |entry| {
-        (entry.meta() != b"bad").then(|| Placement {
-            group,
-            sort_key: SortKey::from_u64(1),
-            attrs: 0,
-            status: Status::Online,
-        })
+        let placement = Placement::new(Status::Online).group(group);
+        (entry.meta() != b"bad").then(|| placement.key(SortKey::from_u64(1)))
     });
     let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).expect("a good name"));
     for (user, meta) in [("5", "bad"), ("6", "good"), ("7", "good")] {

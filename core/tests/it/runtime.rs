@@ -1,14 +1,16 @@
 //! Nodes on tokio over the in-memory network, on a paused clock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use headcount::codec::Kind;
-use headcount::replica::{Event, Transmit};
-use headcount::runtime::{Incoming, Node, Transport, memory::Network};
-use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+use headcount::replica::{Destination, Event, Signal, Transmit};
+use headcount::runtime::{Incoming, Node, Subscription, Transport, memory::Network};
+use headcount::{EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, TopicDiff};
 use tokio::time::{advance, sleep};
 
 use crate::support::mesh;
@@ -75,7 +77,7 @@ async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(keys(&nodes[0], "room"), ["ann", "bob"]);
     assert_eq!(keys(&nodes[2], "room"), ["dan"]);
-    assert!(matches!(events.recv().await, Ok(Event::ReplicaDown(id)) if id.name() == "c"));
+    assert!(matches!(events.next().await, Ok(Some(Event::ReplicaDown(id))) if id.name() == "c"));
     network.heal();
     sleep(Duration::from_secs(3)).await;
     for node in &nodes {
@@ -141,7 +143,8 @@ async fn frames_that_wait_come_before_deadlines() {
     }
     advance(Duration::from_secs(7)).await;
     sleep(Duration::from_millis(100)).await;
-    assert!(events.try_recv().is_err(), "nobody went down, nobody came");
+    let event = events.poll_next(&Context::from_waker(Waker::noop()));
+    assert!(event.is_pending(), "no node went down, none came");
     assert_eq!(keys(&node, "room"), ["bob"]);
 }
 
@@ -190,4 +193,224 @@ async fn a_flood_of_frames_does_not_delay_heartbeats() {
         }
     }
     panic!("no heartbeat");
+}
+
+/// A copy of a topic that takes a list and changes as they come, and nothing twice.
+struct Mirror(BTreeMap<String, EntryBuf>);
+
+impl Mirror {
+    fn new(listed: Vec<EntryBuf>) -> Self {
+        let by_ref = |entry: EntryBuf| (entry.entry_ref().to_string(), entry);
+        Self(listed.into_iter().map(by_ref).collect())
+    }
+
+    fn apply(&mut self, change: &TopicDiff) {
+        let new = change.updates.iter().map(|update| &update.new);
+        for entry in change.joins.iter().chain(new) {
+            let doubled = self.0.insert(entry.entry_ref().to_string(), entry.clone());
+            assert_eq!(doubled, None, "an entry came twice");
+        }
+        let old = change.updates.iter().map(|update| &update.old);
+        for entry in change.leaves.iter().chain(old) {
+            self.0.remove(&entry.entry_ref().to_string());
+        }
+    }
+
+    async fn becomes(mut self, changes: &mut Subscription, node: &Node) {
+        let context = Context::from_waker(Waker::noop());
+        sleep(Duration::from_secs(5)).await;
+        while let Poll::Ready(change) = changes.poll_next(&context) {
+            self.apply(&change.unwrap().unwrap());
+        }
+        assert_eq!(self.0, Self::new(node.list("room")).0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_with_its_changes_has_no_double_and_no_gap() {
+    let network = Network::new();
+    let [a, b] = ["a", "b"].map(|name| start(&network, name));
+    for n in 0..5_000 {
+        let key = format!("{n}");
+        a.track(&NewEntry::new("room", &key, "conn")).unwrap();
+    }
+    let mut readers = Vec::new();
+    for round in 0..400 {
+        let key = format!("{}", round % 7);
+        let entry = NewEntry::new("room", &key, "other");
+        for node in [&a, &b] {
+            match round % 3 {
+                0 => drop(node.untrack("room", &key[..], "other")),
+                _ => drop(node.upsert(&entry).unwrap()),
+            }
+        }
+        // The entries of `a` are hidden and shown in slices meanwhile.
+        match round % 200 {
+            60 => network.cut("a", "b"),
+            160 => network.heal(),
+            _ => {}
+        }
+        let (listed, changes) = b.list_and_subscribe("room");
+        readers.push((Mirror::new(listed), changes));
+        let pause = if round % 20 == 0 { 500 } else { round % 4 };
+        sleep(Duration::from_millis(pause)).await;
+    }
+    network.heal();
+    for (copy, mut changes) in readers {
+        copy.becomes(&mut changes, &b).await;
+    }
+}
+
+#[test]
+fn threads_that_write_are_listed_and_reported_once() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let node = start(&Network::new(), "a");
+    let write = |thread: usize| {
+        for n in 0..3_000 {
+            let key = format!("{}", n % 11);
+            let owner = format!("{thread}");
+            drop(node.upsert(&NewEntry::new("room", &key, &owner)).unwrap());
+            if n % 5 == 0 {
+                node.untrack("room", &key[..], &owner);
+            }
+        }
+    };
+    let readers = std::thread::scope(|scope| {
+        for thread in 0..3 {
+            scope.spawn(move || write(thread));
+        }
+        (0..300)
+            .map(|_| node.list_and_subscribe("room"))
+            .collect::<Vec<_>>()
+    });
+    runtime.block_on(async {
+        for (listed, mut changes) in readers {
+            let mut copy = Mirror::new(listed);
+            let now = Mirror::new(node.list("room")).0;
+            while copy.0 != now {
+                copy.apply(&changes.next().await.unwrap().unwrap());
+            }
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_and_lost_owners_leave_by_themselves() {
+    let network = Network::new();
+    let config = PresenceConfig::default().grace(Duration::from_secs(3));
+    let a = Node::start(new_id("a"), config, network.join("a"));
+    let b = start(&network, "b");
+    for key in ["ann", "bob", "cat"] {
+        a.track(&NewEntry::new("room", key, key)).unwrap();
+    }
+    sleep(Duration::from_secs(3)).await;
+    assert!(a.lease("room", "ann", "ann", Duration::from_secs(2)));
+    assert!(!a.lease("room", "ann", "bob", Duration::from_secs(2)));
+    a.lease_owner("bob", Duration::from_secs(2));
+    sleep(Duration::from_secs(1)).await;
+    a.lease_owner("bob", Duration::from_secs(2));
+    sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(keys(&b, "room"), ["bob", "cat"]);
+    a.owner_lost("cat");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(keys(&b, "room"), ["cat"]);
+    assert!(a.owner_back("cat"));
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!((b.count("room"), b.count_keys("room")), (1, 1));
+    assert_eq!(b.get_by_key("room", "cat").len(), 1);
+    a.owner_lost("cat");
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(b.count("room"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_refusals_and_counts_are_told() {
+    let network = Network::new();
+    let [a, b] = ["a", "b"].map(|name| start(&network, name));
+    let mut stranger = network.join("stranger");
+    a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
+    b.synced().await;
+    sleep(Duration::from_secs(3)).await;
+    let mut events = b.events();
+    let signal = Signal {
+        topic: "room".into(),
+        key: b"ann".to_vec(),
+        kind: 1,
+        ttl_ms: 5_000,
+        payload: Vec::new(),
+    };
+    a.signal(signal.clone()).unwrap();
+    let event = events.next().await.unwrap().unwrap();
+    assert!(matches!(event, Event::Signal { signal: told, .. } if told == signal));
+
+    let mut refusals = b.refusals();
+    let frame = Bytes::from_static(b"no frame at all, whatever it is");
+    let to = Destination::Peer("b".into());
+    stranger.send(Transmit { to, frame }).await;
+    let refusal = refusals.next().await.unwrap().unwrap();
+    assert_eq!(&*refusal.from, "stranger");
+
+    let _changes = b.subscribe("room");
+    let stats = b.stats();
+    assert_eq!((stats.entries, stats.topics), (1, 1));
+    assert_eq!(
+        (stats.replicas_up, stats.replicas_down, stats.ups),
+        (1, 0, 1)
+    );
+    assert_eq!(stats.refused.values().sum::<u64>(), 1);
+    assert_eq!(stats.subscriptions, 2);
+    assert!(stats.sent["digest"].frames > 0 && stats.received["signal"].bytes > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_are_gone_leave_nothing_and_slow_ones_are_told() {
+    let node = start(&Network::new(), "a");
+    let mut readers: Vec<_> = (0..2_000)
+        .map(|_| {
+            let mut changes = node.subscribe("room");
+            tokio::spawn(async move { changes.next().await })
+        })
+        .collect();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(node.stats().subscriptions, 2_000);
+    for reader in readers.drain(..) {
+        reader.abort();
+        assert!(reader.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(node.stats().subscriptions, 0);
+
+    let mut slow = node.subscribe("room");
+    for n in 0..1_100 {
+        let meta = format!("{n}");
+        let entry = NewEntry::new("room", "ann", "conn").meta(meta.as_bytes());
+        node.upsert(&entry).unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    let lagged = slow.next().await.unwrap_err();
+    assert!(lagged.0 > 1_024);
+    assert!(slow.next().await.unwrap().is_some(), "later changes follow");
+    assert_eq!(node.stats().lagged, 1);
+    node.leave().await;
+    while slow.next().await.unwrap().is_some() {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_starts_from_a_snapshot() {
+    let network = Network::new();
+    let [a, b] = ["a", "b"].map(|name| start(&network, name));
+    a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
+    sleep(Duration::from_secs(3)).await;
+    let snapshot = b.presence().snapshot();
+    drop(b);
+    let config = PresenceConfig::default();
+    let b = Node::restore(new_id("b"), config, network.join("b"), &snapshot).unwrap();
+    assert_eq!((b.presence().len(), b.count("room")), (1, 0));
+    assert_eq!(b.presence().topics(), ["room"]);
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(b.count("room"), 1);
 }

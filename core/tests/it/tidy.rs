@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "roster",
         &["id", "error", "presence", "tracker", "member_list"],
     ),
-    ("runtime", &["id", "error", "presence", "tracker"]),
+    ("runtime", &["id", "codec", "error", "presence", "tracker"]),
     (
         "testing",
         &[

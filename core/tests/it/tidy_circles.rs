@@ -34,15 +34,29 @@ const ROOMS: &[(&str, &[&str])] = &[
             "member_list/frames",
         ],
     ),
+    (
+        "member_list/table",
+        &[
+            "member_list/snapshot",
+            "member_list/store",
+            "member_list/changes",
+            "member_list/frames",
+            "member_list/tree",
+            "member_list/viewer",
+            "member_list/windows",
+        ],
+    ),
 ];
 
 /// The files before the rooms of a module: values, bounds and errors.
 const COMMON: &[&str] = &[
+    "member_list/attrs",
     "member_list/error",
     "member_list/id",
     "member_list/limits",
     "member_list/options",
     "member_list/sort_key",
+    "member_list/table_error",
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 use headcount::tracker::{ApplyError, Encoding, Extract, Limits};
 use headcount::{Diff, EntryBuf, NewEntry, ReplicaId, TrackError, Tracker};
 
+use crate::support::rng::Rng;
 use crate::support::trackers::{listed, sync, tracker};
 
 /// Returns the metas of a topic's joins, updates (old and new) and leaves.
@@ -436,4 +437,40 @@ fn an_extraction_contains_changes_between_its_slices() {
         };
         assert_eq!(fingerprint(&a), fingerprint(&b), "seed {seed}");
     }
+}
+
+#[test]
+fn the_revision_of_a_list_changes_whenever_the_list_does() {
+    let mut rng = Rng(7);
+    let mut a = tracker("a");
+    let mut b = tracker("b");
+    let b_id = b.id().clone();
+    let mut known = [("hall", None), ("room", None)];
+    let mut kept = 0;
+    for step in 1..5_000 {
+        let topic = ["hall", "room"][rng.index(2)];
+        let owner = ["x", "y"][rng.index(2)];
+        let put = NewEntry::new(topic, ["ann", "bob"][rng.index(2)], owner);
+        let side = if rng.one_in(2) { &mut a } else { &mut b };
+        match rng.index(6) {
+            0 | 1 => drop(side.upsert(&put).unwrap()),
+            2 => drop(side.untrack(topic, put.key(), owner)),
+            3 => sync(&b, &mut a),
+            4 => drop(a.set_hidden(&b_id, rng.one_in(2))),
+            _ if rng.one_in(20) => drop(a.reincarnate(ReplicaId::new("a", 1 + step, 0).unwrap())),
+            _ => {}
+        }
+        for (topic, known) in &mut known {
+            let revision = a.list_revision(topic);
+            let list: Vec<EntryBuf> = a.list(topic).map(|entry| entry.to_buf()).collect();
+            if let Some((before, listed)) = known
+                && *before == revision
+            {
+                assert_eq!(*listed, list);
+                kept += 1;
+            }
+            *known = Some((revision, list));
+        }
+    }
+    assert!(kept > 3_000, "{kept}");
 }

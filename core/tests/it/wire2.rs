@@ -87,6 +87,7 @@ fn every_broken_rule_is_noticed() {
         Fault::KeepNonce => 14_000,
         Fault::ColdTakesRepair => 6_000,
         Fault::DropToggledOnly => 7_000,
+        Fault::MixReplies => 3_000,
         Fault::MarkerWithoutVersion => 71_000,
         _ => 0,
     };

@@ -602,8 +602,9 @@ defmodule Headcount.MemberList do
   defp found(:bad_id, id), do: bad_id(id)
   defp found(found, _id), do: found
 
+  @doc false
   @spec bad_id(term()) :: no_return()
-  defp bad_id(id) do
+  def bad_id(id) do
     raise ArgumentError,
           "not an id of this list (see the option :ids of new/1): #{Headcount.Show.term(id)}"
   end

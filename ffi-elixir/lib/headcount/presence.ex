@@ -40,10 +40,10 @@ defmodule Headcount.Presence do
       order; those of different topics may overtake each other. Diffs that come while the task of their topic
       runs are fetched together.
     * An exception in `c:fetch/2` is logged, and the diff is broadcast as it is. An exception in
-      `c:handle_metas/4` is logged, and the state of before is kept. No process ends.
+      `c:handle_metas/4` or `c:handle_signal/2` is logged, and the state of before is kept. No process ends.
     * The metas of a key are in the order in which they joined; those of different nodes, by node.
     * A key that has no text form, such as a tuple, is shown as `inspect/1` prints it.
-    * See also `Headcount.Tracker`.
+    * See also `Headcount.Tracker`: its leases, its signals and its other functions take the module as the name.
   """
 
   use Supervisor
@@ -61,7 +61,7 @@ defmodule Headcount.Presence do
   """
   @callback fetch(topic(), presences()) :: presences()
 
-  @doc "Makes the state of `c:handle_metas/4`."
+  @doc "Makes the state of `c:handle_metas/4` and `c:handle_signal/2`."
   @callback init(state :: term()) :: {:ok, new_state :: term()}
 
   @doc """
@@ -75,6 +75,11 @@ defmodule Headcount.Presence do
               presences :: %{String.t() => [map()]},
               state :: term()
             ) :: {:ok, term()}
+
+  @doc """
+  Receives the signs of `Headcount.Tracker.signal/5`, such as "is typing", of this node and of the others.
+  """
+  @callback handle_signal(Headcount.Tracker.Signal.t(), state :: term()) :: {:ok, term()}
 
   @doc "Tracks the process of a socket in its topic."
   @callback track(socket :: map(), key :: term(), meta :: map()) ::
@@ -107,7 +112,7 @@ defmodule Headcount.Presence do
   @doc "Returns the processes that run `c:fetch/2` at the moment."
   @callback fetchers_pids() :: [pid()]
 
-  @optional_callbacks init: 1, handle_metas: 4
+  @optional_callbacks init: 1, handle_metas: 4, handle_signal: 2
 
   @doc false
   defmacro __using__(options) do

@@ -61,13 +61,15 @@ defmodule Headcount.Tracker do
     * `:permdown_on_shutdown` - say goodbye when the supervisor stops, so that other nodes drop the entries
       at once (`false`)
     * `:pool_size` - processes that monitor and run callbacks (1). Nodes may have different ones
-    * `:log_level` - level of log lines about the cluster, or `false` (default)
+    * `:log_level` - level of the log lines about nodes that come and go (`:debug`); what is wrong is logged
+      as a warning or an error. With `false` nothing is logged
     * `:codec` - how keys and metas travel: `:term`, as Erlang terms (default), or `:json`, see below
+    * `:grace` - milliseconds for which the entries of a process that has ended, and those of a node that
+      starts again under its name, stay: until then a process that tracks the same topic and key takes an
+      entry over, which is an update for everyone (0)
     * `:link` - link tracked processes to a shard while they have entries, as `Phoenix.Tracker` does
       (`false`)
-    * `:report_events_to` - a process that gets `{:replica_up | :replica_down | :replica_permdown, name}`
-      and `{:refused, name, from, message}` when entries of a node break a limit of this node or cannot
-      be read: once, until a frame of that node is accepted again
+    * `:report_events_to` - a process that gets the events of "What an operator sees" below, as tuples
     * `:node_name` - the name of this replica, 64 bytes at most (the name of the node, cut if it is longer)
     * `:max_silent_periods` - only for the default of `:down_period`; a heartbeat is sent in each period
     * `:clock_sample_periods`, `:max_delta_sizes` - accepted without effect: a node always knows exactly
@@ -86,8 +88,6 @@ defmodule Headcount.Tracker do
       replaced version is a leave, and an entry that was tracked and untracked since the last call is in
       both lists. Apply joins before leaves, by key and `:phx_ref`, as the JavaScript client of
       Phoenix does.
-    * Entries whose process has ended are removed without the grace period that the Rust crate and the
-      Python module offer: a process does not come back under its pid.
     * The order of `list/2` is not defined.
     * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms), owners of a
       `Headcount.Tracker.State` that are no pids too (64 bytes); beyond them the call returns
@@ -106,7 +106,8 @@ defmodule Headcount.Tracker do
       lists and maps with strings or atoms as keys, 64 deep. Anything else is
       `{:error, {:not_json, message}}`, and nothing is tracked
     * metas read back as maps with strings as keys, also those that were written here; atoms read
-      back as strings; only `:phx_ref` and `:phx_ref_prev` stay atoms. With
+      back as strings; only `:phx_ref`, `:phx_ref_prev` and
+      `:headcount_status` stay atoms. With
       `codec: {:json, keys: :existing_atoms}` keys that this node knows as atoms are atoms
     * a pid means something to Elixir nodes only; for others the owner of such an entry is a text
       without a meaning: `erlang:` and the numbers of the pid. An owner from another language reads
@@ -114,6 +115,33 @@ defmodule Headcount.Tracker do
       connected to
     * the meta of an entry from another language that is no JSON object is listed as
       `{:undecodable, binary}`; an empty one is `%{}`
+
+  ## Statuses
+
+  The key `:headcount_status` of a meta, one of `:online` (default), `:idle`, `:dnd` and `:invisible`, is the
+  status of the session for a `Headcount.Roster`. It travels beside the meta, so nodes in all languages read it
+  with any codec. It is in the metas that are read unless it is `:online`.
+
+  ## What an operator sees
+
+  What happens to the cluster is logged, sent to the process of `:report_events_to`, and, where the library
+  `:telemetry` is loaded, executed as the event `[:headcount, :tracker, kind]`, with the measurement `count` and
+  the metadata `tracker` (its name), `replica` (the name of a node) and `event` (the tuple):
+
+    * `{:replica_up | :replica_down | :replica_permdown, name}` - a node is heard, silent, gone for good
+    * `{:duplicate_name, name}` - an error: two nodes have one name, this one is silent until the other is gone
+    * `{:refused, name, from, message}` - entries of a node break a limit of this node or cannot be read. Reported
+      once, until a frame of that node is accepted again
+    * `{:divergence, name}` - two nodes hold different entries of one at the same moment, and repair that
+    * `{:reincarnated, name}` - this node took a new identity, as an earlier one of its own was still around
+    * `{:diffs_dropped, name}` - more versions came and went between two diffs than are kept: lists are right,
+      what was built of diffs is to be read again
+    * `{:peer_limit, name}`, `{:unsupported, from, min, max}` - a node was not let in
+
+  Frames that cannot be read at all are `[:headcount, :tracker, :frame_refused]` with the metadata `from` and
+  `reason`, frames for which the transport raises `:transport_failed`; both make one log line in ten seconds.
+  `[:headcount, :tracker, :step]` has the measurements `duration` (microseconds), `frames_in`, `frames_out`,
+  `bytes_in` and `bytes_out` of each step of replication.
 
   ## Upgrades
 
@@ -125,7 +153,7 @@ defmodule Headcount.Tracker do
   import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
-  alias Headcount.Tracker.{Config, Replicator, Shard, State}
+  alias Headcount.Tracker.{Config, Replicator, Shard, Signal, State}
 
   @type topic :: String.t()
   @type key :: term()
@@ -134,6 +162,15 @@ defmodule Headcount.Tracker do
 
   @typedoc "A running tracker by name, or the pure form."
   @type tracker :: atom() | State.t()
+
+  @typedoc "The options of a write: `ttl: milliseconds` gives the entry a lease."
+  @type options :: [ttl: pos_integer()]
+
+  @typedoc "The result of one of many writes."
+  @type result ::
+          {:ok, ref()}
+          | {:error, :nopresence | {:already_tracked, pid(), topic(), key()}}
+          | State.track_error()
 
   @typedoc "Changes as `{joins, leaves}` of each topic. An update is in both lists; apply joins first."
   @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
@@ -147,10 +184,19 @@ defmodule Headcount.Tracker do
   @doc "Receives the other messages to the shard."
   @callback handle_info(message :: term(), state :: term()) :: {:noreply, state :: term()}
 
-  @optional_callbacks handle_info: 2
+  @doc "Receives the signs of `signal/5`, of this node and of the others."
+  @callback handle_signal(Signal.t(), state :: term()) :: {:ok, state :: term()}
+
+  @optional_callbacks handle_info: 2, handle_signal: 2
 
   # The longest list that a normal scheduler makes.
   @list_normal_max 200
+
+  # The most writes in one call of the NIF.
+  @writes_max 10_000
+
+  # The longest lease: 49 days.
+  @ttl_max 0xFFFF_FFFF
 
   @doc false
   defmacro __using__(_options) do
@@ -192,25 +238,38 @@ defmodule Headcount.Tracker do
     presence = Config.presence!(name)
     topic = State.check_topic(topic)
 
-    case call(:presence_track, [presence, pid, topic, key, State.check_meta(meta)]) do
-      {:ok, ref} ->
-        {:ok, ref}
+    written = call(:presence_track, [presence, pid, topic, key, State.check_meta(meta)])
 
-      {:ok, ref, _pid} ->
-        Shard.count(Config.fetch!(name), pid, 1)
-        {:ok, ref}
-
-      {:error, :already_tracked} ->
-        {:error, {:already_tracked, pid, topic, key}}
-
-      error ->
-        error
-    end
+    result(written, name, {:track, pid, topic, key, meta})
   end
 
   bang(
     track!(tracker :: tracker(), pid :: pid(), topic :: topic(), key :: key(), meta :: meta()) ::
       ref()
+  )
+
+  @doc """
+  Tracks a process as `track/5` does, with options. O(log leases).
+
+    * `:ttl` - a lease in milliseconds: the entry leaves when neither `lease/5` nor a write with `:ttl`
+      renews it in time, or when the process ends. For presences without a process of their own, such as
+      clients that poll
+  """
+  @spec track(atom(), pid(), topic(), key(), meta(), options()) ::
+          {:ok, ref()} | {:error, {:already_tracked, pid(), topic(), key()}} | State.track_error()
+  def track(name, pid, topic, key, meta, options) when is_pid(pid) do
+    write(name, {:track, pid, topic, key, meta}, ttl(options))
+  end
+
+  bang(
+    track!(
+      tracker :: atom(),
+      pid :: pid(),
+      topic :: topic(),
+      key :: key(),
+      meta :: meta(),
+      options :: options()
+    ) :: ref()
   )
 
   @doc """
@@ -229,15 +288,7 @@ defmodule Headcount.Tracker do
   end
 
   def update(name, pid, topic, key, fun) when is_pid(pid) and is_function(fun, 1) do
-    config = Config.fetch!(name)
-    State.check_topic(topic)
-    shard = elem(config.shards, :erlang.phash2(topic, config.pool_size))
-
-    if Process.whereis(shard) == self() do
-      updated(Shard.update(config, pid, topic, key, fun))
-    else
-      updated(GenServer.call(shard, {:update, pid, topic, key, fun}))
-    end
+    update_in_shard(name, {pid, topic, key}, fun, nil)
   end
 
   def update(name, pid, topic, key, meta) when is_pid(pid) do
@@ -257,6 +308,32 @@ defmodule Headcount.Tracker do
   )
 
   @doc """
+  Does what `update/5` does, with the options of `track/6`. O(log leases).
+
+  An update without `:ttl` leaves a lease as it is.
+  """
+  @spec update(atom(), pid(), topic(), key(), meta() | (meta() -> meta()), options()) ::
+          {:ok, ref()} | {:error, :nopresence} | State.track_error()
+  def update(name, pid, topic, key, fun, options) when is_pid(pid) and is_function(fun, 1) do
+    update_in_shard(name, {pid, topic, key}, fun, ttl(options))
+  end
+
+  def update(name, pid, topic, key, meta, options) when is_pid(pid) do
+    write(name, {:update, pid, topic, key, meta}, ttl(options))
+  end
+
+  bang(
+    update!(
+      tracker :: atom(),
+      pid :: pid(),
+      topic :: topic(),
+      key :: key(),
+      meta :: meta() | (meta() -> meta()),
+      options :: options()
+    ) :: ref()
+  )
+
+  @doc """
   Stops tracking a process under a key in a topic; does nothing when it is not tracked. O(1).
 
       iex> Headcount.Tracker.untrack(Headcount.Tracker.State.new("node-1"), self(), "room", "ann")
@@ -266,10 +343,10 @@ defmodule Headcount.Tracker do
   def untrack(%State{} = state, owner, topic, key), do: State.untrack(state, owner, topic, key)
 
   def untrack(name, pid, topic, key) when is_pid(pid) do
-    case call(:presence_untrack, [Config.presence!(name), pid, State.check_topic(topic), key]) do
-      :ok -> :ok
-      {:ok, _pid} -> Shard.count(Config.fetch!(name), pid, -1)
-    end
+    removed =
+      call(:presence_untrack, [Config.presence!(name), pid, State.check_topic(topic), key])
+
+    result(removed, name, {:untrack, pid, topic, key, nil})
   end
 
   @doc """
@@ -285,6 +362,144 @@ defmodule Headcount.Tracker do
     config = Config.fetch!(name)
     Shard.count(config, pid, -Native.presence_untrack_owners(config.presence, [pid]))
   end
+
+  @doc """
+  Tracks many processes: `[{pid, topic, key, meta}]`. Returns the result of `track/5` for each, in order.
+  O(entries).
+
+  One call costs less than as many calls of `track/5`. It is no transaction: what one entry is refused
+  for stops no other. Takes the options of `track/6`, for all entries.
+
+      iex> tracker = Headcount.Tracker.State.new("node-1")
+      iex> entry = {self(), "room", "ann", %{}}
+      iex> [{:ok, _ref}, {:error, {:already_tracked, _pid, "room", "ann"}}] =
+      ...>   Headcount.Tracker.track_many(tracker, [entry, entry])
+  """
+  @spec track_many(tracker(), [{pid(), topic(), key(), meta()}], options()) :: [result()]
+  def track_many(tracker, entries, options \\ []),
+    do: write_many(tracker, :track, entries, options)
+
+  @doc """
+  Updates many entries: `[{pid, topic, key, meta}]`. Returns the result of `update/5` for each, in order.
+  O(entries). See `track_many/3`.
+
+      iex> tracker = Headcount.Tracker.State.new("node-1")
+      iex> Headcount.Tracker.update_many(tracker, [{self(), "room", "ann", %{}}])
+      [{:error, :nopresence}]
+  """
+  @spec update_many(tracker(), [{pid(), topic(), key(), meta()}], options()) :: [result()]
+  def update_many(tracker, entries, options \\ []),
+    do: write_many(tracker, :update, entries, options)
+
+  @doc """
+  Stops tracking many entries: `[{pid, topic, key}]`. Ignores those that are not tracked. O(entries).
+
+      iex> Headcount.Tracker.untrack_many(Headcount.Tracker.State.new("node-1"), [{self(), "room", "ann"}])
+      :ok
+  """
+  @spec untrack_many(tracker(), [{pid(), topic(), key()}]) :: :ok
+  def untrack_many(tracker, entries) do
+    entries = for {pid, topic, key} <- entries, do: {pid, topic, key, nil}
+    write_many(tracker, :untrack, entries, [])
+    :ok
+  end
+
+  @doc """
+  Renews the lease of an entry, or gives it one: it leaves in `ttl` milliseconds unless it is renewed.
+  O(log leases).
+
+  An entry that is untracked and tracked again has no lease. See `track/6`.
+  """
+  @spec lease(atom(), pid(), topic(), key(), ttl :: pos_integer()) :: :ok | {:error, :nopresence}
+  def lease(name, pid, topic, key, ttl) when is_pid(pid) do
+    entry = {pid, State.check_topic(topic), key}
+
+    if Native.presence_lease(Config.presence!(name), Config.now(), entry, check_ttl(ttl)),
+      do: :ok,
+      else: {:error, :nopresence}
+  end
+
+  bang(
+    lease!(
+      name :: atom(),
+      pid :: pid(),
+      topic :: topic(),
+      key :: key(),
+      ttl :: pos_integer()
+    ) :: :ok
+  )
+
+  @doc """
+  Renews the lease of a process, or gives it one: all its entries leave in `ttl` milliseconds unless it is
+  renewed. O(log leases).
+
+  `untrack/2` ends the lease.
+  """
+  @spec lease_owner(atom(), pid(), ttl :: pos_integer()) :: :ok
+  def lease_owner(name, pid, ttl) when is_pid(pid) do
+    Native.presence_lease_owner(Config.presence!(name), Config.now(), pid, check_ttl(ttl))
+    :ok
+  end
+
+  @doc """
+  Reports that the client of a process was lost. O(its entries).
+
+  Its entries stay for the time of the option `:grace`, then they leave. Until then a process that tracks the
+  same topic and key takes the entry over, which is an update for everyone, and `owner_back/2` or a write keeps
+  it. A process that ends is reported by the tracker itself: call `untrack/2` before one ends that is to leave
+  at once. Without `:grace` this is `untrack/2`.
+  """
+  @spec owner_lost(atom(), pid()) :: :ok
+  def owner_lost(name, pid) when is_pid(pid) do
+    Native.presence_owners_lost(Config.presence!(name), Config.now(), [pid])
+    :ok
+  end
+
+  @doc """
+  Reports that a client that was lost is back with its process: the entries stay. Returns whether it had any
+  when it was lost and its grace is not over. O(log owners).
+  """
+  @spec owner_back(atom(), pid()) :: boolean()
+  def owner_back(name, pid) when is_pid(pid) do
+    Native.presence_owner_back(Config.presence!(name), pid)
+  end
+
+  @doc """
+  Sends a short-lived sign, such as "is typing", to all nodes, this one included. O(nodes).
+
+  Nothing is stored, and a full queue drops it first. Each node calls `c:handle_signal/2` of the tracker's
+  module. Of several signs of a node about one topic, key and kind an older one that arrives late is dropped.
+  `kind` is a number of 0 to 255 of your choice.
+
+    * `:payload` - at most 256 bytes (none)
+    * `:ttl` - milliseconds for which it holds (5,000)
+
+  Topic, key and payload that are too long are `{:error, {:signal_too_long, length, limit}}`.
+  """
+  @spec signal(atom(), topic(), key(), kind :: 0..255, keyword()) ::
+          :ok
+          | {:error, {atom(), len :: pos_integer(), max :: pos_integer()} | {atom(), String.t()}}
+  def signal(name, topic, key, kind, options \\ []) when kind in 0..255 do
+    options = Keyword.validate!(options, payload: "", ttl: 5_000)
+    config = Config.fetch!(name)
+    content = {key, kind, options[:payload], check_ttl(options[:ttl])}
+    {key, kind, payload, ttl} = content
+    subject = {State.check_topic(topic), key}
+
+    with :ok <- Native.presence_signal(config.presence, subject, {kind, ttl}, payload) do
+      Shard.signal(config, Signal.new(config.replica, topic, content))
+    end
+  end
+
+  bang(
+    signal!(
+      name :: atom(),
+      topic :: topic(),
+      key :: key(),
+      kind :: 0..255,
+      options :: keyword()
+    ) :: :ok
+  )
 
   @doc """
   Returns the entries of a topic on all nodes that are up, in no particular order. O(entries of the topic).
@@ -384,7 +599,80 @@ defmodule Headcount.Tracker do
     Supervisor.stop(name)
   end
 
+  defp update_in_shard(name, {_pid, topic, _key} = entry, fun, ttl) do
+    config = Config.fetch!(name)
+    shard = elem(config.shards, Config.shard_of(config, State.check_topic(topic)))
+
+    if Process.whereis(shard) == self(),
+      do: updated(Shard.update(config, entry, fun, ttl)),
+      else: updated(GenServer.call(shard, {:update, entry, fun, ttl}))
+  end
+
   defp updated({:bad_meta, meta}), do: State.check_meta(meta)
   defp updated({:raised, kind, reason, stack}), do: :erlang.raise(kind, reason, stack)
   defp updated(result), do: result
+
+  defp write(name, {verb, pid, topic, key, meta}, ttl) do
+    [result] = write_all(name, verb, [{pid, topic, key, meta}], ttl)
+    result
+  end
+
+  # A state has no leases.
+  defp write_many(%State{} = state, verb, entries, []) do
+    for {owner, topic, key, meta} <- entries do
+      case verb do
+        :track -> State.track(state, owner, topic, key, meta)
+        :update -> State.update(state, owner, topic, key, State.check_meta(meta))
+        :untrack -> State.untrack(state, owner, topic, key)
+      end
+    end
+  end
+
+  defp write_many(name, verb, entries, options) when is_atom(name) do
+    write_all(name, verb, entries, ttl(options))
+  end
+
+  # Checks all arguments before it writes the first entry.
+  defp write_all(name, verb, entries, ttl) do
+    presence = Config.presence!(name)
+
+    entries
+    |> Enum.map(fn {pid, topic, key, meta} when is_pid(pid) ->
+      meta = if verb == :untrack, do: nil, else: State.check_meta(meta)
+      {verb, pid, State.check_topic(topic), key, meta, ttl}
+    end)
+    |> Enum.chunk_every(@writes_max)
+    |> Enum.flat_map(fn writes ->
+      written = Native.presence_write(presence, Config.now(), writes)
+      for {written, write} <- Enum.zip(written, writes), do: result(written, name, write)
+    end)
+  end
+
+  # A process that the NIF cannot watch is watched by a shard.
+  defp result({:ok, ref, pid}, name, _write) do
+    Shard.count(Config.fetch!(name), pid, 1)
+    {:ok, ref}
+  end
+
+  defp result({:ok, pid}, name, write) when is_pid(pid) and elem(write, 0) == :untrack do
+    Shard.count(Config.fetch!(name), pid, -1)
+  end
+
+  defp result({:error, :already_tracked}, _name, write) do
+    {:error, {:already_tracked, elem(write, 1), elem(write, 2), elem(write, 3)}}
+  end
+
+  defp result(result, _name, _write), do: result
+
+  defp ttl(options) do
+    ttl = Keyword.validate!(options, ttl: nil)[:ttl]
+    ttl && check_ttl(ttl)
+  end
+
+  defp check_ttl(ttl) when is_integer(ttl) and ttl in 1..@ttl_max, do: ttl
+
+  defp check_ttl(ttl) do
+    raise ArgumentError,
+          "a ttl is 1 to #{@ttl_max} milliseconds, got: #{Headcount.Show.term(ttl)}"
+  end
 end

@@ -118,7 +118,12 @@ defmodule Headcount.Test.Cluster do
     parent = self()
 
     spawn(fn ->
-      send(parent, {:started, Headcount.Test.Diffs.start_link([on_diff: on_diff] ++ options)})
+      send(
+        parent,
+        {:started,
+         Headcount.Test.Diffs.start_link([on_diff: on_diff, log_level: false] ++ options)}
+      )
+
       Process.sleep(:infinity)
     end)
 

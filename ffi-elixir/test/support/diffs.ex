@@ -6,6 +6,7 @@ defmodule Headcount.Test.Diffs do
 
   def start_link(options) do
     {arg, options} = Keyword.split(options, [:to, :on_diff])
+    arg = Keyword.put(arg, :name, options[:name])
     Headcount.Tracker.start_link(__MODULE__, arg, options)
   end
 
@@ -16,6 +17,12 @@ defmodule Headcount.Test.Diffs do
   def handle_diff(diff, state) do
     if state[:to], do: send(state.to, {:diff, diff, self()})
     if state[:on_diff], do: state.on_diff.(diff)
+    {:ok, state}
+  end
+
+  @impl true
+  def handle_signal(signal, state) do
+    if state[:to], do: send(state.to, {:signal, signal, state[:name]})
     {:ok, state}
   end
 

@@ -1,29 +1,38 @@
 """Real-time presence as a delta-CRDT, and sorted, sliced member lists for millions.
 
 * `Tracker`: presence entries by topic, key and owner, replicated by frames.
-* `Presence`: the same for all nodes of a cluster, sans-I/O; `headcount.aio` drives it.
+* `connect`: a running node of a cluster, for threads; `headcount.aio.connect` for asyncio.
+* `Presence`: the same without I/O, for networks of your own.
 * `MemberList`: a sorted, grouped list of members with positions; `Viewer` and `Client` are the two
   ends of windows on it.
+* `MemberTable`: the members of many lists, each once; `ListSpec` says which of them a list has.
 * `Roster`: a list that follows presence.
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
 
 from collections.abc import Mapping
+from importlib.metadata import version
 
+from headcount._cluster import MemoryNetwork
 from headcount._errors import (
     AlreadyTracked,
     ApplyError,
+    ConnectError,
     DecodeError,
     DuplicateName,
     ForkError,
     GapError,
     HeadcountError,
     HiddenMember,
+    LagError,
     LimitError,
+    ListBuilding,
     ListError,
+    NodeStopped,
     NotTracked,
     TrackError,
     UnknownGroup,
+    UnknownList,
     UnknownMember,
     WindowError,
 )
@@ -55,18 +64,27 @@ from headcount._headcount import (
     Viewer,
     Window,
 )
+from headcount._node import Attendance, Node, Subscription, connect
+from headcount._options import ConnectOptions, NatsOptions, PresenceOptions, Stats, Traffic
 from headcount._sorted_set import SortedSet
+from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
 
 Mapping.register(Diff)
 
+__version__ = version("headcount")
+
 __all__ = [
     "AlreadyTracked",
-    "BundleReport",
     "ApplyError",
+    "Attendance",
     "BatchReport",
     "BulkReport",
     "Bundle",
+    "BundleReport",
+    "Clause",
     "Client",
+    "ConnectError",
+    "ConnectOptions",
     "DecodeError",
     "Diff",
     "DuplicateName",
@@ -78,28 +96,48 @@ __all__ = [
     "HeadcountError",
     "Header",
     "HiddenMember",
+    "LagError",
     "LimitError",
+    "ListBuilding",
     "ListError",
+    "ListMove",
+    "ListSpec",
+    "ListView",
     "Member",
     "MemberList",
+    "MemberTable",
+    "MemoryNetwork",
+    "NatsOptions",
+    "Node",
+    "NodeStopped",
     "NotTracked",
     "Presence",
+    "PresenceOptions",
     "Replica",
     "Roster",
     "RosterReport",
     "Signal",
     "Snapshot",
     "SortedSet",
+    "Stats",
+    "Subscription",
+    "TableMember",
+    "TableTick",
+    "TableUpsert",
     "Tick",
     "TopicDiff",
     "TrackError",
     "Tracker",
+    "Traffic",
     "Transmit",
     "UnknownGroup",
+    "UnknownList",
     "UnknownMember",
     "Update",
     "Upsert",
     "Viewer",
     "Window",
     "WindowError",
+    "__version__",
+    "connect",
 ]

@@ -3,17 +3,22 @@
 __all__ = [
     "AlreadyTracked",
     "ApplyError",
+    "ConnectError",
     "DecodeError",
     "DuplicateName",
     "ForkError",
     "GapError",
     "HeadcountError",
     "HiddenMember",
+    "LagError",
     "LimitError",
+    "ListBuilding",
     "ListError",
+    "NodeStopped",
     "NotTracked",
     "TrackError",
     "UnknownGroup",
+    "UnknownList",
     "UnknownMember",
     "WindowError",
 ]
@@ -127,6 +132,18 @@ class UnknownGroup(ListError, LookupError):
     __module__ = "headcount"
 
 
+class UnknownList(ListError, LookupError):
+    """The list was removed from its table, or is of another one."""
+
+    __module__ = "headcount"
+
+
+class ListBuilding(ListError):
+    """The list is still being built: it can be read once ``MemberTable.build`` has gone over all members."""
+
+    __module__ = "headcount"
+
+
 class UnknownMember(ListError, LookupError):
     """No member has this id."""
 
@@ -141,6 +158,34 @@ class HiddenMember(ListError, LookupError):
 
 class DuplicateName(HeadcountError, RuntimeError):
     """Another live node of the cluster uses this node's name; this one is silent until it is gone."""
+
+    __module__ = "headcount"
+
+
+class ConnectError(HeadcountError, ConnectionError):
+    """A cluster that could not be joined."""
+
+    __module__ = "headcount"
+
+    is_transient: bool
+    """Whether another attempt may succeed: the servers did not answer, but refused nothing."""
+
+    def __init__(self, message: str, is_transient: bool) -> None:
+        super().__init__(message, is_transient)
+        self.is_transient = is_transient
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NodeStopped(HeadcountError, RuntimeError):
+    """A call on a node that was not started or has stopped."""
+
+    __module__ = "headcount"
+
+
+class LagError(HeadcountError):
+    """A subscription whose reader fell too far behind: subscribe again, which begins with the state."""
 
     __module__ = "headcount"
 

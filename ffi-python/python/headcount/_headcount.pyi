@@ -3,15 +3,20 @@
 from builtins import list as _list
 from collections.abc import Callable, Iterable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from types import GenericAlias
-from typing import Any, ClassVar, Generic, Literal, Self, SupportsIndex, TypeAlias, TypeVar, final, overload
+from typing import Any, ClassVar, Generic, Literal, Self, SupportsIndex, TypeAlias, TypeVar, Unpack, final, overload
 from uuid import UUID
 
 from typing_extensions import Buffer, disjoint_base
 
+from headcount._cluster import Bridge, Feed, MemoryNetwork, NodeBase
+from headcount._options import PresenceOptions
+from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
+
 __all__ = [
-    "BatchReport", "BulkReport", "Bundle", "BundleReport", "Client", "Diff", "Entry", "Event",
-    "Group", "Header", "Member", "MemberList", "Presence", "Replica", "Roster", "RosterReport",
-    "Signal", "Snapshot", "SortedTree", "Tick", "TopicDiff", "Tracker", "Transmit", "Update",
+    "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Diff", "Entry", "Event",
+    "Feed", "Group", "Header", "ListMove", "ListSpec", "ListView", "Member", "MemberList", "MemberTable",
+    "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal", "Snapshot",
+    "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit", "Update",
     "Upsert", "Viewer", "Window",
 ]  # fmt: skip
 
@@ -19,9 +24,7 @@ _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
 """A key or an owner. Both of an entry are text, or both are bytes."""
 
-_Json: TypeAlias = (
-    dict[str, Any] | list[Any] | tuple[Any, ...] | str | int | float | bool | None
-)
+_Json: TypeAlias = dict[str, Any] | list[Any] | tuple[Any, ...] | str | int | float | bool | None
 _Meta: TypeAlias = Buffer | _Json
 """A meta: bytes are taken as they are, anything else as JSON, ``None`` as no bytes at all."""
 
@@ -567,6 +570,18 @@ class MemberList(Generic[_I]):
         compared without case but with accents, in their first 64 bytes.
         """
 
+    def search_prefix(self, prefix: _Key) -> list[tuple[str, int, int | None]]:
+        """Return, for each group with members whose key begins with this prefix, its name, how many
+        there are, and the row of the first one, which the others follow; `None` when the group is
+        collapsed. O(groups log n).
+        """
+
+    @staticmethod
+    def search_window(prefix: _Key, page: int = 0, group: str | None = None) -> str:
+        """Return the name of the window that shows a page of the members whose key begins with this
+        prefix, 50 rows, of all groups or of one.
+        """
+
     def snapshot(self) -> Snapshot[_I]:
         """Return the list as it is now, for reading while other threads write. O(1)."""
 
@@ -784,7 +799,7 @@ class Presence:
     The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
     seconds since any start, the same for all calls. Call `handle_message` with each frame that
     arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
-    `poll` yields. `headcount.aio.Node` does that for asyncio.
+    `poll` yields. A `Node` does all of that, over NATS or a transport of yours.
     """
 
     def __new__(
@@ -811,7 +826,9 @@ class Presence:
         """
 
     @staticmethod
-    def restore(snapshot: Buffer, name: str, *, now: float = ..., **options: Any) -> Presence:
+    def restore(
+        snapshot: Buffer, name: str, *, now: float = ..., **options: Unpack[PresenceOptions]
+    ) -> Presence:
         """Create a presence that starts with the entries of the other replicas in `snapshot`, so
         that only later changes have to travel. A replica stays hidden until its first frame
         arrives. The own entries of the snapshot are not restored, as their connections are
@@ -1003,8 +1020,9 @@ class Viewer:
     """One viewer of a list: its windows, and the bundles that keep them current. No I/O: send the
     bundles.
 
-    After each `MemberList.tick` every viewer is asked for its `bundle`. Any tick may be left out
-    for any viewer, such as one whose connection is slow: asked again, it gives what was missed.
+    After each `tick` of the list or its table every viewer is asked for its `bundle`. Any tick may
+    be left out for any viewer, such as one whose connection is slow: asked again, it gives what was
+    missed.
     Windows have names: `c:3` is rows 300 to 399, `a:77:50:49` the 50 rows above member 77, itself
     and 49 below; `f:77:50:49` follows the member when it moves, `g:online:0:99` a header.
     """
@@ -1028,7 +1046,15 @@ class Viewer:
         Raises `WindowError` when one is not open, `LimitError` for more than 64 names.
         """
 
-    def bundle(self, tick: Tick) -> Bundle | None:
+    def switch(self, list: ListView[_I], windows: Iterable[str] | None = None) -> Bundle:
+        """Leave the list for another one of a table with ids of the same kind, and open windows
+        there; return a bundle with their SYNCs and all counts. Later ticks of the old list bring
+        nothing.
+
+        Raises as `open`; the viewer stays at its list then.
+        """
+
+    def bundle(self, tick: Tick | TableTick) -> Bundle | None:
         """Return the bundle of a tick for this viewer; `None` when there is nothing to send.
 
         Ticks must come in order; any may be left out. The bundle then has the counts of the ticks
@@ -1077,20 +1103,23 @@ class Roster(Generic[_I]):
     """A list that follows presence: one row for each user with sessions.
 
     `mapping` takes an `Entry` and says where it puts its user: `(group, key)` or `(group, key,
-    attrs)`. The key of an entry is the id of the row. The status of an entry is 0 online, 1 idle, 2
-    dnd, 3 invisible; over the sessions of a user the first of `priority` decides. A user whose
-    sessions are gone, or who is invisible, is offline for others: the row is removed, or moves to
-    the group `offline`.
+    attrs)`; with `None` the entry does not count as a session. The attribute bits are those of
+    `status_bits`, which are the roster's; it leaves the others as the application sets them. The
+    key of an entry is the id of the row. The status of an entry is 0 online, 1 idle, 2 dnd, 3
+    invisible; over the sessions of a user the first of `priority` decides. A user whose sessions
+    are gone, or who is invisible, is offline for others: the row is removed, or moves to the group
+    `offline`.
     """
 
     def __new__(
         cls,
         list: MemberList[_I],
-        mapping: Callable[[Entry], _Place],
+        mapping: Callable[[Entry], _Place | None],
         *,
         offline: str | None = None,
         priority: Iterable[_Status] | None = None,
         last_seen_max: int | None = None,
+        status_bits: int = 0,
     ) -> Roster[_I]: ...
     @property
     def list(self) -> MemberList[_I]:
@@ -1100,8 +1129,9 @@ class Roster(Generic[_I]):
         """Apply the changes of the topic. `now` is the wall clock in seconds since 1970, for
         last-seen; left out, it is read. O(changes x log members).
 
-        An entry for which the mapping raises, or names a group that the list lacks, is refused and
-        does not count as a session; the others are applied.
+        An entry for which the mapping raises, or names a group that the list lacks or attribute
+        bits outside of `status_bits`, is refused and does not count as a session; the others are
+        applied.
         """
 
     def reset(self, entries: Iterable[Entry], *, now: float | None = None) -> RosterReport[_I]:
@@ -1146,6 +1176,10 @@ class Client:
         """The totals and the full table of groups, as a dict; `None` before the first."""
     def open(self, window: str) -> None:
         """Note that the server is asked to open this window."""
+    def switch(self, windows: Iterable[str]) -> None:
+        """Note that the server is asked for another list, with these windows there. The windows of
+        the old list are gone; frames of it that are on their way are ignored.
+        """
     def close(self, window: str) -> None:
         """Note that the server is told to close this window. Frames on their way are ignored."""
     def apply(self, bundle: Bundle | Mapping[str, Any] | Buffer | str) -> BundleReport:
@@ -1169,6 +1203,9 @@ class Window:
     @property
     def base_index(self) -> int:
         """The absolute index of the first row."""
+    @property
+    def matches(self) -> int | None:
+        """The number of members that match, on all pages, in the window of a search; else `None`."""
     @property
     def waiting(self) -> bool:
         """True while the window waits for a SYNC; until then the rows are what they were."""

@@ -1,13 +1,14 @@
-"""The transports of `headcount.aio`: the protocol that a node needs, and two that have it."""
+"""The transports of `headcount.aio`: the protocol that a node needs, and one over TCP."""
 
 import asyncio
-import random
+import logging
 import struct
 from collections.abc import Coroutine
 from typing import NamedTuple, Protocol
 
-__all__ = ["MemoryNetwork", "MemoryTransport", "StreamTransport", "Transport"]
+__all__ = ["StreamTransport", "Transport"]
 
+_log = logging.getLogger("headcount")
 _LENGTH = struct.Struct("!I")
 _NAME_MAX = 255
 _RETRY_MIN, _RETRY_MAX = 0.1, 5.0
@@ -37,50 +38,6 @@ class Transport(Protocol):
         """Release the connections. ``receive`` then raises ``EOFError``."""
 
 
-class MemoryNetwork:
-    """A network inside one process, for tests: it can lose frames and be cut.
-
-    >>> network = MemoryNetwork(loss=0.1, seed=7)
-    >>> a, b = network.join("a"), network.join("b")
-    >>> network.cut("a", "b")
-    >>> network.heal()
-    """
-
-    def __init__(self, *, loss: float = 0.0, seed: int = 0) -> None:
-        if not 0.0 <= loss < 1.0:
-            raise ValueError(f"loss must be at least 0 and below 1, not {loss}")
-        self._loss = loss
-        self._random = random.Random(seed)
-        self._nodes: dict[str, MemoryTransport] = {}
-        self._cuts: set[frozenset[str]] = set()
-
-    def join(self, name: str) -> "MemoryTransport":
-        """Add a node, and return its transport. It replaces a node of the same name."""
-        transport = MemoryTransport(self, name)
-        self._nodes[name] = transport
-        return transport
-
-    def cut(self, a: str, b: str) -> None:
-        """Drop all frames between two nodes, silently, as a broken switch does."""
-        self._cuts.add(frozenset((a, b)))
-
-    def heal(self) -> None:
-        """Undo every `cut`."""
-        self._cuts.clear()
-
-    def _carry(self, sender: str, to: str | None, frame: bytes) -> None:
-        for name in self._nodes if to is None else (to,):
-            node = self._nodes.get(name)
-            if node is None or name == sender or frozenset((sender, name)) in self._cuts:
-                continue
-            if self._random.random() >= self._loss:
-                node._arrive(sender, frame)
-
-    def _leave(self, transport: "MemoryTransport") -> None:
-        if self._nodes.get(transport.name) is transport:
-            del self._nodes[transport.name]
-
-
 class _Inbox:
     """A bounded queue of arrivals that drops when it is full, and ends."""
 
@@ -106,33 +63,6 @@ class _Inbox:
             self._queue.put_nowait(None)
 
 
-class MemoryTransport:
-    """One node's end of a `MemoryNetwork`."""
-
-    frame_max = 256 * 1024
-
-    def __init__(self, network: MemoryNetwork, name: str) -> None:
-        self.name = name
-        self._network = network
-        self._inbox = _Inbox(10_000)
-
-    def send(self, to: str | None, frame: bytes) -> None:
-        """Send a frame to one node, or with ``None`` to all."""
-        self._network._carry(self.name, to, frame)
-
-    async def receive(self) -> tuple[str, bytes | None]:
-        """Return the node and the frame that came next."""
-        return await self._inbox.get()
-
-    async def close(self) -> None:
-        """Leave the network."""
-        self._network._leave(self)
-        self._inbox.close()
-
-    def _arrive(self, sender: str, frame: bytes) -> None:
-        self._inbox.put(sender, frame)
-
-
 class _Link(NamedTuple):
     """A connection to a peer. ``ours`` is true if this end opened it."""
 
@@ -148,20 +78,31 @@ class _Connected(Exception):
         self.peer = peer
 
 
+class _SameName(ValueError):
+    """The node at the other end has the name of this one."""
+
+
 class StreamTransport:
     """TCP by `asyncio` streams: each frame follows its length in four bytes; the first is a name.
 
-    Every node listens, and connects to the nodes it knows; one connection serves both directions,
-    and a lost one is opened again. There is no encryption and no password: use it between hosts
-    that trust each other.
+    Every node listens, and connects to the nodes it knows; one connection serves both directions.
+    Connections that fail are tried again, at the start and later. Both ends send an empty frame now
+    and then; a connection that brings nothing for `silence` seconds is dropped, as its peer or the
+    network is down. There is no encryption and no password: use it between hosts that trust each
+    other.
     """
 
-    def __init__(self, name: str, *, frame_max: int = 256 * 1024, backlog: int = 8 << 20) -> None:
+    def __init__(
+        self, name: str, *, frame_max: int = 256 * 1024, backlog: int = 8 << 20, silence: float = 10.0
+    ) -> None:
         if not 0 < len(name.encode()) <= _NAME_MAX:
             raise ValueError(f"a name is 1 to {_NAME_MAX} bytes of UTF-8")
+        if not silence > 0:
+            raise ValueError(f"silence is a positive number of seconds, not {silence}")
         self.name = name
         self.frame_max = frame_max
         self._backlog = backlog
+        self._silence = silence
         self._inbox = _Inbox(10_000)
         self._server: asyncio.Server | None = None
         self._links: dict[str, _Link] = {}
@@ -172,13 +113,14 @@ class StreamTransport:
         self._server = await asyncio.start_server(self._accept, host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def connect(self, host: str, port: int) -> str:
-        """Connect to a node that listens, and return its name. A connection that is lost later is
-        opened again as soon as possible.
+    def connect(self, host: str, port: int) -> "asyncio.Future[str]":
+        """Connect to a node that listens, now and whenever the connection is lost. Return a future
+        with the name of that node, for those who want to wait until it is there.
         """
         connected: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._spawn(self._stay_connected(host, port, connected))
-        return await connected
+        task = self._spawn(self._stay_connected(host, port, connected))
+        task.add_done_callback(lambda _: connected.cancel())
+        return connected
 
     def send(self, to: str | None, frame: bytes) -> None:
         """Send a frame to one peer, or with ``None`` to all; drop it for peers that are slow."""
@@ -201,39 +143,44 @@ class StreamTransport:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._inbox.close()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _stay_connected(self, host: str, port: int, first: asyncio.Future[str]) -> None:
+    async def _stay_connected(self, host: str, port: int, first: "asyncio.Future[str]") -> None:
         delay = _RETRY_MIN
         while True:
             try:
                 reader, writer = await asyncio.open_connection(host, port)
                 peer = await asyncio.wait_for(self._greet(reader, writer, True), timeout=10)
             except _Connected as other:
-                peer, delay = other.peer, _RETRY_MIN
-                if not first.done():
-                    first.set_result(peer)
-                while peer in self._links:
+                delay = _RETRY_MIN
+                _resolve(first, other.peer)
+                while other.peer in self._links:
                     await asyncio.sleep(_RETRY_MAX / 5)
-            except (OSError, ValueError, EOFError) as error:
-                if not first.done():
-                    first.set_exception(error)
-                    return
+            except _SameName as error:
+                if first.done():
+                    raise
+                first.set_exception(error)
+                return
+            except (OSError, ValueError, EOFError, TimeoutError) as error:
+                _log.log(
+                    logging.WARNING if delay == _RETRY_MIN else logging.DEBUG,
+                    "transport %r: no connection to %s:%d (%s); trying again", self.name, host, port, error,
+                )  # fmt: skip
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _RETRY_MAX)
             else:
-                if not first.done():
-                    first.set_result(peer)
                 delay = _RETRY_MIN
+                _resolve(first, peer)
                 await self._read(peer, reader, writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             peer = await asyncio.wait_for(self._greet(reader, writer, False), timeout=10)
-        except (_Connected, OSError, ValueError, EOFError):
+        except (_Connected, OSError, ValueError, EOFError, TimeoutError):
             return
         self._spawn(self._read(peer, reader, writer))
 
@@ -246,7 +193,7 @@ class StreamTransport:
             writer.write(_LENGTH.pack(len(name)) + name)
             peer = (await _read_frame(reader, _NAME_MAX)).decode()
             if peer == self.name:
-                raise ValueError(f"the node at the other end is called {peer!r} too")
+                raise _SameName(f"the node at the other end is called {peer!r} too")
             old = self._links.get(peer)
             if old is not None:
                 # When two connections crossed, both ends keep the one that the lesser name opened.
@@ -262,17 +209,36 @@ class StreamTransport:
     async def _read(
         self, peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        pinging = asyncio.create_task(self._ping(writer))
         try:
             while True:
-                self._inbox.put(peer, await _read_frame(reader, self.frame_max))
+                async with asyncio.timeout(self._silence):
+                    frame = await _read_frame(reader, self.frame_max)
+                if frame:
+                    self._inbox.put(peer, frame)
+        except TimeoutError:
+            _log.warning("transport %r: %r is silent, its connection is dropped", self.name, peer)
+            writer.transport.abort()
         except (OSError, ValueError, EOFError):
             pass
         finally:
+            pinging.cancel()
             writer.close()
             link = self._links.get(peer)
             if link is not None and link.writer is writer:
                 del self._links[peer]
                 self._inbox.put(peer, None)
+
+    async def _ping(self, writer: asyncio.StreamWriter) -> None:
+        """Send empty frames, so that the peer hears that this end is there."""
+        while True:
+            await asyncio.sleep(self._silence / 3)
+            writer.write(_LENGTH.pack(0))
+
+
+def _resolve(future: "asyncio.Future[str]", peer: str) -> None:
+    if not future.done():
+        future.set_result(peer)
 
 
 async def _read_frame(reader: asyncio.StreamReader, limit: int) -> bytes:

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::openapi::{Envelope, Refusals};
 use crate::{
     app::App,
     auth::{CurrentUser, Identity, PublicTenant},
@@ -14,20 +15,21 @@ use crate::{
     error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
     names::{GUEST_PREFIX, Username},
     net::ClientAddress,
+    room::session_status,
     validate,
 };
 
 /// Digits after `GUEST_PREFIX`.
 const GUEST_DIGITS: usize = 6;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct Credentials {
     username: Option<String>,
     password: Option<String>,
 }
 
 /// The caller as the API returns it.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Account {
     id: Uuid,
     username: String,
@@ -35,7 +37,7 @@ pub(super) struct Account {
     tenant: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Session {
     token: String,
     user: Account,
@@ -70,13 +72,22 @@ fn registered(user: User, tenant: Arc<str>) -> Identity {
 }
 
 /// `POST /auth/register`
+#[utoipa::path(
+    post,
+    path = "/auth/register",
+    tag = "auth",
+    operation_id = "auth_register",
+    request_body = Credentials,
+    responses((status = 201, body = Envelope<Session>), Refusals),
+    security(()),
+)]
 pub(super) async fn register(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     PublicTenant(tenant): PublicTenant,
     Body(input): Body<Credentials>,
 ) -> ApiResult<Session> {
-    app.auth_limit.check(address)?;
+    app.charge_sign_in(address)?;
     let mut errors = FieldErrors::default();
     let name = errors.check("username", Username::parse(input.username.as_deref()));
     let password = errors.check("password", validate::password(input.password.as_deref()));
@@ -90,13 +101,22 @@ pub(super) async fn register(
 }
 
 /// `POST /auth/login`
+#[utoipa::path(
+    post,
+    path = "/auth/login",
+    tag = "auth",
+    operation_id = "auth_login",
+    request_body = Credentials,
+    responses((status = 200, body = Envelope<Session>), Refusals),
+    security(()),
+)]
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     PublicTenant(tenant): PublicTenant,
     Body(input): Body<Credentials>,
 ) -> ApiResult<Session> {
-    app.auth_limit.check(address)?;
+    app.charge_sign_in(address)?;
     let refused = ApiError::Unauthorized("invalid username or password");
     let (Some(name), Some(password)) = (input.username, input.password) else {
         return Err(refused);
@@ -114,12 +134,20 @@ pub(super) async fn login(
 }
 
 /// `POST /auth/guest`: a token under a generated name; nothing is stored.
+#[utoipa::path(
+    post,
+    path = "/auth/guest",
+    tag = "auth",
+    operation_id = "auth_guest",
+    responses((status = 201, body = Envelope<Session>), Refusals),
+    security(()),
+)]
 pub(super) async fn guest(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     PublicTenant(tenant): PublicTenant,
 ) -> ApiResult<Session> {
-    app.auth_limit.check(address)?;
+    app.charge_sign_in(address)?;
     let id = Uuid::new_v4();
     let digits = &id.simple().to_string()[..GUEST_DIGITS];
     let username = format!("{GUEST_PREFIX}{digits}").into();
@@ -128,6 +156,13 @@ pub(super) async fn guest(
 }
 
 /// `DELETE /auth/logout`: ends the token, and the connections that were opened with it.
+#[utoipa::path(
+    delete,
+    path = "/auth/logout",
+    tag = "auth",
+    operation_id = "auth_logout",
+    responses((status = 200, body = Envelope<Value>), Refusals),
+)]
 pub(super) async fn logout(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
@@ -147,7 +182,7 @@ pub(super) async fn logout(
     ok(json!({ "revoked": true }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct PasswordChange {
     password: Option<String>,
     new_password: Option<String>,
@@ -155,13 +190,21 @@ pub(super) struct PasswordChange {
 
 /// `POST /auth/password`: changes the password, ends all tokens and connections of the user, and
 /// returns a new token.
+#[utoipa::path(
+    post,
+    path = "/auth/password",
+    tag = "auth",
+    operation_id = "auth_change_password",
+    request_body = PasswordChange,
+    responses((status = 200, body = Envelope<Session>), Refusals),
+)]
 pub(super) async fn change_password(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     CurrentUser(caller): CurrentUser,
     Body(input): Body<PasswordChange>,
 ) -> ApiResult<Session> {
-    app.auth_limit.check(address)?;
+    app.charge_sign_in(address)?;
     if caller.guest {
         return Err(ApiError::Forbidden("guests have no password"));
     }
@@ -187,6 +230,57 @@ pub(super) async fn change_password(
 }
 
 /// `GET /auth/me`
-pub(super) async fn me(CurrentUser(user): CurrentUser) -> ApiResult<Account> {
-    ok(user.into())
+#[utoipa::path(
+    get,
+    path = "/auth/me",
+    tag = "auth",
+    operation_id = "auth_me",
+    responses((status = 200, body = Envelope<Me>), Refusals),
+)]
+pub(super) async fn me(
+    State(app): State<Arc<App>>,
+    CurrentUser(user): CurrentUser,
+) -> ApiResult<Me> {
+    let chosen = app.connections.chosen_status(user.id);
+    let status = chosen.unwrap_or(user.status).as_str();
+    ok(Me {
+        account: user.into(),
+        status,
+    })
+}
+
+/// The caller, and the status that it has chosen.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Me {
+    #[serde(flatten)]
+    account: Account,
+    status: &'static str,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct StatusInput {
+    status: Option<String>,
+}
+
+/// `PUT /auth/status {status}`: on all devices of the caller; that of a registered user is kept.
+#[utoipa::path(
+    put,
+    path = "/auth/status",
+    tag = "auth",
+    operation_id = "auth_set_status",
+    request_body = StatusInput,
+    responses((status = 200, body = Envelope<Value>), Refusals),
+)]
+pub(super) async fn set_status(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    Body(input): Body<StatusInput>,
+) -> ApiResult<Value> {
+    let status = input.status.as_deref().and_then(session_status);
+    let status = status.ok_or(FieldErrors::one(
+        "status",
+        "must be online, idle, dnd or invisible",
+    ))?;
+    app.choose_status(&caller, status).await?;
+    ok(json!({ "status": status.as_str() }))
 }

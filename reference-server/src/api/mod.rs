@@ -2,20 +2,26 @@
 
 mod auth;
 mod dm;
+mod invites;
 mod messages;
+mod openapi;
 mod params;
 mod rooms;
+mod servers;
 mod users;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderName, Method, StatusCode, header},
-    middleware::from_fn,
-    response::IntoResponse,
-    routing::{any, delete, get, post},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{any, get},
 };
 use tower_http::{
     compression::CompressionLayer,
@@ -23,11 +29,16 @@ use tower_http::{
     trace::{DefaultOnResponse, HttpMakeClassifier, TraceLayer},
 };
 
+use openapi::Description;
+use utoipa::{OpenApi as _, openapi::Server};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
 use crate::{
     app::App,
     error::ApiError,
     net,
     origin::Origin,
+    page,
     socket::{
         self,
         longpoll::{self, Polls},
@@ -41,29 +52,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Returns all routes of the server.
 pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
-    let api = Router::new()
-        .route("/auth/register", post(auth::register))
-        .route("/auth/login", post(auth::login))
-        .route("/auth/guest", post(auth::guest))
-        .route("/auth/logout", delete(auth::logout))
-        .route("/auth/password", post(auth::change_password))
-        .route("/auth/me", get(auth::me))
-        .route("/users", get(users::list))
-        .route("/users/{id}", get(users::show))
-        .route("/rooms", get(rooms::list).post(rooms::create))
-        .route("/rooms/{id}", get(rooms::show).delete(rooms::delete))
-        .route("/rooms/{id}/join", post(rooms::join))
-        .route("/rooms/{id}/leave", delete(rooms::leave))
-        .route("/rooms/{id}/members", get(rooms::members))
-        .route(
-            "/rooms/{id}/messages",
-            get(messages::list).post(messages::create),
-        )
-        .route("/dm", get(dm::list).post(dm::create))
-        .route(
-            "/dm/{id}/messages",
-            get(messages::list_dm).post(messages::create_dm),
-        )
+    let api = api()
         .fallback(no_resource)
         .method_not_allowed_fallback(async || {
             ApiError::Rejected(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".into())
@@ -87,23 +76,65 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .route("/api/v1/", any(no_resource))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(readyz))
+        .route("/", get(page::show))
         .fallback(web::serve)
         .layer(CompressionLayer::new())
         .route("/chat/socket/websocket", get(socket::upgrade))
         .with_state(Arc::clone(app))
         .merge(longpoll)
+        .layer(from_fn_with_state(Arc::clone(app), count))
         .layer(requests())
         .layer(from_fn(net::mark_busy))
+}
+
+/// Returns the routes of the API, and their description at `/openapi.json`.
+fn api() -> Router<Arc<App>> {
+    let described = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::guest))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::change_password))
+        .routes(routes!(auth::me))
+        .routes(routes!(auth::set_status))
+        .routes(routes!(users::stats))
+        .routes(routes!(users::list))
+        .routes(routes!(users::show))
+        .routes(routes!(servers::list, servers::create))
+        .routes(routes!(servers::delete))
+        .routes(routes!(servers::list_rooms, servers::create_room))
+        .routes(routes!(servers::list_categories, servers::create_category))
+        .routes(routes!(servers::delete_category))
+        .routes(routes!(rooms::list, rooms::create))
+        .routes(routes!(rooms::show, rooms::delete))
+        .routes(routes!(rooms::join))
+        .routes(routes!(rooms::leave))
+        .routes(routes!(rooms::members))
+        .routes(routes!(messages::list, messages::create))
+        .routes(routes!(messages::mark_read))
+        .routes(routes!(messages::edit, messages::delete))
+        .routes(routes!(invites::create))
+        .routes(routes!(invites::list))
+        .routes(routes!(invites::accept))
+        .routes(routes!(invites::decline))
+        .routes(routes!(dm::list, dm::create))
+        .routes(routes!(messages::list_dm, messages::create_dm))
+        .split_for_parts();
+    let (router, mut description) = described;
+    description.servers = Some(vec![Server::new("/api/v1")]);
+    router.route("/openapi.json", get(move || openapi::serve(description)))
 }
 
 async fn no_resource() -> ApiError {
     ApiError::NotFound("no such resource")
 }
 
-/// `GET /readyz`: 200 once the start-up work is done, while the database can be written.
+/// `GET /readyz`: 200 once the start-up work is done, while the database can be written, until a stop begins.
 async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
-    if !app.ready.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned());
+    if !app.is_ready() {
+        let is_draining = app.is_draining.load(Ordering::Acquire);
+        let state = if is_draining { "draining" } else { "starting" };
+        return (StatusCode::SERVICE_UNAVAILABLE, state.to_owned());
     }
     match app.db.probe().await {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
@@ -119,12 +150,45 @@ fn cors(allowed: &[Origin]) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             HeaderName::from_static("x-tenant"),
         ])
+}
+
+/// Counts requests by route, method and status, and measures their time.
+async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = known_method(request.method());
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    app.metrics
+        .request(route, method, status, started.elapsed());
+    response
+}
+
+/// Returns the name of a method; all that no route has are one.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// Writes requests to the log with their status, all at level info, failed ones as errors.
@@ -141,5 +205,32 @@ fn span(request: &Request) -> tracing::Span {
         .extensions()
         .get::<MatchedPath>()
         .map_or("", MatchedPath::as_str);
-    tracing::error_span!("request", method = %request.method(), route)
+    let room = room_of(route, request.uri().path());
+    tracing::error_span!("request", method = %request.method(), route, room)
+}
+
+/// Returns the id of the room or conversation that a path names.
+fn room_of<'a>(route: &str, path: &'a str) -> Option<&'a str> {
+    let mut before = "";
+    for (name, value) in route.split('/').zip(path.split('/')) {
+        if name == "{id}" && ["rooms", "dm"].contains(&before) {
+            return Some(value);
+        }
+        before = name;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_a_path_is_found() {
+        let route = "/api/v1/rooms/{id}/messages";
+        assert_eq!(room_of(route, "/api/v1/rooms/7/messages"), Some("7"));
+        assert_eq!(room_of("/api/v1/dm/{id}", "/api/v1/dm/8"), Some("8"));
+        assert_eq!(room_of("/api/v1/users/{id}", "/api/v1/users/9"), None);
+        assert_eq!(room_of("", "/rooms/7"), None);
+    }
 }

@@ -43,7 +43,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 }
 
 /// A page of a listing in order of ids: `?limit=100&after=<id>`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     limit: Option<i64>,
     after: Option<Uuid>,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::openapi::{Envelope, Refusals};
 use super::params::{PAGE_MAX, Page, Params, PathId};
 use crate::{
     app::App,
@@ -20,24 +22,28 @@ use crate::{
 /// The most rooms that a user may own.
 const ROOMS_OWNED_MAX: u32 = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 pub(super) struct RoomInput {
     name: Option<String>,
     description: Option<String>,
     #[serde(default)]
     private: bool,
+    category_id: Option<Uuid>,
 }
 
 /// A room and the number of members online.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Shown {
     #[serde(flatten)]
     room: Room,
+    /// The number of the newest message that the caller has read; for members, in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_seq: Option<i64>,
     /// Members online, simulated ones and guests included.
     online: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Detailed {
     #[serde(flatten)]
     shown: Shown,
@@ -45,36 +51,65 @@ pub(super) struct Detailed {
     members: Vec<Member>,
 }
 
-fn shown(app: &App, mut room: Room) -> Shown {
+/// Returns a room with the number of members online.
+pub(super) fn shown(app: &App, mut room: Room) -> Shown {
     let open = app.hub.occupancy(room.id).unwrap_or_default();
     if room.simulated {
         room.member_count = i64::try_from(open.total).unwrap_or(i64::MAX);
     }
     let online = open.online;
-    Shown { room, online }
+    Shown {
+        room,
+        read_seq: None,
+        online,
+    }
 }
 
-/// `GET /rooms?limit=100&after=<id>`: public rooms and the caller's private ones.
+/// `GET /rooms?limit=100&after=<id>`: public rooms of the default server, and the caller's private ones.
+#[utoipa::path(
+    get,
+    path = "/rooms",
+    tag = "rooms",
+    operation_id = "rooms_list",
+    params(Page),
+    responses((status = 200, body = Envelope<Vec<Shown>>), Refusals),
+)]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
     Params(page): Params<Page>,
 ) -> ApiResult<Vec<Shown>> {
+    let server = app.db.default_server(&caller.tenant).await?;
+    list_of(&app, &caller, server, &page).await
+}
+
+/// Lists the rooms of a server.
+pub(super) async fn list_of(
+    app: &App,
+    caller: &Identity,
+    server: Uuid,
+    page: &Page,
+) -> ApiResult<Vec<Shown>> {
     let simulated = app.config.demo > 0;
     let rooms = app
         .db
-        .rooms(
-            &caller.tenant,
-            caller.id,
-            simulated,
-            page.after(),
-            page.limit(),
-        )
-        .await?;
-    ok(rooms.into_iter().map(|room| shown(&app, room)).collect())
+        .rooms(server, caller.id, simulated, page.after(), page.limit());
+    let listed = rooms.await?.into_iter().map(|listed| Shown {
+        read_seq: listed.read_seq,
+        ..shown(app, listed.room)
+    });
+    ok(listed.collect())
 }
 
-/// `POST /rooms`: the creator becomes the room's admin.
+/// `POST /rooms`: on the default server. The creator becomes the room's admin.
+#[utoipa::path(
+    post,
+    path = "/rooms",
+    tag = "rooms",
+    operation_id = "rooms_create",
+    request_body = RoomInput,
+    responses((status = 201, body = Envelope<Shown>), Refusals),
+)]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
@@ -83,6 +118,21 @@ pub(super) async fn create(
     if caller.guest {
         return Err(ApiError::Forbidden("guests cannot create rooms"));
     }
+    let server = app.db.default_server(&caller.tenant).await?;
+    let owned = app.db.owned_rooms(caller.id, server, ROOMS_OWNED_MAX);
+    if owned.await? == ROOMS_OWNED_MAX {
+        return Err(ApiError::Forbidden("you own 100 rooms, which is the limit"));
+    }
+    create_on(&app, &caller, server, input).await
+}
+
+/// Creates a room on a server.
+pub(super) async fn create_on(
+    app: &App,
+    caller: &Identity,
+    server: Uuid,
+    input: RoomInput,
+) -> ApiResult<Shown> {
     let mut errors = FieldErrors::default();
     let name = errors.check("name", RoomName::parse(input.name.as_deref()));
     let about = errors.check(
@@ -96,14 +146,19 @@ pub(super) async fn create(
     if demo::is_reserved(&name) {
         return Err(taken().into());
     }
-    let owned = app.db.owned_rooms(caller.id, "group", ROOMS_OWNED_MAX);
-    if owned.await? == ROOMS_OWNED_MAX {
-        return Err(ApiError::Forbidden("you own 100 rooms, which is the limit"));
+    if let Some(id) = input.category_id {
+        let category = app.db.category(id).await?;
+        let is_here = category.is_some_and(|category| category.server_id == server);
+        if !is_here {
+            return Err(FieldErrors::one("category_id", "is none of this server").into());
+        }
     }
     let room = app
         .db
         .insert_room(&NewRoom {
             tenant: &caller.tenant,
+            server: Some(server),
+            category: input.category_id,
             name: &name.name,
             skeleton: &name.skeleton,
             description: &about,
@@ -113,7 +168,7 @@ pub(super) async fn create(
         })
         .await?
         .ok_or_else(taken)?;
-    let room = shown(&app, room);
+    let room = shown(app, room);
     let payload = json!(room).to_string();
     if room.room.private {
         app.inboxes.send(caller.id, "room_created", &payload);
@@ -134,13 +189,21 @@ async fn visible(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiErro
 }
 
 /// `GET /rooms/:id`
+#[utoipa::path(
+    get,
+    path = "/rooms/{id}",
+    tag = "rooms",
+    operation_id = "rooms_show",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Detailed>), Refusals),
+)]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
     PathId(id): PathId,
 ) -> ApiResult<Detailed> {
     let room = visible(&app, &caller, &id).await?;
-    let members = app.db.members(room.id, uuid::Uuid::nil(), PAGE_MAX).await?;
+    let members = app.db.members(room.id, Uuid::nil(), PAGE_MAX).await?;
     ok(Detailed {
         shown: shown(&app, room),
         members,
@@ -148,6 +211,14 @@ pub(super) async fn show(
 }
 
 /// `GET /rooms/:id/members?limit=100&after=<user id>`
+#[utoipa::path(
+    get,
+    path = "/rooms/{id}/members",
+    tag = "rooms",
+    operation_id = "rooms_members",
+    params(("id" = String, Path), Page),
+    responses((status = 200, body = Envelope<Vec<Member>>), Refusals),
+)]
 pub(super) async fn members(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
@@ -159,6 +230,14 @@ pub(super) async fn members(
 }
 
 /// `DELETE /rooms/:id`: by its creator; subscriptions to it end.
+#[utoipa::path(
+    delete,
+    path = "/rooms/{id}",
+    tag = "rooms",
+    operation_id = "rooms_delete",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Value>), Refusals),
+)]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
@@ -187,6 +266,14 @@ pub(super) async fn delete(
 
 /// `POST /rooms/:id/join`: joining twice changes nothing. Guests are in every public room
 /// already and are not stored.
+#[utoipa::path(
+    post,
+    path = "/rooms/{id}/join",
+    tag = "rooms",
+    operation_id = "rooms_join",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Value>), Refusals),
+)]
 pub(super) async fn join(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,
@@ -206,6 +293,14 @@ pub(super) async fn join(
 }
 
 /// `DELETE /rooms/:id/leave`
+#[utoipa::path(
+    delete,
+    path = "/rooms/{id}/leave",
+    tag = "rooms",
+    operation_id = "rooms_leave",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Value>), Refusals),
+)]
 pub(super) async fn leave(
     State(app): State<Arc<App>>,
     CurrentUser(caller): CurrentUser,

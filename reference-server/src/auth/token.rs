@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use headcount::Status;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,6 +30,8 @@ pub(crate) struct Identity {
     pub(crate) token_id: Option<Uuid>,
     /// When the token was issued, in microseconds since 1970.
     pub(crate) issued_at: i64,
+    /// The status that the user chose last, if it is stored.
+    pub(crate) status: Status,
     /// The generation of revocations at which the token was checked.
     pub(crate) generation: u64,
 }
@@ -44,6 +47,7 @@ impl Identity {
             expires_at: expiry(guest),
             token_id: Some(Uuid::new_v4()),
             issued_at: now_micros(),
+            status: Status::default(),
             generation: 0,
         }
     }
@@ -129,6 +133,7 @@ impl Tokens {
             issued_at: claims.iat_us.unwrap_or_else(|| {
                 i64::try_from(claims.iat.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
             }),
+            status: Status::default(),
             generation: 0,
         })
     }

@@ -4,13 +4,13 @@ use serde::Serialize;
 use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339, rfc3339_or_null};
 
 /// A message is recognised as a repetition this long after it was stored: ten minutes.
 const REPEAT_MAX_MICROS: i64 = 600_000_000;
 
 /// A stored message, in the form that every client receives.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct Message {
     pub(crate) id: Uuid,
     pub(crate) room_id: Uuid,
@@ -23,11 +23,21 @@ pub(crate) struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client_id: Option<String>,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) inserted_at: i64,
+    #[serde(
+        serialize_with = "rfc3339_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) edited_at: Option<i64>,
+    /// True once it is deleted; the content is then empty.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) deleted: bool,
 }
 
 /// The author of a message.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct Author {
     pub(crate) id: Uuid,
     pub(crate) username: String,
@@ -80,6 +90,8 @@ impl FromRow<'_, SqliteRow> for Message {
             },
             client_id: row.try_get("client_id")?,
             inserted_at: row.try_get("inserted_at")?,
+            edited_at: row.try_get("edited_at")?,
+            deleted: row.try_get("deleted")?,
         })
     }
 }
@@ -109,14 +121,7 @@ impl Db {
                 return Ok(Stored::Before(message));
             }
         }
-        let seq: Option<i64> = sqlx::query_scalar(
-            "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = ? AND kind <> 'deleted'
-             RETURNING last_seq",
-        )
-        .bind(new.room)
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(seq) = seq else {
+        let Some(seq) = next_seq(&mut tx, new, now).await? else {
             tx.commit().await?;
             return Ok(Stored::NoRoom);
         };
@@ -138,6 +143,48 @@ impl Db {
         .await?;
         tx.commit().await?;
         Ok(Stored::New(message))
+    }
+
+    /// Returns the message of that id.
+    pub(crate) async fn message(&self, id: Uuid) -> Result<Option<Message>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM messages WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.reader)
+            .await
+    }
+
+    /// Changes the content of a message; `None` if it is deleted or was never there.
+    pub(crate) async fn edit_message(
+        &self,
+        id: Uuid,
+        content: &str,
+    ) -> Result<Option<Message>, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let message = sqlx::query_as(
+            "UPDATE messages SET content = ?, edited_at = ? WHERE id = ? AND deleted = 0
+             RETURNING *",
+        )
+        .bind(content)
+        .bind(now_micros())
+        .bind(id)
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(message)
+    }
+
+    /// Empties a message and marks it as deleted; its row and its number remain. `None` if it already was.
+    pub(crate) async fn delete_message(&self, id: Uuid) -> Result<Option<Message>, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let message = sqlx::query_as(
+            "UPDATE messages SET content = '', deleted = 1 WHERE id = ? AND deleted = 0
+             RETURNING *",
+        )
+        .bind(id)
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(message)
     }
 
     /// Returns a page of at most `limit` messages, oldest first; `None` if the cursor names no message
@@ -185,4 +232,37 @@ impl Db {
         page.reverse();
         Ok(Some(page))
     }
+}
+
+/// Takes the next number of the room, and counts the message; its author has read it. `None` if the room is deleted.
+async fn next_seq(
+    tx: &mut sqlx::SqliteConnection,
+    new: &NewMessage<'_>,
+    now: i64,
+) -> Result<Option<i64>, sqlx::Error> {
+    let numbered: Option<(i64, String)> = sqlx::query_as(
+        "UPDATE rooms SET last_seq = last_seq + 1, active_at = ?
+         WHERE id = ? AND kind <> 'deleted' RETURNING last_seq, tenant",
+    )
+    .bind(now)
+    .bind(new.room)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((seq, tenant)) = numbered else {
+        return Ok(None);
+    };
+    sqlx::query("UPDATE room_members SET read_seq = ? WHERE room_id = ? AND user_id = ?")
+        .bind(seq)
+        .bind(new.room)
+        .bind(new.author.id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO message_counts (tenant, count) VALUES (?, 1)
+         ON CONFLICT (tenant) DO UPDATE SET count = count + 1",
+    )
+    .bind(tenant)
+    .execute(tx)
+    .await?;
+    Ok(Some(seq))
 }

@@ -1,9 +1,14 @@
 //! `Db`: SQLite with one writer, several readers and embedded migrations.
 
+mod dms;
 mod error;
+mod invites;
 mod messages;
 mod rooms;
+mod servers;
+mod stats;
 mod users;
+mod webhooks;
 mod writer;
 
 use std::{
@@ -22,10 +27,16 @@ use tokio::sync::Mutex;
 
 use writer::Writer;
 
+use crate::metrics::DatabaseMetrics;
+
+pub(crate) use dms::Dm;
 pub use error::StorageError;
 pub(crate) use error::StorageFault;
+pub(crate) use invites::Invite;
 pub(crate) use messages::{Author, Cursor, Message, NewMessage, Stored};
 pub(crate) use rooms::{Member, NewRoom, Role, Room};
+pub(crate) use servers::{Category, Server};
+pub(crate) use stats::Stats;
 pub(crate) use users::User;
 
 const READERS: u32 = 4;
@@ -53,7 +64,11 @@ type Probe = Result<(), Arc<StorageError>>;
 impl Db {
     /// Opens or creates the database at `path`, which may grow to `max_mib`, and brings its tables
     /// up to date.
-    pub(crate) async fn open(path: &Path, max_mib: Option<u32>) -> Result<Self, StorageError> {
+    pub(crate) async fn open(
+        path: &Path,
+        max_mib: Option<u32>,
+        metrics: DatabaseMetrics,
+    ) -> Result<Self, StorageError> {
         create_private(path)?;
         let mut options = SqliteConnectOptions::new()
             .filename(path)
@@ -66,7 +81,7 @@ impl Db {
             let pages = u64::from(mib) * PAGES_PER_MIB;
             options = options.pragma("max_page_count", pages.to_string());
         }
-        let writer = Writer::open(path, options.clone()).await?;
+        let writer = Writer::open(path, options.clone(), metrics).await?;
         // All are opened now and are not closed: SQLite deletes its log with the last connection, and
         // one opened later could open other files than those of the writer.
         let reader = SqlitePoolOptions::new()
@@ -161,4 +176,15 @@ pub(crate) fn rfc3339<S: serde::Serializer>(micros: &i64, s: S) -> Result<S::Ok,
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(*micros) * 1_000)
         .map_err(serde::ser::Error::custom)?;
     time::serde::rfc3339::serialize(&time, s)
+}
+
+/// Writes stored microseconds as [`rfc3339`] does, or null.
+pub(crate) fn rfc3339_or_null<S: serde::Serializer>(
+    micros: &Option<i64>,
+    s: S,
+) -> Result<S::Ok, S::Error> {
+    match micros {
+        Some(micros) => rfc3339(micros, s),
+        None => s.serialize_none(),
+    }
 }

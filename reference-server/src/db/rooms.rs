@@ -4,28 +4,30 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339, rfc3339_or_null};
 
 /// Rows of a deleted room that are removed in one transaction, of messages and of members.
 const PURGE_SHARE: u32 = 500;
 
 /// A room as it is stored and returned.
-#[derive(Debug, Clone, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct Room {
     pub(crate) id: Uuid,
     #[serde(skip)]
     pub(crate) tenant: String,
+    pub(crate) server_id: Option<Uuid>,
+    pub(crate) category_id: Option<Uuid>,
     pub(crate) kind: String,
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) owner_id: Option<Uuid>,
     pub(crate) private: bool,
     pub(crate) simulated: bool,
-    #[sqlx(rename = "last_seq")]
-    #[serde(rename = "message_count")]
+    /// The number of the newest message, and so of all that were posted.
     pub(crate) last_seq: i64,
     pub(crate) member_count: i64,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) inserted_at: i64,
 }
 
@@ -39,12 +41,25 @@ impl Room {
     }
 }
 
+/// A room in a user's list.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub(crate) struct ListedRoom {
+    #[sqlx(flatten)]
+    #[serde(flatten)]
+    pub(crate) room: Room,
+    /// The number of the newest message that the user has read; none for a user that is no member.
+    pub(crate) read_seq: Option<i64>,
+}
+
 /// A group room to add.
 #[derive(Debug, Default)]
 pub(crate) struct NewRoom<'a> {
     pub(crate) tenant: &'a str,
+    /// The default server of the tenant, if none is named.
+    pub(crate) server: Option<Uuid>,
+    pub(crate) category: Option<Uuid>,
     pub(crate) name: &'a str,
-    /// The skeleton of the name, unique among the group rooms of a tenant.
+    /// The skeleton of the name, unique among the rooms of a server.
     pub(crate) skeleton: &'a str,
     pub(crate) description: &'a str,
     pub(crate) owner: Option<Uuid>,
@@ -60,28 +75,33 @@ pub(crate) enum Role {
 }
 
 /// A registered member of a room.
-#[derive(Debug, Clone, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct Member {
     pub(crate) user_id: Uuid,
     pub(crate) username: String,
     pub(crate) role: String,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) joined_at: i64,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) last_seen_at: Option<i64>,
 }
 
 /// The beginning of every query of rooms.
 macro_rules! select_rooms {
     ($rest:literal) => {
         concat!(
-            "SELECT r.id, r.tenant, r.kind, r.name, r.description, r.owner_id, r.private,
+            "SELECT r.id, r.tenant, r.server_id, r.category_id, r.kind, r.name, r.description, r.owner_id, r.private,
              r.simulated, r.last_seq, r.member_count, r.inserted_at FROM rooms r ",
             $rest
         )
     };
 }
+pub(super) use select_rooms;
 
 impl Db {
-    /// Adds a room; its owner, if any, becomes its admin. Returns `None` if a room of the tenant has a name
+    /// Adds a room; its owner, if any, becomes its admin. Returns `None` if a room of the server has a name
     /// that looks the same.
     pub(crate) async fn insert_room(
         &self,
@@ -92,9 +112,10 @@ impl Db {
         let mut tx = self.writer.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO rooms (id, tenant, kind, name, skeleton, description, owner_id, private,
-                                simulated, inserted_at)
-             VALUES (?, ?, 'group', ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (tenant, skeleton) WHERE kind = 'group' DO NOTHING",
+                                simulated, active_at, inserted_at, server_id, category_id)
+             VALUES (?1, ?2, 'group', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9,
+                     coalesce(?10, (SELECT id FROM servers WHERE tenant = ?2 AND is_default)), ?11)
+             ON CONFLICT (server_id, skeleton) WHERE kind = 'group' DO NOTHING",
         )
         .bind(id)
         .bind(new.tenant)
@@ -105,6 +126,8 @@ impl Db {
         .bind(new.private)
         .bind(new.simulated)
         .bind(now)
+        .bind(new.server)
+        .bind(new.category)
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 1
@@ -141,19 +164,19 @@ impl Db {
         }
     }
 
-    /// Counts the rooms of that kind that `user` has created, up to `limit`.
+    /// Counts the rooms of `user` on a server, up to `limit`.
     pub(crate) async fn owned_rooms(
         &self,
         user: Uuid,
-        kind: &str,
+        server: Uuid,
         limit: u32,
     ) -> Result<u32, sqlx::Error> {
         sqlx::query_scalar(
-            "SELECT count(*) FROM
-             (SELECT 1 FROM rooms WHERE owner_id = ? AND kind = ? LIMIT ?)",
+            "SELECT count(*) FROM (SELECT 1 FROM rooms
+             WHERE owner_id = ? AND kind = 'group' AND server_id = ? LIMIT ?)",
         )
         .bind(user)
-        .bind(kind)
+        .bind(server)
         .bind(limit)
         .fetch_one(&self.reader)
         .await
@@ -169,84 +192,53 @@ impl Db {
         .await
     }
 
-    /// Returns up to `limit` group rooms with ids above `after` that `user` may see, oldest first.
-    pub(crate) async fn rooms(
+    /// Returns the room of that skeleton on the default server.
+    pub(crate) async fn room_named(
         &self,
         tenant: &str,
+        skeleton: &str,
+    ) -> Result<Option<Room>, sqlx::Error> {
+        sqlx::query_as(select_rooms!(
+            "WHERE r.server_id = (SELECT id FROM servers WHERE tenant = ? AND is_default)
+             AND r.skeleton = ? AND r.kind = 'group'"
+        ))
+        .bind(tenant)
+        .bind(skeleton)
+        .fetch_optional(&self.reader)
+        .await
+    }
+
+    /// Returns up to `limit` rooms of a server with ids above `after` that `user` may see, oldest first.
+    pub(crate) async fn rooms(
+        &self,
+        server: Uuid,
         user: Uuid,
         with_simulated: bool,
         after: Uuid,
         limit: u32,
-    ) -> Result<Vec<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!(
-            "WHERE r.tenant = ? AND r.kind = 'group' AND r.id > ? AND (r.simulated = 0 OR ?)
-             AND (r.private = 0 OR EXISTS
-                  (SELECT 1 FROM room_members m WHERE m.room_id = r.id AND m.user_id = ?))
-             ORDER BY r.id LIMIT ?"
-        ))
-        .bind(tenant)
+    ) -> Result<Vec<ListedRoom>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT r.*, m.read_seq FROM rooms r
+             LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = ?
+             WHERE r.server_id = ? AND r.kind = 'group' AND r.id > ? AND (r.simulated = 0 OR ?)
+             AND (r.private = 0 OR m.user_id IS NOT NULL)
+             ORDER BY r.id LIMIT ?",
+        )
+        .bind(user)
+        .bind(server)
         .bind(after)
         .bind(with_simulated)
-        .bind(user)
         .bind(limit)
         .fetch_all(&self.reader)
         .await
     }
 
-    /// Returns the DMs of `user`, newest first, at most `limit`.
-    pub(crate) async fn dms(
-        &self,
-        tenant: &str,
-        user: Uuid,
-        limit: u32,
-    ) -> Result<Vec<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!(
-            "JOIN room_members mine ON mine.room_id = r.id AND mine.user_id = ?
-             WHERE r.tenant = ? AND r.kind = 'dm' ORDER BY r.id DESC LIMIT ?"
-        ))
-        .bind(user)
-        .bind(tenant)
-        .bind(limit)
-        .fetch_all(&self.reader)
-        .await
-    }
-
-    /// Returns the conversation of two users, if there is one.
-    pub(crate) async fn find_dm(&self, a: Uuid, b: Uuid) -> Result<Option<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!("WHERE r.dm_key = ?"))
-            .bind(dm_key(a, b))
-            .fetch_optional(&self.reader)
+    /// Returns all rooms of a server.
+    pub(crate) async fn rooms_of_server(&self, server: Uuid) -> Result<Vec<Room>, sqlx::Error> {
+        sqlx::query_as(select_rooms!("WHERE r.server_id = ? AND r.kind = 'group'"))
+            .bind(server)
+            .fetch_all(&self.reader)
             .await
-    }
-
-    /// Returns the conversation of two users, created by `a` if there was none.
-    pub(crate) async fn dm(&self, tenant: &str, a: Uuid, b: Uuid) -> Result<Room, StorageError> {
-        let key = dm_key(a, b);
-        let id = Uuid::now_v7();
-        let now = now_micros();
-        let mut tx = self.writer.begin().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO rooms (id, tenant, kind, name, owner_id, private, dm_key, inserted_at)
-             VALUES (?, ?, 'dm', '', ?, 1, ?, ?) ON CONFLICT (dm_key) DO NOTHING",
-        )
-        .bind(id)
-        .bind(tenant)
-        .bind(a)
-        .bind(&key)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
-        if inserted.rows_affected() == 1 {
-            for user in [a, b] {
-                add_member(&mut tx, id, user, now).await?;
-            }
-        }
-        let room = sqlx::query_as(select_rooms!("WHERE r.dm_key = ?"))
-            .bind(&key)
-            .fetch_one(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(room)
     }
 
     /// Deletes a room; its rows remain until they are purged.
@@ -311,6 +303,29 @@ impl Db {
         tx.commit().await
     }
 
+    /// Notes that a member has read up to `seq`. Returns the number now noted, which never sinks, or `None` for a user
+    /// that is no member.
+    pub(crate) async fn mark_read(
+        &self,
+        room: Uuid,
+        user: Uuid,
+        seq: i64,
+    ) -> Result<Option<i64>, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let read = sqlx::query_scalar(
+            "UPDATE room_members SET read_seq = max(read_seq, min(?1,
+                 (SELECT last_seq FROM rooms WHERE id = ?2)))
+             WHERE room_id = ?2 AND user_id = ?3 RETURNING read_seq",
+        )
+        .bind(seq)
+        .bind(room)
+        .bind(user)
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(read)
+    }
+
     /// Returns the role of `user` in the room; `None` if it is no member.
     pub(crate) async fn role(&self, room: Uuid, user: Uuid) -> Result<Option<Role>, sqlx::Error> {
         let role: Option<String> =
@@ -336,7 +351,7 @@ impl Db {
         limit: u32,
     ) -> Result<Vec<Member>, sqlx::Error> {
         sqlx::query_as(
-            "SELECT m.user_id, u.username, m.role, m.joined_at
+            "SELECT m.user_id, u.username, m.role, m.joined_at, u.last_seen_at
              FROM room_members m JOIN users u ON u.id = m.user_id
              WHERE m.room_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?",
         )
@@ -348,19 +363,15 @@ impl Db {
     }
 }
 
-fn dm_key(a: Uuid, b: Uuid) -> String {
-    format!("{}:{}", a.min(b), a.max(b))
-}
-
-async fn add_member(
+pub(super) async fn add_member(
     tx: &mut sqlx::SqliteConnection,
     room: Uuid,
     user: Uuid,
     now: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO room_members (room_id, user_id, role, joined_at)
-         SELECT id, ?1, iif(kind = 'group' AND owner_id = ?1, 'admin', 'member'), ?2
+        "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq)
+         SELECT id, ?1, iif(kind = 'group' AND owner_id = ?1, 'admin', 'member'), ?2, last_seq
          FROM rooms WHERE id = ?3 AND kind <> 'deleted' ON CONFLICT DO NOTHING",
     )
     .bind(user)
@@ -374,15 +385,22 @@ async fn add_member(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::DatabaseMetrics;
 
     /// Every look-up of a room counted its members.
     #[tokio::test]
     async fn a_look_up_of_a_room_reads_no_members() {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(&dir.path().join("test.db"), None).await.unwrap();
+        let db = Db::open(
+            &dir.path().join("test.db"),
+            None,
+            DatabaseMetrics::default(),
+        )
+        .await
+        .unwrap();
         for query in [
             select_rooms!("WHERE r.id = ? AND r.tenant = ? AND r.kind <> 'deleted'"),
-            select_rooms!("WHERE r.dm_key = ?"),
+            select_rooms!("WHERE r.server_id = ? AND r.skeleton = ? AND r.kind = 'group'"),
         ] {
             let plan: Vec<(i64, i64, i64, String)> =
                 sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}")))

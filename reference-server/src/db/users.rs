@@ -1,19 +1,33 @@
 //! Registered users.
 
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, Row as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339, rfc3339_or_null};
 use crate::names::Username;
 
 /// A registered user as other users see it.
-#[derive(Debug, Clone, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct User {
     pub(crate) id: Uuid,
     pub(crate) username: String,
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) inserted_at: i64,
+    /// When the last connection of the user ended.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) last_seen_at: Option<i64>,
+}
+
+/// The holder of a token.
+#[derive(Debug, FromRow)]
+pub(crate) struct TokenHolder {
+    pub(crate) username: String,
+    pub(crate) status: String,
+    /// Tokens that were issued before, in microseconds since 1970, are not valid.
+    pub(crate) tokens_since: i64,
 }
 
 impl Db {
@@ -28,6 +42,7 @@ impl Db {
             id: Uuid::now_v7(),
             username: username.name,
             inserted_at: now_micros(),
+            last_seen_at: None,
         };
         let mut tx = self.writer.begin().await?;
         let inserted = sqlx::query(
@@ -52,8 +67,8 @@ impl Db {
         tenant: &str,
         username: &Username,
     ) -> Result<Option<(User, String)>, sqlx::Error> {
-        let row: Option<(Uuid, String, i64, String)> = sqlx::query_as(
-            "SELECT id, username, inserted_at, password_hash FROM users
+        let row = sqlx::query(
+            "SELECT id, username, inserted_at, last_seen_at, password_hash FROM users
              WHERE tenant = ? AND skeleton = ? AND username = ?",
         )
         .bind(tenant)
@@ -61,32 +76,49 @@ impl Db {
         .bind(&username.name)
         .fetch_optional(&self.reader)
         .await?;
-        Ok(row.map(|(id, username, inserted_at, hash)| {
-            (
-                User {
-                    id,
-                    username,
-                    inserted_at,
-                },
-                hash,
-            )
-        }))
+        row.map(|row| Ok((User::from_row(&row)?, row.try_get("password_hash")?)))
+            .transpose()
     }
 
-    /// Returns the name of a user, and the time before which tokens of the user are not valid.
+    /// Returns what a token of a user needs to be checked.
     pub(crate) async fn token_holder(
         &self,
         tenant: &str,
         id: Uuid,
-    ) -> Result<Option<(String, i64)>, sqlx::Error> {
+    ) -> Result<Option<TokenHolder>, sqlx::Error> {
         sqlx::query_as(
-            "SELECT u.username, coalesce(c.changed_at, 0) FROM users u
+            "SELECT u.username, u.status, coalesce(c.changed_at, 0) AS tokens_since FROM users u
              LEFT JOIN password_changes c ON c.user_id = u.id WHERE u.id = ? AND u.tenant = ?",
         )
         .bind(id)
         .bind(tenant)
         .fetch_optional(&self.reader)
         .await
+    }
+
+    /// Stores the status that a user has chosen.
+    pub(crate) async fn set_status(&self, id: Uuid, status: &str) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query("UPDATE users SET status = ? WHERE id = ?")
+            .bind(status)
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
+    /// Stores that users were last seen now.
+    pub(crate) async fn note_last_seen(&self, users: &[Uuid]) -> Result<(), StorageError> {
+        let now = now_micros();
+        let mut tx = self.writer.begin().await?;
+        for user in users {
+            sqlx::query("UPDATE users SET last_seen_at = ? WHERE id = ?")
+                .bind(now)
+                .bind(user)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await
     }
 
     /// Returns the password hash of a user.
@@ -105,14 +137,14 @@ impl Db {
             .bind(id)
             .execute(&mut *tx)
             .await?;
-        sqlx::query(
-            "INSERT INTO password_changes (user_id, changed_at) VALUES (?, ?)
-             ON CONFLICT (user_id) DO UPDATE SET changed_at = excluded.changed_at",
-        )
-        .bind(id)
-        .bind(now_micros())
-        .execute(&mut *tx)
-        .await?;
+        end_tokens(&mut tx, id).await?;
+        tx.commit().await
+    }
+
+    /// Ends all tokens of a user that were issued before.
+    pub(crate) async fn end_tokens(&self, id: Uuid) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        end_tokens(&mut tx, id).await?;
         tx.commit().await
     }
 
@@ -157,7 +189,7 @@ impl Db {
     }
 
     pub(crate) async fn user(&self, tenant: &str, id: Uuid) -> Result<Option<User>, sqlx::Error> {
-        sqlx::query_as("SELECT id, username, inserted_at FROM users WHERE id = ? AND tenant = ?")
+        sqlx::query_as("SELECT * FROM users WHERE id = ? AND tenant = ?")
             .bind(id)
             .bind(tenant)
             .fetch_optional(&self.reader)
@@ -171,14 +203,23 @@ impl Db {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<User>, sqlx::Error> {
-        sqlx::query_as(
-            "SELECT id, username, inserted_at FROM users
-             WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?",
-        )
-        .bind(tenant)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&self.reader)
-        .await
+        sqlx::query_as("SELECT * FROM users WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?")
+            .bind(tenant)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.reader)
+            .await
     }
+}
+
+async fn end_tokens(tx: &mut SqliteConnection, user: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO password_changes (user_id, changed_at) VALUES (?, ?)
+         ON CONFLICT (user_id) DO UPDATE SET changed_at = excluded.changed_at",
+    )
+    .bind(user)
+    .bind(now_micros())
+    .execute(tx)
+    .await
+    .map(drop)
 }

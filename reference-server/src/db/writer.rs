@@ -9,12 +9,14 @@ use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{StorageError, StorageFault, in_time};
+use crate::metrics::DatabaseMetrics;
 
 /// Hands out one write transaction at a time.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(super) struct Writer {
     files: Files,
     place: Mutex<Place>,
     failed: AtomicU64,
+    metrics: DatabaseMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +40,7 @@ impl Writer {
     pub(super) async fn open(
         path: &Path,
         options: SqliteConnectOptions,
+        metrics: DatabaseMetrics,
     ) -> Result<Self, StorageError> {
         let mut connection = options.connect().await?;
         sqlx::migrate!()
@@ -50,13 +54,17 @@ impl Writer {
                 closed: false,
             }),
             failed: AtomicU64::new(0),
+            metrics,
         })
     }
 
     /// Begins a transaction. It is rolled back, and its connection closed, unless it is committed.
     pub(super) async fn begin(&self) -> Result<Write<'_>, StorageError> {
-        let attempt = Attempt(&self.failed);
+        let attempt = Attempt(self);
+        let asked = Instant::now();
         let mut place = in_time(self.place.lock()).await?;
+        let begun = Instant::now();
+        self.metrics.waits.record(begun - asked);
         if place.closed {
             return Err(StorageFault::Closed.into());
         }
@@ -72,6 +80,7 @@ impl Writer {
             connection,
             place,
             files: &self.files,
+            begun,
             attempt,
         })
     }
@@ -99,6 +108,7 @@ pub(super) struct Write<'a> {
     connection: SqliteConnection,
     place: MutexGuard<'a, Place>,
     files: &'a Files,
+    begun: Instant,
     attempt: Attempt<'a>,
 }
 
@@ -109,12 +119,13 @@ impl Write<'_> {
             mut connection,
             mut place,
             files,
+            begun,
             attempt,
         } = self;
         sqlx::query("COMMIT").execute(&mut connection).await?;
         files.check()?;
         place.connection = Some(connection);
-        attempt.succeeded();
+        attempt.succeeded(begun.elapsed());
         Ok(())
     }
 }
@@ -133,19 +144,21 @@ impl DerefMut for Write<'_> {
     }
 }
 
-/// Counts a failure when it is dropped.
+/// Counts a failure when it is dropped, and the time of a success.
 #[derive(Debug)]
-struct Attempt<'a>(&'a AtomicU64);
+struct Attempt<'a>(&'a Writer);
 
 impl Attempt<'_> {
-    fn succeeded(self) {
+    fn succeeded(self, time: Duration) {
+        self.0.metrics.writes.record(time);
         std::mem::forget(self);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.failed.fetch_add(1, Ordering::Relaxed);
+        self.0.metrics.failed.increment(1);
     }
 }
 
@@ -223,7 +236,9 @@ mod tests {
             .filename(&path)
             .create_if_missing(true)
             .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
-        let writer = Writer::open(&path, options.clone()).await.unwrap();
+        let writer = Writer::open(&path, options.clone(), DatabaseMetrics::default())
+            .await
+            .unwrap();
         // Like the readers, it prevents the deletion of the log.
         let mut reader = options.connect().await.unwrap();
         let rows = sqlx::query("SELECT count(*) FROM probes");
@@ -233,7 +248,7 @@ mod tests {
 
         let insert = "INSERT INTO probes (filler) VALUES (x'00')";
         let orphan = "PRAGMA defer_foreign_keys = ON;
-                      INSERT INTO room_members VALUES (x'01', x'02', 'member', 0)";
+                      INSERT INTO room_members VALUES (x'01', x'02', 'member', 0, 0)";
         for (failures, fault) in ["commit", "statement", "given up"].into_iter().enumerate() {
             assert_eq!(writer.failed(), failures as u64);
             let mut tx = writer.begin().await.unwrap();

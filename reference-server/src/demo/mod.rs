@@ -97,13 +97,13 @@ impl City {
                 away.push(i);
             }
             if i % FILL_BATCH == FILL_BATCH - 1 {
-                app.hub.beat(Instant::now());
+                app.beat(Instant::now());
             }
         }
         for share in away.chunks(FILL_BATCH) {
             self.room.load_simulated(share);
         }
-        app.hub.beat(Instant::now());
+        app.beat(Instant::now());
     }
 
     /// Lets members join, leave and change until `shutdown`.

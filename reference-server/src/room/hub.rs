@@ -2,6 +2,7 @@
 //! of its own, held only for a look-up.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::{
         Arc,
@@ -10,17 +11,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use headcount::Status;
+use metrics::Histogram;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Room, RoomPresence, Subscription, SubscriptionId, Visitor, history,
+    Occupation, RefusedJoins, Room, RoomOverview, RoomPresence, Subscription, SubscriptionId,
+    Visitor, history,
     locks::RoomLocks,
     members::{Occupancy, RoomMembers},
 };
 use crate::{
     auth::Identity,
     db::{self, Cursor, Db, StorageError, in_time},
+    inbox::Inboxes,
+    metrics::Sample,
     socket::Ref,
 };
 
@@ -34,6 +40,7 @@ pub(crate) struct Hub {
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
     locks: RoomLocks,
     full_max: usize,
+    pub(crate) refused: RefusedJoins,
     next_subscription: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
     beats: Mutex<u64>,
@@ -43,12 +50,13 @@ impl Hub {
     /// Presence gathered for this long goes out as one diff.
     pub(crate) const BEAT: Duration = Duration::from_millis(50);
 
-    pub(crate) fn new(full_max: usize) -> Self {
+    pub(crate) fn new(full_max: usize, refused: RefusedJoins) -> Self {
         Self {
             presence: RoomPresence::new(),
             rooms: Mutex::default(),
             locks: RoomLocks::default(),
             full_max,
+            refused,
             next_subscription: AtomicU64::new(1),
             beats: Mutex::new(0),
         }
@@ -131,6 +139,7 @@ impl Hub {
     ) -> Result<(), StorageError> {
         let _lock = in_time(self.locks.lock(room.id)).await?;
         db.join_room(room.id, user.id).await?;
+        self.refused.forget(user.id, room.id);
         if let Some(open) = self.find(room.id) {
             open.add_member(user.id, &user.username);
         }
@@ -165,28 +174,69 @@ impl Hub {
         Ok(())
     }
 
-    /// Publishes the changes since the last beat.
-    pub(crate) fn beat(&self, now: Instant) {
+    /// Changes the status of a user in all rooms. O(open rooms).
+    pub(crate) fn set_status(&self, user: Uuid, status: Status) {
+        for room in self.open_rooms() {
+            room.set_status_of_user(&self.presence, user, status);
+        }
+    }
+
+    /// Returns the rooms in memory.
+    pub(super) fn open_rooms(&self) -> Vec<Arc<Room>> {
+        self.rooms.lock().values().cloned().collect()
+    }
+
+    /// Counts the rooms in memory and their subscriptions.
+    pub(crate) fn sample(&self, sample: &mut Sample) {
+        let rooms = self.open_rooms();
+        sample.rooms = rooms.len();
+        sample.subscriptions = rooms.iter().map(|room| room.subscriptions_len()).sum();
+    }
+
+    /// Returns the rooms with the most subscriptions, at most `limit`. O(rooms in memory).
+    pub(crate) fn largest(&self, limit: usize) -> Vec<RoomOverview> {
+        let rooms = self.open_rooms();
+        let mut rooms: Vec<_> = rooms.iter().map(|room| room.overview()).collect();
+        rooms.sort_unstable_by(|a, b| {
+            let order = |room: &RoomOverview| Reverse((room.subscriptions, room.online));
+            order(a).cmp(&order(b)).then_with(|| a.topic.cmp(&b.topic))
+        });
+        rooms.truncate(limit);
+        rooms
+    }
+
+    /// Publishes the changes since the last beat. Returns the rooms that became occupied or vacated.
+    pub(crate) fn beat(
+        &self,
+        inboxes: &Inboxes,
+        list_ticks: &Histogram,
+        now: Instant,
+    ) -> Vec<(Arc<Room>, Occupation)> {
         let mut beats = self.beats.lock();
         *beats += 1;
+        let mut changed = Vec::new();
         for diff in self.presence.take_diff().iter() {
             let id = diff
                 .topic
                 .split_once(':')
                 .and_then(|(_, id)| id.parse().ok());
             if let Some(room) = id.and_then(|id| self.find(id)) {
-                room.apply(&self.presence, diff);
+                let occupation = room.apply(&self.presence, diff);
+                changed.extend(occupation.map(|occupation| (room, occupation)));
             }
         }
         if beats.is_multiple_of(BEATS_PER_TICK) {
-            let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
-            for room in rooms {
+            let started = Instant::now();
+            for room in self.open_rooms() {
                 room.tick(&self.presence, now);
+                room.announce_news(inboxes);
                 if room.close_if_idle(now) {
                     self.forget(&room);
                 }
             }
+            list_ticks.record(started.elapsed());
         }
+        changed
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
-use headcount::member_list::{Fields, NewMember, RowSource, Tick, WindowError};
+use headcount::member_list::{Bundle, Discord, Fields, NewMember, RowSource, Tick, WindowError};
 use headcount::roster::OfflinePolicy;
 use headcount::{
     EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, SortKey,
@@ -23,11 +23,25 @@ pub(super) struct RoomMembers {
     roster: Roster<u128>,
     cards: Cards,
     offline: GroupId,
+    discord: Discord,
 }
 
-/// The content of rows by user id. Offline simulated members have none.
+/// The content of rows.
 #[derive(Debug, Default)]
-struct Cards(HashMap<u128, Card>);
+struct Cards {
+    /// By user id. Offline simulated members have none.
+    by_id: HashMap<u128, Card>,
+    /// True once a viewer reads the list in the format of Discord: bodies then also have the fields of that.
+    with_discord: bool,
+}
+
+/// The format in which a viewer reads the list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum ListFormat {
+    #[default]
+    Bundles,
+    Discord,
+}
 
 #[derive(Debug)]
 struct Card {
@@ -35,6 +49,8 @@ struct Card {
     name: Option<Box<str>>,
     status: Status,
     guest: bool,
+    /// When it went offline, in microseconds since 1970.
+    last_seen: Option<i64>,
     /// True for a stored member, which stays in the list when offline.
     stays: bool,
 }
@@ -46,6 +62,7 @@ impl Card {
             name: Some(username.into()),
             status: Status::Offline,
             guest: false,
+            last_seen: None,
             stays: true,
         }
     }
@@ -60,23 +77,57 @@ struct Body<'a> {
     guest: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     simulated: bool,
+    /// Of one that is offline.
+    #[serde(
+        serialize_with = "db::rfc3339_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    last_seen_at: Option<i64>,
+    #[serde(flatten)]
+    discord: Option<DiscordMember>,
+}
+
+/// The fields of a member object of Discord.
+#[derive(Serialize)]
+struct DiscordMember {
+    user: DiscordUser,
+    presence: DiscordPresence,
+}
+
+#[derive(Serialize)]
+struct DiscordUser {
+    id: Uuid,
+    username: String,
+}
+
+#[derive(Serialize)]
+struct DiscordPresence {
+    status: &'static str,
 }
 
 impl RowSource<u128> for Cards {
     fn write_body(&self, id: &u128, _fields: Fields, out: &mut Vec<u8>) {
-        let card = self.0.get(id);
-        let given = card
-            .and_then(|card| card.name.as_deref())
-            .map(Cow::Borrowed);
-        let invented = || simulated::index(*id).map(|i| Cow::Owned(simulated::name(i)));
-        let Some(username) = given.or_else(invented) else {
+        let card = self.by_id.get(id);
+        let Some(username) = self.name(*id) else {
             return;
         };
+        let status = card.map_or(Status::Offline, |card| card.status).as_str();
+        let discord = self.with_discord.then(|| DiscordMember {
+            user: DiscordUser {
+                id: Uuid::from_u128(*id),
+                username: username.clone().into_owned(),
+            },
+            presence: DiscordPresence { status },
+        });
         let body = Body {
             username,
-            status: card.map_or(Status::Offline, |card| card.status).as_str(),
+            status,
+            discord,
             guest: card.is_some_and(|card| card.guest),
             simulated: simulated::index(*id).is_some(),
+            last_seen_at: card
+                .filter(|card| card.status == Status::Offline)
+                .and_then(|card| card.last_seen),
         };
         serde_json::to_writer(out, &body).expect("writing to a vector does not fail");
     }
@@ -105,18 +156,14 @@ impl RoomMembers {
                 Status::Idle => idle,
                 _ => online,
             };
-            let sort_key = SortKey::from_name(&profile.username);
-            Placement {
-                group,
-                sort_key,
-                attrs: 0,
-                status,
-            }
+            let key = SortKey::from_name(&profile.username);
+            Placement::new(status).group(group).key(key)
         });
         Self {
             roster,
             cards: Cards::default(),
             offline,
+            discord: Discord::new(topic, "everyone"),
         }
     }
 
@@ -134,10 +181,13 @@ impl RoomMembers {
             return;
         }
         let cards = members.into_iter().map(|member| {
-            let card = Card::stored(&member.username);
+            let card = Card {
+                last_seen: member.last_seen_at,
+                ..Card::stored(&member.username)
+            };
             (member.user_id.as_u128(), card)
         });
-        self.cards.0.extend(cards);
+        self.cards.by_id.extend(cards);
     }
 
     /// Applies what happened to presence.
@@ -151,17 +201,18 @@ impl RoomMembers {
         }
         let applied = self.roster.apply(diff, wall_s);
         for (id, error) in &applied.refused {
-            tracing::error!(user = %Uuid::from_u128(*id), %error, "the member list refused a row");
+            tracing::error!(user = %Uuid::from_u128(*id), %error, "the member list refused a session or its row");
         }
         for change in applied.changes {
-            let Some(card) = self.cards.0.get_mut(&change.id) else {
+            let Some(card) = self.cards.by_id.get_mut(&change.id) else {
                 continue;
             };
             card.status = change.new;
             if change.new == Status::Offline {
+                card.last_seen = i64::try_from(wall_s).ok().map(|s| s * 1_000_000);
                 let stays = card.stays;
                 if !stays || card.name.is_none() {
-                    self.cards.0.remove(&change.id);
+                    self.cards.by_id.remove(&change.id);
                 }
                 if !stays {
                     self.roster.list_mut().remove(&change.id);
@@ -175,7 +226,7 @@ impl RoomMembers {
         let id = id.as_u128();
         let card = self
             .cards
-            .0
+            .by_id
             .entry(id)
             .or_insert_with(|| Card::stored(username));
         card.stays = true;
@@ -191,14 +242,20 @@ impl RoomMembers {
     /// Removes a stored member. One that is online leaves the list when it goes offline.
     pub(super) fn remove_member(&mut self, id: Uuid) {
         let id = id.as_u128();
-        let Some(card) = self.cards.0.get_mut(&id) else {
+        let Some(card) = self.cards.by_id.get_mut(&id) else {
             return;
         };
         card.stays = false;
         if card.status == Status::Offline {
-            self.cards.0.remove(&id);
+            self.cards.by_id.remove(&id);
             self.roster.list_mut().remove(&id);
         }
+    }
+
+    /// Returns whether a user is a stored member.
+    pub(super) fn is_stored(&self, id: Uuid) -> bool {
+        let card = self.cards.by_id.get(&id.as_u128());
+        card.is_some_and(|card| card.stays && card.name.is_some())
     }
 
     /// Loads simulated members, all of them offline.
@@ -241,6 +298,19 @@ impl RoomMembers {
         found.into_iter().filter_map(matched).collect()
     }
 
+    /// Returns the first rows, at most `limit`.
+    pub(super) fn first_rows(&self, limit: usize) -> Vec<ShownRow> {
+        let rows = self.roster.list().slice(..limit);
+        let shown = rows.filter_map(|row| match row {
+            Row::Header { name, count, .. } => Some(ShownRow::Group {
+                name: name.to_owned(),
+                count,
+            }),
+            Row::Member { id, .. } => self.cards.show(*id),
+        });
+        shown.collect()
+    }
+
     /// Returns what changed since the last tick, for all viewers.
     pub(super) fn tick(&mut self, now: Duration) -> Tick<u128> {
         self.roster.list_mut().tick(now, (&self.cards).into())
@@ -248,15 +318,36 @@ impl RoomMembers {
 
     /// Returns what to send a viewer after a tick: frames, or fresh windows for those that missed
     /// some.
-    pub(super) fn bundles(&mut self, viewer: &mut Viewer<u128>, tick: &Tick<u128>) -> Vec<String> {
+    pub(super) fn bundles(
+        &mut self,
+        viewer: &mut Viewer<u128>,
+        tick: &Tick<u128>,
+        format: ListFormat,
+    ) -> Vec<String> {
         let mut bundles: Vec<_> = viewer.bundle(tick).into_iter().collect();
         if viewer.is_stale() {
             bundles.push(viewer.catch_up(self.roster.list_mut(), (&self.cards).into()));
         }
-        bundles
-            .iter()
-            .map(|bundle| text(&bundle.to_json()))
-            .collect()
+        let encoded = bundles.iter().map(|bundle| self.encode(bundle, format));
+        encoded.collect()
+    }
+
+    /// Makes the viewer of a subscriber.
+    pub(super) fn viewer(&mut self, format: ListFormat) -> Viewer<u128> {
+        match format {
+            ListFormat::Bundles => Viewer::default(),
+            ListFormat::Discord => {
+                self.cards.with_discord = true;
+                Viewer::discord()
+            }
+        }
+    }
+
+    fn encode(&self, bundle: &Bundle<u128>, format: ListFormat) -> String {
+        text(&match format {
+            ListFormat::Bundles => bundle.to_json(),
+            ListFormat::Discord => self.discord.event(bundle),
+        })
     }
 
     /// Performs a viewer's request. Returns a bundle to answer with, or `None` for a close.
@@ -264,6 +355,7 @@ impl RoomMembers {
         &mut self,
         viewer: &mut Viewer<u128>,
         request: &WindowRequest,
+        format: ListFormat,
     ) -> Result<Option<String>, WindowError> {
         let list = self.roster.list_mut();
         let bodies = (&self.cards).into();
@@ -277,8 +369,14 @@ impl RoomMembers {
                 viewer.retarget(list, &from, to, bodies)?
             }
             WindowRequest::Close { window } => {
-                viewer.close(&WindowSpec::parse(window)?)?;
-                return Ok(None);
+                let spec = WindowSpec::parse(window)?;
+                viewer.close(&spec)?;
+                let WindowSpec::Chunk(chunk) = spec else {
+                    return Ok(None);
+                };
+                let is_discord = format == ListFormat::Discord;
+                let event = is_discord.then(|| self.discord.invalidate(viewer, chunk));
+                return Ok(event.map(|event| text(&event)));
             }
             WindowRequest::Resync { windows } => {
                 let specs: Result<Vec<_>, _> =
@@ -286,7 +384,7 @@ impl RoomMembers {
                 viewer.resync(list, &specs?, bodies)?
             }
         };
-        Ok(Some(text(&bundle.to_json())))
+        Ok(Some(self.encode(&bundle, format)))
     }
 }
 
@@ -321,7 +419,43 @@ pub(crate) enum WindowRequest {
     Resync { windows: Vec<String> },
 }
 
+/// A row of a member list as a page shows it.
+#[derive(Debug)]
+pub(crate) enum ShownRow {
+    Group {
+        name: String,
+        count: usize,
+    },
+    Member {
+        id: Uuid,
+        username: String,
+        status: Status,
+        guest: bool,
+        simulated: bool,
+    },
+}
+
 impl Cards {
+    /// Returns the name of a member.
+    fn name(&self, id: u128) -> Option<Cow<'_, str>> {
+        let card = self.by_id.get(&id);
+        let given = card
+            .and_then(|card| card.name.as_deref())
+            .map(Cow::Borrowed);
+        given.or_else(|| simulated::index(id).map(|i| Cow::Owned(simulated::name(i))))
+    }
+
+    fn show(&self, id: u128) -> Option<ShownRow> {
+        let card = self.by_id.get(&id);
+        Some(ShownRow::Member {
+            id: Uuid::from_u128(id),
+            username: self.name(id)?.into_owned(),
+            status: card.map_or(Status::Offline, |card| card.status),
+            guest: card.is_some_and(|card| card.guest),
+            simulated: simulated::index(id).is_some(),
+        })
+    }
+
     fn note(&mut self, entry: &EntryBuf) {
         let id = entry.key_str().and_then(|key| key.parse::<Uuid>().ok());
         let Some(id) = id.map(|id| id.as_u128()) else {
@@ -329,10 +463,11 @@ impl Cards {
         };
         let simulated = simulated::index(id).is_some();
         let profile = Profile::of(entry);
-        let card = self.0.entry(id).or_insert_with(|| Card {
+        let card = self.by_id.entry(id).or_insert_with(|| Card {
             name: (!simulated).then(|| profile.username.as_ref().into()),
             status: Status::Offline,
             guest: profile.guest,
+            last_seen: None,
             stays: simulated,
         });
         card.guest = profile.guest;

@@ -1,22 +1,29 @@
 //! Open rooms: subscribers, presence, typing, history, member list.
 //!
 //! The `Hub` owns the open rooms and the presence of all of them. A `Room` is one lock around its parts, which do not
-//! know it: `Subscribers`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers`, `Typing`, `History`. Lock order:
-//! map of the hub, then room, then presence.
+//! know it: `Subscribers`, `LostSessions`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers`, `Typing`,
+//! `History`. Lock order: map of the hub, then room, then presence or inboxes.
 
 mod history;
 mod hub;
 mod locks;
+mod lost;
 mod members;
 mod open_room;
+mod overview;
 mod presence;
 mod presence_feed;
 mod published;
+mod refused;
 mod subscribers;
+mod subscription_id;
 mod typing;
 
 pub(crate) use hub::Hub;
-pub(crate) use members::WindowRequest;
-pub(crate) use open_room::{Room, Subscription};
+pub(crate) use members::{ListFormat, ShownRow, WindowRequest};
+pub(crate) use open_room::{Occupation, Room, Subscription};
+pub(crate) use overview::{NodeOverview, Place, RoomOverview};
 pub(crate) use presence::{Profile, RoomPresence, session_status};
-pub(crate) use subscribers::{SubscriptionId, Visitor};
+pub(crate) use refused::{JoinRefusal, RefusedJoins};
+pub(crate) use subscribers::Visitor;
+pub(crate) use subscription_id::SubscriptionId;

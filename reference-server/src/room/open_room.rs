@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    RoomPresence, SubscriptionId, Visitor, WindowRequest,
+    RoomOverview, RoomPresence, ShownRow, SubscriptionId, Visitor, WindowRequest,
     history::History,
+    lost::{LostSession, LostSessions},
     members::{Occupancy, RoomMembers},
     presence::Profile,
     presence_feed::PresenceFeed,
@@ -24,6 +25,8 @@ use super::{
 use crate::{
     auth::Identity,
     db::{self, Message},
+    inbox::Inboxes,
+    metrics::Dropped,
     socket::{Broadcast, Ref, encode},
 };
 
@@ -45,12 +48,16 @@ pub(crate) struct Room {
 /// The parts of a room, guarded by one lock.
 struct State {
     subscribers: Subscribers,
+    lost: LostSessions,
     history: History,
     typing: Typing,
     feed: PresenceFeed,
     members: RoomMembers,
     /// True once the room is dropped from the hub: its users must open it again.
     is_closed: bool,
+    /// True if a message came since the members were last told of new ones.
+    has_news: bool,
+    last_seq: i64,
     /// True if the room is never forgotten, however long it has no subscribers.
     is_pinned: bool,
     used: Instant,
@@ -62,6 +69,13 @@ pub(crate) struct Subscription {
     pub(crate) room: Arc<Room>,
     pub(crate) id: SubscriptionId,
     pub(crate) join_ref: Ref,
+}
+
+/// A change of whether there is anybody in a room that others see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occupation {
+    Occupied,
+    Vacated,
 }
 
 /// The error of a room that was dropped meanwhile: open it again.
@@ -85,20 +99,23 @@ impl Room {
         let topic: Arc<str> = info.topic().into();
         Self {
             id: info.id,
-            info,
             opened: now,
             posting: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
                 subscribers: Subscribers::default(),
+                lost: LostSessions::default(),
                 history: History::new(latest),
                 typing: Typing::default(),
                 feed: PresenceFeed::new(Arc::clone(&topic), full_max, now),
                 members,
                 is_closed: false,
+                has_news: false,
+                last_seq: info.last_seq,
                 is_pinned: false,
                 used: now,
             }),
             topic,
+            info,
         }
     }
 
@@ -120,7 +137,7 @@ impl Room {
         self: &Arc<Self>,
         presence: &RoomPresence,
         id: SubscriptionId,
-        visitor: Visitor,
+        mut visitor: Visitor,
         reference: &Ref,
         replaced: Option<SubscriptionId>,
     ) -> Result<Subscription, Closed> {
@@ -129,6 +146,11 @@ impl Room {
             return Err(Closed);
         }
         state.used = Instant::now();
+        let lost = state.lost.take(&visitor);
+        let id = lost.as_ref().map_or(id, |lost| lost.id);
+        if let Some(lost) = &lost {
+            visitor.online_at = lost.online_at;
+        }
         let old = replaced.and_then(|id| Some((id, state.subscribers.remove(id)?)));
         let subscription = Subscription {
             room: Arc::clone(self),
@@ -142,7 +164,7 @@ impl Room {
             old.push_close(&self.topic);
             self.untrack(presence, &mut state, replaced, &old.visitor.identity);
         }
-        self.track(presence, &mut state, id, &subscriber.visitor);
+        self.track(presence, &mut state, id, &subscriber.visitor, lost.as_ref());
         let State {
             subscribers,
             feed,
@@ -188,6 +210,28 @@ impl Room {
         true
     }
 
+    /// Ends a subscription whose connection was lost: its session stays for `grace`, until the user returns.
+    pub(crate) fn lose(
+        &self,
+        presence: &RoomPresence,
+        subscription: SubscriptionId,
+        grace: Duration,
+    ) {
+        if grace.is_zero() {
+            self.leave(presence, subscription);
+            return;
+        }
+        let mut state = self.state.lock();
+        let Some(subscriber) = state.subscribers.remove(subscription) else {
+            return;
+        };
+        let now = Instant::now();
+        state.used = now;
+        let visitor = &subscriber.visitor;
+        state.lost.add(subscription, visitor, now + grace);
+        self.end_typing_of_gone(&mut state, visitor.identity.id);
+    }
+
     /// Returns whether the subscription has not ended.
     pub(crate) fn has(&self, subscription: SubscriptionId) -> bool {
         self.state.lock().subscribers.get(subscription).is_some()
@@ -199,8 +243,14 @@ impl Room {
         state: &mut State,
         subscription: SubscriptionId,
         visitor: &Visitor,
+        lost: Option<&LostSession>,
     ) {
-        let tracked = self.with_entry(subscription, visitor, |entry| presence.track(entry));
+        let tracked = self.with_entry(subscription, visitor, |entry| match lost {
+            // Nobody saw it leave: there is nothing to tell, unless its status has changed.
+            Some(lost) if lost.status == visitor.status => Ok(()),
+            Some(_) => presence.update(entry).map(drop),
+            None => presence.track(entry).map(drop),
+        });
         if let Err(error) = tracked {
             // The visitor is in the room all the same, but shown to none.
             tracing::error!(%error, "presence refused an entry");
@@ -231,9 +281,28 @@ impl Room {
         identity: &Identity,
     ) {
         presence.untrack(&self.topic, &identity.id.to_string(), &subscription.owner());
-        if state.typing.contains(identity.id) && !state.subscribers.any(|s| s.user() == identity.id)
-        {
-            self.end_typing(state, identity.id);
+        self.end_typing_of_gone(state, identity.id);
+    }
+
+    /// Ends the sessions of users that have not returned.
+    fn untrack_lost(&self, presence: &RoomPresence, sessions: Vec<LostSession>) {
+        for lost in sessions {
+            let key = lost.user.to_string();
+            presence.untrack(&self.topic, &key, &lost.id.owner());
+        }
+    }
+
+    /// Ends the typing note of a user that has no subscription left.
+    fn end_typing_of_gone(&self, state: &mut State, user: Uuid) {
+        if state.typing.contains(user) && !state.subscribers.any(|s| s.user() == user) {
+            self.end_typing(state, user);
+        }
+    }
+
+    /// Changes the status of all subscriptions of a user.
+    pub(super) fn set_status_of_user(&self, presence: &RoomPresence, user: Uuid, status: Status) {
+        for subscription in presence.subscriptions(&self.topic, &user.to_string()) {
+            self.set_status(presence, subscription, status);
         }
     }
 
@@ -264,10 +333,44 @@ impl Room {
     pub(crate) fn publish(&self, message: &Message) {
         let mut state = self.state.lock();
         state.used = Instant::now();
+        state.has_news = true;
+        state.last_seq = message.seq;
         self.end_typing(&mut state, message.user.id);
         let payload = state.history.push(message);
         let event = Broadcast::new(&self.topic, "new_message", payload);
         state.subscribers.broadcast(&event, |_| true);
+    }
+
+    /// Sends that a stored message was edited or deleted.
+    pub(crate) fn publish_change(&self, message: &Message) {
+        let mut state = self.state.lock();
+        state.used = Instant::now();
+        state.history.replace(message);
+        let event = if message.deleted {
+            let payload = json!({ "id": message.id, "seq": message.seq });
+            Broadcast::new(&self.topic, "message_deleted", payload.to_string())
+        } else {
+            let whole = json!(message);
+            let payload = json!({
+                "id": message.id,
+                "seq": message.seq,
+                "content": message.content,
+                "edited_at": whole["edited_at"],
+            });
+            Broadcast::new(&self.topic, "message_updated", payload.to_string())
+        };
+        state.subscribers.broadcast(&event, |_| true);
+    }
+
+    /// Tells the members that listen of new messages, also those that have not opened the room.
+    pub(super) fn announce_news(&self, inboxes: &Inboxes) {
+        let mut state = self.state.lock();
+        if !std::mem::take(&mut state.has_news) {
+            return;
+        }
+        let payload = json!({ "room_id": self.id, "last_seq": state.last_seq }).to_string();
+        let members = &state.members;
+        inboxes.send_where(|user| members.is_stored(user), "unread", &payload);
     }
 
     /// Sends the other users that one types, unless it is invisible.
@@ -303,13 +406,15 @@ impl Room {
     /// Sends a typing event to the others. It is the first thing that a congested client does without.
     fn send_typing(&self, state: &State, event: &'static str, payload: String, user: Uuid) {
         let event = Broadcast::new(&self.topic, event, payload);
-        let is_to = |s: &Subscriber| s.user() != user && !s.is_congested();
+        let is_to = |s: &Subscriber| s.user() != user && !s.leaves_out(Dropped::Typing);
         state.subscribers.broadcast(&event, is_to);
     }
 
     /// Ends the subscriptions of the users that `applies` accepts. Their clients do not rejoin by themselves.
     pub(super) fn evict(&self, presence: &RoomPresence, applies: impl Fn(Uuid) -> bool) {
         let mut state = self.state.lock();
+        let lost = state.lost.take_where(|lost| applies(lost.user));
+        self.untrack_lost(presence, lost);
         for subscription in state.subscribers.of_users(applies) {
             if let Some(subscriber) = state.subscribers.remove(subscription) {
                 subscriber.push_close(&self.topic);
@@ -323,7 +428,8 @@ impl Room {
     pub(super) fn close_if_idle(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         let is_idle = now.saturating_duration_since(state.used) >= IDLE;
-        state.is_closed |= is_idle && !state.is_pinned && state.subscribers.is_empty();
+        let is_empty = state.subscribers.is_empty() && state.lost.is_empty();
+        state.is_closed |= is_idle && !state.is_pinned && is_empty;
         state.is_closed
     }
 
@@ -332,8 +438,9 @@ impl Room {
         self.state.lock().is_closed = true;
     }
 
-    /// Applies what happened to presence in this room, and sends it.
-    pub(super) fn apply(&self, presence: &RoomPresence, diff: &TopicDiff) {
+    /// Applies what happened to presence in this room, and sends it. Returns whether the room became occupied, or
+    /// vacated.
+    pub(super) fn apply(&self, presence: &RoomPresence, diff: &TopicDiff) -> Option<Occupation> {
         let mut state = self.state.lock();
         let wall_s = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
         let State {
@@ -342,13 +449,26 @@ impl Room {
             members,
             ..
         } = &mut *state;
+        let before = members.occupancy().online;
         members.apply(diff, wall_s);
         feed.send_diff(presence, members, subscribers, diff);
+        match (before, members.occupancy().online) {
+            (0, 1..) => Some(Occupation::Occupied),
+            (1.., 0) => Some(Occupation::Vacated),
+            _ => None,
+        }
+    }
+
+    /// Returns the tenant of the room.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.info.tenant
     }
 
     /// Sends the changes of a quarter of a second to the subscribers.
     pub(super) fn tick(&self, presence: &RoomPresence, now: Instant) {
         let mut state = self.state.lock();
+        let expired = state.lost.take_expired(now);
+        self.untrack_lost(presence, expired);
         for user in state.typing.expired(now) {
             self.end_typing(&mut state, user);
         }
@@ -374,10 +494,10 @@ impl Room {
             let Some(viewer) = &mut subscriber.viewer else {
                 continue;
             };
-            if v.outbox.is_congested() {
+            if v.outbox.leaves_out(Dropped::MemberList) {
                 continue;
             }
-            for bundle in members.bundles(viewer, &tick) {
+            for bundle in members.bundles(viewer, &tick, v.list_format) {
                 let frame = encode(v.vsn, None, None, &self.topic, "member_list", &bundle);
                 v.outbox.push(frame);
             }
@@ -401,10 +521,19 @@ impl Room {
         let Some(subscriber) = subscribers.get_mut(subscription) else {
             return Ok(());
         };
-        let viewer = subscriber.viewer.get_or_insert_default();
-        let answer = members.request(viewer, request)?;
+        let format = subscriber.visitor.list_format;
+        let viewer = subscriber
+            .viewer
+            .get_or_insert_with(|| members.viewer(format));
+        let answer = members.request(viewer, request, format)?;
         subscriber.reply(&self.topic, reference, answer.as_deref().unwrap_or("{}"));
         Ok(())
+    }
+
+    /// Returns the first rows of the member list, at most `limit`, and the size of the room.
+    pub(crate) fn first_rows(&self, limit: usize) -> (Vec<ShownRow>, Occupancy) {
+        let state = self.state.lock();
+        (state.members.first_rows(limit), state.members.occupancy())
     }
 
     /// Returns the positions in the member list of the first names that begin with `prefix`.
@@ -426,6 +555,27 @@ impl Room {
     pub(crate) fn load_simulated(&self, members: &[usize]) {
         let members = members.iter().copied();
         self.state.lock().members.load_simulated(members);
+    }
+
+    /// Counts the subscriptions.
+    pub(super) fn subscriptions_len(&self) -> usize {
+        self.state.lock().subscribers.len()
+    }
+
+    /// Returns the room as operators see it.
+    pub(super) fn overview(&self) -> RoomOverview {
+        let state = self.state.lock();
+        let Occupancy { online, total } = state.members.occupancy();
+        RoomOverview {
+            topic: self.topic.to_string(),
+            name: self.info.name.clone(),
+            is_dm: self.info.kind == "dm",
+            tenant: self.info.tenant.clone(),
+            subscriptions: state.subscribers.len(),
+            online,
+            total,
+            messages: state.last_seq,
+        }
     }
 
     pub(super) fn occupancy(&self) -> Occupancy {

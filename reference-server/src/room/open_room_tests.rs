@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::room::members::ListFormat;
 use crate::room::{
     presence_feed::{CALM, COUNT_PERIOD},
     published::PublishedPresence,
@@ -20,6 +21,8 @@ impl Scene {
         let info = db::Room {
             id: Uuid::now_v7(),
             tenant: "default".into(),
+            server_id: None,
+            category_id: None,
             kind: "group".into(),
             name: "room".into(),
             description: String::new(),
@@ -48,6 +51,8 @@ impl Scene {
         let outbox = Arc::new(Outbox::default());
         let visitor = Visitor {
             online_at: 0,
+            device: None,
+            list_format: ListFormat::Bundles,
             identity: Identity::new(id, "guest".into(), true, "default".into()),
             staff: false,
             status,

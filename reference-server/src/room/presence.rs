@@ -11,6 +11,8 @@ use headcount::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::subscription_id::SubscriptionId;
+
 /// Parses the status that a session may have: one of the four words, not `offline`.
 pub(crate) fn session_status(word: &str) -> Option<Status> {
     word.parse()
@@ -70,6 +72,10 @@ impl RoomPresence {
         }
     }
 
+    pub(super) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
     pub(crate) fn track(&self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
         self.presence.track(entry)
     }
@@ -87,6 +93,11 @@ impl RoomPresence {
         self.presence.take_diff()
     }
 
+    /// Counts the sessions in all rooms.
+    pub(crate) fn len(&self) -> usize {
+        self.presence.len()
+    }
+
     /// Counts the sessions in `topic`.
     pub(super) fn sessions_len(&self, topic: &str) -> usize {
         self.presence.count(topic)
@@ -101,6 +112,13 @@ impl RoomPresence {
         } else {
             sessions
         }
+    }
+
+    /// Returns the subscriptions of a user, invisible ones too.
+    pub(super) fn subscriptions(&self, topic: &str, key: &str) -> Vec<SubscriptionId> {
+        let entries = self.presence.get_by_key(topic, key);
+        let owners = entries.iter().map(EntryBuf::owner);
+        owners.filter_map(SubscriptionId::of_owner).collect()
     }
 
     /// Returns every user in `topic`, in order.

@@ -15,7 +15,7 @@ use super::{
     published::PublishedPresence,
     subscribers::{Subscriber, Subscribers},
 };
-use crate::socket::Broadcast;
+use crate::{metrics::Dropped, socket::Broadcast};
 
 /// Counts are sent at most this often.
 pub(super) const COUNT_PERIOD: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ impl PresenceFeed {
         if let Some(payload) = payload {
             let diff = Broadcast::new(&self.topic, "presence_diff", payload);
             for subscriber in subscribers.iter_mut().filter(|s| s.has_state) {
-                if subscriber.is_congested() {
+                if subscriber.leaves_out(Dropped::Presence) {
                     // It gets a new state when it has caught up.
                     subscriber.has_state = false;
                     subscriber.is_behind = true;

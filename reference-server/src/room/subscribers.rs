@@ -6,22 +6,15 @@ use std::{collections::HashMap, sync::Arc};
 use headcount::{Status, Viewer};
 use uuid::Uuid;
 
-use super::members::Occupancy;
+use super::{
+    members::{ListFormat, Occupancy},
+    subscription_id::SubscriptionId,
+};
 use crate::{
     auth::Identity,
+    metrics::Dropped,
     socket::{Broadcast, Outbox, Ref, Vsn, encode, encode_reply},
 };
-
-/// Names a subscription for the life of the process; it is also the owner of its presence entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SubscriptionId(pub(super) u64);
-
-impl SubscriptionId {
-    /// Returns the owner of the subscription's presence entry.
-    pub(super) fn owner(self) -> String {
-        self.0.to_string()
-    }
-}
 
 /// A user that joins a room, and the connection that reaches it.
 #[derive(Debug, Clone)]
@@ -29,6 +22,10 @@ pub(crate) struct Visitor {
     pub(crate) identity: Identity,
     pub(crate) staff: bool,
     pub(crate) status: Status,
+    /// The client's own name of the device, by which it returns after a lost connection.
+    pub(crate) device: Option<Arc<str>>,
+    /// The format in which it reads the member list.
+    pub(crate) list_format: ListFormat,
     /// When it joined, in seconds since 1970.
     pub(crate) online_at: i64,
     pub(crate) outbox: Arc<Outbox>,
@@ -68,6 +65,11 @@ impl Subscriber {
     /// Returns whether its connection has more queued than it can take.
     pub(super) fn is_congested(&self) -> bool {
         self.visitor.outbox.is_congested()
+    }
+
+    /// Returns whether it goes without a frame of this kind because it has more queued than it can take.
+    pub(super) fn leaves_out(&self, kind: Dropped) -> bool {
+        self.visitor.outbox.leaves_out(kind)
     }
 
     /// Sends an event to this subscriber alone, under its join reference.
@@ -125,6 +127,10 @@ impl Subscribers {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscriber> {
         self.0.values_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -1,17 +1,20 @@
 //! `Channels`: the channels that a client has joined, over a WebSocket or by polls. It is the state machine of Phoenix
 //! Channels, and hands the events of a room to it. The task of the client owns it; no lock.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
     CloseReason, Outbox, Vsn,
+    choices::Choices,
     expiry::{Due, Expiry, Refusals},
     frame::{Malformed, Push, Ref, decode_binary, decode_text, encode, encode_reply},
+    messages::{self, Reply, storage_reason},
 };
 use crate::{
     app::App,
@@ -21,16 +24,12 @@ use crate::{
     inbox,
     limit::millis,
     meters::Kind,
-    post::{Draft, Posted},
-    room::{Subscription, Visitor, WindowRequest, session_status},
+    room::{JoinRefusal, Subscription, Visitor, WindowRequest, session_status},
     validate,
 };
 
 /// Channels one socket may join.
 const CHANNELS_MAX: usize = 100;
-
-/// The answer to a push.
-type Reply = Result<Value, Value>;
 
 /// Parameters of a join; others are ignored.
 #[derive(Default, Deserialize)]
@@ -53,7 +52,10 @@ pub(crate) struct Channels {
     app: Arc<App>,
     vsn: Vsn,
     identity: Identity,
+    choices: Choices,
     outbox: Arc<Outbox>,
+    /// True once the client has said that it leaves: its sessions then do not wait for it.
+    has_left: bool,
     joined: HashMap<String, Subscription>,
     /// The join reference of the user's own channel, if that is joined.
     inbox: Option<Ref>,
@@ -64,10 +66,17 @@ pub(crate) struct Channels {
 /// Ends the subscriptions, however the connection ends.
 impl Drop for Channels {
     fn drop(&mut self) {
+        let grace = if self.is_lost() {
+            self.app.grace()
+        } else {
+            Duration::ZERO
+        };
+        let reason = self.outbox.close_reason();
+        let reason = reason.map_or("client", CloseReason::as_str);
+        self.app.metrics.close(reason);
+        let presence = &self.app.hub.presence;
         for (_, subscription) in self.joined.drain() {
-            subscription
-                .room
-                .leave(&self.app.hub.presence, subscription.id);
+            subscription.room.lose(presence, subscription.id, grace);
         }
         self.app.connections.remove(self.identity.id, &self.outbox);
         if self.inbox.is_some() {
@@ -77,9 +86,10 @@ impl Drop for Channels {
 }
 
 impl Channels {
-    pub(crate) fn new(app: Arc<App>, vsn: Vsn, identity: Identity) -> Self {
-        let outbox = Arc::new(Outbox::default());
-        app.connections.add(&identity, &outbox);
+    pub(crate) fn new(app: Arc<App>, vsn: Vsn, identity: Identity, choices: Choices) -> Self {
+        let outbox = Arc::new(Outbox::new(Arc::clone(&app.metrics.queues)));
+        app.metrics.open(choices.contact.transport);
+        app.add_connection(&identity, vsn, choices.contact, &outbox);
         // Revoked since it was checked, perhaps: the client comes again.
         if identity.generation != app.revocations.generation() {
             outbox.close(CloseReason::TokenEnded);
@@ -89,12 +99,34 @@ impl Channels {
             app,
             vsn,
             identity,
+            choices,
             outbox,
+            has_left: false,
             joined: HashMap::new(),
             inbox: None,
             refusals: Refusals::new(),
             expiry,
         }
+    }
+
+    /// Notes that the client leaves, and is not lost.
+    pub(super) fn say_left(&mut self) {
+        self.has_left = true;
+    }
+
+    /// Returns whether the client was lost, so that it may return: it has not left, and was not turned out.
+    fn is_lost(&self) -> bool {
+        let reason = self.outbox.close_reason();
+        let is_turned_out = matches!(
+            reason,
+            Some(
+                CloseReason::TokenEnded
+                    | CloseReason::Flood
+                    | CloseReason::Restart
+                    | CloseReason::Abrupt
+            )
+        );
+        !self.has_left && !is_turned_out
     }
 
     /// Returns the time at which [`Self::expire`] has something to do.
@@ -116,8 +148,8 @@ impl Channels {
         }
     }
 
-    /// Handles a push on the user's own channel, on which clients only listen.
-    fn inbox_event(&mut self, push: &Push<'_>) {
+    /// Handles a push on the user's own channel.
+    async fn inbox_event(&mut self, push: &Push<'_>) {
         let inboxes = &self.app.inboxes;
         match &*push.event {
             "phx_join" => {
@@ -125,7 +157,9 @@ impl Channels {
                 if old.is_none() {
                     inboxes.join(&self.identity, self.vsn, &self.outbox);
                 }
-                self.reply(push, "ok", "{}");
+                let status = self.app.connections.chosen_status(self.identity.id);
+                let status = status.unwrap_or_default().as_str();
+                self.reply(push, "ok", &json!({ "status": status }).to_string());
                 if let Some(old) = old {
                     self.push_end(old.as_deref(), &push.topic, "phx_close");
                 }
@@ -139,7 +173,28 @@ impl Channels {
                 }
             }
             _ if self.inbox.is_none() => self.unmatched(push),
+            "set_status" => self.choose_status(push).await,
             _ => self.reply(push, "error", r#"{"reason":"unknown event"}"#),
+        }
+    }
+
+    /// Changes the status of the user on all devices.
+    async fn choose_status(&self, push: &Push<'_>) {
+        let wanted = push.payload.parse();
+        let wanted = wanted.and_then(|p: SetStatus| session_status(&p.status));
+        let Some(status) = wanted else {
+            return self.reply(push, "error", r#"{"reason":"invalid status"}"#);
+        };
+        match self.app.choose_status(&self.identity, status).await {
+            Ok(()) => {
+                let answer = json!({ "status": status.as_str() });
+                self.reply(push, "ok", &answer.to_string());
+            }
+            Err(error) => {
+                let reason = storage_reason(&error).unwrap_or("internal error");
+                let answer = json!({ "reason": reason });
+                self.reply(push, "error", &answer.to_string());
+            }
         }
     }
 
@@ -153,7 +208,7 @@ impl Channels {
         let known = match known {
             Ok(identity) => identity,
             Err(error) => {
-                let reason = storage_reason(&error, push).unwrap_or("internal error");
+                let reason = storage_reason(&error).unwrap_or("internal error");
                 return self.reply(push, "error", &refused(reason));
             }
         };
@@ -164,7 +219,9 @@ impl Channels {
         };
         self.expiry = Expiry::new(identity.expires_at);
         self.app.connections.remove(self.identity.id, &self.outbox);
-        self.app.connections.add(&identity, &self.outbox);
+        let contact = self.choices.contact;
+        self.app
+            .add_connection(&identity, self.vsn, contact, &self.outbox);
         self.identity = identity;
         self.reply(push, "ok", "{}");
     }
@@ -175,6 +232,7 @@ impl Channels {
         let Err(wait) = self.app.push_meters.check(kind, self.identity.id) else {
             return true;
         };
+        self.app.metrics.limit(kind.as_str());
         let answer = json!({ "reason": "rate_limited", "retry_after_ms": millis(wait) });
         self.reply(push, "error", &answer.to_string());
         if self.refusals.add(Instant::now()) {
@@ -200,17 +258,28 @@ impl Channels {
         Ok(())
     }
 
-    async fn handle(&mut self, mut push: Push<'_>) {
+    /// Handles a push within a span that names its topic and event in the log.
+    async fn handle(&mut self, push: Push<'_>) {
+        let topic = push.topic.clone();
+        let event = push.event.clone();
+        let span = tracing::error_span!("push", ?topic, ?event);
+        self.dispatch(push).instrument(span).await;
+    }
+
+    async fn dispatch(&mut self, mut push: Push<'_>) {
         if push.event == "phx_join" && push.join_ref.is_none() {
             push.join_ref.clone_from(&push.reference);
         }
+        self.app.metrics.pushes.increment(1);
         if !self.charge(&push) {
             return;
         }
         match (&*push.topic, &*push.event) {
             ("phoenix", "heartbeat") => self.reply(&push, "ok", "{}"),
             ("phoenix", "access_token") => self.renew(&push).await,
-            (topic, _) if topic == inbox::topic(self.identity.id) => self.inbox_event(&push),
+            (topic, _) if topic == inbox::topic(self.identity.id) => {
+                self.inbox_event(&push).await;
+            }
             (_, "phx_join") => self.join(&push).await,
             (_, "phx_leave") => self.leave(&push),
             _ => self.event(&push).await,
@@ -230,23 +299,30 @@ impl Channels {
     async fn join(&mut self, push: &Push<'_>) {
         let old = self.subscription(&push.topic);
         if old.is_none() && self.joined.len() >= CHANNELS_MAX {
-            let reason = json!({ "reason": "too many channels joined" }).to_string();
-            return self.reply(push, "error", &reason);
+            return self.refuse_join(push, JoinRefusal::TooManyChannels);
         }
         if !is_topic_of_room(&push.topic) {
+            self.app
+                .metrics
+                .refuse_join(JoinRefusal::UnmatchedTopic.as_str());
             return self.unmatched(push);
         }
+        let generation = self.app.hub.refused.generation();
         let joining = AssertUnwindSafe(self.subscribe(push, old.as_ref())).catch_unwind();
         let refused = match joining.await {
             Ok(Ok(subscription)) => {
+                self.app.metrics.joins.increment(1);
                 self.joined.insert(push.topic.to_string(), subscription);
                 return;
             }
-            Ok(Err(reason)) => reason,
-            Err(_) => "join crashed",
+            Ok(Err(refusal)) => refusal,
+            Err(_) => JoinRefusal::Crashed,
         };
+        let now = std::time::Instant::now();
+        let known = &self.app.hub.refused;
+        known.note(&self.identity, &push.topic, refused, generation, now);
         // The old channel is torn down by any join, also by one that is refused.
-        self.reply(push, "error", &json!({ "reason": refused }).to_string());
+        self.refuse_join(push, refused);
         if let Some(old) = old {
             self.joined.remove(&*push.topic);
             old.room.leave(&self.app.hub.presence, old.id);
@@ -254,19 +330,34 @@ impl Channels {
         }
     }
 
+    fn refuse_join(&self, push: &Push<'_>, refusal: JoinRefusal) {
+        self.app.metrics.refuse_join(refusal.as_str());
+        let answer = json!({ "reason": refusal.reason() }).to_string();
+        let join_ref = push.join_ref.as_deref();
+        let reference = push.reference.as_deref();
+        let frame = encode_reply(self.vsn, join_ref, reference, &push.topic, "error", &answer);
+        self.app.hub.refused.answer(&self.outbox, frame);
+    }
+
     /// Joins the room of the topic. On success the reply has been sent.
     async fn subscribe(
         &self,
         push: &Push<'_>,
         old: Option<&Subscription>,
-    ) -> Result<Subscription, &'static str> {
+    ) -> Result<Subscription, JoinRefusal> {
+        let now = std::time::Instant::now();
+        let known = &self.app.hub.refused;
+        if let Some(refusal) = known.find(&self.identity, &push.topic, now) {
+            return Err(refusal);
+        }
         let reason = |error: ApiError| match error {
-            ApiError::NotFound(_) => "not found",
-            error => storage_reason(&error, push).unwrap_or("join crashed"),
+            ApiError::NotFound(_) => JoinRefusal::NotFound,
+            error => storage_reason(&error).map_or(JoinRefusal::Crashed, JoinRefusal::Storage),
         };
-        let room = self.room(&push.topic).await.map_err(reason)?;
+        let room = messages::room_of(&self.app, &self.identity, &push.topic);
+        let room = room.await.map_err(reason)?;
         let role = self.app.role(&self.identity, &room).await.map_err(reason)?;
-        let role = role.ok_or("not a member")?;
+        let role = role.ok_or(JoinRefusal::NotAMember)?;
         let params: JoinParams = push.payload.parse().unwrap_or_default();
         let visitor = Visitor {
             identity: self.identity.clone(),
@@ -274,7 +365,10 @@ impl Channels {
             status: params
                 .status
                 .and_then(|word| session_status(&word))
+                .or_else(|| self.app.connections.chosen_status(self.identity.id))
                 .unwrap_or_default(),
+            device: self.choices.device.clone(),
+            list_format: self.choices.list_format,
             online_at: db::now_micros() / 1_000_000,
             outbox: Arc::clone(&self.outbox),
             vsn: self.vsn,
@@ -285,18 +379,7 @@ impl Channels {
         hub.join(&self.app.db, &room, visitor, &push.reference, replaced)
             .await
             .map_err(|error| reason(error.into()))?
-            .ok_or("not found")
-    }
-
-    async fn room(&self, topic: &str) -> Result<db::Room, ApiError> {
-        let (kind, id) = topic.split_once(':').unwrap_or_default();
-        let room = self.app.room(&self.identity, id).await?;
-        let expected = if kind == "dm" { "dm" } else { "group" };
-        if room.kind == expected {
-            Ok(room)
-        } else {
-            Err(ApiError::NotFound("no such room"))
-        }
+            .ok_or(JoinRefusal::NotFound)
     }
 
     /// Leaves a channel. The server always replies: a client whose join timed out may leave a channel that the server
@@ -346,7 +429,9 @@ impl Channels {
     /// Handles an event of a joined room. Typing gets no reply, which is legal.
     async fn room_event(&self, push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
         match &*push.event {
-            "new_message" => Some(self.new_message(push).await),
+            "new_message" | "edit_message" | "delete_message" => {
+                Some(messages::handle(&self.app, &self.identity, push).await)
+            }
             "typing" => {
                 subscription
                     .room
@@ -380,27 +465,6 @@ impl Channels {
             .room
             .set_status(&self.app.hub.presence, subscription.id, status);
         Ok(json!({ "status": status.as_str() }))
-    }
-
-    /// Posts a message. Its author is the user of the socket's token; ids in the payload are ignored.
-    async fn new_message(&self, push: &Push<'_>) -> Reply {
-        let internal = |error: ApiError| json!({ "reason": storage_reason(&error, push).unwrap_or("internal error") });
-        let Some(draft) = push.payload.parse::<Draft>() else {
-            return Err(json!({ "reason": "invalid payload" }));
-        };
-        let room = self.room(&push.topic).await.map_err(internal)?;
-        let posted = Arc::clone(&self.app)
-            .post(room, self.identity.clone(), draft)
-            .await;
-        match posted {
-            Ok(Posted::New(message) | Posted::Before(message)) => Ok(json!(message)),
-            Err(ApiError::RateLimited { retry_after_ms }) => {
-                Err(json!({ "reason": "rate_limited", "retry_after_ms": retry_after_ms }))
-            }
-            Err(ApiError::Invalid(errors)) => Err(json!({ "reason": "invalid", "errors": errors })),
-            Err(ApiError::NotFound(_)) => Err(json!({ "reason": "not found" })),
-            Err(error) => Err(internal(error)),
-        }
     }
 
     /// Answers a push under the join reference it came with.
@@ -440,15 +504,6 @@ fn is_topic_of_room(topic: &str) -> bool {
         .split_once(':')
         .filter(|(kind, _)| ["room", "dm"].contains(kind));
     id.is_some_and(|(_, id)| validate::room_id(id).is_some())
-}
-
-/// Logs the error of a push. Returns the reason for the client if it is the storage.
-fn storage_reason(error: &ApiError, push: &Push<'_>) -> Option<&'static str> {
-    tracing::error!(topic = %push.topic, event = %push.event, %error, "push failed");
-    match error {
-        ApiError::Storage(error) => Some(error.fault.reason()),
-        _ => None,
-    }
 }
 
 /// Handles a request about the member list. The room replies itself, in step with its frames; returns

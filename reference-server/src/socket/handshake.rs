@@ -9,8 +9,17 @@ use axum::{
 };
 use base64::{Engine as _, alphabet, engine};
 
-use super::{Vsn, websocket};
-use crate::{app::App, auth::Identity, error::ApiError, origin::Origin};
+use super::{
+    Vsn,
+    channels::Channels,
+    choices::{Choices, param},
+    refusal::ConnectRefusal,
+    websocket,
+};
+use crate::{
+    app::App, auth::Identity, connections::Contact, metrics::Transport, net::ClientAddress,
+    origin::Origin,
+};
 
 /// The longest frame a client may send, in bytes.
 const FRAME_BYTES_MAX: usize = 64 << 10;
@@ -26,23 +35,28 @@ pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
     uri: Uri,
     headers: HeaderMap,
+    ClientAddress(address): ClientAddress,
     ws: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let ws = match ws {
         Ok(ws) => ws,
         Err(rejection) => return rejection.into_response(),
     };
-    if !app.admission.admit().await {
+    if !app.admit_connection().await {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let (vsn, identity) = match identify(&app, &uri, &headers).await {
-        Ok(Some(known)) => known,
-        Ok(None) => {
-            app.admission.delay_refusal().await;
-            return StatusCode::FORBIDDEN.into_response();
-        }
-        Err(error) => return error.into_response(),
+    let token = protocol_token(&headers);
+    let (vsn, identity) = match identify(&app, &uri, &headers, token).await {
+        Ok(known) => known,
+        Err(refusal) => return refuse(&app, refusal, StatusCode::FORBIDDEN).await,
     };
+    let choices = Choices::read(
+        &uri,
+        Contact {
+            transport: Transport::WebSocket,
+            address: Some(address),
+        },
+    );
     ws.protocols(["phoenix"])
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -50,41 +64,48 @@ pub(crate) async fn upgrade(
         .max_message_size(FRAME_BYTES_MAX)
         .on_upgrade(move |socket| {
             let tasks = app.tasks.clone();
-            tasks.track_future(websocket::run(app, socket, vsn, identity))
+            let channels = Channels::new(app, vsn, identity, choices);
+            tasks.track_future(websocket::run(socket, channels))
         })
 }
 
-/// Returns the version and the user of a request; `None` is a refusal.
-async fn identify(
+/// Returns the version and the user of a request, whose token is in a header or else in the query.
+pub(super) async fn identify(
     app: &App,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Result<Option<(Vsn, Identity)>, ApiError> {
-    let Some((vsn, token)) = read_params(uri, headers) else {
-        return Ok(None);
-    };
+    token: Option<String>,
+) -> Result<(Vsn, Identity), ConnectRefusal> {
+    let (vsn, token) = read_params(uri, token).ok_or(ConnectRefusal::Parameters)?;
     if !origin_allowed(&app.config.allowed_origins, headers) {
-        return Ok(None);
+        return Err(ConnectRefusal::Origin);
     }
     let identity = app.authenticate(&token).await?;
-    Ok(identity.map(|identity| (vsn, identity)))
+    Ok((vsn, identity.ok_or(ConnectRefusal::Token)?))
 }
 
-/// Reads version and token, from the query or the subprotocol; `None` is a refusal.
-fn read_params(uri: &Uri, headers: &HeaderMap) -> Option<(Vsn, String)> {
-    let token = protocol_token(headers).or_else(|| param(uri, "token"))?;
+/// Counts a refusal, and answers with `answer` after a while; with the error of a storage in trouble at once.
+pub(super) async fn refuse(
+    app: &App,
+    refusal: ConnectRefusal,
+    answer: impl IntoResponse,
+) -> Response {
+    app.metrics.refuse_connect(refusal.as_str());
+    if let ConnectRefusal::Failed(error) = refusal {
+        return error.into_response();
+    }
+    app.admission.delay_refusal().await;
+    answer.into_response()
+}
+
+/// Reads version and token; `None` is a refusal.
+fn read_params(uri: &Uri, token: Option<String>) -> Option<(Vsn, String)> {
+    let token = token.or_else(|| param(uri, "token"))?;
     Some((vsn_of(uri)?, token))
 }
 
-/// Returns the first query parameter of that name.
-pub(super) fn param(uri: &Uri, name: &str) -> Option<String> {
-    let query = uri.query().unwrap_or_default().as_bytes();
-    let found = form_urlencoded::parse(query).find(|(key, _)| key == name);
-    found.map(|(_, value)| value.into_owned())
-}
-
 /// Returns the serializer that the client names; V1 if it names none, `None` for an unknown one.
-pub(super) fn vsn_of(uri: &Uri) -> Option<Vsn> {
+fn vsn_of(uri: &Uri) -> Option<Vsn> {
     match param(uri, "vsn") {
         None => Some(Vsn::V1),
         Some(text) => parse_vsn(&text),
@@ -168,16 +189,22 @@ mod tests {
             .parse()
             .unwrap();
         let none = HeaderMap::new();
-        assert_eq!(read_params(&uri, &none), Some((Vsn::V2, "a.b".into())));
+        assert_eq!(
+            read_params(&uri, protocol_token(&none)),
+            Some((Vsn::V2, "a.b".into()))
+        );
         let absent: Uri = "/chat/socket/websocket?token=t".parse().unwrap();
-        assert_eq!(read_params(&absent, &none), Some((Vsn::V1, "t".into())));
+        assert_eq!(read_params(&absent, None), Some((Vsn::V1, "t".into())));
         let bare: Uri = "/chat/socket/websocket?vsn=2.0.0".parse().unwrap();
-        assert_eq!(read_params(&bare, &none), None);
+        assert_eq!(read_params(&bare, None), None);
         // "??>" is Pz8+ in the standard alphabet and Pz8- in the url-safe one.
         for text in ["Pz8+", "Pz8-"] {
             let protocol = format!("phoenix, base64url.bearer.phx.{text}");
             let headers = headers(&[("sec-websocket-protocol", &protocol)]);
-            assert_eq!(read_params(&bare, &headers), Some((Vsn::V2, "??>".into())));
+            assert_eq!(
+                read_params(&bare, protocol_token(&headers)),
+                Some((Vsn::V2, "??>".into()))
+            );
         }
     }
 

@@ -27,13 +27,16 @@ use uuid::Uuid;
 use super::{
     Outbox, Vsn,
     channels::Channels,
+    choices::Choices,
     frame::Malformed,
-    handshake::{origin_allowed, param, vsn_of},
+    handshake::{identify, origin_allowed, refuse},
+    refusal::ConnectRefusal,
 };
 use crate::{
     app::App,
     auth::Identity,
-    error::ApiError,
+    connections::Contact,
+    metrics::Transport,
     net::{ClientAddress, Peer},
 };
 
@@ -118,20 +121,17 @@ impl Polls {
 
     /// Opens a session; `None` when there are too many of all, of the user or of the address, or no randomness
     /// to name it.
-    fn open(&self, vsn: Vsn, identity: Identity, address: IpAddr) -> Option<Arc<Session>> {
+    fn open(
+        &self,
+        vsn: Vsn,
+        identity: Identity,
+        choices: Choices,
+        address: IpAddr,
+    ) -> Option<Arc<Session>> {
         let user = identity.id;
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).ok()?;
         let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let channels = Channels::new(Arc::clone(&self.app), vsn, identity);
-        let session = Arc::new(Session {
-            outbox: Arc::clone(channels.outbox()),
-            channels: channels.into(),
-            polled: Polled::new(Instant::now()).into(),
-            token: token.clone(),
-            user,
-            address,
-        });
         let mut sessions = self.sessions.lock();
         let of_user = sessions.values().filter(|s| s.user == user).count();
         let of_address = sessions.values().filter(|s| s.address == address).count();
@@ -141,6 +141,15 @@ impl Polls {
         {
             return None;
         }
+        let channels = Channels::new(Arc::clone(&self.app), vsn, identity, choices);
+        let session = Arc::new(Session {
+            outbox: Arc::clone(channels.outbox()),
+            channels: channels.into(),
+            polled: Polled::new(Instant::now()).into(),
+            token: token.clone(),
+            user,
+            address,
+        });
         sessions.insert(token, Arc::clone(&session));
         Some(session)
     }
@@ -157,17 +166,14 @@ pub(crate) async fn poll(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let address = ClientAddress::find(&peer, &headers, &polls.app.config.trusted_proxies);
+    let ClientAddress(address) =
+        ClientAddress::find(&peer, &headers, &polls.app.config.trusted_proxies);
     let answer = match session_of(&polls, &uri, &headers) {
         Some(session) => wait(&polls, &session).await,
-        None if !polls.app.admission.admit().await => reply(500, None, &[]),
+        None if !polls.app.admit_connection().await => reply(500, None, &[]),
         None => match connect(&polls, &uri, &headers, address).await {
-            Ok(Some(session)) => reply(410, Some(&session.token), &[]),
-            Ok(None) => {
-                polls.app.admission.delay_refusal().await;
-                reply(403, None, &[])
-            }
-            Err(error) => return error.into_response(),
+            Ok(session) => reply(410, Some(&session.token), &[]),
+            Err(refusal) => refuse(&polls.app, refusal, reply(403, None, &[])).await,
         },
     };
     with_headers(&polls.app, &headers, answer)
@@ -222,25 +228,23 @@ fn session_of(polls: &Polls, uri: &Uri, headers: &HeaderMap) -> Option<Arc<Sessi
     polls.find(&token)
 }
 
-/// Opens a session under the same rules as the WebSocket; `None` is a refusal.
+/// Opens a session under the same rules as the WebSocket.
 async fn connect(
     polls: &Polls,
     uri: &Uri,
     headers: &HeaderMap,
-    ClientAddress(address): ClientAddress,
-) -> Result<Option<Arc<Session>>, ApiError> {
-    let header = headers
-        .get(AUTH_TOKEN)
-        .and_then(|v| v.to_str().ok())
-        .map(str::to_owned);
-    let (Some(vsn), Some(token)) = (vsn_of(uri), header.or_else(|| param(uri, "token"))) else {
-        return Ok(None);
+    address: IpAddr,
+) -> Result<Arc<Session>, ConnectRefusal> {
+    let token = headers.get(AUTH_TOKEN);
+    let token = token.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let (vsn, identity) = identify(&polls.app, uri, headers, token).await?;
+    let contact = Contact {
+        transport: Transport::LongPoll,
+        address: Some(address),
     };
-    if !origin_allowed(&polls.app.config.allowed_origins, headers) {
-        return Ok(None);
-    }
-    let identity = polls.app.authenticate(&token).await?;
-    Ok(identity.and_then(|identity| polls.open(vsn, identity, address)))
+    let choices = Choices::read(uri, contact);
+    let session = polls.open(vsn, identity, choices, address);
+    session.ok_or(ConnectRefusal::Sessions)
 }
 
 async fn wait(polls: &Polls, session: &Session) -> Response {
@@ -250,6 +254,8 @@ async fn wait(polls: &Polls, session: &Session) -> Response {
     let frames: Vec<_> = std::iter::from_fn(|| session.outbox.pop()).collect();
     if !frames.is_empty() {
         let frames: Vec<_> = frames.iter().map(|frame| frame.as_str()).collect();
+        let bytes = frames.iter().map(|frame| frame.len()).sum();
+        session.outbox.note_delivered(frames.len() as u64, bytes);
         return reply(200, Some(&session.token), &frames);
     }
     if session.outbox.closing().is_some() {

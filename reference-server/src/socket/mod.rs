@@ -3,15 +3,20 @@
 //! A client comes by `websocket` or `longpoll`; either owns its `Channels`. Rooms push into its `Outbox`.
 
 mod channels;
+mod choices;
 mod expiry;
 mod frame;
 mod handshake;
 pub(crate) mod longpoll;
+mod messages;
 mod outbox;
+mod refusal;
 mod websocket;
 
 #[cfg(feature = "harness")]
 pub(crate) use channels::Channels;
+#[cfg(feature = "harness")]
+pub(crate) use choices::Choices;
 pub(crate) use frame::{Broadcast, Ref, Vsn, encode, encode_reply};
 pub(crate) use handshake::upgrade;
 pub(crate) use outbox::{CloseReason, Outbox};

@@ -2,12 +2,17 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::extract::ws::{CloseFrame, Utf8Bytes};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::metrics::{Dropped, QueueMetrics};
 
 /// Frames that may wait; with one more the connection is closed with 1013.
 const FRAMES_MAX: usize = 1_024;
@@ -38,10 +43,28 @@ pub(crate) enum CloseReason {
     SlowConsumer,
     /// The server restarts.
     Restart,
+    /// The server restarts, and says nothing.
+    Abrupt,
 }
 
 impl CloseReason {
-    pub(crate) fn frame(self) -> CloseFrame {
+    /// Returns the name of the reason in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Protocol => "protocol",
+            Self::NotUtf8 => "not_utf8",
+            Self::TooLong => "too_long",
+            Self::Flood => "flood",
+            Self::TokenEnded => "token_ended",
+            Self::Idle => "idle",
+            Self::SlowConsumer => "slow_consumer",
+            Self::Restart | Self::Abrupt => "restart",
+        }
+    }
+
+    /// Returns the close frame; `None` ends the connection without one.
+    pub(crate) fn frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {
             Self::Malformed => (1011, "malformed frame"),
             Self::Protocol => (1002, "protocol error"),
@@ -52,11 +75,12 @@ impl CloseReason {
             Self::Idle => (1001, "idle"),
             Self::SlowConsumer => (1013, "slow consumer"),
             Self::Restart => (1012, "restart"),
+            Self::Abrupt => return None,
         };
-        CloseFrame {
+        Some(CloseFrame {
             code,
             reason: Utf8Bytes::from_static(reason),
-        }
+        })
     }
 }
 
@@ -69,6 +93,7 @@ pub(crate) struct Outbox {
     /// Wakes what reads when the connection is to be closed.
     close: Notify,
     congested: AtomicBool,
+    metrics: Arc<QueueMetrics>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +104,13 @@ struct Queue {
 }
 
 impl Outbox {
+    pub(crate) fn new(metrics: Arc<QueueMetrics>) -> Self {
+        Self {
+            metrics,
+            ..Self::default()
+        }
+    }
+
     /// Appends a frame. Over the bounds all waiting frames are dropped and the connection is closed.
     pub(crate) fn push(&self, frame: Utf8Bytes) {
         let mut queue = self.queue.lock();
@@ -88,6 +120,7 @@ impl Outbox {
         queue.bytes += frame.len();
         queue.frames.push_back(frame);
         if queue.frames.len() > FRAMES_MAX || queue.bytes > BYTES_MAX {
+            self.metrics.leave_out(Dropped::Queue, queue.frames.len());
             queue.frames.clear();
             queue.bytes = 0;
             queue.close = Some(CloseReason::SlowConsumer);
@@ -108,6 +141,26 @@ impl Outbox {
     /// Returns whether the client is behind: true above a share of the bounds, until the queue is empty.
     pub(crate) fn is_congested(&self) -> bool {
         self.congested.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the client goes without a frame of this kind because it is behind, and counts it.
+    pub(crate) fn leaves_out(&self, kind: Dropped) -> bool {
+        let is_congested = self.is_congested();
+        if is_congested {
+            self.metrics.leave_out(kind, 1);
+        }
+        is_congested
+    }
+
+    /// Counts frames that were written to the client.
+    pub(super) fn note_delivered(&self, frames: u64, bytes: usize) {
+        self.metrics.deliver(frames, bytes);
+    }
+
+    /// Returns the frames that wait, and their bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let queue = self.queue.lock();
+        (queue.frames.len(), queue.bytes)
     }
 
     /// Closes the connection after the queued frames have been sent.
@@ -147,9 +200,14 @@ impl Outbox {
         queue.close.filter(|_| queue.frames.is_empty())
     }
 
+    /// Returns the reason for which the connection is to be closed, also while frames are still queued.
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.queue.lock().close
+    }
+
     /// Returns whether the connection is to be closed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.queue.lock().close.is_some()
+        self.close_reason().is_some()
     }
 
     /// Waits until the connection is to be closed, also if frames are still queued.

@@ -2,15 +2,14 @@
 
 use std::{ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{Message, WebSocket, close_code};
 use futures_util::{
     FutureExt as _, SinkExt as _, StreamExt as _,
     stream::{SplitSink, SplitStream},
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{CloseReason, Outbox, Vsn, channels::Channels};
-use crate::{app::App, auth::Identity};
+use super::{CloseReason, Outbox, channels::Channels};
 
 /// A silent socket is closed after this long; clients send a heartbeat every 30 s.
 const IDLE: Duration = Duration::from_secs(60);
@@ -18,8 +17,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Exchanges frames with a client until either side ends it.
-pub(super) async fn run(app: Arc<App>, socket: WebSocket, vsn: Vsn, identity: Identity) {
-    let mut channels = Channels::new(app, vsn, identity);
+pub(super) async fn run(socket: WebSocket, mut channels: Channels) {
     let outbox = Arc::clone(channels.outbox());
     let (sink, mut stream) = socket.split();
     // Goes on while frames are read: a client that is slow to take them is still heard.
@@ -75,7 +73,14 @@ async fn receive(
         Some(Ok(Message::Text(text))) => channels.handle_text(&text).await,
         Some(Ok(Message::Binary(bytes))) => channels.handle_binary(&bytes).await,
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-        None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(()),
+        Some(Ok(Message::Close(frame))) => {
+            // A page that is reloaded says that it goes away: only 1000 says that it does not return.
+            if frame.is_some_and(|frame| frame.code == close_code::NORMAL) {
+                channels.say_left();
+            }
+            return ControlFlow::Break(());
+        }
+        None => return ControlFlow::Break(()),
         Some(Err(error)) => {
             if let Some(reason) = fault_of_client(error) {
                 channels.outbox().close(reason);
@@ -110,10 +115,15 @@ async fn write(
 ) -> Result<SplitSink<WebSocket, Message>, axum::Error> {
     loop {
         outbox.ready().await;
+        let mut frames = 0;
+        let mut bytes = 0;
         while let Some(frame) = outbox.pop() {
+            frames += 1;
+            bytes += frame.len();
             sink.feed(Message::Text(frame)).await?;
         }
         sink.flush().await?;
+        outbox.note_delivered(frames, bytes);
         if outbox.closing().is_some() {
             return Ok(sink);
         }
@@ -127,6 +137,10 @@ async fn say_goodbye(
     outbox: &Outbox,
 ) {
     let close = outbox.closing().map(CloseReason::frame);
+    if close == Some(None) {
+        return;
+    }
+    let close = close.flatten();
     if sink.send(Message::Close(close)).await.is_ok() {
         finish(stream).await;
     }

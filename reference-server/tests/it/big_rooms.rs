@@ -13,8 +13,9 @@ const MEMBERS: i64 = 40_000;
 /// Stores users, all of them members of the room of that name.
 const FILL: &str = "
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
-    INSERT INTO users SELECT randomblob(16), 'default', 'user ' || i, 'user ' || i, 'x', 0 FROM n;
-    INSERT INTO room_members
+    INSERT INTO users (id, tenant, username, skeleton, password_hash, inserted_at)
+    SELECT randomblob(16), 'default', 'user ' || i, 'user ' || i, 'x', 0 FROM n;
+    INSERT INTO room_members (room_id, user_id, role, joined_at)
     SELECT r.id, u.id, 'member', 0 FROM users u, rooms r
     WHERE u.username LIKE 'user %' AND r.name = 'big';";
 

@@ -13,6 +13,8 @@ use tokio_tungstenite::connect_async;
 
 fn program(dir: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headcount-server"));
+    // Others run at the same time.
+    command.args(["--admin-addr", "127.0.0.1:0"]);
     command.arg("--data-dir").arg(dir.path()).args(args);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -31,11 +33,13 @@ fn read_until(child: &mut Child, words: &[&str]) -> String {
 }
 
 fn terminate(child: Child) -> Output {
+    end_by("-TERM", child)
+}
+
+fn end_by(signal: &str, child: Child) -> Output {
     let started = Instant::now();
-    let signalled = Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
+    let pid = child.id().to_string();
+    let signalled = Command::new("kill").args([signal, &pid]).status().unwrap();
     assert!(signalled.success());
     let output = child.wait_with_output().unwrap();
     assert!(
@@ -119,6 +123,7 @@ fn invalid_settings_are_refused() {
         (&["--log", "a=b=c"], "--log"),
         (&["--tenant", " "], "tenant"),
         (&["--nonsense"], "--nonsense"),
+        (&["--admin-token", "too short"], "at least 32"),
         (&["--allowed-origin", "example.org"], "https://example.org"),
         (&["--trusted-proxy", "10.0.0.0/33"], "10.0.0.0/8"),
         (&["--config", "/does/not/exist"], "/does/not/exist"),
@@ -195,6 +200,124 @@ fn settings_come_from_flags_then_environment_then_file() {
             "{said}"
         );
     }
+}
+
+/// The address for operators was open to the network without a word.
+#[test]
+fn operators_from_other_machines_need_a_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headcount-server"));
+    command.args(["--port", "0", "--admin-addr", "0.0.0.0:0", "--data-dir"]);
+    let output = command.arg(dir.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(text.contains("--admin-token"), "{text}");
+}
+
+#[test]
+fn load_measures_a_running_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = program(&dir, &["--port", "0"]).spawn().unwrap();
+    let said = read_until(&mut child, &["http://", "/admin"]);
+    let (_, rest) = said.split_once("listens on ").unwrap();
+    let url = rest.lines().next().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_headcount-server"))
+        .args([
+            "load",
+            "--json",
+            "--connections",
+            "5",
+            "--duration",
+            "1",
+            "--url",
+            url,
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["joins"]["joined"], 5);
+    let deliveries = &report["deliveries"];
+    assert_eq!(deliveries["received"], deliveries["expected"], "{report}");
+    assert!(terminate(child).status.success());
+}
+
+/// It left them behind.
+#[cfg(unix)]
+#[tokio::test]
+async fn load_that_is_interrupted_deletes_its_rooms() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = program(&dir, &["--port", "0"]).spawn().unwrap();
+    let said = read_until(&mut child, &["http://", "/admin"]);
+    let (_, rest) = said.split_once("listens on ").unwrap();
+    let url = rest.lines().next().unwrap();
+    let client = reqwest::Client::new();
+    let guest = client.post(format!("{url}/api/v1/auth/guest"));
+    let guest: Value = guest.send().await.unwrap().json().await.unwrap();
+    let token = guest["data"]["token"].as_str().unwrap();
+    let rooms = async || {
+        let rooms = client.get(format!("{url}/api/v1/rooms")).bearer_auth(token);
+        let rooms: Value = rooms.send().await.unwrap().json().await.unwrap();
+        rooms["data"].as_array().unwrap().len()
+    };
+    let before = rooms().await;
+    let mut load = Command::new(env!("CARGO_BIN_EXE_headcount-server"));
+    load.args(["load", "--connections", "5", "--rooms", "3", "--duration"]);
+    load.args(["600", "--url", url]).stderr(Stdio::piped());
+    let load = load.spawn().unwrap();
+    // Until messages are posted: then it waits for the signal.
+    let posted = async || {
+        let metrics = said.split_once("page on ").unwrap().1.lines().next();
+        let metrics = metrics.unwrap().replace("/admin", "/metrics");
+        let metrics = client.get(metrics).send().await.unwrap();
+        let text = metrics.text().await.unwrap();
+        let mut lines = text.lines();
+        lines.any(|l| l.starts_with("headcount_messages_total") && !l.ends_with(" 0"))
+    };
+    while !posted().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(rooms().await, before + 3);
+    let output = end_by("-INT", load);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(text.contains("interrupted"), "{text}");
+    assert_eq!(rooms().await, before);
+    assert!(terminate(child).status.success());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_hangup_takes_the_limits_of_the_settings_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("settings.toml");
+    std::fs::write(&file, "auth-per-minute = 1\n").unwrap();
+    let args = ["--port", "0", "--config", file.to_str().unwrap()];
+    let mut child = program(&dir, &args).spawn().unwrap();
+    let said = read_until(&mut child, &["http://", "/admin"]);
+    let (_, rest) = said.split_once("listens on ").unwrap();
+    let url = rest.lines().next().unwrap().to_owned();
+    let guest = async || {
+        let request = reqwest::Client::new().post(format!("{url}/api/v1/auth/guest"));
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((guest().await, guest().await), (201, 429));
+    let hang_up = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let pid = child.id().to_string();
+        let signalled = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(signalled.unwrap().success());
+    };
+    hang_up("colour = 'red'\n");
+    hang_up("auth-per-minute = 1000\n");
+    while guest().await != 201 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // More than a burst of the old limit.
+    assert_eq!((guest().await, guest().await), (201, 201));
+    let output = terminate(child);
+    assert!(output.status.success());
 }
 
 /// It lived until the terminal was closed; `1` was no truth value; a refused origin was in no log.

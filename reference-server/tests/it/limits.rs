@@ -224,3 +224,19 @@ async fn connections_are_admitted_at_a_rate() {
         refused.len()
     );
 }
+
+#[tokio::test]
+async fn a_refused_join_waits_while_other_pushes_are_answered() {
+    let server = Server::start_with(|config| config.join_refusal_delay_ms = 1_500).await;
+    let ada = server.register("ada").await;
+    let bob = server.register("bob").await;
+    let topic = format!("room:{}", server.create_room(&ada, "Engines").await);
+    let mut socket = server.connect(&bob).await;
+    socket.send(json!(["1", "1", topic, "phx_join", {}])).await;
+    socket
+        .send(json!([null, "2", "phoenix", "heartbeat", {}]))
+        .await;
+    for reference in ["2", "1"] {
+        assert_eq!(socket.expect("phx_reply").await[1], reference);
+    }
+}

@@ -247,3 +247,58 @@ async fn bad_window_requests_are_refused_with_a_reason() {
         "viewer already holds 8 windows"
     );
 }
+
+/// The rows that a client of Discord has after the operations of an event, by index.
+fn apply_discord(rows: &mut Vec<Value>, event: &Value) {
+    for op in event["ops"].as_array().unwrap() {
+        let index = || usize::try_from(op["index"].as_u64().unwrap()).unwrap();
+        match op["op"].as_str().unwrap() {
+            "SYNC" => *rows = op["items"].as_array().unwrap().clone(),
+            "INSERT" => rows.insert(index(), op["item"].clone()),
+            "UPDATE" => rows[index()] = op["item"].clone(),
+            "DELETE" => drop(rows.remove(index())),
+            other => panic!("unknown operation {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_discord_reads_the_list_in_its_own_format() {
+    let server = Server::start().await;
+    let (ada, bob, _, topic) = room(&server).await;
+    let query = format!("vsn=2.0.0&token={}&member_list=discord", ada.token);
+    let mut socket = server.connect_with(&query, &[]).await.unwrap();
+    socket.join(&topic, "1").await;
+    let window = json!({ "window": "c:0" });
+    let reply = socket
+        .push(&topic, "2", "member_list_open", window.clone())
+        .await;
+    let event = &reply["response"];
+    assert_eq!(
+        (&event["guild_id"], &event["id"]),
+        (&json!(topic), &json!("everyone"))
+    );
+    assert_eq!(
+        (&event["member_count"], &event["online_count"]),
+        (&json!(2), &json!(1))
+    );
+    let mut rows = Vec::new();
+    apply_discord(&mut rows, event);
+    assert_eq!(rows[0], json!({ "group": { "id": "staff", "count": 1 } }));
+    let shown = |row: &Value| {
+        let member = &row["member"];
+        (member["user"].clone(), member["presence"]["status"].clone())
+    };
+    let user = |user: &User| json!({ "id": user.id, "username": user.username });
+    assert_eq!(shown(&rows[1]), (user(&ada), json!("online")));
+    assert_eq!(shown(&rows[3]), (user(&bob), json!("offline")));
+    let mut of_bob = server.connect(&bob).await;
+    of_bob.join(&topic, "1").await;
+    while shown(&rows[3]) != (user(&bob), json!("online")) {
+        apply_discord(&mut rows, &socket.expect("member_list").await[4]);
+    }
+    assert_eq!(rows[2], json!({ "group": { "id": "online", "count": 1 } }));
+    let closed = socket.push(&topic, "3", "member_list_close", window).await;
+    let ops = json!([{ "op": "INVALIDATE", "range": [0, 99] }]);
+    assert_eq!(closed["response"]["ops"], ops);
+}

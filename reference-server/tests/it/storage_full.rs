@@ -190,7 +190,7 @@ impl Record {
         assert!(stored == found, "acknowledged, and found");
         assert!(self.broadcast.into_inner() == found, "sent, and found");
         let (_, room) = server.get(&guest, &format!("/rooms/{}", self.room)).await;
-        assert_eq!(room["data"]["message_count"], found.len());
+        assert_eq!(room["data"]["last_seq"], found.len());
         let (_, users) = server.get(&guest, "/users?limit=100").await;
         let users = users["data"].as_array().unwrap().iter();
         let users: Vec<_> = users.map(|u| u["username"].as_str().unwrap()).collect();

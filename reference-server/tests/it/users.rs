@@ -114,7 +114,7 @@ async fn the_channel_of_a_user_tells_of_rooms_that_come_and_go() {
         socket
             .send(json!(["1", "1", topic(user), "phx_join", {}]))
             .await;
-        let ok = json!({ "status": "ok", "response": {} });
+        let ok = json!({ "status": "ok", "response": { "status": "online" } });
         assert_eq!(
             socket.next().await,
             json!(["1", "1", topic(user), "phx_reply", ok])

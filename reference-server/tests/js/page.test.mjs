@@ -180,14 +180,14 @@ test("the sidebar scrolled by wheel stays whole, and its rows stay in order", as
   assert.equal(new Set(there.rows.map(({ name, index }) => `${name}|${index}`)).size, there.rows.length);
 });
 
-test("visible rows do not move while the room changes around them", async () => {
-  const page = await open();
+/** Scrolls to the middle of the list, and checks that the rows in view stay there while others come and go. */
+async function assertRowsStay(page) {
   await enterAsGuest(page, "city");
   await settled(page, "top");
   await scrollTo(page, 0.4);
-  await page.waitForTimeout(500);
+  await page.waitForTimeout(1500);
   const before = await settled(page, "before");
-  await page.waitForTimeout(3000);
+  await page.waitForTimeout(5000);
   const now = await settled(page, "after");
   const places = new Map(now.rows.map(({ name, top }) => [name, top]));
   const moved = before.rows
@@ -200,6 +200,20 @@ test("visible rows do not move while the room changes around them", async () => 
   moved.sort((a, b) => a - b);
   // Rows removed from the view shift their neighbours; the view as a whole does not move.
   assert.ok(moved[Math.floor(moved.length / 2)] <= 80, `the view moved: ${moved}`);
+}
+
+test("visible rows do not move while the room changes around them", async () => {
+  await assertRowsStay(await open());
+});
+
+test("visible rows do not move when changes come faster than they are drawn", async () => {
+  const page = await open();
+  await page.addInitScript(() => {
+    globalThis.requestAnimationFrame = (draw) => setTimeout(draw, 1000);
+    globalThis.cancelAnimationFrame = clearTimeout;
+  });
+  await page.reload();
+  await assertRowsStay(page);
 });
 
 test("the list is read and navigated by keyboard", async () => {
@@ -271,8 +285,34 @@ test("jumps reach a name, a letter, a group, a row and a percentage", async () =
   await until(
     "an idle name with s",
     async () => /^s/i.test((await active()).name) && (await active()).index > idle.rows[0].index,
-  );
+  ).catch(async (error) => assert.fail(`${error.message}: ${JSON.stringify([idle.rows[0], await active()])}`));
   await settled(page, "s");
+});
+
+test("a jump reaches its row although the row has moved and the window around it does not come", async () => {
+  const page = await open();
+  let place;
+  await page.routeWebSocket(/\/socket\/websocket/, (socket) => {
+    const upstream = socket.connectToServer();
+    socket.onMessage((text) => {
+      if (!String(text).includes('"a:')) upstream.send(text);
+    });
+    upstream.onMessage((text) => {
+      const message = typeof text === "string" ? JSON.parse(text) : null;
+      const matches = message?.[4].response?.matches;
+      place = matches?.[0].index ?? place;
+      for (const match of matches ?? []) match.index += 30;
+      socket.send(matches ? JSON.stringify(message) : text);
+    });
+  });
+  await enterAsGuest(page, "city");
+  await settled(page, "top");
+  await page.getByRole("button", { name: "Jump to a place in the list" }).click();
+  const box = page.getByLabel("Name, row or percentage");
+  await box.fill("mo");
+  await box.press("Enter");
+  const active = page.locator("#members-rows .row.active");
+  await until("the row that was sought", async () => Math.abs((await active.getAttribute("data-index")) - place) < 15);
 });
 
 test("an account: errors are shown at the field, then rooms can be created", async () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { enterAsGuest, launch, message, openPage, picture, say, scrollTo, settled } from "./support/browser.mjs";
-import { data, register, startServer } from "./support/server.mjs";
+import { data, register, startServer, until } from "./support/server.mjs";
 
 const DEMO = ["--demo", "3000"];
 
@@ -47,26 +47,75 @@ test("the server restarts: the page shows it, reconnects by itself and works on"
   await page.context().close();
 });
 
-test("a restart in the middle of a long list: the reader stays in the middle", async () => {
+/** Opens the long list in the middle. Returns the page and the index of its first visible row. */
+async function openMiddle(t, route = null) {
   const page = await openPage(browser, server.url);
+  t.after(() => page.context().close());
+  if (route) {
+    await page.routeWebSocket(/\/socket\/websocket/, route);
+    await page.reload();
+  }
   await enterAsGuest(page, "city");
   await settled(page, "top");
   await scrollTo(page, 0.5);
   await page.waitForTimeout(500);
-  const before = await settled(page, "before");
+  const { rows } = await settled(page, "before");
+  return { page, middle: rows[0].index };
+}
+
+/** Restarts the server with these arguments and waits until the page is connected again. */
+async function restart(page, args) {
   const { port } = new URL(server.url);
   await server.stop("SIGKILL");
   await page.locator("#connection[data-state=reconnecting]").waitFor();
-  server = await startServer({ port, dataDir: server.dataDir, args: DEMO });
+  server = await startServer({ port, dataDir: server.dataDir, args });
   await page.locator("#connection[data-state=open]").waitFor();
+}
+
+async function assertStays(page, middle) {
   await page.waitForTimeout(500);
-  const after = await settled(page, "after");
-  assert.ok(
-    Math.abs(after.rows[0].index - before.rows[0].index) < 200,
-    `${before.rows[0].index} became ${after.rows[0].index}`,
-  );
-  assert.ok(after.rows.every(({ kind, tag }) => kind === "header" || tag === "simulated"));
-  await page.context().close();
+  const { rows } = await settled(page, "after");
+  assert.ok(Math.abs(rows[0].index - middle) < 200, `${middle} became ${rows[0].index}`);
+  assert.ok(rows.every(({ kind, tag }) => kind === "header" || tag === "simulated"));
+}
+
+test("a restart in the middle of a long list: the reader stays in the middle", async (t) => {
+  const { page, middle } = await openMiddle(t);
+  await restart(page, DEMO);
+  await assertStays(page, middle);
+});
+
+test("the reader stays while the list of a new connection is late, and the connection is lost again", async (t) => {
+  const sockets = [];
+  const held = [];
+  let holding = false;
+  const { page, middle } = await openMiddle(t, (socket) => {
+    const upstream = socket.connectToServer();
+    sockets.push(socket);
+    upstream.onMessage((text) => {
+      if (holding && String(text).includes('"frames"')) held.push(() => socket.send(text));
+      else socket.send(text);
+    });
+  });
+  holding = true;
+  for (const height of [700, 800]) {
+    const before = held.length;
+    await sockets.at(-1).close({ code: 1012 });
+    await until("the list of the new connection", () => held.length > before);
+    await page.setViewportSize({ width: 1280, height });
+    await page.waitForTimeout(200);
+  }
+  holding = false;
+  for (const send of held) send();
+  await assertStays(page, middle);
+});
+
+test("the reader stays while the list of a restarted server is still filling", async (t) => {
+  const { page, middle } = await openMiddle(t);
+  await restart(page, ["--demo", "100"]);
+  await settled(page, "a short list");
+  await restart(page, DEMO);
+  await assertStays(page, middle);
 });
 
 test("an invalid token leads back to the entrance, with a reason", async () => {

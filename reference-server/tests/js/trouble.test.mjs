@@ -98,7 +98,9 @@ test("a socket that opens and dies at once is replaced by polling, and returns w
 test("a message whose answer was lost is there once", async (t) => {
   const room = await makeRoom("acknowledged");
   const { proxy, page } = await through(t);
-  await enterAsGuest(page, "acknowledged");
+  const me = await enterAsGuest(page, "acknowledged");
+  // The page is a member: it has joined.
+  await page.locator("#members-rows .row", { hasText: me }).waitFor();
   proxy.mode = "mute";
   await say(page, "answer lost");
   await until("the message to be stored", async () => (await stored(room)).length === 1);
@@ -172,6 +174,62 @@ test("a room that is deleted, or left on another device, is closed on the page",
   await page.locator("#composer-text:disabled").waitFor();
 });
 
+const ROOMS = /\/servers\/[^/]*\/rooms\?/;
+
+/** Returns a promise, and the function that fulfils it. */
+function gate() {
+  let open;
+  return [new Promise((done) => (open = done)), () => open()];
+}
+
+function roomNamed(page, name) {
+  return page.locator(".room", { hasText: name });
+}
+
+test("rooms that come and go while the page connects are listed and not listed", async (t) => {
+  const page = await open(t);
+  const [opened, openSocket] = gate();
+  await page.routeWebSocket(/\/socket\/websocket/, async (socket) => {
+    await opened;
+    socket.connectToServer();
+  });
+  const removed = await makeRoom("gone meanwhile");
+  const answer = page.waitForResponse(ROOMS);
+  await page.getByRole("button", { name: "Continue as a guest" }).click();
+  await (await answer).finished();
+  await roomNamed(page, "gone meanwhile").waitFor();
+  await makeRoom("come meanwhile");
+  await data(server, "DELETE", `/rooms/${removed.id}`, { token: owner.token });
+  openSocket();
+  await roomNamed(page, "come meanwhile").waitFor();
+  await roomNamed(page, "gone meanwhile").waitFor({ state: "detached" });
+});
+
+test("rooms that come and go while the list is on its way are listed and not listed", async (t) => {
+  const page = await open(t);
+  const [released, release] = gate();
+  let answers = 0;
+  await page.route(ROOMS, async (route) => {
+    const response = await route.fetch();
+    answers += 1;
+    await released;
+    await route.fulfill({ response });
+  });
+  const removed = await makeRoom("gone on the way");
+  await page.getByRole("button", { name: "Continue as a guest" }).click();
+  await until("the lists for the start and for the connection", () => answers === 2);
+  await makeRoom("come on the way");
+  await data(server, "DELETE", `/rooms/${removed.id}`, { token: owner.token });
+  await roomNamed(page, "come on the way").waitFor();
+  await roomNamed(page, "gone on the way").waitFor({ state: "detached" });
+  const taken = Promise.all([1, 2].map(() => page.waitForResponse(ROOMS)));
+  release();
+  await taken;
+  await roomNamed(page, "lobby").waitFor();
+  assert.equal(await roomNamed(page, "come on the way").count(), 1);
+  assert.equal(await roomNamed(page, "gone on the way").count(), 0);
+});
+
 test("rooms beyond the first hundred, and those that others make, are listed", async (t) => {
   const second = await register(server, "second");
   for (let i = 0; i < 60; i += 1) await makeRoom(`plenty ${i}`);
@@ -241,7 +299,7 @@ test("long names, right-to-left names and tall messages keep the page in shape",
     [390, wide],
   ]) {
     await page.setViewportSize({ width, height: 780 });
-    await page.goto(`${server.url}/#/room/${made.id}`);
+    await page.goto(`${server.url}/?room=${made.id}`);
     await page.locator("#composer-text:enabled").waitFor();
     await page.locator(".message").first().waitFor();
     const shape = await page.evaluate(() => {
@@ -262,7 +320,7 @@ test("long names, right-to-left names and tall messages keep the page in shape",
     await picture(page, `names-${width}-${made === room ? "long" : "rtl"}`);
   }
   await page.setViewportSize({ width: 1280, height: 780 });
-  await page.goto(`${server.url}/#/room/${room.id}`);
+  await page.goto(`${server.url}/?room=${room.id}`);
   await page.getByRole("button", { name: "Show all" }).first().click();
   await until("a message in full", () =>
     page.evaluate(() => Math.max(...[...document.querySelectorAll(".message-body")].map((n) => n.clientHeight)) > 3000),

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { Api, ApiError, sentence } from "../../web/api.mjs";
 import { reconnectDelayMs } from "../../web/connection.mjs";
 import { initials } from "../../web/dom.mjs";
-import { commonShift, groupAt, layOut } from "../../web/members/groups.mjs";
+import { Listing } from "../../web/listing.mjs";
+import { commonShift, groupAt, layOut, shiftActive } from "../../web/members/groups.mjs";
 import { parseJump } from "../../web/members/jump-box.mjs";
 import { HEIGHT_MAX_PX, ScrollMap } from "../../web/members/scroll-map.mjs";
 import { MessageStore } from "../../web/message-store.mjs";
@@ -168,6 +169,45 @@ test("the commonest shift wins over rows that moved by themselves", () => {
   assert.equal(commonShift(before, before), 0);
 });
 
+test("a header on top stays where it is when rows come or go below it", () => {
+  const rows = (first, ...keys) => new Map(keys.map((key, at) => [key, first + at]));
+  const before = rows(100, "g:idle", "m:1", "m:2", "m:3");
+  assert.equal(commonShift(before, rows(100, "g:idle", "m:new", "m:1", "m:2", "m:3")), 0);
+  assert.equal(commonShift(before, rows(100, "g:idle", "m:2", "m:3")), 0);
+  assert.equal(commonShift(before, rows(98, "g:idle", "m:1", "m:2", "m:3")), -2);
+});
+
+test("the active row stays, and goes on to the next one when it is gone", () => {
+  const before = new Map([
+    ["m:a", 10],
+    ["m:b", 11],
+    ["m:c", 12],
+    ["m:d", 13],
+  ]);
+  const at = (rows) => new Map(rows.map(([key, index]) => [key, index]));
+  const moved = (active, rows) => shiftActive(active, before, at(rows), commonShift(before, at(rows)));
+  assert.equal(moved(11, [["m:a", 13], ["m:b", 14], ["m:c", 15], ["m:d", 16]]), 14);
+  // The second is gone: those below it move up, which moves the view.
+  assert.equal(moved(11, [["m:a", 10], ["m:c", 11], ["m:d", 12]]), 11);
+  // It is gone to another place.
+  assert.equal(moved(11, [["m:a", 10], ["m:c", 11], ["m:d", 12], ["m:b", 90]]), 11);
+  assert.equal(moved(13, [["m:a", 10], ["m:b", 11], ["m:c", 12]]), 13);
+  assert.equal(moved(40, [["m:a", 9], ["m:b", 10], ["m:c", 11], ["m:d", 12]]), 39);
+});
+
+test("a header on top whose place is not known stays", () => {
+  const before = new Map([
+    ["g:idle", 10],
+    ["m:a", 11],
+    ["m:b", 12],
+  ]);
+  const after = new Map([
+    ["m:a", 12],
+    ["m:b", 13],
+  ]);
+  assert.equal(commonShift(before, after), 0);
+});
+
 test("messages are listed once, in order, and a gap is noticed", () => {
   const store = new MessageStore();
   const message = (seq) => ({ id: `m${seq}`, seq, content: String(seq), inserted_at: "2026-01-01T00:00:00Z" });
@@ -237,4 +277,43 @@ test("small texts", () => {
   assert.equal(initials(""), "?");
   assert.equal(typingText(["Ada", "Bo", "Chen"]), "Ada, Bo and Chen are typing");
   assert.equal(typingText(["a", "b", "c", "d"]), "Several people are typing");
+});
+
+test("a listing has what came while it was fetched, and the newest answer", async () => {
+  const listing = new Listing();
+  const answers = [];
+  const fetch = () => listing.fetch(() => new Promise((answer, fail) => answers.push({ answer, fail })));
+  const ids = () => listing.items.map(({ id }) => id);
+  const first = fetch();
+  listing.add({ id: "b" });
+  listing.remove("a");
+  answers[0].answer([{ id: "a" }, { id: "c" }]);
+  assert.equal(await first, true);
+  assert.deepEqual(ids(), ["c", "b"]);
+
+  const [slow, fast, failed] = [fetch(), fetch(), fetch()];
+  listing.addFirst({ id: "d" });
+  listing.note("c", { name: "sea" });
+  answers[3].fail(new Error("lost"));
+  await assert.rejects(failed, /lost/);
+  answers[2].answer([{ id: "c" }, { id: "e" }]);
+  assert.equal(await fast, true);
+  answers[1].answer([{ id: "f" }]);
+  assert.equal(await slow, false);
+  assert.deepEqual(listing.items, [{ id: "d" }, { id: "c", name: "sea" }, { id: "e" }]);
+
+  const late = fetch();
+  listing.clear();
+  answers[4].answer([{ id: "g" }]);
+  assert.equal(await late, false);
+  assert.deepEqual(ids(), []);
+});
+
+test("numbers of messages in a listing only rise, and stay unset for one that is no member", async () => {
+  const listing = new Listing();
+  listing.add({ id: "a", last_seq: 7, read_seq: 5 });
+  await listing.fetch(async () => [{ id: "a", last_seq: 6, read_seq: 6 }]);
+  assert.deepEqual(listing.items, [{ id: "a", last_seq: 7, read_seq: 6 }]);
+  await listing.fetch(async () => [{ id: "a", last_seq: 9 }]);
+  assert.deepEqual(listing.items, [{ id: "a", last_seq: 9 }]);
 });

@@ -1,7 +1,7 @@
 // The member sidebar: a virtual list of any length over the windows of a WindowKeeper.
 
 import { formatCount, h, paintAvatar, setNote } from "../dom.mjs";
-import { commonShift, groupAt, groupTitle, layOut, rowKey } from "./groups.mjs";
+import { commonShift, groupAt, groupTitle, isHeaderKey, layOut, rowKey, shiftActive } from "./groups.mjs";
 import { ScrollMap } from "./scroll-map.mjs";
 
 export const ROW_PX = 40;
@@ -11,9 +11,12 @@ const IDLE_MS = 1000;
 const SCROLL_OVER_MS = 600;
 const JUMP_PAUSE_MS = 90;
 const POSITION_SHOWN_MS = 900;
+/** For so long after a reconnect the reader's place is kept, and after a jump its row is sought: the list may fill. */
+const PLACE_KEPT_MS = 10_000;
 const TYPED_MS = 900;
+const SEEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** Draws the member list of one room at a time. `elements` are the parts of the panel in index.html. */
+/** Draws the member list of one room at a time. `elements` are the parts of the panel in page.html. */
 export class MemberPanel {
   #keeper = null;
   #map = new ScrollMap(ROW_PX);
@@ -24,6 +27,8 @@ export class MemberPanel {
   #frame = null;
   #typed = "";
   #sought = null;
+  /** The distance from the top to return to after a reconnect, until the list reaches it or the reader scrolls. */
+  #place = null;
   #scrolling = false;
 
   /** `typed(text, group)` is called when letters are typed into the list, with the group of the active row. */
@@ -49,15 +54,19 @@ export class MemberPanel {
     this.#shown.clear();
     this.#active = null;
     this.#sought = null;
+    this.#place = null;
     this.#map = new ScrollMap(ROW_PX);
     this.elements.scroll.scrollTop = 0;
     this.note(keeper ? "Loading members…" : "");
     this.#resize();
   }
 
-  /** Shows the same list over a new connection: visible rows do not move. */
+  /** Shows the same list over a new connection: visible rows do not move, even if the list is short at first. */
   reconnected(keeper) {
     this.#keeper = keeper;
+    this.#place ??= this.#map.offset;
+    clearTimeout(this.#timers.place);
+    this.#timers.place = setTimeout(() => this.#forgetPlace(), PLACE_KEPT_MS);
     this.#want();
   }
 
@@ -69,6 +78,7 @@ export class MemberPanel {
     this.groups = layOut(counts);
     this.#resizeRows(counts.rows);
     this.#follow();
+    this.#goToSought();
     this.elements.count.textContent = formatCount(counts.members);
     this.#want();
     this.#drawSoon();
@@ -87,6 +97,7 @@ export class MemberPanel {
   /** Puts the row at an index at the top of the view and makes it the active one. */
   goTo(index) {
     this.#sought = null;
+    this.#forgetPlace();
     this.#active = index;
     const isHeader = this.groups.some(({ first }) => first === index) || this.#keeper.row(index)?.group !== undefined;
     this.#apply(this.#map.goTo(isHeader ? index : index - 1));
@@ -97,10 +108,19 @@ export class MemberPanel {
   /** Does the same for the row of a key (see `rowKey`), which is expected at an index or near it. */
   async seek(key, index) {
     this.goTo(index);
+    // Until it is found, the reader goes elsewhere, or it was long ago.
     this.#sought = key;
-    const found = await this.#keeper.reach(key);
-    // Unless the reader has scrolled elsewhere meanwhile.
-    if (found !== null && this.#sought === key) this.goTo(found);
+    clearTimeout(this.#timers.sought);
+    this.#timers.sought = setTimeout(() => {
+      this.#sought = null;
+    }, PLACE_KEPT_MS);
+    await this.#keeper.reach(key);
+    this.#goToSought();
+  }
+
+  #goToSought() {
+    const found = this.#sought === null ? null : this.#keeper.indexOf(this.#sought);
+    if (found !== null) this.goTo(found);
   }
 
   // Visible rows do not move when rows are added or removed above them; at the very top the top stays visible.
@@ -113,9 +133,11 @@ export class MemberPanel {
       if (row) now.set(rowKey(row), index);
     }
     const shift = commonShift(this.#shown, now);
-    if (shift === 0) return;
-    if (this.#active !== null) this.#active += shift;
-    if (this.#map.offset === 0) return;
+    if (this.#active !== null) this.#active = shiftActive(this.#active, this.#shown, now, shift);
+    // More changes may come before these are drawn. The header of a group may be in no window.
+    const kept = [...this.#shown].filter(([key]) => now.has(key) || isHeaderKey(key));
+    this.#shown = new Map(kept.map(([key, index]) => [key, now.get(key) ?? index]));
+    if (shift === 0 || this.#map.offset === 0) return;
     this.#map.shift(shift);
     this.#settleSoon();
   }
@@ -128,12 +150,28 @@ export class MemberPanel {
     const height = `${this.#map.height}px`;
     if (sizer.style.height !== height) sizer.style.height = height;
     this.#map.scrollTop = scroll.scrollTop;
+    this.#returnToPlace();
   }
 
   #resize() {
-    this.#resizeRows(this.#keeper?.counts?.rows ?? 0);
+    // Counts of a new connection come later; until then the list has the length that it had.
+    this.#resizeRows(this.#keeper?.counts?.rows ?? this.#map.rows);
     this.#want();
     this.#drawSoon();
+  }
+
+  #returnToPlace() {
+    if (this.#place === null) return;
+    if (this.#map.offset < this.#place) {
+      this.#map.offset = Math.min(this.#place, this.#map.offsetMax);
+      this.#settleSoon();
+    } else if (this.#keeper?.counts) {
+      this.#forgetPlace();
+    }
+  }
+
+  #forgetPlace() {
+    this.#place = null;
   }
 
   #apply(scrollTop) {
@@ -148,6 +186,7 @@ export class MemberPanel {
     const jump = this.#readScroll();
     if (jump === null) return;
     this.#sought = null;
+    this.#forgetPlace();
     if (jump) this.#showPosition();
     // While the scrollbar is dragged across the list, only rows where it rests are requested.
     clearTimeout(this.#timers.want);
@@ -226,6 +265,8 @@ export class MemberPanel {
     }[event.key];
     if (target === undefined || last < 0) return undefined;
     event.preventDefault();
+    this.#sought = null;
+    this.#forgetPlace();
     this.#active = Math.min(Math.max(target, 0), last);
     this.#apply(this.#map.reveal(this.#active, this.#active === 0 ? 0 : ROW_PX));
     this.#want();
@@ -273,10 +314,13 @@ export class MemberPanel {
       const index = from + ((((s - from) % n) + n) % n);
       if (index >= to) return slot.hide();
       const row = this.#keeper?.row(index) ?? null;
-      if (row && index >= first && index < end) this.#shown.set(rowKey(row), index);
+      const group = groupAt(this.groups, index);
+      // A header's index and count are known before its window is.
+      const known = row ?? (group?.first === index ? group : null);
+      if (known && index >= first && index < end) this.#shown.set(rowKey(known), index);
       const active = index === this.#active;
       if (active && focused) activeId = slot.element.id;
-      slot.show({ index, row, from, total: this.#map.rows, group: groupAt(this.groups, index), active });
+      slot.show({ index, row: known, from, total: this.#map.rows, group, active });
       return undefined;
     });
     if (activeId) scroll.setAttribute("aria-activedescendant", activeId);
@@ -321,6 +365,12 @@ class Row {
 
   hide() {
     this.element.hidden = true;
+    this.#select(false);
+  }
+
+  #select(active) {
+    this.element.classList.toggle("active", active);
+    this.element.setAttribute("aria-selected", String(active));
   }
 
   show({ index, row, from, total, group, active }) {
@@ -330,10 +380,8 @@ class Row {
     if (element.dataset.index !== String(index)) element.dataset.index = index;
     element.setAttribute("aria-posinset", index + 1);
     element.setAttribute("aria-setsize", total);
-    // A header's index and count are known before its window is.
-    this.#fill(row ?? (group?.first === index ? { group: group.group, count: group.count } : null), group);
-    element.classList.toggle("active", active);
-    element.setAttribute("aria-selected", String(active));
+    this.#fill(row, group);
+    this.#select(active);
   }
 
   #fill(row, group) {
@@ -348,6 +396,7 @@ class Row {
     this.signature = signature;
     const { element } = this;
     element.className = `row ${kind === "header" ? "group-row" : kind}`;
+    element.title = "";
     if (kind === "skeleton") {
       this.name.textContent = "";
       this.said.textContent = "Loading";
@@ -371,6 +420,8 @@ class Row {
     this.tag.textContent = tag;
     this.tag.hidden = !tag;
     element.dataset.status = status;
+    const seen = new Date(body.last_seen_at ?? "");
+    element.title = Number.isFinite(seen.getTime()) ? `Last seen ${SEEN.format(seen)}` : "";
     this.said.textContent = groupTitle(status);
   }
 }

@@ -26,6 +26,7 @@ export class Members {
       note: byId("members-note"),
       count: byId("members-count"),
     };
+    this.rendered = byId("members-rendered");
     this.panel = new MemberPanel(elements, { typed: (text, group) => this.#goToName(text, group) });
     this.jump = new JumpBox(this.panel, (prefix) => this.#keeper?.find(prefix) ?? []);
     document.addEventListener("visibilitychange", () => this.#onVisibility());
@@ -38,11 +39,13 @@ export class Members {
     this.#room?.removeEventListener("joined", this.#onJoined);
     this.#room?.removeEventListener("member_list", this.#onBundle);
     this.#room = room;
-    byId("members-count").textContent = "";
-    this.panel.show(null);
     this.jump.close();
+    // The rows that the server rendered stay until those of the list have come.
+    const isRendered = room && this.rendered.dataset.room === room.info.id;
+    if (!isRendered) this.#forgetRendered();
+    this.panel.show(null);
     if (!room) return;
-    this.panel.note("Loading members…");
+    if (!isRendered) this.panel.note("Loading members…");
     room.addEventListener("joined", this.#onJoined);
     room.addEventListener("member_list", this.#onBundle);
   }
@@ -50,8 +53,7 @@ export class Members {
   // The server forgets a viewer with its connection, so every join starts a new one; old rows stay visible meanwhile.
   #open() {
     const room = this.#room;
-    const before = this.#keeper;
-    before?.close();
+    this.#keeper?.close();
     const keeper = new WindowKeeper({
       client: new MemberListClient(),
       request: (verb, payload) => room.request(verb, payload),
@@ -62,7 +64,7 @@ export class Members {
         this.panel.note(`The member list is not available. ${error.message}`),
     });
     this.#keeper = keeper;
-    if (before?.counts) this.panel.reconnected(keeper);
+    if (this.panel.rows > 0) this.panel.reconnected(keeper);
     else this.panel.show(keeper);
   }
 
@@ -77,7 +79,15 @@ export class Members {
     }
   }
 
+  #forgetRendered() {
+    this.rendered.hidden = true;
+    delete this.rendered.dataset.room;
+    this.rendered.replaceChildren();
+    byId("members-count").textContent = "";
+  }
+
   #changed() {
+    if (this.rendered.dataset.room) this.#forgetRendered();
     this.panel.changed();
     this.jump.draw();
   }

@@ -78,13 +78,22 @@ export class WindowKeeper {
     return matches;
   }
 
-  /** Brings the row of this key (see `rowKey`) into a window. Returns its index; null if there is no such row. */
+  /** Brings the row of this key (see `rowKey`) into a window, if there is such a row. */
   async reach(key) {
     const window = `${key.replace(/^m:/, "a:")}:${REACH}:${REACH}`;
     const old = this.#views().find(({ name }) => !isChunk(name));
     if (old?.name !== window) await this.#anchorTo(window, old, `reach ${key}`);
+  }
+
+  /**
+   * Returns the index at which `row` has the row of this key, else null. Places of an anchored window come once a
+   * second, so for a moment two windows may differ.
+   */
+  indexOf(key) {
     for (const { start, end, at } of this.#views()) {
-      for (let index = start; index < end; index += 1) if (rowKey(at(index)) === key) return index;
+      for (let index = start; index < end; index += 1) {
+        if (rowKey(at(index)) === key && rowKey(this.row(index)) === key) return index;
+      }
     }
     return null;
   }
@@ -118,20 +127,20 @@ export class WindowKeeper {
     if (from < TOP_ZONE) {
       for (let k = Math.floor(from / CHUNK); k * CHUNK < to; k += 1) this.#open(`c:${k}`);
       // The anchored window is closed when the chunks have arrived.
-      if (this.holds(from, to)) this.#closeOthers((view) => isNear(view, from, to));
+      if (this.holds(from, to)) this.#keepOnly((view) => isNear(view, from, to));
       return;
     }
     const anchors = this.#views().filter((view) => !isChunk(view.name));
     const whole = anchors.find((view) => view.start <= from && view.end >= to);
     const anchored = whole ?? anchors[0];
     if (whole) {
-      this.#closeOthers((view) => view.name === whole.name);
+      this.#keepOnly((view) => view.name === whole.name);
     } else if (this.holds(this.#first, this.#end)) {
       this.#anchor(anchored);
     } else {
       const last = Math.max(this.#first, this.#end - 1);
       for (let k = Math.floor(this.#first / CHUNK); k * CHUNK <= last; k += 1) this.#open(`c:${k}`);
-      this.#closeOthers((view) => isNear(view, from, to));
+      this.#keepOnly((view) => isNear(view, from, to));
     }
   }
 
@@ -152,6 +161,13 @@ export class WindowKeeper {
   #open(name) {
     if (this.#client.names.includes(name)) return;
     this.#ask(`open ${name}`, "member_list_open", { window: name });
+  }
+
+  // The windows that are left may have the same rows at other places.
+  #keepOnly(keep) {
+    if (this.#views().every(keep)) return;
+    this.#closeOthers(keep);
+    this.#changed();
   }
 
   #closeOthers(keep) {

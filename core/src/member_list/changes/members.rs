@@ -129,6 +129,10 @@ impl<I: Id> MemberMarks<I> {
         }
     }
 
+    pub(crate) const fn is_watched(&self) -> bool {
+        self.watched
+    }
+
     /// Starts or ends noting, as viewers hold windows, and anchored ones, from now on. Drops all
     /// marks when that changes.
     pub(crate) fn watch(&mut self, watched: bool, anchored: bool) {

@@ -87,6 +87,11 @@ impl<I: Id> Changes<I> {
         self.slots.renumbered();
     }
 
+    /// Returns whether viewers hold windows.
+    pub(crate) const fn is_watched(&self) -> bool {
+        self.members.is_watched()
+    }
+
     /// Starts or ends noting, as viewers hold windows, and anchored ones, from now on.
     pub(crate) fn watch(&mut self, watched: bool, anchored: bool) {
         self.members.watch(watched, anchored);

@@ -19,6 +19,8 @@ struct Mark {
 pub(crate) struct RowMarks {
     /// Everything may have changed; `marks` is empty.
     all: bool,
+    /// Something changed, if only members without rows.
+    touched: bool,
     marks: Vec<Mark>,
 }
 
@@ -27,6 +29,7 @@ impl Default for RowMarks {
     fn default() -> Self {
         Self {
             all: true,
+            touched: true,
             marks: Vec::new(),
         }
     }
@@ -40,6 +43,7 @@ impl RowMarks {
 
     /// Notes that a row went, came, moved or changed. O(1).
     pub(crate) fn mark(&mut self, old: Option<usize>, new: Option<usize>) {
+        self.touched = true;
         if self.all || (old, new) == (None, None) {
             return;
         }
@@ -51,13 +55,13 @@ impl RowMarks {
 
     /// Notes bulk work: everything may have changed. O(1).
     pub(crate) fn mark_all(&mut self) {
-        self.all = true;
+        (self.all, self.touched) = (true, true);
         self.marks = Vec::new();
     }
 
     /// Forgets all marks, which were published.
     pub(crate) fn clear(&mut self) {
-        self.all = false;
+        (self.all, self.touched) = (false, false);
         self.marks = Vec::new();
     }
 
@@ -68,6 +72,7 @@ impl RowMarks {
             return DirtyRows {
                 ranges: Vec::from([everything]),
                 bulk: true,
+                touched: true,
             };
         }
         // Rows fit 32 bits, so a range is one number, and numbers are sorted fastest.
@@ -93,6 +98,7 @@ impl RowMarks {
         DirtyRows {
             ranges,
             bulk: false,
+            touched: self.touched,
         }
     }
 }
@@ -106,12 +112,18 @@ pub(crate) struct DirtyRows {
     /// Ascending, disjoint.
     ranges: Vec<Range<usize>>,
     bulk: bool,
+    touched: bool,
 }
 
 impl DirtyRows {
     /// Returns whether there was bulk work, of which changed windows are sent whole.
     pub(crate) const fn is_bulk(&self) -> bool {
         self.bulk
+    }
+
+    /// Returns whether anything changed, members without rows included.
+    pub(crate) const fn is_touched(&self) -> bool {
+        self.touched
     }
 
     /// Returns whether one of `rows` may be another one. O(log ranges).

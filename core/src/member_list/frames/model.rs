@@ -67,6 +67,9 @@ pub struct Frame<I> {
     pub new_version: u64,
     /// Absolute index of the first row afterwards.
     pub base_index: u64,
+    /// The members that match, on all pages, in the window of a search.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub matches: Option<u64>,
     /// CRC-32 (IEEE) of the window afterwards, see [`Checksum`](crate::member_list::Checksum).
     pub checksum32: u32,
     /// The change of the rows.
@@ -335,6 +338,7 @@ impl<I> Frame<I> {
             base_version: 0,
             new_version: 0,
             base_index: 0,
+            matches: None,
             checksum32: 0,
             change,
             whole_rows: Vec::new(),

@@ -10,10 +10,33 @@ use crate::member_list::store::leaf::LeafSlots;
 use crate::member_list::store::row_counts::RowCounts;
 use crate::member_list::tree::Tree;
 
-/// Names a group within its list. Ids of removed groups are given out again.
+/// Names a group within its list. The id of a removed group is an error for ever: no later group
+/// has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u32);
+
+/// The low bits of an id are the place of the group in the table, those above its generation.
+const PLACE_BITS: u32 = GROUPS_MAX.ilog2();
+/// Generations of one place. After the last one the place stays empty. Together with the place they
+/// stay below [`ROOT_BIT`](crate::member_list::tree::ROOT_BIT).
+const GENERATIONS: u32 = 1 << 18;
+
+impl GroupId {
+    const fn new(place: usize, generation: u32) -> Self {
+        Self((generation % GENERATIONS) << PLACE_BITS | place as u32)
+    }
+
+    pub(crate) const fn place(self) -> usize {
+        self.0 as usize % GROUPS_MAX
+    }
+
+    /// Returns the id of the next group at the same place.
+    fn next(self) -> Option<Self> {
+        let generation = (self.0 >> PLACE_BITS) + 1;
+        (generation < GENERATIONS).then(|| Self::new(self.place(), generation))
+    }
+}
 
 /// A group as [`groups`](crate::member_list::MemberList::groups) describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +59,7 @@ pub struct GroupInfo<'a> {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
+    id: GroupId,
     pub(crate) name: Arc<str>,
     pub(crate) tree: Tree<LeafSlots>,
     pub(crate) hidden: bool,
@@ -48,8 +72,12 @@ pub(crate) struct Group {
 #[derive(Clone, Debug)]
 pub(crate) struct Groups {
     headers: bool,
+    /// True if the members of each group are shown from the last to the first.
+    descending: bool,
+    /// The generation of ids of places that had no group yet.
+    generation: u32,
     slots: Vec<Option<Group>>,
-    /// Ids that were given back.
+    /// The ids that groups get next at the places of those that were removed.
     free: Vec<GroupId>,
     names: HashMap<Arc<str>, GroupId>,
     order: Vec<GroupId>,
@@ -71,6 +99,8 @@ impl Groups {
     pub(crate) fn new(headers: bool) -> Self {
         Self {
             headers,
+            descending: false,
+            generation: 0,
             slots: Vec::new(),
             free: Vec::new(),
             names: HashMap::default(),
@@ -80,9 +110,32 @@ impl Groups {
         }
     }
 
+    /// Makes the table of a list that was defined again, or is shown from its end: ids of other
+    /// generations are unknown to it.
+    pub(crate) fn of_generation(headers: bool, descending: bool, generation: u32) -> Self {
+        Self {
+            descending,
+            generation,
+            ..Self::new(headers)
+        }
+    }
+
     /// Rows in the index space. O(1).
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The id of the group that was made first at a place.
+    pub(crate) const fn id_at(&self, place: usize) -> GroupId {
+        GroupId::new(place, self.generation)
+    }
+
+    /// Takes all members out of all groups. O(groups).
+    pub(crate) fn clear(&mut self) {
+        for group in self.slots.iter_mut().flatten() {
+            group.tree = Tree::default();
+        }
+        self.reposition();
     }
 
     pub(crate) fn order(&self) -> &[GroupId] {
@@ -90,12 +143,18 @@ impl Groups {
     }
 
     pub(crate) fn find(&self, id: GroupId) -> Option<&Group> {
-        self.slots.get(id.0 as usize)?.as_ref()
+        let found = self.slots.get(id.place())?.as_ref();
+        found.filter(|group| group.id == id)
     }
 
     /// Returns the group of a name. O(1).
     pub(crate) fn by_name(&self, name: &str) -> Option<GroupId> {
         self.names.get(name).copied()
+    }
+
+    /// Returns whether members are shown from the last to the first.
+    pub(crate) const fn descending(&self) -> bool {
+        self.descending
     }
 
     /// Returns whether headers are rows.
@@ -125,6 +184,17 @@ impl Groups {
 
     /// The index of the member at a position of its group, unless it is not shown.
     pub(crate) fn member_row(&self, id: GroupId, at: usize) -> Option<usize> {
+        let at = if self.descending {
+            self[id].tree.len() - 1 - at
+        } else {
+            at
+        };
+        self.shown_row(id, at)
+    }
+
+    /// The index of the member that is shown as the one at a position of its group, unless it is
+    /// not shown.
+    pub(crate) fn shown_row(&self, id: GroupId, at: usize) -> Option<usize> {
         let group = &self[id];
         let shown = !group.hidden && !group.collapsed;
         shown.then(|| self.first_row(id) + usize::from(self.headers) + at)
@@ -136,6 +206,10 @@ impl Groups {
         let id = self.order[pos];
         Some(match (self.headers, rest) {
             (true, 0) => Place::Header(id),
+            (headers, _) if self.descending => {
+                let from_end = rest - usize::from(headers);
+                Place::Member(id, self[id].tree.len() - 1 - from_end)
+            }
             (headers, _) => Place::Member(id, rest - usize::from(headers)),
         })
     }
@@ -159,8 +233,9 @@ impl Groups {
     }
 
     pub(crate) fn at_mut(&mut self, id: GroupId) -> &mut Group {
-        self.slots[id.0 as usize]
+        self.slots[id.place()]
             .as_mut()
+            .filter(|group| group.id == id)
             .expect("the caller checked that the group exists")
     }
 
@@ -185,23 +260,25 @@ impl Groups {
 
     pub(crate) fn add(&mut self, name: &str) -> Result<GroupId, ListError> {
         self.check_name(name)?;
-        if self.order.len() == GROUPS_MAX {
+        // A place whose generations are used up stays empty.
+        if self.free.is_empty() && self.slots.len() == GROUPS_MAX {
             return Err(ListError::TooManyGroups { max: GROUPS_MAX });
         }
         let pos = self.order.len();
         let name: Arc<str> = name.into();
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            GroupId::new(self.slots.len() - 1, self.generation)
+        });
         let group = Group {
+            id,
             name: Arc::clone(&name),
             tree: Tree::default(),
             hidden: false,
             collapsed: false,
             pos,
         };
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            GroupId(self.slots.len() as u32 - 1)
-        });
-        self.slots[id.0 as usize] = Some(group);
+        self.slots[id.place()] = Some(group);
         self.names.insert(name, id);
         self.order.push(id);
         self.rows.push_empty();
@@ -231,8 +308,8 @@ impl Groups {
         let name = Arc::clone(&self[id].name);
         self.names.remove(&name);
         self.order.retain(|&other| other != id);
-        self.slots[id.0 as usize] = None;
-        self.free.push(id);
+        self.slots[id.place()] = None;
+        self.free.extend(id.next());
         self.reposition();
         Ok(())
     }
@@ -242,7 +319,7 @@ impl Groups {
         let mut seen = vec![false; self.slots.len()];
         for &id in order {
             self.check(id)?;
-            seen[id.0 as usize] = true;
+            seen[id.place()] = true;
         }
         let distinct = seen.iter().filter(|&&seen| seen).count();
         if distinct != self.order.len() || order.len() != distinct {

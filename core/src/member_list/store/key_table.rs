@@ -65,18 +65,101 @@ impl LongKeys {
     }
 }
 
-/// The key and the leaf of a slot.
+/// The key of a slot, and the leaf it is in where members know theirs.
 #[derive(Debug)]
-struct Slot {
+struct Slot<L> {
     key: KeyCell,
-    leaf: u32,
+    leaf: L,
 }
 
-/// The key and the leaf of each slot.
-#[derive(Debug, Default)]
-pub(crate) struct Keys {
-    cells: Column<Slot>,
+/// The keys of all slots by which the members of a list are sorted.
+pub(crate) trait KeyColumn {
+    /// The key of a slot. O(1).
+    fn key(&self, slot: u32) -> &[u8];
+
+    /// The key of a slot, for [`rest`](Self::rest). O(1).
+    fn cell(&self, slot: u32) -> KeyCell;
+
+    /// The 16 bytes of a key after its first `common` ones, zeros where it ends. O(1).
+    fn rest(&self, cell: &KeyCell, common: usize) -> u128;
+
+    /// Compares the key of a slot with another one, whose first 16 bytes are `head`. O(1) unless
+    /// the slot's key is long.
+    fn compare(&self, slot: u32, key: &[u8], head: u128) -> Ordering;
+}
+
+/// The key of each slot and, with `L = u32`, its leaf; `L = ()` keeps none.
+#[derive(Debug)]
+pub(crate) struct Keys<L = u32> {
+    cells: Column<Slot<L>>,
     long: LongKeys,
+}
+
+impl<L> Default for Keys<L> {
+    fn default() -> Self {
+        Self {
+            cells: Column::default(),
+            long: LongKeys::default(),
+        }
+    }
+}
+
+impl Keys<()> {
+    /// Adds a slot with this key. O(1).
+    pub(crate) fn push_key(&mut self, key: &[u8]) {
+        let key = self.long.cell(key);
+        self.cells.push(Slot { key, leaf: () });
+    }
+}
+
+/// One of the key columns of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ColumnRef<'a> {
+    /// The one beside the leaves.
+    First(&'a Keys),
+    /// Another one.
+    Other(&'a Keys<()>),
+}
+
+impl<'a> ColumnRef<'a> {
+    /// The key of a slot. O(1).
+    pub(crate) fn key_of(self, slot: u32) -> &'a [u8] {
+        match self {
+            Self::First(keys) => keys.key(slot),
+            Self::Other(keys) => keys.key(slot),
+        }
+    }
+}
+
+impl KeyColumn for ColumnRef<'_> {
+    #[inline]
+    fn key(&self, slot: u32) -> &[u8] {
+        self.key_of(slot)
+    }
+
+    #[inline]
+    fn cell(&self, slot: u32) -> KeyCell {
+        match self {
+            Self::First(keys) => keys.cell(slot),
+            Self::Other(keys) => keys.cell(slot),
+        }
+    }
+
+    #[inline]
+    fn rest(&self, cell: &KeyCell, common: usize) -> u128 {
+        match self {
+            Self::First(keys) => keys.rest(cell, common),
+            Self::Other(keys) => keys.rest(cell, common),
+        }
+    }
+
+    #[inline]
+    fn compare(&self, slot: u32, key: &[u8], head: u128) -> Ordering {
+        match self {
+            Self::First(keys) => keys.compare(slot, key, head),
+            Self::Other(keys) => keys.compare(slot, key, head),
+        }
+    }
 }
 
 impl Keys {
@@ -97,35 +180,39 @@ impl Keys {
         });
     }
 
-    pub(crate) fn pop(&mut self) {
-        self.cells.pop();
+    /// The leaf of a slot; [`NO_NODE`] when the slot is free. O(1).
+    #[inline]
+    pub(crate) fn leaf(&self, slot: u32) -> u32 {
+        self.cells[slot as usize].leaf
     }
 
-    /// The key of a slot. O(1).
     #[inline]
-    pub(crate) fn key(&self, slot: u32) -> &[u8] {
+    pub(crate) fn set_leaf(&mut self, slot: u32, leaf: u32) {
+        self.cells[slot as usize].leaf = leaf;
+    }
+}
+
+impl<L> KeyColumn for Keys<L> {
+    #[inline]
+    fn key(&self, slot: u32) -> &[u8] {
         self.long.key(&self.cells[slot as usize].key)
     }
 
-    /// The key of a slot, for [`rest`](Self::rest). O(1).
     #[inline]
-    pub(crate) fn cell(&self, slot: u32) -> KeyCell {
+    fn cell(&self, slot: u32) -> KeyCell {
         self.cells[slot as usize].key
     }
 
-    /// The 16 bytes of a key after its first `common` ones, zeros where it ends. O(1).
     #[inline]
-    pub(crate) fn rest(&self, cell: &KeyCell, common: usize) -> u128 {
+    fn rest(&self, cell: &KeyCell, common: usize) -> u128 {
         if cell[INLINE] > INLINE as u8 || common > INLINE {
             return rest(self.long.key(cell), common);
         }
         (u128::from_be_bytes(*cell) & !0xff) << (8 * common)
     }
 
-    /// Compares the key of a slot with another one, whose first 16 bytes are `head`. O(1) unless
-    /// the slot's key is long.
     #[inline]
-    pub(crate) fn compare(&self, slot: u32, key: &[u8], head: u128) -> Ordering {
+    fn compare(&self, slot: u32, key: &[u8], head: u128) -> Ordering {
         let cell = &self.cells[slot as usize].key;
         if cell[INLINE] > INLINE as u8 {
             return self.long.key(cell).cmp(key);
@@ -136,6 +223,16 @@ impl Keys {
         let by_bytes = mine.cmp(&(head >> 8));
         by_bytes.then_with(|| usize::from(cell[INLINE]).cmp(&key.len()))
     }
+}
+
+impl<L> Keys<L> {
+    pub(crate) fn pop(&mut self) {
+        if let Some(Slot { key, .. }) = self.cells.pop()
+            && key[INLINE] == LONG
+        {
+            self.long.release(&key);
+        }
+    }
 
     /// Sets the key of a slot; an empty key owns nothing. O(1).
     pub(crate) fn set(&mut self, slot: u32, key: &[u8]) {
@@ -144,17 +241,6 @@ impl Keys {
             self.long.release(cell);
         }
         *cell = self.long.cell(key);
-    }
-
-    /// The leaf of a slot; [`NO_NODE`] when the slot is free. O(1).
-    #[inline]
-    pub(crate) fn leaf(&self, slot: u32) -> u32 {
-        self.cells[slot as usize].leaf
-    }
-
-    #[inline]
-    pub(crate) fn set_leaf(&mut self, slot: u32, leaf: u32) {
-        self.cells[slot as usize].leaf = leaf;
     }
 
     /// Says that a slot is free, and which of the free ones it is. Its key is gone before.

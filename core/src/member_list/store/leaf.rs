@@ -17,7 +17,7 @@ use arrayvec::ArrayVec;
 use crate::member_list::store::key_bytes::{
     CODE_BITS, CODED, HEAD, codes, head, is_text, mask, number, rest, shared,
 };
-use crate::member_list::store::key_table::{KeyCell, Keys};
+use crate::member_list::store::key_table::{KeyCell, KeyColumn};
 
 /// Slots in a run, at most.
 pub(crate) const SLOTS: usize = 128;
@@ -128,7 +128,7 @@ impl LeafSlots {
 
     /// The places where a key could be; all before are smaller, all after greater.
     #[inline]
-    pub(crate) fn narrow(&self, keys: &Keys, needle: &Needle<'_>) -> Range<usize> {
+    pub(crate) fn narrow(&self, keys: &impl KeyColumn, needle: &Needle<'_>) -> Range<usize> {
         let len = usize::from(self.len);
         let common = usize::from(self.common);
         match self.compare_head(keys, needle) {
@@ -146,7 +146,7 @@ impl LeafSlots {
         less..(SLOTS - more as usize).min(len)
     }
 
-    pub(crate) fn insert(&mut self, keys: &Keys, at: usize, slot: u32) {
+    pub(crate) fn insert(&mut self, keys: &impl KeyColumn, at: usize, slot: u32) {
         let len = usize::from(self.len);
         let key = keys.key(slot);
         if at == 0 || at == len {
@@ -166,7 +166,7 @@ impl LeafSlots {
         }
     }
 
-    pub(crate) fn set(&mut self, keys: &Keys, at: usize, slot: u32) {
+    pub(crate) fn set(&mut self, keys: &impl KeyColumn, at: usize, slot: u32) {
         if at == 0 || at + 1 == usize::from(self.len) {
             self.cover(keys, keys.key(slot));
         }
@@ -202,7 +202,7 @@ impl LeafSlots {
 
     /// Adds a run that sorts after this one; there is room. The larger one's scale stays if the
     /// keys of the smaller one fit it.
-    pub(crate) fn append(&mut self, keys: &Keys, tail: &Self) {
+    pub(crate) fn append(&mut self, keys: &impl KeyColumn, tail: &Self) {
         let len = usize::from(self.len);
         let more = usize::from(tail.len);
         self.slots[len..len + more].copy_from_slice(tail.slots());
@@ -228,7 +228,7 @@ impl LeafSlots {
     }
 
     /// Fills an empty run with sorted slots.
-    pub(crate) fn fill(&mut self, keys: &Keys, slots: impl Iterator<Item = u32>) {
+    pub(crate) fn fill(&mut self, keys: &impl KeyColumn, slots: impl Iterator<Item = u32>) {
         for (place, slot) in self.slots.iter_mut().zip(slots) {
             *place = slot;
             self.len += 1;
@@ -238,7 +238,7 @@ impl LeafSlots {
 
     /// Compares the beginning of a key with that of the run.
     #[inline]
-    fn compare_head(&self, keys: &Keys, needle: &Needle<'_>) -> Ordering {
+    fn compare_head(&self, keys: &impl KeyColumn, needle: &Needle<'_>) -> Ordering {
         let common = usize::from(self.common);
         let mine = u128::from(self.head[0]) << 64 | u128::from(self.head[1]);
         let order = (needle.head & mask(common)).cmp(&mine);
@@ -250,7 +250,7 @@ impl LeafSlots {
     }
 
     /// Makes room in the scale for one more key, at an end of the run.
-    fn cover(&mut self, keys: &Keys, key: &[u8]) {
+    fn cover(&mut self, keys: &impl KeyColumn, key: &[u8]) {
         let Some((first, last)) = self.ends() else {
             self.text = false;
             return self.rescale(key, key.len(), 0, 0);
@@ -279,7 +279,7 @@ impl LeafSlots {
     }
 
     /// Returns whether a key has the common beginning and lies on the scale.
-    fn fits(&self, keys: &Keys, key: &[u8]) -> bool {
+    fn fits(&self, keys: &impl KeyColumn, key: &[u8]) -> bool {
         let common = usize::from(self.common);
         let number = number(self.text, rest(key, common));
         number >= self.base
@@ -288,13 +288,13 @@ impl LeafSlots {
     }
 
     /// Returns whether a key has the common beginning: all of it, where `head` keeps 16 bytes.
-    fn begins(&self, keys: &Keys, key: &[u8]) -> bool {
+    fn begins(&self, keys: &impl KeyColumn, key: &[u8]) -> bool {
         let common = usize::from(self.common);
         shared(keys.key(self.slots[0]), key) >= common
     }
 
     /// Returns whether tags of another run mean the same in this one. Neither is empty.
-    fn has_scale_of(&self, other: &Self, keys: &Keys) -> bool {
+    fn has_scale_of(&self, other: &Self, keys: &impl KeyColumn) -> bool {
         let scale = |run: &Self| (run.head, run.common, run.base, run.shift, run.text);
         scale(self) == scale(other)
             && (usize::from(self.common) <= HEAD || self.begins(keys, keys.key(other.slots[0])))
@@ -302,7 +302,7 @@ impl LeafSlots {
 
     /// Fits the scale to the first and the last key, if that makes tags tell more.
     #[cold]
-    fn tighten(&mut self, keys: &Keys) {
+    fn tighten(&mut self, keys: &impl KeyColumn) {
         let Some((first, last)) = self.ends() else {
             return;
         };
@@ -321,7 +321,7 @@ impl LeafSlots {
     }
 
     /// Fits the scale to the first and the last key.
-    fn scale(&mut self, keys: &Keys) {
+    fn scale(&mut self, keys: &impl KeyColumn) {
         let Some((first, last)) = self.ends() else {
             return;
         };
@@ -342,7 +342,7 @@ impl LeafSlots {
     /// # Panics
     ///
     /// Panics if they do not.
-    pub(crate) fn check(&self, keys: &Keys) {
+    pub(crate) fn check(&self, keys: &impl KeyColumn) {
         let common = usize::from(self.common);
         let len = self.slots().len();
         // What the first and the last key share, those between them share too.
@@ -376,7 +376,7 @@ impl LeafSlots {
         self.coded = coded.min(CODED) as u8;
     }
 
-    fn retag(&mut self, keys: &Keys, range: Range<usize>) {
+    fn retag(&mut self, keys: &impl KeyColumn, range: Range<usize>) {
         // The keys come from all over the memory: a short loop fetches many of them at once.
         let cells = self.slots[range.clone()].iter();
         let cells: ArrayVec<KeyCell, SLOTS> = cells.map(|&slot| keys.cell(slot)).collect();
@@ -408,6 +408,7 @@ fn shift(range: u64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::member_list::store::key_table::Keys;
 
     /// Slots of keys that share all but the last byte of a beginning of 20 bytes, and a letter.
     fn two_beginnings() -> (Keys, LeafSlots, LeafSlots) {

@@ -2,17 +2,23 @@
 
 mod bulk;
 mod check;
+pub(crate) mod classes;
 mod cow_vec;
 pub(crate) mod groups;
 mod id_index;
 mod key_bytes;
 mod key_table;
 mod leaf;
+pub(crate) mod list_ref;
+pub(crate) mod matches;
 mod paged_vec;
+pub(crate) mod placed;
 mod row_counts;
+pub(crate) mod row_write;
 pub(crate) mod rows;
+mod slot_runs;
 mod staging;
-mod table;
+pub(crate) mod table;
 mod write;
 
 use std::ops::RangeBounds;
@@ -22,11 +28,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::member_list::options::ListOptions;
 use crate::member_list::tree::Climb;
-use crate::member_list::{Id, ListError, SortKey};
+use crate::member_list::{Id, ListError};
 pub use bulk::{BulkReport, NewMember};
 use groups::{Group, GroupId, Groups};
-use leaf::{LeafSlots, Needle};
-use rows::{Member, Ordered, Row, Rows, View, payload};
+use leaf::LeafSlots;
+use rows::{Member, Row, Rows, View, payload};
 use table::{Nodes, Table};
 pub(crate) use write::Entry;
 pub use write::Upsert;
@@ -107,43 +113,6 @@ impl<I: Id> Store<I> {
 
     pub(crate) fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'_, I> {
         self.view().slice(range)
-    }
-
-    /// Returns the ordered part as it is now, for readers in any thread. O(1).
-    pub(crate) fn ordered(&self) -> Ordered<I> {
-        Ordered {
-            cells: self.table.cells.clone(),
-            payloads: self.table.payloads.clone(),
-            groups: Arc::clone(&self.groups),
-        }
-    }
-
-    /// Returns the id, revision and attributes of the member in a slot.
-    #[inline]
-    pub(crate) fn cell(&self, slot: u32) -> &table::Cell<I> {
-        &self.table.cells[slot as usize]
-    }
-
-    /// Returns for each group the row of the first member whose key begins with `prefix`.
-    /// O(groups x log n).
-    pub(crate) fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
-        let mut found = Vec::new();
-        let needle = Needle::new(prefix.as_bytes());
-        for &group in self.groups.order() {
-            let tree = &self.groups[group].tree;
-            let at = tree
-                .rank(&self.table, (&needle, None))
-                .unwrap_or_else(|at| at);
-            let starts = tree.select(at).is_some_and(|(run, at)| {
-                self.table
-                    .key(run.slots()[at])
-                    .starts_with(prefix.as_bytes())
-            });
-            if let Some(row) = self.groups.member_row(group, at).filter(|_| starts) {
-                found.push((group, row));
-            }
-        }
-        found
     }
 
     /// Returns the heap memory in bytes, without what text ids, long keys and payloads own.
@@ -251,6 +220,6 @@ impl<I: Id> Store<I> {
 }
 
 /// Returns a number for a place in the order.
-fn place(group: GroupId, key: &[u8]) -> u64 {
+pub(crate) fn place(group: GroupId, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, u64::from(group.0))
 }

@@ -117,6 +117,7 @@ impl<'a, I> View<'a, I> {
             next: from,
             end: to,
             group: GroupId(0),
+            backwards: self.groups.descending(),
             runs: None,
             slots: [].iter(),
         }
@@ -145,7 +146,7 @@ impl<'a, I> View<'a, I> {
 }
 
 #[inline]
-pub(super) fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
+pub(crate) fn payload(payloads: Option<&CowVec<Bytes>>, slot: u32) -> &[u8] {
     payloads.map_or(&[], |payloads| &payloads[slot as usize])
 }
 
@@ -164,6 +165,7 @@ pub struct Rows<'a, I> {
     next: usize,
     end: usize,
     group: GroupId,
+    backwards: bool,
     /// The leaves of the current group that are still to come.
     runs: Option<Runs<'a, LeafSlots>>,
     slots: std::slice::Iter<'a, u32>,
@@ -180,11 +182,19 @@ impl<'a, I> Rows<'a, I> {
     #[inline]
     pub(crate) fn next_ref(&mut self) -> Option<RowRef> {
         // The slots at hand end where the rows do.
-        if let Some(&slot) = self.slots.next() {
+        if let Some(slot) = self.next_slot() {
             self.next += 1;
             return Some(RowRef::Member(self.group, slot));
         }
         self.next_leaf()
+    }
+
+    #[inline]
+    fn next_slot(&mut self) -> Option<u32> {
+        if self.backwards {
+            return self.slots.next_back().copied();
+        }
+        self.slots.next().copied()
     }
 
     /// The next row when the slots at hand are used up.
@@ -194,7 +204,7 @@ impl<'a, I> Rows<'a, I> {
                 self.next += 1;
                 return Some(RowRef::Header(group));
             }
-            if let Some(&slot) = self.slots.next() {
+            if let Some(slot) = self.next_slot() {
                 self.next += 1;
                 return Some(RowRef::Member(self.group, slot));
             }
@@ -205,7 +215,12 @@ impl<'a, I> Rows<'a, I> {
     /// Finds the next leaf, or the group whose header is next.
     fn advance(&mut self) -> Option<GroupId> {
         if let Some(runs) = &mut self.runs {
-            if let Some((run, Range { start, end })) = runs.next_run(|run| run.slots().len()) {
+            let len = |run: &LeafSlots| run.slots().len();
+            let next = match self.backwards {
+                true => runs.last_run(),
+                false => runs.next_run(len),
+            };
+            if let Some((run, Range { start, end })) = next {
                 self.slots = run.slots()[start..end].iter();
                 return None;
             }
@@ -216,7 +231,11 @@ impl<'a, I> Rows<'a, I> {
             Place::Member(group, at) => {
                 let tree = &self.view.groups[group].tree;
                 self.group = group;
-                self.runs = Some(tree.runs(at, at + (self.end - self.next)));
+                let wanted = self.end - self.next;
+                self.runs = Some(match self.backwards {
+                    true => tree.runs((at + 1).saturating_sub(wanted), at + 1),
+                    false => tree.runs(at, at + wanted),
+                });
                 None
             }
         }

@@ -10,10 +10,12 @@ use crate::member_list::Id;
 use crate::member_list::store::cow_vec::CowVec;
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::id_index::Index;
-use crate::member_list::store::key_table::Keys;
+use crate::member_list::store::key_table::{ColumnRef, KeyColumn, Keys};
 use crate::member_list::store::leaf::{LeafSlots, Needle, SLOTS};
+use crate::member_list::store::paged_vec::Column;
+use crate::member_list::store::slot_runs::slot_runs;
 use crate::member_list::store::staging::{Staged, StagedMember};
-use crate::member_list::tree::{CHECKED, Climb, NO_NODE, Parent, ROOT_BIT, Tree, TreeContext};
+use crate::member_list::tree::{Climb, NO_NODE, Parent, ROOT_BIT, Tree, TreeContext};
 
 /// The part of a member that readers of snapshots see.
 #[derive(Clone, Debug)]
@@ -41,6 +43,10 @@ pub(crate) struct Table<I> {
     pub(crate) cells: CowVec<Cell<I>>,
     pub(crate) payloads: Option<CowVec<Bytes>>,
     keys: Keys,
+    /// The keys of further columns, by which placed lists are sorted.
+    more_keys: Vec<Keys<()>>,
+    /// The class of the attributes of each member, where members have more than their cell shows.
+    classes: Option<Column<u32>>,
     free: Vec<u32>,
     index: Index,
     hasher: DefaultHashBuilder,
@@ -108,11 +114,27 @@ impl<I: Id> Table<I> {
             cells: CowVec::default(),
             payloads: payloads.then(CowVec::default),
             keys: Keys::default(),
+            more_keys: Vec::new(),
+            classes: None,
             free: Vec::new(),
             index: Index::default(),
             hasher: DefaultHashBuilder::default(),
             nodes: Nodes::default(),
         }
+    }
+
+    /// Makes a table of members with several keys and a class of attributes.
+    pub(crate) fn with_columns(payloads: bool, columns: usize) -> Self {
+        Self {
+            more_keys: (1..columns).map(|_| Keys::default()).collect(),
+            classes: Some(Column::default()),
+            ..Self::new(payloads)
+        }
+    }
+
+    /// Slots, free ones included. O(1).
+    pub(crate) fn slots(&self) -> usize {
+        self.cells.len()
     }
 
     /// Members. O(1).
@@ -142,6 +164,12 @@ impl<I: Id> Table<I> {
         } else {
             self.cells.push(cell);
             self.keys.push(key);
+            self.more_keys
+                .iter_mut()
+                .for_each(|keys| keys.push_key(&[]));
+            if let Some(classes) = &mut self.classes {
+                classes.push(0);
+            }
             if let Some(payloads) = &mut self.payloads {
                 payloads.push(Bytes::new());
             }
@@ -231,6 +259,9 @@ impl<I: Id> Table<I> {
         self.index
             .remove(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         self.set_key(slot, &[]);
+        self.more_keys
+            .iter_mut()
+            .for_each(|keys| keys.set(slot, &[]));
         self.keys.set_leaf(slot, NO_NODE);
         if let Some(payloads) = &mut self.payloads {
             *payloads.at_mut(slot as usize) = Bytes::new();
@@ -243,12 +274,15 @@ impl<I: Id> Table<I> {
     /// Gives the member of the last slot a free slot further on the front, when free slots are
     /// many; the caller tells the tree. Returns the old and the new slot.
     pub(crate) fn compact(&mut self) -> Option<(u32, u32)> {
-        if self.free.len() <= self.cells.len() / SPARE_SHARE + SPARE {
-            return None;
-        }
-        let to = self.free.pop()?;
-        let from = (self.cells.len() - 1) as u32;
+        let (from, to) = self.next_compaction()?;
+        self.free.pop();
         self.keys.take(from, to);
+        self.more_keys
+            .iter_mut()
+            .for_each(|keys| keys.take(from, to));
+        if let Some(classes) = &mut self.classes {
+            classes[to as usize] = classes[from as usize];
+        }
         self.keys.set_leaf(to, self.keys.leaf(from));
         let cell = self.cells[from as usize].clone();
         self.index.rename(self.hasher.hash_one(&cell.id), from, to);
@@ -260,14 +294,29 @@ impl<I: Id> Table<I> {
         Some((from, to))
     }
 
+    /// Returns the slots between which [`compact`](Self::compact) would move a member.
+    pub(crate) fn next_compaction(&self) -> Option<(u32, u32)> {
+        let is_due = self.free.len() > self.cells.len() / SPARE_SHARE + SPARE;
+        let to = *self.free.last().filter(|_| is_due)?;
+        Some(((self.cells.len() - 1) as u32, to))
+    }
+
     /// Gives back the last slot, which `compact` emptied.
     pub(crate) fn pop_slot(&mut self) {
+        self.pop_columns();
+        self.cut_free_end();
+    }
+
+    fn pop_columns(&mut self) {
         self.cells.pop();
         self.keys.pop();
+        self.more_keys.iter_mut().for_each(Keys::pop);
+        if let Some(classes) = &mut self.classes {
+            classes.pop();
+        }
         if let Some(payloads) = &mut self.payloads {
             payloads.pop();
         }
-        self.cut_free_end();
     }
 
     /// Gives back free slots at the end.
@@ -280,11 +329,7 @@ impl<I: Id> Table<I> {
             if let Some(&moved) = self.free.get(place) {
                 self.keys.set_free(moved, place);
             }
-            self.cells.pop();
-            self.keys.pop();
-            if let Some(payloads) = &mut self.payloads {
-                payloads.pop();
-            }
+            self.pop_columns();
         }
         if self.free.capacity() > 4 * self.free.len() + SPARE {
             self.free.shrink_to(2 * self.free.len());
@@ -298,6 +343,44 @@ impl<I: Id> Table<I> {
 
     pub(crate) fn set_key(&mut self, slot: u32, key: &[u8]) {
         self.keys.set(slot, key);
+    }
+
+    /// The key columns of a member. O(1).
+    pub(crate) const fn columns(&self) -> usize {
+        1 + self.more_keys.len()
+    }
+
+    /// The keys of a column. O(1).
+    pub(crate) fn column(&self, column: usize) -> ColumnRef<'_> {
+        match column.checked_sub(1) {
+            None => ColumnRef::First(&self.keys),
+            Some(more) => ColumnRef::Other(&self.more_keys[more]),
+        }
+    }
+
+    pub(crate) fn set_key_in(&mut self, column: usize, slot: u32, key: &[u8]) {
+        match column.checked_sub(1) {
+            None => self.keys.set(slot, key),
+            Some(more) => self.more_keys[more].set(slot, key),
+        }
+    }
+
+    /// The class of a member's attributes; 0 in tables without classes.
+    #[inline]
+    pub(crate) fn class(&self, slot: u32) -> u32 {
+        let classes = self.classes.as_ref();
+        classes.map_or(0, |classes| classes[slot as usize])
+    }
+
+    pub(crate) fn set_class(&mut self, slot: u32, class: u32) {
+        if let Some(classes) = &mut self.classes {
+            classes[slot as usize] = class;
+        }
+    }
+
+    /// Returns whether a slot has no member. O(1).
+    pub(crate) fn is_free(&self, slot: u32) -> bool {
+        self.keys.free_place(slot).is_some()
     }
 
     /// The leaf a member is in.
@@ -319,16 +402,6 @@ impl<I: Id> Table<I> {
         let cell = self.cells.at_mut(slot as usize);
         cell.revision = cell.revision.wrapping_add(1);
         cell
-    }
-
-    /// Compares a member with a key and an id. Without an id, the key is before all its members.
-    #[inline]
-    fn compare(&self, slot: u32, (needle, id): <Self as TreeContext>::Probe<'_>) -> Ordering {
-        let by_key = self.keys.compare(slot, needle.key(), needle.head());
-        by_key.then_with(|| match id {
-            Some(id) => self.cells[slot as usize].id.cmp(id),
-            None => Ordering::Greater,
-        })
     }
 
     /// Puts a member that is in no tree into one and returns its index there. O(log n).
@@ -368,13 +441,6 @@ impl<I: Id> Table<I> {
         merged
     }
 
-    /// Checks a run that was just written, where [`CHECKED`]. O(length).
-    fn check_written(&self, run: &LeafSlots) {
-        if CHECKED {
-            self.check_run(run);
-        }
-    }
-
     /// Checks that the index, free slots and free nodes fit what the trees of all groups hold:
     /// these many members and nodes. O(free slots).
     ///
@@ -399,6 +465,8 @@ impl<I: Id> Table<I> {
         self.cells.heap_bytes()
             + self.payloads.as_ref().map_or(0, CowVec::heap_bytes)
             + self.keys.heap_bytes()
+            + self.more_keys.iter().map(Keys::heap_bytes).sum::<usize>()
+            + self.classes.as_ref().map_or(0, Column::heap_bytes)
             + self.free.capacity() * 4
             + self.index.heap_bytes()
             + self.nodes.parents.capacity() * size_of::<Parent>()
@@ -407,83 +475,7 @@ impl<I: Id> Table<I> {
 }
 
 impl<I: Id> TreeContext for Table<I> {
-    const LEAF: usize = SLOTS;
-    const WINDOW: usize = 6;
-    type Run = LeafSlots;
-    type Entry = u32;
-    type Probe<'p> = (&'p Needle<'p>, Option<&'p I>);
-
-    fn empty(&self) -> LeafSlots {
-        LeafSlots::EMPTY
-    }
-
-    fn len(run: &LeafSlots) -> usize {
-        run.slots().len()
-    }
-
-    fn entry(run: &LeafSlots, at: usize) -> &u32 {
-        &run.slots()[at]
-    }
-
-    fn rank(&self, run: &LeafSlots, probe: Self::Probe<'_>) -> Result<usize, usize> {
-        let range = run.narrow(&self.keys, probe.0);
-        let start = range.start;
-        if range.is_empty() {
-            return Err(start);
-        }
-        let equal = &run.slots()[range];
-        if equal.len() > FEW_EQUAL {
-            let found = equal.binary_search_by(|&slot| self.compare(slot, probe));
-            return found.map(|at| start + at).map_err(|at| start + at);
-        }
-        // No comparison waits for another, so their keys are fetched at the same time.
-        let orders = equal.iter().map(|&slot| self.compare(slot, probe));
-        let (less, same) = orders.fold((0, false), |(less, same), order| {
-            (less + usize::from(order.is_lt()), same | order.is_eq())
-        });
-        if same {
-            Ok(start + less)
-        } else {
-            Err(start + less)
-        }
-    }
-
-    fn insert(&self, run: &mut LeafSlots, at: usize, slot: u32) {
-        run.insert(&self.keys, at, slot);
-        self.check_written(run);
-    }
-
-    fn set(&self, run: &mut LeafSlots, at: usize, slot: u32) {
-        run.set(&self.keys, at, slot);
-        self.check_written(run);
-    }
-
-    fn replace(run: &mut LeafSlots, at: usize, slot: u32) {
-        run.replace(at, slot);
-    }
-
-    fn remove(&self, run: &mut LeafSlots, at: usize) -> u32 {
-        let slot = run.remove(at);
-        self.check_written(run);
-        slot
-    }
-
-    fn split_off(&self, run: &mut LeafSlots, at: usize) -> LeafSlots {
-        let tail = run.split_off(at);
-        self.check_written(run);
-        self.check_written(&tail);
-        tail
-    }
-
-    fn fill(&self, run: &mut LeafSlots, slots: impl Iterator<Item = u32>) {
-        run.fill(&self.keys, slots);
-        self.check_written(run);
-    }
-
-    fn append(&self, run: &mut LeafSlots, tail: LeafSlots) {
-        run.append(&self.keys, &tail);
-        self.check_written(run);
-    }
+    slot_runs!();
 
     fn node(&mut self) -> u32 {
         self.nodes.free.pop().unwrap_or_else(|| {
@@ -510,21 +502,49 @@ impl<I: Id> TreeContext for Table<I> {
         }
     }
 
-    fn check_run(&self, run: &LeafSlots) {
-        let ascends = |a: &u32, b: &u32| self.is_before(a, b);
-        assert!(run.slots().is_sorted_by(ascends), "a run out of order");
-        run.check(&self.keys);
-    }
-
-    fn is_before(&self, &a: &u32, &b: &u32) -> bool {
-        self.order(a, b).is_lt()
-    }
-
     fn parent(&self, node: u32) -> Option<Parent> {
         self.nodes.parents.get(node as usize).copied()
     }
 
     fn leaf(&self, &slot: &u32) -> Option<u32> {
         Some(self.keys.leaf(slot))
+    }
+}
+
+/// Returns the place of a key and an id in a run, or where they would go. Without an id, the key is
+/// before all its members.
+#[inline]
+pub(super) fn rank<I: Id>(
+    cells: &CowVec<Cell<I>>,
+    keys: &impl KeyColumn,
+    run: &LeafSlots,
+    (needle, id): (&Needle<'_>, Option<&I>),
+) -> Result<usize, usize> {
+    let range = run.narrow(keys, needle);
+    let start = range.start;
+    if range.is_empty() {
+        return Err(start);
+    }
+    let compare = |slot: u32| {
+        let by_key = keys.compare(slot, needle.key(), needle.head());
+        by_key.then_with(|| match id {
+            Some(id) => cells[slot as usize].id.cmp(id),
+            None => Ordering::Greater,
+        })
+    };
+    let equal = &run.slots()[range];
+    if equal.len() > FEW_EQUAL {
+        let found = equal.binary_search_by(|&slot| compare(slot));
+        return found.map(|at| start + at).map_err(|at| start + at);
+    }
+    // No comparison waits for another, so their keys are fetched at the same time.
+    let orders = equal.iter().map(|&slot| compare(slot));
+    let (less, same) = orders.fold((0, false), |(less, same), order| {
+        (less + usize::from(order.is_lt()), same | order.is_eq())
+    });
+    if same {
+        Ok(start + less)
+    } else {
+        Err(start + less)
     }
 }

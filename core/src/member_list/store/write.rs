@@ -6,6 +6,7 @@ use crate::member_list::changes::Changes;
 use crate::member_list::changes::members::Fields;
 use crate::member_list::limits::{MEMBERS_MAX, PAYLOAD_MAX};
 use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::placed::mark_header;
 use crate::member_list::store::table::{Cell, Nodes, Table};
 use crate::member_list::store::{Store, place};
 use crate::member_list::{Id, ListError, SortKey};
@@ -58,7 +59,7 @@ impl<I: Id> Store<I> {
         changes.slot(slot);
         let index = self.enter(slot, group, key.as_bytes());
         changes.row(None, index);
-        self.mark_header(group, true, changes);
+        mark_header(&self.groups, group, true, changes);
         self.check_when_due();
         Ok(Upsert {
             index,
@@ -73,7 +74,7 @@ impl<I: Id> Store<I> {
         let (group, index) = self.leave(slot, &self.climb(slot));
         changes.removed(id, || place(group, self.table.key(slot)));
         changes.row(index, None);
-        self.mark_header(group, false, changes);
+        mark_header(&self.groups, group, false, changes);
         let revision = self.table.cells[slot as usize].revision;
         // After the highest revision the numbers begin again, for members put in again as well.
         self.floor = revision
@@ -172,7 +173,7 @@ impl<I: Id> Store<I> {
     }
 
     /// Lets the revision of a member grow by one.
-    fn revise(&mut self, slot: u32, changes: &mut Changes<I>) -> &mut Cell<I> {
+    pub(super) fn revise(&mut self, slot: u32, changes: &mut Changes<I>) -> &mut Cell<I> {
         changes.slot(slot);
         self.table.revise(slot)
     }
@@ -197,7 +198,7 @@ impl<I: Id> Store<I> {
     }
 
     /// Moves a member to the place of its group and key.
-    fn relocate(
+    pub(super) fn relocate(
         &mut self,
         slot: u32,
         to: GroupId,
@@ -224,8 +225,8 @@ impl<I: Id> Store<I> {
         let index = self.enter(slot, to, key);
         changes.row(old_index, index);
         if from != to {
-            self.mark_header(from, false, changes);
-            self.mark_header(to, true, changes);
+            mark_header(&self.groups, from, false, changes);
+            mark_header(&self.groups, to, true, changes);
         }
         self.check_when_due();
         Upsert {
@@ -235,20 +236,7 @@ impl<I: Id> Store<I> {
         }
     }
 
-    /// Notes the header of a group that won or lost one member.
-    fn mark_header(&self, group: GroupId, won: bool, changes: &mut Changes<I>) {
-        if changes.is_everything() || !self.groups.headers() || self.groups[group].hidden {
-            return;
-        }
-        let row = Some(self.groups.first_row(group));
-        match (self.groups[group].tree.len(), won) {
-            (0, _) => changes.row(row, None),
-            (1, true) => changes.row(None, row),
-            _ => changes.row(row, row),
-        }
-    }
-
-    fn mark_revised(&self, slot: u32, changes: &mut Changes<I>) -> Option<usize> {
+    pub(super) fn mark_revised(&self, slot: u32, changes: &mut Changes<I>) -> Option<usize> {
         let index = self.row_of(slot);
         changes.row(index, index);
         index

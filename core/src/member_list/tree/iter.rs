@@ -49,6 +49,18 @@ impl<'a, R> Runs<'a, R> {
     }
 }
 
+impl<'a, R> Runs<'a, R> {
+    /// The last run with the entries of it that are in the range; those before it are still to
+    /// come. O(log n) a leaf.
+    pub(crate) fn last_run(&mut self) -> Option<(&'a R, std::ops::Range<usize>)> {
+        let last = self.end.checked_sub(1).filter(|last| *last >= self.next)?;
+        let (run, at) = self.tree.select(last)?;
+        let from = at.saturating_sub(last - self.next);
+        self.end -= at + 1 - from;
+        Some((run, from..at + 1))
+    }
+}
+
 /// Cuts a range of positions to what exists.
 pub(crate) fn clip(range: impl RangeBounds<usize>, len: usize) -> (usize, usize) {
     let from = match range.start_bound() {

@@ -88,6 +88,12 @@ pub(crate) trait TreeContext {
 
     /// Panics unless the entries of the run ascend and the notes of the run about them are true.
     fn check_run(&self, run: &Self::Run);
+    /// Checks a run that was just written, where [`CHECKED`]. O(length).
+    fn check_written(&self, run: &Self::Run) {
+        if CHECKED {
+            self.check_run(run);
+        }
+    }
     /// Returns whether one entry sorts before another.
     fn is_before(&self, a: &Self::Entry, b: &Self::Entry) -> bool;
     /// Returns where a node that is no root hangs, if that was noted.

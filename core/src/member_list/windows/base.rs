@@ -17,6 +17,8 @@ pub(crate) struct WindowBase<I> {
     /// The number of renumberings of slots before the rows were read.
     pub(crate) renumberings: u64,
     pub(crate) checksum32: u32,
+    /// The matches of a search on all pages.
+    pub(crate) matches: Option<u64>,
     /// The SYNC of this version, once made.
     pub(crate) sync: Option<Arc<Shared<Frame<I>>>>,
 }
@@ -35,8 +37,15 @@ impl<I: Id> WindowBase<I> {
             rows,
             renumberings,
             checksum32: sum.finish(),
+            matches: None,
             sync: None,
         }
+    }
+
+    /// Notes the matches of a search.
+    pub(crate) fn with_matches(mut self, matches: Option<u64>) -> Self {
+        self.matches = matches;
+        self
     }
 }
 

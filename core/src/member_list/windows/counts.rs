@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Counts, CountsTable, GroupCount, Shared};
-use crate::member_list::store::Store;
+use crate::member_list::store::list_ref::ListRef;
 
 /// Least time between two publications.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -13,8 +13,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const FULL_TABLE_GROUPS_MAX: usize = 64;
 
 /// Returns totals and groups as they are, under a version of the list. O(groups).
-pub(crate) fn counts<I: Id>(store: &Store<I>, version: u64) -> Counts {
-    let groups = store.groups().infos().map(|group| GroupCount {
+pub(crate) fn counts<I: Id>(list: ListRef<'_, I>, version: u64) -> Counts {
+    let groups = list.groups().infos().map(|group| GroupCount {
         group: group.name.into(),
         count: group.count as u32,
         hidden: group.hidden,
@@ -22,9 +22,9 @@ pub(crate) fn counts<I: Id>(store: &Store<I>, version: u64) -> Counts {
     });
     Counts {
         version,
-        rows: store.len() as u64,
-        members: store.member_count() as u64,
-        headers: store.options().headers,
+        rows: list.len() as u64,
+        members: list.member_count() as u64,
+        headers: list.groups().headers(),
         table: CountsTable::Full(groups.collect()),
     }
 }

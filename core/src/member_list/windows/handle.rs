@@ -6,7 +6,9 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::member_list::Id;
+use crate::member_list::store::groups::GroupId;
 use crate::member_list::windows::base::WindowBase;
+use crate::member_list::windows::search::SearchClock;
 use crate::member_list::windows::spec::WindowSpec;
 
 /// Numbers handles. One counter for all lists: a tick of one list says nothing to viewers of
@@ -43,6 +45,10 @@ pub(crate) struct Published<I> {
     pub(super) bases: Vec<WindowBase<I>>,
     /// A version that viewers may hold was given up.
     pub(super) gave_up: bool,
+    /// The times at which a search is published.
+    pub(super) clock: SearchClock,
+    /// The group of a search in one group.
+    pub(super) group: Option<GroupId>,
     /// The handles that became this window.
     former: Vec<Known<I>>,
 }
@@ -55,6 +61,8 @@ impl<I> Published<I> {
             position: None,
             bases: vec![base],
             gave_up: false,
+            clock: SearchClock::default(),
+            group: None,
             former: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use crate::member_list::Id;
-use crate::member_list::store::Store;
+use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::store::rows::RowRef;
 use crate::member_list::windows::base::WindowBase;
 use crate::member_list::windows::diff::positions;
@@ -18,6 +18,8 @@ pub(crate) struct WindowReader<I> {
     pub(crate) rows: Vec<WindowRow<I>>,
     /// For each row its position among the old rows.
     pub(crate) was: Vec<Option<u32>>,
+    /// The matches of a search.
+    pub(crate) matches: Option<u64>,
     refs: Vec<RowRef>,
     old_at: SlotMap,
 }
@@ -27,6 +29,7 @@ impl<I> Default for WindowReader<I> {
         Self {
             rows: Vec::new(),
             was: Vec::new(),
+            matches: None,
             refs: Vec::new(),
             old_at: SlotMap::default(),
         }
@@ -41,14 +44,14 @@ impl<I: Id> WindowReader<I> {
         old: &WindowBase<I>,
         builder: &FrameBuilder<'_, I>,
     ) {
-        let store = builder.store();
+        let list = builder.list();
         self.rows.clear();
         let Some(written) = builder.written().since(old.renumberings) else {
-            self.rows = read_rows(store, range);
+            self.rows = read_rows(list, range);
             self.was = positions(&old.rows, &self.rows);
             return;
         };
-        self.locate(range, old, store);
+        self.locate(range, old, list);
         self.rows.reserve(self.refs.len());
         for (row_ref, was) in self.refs.iter().zip(&mut self.was) {
             let row = match (row_ref, &was) {
@@ -57,10 +60,10 @@ impl<I: Id> WindowReader<I> {
                 }
                 // The member was not in the window at the last tick.
                 (RowRef::Member(_, slot), None) if !written.contains(slot) => {
-                    WindowRow::read(store, *row_ref)
+                    WindowRow::read(list, *row_ref)
                 }
                 _ => {
-                    let row = WindowRow::read(store, *row_ref);
+                    let row = WindowRow::read(list, *row_ref);
                     let old_at = old.rows.iter().position(|old| old.key == row.key);
                     *was = old_at.map(|at| at as u32);
                     row
@@ -71,11 +74,11 @@ impl<I: Id> WindowReader<I> {
     }
 
     /// Notes the slots of a range, and where each was in the old window.
-    fn locate(&mut self, range: Range<usize>, old: &WindowBase<I>, store: &Store<I>) {
+    fn locate(&mut self, range: Range<usize>, old: &WindowBase<I>, list: ListRef<'_, I>) {
         self.refs.clear();
         self.was.clear();
         self.old_at.fill(old.rows.iter().map(|row| row.slot));
-        let mut refs = store.slice(range);
+        let mut refs = list.slice(range);
         let mut revisions = 0;
         while let Some(row_ref) = refs.next_ref() {
             let mut was = None;
@@ -84,7 +87,7 @@ impl<I: Id> WindowReader<I> {
                 // The members to be read are not in the cache. Asked for in a row, with little
                 // between, they come at the same time; later all of them are there.
                 if was.is_none() {
-                    revisions ^= store.cell(slot).revision;
+                    revisions ^= list.cell(slot).revision;
                 }
             }
             self.refs.push(row_ref);

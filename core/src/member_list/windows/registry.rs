@@ -7,6 +7,7 @@
 //! shows what the list shows. A viewer that holds none of them, because it skipped ticks, keeps a
 //! token, and the next tick brings a SYNC.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::member_list::Id;
 use crate::member_list::frames::model::{Counts, Frame, Shared};
+use crate::member_list::limits::SEARCH_GROUPS_MAX;
 use crate::member_list::windows::base::WindowBase;
 use crate::member_list::windows::counts::{CountsPublisher, counts};
 use crate::member_list::windows::handle::{Handle, Known};
@@ -27,9 +29,14 @@ use crate::member_list::windows::window::{Outcome, Watched, WindowStep};
 /// Windows known before dead ones are looked for.
 const KNOWN_MIN: usize = 16;
 
+/// Numbers registries. One counter for all lists: by its number a viewer knows the ticks of its
+/// list from those of others.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
 /// The registry.
 #[derive(Debug)]
 pub(crate) struct Windows<I> {
+    serial: u64,
     list: Arc<str>,
     epoch: u64,
     version: u64,
@@ -71,6 +78,7 @@ struct Made<I> {
 impl<I: Id> Default for Windows<I> {
     fn default() -> Self {
         Self {
+            serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             list: Arc::from(""),
             epoch: 1,
             version: 0,
@@ -110,11 +118,11 @@ impl<I: Id> Windows<I> {
             .for_each(|made| self.tell_renamed(made, &mut tick));
         self.detached.clear();
         if self.needs_whole_rows() && !tick.frames.is_empty() {
-            tick.groups = Some(Arc::new(Shared::new(counts(builder.store(), self.version))));
+            tick.groups = Some(Arc::new(Shared::new(counts(builder.list(), self.version))));
         }
         self.older.retain(|mark| Arc::strong_count(mark) > 1);
         if self.has_viewers() && self.counts.is_due(now) {
-            tick.counts = self.counts.publish(counts(builder.store(), self.version));
+            tick.counts = self.counts.publish(counts(builder.list(), self.version));
             tick.bases = Some(std::mem::take(&mut self.slid)).filter(|slid| !slid.is_empty());
             if tick.counts.is_some() || tick.bases.is_some() {
                 self.counts.sent(now);
@@ -134,6 +142,7 @@ impl<I: Id> Windows<I> {
     fn empty_tick(&mut self) -> Tick<I> {
         self.ticks += 1;
         Tick {
+            source: self.serial,
             list: self.list.clone(),
             epoch: self.epoch,
             version: self.version,
@@ -183,7 +192,7 @@ impl<I: Id> Windows<I> {
     }
 
     /// Returns whether a viewer is there, with or without windows.
-    fn has_viewers(&self) -> bool {
+    pub(crate) fn has_viewers(&self) -> bool {
         self.is_watched() || Arc::strong_count(&self.mark) > 1 || !self.older.is_empty()
     }
 
@@ -210,6 +219,11 @@ impl<I: Id> Windows<I> {
     /// Returns the number of the last tick.
     pub(crate) const fn ticks(&self) -> u64 {
         self.ticks
+    }
+
+    /// Returns the number by which viewers know the list.
+    pub(crate) const fn serial(&self) -> u64 {
+        self.serial
     }
 
     pub(crate) const fn list(&self) -> &Arc<str> {
@@ -264,8 +278,16 @@ impl<I: Id> Windows<I> {
         let builder = &builder.with_whole_rows(self.needs_whole_rows());
         let index = match spec {
             WindowSpec::Chunk(_) => 0,
+            WindowSpec::Search(search) => {
+                let groups = builder.list().groups().order().len();
+                let max = SEARCH_GROUPS_MAX;
+                if search.group.is_none() && groups > max {
+                    return Err(WindowError::TooManyGroups { groups, max });
+                }
+                0
+            }
             WindowSpec::Anchored { anchor, .. } => {
-                row_index(builder.store(), anchor).ok_or(WindowError::UnknownAnchor)?
+                row_index(builder.list(), anchor).ok_or(WindowError::UnknownAnchor)?
             }
         };
         if self.known() >= self.known_max {
@@ -298,8 +320,17 @@ impl<I: Id> Windows<I> {
         index: usize,
         builder: &FrameBuilder<'_, I>,
     ) -> Arc<Handle<I>> {
-        let range = spec.range(index, builder.store().len());
-        let rows = read_rows(builder.store(), range.clone());
+        let range = spec.range(index, builder.list().len());
+        let (start, rows, matches) = match spec {
+            WindowSpec::Search(search) => {
+                let found = search.read(builder.list());
+                (search.base_index(), found.rows, Some(found.matches))
+            }
+            _ => {
+                let rows = read_rows(builder.list(), range.clone());
+                (range.start, rows, None)
+            }
+        };
         let renumberings = builder.written().renumberings();
         let version = &mut self.version;
         let mut next_version = || {
@@ -308,14 +339,15 @@ impl<I: Id> Windows<I> {
         };
         let held = self.watched.get(spec).and_then(Weak::upgrade);
         let handle = if let Some(held) = held {
-            Watched::lock(&held).refresh(rows, renumberings, next_version);
+            Watched::lock(&held).refresh(rows, renumberings, matches, next_version);
             held
         } else {
-            let handle = Handle::new(spec, WindowBase::new(next_version(), rows, renumberings));
+            let base = WindowBase::new(next_version(), rows, renumberings);
+            let handle = Handle::new(spec, base.with_matches(matches));
             self.watched.insert(spec.clone(), Arc::downgrade(&handle));
             handle
         };
-        Watched::lock(&handle).place(range.start, builder);
+        Watched::lock(&handle).place(start, builder);
         handle
     }
 

@@ -1,6 +1,7 @@
 //! Frames: rows with their bodies, and the steps of DELTAs.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -14,7 +15,7 @@ use crate::member_list::frames::model::{
     Body, BodyChange, FrameChange, FrameRow, Insert, InsertSource, MemberChange, RowChange,
     RowUpdate,
 };
-use crate::member_list::store::Store;
+use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::windows::bodies::{Bodies, BodyFormat, RowSource};
 use crate::member_list::windows::diff::{Diffable, Script};
 use crate::member_list::windows::row::{WindowRow, row_index};
@@ -25,13 +26,15 @@ const ARENA_BYTES: usize = 4_096;
 /// The list as it is at one moment, what changed since the last tick, and the bodies of its rows:
 /// all that frames are made of.
 pub(crate) struct FrameBuilder<'a, I> {
-    store: &'a Store<I>,
+    list: ListRef<'a, I>,
     changes: &'a Changes<I>,
     bodies: Bodies<'a, I>,
     dirty: DirtyRows,
     written: WrittenSlots,
     /// True if a viewer cannot patch.
     whole_rows: bool,
+    /// The time of the tick.
+    now: Duration,
     buffer: RefCell<Vec<u8>>,
     /// The memory in which bodies lie side by side.
     arena: RefCell<BytesMut>,
@@ -40,7 +43,7 @@ pub(crate) struct FrameBuilder<'a, I> {
 impl<'a, I: Id> FrameBuilder<'a, I> {
     /// Makes the builder of a tick. Without watched windows it looks at no change.
     pub(crate) fn for_tick(
-        store: &'a Store<I>,
+        list: ListRef<'a, I>,
         changes: &'a Changes<I>,
         bodies: Bodies<'a, I>,
         watched: bool,
@@ -56,26 +59,37 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         Self {
             dirty,
             written,
-            ..Self::between_ticks(store, changes, bodies)
+            ..Self::between_ticks(list, changes, bodies)
         }
     }
 
     /// Makes the builder of an answer, for which no change counts: rows are read as they are.
     pub(crate) fn between_ticks(
-        store: &'a Store<I>,
+        list: ListRef<'a, I>,
         changes: &'a Changes<I>,
         bodies: Bodies<'a, I>,
     ) -> Self {
         Self {
-            store,
+            list,
             changes,
             bodies,
             dirty: DirtyRows::default(),
             written: changes.unknown_slots(),
             whole_rows: false,
+            now: Duration::ZERO,
             buffer: RefCell::default(),
             arena: RefCell::default(),
         }
+    }
+
+    /// Sets the time of the tick.
+    pub(crate) const fn at(mut self, now: Duration) -> Self {
+        self.now = now;
+        self
+    }
+
+    pub(crate) const fn now(&self) -> Duration {
+        self.now
     }
 
     /// Adds whole rows to each DELTA, for viewers that cannot patch.
@@ -85,8 +99,8 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
     }
 
     /// Returns the list as it is.
-    pub(crate) const fn store(&self) -> &'a Store<I> {
-        self.store
+    pub(crate) const fn list(&self) -> ListRef<'a, I> {
+        self.list
     }
 
     /// Returns the rows that may have changed since the last tick.
@@ -105,11 +119,11 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
             RowKey::Header(_) => false,
             RowKey::Member(id) => match self.changes.old_place(id) {
                 OldPlace::Kept => false,
-                OldPlace::Was(was) => self.store.place_of(id) != Some(was),
+                OldPlace::Was(was) => self.list.place_of(id) != Some(was),
                 OldPlace::Unknown => true,
             },
         };
-        !moved && row_index(self.store, key).is_some()
+        !moved && row_index(self.list, key).is_some()
     }
 
     /// Returns the DELTA that `script` describes.
@@ -221,7 +235,7 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         let (bytes, format) = match self.bodies {
             Bodies::None => return None,
             Bodies::Payloads(format) => {
-                let payload = self.store.get(id)?.payload;
+                let payload = self.list.payload(id)?;
                 let bytes = (!payload.is_empty()).then(|| Bytes::copy_from_slice(payload));
                 (bytes?, format)
             }

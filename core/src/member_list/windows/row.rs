@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::member_list::Id;
 use crate::member_list::frames::model::RowKey;
-use crate::member_list::store::Store;
+use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::store::rows::RowRef;
 use crate::member_list::windows::diff::Diffable;
 
@@ -36,10 +37,10 @@ impl<I: Id> Diffable for WindowRow<I> {
 
 impl<I: Id> WindowRow<I> {
     /// Reads a row.
-    pub(crate) fn read(store: &Store<I>, row_ref: RowRef) -> Self {
+    pub(crate) fn read(list: ListRef<'_, I>, row_ref: RowRef) -> Self {
         match row_ref {
             RowRef::Header(group) => {
-                let group = &store.groups()[group];
+                let group = &list.groups()[group];
                 Self {
                     key: RowKey::Header(group.name.as_ref().into()),
                     stamp: group.tree.len() as u32,
@@ -48,7 +49,7 @@ impl<I: Id> WindowRow<I> {
                 }
             }
             RowRef::Member(_, slot) => {
-                let cell = store.cell(slot);
+                let cell = list.cell(slot);
                 Self {
                     key: RowKey::Member(cell.id.clone()),
                     stamp: cell.revision,
@@ -60,30 +61,38 @@ impl<I: Id> WindowRow<I> {
     }
 }
 
+impl<I: Id> WindowRow<I> {
+    /// Reads the member at a position in the tree of a group. O(log n).
+    pub(crate) fn member(list: ListRef<'_, I>, group: GroupId, at: usize) -> Option<Self> {
+        let slot = list.slot_at(group, at)?;
+        Some(Self::read(list, RowRef::Member(group, slot)))
+    }
+}
+
 /// Reads the rows of a range. O(log n + rows).
-pub(crate) fn read_rows<I: Id>(store: &Store<I>, range: Range<usize>) -> Vec<WindowRow<I>> {
-    let mut refs = store.slice(range);
+pub(crate) fn read_rows<I: Id>(list: ListRef<'_, I>, range: Range<usize>) -> Vec<WindowRow<I>> {
+    let mut refs = list.slice(range);
     let mut rows = Vec::with_capacity(refs.len());
     while let Some(row_ref) = refs.next_ref() {
-        rows.push(WindowRow::read(store, row_ref));
+        rows.push(WindowRow::read(list, row_ref));
     }
     rows
 }
 
 /// Reads the row at `index`, or the last one if the list ends before it. O(log n).
-pub(crate) fn row_near<I: Id>(store: &Store<I>, index: u64) -> Option<WindowRow<I>> {
-    let last = store.len().checked_sub(1)?;
+pub(crate) fn row_near<I: Id>(list: ListRef<'_, I>, index: u64) -> Option<WindowRow<I>> {
+    let last = list.len().checked_sub(1)?;
     let index = (index as usize).min(last);
-    read_rows(store, index..index + 1).pop()
+    read_rows(list, index..index + 1).pop()
 }
 
 /// Returns the index of a row that is shown. O(log n + groups).
-pub(crate) fn row_index<I: Id>(store: &Store<I>, key: &RowKey<I>) -> Option<usize> {
+pub(crate) fn row_index<I: Id>(list: ListRef<'_, I>, key: &RowKey<I>) -> Option<usize> {
     match key {
         RowKey::Header(name) => {
-            let groups = store.groups();
+            let groups = list.groups();
             groups.header_row(groups.by_name(name)?)
         }
-        RowKey::Member(id) => store.index_of(id),
+        RowKey::Member(id) => list.index_of(id),
     }
 }

@@ -7,9 +7,12 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use crate::member_list::Id;
 use crate::member_list::frames::model::RowKey;
-use crate::member_list::limits::{CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, WINDOW_ROWS_MAX};
+use crate::member_list::limits::{
+    CHUNK_MAX, CHUNK_ROWS, GROUP_NAME_MAX, KEY_MAX, SEARCH_PAGE_MAX, WINDOW_ROWS_MAX,
+};
+use crate::member_list::windows::search::Search;
+use crate::member_list::{Id, SortKey};
 
 /// A window of a list: the name of a range of rows, which all viewers share.
 ///
@@ -39,6 +42,8 @@ pub enum WindowSpec<I> {
         /// True if the window goes along when the anchor moves. A header is always followed.
         follow: bool,
     },
+    /// A page of the members whose keys begin with a text.
+    Search(Search),
 }
 
 /// Why a window was refused. Nothing has changed.
@@ -61,6 +66,25 @@ pub enum WindowError {
         /// The limit, [`CHUNK_MAX`].
         max: u32,
     },
+    /// No list is long enough to have this page of a search.
+    PageTooHigh {
+        /// Page asked for.
+        page: u32,
+        /// The limit, [`SEARCH_PAGE_MAX`].
+        max: u32,
+    },
+    /// The viewer holds as many windows of searches as it may.
+    TooManySearches {
+        /// The limit, [`VIEWER_SEARCHES_MAX`](crate::member_list::VIEWER_SEARCHES_MAX).
+        max: usize,
+    },
+    /// The list has too many groups to show the matches of all of them in one window.
+    TooManyGroups {
+        /// Groups of the list.
+        groups: usize,
+        /// The limit, [`SEARCH_GROUPS_MAX`](crate::member_list::SEARCH_GROUPS_MAX).
+        max: usize,
+    },
     /// The viewer holds as many windows as it may.
     TooManyWindows {
         /// The limit, [`VIEWER_WINDOWS_MAX`](crate::member_list::VIEWER_WINDOWS_MAX).
@@ -80,6 +104,11 @@ impl fmt::Display for WindowError {
             Self::BadName => f.write_str("not a canonical window name"),
             Self::TooManyRows { rows, max } => write!(f, "window of {rows} rows, at most {max}"),
             Self::ChunkTooHigh { chunk, max } => write!(f, "chunk {chunk}, at most {max}"),
+            Self::PageTooHigh { page, max } => write!(f, "page {page}, at most {max}"),
+            Self::TooManySearches { max } => write!(f, "viewer already holds {max} searches"),
+            Self::TooManyGroups { groups, max } => {
+                write!(f, "search over {groups} groups, at most {max}")
+            }
             Self::TooManyWindows { max } => write!(f, "viewer already holds {max} windows"),
             Self::UnknownAnchor => f.write_str("anchor is not a row of the list"),
             Self::NotOpen => f.write_str("viewer does not hold this window"),
@@ -95,6 +124,7 @@ impl std::error::Error for WindowError {}
 enum Identity<'a, I> {
     Chunk(u32),
     Anchored(&'a RowKey<I>, u16, u16, bool),
+    Search(&'a Search),
 }
 
 impl<I: PartialEq> PartialEq for WindowSpec<I> {
@@ -127,6 +157,7 @@ impl<I> WindowSpec<I> {
     fn identity(&self) -> Identity<'_, I> {
         match self {
             Self::Chunk(chunk) => Identity::Chunk(*chunk),
+            Self::Search(search) => Identity::Search(search),
             Self::Anchored {
                 anchor,
                 before,
@@ -170,17 +201,46 @@ impl<I> WindowSpec<I> {
         }
     }
 
+    /// Makes a window of a page of the members of all groups whose keys begin with `prefix`, each
+    /// group below its header. The prefix is made as for
+    /// [`find_prefix`](crate::member_list::MemberList::find_prefix).
+    #[must_use]
+    pub const fn search(prefix: &SortKey, page: u32) -> Self {
+        Self::Search(Search {
+            prefix: *prefix,
+            page,
+            group: None,
+        })
+    }
+
+    /// Makes a window of a page of the members of one group whose keys begin with `prefix`.
+    #[must_use]
+    pub fn search_in(group: &str, prefix: &SortKey, page: u32) -> Self {
+        Self::Search(Search {
+            prefix: *prefix,
+            page,
+            group: Some(group.into()),
+        })
+    }
+
     /// Checks the limits of `core/docs/list-frames.md`. O(1).
     ///
     /// # Errors
-    /// [`WindowError::TooManyRows`] or [`WindowError::ChunkTooHigh`].
+    /// [`WindowError::TooManyRows`], [`WindowError::ChunkTooHigh`] or
+    /// [`WindowError::PageTooHigh`].
     pub const fn check(&self) -> Result<(), WindowError> {
         match *self {
+            Self::Search(Search { page, .. }) if page > SEARCH_PAGE_MAX => {
+                Err(WindowError::PageTooHigh {
+                    page,
+                    max: SEARCH_PAGE_MAX,
+                })
+            }
             Self::Chunk(chunk) if chunk > CHUNK_MAX => Err(WindowError::ChunkTooHigh {
                 chunk,
                 max: CHUNK_MAX,
             }),
-            Self::Chunk(_) => Ok(()),
+            Self::Chunk(_) | Self::Search(_) => Ok(()),
             Self::Anchored { before, after, .. } => {
                 let rows = before as usize + after as usize + 1;
                 if rows > WINDOW_ROWS_MAX {
@@ -195,9 +255,10 @@ impl<I> WindowSpec<I> {
     }
 
     /// The rows of the window in a list of `total` rows whose row `anchor_index` is the anchor
-    /// (ignored for chunks). O(1).
+    /// (ignored for chunks). A search reads its rows itself. O(1).
     pub(crate) fn range(&self, anchor_index: usize, total: usize) -> Range<usize> {
         let (start, end) = match *self {
+            Self::Search(_) => (0, 0),
             Self::Chunk(k) => (k as usize * CHUNK_ROWS, (k as usize + 1) * CHUNK_ROWS),
             Self::Anchored { before, after, .. } => (
                 anchor_index.saturating_sub(before as usize),
@@ -213,6 +274,7 @@ impl<I> WindowSpec<I> {
         I: Clone,
     {
         match *self {
+            Self::Search(_) => self.clone(),
             Self::Chunk(k) => Self::Chunk(k),
             Self::Anchored {
                 anchor: ref old,
@@ -246,6 +308,7 @@ impl<I: Id> WindowSpec<I> {
         let (kind, rest) = name.split_once(':').ok_or(WindowError::BadName)?;
         let spec = match kind {
             "c" => Self::Chunk(number(rest)?),
+            "q" | "r" => Self::Search(parse_search(kind == "r", rest)?),
             "a" | "f" | "g" => {
                 let (rest, after) = rest.rsplit_once(':').ok_or(WindowError::BadName)?;
                 let (key, before) = rest.rsplit_once(':').ok_or(WindowError::BadName)?;
@@ -272,6 +335,15 @@ impl<I: Id> fmt::Display for WindowSpec<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chunk(k) => write!(f, "c:{k}"),
+            Self::Search(search) => {
+                f.write_str(if search.group.is_some() { "r:" } else { "q:" })?;
+                for byte in search.prefix.as_bytes() {
+                    write!(f, "{byte:02x}")?;
+                }
+                write!(f, ":{}", search.page)?;
+                let group = search.group.as_ref();
+                group.map_or(Ok(()), |group| write!(f, ":{group}"))
+            }
             Self::Anchored {
                 anchor: RowKey::Header(group),
                 before,
@@ -292,6 +364,33 @@ impl<I: Id> fmt::Display for WindowSpec<I> {
             }
         }
     }
+}
+
+/// Reads `<hex>:<page>`, and `:<group>` behind it if there is one.
+fn parse_search(has_group: bool, text: &str) -> Result<Search, WindowError> {
+    let bad = WindowError::BadName;
+    let (hex, rest) = text.split_once(':').ok_or(bad.clone())?;
+    let (page, group) = match has_group {
+        true => rest.split_once(':').ok_or(bad.clone())?,
+        false => (rest, ""),
+    };
+    let fits = (1..=GROUP_NAME_MAX).contains(&group.len());
+    if has_group && !fits || hex.len() > 2 * KEY_MAX || hex.len() % 2 != 0 {
+        return Err(bad);
+    }
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(WindowError::BadName),
+    };
+    let bytes = hex.as_bytes().chunks(2);
+    let bytes = bytes.map(|pair| Ok(digit(pair[0])? << 4 | digit(pair[1])?));
+    let bytes = bytes.collect::<Result<Vec<u8>, WindowError>>()?;
+    Ok(Search {
+        prefix: SortKey::cut(&bytes),
+        page: number(page)?,
+        group: has_group.then(|| group.into()),
+    })
 }
 
 /// A decimal number in its one form: `+7` and `07` would be second names of a window.
@@ -327,6 +426,9 @@ mod tests {
             "f:7:0:0",
             "g:on:line:0:499",
             "f:0:1:1",
+            "q::0",
+            "q:6d6f:85899344",
+            "r:ff00:1:on:line",
         ] {
             assert_eq!(Spec::parse(name).expect(name).to_string(), name);
         }
@@ -348,8 +450,32 @@ mod tests {
     #[test]
     fn second_names_and_nonsense_are_refused() {
         for name in [
-            "", "c", "c:", "c:-1", "c:+1", "c:01", "c:1 ", "a:7:50", "a:x:1:1", "a:07:1:1",
-            "b:7:1:1", "a:7:1:01", "C:0", "a:::", "g::1:1", "f:+7:1:1",
+            "",
+            "c",
+            "c:",
+            "c:-1",
+            "c:+1",
+            "c:01",
+            "c:1 ",
+            "a:7:50",
+            "a:x:1:1",
+            "a:07:1:1",
+            "b:7:1:1",
+            "a:7:1:01",
+            "C:0",
+            "a:::",
+            "g::1:1",
+            "f:+7:1:1",
+            "q:",
+            "q:6",
+            "q:6D:0",
+            "q:6d",
+            "q:6d:01",
+            "q:xx:0",
+            "r:6d:0",
+            "r:6d:0:",
+            "q:6d:0:online",
+            "q:é:0",
         ] {
             assert_eq!(Spec::parse(name), Err(WindowError::BadName), "{name}");
         }
@@ -371,6 +497,15 @@ mod tests {
             max: CHUNK_MAX,
         };
         assert_eq!(Spec::parse("c:42949672"), Err(high));
+        let page = SEARCH_PAGE_MAX + 1;
+        let max = SEARCH_PAGE_MAX;
+        let high = WindowError::PageTooHigh { page, max };
+        assert_eq!(Spec::parse("q:6d:85899345"), Err(high));
+        let long = "ff".repeat(65);
+        assert_eq!(
+            Spec::parse(&format!("q:{long}:0")),
+            Err(WindowError::BadName)
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::member_list::windows::window::WindowStep;
 /// One publication of a list. Cheap to share: viewers on any thread take their bundles from it.
 #[derive(Debug)]
 pub struct Tick<I> {
+    /// The number of the list.
+    pub(crate) source: u64,
     pub(crate) list: Arc<str>,
     pub(crate) epoch: u64,
     pub(crate) version: u64,

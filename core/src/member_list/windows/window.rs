@@ -14,6 +14,7 @@ use crate::member_list::windows::handle::{Handle, Published};
 use crate::member_list::windows::reader::WindowReader;
 use crate::member_list::windows::render::FrameBuilder;
 use crate::member_list::windows::row::{WindowRow, read_rows, row_index, row_near};
+use crate::member_list::windows::search::Search;
 use crate::member_list::windows::spec::WindowSpec;
 
 /// Versions of one window that viewers may hold at the same time. Beyond it, viewers that opened
@@ -69,14 +70,15 @@ impl<'a, I: Id> Watched<'a, I> {
         &mut self,
         rows: Vec<WindowRow<I>>,
         renumberings: u64,
+        matches: Option<u64>,
         next_version: impl FnOnce() -> u64,
     ) {
         let newest = self.newest_mut();
-        if same(&newest.rows, &rows) {
+        if newest.matches == matches && same(&newest.rows, &rows) {
             (newest.rows, newest.renumberings) = (rows, renumberings);
         } else {
             let base = WindowBase::new(next_version(), rows, renumberings);
-            self.bases.push(base);
+            self.bases.push(base.with_matches(matches));
         }
         self.bound();
     }
@@ -84,12 +86,19 @@ impl<'a, I: Id> Watched<'a, I> {
     /// Notes where the window and its anchor are now.
     pub(crate) fn place(&mut self, base_index: usize, builder: &FrameBuilder<'_, I>) {
         self.base_index = base_index as u64;
+        if let WindowSpec::Search(Search {
+            group: Some(name), ..
+        }) = self.handle.spec()
+        {
+            // A group that was renamed is known by its id until the next tick.
+            self.group = builder.list().groups().by_name(name).or(self.group);
+        }
         if let WindowSpec::Anchored {
             anchor: RowKey::Member(id),
             ..
         } = self.handle.spec()
         {
-            self.position = builder.store().place_of(id);
+            self.position = builder.list().place_of(id);
         }
     }
 
@@ -120,7 +129,7 @@ impl<'a, I: Id> Watched<'a, I> {
             return false;
         };
         self.position.is_some()
-            && builder.store().place_of(id) != self.position
+            && builder.list().place_of(id) != self.position
             && !self.has_same_neighbours(anchor, index, builder)
     }
 
@@ -135,8 +144,11 @@ impl<'a, I: Id> Watched<'a, I> {
         reader: &mut WindowReader<I>,
     ) -> Outcome<I> {
         let spec = self.handle.spec();
+        if let WindowSpec::Search(search) = spec {
+            return self.step_search(search, version, builder, reader);
+        }
         let reach = match spec {
-            WindowSpec::Chunk(_) => spec.range(0, usize::MAX),
+            WindowSpec::Chunk(_) | WindowSpec::Search(_) => spec.range(0, usize::MAX),
             // Whatever happens above an anchor moves it.
             WindowSpec::Anchored { .. } => {
                 0..self.base_index as usize + self.newest().rows.len() + 1
@@ -147,10 +159,10 @@ impl<'a, I: Id> Watched<'a, I> {
         }
         let handle = self.handle;
         self.bases.retain(|base| handle.is_told(base.version));
-        let total = builder.store().len();
+        let total = builder.list().len();
         let index = match spec {
             WindowSpec::Anchored { anchor, .. } if total > 0 => {
-                match row_index(builder.store(), anchor) {
+                match row_index(builder.list(), anchor) {
                     Some(index) if !self.anchor_left(index, builder) => index,
                     _ => return Outcome::Left,
                 }
@@ -161,6 +173,37 @@ impl<'a, I: Id> Watched<'a, I> {
         self.place(range.start, builder);
         reader.read(range, self.newest(), builder);
         Outcome::Steps(self.step_to(reader, version, builder))
+    }
+
+    /// Brings a search to what the list shows now, if it is time for it.
+    fn step_search(
+        &mut self,
+        search: &Search,
+        version: u64,
+        builder: &FrameBuilder<'_, I>,
+        reader: &mut WindowReader<I>,
+    ) -> Outcome<I> {
+        let changed = builder.dirty().is_touched();
+        if !self.clock.is_due(builder.now(), changed) {
+            return Outcome::Quiet;
+        }
+        if self.new_name(search, builder).is_some() {
+            return Outcome::Left;
+        }
+        let handle = self.handle;
+        self.bases.retain(|base| handle.is_told(base.version));
+        self.place(search.base_index(), builder);
+        let found = search.read(builder.list());
+        reader.was = positions(&self.newest().rows, &found.rows);
+        (reader.rows, reader.matches) = (found.rows, Some(found.matches));
+        Outcome::Steps(self.step_to(reader, version, builder))
+    }
+
+    /// Returns the name that the group of a search has by now, if it is another one.
+    fn new_name(&self, search: &Search, builder: &FrameBuilder<'_, I>) -> Option<Arc<str>> {
+        let group = builder.list().groups().find(self.group?)?;
+        let is_new = search.group.as_deref() != Some(&*group.name);
+        is_new.then(|| group.name.clone())
     }
 
     /// Ends a step, whose frames are published: no viewer continues from the versions they lead
@@ -194,16 +237,21 @@ impl<'a, I: Id> Watched<'a, I> {
     /// left: the window around a neighbour, or of its own name if the anchor is where it was.
     pub(crate) fn successor(&self, builder: &FrameBuilder<'_, I>) -> (WindowSpec<I>, usize) {
         let spec = self.handle.spec();
+        if let WindowSpec::Search(search) = spec
+            && let Some(name) = self.new_name(search, builder)
+        {
+            return (WindowSpec::Search(search.in_group(&name)), 0);
+        }
         let WindowSpec::Anchored { anchor, .. } = spec else {
             return (spec.clone(), 0);
         };
-        match row_index(builder.store(), anchor) {
+        match row_index(builder.list(), anchor) {
             Some(index) if !self.anchor_left(index, builder) => return (spec.clone(), index),
             _ => {}
         }
         // Without a row to take over the list is empty: the window keeps its name.
         let anchor = self.new_anchor(builder).unwrap_or_else(|| anchor.clone());
-        let index = row_index(builder.store(), &anchor).unwrap_or(0);
+        let index = row_index(builder.list(), &anchor).unwrap_or(0);
         (spec.reanchored(anchor), index)
     }
 
@@ -223,7 +271,7 @@ impl<'a, I: Id> Watched<'a, I> {
         {
             return Some(row.key.clone());
         }
-        row_near(builder.store(), self.base_index).map(|row| row.key)
+        row_near(builder.list(), self.base_index).map(|row| row.key)
     }
 
     /// Frames that lead from everything viewers hold of this window to `target`, under its name.
@@ -271,23 +319,28 @@ impl<'a, I: Id> Watched<'a, I> {
         let latest = script(&self.newest().rows, &next.rows, &next.was);
         let rows = std::mem::take(&mut next.rows);
         let renumberings = builder.written().renumberings();
-        let mut latest = (!latest.is_empty()).then_some(latest);
+        let matches = next.matches.take();
+        let is_same = latest.is_empty() && self.newest().matches == matches;
+        let mut latest = (!is_same).then_some(latest);
         if latest.is_some() {
-            self.bases
-                .push(WindowBase::new(version, rows, renumberings));
+            let base = WindowBase::new(version, rows, renumberings);
+            self.bases.push(base.with_matches(matches));
         } else {
             // The rows are the same; their slots may not be.
             let newest = self.newest_mut();
             (newest.rows, newest.renumberings) = (rows, renumberings);
         }
-        let whole = (builder.dirty().is_bulk() && self.bases.len() > 1).then(|| self.sync(builder));
+        let is_whole = builder.dirty().is_bulk() || self.is_search();
+        let whole = (is_whole && self.bases.len() > 1).then(|| self.sync(builder));
         let newest = self.newest();
         let older = &self.bases[..self.bases.len() - 1];
         let mut steps = Vec::new();
         for (at, base) in older.iter().enumerate() {
             let script = match latest.take_if(|_| at + 1 == older.len()) {
                 Some(script) => script,
-                None if same(&base.rows, &newest.rows) => continue,
+                None if base.matches == newest.matches && same(&base.rows, &newest.rows) => {
+                    continue;
+                }
                 None => script(
                     &base.rows,
                     &newest.rows,
@@ -313,7 +366,7 @@ impl<'a, I: Id> Watched<'a, I> {
     ) -> Frame<I> {
         let rows = &self.newest().rows;
         let kept = base.rows.len() - script.deletes.len();
-        if kept == 0 && !rows.is_empty() {
+        if kept == 0 && !rows.is_empty() || self.is_search() {
             return self.sync_frame(builder);
         }
         Frame {
@@ -322,6 +375,11 @@ impl<'a, I: Id> Watched<'a, I> {
             change: builder.delta(&base.rows, rows, script),
             ..self.frame(FrameChange::Sync(Vec::new()))
         }
+    }
+
+    /// Searches skip ticks, of which the notes of writes are gone: their frames are whole.
+    fn is_search(&self) -> bool {
+        matches!(self.handle.spec(), WindowSpec::Search(_))
     }
 
     fn sync_frame(&self, builder: &FrameBuilder<'_, I>) -> Frame<I> {
@@ -340,6 +398,7 @@ impl<'a, I: Id> Watched<'a, I> {
             new_version: newest.version,
             base_index: self.base_index,
             checksum32: newest.checksum32,
+            matches: newest.matches,
             ..Frame::new(self.handle.name().clone(), change)
         }
     }
@@ -356,10 +415,10 @@ impl<'a, I: Id> Watched<'a, I> {
         let Some(at) = old.iter().position(|row| row.key == *anchor) else {
             return false;
         };
-        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= builder.store().len() {
+        if at == 0 || at + 1 >= old.len() || index == 0 || index + 1 >= builder.list().len() {
             return false;
         }
-        let around = read_rows(builder.store(), index - 1..index + 2);
+        let around = read_rows(builder.list(), index - 1..index + 2);
         let same =
             |row: &WindowRow<I>, old: &WindowRow<I>| row.key == old.key && builder.stayed(&row.key);
         around.len() == 3 && same(&around[0], &old[at - 1]) && same(&around[2], &old[at + 1])

@@ -92,6 +92,9 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
         if !node.process.replica.is_speaking() {
             return Err(format!("{place} is silent"));
         }
+        if !node.process.replica.is_synced() {
+            return Err(format!("{place} is not ready"));
+        }
         let own: Vec<u16> = node.process.replica.index().set().iter().collect();
         let occupied = node.model.occupied();
         if own != occupied {
@@ -110,6 +113,14 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
             .collect();
         if known != expected {
             return Err(format!("{place} knows {known:?}, alive are {expected:?}"));
+        }
+        let entries = nodes.iter().map(|(_, other)| other.model.len());
+        let expected: usize = entries.sum();
+        let partitions = &node.process.partitions;
+        let topics = world.run.plan.topics.iter();
+        let listed: usize = topics.map(|topic| partitions.list(topic).count()).sum();
+        if listed != expected {
+            return Err(format!("{place} lists {listed} entries, not {expected}"));
         }
         for (_, other) in others {
             check_held(world, node, other).map_err(|what| format!("{place} {what}"))?;

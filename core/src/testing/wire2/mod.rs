@@ -12,6 +12,9 @@ mod model;
 mod node;
 mod plan;
 mod process;
+mod reader;
+#[cfg(test)]
+mod regressions;
 mod sight;
 mod steps;
 mod traffic;

@@ -42,6 +42,15 @@ impl Model {
         }
     }
 
+    pub(super) fn clear(&mut self) {
+        self.partitions.clear();
+    }
+
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.partitions.values().map(Entries::len).sum()
+    }
+
     /// Returns the sessions of a partition.
     pub(super) fn sessions(&self, partition: u16) -> Vec<Session> {
         self.entries(partition).into_keys().collect()

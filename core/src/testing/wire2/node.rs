@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::model::{Content, Model, Session};
 use super::process::Process;
+use super::reader::Reader;
 use super::truth::Truth;
 use super::views::Views;
 use crate::id::ReplicaId;
-use crate::tracker::NewEntry;
+use crate::tracker::{LeaveReason, NewEntry};
 use crate::wire2::OwnState;
 
 /// The owner of all entries: owners do not take part in replication.
@@ -19,12 +20,15 @@ pub(super) struct Node {
     pub(super) process: Process,
     /// The name that it bears: the number of the place where that name began.
     pub(super) name: usize,
+    /// When it was started, by its own clock.
+    pub(super) started_ms: u64,
     /// The time by which its clock is ahead of the world's.
     pub(super) ahead_ms: u64,
     /// The identity that it had at the last check.
     pub(super) id: ReplicaId,
     pub(super) model: Model,
     pub(super) views: Views,
+    pub(super) reader: Reader,
 }
 
 impl Node {
@@ -33,9 +37,11 @@ impl Node {
             id: process.replica.id().clone(),
             process,
             name,
+            started_ms: 0,
             ahead_ms: 0,
             model: Model::default(),
             views: Views::default(),
+            reader: Reader::default(),
         }
     }
 
@@ -89,6 +95,23 @@ impl Node {
         };
         self.model.remove(partition, session);
         self.wrote(truth, now, state)
+    }
+
+    /// Untracks all entries at once, as those of their one owner.
+    ///
+    /// # Errors
+    /// The implementation numbers the operations like some before, or keeps an entry.
+    pub(super) fn remove_all(&mut self, truth: &mut Truth, now: Duration) -> Result<(), String> {
+        let occupied = self.model.occupied();
+        self.model.clear();
+        let partitions = &mut self.process.partitions;
+        let states = partitions.untrack_owner(OWNER, LeaveReason::OwnerGone);
+        let changed: Vec<_> = states.iter().map(|state| state.partition).collect();
+        if changed != occupied {
+            return Err(format!("its owner left {changed:?}, not {occupied:?}"));
+        }
+        let mut states = states.into_iter();
+        states.try_for_each(|state| self.wrote(truth, now, state))
     }
 
     fn wrote(&mut self, truth: &mut Truth, now: Duration, state: OwnState) -> Result<(), String> {

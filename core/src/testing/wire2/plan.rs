@@ -112,6 +112,16 @@ pub(super) struct Plan {
     pub(super) topics: Vec<String>,
     /// Names of one key in one topic.
     pub(super) keys: u64,
+    /// True if partitions hold more than a frame.
+    is_bulky: bool,
+    /// The most records of one slice of work.
+    pub(super) slice_max: usize,
+    /// True if other things happen between the slices of one work.
+    pub(super) interrupts: bool,
+    /// The time for which entries of a replaced replica stay visible.
+    pub(super) grace_ms: u64,
+    /// The time for which own leaves are remembered.
+    pub(super) leaves_ms: u64,
     weights: Weights<Step>,
 }
 
@@ -132,6 +142,11 @@ impl Plan {
                 weights.push((step, 1 + rng.below(2 * weight)));
             }
         }
+        // Drawn apart, so that other schedules are what they are without it.
+        let mut apart = rng.clone();
+        apart.stir(1);
+        let is_bulky = apart.below(4) == 0;
+        let interrupts = apart.below(3) == 0;
         let is_forgetful = (3..6).contains(&profile);
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
@@ -147,7 +162,16 @@ impl Plan {
             forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
             vacate_ms: [300, 900, 2_200][rng.below(3) as usize],
             topics: topics(),
-            keys: 1 + rng.below(3),
+            keys: (1 + rng.below(3)) * if is_bulky { 12 } else { 1 },
+            is_bulky,
+            slice_max: if interrupts {
+                [1, 3, 20][apart.below(3) as usize]
+            } else {
+                1_024
+            },
+            interrupts,
+            grace_ms: [0, 0, 700, 4_000][apart.below(4) as usize],
+            leaves_ms: [400, 2_000, 60_000, 60_000][apart.below(4) as usize],
             weights: Weights::new(weights),
         }
     }
@@ -161,11 +185,22 @@ impl Plan {
         self.loss = 0;
         self.doubled = 0;
         self.reorders = false;
+        self.interrupts = false;
     }
 
     /// Lets no frame be late any more.
     pub(super) fn wait_for_frames(&mut self) {
         self.delay_ms = u64::MAX / 2;
+    }
+
+    /// Returns the most operations of one step.
+    pub(super) fn burst(&self) -> u64 {
+        if self.is_bulky { 40 } else { 4 }
+    }
+
+    /// Returns the bytes of a meta.
+    pub(super) fn meta_len(&self) -> usize {
+        if self.is_bulky { 160 } else { 8 }
     }
 
     pub(super) fn shape() -> Shape {
@@ -188,7 +223,9 @@ impl Plan {
             down_after: Duration::from_millis(self.down_ms),
             forget_after: Duration::from_millis(self.forget_ms),
             vacate_after: Duration::from_millis(self.vacate_ms),
+            grace: Duration::from_millis(self.grace_ms),
             peers_max: 64,
+            frame_max: if self.is_bulky { 1 << 10 } else { 256 << 10 },
             ..Config::default()
         }
     }

@@ -8,8 +8,10 @@ use crate::wire2::{Config, Data, Message, Seal, Sender, decode};
 
 /// A frame, as far as the checks tell frames apart.
 pub(super) enum Seen {
-    /// A Beat or a Hello, with its heartbeat.
+    /// A Hello, with its heartbeat.
     Heartbeat(ReplicaId, u64),
+    /// A Beat, with its heartbeat and the sum of all positions.
+    Beat(ReplicaId, u64, u64),
     Goodbye,
     Other(Option<Incident>),
 }
@@ -19,7 +21,7 @@ impl Seen {
     pub(super) fn incident(&self) -> Option<Incident> {
         match self {
             Self::Other(incident) => *incident,
-            Self::Heartbeat(..) | Self::Goodbye => None,
+            Self::Heartbeat(..) | Self::Beat(..) | Self::Goodbye => None,
         }
     }
 }
@@ -35,7 +37,7 @@ pub(super) fn see(config: &Config, frame: &Bytes) -> Seen {
     };
     match (frame.sender, frame.message) {
         (Sender::Id(id), Message::Hello { heartbeat, .. }) => Seen::Heartbeat(id, heartbeat),
-        (Sender::Id(id), Message::Beat(beat)) => Seen::Heartbeat(id, beat.heartbeat),
+        (Sender::Id(id), Message::Beat(beat)) => Seen::Beat(id, beat.heartbeat, beat.sum),
         (_, Message::Goodbye { .. }) => Seen::Goodbye,
         (_, message) => Seen::Other(incident(&message)),
     }
@@ -52,6 +54,8 @@ fn incident(message: &Message) -> Option<Incident> {
         Message::Data(answer) => match &answer.data {
             Data::Repair(_) => Incident::Repair,
             Data::Delta(delta) if delta.from == 0 => Incident::LifeBegun,
+            Data::Part(part) if part.base > 0 => Incident::ChangePart,
+            Data::Part(_) => Incident::StatePart,
             _ => return None,
         },
         _ => return None,

@@ -70,12 +70,13 @@ fn operate(world: &mut World<'_>) -> Result<(), String> {
     let Some(place) = world.pick_alive() else {
         return Ok(());
     };
-    for _ in 0..1 + world.run.rng.below(4) {
+    for _ in 0..1 + world.run.rng.below(world.run.plan.burst()) {
         let topic = world.run.rng.below(world.run.plan.topics.len() as u64) as usize;
         let topic = world.run.plan.topics[topic].clone();
         let key = format!("k{}", world.run.rng.below(world.run.plan.keys));
         let session = (topic, key);
         let meta = world.run.rng.next_u64().to_le_bytes();
+        let meta = meta.repeat(world.run.plan.meta_len() / 8);
         let is_removal = world.run.rng.below(2) == 0;
         let now = world.now(place);
         let Some(node) = &mut world.nodes[place] else {
@@ -108,6 +109,12 @@ fn leave_all(world: &mut World<'_>) -> Result<(), String> {
     let Some(&partition) = occupied.get(choice % occupied.len().max(1)) else {
         return Ok(());
     };
+    if choice % 8 == 7 {
+        node.remove_all(&mut world.truth, now)
+            .map_err(|what| format!("{place} {what}"))?;
+        world.run.note(|| format!("all leave {place}"));
+        return world.after(place);
+    }
     for session in node.model.sessions(partition) {
         node.remove(&mut world.truth, now, &session)
             .map_err(|what| format!("{place} {what}"))?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::model::Entries;
 use crate::id::ReplicaId;
+use crate::wire2::Position;
 
 /// A partition of a replica.
 pub(super) type Origin = (ReplicaId, u16);
@@ -26,6 +27,8 @@ pub(super) struct Truth {
     /// Identities with more than one writer.
     forked: HashSet<ReplicaId>,
     lives: Vec<Vec<Life>>,
+    /// The positions that an origin showed with a Beat, by its heartbeat.
+    beats: HashMap<(ReplicaId, u64), Vec<(u16, Position)>>,
 }
 
 impl Truth {
@@ -36,6 +39,7 @@ impl Truth {
             writers: HashMap::new(),
             forked: HashSet::new(),
             lives: (0..names).map(|_| Vec::new()).collect(),
+            beats: HashMap::new(),
         }
     }
 
@@ -89,6 +93,19 @@ impl Truth {
     pub(super) fn show(&mut self, id: &ReplicaId, partition: u16, life: u64, clock: u64) {
         let starts = self.starts.entry((id.clone(), partition)).or_default();
         starts.entry(life).or_insert(clock);
+    }
+
+    /// Notes what an origin shows with a Beat.
+    pub(super) fn beat(&mut self, id: &ReplicaId, heartbeat: u64, shown: Vec<(u16, Position)>) {
+        // A Beat is said again, with more, to those that come later.
+        let beat = (id.clone(), heartbeat);
+        self.beats.entry(beat).or_insert(shown);
+    }
+
+    /// Returns what an origin showed with a Beat.
+    pub(super) fn shown_with(&self, id: &ReplicaId, heartbeat: u64) -> &[(u16, Position)] {
+        let shown = self.beats.get(&(id.clone(), heartbeat));
+        shown.map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn is_forked(&self, id: &ReplicaId) -> bool {

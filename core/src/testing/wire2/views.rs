@@ -19,6 +19,8 @@ pub(super) struct Views {
     /// Identities of which it received the Goodbye, and when.
     left: HashMap<ReplicaId, u64>,
     hearing: HashMap<ReplicaId, Heard>,
+    /// The first heartbeat of each replica that a Beat brought.
+    first_beats: HashMap<ReplicaId, u64>,
 }
 
 /// A node's knowledge of one name.
@@ -53,6 +55,16 @@ impl Views {
     /// Notes that the Goodbye of a replica was received.
     pub(super) fn leave(&mut self, id: ReplicaId, now_ms: u64) {
         self.left.entry(id).or_insert(now_ms);
+    }
+
+    /// Notes a Beat that reaches the node.
+    pub(super) fn hear_beat(&mut self, id: &ReplicaId, heartbeat: u64) {
+        self.first_beats.entry(id.clone()).or_insert(heartbeat);
+    }
+
+    /// Returns the first heartbeat of a replica that a Beat brought.
+    pub(super) fn first_beat(&self, id: &ReplicaId) -> u64 {
+        self.first_beats.get(id).copied().unwrap_or(0)
     }
 
     /// Notes a heartbeat that is about to reach the node.
@@ -170,7 +182,16 @@ impl Views {
                 if truth.is_forked(id) {
                     continue;
                 }
-                let Some(held) = partitions.position(id, partition) else {
+                let held = partitions.position(id, partition);
+                if info.applying {
+                    // A first load is unseen; of a change some is seen and some is not.
+                    let is_seen = !entries_of(partitions, plan, id, partition).is_empty();
+                    if held.is_none() && is_seen {
+                        return Err(format!("shows a part of {id}/{partition}"));
+                    }
+                    continue;
+                }
+                let Some(held) = held else {
                     return Err(format!("holds {partition} of {id} without a life"));
                 };
                 let origin = (id.clone(), partition);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::node::Node;
-use super::plan::Plan;
+use super::plan::{BEAT_MS, Plan};
 use super::process::Process;
 use super::sight::{self, Seen};
 use super::truth::Truth;
@@ -69,7 +69,13 @@ impl<'t> World<'t> {
         let seed = self.run.rng.next_u64();
         let config = self.run.plan.config();
         let limits = self.run.plan.limits();
-        self.nodes[place] = Some(Node::new(Process::new(id, config, limits, seed), name));
+        let process = Process::new(id, config, limits, seed);
+        let process = process
+            .slice_max(self.run.plan.slice_max)
+            .keep_leaves(Duration::from_millis(self.run.plan.leaves_ms));
+        let mut node = Node::new(process, name);
+        node.started_ms = self.run.now_ms;
+        self.nodes[place] = Some(node);
     }
 
     /// Copies the process at a place, memory and all, to a new place.
@@ -148,10 +154,16 @@ impl<'t> World<'t> {
             return;
         };
         let id = node.process.replica.id().clone();
-        let is_goodbye = matches!(
-            sight::see(&self.run.plan.config(), &transmit.frame),
-            Seen::Goodbye
-        );
+        let seen = sight::see(&self.run.plan.config(), &transmit.frame);
+        let is_goodbye = matches!(seen, Seen::Goodbye);
+        let index = node.process.replica.index();
+        if let Seen::Beat(_, heartbeat, sum) = seen
+            && sum == index.sum()
+        {
+            let shown = index.set().iter();
+            let shown = shown.filter_map(|p| Some((p, index.position(p)?)));
+            self.truth.beat(&id, heartbeat, shown.collect());
+        }
         let to = match &transmit.to {
             Destination::All => self.network.neighbours(&self.run.plan, from),
             Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
@@ -190,7 +202,10 @@ impl<'t> World<'t> {
             return Ok(());
         };
         let seen = sight::see(&self.run.plan.config(), &frame);
-        if let Seen::Heartbeat(id, heartbeat) = &seen {
+        if let Seen::Beat(id, heartbeat, _) = &seen {
+            node.views.hear_beat(id, *heartbeat);
+        }
+        if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &seen {
             node.views
                 .hear(&node.process.replica, id, *heartbeat, own_ms);
         }
@@ -226,6 +241,20 @@ impl<'t> World<'t> {
     pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
         self.follow(place)
             .map_err(|what| format!("{place} {what}"))?;
+        let slices = if self.run.plan.interrupts {
+            self.run.rng.below(3)
+        } else {
+            u64::MAX
+        };
+        for _ in 0..slices {
+            let node = &mut self.nodes[place];
+            if !node.as_mut().is_some_and(|node| node.process.work()) {
+                break;
+            }
+            self.run.count(Incident::Slice);
+            self.follow(place)
+                .map_err(|what| format!("{place} {what}"))?;
+        }
         self.collect(place);
         Ok(())
     }
@@ -253,6 +282,45 @@ impl<'t> World<'t> {
         }
         self.truth.bear(place, node.name, &node.id, self.run.now_ms);
         node.record_lives(&mut self.truth);
+        let ready = self.take_events(place, own_ms)?;
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        if let Some(missing) = ready {
+            let started_ms = node.started_ms;
+            if own_ms < started_ms + 2 * BEAT_MS {
+                return Err(format!(
+                    "is ready at {own_ms} ms, started at {started_ms} ms"
+                ));
+            }
+            self.check_ready(place, &missing)?;
+        }
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        node.reader
+            .follow(&mut node.process, &self.run.plan, own_ms)?;
+        let times = Times {
+            now_ms: self.run.now_ms,
+            own_ms,
+            ahead_ms: node.ahead_ms,
+        };
+        node.views.check(
+            &node.process.replica,
+            &node.process.partitions,
+            &self.truth,
+            &self.run.plan,
+            &times,
+        )
+    }
+
+    /// Takes the events of a place, and checks those that must have a reason. Returns the replicas
+    /// that are missing, if the place is ready.
+    fn take_events(&mut self, place: usize, own_ms: u64) -> Result<Option<Vec<ReplicaId>>, String> {
+        let mut ready = None;
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(ready);
+        };
         while let Some(event) = node.process.replica.poll_event() {
             if self.run.is_traced() {
                 self.run.note(|| format!("{place} reports {event:?}"));
@@ -260,7 +328,10 @@ impl<'t> World<'t> {
             let incident = match event {
                 Event::ReplicaUp(_) => Incident::ReplicaUp,
                 Event::ReplicaDown(_) => Incident::ReplicaDown,
-                Event::ReplicaForgotten(_) => Incident::ReplicaForgotten,
+                Event::ReplicaForgotten(id) => {
+                    node.reader.note_gone(id, own_ms + self.run.plan.grace_ms);
+                    Incident::ReplicaForgotten
+                }
                 Event::ReplicaLeft(_) => Incident::ReplicaLeft,
                 Event::DuplicateName(_) => Incident::DuplicateName,
                 Event::Divergence { id, partition } => {
@@ -280,22 +351,48 @@ impl<'t> World<'t> {
                     continue;
                 }
                 Event::Reincarnated(_) => continue,
+                Event::Ready { missing } => {
+                    ready = Some(missing);
+                    Incident::Ready
+                }
                 other => return Err(format!("reports {other:?}")),
             };
             self.run.count(incident);
         }
-        let times = Times {
-            now_ms: self.run.now_ms,
-            own_ms,
-            ahead_ms: node.ahead_ms,
+        Ok(ready)
+    }
+
+    /// Checks that a node that is ready holds what each other one had when it was heard first, and
+    /// still has.
+    fn check_ready(&self, place: usize, missing: &[ReplicaId]) -> Result<(), String> {
+        let Some(node) = &self.nodes[place] else {
+            return Ok(());
         };
-        node.views.check(
-            &node.process.replica,
-            &node.process.partitions,
-            &self.truth,
-            &self.run.plan,
-            &times,
-        )
+        for (id, _, is_up) in node.process.replica.replicas() {
+            if missing.contains(id) {
+                if !is_up {
+                    return Err(format!("misses {id}, which is down"));
+                }
+                continue;
+            }
+            let origin = self.nodes.iter().flatten().find(|other| other.id == *id);
+            let Some(origin) = origin.filter(|_| is_up && !self.truth.is_forked(id)) else {
+                continue;
+            };
+            for (partition, shown) in self.truth.shown_with(id, node.views.first_beat(id)) {
+                let now = origin.process.replica.index().position(*partition);
+                let is_current = now.is_some_and(|now| now.life == shown.life);
+                let held = node.process.partitions.position(id, *partition);
+                let is_held =
+                    held.is_some_and(|held| (held.life, held.clock) >= (shown.life, shown.clock));
+                if is_current && !is_held {
+                    return Err(format!(
+                        "is ready with {held:?} of {id}/{partition}, which had {shown:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lets time pass for all nodes.
@@ -323,6 +420,10 @@ impl<'t> World<'t> {
                     break;
                 }
                 node.process.handle_timeout(now);
+                self.after(place)?;
+            }
+            let has_work = |node: &Node| node.process.partitions.has_work();
+            if self.nodes[place].as_ref().is_some_and(has_work) {
                 self.after(place)?;
             }
             if let Some(node) = &self.nodes[place] {

@@ -6,7 +6,7 @@ mod write;
 pub(super) use read::{Kept, Place, Records};
 pub(super) use write::{BodyWriter, PutRecord, delta_body, repair_body};
 #[cfg(any(test, feature = "testing"))]
-pub(super) use write::{delta_records, repair_content};
+pub(super) use write::{PartsWriter, delta_records, repair_content, repair_parts};
 
 use super::entry::{EntryVersions, NewEntry};
 use super::leave_log::Leave;

@@ -127,6 +127,12 @@ impl BodyWriter {
         self.writer.u64(leave.op - leave.birth);
     }
 
+    /// Returns the bytes written so far.
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::tracker) fn len(&self) -> usize {
+        self.writer.as_slice().len()
+    }
+
     pub(in crate::tracker) fn finish(self) -> Vec<u8> {
         self.writer.into_vec()
     }
@@ -241,4 +247,63 @@ pub(in crate::tracker) fn repair_content(
     let mut writer = BodyWriter::headless(base, puts.len() * 80 + kept);
     write_repair(&mut writer, store, origin, base, &puts);
     writer.finish()
+}
+
+/// Contents of repairs from 0 that are written one record after the other, each up to a length.
+#[cfg(any(test, feature = "testing"))]
+pub(in crate::tracker) struct PartsWriter {
+    bytes_max: usize,
+    parts: Vec<Vec<u8>>,
+    part: BodyWriter,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl PartsWriter {
+    /// The most bytes of a record beside its topic, key, owner and meta.
+    const RECORD_HEAD_MAX: usize = 64;
+
+    pub(in crate::tracker) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            parts: Vec::new(),
+            part: Self::begin(),
+        }
+    }
+
+    fn begin() -> BodyWriter {
+        let mut part = BodyWriter::headless(0, 0);
+        part.kept(0, std::iter::empty());
+        part
+    }
+
+    /// Adds a put, to another part if this one is full. Versions must ascend.
+    pub(in crate::tracker) fn put(&mut self, row: &PutRecord<'_>) {
+        let content = row.topic.len() + row.key.len() + row.owner.len() + row.meta.len();
+        let len = self.part.len() + content + Self::RECORD_HEAD_MAX;
+        if len > self.bytes_max && self.part.op > 0 {
+            let full = std::mem::replace(&mut self.part, Self::begin());
+            self.parts.push(full.finish());
+        }
+        self.part.put(row);
+    }
+
+    /// Returns the parts, at least one.
+    pub(in crate::tracker) fn finish(mut self) -> Vec<Vec<u8>> {
+        self.parts.push(self.part.finish());
+        self.parts
+    }
+}
+
+/// Writes the whole state of an origin as contents of repairs from 0. O(entries).
+#[cfg(any(test, feature = "testing"))]
+pub(in crate::tracker) fn repair_parts(
+    store: &Store,
+    origin: &OriginState,
+    bytes_max: usize,
+) -> Vec<Vec<u8>> {
+    let mut parts = PartsWriter::new(bytes_max);
+    for index in origin.order().newer_than(store, 0) {
+        parts.put(&put_record(store, index));
+    }
+    parts.finish()
 }

@@ -8,7 +8,7 @@ use super::values::{fixed_u64, op};
 use crate::codec::{DecodeError, Reader, Writer};
 
 /// The longest topic, key and payload of a sign.
-const SIGN_FIELD_MAX: usize = 256;
+pub(crate) const SIGN_FIELD_MAX: usize = 256;
 
 /// The constant part of a replica's beat: that it lives, and checks of what others hold of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

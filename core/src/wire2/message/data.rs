@@ -48,15 +48,20 @@ pub(crate) struct Position {
     pub(crate) fingerprint: u64,
 }
 
-/// One of several pieces of a long answer. Pieces go in the order of versions, and each decodes
-/// alone.
+/// One of several parts of an answer that is longer than a frame.
+///
+/// With base 0 the parts go in the order of versions, and each is the content of a repair that
+/// decodes alone. With another base they are pieces of one content: a byte that is 0 before the
+/// records of a delta and 1 before the content of a repair, then these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) life: u64,
     pub(crate) base: u64,
     pub(crate) to: u64,
     pub(crate) nonce: u32,
-    /// The number of this piece, from 0, and the number of all.
+    /// Names the encoding: parts of two of them do not fit together.
+    pub(crate) reply: u32,
+    /// The number of this part, from 0, and the number of all.
     pub(crate) index: u32,
     pub(crate) count: u32,
     pub(crate) content: Bytes,
@@ -156,6 +161,7 @@ impl Data {
                 writer.u64(part.base);
                 writer.u64(part.to);
                 writer.raw(&part.nonce.to_le_bytes());
+                writer.raw(&part.reply.to_le_bytes());
                 writer.u64(u64::from(part.index));
                 writer.u64(u64::from(part.count));
                 writer.raw(&part.content);
@@ -231,6 +237,7 @@ fn read_part(input: &mut Input<'_>) -> Result<Part, DecodeError> {
     let life = life(reader)?;
     let interval = Interval::read(reader)?;
     let nonce = fixed_u32(reader)?;
+    let reply = fixed_u32(reader)?;
     let at = reader.offset();
     let index = reader.u32()?;
     let count = reader.u32()?;
@@ -242,6 +249,7 @@ fn read_part(input: &mut Input<'_>) -> Result<Part, DecodeError> {
         base: interval.from,
         to: interval.to,
         nonce,
+        reply,
         index,
         count,
         content: input.rest(),

@@ -13,7 +13,7 @@ mod values;
 
 use bytes::Bytes;
 
-pub(crate) use beat::{Beat, Sign};
+pub(crate) use beat::{Beat, SIGN_FIELD_MAX, Sign};
 pub(crate) use data::{
     Answer, Counts, Data, Delta, Part, Position, PullItem, Repair, Row, Same, TopicCount,
 };
@@ -21,7 +21,7 @@ pub(crate) use list::List;
 
 use self::beat::{read_toggles, write_toggles};
 use self::list::Input;
-use self::values::{op, read_id, write_id};
+use self::values::{fixed_u32, op, read_id, write_id};
 use super::handle::Handle;
 use super::header::{OpenError, Seal};
 use super::partition_set::PartitionSet;
@@ -92,6 +92,7 @@ pub(crate) enum Message {
     PullParts {
         origin: Handle,
         item: PullItem,
+        reply: u32,
         credit: u8,
         missing: Vec<u32>,
     },
@@ -286,11 +287,13 @@ impl Message {
             Self::PullParts {
                 origin,
                 item,
+                reply,
                 credit,
                 missing,
             } => {
                 origin.write(writer);
                 list::Item::write(item, writer);
+                writer.raw(&reply.to_le_bytes());
                 writer.u8(*credit);
                 writer.u64(missing.len() as u64);
                 missing.iter().for_each(|part| writer.u64(u64::from(*part)));
@@ -407,6 +410,7 @@ fn read_index(input: &mut Input<'_>) -> Result<Message, DecodeError> {
 fn read_pull_parts(origin: Handle, input: &mut Input<'_>) -> Result<Message, DecodeError> {
     let item = list::Item::read(input)?;
     let reader = &mut input.reader;
+    let reply = fixed_u32(reader)?;
     let credit = reader.u8()?;
     let at = reader.offset();
     let len = reader.u64()?;
@@ -420,6 +424,7 @@ fn read_pull_parts(origin: Handle, input: &mut Input<'_>) -> Result<Message, Dec
     Ok(Message::PullParts {
         origin,
         item,
+        reply,
         credit,
         missing,
     })

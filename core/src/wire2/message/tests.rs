@@ -137,6 +137,7 @@ fn data() -> impl Strategy<Value = Data> {
                     base,
                     to,
                     nonce,
+                    reply: !nonce,
                     index: index / 2,
                     count: index / 2 + 1,
                     content,
@@ -204,6 +205,7 @@ fn messages_of_replicas() -> impl Strategy<Value = Message> {
             Message::PullParts {
                 origin: origin(),
                 item,
+                reply: item.nonce.rotate_left(9),
                 credit,
                 missing,
             }

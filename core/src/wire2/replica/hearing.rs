@@ -99,7 +99,7 @@ impl Replica {
         let handle = Handle::of(id);
         let replaced = self.peers.admit(id, handle, heartbeat, from, self.now);
         if let Some(replaced) = replaced {
-            self.end(&replaced);
+            self.replace(&replaced);
             self.emit(Event::ReplicaForgotten(replaced.id().clone()));
         }
         self.schedule(self.now + self.timing.down);
@@ -235,6 +235,7 @@ impl Replica {
         self.told_version = 0;
         self.beat_version = 0;
         self.replies.clear();
+        self.long_replies.clear();
         self.beat_waits = false;
         self.actions.push_back(Action::Reincarnate(id.clone()));
         let empty = self.partitions.begin_identity(self.now);
@@ -264,9 +265,32 @@ impl Replica {
         }
     }
 
-    /// Ends everything under way for a replica that is no longer known.
+    /// Ends everything of a replica that is no longer known, and of its earlier lives.
     fn end(&mut self, known: &KnownReplica) {
-        self.pulls.drop_replica(known.handle());
+        self.end_work(known);
         self.actions.push_back(Action::Forget(known.id().clone()));
+        let earlier = self.graces.take_name(known.id().name());
+        self.actions
+            .extend(earlier.into_iter().map(Action::EndGrace));
+    }
+
+    /// Gives up a replica for a later start of its name: what users see of it stays for the grace.
+    fn replace(&mut self, known: &KnownReplica) {
+        if self.timing.grace == 0 || !known.is_up() {
+            self.end(known);
+            return;
+        }
+        self.end_work(known);
+        let id = known.id().clone();
+        let until = self.now + self.timing.grace;
+        self.graces.begin(id.clone(), until);
+        self.schedule(until);
+        self.actions.push_back(Action::Replace(id));
+    }
+
+    fn end_work(&mut self, known: &KnownReplica) {
+        self.pulls.drop_replica(known.handle());
+        self.stagings.drop_replica(known.handle());
+        self.catch_up.close(known.handle());
     }
 }

@@ -11,7 +11,7 @@ use crate::wire2::peers::Limited;
 use crate::wire2::pulls::Reason;
 
 /// The relation of a life in a frame to what is held.
-enum Life {
+pub(super) enum Life {
     /// Nothing is held.
     Cold,
     /// It is over.
@@ -52,11 +52,10 @@ impl Replica {
 
     fn follow(&mut self, handle: Handle, toggle: Toggle) {
         let partition = toggle.partition;
-        self.pulls
-            .redraw(handle, partition, self.now, &mut self.rng);
+        self.redraw(handle, partition);
         let held = self.position(handle, partition);
         if !toggle.is_occupied {
-            self.pulls.close(handle, partition);
+            self.close(handle, partition);
             if held.is_some_and(|held| held.life <= toggle.version) {
                 self.drop_held(handle, partition);
             }
@@ -82,10 +81,9 @@ impl Replica {
             let known = self.peers.get(handle);
             let is_named = known.is_some_and(|known| known.index.names(partition) == Some(true));
             if is_named {
-                self.pulls
-                    .redraw(handle, partition, self.now, &mut self.rng);
+                self.redraw(handle, partition);
             } else {
-                self.pulls.close(handle, partition);
+                self.close(handle, partition);
             }
         }
         for partition in missing {
@@ -116,7 +114,8 @@ impl Replica {
             Data::Repair(repair) => self.take_repair(handle, partition, repair),
             Data::Same(same) => self.take_same(handle, partition, &same),
             Data::Row(row) => self.take_row(handle, partition, row),
-            Data::Part(_) | Data::CountDelta(_) | Data::CountRepair { .. } => {}
+            Data::Part(part) => self.take_part(handle, partition, part),
+            Data::CountDelta(_) | Data::CountRepair { .. } => {}
         }
     }
 
@@ -129,22 +128,32 @@ impl Replica {
             Life::Cold => {
                 let is_taken = is_news || is_broken(Fault::ColdTakesDelta);
                 if delta.from == 0 && is_taken {
-                    self.apply_delta(handle, partition, delta);
+                    self.apply_delta(handle, partition, delta, None);
                 } else {
                     self.ask(handle, partition, behind);
                 }
             }
-            Life::Later if delta.from == 0 => self.apply_delta(handle, partition, delta),
+            Life::Later if delta.from == 0 => self.apply_delta(handle, partition, delta, None),
             Life::Later => self.ask(handle, partition, behind),
             Life::Same(held) if delta.to <= held.clock => {}
             Life::Same(held) if delta.from > held.clock && !is_broken(Fault::ApplyOverGap) => {
                 self.ask(handle, partition, behind);
             }
-            Life::Same(_) => self.apply_delta(handle, partition, delta),
+            Life::Same(_) => self.apply_delta(handle, partition, delta, None),
         }
     }
 
-    fn apply_delta(&mut self, handle: Handle, partition: u16, delta: Delta) {
+    pub(super) fn apply_delta(
+        &mut self,
+        handle: Handle,
+        partition: u16,
+        delta: Delta,
+        answers: Option<u32>,
+    ) {
+        if delta.from == 0 {
+            // It ends the load of an earlier life.
+            self.stagings.drop((handle, partition));
+        }
         if let Some(known) = self.peers.get(handle) {
             self.actions.push_back(Action::Apply(Apply {
                 id: known.id().clone(),
@@ -153,14 +162,17 @@ impl Replica {
                 from: delta.from,
                 to: delta.to,
                 content: delta.records,
-                answers: None,
+                is_repair: false,
+                answers,
                 is_full: false,
+                part: 0,
+                parts: 1,
             }));
         }
     }
 
     /// A repair is always an answer: without the nonce of an open question it says nothing.
-    fn take_repair(&mut self, handle: Handle, partition: u16, repair: Repair) {
+    pub(super) fn take_repair(&mut self, handle: Handle, partition: u16, repair: Repair) {
         self.hear_life(handle, repair.life);
         let question = self.pulls.answered_by(handle, partition, repair.nonce);
         let life = self.life(handle, partition, repair.life);
@@ -190,8 +202,11 @@ impl Replica {
                 from: repair.base,
                 to: repair.to,
                 content: repair.content,
+                is_repair: true,
                 answers: Some(repair.nonce),
                 is_full,
+                part: 0,
+                parts: 1,
             }));
         }
     }
@@ -205,7 +220,7 @@ impl Replica {
         {
             return;
         }
-        self.pulls.close(handle, partition);
+        self.close(handle, partition);
         if same.clock == 0 {
             let held = self.position(handle, partition);
             if held.is_some_and(|held| held.life <= same.version) && !is_broken(Fault::KeepVacated)
@@ -273,6 +288,9 @@ impl Replica {
             return;
         };
         let partition = report.partition;
+        if report.outcome == Outcome::Busy {
+            return;
+        }
         self.set_held(handle, partition, report.held);
         if report
             .held
@@ -280,21 +298,27 @@ impl Replica {
         {
             self.drop_held(handle, partition);
         }
+        let answered = report
+            .answers
+            .filter(|nonce| self.pulls.answered_by(handle, partition, *nonce).is_some());
         match &report.outcome {
+            Outcome::Busy => {}
+            Outcome::Loaded => self.note_loaded(handle, report),
+            Outcome::Done if answered.is_some() => {
+                self.stagings.drop((handle, partition));
+                let held = report.held;
+                self.pulls
+                    .answer(handle, partition, held, self.now, &mut self.rng);
+            }
             Outcome::Done => {
-                let is_answer = report.answers.is_some_and(|nonce| {
-                    let question = self.pulls.answered_by(handle, partition, nonce);
-                    question.is_some()
-                });
-                if is_answer {
-                    self.pulls.close(handle, partition);
-                } else if let Some(held) = report.held {
+                if let Some(held) = report.held {
                     self.pulls.settle(handle, partition, held);
                 }
             }
             Outcome::Gap => self.ask(handle, partition, Reason::Unknown),
             Outcome::Contradicts => self.diverge(handle, partition),
             Outcome::Refused(error) => {
+                self.stagings.drop((handle, partition));
                 let id = report.id.clone();
                 let error = error.clone();
                 self.emit(Event::Refused {
@@ -306,13 +330,14 @@ impl Replica {
                 self.pulls.postpone(handle, partition, self.now);
             }
         }
+        self.report_ready();
         self.send_pulls();
     }
 }
 
 /// Positions held of others.
 impl Replica {
-    fn position(&self, handle: Handle, partition: u16) -> Option<Position> {
+    pub(super) fn position(&self, handle: Handle, partition: u16) -> Option<Position> {
         self.peers.get(handle)?.holdings.get(partition)
     }
 
@@ -324,10 +349,18 @@ impl Replica {
         }
     }
 
-    fn drop_held(&mut self, handle: Handle, partition: u16) {
+    pub(super) fn drop_held(&mut self, handle: Handle, partition: u16) {
         if is_broken(Fault::KeepVacated) {
             return;
         }
+        self.stagings.drop((handle, partition));
+        self.drop_entries(handle, partition);
+        // An answer from before may be older than what was held.
+        self.pulls
+            .redraw(handle, partition, self.now, &mut self.rng);
+    }
+
+    pub(super) fn drop_entries(&mut self, handle: Handle, partition: u16) {
         if let Some(known) = self.peers.get(handle) {
             let id = known.id().clone();
             self.actions.push_back(Action::Drop { id, partition });
@@ -335,7 +368,7 @@ impl Replica {
         self.set_held(handle, partition, None);
     }
 
-    fn life(&self, handle: Handle, partition: u16, life: u64) -> Life {
+    pub(super) fn life(&self, handle: Handle, partition: u16, life: u64) -> Life {
         match self.position(handle, partition) {
             None => Life::Cold,
             Some(held) => match life.cmp(&held.life) {
@@ -355,7 +388,7 @@ impl Replica {
     }
 
     /// Notes a life or version that a replica told of. Returns whether it is news.
-    fn hear_life(&mut self, handle: Handle, life: u64) -> bool {
+    pub(super) fn hear_life(&mut self, handle: Handle, life: u64) -> bool {
         let Some(known) = self.peers.get_mut(handle) else {
             return false;
         };

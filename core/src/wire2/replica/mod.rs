@@ -3,6 +3,7 @@
 
 mod hearing;
 mod holding;
+mod parts;
 mod serving;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,17 +12,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::catch_up::CatchUp;
 use super::config::{Config, EPOCH, Timing};
+use super::graces::Graces;
 use super::handle::Handle;
 use super::header::{MAJOR, OpenError, Seal};
 use super::identity::OwnIdentity;
-use super::message::{self, List, Message, PullItem, Sender};
+use super::long_replies::LongReplies;
+use super::message::{self, List, Message, Sender};
 use super::output::{Action, Address, Destination, Event, Transmit};
 use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
 use super::peers::{Bounds, Limited, Peers, Verdict};
 use super::pulls::Pulls;
 use super::replies::Replies;
+use super::signs::Signs;
+use super::stagings::Stagings;
+use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
 
@@ -58,8 +65,16 @@ pub(crate) struct Replica {
     beat_waits: bool,
     has_started: bool,
     peers: Peers,
+    catch_up: CatchUp,
+    graces: Graces,
+    signs: Signs,
+    /// The number of the last own sign.
+    sign_seq: u64,
     pulls: Pulls,
+    /// Answers in parts from others.
+    stagings: Stagings,
     replies: Replies,
+    long_replies: LongReplies,
     /// A lower bound of the next deadline that [`sweep`](Self::sweep) looks after.
     sweep_at: u64,
     /// Addresses of unreadable frames, and when they were reported.
@@ -95,8 +110,14 @@ impl Replica {
             beat_waits: false,
             has_started: false,
             peers: Peers::new(bounds),
+            catch_up: CatchUp::default(),
+            graces: Graces::default(),
+            signs: Signs::default(),
+            sign_seq: 0,
             pulls: Pulls::new(timing.retry, timing.pull),
+            stagings: Stagings::new(config.staging_bytes_max, timing.pull),
             replies: Replies::default(),
+            long_replies: LongReplies::new(config.reply_bytes_max),
             sweep_at: u64::MAX,
             reported: Vec::new(),
             too_long: BTreeMap::new(),
@@ -134,6 +155,7 @@ impl Replica {
             Sender::Handle(handle) if handle == self.own.handle() => self.find_second_self(),
             Sender::Handle(handle) => self.dispatch(from, handle, frame.message),
         }
+        self.report_ready();
         self.send_pulls();
         Ok(())
     }
@@ -158,6 +180,7 @@ impl Replica {
         if self.own.is_speaking() {
             self.speak();
         }
+        self.report_ready();
         self.send_pulls();
     }
 
@@ -205,6 +228,11 @@ impl Replica {
         &self.index
     }
 
+    /// Returns whether this node has once caught up with all that it knew and that were up.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.catch_up.is_over()
+    }
+
     /// Returns the other replicas that are known, with their heartbeats, and whether they are up.
     pub(crate) fn replicas(&self) -> impl Iterator<Item = (&ReplicaId, u64, bool)> {
         let known = self.peers.iter();
@@ -243,6 +271,7 @@ impl Replica {
             Message::Index { from, toggles } => self.take_toggles(handle, from, &toggles),
             Message::IndexFull { version, set } => self.take_index(handle, version, set),
             Message::Data(answer) => self.take_data(handle, answer),
+            Message::Sign { partition, sign } => self.take_sign(handle, partition, sign),
             Message::Bundle(answers) => {
                 for answer in answers.iter() {
                     self.take_data(handle, answer);
@@ -255,6 +284,16 @@ impl Replica {
             }
             Message::Pull { origin, items } if origin == self.own.handle() => {
                 self.answer_questions(from, &items);
+            }
+            Message::PullParts {
+                origin,
+                item,
+                reply,
+                credit,
+                missing,
+            } if origin == self.own.handle() => {
+                let wanted = missing.into_iter().take(usize::from(credit));
+                self.answer_parts(from, item, reply, wanted);
             }
             Message::IndexPull { origin, version } if origin == self.own.handle() => {
                 self.answer_index_pull(from, handle, version);
@@ -290,6 +329,10 @@ impl Replica {
             }
         }
         self.ask_for_rows();
+        self.tend_parts();
+        while let Some(id) = self.graces.take_over(self.now) {
+            self.actions.push_back(Action::EndGrace(id));
+        }
         self.vacate_empty();
         self.sweep_at = u64::MAX;
         let asks = self.peers.iter().filter_map(|known| known.check.ask_at());
@@ -300,9 +343,37 @@ impl Replica {
         // What waits for something else is looked after again a beat later.
         let again = self.now + self.timing.beat;
         let deadlines = asks.chain(self.peers.sweep_at()).chain(vacate);
+        let parts = [self.long_replies.next_at(), self.stagings.next_at()];
+        let parts = parts
+            .into_iter()
+            .chain([self.catch_up.next_at(self.now), self.graces.next_at()]);
+        let deadlines = deadlines.chain(parts.flatten());
         let deadlines = deadlines.map(|at| if at <= self.now { again } else { at });
         if let Some(at) = deadlines.min() {
             self.schedule(at);
+        }
+    }
+
+    /// Tells users once this node has caught up with the others.
+    fn report_ready(&mut self) {
+        if self.catch_up.is_over() {
+            return;
+        }
+        for known in self.peers.iter() {
+            let is_waited_for = known.is_up() || is_broken(Fault::ReadyWaitsForDead);
+            let is_whole = known.check.was_met() && !self.stagings.is_busy(known.handle());
+            if is_whole || !is_waited_for {
+                self.catch_up.close(known.handle());
+            } else if known.is_up() {
+                self.catch_up.note(known.handle());
+            }
+        }
+        if let Some(missing) = self.catch_up.report(self.now) {
+            let known = missing
+                .into_iter()
+                .filter_map(|handle| self.peers.get(handle));
+            let missing = known.map(|known| known.id().clone()).collect();
+            self.emit(Event::Ready { missing });
         }
     }
 
@@ -317,17 +388,8 @@ impl Replica {
             let Some(known) = self.peers.get(handle) else {
                 continue;
             };
-            let items = questions.into_iter().map(|(partition, question)| {
-                let held = known.holdings.get(partition);
-                PullItem {
-                    partition,
-                    life: held.map_or(0, |held| held.life),
-                    clock: held.map_or(0, |held| held.clock),
-                    is_full: question.is_full,
-                    is_counts: false,
-                    nonce: question.nonce,
-                }
-            });
+            let items = questions.into_iter();
+            let items = items.map(|(partition, question)| known.question(partition, &question));
             let items = List::new(self.config.shape, items);
             let to = known.address().clone();
             let origin = handle;

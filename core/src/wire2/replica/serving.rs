@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use super::{REPORT_PAUSE, Replica};
+use bytes::Bytes;
+
+use super::{OUT_MAX, REPORT_PAUSE, Replica};
 use crate::wire2::handle::Handle;
 use crate::wire2::header::OVERHEAD_MAX;
+use crate::wire2::long_replies::CREDIT;
 use crate::wire2::message::{
     Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem, Row,
-    Same,
+    SIGN_FIELD_MAX, Same, Sign,
 };
-use crate::wire2::output::{Action, Address, Event, Pushed, Serve, Served};
+use crate::wire2::output::{Action, Address, Event, Found, Long, Pushed, Serve, Served};
 use crate::wire2::peers::Limited;
 
 /// The most bytes that a frame has beside the records, rows or answers in it.
 const HEAD_MAX: usize = OVERHEAD_MAX + 64;
 /// The most bytes of a row in a list.
 const ROW_MAX: usize = 32;
+/// The most bytes of an answer beside its content.
+const ANSWER_HEAD_MAX: usize = 80;
 
 /// Own operations.
 impl Replica {
@@ -41,6 +46,9 @@ impl Replica {
         if !std::mem::replace(&mut self.has_started, true) {
             let hello = self.hello();
             self.broadcast(&hello);
+            let from = self.now + 2 * self.timing.beat;
+            self.catch_up.begin(from, from + self.timing.ready);
+            self.schedule(from);
         }
         let is_beat_due = self.now >= self.beat_at && !self.beat_waits;
         let push_at = self.partitions.push_at();
@@ -156,10 +164,48 @@ impl Replica {
         };
         for (partition, clock) in self.partitions.take_empty(since) {
             self.index.vacate(partition);
+            self.long_replies.drop_partition(partition);
             self.actions.push_back(Action::Vacate { partition, clock });
         }
         if self.own.is_speaking() && self.partitions.is_idle() {
             self.tell_index();
+        }
+    }
+}
+
+/// Signs.
+impl Replica {
+    /// Sends a short-lived sign to all; its number is set here. Of the signs about one topic, key
+    /// and kind the last one sent wins. Nothing is kept of it, and it is the first to be dropped
+    /// when frames wait. O(length).
+    ///
+    /// # Errors
+    /// The length of a topic, key or payload of more than 256 bytes.
+    pub(crate) fn sign(&mut self, mut sign: Sign) -> Result<(), usize> {
+        let lens = [sign.topic.len(), sign.key.len(), sign.payload.len()];
+        if let Some(len) = lens.into_iter().find(|len| *len > SIGN_FIELD_MAX) {
+            return Err(len);
+        }
+        self.sign_seq += 1;
+        sign.seq = self.sign_seq;
+        if self.own.is_speaking() && self.out.len() < OUT_MAX / 2 {
+            let topic = String::from_utf8_lossy(&sign.topic);
+            let partition = self.config.shape.partition_of(&topic);
+            self.broadcast(&Message::Sign { partition, sign });
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_sign(&mut self, handle: Handle, partition: u16, sign: Sign) {
+        if self.signs.admits(handle, &sign, self.now)
+            && let Some(known) = self.peers.get(handle)
+        {
+            let from = known.id().clone();
+            self.emit(Event::Sign {
+                from,
+                partition,
+                sign,
+            });
         }
     }
 }
@@ -247,6 +293,10 @@ impl Replica {
                 answers.push(Answer { partition, data });
                 continue;
             };
+            if let Some(reply) = self.long_replies.find(from, &item, shown.life) {
+                self.send_part(from, reply, 0);
+                continue;
+            }
             serves.push(Serve {
                 reply: 0,
                 partition: item.partition,
@@ -259,6 +309,7 @@ impl Replica {
                 is_full: item.is_full,
                 nonce: item.nonce,
                 version,
+                bytes_max: self.config.frame_max - HEAD_MAX - ANSWER_HEAD_MAX,
             });
         }
         let reply = self.replies.begin(from.clone(), serves.len(), answers);
@@ -272,14 +323,69 @@ impl Replica {
     /// Takes the answer to an [`Action::Serve`].
     pub(crate) fn answer_pull(&mut self, served: Served) {
         let partition = served.partition;
-        match served.data {
-            Some(data) => {
-                self.replies.add(served.reply, Answer { partition, data });
-                self.send_reply(served.reply);
-            }
-            None if self.replies.is_open(served.reply) => self.find_second_self(),
+        let Some(asker) = self.replies.asker(served.reply).cloned() else {
             // The question was for the identity before.
-            None => {}
+            return;
+        };
+        match served.found {
+            Found::Data(data) => self.replies.add(served.reply, Answer { partition, data }),
+            Found::Long(long) => {
+                self.replies.skip(served.reply);
+                self.begin_parts(&asker, partition, long);
+            }
+            Found::Nothing => self.replies.skip(served.reply),
+            Found::Beyond => {
+                self.find_second_self();
+                return;
+            }
+        }
+        self.send_reply(served.reply);
+    }
+
+    /// Keeps an answer in parts, if it is still one, and sends its first part.
+    fn begin_parts(&mut self, to: &Address, partition: u16, long: Long) {
+        let shown = self.index.position(partition);
+        let is_current = shown.is_some_and(|shown| shown.life == long.life);
+        let longest = long.parts.iter().map(Bytes::len).max().unwrap_or(0);
+        if longest + ANSWER_HEAD_MAX > self.config.frame_max - HEAD_MAX {
+            self.report_too_long(partition, longest);
+        } else if is_current {
+            let replies = &mut self.long_replies;
+            let kept = replies.keep(to.clone(), partition, long, self.now, &mut self.rng);
+            if let Some(reply) = kept {
+                self.send_part(to, reply, 0);
+            }
+        }
+    }
+
+    fn send_part(&mut self, to: &Address, reply: u32, index: u32) {
+        if let Some((partition, part)) = self.long_replies.part(reply, index, self.now) {
+            let data = Data::Part(part);
+            self.send(to, &Message::Data(Answer { partition, data }));
+            if let Some(at) = self.long_replies.next_at() {
+                self.schedule(at);
+            }
+        }
+    }
+
+    /// Sends some parts of an answer; if it is no longer kept, it is made again.
+    pub(super) fn answer_parts(
+        &mut self,
+        from: &Address,
+        item: PullItem,
+        reply: u32,
+        wanted: impl Iterator<Item = u32>,
+    ) {
+        if !self.own.is_speaking() {
+            return;
+        }
+        if self.long_replies.is_kept(reply, from, item.partition) {
+            for index in wanted.take(usize::from(CREDIT)) {
+                self.send_part(from, reply, index);
+            }
+        } else {
+            let items = List::new(self.config.shape, [item]);
+            self.answer_questions(from, &items);
         }
     }
 

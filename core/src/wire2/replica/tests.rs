@@ -1,8 +1,8 @@
 //! Frames that no honest peer sends, and the bounds of answers.
 
 use super::*;
-use crate::wire2::message::{Answer, Beat, Data, Delta, Repair, Row};
-use crate::wire2::output::{Pushed, Served};
+use crate::wire2::message::{Answer, Beat, Data, Delta, PullItem, Repair, Row, Sign};
+use crate::wire2::output::{Found, Pushed, Served};
 use crate::wire2::shape::{Mode, Shape};
 
 const PARTITION: u16 = 3;
@@ -231,7 +231,7 @@ fn an_answer_that_no_frame_takes_is_reported_and_not_sent() {
         a.answer_pull(Served {
             reply: serve.reply,
             partition: PARTITION,
-            data: Some(Data::Repair(Repair {
+            found: Found::Data(Data::Repair(Repair {
                 life: serve.life,
                 base: 0,
                 to: 1,
@@ -271,4 +271,49 @@ fn rows_beyond_what_is_held_are_asked_for_and_rows_below_once_a_beat() {
         hear(&mut a, 20, &b, &rows).is_empty(),
         "it is asked already"
     );
+}
+
+#[test]
+fn a_sign_reaches_users_of_replicas_that_know_its_sender() {
+    let sign = |topic: &str| Sign {
+        seq: 0,
+        topic: topic.to_owned().into(),
+        key: "ann".into(),
+        kind: 1,
+        ttl_ms: 3_000,
+        payload: "typing".into(),
+    };
+    let mut a = replica("a", Config::default());
+    let mut b = replica("b", Config::default());
+    assert_eq!(a.sign(sign(&"x".repeat(257))), Err(257));
+    sent(&mut a);
+    a.sign(sign("room")).unwrap();
+    let signs = sent(&mut a);
+    let [message] = &signs[..] else {
+        panic!("{signs:?}");
+    };
+    hear(&mut b, 0, &id("a"), message);
+    assert!(
+        !events(&mut b)
+            .iter()
+            .any(|event| matches!(event, Event::Sign { .. }))
+    );
+    hear(&mut b, 0, &id("a"), &beat(1));
+    events(&mut b);
+    for _ in 0..2 {
+        hear(&mut b, 0, &id("a"), message);
+    }
+    let partition = Shape::default().partition_of("room");
+    let seq = 1;
+    let sign = Sign {
+        seq,
+        ..sign("room")
+    };
+    let from = id("a");
+    let expected = Event::Sign {
+        from,
+        partition,
+        sign,
+    };
+    assert_eq!(events(&mut b), [expected]);
 }

@@ -7,6 +7,8 @@ pub(crate) mod mirror;
 pub(crate) mod rng;
 pub(crate) mod schedules;
 pub(crate) mod sources;
+pub(crate) mod table_plan;
+pub(crate) mod table_world;
 pub(crate) mod trackers;
 pub(crate) mod windows;
 pub(crate) mod windows_world;

@@ -243,6 +243,7 @@ impl World {
         let spec = Spec::parse(name).expect("a canonical name");
         let total = self.list.len();
         let range = match &spec {
+            WindowSpec::Search(_) => panic!("no search in this world"),
             WindowSpec::Chunk(k) => (*k as usize * 100)..(*k as usize * 100 + 100),
             WindowSpec::Anchored {
                 anchor,

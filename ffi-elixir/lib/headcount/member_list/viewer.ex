@@ -40,8 +40,9 @@ defmodule Headcount.MemberList.Viewer do
 
   import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
-  alias Headcount.{MemberList, Native}
+  alias Headcount.{MemberList, MemberTable, Native}
   alias Headcount.MemberList.Tick
+  alias Headcount.MemberTable.ListView
 
   @enforce_keys [:ref, :format]
   defstruct [:ref, :format]
@@ -65,7 +66,7 @@ defmodule Headcount.MemberList.Viewer do
   @type error :: {:error, {what :: atom(), message :: String.t()}}
 
   @doc """
-  Returns a viewer of a list, without windows.
+  Returns a viewer of a list, or of a list of a table, without windows.
 
   `:format` sets the form of bundles:
 
@@ -80,12 +81,17 @@ defmodule Headcount.MemberList.Viewer do
       iex> Headcount.MemberList.Viewer.windows(viewer)
       []
   """
-  @spec new(MemberList.t(), keyword()) :: t()
-  def new(%MemberList{ref: list}, options \\ []) do
+  @spec new(MemberList.t() | ListView.t(), keyword()) :: t()
+  def new(list, options \\ []) do
     options = Keyword.validate!(options, format: :map)
     format = check_format(options[:format])
-    %__MODULE__{ref: Native.viewer_new(list, format), format: format}
+    %__MODULE__{ref: viewer(list, format), format: format}
   end
+
+  defp viewer(%MemberList{ref: list}, format), do: Native.viewer_new(list, format)
+
+  defp viewer(%ListView{table: table, id: list}, format),
+    do: Native.view_viewer_new(table, list, format)
 
   @doc """
   Opens a window and returns a bundle with its rows and all counts. O(log n + rows).
@@ -145,6 +151,24 @@ defmodule Headcount.MemberList.Viewer do
   bang(resync!(viewer :: t(), windows :: [window()]) :: bundle())
 
   @doc """
+  Leaves the list for another one, of a table with ids of the same kind, and opens windows there; returns a
+  bundle with their rows and all counts. Later ticks of the old list bring nothing.
+
+      iex> table = Headcount.MemberTable.new()
+      iex> [all, newest] = for name <- ["all", "newest"], do: Headcount.MemberTable.add_list!(table, name: name)
+      iex> viewer = Headcount.MemberList.Viewer.new(all)
+      iex> {:ok, %{list: "newest", frames: [_]}} = Headcount.MemberList.Viewer.switch(viewer, newest, ["c:0"])
+      iex> Headcount.MemberList.Viewer.windows(viewer)
+      ["c:0"]
+  """
+  @spec switch(t(), ListView.t(), [window()]) :: {:ok, bundle()} | error()
+  def switch(%__MODULE__{ref: ref}, %ListView{table: table, id: list}, windows) do
+    Native.viewer_switch(ref, table, list, Enum.map(windows, &name/1))
+  end
+
+  bang(switch!(viewer :: t(), list :: ListView.t(), windows :: [window()]) :: bundle())
+
+  @doc """
   Returns the bundle of a tick for this viewer, `nil` if it has nothing to send. O(windows).
 
   Ticks must come in order, none twice; any may be skipped. After a skipped tick the bundle has the counts,
@@ -161,8 +185,9 @@ defmodule Headcount.MemberList.Viewer do
       iex> for insert <- frame.inserts, do: {insert.index, insert.row.id}
       [{1, 9}]
   """
-  @spec bundle(t(), Tick.t()) :: bundle() | nil
-  def bundle(%__MODULE__{ref: ref, format: format}, %Tick{ref: tick}) do
+  @spec bundle(t(), Tick.t() | MemberTable.Tick.t()) :: bundle() | nil
+  def bundle(%__MODULE__{ref: ref, format: format}, %kind{ref: tick})
+      when kind in [Tick, MemberTable.Tick] do
     answer =
       if format == :map,
         do: Native.viewer_bundle_dirty(ref, tick),
@@ -198,7 +223,7 @@ defmodule Headcount.MemberList.Viewer do
       iex> %{frames: []} = Headcount.MemberList.Viewer.catch_up(viewer)
   """
   @spec catch_up(t()) :: bundle()
-  def catch_up(%__MODULE__{ref: ref}), do: Native.viewer_catch_up(ref)
+  def catch_up(%__MODULE__{ref: ref}), do: Headcount.Bang.value!(Native.viewer_catch_up(ref))
 
   @doc """
   Hides or shows the viewer. Bundles of a hidden viewer have counts only; call `catch_up/1` after it is shown

@@ -3,8 +3,6 @@ defmodule Headcount.Presence.Metas do
   # Metas of entries by key, each key's in the order of joining: the order of the writes of a node. Nodes have
   # no common clock, so metas of different nodes are in the order of their names in references.
 
-  import Bitwise
-
   @doc false
   # `%{key => %{metas: [meta]}}` of `[{key, meta}]`.
   def group(entries) do
@@ -59,18 +57,6 @@ defmodule Headcount.Presence.Metas do
   defp ref(%{phx_ref: ref}), do: ref
   defp ref(meta), do: meta
 
-  # A reference is its origin and the number of the write, in base 64 with the lowest digit first.
-  defp place(%{phx_ref: <<origin::binary-size(11), ".", number::binary>>}) do
-    {origin, number |> digits() |> Enum.reduce(0, &(&2 <<< 6 ||| &1))}
-  end
-
+  defp place(%{phx_ref: ref}), do: Headcount.Ref.parse(ref) || {"", 0}
   defp place(_meta), do: {"", 0}
-
-  defp digits(number), do: for(<<digit <- number>>, do: digit(digit)) |> Enum.reverse()
-
-  defp digit(digit) when digit in ?A..?Z, do: digit - ?A
-  defp digit(digit) when digit in ?a..?z, do: digit - ?a + 26
-  defp digit(digit) when digit in ?0..?9, do: digit - ?0 + 52
-  defp digit(?-), do: 62
-  defp digit(_), do: 63
 end

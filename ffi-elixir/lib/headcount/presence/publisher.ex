@@ -32,6 +32,7 @@ defmodule Headcount.Presence.Publisher do
         tasks: %{},
         busy: MapSet.new(),
         metas?: function_exported?(module, :handle_metas, 4),
+        signals?: function_exported?(module, :handle_signal, 2),
         # Metas by topic and key, for `handle_metas/4`.
         topics: %{},
         client_state: nil
@@ -45,11 +46,18 @@ defmodule Headcount.Presence.Publisher do
     end
   end
 
-  defp init_client(%{metas?: false} = state), do: {:ok, state}
+  defp init_client(%{metas?: false, signals?: false} = state), do: {:ok, state}
 
   defp init_client(state) do
     with {:ok, client_state} <- state.module.init(%{}),
          do: {:ok, %{state | client_state: client_state}}
+  end
+
+  @impl true
+  def handle_signal(_signal, %{signals?: false} = state), do: {:ok, state}
+
+  def handle_signal(signal, state) do
+    {:ok, call_client(:handle_signal, [signal, state.client_state], state)}
   end
 
   @impl true
@@ -195,17 +203,19 @@ defmodule Headcount.Presence.Publisher do
         do: Map.delete(state.topics, topic),
         else: Map.put(state.topics, topic, known)
 
-    handle_metas(topic, diff, known, %{state | topics: topics})
+    arguments = [topic, diff, known, state.client_state]
+    call_client(:handle_metas, arguments, %{state | topics: topics})
   end
 
   # An exception loses this call and nothing else.
-  defp handle_metas(topic, diff, known, state) do
-    {:ok, client_state} = state.module.handle_metas(topic, diff, known, state.client_state)
+  defp call_client(callback, arguments, state) do
+    {:ok, client_state} = apply(state.module, callback, arguments)
     %{state | client_state: client_state}
   catch
     kind, reason ->
       text = Exception.format(kind, reason, __STACKTRACE__)
-      Logger.error("#{inspect(state.module)}.handle_metas/4 failed: #{text}")
+      name = "#{inspect(state.module)}.#{callback}/#{length(arguments)}"
+      Logger.error("#{name} failed: #{text}")
       state
   end
 end

@@ -2,7 +2,7 @@ defmodule Headcount.Tracker.Config do
   @moduledoc false
   # Checks the options of a tracker, and finds its parts by name.
 
-  @enforce_keys [:name, :presence, :owners, :changes, :replicator, :shards, :pool_size]
+  @enforce_keys [:name, :replica, :presence, :owners, :changes, :replicator, :shards, :pool_size]
   defstruct @enforce_keys
 
   @defaults [
@@ -17,9 +17,10 @@ defmodule Headcount.Tracker.Config do
     clock_sample_periods: 2,
     max_delta_sizes: [100, 1_000, 10_000],
     pool_size: 1,
-    log_level: false,
+    log_level: :debug,
     permdown_on_shutdown: false,
     report_events_to: nil,
+    grace: 0,
     link: false,
     codec: :term,
     node_name: nil
@@ -65,6 +66,7 @@ defmodule Headcount.Tracker.Config do
       {positive?(permdown) and permdown > down, "permdown_period must be above the down_period"},
       {positive?(options[:pool_size]) and options[:pool_size] <= @pool_size_max,
        "pool_size must be an integer of 1 to #{@pool_size_max}"},
+      {time?(options[:grace]), "grace must be 0 or a positive integer (milliseconds)"},
       {is_boolean(options[:link]), "link must be true or false"},
       {is_boolean(options[:permdown_on_shutdown]), "permdown_on_shutdown must be true or false"},
       {codec(options[:codec]) != :error, codec_message(options[:codec])},
@@ -74,6 +76,8 @@ defmodule Headcount.Tracker.Config do
   end
 
   defp positive?(number), do: is_integer(number) and number > 0
+
+  defp time?(number), do: is_integer(number) and number >= 0
 
   defp double(number) when is_integer(number), do: 2 * number
   defp double(_number), do: 0
@@ -130,9 +134,20 @@ defmodule Headcount.Tracker.Config do
   def shard_name(name, shard), do: :"#{name}_shard#{shard}"
 
   @doc false
+  # The number of the shard whose process runs the functions and the signals of a topic.
+  def shard_of(%__MODULE__{} = config, topic), do: :erlang.phash2(topic, config.pool_size)
+
+  @doc false
   def put(%__MODULE__{} = config) do
     table = :ets.new(config.name, [:named_table, read_concurrency: true])
     :ets.insert(table, presence: config.presence, config: config)
+  end
+
+  @doc false
+  # Microseconds since the VM started: never negative, never backwards.
+  def now do
+    start = :erlang.system_info(:start_time)
+    System.convert_time_unit(System.monotonic_time() - start, :native, :microsecond)
   end
 
   @doc false

@@ -7,12 +7,18 @@ defmodule Headcount.Tracker.Replicator do
   # the end of the frames that have arrived, so a flood of later frames delays nothing.
 
   use GenServer, shutdown: 5_000, restart: :transient
-  require Logger
   alias Headcount.Native
-  alias Headcount.Tracker.{Config, Shard}
+  alias Headcount.Tracker.{Config, Events, Shard, Signal}
 
   # The first change after a pause travels at once; later ones are collected for this long.
   @flush_us 5_000
+  # Until they travel, the callbacks of this node get the changes when there are none for a moment: for three times
+  # as long as the last such flush took, and these bounds. A flush of a busy tracker waits for the next step.
+  @quiet_min_us 50
+  @quiet_max_us 500
+  @quiet_within_us 1_000
+  # Diffs that the callbacks have not handled; with more there is no hurry.
+  @unhandled_max 8
   # Frames that wait are taken in together, up to so many.
   @frames_max 64
   # A timer that fires this late shows that the VM was paused: frames get a moment to move from the
@@ -46,8 +52,7 @@ defmodule Headcount.Tracker.Replicator do
           presence: config.presence,
           transport: transport,
           transport_state: transport_state,
-          log_level: options[:log_level],
-          report_to: options[:report_events_to],
+          events: Events.new(config.name, options),
           leave_on_shutdown: options[:permdown_on_shutdown],
           # Frames that wait for the next step, the last one first, and their number.
           frames: [],
@@ -58,7 +63,9 @@ defmodule Headcount.Tracker.Replicator do
           timer: nil,
           due: nil,
           # Whether the mark is in the mailbox.
-          marked?: false
+          marked?: false,
+          # How long a flush waits for no change, in microseconds.
+          quiet: @quiet_min_us
         }
 
         {:ok, state, {:continue, :step}}
@@ -82,9 +89,16 @@ defmodule Headcount.Tracker.Replicator do
     at = state.stepped + @flush_us
 
     # A timer that is overdue shows that the VM was paused, and is left to its message.
-    if at > now or (state.due != nil and state.due <= now),
-      do: {:noreply, schedule(max(at, now), state), wait(state)},
-      else: {:noreply, mark(state), wait(state)}
+    cond do
+      state.due != nil and state.due <= now ->
+        {:noreply, schedule(max(at, now), state), wait(state)}
+
+      at > now ->
+        {:noreply, flush(schedule(at, state)), wait(state)}
+
+      true ->
+        {:noreply, mark(state), wait(state)}
+    end
   end
 
   def handle_info({:timeout, timer, :step}, %{timer: timer, due: due} = state) do
@@ -166,46 +180,82 @@ defmodule Headcount.Tracker.Replicator do
     step(state, false)
   end
 
+  # Frames that wait come first.
+  defp flush(%{frames: [_ | _]} = state), do: state
+
+  defp flush(%{config: config, quiet: quiet} = state) do
+    if :ets.info(config.changes, :size) <= @unhandled_max do
+      case Native.presence_flush(state.presence, config.pool_size, quiet, @quiet_within_us) do
+        :busy ->
+          state
+
+        {diffs, cost} ->
+          deliver(diffs, config)
+          %{state | quiet: (3 * cost) |> max(@quiet_min_us) |> min(@quiet_max_us)}
+      end
+    else
+      state
+    end
+  end
+
+  defp deliver(diffs, config) do
+    for {shard, changes} <- diffs, do: Shard.deliver(config, shard, changes)
+  end
+
   # Applies the received frames, does the work that is due unless more frames wait, delivers what the NIF
   # has to send, and sets the timer of the next step.
   defp step(%{config: config} = state, due?) do
-    frames = Enum.reverse(state.frames)
     now = now()
+    received = Enum.reverse(state.frames)
 
-    {errors, frames, events, diffs, next} =
-      Native.presence_step(state.presence, now, frames, config.pool_size, due?)
+    {errors, sent, events, diffs, next} =
+      Native.presence_step(state.presence, now, received, config.pool_size, due?)
 
-    transport_state =
-      Enum.reduce(frames, state.transport_state, fn {to, frame}, transport_state ->
-        transmit(to || :all, frame, transport_state, state)
-      end)
-
-    for {from, {:error, reason}} <- errors do
-      log(state, "refused a frame of #{from}: #{inspect(reason)}")
-    end
-
-    for {shard, changes} <- diffs do
-      Shard.deliver(config, shard, changes)
-    end
-
+    measure(state.events, now, received, sent)
+    {transport_state, failures} = transmit_all(sent, state)
+    lost = failures ++ for(error <- errors, do: {:frame_refused, error})
+    state = %{state | events: Events.lost(state.events, lost, now)}
+    deliver(diffs, config)
     Enum.each(events, &event(&1, state))
     state = %{state | transport_state: transport_state, frames: [], frame_count: 0, stepped: now}
     if next, do: schedule(next, state), else: state
   end
 
-  # A transport that fails has lost a frame, which the protocol repairs.
-  defp transmit(to, frame, transport_state, state) do
-    state.transport.transmit(to, frame, transport_state)
-  catch
-    kind, reason ->
-      log(state, Exception.format(kind, reason, __STACKTRACE__))
-      transport_state
+  defp measure(events, start, received, sent) do
+    measurements = %{
+      duration: now() - start,
+      frames_in: length(received),
+      frames_out: length(sent),
+      bytes_in: bytes(received),
+      bytes_out: bytes(sent)
+    }
+
+    Events.telemetry(events, :step, measurements, %{})
   end
 
-  defp event(event, state) do
-    log(state, inspect(event))
-    if state.report_to, do: send(state.report_to, event)
+  defp bytes(frames), do: Enum.reduce(frames, 0, fn {_, frame}, sum -> sum + byte_size(frame) end)
+
+  defp transmit_all(frames, %{transport: transport, transport_state: transport_state}) do
+    Enum.reduce(frames, {transport_state, []}, fn {to, frame}, {transport_state, failures} ->
+      case transmit(transport, to || :all, frame, transport_state) do
+        {:ok, transport_state} -> {transport_state, failures}
+        {:failed, text} -> {transport_state, [{:transport_failed, text} | failures]}
+      end
+    end)
   end
+
+  # A transport that fails has lost a frame, which the protocol repairs.
+  defp transmit(transport, to, frame, transport_state) do
+    {:ok, transport.transmit(to, frame, transport_state)}
+  catch
+    kind, reason -> {:failed, Exception.format(kind, reason, __STACKTRACE__)}
+  end
+
+  defp event({:signal, from, topic, content}, state) do
+    Shard.signal(state.config, Signal.new(from, topic, content))
+  end
+
+  defp event(event, state), do: Events.event(state.events, event)
 
   # Keeps one timer, for the earliest deadline. Sliced work continues at once, after the messages that wait.
   defp schedule(_at, %{marked?: true} = state), do: state
@@ -219,15 +269,5 @@ defmodule Headcount.Tracker.Replicator do
   defp delay(us) when us <= 0, do: 0
   defp delay(us), do: div(us - 1, 1_000) + 1
 
-  defp log(%{log_level: level}, _message) when level in [false, nil], do: :ok
-
-  defp log(%{log_level: level, config: config}, message) do
-    Logger.log(level, fn -> "#{inspect(config.name)}: #{message}" end)
-  end
-
-  # Microseconds since the VM started: never negative, never backwards.
-  defp now do
-    start = :erlang.system_info(:start_time)
-    System.convert_time_unit(System.monotonic_time() - start, :native, :microsecond)
-  end
+  defp now, do: Config.now()
 end

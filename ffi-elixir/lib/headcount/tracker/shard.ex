@@ -11,21 +11,22 @@ defmodule Headcount.Tracker.Shard do
   require Logger
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
-  alias Headcount.Tracker.Config
+  alias Headcount.Tracker.{Config, Signal, State}
 
   # Exits taken together.
   @exits_max 1_000
 
   @doc """
-  Returns the entries of a topic, as `Headcount.Tracker.list/2` does.
+  Returns the entries of a topic, those of nodes that are down too. O(entries of the topic).
 
   Exists because `Phoenix.Tracker.Shard` has it; the first argument is the registered name of a shard.
-  Unlike there, entries of nodes that are down are left out.
+  `Headcount.Tracker.list/2` shows who is here.
   """
   @spec dirty_list(atom(), String.t()) :: [{term(), map()}]
   def dirty_list(shard, topic) do
     [name, _] = Regex.run(~r/^(.*)_shard\d+$/, to_string(shard), capture: :all_but_first) ++ [nil]
-    Headcount.Tracker.list(String.to_existing_atom(name), topic)
+    presence = Config.presence!(String.to_existing_atom(name))
+    Native.presence_dirty_list(presence, State.check_topic(topic))
   end
 
   @doc false
@@ -65,6 +66,14 @@ defmodule Headcount.Tracker.Shard do
     end
   end
 
+  @doc false
+  # A shard that restarts misses it: a signal is worth nothing later.
+  def signal(%Config{} = config, signal) do
+    shard = elem(config.shards, Config.shard_of(config, signal.topic))
+    if pid = Process.whereis(shard), do: send(pid, {__MODULE__, signal})
+    :ok
+  end
+
   @impl true
   def init({module, arg, shard, config, link}) do
     if link, do: Process.flag(:trap_exit, true)
@@ -78,7 +87,8 @@ defmodule Headcount.Tracker.Shard do
           shard: shard,
           link: link,
           monitors: %{},
-          infos?: function_exported?(module, :handle_info, 2)
+          infos?: function_exported?(module, :handle_info, 2),
+          signals?: function_exported?(module, :handle_signal, 2)
         }
 
         {:ok, watch_again(state, shard), {:continue, :changes}}
@@ -101,14 +111,14 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @impl true
-  def handle_call({:update, owner, topic, key, fun}, _from, state) do
-    {:reply, update(state.config, owner, topic, key, fun), state}
+  def handle_call({:update, entry, fun, ttl}, _from, state) do
+    {:reply, update(state.config, entry, fun, ttl), state}
   end
 
   @doc false
   # Runs in the shard, so that two functions never work on the same meta. An exception of the function
   # is returned, and raised in the caller.
-  def update(config, owner, topic, key, fun) do
+  def update(config, {owner, topic, key}, fun, ttl) do
     sessions = call(:presence_get_by_key, [config.presence, topic, key])
 
     case List.keyfind(sessions, owner, 0) do
@@ -118,14 +128,22 @@ defmodule Headcount.Tracker.Shard do
   catch
     kind, reason -> {:raised, kind, reason, __STACKTRACE__}
   else
-    {:meta, meta} when is_map(meta) ->
-      call(:presence_update, [config.presence, owner, topic, key, meta])
-
-    {:meta, other} ->
-      {:bad_meta, other}
+    {:meta, meta} ->
+      if State.meta?(meta),
+        do: write(config, {:update, owner, topic, key, meta, ttl}),
+        else: {:bad_meta, meta}
 
     error ->
       error
+  end
+
+  defp write(config, {:update, owner, topic, key, meta, nil}) do
+    call(:presence_update, [config.presence, owner, topic, key, meta])
+  end
+
+  defp write(config, write) do
+    [written] = Native.presence_write(config.presence, Config.now(), [write])
+    written
   end
 
   # What the shard left before it restarted.
@@ -145,6 +163,10 @@ defmodule Headcount.Tracker.Shard do
   def handle_info(:changes, state) do
     {_any?, state} = handle_next(state)
     {:noreply, state}
+  end
+
+  def handle_info({__MODULE__, %Signal{} = signal}, state) do
+    {:noreply, handle_signal(signal, state)}
   end
 
   def handle_info({:DOWN, ref, :process, owner, _reason} = message, state) do
@@ -230,6 +252,19 @@ defmodule Headcount.Tracker.Shard do
     end
   end
 
+  defp handle_signal(_signal, %{signals?: false} = state), do: state
+
+  defp handle_signal(signal, state) do
+    case state.module.handle_signal(signal, state.module_state) do
+      {:ok, module_state} ->
+        %{state | module_state: module_state}
+
+      other ->
+        raise "expected #{inspect(state.module)}.handle_signal/2 to return {:ok, state}, " <>
+                "got: #{inspect(other)}"
+    end
+  end
+
   defp forward(message, %{infos?: true} = state) do
     case state.module.handle_info(message, state.module_state) do
       {:noreply, module_state} ->
@@ -259,7 +294,7 @@ defmodule Headcount.Tracker.Shard do
   defp leave(owners, %{config: config} = state) do
     Enum.each(owners, &:ets.delete(config.owners, &1))
 
-    Native.presence_untrack_owners(config.presence, owners)
+    Native.presence_owners_lost(config.presence, Config.now(), owners)
     %{state | monitors: Map.drop(state.monitors, owners)}
   end
 

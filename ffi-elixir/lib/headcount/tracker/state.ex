@@ -321,7 +321,22 @@ defmodule Headcount.Tracker.State do
     raise ArgumentError, "a topic must be a string, got: #{Headcount.Show.term(topic)}"
   end
 
+  # `:offline` is the status of those who have no session.
+  @statuses [:online, :idle, :dnd, :invisible]
+
   @doc false
+  def meta?(%{headcount_status: status}), do: status in @statuses
+  def meta?(meta), do: is_map(meta)
+
+  @doc false
+  def check_meta(%{headcount_status: status} = meta) when status in @statuses, do: meta
+
+  def check_meta(%{headcount_status: status}) do
+    raise ArgumentError,
+          "the :headcount_status of a meta is one of #{inspect(@statuses)}, " <>
+            "got: #{Headcount.Show.term(status)}"
+  end
+
   def check_meta(meta) when is_map(meta), do: meta
 
   def check_meta(meta) do

@@ -21,6 +21,7 @@ defmodule Headcount.Tracker.Supervisor do
 
     config = %Config{
       name: name,
+      replica: Config.replica(options),
       presence: presence,
       owners: :ets.new(:owners, [:public, write_concurrency: true]),
       changes: :ets.new(:changes, [:public, :ordered_set]),
@@ -70,7 +71,7 @@ defmodule Headcount.Tracker.Supervisor do
 
     times =
       {Config.cluster(options), options[:broadcast_period], options[:down_period],
-       options[:permdown_period], 0, frame_max(transport)}
+       options[:permdown_period], options[:grace], frame_max(transport)}
 
     codec = Config.codec(options[:codec])
 

@@ -7,7 +7,8 @@ defmodule Headcount.Transport.NATS do
         transport: {Headcount.Transport.NATS, servers: "nats://127.0.0.1:4222"}
       )
 
-  The NIF must be built with `HEADCOUNT_NIF_FEATURES=nats`, as the client is large. `:servers` is one
+  The NIF of a release has the client in it; one that is built from source needs
+  `HEADCOUNT_NIF_FEATURES=nats`. `:servers` is one
   address or several, separated by commas; a lost connection is made again. Servers must take
   messages of 256 KiB (the default is 1 MiB). Peers are not trusted: their terms create no atoms.
   """

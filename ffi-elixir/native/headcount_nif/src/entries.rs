@@ -7,8 +7,8 @@
 
 use headcount::id::EntryRef;
 use headcount::tracker::{Encoding, Key, Limits};
-use headcount::{Entry, EntryBuf, NewEntry, TopicDiff, TrackError};
-use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
+use headcount::{Entry, EntryBuf, NewEntry, Status, TopicDiff, TrackError};
+use rustler::{Atom, Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::fmt::Write;
 use std::ops::Deref;
 
@@ -71,9 +71,28 @@ impl Session<'_> {
     pub(crate) fn key(&self) -> Key<'_> {
         Key::new(self.encoding, &self.key)
     }
+}
 
-    pub(crate) fn put<'b>(&'b self, topic: &'b str, meta: &'b [u8]) -> NewEntry<'b> {
-        NewEntry::bytes(topic, &self.key, &self.owner, self.encoding).meta(meta)
+/// The content of a write.
+pub(crate) struct Content<'a> {
+    session: Session<'a>,
+    meta: Bytes<'a>,
+    status: Status,
+}
+
+impl<'a> Content<'a> {
+    pub(crate) fn put<'b>(&'b self, topic: &'b str) -> NewEntry<'b> {
+        let Session {
+            encoding,
+            key,
+            owner,
+        } = &self.session;
+        let put = NewEntry::bytes(topic, key, owner, *encoding);
+        put.meta(&self.meta).status(self.status as u8)
+    }
+
+    pub(crate) fn session(&self) -> &Session<'a> {
+        &self.session
     }
 }
 
@@ -123,20 +142,29 @@ impl Codec {
         }
     }
 
-    /// Returns the session and the meta of a write.
-    pub(crate) fn parts<'a>(
+    /// Returns the content of a write: its meta says the status too.
+    pub(crate) fn content<'a>(
         &self,
         name: Term<'a>,
         owner: Term<'a>,
         meta: Term<'a>,
-    ) -> Result<(Session<'a>, Bytes<'a>), json::Error> {
-        Ok((self.session(name, owner)?, self.meta(meta)?))
+    ) -> Result<Content<'a>, json::Error> {
+        let status = meta.map_get(atoms::headcount_status()).ok();
+        Ok(Content {
+            session: self.session(name, owner)?,
+            meta: self.meta(meta)?,
+            status: status.and_then(status_of).unwrap_or_default(),
+        })
     }
 
-    /// Returns a meta as it is stored: without references, which the entry itself has.
+    /// Returns a meta as it is stored: without references and status, which the entry itself has.
     fn meta<'a>(&self, meta: Term<'a>) -> Result<Bytes<'a>, json::Error> {
-        let references = [atoms::phx_ref(), atoms::phx_ref_prev()];
-        let bare = references
+        let own = [
+            atoms::phx_ref(),
+            atoms::phx_ref_prev(),
+            atoms::headcount_status(),
+        ];
+        let bare = own
             .into_iter()
             .fold(meta, |meta, name| meta.map_remove(name).unwrap_or(meta));
         if self.json {
@@ -146,9 +174,33 @@ impl Codec {
         }
     }
 
+    /// Returns the key of a signal, which has no encoding of its own.
+    pub(crate) fn signal_key<'b>(&self, key: &'b [u8]) -> Key<'b> {
+        Key::new(self.encoding(), key)
+    }
+
     /// Returns the key to look for; `None` if no entry of this codec has such a key.
     pub(crate) fn look_up<'a>(&self, term: Term<'a>) -> Option<(Encoding, Bytes<'a>)> {
         Some((self.encoding(), self.key(term).ok()?))
+    }
+}
+
+/// Returns the status that an atom names.
+pub(crate) fn status_of(term: Term<'_>) -> Option<Status> {
+    let name = term.decode::<Atom>().ok()?;
+    Status::ALL
+        .into_iter()
+        .find(|&status| status_name(status) == name)
+}
+
+/// Returns `:online`, `:idle`, `:dnd`, `:invisible` or `:offline`.
+pub(crate) fn status_name(status: Status) -> Atom {
+    match status {
+        Status::Online => atoms::online(),
+        Status::Idle => atoms::idle(),
+        Status::Dnd => atoms::dnd(),
+        Status::Invisible => atoms::invisible(),
+        Status::Offline => atoms::offline(),
     }
 }
 
@@ -209,7 +261,17 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Returns `{key, meta}`
     pub(crate) fn by_key(self, entry: &impl Fields) -> Term<'a> {
-        (self.key(entry.key()), self.meta(entry)).encode(self.env)
+        self.key_and_meta(entry).encode(self.env)
+    }
+
+    pub(crate) fn key_and_meta(self, entry: &impl Fields) -> (Term<'a>, Term<'a>) {
+        (self.key(entry.key()), self.meta(entry))
+    }
+
+    /// Returns whether a key or a meta stands for bytes that could not be read.
+    pub(crate) fn is_undecodable(term: Term<'_>) -> bool {
+        let parts = term.decode::<(Atom, Term<'_>)>();
+        parts.is_ok_and(|(what, _)| what == atoms::undecodable())
     }
 
     /// Returns `{owner, meta}`
@@ -240,7 +302,7 @@ impl<'a> Reader<'a> {
         (joins, leaves)
     }
 
-    fn key(self, key: Key<'_>) -> Term<'a> {
+    pub(crate) fn key(self, key: Key<'_>) -> Term<'a> {
         if key.encoding == Encoding::Term && key.bytes.first() == Some(&owner::EXTERNAL) {
             return self.external(key.bytes);
         }
@@ -269,7 +331,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the meta with its reference, and the one before an update.
+    /// Returns the meta with its reference, the one before an update, and a status other than online.
     fn meta(self, entry: &impl Fields) -> Term<'a> {
         let encoding = entry.key().encoding;
         let bytes = entry.meta();
@@ -286,7 +348,14 @@ impl<'a> Reader<'a> {
         };
         let meta = with(meta, atoms::phx_ref(), &entry.entry_ref());
         let prev = entry.previous_ref();
-        prev.map_or(meta, |prev| with(meta, atoms::phx_ref_prev(), &prev))
+        let meta = prev.map_or(meta, |prev| with(meta, atoms::phx_ref_prev(), &prev));
+        match Status::of_session(entry.status()) {
+            Status::Online => meta,
+            status => {
+                let named = meta.map_put(atoms::headcount_status(), status_name(status));
+                named.unwrap_or(meta)
+            }
+        }
     }
 
     fn external(self, bytes: &[u8]) -> Term<'a> {
@@ -305,6 +374,7 @@ pub(crate) trait Fields {
     /// Returns the name of its replica.
     fn replica(&self) -> &str;
     fn meta(&self) -> &[u8];
+    fn status(&self) -> u8;
     fn entry_ref(&self) -> EntryRef;
     fn previous_ref(&self) -> Option<EntryRef>;
 }
@@ -324,6 +394,9 @@ macro_rules! fields {
             }
             fn meta(&self) -> &[u8] {
                 <$type>::meta(self)
+            }
+            fn status(&self) -> u8 {
+                <$type>::status(self)
             }
             fn entry_ref(&self) -> EntryRef {
                 <$type>::entry_ref(self)

@@ -2,6 +2,7 @@
 
 use headcount::TrackError;
 use headcount::codec::DecodeError;
+use headcount::member_list::TableError;
 use headcount::tracker::ApplyError;
 use rustler::{Atom, Encoder, Env, Term};
 use std::fmt::{Debug, Display};
@@ -66,6 +67,14 @@ pub(crate) fn decode<'a>(env: Env<'a>, error: &DecodeError) -> Term<'a> {
 /// Returns `{what, message}`
 pub(crate) fn described<'a>(env: Env<'a>, error: &(impl Debug + Display)) -> Term<'a> {
     (atoms::error(), (name(env, error), error.to_string())).encode(env)
+}
+
+/// Returns `{what, message}`; what single lists refuse too has the name that it has there.
+pub(crate) fn table<'a>(env: Env<'a>, error: &TableError) -> Term<'a> {
+    match error {
+        TableError::List(error) => described(env, error),
+        other => described(env, other),
+    }
 }
 
 /// Returns the variant as an atom: `KeyTooLong { .. }` is `:key_too_long`. There is one atom for each variant.

@@ -175,7 +175,8 @@ pub(crate) use twins;
 /// The queue of the thread that drops contents; `None` without that thread.
 type Bin = Option<Mutex<Sender<Box<dyn Send>>>>;
 
-fn discard(content: Box<dyn Send>) {
+/// Drops a value on another thread.
+pub(crate) fn discard(content: Box<dyn Send>) {
     static BIN: LazyLock<Bin> = LazyLock::new(|| {
         let (sender, receiver) = channel::<Box<dyn Send>>();
         let thread = thread::Builder::new().name("headcount-drop".into());

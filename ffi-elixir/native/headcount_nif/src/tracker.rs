@@ -34,10 +34,10 @@ twins! {
     fn tracker_track / "tracker_track_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        match state.codec.parts(name, owner, meta) {
+        match state.codec.content(name, owner, meta) {
             Err(error) => errors::json(env, &error),
-            Ok((session, meta)) => {
-                let put = session.put(topic, &meta);
+            Ok(content) => {
+                let put = content.put(topic);
                 written(env, state.tracker.write(patience, |tracker| tracker.track(&put)))
             }
         }
@@ -48,10 +48,10 @@ twins! {
     fn tracker_update / "tracker_update_dirty" [env, patience] (
         state: ResourceArc<State>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        match state.codec.parts(name, owner, meta) {
+        match state.codec.content(name, owner, meta) {
             Err(error) => errors::json(env, &error),
-            Ok((session, meta)) => {
-                let put = session.put(topic, &meta);
+            Ok(content) => {
+                let put = content.put(topic);
                 written(env, state.tracker.write(patience, |tracker| tracker.update(&put)))
             }
         }

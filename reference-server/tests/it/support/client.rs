@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use headcount_server::{Config, ServerError, run};
+use headcount_server::{Config, Listeners, ServerError, run};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -26,6 +26,7 @@ const SILENCE: Duration = Duration::from_millis(400);
 /// A running server with a data directory of its own.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ServerError>>,
     dir: TempDir,
@@ -52,15 +53,24 @@ impl Server {
             data_dir: dir.path().into(),
             auth_per_minute: 10_000,
             refusal_delay_ms: 0,
+            join_refusal_delay_ms: 0,
+            grace_ms: 0,
             ..Config::default()
         };
         set(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = admin_listener.local_addr().unwrap();
+        let listeners = Listeners {
+            main: listener,
+            admin: Some(admin_listener),
+        };
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(run(listener, config, shutdown.clone()));
+        let task = tokio::spawn(run(listeners, config, shutdown.clone()));
         Self {
             address,
+            admin,
             shutdown,
             task,
             dir,
@@ -346,6 +356,19 @@ impl Socket {
                 Message::Close(answer) => return answer,
                 Message::Text(_) => {}
                 other => panic!("not a close frame: {other:?}"),
+            }
+        }
+    }
+
+    /// Returns whether the connection ends without a close frame.
+    pub(crate) async fn is_lost(&mut self) -> bool {
+        loop {
+            let next = timeout(PATIENCE, self.stream.next()).await;
+            match next.expect("the connection ends") {
+                Some(Ok(Message::Text(_))) => {}
+                Some(Ok(Message::Close(_))) => return false,
+                Some(Ok(other)) => panic!("not a close frame: {other:?}"),
+                Some(Err(_)) | None => return true,
             }
         }
     }

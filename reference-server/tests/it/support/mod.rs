@@ -1,4 +1,5 @@
 //! Helpers that tests share.
 
 pub(crate) mod client;
+pub(crate) mod metrics;
 pub(crate) mod raw;

@@ -8,7 +8,7 @@ import { ROOT } from "./server.mjs";
 
 const EXECUTABLE = process.env.HEADCOUNT_CHROMIUM ?? "/usr/bin/chromium";
 const ARTIFACTS = join(ROOT, "test-artifacts");
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 30_000;
 
 /** Launches a headless browser without background traffic. */
 export function launch() {
@@ -28,14 +28,22 @@ export function launch() {
 }
 
 /** Opens a page in a context of its own (its own guest); `page.troubles` collects console errors and exceptions. */
-export async function openPage(browser, url, { scheme = "light", width = 1280, height = 800 } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme });
+export async function openPage(browser, url, { scheme = "light", width = 1280, height = 800, scripts = true } = {}) {
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    javaScriptEnabled: scripts,
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   page.troubles = [];
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && page.troubles.push(message.text()));
   page.on("pageerror", (error) => page.troubles.push(error.stack ?? String(error)));
-  page.on("requestfailed", (request) => page.troubles.push(`${request.url()}: ${request.failure()?.errorText}`));
+  page.on("requestfailed", (request) => {
+    const error = request.failure()?.errorText;
+    // A reload aborts what is under way.
+    if (error !== "net::ERR_ABORTED") page.troubles.push(`${request.url()}: ${error}`);
+  });
   await page.goto(url);
   return page;
 }

@@ -15,13 +15,21 @@ export const ROOT = resolve(HERE, "../../../..");
 
 const BINARY = process.env.HEADCOUNT_SERVER ?? join(ROOT, "target/debug/headcount-server");
 const START_MS = 180_000;
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 
 /** Starts a server on a free port with a data directory of its own. */
-export async function startServer({ args = [], port = 0, dataDir = mkdtempSync(join(tmpdir(), "headcount-")) } = {}) {
+export async function startServer({
+  args = [],
+  graceMs = 0,
+  port = 0,
+  dataDir = mkdtempSync(join(tmpdir(), "headcount-")),
+} = {}) {
   if (!existsSync(BINARY))
     throw new Error(`${BINARY} is missing: run \`make test-web\`, or set HEADCOUNT_SERVER`);
-  const child = spawn(BINARY, ["--port", String(port), "--data-dir", dataDir, ...args], {
+  const child = spawn(BINARY, [
+    ...["--port", String(port), "--admin-addr", "127.0.0.1:0"],
+    ...["--data-dir", dataDir, "--grace-ms", String(graceMs), ...args],
+  ], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = new Promise((done) => child.once("exit", done));

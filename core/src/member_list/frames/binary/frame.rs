@@ -18,6 +18,7 @@ const BODY_MAX: usize = 1 << 20;
 
 const DELTA: u8 = 1;
 const RENAMED: u8 = 2;
+const MATCHES: u8 = 4;
 
 /// First byte of a row, an insert or an update.
 mod tag {
@@ -42,7 +43,8 @@ pub(in crate::member_list) fn write_frame<I: Id>(frame: &Frame<I>) -> Bytes {
     let mut out = Writer::with_capacity(256);
     let delta = matches!(frame.change, FrameChange::Delta { .. });
     let renamed = frame.renamed.is_some();
-    out.u8((u8::from(delta) * DELTA) | (u8::from(renamed) * RENAMED));
+    let matches = u8::from(frame.matches.is_some()) * MATCHES;
+    out.u8((u8::from(delta) * DELTA) | (u8::from(renamed) * RENAMED) | matches);
     out.str(&frame.window);
     if let Some(renamed) = &frame.renamed {
         out.str(renamed);
@@ -50,6 +52,9 @@ pub(in crate::member_list) fn write_frame<I: Id>(frame: &Frame<I>) -> Bytes {
     out.u64(frame.base_version);
     out.u64(frame.new_version);
     out.u64(frame.base_index);
+    if let Some(matches) = frame.matches {
+        out.u64(matches);
+    }
     out.raw(&frame.checksum32.to_le_bytes());
     match &frame.change {
         FrameChange::Sync(rows) => {
@@ -98,7 +103,7 @@ pub(in crate::member_list) fn write_frame<I: Id>(frame: &Frame<I>) -> Bytes {
 pub(in crate::member_list) fn read_frame<I: Id>(
     from: &mut Reader<'_>,
 ) -> Result<Frame<I>, DecodeError> {
-    let flags = flags(from, DELTA | RENAMED)?;
+    let flags = flags(from, DELTA | RENAMED | MATCHES)?;
     let window = from.str(WINDOW_NAME_MAX)?.into();
     let renamed = match flags & RENAMED {
         0 => None,
@@ -107,6 +112,10 @@ pub(in crate::member_list) fn read_frame<I: Id>(
     let base_version = from.u64()?;
     let new_version = from.u64()?;
     let base_index = from.u64()?;
+    let matches = match flags & MATCHES {
+        0 => None,
+        _ => Some(from.u64()?),
+    };
     let sum = from.raw(4)?;
     let checksum32 = u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]);
     let change = if flags & DELTA == 0 {
@@ -129,6 +138,7 @@ pub(in crate::member_list) fn read_frame<I: Id>(
         base_version,
         new_version,
         base_index,
+        matches,
         checksum32,
         ..Frame::new(window, change)
     })

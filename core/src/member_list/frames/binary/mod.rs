@@ -23,8 +23,8 @@ use crate::member_list::limits::{
 const LIST_BUNDLE: Kind = Kind(33);
 /// Longest name of a list.
 const LIST_NAME_MAX: usize = 1024;
-/// Longest window name: a letter, an id or group, two numbers.
-const WINDOW_NAME_MAX: usize = 128;
+/// Longest window name: a letter, a prefix of 64 bytes in hex, a number and a group.
+const WINDOW_NAME_MAX: usize = 256;
 /// Longest frame or counts.
 const FRAME_MAX: usize = 1 << 30;
 

@@ -91,6 +91,9 @@ fn frame<I: Id>(frame: &Frame<I>) -> Bytes {
     out.field("new_version", frame.new_version);
     out.field("base_index", frame.base_index);
     out.field("checksum32", frame.checksum32.into());
+    if let Some(matches) = frame.matches {
+        out.field("matches", matches);
+    }
     match &frame.change {
         FrameChange::Sync(rows) => {
             out.text(",\"kind\":\"sync\",\"rows\":[");

@@ -267,6 +267,7 @@ struct FrameFields<I: Id> {
     new_version: u64,
     base_index: u64,
     checksum32: u32,
+    matches: Option<u64>,
     kind: FrameKind,
     rows: Option<UpTo<WINDOW_ROWS_MAX, Checked<FrameRow<I>>>>,
     deletes: Option<UpTo<WINDOW_ROWS_MAX, u32>>,
@@ -301,6 +302,7 @@ impl<I: Id> FromJson for Frame<I> {
             new_version: fields.new_version,
             base_index: fields.base_index,
             checksum32: fields.checksum32,
+            matches: fields.matches,
             ..Self::new(fields.window, change)
         })
     }

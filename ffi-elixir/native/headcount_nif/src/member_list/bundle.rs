@@ -56,6 +56,8 @@ fn frame_term<'a, I: TermId>(env: Env<'a>, frame: &Frame<I>) -> Term<'a> {
             .iter()
             .map(|name| (atoms::renamed(), name.encode(env))),
     );
+    let matches = frame.matches;
+    pairs.extend(matches.map(|matches| (atoms::matches(), matches.encode(env))));
     match &frame.change {
         FrameChange::Sync(rows) => {
             let rows: Vec<_> = rows.iter().map(|row| row_term(env, row)).collect();

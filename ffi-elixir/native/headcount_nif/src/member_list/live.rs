@@ -1,25 +1,32 @@
 //! Ticks and viewers.
 
-use headcount::member_list::{Bundle, Discord, Id, TextId, Tick, WindowError};
-use headcount::{Bodies, Viewer, WindowSpec};
+use headcount::member_list::{
+    BodyFormat, Bundle, Discord, Id, ListId, LiveList, MemberTable, TableError, TableTick, TextId,
+    Tick, Watchable, WindowError,
+};
+use headcount::{Bodies, MemberList, Viewer, WindowSpec};
 use rustler::{Atom, Decoder, Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::convert::TermId;
-use super::{List, Lists, bundle, each};
+use super::{List, Lists, Table, Tables, bundle, each};
 use crate::entries::binary;
 use crate::shared::{Patience, Shared, answer};
 use crate::{atoms, errors};
 
+/// A tick of a list, or of all lists of a table.
 pub(crate) enum Ticks {
     Number(Tick<u64>),
     Uuid(Tick<u128>),
     Text(Tick<TextId>),
+    NumberTable(TableTick<u64>),
+    UuidTable(TableTick<u128>),
+    TextTable(TableTick<TextId>),
 }
 
 /// The frames of one tick. They never change, so viewers on all schedulers read them at once.
-pub(crate) struct Published(Ticks);
+pub(crate) struct Published(pub(crate) Ticks);
 
 impl UnwindSafe for Published {}
 impl RefUnwindSafe for Published {}
@@ -63,9 +70,20 @@ fn viewer<I: Id>(format: &Format) -> Viewer<I> {
     }
 }
 
+/// A viewer, and the list that it watches.
+struct Watching {
+    watched: Watched,
+    viewers: Viewers,
+}
+
+/// A list of its own, or one of a table.
+enum Watched {
+    List(ResourceArc<List>),
+    Table(ResourceArc<Table>, ListId),
+}
+
 pub(crate) struct ViewerResource {
-    list: ResourceArc<List>,
-    viewer: Shared<Viewers>,
+    watching: Shared<Watching>,
     format: Format,
 }
 
@@ -82,36 +100,132 @@ macro_rules! each_viewer {
     };
 }
 
-/// Runs the same code for a viewer and its list, locked in this order.
-macro_rules! on_viewer {
-    ($resource:ident, |$viewer:ident, $list:ident, $bodies:ident| $body:expr) => {{
-        let with = |viewers: &mut Viewers| {
-            $resource
-                .list
-                .shared
-                .write(Patience::Endless, |lists| match (viewers, lists) {
-                    (Viewers::Number($viewer), Lists::Number($list)) => {
-                        let $bodies = bodies(&$resource.list);
-                        $body
-                    }
-                    (Viewers::Uuid($viewer), Lists::Uuid($list)) => {
-                        let $bodies = bodies(&$resource.list);
-                        $body
-                    }
-                    (Viewers::Text($viewer), Lists::Text($list)) => {
-                        let $bodies = bodies(&$resource.list);
-                        $body
-                    }
-                    _ => unreachable!("a viewer is made for the ids of its list"),
-                })
+/// A kind of ids, and the lists and tables of it.
+pub(super) trait Kind: TermId {
+    fn list(lists: &mut Lists) -> Option<&mut MemberList<Self>>;
+    fn table(tables: &mut Tables) -> Option<&mut MemberTable<Self>>;
+}
+
+macro_rules! kind {
+    ($id:ty, $kind:ident) => {
+        impl Kind for $id {
+            fn list(lists: &mut Lists) -> Option<&mut MemberList<Self>> {
+                match lists {
+                    Lists::$kind(list) => Some(list),
+                    _ => None,
+                }
+            }
+
+            fn table(tables: &mut Tables) -> Option<&mut MemberTable<Self>> {
+                match tables {
+                    Tables::$kind(table) => Some(table),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kind!(u64, Number);
+kind!(u128, Uuid);
+kind!(TextId, Text);
+
+/// The reason why a list cannot be watched.
+enum Unwatched {
+    Table(TableError),
+    OtherIds,
+}
+
+impl Watched {
+    /// Works on the list, with its bodies. The lock of the viewer is taken before that of the list.
+    fn with<I: Kind, R>(
+        &self,
+        f: impl FnOnce(&mut LiveList<'_, I>, Bodies<'_, I>) -> R,
+    ) -> Option<Result<R, Unwatched>> {
+        match self {
+            Self::List(list) => list.shared.write(Patience::Endless, |lists| {
+                let members = I::list(lists).ok_or(Unwatched::OtherIds)?;
+                Ok(f(&mut live(members), bodies(list.payloads)))
+            }),
+            Self::Table(table, id) => table.shared.write(Patience::Endless, |tables| {
+                let members = I::table(tables).ok_or(Unwatched::OtherIds)?;
+                let mut list = members.live(*id).map_err(Unwatched::Table)?;
+                Ok(f(&mut list, bodies(table.payloads)))
+            }),
+        }
+    }
+}
+
+fn live<I: Id>(list: &mut impl Watchable<I>) -> LiveList<'_, I> {
+    list.live()
+}
+
+/// A request of a viewer, with the names of windows.
+enum Request<'a> {
+    Open(&'a str),
+    Retarget(&'a str, &'a str),
+    Resync(Vec<&'a str>),
+    CatchUp,
+    Switch(Vec<&'a str>),
+}
+
+impl Request<'_> {
+    fn carry_out<I: Id>(
+        &self,
+        viewer: &mut Viewer<I>,
+        list: &mut LiveList<'_, I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<Bundle<I>, WindowError> {
+        let specs = |windows: &[&str]| {
+            let specs = windows.iter().map(|window| WindowSpec::parse(window));
+            specs.collect::<Result<Vec<_>, _>>()
         };
-        $resource.viewer.write(Patience::Endless, with).flatten()
-    }};
+        match self {
+            Self::Open(window) => viewer.open(list, WindowSpec::parse(window)?, bodies),
+            Self::Retarget(from, to) => {
+                let from = WindowSpec::parse(from)?;
+                viewer.retarget(list, &from, WindowSpec::parse(to)?, bodies)
+            }
+            Self::Resync(windows) => viewer.resync(list, &specs(windows)?, bodies),
+            Self::CatchUp => Ok(viewer.catch_up(list, bodies)),
+            Self::Switch(windows) => viewer.switch(list, &specs(windows)?, bodies),
+        }
+    }
+}
+
+/// Returns `{:ok, bundle}` or `{:error, {what, message}}`.
+fn answered<'a>(env: Env<'a>, resource: &ViewerResource, request: &Request<'_>) -> Term<'a> {
+    let format = &resource.format;
+    let answered = resource.watching.write(Patience::Endless, |watching| {
+        let Watching { watched, viewers } = watching;
+        each_viewer!(viewers, viewer => answer_of(env, format, viewer, watched, request))
+    });
+    answer(env, answered)
+}
+
+fn answer_of<'a, I: Kind>(
+    env: Env<'a>,
+    format: &Format,
+    viewer: &mut Viewer<I>,
+    watched: &Watched,
+    request: &Request<'_>,
+) -> Term<'a> {
+    let made = watched.with(|list, bodies| request.carry_out(viewer, list, bodies));
+    match made {
+        None => atoms::busy().encode(env),
+        Some(Ok(Ok(bundle))) => (atoms::ok(), bundle_term(env, format, &bundle)).encode(env),
+        Some(Ok(Err(error))) => errors::described(env, &error),
+        Some(Err(Unwatched::Table(error))) => errors::table(env, &error),
+        Some(Err(Unwatched::OtherIds)) => {
+            let message = "the ids of the list are of another kind";
+            (atoms::error(), (atoms::other_ids(), message)).encode(env)
+        }
+    }
 }
 
 /// Returns the payload of a row as its body, if it has one.
-fn bodies<I>(list: &List) -> Bodies<'static, I> {
-    list.payloads.map_or(Bodies::None, Bodies::Payloads)
+fn bodies<'a, I>(payloads: Option<BodyFormat>) -> Bodies<'a, I> {
+    payloads.map_or(Bodies::None, Bodies::Payloads)
 }
 
 /// Publishes what changed; `now` in milliseconds.
@@ -119,9 +233,9 @@ fn bodies<I>(list: &List) -> Bodies<'static, I> {
 fn member_list_tick(list: ResourceArc<List>, now: u64) -> Option<ResourceArc<Published>> {
     let now = Duration::from_millis(now);
     let tick = list.shared.write(Patience::Endless, |lists| match lists {
-        Lists::Number(members) => Ticks::Number(members.tick(now, bodies(&list))),
-        Lists::Uuid(members) => Ticks::Uuid(members.tick(now, bodies(&list))),
-        Lists::Text(members) => Ticks::Text(members.tick(now, bodies(&list))),
+        Lists::Number(members) => Ticks::Number(members.tick(now, bodies(list.payloads))),
+        Lists::Uuid(members) => Ticks::Uuid(members.tick(now, bodies(list.payloads))),
+        Lists::Text(members) => Ticks::Text(members.tick(now, bodies(list.payloads))),
     })?;
     Some(ResourceArc::new(Published(tick)))
 }
@@ -133,6 +247,9 @@ fn tick_info(tick: ResourceArc<Published>) -> (u64, bool) {
         Ticks::Number(tick) => (tick.version(), tick.is_empty()),
         Ticks::Uuid(tick) => (tick.version(), tick.is_empty()),
         Ticks::Text(tick) => (tick.version(), tick.is_empty()),
+        Ticks::NumberTable(tick) => (0, tick.is_empty()),
+        Ticks::UuidTable(tick) => (0, tick.is_empty()),
+        Ticks::TextTable(tick) => (0, tick.is_empty()),
     }
 }
 
@@ -146,28 +263,37 @@ fn member_list_begin_epoch(list: ResourceArc<List>, name: &str, epoch: u64) -> O
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_new(list: ResourceArc<List>, format: Format) -> Option<ResourceArc<ViewerResource>> {
-    let viewer = list.shared.read(Patience::Endless, |lists| match lists {
+    let viewers = list.shared.read(Patience::Endless, |lists| match lists {
         Lists::Number(_) => Viewers::Number(viewer(&format)),
         Lists::Uuid(_) => Viewers::Uuid(viewer(&format)),
         Lists::Text(_) => Viewers::Text(viewer(&format)),
     })?;
-    Some(ResourceArc::new(ViewerResource {
-        list,
-        viewer: Shared::new(viewer),
-        format,
-    }))
+    let watched = Watched::List(list);
+    let watching = Shared::new(Watching { watched, viewers });
+    Some(ResourceArc::new(ViewerResource { watching, format }))
 }
 
-/// Returns `{:ok, bundle}` or `{:error, {what, message}}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn view_viewer_new(
+    table: ResourceArc<Table>,
+    list: u64,
+    format: Format,
+) -> Option<ResourceArc<ViewerResource>> {
+    let viewers = table
+        .shared
+        .read(Patience::Endless, |tables| match tables {
+            Tables::Number(_) => Viewers::Number(viewer(&format)),
+            Tables::Uuid(_) => Viewers::Uuid(viewer(&format)),
+            Tables::Text(_) => Viewers::Text(viewer(&format)),
+        })?;
+    let watched = Watched::Table(table, ListId::from_u64(list));
+    let watching = Shared::new(Watching { watched, viewers });
+    Some(ResourceArc::new(ViewerResource { watching, format }))
+}
+
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_open<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window: &str) -> Term<'a> {
-    answer(
-        env,
-        on_viewer!(resource, |viewer, list, bodies| {
-            let opened = WindowSpec::parse(window).and_then(|spec| viewer.open(list, spec, bodies));
-            opened_term(env, &resource.format, opened)
-        }),
-    )
+    answered(env, &resource, &Request::Open(window))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -177,14 +303,7 @@ fn viewer_retarget<'a>(
     from: &str,
     to: &str,
 ) -> Term<'a> {
-    answer(
-        env,
-        on_viewer!(resource, |viewer, list, bodies| {
-            let specs = WindowSpec::parse(from).and_then(|from| Ok((from, WindowSpec::parse(to)?)));
-            let moved = specs.and_then(|(from, to)| viewer.retarget(list, &from, to, bodies));
-            opened_term(env, &resource.format, moved)
-        }),
-    )
+    answered(env, &resource, &Request::Retarget(from, to))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -193,26 +312,44 @@ fn viewer_resync<'a>(
     resource: ResourceArc<ViewerResource>,
     windows: Vec<&str>,
 ) -> Term<'a> {
-    answer(
-        env,
-        on_viewer!(resource, |viewer, list, bodies| {
-            let specs = windows.iter().map(|window| WindowSpec::parse(window));
-            let specs = specs.collect::<Result<Vec<_>, _>>();
-            let bundle = specs.and_then(|specs| viewer.resync(list, &specs, bodies));
-            opened_term(env, &resource.format, bundle)
-        }),
-    )
+    answered(env, &resource, &Request::Resync(windows))
+}
+
+/// Goes to a list of a table, and opens windows there.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_switch<'a>(
+    env: Env<'a>,
+    resource: ResourceArc<ViewerResource>,
+    table: ResourceArc<Table>,
+    list: u64,
+    windows: Vec<&str>,
+) -> Term<'a> {
+    let format = &resource.format;
+    let next = Watched::Table(table, ListId::from_u64(list));
+    let request = Request::Switch(windows);
+    let answered = resource.watching.write(Patience::Endless, |watching| {
+        let Watching { watched, viewers } = watching;
+        let term = each_viewer!(viewers, viewer => answer_of(env, format, viewer, &next, &request));
+        if term
+            .decode::<(Atom, Term<'_>)>()
+            .is_ok_and(|(is_ok, _)| is_ok == atoms::ok())
+        {
+            *watched = next;
+        }
+        term
+    });
+    answer(env, answered)
 }
 
 /// Returns `:ok` or `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_close<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window: &str) -> Term<'a> {
-    let close = |viewers: &mut Viewers| {
-        each_viewer!(viewers, viewer => {
+    let close = |watching: &mut Watching| {
+        each_viewer!(&mut watching.viewers, viewer => {
             WindowSpec::parse(window).and_then(|spec| viewer.close(&spec))
         })
     };
-    match resource.viewer.write(Patience::Endless, close) {
+    match resource.watching.write(Patience::Endless, close) {
         Some(Err(error)) => errors::described(env, &error),
         _ => atoms::ok().encode(env),
     }
@@ -220,14 +357,8 @@ fn viewer_close<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>, window:
 
 /// Returns one SYNC for each window that missed frames.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_catch_up<'a>(env: Env<'a>, resource: ResourceArc<ViewerResource>) -> Term<'a> {
-    answer(
-        env,
-        on_viewer!(resource, |viewer, list, bodies| {
-            let bundle = viewer.catch_up(list, bodies);
-            bundle_term(env, &resource.format, &bundle)
-        }),
-    )
+fn viewer_catch_up(env: Env<'_>, resource: ResourceArc<ViewerResource>) -> Term<'_> {
+    answered(env, &resource, &Request::CatchUp)
 }
 
 /// Discord's event for a chunk that was closed; `nil` for viewers of another format.
@@ -240,24 +371,24 @@ fn viewer_invalidate<'a>(
     let Format::Discord(discord) = &resource.format else {
         return atoms::nil().encode(env);
     };
-    answer(env, resource.viewer.read(Patience::Endless, |viewers| {
-        each_viewer!(viewers, viewer => binary(env, &discord.invalidate(viewer, chunk)))
+    answer(env, resource.watching.read(Patience::Endless, |watching| {
+        each_viewer!(&watching.viewers, viewer => binary(env, &discord.invalidate(viewer, chunk)))
     }))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_set_hidden(resource: ResourceArc<ViewerResource>, hidden: bool) -> Option<()> {
-    resource.viewer.write(
+    resource.watching.write(
         Patience::Endless,
-        |viewers| each_viewer!(viewers, viewer => viewer.set_hidden(hidden)),
+        |watching| each_viewer!(&mut watching.viewers, viewer => viewer.set_hidden(hidden)),
     )
 }
 
 /// Returns `{is_stale, [window]}`
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_info(resource: ResourceArc<ViewerResource>) -> Option<(bool, Vec<String>)> {
-    resource.viewer.read(Patience::Endless, |viewers| {
-        each_viewer!(viewers, viewer => {
+    resource.watching.read(Patience::Endless, |watching| {
+        each_viewer!(&watching.viewers, viewer => {
             (viewer.is_stale(), viewer.windows().map(ToString::to_string).collect())
         })
     })
@@ -269,10 +400,13 @@ crate::shared::twins! {
     fn viewer_bundle / "viewer_bundle_dirty" [env, patience] (
         resource: ResourceArc<ViewerResource>, tick: ResourceArc<Published>,
     ) {
-        answer(env, resource.viewer.write(patience, |viewers| match (viewers, &tick.0) {
+        answer(env, resource.watching.write(patience, |watching| match (&mut watching.viewers, &tick.0) {
             (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
             (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
             (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
+            (Viewers::Number(viewer), Ticks::NumberTable(tick)) => taken(env, &resource.format, tick.bundle(viewer)),
+            (Viewers::Uuid(viewer), Ticks::UuidTable(tick)) => taken(env, &resource.format, tick.bundle(viewer)),
+            (Viewers::Text(viewer), Ticks::TextTable(tick)) => taken(env, &resource.format, tick.bundle(viewer)),
             _ => atoms::other_list().encode(env),
         }))
     }
@@ -282,17 +416,6 @@ fn taken<'a, I: TermId>(env: Env<'a>, format: &Format, bundle: Option<Bundle<I>>
     bundle
         .map(|bundle| bundle_term(env, format, &bundle))
         .encode(env)
-}
-
-fn opened_term<'a, I: TermId>(
-    env: Env<'a>,
-    format: &Format,
-    bundle: Result<Bundle<I>, WindowError>,
-) -> Term<'a> {
-    match bundle {
-        Ok(bundle) => (atoms::ok(), bundle_term(env, format, &bundle)).encode(env),
-        Err(error) => errors::described(env, &error),
-    }
 }
 
 fn bundle_term<'a, I: TermId>(env: Env<'a>, format: &Format, bundle: &Bundle<I>) -> Term<'a> {

@@ -5,20 +5,24 @@ mod convert;
 mod groups;
 mod live;
 mod read;
+mod roster;
+mod table;
 mod write;
 
 use headcount::member_list::{BodyFormat, TextId};
 use headcount::{ListOptions, MemberList, Snapshot};
 use rustler::{Atom, Resource, ResourceArc};
 
+use self::roster::ListOrRoster;
+pub(crate) use self::table::{Table, Tables};
 use crate::atoms;
 use crate::shared::Shared;
 
 /// A list of members whose ids are numbers, UUIDs or text.
 pub(crate) enum Lists {
-    Number(MemberList<u64>),
-    Uuid(MemberList<u128>),
-    Text(MemberList<TextId>),
+    Number(ListOrRoster<u64>),
+    Uuid(ListOrRoster<u128>),
+    Text(ListOrRoster<TextId>),
 }
 
 pub(crate) struct List {
@@ -59,22 +63,29 @@ pub(crate) use each;
 /// `ids` is `:integer`, `:uuid` or `:text`, `payloads` is `nil`, `:json` or `:raw`.
 #[rustler::nif]
 fn member_list_new(ids: Atom, headers: bool, payloads: Atom) -> Option<ResourceArc<List>> {
-    let payloads = match payloads {
-        payloads if payloads == atoms::json() => Some(BodyFormat::Json),
-        payloads if payloads == atoms::raw() => Some(BodyFormat::Raw),
-        _ => None,
-    };
+    let payloads = body_format(payloads);
     let options = ListOptions::default()
         .headers(headers)
         .payloads(payloads.is_some());
     let lists = match ids {
-        ids if ids == atoms::integer() => Lists::Number(MemberList::new(options)),
-        ids if ids == atoms::uuid() => Lists::Uuid(MemberList::new(options)),
-        ids if ids == atoms::text() => Lists::Text(MemberList::new(options)),
+        ids if ids == atoms::integer() => {
+            Lists::Number(ListOrRoster::List(MemberList::new(options)))
+        }
+        ids if ids == atoms::uuid() => Lists::Uuid(ListOrRoster::List(MemberList::new(options))),
+        ids if ids == atoms::text() => Lists::Text(ListOrRoster::List(MemberList::new(options))),
         _ => return None,
     };
     Some(ResourceArc::new(List {
         shared: Shared::new(lists),
         payloads,
     }))
+}
+
+/// Returns what `:json` and `:raw` mean.
+fn body_format(payloads: Atom) -> Option<BodyFormat> {
+    match payloads {
+        payloads if payloads == atoms::json() => Some(BodyFormat::Json),
+        payloads if payloads == atoms::raw() => Some(BodyFormat::Raw),
+        _ => None,
+    }
 }

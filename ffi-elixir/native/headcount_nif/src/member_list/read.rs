@@ -20,6 +20,8 @@ macro_rules! name_of {
     };
 }
 
+pub(super) use name_of;
+
 /// Reads that a list and a snapshot share.
 macro_rules! reads {
     (

@@ -1,7 +1,7 @@
 //! Changes on their way to the callbacks.
 
-use headcount::TopicDiff;
 use headcount::id::slot_of;
+use headcount::{Diff, TopicDiff};
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
@@ -24,6 +24,28 @@ impl Resource for Changes {}
 
 /// Returns `[{shard, changes}]`: the changes since the last call, those of each shard in order.
 pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32) -> Vec<Term<'a>> {
+    let diffs = std::iter::from_fn(|| cluster.presence.poll_diff());
+    part(env, cluster, shards, diffs)
+}
+
+/// As [`take`], with the newest changes of this node.
+pub(super) fn flush<'a>(
+    env: Env<'a>,
+    cluster: &ResourceArc<Cluster>,
+    shards: u32,
+) -> Vec<Term<'a>> {
+    let older = std::iter::from_fn(|| cluster.presence.poll_diff());
+    // Taken after the older ones have ended.
+    let newest = std::iter::once_with(|| cluster.presence.take_diff());
+    part(env, cluster, shards, older.chain(newest))
+}
+
+fn part<'a>(
+    env: Env<'a>,
+    cluster: &ResourceArc<Cluster>,
+    shards: u32,
+    diffs: impl Iterator<Item = Diff>,
+) -> Vec<Term<'a>> {
     let mut parts = Parts {
         env,
         shards,
@@ -31,7 +53,7 @@ pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32
         open: Vec::new(),
         done: Vec::new(),
     };
-    for diff in std::iter::from_fn(|| cluster.presence.poll_diff()) {
+    for diff in diffs {
         diff.into_iter().for_each(|topic| parts.push(topic));
         // A topic may come again in the next diff, so this one ends here.
         parts.close_all();

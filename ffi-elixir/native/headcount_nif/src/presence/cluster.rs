@@ -3,20 +3,20 @@
 use headcount::ReplicaId;
 use headcount::replica::{Destination, Event};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Cluster, changes};
+use super::{Cluster, changes, signal};
 use crate::atoms;
 use crate::entries;
 use crate::errors;
 
-/// Most owners that died whose entries one call removes.
+/// Most owners that died of which one call takes note.
 const GONE_AT_ONCE: usize = 10_000;
 
 /// Most slices of large work in one call, which takes a few milliseconds.
 const SLICES_AT_ONCE: usize = 32;
 
-/// Does one round: removes the entries of owners that died, takes frames in, does what is due. Returns
+/// Does one round: takes note of the owners that died, takes frames in, does what is due. Returns
 /// `{[{from, error}], [{to | nil, frame}], [event], [{shard, changes}], next_timeout | nil}`, where the next timeout
 /// is now when there is more work. Without `due` it ignores deadlines, as more frames wait.
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -29,8 +29,8 @@ fn presence_step<'a>(
     due: bool,
 ) -> Term<'a> {
     cluster.watch.looked();
-    let more_gone = remove_gone(env, &cluster);
     let time = Duration::from_micros(now);
+    let more_gone = remove_gone(env, &cluster, time);
     let mut errors = Vec::new();
     for (from, frame) in frames {
         let frame = frame.as_slice().to_vec().into();
@@ -60,12 +60,33 @@ fn presence_step<'a>(
     (errors, frames, events, changes, next).encode(env)
 }
 
-/// Returns whether more such owners are left.
-fn remove_gone(env: Env<'_>, cluster: &Cluster) -> bool {
+/// Waits until no change comes for a moment. Returns `{[{shard, changes}], micros}`, the changes of this node and the
+/// time that it took to collect them, or `:busy` if there is no such moment within `max_us`.
+#[rustler::nif(schedule = "DirtyIo")]
+fn presence_flush<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    shards: u32,
+    quiet_us: u64,
+    max_us: u64,
+) -> Term<'a> {
+    let quiet = Duration::from_micros(quiet_us);
+    if !cluster
+        .watch
+        .is_quiet_within(quiet, Duration::from_micros(max_us))
+    {
+        return atoms::busy().encode(env);
+    }
+    cluster.watch.looked();
+    let start = Instant::now();
+    let changes = changes::flush(env, &cluster, shards);
+    (changes, start.elapsed().as_micros() as u64).encode(env)
+}
+
+/// Takes note of owners that died. Returns whether more of them are left.
+fn remove_gone(env: Env<'_>, cluster: &Cluster, now: Duration) -> bool {
     let (gone, more) = cluster.watch.gone(GONE_AT_ONCE);
-    let owners = gone.iter().map(|pid| cluster.codec.owner(pid.encode(env)));
-    let owners: Vec<_> = owners.collect();
-    cluster.presence.untrack_owners(&owners);
+    cluster.owners_lost(now, gone.iter().map(|pid| pid.encode(env)));
     more
 }
 
@@ -96,12 +117,14 @@ fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     let events = std::iter::from_fn(|| cluster.presence.poll_event());
     (
         frames,
-        events.map(|event| event_term(env, &event)).collect(),
+        events
+            .map(|event| event_term(env, cluster, &event))
+            .collect(),
     )
 }
 
 /// Returns `{:replica_up, name}` and the like; `nil` for an event that has no name in Elixir.
-fn event_term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
+fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
     let named = |what: rustler::Atom, id: &ReplicaId| (what, id.name()).encode(env);
     match event {
         Event::ReplicaUp(id) => named(atoms::replica_up(), id),
@@ -118,6 +141,12 @@ fn event_term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
         } => (atoms::refused(), origin.name(), &**from, error.to_string()).encode(env),
         Event::DuplicateName { other } => named(atoms::duplicate_name(), other),
         Event::Reincarnated { id } => named(atoms::reincarnated(), id),
+        Event::DiffsDropped => named(atoms::diffs_dropped(), &cluster.presence.id()),
+        Event::PeerLimit { refused } => named(atoms::peer_limit(), refused),
+        Event::Unsupported { from, min, max } => {
+            (atoms::unsupported(), &**from, min, max).encode(env)
+        }
+        Event::Signal { from, signal } => signal::term(env, cluster, from.name(), signal),
         other => (atoms::other(), format!("{other:?}")).encode(env),
     }
 }

@@ -2,7 +2,9 @@
 
 mod changes;
 mod cluster;
+mod lists;
 mod read;
+mod signal;
 mod watch;
 mod write;
 
@@ -13,6 +15,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use self::lists::Lists;
 use self::watch::Watch;
 use crate::entries::{self, Codec, Reader};
 use crate::errors;
@@ -27,6 +30,9 @@ struct Cluster {
     /// Its monitors end on the thread that drops it.
     watch: Discarded<ResourceArc<Watch>>,
     codec: Codec,
+    lists: Lists,
+    /// True if the entries of lost owners stay for a while.
+    has_grace: bool,
     /// True if the shards link all owners, and so must learn of each.
     link: bool,
     /// True if peers are not trusted: their terms create no atoms.
@@ -48,9 +54,22 @@ impl Cluster {
             existing_atoms: self.codec.existing_atoms,
         }
     }
+
+    /// Starts the grace of owners that are lost, or removes their entries if there is none.
+    fn owners_lost<'a>(&self, now: Duration, owners: impl IntoIterator<Item = Term<'a>>) {
+        let owners = owners.into_iter().map(|owner| self.codec.owner(owner));
+        let owners: Vec<_> = owners.collect();
+        if self.has_grace {
+            owners
+                .iter()
+                .for_each(|owner| self.presence.owner_lost(now, owner));
+        } else {
+            self.presence.untrack_owners(&owners);
+        }
+    }
 }
 
-/// `(cluster, heartbeat, down_after, forget_after, push_after, frame_max)`, times in milliseconds.
+/// `(cluster, heartbeat, down_after, forget_after, grace, frame_max)`, times in milliseconds.
 type Times<'a> = (&'a str, u64, u64, u64, u64, usize);
 
 #[rustler::nif]
@@ -61,13 +80,13 @@ fn presence_new<'a>(
     (json, existing_atoms): (bool, bool),
     link: bool,
 ) -> Term<'a> {
-    let (cluster, heartbeat, down, forget, push, frame_max) = times;
+    let (cluster, heartbeat, down, forget, grace, frame_max) = times;
     let replication = Config::default()
         .cluster(cluster)
         .heartbeat(Duration::from_millis(heartbeat))
         .down_after(Duration::from_millis(down))
         .forget_after(Duration::from_millis(forget))
-        .push_after(Duration::from_millis(push))
+        .push_after(Duration::ZERO)
         .frame_max(frame_max);
     // The calling process gathers changes by itself: a flush waits no longer.
     let config = PresenceConfig::default()
@@ -75,6 +94,7 @@ fn presence_new<'a>(
         .replication(replication)
         .seed(seed)
         .flush(Duration::ZERO)
+        .grace(Duration::from_millis(grace))
         .slice_entries_max(SLICE_ENTRIES_MAX);
     match ReplicaId::generate(name, SystemTime::now()) {
         Err(error) => errors::described(env, &error),
@@ -86,6 +106,8 @@ fn presence_new<'a>(
                 json,
                 existing_atoms,
             },
+            lists: Lists::default(),
+            has_grace: grace > 0,
             link,
             safe: AtomicBool::new(true),
         })
@@ -96,6 +118,7 @@ fn presence_new<'a>(
 #[rustler::nif]
 fn presence_set_safe(cluster: ResourceArc<Cluster>, safe: bool) {
     cluster.safe.store(safe, Ordering::Release);
+    cluster.lists.clear();
 }
 
 /// Returns the name of the replica of a node.

@@ -1,15 +1,20 @@
 //! Reads. None of them sends a message to a process.
 
-use headcount::tracker::Key;
+use headcount::tracker::{Key, ListRevision};
 use headcount::{Entry, Tracker};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use super::Cluster;
+use super::lists::Read;
 use crate::atoms;
+use crate::entries::Reader;
 use crate::shared::{answer, patiently, twins};
 
 /// Most keys of a long list that are read while the lock is held.
 const PAGE_KEYS: usize = 256;
+
+/// The longest kept list that a normal scheduler copies.
+const COPIED_MAX: usize = 1_000;
 
 twins! {
     /// Returns `[{owner, meta}]`
@@ -39,13 +44,17 @@ fn presence_list_short<'a>(
     topic: &str,
     max: usize,
 ) -> Term<'a> {
-    let reader = cluster.reader(env);
     let read = |tracker: &Tracker| {
+        let revision = tracker.list_revision(topic);
+        if let Some(list) = cluster.lists.copy(env, topic, revision, COPIED_MAX) {
+            return list;
+        }
         if tracker.count(topic) > max {
             return atoms::many().encode(env);
         }
-        let entries = tracker.list(topic).map(|entry| reader.by_key(&entry));
-        entries.collect::<Vec<_>>().encode(env)
+        let mut making = Making::new(&cluster, env);
+        tracker.list(topic).for_each(|entry| making.push(entry));
+        making.finish(topic, revision)
     };
     let presence = &cluster.presence;
     let list = patiently(
@@ -59,12 +68,83 @@ fn presence_list_short<'a>(
 /// Returns `[{key, meta}]`, read in pages so that writers wait for one page only.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_list<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -> Term<'a> {
-    let reader = cluster.reader(env);
-    let mut terms = Vec::new();
-    let mut pages = cluster.presence.begin_pages(topic);
-    let mut add = |entry: Entry<'_>| terms.push(reader.by_key(&entry));
-    while !cluster.presence.page(&mut pages, PAGE_KEYS, &mut add).done {}
-    terms.encode(env)
+    let presence = &cluster.presence;
+    let revision = || presence.read(topic, |tracker| tracker.list_revision(topic));
+    let before = revision();
+    if let Some(list) = cluster.lists.copy(env, topic, before, usize::MAX) {
+        return list;
+    }
+    let mut making = Making::new(&cluster, env);
+    let mut pages = presence.begin_pages(topic);
+    while !presence
+        .page(&mut pages, PAGE_KEYS, |entry| making.push(entry))
+        .done
+    {}
+    if revision() == before {
+        making.finish(topic, before)
+    } else {
+        making.terms.encode(env)
+    }
+}
+
+/// As [`presence_list`], with the entries of nodes that are down.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_dirty_list<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    topic: &str,
+) -> Vec<Term<'a>> {
+    let presence = &cluster.presence;
+    let mut making = Making::new(&cluster, env);
+    let mut pages = presence.begin_pages(topic).down_too();
+    while !presence
+        .page(&mut pages, PAGE_KEYS, |entry| making.push(entry))
+        .done
+    {}
+    making.terms
+}
+
+/// A list that is being made.
+struct Making<'a, 'c> {
+    cluster: &'c Cluster,
+    reader: Reader<'a>,
+    terms: Vec<Term<'a>>,
+    /// False if a term depends on more than the entries: on the atoms that this VM knows.
+    is_lasting: bool,
+}
+
+impl<'a, 'c> Making<'a, 'c> {
+    fn new(cluster: &'c Cluster, env: Env<'a>) -> Self {
+        Self {
+            cluster,
+            reader: cluster.reader(env),
+            terms: Vec::new(),
+            is_lasting: !cluster.codec.existing_atoms,
+        }
+    }
+
+    fn push(&mut self, entry: Entry<'_>) {
+        let (key, meta) = self.reader.key_and_meta(&entry);
+        self.is_lasting &= !Reader::is_undecodable(key) && !Reader::is_undecodable(meta);
+        self.terms.push((key, meta).encode(self.reader.env));
+    }
+
+    /// Returns the list, which was read at this revision.
+    fn finish(self, topic: &str, revision: ListRevision) -> Term<'a> {
+        let len = self.terms.len();
+        let list = self.terms.encode(self.reader.env);
+        if self.is_lasting && len > 0 {
+            self.cluster.lists.note(
+                topic,
+                &Read {
+                    revision,
+                    list,
+                    len,
+                },
+            );
+        }
+        list
+    }
 }
 
 twins! {

@@ -5,7 +5,9 @@ use parking_lot::Mutex;
 use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::atoms;
 
@@ -41,6 +43,8 @@ pub(super) struct Watch {
     mover: Mutex<Option<LocalPid>>,
     /// True if that process was sent a message and has not looked since.
     awake: AtomicBool,
+    /// The number of changes so far, to see whether there are more.
+    changes: AtomicUsize,
 }
 
 /// A panic leaves no set half changed.
@@ -89,12 +93,29 @@ impl Watch {
 
     /// Sends the process a message, unless it has one; a process that restarts looks by itself.
     pub(super) fn wake(&self, env: Env<'_>) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         if self.awake.load(Ordering::Acquire) || self.awake.swap(true, Ordering::AcqRel) {
             return;
         }
         let mover = *self.mover.lock();
         if let Some(mover) = mover {
             let _ = env.send(&mover, atoms::changed());
+        }
+    }
+
+    /// Waits until there is no change for the time `quiet`; returns whether that came within the time `max`.
+    pub(super) fn is_quiet_within(&self, quiet: Duration, max: Duration) -> bool {
+        let end = Instant::now() + max;
+        let mut changes = self.changes.load(Ordering::Relaxed);
+        loop {
+            thread::sleep(quiet);
+            let before = std::mem::replace(&mut changes, self.changes.load(Ordering::Relaxed));
+            if before == changes {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
         }
     }
 

@@ -2,12 +2,13 @@
 
 use headcount::TrackError;
 use headcount::id::EntryRef;
-use rustler::{Encoder, Env, LocalPid, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, LocalPid, ResourceArc, Term};
+use std::time::Duration;
 
 use super::Cluster;
 use super::watch::Watch;
 use crate::atoms;
-use crate::entries;
+use crate::entries::{self, Content};
 use crate::errors;
 use crate::shared::{patiently, twins};
 
@@ -23,31 +24,61 @@ fn written<'a>(
     entries::written(env, result)
 }
 
+/// As [`written`], but `{:ok, ref, owner}` when a shard must watch the owner: it is no process of this node.
+fn tracked<'a>(
+    env: Env<'a>,
+    cluster: &Cluster,
+    owner: Term<'a>,
+    result: Option<Result<EntryRef, TrackError>>,
+) -> Term<'a> {
+    let Some(Ok(entry_ref)) = result else {
+        return written(env, cluster, result);
+    };
+    let local = owner.decode::<LocalPid>().ok();
+    if let Some(pid) = local {
+        Watch::add(&cluster.watch, env, pid);
+    }
+    if local.is_some() && !cluster.link {
+        return written(env, cluster, Some(Ok(entry_ref)));
+    }
+    cluster.watch.wake(env);
+    (atoms::ok(), entries::reference(env, &entry_ref), owner).encode(env)
+}
+
+/// Returns `:ok` or `:busy`; `{:ok, owner}` when an entry is gone of an owner that a shard watches.
+fn untracked<'a>(
+    env: Env<'a>,
+    cluster: &Cluster,
+    owner: Term<'a>,
+    removed: Option<bool>,
+) -> Term<'a> {
+    match removed {
+        None => atoms::busy().encode(env),
+        Some(false) => atoms::ok().encode(env),
+        Some(true) => {
+            cluster.watch.wake(env);
+            if cluster.link || owner.decode::<LocalPid>().is_err() {
+                (atoms::ok(), owner).encode(env)
+            } else {
+                atoms::ok().encode(env)
+            }
+        }
+    }
+}
+
 twins! {
-    /// As [`written`], but `{:ok, ref, owner}` when a shard must watch the owner: it is no process of this node.
+    /// As [`tracked`].
     fn presence_track / "presence_track_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let (session, meta) = match cluster.codec.parts(name, owner, meta) {
-            Ok(parts) => parts,
+        let content = match cluster.codec.content(name, owner, meta) {
+            Ok(content) => content,
             Err(error) => return errors::json(env, &error),
         };
-        let put = session.put(topic, &meta);
+        let put = content.put(topic);
         let presence = &cluster.presence;
-        match patiently(patience, || presence.try_track(&put), || presence.track(&put)) {
-            Some(Ok(entry_ref)) => {
-                let local = owner.decode::<LocalPid>().ok();
-                if let Some(pid) = local {
-                    Watch::add(&cluster.watch, env, pid);
-                }
-                if local.is_some() && !cluster.link {
-                    return written(env, &cluster, Some(Ok(entry_ref)));
-                }
-                cluster.watch.wake(env);
-                (atoms::ok(), entries::reference(env, &entry_ref), owner).encode(env)
-            }
-            result => written(env, &cluster, result),
-        }
+        let result = patiently(patience, || presence.try_track(&put), || presence.track(&put));
+        tracked(env, &cluster, owner, result)
     }
 }
 
@@ -56,11 +87,11 @@ twins! {
     fn presence_update / "presence_update_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>, meta: Term<'a>,
     ) {
-        let (session, meta) = match cluster.codec.parts(name, owner, meta) {
-            Ok(parts) => parts,
+        let content = match cluster.codec.content(name, owner, meta) {
+            Ok(content) => content,
             Err(error) => return errors::json(env, &error),
         };
-        let put = session.put(topic, &meta);
+        let put = content.put(topic);
         let presence = &cluster.presence;
         let updated = patiently(patience, || presence.try_update(&put), || presence.update(&put));
         written(env, &cluster, updated)
@@ -68,7 +99,7 @@ twins! {
 }
 
 twins! {
-    /// Returns `:ok` or `:busy`; `{:ok, owner}` when an entry is gone of an owner that a shard watches.
+    /// As [`untracked`].
     fn presence_untrack / "presence_untrack_dirty" [env, patience] (
         cluster: ResourceArc<Cluster>, owner: Term<'a>, topic: &'a str, name: Term<'a>,
     ) {
@@ -82,18 +113,121 @@ twins! {
             || presence.try_untrack(topic, key, &session.owner),
             || presence.untrack(topic, key, &session.owner),
         );
-        match removed {
-            None => return atoms::busy().encode(env),
-            Some(true) => {
-                cluster.watch.wake(env);
-                if cluster.link || owner.decode::<LocalPid>().is_err() {
-                    return (atoms::ok(), owner).encode(env);
-                }
-            }
-            Some(false) => {}
-        }
-        atoms::ok().encode(env)
+        untracked(env, &cluster, owner, removed)
     }
+}
+
+/// `{:track | :update | :untrack, owner, topic, key, meta, ttl_ms | nil}`
+type Write<'a> = (Atom, Term<'a>, &'a str, Term<'a>, Term<'a>, Option<u64>);
+
+/// Returns for each write what the function for one of its kind returns. A write with a `ttl` gives its entry a lease.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_write<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    now: u64,
+    writes: Vec<Write<'a>>,
+) -> Vec<Term<'a>> {
+    let write = |(verb, owner, topic, name, meta, ttl): Write<'a>| {
+        if verb == atoms::untrack() {
+            let removed = cluster.codec.session(name, owner).is_ok_and(|session| {
+                cluster
+                    .presence
+                    .untrack(topic, session.key(), &session.owner)
+            });
+            return untracked(env, &cluster, owner, Some(removed));
+        }
+        let content = match cluster.codec.content(name, owner, meta) {
+            Ok(content) => content,
+            Err(error) => return errors::json(env, &error),
+        };
+        let ttl = ttl.map(|ttl| (Duration::from_micros(now), Duration::from_millis(ttl)));
+        if verb == atoms::track() {
+            let result = put(&cluster, &content, topic, ttl, |put| {
+                cluster.presence.track(put)
+            });
+            tracked(env, &cluster, owner, Some(result))
+        } else {
+            let result = put(&cluster, &content, topic, ttl, |put| {
+                cluster.presence.update(put)
+            });
+            written(env, &cluster, Some(result))
+        }
+    };
+    writes.into_iter().map(write).collect()
+}
+
+/// Writes an entry, and gives it a lease from a time on.
+fn put(
+    cluster: &Cluster,
+    content: &Content<'_>,
+    topic: &str,
+    lease: Option<(Duration, Duration)>,
+    write: impl FnOnce(&headcount::NewEntry<'_>) -> Result<EntryRef, TrackError>,
+) -> Result<EntryRef, TrackError> {
+    let written = write(&content.put(topic))?;
+    if let Some((now, ttl)) = lease {
+        let session = content.session();
+        cluster
+            .presence
+            .lease(now, topic, session.key(), &session.owner, ttl);
+    }
+    Ok(written)
+}
+
+/// Gives an entry a lease, or renews it; returns whether it is tracked.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_lease<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    now: u64,
+    (owner, topic, name): (Term<'a>, &'a str, Term<'a>),
+    ttl_ms: u64,
+) -> bool {
+    let times = (Duration::from_micros(now), Duration::from_millis(ttl_ms));
+    let tracked = cluster.codec.session(name, owner).is_ok_and(|session| {
+        let key = session.key();
+        cluster
+            .presence
+            .lease(times.0, topic, key, &session.owner, times.1)
+    });
+    cluster.watch.wake(env);
+    tracked
+}
+
+/// Gives the entries of an owner a lease, or renews it.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_lease_owner<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    now: u64,
+    owner: Term<'a>,
+    ttl_ms: u64,
+) {
+    let owner = cluster.codec.owner(owner);
+    let ttl = Duration::from_millis(ttl_ms);
+    cluster
+        .presence
+        .lease_owner(Duration::from_micros(now), owner, ttl);
+    cluster.watch.wake(env);
+}
+
+/// Reports owners that are lost: their entries leave when the grace is over.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_owners_lost<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    now: u64,
+    owners: Vec<Term<'a>>,
+) {
+    cluster.owners_lost(Duration::from_micros(now), owners);
+    cluster.watch.wake(env);
+}
+
+/// Reports that a lost owner is back; returns whether its grace was not over.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_owner_back(cluster: ResourceArc<Cluster>, owner: Term<'_>) -> bool {
+    cluster.presence.owner_back(cluster.codec.owner(owner))
 }
 
 /// Removes all entries of these owners and returns their number.

@@ -1,0 +1,457 @@
+//! The lists of a table: their orders, and what writes of members do to them.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::member_list::changes::members::Fields;
+use crate::member_list::limits::LISTS_MAX;
+use crate::member_list::store::classes::{Classes, Rules};
+use crate::member_list::store::groups::GroupId;
+use crate::member_list::store::place;
+use crate::member_list::store::placed::mark_header;
+use crate::member_list::store::table::Table;
+use crate::member_list::table::list::{List, ListId, ListMove, Ruled};
+use crate::member_list::table::spec::ListSpec;
+use crate::member_list::{Id, TableError};
+
+/// The lists of a table.
+#[derive(Debug)]
+pub(super) struct Lists<I> {
+    lists: Vec<Option<List<I>>>,
+    /// The ids that lists get next at the places of those that were removed.
+    free: Vec<ListId>,
+    by_name: HashMap<Arc<str>, ListId>,
+    /// The epoch that the next list or spec begins.
+    next_epoch: u64,
+}
+
+/// A member that was taken out of an order and is to be put in again.
+pub(super) struct Leaving {
+    list: usize,
+    is_next: bool,
+    before: Option<GroupId>,
+    after: Option<GroupId>,
+    old_row: Option<usize>,
+}
+
+/// The new places of a member: its class, and the key columns that change, as bits.
+pub(super) struct Move {
+    pub(super) slot: u32,
+    pub(super) class: u32,
+    pub(super) columns: u8,
+}
+
+impl<I: Id> Lists<I> {
+    pub(super) fn new(first_epoch: u64) -> Self {
+        Self {
+            lists: Vec::new(),
+            free: Vec::new(),
+            by_name: HashMap::new(),
+            next_epoch: first_epoch,
+        }
+    }
+
+    pub(super) fn get(&self, id: ListId) -> Result<&List<I>, TableError> {
+        let list = self.lists.get(id.place()).and_then(Option::as_ref);
+        let unknown = TableError::UnknownList { list: id.to_u64() };
+        list.filter(|list| list.id() == id).ok_or(unknown)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ListId) -> Result<&mut List<I>, TableError> {
+        let list = self.lists.get_mut(id.place()).and_then(Option::as_mut);
+        let unknown = TableError::UnknownList { list: id.to_u64() };
+        list.filter(|list| list.id() == id).ok_or(unknown)
+    }
+
+    pub(super) fn by_name(&self, name: &str) -> Option<ListId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &List<I>> {
+        self.lists.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut List<I>> {
+        self.lists.iter_mut().flatten()
+    }
+
+    /// The rules of all lists, by their columns of verdicts.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (usize, &Rules)> {
+        self.iter().flat_map(List::rules)
+    }
+
+    fn epoch(&mut self) -> u64 {
+        self.next_epoch += 1;
+        self.next_epoch - 1
+    }
+
+    /// Adds a list, or one more owner to the list of an equal spec.
+    pub(super) fn add(
+        &mut self,
+        spec: ListSpec<I>,
+        columns: usize,
+        classes: &mut Classes,
+    ) -> Result<ListId, TableError> {
+        spec.check(columns)?;
+        if let Some(id) = self.by_name(spec.name()) {
+            let list = self.get_mut(id)?;
+            let newest = list.next.as_ref().or(list.current.as_ref());
+            if newest.is_none_or(|ruled| *ruled.spec != spec) {
+                let name = spec.name().to_owned();
+                return Err(TableError::ListExists { name });
+            }
+            list.owners += 1;
+            return Ok(id);
+        }
+        if self.free.is_empty() && self.lists.len() == LISTS_MAX {
+            return Err(TableError::TooManyLists { max: LISTS_MAX });
+        }
+        let fresh = ListId::new(self.lists.len(), 0);
+        let id = self.free.last().copied().unwrap_or(fresh);
+        let mut list = List::new(id);
+        let name = spec.shared_name().clone();
+        list.start(Arc::new(spec), classes)?;
+        if self.free.pop().is_none() {
+            self.lists.push(None);
+        }
+        self.lists[id.place()] = Some(list);
+        self.by_name.insert(name, id);
+        Ok(id)
+    }
+
+    /// Starts to build a list by another spec, beside the order that is read.
+    pub(super) fn set_spec(
+        &mut self,
+        id: ListId,
+        spec: ListSpec<I>,
+        columns: usize,
+        classes: &mut Classes,
+    ) -> Result<(), TableError> {
+        let list = self.get(id)?;
+        if list.is_building() {
+            return Err(list.building());
+        }
+        self.replace(id, spec, columns, classes)
+    }
+
+    /// Likewise, and empties the order that is read at once.
+    pub(super) fn revoke(
+        &mut self,
+        id: ListId,
+        spec: ListSpec<I>,
+        columns: usize,
+        classes: &mut Classes,
+    ) -> Result<(), TableError> {
+        self.replace(id, spec, columns, classes)?;
+        let epoch = self.epoch();
+        let list = self.get_mut(id)?;
+        if let Some(current) = &mut list.current {
+            current.order.clear();
+            let name = current.spec.shared_name().clone();
+            list.windows.new_epoch(name, epoch);
+            list.changes.moved_many();
+        }
+        Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        id: ListId,
+        spec: ListSpec<I>,
+        columns: usize,
+        classes: &mut Classes,
+    ) -> Result<(), TableError> {
+        spec.check(columns)?;
+        let owners = self.get(id)?.owners;
+        if owners > 1 {
+            let name = self.get(id)?.spec().name().to_owned();
+            return Err(TableError::ListShared { name, owners });
+        }
+        if self.by_name(spec.name()).is_some_and(|other| other != id) {
+            let name = spec.name().to_owned();
+            return Err(TableError::ListExists { name });
+        }
+        let name = spec.shared_name().clone();
+        self.get_mut(id)?.start(Arc::new(spec), classes)?;
+        self.by_name.retain(|_, other| *other != id);
+        self.by_name.insert(name, id);
+        Ok(())
+    }
+
+    /// Takes one owner from a list; the last one takes the list along. Returns whether the list is
+    /// gone.
+    pub(super) fn remove(&mut self, id: ListId) -> Result<bool, TableError> {
+        let list = self.get_mut(id)?;
+        list.owners -= 1;
+        if list.owners > 0 {
+            return Ok(false);
+        }
+        self.lists[id.place()] = None;
+        self.by_name.retain(|_, other| *other != id);
+        self.free.push(id.next());
+        Ok(true)
+    }
+
+    /// Goes on building lists, for at most `max` members, and returns how many are left.
+    pub(super) fn build(&mut self, table: &Table<I>, classes: &Classes, max: usize) -> usize {
+        let mut room = max;
+        let mut left = 0;
+        for place in 0..self.lists.len() {
+            let Some(list) = &mut self.lists[place] else {
+                continue;
+            };
+            let Some(next) = &mut list.next else {
+                continue;
+            };
+            let behind = next.order.behind(table);
+            next.order.advance(table, classes, room);
+            room -= behind.min(room);
+            left += next.order.behind(table);
+            if next.order.is_complete() {
+                let epoch = self.next_epoch;
+                self.next_epoch += 1;
+                list.swap(epoch);
+            }
+        }
+        left
+    }
+
+    /// Takes a member that is about to move out of all orders in which it will be elsewhere.
+    pub(super) fn leave(&mut self, table: &Table<I>, classes: &Classes, to: &Move) -> Vec<Leaving> {
+        let id = &table.cells[to.slot as usize].id;
+        let class = table.class(to.slot);
+        let mut leaving = Vec::new();
+        for (at, list) in self.lists.iter_mut().enumerate() {
+            let Some(list) = list else { continue };
+            let changes = &mut list.changes;
+            let current = list.current.iter_mut().map(|ruled| (false, ruled));
+            let next = list.next.iter_mut().map(|ruled| (true, ruled));
+            for (is_next, Ruled { order, .. }) in current.chain(next) {
+                let column = to.columns >> order.column() & 1;
+                let verdict = |class| classes.verdict(class, order.verdicts());
+                if !order.covers(to.slot) || column == 0 && verdict(class) == verdict(to.class) {
+                    continue;
+                }
+                let before = order.group_in(classes, class, id);
+                let after = order.group_in(classes, to.class, id);
+                if before == after && (before.is_none() || column == 0) {
+                    continue;
+                }
+                let mut old_row = None;
+                if let Some(group) = before {
+                    let place = || place(group, order.key(table, to.slot));
+                    match after {
+                        _ if is_next => {}
+                        Some(_) => changes.moved(id, place),
+                        None => changes.removed(id, place),
+                    }
+                    old_row = order.remove(table, to.slot, group);
+                }
+                leaving.push(Leaving {
+                    list: at,
+                    is_next,
+                    before,
+                    after,
+                    old_row,
+                });
+            }
+        }
+        leaving
+    }
+
+    /// Puts a member that has moved into all orders that it left, or is new in.
+    pub(super) fn enter(
+        &mut self,
+        table: &Table<I>,
+        slot: u32,
+        leaving: &[Leaving],
+        mut rows: Option<&mut Vec<ListMove>>,
+    ) {
+        let id = &table.cells[slot as usize].id;
+        for left in leaving {
+            let Some(list) = &mut self.lists[left.list] else {
+                continue;
+            };
+            let ruled = match left.is_next {
+                true => &mut list.next,
+                false => &mut list.current,
+            };
+            let Some(Ruled { order, .. }) = ruled else {
+                continue;
+            };
+            let index = left
+                .after
+                .and_then(|group| order.insert(table, slot, group));
+            if left.is_next {
+                continue;
+            }
+            let changes = &mut list.changes;
+            if left.before.is_none() {
+                changes.inserted(id);
+            }
+            changes.row(left.old_row, index);
+            if left.before != left.after {
+                for (group, won) in [(left.before, false), (left.after, true)] {
+                    if let Some(group) = group {
+                        mark_header(order.groups(), group, won, changes);
+                    }
+                }
+            }
+            if let Some(rows) = &mut rows {
+                rows.push(ListMove {
+                    list: list.id(),
+                    old_index: left.old_row,
+                    index,
+                });
+            }
+        }
+    }
+
+    /// Puts a new member into all orders that admit it.
+    pub(super) fn enter_new(
+        &mut self,
+        table: &Table<I>,
+        classes: &Classes,
+        slot: u32,
+        rows: Option<&mut Vec<ListMove>>,
+    ) {
+        let mut entering = Vec::new();
+        for (at, list) in self.lists.iter_mut().enumerate() {
+            let Some(list) = list else { continue };
+            list.changes.slot(slot);
+            for (is_next, order) in list.orders() {
+                let after = order.group_of(table, classes, slot);
+                if after.is_some() {
+                    entering.push(Leaving {
+                        list: at,
+                        is_next,
+                        before: None,
+                        after,
+                        old_row: None,
+                    });
+                }
+            }
+        }
+        self.enter(table, slot, &entering, rows);
+    }
+
+    /// Takes a member that leaves the table out of all orders.
+    pub(super) fn leave_for_good(
+        &mut self,
+        table: &Table<I>,
+        classes: &Classes,
+        slot: u32,
+        mut rows: Option<&mut Vec<ListMove>>,
+    ) {
+        let id = &table.cells[slot as usize].id;
+        for list in self.lists.iter_mut().flatten() {
+            if let Some(Ruled { order, .. }) = &mut list.current
+                && let Some(group) = order.group_of(table, classes, slot)
+            {
+                let changes = &mut list.changes;
+                changes.removed(id, || place(group, order.key(table, slot)));
+                let old_index = order.remove(table, slot, group);
+                changes.row(old_index, None);
+                mark_header(order.groups(), group, false, changes);
+                if let Some(rows) = &mut rows {
+                    rows.push(ListMove {
+                        list: list.id(),
+                        old_index,
+                        index: None,
+                    });
+                }
+            }
+            if let Some(Ruled { order, .. }) = &mut list.next
+                && let Some(group) = order.group_of(table, classes, slot)
+            {
+                order.remove(table, slot, group);
+            }
+        }
+    }
+
+    /// Notes that the content of a member changed, in the lists that viewers watch.
+    pub(super) fn revised(
+        &mut self,
+        table: &Table<I>,
+        classes: &Classes,
+        slot: u32,
+        fields: Fields,
+    ) {
+        let id = &table.cells[slot as usize].id;
+        for list in self.lists.iter_mut().flatten() {
+            let changes = &mut list.changes;
+            if !changes.is_watched() {
+                continue;
+            }
+            changes.slot(slot);
+            changes.fields(id, fields);
+            let Some(Ruled { order, .. }) = &list.current else {
+                continue;
+            };
+            if let Some(group) = order.group_of(table, classes, slot) {
+                let row = order.row_of(table, slot, group);
+                changes.row(row, row);
+            }
+        }
+    }
+
+    /// Takes a member out of all orders before it goes to another slot, silently.
+    pub(super) fn lift(&mut self, table: &Table<I>, classes: &Classes, slot: u32) {
+        for list in self.lists.iter_mut().flatten() {
+            for (_, order) in list.orders() {
+                if let Some(group) = order.group_of(table, classes, slot) {
+                    order.remove(table, slot, group);
+                }
+            }
+        }
+    }
+
+    /// Puts a member into all orders in its new slot, silently.
+    pub(super) fn lower(&mut self, table: &Table<I>, classes: &Classes, slot: u32) {
+        for list in self.lists.iter_mut().flatten() {
+            list.changes.renumbered();
+            for (_, order) in list.orders() {
+                if let Some(group) = order.group_of(table, classes, slot) {
+                    order.insert(table, slot, group);
+                }
+            }
+        }
+    }
+
+    /// Moves many members to other classes, as one change for viewers. `moves` are slots and their
+    /// new classes, by slot; the table still has the old ones. `revised` says that some have another
+    /// content.
+    pub(super) fn reclass(
+        &mut self,
+        table: &mut Table<I>,
+        classes: &Classes,
+        moves: &[(u32, u32)],
+        revised: bool,
+    ) {
+        let mut all_entering = Vec::new();
+        for (at, list) in self.lists.iter_mut().enumerate() {
+            let Some(list) = list else { continue };
+            let mut has_moved = false;
+            for (is_next, order) in list.orders() {
+                let entering = order.leave_classes(table, classes, moves);
+                has_moved |= !is_next && entering.is_some();
+                all_entering.extend(entering.map(|entering| (at, is_next, entering)));
+            }
+            if has_moved {
+                list.changes.moved_many();
+            } else if revised {
+                list.changes.everything();
+            }
+        }
+        for &(slot, class) in moves {
+            table.set_class(slot, class);
+        }
+        for (at, is_next, entering) in all_entering {
+            let list = self.lists[at].iter_mut().flat_map(List::orders);
+            for (_, order) in list.filter(|(next, _)| *next == is_next) {
+                order.enter_sorted(table, &entering);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Reads of the lists of a table.
+
+use std::fmt;
+use std::ops::RangeBounds;
+
+use hashbrown::HashMap;
+
+use crate::member_list::store::groups::{GroupId, GroupInfo};
+use crate::member_list::store::list_ref::ListRef;
+use crate::member_list::store::matches::Matches;
+use crate::member_list::store::rows::{Row, Rows};
+use crate::member_list::table::list::ListId;
+use crate::member_list::table::spec::ListSpec;
+use crate::member_list::{Attrs, Id, Snapshot, SortKey};
+
+/// A member of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableMember<'a, I> {
+    /// The id of the member.
+    pub id: &'a I,
+    /// The bytes it sorts by, for each key column.
+    pub keys: Vec<&'a [u8]>,
+    /// All of its attributes.
+    pub attrs: Attrs,
+    /// Grows with each change of shown attributes or payload.
+    pub revision: u32,
+    /// The payload; empty in tables without payloads.
+    pub payload: &'a [u8],
+}
+
+/// A list of a table, as it is now.
+#[derive(Clone, Copy)]
+pub struct ListView<'a, I> {
+    spec: &'a ListSpec<I>,
+    list: ListRef<'a, I>,
+}
+
+impl<'a, I: Id> ListView<'a, I> {
+    pub(super) const fn new(spec: &'a ListSpec<I>, list: ListRef<'a, I>) -> Self {
+        Self { spec, list }
+    }
+
+    /// Returns the spec by which the list was built.
+    #[must_use]
+    pub const fn spec(&self) -> &'a ListSpec<I> {
+        self.spec
+    }
+
+    /// Returns the number of rows: members and headers that are shown. O(1).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Returns whether there are no rows. O(1).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the number of members that the list admits, shown or not. O(1).
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.list.member_count()
+    }
+
+    /// Returns the row of a member; `None` when the list does not admit it, when its group is hidden
+    /// or collapsed, and when there is no such member. O(log n).
+    #[must_use]
+    pub fn index_of(&self, id: &I) -> Option<usize> {
+        self.list.index_of(id)
+    }
+
+    /// Returns the group of a member that the list admits. O(1).
+    #[must_use]
+    pub fn group_of(&self, id: &I) -> Option<GroupId> {
+        self.list.group_of(id)
+    }
+
+    /// Returns the row at an index. O(log n).
+    #[must_use]
+    pub fn row_at(&self, index: usize) -> Option<Row<'a, I>> {
+        self.list.row_at(index)
+    }
+
+    /// Returns the rows of a range, in order; rows past the end are left out. O(log n) to begin with
+    /// and once per 128 rows, O(1) otherwise.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Rows<'a, I> {
+        self.list.slice(range)
+    }
+
+    /// Returns all rows in order.
+    pub fn iter(&self) -> Rows<'a, I> {
+        self.slice(..)
+    }
+
+    /// Returns all groups in order, also hidden and empty ones. O(groups).
+    pub fn groups(&self) -> impl Iterator<Item = GroupInfo<'a>> {
+        self.list.groups().infos()
+    }
+
+    /// Returns the group of a name. O(1).
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<GroupId> {
+        self.list.groups().by_name(name)
+    }
+
+    /// Returns the list as it is now, for readers in any thread. O(1).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot<I> {
+        Snapshot::new(self.list)
+    }
+
+    /// Returns for each group the row of the first member whose key begins with these bytes; see
+    /// [`MemberList::find_prefix`](crate::member_list::MemberList::find_prefix).
+    /// O(groups x log n).
+    #[must_use]
+    pub fn find_prefix(&self, prefix: &SortKey) -> Vec<(GroupId, usize)> {
+        self.list.find_prefix(prefix)
+    }
+}
+
+impl<I: Id> ListView<'_, I> {
+    /// Returns all members whose keys begin with these bytes: how many there are, and their rows.
+    /// O(groups x log n).
+    #[must_use]
+    pub fn search_prefix(&self, prefix: &SortKey) -> Matches {
+        Matches::find(self.list, prefix)
+    }
+}
+
+impl<I: Id> fmt::Debug for ListView<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "<ListView {:?} {}>",
+            self.spec.name(),
+            self.member_count()
+        )
+    }
+}
+
+/// The lists of a table as they were at one moment.
+#[derive(Clone)]
+pub struct TableSnapshot<I> {
+    lists: HashMap<ListId, Snapshot<I>>,
+}
+
+impl<I: Id> TableSnapshot<I> {
+    pub(super) const fn new(lists: HashMap<ListId, Snapshot<I>>) -> Self {
+        Self { lists }
+    }
+
+    /// Returns a list; `None` if there was none that could be read.
+    #[must_use]
+    pub fn list(&self, list: ListId) -> Option<&Snapshot<I>> {
+        self.lists.get(&list)
+    }
+}
+
+impl<I> fmt::Debug for TableSnapshot<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<TableSnapshot of {} lists>", self.lists.len())
+    }
+}

@@ -1,0 +1,167 @@
+//! The state that a node, its driver and its subscribers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::stats::{Counts, NodeStats};
+use super::subscription::{Hub, Readers, Subscription, Wakers};
+use crate::codec::DecodeError;
+use crate::presence::{Address, Event, Presence};
+use crate::tracker::{Diff, EntryBuf, TopicDiff};
+
+/// A frame that a node refused: it is malformed, not authentic, or of another cluster or version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The neighbour that the frame came from.
+    pub from: Address,
+    /// The rule that the frame breaks.
+    pub error: DecodeError,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) presence: Presence,
+    /// The time that the presence counts from.
+    start: Instant,
+    /// Notified after a local operation.
+    pub(super) wake: Notify,
+    pub(super) is_synced: watch::Sender<bool>,
+    pub(super) counts: Counts,
+    /// Diffs are taken from the presence under the lock of this hub, so that every reader gets them
+    /// in their order.
+    changes: Arc<Hub<Arc<TopicDiff>>>,
+    events: Arc<Hub<Event>>,
+    refusals: Arc<Hub<Refusal>>,
+}
+
+impl Shared {
+    pub(super) fn new(presence: Presence) -> Self {
+        Self {
+            presence,
+            start: Instant::now(),
+            wake: Notify::new(),
+            is_synced: watch::Sender::new(false),
+            counts: Counts::default(),
+            changes: Arc::default(),
+            events: Arc::default(),
+            refusals: Arc::default(),
+        }
+    }
+
+    /// Returns the time that the presence is told.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Returns whether the presence has a deadline that has come.
+    pub(super) fn is_due(&self) -> bool {
+        let due = self.presence.poll_timeout();
+        due.is_some_and(|due| due <= self.now())
+    }
+
+    /// Returns the instant of a time of the presence.
+    pub(super) fn instant(&self, at: Duration) -> Instant {
+        self.start + at
+    }
+
+    pub(super) fn subscribe(&self, topic: &str) -> Subscription {
+        self.changes.add(&mut self.changes.lock(), topic)
+    }
+
+    pub(super) fn list_and_subscribe(&self, topic: &str) -> (Vec<EntryBuf>, Subscription) {
+        let mut wakers = Wakers::default();
+        let mut readers = self.changes.lock();
+        let (entries, before) = self.presence.list_with_diffs(topic);
+        for diff in before {
+            send_diff(&mut readers, diff, &mut wakers);
+        }
+        let subscription = self.changes.add(&mut readers, topic);
+        drop(readers);
+        wakers.wake();
+        (entries, subscription)
+    }
+
+    pub(super) fn events(&self) -> Subscription<Event> {
+        self.events.add(&mut self.events.lock(), "")
+    }
+
+    pub(super) fn refusals(&self) -> Subscription<Refusal> {
+        self.refusals.add(&mut self.refusals.lock(), "")
+    }
+
+    /// Takes one frame from a neighbour.
+    pub(super) fn take_frame(&self, from: Address, frame: &Bytes) {
+        self.counts.received(frame);
+        // A bad frame changes nothing; its sender will notice by itself.
+        if let Err(error) = self.presence.handle_message(self.now(), &from, frame) {
+            self.counts.refused(&error);
+            let mut wakers = Wakers::default();
+            let refusal = || Refusal { from, error };
+            self.refusals.lock().send("", refusal, &mut wakers);
+            wakers.wake();
+        }
+    }
+
+    /// Hands Diffs and events to the subscribers.
+    pub(super) fn publish(&self) {
+        let mut wakers = Wakers::default();
+        let mut readers = self.changes.lock();
+        while let Some(diff) = self.presence.poll_diff() {
+            send_diff(&mut readers, diff, &mut wakers);
+        }
+        drop(readers);
+        while let Some(event) = self.presence.poll_event() {
+            self.counts.event(&event);
+            if event == Event::DiffsDropped {
+                self.changes.lock().lose(&mut wakers);
+            }
+            self.events.lock().send("", || event, &mut wakers);
+        }
+        self.is_synced.send_if_modified(|is_synced| {
+            !*is_synced && self.presence.is_synced() && {
+                *is_synced = true;
+                true
+            }
+        });
+        wakers.wake();
+    }
+
+    /// Ends all subscriptions.
+    pub(super) fn close(&self) {
+        let mut wakers = Wakers::default();
+        self.changes.lock().close(&mut wakers);
+        self.events.lock().close(&mut wakers);
+        self.refusals.lock().close(&mut wakers);
+        wakers.wake();
+    }
+
+    pub(super) fn stats(&self) -> NodeStats {
+        let mut stats = self.counts.read();
+        stats.entries = self.presence.len();
+        stats.topics = self.presence.topics().len();
+        let replicas = self.presence.replicas();
+        stats.replicas_up = replicas.iter().filter(|(_, is_up)| *is_up).count();
+        stats.replicas_down = replicas.len() - stats.replicas_up;
+        let changes = self.changes.lock();
+        let of_changes = changes.load();
+        stats.lagged = changes.lagged();
+        drop(changes);
+        let events = self.events.lock();
+        let of_events = events.load();
+        stats.lagged += events.lagged();
+        stats.subscriptions = of_changes.0 + of_events.0;
+        stats.waiting_max = of_changes.1.max(of_events.1);
+        stats
+    }
+}
+
+fn send_diff(readers: &mut Readers<Arc<TopicDiff>>, diff: Diff, wakers: &mut Wakers) {
+    for change in diff {
+        let topic = Arc::clone(&change.topic);
+        readers.send(&topic, || Arc::new(change), wakers);
+    }
+}

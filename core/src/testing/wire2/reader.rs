@@ -1,0 +1,104 @@
+//! `Reader`: a user of a node that reads its Diffs only. It must hold what the node lists.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::plan::Plan;
+use super::process::Process;
+use crate::id::{EntryRef, ReplicaId};
+use crate::tracker::{Diff, EntryBuf};
+
+/// Topic, key and version of an entry. Twins give the same version to entries of two keys.
+type Shown = (String, Box<[u8]>, EntryRef);
+
+/// All that the Diffs of a node have shown.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reader {
+    shown: HashSet<Shown>,
+    /// Replicas that are gone, and until when their entries may be seen.
+    gone: HashMap<ReplicaId, u64>,
+}
+
+impl Reader {
+    /// Notes that a replica is gone, but for what may be seen of it until a time.
+    pub(super) fn note_gone(&mut self, id: ReplicaId, until_ms: u64) {
+        self.gone.insert(id, until_ms);
+    }
+
+    /// Applies the Diffs that wait in a node, and compares with its lists once no work is under
+    /// way.
+    ///
+    /// # Errors
+    /// A Diff contradicts those before it, or the lists.
+    pub(super) fn follow(
+        &mut self,
+        process: &mut Process,
+        plan: &Plan,
+        own_ms: u64,
+    ) -> Result<(), String> {
+        let diffs = process.take_diffs();
+        let name = process.replica.id().name().to_owned();
+        for diff in &diffs {
+            self.apply(diff, &name)?;
+        }
+        if diffs.is_empty() || process.partitions.has_work() {
+            return Ok(());
+        }
+        let mut listed = HashSet::new();
+        for topic in &plan.topics {
+            let entries = process.partitions.list(topic);
+            listed.extend(entries.map(|entry| shown(topic, &entry.to_buf())));
+        }
+        if listed != self.shown {
+            let more: Vec<_> = listed.difference(&self.shown).collect();
+            let less: Vec<_> = self.shown.difference(&listed).collect();
+            return Err(format!("lists {more:?} without a Diff, and not {less:?}"));
+        }
+        let now = Duration::from_millis(own_ms);
+        let is_overdue = process.replica.poll_timeout().is_some_and(|due| due <= now);
+        for (.., entry) in listed.iter().filter(|_| !is_overdue) {
+            let id = &entry.origin.replica;
+            let mut replicas = process.replica.replicas();
+            let is_up = id.name() == name || replicas.any(|(known, _, is_up)| is_up && known == id);
+            let is_in_grace = self.gone.get(id).is_some_and(|until_ms| own_ms < *until_ms);
+            if !is_up && !is_in_grace {
+                return Err(format!("lists entries of {id}, which is gone"));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, diff: &Diff, name: &str) -> Result<(), String> {
+        for topic in diff {
+            let shown = |entry: &EntryBuf| shown(&topic.topic, entry);
+            for join in &topic.joins {
+                if !self.shown.insert(shown(join)) {
+                    return Err(format!("reports a join twice: {join:?}"));
+                }
+            }
+            for update in &topic.updates {
+                if !self.shown.remove(&shown(&update.old)) {
+                    return Err(format!("reports an update of nothing: {update:?}"));
+                }
+                if !self.shown.insert(shown(&update.new)) {
+                    return Err(format!("reports an update twice: {update:?}"));
+                }
+            }
+            for leave in &topic.leaves {
+                let is_own = leave.origin().replica.name() == name;
+                if !self.shown.remove(&shown(leave)) && !is_own {
+                    return Err(format!("reports a leave of nothing: {leave:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shown(topic: &str, entry: &EntryBuf) -> Shown {
+    (
+        topic.to_owned(),
+        entry.key().bytes.into(),
+        entry.entry_ref(),
+    )
+}

@@ -1,0 +1,375 @@
+//! Windows of searches: pages of the members whose keys begin with a text.
+
+use std::time::Duration;
+
+use headcount::member_list::client::{Client, merge_json};
+use headcount::member_list::{Bundle, CountsTable, WindowError};
+use headcount::{Bodies, GroupId, ListOptions, MemberList, Row, SortKey, Viewer, WindowSpec};
+use proptest::prelude::*;
+
+use crate::support::rng::Rng;
+
+type Plain = (Option<u64>, String, u32);
+
+/// A list under random changes, viewers of searches of it, and their clients.
+struct World {
+    list: MemberList<u64>,
+    names: std::collections::BTreeMap<u64, String>,
+    rng: Rng,
+    now: Duration,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng(seed);
+        let options = ListOptions::default().headers(!rng.one_in(4));
+        let mut list = MemberList::new(options);
+        list.set_groups(&["mods", "online", "away"])
+            .expect("good names");
+        let mut world = Self {
+            list,
+            names: std::collections::BTreeMap::new(),
+            rng,
+            now: Duration::ZERO,
+        };
+        (0..150).for_each(|_| world.upsert());
+        world
+    }
+
+    fn group(&mut self) -> GroupId {
+        let groups: Vec<_> = self.list.groups().map(|group| group.id).collect();
+        groups[self.rng.index(groups.len())]
+    }
+
+    fn upsert(&mut self) {
+        let id = self.rng.below(300);
+        let first = ["m", "mo", "Mö", "n", "", "moritz "][self.rng.index(6)];
+        let name = format!("{first}{}", self.rng.index(40));
+        let group = self.group();
+        let key = SortKey::from_name(&name);
+        self.list.upsert(id, group, &key, 0).expect("room");
+        self.names.insert(id, name);
+    }
+
+    fn change(&mut self) {
+        let id = self.rng.below(300);
+        let group = self.group();
+        let on = self.rng.one_in(3);
+        match self.rng.index(16) {
+            0..7 => self.upsert(),
+            7..9 => {
+                self.list.remove(&id);
+                self.names.remove(&id);
+            }
+            9 | 10 => drop(self.list.touch(&id)),
+            11 => drop(self.list.set_group(&id, group)),
+            12 => self.list.set_group_hidden(group, on).expect("known"),
+            13 => self.list.set_group_collapsed(group, on).expect("known"),
+            14 => {
+                let name = format!("group {}", self.rng.index(1_000_000));
+                self.list.rename_group(group, &name).expect("a new name");
+            }
+            _ => self
+                .list
+                .move_group(group, self.rng.index(3))
+                .expect("known"),
+        }
+    }
+
+    /// Returns all rows of a search, and its matches, by looking at every member.
+    fn expected(&self, prefix: &str, group: Option<&str>) -> (Vec<Plain>, u64) {
+        let prefix = SortKey::from_name(prefix);
+        let mut rows = Vec::new();
+        let mut matches = 0;
+        for info in self.list.groups().filter(|info| !info.hidden) {
+            if group.is_some_and(|group| group != info.name) {
+                continue;
+            }
+            let members = self.names.iter().filter_map(|(id, name)| {
+                let member = self.list.get(id).expect("known");
+                let key = SortKey::from_name(name);
+                let is_found = key.as_bytes().starts_with(prefix.as_bytes());
+                (is_found && member.group == info.id).then_some((key, *id, member.revision))
+            });
+            let mut members: Vec<_> = members.collect();
+            members.sort();
+            matches += members.len() as u64;
+            if !members.is_empty() && group.is_none() && self.list.options().has_headers() {
+                rows.push((None, info.name.to_owned(), members.len() as u32));
+            }
+            let members = members.into_iter();
+            rows.extend(members.map(|(_, id, revision)| (Some(id), String::new(), revision)));
+        }
+        (rows, matches)
+    }
+
+    fn check(&self, client: &Client<u64>, prefix: &str) {
+        for (name, window) in client.windows() {
+            let WindowSpec::<u64>::Search(search) = WindowSpec::parse(name).expect("canonical")
+            else {
+                continue;
+            };
+            let (rows, matches) = self.expected(prefix, search.group.as_deref());
+            let from = search.page as usize * 50;
+            let page = &rows[from.min(rows.len())..(from + 50).min(rows.len())];
+            assert_eq!(shown(window.rows()), page, "{name}");
+            assert_eq!(window.base_index(), from as u64);
+            assert_eq!(window.matches(), Some(matches), "{name}");
+        }
+    }
+
+    /// Compares the search of the list itself.
+    fn check_matches(&self, prefix: &str) {
+        let matches = self.list.search_prefix(&SortKey::from_name(prefix));
+        let (_, count) = self.expected(prefix, None);
+        assert_eq!(matches.count() as u64, count);
+        let is_match = |(_, row): &(usize, Row<'_, u64>)| match row {
+            Row::Member { id, .. } => {
+                let key = SortKey::from_name(&self.names[id]);
+                key.as_bytes()
+                    .starts_with(SortKey::from_name(prefix).as_bytes())
+            }
+            Row::Header { .. } => false,
+        };
+        let rows = self.list.iter().enumerate().filter(is_match);
+        let rows: Vec<usize> = rows.map(|(at, _)| at).collect();
+        for n in 0..=rows.len() {
+            assert_eq!(matches.nth(n), rows.get(n).copied());
+        }
+        for row in 0..self.list.len() {
+            let next = rows.iter().find(|found| **found > row);
+            assert_eq!(matches.next(row), next.copied());
+            let previous = rows.iter().rfind(|found| **found < row);
+            assert_eq!(matches.previous(row), previous.copied());
+        }
+    }
+}
+
+fn shown(rows: &[headcount::member_list::FrameRow<u64>]) -> Vec<Plain> {
+    use headcount::member_list::FrameRow;
+    let plain = |row: &FrameRow<u64>| match row {
+        FrameRow::Header { group, count } => (None, group.to_string(), *count),
+        FrameRow::Member { id, revision, .. } => (Some(*id), String::new(), *revision),
+    };
+    rows.iter().map(plain).collect()
+}
+
+/// Sends a bundle through bytes or JSON.
+fn sent(bundle: &Bundle<u64>, rng: &mut Rng) -> Bundle<u64> {
+    let read = match rng.one_in(2) {
+        true => Bundle::from_binary(&bundle.to_binary()).expect("what was written"),
+        false => Bundle::from_json(&bundle.to_json()).expect("what was written"),
+    };
+    assert_eq!(read, *bundle);
+    read
+}
+
+fn clients_hold_what_is_found(seed: u64) {
+    let mut world = World::new(seed);
+    let prefix = ["m", "mo", "MOR", "", "mö1", "zz"][world.rng.index(6)];
+    let key = SortKey::from_name(prefix);
+    let mut viewer = Viewer::new();
+    let mut client = Client::new(merge_json);
+    let page = world.rng.index(2) as u32;
+    let group = ["mods", "online", "away"][world.rng.index(3)];
+    for spec in [
+        WindowSpec::search(&key, page),
+        WindowSpec::search_in(group, &key, 0),
+    ] {
+        client.open(&spec.to_string());
+        let opened = viewer
+            .open(&mut world.list, spec, Bodies::None)
+            .expect("room");
+        client.apply(&sent(&opened, &mut world.rng));
+    }
+    world.check(&client, prefix);
+    for step in 0..40 {
+        (0..world.rng.index(6)).for_each(|_| world.change());
+        world.check_matches(prefix);
+        world.now += Duration::from_millis([250, 1_000][world.rng.index(2)]);
+        let tick = world.list.tick(world.now, Bodies::None);
+        if let Some(bundle) = viewer.bundle(&tick) {
+            if world.rng.one_in(8) {
+                continue; // lost
+            }
+            let report = client.apply(&sent(&bundle, &mut world.rng));
+            let specs: Vec<_> = report
+                .resync
+                .iter()
+                .map(|name| WindowSpec::parse(name))
+                .collect();
+            let specs: Vec<_> = specs
+                .into_iter()
+                .map(|spec| spec.expect("canonical"))
+                .collect();
+            if let Ok(answer) = viewer.resync(&mut world.list, &specs, Bodies::None) {
+                client.apply(&sent(&answer, &mut world.rng));
+            }
+        }
+        if step % 7 == 6 {
+            // After a second and an answer everything is there.
+            world.now += Duration::from_secs(1);
+            let tick = world.list.tick(world.now, Bodies::None);
+            viewer
+                .bundle(&tick)
+                .into_iter()
+                .for_each(|bundle| drop(client.apply(&bundle)));
+            let specs: Vec<_> = viewer.windows().cloned().collect();
+            let names: Vec<_> = client.windows().map(|(name, _)| name.clone()).collect();
+            for name in names {
+                if !specs.iter().any(|spec| spec.to_string() == *name) {
+                    client.close(&name); // its rename was lost
+                }
+            }
+            specs.iter().for_each(|spec| client.open(&spec.to_string()));
+            let answer = viewer
+                .resync(&mut world.list, &specs, Bodies::None)
+                .expect("held");
+            client.apply(&sent(&answer, &mut world.rng));
+            world.check(&client, prefix);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn clients_of_searches_hold_what_is_found(seed: u64) {
+        clients_hold_what_is_found(seed);
+    }
+}
+
+/// Members "name 0" to "name 99" in one group.
+fn hundred() -> (MemberList<u64>, GroupId) {
+    let mut list = MemberList::new(ListOptions::default());
+    let group = list.add_group("online").expect("a good name");
+    for id in 0..100 {
+        let key = SortKey::from_name(&format!("name {id}"));
+        list.upsert(id, group, &key, 0).expect("room");
+    }
+    (list, group)
+}
+
+#[test]
+fn a_search_is_published_at_most_once_a_second() {
+    let (mut list, group) = hundred();
+    let mut viewer = Viewer::new();
+    let spec = WindowSpec::search(&SortKey::from_name("name 1"), 0);
+    viewer.open(&mut list, spec, Bodies::None).expect("room");
+    let mut published = Vec::new();
+    for step in 0..16 {
+        let key = SortKey::from_name(&format!("name 1 {step}"));
+        list.upsert(1_000 + step, group, &key, 0).expect("room");
+        let tick = list.tick(Duration::from_millis(250 * step), Bodies::None);
+        published.extend((tick.frames().count() > 0).then_some(step));
+    }
+    assert_eq!(published, [0, 4, 8, 12]);
+    // What came too early is published later, without another change.
+    let tick = list.tick(Duration::from_millis(250 * 16), Bodies::None);
+    assert_eq!(tick.frames().count(), 1);
+    let tick = list.tick(Duration::from_millis(250 * 24), Bodies::None);
+    assert_eq!(tick.frames().count(), 0);
+}
+
+#[test]
+fn a_match_beyond_the_page_is_counted() {
+    let (mut list, group) = hundred();
+    let mut viewer = Viewer::new();
+    let spec = WindowSpec::search_in("online", &SortKey::from_name("name"), 0);
+    viewer.open(&mut list, spec, Bodies::None).expect("room");
+    list.upsert(1_000, group, &SortKey::from_name("name z"), 0)
+        .expect("room");
+    let tick = list.tick(Duration::from_secs(1), Bodies::None);
+    let bundle = viewer.bundle(&tick).expect("another number");
+    assert_eq!(bundle.frames[0].matches, Some(101));
+}
+
+#[test]
+fn a_group_that_gets_another_name_keeps_its_search() {
+    let (mut list, group) = hundred();
+    let mut viewer = Viewer::new();
+    let mut client = Client::new(merge_json);
+    let key = SortKey::from_name("name 7");
+    let spec = WindowSpec::search_in("online", &key, 0);
+    client.open(&spec.to_string());
+    client.apply(&viewer.open(&mut list, spec, Bodies::None).expect("room"));
+    list.rename_group(group, "here").expect("a new name");
+    let tick = list.tick(Duration::from_secs(1), Bodies::None);
+    let report = client.apply(&viewer.bundle(&tick).expect("renamed"));
+    let new = WindowSpec::<u64>::search_in("here", &key, 0).to_string();
+    assert_eq!(report.renamed.len(), 1);
+    assert_eq!(client.window(&new).expect("renamed").rows().len(), 11);
+    list.set_group_hidden(group, true).expect("known");
+    let tick = list.tick(Duration::from_secs(2), Bodies::None);
+    client.apply(&viewer.bundle(&tick).expect("hidden"));
+    let window = client.window(&new).expect("still open");
+    assert_eq!((window.rows().len(), window.matches()), (0, Some(0)));
+}
+
+#[test]
+fn matches_of_collapsed_groups_are_found_and_followed() {
+    let (mut list, group) = hundred();
+    list.set_group_collapsed(group, true).expect("known");
+    let mut viewer = Viewer::new();
+    let mut client = Client::new(merge_json);
+    let spec = WindowSpec::search(&SortKey::from_name("name 7"), 0);
+    client.open(&spec.to_string());
+    client.apply(
+        &viewer
+            .open(&mut list, spec.clone(), Bodies::None)
+            .expect("room"),
+    );
+    let matches = |client: &Client<u64>| client.window(&spec.to_string()).expect("open").matches();
+    assert_eq!(matches(&client), Some(11));
+    // A member without a row gets another key within its group.
+    let key = SortKey::from_name("name 70 and more");
+    list.set_key(&5, &key).expect("known");
+    let tick = list.tick(Duration::from_secs(1), Bodies::None);
+    client.apply(&viewer.bundle(&tick).expect("one match more"));
+    assert_eq!(matches(&client), Some(12));
+    let counts = client.counts().expect("an answer has them");
+    assert!(matches!(&counts.table, CountsTable::Full(groups) if groups[0].collapsed));
+}
+
+#[test]
+fn searches_over_the_bounds_are_refused() {
+    let (mut list, _) = hundred();
+    let mut viewer = Viewer::new();
+    let search = |page| WindowSpec::search(&SortKey::from_name("name"), page);
+    for page in [0, 1_000] {
+        viewer
+            .open(&mut list, search(page), Bodies::None)
+            .expect("room");
+    }
+    let third = viewer.open(&mut list, search(2), Bodies::None);
+    assert_eq!(third, Err(WindowError::TooManySearches { max: 2 }));
+    viewer
+        .open(&mut list, WindowSpec::Chunk(0), Bodies::None)
+        .expect("no search");
+    let beyond = viewer.retarget(&mut list, &search(0), search(2), Bodies::None);
+    assert_eq!(
+        beyond.expect("instead of another").frames[0].matches,
+        Some(100)
+    );
+    let high = viewer.retarget(&mut list, &search(2), search(u32::MAX), Bodies::None);
+    assert!(matches!(high, Err(WindowError::PageTooHigh { .. })));
+    for group in 0..64 {
+        list.add_group(&format!("group {group}")).expect("room");
+    }
+    let mut other = Viewer::new();
+    let many = other.open(&mut list, search(0), Bodies::None);
+    assert_eq!(
+        many,
+        Err(WindowError::TooManyGroups {
+            groups: 65,
+            max: 64
+        })
+    );
+    let one = WindowSpec::search_in("online", &SortKey::from_name("name"), 1);
+    let one = other.open(&mut list, one, Bodies::None).expect("one group");
+    assert_eq!(
+        (one.frames[0].base_index, one.frames[0].matches),
+        (50, Some(100))
+    );
+}

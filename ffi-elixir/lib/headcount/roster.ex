@@ -1,0 +1,303 @@
+defmodule Headcount.Roster do
+  @moduledoc """
+  A list that follows presence: many sessions of one user become one row.
+
+  A roster takes the diffs of one topic and keeps a `Headcount.MemberList`. Of several sessions of a user one
+  decides, by the priority of their statuses. A user who is invisible is offline for others; one whose
+  sessions are gone leaves the list, or moves to a group of its own.
+
+      iex> alias Headcount.{MemberList, Roster, Tracker}
+      iex> list = MemberList.new(ids: :text, groups: ["here", "away", "offline"])
+      iex> mapping = fn key, meta ->
+      ...>   [group: if(meta[:headcount_status] == :idle, do: "away", else: "here"), name: key]
+      ...> end
+      iex> roster = Roster.new(list, mapping, offline: "offline")
+      iex> tracker = Tracker.State.new("node-1")
+      iex> Tracker.track(tracker, :phone, "room", "ann", %{headcount_status: :idle})
+      iex> Tracker.track(tracker, :laptop, "room", "ann", %{})
+      iex> Roster.apply(roster, Tracker.State.take_diff(tracker)["room"]).changes
+      [{"ann", :offline, :online}]
+      iex> Tracker.untrack(tracker, :laptop)
+      iex> Roster.apply(roster, Tracker.State.take_diff(tracker)["room"]).changes
+      [{"ann", :online, :idle}]
+      iex> list
+      #Headcount.MemberList<1 members, here: 0, away: 1, offline: 0>
+
+  ## The mapping
+
+  It gets key and meta of a session and returns the place of its user in the list: the options of
+  `Headcount.MemberList.upsert/3`, and `:status`, which is that of the meta by default (see "Statuses" in
+  `Headcount.Tracker`). With `nil` the session does not count. The key is the id of the row.
+
+  The `:attrs` are bits of `:status_bits`, an option of `new/3`: those are the roster's. It leaves the others as the
+  application sets them, and clears its own when the user goes offline.
+
+  A session for which the mapping raises, or names a group that the list lacks or other bits, is refused and does
+  not count; the others are applied.
+
+  ## Beside a tracker
+
+  Call `apply/3` in `c:Headcount.Tracker.handle_diff/2`. A roster may begin at any moment, with the entries of
+  `Headcount.Tracker.list/2` in `reset/3`: the diffs that come after them are applied as they come.
+
+      def handle_diff(diff, state) do
+        with {:ok, changes} <- Map.fetch(diff, "room:1"), do: Roster.apply(state.roster, changes)
+        {:ok, state}
+      end
+
+  Show the roster, not the tracker: that keeps an invisible user invisible.
+  """
+
+  import Kernel, except: [apply: 2, apply: 3]
+  import Headcount.MemberList.Args, only: [placement: 1, check_attrs: 1, check_name: 1]
+  import Headcount.Twin, only: [call: 2]
+  alias Headcount.{MemberList, Native, Ref}
+
+  @enforce_keys [:list, :mapping]
+  defstruct [:list, :mapping]
+
+  @typedoc "A roster. It is mutable, as its list is."
+  @type t :: %__MODULE__{list: MemberList.t(), mapping: mapping()}
+
+  @type status :: :online | :idle | :dnd | :invisible | :offline
+
+  @typedoc "Returns the place of a session's user in the list; `nil` for a session that does not count."
+  @type mapping :: (key :: term(), meta :: map() -> keyword() | nil)
+
+  @typedoc """
+  What a diff changed for others: users with the status before and now, which are equal when only the content
+  changed; users whose row or session was refused; the number of keys that are no ids of the list.
+  """
+  @type report :: %{
+          changes: [{MemberList.id(), status(), status()}],
+          refused: [{term(), message :: String.t()}],
+          foreign: non_neg_integer()
+        }
+
+  @statuses [:online, :idle, :dnd, :invisible]
+
+  @doc """
+  Makes a roster over a list that has its groups, and no roster yet. The list stays usable. O(1).
+
+    * `:offline` - the group of users who went offline; without it their rows are removed
+    * `:priority` - which session of a user decides: the one whose status is first; those left out come last
+      (`[:invisible, :dnd, :online, :idle]`)
+    * `:last_seen_max` - the number of last-seen times kept, the newest (100,000)
+    * `:status_bits` - the attribute bits of rows that the mapping sets; all others are the application's (0)
+
+  An unknown group, and a list that has a roster, raise an `ArgumentError`.
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> Headcount.Roster.new(list, fn _key, _meta -> [group: "here", key: 1] end)
+      #Headcount.Roster<0 members, online: 0>
+  """
+  @spec new(MemberList.t(), mapping(), keyword()) :: t()
+  def new(%MemberList{ref: ref} = list, mapping, options \\ []) when is_function(mapping, 2) do
+    options =
+      Keyword.validate!(options, offline: nil, priority: nil, last_seen_max: nil, status_bits: 0)
+
+    check_attrs(options[:status_bits])
+    if options[:offline], do: check_name(options[:offline])
+    if options[:priority], do: Enum.each(options[:priority], &check_status/1)
+
+    case Native.roster_new(
+           ref,
+           options[:offline],
+           options[:priority],
+           options[:last_seen_max],
+           options[:status_bits]
+         ) do
+      :ok -> %__MODULE__{list: list, mapping: mapping}
+      :enrolled -> raise ArgumentError, "the list has a roster already"
+      {:error, {_what, message}} -> raise ArgumentError, message
+    end
+  end
+
+  @doc """
+  Applies the changes of the topic: `{joins, leaves}` of a diff. O(changes x log members).
+
+  `:now` is the wall clock in seconds since 1970 for last-seen; left out, it is read.
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> roster = Headcount.Roster.new(list, fn key, _meta -> [group: "here", key: key] end)
+      iex> tracker = Headcount.Tracker.State.new("node-1")
+      iex> Headcount.Tracker.track(tracker, self(), "room", 7, %{})
+      iex> Headcount.Tracker.track(tracker, self(), "room", "bot", %{})
+      iex> Headcount.Roster.apply(roster, Headcount.Tracker.State.take_diff(tracker)["room"])
+      %{changes: [{7, :offline, :online}], refused: [], foreign: 1}
+  """
+  @spec apply(t(), {joins :: [{term(), map()}], leaves :: [{term(), map()}]}, keyword()) ::
+          report()
+  def apply(%__MODULE__{} = roster, {joins, leaves}, options \\ []) do
+    {joins, refused, foreign} = sessions(roster, joins)
+
+    leaves =
+      for {key, meta} <- leaves, {origin, version} <- List.wrap(place(meta)) do
+        {key, origin, version}
+      end
+
+    roster.list.ref
+    |> Native.roster_apply(joins, leaves, now(options))
+    |> report(refused, foreign)
+  end
+
+  @doc """
+  Puts entries of the topic, as `Headcount.Tracker.list/2` returns them, in the place of all sessions: to begin
+  with, and after diffs were missed. O(entries x log members). `:now` is that of `apply/3`.
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> roster = Headcount.Roster.new(list, fn key, _meta -> [group: "here", key: key] end)
+      iex> tracker = Headcount.Tracker.State.new("node-1")
+      iex> for key <- [7, 9], do: Headcount.Tracker.track(tracker, self(), "room", key, %{})
+      iex> Headcount.Roster.reset(roster, Headcount.Tracker.list(tracker, "room"))
+      iex> Headcount.Roster.online_count(roster)
+      2
+  """
+  @spec reset(t(), [{term(), map()}], keyword()) :: report()
+  def reset(%__MODULE__{} = roster, entries, options \\ []) do
+    {entries, refused, foreign} = sessions(roster, entries)
+
+    roster.list.ref
+    |> Native.roster_reset(entries, now(options))
+    |> report(refused, foreign)
+  end
+
+  @doc """
+  Loads members who are offline, all at once, as `Headcount.MemberList.bulk_load/2` does. O(n log n).
+
+      iex> list = Headcount.MemberList.new(groups: ["here", "offline"])
+      iex> mapping = fn key, _meta -> [group: "here", key: key] end
+      iex> roster = Headcount.Roster.new(list, mapping, offline: "offline")
+      iex> Headcount.Roster.load_offline(roster, [{7, [group: "offline", key: 7]}])
+      {:ok, %{loaded: 1, duplicates: []}}
+      iex> Headcount.Roster.status(roster, 7)
+      :offline
+  """
+  @spec load_offline(t(), Enumerable.t()) :: {:ok, MemberList.loaded()} | MemberList.error()
+  def load_offline(%__MODULE__{list: list}, members), do: MemberList.bulk_load(list, members)
+
+  @doc "As `load_offline/2`, but returns the value itself and raises `Headcount.Error`."
+  @spec load_offline!(t(), Enumerable.t()) :: MemberList.loaded()
+  def load_offline!(%__MODULE__{list: list}, members), do: MemberList.bulk_load!(list, members)
+
+  @doc """
+  Returns the status of a user that others see: never `:invisible`. O(log sessions of the user).
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> roster = Headcount.Roster.new(list, fn key, _meta -> [group: "here", key: key] end)
+      iex> Headcount.Roster.status(roster, 7)
+      :offline
+  """
+  @spec status(t(), MemberList.id()) :: status()
+  def status(%__MODULE__{list: list}, id), do: found(call(:roster_status, [list.ref, id]), id)
+
+  @doc """
+  Returns the status that the user's own sessions see: as `status/2`, or `:invisible`. O(log sessions of the user).
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> mapping = fn key, _meta -> [group: "here", key: key, status: :invisible] end
+      iex> roster = Headcount.Roster.new(list, mapping)
+      iex> tracker = Headcount.Tracker.State.new("node-1")
+      iex> Headcount.Tracker.track(tracker, self(), "room", 7, %{})
+      iex> Headcount.Roster.reset(roster, Headcount.Tracker.list(tracker, "room"))
+      iex> {Headcount.Roster.status(roster, 7), Headcount.Roster.own_status(roster, 7)}
+      {:offline, :invisible}
+  """
+  @spec own_status(t(), MemberList.id()) :: status()
+  def own_status(%__MODULE__{list: list}, id) do
+    found(call(:roster_own_status, [list.ref, id]), id)
+  end
+
+  @doc """
+  Returns the time at which the user was last seen, in seconds since 1970; `nil` while the user is visible, and
+  when it is not known. O(1).
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> roster = Headcount.Roster.new(list, fn key, _meta -> [group: "here", key: key] end)
+      iex> tracker = Headcount.Tracker.State.new("node-1")
+      iex> Headcount.Tracker.track(tracker, self(), "room", 7, %{})
+      iex> Headcount.Roster.reset(roster, Headcount.Tracker.list(tracker, "room"))
+      iex> Headcount.Roster.reset(roster, [], now: 1_700_000_000)
+      iex> Headcount.Roster.last_seen(roster, 7)
+      1_700_000_000
+  """
+  @spec last_seen(t(), MemberList.id()) :: non_neg_integer() | nil
+  def last_seen(%__MODULE__{list: list}, id) do
+    found(call(:roster_last_seen, [list.ref, id]), id)
+  end
+
+  @doc """
+  Returns the number of users whom others see online. O(1).
+
+      iex> list = Headcount.MemberList.new(groups: ["here"])
+      iex> roster = Headcount.Roster.new(list, fn key, _meta -> [group: "here", key: key] end)
+      iex> Headcount.Roster.online_count(roster)
+      0
+  """
+  @spec online_count(t()) :: non_neg_integer()
+  def online_count(%__MODULE__{list: list}), do: call(:roster_online_count, [list.ref])
+
+  # Asks the mapping about the entries, before the list is locked. Returns the entries for the NIF, the refused
+  # ones and the number of those without a reference.
+  defp sessions(roster, entries) do
+    Enum.reduce(entries, {[], [], 0}, fn {key, meta}, {sessions, refused, foreign} ->
+      case {place(meta), ask(roster.mapping, key, meta)} do
+        {nil, _} ->
+          {sessions, refused, foreign + 1}
+
+        {{o, v}, {:ok, place}} ->
+          {[{key, o, v, place} | sessions], refused, foreign}
+
+        {{o, v}, {:error, why}} ->
+          {[{key, o, v, nil} | sessions], [{key, why} | refused], foreign}
+      end
+    end)
+    |> then(fn {sessions, refused, foreign} ->
+      {Enum.reverse(sessions), Enum.reverse(refused), foreign}
+    end)
+  end
+
+  # What does not decode has no reference.
+  defp place(%{phx_ref: ref}), do: Ref.parse(ref)
+  defp place(_meta), do: nil
+
+  defp ask(mapping, key, meta) do
+    case mapping.(key, meta) do
+      nil ->
+        {:ok, nil}
+
+      place ->
+        {status, place} = Keyword.pop(place, :status, meta[:headcount_status] || :online)
+        {group, sort, attrs} = placement(place)
+        {:ok, {group, sort, attrs, check_status(status)}}
+    end
+  rescue
+    error -> {:error, Exception.message(error)}
+  end
+
+  defp check_status(status) when status in @statuses, do: status
+
+  defp check_status(status) do
+    raise ArgumentError,
+          "the status of a session is one of #{inspect(@statuses)}, got: " <>
+            Headcount.Show.term(status)
+  end
+
+  defp report({changes, refused, foreign}, refused_before, foreign_before) do
+    %{changes: changes, refused: refused_before ++ refused, foreign: foreign_before + foreign}
+  end
+
+  defp now(options) do
+    Keyword.validate!(options, now: nil)[:now] || System.os_time(:second)
+  end
+
+  defp found(:bad_id, id), do: MemberList.bad_id(id)
+  defp found(found, _id), do: found
+
+  defimpl Inspect do
+    def inspect(roster, _opts) do
+      members = Headcount.MemberList.member_count(roster.list)
+      "#Headcount.Roster<#{members} members, online: #{Headcount.Roster.online_count(roster)}>"
+    end
+  end
+end

@@ -1,0 +1,51 @@
+defmodule Headcount.FlushTest do
+  # Changes of this node reach its callbacks before they travel, when no more come for a moment.
+  use ExUnit.Case, async: true
+
+  alias Headcount.Native
+
+  setup do
+    times = {"flush", 1_500, 30_000, 1_200_000, 0, 256 * 1024}
+    {:ok, presence: Native.presence_new({"a", 1}, times, {false, false}, false)}
+  end
+
+  defp diffs(changes), do: for({0, changes} <- changes, do: Native.presence_changes(changes))
+
+  defp step(presence, now), do: Native.presence_step(presence, now, [], 1, true)
+
+  test "what was flushed is told once", %{presence: presence} do
+    {:ok, ref} = Native.presence_track(presence, self(), "room", 1, %{})
+    assert {changes, _cost} = Native.presence_flush(presence, 1, 50, 10_000_000)
+    assert diffs(changes) == [%{"room" => {[{1, %{phx_ref: ref}}], []}}]
+    assert {[], _cost} = Native.presence_flush(presence, 1, 50, 10_000_000)
+    {:ok, _} = Native.presence_track(presence, self(), "room", 2, %{})
+    {[], frames, [], changes, _next} = step(presence, 1)
+    assert [%{"room" => {[{2, _}], []}}] = diffs(changes)
+    assert frames != []
+    assert {[], _cost} = Native.presence_flush(presence, 1, 50, 10_000_000)
+  end
+
+  test "changes without a pause wait for the step", %{presence: presence} do
+    {:ok, _} = Native.presence_track(presence, self(), "room", 1, %{})
+    step(presence, 1)
+    owner = self()
+    writer = spawn_link(fn -> write(presence, owner, 1) end)
+    assert Native.presence_flush(presence, 1, 300_000, 600_000) == :busy
+    send(writer, :stop)
+    assert_receive {:written, last}
+    {[], _frames, [], changes, _next} = step(presence, 2)
+    assert [%{"room" => {[{1, %{n: ^last}}], [_ | _]}}] = diffs(changes)
+  end
+
+  defp write(presence, owner, n) do
+    :ok = updated(Native.presence_update(presence, owner, "room", 1, %{n: n}))
+
+    receive do
+      :stop -> send(owner, {:written, n})
+    after
+      1 -> write(presence, owner, n + 1)
+    end
+  end
+
+  defp updated({:ok, _ref}), do: :ok
+end

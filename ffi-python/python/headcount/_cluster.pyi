@@ -1,0 +1,196 @@
+"""The classes of the compiled half that run a node of a cluster."""
+
+from builtins import list as _list
+from collections.abc import Mapping
+from typing import Any, Self, final
+
+from typing_extensions import Buffer, disjoint_base
+
+from headcount._headcount import Entry, Event, Presence, Replica, TopicDiff, Transmit, _Meta, _Name
+from headcount._options import Stats
+
+__all__ = ["Bridge", "Feed", "MemoryNetwork", "NodeBase"]
+
+@disjoint_base
+class NodeBase:
+    """A node of a cluster on a thread of its own: the verbs that `Node` and `aio.Node` share.
+
+    A write on any thread is sent at once. All verbs raise `NodeStopped` before the start and after
+    the stop.
+    """
+
+    def __new__(cls, presence: Presence, snapshot: Buffer | None = None) -> Self: ...
+    @property
+    def replica(self) -> Replica:
+        """This replica. It changes when the node finds a duplicate of itself and takes a new
+        incarnation.
+        """
+
+    def track(
+        self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0, ttl: float | None = None
+    ) -> str:
+        """Track an entry and return its reference. With `ttl` it leaves after that many seconds,
+        unless `lease` renews it. O(1).
+
+        Raises `AlreadyTracked` when this topic, key and owner are tracked, `LimitError` when
+        something is too long.
+        """
+
+    def update(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int | None = None) -> str:
+        """Replace the meta of a tracked entry, and its status if one is given; return the reference
+        of the new version. O(1).
+
+        Raises `NotTracked` when there is no such entry.
+        """
+
+    def upsert(
+        self,
+        topic: str,
+        key: _Name,
+        owner: _Name,
+        meta: _Meta = ...,
+        *,
+        status: int | None = None,
+        ttl: float | None = None,
+    ) -> str:
+        """Track an entry, or update it when it is tracked, as `update` does; `ttl` as in `track`.
+        O(1).
+        """
+
+    def untrack(self, topic: str, key: _Name, owner: _Name) -> bool:
+        """Remove one of this replica's entries; return whether it was tracked. O(1)."""
+
+    def untrack_owner(self, owner: _Name) -> int:
+        """Remove all entries of an owner, in all topics; return how many. O(its entries)."""
+
+    def lease(self, topic: str, key: _Name, owner: _Name, ttl: float) -> bool:
+        """Give one entry a lease, or renew it: unless it is renewed within `ttl` seconds, the entry
+        leaves; return whether it is tracked.
+        """
+
+    def lease_owner(self, owner: _Name, ttl: float) -> None:
+        """Give all entries of an owner a lease, or renew it, as `lease` does for one."""
+
+    def owner_lost(self, owner: _Name) -> None:
+        """Report that an owner was lost unexpectedly: its entries stay for the `grace` of the node,
+        in case it comes back.
+        """
+
+    def owner_back(self, owner: _Name) -> bool:
+        """Report that a lost owner is back: its entries stay; return whether its grace was not
+        over.
+        """
+
+    def signal(self, topic: str, key: _Name, kind: int, payload: Buffer = ..., *, ttl: float = ...) -> None:
+        """Send a short-lived signal, such as typing, to all other nodes, which see it among their
+        `events`; nothing is stored. `ttl` is in seconds.
+        """
+
+    def list(self, topic: str) -> _list[Entry]:
+        """Return the visible entries of a topic, in no particular order. O(entries of the topic).
+
+        Raises `MemoryError` when there is no room for them.
+        """
+
+    def get_by_key(self, topic: str, key: _Name) -> _list[Entry]:
+        """Return the visible entries of a key in a topic. O(entries of the key)."""
+
+    def count(self, topic: str) -> int:
+        """Return how many visible entries a topic has. O(replicas)."""
+
+    def count_keys(self, topic: str) -> int:
+        """Return how many distinct visible keys a topic has. O(replicas); while a replica is
+        hidden, the first call after a change is O(entries of the topic).
+        """
+
+    def topics(self) -> _list[str]:
+        """Return the topics that have entries, sorted. O(topics)."""
+
+    def replicas(self) -> _list[tuple[Replica, bool]]:
+        """Return the other replicas known, each with whether it is up."""
+
+    def is_synced(self) -> bool:
+        """Return whether this node has caught up, at least once, with everything its known peers
+        advertised.
+        """
+
+    def snapshot(self) -> bytes:
+        """Return the state of all replicas as bytes, to start the next node of this name with.
+        O(entries).
+        """
+
+    def stats(self) -> Stats:
+        """Return what the node holds now, and the counts of what happened since its start.
+        O(topics).
+        """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, topic_and_key: object, /) -> bool: ...
+    def _start_nats(self, servers: str, cluster: str, options: Mapping[str, Any]) -> None: ...
+    def _start_memory(self, network: MemoryNetwork) -> None: ...
+    def _start_bridge(self, frame_max: int) -> Bridge: ...
+    def _stop(self, graceful: bool) -> bool: ...
+    def _open_socket(self) -> int: ...
+    def _close_socket(self) -> None: ...
+    def _news(self) -> _list[int]: ...
+    def _count_transport_error(self) -> None: ...
+    def _feed(self, kind: str, topic: str = "") -> Feed: ...
+
+@final
+class MemoryNetwork:
+    """A network inside one process, for tests: its links can be cut.
+
+    Pass it to `connect`. Each `MemoryNetwork("name")` is the one that the URL `memory://name`
+    means; one without a name is its own.
+    """
+
+    def __new__(cls, name: str | None = None) -> MemoryNetwork: ...
+    def cut(self, a: str, b: str) -> None:
+        """Drop all frames between two nodes, both ways and silently, as a broken switch does."""
+
+    def heal(self) -> None:
+        """Undo every `cut`."""
+
+@final
+class Feed:
+    """A reader's end of the news of a node, which never blocks. `poll` takes one item."""
+
+    @property
+    def number(self) -> int:
+        """The number under which the node reports news for this feed."""
+
+    def poll(self) -> TopicDiff | Event | tuple[str, str] | str | bool | None:
+        """Return the next item, `None` when there is none yet: the number of the feed is reported
+        once there is.
+
+        Raises `LagError` when items were lost, `EOFError` at the end.
+        """
+
+    def close(self) -> None:
+        """End the feed; the node drops what waits for it."""
+
+@final
+class Bridge:
+    """The end of a transport that Python holds: it takes the frames to send, and hands over those
+    received.
+    """
+
+    @property
+    def number(self) -> int:
+        """The number under which the node reports frames to send and questions."""
+
+    def take(self) -> tuple[_list[Transmit], int]:
+        """Return the frames to send, and the number of the last question: answer it with `settled`
+        once every frame that has reached this process is delivered.
+        """
+
+    def settled(self, asked: int) -> None:
+        """Answer a question."""
+
+    def deliver(self, peer: str, frame: Buffer | None) -> bool:
+        """Hand over a frame, or with `None` the news that the peer was lost. Return false when it
+        is lost, because too many wait.
+        """
+
+    def close(self) -> None:
+        """Stop answering: the node waits for nothing more."""

@@ -1,0 +1,86 @@
+"""The options and the counts of a node, as dicts with types."""
+
+import os
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["ConnectOptions", "NatsOptions", "PresenceOptions", "Stats", "Traffic"]
+
+
+class PresenceOptions(TypedDict, total=False):
+    """The options of a `Presence`, and of a node: see the constructor of `Presence`."""
+
+    incarnation: int | None
+    salt: int | None
+    cluster: str
+    key: "Buffer | None"
+    heartbeat: float | None
+    down_after: float | None
+    forget_after: float | None
+    push_after: float | None
+    flush: float | None
+    grace: float | None
+    frame_max: int | None
+    relay: bool
+
+
+class NatsOptions(TypedDict, total=False):
+    """The options of a connection to NATS servers."""
+
+    credentials: str | os.PathLike[str] | None
+    """A file of credentials, as `nsc` writes it."""
+    user: str | None
+    password: str | None
+    token: str | None
+    nkey: str | None
+    """The seed of an NKey."""
+    tls: bool
+    """Whether a connection without TLS is refused."""
+    tls_first: bool
+    """Whether TLS begins before the server speaks (its option ``handshake_first``)."""
+    tls_ca: str | os.PathLike[str] | None
+    """A file of root certificates, instead of those of the system."""
+    tls_cert: str | os.PathLike[str] | None
+    """A file with the certificate of this client; `tls_key` has its key."""
+    tls_key: str | os.PathLike[str] | None
+
+
+class ConnectOptions(PresenceOptions, NatsOptions, total=False):
+    """The options of `connect`: those of a `Presence`, and those of a connection to NATS."""
+
+
+class Traffic(TypedDict):
+    """An amount of frames."""
+
+    frames: int
+    bytes: int
+
+
+class Stats(TypedDict):
+    """What a node holds now, and the counts of what happened since its start."""
+
+    entries: int
+    """The entries of all nodes, hidden ones included."""
+    topics: int
+    replicas_up: int
+    replicas_down: int
+    subscriptions: int
+    waiting_max: int
+    """The items that wait for the slowest subscriber."""
+    lagged: int
+    """The times that a subscriber was too slow and lost items."""
+    sent: dict[str, Traffic]
+    """The frames sent, by kind: ``pull`` counts the requests for missing changes."""
+    received: dict[str, Traffic]
+    """The frames received, by kind: ``repair`` counts the states of whole origins."""
+    refused: dict[str, int]
+    """The frames refused, by reason: the `kind` of a `DecodeError`."""
+    refused_entries: int
+    divergences: int
+    ups: int
+    """The times that another node was heard, new or again."""
+    downs: int
+    """The times that another node fell silent."""
+    transport_errors: int

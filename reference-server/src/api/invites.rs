@@ -1,0 +1,156 @@
+//! Invitations to private rooms.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::openapi::{Envelope, Refusals};
+use super::{
+    params::{PAGE_MAX, PathId},
+    rooms::{Shown, shown},
+};
+use crate::{
+    app::App,
+    auth::{CurrentUser, Identity},
+    db::{Invite, Role, Room},
+    error::{ApiError, ApiResult, Body, FieldErrors, created, ok},
+};
+
+/// The most invitations to a room that wait for an answer.
+const INVITES_MAX: u32 = 1_000;
+const NO_INVITE: ApiError = ApiError::NotFound("no such invitation");
+
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(super) struct NewInvite {
+    user_id: Option<String>,
+}
+
+/// `POST /rooms/:id/invites {user_id}`: an admin of a private room invites a user.
+#[utoipa::path(
+    post,
+    path = "/rooms/{id}/invites",
+    tag = "invites",
+    operation_id = "invites_create",
+    request_body = NewInvite,
+    params(("id" = String, Path)),
+    responses((status = 201, body = Envelope<Invite>), Refusals),
+)]
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+    Body(input): Body<NewInvite>,
+) -> ApiResult<Invite> {
+    let room = app.room(&caller, &id).await?;
+    if room.kind != "group" {
+        return Err(ApiError::NotFound("no such room"));
+    }
+    if app.role(&caller, &room).await? != Some(Role::Admin) {
+        return Err(ApiError::Forbidden("only an admin of the room invites"));
+    }
+    if !room.private {
+        return Err(ApiError::Forbidden("the room is public: all may join"));
+    }
+    let Some(user) = input.user_id.filter(|id| !id.is_empty()) else {
+        return Err(FieldErrors::one("user_id", "can't be blank").into());
+    };
+    let no_user = || ApiError::NotFound("no such user");
+    let user: Uuid = user.parse().map_err(|_| no_user())?;
+    app.db
+        .user(&caller.tenant, user)
+        .await?
+        .ok_or_else(no_user)?;
+    if app.db.role(room.id, user).await?.is_some() {
+        return Err(FieldErrors::one("user_id", "is a member already").into());
+    }
+    if app.db.invites_len(room.id, INVITES_MAX).await? == INVITES_MAX {
+        return Err(ApiError::Forbidden(
+            "1000 invitations wait, which is the limit",
+        ));
+    }
+    let inviter = caller.id;
+    let change = Arc::clone(&app);
+    let invite = app.finish(async move {
+        change.db.invite(room.id, user, inviter).await?;
+        let invite = change.db.invite_to(user, room.id).await?.ok_or(NO_INVITE)?;
+        let payload = json!(invite).to_string();
+        change.inboxes.send(user, "invited", &payload);
+        Ok::<_, ApiError>(invite)
+    });
+    created(invite.await?)
+}
+
+/// `GET /invites`: the caller's invitations, the newest first, at most a hundred.
+#[utoipa::path(
+    get,
+    path = "/invites",
+    tag = "invites",
+    operation_id = "invites_list",
+    responses((status = 200, body = Envelope<Vec<Invite>>), Refusals),
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+) -> ApiResult<Vec<Invite>> {
+    ok(app.db.invites(caller.id, PAGE_MAX).await?)
+}
+
+/// `POST /invites/:room_id/accept`: makes the caller a member of the room.
+#[utoipa::path(
+    post,
+    path = "/invites/{id}/accept",
+    tag = "invites",
+    operation_id = "invites_accept",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Shown>), Refusals),
+)]
+pub(super) async fn accept(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+) -> ApiResult<Shown> {
+    let room = invited_room(&app, &caller, &id).await?;
+    let user = caller.id;
+    let answer = shown(&app, room.clone());
+    let payload = json!(answer).to_string();
+    let change = Arc::clone(&app);
+    app.finish(async move {
+        let id = room.id;
+        change.hub.add_member(&change.db, &room, &caller).await?;
+        change.db.remove_invite(id, caller.id).await
+    })
+    .await?;
+    app.inboxes.send(user, "room_created", &payload);
+    ok(answer)
+}
+
+/// `POST /invites/:room_id/decline`
+#[utoipa::path(
+    post,
+    path = "/invites/{id}/decline",
+    tag = "invites",
+    operation_id = "invites_decline",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Envelope<Value>), Refusals),
+)]
+pub(super) async fn decline(
+    State(app): State<Arc<App>>,
+    CurrentUser(caller): CurrentUser,
+    PathId(id): PathId,
+) -> ApiResult<Value> {
+    let room = invited_room(&app, &caller, &id).await?;
+    app.db.remove_invite(room.id, caller.id).await?;
+    ok(json!({ "room_id": room.id, "declined": true }))
+}
+
+async fn invited_room(app: &App, caller: &Identity, id: &str) -> Result<Room, ApiError> {
+    let room = app.room(caller, id).await.map_err(|error| match error {
+        ApiError::NotFound(_) => NO_INVITE,
+        error => error,
+    })?;
+    let invite = app.db.invite_to(caller.id, room.id).await?;
+    invite.map(|_| room).ok_or(NO_INVITE)
+}

@@ -1,0 +1,193 @@
+//! Servers and their categories: the two levels above rooms.
+
+use serde::Serialize;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Db, StorageError, now_micros, rfc3339};
+
+/// A server as it is stored and returned.
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
+pub(crate) struct Server {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) owner_id: Option<Uuid>,
+    /// True for the one of the tenant, on which all users make rooms.
+    pub(crate) is_default: bool,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) inserted_at: i64,
+}
+
+/// A group of rooms on a server.
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
+pub(crate) struct Category {
+    pub(crate) id: Uuid,
+    pub(crate) server_id: Uuid,
+    pub(crate) name: String,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) inserted_at: i64,
+}
+
+impl Db {
+    /// Makes sure that a tenant has its default server.
+    pub(crate) async fn ensure_default_server(&self, tenant: &str) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query(
+            "INSERT INTO servers (id, tenant, name, skeleton, is_default, inserted_at)
+             VALUES (?, ?, 'main', 'main', 1, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(Uuid::now_v7())
+        .bind(tenant)
+        .bind(now_micros())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
+    /// Returns the id of a tenant's default server.
+    pub(crate) async fn default_server(&self, tenant: &str) -> Result<Uuid, sqlx::Error> {
+        sqlx::query_scalar("SELECT id FROM servers WHERE tenant = ? AND is_default")
+            .bind(tenant)
+            .fetch_one(&self.reader)
+            .await
+    }
+
+    /// Adds a server; `None` if the tenant has one whose name looks the same.
+    pub(crate) async fn insert_server(
+        &self,
+        tenant: &str,
+        name: &str,
+        skeleton: &str,
+        owner: Uuid,
+    ) -> Result<Option<Server>, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let server = sqlx::query_as(
+            "INSERT INTO servers (id, tenant, name, skeleton, owner_id, inserted_at)
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING *",
+        )
+        .bind(Uuid::now_v7())
+        .bind(tenant)
+        .bind(name)
+        .bind(skeleton)
+        .bind(owner)
+        .bind(now_micros())
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(server)
+    }
+
+    pub(crate) async fn server(
+        &self,
+        tenant: &str,
+        id: Uuid,
+    ) -> Result<Option<Server>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM servers WHERE id = ? AND tenant = ?")
+            .bind(id)
+            .bind(tenant)
+            .fetch_optional(&self.reader)
+            .await
+    }
+
+    /// Returns up to `limit` servers with ids above `after`, oldest first: the default one is the first.
+    pub(crate) async fn servers(
+        &self,
+        tenant: &str,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Server>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM servers WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?")
+            .bind(tenant)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.reader)
+            .await
+    }
+
+    /// Counts the servers of a user, up to `limit`.
+    pub(crate) async fn servers_len(&self, owner: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM (SELECT 1 FROM servers WHERE owner_id = ? LIMIT ?)",
+        )
+        .bind(owner)
+        .bind(limit)
+        .fetch_one(&self.reader)
+        .await
+    }
+
+    /// Deletes a server without rooms, and its categories. Returns false if it has rooms.
+    pub(crate) async fn delete_server(&self, id: Uuid) -> Result<bool, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let deleted = sqlx::query(
+            "DELETE FROM servers WHERE id = ?1 AND NOT EXISTS
+             (SELECT 1 FROM rooms WHERE server_id = ?1 AND kind = 'group')",
+        )
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(deleted.rows_affected() == 1)
+    }
+
+    /// Counts the rooms of a server, up to `limit`.
+    pub(crate) async fn rooms_len(&self, server: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM
+             (SELECT 1 FROM rooms WHERE server_id = ? AND kind = 'group' LIMIT ?)",
+        )
+        .bind(server)
+        .bind(limit)
+        .fetch_one(&self.reader)
+        .await
+    }
+
+    /// Adds a category; `None` if the server has one whose name looks the same.
+    pub(crate) async fn insert_category(
+        &self,
+        server: Uuid,
+        name: &str,
+        skeleton: &str,
+    ) -> Result<Option<Category>, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let category = sqlx::query_as(
+            "INSERT INTO categories (id, server_id, name, skeleton, inserted_at)
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING *",
+        )
+        .bind(Uuid::now_v7())
+        .bind(server)
+        .bind(name)
+        .bind(skeleton)
+        .bind(now_micros())
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(category)
+    }
+
+    /// Returns the categories of a server, oldest first.
+    pub(crate) async fn categories(&self, server: Uuid) -> Result<Vec<Category>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM categories WHERE server_id = ? ORDER BY id")
+            .bind(server)
+            .fetch_all(&self.reader)
+            .await
+    }
+
+    pub(crate) async fn category(&self, id: Uuid) -> Result<Option<Category>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM categories WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.reader)
+            .await
+    }
+
+    /// Deletes a category; its rooms stay on the server.
+    pub(crate) async fn delete_category(&self, id: Uuid) -> Result<(), StorageError> {
+        let mut tx = self.writer.begin().await?;
+        sqlx::query("DELETE FROM categories WHERE id = ?")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+}

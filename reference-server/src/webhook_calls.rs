@@ -1,0 +1,181 @@
+//! The calls of the webhook: signed requests that tell a site of what happens here.
+//!
+//! Events are rows until the site has answered 2xx: each is sent at least once, again under the same id, with growing
+//! pauses for an hour.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::{Client, header};
+use sha2::Sha256;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    config::Secret,
+    db::{StorageError, now_micros},
+    webhooks::WAITING_MAX,
+};
+
+/// Events in one request.
+const BATCH: u32 = 100;
+/// The time for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The first pause after a failure, which doubles up to the longest, and the age at which an event is given up.
+const PAUSE_MICROS: i64 = 1_000_000;
+const PAUSE_MICROS_MAX: i64 = 300_000_000;
+const AGE_MICROS_MAX: i64 = 3_600_000_000;
+/// The time after which due events are looked for without a call.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Stores and sends events until `shutdown`; what is stored then is sent after the next start.
+pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
+    let config = &app.config;
+    let Some(url) = &config.webhook else { return };
+    // The settings refuse an address without a secret.
+    let Some(secret) = &config.webhook_secret else {
+        return;
+    };
+    let client = Client::builder().timeout(ANSWER_MAX).build();
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => return tracing::error!(%error, "the webhook cannot be called"),
+    };
+    while !shutdown.is_cancelled() {
+        let wake = timeout(LOOK, app.webhooks.noted());
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = wake => {}
+        }
+        if let Err(error) = store(&app).await {
+            tracing::error!(%error, "events of the webhook could not be stored");
+            continue;
+        }
+        if let Err(error) = send_due(&app, &client, url, secret, &shutdown).await {
+            tracing::error!(%error, "the queue of the webhook failed");
+        }
+    }
+}
+
+/// Stores the events that were noted. On a failure they wait for the next attempt.
+pub(crate) async fn store(app: &App) -> Result<(), StorageError> {
+    let events = app.webhooks.take();
+    if events.is_empty() {
+        return Ok(());
+    }
+    match app.db.add_webhook_events(&events, WAITING_MAX).await {
+        Ok(0) => Ok(()),
+        Ok(dropped) => {
+            app.metrics.webhook_events("dropped", dropped);
+            tracing::error!(
+                dropped,
+                "events of the webhook were dropped: too many waited"
+            );
+            Ok(())
+        }
+        Err(error) => {
+            app.webhooks.put_back(events);
+            Err(error)
+        }
+    }
+}
+
+/// Sends the events that are due, batch by batch.
+async fn send_due(
+    app: &App,
+    client: &Client,
+    url: &str,
+    secret: &Secret,
+    shutdown: &CancellationToken,
+) -> Result<(), StorageError> {
+    while !shutdown.is_cancelled() {
+        let due = app.db.due_webhook_events(BATCH).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let events: Vec<_> = due.iter().map(|event| event.payload.as_str()).collect();
+        let body = format!(r#"{{"events":[{}]}}"#, events.join(","));
+        let request = client
+            .post(url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-headcount-signature", signature(secret, body.as_bytes()))
+            .body(body);
+        let asked = Instant::now();
+        let answer = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            answer = request.send() => answer,
+        };
+        let failure = match answer.map(|answer| answer.status()) {
+            Ok(status) if status.is_success() => None,
+            Ok(status) => Some(status.to_string()),
+            Err(error) => Some(error.without_url().to_string()),
+        };
+        let outcome = if failure.is_none() { "ok" } else { "failed" };
+        app.metrics.webhook_call(outcome, asked.elapsed());
+        let Some(failure) = failure else {
+            let sent: Vec<_> = due.iter().map(|event| event.id).collect();
+            app.db.remove_webhook_events(&sent).await?;
+            app.metrics.webhook_events("sent", sent.len() as u64);
+            continue;
+        };
+        tracing::warn!(%failure, events = due.len(), "the webhook was not answered well");
+        let now = now_micros();
+        let (old, young): (Vec<_>, Vec<_>) = due
+            .iter()
+            .partition(|event| now - event.inserted_at >= AGE_MICROS_MAX);
+        if !old.is_empty() {
+            tracing::error!(dropped = old.len(), "events of the webhook were given up");
+            let ids: Vec<_> = old.iter().map(|event| event.id).collect();
+            app.db.remove_webhook_events(&ids).await?;
+            app.metrics.webhook_events("given_up", ids.len() as u64);
+        }
+        let pauses: Vec<_> = young
+            .iter()
+            .map(|event| (event.id, pause(event.attempts)))
+            .collect();
+        app.db.delay_webhook_events(&pauses).await?;
+    }
+    Ok(())
+}
+
+/// Returns the pause after that many failures.
+fn pause(attempts: u32) -> i64 {
+    let doubled = PAUSE_MICROS.saturating_mul(1_i64 << attempts.min(20));
+    doubled.min(PAUSE_MICROS_MAX)
+}
+
+/// Signs a body: `sha256=` and the HMAC in hexadecimal.
+fn signature(secret: &Secret, body: &[u8]) -> String {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key may have any length");
+    mac.update(body);
+    let digest = mac.finalize().into_bytes();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound() {
+        let seconds = |attempts| pause(attempts) / 1_000_000;
+        assert_eq!(
+            [0, 1, 2, 3, 8, 9, 99].map(seconds),
+            [1, 2, 4, 8, 256, 300, 300]
+        );
+    }
+
+    /// As computed by `openssl dgst -sha256 -hmac`.
+    #[test]
+    fn bodies_are_signed() {
+        let secret: Secret = "k".repeat(32).parse().unwrap();
+        let expected = "3ee8b232b00d38a65125697b8ca96902d432dd558eb14939ffda0723647e7f81";
+        assert_eq!(signature(&secret, b"{}"), format!("sha256={expected}"));
+    }
+}

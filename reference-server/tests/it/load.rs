@@ -1,0 +1,140 @@
+//! `headcount-server load`, and each value of `/metrics` before and after it.
+
+use clap::Parser as _;
+use headcount_server::{Load, run_load};
+
+use crate::support::{client::Server, metrics::Scrape};
+
+const SECRET: &str = "a secret of thirty-two characters";
+const CLIENTS: f64 = 20.0;
+const MESSAGES: f64 = 20.0;
+
+/// The change of a value over the run.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    By(f64),
+    AtLeast(f64),
+    /// It may be anything that is not negative.
+    Any,
+}
+
+use Change::{Any, AtLeast, By};
+
+/// The changes of all values, those with labels summed up.
+const CHANGES: &[(&str, Change)] = &[
+    ("headcount_beat_seconds", AtLeast(1.0)),
+    ("headcount_congested_connections", By(0.0)),
+    ("headcount_connections", By(0.0)),
+    ("headcount_connections_closed_total", By(CLIENTS)),
+    ("headcount_connections_opened_total", By(CLIENTS)),
+    ("headcount_connects_refused_total", By(0.0)),
+    ("headcount_database_wait_seconds", AtLeast(MESSAGES)),
+    ("headcount_database_write_seconds", AtLeast(MESSAGES)),
+    ("headcount_database_writes_failed_total", By(0.0)),
+    ("headcount_frames_delivered_bytes_total", AtLeast(10_000.0)),
+    // The reply, the history and the presence of each join; each message to ten clients, and its reply.
+    (
+        "headcount_frames_delivered_total",
+        AtLeast(3.0 * CLIENTS + 11.0 * MESSAGES),
+    ),
+    ("headcount_frames_dropped_total", By(0.0)),
+    // Register; create, delete and two rooms; the handshakes.
+    ("headcount_http_request_seconds", By(5.0 + CLIENTS)),
+    ("headcount_http_requests_total", By(5.0 + CLIENTS)),
+    ("headcount_joins_refused_total", By(0.0)),
+    ("headcount_joins_total", By(CLIENTS)),
+    ("headcount_limited_total", By(0.0)),
+    ("headcount_member_list_tick_seconds", AtLeast(1.0)),
+    ("headcount_messages_total", By(MESSAGES)),
+    ("headcount_presence_entries", By(0.0)),
+    ("headcount_pushes_total", By(CLIENTS + MESSAGES)),
+    ("headcount_queue_bytes", By(0.0)),
+    ("headcount_queue_frames", By(0.0)),
+    ("headcount_queue_frames_max", By(0.0)),
+    ("headcount_ready", By(0.0)),
+    ("headcount_rooms", By(0.0)),
+    ("headcount_subscriptions", By(0.0)),
+    ("headcount_uptime_seconds", AtLeast(0.001)),
+    ("headcount_users", Any),
+    ("headcount_webhook_call_seconds", By(0.0)),
+    ("headcount_webhook_calls_total", By(0.0)),
+    ("headcount_webhook_events_total", By(0.0)),
+];
+
+#[tokio::test]
+async fn a_run_delivers_every_message_and_the_metrics_agree() {
+    let server = Server::start_with(|config| config.jwt_secret = SECRET.parse().ok()).await;
+    let url = format!("http://{}", server.address);
+    let pid = std::process::id().to_string();
+    let mut args = vec!["load", "--url", &url, "--jwt-secret", SECRET, "--quiet"];
+    args.extend([
+        "--connections",
+        "20",
+        "--rooms",
+        "2",
+        "--rate",
+        "20",
+        "--duration",
+        "1",
+    ]);
+    if cfg!(target_os = "linux") {
+        args.extend(["--pid", &pid]);
+    }
+    let load = Load::try_parse_from(args).unwrap();
+    let before = Scrape::of(&server).await;
+    let report = run_load(&load).await.unwrap();
+
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    assert_eq!((report.joins.asked, report.joins.joined), (20, 20));
+    let messages = &report.messages;
+    assert_eq!((messages.asked, messages.sent), (20, 20));
+    assert_eq!((messages.stored, messages.refused), (20, 0));
+    let deliveries = &report.deliveries;
+    assert_eq!((deliveries.expected, deliveries.received), (200, 200));
+    for times in [&report.joins.times, &deliveries.times] {
+        let steps = [times.p50_ms, times.p90_ms, times.p99_ms, times.p999_ms];
+        assert!(times.p50_ms > 0.0 && steps.is_sorted(), "{times:?}");
+    }
+    let usage = report.server.as_ref();
+    let is_measured = usage.is_some_and(|usage| usage.resident_bytes_joined > 0);
+    assert_eq!(is_measured, cfg!(target_os = "linux"));
+    assert!(report.to_string().contains("20 of 20"), "{report}");
+
+    let after = settled(&server).await;
+    let known: Vec<_> = CHANGES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(after.families(), known);
+    for (name, change) in CHANGES {
+        let found = after.sum(name) - before.sum(name);
+        let is_right = match change {
+            By(wanted) => found == *wanted,
+            AtLeast(least) => found >= *least,
+            Any => found >= 0.0,
+        };
+        assert!(is_right, "{name} changed by {found}, not {change:?}");
+    }
+}
+
+/// Scrapes until the ends of the connections have been seen.
+async fn settled(server: &Server) -> Scrape {
+    for _ in 0..500 {
+        let scrape = Scrape::of(server).await;
+        let open = scrape.sum("headcount_connections") + scrape.sum("headcount_presence_entries");
+        if open == 0.0 && scrape.sum("headcount_rooms") == 0.0 {
+            return scrape;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the connections of the run did not end");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_or_refuses_is_named() {
+    let server = Server::start_with(|config| config.auth_per_minute = 2).await;
+    let here = format!("http://{}", server.address);
+    for (url, reason) in [("http://127.0.0.1:9", "127.0.0.1:9"), (&here, "429")] {
+        let args = ["load", "--quiet", "--connections", "9", "--url", url];
+        let error = run_load(&Load::try_parse_from(args).unwrap()).await;
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains(reason), "{text}");
+    }
+}

@@ -1,0 +1,36 @@
+// Messages that the user has not read yet.
+
+import { h } from "./dom.mjs";
+
+const SHOWN_MAX = 99;
+
+/** Returns the number of messages of a room that the user has not read; 0 for one that is no member. */
+export function unreadOf({ last_seq: last, read_seq: read }) {
+  return Number.isFinite(last) && Number.isFinite(read) ? Math.max(0, last - read) : 0;
+}
+
+/** Returns the mark of unread messages on a room in a list, or null. */
+export function badge(room) {
+  const count = unreadOf(room);
+  if (count === 0) return null;
+  const text = count > SHOWN_MAX ? `${SHOWN_MAX}+` : String(count);
+  return h("span", { class: "badge", text, "aria-label": `${count} unread` });
+}
+
+/** Tells the server what is read, when the reader pauses. */
+export class ReadMarks {
+  #timer = null;
+
+  constructor(api) {
+    this.api = api;
+  }
+
+  /** Notes that a room is read up to `seq`. */
+  note(id, seq) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      // The next message, or the next visit, tries it again.
+      this.api.markRead(id, seq).catch(() => {});
+    }, 300);
+  }
+}
