@@ -1,4 +1,4 @@
-// The npm package @headcount-rs/member-list.
+// The npm package `headcount`.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { ROOT } from "./support/server.mjs";
 
-const PACKAGE = join(ROOT, "reference-server/npm");
+const PACKAGE = join(ROOT, "reference-server/web/headcount");
 
 test("the npm package contains the client of the page, documents and licences", async () => {
   const folder = mkdtempSync(join(tmpdir(), "headcount-npm-"));
@@ -22,11 +22,15 @@ test("the npm package contains the client of the page, documents and licences", 
       "LICENSE-APACHE",
       "LICENSE-MIT",
       "README.md",
-      "member-list.mjs",
+      "client.mjs",
+      "groups.mjs",
+      "index.mjs",
       "package.json",
+      "scroll-map.mjs",
+      "window-keeper.mjs",
     ]);
     execFileSync("tar", ["-xzf", join(folder, packed.filename), "-C", folder]);
-    const client = await import(pathToFileURL(join(folder, "package/member-list.mjs")));
+    const client = await import(pathToFileURL(join(folder, "package/index.mjs")));
     assert.equal(client.checksum([]), 0);
     assert.equal(new client.MemberListClient().counts, null);
   } finally {

@@ -1,8 +1,16 @@
 // The member sidebar: a virtual list of any length over the windows of a WindowKeeper.
 
 import { formatCount, h, paintAvatar, setNote } from "../dom.mjs";
-import { commonShift, groupAt, groupTitle, isHeaderKey, layOut, rowKey, shiftActive } from "./groups.mjs";
-import { ScrollMap } from "./scroll-map.mjs";
+import {
+  commonShift,
+  groupAt,
+  groupTitle,
+  isHeaderKey,
+  layOut,
+  rowKey,
+  ScrollMap,
+  shiftActive,
+} from "../headcount/index.mjs";
 
 export const ROW_PX = 40;
 const OVERSCAN = 8;

@@ -1,10 +1,9 @@
 // Ties the member list of the open room to the sidebar: one client and one keeper for each time the room is joined.
 
-import { MemberListClient } from "../member-list.mjs";
 import { byId } from "../dom.mjs";
+import { MemberListClient, WindowKeeper } from "../headcount/index.mjs";
 import { JumpBox } from "./jump-box.mjs";
 import { MemberPanel } from "./member-panel.mjs";
-import { WindowKeeper } from "./window-keeper.mjs";
 
 const HIDDEN_AFTER_MS = 15_000;
 

@@ -18,7 +18,7 @@ const RETRY_MS = 1000;
 
 /**
  * Holds chunk windows near the top of the list, one anchored window further down, and chunks for the moment after a
- * jump, when there is no row yet to anchor to. `client` holds the rows (member-list.mjs), `request(verb, payload)`
+ * jump, when there is no row yet to anchor to. `client` holds the rows (client.mjs), `request(verb, payload)`
  * reaches the server and resolves to a bundle, `changed()` is called after every bundle, `failed(error)` after a
  * refusal; one with `retryAfterMs` is repeated by itself.
  */
