@@ -293,7 +293,7 @@ test("another topic shows another list from its top, and no source none", async 
   await until("the other list", () => view.list.counts && view.list.counts.members < 100);
   assert.equal(view.scroll().scrollTop, 0);
   assert.deepEqual(events("phx_leave").map(({ topic }) => topic), [topicOf("city")]);
-  view.render({ source: null });
+  view.render({ source: socket, options: { topic: null } });
   await until("no list", () => view.list.status === "idle" && view.list.rows.length === 0);
 });
 

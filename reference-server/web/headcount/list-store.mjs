@@ -39,10 +39,11 @@ export class ListStore {
 
   /**
    * Shows the list of a channel, which its owner joins and leaves, or that of a topic of a socket: this joins the
-   * channel then. Returns a function that closes the windows, or leaves the channel that was joined here.
+   * channel then; `null` for either is no list. Returns a function that closes the windows, or leaves the channel that
+   * was joined here.
    */
   connect(source, topic, params) {
-    if (!source) return () => {};
+    if (!source || topic === null) return () => {};
     const isOwned = typeof source.channel === "function";
     if (isOwned && !topic) throw new TypeError("a socket needs the option `topic`");
     const channel = isOwned ? source.channel(topic, params) : source;
