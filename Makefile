@@ -1,6 +1,6 @@
 # Every target is one line. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint test-rust test-elixir test-python test-web test-api bench bench-rust bench-python packages fmt docs deny clean
+.PHONY: help run setup test lint test-rust test-elixir test-python test-mixed test-web test-api bench bench-rust bench-python packages fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## list the targets
@@ -13,7 +13,7 @@ setup: ## install what the tests need: Debian packages, virtualenv, npm packages
 	@.ci/setup
 
 test: ## every suite, nothing skipped; prints the time of each
-	+@.ci/suites setup lint test-rust test-elixir test-python test-web test-api
+	+@.ci/suites setup lint test-rust test-elixir test-python test-mixed test-web test-api
 
 lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cargo fmt --all --check
@@ -32,6 +32,12 @@ test-elixir: ## the NIF and its mix project
 test-python: ## the Python module, its stubs and types
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'
 	cd ffi-python && $(PYTHON) -m mypy && $(PYTHON) -m mypy.stubtest headcount && $(PYTHON) -m pytest
+
+test-mixed: ## one cluster of a Rust, an Elixir and a Python node, each killed, stopped and cut off
+	cargo test --quiet --workspace --all-features --no-run
+	cd ffi-elixir && MIX_ENV=test HEADCOUNT_NIF_FEATURES=nats mix compile
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check './ffi-python[test]'
+	$(PYTHON) ffi-python/tests/mixed/cluster.py
 
 test-web: ## the npm client `phoenix`, and two browsers, against the running server
 	cargo test --quiet --workspace --all-features --no-run

@@ -2,6 +2,7 @@
 
 import { Presence } from "./vendor/phoenix.mjs";
 import { sentence } from "./api.mjs";
+import { request } from "./headcount/index.mjs";
 import { MessageStore } from "./message-store.mjs";
 
 const PAGE = 50;
@@ -155,15 +156,8 @@ export class Room extends EventTarget {
    * try again (`retryAfterMs`) if it was too early.
    */
   request(event, payload) {
-    return new Promise((resolve, reject) => {
-      this.channel
-        .push(event, payload)
-        .receive("ok", resolve)
-        .receive("error", (reply) => {
-          const retryAfterMs = Number(reply?.retry_after_ms) || null;
-          reject(Object.assign(new Error(sentence(reply?.reason ?? "refused")), { retryAfterMs }));
-        })
-        .receive("timeout", () => reject(new Error("The server did not answer.")));
+    return request(this.channel, event, payload).catch((error) => {
+      throw Object.assign(error, { message: sentence(error.message) });
     });
   }
 

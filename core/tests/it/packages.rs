@@ -19,7 +19,10 @@ const VERSIONS: &[(&str, &str)] = &[
         "\nheadcount = { version = \"",
     ),
     ("ffi-elixir/mix.exs", "@version \""),
-    ("reference-server/npm/package.json", "\"version\": \""),
+    (
+        "reference-server/web/headcount/package.json",
+        "\"version\": \"",
+    ),
 ];
 
 #[test]

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { MemberListClient } from "../../web/member-list.mjs";
-import { WindowKeeper } from "../../web/members/window-keeper.mjs";
+import { MemberListClient } from "../../web/headcount/client.mjs";
+import { WindowKeeper } from "../../web/headcount/window-keeper.mjs";
 import { Client, data, guest, startServer, until } from "./support/server.mjs";
 
 const MEMBERS = 3000;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { applyDelta, checksum, crc32, MalformedBundleError, MemberListClient } from "../../web/member-list.mjs";
+import { applyDelta, checksum, crc32, MalformedBundleError, MemberListClient } from "../../web/headcount/client.mjs";
 
 const FOLDER = new URL("../../../core/tests/golden/list-frames/", import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));

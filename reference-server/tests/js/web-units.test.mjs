@@ -6,9 +6,9 @@ import { Api, ApiError, sentence } from "../../web/api.mjs";
 import { reconnectDelayMs } from "../../web/connection.mjs";
 import { initials } from "../../web/dom.mjs";
 import { Listing } from "../../web/listing.mjs";
-import { commonShift, groupAt, layOut, shiftActive } from "../../web/members/groups.mjs";
+import { commonShift, groupAt, layOut, shiftActive } from "../../web/headcount/groups.mjs";
 import { parseJump } from "../../web/members/jump-box.mjs";
-import { HEIGHT_MAX_PX, ScrollMap } from "../../web/members/scroll-map.mjs";
+import { HEIGHT_MAX_PX, ScrollMap } from "../../web/headcount/scroll-map.mjs";
 import { MessageStore } from "../../web/message-store.mjs";
 import { typingText } from "../../web/online.mjs";
 

@@ -1,20 +1,16 @@
-// Ties the member list of the open room to the sidebar: one client and one keeper for each time the room is joined.
+// Ties the member list of the open room to the sidebar.
 
-import { MemberListClient } from "../member-list.mjs";
 import { byId } from "../dom.mjs";
+import { ListSession, pauseWhileHidden } from "../headcount/index.mjs";
 import { JumpBox } from "./jump-box.mjs";
 import { MemberPanel } from "./member-panel.mjs";
-import { WindowKeeper } from "./window-keeper.mjs";
-
-const HIDDEN_AFTER_MS = 15_000;
 
 /** The member sidebar of the page. */
 export class Members {
   #room = null;
-  #keeper = null;
-  #hiddenTimer = null;
-  #onJoined = () => this.#open();
-  #onBundle = (event) => this.#keeper?.push(event.detail);
+  #session = null;
+  #onJoined = () => this.#session.joined();
+  #onBundle = (event) => this.#session.push(event.detail);
 
   constructor() {
     const elements = {
@@ -28,14 +24,14 @@ export class Members {
     };
     this.rendered = byId("members-rendered");
     this.panel = new MemberPanel(elements, { typed: (text, group) => this.#goToName(text, group) });
-    this.jump = new JumpBox(this.panel, (prefix) => this.#keeper?.find(prefix) ?? []);
-    document.addEventListener("visibilitychange", () => this.#onVisibility());
+    this.jump = new JumpBox(this.panel, (prefix) => this.#session?.find(prefix) ?? []);
+    pauseWhileHidden({ pause: () => this.#session?.pause(), resume: () => this.#session?.resume() });
   }
 
   /** Shows the members of another room, or of none. */
   show(room) {
-    this.#keeper?.close();
-    this.#keeper = null;
+    this.#session?.close();
+    this.#session = null;
     this.#room?.removeEventListener("joined", this.#onJoined);
     this.#room?.removeEventListener("member_list", this.#onBundle);
     this.#room = room;
@@ -46,32 +42,24 @@ export class Members {
     this.panel.show(null);
     if (!room) return;
     if (!isRendered) this.panel.note("Loading members…");
+    this.#session = new ListSession({
+      request: (verb, payload) => room.request(verb, payload),
+      view: this.panel,
+      changed: () => this.#changed(),
+      failed: (error) => this.#failed(error),
+    });
     room.addEventListener("joined", this.#onJoined);
     room.addEventListener("member_list", this.#onBundle);
   }
 
-  // The server forgets a viewer with its connection, so every join starts a new one; old rows stay visible meanwhile.
-  #open() {
-    const room = this.#room;
-    this.#keeper?.close();
-    const keeper = new WindowKeeper({
-      client: new MemberListClient(),
-      request: (verb, payload) => room.request(verb, payload),
-      changed: () => keeper === this.#keeper && this.#changed(),
-      failed: (error) =>
-        keeper === this.#keeper &&
-        !keeper.counts &&
-        this.panel.note(`The member list is not available. ${error.message}`),
-    });
-    this.#keeper = keeper;
-    if (this.panel.rows > 0) this.panel.reconnected(keeper);
-    else this.panel.show(keeper);
+  #failed(error) {
+    if (!this.#session.counts) this.panel.note(`The member list is not available. ${error.message}`);
   }
 
   // Within the group of the active row, else in the first group with such a name.
   async #goToName(prefix, group) {
     try {
-      const matches = await this.#keeper.find(prefix);
+      const matches = await this.#session.find(prefix);
       const match = matches.find((other) => other.group === group) ?? matches[0];
       if (match) await this.panel.seek(`m:${match.id}`, match.index);
     } catch {
@@ -88,14 +76,7 @@ export class Members {
 
   #changed() {
     if (this.rendered.dataset.room) this.#forgetRendered();
-    this.panel.changed();
+    this.panel.changed(this.#session.counts);
     this.jump.draw();
-  }
-
-  // A hidden tab needs no rows: after a while its windows are closed, and opened again when it is shown.
-  #onVisibility() {
-    clearTimeout(this.#hiddenTimer);
-    if (document.hidden) this.#hiddenTimer = setTimeout(() => this.#keeper?.pause(), HIDDEN_AFTER_MS);
-    else this.#keeper?.resume();
   }
 }

@@ -1,5 +1,6 @@
 // The windows of a member list to hold for the visible rows. It does not touch the page.
 
+import { MalformedBundleError } from "./client.mjs";
 import { rowKey } from "./groups.mjs";
 
 /** Rows of a chunk window, set by the protocol. */
@@ -15,12 +16,15 @@ const TOP_ZONE = 300;
 const PATIENCE_MS = 10_000;
 /** The pause before a refused request is repeated. */
 const RETRY_MS = 1000;
+/** The longest pause before windows are requested again because bundles were malformed, in steps of `RETRY_MS`. */
+const MALFORMED_MAX = 32;
 
 /**
  * Holds chunk windows near the top of the list, one anchored window further down, and chunks for the moment after a
- * jump, when there is no row yet to anchor to. `client` holds the rows (member-list.mjs), `request(verb, payload)`
+ * jump, when there is no row yet to anchor to. `client` holds the rows (client.mjs), `request(verb, payload)`
  * reaches the server and resolves to a bundle, `changed()` is called after every bundle, `failed(error)` after a
- * refusal; one with `retryAfterMs` is repeated by itself.
+ * refusal; one with `retryAfterMs` is repeated by itself. It is called with a `MalformedBundleError` as well: the rows
+ * stay, and all windows are requested again.
  */
 export class WindowKeeper {
   #client;
@@ -32,6 +36,9 @@ export class WindowKeeper {
   #end = 0;
   #paused = false;
   #closed = false;
+  /** Malformed bundles in a row, and the timer of the request that follows them. */
+  #malformed = 0;
+  #mending = null;
 
   constructor({ client, request, changed, failed = () => {} }) {
     this.#client = client;
@@ -101,9 +108,31 @@ export class WindowKeeper {
   /** Applies a bundle that the server pushed. */
   push(bundle) {
     if (this.#closed) return;
-    for (const windows of this.#client.apply(bundle))
-      this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
+    const asks = this.#apply(bundle);
+    if (asks === null) return;
+    for (const windows of asks) this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
     this.#changed();
+  }
+
+  // A server that keeps sending such bundles is asked less and less often.
+  #apply(bundle) {
+    try {
+      const asks = this.#client.apply(bundle);
+      this.#malformed = 0;
+      return asks;
+    } catch (error) {
+      if (!(error instanceof MalformedBundleError)) throw error;
+      this.#mending ??= setTimeout(() => this.#mend(), RETRY_MS * Math.min(2 ** this.#malformed, MALFORMED_MAX));
+      this.#malformed += 1;
+      this.#failed(error);
+      return null;
+    }
+  }
+
+  #mend() {
+    this.#mending = null;
+    const windows = this.#client.names;
+    if (windows.length > 0) this.#ask("mend", "member_list_resync", { windows });
   }
 
   /** Closes the windows while the list is hidden; counts continue. */
@@ -121,6 +150,13 @@ export class WindowKeeper {
   /** Ends all requests and changes. */
   close() {
     this.#closed = true;
+    clearTimeout(this.#mending);
+  }
+
+  /** Ends them and closes all windows, also those that have not arrived. */
+  leave() {
+    for (const name of this.#client.names) this.#close(name);
+    this.close();
   }
 
   #arrange(from, to) {
@@ -172,11 +208,13 @@ export class WindowKeeper {
 
   #closeOthers(keep) {
     for (const view of this.#views()) {
-      if (keep(view)) continue;
-      const closed = { window: view.name };
-      this.#client.expect("member_list_close", closed);
-      this.#request("member_list_close", closed).catch(() => {});
+      if (!keep(view)) this.#close(view.name);
     }
+  }
+
+  #close(window) {
+    this.#client.expect("member_list_close", { window });
+    this.#request("member_list_close", { window }).catch(() => {});
   }
 
   // One request of a kind at a time; the next `want` finds the windows wanted by the time of the answer.
@@ -205,6 +243,7 @@ export class WindowKeeper {
       } catch (error) {
         if (this.#closed || !(error.retryAfterMs > 0)) throw error;
         await new Promise((wake) => setTimeout(wake, error.retryAfterMs));
+        if (this.#closed) throw error;
       }
     }
   }

@@ -1,0 +1,95 @@
+// One list over connections that come and go.
+
+import { MemberListClient } from "./client.mjs";
+import { WindowKeeper } from "./window-keeper.mjs";
+
+const HIDDEN_AFTER_MS = 15_000;
+
+/**
+ * Makes a client and a keeper for each time the list is joined: a server forgets a viewer with its connection, and old
+ * rows stay visible meanwhile. `request(verb, payload)` reaches the server (see WindowKeeper), `view` is a VirtualList
+ * or has its `rows`, `show` and `reconnected`. `changed()` is called after every bundle, `failed(error)` after a
+ * refusal or a bundle that is not of the shape of the protocol.
+ */
+export class ListSession {
+  #keeper = null;
+  #isPaused = false;
+
+  constructor({ request, view, changed, failed = () => {} }) {
+    this.request = request;
+    this.view = view;
+    this.changed = changed;
+    this.failed = failed;
+  }
+
+  /** The list's counts, or null before the first bundle of this connection. */
+  get counts() {
+    return this.#keeper?.counts ?? null;
+  }
+
+  /** Opens windows over a new connection. */
+  joined() {
+    this.#keeper?.close();
+    const keeper = new WindowKeeper({
+      client: new MemberListClient(),
+      request: this.request,
+      changed: () => keeper === this.#keeper && this.changed(),
+      failed: (error) => keeper === this.#keeper && this.failed(error),
+    });
+    if (this.#isPaused) keeper.pause();
+    this.#keeper = keeper;
+    if (this.view.rows > 0) this.view.reconnected(keeper);
+    else this.view.show(keeper);
+  }
+
+  /** Applies a bundle that the server pushed. */
+  push(bundle) {
+    this.#keeper?.push(bundle);
+  }
+
+  /** Finds names that begin with `prefix`: `[{group, index, id}]`, the first of each group. */
+  async find(prefix) {
+    return (await this.#keeper?.find(prefix)) ?? [];
+  }
+
+  /** Closes the windows while the list is hidden; counts continue. */
+  pause() {
+    this.#isPaused = true;
+    this.#keeper?.pause();
+  }
+
+  resume() {
+    this.#isPaused = false;
+    this.#keeper?.resume();
+  }
+
+  /** Ends all requests and changes; the connection is gone, or goes as well. */
+  close() {
+    this.#keeper?.close();
+    this.#keeper = null;
+  }
+
+  /** Ends them and closes the windows over a connection that stays. */
+  leave() {
+    this.#keeper?.leave();
+    this.#keeper = null;
+  }
+}
+
+/**
+ * Pauses a session while the document is hidden: a hidden tab needs no rows, so after a while its windows are closed,
+ * and opened again when it is shown. Returns a function that ends this.
+ */
+export function pauseWhileHidden(session, document = globalThis.document) {
+  let timer = null;
+  const onChange = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(() => session.pause(), HIDDEN_AFTER_MS);
+    else session.resume();
+  };
+  document?.addEventListener("visibilitychange", onChange);
+  return () => {
+    clearTimeout(timer);
+    document?.removeEventListener("visibilitychange", onChange);
+  };
+}

@@ -1,0 +1,187 @@
+// The hook of Phoenix LiveView: the LiveView itself is the viewer, and takes the requests as events.
+
+import { refusal, RequestError } from "./channel.mjs";
+import { groupTitle } from "./groups.mjs";
+import { ListSession, pauseWhileHidden } from "./list-session.mjs";
+import { RowPool } from "./row-pool.mjs";
+import { VirtualList } from "./virtual-list.mjs";
+
+const ANSWER_MAX_MS = 10_000;
+
+/**
+ * Returns a hook for `new LiveSocket(…, {hooks: {MemberList: memberListHook()}})`. `draw(element, {row, group, index,
+ * total, isActive})` fills the element of a row; `row` is null until it arrives.
+ */
+export function memberListHook({ draw = drawRow } = {}) {
+  return {
+    mounted() {
+      this.memberList = new HookList(this, draw);
+    },
+    updated() {
+      this.memberList.updated();
+    },
+    disconnected() {
+      this.memberList.mark("reconnecting");
+    },
+    reconnected() {
+      this.memberList.reconnected();
+    },
+    destroyed() {
+      this.memberList.close();
+    },
+  };
+}
+
+/** The hook as it is, with rows drawn by `drawRow`. */
+export const MemberListHook = memberListHook();
+
+/** Fills the element of a row with a name and a status, or a group's title and count. */
+export function drawRow(element, { row, isActive }) {
+  const kind = row === null ? "loading" : row.id === undefined ? "header" : "member";
+  element.dataset.kind = kind;
+  element.classList.toggle("active", isActive);
+  const { status = "", name, username } = row?.body ?? {};
+  element.dataset.status = kind === "member" ? status : "";
+  const texts = { loading: () => "", header: () => `${groupTitle(row.group)} — ${row.count}` };
+  const text = texts[kind]?.() ?? String(name ?? username ?? row.id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** The list of one element. */
+class HookList {
+  #hook;
+  #sizer;
+  #rows;
+  #list;
+  #pool;
+  #session;
+  #name = null;
+  #stopPausing;
+  #state = { name: "connecting", error: null };
+  #isInComponent;
+
+  constructor(hook, draw) {
+    const { el } = hook;
+    this.#hook = hook;
+    this.#isInComponent = el.closest("[data-phx-component]") !== null;
+    this.#sizer = el.ownerDocument.createElement("div");
+    this.#rows = el.ownerDocument.createElement("div");
+    Object.assign(this.#sizer.style, { position: "relative" });
+    Object.assign(this.#rows.style, { position: "absolute", left: "0", right: "0" });
+    this.#sizer.append(this.#rows);
+    const rowHeight = Number(el.dataset.rowHeight) || undefined;
+    this.#list = new VirtualList({ rowHeight, drawNow: () => this.#pool?.draw(this.#list.read()) });
+    this.#pool = new RowPool(this.#rows, () => this.#makeRow(draw));
+    el.append(this.#sizer);
+    this.#list.attach({ scroll: el, sizer: this.#sizer });
+    el.addEventListener("keydown", this.#onKey);
+    hook.handleEvent("member_list", (bundle) => this.#push(bundle));
+    this.#stopPausing = pauseWhileHidden({
+      pause: () => this.#session.pause(),
+      resume: () => this.#session.resume(),
+    });
+    this.#start();
+  }
+
+  /** Shows the state of the list in the attributes of the element, for style sheets and tests. */
+  mark(name, error = null) {
+    this.#state = { name, error };
+    const { el } = this.#hook;
+    el.dataset.state = name;
+    if (error) el.dataset.error = error.message;
+    else delete el.dataset.error;
+  }
+
+  /** Takes up another `data-list`, and puts back what a patch removed. */
+  updated() {
+    const { el } = this.#hook;
+    if (this.#sizer.parentElement !== el) {
+      el.append(this.#sizer);
+      this.#list.attach({ scroll: el, sizer: this.#sizer });
+    }
+    this.mark(this.#state.name, this.#state.error);
+    if ((el.dataset.list ?? null) === this.#name) return;
+    this.#session.leave();
+    this.#list.show(null);
+    this.#start();
+  }
+
+  reconnected() {
+    this.#session.joined();
+  }
+
+  close() {
+    this.#stopPausing();
+    this.#hook.el.removeEventListener("keydown", this.#onKey);
+    this.#session.leave();
+    this.#list.close();
+    this.#sizer.remove();
+  }
+
+  #start() {
+    this.#name = this.#hook.el.dataset.list ?? null;
+    this.#session = new ListSession({
+      request: (verb, payload) => this.#request(verb, payload),
+      view: this.#list,
+      changed: () => this.#changed(),
+      failed: (error) => this.mark("failed", error),
+    });
+    this.mark("connecting");
+    this.#session.joined();
+  }
+
+  #changed() {
+    this.mark("open");
+    this.#list.changed();
+  }
+
+  // Every hook of a page gets every event.
+  #push(bundle) {
+    if (this.#name === null || bundle?.list === this.#name) this.#session.push(bundle);
+  }
+
+  // The answer is the map of `{:reply, map, socket}`; one with a `reason` is a refusal.
+  #request(verb, payload) {
+    const list = this.#name === null ? {} : { list: this.#name };
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new RequestError("timeout")), ANSWER_MAX_MS);
+      this.#pushEvent(verb, { ...payload, ...list }, (reply) => {
+        clearTimeout(timer);
+        if (reply?.reason === undefined) resolve(reply);
+        else reject(refusal(reply));
+      });
+    });
+  }
+
+  // An element that was removed has no target any more. Its LiveView is told of the windows closed; a component, which
+  // cannot be found without it, learns from its own rendering.
+  #pushEvent(verb, payload, answered) {
+    const { el } = this.#hook;
+    if (el.isConnected) this.#hook.pushEventTo(el, verb, payload, answered);
+    else if (!this.#isInComponent) this.#hook.pushEvent(verb, payload, answered);
+  }
+
+  #onKey = (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (this.#list.press(event.key)) event.preventDefault();
+  };
+
+  #makeRow(draw) {
+    const element = this.#hook.el.ownerDocument.createElement("div");
+    Object.assign(element.style, { position: "absolute", left: "0", right: "0" });
+    return {
+      element,
+      hide: () => {
+        element.hidden = true;
+      },
+      show: ({ index, top, row, group, total }) => {
+        element.hidden = false;
+        element.style.top = `${top}px`;
+        element.style.height = `${this.#list.rowHeight}px`;
+        element.setAttribute("aria-posinset", index + 1);
+        element.setAttribute("aria-setsize", total);
+        draw(element, { row, group, index, total, isActive: index === this.#list.active });
+      },
+    };
+  }
+}
