@@ -2,6 +2,8 @@
 
 pub(crate) mod list;
 mod lists;
+mod save;
+mod saved_spec;
 pub(crate) mod spec;
 pub(crate) mod tick;
 pub(crate) mod view;

@@ -1,0 +1,121 @@
+//! The first bytes of the content: what is saved.
+
+use std::io::Read;
+
+use crate::member_list::Id;
+use crate::member_list::limits::{KEY_COLUMNS_MAX, MEMBERS_MAX};
+use crate::member_list::load_error::LoadError;
+use crate::member_list::saves::blocks::BlockReader;
+
+/// The slots of `MEMBERS_MAX` members and the free ones between them are fewer.
+const SLOTS_MAX: u64 = 1 << 31;
+
+/// Epochs grow from what a file says.
+const EPOCH_MAX: u64 = 1 << 62;
+
+/// The kind of thing that a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Table = 0,
+    List = 1,
+}
+
+/// Describes what is saved, and how much of it there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
+    pub(crate) columns: usize,
+    pub(crate) payloads: bool,
+    /// Of lists.
+    pub(crate) headers: bool,
+    /// Of tables.
+    pub(crate) shown: u32,
+    /// The revision of members that are new.
+    pub(crate) floor: u32,
+    /// The next epoch of a table; the epoch of a list.
+    pub(crate) epoch: u64,
+    pub(crate) slots: u64,
+    pub(crate) members: u64,
+}
+
+const PAYLOADS: u8 = 1;
+const HEADERS: u8 = 2;
+
+impl Head {
+    pub(crate) fn save<I: Id>(&self, out: &mut Vec<u8>) {
+        let payloads = if self.payloads { PAYLOADS } else { 0 };
+        let headers = if self.headers { HEADERS } else { 0 };
+        out.push(self.kind as u8);
+        out.push(I::KIND);
+        out.push(self.columns as u8);
+        out.push(payloads | headers);
+        out.extend_from_slice(&self.shown.to_le_bytes());
+        out.extend_from_slice(&self.floor.to_le_bytes());
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        out.extend_from_slice(&self.slots.to_le_bytes());
+        out.extend_from_slice(&self.members.to_le_bytes());
+    }
+
+    /// Reads what a file has, which must be of this kind.
+    pub(crate) fn load<I: Id>(
+        kind: Kind,
+        reader: &mut BlockReader<impl Read>,
+    ) -> Result<Self, LoadError> {
+        let found = reader.u8()?;
+        let ids = reader.u8()?;
+        let expected = name_of(kind as u8, I::KIND);
+        let found = name_of(found, ids);
+        match (expected, found) {
+            (Some(expected), Some(found)) if expected != found => {
+                return Err(LoadError::OtherKind { expected, found });
+            }
+            (_, None) => return Err(reader.invalid("it is neither a table nor a list")),
+            _ => {}
+        }
+        let columns = usize::from(reader.u8()?);
+        if !(1..=KEY_COLUMNS_MAX).contains(&columns) || kind == Kind::List && columns > 1 {
+            return Err(reader.invalid("the number of key columns is wrong"));
+        }
+        let flags = reader.u8()?;
+        if flags & !(PAYLOADS | HEADERS) != 0 {
+            return Err(reader.invalid("there are flags that no version knows"));
+        }
+        let head = Self {
+            kind,
+            columns,
+            payloads: flags & PAYLOADS != 0,
+            headers: flags & HEADERS != 0,
+            shown: reader.u32()?,
+            floor: reader.u32()?,
+            epoch: reader.u64()?,
+            slots: reader.u64()?,
+            members: reader.u64()?,
+        };
+        let offset = reader.offset();
+        let check = |what, got, max| match got > max {
+            true => Err(LoadError::OverLimit {
+                what,
+                got,
+                max,
+                offset,
+            }),
+            false => Ok(()),
+        };
+        check("as epoch", head.epoch, EPOCH_MAX)?;
+        check("members", head.members, MEMBERS_MAX as u64)?;
+        check("places for members", head.slots, SLOTS_MAX)?;
+        Ok(head)
+    }
+}
+
+fn name_of(kind: u8, ids: u8) -> Option<&'static str> {
+    Some(match (kind, ids) {
+        (0, 0) => "table of integers",
+        (0, 1) => "table of UUIDs",
+        (0, 2) => "table of texts",
+        (1, 0) => "list of integers",
+        (1, 1) => "list of UUIDs",
+        (1, 2) => "list of texts",
+        _ => return None,
+    })
+}
