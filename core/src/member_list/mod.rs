@@ -83,6 +83,7 @@ pub use limits::{
 pub use list::MemberList;
 pub use load_error::{LoadError, SaveError};
 pub use options::ListOptions;
+pub use saves::head::SavedIds;
 pub use saves::job::{Savable, SaveJob};
 pub use snapshot::Snapshot;
 pub use sort_key::SortKey;

@@ -20,6 +20,14 @@ pub(crate) const BLOCK: usize = 1 << 16;
 /// Bytes of the length and the checksum before a block.
 const HEAD: usize = 12;
 
+/// The place of the first byte of content.
+pub(crate) const CONTENT_AT: usize = START as usize + HEAD;
+
+/// Returns whether a file begins as saved ones do.
+pub(crate) fn is_saved(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
 /// Cuts what is written into blocks.
 #[derive(Debug, Default)]
 pub(crate) struct BlockWriter {

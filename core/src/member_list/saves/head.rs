@@ -5,10 +5,51 @@ use std::io::Read;
 use crate::member_list::Id;
 use crate::member_list::limits::{KEY_COLUMNS_MAX, MEMBERS_MAX};
 use crate::member_list::load_error::LoadError;
-use crate::member_list::saves::blocks::BlockReader;
+use crate::member_list::saves::blocks::{BlockReader, CONTENT_AT, is_saved};
 
 /// The slots of `MEMBERS_MAX` members and the free ones between them are fewer.
 const SLOTS_MAX: u64 = 1 << 31;
+
+/// The ids of a saved table or list, which tell the type to load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SavedIds {
+    /// `u64`.
+    U64,
+    /// `u128`, UUIDs.
+    U128,
+    /// [`TextId`](crate::member_list::TextId).
+    Text,
+}
+
+impl SavedIds {
+    /// The bytes that [`of`](Self::of) needs.
+    pub const BYTES: usize = IDS_AT + 1;
+
+    /// Reads the ids from the beginning of a file; `None` if it is no saved table or list, or too
+    /// short. The rest of the file may still be refused.
+    ///
+    /// ```
+    /// use headcount::member_list::{MemberTable, SavedIds, TableOptions};
+    ///
+    /// let mut file = Vec::new();
+    /// MemberTable::<u128>::new(TableOptions::default())?.save(&mut file)?;
+    /// assert_eq!(SavedIds::of(&file), Some(SavedIds::U128));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn of(start: &[u8]) -> Option<Self> {
+        let ids = start.get(IDS_AT).filter(|_| is_saved(start))?;
+        match *ids {
+            0 => Some(Self::U64),
+            1 => Some(Self::U128),
+            2 => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+
+/// The first content is the kind, the second one the ids.
+const IDS_AT: usize = CONTENT_AT + 1;
 
 /// Epochs grow from what a file says.
 const EPOCH_MAX: u64 = 1 << 62;

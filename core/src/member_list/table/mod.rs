@@ -147,6 +147,12 @@ impl<I: Id> MemberTable<I> {
         })
     }
 
+    /// Returns whether members have payloads.
+    #[must_use]
+    pub const fn has_payloads(&self) -> bool {
+        self.options.payloads
+    }
+
     /// Returns the number of members. O(1).
     #[must_use]
     pub fn len(&self) -> usize {
