@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use headcount::codec::DecodeError as Malformed;
 use headcount::id::IdError;
-use headcount::member_list::{TableError, WindowError as Unseen};
+use headcount::member_list::{LoadError, SaveError, TableError, WindowError as Unseen};
 use headcount::presence::RestoreError as Unrestored;
 use headcount::tracker::ApplyError as Refused;
 use headcount::{ListError as Unlisted, TrackError as Untracked};
@@ -110,6 +110,27 @@ impl From<TableError> for Raised {
             | TableError::TooManyClauses { max, .. }
             | TableError::TooManyIds { max, .. } => LimitError::new_err((text, max)),
             _ => ListError::new_err((text, kind_of(&error))),
+        })
+    }
+}
+
+impl From<SaveError> for Raised {
+    fn from(error: SaveError) -> Self {
+        let text = error.to_string();
+        Self(match error {
+            SaveError::Io(error) => error.into(),
+            _ => ListError::new_err((text, kind_of(&error))),
+        })
+    }
+}
+
+impl From<LoadError> for Raised {
+    fn from(error: LoadError) -> Self {
+        let text = error.to_string();
+        let offset = error.offset();
+        Self(match error {
+            LoadError::Io { error, .. } => error.into(),
+            _ => DecodeError::new_err((text, offset, kind_of(&error))),
         })
     }
 }

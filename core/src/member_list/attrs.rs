@@ -5,7 +5,8 @@ use std::fmt;
 use crate::member_list::TableError;
 use crate::member_list::limits::{ATTRS_MAX, CLAUSES_MAX};
 
-const WORDS: usize = ATTRS_MAX / 64;
+/// Words of a set.
+pub(crate) const WORDS: usize = ATTRS_MAX / 64;
 
 /// A set of up to 512 attributes of a member: roles, status, bot, ... What a bit means is up to the
 /// application.
@@ -80,6 +81,23 @@ impl Attrs {
         }))
     }
 
+    /// Appends the set: which words have bits, and those words.
+    pub(crate) fn save(&self, out: &mut Vec<u8>) {
+        let used = |at: &usize| self.0[*at] != 0;
+        let mask = (0..WORDS)
+            .filter(used)
+            .fold(0_u8, |mask, at| mask | 1 << at);
+        out.push(mask);
+        for word in self.0.iter().filter(|word| **word != 0) {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    /// Makes a set of its words.
+    pub(crate) const fn from_words(words: [u64; WORDS]) -> Self {
+        Self(words)
+    }
+
     fn intersects(&self, other: &Self) -> bool {
         let mut words = self.0.iter().zip(&other.0);
         words.any(|(word, other)| word & other != 0)
@@ -110,9 +128,9 @@ impl fmt::Debug for Attrs {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Clause {
-    all: Attrs,
-    any: Attrs,
-    none: Attrs,
+    pub(crate) all: Attrs,
+    pub(crate) any: Attrs,
+    pub(crate) none: Attrs,
 }
 
 impl Clause {

@@ -15,25 +15,73 @@ mod sealed {
         reason = "the usual seal: the ids there are, are those here"
     )]
     pub trait Sealed {
+        /// The number of the type in files.
+        const KIND: u8;
+        /// The bytes of a saved id; texts have their length before them.
+        const SAVED_LEN: Option<usize>;
+
         /// Returns an id to fill the place of a member that left.
         fn nobody() -> Self;
+
+        /// Appends the id as files have it.
+        fn save(&self, out: &mut Vec<u8>);
+
+        /// Makes an id of its bytes, without the length that is before those of a text.
+        fn from_saved(bytes: &[u8]) -> Option<Self>
+        where
+            Self: Sized;
     }
 
     impl Sealed for u64 {
+        const KIND: u8 = 0;
+        const SAVED_LEN: Option<usize> = Some(8);
+
         fn nobody() -> Self {
             0
+        }
+
+        fn save(&self, out: &mut Vec<u8>) {
+            out.extend_from_slice(&self.to_le_bytes());
+        }
+
+        fn from_saved(bytes: &[u8]) -> Option<Self> {
+            bytes.try_into().ok().map(Self::from_le_bytes)
         }
     }
 
     impl Sealed for u128 {
+        const KIND: u8 = 1;
+        const SAVED_LEN: Option<usize> = Some(16);
+
         fn nobody() -> Self {
             0
+        }
+
+        fn save(&self, out: &mut Vec<u8>) {
+            out.extend_from_slice(&self.to_le_bytes());
+        }
+
+        fn from_saved(bytes: &[u8]) -> Option<Self> {
+            bytes.try_into().ok().map(Self::from_le_bytes)
         }
     }
 
     impl Sealed for crate::member_list::TextId {
+        const KIND: u8 = 2;
+        const SAVED_LEN: Option<usize> = None;
+
         fn nobody() -> Self {
             Self(Default::default())
+        }
+
+        fn save(&self, out: &mut Vec<u8>) {
+            out.push(self.0.len() as u8);
+            out.extend_from_slice(self.0.as_bytes());
+        }
+
+        fn from_saved(bytes: &[u8]) -> Option<Self> {
+            let text = std::str::from_utf8(bytes).ok()?;
+            Self::new(text).ok()
         }
     }
 }

@@ -44,7 +44,10 @@ mod groups;
 mod id;
 mod limits;
 mod list;
+mod list_save;
+mod load_error;
 mod options;
+mod saves;
 #[cfg(feature = "serde")]
 mod serde_impls;
 mod snapshot;
@@ -78,7 +81,10 @@ pub use limits::{
     SORTED_SET_MAX, TEXT_ID_MAX, VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
 };
 pub use list::MemberList;
+pub use load_error::{LoadError, SaveError};
 pub use options::ListOptions;
+pub use saves::head::SavedIds;
+pub use saves::job::{Savable, SaveJob};
 pub use snapshot::Snapshot;
 pub use sort_key::SortKey;
 pub use sorted_set::{IntoIter, Iter, SortedSet};

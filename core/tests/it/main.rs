@@ -13,6 +13,8 @@ mod member_list_churn;
 mod member_list_find;
 mod member_list_model;
 mod member_list_order;
+mod member_saves;
+mod member_saves_model;
 mod member_table_model;
 mod member_table_rules;
 mod member_table_windows;

@@ -27,6 +27,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["member_list/tree", "member_list/changes"],
     ),
     (
+        "member_list/saves",
+        &["member_list/store", "member_list/tree"],
+    ),
+    (
         "member_list/windows",
         &[
             "member_list/store",
@@ -37,6 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "member_list/table",
         &[
+            "member_list/saves",
             "member_list/snapshot",
             "member_list/store",
             "member_list/changes",
@@ -54,6 +59,7 @@ const COMMON: &[&str] = &[
     "member_list/error",
     "member_list/id",
     "member_list/limits",
+    "member_list/load_error",
     "member_list/options",
     "member_list/sort_key",
     "member_list/table_error",

@@ -110,6 +110,9 @@ defmodule Headcount.MemberTable do
   # Members over which a list is built before others may use the table: less than a millisecond.
   @build_step 500
 
+  # Bytes of a file that are made before others may use the table: less than a millisecond.
+  @save_step 131_072
+
   @doc """
   Returns an empty table.
 
@@ -483,6 +486,68 @@ defmodule Headcount.MemberTable do
   end
 
   @doc """
+  Saves the table as it is now, with its lists and their orders, to a path.
+
+  It works in steps, between which others may use and change the table; the file has the state at the
+  beginning. A file that has the path stays until the new one is whole. Viewers are not saved. While another
+  process saves the table, this is `{:error, {:running, message}}`.
+
+      iex> table = Headcount.MemberTable.new()
+      iex> Headcount.MemberTable.upsert!(table, 7, name: "Zoe")
+      iex> Headcount.MemberTable.add_list!(table, name: "all")
+      iex> Headcount.MemberTable.build(table)
+      iex> path = Path.join(System.tmp_dir!(), "headcount-#{System.unique_integer([:positive])}")
+      iex> Headcount.MemberTable.save(table, path)
+      :ok
+      iex> loaded = Headcount.MemberTable.load!(path)
+      iex> File.rm!(path)
+      iex> Headcount.MemberTable.ListView.index_of(Headcount.MemberTable.list_named(loaded, "all"), 7)
+      1
+      iex> {:error, {:io, _}} = Headcount.MemberTable.save(table, "/no/such/folder/file")
+  """
+  @spec save(t(), Path.t()) :: :ok | error()
+  def save(%__MODULE__{ref: ref}, path) do
+    path = IO.chardata_to_string(path)
+    part = path <> ".part"
+
+    with {:ok, save} <- Native.table_save(ref) do
+      case write(part, save) do
+        :ok -> io(:file.rename(part, path))
+        error -> tap(error, fn _ -> :file.delete(part) end)
+      end
+    end
+  end
+
+  bang(save!(table :: t(), path :: Path.t()) :: :ok)
+
+  @doc """
+  Returns the table of a file that `save/2` wrote.
+
+  Its lists are there as they were, see `list_named/2`; those that were being built begin again.
+
+    * `:payloads` - what payloads are, in a file with payloads, as in `new/1`
+    * `:first_epoch` - epochs begin there, default the time in milliseconds
+
+  A file that was cut or altered, that a later edition wrote, or that is something else, is an error whose
+  message says at which byte it was noticed.
+
+      iex> {:error, {:io, _}} = Headcount.MemberTable.load("/no/such/file")
+  """
+  @spec load(Path.t(), keyword()) :: {:ok, t()} | error()
+  def load(path, options \\ []) do
+    options = Keyword.validate!(options, payloads: false, first_epoch: nil)
+    epoch = check_epoch(options[:first_epoch] || System.system_time(:millisecond))
+    path = IO.chardata_to_string(path)
+
+    with {:ok, ref} <- Native.table_load(path, payloads(options[:payloads]), epoch) do
+      {:ok, %__MODULE__{ref: ref}}
+    end
+  end
+
+  bang(load!(path :: Path.t()) :: t())
+  bang(load!(path :: Path.t(), options :: keyword()) :: t())
+
+  @doc """
   Returns the bytes that the table and its lists occupy outside the heaps of processes, without text ids,
   keys over 15 bytes and payloads.
 
@@ -491,6 +556,24 @@ defmodule Headcount.MemberTable do
   """
   @spec memory(t()) :: non_neg_integer()
   def memory(%__MODULE__{ref: ref}), do: Native.table_memory(ref)
+
+  defp write(path, save) do
+    with {:ok, file} <- io(:file.open(path, [:write, :raw, :binary])) do
+      written = write_steps(file, save)
+      closed = io(:file.close(file))
+      if written == :ok, do: closed, else: written
+    end
+  end
+
+  defp write_steps(file, save) do
+    with {:ok, {over?, data}} <- Native.table_save_step(save, @save_step),
+         :ok <- io(:file.write(file, data)) do
+      if over?, do: io(:file.sync(file)), else: write_steps(file, save)
+    end
+  end
+
+  defp io({:error, reason}), do: {:error, {:io, to_string(:file.format_error(reason))}}
+  defp io(done), do: done
 
   defp view(ref, id), do: %ListView{table: ref, id: id}
 

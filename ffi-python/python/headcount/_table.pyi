@@ -2,10 +2,12 @@
 
 from builtins import list as _list
 from collections.abc import Iterable, Iterator
+from os import PathLike
 from types import GenericAlias
 from typing import Any, ClassVar, Generic, Literal, SupportsIndex, TypeVar, final, overload
 from uuid import UUID
 
+from _typeshed import SupportsRead, SupportsWrite
 from headcount._headcount import Group, Header, Member, Snapshot, Viewer, _Key, _Meta
 
 __all__ = [
@@ -402,6 +404,33 @@ class MemberTable(Generic[_I]):
 
     def snapshot(self) -> dict[ListView[_I], Snapshot[_I]]:
         """Return all lists that can be read as they are now, of one moment. O(lists)."""
+
+    def save(self, file: str | PathLike[str] | SupportsWrite[bytes]) -> None:
+        """Save the table as it is now, with its lists and their orders, to a path or to an object
+        with `write`. It works in steps between which other threads may use and change the table;
+        the file has the state at the beginning. A file that has the path stays until the new one is
+        whole. Viewers are not saved.
+
+        Raises `ListError` while another thread saves the table, `OSError` if the file cannot be
+        written.
+        """
+
+    @staticmethod
+    def load(
+        file: str | PathLike[str] | SupportsRead[bytes],
+        /,
+        *,
+        payloads: Literal["json", "raw"] | None = None,
+        first_epoch: int | None = None,
+    ) -> MemberTable[Any]:
+        """Return the table of a file that `save` wrote: a path, or an object with `read`. Its lists
+        are there as they were, found by `list_named`; those that were being built begin again. In a
+        table with payloads, `payloads` says what they are, `"json"` or `"raw"`. Epochs begin at
+        `first_epoch`, by default the time in milliseconds.
+
+        Raises `DecodeError` for a file that was cut or altered, or that a later edition wrote, and
+        `ListError` if only one of `payloads` and the file has payloads.
+        """
 
     def heap_bytes(self) -> int:
         """Return the heap memory of the table and its lists in bytes, without the memory that text

@@ -1,6 +1,8 @@
 //! Attribute sets, each once: a class for all members with equal attributes, and the place of the
 //! class in each list.
 
+use std::sync::{Arc, Weak};
+
 use hashbrown::HashMap;
 
 use crate::member_list::TableError;
@@ -60,9 +62,16 @@ pub(crate) struct Classes {
     classes: Vec<Class>,
     by_attrs: HashMap<Attrs, u32>,
     free: Vec<u32>,
+    /// As long as the save it belongs to lives, no class gets the number of one that is gone.
+    save: Weak<()>,
 }
 
 impl Classes {
+    /// Keeps the attributes of all classes for a save, also of those that are gone.
+    pub(crate) fn keep_for(&mut self, save: &Arc<()>) {
+        self.save = Arc::downgrade(save);
+    }
+
     /// Returns how many classes there are. O(1).
     pub(crate) fn len(&self) -> usize {
         self.by_attrs.len()
@@ -104,7 +113,9 @@ impl Classes {
         for (column, rules) in rules {
             made.judge(column, rules);
         }
-        let class = match self.free.pop() {
+        let is_saving = self.save.strong_count() > 0;
+        let free = if is_saving { None } else { self.free.pop() };
+        let class = match free {
             Some(class) => {
                 self.classes[class as usize] = made;
                 class
@@ -129,6 +140,13 @@ impl Classes {
     #[inline]
     pub(crate) fn verdict(&self, class: u32, column: usize) -> Verdict {
         self.classes[class as usize].verdicts[column]
+    }
+
+    /// Returns how many members a list admits by their attributes. O(classes).
+    pub(crate) fn admitted(&self, column: usize) -> usize {
+        let classes = self.classes.iter().filter(|class| class.members > 0);
+        let admitted = classes.filter(|class| class.verdicts[column].is_admitted());
+        admitted.map(|class| class.members).sum()
     }
 
     /// Counts one member more.

@@ -55,6 +55,19 @@ impl<T> std::ops::Index<usize> for CowVec<T> {
 }
 
 impl<T: Clone + Default> CowVec<T> {
+    /// Lets go of the directories that end before a place: nothing before it is read again.
+    pub(crate) fn forget_before(&mut self, at: usize) {
+        let forgotten = at / (PAGE * DIR);
+        let root = Arc::make_mut(&mut self.root);
+        let empty = Arc::new(Dir::new());
+        for dir in root.iter_mut().take(forgotten).rev() {
+            if dir.is_empty() {
+                break;
+            }
+            *dir = Arc::clone(&empty);
+        }
+    }
+
     /// The value at a place, for writing. Copies its page if a reader shares it.
     pub(crate) fn at_mut(&mut self, at: usize) -> &mut T {
         let dir = Arc::make_mut(&mut Arc::make_mut(&mut self.root)[at / (PAGE * DIR)]);

@@ -3,12 +3,13 @@
 mod bulk;
 mod check;
 pub(crate) mod classes;
-mod cow_vec;
+pub(crate) mod cow_vec;
 pub(crate) mod groups;
 mod id_index;
+pub(crate) mod kept_pages;
 mod key_bytes;
 mod key_table;
-mod leaf;
+pub(crate) mod leaf;
 pub(crate) mod list_ref;
 pub(crate) mod matches;
 mod paged_vec;
@@ -16,6 +17,7 @@ pub(crate) mod placed;
 mod row_counts;
 pub(crate) mod row_write;
 pub(crate) mod rows;
+mod saved;
 mod slot_runs;
 mod staging;
 pub(crate) mod table;
@@ -27,7 +29,7 @@ use triomphe::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::member_list::options::ListOptions;
-use crate::member_list::tree::Climb;
+use crate::member_list::tree::{Climb, Tree};
 use crate::member_list::{Id, ListError};
 pub use bulk::{BulkReport, NewMember};
 use groups::{Group, GroupId, Groups};
@@ -216,6 +218,73 @@ impl<I: Id> Store<I> {
         self.groups = Arc::new(groups);
         self.check_when_due();
         Ok(done)
+    }
+}
+
+/// Verbs of saves and loads.
+impl<I: Id> Store<I> {
+    /// Makes a store of members that are in no group yet.
+    pub(crate) fn of_saved(table: Table<I>, groups: Groups, floor: u32, payloads: bool) -> Self {
+        let options = ListOptions {
+            headers: groups.headers(),
+            payloads,
+        };
+        Self {
+            table,
+            groups: Arc::new(groups),
+            floor,
+            options,
+        }
+    }
+
+    pub(crate) const fn table(&self) -> &Table<I> {
+        &self.table
+    }
+
+    pub(crate) const fn table_mut(&mut self) -> &mut Table<I> {
+        &mut self.table
+    }
+
+    pub(crate) const fn floor(&self) -> u32 {
+        self.floor
+    }
+
+    pub(crate) const fn shared_groups(&self) -> &Arc<Groups> {
+        &self.groups
+    }
+
+    /// Fills a group with the members of a saved order, which is checked. O(members).
+    pub(crate) fn restore_group(
+        &mut self,
+        group: GroupId,
+        slots: &[u32],
+    ) -> Result<(), &'static str> {
+        let table = &self.table;
+        let is_member = |slot: &u32| (*slot as usize) < table.slots() && !table.is_free(*slot);
+        if !slots.iter().all(is_member) {
+            return Err("a list has a member that it does not have");
+        }
+        if !slots.iter().all(|slot| table.is_detached(*slot)) {
+            return Err("a list has a member in two groups");
+        }
+        if !slots.is_sorted_by(|a, b| table.order(*a, *b).is_lt()) {
+            return Err("a list is not sorted");
+        }
+        self.change_tree(group, |table, group| {
+            group.tree = Tree::build(table, slots.iter().copied());
+        });
+        Ok(())
+    }
+
+    /// Checks that all members are in groups.
+    pub(crate) fn end_restore(&self) -> Result<(), &'static str> {
+        let order = self.groups.order().iter();
+        let members: usize = order.map(|&id| self.groups[id].tree.len()).sum();
+        if members != self.table.len() {
+            return Err("a list has members without a group");
+        }
+        self.check_when_due();
+        Ok(())
     }
 }
 

@@ -84,6 +84,57 @@ impl<I: Id> PlacedOrder<I> {
         };
     }
 
+    /// Fills a group with the members of a saved order, which is checked. O(members).
+    pub(crate) fn restore_group(
+        &mut self,
+        table: &Table<I>,
+        classes: &Classes,
+        group: GroupId,
+        slots: &[u32],
+    ) -> Result<(), &'static str> {
+        let is_member = |slot: &u32| (*slot as usize) < table.slots() && !table.is_free(*slot);
+        if !slots.iter().all(is_member) {
+            return Err("a list has a member that the table does not have");
+        }
+        let is_here = |slot: &u32| {
+            let id = &table.cells[*slot as usize].id;
+            self.group_in(classes, table.class(*slot), id) == Some(group)
+        };
+        if !slots.iter().all(is_here) {
+            return Err("a list has a member that does not belong there");
+        }
+        let mut sorted = Sorted::new(table, self.column);
+        if !slots.is_sorted_by(|a, b| sorted.order(*a, *b).is_lt()) {
+            return Err("a list is not sorted");
+        }
+        let groups = Arc::make_mut(&mut self.groups);
+        groups.at_mut(group).tree = Tree::build(&mut sorted, slots.iter().copied());
+        groups.recount(group);
+        self.members += slots.len();
+        Ok(())
+    }
+
+    /// Checks that the saved order has all members that it admits; it knows all members from then
+    /// on. O(classes).
+    pub(crate) fn end_restore(
+        &mut self,
+        table: &Table<I>,
+        classes: &Classes,
+    ) -> Result<(), &'static str> {
+        let mut admitted = classes.admitted(self.verdicts) as isize;
+        for (id, &is_in) in &self.personal {
+            if let Some(slot) = table.slot(id) {
+                let verdict = classes.verdict(table.class(slot), self.verdicts);
+                admitted += isize::from(is_in) - isize::from(verdict.is_admitted());
+            }
+        }
+        if self.members as isize != admitted {
+            return Err("a list lacks members that belong there");
+        }
+        self.cursor = usize::MAX;
+        Ok(())
+    }
+
     /// Forgets all members, for good.
     pub(crate) fn clear(&mut self) {
         let groups = Arc::make_mut(&mut self.groups);

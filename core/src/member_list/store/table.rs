@@ -10,6 +10,7 @@ use crate::member_list::Id;
 use crate::member_list::store::cow_vec::CowVec;
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::id_index::Index;
+use crate::member_list::store::kept_pages::KeptPages;
 use crate::member_list::store::key_table::{ColumnRef, KeyColumn, Keys};
 use crate::member_list::store::leaf::{LeafSlots, Needle, SLOTS};
 use crate::member_list::store::paged_vec::Column;
@@ -42,15 +43,17 @@ pub(crate) struct Table<I> {
     /// Every write must also be noted in the [`Changes`](crate::member_list::changes::Changes).
     pub(crate) cells: CowVec<Cell<I>>,
     pub(crate) payloads: Option<CowVec<Bytes>>,
-    keys: Keys,
+    pub(super) keys: Keys,
     /// The keys of further columns, by which placed lists are sorted.
     more_keys: Vec<Keys<()>>,
     /// The class of the attributes of each member, where members have more than their cell shows.
     classes: Option<Column<u32>>,
-    free: Vec<u32>,
-    index: Index,
-    hasher: DefaultHashBuilder,
+    pub(super) free: Vec<u32>,
+    pub(super) index: Index,
+    pub(super) hasher: DefaultHashBuilder,
     pub(crate) nodes: Nodes,
+    /// Pages that a save has still to read.
+    pub(super) kept: Option<Box<KeptPages>>,
 }
 
 /// Up to this many members with equal tags are all compared, more are searched.
@@ -120,6 +123,7 @@ impl<I: Id> Table<I> {
             index: Index::default(),
             hasher: DefaultHashBuilder::default(),
             nodes: Nodes::default(),
+            kept: None,
         }
     }
 
@@ -162,24 +166,29 @@ impl<I: Id> Table<I> {
             self.set_key(slot, key);
             slot
         } else {
-            self.cells.push(cell);
-            self.keys.push(key);
-            self.more_keys
-                .iter_mut()
-                .for_each(|keys| keys.push_key(&[]));
-            if let Some(classes) = &mut self.classes {
-                classes.push(0);
-            }
-            if let Some(payloads) = &mut self.payloads {
-                payloads.push(Bytes::new());
-            }
-            (self.cells.len() - 1) as u32
+            self.push_slot(cell, key)
         };
         let cells = &self.cells;
         let hasher = &self.hasher;
         self.index
             .insert(hash, slot, |slot| hasher.hash_one(&cells[slot as usize].id));
         slot
+    }
+
+    /// Adds a slot at the end.
+    pub(super) fn push_slot(&mut self, cell: Cell<I>, key: &[u8]) -> u32 {
+        self.cells.push(cell);
+        self.keys.push(key);
+        self.more_keys
+            .iter_mut()
+            .for_each(|keys| keys.push_key(&[]));
+        if let Some(classes) = &mut self.classes {
+            classes.push(0);
+        }
+        if let Some(payloads) = &mut self.payloads {
+            payloads.push(Bytes::new());
+        }
+        (self.cells.len() - 1) as u32
     }
 
     /// Enters the ids of members that are about to get slots into the index, for now under
@@ -253,6 +262,7 @@ impl<I: Id> Table<I> {
 
     /// Forgets a member that is in no tree any more. O(1).
     pub(crate) fn drop_slot(&mut self, slot: u32) {
+        self.keep(slot);
         let hash = self.hasher.hash_one(&self.cells[slot as usize].id);
         let cells = &self.cells;
         let hasher = &self.hasher;
@@ -275,6 +285,8 @@ impl<I: Id> Table<I> {
     /// many; the caller tells the tree. Returns the old and the new slot.
     pub(crate) fn compact(&mut self) -> Option<(u32, u32)> {
         let (from, to) = self.next_compaction()?;
+        self.keep(from);
+        self.keep(to);
         self.free.pop();
         self.keys.take(from, to);
         self.more_keys
@@ -308,6 +320,7 @@ impl<I: Id> Table<I> {
     }
 
     fn pop_columns(&mut self) {
+        self.keep(self.cells.len() as u32 - 1);
         self.cells.pop();
         self.keys.pop();
         self.more_keys.iter_mut().for_each(Keys::pop);
@@ -320,7 +333,7 @@ impl<I: Id> Table<I> {
     }
 
     /// Gives back free slots at the end.
-    fn cut_free_end(&mut self) {
+    pub(super) fn cut_free_end(&mut self) {
         while let Some(last) = self.cells.len().checked_sub(1) {
             let Some(place) = self.keys.free_place(last as u32) else {
                 break;
@@ -342,7 +355,7 @@ impl<I: Id> Table<I> {
     }
 
     pub(crate) fn set_key(&mut self, slot: u32, key: &[u8]) {
-        self.keys.set(slot, key);
+        self.set_key_in(0, slot, key);
     }
 
     /// The key columns of a member. O(1).
@@ -359,6 +372,7 @@ impl<I: Id> Table<I> {
     }
 
     pub(crate) fn set_key_in(&mut self, column: usize, slot: u32, key: &[u8]) {
+        self.keep(slot);
         match column.checked_sub(1) {
             None => self.keys.set(slot, key),
             Some(more) => self.more_keys[more].set(slot, key),
@@ -372,9 +386,39 @@ impl<I: Id> Table<I> {
         classes.map_or(0, |classes| classes[slot as usize])
     }
 
+    /// Returns whether members have classes of attributes beside what their cells show.
+    pub(crate) const fn has_classes(&self) -> bool {
+        self.classes.is_some()
+    }
+
     pub(crate) fn set_class(&mut self, slot: u32, class: u32) {
+        self.keep(slot);
         if let Some(classes) = &mut self.classes {
             classes[slot as usize] = class;
+        }
+    }
+
+    /// Keeps the page of a slot that is about to change for the save that has still to read it.
+    #[inline]
+    fn keep(&mut self, slot: u32) {
+        if self.kept.is_some() {
+            self.keep_page(slot);
+        }
+    }
+
+    #[cold]
+    fn keep_page(&mut self, slot: u32) {
+        let kept = self.kept.as_ref().filter(|kept| kept.is_wanted());
+        let Some(kept) = kept else {
+            self.kept = None;
+            return;
+        };
+        let Some(page) = kept.missing(slot) else {
+            return;
+        };
+        let bytes = self.page(page, kept.slots());
+        if let Some(kept) = &mut self.kept {
+            kept.keep(page, bytes);
         }
     }
 
@@ -468,6 +512,7 @@ impl<I: Id> Table<I> {
             + self.more_keys.iter().map(Keys::heap_bytes).sum::<usize>()
             + self.classes.as_ref().map_or(0, Column::heap_bytes)
             + self.free.capacity() * 4
+            + self.kept.as_ref().map_or(0, |kept| kept.heap_bytes())
             + self.index.heap_bytes()
             + self.nodes.parents.capacity() * size_of::<Parent>()
             + self.nodes.free.capacity() * 4

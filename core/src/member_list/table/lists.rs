@@ -81,9 +81,29 @@ impl<I: Id> Lists<I> {
         self.iter().flat_map(List::rules)
     }
 
-    fn epoch(&mut self) -> u64 {
+    /// Returns the epoch of a list or spec that begins.
+    pub(super) fn epoch(&mut self) -> u64 {
         self.next_epoch += 1;
         self.next_epoch - 1
+    }
+
+    pub(super) const fn next_epoch(&self) -> u64 {
+        self.next_epoch
+    }
+
+    /// Adds a list of a saved table, without orders.
+    pub(super) fn add_saved(&mut self, name: Arc<str>) -> Result<ListId, TableError> {
+        if self.by_name.contains_key(&name) {
+            let name = name.to_string();
+            return Err(TableError::ListExists { name });
+        }
+        if self.lists.len() == LISTS_MAX {
+            return Err(TableError::TooManyLists { max: LISTS_MAX });
+        }
+        let id = ListId::new(self.lists.len(), 0);
+        self.lists.push(Some(List::new(id)));
+        self.by_name.insert(name, id);
+        Ok(id)
     }
 
     /// Adds a list, or one more owner to the list of an equal spec.

@@ -2,6 +2,8 @@
 
 pub(crate) mod list;
 mod lists;
+mod save;
+mod saved_spec;
 pub(crate) mod spec;
 pub(crate) mod tick;
 pub(crate) mod view;
@@ -143,6 +145,12 @@ impl<I: Id> MemberTable<I> {
             options,
             floor: 0,
         })
+    }
+
+    /// Returns whether members have payloads.
+    #[must_use]
+    pub const fn has_payloads(&self) -> bool {
+        self.options.payloads
     }
 
     /// Returns the number of members. O(1).

@@ -34,15 +34,15 @@ use crate::member_list::{Id, ListError, TableError};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListSpec<I> {
-    name: Arc<str>,
-    column: usize,
-    descending: bool,
-    headers: bool,
-    admit: Option<Vec<Clause>>,
-    always: BTreeSet<I>,
-    never: BTreeSet<I>,
-    groups: Vec<(Clause, Arc<str>)>,
-    default_group: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) column: usize,
+    pub(super) descending: bool,
+    pub(super) headers: bool,
+    pub(super) admit: Option<Vec<Clause>>,
+    pub(super) always: BTreeSet<I>,
+    pub(super) never: BTreeSet<I>,
+    pub(super) groups: Vec<(Clause, Arc<str>)>,
+    pub(super) default_group: Arc<str>,
 }
 
 impl<I: Id> ListSpec<I> {

@@ -269,7 +269,7 @@ impl<I: Id> MemberTable<I> {
     }
 
     /// Checks all lists, as often as a store would be.
-    fn check_when_due(&self) {
+    pub(super) fn check_when_due(&self) {
         if is_due(self.table.len()) {
             self.table.check(self.table.len(), 0);
             self.lists.iter().for_each(|list| list.check(&self.table));

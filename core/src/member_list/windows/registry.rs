@@ -249,6 +249,10 @@ impl<I: Id> Windows<I> {
         })
     }
 
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.list
+    }
+
     /// Ends the epoch: every viewer has to get everything again, which the next tick brings.
     /// O(windows).
     pub(crate) fn new_epoch(&mut self, list: Arc<str>, epoch: u64) {

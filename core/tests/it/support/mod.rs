@@ -5,6 +5,7 @@ pub(crate) mod list_keys;
 pub(crate) mod mesh;
 pub(crate) mod mirror;
 pub(crate) mod rng;
+pub(crate) mod saved;
 pub(crate) mod schedules;
 pub(crate) mod sources;
 pub(crate) mod table_plan;

@@ -22,7 +22,7 @@ pub(crate) fn attrs(mask: u64) -> Attrs {
 /// A spec as the copy sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan<I> {
-    name: String,
+    pub(crate) name: String,
     pub(crate) column: usize,
     pub(crate) descending: bool,
     pub(crate) headers: bool,

@@ -32,6 +32,13 @@ struct Copy<I> {
     collapsed: BTreeSet<String>,
 }
 
+/// The knowledge of a world about its table at one moment.
+pub(crate) struct Past<I> {
+    members: BTreeMap<I, Known>,
+    lists: Vec<Copy<I>>,
+    floor: u32,
+}
+
 /// A table and its copy.
 pub(crate) struct TableWorld<I> {
     pub(crate) table: MemberTable<I>,
@@ -247,6 +254,12 @@ impl<I: FromNumber> TableWorld<I> {
     fn table_build(&mut self) -> usize {
         let step = [1, 30, 1_000][self.rng.index(3)];
         let left = self.table.build(step);
+        self.note_built();
+        assert_eq!(left == 0, self.lists.iter().all(|list| list.next.is_none()));
+        left
+    }
+
+    fn note_built(&mut self) {
         for list in &mut self.lists {
             let is_ready = self.table.is_built(list.id).expect("known");
             if is_ready && let Some(next) = list.next.take() {
@@ -257,8 +270,40 @@ impl<I: FromNumber> TableWorld<I> {
                 list.revoked = false;
             }
         }
-        assert_eq!(left == 0, self.lists.iter().all(|list| list.next.is_none()));
-        left
+    }
+
+    /// Returns a copy of what the world knows of its table.
+    pub(crate) fn past(&self) -> Past<I> {
+        Past {
+            members: self.members.clone(),
+            lists: self.lists.clone(),
+            floor: self.floor,
+        }
+    }
+
+    /// Makes a world of a table that was loaded and should be as another one was.
+    pub(crate) fn loaded(&self, past: Past<I>, table: MemberTable<I>) -> Self {
+        let mut lists = past.lists;
+        for list in &mut lists {
+            let plan = list.next.as_ref().or(list.plan.as_ref());
+            let name = &plan.expect("a list has a spec").name;
+            list.id = table.list_named(name).expect("the list was saved");
+        }
+        assert_eq!(table.lists().count(), lists.len());
+        let mut world = Self {
+            table,
+            rng: Rng(self.rng.0 ^ 0x5eed),
+            keys: self.keys,
+            members: past.members,
+            lists,
+            removed: Vec::new(),
+            floor: past.floor,
+            names: self.names,
+            ids: self.ids,
+            groups_max: self.groups_max,
+        };
+        world.note_built();
+        world
     }
 
     /// Builds all lists to their end.
@@ -300,10 +345,7 @@ impl<I: FromNumber> TableWorld<I> {
         let other = plan.spec().descending(!plan.descending);
         let refused = self.table.add_list(other);
         assert!(matches!(refused, Err(TableError::ListExists { .. })));
-        if self.table.is_built(id) == Ok(true) {
-            let list = self.lists.last_mut().expect("just added");
-            list.plan = list.next.take();
-        }
+        self.note_built();
     }
 
     fn respec(&mut self) {

@@ -67,6 +67,7 @@ rustler::atoms! {
     other,
     other_ids,
     other_list,
+    other_payloads,
     patch,
     payload,
     peer_limit,

@@ -1,5 +1,6 @@
 //! `Headcount.MemberTable`: the table, its lists and its ticks.
 
+mod save;
 pub(crate) mod spec;
 mod view;
 mod write;
