@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
 use super::Presence;
 use super::wire::Wire;
+use super::wire2::Wire2;
 use crate::id::ReplicaId;
 use crate::tracker::OriginInfo;
+use crate::wire2::{Partitions, Position, Replica};
 
 impl<W: Wire> Presence<W> {
     /// Returns a second process with the same memory, as cloning a virtual machine makes it.
@@ -74,5 +76,51 @@ impl Presence {
     /// Returns the state of an origin here.
     pub(crate) fn origin_info(&self, replica: &ReplicaId, slot: u8) -> Option<OriginInfo> {
         self.shards[usize::from(slot)].read().origin_info(replica)
+    }
+}
+
+impl Presence<Wire2> {
+    /// Returns the control plane, locked.
+    pub(crate) fn replica(&self) -> MappedMutexGuard<'_, Replica> {
+        MutexGuard::map(self.control.lock(), |control| &mut control.plane.replica)
+    }
+
+    /// Returns what is held of another replica in a partition.
+    pub(crate) fn position(&self, id: &ReplicaId, partition: u16) -> Option<Position> {
+        self.shard_of(partition).read().position(id, partition)
+    }
+
+    /// Returns the state of an origin in a partition.
+    pub(crate) fn origin_in(&self, id: &ReplicaId, partition: u16) -> Option<OriginInfo> {
+        let shard = self.shard_of(partition).read();
+        let mut trackers = shard.trackers();
+        let (_, tracker) = trackers.find(|(number, _)| *number == partition)?;
+        tracker.origin_info(id)
+    }
+
+    /// Returns the state of every origin in every partition that has a tracker.
+    pub(crate) fn origins(&self) -> Vec<(u16, OriginInfo)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            for (partition, tracker) in shard.read().trackers() {
+                all.extend(tracker.origins().map(|info| (partition, info)));
+            }
+        }
+        all
+    }
+
+    /// Returns the bytes of all own entries, without frames.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        let mut bytes = 0;
+        for shard in &self.shards {
+            for (_, tracker) in shard.read().trackers() {
+                bytes += tracker.repair_since(0).len() as u64;
+            }
+        }
+        bytes
+    }
+
+    fn shard_of(&self, partition: u16) -> &RwLock<Partitions> {
+        &self.shards[usize::from(partition) % self.shards.len()]
     }
 }

@@ -39,6 +39,8 @@ mod inspect;
 mod jobs;
 mod list_with_diffs;
 mod local;
+#[cfg(any(test, feature = "testing"))]
+mod own_snapshot;
 #[allow(
     unnameable_types,
     private_interfaces,
@@ -56,6 +58,13 @@ pub(crate) mod wire;
     reason = "behind the parameter of `Presence`"
 )]
 pub(crate) mod wire1;
+#[cfg(any(test, feature = "testing"))]
+#[allow(
+    private_interfaces,
+    unnameable_types,
+    reason = "it has no public name yet"
+)]
+pub(crate) mod wire2;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

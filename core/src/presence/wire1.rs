@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 
 use super::jobs::{Control, Wire1Plane, report};
 use super::plane::{Plane, Shard};
-use super::snapshot::{self, SavedOrigin, SnapshotReader};
+use super::snapshot::{self, Layout, SavedOrigin, SnapshotReader};
 use super::wire::{News, Wire};
 use super::{Presence, PresenceConfig, RestoreError, Settings};
 use crate::codec::DecodeError;
@@ -329,7 +329,7 @@ impl Presence {
         now: Duration,
         snapshot: &[u8],
     ) -> Result<Self, RestoreError> {
-        let mut reader = SnapshotReader::new(snapshot)?;
+        let mut reader = SnapshotReader::new(snapshot, Layout::All)?;
         let presence = Self::new(reader.later_life(id)?, config);
         while let Some(SavedOrigin { offset, body }) = reader.next()? {
             let restored = presence.restore_origin(now, body);

@@ -1,6 +1,6 @@
 //! `Peers`: the other replicas: admission, hearing, hiding, forgetting.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::handle::Handle;
@@ -28,6 +28,8 @@ pub(super) struct KnownReplica {
     pub(super) holdings: Holdings,
     pub(super) check: SumCheck,
     pub(super) throttle: Throttle,
+    /// Partitions of which a frame was refused, and none taken since.
+    pub(super) refused: BTreeSet<u16>,
 }
 
 /// Things that are sent to one replica once a beat at most.
@@ -275,6 +277,7 @@ impl Peers {
             holdings: Holdings::default(),
             check: SumCheck::default(),
             throttle: Throttle::default(),
+            refused: BTreeSet::new(),
         };
         self.known.insert(handle, known);
         self.by_name.insert(id.name().into(), handle);

@@ -12,7 +12,7 @@ pub(super) const ITEMS_MAX: usize = 4_096;
 /// The most replicas that are asked at a time.
 const ASKED_MAX: usize = 256;
 /// The longest pause after refused answers, in multiples of the longest usual one.
-const POSTPONE_MAX: u64 = 64;
+const POSTPONE_MAX: u64 = 256;
 
 /// A question for one partition of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

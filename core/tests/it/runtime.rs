@@ -113,7 +113,7 @@ fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
 async fn frames_that_wait_come_before_deadlines() {
     let network = Network::new();
     let node = start(&network, "a");
-    let peer = mesh::node("b", 1, 2, |config| config);
+    let peer: Presence = mesh::node("b", 1, 2, |config| config);
     let mut link = network.join("b");
     peer.track(&NewEntry::new("room", "bob", "conn")).unwrap();
     sleep(Duration::from_secs(1)).await;

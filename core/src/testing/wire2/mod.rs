@@ -26,6 +26,7 @@ use super::run::Run;
 use super::{Failure, Fault, Stats};
 use world::World;
 
+pub use crate::wire2::Event;
 pub use traffic::{Load, Traffic, measure};
 
 /// Runs the schedule of a seed, with one rule of the protocol broken if `fault` names one.

@@ -1,6 +1,7 @@
 //! The rules of a holder: the indexes of others, and frames about their partitions.
 
 use super::Replica;
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::wire2::handle::Handle;
 use crate::wire2::held_index::Toggle;
@@ -292,6 +293,11 @@ impl Replica {
             return;
         }
         self.set_held(handle, partition, report.held);
+        if report.outcome == Outcome::Done
+            && let Some(known) = self.peers.get_mut(handle)
+        {
+            known.refused.remove(&partition);
+        }
         if report
             .held
             .is_some_and(|held| self.is_over(handle, partition, held.life))
@@ -319,13 +325,7 @@ impl Replica {
             Outcome::Contradicts => self.diverge(handle, partition),
             Outcome::Refused(error) => {
                 self.stagings.drop((handle, partition));
-                let id = report.id.clone();
-                let error = error.clone();
-                self.emit(Event::Refused {
-                    id,
-                    partition,
-                    error,
-                });
+                self.note_refusal(handle, partition, error);
                 self.ask(handle, partition, Reason::Unknown);
                 self.pulls.postpone(handle, partition, self.now);
             }
@@ -337,6 +337,22 @@ impl Replica {
 
 /// Positions held of others.
 impl Replica {
+    /// Tells users that a frame was refused, unless they were told since one was taken.
+    fn note_refusal(&mut self, handle: Handle, partition: u16, error: &ApplyError) {
+        let Some(known) = self.peers.get_mut(handle) else {
+            return;
+        };
+        if known.refused.insert(partition) {
+            let id = known.id().clone();
+            let error = error.clone();
+            self.emit(Event::Refused {
+                id,
+                partition,
+                error,
+            });
+        }
+    }
+
     pub(super) fn position(&self, handle: Handle, partition: u16) -> Option<Position> {
         self.peers.get(handle)?.holdings.get(partition)
     }
