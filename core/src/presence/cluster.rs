@@ -208,6 +208,13 @@ impl<W: Wire> Presence<W> {
         W::run(self, control);
     }
 
+    /// Returns when [`handle_timeout`](Self::handle_timeout) has another Goodbye to send, after
+    /// [`leave_gracefully`](Self::leave_gracefully).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_goodbye(&self) -> Option<Duration> {
+        self.control.lock().plane.poll_goodbye()
+    }
+
     /// Sees the local operations since it last looked: the control plane is told, and they are
     /// flushed if their time has come.
     fn observe(&self, control: &mut Control<W::Plane>) {

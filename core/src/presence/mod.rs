@@ -40,7 +40,7 @@ mod jobs;
 mod list_with_diffs;
 mod local;
 #[cfg(any(test, feature = "testing"))]
-mod own_snapshot;
+pub(crate) mod own_snapshot;
 #[allow(
     unnameable_types,
     private_interfaces,
@@ -75,7 +75,7 @@ use crate::id::{Origin, ReplicaId, topic_hash};
 pub use self::config::PresenceConfig;
 pub use self::snapshot::RestoreError;
 #[cfg(feature = "tokio")]
-pub(crate) use crate::replica::{Address, Destination, Event, Signal, Transmit};
+pub(crate) use crate::replica::{Address, Destination, Signal, Transmit};
 
 use self::budget::LeaveBudget;
 use self::control::Control;

@@ -46,26 +46,38 @@ impl Presence<Wire2> {
         config: PresenceConfig,
         snapshot: &[u8],
     ) -> Result<(Self, Diff), RestoreError> {
-        let limits = config.limits.clone();
-        let mut reader = SnapshotReader::new(snapshot, Layout::Own)?;
-        let presence = Wire2::presence(reader.later_life(id)?, config);
-        let writer = reader.writer()?;
-        let bits = reader.bits()?;
-        if 1 << u32::from(bits.min(31)) > PARTITIONS_MAX {
-            return Err(DecodeError::invalid(0, "too many partitions").into());
-        }
-        let mut entries = Diff::default();
-        let mut next = 0;
-        while let Some(saved) = reader.next_own()? {
-            if saved.partition < next || saved.partition >= 1 << bits {
-                return Err(DecodeError::invalid(saved.offset, "not the next partition").into());
-            }
-            next = saved.partition + 1;
-            let share = TopicShare::new(bits, saved.partition as u16);
-            entries.append_disjoint(entries_of(&writer, share, &limits, &saved)?);
-        }
-        Ok((presence, entries))
+        let (id, entries) = read_own(id, &config.limits, snapshot)?;
+        Ok((Wire2::presence(id, config), entries))
     }
+}
+
+/// Returns the identity for a start after that of a snapshot, and the entries in it as joins.
+///
+/// # Errors
+/// When the bytes are not a snapshot, or contradict themselves.
+pub(crate) fn read_own(
+    id: ReplicaId,
+    limits: &Limits,
+    snapshot: &[u8],
+) -> Result<(ReplicaId, Diff), RestoreError> {
+    let mut reader = SnapshotReader::new(snapshot, Layout::Own)?;
+    let id = reader.later_life(id)?;
+    let writer = reader.writer()?;
+    let bits = reader.bits()?;
+    if 1 << u32::from(bits.min(31)) > PARTITIONS_MAX {
+        return Err(DecodeError::invalid(0, "too many partitions").into());
+    }
+    let mut entries = Diff::default();
+    let mut next = 0;
+    while let Some(saved) = reader.next_own()? {
+        if saved.partition < next || saved.partition >= 1 << bits {
+            return Err(DecodeError::invalid(saved.offset, "not the next partition").into());
+        }
+        next = saved.partition + 1;
+        let share = TopicShare::new(bits, saved.partition as u16);
+        entries.append_disjoint(entries_of(&writer, share, limits, &saved)?);
+    }
+    Ok((id, entries))
 }
 
 /// Returns the entries of a state as joins.

@@ -94,6 +94,9 @@ pub trait Plane {
     /// Leaves the cluster for good.
     fn leave(&mut self, now: Duration);
 
+    /// Returns when the next Goodbye is to be sent, after the first.
+    fn poll_goodbye(&self) -> Option<Duration>;
+
     /// Returns when there is something to do next.
     fn poll_timeout(&self) -> Option<Duration>;
 

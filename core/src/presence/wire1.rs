@@ -108,6 +108,10 @@ impl Plane for Wire1Plane {
         self.replica.leave(now);
     }
 
+    fn poll_goodbye(&self) -> Option<Duration> {
+        None
+    }
+
     fn poll_timeout(&self) -> Option<Duration> {
         let grace_end = self.graces.front().map(|(end, _)| *end);
         let deadlines = [self.replica.poll_timeout(), grace_end];

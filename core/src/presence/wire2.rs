@@ -260,6 +260,12 @@ impl Plane for Wire2Plane {
 
     fn leave(&mut self, now: Duration) {
         self.replica.leave(now);
+        self.replica.handle_timeout(now);
+    }
+
+    fn poll_goodbye(&self) -> Option<Duration> {
+        let has_left = self.replica.has_left();
+        has_left.then(|| self.replica.poll_timeout()).flatten()
     }
 
     fn poll_timeout(&self) -> Option<Duration> {

@@ -33,9 +33,10 @@ mod stagings;
 mod sum_check;
 
 pub(crate) use config::Config;
+pub(crate) use handle::Handle;
 pub(crate) use header::OpenError;
 pub(crate) use header::Seal;
-pub(crate) use message::{BEAT, Data, Message, Position, Sender, decode};
+pub(crate) use message::{Answer, BEAT, Data, Message, Position, Sender, decode, encode};
 pub use output::Event;
 pub(crate) use output::{Action, Address, Answered, Destination, OwnState, Transmit};
 pub use partitions::Partitions;

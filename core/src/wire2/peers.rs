@@ -1,6 +1,6 @@
 //! `Peers`: the other replicas: admission, hearing, hiding, forgetting.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::handle::Handle;
@@ -11,6 +11,7 @@ use super::output::Address;
 use super::pulls::Question;
 use super::shape::Shape;
 use super::sum_check::SumCheck;
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
@@ -28,8 +29,8 @@ pub(super) struct KnownReplica {
     pub(super) holdings: Holdings,
     pub(super) check: SumCheck,
     pub(super) throttle: Throttle,
-    /// Partitions of which a frame was refused, and none taken since.
-    pub(super) refused: BTreeSet<u16>,
+    /// The reason why the last frame of a partition was refused, if none was taken since.
+    pub(super) refused: BTreeMap<u16, ApplyError>,
 }
 
 /// Things that are sent to one replica once a beat at most.
@@ -277,7 +278,7 @@ impl Peers {
             holdings: Holdings::default(),
             check: SumCheck::default(),
             throttle: Throttle::default(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
         };
         self.known.insert(handle, known);
         self.by_name.insert(id.name().into(), handle);

@@ -22,9 +22,16 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     world.run.note(|| "the end: heal, deliver, wait".into());
     steps::heal(world);
     world.run.plan.calm();
+    for node in world.nodes.iter_mut().flatten() {
+        node.is_altering = false;
+    }
     stop_doubles(world);
     world.deliver_all()?;
     world.run.plan.wait_for_frames();
+    let is_ending = |node: &Node| node.own.is_ending();
+    while world.nodes.iter().flatten().any(is_ending) {
+        beat(world)?;
+    }
     // Beats lost before the links were healed may hide a replica until `down_after` from then on.
     let settled_ms = world.run.now_ms + world.run.plan.down_ms + BEAT_MS;
     let mut last = Ok(());

@@ -8,14 +8,17 @@
 //! No hash of the implementation takes part in it.
 
 mod convergence;
+mod hostile;
 mod model;
 mod node;
 mod plan;
 mod process;
+mod programs;
 mod reader;
 #[cfg(test)]
 mod regressions;
 mod sight;
+mod snapshots;
 mod steps;
 mod traffic;
 mod truth;

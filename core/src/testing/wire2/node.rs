@@ -1,6 +1,6 @@
 //! `Node`: a running process, and beside it what the checks know of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::model::{Content, Model};
@@ -10,6 +10,7 @@ use super::reader::Reader;
 use super::truth::Truth;
 use super::views::Views;
 use crate::id::ReplicaId;
+use crate::replica::Signal;
 use crate::testing::own_entries::{Ended, Operation, Outcome, OwnEntries};
 
 /// A running process.
@@ -32,6 +33,10 @@ pub(super) struct Node {
     recorded: BTreeMap<u16, u64>,
     pub(super) views: Views,
     pub(super) reader: Reader,
+    /// True if it alters the entries that it sends.
+    pub(super) is_altering: bool,
+    /// The signals that it has heard.
+    signals: HashSet<u64>,
 }
 
 impl Node {
@@ -47,6 +52,8 @@ impl Node {
             recorded: BTreeMap::new(),
             views: Views::default(),
             reader: Reader::default(),
+            is_altering: false,
+            signals: HashSet::new(),
         }
     }
 
@@ -79,6 +86,18 @@ impl Node {
         }
         self.record(truth)?;
         Ok(outcome)
+    }
+
+    /// Takes a signal.
+    ///
+    /// # Errors
+    /// It was heard before.
+    pub(super) fn hear(&mut self, signal: Signal) -> Result<(), String> {
+        let number = signal.payload.try_into().map_or(0, u64::from_le_bytes);
+        if !self.signals.insert(number) {
+            return Err(format!("hears signal {number} again"));
+        }
+        Ok(())
     }
 
     /// Calls the process: what is due leaves.

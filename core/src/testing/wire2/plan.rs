@@ -37,6 +37,12 @@ pub(super) enum Step {
     Pause,
     Sleep,
     Hint,
+    Lease,
+    LoseOwner,
+    Snapshot,
+    Signal,
+    Stranger,
+    Alter,
 }
 
 /// Every kind of step with its usual weight, and how many of 256 schedules have it at all.
@@ -99,6 +105,17 @@ const TWINS: [(Step, u64, u64); 10] = [
     (Step::Restart, 6, 256),
 ];
 
+/// What programs do beside writing, in some schedules.
+const PROGRAMS: [(Step, u64); 4] = [
+    (Step::Lease, 8),
+    (Step::LoseOwner, 6),
+    (Step::Snapshot, 3),
+    (Step::Signal, 2),
+];
+
+/// Frames that no sound peer sends, in some schedules.
+const HOSTILE: [(Step, u64); 2] = [(Step::Stranger, 6), (Step::Alter, 4)];
+
 /// Weights, rates and bounds of one schedule.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -154,6 +171,16 @@ impl Plan {
         let is_bulky = apart.below(4) == 0;
         let interrupts = apart.below(3) == 0;
         let is_forgetful = (3..6).contains(&profile);
+        let grace_ms = [0, 0, 700, 4_000][apart.below(4) as usize];
+        let leaves_ms = [400, 2_000, 60_000, 60_000][apart.below(4) as usize];
+        let shards_max = [1, 2, 32][apart.below(3) as usize];
+        let has_owners = apart.below(2) == 0;
+        if apart.below(3) == 0 {
+            weights.extend(PROGRAMS);
+        }
+        if apart.below(6) == 0 {
+            weights.extend(HOSTILE);
+        }
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
             nodes,
@@ -175,10 +202,10 @@ impl Plan {
                 1_024
             },
             interrupts,
-            grace_ms: [0, 0, 700, 4_000][apart.below(4) as usize],
-            leaves_ms: [400, 2_000, 60_000, 60_000][apart.below(4) as usize],
-            shards_max: [1, 2, 32][apart.below(3) as usize],
-            has_owners: apart.below(2) == 0,
+            grace_ms,
+            leaves_ms,
+            shards_max,
+            has_owners,
             weights: Weights::new(weights),
         }
     }

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::plan;
 use super::process::Process;
 use crate::id::{EntryRef, ReplicaId};
-use crate::tracker::{Diff, EntryBuf};
+use crate::tracker::{Diff, Encoding, EntryBuf};
 
-/// Topic, key and version of an entry. Twins give the same version to entries of two keys.
-type Shown = (String, Box<[u8]>, EntryRef);
+/// Topic, key and version of an entry. Twins, and nodes that alter what they send, give the same
+/// version to entries of two keys.
+type Shown = (String, Encoding, Box<[u8]>, EntryRef);
 
 /// All that the Diffs of a node have shown.
 #[derive(Debug, Clone, Default)]
@@ -40,9 +40,9 @@ impl Reader {
             return Ok(());
         }
         let mut listed = HashSet::new();
-        for topic in plan::topics() {
-            process.presence.for_each(topic, |entry| {
-                listed.insert(shown(topic, &entry.to_buf()));
+        for topic in process.presence.topics() {
+            process.presence.for_each(&topic, |entry| {
+                listed.insert(shown(&topic, &entry.to_buf()));
             });
         }
         if listed != self.shown {
@@ -93,9 +93,7 @@ impl Reader {
 }
 
 fn shown(topic: &str, entry: &EntryBuf) -> Shown {
-    (
-        topic.to_owned(),
-        entry.key().bytes.into(),
-        entry.entry_ref(),
-    )
+    let key = entry.key();
+    let topic = topic.to_owned();
+    (topic, key.encoding, key.bytes.into(), entry.entry_ref())
 }

@@ -2,6 +2,7 @@
 
 use super::plan::{BEAT_MS, Step, TOPICS};
 use super::world::World;
+use super::{hostile, programs};
 use crate::testing::plan::Session;
 use crate::testing::stats::Incident;
 
@@ -38,10 +39,7 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
             crash(world);
             Ok(())
         }
-        Step::Restart => {
-            restart(world);
-            Ok(())
-        }
+        Step::Restart => restart(world),
         Step::Clone => {
             if let Some(place) = world.pick_alive()
                 && world.has_room()
@@ -62,6 +60,18 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
         Step::Pause => pause(world),
         Step::Sleep => sleep(world),
         Step::Hint => hint(world),
+        Step::Lease => programs::lease(world),
+        Step::LoseOwner => programs::lose_owner(world),
+        Step::Snapshot => {
+            programs::snapshot(world);
+            Ok(())
+        }
+        Step::Signal => programs::signal(world),
+        Step::Stranger => hostile::arrive(world),
+        Step::Alter => {
+            alter(world);
+            Ok(())
+        }
     }
 }
 
@@ -164,14 +174,35 @@ fn crash(world: &mut World<'_>) {
     }
 }
 
-fn restart(world: &mut World<'_>) {
+/// Starts what had ended at a place, from a snapshot of its name if there is one.
+fn restart(world: &mut World<'_>) -> Result<(), String> {
     let names = 0..world.run.plan.nodes;
     let dead: Vec<_> = names.filter(|&name| world.nodes[name].is_none()).collect();
-    if !dead.is_empty() {
-        let place = world.run.pick(&dead);
-        world.run.count(Incident::Restart);
-        world.start(place);
+    if dead.is_empty() {
+        return Ok(());
     }
+    let place = world.run.pick(&dead);
+    world.run.count(Incident::Restart);
+    let snapshots = world.snapshots.of(world.network.home(place));
+    if snapshots.is_empty() || world.run.rng.below(4) == 0 {
+        world.start(place);
+        return Ok(());
+    }
+    let snapshot = world.run.pick(&snapshots);
+    world.restore(place, snapshot)
+}
+
+/// Lets a node begin to alter the entries that it sends, or stop.
+fn alter(world: &mut World<'_>) {
+    let Some(place) = world.pick_alive() else {
+        return;
+    };
+    if let Some(node) = &mut world.nodes[place] {
+        node.is_altering = !node.is_altering;
+    }
+    world
+        .run
+        .note(|| format!("{place} begins or stops to alter what it sends"));
 }
 
 fn roll_back(world: &mut World<'_>) -> Result<(), String> {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::hostile;
 use super::node::Node;
 use super::plan::{BEAT_MS, Plan};
 use super::process::Process;
 use super::sight::{self, Seen};
+use super::snapshots::Snapshots;
 use super::truth::Truth;
 use super::views::Times;
 use crate::id::ReplicaId;
@@ -30,6 +32,7 @@ pub(super) struct World<'t> {
     pub(super) saved: Vec<Option<Node>>,
     /// The wall clock of each name, for incarnations.
     wall: Vec<u64>,
+    pub(super) snapshots: Snapshots,
 }
 
 impl<'t> World<'t> {
@@ -42,6 +45,7 @@ impl<'t> World<'t> {
             nodes: Vec::new(),
             saved: Vec::new(),
             wall: vec![1_000_000; names],
+            snapshots: Snapshots::default(),
         };
         for name in 0..names {
             let place = world.add_place(name);
@@ -64,6 +68,39 @@ impl<'t> World<'t> {
     /// Starts a process at a place, under the name of that place.
     pub(super) fn start(&mut self, place: usize) {
         let id = self.next_id(place);
+        self.start_as(place, id);
+    }
+
+    /// Starts a process at a place from a snapshot of its name. Its program tracks some of the
+    /// entries in it again.
+    pub(super) fn restore(&mut self, place: usize, snapshot: usize) -> Result<(), String> {
+        let id = self.next_id(place);
+        let limits = self.run.plan.settings(0).limits;
+        let (id, entries) = self.snapshots.read(snapshot, id, &limits)?;
+        self.start_as(place, id);
+        self.run.count(Incident::Restore);
+        let lease_ms = self.run.pick(&[300, 2_000]);
+        for (session, meta) in entries {
+            if self.run.rng.below(2) == 0 {
+                self.operate(place, session, 0, meta)?;
+                self.lease_owner(place, session.2, lease_ms);
+            }
+        }
+        self.after(place)
+    }
+
+    /// Begins or renews the lease of an owner at a place.
+    pub(super) fn lease_owner(&mut self, place: usize, owner: u8, ttl_ms: u64) {
+        let now_ms = u64::try_from(self.now(place).as_millis()).unwrap_or(u64::MAX);
+        if let Some(node) = &mut self.nodes[place] {
+            let presence = &node.process.presence;
+            node.own
+                .lease_owner(presence, now_ms, usize::from(owner), ttl_ms);
+            self.run.count(Incident::Lease);
+        }
+    }
+
+    fn start_as(&mut self, place: usize, id: ReplicaId) {
         let name = self.network.home(place);
         self.run.note(|| format!("start {place} as {id}"));
         self.truth.begin_life(name, id.clone(), self.run.now_ms);
@@ -180,6 +217,11 @@ impl<'t> World<'t> {
         let id = node.process.presence.id();
         let seen = sight::see(&self.run.plan.config(), &transmit.frame);
         let is_goodbye = matches!(seen, Seen::Goodbye);
+        let altered = if node.is_altering {
+            hostile::altered(&mut self.run, &id, &transmit.frame)
+        } else {
+            None
+        };
         let replica = node.process.replica();
         let index = replica.index();
         if let Seen::Beat(_, heartbeat, sum) = seen
@@ -190,6 +232,13 @@ impl<'t> World<'t> {
             self.truth.beat(&id, heartbeat, shown.collect());
         }
         drop(replica);
+        let frame = match altered {
+            Some((frame, partition)) => {
+                self.truth.taint((id.clone(), partition));
+                frame
+            }
+            None => transmit.frame,
+        };
         let to = match &transmit.to {
             Destination::All => self.network.neighbours(&self.run.plan, from),
             Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
@@ -197,7 +246,7 @@ impl<'t> World<'t> {
         let sending = Sending {
             from,
             to,
-            frame: transmit.frame,
+            frame,
             extra: None,
             leaver: is_goodbye.then_some(id),
         };
@@ -356,7 +405,7 @@ impl<'t> World<'t> {
                 Event::ReplicaLeft(_) => Incident::ReplicaLeft,
                 Event::DuplicateName(_) => Incident::DuplicateName,
                 Event::Divergence { id, partition } => {
-                    if !self.truth.is_forked(&id) {
+                    if !self.truth.may_differ(&id, partition) {
                         return Err(format!("reports a divergence of {id}/{partition}"));
                     }
                     Incident::Divergence
@@ -366,12 +415,16 @@ impl<'t> World<'t> {
                     partition,
                     error,
                 } => {
-                    if !self.truth.is_forked(&id) {
+                    if !self.truth.may_differ(&id, partition) {
                         return Err(format!("refuses a frame of {id}/{partition}: {error}"));
                     }
                     continue;
                 }
                 Event::Reincarnated(_) => continue,
+                Event::Signal { signal, .. } => {
+                    node.hear(signal)?;
+                    continue;
+                }
                 Event::Ready { missing } => {
                     ready = Some(missing);
                     Incident::Ready

@@ -229,6 +229,11 @@ impl Replica {
         self.own.is_speaking()
     }
 
+    /// Returns whether it has begun to leave.
+    pub(crate) fn has_left(&self) -> bool {
+        self.own.has_left()
+    }
+
     pub(crate) fn shape(&self) -> Shape {
         self.config.shape
     }

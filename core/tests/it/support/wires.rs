@@ -23,7 +23,26 @@ macro_rules! on_both_wires {
     };
 }
 
-pub(crate) use on_both_wires;
+/// Makes tests of async functions as [`on_both_wires`] does, on a clock that stands still.
+macro_rules! on_both_wires_paused {
+    ($($name:ident,)*) => {
+        mod wire1_paused {
+            $(#[tokio::test(start_paused = true)]
+            async fn $name() {
+                super::$name::<headcount::testing::Wire1>().await;
+            })*
+        }
+
+        mod wire2_paused {
+            $(#[tokio::test(start_paused = true)]
+            async fn $name() {
+                super::$name::<headcount::testing::Wire2>().await;
+            })*
+        }
+    };
+}
+
+pub(crate) use {on_both_wires, on_both_wires_paused};
 
 /// A wire, and how tests read its events.
 pub(crate) trait TestWire: Wire {
