@@ -1,8 +1,9 @@
 //! The errors of a tracker, public as `tracker::TrackError` and `tracker::ApplyError`.
 
 use std::fmt;
+use std::mem::discriminant;
 
-use crate::codec::DecodeError;
+use crate::codec::{DecodeError, DecodeErrorKind};
 
 /// The reason why a tracker refused a local operation. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +142,21 @@ pub enum ApplyError {
         /// The limit.
         max: u32,
     },
+}
+
+impl ApplyError {
+    /// Returns whether two frames break the same rule, each in its way.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Decode(a), Self::Decode(b)) => match (&a.kind, &b.kind) {
+                (DecodeErrorKind::Invalid { what: a }, DecodeErrorKind::Invalid { what: b }) => {
+                    a == b
+                }
+                (a, b) => discriminant(a) == discriminant(b),
+            },
+            (a, b) => discriminant(a) == discriminant(b),
+        }
+    }
 }
 
 impl fmt::Display for ApplyError {

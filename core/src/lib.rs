@@ -21,6 +21,8 @@ pub mod tracker;
 #[allow(
     dead_code,
     unused_imports,
+    unnameable_types,
+    unreachable_pub,
     reason = "built beside wire 1, which it replaces once it is complete"
 )]
 mod wire2;

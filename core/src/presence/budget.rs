@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::tracker::Tracker;
+use super::plane::Shard;
 
 /// Bytes of one remembered leave.
 const LEAVE_LEN: usize = 24;
@@ -29,22 +29,22 @@ impl LeaveBudget {
 
     /// Cuts the longest leave logs in half until all fit the budget. A log that was cut costs a
     /// later holder a `Repair` instead of a `Delta`.
-    pub(super) fn enforce(&mut self, now: Duration, slots: &[RwLock<Tracker>]) {
+    pub(super) fn enforce(&mut self, now: Duration, shards: &[RwLock<impl Shard>]) {
         if now < self.due {
             return;
         }
         self.due = now + PERIOD;
-        let logs = slots.iter().map(|tracker| tracker.read().leave_log_len());
+        let logs = shards.iter().map(|shard| shard.read().leave_log_len());
         let mut total: usize = logs.sum();
         while total * LEAVE_LEN > self.bytes_max {
-            let longest = slots.iter().filter_map(|slot| {
-                let (id, len) = slot.read().longest_leave_log()?;
-                Some((len, id, slot))
-            });
-            let Some((len, id, slot)) = longest.max_by_key(|(len, ..)| *len) else {
+            let logs = shards
+                .iter()
+                .map(|shard| (shard.read().longest_leave_log(), shard));
+            let longest = logs.max_by_key(|(len, _)| *len);
+            let Some((len, shard)) = longest.filter(|(len, _)| *len > 0) else {
                 return;
             };
-            slot.write().limit_leaves(&id, len / 2);
+            shard.write().limit_longest_leave_log(len / 2);
             total -= len - len / 2;
         }
     }
@@ -54,7 +54,7 @@ impl LeaveBudget {
 mod tests {
     use super::*;
     use crate::id::{ALL_TOPICS, ReplicaId};
-    use crate::tracker::{Limits, NewEntry};
+    use crate::tracker::{Limits, NewEntry, Tracker};
 
     fn with_leaves(leaves: usize) -> RwLock<Tracker> {
         let id = ReplicaId::new("a", 1, 0).unwrap();

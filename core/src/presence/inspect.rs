@@ -3,26 +3,26 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
 use super::Presence;
-use super::cluster::Control;
+use super::wire::Wire;
+use super::wire2::Wire2;
 use crate::id::ReplicaId;
 use crate::tracker::OriginInfo;
+use crate::wire2::{Partitions, Position, Replica};
 
-impl Presence {
+impl<W: Wire> Presence<W> {
     /// Returns a second process with the same memory, as cloning a virtual machine makes it.
     pub(crate) fn fork(&self) -> Self {
         let mut original = self.control.lock();
-        while !original.jobs.is_empty() {
-            self.work(&mut original);
-        }
-        let control = original.fork();
-        let slots = self.slots.iter();
+        let plane = W::fork(self, &mut original);
+        let control = original.fork(plane);
+        let shards = self.shards.iter();
         Self {
             id: RwLock::new(self.id()),
-            slots: slots
-                .map(|tracker| RwLock::new(tracker.read().clone()))
+            shards: shards
+                .map(|shard| RwLock::new(shard.read().clone()))
                 .collect(),
             changed: AtomicU32::new(self.changed.load(Ordering::Acquire)),
             unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
@@ -34,7 +34,9 @@ impl Presence {
             slice_entries_max: self.slice_entries_max,
         }
     }
+}
 
+impl Presence {
     /// Returns the effects of a call at `now` although [`poll_timeout`](Self::poll_timeout) asks
     /// for none by then; `None` when it has none, as it should be, or when a call is due.
     pub(crate) fn overdue(&self, now: Duration) -> Option<String> {
@@ -50,45 +52,75 @@ impl Presence {
             (frames, events, diffs)
         };
         said();
-        let before = twin.control.lock().replica.forget_deadline();
+        let before = twin.control.lock().plane.replica.forget_deadline();
         twin.handle_timeout(now);
         let said = said();
-        let after = twin.control.lock().replica.holdings();
+        let after = twin.control.lock().plane.replica.holdings();
         let is_idle = said == (0, Vec::new(), 0) && after == before && !twin.is_working();
         (!is_idle).then(|| format!("does {said:?}, and holds {after:?} instead of {before:?}"))
     }
 
     /// Returns whether this replica publishes.
     pub(crate) fn is_speaking(&self) -> bool {
-        self.control.lock().replica.is_speaking()
+        self.control.lock().plane.replica.is_speaking()
     }
 
     /// Calls `each` for every known replica with its heartbeat and whether it is up.
     pub(crate) fn standings(&self, mut each: impl FnMut(&ReplicaId, u64, bool)) {
         let control = self.control.lock();
-        for (id, heartbeat, up) in control.replica.standings() {
+        for (id, heartbeat, up) in control.plane.replica.standings() {
             each(id, heartbeat, up);
         }
     }
 
     /// Returns the state of an origin here.
     pub(crate) fn origin_info(&self, replica: &ReplicaId, slot: u8) -> Option<OriginInfo> {
-        self.slots[usize::from(slot)].read().origin_info(replica)
+        self.shards[usize::from(slot)].read().origin_info(replica)
     }
 }
 
-impl Control {
-    fn fork(&self) -> Self {
-        Self {
-            replica: self.replica.clone(),
-            diffs: self.diffs.clone(),
-            hidden: self.hidden.clone(),
-            leave_budget: self.leave_budget.clone(),
-            jobs: std::collections::VecDeque::new(),
-            graces: self.graces.clone(),
-            watched: self.watched.clone(),
-            now: self.now,
-            flush_at: self.flush_at,
+impl Presence<Wire2> {
+    /// Returns the control plane, locked.
+    pub(crate) fn replica(&self) -> MappedMutexGuard<'_, Replica> {
+        MutexGuard::map(self.control.lock(), |control| &mut control.plane.replica)
+    }
+
+    /// Returns what is held of another replica in a partition.
+    pub(crate) fn position(&self, id: &ReplicaId, partition: u16) -> Option<Position> {
+        self.shard_of(partition).read().position(id, partition)
+    }
+
+    /// Returns the state of an origin in a partition.
+    pub(crate) fn origin_in(&self, id: &ReplicaId, partition: u16) -> Option<OriginInfo> {
+        let shard = self.shard_of(partition).read();
+        let mut trackers = shard.trackers();
+        let (_, tracker) = trackers.find(|(number, _)| *number == partition)?;
+        tracker.origin_info(id)
+    }
+
+    /// Returns the state of every origin in every partition that has a tracker.
+    pub(crate) fn origins(&self) -> Vec<(u16, OriginInfo)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            for (partition, tracker) in shard.read().trackers() {
+                all.extend(tracker.origins().map(|info| (partition, info)));
+            }
         }
+        all
+    }
+
+    /// Returns the bytes of all own entries, without frames.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        let mut bytes = 0;
+        for shard in &self.shards {
+            for (_, tracker) in shard.read().trackers() {
+                bytes += tracker.repair_since(0).len() as u64;
+            }
+        }
+        bytes
+    }
+
+    fn shard_of(&self, partition: u16) -> &RwLock<Partitions> {
+        &self.shards[usize::from(partition) % self.shards.len()]
     }
 }

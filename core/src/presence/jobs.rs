@@ -1,19 +1,46 @@
 //! What the control plane asks of the trackers. Large work goes in slices: between two of them the
 //! lock of the slot is free, and other frames come through.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::Presence;
+use super::control;
 use crate::codec::{DecodeError, Kind};
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
-use crate::replica::{Apply, Outcome, Report, Serve};
+use crate::replica::{Apply, Outcome, Replica, Report, Serve};
 use crate::tracker::{
     Extract, Limits, Slice, StagedDelta, StagedRepair, Tracker, VisibilityChange,
 };
 
-use super::Presence;
-use super::cluster::{Control, report};
-
 /// Length of the shortest record of a Delta: what is shorter than a slice of these is one slice.
 const DELTA_RECORD_LEN: usize = 3;
+
+/// The control plane of wire 1, and the work on entries that waits.
+#[derive(Debug)]
+pub struct Wire1Plane {
+    pub(super) replica: Replica,
+    /// Replicas that are down: what arrives of them arrives hidden.
+    pub(super) hidden: BTreeSet<ReplicaId>,
+    /// Work that goes on with the next calls.
+    pub(super) jobs: VecDeque<Job>,
+    /// Replaced lives whose entries are seen until then.
+    pub(super) graces: VecDeque<(Duration, ReplicaId)>,
+}
+
+pub(super) type Control = control::Control<Wire1Plane>;
+
+impl Wire1Plane {
+    pub(super) fn new(replica: Replica) -> Self {
+        Self {
+            replica,
+            hidden: BTreeSet::new(),
+            jobs: VecDeque::new(),
+            graces: VecDeque::new(),
+        }
+    }
+}
 
 /// Work that is not done yet.
 #[derive(Debug)]
@@ -92,8 +119,8 @@ impl Job {
 
 impl Presence {
     /// Does one slice of the work that waits longest.
-    pub(super) fn work(&self, control: &mut Control) {
-        if let Some(job) = control.jobs.pop_front() {
+    pub(super) fn work_slice(&self, control: &mut Control) {
+        if let Some(job) = control.plane.jobs.pop_front() {
             self.begin(control, job);
         }
     }
@@ -101,15 +128,15 @@ impl Presence {
     /// Does the first slice of a job at once; the rest waits its turn.
     fn begin(&self, control: &mut Control, job: Job) {
         if let Some(rest) = self.slice(control, job) {
-            control.jobs.push_back(rest);
+            control.plane.jobs.push_back(rest);
         }
     }
 
     /// Ends the jobs that are meant. Before the visibility of a replica changes, all about it are,
     /// so that every Diff is made of what was seen.
     pub(super) fn finish_jobs(&self, control: &mut Control, is_meant: impl Fn(&Job) -> bool) {
-        while let Some(at) = control.jobs.iter().position(&is_meant) {
-            let mut job = control.jobs.remove(at);
+        while let Some(at) = control.plane.jobs.iter().position(&is_meant) {
+            let mut job = control.plane.jobs.remove(at);
             while let Some(rest) = job {
                 job = self.slice(control, rest);
             }
@@ -130,8 +157,8 @@ impl Presence {
                 mut change,
                 load,
             } => {
-                let watched = |topic: &str| control.is_watched(topic);
-                let mut tracker = self.slots[usize::from(slot)].write();
+                let watched = |topic: &str| control.watched.contains(topic);
+                let mut tracker = self.shards[usize::from(slot)].write();
                 let slice = change.step(&mut tracker, self.slice_entries_max, &watched);
                 drop(tracker);
                 control.note(slice.diff);
@@ -148,15 +175,15 @@ impl Presence {
                 None
             }
             Job::Reap { slot } => {
-                let watched = |topic: &str| control.is_watched(topic);
-                let mut tracker = self.slots[usize::from(slot)].write();
+                let watched = |topic: &str| control.watched.contains(topic);
+                let mut tracker = self.shards[usize::from(slot)].write();
                 let slice = tracker.reap(self.slice_entries_max, &watched);
                 drop(tracker);
                 control.note(slice.diff);
                 (!slice.done).then_some(Job::Reap { slot })
             }
             Job::Extract { serve, mut extract } => {
-                let mut tracker = self.slots[usize::from(serve.slot)].write();
+                let mut tracker = self.shards[usize::from(serve.slot)].write();
                 if !extract.step(&mut tracker, self.slice_entries_max).done {
                     return Some(Job::Extract { serve, extract });
                 }
@@ -169,6 +196,7 @@ impl Presence {
                 if let Some((kind, body)) = extracted.map(|extracted| extracted.encode()) {
                     let is_repair = kind == Kind::REPAIR;
                     control
+                        .plane
                         .replica
                         .reply(control.now, &serve, body.into(), is_repair);
                 }
@@ -185,12 +213,13 @@ impl Presence {
         is_first: bool,
     ) -> Option<Job> {
         let slot = apply.slot;
-        let mut tracker = self.slots[usize::from(slot)].write();
+        let mut tracker = self.shards[usize::from(slot)].write();
         let slice = staged.slice(&mut tracker, self.slice_entries_max);
         let is_done = slice.as_ref().map(|slice| slice.done);
-        let change = (is_done == Ok(true) && is_first && !control.hidden.contains(&apply.origin))
-            .then(|| VisibilityChange::begin(&mut tracker, &apply.origin))
-            .flatten();
+        let change =
+            (is_done == Ok(true) && is_first && !control.plane.hidden.contains(&apply.origin))
+                .then(|| VisibilityChange::begin(&mut tracker, &apply.origin))
+                .flatten();
         drop(tracker);
         match (is_done, change) {
             (Ok(true), Some(change)) => {
@@ -222,10 +251,10 @@ impl Presence {
     pub(super) fn apply_body(&self, control: &mut Control, apply: Apply) {
         let record_len = if apply.repair { 1 } else { DELTA_RECORD_LEN };
         let is_large = apply.body.len() > self.slice_entries_max * record_len;
-        let mut tracker = self.slots[usize::from(apply.slot)].write();
+        let mut tracker = self.shards[usize::from(apply.slot)].write();
         let is_known = tracker.origin_info(&apply.origin).is_some();
         // What arrives hidden is a load too: it is unseen from its first entry on.
-        if is_large || !is_known && control.hidden.contains(&apply.origin) {
+        if is_large || !is_known && control.plane.hidden.contains(&apply.origin) {
             drop(tracker);
             self.begin_load(control, apply);
             return;
@@ -242,7 +271,7 @@ impl Presence {
     }
 
     fn begin_load(&self, control: &mut Control, apply: Apply) {
-        let slot = &self.slots[usize::from(apply.slot)];
+        let slot = &self.shards[usize::from(apply.slot)];
         let limits = slot.read().limits().clone();
         let staged = Staged::new(&apply, &limits);
         let mut tracker = slot.write();
@@ -252,7 +281,7 @@ impl Presence {
             let is_useful = staged.begin(&mut tracker, apply.full)?;
             Ok(is_useful.then_some(staged))
         });
-        if is_first && control.hidden.contains(&apply.origin) {
+        if is_first && control.plane.hidden.contains(&apply.origin) {
             tracker.set_hidden(&apply.origin, true);
         }
         drop(tracker);
@@ -273,7 +302,7 @@ impl Presence {
 
     /// Reports where an origin stands after a frame.
     fn applied(&self, control: &mut Control, apply: &Apply, outcome: Outcome) {
-        let tracker = self.slots[usize::from(apply.slot)].read();
+        let tracker = self.shards[usize::from(apply.slot)].read();
         let info = tracker.origin_info(&apply.origin);
         drop(tracker);
         let (clock, hash) = info.map_or((0, 0), |info| (info.clock, info.fingerprint));
@@ -284,6 +313,7 @@ impl Presence {
         };
         let now = control.now;
         control
+            .plane
             .replica
             .applied(now, &apply.origin, apply.slot, report, &apply.source);
     }
@@ -292,11 +322,11 @@ impl Presence {
     pub(super) fn serve(&self, control: &mut Control, serve: Serve) {
         let slot = usize::from(serve.slot);
         let entries = |tracker: &Tracker| tracker.origin_info(&serve.origin).map(|i| i.entries);
-        if entries(&self.slots[slot].read()).is_some_and(|n| n as usize > self.slice_entries_max) {
+        if entries(&self.shards[slot].read()).is_some_and(|n| n as usize > self.slice_entries_max) {
             let since = serve.since;
             let full = serve.full;
             let nonce = serve.nonce;
-            let mut tracker = self.slots[slot].write();
+            let mut tracker = self.shards[slot].write();
             let extract = Extract::begin(&mut tracker, &serve.origin, since, full, nonce);
             drop(tracker);
             if let Some(extract) = extract.map(Box::new) {
@@ -304,7 +334,7 @@ impl Presence {
             }
             return;
         }
-        let tracker = self.slots[slot].read();
+        let tracker = self.shards[slot].read();
         if serve.origin == *tracker.id() {
             report(control, serve.slot, &tracker);
         }
@@ -318,6 +348,7 @@ impl Presence {
         if let Some((kind, body)) = body {
             let is_repair = kind == Kind::REPAIR;
             control
+                .plane
                 .replica
                 .reply(control.now, &serve, body.into(), is_repair);
         }
@@ -327,11 +358,11 @@ impl Presence {
     pub(super) fn set_hidden(&self, control: &mut Control, id: &ReplicaId, hidden: bool) {
         self.finish_jobs(control, |job| job.is_about(id));
         if hidden {
-            control.hidden.insert(id.clone());
+            control.plane.hidden.insert(id.clone());
         } else {
-            control.hidden.remove(id);
+            control.plane.hidden.remove(id);
         }
-        for (slot, tracker) in (0..).zip(&self.slots) {
+        for (slot, tracker) in (0..).zip(&self.shards) {
             let mut tracker = tracker.write();
             if !tracker.set_hidden(id, hidden) {
                 continue;
@@ -356,11 +387,12 @@ impl Presence {
     pub(super) fn forget(&self, control: &mut Control, id: &ReplicaId) {
         self.remove(control, id, |tracker| tracker.retire(id));
         while let Some(at) = control
+            .plane
             .graces
             .iter()
             .position(|(_, g)| g.name() == id.name())
         {
-            let earlier = control.graces.remove(at);
+            let earlier = control.plane.graces.remove(at);
             earlier
                 .into_iter()
                 .for_each(|(_, id)| self.end_grace(control, &id));
@@ -377,7 +409,7 @@ impl Presence {
         });
         if lingers {
             let until = control.now.saturating_add(self.grace);
-            control.graces.push_back((until, id.clone()));
+            control.plane.graces.push_back((until, id.clone()));
         }
     }
 
@@ -385,11 +417,12 @@ impl Presence {
     pub(super) fn end_graces(&self, control: &mut Control) {
         let now = control.now;
         while control
+            .plane
             .graces
             .front()
             .is_some_and(|(until, _)| *until <= now)
         {
-            let over = control.graces.pop_front();
+            let over = control.plane.graces.pop_front();
             over.into_iter()
                 .for_each(|(_, id)| self.end_grace(control, &id));
         }
@@ -407,13 +440,25 @@ impl Presence {
         mut take_out: impl FnMut(&mut Tracker) -> bool,
     ) {
         self.finish_jobs(control, |job| job.is_about(id));
-        control.hidden.remove(id);
-        for (slot, tracker) in (0..).zip(&self.slots) {
+        control.plane.hidden.remove(id);
+        for (slot, tracker) in (0..).zip(&self.shards) {
             if take_out(&mut tracker.write()) {
                 self.begin(control, Job::Reap { slot });
             }
         }
     }
+}
+
+/// Tells the control plane where the local origin of a slot stands. Gives its clock.
+pub(super) fn report(control: &mut Control, slot: u8, tracker: &Tracker) -> u64 {
+    let info = tracker
+        .origin_info(tracker.id())
+        .expect("the local origin is always known");
+    control
+        .plane
+        .replica
+        .local(control.now, slot, info.clock, info.fingerprint);
+    info.clock
 }
 
 fn outcome(apply: &Apply, applied: Result<(), &ApplyError>) -> Outcome {

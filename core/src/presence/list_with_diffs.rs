@@ -1,10 +1,11 @@
 //! A list between two Diffs.
 
 use super::Presence;
-use crate::id::slot_of;
+use super::plane::Shard;
+use super::wire::Wire;
 use crate::tracker::{Diff, EntryBuf};
 
-impl Presence {
+impl<W: Wire> Presence<W> {
     /// Takes all Diffs so far and returns the visible entries of a topic as they are after these:
     /// what the list has is in no later Diff, and every change after it is. For that the own
     /// changes of the topic's slot are flushed, and the Diffs after a hide or a show completed.
@@ -24,12 +25,12 @@ impl Presence {
     #[must_use = "the Diffs are handed out once"]
     pub fn list_with_diffs(&self, topic: &str) -> (Vec<EntryBuf>, Vec<Diff>) {
         let control = &mut *self.control.lock();
-        let slot = slot_of(topic);
-        self.finish_jobs(control, |job| job.changes_visibility_in(slot));
-        let mut tracker = self.slot(topic).write();
-        let own = tracker.take_diff();
-        let entries = tracker.list(topic).map(|entry| entry.to_buf()).collect();
-        drop(tracker);
+        W::finish_visibility(self, control, topic);
+        let mut shard = self.shard(topic).write();
+        let own = shard.take_diff();
+        let entries = shard.tracker(topic).list(topic);
+        let entries = entries.map(|entry| entry.to_buf()).collect();
+        drop(shard);
         control.note(own);
         (entries, control.diffs.drain(..).collect())
     }

@@ -5,23 +5,25 @@ use std::time::Duration;
 
 use parking_lot::RwLockWriteGuard;
 
+use super::plane::Shard;
 use super::timers::Expired;
+use super::wire::Wire;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
-use crate::id::{EntryRef, slot_of};
-use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since, Tracker};
+use crate::id::EntryRef;
+use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since};
 
 /// Number of owners removed while the lock of a slot is held.
 const OWNERS_AT_ONCE: usize = 256;
 
 /// Operations on the entries of this replica.
-impl Presence {
+impl<W: Wire> Presence<W> {
     /// Tracks an entry. See [`Tracker::track`]. O(1).
     ///
     /// # Errors
     /// When it is tracked already or a bound is broken.
     pub fn track(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.track_in(self.slot(put.topic).write(), put)
+        self.track_in(self.shard(put.topic).write(), put)
     }
 
     /// Gives a tracked entry a new meta and status. See [`Tracker::update`]. O(1).
@@ -29,7 +31,7 @@ impl Presence {
     /// # Errors
     /// When it is not tracked or a bound is broken.
     pub fn update(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.update_in(self.slot(put.topic).write(), put)
+        self.update_in(self.shard(put.topic).write(), put)
     }
 
     /// Tracks an entry, or updates it when it is tracked. See [`Tracker::upsert`]. O(1).
@@ -37,12 +39,12 @@ impl Presence {
     /// # Errors
     /// When a bound is broken.
     pub fn upsert(&self, put: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        let mut tracker = self.slot(put.topic).write();
+        let mut tracker = self.shard(put.topic).write();
         let written = self
             .adopt(&mut tracker, put)
             .unwrap_or_else(|| tracker.upsert(put))?;
         drop(tracker);
-        self.mark_changed(written.origin.slot, put.wire_len());
+        self.mark_changed(self.number_of(put.topic), put.wire_len());
         Ok(written)
     }
 
@@ -53,7 +55,7 @@ impl Presence {
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
     ) -> bool {
-        self.untrack_in(self.slot(topic).write(), topic, key.into(), owner.as_ref())
+        self.untrack_in(self.shard(topic).write(), topic, key.into(), owner.as_ref())
     }
 
     /// Removes all entries of an owner, in all topics. Returns their number. O(its entries).
@@ -93,9 +95,9 @@ impl Presence {
         let mut diff = Diff::default();
         let mut changed = self.changed.swap(0, Ordering::Acquire);
         while changed != 0 {
-            let slot = changed.trailing_zeros() as usize;
+            let number = changed.trailing_zeros() as usize;
             changed &= changed - 1;
-            diff.append_disjoint(self.slots[slot].write().take_diff());
+            diff.append_disjoint(self.shards[number].write().take_diff());
         }
         diff
     }
@@ -103,7 +105,7 @@ impl Presence {
 
 /// Operations that give up instead of waiting for a lock, for callers that must not block, such as
 /// the scheduler threads of a virtual machine: after `None` they try again elsewhere.
-impl Presence {
+impl<W: Wire> Presence<W> {
     /// Does what [`track`](Self::track) does; returns `None`, and changes nothing, when the slot is
     /// in use. O(1).
     ///
@@ -121,7 +123,7 @@ impl Presence {
     /// # Errors
     /// As [`track`](Self::track).
     pub fn try_track(&self, put: &NewEntry<'_>) -> Option<Result<EntryRef, TrackError>> {
-        Some(self.track_in(self.slot(put.topic).try_write()?, put))
+        Some(self.track_in(self.shard(put.topic).try_write()?, put))
     }
 
     /// Does what [`update`](Self::update) does; returns `None`, and changes nothing, when the slot
@@ -130,7 +132,7 @@ impl Presence {
     /// # Errors
     /// As [`update`](Self::update).
     pub fn try_update(&self, put: &NewEntry<'_>) -> Option<Result<EntryRef, TrackError>> {
-        Some(self.update_in(self.slot(put.topic).try_write()?, put))
+        Some(self.update_in(self.shard(put.topic).try_write()?, put))
     }
 
     /// Does what [`untrack`](Self::untrack) does; returns `None`, and changes nothing, when the
@@ -141,13 +143,13 @@ impl Presence {
         key: impl Into<Key<'a>>,
         owner: impl AsRef<[u8]>,
     ) -> Option<bool> {
-        let tracker = self.slot(topic).try_write()?;
+        let tracker = self.shard(topic).try_write()?;
         Some(self.untrack_in(tracker, topic, key.into(), owner.as_ref()))
     }
 }
 
 /// Leases and grace. `now` is the time since any start, the same for all calls.
-impl Presence {
+impl<W: Wire> Presence<W> {
     /// Starts or renews the lease of an owner: unless it is renewed within `ttl`, all its entries
     /// leave, with the reason [`LeaveReason::Expired`]. Does nothing if `owner` is longer than any
     /// may be ([`owner_len_max`](crate::tracker::Limits::owner_len_max)). O(log leases).
@@ -183,7 +185,9 @@ impl Presence {
     ) -> bool {
         let key = key.into();
         let owner = owner.as_ref();
-        let birth = self.slot(topic).read().birth_of(topic, key, owner);
+        let shard = self.shard(topic).read();
+        let birth = shard.tracker(topic).birth_of(topic, key, owner);
+        drop(shard);
         if let Some(birth) = birth {
             let session = SessionName::new(topic, key, owner);
             let until = now.saturating_add(ttl);
@@ -222,8 +226,8 @@ impl Presence {
             self.untrack_owner(owner);
             return;
         }
-        let slots = self.slots.iter();
-        let sessions = slots.flat_map(|tracker| tracker.read().sessions_of(owner));
+        let shards = self.shards.iter();
+        let sessions = shards.flat_map(|shard| shard.read().sessions_of(owner));
         let until = now.saturating_add(self.grace);
         self.timers.lose_owner(owner, sessions.collect(), until);
     }
@@ -255,34 +259,34 @@ impl Presence {
     }
 }
 
-impl Presence {
+impl<W: Wire> Presence<W> {
     fn track_in(
         &self,
-        mut tracker: RwLockWriteGuard<'_, Tracker>,
+        mut tracker: RwLockWriteGuard<'_, W::Shard>,
         put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
         let tracked = self
             .adopt(&mut tracker, put)
             .unwrap_or_else(|| tracker.track(put))?;
         drop(tracker);
-        self.mark_changed(tracked.origin.slot, put.wire_len());
+        self.mark_changed(self.number_of(put.topic), put.wire_len());
         Ok(tracked)
     }
 
     fn update_in(
         &self,
-        mut tracker: RwLockWriteGuard<'_, Tracker>,
+        mut tracker: RwLockWriteGuard<'_, W::Shard>,
         put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
         let updated = tracker.update(put)?;
         drop(tracker);
-        self.mark_changed(updated.origin.slot, put.wire_len());
+        self.mark_changed(self.number_of(put.topic), put.wire_len());
         Ok(updated)
     }
 
     fn untrack_in(
         &self,
-        mut tracker: RwLockWriteGuard<'_, Tracker>,
+        mut tracker: RwLockWriteGuard<'_, W::Shard>,
         topic: &str,
         key: Key<'_>,
         owner: &[u8],
@@ -291,7 +295,7 @@ impl Presence {
         drop(tracker);
         if removed {
             self.timers.end_entry(topic, key, owner);
-            self.mark_changed(slot_of(topic), LEAVE_WIRE_LEN);
+            self.mark_changed(self.number_of(topic), LEAVE_WIRE_LEN);
         }
         removed
     }
@@ -299,25 +303,23 @@ impl Presence {
     /// Takes over the entry of a lost owner for the same topic and key, if there is one.
     fn adopt(
         &self,
-        tracker: &mut Tracker,
+        shard: &mut W::Shard,
         put: &NewEntry<'_>,
     ) -> Option<Result<EntryRef, TrackError>> {
-        let lost = self.timers.lost_owner_of(tracker, put)?;
-        Some(tracker.adopt(&lost, put))
+        let lost = self.timers.lost_owner_of(shard.tracker(put.topic), put)?;
+        Some(shard.adopt(&lost, put))
     }
 
     fn remove_owners(&self, owners: &[impl AsRef<[u8]>], reason: LeaveReason) -> usize {
         let mut removed = 0;
-        for (slot, tracker) in (0..).zip(&self.slots) {
+        for (number, shard) in (0..).zip(&self.shards) {
             for chunk in owners.chunks(OWNERS_AT_ONCE) {
-                let mut tracker = tracker.write();
+                let mut shard = shard.write();
                 let owners = chunk.iter().map(AsRef::as_ref);
-                let here: usize = owners
-                    .map(|owner| tracker.remove_owner(owner, reason))
-                    .sum();
-                drop(tracker);
+                let here: usize = owners.map(|owner| shard.remove_owner(owner, reason)).sum();
+                drop(shard);
                 if here > 0 {
-                    self.mark_changed(slot, here * LEAVE_WIRE_LEN);
+                    self.mark_changed(number, here * LEAVE_WIRE_LEN);
                 }
                 removed += here;
             }
@@ -327,9 +329,9 @@ impl Presence {
 
     /// Removes one own entry, if it is still the one meant.
     fn leave(&self, session: &SessionName, since: Since, reason: LeaveReason) {
-        let mut tracker = self.slot(session.topic()).write();
-        if tracker.leave(session, since, reason) {
-            self.mark_changed(slot_of(session.topic()), LEAVE_WIRE_LEN);
+        let mut shard = self.shard(session.topic()).write();
+        if shard.leave(session, since, reason) {
+            self.mark_changed(self.number_of(session.topic()), LEAVE_WIRE_LEN);
         }
     }
 }

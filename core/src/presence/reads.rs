@@ -1,55 +1,56 @@
 //! Reads, and lists that hold no lock for long.
 
 use super::Presence;
-use crate::id::slot_of;
+use super::plane::Shard;
+use super::wire::Wire;
 use crate::tracker::{Entry, EntryBuf, Key, Pages, Slice, Tracker};
 
 /// Reads. They do not queue behind waiting writers.
-impl Presence {
+impl<W: Wire> Presence<W> {
     /// Returns copies of the visible entries of a topic. O(entries of the topic).
     #[must_use]
     pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
-        self.slot(topic)
-            .read_recursive()
-            .list(topic)
-            .map(|entry| entry.to_buf())
-            .collect()
+        self.read(topic, |tracker| {
+            let entries = tracker.list(topic);
+            entries.map(|entry| entry.to_buf()).collect()
+        })
     }
 
     /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
     /// same slot wait meanwhile; do not call back into the presence. O(entries of the topic).
     pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
-        self.slot(topic).read_recursive().list(topic).for_each(each);
+        self.read(topic, |tracker| tracker.list(topic).for_each(each));
     }
 
     /// Returns copies of the visible sessions of a key. O(sessions of the key).
     #[must_use]
     pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
-        let tracker = self.slot(topic).read_recursive();
-        tracker
-            .get_by_key(topic, key)
-            .map(|entry| entry.to_buf())
-            .collect()
+        self.read(topic, |tracker| {
+            let sessions = tracker.get_by_key(topic, key);
+            sessions.map(|entry| entry.to_buf()).collect()
+        })
     }
 
     /// Returns the number of visible entries in a topic. O(origins of the topic).
     #[must_use]
     pub fn count(&self, topic: &str) -> usize {
-        self.slot(topic).read_recursive().count(topic)
+        self.read(topic, |tracker| tracker.count(topic))
     }
 
     /// Returns the number of distinct visible keys in a topic. See [`Tracker::count_keys`].
     #[must_use]
     pub fn count_keys(&self, topic: &str) -> usize {
-        self.slot(topic).read_recursive().count_keys(topic)
+        self.read(topic, |tracker| tracker.count_keys(topic))
     }
 
     /// Returns the topics that have entries, hidden ones included, sorted. O(topics x log topics).
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
         let mut topics = Vec::new();
-        for tracker in &self.slots {
-            topics.extend(tracker.read().topics().map(str::to_owned));
+        for shard in &self.shards {
+            let shard = shard.read();
+            let trackers = shard.trackers();
+            topics.extend(trackers.flat_map(Tracker::topics).map(str::to_owned));
         }
         topics.sort_unstable();
         topics
@@ -58,7 +59,8 @@ impl Presence {
     /// Returns the number of entries, hidden ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.iter().map(|tracker| tracker.read().len()).sum()
+        let lens = self.shards.iter().map(|shard| len_of(&*shard.read()));
+        lens.sum()
     }
 
     /// Returns whether there is no entry.
@@ -83,19 +85,21 @@ impl Presence {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> R {
-        read(&self.slot(topic).read_recursive())
+        let shard = self.shard(topic).read_recursive();
+        read(shard.tracker(topic))
     }
 
     /// Does what [`read`](Self::read) does; returns `None` when the slot is being written.
     pub fn try_read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> Option<R> {
-        let tracker = self.slot(topic).try_read_recursive()?;
-        Some(read(&tracker))
+        let shard = self.shard(topic).try_read_recursive()?;
+        Some(read(shard.tracker(topic)))
     }
 
     /// Does what [`len`](Self::len) does; returns `None` when a slot is being written.
     #[must_use]
     pub fn try_len(&self) -> Option<usize> {
-        let lens = self.slots.iter().map(|slot| Some(slot.try_read()?.len()));
+        let shards = self.shards.iter();
+        let lens = shards.map(|shard| Some(len_of(&*shard.try_read()?)));
         lens.sum()
     }
 
@@ -126,7 +130,13 @@ impl Presence {
     /// Calls `each` for the visible entries of the next `keys_max` keys, without copying; do not
     /// call back into the presence. O(their sessions), with the lock held.
     pub fn page(&self, pages: &mut Pages, keys_max: usize, each: impl FnMut(Entry<'_>)) -> Slice {
-        let slot = &self.slots[usize::from(slot_of(pages.topic()))];
-        pages.step(&slot.read_recursive(), keys_max, each)
+        let shard = self.shard(pages.topic()).read_recursive();
+        let tracker = shard.tracker(pages.topic());
+        pages.step(tracker, keys_max, each)
     }
+}
+
+/// Returns the number of entries of a shard, hidden ones included.
+fn len_of(shard: &impl Shard) -> usize {
+    shard.trackers().map(Tracker::len).sum()
 }

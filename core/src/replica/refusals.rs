@@ -1,11 +1,9 @@
 //! Frames that this node's trackers refuse: told once, and asked for again with growing pauses.
 
 use std::collections::BTreeMap;
-use std::mem::discriminant;
 use std::sync::Arc;
 
 use super::{Address, Event, Replica};
-use crate::codec::DecodeErrorKind;
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
 
@@ -52,7 +50,7 @@ impl Refusals {
             Some(last) if last.clock == clock && last.error == error => {
                 (last.pause * 8).min(PAUSE_MAX)
             }
-            Some(last) if is_alike(&last.error, &error) => (last.pause * 2).min(MOVING_PAUSE_MAX),
+            Some(last) if last.error.is_alike(&error) => (last.pause * 2).min(MOVING_PAUSE_MAX),
             _ => 1,
         };
         let is_first = last.is_none();
@@ -92,17 +90,6 @@ impl Refusals {
         if !self.0.is_empty() {
             self.0.retain(|(refused, _), _| **refused != *name);
         }
-    }
-}
-
-/// Whether two frames were refused for the same kind of reason.
-fn is_alike(a: &ApplyError, b: &ApplyError) -> bool {
-    match (a, b) {
-        (ApplyError::Decode(a), ApplyError::Decode(b)) => match (&a.kind, &b.kind) {
-            (DecodeErrorKind::Invalid { what: a }, DecodeErrorKind::Invalid { what: b }) => a == b,
-            (a, b) => discriminant(a) == discriminant(b),
-        },
-        (a, b) => discriminant(a) == discriminant(b),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::sleep_until;
 
 use super::shared::Shared;
 use super::{Incoming, Transport};
+use crate::presence::wire::Wire;
 
 /// The time for which a node sleeps if it has no deadline.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -26,8 +27,8 @@ const LATE: Duration = Duration::from_millis(100);
 const TURNS: usize = 3;
 
 /// Drives a node: the task that [`Node::start`](super::Node::start) spawns.
-pub(super) async fn drive(
-    shared: Arc<Shared>,
+pub(super) async fn drive<W: Wire>(
+    shared: Arc<Shared<W>>,
     transport: impl Transport,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -61,6 +62,11 @@ pub(super) async fn drive(
     }
     presence.leave_gracefully(shared.now());
     link.flush(&shared).await;
+    while let Some(next) = presence.poll_goodbye() {
+        sleep_until(shared.instant(next)).await;
+        presence.handle_timeout(shared.now());
+        link.flush(&shared).await;
+    }
     link.transport.close().await;
     shared.close();
 }
@@ -72,7 +78,7 @@ struct Link<T> {
 }
 
 impl<T: Transport> Link<T> {
-    fn take(&mut self, shared: &Shared, incoming: Option<Incoming>) {
+    fn take(&mut self, shared: &Shared<impl Wire>, incoming: Option<Incoming>) {
         match incoming {
             Some(Incoming::Frame { from, frame }) => shared.take_frame(from, &frame),
             Some(Incoming::Gone(from)) => shared.presence.disconnected(shared.now(), &from),
@@ -83,7 +89,7 @@ impl<T: Transport> Link<T> {
     /// Takes in the frames that have arrived, before any deadline is checked: a process that was
     /// paused would otherwise hide every replica whose heartbeats wait here. After a pause the
     /// tasks of the transport get turns first, to read their sockets.
-    async fn take_waiting(&mut self, shared: &Shared) {
+    async fn take_waiting(&mut self, shared: &Shared<impl Wire>) {
         let presence = &shared.presence;
         let due = presence.poll_timeout().unwrap_or(Duration::MAX);
         let is_late = shared.now() >= due.saturating_add(LATE);
@@ -119,7 +125,7 @@ impl<T: Transport> Link<T> {
         poll_fn(once).await
     }
 
-    async fn flush(&mut self, shared: &Shared) {
+    async fn flush(&mut self, shared: &Shared<impl Wire>) {
         shared.publish();
         while let Some(transmit) = shared.presence.poll_transmit() {
             shared.counts.sent(&transmit.frame);

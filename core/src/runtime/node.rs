@@ -15,7 +15,9 @@ use super::subscription::Subscription;
 use crate::codec::DecodeError;
 use crate::error::TrackError;
 use crate::id::{EntryRef, ReplicaId};
-use crate::presence::{Event, Presence, PresenceConfig, RestoreError, Signal};
+use crate::presence::wire::Wire;
+use crate::presence::wire1::Wire1;
+use crate::presence::{Presence, PresenceConfig, RestoreError, Signal};
 use crate::tracker::{EntryBuf, Key, NewEntry};
 
 /// A running node, which replicates its entries to all other nodes and theirs to this one.
@@ -45,8 +47,8 @@ use crate::tracker::{EntryBuf, Key, NewEntry};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Node {
-    shared: Arc<Shared>,
+pub struct Node<W: Wire = Wire1> {
+    shared: Arc<Shared<W>>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -76,8 +78,18 @@ impl Node {
         let presence = Presence::restore(id, config, Duration::ZERO, snapshot)?;
         Ok(Self::run(presence, transport))
     }
+}
 
-    fn run(presence: Presence, transport: impl Transport) -> Self {
+impl<W: Wire> Node<W> {
+    /// Starts a node on a wire. See [`start`](Node::start).
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn start_on_wire(id: ReplicaId, config: PresenceConfig, transport: impl Transport) -> Self {
+        let config = prepare(config, &id, &transport);
+        Self::run(W::presence(id, config), transport)
+    }
+
+    fn run(presence: Presence<W>, transport: impl Transport) -> Self {
         let shared = Arc::new(Shared::new(presence));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(drive(Arc::clone(&shared), transport, stopped));
@@ -96,7 +108,7 @@ impl Node {
 
     /// Returns the presence itself, for calls that only read.
     #[must_use]
-    pub fn presence(&self) -> &Presence {
+    pub fn presence(&self) -> &Presence<W> {
         &self.shared.presence
     }
 
@@ -213,7 +225,7 @@ impl Node {
 
     /// Waits until this node has caught up, once, with everything its known peers advertised;
     /// returns at once if it has, and when the node stops.
-    pub fn synced(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn synced(&self) -> impl Future<Output = ()> + Send + use<W> {
         let mut is_synced = self.shared.is_synced.subscribe();
         async move {
             let _ = is_synced.wait_for(|is_synced| *is_synced).await;
@@ -253,7 +265,7 @@ impl Node {
 
     /// Subscribes to the events of the cluster from now on.
     #[must_use]
-    pub fn events(&self) -> Subscription<Event> {
+    pub fn events(&self) -> Subscription<W::Event> {
         self.shared.events()
     }
 
@@ -277,7 +289,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl<W: Wire> Drop for Node<W> {
     fn drop(&mut self) {
         self.task.abort();
         self.shared.close();

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::stats::{Counts, NodeStats};
 use super::subscription::{Hub, Readers, Subscription, Wakers};
 use crate::codec::DecodeError;
-use crate::presence::{Address, Event, Presence};
+use crate::presence::wire::{News, Wire};
+use crate::presence::{Address, Presence};
 use crate::tracker::{Diff, EntryBuf, TopicDiff};
 
 /// A frame that a node refused: it is malformed, not authentic, or of another cluster or version.
@@ -23,8 +24,8 @@ pub struct Refusal {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) presence: Presence,
+pub(super) struct Shared<W: Wire> {
+    pub(super) presence: Presence<W>,
     /// The time that the presence counts from.
     start: Instant,
     /// Notified after a local operation.
@@ -34,12 +35,12 @@ pub(super) struct Shared {
     /// Diffs are taken from the presence under the lock of this hub, so that every reader gets them
     /// in their order.
     changes: Arc<Hub<Arc<TopicDiff>>>,
-    events: Arc<Hub<Event>>,
+    events: Arc<Hub<W::Event>>,
     refusals: Arc<Hub<Refusal>>,
 }
 
-impl Shared {
-    pub(super) fn new(presence: Presence) -> Self {
+impl<W: Wire> Shared<W> {
+    pub(super) fn new(presence: Presence<W>) -> Self {
         Self {
             presence,
             start: Instant::now(),
@@ -85,7 +86,7 @@ impl Shared {
         (entries, subscription)
     }
 
-    pub(super) fn events(&self) -> Subscription<Event> {
+    pub(super) fn events(&self) -> Subscription<W::Event> {
         self.events.add(&mut self.events.lock(), "")
     }
 
@@ -115,8 +116,9 @@ impl Shared {
         }
         drop(readers);
         while let Some(event) = self.presence.poll_event() {
-            self.counts.event(&event);
-            if event == Event::DiffsDropped {
+            let news = W::news(&event);
+            self.counts.event(news);
+            if news == News::DiffsDropped {
                 self.changes.lock().lose(&mut wakers);
             }
             self.events.lock().send("", || event, &mut wakers);

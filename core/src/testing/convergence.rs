@@ -6,7 +6,7 @@ use crdts::{CvRDT, Orswot};
 
 use super::network::kind;
 use super::node::Node;
-use super::own_entries;
+use super::plan;
 use super::plan::{BEAT_MS, Session, Shape, TOPICS};
 use super::steps;
 use super::truth::State;
@@ -205,7 +205,7 @@ fn check_origin(slots: &[u8], node: &Node, origin: &Node) -> Result<(), String> 
 /// Checks that a node lists what the merged sets contain.
 fn check_members(node: &Node, oracle: &Orswot<Session, u64>) -> Result<(), String> {
     let text = |session: Session| {
-        let (topic, key, owner) = own_entries::names(session);
+        let (topic, key, owner) = plan::names(session);
         (topic.to_owned(), key, owner.to_owned())
     };
     let expected: BTreeSet<_> = oracle.read().val.into_iter().map(text).collect();

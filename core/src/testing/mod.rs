@@ -58,6 +58,9 @@ mod world;
 use std::fmt;
 
 pub use crate::fault::Fault;
+pub use crate::presence::wire::{News, Wire};
+pub use crate::presence::wire1::Wire1;
+pub use crate::presence::wire2::Wire2;
 pub use stats::{Incident, Incidents, Stats};
 
 /// The error of a schedule that broke a promise.

@@ -9,6 +9,7 @@ use super::liveness::{self, Hearing, Known, beats_in};
 use super::mirror::Readers;
 use super::network::Flight;
 use super::own_entries::OwnEntries;
+use super::plan;
 use super::run::Run;
 use super::stats::Incident;
 use super::truth::Truth;
@@ -45,7 +46,7 @@ impl Node {
             presence,
             name,
             ahead_ms: 0,
-            own: OwnEntries::default(),
+            own: OwnEntries::new(plan::topic),
             views: Views::default(),
             readers: Readers::default(),
             hearing: Hearing::default(),

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use crdts::{CmRDT, Orswot};
 
-use super::plan::{KEYS, OWNERS, Session, TOPICS};
+use super::plan::{KEYS, OWNERS, Session};
 use crate::presence::Presence;
+use crate::presence::wire::Wire;
 use crate::tracker::NewEntry;
 
 /// The entries that one node tracks itself.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct OwnEntries {
+    /// Returns the name of a topic by its number.
+    topic: fn(u8) -> &'static str,
     sessions: Vec<Session>,
     oracle: Orswot<Session, u64>,
     /// The ends of the leases of entries, in milliseconds of the node's clock.
@@ -61,10 +64,37 @@ pub(super) struct Ended {
 }
 
 impl OwnEntries {
+    /// Makes the entries of a node that tracks none yet.
+    pub(super) fn new(topic: fn(u8) -> &'static str) -> Self {
+        Self {
+            topic,
+            sessions: Vec::new(),
+            oracle: Orswot::default(),
+            leases: BTreeMap::new(),
+            owners: Default::default(),
+        }
+    }
+
+    /// Returns the topic, the key and the owner of a session by name.
+    pub(super) fn names(&self, session: Session) -> (&'static str, String, &'static str) {
+        let (topic, key, owner) = session;
+        let topic = (self.topic)(topic);
+        (topic, format!("k{key}"), OWNERS[usize::from(owner)])
+    }
+
+    /// Returns the sessions that are tracked.
+    pub(super) fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
     /// Tracks, updates or untracks an entry, or untracks its owner.
-    pub(super) fn operate(&mut self, presence: &Presence, operation: &Operation) -> Outcome {
+    pub(super) fn operate(
+        &mut self,
+        presence: &Presence<impl Wire>,
+        operation: &Operation,
+    ) -> Outcome {
         let session = operation.session;
-        let (topic, key, owner) = names(session);
+        let (topic, key, owner) = self.names(session);
         let entry = NewEntry::new(topic, &key, owner).meta(&operation.meta);
         let adopted = self.adoptable(session);
         let is_tracked = self.sessions.contains(&session);
@@ -95,7 +125,7 @@ impl OwnEntries {
     /// Begins or renews the lease of an owner.
     pub(super) fn lease_owner(
         &mut self,
-        presence: &Presence,
+        presence: &Presence<impl Wire>,
         now_ms: u64,
         owner: usize,
         ttl_ms: u64,
@@ -112,7 +142,7 @@ impl OwnEntries {
     /// The node does not have the entry.
     pub(super) fn lease(
         &mut self,
-        presence: &Presence,
+        presence: &Presence<impl Wire>,
         now_ms: u64,
         pick: usize,
         ttl_ms: u64,
@@ -121,7 +151,7 @@ impl OwnEntries {
             return Ok(None);
         }
         let session = self.sessions[pick % self.sessions.len()];
-        let (topic, key, owner) = names(session);
+        let (topic, key, owner) = self.names(session);
         let now = Duration::from_millis(now_ms);
         let ttl = Duration::from_millis(ttl_ms);
         if !presence.lease(now, topic, key.as_str(), owner, ttl) {
@@ -134,7 +164,7 @@ impl OwnEntries {
     /// Loses an owner: its entries stay for the grace.
     pub(super) fn lose_owner(
         &mut self,
-        presence: &Presence,
+        presence: &Presence<impl Wire>,
         now_ms: u64,
         owner: u8,
         grace_ms: u64,
@@ -157,7 +187,11 @@ impl OwnEntries {
     ///
     /// # Errors
     /// The node does not agree that it was lost, or that it was not.
-    pub(super) fn owner_back(&mut self, presence: &Presence, owner: u8) -> Result<bool, String> {
+    pub(super) fn owner_back(
+        &mut self,
+        presence: &Presence<impl Wire>,
+        owner: u8,
+    ) -> Result<bool, String> {
         let index = usize::from(owner);
         let was_lost = self.owners[index].lost.take().is_some();
         if presence.owner_back(OWNERS[index]) != was_lost {
@@ -245,13 +279,6 @@ impl OwnEntries {
         lost.is_some_and(|lost| lost.sessions.contains(&other))
             .then_some(other)
     }
-}
-
-/// Returns the topic, the key and the owner of a session by name.
-pub(super) fn names(session: Session) -> (&'static str, String, &'static str) {
-    let (topic, key, owner) = session;
-    let topic = TOPICS[usize::from(topic)];
-    (topic, format!("k{key}"), OWNERS[usize::from(owner)])
 }
 
 /// Returns how long the meta of a session may be: keys of bulk loads have longer ones.

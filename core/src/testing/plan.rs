@@ -20,6 +20,18 @@ pub(super) const OWNERS: [&str; 2] = ["o1", "o2"];
 /// (topic, key, owner) as small numbers.
 pub(super) type Session = (u8, u8, u8);
 
+/// Returns the name of a topic by its number.
+pub(super) fn topic(number: u8) -> &'static str {
+    TOPICS[usize::from(number)]
+}
+
+/// Returns the topic, the key and the owner of a session by name.
+pub(super) fn names(session: Session) -> (&'static str, String, &'static str) {
+    let (topic_number, key, owner) = session;
+    let owner = OWNERS[usize::from(owner)];
+    (topic(topic_number), format!("k{key}"), owner)
+}
+
 /// The shape of the network: which nodes are linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {

@@ -168,6 +168,8 @@ incidents! {
     ChangePart,
     /// Wire 2: a node has caught up with the others.
     Ready,
+    /// Wire 2: a frame of a node with another number of partitions.
+    OtherShape,
 }
 
 impl Incident {
@@ -184,6 +186,7 @@ impl Incident {
         Self::StatePart,
         Self::ChangePart,
         Self::Ready,
+        Self::OtherShape,
     ];
 }
 

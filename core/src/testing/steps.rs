@@ -1,7 +1,7 @@
 //! The steps of a schedule: what happens to a [`World`].
 
 use super::network::kind;
-use super::own_entries;
+use super::plan;
 use super::plan::{BEAT_MS, KEYS, OWNERS, Session, Step, TOPICS};
 use super::stats::Incident;
 use super::world::World;
@@ -271,7 +271,7 @@ fn lease(world: &mut World<'_>) -> Result<(), String> {
         let Some(session) = leased.map_err(|what| format!("{place} {what}"))? else {
             return Ok(());
         };
-        let (topic, key, owner) = own_entries::names(session);
+        let (topic, key, owner) = plan::names(session);
         format!("{topic} {key} {owner}")
     };
     world.run.count(Incident::Lease);

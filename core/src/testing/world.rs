@@ -8,6 +8,7 @@ use super::hostile;
 use super::network::{Arrival, Flight, Network, Sending, kind};
 use super::node::Node;
 use super::own_entries::{self, Operation};
+use super::plan;
 use super::plan::{PLACES, Session};
 use super::run::Run;
 use super::snapshots::Snapshots;
@@ -212,7 +213,7 @@ impl<'t> World<'t> {
         }
         self.run.stats.operations += 1;
         let verb = outcome.verb;
-        let (topic, key, owner) = own_entries::names(session);
+        let (topic, key, owner) = plan::names(session);
         self.run
             .note(|| format!("{verb} {topic} {key} {owner} at {place}"));
         if !outcome.is_done {

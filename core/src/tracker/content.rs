@@ -10,7 +10,7 @@ use super::{StagedDelta, StagedRepair, Tracker, delta, repair};
 use crate::codec::DecodeError;
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
-use crate::id::{ALL_TOPICS, ReplicaId};
+use crate::id::ReplicaId;
 
 /// The interval and the content of a frame.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ pub(crate) enum ContentKind {
 impl Tracker {
     /// Creates an empty tracker of a share of the topics.
     pub(crate) fn with_share(replica: ReplicaId, share: TopicShare, limits: Limits) -> Self {
-        let mut tracker = Self::with_slot(replica, ALL_TOPICS, limits);
+        let mut tracker = Self::with_slot(replica, share.slot(), limits);
         tracker.state.set_share(share);
         tracker
     }

@@ -23,6 +23,16 @@ impl TopicShare {
         Self::new(SLOTS.trailing_zeros() as u8, u16::from(slot))
     }
 
+    /// Returns the slot by which origins name the share: [`ALL_TOPICS`] if there are more shares
+    /// than slots.
+    pub(super) fn slot(self) -> u8 {
+        let slot = u8::try_from(self.number).unwrap_or(ALL_TOPICS);
+        if self.bits > SLOTS.trailing_zeros() as u8 {
+            return ALL_TOPICS;
+        }
+        slot
+    }
+
     /// Returns whether a topic belongs to the share. O(length), or O(1) if all do.
     pub(super) fn holds(self, topic: &str) -> bool {
         let mask = (1u64 << self.bits) - 1;

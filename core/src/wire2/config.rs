@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) reply_bytes_max: usize,
     /// The most bytes of incomplete long answers that are kept for what is held already.
     pub(crate) staging_bytes_max: usize,
+    /// The time for which own leaves are remembered, for holders that missed them.
+    pub(crate) leaves_kept: Duration,
     /// The longest frame that the transport takes.
     pub(crate) frame_max: usize,
 }
@@ -64,6 +66,7 @@ impl Default for Config {
             peers_max: 4_096,
             reply_bytes_max: 256 << 20,
             staging_bytes_max: 256 << 20,
+            leaves_kept: Duration::from_secs(60),
             frame_max: 256 * 1024,
         }
     }

@@ -33,9 +33,14 @@ mod stagings;
 mod sum_check;
 
 pub(crate) use config::Config;
+pub(crate) use handle::Handle;
+pub(crate) use header::OpenError;
 pub(crate) use header::Seal;
-pub(crate) use message::{BEAT, Data, Message, Position, Sender, decode};
-pub(crate) use output::{Action, Address, Answered, Destination, Event, OwnState, Transmit};
-pub(crate) use partitions::{LeaveBounds, Partitions};
+pub(crate) use message::{Answer, BEAT, Data, Message, Position, Sender, decode, encode};
+pub use output::Event;
+pub(crate) use output::{Action, Address, Answered, Destination, OwnState, Transmit};
+pub use partitions::Partitions;
+pub(crate) use partitions::Watched;
 pub(crate) use replica::Replica;
-pub(crate) use shape::{Mode, Shape};
+pub(crate) use shape::PARTITIONS_MAX;
+pub use shape::{Mode, Shape};

@@ -1,31 +1,15 @@
 //! The output of a replica: frames to send, work on entries, events for users.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use super::message::{Data, Position, Sign};
+use super::message::{Data, Position};
 use super::shape::Shape;
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
+use crate::replica::Signal;
 use crate::tracker::Diff;
 
-/// The name that the transport gives a neighbour.
-pub(crate) type Address = Arc<str>;
-
-/// The receivers of a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Destination {
-    All,
-    Peer(Address),
-}
-
-/// A frame to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Transmit {
-    pub(crate) to: Destination,
-    pub(crate) frame: Bytes,
-}
+pub(crate) use crate::replica::{Address, Destination, Transmit};
 
 /// Work on the entries, to be done in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +39,25 @@ pub(crate) enum Action {
     EndGrace(ReplicaId),
     /// Continue with the own entries under a new identity.
     Reincarnate(ReplicaId),
+}
+
+impl Action {
+    /// Returns the partition that it is about; `None` if it is about all.
+    pub(crate) fn partition(&self) -> Option<u16> {
+        match self {
+            Self::Push { partition, .. }
+            | Self::Drop { partition, .. }
+            | Self::Vacate { partition, .. } => Some(*partition),
+            Self::Serve(serve) => Some(serve.partition),
+            Self::Apply(apply) => Some(apply.partition),
+            Self::Hide(_)
+            | Self::Show(_)
+            | Self::Forget(_)
+            | Self::Replace(_)
+            | Self::EndGrace(_)
+            | Self::Reincarnate(_) => None,
+        }
+    }
 }
 
 /// A frame of another replica that passed the checks of the control plane.
@@ -191,7 +194,8 @@ pub(crate) enum Answered {
 
 /// A message to users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
+#[non_exhaustive]
+pub enum Event {
     /// A replica is heard: new, or after being down.
     ReplicaUp(ReplicaId),
     /// A replica is not heard any more; its entries are hidden.
@@ -201,21 +205,34 @@ pub(crate) enum Event {
     /// A replica said Goodbye; its entries are gone.
     ReplicaLeft(ReplicaId),
     /// A replica's entries here differ from its own at the same clock; they are asked for again.
-    Divergence { id: ReplicaId, partition: u16 },
-    /// Entries of a replica break a limit of this node or the format.
-    Refused {
+    Divergence {
+        /// The replica.
         id: ReplicaId,
+        /// The partition of the entries.
         partition: u16,
+    },
+    /// Entries of a replica break a limit of this node or the format. Told once for a partition,
+    /// until a frame of it is taken; it is asked for again with growing pauses.
+    Refused {
+        /// The replica.
+        id: ReplicaId,
+        /// The partition of the entries.
+        partition: u16,
+        /// The rule that is broken.
         error: ApplyError,
     },
     /// This node has caught up with all replicas that it knows and that are up, but for those
     /// missing. If some are, it is said again when none is.
-    Ready { missing: Vec<ReplicaId> },
+    Ready {
+        /// The replicas that this node has not caught up with.
+        missing: Vec<ReplicaId>,
+    },
     /// A replica sent a short-lived sign.
-    Sign {
+    Signal {
+        /// The replica.
         from: ReplicaId,
-        partition: u16,
-        sign: Sign,
+        /// The sign.
+        signal: Signal,
     },
     /// Another live node uses this node's name.
     DuplicateName(ReplicaId),
@@ -227,12 +244,28 @@ pub(crate) enum Event {
     PeerLimit(ReplicaId),
     /// A node of the cluster was given another number of partitions or another mode.
     ShapeMismatch {
+        /// The address of the node.
         from: Address,
+        /// The shape of this node.
         ours: Shape,
+        /// The shape of that node.
         theirs: Shape,
     },
     /// An answer is longer than a frame; its asker does not get the entries.
-    AnswerTooLong { partition: u16, bytes: usize },
+    AnswerTooLong {
+        /// The partition of the entries.
+        partition: u16,
+        /// The length of the answer.
+        bytes: usize,
+    },
     /// Frames of an address have no valid seal of this cluster, or break the format.
-    Unreadable { from: Address, what: String },
+    Unreadable {
+        /// The address.
+        from: Address,
+        /// The rule that is broken, in words.
+        what: String,
+    },
+    /// Too many Diffs were not fetched and are gone, or one lost versions that came and went. The
+    /// lists are right: read them again.
+    DiffsDropped,
 }

@@ -11,6 +11,7 @@ use super::output::Address;
 use super::pulls::Question;
 use super::shape::Shape;
 use super::sum_check::SumCheck;
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 
@@ -28,6 +29,8 @@ pub(super) struct KnownReplica {
     pub(super) holdings: Holdings,
     pub(super) check: SumCheck,
     pub(super) throttle: Throttle,
+    /// The reason why the last frame of a partition was refused, if none was taken since.
+    pub(super) refused: BTreeMap<u16, ApplyError>,
 }
 
 /// Things that are sent to one replica once a beat at most.
@@ -275,6 +278,7 @@ impl Peers {
             holdings: Holdings::default(),
             check: SumCheck::default(),
             throttle: Throttle::default(),
+            refused: BTreeMap::new(),
         };
         self.known.insert(handle, known);
         self.by_name.insert(id.name().into(), handle);

@@ -11,8 +11,10 @@ use crate::replica::rng::Rng;
 pub(super) const ITEMS_MAX: usize = 4_096;
 /// The most replicas that are asked at a time.
 const ASKED_MAX: usize = 256;
-/// The longest pause after refused answers, in multiples of the longest usual one.
-const POSTPONE_MAX: u64 = 64;
+/// The longest pause after refused answers, in multiples of the longest usual one: while the origin
+/// stands still, and when it has moved on.
+const POSTPONE_MAX: u64 = 256;
+const MOVING_POSTPONE_MAX: u64 = 16;
 
 /// A question for one partition of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(super) struct Question {
     at: u64,
     /// The pause before the next try.
     pause: u64,
+    /// When an answer was refused.
+    refused: Option<u64>,
 }
 
 /// The reason for a question.
@@ -38,6 +42,15 @@ pub(super) enum Reason {
     Diverged,
     /// Nothing is known, or the position held must be compared with the origin's.
     Unknown,
+}
+
+/// The relation of the reason of a refusal to that of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// It is the same: the content is refused, not what befell a frame.
+    Equal,
+    /// It breaks the same rule.
+    Alike,
 }
 
 /// All open questions, by replica and partition.
@@ -99,17 +112,28 @@ impl Pulls {
                 target: None,
                 at: now,
                 pause: self.retry,
+                refused: None,
             }
         });
+        let mut at = is_new.then_some(now);
         match reason {
             Reason::Behind(life, clock) => {
-                question.target = question.target.max(Some((life, clock)));
+                let target = Some((life, clock));
+                if target > question.target
+                    && let Some(refused) = question.refused
+                {
+                    // Other content may be taken.
+                    let moved = refused + MOVING_POSTPONE_MAX * self.pause_max;
+                    question.at = question.at.min(moved.max(now));
+                    at = Some(question.at);
+                }
+                question.target = question.target.max(target);
             }
             Reason::Diverged => question.is_full = true,
             Reason::Unknown => {}
         }
-        if is_new {
-            self.ask_at(handle, now);
+        if let Some(at) = at {
+            self.ask_at(handle, at);
         }
     }
 
@@ -219,12 +243,26 @@ impl Pulls {
         }
     }
 
-    /// Lets a question wait whose answers are refused.
-    pub(super) fn postpone(&mut self, handle: Handle, partition: u16, now: u64) {
-        let pause_max = self.pause_max * POSTPONE_MAX;
+    /// Lets a question wait whose answer was refused: for a moment if it is the first one, else
+    /// longer each time.
+    pub(super) fn postpone(
+        &mut self,
+        handle: Handle,
+        partition: u16,
+        now: u64,
+        repeated: Option<Repeated>,
+    ) {
+        let (factor, pause_max) = match repeated {
+            Some(Repeated::Equal) => (8, POSTPONE_MAX),
+            Some(Repeated::Alike) => (2, MOVING_POSTPONE_MAX),
+            None => (0, 1),
+        };
+        let pause_min = self.retry * 4;
+        let pause_max = (self.pause_max * pause_max).max(pause_min);
         if let Some(question) = self.question_mut(handle, partition) {
-            question.pause = (question.pause * 8).min(pause_max);
+            question.pause = (question.pause * factor).clamp(pause_min, pause_max);
             question.at = now + question.pause;
+            question.refused = Some(now);
         }
     }
 

@@ -8,7 +8,7 @@ pub(crate) const PARTITIONS_MAX: u32 = 1 << 16;
 
 /// The rule by which replicas hold entries of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Every replica holds everything.
     All,
     /// A replica holds the partitions that it watches.
@@ -18,7 +18,7 @@ pub(crate) enum Mode {
 /// The number of partitions and the mode: equal on all nodes of a cluster, and stated in every
 /// frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Shape {
+pub struct Shape {
     bits: u8,
     mode: Mode,
 }

@@ -7,11 +7,13 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use headcount::codec::{Envelope, Kind, Writer};
 use headcount::replica::{Config, Replica};
+use headcount::testing::Wire;
 use headcount::tracker::{DeltaHead, Limits, RepairHead, StagedDelta, StagedRepair};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 use proptest::prelude::*;
 
 use crate::support::trackers::tracker;
+use crate::support::wires::{on_both_wires, presence};
 
 /// Bytes that a reader may allocate beyond twice the input: an error, an id, a first topic table.
 const SLACK: u64 = 1_024;
@@ -191,12 +193,10 @@ fn claims_reserve_nothing() {
     }
 }
 
-/// The body of a snapshot whose first state claims a length.
 /// Names of 1 MiB, which no entry has, are not copied by what asks for one.
-#[test]
-fn leases_of_names_that_cannot_be_cost_nothing() {
+fn leases_of_names_that_cannot_be_cost_nothing<W: Wire>() {
     let config = PresenceConfig::default().grace(Duration::from_secs(10));
-    let presence = Presence::new(ReplicaId::new("a", 1, 0).unwrap(), config);
+    let presence = presence::<W>("a", config);
     let entry = NewEntry::new("room", "ann", "conn");
     presence.track(&entry).unwrap();
     presence.lease_owner(Duration::ZERO, "conn", Duration::from_secs(1));
@@ -218,6 +218,7 @@ fn leases_of_names_that_cannot_be_cost_nothing() {
     assert_eq!(presence.count("room"), 1);
 }
 
+/// Returns the body of a snapshot whose first state claims a length.
 fn snapshot_body(claim: u64) -> Vec<u8> {
     let mut body = Writer::new();
     body.u8(1);
@@ -275,4 +276,8 @@ proptest! {
         }
         read_body(&Bytes::from(body));
     }
+}
+
+on_both_wires! {
+    leases_of_names_that_cannot_be_cost_nothing,
 }

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use headcount::replica::{Config, Event};
+use headcount::replica::Config;
+use headcount::testing::{Wire, Wire1, Wire2};
 use headcount::{NewEntry, Presence, PresenceConfig};
 use proptest::prelude::*;
 
 use crate::support::mesh::{Mesh, configured, events, seconds};
 use crate::support::mirror::{Mirror, take_all};
 use crate::support::trackers::tracker;
+use crate::support::wires::{TestWire, on_both_wires};
 
 const NODES: usize = 3;
 const TOPICS: [&str; 2] = ["room", "hall"];
@@ -59,8 +61,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-struct World {
-    mesh: Mesh,
+struct World<W: Wire> {
+    mesh: Mesh<W>,
     /// For each node a mirror that has seen every Diff, then those that began later.
     mirrors: Vec<Vec<Mirror>>,
     lives: u64,
@@ -68,7 +70,7 @@ struct World {
     grace: Duration,
 }
 
-impl World {
+impl<W: Wire> World<W> {
     fn new(slice_entries_max: usize, grace: Duration) -> Self {
         let mut world = Self {
             mesh: Mesh::new(&[]),
@@ -85,7 +87,7 @@ impl World {
         world
     }
 
-    fn node(&mut self, n: usize) -> Presence {
+    fn node(&mut self, n: usize) -> Presence<W> {
         self.lives += 1;
         let set = |config: PresenceConfig| {
             config
@@ -197,27 +199,38 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_reader_of_a_list_and_the_diffs_since_is_right(
+    fn a_reader_of_a_list_and_the_diffs_since_is_right_on_wire_1(
         rounds in prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12),
         slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
         grace in prop_oneof![Just(Duration::ZERO), Just(seconds(1))],
     ) {
-        let mut world = World::new(slice_entries_max, grace);
-        world.run(seconds(1));
-        for ops in &rounds {
-            ops.iter().for_each(|op| world.take(op));
-            world.check();
-        }
-        world.mesh.cut.clear();
-        world.run(seconds(5));
-        world.check();
+        follow_the_law(World::<Wire1>::new(slice_entries_max, grace), &rounds);
+    }
+
+    #[test]
+    fn a_reader_of_a_list_and_the_diffs_since_is_right_on_wire_2(
+        rounds in prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12),
+        slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
+        grace in prop_oneof![Just(Duration::ZERO), Just(seconds(1))],
+    ) {
+        follow_the_law(World::<Wire2>::new(slice_entries_max, grace), &rounds);
     }
 }
 
+fn follow_the_law<W: Wire>(mut world: World<W>, rounds: &[Vec<Op>]) {
+    world.run(seconds(1));
+    for ops in rounds {
+        ops.iter().for_each(|op| world.take(op));
+        world.check();
+    }
+    world.mesh.cut.clear();
+    world.run(seconds(5));
+    world.check();
+}
+
 /// A reader begins in the middle of a visit shorter than a flush.
-#[test]
-fn a_short_visit_leaves_no_ghost_with_its_readers() {
-    let node = configured("a", 1, 1, |config| config);
+fn a_short_visit_leaves_no_ghost_with_its_readers<W: TestWire>() {
+    let node = configured::<W>("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     node.track(&NewEntry::new("room", "ann", "c")).unwrap();
     let mut saw_her = Mirror::of(&node, &TOPICS);
@@ -252,9 +265,8 @@ fn a_new_identity_ends_what_was_shown_under_the_old_one() {
 }
 
 /// A loss of Diffs is reported, so that readers read the lists again.
-#[test]
-fn a_node_reports_that_it_lost_joins_and_leaves() {
-    let node = configured("a", 1, 1, |config| config);
+fn a_node_reports_that_it_lost_joins_and_leaves<W: TestWire>() {
+    let node = configured::<W>("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     let meta = vec![b'm'; 16 << 10];
     for _ in 0..600 {
@@ -263,8 +275,13 @@ fn a_node_reports_that_it_lost_joins_and_leaves() {
     }
     node.handle_timeout(STEP);
     node.handle_timeout(2 * STEP);
-    assert_eq!(events(&node), [Event::DiffsDropped]);
+    assert_eq!(events(&node), [W::DIFFS_DROPPED]);
     let diff = node.poll_diff().unwrap();
     assert!(diff.is_lossy());
     assert_eq!(diff.topic("room").unwrap().len(), 1);
+}
+
+on_both_wires! {
+    a_short_visit_leaves_no_ghost_with_its_readers,
+    a_node_reports_that_it_lost_joins_and_leaves,
 }

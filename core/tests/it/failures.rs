@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use headcount::replica::{Config, Event};
-use headcount::testing::{self, Fault};
+use headcount::replica::Config;
+use headcount::testing::{self, Fault, News, Wire, Wire1, Wire2};
 use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
 use crate::support::mesh::{Mesh, configured, events, node, seconds};
+use crate::support::wires::{TestWire, on_both_wires};
 
 const TICK: Duration = Duration::from_millis(50);
 
-fn members(node: &Presence, topic: &str) -> Vec<(String, Vec<u8>)> {
+fn members<W: Wire>(node: &Presence<W>, topic: &str) -> Vec<(String, Vec<u8>)> {
     let listed = node.list(topic);
     let pair = |e: &headcount::EntryBuf| (e.key_str().unwrap().to_owned(), e.meta().to_vec());
     let mut members: Vec<_> = listed.iter().map(pair).collect();
@@ -19,7 +20,7 @@ fn members(node: &Presence, topic: &str) -> Vec<(String, Vec<u8>)> {
     members
 }
 
-fn all_equal(mesh: &Mesh, topic: &str, context: &str) {
+fn all_equal<W: Wire>(mesh: &Mesh<W>, topic: &str, context: &str) {
     let first = members(&mesh.nodes[0], topic);
     for (place, node) in mesh.nodes.iter().enumerate() {
         assert_eq!(members(node, topic), first, "node {place}, {context}");
@@ -33,11 +34,10 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 /// 1: a live user stays missing on one node after a short link loss with updates in flight.
-#[test]
-fn f01_no_user_stays_missing_after_a_short_link_loss() {
+fn f01_no_user_stays_missing_after_a_short_link_loss<W: TestWire>() {
     let names = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
     for round in 0..60u64 {
-        let mut mesh = Mesh::new(&names);
+        let mut mesh = Mesh::<W>::new(&names);
         mesh.run(seconds(3));
         for (place, node) in mesh.nodes.iter().enumerate() {
             node.track(&NewEntry::new("room", &format!("u{place}"), "c"))
@@ -67,9 +67,8 @@ fn f01_no_user_stays_missing_after_a_short_link_loss() {
 
 /// 2: two replicas know one (topic, owner, key): each keeps the other's meta for ever, and the
 /// next leave crashes.
-#[test]
-fn f02_two_replicas_may_hold_the_same_session() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+fn f02_two_replicas_may_hold_the_same_session<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("a", 1), ("b", 1), ("c", 1)]);
     mesh.run(seconds(2));
     mesh.nodes[0]
         .track(&NewEntry::new("room", "ann", "conn").meta(b"from a"))
@@ -95,9 +94,8 @@ fn f02_two_replicas_may_hold_the_same_session() {
 }
 
 /// 3: dead incarnations are never forgotten: 1,000 restarts make every read slower.
-#[test]
-fn f03_a_thousand_restarts_leave_one_replica() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+fn f03_a_thousand_restarts_leave_one_replica<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("a", 1), ("b", 1)]);
     for life in 0..1_000 {
         mesh.nodes[1] = node("b", 2 + life, life, |config| config);
         mesh.nodes[1]
@@ -121,9 +119,8 @@ fn f03_a_thousand_restarts_leave_one_replica() {
 }
 
 /// 4: every transfer sends the asker its own entries back.
-#[test]
-fn f04_no_node_is_sent_its_own_entries() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+fn f04_no_node_is_sent_its_own_entries<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("a", 1), ("b", 1), ("c", 1)]);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "entry-of-b", "c"))
         .unwrap();
@@ -159,9 +156,8 @@ fn f04_no_node_is_sent_its_own_entries() {
 }
 
 /// 5: a wall-clock step of 20-30 s hides or discards every peer.
-#[test]
-fn f05_a_step_of_the_clock_hides_no_replica() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 100_000_000)]);
+fn f05_a_step_of_the_clock_hides_no_replica<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("a", 1), ("b", 100_000_000)]);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "bob", "c"))
         .unwrap();
@@ -174,12 +170,12 @@ fn f05_a_step_of_the_clock_hides_no_replica() {
         mesh.run(seconds(2));
         assert_eq!(mesh.nodes[0].count("room"), 1);
     }
-    assert_eq!(events(&mesh.nodes[0]), []);
+    assert_eq!(events(&mesh.nodes[0]).len(), 0);
     // Messages with an earlier time, and a process that starts 30 s before its last life.
     mesh.now -= seconds(25);
     mesh.run(seconds(20));
     assert_eq!(mesh.nodes[0].count("room"), 1);
-    assert_eq!(events(&mesh.nodes[0]), []);
+    assert_eq!(events(&mesh.nodes[0]).len(), 0);
     mesh.now += seconds(10);
     mesh.nodes[1] = node("b", 70_000_000, 3, |config| config);
     mesh.nodes[1]
@@ -194,9 +190,8 @@ fn f05_a_step_of_the_clock_hides_no_replica() {
 
 /// 6: a full transfer of 500k entries stalls the sender for seconds, and the new node waits. Here
 /// both do other work between slices: no call does more than one.
-#[test]
-fn f06_a_large_transfer_stalls_no_node() {
-    let mut mesh = Mesh::new(&[("a", 1)]);
+fn f06_a_large_transfer_stalls_no_node<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("a", 1)]);
     for n in 0..50_000 {
         mesh.nodes[0]
             .track(&NewEntry::new("big", &n.to_string(), "c"))
@@ -227,9 +222,8 @@ fn f06_a_large_transfer_stalls_no_node() {
 }
 
 /// 7: a partial diff sent with a full context deletes live keys.
-#[test]
-fn f07_a_lost_diff_deletes_nothing() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+fn f07_a_lost_diff_deletes_nothing<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("a", 1), ("b", 1)]);
     mesh.run(seconds(3));
     for n in 0..40 {
         mesh.lost = if n % 3 == 0 {
@@ -255,10 +249,9 @@ fn f07_a_lost_diff_deletes_nothing() {
 }
 
 /// 8: after log truncation the whole state of an owner is wiped and resent.
-#[test]
-fn f08_a_truncated_log_costs_the_difference_only() {
+fn f08_a_truncated_log_costs_the_difference_only<W: TestWire>() {
     let short = |config: PresenceConfig| config.limits(Limits::default().leave_log_len_max(1));
-    let mut mesh = Mesh::new(&[]);
+    let mut mesh = Mesh::<W>::new(&[]);
     mesh.nodes.push(configured("a", 1, 1, short));
     mesh.nodes.push(configured("b", 1, 2, short));
     for n in 0..3_000 {
@@ -298,12 +291,11 @@ fn f08_a_truncated_log_costs_the_difference_only() {
 }
 
 /// 9: ghosts after deploy, out-of-memory kill or restart.
-#[test]
-fn f09_the_dead_stay_dead() {
+fn f09_the_dead_stay_dead<W: TestWire>() {
     let forget = |config: PresenceConfig| {
         config.replication(Config::default().forget_after(seconds(20)).relay(true))
     };
-    let mut mesh = Mesh::new(&[]);
+    let mut mesh = Mesh::<W>::new(&[]);
     for (seed, name) in (1..).zip(["a", "b", "c"]) {
         mesh.nodes.push(configured(name, 1, seed, forget));
     }
@@ -334,11 +326,12 @@ fn f09_the_dead_stay_dead() {
     mesh.cut(1);
     mesh.run(seconds(7));
     assert_eq!(mesh.nodes[0].count("room"), 0);
-    let down = |e: &Event| matches!(e, Event::ReplicaDown(id) if id.name() == "b");
-    assert!(events(&mesh.nodes[0]).iter().any(down));
+    let events = events(&mesh.nodes[0]);
+    let mut downs = events.iter().filter_map(W::down);
+    assert!(downs.any(|id| id.name() == "b"));
     mesh.run(seconds(20));
     assert_eq!(mesh.nodes[0].len(), 0);
-    let names = |node: &Presence| {
+    let names = |node: &Presence<W>| {
         let known = node.replicas().into_iter();
         known
             .map(|(id, _)| id.name().to_owned())
@@ -360,18 +353,33 @@ fn f09_the_dead_stay_dead() {
 /// The failures return when the rules that prevent them are broken: these tests can fail.
 #[test]
 fn the_failures_come_back_when_rules_are_broken() {
-    let broken: [(Fault, fn()); 5] = [
+    let broken: [(Fault, fn()); 8] = [
         (
             Fault::IgnoreDigestGap,
-            f01_no_user_stays_missing_after_a_short_link_loss,
+            f01_no_user_stays_missing_after_a_short_link_loss::<Wire1>,
         ),
-        (Fault::ApplyOverGap, f07_a_lost_diff_deletes_nothing),
+        (Fault::IgnoreSum, f07_a_lost_diff_deletes_nothing::<Wire2>),
+        (
+            Fault::ApplyOverGap,
+            f07_a_lost_diff_deletes_nothing::<Wire1>,
+        ),
+        (
+            Fault::ApplyOverGap,
+            f07_a_lost_diff_deletes_nothing::<Wire2>,
+        ),
         (
             Fault::IgnoreHorizon,
-            f08_a_truncated_log_costs_the_difference_only,
+            f08_a_truncated_log_costs_the_difference_only::<Wire1>,
         ),
-        (Fault::IgnoreHorizon, f08_leave_logs_share_one_budget),
-        (Fault::NoFloor, f09_the_dead_stay_dead),
+        (
+            Fault::IgnoreHorizon,
+            f08_leave_logs_share_one_budget::<Wire1>,
+        ),
+        (
+            Fault::PushPastHorizon,
+            f08_leave_logs_share_one_budget::<Wire2>,
+        ),
+        (Fault::NoFloor, f09_the_dead_stay_dead::<Wire1>),
     ];
     let passes = |(fault, test): &&(Fault, fn())| {
         let run = || testing::with_fault(*fault, test);
@@ -386,9 +394,8 @@ fn the_failures_come_back_when_rules_are_broken() {
 }
 
 /// 10: one process tracked in 10,000 topics takes 1.3 s to leave.
-#[test]
-fn f10_leaving_ten_thousand_topics_is_one_push() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+fn f10_leaving_ten_thousand_topics_is_one_push<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("a", 1), ("b", 1)]);
     for n in 0..10_000 {
         mesh.nodes[0]
             .track(&NewEntry::new(&format!("topic {n}"), "ann", "conn"))
@@ -408,11 +415,10 @@ fn f10_leaving_ten_thousand_topics_is_one_push() {
 
 /// 6, the bound behind it: one step of either side moves a few slices at most, and a half
 /// loaded state is not shown.
-#[test]
-fn f06_a_large_transfer_goes_in_slices() {
+fn f06_a_large_transfer_goes_in_slices<W: TestWire>() {
     let small = |config: PresenceConfig| config.slice_entries_max(64);
-    let a = configured("a", 1, 1, small);
-    let b = configured("b", 1, 2, small);
+    let a = configured::<W>("a", 1, 1, small);
+    let b = configured::<W>("b", 1, 2, small);
     for i in 0..5_000 {
         a.track(&NewEntry::new("room", &i.to_string(), "c"))
             .unwrap();
@@ -443,9 +449,8 @@ fn f06_a_large_transfer_goes_in_slices() {
 }
 
 /// 8, over all slots: the leave logs of a node share one budget; leaves beyond it are repaired.
-#[test]
-fn f08_leave_logs_share_one_budget() {
-    let mut mesh = Mesh::new(&[("b", 1)]);
+fn f08_leave_logs_share_one_budget<W: TestWire>() {
+    let mut mesh = Mesh::<W>::new(&[("b", 1)]);
     mesh.nodes.push(configured("a", 1, 9, |config| {
         config.leave_log_bytes_max(24 * 1_000)
     }));
@@ -464,6 +469,21 @@ fn f08_leave_logs_share_one_budget() {
     mesh.cut.clear();
     mesh.run(seconds(5));
     assert_eq!(mesh.nodes[0].len(), 0, "what left the logs is repaired");
-    let diverged = |e: &Event| matches!(e, Event::Divergence { .. });
+    let diverged = |event: &W::Event| W::news(event) == News::Divergence;
     assert!(!events(&mesh.nodes[0]).iter().any(diverged));
+}
+
+on_both_wires! {
+    f01_no_user_stays_missing_after_a_short_link_loss,
+    f02_two_replicas_may_hold_the_same_session,
+    f03_a_thousand_restarts_leave_one_replica,
+    f04_no_node_is_sent_its_own_entries,
+    f05_a_step_of_the_clock_hides_no_replica,
+    f06_a_large_transfer_stalls_no_node,
+    f07_a_lost_diff_deletes_nothing,
+    f08_a_truncated_log_costs_the_difference_only,
+    f09_the_dead_stay_dead,
+    f10_leaving_ten_thousand_topics_is_one_push,
+    f06_a_large_transfer_goes_in_slices,
+    f08_leave_logs_share_one_budget,
 }

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use headcount::presence::RestoreError;
+use headcount::testing::{Wire, Wire1};
 use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, TrackError};
+
+use crate::support::wires::on_both_wires;
 
 fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
-fn presence(name: &str, incarnation: u64, grace: Duration) -> Presence {
+fn presence<W: Wire>(name: &str, incarnation: u64, grace: Duration) -> Presence<W> {
     let config = PresenceConfig::default().grace(grace);
-    Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
+    W::presence(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 
 /// Runs the nodes from one second to another, in steps of 10 ms.
-fn talk(nodes: &[(&str, &Presence)], from: u64, to: u64) {
+fn talk<W: Wire>(nodes: &[(&str, &Presence<W>)], from: u64, to: u64) {
     for ms in (from * 1_000..to * 1_000).step_by(10) {
         let now = Duration::from_millis(ms);
         for (name, node) in nodes {
@@ -40,9 +43,8 @@ fn changes(diffs: impl IntoIterator<Item = Diff>) -> (usize, usize, usize) {
     sum
 }
 
-#[test]
-fn leases_end_unless_renewed_and_with_their_entry() {
-    let p = presence("a", 1, secs(0));
+fn leases_end_unless_renewed_and_with_their_entry<W: Wire>() {
+    let p = presence::<W>("a", 1, secs(0));
     for (key, owner) in [("ann", "c1"), ("bob", "c1"), ("cleo", "c2")] {
         p.track(&NewEntry::new("room", key, owner)).unwrap();
     }
@@ -69,10 +71,9 @@ fn leases_end_unless_renewed_and_with_their_entry() {
     );
 }
 
-#[test]
-fn a_return_within_grace_is_an_update_here_and_elsewhere() {
-    let a = presence("a", 1, secs(3));
-    let b = presence("b", 1, secs(0));
+fn a_return_within_grace_is_an_update_here_and_elsewhere<W: Wire>() {
+    let a = presence::<W>("a", 1, secs(3));
+    let b = presence::<W>("b", 1, secs(0));
     let nodes = [("a", &a), ("b", &b)];
     for key in ["ann", "bob", "cleo"] {
         a.track(&NewEntry::new("room", key, "c1").meta(b"1"))
@@ -107,9 +108,8 @@ fn a_return_within_grace_is_an_update_here_and_elsewhere() {
     assert_eq!(a.untrack_owner("c1"), 1);
 }
 
-#[test]
-fn only_entries_of_a_lost_owner_are_taken_over() {
-    let p = presence("a", 1, secs(3));
+fn only_entries_of_a_lost_owner_are_taken_over<W: Wire>() {
+    let p = presence::<W>("a", 1, secs(3));
     for owner in ["c1", "c2"] {
         p.track(&NewEntry::new("room", "ann", owner)).unwrap();
     }
@@ -125,9 +125,8 @@ fn only_entries_of_a_lost_owner_are_taken_over() {
     assert_eq!(p.count("room"), 3);
 }
 
-#[test]
-fn an_owner_that_returns_keeps_its_entries() {
-    let p = presence("a", 1, secs(3));
+fn an_owner_that_returns_keeps_its_entries<W: Wire>() {
+    let p = presence::<W>("a", 1, secs(3));
     p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
     p.owner_lost(secs(0), "c1");
     assert!(p.owner_back("c1"));
@@ -141,8 +140,8 @@ fn an_owner_that_returns_keeps_its_entries() {
 
 #[test]
 fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
-    let a = presence("a", 1, secs(0));
-    let b = presence("b", 1, secs(0));
+    let a = presence::<Wire1>("a", 1, secs(0));
+    let b = presence::<Wire1>("b", 1, secs(0));
     for i in 0..500 {
         a.track(&NewEntry::new(&format!("room {i}"), "ann", "c1").meta(&[7; 100]))
             .unwrap();
@@ -189,7 +188,7 @@ fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
 
 #[test]
 fn bad_snapshots_have_typed_errors() {
-    let a = presence("a", 1, secs(0));
+    let a = presence::<Wire1>("a", 1, secs(0));
     a.track(&NewEntry::new("room", "ann", "c1")).unwrap();
     let good = a.snapshot();
     let restore = |bytes: &[u8]| {
@@ -220,4 +219,11 @@ fn bad_snapshots_have_typed_errors() {
             let _ = restore(&envelope.seal(kind, &bent));
         }
     }
+}
+
+on_both_wires! {
+    leases_end_unless_renewed_and_with_their_entry,
+    a_return_within_grace_is_an_update_here_and_elsewhere,
+    only_entries_of_a_lost_owner_are_taken_over,
+    an_owner_that_returns_keeps_its_entries,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headcount::codec::Kind;
 use headcount::replica::{Config, Event, Replica};
+use headcount::testing::Wire1;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
 use crate::support::mesh::{Mesh, configured, events, node, seconds};
@@ -49,11 +50,11 @@ fn an_entry_that_came_back_is_not_taken_over() {
 #[test]
 fn a_successor_is_not_superseded_by_itself() {
     let now = seconds(1);
-    let a = node("a", 1, 1, |config| config);
-    let first = node("b", 1, 2, |config| config);
+    let a = node::<Wire1>("a", 1, 1, |config| config);
+    let first = node::<Wire1>("b", 1, 2, |config| config);
     first.handle_timeout(now);
     let stale = frames(&first);
-    let second = node("b", 2, 3, |config| config);
+    let second = node::<Wire1>("b", 2, 3, |config| config);
     second.handle_timeout(now);
     a.handle_timeout(now);
     for frame in frames(&second).iter().chain(&stale) {
@@ -112,7 +113,7 @@ fn a_snapshot_brings_no_dead_replica_back() {
 
 /// Two nodes, each with a user.
 fn pair() -> Mesh {
-    let mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
     for (node, key) in mesh.nodes.iter().zip(["ann", "bob"]) {
         node.track(&NewEntry::new("room", key, "conn")).unwrap();
     }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use headcount::codec::{DecodeErrorKind, Kind, SharedKey};
 use headcount::replica::{Destination, Event, Signal};
+use headcount::testing::Wire1;
 use headcount::{NewEntry, Presence};
 
 use crate::support::mesh::{Mesh, events, node, seconds};
 
 #[test]
 fn two_nodes_converge_by_pushes_pulls_and_digests() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
     mesh.nodes[0]
         .track(&NewEntry::new("room", "early", "c"))
         .unwrap();
@@ -33,7 +34,7 @@ fn two_nodes_converge_by_pushes_pulls_and_digests() {
 
 #[test]
 fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1), ("c", 1)]);
     for (n, node) in mesh.nodes.iter().enumerate() {
         node.track(&NewEntry::new("room", &n.to_string(), "c"))
             .unwrap();
@@ -59,7 +60,7 @@ fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
 
 #[test]
 fn a_large_state_arrives_in_parts() {
-    let mut mesh = Mesh::new(&[]);
+    let mut mesh = Mesh::<Wire1>::new(&[]);
     mesh.nodes
         .push(node("a", 1, 1, |config| config.frame_max(4096)));
     mesh.nodes
@@ -75,7 +76,7 @@ fn a_large_state_arrives_in_parts() {
 
 #[test]
 fn a_goodbye_removes_a_node_at_once_and_for_good() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
     mesh.nodes[0]
         .track(&NewEntry::new("room", "ann", "c"))
         .unwrap();
@@ -88,7 +89,7 @@ fn a_goodbye_removes_a_node_at_once_and_for_good() {
 
 #[test]
 fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
-    let mut mesh = Mesh::new(&[("a", 100), ("b", 1)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 100), ("b", 1)]);
     mesh.nodes[0]
         .track(&NewEntry::new("room", "ann", "c"))
         .unwrap();
@@ -105,7 +106,7 @@ fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
 
 #[test]
 fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
-    let mut mesh = Mesh::new(&[("a", 100), ("b", 1), ("a", 50)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 100), ("b", 1), ("a", 50)]);
     mesh.nodes[2]
         .track(&NewEntry::new("room", "shadow", "c"))
         .unwrap();
@@ -128,7 +129,7 @@ fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
 
 #[test]
 fn clones_take_different_identities() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
     let twin = || node("x", 7, 77, |config| config);
     mesh.nodes.extend([twin(), twin()]);
     mesh.nodes[2]
@@ -144,7 +145,7 @@ fn clones_take_different_identities() {
 
 #[test]
 fn signals_arrive_and_are_bounded() {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
     mesh.run(seconds(3));
     events(&mesh.nodes[1]);
     let signal = |payload: usize| Signal {
@@ -171,7 +172,7 @@ fn signals_arrive_and_are_bounded() {
 /// Lets node 0 send these signals, and node 1 receive them in the order `arrival`. Returns the
 /// payloads in its events.
 fn signals_received(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
-    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
     mesh.run(seconds(3));
     let mut frames = Vec::new();
     for ((topic, key, kind), payload) in sent.iter().zip(0..) {
@@ -230,7 +231,7 @@ fn the_last_signal_about_a_thing_wins() {
 
 #[test]
 fn many_bytes_are_pushed_at_once() {
-    let a = node("a", 1, 1, |config| config.push_after(seconds(10)));
+    let a = node::<Wire1>("a", 1, 1, |config| config.push_after(seconds(10)));
     let deltas = |a: &Presence| {
         let frames = std::iter::from_fn(|| a.poll_transmit());
         frames.filter(|t| t.frame[4] == Kind::DELTA.0).count()
@@ -271,7 +272,7 @@ fn strangers_are_refused() {
             .map(|e| e.kind)
     };
     let plain = || node("p", 1, 2, |config| config);
-    let other = node("o", 1, 3, |config| config.cluster("other"));
+    let other = node::<Wire1>("o", 1, 3, |config| config.cluster("other"));
     assert_eq!(kind(&plain(), &other), Some(DecodeErrorKind::OtherCluster));
     assert_eq!(
         kind(&plain(), &keyed(1)),
@@ -281,7 +282,7 @@ fn strangers_are_refused() {
         kind(&keyed(1), &keyed(2)),
         Some(DecodeErrorKind::BadChecksum)
     );
-    let same_key = node("q", 1, 5, |config| {
+    let same_key = node::<Wire1>("q", 1, 5, |config| {
         config.key(Some(SharedKey::new([1; 16])))
     });
     assert_eq!(kind(&keyed(1), &same_key), None);
@@ -289,8 +290,8 @@ fn strangers_are_refused() {
 
 #[test]
 fn another_wire_version_is_refused_with_a_reply_that_is_not_answered() {
-    let a = node("a", 1, 1, |config| config);
-    let b = node("b", 1, 2, |config| config);
+    let a = node::<Wire1>("a", 1, 1, |config| config);
+    let b = node::<Wire1>("b", 1, 2, |config| config);
     a.handle_timeout(seconds(1));
     b.handle_timeout(seconds(1));
     while b.poll_transmit().is_some() {}

@@ -8,23 +8,25 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use headcount::codec::Kind;
-use headcount::replica::{Destination, Event, Signal, Transmit};
+use headcount::replica::{Destination, Signal, Transmit};
 use headcount::runtime::{Incoming, Node, Subscription, Transport, memory::Network};
+use headcount::testing::{News, Wire, Wire1};
 use headcount::{EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, TopicDiff};
 use tokio::time::{advance, sleep};
 
 use crate::support::mesh;
+use crate::support::wires::{TestWire, on_both_wires, on_both_wires_paused};
 
 fn new_id(name: &str) -> ReplicaId {
     ReplicaId::generate(name, SystemTime::UNIX_EPOCH).unwrap()
 }
 
-fn start(network: &Network, name: &str) -> Node {
+fn start<W: Wire>(network: &Network, name: &str) -> Node<W> {
     let config = PresenceConfig::default();
-    Node::start(new_id(name), config, network.join(name))
+    Node::start_on_wire(new_id(name), config, network.join(name))
 }
 
-fn keys(node: &Node, topic: &str) -> Vec<String> {
+fn keys(node: &Node<impl Wire>, topic: &str) -> Vec<String> {
     let listed = node.list(topic);
     let mut keys: Vec<_> = listed
         .iter()
@@ -35,10 +37,9 @@ fn keys(node: &Node, topic: &str) -> Vec<String> {
     keys
 }
 
-#[tokio::test(start_paused = true)]
-async fn three_nodes_converge_and_notify_their_subscribers() {
+async fn three_nodes_converge_and_notify_their_subscribers<W: TestWire>() {
     let network = Network::new();
-    let nodes = ["a", "b", "c"].map(|name| start(&network, name));
+    let nodes = ["a", "b", "c"].map(|name| start::<W>(&network, name));
     sleep(Duration::from_secs(3)).await;
     let mut room = nodes[2].subscribe("room");
     nodes[0]
@@ -58,10 +59,9 @@ async fn three_nodes_converge_and_notify_their_subscribers() {
     assert!(nodes.iter().all(|node| node.presence().is_synced()));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
+async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole<W: TestWire>() {
     let network = Network::new();
-    let nodes = ["a", "b", "c"].map(|name| start(&network, name));
+    let nodes = ["a", "b", "c"].map(|name| start::<W>(&network, name));
     for (node, key) in nodes.iter().zip(["ann", "bob", "cat"]) {
         node.track(&NewEntry::new("room", key, "conn")).unwrap();
     }
@@ -77,7 +77,8 @@ async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(keys(&nodes[0], "room"), ["ann", "bob"]);
     assert_eq!(keys(&nodes[2], "room"), ["dan"]);
-    assert!(matches!(events.next().await, Ok(Some(Event::ReplicaDown(id))) if id.name() == "c"));
+    let event = events.next().await.unwrap().unwrap();
+    assert!(W::down(&event).is_some_and(|id| id.name() == "c"));
     network.heal();
     sleep(Duration::from_secs(3)).await;
     for node in &nodes {
@@ -85,10 +86,9 @@ async fn a_cut_node_is_hidden_everywhere_and_comes_back_whole() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn leaving_is_seen_at_once_and_crashing_after_a_while() {
+async fn leaving_is_seen_at_once_and_crashing_after_a_while<W: TestWire>() {
     let network = Network::new();
-    let [a, b, c] = ["a", "b", "c"].map(|name| start(&network, name));
+    let [a, b, c] = ["a", "b", "c"].map(|name| start::<W>(&network, name));
     b.track(&NewEntry::new("room", "bob", "conn")).unwrap();
     c.track(&NewEntry::new("room", "cat", "conn")).unwrap();
     sleep(Duration::from_secs(3)).await;
@@ -103,17 +103,16 @@ async fn leaving_is_seen_at_once_and_crashing_after_a_while() {
 }
 
 /// Returns the frames of a peer that the test drives, at a time.
-fn said(peer: &Presence, now: Duration) -> Vec<Transmit> {
+fn said(peer: &Presence<impl Wire>, now: Duration) -> Vec<Transmit> {
     peer.handle_timeout(now);
     std::iter::from_fn(|| peer.poll_transmit()).collect()
 }
 
 /// A process that was paused hid all replicas whose heartbeats waited.
-#[tokio::test(start_paused = true)]
-async fn frames_that_wait_come_before_deadlines() {
+async fn frames_that_wait_come_before_deadlines<W: TestWire>() {
     let network = Network::new();
-    let node = start(&network, "a");
-    let peer = mesh::node("b", 1, 2, |config| config);
+    let node = start::<W>(&network, "a");
+    let peer: Presence<W> = mesh::node("b", 1, 2, |config| config);
     let mut link = network.join("b");
     peer.track(&NewEntry::new("room", "bob", "conn")).unwrap();
     sleep(Duration::from_secs(1)).await;
@@ -143,8 +142,12 @@ async fn frames_that_wait_come_before_deadlines() {
     }
     advance(Duration::from_secs(7)).await;
     sleep(Duration::from_millis(100)).await;
-    let event = events.poll_next(&Context::from_waker(Waker::noop()));
-    assert!(event.is_pending(), "no node went down, none came");
+    let context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(event) = events.poll_next(&context) {
+        let event = event.unwrap().unwrap();
+        let has_changed = [News::Up, News::Down].contains(&W::news(&event));
+        assert!(!has_changed, "no node went down, none came: {event:?}");
+    }
     assert_eq!(keys(&node, "room"), ["bob"]);
 }
 
@@ -179,13 +182,13 @@ impl Transport for Flood {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_frames_does_not_delay_heartbeats() {
+async fn a_flood_of_frames_does_not_delay_heartbeats<W: TestWire>() {
     let digests = Arc::new(AtomicUsize::new(0));
     let flood = Flood {
         digests: Arc::clone(&digests),
     };
-    let _node = Node::start(new_id("a"), PresenceConfig::default(), flood);
+    let config = PresenceConfig::default();
+    let _node = Node::<W>::start_on_wire(new_id("a"), config, flood);
     for _ in 0..10_000 {
         advance(Duration::from_millis(10)).await;
         if digests.load(Ordering::Relaxed) >= 3 {
@@ -216,7 +219,7 @@ impl Mirror {
         }
     }
 
-    async fn becomes(mut self, changes: &mut Subscription, node: &Node) {
+    async fn becomes(mut self, changes: &mut Subscription, node: &Node<impl Wire>) {
         let context = Context::from_waker(Waker::noop());
         sleep(Duration::from_secs(5)).await;
         while let Poll::Ready(change) = changes.poll_next(&context) {
@@ -226,10 +229,9 @@ impl Mirror {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_list_with_its_changes_has_no_double_and_no_gap() {
+async fn a_list_with_its_changes_has_no_double_and_no_gap<W: TestWire>() {
     let network = Network::new();
-    let [a, b] = ["a", "b"].map(|name| start(&network, name));
+    let [a, b] = ["a", "b"].map(|name| start::<W>(&network, name));
     for n in 0..5_000 {
         let key = format!("{n}");
         a.track(&NewEntry::new("room", &key, "conn")).unwrap();
@@ -261,15 +263,14 @@ async fn a_list_with_its_changes_has_no_double_and_no_gap() {
     }
 }
 
-#[test]
-fn threads_that_write_are_listed_and_reported_once() {
+fn threads_that_write_are_listed_and_reported_once<W: TestWire>() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
         .build()
         .unwrap();
     let _entered = runtime.enter();
-    let node = start(&Network::new(), "a");
+    let node = start::<W>(&Network::new(), "a");
     let write = |thread: usize| {
         for n in 0..3_000 {
             let key = format!("{}", n % 11);
@@ -299,12 +300,11 @@ fn threads_that_write_are_listed_and_reported_once() {
     });
 }
 
-#[tokio::test(start_paused = true)]
-async fn leases_and_lost_owners_leave_by_themselves() {
+async fn leases_and_lost_owners_leave_by_themselves<W: TestWire>() {
     let network = Network::new();
     let config = PresenceConfig::default().grace(Duration::from_secs(3));
-    let a = Node::start(new_id("a"), config, network.join("a"));
-    let b = start(&network, "b");
+    let a = Node::<W>::start_on_wire(new_id("a"), config, network.join("a"));
+    let b = start::<W>(&network, "b");
     for key in ["ann", "bob", "cat"] {
         a.track(&NewEntry::new("room", key, key)).unwrap();
     }
@@ -328,10 +328,9 @@ async fn leases_and_lost_owners_leave_by_themselves() {
     assert_eq!(b.count("room"), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn signals_refusals_and_counts_are_told() {
+async fn signals_refusals_and_counts_are_told<W: TestWire>() {
     let network = Network::new();
-    let [a, b] = ["a", "b"].map(|name| start(&network, name));
+    let [a, b] = ["a", "b"].map(|name| start::<W>(&network, name));
     let mut stranger = network.join("stranger");
     a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
     b.synced().await;
@@ -346,7 +345,7 @@ async fn signals_refusals_and_counts_are_told() {
     };
     a.signal(signal.clone()).unwrap();
     let event = events.next().await.unwrap().unwrap();
-    assert!(matches!(event, Event::Signal { signal: told, .. } if told == signal));
+    assert_eq!(W::signal(&event), Some(&signal));
 
     let mut refusals = b.refusals();
     let frame = Bytes::from_static(b"no frame at all, whatever it is");
@@ -367,9 +366,8 @@ async fn signals_refusals_and_counts_are_told() {
     assert!(stats.sent["digest"].frames > 0 && stats.received["signal"].bytes > 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn readers_that_are_gone_leave_nothing_and_slow_ones_are_told() {
-    let node = start(&Network::new(), "a");
+async fn readers_that_are_gone_leave_nothing_and_slow_ones_are_told<W: TestWire>() {
+    let node = start::<W>(&Network::new(), "a");
     let mut readers: Vec<_> = (0..2_000)
         .map(|_| {
             let mut changes = node.subscribe("room");
@@ -402,7 +400,7 @@ async fn readers_that_are_gone_leave_nothing_and_slow_ones_are_told() {
 #[tokio::test(start_paused = true)]
 async fn a_node_starts_from_a_snapshot() {
     let network = Network::new();
-    let [a, b] = ["a", "b"].map(|name| start(&network, name));
+    let [a, b] = ["a", "b"].map(|name| start::<Wire1>(&network, name));
     a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
     sleep(Duration::from_secs(3)).await;
     let snapshot = b.presence().snapshot();
@@ -413,4 +411,20 @@ async fn a_node_starts_from_a_snapshot() {
     assert_eq!(b.presence().topics(), ["room"]);
     sleep(Duration::from_secs(3)).await;
     assert_eq!(b.count("room"), 1);
+}
+
+on_both_wires! {
+    threads_that_write_are_listed_and_reported_once,
+}
+
+on_both_wires_paused! {
+    three_nodes_converge_and_notify_their_subscribers,
+    a_cut_node_is_hidden_everywhere_and_comes_back_whole,
+    leaving_is_seen_at_once_and_crashing_after_a_while,
+    frames_that_wait_come_before_deadlines,
+    a_flood_of_frames_does_not_delay_heartbeats,
+    a_list_with_its_changes_has_no_double_and_no_gap,
+    leases_and_lost_owners_leave_by_themselves,
+    signals_refusals_and_counts_are_told,
+    readers_that_are_gone_leave_nothing_and_slow_ones_are_told,
 }

@@ -29,7 +29,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("member_list", &["id", "codec", "text_or_bytes"]),
     ("replica", &["id", "codec", "error", "fault"]),
-    ("presence", &["id", "codec", "error", "tracker", "replica"]),
+    (
+        "presence",
+        &["id", "codec", "error", "tracker", "replica", "wire2"],
+    ),
     (
         "wire2",
         &["id", "codec", "error", "fault", "tracker", "replica"],

@@ -9,10 +9,9 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
 use crate::support::sources::{assert_none, files, root};
 
-/// The circles that are left. Those of `presence` and `replica` go when the next edition of the
-/// wire replaces their files. No other may be added.
+/// The circles that are left. Those of `replica` go when the next edition of the wire replaces
+/// their files. No other may be added.
 const CIRCLES_LEFT: &[&[&str]] = &[
-    &["presence/cluster", "presence/jobs"],
     &["replica/members", "replica/own"],
     &["replica/message", "replica/row"],
 ];

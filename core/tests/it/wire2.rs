@@ -42,6 +42,20 @@ fn everything_happens_within_2000_schedules() {
         Incident::ReplicaLeft,
         Incident::Repair,
         Incident::Divergence,
+        Incident::Snapshot,
+        Incident::Restore,
+        Incident::Lease,
+        Incident::LeaseEnded,
+        Incident::OwnerLost,
+        Incident::OwnerBack,
+        Incident::EntryAdopted,
+        Incident::GraceEnded,
+        Incident::Signal,
+        Incident::FrameAltered,
+        Incident::UnknownKind,
+        Incident::OtherMajor,
+        Incident::OtherCluster,
+        Incident::Damaged,
     ];
     let expected = common.iter().chain(Incident::OF_WIRE_2);
     let never: Vec<_> = expected.filter(|&&i| all.incidents.count(i) == 0).collect();

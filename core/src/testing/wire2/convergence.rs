@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{BEAT_MS, PARTITIONS};
+use super::plan::{self, BEAT_MS, PARTITIONS};
 use super::views::entries_of;
 use super::world::World;
 use super::{node::Node, steps};
@@ -22,9 +22,16 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     world.run.note(|| "the end: heal, deliver, wait".into());
     steps::heal(world);
     world.run.plan.calm();
+    for node in world.nodes.iter_mut().flatten() {
+        node.is_altering = false;
+    }
     stop_doubles(world);
     world.deliver_all()?;
     world.run.plan.wait_for_frames();
+    let is_ending = |node: &Node| node.own.is_ending();
+    while world.nodes.iter().flatten().any(is_ending) {
+        beat(world)?;
+    }
     // Beats lost before the links were healed may hide a replica until `down_after` from then on.
     let settled_ms = world.run.now_ms + world.run.plan.down_ms + BEAT_MS;
     let mut last = Ok(());
@@ -89,50 +96,44 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
         .filter_map(|(place, node)| Some((place, node.as_ref()?)))
         .collect();
     for (place, node) in &nodes {
-        if !node.process.replica.is_speaking() {
+        if !node.process.replica().is_speaking() {
             return Err(format!("{place} is silent"));
         }
-        if !node.process.replica.is_synced() {
+        if !node.process.presence.is_synced() {
             return Err(format!("{place} is not ready"));
         }
-        let own: Vec<u16> = node.process.replica.index().set().iter().collect();
+        let own: Vec<u16> = node.process.replica().index().set().iter().collect();
         let occupied = node.model.occupied();
         if own != occupied {
             return Err(format!("{place} tells of {own:?} and has {occupied:?}"));
         }
         let others = nodes.iter().filter(|(other, _)| other != place);
-        let known: BTreeSet<_> = node
-            .process
-            .replica
-            .replicas()
-            .map(|(id, _, is_up)| (id, is_up))
-            .collect();
+        let known: BTreeSet<_> = node.process.presence.replicas().into_iter().collect();
         let expected: BTreeSet<_> = others
             .clone()
-            .map(|(_, other)| (other.process.replica.id(), true))
+            .map(|(_, other)| (other.process.presence.id(), true))
             .collect();
         if known != expected {
             return Err(format!("{place} knows {known:?}, alive are {expected:?}"));
         }
         let entries = nodes.iter().map(|(_, other)| other.model.len());
         let expected: usize = entries.sum();
-        let partitions = &node.process.partitions;
-        let topics = world.run.plan.topics.iter();
-        let listed: usize = topics.map(|topic| partitions.list(topic).count()).sum();
+        let presence = &node.process.presence;
+        let listed: usize = plan::topics().map(|topic| presence.count(topic)).sum();
         if listed != expected {
             return Err(format!("{place} lists {listed} entries, not {expected}"));
         }
         for (_, other) in others {
-            check_held(world, node, other).map_err(|what| format!("{place} {what}"))?;
+            check_held(node, other).map_err(|what| format!("{place} {what}"))?;
         }
     }
     Ok(())
 }
 
 /// Checks what one node holds of another.
-fn check_held(world: &World<'_>, node: &Node, other: &Node) -> Result<(), String> {
-    let id = other.process.replica.id();
-    let index = node.process.replica.index_of(id);
+fn check_held(node: &Node, other: &Node) -> Result<(), String> {
+    let id = &other.process.presence.id();
+    let index = node.process.replica().index_of(id);
     let occupied = other.model.occupied();
     if index.as_ref() != Some(&occupied) {
         return Err(format!(
@@ -140,12 +141,12 @@ fn check_held(world: &World<'_>, node: &Node, other: &Node) -> Result<(), String
         ));
     }
     for partition in 0..PARTITIONS as u16 {
-        let held = node.process.partitions.position(id, partition);
-        let shown = other.process.replica.index().position(partition);
+        let held = node.process.presence.position(id, partition);
+        let shown = other.process.replica().index().position(partition);
         if held != shown {
             return Err(format!("holds {held:?} of {id}/{partition}, not {shown:?}"));
         }
-        let entries = entries_of(&node.process.partitions, &world.run.plan, id, partition);
+        let entries = entries_of(&node.process.presence, id, partition);
         let expected = other.model.entries(partition);
         if entries != expected {
             return Err(format!(

@@ -8,14 +8,17 @@
 //! No hash of the implementation takes part in it.
 
 mod convergence;
+mod hostile;
 mod model;
 mod node;
 mod plan;
 mod process;
+mod programs;
 mod reader;
 #[cfg(test)]
 mod regressions;
 mod sight;
+mod snapshots;
 mod steps;
 mod traffic;
 mod truth;
@@ -26,6 +29,7 @@ use super::run::Run;
 use super::{Failure, Fault, Stats};
 use world::World;
 
+pub use crate::wire2::Event;
 pub use traffic::{Load, Traffic, measure};
 
 /// Runs the schedule of a seed, with one rule of the protocol broken if `fault` names one.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// (topic, key).
-pub(super) type Session = (String, String);
+use super::plan::Plan;
+use crate::testing::plan::Session;
 
 /// The content of an entry: the number of the operation that wrote it, and its meta.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,24 +26,20 @@ impl Model {
         self.partitions.get(&partition).cloned().unwrap_or_default()
     }
 
-    pub(super) fn has(&self, partition: u16, session: &Session) -> bool {
-        let entries = self.partitions.get(&partition);
-        entries.is_some_and(|entries| entries.contains_key(session))
-    }
-
-    pub(super) fn put(&mut self, partition: u16, session: Session, content: Content) {
+    pub(super) fn put(&mut self, session: Session, content: Content) {
+        let partition = Plan::partition_of(session);
         let entries = self.partitions.entry(partition).or_default();
         entries.insert(session, content);
     }
 
-    pub(super) fn remove(&mut self, partition: u16, session: &Session) {
-        if let Some(entries) = self.partitions.get_mut(&partition) {
-            entries.remove(session);
+    /// Drops all entries but those of some sessions.
+    pub(super) fn retain(&mut self, sessions: &[Session]) {
+        if self.len() == sessions.len() {
+            return;
         }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.partitions.clear();
+        for entries in self.partitions.values_mut() {
+            entries.retain(|session, _| sessions.contains(session));
+        }
     }
 
     /// Returns the number of entries.
@@ -54,6 +50,14 @@ impl Model {
     /// Returns the sessions of a partition.
     pub(super) fn sessions(&self, partition: u16) -> Vec<Session> {
         self.entries(partition).into_keys().collect()
+    }
+
+    /// Returns the metas of all sessions.
+    pub(super) fn metas(&self) -> BTreeMap<Session, Vec<u8>> {
+        let entries = self.partitions.values().flatten();
+        entries
+            .map(|(session, content)| (*session, content.meta.clone()))
+            .collect()
     }
 
     /// Returns the partitions with entries.

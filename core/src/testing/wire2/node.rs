@@ -1,18 +1,17 @@
 //! `Node`: a running process, and beside it what the checks know of it.
 
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use super::model::{Content, Model, Session};
+use super::model::{Content, Model};
+use super::plan::{self, PARTITIONS, Plan};
 use super::process::Process;
 use super::reader::Reader;
 use super::truth::Truth;
 use super::views::Views;
 use crate::id::ReplicaId;
-use crate::tracker::{LeaveReason, NewEntry};
-use crate::wire2::OwnState;
-
-/// The owner of all entries: owners do not take part in replication.
-const OWNER: &str = "o";
+use crate::replica::Signal;
+use crate::testing::own_entries::{Ended, Operation, Outcome, OwnEntries};
 
 /// A running process.
 #[derive(Clone)]
@@ -26,125 +25,133 @@ pub(super) struct Node {
     pub(super) ahead_ms: u64,
     /// The identity that it had at the last check.
     pub(super) id: ReplicaId,
+    /// What its program tracks, and what of it ends by itself.
+    pub(super) own: OwnEntries,
+    /// The contents of that.
     pub(super) model: Model,
+    /// The own clocks that the truth knows.
+    recorded: BTreeMap<u16, u64>,
     pub(super) views: Views,
     pub(super) reader: Reader,
+    /// True if it alters the entries that it sends.
+    pub(super) is_altering: bool,
+    /// The signals that it has heard.
+    signals: HashSet<u64>,
 }
 
 impl Node {
     pub(super) fn new(process: Process, name: usize) -> Self {
         Self {
-            id: process.replica.id().clone(),
+            id: process.presence.id(),
             process,
             name,
             started_ms: 0,
             ahead_ms: 0,
+            own: OwnEntries::new(plan::topic),
             model: Model::default(),
+            recorded: BTreeMap::new(),
             views: Views::default(),
             reader: Reader::default(),
+            is_altering: false,
+            signals: HashSet::new(),
         }
     }
 
-    /// Tracks an entry, or updates the one that is tracked.
+    /// Lets the program track, update or untrack an entry, or untrack its owner.
     ///
     /// # Errors
-    /// The implementation refuses, or numbers the operation like one before.
-    pub(super) fn put(
+    /// The implementation does not do its work, or numbers the operation like one before.
+    pub(super) fn operate(
         &mut self,
         truth: &mut Truth,
-        now: Duration,
-        session: &Session,
-        meta: &[u8],
-    ) -> Result<(), String> {
-        let partition = super::plan::Plan::shape().partition_of(&session.0);
-        let entry = NewEntry::new(&session.0, &session.1, OWNER).meta(meta);
-        let written = if self.model.has(partition, session) {
-            self.process.partitions.update(&entry)
-        } else {
-            self.process.partitions.track(&entry)
-        };
-        let (entry_ref, state) = written.map_err(|error| format!("{error:?} for {session:?}"))?;
-        let content = Content {
-            version: entry_ref.version,
-            meta: meta.to_vec(),
-        };
-        if entry_ref.version != state.clock {
-            return Err(format!("{entry_ref:?} is not the newest at {state:?}"));
+        operation: &Operation,
+    ) -> Result<Outcome, String> {
+        let session = operation.session;
+        let partition = Plan::partition_of(session);
+        let before = self.own_clock(partition);
+        let outcome = self.own.operate(&self.process.presence, operation);
+        if !outcome.is_done {
+            return Err(format!(
+                "{} of {session:?} did not do its work",
+                outcome.verb
+            ));
         }
-        self.model.put(partition, session.clone(), content);
-        self.wrote(truth, now, state)
+        let version = self.own_clock(partition);
+        if version <= before {
+            return Err(format!("{} of {session:?} is no operation", outcome.verb));
+        }
+        if ["track", "update"].contains(&outcome.verb) {
+            let meta = operation.meta.clone();
+            self.model.put(session, Content { version, meta });
+        }
+        self.record(truth)?;
+        Ok(outcome)
     }
 
-    /// Untracks an entry.
+    /// Takes a signal.
     ///
     /// # Errors
-    /// The implementation does not have it, or numbers the operation like one before.
-    pub(super) fn remove(
-        &mut self,
-        truth: &mut Truth,
-        now: Duration,
-        session: &Session,
-    ) -> Result<(), String> {
-        let partition = super::plan::Plan::shape().partition_of(&session.0);
-        let Some(state) = self
-            .process
-            .partitions
-            .untrack(&session.0, &session.1, OWNER)
-        else {
-            return Err(format!("has no {session:?} to untrack"));
-        };
-        self.model.remove(partition, session);
-        self.wrote(truth, now, state)
-    }
-
-    /// Untracks all entries at once, as those of their one owner.
-    ///
-    /// # Errors
-    /// The implementation numbers the operations like some before, or keeps an entry.
-    pub(super) fn remove_all(&mut self, truth: &mut Truth, now: Duration) -> Result<(), String> {
-        let occupied = self.model.occupied();
-        self.model.clear();
-        let partitions = &mut self.process.partitions;
-        let states = partitions.untrack_owner(OWNER, LeaveReason::OwnerGone);
-        let changed: Vec<_> = states.iter().map(|state| state.partition).collect();
-        if changed != occupied {
-            return Err(format!("its owner left {changed:?}, not {occupied:?}"));
+    /// It was heard before.
+    pub(super) fn hear(&mut self, signal: Signal) -> Result<(), String> {
+        let number = signal.payload.try_into().map_or(0, u64::from_le_bytes);
+        if !self.signals.insert(number) {
+            return Err(format!("hears signal {number} again"));
         }
-        let mut states = states.into_iter();
-        states.try_for_each(|state| self.wrote(truth, now, state))
-    }
-
-    fn wrote(&mut self, truth: &mut Truth, now: Duration, state: OwnState) -> Result<(), String> {
-        let OwnState {
-            partition,
-            clock,
-            entries,
-        } = state;
-        let expected = self.model.entries(partition);
-        if entries as usize != expected.len() {
-            return Err(format!("has {entries} own entries, not {expected:?}"));
-        }
-        truth.record(&self.id, partition, clock, expected)?;
-        self.process.wrote(now, state, 64);
         Ok(())
+    }
+
+    /// Calls the process: what is due leaves.
+    pub(super) fn timeout(&mut self, now: Duration) -> Ended {
+        self.process.presence.handle_timeout(now);
+        self.expire(now)
+    }
+
+    /// Ends in the model what has ended by itself.
+    pub(super) fn expire(&mut self, now: Duration) -> Ended {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.own.expire(now_ms)
+    }
+
+    /// Notes the own entries after operations.
+    ///
+    /// # Errors
+    /// The implementation has more or less, or numbers the operations like some before.
+    pub(super) fn record(&mut self, truth: &mut Truth) -> Result<(), String> {
+        self.model.retain(self.own.sessions());
+        for partition in 0..PARTITIONS as u16 {
+            let Some(info) = self.process.presence.origin_in(&self.id, partition) else {
+                continue;
+            };
+            // Clock 0 is a partition in which this node has no life.
+            if info.clock == 0 || self.recorded.get(&partition) == Some(&info.clock) {
+                continue;
+            }
+            let expected = self.model.entries(partition);
+            if info.entries as usize != expected.len() {
+                return Err(format!("has {info:?}, not {expected:?}"));
+            }
+            self.recorded.insert(partition, info.clock);
+            truth.record(&self.id, partition, info.clock, expected)?;
+        }
+        Ok(())
+    }
+
+    fn own_clock(&self, partition: u16) -> u64 {
+        let info = self.process.presence.origin_in(&self.id, partition);
+        info.map_or(0, |info| info.clock)
     }
 
     /// Notes a new identity: its origins begin with the entries that there are.
     pub(super) fn follow_identity(&mut self, truth: &mut Truth) -> Result<(), String> {
-        self.id = self.process.replica.id().clone();
-        for (partition, tracker) in self.process.partitions.trackers() {
-            let clock = tracker.clock(&self.id);
-            let entries = self.model.entries(partition);
-            if !entries.is_empty() {
-                truth.record(&self.id, partition, clock, entries)?;
-            }
-        }
-        Ok(())
+        self.id = self.process.presence.id();
+        self.recorded.clear();
+        self.record(truth)
     }
 
     /// Notes the lives that others are shown.
     pub(super) fn record_lives(&self, truth: &mut Truth) {
-        let index = self.process.replica.index();
+        let replica = self.process.replica();
+        let index = replica.index();
         for partition in index.set().iter() {
             if let Some(position) = index.position(partition) {
                 truth.show(&self.id, partition, position.life, position.clock);

@@ -1,8 +1,11 @@
 //! `Plan`: what a seed decides before the first step.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::process::Settings;
 use crate::replica::rng::Rng;
+use crate::testing::plan::Session;
 use crate::testing::weather::Weather;
 use crate::testing::weights::Weights;
 use crate::tracker::Limits;
@@ -12,7 +15,7 @@ pub(super) const BEAT_MS: u64 = 1_000;
 /// The partitions of a simulated cluster.
 pub(super) const PARTITIONS: u32 = 4;
 /// Topics: two of them share a partition.
-const TOPICS: usize = 5;
+pub(super) const TOPICS: usize = 5;
 
 /// A kind of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,12 @@ pub(super) enum Step {
     Pause,
     Sleep,
     Hint,
+    Lease,
+    LoseOwner,
+    Snapshot,
+    Signal,
+    Stranger,
+    Alter,
 }
 
 /// Every kind of step with its usual weight, and how many of 256 schedules have it at all.
@@ -96,6 +105,17 @@ const TWINS: [(Step, u64, u64); 10] = [
     (Step::Restart, 6, 256),
 ];
 
+/// What programs do beside writing, in some schedules.
+const PROGRAMS: [(Step, u64); 4] = [
+    (Step::Lease, 8),
+    (Step::LoseOwner, 6),
+    (Step::Snapshot, 3),
+    (Step::Signal, 2),
+];
+
+/// Frames that no sound peer sends, in some schedules.
+const HOSTILE: [(Step, u64); 2] = [(Step::Stranger, 6), (Step::Alter, 4)];
+
 /// Weights, rates and bounds of one schedule.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -109,19 +129,22 @@ pub(super) struct Plan {
     pub(super) down_ms: u64,
     pub(super) forget_ms: u64,
     vacate_ms: u64,
-    pub(super) topics: Vec<String>,
     /// Names of one key in one topic.
     pub(super) keys: u64,
     /// True if partitions hold more than a frame.
     is_bulky: bool,
     /// The most records of one slice of work.
-    pub(super) slice_max: usize,
+    slice_max: usize,
     /// True if other things happen between the slices of one work.
     pub(super) interrupts: bool,
     /// The time for which entries of a replaced replica stay visible.
     pub(super) grace_ms: u64,
     /// The time for which own leaves are remembered.
-    pub(super) leaves_ms: u64,
+    leaves_ms: u64,
+    /// The most locks of a process.
+    shards_max: u32,
+    /// True if entries have several owners.
+    has_owners: bool,
     weights: Weights<Step>,
 }
 
@@ -148,6 +171,16 @@ impl Plan {
         let is_bulky = apart.below(4) == 0;
         let interrupts = apart.below(3) == 0;
         let is_forgetful = (3..6).contains(&profile);
+        let grace_ms = [0, 0, 700, 4_000][apart.below(4) as usize];
+        let leaves_ms = [400, 2_000, 60_000, 60_000][apart.below(4) as usize];
+        let shards_max = [1, 2, 32][apart.below(3) as usize];
+        let has_owners = apart.below(2) == 0;
+        if apart.below(3) == 0 {
+            weights.extend(PROGRAMS);
+        }
+        if apart.below(6) == 0 {
+            weights.extend(HOSTILE);
+        }
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
             nodes,
@@ -161,7 +194,6 @@ impl Plan {
             down_ms,
             forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
             vacate_ms: [300, 900, 2_200][rng.below(3) as usize],
-            topics: topics(),
             keys: (1 + rng.below(3)) * if is_bulky { 12 } else { 1 },
             is_bulky,
             slice_max: if interrupts {
@@ -170,8 +202,10 @@ impl Plan {
                 1_024
             },
             interrupts,
-            grace_ms: [0, 0, 700, 4_000][apart.below(4) as usize],
-            leaves_ms: [400, 2_000, 60_000, 60_000][apart.below(4) as usize],
+            grace_ms,
+            leaves_ms,
+            shards_max,
+            has_owners,
             weights: Weights::new(weights),
         }
     }
@@ -198,17 +232,34 @@ impl Plan {
         if self.is_bulky { 40 } else { 4 }
     }
 
+    /// Returns the owner of an entry, by a random byte.
+    pub(super) fn owner(&self, byte: u8) -> u8 {
+        if self.has_owners { byte & 1 } else { 0 }
+    }
+
     /// Returns the bytes of a meta.
     pub(super) fn meta_len(&self) -> usize {
         if self.is_bulky { 160 } else { 8 }
+    }
+
+    /// Returns the partition of a session.
+    pub(super) fn partition_of(session: Session) -> u16 {
+        Self::shape().partition_of(topic(session.0))
     }
 
     pub(super) fn shape() -> Shape {
         Shape::new(PARTITIONS, Mode::All).expect("it is a power of two")
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        Limits::default().leave_log_len_max(self.leave_log)
+    /// Returns the settings of a process.
+    pub(super) fn settings(&self, seed: u64) -> Settings {
+        Settings {
+            wire: self.config(),
+            limits: Limits::default().leave_log_len_max(self.leave_log),
+            slice_entries_max: self.slice_max,
+            shards_max: self.shards_max,
+            seed,
+        }
     }
 
     /// Returns how long after its end a replica may still be shown.
@@ -224,6 +275,7 @@ impl Plan {
             forget_after: Duration::from_millis(self.forget_ms),
             vacate_after: Duration::from_millis(self.vacate_ms),
             grace: Duration::from_millis(self.grace_ms),
+            leaves_kept: Duration::from_millis(self.leaves_ms),
             peers_max: 64,
             frame_max: if self.is_bulky { 1 << 10 } else { 256 << 10 },
             ..Config::default()
@@ -231,8 +283,8 @@ impl Plan {
     }
 }
 
-/// Returns topics in every partition.
-fn topics() -> Vec<String> {
+/// Topics in every partition.
+static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let names = (0..).map(|number| format!("t{number}"));
     let mut counts = [0; PARTITIONS as usize];
     let mut is_wanted = |name: &String| {
@@ -241,6 +293,16 @@ fn topics() -> Vec<String> {
         counts[partition] <= if partition == 0 { 2 } else { 1 }
     };
     names.filter(|name| is_wanted(name)).take(TOPICS).collect()
+});
+
+/// Returns the name of a topic by its number.
+pub(super) fn topic(number: u8) -> &'static str {
+    &NAMES[usize::from(number)]
+}
+
+/// Returns the names of all topics.
+pub(super) fn topics() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(String::as_str)
 }
 
 impl Weather for Plan {

@@ -1,112 +1,109 @@
-//! `Process`: a control plane wired to its entries.
+//! `Process`: a presence on wire 2, as a program drives it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::MappedMutexGuard;
 
 use crate::id::ReplicaId;
+use crate::presence::wire2::Wire2;
+use crate::presence::{Presence, PresenceConfig};
 use crate::tracker::{Diff, Limits};
-use crate::wire2::{Address, Answered, Config, LeaveBounds, OwnState, Partitions, Replica};
+use crate::wire2::{Address, Config, Replica};
 
-/// A control plane and the entries that it is for.
-#[derive(Clone)]
+/// The settings of a process.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) wire: Config,
+    pub(super) limits: Limits,
+    /// The most entries of one slice of work.
+    pub(super) slice_entries_max: usize,
+    /// The most locks.
+    pub(super) shards_max: u32,
+    pub(super) seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            wire: Config::default(),
+            limits: Limits::default(),
+            slice_entries_max: 1_024,
+            shards_max: u32::MAX,
+            seed: 0,
+        }
+    }
+}
+
+/// A presence, and what is done with it.
 pub(super) struct Process {
-    pub(super) replica: Replica,
-    pub(super) partitions: Partitions,
-    diffs: Vec<Diff>,
+    pub(super) presence: Presence<Wire2>,
+}
+
+impl Clone for Process {
+    fn clone(&self) -> Self {
+        let presence = self.presence.fork();
+        Self { presence }
+    }
 }
 
 impl Process {
-    pub(super) fn new(id: ReplicaId, config: Config, limits: Limits, seed: u64) -> Self {
-        Self {
-            partitions: Partitions::new(id.clone(), config.shape, limits),
-            diffs: Vec::new(),
-            replica: Replica::new(id, config, seed),
-        }
-    }
-
-    /// Sets how long own leaves are remembered.
-    pub(super) fn keep_leaves(mut self, keep: Duration) -> Self {
-        let bounds = LeaveBounds {
-            keep,
-            ..LeaveBounds::default()
+    pub(super) fn new(id: ReplicaId, settings: Settings) -> Self {
+        let Settings {
+            wire,
+            limits,
+            slice_entries_max,
+            shards_max,
+            seed,
+        } = settings;
+        let config = PresenceConfig {
+            limits,
+            seed,
+            slice_entries_max,
+            grace: wire.grace,
+            // Own changes are taken with all others.
+            flush: Duration::MAX,
+            ..PresenceConfig::default()
         };
-        self.partitions = self.partitions.leave_bounds(bounds);
-        self
+        let presence = Wire2::configured(id, config, wire, shards_max);
+        Self { presence }
     }
 
-    /// Sets the most records of one slice of work.
-    pub(super) fn slice_max(mut self, slice_max: usize) -> Self {
-        self.partitions = self.partitions.slice_max(slice_max);
-        self
+    /// Returns the control plane, locked: let it go before the next call.
+    pub(super) fn replica(&self) -> MappedMutexGuard<'_, Replica> {
+        self.presence.replica()
     }
 
     /// # Errors
-    /// The replica refuses the frame.
+    /// The presence refuses the frame.
     pub(super) fn handle_message(
-        &mut self,
+        &self,
         now: Duration,
         from: &Address,
         frame: &Bytes,
     ) -> Result<(), String> {
-        let handled = self.replica.handle_message(now, from, frame);
-        self.act();
+        let handled = self.presence.handle_message(now, from, frame);
         handled.map_err(|error| format!("refused a frame of {from}: {error:?}"))
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Duration) {
-        self.replica.handle_timeout(now);
-        self.act();
-        self.partitions.trim_leaves(now);
-    }
-
-    pub(super) fn disconnected(&mut self, now: Duration, address: &Address) {
-        self.replica.disconnected(now, address);
-        self.act();
-    }
-
-    /// Reports an own operation.
-    pub(super) fn wrote(&mut self, now: Duration, state: OwnState, bytes: usize) {
-        self.replica
-            .report_clock(now, state.partition, state.clock, state.entries);
-        self.replica.report_written(bytes);
-    }
-
-    /// Does what the control plane asks for.
-    fn act(&mut self) {
-        while let Some(action) = self.replica.poll_action() {
-            let answered = self.partitions.execute(action);
-            self.report(answered);
-        }
+    /// Returns whether a call is due.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.presence.poll_timeout().is_some_and(|due| due <= now)
     }
 
     /// Does one slice of the work that waits. Returns whether there was some.
-    pub(super) fn work(&mut self) -> bool {
-        let Some(answered) = self.partitions.work() else {
-            return false;
-        };
-        self.report(answered);
-        self.act();
-        true
-    }
-
-    fn report(&mut self, answered: Answered) {
-        match answered {
-            Answered::Push(pushed) => self.replica.answer_push(pushed),
-            Answered::Pull(served) => self.replica.answer_pull(served),
-            Answered::Applied(report, diffs) => {
-                self.diffs.extend(diffs);
-                self.replica.report_applied(&report);
-            }
-            Answered::Changed(diffs) => self.diffs.extend(diffs),
-            Answered::Nothing => {}
+    pub(super) fn work(&self) -> bool {
+        let is_working = self.presence.is_working();
+        if is_working {
+            self.presence.work_on(Duration::ZERO);
         }
+        is_working
     }
 
     /// Takes the Diffs since the last call, those of own entries last.
-    pub(super) fn take_diffs(&mut self) -> Vec<Diff> {
-        let mut diffs = std::mem::take(&mut self.diffs);
-        diffs.push(self.partitions.take_diff());
+    pub(super) fn take_diffs(&self) -> Vec<Diff> {
+        let mut diffs: Vec<_> = std::iter::from_fn(|| self.presence.poll_diff()).collect();
+        diffs.push(self.presence.take_diff());
         diffs.retain(|diff| !diff.is_empty());
         diffs
     }

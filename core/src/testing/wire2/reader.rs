@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::plan::Plan;
 use super::process::Process;
 use crate::id::{EntryRef, ReplicaId};
-use crate::tracker::{Diff, EntryBuf};
+use crate::tracker::{Diff, Encoding, EntryBuf};
 
-/// Topic, key and version of an entry. Twins give the same version to entries of two keys.
-type Shown = (String, Box<[u8]>, EntryRef);
+/// Topic, key and version of an entry. Twins, and nodes that alter what they send, give the same
+/// version to entries of two keys.
+type Shown = (String, Encoding, Box<[u8]>, EntryRef);
 
 /// All that the Diffs of a node have shown.
 #[derive(Debug, Clone, Default)]
@@ -30,24 +30,20 @@ impl Reader {
     ///
     /// # Errors
     /// A Diff contradicts those before it, or the lists.
-    pub(super) fn follow(
-        &mut self,
-        process: &mut Process,
-        plan: &Plan,
-        own_ms: u64,
-    ) -> Result<(), String> {
+    pub(super) fn follow(&mut self, process: &Process, own_ms: u64) -> Result<(), String> {
         let diffs = process.take_diffs();
-        let name = process.replica.id().name().to_owned();
+        let name = process.presence.id().name().to_owned();
         for diff in &diffs {
             self.apply(diff, &name)?;
         }
-        if diffs.is_empty() || process.partitions.has_work() {
+        if diffs.is_empty() || process.presence.is_working() {
             return Ok(());
         }
         let mut listed = HashSet::new();
-        for topic in &plan.topics {
-            let entries = process.partitions.list(topic);
-            listed.extend(entries.map(|entry| shown(topic, &entry.to_buf())));
+        for topic in process.presence.topics() {
+            process.presence.for_each(&topic, |entry| {
+                listed.insert(shown(&topic, &entry.to_buf()));
+            });
         }
         if listed != self.shown {
             let more: Vec<_> = listed.difference(&self.shown).collect();
@@ -55,11 +51,12 @@ impl Reader {
             return Err(format!("lists {more:?} without a Diff, and not {less:?}"));
         }
         let now = Duration::from_millis(own_ms);
-        let is_overdue = process.replica.poll_timeout().is_some_and(|due| due <= now);
+        let is_overdue = process.is_due(now);
+        let replicas = process.presence.replicas();
         for (.., entry) in listed.iter().filter(|_| !is_overdue) {
             let id = &entry.origin.replica;
-            let mut replicas = process.replica.replicas();
-            let is_up = id.name() == name || replicas.any(|(known, _, is_up)| is_up && known == id);
+            let mut known = replicas.iter();
+            let is_up = id.name() == name || known.any(|(known, is_up)| *is_up && known == id);
             let is_in_grace = self.gone.get(id).is_some_and(|until_ms| own_ms < *until_ms);
             if !is_up && !is_in_grace {
                 return Err(format!("lists entries of {id}, which is gone"));
@@ -96,9 +93,7 @@ impl Reader {
 }
 
 fn shown(topic: &str, entry: &EntryBuf) -> Shown {
-    (
-        topic.to_owned(),
-        entry.key().bytes.into(),
-        entry.entry_ref(),
-    )
+    let key = entry.key();
+    let topic = topic.to_owned();
+    (topic, key.encoding, key.bytes.into(), entry.entry_ref())
 }

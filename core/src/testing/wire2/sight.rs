@@ -26,7 +26,8 @@ impl Seen {
     }
 }
 
-fn seal(config: &Config) -> Seal {
+/// Returns the seal of a cluster.
+pub(super) fn seal(config: &Config) -> Seal {
     Seal::new(&config.cluster, config.key.clone(), config.shape)
 }
 

@@ -1,8 +1,15 @@
 //! The steps of a schedule: what happens to a [`World`].
 
-use super::plan::{BEAT_MS, Step};
+use super::plan::{BEAT_MS, Step, TOPICS};
 use super::world::World;
+use super::{hostile, programs};
+use crate::testing::plan::Session;
 use crate::testing::stats::Incident;
+
+/// The choices of an operation on an entry that is tracked.
+const UPDATE: u64 = 0;
+const UNTRACK: u64 = 7;
+const UNTRACK_OWNER: u64 = 15;
 
 /// Takes one step of a kind.
 pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
@@ -32,10 +39,7 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
             crash(world);
             Ok(())
         }
-        Step::Restart => {
-            restart(world);
-            Ok(())
-        }
+        Step::Restart => restart(world),
         Step::Clone => {
             if let Some(place) = world.pick_alive()
                 && world.has_room()
@@ -56,6 +60,18 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
         Step::Pause => pause(world),
         Step::Sleep => sleep(world),
         Step::Hint => hint(world),
+        Step::Lease => programs::lease(world),
+        Step::LoseOwner => programs::lose_owner(world),
+        Step::Snapshot => {
+            programs::snapshot(world);
+            Ok(())
+        }
+        Step::Signal => programs::signal(world),
+        Step::Stranger => hostile::arrive(world),
+        Step::Alter => {
+            alter(world);
+            Ok(())
+        }
     }
 }
 
@@ -71,26 +87,17 @@ fn operate(world: &mut World<'_>) -> Result<(), String> {
         return Ok(());
     };
     for _ in 0..1 + world.run.rng.below(world.run.plan.burst()) {
-        let topic = world.run.rng.below(world.run.plan.topics.len() as u64) as usize;
-        let topic = world.run.plan.topics[topic].clone();
-        let key = format!("k{}", world.run.rng.below(world.run.plan.keys));
-        let session = (topic, key);
+        let topic = world.run.rng.below(TOPICS as u64) as u8;
+        let key = world.run.rng.below(world.run.plan.keys) as u8;
         let meta = world.run.rng.next_u64().to_le_bytes();
-        let meta = meta.repeat(world.run.plan.meta_len() / 8);
-        let is_removal = world.run.rng.below(2) == 0;
-        let now = world.now(place);
-        let Some(node) = &mut world.nodes[place] else {
-            return Ok(());
-        };
-        let partition = super::plan::Plan::shape().partition_of(&session.0);
-        let done = if is_removal && node.model.has(partition, &session) {
-            node.remove(&mut world.truth, now, &session)
+        let session = (topic, key, world.run.plan.owner(meta[0]));
+        let choice = if world.run.rng.below(2) == 0 {
+            UNTRACK
         } else {
-            node.put(&mut world.truth, now, &session, &meta)
+            UPDATE
         };
-        done.map_err(|what| format!("{place} {what}"))?;
-        world.run.stats.operations += 1;
-        world.run.note(|| format!("write {session:?} at {place}"));
+        let meta = meta.repeat(world.run.plan.meta_len() / 8);
+        world.operate(place, session, choice, meta)?;
     }
     world.after(place)
 }
@@ -100,7 +107,6 @@ fn leave_all(world: &mut World<'_>) -> Result<(), String> {
     let Some(place) = world.pick_alive() else {
         return Ok(());
     };
-    let now = world.now(place);
     let choice = world.run.rng.next_u64() as usize;
     let Some(node) = &mut world.nodes[place] else {
         return Ok(());
@@ -110,20 +116,24 @@ fn leave_all(world: &mut World<'_>) -> Result<(), String> {
         return Ok(());
     };
     if choice % 8 == 7 {
-        node.remove_all(&mut world.truth, now)
-            .map_err(|what| format!("{place} {what}"))?;
+        while let Some(session) = first_session(world, place) {
+            world.operate(place, session, UNTRACK_OWNER, Vec::new())?;
+        }
         world.run.note(|| format!("all leave {place}"));
         return world.after(place);
     }
     for session in node.model.sessions(partition) {
-        node.remove(&mut world.truth, now, &session)
-            .map_err(|what| format!("{place} {what}"))?;
-        world.run.stats.operations += 1;
+        world.operate(place, session, UNTRACK, Vec::new())?;
     }
     world
         .run
         .note(|| format!("all leave {partition} at {place}"));
     world.after(place)
+}
+
+fn first_session(world: &World<'_>, place: usize) -> Option<Session> {
+    let node = world.nodes[place].as_ref()?;
+    node.own.sessions().first().copied()
 }
 
 fn deliver_some(world: &mut World<'_>) -> Result<(), String> {
@@ -164,14 +174,35 @@ fn crash(world: &mut World<'_>) {
     }
 }
 
-fn restart(world: &mut World<'_>) {
+/// Starts what had ended at a place, from a snapshot of its name if there is one.
+fn restart(world: &mut World<'_>) -> Result<(), String> {
     let names = 0..world.run.plan.nodes;
     let dead: Vec<_> = names.filter(|&name| world.nodes[name].is_none()).collect();
-    if !dead.is_empty() {
-        let place = world.run.pick(&dead);
-        world.run.count(Incident::Restart);
-        world.start(place);
+    if dead.is_empty() {
+        return Ok(());
     }
+    let place = world.run.pick(&dead);
+    world.run.count(Incident::Restart);
+    let snapshots = world.snapshots.of(world.network.home(place));
+    if snapshots.is_empty() || world.run.rng.below(4) == 0 {
+        world.start(place);
+        return Ok(());
+    }
+    let snapshot = world.run.pick(&snapshots);
+    world.restore(place, snapshot)
+}
+
+/// Lets a node begin to alter the entries that it sends, or stop.
+fn alter(world: &mut World<'_>) {
+    let Some(place) = world.pick_alive() else {
+        return;
+    };
+    if let Some(node) = &mut world.nodes[place] {
+        node.is_altering = !node.is_altering;
+    }
+    world
+        .run
+        .note(|| format!("{place} begins or stops to alter what it sends"));
 }
 
 fn roll_back(world: &mut World<'_>) -> Result<(), String> {
@@ -196,9 +227,9 @@ fn say_goodbye(world: &mut World<'_>) -> Result<(), String> {
     world.run.note(|| format!("goodbye of {place}"));
     let now = world.now(place);
     if let Some(node) = &mut world.nodes[place] {
-        node.process.replica.leave(now);
-        while let Some(at) = node.process.replica.poll_timeout() {
-            node.process.handle_timeout(at);
+        node.process.presence.leave_gracefully(now);
+        while let Some(at) = node.process.presence.poll_timeout() {
+            node.process.presence.handle_timeout(at);
         }
     }
     world.collect(place);
@@ -246,7 +277,7 @@ fn hint(world: &mut World<'_>) -> Result<(), String> {
     let name = format!("n{}", world.network.home(other));
     if let Some(node) = &mut world.nodes[place] {
         node.views.hint(&name);
-        node.process.disconnected(now, &address);
+        node.process.presence.disconnected(now, &address);
     }
     world.run.count(Incident::Hint);
     world

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::process::Process;
+use super::process::{Process, Settings};
 use crate::codec::Kind;
 use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
 use crate::testing::network::kind;
-use crate::tracker::{Limits, NewEntry};
-use crate::wire2::{Address, Config, Destination};
+use crate::tracker::NewEntry;
+use crate::wire2::{Address, Destination};
 
 /// A second, in the milliseconds of the simulation.
 const SECOND_MS: u64 = 1_000;
@@ -137,9 +137,11 @@ impl Cluster {
         let id = ReplicaId::new(&format!("chat-{number:04}"), incarnation, salt)
             .expect("the name is short and the number small");
         let seed = self.rng.next_u64();
-        let limits = Limits::default();
-        self.nodes
-            .push(Process::new(id, Config::default(), limits, seed));
+        let settings = Settings {
+            seed,
+            ..Settings::default()
+        };
+        self.nodes.push(Process::new(id, settings));
         self.addresses.push(number.to_string().into());
         self.newcomer = 0;
     }
@@ -153,14 +155,9 @@ impl Cluster {
         let topic = format!("room:{}", entry % 50);
         let user = format!("user:{node}:{entry}");
         let meta = self.rng.next_u64().to_le_bytes();
-        let now = self.now(node);
         let new = NewEntry::new(&topic, &user, &user).meta(&meta);
-        let process = &mut self.nodes[node];
-        let written = process.partitions.update(&new);
-        let written = written.or_else(|_| process.partitions.track(&new));
-        if let Ok((_, state)) = written {
-            process.wrote(now, state, new.meta.len() + user.len());
-        }
+        let written = self.nodes[node].presence.upsert(&new);
+        written.expect("a short entry is within the limits");
     }
 
     /// Lets time pass, in which every node writes at its rate.
@@ -176,9 +173,8 @@ impl Cluster {
             self.deliver()?;
             for node in 0..self.nodes.len() {
                 let now = self.now(node);
-                let due = self.nodes[node].replica.poll_timeout();
-                if due.is_some_and(|due| due <= now) {
-                    self.nodes[node].handle_timeout(now);
+                if self.nodes[node].is_due(now) {
+                    self.nodes[node].presence.handle_timeout(now);
                     self.collect(node);
                 }
             }
@@ -203,7 +199,7 @@ impl Cluster {
     }
 
     fn collect(&mut self, from: usize) {
-        while let Some(transmit) = self.nodes[from].replica.poll_transmit() {
+        while let Some(transmit) = self.nodes[from].presence.poll_transmit() {
             let to = match &transmit.to {
                 Destination::All => (0..self.nodes.len()).filter(|to| *to != from).collect(),
                 Destination::Peer(address) => {
@@ -225,13 +221,8 @@ impl Cluster {
 
     /// Returns the bytes of all entries.
     fn state_bytes(&self) -> u64 {
-        let trackers = self
-            .nodes
-            .iter()
-            .flat_map(|node| node.partitions.trackers());
-        trackers
-            .map(|(_, tracker)| tracker.repair_since(0).len() as u64)
-            .sum()
+        let states = self.nodes.iter().map(|node| node.presence.own_bytes());
+        states.sum()
     }
 
     /// Returns whether the node that was started last holds what all others show.
@@ -240,10 +231,11 @@ impl Cluster {
             return true;
         };
         others.iter().all(|other| {
-            let id = other.replica.id();
-            let index = other.replica.index();
+            let id = other.presence.id();
+            let replica = other.replica();
+            let index = replica.index();
             let mut partitions = index.set().iter();
-            partitions.all(|p| newcomer.partitions.position(id, p) == index.position(p))
+            partitions.all(|p| newcomer.presence.position(&id, p) == index.position(p))
         })
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Truth {
     writers: HashMap<ReplicaId, usize>,
     /// Identities with more than one writer.
     forked: HashSet<ReplicaId>,
+    /// Origins of which altered entries were sent.
+    tainted: HashSet<Origin>,
     lives: Vec<Vec<Life>>,
     /// The positions that an origin showed with a Beat, by its heartbeat.
     beats: HashMap<(ReplicaId, u64), Vec<(u16, Position)>>,
@@ -38,6 +40,7 @@ impl Truth {
             starts: HashMap::new(),
             writers: HashMap::new(),
             forked: HashSet::new(),
+            tainted: HashSet::new(),
             lives: (0..names).map(|_| Vec::new()).collect(),
             beats: HashMap::new(),
         }
@@ -61,6 +64,17 @@ impl Truth {
 
     pub(super) fn fork(&mut self, id: &ReplicaId) {
         self.forked.insert(id.clone());
+    }
+
+    /// Notes that altered entries of an origin were sent.
+    pub(super) fn taint(&mut self, origin: Origin) {
+        self.tainted.insert(origin);
+    }
+
+    /// Returns whether holders of an origin may have other content than it had: altered entries of
+    /// it were sent, or it has more than one writer.
+    pub(super) fn may_differ(&self, id: &ReplicaId, partition: u16) -> bool {
+        self.is_forked(id) || self.tainted.contains(&(id.clone(), partition))
     }
 
     /// Notes the entries of an origin after an operation of its program.

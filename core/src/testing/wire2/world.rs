@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use super::hostile;
 use super::node::Node;
 use super::plan::{BEAT_MS, Plan};
 use super::process::Process;
 use super::sight::{self, Seen};
+use super::snapshots::Snapshots;
 use super::truth::Truth;
 use super::views::Times;
 use crate::id::ReplicaId;
 use crate::testing::network::{Arrival, Flight, Network, Sending};
-use crate::testing::plan::PLACES;
+use crate::testing::own_entries::{Ended, Operation};
+use crate::testing::plan::{PLACES, Session};
 use crate::testing::run::Run;
 use crate::testing::stats::Incident;
 use crate::wire2::{Destination, Event, Transmit};
@@ -29,6 +32,7 @@ pub(super) struct World<'t> {
     pub(super) saved: Vec<Option<Node>>,
     /// The wall clock of each name, for incarnations.
     wall: Vec<u64>,
+    pub(super) snapshots: Snapshots,
 }
 
 impl<'t> World<'t> {
@@ -41,6 +45,7 @@ impl<'t> World<'t> {
             nodes: Vec::new(),
             saved: Vec::new(),
             wall: vec![1_000_000; names],
+            snapshots: Snapshots::default(),
         };
         for name in 0..names {
             let place = world.add_place(name);
@@ -63,16 +68,44 @@ impl<'t> World<'t> {
     /// Starts a process at a place, under the name of that place.
     pub(super) fn start(&mut self, place: usize) {
         let id = self.next_id(place);
+        self.start_as(place, id);
+    }
+
+    /// Starts a process at a place from a snapshot of its name. Its program tracks some of the
+    /// entries in it again.
+    pub(super) fn restore(&mut self, place: usize, snapshot: usize) -> Result<(), String> {
+        let id = self.next_id(place);
+        let limits = self.run.plan.settings(0).limits;
+        let (id, entries) = self.snapshots.read(snapshot, id, &limits)?;
+        self.start_as(place, id);
+        self.run.count(Incident::Restore);
+        let lease_ms = self.run.pick(&[300, 2_000]);
+        for (session, meta) in entries {
+            if self.run.rng.below(2) == 0 {
+                self.operate(place, session, 0, meta)?;
+                self.lease_owner(place, session.2, lease_ms);
+            }
+        }
+        self.after(place)
+    }
+
+    /// Begins or renews the lease of an owner at a place.
+    pub(super) fn lease_owner(&mut self, place: usize, owner: u8, ttl_ms: u64) {
+        let now_ms = u64::try_from(self.now(place).as_millis()).unwrap_or(u64::MAX);
+        if let Some(node) = &mut self.nodes[place] {
+            let presence = &node.process.presence;
+            node.own
+                .lease_owner(presence, now_ms, usize::from(owner), ttl_ms);
+            self.run.count(Incident::Lease);
+        }
+    }
+
+    fn start_as(&mut self, place: usize, id: ReplicaId) {
         let name = self.network.home(place);
         self.run.note(|| format!("start {place} as {id}"));
         self.truth.begin_life(name, id.clone(), self.run.now_ms);
         let seed = self.run.rng.next_u64();
-        let config = self.run.plan.config();
-        let limits = self.run.plan.limits();
-        let process = Process::new(id, config, limits, seed);
-        let process = process
-            .slice_max(self.run.plan.slice_max)
-            .keep_leaves(Duration::from_millis(self.run.plan.leaves_ms));
+        let process = Process::new(id, self.run.plan.settings(seed));
         let mut node = Node::new(process, name);
         node.started_ms = self.run.now_ms;
         self.nodes[place] = Some(node);
@@ -83,7 +116,7 @@ impl<'t> World<'t> {
         let Some(twin) = self.nodes[place].clone() else {
             return;
         };
-        self.truth.fork(twin.process.replica.id());
+        self.truth.fork(&twin.process.presence.id());
         let other = self.add_place(self.network.home(place));
         self.nodes[other] = Some(twin);
         self.run.count(Incident::Clone);
@@ -95,7 +128,7 @@ impl<'t> World<'t> {
         let Some(saved) = self.saved[place].take() else {
             return;
         };
-        let id = saved.process.replica.id().clone();
+        let id = saved.process.presence.id();
         self.truth.fork(&id);
         self.run.note(|| format!("roll {place} back to {id}"));
         self.run.count(Incident::RollBack);
@@ -139,11 +172,39 @@ impl<'t> World<'t> {
         Duration::from_millis(self.run.now_ms + ahead_ms)
     }
 
+    /// Lets the program at a place track an entry, or what `choice` says of one that is tracked.
+    pub(super) fn operate(
+        &mut self,
+        place: usize,
+        session: Session,
+        choice: u64,
+        meta: Vec<u8>,
+    ) -> Result<(), String> {
+        self.run.stats.operations += 1;
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        let operation = Operation {
+            session,
+            choice,
+            meta,
+            actor: self.run.stats.operations,
+        };
+        let outcome = node.operate(&mut self.truth, &operation);
+        let outcome = outcome.map_err(|what| format!("{place} {what}"))?;
+        if outcome.is_adoption {
+            self.run.count(Incident::EntryAdopted);
+        }
+        let verb = outcome.verb;
+        self.run.note(|| format!("{verb} {session:?} at {place}"));
+        Ok(())
+    }
+
     /// Sends what waits in a place.
     pub(super) fn collect(&mut self, place: usize) {
         while let Some(transmit) = self.nodes[place]
-            .as_mut()
-            .and_then(|node| node.process.replica.poll_transmit())
+            .as_ref()
+            .and_then(|node| node.process.presence.poll_transmit())
         {
             self.send(place, transmit);
         }
@@ -153,10 +214,16 @@ impl<'t> World<'t> {
         let Some(node) = &self.nodes[from] else {
             return;
         };
-        let id = node.process.replica.id().clone();
+        let id = node.process.presence.id();
         let seen = sight::see(&self.run.plan.config(), &transmit.frame);
         let is_goodbye = matches!(seen, Seen::Goodbye);
-        let index = node.process.replica.index();
+        let altered = if node.is_altering {
+            hostile::altered(&mut self.run, &id, &transmit.frame)
+        } else {
+            None
+        };
+        let replica = node.process.replica();
+        let index = replica.index();
         if let Seen::Beat(_, heartbeat, sum) = seen
             && sum == index.sum()
         {
@@ -164,6 +231,14 @@ impl<'t> World<'t> {
             let shown = shown.filter_map(|p| Some((p, index.position(p)?)));
             self.truth.beat(&id, heartbeat, shown.collect());
         }
+        drop(replica);
+        let frame = match altered {
+            Some((frame, partition)) => {
+                self.truth.taint((id.clone(), partition));
+                frame
+            }
+            None => transmit.frame,
+        };
         let to = match &transmit.to {
             Destination::All => self.network.neighbours(&self.run.plan, from),
             Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
@@ -171,7 +246,7 @@ impl<'t> World<'t> {
         let sending = Sending {
             from,
             to,
-            frame: transmit.frame,
+            frame,
             extra: None,
             leaver: is_goodbye.then_some(id),
         };
@@ -207,7 +282,7 @@ impl<'t> World<'t> {
         }
         if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &seen {
             node.views
-                .hear(&node.process.replica, id, *heartbeat, own_ms);
+                .hear(&node.process.replica(), id, *heartbeat, own_ms);
         }
         if self.run.is_traced() {
             let what = sight::describe(&self.run.plan.config(), &frame);
@@ -264,8 +339,8 @@ impl<'t> World<'t> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        if *node.process.replica.id() != node.id {
-            let new = node.process.replica.id().clone();
+        if node.process.presence.id() != node.id {
+            let new = node.process.presence.id();
             if !self.truth.may_be_reborn(node.name, &node.id) {
                 return Err(format!("gave {} up for {new} without need", node.id));
             }
@@ -281,6 +356,7 @@ impl<'t> World<'t> {
             self.run.count(Incident::Reincarnation);
         }
         self.truth.bear(place, node.name, &node.id, self.run.now_ms);
+        node.record(&mut self.truth)?;
         node.record_lives(&mut self.truth);
         let ready = self.take_events(place, own_ms)?;
         let Some(node) = &mut self.nodes[place] else {
@@ -298,20 +374,14 @@ impl<'t> World<'t> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        node.reader
-            .follow(&mut node.process, &self.run.plan, own_ms)?;
+        node.reader.follow(&node.process, own_ms)?;
         let times = Times {
             now_ms: self.run.now_ms,
             own_ms,
             ahead_ms: node.ahead_ms,
         };
-        node.views.check(
-            &node.process.replica,
-            &node.process.partitions,
-            &self.truth,
-            &self.run.plan,
-            &times,
-        )
+        node.views
+            .check(&node.process.presence, &self.truth, &self.run.plan, &times)
     }
 
     /// Takes the events of a place, and checks those that must have a reason. Returns the replicas
@@ -321,7 +391,7 @@ impl<'t> World<'t> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(ready);
         };
-        while let Some(event) = node.process.replica.poll_event() {
+        while let Some(event) = node.process.presence.poll_event() {
             if self.run.is_traced() {
                 self.run.note(|| format!("{place} reports {event:?}"));
             }
@@ -335,7 +405,7 @@ impl<'t> World<'t> {
                 Event::ReplicaLeft(_) => Incident::ReplicaLeft,
                 Event::DuplicateName(_) => Incident::DuplicateName,
                 Event::Divergence { id, partition } => {
-                    if !self.truth.is_forked(&id) {
+                    if !self.truth.may_differ(&id, partition) {
                         return Err(format!("reports a divergence of {id}/{partition}"));
                     }
                     Incident::Divergence
@@ -345,12 +415,16 @@ impl<'t> World<'t> {
                     partition,
                     error,
                 } => {
-                    if !self.truth.is_forked(&id) {
+                    if !self.truth.may_differ(&id, partition) {
                         return Err(format!("refuses a frame of {id}/{partition}: {error}"));
                     }
                     continue;
                 }
                 Event::Reincarnated(_) => continue,
+                Event::Signal { signal, .. } => {
+                    node.hear(signal)?;
+                    continue;
+                }
                 Event::Ready { missing } => {
                     ready = Some(missing);
                     Incident::Ready
@@ -368,7 +442,7 @@ impl<'t> World<'t> {
         let Some(node) = &self.nodes[place] else {
             return Ok(());
         };
-        for (id, _, is_up) in node.process.replica.replicas() {
+        for (id, is_up) in &node.process.presence.replicas() {
             if missing.contains(id) {
                 if !is_up {
                     return Err(format!("misses {id}, which is down"));
@@ -376,13 +450,13 @@ impl<'t> World<'t> {
                 continue;
             }
             let origin = self.nodes.iter().flatten().find(|other| other.id == *id);
-            let Some(origin) = origin.filter(|_| is_up && !self.truth.is_forked(id)) else {
+            let Some(origin) = origin.filter(|_| *is_up && !self.truth.is_forked(id)) else {
                 continue;
             };
             for (partition, shown) in self.truth.shown_with(id, node.views.first_beat(id)) {
-                let now = origin.process.replica.index().position(*partition);
+                let now = origin.process.replica().index().position(*partition);
                 let is_current = now.is_some_and(|now| now.life == shown.life);
-                let held = node.process.partitions.position(id, *partition);
+                let held = node.process.presence.position(id, *partition);
                 let is_held =
                     held.is_some_and(|held| (held.life, held.clock) >= (shown.life, shown.clock));
                 if is_current && !is_held {
@@ -393,6 +467,16 @@ impl<'t> World<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Counts what ended by itself.
+    pub(super) fn count_ended(&mut self, ended: &Ended) {
+        if ended.leases > 0 {
+            self.run.count(Incident::LeaseEnded);
+        }
+        if ended.graces > 0 {
+            self.run.count(Incident::GraceEnded);
+        }
     }
 
     /// Lets time pass for all nodes.
@@ -411,25 +495,21 @@ impl<'t> World<'t> {
                 let Some(node) = &mut self.nodes[place] else {
                     break;
                 };
-                if node
-                    .process
-                    .replica
-                    .poll_timeout()
-                    .is_none_or(|due| due > now)
-                {
+                if !node.process.is_due(now) {
                     break;
                 }
-                node.process.handle_timeout(now);
+                let ended = node.timeout(now);
+                self.count_ended(&ended);
                 self.after(place)?;
             }
-            let has_work = |node: &Node| node.process.partitions.has_work();
+            let has_work = |node: &Node| node.process.presence.is_working();
             if self.nodes[place].as_ref().is_some_and(has_work) {
                 self.after(place)?;
             }
             if let Some(node) = &self.nodes[place] {
                 let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
                 node.views
-                    .check_silence(&node.process.replica, &self.run.plan, own_ms)
+                    .check_silence(&node.process.replica(), &self.run.plan, own_ms)
                     .map_err(|what| format!("{place} {what}"))?;
             }
         }

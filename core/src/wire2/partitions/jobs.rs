@@ -112,6 +112,18 @@ impl Jobs {
         self.queue.remove(ready)
     }
 
+    /// Takes out work in a partition of which reads show the outcome already.
+    pub(super) fn take_visibility(&mut self, in_partition: u16) -> Option<Job> {
+        let is_meant = |job: &Job| match job {
+            Job::Visibility { partition, .. } | Job::Reap { partition } => {
+                *partition == in_partition
+            }
+            Job::Load(_) | Job::Ended { .. } | Job::Extract { .. } => false,
+        };
+        let meant = self.queue.iter().position(is_meant)?;
+        self.queue.remove(meant)
+    }
+
     /// Puts work back, behind all other.
     pub(super) fn put(&mut self, job: Job) {
         self.queue.push_back(job);

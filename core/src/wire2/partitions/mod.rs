@@ -19,13 +19,14 @@ use super::message::{Data, Position, Same};
 use super::output::{Action, Answered, Apply, Found, Outcome, OwnState, Pushed, Report, Serve};
 use super::shape::Shape;
 use crate::id::ReplicaId;
-use crate::tracker::{Content, Diff, Entry, Limits, OriginInfo, TopicShare, Tracker};
+use crate::tracker::{Content, Diff, Limits, OriginInfo, TopicShare, Tracker};
 
 /// The entries of this node and those that it holds of others.
 ///
-/// A partition has a tracker while this node occupies it or holds something in it.
+/// A partition has a tracker while this node occupies it or holds something in it. A presence has
+/// several `Partitions`, with a part of all partitions each.
 #[derive(Debug, Clone)]
-pub(crate) struct Partitions {
+pub struct Partitions {
     shape: Shape,
     id: ReplicaId,
     limits: Limits,
@@ -39,35 +40,20 @@ pub(crate) struct Partitions {
     slice_max: usize,
     /// Partitions with own changes that no Diff has reported.
     changed: BTreeSet<u16>,
-    owners: Owners,
-    leave_bounds: LeaveBounds,
+    /// Partitions with own changes that were not reported to the control plane.
+    unreported: BTreeSet<u16>,
+    /// `None` if there is one partition at most, which has all owners.
+    owners: Option<Owners>,
     leave_ages: LeaveAges,
-    /// When the bytes of remembered leaves are looked at next.
-    leaves_at: Duration,
+    /// The tracker of all partitions that have none.
+    empty: Tracker,
 }
 
-/// The bounds on own leaves that are remembered for holders that missed them, beside the number for
-/// each partition. Beyond them a holder is sent a repair.
-#[derive(Debug, Clone)]
-pub(crate) struct LeaveBounds {
-    pub(crate) keep: Duration,
-    /// Over all partitions; the longest logs are cut first.
-    pub(crate) bytes_max: usize,
-}
+/// The topics whose Diffs after a hide or a show are wanted.
+pub(crate) type Watched<'a> = &'a dyn Fn(&str) -> bool;
 
-impl Default for LeaveBounds {
-    fn default() -> Self {
-        Self {
-            keep: Duration::from_secs(60),
-            bytes_max: 64 << 20,
-        }
-    }
-}
-
-/// The bytes of one remembered leave.
-const LEAVE_LEN: usize = 24;
-/// The time between two looks at the bytes of leaves.
-const LEAVES_PERIOD: Duration = Duration::from_secs(1);
+/// The time for which own leaves are remembered, unless it is set.
+const LEAVES_KEPT: Duration = Duration::from_secs(60);
 
 /// The bytes of the shortest record of a delta.
 const DELTA_RECORD_LEN: usize = 3;
@@ -93,6 +79,10 @@ impl Partition {
         (held == id).then_some(*life)
     }
 
+    fn leave_log_len(&self) -> usize {
+        self.tracker.leave_log_len()
+    }
+
     /// Notes the life that is held of a replica; the tracker has dropped an earlier one of its
     /// name.
     fn set_life(&mut self, id: &ReplicaId, life: u64) {
@@ -110,6 +100,7 @@ impl Partitions {
     pub(crate) fn new(id: ReplicaId, shape: Shape, limits: Limits) -> Self {
         Self {
             shape,
+            empty: Tracker::with_share(id.clone(), TopicShare::new(0, 0), limits.clone()),
             id,
             limits,
             floor: 0,
@@ -118,17 +109,21 @@ impl Partitions {
             jobs: Jobs::default(),
             slice_max: SLICE_MAX,
             changed: BTreeSet::new(),
-            owners: Owners::default(),
-            leave_ages: LeaveAges::new(LeaveBounds::default().keep),
-            leave_bounds: LeaveBounds::default(),
-            leaves_at: Duration::ZERO,
+            unreported: BTreeSet::new(),
+            owners: Some(Owners::default()),
+            leave_ages: LeaveAges::new(LEAVES_KEPT),
         }
     }
 
-    /// Sets the bounds on remembered leaves.
-    pub(crate) fn leave_bounds(mut self, bounds: LeaveBounds) -> Self {
-        self.leave_ages = LeaveAges::new(bounds.keep);
-        self.leave_bounds = bounds;
+    /// Sets for how long own leaves are remembered. Default 60 s.
+    pub(crate) fn leaves_kept(mut self, time: Duration) -> Self {
+        self.leave_ages = LeaveAges::new(time);
+        self
+    }
+
+    /// Declares that all topics lie in one partition.
+    pub(crate) fn with_one_partition(mut self) -> Self {
+        self.owners = None;
         self
     }
 
@@ -138,13 +133,10 @@ impl Partitions {
         self
     }
 
-    /// Returns all visible entries of a topic. O(entries).
-    pub(crate) fn list(&self, topic: &str) -> impl Iterator<Item = Entry<'_>> {
+    /// Returns the tracker that has all entries of a topic.
+    pub(crate) fn tracker(&self, topic: &str) -> &Tracker {
         let part = self.parts.get(&self.shape.partition_of(topic));
-        part.into_iter().flat_map({
-            let topic = topic.to_owned();
-            move |part| part.tracker.list(&topic).collect::<Vec<_>>()
-        })
+        part.map_or(&self.empty, |part| &part.tracker)
     }
 
     /// Returns what is held of another replica in a partition. O(1).
@@ -165,11 +157,11 @@ impl Partitions {
     }
 
     /// Does what a replica asks for.
-    pub(crate) fn execute(&mut self, action: Action) -> Answered {
+    pub(crate) fn execute(&mut self, action: Action, watched: Watched<'_>) -> Answered {
         match action {
             Action::Push { partition, since } => Answered::Push(self.push(partition, since)),
-            Action::Serve(serve) => self.serve(serve),
-            Action::Apply(apply) => self.apply(&apply),
+            Action::Serve(serve) => self.serve(serve, watched),
+            Action::Apply(apply) => self.apply(&apply, watched),
             Action::Drop { id, partition } => {
                 let mut diffs = Vec::new();
                 self.drop_origin(&id, partition, &mut diffs);
@@ -195,15 +187,20 @@ impl Partitions {
                 self.end_grace(&id);
                 Answered::Nothing
             }
-            Action::Reincarnate(id) => {
-                let parts = self.parts.values_mut();
-                let diffs = parts.map(|part| part.tracker.reincarnate(id.clone()));
-                let diffs = diffs.filter(|diff| !diff.is_empty()).collect();
-                self.id = id;
-                self.changed.clear();
-                Answered::Changed(diffs)
-            }
+            Action::Reincarnate(id) => Answered::Changed(self.reincarnate(id)),
         }
+    }
+
+    fn reincarnate(&mut self, id: ReplicaId) -> Vec<Diff> {
+        let parts = self.parts.values_mut();
+        let diffs = parts.map(|part| part.tracker.reincarnate(id.clone()));
+        let diffs = diffs.filter(|diff| !diff.is_empty()).collect();
+        drop(self.empty.reincarnate(id.clone()));
+        self.id = id;
+        for partition in std::mem::take(&mut self.changed) {
+            self.tidy(partition);
+        }
+        diffs
     }
 
     fn push(&self, partition: u16, since: u64) -> Pushed {
@@ -219,7 +216,7 @@ impl Partitions {
         }
     }
 
-    fn serve(&mut self, serve: Serve) -> Answered {
+    fn serve(&mut self, serve: Serve, watched: Watched<'_>) -> Answered {
         let own = self.own_info(serve.partition);
         let found = match own {
             None => Found::Beyond,
@@ -233,7 +230,9 @@ impl Partitions {
                     nonce: serve.nonce,
                 }))
             }
-            Some(own) if own.entries as usize > self.slice_max => return self.begin_extract(serve),
+            Some(own) if own.entries as usize > self.slice_max => {
+                return self.begin_extract(serve, watched);
+            }
             Some(_) => {
                 let base = if serve.is_full { 0 } else { serve.clock };
                 let part = &self.parts[&serve.partition];
@@ -248,11 +247,11 @@ impl Partitions {
         part.tracker.origin_info(&self.id)
     }
 
-    fn apply(&mut self, apply: &Apply) -> Answered {
+    fn apply(&mut self, apply: &Apply, watched: Watched<'_>) -> Answered {
         let mut diffs = Vec::new();
         if self.jobs.is_about(&apply.id, apply.partition) {
             if self.jobs.feed(apply) {
-                return self.work().unwrap_or(Answered::Nothing);
+                return self.work(watched).unwrap_or(Answered::Nothing);
             }
             if !self.jobs.is_load_before(apply) {
                 return self.report(apply, Outcome::Busy, diffs);
@@ -275,12 +274,12 @@ impl Partitions {
                     self.drop_origin(&apply.id, apply.partition, &mut diffs);
                 }
                 if self.is_large(apply) || is_later && self.hidden.contains(&apply.id) {
-                    return self.begin_load(apply, diffs);
+                    return self.begin_load(apply, diffs, watched);
                 }
                 self.apply_content(apply, &mut diffs)
             }
             None if self.is_large(apply) || self.hidden.contains(&apply.id) => {
-                return self.begin_load(apply, diffs);
+                return self.begin_load(apply, diffs, watched);
             }
             None => self.apply_content(apply, &mut diffs),
         };
@@ -436,7 +435,8 @@ impl Partitions {
         let is_empty = |part: &Partition| {
             !part.is_occupied && part.lives.is_empty() && part.lingering.is_empty()
         };
-        if part.is_some_and(is_empty) && !self.jobs.is_in(partition) {
+        let is_wanted = self.changed.contains(&partition) || self.jobs.is_in(partition);
+        if part.is_some_and(is_empty) && !is_wanted {
             self.parts.remove(&partition);
         }
     }

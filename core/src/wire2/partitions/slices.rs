@@ -1,8 +1,8 @@
 //! Slices of work on the entries.
 
-use super::Partitions;
 use super::answers::{found, outcome, served};
 use super::jobs::{Job, Load, Staged, Step};
+use super::{Partitions, Watched};
 use crate::error::ApplyError;
 use crate::tracker::{Diff, Extract, VisibilityChange};
 use crate::wire2::output::{Answered, Apply, Found, Outcome, Serve};
@@ -15,14 +15,29 @@ impl Partitions {
     }
 
     /// Does one slice of the work that waits longest.
-    pub(crate) fn work(&mut self) -> Option<Answered> {
+    pub(crate) fn work(&mut self, watched: Watched<'_>) -> Option<Answered> {
         let job = self.jobs.take_ready()?;
-        Some(self.slice(job, Vec::new()))
+        Some(self.slice(job, Vec::new(), watched))
+    }
+
+    /// Makes the Diffs of all that reads of a topic show already.
+    pub(crate) fn finish_visibility(&mut self, topic: &str, watched: Watched<'_>) -> Vec<Answered> {
+        let partition = self.shape.partition_of(topic);
+        let mut answers = Vec::new();
+        while let Some(job) = self.jobs.take_visibility(partition) {
+            answers.push(self.slice(job, Vec::new(), watched));
+        }
+        answers
     }
 
     /// Begins to apply a frame that takes more than a slice, or of which nothing must be seen
     /// before the end.
-    pub(super) fn begin_load(&mut self, apply: &Apply, mut diffs: Vec<Diff>) -> Answered {
+    pub(super) fn begin_load(
+        &mut self,
+        apply: &Apply,
+        mut diffs: Vec<Diff>,
+        watched: Watched<'_>,
+    ) -> Answered {
         let is_hidden = self.hidden.contains(&apply.id);
         let tracker = &mut self.part(apply.partition).tracker;
         let begun = Load::begin(apply, tracker, &mut diffs);
@@ -31,7 +46,7 @@ impl Partitions {
                 if is_hidden {
                     tracker.set_hidden(&apply.id, true);
                 }
-                self.slice(Job::Load(load), diffs)
+                self.slice(Job::Load(load), diffs, watched)
             }
             Ok(None) => self.ended(apply, Outcome::Done, diffs),
             Err(error) => self.ended(apply, outcome(error), diffs),
@@ -39,14 +54,14 @@ impl Partitions {
     }
 
     /// Begins to collect a long answer.
-    pub(super) fn begin_extract(&mut self, serve: Serve) -> Answered {
+    pub(super) fn begin_extract(&mut self, serve: Serve, watched: Watched<'_>) -> Answered {
         let id = self.id.clone();
         let tracker = &mut self.part(serve.partition).tracker;
         let nonce = u64::from(serve.nonce);
         match Extract::begin(tracker, &id, serve.clock, serve.is_full, nonce) {
             Some(extract) => {
                 let extract = Box::new(extract);
-                self.slice(Job::Extract { serve, extract }, Vec::new())
+                self.slice(Job::Extract { serve, extract }, Vec::new(), watched)
             }
             None => served(&serve, Found::Nothing),
         }
@@ -58,7 +73,7 @@ impl Partitions {
     }
 
     /// Does a slice of a job, which is not in the queue; what is left of it is put there.
-    fn slice(&mut self, job: Job, mut diffs: Vec<Diff>) -> Answered {
+    fn slice(&mut self, job: Job, mut diffs: Vec<Diff>, watched: Watched<'_>) -> Answered {
         let slice_max = self.slice_max;
         let partition = job.partition();
         let Some(part) = self.parts.get_mut(&partition) else {
@@ -66,14 +81,14 @@ impl Partitions {
         };
         let tracker = &mut part.tracker;
         match job {
-            Job::Load(load) => return self.load_slice(load, diffs),
+            Job::Load(load) => return self.load_slice(load, diffs, watched),
             Job::Visibility {
                 id,
                 partition,
                 mut change,
                 load,
             } => {
-                let slice = change.step(tracker, slice_max, &|_| true);
+                let slice = change.step(tracker, slice_max, watched);
                 diffs.push(slice.diff);
                 if !slice.done {
                     self.jobs.put(Job::Visibility {
@@ -88,7 +103,7 @@ impl Partitions {
             }
             Job::Ended { apply, outcome } => return self.ended(&apply, outcome, diffs),
             Job::Reap { partition } => {
-                let slice = tracker.reap(slice_max, &|_| true);
+                let slice = tracker.reap(slice_max, watched);
                 diffs.push(slice.diff);
                 if slice.done {
                     self.tidy(partition);
@@ -111,7 +126,12 @@ impl Partitions {
         Answered::Changed(diffs)
     }
 
-    fn load_slice(&mut self, mut load: Load, mut diffs: Vec<Diff>) -> Answered {
+    fn load_slice(
+        &mut self,
+        mut load: Load,
+        mut diffs: Vec<Diff>,
+        watched: Watched<'_>,
+    ) -> Answered {
         let slice_max = self.slice_max;
         let id = load.apply.id.clone();
         let Some(part) = self.parts.get_mut(&load.apply.partition) else {
@@ -145,7 +165,7 @@ impl Partitions {
                             change,
                             load,
                         };
-                        self.slice(job, diffs)
+                        self.slice(job, diffs, watched)
                     }
                     None => self.ended(&load.apply, Outcome::Done, diffs),
                 }

@@ -1,7 +1,7 @@
 //! Lives, answers and visibility of the entries of one node.
 
 use super::*;
-use crate::tracker::{LeaveReason, NewEntry, Since};
+use crate::tracker::{Key, LeaveReason, NewEntry, Since};
 use crate::wire2::message::{Delta, Repair};
 
 const ROOM: &str = "room";
@@ -17,7 +17,15 @@ fn room() -> u16 {
 
 fn track(partitions: &mut Partitions, key: &str) -> u64 {
     let tracked = partitions.track(&NewEntry::new(ROOM, key, "conn"));
-    tracked.unwrap().1.clock
+    tracked.unwrap().version
+}
+
+fn untrack(partitions: &mut Partitions, key: &str) -> bool {
+    partitions.untrack(ROOM, Key::from(key), b"conn")
+}
+
+fn execute(partitions: &mut Partitions, action: Action) {
+    partitions.execute(action, &|_| true);
 }
 
 /// Returns the push of a partition as a frame of a life.
@@ -40,14 +48,14 @@ fn pushed(partitions: &Partitions, life: u64, since: u64) -> Apply {
 
 #[track_caller]
 fn apply(partitions: &mut Partitions, apply: &Apply) -> Report {
-    match partitions.apply(apply) {
+    match partitions.apply(apply, &|_| true) {
         Answered::Applied(report, _) => report,
         other => panic!("{other:?}"),
     }
 }
 
 fn keys(partitions: &Partitions) -> Vec<&str> {
-    let entries = partitions.list(ROOM);
+    let entries = partitions.tracker(ROOM).list(ROOM);
     let mut keys: Vec<_> = entries.filter_map(|entry| entry.key_str()).collect();
     keys.sort_unstable();
     keys
@@ -57,15 +65,22 @@ fn keys(partitions: &Partitions) -> Vec<&str> {
 fn later_lives_begin_above_all_earlier_ones() {
     let mut a = partitions("a");
     assert_eq!(track(&mut a, "ann"), 1);
-    let state = a.untrack(ROOM, "ann", "conn").unwrap();
+    assert!(untrack(&mut a, "ann"));
+    let state = a.take_unreported().remove(0);
     assert_eq!((state.clock, state.entries), (2, 0));
     a.vacate(room(), 1);
     assert_eq!(a.trackers().count(), 1, "it has moved since");
     a.vacate(room(), 2);
+    assert_eq!(
+        a.trackers().count(),
+        1,
+        "no Diff has reported that she left"
+    );
+    assert_eq!(a.take_diff().topic(ROOM).unwrap().leaves.len(), 1);
     assert_eq!(a.trackers().count(), 0);
     assert_eq!(track(&mut a, "bob"), 3);
     let other = a.track(&NewEntry::new("other room", "bob", "conn"));
-    assert_eq!(other.unwrap().1.clock, 3, "the floor is that of the node");
+    assert_eq!(other.unwrap().version, 3, "the floor is that of all");
 }
 
 #[test]
@@ -75,7 +90,7 @@ fn a_later_life_replaces_and_an_earlier_one_is_ignored() {
     track(&mut a, "ann");
     let first = pushed(&a, 1, 0);
     assert_eq!(apply(&mut b, &first).outcome, Outcome::Done);
-    a.untrack(ROOM, "ann", "conn");
+    untrack(&mut a, "ann");
     a.vacate(room(), 2);
     track(&mut a, "bob");
     track(&mut a, "cid");
@@ -118,7 +133,7 @@ fn askers_are_sent_what_they_miss() {
         nonce: 7,
         version: 1,
     };
-    let mut served = |clock, is_full| match a.serve(serve(clock, is_full)) {
+    let mut served = |clock, is_full| match a.serve(serve(clock, is_full), &|_| true) {
         Answered::Pull(served) => served.found,
         other => panic!("{other:?}"),
     };
@@ -159,10 +174,10 @@ fn entries_of_a_replica_that_is_down_stay_hidden_whatever_comes() {
     let mut a = partitions("a");
     let mut b = partitions("b");
     track(&mut a, "ann");
-    b.execute(Action::Hide(a.id.clone()));
+    execute(&mut b, Action::Hide(a.id.clone()));
     apply(&mut b, &pushed(&a, 1, 0));
     assert!(keys(&b).is_empty());
-    b.execute(Action::Show(a.id.clone()));
+    execute(&mut b, Action::Show(a.id.clone()));
     assert_eq!(keys(&b), ["ann"]);
 }
 
@@ -173,8 +188,8 @@ fn a_new_identity_offers_the_same_entries() {
     track(&mut a, "ann");
     apply(&mut b, &pushed(&a, 1, 0));
     let new = ReplicaId::new("a", 2, 0).unwrap();
-    a.execute(Action::Reincarnate(new.clone()));
-    b.execute(Action::Forget(ReplicaId::new("a", 1, 0).unwrap()));
+    execute(&mut a, Action::Reincarnate(new.clone()));
+    execute(&mut b, Action::Forget(ReplicaId::new("a", 1, 0).unwrap()));
     assert!(keys(&b).is_empty());
     apply(&mut b, &pushed(&a, 1, 0));
     assert_eq!(keys(&b), ["ann"]);
@@ -187,33 +202,25 @@ fn own_leaves_are_remembered_for_a_time_and_within_a_bound_and_those_of_others_n
     let churn = |partitions: &mut Partitions| {
         for _ in 0..100 {
             track(partitions, "ann");
-            partitions.untrack(ROOM, "ann", "conn");
+            untrack(partitions, "ann");
         }
+        partitions.take_unreported();
     };
-    let leaves = |partitions: &Partitions| {
-        let lens = partitions
-            .trackers()
-            .map(|(_, tracker)| tracker.leave_log_len());
-        lens.sum::<usize>()
-    };
-    let bounds = LeaveBounds {
-        keep: 60 * second,
-        bytes_max: 64 * LEAVE_LEN,
-    };
-    let mut a = partitions("a").leave_bounds(bounds);
+    let mut a = partitions("a");
     let mut b = partitions("b");
     track(&mut a, "bob");
     apply(&mut b, &pushed(&a, 1, 0));
     churn(&mut a);
     apply(&mut b, &pushed(&a, 1, 1));
-    assert_eq!((leaves(&a), leaves(&b)), (100, 0));
+    assert_eq!((a.leave_log_len(), b.leave_log_len()), (100, 0));
+    a.limit_longest_leave_log(50);
+    assert_eq!((a.leave_log_len(), a.longest_leave_log()), (50, 50));
     a.trim_leaves(4 * second);
-    assert_eq!(leaves(&a), 50);
     a.trim_leaves(63 * second);
-    assert_eq!(leaves(&a), 50);
+    assert_eq!(a.leave_log_len(), 50);
     a.trim_leaves(64 * second);
-    assert_eq!(leaves(&a), 0);
-    let repair = a.serve(Serve {
+    assert_eq!(a.leave_log_len(), 0);
+    let serve = Serve {
         reply: 1,
         partition: room(),
         life: 1,
@@ -222,7 +229,8 @@ fn own_leaves_are_remembered_for_a_time_and_within_a_bound_and_those_of_others_n
         nonce: 7,
         version: 1,
         bytes_max: 1 << 16,
-    });
+    };
+    let repair = a.serve(serve, &|_| true);
     assert!(
         matches!(&repair, Answered::Pull(served) if matches!(served.found, Found::Data(Data::Repair(_)))),
         "{repair:?}"
@@ -236,21 +244,23 @@ fn an_owner_leaves_all_partitions_at_once_and_what_it_lost_can_be_taken_over() {
     for topic in topics {
         for owner in ["phone", "laptop"] {
             a.track(&NewEntry::new(topic, "ann", owner)).unwrap();
+            a.upsert(&NewEntry::new(topic, "ann", owner).meta(b"2"))
+                .unwrap();
         }
     }
     assert_eq!(a.sessions_of(b"phone").len(), 3);
     let new = NewEntry::new("room", "ann", "tablet").meta(b"new");
-    let (_, state) = a.adopt(b"phone", &new).unwrap();
-    assert_eq!((state.clock, state.entries), (3, 2));
+    assert_eq!(a.adopt(b"phone", &new).unwrap().version, 5);
     let (session, version) = a.sessions_of(b"tablet").remove(0);
     let older = Since::Version(version - 1);
-    assert_eq!(a.leave(&session, older, LeaveReason::Expired), None);
-    let left = a.leave(&session, Since::Version(version), LeaveReason::Expired);
-    assert_eq!(left.unwrap().entries, 1);
-    let states = a.untrack_owner("phone", LeaveReason::OwnerGone);
+    assert!(!a.leave(&session, older, LeaveReason::Expired));
+    assert!(a.leave(&session, Since::Version(version), LeaveReason::Expired));
+    a.take_unreported();
+    assert_eq!(a.remove_owner(b"phone", LeaveReason::OwnerGone), 2);
+    let states = a.take_unreported();
     assert_eq!(states.len(), 2);
     assert!(states.iter().all(|state| state.entries == 1));
-    assert!(a.untrack_owner("phone", LeaveReason::OwnerGone).is_empty());
-    let entries = topics.iter().flat_map(|topic| a.list(topic));
+    assert_eq!(a.remove_owner(b"phone", LeaveReason::OwnerGone), 0);
+    let entries = topics.iter().flat_map(|topic| a.tracker(topic).list(topic));
     assert_eq!(entries.count(), 3, "the laptop is in all topics");
 }

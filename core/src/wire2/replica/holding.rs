@@ -1,6 +1,7 @@
 //! The rules of a holder: the indexes of others, and frames about their partitions.
 
 use super::Replica;
+use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::wire2::handle::Handle;
 use crate::wire2::held_index::Toggle;
@@ -8,7 +9,7 @@ use crate::wire2::message::{Answer, Data, Delta, Message, Position, Repair, Same
 use crate::wire2::output::{Action, Apply, Event, Outcome, Report};
 use crate::wire2::partition_set::PartitionSet;
 use crate::wire2::peers::Limited;
-use crate::wire2::pulls::Reason;
+use crate::wire2::pulls::{Reason, Repeated};
 
 /// The relation of a life in a frame to what is held.
 pub(super) enum Life {
@@ -292,6 +293,11 @@ impl Replica {
             return;
         }
         self.set_held(handle, partition, report.held);
+        if report.outcome == Outcome::Done
+            && let Some(known) = self.peers.get_mut(handle)
+        {
+            known.refused.remove(&partition);
+        }
         if report
             .held
             .is_some_and(|held| self.is_over(handle, partition, held.life))
@@ -317,18 +323,7 @@ impl Replica {
             }
             Outcome::Gap => self.ask(handle, partition, Reason::Unknown),
             Outcome::Contradicts => self.diverge(handle, partition),
-            Outcome::Refused(error) => {
-                self.stagings.drop((handle, partition));
-                let id = report.id.clone();
-                let error = error.clone();
-                self.emit(Event::Refused {
-                    id,
-                    partition,
-                    error,
-                });
-                self.ask(handle, partition, Reason::Unknown);
-                self.pulls.postpone(handle, partition, self.now);
-            }
+            Outcome::Refused(error) => self.refuse(handle, partition, error),
         }
         self.report_ready();
         self.send_pulls();
@@ -337,6 +332,31 @@ impl Replica {
 
 /// Positions held of others.
 impl Replica {
+    /// Tells users that a frame was refused, unless they were told since one was taken, and asks
+    /// again later.
+    fn refuse(&mut self, handle: Handle, partition: u16, error: &ApplyError) {
+        self.stagings.drop((handle, partition));
+        let Some(known) = self.peers.get_mut(handle) else {
+            return;
+        };
+        let last = known.refused.insert(partition, error.clone());
+        if last.is_none() {
+            let id = known.id().clone();
+            let error = error.clone();
+            self.emit(Event::Refused {
+                id,
+                partition,
+                error,
+            });
+        }
+        let repeated = last.and_then(|last| match &last {
+            last if last == error => Some(Repeated::Equal),
+            last => last.is_alike(error).then_some(Repeated::Alike),
+        });
+        self.ask(handle, partition, Reason::Unknown);
+        self.pulls.postpone(handle, partition, self.now, repeated);
+    }
+
     pub(super) fn position(&self, handle: Handle, partition: u16) -> Option<Position> {
         self.peers.get(handle)?.holdings.get(partition)
     }

@@ -26,6 +26,7 @@ use super::own_partitions::OwnPartitions;
 use super::peers::{Bounds, Limited, Peers, Verdict};
 use super::pulls::Pulls;
 use super::replies::Replies;
+use super::shape::Shape;
 use super::signs::Signs;
 use super::stagings::Stagings;
 use crate::fault::{Fault, is_broken};
@@ -213,6 +214,11 @@ impl Replica {
         self.events.pop_front()
     }
 
+    /// Tells users that Diffs were dropped.
+    pub(crate) fn tell_diffs_dropped(&mut self) {
+        self.emit(Event::DiffsDropped);
+    }
+
     /// Returns this node's identity, which changes when it finds a second self.
     pub(crate) fn id(&self) -> &ReplicaId {
         self.own.id()
@@ -221,6 +227,15 @@ impl Replica {
     /// Returns whether it speaks: not after a Goodbye, nor while a rival of its name does.
     pub(crate) fn is_speaking(&self) -> bool {
         self.own.is_speaking()
+    }
+
+    /// Returns whether it has begun to leave.
+    pub(crate) fn has_left(&self) -> bool {
+        self.own.has_left()
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.config.shape
     }
 
     /// Returns the index that others are told of.
@@ -271,7 +286,7 @@ impl Replica {
             Message::Index { from, toggles } => self.take_toggles(handle, from, &toggles),
             Message::IndexFull { version, set } => self.take_index(handle, version, set),
             Message::Data(answer) => self.take_data(handle, answer),
-            Message::Sign { partition, sign } => self.take_sign(handle, partition, sign),
+            Message::Sign { sign, .. } => self.take_sign(handle, sign),
             Message::Bundle(answers) => {
                 for answer in answers.iter() {
                     self.take_data(handle, answer);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{OUT_MAX, REPORT_PAUSE, Replica};
+use crate::codec::{DecodeError, DecodeErrorKind};
+use crate::replica::Signal;
 use crate::wire2::handle::Handle;
 use crate::wire2::header::OVERHEAD_MAX;
 use crate::wire2::long_replies::CREDIT;
@@ -175,37 +177,49 @@ impl Replica {
 
 /// Signs.
 impl Replica {
-    /// Sends a short-lived sign to all; its number is set here. Of the signs about one topic, key
-    /// and kind the last one sent wins. Nothing is kept of it, and it is the first to be dropped
-    /// when frames wait. O(length).
+    /// Sends a short-lived sign to all. Of the signs about one topic, key and kind the last one
+    /// sent wins. Nothing is kept of it, and it is the first to be dropped when frames wait.
+    /// O(length).
     ///
     /// # Errors
-    /// The length of a topic, key or payload of more than 256 bytes.
-    pub(crate) fn sign(&mut self, mut sign: Sign) -> Result<(), usize> {
-        let lens = [sign.topic.len(), sign.key.len(), sign.payload.len()];
+    /// When a topic, key or payload has more than 256 bytes.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), DecodeError> {
+        let lens = [signal.topic.len(), signal.key.len(), signal.payload.len()];
         if let Some(len) = lens.into_iter().find(|len| *len > SIGN_FIELD_MAX) {
-            return Err(len);
+            let len = len as u64;
+            let max = SIGN_FIELD_MAX as u64;
+            return Err(DecodeError::new(0, DecodeErrorKind::TooLong { len, max }));
         }
         self.sign_seq += 1;
-        sign.seq = self.sign_seq;
         if self.own.is_speaking() && self.out.len() < OUT_MAX / 2 {
-            let topic = String::from_utf8_lossy(&sign.topic);
-            let partition = self.config.shape.partition_of(&topic);
+            let partition = self.config.shape.partition_of(&signal.topic);
+            let sign = Sign {
+                seq: self.sign_seq,
+                topic: signal.topic.into_bytes().into(),
+                key: signal.key.into(),
+                kind: signal.kind,
+                ttl_ms: signal.ttl_ms,
+                payload: signal.payload.into(),
+            };
             self.broadcast(&Message::Sign { partition, sign });
         }
         Ok(())
     }
 
-    pub(super) fn take_sign(&mut self, handle: Handle, partition: u16, sign: Sign) {
+    pub(super) fn take_sign(&mut self, handle: Handle, sign: Sign) {
         if self.signs.admits(handle, &sign, self.now)
             && let Some(known) = self.peers.get(handle)
+            && let Ok(topic) = String::from_utf8(sign.topic.into())
         {
             let from = known.id().clone();
-            self.emit(Event::Sign {
-                from,
-                partition,
-                sign,
-            });
+            let signal = Signal {
+                topic,
+                key: sign.key.into(),
+                kind: sign.kind,
+                ttl_ms: sign.ttl_ms,
+                payload: sign.payload.into(),
+            };
+            self.emit(Event::Signal { from, signal });
         }
     }
 }

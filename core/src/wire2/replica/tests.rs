@@ -1,7 +1,8 @@
 //! Frames that no honest peer sends, and the bounds of answers.
 
 use super::*;
-use crate::wire2::message::{Answer, Beat, Data, Delta, PullItem, Repair, Row, Sign};
+use crate::replica::Signal;
+use crate::wire2::message::{Answer, Beat, Data, Delta, PullItem, Repair, Row};
 use crate::wire2::output::{Found, Pushed, Served};
 use crate::wire2::shape::{Mode, Shape};
 
@@ -275,45 +276,32 @@ fn rows_beyond_what_is_held_are_asked_for_and_rows_below_once_a_beat() {
 
 #[test]
 fn a_sign_reaches_users_of_replicas_that_know_its_sender() {
-    let sign = |topic: &str| Sign {
-        seq: 0,
-        topic: topic.to_owned().into(),
-        key: "ann".into(),
+    let signal = |topic: &str| Signal {
+        topic: topic.to_owned(),
+        key: b"ann".to_vec(),
         kind: 1,
         ttl_ms: 3_000,
-        payload: "typing".into(),
+        payload: b"typing".to_vec(),
     };
     let mut a = replica("a", Config::default());
     let mut b = replica("b", Config::default());
-    assert_eq!(a.sign(sign(&"x".repeat(257))), Err(257));
+    let refused = a.signal(signal(&"x".repeat(257))).unwrap_err();
+    assert!(refused.to_string().contains("257"), "{refused}");
     sent(&mut a);
-    a.sign(sign("room")).unwrap();
+    a.signal(signal("room")).unwrap();
     let signs = sent(&mut a);
     let [message] = &signs[..] else {
         panic!("{signs:?}");
     };
     hear(&mut b, 0, &id("a"), message);
-    assert!(
-        !events(&mut b)
-            .iter()
-            .any(|event| matches!(event, Event::Sign { .. }))
-    );
+    let is_signal = |event: &Event| matches!(event, Event::Signal { .. });
+    assert!(!events(&mut b).iter().any(is_signal));
     hear(&mut b, 0, &id("a"), &beat(1));
     events(&mut b);
     for _ in 0..2 {
         hear(&mut b, 0, &id("a"), message);
     }
-    let partition = Shape::default().partition_of("room");
-    let seq = 1;
-    let sign = Sign {
-        seq,
-        ..sign("room")
-    };
     let from = id("a");
-    let expected = Event::Sign {
-        from,
-        partition,
-        sign,
-    };
-    assert_eq!(events(&mut b), [expected]);
+    let signal = signal("room");
+    assert_eq!(events(&mut b), [Event::Signal { from, signal }]);
 }

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use headcount::codec::Kind;
-use headcount::replica::{Config, Destination, Event};
+use headcount::replica::{Config, Destination};
+use headcount::testing::{Wire, Wire1};
 use headcount::{Presence, PresenceConfig, ReplicaId};
 
+/// The kind of a frame with several answers, on wire 2.
+const BUNDLE: Kind = Kind(16);
+
 /// A full mesh without faults. Neighbours are named by their index: "0", "1", ...
-pub(crate) struct Mesh {
-    pub(crate) nodes: Vec<Presence>,
+pub(crate) struct Mesh<W: Wire = Wire1> {
+    pub(crate) nodes: Vec<Presence<W>>,
     pub(crate) now: Duration,
     pub(crate) cut: Vec<(usize, usize)>,
     /// Every frame that carried entries: from, to, bytes.
@@ -19,7 +23,7 @@ pub(crate) struct Mesh {
     pub(crate) lost: Vec<Kind>,
 }
 
-impl Mesh {
+impl<W: Wire> Mesh<W> {
     pub(crate) fn new(names: &[(&str, u64)]) -> Self {
         let node = |(seed, (name, incarnation)): (usize, &(&str, u64))| {
             node(name, *incarnation, seed as u64, |config| config)
@@ -60,7 +64,7 @@ impl Mesh {
                     if !goes || self.cut.contains(&(from, to)) || self.lost.contains(&kind) {
                         continue;
                     }
-                    if [Kind::DELTA, Kind::REPAIR, Kind::PART].contains(&kind) {
+                    if [Kind::DELTA, Kind::REPAIR, Kind::PART, BUNDLE].contains(&kind) {
                         self.sent.push((from, to, transmit.frame.to_vec()));
                     }
                     if kind == Kind::PULL {
@@ -81,28 +85,28 @@ impl Mesh {
     }
 }
 
-pub(crate) fn node(
+pub(crate) fn node<W: Wire>(
     name: &str,
     incarnation: u64,
     seed: u64,
     set: impl FnOnce(Config) -> Config,
-) -> Presence {
+) -> Presence<W> {
     configured(name, incarnation, seed, |config| {
         config.replication(set(Config::default()))
     })
 }
 
-pub(crate) fn configured(
+pub(crate) fn configured<W: Wire>(
     name: &str,
     incarnation: u64,
     seed: u64,
     set: impl FnOnce(PresenceConfig) -> PresenceConfig,
-) -> Presence {
+) -> Presence<W> {
     let config = set(PresenceConfig::default().seed(seed));
-    Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
+    W::presence(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 
-pub(crate) fn events(node: &Presence) -> Vec<Event> {
+pub(crate) fn events<W: Wire>(node: &Presence<W>) -> Vec<W::Event> {
     std::iter::from_fn(|| node.poll_event()).collect()
 }
 

@@ -13,3 +13,4 @@ pub(crate) mod table_world;
 pub(crate) mod trackers;
 pub(crate) mod windows;
 pub(crate) mod windows_world;
+pub(crate) mod wires;
