@@ -502,6 +502,54 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_needs_its_settings_and_https() {
+        let parse = |flags: &[&str]| {
+            let flags = ["headcount-server"].iter().chain(flags);
+            Config::try_parse_from(flags).map_err(|error| error.to_string())
+        };
+        let page = ["--public-url", "https://chat.example/app"];
+        let client = ["--oidc-client-id", "headcount"];
+        let issuer = ["--oidc-issuer", "https://login.example/realm"];
+        let config = parse(&[page, client, issuer].concat()).unwrap();
+        assert_eq!(
+            config.public_url.unwrap().as_str(),
+            "https://chat.example/app/"
+        );
+        assert!(
+            parse(&[page, issuer].concat())
+                .unwrap_err()
+                .contains("--oidc-client-id")
+        );
+        assert!(
+            parse(&[client, issuer].concat())
+                .unwrap_err()
+                .contains("--public-url")
+        );
+        let here = ["--oidc-issuer", "http://127.0.0.1:8080"];
+        assert!(parse(&[page, client, here].concat()).is_ok());
+        for bad in [
+            "http://login.example",
+            "login.example",
+            "ftp://login.example",
+            "",
+        ] {
+            assert!(
+                parse(&[page, client, ["--oidc-issuer", bad]].concat()).is_err(),
+                "{bad}"
+            );
+        }
+        for bad in [
+            "https://chat.example/?a=1",
+            "https://chat.example/#a",
+            "/app",
+        ] {
+            assert!(parse(&["--public-url", bad]).is_err(), "{bad}");
+        }
+        let secret = parse(&["--oidc-client-secret", "hush"]).unwrap();
+        assert!(!format!("{secret:?}").contains("hush"));
+    }
+
+    #[test]
     fn demo_has_a_limit() {
         assert!(Config::try_parse_from(["headcount-server", "--demo", "1000001"]).is_err());
     }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { createServer } from "node:net";
 import { launch, openPage, picture } from "./support/browser.mjs";
-import { startProvider } from "./support/oidc-provider.mjs";
+import { json, startProvider } from "./support/oidc-provider.mjs";
 import { call, data, register, startServer } from "./support/server.mjs";
 
 let provider;
@@ -227,6 +227,7 @@ test("what the provider does wrong signs nobody in", async () => {
     assert.deepEqual(await agent.comeBack({ code, state }), { sign_in_error: "failed" }, what);
     assert.equal((await agent.session()).status, 401, what);
   }
+  provider.faults = {};
   assert.equal((await signIn({ sub: "right", preferred_username: "wrong" })).username, "wrong", "none was added");
 });
 
@@ -279,5 +280,3 @@ test("without a provider there is no way to one", async (t) => {
   assert.equal((await call(plain, "POST", "/auth/oidc", { body: {} })).status, 404);
   assert.doesNotMatch(await (await fetch(plain.url)).text(), /Sign in with/);
 });
-
-const json = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");

@@ -5,7 +5,8 @@ import { createServer } from "node:http";
 
 const CLIENT = { id: "headcount", secret: "s e+c/r%t" };
 
-const json = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+/** Returns a part of a token: base64url of JSON. */
+export const json = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
 /** Starts a provider on a free port. Tests set `user`, and functions in `faults` that change what is answered. */
 export async function startProvider() {
