@@ -25,6 +25,7 @@ use crate::{
     meters::{Admission, PushMeters},
     metrics::{Metrics, Sample},
     names::Username,
+    oidc::Oidc,
     room::{Hub, Occupation, session_status},
     socket::{Outbox, Vsn},
     talkers::Talkers,
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) db: Db,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
+    /// The provider at which users may sign in too.
+    pub(crate) oidc: Option<Oidc>,
     pub(crate) message_limit: MessageLimit,
     pub(crate) auth_limit: AuthLimit,
     pub(crate) push_meters: PushMeters,

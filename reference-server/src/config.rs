@@ -12,6 +12,8 @@ use clap::{
     parser::ValueSource,
 };
 use ipnet::IpNet;
+use openidconnect::{ClientId, ClientSecret, IssuerUrl, url::Host};
+use reqwest::Url;
 
 use crate::origin::Origin;
 
@@ -203,6 +205,49 @@ pub struct Config {
     #[arg(long, env = "HEADCOUNT_WEBHOOK_SECRET", hide_env_values = true)]
     pub webhook_secret: Option<Secret>,
 
+    /// The address at which browsers find the page: `https://chat.example.org/`.
+    #[arg(
+        long,
+        env = "HEADCOUNT_PUBLIC_URL",
+        value_name = "URL",
+        value_parser = parse_public_url
+    )]
+    pub public_url: Option<Url>,
+
+    /// The issuer of an OpenID Connect provider at which users may sign in too; it sends them back to
+    /// `auth/oidc/callback` under the public URL.
+    #[arg(
+        long,
+        env = "HEADCOUNT_OIDC_ISSUER",
+        value_name = "URL",
+        requires = "oidc_client_id",
+        requires = "public_url",
+        value_parser = parse_issuer
+    )]
+    pub oidc_issuer: Option<IssuerUrl>,
+
+    /// The id under which the provider knows this server.
+    #[arg(
+        long,
+        env = "HEADCOUNT_OIDC_CLIENT_ID",
+        value_name = "ID",
+        value_parser = |text: &str| Ok::<_, String>(ClientId::new(text.into()))
+    )]
+    pub oidc_client_id: Option<ClientId>,
+
+    /// The secret that the provider shares with this server; without it PKCE alone protects the code.
+    #[arg(
+        long,
+        env = "HEADCOUNT_OIDC_CLIENT_SECRET",
+        hide_env_values = true,
+        value_parser = |text: &str| Ok::<_, String>(ClientSecret::new(text.into()))
+    )]
+    pub oidc_client_secret: Option<ClientSecret>,
+
+    /// The name of the provider on the page; without it its host.
+    #[arg(long, env = "HEADCOUNT_OIDC_NAME", value_name = "NAME")]
+    pub oidc_name: Option<String>,
+
     /// The filter of the log on stderr: a level, or a filter such as `headcount_server=debug`.
     #[arg(long, env = "HEADCOUNT_LOG", default_value = "warn")]
     pub log: String,
@@ -352,14 +397,45 @@ fn parse_net(text: &str) -> Result<IpNet, String> {
     net.map_err(|_| "it is no address and no network like 10.0.0.0/8".into())
 }
 
-/// Checks the address of a webhook.
-fn parse_webhook(text: &str) -> Result<String, String> {
-    let url = reqwest::Url::parse(text).map_err(|e| e.to_string())?;
+/// Parses an address of this server, to which paths are appended.
+fn parse_public_url(text: &str) -> Result<Url, String> {
+    let mut url = parse_http(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("it has more than a host and a path".into());
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// Parses the address of a provider, which proves itself by its certificate, except on this machine.
+fn parse_issuer(text: &str) -> Result<IssuerUrl, String> {
+    let url = parse_http(text)?;
+    let is_here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() != "https" && !is_here {
+        return Err("it is no https address".into());
+    }
+    IssuerUrl::new(text.into()).map_err(|e| e.to_string())
+}
+
+fn parse_http(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| e.to_string())?;
     if ["http", "https"].contains(&url.scheme()) && url.has_host() {
-        Ok(text.to_owned())
+        Ok(url)
     } else {
         Err("it is no http or https address".into())
     }
+}
+
+/// Checks the address of a webhook.
+fn parse_webhook(text: &str) -> Result<String, String> {
+    parse_http(text).map(|_| text.to_owned())
 }
 
 fn random_hex() -> io::Result<String> {
@@ -423,6 +499,54 @@ mod tests {
         let second = resolve_secret(&config).unwrap();
         assert_eq!(first.as_bytes(), second.as_bytes());
         assert_eq!(first.as_bytes().len(), 64);
+    }
+
+    #[test]
+    fn a_provider_needs_its_settings_and_https() {
+        let parse = |flags: &[&str]| {
+            let flags = ["headcount-server"].iter().chain(flags);
+            Config::try_parse_from(flags).map_err(|error| error.to_string())
+        };
+        let page = ["--public-url", "https://chat.example/app"];
+        let client = ["--oidc-client-id", "headcount"];
+        let issuer = ["--oidc-issuer", "https://login.example/realm"];
+        let config = parse(&[page, client, issuer].concat()).unwrap();
+        assert_eq!(
+            config.public_url.unwrap().as_str(),
+            "https://chat.example/app/"
+        );
+        assert!(
+            parse(&[page, issuer].concat())
+                .unwrap_err()
+                .contains("--oidc-client-id")
+        );
+        assert!(
+            parse(&[client, issuer].concat())
+                .unwrap_err()
+                .contains("--public-url")
+        );
+        let here = ["--oidc-issuer", "http://127.0.0.1:8080"];
+        assert!(parse(&[page, client, here].concat()).is_ok());
+        for bad in [
+            "http://login.example",
+            "login.example",
+            "ftp://login.example",
+            "",
+        ] {
+            assert!(
+                parse(&[page, client, ["--oidc-issuer", bad]].concat()).is_err(),
+                "{bad}"
+            );
+        }
+        for bad in [
+            "https://chat.example/?a=1",
+            "https://chat.example/#a",
+            "/app",
+        ] {
+            assert!(parse(&["--public-url", bad]).is_err(), "{bad}");
+        }
+        let secret = parse(&["--oidc-client-secret", "hush"]).unwrap();
+        assert!(!format!("{secret:?}").contains("hush"));
     }
 
     #[test]

@@ -46,7 +46,7 @@ const EVENTS: [&str; 15] = [
 ];
 
 /// The routes of the API, without those that compute a hash. `{}` is the room, `*` the input.
-const ROUTES: [(Method, &str); 38] = [
+const ROUTES: [(Method, &str); 39] = [
     (Method::GET, "/auth/me"),
     (Method::GET, "/users?limit=*"),
     (Method::GET, "/users/*"),
@@ -84,6 +84,7 @@ const ROUTES: [(Method, &str); 38] = [
     (Method::GET, "/dm/*/messages"),
     (Method::POST, "/dm/*/messages"),
     (Method::POST, "/auth/guest?tenant=*"),
+    (Method::POST, "/auth/oidc"),
     (Method::GET, "/*"),
 ];
 

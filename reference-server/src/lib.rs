@@ -22,6 +22,7 @@ mod meters;
 mod metrics;
 mod names;
 mod net;
+mod oidc;
 mod origin;
 mod page;
 mod post;

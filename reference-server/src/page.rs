@@ -39,12 +39,21 @@ const HUES: u32 = 24;
 struct Page {
     /// The parameter that keeps the tenant in links; empty for the first one.
     tenant_param: String,
+    /// Another site at which users may sign in.
+    provider: Option<Provider>,
     rooms: Vec<RoomLink>,
     /// The id after which there are more rooms.
     rooms_after: Option<Uuid>,
     room: Option<OpenRoom>,
     /// The reason why a room is not shown.
     note: &'static str,
+}
+
+#[derive(Debug)]
+struct Provider {
+    name: String,
+    /// Where the way there begins.
+    url: String,
 }
 
 #[derive(Debug)]
@@ -157,6 +166,10 @@ pub(crate) async fn show(
     let reader = Identity::new(Uuid::nil(), "".into(), true, tenant);
     let mut page = Page {
         tenant_param: tenant_param.unwrap_or_default(),
+        provider: app.oidc.as_ref().map(|oidc| Provider {
+            name: oidc.name.clone(),
+            url: oidc.login_url(&reader.tenant).into(),
+        }),
         ..Page::default()
     };
     match fill(&app, &reader, &Asked::read(&uri), &mut page).await {

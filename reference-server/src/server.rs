@@ -33,6 +33,7 @@ use crate::{
     meters::{Admission, PushMeters},
     metrics::Metrics,
     net::{Peer, TimedListener},
+    oidc::Oidc,
     room::{Hub, RefusedJoins},
     socket::{CloseReason, longpoll::Polls},
     talkers::Talkers,
@@ -267,6 +268,8 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
     let tenants = check(&config)?;
     let secret =
         config::resolve_secret(&config).map_err(|error| ServerError::data_dir(&config, error))?;
+    let oidc = Oidc::new(&config, &secret)
+        .map_err(|error| ServerError::Config(format!("the provider cannot be called: {error}")))?;
     let path = config.data_dir.join("headcount.db");
     let metrics = Metrics::new();
     let db = open_database(&path, &config, &metrics, &tenants)
@@ -280,6 +283,7 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
     Ok(App {
         tokens: Tokens::new(&secret),
         passwords: Passwords::new(),
+        oidc,
         message_limit: MessageLimit::default(),
         auth_limit: AuthLimit::per_minute(config.auth_per_minute),
         push_meters: PushMeters::new(),

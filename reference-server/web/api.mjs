@@ -32,6 +32,11 @@ export class Api {
     return this.#send("POST", "/auth/guest", {});
   }
 
+  /** The session with which this browser came back from the provider. */
+  oidc() {
+    return this.#send("POST", "/auth/oidc", {});
+  }
+
   logout() {
     return this.#send("DELETE", "/auth/logout");
   }

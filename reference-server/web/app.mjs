@@ -80,6 +80,7 @@ class App {
     }
     byId("app").hidden = true;
     this.welcome.show();
+    this.welcome.takeBack();
     delete document.documentElement.dataset.entry;
   }
 

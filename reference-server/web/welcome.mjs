@@ -2,6 +2,13 @@
 
 import { byId, setNote } from "./dom.mjs";
 
+const SIGN_IN_ERRORS = {
+  busy: "There were too many sign-ins. Please try again in a minute.",
+  refused: "The sign-in was cancelled.",
+  expired: "The sign-in took too long, or began in another browser. Please try again.",
+  failed: "The sign-in did not work. Please try again later.",
+};
+
 /** Runs the welcome card; `entered(token, user, {guest})` is called after a sign-in. */
 export class Welcome {
   #mode = "login";
@@ -32,6 +39,18 @@ export class Welcome {
     this.#setMode("login");
     setNote(byId("auth-error"), message);
     byId("guest").focus();
+  }
+
+  /** Takes a user back that was sent to sign in at another site; the address tells how it went. */
+  takeBack() {
+    const address = new URL(location.href);
+    const error = address.searchParams.get("sign_in_error");
+    const cameBack = address.searchParams.has("signed_in");
+    if (error === null && !cameBack) return;
+    for (const key of ["sign_in_error", "signed_in"]) address.searchParams.delete(key);
+    history.replaceState(null, "", address);
+    if (cameBack) this.#run(() => this.api.oidc(), false);
+    else setNote(byId("auth-error"), SIGN_IN_ERRORS[error] ?? SIGN_IN_ERRORS.failed);
   }
 
   hide() {

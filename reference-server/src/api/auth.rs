@@ -44,15 +44,20 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Returns a session with a token that was issued.
+    pub(super) fn of(token: String, identity: Identity) -> Self {
+        Self {
+            token,
+            user: identity.into(),
+        }
+    }
+
     fn new(app: &App, identity: Identity) -> Result<Self, ApiError> {
         let token = app
             .tokens
             .issue(&identity)
             .map_err(|e| ApiError::Internal(Box::new(e)))?;
-        Ok(Self {
-            token,
-            user: identity.into(),
-        })
+        Ok(Self::of(token, identity))
     }
 }
 
@@ -211,6 +216,10 @@ pub(super) async fn change_password(
     let new = validate::password(input.new_password.as_deref())
         .map_err(|message| FieldErrors::one("new_password", message))?;
     let stored = app.db.password_hash(caller.id).await?;
+    if stored.is_none() {
+        let reason = "this account has no password: it signs in at another site";
+        return Err(ApiError::Forbidden(reason));
+    }
     let given = input.password.unwrap_or_default();
     if !app.passwords.verify(given, stored).await? {
         return Err(FieldErrors::one("password", "is wrong").into());

@@ -4,6 +4,7 @@ mod auth;
 mod dm;
 mod invites;
 mod messages;
+mod oidc;
 mod openapi;
 mod params;
 mod rooms;
@@ -37,6 +38,7 @@ use crate::{
     app::App,
     error::ApiError,
     net,
+    oidc::{CALLBACK_PATH, LOGIN_PATH},
     origin::Origin,
     page,
     socket::{
@@ -77,6 +79,8 @@ pub(crate) fn router(app: &Arc<App>, polls: &Arc<Polls>) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(readyz))
         .route("/", get(page::show))
+        .route(&format!("/{LOGIN_PATH}"), get(oidc::login))
+        .route(&format!("/{CALLBACK_PATH}"), get(oidc::callback))
         .fallback(web::serve)
         .layer(CompressionLayer::new())
         .route("/chat/socket/websocket", get(socket::upgrade))
@@ -93,6 +97,7 @@ fn api() -> Router<Arc<App>> {
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
         .routes(routes!(auth::guest))
+        .routes(routes!(oidc::session))
         .routes(routes!(auth::logout))
         .routes(routes!(auth::change_password))
         .routes(routes!(auth::me))

@@ -2,6 +2,7 @@
 
 mod dms;
 mod error;
+mod identities;
 mod invites;
 mod messages;
 mod rooms;
@@ -32,6 +33,7 @@ use crate::metrics::DatabaseMetrics;
 pub(crate) use dms::Dm;
 pub use error::StorageError;
 pub(crate) use error::StorageFault;
+pub(crate) use identities::{Enrolled, ForeignId};
 pub(crate) use invites::Invite;
 pub(crate) use messages::{Author, Cursor, Message, NewMessage, Stored};
 pub(crate) use rooms::{Member, NewRoom, Role, Room};

@@ -38,30 +38,13 @@ impl Db {
         username: Username,
         password_hash: &str,
     ) -> Result<Option<User>, StorageError> {
-        let user = User {
-            id: Uuid::now_v7(),
-            username: username.name,
-            inserted_at: now_micros(),
-            last_seen_at: None,
-        };
         let mut tx = self.writer.begin().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO users (id, tenant, username, skeleton, password_hash, inserted_at)
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(user.id)
-        .bind(tenant)
-        .bind(&user.username)
-        .bind(username.skeleton)
-        .bind(password_hash)
-        .bind(user.inserted_at)
-        .execute(&mut *tx)
-        .await?;
+        let user = insert(&mut tx, tenant, username, password_hash).await?;
         tx.commit().await?;
-        Ok((inserted.rows_affected() == 1).then_some(user))
+        Ok(user)
     }
 
-    /// Returns the user of that name and its password hash.
+    /// Returns the user of that name and its password hash, if it has a password.
     pub(crate) async fn credentials(
         &self,
         tenant: &str,
@@ -69,7 +52,7 @@ impl Db {
     ) -> Result<Option<(User, String)>, sqlx::Error> {
         let row = sqlx::query(
             "SELECT id, username, inserted_at, last_seen_at, password_hash FROM users
-             WHERE tenant = ? AND skeleton = ? AND username = ?",
+             WHERE tenant = ? AND skeleton = ? AND username = ? AND password_hash <> ''",
         )
         .bind(tenant)
         .bind(&username.skeleton)
@@ -121,9 +104,9 @@ impl Db {
         tx.commit().await
     }
 
-    /// Returns the password hash of a user.
+    /// Returns the password hash of a user, if it has a password.
     pub(crate) async fn password_hash(&self, id: Uuid) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar("SELECT password_hash FROM users WHERE id = ?")
+        sqlx::query_scalar("SELECT password_hash FROM users WHERE id = ? AND password_hash <> ''")
             .bind(id)
             .fetch_optional(&self.reader)
             .await
@@ -210,6 +193,34 @@ impl Db {
             .fetch_all(&self.reader)
             .await
     }
+}
+
+/// Adds a user, without a password if the hash is empty; `None` if the tenant has one whose name looks the same.
+pub(super) async fn insert(
+    tx: &mut SqliteConnection,
+    tenant: &str,
+    username: Username,
+    password_hash: &str,
+) -> Result<Option<User>, sqlx::Error> {
+    let user = User {
+        id: Uuid::now_v7(),
+        username: username.name,
+        inserted_at: now_micros(),
+        last_seen_at: None,
+    };
+    let inserted = sqlx::query(
+        "INSERT INTO users (id, tenant, username, skeleton, password_hash, inserted_at)
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(user.id)
+    .bind(tenant)
+    .bind(&user.username)
+    .bind(username.skeleton)
+    .bind(password_hash)
+    .bind(user.inserted_at)
+    .execute(tx)
+    .await?;
+    Ok((inserted.rows_affected() == 1).then_some(user))
 }
 
 async fn end_tokens(tx: &mut SqliteConnection, user: Uuid) -> Result<(), sqlx::Error> {

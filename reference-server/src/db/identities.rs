@@ -1,0 +1,85 @@
+//! Users that sign in at another site.
+
+use sqlx::{Sqlite, SqliteConnection, query::QueryAs, sqlite::SqliteArguments};
+
+use super::{Db, StorageError, User, now_micros, users};
+use crate::names::Username;
+
+/// Who a user is at another site.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForeignId<'a> {
+    /// The site, as its ID tokens name it.
+    pub(crate) issuer: &'a str,
+    /// The user there.
+    pub(crate) subject: &'a str,
+}
+
+/// The result of adding a user for a [`ForeignId`].
+#[derive(Debug)]
+pub(crate) enum Enrolled {
+    /// The user of that id: added now, or by another sign-in in the meantime.
+    User(User),
+    /// A user of the tenant has a name that looks the same; nothing was added.
+    NameTaken,
+}
+
+impl Db {
+    /// Returns the user of that id at another site.
+    pub(crate) async fn user_of(
+        &self,
+        tenant: &str,
+        of: ForeignId<'_>,
+    ) -> Result<Option<User>, sqlx::Error> {
+        select(tenant, of).fetch_optional(&self.reader).await
+    }
+
+    /// Adds a user without a password for that id at another site.
+    pub(crate) async fn enroll(
+        &self,
+        tenant: &str,
+        of: ForeignId<'_>,
+        username: Username,
+    ) -> Result<Enrolled, StorageError> {
+        let mut tx = self.writer.begin().await?;
+        let known = select(tenant, of).fetch_optional(&mut *tx).await?;
+        let user = match known {
+            Some(user) => Some(user),
+            None => insert(&mut tx, tenant, of, username).await?,
+        };
+        tx.commit().await?;
+        Ok(user.map_or(Enrolled::NameTaken, Enrolled::User))
+    }
+}
+
+async fn insert(
+    tx: &mut SqliteConnection,
+    tenant: &str,
+    of: ForeignId<'_>,
+    username: Username,
+) -> Result<Option<User>, sqlx::Error> {
+    let Some(user) = users::insert(tx, tenant, username, "").await? else {
+        return Ok(None);
+    };
+    sqlx::query(
+        "INSERT INTO identities (tenant, issuer, subject, user_id, inserted_at)
+         VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(tenant)
+    .bind(of.issuer)
+    .bind(of.subject)
+    .bind(user.id)
+    .bind(now_micros())
+    .execute(tx)
+    .await?;
+    Ok(Some(user))
+}
+
+fn select<'a>(tenant: &'a str, of: ForeignId<'a>) -> QueryAs<'a, Sqlite, User, SqliteArguments> {
+    sqlx::query_as(
+        "SELECT u.* FROM identities i JOIN users u ON u.id = i.user_id
+         WHERE i.tenant = ? AND i.issuer = ? AND i.subject = ?",
+    )
+    .bind(tenant)
+    .bind(of.issuer)
+    .bind(of.subject)
+}
