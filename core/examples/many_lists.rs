@@ -102,5 +102,17 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     println!("{:?} members match", found.matches());
     assert_eq!(found.matches(), Some(100));
     assert_eq!(table.list(newest)?.index_of(&49_999), Some(1));
+
+    // The table goes to a file, in steps between which it changes, and comes back.
+    let mut job = table.begin_save()?;
+    let mut file = Vec::new();
+    while !job.step(&mut table, 1 << 16, &mut file)? {
+        table.remove(&0, None);
+    }
+    let saved = MemberTable::<u64>::load(&file[..], 1_790_000_000_000)?;
+    println!("{saved:?} from {} bytes", file.len());
+    assert_eq!((saved.len(), table.len()), (50_000, 49_999));
+    let newest = saved.list_named("newest").ok_or("it was saved")?;
+    assert_eq!(saved.list(newest)?.index_of(&49_999), Some(1));
     Ok(())
 }

@@ -7,7 +7,15 @@ defmodule Headcount.PublicFaceTest do
   alias Headcount.MemberList.{Snapshot, Viewer}
   alias Headcount.Tracker.State
 
-  @modules [MemberList, Headcount.MemberTable, Viewer, State, Headcount.Tracker, Headcount.Roster]
+  @modules [
+    MemberList,
+    Headcount.MemberTable,
+    Headcount.Collation,
+    Viewer,
+    State,
+    Headcount.Tracker,
+    Headcount.Roster
+  ]
 
   defp list(members) do
     list = MemberList.new(groups: ["online"])

@@ -9,6 +9,7 @@ mod batch;
 mod bounds;
 mod bridge;
 mod client;
+mod collation;
 mod convert;
 mod diff;
 mod entry;
@@ -52,6 +53,8 @@ mod _headcount {
     use super::bridge::Bridge;
     #[pymodule_export]
     use super::client::{BundleReport, Client, Window};
+    #[pymodule_export]
+    use super::collation::Collation;
     #[pymodule_export]
     use super::diff::{Diff, TopicDiff, Update};
     #[pymodule_export]

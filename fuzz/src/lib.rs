@@ -11,4 +11,4 @@ mod targets;
 pub use meter::{Meter, peak_of};
 pub use replay::{corpus, main, mutations, replay, write_seeds};
 pub use seeds::seeds;
-pub use targets::{TARGETS, Target, apply, decode, hear, list_frames, rest, restore, socket};
+pub use targets::{TARGETS, Target, apply, decode, hear, list_frames, load, rest, restore, socket};

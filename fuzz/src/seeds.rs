@@ -3,7 +3,7 @@
 use headcount::codec::{Envelope, Kind, Writer};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 
-use crate::targets::{clients, tracker};
+use crate::targets::{clients, file_of, saved, tracker};
 
 macro_rules! golden {
     ($name:literal) => {
@@ -24,6 +24,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "hear" => hear(),
         "restore" => restore(),
         "list_frames" => list_frames(),
+        "load" => load(),
         "socket" => socket(),
         "rest" => rest(),
         _ => Vec::new(),
@@ -272,6 +273,41 @@ fn restore() -> Seeds {
         ("body-length-too-long", with(14, 250)),
         ("body-length-zero", with(14, 0)),
         ("body-slot-255", with(24, 255)),
+    ]
+}
+
+/// Returns files, and contents broken where numbers, order and flags matter.
+fn load() -> Seeds {
+    let text = |number: u64| headcount::member_list::TextId::new(&format!("user-{number}"));
+    let [table, list] = saved(|number| number);
+    let [table_of_texts, list_of_texts] = saved(|number| text(number).expect("a good id"));
+    let [uuids, _] = saved(u128::from);
+    // Files of one block and the empty one behind it.
+    let content = |file: &[u8]| file[24..file.len() - 12].to_vec();
+    let of_table = content(&table);
+    assert_eq!(file_of(&of_table), table, "the frame of a file");
+    let with = |at: usize, bytes: &[u8]| {
+        let mut content = of_table.clone();
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        prefixed(1, &content)
+    };
+    vec![
+        ("nothing", vec![]),
+        ("table", prefixed(0, &table)),
+        ("list", prefixed(0, &list)),
+        ("table-of-uuids", prefixed(1, &content(&uuids))),
+        ("table-of-texts", prefixed(1, &content(&table_of_texts))),
+        ("list-of-texts", prefixed(1, &content(&list_of_texts))),
+        ("table-content", prefixed(1, &of_table)),
+        ("list-content", prefixed(1, &content(&list))),
+        ("table-cut", prefixed(0, &table[..table.len() / 2])),
+        ("content-cut", prefixed(1, &of_table[..of_table.len() / 2])),
+        ("version-2", prefixed(0, &[&table[..8], &[2]].concat())),
+        ("epoch-max", with(12, &[0xff; 8])),
+        ("slots-2-pow-40", with(20, &(1_u64 << 40).to_le_bytes())),
+        ("members-2-pow-40", with(28, &(1_u64 << 40).to_le_bytes())),
+        ("columns-0", with(2, &[0])),
+        ("unknown-flags", with(3, &[0xff])),
     ]
 }
 

@@ -186,7 +186,7 @@ fn a_file_of_something_else_says_so() {
         let error = MemberTable::<u64>::load(other, 0).expect_err("no save");
         assert!(matches!(error, LoadError::NotASave), "{error}");
     }
-    let mut newer = table.clone();
+    let mut newer = table;
     newer[8] = 2;
     let error = MemberTable::<u64>::load(&newer[..], 0).expect_err("too new");
     assert_eq!(

@@ -7,6 +7,7 @@
   ends of windows on it.
 * `MemberTable`: the members of many lists, each once; `ListSpec` says which of them a list has.
 * `Roster`: a list that follows presence.
+* `Collation`: sort keys in the order of a language.
 * `SortedSet`: the same tree as a plain ordered set with positions.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from headcount._cluster import MemoryNetwork
+from headcount._collation import Collation
 from headcount._errors import (
     AlreadyTracked,
     ApplyError,
@@ -83,6 +85,7 @@ __all__ = [
     "BundleReport",
     "Clause",
     "Client",
+    "Collation",
     "ConnectError",
     "ConnectOptions",
     "DecodeError",

@@ -9,16 +9,16 @@ from uuid import UUID
 from typing_extensions import Buffer, disjoint_base
 
 from headcount._cluster import Bridge, Feed, MemoryNetwork, NodeBase
+from headcount._collation import Collation
 from headcount._options import PresenceOptions
 from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
 
 __all__ = [
-    "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Diff", "Entry", "Event",
-    "Feed", "Group", "Header", "ListMove", "ListSpec", "ListView", "Member", "MemberList", "MemberTable",
-    "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal", "Snapshot",
-    "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit", "Update",
-    "Upsert", "Viewer", "Window",
-]  # fmt: skip
+    "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
+    "Event", "Feed", "Group", "Header", "ListMove", "ListSpec", "ListView", "Member", "MemberList", "MemberTable",
+    "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal", "Snapshot", "SortedTree",
+    "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit", "Update", "Upsert", "Viewer",
+    "Window"]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer

@@ -4,6 +4,7 @@ mod apply;
 mod decode;
 mod hear;
 mod list_frames;
+mod load;
 mod restore;
 mod server;
 
@@ -11,6 +12,7 @@ pub use apply::apply;
 pub use decode::decode;
 pub use hear::hear;
 pub use list_frames::list_frames;
+pub use load::load;
 pub use restore::restore;
 pub use server::{rest, socket};
 
@@ -19,6 +21,7 @@ use headcount::codec::DecodeError;
 use crate::meter::peak_of;
 pub(crate) use apply::tracker;
 pub(crate) use list_frames::clients;
+pub(crate) use load::{file_of, saved};
 
 /// A named property.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("hear", hear, 2_000),
     Target::new("restore", restore, 2_000),
     Target::new("list_frames", list_frames, 2_000),
+    Target::new("load", load, 2_000),
     Target::new("socket", socket, 200),
     Target::new("rest", rest, 200),
 ];

@@ -39,9 +39,12 @@ pub struct SavedParts<'a, I> {
     pub(crate) classes: Option<&'a mut Classes>,
 }
 
+/// Appends what is before the orders of a list.
+pub(crate) type WriteHead = dyn FnOnce(&mut Vec<u8>) + Send + Sync;
+
 /// One list of a save: what is before its orders, and the groups that have them.
 pub(crate) struct Section {
-    pub(crate) head: Box<dyn FnOnce(&mut Vec<u8>) + Send + Sync>,
+    pub(crate) head: Box<WriteHead>,
     pub(crate) groups: Option<Shared<Groups>>,
 }
 

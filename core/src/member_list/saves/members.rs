@@ -6,10 +6,11 @@
 
 use std::io::Read;
 
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 
 use crate::member_list::attrs::{Attrs, WORDS};
-use crate::member_list::limits::{ATTR_SETS_MAX, KEY_MAX, PAYLOAD_MAX};
+use crate::member_list::limits::{ATTR_SETS_MAX, KEY_COLUMNS_MAX, KEY_MAX, PAYLOAD_MAX};
 use crate::member_list::load_error::LoadError;
 use crate::member_list::saves::blocks::BlockReader;
 use crate::member_list::saves::head::Head;
@@ -147,7 +148,7 @@ pub(crate) fn read_members<I: Id>(
             continue;
         }
         let key = read_key(reader, len)?;
-        let mut more = Vec::new();
+        let mut more = ArrayVec::<SortKey, KEY_COLUMNS_MAX>::new();
         for _ in 1..head.columns {
             let len = reader.u8()?;
             more.push(read_key(reader, len)?);

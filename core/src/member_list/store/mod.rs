@@ -34,6 +34,7 @@ use crate::member_list::{Id, ListError};
 pub use bulk::{BulkReport, NewMember};
 use groups::{Group, GroupId, Groups};
 use leaf::LeafSlots;
+use placed::check_saved;
 use rows::{Member, Row, Rows, View, payload};
 use table::{Nodes, Table};
 pub(crate) use write::Entry;
@@ -260,16 +261,9 @@ impl<I: Id> Store<I> {
         slots: &[u32],
     ) -> Result<(), &'static str> {
         let table = &self.table;
-        let is_member = |slot: &u32| (*slot as usize) < table.slots() && !table.is_free(*slot);
-        if !slots.iter().all(is_member) {
-            return Err("a list has a member that it does not have");
-        }
-        if !slots.iter().all(|slot| table.is_detached(*slot)) {
-            return Err("a list has a member in two groups");
-        }
-        if !slots.is_sorted_by(|a, b| table.order(*a, *b).is_lt()) {
-            return Err("a list is not sorted");
-        }
+        // A member that has a leaf is in another group.
+        let is_here = |slot: &u32| table.is_detached(*slot);
+        check_saved(table, slots, is_here, |a, b| table.order(a, b))?;
         self.change_tree(group, |table, group| {
             group.tree = Tree::build(table, slots.iter().copied());
         });

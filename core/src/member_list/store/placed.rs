@@ -92,21 +92,12 @@ impl<I: Id> PlacedOrder<I> {
         group: GroupId,
         slots: &[u32],
     ) -> Result<(), &'static str> {
-        let is_member = |slot: &u32| (*slot as usize) < table.slots() && !table.is_free(*slot);
-        if !slots.iter().all(is_member) {
-            return Err("a list has a member that the table does not have");
-        }
+        let mut sorted = Sorted::new(table, self.column);
         let is_here = |slot: &u32| {
             let id = &table.cells[*slot as usize].id;
             self.group_in(classes, table.class(*slot), id) == Some(group)
         };
-        if !slots.iter().all(is_here) {
-            return Err("a list has a member that does not belong there");
-        }
-        let mut sorted = Sorted::new(table, self.column);
-        if !slots.is_sorted_by(|a, b| sorted.order(*a, *b).is_lt()) {
-            return Err("a list is not sorted");
-        }
+        check_saved(table, slots, is_here, |a, b| sorted.order(a, b))?;
         let groups = Arc::make_mut(&mut self.groups);
         groups.at_mut(group).tree = Tree::build(&mut sorted, slots.iter().copied());
         groups.recount(group);
@@ -367,6 +358,35 @@ impl<I: Id> PlacedOrder<I> {
         assert_eq!(members, self.members, "members of a placed list");
         self.groups.check_rows();
     }
+}
+
+/// Members of a saved order that are checked at once, while they are in the caches.
+const CHECKED_AT_ONCE: usize = 128;
+
+/// Checks that a saved order has members only, which are where they should be, and ascend.
+pub(super) fn check_saved<I: Id>(
+    table: &Table<I>,
+    slots: &[u32],
+    is_here: impl Fn(&u32) -> bool,
+    order: impl Fn(u32, u32) -> Ordering,
+) -> Result<(), &'static str> {
+    let is_member = |slot: &u32| (*slot as usize) < table.slots() && !table.is_free(*slot);
+    let mut before = None;
+    for some in slots.chunks(CHECKED_AT_ONCE) {
+        if !some.iter().all(is_member) {
+            return Err("a list has a member that there is not");
+        }
+        if !some.iter().all(&is_here) {
+            return Err("a list has a member that does not belong there");
+        }
+        let ascends = |a: u32, b: u32| order(a, b).is_lt();
+        let follows = before.is_none_or(|before| ascends(before, some[0]));
+        if !follows || !some.is_sorted_by(|a, b| ascends(*a, *b)) {
+            return Err("a list is not sorted");
+        }
+        before = some.last().copied();
+    }
+    Ok(())
 }
 
 /// Notes the header of a group that won or lost one member.

@@ -1,6 +1,7 @@
 //! `Headcount.MemberList`.
 
 mod bundle;
+mod collation;
 mod convert;
 mod groups;
 mod live;
