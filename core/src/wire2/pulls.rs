@@ -346,6 +346,7 @@ impl Asked {
         for (partition, question) in &mut self.questions {
             if question.at <= now && items.len() < ITEMS_MAX {
                 items.push((*partition, *question));
+                question.refused = None;
                 question.at = if is_broken(Fault::PullOnce) {
                     u64::MAX
                 } else {
@@ -421,6 +422,31 @@ mod tests {
         pulls.open(A, 3, Reason::Behind(2, 5), 0, &mut rng);
         pulls.settle(A, 3, held(3, 9));
         assert!(pulls.is_open(A, 3), "the whole state was asked for");
+    }
+
+    #[test]
+    fn refused_answers_wait_longer_each_time_unless_the_origin_moves_on() {
+        let (mut pulls, mut rng) = pulls();
+        let mut now = 0;
+        pulls.open(A, 3, Reason::Behind(1, 5), now, &mut rng);
+        let equal = Some(Repeated::Equal);
+        for (repeated, pause) in [(None, 1_000), (equal, 8_000), (equal, 64_000)] {
+            assert_eq!(pulls.due(now, all_up).len(), 1);
+            pulls.postpone(A, 3, now, repeated);
+            assert!(pulls.due(now + pause - 1, all_up).is_empty());
+            now += pause;
+        }
+        pulls.due(now, all_up);
+        pulls.postpone(A, 3, now, equal);
+        pulls.open(A, 3, Reason::Behind(1, 5), now, &mut rng);
+        assert!(pulls.due(now + 200_000, all_up).is_empty(), "it is known");
+        pulls.open(A, 3, Reason::Behind(1, 6), now + 200_000, &mut rng);
+        assert_eq!(pulls.due(now + 200_000, all_up).len(), 1);
+        pulls.open(A, 3, Reason::Behind(1, 7), now + 200_000, &mut rng);
+        assert!(
+            pulls.due(now + 200_001, all_up).is_empty(),
+            "its answer is under way"
+        );
     }
 
     #[test]
