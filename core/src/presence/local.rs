@@ -10,6 +10,7 @@ use super::timers::Expired;
 use super::wire::Wire;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
+use crate::fault::{Fault, is_broken};
 use crate::id::EntryRef;
 use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since};
 
@@ -242,6 +243,7 @@ impl<W: Wire> Presence<W> {
     pub(super) fn expire(&self, now: Duration) {
         while let Some(expired) = self.timers.next_expired(now) {
             match expired {
+                Expired::Owner(_) if is_broken(Fault::KeepLease) => {}
                 Expired::Owner(owner) => {
                     self.remove_owners(&[owner], LeaveReason::Expired);
                 }

@@ -277,6 +277,9 @@ impl Replica {
             return;
         };
         let id = known.id().clone();
+        if is_broken(Fault::KeepAltered) {
+            return;
+        }
         if !self.pulls.is_open(handle, partition) {
             self.emit(Event::Divergence { id, partition });
         }
