@@ -251,6 +251,11 @@ impl<W: Wire> Presence<W> {
                     self.leave(&session, Since::Birth(birth), LeaveReason::Expired);
                 }
                 Expired::Lost(sessions) => {
+                    let mut sessions: Vec<_> = sessions.into_iter().collect();
+                    // In the order in which they were written.
+                    sessions.sort_unstable_by(|(a, written_a), (b, written_b)| {
+                        (written_a, a.topic()).cmp(&(written_b, b.topic()))
+                    });
                     for (session, version) in sessions {
                         let since = Since::Version(version);
                         self.leave(&session, since, LeaveReason::OwnerGone);

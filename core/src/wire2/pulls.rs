@@ -232,14 +232,25 @@ impl Pulls {
         }
     }
 
-    /// Closes a question whose target is reached by what is held now.
-    pub(super) fn settle(&mut self, handle: Handle, partition: u16, held: Position) {
+    /// Closes a question whose target is reached by what is held now. If answers to it were refused
+    /// before, it no longer waits for long.
+    pub(super) fn settle(&mut self, handle: Handle, partition: u16, held: Position, now: u64) {
         let is_reached = self.question(handle, partition).is_some_and(|question| {
             let target = question.target;
             !question.is_full && target.is_some_and(|target| target <= (held.life, held.clock))
         });
         if is_reached {
             self.close(handle, partition);
+            return;
+        }
+        let retry = self.retry;
+        let pause_max = self.pause_max;
+        if let Some(question) = self.question_mut(handle, partition)
+            && question.pause > pause_max
+        {
+            question.pause = retry;
+            question.at = question.at.min(now + retry);
+            self.ask_at(handle, now + retry);
         }
     }
 
@@ -413,14 +424,14 @@ mod tests {
         };
         pulls.open(A, 3, Reason::Behind(2, 7), 0, &mut rng);
         pulls.open(A, 3, Reason::Behind(2, 5), 0, &mut rng);
-        pulls.settle(A, 3, held(2, 6));
-        pulls.settle(A, 3, held(1, 9));
+        pulls.settle(A, 3, held(2, 6), 0);
+        pulls.settle(A, 3, held(1, 9), 0);
         assert!(pulls.is_open(A, 3));
-        pulls.settle(A, 3, held(2, 7));
+        pulls.settle(A, 3, held(2, 7), 0);
         assert!(!pulls.is_asked(A));
         pulls.open(A, 3, Reason::Diverged, 0, &mut rng);
         pulls.open(A, 3, Reason::Behind(2, 5), 0, &mut rng);
-        pulls.settle(A, 3, held(3, 9));
+        pulls.settle(A, 3, held(3, 9), 0);
         assert!(pulls.is_open(A, 3), "the whole state was asked for");
     }
 

@@ -43,11 +43,14 @@ pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
     {
         return Err(format!("{to} answers {incident:?} by {transmit:?}"));
     }
-    while let Some(event) = presence.poll_event() {
-        if !matches!(
+    while refusal.is_some()
+        && let Some(event) = presence.poll_event()
+    {
+        let is_report = matches!(
             event,
             Event::Unreadable { .. } | Event::ShapeMismatch { .. }
-        ) {
+        );
+        if !is_report {
             return Err(format!("{to} reports {event:?} of {incident:?}"));
         }
     }

@@ -321,7 +321,7 @@ impl Replica {
             }
             Outcome::Done => {
                 if let Some(held) = report.held {
-                    self.pulls.settle(handle, partition, held);
+                    self.pulls.settle(handle, partition, held, self.now);
                 }
             }
             Outcome::Gap => self.ask(handle, partition, Reason::Unknown),
