@@ -19,7 +19,7 @@ const OWNERS_AT_ONCE: usize = 256;
 
 /// Operations on the entries of this replica.
 impl<W: Wire> Presence<W> {
-    /// Tracks an entry. See [`Tracker::track`]. O(1).
+    /// Tracks an entry. See [`Tracker::track`](crate::Tracker::track). O(1).
     ///
     /// # Errors
     /// When it is tracked already or a bound is broken.
@@ -27,7 +27,8 @@ impl<W: Wire> Presence<W> {
         self.track_in(self.shard(put.topic).write(), put)
     }
 
-    /// Gives a tracked entry a new meta and status. See [`Tracker::update`]. O(1).
+    /// Gives a tracked entry a new meta and status. See
+    /// [`Tracker::update`](crate::Tracker::update). O(1).
     ///
     /// # Errors
     /// When it is not tracked or a bound is broken.
@@ -35,7 +36,8 @@ impl<W: Wire> Presence<W> {
         self.update_in(self.shard(put.topic).write(), put)
     }
 
-    /// Tracks an entry, or updates it when it is tracked. See [`Tracker::upsert`]. O(1).
+    /// Tracks an entry, or updates it when it is tracked. See
+    /// [`Tracker::upsert`](crate::Tracker::upsert). O(1).
     ///
     /// # Errors
     /// When a bound is broken.
@@ -85,7 +87,7 @@ impl<W: Wire> Presence<W> {
     }
 
     /// Flushes now: returns the changes of this replica's own entries since the last flush,
-    /// coalesced. See [`Tracker::take_diff`]. O(changes).
+    /// coalesced. See [`Tracker::take_diff`](crate::Tracker::take_diff). O(changes).
     ///
     /// For programs without replication, or with a schedule of their own (then set
     /// [`flush`](super::PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
