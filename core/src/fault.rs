@@ -112,6 +112,20 @@ pub enum Fault {
     ReadyUnchecked,
     /// Wire 2: never end the grace of a replaced replica.
     KeepGrace,
+    /// Wire 2: start from a snapshot under the identity that took it.
+    RestoreSameLife,
+    /// Wire 2: keep the entries of an owner whose lease has ended.
+    KeepLease,
+    /// Wire 2: take over entries of a lost owner that were written since.
+    AdoptWritten,
+    /// Wire 2: read frames of nodes with another number of partitions.
+    AnyShape,
+    /// Wire 2: hide a replica in the first shard only.
+    HideOneShard,
+    /// Wire 2: do not go on with work in slices.
+    ForgetWork,
+    /// Wire 2: keep content that differs from that of its origin.
+    KeepAltered,
 }
 
 #[cfg(feature = "testing")]
@@ -171,6 +185,13 @@ impl Fault {
         Self::ReadyWaitsForDead,
         Self::ReadyUnchecked,
         Self::KeepGrace,
+        Self::RestoreSameLife,
+        Self::KeepLease,
+        Self::AdoptWritten,
+        Self::AnyShape,
+        Self::HideOneShard,
+        Self::ForgetWork,
+        Self::KeepAltered,
     ];
 }
 

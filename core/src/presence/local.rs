@@ -10,6 +10,7 @@ use super::timers::Expired;
 use super::wire::Wire;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
+use crate::fault::{Fault, is_broken};
 use crate::id::EntryRef;
 use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since};
 
@@ -18,7 +19,7 @@ const OWNERS_AT_ONCE: usize = 256;
 
 /// Operations on the entries of this replica.
 impl<W: Wire> Presence<W> {
-    /// Tracks an entry. See [`Tracker::track`]. O(1).
+    /// Tracks an entry. See [`Tracker::track`](crate::Tracker::track). O(1).
     ///
     /// # Errors
     /// When it is tracked already or a bound is broken.
@@ -26,7 +27,8 @@ impl<W: Wire> Presence<W> {
         self.track_in(self.shard(put.topic).write(), put)
     }
 
-    /// Gives a tracked entry a new meta and status. See [`Tracker::update`]. O(1).
+    /// Gives a tracked entry a new meta and status. See
+    /// [`Tracker::update`](crate::Tracker::update). O(1).
     ///
     /// # Errors
     /// When it is not tracked or a bound is broken.
@@ -34,7 +36,8 @@ impl<W: Wire> Presence<W> {
         self.update_in(self.shard(put.topic).write(), put)
     }
 
-    /// Tracks an entry, or updates it when it is tracked. See [`Tracker::upsert`]. O(1).
+    /// Tracks an entry, or updates it when it is tracked. See
+    /// [`Tracker::upsert`](crate::Tracker::upsert). O(1).
     ///
     /// # Errors
     /// When a bound is broken.
@@ -84,7 +87,7 @@ impl<W: Wire> Presence<W> {
     }
 
     /// Flushes now: returns the changes of this replica's own entries since the last flush,
-    /// coalesced. See [`Tracker::take_diff`]. O(changes).
+    /// coalesced. See [`Tracker::take_diff`](crate::Tracker::take_diff). O(changes).
     ///
     /// For programs without replication, or with a schedule of their own (then set
     /// [`flush`](super::PresenceConfig::flush) to [`Duration::MAX`]). Others get these changes from
@@ -242,6 +245,7 @@ impl<W: Wire> Presence<W> {
     pub(super) fn expire(&self, now: Duration) {
         while let Some(expired) = self.timers.next_expired(now) {
             match expired {
+                Expired::Owner(_) if is_broken(Fault::KeepLease) => {}
                 Expired::Owner(owner) => {
                     self.remove_owners(&[owner], LeaveReason::Expired);
                 }
@@ -249,6 +253,11 @@ impl<W: Wire> Presence<W> {
                     self.leave(&session, Since::Birth(birth), LeaveReason::Expired);
                 }
                 Expired::Lost(sessions) => {
+                    let mut sessions: Vec<_> = sessions.into_iter().collect();
+                    // In the order in which they were written.
+                    sessions.sort_unstable_by(|(a, written_a), (b, written_b)| {
+                        (written_a, a.topic()).cmp(&(written_b, b.topic()))
+                    });
                     for (session, version) in sessions {
                         let since = Since::Version(version);
                         self.leave(&session, since, LeaveReason::OwnerGone);

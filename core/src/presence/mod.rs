@@ -1,9 +1,9 @@
 //! Presence for many threads and many nodes: a tracker for each slot behind a lock of its own, and
-//! one [`Replica`].
+//! one [`Replica`](crate::replica::Replica).
 //!
-//! A [`Presence`] has the verbs of a [`Tracker`](crate::Tracker), and replicates without I/O: the caller moves
-//! frames and passes the time in. The module `runtime` (feature `tokio`) does both over a
-//! transport.
+//! A [`Presence`] has the verbs of a [`Tracker`](crate::Tracker), and replicates without I/O: the
+//! caller moves frames and passes the time in. The module `runtime` (feature `tokio`) does both
+//! over a transport.
 //!
 //! ```
 //! use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};

@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 
 use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
 use crate::error::ApplyError;
+use crate::fault::{Fault, is_broken};
 use crate::id::{OP_MAX, ReplicaId};
 use crate::tracker::Tracker;
 
@@ -155,7 +156,7 @@ impl<'a> SnapshotReader<'a> {
     /// of it.
     pub(super) fn later_life(&self, id: ReplicaId) -> Result<ReplicaId, RestoreError> {
         let is_later = (id.incarnation(), id.salt()) > (self.incarnation, self.salt);
-        if id.name() != self.name || is_later {
+        if id.name() != self.name || is_later || is_broken(Fault::RestoreSameLife) {
             return Ok(id);
         }
         let incarnation = self.incarnation + 1;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use crate::fault::{Fault, is_broken};
 use crate::tracker::{Entry, Key, NewEntry, SessionName, Tracker};
 
 /// The time of a timer, and a number that makes it unique.
@@ -213,7 +214,8 @@ impl State {
     fn is_lost(&self, entry: &Entry<'_>) -> bool {
         self.lost.get(entry.owner()).is_some_and(|sessions| {
             let session = SessionName::new(entry.topic(), entry.key(), entry.owner());
-            sessions.get(&session) == Some(&entry.version())
+            let version = sessions.get(&session);
+            version == Some(&entry.version()) || version.is_some() && is_broken(Fault::AdoptWritten)
         })
     }
 

@@ -13,6 +13,7 @@ use super::wire::{News, Wire};
 use super::{Presence, PresenceConfig, Settings};
 use crate::codec::DecodeError;
 use crate::error::TrackError;
+use crate::fault::{Fault, is_broken};
 use crate::id::{EntryRef, ReplicaId};
 use crate::replica::{Signal, Transmit};
 use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since, Tracker};
@@ -128,6 +129,9 @@ impl Wire for Wire2 {
                 if !was_working {
                     presence.work_in(control, number);
                 }
+                if matches!(action, Action::Hide(_)) && is_broken(Fault::HideOneShard) {
+                    break;
+                }
             }
         }
     }
@@ -225,6 +229,7 @@ impl Wire2Plane {
     fn set_working(&mut self, number: u8, is_working: bool) {
         let place = self.working.iter().position(|other| *other == number);
         match place {
+            None if is_working && is_broken(Fault::ForgetWork) => {}
             None if is_working => self.working.push_back(number),
             Some(place) if !is_working => drop(self.working.remove(place)),
             _ => {}
@@ -363,3 +368,6 @@ impl Shard for Partitions {
         self.limit_longest_leave_log(len_max);
     }
 }
+
+#[cfg(test)]
+mod tests;

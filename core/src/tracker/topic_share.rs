@@ -25,6 +25,7 @@ impl TopicShare {
 
     /// Returns the slot by which origins name the share: [`ALL_TOPICS`] if there are more shares
     /// than slots.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn slot(self) -> u8 {
         let slot = u8::try_from(self.number).unwrap_or(ALL_TOPICS);
         if self.bits > SLOTS.trailing_zeros() as u8 {

@@ -468,6 +468,22 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_without_the_version_takes_lives_from_before_for_news() {
+        for (fault, is_news) in [(None, false), (Some(Fault::MarkerWithoutVersion), true)] {
+            crate::fault::with(fault, || {
+                let mut peers = peers();
+                let a = id("a", 5);
+                admit(&mut peers, &a, 7, 0);
+                peers.get_mut(Handle::of(&a)).unwrap().index.hear(9);
+                peers.forget(Handle::of(&a), FORGET);
+                admit(&mut peers, &a, 8, FORGET + 1);
+                let known = peers.get(Handle::of(&a)).unwrap();
+                assert_eq!(known.is_news(9), is_news, "{fault:?}");
+            });
+        }
+    }
+
+    #[test]
     fn markers_end_after_twice_the_time() {
         let mut peers = peers();
         let a = id("a", 5);

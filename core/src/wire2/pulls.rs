@@ -232,14 +232,25 @@ impl Pulls {
         }
     }
 
-    /// Closes a question whose target is reached by what is held now.
-    pub(super) fn settle(&mut self, handle: Handle, partition: u16, held: Position) {
+    /// Closes a question whose target is reached by what is held now. If answers to it were refused
+    /// before, it no longer waits for long.
+    pub(super) fn settle(&mut self, handle: Handle, partition: u16, held: Position, now: u64) {
         let is_reached = self.question(handle, partition).is_some_and(|question| {
             let target = question.target;
             !question.is_full && target.is_some_and(|target| target <= (held.life, held.clock))
         });
         if is_reached {
             self.close(handle, partition);
+            return;
+        }
+        let retry = self.retry;
+        let pause_max = self.pause_max;
+        if let Some(question) = self.question_mut(handle, partition)
+            && question.pause > pause_max
+        {
+            question.pause = retry;
+            question.at = question.at.min(now + retry);
+            self.ask_at(handle, now + retry);
         }
     }
 
@@ -346,6 +357,7 @@ impl Asked {
         for (partition, question) in &mut self.questions {
             if question.at <= now && items.len() < ITEMS_MAX {
                 items.push((*partition, *question));
+                question.refused = None;
                 question.at = if is_broken(Fault::PullOnce) {
                     u64::MAX
                 } else {
@@ -412,15 +424,40 @@ mod tests {
         };
         pulls.open(A, 3, Reason::Behind(2, 7), 0, &mut rng);
         pulls.open(A, 3, Reason::Behind(2, 5), 0, &mut rng);
-        pulls.settle(A, 3, held(2, 6));
-        pulls.settle(A, 3, held(1, 9));
+        pulls.settle(A, 3, held(2, 6), 0);
+        pulls.settle(A, 3, held(1, 9), 0);
         assert!(pulls.is_open(A, 3));
-        pulls.settle(A, 3, held(2, 7));
+        pulls.settle(A, 3, held(2, 7), 0);
         assert!(!pulls.is_asked(A));
         pulls.open(A, 3, Reason::Diverged, 0, &mut rng);
         pulls.open(A, 3, Reason::Behind(2, 5), 0, &mut rng);
-        pulls.settle(A, 3, held(3, 9));
+        pulls.settle(A, 3, held(3, 9), 0);
         assert!(pulls.is_open(A, 3), "the whole state was asked for");
+    }
+
+    #[test]
+    fn refused_answers_wait_longer_each_time_unless_the_origin_moves_on() {
+        let (mut pulls, mut rng) = pulls();
+        let mut now = 0;
+        pulls.open(A, 3, Reason::Behind(1, 5), now, &mut rng);
+        let equal = Some(Repeated::Equal);
+        for (repeated, pause) in [(None, 1_000), (equal, 8_000), (equal, 64_000)] {
+            assert_eq!(pulls.due(now, all_up).len(), 1);
+            pulls.postpone(A, 3, now, repeated);
+            assert!(pulls.due(now + pause - 1, all_up).is_empty());
+            now += pause;
+        }
+        pulls.due(now, all_up);
+        pulls.postpone(A, 3, now, equal);
+        pulls.open(A, 3, Reason::Behind(1, 5), now, &mut rng);
+        assert!(pulls.due(now + 200_000, all_up).is_empty(), "it is known");
+        pulls.open(A, 3, Reason::Behind(1, 6), now + 200_000, &mut rng);
+        assert_eq!(pulls.due(now + 200_000, all_up).len(), 1);
+        pulls.open(A, 3, Reason::Behind(1, 7), now + 200_000, &mut rng);
+        assert!(
+            pulls.due(now + 200_001, all_up).is_empty(),
+            "its answer is under way"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `Stagings`: answers in parts, of which not all have arrived or are loaded.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 
@@ -138,9 +139,10 @@ impl Stagings {
         staging.tries = 0;
         staging.at = at;
         staging.asked.retain(|asked| *asked != index);
-        let len = content.len();
-        if staging.have.insert(index, content).is_none() {
-            self.bytes += len;
+        // A part that comes again may have other bytes.
+        if let Entry::Vacant(vacant) = staging.have.entry(index) {
+            self.bytes += content.len();
+            vacant.insert(content);
         }
         self.advance(origin)
     }
@@ -275,6 +277,21 @@ mod tests {
 
     fn bytes(index: u32) -> Bytes {
         vec![index as u8; 10].into()
+    }
+
+    #[test]
+    fn a_part_that_comes_again_with_other_bytes_changes_nothing() {
+        let mut stagings = stagings();
+        let with = |index, len| Part {
+            content: vec![7; len].into(),
+            ..part(4, 1, index, 3)
+        };
+        for len in [10, 20, 0] {
+            assert_eq!(stagings.take(ORIGIN, with(1, len), 0), Staged::Nothing);
+            assert_eq!(stagings.bytes, 10);
+        }
+        stagings.drop(ORIGIN);
+        assert_eq!(stagings.bytes, 0);
     }
 
     #[test]

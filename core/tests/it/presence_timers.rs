@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use headcount::presence::RestoreError;
-use headcount::testing::{Wire, Wire1};
+use headcount::testing::{Wire, Wire1, Wire2};
+use headcount::tracker::Encoding;
 use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, TrackError};
 
 use crate::support::wires::on_both_wires;
@@ -219,6 +220,77 @@ fn bad_snapshots_have_typed_errors() {
             let _ = restore(&envelope.seal(kind, &bent));
         }
     }
+}
+
+/// Connections of an earlier start may be found again, or not: nothing is offered before.
+#[test]
+fn a_start_on_wire_2_is_handed_the_own_entries_of_a_snapshot_and_offers_none() {
+    let a = presence::<Wire2>("a", 7, secs(0));
+    let b = presence::<Wire2>("b", 1, secs(0));
+    let long = "room ".repeat(40);
+    let entries = [
+        NewEntry::new("room", "ann", "c1").meta(b"1"),
+        NewEntry::new("room", "ann", "c2"),
+        NewEntry::new(&long, "Zo\u{eb}", "c1").status(3),
+        NewEntry::bytes("", b"\xff\x00", b"", Encoding::Bytes),
+    ];
+    for entry in &entries {
+        a.track(entry).unwrap();
+    }
+    b.track(&NewEntry::new("room", "bob", "c1")).unwrap();
+    talk(&[("a", &a), ("b", &b)], 0, 3);
+    assert_eq!(a.len(), 5);
+    let id = ReplicaId::new("a", 7, 0).unwrap();
+    let restored = Presence::restore_own(id, PresenceConfig::default(), &a.snapshot_own());
+    let (later, diff) = restored.unwrap();
+    assert!(later.id().supersedes(&a.id()) && later.is_empty());
+    assert_eq!(changes([diff.clone()]), (4, 0, 0));
+    let joined = |topic: &str| diff.topic(topic).unwrap().joins.clone();
+    assert_eq!(joined("room").len(), 2);
+    assert_eq!(joined(&long)[0].status(), 3);
+    assert_eq!(joined("")[0].key().bytes, b"\xff\x00");
+    drop(a);
+    talk(&[("a", &later), ("b", &b)], 3, 6);
+    assert_eq!((later.len(), b.len()), (1, 1), "nothing old is offered");
+    later.track(&entries[0].meta(b"again")).unwrap();
+    talk(&[("a", &later), ("b", &b)], 6, 8);
+    assert_eq!(b.get_by_key("room", "ann")[0].meta(), b"again");
+}
+
+#[test]
+fn bad_snapshots_of_wire_2_have_typed_errors() {
+    let a = presence::<Wire2>("a", 1, secs(0));
+    for topic in ["room", "hall", "attic"] {
+        a.track(&NewEntry::new(topic, "ann", "c1")).unwrap();
+    }
+    let good = a.snapshot_own();
+    let restore = |bytes: &[u8]| {
+        let id = ReplicaId::new("b", 1, 0).unwrap();
+        let restored = Presence::<Wire2>::restore_own(id, PresenceConfig::default(), bytes);
+        restored.map(|(_, diff)| changes([diff]).0)
+    };
+    assert_eq!(restore(&good), Ok(3));
+    assert!(matches!(
+        restore(&presence::<Wire1>("a", 1, secs(0)).snapshot()),
+        Err(RestoreError::Decode(_))
+    ));
+    for len in 0..good.len() {
+        let cut = restore(&good[..len]);
+        assert!(matches!(cut, Err(RestoreError::Decode(_))), "{len}");
+    }
+    let envelope = headcount::codec::Envelope::default();
+    let (kind, body) = envelope.open(&good).unwrap();
+    for at in 0..body.len() {
+        for byte in [1, 0x7F, 0x80, 0xFF] {
+            let mut bent = body.to_vec();
+            bent[at] ^= byte;
+            if let Ok(entries) = restore(&envelope.seal(kind, &bent)) {
+                assert!(entries <= 3);
+            }
+        }
+    }
+    let twice = [body, &body[body.len() - 12..]].concat();
+    assert!(restore(&envelope.seal(kind, &twice)).is_err());
 }
 
 on_both_wires! {

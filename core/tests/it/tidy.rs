@@ -31,7 +31,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("replica", &["id", "codec", "error", "fault"]),
     (
         "presence",
-        &["id", "codec", "error", "tracker", "replica", "wire2"],
+        &[
+            "id", "codec", "error", "fault", "tracker", "replica", "wire2",
+        ],
     ),
     (
         "wire2",

@@ -4,14 +4,11 @@ use bytes::Bytes;
 
 use super::plan::{PARTITIONS, Plan};
 use super::sight;
-use super::world::World;
 use crate::codec::Kind;
 use crate::id::ReplicaId;
 use crate::testing::run::Run;
 use crate::testing::stats::Incident;
-use crate::wire2::{
-    Answer, Data, Event, Handle, Message, Mode, Seal, Sender, Shape, decode, encode,
-};
+use crate::wire2::{Answer, Data, Handle, Message, Mode, Seal, Sender, Shape, decode, encode};
 
 /// Offsets in a frame.
 const MAJOR_AT: usize = 2;
@@ -64,14 +61,14 @@ pub(super) fn altered(
 }
 
 /// A frame that changes nothing, and the words of its refusal; `None` if it is not refused.
-struct Strange {
-    frame: Bytes,
-    refusal: Option<&'static str>,
-    incident: Incident,
+pub(super) struct Strange {
+    pub(super) frame: Bytes,
+    pub(super) refusal: Option<&'static str>,
+    pub(super) incident: Incident,
 }
 
 /// Makes a frame that must change nothing out of a sound one.
-fn strange(run: &mut Run<'_, Plan>, frame: &Bytes) -> Strange {
+pub(super) fn strange(run: &mut Run<'_, Plan>, frame: &Bytes) -> Strange {
     let config = run.plan.config();
     let seal = sight::seal(&config);
     let mut bytes = frame.to_vec();
@@ -129,57 +126,4 @@ fn strange(run: &mut Run<'_, Plan>, frame: &Bytes) -> Strange {
             }
         }
     }
-}
-
-/// Lets a foreign frame arrive at a node that a sound one is on its way to.
-pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
-    if world.network.flights().is_empty() {
-        return Ok(());
-    }
-    let flight = world.run.rng.below(world.network.flights().len() as u64) as usize;
-    let flight = world.network.flights()[flight].clone();
-    let to = flight.to;
-    let Strange {
-        frame,
-        refusal,
-        incident,
-    } = strange(&mut world.run, &flight.frame);
-    let now = world.now(to);
-    let address = world.network.address(flight.from);
-    let Some(node) = &world.nodes[to] else {
-        return Ok(());
-    };
-    let presence = &node.process.presence;
-    let known = || (presence.id(), presence.origins(), presence.replicas());
-    let before = known();
-    let handled = presence.handle_message(now, &address, &frame);
-    let is_right = match (&handled, refusal) {
-        (Ok(()), None) => true,
-        (Err(error), Some(words)) => error.to_string().contains(words),
-        _ => false,
-    };
-    if !is_right {
-        return Err(format!("{to} answers {incident:?} with {handled:?}"));
-    }
-    if known() != before {
-        return Err(format!("{to} changed by {incident:?}"));
-    }
-    if refusal.is_some()
-        && let Some(transmit) = presence.poll_transmit()
-    {
-        return Err(format!("{to} answers {incident:?} by {transmit:?}"));
-    }
-    while let Some(event) = presence.poll_event() {
-        if !matches!(
-            event,
-            Event::Unreadable { .. } | Event::ShapeMismatch { .. }
-        ) {
-            return Err(format!("{to} reports {event:?} of {incident:?}"));
-        }
-    }
-    world.run.count(incident);
-    world
-        .run
-        .note(|| format!("{incident:?} {} -> {to}", flight.from));
-    world.after(to)
 }

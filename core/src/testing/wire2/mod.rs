@@ -20,6 +20,7 @@ mod regressions;
 mod sight;
 mod snapshots;
 mod steps;
+mod strangers;
 mod traffic;
 mod truth;
 mod views;

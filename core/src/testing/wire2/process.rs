@@ -86,6 +86,14 @@ impl Process {
         handled.map_err(|error| format!("refused a frame of {from}: {error:?}"))
     }
 
+    /// Lets the presence see own operations at once.
+    pub(super) fn notice(&self, now: Duration) {
+        if !self.presence.is_working() {
+            self.presence.work_on(now);
+        }
+        let _ = self.presence.poll_timeout();
+    }
+
     /// Returns whether a call is due.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.presence.poll_timeout().is_some_and(|due| due <= now)

@@ -85,7 +85,8 @@ pub(super) fn signal(world: &mut World<'_>) -> Result<(), String> {
         topic: plan::topic(0).into(),
         key: b"k0".to_vec(),
         kind: 1,
-        ttl_ms: 5_000,
+        // It is remembered for longer than a frame may be under way.
+        ttl_ms: 60_000,
         payload: number.to_le_bytes().to_vec(),
     };
     if let Some(node) = &world.nodes[place]

@@ -2,7 +2,7 @@
 
 use super::plan::{BEAT_MS, Step, TOPICS};
 use super::world::World;
-use super::{hostile, programs};
+use super::{programs, strangers};
 use crate::testing::plan::Session;
 use crate::testing::stats::Incident;
 
@@ -67,7 +67,7 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
             Ok(())
         }
         Step::Signal => programs::signal(world),
-        Step::Stranger => hostile::arrive(world),
+        Step::Stranger => strangers::arrive(world),
         Step::Alter => {
             alter(world);
             Ok(())

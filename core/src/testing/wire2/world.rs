@@ -181,6 +181,7 @@ impl<'t> World<'t> {
         meta: Vec<u8>,
     ) -> Result<(), String> {
         self.run.stats.operations += 1;
+        let now = self.now(place);
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
@@ -192,6 +193,7 @@ impl<'t> World<'t> {
         };
         let outcome = node.operate(&mut self.truth, &operation);
         let outcome = outcome.map_err(|what| format!("{place} {what}"))?;
+        node.process.notice(now);
         if outcome.is_adoption {
             self.run.count(Incident::EntryAdopted);
         }

@@ -277,6 +277,9 @@ impl Replica {
             return;
         };
         let id = known.id().clone();
+        if is_broken(Fault::KeepAltered) {
+            return;
+        }
         if !self.pulls.is_open(handle, partition) {
             self.emit(Event::Divergence { id, partition });
         }
@@ -318,7 +321,7 @@ impl Replica {
             }
             Outcome::Done => {
                 if let Some(held) = report.held {
-                    self.pulls.settle(handle, partition, held);
+                    self.pulls.settle(handle, partition, held, self.now);
                 }
             }
             Outcome::Gap => self.ask(handle, partition, Reason::Unknown),
