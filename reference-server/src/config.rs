@@ -11,6 +11,7 @@ use clap::{
     ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind,
     parser::ValueSource,
 };
+use headcount::member_list::Collation;
 use ipnet::IpNet;
 use openidconnect::{ClientId, ClientSecret, IssuerUrl, url::Host};
 use reqwest::Url;
@@ -132,6 +133,11 @@ pub struct Config {
     /// Members online up to which a room sends full presence; above it only counts are sent.
     #[arg(long, env = "HEADCOUNT_PRESENCE_FULL_MAX", default_value_t = 250)]
     pub presence_full_max: usize,
+
+    /// The language by which member lists sort names: `sv`, `de-u-co-phonebk`. Without it names are sorted by code
+    /// point, without regard to case.
+    #[arg(long, env = "HEADCOUNT_LOCALE", value_parser = parse_locale)]
+    pub locale: Option<String>,
 
     /// Registrations, logins and guests accepted per minute and address.
     #[arg(
@@ -397,6 +403,11 @@ fn parse_net(text: &str) -> Result<IpNet, String> {
     net.map_err(|_| "it is no address and no network like 10.0.0.0/8".into())
 }
 
+fn parse_locale(text: &str) -> Result<String, String> {
+    let known = Collation::new(text).map_err(|e| e.to_string());
+    known.map(|_| text.to_owned())
+}
+
 /// Parses an address of this server, to which paths are appended.
 fn parse_public_url(text: &str) -> Result<Url, String> {
     let mut url = parse_http(text)?;
@@ -547,6 +558,17 @@ mod tests {
         }
         let secret = parse(&["--oidc-client-secret", "hush"]).unwrap();
         assert!(!format!("{secret:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_locale_is_one() {
+        let parse = |locale: &str| Config::try_parse_from(["headcount-server", "--locale", locale]);
+        assert!(parse("de-u-co-phonebk").is_ok());
+        let message = parse("not a locale").unwrap_err().to_string();
+        assert!(
+            message.contains("--locale") && message.contains("not a locale"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod limit;
 mod load;
 mod meters;
 mod metrics;
+mod name_order;
 mod names;
 mod net;
 mod oidc;

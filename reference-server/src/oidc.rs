@@ -64,7 +64,7 @@ enum FetchError {
     TooLong,
 }
 
-/// What a browser keeps, encrypted, between its departure to the provider and its return.
+/// The secrets that a browser keeps, encrypted, between its departure to the provider and its return.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Departure {
     pub(crate) tenant: String,
@@ -80,7 +80,7 @@ impl Departure {
     }
 }
 
-/// Who came back, as the provider says.
+/// A user that came back, as the provider says.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     claims: CoreIdTokenClaims,

@@ -52,7 +52,7 @@ struct Page {
 #[derive(Debug)]
 struct Provider {
     name: String,
-    /// Where the way there begins.
+    /// The address at which the way there begins.
     url: String,
 }
 

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use headcount::member_list::Collation;
 use tokio::{net::TcpListener, time};
 use tokio_util::{
     sync::CancellationToken,
@@ -32,6 +33,7 @@ use crate::{
     limit::{AuthLimit, MessageLimit},
     meters::{Admission, PushMeters},
     metrics::Metrics,
+    name_order::NameOrder,
     net::{Peer, TimedListener},
     oidc::Oidc,
     room::{Hub, RefusedJoins},
@@ -293,6 +295,7 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
         ),
         hub: Hub::new(
             config.presence_full_max,
+            name_order(&config)?,
             RefusedJoins::new(config.join_refusal_delay_ms),
         ),
         inboxes: Inboxes::default(),
@@ -310,6 +313,15 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
         db,
         config,
     })
+}
+
+fn name_order(config: &Config) -> Result<NameOrder, ServerError> {
+    let Some(locale) = &config.locale else {
+        return Ok(NameOrder::Unicode);
+    };
+    let collation = Collation::new(locale);
+    let collation = collation.map_err(|error| ServerError::Config(error.to_string()))?;
+    Ok(NameOrder::Collated(Box::new(collation)))
 }
 
 async fn open_database(

@@ -25,7 +25,7 @@ use crate::{
     oidc::{Departure, Oidc, Visitor},
 };
 
-/// What a browser keeps while it is away, and what it brings back.
+/// The cookies that a browser keeps while it is away, and brings back.
 const DEPARTURE: &str = "headcount_departure";
 const TOKEN: &str = "headcount_token";
 /// The time that a user has at the provider, and a page for its token.
@@ -87,7 +87,7 @@ pub(crate) async fn login(
     Ok((jar, Redirect::to(url.as_str())).into_response())
 }
 
-/// What the provider adds to the address of the callback.
+/// The parameters that the provider adds to the address of the callback.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Return {
     #[serde(default)]

@@ -5,12 +5,12 @@ use sqlx::{Sqlite, SqliteConnection, query::QueryAs, sqlite::SqliteArguments};
 use super::{Db, StorageError, User, now_micros, users};
 use crate::names::Username;
 
-/// Who a user is at another site.
+/// The id of a user at another site.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ForeignId<'a> {
     /// The site, as its ID tokens name it.
     pub(crate) issuer: &'a str,
-    /// The user there.
+    /// Its name for the user.
     pub(crate) subject: &'a str,
 }
 

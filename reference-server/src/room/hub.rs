@@ -40,6 +40,7 @@ pub(crate) struct Hub {
     rooms: Mutex<HashMap<Uuid, Arc<Room>>>,
     locks: RoomLocks,
     full_max: usize,
+    name_order: Arc<NameOrder>,
     pub(crate) refused: RefusedJoins,
     next_subscription: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
@@ -50,12 +51,13 @@ impl Hub {
     /// Presence gathered for this long goes out as one diff.
     pub(crate) const BEAT: Duration = Duration::from_millis(50);
 
-    pub(crate) fn new(full_max: usize, refused: RefusedJoins) -> Self {
+    pub(crate) fn new(full_max: usize, name_order: NameOrder, refused: RefusedJoins) -> Self {
         Self {
             presence: RoomPresence::new(),
             rooms: Mutex::default(),
             locks: RoomLocks::default(),
             full_max,
+            name_order: Arc::new(name_order),
             refused,
             next_subscription: AtomicU64::new(1),
             beats: Mutex::new(0),
@@ -83,7 +85,7 @@ impl Hub {
             .messages(info.id, Cursor::Latest, limit)
             .await?
             .unwrap_or_default();
-        let members = load_members(db, &info).await?;
+        let members = load_members(db, &info, &self.name_order).await?;
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
         self.rooms.lock().insert(room.id, Arc::clone(&room));
         Ok(Some(room))
@@ -241,8 +243,12 @@ impl Hub {
 }
 
 /// Loads the stored members of a room page by page, on the threads for long work.
-async fn load_members(db: &Db, room: &db::Room) -> Result<RoomMembers, StorageError> {
-    let mut members = RoomMembers::new(&room.topic());
+async fn load_members(
+    db: &Db,
+    room: &db::Room,
+    order: &Arc<NameOrder>,
+) -> Result<RoomMembers, StorageError> {
+    let mut members = RoomMembers::new(&room.topic(), order);
     let mut after = Uuid::nil();
     loop {
         let page = db.members(room.id, after, MEMBERS_PAGE).await?;

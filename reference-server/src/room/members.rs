@@ -1,19 +1,19 @@
 //! `RoomMembers`: the member list of a room, by group, and the bodies of its rows. The room's lock guards it.
 
-use std::{borrow::Cow, collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use headcount::member_list::{Bundle, Discord, Fields, NewMember, RowSource, Tick, WindowError};
 use headcount::roster::OfflinePolicy;
 use headcount::{
-    EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, SortKey,
-    Status, TopicDiff, Viewer, WindowSpec,
+    EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status,
+    TopicDiff, Viewer, WindowSpec,
 };
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::presence::Profile;
-use crate::{db, demo::simulated};
+use crate::{db, demo::simulated, name_order::NameOrder};
 
 /// The groups, in the order of the list.
 const GROUPS: [&str; 4] = ["staff", "online", "idle", "offline"];
@@ -24,6 +24,7 @@ pub(super) struct RoomMembers {
     cards: Cards,
     offline: GroupId,
     discord: Discord,
+    order: Arc<NameOrder>,
 }
 
 /// The content of rows.
@@ -134,8 +135,8 @@ impl RowSource<u128> for Cards {
 }
 
 impl RoomMembers {
-    /// Makes the list of a room, without members.
-    pub(super) fn new(topic: &str) -> Self {
+    /// Makes the list of a room, without members, sorted by `order`.
+    pub(super) fn new(topic: &str, order: &Arc<NameOrder>) -> Self {
         let mut list = MemberList::new(ListOptions::default());
         let groups = list
             .set_groups(&GROUPS)
@@ -148,6 +149,7 @@ impl RoomMembers {
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
         list.begin_epoch(topic, epoch);
         let options = RosterOptions::default().offline(OfflinePolicy::Keep(offline));
+        let by = Arc::clone(order);
         let roster = Roster::new(list, options, move |entry| {
             let profile = Profile::of(entry);
             let status = Status::of_session(entry.status());
@@ -156,7 +158,7 @@ impl RoomMembers {
                 Status::Idle => idle,
                 _ => online,
             };
-            let key = SortKey::from_name(&profile.username);
+            let key = by.key(&profile.username);
             Placement::new(status).group(group).key(key)
         });
         Self {
@@ -164,6 +166,7 @@ impl RoomMembers {
             cards: Cards::default(),
             offline,
             discord: Discord::new(topic, "everyone"),
+            order: Arc::clone(order),
         }
     }
 
@@ -173,7 +176,7 @@ impl RoomMembers {
         let rows = members.iter().map(|member| NewMember {
             id: member.user_id.as_u128(),
             group: offline,
-            key: SortKey::from_name(&member.username),
+            key: self.order.key(&member.username),
             attrs: 0,
         });
         if let Err(error) = self.roster.load_offline(rows) {
@@ -231,7 +234,7 @@ impl RoomMembers {
             .or_insert_with(|| Card::stored(username));
         card.stays = true;
         if !self.roster.list().contains(&id) {
-            let key = SortKey::from_name(username);
+            let key = self.order.key(username);
             let added = self.roster.list_mut().upsert(id, self.offline, &key, 0);
             if let Err(error) = added {
                 tracing::error!(%error, "the member list refused a member");
@@ -264,7 +267,7 @@ impl RoomMembers {
         let members = members.map(|i| NewMember {
             id: simulated::id(i).as_u128(),
             group: offline,
-            key: SortKey::from_name(&simulated::name(i)),
+            key: self.order.key(&simulated::name(i)),
             attrs: 0,
         });
         if let Err(error) = self.roster.load_offline(members) {
@@ -283,7 +286,7 @@ impl RoomMembers {
     /// Returns the first member of each group whose name begins with `prefix`.
     pub(super) fn find(&self, prefix: &str) -> Vec<Match> {
         let list = self.roster.list();
-        let found = list.find_prefix(&SortKey::from_name(prefix));
+        let found = list.find_prefix(&self.order.prefix(prefix));
         let name = |id| list.groups().find(|group| group.id == id);
         let matched = |(group, index): (GroupId, usize)| {
             let Row::Member { id, .. } = list.row_at(index)? else {

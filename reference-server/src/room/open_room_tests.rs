@@ -33,7 +33,7 @@ impl Scene {
             member_count: 0,
             inserted_at: 0,
         };
-        let members = RoomMembers::new(&info.topic());
+        let members = RoomMembers::new(&info.topic(), &Arc::default());
         let room = Arc::new(Room::new(info, &[], members, full_max));
         Self {
             room,

@@ -302,3 +302,56 @@ async fn a_client_of_discord_reads_the_list_in_its_own_format() {
     let ops = json!([{ "op": "INVALIDATE", "range": [0, 99] }]);
     assert_eq!(closed["response"]["ops"], ops);
 }
+
+/// Opens the list of a room whose members have these names. Returns the names in order, and the first one that is
+/// found by each prefix.
+async fn sorted(
+    locale: Option<&str>,
+    names: &[&str],
+    prefixes: &[&str],
+) -> (Vec<String>, Vec<String>) {
+    let server = Server::start_with(|config| config.locale = locale.map(str::to_owned)).await;
+    let owner = server.register("quinn").await;
+    let room = server.create_room(&owner, "Engines").await;
+    let mut users = Vec::new();
+    for name in names {
+        let user = server.register(name).await;
+        let path = format!("/rooms/{room}/join");
+        server.post(&user, &path, json!({})).await;
+        users.push(user);
+    }
+    let mut socket = server.connect(&owner).await;
+    let topic = format!("room:{room}");
+    socket.join(&topic, "1").await;
+    let open = json!({ "window": "c:0" });
+    let reply = socket.push(&topic, "2", "member_list_open", open).await;
+    let rows = rows(&reply["response"]["frames"][0]);
+    let shown: Vec<String> = rows
+        .iter()
+        .filter_map(|row| Some(row.strip_suffix(" offline")?.to_owned()))
+        .collect();
+    let mut found = Vec::new();
+    for prefix in prefixes {
+        let asked = json!({ "prefix": prefix });
+        let reply = socket.push(&topic, "3", "member_list_find", asked).await;
+        let id = &reply["response"]["matches"][0]["id"];
+        let user = users.iter().find(|user| *id == json!(user.id));
+        found.push(user.map_or_else(String::new, |user| user.username.clone()));
+    }
+    (shown, found)
+}
+
+#[tokio::test]
+async fn names_are_sorted_and_found_as_the_language_of_the_server_does() {
+    let names = ["zoë", "östen", "oskar", "ångström", "anna", "ärla"];
+    let prefixes = ["o", "ö", "a", "å", "ZO", "x"];
+    let (shown, found) = sorted(Some("sv"), &names, &prefixes).await;
+    assert_eq!(shown, ["anna", "oskar", "zoë", "ångström", "ärla", "östen"]);
+    assert_eq!(found, ["oskar", "östen", "anna", "ångström", "zoë", ""]);
+    let (shown, found) = sorted(Some("de"), &names, &prefixes).await;
+    assert_eq!(shown, ["ångström", "anna", "ärla", "oskar", "östen", "zoë"]);
+    assert_eq!(found, ["oskar", "oskar", "ångström", "ångström", "zoë", ""]);
+    let (shown, found) = sorted(None, &names, &prefixes).await;
+    assert_eq!(shown, ["anna", "oskar", "zoë", "ärla", "ångström", "östen"]);
+    assert_eq!(found, ["oskar", "östen", "anna", "ångström", "zoë", ""]);
+}
