@@ -100,7 +100,7 @@ defmodule MixedNode do
 
   defp field({name, value}), do: json(name) <> ":" <> json(value)
 
-  defp char(c) when c in 32..126 and c not in '"\\', do: <<c>>
+  defp char(c) when c in 32..126 and c not in [?", ?\\], do: <<c>>
   defp char(c) when c < 0x10000, do: "\\u" <> hex(c)
   defp char(c), do: char(0xD800 + div(c - 0x10000, 1024)) <> char(0xDC00 + rem(c - 0x10000, 1024))
 
