@@ -14,6 +14,7 @@ import json
 import mmap
 import pathlib
 import resource
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, is_typeddict
@@ -52,6 +53,7 @@ ALLOWED = (
     MemoryError,
     RecursionError,
     BufferError,
+    OSError,
     headcount.HeadcountError,
     Boom,
 )
@@ -325,6 +327,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Viewer": viewer,
     "Viewer of UUID": lambda: viewer(uuid.UUID),
     "Viewer of Discord": lambda: viewer(discord=True),
+    "Collation": lambda: headcount.Collation("de"),
     "Bundle": lambda: viewer().open("c:1"),
     "Tick": tick,
     "Roster": roster,
@@ -535,6 +538,12 @@ WAITING = {headcount.Node, headcount.Subscription}
 
 
 async def main() -> None:
+    # Tables are saved to any path.
+    with tempfile.TemporaryDirectory() as away, contextlib.chdir(away):
+        await call_all()
+
+
+async def call_all() -> None:
     await node()
     limit_memory()
     tally = Tally()

@@ -27,6 +27,7 @@ use crate::{
     db::{self, Cursor, Db, StorageError, in_time},
     inbox::Inboxes,
     metrics::Sample,
+    name_order::NameOrder,
     socket::Ref,
 };
 
