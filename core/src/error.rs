@@ -53,12 +53,12 @@ pub enum TrackError {
         /// The limit of entries.
         max: u32,
     },
-    /// The topic does not hash to the slot of this tracker.
-    WrongSlot {
-        /// The slot of the topic.
-        topic_slot: u8,
-        /// The slot of the tracker.
-        tracker_slot: u8,
+    /// The topic does not hash to the partition of this tracker.
+    WrongPartition {
+        /// The partition of the topic.
+        topic_partition: u16,
+        /// The partition of the tracker.
+        tracker_partition: u16,
     },
     /// The operation counter of this incarnation is used up (2^62 operations).
     ClockExhausted,
@@ -84,15 +84,14 @@ impl fmt::Display for TrackError {
             Self::NotUtf8 => write!(f, "encoding is text but key or owner is not UTF-8"),
             Self::OwnerFull { max } => write!(f, "the owner has {max} entries already"),
             Self::TooManyEntries { max } => write!(f, "the tracker holds {max} entries already"),
-            Self::WrongSlot {
-                topic_slot,
-                tracker_slot,
-            } => {
-                write!(
-                    f,
-                    "topic belongs to slot {topic_slot}, the tracker is slot {tracker_slot}"
-                )
-            }
+            Self::WrongPartition {
+                topic_partition,
+                tracker_partition,
+            } => write!(
+                f,
+                "topic belongs to partition {topic_partition}, the tracker is of partition \
+                 {tracker_partition}"
+            ),
             Self::ClockExhausted => write!(f, "the operation counter is used up"),
         }
     }
@@ -125,12 +124,13 @@ pub enum ApplyError {
         /// The op at which they differ.
         op: u64,
     },
-    /// The frame is for another slot than this tracker's.
-    WrongSlot {
-        /// The slot of the frame.
-        frame_slot: u8,
-        /// The slot of the tracker.
-        tracker_slot: u8,
+    /// The frame is for another share of the topics than this tracker's: another partition, or one
+    /// of another number of partitions.
+    WrongPartition {
+        /// The partition of the frame, and the number of partitions.
+        frame: (u16, u32),
+        /// The partition of the tracker, and the number of partitions.
+        tracker: (u16, u32),
     },
     /// The tracker knows as many origins as its limit allows.
     TooManyOrigins {
@@ -170,15 +170,11 @@ impl fmt::Display for ApplyError {
             Self::Superseded => write!(f, "a later incarnation of this replica is known"),
             Self::OwnOrigin => write!(f, "the frame is about this replica itself"),
             Self::Diverged { op } => write!(f, "two histories of one origin differ at {op}"),
-            Self::WrongSlot {
-                frame_slot,
-                tracker_slot,
-            } => {
-                write!(
-                    f,
-                    "frame is for slot {frame_slot}, the tracker is slot {tracker_slot}"
-                )
-            }
+            Self::WrongPartition { frame, tracker } => write!(
+                f,
+                "frame is for partition {} of {}, the tracker for {} of {}",
+                frame.0, frame.1, tracker.0, tracker.1
+            ),
             Self::TooManyOrigins { max } => write!(f, "{max} origins are known already"),
             Self::TooManyEntries { max } => write!(f, "more than {max} entries"),
         }

@@ -17,15 +17,6 @@ pub mod testing;
 #[cfg(feature = "serde")]
 mod text_or_bytes;
 pub mod tracker;
-#[cfg(any(test, feature = "testing"))]
-#[allow(
-    dead_code,
-    unused_imports,
-    unnameable_types,
-    unreachable_pub,
-    reason = "built beside wire 1, which it replaces once it is complete"
-)]
-mod wire2;
 
 // What a first program names; everything else is in its module.
 pub use id::ReplicaId;

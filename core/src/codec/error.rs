@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::shape::Shape;
+
 /// The reason why bytes were refused, and the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
@@ -34,6 +36,12 @@ pub enum DecodeErrorKind {
     OtherCluster,
     /// The frame carries a MAC but no key is set, or the other way round.
     MacMismatch,
+    /// The frame is of this cluster, but its sender has another number of partitions, or another
+    /// mode.
+    OtherShape {
+        /// The shape of the sender.
+        theirs: Shape,
+    },
     /// The frame is of another kind than expected.
     UnexpectedKind {
         /// The kind found.
@@ -79,6 +87,7 @@ impl DecodeErrorKind {
             Self::BadChecksum => "bad_checksum",
             Self::OtherCluster => "other_cluster",
             Self::MacMismatch => "mac_mismatch",
+            Self::OtherShape { .. } => "other_shape",
             Self::UnexpectedKind { .. } => "unexpected_kind",
             Self::BadInteger => "bad_integer",
             Self::BadUtf8 => "bad_utf8",
@@ -121,6 +130,7 @@ impl fmt::Display for DecodeErrorKind {
             Self::BadChecksum => write!(f, "the checksum does not match"),
             Self::OtherCluster => write!(f, "the frame belongs to another cluster"),
             Self::MacMismatch => write!(f, "only one of the two sides uses a shared key"),
+            Self::OtherShape { theirs } => write!(f, "the sender has {theirs}"),
             Self::UnexpectedKind { kind } => write!(f, "unexpected frame kind {kind}"),
             Self::BadInteger => write!(f, "an integer is not minimal or out of range"),
             Self::BadUtf8 => write!(f, "text is not valid UTF-8"),

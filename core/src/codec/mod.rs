@@ -6,16 +6,16 @@
 //! a [`DecodeError`], which names the offset.
 //!
 //! ```
-//! use headcount::codec::{DecodeErrorKind, Envelope, Kind, SharedKey};
+//! use headcount::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Shape, SharedKey};
 //!
-//! let ours = Envelope::new("chat", Some(SharedKey::new([7; 16])));
-//! let frame = ours.seal(Kind::SIGNAL, b"typing");
-//! assert_eq!(ours.open(&frame)?, (Kind::SIGNAL, &b"typing"[..]));
+//! let ours = Envelope::new("chat", Some(SharedKey::new([7; 16])), Shape::default());
+//! let frame = ours.seal(Kind::SIGNAL, None, b"typing");
+//! assert_eq!(ours.open(&frame)?.body, b"typing");
 //!
-//! let theirs = Envelope::new("chat", Some(SharedKey::new([8; 16])));
-//! let error = theirs.open(&frame).expect_err("another key");
+//! let theirs = Envelope::new("chat", Some(SharedKey::new([8; 16])), Shape::default());
+//! let error = DecodeError::from(theirs.open(&frame).expect_err("another key"));
 //! assert_eq!(error.kind, DecodeErrorKind::BadChecksum);
-//! # Ok::<(), headcount::codec::DecodeError>(())
+//! # Ok::<(), headcount::codec::OpenError>(())
 //! ```
 //!
 //! A reader borrows from its input: decoding allocates nothing by itself, and every length is
@@ -25,12 +25,13 @@
 
 mod error;
 mod frame;
+mod shape;
 mod value;
 
 pub use error::{DecodeError, DecodeErrorKind};
 pub use frame::{
-    CLUSTER_LEN_MAX, Envelope, FRAME_OVERHEAD_MAX, Kind, SharedKey, WIRE_MAJOR, WIRE_MINOR,
+    Envelope, FRAME_OVERHEAD_MAX, Kind, OpenError, Opened, SharedKey, WIRE_MAJOR, WIRE_MINOR,
 };
-#[cfg(any(test, feature = "testing"))]
-pub(crate) use frame::{equal_in_constant_time, mac_of_parts};
+pub(crate) use shape::PARTITIONS_MAX;
+pub use shape::{Mode, Shape};
 pub use value::{Reader, Writer};

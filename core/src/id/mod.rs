@@ -24,36 +24,16 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The number of slots that topics are spread over: a constant of the wire version.
-pub const SLOTS: u8 = 32;
-
-/// The slot number of a tracker that holds all topics, used alone as a data structure.
-pub const ALL_TOPICS: u8 = 255;
-
 /// The longest name of a replica, in bytes.
 pub const NAME_LEN_MAX: usize = 64;
 
 /// The bound that ops and incarnations stay below.
 pub const OP_MAX: u64 = 1 << 62;
 
-/// Returns the slot of a topic: the 64-bit XXH3 of its bytes (seed 0), modulo [`SLOTS`]. O(length).
-///
-/// ```
-/// let slot = headcount::id::slot_of("room:lobby");
-/// assert!(slot < headcount::id::SLOTS);
-/// assert_eq!(slot, headcount::id::slot_of("room:lobby"));
-/// ```
-#[must_use]
-pub fn slot_of(topic: &str) -> u8 {
-    slot_of_hash(topic_hash(topic))
-}
-
+/// Returns the hash whose low bits are the partition of a topic: the 64-bit XXH3 of its bytes,
+/// seed 0. O(length).
 pub(crate) fn topic_hash(topic: &str) -> u64 {
     xxh3_64(topic.as_bytes())
-}
-
-pub(crate) fn slot_of_hash(hash: u64) -> u8 {
-    (hash % u64::from(SLOTS)) as u8
 }
 
 /// The reason why a [`ReplicaId`] was refused.
@@ -252,21 +232,20 @@ impl fmt::Debug for ReplicaId {
     }
 }
 
-/// A writer of operations: one slot of one replica. Each origin numbers its operations (its ops)
+/// A writer of operations: one partition of one replica. Each origin numbers its operations (its ops)
 /// from 1.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Origin {
     /// The replica.
     pub replica: ReplicaId,
-    /// The slot: below [`SLOTS`], or [`ALL_TOPICS`].
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "serde_impls::slot"))]
-    pub slot: u8,
+    /// The partition of the topics; 0 for a tracker that holds all topics.
+    pub partition: u16,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.replica, self.slot)
+        write!(f, "{}/{}", self.replica, self.partition)
     }
 }
 
@@ -319,7 +298,7 @@ impl fmt::Display for EntryRef {
             .replica
             .0
             .hash
-            .wrapping_add(u64::from(self.origin.slot));
+            .wrapping_add(u64::from(self.origin.partition));
         let mut text = [0u8; 23];
         for (i, digit) in text[..11].iter_mut().enumerate() {
             *digit = BASE64_URL[(origin >> (6 * i)) as usize & 63];
@@ -390,7 +369,7 @@ mod tests {
     fn references_have_a_short_url_safe_text() {
         let origin = Origin {
             replica: ReplicaId::new("a", 5, 6).unwrap(),
-            slot: ALL_TOPICS,
+            partition: 0,
         };
         let text = |version| {
             EntryRef {

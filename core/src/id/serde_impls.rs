@@ -3,7 +3,7 @@
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::{ALL_TOPICS, OP_MAX, ReplicaId, SLOTS};
+use super::{OP_MAX, ReplicaId};
 
 impl Serialize for ReplicaId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -26,17 +26,6 @@ impl<'de> Deserialize<'de> for ReplicaId {
         }
         let fields = Fields::deserialize(deserializer)?;
         Self::new(&fields.name, fields.incarnation, fields.salt).map_err(D::Error::custom)
-    }
-}
-
-/// Reads a slot: below [`SLOTS`], or [`ALL_TOPICS`].
-pub(super) fn slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    let slot = u8::deserialize(deserializer)?;
-    if slot < SLOTS || slot == ALL_TOPICS {
-        Ok(slot)
-    } else {
-        let refused = format!("slot {slot} is neither below {SLOTS} nor {ALL_TOPICS}");
-        Err(D::Error::custom(refused))
     }
 }
 

@@ -1,10 +1,10 @@
-//! One budget for the leave logs of all origins and slots.
+//! One budget for the leave logs of all origins and partitions.
 
 use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::plane::Shard;
+use crate::replica::Partitions;
 
 /// Bytes of one remembered leave.
 const LEAVE_LEN: usize = 24;
@@ -29,7 +29,7 @@ impl LeaveBudget {
 
     /// Cuts the longest leave logs in half until all fit the budget. A log that was cut costs a
     /// later holder a `Repair` instead of a `Delta`.
-    pub(super) fn enforce(&mut self, now: Duration, shards: &[RwLock<impl Shard>]) {
+    pub(super) fn enforce(&mut self, now: Duration, shards: &[RwLock<Partitions>]) {
         if now < self.due {
             return;
         }
@@ -53,38 +53,35 @@ impl LeaveBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{ALL_TOPICS, ReplicaId};
-    use crate::tracker::{Limits, NewEntry, Tracker};
+    use crate::id::ReplicaId;
+    use crate::replica::Shape;
+    use crate::tracker::{Limits, NewEntry};
 
-    fn with_leaves(leaves: usize) -> RwLock<Tracker> {
+    fn with_leaves(leaves: usize) -> RwLock<Partitions> {
         let id = ReplicaId::new("a", 1, 0).unwrap();
-        let mut tracker = Tracker::with_slot(id, ALL_TOPICS, Limits::default());
+        let mut shard = Partitions::new(id, Shape::default(), Limits::default());
         for _ in 0..leaves {
-            tracker
-                .track(&NewEntry::new("room", "ann", "conn"))
-                .unwrap();
-            tracker.untrack("room", "ann", "conn");
+            shard.track(&NewEntry::new("room", "ann", "conn")).unwrap();
+            shard.untrack("room", "ann".into(), b"conn");
         }
-        RwLock::new(tracker)
+        RwLock::new(shard)
     }
 
     #[test]
     fn the_longest_logs_are_cut_once_a_period() {
-        let slots = [with_leaves(100), with_leaves(10)];
-        let lens = || slots.each_ref().map(|slot| slot.read().leave_log_len());
+        let shards = [with_leaves(100), with_leaves(10)];
+        let lens = || shards.each_ref().map(|shard| shard.read().leave_log_len());
         let mut budget = LeaveBudget::new(50 * LEAVE_LEN);
-        budget.enforce(Duration::ZERO, &slots);
+        budget.enforce(Duration::ZERO, &shards);
         assert_eq!(lens(), [25, 10]);
         for _ in 0..50 {
-            let mut tracker = slots[1].write();
-            tracker
-                .track(&NewEntry::new("room", "ann", "conn"))
-                .unwrap();
-            tracker.untrack("room", "ann", "conn");
+            let mut shard = shards[1].write();
+            shard.track(&NewEntry::new("room", "ann", "conn")).unwrap();
+            shard.untrack("room", "ann".into(), b"conn");
         }
-        budget.enforce(PERIOD / 2, &slots);
+        budget.enforce(PERIOD / 2, &shards);
         assert_eq!(lens(), [25, 60], "it is not time yet");
-        budget.enforce(PERIOD, &slots);
+        budget.enforce(PERIOD, &shards);
         assert_eq!(lens(), [25, 15]);
     }
 }

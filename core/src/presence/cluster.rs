@@ -1,4 +1,4 @@
-//! Replication, on any wire: the control plane and the entries, driven together.
+//! Replication: the control plane and the entries, driven together.
 //!
 //! Lock order: the control lock, then the lock of one shard. Local operations take only the lock of
 //! their shard and leave a mark, so they never wait for a message being handled elsewhere.
@@ -9,17 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Presence;
-use super::control::{Control, Watched};
-use super::plane::Plane;
-use super::wire::Wire;
+use super::control::{Control, WatchedTopics};
 use crate::codec::DecodeError;
 use crate::id::ReplicaId;
-use crate::replica::{Signal, Transmit};
+use crate::replica::{Address, Event, Signal, Transmit};
 use crate::tracker::Diff;
 
 /// Replication, without I/O: the caller moves frames and tells the time. `now` is the time since
 /// any start, the same for all calls; a smaller one than before is taken as the last one.
-impl<W: Wire> Presence<W> {
+impl Presence {
     /// Takes one frame from a neighbour of the transport. O(changes).
     ///
     /// ```
@@ -55,9 +53,11 @@ impl<W: Wire> Presence<W> {
         let control = &mut *self.control.lock();
         control.advance(now);
         self.observe(control);
-        let handled = control.plane.handle_message(now, from, frame);
-        W::run(self, control);
-        handled
+        let handled = control
+            .replica
+            .handle_message(now, &Address::from(from), frame);
+        self.run(control);
+        Ok(handled?)
     }
 
     /// Does what is due: heartbeats, pushes, pulls, verdicts of down and forgotten, the flush of
@@ -68,12 +68,10 @@ impl<W: Wire> Presence<W> {
         let control = &mut *self.control.lock();
         control.advance(now);
         self.observe(control);
-        control.plane.handle_timeout(now);
-        W::run(self, control);
-        W::tend(self, control);
-        W::work(self, control);
-        let now = control.now;
-        control.leave_budget.enforce(now, &self.shards);
+        control.replica.handle_timeout(now);
+        self.run(control);
+        self.trim_leaves(control);
+        self.work(control);
     }
 
     /// Does one slice of large work that waits, and looks at no deadline: for a caller that has
@@ -82,16 +80,16 @@ impl<W: Wire> Presence<W> {
     pub fn work_on(&self, now: Duration) {
         let control = &mut *self.control.lock();
         control.advance(now);
-        W::work(self, control);
-        W::run(self, control);
+        self.work(control);
+        self.run(control);
     }
 
     /// Takes a hint of the transport that a neighbour is gone: its replica is hidden at once.
     pub fn disconnected(&self, now: Duration, from: &str) {
         let control = &mut *self.control.lock();
         control.advance(now);
-        control.plane.disconnected(now, from);
-        W::run(self, control);
+        control.replica.disconnected(now, &Address::from(from));
+        self.run(control);
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called next. Local
@@ -100,11 +98,11 @@ impl<W: Wire> Presence<W> {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let control = &mut *self.control.lock();
         self.observe(control);
-        if control.plane.is_working() {
+        if !control.working.is_empty() {
             return Some(control.now);
         }
         let deadlines = [
-            control.plane.poll_timeout(),
+            control.replica.poll_timeout(),
             self.timers.next_deadline(),
             control.flush_at,
         ];
@@ -115,19 +113,19 @@ impl<W: Wire> Presence<W> {
     /// once, as when a large frame came. Local operations alone are none.
     #[must_use]
     pub fn is_working(&self) -> bool {
-        self.control.lock().plane.is_working()
+        !self.control.lock().working.is_empty()
     }
 
     /// Returns the next frame to send.
     #[must_use = "it is handed out once"]
     pub fn poll_transmit(&self) -> Option<Transmit> {
-        self.control.lock().plane.poll_transmit()
+        self.control.lock().replica.poll_transmit()
     }
 
     /// Returns the next thing that happened to the cluster.
     #[must_use = "it is handed out once"]
-    pub fn poll_event(&self) -> Option<W::Event> {
-        self.control.lock().plane.poll_event()
+    pub fn poll_event(&self) -> Option<Event> {
+        self.control.lock().replica.poll_event()
     }
 
     /// Returns the next changes, of other replicas and of this one, in the order in which the lists
@@ -159,19 +157,19 @@ impl<W: Wire> Presence<W> {
     /// named by [`watch`](Self::watch). Until then they cover all topics.
     pub fn watch_only(&self, topics: impl IntoIterator<Item = String>) {
         let topics = topics.into_iter().collect();
-        self.control.lock().watched = Watched(Some(topics));
+        self.control.lock().watched = WatchedTopics(Some(topics));
     }
 
     /// Adds a topic to those watched. See [`watch_only`](Self::watch_only). O(1).
     pub fn watch(&self, topic: &str) {
-        if let Watched(Some(topics)) = &mut self.control.lock().watched {
+        if let WatchedTopics(Some(topics)) = &mut self.control.lock().watched {
             topics.insert(topic.to_owned());
         }
     }
 
     /// Takes a topic from those watched. O(1).
     pub fn unwatch(&self, topic: &str) {
-        if let Watched(Some(topics)) = &mut self.control.lock().watched {
+        if let WatchedTopics(Some(topics)) = &mut self.control.lock().watched {
             topics.remove(topic);
         }
     }
@@ -180,13 +178,15 @@ impl<W: Wire> Presence<W> {
     /// advertised.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.control.lock().plane.is_synced()
+        self.control.lock().replica.is_synced()
     }
 
     /// Returns the other replicas known, and whether each is up. O(replicas).
     #[must_use]
     pub fn replicas(&self) -> Vec<(ReplicaId, bool)> {
-        self.control.lock().plane.replicas()
+        let control = self.control.lock();
+        let known = control.replica.replicas();
+        known.map(|(id, _, is_up)| (id.clone(), is_up)).collect()
     }
 
     /// Sends a short-lived sign, such as typing, to all peers; nothing is stored.
@@ -194,30 +194,35 @@ impl<W: Wire> Presence<W> {
     /// # Errors
     /// When the topic, the key or the payload exceeds 256 bytes.
     pub fn signal(&self, signal: Signal) -> Result<(), DecodeError> {
-        self.control.lock().plane.signal(signal)
+        self.control.lock().replica.signal(signal)
     }
 
     /// Leaves the cluster: peers drop this replica's entries at once and refuse its identity from
-    /// then on. Send what [`poll_transmit`](Self::poll_transmit) still has, then stop.
+    /// then on. Goodbye is said three times, 20 ms apart, because frames may be lost: send what
+    /// [`poll_transmit`](Self::poll_transmit) has, and call [`handle_timeout`](Self::handle_timeout)
+    /// when [`poll_goodbye`](Self::poll_goodbye) says so, until it says `None`; then stop.
     pub fn leave_gracefully(&self, now: Duration) {
         let control = &mut *self.control.lock();
         control.advance(now);
         self.observe(control);
         self.flush(control);
-        control.plane.leave(now);
-        W::run(self, control);
+        control.replica.leave(now);
+        control.replica.handle_timeout(now);
+        self.run(control);
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) has another Goodbye to send, after
-    /// [`leave_gracefully`](Self::leave_gracefully).
-    #[cfg(feature = "tokio")]
-    pub(crate) fn poll_goodbye(&self) -> Option<Duration> {
-        self.control.lock().plane.poll_goodbye()
+    /// [`leave_gracefully`](Self::leave_gracefully); `None` once all are sent.
+    #[must_use]
+    pub fn poll_goodbye(&self) -> Option<Duration> {
+        let control = self.control.lock();
+        let has_left = control.replica.has_left();
+        has_left.then(|| control.replica.poll_timeout()).flatten()
     }
 
     /// Sees the local operations since it last looked: the control plane is told, and they are
     /// flushed if their time has come.
-    fn observe(&self, control: &mut Control<W::Plane>) {
+    fn observe(&self, control: &mut Control) {
         self.report_local(control);
         if control.flush_at.is_none() && self.changed.load(Ordering::Acquire) != 0 {
             control.flush_at = control.now.checked_add(self.flush);
@@ -228,21 +233,21 @@ impl<W: Wire> Presence<W> {
     }
 
     /// Makes a Diff of the local changes.
-    fn flush(&self, control: &mut Control<W::Plane>) {
+    fn flush(&self, control: &mut Control) {
         control.flush_at = None;
         let diff = self.take_diff();
         control.note(diff);
     }
 
     /// Tells the control plane of local operations since it was last told.
-    fn report_local(&self, control: &mut Control<W::Plane>) {
+    fn report_local(&self, control: &mut Control) {
         let mut marked = self.unreported.swap(0, Ordering::AcqRel);
         while marked != 0 {
             let number = marked.trailing_zeros() as u8;
             marked &= marked - 1;
-            W::report(control, number, &self.shards[usize::from(number)]);
+            self.report(control, number);
         }
         let written = self.written.swap(0, Ordering::Relaxed);
-        control.plane.report_written(written);
+        control.replica.report_written(written);
     }
 }

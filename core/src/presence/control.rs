@@ -4,44 +4,55 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::budget::LeaveBudget;
-use super::plane::Plane;
+use crate::fault::{Fault, is_broken};
+use crate::replica::Replica;
 use crate::tracker::Diff;
 
 /// Diffs waiting for the user; beyond it they are dropped, and the user is told.
 const DIFFS_MAX: usize = 65_536;
+/// The number of looks at the age of leaves in the time for which they are remembered.
+const LOOKS: u32 = 16;
 
 /// The control plane of a presence, and the Diffs that wait for the user.
-#[derive(Debug)]
-pub struct Control<P> {
-    pub(super) plane: P,
+#[derive(Debug, Clone)]
+pub(super) struct Control {
+    pub(super) replica: Replica,
+    /// Shards with work in slices, each once.
+    pub(super) working: VecDeque<u8>,
     pub(super) diffs: VecDeque<Diff>,
-    pub(super) watched: Watched,
+    pub(super) watched: WatchedTopics,
     pub(super) now: Duration,
     /// When the local changes seen so far become a Diff.
     pub(super) flush_at: Option<Duration>,
     pub(super) leave_budget: LeaveBudget,
+    /// The time between two looks at the age of leaves, and when the next one is due.
+    look_every: Duration,
+    look_at: Duration,
 }
 
 /// The topics whose Diffs after a hide or a show are wanted; `None`: all.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Watched(pub(super) Option<HashSet<String>>);
+pub(super) struct WatchedTopics(pub(super) Option<HashSet<String>>);
 
-impl Watched {
+impl WatchedTopics {
     pub(super) fn contains(&self, topic: &str) -> bool {
         let topics = self.0.as_ref();
         topics.is_none_or(|topics| topics.contains(topic))
     }
 }
 
-impl<P: Plane> Control<P> {
-    pub(super) fn new(plane: P, leave_budget: LeaveBudget) -> Self {
+impl Control {
+    pub(super) fn new(replica: Replica, leave_budget: LeaveBudget, leaves_kept: Duration) -> Self {
         Self {
-            plane,
+            replica,
+            working: VecDeque::new(),
             diffs: VecDeque::new(),
-            watched: Watched::default(),
+            watched: WatchedTopics::default(),
             now: Duration::ZERO,
             flush_at: None,
             leave_budget,
+            look_every: leaves_kept / LOOKS,
+            look_at: Duration::ZERO,
         }
     }
 
@@ -53,29 +64,36 @@ impl<P: Plane> Control<P> {
     /// Queues a Diff for the user.
     pub(super) fn note(&mut self, diff: Diff) {
         if diff.is_lossy() {
-            self.plane.tell_diffs_dropped();
+            self.replica.tell_diffs_dropped();
         }
         if diff.is_empty() {
             return;
         }
         if self.diffs.len() >= DIFFS_MAX {
             self.diffs.clear();
-            self.plane.tell_diffs_dropped();
+            self.replica.tell_diffs_dropped();
             return;
         }
         self.diffs.push_back(diff);
     }
 
-    /// Returns a copy for a second process, whose control plane is `plane`.
-    #[cfg(feature = "testing")]
-    pub(super) fn fork(&self, plane: P) -> Self {
-        Self {
-            plane,
-            diffs: self.diffs.clone(),
-            watched: self.watched.clone(),
-            now: self.now,
-            flush_at: self.flush_at,
-            leave_budget: self.leave_budget.clone(),
+    /// Notes whether work waits in a shard. A shard that has work keeps its turn.
+    pub(super) fn set_working(&mut self, number: u8, is_working: bool) {
+        let place = self.working.iter().position(|other| *other == number);
+        match place {
+            None if is_working && is_broken(Fault::ForgetWork) => {}
+            None if is_working => self.working.push_back(number),
+            Some(place) if !is_working => drop(self.working.remove(place)),
+            _ => {}
         }
+    }
+
+    /// Returns whether it is time to look at the age of leaves; not again before `look_every`.
+    pub(super) fn is_time_to_look(&mut self) -> bool {
+        let is_time = self.now >= self.look_at;
+        if is_time {
+            self.look_at = self.now + self.look_every;
+        }
+        is_time
     }
 }

@@ -1,15 +1,13 @@
 //! A list between two Diffs.
 
 use super::Presence;
-use super::plane::Shard;
-use super::wire::Wire;
 use crate::tracker::{Diff, EntryBuf};
 
-impl<W: Wire> Presence<W> {
+impl Presence {
     /// Takes all Diffs so far and returns the visible entries of a topic as they are after these:
     /// what the list has is in no later Diff, and every change after it is. For that the own
-    /// changes of the topic's slot are flushed, and the Diffs after a hide or a show completed.
-    /// O(entries of the topic + changes), while writers of the slot and frames wait.
+    /// changes of the topic's partition are flushed, and the Diffs after a hide or a show completed.
+    /// O(entries of the topic + changes), while writers of the partition and frames wait.
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -25,7 +23,7 @@ impl<W: Wire> Presence<W> {
     #[must_use = "the Diffs are handed out once"]
     pub fn list_with_diffs(&self, topic: &str) -> (Vec<EntryBuf>, Vec<Diff>) {
         let control = &mut *self.control.lock();
-        W::finish_visibility(self, control, topic);
+        self.finish_visibility(control, topic);
         let mut shard = self.shard(topic).write();
         let own = shard.take_diff();
         let entries = shard.tracker(topic).list(topic);

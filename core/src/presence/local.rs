@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use parking_lot::RwLockWriteGuard;
 
-use super::plane::Shard;
 use super::timers::Expired;
-use super::wire::Wire;
 use super::{LEAVE_WIRE_LEN, Presence};
 use crate::error::TrackError;
 use crate::fault::{Fault, is_broken};
 use crate::id::EntryRef;
+use crate::replica::Partitions;
 use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since};
 
-/// Number of owners removed while the lock of a slot is held.
+/// Number of owners removed while the lock of a partition is held.
 const OWNERS_AT_ONCE: usize = 256;
 
 /// Operations on the entries of this replica.
-impl<W: Wire> Presence<W> {
+impl Presence {
     /// Tracks an entry. See [`Tracker::track`](crate::Tracker::track). O(1).
     ///
     /// # Errors
@@ -108,8 +107,8 @@ impl<W: Wire> Presence<W> {
 
 /// Operations that give up instead of waiting for a lock, for callers that must not block, such as
 /// the scheduler threads of a virtual machine: after `None` they try again elsewhere.
-impl<W: Wire> Presence<W> {
-    /// Does what [`track`](Self::track) does; returns `None`, and changes nothing, when the slot is
+impl Presence {
+    /// Does what [`track`](Self::track) does; returns `None`, and changes nothing, when the partition is
     /// in use. O(1).
     ///
     /// ```
@@ -129,7 +128,7 @@ impl<W: Wire> Presence<W> {
         Some(self.track_in(self.shard(put.topic).try_write()?, put))
     }
 
-    /// Does what [`update`](Self::update) does; returns `None`, and changes nothing, when the slot
+    /// Does what [`update`](Self::update) does; returns `None`, and changes nothing, when the partition
     /// is in use. O(1).
     ///
     /// # Errors
@@ -139,7 +138,7 @@ impl<W: Wire> Presence<W> {
     }
 
     /// Does what [`untrack`](Self::untrack) does; returns `None`, and changes nothing, when the
-    /// slot is in use. O(1).
+    /// partition is in use. O(1).
     pub fn try_untrack<'a>(
         &self,
         topic: &str,
@@ -152,7 +151,7 @@ impl<W: Wire> Presence<W> {
 }
 
 /// Leases and grace. `now` is the time since any start, the same for all calls.
-impl<W: Wire> Presence<W> {
+impl Presence {
     /// Starts or renews the lease of an owner: unless it is renewed within `ttl`, all its entries
     /// leave, with the reason [`LeaveReason::Expired`]. Does nothing if `owner` is longer than any
     /// may be ([`owner_len_max`](crate::tracker::Limits::owner_len_max)). O(log leases).
@@ -268,10 +267,10 @@ impl<W: Wire> Presence<W> {
     }
 }
 
-impl<W: Wire> Presence<W> {
+impl Presence {
     fn track_in(
         &self,
-        mut tracker: RwLockWriteGuard<'_, W::Shard>,
+        mut tracker: RwLockWriteGuard<'_, Partitions>,
         put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
         let tracked = self
@@ -284,7 +283,7 @@ impl<W: Wire> Presence<W> {
 
     fn update_in(
         &self,
-        mut tracker: RwLockWriteGuard<'_, W::Shard>,
+        mut tracker: RwLockWriteGuard<'_, Partitions>,
         put: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
         let updated = tracker.update(put)?;
@@ -295,7 +294,7 @@ impl<W: Wire> Presence<W> {
 
     fn untrack_in(
         &self,
-        mut tracker: RwLockWriteGuard<'_, W::Shard>,
+        mut tracker: RwLockWriteGuard<'_, Partitions>,
         topic: &str,
         key: Key<'_>,
         owner: &[u8],
@@ -312,7 +311,7 @@ impl<W: Wire> Presence<W> {
     /// Takes over the entry of a lost owner for the same topic and key, if there is one.
     fn adopt(
         &self,
-        shard: &mut W::Shard,
+        shard: &mut Partitions,
         put: &NewEntry<'_>,
     ) -> Option<Result<EntryRef, TrackError>> {
         let lost = self.timers.lost_owner_of(shard.tracker(put.topic), put)?;

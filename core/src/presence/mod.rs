@@ -1,5 +1,5 @@
-//! Presence for many threads and many nodes: a tracker for each slot behind a lock of its own, and
-//! one [`Replica`](crate::replica::Replica).
+//! Presence for many threads and many nodes: trackers behind up to 32 locks, and the control plane
+//! of replication.
 //!
 //! A [`Presence`] has the verbs of a [`Tracker`](crate::Tracker), and replicates without I/O: the
 //! caller moves frames and passes the time in. The module `runtime` (feature `tokio`) does both
@@ -31,66 +31,45 @@
 mod budget;
 mod cluster;
 mod config;
-#[allow(unnameable_types, reason = "behind the parameter of `Presence`")]
 mod control;
 #[cfg(feature = "testing")]
 mod inspect;
-#[allow(unnameable_types, reason = "behind the parameter of `Presence`")]
-mod jobs;
 mod list_with_diffs;
 mod local;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod own_snapshot;
-#[allow(
-    unnameable_types,
-    private_interfaces,
-    reason = "behind the parameter of `Presence`"
-)]
-mod plane;
 mod reads;
+mod restore;
+mod shards;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod timers;
-#[allow(unnameable_types, reason = "there is one wire to choose")]
-pub(crate) mod wire;
-#[allow(
-    unnameable_types,
-    private_interfaces,
-    reason = "behind the parameter of `Presence`"
-)]
-pub(crate) mod wire1;
-#[cfg(any(test, feature = "testing"))]
-#[allow(
-    private_interfaces,
-    unnameable_types,
-    reason = "it has no public name yet"
-)]
-pub(crate) mod wire2;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::id::{Origin, ReplicaId, topic_hash};
+use crate::replica::{Partitions, Replica};
 
 pub use self::config::PresenceConfig;
+#[cfg(feature = "testing")]
+pub(crate) use self::restore::read_snapshot;
 pub use self::snapshot::RestoreError;
-#[cfg(feature = "tokio")]
-pub(crate) use crate::replica::{Address, Destination, Signal, Transmit};
 
 use self::budget::LeaveBudget;
 use self::control::Control;
-use self::plane::Shard;
 use self::timers::Timers;
-use self::wire::Wire;
-use self::wire1::Wire1;
+
+/// The most locks of a presence.
+const SHARDS_MAX: u32 = 32;
 
 /// The approximate number of bytes of a leave on the wire.
 const LEAVE_WIRE_LEN: usize = 8;
 
 /// The presence of a cluster as this node knows it: one object for many threads.
 ///
-/// Topics are spread over 32 slots, each with a tracker behind a lock of its own, so an operation
-/// waits only for operations on topics of the same slot. Reads do not queue behind waiting writers:
+/// Topics are spread over partitions, and these over up to 32 locks, so an operation waits only for
+/// operations on topics behind the same lock. Reads do not queue behind waiting writers:
 /// they wait at most for the present write, which is one operation or one slice.
 ///
 /// ```
@@ -105,73 +84,58 @@ const LEAVE_WIRE_LEN: usize = 8;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Presence<W: Wire = Wire1> {
+pub struct Presence {
     id: RwLock<ReplicaId>,
     /// As many as there are locks: a power of two, at most 32.
-    shards: Box<[RwLock<W::Shard>]>,
+    shards: Box<[RwLock<Partitions>]>,
     /// Shards with local changes since the last `take_diff`, one bit each.
     changed: AtomicU32,
     /// Shards with local changes that were not reported to the control plane.
     unreported: AtomicU32,
     /// Approximate bytes of those changes on the wire.
     written: AtomicUsize,
-    control: Mutex<Control<W::Plane>>,
+    control: Mutex<Control>,
     timers: Timers,
     flush: Duration,
     grace: Duration,
-    slice_entries_max: usize,
 }
 
 impl Presence {
     /// Creates an empty presence.
     #[must_use]
     pub fn new(replica: ReplicaId, config: PresenceConfig) -> Self {
-        Wire1::presence(replica, config)
+        Self::with_shards(replica, config, SHARDS_MAX)
     }
-}
 
-/// The settings of a presence that do not depend on its wire.
-#[derive(Debug, Clone, Copy)]
-struct Settings {
-    owner_len_max: usize,
-    flush: Duration,
-    grace: Duration,
-    slice_entries_max: usize,
-    leave_log_bytes_max: usize,
-}
-
-impl Settings {
-    fn of(config: &PresenceConfig) -> Self {
-        Self {
-            owner_len_max: config.limits.get_owner_len_max(),
-            flush: config.flush,
-            grace: config.grace,
-            slice_entries_max: config.slice_entries_max.max(1),
-            leave_log_bytes_max: config.leave_log_bytes_max,
-        }
-    }
-}
-
-impl<W: Wire> Presence<W> {
-    /// Makes an empty presence of a control plane and its shards.
-    fn assemble(
-        replica: ReplicaId,
-        settings: Settings,
-        plane: W::Plane,
-        shards: impl Iterator<Item = W::Shard>,
-    ) -> Self {
-        let leave_budget = LeaveBudget::new(settings.leave_log_bytes_max);
+    /// Creates an empty presence with as many locks as there are partitions, or fewer.
+    pub(crate) fn with_shards(replica: ReplicaId, config: PresenceConfig, shards_max: u32) -> Self {
+        let mut replication = config.replication;
+        replication.grace = config.grace;
+        let leaves_kept = replication.leaves_kept;
+        let partitions = replication.shape.partitions();
+        let shards = partitions.min(shards_max).min(SHARDS_MAX);
+        let timers = Timers::new(config.limits.get_owner_len_max());
+        let slice_entries_max = config.slice_entries_max.max(1);
+        let shard = Partitions::new(replica.clone(), replication.shape, config.limits)
+            .slice_max(slice_entries_max)
+            .leaves_kept(leaves_kept);
+        let shard = if partitions == shards {
+            shard.with_one_partition()
+        } else {
+            shard
+        };
+        let plane = Replica::new(replica.clone(), replication, config.seed);
+        let leave_budget = LeaveBudget::new(config.leave_log_bytes_max);
         Self {
             id: RwLock::new(replica),
-            shards: shards.map(RwLock::new).collect(),
+            shards: (0..shards).map(|_| RwLock::new(shard.clone())).collect(),
             changed: AtomicU32::new(0),
             unreported: AtomicU32::new(0),
             written: AtomicUsize::new(0),
-            control: Mutex::new(Control::new(plane, leave_budget)),
-            timers: Timers::new(settings.owner_len_max),
-            flush: settings.flush,
-            grace: settings.grace,
-            slice_entries_max: settings.slice_entries_max,
+            control: Mutex::new(Control::new(plane, leave_budget, leaves_kept)),
+            timers,
+            flush: config.flush,
+            grace: config.grace,
         }
     }
 
@@ -180,7 +144,7 @@ impl<W: Wire> Presence<W> {
         (topic_hash(topic) % self.shards.len() as u64) as u8
     }
 
-    fn shard(&self, topic: &str) -> &RwLock<W::Shard> {
+    fn shard(&self, topic: &str) -> &RwLock<Partitions> {
         &self.shards[usize::from(self.number_of(topic))]
     }
 
@@ -203,12 +167,11 @@ impl<W: Wire> Presence<W> {
         let mut clocks = Vec::new();
         for shard in &self.shards {
             let shard = shard.read();
-            for tracker in shard.trackers() {
+            for (partition, tracker) in shard.trackers() {
                 let known = tracker.origins().filter(|info| info.clock > 0);
                 clocks.extend(known.map(|info| {
-                    let slot = tracker.slot();
                     let replica = info.replica;
-                    (Origin { replica, slot }, info.clock)
+                    (Origin { replica, partition }, info.clock)
                 }));
             }
         }

@@ -1,12 +1,11 @@
 //! Reads, and lists that hold no lock for long.
 
 use super::Presence;
-use super::plane::Shard;
-use super::wire::Wire;
+use crate::replica::Partitions;
 use crate::tracker::{Entry, EntryBuf, Key, Pages, Slice, Tracker};
 
 /// Reads. They do not queue behind waiting writers.
-impl<W: Wire> Presence<W> {
+impl Presence {
     /// Returns copies of the visible entries of a topic. O(entries of the topic).
     #[must_use]
     pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
@@ -17,7 +16,7 @@ impl<W: Wire> Presence<W> {
     }
 
     /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
-    /// same slot wait meanwhile; do not call back into the presence. O(entries of the topic).
+    /// same partition wait meanwhile; do not call back into the presence. O(entries of the topic).
     pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
         self.read(topic, |tracker| tracker.list(topic).for_each(each));
     }
@@ -50,7 +49,8 @@ impl<W: Wire> Presence<W> {
         for shard in &self.shards {
             let shard = shard.read();
             let trackers = shard.trackers();
-            topics.extend(trackers.flat_map(Tracker::topics).map(str::to_owned));
+            let names = trackers.flat_map(|(_, tracker)| tracker.topics());
+            topics.extend(names.map(str::to_owned));
         }
         topics.sort_unstable();
         topics
@@ -69,8 +69,8 @@ impl<W: Wire> Presence<W> {
         self.len() == 0
     }
 
-    /// Calls `read` with the tracker of a topic's slot, which has all entries of the topic. Writers
-    /// to topics of the same slot wait meanwhile; do not call back into the presence.
+    /// Calls `read` with the tracker of a topic's partition, which has all entries of the topic. Writers
+    /// to topics of the same partition wait meanwhile; do not call back into the presence.
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -89,13 +89,13 @@ impl<W: Wire> Presence<W> {
         read(shard.tracker(topic))
     }
 
-    /// Does what [`read`](Self::read) does; returns `None` when the slot is being written.
+    /// Does what [`read`](Self::read) does; returns `None` when the partition is being written.
     pub fn try_read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> Option<R> {
         let shard = self.shard(topic).try_read_recursive()?;
         Some(read(shard.tracker(topic)))
     }
 
-    /// Does what [`len`](Self::len) does; returns `None` when a slot is being written.
+    /// Does what [`len`](Self::len) does; returns `None` when a partition is being written.
     #[must_use]
     pub fn try_len(&self) -> Option<usize> {
         let shards = self.shards.iter();
@@ -137,6 +137,6 @@ impl<W: Wire> Presence<W> {
 }
 
 /// Returns the number of entries of a shard, hidden ones included.
-fn len_of(shard: &impl Shard) -> usize {
-    shard.trackers().map(Tracker::len).sum()
+fn len_of(shard: &Partitions) -> usize {
+    shard.trackers().map(|(_, tracker)| tracker.len()).sum()
 }

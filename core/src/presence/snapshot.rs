@@ -1,22 +1,14 @@
-//! The bytes of a snapshot: the life that wrote it, then a `Repair` body of each origin.
+//! The bytes of a snapshot: the life that wrote it, then its own entries in each partition.
 
 use std::fmt;
-
-use parking_lot::RwLock;
 
 use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
 use crate::error::ApplyError;
 use crate::fault::{Fault, is_broken};
 use crate::id::{OP_MAX, ReplicaId};
-use crate::tracker::Tracker;
 
-/// The layout of the body of a snapshot: the states of all origins, or those of the own entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    All = 1,
-    #[cfg(any(test, feature = "testing"))]
-    Own = 2,
-}
+/// The layout of the body of a snapshot.
+const LAYOUT: u8 = 2;
 
 /// The reason for which a snapshot was not restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,26 +48,9 @@ impl From<DecodeError> for RestoreError {
     }
 }
 
-/// Writes a snapshot, slot by slot: operations are applied meanwhile. O(entries).
-pub(super) fn write(id: &ReplicaId, slots: &[RwLock<Tracker>]) -> Vec<u8> {
-    let mut body = Writer::new();
-    body.u8(Layout::All as u8);
-    body.identity(id.name(), id.incarnation(), id.salt());
-    for tracker in slots {
-        let tracker = tracker.read();
-        for info in tracker.origins().filter(|info| info.clock > 0) {
-            if let Some(state) = tracker.full_body(&info.replica, 0) {
-                body.bytes(&state);
-            }
-        }
-    }
-    Envelope::default().seal(Kind::SNAPSHOT, body.as_slice())
-}
-
 /// The state of the own entries in one partition.
-#[cfg(any(test, feature = "testing"))]
 #[derive(Debug)]
-pub(super) struct SavedOwn<'a> {
+pub(super) struct SavedPartition<'a> {
     pub(super) partition: u64,
     pub(super) clock: u64,
     /// The content of a repair from 0.
@@ -85,27 +60,24 @@ pub(super) struct SavedOwn<'a> {
 }
 
 /// Begins a snapshot of own entries in 2^`bits` partitions.
-#[cfg(any(test, feature = "testing"))]
-pub(super) fn begin_own(id: &ReplicaId, bits: u8) -> Writer {
+pub(super) fn begin(id: &ReplicaId, bits: u8) -> Writer {
     let mut body = Writer::new();
-    body.u8(Layout::Own as u8);
+    body.u8(LAYOUT);
     body.identity(id.name(), id.incarnation(), id.salt());
     body.u8(bits);
     body
 }
 
 /// Adds the state of the own entries in one partition.
-#[cfg(any(test, feature = "testing"))]
-pub(super) fn add_own(body: &mut Writer, partition: u16, clock: u64, content: &[u8]) {
+pub(super) fn add(body: &mut Writer, partition: u16, clock: u64, content: &[u8]) {
     body.u64(u64::from(partition));
     body.u64(clock);
     body.bytes(content);
 }
 
 /// Ends a snapshot.
-#[cfg(any(test, feature = "testing"))]
-pub(super) fn end_own(body: &Writer) -> Vec<u8> {
-    Envelope::default().seal(Kind::SNAPSHOT, body.as_slice())
+pub(super) fn end(body: &Writer) -> Vec<u8> {
+    Envelope::default().seal(Kind::SNAPSHOT, None, body.as_slice())
 }
 
 /// A snapshot being read.
@@ -119,27 +91,19 @@ pub(super) struct SnapshotReader<'a> {
     salt: u32,
 }
 
-/// The state of one origin in a snapshot.
-#[derive(Debug)]
-pub(super) struct SavedOrigin<'a> {
-    /// Offset of the body in the snapshot.
-    pub(super) offset: usize,
-    /// A `Repair` body.
-    pub(super) body: &'a [u8],
-}
-
 impl<'a> SnapshotReader<'a> {
     /// Reads what comes before the states.
-    pub(super) fn new(snapshot: &'a [u8], layout: Layout) -> Result<Self, RestoreError> {
-        let (kind, body) = Envelope::default().open(snapshot)?;
-        if kind != Kind::SNAPSHOT {
-            let kind = DecodeErrorKind::UnexpectedKind { kind: kind.0 };
-            return Err(DecodeError::new(4, kind).into());
+    pub(super) fn new(snapshot: &'a [u8]) -> Result<Self, RestoreError> {
+        let opened = Envelope::default().open(snapshot);
+        let opened = opened.map_err(DecodeError::from)?;
+        if opened.kind != Kind::SNAPSHOT {
+            let kind = opened.kind.0;
+            return Err(DecodeError::new(4, DecodeErrorKind::UnexpectedKind { kind }).into());
         }
-        let body_offset = Envelope::default().body_offset();
+        let body_offset = opened.body_at;
         let shifted = |error: DecodeError| error.shifted(body_offset);
-        let mut reader = Reader::new(body);
-        if reader.u8().map_err(shifted)? != layout as u8 {
+        let mut reader = Reader::new(opened.body);
+        if reader.u8().map_err(shifted)? != LAYOUT {
             return Err(DecodeError::invalid(body_offset, "another layout of snapshot").into());
         }
         let (name, incarnation, salt) = reader.identity().map_err(shifted)?;
@@ -168,7 +132,6 @@ impl<'a> SnapshotReader<'a> {
     }
 
     /// Returns the identity that wrote the snapshot.
-    #[cfg(any(test, feature = "testing"))]
     pub(super) fn writer(&self) -> Result<ReplicaId, RestoreError> {
         let id = ReplicaId::new(self.name, self.incarnation, self.salt);
         let invalid = DecodeError::invalid(self.body_offset, "no valid identity");
@@ -176,74 +139,59 @@ impl<'a> SnapshotReader<'a> {
     }
 
     /// Reads the logarithm of the number of partitions.
-    #[cfg(any(test, feature = "testing"))]
     pub(super) fn bits(&mut self) -> Result<u8, RestoreError> {
         let bits = self.reader.u8();
         Ok(bits.map_err(|error| error.shifted(self.body_offset))?)
     }
 
     /// Reads the own state of the next partition; `None` at the end.
-    #[cfg(any(test, feature = "testing"))]
-    pub(super) fn next_own(&mut self) -> Result<Option<SavedOwn<'a>>, RestoreError> {
+    pub(super) fn next(&mut self) -> Result<Option<SavedPartition<'a>>, RestoreError> {
         if self.reader.remaining() == 0 {
             return Ok(None);
         }
         let shifted = |error: DecodeError| error.shifted(self.body_offset);
         let partition = self.reader.u64().map_err(shifted)?;
         let clock = self.reader.u64().map_err(shifted)?;
-        Ok(self.next()?.map(|saved| SavedOwn {
-            partition,
-            clock,
-            content: saved.body,
-            offset: saved.offset,
-        }))
-    }
-
-    /// Reads the state of the next origin; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<SavedOrigin<'a>>, RestoreError> {
-        if self.reader.remaining() == 0 {
-            return Ok(None);
-        }
-        let len = self.reader.u64();
-        let len = len.map_err(|error| error.shifted(self.body_offset))?;
+        let len = self.reader.u64().map_err(shifted)?;
         let offset = self.body_offset + self.reader.offset();
-        let body = usize::try_from(len)
+        let content = usize::try_from(len)
             .ok()
             .and_then(|len| self.reader.raw(len).ok());
-        let body = body.ok_or(DecodeError::new(offset, DecodeErrorKind::Truncated))?;
-        Ok(Some(SavedOrigin { offset, body }))
+        let content = content.ok_or(DecodeError::new(offset, DecodeErrorKind::Truncated))?;
+        Ok(Some(SavedPartition {
+            partition,
+            clock,
+            content,
+            offset,
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ALL_TOPICS;
-    use crate::tracker::{Limits, NewEntry};
 
     fn id(incarnation: u64, salt: u32) -> ReplicaId {
         ReplicaId::new("a", incarnation, salt).unwrap()
     }
 
     fn snapshot(id: &ReplicaId) -> Vec<u8> {
-        let mut tracker = Tracker::with_slot(id.clone(), ALL_TOPICS, Limits::default());
-        tracker
-            .track(&NewEntry::new("room", "ann", "conn"))
-            .unwrap();
-        write(id, &[RwLock::new(tracker)])
+        let mut body = begin(id, 5);
+        add(&mut body, 3, 7, b"content");
+        end(&body)
     }
 
     #[test]
     fn the_life_after_a_snapshot_is_later_than_the_one_before() {
         let bytes = snapshot(&id(7, 3));
-        let reader = SnapshotReader::new(&bytes, Layout::All).unwrap();
+        let reader = SnapshotReader::new(&bytes).unwrap();
         assert_eq!(reader.later_life(id(7, 4)), Ok(id(7, 4)));
         assert_eq!(reader.later_life(id(7, 3)), Ok(id(8, 3)));
         assert_eq!(reader.later_life(id(2, 9)), Ok(id(8, 9)));
         let other = ReplicaId::new("b", 1, 0).unwrap();
         assert_eq!(reader.later_life(other.clone()), Ok(other));
         let last = snapshot(&id(OP_MAX - 1, 3));
-        let reader = SnapshotReader::new(&last, Layout::All).unwrap();
+        let reader = SnapshotReader::new(&last).unwrap();
         let exhausted = Err(RestoreError::IncarnationExhausted);
         assert_eq!(reader.later_life(id(7, 4)), exhausted);
     }
@@ -251,9 +199,11 @@ mod tests {
     #[test]
     fn the_states_are_read_one_after_the_other() {
         let bytes = snapshot(&id(7, 3));
-        let mut reader = SnapshotReader::new(&bytes, Layout::All).unwrap();
+        let mut reader = SnapshotReader::new(&bytes).unwrap();
+        assert_eq!(reader.bits(), Ok(5));
         let saved = reader.next().unwrap().unwrap();
-        assert_eq!(&bytes[saved.offset..][..saved.body.len()], saved.body);
+        assert_eq!((saved.partition, saved.clock), (3, 7));
+        assert_eq!(&bytes[saved.offset..][..7], saved.content);
         assert!(reader.next().unwrap().is_none());
     }
 }

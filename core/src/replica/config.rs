@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::codec::SharedKey;
+use crate::codec::{Mode, PARTITIONS_MAX, Shape, SharedKey};
 
-/// The settings of one [`Replica`](crate::replica::Replica): times and bounds of replication.
+/// The settings of replication: times and bounds.
 ///
-/// Every node of a cluster should use the same [`cluster`](Self::cluster) and [`key`](Self::key);
-/// the rest may differ.
+/// All nodes of a cluster must have the same [`cluster`](Self::cluster), [`key`](Self::key) and
+/// [`partitions`](Self::partitions); the rest may differ.
 ///
 /// ```
 /// use headcount::PresenceConfig;
@@ -17,8 +17,9 @@ use crate::codec::SharedKey;
 /// let replication = Config::default().cluster("chat").heartbeat(Duration::from_millis(500));
 /// let config = PresenceConfig::default().replication(replication);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
+    pub(crate) shape: Shape,
     pub(crate) cluster: String,
     pub(crate) key: Option<SharedKey>,
     pub(crate) heartbeat: Duration,
@@ -26,18 +27,25 @@ pub struct Config {
     pub(crate) forget_after: Duration,
     pub(crate) push_after: Duration,
     pub(crate) push_bytes_max: usize,
-    pub(crate) frame_max: usize,
-    pub(crate) relay: bool,
-    pub(crate) peers_max: usize,
-    pub(crate) staging_bytes_max: usize,
-    pub(crate) reply_bytes_max: usize,
-    pub(crate) pull_jitter_max: Duration,
+    /// The time after which an unanswered question is repeated first; it doubles.
+    pub(crate) pull_retry: Duration,
     pub(crate) pull_timeout: Duration,
+    pub(crate) vacate_after: Duration,
+    /// The time for which entries of a replica stay visible after a later start of its name
+    /// replaced it: the grace of the presence.
+    pub(crate) grace: Duration,
+    pub(crate) ready_after: Duration,
+    pub(crate) peers_max: usize,
+    pub(crate) reply_bytes_max: usize,
+    pub(crate) staging_bytes_max: usize,
+    pub(crate) leaves_kept: Duration,
+    pub(crate) frame_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            shape: Shape::default(),
             cluster: "headcount".into(),
             key: None,
             heartbeat: Duration::from_secs(1),
@@ -45,19 +53,22 @@ impl Default for Config {
             forget_after: Duration::from_secs(20 * 60),
             push_after: Duration::from_millis(5),
             push_bytes_max: 64 * 1024,
-            frame_max: 256 * 1024,
-            relay: false,
-            peers_max: 1024,
-            staging_bytes_max: 256 << 20,
+            pull_retry: Duration::from_millis(250),
+            pull_timeout: Duration::from_secs(2),
+            vacate_after: Duration::from_secs(60),
+            grace: Duration::ZERO,
+            ready_after: Duration::from_secs(5),
+            peers_max: 4_096,
             reply_bytes_max: 256 << 20,
-            pull_jitter_max: Duration::from_millis(20),
-            pull_timeout: Duration::from_secs(1),
+            staging_bytes_max: 256 << 20,
+            leaves_kept: Duration::from_secs(60),
+            frame_max: 256 * 1024,
         }
     }
 }
 
 impl Config {
-    /// Sets the name of the cluster, at most 64 bytes. Default `headcount`.
+    /// Sets the name of the cluster, of any length. Default `headcount`.
     ///
     /// Frames of another cluster are refused.
     #[must_use]
@@ -68,21 +79,35 @@ impl Config {
 
     /// Sets the secret that all nodes of the cluster share. Default `None`.
     ///
-    /// With a key, frames carry a MAC instead of a checksum, and frames without a valid MAC are refused.
+    /// With a key, frames carry a MAC instead of a checksum, and frames without a valid MAC are
+    /// refused.
     #[must_use]
     pub fn key(mut self, key: Option<SharedKey>) -> Self {
         self.key = key;
         self
     }
 
-    /// Sets the time between two Digests. Default 1 s, at least 1 ms.
+    /// Sets the number of partitions that topics are spread over. Default 32.
+    ///
+    /// The number is raised to the next power of two, at most 65,536. All nodes of a cluster must
+    /// have the same: frames of a node with another number are refused, and told as
+    /// [`ShapeMismatch`](super::Event::ShapeMismatch). A partition without entries costs nothing.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        let partitions = partitions.clamp(1, PARTITIONS_MAX).next_power_of_two();
+        self.shape = Shape::new(partitions, Mode::All).unwrap_or_default();
+        self
+    }
+
+    /// Sets the time between two Beats. Default 1 s, at least 1 ms.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = heartbeat;
         self
     }
 
-    /// Sets the silence after which a replica is down and its entries are hidden. Default 5 s.
+    /// Sets the silence after which a replica is down and its entries are hidden. Default 5 s, at
+    /// least two heartbeats.
     #[must_use]
     pub fn down_after(mut self, down_after: Duration) -> Self {
         self.down_after = down_after;
@@ -96,69 +121,116 @@ impl Config {
         self
     }
 
-    /// Sets how long local operations wait, to travel together. Default 5 ms.
+    /// Sets how long own operations wait, to travel together. Default 5 ms.
     #[must_use]
     pub fn push_after(mut self, push_after: Duration) -> Self {
         self.push_after = push_after;
         self
     }
 
-    /// Sets the bytes of local operations that wait at most; more are pushed at once. Default 64 KiB.
+    /// Sets the bytes of own operations that wait at most; more are pushed at once. Default 64 KiB.
     #[must_use]
     pub fn push_bytes_max(mut self, push_bytes_max: usize) -> Self {
         self.push_bytes_max = push_bytes_max;
         self
     }
 
-    /// Sets the largest frame that the transport takes, in bytes. Default 256 KiB, from 1 KiB to 16 MiB.
+    /// Sets the largest frame that the transport takes, in bytes. Default 256 KiB, from 1 KiB to
+    /// 16 MiB.
     #[must_use]
     pub fn frame_max(mut self, frame_max: usize) -> Self {
         self.frame_max = frame_max;
         self
     }
 
-    /// Sets whether every Digest carries the rows of all replicas, as a partial mesh needs. Default `false`.
-    ///
-    /// Without it, a Digest carries the node's own row, which is enough for a full mesh. The other rows then
-    /// travel with every eighth Digest, as the acknowledgements that let leave logs be trimmed.
-    #[must_use]
-    pub fn relay(mut self, relay: bool) -> Self {
-        self.relay = relay;
-        self
-    }
-
-    /// Sets the most replicas known at once, and the most direct senders. Default 1,024.
+    /// Sets the most replicas known at once. Default 4,096.
     #[must_use]
     pub fn peers_max(mut self, peers_max: usize) -> Self {
         self.peers_max = peers_max;
         self
     }
 
-    /// Sets the bytes of replies being received, beyond which Pulls wait. Default 256 MiB.
+    /// Sets the bytes of incomplete long answers that are kept for partitions of which something is
+    /// held already; beyond it what is held is dropped and loaded again. Default 256 MiB.
     #[must_use]
     pub fn staging_bytes_max(mut self, staging_bytes_max: usize) -> Self {
         self.staging_bytes_max = staging_bytes_max;
         self
     }
 
-    /// Sets the bytes of encoded replies kept for askers, beyond which Pulls go unanswered. Default 256 MiB.
+    /// Sets the bytes of encoded long answers kept for askers, unless a single one has more.
+    /// Default 256 MiB.
     #[must_use]
     pub fn reply_bytes_max(mut self, reply_bytes_max: usize) -> Self {
         self.reply_bytes_max = reply_bytes_max;
         self
     }
 
-    /// Sets the upper bound of the random delay before a Pull. Default 20 ms.
-    #[must_use]
-    pub fn pull_jitter_max(mut self, pull_jitter_max: Duration) -> Self {
-        self.pull_jitter_max = pull_jitter_max;
-        self
-    }
-
-    /// Sets the time after which an unanswered Pull is repeated at another peer. Default 1 s.
+    /// Sets the longest time after which an unanswered question is repeated. Default 2 s.
+    ///
+    /// The first repetition comes after 250 ms, and the time doubles from there on.
     #[must_use]
     pub fn pull_timeout(mut self, pull_timeout: Duration) -> Self {
         self.pull_timeout = pull_timeout;
         self
+    }
+
+    /// Sets the time after which a partition without own entries is vacated. Default 60 s.
+    #[must_use]
+    pub fn vacate_after(mut self, vacate_after: Duration) -> Self {
+        self.vacate_after = vacate_after;
+        self
+    }
+
+    /// Sets the time after two heartbeats for which a node waits for replicas that it does not catch
+    /// up with, before it is synced without them. Default 5 s.
+    #[must_use]
+    pub fn ready_after(mut self, ready_after: Duration) -> Self {
+        self.ready_after = ready_after;
+        self
+    }
+}
+
+/// Times inside a replica start here, so that subtracting a duration never meets zero.
+pub(super) const EPOCH: u64 = 1 << 50;
+
+/// The durations of a [`Config`] in microseconds.
+#[derive(Debug, Clone)]
+pub(super) struct Timing {
+    pub(super) beat: u64,
+    pub(super) down: u64,
+    pub(super) forget: u64,
+    pub(super) push: u64,
+    pub(super) retry: u64,
+    pub(super) pull: u64,
+    pub(super) vacate: u64,
+    pub(super) ready: u64,
+    /// 0 for none.
+    pub(super) grace: u64,
+}
+
+impl Timing {
+    pub(super) fn new(config: &Config) -> Self {
+        let micros = |duration: Duration| {
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(EPOCH);
+            micros.clamp(1, EPOCH / 8)
+        };
+        let beat = micros(config.heartbeat).max(1_000);
+        Self {
+            beat,
+            // A replica that beats in time is never down.
+            down: micros(config.down_after).max(2 * beat),
+            forget: micros(config.forget_after),
+            push: micros(config.push_after),
+            retry: micros(config.pull_retry),
+            pull: micros(config.pull_timeout),
+            vacate: micros(config.vacate_after),
+            ready: micros(config.ready_after),
+            grace: if config.grace.is_zero() {
+                0
+            } else {
+                micros(config.grace)
+            },
+        }
     }
 }

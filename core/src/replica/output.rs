@@ -1,18 +1,20 @@
-//! What comes out of a replica: frames, orders for the trackers, news for users; and their answers.
+//! The output of a replica: frames to send, work on entries, events for users.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Signal;
+use super::message::{Data, Position};
+use crate::codec::Shape;
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
+use crate::tracker::Diff;
 
-/// How a transport names one of its neighbours: opaque here.
+/// The name of a neighbour, chosen by the transport.
 pub type Address = Arc<str>;
 
 /// Where a frame goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// To every neighbour of the transport.
     All,
@@ -21,7 +23,7 @@ pub enum Destination {
 }
 
 /// A frame to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
     /// Where it goes.
     pub to: Destination,
@@ -29,117 +31,204 @@ pub struct Transmit {
     pub frame: Bytes,
 }
 
-/// What the owner of the trackers must do, in the order given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Apply a frame under the lock of its slot, then call [`applied`](super::Replica::applied).
-    Apply(Apply),
-    /// Encode what an asker lacks, then call [`reply`](super::Replica::reply).
+/// A short-lived sign such as "is typing"; not stored, dropped first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// The topic that it concerns, at most 256 bytes.
+    pub topic: String,
+    /// The key that it concerns, at most 256 bytes.
+    pub key: Vec<u8>,
+    /// A kind that the application defines.
+    pub kind: u8,
+    /// The time for which it holds, in milliseconds.
+    pub ttl_ms: u32,
+    /// At most 256 bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Work on the entries, to be done in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Take own operations after a clock and hand them to
+    /// [`Replica::answer_push`](super::Replica::answer_push).
+    Push { partition: u16, since: u64 },
+    /// Encode an answer and hand it to [`Replica::answer_pull`](super::Replica::answer_pull).
     Serve(Serve),
-    /// Encode the local operations after `since` as a Delta, then call [`push`](super::Replica::push).
-    Push {
-        /// The slot.
-        slot: u8,
-        /// The tick up to which peers were told.
-        since: u64,
-    },
-    /// Hide the entries of a replica; clocks and data stay.
+    /// Apply a frame and report to [`Replica::report_applied`](super::Replica::report_applied).
+    Apply(Apply),
+    /// Drop what is held of a replica in a partition.
+    Drop { id: ReplicaId, partition: u16 },
+    /// Drop the own origin of a partition if it is still empty at this clock; later lives begin
+    /// above it.
+    Vacate { partition: u16, clock: u64 },
+    /// Hide the entries of a replica.
     Hide(ReplicaId),
     /// Show them again.
     Show(ReplicaId),
     /// Drop everything of a replica.
     Forget(ReplicaId),
-    /// A later life took the name: as [`Forget`](Self::Forget), but what users see of the earlier
-    /// one may stay for a grace.
+    /// Give up a replica that a later start of its name replaces. What is visible of it stays so
+    /// until the later life puts it again, or the grace ends.
     Replace(ReplicaId),
-    /// The local origins go on under a new identity.
-    Reincarnate {
-        /// The identity given up.
-        old: ReplicaId,
-        /// The identity taken.
-        new: ReplicaId,
-    },
-    /// Every up peer has acknowledged the leaves up to this tick.
-    Trim {
-        /// The origin's replica.
-        origin: ReplicaId,
-        /// Its slot.
-        slot: u8,
-        /// The newest tick that may go.
-        upto: u64,
-    },
+    /// Drop what is still visible of a replaced replica.
+    EndGrace(ReplicaId),
+    /// Continue with the own entries under a new identity.
+    Reincarnate(ReplicaId),
 }
 
-/// A slot frame that passed the checks of the control plane.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Apply {
-    /// The origin's replica.
-    pub origin: ReplicaId,
-    /// Its slot.
-    pub slot: u8,
-    /// The body of the Delta or Repair.
-    pub body: Bytes,
-    /// Whether it is a Repair.
-    pub repair: bool,
-    /// Whether this holder asked for it with `full`.
-    pub full: bool,
-    /// The clock it leads to.
-    pub to: u64,
-    /// Who sent it.
-    pub source: Address,
+impl Action {
+    /// Returns the partition that it is about; `None` if it is about all.
+    pub(crate) fn partition(&self) -> Option<u16> {
+        match self {
+            Self::Push { partition, .. }
+            | Self::Drop { partition, .. }
+            | Self::Vacate { partition, .. } => Some(*partition),
+            Self::Serve(serve) => Some(serve.partition),
+            Self::Apply(apply) => Some(apply.partition),
+            Self::Hide(_)
+            | Self::Show(_)
+            | Self::Forget(_)
+            | Self::Replace(_)
+            | Self::EndGrace(_)
+            | Self::Reincarnate(_) => None,
+        }
+    }
 }
 
-/// A request to encode a Delta or Repair for an asker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serve {
-    /// The origin's replica.
-    pub origin: ReplicaId,
-    /// Its slot.
-    pub slot: u8,
-    /// What the asker has.
-    pub since: u64,
-    /// Whether the asker wants the full state in any case.
-    pub full: bool,
-    /// Goes into a Repair.
-    pub nonce: u64,
-    pub(super) to: Address,
+/// A frame of another replica that passed the checks of the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Apply {
+    pub(crate) id: ReplicaId,
+    pub(crate) partition: u16,
+    pub(crate) life: u64,
+    /// The clock that it starts after, or the base of a repair.
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) content: Bytes,
+    /// True if the content is that of a repair, false if it is records of operations.
+    pub(crate) is_repair: bool,
+    /// The nonce of the question that it answers, if that is known.
+    pub(crate) answers: Option<u32>,
+    /// True if the whole state was asked for.
+    pub(crate) is_full: bool,
+    /// The number of this part of an answer, from 0, and the number of all: more than one only for
+    /// a whole state, of which nothing is held.
+    pub(crate) part: u32,
+    pub(crate) parts: u32,
 }
 
-/// What became of an [`Apply`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Applied, or not newer than what is here.
+/// A request to encode what an asker misses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Serve {
+    /// The number of the reply that the answer belongs to.
+    pub(crate) reply: u64,
+    pub(crate) partition: u16,
+    /// The current life.
+    pub(crate) life: u64,
+    /// The clock of the asker in this life; 0 if it has nothing of it.
+    pub(crate) clock: u64,
+    pub(crate) is_full: bool,
+    pub(crate) nonce: u32,
+    /// The version of the index.
+    pub(crate) version: u64,
+    /// The most bytes of the content of one frame.
+    pub(crate) bytes_max: usize,
+}
+
+/// The answer to a [`Serve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) reply: u64,
+    pub(crate) partition: u16,
+    pub(crate) found: Found,
+}
+
+/// The outcome of a [`Serve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    Data(Data),
+    /// An answer longer than a frame.
+    Long(Long),
+    /// The partition changed too much meanwhile: the asker asks again.
+    Nothing,
+    /// The asker has operations that were never made here.
+    Beyond,
+}
+
+/// An answer in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Long {
+    pub(crate) life: u64,
+    pub(crate) base: u64,
+    pub(crate) to: u64,
+    pub(crate) nonce: u32,
+    pub(crate) parts: Vec<Bytes>,
+}
+
+/// The answer to an [`Action::Push`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    pub(crate) partition: u16,
+    pub(crate) since: u64,
+    pub(crate) clock: u64,
+    pub(crate) fingerprint: u64,
+    /// `None` if leaves among the operations are no longer remembered.
+    pub(crate) records: Option<Bytes>,
+}
+
+/// The outcome of an [`Apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Applied, or not newer than what is held.
     Done,
-    /// It starts after what is here.
+    /// A part before the last one was loaded.
+    Loaded,
+    /// Work on the same origin is under way: nothing has changed.
+    Busy,
+    /// It starts after what is held.
     Gap,
-    /// Its content contradicts what is here.
-    Invalid,
-    /// The tracker does not take it: it breaks a limit or the format. What is here stays right.
-    Refused {
-        /// The clock it leads to.
-        to: u64,
-        /// Whether this holder asked for it with `full`.
-        full: bool,
-        /// What is wrong with it.
-        error: ApplyError,
-    },
-    /// It is being applied in slices; another report follows.
-    Started,
+    /// Its content contradicts what is held.
+    Contradicts,
+    /// It breaks a limit or the format. What is held is unchanged.
+    Refused(ApplyError),
 }
 
-/// The state of one origin after an [`Apply`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Its clock.
-    pub clock: u64,
-    /// Its rolling digest.
-    pub hash: u64,
-    /// What became of the frame.
-    pub outcome: Outcome,
+/// The state of a replica in a partition after an [`Apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) id: ReplicaId,
+    pub(crate) partition: u16,
+    /// The position that is held now.
+    pub(crate) held: Option<Position>,
+    /// The nonce of the question that was answered.
+    pub(crate) answers: Option<u32>,
+    /// The number of the part.
+    pub(crate) part: u32,
+    pub(crate) outcome: Outcome,
 }
 
-/// What users are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The own state of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnState {
+    pub(crate) partition: u16,
+    pub(crate) clock: u64,
+    pub(crate) entries: u32,
+}
+
+/// The answer to an action.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Nothing,
+    Push(Pushed),
+    Pull(Served),
+    /// The report on a frame, and its Diffs, in order.
+    Applied(Report, Vec<Diff>),
+    /// The Diffs of a change without a frame.
+    Changed(Vec<Diff>),
+}
+
+/// A message to users.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A replica is heard: new, or after being down.
@@ -150,57 +239,80 @@ pub enum Event {
     ReplicaForgotten(ReplicaId),
     /// A replica said Goodbye; its entries are gone.
     ReplicaLeft(ReplicaId),
-    /// Two holders of one origin disagree at the same clock; a full repair is under way.
+    /// A replica's entries here differ from its own at the same clock; they are asked for again.
     Divergence {
-        /// The origin's replica.
+        /// The replica.
         origin: ReplicaId,
-        /// Its slot.
-        slot: u8,
+        /// The partition of the entries.
+        partition: u16,
     },
-    /// Entries of a replica are refused: they break a limit of this node or the format. Told once
-    /// for a slot, until a frame of it is taken; it is asked for again with growing pauses.
+    /// Entries of a replica break a limit of this node or the format. Told once for a partition,
+    /// until a frame of it is taken; it is asked for again with growing pauses.
     Refused {
-        /// Who sent the frame.
-        from: Address,
-        /// The origin's replica.
+        /// The replica.
         origin: ReplicaId,
-        /// Its slot.
-        slot: u8,
-        /// What is wrong with the frame.
+        /// The partition of the entries.
+        partition: u16,
+        /// The rule that is broken.
         error: ApplyError,
+    },
+    /// This node has caught up with all replicas that it knows and that are up, but for those
+    /// missing. If some are, it is said again when none is.
+    Ready {
+        /// The replicas that this node has not caught up with.
+        missing: Vec<ReplicaId>,
+    },
+    /// A replica sent a short-lived sign.
+    Signal {
+        /// The replica.
+        from: ReplicaId,
+        /// The sign.
+        signal: Signal,
     },
     /// Another live node uses this node's name; this one is silent until the other is gone.
     DuplicateName {
         /// The other one.
         other: ReplicaId,
     },
-    /// This node took a new identity (it found a second self, or came back under an older one).
+    /// This node took a new identity: it found a second self, or came back under an older one.
     Reincarnated {
         /// The identity taken.
         id: ReplicaId,
     },
-    /// Too many Diffs were not fetched and are gone, or one lost versions that came and went
-    /// ([`Diff::is_lossy`](crate::Diff::is_lossy)). The lists are right: read them again.
-    DiffsDropped,
-    /// A sign from another node.
-    Signal {
-        /// Who sent it.
-        from: ReplicaId,
-        /// What it says.
-        signal: Signal,
+    /// A replica was refused: the hash by which frames name it is that of another one.
+    HandleCollision {
+        /// The one refused.
+        refused: ReplicaId,
     },
     /// A replica was refused: `peers_max` are known already.
     PeerLimit {
         /// The one refused.
         refused: ReplicaId,
     },
-    /// A peer speaks other major wire versions.
-    Unsupported {
-        /// Where it was heard.
+    /// A node of the cluster was given another number of partitions or another mode.
+    ShapeMismatch {
+        /// The address of the node.
         from: Address,
-        /// The lowest version it speaks.
-        min: u8,
-        /// The highest version it speaks.
-        max: u8,
+        /// The shape of this node.
+        ours: Shape,
+        /// The shape of that node.
+        theirs: Shape,
     },
+    /// An answer is longer than a frame; its asker does not get the entries.
+    AnswerTooLong {
+        /// The partition of the entries.
+        partition: u16,
+        /// The length of the answer.
+        bytes: usize,
+    },
+    /// Frames of an address have no valid seal of this cluster, or break the format.
+    Unreadable {
+        /// The address.
+        from: Address,
+        /// The rule that is broken, in words.
+        what: String,
+    },
+    /// Too many Diffs were not fetched and are gone, or one lost versions that came and went
+    /// ([`Diff::is_lossy`](crate::Diff::is_lossy)). The lists are right: read them again.
+    DiffsDropped,
 }

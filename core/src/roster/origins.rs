@@ -67,7 +67,7 @@ mod tests {
         let mut origins = Origins::default();
         let made = |name: &str| Origin {
             replica: ReplicaId::new(name, 1, 0).unwrap(),
-            slot: ALL_TOPICS,
+            partition: 0,
         };
         let a = origins.hold(&made("a"));
         let b = origins.hold(&made("b"));

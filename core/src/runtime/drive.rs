@@ -12,7 +12,6 @@ use tokio::time::sleep_until;
 
 use super::shared::Shared;
 use super::{Incoming, Transport};
-use crate::presence::wire::Wire;
 
 /// The time for which a node sleeps if it has no deadline.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -27,8 +26,8 @@ const LATE: Duration = Duration::from_millis(100);
 const TURNS: usize = 3;
 
 /// Drives a node: the task that [`Node::start`](super::Node::start) spawns.
-pub(super) async fn drive<W: Wire>(
-    shared: Arc<Shared<W>>,
+pub(super) async fn drive(
+    shared: Arc<Shared>,
     transport: impl Transport,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -78,7 +77,7 @@ struct Link<T> {
 }
 
 impl<T: Transport> Link<T> {
-    fn take(&mut self, shared: &Shared<impl Wire>, incoming: Option<Incoming>) {
+    fn take(&mut self, shared: &Shared, incoming: Option<Incoming>) {
         match incoming {
             Some(Incoming::Frame { from, frame }) => shared.take_frame(from, &frame),
             Some(Incoming::Gone(from)) => shared.presence.disconnected(shared.now(), &from),
@@ -89,7 +88,7 @@ impl<T: Transport> Link<T> {
     /// Takes in the frames that have arrived, before any deadline is checked: a process that was
     /// paused would otherwise hide every replica whose heartbeats wait here. After a pause the
     /// tasks of the transport get turns first, to read their sockets.
-    async fn take_waiting(&mut self, shared: &Shared<impl Wire>) {
+    async fn take_waiting(&mut self, shared: &Shared) {
         let presence = &shared.presence;
         let due = presence.poll_timeout().unwrap_or(Duration::MAX);
         let is_late = shared.now() >= due.saturating_add(LATE);
@@ -125,7 +124,7 @@ impl<T: Transport> Link<T> {
         poll_fn(once).await
     }
 
-    async fn flush(&mut self, shared: &Shared<impl Wire>) {
+    async fn flush(&mut self, shared: &Shared) {
         shared.publish();
         while let Some(transmit) = shared.presence.poll_transmit() {
             shared.counts.sent(&transmit.frame);

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{Incoming, Transport};
-use crate::presence::{Address, Destination, Transmit};
+use crate::replica::{Address, Destination, Transmit};
 
 /// The frames that may wait for a slow node; more are lost.
 const QUEUE: usize = 4096;

@@ -44,7 +44,7 @@ pub use shared::Refusal;
 pub use stats::{NodeStats, Traffic};
 pub use subscription::{Lagged, Subscription};
 
-use crate::presence::{Address, Transmit};
+use crate::replica::{Address, Transmit};
 
 /// Something that a transport received.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{SelectAll, select_all};
 
 use super::{Incoming, Transport};
-use crate::presence::{Destination, Transmit};
+use crate::replica::{Destination, Transmit};
 
 /// The bytes of a message that NATS needs beside the payload.
 const RESERVE: usize = 1024;

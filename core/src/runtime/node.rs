@@ -15,10 +15,9 @@ use super::subscription::Subscription;
 use crate::codec::DecodeError;
 use crate::error::TrackError;
 use crate::id::{EntryRef, ReplicaId};
-use crate::presence::wire::Wire;
-use crate::presence::wire1::Wire1;
-use crate::presence::{Presence, PresenceConfig, RestoreError, Signal};
-use crate::tracker::{EntryBuf, Key, NewEntry};
+use crate::presence::{Presence, PresenceConfig, RestoreError};
+use crate::replica::{Event, Signal};
+use crate::tracker::{Diff, EntryBuf, Key, NewEntry};
 
 /// A running node, which replicates its entries to all other nodes and theirs to this one.
 ///
@@ -47,8 +46,8 @@ use crate::tracker::{EntryBuf, Key, NewEntry};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Node<W: Wire = Wire1> {
-    shared: Arc<Shared<W>>,
+pub struct Node {
+    shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -63,8 +62,9 @@ impl Node {
         Self::run(Presence::new(id, config), transport)
     }
 
-    /// Starts a node with the entries of the other nodes in a snapshot, so that only later changes
-    /// have to travel. See [`Presence::restore`].
+    /// Starts a node, and returns with it the entries that an earlier start of it had in a snapshot,
+    /// as the joins of a Diff: for the program to track those again whose connections it finds, with
+    /// a [`lease`](Self::lease). See [`Presence::restore`].
     ///
     /// # Errors
     /// If the bytes are not a snapshot, or contradict themselves.
@@ -73,23 +73,13 @@ impl Node {
         config: PresenceConfig,
         transport: impl Transport,
         snapshot: &[u8],
-    ) -> Result<Self, RestoreError> {
+    ) -> Result<(Self, Diff), RestoreError> {
         let config = prepare(config, &id, &transport);
-        let presence = Presence::restore(id, config, Duration::ZERO, snapshot)?;
-        Ok(Self::run(presence, transport))
-    }
-}
-
-impl<W: Wire> Node<W> {
-    /// Starts a node on a wire. See [`start`](Node::start).
-    #[cfg(feature = "testing")]
-    #[must_use]
-    pub fn start_on_wire(id: ReplicaId, config: PresenceConfig, transport: impl Transport) -> Self {
-        let config = prepare(config, &id, &transport);
-        Self::run(W::presence(id, config), transport)
+        let (presence, entries) = Presence::restore(id, config, snapshot)?;
+        Ok((Self::run(presence, transport), entries))
     }
 
-    fn run(presence: Presence<W>, transport: impl Transport) -> Self {
+    fn run(presence: Presence, transport: impl Transport) -> Self {
         let shared = Arc::new(Shared::new(presence));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(drive(Arc::clone(&shared), transport, stopped));
@@ -108,7 +98,7 @@ impl<W: Wire> Node<W> {
 
     /// Returns the presence itself, for calls that only read.
     #[must_use]
-    pub fn presence(&self) -> &Presence<W> {
+    pub fn presence(&self) -> &Presence {
         &self.shared.presence
     }
 
@@ -225,7 +215,7 @@ impl<W: Wire> Node<W> {
 
     /// Waits until this node has caught up, once, with everything its known peers advertised;
     /// returns at once if it has, and when the node stops.
-    pub fn synced(&self) -> impl Future<Output = ()> + Send + use<W> {
+    pub fn synced(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut is_synced = self.shared.is_synced.subscribe();
         async move {
             let _ = is_synced.wait_for(|is_synced| *is_synced).await;
@@ -265,7 +255,7 @@ impl<W: Wire> Node<W> {
 
     /// Subscribes to the events of the cluster from now on.
     #[must_use]
-    pub fn events(&self) -> Subscription<W::Event> {
+    pub fn events(&self) -> Subscription<Event> {
         self.shared.events()
     }
 
@@ -289,7 +279,7 @@ impl<W: Wire> Node<W> {
     }
 }
 
-impl<W: Wire> Drop for Node<W> {
+impl Drop for Node {
     fn drop(&mut self) {
         self.task.abort();
         self.shared.close();

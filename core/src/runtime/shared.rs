@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::stats::{Counts, NodeStats};
 use super::subscription::{Hub, Readers, Subscription, Wakers};
 use crate::codec::DecodeError;
-use crate::presence::wire::{News, Wire};
-use crate::presence::{Address, Presence};
+use crate::presence::Presence;
+use crate::replica::{Address, Event};
 use crate::tracker::{Diff, EntryBuf, TopicDiff};
 
 /// A frame that a node refused: it is malformed, not authentic, or of another cluster or version.
@@ -24,8 +24,8 @@ pub struct Refusal {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared<W: Wire> {
-    pub(super) presence: Presence<W>,
+pub(super) struct Shared {
+    pub(super) presence: Presence,
     /// The time that the presence counts from.
     start: Instant,
     /// Notified after a local operation.
@@ -35,12 +35,12 @@ pub(super) struct Shared<W: Wire> {
     /// Diffs are taken from the presence under the lock of this hub, so that every reader gets them
     /// in their order.
     changes: Arc<Hub<Arc<TopicDiff>>>,
-    events: Arc<Hub<W::Event>>,
+    events: Arc<Hub<Event>>,
     refusals: Arc<Hub<Refusal>>,
 }
 
-impl<W: Wire> Shared<W> {
-    pub(super) fn new(presence: Presence<W>) -> Self {
+impl Shared {
+    pub(super) fn new(presence: Presence) -> Self {
         Self {
             presence,
             start: Instant::now(),
@@ -86,7 +86,7 @@ impl<W: Wire> Shared<W> {
         (entries, subscription)
     }
 
-    pub(super) fn events(&self) -> Subscription<W::Event> {
+    pub(super) fn events(&self) -> Subscription<Event> {
         self.events.add(&mut self.events.lock(), "")
     }
 
@@ -116,9 +116,8 @@ impl<W: Wire> Shared<W> {
         }
         drop(readers);
         while let Some(event) = self.presence.poll_event() {
-            let news = W::news(&event);
-            self.counts.event(news);
-            if news == News::DiffsDropped {
+            self.counts.event(&event);
+            if event == Event::DiffsDropped {
                 self.changes.lock().lose(&mut wakers);
             }
             self.events.lock().send("", || event, &mut wakers);

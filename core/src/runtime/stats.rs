@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 use crate::codec::{DecodeError, Kind};
-use crate::presence::wire::News;
+use crate::replica::Event;
 
 /// The counts of a node: what it holds now, and what happened since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,14 +68,14 @@ impl Counts {
         *self.0.lock().refused.entry(error.kind.name()).or_default() += 1;
     }
 
-    pub(super) fn event(&self, news: News) {
+    pub(super) fn event(&self, event: &Event) {
         let counts = &mut *self.0.lock();
-        let count = match news {
-            News::Up => &mut counts.ups,
-            News::Down => &mut counts.downs,
-            News::Divergence => &mut counts.divergences,
-            News::Refused => &mut counts.refused_entries,
-            News::DiffsDropped | News::Other => return,
+        let count = match event {
+            Event::ReplicaUp(_) => &mut counts.ups,
+            Event::ReplicaDown(_) => &mut counts.downs,
+            Event::Divergence { .. } => &mut counts.divergences,
+            Event::Refused { .. } => &mut counts.refused_entries,
+            _ => return,
         };
         *count += 1;
     }

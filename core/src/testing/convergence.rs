@@ -1,24 +1,22 @@
-//! The end of a schedule: the network heals, and all nodes must become equal and fall silent.
+//! The end of a schedule: the network heals, and all nodes must become equal, and quiet but for
+//! their Beats.
 
 use std::collections::BTreeSet;
 
 use crdts::{CvRDT, Orswot};
 
-use super::network::kind;
-use super::node::Node;
-use super::plan;
-use super::plan::{BEAT_MS, Session, Shape, TOPICS};
-use super::steps;
-use super::truth::State;
+use super::own_entries::Session;
+use super::plan::{self, BEAT_MS, PARTITIONS};
+use super::views::entries_of;
 use super::world::World;
+use super::{node::Node, steps};
 use crate::codec::Kind;
-use crate::id::ReplicaId;
 
-/// Beats within which all must be equal: a replica gone is forgotten after 9 to 12, and a silenced
-/// double needs as long to be sure.
+/// Beats within which all must be equal: a replica gone is forgotten after 9 to 12, and a rival is
+/// waited for.
 const BEATS_MAX: u64 = 40;
-/// Beats within which nodes that are equal fall silent.
-const QUIET_BEATS_MAX: u64 = 6;
+/// Beats for which nodes that are equal must stay so, and quiet.
+const QUIET_BEATS: u64 = 4;
 
 /// Heals the network and waits until all nodes are equal, and remain so.
 pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
@@ -30,7 +28,7 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     }
     stop_doubles(world);
     world.deliver_all()?;
-    world.run.plan.delay_ms = u64::MAX / 2;
+    world.run.plan.wait_for_frames();
     let is_ending = |node: &Node| node.own.is_ending();
     while world.nodes.iter().flatten().any(is_ending) {
         beat(world)?;
@@ -46,13 +44,16 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
         }
     }
     last?;
-    wait_until_quiet(world)?;
-    // What a replaced life showed is seen until its grace ends.
-    for _ in 0..world.run.plan.grace_ms.div_ceil(BEAT_MS) {
-        beat(world)?;
+    beat(world)?;
+    for _ in 0..QUIET_BEATS {
+        let mut kinds = beat(world)?;
         check_equal(world)?;
+        kinds.remove(&Kind::BEAT);
+        if !kinds.is_empty() {
+            return Err(format!("equal, yet they still send {kinds:?}"));
+        }
     }
-    check_entries(world)
+    Ok(())
 }
 
 /// Stops all but one of several processes with one name.
@@ -77,8 +78,8 @@ fn beat(world: &mut World<'_>) -> Result<BTreeSet<Kind>, String> {
         world.pass(BEAT_MS / 2)?;
         loop {
             let flights = world.network.flights().iter();
-            kinds.extend(flights.map(|flight| kind(&flight.frame)));
-            if !world.deliver()? && !world.work()? {
+            kinds.extend(flights.map(|flight| Kind::of(&flight.frame)));
+            if !world.deliver()? {
                 break;
             }
         }
@@ -86,139 +87,97 @@ fn beat(world: &mut World<'_>) -> Result<BTreeSet<Kind>, String> {
     Ok(kinds)
 }
 
-/// Waits until the nodes, which are equal, send nothing but heartbeats.
-fn wait_until_quiet(world: &mut World<'_>) -> Result<(), String> {
-    let mut kinds = BTreeSet::new();
-    for _ in 0..QUIET_BEATS_MAX {
-        kinds = beat(world)?;
-        check_equal(world)?;
-        kinds.remove(&Kind::DIGEST);
-        if kinds.is_empty() {
-            return Ok(());
-        }
-    }
-    Err(format!("equal, yet they still send {kinds:?}"))
-}
-
-/// Checks that every node knows exactly the nodes that it can hear, and all that they know.
+/// Checks that every node knows exactly the other nodes, their indexes and their entries, and
+/// nothing else.
 fn check_equal(world: &World<'_>) -> Result<(), String> {
-    for place in world.alive() {
-        let Some(node) = &world.nodes[place] else {
-            continue;
-        };
-        let others: Vec<usize> = reachable(world, place);
-        let others: Vec<usize> = others.into_iter().filter(|&b| b != place).collect();
-        let known = node.presence.replicas();
-        let ids = others.iter().filter_map(|&b| world.nodes[b].as_ref());
-        let ids: BTreeSet<_> = ids.map(|other| (other.presence.id(), true)).collect();
-        if known.iter().cloned().collect::<BTreeSet<_>>() != ids {
-            return Err(format!("{place} knows {known:?}, alive are {others:?}"));
-        }
-        // Others believe in a silent one for a while; then it goes, or comes back as another.
-        if !node.presence.is_speaking() {
+    let nodes: Vec<(usize, &Node)> = world
+        .nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(place, node)| Some((place, node.as_ref()?)))
+        .collect();
+    let mut members = Orswot::default();
+    for (_, node) in &nodes {
+        members.merge(node.own.oracle().clone());
+    }
+    for (place, node) in &nodes {
+        if !node.process.replica().is_speaking() {
             return Err(format!("{place} is silent"));
         }
-        if !node.presence.is_synced() {
-            return Err(format!("{place} is not synced"));
+        if !node.process.presence.is_synced() {
+            return Err(format!("{place} is not ready"));
         }
-        let mut oracle = node.own.oracle().clone();
-        for other in others {
-            let Some(origin) = &world.nodes[other] else {
-                continue;
-            };
-            check_origin(world.truth.slots(), node, origin)
-                .map_err(|what| format!("{place} {what}"))?;
-            oracle.merge(origin.own.oracle().clone());
+        let own: Vec<u16> = node.process.replica().index().set().iter().collect();
+        let occupied = node.model.occupied();
+        if own != occupied {
+            return Err(format!("{place} tells of {own:?} and has {occupied:?}"));
         }
-        check_members(node, &oracle)
-            .and_then(|()| node.readers.check(&node.presence))
-            .map_err(|what| format!("{place} {what}"))?;
+        let others = nodes.iter().filter(|(other, _)| other != place);
+        let known: BTreeSet<_> = node.process.presence.replicas().into_iter().collect();
+        let expected: BTreeSet<_> = others
+            .clone()
+            .map(|(_, other)| (other.process.presence.id(), true))
+            .collect();
+        if known != expected {
+            return Err(format!("{place} knows {known:?}, alive are {expected:?}"));
+        }
+        check_members(node, &members).map_err(|what| format!("{place} {what}"))?;
+        for (_, other) in others {
+            check_held(node, other).map_err(|what| format!("{place} {what}"))?;
+        }
     }
     Ok(())
 }
 
-/// Checks that nodes that hear each other list the same entries, content and all: equal
-/// fingerprints are not trusted.
-fn check_entries(world: &World<'_>) -> Result<(), String> {
-    let entries = |place: usize| {
-        let mut entries = Vec::new();
-        for (topic, node) in TOPICS.iter().zip(world.nodes[place].iter().cycle()) {
-            entries.extend(node.presence.list(topic));
-        }
-        entries.sort_by_cached_key(|entry| (entry.dot(), entry.version()));
-        entries
+/// Checks that a node lists what the merged sets of all programs have, and counts it.
+fn check_members(node: &Node, members: &Orswot<Session, u64>) -> Result<(), String> {
+    let name = |session: Session| {
+        let (topic, key, owner) = node.own.names(session);
+        (topic, key, owner.to_owned())
     };
-    let mut seen = BTreeSet::new();
-    for place in world.alive() {
-        if !seen.insert(place) {
-            continue;
-        }
-        let expected = entries(place);
-        for other in reachable(world, place) {
-            seen.insert(other);
-            if entries(other) != expected {
-                return Err(format!("{place} and {other} list different entries"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns the places that frames from a place can reach over live ones, all links whole.
-fn reachable(world: &World<'_>, from: usize) -> Vec<usize> {
-    let alive = world.alive();
-    if world.run.plan.shape == Shape::Mesh {
-        return alive;
-    }
-    let mut found = vec![from];
-    let mut next = 0;
-    while next < found.len() {
-        let place = found[next];
-        for &other in &alive {
-            let plan = &world.run.plan;
-            if world.network.are_neighbours(plan, place, other) && !found.contains(&other) {
-                found.push(other);
-            }
-        }
-        next += 1;
-    }
-    found
-}
-
-/// Checks that a node holds of another one what that one holds of itself.
-fn check_origin(slots: &[u8], node: &Node, origin: &Node) -> Result<(), String> {
-    let id: ReplicaId = origin.presence.id();
-    for &slot in slots {
-        let state = |node: &Node| {
-            let info = node.presence.origin_info(&id, slot);
-            info.map_or(State::default(), |info| State::of(&info))
-        };
-        let held = state(node);
-        let own = state(origin);
-        if held != own {
-            return Err(format!("holds {held:?} of {id}/{slot}, which is {own:?}"));
-        }
-    }
-    Ok(())
-}
-
-/// Checks that a node lists what the merged sets contain.
-fn check_members(node: &Node, oracle: &Orswot<Session, u64>) -> Result<(), String> {
-    let text = |session: Session| {
-        let (topic, key, owner) = plan::names(session);
-        (topic.to_owned(), key, owner.to_owned())
-    };
-    let expected: BTreeSet<_> = oracle.read().val.into_iter().map(text).collect();
+    let expected: BTreeSet<_> = members.read().val.into_iter().map(name).collect();
+    let presence = &node.process.presence;
     let mut listed = BTreeSet::new();
-    for topic in TOPICS {
-        node.presence.for_each(topic, |entry| {
+    let mut counted = 0;
+    for topic in plan::topics() {
+        counted += presence.count(topic);
+        presence.for_each(topic, |entry| {
             let key = entry.key_str().unwrap_or_default().to_owned();
             let owner = String::from_utf8_lossy(entry.owner()).into_owned();
-            listed.insert((topic.to_owned(), key, owner));
+            listed.insert((topic, key, owner));
         });
     }
-    if listed == expected {
+    if listed == expected && counted == expected.len() {
         return Ok(());
     }
-    Err(format!("lists {listed:?}, the sets say {expected:?}"))
+    Err(format!(
+        "lists {listed:?} and counts {counted}, the sets say {expected:?}"
+    ))
+}
+
+/// Checks what one node holds of another.
+fn check_held(node: &Node, other: &Node) -> Result<(), String> {
+    let id = &other.process.presence.id();
+    let index = node.process.replica().index_of(id);
+    let occupied = other.model.occupied();
+    if index.as_ref() != Some(&occupied) {
+        return Err(format!(
+            "has {index:?} as the index of {id}, not {occupied:?}"
+        ));
+    }
+    for partition in 0..PARTITIONS as u16 {
+        let held = node.process.presence.position(id, partition);
+        let shown = other.process.replica().index().position(partition);
+        if held != shown {
+            return Err(format!("holds {held:?} of {id}/{partition}, not {shown:?}"));
+        }
+        let entries = entries_of(&node.process.presence, id, partition);
+        let expected = other.model.entries(partition);
+        if entries != expected {
+            return Err(format!(
+                "shows {entries:?} of {id}/{partition}, not {expected:?}"
+            ));
+        }
+    }
+    Ok(())
 }

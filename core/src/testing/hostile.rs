@@ -1,192 +1,130 @@
-//! Frames that no sound peer of this version sends: altered entries, other versions, other
-//! clusters, damage.
+//! Frames that no sound peer sends: altered entries, other versions, clusters and shapes, damage.
 
 use bytes::Bytes;
 
-use super::network::kind;
-use super::node::Node;
+use super::plan::{PARTITIONS, Plan};
 use super::run::Run;
+use super::sight;
 use super::stats::Incident;
-use super::truth::Slot;
-use crate::codec::{
-    DecodeError, DecodeErrorKind, Envelope, Kind, Reader, WIRE_MAJOR, WIRE_MINOR, Writer,
-};
+use crate::codec::Envelope;
+use crate::codec::Kind;
 use crate::id::ReplicaId;
+use crate::replica::{Answer, Data, Handle, Message, Mode, Sender, Shape, decode, encode};
 
-/// Offsets in a frame of what precedes its body.
+/// Offsets in a frame.
 const MAJOR_AT: usize = 2;
-const MINOR_AT: usize = 3;
-const KIND_AT: usize = 4;
-/// Bytes of the first part of a reply that may name the origin and its clocks.
-const HEADS_MAX: usize = 160;
 
-/// The frames that a node really sends in place of one.
-pub(super) struct Sent {
-    pub(super) frame: Bytes,
-    /// A frame that only another version understands.
-    pub(super) extra: Option<Bytes>,
-    /// The origin whose entries were altered.
-    pub(super) altered: Option<Slot>,
+/// Returns a frame of one partition with altered entries, and the partition; `None` if it has none.
+pub(super) fn altered(
+    run: &mut Run<'_, Plan>,
+    id: &ReplicaId,
+    frame: &Bytes,
+) -> Option<(Bytes, u16)> {
+    let seal = sight::seal(&run.plan.config());
+    let decoded = decode(&seal, frame).ok()?;
+    let Message::Data(Answer { partition, data }) = decoded.message else {
+        return None;
+    };
+    let alter = |run: &mut Run<'_, Plan>, content: &Bytes| {
+        let mut bytes = content.to_vec();
+        if bytes.is_empty() || run.rng.below(2) == 0 {
+            return None;
+        }
+        let offset = run.rng.below(bytes.len() as u64) as usize;
+        match run.rng.below(8) {
+            0 => bytes.truncate(offset),
+            1 => bytes[offset] = run.rng.next_u64() as u8,
+            _ => bytes[offset] ^= 1 << run.rng.below(8),
+        }
+        Some(Bytes::from(bytes))
+    };
+    let data = match data {
+        Data::Delta(mut delta) => {
+            delta.records = alter(run, &delta.records)?;
+            Data::Delta(delta)
+        }
+        Data::Repair(mut repair) => {
+            repair.content = alter(run, &repair.content)?;
+            Data::Repair(repair)
+        }
+        Data::Part(mut part) => {
+            part.content = alter(run, &part.content)?;
+            Data::Part(part)
+        }
+        _ => return None,
+    };
+    let Sender::Handle(handle) = decoded.sender else {
+        return None;
+    };
+    run.count(Incident::FrameAltered);
+    let message = Message::Data(Answer { partition, data });
+    Some((encode(&seal, id, handle, &message), partition))
 }
 
-/// A frame that must be refused.
+/// A frame that changes nothing, and the words of its refusal; `None` if it is not refused.
 pub(super) struct Strange {
     pub(super) frame: Bytes,
-    /// True for the errors that may refuse it.
-    pub(super) is_refusal: fn(&DecodeErrorKind) -> bool,
+    pub(super) refusal: Option<&'static str>,
     pub(super) incident: Incident,
 }
 
-/// Returns what a node really sends: an altering one changes entries, one of another minor version
-/// writes its number and adds frames that only it understands.
-pub(super) fn disguise(run: &mut Run<'_>, node: &Node, name: usize, frame: Bytes) -> Sent {
-    let mut sent = Sent {
-        frame,
-        extra: None,
-        altered: None,
-    };
-    if node.is_altering
-        && run.rng.below(2) == 0
-        && let Some((frame, origin)) = altered(run, &sent.frame)
-    {
-        sent.frame = frame;
-        sent.altered = Some(origin);
-    }
-    if run.plan.other_minor & (1 << name) == 0 {
-        return sent;
-    }
-    run.count(Incident::OtherMinor);
-    let mut minor = sent.frame.to_vec();
-    minor[MINOR_AT] = WIRE_MINOR + 1 + run.rng.below(9) as u8;
-    if kind(&sent.frame) == Kind::HELLO
-        && let Some(options) = minor.len().checked_sub(9)
-    {
-        minor[options] = run.rng.below(251) as u8;
-    }
-    sent.extra = (run.rng.below(8) == 0).then(|| of_unknown_kind(run, &node.id));
-    sent.frame = sealed(minor);
-    sent
-}
-
-fn of_unknown_kind(run: &mut Run<'_>, id: &ReplicaId) -> Bytes {
-    let mut body = Writer::new();
-    body.identity(id.name(), id.incarnation(), id.salt());
-    body.raw(&run.rng.next_u64().to_le_bytes());
-    let kind = run.pick(&[12, 13, 31, 33, 128, 255]);
-    run.count(Incident::UnknownKind);
-    run.envelope().seal(Kind(kind), body.as_slice()).into()
-}
-
-/// Returns a frame with entries, altered behind what names its origin and its clocks: a frame that
-/// cannot be read, that contradicts the state it is for, or that leaves other content.
-fn altered(run: &mut Run<'_>, frame: &Bytes) -> Option<(Bytes, Slot)> {
-    let envelope = run.envelope();
-    let (kind, body) = envelope.open(frame).ok()?;
-    let (origin, start) = entries_of(kind, body).ok().flatten()?;
-    let room = body.len().checked_sub(start).filter(|room| *room > 0)?;
-    let offset = start + run.rng.below(room as u64) as usize;
-    let mut body = body.to_vec();
-    match run.rng.below(8) {
-        0 => body.truncate(offset),
-        1 => body[offset] = run.rng.next_u64() as u8,
-        _ => body[offset] ^= 1 << run.rng.below(8),
-    }
-    run.count(Incident::FrameAltered);
-    Some((envelope.seal(kind, &body).into(), origin))
-}
-
-/// Makes a frame that must be refused out of a sound one.
-pub(super) fn strange(run: &mut Run<'_>, frame: &Bytes) -> Strange {
+/// Makes a frame that must change nothing out of a sound one.
+pub(super) fn strange(run: &mut Run<'_, Plan>, frame: &Bytes) -> Strange {
+    let config = run.plan.config();
+    let seal = sight::seal(&config);
     let mut bytes = frame.to_vec();
-    match run.rng.below(4) {
-        0 | 1 => {
-            bytes[MAJOR_AT] = run.pick(&[0, WIRE_MAJOR + 1, 255]);
-            if run.rng.below(4) == 0 {
-                bytes[KIND_AT] = Kind::WIRE_REFUSED.0;
-            }
+    let opened = seal.open(frame).ok();
+    let (kind, partition, body) = opened.map_or((Kind::HELLO, None, Vec::new()), |opened| {
+        (opened.kind, opened.partition, opened.body.to_vec())
+    });
+    match run.rng.below(5) {
+        0 => {
+            bytes[MAJOR_AT] = run.pick(&[0, 1, 3, 255]);
             Strange {
-                frame: sealed(bytes),
-                is_refusal: names_our_version,
+                frame: bytes.into(),
+                refusal: Some("version"),
                 incident: Incident::OtherMajor,
             }
         }
+        1 => Strange {
+            frame: Envelope::new("another", None, Plan::shape())
+                .seal(kind, partition, &body)
+                .into(),
+            refusal: Some("cluster"),
+            incident: Incident::OtherCluster,
+        },
         2 => {
-            let opened = run.envelope().open(frame).ok();
-            let (kind, body) = opened.unwrap_or((Kind::HELLO, &[]));
+            let shape = Shape::new(2 * PARTITIONS, Mode::All).unwrap_or_default();
             Strange {
-                frame: Envelope::new("another", None).seal(kind, body).into(),
-                is_refusal: |kind| *kind == DecodeErrorKind::OtherCluster,
-                incident: Incident::OtherCluster,
+                frame: Envelope::new(&config.cluster, None, shape)
+                    .seal(kind, partition, &body)
+                    .into(),
+                refusal: Some("another number of partitions"),
+                incident: Incident::OtherShape,
+            }
+        }
+        3 => {
+            let mut body = Handle(run.rng.next_u64()).0.to_le_bytes().to_vec();
+            body.extend(run.rng.next_u64().to_le_bytes());
+            let kind = Kind(run.pick(&[31, 33, 128, 254]));
+            Strange {
+                frame: seal.seal(kind, None, &body).into(),
+                refusal: None,
+                incident: Incident::UnknownKind,
             }
         }
         _ => {
             let offset = run.rng.below(bytes.len() as u64) as usize;
-            if offset == MAJOR_AT || run.rng.below(2) == 0 {
+            if run.rng.below(2) == 0 {
                 bytes.truncate(offset);
             } else {
                 bytes[offset] ^= 1 << run.rng.below(8);
             }
             Strange {
                 frame: bytes.into(),
-                is_refusal: |_| true,
+                refusal: Some(""),
                 incident: Incident::Damaged,
             }
         }
     }
-}
-
-fn names_our_version(kind: &DecodeErrorKind) -> bool {
-    match kind {
-        DecodeErrorKind::UnsupportedVersion { supported, .. } => *supported == WIRE_MAJOR,
-        _ => false,
-    }
-}
-
-/// Returns the lowest and the highest major version that a refusal names, or `None` if the frame is
-/// none.
-pub(super) fn version_range(envelope: &Envelope, frame: &[u8]) -> Option<[u8; 2]> {
-    let (kind, body) = envelope.open(frame).ok()?;
-    let body = (kind == Kind::WIRE_REFUSED).then_some(body)?;
-    body.last_chunk::<2>().copied()
-}
-
-/// Returns the origin of a frame with entries, and where these begin in its body.
-fn entries_of(kind: Kind, body: &[u8]) -> Result<Option<(Slot, usize)>, DecodeError> {
-    let mut reader = Reader::new(body);
-    reader.identity()?;
-    match kind {
-        Kind::DELTA | Kind::REPAIR => {
-            let origin = read_origin(&mut reader)?;
-            reader.u64()?;
-            reader.u64()?;
-            if kind == Kind::REPAIR {
-                reader.u64()?;
-            }
-            Ok(origin.map(|origin| (origin, reader.offset())))
-        }
-        Kind::PART => {
-            for _ in 0..5 {
-                reader.u64()?;
-            }
-            reader.u8()?;
-            let origin = read_origin(&mut reader)?;
-            Ok(origin.map(|origin| (origin, HEADS_MAX)))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn read_origin(reader: &mut Reader<'_>) -> Result<Option<Slot>, DecodeError> {
-    let (name, incarnation, salt) = reader.identity()?;
-    let slot = reader.u8()?;
-    let id = ReplicaId::new(name, incarnation, salt).ok();
-    Ok(id.map(|id| (id, slot)))
-}
-
-/// Returns the frame with the checksum that its bytes call for.
-fn sealed(mut frame: Vec<u8>) -> Bytes {
-    let end = frame.len() - 8;
-    let (content, sum) = frame.split_at_mut(end);
-    sum.copy_from_slice(&xxhash_rust::xxh3::xxh3_64(content).to_le_bytes());
-    frame.into()
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::plan::PLACES;
+use super::own_entries::PLACES;
 use super::run::Run;
 use super::stats::Incident;
 use super::weather::Weather;
-use crate::codec::Kind;
 use crate::id::ReplicaId;
 
 /// A frame between two places.
@@ -44,7 +43,7 @@ pub(super) struct Sending {
 
 /// The links that are cut: `cut[from][to]`.
 #[derive(Clone, Copy)]
-pub(super) struct Cuts([[bool; PLACES]; PLACES]);
+struct Cuts([[bool; PLACES]; PLACES]);
 
 /// The places, the links between them, and the frames under way.
 pub(super) struct Network {
@@ -53,11 +52,6 @@ pub(super) struct Network {
     addresses: Vec<Arc<str>>,
     flights: Vec<Flight>,
     cuts: Cuts,
-}
-
-/// Returns the kind that the header of a frame states.
-pub(super) fn kind(frame: &[u8]) -> Kind {
-    Kind(frame.get(4).copied().unwrap_or(0))
 }
 
 impl Network {
@@ -157,22 +151,10 @@ impl Network {
 
     /// Cuts a place off from all others, in both directions.
     pub(super) fn isolate(&mut self, place: usize) {
-        self.mute(place, true);
-    }
-
-    /// Cuts what a place sends, and what it receives if `is_deaf`. Returns the cuts before, for
-    /// [`Self::set_cuts`].
-    pub(super) fn mute(&mut self, place: usize, is_deaf: bool) -> Cuts {
-        let before = self.cuts;
         for other in 0..PLACES {
             self.cuts.0[place][other] = true;
-            self.cuts.0[other][place] |= is_deaf;
+            self.cuts.0[other][place] = true;
         }
-        before
-    }
-
-    pub(super) fn set_cuts(&mut self, cuts: Cuts) {
-        self.cuts = cuts;
     }
 
     pub(super) fn heal(&mut self) {

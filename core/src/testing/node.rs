@@ -1,204 +1,161 @@
-//! `Node`: a running process at a place, and beside it what the checks know of it.
+//! `Node`: a running process, and beside it what the checks know of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::liveness::{self, Hearing, Known, beats_in};
-use super::mirror::Readers;
-use super::network::Flight;
-use super::own_entries::OwnEntries;
-use super::plan;
-use super::run::Run;
-use super::stats::Incident;
+use super::model::{Content, Model};
+use super::own_entries::{Ended, Operation, Outcome, OwnEntries};
+use super::plan::{self, PARTITIONS, Plan};
+use super::process::Process;
+use super::reader::Reader;
 use super::truth::Truth;
-use super::views::{self, Views};
+use super::views::Views;
 use crate::id::ReplicaId;
-use crate::presence::Presence;
-use crate::replica::Event;
+use crate::replica::Signal;
 
 /// A running process.
+#[derive(Clone)]
 pub(super) struct Node {
-    pub(super) presence: Presence,
+    pub(super) process: Process,
     /// The name that it bears: the number of the place where that name began.
     pub(super) name: usize,
+    /// When it was started, by its own clock.
+    pub(super) started_ms: u64,
     /// The time by which its clock is ahead of the world's.
     pub(super) ahead_ms: u64,
     /// The identity that it had at the last check.
     pub(super) id: ReplicaId,
+    /// What its program tracks, and what of it ends by itself.
     pub(super) own: OwnEntries,
+    /// The contents of that.
+    pub(super) model: Model,
+    /// The own clocks that the truth knows.
+    recorded: BTreeMap<u16, u64>,
     pub(super) views: Views,
-    pub(super) readers: Readers,
-    pub(super) hearing: Hearing,
-    /// True if it alters entries that it passes on.
+    pub(super) reader: Reader,
+    /// True if it alters the entries that it sends.
     pub(super) is_altering: bool,
-    /// The frames that wait for a process that is frozen; `None` while it runs.
-    pub(super) frozen: Option<Vec<Flight>>,
     /// The signals that it has heard.
     signals: HashSet<u64>,
 }
 
 impl Node {
-    pub(super) fn new(presence: Presence, name: usize) -> Self {
+    pub(super) fn new(process: Process, name: usize) -> Self {
         Self {
-            id: presence.id(),
-            presence,
+            id: process.presence.id(),
+            process,
             name,
+            started_ms: 0,
             ahead_ms: 0,
             own: OwnEntries::new(plan::topic),
+            model: Model::default(),
+            recorded: BTreeMap::new(),
             views: Views::default(),
-            readers: Readers::default(),
-            hearing: Hearing::default(),
+            reader: Reader::default(),
             is_altering: false,
-            frozen: None,
             signals: HashSet::new(),
         }
     }
 
-    /// Copies the process, memory and all.
-    pub(super) fn fork(&self) -> Self {
-        Self {
-            presence: self.presence.fork(),
-            name: self.name,
-            ahead_ms: self.ahead_ms,
-            id: self.id.clone(),
-            own: self.own.clone(),
-            views: self.views.clone(),
-            readers: self.readers.clone(),
-            hearing: self.hearing.clone(),
-            is_altering: self.is_altering,
-            frozen: self.frozen.clone(),
-            signals: self.signals.clone(),
-        }
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.frozen.is_none()
-    }
-
-    /// Calls the process at `now`: what is due leaves.
-    pub(super) fn timeout(&mut self, run: &mut Run<'_>, now: Duration) {
-        self.hearing.advance(now);
-        self.presence.handle_timeout(now);
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let ended = self.own.expire(now_ms);
-        if ended.leases > 0 {
-            run.count(Incident::LeaseEnded);
-        }
-        if ended.graces > 0 {
-            run.count(Incident::GraceEnded);
-        }
-    }
-
-    /// Notes what a frame reports that is about to be handled.
+    /// Lets the program track, update or untrack an entry, or untrack its owner.
     ///
     /// # Errors
-    /// It reports a heartbeat that was never made.
-    pub(super) fn listen(
+    /// The implementation does not do its work, or numbers the operation like one before.
+    pub(super) fn operate(
         &mut self,
-        run: &Run<'_>,
-        truth: &Truth,
-        now: Duration,
-        frame: &Bytes,
-    ) -> Result<(), String> {
-        self.hearing.advance(now);
-        let Some((sender, beats)) = beats_in(&run.envelope(), frame) else {
-            return Ok(());
-        };
-        for beat in beats {
-            if beat.id.name() == self.id.name() {
+        truth: &mut Truth,
+        operation: &Operation,
+    ) -> Result<Outcome, String> {
+        let session = operation.session;
+        let partition = Plan::partition_of(session);
+        let before = self.own_clock(partition);
+        let outcome = self.own.operate(&self.process.presence, operation);
+        if !outcome.is_done {
+            return Err(format!(
+                "{} of {session:?} did not do its work",
+                outcome.verb
+            ));
+        }
+        let version = self.own_clock(partition);
+        if version <= before {
+            return Err(format!("{} of {session:?} is no operation", outcome.verb));
+        }
+        if ["track", "update"].contains(&outcome.verb) {
+            let meta = operation.meta.clone();
+            self.model.put(session, Content { version, meta });
+        }
+        self.record(truth)?;
+        Ok(outcome)
+    }
+
+    /// Takes a signal.
+    ///
+    /// # Errors
+    /// It was heard before.
+    pub(super) fn hear(&mut self, signal: Signal) -> Result<(), String> {
+        let number = signal.payload.try_into().map_or(0, u64::from_le_bytes);
+        if !self.signals.insert(number) {
+            return Err(format!("hears signal {number} again"));
+        }
+        Ok(())
+    }
+
+    /// Calls the process: what is due leaves.
+    pub(super) fn timeout(&mut self, now: Duration) -> Ended {
+        self.process.presence.handle_timeout(now);
+        self.expire(now)
+    }
+
+    /// Ends in the model what has ended by itself.
+    pub(super) fn expire(&mut self, now: Duration) -> Ended {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.own.expire(now_ms)
+    }
+
+    /// Notes the own entries after operations.
+    ///
+    /// # Errors
+    /// The implementation has more or less, or numbers the operations like some before.
+    pub(super) fn record(&mut self, truth: &mut Truth) -> Result<(), String> {
+        self.model.retain(self.own.sessions());
+        for partition in 0..PARTITIONS as u16 {
+            let Some(info) = self.process.presence.origin_in(&self.id, partition) else {
+                continue;
+            };
+            // Clock 0 is a partition in which this node has no life.
+            if info.clock == 0 || self.recorded.get(&partition) == Some(&info.clock) {
                 continue;
             }
-            let Some(made_ms) = truth.beat_ms(&beat.id, beat.heartbeat) else {
-                let id = &beat.id;
-                let heartbeat = beat.heartbeat;
-                return Err(format!(
-                    "hears of heartbeat {heartbeat} of {id} from {sender}, never made"
-                ));
-            };
-            let known = Known {
-                is_sender_known: self.views.heartbeat(&sender).is_some(),
-                heartbeat: self.views.heartbeat(&beat.id),
-            };
-            self.hearing.hear(beat, &known, run.plan.down_ms, made_ms);
+            let expected = self.model.entries(partition);
+            if info.entries as usize != expected.len() {
+                return Err(format!("has {info:?}, not {expected:?}"));
+            }
+            self.recorded.insert(partition, info.clock);
+            truth.record(&self.id, partition, info.clock, expected)?;
         }
         Ok(())
     }
 
-    /// Takes the events that wait. A divergence may be reported only where there can be one, a
-    /// signal once.
-    pub(super) fn take_events(&mut self, run: &mut Run<'_>, truth: &Truth) -> Result<(), String> {
-        while let Some(event) = self.presence.poll_event() {
-            let incident = match event {
-                Event::ReplicaUp(_) => Incident::ReplicaUp,
-                Event::ReplicaDown(_) => Incident::ReplicaDown,
-                Event::ReplicaForgotten(_) => Incident::ReplicaForgotten,
-                Event::ReplicaLeft(_) => Incident::ReplicaLeft,
-                Event::DuplicateName { .. } => Incident::DuplicateName,
-                Event::Divergence { origin, slot } => {
-                    let origin = (origin, slot);
-                    if !truth.is_forked(&origin.0) && !truth.is_tainted(&origin) {
-                        return Err(format!("reports a divergence of {}/{slot}", origin.0));
-                    }
-                    self.views.diverge(origin);
-                    Incident::Divergence
-                }
-                Event::Signal { signal, .. } => {
-                    let number = signal.payload.try_into().map_or(0, u64::from_le_bytes);
-                    if !self.signals.insert(number) {
-                        return Err(format!("hears signal {number} again"));
-                    }
-                    continue;
-                }
-                _ => continue,
-            };
-            run.count(incident);
+    fn own_clock(&self, partition: u16) -> u64 {
+        let info = self.process.presence.origin_in(&self.id, partition);
+        info.map_or(0, |info| info.clock)
+    }
+
+    /// Notes a new identity: its origins begin with the entries that there are.
+    pub(super) fn follow_identity(&mut self, truth: &mut Truth) -> Result<(), String> {
+        self.id = self.process.presence.id();
+        self.recorded.clear();
+        self.record(truth)
+    }
+
+    /// Notes the lives that others are shown.
+    pub(super) fn record_lives(&self, truth: &mut Truth) {
+        let replica = self.process.replica();
+        let index = replica.index();
+        for partition in index.set().iter() {
+            if let Some(position) = index.position(partition) {
+                truth.show(&self.id, partition, position.life, position.clock);
+            }
         }
-        Ok(())
-    }
-
-    /// Checks what the node knows, after a call.
-    pub(super) fn check(&mut self, run: &mut Run<'_>, truth: &Truth) -> Result<(), String> {
-        let down_ms = run.plan.down_ms;
-        let bounds = views::Bounds {
-            now_ms: run.now_ms,
-            // A marker guards for twice `forget_after`, by the clock of its node.
-            guarded_ms: 2 * run.plan.forget_ms - self.ahead_ms - 1000,
-            ghost_ms: run.ghost_ms,
-        };
-        let hearing = &self.hearing;
-        let must_show = |id: &ReplicaId| hearing.must_show(id, down_ms);
-        self.views
-            .check_order(&self.presence, truth, &bounds, must_show)?;
-        let content = self.views.check_states(truth)?;
-        (0..content.wrong).for_each(|_| run.count(Incident::ContentWrong));
-        (0..content.repaired).for_each(|_| run.count(Incident::ContentRepaired));
-        Ok(())
-    }
-
-    /// Checks that a node that could look at its deadlines at `now` shows no replica that is
-    /// silent.
-    pub(super) fn check_silence(&self, run: &Run<'_>, now: Duration) -> Result<(), String> {
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        // A call with an earlier time says nothing of the clock of the world.
-        let is_earlier = now_ms < run.now_ms + self.ahead_ms;
-        let bounds = liveness::Bounds {
-            down_ms: run.plan.down_ms,
-            beat_age_ms: run.ghost_ms + run.plan.down_ms,
-            world_ms: (!is_earlier).then_some(run.now_ms),
-        };
-        self.hearing.check_silence(&self.presence, now, &bounds)
-    }
-
-    /// Checks that a node that asks for no call before later has nothing to do at `now`.
-    pub(super) fn check_rest(&self, now: Duration) -> Result<(), String> {
-        let Some(what) = self.presence.overdue(now) else {
-            return Ok(());
-        };
-        let next = self.presence.poll_timeout();
-        Err(format!(
-            "asks for a call at {next:?}, yet at {now:?} {what}"
-        ))
     }
 }

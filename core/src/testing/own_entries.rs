@@ -7,10 +7,16 @@ use std::time::Duration;
 
 use crdts::{CmRDT, Orswot};
 
-use super::plan::{KEYS, OWNERS, Session};
 use crate::presence::Presence;
-use crate::presence::wire::Wire;
 use crate::tracker::NewEntry;
+
+/// Places for processes: the first nodes, and their clones.
+pub(super) const PLACES: usize = 16;
+/// The owners of entries.
+pub(super) const OWNERS: [&str; 2] = ["o1", "o2"];
+
+/// The topic, the key and the owner of an entry, as small numbers.
+pub(super) type Session = (u8, u8, u8);
 
 /// The entries that one node tracks itself.
 #[derive(Clone)]
@@ -88,11 +94,7 @@ impl OwnEntries {
     }
 
     /// Tracks, updates or untracks an entry, or untracks its owner.
-    pub(super) fn operate(
-        &mut self,
-        presence: &Presence<impl Wire>,
-        operation: &Operation,
-    ) -> Outcome {
+    pub(super) fn operate(&mut self, presence: &Presence, operation: &Operation) -> Outcome {
         let session = operation.session;
         let (topic, key, owner) = self.names(session);
         let entry = NewEntry::new(topic, &key, owner).meta(&operation.meta);
@@ -125,7 +127,7 @@ impl OwnEntries {
     /// Begins or renews the lease of an owner.
     pub(super) fn lease_owner(
         &mut self,
-        presence: &Presence<impl Wire>,
+        presence: &Presence,
         now_ms: u64,
         owner: usize,
         ttl_ms: u64,
@@ -142,7 +144,7 @@ impl OwnEntries {
     /// The node does not have the entry.
     pub(super) fn lease(
         &mut self,
-        presence: &Presence<impl Wire>,
+        presence: &Presence,
         now_ms: u64,
         pick: usize,
         ttl_ms: u64,
@@ -164,7 +166,7 @@ impl OwnEntries {
     /// Loses an owner: its entries stay for the grace.
     pub(super) fn lose_owner(
         &mut self,
-        presence: &Presence<impl Wire>,
+        presence: &Presence,
         now_ms: u64,
         owner: u8,
         grace_ms: u64,
@@ -187,11 +189,7 @@ impl OwnEntries {
     ///
     /// # Errors
     /// The node does not agree that it was lost, or that it was not.
-    pub(super) fn owner_back(
-        &mut self,
-        presence: &Presence<impl Wire>,
-        owner: u8,
-    ) -> Result<bool, String> {
+    pub(super) fn owner_back(&mut self, presence: &Presence, owner: u8) -> Result<bool, String> {
         let index = usize::from(owner);
         let was_lost = self.owners[index].lost.take().is_some();
         if presence.owner_back(OWNERS[index]) != was_lost {
@@ -279,9 +277,4 @@ impl OwnEntries {
         lost.is_some_and(|lost| lost.sessions.contains(&other))
             .then_some(other)
     }
-}
-
-/// Returns how long the meta of a session may be: keys of bulk loads have longer ones.
-pub(super) fn meta_len_max(session: Session) -> u64 {
-    if session.1 < KEYS { 8 } else { 40 }
 }

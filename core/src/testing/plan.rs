@@ -1,50 +1,27 @@
-//! `Plan`: what a seed decides before the first step. It does not change until the end of the
-//! schedule.
+//! `Plan`: what a seed decides before the first step.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::stats::Incident;
+use super::own_entries::Session;
+use super::process::Settings;
 use super::weather::Weather;
 use super::weights::Weights;
-use crate::replica;
 use crate::replica::rng::Rng;
+use crate::replica::{Config, Mode, Shape};
 use crate::tracker::Limits;
 
-pub(super) const TOPICS: [&str; 3] = ["hall", "attic", "cellar"];
-/// Places for processes: the first nodes, and their clones.
-pub(super) const PLACES: usize = 16;
-/// Keys of single operations; bulk loads have more, with longer metas.
-pub(super) const KEYS: u8 = 4;
-pub(super) const OWNERS: [&str; 2] = ["o1", "o2"];
-
-/// (topic, key, owner) as small numbers.
-pub(super) type Session = (u8, u8, u8);
-
-/// Returns the name of a topic by its number.
-pub(super) fn topic(number: u8) -> &'static str {
-    TOPICS[usize::from(number)]
-}
-
-/// Returns the topic, the key and the owner of a session by name.
-pub(super) fn names(session: Session) -> (&'static str, String, &'static str) {
-    let (topic_number, key, owner) = session;
-    let owner = OWNERS[usize::from(owner)];
-    (topic(topic_number), format!("k{key}"), owner)
-}
-
-/// The shape of the network: which nodes are linked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    Mesh,
-    Ring,
-    Star,
-}
+pub(super) const BEAT_MS: u64 = 1_000;
+/// The partitions of a simulated cluster.
+pub(super) const PARTITIONS: u32 = 4;
+/// Topics: two of them share a partition.
+pub(super) const TOPICS: usize = 5;
 
 /// A kind of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Operate,
-    Bulk,
+    LeaveAll,
     Tick,
     Beat,
     Deliver,
@@ -54,23 +31,24 @@ pub(super) enum Step {
     Crash,
     Restart,
     Clone,
+    Save,
+    RollBack,
     Goodbye,
     Pause,
-    ForgetAll,
+    Sleep,
     Hint,
-    Snapshot,
-    Alter,
-    Stranger,
     Lease,
     LoseOwner,
+    Snapshot,
     Signal,
-    Silence,
+    Stranger,
+    Alter,
 }
 
 /// Every kind of step with its usual weight, and how many of 256 schedules have it at all.
-const STEPS: [(Step, u64, u64); 21] = [
+const STEPS: [(Step, u64, u64); 17] = [
     (Step::Operate, 30, 256),
-    (Step::Bulk, 1, 40),
+    (Step::LeaveAll, 5, 200),
     (Step::Tick, 16, 256),
     (Step::Beat, 14, 256),
     (Step::Deliver, 30, 256),
@@ -79,148 +57,155 @@ const STEPS: [(Step, u64, u64); 21] = [
     (Step::Heal, 4, 256),
     (Step::Crash, 2, 80),
     (Step::Restart, 5, 256),
-    (Step::Clone, 1, 16),
+    (Step::Clone, 1, 24),
+    (Step::Save, 2, 60),
+    (Step::RollBack, 2, 60),
     (Step::Goodbye, 1, 40),
-    (Step::Pause, 1, 64),
-    (Step::ForgetAll, 3, 80),
+    (Step::Pause, 1, 80),
+    (Step::Sleep, 2, 60),
     (Step::Hint, 1, 40),
-    (Step::Snapshot, 2, 40),
-    (Step::Alter, 2, 24),
-    (Step::Stranger, 2, 40),
-    (Step::Lease, 3, 40),
-    (Step::LoseOwner, 3, 40),
-    (Step::Signal, 2, 24),
 ];
 
-/// Replicas forgotten while repairs of them are under way.
-const FORGETFUL: [(Step, u64, u64); 5] = [
-    (Step::Operate, 20, 256),
+/// Partitions occupied and vacated again and again.
+const LIVES: [(Step, u64, u64); 7] = [
+    (Step::Operate, 14, 256),
+    (Step::LeaveAll, 12, 256),
+    (Step::Tick, 8, 256),
+    (Step::Beat, 14, 256),
+    (Step::Deliver, 24, 256),
+    (Step::DeliverAll, 4, 128),
+    (Step::Cut, 2, 64),
+];
+
+/// Replicas forgotten while frames of them are under way for long.
+const FORGETFUL: [(Step, u64, u64); 10] = [
+    (Step::Operate, 14, 256),
+    (Step::LeaveAll, 10, 256),
+    (Step::Tick, 8, 256),
+    (Step::Beat, 12, 256),
+    (Step::Deliver, 24, 256),
+    (Step::Sleep, 8, 256),
+    (Step::Pause, 2, 160),
+    (Step::Crash, 2, 80),
+    (Step::Restart, 4, 256),
+    (Step::Cut, 2, 60),
+];
+
+/// Machines cloned and rolled back.
+const TWINS: [(Step, u64, u64); 10] = [
+    (Step::Operate, 30, 256),
+    (Step::LeaveAll, 8, 200),
     (Step::Tick, 10, 256),
     (Step::Beat, 10, 256),
     (Step::Deliver, 30, 256),
-    (Step::ForgetAll, 12, 256),
-];
-
-/// Machines cloned, and one of the twins gone before it was noticed.
-const TWINS: [(Step, u64, u64); 7] = [
-    (Step::Operate, 30, 256),
-    (Step::Tick, 10, 256),
-    (Step::Beat, 6, 256),
-    (Step::Deliver, 30, 256),
-    (Step::Clone, 3, 256),
-    (Step::Crash, 6, 256),
+    (Step::Clone, 2, 128),
+    (Step::Save, 6, 256),
+    (Step::RollBack, 6, 256),
+    (Step::Crash, 3, 128),
     (Step::Restart, 6, 256),
 ];
 
-/// Holders that alter what they pass on.
-const ALTERING: [(Step, u64, u64); 8] = [
-    (Step::Operate, 30, 256),
-    (Step::Tick, 12, 256),
-    (Step::Beat, 12, 256),
-    (Step::Deliver, 30, 256),
-    (Step::DeliverAll, 8, 256),
-    (Step::Alter, 8, 256),
-    (Step::Crash, 2, 128),
-    (Step::Restart, 5, 256),
+/// What programs do beside writing, in some schedules.
+const PROGRAMS: [(Step, u64); 4] = [
+    (Step::Lease, 8),
+    (Step::LoseOwner, 6),
+    (Step::Snapshot, 3),
+    (Step::Signal, 2),
 ];
 
-/// Processes that start from snapshots, new and old.
-const RESTORED: [(Step, u64, u64); 10] = [
-    (Step::Operate, 30, 256),
-    (Step::Tick, 10, 256),
-    (Step::Beat, 12, 256),
-    (Step::Deliver, 30, 256),
-    (Step::DeliverAll, 8, 256),
-    (Step::Snapshot, 10, 256),
-    (Step::Crash, 10, 256),
-    (Step::Restart, 12, 256),
-    (Step::Pause, 5, 256),
-    (Step::Cut, 3, 64),
-];
-
-/// Nodes that fall silent again and again.
-const SILENT: [(Step, u64, u64); 9] = [
-    (Step::Silence, 10, 256),
-    (Step::Operate, 10, 200),
-    (Step::Tick, 8, 256),
-    (Step::Beat, 10, 256),
-    (Step::Deliver, 10, 256),
-    (Step::DeliverAll, 10, 256),
-    (Step::Cut, 4, 128),
-    (Step::Heal, 6, 256),
-    (Step::Restart, 8, 256),
-];
-
-pub(super) const BEAT_MS: u64 = 1000;
+/// Frames that no sound peer sends, in some schedules.
+const HOSTILE: [(Step, u64); 2] = [(Step::Stranger, 6), (Step::Alter, 4)];
 
 /// Weights, rates and bounds of one schedule.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) nodes: usize,
-    pub(super) shape: Shape,
-    /// Frames lost and doubled, of 1000.
-    pub(super) loss: u64,
-    pub(super) doubled: u64,
-    pub(super) reorders: bool,
-    /// A frame not delivered after this long is lost.
-    pub(super) delay_ms: u64,
+    loss: u64,
+    doubled: u64,
+    reorders: bool,
+    delay_ms: u64,
     pub(super) steps: u64,
-    pub(super) leave_log: usize,
-    /// More than the beats that a heartbeat takes to the farthest node.
+    leave_log: usize,
     pub(super) down_ms: u64,
     pub(super) forget_ms: u64,
-    /// The time for which the entries of a lost owner stay.
+    vacate_ms: u64,
+    /// Names of one key in one topic.
+    pub(super) keys: u64,
+    /// True if partitions hold more than a frame.
+    is_bulky: bool,
+    /// The most records of one slice of work.
+    slice_max: usize,
+    /// True if other things happen between the slices of one work.
+    pub(super) interrupts: bool,
+    /// The time for which entries of a replaced replica stay visible.
     pub(super) grace_ms: u64,
-    /// The places, one bit each, that speak another minor version.
-    pub(super) other_minor: u64,
-    relay: bool,
-    frame_max: usize,
+    /// The time for which own leaves are remembered.
+    leaves_ms: u64,
+    /// The most locks of a process.
+    shards_max: u32,
+    /// True if entries have several owners.
+    has_owners: bool,
     weights: Weights<Step>,
 }
 
 impl Plan {
     pub(super) fn new(rng: &mut Rng) -> Self {
-        let nodes = [2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7];
+        let nodes = [2, 2, 2, 2, 3, 3, 3, 3, 4, 5];
         let nodes = nodes[rng.below(nodes.len() as u64) as usize];
-        let shape = [Shape::Mesh, Shape::Mesh, Shape::Ring, Shape::Star][rng.below(4) as usize];
-        let mut weights = Vec::with_capacity(STEPS.len());
         let profile = rng.below(16);
-        let is_forgetful = profile < 2;
         let steps = match profile {
-            0..2 => &FORGETFUL[..],
-            2 => &TWINS[..],
-            3 => &ALTERING[..],
-            4 => &RESTORED[..],
-            5 | 6 => &SILENT[..],
+            0..3 => &LIVES[..],
+            3..6 => &FORGETFUL[..],
+            6..9 => &TWINS[..],
             _ => &STEPS[..],
         };
+        let mut weights = Vec::with_capacity(steps.len());
         for &(step, weight, presence) in steps {
             if rng.below(256) < presence {
                 weights.push((step, 1 + rng.below(2 * weight)));
             }
         }
-        let hops = if shape == Shape::Ring {
-            nodes as u64 - 1
-        } else {
-            2
-        };
-        let down_ms = BEAT_MS * hops.max(3) + BEAT_MS / 2;
-        let reorders = rng.below(2) == 0;
+        // Drawn apart, so that other schedules are what they are without it.
+        let mut apart = rng.clone();
+        apart.stir(1);
+        let is_bulky = apart.below(4) == 0;
+        let interrupts = apart.below(3) == 0;
+        let is_forgetful = (3..6).contains(&profile);
+        let grace_ms = [0, 0, 700, 4_000][apart.below(4) as usize];
+        let leaves_ms = [400, 2_000, 60_000, 60_000][apart.below(4) as usize];
+        let shards_max = [1, 2, 32][apart.below(3) as usize];
+        let has_owners = apart.below(2) == 0;
+        if apart.below(3) == 0 {
+            weights.extend(PROGRAMS);
+        }
+        if apart.below(6) == 0 {
+            weights.extend(HOSTILE);
+        }
+        let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
             nodes,
-            shape,
             loss: [0, 0, 20, 100, 250, 500][rng.below(6) as usize],
             doubled: [0, 0, 50, 300][rng.below(4) as usize],
-            reorders,
-            delay_ms: [300, 1500, down_ms][rng.below(3) as usize],
-            steps: 12 + rng.below(40),
-            leave_log: [0, 1, 8, 64][rng.below(if is_forgetful { 2 } else { 4 }) as usize],
+            reorders: is_forgetful || rng.below(2) == 0,
+            delay_ms: [4 * down_ms, 4 * down_ms, 1_500, down_ms, 300]
+                [rng.below(if is_forgetful { 2 } else { 5 }) as usize],
+            steps: 20 + rng.below(60),
+            leave_log: [0, 1, 8, 64][rng.below(4) as usize],
             down_ms,
             forget_ms: down_ms + 5 * BEAT_MS + BEAT_MS / 2,
-            grace_ms: [0, 700, 2500][rng.below(3) as usize],
-            other_minor: if rng.below(8) == 0 { rng.next_u64() } else { 0 },
-            relay: shape != Shape::Mesh || rng.below(4) == 0,
-            frame_max: if rng.below(4) == 0 { 1024 } else { 256 * 1024 },
+            vacate_ms: [300, 900, 2_200][rng.below(3) as usize],
+            keys: (1 + rng.below(3)) * if is_bulky { 12 } else { 1 },
+            is_bulky,
+            slice_max: if interrupts {
+                [1, 3, 20][apart.below(3) as usize]
+            } else {
+                1_024
+            },
+            interrupts,
+            grace_ms,
+            leaves_ms,
+            shards_max,
+            has_owners,
             weights: Weights::new(weights),
         }
     }
@@ -229,59 +214,95 @@ impl Plan {
         self.weights.draw(rng).unwrap_or(Step::Operate)
     }
 
-    /// Ends what befalls frames and versions; links and delays are left as they are.
+    /// Ends what befalls frames.
     pub(super) fn calm(&mut self) {
         self.loss = 0;
         self.doubled = 0;
         self.reorders = false;
-        self.other_minor = 0;
+        self.interrupts = false;
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        Limits::default().leave_log_len_max(self.leave_log)
+    /// Lets no frame be late any more.
+    pub(super) fn wait_for_frames(&mut self) {
+        self.delay_ms = u64::MAX / 2;
     }
 
-    /// Returns how long after its end a replica may still come to be shown: its age counts up to
-    /// `down_after`, and not while a frame is under way.
+    /// Returns the most operations of one step.
+    pub(super) fn burst(&self) -> u64 {
+        if self.is_bulky { 40 } else { 4 }
+    }
+
+    /// Returns the owner of an entry, by a random byte.
+    pub(super) fn owner(&self, byte: u8) -> u8 {
+        if self.has_owners { byte & 1 } else { 0 }
+    }
+
+    /// Returns the bytes of a meta.
+    pub(super) fn meta_len(&self) -> usize {
+        if self.is_bulky { 160 } else { 8 }
+    }
+
+    /// Returns the partition of a session.
+    pub(super) fn partition_of(session: Session) -> u16 {
+        Self::shape().partition_of(topic(session.0))
+    }
+
+    pub(super) fn shape() -> Shape {
+        Shape::new(PARTITIONS, Mode::All).expect("it is a power of two")
+    }
+
+    /// Returns the settings of a process.
+    pub(super) fn settings(&self, seed: u64) -> Settings {
+        Settings {
+            wire: self.config(),
+            limits: Limits::default().leave_log_len_max(self.leave_log),
+            slice_entries_max: self.slice_max,
+            shards_max: self.shards_max,
+            seed,
+        }
+    }
+
+    /// Returns how long after its end a replica may still be shown.
     pub(super) fn ghost_ms(&self) -> u64 {
-        self.down_ms + self.nodes as u64 * self.delay_ms + 3 * BEAT_MS
+        self.down_ms + self.delay_ms + 2 * BEAT_MS
     }
 
-    pub(super) fn incidents(&self) -> [Incident; 3] {
-        let size = match self.nodes {
-            2 => Incident::TwoNodes,
-            3 => Incident::ThreeNodes,
-            4 => Incident::FourNodes,
-            5 => Incident::FiveNodes,
-            6 => Incident::SixNodes,
-            _ => Incident::SevenNodes,
-        };
-        let shape = match self.shape {
-            Shape::Mesh => Incident::Mesh,
-            Shape::Ring => Incident::Ring,
-            Shape::Star => Incident::Star,
-        };
-        let leave_log = match self.leave_log {
-            0 => Incident::LeaveLog0,
-            1 => Incident::LeaveLog1,
-            8 => Incident::LeaveLog8,
-            _ => Incident::LeaveLog64,
-        };
-        [size, shape, leave_log]
-    }
-
-    pub(super) fn config(&self) -> replica::Config {
-        replica::Config {
+    pub(super) fn config(&self) -> Config {
+        Config {
+            shape: Self::shape(),
             heartbeat: Duration::from_millis(BEAT_MS),
             down_after: Duration::from_millis(self.down_ms),
             forget_after: Duration::from_millis(self.forget_ms),
-            pull_timeout: Duration::from_millis(BEAT_MS / 2),
-            relay: self.relay,
-            frame_max: self.frame_max,
+            vacate_after: Duration::from_millis(self.vacate_ms),
+            grace: Duration::from_millis(self.grace_ms),
+            leaves_kept: Duration::from_millis(self.leaves_ms),
             peers_max: 64,
-            ..replica::Config::default()
+            frame_max: if self.is_bulky { 1 << 10 } else { 256 << 10 },
+            ..Config::default()
         }
     }
+}
+
+/// Topics in every partition.
+static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let names = (0..).map(|number| format!("t{number}"));
+    let mut counts = [0; PARTITIONS as usize];
+    let mut is_wanted = |name: &String| {
+        let partition = usize::from(Plan::shape().partition_of(name));
+        counts[partition] += 1;
+        counts[partition] <= if partition == 0 { 2 } else { 1 }
+    };
+    names.filter(|name| is_wanted(name)).take(TOPICS).collect()
+});
+
+/// Returns the name of a topic by its number.
+pub(super) fn topic(number: u8) -> &'static str {
+    &NAMES[usize::from(number)]
+}
+
+/// Returns the names of all topics.
+pub(super) fn topics() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(String::as_str)
 }
 
 impl Weather for Plan {
@@ -301,11 +322,7 @@ impl Weather for Plan {
         self.delay_ms
     }
 
-    fn linked(&self, a: usize, b: usize) -> bool {
-        match self.shape {
-            Shape::Mesh => true,
-            Shape::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == self.nodes - 1,
-            Shape::Star => a == 0 || b == 0,
-        }
+    fn linked(&self, _: usize, _: usize) -> bool {
+        true
     }
 }

@@ -1,37 +1,18 @@
 //! `Run`: what every part of a schedule draws on, namely its plan, chance, time and account. The
 //! `World` owns it and lends it to its parts for one call each.
 
-use super::plan::Plan;
 use super::stats::{Incident, Stats};
-use crate::codec::Envelope;
 use crate::replica::rng::Rng;
 
 /// The plan, the random numbers, the clock and the account of one schedule.
-pub(super) struct Run<'t, P = Plan> {
+pub(super) struct Run<'t, P> {
     pub(super) plan: P,
     pub(super) rng: Rng,
     /// The clock of the world.
     pub(super) now_ms: u64,
     pub(super) step: u64,
     pub(super) stats: Stats,
-    /// The time after its end for which a replica may still come to be shown.
-    pub(super) ghost_ms: u64,
     trace: Option<&'t mut dyn FnMut(&str)>,
-}
-
-impl<'t> Run<'t> {
-    pub(super) fn new(seed: u64, trace: Option<&'t mut dyn FnMut(&str)>) -> Self {
-        let mut run = Self::with_plan(seed, Plan::new, trace);
-        run.ghost_ms = run.plan.ghost_ms();
-        for incident in run.plan.incidents() {
-            run.count(incident);
-        }
-        run
-    }
-
-    pub(super) fn envelope(&self) -> Envelope {
-        Envelope::new(&self.plan.config().cluster, None)
-    }
 }
 
 impl<'t, P> Run<'t, P> {
@@ -49,7 +30,6 @@ impl<'t, P> Run<'t, P> {
             now_ms: 1000,
             step: 0,
             stats: Stats::default(),
-            ghost_ms: 0,
             trace,
         }
     }

@@ -1,5 +1,6 @@
 //! One schedule from its seed to its end.
 
+use super::plan::Plan;
 use super::run::Run;
 use super::world::World;
 use super::{Failure, Stats, convergence, steps};
@@ -9,7 +10,7 @@ use super::{Failure, Stats, convergence, steps};
 /// # Errors
 /// The first broken promise.
 pub(super) fn run(seed: u64, trace: Option<&mut dyn FnMut(&str)>) -> Result<Stats, Failure> {
-    let mut world = World::new(Run::new(seed, trace));
+    let mut world = World::new(Run::with_plan(seed, Plan::new, trace));
     if world.run.is_traced() {
         let plan = format!("{:?}", world.run.plan);
         world.run.note(|| plan);

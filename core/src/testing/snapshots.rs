@@ -1,30 +1,41 @@
-//! `Snapshots`: the latest snapshots that nodes took, and processes that start from them.
+//! `Snapshots`: the latest snapshots that nodes took, and what a start from one hands back.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::plan::TOPICS;
-use crate::id::{Origin, ReplicaId};
-use crate::presence::{Presence, PresenceConfig};
+use super::node::Node;
+use super::own_entries::{OWNERS, Session};
+use super::plan;
+use crate::id::ReplicaId;
+use crate::presence::read_snapshot;
+use crate::tracker::{EntryBuf, Limits};
 
 /// Snapshots held at once.
 const SNAPSHOTS_MAX: usize = 8;
 
-/// A snapshot, of the identity `id` of a name.
+/// A snapshot, and what its writer tracked then.
 struct Snapshot {
     name: usize,
     id: ReplicaId,
     bytes: Vec<u8>,
+    metas: Metas,
 }
+
+/// The metas of entries.
+type Metas = BTreeMap<Session, Vec<u8>>;
 
 /// The latest snapshots, the oldest first.
 #[derive(Default)]
 pub(super) struct Snapshots(VecDeque<Snapshot>);
 
 impl Snapshots {
-    /// Adds a snapshot; the oldest goes if there are too many.
-    pub(super) fn push(&mut self, name: usize, id: ReplicaId, bytes: Vec<u8>) {
-        self.0.push_back(Snapshot { name, id, bytes });
+    /// Takes a snapshot of a node; the oldest one goes if there are too many.
+    pub(super) fn take(&mut self, node: &Node) {
+        self.0.push_back(Snapshot {
+            name: node.name,
+            id: node.id.clone(),
+            bytes: node.process.presence.snapshot(),
+            metas: node.model.metas(),
+        });
         if self.0.len() > SNAPSHOTS_MAX {
             self.0.pop_front();
         }
@@ -36,40 +47,45 @@ impl Snapshots {
         all.filter(|&index| self.0[index].name == name).collect()
     }
 
-    /// Returns the identity that the snapshot at an index was taken of.
-    pub(super) fn id(&self, index: usize) -> &ReplicaId {
-        &self.0[index].id
-    }
-
-    /// Starts a process from a snapshot.
+    /// Returns the identity of a start from a snapshot, and the entries that it hands back.
     ///
     /// # Errors
-    /// The process has entries of its own, shows some of others, or bears an identity that is not
-    /// later.
-    pub(super) fn restore(
+    /// The identity is not later, or the entries are others than its writer tracked.
+    pub(super) fn read(
         &self,
         index: usize,
         id: ReplicaId,
-        config: PresenceConfig,
-        now: Duration,
-    ) -> Result<Presence, String> {
+        limits: &Limits,
+    ) -> Result<(ReplicaId, Metas), String> {
         let snapshot = &self.0[index];
-        let presence = Presence::restore(id, config, now, &snapshot.bytes)
-            .map_err(|error| format!("the snapshot of {} is refused: {error}", snapshot.id))?;
-        let new = presence.id();
-        if new <= snapshot.id {
-            let old = &snapshot.id;
-            return Err(format!("{new} started from the snapshot of {old}"));
+        let old = &snapshot.id;
+        let (id, diff) = read_snapshot(id, limits, &snapshot.bytes)
+            .map_err(|error| format!("the snapshot of {old} is refused: {error}"))?;
+        if id <= *old {
+            return Err(format!("{id} starts from the snapshot of {old}"));
         }
-        let is_own = |origin: &Origin| origin.replica.name() == new.name();
-        if presence.clocks().iter().any(|(origin, _)| is_own(origin)) {
-            return Err(format!("{new} kept own entries of a snapshot"));
+        let mut metas = Metas::new();
+        for topic in &diff {
+            let number = plan::topics().position(|name| *name == *topic.topic);
+            let entries = topic.joins.iter();
+            metas.extend(entries.map(|entry| (session(number, entry), entry.meta().to_vec())));
         }
-        if TOPICS.iter().any(|topic| presence.count(topic) > 0) {
+        if metas != snapshot.metas {
+            let expected = &snapshot.metas;
             return Err(format!(
-                "{new} shows entries of a snapshot before it hears any node"
+                "the snapshot of {old} has {metas:?}, not {expected:?}"
             ));
         }
-        Ok(presence)
+        Ok((id, metas))
     }
+}
+
+fn session(topic: Option<usize>, entry: &EntryBuf) -> Session {
+    let key = entry.key_str().and_then(|key| key.strip_prefix('k'));
+    let key = key.and_then(|key| key.parse().ok()).unwrap_or(u8::MAX);
+    let owner = OWNERS
+        .iter()
+        .position(|owner| owner.as_bytes() == entry.owner());
+    let number = |index: Option<usize>| index.map_or(u8::MAX, |index| index as u8);
+    (number(topic), key, number(owner))
 }

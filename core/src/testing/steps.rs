@@ -1,32 +1,21 @@
 //! The steps of a schedule: what happens to a [`World`].
 
-use super::network::kind;
-use super::plan;
-use super::plan::{BEAT_MS, KEYS, OWNERS, Session, Step, TOPICS};
+use super::own_entries::Session;
+use super::plan::{BEAT_MS, Step, TOPICS};
 use super::stats::Incident;
 use super::world::World;
-use super::{silence, strangers};
-use crate::codec::Kind;
-use crate::replica::Signal;
+use super::{programs, strangers};
 
-/// Operations of a bulk load, and its keys.
-const BULK: u64 = 120;
-const BULK_KEYS: u64 = 60;
+/// The choices of an operation on an entry that is tracked.
+const UPDATE: u64 = 0;
+const UNTRACK: u64 = 7;
+const UNTRACK_OWNER: u64 = 15;
 
 /// Takes one step of a kind.
 pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
     match step {
-        Step::Operate => {
-            let Some(place) = world.pick_alive() else {
-                return Ok(());
-            };
-            let count = 1 + world.run.rng.below(4);
-            operate(world, place, count, u64::from(KEYS))
-        }
-        Step::Bulk => match world.pick_alive() {
-            Some(place) => operate(world, place, BULK, BULK_KEYS),
-            None => Ok(()),
-        },
+        Step::Operate => operate(world),
+        Step::LeaveAll => leave_all(world),
         Step::Tick => {
             let ms = 1 + world.run.rng.below(300);
             world.pass(ms)
@@ -59,26 +48,30 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
             }
             Ok(())
         }
-        Step::Goodbye => {
-            say_goodbye(world);
+        Step::Save => {
+            if let Some(place) = world.pick_alive() {
+                world.saved[place] = world.nodes[place].clone();
+                world.run.note(|| format!("save {place}"));
+            }
             Ok(())
         }
+        Step::RollBack => roll_back(world),
+        Step::Goodbye => say_goodbye(world),
         Step::Pause => pause(world),
-        Step::ForgetAll => sleep(world),
+        Step::Sleep => sleep(world),
         Step::Hint => hint(world),
+        Step::Lease => programs::lease(world),
+        Step::LoseOwner => programs::lose_owner(world),
         Step::Snapshot => {
-            snapshot(world);
+            programs::snapshot(world);
             Ok(())
         }
+        Step::Signal => programs::signal(world),
+        Step::Stranger => strangers::arrive(world),
         Step::Alter => {
             alter(world);
             Ok(())
         }
-        Step::Stranger => strangers::arrive(world),
-        Step::Lease => lease(world),
-        Step::LoseOwner => lose_owner(world),
-        Step::Signal => signal(world),
-        Step::Silence => silence::fall_silent(world),
     }
 }
 
@@ -88,23 +81,64 @@ pub(super) fn heal(world: &mut World<'_>) {
     world.run.note(|| "heal all links".into());
 }
 
-fn operate(world: &mut World<'_>, place: usize, count: u64, keys: u64) -> Result<(), String> {
-    for _ in 0..count {
-        let topic = world.run.rng.below(TOPICS.len() as u64) as u8;
-        let key = world.run.rng.below(keys) as u8;
-        let owner = world.run.rng.below(OWNERS.len() as u64) as u8;
-        let session: Session = (topic, key, owner);
-        world.operate(place, session)?;
+/// Lets the program at a place track, update or untrack some entries.
+fn operate(world: &mut World<'_>) -> Result<(), String> {
+    let Some(place) = world.pick_alive() else {
+        return Ok(());
+    };
+    for _ in 0..1 + world.run.rng.below(world.run.plan.burst()) {
+        let topic = world.run.rng.below(TOPICS as u64) as u8;
+        let key = world.run.rng.below(world.run.plan.keys) as u8;
+        let meta = world.run.rng.next_u64().to_le_bytes();
+        let session = (topic, key, world.run.plan.owner(meta[0]));
+        let choice = if world.run.rng.below(2) == 0 {
+            UNTRACK
+        } else {
+            UPDATE
+        };
+        let meta = meta.repeat(world.run.plan.meta_len() / 8);
+        world.operate(place, session, choice, meta)?;
     }
-    Ok(())
+    world.after(place)
+}
+
+/// Lets all entries of a place in one partition leave: it will be vacated.
+fn leave_all(world: &mut World<'_>) -> Result<(), String> {
+    let Some(place) = world.pick_alive() else {
+        return Ok(());
+    };
+    let choice = world.run.rng.next_u64() as usize;
+    let Some(node) = &mut world.nodes[place] else {
+        return Ok(());
+    };
+    let occupied = node.model.occupied();
+    let Some(&partition) = occupied.get(choice % occupied.len().max(1)) else {
+        return Ok(());
+    };
+    if choice % 8 == 7 {
+        while let Some(session) = first_session(world, place) {
+            world.operate(place, session, UNTRACK_OWNER, Vec::new())?;
+        }
+        world.run.note(|| format!("all leave {place}"));
+        return world.after(place);
+    }
+    for session in node.model.sessions(partition) {
+        world.operate(place, session, UNTRACK, Vec::new())?;
+    }
+    world
+        .run
+        .note(|| format!("all leave {partition} at {place}"));
+    world.after(place)
+}
+
+fn first_session(world: &World<'_>, place: usize) -> Option<Session> {
+    let node = world.nodes[place].as_ref()?;
+    node.own.sessions().first().copied()
 }
 
 fn deliver_some(world: &mut World<'_>) -> Result<(), String> {
     for _ in 0..1 + world.run.rng.below(8) {
         world.deliver()?;
-        if world.run.rng.below(4) == 0 {
-            world.work()?;
-        }
     }
     Ok(())
 }
@@ -129,7 +163,7 @@ fn cut(world: &mut World<'_>) {
     if a != b || incident == Incident::NodeCutOff {
         world.run.count(incident);
     }
-    world.run.note(|| format!("cut {a} {b}"));
+    world.run.note(|| format!("{incident:?} {a} {b}"));
 }
 
 fn crash(world: &mut World<'_>) {
@@ -158,41 +192,70 @@ fn restart(world: &mut World<'_>) -> Result<(), String> {
     world.restore(place, snapshot)
 }
 
-fn say_goodbye(world: &mut World<'_>) {
+/// Lets a node begin to alter the entries that it sends, or stop.
+fn alter(world: &mut World<'_>) {
     let Some(place) = world.pick_alive() else {
         return;
     };
-    let now = world.now(place);
+    if let Some(node) = &mut world.nodes[place] {
+        node.is_altering = !node.is_altering;
+    }
+    world
+        .run
+        .note(|| format!("{place} begins or stops to alter what it sends"));
+}
+
+fn roll_back(world: &mut World<'_>) -> Result<(), String> {
+    let saved = 0..world.saved.len();
+    let saved: Vec<_> = saved
+        .filter(|&place| world.saved[place].is_some())
+        .collect();
+    if saved.is_empty() {
+        return Ok(());
+    }
+    let place = world.run.pick(&saved);
+    world.roll_back(place);
+    world.after(place)
+}
+
+/// Lets a place leave with all its Goodbyes.
+fn say_goodbye(world: &mut World<'_>) -> Result<(), String> {
+    let Some(place) = world.pick_alive() else {
+        return Ok(());
+    };
     world.run.count(Incident::Goodbye);
     world.run.note(|| format!("goodbye of {place}"));
-    if let Some(node) = &world.nodes[place] {
-        node.presence.leave_gracefully(now);
+    let now = world.now(place);
+    if let Some(node) = &mut world.nodes[place] {
+        node.process.presence.leave_gracefully(now);
+        while let Some(at) = node.process.presence.poll_timeout() {
+            node.process.presence.handle_timeout(at);
+        }
     }
     world.collect(place);
     world.stop(place);
+    Ok(())
 }
 
-/// Lets nothing happen for long enough that silence counts.
+/// Lets nothing arrive for long enough that silence counts.
 fn pause(world: &mut World<'_>) -> Result<(), String> {
     let ms = if world.run.rng.below(3) == 0 {
         world.run.plan.forget_ms
     } else {
         world.run.plan.down_ms
     };
-    silence::beats(world, ms / BEAT_MS + 2)
+    for _ in 0..ms / BEAT_MS + 2 {
+        world.pass(BEAT_MS)?;
+    }
+    Ok(())
 }
 
-/// Lets a machine sleep past `forget_after`: by its own clock all others are long gone. Once
-/// only, or markers would expire before what they guard against has aged.
+/// Lets a machine sleep past `forget_after`: by its own clock all others are long gone. Once only,
+/// or markers would expire before what they guard against has aged.
 fn sleep(world: &mut World<'_>) -> Result<(), String> {
-    let Some(mut place) = world.pick_alive() else {
+    let Some(place) = world.pick_alive() else {
         return Ok(());
     };
-    // Best while something is on its way that was asked for before.
-    let mut flights = world.network.flights().iter();
-    if let Some(repair) = flights.find(|flight| kind(&flight.frame) == Kind::REPAIR) {
-        place = repair.to;
-    }
     let asleep_ms = world.run.plan.forget_ms + 500;
     match &mut world.nodes[place] {
         Some(node) if node.ahead_ms == 0 => node.ahead_ms = asleep_ms,
@@ -213,120 +276,12 @@ fn hint(world: &mut World<'_>) -> Result<(), String> {
     let address = world.network.address(other);
     let name = format!("n{}", world.network.home(other));
     if let Some(node) = &mut world.nodes[place] {
-        node.hearing.advance(now);
-        node.hearing.hint(&name);
-        node.presence.disconnected(now, &address);
+        node.views.hint(&name);
+        node.process.presence.disconnected(now, &address);
     }
     world.run.count(Incident::Hint);
     world
         .run
         .note(|| format!("a hint to {place} that {other} is gone"));
     world.after(place)
-}
-
-fn snapshot(world: &mut World<'_>) {
-    let Some(place) = world.pick_alive() else {
-        return;
-    };
-    let Some(node) = &world.nodes[place] else {
-        return;
-    };
-    let bytes = node.presence.snapshot();
-    world.snapshots.push(node.name, node.id.clone(), bytes);
-    world.run.count(Incident::Snapshot);
-    world.run.note(|| format!("snapshot of {place}"));
-}
-
-/// Lets a node begin to alter what it passes on, or stop.
-fn alter(world: &mut World<'_>) {
-    let Some(place) = world.pick_alive() else {
-        return;
-    };
-    if let Some(node) = &mut world.nodes[place] {
-        node.is_altering = !node.is_altering;
-    }
-    world
-        .run
-        .note(|| format!("{place} begins or stops to alter what it passes on"));
-}
-
-/// Begins or renews the lease of an entry or of an owner.
-fn lease(world: &mut World<'_>) -> Result<(), String> {
-    let Some(place) = world.pick_alive() else {
-        return Ok(());
-    };
-    let ttl_ms = world.run.pick(&[200, 900, 3000]);
-    let pick = world.run.rng.next_u64() as usize;
-    let is_owner = world.run.rng.below(4) == 0;
-    let Some(node) = &mut world.nodes[place] else {
-        return Ok(());
-    };
-    let now_ms = world.run.now_ms + node.ahead_ms;
-    let what = if is_owner {
-        let owner = pick % OWNERS.len();
-        node.own.lease_owner(&node.presence, now_ms, owner, ttl_ms);
-        OWNERS[owner].to_owned()
-    } else {
-        let leased = node.own.lease(&node.presence, now_ms, pick, ttl_ms);
-        let Some(session) = leased.map_err(|what| format!("{place} {what}"))? else {
-            return Ok(());
-        };
-        let (topic, key, owner) = plan::names(session);
-        format!("{topic} {key} {owner}")
-    };
-    world.run.count(Incident::Lease);
-    world
-        .run
-        .note(|| format!("lease of {what} at {place} for {ttl_ms} ms"));
-    Ok(())
-}
-
-/// Loses an owner, or brings a lost one back.
-fn lose_owner(world: &mut World<'_>) -> Result<(), String> {
-    let Some(place) = world.pick_alive() else {
-        return Ok(());
-    };
-    let owner = world.run.rng.below(OWNERS.len() as u64) as u8;
-    let comes_back = world.run.rng.below(3) == 0;
-    let Some(node) = &mut world.nodes[place] else {
-        return Ok(());
-    };
-    if comes_back {
-        let back = node.own.owner_back(&node.presence, owner);
-        if back.map_err(|what| format!("{place} {what}"))? {
-            world.run.count(Incident::OwnerBack);
-        }
-    } else {
-        let now_ms = world.run.now_ms + node.ahead_ms;
-        let grace_ms = world.run.plan.grace_ms;
-        node.own.lose_owner(&node.presence, now_ms, owner, grace_ms);
-        world.run.count(Incident::OwnerLost);
-    }
-    let state = if comes_back { "back" } else { "lost" };
-    let name = OWNERS[usize::from(owner)];
-    world.run.note(|| format!("{name} is {state} at {place}"));
-    world.record(place)
-}
-
-fn signal(world: &mut World<'_>) -> Result<(), String> {
-    let Some(place) = world.pick_alive() else {
-        return Ok(());
-    };
-    let number = world.run.stats.incidents.count(Incident::Signal) + 1;
-    let signal = Signal {
-        topic: TOPICS[0].into(),
-        key: b"k0".to_vec(),
-        kind: 1,
-        ttl_ms: 5_000,
-        payload: number.to_le_bytes().to_vec(),
-    };
-    if let Some(node) = &world.nodes[place]
-        && let Err(error) = node.presence.signal(signal)
-    {
-        return Err(format!("{place} refused to send a signal: {error}"));
-    }
-    world.run.count(Incident::Signal);
-    world.run.note(|| format!("signal of {place}"));
-    world.collect(place);
-    Ok(())
 }

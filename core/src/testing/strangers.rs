@@ -1,12 +1,9 @@
-//! Frames that must be refused, or change nothing: of other versions and clusters, and damaged
-//! ones.
+//! The arrival of frames that must change nothing: of other versions, clusters and shapes, and
+//! damaged ones.
 
-use super::hostile::{Strange, strange, version_range};
-use super::network::kind;
-use super::stats::Incident;
+use super::hostile::{Strange, strange};
 use super::world::World;
-use crate::codec::{DecodeError, Kind, WIRE_MAJOR};
-use crate::replica::Transmit;
+use crate::replica::Event;
 
 /// Lets a foreign frame arrive at a node that a sound one is on its way to.
 pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
@@ -15,50 +12,51 @@ pub(super) fn arrive(world: &mut World<'_>) -> Result<(), String> {
     }
     let flight = world.run.rng.below(world.network.flights().len() as u64) as usize;
     let flight = world.network.flights()[flight].clone();
-    let from = flight.from;
     let to = flight.to;
+    let Strange {
+        frame,
+        refusal,
+        incident,
+    } = strange(&mut world.run, &flight.frame);
+    let now = world.now(to);
+    let address = world.network.address(flight.from);
     let Some(node) = &world.nodes[to] else {
         return Ok(());
     };
-    let before = (node.presence.clocks(), node.presence.replicas());
-    let Strange {
-        frame,
-        is_refusal,
-        incident,
-    } = strange(&mut world.run, &flight.frame);
-    world.run.note(|| format!("{incident:?} {from} -> {to}"));
-    let now = world.now(to);
-    let address = world.network.address(from);
-    let Some(node) = &mut world.nodes[to] else {
-        return Ok(());
+    let presence = &node.process.presence;
+    let known = || (presence.id(), presence.origins(), presence.replicas());
+    let before = known();
+    let handled = presence.handle_message(now, &address, &frame);
+    let is_right = match (&handled, refusal) {
+        (Ok(()), None) => true,
+        (Err(error), Some(words)) => error.to_string().contains(words),
+        _ => false,
     };
-    node.hearing.advance(now);
-    match node.presence.handle_message(now, &address, &frame) {
-        Err(DecodeError { kind, .. }) if is_refusal(&kind) => {}
-        other => return Err(format!("{to} answers {incident:?} with {other:?}")),
+    if !is_right {
+        return Err(format!("{to} answers {incident:?} with {handled:?}"));
     }
-    if (node.presence.clocks(), node.presence.replicas()) != before {
+    if known() != before {
         return Err(format!("{to} changed by {incident:?}"));
     }
-    let answers: Vec<_> = std::iter::from_fn(|| node.presence.poll_transmit()).collect();
-    let is_answered = incident == Incident::OtherMajor && kind(&frame) != Kind::WIRE_REFUSED;
-    if answers.len() > usize::from(is_answered) {
-        let count = answers.len();
-        return Err(format!("{to} answers {incident:?} with {count} frames"));
+    if refusal.is_some()
+        && let Some(transmit) = presence.poll_transmit()
+    {
+        return Err(format!("{to} answers {incident:?} by {transmit:?}"));
+    }
+    while refusal.is_some()
+        && let Some(event) = presence.poll_event()
+    {
+        let is_report = matches!(
+            event,
+            Event::Unreadable { .. } | Event::ShapeMismatch { .. }
+        );
+        if !is_report {
+            return Err(format!("{to} reports {event:?} of {incident:?}"));
+        }
     }
     world.run.count(incident);
-    for answer in answers {
-        check_refusal(world, &answer)?;
-        world.send(to, answer);
-    }
+    world
+        .run
+        .note(|| format!("{incident:?} {} -> {to}", flight.from));
     world.after(to)
-}
-
-/// Checks that the answer to another major version names the versions spoken.
-fn check_refusal(world: &World<'_>, answer: &Transmit) -> Result<(), String> {
-    let range = version_range(&world.run.envelope(), &answer.frame);
-    if range == Some([WIRE_MAJOR, WIRE_MAJOR]) {
-        return Ok(());
-    }
-    Err(format!("no refusal of another version: {answer:?}"))
 }

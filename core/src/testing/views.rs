@@ -1,217 +1,263 @@
-//! `Views`: a node's knowledge of each name, checked against the [`Truth`] after every call.
+//! `Views`: a node's knowledge of the others, checked against the [`Truth`] after every call.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use super::plan::TOPICS;
-use super::truth::{Slot, State, Truth};
+use super::model::{Content, Entries};
+use super::own_entries::OWNERS;
+use super::plan::{self, Plan};
+use super::truth::{Origin, Truth};
 use crate::id::ReplicaId;
 use crate::presence::Presence;
+use crate::replica::Replica;
 
-/// A node's knowledge of all names, and its reports of them.
+/// A node's knowledge of the others, as the checks saw it.
 #[derive(Clone, Default)]
 pub(super) struct Views {
-    by_name: BTreeMap<String, View>,
+    names: BTreeMap<String, Name>,
+    /// The furthest (life, clock) seen of each origin.
+    furthest: HashMap<Origin, (u64, u64)>,
+    /// The positions whose entries were checked.
+    checked: HashMap<Origin, (u64, u64)>,
     /// Identities of which it received the Goodbye, and when.
-    retired: HashMap<ReplicaId, u64>,
-    /// Origins on which it reported that holders disagree.
-    diverged: HashSet<Slot>,
+    left: HashMap<ReplicaId, u64>,
+    hearing: HashMap<ReplicaId, Heard>,
+    /// The first heartbeat of each replica that a Beat brought.
+    first_beats: HashMap<ReplicaId, u64>,
 }
 
 /// A node's knowledge of one name.
-#[derive(Clone, Debug)]
-struct View {
+#[derive(Clone)]
+struct Name {
     id: ReplicaId,
     heartbeat: u64,
-    /// False once the node forgot the name.
     is_known: bool,
     is_up: bool,
-    /// When it was last known.
     last_ms: u64,
-    states: States,
-    /// Slots, one bit each, whose state is new since it was last compared with the history.
-    fresh: u32,
-    /// Clocks at which the content was not the origin's.
-    wrong: [Option<u64>; TOPICS.len()],
 }
 
-/// The state of each slot in use, and whether it is being applied.
-type States = [(State, bool); TOPICS.len()];
+/// The heartbeats of one replica that reached a node.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    /// When a heartbeat last reached it that it did not know, by its own clock.
+    at_ms: u64,
+    /// As `at_ms`, if the node knew the replica then and no hint has said since that it is gone.
+    sure_ms: Option<u64>,
+}
 
-/// The time, and the bounds of a check.
-pub(super) struct Bounds {
+/// The times of a check.
+pub(super) struct Times {
     /// The clock of the world.
     pub(super) now_ms: u64,
-    /// The time for which a forgotten replica is guarded against, by the clock of the world.
-    pub(super) guarded_ms: u64,
-    /// The time after its end for which a replica may still come to be shown.
-    pub(super) ghost_ms: u64,
+    /// The clock of the node.
+    pub(super) own_ms: u64,
+    pub(super) ahead_ms: u64,
 }
 
-/// Origins of altered entries that a check found to differ, and those that had become right again.
-#[derive(Default)]
-pub(super) struct Content {
-    pub(super) wrong: u32,
-    pub(super) repaired: u32,
-}
+impl Views {
+    /// Notes that the Goodbye of a replica was received.
+    pub(super) fn leave(&mut self, id: ReplicaId, now_ms: u64) {
+        self.left.entry(id).or_insert(now_ms);
+    }
 
-impl View {
-    /// Takes over what remains of the view before. A guarded one only grows.
-    fn follow(&mut self, before: &Self, is_guarded: bool, is_forked: bool) -> Result<(), String> {
-        let is_same_life = before.is_known && self.id == before.id;
-        let pairs = || self.states.iter().zip(&before.states).enumerate();
-        let is_back = pairs().any(|(_, (now, before))| now.0.clock < before.0.clock);
-        if is_same_life {
-            let changed = pairs().filter(|(_, (now, before))| now != before);
-            self.fresh = changed.fold(before.fresh, |mask, (index, _)| mask | 1 << index);
-            self.wrong = before.wrong;
+    /// Notes a Beat that reaches the node.
+    pub(super) fn hear_beat(&mut self, id: &ReplicaId, heartbeat: u64) {
+        self.first_beats.entry(id.clone()).or_insert(heartbeat);
+    }
+
+    /// Returns the first heartbeat of a replica that a Beat brought.
+    pub(super) fn first_beat(&self, id: &ReplicaId) -> u64 {
+        self.first_beats.get(id).copied().unwrap_or(0)
+    }
+
+    /// Notes a heartbeat that is about to reach the node.
+    pub(super) fn hear(&mut self, replica: &Replica, id: &ReplicaId, heartbeat: u64, own_ms: u64) {
+        let known = replica.replicas().find(|(known, ..)| *known == id);
+        let is_higher = known.is_none_or(|(_, known, _)| heartbeat > known);
+        if is_higher {
+            let heard = self.hearing.entry(id.clone()).or_default();
+            // A node that does not know the replica may have reasons not to admit it.
+            heard.at_ms = own_ms;
+            if known.is_some() {
+                heard.sure_ms = Some(own_ms);
+            }
         }
-        let order = (&self.id, self.heartbeat).cmp(&(&before.id, before.heartbeat));
-        if is_guarded && (order.is_lt() || (!before.is_known && order.is_eq())) {
-            return Err(format!(
-                "goes from {} at {} to {} at {}",
-                before.id, before.heartbeat, self.id, self.heartbeat
-            ));
+    }
+
+    /// Notes a hint of the transport that a name is gone.
+    pub(super) fn hint(&mut self, name: &str) {
+        for (id, heard) in &mut self.hearing {
+            if id.name() == name {
+                heard.sure_ms = None;
+            }
         }
-        if is_same_life && is_back && !is_forked {
-            return Err(format!("goes back in the clock of {}", self.id));
+    }
+
+    /// Checks everything that the node knows.
+    pub(super) fn check(
+        &mut self,
+        presence: &Presence,
+        truth: &Truth,
+        plan: &Plan,
+        times: &Times,
+    ) -> Result<(), String> {
+        let known: Vec<_> = presence
+            .replica()
+            .replicas()
+            .map(|(id, heartbeat, is_up)| (id.clone(), heartbeat, is_up))
+            .collect();
+        // A marker guards for twice `forget_after`, by the clock of its node.
+        let guarded_ms = (2 * plan.forget_ms).saturating_sub(times.ahead_ms + 1_000);
+        let is_guarded = |since_ms: u64| times.now_ms < since_ms + guarded_ms;
+        for name in self.names.values_mut() {
+            name.is_known = false;
+        }
+        for (id, heartbeat, is_up) in &known {
+            let heartbeat = *heartbeat;
+            let is_up = *is_up;
+            if self
+                .left
+                .get(id)
+                .is_some_and(|&since_ms| is_guarded(since_ms))
+            {
+                return Err(format!("knows {id}, which said Goodbye to it"));
+            }
+            let before = self.names.get(id.name());
+            let is_back = |before: &Name| (id, heartbeat) < (&before.id, before.heartbeat);
+            if before.is_some_and(|before| is_guarded(before.last_ms) && is_back(before)) {
+                return Err(format!("goes back to {id} at {heartbeat}"));
+            }
+            let was_up = before.is_some_and(|before| before.is_up && before.id == *id);
+            let end_ms = truth.end_ms(id);
+            if is_up && !was_up && end_ms + plan.ghost_ms() < times.now_ms {
+                return Err(format!("shows {id}, which ended at {end_ms} ms"));
+            }
+            let heard = self.hearing.get(id).copied().unwrap_or_default();
+            if !is_up
+                && heard
+                    .sure_ms
+                    .is_some_and(|ms| times.own_ms < ms + plan.down_ms)
+            {
+                return Err(format!("hides {id}, heard at {:?} ms", heard.sure_ms));
+            }
+            let name = Name {
+                id: id.clone(),
+                heartbeat,
+                is_known: true,
+                is_up,
+                last_ms: times.now_ms,
+            };
+            self.names.insert(id.name().to_owned(), name);
+        }
+        let names = &self.names;
+        self.furthest.retain(|(id, _), _| {
+            let name = names.get(id.name());
+            name.is_some_and(|name| name.id == *id && is_guarded(name.last_ms))
+        });
+        self.check_states(presence, &known, truth)
+    }
+
+    /// Checks that a node whose deadlines were looked at at `own_ms` shows no replica that is
+    /// silent.
+    pub(super) fn check_silence(
+        &self,
+        replica: &Replica,
+        plan: &Plan,
+        own_ms: u64,
+    ) -> Result<(), String> {
+        for (id, _, is_up) in replica.replicas() {
+            let heard_ms = self.hearing.get(id).map_or(0, |heard| heard.at_ms);
+            if is_up && own_ms >= heard_ms + plan.down_ms {
+                return Err(format!("shows {id} at {own_ms} ms, heard at {heard_ms} ms"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_states(
+        &mut self,
+        presence: &Presence,
+        known: &[(ReplicaId, u64, bool)],
+        truth: &Truth,
+    ) -> Result<(), String> {
+        let own = presence.id();
+        for (partition, info) in presence.origins() {
+            let id = &info.replica;
+            if *id == own {
+                continue;
+            }
+            let Some((_, _, is_up)) = known.iter().find(|(known, ..)| known == id) else {
+                return Err(format!("holds {partition} of {id}, which it does not know"));
+            };
+            if truth.is_forked(id) {
+                continue;
+            }
+            let held = presence.position(id, partition);
+            if info.applying {
+                // A first load is unseen; of a change some is seen and some is not.
+                let is_seen = !entries_of(presence, id, partition).is_empty();
+                if held.is_none() && is_seen {
+                    return Err(format!("shows a part of {id}/{partition}"));
+                }
+                continue;
+            }
+            let Some(held) = held else {
+                return Err(format!("holds {partition} of {id} without a life"));
+            };
+            let origin = (id.clone(), partition);
+            let position = (held.life, held.clock);
+            let furthest = self.furthest.entry(origin.clone()).or_default();
+            if position < *furthest {
+                return Err(format!(
+                    "goes back from {furthest:?} to {position:?} of {origin:?}"
+                ));
+            }
+            *furthest = position;
+            if self.checked.get(&origin) == Some(&position) || !is_up {
+                continue;
+            }
+            let life = truth.life_at(id, partition, held.clock);
+            if life != Some(held.life) {
+                return Err(format!(
+                    "holds {position:?} of {origin:?}, whose life was {life:?}"
+                ));
+            }
+            if truth.may_differ(id, partition) {
+                continue;
+            }
+            let entries = entries_of(presence, id, partition);
+            let expected = truth.entries(id, partition, held.clock);
+            if expected != Some(&entries) {
+                return Err(format!(
+                    "holds {entries:?} of {origin:?} at {position:?}, it had {expected:?}"
+                ));
+            }
+            self.checked.insert(origin, position);
         }
         Ok(())
     }
 }
 
-impl Views {
-    /// Notes that the Goodbye of a replica was received.
-    pub(super) fn retire(&mut self, id: ReplicaId, now_ms: u64) {
-        self.retired.insert(id, now_ms);
-    }
-
-    /// Notes that the node reported a divergence.
-    pub(super) fn diverge(&mut self, origin: Slot) {
-        self.diverged.insert(origin);
-    }
-
-    /// Returns the last heartbeat that the node knew of a replica at the last check; `None` if it
-    /// did not know it.
-    pub(super) fn heartbeat(&self, id: &ReplicaId) -> Option<u64> {
-        let view = self.by_name.get(id.name());
-        let view = view.filter(|view| view.is_known && view.id == *id);
-        view.map(|view| view.heartbeat)
-    }
-
-    /// Checks that what the node knows of a name only grows, and comes back only when it has grown;
-    /// that it shows no replica long dead, and hides none that it `must_show`.
-    pub(super) fn check_order(
-        &mut self,
-        presence: &Presence,
-        truth: &Truth,
-        bounds: &Bounds,
-        must_show: impl Fn(&ReplicaId) -> bool,
-    ) -> Result<(), String> {
-        let is_guarded = |since_ms: u64| bounds.now_ms < since_ms + bounds.guarded_ms;
-        let mut wrong = None;
-        let mut known = 0;
-        presence.standings(|id, heartbeat, is_up| {
-            known += 1;
-            let retired_ms = self.retired.get(id);
-            if retired_ms.is_some_and(|&since_ms| is_guarded(since_ms)) {
-                wrong = Some(format!("knows {id}, which said Goodbye to it"));
-            }
-            let mut now = View {
-                id: id.clone(),
-                heartbeat,
-                is_known: true,
-                is_up,
-                last_ms: bounds.now_ms,
-                states: states_of(presence, id, truth.slots()),
-                fresh: u32::MAX,
-                wrong: Default::default(),
-            };
-            let before = self.by_name.get_mut(id.name());
-            let is_same = |view: &&mut View| view.is_up && view.id == *id;
-            let was_up = before.as_ref().is_some_and(is_same);
-            if is_up && !was_up {
-                let end_ms = truth.end_ms(id);
-                if end_ms + bounds.ghost_ms < bounds.now_ms {
-                    wrong = Some(format!("shows {id}, which ended at {end_ms} ms"));
-                }
-            }
-            if !is_up && must_show(id) {
-                wrong = Some(format!("hides {id}, which it hears"));
-            }
-            if let Some(view) = before {
-                let is_guarded = view.is_known || is_guarded(view.last_ms);
-                if let Err(what) = now.follow(view, is_guarded, truth.is_forked(id)) {
-                    wrong = Some(what);
-                }
-                *view = now;
-            } else {
-                self.by_name.insert(id.name().to_owned(), now);
+/// Returns the entries of a replica that a node shows in one partition.
+pub(super) fn entries_of(presence: &Presence, id: &ReplicaId, partition: u16) -> Entries {
+    let mut entries = Entries::new();
+    for (number, topic) in (0..).zip(plan::topics()) {
+        if Plan::partition_of((number, 0, 0)) != partition {
+            continue;
+        }
+        presence.for_each(topic, |entry| {
+            if entry.replica() == id {
+                let key = entry.key_str().and_then(|key| key.strip_prefix('k'));
+                let key = key.and_then(|key| key.parse().ok()).unwrap_or(u8::MAX);
+                let owner = |owner: &&str| owner.as_bytes() == entry.owner();
+                let owner = OWNERS.iter().position(owner);
+                let content = Content {
+                    version: entry.version(),
+                    meta: entry.meta().to_vec(),
+                };
+                let owner = owner.map_or(u8::MAX, |owner| owner as u8);
+                entries.insert((number, key, owner), content);
             }
         });
-        self.forget(presence, known);
-        wrong.map_or(Ok(()), Err)
     }
-
-    /// Notes which names the node forgot, if it knows fewer than it has views.
-    fn forget(&mut self, presence: &Presence, known: usize) {
-        if known >= self.by_name.values().filter(|view| view.is_known).count() {
-            return;
-        }
-        let mut ids = Vec::new();
-        presence.standings(|id, _, _| ids.push(id.clone()));
-        for view in self.by_name.values_mut() {
-            view.is_known = ids.contains(&view.id);
-        }
-    }
-
-    /// Checks that each view of an origin is the origin's own state at that clock. Of an origin
-    /// with altered entries the content may differ, and at a clock that does not move only a
-    /// reported divergence makes it right.
-    pub(super) fn check_states(&mut self, truth: &Truth) -> Result<Content, String> {
-        let mut content = Content::default();
-        let is_fresh = |view: &&mut View| view.is_known && view.fresh != 0;
-        for view in self.by_name.values_mut().filter(is_fresh) {
-            let fresh = std::mem::take(&mut view.fresh);
-            if truth.is_forked(&view.id) {
-                continue;
-            }
-            for (index, &slot) in truth.slots().iter().enumerate() {
-                let (held, is_applying) = view.states[index];
-                if fresh & (1 << index) == 0 || held.clock == 0 || is_applying {
-                    continue;
-                }
-                let origin = (view.id.clone(), slot);
-                let expected = truth.state(&origin, held.clock);
-                let is_right = expected == Some(held);
-                if expected.is_some() && truth.is_tainted(&origin) {
-                    let before = view.wrong[index];
-                    view.wrong[index] = (!is_right).then_some(held.clock);
-                    content.wrong += u32::from(!is_right && before.is_none());
-                    if is_right && before == Some(held.clock) {
-                        content.repaired += 1;
-                        if !self.diverged.remove(&origin) {
-                            let id = &view.id;
-                            return Err(format!("repairs {id}/{slot} and reports no divergence"));
-                        }
-                    }
-                } else if !is_right {
-                    return Err(format!(
-                        "holds {held:?} of {}/{slot}, the origin had {expected:?}",
-                        view.id
-                    ));
-                }
-            }
-        }
-        Ok(content)
-    }
-}
-
-fn states_of(presence: &Presence, id: &ReplicaId, slots: &[u8]) -> States {
-    let mut states = States::default();
-    for (state, &slot) in states.iter_mut().zip(slots) {
-        if let Some(info) = presence.origin_info(id, slot) {
-            *state = (State::of(&info), info.applying);
-        }
-    }
-    states
+    entries
 }

@@ -1,56 +1,51 @@
-//! `World`: the nodes, the network between them, and the truth beside both. It starts processes and
-//! carries frames, times and checks to the part that each is for; [`super::steps`] decides what
-//! happens.
+//! `World`: the nodes, the network between them, and the truth beside both.
 
 use std::time::Duration;
 
 use super::hostile;
-use super::network::{Arrival, Flight, Network, Sending, kind};
+use super::network::{Arrival, Flight, Network, Sending};
 use super::node::Node;
-use super::own_entries::{self, Operation};
-use super::plan;
-use super::plan::{PLACES, Session};
+use super::own_entries::{Ended, Operation};
+use super::own_entries::{PLACES, Session};
+use super::plan::{BEAT_MS, Plan};
+use super::process::Process;
 use super::run::Run;
+use super::sight::{self, Seen};
 use super::snapshots::Snapshots;
 use super::stats::Incident;
 use super::truth::Truth;
-use super::{describe, liveness};
-use crate::codec::Kind;
+use super::views::Times;
 use crate::id::ReplicaId;
-use crate::presence::{Presence, PresenceConfig};
-use crate::replica::{Destination, Transmit};
+use crate::replica::{Destination, Event, Transmit};
 
-/// Local operations between two readers that begin with a list.
-const READER_EVERY: u64 = 8;
-/// A node that asks for no call is checked to have nothing to do in every so many steps.
-const REST_EVERY: u64 = 8;
 /// Frames that may answer each other before the cluster counts as never at rest.
 const DELIVERIES_MAX: usize = 20_000;
 
 /// A simulated cluster.
 pub(super) struct World<'t> {
-    pub(super) run: Run<'t>,
+    pub(super) run: Run<'t, Plan>,
     pub(super) network: Network,
     pub(super) truth: Truth,
-    pub(super) snapshots: Snapshots,
     /// The process at each place, if one runs there; clones take the places after the first nodes.
     pub(super) nodes: Vec<Option<Node>>,
+    /// A copy of the process at each place, taken before.
+    pub(super) saved: Vec<Option<Node>>,
     /// The wall clock of each name, for incarnations.
     wall: Vec<u64>,
-    actors: u64,
+    pub(super) snapshots: Snapshots,
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(run: Run<'t>) -> Self {
+    pub(super) fn new(run: Run<'t, Plan>) -> Self {
         let names = run.plan.nodes;
         let mut world = Self {
             run,
             network: Network::new(),
             truth: Truth::new(names),
-            snapshots: Snapshots::default(),
             nodes: Vec::new(),
+            saved: Vec::new(),
             wall: vec![1_000_000; names],
-            actors: 0,
+            snapshots: Snapshots::default(),
         };
         for name in 0..names {
             let place = world.add_place(name);
@@ -59,9 +54,9 @@ impl<'t> World<'t> {
         world
     }
 
-    /// Adds a place for the name `home`, where nothing runs yet.
     fn add_place(&mut self, home: usize) -> usize {
         self.nodes.push(None);
+        self.saved.push(None);
         self.network.add_place(home);
         self.nodes.len() - 1
     }
@@ -73,75 +68,79 @@ impl<'t> World<'t> {
     /// Starts a process at a place, under the name of that place.
     pub(super) fn start(&mut self, place: usize) {
         let id = self.next_id(place);
-        let presence = Presence::new(id, self.config());
-        self.place(place, presence);
+        self.start_as(place, id);
     }
 
-    /// Starts a process from a snapshot of the name of a place; now and then a second one at a new
-    /// place.
+    /// Starts a process at a place from a snapshot of its name. Its program tracks some of the
+    /// entries in it again.
     pub(super) fn restore(&mut self, place: usize, snapshot: usize) -> Result<(), String> {
         let id = self.next_id(place);
-        self.restore_as(place, snapshot, id.clone())?;
-        if self.run.rng.below(3) == 0 && self.has_room() {
-            let is_same = self.run.rng.below(2) == 0;
-            let id = if is_same { id } else { self.next_id(place) };
-            let second = self.add_place(self.network.home(place));
-            self.restore_as(second, snapshot, id)?;
-            self.run.count(Incident::RestoreTwice);
+        let limits = self.run.plan.settings(0).limits;
+        let (id, entries) = self.snapshots.read(snapshot, id, &limits)?;
+        self.start_as(place, id);
+        self.run.count(Incident::Restore);
+        let lease_ms = self.run.pick(&[300, 2_000]);
+        for (session, meta) in entries {
+            if self.run.rng.below(2) == 0 {
+                self.operate(place, session, 0, meta)?;
+                self.lease_owner(place, session.2, lease_ms);
+            }
         }
-        Ok(())
+        self.after(place)
     }
 
-    fn restore_as(&mut self, place: usize, snapshot: usize, id: ReplicaId) -> Result<(), String> {
-        let config = self.config();
-        let now = self.now(place);
-        let presence = self.snapshots.restore(snapshot, id, config, now)?;
-        let name = self.network.home(place);
-        self.run.count(Incident::Restore);
-        if !self.truth.is_last_life(name, self.snapshots.id(snapshot)) {
-            self.run.count(Incident::RestoreOld);
-        }
-        // The same identity twice: the first to write under it is not alone.
-        let new = presence.id();
-        if self.truth.has_borne(name, &new) {
-            self.truth.fork(new);
-        }
-        self.place(place, presence);
+    /// Begins or renews the lease of an owner at a place.
+    pub(super) fn lease_owner(&mut self, place: usize, owner: u8, ttl_ms: u64) {
+        let now_ms = u64::try_from(self.now(place).as_millis()).unwrap_or(u64::MAX);
         if let Some(node) = &mut self.nodes[place] {
-            node.hearing.advance(now);
+            let presence = &node.process.presence;
+            node.own
+                .lease_owner(presence, now_ms, usize::from(owner), ttl_ms);
+            self.run.count(Incident::Lease);
         }
-        self.record(place)
+    }
+
+    fn start_as(&mut self, place: usize, id: ReplicaId) {
+        let name = self.network.home(place);
+        self.run.note(|| format!("start {place} as {id}"));
+        self.truth.begin_life(name, id.clone(), self.run.now_ms);
+        let seed = self.run.rng.next_u64();
+        let process = Process::new(id, self.run.plan.settings(seed));
+        let mut node = Node::new(process, name);
+        node.started_ms = self.run.now_ms;
+        self.nodes[place] = Some(node);
     }
 
     /// Copies the process at a place, memory and all, to a new place.
     pub(super) fn clone_at(&mut self, place: usize) {
-        let Some(node) = &self.nodes[place] else {
+        let Some(twin) = self.nodes[place].clone() else {
             return;
         };
-        self.truth.fork(node.presence.id());
-        let twin = node.fork();
+        self.truth.fork(&twin.process.presence.id());
         let other = self.add_place(self.network.home(place));
         self.nodes[other] = Some(twin);
         self.run.count(Incident::Clone);
-        self.run.note(|| format!("clone {place}"));
+        self.run.note(|| format!("clone {place} to {other}"));
     }
 
-    /// Puts a process that has just started at a place.
-    fn place(&mut self, place: usize, presence: Presence) {
-        let id = presence.id();
-        let name = self.network.home(place);
-        self.run.note(|| format!("start {place} as {id}"));
-        self.truth.begin_life(name, id, self.run.now_ms);
-        self.nodes[place] = Some(Node::new(presence, name));
+    /// Puts the copy of a process in its place that was saved before.
+    pub(super) fn roll_back(&mut self, place: usize) {
+        let Some(saved) = self.saved[place].take() else {
+            return;
+        };
+        let id = saved.process.presence.id();
+        self.truth.fork(&id);
+        self.run.note(|| format!("roll {place} back to {id}"));
+        self.run.count(Incident::RollBack);
+        self.nodes[place] = Some(saved);
     }
 
-    /// Returns the identity of the next start under the name of a place, by its wall clock.
     fn next_id(&mut self, place: usize) -> ReplicaId {
         let name = self.network.home(place);
         let before = self.wall[name];
-        self.wall[name] += 1 + self.run.rng.below(1000);
+        self.wall[name] += 1 + self.run.rng.below(1_000);
         if self.run.rng.below(4) == 0 {
-            self.wall[name] = self.wall[name].saturating_sub(self.run.rng.below(4000));
+            self.wall[name] = self.wall[name].saturating_sub(self.run.rng.below(4_000));
         }
         if self.wall[name] < before && self.truth.has_lived(name) {
             self.run.count(Incident::WallClockBack);
@@ -149,17 +148,6 @@ impl<'t> World<'t> {
         let salt = self.run.rng.next_u64() as u32;
         ReplicaId::new(&format!("n{name}"), self.wall[name], salt)
             .expect("the name is short and the number small")
-    }
-
-    fn config(&mut self) -> PresenceConfig {
-        PresenceConfig {
-            limits: self.run.plan.limits(),
-            replication: self.run.plan.config(),
-            seed: self.run.rng.next_u64(),
-            slice_entries_max: self.run.pick(&[1, 3, 16, 1024]),
-            grace: Duration::from_millis(self.run.plan.grace_ms),
-            ..PresenceConfig::default()
-        }
     }
 
     pub(super) fn stop(&mut self, place: usize) {
@@ -178,184 +166,148 @@ impl<'t> World<'t> {
         (!alive.is_empty()).then(|| self.run.pick(&alive))
     }
 
-    /// Returns the time at a place. Now and then a caller gives an earlier one, which must not
-    /// matter.
-    pub(super) fn now(&mut self, place: usize) -> Duration {
+    /// Returns the time at a place.
+    pub(super) fn now(&self, place: usize) -> Duration {
         let ahead_ms = self.nodes[place].as_ref().map_or(0, |node| node.ahead_ms);
-        let back_ms = if self.run.rng.below(64) == 0 {
-            self.run.count(Incident::ClockBack);
-            self.run.rng.below(20_000)
-        } else {
-            0
-        };
-        Duration::from_millis((self.run.now_ms + ahead_ms).saturating_sub(back_ms))
+        Duration::from_millis(self.run.now_ms + ahead_ms)
     }
 
-    /// Lets the program at a place track, update or untrack an entry.
-    pub(super) fn operate(&mut self, place: usize, session: Session) -> Result<(), String> {
-        let choice = self.run.rng.below(16);
-        let meta = [self.run.rng.next_u64().to_le_bytes(); 5].concat();
-        let len_max = own_entries::meta_len_max(session);
-        let len = self.run.rng.below(len_max + 1) as usize;
-        self.actors += 1;
+    /// Lets the program at a place track an entry, or what `choice` says of one that is tracked.
+    pub(super) fn operate(
+        &mut self,
+        place: usize,
+        session: Session,
+        choice: u64,
+        meta: Vec<u8>,
+    ) -> Result<(), String> {
+        self.run.stats.operations += 1;
+        let now = self.now(place);
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
         let operation = Operation {
             session,
             choice,
-            meta: meta[..len].to_vec(),
-            actor: place as u64 + 100 * self.actors,
+            meta,
+            actor: self.run.stats.operations,
         };
-        let outcome = node.own.operate(&node.presence, &operation);
+        let outcome = node.operate(&mut self.truth, &operation);
+        let outcome = outcome.map_err(|what| format!("{place} {what}"))?;
+        node.process.notice(now);
         if outcome.is_adoption {
             self.run.count(Incident::EntryAdopted);
         }
-        self.run.stats.operations += 1;
         let verb = outcome.verb;
-        let (topic, key, owner) = plan::names(session);
-        self.run
-            .note(|| format!("{verb} {topic} {key} {owner} at {place}"));
-        if !outcome.is_done {
-            return Err(format!(
-                "{verb} of {topic} {key} {owner} at {place} did not do its work"
-            ));
-        }
-        if self.run.stats.operations.is_multiple_of(READER_EVERY) {
-            node.readers.begin(&node.presence);
-        }
-        self.record(place)
-    }
-
-    /// Records where the local origins of a place are. A node that took a new identity must have
-    /// had a reason: a double or a later start of its name, never what another node holds of it.
-    pub(super) fn record(&mut self, place: usize) -> Result<(), String> {
-        let Some(node) = &mut self.nodes[place] else {
-            return Ok(());
-        };
-        let id = node.presence.id();
-        if id != node.id {
-            let old = std::mem::replace(&mut node.id, id.clone());
-            if !self.truth.may_be_reborn(node.name, &old) {
-                return Err(format!("{place} gave {old} up for {id} without need"));
-            }
-            self.truth
-                .begin_life(node.name, id.clone(), self.run.now_ms);
-            self.run.count(Incident::Reincarnation);
-            self.run.note(|| format!("{place} is {id} now"));
-        }
-        self.truth
-            .record(place, node.name, &node.presence, self.run.now_ms);
+        self.run.note(|| format!("{verb} {session:?} at {place}"));
         Ok(())
     }
 
     /// Sends what waits in a place.
     pub(super) fn collect(&mut self, place: usize) {
-        let Some(node) = &self.nodes[place] else {
-            return;
-        };
-        let mut transmits = Vec::new();
-        while let Some(transmit) = node.presence.poll_transmit() {
-            transmits.push(transmit);
-        }
-        for transmit in transmits {
+        while let Some(transmit) = self.nodes[place]
+            .as_ref()
+            .and_then(|node| node.process.presence.poll_transmit())
+        {
             self.send(place, transmit);
         }
     }
 
-    /// Sends one frame of a place.
-    pub(super) fn send(&mut self, from: usize, transmit: Transmit) {
+    fn send(&mut self, from: usize, transmit: Transmit) {
         let Some(node) = &self.nodes[from] else {
             return;
         };
-        let id = &node.id;
-        let leaver = (kind(&transmit.frame) == Kind::GOODBYE).then(|| id.clone());
-        // The beats that it reports of the sender itself are made now.
-        let beats = liveness::beats_in(&self.run.envelope(), &transmit.frame);
-        for beat in beats.into_iter().flat_map(|(_, beats)| beats) {
-            if beat.id == *id {
-                self.truth
-                    .make_beat(beat.id, beat.heartbeat, self.run.now_ms);
+        let id = node.process.presence.id();
+        let seen = sight::see(&self.run.plan.config(), &transmit.frame);
+        let is_goodbye = matches!(seen, Seen::Goodbye);
+        let altered = if node.is_altering {
+            hostile::altered(&mut self.run, &id, &transmit.frame)
+        } else {
+            None
+        };
+        let replica = node.process.replica();
+        let index = replica.index();
+        if let Seen::Beat(_, heartbeat, sum) = seen
+            && sum == index.sum()
+        {
+            let shown = index.set().iter();
+            let shown = shown.filter_map(|p| Some((p, index.position(p)?)));
+            self.truth.beat(&id, heartbeat, shown.collect());
+        }
+        drop(replica);
+        let frame = match altered {
+            Some((frame, partition)) => {
+                self.truth.taint((id.clone(), partition));
+                frame
             }
-        }
-        let name = self.network.home(from);
-        let sent = hostile::disguise(&mut self.run, node, name, transmit.frame);
-        if let Some(origin) = sent.altered {
-            self.truth.taint(origin);
-        }
-        let to = match transmit.to {
+            None => transmit.frame,
+        };
+        let to = match &transmit.to {
             Destination::All => self.network.neighbours(&self.run.plan, from),
-            Destination::Peer(address) => self.network.place_of(&address).into_iter().collect(),
+            Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
         };
         let sending = Sending {
             from,
             to,
-            frame: sent.frame,
-            extra: sent.extra,
-            leaver,
+            frame,
+            extra: None,
+            leaver: is_goodbye.then_some(id),
         };
         self.network.send(&mut self.run, &sending);
     }
 
     /// Delivers one frame that is under way. Returns whether there was one.
     pub(super) fn deliver(&mut self) -> Result<bool, String> {
-        let flight = match self.network.take(&mut self.run) {
-            Arrival::Nothing => return Ok(false),
-            Arrival::Lost => return Ok(true),
-            Arrival::Frame(flight) => flight,
-        };
-        if let Some(node) = &mut self.nodes[flight.to] {
-            match &mut node.frozen {
-                Some(waiting) => waiting.push(flight),
-                None => self.hand_over(flight)?,
-            }
+        match self.network.take(&mut self.run) {
+            Arrival::Nothing => Ok(false),
+            Arrival::Lost => Ok(true),
+            Arrival::Frame(flight) => self.hand_over(flight).map(|()| true),
         }
-        Ok(true)
     }
 
-    /// Gives a frame that has arrived to its place.
-    pub(super) fn hand_over(&mut self, flight: Flight) -> Result<(), String> {
-        let from = flight.from;
-        let to = flight.to;
-        let frame = flight.frame;
+    fn hand_over(&mut self, flight: Flight) -> Result<(), String> {
+        let Flight {
+            from,
+            to,
+            frame,
+            leaver,
+            ..
+        } = flight;
         let now = self.now(to);
+        let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let address = self.network.address(from);
         let Some(node) = &mut self.nodes[to] else {
             return Ok(());
         };
-        node.listen(&self.run, &self.truth, now, &frame)
-            .map_err(|what| format!("{to} {what}"))?;
-        let is_between_slices = node.presence.is_working();
-        let address = self.network.address(from);
-        let handled = node.presence.handle_message(now, &address, &frame);
-        if let Some(leaver) = flight.leaver
-            && leaver.name() != node.id.name()
-        {
-            node.views.retire(leaver, self.run.now_ms);
+        let seen = sight::see(&self.run.plan.config(), &frame);
+        if let Seen::Beat(id, heartbeat, _) = &seen {
+            node.views.hear_beat(id, *heartbeat);
         }
-        self.run.stats.frames += 1;
-        if is_between_slices {
-            self.run.count(Incident::SlicesInterrupted);
-        }
-        match kind(&frame) {
-            Kind::REPAIR => self.run.count(Incident::Repair),
-            Kind::PART => self.run.count(Incident::Part),
-            Kind::SUPERSEDED => self.run.count(Incident::Superseded),
-            _ => {}
+        if let Seen::Heartbeat(id, heartbeat) | Seen::Beat(id, heartbeat, _) = &seen {
+            node.views
+                .hear(&node.process.replica(), id, *heartbeat, own_ms);
         }
         if self.run.is_traced() {
-            let what = describe::describe(&self.run.envelope(), &frame);
+            let what = sight::describe(&self.run.plan.config(), &frame);
             self.run.note(|| format!("{from} -> {to}: {what}"));
         }
-        if let Err(error) = handled {
-            return Err(format!("{to} refused a frame of {from}: {error}"));
+        let handled = node.process.handle_message(now, &address, &frame);
+        if let Some(leaver) = leaver
+            && leaver.name() != node.id.name()
+        {
+            node.views.leave(leaver, self.run.now_ms);
         }
+        self.run.stats.frames += 1;
+        if let Some(incident) = seen.incident() {
+            self.run.count(incident);
+        }
+        handled.map_err(|what| format!("{to} {what}"))?;
         self.after(to)
     }
 
-    /// Delivers frames, and lets nodes work, until both are at rest.
+    /// Delivers frames until none is under way.
     pub(super) fn deliver_all(&mut self) -> Result<(), String> {
         for _ in 0..DELIVERIES_MAX {
-            if !self.deliver()? && !self.work()? {
+            if !self.deliver()? {
                 return Ok(());
             }
         }
@@ -364,15 +316,172 @@ impl<'t> World<'t> {
 
     /// Checks what follows every call of a node, and sends what waits in it.
     pub(super) fn after(&mut self, place: usize) -> Result<(), String> {
-        self.record(place)?;
-        if let Some(node) = &mut self.nodes[place] {
-            node.take_events(&mut self.run, &self.truth)
-                .and_then(|()| node.check(&mut self.run, &self.truth))
-                .and_then(|()| node.readers.follow(&node.presence, node.id.name()))
+        self.follow(place)
+            .map_err(|what| format!("{place} {what}"))?;
+        let slices = if self.run.plan.interrupts {
+            self.run.rng.below(3)
+        } else {
+            u64::MAX
+        };
+        for _ in 0..slices {
+            let node = &mut self.nodes[place];
+            if !node.as_mut().is_some_and(|node| node.process.work()) {
+                break;
+            }
+            self.run.count(Incident::Slice);
+            self.follow(place)
                 .map_err(|what| format!("{place} {what}"))?;
         }
         self.collect(place);
         Ok(())
+    }
+
+    fn follow(&mut self, place: usize) -> Result<(), String> {
+        let own_ms = u64::try_from(self.now(place).as_millis()).unwrap_or(u64::MAX);
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        if node.process.presence.id() != node.id {
+            let new = node.process.presence.id();
+            if !self.truth.may_be_reborn(node.name, &node.id) {
+                return Err(format!("gave {} up for {new} without need", node.id));
+            }
+            self.run.note(|| format!("{place} is {new} now"));
+            if self.truth.has_borne(node.name, &new) {
+                // A machine rolled back draws the same random numbers once more.
+                self.truth.fork(&new);
+            }
+            self.truth
+                .begin_life(node.name, new.clone(), self.run.now_ms);
+            self.truth.bear(place, node.name, &new, self.run.now_ms);
+            node.follow_identity(&mut self.truth)?;
+            self.run.count(Incident::Reincarnation);
+        }
+        self.truth.bear(place, node.name, &node.id, self.run.now_ms);
+        node.record(&mut self.truth)?;
+        node.record_lives(&mut self.truth);
+        let ready = self.take_events(place, own_ms)?;
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        if let Some(missing) = ready {
+            let started_ms = node.started_ms;
+            if own_ms < started_ms + 2 * BEAT_MS {
+                return Err(format!(
+                    "is ready at {own_ms} ms, started at {started_ms} ms"
+                ));
+            }
+            self.check_ready(place, &missing)?;
+        }
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(());
+        };
+        node.reader.follow(&node.process, own_ms)?;
+        let times = Times {
+            now_ms: self.run.now_ms,
+            own_ms,
+            ahead_ms: node.ahead_ms,
+        };
+        node.views
+            .check(&node.process.presence, &self.truth, &self.run.plan, &times)
+    }
+
+    /// Takes the events of a place, and checks those that must have a reason. Returns the replicas
+    /// that are missing, if the place is ready.
+    fn take_events(&mut self, place: usize, own_ms: u64) -> Result<Option<Vec<ReplicaId>>, String> {
+        let mut ready = None;
+        let Some(node) = &mut self.nodes[place] else {
+            return Ok(ready);
+        };
+        while let Some(event) = node.process.presence.poll_event() {
+            if self.run.is_traced() {
+                self.run.note(|| format!("{place} reports {event:?}"));
+            }
+            let incident = match event {
+                Event::ReplicaUp(_) => Incident::ReplicaUp,
+                Event::ReplicaDown(_) => Incident::ReplicaDown,
+                Event::ReplicaForgotten(id) => {
+                    node.reader.note_gone(id, own_ms + self.run.plan.grace_ms);
+                    Incident::ReplicaForgotten
+                }
+                Event::ReplicaLeft(_) => Incident::ReplicaLeft,
+                Event::DuplicateName { .. } => Incident::DuplicateName,
+                Event::Divergence {
+                    origin: id,
+                    partition,
+                } => {
+                    if !self.truth.may_differ(&id, partition) {
+                        return Err(format!("reports a divergence of {id}/{partition}"));
+                    }
+                    Incident::Divergence
+                }
+                Event::Refused {
+                    origin: id,
+                    partition,
+                    error,
+                } => {
+                    if !self.truth.may_differ(&id, partition) {
+                        return Err(format!("refuses a frame of {id}/{partition}: {error}"));
+                    }
+                    continue;
+                }
+                Event::Reincarnated { .. } => continue,
+                Event::Signal { signal, .. } => {
+                    node.hear(signal)?;
+                    continue;
+                }
+                Event::Ready { missing } => {
+                    ready = Some(missing);
+                    Incident::Ready
+                }
+                other => return Err(format!("reports {other:?}")),
+            };
+            self.run.count(incident);
+        }
+        Ok(ready)
+    }
+
+    /// Checks that a node that is ready holds what each other one had when it was heard first, and
+    /// still has.
+    fn check_ready(&self, place: usize, missing: &[ReplicaId]) -> Result<(), String> {
+        let Some(node) = &self.nodes[place] else {
+            return Ok(());
+        };
+        for (id, is_up) in &node.process.presence.replicas() {
+            if missing.contains(id) {
+                if !is_up {
+                    return Err(format!("misses {id}, which is down"));
+                }
+                continue;
+            }
+            let origin = self.nodes.iter().flatten().find(|other| other.id == *id);
+            let Some(origin) = origin.filter(|_| *is_up && !self.truth.is_forked(id)) else {
+                continue;
+            };
+            for (partition, shown) in self.truth.shown_with(id, node.views.first_beat(id)) {
+                let now = origin.process.replica().index().position(*partition);
+                let is_current = now.is_some_and(|now| now.life == shown.life);
+                let held = node.process.presence.position(id, *partition);
+                let is_held =
+                    held.is_some_and(|held| (held.life, held.clock) >= (shown.life, shown.clock));
+                if is_current && !is_held {
+                    return Err(format!(
+                        "is ready with {held:?} of {id}/{partition}, which had {shown:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what ended by itself.
+    pub(super) fn count_ended(&mut self, ended: &Ended) {
+        if ended.leases > 0 {
+            self.run.count(Incident::LeaseEnded);
+        }
+        if ended.graces > 0 {
+            self.run.count(Incident::GraceEnded);
+        }
     }
 
     /// Lets time pass for all nodes.
@@ -386,38 +495,29 @@ impl<'t> World<'t> {
     pub(super) fn wake(&mut self) -> Result<(), String> {
         for place in 0..self.nodes.len() {
             let now = self.now(place);
-            let Some(node) = self.nodes[place].as_mut().filter(|node| node.is_running()) else {
-                continue;
-            };
-            if node.presence.poll_timeout().is_some_and(|due| due <= now) {
-                node.timeout(&mut self.run, now);
+            // What is due at once, such as the push of a new identity, is done at once.
+            for _ in 0..4 {
+                let Some(node) = &mut self.nodes[place] else {
+                    break;
+                };
+                if !node.process.is_due(now) {
+                    break;
+                }
+                let ended = node.timeout(now);
+                self.count_ended(&ended);
                 self.after(place)?;
-            } else if (self.run.step + place as u64).is_multiple_of(REST_EVERY) {
-                node.check_rest(now)
-                    .map_err(|what| format!("{place} {what}"))?;
+            }
+            let has_work = |node: &Node| node.process.presence.is_working();
+            if self.nodes[place].as_ref().is_some_and(has_work) {
+                self.after(place)?;
             }
             if let Some(node) = &self.nodes[place] {
-                node.check_silence(&self.run, now)
+                let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+                node.views
+                    .check_silence(&node.process.replica(), &self.run.plan, own_ms)
                     .map_err(|what| format!("{place} {what}"))?;
             }
         }
         Ok(())
-    }
-
-    /// Gives every node one more slice of its work. Returns whether any node had work.
-    pub(super) fn work(&mut self) -> Result<bool, String> {
-        let mut has_worked = false;
-        for place in 0..self.nodes.len() {
-            let now = self.now(place);
-            let Some(node) = self.nodes[place].as_mut().filter(|node| node.is_running()) else {
-                continue;
-            };
-            if node.presence.is_working() {
-                has_worked = true;
-                node.timeout(&mut self.run, now);
-                self.after(place)?;
-            }
-        }
-        Ok(has_worked)
     }
 }

@@ -3,9 +3,8 @@
 use super::diff::{Diff, DiffBuilder};
 use super::slab::NIL;
 use super::slice::Slice;
-use super::wire::{DeltaHead, RepairHead};
 use super::{Tracker, delta, repair};
-use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind};
+use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Opened};
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
 
@@ -31,12 +30,12 @@ impl Tracker {
     /// A [`Gap`](ApplyError::Gap) says that frames are missing in between; the other kinds name
     /// what is wrong with the frame. Nothing has changed then.
     pub fn apply(&mut self, frame: &[u8]) -> Result<Diff, ApplyError> {
-        let (kind, body) = open(frame)?;
-        let applied = match kind {
-            Kind::REPAIR => self.apply_repair(body, false),
-            _ => self.apply_delta(body),
+        let state = open(frame)?;
+        let applied = match state.kind {
+            Kind::STATE_REPAIR => self.apply_repair(state.body, false),
+            _ => self.apply_delta(state.body),
         };
-        applied.map_err(in_frame)
+        applied.map_err(|error| in_frame(error, &state))
     }
 
     /// Checks a frame as [`apply`](Self::apply) does, without applying it. O(frame).
@@ -44,26 +43,12 @@ impl Tracker {
     /// # Errors
     /// Those of [`apply`](Self::apply).
     pub fn check_frame(&self, frame: &[u8]) -> Result<(), ApplyError> {
-        let (kind, body) = open(frame)?;
-        let checked = match kind {
-            Kind::REPAIR => repair::check(&self.state, body),
-            _ => delta::check(&self.state, body).map(drop),
+        let state = open(frame)?;
+        let checked = match state.kind {
+            Kind::STATE_REPAIR => repair::check(&self.state, state.body),
+            _ => delta::check(&self.state, state.body).map(drop),
         };
-        checked.map_err(in_frame)
-    }
-
-    /// Returns the slot that a frame of [`delta_since`](Self::delta_since) is for.
-    ///
-    /// # Errors
-    /// When it is no such frame.
-    pub fn frame_slot(frame: &[u8]) -> Result<u8, DecodeError> {
-        let (kind, body) = open(frame)?;
-        let origin = match kind {
-            Kind::REPAIR => RepairHead::decode(body).map(|head| head.origin),
-            _ => DeltaHead::decode(body).map(|head| head.origin),
-        };
-        let origin = origin.map_err(|error| error.shifted(Envelope::default().body_offset()))?;
-        Ok(origin.slot)
+        checked.map_err(|error| in_frame(error, &state))
     }
 
     /// Applies the body of a `Delta` frame. O(changes).
@@ -164,11 +149,11 @@ impl Tracker {
     }
 }
 
-/// Returns the kind and the body of a `Delta` or `Repair` frame.
-fn open(frame: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
-    let (kind, body) = Envelope::default().open(frame)?;
-    match kind {
-        Kind::DELTA | Kind::REPAIR => Ok((kind, body)),
+/// Opens a frame with operations or a state.
+fn open(frame: &[u8]) -> Result<Opened<'_>, DecodeError> {
+    let opened = Envelope::default().open(frame)?;
+    match opened.kind {
+        Kind::STATE_DELTA | Kind::STATE_REPAIR => Ok(opened),
         Kind(kind) => Err(DecodeError::new(
             4,
             DecodeErrorKind::UnexpectedKind { kind },
@@ -177,9 +162,9 @@ fn open(frame: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
 }
 
 /// Turns an offset in the body into one in the frame.
-fn in_frame(error: ApplyError) -> ApplyError {
+fn in_frame(error: ApplyError, frame: &Opened<'_>) -> ApplyError {
     match error {
-        ApplyError::Decode(error) => error.shifted(Envelope::default().body_offset()).into(),
+        ApplyError::Decode(error) => error.shifted(frame.body_at).into(),
         other => other,
     }
 }

@@ -35,9 +35,8 @@ impl ColdLoad {
         replica: &ReplicaId,
         to: u64,
     ) -> Result<(Self, Diff), ApplyError> {
-        let origin = tracker.origin_of(replica);
         let state = &mut tracker.state;
-        if state.admit(&origin)?.is_some() {
+        if state.admit(replica, state.share())?.is_some() {
             return Err(ApplyError::Applying);
         }
         let mut diff = DiffBuilder::default();

@@ -45,7 +45,7 @@ pub(crate) enum ContentKind {
 impl Tracker {
     /// Creates an empty tracker of a share of the topics.
     pub(crate) fn with_share(replica: ReplicaId, share: TopicShare, limits: Limits) -> Self {
-        let mut tracker = Self::with_slot(replica, share.slot(), limits);
+        let mut tracker = Self::with_limits(replica, limits);
         tracker.state.set_share(share);
         tracker
     }
@@ -103,6 +103,7 @@ impl Tracker {
     ) -> Result<StagedDelta, DecodeError> {
         let head = DeltaHead {
             origin: self.origin_of(replica),
+            share: self.state.share(),
             from: interval.0,
             to: interval.1,
         };
@@ -121,9 +122,9 @@ impl Tracker {
     ) -> Result<StagedRepair, DecodeError> {
         let head = RepairHead {
             origin: self.origin_of(replica),
+            share: self.state.share(),
             base: interval.0,
             to: interval.1,
-            nonce: 0,
         };
         StagedRepair::of_content(head, content, self.limits(), self.state.share())
     }
@@ -139,6 +140,7 @@ impl Tracker {
     ) -> Result<Diff, ApplyError> {
         let head = DeltaHead {
             origin: self.origin_of(replica),
+            share: self.state.share(),
             from: content.from,
             to: content.to,
         };
@@ -157,9 +159,9 @@ impl Tracker {
     ) -> Result<Diff, ApplyError> {
         let head = RepairHead {
             origin: self.origin_of(replica),
+            share: self.state.share(),
             base: content.from,
             to: content.to,
-            nonce: 0,
         };
         repair::apply_content(&mut self.state, head, content.bytes, full)
     }

@@ -46,10 +46,11 @@ impl CvRDT for Tracker {
     /// Refuses a state of other topics, one whose clock of this tracker's own origin is ahead of
     /// the tracker, and one that differs at an equal clock.
     fn validate_merge(&self, other: &Self) -> Result<(), ApplyError> {
-        if self.slot() != other.slot() {
-            return Err(ApplyError::WrongSlot {
-                frame_slot: other.slot(),
-                tracker_slot: self.slot(),
+        let shares = [self, other].map(|tracker| tracker.state.share());
+        if shares[0] != shares[1] {
+            return Err(ApplyError::WrongPartition {
+                frame: shares[1].place(),
+                tracker: shares[0].place(),
             });
         }
         for theirs in other.origins() {

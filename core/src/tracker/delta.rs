@@ -65,7 +65,7 @@ impl StagedDelta {
         let mut reader = Reader::new(&body);
         let head = DeltaHead::read(&mut reader)?;
         let records_at = reader.offset();
-        let share = TopicShare::of_slot(head.origin.slot);
+        let share = head.share;
         Self::of_records(head, body, records_at, limits, share)
     }
 
@@ -109,7 +109,7 @@ impl StagedDelta {
     pub fn begin(&mut self, tracker: &mut Tracker) -> Result<bool, ApplyError> {
         let state = &mut tracker.state;
         let head = &self.head;
-        let known = state.admit(&head.origin)?;
+        let known = state.admit(&head.origin.replica, head.share)?;
         let clock = known.map_or(0, |number| state.origin(number).clock());
         if !is_useful(head, clock)? {
             return Ok(false);
@@ -273,7 +273,7 @@ fn check_records(
     records_at: usize,
 ) -> Result<Option<Checked>, ApplyError> {
     let start = Place::start(records_at, head.from..=head.to);
-    let known = state.admit(&head.origin)?;
+    let known = state.admit(&head.origin.replica, head.share)?;
     let clock = known.map_or(0, |number| state.origin(number).clock());
     let is_applicable = head.from <= clock && clock < head.to;
     let origin = known.filter(|_| is_applicable);

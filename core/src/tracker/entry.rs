@@ -168,7 +168,7 @@ pub struct Entry<'a> {
     pub(super) status: u8,
     pub(super) versions: EntryVersions,
     pub(super) replica: &'a crate::id::ReplicaId,
-    pub(super) slot: u8,
+    pub(super) partition: u16,
 }
 
 impl<'a> Entry<'a> {
@@ -256,7 +256,7 @@ impl<'a> Entry<'a> {
     fn origin(&self) -> Origin {
         Origin {
             replica: self.replica.clone(),
-            slot: self.slot,
+            partition: self.partition,
         }
     }
 
@@ -344,10 +344,10 @@ impl EntryBuf {
     /// own, and hands them to a [`Roster`](crate::Roster). The version before is left out.
     ///
     /// ```
-    /// use headcount::id::{ALL_TOPICS, Dot, Origin, ReplicaId};
+    /// use headcount::id::{Dot, Origin, ReplicaId};
     /// use headcount::{EntryBuf, NewEntry};
     ///
-    /// let origin = Origin { replica: ReplicaId::new("a", 1, 0)?, slot: ALL_TOPICS };
+    /// let origin = Origin { replica: ReplicaId::new("a", 1, 0)?, partition: 0 };
     /// let entry = NewEntry::new("room", "ann", "phone").status(2);
     /// let entry = EntryBuf::new(&entry, Dot { origin, birth: 1 }, 5);
     /// assert_eq!((entry.key_str(), entry.status(), entry.version()), (Some("ann"), 2, 5));

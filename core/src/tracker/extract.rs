@@ -9,15 +9,14 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::Tracker;
-#[cfg(any(test, feature = "testing"))]
 use super::content::{ContentKind, Contents};
 use super::entry::EntryVersions;
 use super::leave_log::Leave;
 use super::slab::NIL;
 use super::slice::Slice;
 use super::state::State;
+use super::topic_share::TopicShare;
 use super::version_order::Direction;
-#[cfg(any(test, feature = "testing"))]
 use super::wire::PartsWriter;
 use super::wire::{BodyWriter, PutRecord};
 use crate::codec::Kind;
@@ -48,9 +47,8 @@ use crate::id::ReplicaId;
 #[derive(Debug, Clone)]
 pub struct Extract {
     replica: ReplicaId,
-    slot: u8,
+    share: TopicShare,
     from: u64,
-    nonce: u64,
     kind: Kind,
     /// Clock when it began.
     start: u64,
@@ -87,14 +85,13 @@ pub struct Extracted {
 
 impl Extract {
     /// Starts to collect the operations that a holder of `replica` at `clock` misses; with `full`,
-    /// the whole state. `nonce` goes into a `Repair`. `None` when there is nothing to send, or when
+    /// the whole state. `None` when there is nothing to send, or when
     /// the origin is unknown or claimed. O(1).
     pub fn begin(
         tracker: &mut Tracker,
         replica: &ReplicaId,
         clock: u64,
         full: bool,
-        nonce: u64,
     ) -> Option<Self> {
         let state = &mut tracker.state;
         let number = state.origins().find(replica)?;
@@ -106,15 +103,14 @@ impl Extract {
         }
         let reaches_back = from >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
         let (kind, direction) = if from > 0 && reaches_back {
-            (Kind::DELTA, Direction::Older)
+            (Kind::STATE_DELTA, Direction::Older)
         } else {
-            (Kind::REPAIR, Direction::Newer)
+            (Kind::STATE_REPAIR, Direction::Newer)
         };
         Some(Self {
             replica: replica.clone(),
-            slot: state.slot(),
+            share: state.share(),
             from,
-            nonce,
             kind,
             start,
             cursor: state.begin_cursor(number, direction),
@@ -136,7 +132,7 @@ impl Extract {
         let Some(mut index) = state.origin(number).order().cursor(self.cursor) else {
             return Slice::silent(true);
         };
-        let forward = self.kind == Kind::REPAIR;
+        let forward = self.kind == Kind::STATE_REPAIR;
         for _ in 0..entries_max.max(1) {
             if index == NIL {
                 break;
@@ -171,7 +167,7 @@ impl Extract {
         state.origin(number).order().cursor(self.cursor)?;
         state.end_cursor(number, self.cursor);
         let origin = state.origin(number);
-        let delta = self.kind == Kind::DELTA;
+        let delta = self.kind == Kind::STATE_DELTA;
         let since = if delta { self.from } else { self.start };
         if origin.is_claimed() || origin.leaves().horizon() > since {
             return None;
@@ -265,11 +261,10 @@ impl Extracted {
         } = self;
         let capacity = extract.bytes.len() + extract.rows.len() * 16 + extract.kept.len();
         let interval = extract.from..=to;
-        let mut writer = BodyWriter::new(&extract.replica, extract.slot, interval, capacity);
-        let delta = extract.kind == Kind::DELTA;
+        let mut writer = BodyWriter::new(&extract.replica, extract.share, interval, capacity);
+        let delta = extract.kind == Kind::STATE_DELTA;
         if !delta {
             let versions = extract.kept.iter().map(|(_, version)| *version);
-            writer.nonce(extract.nonce);
             writer.kept(extract.kept.len(), versions);
         }
         let leaves = leaves.into_iter().filter(|_| delta);
@@ -279,7 +274,6 @@ impl Extracted {
 
     /// Encodes what follows the head of a frame. A whole state becomes contents of repairs from 0, each of at most
     /// `bytes_max` bytes unless a single entry takes more. O(rows).
-    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn into_contents(self, bytes_max: usize) -> Contents {
         let Self {
             extract,
@@ -287,7 +281,7 @@ impl Extracted {
             leaves,
         } = self;
         let from = extract.from;
-        let content = if extract.kind == Kind::DELTA {
+        let content = if extract.kind == Kind::STATE_DELTA {
             let mut writer = BodyWriter::headless(from, extract.bytes.len());
             extract.write(&mut writer, leaves.into_iter());
             ContentKind::Records(writer.finish())

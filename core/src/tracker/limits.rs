@@ -19,7 +19,7 @@ pub(super) const META_LAYOUT_MAX: usize = 16 << 20;
 /// use headcount::tracker::Limits;
 ///
 /// let limits = Limits::default().meta_len_max(4 * 1024).entries_max(100_000);
-/// let tracker = Tracker::with_slot(ReplicaId::new("a", 1, 0)?, ALL_TOPICS, limits);
+/// let tracker = Tracker::with_limits(ReplicaId::new("a", 1, 0)?, limits);
 /// assert_eq!(tracker.limits().get_meta_len_max(), 4 * 1024);
 /// # Ok::<(), headcount::id::IdError>(())
 /// ```

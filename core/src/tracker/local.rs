@@ -6,7 +6,7 @@ use super::session::{SessionName, Since};
 use super::slab::NIL;
 use super::{LeaveReason, Tracker};
 use crate::error::TrackError;
-use crate::id::{EntryRef, ReplicaId, slot_of};
+use crate::id::{EntryRef, ReplicaId};
 use crate::tracker::Encoding;
 
 /// Operations on the entries of this replica.
@@ -195,11 +195,11 @@ impl Tracker {
         if put.encoding == Encoding::Text && !(text(put.key) && text(put.owner)) {
             return Err(TrackError::NotUtf8);
         }
-        let tracker_slot = self.state.slot();
-        if !self.state.share().holds(put.topic) {
-            return Err(TrackError::WrongSlot {
-                topic_slot: slot_of(put.topic),
-                tracker_slot,
+        let share = self.state.share();
+        if !share.holds(put.topic) {
+            return Err(TrackError::WrongPartition {
+                topic_partition: share.number_of(put.topic),
+                tracker_partition: share.number(),
             });
         }
         Ok(())

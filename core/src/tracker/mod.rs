@@ -41,9 +41,7 @@
 
 mod apply;
 mod blobs;
-#[cfg(any(test, feature = "testing"))]
 mod cold_load;
-#[cfg(any(test, feature = "testing"))]
 mod content;
 #[cfg(feature = "crdts")]
 mod crdt;
@@ -80,9 +78,7 @@ mod wire;
 
 use std::fmt;
 
-#[cfg(any(test, feature = "testing"))]
 pub(crate) use cold_load::ColdLoad;
-#[cfg(any(test, feature = "testing"))]
 pub(crate) use content::{Content, ContentKind, Contents};
 #[cfg(feature = "crdts")]
 pub use crdt::Delta;
@@ -97,7 +93,6 @@ pub use read::{Entries, ListRevision, Sessions};
 pub use repair::StagedRepair;
 pub(crate) use session::{SessionName, Since};
 pub use slice::Slice;
-#[cfg(any(test, feature = "testing"))]
 pub(crate) use topic_share::TopicShare;
 pub use version_vector::VersionVector;
 pub use visibility::VisibilityChange;
@@ -109,7 +104,7 @@ use self::pending::Pending;
 use self::state::State;
 use crate::codec::{Envelope, Kind};
 use crate::fault::{Fault, is_broken};
-use crate::id::{ALL_TOPICS, Origin, ReplicaId};
+use crate::id::{Origin, ReplicaId};
 
 /// The reason for which an entry left. Travels with the leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,21 +170,14 @@ impl Tracker {
     /// Creates an empty tracker of all topics, with default limits.
     #[must_use]
     pub fn new(replica: ReplicaId) -> Self {
-        Self::with_slot(replica, ALL_TOPICS, Limits::default())
+        Self::with_limits(replica, Limits::default())
     }
 
-    /// Creates an empty tracker of one slot of topics, or of all ([`ALL_TOPICS`]).
-    ///
-    /// # Panics
-    /// If `slot` is neither below [`SLOTS`](crate::id::SLOTS) nor [`ALL_TOPICS`].
+    /// Creates an empty tracker of all topics.
     #[must_use]
-    pub fn with_slot(replica: ReplicaId, slot: u8, limits: Limits) -> Self {
-        assert!(
-            slot < crate::id::SLOTS || slot == ALL_TOPICS,
-            "no such slot: {slot}"
-        );
+    pub fn with_limits(replica: ReplicaId, limits: Limits) -> Self {
         Self {
-            state: State::new(replica, slot, limits),
+            state: State::new(replica, limits),
             pending: Pending::default(),
         }
     }
@@ -200,13 +188,13 @@ impl Tracker {
         self.state.local().id()
     }
 
-    /// Returns the slot of topics that this tracker holds.
+    /// Returns the partition of topics that this tracker holds; 0 if it holds all.
     #[must_use]
-    pub fn slot(&self) -> u8 {
-        self.state.slot()
+    pub fn partition(&self) -> u16 {
+        self.state.share().number()
     }
 
-    /// Returns this replica's origin in this slot.
+    /// Returns this replica's origin.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin_of(self.id())
@@ -215,7 +203,7 @@ impl Tracker {
     fn origin_of(&self, replica: &ReplicaId) -> Origin {
         Origin {
             replica: replica.clone(),
-            slot: self.slot(),
+            partition: self.partition(),
         }
     }
 
@@ -278,19 +266,13 @@ impl Tracker {
     /// O(missing operations), or O(entries of the replica) when its leave log was cut.
     #[must_use]
     pub fn delta_since(&self, replica: &ReplicaId, clock: u64) -> Option<Vec<u8>> {
-        let (kind, body) = self.body_since(replica, clock, 0)?;
-        Some(Envelope::default().seal(kind, &body))
+        let (kind, body) = self.body_since(replica, clock)?;
+        Some(Envelope::default().seal(kind, None, &body))
     }
 
-    /// Does what [`delta_since`](Self::delta_since) does, but returns only the body, with its kind; `nonce`
-    /// goes into a `Repair`.
+    /// Does what [`delta_since`](Self::delta_since) does, but returns only the body, with its kind.
     #[must_use]
-    pub fn body_since(
-        &self,
-        replica: &ReplicaId,
-        clock: u64,
-        nonce: u64,
-    ) -> Option<(Kind, Vec<u8>)> {
+    pub fn body_since(&self, replica: &ReplicaId, clock: u64) -> Option<(Kind, Vec<u8>)> {
         let origin = self.state.origin(self.state.origins().find(replica)?);
         let store = self.state.store();
         let is_exact = !origin.is_claimed() || is_broken(Fault::ServeInexact);
@@ -299,11 +281,11 @@ impl Tracker {
         }
         let reaches_back = clock >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
         if clock > 0 && reaches_back {
-            let body = wire::delta_body(store, origin, self.slot(), clock);
-            return Some((Kind::DELTA, body));
+            let body = wire::delta_body(store, origin, self.state.share(), clock);
+            return Some((Kind::STATE_DELTA, body));
         }
-        let body = wire::repair_body(store, origin, self.slot(), clock, nonce);
-        Some((Kind::REPAIR, body))
+        let body = wire::repair_body(store, origin, self.state.share(), clock);
+        Some((Kind::STATE_REPAIR, body))
     }
 
     /// Returns the operations of this replica after `from` as a `Delta` body to push, or `None`
@@ -314,15 +296,15 @@ impl Tracker {
         let origin = self.state.local();
         let reaches_back = from >= origin.leaves().horizon() || is_broken(Fault::IgnoreHorizon);
         let is_useful = from < origin.clock() && reaches_back;
-        is_useful.then(|| wire::delta_body(self.state.store(), origin, self.slot(), from))
+        is_useful.then(|| wire::delta_body(self.state.store(), origin, self.state.share(), from))
     }
 
     /// Returns the whole state of an origin as a `Repair` body. O(entries of the replica).
     #[must_use]
-    pub fn full_body(&self, replica: &ReplicaId, nonce: u64) -> Option<Vec<u8>> {
+    pub fn full_body(&self, replica: &ReplicaId) -> Option<Vec<u8>> {
         let origin = self.state.origin(self.state.origins().find(replica)?);
         let is_exact = !origin.is_claimed();
-        is_exact.then(|| wire::repair_body(self.state.store(), origin, self.slot(), 0, nonce))
+        is_exact.then(|| wire::repair_body(self.state.store(), origin, self.state.share(), 0))
     }
 
     /// Drops remembered leaves of a replica up to `op`: every other holder has seen them.
@@ -359,9 +341,9 @@ impl fmt::Debug for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "<Tracker {} slot={} entries={} topics={} origins={}>",
+            "<Tracker {} partition={} entries={} topics={} origins={}>",
             self.id(),
-            self.slot(),
+            self.partition(),
             self.len(),
             self.topics().count(),
             self.state.origins().len()

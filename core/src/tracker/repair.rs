@@ -102,7 +102,6 @@ impl StagedRepair {
     }
 
     /// As [`new`](Self::new), for a content without its head.
-    #[cfg(any(test, feature = "testing"))]
     pub(super) fn of_content(
         head: RepairHead,
         content: Bytes,
@@ -152,7 +151,6 @@ pub(super) fn apply(state: &mut State, body: &[u8], full: bool) -> Result<Diff, 
 }
 
 /// Applies what follows the head of a repair, at once.
-#[cfg(any(test, feature = "testing"))]
 pub(super) fn apply_content(
     state: &mut State,
     head: RepairHead,
@@ -197,7 +195,7 @@ impl Plan {
     fn new(body: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let head = RepairHead::read(&mut reader)?;
-        let share = TopicShare::of_slot(head.origin.slot);
+        let share = head.share;
         Self::of_content(head, body, reader.offset(), limits, share)
     }
 
@@ -261,7 +259,7 @@ impl Plan {
 
     fn fit(&self, state: &State, full: bool) -> Result<Fit, ApplyError> {
         let head = &self.head;
-        let known = state.admit(&head.origin)?;
+        let known = state.admit(&head.origin.replica, head.share)?;
         let clock = known.map_or(0, |number| state.origin(number).clock());
         if head.to < clock || head.to == clock && !full {
             return Ok(Fit::Useless);

@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for EntryBuf {
                 previous: fields.previous.unwrap_or(0),
             },
             replica: &fields.origin.replica,
-            slot: fields.origin.slot,
+            partition: fields.origin.partition,
         };
         Ok(entry.to_buf())
     }

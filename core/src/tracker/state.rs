@@ -22,7 +22,6 @@ use crate::tracker::Encoding;
 
 #[derive(Clone)]
 pub(super) struct State {
-    slot: u8,
     share: TopicShare,
     /// True if frames of other origins are never served, so that their leaves need no log.
     logs_own_leaves_only: bool,
@@ -36,10 +35,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(replica: ReplicaId, slot: u8, limits: Limits) -> Self {
+    pub(super) fn new(replica: ReplicaId, limits: Limits) -> Self {
         Self {
-            slot,
-            share: TopicShare::of_slot(slot),
+            share: TopicShare::all(),
             logs_own_leaves_only: false,
             limits: limits.clamped(),
             store: Store::new(),
@@ -49,11 +47,6 @@ impl State {
         }
     }
 
-    #[inline]
-    pub(super) fn slot(&self) -> u8 {
-        self.slot
-    }
-
     /// Returns the topics that it holds.
     #[inline]
     pub(super) fn share(&self) -> TopicShare {
@@ -61,7 +54,6 @@ impl State {
     }
 
     /// Narrows the topics that it holds, for a wire on which only origins serve their states.
-    #[cfg(any(test, feature = "testing"))]
     pub(super) fn set_share(&mut self, share: TopicShare) {
         self.share = share;
         self.logs_own_leaves_only = true;
@@ -110,7 +102,7 @@ impl State {
             status: row.status,
             versions: self.store.versions(index),
             replica: self.origins.get(row.origin).id(),
-            slot: self.slot,
+            partition: self.share.number(),
         }
     }
 
@@ -242,7 +234,6 @@ impl State {
     }
 
     /// Lets the next local operation come after `floor`, and forgets the leaves before it.
-    #[cfg(any(test, feature = "testing"))]
     pub(super) fn begin_life(&mut self, floor: u64) {
         let origin = self.origins.get_mut(LOCAL);
         let clock = origin.clock().max(floor);
@@ -263,7 +254,7 @@ impl State {
         EntryRef {
             origin: Origin {
                 replica: self.local().id().clone(),
-                slot: self.slot,
+                partition: self.share.number(),
             },
             version,
         }
@@ -274,14 +265,18 @@ impl State {
 impl State {
     /// Returns the number of the frame's origin, if it is known; an error if its frames are not for
     /// us.
-    pub(super) fn admit(&self, origin: &Origin) -> Result<Option<u16>, ApplyError> {
-        if origin.slot != self.slot {
-            return Err(ApplyError::WrongSlot {
-                frame_slot: origin.slot,
-                tracker_slot: self.slot,
+    pub(super) fn admit(
+        &self,
+        replica: &ReplicaId,
+        share: TopicShare,
+    ) -> Result<Option<u16>, ApplyError> {
+        if share != self.share {
+            return Err(ApplyError::WrongPartition {
+                frame: share.place(),
+                tracker: self.share.place(),
             });
         }
-        let Some(number) = self.origins.by_name(origin.replica.name()) else {
+        let Some(number) = self.origins.by_name(replica.name()) else {
             let max = self.limits.origins_max;
             if self.origins.len() >= usize::from(max) {
                 return Err(ApplyError::TooManyOrigins { max });
@@ -292,7 +287,7 @@ impl State {
             return Err(ApplyError::OwnOrigin);
         }
         let known = self.origins.get(number);
-        match origin.replica.cmp(known.id()) {
+        match replica.cmp(known.id()) {
             Ordering::Less => Err(ApplyError::Superseded),
             Ordering::Equal if known.is_claimed() => Err(ApplyError::Applying),
             Ordering::Equal => Ok(Some(number)),

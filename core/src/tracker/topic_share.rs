@@ -1,6 +1,6 @@
 //! `TopicShare`: the topics that a tracker holds.
 
-use crate::id::{ALL_TOPICS, SLOTS, topic_hash};
+use crate::id::topic_hash;
 
 /// All topics, or those of one of 2^`bits` equal parts: the low bits of a topic's hash decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,43 +15,49 @@ impl TopicShare {
         Self { bits, number }
     }
 
-    /// Makes the share of a slot, or of all topics for [`ALL_TOPICS`].
-    pub(super) fn of_slot(slot: u8) -> Self {
-        if slot == ALL_TOPICS {
-            return Self::new(0, 0);
-        }
-        Self::new(SLOTS.trailing_zeros() as u8, u16::from(slot))
+    /// Makes the share of all topics.
+    pub(super) fn all() -> Self {
+        Self::new(0, 0)
     }
 
-    /// Returns the slot by which origins name the share: [`ALL_TOPICS`] if there are more shares
-    /// than slots.
-    #[cfg(any(test, feature = "testing"))]
-    pub(super) fn slot(self) -> u8 {
-        let slot = u8::try_from(self.number).unwrap_or(ALL_TOPICS);
-        if self.bits > SLOTS.trailing_zeros() as u8 {
-            return ALL_TOPICS;
+    /// Returns the number of the part.
+    pub(super) fn number(self) -> u16 {
+        self.number
+    }
+
+    /// Returns the logarithm of the number of parts.
+    pub(super) fn bits(self) -> u8 {
+        self.bits
+    }
+
+    /// Returns the number of the part, and the number of parts.
+    pub(super) fn place(self) -> (u16, u32) {
+        (self.number, 1 << self.bits)
+    }
+
+    /// Returns the number of the part that a topic belongs to. O(length), or O(1) if there is one.
+    pub(super) fn number_of(self, topic: &str) -> u16 {
+        let mask = (1u64 << self.bits) - 1;
+        if mask == 0 {
+            return 0;
         }
-        slot
+        (topic_hash(topic) & mask) as u16
     }
 
     /// Returns whether a topic belongs to the share. O(length), or O(1) if all do.
     pub(super) fn holds(self, topic: &str) -> bool {
-        let mask = (1u64 << self.bits) - 1;
-        mask == 0 || topic_hash(topic) & mask == u64::from(self.number)
+        self.number_of(topic) == self.number
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::slot_of;
 
     #[test]
     fn every_topic_belongs_to_one_share_of_each_size() {
         for topic in ["hall", "attic", ""] {
-            assert!(TopicShare::of_slot(ALL_TOPICS).holds(topic));
-            let slots = (0..SLOTS).filter(|&slot| TopicShare::of_slot(slot).holds(topic));
-            assert_eq!(slots.collect::<Vec<_>>(), [slot_of(topic)]);
+            assert!(TopicShare::all().holds(topic));
             for bits in [0, 1, 4, 15] {
                 let numbers = 0..1u16 << bits;
                 let held = numbers.filter(|&number| TopicShare::new(bits, number).holds(topic));

@@ -1,17 +1,17 @@
-//! Bodies of `Delta` and `Repair` frames. See `docs/wire-format.md`.
+//! Bodies of the states of trackers, and the records in them. See `docs/wire-format.md`.
 
 mod read;
 mod write;
 
 pub(super) use read::{Kept, Place, Records};
 pub(super) use write::{BodyWriter, PutRecord, delta_body, repair_body};
-#[cfg(any(test, feature = "testing"))]
 pub(super) use write::{PartsWriter, delta_records, repair_content, repair_parts};
 
 use super::entry::{EntryVersions, NewEntry};
 use super::leave_log::Leave;
-use crate::codec::{DecodeError, Reader};
-use crate::id::{ALL_TOPICS, OP_MAX, Origin, ReplicaId, SLOTS};
+use super::topic_share::TopicShare;
+use crate::codec::{DecodeError, PARTITIONS_MAX, Reader};
+use crate::id::{OP_MAX, Origin, ReplicaId};
 
 const RECORD_TOPIC: u8 = 0;
 const RECORD_PUT: u8 = 1;
@@ -35,6 +35,7 @@ pub struct DeltaHead {
     pub from: u64,
     /// The clock it leads to.
     pub to: u64,
+    pub(super) share: TopicShare,
 }
 
 /// The first fields of a `Repair`.
@@ -49,8 +50,7 @@ pub struct RepairHead {
     pub base: u64,
     /// The clock it leads to.
     pub to: u64,
-    /// The nonce of the `Pull` it answers.
-    pub nonce: u64,
+    pub(super) share: TopicShare,
 }
 
 /// One operation in a frame.
@@ -73,9 +73,14 @@ impl DeltaHead {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let origin = read_origin(reader)?;
+        let (origin, share) = read_origin(reader)?;
         let (from, to) = read_interval(reader)?;
-        Ok(Self { origin, from, to })
+        Ok(Self {
+            origin,
+            from,
+            to,
+            share,
+        })
     }
 }
 
@@ -89,29 +94,31 @@ impl RepairHead {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let origin = read_origin(reader)?;
+        let (origin, share) = read_origin(reader)?;
         let (base, to) = read_interval(reader)?;
-        let nonce = reader.u64()?;
         Ok(Self {
             origin,
             base,
             to,
-            nonce,
+            share,
         })
     }
 }
 
-fn read_origin(reader: &mut Reader<'_>) -> Result<Origin, DecodeError> {
+fn read_origin(reader: &mut Reader<'_>) -> Result<(Origin, TopicShare), DecodeError> {
     let at = reader.offset();
     let (name, incarnation, salt) = reader.identity()?;
     let replica = ReplicaId::new(name, incarnation, salt)
         .map_err(|_| DecodeError::invalid(at, "not a replica id"))?;
     let at = reader.offset();
-    let slot = reader.u8()?;
-    if slot >= SLOTS && slot != ALL_TOPICS {
-        return Err(DecodeError::invalid(at, "no such slot"));
+    let bits = reader.u8()?;
+    let number = reader.u64()?;
+    if 1 << bits.min(31) > PARTITIONS_MAX || number >= 1 << bits {
+        return Err(DecodeError::invalid(at, "no such partition"));
     }
-    Ok(Origin { replica, slot })
+    let partition = number as u16;
+    let share = TopicShare::new(bits, partition);
+    Ok((Origin { replica, partition }, share))
 }
 
 fn read_interval(reader: &mut Reader<'_>) -> Result<(u64, u64), DecodeError> {

@@ -112,7 +112,7 @@ impl<'a, 'l> Records<'a, 'l> {
         if !self.share.holds(topic) {
             return Err(DecodeError::invalid(
                 at,
-                "topic does not belong to the slot",
+                "topic does not belong to the partition",
             ));
         }
         let topics = &mut self.place.topics;

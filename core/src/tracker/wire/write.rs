@@ -12,6 +12,7 @@ use crate::tracker::entry::EntryVersions;
 use crate::tracker::leave_log::Leave;
 use crate::tracker::origin::OriginState;
 use crate::tracker::store::Store;
+use crate::tracker::topic_share::TopicShare;
 
 /// An entry as a body has it.
 #[derive(Debug)]
@@ -39,20 +40,20 @@ pub(in crate::tracker) struct BodyWriter {
 impl BodyWriter {
     pub(in crate::tracker) fn new(
         replica: &ReplicaId,
-        slot: u8,
+        share: TopicShare,
         interval: RangeInclusive<u64>,
         capacity: usize,
     ) -> Self {
         let mut writer = Writer::with_capacity(capacity + 112);
         writer.identity(replica.name(), replica.incarnation(), replica.salt());
-        writer.u8(slot);
+        writer.u8(share.bits());
+        writer.u64(u64::from(share.number()));
         writer.u64(*interval.start());
         writer.u64(*interval.end());
         Self::after_head(writer, *interval.start())
     }
 
     /// Starts with the records after clock `from`; what goes before them is written elsewhere.
-    #[cfg(any(test, feature = "testing"))]
     pub(in crate::tracker) fn headless(from: u64, capacity: usize) -> Self {
         Self::after_head(Writer::with_capacity(capacity), from)
     }
@@ -63,11 +64,6 @@ impl BodyWriter {
             op: from,
             topics: hashbrown::HashMap::new(),
         }
-    }
-
-    /// Writes the nonce of a `Repair`, the last field of its head.
-    pub(in crate::tracker) fn nonce(&mut self, nonce: u64) {
-        self.writer.u64(nonce);
     }
 
     /// Writes the part of a `Repair` between its head and its records.
@@ -128,7 +124,6 @@ impl BodyWriter {
     }
 
     /// Returns the bytes written so far.
-    #[cfg(any(test, feature = "testing"))]
     pub(in crate::tracker) fn len(&self) -> usize {
         self.writer.as_slice().len()
     }
@@ -157,12 +152,12 @@ fn put_record(store: &Store, index: u32) -> PutRecord<'_> {
 pub(in crate::tracker) fn delta_body(
     store: &Store,
     origin: &OriginState,
-    slot: u8,
+    share: TopicShare,
     from: u64,
 ) -> Vec<u8> {
     let puts = origin.order().newer_than(store, from);
     let interval = from..=origin.clock();
-    let mut writer = BodyWriter::new(origin.id(), slot, interval, puts.len() * 80);
+    let mut writer = BodyWriter::new(origin.id(), share, interval, puts.len() * 80);
     write_delta(&mut writer, store, origin, from, &puts);
     writer.finish()
 }
@@ -193,7 +188,6 @@ fn write_delta(
 }
 
 /// Returns the records of a `Delta` without its head.
-#[cfg(any(test, feature = "testing"))]
 pub(in crate::tracker) fn delta_records(store: &Store, origin: &OriginState, from: u64) -> Vec<u8> {
     let puts = origin.order().newer_than(store, from);
     let mut writer = BodyWriter::headless(from, puts.len() * 80);
@@ -205,16 +199,14 @@ pub(in crate::tracker) fn delta_records(store: &Store, origin: &OriginState, fro
 pub(in crate::tracker) fn repair_body(
     store: &Store,
     origin: &OriginState,
-    slot: u8,
+    share: TopicShare,
     base: u64,
-    nonce: u64,
 ) -> Vec<u8> {
     let puts = origin.order().newer_than(store, base);
     let kept = origin.len() as usize - puts.len();
     let capacity = puts.len() * 80 + kept;
     let interval = base..=origin.clock();
-    let mut writer = BodyWriter::new(origin.id(), slot, interval, capacity);
-    writer.nonce(nonce);
+    let mut writer = BodyWriter::new(origin.id(), share, interval, capacity);
     write_repair(&mut writer, store, origin, base, &puts);
     writer.finish()
 }
@@ -236,7 +228,6 @@ fn write_repair(
 }
 
 /// Returns what follows the head of a `Repair`.
-#[cfg(any(test, feature = "testing"))]
 pub(in crate::tracker) fn repair_content(
     store: &Store,
     origin: &OriginState,
@@ -250,14 +241,12 @@ pub(in crate::tracker) fn repair_content(
 }
 
 /// Contents of repairs from 0 that are written one record after the other, each up to a length.
-#[cfg(any(test, feature = "testing"))]
 pub(in crate::tracker) struct PartsWriter {
     bytes_max: usize,
     parts: Vec<Vec<u8>>,
     part: BodyWriter,
 }
 
-#[cfg(any(test, feature = "testing"))]
 impl PartsWriter {
     /// The most bytes of a record beside its topic, key, owner and meta.
     const RECORD_HEAD_MAX: usize = 64;
@@ -295,7 +284,6 @@ impl PartsWriter {
 }
 
 /// Writes the whole state of an origin as contents of repairs from 0. O(entries).
-#[cfg(any(test, feature = "testing"))]
 pub(in crate::tracker) fn repair_parts(
     store: &Store,
     origin: &OriginState,

@@ -60,8 +60,8 @@ impl<I: Id> Bundle<I> {
         for name in &self.windows {
             out.str(name);
         }
-        Envelope::new("", None)
-            .seal(LIST_BUNDLE, out.as_slice())
+        Envelope::default()
+            .seal(LIST_BUNDLE, None, out.as_slice())
             .into()
     }
 
@@ -70,15 +70,15 @@ impl<I: Id> Bundle<I> {
     /// # Errors
     /// [`DecodeError`] with the offset of the value that is wrong.
     pub fn from_binary(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let envelope = Envelope::new("", None);
-        let (kind, body) = envelope.open(bytes)?;
-        if kind != LIST_BUNDLE {
+        let opened = Envelope::default().open(bytes)?;
+        if opened.kind != LIST_BUNDLE {
+            let kind = opened.kind.0;
             return Err(DecodeError::new(
                 4,
-                DecodeErrorKind::UnexpectedKind { kind: kind.0 },
+                DecodeErrorKind::UnexpectedKind { kind },
             ));
         }
-        read_bundle(body).map_err(|error| error.shifted(envelope.body_offset()))
+        read_bundle(opened.body).map_err(|error| error.shifted(opened.body_at))
     }
 }
 

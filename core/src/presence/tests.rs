@@ -1,0 +1,138 @@
+//! Presences with more partitions than locks, and the other way round.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::replica::Config;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn presence(name: &str, partitions: u32, shards_max: u32) -> Presence {
+    let replication = Config::default()
+        .partitions(partitions)
+        .vacate_after(SECOND);
+    let id = ReplicaId::new(name, 1, 0).unwrap();
+    let config = PresenceConfig::default().seed(u64::from(name.as_bytes()[0]));
+    Presence::with_shards(id, config.replication(replication), shards_max)
+}
+
+/// Runs two nodes from one time to another.
+fn talk(a: &Presence, b: &Presence, from: Duration, to: Duration) {
+    let mut now = from;
+    while now < to {
+        now += Duration::from_millis(10);
+        for (name, node, other) in [("a", a, b), ("b", b, a)] {
+            node.handle_timeout(now);
+            while let Some(transmit) = node.poll_transmit() {
+                other.handle_message(now, name, &transmit.frame).unwrap();
+            }
+        }
+    }
+}
+
+fn leaves(presence: &Presence) -> usize {
+    let diffs = std::iter::from_fn(|| presence.poll_diff());
+    let topics = diffs.flat_map(|diff| diff.into_iter().collect::<Vec<_>>());
+    topics.map(|topic| topic.leaves.len()).sum()
+}
+
+#[test]
+fn any_number_of_partitions_lies_behind_any_number_of_locks() {
+    let topics: Vec<_> = (0..300).map(|number| format!("room {number}")).collect();
+    for (partitions, shards_max) in [(1, 32), (4, 2), (64, 32), (65_536, 4)] {
+        let a = presence("a", partitions, shards_max);
+        let b = presence("b", partitions, shards_max);
+        for topic in &topics {
+            for owner in ["phone", "laptop"] {
+                a.track(&NewEntry::new(topic, "ann", owner)).unwrap();
+            }
+        }
+        assert!(a.shards.len() as u32 <= shards_max.min(partitions));
+        talk(&a, &b, Duration::ZERO, 3 * SECOND);
+        let shared: BTreeSet<_> = b.topics().into_iter().collect();
+        assert_eq!(shared, topics.iter().cloned().collect());
+        assert_eq!(b.count(&topics[7]), 2, "{partitions} behind {shards_max}");
+        assert_eq!(a.untrack_owner("phone"), 300);
+        assert!(a.untrack(&topics[0], "ann", "laptop"));
+        talk(&a, &b, 3 * SECOND, 4 * SECOND);
+        assert_eq!((a.len(), b.len()), (299, 299));
+        a.owner_lost(4 * SECOND, "laptop");
+        talk(&a, &b, 4 * SECOND, 7 * SECOND);
+        assert_eq!((b.len(), leaves(&b)), (0, 600));
+        assert!(
+            a.clocks().is_empty() && b.clocks().is_empty(),
+            "all vacated"
+        );
+    }
+}
+
+#[test]
+fn leaves_that_no_diff_has_reported_outlive_their_partition() {
+    let replication = Config::default().vacate_after(SECOND);
+    let id = ReplicaId::new("a", 1, 0).unwrap();
+    let config = PresenceConfig::default().flush(Duration::MAX);
+    let a = Presence::new(id, config.replication(replication));
+    let b = presence("b", 32, 32);
+    a.track(&NewEntry::new("room", "ann", "phone")).unwrap();
+    assert_eq!(a.take_diff().topic("room").unwrap().joins.len(), 1);
+    talk(&a, &b, Duration::ZERO, 2 * SECOND);
+    a.untrack("room", "ann", "phone");
+    talk(&a, &b, 2 * SECOND, 6 * SECOND);
+    assert!(b.clocks().is_empty(), "the partition was vacated");
+    assert_eq!(a.take_diff().topic("room").unwrap().leaves.len(), 1);
+    assert!(a.clocks().is_empty());
+    a.track(&NewEntry::new("room", "bob", "phone")).unwrap();
+    let joined = a.list("room").remove(0);
+    assert_eq!(joined.version(), 3, "numbers are not used twice");
+    talk(&a, &b, 6 * SECOND, 8 * SECOND);
+    assert_eq!(b.list("room"), [joined]);
+}
+
+/// Threads write while frames are taken in and pushes are made.
+#[test]
+fn writers_on_many_threads_are_seen_whole_by_others() {
+    let a = presence("a", 64, 32);
+    let b = presence("b", 64, 32);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let a = &a;
+            scope.spawn(move || {
+                for number in 0..2_000 {
+                    let topic = format!("room {}", number % 70);
+                    let owner = format!("{thread}");
+                    let entry = NewEntry::new(&topic, "ann", &owner);
+                    a.upsert(&entry).unwrap();
+                    if number % 3 == 0 {
+                        a.untrack(&topic, "ann", &owner);
+                    }
+                }
+            });
+        }
+        talk(&a, &b, Duration::ZERO, 3 * SECOND);
+    });
+    talk(&a, &b, 3 * SECOND, 6 * SECOND);
+    assert!(!a.is_empty());
+    for topic in a.topics() {
+        let mut listed = [a.list(&topic), b.list(&topic)];
+        listed.iter_mut().for_each(|entries| {
+            entries.sort_by(|a, b| a.owner().cmp(b.owner()));
+        });
+        assert_eq!(listed[0], listed[1]);
+    }
+}
+
+#[test]
+fn only_watched_topics_are_in_the_diffs_of_a_hide() {
+    let a = presence("a", 32, 32);
+    let b = presence("b", 32, 32);
+    for topic in ["room", "hall"] {
+        a.track(&NewEntry::new(topic, "ann", "phone")).unwrap();
+    }
+    talk(&a, &b, Duration::ZERO, 3 * SECOND);
+    while b.poll_diff().is_some() {}
+    b.watch_only(["hall".to_owned()]);
+    b.disconnected(3 * SECOND, "a");
+    let diff = b.poll_diff().unwrap();
+    assert!(diff.topic("hall").is_some() && diff.topic("room").is_none());
+    assert_eq!((b.count("hall"), b.count("room")), (0, 0));
+}

@@ -1,0 +1,480 @@
+//! `Replica`: one node's control plane. It routes what is heard to its parts, and holds no entries,
+//! no clock, no I/O.
+
+mod hearing;
+mod holding;
+mod parts;
+mod serving;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::catch_up::CatchUp;
+use super::config::{Config, EPOCH, Timing};
+use super::graces::Graces;
+use super::handle::Handle;
+use super::identity::OwnIdentity;
+use super::long_replies::LongReplies;
+use super::message::{self, List, Message, Sender};
+use super::output::{Action, Address, Destination, Event, Transmit};
+use super::own_index::OwnIndex;
+use super::own_partitions::OwnPartitions;
+use super::peers::{Bounds, Limited, Peers, Verdict};
+use super::pulls::Pulls;
+use super::replies::Replies;
+use super::signs::Signs;
+use super::stagings::Stagings;
+use crate::codec::Shape;
+use crate::codec::{Envelope, OpenError, WIRE_MAJOR};
+use crate::fault::{Fault, is_broken};
+use crate::id::ReplicaId;
+use crate::replica::rng::Rng;
+
+/// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
+const OUT_MAX: usize = 8_192;
+/// Events waiting for the user; beyond it the oldest go.
+const EVENTS_MAX: usize = 8_192;
+/// Addresses of which unreadable frames are reported, until a minute has passed.
+const REPORTED_MAX: usize = 1_024;
+/// The time between two reports of unreadable frames of one address, in microseconds.
+const REPORT_PAUSE: u64 = 60_000_000;
+
+/// One node's control plane.
+///
+/// Calls carry `now`, a monotonic time since any start. Inputs are
+/// [`handle_message`](Self::handle_message), [`handle_timeout`](Self::handle_timeout) and what the
+/// entries report; outputs are polled.
+#[derive(Debug, Clone)]
+pub(crate) struct Replica {
+    config: Config,
+    timing: Timing,
+    seal: Envelope,
+    rng: Rng,
+    now: u64,
+    own: OwnIdentity,
+    index: OwnIndex,
+    /// The version of the index that others were told of, and the one that the last Beat told.
+    told_version: u64,
+    beat_version: u64,
+    partitions: OwnPartitions,
+    /// When the next Beat is due.
+    beat_at: u64,
+    /// True while a Beat waits for the pushes before it.
+    beat_waits: bool,
+    has_started: bool,
+    peers: Peers,
+    catch_up: CatchUp,
+    graces: Graces,
+    signs: Signs,
+    /// The number of the last own sign.
+    sign_seq: u64,
+    pulls: Pulls,
+    /// Answers in parts from others.
+    stagings: Stagings,
+    replies: Replies,
+    long_replies: LongReplies,
+    /// A lower bound of the next deadline that [`sweep`](Self::sweep) looks after.
+    sweep_at: u64,
+    /// Addresses of unreadable frames, and when they were reported.
+    reported: Vec<(Address, u64)>,
+    /// Partitions whose answers are too long, and when that was reported.
+    too_long: BTreeMap<u16, u64>,
+    out: VecDeque<Transmit>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl Replica {
+    /// Makes a replica that has heard of nobody. `seed` feeds nonces and heartbeats and should be
+    /// random. It speaks first in [`handle_timeout`](Self::handle_timeout).
+    pub(crate) fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
+        config.frame_max = config.frame_max.clamp(1 << 10, 16 << 20);
+        let timing = Timing::new(&config);
+        let mut rng = Rng::new(seed);
+        let bounds = Bounds {
+            shape: config.shape,
+            down: timing.down,
+            forget: timing.forget,
+            peers_max: config.peers_max,
+        };
+        Self {
+            seal: Envelope::new(&config.cluster, config.key.clone(), config.shape),
+            own: OwnIdentity::new(id, 1 + rng.below(64)),
+            index: OwnIndex::new(config.shape),
+            told_version: 0,
+            beat_version: 0,
+            partitions: OwnPartitions::default(),
+            beat_at: EPOCH,
+            beat_waits: false,
+            has_started: false,
+            peers: Peers::new(bounds),
+            catch_up: CatchUp::default(),
+            graces: Graces::default(),
+            signs: Signs::default(),
+            sign_seq: 0,
+            pulls: Pulls::new(timing.retry, timing.pull),
+            stagings: Stagings::new(config.staging_bytes_max, timing.pull),
+            replies: Replies::default(),
+            long_replies: LongReplies::new(config.reply_bytes_max),
+            sweep_at: u64::MAX,
+            reported: Vec::new(),
+            too_long: BTreeMap::new(),
+            out: VecDeque::new(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            now: EPOCH,
+            config,
+            timing,
+            rng,
+        }
+    }
+
+    /// Takes one frame from a neighbour.
+    ///
+    /// # Errors
+    /// When the frame is not of this cluster, or malformed; nothing has changed then, but for an
+    /// event about the address, at most once a minute.
+    pub(crate) fn handle_message(
+        &mut self,
+        now: Duration,
+        from: &Address,
+        frame: &Bytes,
+    ) -> Result<(), OpenError> {
+        self.advance(now);
+        if self.own.has_left() {
+            return Ok(());
+        }
+        let decoded = message::decode(&self.seal, frame);
+        let frame = decoded.inspect_err(|error| self.report_unreadable(from, error))?;
+        // Two clones of one process drift apart with what they hear.
+        self.rng.stir(self.now ^ xxh3_64(from.as_bytes()));
+        match frame.sender {
+            Sender::Id(id) => self.hear_replica(from, &id, frame.message),
+            Sender::Handle(handle) if handle == self.own.handle() => self.find_second_self(),
+            Sender::Handle(handle) => self.dispatch(from, handle, frame.message),
+        }
+        self.report_ready();
+        self.send_pulls();
+        Ok(())
+    }
+
+    /// Does what is due: Beats, pushes, questions, verdicts of down and forgotten.
+    pub(crate) fn handle_timeout(&mut self, now: Duration) {
+        self.advance(now);
+        while self.own.take_goodbye(self.now) {
+            let heartbeat = self.own.heartbeat();
+            self.broadcast(&Message::Goodbye { heartbeat });
+        }
+        if self.own.has_left() {
+            return;
+        }
+        let silent_until = self.own.silent_until(self.timing.down);
+        if silent_until.is_some_and(|until| self.now >= until) {
+            self.reincarnate();
+        }
+        if self.now >= self.sweep_at {
+            self.sweep();
+        }
+        if self.own.is_speaking() {
+            self.speak();
+        }
+        self.report_ready();
+        self.send_pulls();
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is to be called next.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        let at = if self.own.has_left() {
+            self.own.goodbye_at()
+        } else {
+            let is_speaking = self.own.is_speaking();
+            let beat_at = (is_speaking && !self.beat_waits).then_some(self.beat_at);
+            let push_at = self.partitions.push_at().filter(|_| is_speaking);
+            let pull_at = self.pulls.next_at().filter(|_| is_speaking);
+            let silent_until = self.own.silent_until(self.timing.down);
+            let sweep_at = (self.sweep_at < u64::MAX).then_some(self.sweep_at);
+            let all = [beat_at, push_at, pull_at, silent_until, sweep_at];
+            all.into_iter().flatten().min()
+        };
+        at.map(|at| Duration::from_micros(at.saturating_sub(EPOCH)))
+    }
+
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.out.pop_front()
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Tells users that Diffs were dropped.
+    pub(crate) fn tell_diffs_dropped(&mut self) {
+        self.emit(Event::DiffsDropped);
+    }
+
+    /// Returns whether it speaks: not after a Goodbye, nor while a rival of its name does.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn is_speaking(&self) -> bool {
+        self.own.is_speaking()
+    }
+
+    /// Returns whether it has begun to leave.
+    pub(crate) fn has_left(&self) -> bool {
+        self.own.has_left()
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.config.shape
+    }
+
+    /// Returns the index that others are told of.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn index(&self) -> &OwnIndex {
+        &self.index
+    }
+
+    /// Returns whether this node has once caught up with all that it knew and that were up.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.catch_up.is_over()
+    }
+
+    /// Returns the other replicas that are known, with their heartbeats, and whether they are up.
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = (&ReplicaId, u64, bool)> {
+        let known = self.peers.iter();
+        known.map(|known| (known.id(), known.heartbeat(), known.is_up()))
+    }
+
+    /// Returns the partitions that the index of a replica names; `None` while that is not current.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn index_of(&self, id: &ReplicaId) -> Option<Vec<u16>> {
+        let known = self.peers.get(self.peers.find(id)?)?;
+        known
+            .index
+            .is_current()
+            .then(|| known.index.iter().collect())
+    }
+
+    /// Leaves the cluster for good: three Goodbyes, then silence.
+    pub(crate) fn leave(&mut self, now: Duration) {
+        self.advance(now);
+        self.own.leave(self.now);
+    }
+
+    /// Takes the hint of the transport that a neighbour is gone: its replica counts as down until
+    /// it is heard.
+    pub(crate) fn disconnected(&mut self, now: Duration, from: &Address) {
+        self.advance(now);
+        let gone = self.peers.iter().filter(|known| known.address() == from);
+        let gone: Vec<_> = gone.map(|known| known.handle()).collect();
+        gone.into_iter().for_each(|handle| self.mark_down(handle));
+    }
+
+    fn dispatch(&mut self, from: &Address, handle: Handle, message: Message) {
+        if self.peers.get(handle).is_none() {
+            return;
+        }
+        match message {
+            Message::Index { from, toggles } => self.take_toggles(handle, from, &toggles),
+            Message::IndexFull { version, set } => self.take_index(handle, version, set),
+            Message::Data(answer) => self.take_data(handle, answer),
+            Message::Sign { sign, .. } => self.take_sign(handle, sign),
+            Message::Bundle(answers) => {
+                for answer in answers.iter() {
+                    self.take_data(handle, answer);
+                }
+            }
+            Message::Rows { rows, .. } => {
+                for row in rows.iter() {
+                    self.take_row(handle, row.partition, row.position);
+                }
+            }
+            Message::Pull { origin, items } if origin == self.own.handle() => {
+                self.answer_questions(from, &items);
+            }
+            Message::PullParts {
+                origin,
+                item,
+                reply,
+                credit,
+                missing,
+            } if origin == self.own.handle() => {
+                let wanted = missing.into_iter().take(usize::from(credit));
+                self.answer_parts(from, item, reply, wanted);
+            }
+            Message::IndexPull { origin, version } if origin == self.own.handle() => {
+                self.answer_index_pull(from, handle, version);
+            }
+            Message::Ask { origin, since } if origin == self.own.handle() => {
+                self.answer_ask(from, handle, since);
+            }
+            Message::Heard {
+                origin,
+                heartbeat,
+                version,
+            } if origin == self.own.handle() => self.take_warning(heartbeat, version),
+            _ => {}
+        }
+    }
+
+    fn advance(&mut self, now: Duration) {
+        let micros = u64::try_from(now.as_micros()).unwrap_or(EPOCH);
+        self.now = self.now.max(EPOCH + micros.min(EPOCH));
+    }
+
+    /// Has [`sweep`](Self::sweep) called at `at` at the latest.
+    fn schedule(&mut self, at: u64) {
+        self.sweep_at = self.sweep_at.min(at);
+    }
+
+    /// Looks after every deadline, and finds the next.
+    fn sweep(&mut self) {
+        for verdict in self.peers.sweep(self.now) {
+            match verdict {
+                Verdict::Down(handle) => self.mark_down(handle),
+                Verdict::Forgotten(handle) => self.forget(handle),
+            }
+        }
+        self.ask_for_rows();
+        self.tend_parts();
+        while let Some(id) = self.graces.take_over(self.now) {
+            self.actions.push_back(Action::EndGrace(id));
+        }
+        self.vacate_empty();
+        self.sweep_at = u64::MAX;
+        let asks = self.peers.iter().filter_map(|known| known.check.ask_at());
+        let vacate = self
+            .partitions
+            .empty_since()
+            .map(|since| since + self.timing.vacate);
+        // What waits for something else is looked after again a beat later.
+        let again = self.now + self.timing.beat;
+        let deadlines = asks.chain(self.peers.sweep_at()).chain(vacate);
+        let parts = [self.long_replies.next_at(), self.stagings.next_at()];
+        let parts = parts
+            .into_iter()
+            .chain([self.catch_up.next_at(self.now), self.graces.next_at()]);
+        let deadlines = deadlines.chain(parts.flatten());
+        let deadlines = deadlines.map(|at| if at <= self.now { again } else { at });
+        if let Some(at) = deadlines.min() {
+            self.schedule(at);
+        }
+    }
+
+    /// Tells users once this node has caught up with the others.
+    fn report_ready(&mut self) {
+        if self.catch_up.is_over() {
+            return;
+        }
+        for known in self.peers.iter() {
+            let is_waited_for = known.is_up() || is_broken(Fault::ReadyWaitsForDead);
+            let is_whole = known.check.was_met() && !self.stagings.is_busy(known.handle());
+            if is_whole || !is_waited_for {
+                self.catch_up.close(known.handle());
+            } else if known.is_up() {
+                self.catch_up.note(known.handle());
+            }
+        }
+        if let Some(missing) = self.catch_up.report(self.now) {
+            let known = missing
+                .into_iter()
+                .filter_map(|handle| self.peers.get(handle));
+            let missing = known.map(|known| known.id().clone()).collect();
+            self.emit(Event::Ready { missing });
+        }
+    }
+
+    /// Sends the questions that are due.
+    fn send_pulls(&mut self) {
+        if !self.own.is_speaking() {
+            return;
+        }
+        let peers = &self.peers;
+        let due = self.pulls.due(self.now, |handle| peers.is_up(handle));
+        for (handle, questions) in due {
+            let Some(known) = self.peers.get(handle) else {
+                continue;
+            };
+            let items = questions.into_iter();
+            let items = items.map(|(partition, question)| known.question(partition, &question));
+            let items = List::new(self.config.shape, items);
+            let to = known.address().clone();
+            let origin = handle;
+            self.send(&to, &Message::Pull { origin, items });
+        }
+    }
+
+    fn send(&mut self, to: &Address, message: &Message) {
+        self.transmit(Destination::Peer(to.clone()), message);
+    }
+
+    /// Sends a message to a known replica, unless one of its kind was sent within the last beat.
+    fn send_limited(&mut self, handle: Handle, limited: Limited, message: &Message) {
+        let pause = self.timing.beat / 2;
+        let now = self.now;
+        if let Some(known) = self.peers.get_mut(handle)
+            && known.throttle.allows(limited, now, pause)
+        {
+            let to = known.address().clone();
+            self.send(&to, message);
+        }
+    }
+
+    fn broadcast(&mut self, message: &Message) {
+        self.transmit(Destination::All, message);
+    }
+
+    fn transmit(&mut self, to: Destination, message: &Message) {
+        if self.out.len() < OUT_MAX {
+            let frame = message::encode(&self.seal, self.own.id(), self.own.handle(), message);
+            self.out.push_back(Transmit { to, frame });
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn report_unreadable(&mut self, from: &Address, error: &OpenError) {
+        let now = self.now;
+        self.reported.retain(|(_, at)| now < at + REPORT_PAUSE);
+        let is_known = self.reported.iter().any(|(address, _)| address == from);
+        if is_known || self.reported.len() >= REPORTED_MAX {
+            return;
+        }
+        self.reported.push((from.clone(), now));
+        let from = from.clone();
+        self.emit(match error {
+            OpenError::OtherShape(theirs) => Event::ShapeMismatch {
+                from,
+                ours: self.config.shape,
+                theirs: *theirs,
+            },
+            OpenError::Unsealed(error) | OpenError::Malformed(error) => Event::Unreadable {
+                from,
+                what: error.to_string(),
+            },
+        });
+    }
+
+    fn hello(&self) -> Message {
+        Message::Hello {
+            heartbeat: self.own.heartbeat(),
+            wire_min: WIRE_MAJOR,
+            wire_max: WIRE_MAJOR,
+            options: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,446 @@
+//! The words of this node about itself: pushes, its index, Beats, and answers to questions.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{OUT_MAX, REPORT_PAUSE, Replica};
+use crate::codec::FRAME_OVERHEAD_MAX;
+use crate::codec::{DecodeError, DecodeErrorKind};
+use crate::replica::Signal;
+use crate::replica::handle::Handle;
+use crate::replica::long_replies::CREDIT;
+use crate::replica::message::{
+    Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem, Row,
+    SIGN_FIELD_MAX, Same, Sign,
+};
+use crate::replica::output::{Action, Address, Event, Found, Long, Pushed, Serve, Served};
+use crate::replica::peers::Limited;
+
+/// The most bytes that a frame has beside the records, rows or answers in it.
+const HEAD_MAX: usize = FRAME_OVERHEAD_MAX + 64;
+/// The most bytes of a row in a list.
+const ROW_MAX: usize = 32;
+/// The most bytes of an answer beside its content.
+const ANSWER_HEAD_MAX: usize = 80;
+
+/// Own operations.
+impl Replica {
+    /// Takes the own state of a partition after operations; they are pushed after `push_after`.
+    pub(crate) fn report_clock(&mut self, now: Duration, partition: u16, clock: u64, entries: u32) {
+        self.advance(now);
+        let push_at = self.now + self.timing.push;
+        self.partitions
+            .report(partition, clock, entries, self.now, push_at);
+        if entries == 0 {
+            self.schedule(self.now + self.timing.vacate);
+        }
+    }
+
+    /// Takes the number of bytes that the operations of the last reports have.
+    pub(crate) fn report_written(&mut self, bytes: usize) {
+        let bytes_max = self.config.push_bytes_max;
+        self.partitions.report_written(bytes, bytes_max, self.now);
+    }
+
+    /// Says what is due: Hello, pushes, a Beat.
+    pub(super) fn speak(&mut self) {
+        if !std::mem::replace(&mut self.has_started, true) {
+            let hello = self.hello();
+            self.broadcast(&hello);
+            let from = self.now + 2 * self.timing.beat;
+            self.catch_up.begin(from, from + self.timing.ready);
+            self.schedule(from);
+        }
+        let is_beat_due = self.now >= self.beat_at && !self.beat_waits;
+        let push_at = self.partitions.push_at();
+        if is_beat_due || push_at.is_some_and(|at| self.now >= at) {
+            self.beat_waits |= is_beat_due;
+            self.begin_push();
+            self.end_push();
+        }
+    }
+
+    fn begin_push(&mut self) {
+        for partition in self.partitions.begin_push() {
+            let shown = self.index.position(partition);
+            let since = shown.map_or(0, |shown| shown.clock);
+            self.actions.push_back(Action::Push { partition, since });
+        }
+    }
+
+    /// Takes the answer to an [`Action::Push`]. A partition that is not occupied begins a life with
+    /// it.
+    pub(crate) fn answer_push(&mut self, pushed: Pushed) {
+        let partition = pushed.partition;
+        if !self.partitions.end_push(partition) {
+            return;
+        }
+        let shown = self.index.position(partition);
+        if shown.map_or(0, |shown| shown.clock) != pushed.since {
+            // It was begun under the identity before.
+            self.partitions.push_again(partition, self.now);
+            return;
+        }
+        let is_worth_it = shown.is_some() || self.partitions.has_entries(partition);
+        if is_worth_it && pushed.clock > pushed.since {
+            let seq = self.own.seq();
+            let position = self
+                .index
+                .show(partition, pushed.clock, pushed.fingerprint, seq);
+            let room = self.config.frame_max - HEAD_MAX;
+            // Without a frame others find the new position in the index, the sum or a row, and ask.
+            if let Some(records) = pushed.records.filter(|records| records.len() <= room) {
+                let data = Data::Delta(Delta {
+                    life: position.life,
+                    from: pushed.since,
+                    to: pushed.clock,
+                    records,
+                });
+                self.broadcast(&Message::Data(Answer { partition, data }));
+            }
+        }
+        self.end_push();
+    }
+
+    /// Once all pushes are made: tells of the lives that they began, and beats if that is due.
+    fn end_push(&mut self) {
+        if !self.partitions.is_idle() {
+            return;
+        }
+        self.tell_index();
+        if std::mem::take(&mut self.beat_waits) {
+            self.send_beat();
+        }
+    }
+
+    fn tell_index(&mut self) {
+        if self.told_version == self.index.version() {
+            return;
+        }
+        let told = std::mem::replace(&mut self.told_version, self.index.version());
+        let index = self.index_since(told);
+        self.broadcast(&index);
+    }
+
+    fn index_since(&self, version: u64) -> Message {
+        let toggles = self.index.toggles_since(version).filter(|_| version > 0);
+        match toggles {
+            Some(toggles) if toggles.len() <= INDEX_TOGGLES_MAX => Message::Index {
+                from: version,
+                toggles,
+            },
+            _ => Message::IndexFull {
+                version: self.index.version(),
+                set: self.index.set().clone(),
+            },
+        }
+    }
+
+    /// Broadcasts the next Beat.
+    pub(super) fn send_beat(&mut self) {
+        self.own.beat(&mut self.rng);
+        self.beat_at = self.now + self.timing.beat;
+        let toggles = self.index.toggles_since(self.beat_version);
+        let toggles = toggles.filter(|toggles| toggles.len() <= BEAT_TOGGLES_MAX);
+        self.beat_version = self.index.version();
+        let beat = self.beat(toggles.unwrap_or_default());
+        self.broadcast(&beat);
+    }
+
+    fn beat(&self, toggles: Vec<u16>) -> Message {
+        Message::Beat(Beat {
+            heartbeat: self.own.heartbeat(),
+            seq: self.own.seq().max(1),
+            version: self.index.version(),
+            set_hash: self.index.set_hash(),
+            sum: self.index.sum(),
+            toggles,
+        })
+    }
+
+    /// Vacates the partitions that have been empty for long.
+    pub(super) fn vacate_empty(&mut self) {
+        let Some(since) = self.now.checked_sub(self.timing.vacate) else {
+            return;
+        };
+        for (partition, clock) in self.partitions.take_empty(since) {
+            self.index.vacate(partition);
+            self.long_replies.drop_partition(partition);
+            self.actions.push_back(Action::Vacate { partition, clock });
+        }
+        if self.own.is_speaking() && self.partitions.is_idle() {
+            self.tell_index();
+        }
+    }
+}
+
+/// Signs.
+impl Replica {
+    /// Sends a short-lived sign to all. Of the signs about one topic, key and kind the last one
+    /// sent wins. Nothing is kept of it, and it is the first to be dropped when frames wait.
+    /// O(length).
+    ///
+    /// # Errors
+    /// When a topic, key or payload has more than 256 bytes.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), DecodeError> {
+        let lens = [signal.topic.len(), signal.key.len(), signal.payload.len()];
+        if let Some(len) = lens.into_iter().find(|len| *len > SIGN_FIELD_MAX) {
+            let len = len as u64;
+            let max = SIGN_FIELD_MAX as u64;
+            return Err(DecodeError::new(0, DecodeErrorKind::TooLong { len, max }));
+        }
+        self.sign_seq += 1;
+        if self.own.is_speaking() && self.out.len() < OUT_MAX / 2 {
+            let partition = self.config.shape.partition_of(&signal.topic);
+            let sign = Sign {
+                seq: self.sign_seq,
+                topic: signal.topic.into_bytes().into(),
+                key: signal.key.into(),
+                kind: signal.kind,
+                ttl_ms: signal.ttl_ms,
+                payload: signal.payload.into(),
+            };
+            self.broadcast(&Message::Sign { partition, sign });
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_sign(&mut self, handle: Handle, sign: Sign) {
+        if self.signs.admits(handle, &sign, self.now)
+            && let Some(known) = self.peers.get(handle)
+            && let Ok(topic) = String::from_utf8(sign.topic.into())
+        {
+            let from = known.id().clone();
+            let signal = Signal {
+                topic,
+                key: sign.key.into(),
+                kind: sign.kind,
+                ttl_ms: sign.ttl_ms,
+                payload: sign.payload.into(),
+            };
+            self.emit(Event::Signal { from, signal });
+        }
+    }
+}
+
+/// Answers.
+impl Replica {
+    /// Answers the Hello of a replica: it learns of this one and of its index.
+    pub(super) fn welcome(&mut self, handle: Handle) {
+        if !self.own.is_speaking() || !self.has_started {
+            return;
+        }
+        let beat = self.beat(Vec::new());
+        let index = self.index_since(0);
+        let now = self.now;
+        let pause = self.timing.beat / 2;
+        if let Some(known) = self.peers.get_mut(handle)
+            && known.throttle.allows(Limited::Welcome, now, pause)
+        {
+            let to = known.address().clone();
+            self.send(&to, &beat);
+            self.send(&to, &index);
+        }
+    }
+
+    pub(super) fn answer_index_pull(&mut self, from: &Address, handle: Handle, version: u64) {
+        if version > self.index.version() {
+            self.find_second_self();
+            return;
+        }
+        if self.may_answer(handle, Limited::IndexAnswer) {
+            let index = self.index_since(version);
+            self.send(from, &index);
+        }
+    }
+
+    pub(super) fn answer_ask(&mut self, from: &Address, handle: Handle, since: u64) {
+        if !self.may_answer(handle, Limited::AskAnswer) {
+            return;
+        }
+        let rows: Vec<Row> = self.index.rows_since(since).collect();
+        let per_frame = (self.config.frame_max - HEAD_MAX) / ROW_MAX;
+        for rows in rows.chunks(per_frame) {
+            let rows = Message::Rows {
+                since,
+                seq: self.own.seq(),
+                rows: List::new(self.config.shape, rows.iter().copied()),
+            };
+            self.send(from, &rows);
+        }
+    }
+
+    fn may_answer(&mut self, handle: Handle, limited: Limited) -> bool {
+        let now = self.now;
+        let pause = self.timing.beat / 4;
+        let is_speaking = self.own.is_speaking();
+        let known = self.peers.get_mut(handle).filter(|_| is_speaking);
+        known.is_some_and(|known| known.throttle.allows(limited, now, pause))
+    }
+
+    /// Answers every question of a frame. An asker that knows more of this node than it does itself
+    /// has heard a second self.
+    pub(super) fn answer_questions(&mut self, from: &Address, items: &List<PullItem>) {
+        if !self.own.is_speaking() {
+            return;
+        }
+        let version = self.index.version();
+        let mut answers = Vec::new();
+        let mut serves = Vec::new();
+        for item in items.iter() {
+            let shown = self.index.position(item.partition);
+            let is_beyond = shown.is_some_and(|shown| item.life > shown.life);
+            if item.life > version || is_beyond {
+                self.find_second_self();
+                return;
+            }
+            let Some(shown) = shown else {
+                let data = Data::Same(Same {
+                    life: 0,
+                    clock: 0,
+                    fingerprint: 0,
+                    version,
+                    nonce: item.nonce,
+                });
+                let partition = item.partition;
+                answers.push(Answer { partition, data });
+                continue;
+            };
+            if let Some(reply) = self.long_replies.find(from, &item, shown.life) {
+                self.send_part(from, reply, 0);
+                continue;
+            }
+            serves.push(Serve {
+                reply: 0,
+                partition: item.partition,
+                life: shown.life,
+                clock: if item.life == shown.life {
+                    item.clock
+                } else {
+                    0
+                },
+                is_full: item.is_full,
+                nonce: item.nonce,
+                version,
+                bytes_max: self.config.frame_max - HEAD_MAX - ANSWER_HEAD_MAX,
+            });
+        }
+        let reply = self.replies.begin(from.clone(), serves.len(), answers);
+        for serve in serves {
+            self.actions
+                .push_back(Action::Serve(Serve { reply, ..serve }));
+        }
+        self.send_reply(reply);
+    }
+
+    /// Takes the answer to an [`Action::Serve`].
+    pub(crate) fn answer_pull(&mut self, served: Served) {
+        let partition = served.partition;
+        let Some(asker) = self.replies.asker(served.reply).cloned() else {
+            // The question was for the identity before.
+            return;
+        };
+        match served.found {
+            Found::Data(data) => self.replies.add(served.reply, Answer { partition, data }),
+            Found::Long(long) => {
+                self.replies.skip(served.reply);
+                self.begin_parts(&asker, partition, long);
+            }
+            Found::Nothing => self.replies.skip(served.reply),
+            Found::Beyond => {
+                self.find_second_self();
+                return;
+            }
+        }
+        self.send_reply(served.reply);
+    }
+
+    /// Keeps an answer in parts, if it is still one, and sends its first part.
+    fn begin_parts(&mut self, to: &Address, partition: u16, long: Long) {
+        let shown = self.index.position(partition);
+        let is_current = shown.is_some_and(|shown| shown.life == long.life);
+        let longest = long.parts.iter().map(Bytes::len).max().unwrap_or(0);
+        if longest + ANSWER_HEAD_MAX > self.config.frame_max - HEAD_MAX {
+            self.report_too_long(partition, longest);
+        } else if is_current {
+            let replies = &mut self.long_replies;
+            let kept = replies.keep(to.clone(), partition, long, self.now, &mut self.rng);
+            if let Some(reply) = kept {
+                self.send_part(to, reply, 0);
+            }
+        }
+    }
+
+    fn send_part(&mut self, to: &Address, reply: u32, index: u32) {
+        if let Some((partition, part)) = self.long_replies.part(reply, index, self.now) {
+            let data = Data::Part(part);
+            self.send(to, &Message::Data(Answer { partition, data }));
+            if let Some(at) = self.long_replies.next_at() {
+                self.schedule(at);
+            }
+        }
+    }
+
+    /// Sends some parts of an answer; if it is no longer kept, it is made again.
+    pub(super) fn answer_parts(
+        &mut self,
+        from: &Address,
+        item: PullItem,
+        reply: u32,
+        wanted: impl Iterator<Item = u32>,
+    ) {
+        if !self.own.is_speaking() {
+            return;
+        }
+        if self.long_replies.is_kept(reply, from, item.partition) {
+            for index in wanted.take(usize::from(CREDIT)) {
+                self.send_part(from, reply, index);
+            }
+        } else {
+            let items = List::new(self.config.shape, [item]);
+            self.answer_questions(from, &items);
+        }
+    }
+
+    fn send_reply(&mut self, number: u64) {
+        let Some(complete) = self.replies.take_complete(number) else {
+            return;
+        };
+        let room = self.config.frame_max - HEAD_MAX;
+        let mut bundle: Vec<Answer> = Vec::new();
+        let mut bytes = 0;
+        for answer in complete.answers {
+            let len = answer.data.len_max() + 16;
+            if len > room {
+                self.report_too_long(answer.partition, len);
+                continue;
+            }
+            if bytes + len > room && !bundle.is_empty() {
+                self.send_bundle(&complete.to, std::mem::take(&mut bundle));
+                bytes = 0;
+            }
+            bytes += len;
+            bundle.push(answer);
+        }
+        self.send_bundle(&complete.to, bundle);
+    }
+
+    /// Tells users of an answer that no frame takes, once a minute for each partition.
+    fn report_too_long(&mut self, partition: u16, bytes: usize) {
+        let now = self.now;
+        self.too_long.retain(|_, at| now < *at + REPORT_PAUSE);
+        if self.too_long.insert(partition, now).is_none() {
+            self.emit(Event::AnswerTooLong { partition, bytes });
+        }
+    }
+
+    fn send_bundle(&mut self, to: &Address, mut answers: Vec<Answer>) {
+        let message = match answers.len() {
+            0 => return,
+            1 => Message::Data(answers.remove(0)),
+            _ => Message::Bundle(List::new(self.config.shape, answers)),
+        };
+        self.send(to, &message);
+    }
+}

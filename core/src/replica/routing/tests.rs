@@ -1,0 +1,307 @@
+//! Frames that no honest peer sends, and the bounds of answers.
+
+use super::*;
+use crate::codec::{Mode, Shape};
+use crate::replica::Signal;
+use crate::replica::message::{Answer, Beat, Data, Delta, PullItem, Repair, Row};
+use crate::replica::output::{Found, Pushed, Served};
+
+const PARTITION: u16 = 3;
+
+fn id(name: &str) -> ReplicaId {
+    ReplicaId::new(name, 1, 1).unwrap()
+}
+
+fn replica(name: &str, config: Config) -> Replica {
+    let mut replica = Replica::new(id(name), config, 1);
+    replica.handle_timeout(Duration::ZERO);
+    replica
+}
+
+fn frame(sender: &ReplicaId, message: &Message) -> Bytes {
+    let seal = Envelope::new("", None, Shape::default());
+    message::encode(&seal, sender, Handle::of(sender), message)
+}
+
+fn beat(heartbeat: u64) -> Message {
+    Message::Beat(Beat {
+        heartbeat,
+        seq: heartbeat,
+        version: 0,
+        set_hash: 0,
+        sum: 0,
+        toggles: Vec::new(),
+    })
+}
+
+/// Hands a message to a replica at a time. Returns what it sends then.
+fn hear(replica: &mut Replica, ms: u64, sender: &ReplicaId, message: &Message) -> Vec<Message> {
+    let now = Duration::from_millis(ms);
+    let from = sender.name().into();
+    while replica.poll_transmit().is_some() {}
+    replica
+        .handle_message(now, &from, &frame(sender, message))
+        .unwrap();
+    sent(replica)
+}
+
+fn sent(replica: &mut Replica) -> Vec<Message> {
+    let seal = Envelope::new("", None, Shape::default());
+    let transmits = std::iter::from_fn(|| replica.poll_transmit());
+    transmits
+        .map(|transmit| message::decode(&seal, &transmit.frame).unwrap().message)
+        .collect()
+}
+
+fn events(replica: &mut Replica) -> Vec<Event> {
+    std::iter::from_fn(|| replica.poll_event()).collect()
+}
+
+/// Lets a replica write its first entry in a partition, of which the records take that many bytes.
+fn write(replica: &mut Replica, bytes: usize) {
+    replica.report_clock(Duration::ZERO, PARTITION, 1, 1);
+    replica.handle_timeout(Duration::from_millis(10));
+    let push = replica.poll_action();
+    let partition = PARTITION;
+    assert_eq!(
+        push,
+        Some(Action::Push {
+            partition,
+            since: 0
+        })
+    );
+    replica.answer_push(Pushed {
+        partition,
+        since: 0,
+        clock: 1,
+        fingerprint: 7,
+        records: Some(vec![0; bytes].into()),
+    });
+}
+
+#[test]
+fn a_frame_of_another_shape_is_reported_once_a_minute_and_changes_nothing() {
+    let mut a = replica("a", Config::default());
+    let theirs = Shape::new(64, Mode::All).unwrap();
+    let seal = Envelope::new("", None, theirs);
+    let bytes = message::encode(&seal, &id("b"), Handle::of(&id("b")), &beat(1));
+    let from: Address = "b".into();
+    let mut reports = Vec::new();
+    for second in 0..130 {
+        let now = Duration::from_secs(second);
+        let refused = a.handle_message(now, &from, &bytes);
+        assert_eq!(refused, Err(OpenError::OtherShape(theirs)));
+        reports.extend(events(&mut a));
+    }
+    let ours = Shape::default();
+    let report = Event::ShapeMismatch { from, ours, theirs };
+    assert_eq!(reports, [report.clone(), report.clone(), report]);
+    assert_eq!(a.replicas().count(), 0);
+}
+
+#[test]
+fn addresses_of_unreadable_frames_are_remembered_within_a_bound() {
+    let mut a = replica("a", Config::default());
+    for number in 0..2 * REPORTED_MAX {
+        let from = number.to_string().into();
+        let refused = a.handle_message(Duration::ZERO, &from, &Bytes::from_static(b"noise"));
+        assert!(refused.is_err());
+    }
+    assert_eq!(a.reported.len(), REPORTED_MAX);
+    assert_eq!(events(&mut a).len(), REPORTED_MAX);
+}
+
+#[test]
+fn frames_of_unknown_handles_are_dropped_and_only_beats_admit() {
+    let mut a = replica("a", Config::default());
+    let delta = Data::Delta(Delta {
+        life: 1,
+        from: 0,
+        to: 1,
+        records: Bytes::new(),
+    });
+    let delta = Message::Data(Answer {
+        partition: PARTITION,
+        data: delta,
+    });
+    assert!(hear(&mut a, 0, &id("b"), &delta).is_empty());
+    assert_eq!((a.replicas().count(), a.poll_action()), (0, None));
+    hear(&mut a, 0, &id("b"), &beat(1));
+    assert_eq!(a.replicas().count(), 1);
+    hear(&mut a, 0, &id("b"), &delta);
+    assert!(matches!(a.poll_action(), Some(Action::Apply(_))));
+}
+
+#[test]
+fn a_storm_of_requests_is_answered_a_few_times_a_beat() {
+    let mut a = replica("a", Config::default());
+    write(&mut a, 8);
+    hear(&mut a, 10, &id("b"), &beat(1));
+    let origin = Handle::of(&id("a"));
+    let requests = [
+        Message::Ask { origin, since: 0 },
+        Message::IndexPull { origin, version: 0 },
+    ];
+    for request in requests {
+        let storm = 1_000..2_000;
+        let answers = storm.map(|ms| hear(&mut a, ms, &id("b"), &request).len());
+        let count: usize = answers.sum();
+        assert!((1..=4).contains(&count), "{count} answers to {request:?}");
+    }
+}
+
+#[test]
+fn evidence_of_a_second_self_counts_only_for_the_identity_that_it_names() {
+    let other = Handle::of(&id("other"));
+    let own = Handle::of(&id("a"));
+    for (origin, is_reborn) in [(other, false), (own, true)] {
+        let question = PullItem {
+            partition: PARTITION,
+            life: 9,
+            clock: 9,
+            is_full: false,
+            is_counts: false,
+            nonce: 7,
+        };
+        let items = List::new(Shape::default(), [question]);
+        let evidence = [
+            Message::Pull { origin, items },
+            Message::IndexPull { origin, version: 9 },
+            Message::Heard {
+                origin,
+                heartbeat: 1 << 40,
+                version: 0,
+            },
+        ];
+        for message in evidence {
+            let mut a = replica("a", Config::default());
+            hear(&mut a, 0, &id("b"), &beat(1));
+            hear(&mut a, 10, &id("b"), &message);
+            assert_eq!(*a.id() != id("a"), is_reborn, "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn another_replica_with_this_handle_makes_the_later_one_take_another() {
+    for (incarnation, is_reborn) in [(0, true), (2, false)] {
+        let mut a = replica("a", Config::default());
+        let other = ReplicaId::new("b", incarnation, 1).unwrap();
+        a.meet_collision(&other);
+        assert_eq!(*a.id() != id("a"), is_reborn);
+        let reports = events(&mut a);
+        assert!(
+            reports.contains(&Event::HandleCollision { refused: other }),
+            "{reports:?}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_no_frame_takes_is_reported_and_not_sent() {
+    let config = Config {
+        frame_max: 1 << 10,
+        ..Config::default()
+    };
+    let mut a = replica("a", config);
+    write(&mut a, 2_000);
+    let pushed = sent(&mut a);
+    let is_delta = |message: &Message| matches!(message, Message::Data(_));
+    assert!(
+        !pushed.iter().any(is_delta),
+        "the push was too long: {pushed:?}"
+    );
+    hear(&mut a, 10, &id("b"), &beat(1));
+    let question = PullItem {
+        partition: PARTITION,
+        life: 0,
+        clock: 0,
+        is_full: false,
+        is_counts: false,
+        nonce: 7,
+    };
+    let origin = Handle::of(&id("a"));
+    let items = List::new(Shape::default(), [question]);
+    let pull = Message::Pull { origin, items };
+    events(&mut a);
+    for _ in 0..2 {
+        assert!(hear(&mut a, 10, &id("b"), &pull).is_empty());
+        let Some(Action::Serve(serve)) = a.poll_action() else {
+            panic!("it has something to serve");
+        };
+        a.answer_pull(Served {
+            reply: serve.reply,
+            partition: PARTITION,
+            found: Found::Data(Data::Repair(Repair {
+                life: serve.life,
+                base: 0,
+                to: 1,
+                nonce: serve.nonce,
+                content: vec![0; 2_000].into(),
+            })),
+        });
+        assert!(sent(&mut a).is_empty());
+    }
+    let partition = PARTITION;
+    let reports = events(&mut a);
+    let is_report = |event: &&Event| matches!(event, Event::AnswerTooLong { partition: p, .. } if *p == partition);
+    assert_eq!(reports.iter().filter(is_report).count(), 1, "{reports:?}");
+}
+
+#[test]
+fn rows_beyond_what_is_held_are_asked_for_and_rows_below_once_a_beat() {
+    let mut a = replica("a", Config::default());
+    let b = id("b");
+    hear(&mut a, 0, &b, &beat(1));
+    let row = Row {
+        partition: PARTITION,
+        position: crate::replica::message::Position {
+            life: 1,
+            clock: 5,
+            fingerprint: 7,
+        },
+    };
+    let rows = Message::Rows {
+        since: 0,
+        seq: 1,
+        rows: List::new(Shape::default(), [row]),
+    };
+    let asked = hear(&mut a, 10, &b, &rows);
+    assert!(matches!(asked[..], [Message::Pull { .. }]), "{asked:?}");
+    assert!(
+        hear(&mut a, 20, &b, &rows).is_empty(),
+        "it is asked already"
+    );
+}
+
+#[test]
+fn a_sign_reaches_users_of_replicas_that_know_its_sender() {
+    let signal = |topic: &str| Signal {
+        topic: topic.to_owned(),
+        key: b"ann".to_vec(),
+        kind: 1,
+        ttl_ms: 3_000,
+        payload: b"typing".to_vec(),
+    };
+    let mut a = replica("a", Config::default());
+    let mut b = replica("b", Config::default());
+    let refused = a.signal(signal(&"x".repeat(257))).unwrap_err();
+    assert!(refused.to_string().contains("257"), "{refused}");
+    sent(&mut a);
+    a.signal(signal("room")).unwrap();
+    let signs = sent(&mut a);
+    let [message] = &signs[..] else {
+        panic!("{signs:?}");
+    };
+    hear(&mut b, 0, &id("a"), message);
+    let is_signal = |event: &Event| matches!(event, Event::Signal { .. });
+    assert!(!events(&mut b).iter().any(is_signal));
+    hear(&mut b, 0, &id("a"), &beat(1));
+    events(&mut b);
+    for _ in 0..2 {
+        hear(&mut b, 0, &id("a"), message);
+    }
+    let from = id("a");
+    let signal = signal("room");
+    assert_eq!(events(&mut b), [Event::Signal { from, signal }]);
+}

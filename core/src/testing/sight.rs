@@ -1,0 +1,73 @@
+//! Frames under way, as the simulator sees them.
+
+use bytes::Bytes;
+
+use super::stats::Incident;
+use crate::codec::Envelope;
+use crate::id::ReplicaId;
+use crate::replica::{Config, Data, Message, Sender, decode};
+
+/// A frame, as far as the checks tell frames apart.
+pub(super) enum Seen {
+    /// A Hello, with its heartbeat.
+    Heartbeat(ReplicaId, u64),
+    /// A Beat, with its heartbeat and the sum of all positions.
+    Beat(ReplicaId, u64, u64),
+    Goodbye,
+    Other(Option<Incident>),
+}
+
+impl Seen {
+    /// Returns the incident that the arrival of the frame is.
+    pub(super) fn incident(&self) -> Option<Incident> {
+        match self {
+            Self::Other(incident) => *incident,
+            Self::Heartbeat(..) | Self::Beat(..) | Self::Goodbye => None,
+        }
+    }
+}
+
+/// Returns the seal of a cluster.
+pub(super) fn seal(config: &Config) -> Envelope {
+    Envelope::new(&config.cluster, config.key.clone(), config.shape)
+}
+
+/// Looks at a frame.
+pub(super) fn see(config: &Config, frame: &Bytes) -> Seen {
+    let Ok(frame) = decode(&seal(config), frame) else {
+        return Seen::Other(None);
+    };
+    match (frame.sender, frame.message) {
+        (Sender::Id(id), Message::Hello { heartbeat, .. }) => Seen::Heartbeat(id, heartbeat),
+        (Sender::Id(id), Message::Beat(beat)) => Seen::Beat(id, beat.heartbeat, beat.sum),
+        (_, Message::Goodbye { .. }) => Seen::Goodbye,
+        (_, message) => Seen::Other(incident(&message)),
+    }
+}
+
+fn incident(message: &Message) -> Option<Incident> {
+    Some(match message {
+        Message::Superseded { .. } => Incident::Superseded,
+        Message::Heard { .. } => Incident::Warned,
+        Message::IndexPull { .. } => Incident::IndexAsked,
+        Message::IndexFull { .. } => Incident::WholeIndex,
+        Message::Ask { .. } => Incident::RowsAsked,
+        Message::Bundle(_) => Incident::Bundle,
+        Message::Data(answer) => match &answer.data {
+            Data::Repair(_) => Incident::Repair,
+            Data::Delta(delta) if delta.from == 0 => Incident::LifeBegun,
+            Data::Part(part) if part.base > 0 => Incident::ChangePart,
+            Data::Part(_) => Incident::StatePart,
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// Describes a frame in words.
+pub(super) fn describe(config: &Config, frame: &Bytes) -> String {
+    match decode(&seal(config), frame) {
+        Ok(frame) => format!("{:?} {:?}", frame.sender, frame.message),
+        Err(error) => format!("{error:?}"),
+    }
+}
