@@ -26,111 +26,77 @@ pub enum Fault {
     CancelLeaves,
     /// Apply a Repair whose base is above the clock.
     RepairOverClock,
-    /// Admit a lower incarnation of a known name.
-    NoFloor,
-    /// Readmit a forgotten replica on an equal heartbeat.
-    EqualHeartbeat,
-    /// Keep no marker of a forgotten replica.
-    NoMarker,
-    /// Keep no marker of a replica that sent Goodbye.
-    NoRetirement,
-    /// Keep the identity after another live node has used it.
-    IgnoreTwin,
     /// Advertise and serve an origin that is being applied in slices.
     ServeInexact,
-    /// Never pull again after an unanswered Pull.
-    AskOnce,
-    /// Ignore a gap in a sender's Digests.
-    IgnoreDigestGap,
-    /// Never repair a divergence.
-    IgnoreDivergence,
-    /// Report a frame that contradicts the state as applied.
-    IgnoreInvalid,
-    /// Treat a Digest with other content at the own clock as proof of a duplicate identity.
-    DigestIsEvidence,
-    /// Advertise a slot only once although a peer has different content at its clock.
-    ShowOnce,
-    /// Restart a staged reply whenever a part of another reply arrives.
-    SwitchReplies,
-    /// Advertise replicas that only a snapshot knew.
-    OfferRestored,
-    /// Show entries that a snapshot knew of other replicas before those are heard.
-    ShowRestored,
-    /// Answer the refusal of another wire version with a refusal.
-    AnswerRefusal,
-    /// Never hide a replica for its silence before it is forgotten.
-    NeverDown,
-    /// Show a replica again without a deadline for its next silence.
-    ShowWithoutSweep,
-    /// Wire 2: take any Delta from 0 where nothing is held.
+    /// Take any Delta from 0 where nothing is held.
     ColdTakesDelta,
-    /// Wire 2: take any Repair from 0 where nothing is held.
+    /// Take any Repair from 0 where nothing is held.
     ColdTakesRepair,
-    /// Wire 2: keep the entries of a partition that its origin vacated.
+    /// Keep the entries of a partition that its origin vacated.
     KeepVacated,
-    /// Wire 2: drop the partitions that toggle, not all that an index does not name.
+    /// Drop the partitions that toggle, not all that an index does not name.
     DropToggledOnly,
-    /// Wire 2: number the operations of each life from 1.
+    /// Number the operations of each life from 1.
     RestartTicks,
-    /// Wire 2: apply toggles of an index over a gap.
+    /// Apply toggles of an index over a gap.
     IndexOverGap,
-    /// Wire 2: do not compare an index with the hash of its origin.
+    /// Do not compare an index with the hash of its origin.
     IndexWithoutHash,
-    /// Wire 2: keep the index of a name over its incarnations.
+    /// Keep the index of a name over its incarnations.
     IndexOverIncarnation,
-    /// Wire 2: treat frames of all lives of a partition alike.
+    /// Treat frames of all lives of a partition alike.
     NoLives,
-    /// Wire 2: never compare what is held with the sum of its origin.
+    /// Never compare what is held with the sum of its origin.
     IgnoreSum,
-    /// Wire 2: push operations although the leaves among them are no longer remembered.
+    /// Push operations although the leaves among them are no longer remembered.
     PushPastHorizon,
-    /// Wire 2: forget the version of the index with its replica.
+    /// Forget the version of the index with its replica.
     MarkerWithoutVersion,
-    /// Wire 2: keep the nonce of a question when its partition toggles.
+    /// Keep the nonce of a question when its partition toggles.
     KeepNonce,
-    /// Wire 2: do not warn a replica whose index is behind what was heard of it.
+    /// Do not warn a replica whose index is behind what was heard of it.
     HeardWithoutVersion,
-    /// Wire 2: do not ask an origin that shows less than is held of it.
+    /// Do not ask an origin that shows less than is held of it.
     IgnoreRowBelow,
-    /// Wire 2: keep the identity although others know more of it.
+    /// Keep the identity although others know more of it.
     IgnoreSecondSelf,
-    /// Wire 2: ask for a partition once only.
+    /// Ask for a partition once only.
     PullOnce,
-    /// Wire 2: show the entries of a first load as they come.
+    /// Show the entries of a first load as they come.
     ShowParts,
-    /// Wire 2: load the parts of two encodings of an answer as one.
+    /// Load the parts of two encodings of an answer as one.
     MixReplies,
-    /// Wire 2: load on although the partition toggled.
+    /// Load on although the partition toggled.
     KeepLoad,
-    /// Wire 2: take a question as answered with the first part.
+    /// Take a question as answered with the first part.
     CloseAtFirstPart,
-    /// Wire 2: be ready before the others had time to speak.
+    /// Be ready before the others had time to speak.
     ReadyAtStart,
-    /// Wire 2: wait for replicas that are down before being ready.
+    /// Wait for replicas that are down before being ready.
     ReadyWaitsForDead,
-    /// Wire 2: be ready as soon as all others were heard.
+    /// Be ready as soon as all others were heard.
     ReadyUnchecked,
-    /// Wire 2: never end the grace of a replaced replica.
+    /// Never end the grace of a replaced replica.
     KeepGrace,
-    /// Wire 2: start from a snapshot under the identity that took it.
+    /// Start from a snapshot under the identity that took it.
     RestoreSameLife,
-    /// Wire 2: keep the entries of an owner whose lease has ended.
+    /// Keep the entries of an owner whose lease has ended.
     KeepLease,
-    /// Wire 2: take over entries of a lost owner that were written since.
+    /// Take over entries of a lost owner that were written since.
     AdoptWritten,
-    /// Wire 2: read frames of nodes with another number of partitions.
+    /// Read frames of nodes with another number of partitions.
     AnyShape,
-    /// Wire 2: hide a replica in the first shard only.
+    /// Hide a replica in the first shard only.
     HideOneShard,
-    /// Wire 2: do not go on with work in slices.
+    /// Do not go on with work in slices.
     ForgetWork,
-    /// Wire 2: keep content that differs from that of its origin.
+    /// Keep content that differs from that of its origin.
     KeepAltered,
 }
 
 #[cfg(feature = "testing")]
 impl Fault {
-    /// Every rule of wire 1.
+    /// Every rule that schedules of the simulator show to be broken.
     pub const ALL: &[Self] = &[
         Self::ApplyOverGap,
         Self::DropLeave,
@@ -138,28 +104,7 @@ impl Fault {
         Self::KeepHorizon,
         Self::CancelLeaves,
         Self::RepairOverClock,
-        Self::NoFloor,
-        Self::EqualHeartbeat,
-        Self::NoMarker,
-        Self::NoRetirement,
-        Self::IgnoreTwin,
         Self::ServeInexact,
-        Self::AskOnce,
-        Self::IgnoreDigestGap,
-        Self::IgnoreDivergence,
-        Self::IgnoreInvalid,
-        Self::DigestIsEvidence,
-        Self::ShowOnce,
-        Self::SwitchReplies,
-        Self::OfferRestored,
-        Self::ShowRestored,
-        Self::AnswerRefusal,
-        Self::NeverDown,
-        Self::ShowWithoutSweep,
-    ];
-
-    /// Every rule of wire 2.
-    pub const WIRE_2: &[Self] = &[
         Self::ColdTakesDelta,
         Self::ColdTakesRepair,
         Self::KeepVacated,

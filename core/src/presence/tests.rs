@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::NewEntry;
 use crate::replica::Config;
 
 const SECOND: Duration = Duration::from_secs(1);

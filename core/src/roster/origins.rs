@@ -60,7 +60,7 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{ALL_TOPICS, ReplicaId};
+    use crate::id::ReplicaId;
 
     #[test]
     fn numbers_are_used_again() {

@@ -20,32 +20,6 @@ macro_rules! incidents {
 }
 
 incidents! {
-    /// A cluster of two.
-    TwoNodes,
-    /// A cluster of three.
-    ThreeNodes,
-    /// A cluster of four.
-    FourNodes,
-    /// A cluster of five.
-    FiveNodes,
-    /// A cluster of six.
-    SixNodes,
-    /// A cluster of seven.
-    SevenNodes,
-    /// A network in which every node hears all others.
-    Mesh,
-    /// A network in which every node hears two others.
-    Ring,
-    /// A network in which every node hears the first one.
-    Star,
-    /// A cluster that remembers no leave.
-    LeaveLog0,
-    /// A cluster that remembers one leave for each origin and slot.
-    LeaveLog1,
-    /// A cluster that remembers 8 leaves.
-    LeaveLog8,
-    /// A cluster that remembers 64 leaves.
-    LeaveLog64,
     /// A frame lost by chance.
     FrameLost,
     /// A frame delivered twice.
@@ -70,18 +44,10 @@ incidents! {
     Restart,
     /// A start with an incarnation below that of the life before.
     WallClockBack,
-    /// A call with an earlier time than the one before.
-    ClockBack,
     /// A machine cloned while it ran.
     Clone,
     /// A machine that slept past `forget_after`.
     Sleep,
-    /// A process frozen for longer than `down_after` while frames arrived for it.
-    Frozen,
-    /// A node not heard for longer than `down_after`: it froze, was cut off, or ended.
-    Silence,
-    /// A node that fell silent soon after it was heard again.
-    SilentAgain,
     /// A graceful leave.
     Goodbye,
     /// A hint of the transport that a neighbour is gone.
@@ -100,22 +66,12 @@ incidents! {
     ReplicaForgotten,
     /// A replica dropped for its Goodbye.
     ReplicaLeft,
-    /// A frame handled between two slices of other work.
-    SlicesInterrupted,
     /// A Repair delivered.
     Repair,
-    /// A part of a large reply delivered.
-    Part,
     /// A frame whose entries a holder altered, with a valid checksum.
     FrameAltered,
-    /// A holder with other content than its origin had at that clock.
-    ContentWrong,
-    /// Content made right by a full Repair while its clock did not move.
-    ContentRepaired,
     /// A divergence between two holders, reported.
     Divergence,
-    /// A frame of another minor version.
-    OtherMinor,
     /// A frame of an unknown kind.
     UnknownKind,
     /// A frame of another major version.
@@ -128,10 +84,6 @@ incidents! {
     Snapshot,
     /// A start from a snapshot.
     Restore,
-    /// A start from a snapshot of a life before the last one.
-    RestoreOld,
-    /// Two processes started from one snapshot.
-    RestoreTwice,
     /// A lease of an entry or an owner begun or renewed.
     Lease,
     /// Entries that left with the end of a lease.
@@ -146,48 +98,30 @@ incidents! {
     GraceEnded,
     /// A signal sent.
     Signal,
-    /// Wire 2: a machine rolled back to an earlier moment.
+    /// A machine rolled back to an earlier moment.
     RollBack,
-    /// Wire 2: the first operations of a life delivered.
+    /// The first operations of a life delivered.
     LifeBegun,
-    /// Wire 2: a request for an index delivered.
+    /// A request for an index delivered.
     IndexAsked,
-    /// Wire 2: a whole index delivered.
+    /// A whole index delivered.
     WholeIndex,
-    /// Wire 2: a request for rows delivered.
+    /// A request for rows delivered.
     RowsAsked,
-    /// Wire 2: several answers in one frame delivered.
+    /// Several answers in one frame delivered.
     Bundle,
-    /// Wire 2: a warning of a second self delivered.
+    /// A warning of a second self delivered.
     Warned,
-    /// Wire 2: a slice of work done.
+    /// A slice of work done.
     Slice,
-    /// Wire 2: a part of a whole state delivered.
+    /// A part of a whole state delivered.
     StatePart,
-    /// Wire 2: a part of a change delivered.
+    /// A part of a change delivered.
     ChangePart,
-    /// Wire 2: a node has caught up with the others.
+    /// A node has caught up with the others.
     Ready,
-    /// Wire 2: a frame of a node with another number of partitions.
+    /// A frame of a node with another number of partitions.
     OtherShape,
-}
-
-impl Incident {
-    /// Those of the simulator of wire 2, and of it alone.
-    pub const OF_WIRE_2: &[Self] = &[
-        Self::RollBack,
-        Self::LifeBegun,
-        Self::IndexAsked,
-        Self::WholeIndex,
-        Self::RowsAsked,
-        Self::Bundle,
-        Self::Warned,
-        Self::Slice,
-        Self::StatePart,
-        Self::ChangePart,
-        Self::Ready,
-        Self::OtherShape,
-    ];
 }
 
 /// The account of one schedule, or the sum of several.
@@ -220,13 +154,13 @@ impl Incidents {
     /// Returns how often an incident happened.
     ///
     /// ```
-    /// use headcount::testing::{Incident, Stats, self};
+    /// Use headcount::testing::{Incident, Stats, self};
     ///
-    /// let mut stats = Stats::default();
-    /// for seed in 0..50 {
+    /// Let mut stats = Stats::default();
+    /// For seed in 0..50 {
     ///     stats += testing::simulate(seed, None)?;
     /// }
-    /// assert!(stats.incidents.count(Incident::Crash) > 0);
+    /// Assert!(stats.incidents.count(Incident::Crash) > 0);
     /// # Ok::<(), testing::Failure>(())
     /// ```
     #[must_use]

@@ -15,7 +15,7 @@ pub(super) const META_LAYOUT_MAX: usize = 16 << 20;
 ///
 /// ```
 /// use headcount::Tracker;
-/// use headcount::id::{ALL_TOPICS, ReplicaId};
+/// use headcount::id::ReplicaId;
 /// use headcount::tracker::Limits;
 ///
 /// let limits = Limits::default().meta_len_max(4 * 1024).entries_max(100_000);

@@ -142,7 +142,7 @@ mod tests {
     use super::super::entry::NewEntry;
     use super::super::limits::Limits;
     use super::*;
-    use crate::id::{ALL_TOPICS, ReplicaId};
+    use crate::id::ReplicaId;
     use crate::tracker::LeaveReason;
 
     fn tracked(state: &mut State, meta: &[u8]) -> u32 {
@@ -155,7 +155,7 @@ mod tests {
 
     fn new_state() -> State {
         let id = ReplicaId::new("a", 1, 0).unwrap();
-        State::new(id, ALL_TOPICS, Limits::default())
+        State::new(id, Limits::default())
     }
 
     #[test]

@@ -83,7 +83,7 @@ mod tests {
         let a = filled();
         let mut b = tracker("b");
         let mut repair =
-            StagedRepair::new(a.full_body(a.id(), 0).unwrap().into(), b.limits()).unwrap();
+            StagedRepair::new(a.full_body(a.id()).unwrap().into(), b.limits()).unwrap();
         let mut delta = StagedDelta::new(a.push_body(0).unwrap().into(), b.limits()).unwrap();
         for steps in 0..8 {
             assert!(repair.begin(&mut b, false).unwrap());
@@ -113,20 +113,20 @@ mod tests {
         track(&mut a, 11);
         let body = a.push_body(clock).unwrap();
         let mut delta = StagedDelta::new(body.into(), b.limits()).unwrap();
-        let body = a.full_body(a.id(), 0).unwrap();
+        let body = a.full_body(a.id()).unwrap();
         let mut repair = StagedRepair::new(body.into(), b.limits()).unwrap();
 
         assert!(delta.begin(&mut b).unwrap());
         assert!(!delta.step(&mut b, 1).unwrap().done);
         assert!(
-            b.full_body(a.id(), 0).is_none(),
+            b.full_body(a.id()).is_none(),
             "a claimed origin is not served"
         );
         assert!(delta.cancel(&mut b).is_empty());
         assert!(repair.begin(&mut b, false).unwrap());
         assert!(repair.cancel(&mut b).is_empty());
         assert_eq!((b.clock(a.id()), b.count("room")), (clock, 10));
-        assert!(b.full_body(a.id(), 0).is_some());
+        assert!(b.full_body(a.id()).is_some());
 
         assert!(delta.begin(&mut b).unwrap());
         for _ in 0..4 {
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(b.count("room"), 0);
 
         let id = a.id().clone();
-        let mut extract = Extract::begin(&mut a, &id, 0, false, 0).unwrap();
+        let mut extract = Extract::begin(&mut a, &id, 0, false).unwrap();
         let token = extract.cursor();
         assert!(!extract.step(&mut a, 4).done);
         let cursor = |a: &Tracker| a.state.local().order().cursor(token);

@@ -6,14 +6,13 @@ use std::time::Duration;
 use allocation_counter::measure;
 use bytes::Bytes;
 use headcount::codec::{Envelope, Kind, Writer};
-use headcount::replica::{Config, Replica};
-use headcount::testing::Wire;
+use headcount::replica::{Config, Shape};
 use headcount::tracker::{DeltaHead, Limits, RepairHead, StagedDelta, StagedRepair};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 use proptest::prelude::*;
 
+use crate::support::mesh::presence;
 use crate::support::trackers::tracker;
-use crate::support::wires::{on_both_wires, presence};
 
 /// Bytes that a reader may allocate beyond twice the input: an error, an id, a first topic table.
 const SLACK: u64 = 1_024;
@@ -39,7 +38,7 @@ fn bounded<R>(what: &str, input: &[u8], extra: u64, read: impl FnOnce() -> R) ->
     result
 }
 
-/// Every reader of the body of a slot frame.
+/// Every reader of the body of a state.
 fn read_body(bytes: &Bytes) {
     let limits = Limits::default();
     let _ = bounded("DeltaHead", bytes, SLACK, || DeltaHead::decode(bytes));
@@ -50,8 +49,8 @@ fn read_body(bytes: &Bytes) {
     let _ = bounded("StagedRepair", bytes, SLACK, || {
         StagedRepair::new(bytes.clone(), &limits)
     });
-    for kind in [Kind::DELTA, Kind::REPAIR] {
-        read_frame(&Envelope::default().seal(kind, bytes));
+    for kind in [Kind::STATE_DELTA, Kind::STATE_REPAIR] {
+        read_frame(&Envelope::default().seal(kind, None, bytes));
     }
 }
 
@@ -68,14 +67,14 @@ fn read_frame(frame: &[u8]) {
     }
 }
 
-/// A message for a replica of any cluster name.
+/// A message for a presence of any cluster name.
 fn read_message(frame: &[u8], config: Config) {
     let frame = Bytes::copy_from_slice(frame);
-    let mut replica = Replica::new(ReplicaId::new("here", 1, 1).unwrap(), config, 1);
+    let node = presence("here", PresenceConfig::default().replication(config));
     let now = Duration::from_secs(1);
-    replica.handle_timeout(now);
-    while replica.poll_transmit().is_some() {}
-    let (taken, peak) = peak(|| replica.handle_message(now, "there", &frame).is_ok());
+    node.handle_timeout(now);
+    while node.poll_transmit().is_some() {}
+    let (taken, peak) = peak(|| node.handle_message(now, "there", &frame).is_ok());
     let extra = if taken { STORED } else { SLACK };
     let bound = 2 * frame.len() as u64 + extra;
     assert!(
@@ -86,10 +85,13 @@ fn read_message(frame: &[u8], config: Config) {
 }
 
 fn messages_of(kind: u8, body: &[u8]) {
-    read_message(
-        &Envelope::new("headcount", None).seal(Kind(kind), body),
-        Config::default(),
-    );
+    let envelope = Envelope::new("headcount", None, Shape::default());
+    for partition in [None, Some(3)] {
+        read_message(
+            &envelope.seal(Kind(kind), partition, body),
+            Config::default(),
+        );
+    }
 }
 
 /// The golden frames: name and bytes.
@@ -135,7 +137,7 @@ fn golden_frames_cost_at_most_twice_their_length_whole_cut_and_altered() {
             read_message(&frame, Config::default().cluster(cluster));
         }
         let kind = frame[4];
-        let start = 12 + usize::from(frame[6]);
+        let start = if frame[5] & 2 == 0 { 16 } else { 20 };
         let end = frame.len() - 8;
         assert!(end > start, "{name} has a body");
         let body = &frame[start..end];
@@ -170,12 +172,12 @@ fn claims_reserve_nothing() {
     for claim in [251u64, 1 << 16, 1 << 31, 1 << 40, 1 << 61, u64::MAX] {
         let mut head = Writer::new();
         head.identity("a", 1, 0);
-        head.u8(255);
+        [0, 0].into_iter().for_each(|value| head.u8(value));
         [0, 9].into_iter().for_each(|tick| head.u64(tick));
         let head = head.into_vec();
         let mut repair = head.clone();
         let mut count = Writer::new();
-        [7, claim].into_iter().for_each(|value| count.u64(value));
+        count.u64(claim);
         repair.extend(count.as_slice());
         read_body(&Bytes::from(repair));
         let mut length = Writer::new();
@@ -194,9 +196,10 @@ fn claims_reserve_nothing() {
 }
 
 /// Names of 1 MiB, which no entry has, are not copied by what asks for one.
-fn leases_of_names_that_cannot_be_cost_nothing<W: Wire>() {
+#[test]
+fn leases_of_names_that_cannot_be_cost_nothing() {
     let config = PresenceConfig::default().grace(Duration::from_secs(10));
-    let presence = presence::<W>("a", config);
+    let presence = presence("a", config);
     let entry = NewEntry::new("room", "ann", "conn");
     presence.track(&entry).unwrap();
     presence.lease_owner(Duration::ZERO, "conn", Duration::from_secs(1));
@@ -221,20 +224,21 @@ fn leases_of_names_that_cannot_be_cost_nothing<W: Wire>() {
 /// Returns the body of a snapshot whose first state claims a length.
 fn snapshot_body(claim: u64) -> Vec<u8> {
     let mut body = Writer::new();
-    body.u8(1);
+    body.u8(2);
     body.identity("a", 1, 0);
-    body.u64(claim);
+    body.u8(5);
+    [3, 9, claim].into_iter().for_each(|value| body.u64(value));
     body.raw(&[7; 40]);
     body.into_vec()
 }
 
 /// A refused snapshot costs as much as an empty presence, and twice its own bytes.
 fn restore(body: &[u8]) {
-    let snapshot = Envelope::default().seal(Kind::SNAPSHOT, body);
+    let snapshot = Envelope::default().seal(Kind::SNAPSHOT, None, body);
     let id = || ReplicaId::new("b", 1, 0).unwrap();
     let (_, empty) = peak(|| Presence::new(id(), PresenceConfig::default()));
     let restored = bounded("restore", &snapshot, empty + SLACK, || {
-        Presence::restore(id(), PresenceConfig::default(), Duration::ZERO, &snapshot)
+        Presence::restore(id(), PresenceConfig::default(), &snapshot)
     });
     assert!(restored.is_err());
 }
@@ -268,7 +272,7 @@ proptest! {
             a.track(&NewEntry::new(&topic, &format!("user {i}"), "c").meta(&[b'x'; 20])).unwrap();
         }
         a.untrack_owner("nobody");
-        let body = if repair { a.full_body(a.id(), 0) } else { a.push_body(0) };
+        let body = if repair { a.full_body(a.id()) } else { a.push_body(0) };
         let mut body = body.unwrap();
         for (at, byte) in flips {
             let at = at.index(body.len());
@@ -276,8 +280,4 @@ proptest! {
         }
         read_body(&Bytes::from(body));
     }
-}
-
-on_both_wires! {
-    leases_of_names_that_cannot_be_cost_nothing,
 }

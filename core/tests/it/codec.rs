@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use headcount::codec::{DecodeErrorKind, Envelope, Kind, Reader, SharedKey, Writer};
+use headcount::codec::{
+    DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Shape, SharedKey, Writer,
+};
 use headcount::tracker::{DeltaHead, Encoding, Limits, RepairHead, StagedRepair};
 use headcount::{NewEntry, ReplicaId, Tracker};
 use proptest::prelude::*;
@@ -99,7 +101,7 @@ fn check_golden(name: &str, about: &str, bytes: &[u8]) {
 /// A frame that an Elixir node wrote with `codec: :json`; its name has 253 bytes.
 #[test]
 fn a_frame_from_elixir_is_read_with_the_default_limits() {
-    let text = include_str!("../golden/frames/elixir-json.hex");
+    let text = include_str!("../golden/frames/state-elixir-json.hex");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let digits: String = lines.flat_map(str::split_whitespace).collect();
     let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
@@ -128,13 +130,13 @@ fn golden_frames_are_written_and_read_unchanged() {
     );
     let delta = a.delta_since(a.id(), 1).unwrap();
     check_golden(
-        "delta.hex",
+        "state-delta.hex",
         "the worked example of docs/wire-format.md",
         &delta,
     );
     let full = b.delta_since(b.id(), 0).unwrap();
     check_golden(
-        "repair-full.hex",
+        "state-repair-full.hex",
         "a full state: three topics, all encodings",
         &full,
     );
@@ -143,14 +145,15 @@ fn golden_frames_are_written_and_read_unchanged() {
     trimmed.trim_leaves(&id, 400);
     let repair = trimmed.delta_since(&id, 290).unwrap();
     check_golden(
-        "repair-relative.hex",
+        "state-repair-relative.hex",
         "the same after its leave log was cut, from 290",
         &repair,
     );
-    let keyed = Envelope::new("cluster", Some(SharedKey::new(*b"0123456789abcdef")));
-    let keyed = keyed.seal(Kind::DELTA, a.push_body(1).unwrap().as_slice());
+    let key = SharedKey::new(*b"0123456789abcdef");
+    let keyed = Envelope::new("cluster", Some(key), Shape::default());
+    let keyed = keyed.seal(Kind::STATE_DELTA, None, &a.push_body(1).unwrap());
     check_golden(
-        "delta-keyed.hex",
+        "state-delta-keyed.hex",
         "the example for \"cluster\", key 0123456789abcdef",
         &keyed,
     );
@@ -158,13 +161,15 @@ fn golden_frames_are_written_and_read_unchanged() {
     let updates = updates();
     let updates = updates.delta_since(updates.id(), 1).unwrap();
     check_golden(
-        "delta-updates.hex",
+        "state-delta-updates.hex",
         "entries updated once, twice and three times",
         &updates,
     );
 
     let mut reader = tracker("reader");
-    reader.apply(&golden("repair-full.hex", "", &full)).unwrap();
+    reader
+        .apply(&golden("state-repair-full.hex", "", &full))
+        .unwrap();
     for topic in ["bin", "erl", "crowd"] {
         assert_eq!(listed(&reader, topic), listed(&b, topic));
     }
@@ -205,7 +210,8 @@ struct HeadRecord<'a> {
     name: &'a str,
     incarnation: u64,
     salt: u64,
-    slot: u8,
+    bits: u8,
+    partition: u64,
     from: u64,
     to: u64,
 }
@@ -247,7 +253,7 @@ proptest! {
         let body = a.push_body(0).unwrap();
         let to = clock.min(20);
         let head = HeadRecord {
-            name: "näme", incarnation, salt: u64::from(salt), slot: 255, from: 0, to
+            name: "näme", incarnation, salt: u64::from(salt), bits: 0, partition: 0, from: 0, to
         };
         let theirs = wincode::config::serialize(&head, wincode_config()).unwrap();
         prop_assert_eq!(&body[..theirs.len()], &theirs[..]);
@@ -261,8 +267,8 @@ proptest! {
         let _ = StagedRepair::new(Bytes::from(bytes.clone()), &Limits::default());
         let mut t = tracker("t");
         prop_assert!(t.apply(&bytes).is_err());
-        for kind in [Kind::DELTA, Kind::REPAIR] {
-            let _ = t.apply(&Envelope::default().seal(kind, &bytes));
+        for kind in [Kind::STATE_DELTA, Kind::STATE_REPAIR] {
+            let _ = t.apply(&Envelope::default().seal(kind, None, &bytes));
         }
     }
 
@@ -284,7 +290,7 @@ proptest! {
         later.untrack_owner("conn 0");
         let since = if known { b.clock(b.id()) } else { 0 };
         let mut body = if repair {
-            later.full_body(b.id(), 0).unwrap()
+            later.full_body(b.id()).unwrap()
         } else {
             later.push_body(since.max(272)).unwrap()
         };
@@ -311,20 +317,20 @@ proptest! {
 #[test]
 fn other_majors_and_kinds_have_typed_errors() {
     let mut t = tracker("t");
-    let frame = Envelope::default().seal(Kind::HELLO, b"");
+    let frame = Envelope::default().seal(Kind::HELLO, None, b"");
     let error = t.apply(&frame).unwrap_err();
     assert_eq!(
         error.to_string(),
         "bad frame: at byte 4: unexpected frame kind 1"
     );
-    let mut frame = Envelope::default().seal(Kind::DELTA, b"");
+    let mut frame = Envelope::default().seal(Kind::STATE_DELTA, None, b"");
     frame[2] = 9;
-    let kind = Envelope::default().open(&frame).unwrap_err().kind;
+    let error = Envelope::default().open(&frame).unwrap_err();
     assert_eq!(
-        kind,
+        DecodeError::from(error).kind,
         DecodeErrorKind::UnsupportedVersion {
             major: 9,
-            supported: 1
+            supported: 2
         }
     );
     assert_eq!(

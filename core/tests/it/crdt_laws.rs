@@ -178,7 +178,7 @@ proptest! {
     ) {
         let origin = |i: u64| Origin {
             replica: ReplicaId::new("n", i, 0).unwrap(),
-            slot: (i % 32) as u8,
+            partition: (i % 32) as u16,
         };
         let vector: VersionVector = clocks.iter().map(|(i, clock)| (origin(*i), *clock)).collect();
         let clock = VClock::from(vector.clone());

@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use headcount::replica::Config;
-use headcount::testing::{Wire, Wire1, Wire2};
+use headcount::replica::{Config, Event};
 use headcount::{NewEntry, Presence, PresenceConfig};
 use proptest::prelude::*;
 
 use crate::support::mesh::{Mesh, configured, events, seconds};
 use crate::support::mirror::{Mirror, take_all};
 use crate::support::trackers::tracker;
-use crate::support::wires::{TestWire, on_both_wires};
 
 const NODES: usize = 3;
 const TOPICS: [&str; 2] = ["room", "hall"];
@@ -61,8 +59,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-struct World<W: Wire> {
-    mesh: Mesh<W>,
+struct World {
+    mesh: Mesh,
     /// For each node a mirror that has seen every Diff, then those that began later.
     mirrors: Vec<Vec<Mirror>>,
     lives: u64,
@@ -70,7 +68,7 @@ struct World<W: Wire> {
     grace: Duration,
 }
 
-impl<W: Wire> World<W> {
+impl World {
     fn new(slice_entries_max: usize, grace: Duration) -> Self {
         let mut world = Self {
             mesh: Mesh::new(&[]),
@@ -87,7 +85,7 @@ impl<W: Wire> World<W> {
         world
     }
 
-    fn node(&mut self, n: usize) -> Presence<W> {
+    fn node(&mut self, n: usize) -> Presence {
         self.lives += 1;
         let set = |config: PresenceConfig| {
             config
@@ -199,25 +197,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_reader_of_a_list_and_the_diffs_since_is_right_on_wire_1(
+    fn a_reader_of_a_list_and_the_diffs_since_is_right(
         rounds in prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12),
         slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
         grace in prop_oneof![Just(Duration::ZERO), Just(seconds(1))],
     ) {
-        follow_the_law(World::<Wire1>::new(slice_entries_max, grace), &rounds);
-    }
-
-    #[test]
-    fn a_reader_of_a_list_and_the_diffs_since_is_right_on_wire_2(
-        rounds in prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12),
-        slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
-        grace in prop_oneof![Just(Duration::ZERO), Just(seconds(1))],
-    ) {
-        follow_the_law(World::<Wire2>::new(slice_entries_max, grace), &rounds);
+        follow_the_law(World::new(slice_entries_max, grace), &rounds);
     }
 }
 
-fn follow_the_law<W: Wire>(mut world: World<W>, rounds: &[Vec<Op>]) {
+fn follow_the_law(mut world: World, rounds: &[Vec<Op>]) {
     world.run(seconds(1));
     for ops in rounds {
         ops.iter().for_each(|op| world.take(op));
@@ -229,8 +218,9 @@ fn follow_the_law<W: Wire>(mut world: World<W>, rounds: &[Vec<Op>]) {
 }
 
 /// A reader begins in the middle of a visit shorter than a flush.
-fn a_short_visit_leaves_no_ghost_with_its_readers<W: TestWire>() {
-    let node = configured::<W>("a", 1, 1, |config| config);
+#[test]
+fn a_short_visit_leaves_no_ghost_with_its_readers() {
+    let node = configured("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     node.track(&NewEntry::new("room", "ann", "c")).unwrap();
     let mut saw_her = Mirror::of(&node, &TOPICS);
@@ -265,8 +255,9 @@ fn a_new_identity_ends_what_was_shown_under_the_old_one() {
 }
 
 /// A loss of Diffs is reported, so that readers read the lists again.
-fn a_node_reports_that_it_lost_joins_and_leaves<W: TestWire>() {
-    let node = configured::<W>("a", 1, 1, |config| config);
+#[test]
+fn a_node_reports_that_it_lost_joins_and_leaves() {
+    let node = configured("a", 1, 1, |config| config);
     node.handle_timeout(Duration::ZERO);
     let meta = vec![b'm'; 16 << 10];
     for _ in 0..600 {
@@ -275,13 +266,8 @@ fn a_node_reports_that_it_lost_joins_and_leaves<W: TestWire>() {
     }
     node.handle_timeout(STEP);
     node.handle_timeout(2 * STEP);
-    assert_eq!(events(&node), [W::DIFFS_DROPPED]);
+    assert_eq!(events(&node), [Event::DiffsDropped]);
     let diff = node.poll_diff().unwrap();
     assert!(diff.is_lossy());
     assert_eq!(diff.topic("room").unwrap().len(), 1);
-}
-
-on_both_wires! {
-    a_short_visit_leaves_no_ghost_with_its_readers,
-    a_node_reports_that_it_lost_joins_and_leaves,
 }

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use headcount::testing::{Wire, Wire1, Wire2};
 use headcount::tracker::Limits;
-use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+use headcount::{NewEntry, Presence, PresenceConfig};
 use proptest::prelude::*;
 
 use crate::support::mesh::{Mesh, configured, seconds};
 use crate::support::mirror::Mirror;
-use crate::support::wires::on_both_wires;
 
 const ROOM: &str = "room";
 const GRACE: Duration = Duration::from_secs(4);
 const STEP: Duration = Duration::from_millis(5);
 
-fn with_grace<W: Wire>(name: &str, incarnation: u64, slice_entries_max: usize) -> Presence<W> {
+fn with_grace(name: &str, incarnation: u64, slice_entries_max: usize) -> Presence {
     configured(
         name,
         incarnation,
@@ -25,14 +23,14 @@ fn with_grace<W: Wire>(name: &str, incarnation: u64, slice_entries_max: usize) -
 }
 
 /// Nodes a and b with grace, and a mirror of b.
-struct Scene<W: Wire> {
-    mesh: Mesh<W>,
+struct Scene {
+    mesh: Mesh,
     mirror: Mirror,
     incarnation: u64,
     slice_entries_max: usize,
 }
 
-impl<W: Wire> Scene<W> {
+impl Scene {
     fn new(slice_entries_max: usize) -> Self {
         let mut mesh = Mesh::new(&[]);
         mesh.nodes = ["a", "b"]
@@ -48,11 +46,11 @@ impl<W: Wire> Scene<W> {
         }
     }
 
-    fn a(&self) -> &Presence<W> {
+    fn a(&self) -> &Presence {
         &self.mesh.nodes[0]
     }
 
-    fn b(&self) -> &Presence<W> {
+    fn b(&self) -> &Presence {
         &self.mesh.nodes[1]
     }
 
@@ -94,8 +92,9 @@ impl<W: Wire> Scene<W> {
     }
 }
 
-fn entries_of_a_replaced_replica_return_as_updates_or_leave_once<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn entries_of_a_replaced_replica_return_as_updates_or_leave_once() {
+    let mut scene = Scene::new(1_024);
     for key in ["ann", "bob", "cleo", "dan"] {
         scene.join(key, "c1", b"1");
     }
@@ -120,8 +119,9 @@ fn entries_of_a_replaced_replica_return_as_updates_or_leave_once<W: Wire>() {
 
 /// The versions of two lives of a replica are the same numbers: bob's new entry and ann's old one
 /// became one update.
-fn users_that_return_in_another_order_are_not_confused<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn users_that_return_in_another_order_are_not_confused() {
+    let mut scene = Scene::new(1_024);
     scene.join("ann", "c1", b"ann's");
     scene.join("bob", "c2", b"bob's");
     assert_eq!(scene.run(seconds(3)), (2, 0, 0));
@@ -145,8 +145,9 @@ fn users_that_return_in_another_order_are_not_confused<W: Wire>() {
 }
 
 /// As above: ann was reported as an update of zed, who was new and never joined.
-fn a_newcomer_is_not_confused_with_a_user_of_the_life_before<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn a_newcomer_is_not_confused_with_a_user_of_the_life_before() {
+    let mut scene = Scene::new(1_024);
     scene.join("ann", "c1", b"");
     assert_eq!(scene.run(seconds(3)), (1, 0, 0));
     scene.restart();
@@ -158,8 +159,9 @@ fn a_newcomer_is_not_confused_with_a_user_of_the_life_before<W: Wire>() {
     assert_eq!(scene.run(seconds(5)), (0, 0, 2));
 }
 
-fn the_session_of_the_same_owner_returns_first<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn the_session_of_the_same_owner_returns_first() {
+    let mut scene = Scene::new(1_024);
     for owner in ["c1", "c2", "c3"] {
         scene.join("ann", owner, owner.as_bytes());
     }
@@ -175,8 +177,9 @@ fn the_session_of_the_same_owner_returns_first<W: Wire>() {
     assert_eq!(scene.run(seconds(5)), (0, 0, 2));
 }
 
-fn each_life_has_its_own_grace<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn each_life_has_its_own_grace() {
+    let mut scene = Scene::new(1_024);
     scene.join("ann", "c", b"");
     scene.join("bob", "c", b"");
     scene.run(seconds(3));
@@ -197,8 +200,9 @@ fn each_life_has_its_own_grace<W: Wire>() {
     assert_eq!(scene.b().len(), 1);
 }
 
-fn a_lingering_entry_is_nowhere_in_the_state<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn a_lingering_entry_is_nowhere_in_the_state() {
+    let mut scene = Scene::new(1_024);
     scene.join("ann", "c", b"");
     scene.run(seconds(3));
     scene.restart();
@@ -210,21 +214,8 @@ fn a_lingering_entry_is_nowhere_in_the_state<W: Wire>() {
 }
 
 #[test]
-fn a_lingering_entry_is_in_no_snapshot() {
-    let mut scene = Scene::<Wire1>::new(1_024);
-    scene.join("ann", "c", b"");
-    scene.run(seconds(3));
-    scene.restart();
-    scene.run(seconds(3));
-    assert_eq!(scene.b().count(ROOM), 1);
-    let id = ReplicaId::new("d", 1, 0).unwrap();
-    let config = PresenceConfig::default();
-    let restored = Presence::restore(id, config, Duration::ZERO, &scene.b().snapshot()).unwrap();
-    assert!(restored.is_empty(), "nobody saves it");
-}
-
-fn a_goodbye_ends_the_grace<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+fn a_goodbye_ends_the_grace() {
+    let mut scene = Scene::new(1_024);
     scene.join("ann", "c", b"");
     scene.join("bob", "c", b"");
     scene.run(seconds(3));
@@ -237,8 +228,9 @@ fn a_goodbye_ends_the_grace<W: Wire>() {
     assert!(scene.b().is_empty());
 }
 
-fn what_was_hidden_has_no_grace<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn what_was_hidden_has_no_grace() {
+    let mut scene = Scene::new(1_024);
     scene.join("ann", "c", b"");
     scene.run(seconds(3));
     scene.mesh.cut(0);
@@ -250,8 +242,9 @@ fn what_was_hidden_has_no_grace<W: Wire>() {
     assert_eq!(scene.run(seconds(5)), (0, 0, 0));
 }
 
-fn a_later_life_that_goes_down_is_hidden_alone<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn a_later_life_that_goes_down_is_hidden_alone() {
+    let mut scene = Scene::new(1_024);
     scene.join("ann", "c", b"");
     scene.join("bob", "c", b"");
     scene.run(seconds(3));
@@ -269,8 +262,9 @@ fn a_later_life_that_goes_down_is_hidden_alone<W: Wire>() {
     );
 }
 
-fn loads_in_slices_return_too<W: Wire>() {
-    let mut scene = Scene::<W>::new(16);
+#[test]
+fn loads_in_slices_return_too() {
+    let mut scene = Scene::new(16);
     for i in 0..300 {
         scene.join(&format!("user {i}"), "c", b"1");
     }
@@ -284,8 +278,9 @@ fn loads_in_slices_return_too<W: Wire>() {
     assert_eq!(scene.b().len(), 300);
 }
 
-fn full_tables_and_many_lives_keep_no_more_than_their_bounds<W: Wire>() {
-    let mut scene = Scene::<W>::new(1_024);
+#[test]
+fn full_tables_and_many_lives_keep_no_more_than_their_bounds() {
+    let mut scene = Scene::new(1_024);
     scene.mesh.nodes[1] = configured("b", 1, 5, |config| {
         config
             .grace(Duration::from_secs(600))
@@ -326,26 +321,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn diffs_and_lists_agree_whatever_happens_on_wire_1(
+    fn diffs_and_lists_agree_whatever_happens(
         ops in prop::collection::vec(op(), 1..40),
         slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
     ) {
-        agree_whatever_happens::<Wire1>(ops, slice_entries_max);
-    }
-
-    #[test]
-    fn diffs_and_lists_agree_whatever_happens_on_wire_2(
-        ops in prop::collection::vec(op(), 1..40),
-        slice_entries_max in prop_oneof![Just(2usize), Just(1_024)],
-    ) {
-        agree_whatever_happens::<Wire2>(ops, slice_entries_max);
+        agree_whatever_happens(ops, slice_entries_max);
     }
 }
 
 /// At every step the Diffs of b add up to what b lists and counts, under all faults of a; in the
 /// end b holds exactly what a has.
-fn agree_whatever_happens<W: Wire>(ops: Vec<Op>, slice_entries_max: usize) {
-    let mut scene = Scene::<W>::new(slice_entries_max);
+fn agree_whatever_happens(ops: Vec<Op>, slice_entries_max: usize) {
+    let mut scene = Scene::new(slice_entries_max);
     scene.run(seconds(1));
     for op in ops {
         match op {
@@ -369,7 +356,7 @@ fn agree_whatever_happens<W: Wire>(ops: Vec<Op>, slice_entries_max: usize) {
     }
     scene.mesh.cut.clear();
     scene.run(GRACE + seconds(4));
-    let listed = |node: &Presence<W>| {
+    let listed = |node: &Presence| {
         let list = node.list(ROOM).into_iter();
         let mut list: Vec<_> = list.map(|entry| (entry.dot(), entry)).collect();
         list.sort_by(|a, b| a.0.cmp(&b.0));
@@ -377,18 +364,4 @@ fn agree_whatever_happens<W: Wire>(ops: Vec<Op>, slice_entries_max: usize) {
     };
     assert_eq!(listed(scene.a()), listed(scene.b()));
     assert_eq!(scene.b().len(), scene.b().count(ROOM));
-}
-
-on_both_wires! {
-    entries_of_a_replaced_replica_return_as_updates_or_leave_once,
-    users_that_return_in_another_order_are_not_confused,
-    a_newcomer_is_not_confused_with_a_user_of_the_life_before,
-    the_session_of_the_same_owner_returns_first,
-    each_life_has_its_own_grace,
-    a_lingering_entry_is_nowhere_in_the_state,
-    a_goodbye_ends_the_grace,
-    what_was_hidden_has_no_grace,
-    a_later_life_that_goes_down_is_hidden_alone,
-    loads_in_slices_return_too,
-    full_tables_and_many_lives_keep_no_more_than_their_bounds,
 }

@@ -46,4 +46,3 @@ mod windows_scenarios;
 mod windows_search;
 mod windows_skips;
 mod windows_vectors;
-mod wire2;

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use headcount::testing::Wire;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
-use crate::support::mesh::{Mesh, configured, node};
+use crate::support::mesh::{Mesh, configured, node, presence};
 use crate::support::mirror::Mirror;
-use crate::support::wires::{on_both_wires, presence};
 
-fn many_threads_track_and_read_at_once<W: Wire>() {
-    let p = presence::<W>("a", PresenceConfig::default());
+#[test]
+fn many_threads_track_and_read_at_once() {
+    let p = presence("a", PresenceConfig::default());
     std::thread::scope(|s| {
         for thread in 0..4 {
             let p = &p;
@@ -41,14 +40,15 @@ fn ms(n: u64) -> Duration {
 }
 
 /// Makes a presence whose first beat is over.
-fn started<W: Wire>(set: impl FnOnce(PresenceConfig) -> PresenceConfig) -> Presence<W> {
+fn started(set: impl FnOnce(PresenceConfig) -> PresenceConfig) -> Presence {
     let p = configured("a", 1, 1, set);
     p.handle_timeout(ms(0));
     p
 }
 
-fn local_changes_are_collected_for_one_flush_and_published_once<W: Wire>() {
-    let p = started::<W>(|config| config);
+#[test]
+fn local_changes_are_collected_for_one_flush_and_published_once() {
+    let p = started(|config| config);
     let mut mirror = Mirror::default();
     p.handle_timeout(ms(100));
     p.track(&NewEntry::new("room", "ann", "c")).unwrap();
@@ -76,8 +76,9 @@ fn local_changes_are_collected_for_one_flush_and_published_once<W: Wire>() {
     );
 }
 
-fn an_explicit_flush_leaves_nothing_for_the_timer<W: Wire>() {
-    let p = started::<W>(|config| config);
+#[test]
+fn an_explicit_flush_leaves_nothing_for_the_timer() {
+    let p = started(|config| config);
     p.track(&NewEntry::new("room", "ann", "c")).unwrap();
     p.handle_timeout(ms(1));
     assert_eq!(p.take_diff().topic("room").unwrap().joins.len(), 1);
@@ -85,8 +86,9 @@ fn an_explicit_flush_leaves_nothing_for_the_timer<W: Wire>() {
     assert!(p.poll_diff().is_none());
 }
 
-fn flush_may_be_at_once_or_never<W: Wire>() {
-    let at_once = started::<W>(|config| config.flush(Duration::ZERO));
+#[test]
+fn flush_may_be_at_once_or_never() {
+    let at_once = started(|config| config.flush(Duration::ZERO));
     let never = started(|config| config.flush(Duration::MAX));
     for p in [&at_once, &never] {
         p.track(&NewEntry::new("room", "ann", "c")).unwrap();
@@ -98,15 +100,17 @@ fn flush_may_be_at_once_or_never<W: Wire>() {
     assert_eq!(never.take_diff().len(), 1);
 }
 
-fn a_goodbye_flushes_what_waits<W: Wire>() {
-    let p = started::<W>(|config| config);
+#[test]
+fn a_goodbye_flushes_what_waits() {
+    let p = started(|config| config);
     p.track(&NewEntry::new("room", "ann", "c")).unwrap();
     p.leave_gracefully(ms(1));
     assert_eq!(p.poll_diff().unwrap().topic("room").unwrap().joins.len(), 1);
 }
 
-fn a_new_identity_gives_every_entry_a_new_reference<W: Wire>() {
-    let mut mesh = Mesh::<W>::new(&[("a", 1), ("b", 1)]);
+#[test]
+fn a_new_identity_gives_every_entry_a_new_reference() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     let mut mirrors = [Mirror::default(), Mirror::default()];
     for i in 0..20 {
         let key = format!("user {i}");
@@ -143,8 +147,9 @@ fn a_new_identity_gives_every_entry_a_new_reference<W: Wire>() {
 }
 
 /// Pages may find other entries than the pages before: those that stay are listed once.
-fn a_list_in_pages_contains_every_lasting_entry_once<W: Wire>() {
-    let p = presence::<W>("a", PresenceConfig::default());
+#[test]
+fn a_list_in_pages_contains_every_lasting_entry_once() {
+    let p = presence("a", PresenceConfig::default());
     let name = |i: usize| format!("user {i}");
     let track = |key: &str, owner: &str| p.track(&NewEntry::new("room", key, owner)).map(drop);
     for i in 0..5_000 {
@@ -180,8 +185,9 @@ fn a_list_in_pages_contains_every_lasting_entry_once<W: Wire>() {
     assert!(slice.done);
 }
 
-fn attempts_give_up_and_change_nothing_while_a_slot_is_in_use<W: Wire>() {
-    let p = presence::<W>("a", PresenceConfig::default());
+#[test]
+fn attempts_give_up_and_change_nothing_while_a_slot_is_in_use() {
+    let p = presence("a", PresenceConfig::default());
     let ann = NewEntry::new("room", "ann", "c");
     let bob = NewEntry::new("room", "bob", "c");
     p.track(&ann).unwrap();
@@ -201,8 +207,9 @@ fn attempts_give_up_and_change_nothing_while_a_slot_is_in_use<W: Wire>() {
     assert_eq!(p.take_diff().topic("room").unwrap().joins.len(), 1);
 }
 
-fn many_owners_leave_at_once<W: Wire>() {
-    let p = presence::<W>("a", PresenceConfig::default());
+#[test]
+fn many_owners_leave_at_once() {
+    let p = presence("a", PresenceConfig::default());
     let owner = |i: usize| format!("conn {i}");
     for i in 0..1_000 {
         let track = |topic: &str| p.track(&NewEntry::new(topic, "ann", &owner(i))).unwrap();
@@ -219,8 +226,9 @@ fn many_owners_leave_at_once<W: Wire>() {
 }
 
 /// A list between the slices of a hide shows its outcome; the leaves of all slices belong before it.
-fn a_list_with_diffs_comes_after_those_of_a_hide_in_slices<W: Wire>() {
-    let mut mesh = Mesh::<W>::new(&[("a", 1)]);
+#[test]
+fn a_list_with_diffs_comes_after_those_of_a_hide_in_slices() {
+    let mut mesh = Mesh::new(&[("a", 1)]);
     mesh.nodes
         .push(configured("b", 1, 7, |config| config.slice_entries_max(10)));
     for n in 0..100 {
@@ -248,17 +256,4 @@ fn a_list_with_diffs_comes_after_those_of_a_hide_in_slices<W: Wire>() {
         b.work_on(mesh.now);
     }
     assert_eq!(b.poll_diff(), None);
-}
-
-on_both_wires! {
-    many_threads_track_and_read_at_once,
-    local_changes_are_collected_for_one_flush_and_published_once,
-    an_explicit_flush_leaves_nothing_for_the_timer,
-    flush_may_be_at_once_or_never,
-    a_goodbye_flushes_what_waits,
-    a_new_identity_gives_every_entry_a_new_reference,
-    a_list_in_pages_contains_every_lasting_entry_once,
-    attempts_give_up_and_change_nothing_while_a_slot_is_in_use,
-    many_owners_leave_at_once,
-    a_list_with_diffs_comes_after_those_of_a_hide_in_slices,
 }

@@ -3,23 +3,20 @@
 use std::time::Duration;
 
 use headcount::presence::RestoreError;
-use headcount::testing::{Wire, Wire1, Wire2};
 use headcount::tracker::Encoding;
 use headcount::{Diff, NewEntry, Presence, PresenceConfig, ReplicaId, TrackError};
-
-use crate::support::wires::on_both_wires;
 
 fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
-fn presence<W: Wire>(name: &str, incarnation: u64, grace: Duration) -> Presence<W> {
+fn presence(name: &str, incarnation: u64, grace: Duration) -> Presence {
     let config = PresenceConfig::default().grace(grace);
-    W::presence(ReplicaId::new(name, incarnation, 0).unwrap(), config)
+    Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 
 /// Runs the nodes from one second to another, in steps of 10 ms.
-fn talk<W: Wire>(nodes: &[(&str, &Presence<W>)], from: u64, to: u64) {
+fn talk(nodes: &[(&str, &Presence)], from: u64, to: u64) {
     for ms in (from * 1_000..to * 1_000).step_by(10) {
         let now = Duration::from_millis(ms);
         for (name, node) in nodes {
@@ -44,8 +41,9 @@ fn changes(diffs: impl IntoIterator<Item = Diff>) -> (usize, usize, usize) {
     sum
 }
 
-fn leases_end_unless_renewed_and_with_their_entry<W: Wire>() {
-    let p = presence::<W>("a", 1, secs(0));
+#[test]
+fn leases_end_unless_renewed_and_with_their_entry() {
+    let p = presence("a", 1, secs(0));
     for (key, owner) in [("ann", "c1"), ("bob", "c1"), ("cleo", "c2")] {
         p.track(&NewEntry::new("room", key, owner)).unwrap();
     }
@@ -72,9 +70,10 @@ fn leases_end_unless_renewed_and_with_their_entry<W: Wire>() {
     );
 }
 
-fn a_return_within_grace_is_an_update_here_and_elsewhere<W: Wire>() {
-    let a = presence::<W>("a", 1, secs(3));
-    let b = presence::<W>("b", 1, secs(0));
+#[test]
+fn a_return_within_grace_is_an_update_here_and_elsewhere() {
+    let a = presence("a", 1, secs(3));
+    let b = presence("b", 1, secs(0));
     let nodes = [("a", &a), ("b", &b)];
     for key in ["ann", "bob", "cleo"] {
         a.track(&NewEntry::new("room", key, "c1").meta(b"1"))
@@ -109,8 +108,9 @@ fn a_return_within_grace_is_an_update_here_and_elsewhere<W: Wire>() {
     assert_eq!(a.untrack_owner("c1"), 1);
 }
 
-fn only_entries_of_a_lost_owner_are_taken_over<W: Wire>() {
-    let p = presence::<W>("a", 1, secs(3));
+#[test]
+fn only_entries_of_a_lost_owner_are_taken_over() {
+    let p = presence("a", 1, secs(3));
     for owner in ["c1", "c2"] {
         p.track(&NewEntry::new("room", "ann", owner)).unwrap();
     }
@@ -126,8 +126,9 @@ fn only_entries_of_a_lost_owner_are_taken_over<W: Wire>() {
     assert_eq!(p.count("room"), 3);
 }
 
-fn an_owner_that_returns_keeps_its_entries<W: Wire>() {
-    let p = presence::<W>("a", 1, secs(3));
+#[test]
+fn an_owner_that_returns_keeps_its_entries() {
+    let p = presence("a", 1, secs(3));
     p.track(&NewEntry::new("room", "ann", "c1")).unwrap();
     p.owner_lost(secs(0), "c1");
     assert!(p.owner_back("c1"));
@@ -139,94 +140,11 @@ fn an_owner_that_returns_keeps_its_entries<W: Wire>() {
     p.handle_timeout(secs(20));
 }
 
-#[test]
-fn a_restored_node_needs_only_what_it_missed_and_offers_nothing_old() {
-    let a = presence::<Wire1>("a", 1, secs(0));
-    let b = presence::<Wire1>("b", 1, secs(0));
-    for i in 0..500 {
-        a.track(&NewEntry::new(&format!("room {i}"), "ann", "c1").meta(&[7; 100]))
-            .unwrap();
-    }
-    b.track(&NewEntry::new("room 1", "bob", "c2")).unwrap();
-    talk(&[("a", &a), ("b", &b)], 0, 4);
-    assert_eq!((b.len(), a.len()), (501, 501));
-    let snapshot = b.snapshot();
-    let id = ReplicaId::new("b", 2, 0).unwrap();
-    let config = PresenceConfig::default;
-    let b = Presence::restore(id, config(), secs(0), &snapshot).unwrap();
-    assert_eq!(
-        (b.len(), b.count("room 1")),
-        (500, 0),
-        "there, but hidden until a is heard"
-    );
-    assert!(
-        b.get_by_key("room 1", "bob").is_empty(),
-        "old own entries are gone"
-    );
-    a.track(&NewEntry::new("room 1", "cleo", "c1")).unwrap();
-    let mut sent = 0;
-    for ms in (4_000..8_000).step_by(10) {
-        let now = Duration::from_millis(ms);
-        for (name, from, to) in [("a", &a, &b), ("b", &b, &a)] {
-            from.handle_timeout(now);
-            while let Some(transmit) = from.poll_transmit() {
-                sent += transmit.frame.len();
-                to.handle_message(now, name, &transmit.frame).unwrap();
-            }
-        }
-    }
-    assert_eq!((b.count("room 1"), b.count("room 2")), (2, 1));
-    assert_eq!(
-        (a.len(), b.len()),
-        (501, 501),
-        "a dropped the entries of b's former life"
-    );
-    assert!(
-        sent < 30_000,
-        "{sent} bytes: the 500 entries did not travel again"
-    );
-}
-
-#[test]
-fn bad_snapshots_have_typed_errors() {
-    let a = presence::<Wire1>("a", 1, secs(0));
-    a.track(&NewEntry::new("room", "ann", "c1")).unwrap();
-    let good = a.snapshot();
-    let restore = |bytes: &[u8]| {
-        let id = ReplicaId::new("b", 1, 0).unwrap();
-        Presence::restore(id, PresenceConfig::default(), secs(0), bytes)
-    };
-    assert_eq!(restore(&good).unwrap().len(), 1);
-    for len in 0..good.len() {
-        assert!(matches!(
-            restore(&good[..len]),
-            Err(RestoreError::Decode(_))
-        ));
-    }
-    for bit in 0..good.len() * 8 {
-        let mut bad = good.clone();
-        bad[bit / 8] ^= 1 << (bit % 8);
-        assert!(
-            matches!(restore(&bad), Err(RestoreError::Decode(_))),
-            "bit {bit}"
-        );
-    }
-    let envelope = headcount::codec::Envelope::default();
-    let (kind, body) = envelope.open(&good).unwrap();
-    for at in 0..body.len() {
-        for byte in [0, 1, 0x7F, 0xFF] {
-            let mut bent = body.to_vec();
-            bent[at] ^= byte;
-            let _ = restore(&envelope.seal(kind, &bent));
-        }
-    }
-}
-
 /// Connections of an earlier start may be found again, or not: nothing is offered before.
 #[test]
-fn a_start_on_wire_2_is_handed_the_own_entries_of_a_snapshot_and_offers_none() {
-    let a = presence::<Wire2>("a", 7, secs(0));
-    let b = presence::<Wire2>("b", 1, secs(0));
+fn a_start_is_handed_the_own_entries_of_a_snapshot_and_offers_none() {
+    let a = presence("a", 7, secs(0));
+    let b = presence("b", 1, secs(0));
     let long = "room ".repeat(40);
     let entries = [
         NewEntry::new("room", "ann", "c1").meta(b"1"),
@@ -241,7 +159,7 @@ fn a_start_on_wire_2_is_handed_the_own_entries_of_a_snapshot_and_offers_none() {
     talk(&[("a", &a), ("b", &b)], 0, 3);
     assert_eq!(a.len(), 5);
     let id = ReplicaId::new("a", 7, 0).unwrap();
-    let restored = Presence::restore_own(id, PresenceConfig::default(), &a.snapshot_own());
+    let restored = Presence::restore(id, PresenceConfig::default(), &a.snapshot());
     let (later, diff) = restored.unwrap();
     assert!(later.id().supersedes(&a.id()) && later.is_empty());
     assert_eq!(changes([diff.clone()]), (4, 0, 0));
@@ -258,44 +176,41 @@ fn a_start_on_wire_2_is_handed_the_own_entries_of_a_snapshot_and_offers_none() {
 }
 
 #[test]
-fn bad_snapshots_of_wire_2_have_typed_errors() {
-    let a = presence::<Wire2>("a", 1, secs(0));
+fn bad_snapshots_have_typed_errors() {
+    let a = presence("a", 1, secs(0));
     for topic in ["room", "hall", "attic"] {
         a.track(&NewEntry::new(topic, "ann", "c1")).unwrap();
     }
-    let good = a.snapshot_own();
+    let good = a.snapshot();
     let restore = |bytes: &[u8]| {
         let id = ReplicaId::new("b", 1, 0).unwrap();
-        let restored = Presence::<Wire2>::restore_own(id, PresenceConfig::default(), bytes);
+        let restored = Presence::restore(id, PresenceConfig::default(), bytes);
         restored.map(|(_, diff)| changes([diff]).0)
     };
     assert_eq!(restore(&good), Ok(3));
-    assert!(matches!(
-        restore(&presence::<Wire1>("a", 1, secs(0)).snapshot()),
-        Err(RestoreError::Decode(_))
-    ));
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let refused = restore(&bad);
+        assert!(matches!(refused, Err(RestoreError::Decode(_))), "{bit}");
+    }
     for len in 0..good.len() {
         let cut = restore(&good[..len]);
         assert!(matches!(cut, Err(RestoreError::Decode(_))), "{len}");
     }
     let envelope = headcount::codec::Envelope::default();
-    let (kind, body) = envelope.open(&good).unwrap();
+    let opened = envelope.open(&good).unwrap();
+    let body = opened.body;
+    let sealed = |body: &[u8]| envelope.seal(opened.kind, None, body);
     for at in 0..body.len() {
         for byte in [1, 0x7F, 0x80, 0xFF] {
             let mut bent = body.to_vec();
             bent[at] ^= byte;
-            if let Ok(entries) = restore(&envelope.seal(kind, &bent)) {
+            if let Ok(entries) = restore(&sealed(&bent)) {
                 assert!(entries <= 3);
             }
         }
     }
     let twice = [body, &body[body.len() - 12..]].concat();
-    assert!(restore(&envelope.seal(kind, &twice)).is_err());
-}
-
-on_both_wires! {
-    leases_end_unless_renewed_and_with_their_entry,
-    a_return_within_grace_is_an_update_here_and_elsewhere,
-    only_entries_of_a_lost_owner_are_taken_over,
-    an_owner_that_returns_keeps_its_entries,
+    assert!(restore(&sealed(&twice)).is_err());
 }

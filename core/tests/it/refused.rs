@@ -1,18 +1,16 @@
 //! A receiver reports a refused frame once, and asks for it again with growing pauses.
 
 use headcount::replica::Event;
-use headcount::testing::{Wire, Wire1};
 use headcount::tracker::Limits;
 use headcount::{NewEntry, Presence, PresenceConfig};
 
 use crate::support::mesh::{Mesh, configured, events, seconds};
-use crate::support::wires::{TestWire, on_both_wires};
 
 /// Simulated beats, of one second.
 const BEATS: u64 = 100;
 
 /// Makes a mesh in which node 0 accepts owners of 8 bytes, the others of 64.
-fn narrow<W: Wire>(others: u64) -> Mesh<W> {
+fn narrow(others: u64) -> Mesh {
     let narrow = |config: PresenceConfig| config.limits(Limits::default().owner_len_max(8));
     let mut mesh = Mesh::new(&[]);
     mesh.nodes.push(configured("narrow", 1, 0, narrow));
@@ -25,7 +23,7 @@ fn narrow<W: Wire>(others: u64) -> Mesh<W> {
     mesh
 }
 
-fn reports<W: Wire>(node: &Presence<W>) -> Vec<String> {
+fn reports(node: &Presence) -> Vec<String> {
     let reports = events(node).into_iter();
     let reports = reports.map(|event| format!("{event:?}"));
     reports
@@ -33,13 +31,14 @@ fn reports<W: Wire>(node: &Presence<W>) -> Vec<String> {
         .collect()
 }
 
-fn pulls_of<W: Wire>(mesh: &Mesh<W>, node: usize) -> usize {
+fn pulls_of(mesh: &Mesh, node: usize) -> usize {
     mesh.pulls.iter().filter(|(from, _)| *from == node).count()
 }
 
-fn a_frame_over_a_limit_is_reported_once_and_seldom_asked_for<W: TestWire>() {
+#[test]
+fn a_frame_over_a_limit_is_reported_once_and_seldom_asked_for() {
     for others in [1, 4] {
-        let mut mesh = narrow::<W>(others);
+        let mut mesh = narrow(others);
         let entry = NewEntry::new("room", "ann", "a long owner");
         mesh.nodes[1].track(&entry).unwrap();
         mesh.run(seconds(BEATS));
@@ -58,8 +57,9 @@ fn a_frame_over_a_limit_is_reported_once_and_seldom_asked_for<W: TestWire>() {
     }
 }
 
-fn a_refused_origin_that_changed_is_asked_for_again<W: TestWire>() {
-    let mut mesh = narrow::<W>(2);
+#[test]
+fn a_refused_origin_that_changed_is_asked_for_again() {
+    let mut mesh = narrow(2);
     let entry = NewEntry::new("room", "ann", "a long owner");
     mesh.nodes[1].track(&entry).unwrap();
     mesh.run(seconds(BEATS));
@@ -76,8 +76,9 @@ fn a_refused_origin_that_changed_is_asked_for_again<W: TestWire>() {
     assert_eq!(reports(&mesh.nodes[0]).len(), 1);
 }
 
-fn an_origin_that_is_busy_is_asked_with_pauses<W: TestWire>() {
-    let mut mesh = narrow::<W>(1);
+#[test]
+fn an_origin_that_is_busy_is_asked_with_pauses() {
+    let mut mesh = narrow(1);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
@@ -92,8 +93,9 @@ fn an_origin_that_is_busy_is_asked_with_pauses<W: TestWire>() {
     assert_eq!(reports(&mesh.nodes[0]).len(), 1);
 }
 
-fn a_later_life_of_the_origin_is_asked_at_once<W: TestWire>() {
-    let mut mesh = narrow::<W>(1);
+#[test]
+fn a_later_life_of_the_origin_is_asked_at_once() {
+    let mut mesh = narrow(1);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
@@ -106,9 +108,10 @@ fn a_later_life_of_the_origin_is_asked_at_once<W: TestWire>() {
     assert_eq!(mesh.nodes[0].count("room"), 1);
 }
 
-fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room<W: TestWire>() {
+#[test]
+fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room() {
     let small = |config: PresenceConfig| config.limits(Limits::default().entries_max(2));
-    let mut mesh = Mesh::<W>::new(&[("ignored", 1)]);
+    let mut mesh = Mesh::new(&[("ignored", 1)]);
     mesh.nodes = vec![
         configured("small", 1, 0, small),
         configured("n1", 1, 1, |config| config),
@@ -133,8 +136,9 @@ fn a_receiver_that_is_full_asks_with_pauses_until_it_has_room<W: TestWire>() {
     assert_eq!(mesh.nodes[0].count("room"), 1);
 }
 
-fn a_large_frame_and_a_full_repair_are_refused_alike<W: TestWire>() {
-    let mut mesh = narrow::<W>(1);
+#[test]
+fn a_large_frame_and_a_full_repair_are_refused_alike() {
+    let mut mesh = narrow(1);
     for n in 0..3_000 {
         mesh.nodes[1]
             .track(&NewEntry::new("room", &n.to_string(), "short"))
@@ -150,39 +154,22 @@ fn a_large_frame_and_a_full_repair_are_refused_alike<W: TestWire>() {
 }
 
 /// Programs rely on the names of limits in events.
-fn the_event_names_origin_and_reason<W: TestWire>() {
-    let mut mesh = narrow::<W>(1);
+#[test]
+fn the_event_names_origin_and_reason() {
+    let mut mesh = narrow(1);
     mesh.nodes[1]
         .track(&NewEntry::new("room", "ann", "a long owner"))
         .unwrap();
     mesh.run(seconds(5));
     let events = events(&mesh.nodes[0]);
-    let refusal = events.iter().find_map(W::refusal);
+    let refusal = events.iter().find_map(|event| match event {
+        Event::Refused { origin, error, .. } => Some((origin, error.to_string())),
+        _ => None,
+    });
     let (origin, error) = refusal.expect("it is reported");
     assert_eq!(origin.name(), "n1");
     assert!(
         error.contains("length 12 is above the limit of 8"),
         "{error}"
     );
-}
-
-#[test]
-fn the_event_of_wire_1_names_the_peer() {
-    let mut mesh = narrow::<Wire1>(1);
-    mesh.nodes[1]
-        .track(&NewEntry::new("room", "ann", "a long owner"))
-        .unwrap();
-    mesh.run(seconds(5));
-    let is_of_peer = |event: &Event| matches!(event, Event::Refused { from, .. } if **from == *"1");
-    assert!(events(&mesh.nodes[0]).iter().any(is_of_peer));
-}
-
-on_both_wires! {
-    a_frame_over_a_limit_is_reported_once_and_seldom_asked_for,
-    a_refused_origin_that_changed_is_asked_for_again,
-    an_origin_that_is_busy_is_asked_with_pauses,
-    a_later_life_of_the_origin_is_asked_at_once,
-    a_receiver_that_is_full_asks_with_pauses_until_it_has_room,
-    a_large_frame_and_a_full_repair_are_refused_alike,
-    the_event_names_origin_and_reason,
 }

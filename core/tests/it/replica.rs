@@ -3,20 +3,19 @@
 use std::time::Duration;
 
 use headcount::codec::{DecodeErrorKind, Kind, SharedKey};
-use headcount::replica::{Destination, Event, Signal};
-use headcount::testing::Wire1;
+use headcount::replica::{Event, Signal};
 use headcount::{NewEntry, Presence};
 
 use crate::support::mesh::{Mesh, events, node, seconds};
 
 #[test]
-fn two_nodes_converge_by_pushes_pulls_and_digests() {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
+fn two_nodes_converge_by_pushes_and_pulls() {
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     mesh.nodes[0]
         .track(&NewEntry::new("room", "early", "c"))
         .unwrap();
     mesh.run(seconds(3));
-    assert_eq!(mesh.nodes[1].count("room"), 1, "by a digest and a pull");
+    assert_eq!(mesh.nodes[1].count("room"), 1, "by the index and a pull");
     assert!(mesh.nodes.iter().all(Presence::is_synced));
     mesh.nodes[0]
         .track(&NewEntry::new("room", "late", "c"))
@@ -34,7 +33,7 @@ fn two_nodes_converge_by_pushes_pulls_and_digests() {
 
 #[test]
 fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1), ("c", 1)]);
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1), ("c", 1)]);
     for (n, node) in mesh.nodes.iter().enumerate() {
         node.track(&NewEntry::new("room", &n.to_string(), "c"))
             .unwrap();
@@ -60,7 +59,7 @@ fn a_cut_node_is_hidden_then_shown_with_what_it_missed() {
 
 #[test]
 fn a_large_state_arrives_in_parts() {
-    let mut mesh = Mesh::<Wire1>::new(&[]);
+    let mut mesh = Mesh::new(&[]);
     mesh.nodes
         .push(node("a", 1, 1, |config| config.frame_max(4096)));
     mesh.nodes
@@ -76,7 +75,7 @@ fn a_large_state_arrives_in_parts() {
 
 #[test]
 fn a_goodbye_removes_a_node_at_once_and_for_good() {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     mesh.nodes[0]
         .track(&NewEntry::new("room", "ann", "c"))
         .unwrap();
@@ -89,7 +88,7 @@ fn a_goodbye_removes_a_node_at_once_and_for_good() {
 
 #[test]
 fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 100), ("b", 1)]);
+    let mut mesh = Mesh::new(&[("a", 100), ("b", 1)]);
     mesh.nodes[0]
         .track(&NewEntry::new("room", "ann", "c"))
         .unwrap();
@@ -106,7 +105,7 @@ fn a_node_whose_clock_was_set_back_comes_back_above_its_older_self() {
 
 #[test]
 fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 100), ("b", 1), ("a", 50)]);
+    let mut mesh = Mesh::new(&[("a", 100), ("b", 1), ("a", 50)]);
     mesh.nodes[2]
         .track(&NewEntry::new("room", "shadow", "c"))
         .unwrap();
@@ -129,7 +128,7 @@ fn a_duplicate_name_is_reported_once_and_the_lower_one_is_silent() {
 
 #[test]
 fn clones_take_different_identities() {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     let twin = || node("x", 7, 77, |config| config);
     mesh.nodes.extend([twin(), twin()]);
     mesh.nodes[2]
@@ -145,7 +144,7 @@ fn clones_take_different_identities() {
 
 #[test]
 fn signals_arrive_and_are_bounded() {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     mesh.run(seconds(3));
     events(&mesh.nodes[1]);
     let signal = |payload: usize| Signal {
@@ -172,7 +171,7 @@ fn signals_arrive_and_are_bounded() {
 /// Lets node 0 send these signals, and node 1 receive them in the order `arrival`. Returns the
 /// payloads in its events.
 fn signals_received(sent: &[(&str, &[u8], u8)], arrival: &[usize]) -> Vec<u8> {
-    let mut mesh = Mesh::<Wire1>::new(&[("a", 1), ("b", 1)]);
+    let mut mesh = Mesh::new(&[("a", 1), ("b", 1)]);
     mesh.run(seconds(3));
     let mut frames = Vec::new();
     for ((topic, key, kind), payload) in sent.iter().zip(0..) {
@@ -231,7 +230,7 @@ fn the_last_signal_about_a_thing_wins() {
 
 #[test]
 fn many_bytes_are_pushed_at_once() {
-    let a = node::<Wire1>("a", 1, 1, |config| config.push_after(seconds(10)));
+    let a = node("a", 1, 1, |config| config.push_after(seconds(10)));
     let deltas = |a: &Presence| {
         let frames = std::iter::from_fn(|| a.poll_transmit());
         frames.filter(|t| t.frame[4] == Kind::DELTA.0).count()
@@ -272,7 +271,7 @@ fn strangers_are_refused() {
             .map(|e| e.kind)
     };
     let plain = || node("p", 1, 2, |config| config);
-    let other = node::<Wire1>("o", 1, 3, |config| config.cluster("other"));
+    let other = node("o", 1, 3, |config| config.cluster("other"));
     assert_eq!(kind(&plain(), &other), Some(DecodeErrorKind::OtherCluster));
     assert_eq!(
         kind(&plain(), &keyed(1)),
@@ -282,36 +281,52 @@ fn strangers_are_refused() {
         kind(&keyed(1), &keyed(2)),
         Some(DecodeErrorKind::BadChecksum)
     );
-    let same_key = node::<Wire1>("q", 1, 5, |config| {
+    let same_key = node("q", 1, 5, |config| {
         config.key(Some(SharedKey::new([1; 16])))
     });
     assert_eq!(kind(&keyed(1), &same_key), None);
 }
 
 #[test]
-fn another_wire_version_is_refused_with_a_reply_that_is_not_answered() {
-    let a = node::<Wire1>("a", 1, 1, |config| config);
-    let b = node::<Wire1>("b", 1, 2, |config| config);
+fn another_wire_version_is_refused_and_told_once_a_minute() {
+    let a = node("a", 1, 1, |config| config);
+    let b = node("b", 1, 2, |config| config);
     a.handle_timeout(seconds(1));
     b.handle_timeout(seconds(1));
     while b.poll_transmit().is_some() {}
     let mut frame = a.poll_transmit().unwrap().frame.to_vec();
-    frame[2] = 9;
-    let error = b
-        .handle_message(seconds(1), "a", &frame.into())
-        .unwrap_err();
-    assert_eq!(
-        error.kind,
-        DecodeErrorKind::UnsupportedVersion {
-            major: 9,
-            supported: 1
-        }
-    );
-    let reply = b.poll_transmit().unwrap();
-    assert_eq!(reply.to, Destination::Peer("a".into()));
-    while a.poll_transmit().is_some() {}
-    a.handle_message(seconds(1), "b", &reply.frame).unwrap();
-    assert!(a.poll_transmit().is_none());
-    let refused = |e: &Event| matches!(e, Event::Unsupported { min: 1, max: 1, .. });
-    assert!(events(&a).iter().any(refused));
+    frame[2] = 1;
+    let frame = bytes::Bytes::from(frame);
+    let mut told = 0;
+    for second in 1..=61 {
+        let error = b.handle_message(seconds(second), "a", &frame).unwrap_err();
+        let expected = DecodeErrorKind::UnsupportedVersion {
+            major: 1,
+            supported: 2,
+        };
+        assert_eq!(error.kind, expected);
+        let is_told = |event: &&Event| matches!(event, Event::Unreadable { .. });
+        told += events(&b).iter().filter(is_told).count();
+    }
+    assert_eq!(told, 2);
+    assert!(b.poll_transmit().is_none(), "nothing is answered");
+}
+
+#[test]
+fn another_number_of_partitions_is_refused_and_told_once_a_minute() {
+    let a = node("a", 1, 1, |config| config.partitions(64));
+    let b = node("b", 1, 2, |config| config);
+    a.handle_timeout(seconds(1));
+    b.handle_timeout(seconds(1));
+    let frame = a.poll_transmit().unwrap().frame;
+    for _ in 0..3 {
+        let error = b.handle_message(seconds(2), "a", &frame).unwrap_err();
+        assert_eq!(error.kind.name(), "other_shape");
+    }
+    let told = events(&b);
+    let [Event::ShapeMismatch { ours, theirs, .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((ours.partitions(), theirs.partitions()), (32, 64));
+    assert!(b.replicas().is_empty());
 }

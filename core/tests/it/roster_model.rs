@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use headcount::id::{ALL_TOPICS, Dot, Origin, ReplicaId};
+use headcount::id::{Dot, Origin, ReplicaId};
 use headcount::roster::{OfflinePolicy, RosterReport};
 use headcount::tracker::Update;
 use headcount::{
@@ -304,7 +304,7 @@ impl Truth {
         let origin = Origin {
             replica: ReplicaId::new(["b", "a", "c"][usize::from(session) % 3], 1, 0)
                 .expect("a good name"),
-            slot: ALL_TOPICS,
+            partition: 0,
         };
         let birth = self
             .live

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use headcount::id::{ALL_TOPICS, Dot, EntryRef, Origin};
+use headcount::id::{Dot, EntryRef, Origin};
 use headcount::member_list::{Bundle, RowKey, TextId};
 use headcount::tracker::{Encoding, Key, VersionVector};
 use headcount::{
@@ -56,7 +56,7 @@ fn ids_come_back_as_they_were() {
     assert_eq!(written, expected);
     let origin = Origin {
         replica,
-        slot: ALL_TOPICS,
+        partition: 0,
     };
     there_and_back(&origin);
     let entry_ref = EntryRef {
@@ -134,8 +134,8 @@ fn what_the_constructors_refuse_is_refused() {
         &json!({"name": "a", "incarnation": 1_u64 << 62, "salt": 0}),
         "2^62",
     );
-    refused::<Origin>(&json!({"replica": replica, "slot": 32}), "slot 32");
-    let origin = json!({"replica": replica, "slot": 1});
+    refused::<Origin>(&json!({"replica": replica, "partition": 65_536}), "65536");
+    let origin = json!({"replica": replica, "partition": 1});
     refused::<Dot>(&json!({"origin": origin, "birth": 1_u64 << 62}), "2^62");
     refused::<SortKey>(&json!("x".repeat(65)), "65");
     refused::<TextId>(&json!("a\nb"), "control");

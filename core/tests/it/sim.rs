@@ -1,4 +1,5 @@
-//! Whole clusters, simulated: every schedule converges.
+//! Whole clusters, simulated: every schedule converges, every broken rule is noticed, few bytes
+//! travel.
 
 use headcount::testing::{self, Fault, Incident, Stats};
 
@@ -6,33 +7,25 @@ use crate::support::schedules::converge;
 
 #[test]
 fn schedules_converge() {
-    converge(1_000_000, 200_000, |seed| testing::simulate(seed, None));
+    converge(1_000_000, 60_000, |seed| testing::simulate(seed, None));
 }
 
-/// Every incident that schedules promise happens in them.
+/// Every incident happens in schedules.
 #[test]
 fn everything_happens_within_2000_schedules() {
     let mut all = Stats::default();
     for seed in 0..2_000 {
         all += testing::simulate(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
     }
-    let expected = Incident::ALL.iter().copied();
-    let expected = expected.filter(|incident| !Incident::OF_WIRE_2.contains(incident));
-    let never: Vec<_> = expected.filter(|&i| all.incidents.count(i) == 0).collect();
+    let all_incidents = Incident::ALL.iter();
+    let never: Vec<_> = all_incidents
+        .filter(|&&incident| all.incidents.count(incident) == 0)
+        .collect();
+    let happened = all.incidents;
     assert!(
         never.is_empty(),
-        "never happened: {never:?} in {:?}",
-        all.incidents
+        "never happened: {never:?} in {happened:?}"
     );
-}
-
-/// Behind a hub that beats late once, a heartbeat lost before the heal hides a leaf after all nodes
-/// were equal for the first time.
-#[test]
-fn a_late_hub_hides_a_leaf_once_more_after_the_heal() {
-    for seed in [990_019_181, 1_500_088_993] {
-        testing::simulate(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
-    }
 }
 
 #[test]
@@ -47,15 +40,35 @@ fn a_seed_always_makes_the_same_schedule() {
     }
 }
 
+/// Every node receives a Beat of constant size from every other node each second, and nothing else but operations.
+#[test]
+fn the_control_plane_of_200_nodes_is_below_20_kilobytes_a_second() {
+    let load = testing::Load {
+        nodes: 200,
+        entries: 20,
+        operations: 1,
+        seconds: 1,
+    };
+    let traffic = testing::measure(&load).unwrap_or_else(|what| panic!("{what}"));
+    assert!(traffic.control <= 20_000, "{traffic:?}");
+    // At five operations a second the operations take five times as much.
+    assert!(traffic.control < 5 * traffic.deltas, "{traffic:?}");
+    assert!(traffic.newcomer * 10 <= traffic.state * 16, "{traffic:?}");
+}
+
 #[test]
 fn every_broken_rule_is_noticed() {
     // Rules whose violation is seldom visible start close to a seed that shows it.
     let first = |fault| match fault {
-        Fault::SwitchReplies => 7_000,
-        _ => 1,
+        Fault::IndexWithoutHash => 2_000,
+        Fault::ColdTakesRepair => 7_500,
+        Fault::DropToggledOnly => 15_000,
+        Fault::MixReplies => 22_000,
+        Fault::MarkerWithoutVersion => 182_000,
+        _ => 0,
     };
     let is_missed = |fault: &Fault| {
-        let mut seeds = first(*fault)..first(*fault) + 60_000;
+        let mut seeds = first(*fault)..first(*fault) + 2_000;
         seeds.all(|seed| testing::simulate(seed, Some(*fault)).is_ok())
     };
     let missed: Vec<_> = Fault::ALL.iter().filter(|fault| is_missed(fault)).collect();

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::hash::{Hash, Hasher};
 
+use headcount::codec::{DecodeError, Envelope};
 use headcount::member_list::TextId;
 use headcount::presence::RestoreError;
 use headcount::{ListError, MemberList, Row, SortKey, SortedSet, WindowSpec};
@@ -124,13 +125,18 @@ fn lists_and_ids_have_the_traits_of_std() {
     assert_eq!(SortKey::from_name("Ada").as_ref(), b"ada");
 }
 
+fn malformed_frame() -> DecodeError {
+    let opened = Envelope::default().open(b"no frame");
+    opened.unwrap_err().into()
+}
+
 #[test]
 fn errors_name_the_errors_they_wrap() {
     let error = Box::new(ListError::NoPayloads);
     let in_batch = ListError::InBatch { at: 3, error };
     let source = in_batch.source().expect("the error of the change");
     assert_eq!(source.to_string(), ListError::NoPayloads.to_string());
-    let malformed = headcount::Tracker::frame_slot(b"no frame").unwrap_err();
+    let malformed = malformed_frame();
     let unrestored = RestoreError::from(malformed.clone());
     let source = unrestored.source().expect("the error of decoding");
     assert_eq!(source.to_string(), malformed.to_string());

@@ -1,7 +1,9 @@
 //! The tracker through its public API: semantics, exchange, hiding, bounds.
 
 use headcount::tracker::{ApplyError, Encoding, Extract, Limits};
-use headcount::{Diff, EntryBuf, NewEntry, ReplicaId, TrackError, Tracker};
+use headcount::{
+    Diff, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, TrackError, Tracker,
+};
 
 use crate::support::rng::Rng;
 use crate::support::trackers::{listed, sync, tracker};
@@ -144,10 +146,10 @@ fn every_holder_knows_the_version_before() {
     by_delta.apply_delta(&a.push_body(0).unwrap()).unwrap();
     let mut by_repair = tracker("d");
     by_repair
-        .apply_repair(&a.full_body(&id, 0).unwrap(), false)
+        .apply_repair(&a.full_body(&id).unwrap(), false)
         .unwrap();
     let mut by_slices = tracker("e");
-    let mut extract = Extract::begin(&mut a, &id, 0, false, 0).unwrap();
+    let mut extract = Extract::begin(&mut a, &id, 0, false).unwrap();
     while !extract.step(&mut a, 1).done {}
     let (_, body) = extract.finish(&mut a).unwrap().encode();
     by_slices.apply_repair(&body, false).unwrap();
@@ -221,7 +223,7 @@ fn sessions_of_one_key_by_many_owners_stay_distinct() {
 #[test]
 fn bounds_have_typed_errors_and_change_nothing() {
     let limits = Limits::default().owner_entries_max(2).entries_max(3);
-    let mut t = Tracker::with_slot(ReplicaId::new("a", 1, 0).unwrap(), 255, limits);
+    let mut t = Tracker::with_limits(ReplicaId::new("a", 1, 0).unwrap(), limits);
     let long = "x".repeat(300);
     let meta = vec![0; 17 * 1024];
     let check = |t: &mut Tracker, entry: NewEntry<'_>, error| {
@@ -267,18 +269,25 @@ fn bounds_have_typed_errors_and_change_nothing() {
 }
 
 #[test]
-fn frames_of_a_wrong_slot_are_refused() {
+fn frames_of_a_wrong_partition_are_refused() {
     let id = |n| ReplicaId::new(n, 1, 0).unwrap();
-    let slot = headcount::id::slot_of("room");
-    let mut a = Tracker::with_slot(id("a"), slot, Limits::default());
+    let a = Presence::new(id("a"), PresenceConfig::default());
     a.track(&NewEntry::new("room", "ann", "c")).unwrap();
-    let frame = a.delta_since(a.id(), 0).unwrap();
-    let mut b = Tracker::with_slot(id("b"), (slot + 1) % 32, Limits::default());
-    assert!(matches!(b.apply(&frame), Err(ApplyError::WrongSlot { .. })));
-    assert!(matches!(
-        b.track(&NewEntry::new("room", "ann", "c")),
-        Err(TrackError::WrongSlot { .. })
-    ));
+    let (frame, partition) = a.read("room", |tracker| {
+        let frame = tracker.delta_since(tracker.id(), 0).unwrap();
+        (frame, tracker.partition())
+    });
+    let refused = tracker("b").apply(&frame).unwrap_err();
+    let expected = ApplyError::WrongPartition {
+        frame: (partition, 32),
+        tracker: (0, 1),
+    };
+    assert_eq!(refused, expected);
+    assert!(
+        refused
+            .to_string()
+            .ends_with("of 32, the tracker for 0 of 1")
+    );
 }
 
 #[test]
@@ -415,7 +424,7 @@ fn an_extraction_contains_changes_between_its_slices() {
         if seed % 3 == 0 {
             a.trim_leaves(&id, a.clock(&id));
         }
-        let Some(mut extract) = Extract::begin(&mut a, &id, b.clock(&id), false, 0) else {
+        let Some(mut extract) = Extract::begin(&mut a, &id, b.clock(&id), false) else {
             continue;
         };
         while !extract.step(&mut a, 2).done {
@@ -425,7 +434,7 @@ fn an_extraction_contains_changes_between_its_slices() {
             .finish(&mut a)
             .expect("nothing was trimmed")
             .encode();
-        if kind == headcount::codec::Kind::REPAIR {
+        if kind == headcount::codec::Kind::STATE_REPAIR {
             b.apply_repair(&body, false).unwrap();
         } else {
             b.apply_delta(&body).unwrap();

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use headcount::id::ALL_TOPICS;
 use headcount::tracker::{
     ApplyError, Encoding, Extract, Key, Limits, StagedDelta, StagedRepair, VisibilityChange,
 };
@@ -89,7 +88,7 @@ fn new_entry((topic, key, owner): Session, content: &Content) -> NewEntry<'_> {
 
 impl Node {
     fn new(id: ReplicaId, limits: &Limits) -> Self {
-        let tracker = Tracker::with_slot(id, ALL_TOPICS, limits.clone());
+        let tracker = Tracker::with_limits(id, limits.clone());
         Self {
             tracker,
             mirror: Mirror::default(),
@@ -296,8 +295,7 @@ impl World {
             }
             How::Extracted => {
                 let tracker = &mut source.tracker;
-                let Some(mut extract) = Extract::begin(tracker, &info.replica, clock, false, 3)
-                else {
+                let Some(mut extract) = Extract::begin(tracker, &info.replica, clock, false) else {
                     return;
                 };
                 while !extract.step(tracker, 1).done {}
@@ -305,13 +303,13 @@ impl World {
                     return;
                 };
                 let (kind, body) = extracted.encode();
-                let whole = source.tracker.body_since(&info.replica, clock, 3).unwrap();
+                let whole = source.tracker.body_since(&info.replica, clock).unwrap();
                 assert_eq!(
                     (kind, &body),
                     (whole.0, &whole.1),
                     "the same bytes either way"
                 );
-                if kind == headcount::codec::Kind::REPAIR {
+                if kind == headcount::codec::Kind::STATE_REPAIR {
                     let diff = target.tracker.apply_repair(&body, false);
                     target.fold(&diff.unwrap_or_default());
                 } else {
@@ -418,7 +416,7 @@ impl World {
 /// Moves the whole state of a replica from one node to another, in slices.
 fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
     let cold = target.tracker.clock(replica) == 0;
-    let Some(body) = source.tracker.full_body(replica, 1) else {
+    let Some(body) = source.tracker.full_body(replica) else {
         return;
     };
     let mut staged = StagedRepair::new(body.into(), target.tracker.limits()).unwrap();
@@ -433,7 +431,7 @@ fn load(source: &Node, target: &mut Node, replica: &ReplicaId, full: bool) {
         }
         let update = source.tracker.delta_since(replica, 0).unwrap();
         assert_eq!(target.tracker.apply(&update), Err(ApplyError::Applying));
-        assert!(target.tracker.full_body(replica, 1).is_none(), "not served");
+        assert!(target.tracker.full_body(replica).is_none(), "not served");
     }
     if cold && !target.tracker.origin_info(replica).unwrap().hidden {
         change_visibility(target, replica);

@@ -7,6 +7,7 @@ use allocation_counter::measure;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::data::{Counts, TopicCount};
 use super::*;
 use crate::codec::SharedKey;
 use crate::codec::{Mode, Shape};
@@ -371,7 +372,7 @@ fn unknown_kinds_are_skipped_whatever_their_body_is() {
 /// Returns the bytes of a golden file; with `HEADCOUNT_BLESS=1` it is written first.
 fn golden(name: &str, bytes: &[u8]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/frames");
-    let path = folder.join(format!("wire2-{name}.hex"));
+    let path = folder.join(format!("{name}.hex"));
     if std::env::var_os("HEADCOUNT_BLESS").is_some() {
         fs::write(&path, hex(bytes)).unwrap();
     }

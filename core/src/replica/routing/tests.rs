@@ -177,7 +177,7 @@ fn evidence_of_a_second_self_counts_only_for_the_identity_that_it_names() {
             let mut a = replica("a", Config::default());
             hear(&mut a, 0, &id("b"), &beat(1));
             hear(&mut a, 10, &id("b"), &message);
-            assert_eq!(*a.id() != id("a"), is_reborn, "{message:?}");
+            assert_eq!(*a.own.id() != id("a"), is_reborn, "{message:?}");
         }
     }
 }
@@ -188,7 +188,7 @@ fn another_replica_with_this_handle_makes_the_later_one_take_another() {
         let mut a = replica("a", Config::default());
         let other = ReplicaId::new("b", incarnation, 1).unwrap();
         a.meet_collision(&other);
-        assert_eq!(*a.id() != id("a"), is_reborn);
+        assert_eq!(*a.own.id() != id("a"), is_reborn);
         let reports = events(&mut a);
         assert!(
             reports.contains(&Event::HandleCollision { refused: other }),

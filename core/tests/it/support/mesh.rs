@@ -3,16 +3,12 @@
 use std::time::Duration;
 
 use headcount::codec::Kind;
-use headcount::replica::{Config, Destination};
-use headcount::testing::{Wire, Wire1};
+use headcount::replica::{Config, Destination, Event};
 use headcount::{Presence, PresenceConfig, ReplicaId};
 
-/// The kind of a frame with several answers, on wire 2.
-const BUNDLE: Kind = Kind(16);
-
 /// A full mesh without faults. Neighbours are named by their index: "0", "1", ...
-pub(crate) struct Mesh<W: Wire = Wire1> {
-    pub(crate) nodes: Vec<Presence<W>>,
+pub(crate) struct Mesh {
+    pub(crate) nodes: Vec<Presence>,
     pub(crate) now: Duration,
     pub(crate) cut: Vec<(usize, usize)>,
     /// Every frame that carried entries: from, to, bytes.
@@ -23,7 +19,7 @@ pub(crate) struct Mesh<W: Wire = Wire1> {
     pub(crate) lost: Vec<Kind>,
 }
 
-impl<W: Wire> Mesh<W> {
+impl Mesh {
     pub(crate) fn new(names: &[(&str, u64)]) -> Self {
         let node = |(seed, (name, incarnation)): (usize, &(&str, u64))| {
             node(name, *incarnation, seed as u64, |config| config)
@@ -55,7 +51,7 @@ impl<W: Wire> Mesh<W> {
         for (from, node) in self.nodes.iter().enumerate() {
             while let Some(transmit) = node.poll_transmit() {
                 any = true;
-                let kind = Kind(transmit.frame[4]);
+                let kind = Kind::of(&transmit.frame);
                 for (to, other) in self.nodes.iter().enumerate() {
                     let goes = match &transmit.to {
                         Destination::All => from != to,
@@ -64,7 +60,7 @@ impl<W: Wire> Mesh<W> {
                     if !goes || self.cut.contains(&(from, to)) || self.lost.contains(&kind) {
                         continue;
                     }
-                    if [Kind::DELTA, Kind::REPAIR, Kind::PART, BUNDLE].contains(&kind) {
+                    if [Kind::DELTA, Kind::REPAIR, Kind::PART, Kind::BUNDLE].contains(&kind) {
                         self.sent.push((from, to, transmit.frame.to_vec()));
                     }
                     if kind == Kind::PULL {
@@ -85,31 +81,36 @@ impl<W: Wire> Mesh<W> {
     }
 }
 
-pub(crate) fn node<W: Wire>(
+pub(crate) fn node(
     name: &str,
     incarnation: u64,
     seed: u64,
     set: impl FnOnce(Config) -> Config,
-) -> Presence<W> {
+) -> Presence {
     configured(name, incarnation, seed, |config| {
         config.replication(set(Config::default()))
     })
 }
 
-pub(crate) fn configured<W: Wire>(
+pub(crate) fn configured(
     name: &str,
     incarnation: u64,
     seed: u64,
     set: impl FnOnce(PresenceConfig) -> PresenceConfig,
-) -> Presence<W> {
+) -> Presence {
     let config = set(PresenceConfig::default().seed(seed));
-    W::presence(ReplicaId::new(name, incarnation, 0).unwrap(), config)
+    Presence::new(ReplicaId::new(name, incarnation, 0).unwrap(), config)
 }
 
-pub(crate) fn events<W: Wire>(node: &Presence<W>) -> Vec<W::Event> {
+pub(crate) fn events(node: &Presence) -> Vec<Event> {
     std::iter::from_fn(|| node.poll_event()).collect()
 }
 
 pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// Makes a presence of the first life of a name.
+pub(crate) fn presence(name: &str, config: PresenceConfig) -> Presence {
+    Presence::new(ReplicaId::new(name, 1, 0).unwrap(), config)
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use headcount::id::EntryRef;
-use headcount::testing::Wire;
 use headcount::{Diff, Entry, EntryBuf, Presence, Tracker};
 
 /// The entries of one presence or tracker by its Diffs, by topic and reference.
@@ -16,7 +15,7 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// Begins with the entries listed now, even if their Diffs are still to come.
-    pub(crate) fn of(presence: &Presence<impl Wire>, topics: &[&str]) -> Self {
+    pub(crate) fn of(presence: &Presence, topics: &[&str]) -> Self {
         let lists = topics.iter().map(|topic| {
             let list = presence.list(topic).into_iter();
             list.map(|entry| ((topic.to_string(), entry.entry_ref()), entry))
@@ -70,13 +69,13 @@ impl Mirror {
 
     /// Applies all Diffs that wait. Returns the number of (joins, updates, leaves).
     #[track_caller]
-    pub(crate) fn take_all(&mut self, presence: &Presence<impl Wire>) -> (usize, usize, usize) {
+    pub(crate) fn take_all(&mut self, presence: &Presence) -> (usize, usize, usize) {
         take_all(presence, [self])
     }
 
     /// Checks that list, sessions and counts agree with the Diffs.
     #[track_caller]
-    pub(crate) fn check(&self, presence: &Presence<impl Wire>, topic: &str) {
+    pub(crate) fn check(&self, presence: &Presence, topic: &str) {
         let mirrored: BTreeMap<_, _> = self
             .entries
             .iter()
@@ -133,7 +132,7 @@ fn listed(
 /// Applies all Diffs that wait to several mirrors. Returns the number of (joins, updates, leaves).
 #[track_caller]
 pub(crate) fn take_all<'m>(
-    presence: &Presence<impl Wire>,
+    presence: &Presence,
     mirrors: impl IntoIterator<Item = &'m mut Mirror>,
 ) -> (usize, usize, usize) {
     let mut mirrors: Vec<_> = mirrors.into_iter().collect();

@@ -13,4 +13,3 @@ pub(crate) mod table_world;
 pub(crate) mod trackers;
 pub(crate) mod windows;
 pub(crate) mod windows_world;
-pub(crate) mod wires;
