@@ -92,6 +92,12 @@ pub enum Fault {
     ForgetWork,
     /// Keep content that differs from that of its origin.
     KeepAltered,
+    /// Readmit a forgotten replica on an equal heartbeat.
+    EqualHeartbeat,
+    /// Readmit a replica that said Goodbye.
+    NoRetirement,
+    /// Never hide a replica for its silence before it is forgotten.
+    NeverDown,
 }
 
 #[cfg(feature = "testing")]
@@ -137,6 +143,16 @@ impl Fault {
         Self::HideOneShard,
         Self::ForgetWork,
         Self::KeepAltered,
+        Self::EqualHeartbeat,
+        Self::NoRetirement,
+        Self::NeverDown,
+        Self::ApplyOverGap,
+        Self::DropLeave,
+        Self::CancelLeaves,
+        Self::RepairOverClock,
+        Self::KeepHorizon,
+        Self::ServeInexact,
+        Self::IgnoreHorizon,
     ];
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use headcount::testing::{self, Failure, Fault, Stats, wire2};
+use headcount::testing::{self, Failure, Fault, Stats};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -15,7 +15,6 @@ const EXAMPLES: &str = "\
 Examples:
   simulate --schedules 200000 --seed 1     a run as in the tests, on all cores
   simulate --replay 4711                   every step of one schedule
-  simulate --wire 2 --schedules 200000     the next edition of the protocol
   simulate --fault apply-over-gap          a broken rule: ends with the first seed that shows it
   simulate --fault list                    the rules that can be broken
   simulate --schedules 1000 --json         the result as JSON, for scripts
@@ -42,9 +41,6 @@ struct Args {
     /// Runs the schedule of one seed and prints every step.
     #[arg(long, value_name = "SEED")]
     replay: Option<u64>,
-    /// The wire to simulate: 1, or 2 for the next edition.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
-    wire: u8,
     /// Breaks a rule of the protocol on purpose; `list` names them.
     #[arg(long, value_name = "RULE")]
     fault: Option<String>,
@@ -72,7 +68,7 @@ fn main() -> ExitCode {
     let fault = match args.fault.as_deref() {
         None => None,
         Some("list") => {
-            faults(args.wire)
+            Fault::ALL
                 .iter()
                 .for_each(|&fault| println!("{}", name(fault)));
             return ExitCode::SUCCESS;
@@ -81,7 +77,7 @@ fn main() -> ExitCode {
             let same = |fault: &Fault| {
                 name(*fault).replace('-', "") == given.replace('-', "").to_lowercase()
             };
-            let Some(fault) = faults(args.wire).iter().copied().find(same) else {
+            let Some(fault) = Fault::ALL.iter().copied().find(same) else {
                 eprintln!("error: there is no rule `{given}`; `--fault list` names them");
                 return ExitCode::from(2);
             };
@@ -98,20 +94,6 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
-}
-
-/// Returns the rules of a wire that can be broken.
-fn faults(wire: u8) -> &'static [Fault] {
-    if wire == 2 { Fault::WIRE_2 } else { Fault::ALL }
-}
-
-/// Runs the schedule of a seed.
-fn simulate(wire: u8, seed: u64, fault: Option<Fault>) -> Result<Stats, Failure> {
-    if wire == 2 {
-        wire2::simulate(seed, fault)
-    } else {
-        testing::simulate(seed, fault)
     }
 }
 
@@ -142,11 +124,7 @@ fn replay(args: &Args, seed: u64, fault: Option<Fault>) -> Outcome {
         schedules: 1,
         ..Outcome::default()
     };
-    let replayed = if args.wire == 2 {
-        wire2::replay(seed, fault, &mut line)
-    } else {
-        testing::replay(seed, fault, &mut line)
-    };
+    let replayed = testing::replay(seed, fault, &mut line);
     match replayed {
         Ok(stats) => outcome.stats = stats,
         Err(failure) => outcome.failures.push(failure),
@@ -171,7 +149,7 @@ fn run(args: &Args, fault: Option<Fault>) -> Outcome {
                         break;
                     }
                     done += 1;
-                    match simulate(args.wire, args.seed.wrapping_add(n), fault) {
+                    match testing::simulate(args.seed.wrapping_add(n), fault) {
                         Ok(stats) => sum += stats,
                         Err(failure) => {
                             let failures =
@@ -217,12 +195,8 @@ fn report(args: &Args, fault: Option<Fault>, outcome: &Outcome, took: Duration) 
     }
     for failure in &outcome.failures {
         let rule = fault.map_or(String::new(), |fault| format!(" --fault {}", name(fault)));
-        let wire = if args.wire == 2 { " --wire 2" } else { "" };
         eprintln!("{failure}");
-        eprintln!(
-            "  replay it with: simulate{wire} --replay {}{rule}",
-            failure.seed
-        );
+        eprintln!("  replay it with: simulate --replay {}{rule}", failure.seed);
     }
 }
 
@@ -232,7 +206,6 @@ fn to_json(args: &Args, fault: Option<Fault>, outcome: &Outcome, took: Duration)
     let incidents = outcome.stats.incidents.iter();
     let incidents = incidents.map(|(i, count)| (kebab(&format!("{i:?}")), Value::from(count)));
     json!({
-        "wire": args.wire,
         "seed": args.replay.unwrap_or(args.seed),
         "schedules": outcome.schedules,
         "fault": fault.map(name),

@@ -1,13 +1,14 @@
 //! Ids of nodes, of writers and of entries.
 //!
-//! A [`ReplicaId`] is one life of one node. An [`Origin`] is one slot of a replica: a writer with
-//! an op sequence of its own. A [`Dot`] names an entry for ever, an [`EntryRef`] one version of it.
+//! A [`ReplicaId`] is one life of one node. An [`Origin`] is one partition of a replica: a writer
+//! with an op sequence of its own. A [`Dot`] names an entry for ever, an [`EntryRef`] one version of it.
 //!
 //! ```
-//! use headcount::id::{Dot, EntryRef, Origin, ReplicaId, slot_of};
+//! use headcount::id::{Dot, EntryRef, Origin, ReplicaId};
+//! use headcount::replica::Shape;
 //!
 //! let replica = ReplicaId::new("chat-1", 1_700_000_000_000_000, 7)?;
-//! let origin = Origin { replica, slot: slot_of("room:lobby") };
+//! let origin = Origin { replica, partition: Shape::default().partition_of("room:lobby") };
 //! let entry = Dot { origin: origin.clone(), birth: 1 };
 //! let newest = EntryRef { origin, version: 5 };
 //! assert_eq!(entry.origin, newest.origin);

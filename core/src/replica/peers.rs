@@ -236,10 +236,12 @@ impl Peers {
                     heard: marker.heard,
                 };
             }
-            if *id == marker.id && marker.has_left {
+            if *id == marker.id && marker.has_left && !is_broken(Fault::NoRetirement) {
                 return Admission::HasLeft;
             }
-            if *id == marker.id && heartbeat <= marker.heartbeat {
+            let is_later = heartbeat > marker.heartbeat
+                || heartbeat == marker.heartbeat && is_broken(Fault::EqualHeartbeat);
+            if *id == marker.id && !is_later {
                 return Admission::Marked;
             }
         }
@@ -323,7 +325,10 @@ impl Peers {
         let verdicts = self.known.values().filter_map(|known| {
             if now >= known.heard + self.bounds.forget {
                 Some(Verdict::Forgotten(known.handle))
-            } else if known.is_up && now >= known.heard + self.bounds.down {
+            } else if known.is_up
+                && now >= known.heard + self.bounds.down
+                && !is_broken(Fault::NeverDown)
+            {
                 Some(Verdict::Down(known.handle))
             } else {
                 None

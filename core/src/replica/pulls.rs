@@ -255,7 +255,7 @@ impl Pulls {
     }
 
     /// Lets a question wait whose answer was refused: for a moment if it is the first one, else
-    /// longer each time.
+    /// longer with each try. Late copies of refused answers do not count.
     pub(super) fn postpone(
         &mut self,
         handle: Handle,
@@ -270,7 +270,9 @@ impl Pulls {
         };
         let pause_min = self.retry * 4;
         let pause_max = (self.pause_max * pause_max).max(pause_min);
-        if let Some(question) = self.question_mut(handle, partition) {
+        if let Some(question) = self.question_mut(handle, partition)
+            && question.refused.is_none()
+        {
             question.pause = (question.pause * factor).clamp(pause_min, pause_max);
             question.at = now + question.pause;
             question.refused = Some(now);
@@ -449,6 +451,9 @@ mod tests {
         }
         pulls.due(now, all_up);
         pulls.postpone(A, 3, now, equal);
+        let next_at = pulls.next_at();
+        pulls.postpone(A, 3, now + 1, equal);
+        assert_eq!(pulls.next_at(), next_at, "a late copy changes nothing");
         pulls.open(A, 3, Reason::Behind(1, 5), now, &mut rng);
         assert!(pulls.due(now + 200_000, all_up).is_empty(), "it is known");
         pulls.open(A, 3, Reason::Behind(1, 6), now + 200_000, &mut rng);

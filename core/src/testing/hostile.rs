@@ -99,7 +99,7 @@ pub(super) fn strange(run: &mut Run<'_, Plan>, frame: &Bytes) -> Strange {
                 frame: Envelope::new(&config.cluster, None, shape)
                     .seal(kind, partition, &body)
                     .into(),
-                refusal: Some("another number of partitions"),
+                refusal: Some("the sender has"),
                 incident: Incident::OtherShape,
             }
         }

@@ -1,15 +1,24 @@
 //! `Model`: what the program on a node tracks, kept beside the implementation and without it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::own_entries::Session;
 use super::plan::Plan;
 
 /// The content of an entry: the number of the operation that wrote it, and its meta.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) version: u64,
     pub(super) meta: Vec<u8>,
+}
+
+impl fmt::Debug for Content {
+    /// Writes the beginning of the meta, which some schedules make long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = &self.meta[..self.meta.len().min(4)];
+        write!(f, "{}: {start:x?}", self.version)
+    }
 }
 
 /// The live entries of one origin.

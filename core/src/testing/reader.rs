@@ -7,9 +7,12 @@ use super::process::Process;
 use crate::id::{EntryRef, ReplicaId};
 use crate::tracker::{Diff, Encoding, EntryBuf};
 
-/// Topic, key and version of an entry. Twins, and nodes that alter what they send, give the same
-/// version to entries of two keys.
-type Shown = (String, Encoding, Box<[u8]>, EntryRef);
+/// A topic, and an entry with all its content: twins, and nodes that alter what they send, give the
+/// same version to two entries.
+type Shown = (String, EntryRef, Content);
+
+/// The key, the owner and the meta of an entry.
+type Content = (Encoding, Box<[u8]>, Box<[u8]>, Box<[u8]>);
 
 /// All that the Diffs of a node have shown.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +56,7 @@ impl Reader {
         let now = Duration::from_millis(own_ms);
         let is_overdue = process.is_due(now);
         let replicas = process.presence.replicas();
-        for (.., entry) in listed.iter().filter(|_| !is_overdue) {
+        for (_, entry, _) in listed.iter().filter(|_| !is_overdue) {
             let id = &entry.origin.replica;
             let mut known = replicas.iter();
             let is_up = id.name() == name || known.any(|(known, is_up)| *is_up && known == id);
@@ -70,7 +73,7 @@ impl Reader {
             let shown = |entry: &EntryBuf| shown(&topic.topic, entry);
             for join in &topic.joins {
                 if !self.shown.insert(shown(join)) {
-                    return Err(format!("reports a join twice: {join:?}"));
+                    return Err(format!("reports a join twice: {join:?} in {topic:?}"));
                 }
             }
             for update in &topic.updates {
@@ -94,6 +97,11 @@ impl Reader {
 
 fn shown(topic: &str, entry: &EntryBuf) -> Shown {
     let key = entry.key();
-    let topic = topic.to_owned();
-    (topic, key.encoding, key.bytes.into(), entry.entry_ref())
+    let content = (
+        key.encoding,
+        key.bytes.into(),
+        entry.owner().into(),
+        entry.meta().into(),
+    );
+    (topic.to_owned(), entry.entry_ref(), content)
 }

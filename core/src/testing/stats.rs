@@ -154,13 +154,13 @@ impl Incidents {
     /// Returns how often an incident happened.
     ///
     /// ```
-    /// Use headcount::testing::{Incident, Stats, self};
+    /// use headcount::testing::{Incident, Stats, self};
     ///
-    /// Let mut stats = Stats::default();
-    /// For seed in 0..50 {
+    /// let mut stats = Stats::default();
+    /// for seed in 0..50 {
     ///     stats += testing::simulate(seed, None)?;
     /// }
-    /// Assert!(stats.incidents.count(Incident::Crash) > 0);
+    /// assert!(stats.incidents.count(Incident::Crash) > 0);
     /// # Ok::<(), testing::Failure>(())
     /// ```
     #[must_use]

@@ -267,13 +267,20 @@ pub(super) struct DiffBuilder {
     last: usize,
     /// The first version written, with its life: all versions written are of one life, and ascend.
     first: Option<EntryRef>,
-    /// True if a version that was written ended again, which a sound frame never does.
+    /// The last version ended, with its life.
+    last_ended: Option<EntryRef>,
+    /// True if a version that was written ended again, or one that had ended was written again:
+    /// frames of one process never do that, those of two with one identity may.
     rewrites: bool,
 }
 
 impl DiffBuilder {
     fn wrote(&mut self, entry: &EntryBuf) {
         let version = entry.version();
+        self.rewrites |= self
+            .last_ended
+            .as_ref()
+            .is_some_and(|ended| version <= ended.version && *entry.origin() == ended.origin);
         match &mut self.first {
             Some(first) => first.version = first.version.min(version),
             None => self.first = Some(entry.entry_ref()),
@@ -284,6 +291,13 @@ impl DiffBuilder {
         self.rewrites |= self.first.as_ref().is_some_and(|first| {
             entry.version() >= first.version && *entry.origin() == first.origin
         });
+        let version = entry.version();
+        match &mut self.last_ended {
+            Some(ended) if ended.origin == *entry.origin() => {
+                ended.version = ended.version.max(version);
+            }
+            ended => *ended = Some(entry.entry_ref()),
+        }
     }
 
     fn topic(&mut self, topic: &Arc<str>) -> &mut Changes {

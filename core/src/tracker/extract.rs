@@ -34,7 +34,7 @@ use crate::id::ReplicaId;
 ///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
 /// }
 /// let id = a.id().clone();
-/// let mut extract = Extract::begin(&mut a, &id, 0, false, 7).expect("there is something to send");
+/// let mut extract = Extract::begin(&mut a, &id, 0, false).expect("there is something to send");
 /// while !extract.step(&mut a, 30).done {
 ///     a.untrack("room", "user 1", "conn");
 /// }

@@ -26,7 +26,7 @@ use crate::fault::{Fault, is_broken};
 /// for i in 0..100 {
 ///     a.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
 /// }
-/// let body = a.full_body(a.id(), 0).unwrap();
+/// let body = a.full_body(a.id()).unwrap();
 /// let mut b = Tracker::new(ReplicaId::new("b", 1, 0)?);
 /// let mut staged = StagedRepair::new(body.into(), b.limits())?;
 /// assert!(staged.begin(&mut b, false)?);

@@ -19,7 +19,7 @@ fn replica(name: &str, config: Config) -> Replica {
 }
 
 fn frame(sender: &ReplicaId, message: &Message) -> Bytes {
-    let seal = Envelope::new("", None, Shape::default());
+    let seal = Envelope::new("headcount", None, Shape::default());
     message::encode(&seal, sender, Handle::of(sender), message)
 }
 
@@ -46,7 +46,7 @@ fn hear(replica: &mut Replica, ms: u64, sender: &ReplicaId, message: &Message) -
 }
 
 fn sent(replica: &mut Replica) -> Vec<Message> {
-    let seal = Envelope::new("", None, Shape::default());
+    let seal = Envelope::new("headcount", None, Shape::default());
     let transmits = std::iter::from_fn(|| replica.poll_transmit());
     transmits
         .map(|transmit| message::decode(&seal, &transmit.frame).unwrap().message)
@@ -83,7 +83,7 @@ fn write(replica: &mut Replica, bytes: usize) {
 fn a_frame_of_another_shape_is_reported_once_a_minute_and_changes_nothing() {
     let mut a = replica("a", Config::default());
     let theirs = Shape::new(64, Mode::All).unwrap();
-    let seal = Envelope::new("", None, theirs);
+    let seal = Envelope::new("headcount", None, theirs);
     let bytes = message::encode(&seal, &id("b"), Handle::of(&id("b")), &beat(1));
     let from: Address = "b".into();
     let mut reports = Vec::new();
