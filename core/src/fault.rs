@@ -20,14 +20,8 @@ pub enum Fault {
     DropLeave,
     /// Serve a Delta although the leave log no longer has the leaves of its interval.
     IgnoreHorizon,
-    /// Keep the horizon and the leave log after a Repair.
-    KeepHorizon,
     /// Omit the leaves of entries that were born in the interval of a Delta.
     CancelLeaves,
-    /// Apply a Repair whose base is above the clock.
-    RepairOverClock,
-    /// Advertise and serve an origin that is being applied in slices.
-    ServeInexact,
     /// Take any Delta from 0 where nothing is held.
     ColdTakesDelta,
     /// Take any Repair from 0 where nothing is held.
@@ -94,8 +88,6 @@ pub enum Fault {
     KeepAltered,
     /// Readmit a forgotten replica on an equal heartbeat.
     EqualHeartbeat,
-    /// Readmit a replica that said Goodbye.
-    NoRetirement,
     /// Never hide a replica for its silence before it is forgotten.
     NeverDown,
 }
@@ -107,10 +99,7 @@ impl Fault {
         Self::ApplyOverGap,
         Self::DropLeave,
         Self::IgnoreHorizon,
-        Self::KeepHorizon,
         Self::CancelLeaves,
-        Self::RepairOverClock,
-        Self::ServeInexact,
         Self::ColdTakesDelta,
         Self::ColdTakesRepair,
         Self::KeepVacated,
@@ -144,14 +133,10 @@ impl Fault {
         Self::ForgetWork,
         Self::KeepAltered,
         Self::EqualHeartbeat,
-        Self::NoRetirement,
         Self::NeverDown,
         Self::ApplyOverGap,
         Self::DropLeave,
         Self::CancelLeaves,
-        Self::RepairOverClock,
-        Self::KeepHorizon,
-        Self::ServeInexact,
         Self::IgnoreHorizon,
     ];
 }

@@ -236,7 +236,7 @@ impl Peers {
                     heard: marker.heard,
                 };
             }
-            if *id == marker.id && marker.has_left && !is_broken(Fault::NoRetirement) {
+            if *id == marker.id && marker.has_left {
                 return Admission::HasLeft;
             }
             let is_later = heartbeat > marker.heartbeat

@@ -35,6 +35,7 @@
 //! assert!((0..10_000).any(|seed| testing::simulate(seed, Some(Fault::IgnoreSum)).is_err()));
 //! ```
 
+mod admissions;
 mod convergence;
 mod hostile;
 mod model;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use super::admissions::Admissions;
 use super::model::{Content, Model};
 use super::own_entries::{Ended, Operation, Outcome, OwnEntries};
 use super::plan::{self, PARTITIONS, Plan};
@@ -33,6 +34,7 @@ pub(super) struct Node {
     recorded: BTreeMap<u16, u64>,
     pub(super) views: Views,
     pub(super) reader: Reader,
+    pub(super) admissions: Admissions,
     /// True if it alters the entries that it sends.
     pub(super) is_altering: bool,
     /// The signals that it has heard.
@@ -52,6 +54,7 @@ impl Node {
             recorded: BTreeMap::new(),
             views: Views::default(),
             reader: Reader::default(),
+            admissions: Admissions::default(),
             is_altering: false,
             signals: HashSet::new(),
         }

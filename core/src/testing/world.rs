@@ -377,6 +377,11 @@ impl<'t> World<'t> {
             return Ok(());
         };
         node.reader.follow(&node.process, own_ms)?;
+        let replica = node.process.replica();
+        let known = replica.replicas().map(|(id, heartbeat, _)| (id, heartbeat));
+        let guard_ms = 2 * self.run.plan.forget_ms;
+        node.admissions.check(known, own_ms, guard_ms)?;
+        drop(replica);
         let times = Times {
             now_ms: self.run.now_ms,
             own_ms,
@@ -404,7 +409,10 @@ impl<'t> World<'t> {
                     node.reader.note_gone(id, own_ms + self.run.plan.grace_ms);
                     Incident::ReplicaForgotten
                 }
-                Event::ReplicaLeft(_) => Incident::ReplicaLeft,
+                Event::ReplicaLeft(id) => {
+                    node.admissions.note_left(id, own_ms);
+                    Incident::ReplicaLeft
+                }
                 Event::DuplicateName { .. } => Incident::DuplicateName,
                 Event::Divergence {
                     origin: id,

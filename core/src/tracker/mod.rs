@@ -275,7 +275,7 @@ impl Tracker {
     pub fn body_since(&self, replica: &ReplicaId, clock: u64) -> Option<(Kind, Vec<u8>)> {
         let origin = self.state.origin(self.state.origins().find(replica)?);
         let store = self.state.store();
-        let is_exact = !origin.is_claimed() || is_broken(Fault::ServeInexact);
+        let is_exact = !origin.is_claimed();
         if !is_exact || clock >= origin.clock() {
             return None;
         }

@@ -12,7 +12,6 @@ use super::topic_share::TopicShare;
 use super::wire::{Kept, Place, Record, Records, RepairHead};
 use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
-use crate::fault::{Fault, is_broken};
 
 /// A `Repair` that passed every check which needs no tracker, to be applied in slices. See
 /// [`Slice`].
@@ -264,7 +263,7 @@ impl Plan {
         if head.to < clock || head.to == clock && !full {
             return Ok(Fit::Useless);
         }
-        if head.base > clock && !is_broken(Fault::RepairOverClock) {
+        if head.base > clock {
             return Err(ApplyError::Gap {
                 clock,
                 from: head.base,
@@ -302,9 +301,7 @@ impl Plan {
         }
         let done = matches!(self.stage, Stage::Done);
         if done {
-            if !is_broken(Fault::KeepHorizon) {
-                state.restart_leaves(number, self.head.to);
-            }
+            state.restart_leaves(number, self.head.to);
             state.end_load(number, self.head.to);
         }
         Ok(Slice {
@@ -373,7 +370,7 @@ impl Plan {
                 entry = state.row(entry).newer;
             }
             let is_here = entry != NIL && state.row(entry).version == version;
-            if !is_here && !is_broken(Fault::RepairOverClock) {
+            if !is_here {
                 return Err(ApplyError::Diverged { op: version });
             }
         }
