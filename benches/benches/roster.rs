@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use headcount::id::{ALL_TOPICS, Dot, Origin, ReplicaId};
+use headcount::id::{Dot, Origin, ReplicaId};
 use headcount::member_list::NewMember;
 use headcount::roster::OfflinePolicy;
 use headcount::tracker::Update;
@@ -35,7 +35,7 @@ impl Sessions {
         let origin = |at| Origin {
             replica: ReplicaId::new(&format!("chat-{at}"), 1_700_000_000_000_000, 7)
                 .expect("a short name"),
-            slot: ALL_TOPICS,
+            partition: 0,
         };
         Self {
             origins: (0..NODES).map(origin).collect(),

@@ -186,7 +186,7 @@ impl Run<'_> {
         let local = Crowd::new(n, Layout::HundredPerTopic).tracked();
         let id = local.id().clone();
         let full = local.delta_since(&id, 0).unwrap();
-        let body: bytes::Bytes = local.full_body(&id, 0).unwrap().into();
+        let body: bytes::Bytes = local.full_body(&id).unwrap().into();
         self.bench("full state applied", US, n, || {
             let mut remote = empty("remote");
             timed(|| {

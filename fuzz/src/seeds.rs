@@ -1,17 +1,17 @@
 //! The seeds of the corpora: real frames, and frames broken on purpose.
 
-use headcount::codec::{Envelope, Kind, Writer};
+use headcount::codec::{Envelope, Kind, Mode, Shape, Writer};
+use headcount::replica::Config;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 
-use crate::targets::{clients, file_of, saved, tracker};
+use crate::targets::{Message, clients, file_of, saved, tracker};
 
 macro_rules! golden {
     ($name:literal) => {
-        include_str!(concat!(
-            "../../core/tests/golden/frames/message-",
+        (
             $name,
-            ".hex"
-        ))
+            include_str!(concat!("../../core/tests/golden/frames/", $name, ".hex")),
+        )
     };
 }
 
@@ -35,83 +35,105 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Returns the golden frames: one message of every kind.
-const GOLDEN: [(&str, &str); 9] = [
-    ("message-hello", golden!("hello")),
-    ("message-digest", golden!("digest")),
-    ("message-pull", golden!("pull")),
-    ("message-part", golden!("part")),
-    ("message-pull-parts", golden!("pull-parts")),
-    ("message-goodbye", golden!("goodbye")),
-    ("message-superseded", golden!("superseded")),
-    ("message-signal", golden!("signal")),
-    ("message-wire-refused", golden!("wire-refused")),
+/// The golden frames: one message of every kind but those with counts.
+const GOLDEN: [(&str, &str); 19] = [
+    golden!("hello"),
+    golden!("beat"),
+    golden!("delta"),
+    golden!("pull"),
+    golden!("repair"),
+    golden!("part"),
+    golden!("pull-parts"),
+    golden!("goodbye"),
+    golden!("superseded"),
+    golden!("signal"),
+    golden!("index"),
+    golden!("index-full"),
+    golden!("index-pull"),
+    golden!("same"),
+    golden!("bundle"),
+    golden!("row"),
+    golden!("ask"),
+    golden!("rows"),
+    golden!("heard"),
 ];
 
-/// Returns the messages of a cluster: name, kind and body. The bodies of a Delta and a Repair come from a
-/// tracker, behind a sender.
-fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
-    let envelope = Envelope::new("eu", None);
+/// Returns the golden messages as [`Message`]s, and one of a later minor version.
+fn messages() -> Vec<(&'static str, Message)> {
+    let shape = Shape::new(32, Mode::Interest).expect("a valid shape");
+    let envelope = Envelope::new("cluster", None, shape);
     let mut messages = Vec::new();
     for (name, text) in GOLDEN {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let bytes = lines.flat_map(str::split_whitespace);
+        let bytes = text.split_whitespace();
         let bytes = bytes.map(|byte| u8::from_str_radix(byte, 16).expect("hex digits"));
         let frame: Vec<u8> = bytes.collect();
-        let (kind, body) = envelope.open(&frame).expect("golden frames open");
-        messages.push((name, kind.0, body.to_vec()));
+        messages.push((name, Message::of(&envelope, &frame)));
     }
-    let sent = |body: &[u8]| {
-        let mut message = Writer::new();
-        message.identity("a", 1_700_000_000_000_000, 7);
-        message.raw(body);
-        message.into_vec()
+    let body = b"later minor versions".to_vec();
+    let later = Message {
+        kind: 120,
+        partition: None,
+        body,
     };
-    let mut of_slot = tracker_of_slot();
-    let delta = of_slot.body_since(of_slot.id(), 1, 0);
-    let repair = of_slot.full_body(of_slot.id(), 7);
-    of_slot.untrack("room", "ann", "conn");
-    let last = of_slot.body_since(of_slot.id(), 3, 0);
-    let entries = [
-        ("message-delta", Kind::DELTA, delta.map(|(_, body)| body)),
-        ("message-repair", Kind::REPAIR, repair),
-        (
-            "message-delta-leave",
-            Kind::DELTA,
-            last.map(|(_, body)| body),
-        ),
-    ];
-    for (name, kind, body) in entries {
-        messages.push((name, kind.0, sent(&body.expect("it has operations"))));
-    }
-    messages.push(("message-of-no-kind", 200, sent(b"later minor versions")));
+    messages.push(("of-no-kind", later));
     messages
 }
 
-/// Makes the slot of "room" as the sender of the golden messages has it.
-fn tracker_of_slot() -> Tracker {
-    let id = ReplicaId::new("a", 1_700_000_000_000_000, 7).expect("a valid id");
-    let slot = headcount::id::slot_of("room");
-    let mut tracker = Tracker::with_slot(id, slot, headcount::tracker::Limits::default());
-    for key in ["ann", "bob", "cid"] {
-        let entry = NewEntry::new("room", key, "conn").meta(b"{}");
-        tracker.track(&entry).expect("within limits");
+/// Returns what a node is sent by another one: at its start, with a long answer, and at its end.
+fn conversation() -> Vec<Message> {
+    let node = |name, seed| {
+        let id = ReplicaId::new(name, 1, 1).expect("a valid id");
+        let replication = Config::default().frame_max(1_024);
+        let config = PresenceConfig::default();
+        Presence::new(id, config.seed(seed).replication(replication))
+    };
+    let here = node("here", 1);
+    let there = node("there", 2);
+    let track = |name: &str, owner: &str| {
+        let entry = NewEntry::new("room", name, owner).meta(&[b'x'; 80]);
+        there.track(&entry).expect("within limits");
+    };
+    (0..30).for_each(|n| track(&format!("user-{n}"), "conn"));
+    let envelope = Envelope::new("headcount", None, Shape::default());
+    let mut sent = Vec::new();
+    for ms in (0..3_000).step_by(10) {
+        let now = std::time::Duration::from_millis(ms);
+        match ms {
+            1_500 => track("late", "other"),
+            2_000 => drop(there.untrack_owner("conn")),
+            2_500 => there.leave_gracefully(now),
+            _ => {}
+        }
+        for (name, from, to) in [("here", &here, &there), ("there", &there, &here)] {
+            from.handle_timeout(now);
+            while let Some(transmit) = from.poll_transmit() {
+                to.handle_message(now, name, &transmit.frame)
+                    .expect("they are of one cluster");
+                if name == "there" {
+                    sent.push(Message::of(&envelope, &transmit.frame));
+                }
+            }
+        }
     }
-    tracker
+    sent
 }
 
-/// Returns each message after the Hello of its sender, and all of them in a row.
+/// Returns each message after the Hello of its sender, all of them in a row, and those of a
+/// conversation.
 fn hear() -> Seeds {
     let messages = messages();
-    let hello = step(messages[0].1, &messages[0].2);
+    let hello = messages[0].1.step();
     let mut seeds: Seeds = vec![("nothing", vec![])];
     let mut all = Vec::new();
-    for (name, kind, body) in &messages {
-        let message = step(*kind, body);
+    for (name, message) in &messages {
+        let message = message.step();
         all.extend_from_slice(&message);
         seeds.push((name, [&hello[..], &message].concat()));
     }
     seeds.push(("all-messages", all));
+    let conversation = conversation();
+    let steps: Vec<_> = conversation.iter().map(Message::step).collect();
+    seeds.push(("conversation", steps.concat()));
     seeds
 }
 
@@ -148,10 +170,10 @@ fn writer() -> Tracker {
 fn bodies() -> Seeds {
     let tracker = writer();
     let (kind, delta) = tracker
-        .body_since(tracker.id(), 2, 0)
+        .body_since(tracker.id(), 2)
         .expect("it has operations");
-    assert_eq!(kind, Kind::DELTA);
-    let repair = tracker.full_body(tracker.id(), 7).expect("it knows itself");
+    assert_eq!(kind, Kind::STATE_DELTA);
+    let repair = tracker.full_body(tracker.id()).expect("it knows itself");
     vec![("delta", delta), ("repair", repair)]
 }
 
@@ -160,7 +182,7 @@ fn broken() -> Seeds {
     let head = |from: u64, to: u64| {
         let mut head = Writer::new();
         head.identity("c", 1, 0);
-        head.u8(headcount::id::ALL_TOPICS);
+        [0, 0].into_iter().for_each(|value| head.u8(value));
         head.u64(from);
         head.u64(to);
         head
@@ -190,12 +212,17 @@ fn broken() -> Seeds {
 fn decode() -> Seeds {
     let mut seeds: Seeds = vec![("nothing", vec![]), ("kind-only", vec![3])];
     for (name, body) in bodies().into_iter().chain(broken()) {
-        seeds.push((name, prefixed(Kind::DELTA.0, &body)));
+        let name: &str = match name {
+            "delta" => "state-delta",
+            "repair" => "state-repair",
+            other => other,
+        };
+        seeds.push((name, prefixed(Kind::STATE_DELTA.0, &body)));
     }
-    for (name, kind, body) in messages() {
-        seeds.push((name, prefixed(kind, &body)));
+    for (name, message) in messages() {
+        seeds.push((name, message.step()[2..].to_vec()));
     }
-    let frame = Envelope::default().seal(Kind::DELTA, &bodies()[0].1);
+    let frame = Envelope::default().seal(Kind::STATE_DELTA, None, &bodies()[0].1);
     let with = |at: usize, byte: u8| {
         let mut frame = frame.clone();
         frame[at] = byte;
@@ -206,8 +233,8 @@ fn decode() -> Seeds {
     seeds.push(("frame-major", with(2, 9)));
     seeds.push(("frame-minor", with(3, 9)));
     seeds.push(("frame-flags", with(5, 0xff)));
-    seeds.push(("frame-cluster-len", with(6, 0xff)));
-    seeds.push(("frame-body-len", with(11, 0xff)));
+    seeds.push(("frame-shape", with(6, 0xff)));
+    seeds.push(("frame-body-len", with(15, 0xff)));
     seeds.push(("frame-checksum", with(frame.len() - 1, 0)));
     seeds.push(("frame-cut", prefixed(0, &frame[..frame.len() / 2])));
     seeds
@@ -239,6 +266,9 @@ fn apply() -> Seeds {
     seeds
 }
 
+/// The layout, the identity and the number of partitions come before the states.
+const STATES_AT: usize = 1 + 6 + 1 + 1 + 1;
+
 fn restore() -> Seeds {
     let id = ReplicaId::new("there", 1, 0).expect("a valid id");
     let presence = Presence::new(id, PresenceConfig::default());
@@ -249,14 +279,14 @@ fn restore() -> Seeds {
     }
     presence.untrack("room-1", "ann", "conn");
     let frame = presence.snapshot();
-    let start = Envelope::default().body_offset();
-    let body = &frame[start..frame.len() - 8];
+    let opened = Envelope::default().open(&frame).expect("it is sound");
+    let body = opened.body;
     let with = |at: usize, byte: u8| {
         let mut body = body.to_vec();
         body[at] = byte;
         prefixed(1, &body)
     };
-    let twice = [body, &body[14..]].concat();
+    let twice = [body, &body[STATES_AT..]].concat();
     vec![
         ("nothing", vec![]),
         ("sealed-nothing", vec![1]),
@@ -264,15 +294,16 @@ fn restore() -> Seeds {
         ("snapshot-cut", prefixed(0, &frame[..frame.len() / 2])),
         (
             "snapshot-of-another-kind",
-            prefixed(0, &Envelope::default().seal(Kind::DELTA, body)),
+            prefixed(0, &Envelope::default().seal(Kind::STATE_DELTA, None, body)),
         ),
         ("body", prefixed(1, body)),
         ("body-cut", prefixed(1, &body[..body.len() - 3])),
         ("body-states-twice", prefixed(1, &twice)),
         ("body-of-another-layout", with(0, 9)),
-        ("body-length-too-long", with(14, 250)),
-        ("body-length-zero", with(14, 0)),
-        ("body-slot-255", with(24, 255)),
+        ("body-partitions-2-pow-255", with(STATES_AT - 1, 255)),
+        ("body-partition-250", with(STATES_AT, 250)),
+        ("body-length-too-long", with(STATES_AT + 2, 250)),
+        ("body-length-zero", with(STATES_AT + 2, 0)),
     ]
 }
 
@@ -319,7 +350,8 @@ fn list_frames() -> Seeds {
         .collect();
     let body = |at: usize| {
         let frame = &binary[at];
-        frame[Envelope::default().body_offset()..frame.len() - 8].to_vec()
+        let opened = Envelope::default().open(frame);
+        opened.expect("it is sound").body.to_vec()
     };
     let delta = body(2);
     let with = |at: usize, byte: u8| {

@@ -75,6 +75,8 @@ impl Kind {
     pub const COUNT_REPAIR: Self = Self(21);
     /// Warns the receiver that more is known of it than it says.
     pub const HEARD: Self = Self(22);
+    /// A frame to one replica that others pass on.
+    pub const RELAYED: Self = Self(23);
     /// A snapshot of the own entries of a presence.
     pub const SNAPSHOT: Self = Self(32);
     /// Operations of one origin, between trackers.
@@ -117,6 +119,7 @@ impl Kind {
             Self::COUNT_DELTA => "count_delta",
             Self::COUNT_REPAIR => "count_repair",
             Self::HEARD => "heard",
+            Self::RELAYED => "relayed",
             Self::SNAPSHOT => "snapshot",
             Self::STATE_DELTA => "state_delta",
             Self::STATE_REPAIR => "state_repair",

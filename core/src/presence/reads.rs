@@ -59,7 +59,7 @@ impl Presence {
     /// Returns the number of entries, hidden ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        let lens = self.shards.iter().map(|shard| len_of(&*shard.read()));
+        let lens = self.shards.iter().map(|shard| len_of(&shard.read()));
         lens.sum()
     }
 
@@ -99,7 +99,7 @@ impl Presence {
     #[must_use]
     pub fn try_len(&self) -> Option<usize> {
         let shards = self.shards.iter();
-        let lens = shards.map(|shard| Some(len_of(&*shard.try_read()?)));
+        let lens = shards.map(|shard| shard.try_read().map(|shard| len_of(&shard)));
         lens.sum()
     }
 

@@ -35,6 +35,7 @@ pub struct Config {
     /// replaced it: the grace of the presence.
     pub(crate) grace: Duration,
     pub(crate) ready_after: Duration,
+    pub(crate) relay: bool,
     pub(crate) peers_max: usize,
     pub(crate) reply_bytes_max: usize,
     pub(crate) staging_bytes_max: usize,
@@ -58,6 +59,7 @@ impl Default for Config {
             vacate_after: Duration::from_secs(60),
             grace: Duration::ZERO,
             ready_after: Duration::from_secs(5),
+            relay: false,
             peers_max: 4_096,
             reply_bytes_max: 256 << 20,
             staging_bytes_max: 256 << 20,
@@ -140,6 +142,19 @@ impl Config {
     #[must_use]
     pub fn frame_max(mut self, frame_max: usize) -> Self {
         self.frame_max = frame_max;
+        self
+    }
+
+    /// Sets whether this node passes frames of others on to its neighbours, as a network needs in
+    /// which not all nodes reach each other. Default `false`.
+    ///
+    /// All nodes of the cluster must have the same. Every node then receives each frame to all from
+    /// each of its neighbours. A hint that a neighbour is gone hides nothing, since its frames may
+    /// take another way. Two processes with the same identity are noticed later, by their
+    /// contradictions alone.
+    #[must_use]
+    pub fn relay(mut self, relay: bool) -> Self {
+        self.relay = relay;
         self
     }
 

@@ -44,6 +44,7 @@ mod partition_set;
 mod partitions;
 mod peers;
 mod pulls;
+mod relay;
 mod replies;
 pub(crate) mod rng;
 mod routing;

@@ -24,6 +24,7 @@ mod presence;
 mod presence_timers;
 mod refused;
 mod regressions;
+mod relay;
 mod replica;
 mod roster;
 mod roster_model;

@@ -28,22 +28,19 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["id", "codec", "error", "fault", "text_or_bytes"],
     ),
     ("member_list", &["id", "codec", "text_or_bytes"]),
-    ("replica", &["id", "codec", "error", "fault"]),
+    ("replica", &["id", "codec", "error", "fault", "tracker"]),
     (
         "presence",
-        &[
-            "id", "codec", "error", "fault", "tracker", "replica", "wire2",
-        ],
-    ),
-    (
-        "wire2",
         &["id", "codec", "error", "fault", "tracker", "replica"],
     ),
     (
         "roster",
         &["id", "error", "presence", "tracker", "member_list"],
     ),
-    ("runtime", &["id", "codec", "error", "presence", "tracker"]),
+    (
+        "runtime",
+        &["id", "codec", "error", "presence", "replica", "tracker"],
+    ),
     (
         "testing",
         &[
@@ -55,7 +52,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "member_list",
             "replica",
             "presence",
-            "wire2",
         ],
     ),
 ];

@@ -103,9 +103,9 @@ fn check(tracker: &Tracker) {
             continue;
         }
         let body = tracker
-            .full_body(&origin.replica, 0)
+            .full_body(&origin.replica)
             .expect("the origin is known");
-        let frame = Envelope::default().seal(Kind::REPAIR, &body);
+        let frame = Envelope::default().seal(Kind::STATE_REPAIR, None, &body);
         mirror
             .apply(&frame)
             .expect("what a tracker serves, another takes");

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use headcount::codec::{Envelope, Kind};
-use headcount::replica::{Config, Replica};
+use headcount::codec::{DecodeError, Envelope, Kind, Shape};
 use headcount::tracker::{DeltaHead, RepairHead};
-use headcount::{ReplicaId, Tracker};
+use headcount::{Presence, PresenceConfig, ReplicaId};
 
-use super::{bounded, within};
+use super::{Message, bounded, within};
 
 /// The first byte is a kind, the rest is taken as a frame, as a body of that kind, and as the
 /// fields of that body. Every decoder answers or refuses; an offset lies within the input.
@@ -18,13 +17,9 @@ pub fn decode(data: &[u8]) {
     };
     let envelope = Envelope::default();
     let opened = bounded("Envelope::open", bytes, || {
-        envelope.open(bytes).map(|(_, body)| body)
+        envelope.open(bytes).map_err(DecodeError::from)
     });
     within(bytes, opened);
-    within(
-        bytes,
-        bounded("Tracker::frame_slot", bytes, || Tracker::frame_slot(bytes)),
-    );
     within(
         bytes,
         bounded("DeltaHead::decode", bytes, || DeltaHead::decode(bytes)),
@@ -33,32 +28,25 @@ pub fn decode(data: &[u8]) {
         bytes,
         bounded("RepairHead::decode", bytes, || RepairHead::decode(bytes)),
     );
-    let sealed = envelope.seal(Kind(kind), bytes);
-    let (opened, body) = envelope.open(&sealed).expect("what was sealed opens");
-    assert_eq!((opened, body), (Kind(kind), bytes));
-    message(&Bytes::copy_from_slice(bytes));
-    message(
-        &Envelope::new("headcount", None)
-            .seal(Kind(kind), bytes)
-            .into(),
-    );
+    let sealed = envelope.seal(Kind(kind), None, bytes);
+    let opened = envelope.open(&sealed).expect("what was sealed opens");
+    assert_eq!((opened.kind, opened.body), (Kind(kind), bytes));
+    hear(&Bytes::copy_from_slice(bytes));
+    let envelope = Envelope::new("headcount", None, Shape::default());
+    hear(&Message::read(kind, bytes).seal(&envelope));
 }
 
-/// Lets a replica hear a frame: it answers or refuses, and works on.
-fn message(frame: &Bytes) {
+/// Lets a presence hear a frame: it answers or refuses, and works on.
+fn hear(frame: &Bytes) {
     let id = ReplicaId::new("here", 1, 1).expect("a valid id");
-    let mut replica = Replica::new(id, Config::default(), 1);
+    let presence = Presence::new(id, PresenceConfig::default());
     let now = Duration::from_secs(1);
-    replica.handle_timeout(now);
-    let refused = replica.handle_message(now, "there", frame).is_err();
-    replica.handle_timeout(now + Duration::from_secs(30));
-    while replica.poll_transmit().is_some() {}
-    while replica.poll_action().is_some() {}
+    presence.handle_timeout(now);
+    let refused = presence.handle_message(now, "there", frame).is_err();
+    presence.handle_timeout(now + Duration::from_secs(30));
+    while presence.poll_transmit().is_some() {}
     if refused {
-        assert_eq!(
-            replica.replicas().count(),
-            0,
-            "a refused frame made a replica known"
-        );
+        let known = presence.replicas();
+        assert!(known.is_empty(), "a refused frame made a replica known");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use headcount::codec::{Envelope, Kind};
+use headcount::codec::{Envelope, Shape};
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
 
-use super::steps;
+use super::{Message, steps};
 
 /// Steps of a kind and the body of a message: whole frames of a neighbour, with some time between
 /// them. A refused one changes nothing, and after each the lists agree with the counts.
@@ -14,13 +14,13 @@ pub fn hear(data: &[u8]) {
     let presence = Presence::new(id, PresenceConfig::default());
     let entry = NewEntry::new("room", "ann", "conn");
     presence.track(&entry).expect("within limits");
-    let envelope = Envelope::new("headcount", None);
+    let envelope = Envelope::new("headcount", None, Shape::default());
     let mut now = Duration::from_secs(1);
     for (kind, body) in steps(data) {
-        now += Duration::from_millis(400);
+        now += Duration::from_millis(40);
         presence.handle_timeout(now);
         let before = (presence.clocks(), presence.replicas());
-        let frame = envelope.seal(Kind(kind), body).into();
+        let frame = Message::read(kind, body).seal(&envelope);
         if presence.handle_message(now, "there", &frame).is_err() {
             let after = (presence.clocks(), presence.replicas());
             assert_eq!(before, after, "changed by a refused frame");

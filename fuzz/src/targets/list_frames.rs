@@ -121,7 +121,7 @@ pub(crate) fn clients() -> (Client<u64>, Vec<Bundle<u64>>) {
 /// Wraps a body in the envelope of a bundle, as `Bundle::to_binary` does.
 fn seal(body: &[u8]) -> Vec<u8> {
     use headcount::codec::{Envelope, Kind};
-    Envelope::new("", None).seal(Kind(LIST_BUNDLE), body)
+    Envelope::default().seal(Kind(LIST_BUNDLE), None, body)
 }
 
 /// The kind of frame that a bundle is: `core/docs/list-frames.md`, section 8.

@@ -5,6 +5,7 @@ mod decode;
 mod hear;
 mod list_frames;
 mod load;
+mod message;
 mod restore;
 mod server;
 
@@ -13,6 +14,7 @@ pub use decode::decode;
 pub use hear::hear;
 pub use list_frames::list_frames;
 pub use load::load;
+pub(crate) use message::Message;
 pub use restore::restore;
 pub use server::{rest, socket};
 

@@ -117,6 +117,15 @@ pub(crate) enum Sender {
     Handle(Handle),
 }
 
+impl Sender {
+    pub(crate) fn handle(&self) -> Handle {
+        match self {
+            Self::Id(id) => Handle::of(id),
+            Self::Handle(handle) => *handle,
+        }
+    }
+}
+
 /// A decoded frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {

@@ -390,7 +390,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// One message of each kind about partitions.
-fn golden_data() -> [(&'static str, Message); 5] {
+fn golden_data() -> [(&'static str, Message); 8] {
     let position = Position {
         life: 7,
         clock: 300,
@@ -434,9 +434,26 @@ fn golden_data() -> [(&'static str, Message); 5] {
         seq: 30,
         rows: List::new(shape(), [row]),
     };
-    let bundle = [answer(repair), answer(same), answer(delta.clone())];
+    let part = Data::Part(Part {
+        life: 7,
+        base: 0,
+        to: 300,
+        nonce: question.nonce,
+        reply: 5,
+        index: 1,
+        count: 6,
+        content: Bytes::from_static(&[0]),
+    });
+    let bundle = [
+        answer(repair.clone()),
+        answer(same.clone()),
+        answer(delta.clone()),
+    ];
     [
         ("delta", Message::Data(answer(delta))),
+        ("repair", Message::Data(answer(repair))),
+        ("same", Message::Data(answer(same))),
+        ("part", Message::Data(answer(part))),
         ("row", Message::Data(answer(Data::Row(position)))),
         (
             "pull",
@@ -451,7 +468,7 @@ fn golden_data() -> [(&'static str, Message); 5] {
 }
 
 /// One message of each kind about replicas and their indexes.
-fn golden_control() -> [(&'static str, Message); 9] {
+fn golden_control() -> [(&'static str, Message); 11] {
     let mut set = PartitionSet::new(shape());
     for partition in [3, 4, 31] {
         set.toggle(partition);
@@ -494,6 +511,37 @@ fn golden_control() -> [(&'static str, Message); 9] {
             Message::Ask {
                 origin: origin(),
                 since: 28,
+            },
+        ),
+        (
+            "pull-parts",
+            Message::PullParts {
+                origin: origin(),
+                item: PullItem {
+                    partition: 3,
+                    life: 0,
+                    clock: 0,
+                    is_full: false,
+                    is_counts: false,
+                    nonce: 0xCAFE_F00D,
+                },
+                reply: 5,
+                credit: 4,
+                missing: vec![2, 3, 5],
+            },
+        ),
+        (
+            "signal",
+            Message::Sign {
+                partition: 3,
+                sign: Sign {
+                    seq: 4,
+                    topic: Bytes::from_static(b"room"),
+                    key: Bytes::from_static(b"ann"),
+                    kind: 1,
+                    ttl_ms: 5_000,
+                    payload: Bytes::from_static(b"{}"),
+                },
             },
         ),
         (

@@ -4,6 +4,7 @@
 mod hearing;
 mod holding;
 mod parts;
+mod passing;
 mod serving;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
 use super::peers::{Bounds, Limited, Peers, Verdict};
 use super::pulls::Pulls;
+use super::relay::{self, Relay};
 use super::replies::Replies;
 use super::signs::Signs;
 use super::stagings::Stagings;
@@ -78,6 +80,8 @@ pub(crate) struct Replica {
     long_replies: LongReplies,
     /// A lower bound of the next deadline that [`sweep`](Self::sweep) looks after.
     sweep_at: u64,
+    /// `None` if all nodes reach each other.
+    relay: Option<Relay>,
     /// Addresses of unreadable frames, and when they were reported.
     reported: Vec<(Address, u64)>,
     /// Partitions whose answers are too long, and when that was reported.
@@ -93,6 +97,10 @@ impl Replica {
     pub(crate) fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
         config.frame_max = config.frame_max.clamp(1 << 10, 16 << 20);
         let timing = Timing::new(&config);
+        let relay = config.relay.then(|| {
+            config.frame_max -= relay::OVERHEAD;
+            Relay::new(config.peers_max, timing.down)
+        });
         let mut rng = Rng::new(seed);
         let bounds = Bounds {
             shape: config.shape,
@@ -120,6 +128,7 @@ impl Replica {
             replies: Replies::default(),
             long_replies: LongReplies::new(config.reply_bytes_max),
             sweep_at: u64::MAX,
+            relay,
             reported: Vec::new(),
             too_long: BTreeMap::new(),
             out: VecDeque::new(),
@@ -147,8 +156,12 @@ impl Replica {
         if self.own.has_left() {
             return Ok(());
         }
-        let decoded = message::decode(&self.seal, frame);
-        let frame = decoded.inspect_err(|error| self.report_unreadable(from, error))?;
+        let heard = self.receive(from, frame);
+        let heard = heard.inspect_err(|error| self.report_unreadable(from, error))?;
+        let Some((from, frame)) = heard else {
+            return Ok(());
+        };
+        let from = &from;
         // Two clones of one process drift apart with what they hear.
         self.rng.stir(self.now ^ xxh3_64(from.as_bytes()));
         match frame.sender {
@@ -431,10 +444,16 @@ impl Replica {
     }
 
     fn transmit(&mut self, to: Destination, message: &Message) {
-        if self.out.len() < OUT_MAX {
-            let frame = message::encode(&self.seal, self.own.id(), self.own.handle(), message);
-            self.out.push_back(Transmit { to, frame });
+        if self.out.len() >= OUT_MAX {
+            return;
         }
+        let frame = message::encode(&self.seal, self.own.id(), self.own.handle(), message);
+        if let (Some(relay), Destination::Peer(name)) = (&self.relay, &to) {
+            let wrapped = relay.wrap(&self.seal, name, frame);
+            self.out_to(wrapped);
+            return;
+        }
+        self.out.push_back(Transmit { to, frame });
     }
 
     fn emit(&mut self, event: Event) {

@@ -17,6 +17,8 @@ pub(crate) struct Mesh {
     pub(crate) pulls: Vec<(usize, usize)>,
     /// Frames of these kinds are lost.
     pub(crate) lost: Vec<Kind>,
+    /// The number of frames that went to one node by way of others, for each link.
+    pub(crate) relayed: usize,
 }
 
 impl Mesh {
@@ -32,6 +34,7 @@ impl Mesh {
             sent: Vec::new(),
             pulls: Vec::new(),
             lost: Vec::new(),
+            relayed: 0,
         }
     }
 
@@ -63,6 +66,7 @@ impl Mesh {
                     if [Kind::DELTA, Kind::REPAIR, Kind::PART, Kind::BUNDLE].contains(&kind) {
                         self.sent.push((from, to, transmit.frame.to_vec()));
                     }
+                    self.relayed += usize::from(kind == Kind::RELAYED);
                     if kind == Kind::PULL {
                         self.pulls.push((from, to));
                     }
