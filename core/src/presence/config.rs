@@ -88,7 +88,7 @@ impl PresenceConfig {
         self
     }
 
-    /// Sets the most entries handled while the lock of a slot is held, when much has to be done at
+    /// Sets the most entries handled while a lock of entries is held, when much has to be done at
     /// once: a load, a large answer, a replica that appears or goes. Default 1,024, at least 1.
     #[must_use]
     pub fn slice_entries_max(mut self, slice_entries_max: usize) -> Self {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::NewEntry;
 use crate::replica::Config;
+use crate::tracker::NewEntry;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -229,7 +229,7 @@ impl Node {
     }
 
     /// Lists a topic and subscribes to its changes in one step: every change after the list comes,
-    /// and none that the list has. O(entries of the topic); writers of its slot wait meanwhile.
+    /// and none that the list has. O(entries of the topic); writers of its partition wait meanwhile.
     ///
     /// ```
     /// # use headcount::runtime::{Node, memory::Network};

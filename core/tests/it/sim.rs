@@ -7,7 +7,7 @@ use crate::support::schedules::converge;
 
 #[test]
 fn schedules_converge() {
-    converge(1_000_000, 60_000, |seed| testing::simulate(seed, None));
+    converge(1_000_000, 100_000, |seed| testing::simulate(seed, None));
 }
 
 /// Every incident happens in schedules.

@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("text_or_bytes", &[]),
     ("fault", &[]),
-    ("codec", &[]),
+    ("codec", &["id", "fault"]),
     ("error", &["codec"]),
     (
         "tracker",

@@ -1,0 +1,106 @@
+//! Measures what nodes receive from each other in clusters of several sizes: real frames through
+//! `Presence`, on a simulated network and in simulated time. `--help` has examples.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use headcount::codec::Kind;
+use headcount::testing::{self, Load, Traffic};
+use serde_json::{Value, json};
+
+const EXAMPLES: &str = "\
+Examples:
+  scale --nodes 25,100,200                     the sizes of a product, 100 entries a node
+  scale --nodes 1000 --entries 10 --seconds 1  every entry is held 1,000 times: 10 million in all
+  scale --nodes 200 --operations 0 --json      a calm cluster, the result as JSON
+
+All nodes run in this process. Bytes are exact and the same at each run; only `took` is of this machine.";
+
+/// Prints the bytes that a node receives in a second, by their kind, and what one that joins receives.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+struct Args {
+    /// Sizes of the clusters, each measured by itself.
+    #[arg(long, value_delimiter = ',', default_values_t = [25, 100, 200])]
+    nodes: Vec<usize>,
+    /// Entries of each node.
+    #[arg(long, default_value_t = 100)]
+    entries: usize,
+    /// Operations of each node in a second.
+    #[arg(long, default_value_t = 5)]
+    operations: u64,
+    /// Simulated seconds in which it is measured.
+    #[arg(long, default_value_t = 2)]
+    seconds: u64,
+    /// Prints one JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if !args.json {
+        println!("bytes a node and second; newcomer: bytes received / bytes of its state");
+        println!("| nodes | operations | control | beats | newcomer | complete after | took |");
+        println!("|---|---|---|---|---|---|---|");
+    }
+    let mut results = Vec::new();
+    for &nodes in &args.nodes {
+        let load = Load {
+            nodes,
+            entries: args.entries,
+            operations: args.operations,
+            seconds: args.seconds,
+        };
+        let start = Instant::now();
+        match testing::measure(&load) {
+            Ok(traffic) => {
+                if !args.json {
+                    println!("{}", row(&load, &traffic, start));
+                }
+                results.push(to_json(&load, &traffic));
+            }
+            Err(what) => {
+                eprintln!("error: {nodes} nodes: {what}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if args.json {
+        println!("{}", Value::Array(results));
+    }
+    ExitCode::SUCCESS
+}
+
+fn beats(traffic: &Traffic) -> u64 {
+    let beats = traffic.by_kind.get(&Kind::BEAT.0);
+    beats.copied().unwrap_or(0)
+}
+
+fn row(load: &Load, traffic: &Traffic, start: Instant) -> String {
+    format!(
+        "| {} | {} | {} | {} | {:.2} | {} ms | {:.1} s |",
+        load.nodes,
+        traffic.deltas,
+        traffic.control,
+        beats(traffic),
+        traffic.newcomer as f64 / traffic.state.max(1) as f64,
+        traffic.newcomer_ms,
+        start.elapsed().as_secs_f64()
+    )
+}
+
+fn to_json(load: &Load, traffic: &Traffic) -> Value {
+    let by_kind = traffic.by_kind.iter();
+    let by_kind = by_kind.map(|(kind, bytes)| (Kind(*kind).name().to_owned(), json!(bytes)));
+    json!({
+        "nodes": load.nodes,
+        "entries": load.entries,
+        "operations_a_second": load.operations,
+        "bytes_a_second": by_kind.collect::<serde_json::Map<_, _>>(),
+        "newcomer_bytes": traffic.newcomer,
+        "state_bytes": traffic.state,
+        "newcomer_ms": traffic.newcomer_ms,
+    })
+}
