@@ -12,6 +12,9 @@ pub(super) struct SumCheck {
     wanted: Option<(u64, u64)>,
     /// The last Beat whose sum was met.
     met: u64,
+    /// The first Beat, if it had nothing: that of a new identity, whose entries come after it, has
+    /// nothing too.
+    empty_first: Option<u64>,
     /// When to ask; `None` once asked.
     ask_at: Option<u64>,
     /// The times that was asked since a sum was met.
@@ -21,6 +24,10 @@ pub(super) struct SumCheck {
 impl SumCheck {
     /// Takes the sum of a new Beat. Returns when to look whether it was met, if it is not yet.
     pub(super) fn beat(&mut self, seq: u64, sum: u64, held: u64, now: u64) -> Option<u64> {
+        let is_first = self.wanted.is_none() && self.met == 0;
+        if is_first && sum == 0 {
+            self.empty_first = Some(seq);
+        }
         self.wanted = Some((seq, sum));
         self.ask_at = Some(now + PATIENCE);
         self.compare(held);
@@ -48,9 +55,9 @@ impl SumCheck {
         Some(if self.asks == 1 { self.met } else { 0 })
     }
 
-    /// Returns whether the sum of a Beat was ever met.
+    /// Returns whether the sum of a Beat was ever met that says what the replica has.
     pub(super) fn was_met(&self) -> bool {
-        self.met > 0 || is_broken(Fault::ReadyUnchecked)
+        self.met > self.empty_first.unwrap_or(0) || is_broken(Fault::ReadyUnchecked)
     }
 
     /// Returns when it is time to ask.
@@ -62,6 +69,21 @@ impl SumCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_beat_of_nothing_says_nothing() {
+        let mut check = SumCheck::default();
+        check.beat(7, 0, 0, 0);
+        assert!(!check.was_met());
+        check.beat(8, 0, 0, 0);
+        assert!(check.was_met(), "the replica is empty");
+        let mut check = SumCheck::default();
+        check.beat(7, 0, 0, 0);
+        check.beat(8, 20, 0, 0);
+        assert!(!check.was_met());
+        check.compare(20);
+        assert!(check.was_met());
+    }
 
     #[test]
     fn rows_are_asked_for_once_a_beat_until_the_sum_is_met() {
