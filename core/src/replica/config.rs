@@ -106,6 +106,12 @@ impl Config {
         self
     }
 
+    /// Sets whether this node passes on what it hears. It has no effect yet.
+    #[must_use]
+    pub fn relay(self, _relay: bool) -> Self {
+        self
+    }
+
     /// Sets the silence after which a replica is down and its entries are hidden. Default 5 s, at
     /// least two heartbeats.
     #[must_use]
