@@ -26,7 +26,7 @@ defmodule Headcount.Transport.PG do
       send_frame(pid, frame)
     end
 
-    %{state | last: frame}
+    if introduces?(frame), do: %{state | last: frame}, else: state
   end
 
   def transmit(address, frame, state) do
@@ -70,6 +70,10 @@ defmodule Headcount.Transport.PG do
 
   @impl true
   def trusted?(_state), do: true
+
+  # Only a Hello and a Beat say who their sender is.
+  defp introduces?(<<"HC", _version::16, kind, _rest::binary>>), do: kind in [1, 2]
+  defp introduces?(_frame), do: false
 
   # The first frame of an unknown peer makes the new member introduce itself.
   defp greet(node, wait, state) do
