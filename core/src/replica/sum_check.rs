@@ -22,7 +22,8 @@ impl SumCheck {
     /// Takes the sum of a new Beat. Returns when to look whether it was met, if it is not yet.
     pub(super) fn beat(&mut self, seq: u64, sum: u64, held: u64, now: u64) -> Option<u64> {
         self.wanted = Some((seq, sum));
-        self.ask_at = Some(now + PATIENCE);
+        // Beats that come faster put nothing off.
+        self.ask_at.get_or_insert(now + PATIENCE);
         self.compare(held);
         self.ask_at
     }
@@ -62,6 +63,19 @@ impl SumCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn beats_faster_than_the_patience_do_not_put_it_off() {
+        let mut check = SumCheck::default();
+        let pause = PATIENCE / 4;
+        for seq in 1..=4 {
+            assert_eq!(check.beat(seq, 20, 10, seq * pause), Some(pause + PATIENCE));
+            assert_eq!(check.due(seq * pause), None);
+        }
+        assert_eq!(check.due(pause + PATIENCE), Some(0), "nothing was ever met");
+        check.compare(20);
+        assert_eq!(check.beat(5, 20, 20, 2 * PATIENCE), None);
+    }
 
     #[test]
     fn rows_are_asked_for_once_a_beat_until_the_sum_is_met() {
