@@ -24,6 +24,9 @@ class PresenceOptions(TypedDict, total=False):
     grace: float | None
     frame_max: int | None
     relay: bool
+    partitions: int | None
+    vacate_after: float | None
+    ready_after: float | None
 
 
 class NatsOptions(TypedDict, total=False):

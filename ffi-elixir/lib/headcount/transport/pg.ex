@@ -17,7 +17,7 @@ defmodule Headcount.Transport.PG do
     group = {__MODULE__, cluster}
     :ok = :net_kernel.monitor_nodes(true)
     :ok = :pg.join(@scope, group, self())
-    {:ok, %{group: group, monitors: %{}, last: nil}}
+    {:ok, %{group: group, monitors: %{}, hello: nil}}
   end
 
   @impl true
@@ -26,7 +26,7 @@ defmodule Headcount.Transport.PG do
       send_frame(pid, frame)
     end
 
-    if introduces?(frame), do: %{state | last: frame}, else: state
+    if hello?(frame), do: %{state | hello: frame}, else: state
   end
 
   def transmit(address, frame, state) do
@@ -71,18 +71,17 @@ defmodule Headcount.Transport.PG do
   @impl true
   def trusted?(_state), do: true
 
-  # Only a Hello and a Beat say who their sender is.
-  defp introduces?(<<"HC", _version::16, kind, _rest::binary>>), do: kind in [1, 2]
-  defp introduces?(_frame), do: false
+  defp hello?(<<"HC", _version::16, 1, _rest::binary>>), do: true
+  defp hello?(_frame), do: false
 
-  # The first frame of an unknown peer makes the new member introduce itself.
+  # The Hello of this node, which it sends at its start, makes the new member introduce itself.
   defp greet(node, wait, state) do
     case Enum.filter(:pg.get_members(@scope, state.group), &(node(&1) == node)) do
       [] when wait <= @greet_ms_max ->
         Process.send_after(self(), {__MODULE__, :greet, node, wait * 2}, wait)
 
       members ->
-        for pid <- members, state.last != nil, do: send_frame(pid, state.last)
+        for pid <- members, state.hello != nil, do: send_frame(pid, state.hello)
     end
 
     {:ok, state}
