@@ -410,7 +410,9 @@ impl<'py> FromPyObject<'_, 'py> for Partitions {
         if number > PARTITIONS_MAX.into() {
             return Err(LimitError::new_err((text, PARTITIONS_MAX)));
         }
-        let shape = number.to_u32().and_then(|number| Shape::new(number, Mode::All));
+        let shape = number
+            .to_u32()
+            .and_then(|number| Shape::new(number, Mode::All));
         let shape = shape.ok_or_else(|| PyValueError::new_err(text))?;
         Ok(Self(shape.partitions()))
     }
