@@ -46,6 +46,8 @@ defmodule Headcount.Transport.PG do
       {:frame, address, frame, state}
     else
       Process.monitor(pid)
+      # Before any answer: a peer introduces itself to one whose Hello is the first that it hears.
+      introduce(pid, state)
       {:frame, address, frame, put_in(state.monitors[address], pid)}
     end
   end
@@ -81,11 +83,13 @@ defmodule Headcount.Transport.PG do
         Process.send_after(self(), {__MODULE__, :greet, node, wait * 2}, wait)
 
       members ->
-        for pid <- members, state.hello != nil, do: send_frame(pid, state.hello)
+        for pid <- members, do: introduce(pid, state)
     end
 
     {:ok, state}
   end
+
+  defp introduce(pid, state), do: if(state.hello, do: send_frame(pid, state.hello))
 
   # A slow or broken connection loses frames; it delays no other peer.
   defp send_frame(pid, frame) do
