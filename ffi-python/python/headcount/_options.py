@@ -77,7 +77,7 @@ class Stats(TypedDict):
     sent: dict[str, Traffic]
     """The frames sent, by kind: ``pull`` counts the requests for missing changes."""
     received: dict[str, Traffic]
-    """The frames received, by kind: ``repair`` counts the states of whole origins."""
+    """The frames received, by kind: ``repair`` counts the states of whole partitions."""
     refused: dict[str, int]
     """The frames refused, by reason: the `kind` of a `DecodeError`."""
     refused_entries: int
