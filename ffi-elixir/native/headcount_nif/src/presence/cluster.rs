@@ -104,8 +104,8 @@ fn presence_leave_gracefully(cluster: ResourceArc<Cluster>, now: u64) {
         .leave_gracefully(Duration::from_micros(now));
 }
 
-/// Returns when the next Goodbye is to be sent by [`presence_step`], after [`presence_leave_gracefully`]; `nil` once all
-/// are sent.
+/// Returns when [`presence_step`] has the next Goodbye to send, after [`presence_leave_gracefully`]; `nil` once all are
+/// sent.
 #[rustler::nif]
 fn presence_poll_goodbye(cluster: ResourceArc<Cluster>) -> Option<u64> {
     let next = cluster.presence.poll_goodbye();
