@@ -94,10 +94,13 @@ defmodule Headcount.ClusterTest do
     slow = [name: @name, broadcast_period: 60_000, permdown_period: 1_000_000_000]
     [a, b] = for name <- [:a, :b], do: up(name, slow)
     on_exit(fn -> Enum.each([a, b], &stop/1) end)
-    {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
+
+    for {node, key} <- [{a, 1}, {b, 2}],
+        do: {:ok, _} = tracker(node, :track, [idle(node), "room", key, %{}])
+
     Process.sleep(500)
     Cluster.connect([a, b])
-    Wait.until(fn -> keys(b, "room") == [1] end)
+    for node <- [a, b], do: Wait.until(fn -> keys(node, "room") == [1, 2] end)
   end
 
   test "a netsplit hides, the heal shows, and only what changed travels" do

@@ -134,7 +134,9 @@ defmodule Headcount.CodecTest do
     end
 
     test "a frame that Rust wrote is read" do
-      hex = File.read!(Path.expand("../../core/tests/golden/frames/repair-full.hex", __DIR__))
+      hex =
+        File.read!(Path.expand("../../core/tests/golden/frames/state-repair-full.hex", __DIR__))
+
       digits = Regex.replace(~r/^#.*$|\s/m, hex, "")
       b = State.new("b", codec: :json)
       assert {:ok, diff} = State.apply(b, Base.decode16!(digits, case: :lower))

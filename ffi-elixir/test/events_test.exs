@@ -2,7 +2,7 @@ defmodule Headcount.EventsTest do
   use ExUnit.Case, async: false
 
   import ExUnit.CaptureLog
-  alias Headcount.Test.{Diffs, Wait}
+  alias Headcount.Test.{Diffs, Lossy, Wait}
   alias Headcount.Tracker
 
   defmodule FailingTransport do
@@ -29,7 +29,8 @@ defmodule Headcount.EventsTest do
     {:ok, name: name, options: options}
   end
 
-  defp start(name, options), do: start_supervised!({Diffs, [name: name] ++ options}, id: name)
+  defp start(name, options),
+    do: start_supervised!({Diffs, [name: name] ++ options}, id: name, restart: :temporary)
 
   test "nodes that come and go", %{name: name, options: options} do
     log =
@@ -105,6 +106,120 @@ defmodule Headcount.EventsTest do
 
     assert length(Regex.scan(~r/the transport failed: .*no network/, log)) == 1
     assert Tracker.count(name, "room") == 1
+  end
+
+  test "a node that has caught up, and one that is not waited for longer", %{
+    name: name,
+    options: options
+  } do
+    log =
+      capture_log(fn ->
+        start(name, options ++ [node_name: "here", ready_after: 100])
+        assert_receive {:ready, []}
+        assert_receive {:telemetry, [:headcount, :tracker, :ready], _, ready}
+        assert ready == %{tracker: name, event: {:ready, []}}
+        assert Tracker.synced?(name)
+
+        # Its questions are lost.
+        lossy = {Lossy, group: inspect(name), lose: List.duplicate(4, 10_000)}
+        large = %{m: String.duplicate("x", 3_000)}
+        {:ok, _} = Tracker.track(name, self(), "room", 1, large)
+
+        assert_receive {:telemetry, [:headcount, :tracker, :step], %{bytes_out: bytes}, _}
+                       when bytes > 3_000
+
+        options = options ++ [transport: lossy, ready_after: 100]
+        start(:events_late, options ++ [node_name: "late"])
+        assert_receive {:ready, ["here"]}
+        refute Tracker.synced?(:events_late)
+        assert Tracker.count(:events_late, "room") == 0
+      end)
+
+    assert log =~ ":events_late: this node has caught up with all others but here"
+  end
+
+  test "a node with other partitions", %{name: name, options: options} do
+    log =
+      capture_log(fn ->
+        start(name, options)
+        wide = Keyword.merge(options, node_name: "wide", partitions: 64, report_events_to: nil)
+        start(:events_wide, wide)
+        assert_receive {:shape_mismatch, from, {32, :all}, {64, :all}}
+        assert from == address(:events_wide)
+        assert_receive {:telemetry, [:headcount, :tracker, :shape_mismatch], _, mismatch}
+        assert %{tracker: ^name, from: ^from} = mismatch
+        assert_receive {:telemetry, [:headcount, :tracker, :frame_refused], _, refused}
+        assert {:decode, 6, :other_shape} = refused.reason
+        {:ok, _} = Tracker.track(:events_wide, self(), "room", 1, %{})
+      end)
+
+    assert log =~ "is of this cluster and has 64 partitions, this node has 32 partitions"
+    assert Tracker.replicas(name) == []
+    assert Tracker.count(name, "room") == 0
+  end
+
+  test "a node of another cluster", %{name: name, options: options} do
+    options = Keyword.put(options, :transport, {Lossy, group: inspect(name)})
+
+    log =
+      capture_log(fn ->
+        start(name, options)
+        other = Keyword.merge(options, node_name: "other", report_events_to: nil, cluster: "b")
+        start(:events_other, other)
+        assert_receive {:unreadable, from, "at byte 8: the frame belongs to another cluster"}
+        assert from == address(:events_other)
+        assert_receive {:telemetry, [:headcount, :tracker, :unreadable], _, %{from: ^from}}
+      end)
+
+    assert log =~ "cannot be read: at byte 8: the frame belongs to another cluster"
+    assert Tracker.replicas(name) == []
+  end
+
+  test "an entry that no frame takes", %{name: name, options: options} do
+    log =
+      capture_log(fn ->
+        options = options ++ [transport: Lossy]
+        start(name, options ++ [node_name: "here"])
+        start(:events_there, Keyword.merge(options, node_name: "there", report_events_to: nil))
+        large = %{m: String.duplicate("x", 10_000)}
+        {:ok, _} = Tracker.track(name, self(), "room", 1, large)
+        assert_receive {:answer_too_long, partition, bytes}
+        assert partition in 0..31 and bytes > 10_000
+        assert_receive {:telemetry, [:headcount, :tracker, :answer_too_long], _, metadata}
+        assert Enum.sort(Map.keys(metadata)) == [:event, :tracker]
+      end)
+
+    assert log =~ ~r/an answer about partition \d+ has \d+ bytes, more than a frame/
+    assert Tracker.count(:events_there, "room") == 0
+  end
+
+  test "a goodbye of which the first frame is lost", %{name: name, options: options} do
+    # A broken connection, which hides at once, is no goodbye.
+    options = options ++ [down_period: 600_000, permdown_period: 1_200_000]
+    start(name, options)
+    goodbye = 8
+    lossy = {Lossy, group: inspect(name), lose: [goodbye, goodbye]}
+
+    for {round, options} <- [called: options, stopped: options ++ [permdown_on_shutdown: true]] do
+      there = :"events_#{round}"
+      options = Keyword.merge(options, transport: lossy, node_name: there, report_events_to: nil)
+      start(there, options)
+      {:ok, _} = Tracker.track(there, self(), "room", 1, %{})
+      Wait.until(fn -> Tracker.count(name, "room") == 1 end)
+
+      if round == :called,
+        do: :ok = Tracker.graceful_permdown(there),
+        else: :ok = stop_supervised(there)
+
+      gone = to_string(there)
+      assert_receive {:replica_permdown, ^gone}
+      assert Tracker.size(name) == 0
+      assert Tracker.replicas(name) == []
+    end
+  end
+
+  defp address(name) do
+    Process.whereis(:"#{name}_replicator") |> :erlang.pid_to_list() |> List.to_string()
   end
 
   # As a frame comes from another node.

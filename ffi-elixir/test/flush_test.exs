@@ -5,8 +5,9 @@ defmodule Headcount.FlushTest do
   alias Headcount.Native
 
   setup do
-    times = {"flush", 1_500, 30_000, 1_200_000, 0, 256 * 1024}
-    {:ok, presence: Native.presence_new({"a", 1}, times, {false, false}, false)}
+    times = {1_500, 30_000, 1_200_000, 60_000, 5_000, 0}
+    own = {false, 256 * 1024}
+    {:ok, presence: Native.presence_new({"a", 1}, {"flush", 32}, times, own, {false, false})}
   end
 
   defp diffs(changes), do: for({0, changes} <- changes, do: Native.presence_changes(changes))

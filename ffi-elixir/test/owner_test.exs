@@ -9,7 +9,7 @@ defmodule Headcount.OwnerTest do
   # The longest owner that other languages take, in bytes.
   @owner_max 64
 
-  @golden Path.expand("../../core/tests/golden/frames/elixir-json.hex", __DIR__)
+  @golden Path.expand("../../core/tests/golden/frames/state-elixir-json.hex", __DIR__)
 
   # A process of a node of this name that need not be there.
   defp pid(node, id \\ 0xFFFF_FFFF) do
@@ -101,13 +101,19 @@ defmodule Headcount.OwnerTest do
     assert Base.encode16(frame, case: :lower) == text
   end
 
-  test "long names of clusters and replicas are refused where they are given" do
-    long = String.duplicate("x", 65)
+  test "long names of replicas are refused where they are given, those of clusters are not" do
+    options = [name: :long_names, node_name: String.duplicate("x", 65)]
+    {:error, error} = Headcount.Tracker.start_link(Headcount.Test.Diffs, [], options)
+    assert error =~ ~r/node_name has 65/
 
-    for {option, message} <- [cluster: ~r/cluster has 65 bytes/, node_name: ~r/node_name has 65/] do
-      options = [{:name, :long_names}, {option, long}]
-      {:error, error} = Headcount.Tracker.start_link(Headcount.Test.Diffs, [], options)
-      assert error =~ message
+    cluster = String.duplicate("x", 10_000)
+
+    for name <- [:long_a, :long_b] do
+      options = [name: name, node_name: name, cluster: cluster]
+      start_supervised!({Headcount.Test.Diffs, options}, id: name)
     end
+
+    {:ok, _} = Headcount.Tracker.track(:long_a, self(), "room", 1, %{})
+    Headcount.Test.Wait.until(fn -> Headcount.Tracker.count(:long_b, "room") == 1 end)
   end
 end

@@ -41,6 +41,11 @@ impl From<core::Diff> for Diff {
 }
 
 impl Diff {
+    /// Returns the same changes. O(topics).
+    pub(crate) fn share(&self) -> Self {
+        Self(self.0.clone(), self.1)
+    }
+
     fn topic(&self, topic: &str) -> Option<TopicDiff> {
         let at = self
             .0

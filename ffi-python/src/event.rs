@@ -44,8 +44,9 @@ impl Transmit {
 
 /// An event of the cluster.
 ///
-/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`, `refused`,
-/// `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `unsupported`.
+/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `divergence`, `refused`,
+/// `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `handle_collision`, `shape_mismatch`,
+/// `answer_too_long`, `unreadable`.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
 pub(crate) struct Event(core::Event);
@@ -82,27 +83,72 @@ impl Event {
             | core::Event::DuplicateName { other: id }
             | core::Event::Reincarnated { id }
             | core::Event::Signal { from: id, .. }
-            | core::Event::PeerLimit { refused: id } => Some(Replica(id.clone())),
+            | core::Event::PeerLimit { refused: id }
+            | core::Event::HandleCollision { refused: id } => Some(Replica(id.clone())),
             _ => None,
         }
     }
 
-    /// The reason for which the frames of the replica are refused, when the kind is `refused`: they break a limit
-    /// of this node or the format. The event comes once, until a frame of the replica is applied.
+    /// The replicas that this node has not caught up with, when the kind is `ready`: it has with all others that
+    /// are up. If some are missing, the event comes again when none is.
+    #[getter]
+    fn missing(&self) -> Option<Vec<Replica>> {
+        match &self.0 {
+            core::Event::Ready { missing } => Some(missing.iter().cloned().map(Replica).collect()),
+            _ => None,
+        }
+    }
+
+    /// The fault in words. With the kind `refused` entries of the replica break a limit of this node or the format:
+    /// the event comes once for a partition, until entries of it are applied. With `unreadable` frames of the peer
+    /// break the format or are of another cluster: it comes at most once a minute for each peer.
     #[getter]
     fn reason(&self) -> Option<String> {
         match &self.0 {
             core::Event::Refused { error, .. } => Some(error.to_string()),
+            core::Event::Unreadable { what, .. } => Some(what.clone()),
             _ => None,
         }
     }
 
-    /// The neighbour of the transport that the frame came from, when the kind is `refused` or
-    /// `unsupported`.
+    /// The address of the other node at the transport, when the kind is `shape_mismatch` or `unreadable`.
     #[getter]
     fn peer(&self) -> Option<&str> {
         match &self.0 {
-            core::Event::Refused { from, .. } | core::Event::Unsupported { from, .. } => Some(from),
+            core::Event::ShapeMismatch { from, .. } | core::Event::Unreadable { from, .. } => {
+                Some(from)
+            }
+            _ => None,
+        }
+    }
+
+    /// The number of the partition, when the kind is `divergence`, `refused` or `answer_too_long`.
+    #[getter]
+    fn partition(&self) -> Option<u16> {
+        match &self.0 {
+            core::Event::Divergence { partition, .. }
+            | core::Event::Refused { partition, .. }
+            | core::Event::AnswerTooLong { partition, .. } => Some(*partition),
+            _ => None,
+        }
+    }
+
+    /// The shapes of this node and of the other one, when the kind is `shape_mismatch`: of each the number of
+    /// partitions and the mode. Neither hears the other.
+    #[getter]
+    fn shapes(&self) -> Option<(Shape, Shape)> {
+        match &self.0 {
+            core::Event::ShapeMismatch { ours, theirs, .. } => Some((shape(*ours), shape(*theirs))),
+            _ => None,
+        }
+    }
+
+    /// The length of the answer in bytes, when the kind is `answer_too_long`: no frame of the transport takes it, so
+    /// the node that asked does not get the entries.
+    #[getter]
+    fn length(&self) -> Option<usize> {
+        match &self.0 {
+            core::Event::AnswerTooLong { bytes, .. } => Some(*bytes),
             _ => None,
         }
     }
@@ -117,14 +163,40 @@ impl Event {
     }
 
     fn __repr__(&self) -> String {
-        let who = self
-            .replica()
-            .map_or(String::new(), |replica| format!(" {}", replica.0));
-        let why = self
-            .reason()
-            .map_or(String::new(), |reason| format!(": {reason}"));
-        format!("<Event {}{who}{why}>", self.kind())
+        let mut text = format!("<Event {}", self.kind());
+        if let Some(Replica(id)) = self.replica() {
+            text += &format!(" {id}");
+        }
+        if let Some(peer) = self.peer() {
+            text += &format!(" {peer:?}");
+        }
+        if let Some(partition) = self.partition() {
+            text += &format!(" partition={partition}");
+        }
+        text += &match &self.0 {
+            core::Event::Ready { missing } => format!(" missing={missing:?}"),
+            core::Event::ShapeMismatch { ours, theirs, .. } => {
+                format!(": it has {theirs}, this node has {ours}")
+            }
+            core::Event::AnswerTooLong { bytes, .. } => format!(": {bytes} bytes"),
+            _ => {
+                let reason = self.reason();
+                reason.map_or(String::new(), |reason| format!(": {reason}"))
+            }
+        };
+        text + ">"
     }
+}
+
+/// A number of partitions and the name of a mode.
+type Shape = (u32, &'static str);
+
+fn shape(shape: core::Shape) -> Shape {
+    let mode = match shape.mode() {
+        core::Mode::All => "all",
+        core::Mode::Interest => "interest",
+    };
+    (shape.partitions(), mode)
 }
 
 /// A short-lived signal from another node, such as typing.

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::bounds::{self, room_for};
 use crate::bridge::{Bridge, bridge};
 use crate::convert::{Buffer, Meta, Name, Seconds, new_entry};
+use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::raise;
 use crate::feed::{Feed, Source};
@@ -39,6 +40,8 @@ pub(crate) struct NodeBase {
     id: ReplicaId,
     config: core::PresenceConfig,
     snapshot: Option<Buffer>,
+    /// The entries of the snapshot, from the start on.
+    restored: Mutex<Option<Diff>>,
     ready: Arc<Ready>,
     notes: (mpsc::Sender<String>, Mutex<Option<mpsc::Receiver<String>>>),
     transport_errors: Arc<AtomicU64>,
@@ -181,7 +184,18 @@ impl NodeBase {
         self.core.read(py, core::Presence::is_synced)
     }
 
-    /// Return the state of all replicas as bytes, to start the next node of this name with. O(entries).
+    /// The entries that the `snapshot` of the constructor has, as the joins of a `Diff`; an empty one without a
+    /// snapshot, and before the start. The node tracks none of them: track those again whose connections are still
+    /// there, with a `ttl` for those that might not be.
+    #[getter]
+    fn restored(&self) -> PyResult<Diff> {
+        self.core.check()?;
+        let restored = self.restored.lock();
+        let entries = restored.as_ref().map(Diff::share);
+        Ok(entries.unwrap_or_else(|| core::Diff::default().into()))
+    }
+
+    /// Return the entries of this node as bytes, to start the next node of this name with. O(own entries).
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         room_for(self.__len__(py)?, ENTRY_LEN)?;
         let snapshot = self.core.read(py, core::Presence::snapshot)?;
@@ -220,6 +234,7 @@ impl NodeBase {
             id,
             config,
             snapshot,
+            restored: Mutex::new(None),
             ready: Ready::new(),
             notes: (sender, Mutex::new(Some(receiver))),
             transport_errors: Arc::default(),
@@ -306,7 +321,12 @@ impl NodeBase {
         let id = self.id.clone();
         let config = self.config.clone();
         match &self.snapshot {
-            Some(snapshot) => Node::restore(id, config, transport, snapshot).map_err(raise),
+            Some(snapshot) => {
+                let restored = Node::restore(id, config, transport, snapshot);
+                let (node, entries) = restored.map_err(raise)?;
+                *self.restored.lock() = Some(entries.into());
+                Ok(node)
+            }
             None => Ok(Node::start(id, config, transport)),
         }
     }

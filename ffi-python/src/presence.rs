@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
-use headcount::codec::{CLUSTER_LEN_MAX, SharedKey};
-use headcount::replica::{Config, Signal};
+use headcount::codec::SharedKey;
+use headcount::replica::{Config, Mode, Shape, Signal};
 use headcount::{PresenceConfig, ReplicaId};
+use num_bigint::BigInt;
+use num_traits::ToPrimitive;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -24,6 +26,8 @@ use crate::verbs::{ENTRY_LEN, collect, entry_verbs, making_verbs, own_status, re
 
 /// The time for which a signal holds, unless its sender says otherwise.
 pub(crate) const SIGNAL_TTL: Duration = Duration::from_secs(5);
+/// The most partitions of a cluster.
+const PARTITIONS_MAX: u32 = 1 << 16;
 /// The longest part of a host's name in the name of a node.
 const HOST_LEN_MAX: usize = 32;
 
@@ -59,14 +63,20 @@ entry_verbs!(Presence);
 impl Presence {
     /// Create a node of a cluster, alone so far. `name` must be unique in the cluster: left out, it is
     /// made of the host, the process and a random number. Durations are in seconds; `key` is a secret of 16 bytes
-    /// that all nodes share; `relay` is for transports that do not reach every node directly.
+    /// that all nodes share; `relay` is for transports that do not reach every node directly. Topics are spread over
+    /// `partitions`, a power of two from 1 to 65,536 (32), the same number on all nodes: a node with another one hears
+    /// nothing of the others. One without entries of this node is given up after `vacate_after` (60), and with it
+    /// what is remembered of those that left. The event `ready` names the nodes that this one has not caught up with
+    /// `ready_after` (5) after two heartbeats.
     ///
-    /// Raises `ValueError` for a name and `LimitError` for a `cluster` of more than 64 bytes.
+    /// Raises `ValueError` for a name of more than 64 bytes and for a number of partitions that is not a power of
+    /// two, `LimitError` for more than 65,536.
     #[new]
     #[pyo3(signature = (
         name = None, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
-        flush = None, grace = None, frame_max = None, relay = false,
+        flush = None, grace = None, frame_max = None, relay = false, partitions = None,
+        vacate_after = None, ready_after = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -84,21 +94,23 @@ impl Presence {
         grace: Option<Seconds>,
         frame_max: Option<usize>,
         relay: bool,
+        partitions: Option<Partitions>,
+        vacate_after: Option<Seconds>,
+        ready_after: Option<Seconds>,
     ) -> PyResult<Self> {
-        if cluster.len() > CLUSTER_LEN_MAX {
-            let len = cluster.len();
-            let max = CLUSTER_LEN_MAX;
-            let text = format!("cluster has {len} bytes, at most {max} are allowed");
-            return Err(LimitError::new_err((text, max)));
-        }
         let key = key.map(|key| shared_key(&key)).transpose()?;
         let mut replication = Config::default().cluster(cluster).key(key).relay(relay);
         replication = set(replication, Config::heartbeat, heartbeat);
         replication = set(replication, Config::down_after, down_after);
         replication = set(replication, Config::forget_after, forget_after);
         replication = set(replication, Config::push_after, push_after);
+        replication = set(replication, Config::vacate_after, vacate_after);
+        replication = set(replication, Config::ready_after, ready_after);
         if let Some(frame_max) = frame_max {
             replication = replication.frame_max(frame_max);
+        }
+        if let Some(Partitions(partitions)) = partitions {
+            replication = replication.partitions(partitions);
         }
         let name = name.map_or_else(|| name_of_process(py), |name| Ok(name.to_owned()))?;
         let seed = getrandom::u64().map_err(std::io::Error::from)?;
@@ -114,34 +126,34 @@ impl Presence {
         })
     }
 
-    /// Create a presence that starts with the entries of the other replicas in `snapshot`, so that only
-    /// later changes have to travel. A replica stays hidden until its first frame arrives. The own entries
-    /// of the snapshot are not restored, as their connections are closed. The options are those of the
-    /// constructor. O(entries).
+    /// Create a presence, and return with it the own entries in `snapshot`, as the joins of a `Diff`. It tracks none of
+    /// them: track those again whose connections are still there, with `lease` for those that might not be. It asks
+    /// the other nodes for their entries. The options are those of the constructor. O(entries).
     ///
     /// Raises `DecodeError` when the bytes are not a snapshot.
     #[staticmethod]
-    #[pyo3(signature = (snapshot, name, *, now = Seconds(Duration::ZERO), **options))]
+    #[pyo3(signature = (snapshot, name, **options))]
     fn restore(
         py: Python<'_>,
         snapshot: Buffer,
         name: &str,
-        now: Seconds,
         options: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Self> {
+    ) -> PyResult<(Self, Diff)> {
         room_for(snapshot.len(), FRAME_GROWTH)?;
         let new = py.get_type::<Self>().call((name,), options)?;
         let new = new.cast::<Self>()?.get();
         let id = new.core.get()?.id();
         let config = new.config.clone();
-        let restored = py.detach(|| core::Presence::restore(id, config, now.0, &snapshot));
-        Ok(Self {
-            core: Detached::new(restored.map_err(raise)?),
+        let restored = py.detach(|| core::Presence::restore(id, config, &snapshot));
+        let (core, entries) = restored.map_err(raise)?;
+        let presence = Self {
+            core: Detached::new(core),
             config: new.config.clone(),
-        })
+        };
+        Ok((presence, entries.into()))
     }
 
-    /// Return the state of all replicas as bytes, for `restore`. Other threads may change it meanwhile. O(entries).
+    /// Return the own entries as bytes, for `restore`. Other threads may change them meanwhile. O(own entries).
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         room_for(self.__len__(py)?, ENTRY_LEN)?;
         let snapshot = self.core.read(py, |core| core.snapshot())?;
@@ -310,11 +322,19 @@ impl Presence {
             .map_err(raise)
     }
 
-    /// Leave the cluster: peers drop this replica's entries at once. Send the frames that `poll` still
-    /// yields, then stop.
+    /// Leave the cluster: peers drop this replica's entries at once. Goodbye is said three times, 20 ms apart, as
+    /// frames may be lost: send the frames that `poll` yields, and call `handle_timeout` when `poll_goodbye` says so,
+    /// until that is `None`; then stop.
     fn leave_gracefully(&self, py: Python<'_>, now: Seconds) -> PyResult<()> {
         self.core.read(py, |core| core.leave_gracefully(now.0))?;
         Ok(())
+    }
+
+    /// Return the time of the `handle_timeout` that says the next Goodbye, in seconds as `now`, after
+    /// `leave_gracefully`; `None` once all are said.
+    fn poll_goodbye(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let next = self.core.read(py, |core| core.poll_goodbye())?;
+        Ok(next.map(|at| at.as_secs_f64()))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -374,6 +394,28 @@ enum Output {
     Transmit(Transmit),
     Event(Event),
     Diff(Diff),
+}
+
+/// A number of partitions.
+struct Partitions(u32);
+
+impl<'py> FromPyObject<'_, 'py> for Partitions {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let number: BigInt = obj.extract()?;
+        let given = number.to_i64();
+        let given = given.map_or("that".to_owned(), |number| number.to_string());
+        let text = format!("partitions is a power of two from 1 to {PARTITIONS_MAX}, not {given}");
+        if number > PARTITIONS_MAX.into() {
+            return Err(LimitError::new_err((text, PARTITIONS_MAX)));
+        }
+        let shape = number
+            .to_u32()
+            .and_then(|number| Shape::new(number, Mode::All));
+        let shape = shape.ok_or_else(|| PyValueError::new_err(text))?;
+        Ok(Self(shape.partitions()))
+    }
 }
 
 /// Calls a setter of the settings if the caller gave a value for it.

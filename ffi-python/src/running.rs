@@ -15,7 +15,7 @@ use crate::sync::Birth;
 /// The longest time that a node takes to say Goodbye.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
-/// The slot of a node: empty before the start and after the stop.
+/// The place of a node: empty before the start and after the stop.
 #[derive(Debug)]
 pub(crate) struct Running {
     birth: Birth,

@@ -23,7 +23,7 @@ class Golden(unittest.TestCase):
         a.track("room", "bob", "laptop")
         a.update("room", "ann", "phone", {}, status=2)
         a.untrack("room", "bob", "laptop")
-        frame = golden("delta.hex")
+        frame = golden("state-delta.hex")
         self.assertEqual(a.delta_since(1), frame)
         reader = Tracker("reader")
         with self.assertRaises(headcount.GapError) as caught:
@@ -36,7 +36,7 @@ class Golden(unittest.TestCase):
 
     def test_a_full_state_of_every_encoding_is_read(self) -> None:
         reader = Tracker("reader")
-        reader.apply(golden("repair-full.hex"))
+        reader.apply(golden("state-repair-full.hex"))
         self.assertEqual(reader.topics(), ["bin", "crowd", "erl"])
         self.assertEqual(reader.count("crowd"), 30)
         (binary,) = reader.list("bin")
@@ -54,13 +54,13 @@ class Golden(unittest.TestCase):
     def test_a_relative_repair_needs_what_it_builds_on(self) -> None:
         reader = Tracker("reader")
         with self.assertRaises(headcount.GapError):
-            reader.apply(golden("repair-relative.hex"))
-        reader.apply(golden("repair-full.hex"))
-        self.assertFalse(reader.apply(golden("repair-relative.hex")), "it is known already")
+            reader.apply(golden("state-repair-relative.hex"))
+        reader.apply(golden("state-repair-full.hex"))
+        self.assertFalse(reader.apply(golden("state-repair-relative.hex")), "it is known already")
 
     def test_a_frame_of_elixir_is_read(self) -> None:
         reader = Tracker("reader")
-        reader.apply(golden("elixir-json.hex"))
+        reader.apply(golden("state-elixir-json.hex"))
         owners = {str(entry.key): str(entry.owner) for entry in reader.list("room")}
         self.assertEqual(owners["ann"], "erlang:7.4294967295.4294967295")
         self.assertEqual(owners["bob"], "erlang:8.4294967295.4294967295@other@10.0.0.1")
@@ -72,7 +72,7 @@ class Golden(unittest.TestCase):
         self.assertLessEqual(len(ann.node), 64)
 
     def test_a_keyed_frame_needs_the_key(self) -> None:
-        frame = golden("delta-keyed.hex")
+        frame = golden("state-delta-keyed.hex")
         with self.assertRaises(headcount.DecodeError):
             Tracker("reader").apply(frame)
         strangers = [

@@ -132,7 +132,7 @@ class AsyncNodes(unittest.IsolatedAsyncioTestCase):
                 await until(lambda: keys(b, "room") == ["ann", "eve"])
                 stats = b.stats()
         self.assertEqual((stats["ups"], stats["downs"], stats["entries"], stats["topics"]), (2, 1, 2, 1))
-        self.assertGreater(stats["received"]["digest"]["bytes"], 0)
+        self.assertGreater(stats["received"]["beat"]["bytes"], 0)
         text = "\n".join(logged.output)
         for part in ("joined the cluster", "is up", "is silent; its entries are hidden"):
             self.assertIn(part, text)
@@ -269,18 +269,43 @@ class AsyncNodes(unittest.IsolatedAsyncioTestCase):
                             await node.synced()
         self.assertIn("'web'", logged.output[0])
 
-    async def test_a_snapshot_starts_the_next_life(self) -> None:
+    async def test_a_snapshot_returns_to_the_next_life(self) -> None:
         network = MemoryNetwork()
         async with connect(network, "a") as a:
             async with connect(network, "b") as b:
-                a.track("room", "ann", "c")
-                await until(lambda: b.count("room") == 1)
+                self.assertFalse(b.restored)
+                a.track("room", "ann", "c-1")
+                b.track("room", "bob", "c-2", {"n": 1})
+                await until(lambda: b.count("room") == 2)
                 snapshot = b.snapshot()
-            async with aio.connect(network, name="b", snapshot=snapshot, **FAST) as b:
-                self.assertEqual(len(b), 1)
-                await until(lambda: b.count("room") == 1)
+            again = aio.connect(network, name="b", snapshot=snapshot, **FAST)
+            self.assertFalse(again.restored)
+            async with again as b:
+                self.assertEqual([(e.key, e.json()) for e in b.restored.joins], [("bob", {"n": 1})])
+                await until(lambda: keys(b, "room") == ["ann"])
+                for topic, change in b.restored.items():
+                    for entry in change.joins:
+                        b.track(topic, entry.key, entry.owner, entry.json(), ttl=600)
+                await until(lambda: keys(a, "room") == ["ann", "bob"])
+            self.assertEqual(len(b.restored), 1)
             with self.assertRaises(headcount.DecodeError):
                 await aio.connect(network, name="c", snapshot=b"no snapshot")
+
+    async def test_what_is_wrong_with_a_cluster_is_logged(self) -> None:
+        network = MemoryNetwork()
+        with self.assertLogs("headcount", logging.WARNING) as logged:
+            async with connect(network, "a") as a, connect(network, "b", partitions=64) as b:
+                events = a.events()
+                event = await anext(event async for event in events if event.kind == "shape_mismatch")
+                self.assertEqual(event.shapes, ((32, "all"), (64, "all")))
+                async with connect(network, "c", cluster="chat") as c, a.events() as later:
+                    other = await anext(event async for event in later if event.kind == "unreadable")
+                    self.assertIn("another cluster", str(other.reason))
+                    self.assertEqual((a.replicas(), b.replicas(), c.replicas()), ([], [], []))
+                self.assertGreater(a.stats()["refused"]["other_shape"], 0)
+        text = "\n".join(logged.output)
+        self.assertIn("it has 64 partitions in mode all, this node has 32", text)
+        self.assertIn("the frame belongs to another cluster", text)
 
     async def test_what_cannot_be_connected_is_refused(self) -> None:
         for where in ("redis://localhost", "localhost:4222", ""):
@@ -289,7 +314,7 @@ class AsyncNodes(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(TypeError):
             aio.connect("memory://x", hartbeat=1)  # type: ignore[call-arg]
         with self.assertRaises(headcount.LimitError):
-            aio.connect("memory://x", cluster="x" * 65)
+            aio.connect("memory://x", partitions=1 << 17)
 
     async def test_urls_of_memory_name_one_network(self) -> None:
         async with aio.connect("memory://urls", name="a") as a, aio.connect("memory://urls", name="b") as b:
@@ -407,6 +432,39 @@ class Carriers(unittest.IsolatedAsyncioTestCase):
         text = "\n".join(logged.output)
         self.assertIn("socket gone", text)
         self.assertIn("no route", text)
+
+    async def test_a_goodbye_of_which_the_first_frame_is_lost(self) -> None:
+        class Lossy:
+            """A link to a peer that loses the first Goodbye."""
+
+            frame_max = 10_000
+            goodbyes = 0
+
+            def __init__(self) -> None:
+                self.peer = Presence("b", **SLOW)
+
+            def send(self, to: str | None, frame: bytes) -> None:
+                is_goodbye = frame[4] == 8
+                self.goodbyes += is_goodbye
+                if not is_goodbye or self.goodbyes > 1:
+                    self.peer.handle_message(1.0, "a", frame)
+
+            async def receive(self) -> tuple[str, bytes | None]:
+                await asyncio.sleep(3_600)
+                raise EOFError
+
+            async def close(self) -> None:
+                pass
+
+        lossy = Lossy()
+        async with aio.connect(lossy, name="a", **SLOW) as a:
+            a.track("room", "ann", "c")
+            await until(lambda: lossy.peer.count("room") == 1)
+            start = time.monotonic()
+            await a.stop()
+            self.assertGreater(time.monotonic() - start, 0.03)
+        self.assertEqual(lossy.goodbyes, 3)
+        self.assertEqual((len(lossy.peer), lossy.peer.replicas()), (0, []))
 
     async def test_a_flood_of_frames_does_not_hold_deadlines_up(self) -> None:
         class Flood:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import random
 import threading
@@ -16,6 +17,10 @@ class Cluster:
         self.loss = loss
         self.now = 0.0
         self.cut: set[str] = set()
+        self.lost: set[tuple[str, str]] = set()
+        """The pairs of a sender and a receiver between which frames for that receiver alone are lost."""
+        self.refused = False
+        """Whether frames may be refused."""
         self.outputs: dict[str, list[Diff | Event]] = {name: [] for name in names}
         self.flying: list[tuple[float, str, str, bytes]] = []
 
@@ -29,7 +34,8 @@ class Cluster:
             due = [flight for flight in self.flying if flight[0] <= self.now]
             self.flying = [flight for flight in self.flying if flight[0] > self.now]
             for _, sender, receiver, frame in due:
-                self.nodes[receiver].handle_message(self.now, sender, frame)
+                with contextlib.suppress(*[headcount.DecodeError] * self.refused):
+                    self.nodes[receiver].handle_message(self.now, sender, frame)
 
     def drain(self, name: str, node: Presence) -> None:
         for output in node.poll():
@@ -38,11 +44,17 @@ class Cluster:
                 continue
             for to in self.nodes if output.to is None else [output.to]:
                 copies = 2 if self.rng.random() < self.loss else 1
+                if output.to is not None and (name, to) in self.lost:
+                    continue
                 if to == name or {to, name} & self.cut or self.rng.random() < self.loss:
                     continue
                 for _ in range(copies):
                     delay = self.rng.uniform(0.001, 0.03)
                     self.flying.append((self.now + delay, name, to, output.frame))
+
+
+def kinds(cluster: Cluster, name: str) -> list[str]:
+    return [output.kind for output in cluster.outputs[name] if isinstance(output, Event)]
 
 
 def keys(presence: Presence, topic: str) -> list[str]:
@@ -82,17 +94,36 @@ class Replication(unittest.TestCase):
         cluster.cut = set()
         cluster.run(3)
         self.assertEqual(b.count("room"), 1)
-        kinds = [out.kind for out in cluster.outputs["b"] if isinstance(out, Event)]
-        self.assertEqual(kinds, ["replica_up", "replica_down", "replica_up"])
+        self.assertEqual(kinds(cluster, "b"), ["replica_up", "ready", "replica_down", "replica_up"])
         self.assertRegex(repr(b), r"^<Presence b@\d+\.[0-9a-f]+ 1 peers=1/1>$")
 
     def test_goodbye(self) -> None:
         cluster = Cluster("a", "b")
         cluster.nodes["a"].track("room", "ann", "c")
         cluster.run(1)
+        self.assertIsNone(cluster.nodes["a"].poll_goodbye())
         cluster.nodes["a"].leave_gracefully(cluster.now)
         cluster.run(0.1)
         self.assertEqual(len(cluster.nodes["b"]), 0)
+        self.assertIn("replica_left", kinds(cluster, "b"))
+
+    def test_a_goodbye_of_which_the_first_two_frames_are_lost(self) -> None:
+        cluster = Cluster("a", "b")
+        a, b = cluster.nodes["a"], cluster.nodes["b"]
+        a.track("room", "ann", "c")
+        cluster.run(1)
+        now = start = cluster.now
+        a.leave_gracefully(now)
+        said = [[out.frame for out in a.poll() if isinstance(out, Transmit)]]
+        while (at := a.poll_goodbye()) is not None:
+            now = at
+            a.handle_timeout(now)
+            said.append([out.frame for out in a.poll() if isinstance(out, Transmit)])
+        self.assertEqual([len(frames) for frames in said], [1, 1, 1])
+        self.assertAlmostEqual(now - start, 0.04)
+        self.assertEqual(b.count("room"), 1)
+        b.handle_message(now, "a", said[2][0])
+        self.assertEqual((len(b), b.replicas()), (0, []))
 
     def test_signals_pass_by(self) -> None:
         cluster = Cluster("a", "b")
@@ -174,27 +205,101 @@ class Timers(unittest.TestCase):
         self.assertEqual([e.key for e in p.take_diff().leaves], ["ann"])
 
 
+class Events(unittest.TestCase):
+    """Events that tell of mistakes in a cluster, and of its beginning."""
+
+    def events(self, cluster: Cluster, name: str, kind: str) -> list[Event]:
+        return [out for out in cluster.outputs[name] if isinstance(out, Event) and out.kind == kind]
+
+    def test_ready_names_those_that_are_missing(self) -> None:
+        cluster = Cluster("a", "b")
+        self.assertFalse(cluster.nodes["b"].is_synced())
+        cluster.nodes["a"].track("room", "ann", "c")
+        cluster.run(1)
+        (ready,) = self.events(cluster, "b", "ready")
+        self.assertEqual((ready.missing, ready.replica, repr(ready)), ([], None, "<Event ready missing=[]>"))
+        late = cluster.nodes["c"] = Presence("c", heartbeat=0.2, down_after=9.0, ready_after=0.5)
+        cluster.outputs["c"] = []
+        cluster.lost = {("c", "a")}  # The questions to one node.
+        cluster.run(2)
+        (ready,) = self.events(cluster, "c", "ready")
+        self.assertEqual((ready.missing, late.is_synced()), ([cluster.nodes["a"].replica], False))
+        cluster.lost = set()
+        cluster.run(3)
+        self.assertEqual([event.missing for event in self.events(cluster, "c", "ready")][1:], [[]])
+        self.assertTrue(late.is_synced())
+
+    def test_another_number_of_partitions(self) -> None:
+        cluster = Cluster("a", "b")
+        cluster.nodes["b"] = Presence("b", heartbeat=0.2, partitions=64)
+        cluster.nodes["b"].track("room", "ann", "c")
+        with self.assertRaisesRegex(headcount.DecodeError, "the sender has (32|64) partitions") as caught:
+            cluster.run(1)
+        self.assertEqual(caught.exception.kind, "other_shape")
+        cluster.refused = True
+        cluster.run(1)
+        for name, other, shapes in (
+            ("a", "b", ((32, "all"), (64, "all"))),
+            ("b", "a", ((64, "all"), (32, "all"))),
+        ):
+            (event,) = self.events(cluster, name, "shape_mismatch")
+            self.assertEqual((event.peer, event.shapes, event.reason), (other, shapes, None))
+        text = '<Event shape_mismatch "b": it has 64 partitions in mode all, this node has 32 partitions in mode all>'
+        self.assertEqual(repr(self.events(cluster, "a", "shape_mismatch")[0]), text)
+        self.assertEqual((len(cluster.nodes["a"]), cluster.nodes["a"].replicas()), (0, []))
+
+    def test_another_cluster(self) -> None:
+        cluster = Cluster("a", "b")
+        cluster.refused = True
+        cluster.nodes["b"] = Presence("b", heartbeat=0.2, cluster="chat")
+        cluster.run(1)
+        (event,) = self.events(cluster, "a", "unreadable")
+        self.assertEqual(event.peer, "b")
+        self.assertEqual(event.reason, "at byte 8: the frame belongs to another cluster")
+        self.assertEqual(repr(event), f'<Event unreadable "b": {event.reason}>')
+        self.assertEqual(cluster.nodes["a"].replicas(), [])
+
+    def test_an_entry_that_no_frame_takes(self) -> None:
+        cluster = Cluster("a", "b")
+        cluster.nodes["a"] = Presence("a", heartbeat=0.2, frame_max=1_024)
+        cluster.nodes["a"].track("room", "ann", "c", b"x" * 5_000)
+        cluster.run(2)
+        (event,) = self.events(cluster, "a", "answer_too_long")
+        assert event.partition is not None and event.length is not None
+        self.assertIn(event.partition, range(32))
+        self.assertGreater(event.length, 5_000)
+        self.assertEqual(repr(event), f"<Event answer_too_long partition={event.partition}: {event.length} bytes>")
+        self.assertEqual(cluster.nodes["b"].count("room"), 0)
+
+
 class Snapshots(unittest.TestCase):
-    def test_a_restart_starts_from_what_was_known(self) -> None:
+    def test_a_restart_returns_its_own_entries(self) -> None:
         cluster = Cluster("a", "b")
         for i in range(50):
             cluster.nodes["a"].track("room", f"user-{i}", "c")
-        cluster.nodes["b"].track("room", "own", "c")
+        cluster.nodes["b"].track("room", "own", "c-1", {"n": 1}, status=2)
+        cluster.nodes["b"].track("hall", "closed", "c-2")
         cluster.run(2)
         old = cluster.nodes["b"]
-        snapshot = old.snapshot()
-        new = Presence.restore(snapshot, "b", now=cluster.now, heartbeat=0.2)
+        new, entries = Presence.restore(old.snapshot(), "b", heartbeat=0.2)
         self.assertGreater(new.replica, old.replica)
-        self.assertEqual((len(new), new.count("room")), (50, 0), "hidden until it is heard")
+        self.assertEqual((len(new), len(entries), entries.leaves), (0, 2, []))
+        (own,) = entries["room"].joins
+        self.assertEqual((own.key, own.owner, own.json(), own.status), ("own", "c-1", {"n": 1}, 2))
+        self.assertEqual([entry.key for entry in entries["hall"].joins], ["closed"])
+        new.track("room", own.key, own.owner, own.json(), status=own.status)
+        self.assertTrue(new.lease(cluster.now, "room", own.key, own.owner, 600))
         cluster.nodes["b"] = new
         cluster.run(3)
-        self.assertEqual((new.count("room"), cluster.nodes["a"].count("room")), (50, 50))
+        for node in cluster.nodes.values():
+            self.assertEqual((node.count("room"), node.count("hall")), (51, 0))
 
     def test_broken_snapshots(self) -> None:
         p = Presence("a")
         p.track("room", "ann", "c")
         good, rng = p.snapshot(), random.Random(8)
-        self.assertEqual(len(Presence.restore(good, "b")), 1)
+        restored, entries = Presence.restore(good, "b")
+        self.assertEqual((len(restored), [e.key for e in entries.joins]), (0, ["ann"]))
         for bad in (b"", b"HC", good[:-1], good + b"x"):
             with self.assertRaises(headcount.DecodeError):
                 Presence.restore(bad, "b")
@@ -209,13 +314,26 @@ class Snapshots(unittest.TestCase):
 
 class Refusals(unittest.TestCase):
     def test_names_that_other_nodes_would_refuse(self) -> None:
-        with self.assertRaisesRegex(headcount.LimitError, "cluster has 65 bytes, at most 64"):
-            Presence("a", cluster="x" * 65)
         with self.assertRaisesRegex(ValueError, "replica name has 65 bytes, at most 64"):
             Presence("x" * 65)
-        a = Presence("x" * 64, cluster="x" * 64)
+        a = Presence("x" * 64, cluster="x" * 10_000)
         with self.assertRaisesRegex(headcount.LimitError, "owner has 65 bytes, at most 64"):
             a.track("room", "ann", "x" * 65)
+
+    def test_numbers_of_partitions(self) -> None:
+        for good in (1, 2, 4_096, 65_536, None):
+            Presence("a", partitions=good)
+        for bad in (0, 3, 33, 65_535, -1, -(10**30)):
+            with self.assertRaisesRegex(ValueError, "partitions is a power of two from 1 to 65536, not") as caught:
+                Presence("a", partitions=bad)
+            self.assertNotIsInstance(caught.exception, headcount.LimitError)
+        for large in (65_537, 131_072, 10**30):
+            with self.assertRaisesRegex(headcount.LimitError, "a power of two from 1 to 65536") as limited:
+                Presence("a", partitions=large)
+            self.assertEqual(limited.exception.limit, 65_536)
+        for odd in (32.0, "32"):
+            with self.assertRaises(TypeError):
+                Presence("a", partitions=odd)  # type: ignore[arg-type]
 
     def test_bad_arguments(self) -> None:
         p = Presence("a")
@@ -226,8 +344,9 @@ class Refusals(unittest.TestCase):
             p.handle_timeout("now")  # type: ignore[arg-type]
         with self.assertRaises(ValueError):
             Presence("a", key=b"short")
-        with self.assertRaises(ValueError):
-            Presence("a", heartbeat=-1)
+        for option in ("heartbeat", "vacate_after", "ready_after"):
+            with self.assertRaises(ValueError):
+                Presence("a", **{option: -1})  # type: ignore[arg-type]
         with self.assertRaises(headcount.DecodeError):
             p.signal("room", "ann", 1, bytes(1_000))
         with self.assertRaises(OverflowError):

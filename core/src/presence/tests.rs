@@ -89,6 +89,24 @@ fn leaves_that_no_diff_has_reported_outlive_their_partition() {
     assert_eq!(b.list("room"), [joined]);
 }
 
+#[test]
+fn a_list_that_comes_back_to_a_partition_has_another_revision() {
+    let b = presence("b", 32, 32);
+    let revision = || b.read("room", |tracker| tracker.list_revision("room"));
+    let mut seen = vec![revision()];
+    for (life, start) in [(1, 0), (2, 3), (3, 6)] {
+        let id = ReplicaId::new("a", life, 0).unwrap();
+        let a = Presence::new(id, PresenceConfig::default());
+        let owner = format!("{life}");
+        a.track(&NewEntry::new("room", "ann", &owner)).unwrap();
+        talk(&a, &b, start * SECOND, (start + 3) * SECOND);
+        assert_eq!(b.list("room")[0].owner(), owner.as_bytes());
+        assert!(!seen.contains(&revision()), "life {life}");
+        seen.push(revision());
+        b.disconnected((start + 3) * SECOND, "a");
+    }
+}
+
 /// Threads write while frames are taken in and pushes are made.
 #[test]
 fn writers_on_many_threads_are_seen_whole_by_others() {

@@ -198,7 +198,7 @@ impl Config {
     }
 
     /// Sets the time after two heartbeats for which a node waits for replicas that it does not catch
-    /// up with, before it is synced without them. Default 5 s.
+    /// up with, before it says so with [`Ready`](super::Event::Ready). Default 5 s.
     #[must_use]
     pub fn ready_after(mut self, ready_after: Duration) -> Self {
         self.ready_after = ready_after;

@@ -29,7 +29,8 @@ impl SumCheck {
             self.empty_first = Some(seq);
         }
         self.wanted = Some((seq, sum));
-        self.ask_at = Some(now + PATIENCE);
+        // Beats that come faster put nothing off.
+        self.ask_at.get_or_insert(now + PATIENCE);
         self.compare(held);
         self.ask_at
     }
@@ -83,6 +84,19 @@ mod tests {
         assert!(!check.was_met());
         check.compare(20);
         assert!(check.was_met());
+    }
+
+    #[test]
+    fn beats_faster_than_the_patience_do_not_put_it_off() {
+        let mut check = SumCheck::default();
+        let pause = PATIENCE / 4;
+        for seq in 1..=4 {
+            assert_eq!(check.beat(seq, 20, 10, seq * pause), Some(pause + PATIENCE));
+            assert_eq!(check.due(seq * pause), None);
+        }
+        assert_eq!(check.due(pause + PATIENCE), Some(0), "nothing was ever met");
+        check.compare(20);
+        assert_eq!(check.beat(5, 20, 20, 2 * PATIENCE), None);
     }
 
     #[test]

@@ -50,6 +50,13 @@ impl Tracker {
         tracker
     }
 
+    /// Sets the number that tells this tracker from earlier ones of the same partition, whose lists
+    /// had revisions too.
+    pub(crate) fn generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
     /// Begins a new life of the local origin, in which no operation has a number up to `floor`. Entries stay; leaves
     /// before it are forgotten. O(1).
     pub(crate) fn begin_life(&mut self, floor: u64) {

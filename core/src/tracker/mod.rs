@@ -164,6 +164,8 @@ pub struct Tracker {
     state: State,
     /// Own changes that no Diff has reported.
     pending: Pending,
+    /// The number that tells this tracker from others of the same partition.
+    generation: u64,
 }
 
 impl Tracker {
@@ -179,6 +181,7 @@ impl Tracker {
         Self {
             state: State::new(replica, limits),
             pending: Pending::default(),
+            generation: 0,
         }
     }
 

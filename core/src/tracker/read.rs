@@ -12,6 +12,7 @@ use super::topics::Topic;
 pub struct ListRevision {
     write: u64,
     epoch: u32,
+    generation: u64,
 }
 
 /// Iterator over the visible entries of a topic, in no particular order.
@@ -129,6 +130,7 @@ impl Tracker {
         ListRevision {
             write: topic.map_or(0, Topic::revision),
             epoch: self.state.origins().epoch(),
+            generation: self.generation,
         }
     }
 

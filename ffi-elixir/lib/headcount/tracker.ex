@@ -49,8 +49,9 @@ defmodule Headcount.Tracker do
   that one keyword list may serve as options and as the argument of `c:init/1`.
 
     * `:name` - required: the name of the supervisor and the first argument of the other functions
-    * `:cluster` - the name under which the trackers of all nodes find each other, 64 bytes at most
-      (the `:name`)
+    * `:cluster` - the name under which the trackers of all nodes find each other (the `:name`)
+    * `:partitions` - the number of parts that topics are spread over, a power of two from 1 to 65,536 (32). It
+      is the same on all nodes of a cluster: a node with another one hears nothing of the others
     * `:pubsub_server` - a `Phoenix.PubSub` to talk through; without it Erlang distribution is used
     * `:transport` - `{module, options}` of a `Headcount.Transport`
     * `:broadcast_period` - milliseconds between heartbeats (1500). Changes do not wait for it: they
@@ -59,7 +60,11 @@ defmodule Headcount.Tracker do
       (`broadcast_period * max_silent_periods * 2`, 30 s). A broken connection hides at once
     * `:permdown_period` - a node that was silent for this long is forgotten (20 minutes)
     * `:permdown_on_shutdown` - say goodbye when the supervisor stops, so that other nodes drop the entries
-      at once (`false`)
+      at once (`false`). It is said three times within 40 ms, as frames may be lost
+    * `:ready_after` - milliseconds after two heartbeats for which this node waits for nodes that it does not catch
+      up with, before the event `{:ready, missing}` names them (5,000)
+    * `:vacate_after` - milliseconds after which a partition without entries of this node is given up, and with it
+      what is remembered of those that left (60,000)
     * `:pool_size` - processes that monitor and run callbacks (1). Nodes may have different ones
     * `:log_level` - level of the log lines about nodes that come and go (`:debug`); what is wrong is logged
       as a warning or an error. With `false` nothing is logged
@@ -126,17 +131,29 @@ defmodule Headcount.Tracker do
 
   What happens to the cluster is logged, sent to the process of `:report_events_to`, and, where the library
   `:telemetry` is loaded, executed as the event `[:headcount, :tracker, kind]`, with the measurement `count` and
-  the metadata `tracker` (its name), `replica` (the name of a node) and `event` (the tuple):
+  the metadata `tracker` (its name), `event` (the tuple) and, if it is about one, `replica` (the name of a node) or
+  `from` (the address of a node that is not known by its name):
 
     * `{:replica_up | :replica_down | :replica_permdown, name}` - a node is heard, silent, gone for good
+    * `{:ready, missing}` - this node has caught up with all nodes that are up, but for those whose names are
+      listed. If some are, it comes again, and `synced?/1` is true, when none is
     * `{:duplicate_name, name}` - an error: two nodes have one name, this one is silent until the other is gone
-    * `{:refused, name, from, message}` - entries of a node break a limit of this node or cannot be read. Reported
-      once, until a frame of that node is accepted again
-    * `{:divergence, name}` - two nodes hold different entries of one at the same moment, and repair that
+    * `{:refused, name, partition, message}` - entries of a node break a limit of this node or cannot be read.
+      Reported once for a partition, until entries of it are accepted again
+    * `{:divergence, name, partition}` - this node holds other entries of a node than that node has, and repairs
+      that
     * `{:reincarnated, name}` - this node took a new identity, as an earlier one of its own was still around
     * `{:diffs_dropped, name}` - more versions came and went between two diffs than are kept: lists are right,
       what was built of diffs is to be read again
-    * `{:peer_limit, name}`, `{:unsupported, from, min, max}` - a node was not let in
+    * `{:peer_limit, name}` - a node was not let in, as 4,096 are known
+    * `{:handle_collision, name}` - an error: a node was not let in, as the hash by which frames name it is that of
+      another one. Start it again
+    * `{:shape_mismatch, from, ours, theirs}` - an error: a node of the cluster has other `:partitions`. Both
+      are `{partitions, mode}`, as in `{32, :all}`
+    * `{:answer_too_long, partition, bytes}` - an error: entries are too long for a frame of the transport, so
+      another node does not get them
+    * `{:unreadable, from, what}` - frames of a node break the format, or are of another cluster. Reported once in
+      a minute for each node, `what` in words
 
   Frames that cannot be read at all are `[:headcount, :tracker, :frame_refused]` with the metadata `from` and
   `reason`, frames for which the transport raises `:transport_failed`; both make one log line in ten seconds.
@@ -573,7 +590,7 @@ defmodule Headcount.Tracker do
   def size(name), do: call(:presence_size, [Config.presence!(name)])
 
   @doc """
-  Returns whether this node has caught up, at least once, with everything its known peers advertised.
+  Returns whether this node has caught up, at least once, with all nodes that were up.
   """
   @spec synced?(atom()) :: boolean()
   def synced?(name), do: Native.presence_is_synced(Config.presence!(name))

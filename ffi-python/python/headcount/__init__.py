@@ -14,7 +14,7 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from headcount._cluster import MemoryNetwork
+from headcount._cluster import Event, MemoryNetwork, Signal, Transmit
 from headcount._collation import Collation
 from headcount._errors import (
     AlreadyTracked,
@@ -46,7 +46,6 @@ from headcount._headcount import (
     Client,
     Diff,
     Entry,
-    Event,
     Group,
     Header,
     Member,
@@ -55,12 +54,10 @@ from headcount._headcount import (
     Replica,
     Roster,
     RosterReport,
-    Signal,
     Snapshot,
     Tick,
     TopicDiff,
     Tracker,
-    Transmit,
     Update,
     Upsert,
     Viewer,

@@ -1,5 +1,5 @@
-"""The classes of the compiled half that run a node of a cluster."""
+"""The classes of the compiled half that run a node of a cluster, and what a presence yields."""
 
-from headcount._headcount import Bridge, Feed, MemoryNetwork, NodeBase
+from headcount._headcount import Bridge, Event, Feed, MemoryNetwork, NodeBase, Signal, Transmit
 
-__all__ = ["Bridge", "Feed", "MemoryNetwork", "NodeBase"]
+__all__ = ["Bridge", "Event", "Feed", "MemoryNetwork", "NodeBase", "Signal", "Transmit"]

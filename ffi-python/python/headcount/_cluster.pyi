@@ -1,15 +1,115 @@
-"""The classes of the compiled half that run a node of a cluster."""
+"""The classes of the compiled half that run a node of a cluster, and what a presence yields."""
 
 from builtins import list as _list
 from collections.abc import Mapping
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
-from headcount._headcount import Entry, Event, Presence, Replica, TopicDiff, Transmit, _Meta, _Name
+from headcount._headcount import Diff, Entry, Presence, Replica, TopicDiff, _Meta, _Name
 from headcount._options import Stats
 
-__all__ = ["Bridge", "Feed", "MemoryNetwork", "NodeBase"]
+__all__ = ["Bridge", "Event", "Feed", "MemoryNetwork", "NodeBase", "Signal", "Transmit"]
+
+@final
+class Transmit:
+    """A frame to send."""
+
+    @property
+    def to(self) -> str | None:
+        """The neighbour it goes to; `None` for all."""
+
+    @property
+    def frame(self) -> bytes:
+        """The frame."""
+
+@final
+class Event:
+    """An event of the cluster.
+
+    Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `divergence`,
+    `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`,
+    `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`.
+    """
+
+    __match_args__ = ("kind", "replica")
+
+    @property
+    def kind(self) -> str:
+        """The kind of the event, as one word of snake case."""
+
+    @property
+    def replica(self) -> Replica | None:
+        """The replica it is about, if it is about one."""
+
+    @property
+    def missing(self) -> list[Replica] | None:
+        """The replicas that this node has not caught up with, when the kind is `ready`: it has with
+        all others that are up. If some are missing, the event comes again when none is.
+        """
+
+    @property
+    def reason(self) -> str | None:
+        """The fault in words. With the kind `refused` entries of the replica break a limit of this
+        node or the format: the event comes once for a partition, until entries of it are applied.
+        With `unreadable` frames of the peer break the format or are of another cluster: it comes
+        at most once a minute for each peer.
+        """
+
+    @property
+    def peer(self) -> str | None:
+        """The address of the other node at the transport, when the kind is `shape_mismatch` or
+        `unreadable`.
+        """
+
+    @property
+    def partition(self) -> int | None:
+        """The number of the partition, when the kind is `divergence`, `refused` or
+        `answer_too_long`.
+        """
+
+    @property
+    def shapes(self) -> tuple[tuple[int, str], tuple[int, str]] | None:
+        """The shapes of this node and of the other one, when the kind is `shape_mismatch`: of each
+        the number of partitions and the mode. Neither hears the other.
+        """
+
+    @property
+    def length(self) -> int | None:
+        """The length of the answer in bytes, when the kind is `answer_too_long`: no frame of the
+        transport takes it, so the node that asked does not get the entries.
+        """
+
+    @property
+    def signal(self) -> Signal | None:
+        """The signal, when the kind is `signal`."""
+
+@final
+class Signal:
+    """A short-lived signal from another node, such as typing."""
+
+    @property
+    def topic(self) -> str:
+        """The topic that it concerns."""
+
+    @property
+    def key(self) -> bytes:
+        """The bytes of the key that it concerns."""
+
+    @property
+    def kind(self) -> int:
+        """A number whose meaning is up to the application."""
+
+    @property
+    def payload(self) -> bytes:
+        """The payload."""
+
+    @property
+    def ttl(self) -> float:
+        """The time for which it holds, in seconds."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
 
 @disjoint_base
 class NodeBase:
@@ -114,9 +214,16 @@ class NodeBase:
         advertised.
         """
 
+    @property
+    def restored(self) -> Diff:
+        """The entries that the `snapshot` of the constructor has, as the joins of a `Diff`; an
+        empty one without a snapshot, and before the start. The node tracks none of them: track
+        those again whose connections are still there, with a `ttl` for those that might not be.
+        """
+
     def snapshot(self) -> bytes:
-        """Return the state of all replicas as bytes, to start the next node of this name with.
-        O(entries).
+        """Return the entries of this node as bytes, to start the next node of this name with.
+        O(own entries).
         """
 
     def stats(self) -> Stats:

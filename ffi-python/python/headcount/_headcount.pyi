@@ -8,7 +8,7 @@ from uuid import UUID
 
 from typing_extensions import Buffer, disjoint_base
 
-from headcount._cluster import Bridge, Feed, MemoryNetwork, NodeBase
+from headcount._cluster import Bridge, Event, Feed, MemoryNetwork, NodeBase, Signal, Transmit
 from headcount._collation import Collation
 from headcount._options import PresenceOptions
 from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
@@ -718,81 +718,6 @@ class SortedTree(Generic[_T]):
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
-class Transmit:
-    """A frame to send."""
-
-    @property
-    def to(self) -> str | None:
-        """The neighbour it goes to; `None` for all."""
-
-    @property
-    def frame(self) -> bytes:
-        """The frame."""
-
-@final
-class Event:
-    """An event of the cluster.
-
-    Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `divergence`,
-    `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`,
-    `unsupported`.
-    """
-
-    __match_args__ = ("kind", "replica")
-
-    @property
-    def kind(self) -> str:
-        """The kind of the event, as one word of snake case."""
-
-    @property
-    def replica(self) -> Replica | None:
-        """The replica it is about, if it is about one."""
-
-    @property
-    def reason(self) -> str | None:
-        """The reason for which the frames of the replica are refused, when the kind is `refused`:
-        they break a limit of this node or the format. The event comes once, until a frame of the
-        replica is applied.
-        """
-
-    @property
-    def peer(self) -> str | None:
-        """The neighbour of the transport that the frame came from, when the kind is `refused` or
-        `unsupported`.
-        """
-
-    @property
-    def signal(self) -> Signal | None:
-        """The signal, when the kind is `signal`."""
-
-@final
-class Signal:
-    """A short-lived signal from another node, such as typing."""
-
-    @property
-    def topic(self) -> str:
-        """The topic that it concerns."""
-
-    @property
-    def key(self) -> bytes:
-        """The bytes of the key that it concerns."""
-
-    @property
-    def kind(self) -> int:
-        """A number whose meaning is up to the application."""
-
-    @property
-    def payload(self) -> bytes:
-        """The payload."""
-
-    @property
-    def ttl(self) -> float:
-        """The time for which it holds, in seconds."""
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-    def __eq__(self, other: object, /) -> bool: ...
-
-@final
 class Presence:
     """The presence of all nodes of a cluster, without I/O, so that any network can carry it.
 
@@ -818,6 +743,9 @@ class Presence:
         grace: float | None = None,
         frame_max: int | None = None,
         relay: bool = False,
+        partitions: int | None = None,
+        vacate_after: float | None = None,
+        ready_after: float | None = None,
     ) -> Presence: ...
     @property
     def replica(self) -> Replica:
@@ -826,20 +754,18 @@ class Presence:
         """
 
     @staticmethod
-    def restore(
-        snapshot: Buffer, name: str, *, now: float = ..., **options: Unpack[PresenceOptions]
-    ) -> Presence:
-        """Create a presence that starts with the entries of the other replicas in `snapshot`, so
-        that only later changes have to travel. A replica stays hidden until its first frame
-        arrives. The own entries of the snapshot are not restored, as their connections are
-        closed. The options are those of the constructor. O(entries).
+    def restore(snapshot: Buffer, name: str, **options: Unpack[PresenceOptions]) -> tuple[Presence, Diff]:
+        """Create a presence, and return with it the own entries in `snapshot`, as the joins of a
+        `Diff`. It tracks none of them: track those again whose connections are still there, with
+        `lease` for those that might not be. It asks the other nodes for their entries. The options
+        are those of the constructor. O(entries).
 
         Raises `DecodeError` when the bytes are not a snapshot.
         """
 
     def snapshot(self) -> bytes:
-        """Return the state of all replicas as bytes, for `restore`. Other threads may change it
-        meanwhile. O(entries).
+        """Return the own entries as bytes, for `restore`. Other threads may change them meanwhile.
+        O(own entries).
         """
 
     def lease_owner(self, now: float, owner: _Name, ttl: float) -> None:
@@ -911,8 +837,14 @@ class Presence:
         """
 
     def leave_gracefully(self, now: float) -> None:
-        """Leave the cluster: peers drop this replica's entries at once. Send the frames that `poll`
-        still yields, then stop.
+        """Leave the cluster: peers drop this replica's entries at once. Goodbye is said three
+        times, 20 ms apart, as frames may be lost: send the frames that `poll` yields, and call
+        `handle_timeout` when `poll_goodbye` says so, until that is `None`; then stop.
+        """
+
+    def poll_goodbye(self) -> float | None:
+        """Return the time of the `handle_timeout` that says the next Goodbye, in seconds as `now`,
+        after `leave_gracefully`; `None` once all are said.
         """
 
     def track(self, topic: str, key: _Name, owner: _Name, meta: _Meta = ..., *, status: int = 0) -> str:

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from headcount._cluster import Feed, MemoryNetwork, NodeBase
+from headcount._cluster import Event, Feed, MemoryNetwork, NodeBase
 from headcount._errors import ConnectError, DuplicateName, LagError, NodeStopped
-from headcount._headcount import Event, Presence, TopicDiff
+from headcount._headcount import Presence, TopicDiff
 from headcount._options import ConnectOptions, NatsOptions
 
 if TYPE_CHECKING:
@@ -145,6 +145,11 @@ class NodeParts(NodeBase):
                 log.warning("node %r: %s is silent; its entries are hidden", name, other)
             case "replica_left" | "replica_forgotten":
                 log.info("node %r: %s is gone (%s)", name, other, event.kind)
+            case "ready" if event.missing:
+                late = ", ".join(replica.name for replica in event.missing)
+                log.warning("node %r: caught up with all other nodes but %s", name, late)
+            case "ready":
+                log.info("node %r: caught up with all other nodes", name)
             case "divergence":
                 log.error("node %r: the entries of %s differed and are fetched again", name, other)
             case "duplicate_name":
@@ -155,8 +160,12 @@ class NodeParts(NodeBase):
             case "reincarnated":
                 self._duplicate = None
                 log.warning("the node %r took a new incarnation: another node had its name", name)
-            case "refused" | "peer_limit" | "unsupported":
+            case "shape_mismatch" | "answer_too_long" | "handle_collision":
+                log.error("node %r: %r", name, event)
+            case "refused" | "peer_limit":
                 log.warning("node %r: %r", name, event)
+            case "unreadable":
+                pass  # Each such frame is a refusal.
             case "diffs_dropped":
                 log.warning("node %r: changes came faster than they were read", name)
 
@@ -412,8 +421,9 @@ def connect(
     `where` is ``nats://host:port`` (several, with commas between them; ``tls://`` for TLS), or for
     tests ``memory://name`` or a `MemoryNetwork`. `name` must be unique in the cluster: left out, it
     is made of the host, the process and a random number. `snapshot` is what `Node.snapshot` of an
-    earlier life returned. Attempts to connect go on for `timeout` seconds; a connection that is
-    lost later is made again for as long as the node runs.
+    earlier life returned: `Node.restored` has its entries, to be tracked again where a connection
+    is still there. Attempts to connect go on for `timeout` seconds; a connection that is lost later
+    is made again for as long as the node runs.
 
     Raises `ConnectError` when there is no connection in time, or the servers refuse it.
 

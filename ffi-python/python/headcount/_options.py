@@ -24,6 +24,9 @@ class PresenceOptions(TypedDict, total=False):
     grace: float | None
     frame_max: int | None
     relay: bool
+    partitions: int | None
+    vacate_after: float | None
+    ready_after: float | None
 
 
 class NatsOptions(TypedDict, total=False):
@@ -74,7 +77,7 @@ class Stats(TypedDict):
     sent: dict[str, Traffic]
     """The frames sent, by kind: ``pull`` counts the requests for missing changes."""
     received: dict[str, Traffic]
-    """The frames received, by kind: ``repair`` counts the states of whole origins."""
+    """The frames received, by kind: ``repair`` counts the states of whole partitions."""
     refused: dict[str, int]
     """The frames refused, by reason: the `kind` of a `DecodeError`."""
     refused_entries: int

@@ -25,9 +25,9 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack, cast
 
-from headcount._cluster import Bridge, Feed, MemoryNetwork
+from headcount._cluster import Bridge, Event, Feed, MemoryNetwork
 from headcount._errors import NodeStopped
-from headcount._headcount import Event, TopicDiff
+from headcount._headcount import TopicDiff
 from headcount._node import RETRY_MAX, RETRY_MIN, NodeParts
 from headcount._options import ConnectOptions
 from headcount._transport import StreamTransport, Transport

@@ -55,9 +55,10 @@ def free_port() -> int:
 
 
 class Observer:
-    """Counts the Digests of each node, one for each heartbeat, as a subscriber of the cluster's subject."""
+    """Counts the Beats of each node, one for each heartbeat, as a subscriber of the cluster's subject."""
 
-    DIGEST = 2
+    BEAT = 2
+    HEADER = 16
 
     def __init__(self) -> None:
         self.beats: Counter[str] = Counter()
@@ -74,10 +75,10 @@ class Observer:
         raise RuntimeError("nats-server has ended")
 
     async def note(self, frame: bytes) -> None:
-        """Count a Digest: a kind, and after the cluster's name the sender's, which begins with its length."""
-        body = frame[12 + frame[6] :]
-        if frame[4] != self.DIGEST:
+        """Count a Beat: a kind, and after the header the sender's name, which begins with its length."""
+        if frame[4] != self.BEAT:
             return
+        body = frame[self.HEADER :]
         async with self.news:
             self.beats[body[1 : 1 + body[0]].decode()] += 1
             self.news.notify_all()

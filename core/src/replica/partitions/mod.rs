@@ -47,6 +47,8 @@ pub(crate) struct Partitions {
     leave_ages: LeaveAges,
     /// The tracker of all partitions that have none.
     empty: Tracker,
+    /// The trackers that were made.
+    made: u64,
 }
 
 /// The topics whose Diffs after a hide or a show are wanted.
@@ -112,6 +114,7 @@ impl Partitions {
             unreported: BTreeSet::new(),
             owners: Some(Owners::default()),
             leave_ages: LeaveAges::new(LEAVES_KEPT),
+            made: 0,
         }
     }
 
@@ -421,11 +424,15 @@ impl Partitions {
     /// Returns a partition, made if it has no tracker.
     fn part(&mut self, partition: u16) -> &mut Partition {
         let share = TopicShare::new(self.shape.bits(), partition);
-        self.parts.entry(partition).or_insert_with(|| Partition {
-            tracker: Tracker::with_share(self.id.clone(), share, self.limits.clone()),
-            is_occupied: false,
-            lives: HashMap::new(),
-            lingering: Vec::new(),
+        self.parts.entry(partition).or_insert_with(|| {
+            self.made += 1;
+            let tracker = Tracker::with_share(self.id.clone(), share, self.limits.clone());
+            Partition {
+                tracker: tracker.generation(self.made),
+                is_occupied: false,
+                lives: HashMap::new(),
+                lingering: Vec::new(),
+            }
         })
     }
 

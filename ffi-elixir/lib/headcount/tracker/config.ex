@@ -1,5 +1,7 @@
 defmodule Headcount.Tracker.Config do
   @moduledoc false
+  import Bitwise, only: [&&&: 2]
+
   # Checks the options of a tracker, and finds its parts by name.
 
   @enforce_keys [:name, :replica, :presence, :owners, :changes, :replicator, :shards, :pool_size]
@@ -14,6 +16,9 @@ defmodule Headcount.Tracker.Config do
     max_silent_periods: 10,
     down_period: nil,
     permdown_period: 20 * 60 * 1_000,
+    partitions: 32,
+    vacate_after: 60_000,
+    ready_after: 5_000,
     clock_sample_periods: 2,
     max_delta_sizes: [100, 1_000, 10_000],
     pool_size: 1,
@@ -26,8 +31,9 @@ defmodule Headcount.Tracker.Config do
     node_name: nil
   ]
 
-  # The longest name of a cluster and of a replica, in bytes, in all languages.
+  # The longest name of a replica, in bytes, in all languages.
   @name_max 64
+  @partitions_max 65_536
 
   # Shards have names, and names are atoms.
   @pool_size_max 1_024
@@ -55,7 +61,7 @@ defmodule Headcount.Tracker.Config do
   defp checks(options, down) do
     period = options[:broadcast_period]
     permdown = options[:permdown_period]
-    names = [cluster: options[:cluster], node_name: options[:node_name]]
+    cluster = options[:cluster]
 
     [
       {is_atom(options[:name]) and options[:name] != nil, "the :name option is required"},
@@ -64,14 +70,20 @@ defmodule Headcount.Tracker.Config do
       {positive?(down), "down_period must be a positive integer (milliseconds)"},
       {down >= double(period), "down_period must be at least twice the broadcast_period"},
       {positive?(permdown) and permdown > down, "permdown_period must be above the down_period"},
+      {partitions?(options[:partitions]),
+       "partitions must be a power of two from 1 to #{@partitions_max}"},
+      {positive?(options[:vacate_after]),
+       "vacate_after must be a positive integer (milliseconds)"},
+      {positive?(options[:ready_after]), "ready_after must be a positive integer (milliseconds)"},
       {positive?(options[:pool_size]) and options[:pool_size] <= @pool_size_max,
        "pool_size must be an integer of 1 to #{@pool_size_max}"},
       {time?(options[:grace]), "grace must be 0 or a positive integer (milliseconds)"},
       {is_boolean(options[:link]), "link must be true or false"},
       {is_boolean(options[:permdown_on_shutdown]), "permdown_on_shutdown must be true or false"},
       {codec(options[:codec]) != :error, codec_message(options[:codec])},
-      {transport?(options[:transport]), "transport must be a module or {module, options}"}
-      | Enum.map(names, &check_name/1)
+      {transport?(options[:transport]), "transport must be a module or {module, options}"},
+      {name?(cluster), "cluster must be a string or an atom"},
+      check_node_name(options[:node_name])
     ]
   end
 
@@ -79,18 +91,24 @@ defmodule Headcount.Tracker.Config do
 
   defp time?(number), do: is_integer(number) and number >= 0
 
+  defp partitions?(number) do
+    positive?(number) and number <= @partitions_max and (number &&& number - 1) == 0
+  end
+
+  defp name?(name), do: is_binary(name) or is_atom(name)
+
   defp double(number) when is_integer(number), do: 2 * number
   defp double(_number), do: 0
 
   defp transport?({module, options}), do: is_atom(module) and is_list(options)
   defp transport?(module), do: is_atom(module)
 
-  defp check_name({what, name}) when is_binary(name) or is_atom(name) do
+  defp check_node_name(name) when is_binary(name) or is_atom(name) do
     len = byte_size(to_string(name))
-    {len <= @name_max, "#{what} has #{len} bytes, at most #{@name_max} are allowed"}
+    {len <= @name_max, "node_name has #{len} bytes, at most #{@name_max} are allowed"}
   end
 
-  defp check_name({what, _name}), do: {false, "#{what} must be a string or an atom"}
+  defp check_node_name(_name), do: {false, "node_name must be a string or an atom"}
 
   @doc false
   # Returns whether entries are JSON, and whether keys of metas become atoms that exist.
@@ -121,7 +139,7 @@ defmodule Headcount.Tracker.Config do
   end
 
   @doc false
-  def cluster(options), do: to_string(options[:cluster] || short(inspect(options[:name])))
+  def cluster(options), do: to_string(options[:cluster] || inspect(options[:name]))
 
   @doc false
   def replica(options) do
@@ -165,7 +183,4 @@ defmodule Headcount.Tracker.Config do
               "no tracker runs under the name #{Headcount.Show.term(name)}",
               __STACKTRACE__
   end
-
-  defp short(name) when byte_size(name) <= @name_max, do: name
-  defp short(name), do: Base.encode16(:crypto.hash(:md5, name))
 end

@@ -20,15 +20,21 @@ defmodule Headcount.Tracker.Events do
   end
 
   @doc false
-  # An event of the cluster: a tuple of its kind, the name of a replica and more.
+  # An event of the cluster: a tuple of its kind and more.
   def event(events, event) do
     {level, text} = describe(event)
     log(events, level, text)
-    [kind, replica | _] = Tuple.to_list(event)
-    telemetry(events, kind, %{count: 1}, %{replica: replica, event: event})
+    telemetry(events, elem(event, 0), %{count: 1}, Map.put(about(event), :event, event))
     if events.report_to, do: send(events.report_to, event)
     :ok
   end
+
+  # What an event is about: the name of a replica, the address of a node, or this node.
+  defp about({kind, from, _, _}) when kind == :shape_mismatch, do: %{from: from}
+  defp about({:unreadable, from, _what}), do: %{from: from}
+  defp about({kind, _}) when kind in [:ready, :other], do: %{}
+  defp about({:answer_too_long, _partition, _bytes}), do: %{}
+  defp about(event), do: %{replica: elem(event, 1)}
 
   @doc false
   # Frames that one step lost: `{:frame_refused, {from, {:error, reason}}}` or `{:transport_failed, text}`.
@@ -82,11 +88,18 @@ defmodule Headcount.Tracker.Events do
 
   defp describe({:reincarnated, name}), do: {:warning, "this node has a new identity as #{name}"}
 
-  defp describe({:divergence, name}),
-    do: {:warning, "two nodes hold different entries of #{name}: they are sent again"}
+  defp describe({:divergence, name, partition}) do
+    {:warning,
+     "the entries of #{name} in partition #{partition} differ from its own: they are sent again"}
+  end
 
-  defp describe({:refused, name, from, message}),
-    do: {:warning, "refused entries of #{name}, sent by #{from}: #{message}"}
+  defp describe({:refused, name, partition, message}),
+    do: {:warning, "refused entries of #{name} in partition #{partition}: #{message}"}
+
+  defp describe({:ready, []}), do: {nil, "this node has caught up with all others"}
+
+  defp describe({:ready, missing}),
+    do: {:warning, "this node has caught up with all others but #{Enum.join(missing, ", ")}"}
 
   defp describe({:duplicate_name, name}) do
     {:error, "another node is called #{name} too. This one is silent until the other is gone"}
@@ -98,12 +111,29 @@ defmodule Headcount.Tracker.Events do
   defp describe({:peer_limit, name}),
     do: {:warning, "#{name} is not let in: too many nodes are known"}
 
-  defp describe({:unsupported, from, min, max}),
-    do:
-      {:warning,
-       "#{from} speaks versions #{min} to #{max} of the protocol, which this node does not"}
+  defp describe({:handle_collision, name}) do
+    {:error, "#{name} is not let in: frames cannot tell it from another node. Start it again"}
+  end
+
+  defp describe({:shape_mismatch, from, ours, theirs}) do
+    {:error,
+     "#{from} is of this cluster and has #{shape(theirs)}, this node has #{shape(ours)}: " <>
+       "neither hears the other"}
+  end
+
+  defp describe({:answer_too_long, partition, bytes}) do
+    {:error,
+     "an answer about partition #{partition} has #{bytes} bytes, more than a frame: " <>
+       "another node does not get its entries"}
+  end
+
+  defp describe({:unreadable, from, what}),
+    do: {:warning, "frames of #{from} cannot be read: #{what}"}
 
   defp describe(event), do: {:warning, inspect(event)}
+
+  defp shape({partitions, :all}), do: "#{partitions} partitions"
+  defp shape({partitions, mode}), do: "#{partitions} partitions in the mode #{mode}"
 
   defp log(%{level: off}, _level, _text) when off in [false, nil], do: :ok
 

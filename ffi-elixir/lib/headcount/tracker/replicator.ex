@@ -175,9 +175,21 @@ defmodule Headcount.Tracker.Replicator do
   defp wait(%{frames: []}), do: :infinity
   defp wait(_state), do: 0
 
+  # A frame may be lost, so goodbye is said three times.
   defp leave(state) do
     Native.presence_leave_gracefully(state.presence, now())
-    step(state, false)
+    say_goodbye(step(state, false))
+  end
+
+  defp say_goodbye(state) do
+    case Native.presence_poll_goodbye(state.presence) do
+      nil ->
+        state
+
+      at ->
+        Process.sleep(delay(at - now()))
+        say_goodbye(step(state, true))
+    end
   end
 
   # Frames that wait come first.

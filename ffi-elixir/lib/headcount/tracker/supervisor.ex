@@ -69,13 +69,15 @@ defmodule Headcount.Tracker.Supervisor do
     <<seed::64>> = :crypto.strong_rand_bytes(8)
     replica = {Config.replica(options), seed}
 
+    shared = {Config.cluster(options), options[:partitions]}
+
     times =
-      {Config.cluster(options), options[:broadcast_period], options[:down_period],
-       options[:permdown_period], options[:grace], frame_max(transport)}
+      {options[:broadcast_period], options[:down_period], options[:permdown_period],
+       options[:vacate_after], options[:ready_after], options[:grace]}
 
-    codec = Config.codec(options[:codec])
+    own = {options[:link], frame_max(transport)}
 
-    case Native.presence_new(replica, times, codec, options[:link]) do
+    case Native.presence_new(replica, shared, times, own, Config.codec(options[:codec])) do
       {:error, {_what, message}} -> {:error, message}
       presence -> {:ok, presence}
     end

@@ -17,7 +17,7 @@ defmodule Headcount.Transport.PG do
     group = {__MODULE__, cluster}
     :ok = :net_kernel.monitor_nodes(true)
     :ok = :pg.join(@scope, group, self())
-    {:ok, %{group: group, monitors: %{}, last: nil}}
+    {:ok, %{group: group, monitors: %{}, hello: nil}}
   end
 
   @impl true
@@ -26,7 +26,7 @@ defmodule Headcount.Transport.PG do
       send_frame(pid, frame)
     end
 
-    %{state | last: frame}
+    if hello?(frame), do: %{state | hello: frame}, else: state
   end
 
   def transmit(address, frame, state) do
@@ -46,6 +46,8 @@ defmodule Headcount.Transport.PG do
       {:frame, address, frame, state}
     else
       Process.monitor(pid)
+      # Before any answer: a peer introduces itself to one whose Hello is the first that it hears.
+      introduce(pid, state)
       {:frame, address, frame, put_in(state.monitors[address], pid)}
     end
   end
@@ -71,18 +73,23 @@ defmodule Headcount.Transport.PG do
   @impl true
   def trusted?(_state), do: true
 
-  # The first frame of an unknown peer makes the new member introduce itself.
+  defp hello?(<<"HC", _version::16, 1, _rest::binary>>), do: true
+  defp hello?(_frame), do: false
+
+  # The Hello of this node, which it sends at its start, makes the new member introduce itself.
   defp greet(node, wait, state) do
     case Enum.filter(:pg.get_members(@scope, state.group), &(node(&1) == node)) do
       [] when wait <= @greet_ms_max ->
         Process.send_after(self(), {__MODULE__, :greet, node, wait * 2}, wait)
 
       members ->
-        for pid <- members, state.last != nil, do: send_frame(pid, state.last)
+        for pid <- members, do: introduce(pid, state)
     end
 
     {:ok, state}
   end
+
+  defp introduce(pid, state), do: if(state.hello, do: send_frame(pid, state.hello))
 
   # A slow or broken connection loses frames; it delays no other peer.
   defp send_frame(pid, frame) do

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use headcount::id::ALL_TOPICS;
 use headcount::tracker::Key;
 use headcount::{ReplicaId, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
@@ -78,7 +77,7 @@ fn tracker_new<'a>(
     };
     match id {
         Ok(id) => {
-            let tracker = Shared::new(Tracker::with_slot(id, ALL_TOPICS, limits()));
+            let tracker = Shared::new(Tracker::with_limits(id, limits()));
             ResourceArc::new(State { tracker, codec }).encode(env)
         }
         Err(error) => errors::described(env, &error),

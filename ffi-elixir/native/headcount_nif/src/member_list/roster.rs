@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use headcount::id::{ALL_TOPICS, Dot, Origin, ReplicaId};
+use headcount::id::{Dot, Origin, ReplicaId};
 use headcount::member_list::Id;
 use headcount::roster::{OfflinePolicy, RosterReport};
 use headcount::tracker::Encoding;
@@ -276,8 +276,8 @@ fn entry<I: TermId>(key: Term<'_>, origin: &str, version: u64) -> EntryBuf {
     };
     // The hash of the origin names it: a text of 11 characters.
     let replica = ReplicaId::new(origin, 0, 0).expect("the caller cuts it out of a reference");
-    let slot = ALL_TOPICS;
-    let origin = Origin { replica, slot };
+    let partition = 0;
+    let origin = Origin { replica, partition };
     EntryBuf::new(
         &put,
         Dot {

@@ -1,6 +1,6 @@
 //! Changes on their way to the callbacks.
 
-use headcount::id::slot_of;
+use headcount::replica::{Mode, Shape};
 use headcount::{Diff, TopicDiff};
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
@@ -75,6 +75,12 @@ fn presence_drop_changes(changes: ResourceArc<Changes>) {
     *changes.topics.lock() = Vec::new();
 }
 
+/// Returns the shard of a topic: the same in each call with as many shards.
+fn shard_of(topic: &str, shards: u32) -> u32 {
+    let hash = Shape::new(1 << 16, Mode::All).unwrap_or_default();
+    u32::from(hash.partition_of(topic)) % shards.max(1)
+}
+
 /// Collects topics of each shard until there are enough for one callback.
 struct Parts<'a, 'c> {
     env: Env<'a>,
@@ -86,7 +92,7 @@ struct Parts<'a, 'c> {
 
 impl Parts<'_, '_> {
     fn push(&mut self, topic: TopicDiff) {
-        let shard = u32::from(slot_of(&topic.topic)) % self.shards.max(1);
+        let shard = shard_of(&topic.topic, self.shards);
         let at = match self.open.iter().position(|(open, ..)| *open == shard) {
             Some(at) => at,
             None => {

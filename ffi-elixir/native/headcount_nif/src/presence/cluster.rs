@@ -1,7 +1,7 @@
 //! Replication, as the process that moves frames drives it. Times are microseconds since any start.
 
 use headcount::ReplicaId;
-use headcount::replica::{Destination, Event};
+use headcount::replica::{Destination, Event, Mode, Shape};
 use rustler::{Binary, Encoder, Env, ResourceArc, Term};
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,14 @@ fn presence_leave_gracefully(cluster: ResourceArc<Cluster>, now: u64) {
         .leave_gracefully(Duration::from_micros(now));
 }
 
+/// Returns when [`presence_step`] has the next Goodbye to send, after [`presence_leave_gracefully`]; `nil` once all are
+/// sent.
+#[rustler::nif]
+fn presence_poll_goodbye(cluster: ResourceArc<Cluster>) -> Option<u64> {
+    let next = cluster.presence.poll_goodbye();
+    next.map(|next| next.as_micros() as u64)
+}
+
 /// Returns `[{to | nil, frame}]` and `[event]`.
 fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     let frames = std::iter::from_fn(|| cluster.presence.poll_transmit()).map(|transmit| {
@@ -123,7 +131,7 @@ fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     )
 }
 
-/// Returns `{:replica_up, name}` and the like; `nil` for an event that has no name in Elixir.
+/// Returns `{:replica_up, name}` and the like; `{:other, text}` for an event that has no name in Elixir.
 fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
     let named = |what: rustler::Atom, id: &ReplicaId| (what, id.name()).encode(env);
     match event {
@@ -132,21 +140,47 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
         Event::ReplicaForgotten(id) | Event::ReplicaLeft(id) => {
             named(atoms::replica_permdown(), id)
         }
-        Event::Divergence { origin, .. } => named(atoms::divergence(), origin),
+        Event::Divergence { origin, partition } => {
+            (atoms::divergence(), origin.name(), partition).encode(env)
+        }
         Event::Refused {
             origin,
-            from,
+            partition,
             error,
-            ..
-        } => (atoms::refused(), origin.name(), &**from, error.to_string()).encode(env),
-        Event::DuplicateName { other } => named(atoms::duplicate_name(), other),
-        Event::Reincarnated { id } => named(atoms::reincarnated(), id),
-        Event::DiffsDropped => named(atoms::diffs_dropped(), &cluster.presence.id()),
-        Event::PeerLimit { refused } => named(atoms::peer_limit(), refused),
-        Event::Unsupported { from, min, max } => {
-            (atoms::unsupported(), &**from, min, max).encode(env)
+        } => {
+            let message = error.to_string();
+            (atoms::refused(), origin.name(), partition, message).encode(env)
+        }
+        Event::Ready { missing } => {
+            let missing: Vec<_> = missing.iter().map(ReplicaId::name).collect();
+            (atoms::ready(), missing).encode(env)
         }
         Event::Signal { from, signal } => signal::term(env, cluster, from.name(), signal),
+        Event::DuplicateName { other } => named(atoms::duplicate_name(), other),
+        Event::Reincarnated { id } => named(atoms::reincarnated(), id),
+        Event::HandleCollision { refused } => named(atoms::handle_collision(), refused),
+        Event::PeerLimit { refused } => named(atoms::peer_limit(), refused),
+        Event::ShapeMismatch { from, ours, theirs } => {
+            let from: &str = from;
+            (atoms::shape_mismatch(), from, shape(*ours), shape(*theirs)).encode(env)
+        }
+        Event::AnswerTooLong { partition, bytes } => {
+            (atoms::answer_too_long(), partition, bytes).encode(env)
+        }
+        Event::Unreadable { from, what } => {
+            let from: &str = from;
+            (atoms::unreadable(), from, what).encode(env)
+        }
+        Event::DiffsDropped => named(atoms::diffs_dropped(), &cluster.presence.id()),
         other => (atoms::other(), format!("{other:?}")).encode(env),
     }
+}
+
+/// Returns the number of partitions and the mode.
+fn shape(shape: Shape) -> (u32, rustler::Atom) {
+    let mode = match shape.mode() {
+        Mode::All => atoms::all(),
+        Mode::Interest => atoms::interest(),
+    };
+    (shape.partitions(), mode)
 }

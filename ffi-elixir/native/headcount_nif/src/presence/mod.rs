@@ -22,7 +22,7 @@ use crate::errors;
 use crate::owner;
 use crate::shared::Discarded;
 
-/// Entries that are handled while the lock of a slot is held: about a tenth of a millisecond.
+/// Entries that are handled while the lock of a part of the topics is held: about a tenth of a millisecond.
 const SLICE_ENTRIES_MAX: usize = 128;
 
 struct Cluster {
@@ -69,23 +69,30 @@ impl Cluster {
     }
 }
 
-/// `(cluster, heartbeat, down_after, forget_after, grace, frame_max)`, times in milliseconds.
-type Times<'a> = (&'a str, u64, u64, u64, u64, usize);
+/// What all nodes of a cluster have in common: its name, and the number of partitions.
+type Shared<'a> = (&'a str, u32);
+
+/// `(heartbeat, down_after, forget_after, vacate_after, ready_after, grace)`, in milliseconds.
+type Times = (u64, u64, u64, u64, u64, u64);
 
 #[rustler::nif]
 fn presence_new<'a>(
     env: Env<'a>,
     (name, seed): (&'a str, u64),
-    times: Times<'a>,
+    (cluster, partitions): Shared<'a>,
+    times: Times,
+    (link, frame_max): (bool, usize),
     (json, existing_atoms): (bool, bool),
-    link: bool,
 ) -> Term<'a> {
-    let (cluster, heartbeat, down, forget, grace, frame_max) = times;
+    let (heartbeat, down, forget, vacate, ready, grace) = times;
     let replication = Config::default()
         .cluster(cluster)
+        .partitions(partitions)
         .heartbeat(Duration::from_millis(heartbeat))
         .down_after(Duration::from_millis(down))
         .forget_after(Duration::from_millis(forget))
+        .vacate_after(Duration::from_millis(vacate))
+        .ready_after(Duration::from_millis(ready))
         .push_after(Duration::ZERO)
         .frame_max(frame_max);
     // The calling process gathers changes by itself: a flush waits no longer.
