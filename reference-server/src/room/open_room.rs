@@ -14,13 +14,14 @@ use uuid::Uuid;
 
 use super::{
     RoomOverview, RoomPresence, ShownRow, SubscriptionId, Visitor, WindowRequest,
-    history::History,
+    changes::TopicChanges,
+    history::{Difference, History},
     lost::{LostSession, LostSessions},
     members::{Occupancy, RoomMembers},
     presence::Profile,
     presence_feed::PresenceFeed,
     subscribers::{Subscriber, Subscribers},
-    typing::Typing,
+    typing::{Typing, TypingNote},
 };
 use crate::{
     auth::Identity,
@@ -42,6 +43,8 @@ pub(crate) struct Room {
     opened: Instant,
     /// Held from storing a message to sending it: messages are sent in the order of their numbers.
     pub(crate) posting: tokio::sync::Mutex<()>,
+    /// What happens to presence here on all nodes, in a cluster.
+    changes: Mutex<Option<TopicChanges>>,
     state: Mutex<State>,
 }
 
@@ -101,6 +104,7 @@ impl Room {
             id: info.id,
             opened: now,
             posting: tokio::sync::Mutex::new(()),
+            changes: Mutex::default(),
             state: Mutex::new(State {
                 subscribers: Subscribers::default(),
                 lost: LostSessions::default(),
@@ -116,6 +120,25 @@ impl Room {
             }),
             topic,
             info,
+        }
+    }
+
+    /// Begins to follow the room on all nodes, and takes in who is there.
+    pub(super) fn follow(&self, presence: &RoomPresence) {
+        if let Some((changes, first)) = presence.follow(&self.topic) {
+            *self.changes.lock() = Some(changes);
+            self.apply(presence, &[&first]);
+        }
+    }
+
+    /// Applies what has happened on all nodes, in a cluster.
+    pub(super) fn apply_changes(&self, presence: &RoomPresence) {
+        let mut changes = self.changes.lock();
+        let taken = changes.as_mut().map(|c| presence.take_changes(c));
+        let taken = taken.unwrap_or_default();
+        if !taken.is_empty() {
+            let diffs: Vec<&TopicDiff> = taken.iter().map(AsRef::as_ref).collect();
+            self.apply(presence, &diffs);
         }
     }
 
@@ -334,11 +357,31 @@ impl Room {
         let mut state = self.state.lock();
         state.used = Instant::now();
         state.has_news = true;
-        state.last_seq = message.seq;
+        state.last_seq = state.last_seq.max(message.seq);
         self.end_typing(&mut state, message.user.id);
         let payload = state.history.push(message);
         let event = Broadcast::new(&self.topic, "new_message", payload);
         state.subscribers.broadcast(&event, |_| true);
+    }
+
+    /// Returns the number of the newest message that was sent.
+    pub(super) fn last_seq(&self) -> i64 {
+        self.state.lock().last_seq
+    }
+
+    /// Notes that the members are to hear of new messages.
+    pub(crate) fn note_news(&self) {
+        self.state.lock().has_news = true;
+    }
+
+    /// Sends what is not shown of a stored message: all of it, or its last change.
+    pub(crate) fn repair(&self, message: &Message) {
+        let difference = self.state.lock().history.compare(message);
+        match difference {
+            Some(Difference::Missing) => self.publish(message),
+            Some(Difference::Changed) => self.publish_change(message),
+            None => {}
+        }
     }
 
     /// Sends that a stored message was edited or deleted.
@@ -374,26 +417,40 @@ impl Room {
     }
 
     /// Sends the other users that one types, unless it is invisible.
-    pub(crate) fn begin_typing(&self, presence: &RoomPresence, subscription: SubscriptionId) {
+    /// Returns what other nodes are to be told, if the others are told anything.
+    pub(crate) fn begin_typing(
+        &self,
+        presence: &RoomPresence,
+        subscription: SubscriptionId,
+    ) -> Option<TypingNote> {
         let mut state = self.state.lock();
-        let Some(subscriber) = state.subscribers.get(subscription) else {
-            return;
-        };
-        let identity = subscriber.visitor.identity.clone();
-        let key = identity.id.to_string();
+        let note = typing_note(state.subscribers.get(subscription)?);
+        let key = note.user.to_string();
         if presence.sessions(&self.topic, &key).is_empty() {
-            return;
+            return None;
         }
-        if let Some(payload) = state.typing.begin(&identity, Instant::now()) {
-            self.send_typing(&state, "typing", payload, identity.id);
-        }
+        let payload = state.typing.begin(&note, Instant::now())?;
+        self.send_typing(&state, "typing", payload, note.user);
+        Some(note)
     }
 
     /// Sends the other users that one types no more.
-    pub(crate) fn stop_typing(&self, subscription: SubscriptionId) {
+    /// Returns what other nodes are to be told, if it did.
+    pub(crate) fn stop_typing(&self, subscription: SubscriptionId) -> Option<TypingNote> {
         let mut state = self.state.lock();
-        if let Some(user) = state.subscribers.get(subscription).map(Subscriber::user) {
-            self.end_typing(&mut state, user);
+        let note = typing_note(state.subscribers.get(subscription)?);
+        let has_typed = state.typing.contains(note.user);
+        self.end_typing(&mut state, note.user);
+        has_typed.then_some(note)
+    }
+
+    /// Sends that a user types on another node, or ended.
+    pub(crate) fn take_typing(&self, note: &TypingNote, has_begun: bool) {
+        let mut state = self.state.lock();
+        if !has_begun {
+            self.end_typing(&mut state, note.user);
+        } else if let Some(payload) = state.typing.begin(note, Instant::now()) {
+            self.send_typing(&state, "typing", payload, note.user);
         }
     }
 
@@ -440,7 +497,11 @@ impl Room {
 
     /// Applies what happened to presence in this room, and sends it. Returns whether the room became occupied, or
     /// vacated.
-    pub(super) fn apply(&self, presence: &RoomPresence, diff: &TopicDiff) -> Option<Occupation> {
+    pub(super) fn apply(
+        &self,
+        presence: &RoomPresence,
+        diffs: &[&TopicDiff],
+    ) -> Option<Occupation> {
         let mut state = self.state.lock();
         let wall_s = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
         let State {
@@ -450,13 +511,18 @@ impl Room {
             ..
         } = &mut *state;
         let before = members.occupancy().online;
-        members.apply(diff, wall_s);
-        feed.send_diff(presence, members, subscribers, diff);
-        match (before, members.occupancy().online) {
-            (0, 1..) => Some(Occupation::Occupied),
-            (1.., 0) => Some(Occupation::Vacated),
-            _ => None,
+        for diff in diffs {
+            members.apply(diff, wall_s);
         }
+        feed.send_diff(presence, members, subscribers, diffs);
+        let occupation = match (before, members.occupancy().online) {
+            (0, 1..) => Occupation::Occupied,
+            (1.., 0) => Occupation::Vacated,
+            _ => return None,
+        };
+        let is_occupied = occupation == Occupation::Occupied;
+        presence.set_occupied(self.id, self.tenant(), is_occupied);
+        Some(occupation)
     }
 
     /// Returns the tenant of the room.
@@ -546,6 +612,11 @@ impl Room {
         self.state.lock().members.add_member(user, username);
     }
 
+    /// Returns the stored members. O(members).
+    pub(crate) fn stored_members(&self) -> Vec<Uuid> {
+        self.state.lock().members.stored()
+    }
+
     /// Removes a stored member.
     pub(super) fn remove_member(&self, user: Uuid) {
         self.state.lock().members.remove_member(user);
@@ -580,6 +651,15 @@ impl Room {
 
     pub(super) fn occupancy(&self) -> Occupancy {
         self.state.lock().members.occupancy()
+    }
+}
+
+fn typing_note(subscriber: &Subscriber) -> TypingNote {
+    let identity = &subscriber.visitor.identity;
+    TypingNote {
+        user: identity.id,
+        username: Arc::clone(&identity.username),
+        guest: identity.guest,
     }
 }
 
