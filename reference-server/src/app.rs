@@ -279,7 +279,10 @@ impl App {
         for gone in gone.iter().filter(|gone| !gone.was_hidden) {
             self.note_user(EventKind::UserOffline, &gone.tenant, gone.user);
         }
-        let users = gone.iter().filter(|gone| !gone.guest && !gone.was_hidden);
+        let is_gone = |user| self.hub.presence.status_of(user) == Status::Offline;
+        let users = gone
+            .iter()
+            .filter(|gone| !gone.guest && !gone.was_hidden && is_gone(gone.user));
         let users: Vec<Uuid> = users.map(|gone| gone.user).collect();
         if users.is_empty() {
             return;

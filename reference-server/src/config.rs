@@ -77,7 +77,8 @@ pub struct Config {
     )]
     pub database: Option<DatabaseUrl>,
 
-    /// The NATS servers that connect this node with the others on its database: `nats://host:4222`, several with commas.
+    /// The NATS servers that connect this node with the others on its database: `nats://host:4222`,
+    /// several with commas.
     #[arg(
         long,
         env = "HEADCOUNT_NATS",

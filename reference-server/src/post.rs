@@ -176,7 +176,8 @@ impl App {
     fn show_change(&self, room: &Room, message: &Message) {
         room.publish_change(message);
         self.announce(|| Event::MessageChanged {
-            message: message.into(),
+            room: room.id,
+            message: message.id,
         });
     }
 

@@ -53,7 +53,7 @@ pub(super) struct Detailed {
 
 /// Returns a room with the number of members online.
 pub(super) fn shown(app: &App, mut room: Room) -> Shown {
-    let open = app.hub.occupancy(room.id).unwrap_or_default();
+    let open = app.hub.occupancy(&room);
     if room.simulated {
         room.member_count = i64::try_from(open.total).unwrap_or(i64::MAX);
     }

@@ -81,8 +81,8 @@ impl Cluster {
         let incoming = client.subscribe(subject.clone()).await?;
         let transport = NatsTransport::from_client(client.clone(), name).await?;
         client.flush().await?;
-        // Of a name of its own at each start: an id takes the place of older ones of its name. Names are in the order of
-        // the starts.
+        // Of a name of its own at each start: an id takes the place of older ones of its name. Names
+        // are in the order of the starts.
         let id = ReplicaId::generate(&Uuid::now_v7().to_string(), SystemTime::now())
             .map_err(|_| ConnectError::Random)?;
         let node = Node::start(id, PresenceConfig::default(), transport);

@@ -31,7 +31,7 @@ pub(crate) enum Event {
         message: WireMessage,
     },
     /// A message was edited or deleted.
-    MessageChanged { message: WireMessage },
+    MessageChanged { room: Uuid, message: Uuid },
     /// A user of a room began to type, or ended.
     Typing {
         room: Uuid,
@@ -78,7 +78,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WireMessage {
     id: Uuid,
-    pub(super) room_id: Uuid,
+    room_id: Uuid,
     seq: i64,
     kind: String,
     content: String,

@@ -105,12 +105,6 @@ impl App {
     fn take_event(self: &Arc<Self>, event: Event) {
         match event {
             Event::Message { tenant, message } => self.take_message(tenant, message.into()),
-            Event::MessageChanged { message } => {
-                let message = Message::from(message);
-                if let Some(open) = self.hub.find(message.room_id) {
-                    open.publish_change(&message);
-                }
-            }
             Event::Typing {
                 room,
                 user,
@@ -147,7 +141,8 @@ impl App {
                 token,
                 expires_at,
             } => self.revoke_token_here(user, token, expires_at),
-            Event::MemberAdded { .. }
+            Event::MessageChanged { .. }
+            | Event::MemberAdded { .. }
             | Event::MemberRemoved { .. }
             | Event::RoomDeleted { .. }
             | Event::UserEnded { .. } => {
@@ -162,6 +157,10 @@ impl App {
     async fn take_slowly(self: Arc<Self>, event: Event) {
         let hub = &self.hub;
         match event {
+            Event::MessageChanged { room, message } => {
+                let changed = self.show_changed(room, message).await;
+                self.log_missed(changed);
+            }
             Event::MemberAdded {
                 room,
                 user,
@@ -189,7 +188,7 @@ impl App {
             open.publish(&message);
             return;
         }
-        if self.hub.find(message.room_id).is_none() && self.inboxes.is_empty() {
+        if !self.hub.is_in_use(message.room_id) && self.inboxes.is_empty() {
             // The room is loaded with the message when a client opens it.
             return;
         }
@@ -198,6 +197,17 @@ impl App {
             let delivered = app.deliver_late(&tenant, &message).await;
             app.log_missed(delivered);
         });
+    }
+
+    /// Shows a changed message as it is stored now: of two changes at once, all nodes end with the later one.
+    async fn show_changed(&self, room: Uuid, message: Uuid) -> Result<(), StorageError> {
+        if let Some(open) = self.hub.find_loaded(room).await {
+            let _turn = open.posting.lock().await;
+            if let Some(message) = self.db.message(message).await? {
+                open.publish_change(&message);
+            }
+        }
+        Ok(())
     }
 
     async fn deliver_late(&self, tenant: &str, message: &Message) -> Result<(), StorageError> {

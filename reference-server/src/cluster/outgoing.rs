@@ -78,7 +78,7 @@ impl App {
     }
 
     /// Tells the other nodes that a user of a room types, or ended.
-    pub(crate) fn relay_typing(&self, room: Uuid, note: TypingNote, has_begun: bool) {
+    pub(crate) fn relay_typing(&self, room: Uuid, note: &TypingNote, has_begun: bool) {
         self.announce(|| Event::Typing {
             room,
             user: note.user,

@@ -93,7 +93,7 @@ impl Db {
     /// Counts the conversations that `user` has begun, up to `limit`.
     pub(crate) async fn dms_begun(&self, user: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
         sql("SELECT count(*) FROM
-             (SELECT 1 FROM rooms WHERE owner_id = $1 AND kind = 'dm' LIMIT $2)")
+             (SELECT 1 FROM rooms WHERE owner_id = $1 AND kind = 'dm' LIMIT $2) AS counted")
         .bind(user)
         .bind(limit)
         .count(&self.reader)
@@ -125,7 +125,7 @@ impl Db {
         let inserted = sql(
             "INSERT INTO rooms (id, tenant, kind, name, owner_id, private, dm_key, active_at,
                                 inserted_at)
-             VALUES ($1, $2, 'dm', '', $3, 1, $4, $5, $5) ON CONFLICT (dm_key) DO NOTHING",
+             VALUES ($1, $2, 'dm', '', $3, TRUE, $4, $5, $5) ON CONFLICT (dm_key) DO NOTHING",
         )
         .bind(id)
         .bind(tenant)

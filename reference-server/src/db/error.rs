@@ -94,8 +94,8 @@ impl StorageFault {
     }
 }
 
-/// A fault of the storage, with the database's own message. Nothing was stored, unless a connection to PostgreSQL was lost
-/// during a commit: then it may have been.
+/// A fault of the storage, with the database's own message. Nothing was stored, unless a connection to
+/// PostgreSQL was lost during a commit: then it may have been.
 #[derive(Debug)]
 pub struct StorageError {
     pub(crate) fault: StorageFault,

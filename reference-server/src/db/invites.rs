@@ -76,7 +76,7 @@ impl Db {
 
     /// Counts the open invitations to a room, up to `limit`.
     pub(crate) async fn invites_len(&self, room: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sql("SELECT count(*) FROM (SELECT 1 FROM invites WHERE room_id = $1 LIMIT $2)")
+        sql("SELECT count(*) FROM (SELECT 1 FROM invites WHERE room_id = $1 LIMIT $2) AS counted")
             .bind(room)
             .bind(limit)
             .count(&self.reader)

@@ -18,7 +18,6 @@ impl Db {
         user: Uuid,
     ) -> Result<Result<(), Duration>, StorageError> {
         let window = i64::try_from(MESSAGE_WINDOW.as_micros()).unwrap_or(i64::MAX);
-        let mut tx = self.writer.begin().await?;
         let (count, left): (i64, i64) = sql(
             "WITH clock AS (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) AS now)
              INSERT INTO message_windows AS w (user_id, started_at, count) SELECT $1, now, 1 FROM clock
@@ -30,9 +29,8 @@ impl Db {
         )
         .bind(user)
         .bind(window)
-        .fetch_one(&mut *tx)
+        .fetch_one(&self.reader)
         .await?;
-        tx.commit().await?;
         if count <= i64::from(MESSAGES_MAX) {
             return Ok(Ok(()));
         }
@@ -42,15 +40,14 @@ impl Db {
 
     /// Forgets windows that have ended.
     pub(crate) async fn prune_message_windows(&self) -> Result<(), StorageError> {
-        let mut tx = self.writer.begin().await?;
         sql(
             "DELETE FROM message_windows WHERE user_id IN (SELECT user_id FROM message_windows
              WHERE started_at < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) - $1
              LIMIT 1000 FOR UPDATE SKIP LOCKED)",
         )
         .bind(PRUNE_AGE_MICROS)
-        .execute(&mut *tx)
+        .execute(&self.reader)
         .await?;
-        tx.commit().await
+        Ok(())
     }
 }

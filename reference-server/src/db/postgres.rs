@@ -24,11 +24,11 @@ const SETTINGS: [(&str, &str); 4] = [
 
 /// The address of a PostgreSQL database. What it prints has no password in it.
 #[derive(Clone)]
-pub struct DatabaseUrl(Result<PgConnectOptions, &'static str>);
+pub struct DatabaseUrl(Result<Box<PgConnectOptions>, &'static str>);
 
 impl DatabaseUrl {
     pub(crate) fn options(&self) -> Result<&PgConnectOptions, &'static str> {
-        self.0.as_ref().map_err(|error| *error)
+        self.0.as_deref().map_err(|error| *error)
     }
 }
 
@@ -41,7 +41,7 @@ impl FromStr for DatabaseUrl {
         let is_postgres = ["postgres://", "postgresql://"]
             .iter()
             .any(|scheme| text.starts_with(scheme));
-        let options = text.parse::<PgConnectOptions>().map_err(|_| FORM);
+        let options = text.parse().map(Box::new).map_err(|_| FORM);
         Ok(Self(if is_postgres { options } else { Err(FORM) }))
     }
 }

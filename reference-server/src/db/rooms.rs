@@ -178,7 +178,7 @@ impl Db {
         limit: u32,
     ) -> Result<u32, sqlx::Error> {
         sql("SELECT count(*) FROM (SELECT 1 FROM rooms
-             WHERE owner_id = $1 AND kind = 'group' AND server_id = $2 LIMIT $3)")
+             WHERE owner_id = $1 AND kind = 'group' AND server_id = $2 LIMIT $3) AS counted")
         .bind(user)
         .bind(server)
         .bind(limit)

@@ -108,7 +108,7 @@ impl Db {
 
     /// Counts the servers of a user, up to `limit`.
     pub(crate) async fn servers_len(&self, owner: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sql("SELECT count(*) FROM (SELECT 1 FROM servers WHERE owner_id = $1 LIMIT $2)")
+        sql("SELECT count(*) FROM (SELECT 1 FROM servers WHERE owner_id = $1 LIMIT $2) AS counted")
             .bind(owner)
             .bind(limit)
             .count(&self.reader)
@@ -131,7 +131,7 @@ impl Db {
     /// Counts the rooms of a server, up to `limit`.
     pub(crate) async fn rooms_len(&self, server: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
         sql("SELECT count(*) FROM
-             (SELECT 1 FROM rooms WHERE server_id = $1 AND kind = 'group' LIMIT $2)")
+             (SELECT 1 FROM rooms WHERE server_id = $1 AND kind = 'group' LIMIT $2) AS counted")
         .bind(server)
         .bind(limit)
         .count(&self.reader)

@@ -25,16 +25,12 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 enum Store {
-    Sqlite(SqliteWriter),
+    Sqlite(Box<SqliteWriter>),
     Postgres(PgPool),
 }
 
 /// The connection of a transaction.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one of them is on the stack of each write, and never in a collection"
-)]
 pub(super) enum Link {
     Sqlite(SqliteConnection),
     Postgres(Transaction<'static, Postgres>),
@@ -57,7 +53,7 @@ impl Link {
 
 impl Writer {
     pub(super) fn sqlite(writer: SqliteWriter, metrics: DatabaseMetrics) -> Self {
-        Self::of(Store::Sqlite(writer), metrics)
+        Self::of(Store::Sqlite(Box::new(writer)), metrics)
     }
 
     pub(super) fn postgres(pool: PgPool, metrics: DatabaseMetrics) -> Self {

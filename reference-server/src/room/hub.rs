@@ -142,9 +142,28 @@ impl Hub {
         }
     }
 
-    /// Returns the size of a room, or `None` if it is not open.
-    pub(crate) fn occupancy(&self, room: Uuid) -> Option<Occupancy> {
-        self.find(room).map(|room| room.occupancy())
+    /// Returns the size of a room. Of one that is not open only the users online are counted, all of them
+    /// on other nodes.
+    pub(crate) fn occupancy(&self, room: &db::Room) -> Occupancy {
+        match self.find(room.id) {
+            Some(open) => open.occupancy(),
+            None => Occupancy {
+                online: self.presence.online_len(&room.topic()),
+                total: 0,
+            },
+        }
+    }
+
+    /// Returns whether a room is open, or about to be.
+    pub(crate) fn is_in_use(&self, room: Uuid) -> bool {
+        // In this order: one that is being opened has its lock until it is open.
+        self.locks.is_locked(room) || self.find(room).is_some()
+    }
+
+    /// Returns an open room, after it was loaded if it is being opened.
+    pub(crate) async fn find_loaded(&self, room: Uuid) -> Option<Arc<Room>> {
+        let _lock = self.locks.lock(room).await;
+        self.find(room)
     }
 
     /// Makes `user` a stored member of the room.

@@ -15,18 +15,17 @@ use uuid::Uuid;
 use super::{
     RoomOverview, RoomPresence, ShownRow, SubscriptionId, Visitor, WindowRequest,
     changes::TopicChanges,
-    history::{Difference, History},
+    history::History,
     lost::{LostSession, LostSessions},
     members::{Occupancy, RoomMembers},
     presence::Profile,
     presence_feed::PresenceFeed,
     subscribers::{Subscriber, Subscribers},
-    typing::{Typing, TypingNote},
+    typing::Typing,
 };
 use crate::{
     auth::Identity,
     db::{self, Message},
-    inbox::Inboxes,
     metrics::Dropped,
     socket::{Broadcast, Ref, encode},
 };
@@ -45,25 +44,25 @@ pub(crate) struct Room {
     pub(crate) posting: tokio::sync::Mutex<()>,
     /// What happens to presence here on all nodes, in a cluster.
     changes: Mutex<Option<TopicChanges>>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 /// The parts of a room, guarded by one lock.
-struct State {
-    subscribers: Subscribers,
+pub(super) struct State {
+    pub(super) subscribers: Subscribers,
     lost: LostSessions,
-    history: History,
-    typing: Typing,
+    pub(super) history: History,
+    pub(super) typing: Typing,
     feed: PresenceFeed,
-    members: RoomMembers,
+    pub(super) members: RoomMembers,
     /// True once the room is dropped from the hub: its users must open it again.
     is_closed: bool,
     /// True if a message came since the members were last told of new ones.
-    has_news: bool,
-    last_seq: i64,
+    pub(super) has_news: bool,
+    pub(super) last_seq: i64,
     /// True if the room is never forgotten, however long it has no subscribers.
     is_pinned: bool,
-    used: Instant,
+    pub(super) used: Instant,
 }
 
 /// The subscription of a connection to a room.
@@ -352,116 +351,20 @@ impl Room {
         }
     }
 
-    /// Sends a stored message to all subscribers.
-    pub(crate) fn publish(&self, message: &Message) {
-        let mut state = self.state.lock();
-        state.used = Instant::now();
-        state.has_news = true;
-        state.last_seq = state.last_seq.max(message.seq);
-        self.end_typing(&mut state, message.user.id);
-        let payload = state.history.push(message);
-        let event = Broadcast::new(&self.topic, "new_message", payload);
-        state.subscribers.broadcast(&event, |_| true);
-    }
-
-    /// Returns the number of the newest message that was sent.
-    pub(super) fn last_seq(&self) -> i64 {
-        self.state.lock().last_seq
-    }
-
-    /// Notes that the members are to hear of new messages.
-    pub(crate) fn note_news(&self) {
-        self.state.lock().has_news = true;
-    }
-
-    /// Sends what is not shown of a stored message: all of it, or its last change.
-    pub(crate) fn repair(&self, message: &Message) {
-        let difference = self.state.lock().history.compare(message);
-        match difference {
-            Some(Difference::Missing) => self.publish(message),
-            Some(Difference::Changed) => self.publish_change(message),
-            None => {}
-        }
-    }
-
-    /// Sends that a stored message was edited or deleted.
-    pub(crate) fn publish_change(&self, message: &Message) {
-        let mut state = self.state.lock();
-        state.used = Instant::now();
-        state.history.replace(message);
-        let event = if message.deleted {
-            let payload = json!({ "id": message.id, "seq": message.seq });
-            Broadcast::new(&self.topic, "message_deleted", payload.to_string())
-        } else {
-            let whole = json!(message);
-            let payload = json!({
-                "id": message.id,
-                "seq": message.seq,
-                "content": message.content,
-                "edited_at": whole["edited_at"],
-            });
-            Broadcast::new(&self.topic, "message_updated", payload.to_string())
-        };
-        state.subscribers.broadcast(&event, |_| true);
-    }
-
-    /// Tells the members that listen of new messages, also those that have not opened the room.
-    pub(super) fn announce_news(&self, inboxes: &Inboxes) {
-        let mut state = self.state.lock();
-        if !std::mem::take(&mut state.has_news) {
-            return;
-        }
-        let payload = json!({ "room_id": self.id, "last_seq": state.last_seq }).to_string();
-        let members = &state.members;
-        inboxes.send_where(|user| members.is_stored(user), "unread", &payload);
-    }
-
-    /// Sends the other users that one types, unless it is invisible.
-    /// Returns what other nodes are to be told, if the others are told anything.
-    pub(crate) fn begin_typing(
-        &self,
-        presence: &RoomPresence,
-        subscription: SubscriptionId,
-    ) -> Option<TypingNote> {
-        let mut state = self.state.lock();
-        let note = typing_note(state.subscribers.get(subscription)?);
-        let key = note.user.to_string();
-        if presence.sessions(&self.topic, &key).is_empty() {
-            return None;
-        }
-        let payload = state.typing.begin(&note, Instant::now())?;
-        self.send_typing(&state, "typing", payload, note.user);
-        Some(note)
-    }
-
-    /// Sends the other users that one types no more.
-    /// Returns what other nodes are to be told, if it did.
-    pub(crate) fn stop_typing(&self, subscription: SubscriptionId) -> Option<TypingNote> {
-        let mut state = self.state.lock();
-        let note = typing_note(state.subscribers.get(subscription)?);
-        let has_typed = state.typing.contains(note.user);
-        self.end_typing(&mut state, note.user);
-        has_typed.then_some(note)
-    }
-
-    /// Sends that a user types on another node, or ended.
-    pub(crate) fn take_typing(&self, note: &TypingNote, has_begun: bool) {
-        let mut state = self.state.lock();
-        if !has_begun {
-            self.end_typing(&mut state, note.user);
-        } else if let Some(payload) = state.typing.begin(note, Instant::now()) {
-            self.send_typing(&state, "typing", payload, note.user);
-        }
-    }
-
-    fn end_typing(&self, state: &mut State, user: Uuid) {
+    pub(super) fn end_typing(&self, state: &mut State, user: Uuid) {
         if let Some(payload) = state.typing.end(user) {
             self.send_typing(state, "stop_typing", payload, user);
         }
     }
 
     /// Sends a typing event to the others. It is the first thing that a congested client does without.
-    fn send_typing(&self, state: &State, event: &'static str, payload: String, user: Uuid) {
+    pub(super) fn send_typing(
+        &self,
+        state: &State,
+        event: &'static str,
+        payload: String,
+        user: Uuid,
+    ) {
         let event = Broadcast::new(&self.topic, event, payload);
         let is_to = |s: &Subscriber| s.user() != user && !s.leaves_out(Dropped::Typing);
         state.subscribers.broadcast(&event, is_to);
@@ -651,15 +554,6 @@ impl Room {
 
     pub(super) fn occupancy(&self) -> Occupancy {
         self.state.lock().members.occupancy()
-    }
-}
-
-fn typing_note(subscriber: &Subscriber) -> TypingNote {
-    let identity = &subscriber.visitor.identity;
-    TypingNote {
-        user: identity.id,
-        username: Arc::clone(&identity.username),
-        guest: identity.guest,
     }
 }
 

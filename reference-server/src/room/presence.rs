@@ -1,7 +1,7 @@
-//! `RoomPresence`: core's `Presence` for all rooms, in a cluster driven by core's `Node`, and the meaning of its entries
-//! here. It locks itself.
+//! `RoomPresence`: core's `Presence` for all rooms, in a cluster driven by core's `Node`, and the meaning of
+//! its entries here. It locks itself.
 
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
 
 use headcount::id::{Dot, EntryRef};
 use headcount::{
@@ -71,7 +71,7 @@ pub(crate) struct RoomPresence {
 
 /// The keeper of the entries.
 enum Source {
-    Alone(Presence),
+    Alone(Box<Presence>),
     Cluster(Box<Clustered>),
 }
 
@@ -87,7 +87,7 @@ impl RoomPresence {
             .expect("the name is short, and the operating system has random numbers");
         let presence = Presence::new(id, PresenceConfig::default());
         Self {
-            source: Source::Alone(presence),
+            source: Source::Alone(Box::new(presence)),
         }
     }
 
@@ -204,8 +204,8 @@ impl RoomPresence {
             .unwrap_or(Status::Offline)
     }
 
-    /// Takes the users and rooms that came or went in the cluster, if this node is the one to report them: the oldest of
-    /// those that run. What it learns until it has caught up with the others is no news.
+    /// Takes the users and rooms that came or went in the cluster, if this node is the one to report them: the
+    /// oldest of those that run. What it learns until it has caught up with the others is no news.
     pub(crate) fn take_transitions(&self) -> Vec<Transition> {
         let Source::Cluster(clustered) = &self.source else {
             return Vec::new();
@@ -257,6 +257,18 @@ impl RoomPresence {
     /// Counts the sessions in `topic`.
     pub(super) fn sessions_len(&self, topic: &str) -> usize {
         self.presence().count(topic)
+    }
+
+    /// Counts the users in `topic` that others see. O(sessions there).
+    pub(super) fn online_len(&self, topic: &str) -> usize {
+        let mut users: HashMap<String, bool> = HashMap::new();
+        self.presence().for_each(topic, |entry| {
+            let is_hidden = Status::of_session(entry.status()) == Status::Invisible;
+            if let Some(key) = entry.key_str() {
+                *users.entry(key.to_owned()).or_default() |= is_hidden;
+            }
+        });
+        users.values().filter(|is_hidden| !**is_hidden).count()
     }
 
     /// Returns the sessions of a user, or none if one of them is invisible: that hides them all.

@@ -436,14 +436,14 @@ impl Channels {
                 let room = &subscription.room;
                 let note = room.begin_typing(&self.app.hub.presence, subscription.id);
                 if let Some(note) = note {
-                    self.app.relay_typing(room.id, note, true);
+                    self.app.relay_typing(room.id, &note, true);
                 }
                 None
             }
             "stop_typing" => {
                 let room = &subscription.room;
                 if let Some(note) = room.stop_typing(subscription.id) {
-                    self.app.relay_typing(room.id, note, false);
+                    self.app.relay_typing(room.id, &note, false);
                 }
                 None
             }

@@ -1,11 +1,10 @@
-//! Three nodes on one NATS server and one PostgreSQL database: users of different nodes chat, while nodes are killed and
-//! the connections between them stop.
+//! Three nodes on one NATS server and one PostgreSQL database: users of different nodes chat, while nodes are
+//! killed and the connections between them stop.
 //!
 //! Nothing here says how long a thing may take: every step waits for what it expects.
 
 mod nodes;
 #[path = "../it/support/postgres.rs"]
-#[expect(dead_code, reason = "the other suite kills and resumes it")]
 mod postgres;
 mod site;
 mod troubles;

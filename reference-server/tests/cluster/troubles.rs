@@ -134,7 +134,8 @@ async fn users_of_three_nodes_chat() {
     let [ada, bob] = [0, 1].map(|i| scene.viewers[i].user.clone());
     let address = scene.cluster.nodes[0].address.clone();
     let to_bob = json!({ "user_id": bob.id });
-    let (_, dm) = ada.call(&address, "POST", "/dm", to_bob).await;
+    let (status, dm) = ada.call(&address, "POST", "/dm", to_bob).await;
+    assert_eq!(status, 200, "{dm}");
     let posts = format!("/dm/{}/messages", dm["data"]["id"].as_str().unwrap());
     ada.call(&address, "POST", &posts, json!({ "content": "psst" }))
         .await;
