@@ -190,9 +190,11 @@ async fn connect(
             Duration::from_millis(100 * attempts.clamp(1, 20) as u64)
         })
         .event_callback(move |event| {
-            tracing::warn!(%event, "NATS");
             if matches!(event, async_nats::Event::Connected) {
+                tracing::info!(%event, "NATS");
                 missed.notify_one();
+            } else {
+                tracing::warn!(%event, "NATS");
             }
             async {}
         })
