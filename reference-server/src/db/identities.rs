@@ -2,9 +2,8 @@
 
 use super::{
     Db, StorageError, User, now_micros,
-    sql::{Statement, sql},
+    sql::{Link, Statement, sql},
     users,
-    writer::Link,
 };
 use crate::names::Username;
 

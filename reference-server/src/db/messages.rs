@@ -5,8 +5,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Db, StorageError, now_micros, rfc3339, rfc3339_or_null, rooms::room_lock, sql::sql,
-    writer::Link,
+    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    rooms::room_lock,
+    sql::{Link, sql},
 };
 
 /// A message is recognised as a repetition this long after it was stored: ten minutes.

@@ -5,8 +5,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Db, StorageError, now_micros, rfc3339, rfc3339_or_null, servers::server_lock, sql::sql,
-    writer::Link,
+    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    servers::server_lock,
+    sql::{Link, sql},
 };
 
 /// Rows of a deleted room that are removed in one transaction, of messages and of members.

@@ -4,13 +4,12 @@
 use std::io;
 
 use sqlx::{
-    Arguments as _, FromRow, PgConnection, PgPool, SqliteConnection, SqlitePool,
+    Arguments as _, FromRow, PgConnection, PgPool, Postgres, SqliteConnection, SqlitePool,
+    Transaction,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
 use uuid::Uuid;
-
-use super::writer::Link;
 
 /// A value that both databases can read from a row.
 pub(super) trait FromEither:
@@ -112,6 +111,28 @@ impl Reader {
             Self::Sqlite(pool) => pool.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+/// The connection of a transaction.
+#[derive(Debug)]
+pub(super) enum Link {
+    Sqlite(SqliteConnection),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Link {
+    /// Waits until no other transaction holds the lock of that name, and holds it until the end of this one. On
+    /// SQLite there is no other transaction. What this transaction reads after it has the lock, the last
+    /// holder has committed.
+    pub(super) async fn lock(&mut self, name: &str) -> Result<(), sqlx::Error> {
+        if let Self::Postgres(_) = self {
+            sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+                .bind(name)
+                .execute(self)
+                .await?;
+        }
+        Ok(())
     }
 }
 

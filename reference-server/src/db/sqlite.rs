@@ -203,8 +203,8 @@ mod tests {
     use super::*;
     use crate::{
         db::{
-            sql::sql,
-            writer::{Link, Write, Writer},
+            sql::{Link, sql},
+            writer::{Write, Writer},
         },
         metrics::DatabaseMetrics,
     };

@@ -4,7 +4,10 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339, rfc3339_or_null, sql::sql, writer::Link};
+use super::{
+    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    sql::{Link, sql},
+};
 use crate::names::Username;
 
 /// A registered user as other users see it.

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{PgPool, Postgres, SqliteConnection, Transaction};
+use sqlx::PgPool;
 
 use super::{
     StorageError,
-    sql::{name_lost, sql},
+    sql::{Link, name_lost},
     sqlite::{SqliteTurn, SqliteWriter},
 };
 use crate::metrics::DatabaseMetrics;
@@ -27,28 +27,6 @@ pub(super) struct Writer {
 enum Store {
     Sqlite(Box<SqliteWriter>),
     Postgres(PgPool),
-}
-
-/// The connection of a transaction.
-#[derive(Debug)]
-pub(super) enum Link {
-    Sqlite(SqliteConnection),
-    Postgres(Transaction<'static, Postgres>),
-}
-
-impl Link {
-    /// Waits until no other transaction holds the lock of that name, and holds it until the end of this one. On
-    /// SQLite there is no other transaction. What this transaction reads after it has the lock, the last
-    /// holder has committed.
-    pub(super) async fn lock(&mut self, name: &str) -> Result<(), sqlx::Error> {
-        if let Self::Postgres(_) = self {
-            sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-                .bind(name)
-                .execute(self)
-                .await?;
-        }
-        Ok(())
-    }
 }
 
 impl Writer {

@@ -42,7 +42,7 @@ pub(crate) struct Room {
     opened: Instant,
     /// Held from storing a message to sending it: messages are sent in the order of their numbers.
     pub(crate) posting: tokio::sync::Mutex<()>,
-    /// What happens to presence here on all nodes, in a cluster.
+    /// In a cluster: the changes of presence here on all nodes.
     changes: Mutex<Option<TopicChanges>>,
     pub(super) state: Mutex<State>,
 }

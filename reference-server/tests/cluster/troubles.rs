@@ -130,19 +130,9 @@ async fn users_of_three_nodes_chat() {
         .await;
     scene.viewers[0].shows(seq, "").await;
 
-    // A conversation begins on one node and is announced on another.
+    begin_conversation(&scene).await;
     let [ada, bob] = [0, 1].map(|i| scene.viewers[i].user.clone());
     let address = scene.cluster.nodes[0].address.clone();
-    let to_bob = json!({ "user_id": bob.id });
-    let (status, dm) = ada.call(&address, "POST", "/dm", to_bob).await;
-    assert_eq!(status, 200, "{dm}");
-    let posts = format!("/dm/{}/messages", dm["data"]["id"].as_str().unwrap());
-    ada.call(&address, "POST", &posts, json!({ "content": "psst" }))
-        .await;
-    scene.viewers[1]
-        .hears("dm_started", |p| p["dm"]["peer"]["id"] == ada.id.as_str())
-        .await;
-    assert_eq!(dm["data"]["peer"]["status"], "online", "{dm}");
 
     // A status is that of the user on every node, an invisible user on none.
     let own = format!("user:{}", bob.id);
@@ -170,6 +160,22 @@ async fn users_of_three_nodes_chat() {
     .await;
     scene.viewers[2].sees(&[&carl]).await;
     hears_each_once(&scene).await;
+}
+
+/// Begins a conversation on one node, which another node announces.
+async fn begin_conversation(scene: &Scene) {
+    let [ada, bob] = [0, 1].map(|i| scene.viewers[i].user.clone());
+    let address = scene.cluster.nodes[0].address.clone();
+    let to_bob = json!({ "user_id": bob.id });
+    let (status, dm) = ada.call(&address, "POST", "/dm", to_bob).await;
+    assert_eq!(status, 200, "{dm}");
+    let posts = format!("/dm/{}/messages", dm["data"]["id"].as_str().unwrap());
+    ada.call(&address, "POST", &posts, json!({ "content": "psst" }))
+        .await;
+    scene.viewers[1]
+        .hears("dm_started", |p| p["dm"]["peer"]["id"] == ada.id.as_str())
+        .await;
+    assert_eq!(dm["data"]["peer"]["status"], "online", "{dm}");
 }
 
 /// Waits until the webhook was sent all, and checks that it was sent each once.

@@ -61,7 +61,7 @@ async fn call(
     (status, response.json().await.unwrap_or(Value::Null))
 }
 
-/// What a client has been sent.
+/// The state of a client after all that it was sent.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     /// References of sessions, by user.

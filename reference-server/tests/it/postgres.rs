@@ -109,7 +109,7 @@ async fn a_user_has_one_message_limit_on_all_nodes() {
     nodes[0]
         .post(&ada, &format!("/rooms/{room}/join"), json!({}))
         .await;
-    // The window may begin anew in between, but not three times in a row.
+    // The window may end in between, but not three times in a row.
     for _ in 0..3 {
         let mut accepted = 0;
         for server in nodes.iter().chain(&nodes).chain(&nodes) {
