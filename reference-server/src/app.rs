@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::{Identity, Passwords, Revocations, Tokens},
+    cluster::Cluster,
     config::Config,
     connections::{Connections, Contact},
     db::{self, Db, Role},
@@ -26,7 +27,7 @@ use crate::{
     metrics::{Metrics, Sample},
     names::Username,
     oidc::Oidc,
-    room::{Hub, Occupation, session_status},
+    room::{Hub, Occupation, Transition, session_status},
     socket::{Outbox, Vsn},
     talkers::Talkers,
     validate,
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub(crate) push_meters: PushMeters,
     pub(crate) admission: Admission,
     pub(crate) hub: Hub,
+    /// The other nodes, unless this is the only one.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) inboxes: Inboxes,
     pub(crate) connections: Connections,
     pub(crate) revocations: Revocations,
@@ -87,6 +90,13 @@ impl App {
     pub(crate) async fn purge_rooms(&self) {
         if let Err(error) = self.db.purge_rooms().await {
             tracing::error!(%error, "deleted rooms could not be removed");
+        }
+    }
+
+    /// Removes the rate limit windows that have ended from a shared database.
+    pub(crate) async fn prune_message_windows(&self) {
+        if let Err(error) = self.db.prune_message_windows().await {
+            tracing::error!(%error, "expired message windows could not be removed");
         }
     }
 
@@ -132,21 +142,18 @@ impl App {
             if !guest {
                 app.db.set_status(id, status.as_str()).await?;
                 // To the others it goes offline now; that it really leaves later is not shown.
-                if status == Status::Invisible && app.connections.status_of(id) != Status::Offline {
+                if status == Status::Invisible && app.status_of(id) != Status::Offline {
                     app.db.note_last_seen(&[id]).await?;
                 }
             }
             let was_shown = app.connections.status_of(id) != Status::Offline;
-            app.connections.set_status(id, status);
+            app.show_status(id, status);
             let is_shown = app.connections.status_of(id) != Status::Offline;
             match (was_shown, is_shown) {
                 (false, true) => app.note_user(EventKind::UserOnline, &tenant, id),
                 (true, false) => app.note_user(EventKind::UserOffline, &tenant, id),
                 _ => {}
             }
-            app.hub.set_status(id, status);
-            let payload = json!({ "status": status.as_str() }).to_string();
-            app.inboxes.send(id, "status", &payload);
             Ok::<_, ApiError>(())
         })
         .await
@@ -163,6 +170,9 @@ impl App {
             };
             let data = || json!({ "room_id": room.id });
             self.webhooks.note(kind, room.tenant(), data);
+        }
+        for transition in self.hub.presence.take_transitions() {
+            self.note_transition(&transition);
         }
     }
 
@@ -203,8 +213,23 @@ impl App {
         sample
     }
 
-    /// Tells the webhook that a user came or went.
+    /// Tells the webhook that a user or a room came or went in the cluster.
+    fn note_transition(&self, transition: &Transition) {
+        let (kind, name) = match (transition.is_room, transition.is_on) {
+            (true, true) => (EventKind::RoomOccupied, "room_id"),
+            (true, false) => (EventKind::RoomVacated, "room_id"),
+            (false, true) => (EventKind::UserOnline, "user_id"),
+            (false, false) => (EventKind::UserOffline, "user_id"),
+        };
+        let data = || json!({ name: transition.id });
+        self.webhooks.note(kind, &transition.tenant, data);
+    }
+
+    /// Tells the webhook that a user came or went; in a cluster the transitions of presence do.
     pub(crate) fn note_user(&self, kind: EventKind, tenant: &str, user: Uuid) {
+        if self.cluster.is_some() {
+            return;
+        }
         let data = || json!({ "user_id": user });
         self.webhooks.note(kind, tenant, data);
     }
@@ -221,15 +246,8 @@ impl App {
         self.finish(async move {
             if is_registered {
                 app.db.end_tokens(user).await?;
-            } else {
-                for (token, expires_at) in app.connections.tokens(user) {
-                    app.db.revoke_token(token, expires_at).await?;
-                    app.revocations.add(token, expires_at);
-                }
             }
-            app.revocations.renew_generation();
-            app.connections.end(user, |_| true);
-            Ok::<_, ApiError>(())
+            app.end_connections(user, is_registered).await
         })
         .await
     }
@@ -243,6 +261,10 @@ impl App {
         outbox: &Arc<Outbox>,
     ) {
         let is_new = self.connections.add(identity, vsn, contact, outbox);
+        if is_new {
+            let presence = &self.hub.presence;
+            presence.enter_user(identity.id, &identity.tenant, identity.status);
+        }
         if is_new && identity.status != Status::Invisible {
             self.note_user(EventKind::UserOnline, &identity.tenant, identity.id);
         }
@@ -251,10 +273,16 @@ impl App {
     /// Forgets the users that have gone, and stores when; at the end of the server all of them.
     pub(crate) async fn note_gone(&self, now: Instant, grace: Duration) {
         let gone = self.connections.take_gone(now, grace);
+        for gone in &gone {
+            self.hub.presence.exit_user(gone.user);
+        }
         for gone in gone.iter().filter(|gone| !gone.was_hidden) {
             self.note_user(EventKind::UserOffline, &gone.tenant, gone.user);
         }
-        let users = gone.iter().filter(|gone| !gone.guest && !gone.was_hidden);
+        let is_gone = |user| self.hub.presence.status_of(user) == Status::Offline;
+        let users = gone
+            .iter()
+            .filter(|gone| !gone.guest && !gone.was_hidden && is_gone(gone.user));
         let users: Vec<Uuid> = users.map(|gone| gone.user).collect();
         if users.is_empty() {
             return;

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use openidconnect::{ClientId, ClientSecret, IssuerUrl, url::Host};
 use reqwest::Url;
 
-use crate::origin::Origin;
+use crate::{cluster::NatsUrl, db::DatabaseUrl, origin::Origin};
 
 /// The shortest JWT secret that is accepted, in characters.
 pub const SECRET_CHARS_MIN: usize = 32;
@@ -32,7 +32,9 @@ Examples:
   headcount-server                          serve on http://127.0.0.1:4000
   headcount-server --demo 100000            with a room of 100,000 simulated members
   HEADCOUNT_PORT=8080 headcount-server --host 0.0.0.0 --data-dir /var/lib/headcount
-  headcount-server load --help              measure a running server";
+  headcount-server load --help              measure a running server
+  headcount-server --database postgres://chat@db/chat --nats nats://bus:4222
+                                            a node of a cluster; all have one HEADCOUNT_JWT_SECRET";
 
 /// The settings of the server, as [`Config::load`] reads them.
 #[derive(Debug, Clone, Parser)]
@@ -60,9 +62,42 @@ pub struct Config {
     #[arg(long, env = "HEADCOUNT_ADMIN_TOKEN", hide_env_values = true)]
     pub admin_token: Option<Secret>,
 
-    /// Directory of the database and of the generated secret; created if missing.
+    /// Directory of the database and of the generated secret; created if missing. Unused with --database.
     #[arg(long, env = "HEADCOUNT_DATA_DIR", default_value = "headcount-data")]
     pub data_dir: PathBuf,
+
+    /// The PostgreSQL database to use instead of a file in the data directory: `postgres://user@host/database`. Several
+    /// nodes may share it. Its password may also come from PGPASSWORD or a password file.
+    #[arg(
+        long,
+        env = "HEADCOUNT_DATABASE",
+        value_name = "URL",
+        hide_env_values = true,
+        requires = "jwt_secret"
+    )]
+    pub database: Option<DatabaseUrl>,
+
+    /// The NATS servers that connect this node with the others on its database: `nats://host:4222`,
+    /// several with commas.
+    #[arg(
+        long,
+        env = "HEADCOUNT_NATS",
+        value_name = "URL",
+        hide_env_values = true,
+        requires = "database",
+        conflicts_with = "demo"
+    )]
+    pub nats: Option<NatsUrl>,
+
+    /// The name of the cluster on NATS: nodes of other names are strangers.
+    #[arg(
+        long,
+        env = "HEADCOUNT_CLUSTER",
+        default_value = "headcount",
+        value_name = "NAME",
+        value_parser = parse_cluster
+    )]
+    pub cluster: String,
 
     /// The largest size of the database file, in MiB; beyond it writes are refused as on a full
     /// disk. Without it the disk is the limit.
@@ -70,6 +105,7 @@ pub struct Config {
         long,
         env = "HEADCOUNT_DATABASE_MAX_MIB",
         value_name = "MIB",
+        conflicts_with = "database",
         value_parser = clap::value_parser!(u32).range(1..=DATABASE_MIB_MAX)
     )]
     pub database_max_mib: Option<u32>,
@@ -401,6 +437,16 @@ fn parse_net(text: &str) -> Result<IpNet, String> {
     let one = || text.parse::<IpAddr>().map(IpNet::from);
     let net = text.parse().or_else(|_| one());
     net.map_err(|_| "it is no address and no network like 10.0.0.0/8".into())
+}
+
+/// Parses a name that is one word of a NATS subject.
+fn parse_cluster(text: &str) -> Result<String, String> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if (1..=64).contains(&text.len()) && text.chars().all(is_good) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is not 1 to 64 letters, digits, - and _".into())
+    }
 }
 
 fn parse_locale(text: &str) -> Result<String, String> {

@@ -45,6 +45,11 @@ impl Inboxes {
         }
     }
 
+    /// Returns whether no client listens.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     /// Sends an event to the clients of one user.
     pub(crate) fn send(&self, user: Uuid, event: &str, payload: &str) {
         if let Some(listeners) = self.0.lock().get(&user) {

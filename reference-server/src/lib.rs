@@ -8,6 +8,7 @@ mod admin;
 mod api;
 mod app;
 mod auth;
+mod cluster;
 mod config;
 mod connections;
 mod db;
@@ -36,8 +37,9 @@ mod web;
 mod webhook_calls;
 mod webhooks;
 
+pub use cluster::NatsUrl;
 pub use config::{Config, DEMO_MAX, SECRET_CHARS_MIN, Secret};
-pub use db::StorageError;
+pub use db::{DatabaseUrl, StorageError};
 #[cfg(feature = "harness")]
 pub use harness::Harness;
 pub use load::{

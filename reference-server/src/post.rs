@@ -9,9 +9,11 @@ use uuid::Uuid;
 use crate::{
     app::App,
     auth::Identity,
+    cluster::Event,
     db::{self, Author, Dm, Message, NewMessage, Role, Stored, in_time},
     error::{ApiError, FieldErrors},
     limit::millis,
+    room::Room,
     validate,
     webhooks::EventKind,
 };
@@ -50,7 +52,7 @@ impl App {
         let Some((content, client_id)) = content.zip(client_id) else {
             return Err(errors.into());
         };
-        self.charge(&author)?;
+        self.charge(&author).await?;
         let app = Arc::clone(&self);
         let store = async move {
             let author = Author {
@@ -84,7 +86,15 @@ impl App {
                 self.metrics.messages.increment(1);
                 let name = new.author.username.as_str().into();
                 self.talkers.note(new.author.id, &name, Instant::now());
-                open.publish(&message);
+                self.announce(|| Event::Message {
+                    tenant: room.tenant.clone(),
+                    message: (&message).into(),
+                });
+                if let Err(error) = open.deliver(&self.db, &message).await {
+                    // It is stored: its author is told so, and those before it come with the repair.
+                    self.log_missed(Err(error));
+                    open.publish(&message);
+                }
                 let kind = EventKind::MessageCreated;
                 self.webhooks.note(kind, &room.tenant, || json!(message));
                 if room.kind == "dm" && message.seq == 1 {
@@ -102,7 +112,7 @@ impl App {
         for member in self.db.members(room, Uuid::nil(), 2).await? {
             if let Some(dm) = self.dm_of(member.user_id, room).await? {
                 let payload = json!({ "dm": dm }).to_string();
-                self.inboxes.send(member.user_id, "dm_started", &payload);
+                self.tell_user(member.user_id, "dm_started", &payload);
             }
         }
         Ok(())
@@ -116,7 +126,7 @@ impl App {
 
     /// Adds the status of the other user.
     pub(crate) fn with_status(&self, mut dm: Dm) -> Dm {
-        dm.peer.status = self.connections.status_of(dm.peer.id).as_str();
+        dm.peer.status = self.status_of(dm.peer.id).as_str();
         dm
     }
 
@@ -130,14 +140,14 @@ impl App {
         let content = validate::content(content.as_deref())
             .map_err(|message| FieldErrors::one("content", message))?;
         let (room, message) = self.own_message(caller, id).await?;
-        self.charge(caller)?;
+        self.charge(caller).await?;
         let app = Arc::clone(self);
         self.finish(async move {
             let open = app.hub.open(&app.db, &room).await?.ok_or(NO_MESSAGE)?;
             let _turn = in_time(open.posting.lock()).await?;
             let edited = app.db.edit_message(message, &content).await?;
             let edited = edited.ok_or(NO_MESSAGE)?;
-            open.publish_change(&edited);
+            app.show_change(&open, &edited);
             Ok::<_, ApiError>(edited)
         })
         .await
@@ -156,10 +166,19 @@ impl App {
             let _turn = in_time(open.posting.lock()).await?;
             let deleted = app.db.delete_message(message).await?;
             let deleted = deleted.ok_or(NO_MESSAGE)?;
-            open.publish_change(&deleted);
+            app.show_change(&open, &deleted);
             Ok::<_, ApiError>(deleted)
         })
         .await
+    }
+
+    /// Sends that a stored message was edited or deleted, on all nodes.
+    fn show_change(&self, room: &Room, message: &Message) {
+        room.publish_change(message);
+        self.announce(|| Event::MessageChanged {
+            room: room.id,
+            message: message.id,
+        });
     }
 
     /// Returns a message that `caller` may change, and its room.
@@ -183,9 +202,16 @@ impl App {
         Ok((room, id))
     }
 
-    fn charge(&self, author: &Identity) -> Result<(), ApiError> {
-        let charged = self.message_limit.check(author.id, Instant::now());
-        charged.map(drop).map_err(|wait| {
+    /// Charges a message to the limit of its author: on all nodes where they share a database.
+    async fn charge(&self, author: &Identity) -> Result<(), ApiError> {
+        let charged = if self.db.is_shared() {
+            self.db.charge_message(author.id).await?
+        } else {
+            self.message_limit
+                .check(author.id, Instant::now())
+                .map(drop)
+        };
+        charged.map_err(|wait| {
             self.metrics.limit("messages");
             ApiError::RateLimited {
                 retry_after_ms: millis(wait),

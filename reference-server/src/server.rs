@@ -6,9 +6,9 @@ use std::{
     io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -25,9 +25,10 @@ use crate::{
     admin, api,
     app::App,
     auth::{Passwords, Revocations, Tokens},
+    cluster::{self, Cluster, NatsUrl},
     config::{self, Config},
     connections::Connections,
-    db::{self, Db, NewRoom, StorageError},
+    db::{self, DatabaseUrl, Db, NewRoom, StorageError},
     demo,
     inbox::Inboxes,
     limit::{AuthLimit, MessageLimit},
@@ -36,7 +37,7 @@ use crate::{
     name_order::NameOrder,
     net::{Peer, TimedListener},
     oidc::Oidc,
-    room::{Hub, RefusedJoins},
+    room::{Hub, RefusedJoins, RoomPresence},
     socket::{CloseReason, longpoll::Polls},
     talkers::Talkers,
     webhook_calls,
@@ -47,8 +48,15 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(10);
 /// The period at which expired rate limit windows and long-poll sessions are forgotten.
 const PRUNE_PERIOD: Duration = Duration::from_secs(1);
+/// The pause before an end that something still holds up is tried again, and how often.
+const LEAVE_PAUSE: Duration = Duration::from_millis(10);
+const LEAVE_TRIES: u32 = 100;
+/// The period at which expired rate limit windows are removed from a shared database.
+const WINDOWS_PRUNE_PERIOD: Duration = Duration::from_secs(60);
 /// The pause before start-up work that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// The database in the data directory.
+const DATABASE_FILE: &str = "headcount.db";
 /// The room that every tenant starts with.
 const LOBBY: &str = "lobby";
 
@@ -77,6 +85,24 @@ pub enum ServerError {
         #[source]
         error: StorageError,
     },
+    /// The PostgreSQL database could not be reached or brought up to date.
+    #[error("database {url}: {error}")]
+    SharedDatabase {
+        /// The address of the database.
+        url: DatabaseUrl,
+        /// The cause, and what helps.
+        #[source]
+        error: StorageError,
+    },
+    /// No NATS server could be reached.
+    #[error("NATS {url}: {error}; start it or check --nats")]
+    Nats {
+        /// The addresses.
+        url: NatsUrl,
+        /// The cause.
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Another server runs on the data directory.
     #[error("the data directory {} is in use by another server", .0.display())]
     DataDirInUse(PathBuf),
@@ -90,6 +116,19 @@ impl ServerError {
         Self::DataDir {
             path: config.data_dir.clone(),
             error,
+        }
+    }
+
+    fn database(config: &Config, error: StorageError) -> Self {
+        match &config.database {
+            Some(url) => Self::SharedDatabase {
+                url: url.clone(),
+                error,
+            },
+            None => Self::Database {
+                path: config.data_dir.join(DATABASE_FILE),
+                error,
+            },
         }
     }
 }
@@ -112,7 +151,8 @@ impl From<TcpListener> for Listeners {
 /// A server that has its data and can serve.
 pub struct Server {
     app: Arc<App>,
-    _lock: fs::File,
+    /// Of the data directory, unless the database is another one.
+    _lock: Option<fs::File>,
 }
 
 impl fmt::Debug for Server {
@@ -128,7 +168,10 @@ impl Server {
     /// # Errors
     /// The data directory, the secret or the database cannot be used; the error names the path.
     pub async fn open(config: Config) -> Result<Self, ServerError> {
-        let lock = lock_data_dir(&config)?;
+        let lock = match config.database {
+            Some(_) => None,
+            None => Some(lock_data_dir(&config)?),
+        };
         let app = Arc::new(open(config).await?);
         Ok(Self { app, _lock: lock })
     }
@@ -136,7 +179,7 @@ impl Server {
     /// Returns a handle that changes the limits while the server runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
-        Reloader(Arc::clone(&self.app))
+        Reloader(Arc::downgrade(&self.app))
     }
 
     /// Serves on `listeners` until `shutdown` is cancelled, then drains: no new connections, sockets
@@ -163,6 +206,8 @@ impl Server {
         app.tasks.spawn(start(Arc::clone(&app), shutdown.clone()));
         app.tasks
             .spawn(webhook_calls::run(Arc::clone(&app), stopping.clone()));
+        app.tasks
+            .spawn(cluster::run(Arc::clone(&app), stopping.clone()));
         let router = api::router(&app, &polls).into_make_service_with_connect_info::<Peer>();
         let serve = axum::serve(TimedListener(main), router)
             .with_graceful_shutdown(stopping.clone().cancelled_owned())
@@ -188,11 +233,24 @@ impl Server {
         if let Err(error) = webhook_calls::store(&app).await {
             tracing::error!(%error, "the last events of the webhook are lost");
         }
-        drop(admin);
+        drop((admin, polls));
         app.db.close().await;
+        leave(app).await;
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Tells the other nodes that this one stops, once nothing else uses it.
+async fn leave(mut app: Arc<App>) {
+    for _ in 0..LEAVE_TRIES {
+        app = match Arc::try_unwrap(app) {
+            Ok(app) => return app.hub.presence.leave().await,
+            Err(app) => app,
+        };
+        time::sleep(LEAVE_PAUSE).await;
+    }
+    tracing::warn!("a request still runs: the other nodes notice the end of this one only later");
 }
 
 /// Closes the connections as the settings say.
@@ -207,7 +265,7 @@ async fn drain(app: &App) {
 }
 
 /// Changes the limits of a running server.
-pub struct Reloader(Arc<App>);
+pub struct Reloader(Weak<App>);
 
 impl fmt::Debug for Reloader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,7 +277,9 @@ impl Reloader {
     /// Takes the limits of `config`: sign-ins, connections admitted, delays of refusals, grace. Other settings hold
     /// from the next start.
     pub fn reload(&self, config: &Config) {
-        let app = &self.0;
+        let Some(app) = self.0.upgrade() else {
+            return;
+        };
         app.auth_limit.set_per_minute(config.auth_per_minute);
         app.admission.set(
             config.connects_per_second,
@@ -258,6 +318,16 @@ fn check(config: &Config) -> Result<Vec<Arc<str>>, ServerError> {
     if config.admin_token.is_none() && config.admin_addr.is_some_and(is_remote) {
         return refused("--admin-addr is reached by other machines, which needs --admin-token");
     }
+    if config
+        .nats
+        .as_ref()
+        .is_some_and(|url| url.addresses().is_none())
+    {
+        return refused("--nats: it is no address like nats://host:4222");
+    }
+    if let Some(Err(fault)) = config.database.as_ref().map(DatabaseUrl::options) {
+        return refused(&format!("--database: {fault}"));
+    }
     let tenants: Vec<Arc<str>> = config.tenants.iter().map(|t| t.trim().into()).collect();
     if tenants.iter().any(|t| t.is_empty()) || tenants.is_empty() {
         return refused("a tenant needs a name");
@@ -272,16 +342,14 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
         config::resolve_secret(&config).map_err(|error| ServerError::data_dir(&config, error))?;
     let oidc = Oidc::new(&config, &secret)
         .map_err(|error| ServerError::Config(format!("the provider cannot be called: {error}")))?;
-    let path = config.data_dir.join("headcount.db");
     let metrics = Metrics::new();
-    let db = open_database(&path, &config, &metrics, &tenants)
+    let database_error = |error| ServerError::database(&config, error);
+    let db = open_database(&config, &metrics, &tenants)
         .await
-        .map_err(|error| ServerError::Database {
-            path: path.clone(),
-            error,
-        })?;
+        .map_err(database_error)?;
     let revoked = db.revoked_tokens(db::now_micros() / 1_000_000).await;
-    let revoked = revoked.map_err(|error| ServerError::Database { path, error })?;
+    let revoked = revoked.map_err(database_error)?;
+    let (cluster, presence) = join_cluster(&config).await?;
     Ok(App {
         tokens: Tokens::new(&secret),
         passwords: Passwords::new(),
@@ -294,10 +362,12 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
             Duration::from_millis(config.refusal_delay_ms),
         ),
         hub: Hub::new(
+            presence,
             config.presence_full_max,
             name_order(&config)?,
             RefusedJoins::new(config.join_refusal_delay_ms),
         ),
+        cluster,
         inboxes: Inboxes::default(),
         connections: Connections::default(),
         revocations: Revocations::new(revoked),
@@ -315,6 +385,19 @@ pub(crate) async fn open(config: Config) -> Result<App, ServerError> {
     })
 }
 
+/// Joins the cluster that the settings name, if they do.
+async fn join_cluster(config: &Config) -> Result<(Option<Cluster>, RoomPresence), ServerError> {
+    let Some(url) = &config.nats else {
+        return Ok((None, RoomPresence::new()));
+    };
+    let joined = Cluster::connect(url, &config.cluster).await;
+    let (cluster, node) = joined.map_err(|error| ServerError::Nats {
+        url: url.clone(),
+        error: error.into(),
+    })?;
+    Ok((Some(cluster), RoomPresence::of_node(node)))
+}
+
 fn name_order(config: &Config) -> Result<NameOrder, ServerError> {
     let Some(locale) = &config.locale else {
         return Ok(NameOrder::Unicode);
@@ -325,12 +408,18 @@ fn name_order(config: &Config) -> Result<NameOrder, ServerError> {
 }
 
 async fn open_database(
-    path: &Path,
     config: &Config,
     metrics: &Metrics,
     tenants: &[Arc<str>],
 ) -> Result<Db, StorageError> {
-    let db = Db::open(path, config.database_max_mib, metrics.database.clone()).await?;
+    let measures = metrics.database.clone();
+    let db = match &config.database {
+        Some(url) => Db::connect(url, measures).await?,
+        None => {
+            let path = config.data_dir.join(DATABASE_FILE);
+            Db::open(&path, config.database_max_mib, measures).await?
+        }
+    };
     for tenant in tenants {
         db.ensure_default_server(tenant).await?;
         // The lobby is there before any user is: its name is free.
@@ -352,12 +441,17 @@ async fn start(app: Arc<App>, shutdown: CancellationToken) {
     while app.config.demo > 0 && !shutdown.is_cancelled() {
         match demo::fill(&app).await {
             Ok(city) => {
-                app.tasks.spawn(city.live(Arc::clone(&app), shutdown));
+                let live = city.live(Arc::clone(&app), shutdown.clone());
+                app.tasks.spawn(live);
                 break;
             }
             Err(error) => tracing::error!(%error, "the simulated room could not be set up"),
         }
         let _ = time::timeout(RETRY, shutdown.cancelled()).await;
+    }
+    tokio::select! {
+        () = app.hub.presence.synced() => {}
+        () = shutdown.cancelled() => {}
     }
     app.ready.store(true, Ordering::Release);
 }
@@ -367,6 +461,7 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
     let mut beat = time::interval(Hub::BEAT);
     beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     let mut pruned = Instant::now();
+    let mut windows_pruned = pruned;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -384,6 +479,13 @@ async fn pulse(app: Arc<App>, polls: Arc<Polls>, shutdown: CancellationToken) {
             app.auth_limit.prune();
             app.push_meters.prune();
             app.metrics.upkeep();
+            if app.db.is_shared() && windows_pruned.elapsed() >= WINDOWS_PRUNE_PERIOD {
+                windows_pruned = pruned;
+                let app = Arc::clone(&app);
+                app.tasks
+                    .clone()
+                    .spawn(async move { app.prune_message_windows().await });
+            }
             let gone = Arc::clone(&app);
             app.tasks
                 .spawn(async move { gone.note_gone(pruned, gone.grace()).await });

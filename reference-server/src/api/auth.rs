@@ -179,8 +179,7 @@ pub(super) async fn logout(
     let change = Arc::clone(&app);
     app.finish(async move {
         change.db.revoke_token(token, caller.expires_at).await?;
-        change.revocations.add(token, caller.expires_at);
-        change.connections.end(caller.id, |of| of == Some(token));
+        change.revoke_token(caller.id, token, caller.expires_at);
         Ok::<_, ApiError>(())
     })
     .await?;
@@ -229,8 +228,7 @@ pub(super) async fn change_password(
     let user = caller.id;
     app.finish(async move {
         change.db.change_password(user, &hash).await?;
-        change.revocations.renew_generation();
-        change.connections.end(user, |_| true);
+        change.end_connections(user, true).await?;
         Ok::<_, ApiError>(())
     })
     .await?;

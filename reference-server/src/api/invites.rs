@@ -77,7 +77,7 @@ pub(super) async fn create(
         change.db.invite(room.id, user, inviter).await?;
         let invite = change.db.invite_to(user, room.id).await?.ok_or(NO_INVITE)?;
         let payload = json!(invite).to_string();
-        change.inboxes.send(user, "invited", &payload);
+        change.tell_user(user, "invited", &payload);
         Ok::<_, ApiError>(invite)
     });
     created(invite.await?)
@@ -119,11 +119,11 @@ pub(super) async fn accept(
     let change = Arc::clone(&app);
     app.finish(async move {
         let id = room.id;
-        change.hub.add_member(&change.db, &room, &caller).await?;
+        change.add_member(&room, &caller).await?;
         change.db.remove_invite(id, caller.id).await
     })
     .await?;
-    app.inboxes.send(user, "room_created", &payload);
+    app.tell_user(user, "room_created", &payload);
     ok(answer)
 }
 

@@ -172,7 +172,7 @@ pub(super) async fn mark_read(
     let noted = noted.ok_or(ApiError::Forbidden("not a member of this room"))?;
     let answer = json!({ "room_id": room.id, "read_seq": noted });
     // The other devices of the user do not show it as unread any more.
-    app.inboxes.send(caller.id, "read", &answer.to_string());
+    app.tell_user(caller.id, "read", &answer.to_string());
     ok(answer)
 }
 

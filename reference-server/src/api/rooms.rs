@@ -53,7 +53,7 @@ pub(super) struct Detailed {
 
 /// Returns a room with the number of members online.
 pub(super) fn shown(app: &App, mut room: Room) -> Shown {
-    let open = app.hub.occupancy(room.id).unwrap_or_default();
+    let open = app.hub.occupancy(&room);
     if room.simulated {
         room.member_count = i64::try_from(open.total).unwrap_or(i64::MAX);
     }
@@ -171,10 +171,9 @@ pub(super) async fn create_on(
     let room = shown(app, room);
     let payload = json!(room).to_string();
     if room.room.private {
-        app.inboxes.send(caller.id, "room_created", &payload);
+        app.tell_user(caller.id, "room_created", &payload);
     } else {
-        app.inboxes
-            .send_all(&caller.tenant, "room_created", &payload);
+        app.tell_tenant(&caller.tenant, "room_created", &payload);
     }
     created(room)
 }
@@ -252,14 +251,13 @@ pub(super) async fn delete(
     }
     let id = room.id;
     let change = Arc::clone(&app);
-    app.finish(async move { change.hub.delete(&change.db, &room).await })
+    app.finish(async move { change.delete_room(&room).await })
         .await?;
     // The room is gone for all; what is left of it is removed here, or after the next start.
     let rest = Arc::clone(&app);
     let purge = app.tasks.spawn(async move { rest.purge_rooms().await });
     let payload = json!({ "id": id }).to_string();
-    app.inboxes
-        .send_all(&caller.tenant, "room_removed", &payload);
+    app.tell_tenant(&caller.tenant, "room_removed", &payload);
     let _ = purge.await;
     ok(json!({ "id": id, "deleted": true }))
 }
@@ -286,7 +284,7 @@ pub(super) async fn join(
     let answer = json!({ "room_id": room.id, "user_id": caller.id, "joined": true });
     if !caller.guest {
         let change = Arc::clone(&app);
-        app.finish(async move { change.hub.add_member(&change.db, &room, &caller).await })
+        app.finish(async move { change.add_member(&room, &caller).await })
             .await?;
     }
     ok(answer)
@@ -314,10 +312,10 @@ pub(super) async fn leave(
     let gone = room.private.then(|| json!({ "id": room.id }).to_string());
     let user = caller.id;
     let change = Arc::clone(&app);
-    app.finish(async move { change.hub.remove_member(&change.db, &room, user).await })
+    app.finish(async move { change.remove_member(&room, user).await })
         .await?;
     if let Some(payload) = gone {
-        app.inboxes.send(user, "room_removed", &payload);
+        app.tell_user(user, "room_removed", &payload);
     }
     ok(answer)
 }

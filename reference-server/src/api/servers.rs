@@ -90,8 +90,7 @@ pub(super) async fn create(
         .await?
         .ok_or_else(taken)?;
     let payload = json!(server).to_string();
-    app.inboxes
-        .send_all(&caller.tenant, "server_created", &payload);
+    app.tell_tenant(&caller.tenant, "server_created", &payload);
     created(server)
 }
 
@@ -116,7 +115,7 @@ pub(super) async fn delete(
         // A room that is made meanwhile is found in the next round.
         loop {
             for room in change.db.rooms_of_server(id).await? {
-                change.hub.delete(&change.db, &room).await?;
+                change.delete_room(&room).await?;
             }
             if change.db.delete_server(id).await? {
                 return Ok::<_, ApiError>(());
@@ -125,8 +124,7 @@ pub(super) async fn delete(
     })
     .await?;
     let payload = json!({ "id": id }).to_string();
-    app.inboxes
-        .send_all(&caller.tenant, "server_removed", &payload);
+    app.tell_tenant(&caller.tenant, "server_removed", &payload);
     let rest = Arc::clone(&app);
     let purge = app.tasks.spawn(async move { rest.purge_rooms().await });
     let _ = purge.await;
@@ -223,8 +221,7 @@ pub(super) async fn create_category(
         .insert_category(server.id, &name.name, &name.skeleton);
     let category = category.await?.ok_or_else(taken)?;
     let payload = json!(category).to_string();
-    app.inboxes
-        .send_all(&caller.tenant, "category_created", &payload);
+    app.tell_tenant(&caller.tenant, "category_created", &payload);
     created(category)
 }
 
@@ -252,8 +249,7 @@ pub(super) async fn delete_category(
     }
     app.db.delete_category(id).await?;
     let payload = json!({ "id": id, "server_id": server.id }).to_string();
-    app.inboxes
-        .send_all(&caller.tenant, "category_removed", &payload);
+    app.tell_tenant(&caller.tenant, "category_removed", &payload);
     ok(json!({ "id": id, "deleted": true }))
 }
 

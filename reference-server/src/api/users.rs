@@ -25,7 +25,7 @@ pub(super) struct ShownUser {
 }
 
 fn shown(app: &App, user: User) -> ShownUser {
-    let status = app.connections.status_of(user.id).as_str();
+    let status = app.status_of(user.id).as_str();
     ShownUser { user, status }
 }
 

@@ -1,7 +1,7 @@
 //! Direct messages: rooms of two users.
 
 use serde::Serialize;
-use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
@@ -9,24 +9,31 @@ use super::{
     messages::Message,
     now_micros,
     rooms::{Room, add_member, select_rooms},
+    sql::sql,
 };
 
 /// A conversation as one of its two users sees it.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct Dm {
     #[serde(flatten)]
+    #[sqlx(flatten)]
     pub(crate) room: Room,
+    #[sqlx(flatten)]
     pub(crate) peer: Peer,
+    #[sqlx(skip)]
     pub(crate) last_message: Option<Message>,
     pub(crate) read_seq: i64,
 }
 
 /// The other user of a conversation.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct Peer {
+    #[sqlx(rename = "peer_id")]
     pub(crate) id: Uuid,
+    #[sqlx(rename = "peer_name")]
     pub(crate) username: String,
-    /// As others see it; the database does not know it.
+    /// As others see it. The database does not know it: [`App::with_status`](crate::app::App) adds it.
+    #[sqlx(skip)]
     pub(crate) status: &'static str,
 }
 
@@ -38,25 +45,10 @@ macro_rules! select_dms {
              FROM room_members mine JOIN rooms r ON r.id = mine.room_id AND r.kind = 'dm'
              JOIN room_members theirs ON theirs.room_id = r.id AND theirs.user_id <> mine.user_id
              JOIN users u ON u.id = theirs.user_id
-             WHERE mine.user_id = ? ",
+             WHERE mine.user_id = $1 ",
             $rest
         )
     };
-}
-
-impl FromRow<'_, SqliteRow> for Dm {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            room: Room::from_row(row)?,
-            peer: Peer {
-                id: row.try_get("peer_id")?,
-                username: row.try_get("peer_name")?,
-                status: "offline",
-            },
-            last_message: None,
-            read_seq: row.try_get("read_seq")?,
-        })
-    }
 }
 
 impl Db {
@@ -68,10 +60,10 @@ impl Db {
         before: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Dm>, sqlx::Error> {
-        let mut dms: Vec<Dm> = sqlx::query_as(select_dms!(
-            "AND (?2 IS NULL OR (r.active_at, r.id) <
-                  (SELECT active_at, id FROM rooms WHERE id = ?2))
-             ORDER BY r.active_at DESC, r.id DESC LIMIT ?3"
+        let mut dms: Vec<Dm> = sql(select_dms!(
+            "AND ($2 IS NULL OR (r.active_at, r.id) <
+                  (SELECT active_at, id FROM rooms WHERE id = $2))
+             ORDER BY r.active_at DESC, r.id DESC LIMIT $3"
         ))
         .bind(user)
         .bind(before)
@@ -86,7 +78,7 @@ impl Db {
 
     /// Returns the conversation of that room as `user` sees it.
     pub(crate) async fn dm_of(&self, user: Uuid, room: Uuid) -> Result<Option<Dm>, sqlx::Error> {
-        let dm: Option<Dm> = sqlx::query_as(select_dms!("AND r.id = ?"))
+        let dm: Option<Dm> = sql(select_dms!("AND r.id = $2"))
             .bind(user)
             .bind(room)
             .fetch_optional(&self.reader)
@@ -100,18 +92,16 @@ impl Db {
 
     /// Counts the conversations that `user` has begun, up to `limit`.
     pub(crate) async fn dms_begun(&self, user: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM
-             (SELECT 1 FROM rooms WHERE owner_id = ? AND kind = 'dm' LIMIT ?)",
-        )
+        sql("SELECT count(*) FROM
+             (SELECT 1 FROM rooms WHERE owner_id = $1 AND kind = 'dm' LIMIT $2) AS counted")
         .bind(user)
         .bind(limit)
-        .fetch_one(&self.reader)
+        .count(&self.reader)
         .await
     }
 
     async fn newest_message(&self, room: &Room) -> Result<Option<Message>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM messages WHERE room_id = ? AND seq = ?")
+        sql("SELECT * FROM messages WHERE room_id = $1 AND seq = $2")
             .bind(room.id)
             .bind(room.last_seq)
             .fetch_optional(&self.reader)
@@ -120,7 +110,7 @@ impl Db {
 
     /// Returns the conversation of two users, if there is one.
     pub(crate) async fn find_dm(&self, a: Uuid, b: Uuid) -> Result<Option<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!("WHERE r.dm_key = ?"))
+        sql(select_rooms!("WHERE r.dm_key = $1"))
             .bind(dm_key(a, b))
             .fetch_optional(&self.reader)
             .await
@@ -132,10 +122,10 @@ impl Db {
         let id = Uuid::now_v7();
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
-        let inserted = sqlx::query(
+        let inserted = sql(
             "INSERT INTO rooms (id, tenant, kind, name, owner_id, private, dm_key, active_at,
                                 inserted_at)
-             VALUES (?1, ?2, 'dm', '', ?3, 1, ?4, ?5, ?5) ON CONFLICT (dm_key) DO NOTHING",
+             VALUES ($1, $2, 'dm', '', $3, TRUE, $4, $5, $5) ON CONFLICT (dm_key) DO NOTHING",
         )
         .bind(id)
         .bind(tenant)
@@ -144,12 +134,12 @@ impl Db {
         .bind(now)
         .execute(&mut *tx)
         .await?;
-        if inserted.rows_affected() == 1 {
+        if inserted == 1 {
             for user in [a, b] {
                 add_member(&mut tx, id, user, now).await?;
             }
         }
-        let room = sqlx::query_as(select_rooms!("WHERE r.dm_key = ?"))
+        let room = sql(select_rooms!("WHERE r.dm_key = $1"))
             .bind(&key)
             .fetch_one(&mut *tx)
             .await?;

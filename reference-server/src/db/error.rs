@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use sqlx::migrate::MigrateError;
+use sqlx::{migrate::MigrateError, postgres::PgDatabaseError};
 
 /// A kind of fault of the storage. Nothing was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) enum StorageFault {
     ReadOnly,
     Missing,
     Unopened,
+    Unreachable,
+    Refused,
     Damaged,
     Newer,
     Closed,
@@ -27,6 +29,8 @@ impl StorageFault {
             Self::ReadOnly => "storage read-only",
             Self::Missing => "storage missing",
             Self::Unopened => "storage cannot be opened",
+            Self::Unreachable => "storage unreachable",
+            Self::Refused => "storage refused",
             Self::Damaged => "storage damaged",
             Self::Newer => "storage of a newer version",
             Self::Closed => "shutting down",
@@ -41,12 +45,19 @@ impl StorageFault {
                 "free space or raise --database-max-mib; writes then succeed without a restart"
             }
             Self::Busy => "another process holds its lock; end it",
-            Self::ReadOnly => "make the file and its directory writable",
+            Self::ReadOnly => {
+                "make the file and its directory writable, or name the primary in --database"
+            }
             Self::Missing => {
                 "its files were deleted or replaced while the server runs; \
                  put them back and restart"
             }
             Self::Unopened => "check that its directory exists and is writable",
+            Self::Unreachable => {
+                "the database server does not answer; start it or check --database; \
+                 writes then succeed without a restart"
+            }
+            Self::Refused => "check the user, its password and the database that --database names",
             Self::Damaged => "this is no database or a damaged one; restore a backup",
             Self::Newer => "a newer headcount-server wrote it; run that one",
             Self::Closed => "the server stops",
@@ -65,9 +76,26 @@ impl StorageFault {
             _ => Self::Failed,
         }
     }
+
+    /// Reads the SQLSTATE of PostgreSQL.
+    fn from_postgres(code: &str) -> Self {
+        match code {
+            "53100" => Self::Full,
+            // No connection is free, a lock was not free in time, transactions waited for each other.
+            "53300" | "55P03" | "57014" | "40001" | "40P01" => Self::Busy,
+            "25006" => Self::ReadOnly,
+            "57P01" | "57P02" | "57P03" => Self::Unreachable,
+            "XX001" | "XX002" => Self::Damaged,
+            "3D000" => Self::Refused,
+            code if code.starts_with("28") => Self::Refused,
+            code if code.starts_with("08") => Self::Unreachable,
+            _ => Self::Failed,
+        }
+    }
 }
 
-/// A fault of the storage, with the database's own message. Nothing was stored.
+/// A fault of the storage, with the database's own message. Nothing was stored, unless a connection to
+/// PostgreSQL was lost during a commit: then it may have been.
 #[derive(Debug)]
 pub struct StorageError {
     pub(crate) fault: StorageFault,
@@ -102,10 +130,14 @@ impl From<StorageFault> for StorageError {
 impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
         let fault = match &error {
-            sqlx::Error::Database(e) => {
-                let code = e.code().and_then(|code| code.parse().ok());
-                StorageFault::from_sqlite(code.unwrap_or_default())
-            }
+            sqlx::Error::Database(e) => match e.try_downcast_ref::<PgDatabaseError>() {
+                Some(e) => StorageFault::from_postgres(e.code()),
+                None => {
+                    let code = e.code().and_then(|code| code.parse().ok());
+                    StorageFault::from_sqlite(code.unwrap_or_default())
+                }
+            },
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => StorageFault::Unreachable,
             sqlx::Error::PoolTimedOut => StorageFault::Busy,
             sqlx::Error::PoolClosed => StorageFault::Closed,
             _ => StorageFault::Failed,

@@ -1,8 +1,10 @@
 //! Users that sign in at another site.
 
-use sqlx::{Sqlite, SqliteConnection, query::QueryAs, sqlite::SqliteArguments};
-
-use super::{Db, StorageError, User, now_micros, users};
+use super::{
+    Db, StorageError, User, now_micros,
+    sql::{Link, Statement, sql},
+    users,
+};
 use crate::names::Username;
 
 /// The id of a user at another site.
@@ -41,6 +43,8 @@ impl Db {
         username: Username,
     ) -> Result<Enrolled, StorageError> {
         let mut tx = self.writer.begin().await?;
+        let name = format!("identity {tenant} {} {}", of.issuer, of.subject);
+        tx.lock(&name).await?;
         let known = select(tenant, of).fetch_optional(&mut *tx).await?;
         let user = match known {
             Some(user) => Some(user),
@@ -52,7 +56,7 @@ impl Db {
 }
 
 async fn insert(
-    tx: &mut SqliteConnection,
+    tx: &mut Link,
     tenant: &str,
     of: ForeignId<'_>,
     username: Username,
@@ -60,9 +64,9 @@ async fn insert(
     let Some(user) = users::insert(tx, tenant, username, "").await? else {
         return Ok(None);
     };
-    sqlx::query(
+    sql(
         "INSERT INTO identities (tenant, issuer, subject, user_id, inserted_at)
-         VALUES (?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(tenant)
     .bind(of.issuer)
@@ -74,10 +78,10 @@ async fn insert(
     Ok(Some(user))
 }
 
-fn select<'a>(tenant: &'a str, of: ForeignId<'a>) -> QueryAs<'a, Sqlite, User, SqliteArguments> {
-    sqlx::query_as(
+fn select(tenant: &str, of: ForeignId<'_>) -> Statement {
+    sql(
         "SELECT u.* FROM identities i JOIN users u ON u.id = i.user_id
-         WHERE i.tenant = ? AND i.issuer = ? AND i.subject = ?",
+         WHERE i.tenant = $1 AND i.issuer = $2 AND i.subject = $3",
     )
     .bind(tenant)
     .bind(of.issuer)

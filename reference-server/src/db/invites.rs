@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339, sql::sql};
 
 /// An invitation as the invited user sees it.
 #[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
@@ -24,7 +24,7 @@ macro_rules! select_invites {
         concat!(
             "SELECT i.room_id, r.name AS room_name, i.inviter_id, u.username AS inviter,
              i.invited_at FROM invites i JOIN rooms r ON r.id = i.room_id AND r.kind = 'group'
-             JOIN users u ON u.id = i.inviter_id WHERE i.user_id = ? ",
+             JOIN users u ON u.id = i.inviter_id WHERE i.user_id = $1 ",
             $rest
         )
     };
@@ -39,8 +39,8 @@ impl Db {
         inviter: Uuid,
     ) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query(
-            "INSERT INTO invites (room_id, user_id, inviter_id, invited_at) VALUES (?, ?, ?, ?)
+        sql(
+            "INSERT INTO invites (room_id, user_id, inviter_id, invited_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT DO NOTHING",
         )
         .bind(room)
@@ -58,7 +58,7 @@ impl Db {
         user: Uuid,
         room: Uuid,
     ) -> Result<Option<Invite>, sqlx::Error> {
-        sqlx::query_as(select_invites!("AND i.room_id = ?"))
+        sql(select_invites!("AND i.room_id = $2"))
             .bind(user)
             .bind(room)
             .fetch_optional(&self.reader)
@@ -67,7 +67,7 @@ impl Db {
 
     /// Returns the invitations of `user`, the newest first, at most `limit`.
     pub(crate) async fn invites(&self, user: Uuid, limit: u32) -> Result<Vec<Invite>, sqlx::Error> {
-        sqlx::query_as(select_invites!("ORDER BY i.invited_at DESC LIMIT ?"))
+        sql(select_invites!("ORDER BY i.invited_at DESC LIMIT $2"))
             .bind(user)
             .bind(limit)
             .fetch_all(&self.reader)
@@ -76,22 +76,22 @@ impl Db {
 
     /// Counts the open invitations to a room, up to `limit`.
     pub(crate) async fn invites_len(&self, room: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 FROM invites WHERE room_id = ? LIMIT ?)")
+        sql("SELECT count(*) FROM (SELECT 1 FROM invites WHERE room_id = $1 LIMIT $2) AS counted")
             .bind(room)
             .bind(limit)
-            .fetch_one(&self.reader)
+            .count(&self.reader)
             .await
     }
 
     /// Removes an invitation. Returns whether there was one.
     pub(crate) async fn remove_invite(&self, room: Uuid, user: Uuid) -> Result<bool, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let removed = sqlx::query("DELETE FROM invites WHERE room_id = ? AND user_id = ?")
+        let removed = sql("DELETE FROM invites WHERE room_id = $1 AND user_id = $2")
             .bind(room)
             .bind(user)
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        Ok(removed.rows_affected() == 1)
+        Ok(removed == 1)
     }
 }

@@ -1,23 +1,32 @@
 //! Messages: stored first, numbered per room in the insert transaction.
 
 use serde::Serialize;
-use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
+use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339, rfc3339_or_null};
+use super::{
+    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    rooms::room_lock,
+    sql::{Link, sql},
+};
 
 /// A message is recognised as a repetition this long after it was stored: ten minutes.
 const REPEAT_MAX_MICROS: i64 = 600_000_000;
 
+/// Rows over which PostgreSQL spreads the number of a tenant's messages.
+const COUNT_SLOTS: u8 = 16;
+
 /// A stored message, in the form that every client receives.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct Message {
     pub(crate) id: Uuid,
     pub(crate) room_id: Uuid,
     pub(crate) seq: i64,
     #[serde(rename = "type")]
+    #[sqlx(rename = "type")]
     pub(crate) kind: String,
     pub(crate) content: String,
+    #[sqlx(flatten)]
     pub(crate) user: Author,
     /// The author's own name of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,8 +46,9 @@ pub(crate) struct Message {
 }
 
 /// The author of a message.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
 pub(crate) struct Author {
+    #[sqlx(rename = "user_id")]
     pub(crate) id: Uuid,
     pub(crate) username: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -75,27 +85,6 @@ pub(crate) enum Cursor {
     AfterSeq(i64),
 }
 
-impl FromRow<'_, SqliteRow> for Message {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            room_id: row.try_get("room_id")?,
-            seq: row.try_get("seq")?,
-            kind: row.try_get("type")?,
-            content: row.try_get("content")?,
-            user: Author {
-                id: row.try_get("user_id")?,
-                username: row.try_get("username")?,
-                guest: row.try_get("guest")?,
-            },
-            client_id: row.try_get("client_id")?,
-            inserted_at: row.try_get("inserted_at")?,
-            edited_at: row.try_get("edited_at")?,
-            deleted: row.try_get("deleted")?,
-        })
-    }
-}
-
 impl Db {
     /// Stores a message under the next number of its room, unless its author has stored one of the same
     /// `client_id` there within `REPEAT_MAX_MICROS`.
@@ -105,11 +94,10 @@ impl Db {
     ) -> Result<Stored, StorageError> {
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
+        tx.lock(&room_lock(new.room)).await?;
         if let Some(client_id) = new.client_id {
-            let before = sqlx::query_as(
-                "SELECT * FROM messages
-                 WHERE user_id = ? AND client_id = ? AND room_id = ? AND inserted_at >= ?",
-            )
+            let before = sql("SELECT * FROM messages
+                 WHERE user_id = $1 AND client_id = $2 AND room_id = $3 AND inserted_at >= $4")
             .bind(new.author.id)
             .bind(client_id)
             .bind(new.room)
@@ -125,11 +113,9 @@ impl Db {
             tx.commit().await?;
             return Ok(Stored::NoRoom);
         };
-        let message = sqlx::query_as(
-            "INSERT INTO messages
+        let message = sql("INSERT INTO messages
              (id, room_id, seq, user_id, username, guest, content, client_id, inserted_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-        )
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *")
         .bind(Uuid::now_v7())
         .bind(new.room)
         .bind(seq)
@@ -147,7 +133,7 @@ impl Db {
 
     /// Returns the message of that id.
     pub(crate) async fn message(&self, id: Uuid) -> Result<Option<Message>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM messages WHERE id = ?")
+        sql("SELECT * FROM messages WHERE id = $1")
             .bind(id)
             .fetch_optional(&self.reader)
             .await
@@ -160,8 +146,8 @@ impl Db {
         content: &str,
     ) -> Result<Option<Message>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let message = sqlx::query_as(
-            "UPDATE messages SET content = ?, edited_at = ? WHERE id = ? AND deleted = 0
+        let message = sql(
+            "UPDATE messages SET content = $1, edited_at = $2 WHERE id = $3 AND NOT deleted
              RETURNING *",
         )
         .bind(content)
@@ -176,8 +162,8 @@ impl Db {
     /// Empties a message and marks it as deleted; its row and its number remain. `None` if it already was.
     pub(crate) async fn delete_message(&self, id: Uuid) -> Result<Option<Message>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let message = sqlx::query_as(
-            "UPDATE messages SET content = '', deleted = 1 WHERE id = ? AND deleted = 0
+        let message = sql(
+            "UPDATE messages SET content = '', deleted = TRUE WHERE id = $1 AND NOT deleted
              RETURNING *",
         )
         .bind(id)
@@ -196,8 +182,8 @@ impl Db {
         limit: u32,
     ) -> Result<Option<Vec<Message>>, sqlx::Error> {
         if let Cursor::AfterSeq(seq) = cursor {
-            return sqlx::query_as(
-                "SELECT * FROM messages WHERE room_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+            return sql(
+                "SELECT * FROM messages WHERE room_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
             )
             .bind(room)
             .bind(seq)
@@ -208,12 +194,11 @@ impl Db {
         }
         let before = match cursor {
             Cursor::Before(id) => {
-                let seq =
-                    sqlx::query_scalar("SELECT seq FROM messages WHERE id = ? AND room_id = ?")
-                        .bind(id)
-                        .bind(room)
-                        .fetch_optional(&self.reader)
-                        .await?;
+                let seq = sql("SELECT seq FROM messages WHERE id = $1 AND room_id = $2")
+                    .bind(id)
+                    .bind(room)
+                    .scalar_optional(&self.reader)
+                    .await?;
                 let Some(seq) = seq else {
                     return Ok(None);
                 };
@@ -221,8 +206,8 @@ impl Db {
             }
             Cursor::Latest | Cursor::AfterSeq(_) => i64::MAX,
         };
-        let mut page: Vec<Message> = sqlx::query_as(
-            "SELECT * FROM messages WHERE room_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+        let mut page: Vec<Message> = sql(
+            "SELECT * FROM messages WHERE room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
         )
         .bind(room)
         .bind(before)
@@ -236,33 +221,42 @@ impl Db {
 
 /// Takes the next number of the room, and counts the message; its author has read it. `None` if the room is deleted.
 async fn next_seq(
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut Link,
     new: &NewMessage<'_>,
     now: i64,
 ) -> Result<Option<i64>, sqlx::Error> {
-    let numbered: Option<(i64, String)> = sqlx::query_as(
-        "UPDATE rooms SET last_seq = last_seq + 1, active_at = ?
-         WHERE id = ? AND kind <> 'deleted' RETURNING last_seq, tenant",
-    )
-    .bind(now)
-    .bind(new.room)
-    .fetch_optional(&mut *tx)
-    .await?;
+    let numbered: Option<(i64, String)> =
+        sql("UPDATE rooms SET last_seq = last_seq + 1, active_at = $1
+         WHERE id = $2 AND kind <> 'deleted' RETURNING last_seq, tenant")
+        .bind(now)
+        .bind(new.room)
+        .fetch_optional(&mut *tx)
+        .await?;
     let Some((seq, tenant)) = numbered else {
         return Ok(None);
     };
-    sqlx::query("UPDATE room_members SET read_seq = ? WHERE room_id = ? AND user_id = ?")
+    sql("UPDATE room_members SET read_seq = $1 WHERE room_id = $2 AND user_id = $3")
         .bind(seq)
         .bind(new.room)
         .bind(new.author.id)
         .execute(&mut *tx)
         .await?;
-    sqlx::query(
-        "INSERT INTO message_counts (tenant, count) VALUES (?, 1)
-         ON CONFLICT (tenant) DO UPDATE SET count = count + 1",
-    )
-    .bind(tenant)
-    .execute(tx)
-    .await?;
+    count_message(tx, tenant, new.room).await?;
     Ok(Some(seq))
+}
+
+/// Counts a message of a tenant. On PostgreSQL the rooms of a tenant share its slots, so that few wait for each other.
+async fn count_message(tx: &mut Link, tenant: String, room: Uuid) -> Result<(), sqlx::Error> {
+    let counted = match tx {
+        Link::Sqlite(_) => sql("INSERT INTO message_counts (tenant, count) VALUES ($1, 1)
+             ON CONFLICT (tenant) DO UPDATE SET count = count + 1")
+        .bind(tenant),
+        Link::Postgres(_) => sql(
+            "INSERT INTO message_counts AS c (tenant, slot, count) VALUES ($1, $2, 1)
+             ON CONFLICT (tenant, slot) DO UPDATE SET count = c.count + 1",
+        )
+        .bind(tenant)
+        .bind(i64::from(room.as_bytes()[15] % COUNT_SLOTS)),
+    };
+    counted.execute(tx).await.map(drop)
 }

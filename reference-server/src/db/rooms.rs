@@ -4,7 +4,11 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339, rfc3339_or_null};
+use super::{
+    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    servers::server_lock,
+    sql::{Link, sql},
+};
 
 /// Rows of a deleted room that are removed in one transaction, of messages and of members.
 const PURGE_SHARE: u32 = 500;
@@ -110,11 +114,14 @@ impl Db {
         let id = Uuid::now_v7();
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
-        let inserted = sqlx::query(
+        if let Some(server) = new.server {
+            tx.lock(&server_lock(server)).await?;
+        }
+        let inserted = sql(
             "INSERT INTO rooms (id, tenant, kind, name, skeleton, description, owner_id, private,
                                 simulated, active_at, inserted_at, server_id, category_id)
-             VALUES (?1, ?2, 'group', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9,
-                     coalesce(?10, (SELECT id FROM servers WHERE tenant = ?2 AND is_default)), ?11)
+             VALUES ($1, $2, 'group', $3, $4, $5, $6, $7, $8, $9, $9,
+                     coalesce($10, (SELECT id FROM servers WHERE tenant = $2 AND is_default)), $11)
              ON CONFLICT (server_id, skeleton) WHERE kind = 'group' DO NOTHING",
         )
         .bind(id)
@@ -130,12 +137,12 @@ impl Db {
         .bind(new.category)
         .execute(&mut *tx)
         .await?;
-        if inserted.rows_affected() == 1
+        if inserted == 1
             && let Some(owner) = new.owner
         {
             add_member(&mut tx, id, owner, now).await?;
         }
-        let room = sqlx::query_as(select_rooms!("WHERE r.id = ?"))
+        let room = sql(select_rooms!("WHERE r.id = $1"))
             .bind(id)
             .fetch_optional(&mut *tx)
             .await?;
@@ -149,8 +156,8 @@ impl Db {
         &self,
         new: &NewRoom<'_>,
     ) -> Result<Option<Room>, StorageError> {
-        let found = sqlx::query_as(select_rooms!(
-            "WHERE r.tenant = ? AND r.name = ? AND r.owner_id IS NULL AND r.simulated = ?
+        let found = sql(select_rooms!(
+            "WHERE r.tenant = $1 AND r.name = $2 AND r.owner_id IS NULL AND r.simulated = $3
              AND r.kind = 'group'"
         ))
         .bind(new.tenant)
@@ -171,20 +178,18 @@ impl Db {
         server: Uuid,
         limit: u32,
     ) -> Result<u32, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM (SELECT 1 FROM rooms
-             WHERE owner_id = ? AND kind = 'group' AND server_id = ? LIMIT ?)",
-        )
+        sql("SELECT count(*) FROM (SELECT 1 FROM rooms
+             WHERE owner_id = $1 AND kind = 'group' AND server_id = $2 LIMIT $3) AS counted")
         .bind(user)
         .bind(server)
         .bind(limit)
-        .fetch_one(&self.reader)
+        .count(&self.reader)
         .await
     }
 
     pub(crate) async fn room(&self, tenant: &str, id: Uuid) -> Result<Option<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!(
-            "WHERE r.id = ? AND r.tenant = ? AND r.kind <> 'deleted'"
+        sql(select_rooms!(
+            "WHERE r.id = $1 AND r.tenant = $2 AND r.kind <> 'deleted'"
         ))
         .bind(id)
         .bind(tenant)
@@ -198,9 +203,9 @@ impl Db {
         tenant: &str,
         skeleton: &str,
     ) -> Result<Option<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!(
-            "WHERE r.server_id = (SELECT id FROM servers WHERE tenant = ? AND is_default)
-             AND r.skeleton = ? AND r.kind = 'group'"
+        sql(select_rooms!(
+            "WHERE r.server_id = (SELECT id FROM servers WHERE tenant = $1 AND is_default)
+             AND r.skeleton = $2 AND r.kind = 'group'"
         ))
         .bind(tenant)
         .bind(skeleton)
@@ -217,13 +222,11 @@ impl Db {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<ListedRoom>, sqlx::Error> {
-        sqlx::query_as(
-            "SELECT r.*, m.read_seq FROM rooms r
-             LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = ?
-             WHERE r.server_id = ? AND r.kind = 'group' AND r.id > ? AND (r.simulated = 0 OR ?)
-             AND (r.private = 0 OR m.user_id IS NOT NULL)
-             ORDER BY r.id LIMIT ?",
-        )
+        sql("SELECT r.*, m.read_seq FROM rooms r
+             LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1
+             WHERE r.server_id = $2 AND r.kind = 'group' AND r.id > $3 AND (NOT r.simulated OR $4)
+             AND (NOT r.private OR m.user_id IS NOT NULL)
+             ORDER BY r.id LIMIT $5")
         .bind(user)
         .bind(server)
         .bind(after)
@@ -235,7 +238,7 @@ impl Db {
 
     /// Returns all rooms of a server.
     pub(crate) async fn rooms_of_server(&self, server: Uuid) -> Result<Vec<Room>, sqlx::Error> {
-        sqlx::query_as(select_rooms!("WHERE r.server_id = ? AND r.kind = 'group'"))
+        sql(select_rooms!("WHERE r.server_id = $1 AND r.kind = 'group'"))
             .bind(server)
             .fetch_all(&self.reader)
             .await
@@ -244,7 +247,7 @@ impl Db {
     /// Deletes a room; its rows remain until they are purged.
     pub(crate) async fn delete_room(&self, id: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("UPDATE rooms SET kind = 'deleted' WHERE id = ?")
+        sql("UPDATE rooms SET kind = 'deleted' WHERE id = $1")
             .bind(id)
             .execute(&mut *tx)
             .await?;
@@ -255,29 +258,30 @@ impl Db {
     pub(crate) async fn purge_rooms(&self) -> Result<(), StorageError> {
         loop {
             let mut tx = self.writer.begin().await?;
-            let room: Option<Uuid> =
-                sqlx::query_scalar("SELECT id FROM rooms WHERE kind = 'deleted' LIMIT 1")
-                    .fetch_optional(&mut *tx)
-                    .await?;
+            tx.lock("purge").await?;
+            let room: Option<Uuid> = sql("SELECT id FROM rooms WHERE kind = 'deleted' LIMIT 1")
+                .scalar_optional(&mut *tx)
+                .await?;
             let Some(room) = room else {
                 return tx.commit().await;
             };
+            tx.lock(&room_lock(room)).await?;
             let mut removed = 0;
             for share in [
-                "DELETE FROM messages WHERE rowid IN
-                 (SELECT rowid FROM messages WHERE room_id = ?1 LIMIT ?2)",
-                "DELETE FROM room_members WHERE room_id = ?1 AND user_id IN
-                 (SELECT user_id FROM room_members WHERE room_id = ?1 LIMIT ?2)",
+                "DELETE FROM messages WHERE id IN
+                 (SELECT id FROM messages WHERE room_id = $1 LIMIT $2)",
+                "DELETE FROM room_members WHERE room_id = $1 AND user_id IN
+                 (SELECT user_id FROM room_members WHERE room_id = $1 LIMIT $2)",
             ] {
-                let done = sqlx::query(share)
+                let done = sql(share)
                     .bind(room)
                     .bind(PURGE_SHARE)
                     .execute(&mut *tx)
                     .await?;
-                removed += done.rows_affected();
+                removed += done;
             }
             if removed == 0 {
-                sqlx::query("DELETE FROM rooms WHERE id = ?")
+                sql("DELETE FROM rooms WHERE id = $1")
                     .bind(room)
                     .execute(&mut *tx)
                     .await?;
@@ -295,7 +299,8 @@ impl Db {
 
     pub(crate) async fn leave_room(&self, room: Uuid, user: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("DELETE FROM room_members WHERE room_id = ? AND user_id = ?")
+        tx.lock(&room_lock(room)).await?;
+        sql("DELETE FROM room_members WHERE room_id = $1 AND user_id = $2")
             .bind(room)
             .bind(user)
             .execute(&mut *tx)
@@ -312,15 +317,16 @@ impl Db {
         seq: i64,
     ) -> Result<Option<i64>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let read = sqlx::query_scalar(
-            "UPDATE room_members SET read_seq = max(read_seq, min(?1,
-                 (SELECT last_seq FROM rooms WHERE id = ?2)))
-             WHERE room_id = ?2 AND user_id = ?3 RETURNING read_seq",
+        let read = sql(
+            "UPDATE room_members SET read_seq = CASE WHEN read_seq >= $1 THEN read_seq ELSE
+                 (SELECT CASE WHEN last_seq < $1 THEN last_seq ELSE $1 END
+                  FROM rooms WHERE id = $2) END
+             WHERE room_id = $2 AND user_id = $3 RETURNING read_seq",
         )
         .bind(seq)
         .bind(room)
         .bind(user)
-        .fetch_optional(&mut *tx)
+        .scalar_optional(&mut *tx)
         .await?;
         tx.commit().await?;
         Ok(read)
@@ -329,10 +335,10 @@ impl Db {
     /// Returns the role of `user` in the room; `None` if it is no member.
     pub(crate) async fn role(&self, room: Uuid, user: Uuid) -> Result<Option<Role>, sqlx::Error> {
         let role: Option<String> =
-            sqlx::query_scalar("SELECT role FROM room_members WHERE room_id = ? AND user_id = ?")
+            sql("SELECT role FROM room_members WHERE room_id = $1 AND user_id = $2")
                 .bind(room)
                 .bind(user)
-                .fetch_optional(&self.reader)
+                .scalar_optional(&self.reader)
                 .await?;
         Ok(role.map(|role| {
             if role == "admin" {
@@ -350,10 +356,10 @@ impl Db {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<Member>, sqlx::Error> {
-        sqlx::query_as(
+        sql(
             "SELECT m.user_id, u.username, m.role, m.joined_at, u.last_seen_at
              FROM room_members m JOIN users u ON u.id = m.user_id
-             WHERE m.room_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?",
+             WHERE m.room_id = $1 AND m.user_id > $2 ORDER BY m.user_id LIMIT $3",
         )
         .bind(room)
         .bind(after)
@@ -363,16 +369,21 @@ impl Db {
     }
 }
 
+/// Names the lock under which messages of a room are numbered and memberships end.
+pub(super) fn room_lock(room: Uuid) -> String {
+    format!("room {room}")
+}
+
 pub(super) async fn add_member(
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut Link,
     room: Uuid,
     user: Uuid,
     now: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
+    sql(
         "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq)
-         SELECT id, ?1, iif(kind = 'group' AND owner_id = ?1, 'admin', 'member'), ?2, last_seq
-         FROM rooms WHERE id = ?3 AND kind <> 'deleted' ON CONFLICT DO NOTHING",
+         SELECT id, $1, CASE WHEN kind = 'group' AND owner_id = $1 THEN 'admin' ELSE 'member' END, $2, last_seq
+         FROM rooms WHERE id = $3 AND kind <> 'deleted' ON CONFLICT DO NOTHING",
     )
     .bind(user)
     .bind(now)
@@ -387,6 +398,11 @@ mod tests {
     use super::*;
     use crate::metrics::DatabaseMetrics;
 
+    #[derive(FromRow)]
+    struct SqliteStep {
+        detail: String,
+    }
+
     /// Every look-up of a room counted its members.
     #[tokio::test]
     async fn a_look_up_of_a_room_reads_no_members() {
@@ -399,15 +415,17 @@ mod tests {
         .await
         .unwrap();
         for query in [
-            select_rooms!("WHERE r.id = ? AND r.tenant = ? AND r.kind <> 'deleted'"),
-            select_rooms!("WHERE r.server_id = ? AND r.skeleton = ? AND r.kind = 'group'"),
+            concat!(
+                "EXPLAIN QUERY PLAN ",
+                select_rooms!("WHERE r.id = $1 AND r.tenant = $2 AND r.kind <> 'deleted'")
+            ),
+            concat!(
+                "EXPLAIN QUERY PLAN ",
+                select_rooms!("WHERE r.server_id = $1 AND r.skeleton = $2 AND r.kind = 'group'")
+            ),
         ] {
-            let plan: Vec<(i64, i64, i64, String)> =
-                sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}")))
-                    .fetch_all(&db.reader)
-                    .await
-                    .unwrap();
-            let steps: Vec<_> = plan.iter().map(|(.., step)| step.as_str()).collect();
+            let plan: Vec<SqliteStep> = sql(query).fetch_all(&db.reader).await.unwrap();
+            let steps: Vec<_> = plan.iter().map(|step| step.detail.as_str()).collect();
             assert_eq!(steps.len(), 1, "{steps:?}");
             assert!(steps[0].starts_with("SEARCH r USING INDEX"), "{steps:?}");
         }

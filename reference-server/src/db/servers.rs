@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339};
+use super::{Db, StorageError, now_micros, rfc3339, sql::sql};
 
 /// A server as it is stored and returned.
 #[derive(Debug, Clone, Serialize, FromRow, utoipa::ToSchema)]
@@ -34,9 +34,9 @@ impl Db {
     /// Makes sure that a tenant has its default server.
     pub(crate) async fn ensure_default_server(&self, tenant: &str) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query(
+        sql(
             "INSERT INTO servers (id, tenant, name, skeleton, is_default, inserted_at)
-             VALUES (?, ?, 'main', 'main', 1, ?) ON CONFLICT DO NOTHING",
+             VALUES ($1, $2, 'main', 'main', TRUE, $3) ON CONFLICT DO NOTHING",
         )
         .bind(Uuid::now_v7())
         .bind(tenant)
@@ -48,9 +48,9 @@ impl Db {
 
     /// Returns the id of a tenant's default server.
     pub(crate) async fn default_server(&self, tenant: &str) -> Result<Uuid, sqlx::Error> {
-        sqlx::query_scalar("SELECT id FROM servers WHERE tenant = ? AND is_default")
+        sql("SELECT id FROM servers WHERE tenant = $1 AND is_default")
             .bind(tenant)
-            .fetch_one(&self.reader)
+            .scalar_one(&self.reader)
             .await
     }
 
@@ -63,9 +63,9 @@ impl Db {
         owner: Uuid,
     ) -> Result<Option<Server>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let server = sqlx::query_as(
+        let server = sql(
             "INSERT INTO servers (id, tenant, name, skeleton, owner_id, inserted_at)
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING *",
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(Uuid::now_v7())
         .bind(tenant)
@@ -84,7 +84,7 @@ impl Db {
         tenant: &str,
         id: Uuid,
     ) -> Result<Option<Server>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM servers WHERE id = ? AND tenant = ?")
+        sql("SELECT * FROM servers WHERE id = $1 AND tenant = $2")
             .bind(id)
             .bind(tenant)
             .fetch_optional(&self.reader)
@@ -98,7 +98,7 @@ impl Db {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<Server>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM servers WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?")
+        sql("SELECT * FROM servers WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3")
             .bind(tenant)
             .bind(after)
             .bind(limit)
@@ -108,38 +108,33 @@ impl Db {
 
     /// Counts the servers of a user, up to `limit`.
     pub(crate) async fn servers_len(&self, owner: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM (SELECT 1 FROM servers WHERE owner_id = ? LIMIT ?)",
-        )
-        .bind(owner)
-        .bind(limit)
-        .fetch_one(&self.reader)
-        .await
+        sql("SELECT count(*) FROM (SELECT 1 FROM servers WHERE owner_id = $1 LIMIT $2) AS counted")
+            .bind(owner)
+            .bind(limit)
+            .count(&self.reader)
+            .await
     }
 
     /// Deletes a server without rooms, and its categories. Returns false if it has rooms.
     pub(crate) async fn delete_server(&self, id: Uuid) -> Result<bool, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let deleted = sqlx::query(
-            "DELETE FROM servers WHERE id = ?1 AND NOT EXISTS
-             (SELECT 1 FROM rooms WHERE server_id = ?1 AND kind = 'group')",
-        )
+        tx.lock(&server_lock(id)).await?;
+        let deleted = sql("DELETE FROM servers WHERE id = $1 AND NOT EXISTS
+             (SELECT 1 FROM rooms WHERE server_id = $1 AND kind = 'group')")
         .bind(id)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(deleted.rows_affected() == 1)
+        Ok(deleted == 1)
     }
 
     /// Counts the rooms of a server, up to `limit`.
     pub(crate) async fn rooms_len(&self, server: Uuid, limit: u32) -> Result<u32, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM
-             (SELECT 1 FROM rooms WHERE server_id = ? AND kind = 'group' LIMIT ?)",
-        )
+        sql("SELECT count(*) FROM
+             (SELECT 1 FROM rooms WHERE server_id = $1 AND kind = 'group' LIMIT $2) AS counted")
         .bind(server)
         .bind(limit)
-        .fetch_one(&self.reader)
+        .count(&self.reader)
         .await
     }
 
@@ -151,9 +146,9 @@ impl Db {
         skeleton: &str,
     ) -> Result<Option<Category>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        let category = sqlx::query_as(
+        let category = sql(
             "INSERT INTO categories (id, server_id, name, skeleton, inserted_at)
-             VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING *",
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(Uuid::now_v7())
         .bind(server)
@@ -168,14 +163,14 @@ impl Db {
 
     /// Returns the categories of a server, oldest first.
     pub(crate) async fn categories(&self, server: Uuid) -> Result<Vec<Category>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM categories WHERE server_id = ? ORDER BY id")
+        sql("SELECT * FROM categories WHERE server_id = $1 ORDER BY id")
             .bind(server)
             .fetch_all(&self.reader)
             .await
     }
 
     pub(crate) async fn category(&self, id: Uuid) -> Result<Option<Category>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM categories WHERE id = ?")
+        sql("SELECT * FROM categories WHERE id = $1")
             .bind(id)
             .fetch_optional(&self.reader)
             .await
@@ -184,10 +179,15 @@ impl Db {
     /// Deletes a category; its rooms stay on the server.
     pub(crate) async fn delete_category(&self, id: Uuid) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("DELETE FROM categories WHERE id = ?")
+        sql("DELETE FROM categories WHERE id = $1")
             .bind(id)
             .execute(&mut *tx)
             .await?;
         tx.commit().await
     }
+}
+
+/// Names the lock under which rooms are added to a server and the server is deleted.
+pub(super) fn server_lock(server: Uuid) -> String {
+    format!("server {server}")
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::Db;
+use super::{Db, sql::sql};
 
 /// The size of a tenant.
 #[derive(Debug, Serialize, FromRow, utoipa::ToSchema)]
@@ -17,11 +17,11 @@ pub(crate) struct Stats {
 impl Db {
     /// Counts what a tenant has. O(rooms + users).
     pub(crate) async fn stats(&self, tenant: &str) -> Result<Stats, sqlx::Error> {
-        sqlx::query_as(
-            "SELECT coalesce((SELECT count FROM message_counts WHERE tenant = ?1), 0)
+        sql(
+            "SELECT CAST((SELECT coalesce(sum(count), 0) FROM message_counts WHERE tenant = $1) AS BIGINT)
                     AS message_count,
-                 (SELECT count(*) FROM rooms WHERE tenant = ?1 AND kind = 'group') AS room_count,
-                 (SELECT count(*) FROM users WHERE tenant = ?1) AS user_count",
+                 (SELECT count(*) FROM rooms WHERE tenant = $1 AND kind = 'group') AS room_count,
+                 (SELECT count(*) FROM users WHERE tenant = $1) AS user_count",
         )
         .bind(tenant)
         .fetch_one(&self.reader)

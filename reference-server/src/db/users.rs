@@ -1,10 +1,13 @@
 //! Registered users.
 
 use serde::Serialize;
-use sqlx::{FromRow, Row as _, SqliteConnection};
+use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros, rfc3339, rfc3339_or_null};
+use super::{
+    Db, StorageError, now_micros, rfc3339, rfc3339_or_null,
+    sql::{Link, sql},
+};
 use crate::names::Username;
 
 /// A registered user as other users see it.
@@ -30,6 +33,13 @@ pub(crate) struct TokenHolder {
     pub(crate) tokens_since: i64,
 }
 
+#[derive(FromRow)]
+struct Credentials {
+    #[sqlx(flatten)]
+    user: User,
+    password_hash: String,
+}
+
 impl Db {
     /// Adds a user; `None` if the tenant has one whose name looks the same.
     pub(crate) async fn insert_user(
@@ -50,17 +60,16 @@ impl Db {
         tenant: &str,
         username: &Username,
     ) -> Result<Option<(User, String)>, sqlx::Error> {
-        let row = sqlx::query(
+        let row: Option<Credentials> = sql(
             "SELECT id, username, inserted_at, last_seen_at, password_hash FROM users
-             WHERE tenant = ? AND skeleton = ? AND username = ? AND password_hash <> ''",
+             WHERE tenant = $1 AND skeleton = $2 AND username = $3 AND password_hash <> ''",
         )
         .bind(tenant)
         .bind(&username.skeleton)
         .bind(&username.name)
         .fetch_optional(&self.reader)
         .await?;
-        row.map(|row| Ok((User::from_row(&row)?, row.try_get("password_hash")?)))
-            .transpose()
+        Ok(row.map(|row| (row.user, row.password_hash)))
     }
 
     /// Returns what a token of a user needs to be checked.
@@ -69,9 +78,9 @@ impl Db {
         tenant: &str,
         id: Uuid,
     ) -> Result<Option<TokenHolder>, sqlx::Error> {
-        sqlx::query_as(
+        sql(
             "SELECT u.username, u.status, coalesce(c.changed_at, 0) AS tokens_since FROM users u
-             LEFT JOIN password_changes c ON c.user_id = u.id WHERE u.id = ? AND u.tenant = ?",
+             LEFT JOIN password_changes c ON c.user_id = u.id WHERE u.id = $1 AND u.tenant = $2",
         )
         .bind(id)
         .bind(tenant)
@@ -82,7 +91,7 @@ impl Db {
     /// Stores the status that a user has chosen.
     pub(crate) async fn set_status(&self, id: Uuid, status: &str) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("UPDATE users SET status = ? WHERE id = ?")
+        sql("UPDATE users SET status = $1 WHERE id = $2")
             .bind(status)
             .bind(id)
             .execute(&mut *tx)
@@ -93,9 +102,12 @@ impl Db {
     /// Stores that users were last seen now.
     pub(crate) async fn note_last_seen(&self, users: &[Uuid]) -> Result<(), StorageError> {
         let now = now_micros();
+        // In one order on all nodes, so that none waits for another that waits for it.
+        let mut users = users.to_vec();
+        users.sort_unstable();
         let mut tx = self.writer.begin().await?;
-        for user in users {
-            sqlx::query("UPDATE users SET last_seen_at = ? WHERE id = ?")
+        for user in &users {
+            sql("UPDATE users SET last_seen_at = $1 WHERE id = $2")
                 .bind(now)
                 .bind(user)
                 .execute(&mut *tx)
@@ -106,16 +118,16 @@ impl Db {
 
     /// Returns the password hash of a user, if it has a password.
     pub(crate) async fn password_hash(&self, id: Uuid) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar("SELECT password_hash FROM users WHERE id = ? AND password_hash <> ''")
+        sql("SELECT password_hash FROM users WHERE id = $1 AND password_hash <> ''")
             .bind(id)
-            .fetch_optional(&self.reader)
+            .scalar_optional(&self.reader)
             .await
     }
 
     /// Changes a password, and ends all tokens of the user that were issued before.
     pub(crate) async fn change_password(&self, id: Uuid, hash: &str) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("UPDATE users SET password_hash = ? WHERE id = ?")
+        sql("UPDATE users SET password_hash = $1 WHERE id = $2")
             .bind(hash)
             .bind(id)
             .execute(&mut *tx)
@@ -134,24 +146,22 @@ impl Db {
     /// Stores that a token is revoked.
     pub(crate) async fn revoke_token(&self, id: Uuid, expires_at: u64) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query(
-            "INSERT INTO revoked_tokens (id, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(id)
-        .bind(i64::try_from(expires_at).unwrap_or(i64::MAX))
-        .execute(&mut *tx)
-        .await?;
+        sql("INSERT INTO revoked_tokens (id, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(id)
+            .bind(i64::try_from(expires_at).unwrap_or(i64::MAX))
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await
     }
 
     /// Returns the revoked tokens that have not expired by `now`, in seconds since 1970; forgets the others.
     pub(crate) async fn revoked_tokens(&self, now: i64) -> Result<Vec<(Uuid, u64)>, StorageError> {
         let mut tx = self.writer.begin().await?;
-        sqlx::query("DELETE FROM revoked_tokens WHERE expires_at < ?")
+        sql("DELETE FROM revoked_tokens WHERE expires_at < $1")
             .bind(now)
             .execute(&mut *tx)
             .await?;
-        let tokens: Vec<(Uuid, i64)> = sqlx::query_as("SELECT id, expires_at FROM revoked_tokens")
+        let tokens: Vec<(Uuid, i64)> = sql("SELECT id, expires_at FROM revoked_tokens")
             .fetch_all(&mut *tx)
             .await?;
         tx.commit().await?;
@@ -164,15 +174,15 @@ impl Db {
 
     /// Returns whether a user of the tenant has a name with that skeleton.
     pub(crate) async fn is_taken(&self, tenant: &str, skeleton: &str) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE tenant = ? AND skeleton = ?)")
+        sql("SELECT EXISTS (SELECT 1 FROM users WHERE tenant = $1 AND skeleton = $2)")
             .bind(tenant)
             .bind(skeleton)
-            .fetch_one(&self.reader)
+            .scalar_one(&self.reader)
             .await
     }
 
     pub(crate) async fn user(&self, tenant: &str, id: Uuid) -> Result<Option<User>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM users WHERE id = ? AND tenant = ?")
+        sql("SELECT * FROM users WHERE id = $1 AND tenant = $2")
             .bind(id)
             .bind(tenant)
             .fetch_optional(&self.reader)
@@ -186,7 +196,7 @@ impl Db {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<User>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM users WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?")
+        sql("SELECT * FROM users WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3")
             .bind(tenant)
             .bind(after)
             .bind(limit)
@@ -197,7 +207,7 @@ impl Db {
 
 /// Adds a user, without a password if the hash is empty; `None` if the tenant has one whose name looks the same.
 pub(super) async fn insert(
-    tx: &mut SqliteConnection,
+    tx: &mut Link,
     tenant: &str,
     username: Username,
     password_hash: &str,
@@ -208,9 +218,9 @@ pub(super) async fn insert(
         inserted_at: now_micros(),
         last_seen_at: None,
     };
-    let inserted = sqlx::query(
+    let inserted = sql(
         "INSERT INTO users (id, tenant, username, skeleton, password_hash, inserted_at)
-         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     )
     .bind(user.id)
     .bind(tenant)
@@ -220,12 +230,12 @@ pub(super) async fn insert(
     .bind(user.inserted_at)
     .execute(tx)
     .await?;
-    Ok((inserted.rows_affected() == 1).then_some(user))
+    Ok((inserted == 1).then_some(user))
 }
 
-async fn end_tokens(tx: &mut SqliteConnection, user: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO password_changes (user_id, changed_at) VALUES (?, ?)
+async fn end_tokens(tx: &mut Link, user: Uuid) -> Result<(), sqlx::Error> {
+    sql(
+        "INSERT INTO password_changes (user_id, changed_at) VALUES ($1, $2)
          ON CONFLICT (user_id) DO UPDATE SET changed_at = excluded.changed_at",
     )
     .bind(user)

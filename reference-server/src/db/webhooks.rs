@@ -3,7 +3,12 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StorageError, now_micros};
+use super::{Db, StorageError, now_micros, sql::sql};
+
+/// The lock under which events are added, claimed and removed.
+const LOCK: &str = "webhook events";
+/// The time that a node has to send the events that it took, before another one does.
+const CLAIM_MICROS: i64 = 30_000_000;
 
 /// An event that waits.
 #[derive(Debug, FromRow)]
@@ -11,6 +16,7 @@ pub(crate) struct WaitingEvent {
     pub(crate) id: Uuid,
     /// The event as JSON.
     pub(crate) payload: String,
+    #[sqlx(try_from = "i64")]
     pub(crate) attempts: u32,
     pub(crate) inserted_at: i64,
 }
@@ -24,10 +30,11 @@ impl Db {
     ) -> Result<u64, StorageError> {
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
+        tx.lock(LOCK).await?;
         for (id, payload) in events {
-            sqlx::query(
+            sql(
                 "INSERT INTO webhook_events (id, payload, due_at, inserted_at)
-                 VALUES (?1, ?2, ?3, ?3)",
+                 VALUES ($1, $2, $3, $3)",
             )
             .bind(id)
             .bind(payload)
@@ -35,34 +42,47 @@ impl Db {
             .execute(&mut *tx)
             .await?;
         }
-        let dropped = sqlx::query(
-            "DELETE FROM webhook_events WHERE id IN (SELECT id FROM webhook_events ORDER BY id
-             LIMIT max(0, (SELECT count(*) FROM webhook_events) - ?))",
-        )
+        let dropped = sql("DELETE FROM webhook_events WHERE id <=
+             (SELECT id FROM webhook_events ORDER BY id DESC LIMIT 1 OFFSET $1)")
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(dropped.rows_affected())
+        Ok(dropped)
     }
 
-    /// Returns the oldest events that are due, at most `limit`.
+    /// Returns the oldest events that are due, at most `limit`. Those of PostgreSQL are not due to other nodes for
+    /// `CLAIM_MICROS`.
     pub(crate) async fn due_webhook_events(
         &self,
         limit: u32,
-    ) -> Result<Vec<WaitingEvent>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM webhook_events WHERE due_at <= ? ORDER BY id LIMIT ?")
-            .bind(now_micros())
-            .bind(limit)
-            .fetch_all(&self.reader)
-            .await
+    ) -> Result<Vec<WaitingEvent>, StorageError> {
+        let now = now_micros();
+        if !self.is_shared() {
+            let due = sql("SELECT * FROM webhook_events WHERE due_at <= $1 ORDER BY id LIMIT $2");
+            return Ok(due.bind(now).bind(limit).fetch_all(&self.reader).await?);
+        }
+        let mut tx = self.writer.begin().await?;
+        tx.lock(LOCK).await?;
+        let mut due: Vec<WaitingEvent> = sql("UPDATE webhook_events SET due_at = $1 + $2
+             WHERE id IN (SELECT id FROM webhook_events WHERE due_at <= $1 ORDER BY id LIMIT $3)
+             RETURNING *")
+        .bind(now)
+        .bind(CLAIM_MICROS)
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        due.sort_unstable_by_key(|event| event.id);
+        Ok(due)
     }
 
     /// Removes events.
     pub(crate) async fn remove_webhook_events(&self, ids: &[Uuid]) -> Result<(), StorageError> {
         let mut tx = self.writer.begin().await?;
+        tx.lock(LOCK).await?;
         for id in ids {
-            sqlx::query("DELETE FROM webhook_events WHERE id = ?")
+            sql("DELETE FROM webhook_events WHERE id = $1")
                 .bind(id)
                 .execute(&mut *tx)
                 .await?;
@@ -77,14 +97,13 @@ impl Db {
     ) -> Result<(), StorageError> {
         let now = now_micros();
         let mut tx = self.writer.begin().await?;
+        tx.lock(LOCK).await?;
         for (id, pause) in events {
-            sqlx::query(
-                "UPDATE webhook_events SET attempts = attempts + 1, due_at = ? WHERE id = ?",
-            )
-            .bind(now + pause)
-            .bind(id)
-            .execute(&mut *tx)
-            .await?;
+            sql("UPDATE webhook_events SET attempts = attempts + 1, due_at = $1 WHERE id = $2")
+                .bind(now + pause)
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
         }
         tx.commit().await
     }

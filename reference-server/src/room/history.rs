@@ -12,8 +12,16 @@ pub(super) const MESSAGES_MAX: usize = 50;
 /// The newest messages, oldest first.
 pub(super) struct History(VecDeque<Entry>);
 
+/// A difference of a stored message to the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Difference {
+    Missing,
+    Changed,
+}
+
 struct Entry {
     id: Uuid,
+    seq: i64,
     json: String,
 }
 
@@ -29,7 +37,14 @@ impl History {
         }
         let entry = Entry::new(message);
         let json = entry.json.clone();
-        self.0.push_back(entry);
+        // In order, also one that comes late.
+        let newer = self
+            .0
+            .iter()
+            .rev()
+            .take_while(|e| e.seq > entry.seq)
+            .count();
+        self.0.insert(self.0.len() - newer, entry);
         json
     }
 
@@ -37,6 +52,17 @@ impl History {
     pub(super) fn replace(&mut self, message: &Message) {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.id == message.id) {
             *entry = Entry::new(message);
+        }
+    }
+
+    /// Compares a message with what is kept of it: `None` if it is the same, or older than all that is kept.
+    pub(super) fn compare(&self, message: &Message) -> Option<Difference> {
+        let is_known = |entry: &&Entry| entry.id == message.id;
+        match self.0.iter().find(is_known) {
+            Some(entry) if entry.json == Entry::new(message).json => None,
+            Some(_) => Some(Difference::Changed),
+            None if self.0.front().is_some_and(|first| message.seq < first.seq) => None,
+            None => Some(Difference::Missing),
         }
     }
 
@@ -58,6 +84,7 @@ impl Entry {
     fn new(message: &Message) -> Self {
         Self {
             id: message.id,
+            seq: message.seq,
             json: serde_json::to_string(message).expect("a stored message always serialises"),
         }
     }

@@ -52,15 +52,26 @@ impl Hub {
     /// Presence gathered for this long goes out as one diff.
     pub(crate) const BEAT: Duration = Duration::from_millis(50);
 
-    pub(crate) fn new(full_max: usize, name_order: NameOrder, refused: RefusedJoins) -> Self {
+    pub(crate) fn new(
+        presence: RoomPresence,
+        full_max: usize,
+        name_order: NameOrder,
+        refused: RefusedJoins,
+    ) -> Self {
+        // Unique among the nodes of a cluster too: an entry of presence names its subscription by it.
+        let first = if presence.is_clustered() {
+            u64::from(fastrand::u32(..)) << 32
+        } else {
+            0
+        };
         Self {
-            presence: RoomPresence::new(),
+            presence,
             rooms: Mutex::default(),
             locks: RoomLocks::default(),
             full_max,
             name_order: Arc::new(name_order),
             refused,
-            next_subscription: AtomicU64::new(1),
+            next_subscription: AtomicU64::new(first + 1),
             beats: Mutex::new(0),
         }
     }
@@ -88,6 +99,7 @@ impl Hub {
             .unwrap_or_default();
         let members = load_members(db, &info, &self.name_order).await?;
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
+        room.follow(&self.presence);
         self.rooms.lock().insert(room.id, Arc::clone(&room));
         Ok(Some(room))
     }
@@ -97,7 +109,8 @@ impl Hub {
         self.find(id).filter(|room| room.touch())
     }
 
-    fn find(&self, id: Uuid) -> Option<Arc<Room>> {
+    /// Returns a room that is open.
+    pub(crate) fn find(&self, id: Uuid) -> Option<Arc<Room>> {
         self.rooms.lock().get(&id).cloned()
     }
 
@@ -125,12 +138,32 @@ impl Hub {
         let mut rooms = self.rooms.lock();
         if rooms.get(&room.id).is_some_and(|r| Arc::ptr_eq(r, room)) {
             rooms.remove(&room.id);
+            self.presence.set_occupied(room.id, room.tenant(), false);
         }
     }
 
-    /// Returns the size of a room, or `None` if it is not open.
-    pub(crate) fn occupancy(&self, room: Uuid) -> Option<Occupancy> {
-        self.find(room).map(|room| room.occupancy())
+    /// Returns the size of a room. Of one that is not open only the users online are counted, all of them
+    /// on other nodes.
+    pub(crate) fn occupancy(&self, room: &db::Room) -> Occupancy {
+        match self.find(room.id) {
+            Some(open) => open.occupancy(),
+            None => Occupancy {
+                online: self.presence.online_len(&room.topic()),
+                total: 0,
+            },
+        }
+    }
+
+    /// Returns whether a room is open, or about to be.
+    pub(crate) fn is_in_use(&self, room: Uuid) -> bool {
+        // In this order: one that is being opened has its lock until it is open.
+        self.locks.is_locked(room) || self.find(room).is_some()
+    }
+
+    /// Returns an open room, after it was loaded if it is being opened.
+    pub(crate) async fn find_loaded(&self, room: Uuid) -> Option<Arc<Room>> {
+        let _lock = self.locks.lock(room).await;
+        self.find(room)
     }
 
     /// Makes `user` a stored member of the room.
@@ -142,11 +175,21 @@ impl Hub {
     ) -> Result<(), StorageError> {
         let _lock = in_time(self.locks.lock(room.id)).await?;
         db.join_room(room.id, user.id).await?;
-        self.refused.forget(user.id, room.id);
-        if let Some(open) = self.find(room.id) {
-            open.add_member(user.id, &user.username);
-        }
+        self.add_to_open(room.id, user.id, &user.username);
         Ok(())
+    }
+
+    /// Shows a user that has become a stored member.
+    pub(crate) async fn show_member(&self, room: Uuid, user: Uuid, username: &str) {
+        let _lock = self.locks.lock(room).await;
+        self.add_to_open(room, user, username);
+    }
+
+    fn add_to_open(&self, room: Uuid, user: Uuid, username: &str) {
+        self.refused.forget(user, room);
+        if let Some(open) = self.find(room) {
+            open.add_member(user, username);
+        }
     }
 
     /// Ends a membership; the user's channels of the room end with it.
@@ -158,23 +201,43 @@ impl Hub {
     ) -> Result<(), StorageError> {
         let _lock = in_time(self.locks.lock(room.id)).await?;
         db.leave_room(room.id, user).await?;
-        if let Some(open) = self.find(room.id) {
+        self.remove_from_open(room.id, user);
+        Ok(())
+    }
+
+    /// Shows that a user is a stored member no more.
+    pub(crate) async fn hide_member(&self, room: Uuid, user: Uuid) {
+        let _lock = self.locks.lock(room).await;
+        self.remove_from_open(room, user);
+    }
+
+    fn remove_from_open(&self, room: Uuid, user: Uuid) {
+        if let Some(open) = self.find(room) {
             open.evict(&self.presence, |u| u == user);
             open.remove_member(user);
         }
-        Ok(())
     }
 
     /// Deletes a room with all its messages, and ends its subscriptions.
     pub(crate) async fn delete(&self, db: &Db, room: &db::Room) -> Result<(), StorageError> {
         let _lock = in_time(self.locks.lock(room.id)).await?;
         db.delete_room(room.id).await?;
-        if let Some(open) = self.find(room.id) {
+        self.close_open(room.id);
+        Ok(())
+    }
+
+    /// Ends the subscriptions of a deleted room.
+    pub(crate) async fn close(&self, room: Uuid) {
+        let _lock = self.locks.lock(room).await;
+        self.close_open(room);
+    }
+
+    fn close_open(&self, room: Uuid) {
+        if let Some(open) = self.find(room) {
             open.close();
             open.evict(&self.presence, |_| true);
             self.forget(&open);
         }
-        Ok(())
     }
 
     /// Changes the status of a user in all rooms. O(open rooms).
@@ -185,7 +248,7 @@ impl Hub {
     }
 
     /// Returns the rooms in memory.
-    pub(super) fn open_rooms(&self) -> Vec<Arc<Room>> {
+    pub(crate) fn open_rooms(&self) -> Vec<Arc<Room>> {
         self.rooms.lock().values().cloned().collect()
     }
 
@@ -208,7 +271,8 @@ impl Hub {
         rooms
     }
 
-    /// Publishes the changes since the last beat. Returns the rooms that became occupied or vacated.
+    /// Publishes the changes since the last beat. Returns the rooms that became occupied or vacated, which in a cluster
+    /// [`RoomPresence::take_transitions`] says.
     pub(crate) fn beat(
         &self,
         inboxes: &Inboxes,
@@ -218,14 +282,20 @@ impl Hub {
         let mut beats = self.beats.lock();
         *beats += 1;
         let mut changed = Vec::new();
-        for diff in self.presence.take_diff().iter() {
+        let alone = (!self.presence.is_clustered()).then(|| self.presence.take_diff());
+        for diff in alone.iter().flat_map(|diff| diff.iter()) {
             let id = diff
                 .topic
                 .split_once(':')
                 .and_then(|(_, id)| id.parse().ok());
             if let Some(room) = id.and_then(|id| self.find(id)) {
-                let occupation = room.apply(&self.presence, diff);
+                let occupation = room.apply(&self.presence, &[diff]);
                 changed.extend(occupation.map(|occupation| (room, occupation)));
+            }
+        }
+        if self.presence.is_clustered() {
+            for room in self.open_rooms() {
+                room.apply_changes(&self.presence);
             }
         }
         if beats.is_multiple_of(BEATS_PER_TICK) {

@@ -39,6 +39,11 @@ impl RoomLocks {
             _turn: turn,
         }
     }
+
+    /// Returns whether the lock of a room is held or waited for.
+    pub(super) fn is_locked(&self, room: Uuid) -> bool {
+        self.0.lock().contains_key(&room)
+    }
 }
 
 impl Drop for Turn<'_> {

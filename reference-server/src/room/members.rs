@@ -261,6 +261,13 @@ impl RoomMembers {
         card.is_some_and(|card| card.stays && card.name.is_some())
     }
 
+    /// Returns the stored members. O(members).
+    pub(super) fn stored(&self) -> Vec<Uuid> {
+        let cards = self.cards.by_id.iter();
+        let stored = cards.filter(|(_, card)| card.stays && card.name.is_some());
+        stored.map(|(id, _)| Uuid::from_u128(*id)).collect()
+    }
+
     /// Loads simulated members, all of them offline.
     pub(super) fn load_simulated(&mut self, members: impl Iterator<Item = usize>) {
         let offline = self.offline;

@@ -4,6 +4,8 @@
 //! know it: `Subscribers`, `LostSessions`, `PresenceFeed` (with `PublishedPresence`), `RoomMembers`, `Typing`,
 //! `History`. Lock order: map of the hub, then room, then presence or inboxes.
 
+mod changes;
+mod delivery;
 mod history;
 mod hub;
 mod locks;
@@ -18,6 +20,7 @@ mod refused;
 mod subscribers;
 mod subscription_id;
 mod typing;
+mod watch;
 
 pub(crate) use hub::Hub;
 pub(crate) use members::{ListFormat, ShownRow, WindowRequest};
@@ -27,3 +30,5 @@ pub(crate) use presence::{Profile, RoomPresence, session_status};
 pub(crate) use refused::{JoinRefusal, RefusedJoins};
 pub(crate) use subscribers::Visitor;
 pub(crate) use subscription_id::SubscriptionId;
+pub(crate) use typing::TypingNote;
+pub(crate) use watch::Transition;

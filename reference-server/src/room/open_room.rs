@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{
     RoomOverview, RoomPresence, ShownRow, SubscriptionId, Visitor, WindowRequest,
+    changes::TopicChanges,
     history::History,
     lost::{LostSession, LostSessions},
     members::{Occupancy, RoomMembers},
@@ -25,7 +26,6 @@ use super::{
 use crate::{
     auth::Identity,
     db::{self, Message},
-    inbox::Inboxes,
     metrics::Dropped,
     socket::{Broadcast, Ref, encode},
 };
@@ -42,25 +42,27 @@ pub(crate) struct Room {
     opened: Instant,
     /// Held from storing a message to sending it: messages are sent in the order of their numbers.
     pub(crate) posting: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+    /// In a cluster: the changes of presence here on all nodes.
+    changes: Mutex<Option<TopicChanges>>,
+    pub(super) state: Mutex<State>,
 }
 
 /// The parts of a room, guarded by one lock.
-struct State {
-    subscribers: Subscribers,
+pub(super) struct State {
+    pub(super) subscribers: Subscribers,
     lost: LostSessions,
-    history: History,
-    typing: Typing,
+    pub(super) history: History,
+    pub(super) typing: Typing,
     feed: PresenceFeed,
-    members: RoomMembers,
+    pub(super) members: RoomMembers,
     /// True once the room is dropped from the hub: its users must open it again.
     is_closed: bool,
     /// True if a message came since the members were last told of new ones.
-    has_news: bool,
-    last_seq: i64,
+    pub(super) has_news: bool,
+    pub(super) last_seq: i64,
     /// True if the room is never forgotten, however long it has no subscribers.
     is_pinned: bool,
-    used: Instant,
+    pub(super) used: Instant,
 }
 
 /// The subscription of a connection to a room.
@@ -101,6 +103,7 @@ impl Room {
             id: info.id,
             opened: now,
             posting: tokio::sync::Mutex::new(()),
+            changes: Mutex::default(),
             state: Mutex::new(State {
                 subscribers: Subscribers::default(),
                 lost: LostSessions::default(),
@@ -116,6 +119,25 @@ impl Room {
             }),
             topic,
             info,
+        }
+    }
+
+    /// Begins to follow the room on all nodes, and takes in who is there.
+    pub(super) fn follow(&self, presence: &RoomPresence) {
+        if let Some((changes, first)) = presence.follow(&self.topic) {
+            *self.changes.lock() = Some(changes);
+            self.apply(presence, &[&first]);
+        }
+    }
+
+    /// Applies what has happened on all nodes, in a cluster.
+    pub(super) fn apply_changes(&self, presence: &RoomPresence) {
+        let mut changes = self.changes.lock();
+        let taken = changes.as_mut().map(|c| presence.take_changes(c));
+        let taken = taken.unwrap_or_default();
+        if !taken.is_empty() {
+            let diffs: Vec<&TopicDiff> = taken.iter().map(AsRef::as_ref).collect();
+            self.apply(presence, &diffs);
         }
     }
 
@@ -329,82 +351,20 @@ impl Room {
         }
     }
 
-    /// Sends a stored message to all subscribers.
-    pub(crate) fn publish(&self, message: &Message) {
-        let mut state = self.state.lock();
-        state.used = Instant::now();
-        state.has_news = true;
-        state.last_seq = message.seq;
-        self.end_typing(&mut state, message.user.id);
-        let payload = state.history.push(message);
-        let event = Broadcast::new(&self.topic, "new_message", payload);
-        state.subscribers.broadcast(&event, |_| true);
-    }
-
-    /// Sends that a stored message was edited or deleted.
-    pub(crate) fn publish_change(&self, message: &Message) {
-        let mut state = self.state.lock();
-        state.used = Instant::now();
-        state.history.replace(message);
-        let event = if message.deleted {
-            let payload = json!({ "id": message.id, "seq": message.seq });
-            Broadcast::new(&self.topic, "message_deleted", payload.to_string())
-        } else {
-            let whole = json!(message);
-            let payload = json!({
-                "id": message.id,
-                "seq": message.seq,
-                "content": message.content,
-                "edited_at": whole["edited_at"],
-            });
-            Broadcast::new(&self.topic, "message_updated", payload.to_string())
-        };
-        state.subscribers.broadcast(&event, |_| true);
-    }
-
-    /// Tells the members that listen of new messages, also those that have not opened the room.
-    pub(super) fn announce_news(&self, inboxes: &Inboxes) {
-        let mut state = self.state.lock();
-        if !std::mem::take(&mut state.has_news) {
-            return;
-        }
-        let payload = json!({ "room_id": self.id, "last_seq": state.last_seq }).to_string();
-        let members = &state.members;
-        inboxes.send_where(|user| members.is_stored(user), "unread", &payload);
-    }
-
-    /// Sends the other users that one types, unless it is invisible.
-    pub(crate) fn begin_typing(&self, presence: &RoomPresence, subscription: SubscriptionId) {
-        let mut state = self.state.lock();
-        let Some(subscriber) = state.subscribers.get(subscription) else {
-            return;
-        };
-        let identity = subscriber.visitor.identity.clone();
-        let key = identity.id.to_string();
-        if presence.sessions(&self.topic, &key).is_empty() {
-            return;
-        }
-        if let Some(payload) = state.typing.begin(&identity, Instant::now()) {
-            self.send_typing(&state, "typing", payload, identity.id);
-        }
-    }
-
-    /// Sends the other users that one types no more.
-    pub(crate) fn stop_typing(&self, subscription: SubscriptionId) {
-        let mut state = self.state.lock();
-        if let Some(user) = state.subscribers.get(subscription).map(Subscriber::user) {
-            self.end_typing(&mut state, user);
-        }
-    }
-
-    fn end_typing(&self, state: &mut State, user: Uuid) {
+    pub(super) fn end_typing(&self, state: &mut State, user: Uuid) {
         if let Some(payload) = state.typing.end(user) {
             self.send_typing(state, "stop_typing", payload, user);
         }
     }
 
     /// Sends a typing event to the others. It is the first thing that a congested client does without.
-    fn send_typing(&self, state: &State, event: &'static str, payload: String, user: Uuid) {
+    pub(super) fn send_typing(
+        &self,
+        state: &State,
+        event: &'static str,
+        payload: String,
+        user: Uuid,
+    ) {
         let event = Broadcast::new(&self.topic, event, payload);
         let is_to = |s: &Subscriber| s.user() != user && !s.leaves_out(Dropped::Typing);
         state.subscribers.broadcast(&event, is_to);
@@ -440,7 +400,11 @@ impl Room {
 
     /// Applies what happened to presence in this room, and sends it. Returns whether the room became occupied, or
     /// vacated.
-    pub(super) fn apply(&self, presence: &RoomPresence, diff: &TopicDiff) -> Option<Occupation> {
+    pub(super) fn apply(
+        &self,
+        presence: &RoomPresence,
+        diffs: &[&TopicDiff],
+    ) -> Option<Occupation> {
         let mut state = self.state.lock();
         let wall_s = u64::try_from(db::now_micros() / 1_000_000).unwrap_or_default();
         let State {
@@ -450,13 +414,18 @@ impl Room {
             ..
         } = &mut *state;
         let before = members.occupancy().online;
-        members.apply(diff, wall_s);
-        feed.send_diff(presence, members, subscribers, diff);
-        match (before, members.occupancy().online) {
-            (0, 1..) => Some(Occupation::Occupied),
-            (1.., 0) => Some(Occupation::Vacated),
-            _ => None,
+        for diff in diffs {
+            members.apply(diff, wall_s);
         }
+        feed.send_diff(presence, members, subscribers, diffs);
+        let occupation = match (before, members.occupancy().online) {
+            (0, 1..) => Occupation::Occupied,
+            (1.., 0) => Occupation::Vacated,
+            _ => return None,
+        };
+        let is_occupied = occupation == Occupation::Occupied;
+        presence.set_occupied(self.id, self.tenant(), is_occupied);
+        Some(occupation)
     }
 
     /// Returns the tenant of the room.
@@ -544,6 +513,11 @@ impl Room {
     /// Adds a stored member.
     pub(super) fn add_member(&self, user: Uuid, username: &str) {
         self.state.lock().members.add_member(user, username);
+    }
+
+    /// Returns the stored members. O(members).
+    pub(crate) fn stored_members(&self) -> Vec<Uuid> {
+        self.state.lock().members.stored()
     }
 
     /// Removes a stored member.

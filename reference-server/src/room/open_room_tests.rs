@@ -70,7 +70,7 @@ impl Scene {
 
     fn beat(&self) {
         for diff in self.presence.take_diff().iter() {
-            self.room.apply(&self.presence, diff);
+            self.room.apply(&self.presence, &[diff]);
         }
     }
 }

@@ -60,7 +60,8 @@ impl RoomPresence {
     /// Returns where a user has sessions, on all nodes. O(rooms with sessions).
     pub(crate) fn places(&self, key: &str) -> Vec<Place> {
         let mut places = Vec::new();
-        for topic in self.presence().topics() {
+        let topics = self.presence().topics();
+        for topic in topics.into_iter().filter(|topic| topic.contains(':')) {
             let mut by_node: BTreeMap<String, usize> = BTreeMap::new();
             for entry in self.presence().get_by_key(&topic, key) {
                 *by_node.entry(node_of(&entry)).or_default() += 1;

@@ -1,17 +1,23 @@
-//! `RoomPresence`: core's `Presence` for all rooms of this process, and the meaning of its entries here. It locks
-//! itself.
+//! `RoomPresence`: core's `Presence` for all rooms, in a cluster driven by core's `Node`, and the meaning of
+//! its entries here. It locks itself.
 
-use std::borrow::Cow;
-use std::time::SystemTime;
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
 
 use headcount::id::{Dot, EntryRef};
 use headcount::{
-    Diff, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TrackError,
+    Diff, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TopicDiff, TrackError,
+    runtime::Node,
 };
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
-use super::subscription_id::SubscriptionId;
+use super::{
+    changes::TopicChanges,
+    subscription_id::SubscriptionId,
+    watch::{self, Transition, Watch},
+};
 
 /// Parses the status that a session may have: one of the four words, not `offline`.
 pub(crate) fn session_status(word: &str) -> Option<Status> {
@@ -58,54 +64,216 @@ pub(super) struct Session {
     pub(super) profile: String,
 }
 
-/// The presence of all rooms of this node.
+/// The presence of all rooms: of this process, or of all nodes of a cluster.
 pub(crate) struct RoomPresence {
-    presence: Presence,
+    source: Source,
+}
+
+/// The keeper of the entries.
+enum Source {
+    Alone(Box<Presence>),
+    Cluster(Box<Clustered>),
+}
+
+struct Clustered {
+    node: Node,
+    watch: Mutex<Watch>,
 }
 
 impl RoomPresence {
-    pub(super) fn new() -> Self {
+    /// Makes the presence of a server without a cluster.
+    pub(crate) fn new() -> Self {
         let id = ReplicaId::generate("headcount-server", SystemTime::now())
             .expect("the name is short, and the operating system has random numbers");
+        let presence = Presence::new(id, PresenceConfig::default());
         Self {
-            presence: Presence::new(id, PresenceConfig::default()),
+            source: Source::Alone(Box::new(presence)),
+        }
+    }
+
+    /// Makes the presence of a node of a cluster.
+    pub(crate) fn of_node(node: Node) -> Self {
+        let watch = Mutex::new(Watch::begin(&node));
+        Self {
+            source: Source::Cluster(Box::new(Clustered { node, watch })),
         }
     }
 
     pub(super) fn presence(&self) -> &Presence {
-        &self.presence
+        match &self.source {
+            Source::Alone(presence) => presence,
+            Source::Cluster(clustered) => clustered.node.presence(),
+        }
+    }
+
+    fn node(&self) -> Option<&Node> {
+        match &self.source {
+            Source::Alone(_) => None,
+            Source::Cluster(clustered) => Some(&clustered.node),
+        }
+    }
+
+    /// Returns whether other nodes may have entries.
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.node().is_some()
+    }
+
+    /// Waits until the entries of the other nodes are here.
+    pub(crate) async fn synced(&self) {
+        if let Some(node) = self.node() {
+            node.synced().await;
+        }
+    }
+
+    /// Tells the other nodes that all entries of this one are over.
+    pub(crate) async fn leave(self) {
+        if let Source::Cluster(clustered) = self.source {
+            clustered.node.leave().await;
+        }
+    }
+
+    /// Begins to follow a topic on all nodes; `None` without a cluster, where [`take_diff`](Self::take_diff) says all.
+    pub(super) fn follow(&self, topic: &Arc<str>) -> Option<(TopicChanges, TopicDiff)> {
+        self.node().map(|node| TopicChanges::begin(node, topic))
+    }
+
+    /// Takes what has changed in a followed topic.
+    pub(super) fn take_changes(&self, changes: &mut TopicChanges) -> Vec<Arc<TopicDiff>> {
+        self.node()
+            .map(|node| changes.take(node))
+            .unwrap_or_default()
+    }
+
+    /// Shows the other nodes that a user is connected to this one, and with which status.
+    pub(crate) fn enter_user(&self, user: Uuid, tenant: &str, status: Status) {
+        self.enter(watch::USERS, user, tenant, status);
+    }
+
+    /// Shows the other nodes the new status of a user that is connected to this one.
+    pub(crate) fn set_user_status(&self, user: Uuid, status: Status) {
+        let Some(node) = self.node() else {
+            return;
+        };
+        let key = user.to_string();
+        let entries = node.get_by_key(watch::USERS, key.as_str());
+        let own = entries.iter().find(|e| e.origin().replica == node.id());
+        if let Some(own) = own {
+            let tenant = String::from_utf8_lossy(own.meta()).into_owned();
+            self.enter(watch::USERS, user, &tenant, status);
+        }
+    }
+
+    /// Shows the other nodes that a user is connected to this one no more.
+    pub(crate) fn exit_user(&self, user: Uuid) {
+        if let Some(node) = self.node() {
+            watch::remove(node, watch::USERS, &user.to_string());
+        }
+    }
+
+    /// Shows the other nodes whether this one sees users in a room.
+    pub(super) fn set_occupied(&self, room: Uuid, tenant: &str, is_occupied: bool) {
+        if is_occupied {
+            self.enter(watch::ROOMS, room, tenant, Status::Online);
+        } else if let Some(node) = self.node() {
+            watch::remove(node, watch::ROOMS, &room.to_string());
+        }
+    }
+
+    fn enter(&self, topic: &'static str, id: Uuid, tenant: &str, status: Status) {
+        let Some(node) = self.node() else {
+            return;
+        };
+        let key = id.to_string();
+        if let Err(error) = node.upsert(&watch::entry(topic, &key, tenant, status)) {
+            tracing::error!(%error, "presence refused an entry of the node");
+        }
+    }
+
+    /// Returns the status of a user that is connected to any node, as others see it.
+    pub(crate) fn status_of(&self, user: Uuid) -> Status {
+        let entries = self
+            .presence()
+            .get_by_key(watch::USERS, user.to_string().as_str());
+        let mut statuses = entries
+            .iter()
+            .map(|entry| Status::of_session(entry.status()));
+        let is_hidden = statuses.clone().any(|status| status == Status::Invisible);
+        statuses
+            .next()
+            .filter(|_| !is_hidden)
+            .unwrap_or(Status::Offline)
+    }
+
+    /// Takes the users and rooms that came or went in the cluster, if this node is the one to report them: the
+    /// oldest of those that run. What it learns until it has caught up with the others is no news.
+    pub(crate) fn take_transitions(&self) -> Vec<Transition> {
+        let Source::Cluster(clustered) = &self.source else {
+            return Vec::new();
+        };
+        let mut watch = clustered.watch.lock();
+        let transitions = watch.take(&clustered.node);
+        let was_synced = std::mem::replace(&mut watch.is_synced, self.presence().is_synced());
+        let own = clustered.node.id();
+        let replicas = self.presence().replicas();
+        let is_first = replicas.iter().all(|(id, is_up)| !is_up || own <= *id);
+        if is_first && was_synced {
+            transitions
+        } else {
+            Vec::new()
+        }
     }
 
     pub(crate) fn track(&self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.presence.track(entry)
+        match self.node() {
+            Some(node) => node.track(entry),
+            None => self.presence().track(entry),
+        }
     }
 
     pub(crate) fn update(&self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        self.presence.update(entry)
+        match self.node() {
+            Some(node) => node.update(entry),
+            None => self.presence().update(entry),
+        }
     }
 
     pub(crate) fn untrack(&self, topic: &str, key: &str, owner: &str) -> bool {
-        self.presence.untrack(topic, key, owner)
+        match self.node() {
+            Some(node) => node.untrack(topic, key, owner),
+            None => self.presence().untrack(topic, key, owner),
+        }
     }
 
-    /// Returns what changed since the last call.
+    /// Returns what changed since the last call, on a server without a cluster.
     pub(super) fn take_diff(&self) -> Diff {
-        self.presence.take_diff()
+        self.presence().take_diff()
     }
 
     /// Counts the sessions in all rooms.
     pub(crate) fn len(&self) -> usize {
-        self.presence.len()
+        self.presence().len()
     }
 
     /// Counts the sessions in `topic`.
     pub(super) fn sessions_len(&self, topic: &str) -> usize {
-        self.presence.count(topic)
+        self.presence().count(topic)
+    }
+
+    /// Counts the users in `topic` that others see. O(sessions there).
+    pub(super) fn online_len(&self, topic: &str) -> usize {
+        let mut users: HashMap<String, bool> = HashMap::new();
+        self.presence().for_each(topic, |entry| {
+            let is_hidden = Status::of_session(entry.status()) == Status::Invisible;
+            if let Some(key) = entry.key_str() {
+                *users.entry(key.to_owned()).or_default() |= is_hidden;
+            }
+        });
+        users.values().filter(|is_hidden| !**is_hidden).count()
     }
 
     /// Returns the sessions of a user, or none if one of them is invisible: that hides them all.
     pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
-        let entries = self.presence.get_by_key(topic, key);
+        let entries = self.presence().get_by_key(topic, key);
         let sessions: Vec<_> = entries.iter().map(session).collect();
         if sessions.iter().any(|s| s.status == Status::Invisible) {
             Vec::new()
@@ -116,7 +284,7 @@ impl RoomPresence {
 
     /// Returns the subscriptions of a user, invisible ones too.
     pub(super) fn subscriptions(&self, topic: &str, key: &str) -> Vec<SubscriptionId> {
-        let entries = self.presence.get_by_key(topic, key);
+        let entries = self.presence().get_by_key(topic, key);
         let owners = entries.iter().map(EntryBuf::owner);
         owners.filter_map(SubscriptionId::of_owner).collect()
     }
@@ -124,7 +292,7 @@ impl RoomPresence {
     /// Returns every user in `topic`, in order.
     pub(super) fn keys(&self, topic: &str) -> Vec<String> {
         let mut keys = Vec::new();
-        self.presence
+        self.presence()
             .for_each(topic, |e| keys.extend(e.key_str().map(str::to_owned)));
         keys.sort_unstable();
         keys.dedup();

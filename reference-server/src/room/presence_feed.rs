@@ -103,7 +103,7 @@ impl PresenceFeed {
         presence: &RoomPresence,
         members: &RoomMembers,
         subscribers: &mut Subscribers,
-        diff: &TopicDiff,
+        diffs: &[&TopicDiff],
     ) {
         let is_full = self.mode == Mode::Full;
         let is_crowded = self.is_crowded(presence, members);
@@ -112,8 +112,11 @@ impl PresenceFeed {
             self.set_mode(subscribers, Mode::Counts);
             return;
         }
-        let entries = diff.joins.iter().chain(&diff.leaves);
-        for entry in entries.chain(diff.updates.iter().map(|u| &u.new)) {
+        let changed = diffs.iter().flat_map(|diff| {
+            let entries = diff.joins.iter().chain(&diff.leaves);
+            entries.chain(diff.updates.iter().map(|u| &u.new))
+        });
+        for entry in changed {
             if let Some(key) = entry.key_str()
                 && (is_full || self.published.contains(key))
             {

@@ -9,8 +9,6 @@ use std::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::auth::Identity;
-
 /// A typing note ends by itself after this long.
 const TTL: Duration = Duration::from_secs(6);
 /// A repeated note of one user is sent to the others this often.
@@ -20,6 +18,14 @@ const PERIOD: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Typing(HashMap<Uuid, Note>);
 
+/// A user that types, or ended.
+#[derive(Debug, Clone)]
+pub(crate) struct TypingNote {
+    pub(crate) user: Uuid,
+    pub(crate) username: Arc<str>,
+    pub(crate) guest: bool,
+}
+
 struct Note {
     username: Arc<str>,
     guest: bool,
@@ -28,8 +34,8 @@ struct Note {
 
 impl Typing {
     /// Notes that a user types. Returns the payload for the others, or `None` if they were sent it lately.
-    pub(super) fn begin(&mut self, user: &Identity, now: Instant) -> Option<String> {
-        let sent = self.0.get(&user.id).map(|note| note.sent);
+    pub(super) fn begin(&mut self, user: &TypingNote, now: Instant) -> Option<String> {
+        let sent = self.0.get(&user.user).map(|note| note.sent);
         if sent.is_some_and(|sent| now - sent < PERIOD) {
             return None;
         }
@@ -38,8 +44,8 @@ impl Typing {
             guest: user.guest,
             sent: now,
         };
-        let payload = note.payload(user.id);
-        self.0.insert(user.id, note);
+        let payload = note.payload(user.user);
+        self.0.insert(user.user, note);
         Some(payload)
     }
 

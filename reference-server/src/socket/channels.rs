@@ -433,13 +433,18 @@ impl Channels {
                 Some(messages::handle(&self.app, &self.identity, push).await)
             }
             "typing" => {
-                subscription
-                    .room
-                    .begin_typing(&self.app.hub.presence, subscription.id);
+                let room = &subscription.room;
+                let note = room.begin_typing(&self.app.hub.presence, subscription.id);
+                if let Some(note) = note {
+                    self.app.relay_typing(room.id, &note, true);
+                }
                 None
             }
             "stop_typing" => {
-                subscription.room.stop_typing(subscription.id);
+                let room = &subscription.room;
+                if let Some(note) = room.stop_typing(subscription.id) {
+                    self.app.relay_typing(room.id, &note, false);
+                }
                 None
             }
             "set_status" => Some(self.set_status(push, subscription)),

@@ -15,6 +15,7 @@ mod member_list;
 mod metrics;
 mod names;
 mod people;
+mod postgres;
 mod presence;
 mod refused_joins;
 mod rest;

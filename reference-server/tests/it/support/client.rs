@@ -6,6 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use headcount_server::{Config, Listeners, ServerError, run};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -17,6 +18,8 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest, http, protocol::CloseFrame},
 };
 use tokio_util::sync::CancellationToken;
+
+use super::postgres::SECRET;
 
 /// Longer than any step of a test takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,6 +61,7 @@ impl Server {
             ..Config::default()
         };
         set(&mut config);
+        share_database(&mut config).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -229,6 +233,31 @@ impl Server {
         socket.join(&format!("room:{room}"), "1").await;
         (user, socket)
     }
+}
+
+/// Gives a server a database of its own on the PostgreSQL server that `HEADCOUNT_TEST_POSTGRES` names, if it does. A
+/// server that starts again in the same directory gets the same one.
+async fn share_database(config: &mut Config) {
+    let Ok(admin) = std::env::var("HEADCOUNT_TEST_POSTGRES") else {
+        return;
+    };
+    if config.database.is_some() {
+        return;
+    }
+    let name = config.data_dir.file_name().unwrap().to_str().unwrap();
+    let mut connection = PgConnection::connect(&admin).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
+    let created = sqlx::query(create).execute(&mut connection).await;
+    let is_there = |e: &sqlx::Error| {
+        e.as_database_error()
+            .is_some_and(|e| e.code().as_deref() == Some("42P04"))
+    };
+    assert!(created.as_ref().err().is_none_or(is_there), "{created:?}");
+    let (server, _) = admin.rsplit_once('/').unwrap();
+    config.database = Some(format!("{server}/{name}").parse().unwrap());
+    config
+        .jwt_secret
+        .get_or_insert_with(|| SECRET.parse().unwrap());
 }
 
 /// A user with a token.

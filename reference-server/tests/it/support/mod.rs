@@ -2,4 +2,5 @@
 
 pub(crate) mod client;
 pub(crate) mod metrics;
+pub(crate) mod postgres;
 pub(crate) mod raw;

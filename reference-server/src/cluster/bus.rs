@@ -1,0 +1,203 @@
+//! `Cluster`: the connection of this node to the others, and its queue of events. It locks itself.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use async_nats::{Client, ConnectOptions, Subscriber};
+use headcount::{
+    PresenceConfig, ReplicaId,
+    runtime::{
+        Node,
+        nats::{NatsError, NatsTransport},
+    },
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    Event, NatsUrl,
+    event::{EVENT_BYTES_MAX, Envelope, VERSION},
+};
+
+/// Events that may wait for NATS. Over it new ones are dropped, and the other nodes read the database instead.
+const QUEUE_MAX: usize = 4_096;
+/// The period at which a node says how many events it has sent.
+const BEAT: Duration = Duration::from_secs(1);
+/// The period at which the connection is tested: a cut one is noticed after two of them.
+const PING: Duration = Duration::from_secs(5);
+
+/// The membership of this node in a cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    node: Uuid,
+    subject: String,
+    client: Client,
+    queue: mpsc::Sender<Event>,
+    /// Events that were dropped; each leaves a gap in the numbers.
+    dropped: AtomicU64,
+    ends: Mutex<Option<Ends>>,
+    /// Notified when events were missed.
+    pub(super) missed: Arc<Notify>,
+}
+
+/// The ends of the queue and of the subscription, for the tasks that serve them.
+#[derive(Debug)]
+pub(super) struct Ends {
+    outgoing: mpsc::Receiver<Event>,
+    pub(super) incoming: Subscriber,
+}
+
+/// The error of a node that could not join its cluster.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("{0}")]
+    Connect(#[from] async_nats::ConnectError),
+    #[error("{0}")]
+    Subscribe(#[from] async_nats::SubscribeError),
+    #[error("{0}")]
+    Flush(#[from] async_nats::client::FlushError),
+    #[error("{0}")]
+    Transport(#[from] NatsError),
+    #[error("the operating system has no random numbers")]
+    Random,
+}
+
+impl Cluster {
+    /// Joins the cluster of that name. Also returns the node of its presence.
+    pub(crate) async fn connect(url: &NatsUrl, name: &str) -> Result<(Self, Node), ConnectError> {
+        let missed = Arc::new(Notify::new());
+        let client = connect(url, name, Arc::clone(&missed)).await?;
+        let subject = format!("headcount-server.{name}.events");
+        let incoming = client.subscribe(subject.clone()).await?;
+        let transport = NatsTransport::from_client(client.clone(), name).await?;
+        client.flush().await?;
+        // Of a name of its own at each start: an id takes the place of older ones of its name. Names
+        // are in the order of the starts.
+        let id = ReplicaId::generate(&Uuid::now_v7().to_string(), SystemTime::now())
+            .map_err(|_| ConnectError::Random)?;
+        let node = Node::start(id, PresenceConfig::default(), transport);
+        let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
+        let cluster = Self {
+            node: Uuid::new_v4(),
+            subject,
+            client,
+            queue,
+            dropped: AtomicU64::new(0),
+            ends: Mutex::new(Some(Ends { outgoing, incoming })),
+            missed,
+        };
+        Ok((cluster, node))
+    }
+
+    /// Queues an event for the other nodes.
+    pub(crate) fn send(&self, event: Event) {
+        if self.queue.try_send(event).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the ends of queue and subscription, once.
+    pub(super) fn take_ends(&self) -> Option<Ends> {
+        self.ends.lock().take()
+    }
+
+    /// Returns the id of this node.
+    pub(super) fn node(&self) -> Uuid {
+        self.node
+    }
+
+    /// Sends the queued events and the beats until `shutdown`, then the rest of the queue.
+    pub(super) async fn publish(
+        &self,
+        outgoing: &mut mpsc::Receiver<Event>,
+        shutdown: &CancellationToken,
+    ) {
+        let mut beat = time::interval(BEAT);
+        beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut number = 0;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = outgoing.recv() => event,
+                _ = beat.tick() => None,
+                () = shutdown.cancelled() => break,
+            };
+            number += self.dropped.swap(0, Ordering::Relaxed);
+            number += u64::from(event.is_some());
+            self.publish_one(number, event).await;
+        }
+        while let Ok(event) = outgoing.try_recv() {
+            number += 1;
+            self.publish_one(number, Some(event)).await;
+        }
+        if time::timeout(BEAT, self.client.flush()).await.is_err() {
+            tracing::warn!("NATS did not take the last events");
+        }
+    }
+
+    async fn publish_one(&self, number: u64, event: Option<Event>) {
+        let envelope = Envelope {
+            version: VERSION,
+            node: self.node,
+            number,
+            event,
+        };
+        let bytes = serde_json::to_vec(&envelope).expect("an event always serialises");
+        // One that is not sent leaves a gap, for which the others read the database.
+        if bytes.len() > EVENT_BYTES_MAX {
+            tracing::error!(bytes = bytes.len(), "an event is too large for the cluster");
+            return;
+        }
+        let published = self
+            .client
+            .publish(self.subject.clone(), bytes.into())
+            .await;
+        if let Err(error) = published {
+            tracing::warn!(%error, "an event did not reach NATS");
+        }
+    }
+}
+
+impl Ends {
+    /// Splits into the queue and the subscription.
+    pub(super) fn split(self) -> (mpsc::Receiver<Event>, Subscriber) {
+        (self.outgoing, self.incoming)
+    }
+}
+
+async fn connect(
+    url: &NatsUrl,
+    name: &str,
+    missed: Arc<Notify>,
+) -> Result<Client, async_nats::ConnectError> {
+    let addresses = url.addresses().unwrap_or_default().to_vec();
+    ConnectOptions::new()
+        .no_echo()
+        .name(format!("headcount-server {name}"))
+        .ping_interval(PING)
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempts| {
+            Duration::from_millis(100 * attempts.clamp(1, 20) as u64)
+        })
+        .event_callback(move |event| {
+            if matches!(event, async_nats::Event::Connected) {
+                tracing::info!(%event, "NATS");
+                missed.notify_one();
+            } else {
+                tracing::warn!(%event, "NATS");
+            }
+            async {}
+        })
+        .connect(addresses)
+        .await
+}

@@ -1,0 +1,268 @@
+//! Events of the other nodes, and the gaps between them.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::Subscriber;
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    Cluster, Event,
+    event::{EVENT_BYTES_MAX, Envelope, VERSION},
+};
+use crate::{
+    app::App,
+    db::{Message, StorageError},
+    room::{TypingNote, session_status},
+};
+
+/// A node is forgotten when nothing came of it for this long.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// Nodes whose numbers are kept.
+const PEERS_MAX: usize = 10_000;
+
+/// Sends and takes events until `shutdown`. Returns at once on a server without a cluster.
+pub(crate) async fn run(app: Arc<App>, shutdown: CancellationToken) {
+    let Some(cluster) = &app.cluster else {
+        return;
+    };
+    let Some((mut outgoing, incoming)) = cluster.take_ends().map(|ends| ends.split()) else {
+        return;
+    };
+    let stop = shutdown.clone();
+    let taken = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = take_all(&app, cluster, incoming) => {}
+        }
+    };
+    let repaired = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = app.repair_when_missed(cluster) => {}
+        }
+    };
+    tokio::join!(cluster.publish(&mut outgoing, &shutdown), taken, repaired);
+}
+
+async fn take_all(app: &Arc<App>, cluster: &Cluster, mut incoming: Subscriber) {
+    let mut peers = Peers::default();
+    while let Some(message) = incoming.next().await {
+        if message.payload.len() > EVENT_BYTES_MAX {
+            continue;
+        }
+        let Ok(envelope) = serde_json::from_slice::<Envelope>(&message.payload) else {
+            // Also an event of a newer kind comes to this.
+            tracing::warn!("an event of the cluster cannot be read");
+            cluster.missed.notify_one();
+            continue;
+        };
+        if envelope.node == cluster.node() {
+            continue;
+        }
+        if peers.misses(&envelope, Instant::now()) || envelope.version != VERSION {
+            cluster.missed.notify_one();
+        }
+        if let Some(event) = envelope.event.filter(|_| envelope.version == VERSION) {
+            app.take_event(event);
+        }
+    }
+}
+
+/// The numbers of the newest events of the other nodes.
+#[derive(Debug, Default)]
+struct Peers(HashMap<Uuid, Heard>);
+
+#[derive(Debug)]
+struct Heard {
+    number: u64,
+    at: Instant,
+}
+
+impl Peers {
+    /// Notes an event or a beat. Returns whether events before it were missed.
+    fn misses(&mut self, envelope: &Envelope, now: Instant) -> bool {
+        let heard = self.0.get(&envelope.node).map(|heard| heard.number);
+        let before = heard.unwrap_or_default();
+        let is_event = u64::from(envelope.event.is_some());
+        if heard.is_none() && self.0.len() >= PEERS_MAX {
+            self.0
+                .retain(|_, heard| now.duration_since(heard.at) < SILENCE_MAX);
+        }
+        let number = before.max(envelope.number);
+        self.0.insert(envelope.node, Heard { number, at: now });
+        envelope.number > before + is_event
+    }
+}
+
+impl App {
+    /// Takes what another node has stored or passes on.
+    fn take_event(self: &Arc<Self>, event: Event) {
+        match event {
+            Event::Message { tenant, message } => self.take_message(tenant, message.into()),
+            Event::Typing {
+                room,
+                user,
+                username,
+                guest,
+                has_begun,
+            } => {
+                let note = TypingNote {
+                    user,
+                    username: username.into(),
+                    guest,
+                };
+                if let Some(open) = self.hub.find(room) {
+                    open.take_typing(&note, has_begun);
+                }
+            }
+            Event::ToUser {
+                user,
+                event,
+                payload,
+            } => self.inboxes.send(user, &event, &payload),
+            Event::ToTenant {
+                tenant,
+                event,
+                payload,
+            } => self.inboxes.send_all(&tenant, &event, &payload),
+            Event::Status { user, status } => {
+                if let Some(status) = session_status(&status) {
+                    self.show_status_here(user, status);
+                }
+            }
+            Event::TokenRevoked {
+                user,
+                token,
+                expires_at,
+            } => self.revoke_token_here(user, token, expires_at),
+            Event::MessageChanged { .. }
+            | Event::MemberAdded { .. }
+            | Event::MemberRemoved { .. }
+            | Event::RoomDeleted { .. }
+            | Event::UserEnded { .. } => {
+                let app = Arc::clone(self);
+                self.tasks
+                    .spawn(async move { app.take_slowly(event).await });
+            }
+        }
+    }
+
+    /// Takes an event that may have to wait: for a room that is being loaded, or for the database.
+    async fn take_slowly(self: Arc<Self>, event: Event) {
+        let hub = &self.hub;
+        match event {
+            Event::MessageChanged { room, message } => {
+                let changed = self.show_changed(room, message).await;
+                self.log_missed(changed);
+            }
+            Event::MemberAdded {
+                room,
+                user,
+                username,
+            } => hub.show_member(room, user, &username).await,
+            Event::MemberRemoved { room, user } => hub.hide_member(room, user).await,
+            Event::RoomDeleted { room } => hub.close(room).await,
+            Event::UserEnded {
+                user,
+                is_registered,
+            } => {
+                let ended = self.end_connections_here(user, is_registered).await;
+                self.log_missed(ended);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends a message of another node to the clients here. One that comes too early waits for those before it.
+    fn take_message(self: &Arc<Self>, tenant: String, message: Message) {
+        if let Some(open) = self.hub.find(message.room_id)
+            && let Ok(_turn) = open.posting.try_lock()
+            && open.takes_next(&message)
+        {
+            open.publish(&message);
+            return;
+        }
+        if !self.hub.is_in_use(message.room_id) && self.inboxes.is_empty() {
+            // The room is loaded with the message when a client opens it.
+            return;
+        }
+        let app = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let delivered = app.deliver_late(&tenant, &message).await;
+            app.log_missed(delivered);
+        });
+    }
+
+    /// Shows a changed message as it is stored now: of two changes at once, all nodes end with the later one.
+    async fn show_changed(&self, room: Uuid, message: Uuid) -> Result<(), StorageError> {
+        if let Some(open) = self.hub.find_loaded(room).await {
+            let _turn = open.posting.lock().await;
+            if let Some(message) = self.db.message(message).await? {
+                open.publish_change(&message);
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver_late(&self, tenant: &str, message: &Message) -> Result<(), StorageError> {
+        let Some(room) = self.db.room(tenant, message.room_id).await? else {
+            return Ok(());
+        };
+        let was_open = self.hub.find(room.id).is_some();
+        let Some(open) = self.hub.open(&self.db, &room).await? else {
+            return Ok(());
+        };
+        let _turn = open.posting.lock().await;
+        if !was_open {
+            // It was loaded with the message; its members hear of that.
+            open.note_news();
+        }
+        open.deliver(&self.db, message).await
+    }
+
+    /// Logs that the database was needed to follow another node and did not answer; it is asked again.
+    pub(crate) fn log_missed(&self, result: Result<(), StorageError>) {
+        if let Err(error) = result {
+            tracing::error!(%error, "a change of another node could not be followed yet");
+            if let Some(cluster) = &self.cluster {
+                cluster.missed.notify_one();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_noticed_at_the_next_event_or_beat() {
+        let mut peers = Peers::default();
+        let now = Instant::now();
+        let mut misses = |node: u128, number, is_event: bool| {
+            let event = is_event.then_some(Event::RoomDeleted { room: Uuid::nil() });
+            let envelope = Envelope {
+                version: VERSION,
+                node: Uuid::from_u128(node),
+                number,
+                event,
+            };
+            peers.misses(&envelope, now)
+        };
+        assert!(!misses(1, 0, false), "a beat of a node that sent nothing");
+        assert!(!misses(1, 1, true));
+        assert!(!misses(1, 2, true));
+        assert!(!misses(1, 2, false));
+        assert!(misses(1, 3, false), "the third was missed");
+        assert!(!misses(1, 4, true));
+        assert!(misses(1, 6, true), "the fifth was missed");
+        assert!(!misses(1, 5, true), "a late one says nothing new");
+        assert!(misses(2, 9, false), "a node that was not heard before");
+    }
+}

@@ -1,0 +1,161 @@
+//! The processes of a cluster.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{net::TcpStream, time::sleep};
+
+use crate::{
+    postgres::{Postgres, SECRET, free_port},
+    until,
+};
+
+/// A NATS server, which is killed when this is dropped.
+pub(crate) struct Nats {
+    pub(crate) url: String,
+    child: Child,
+    _dir: TempDir,
+}
+
+impl Nats {
+    pub(crate) async fn start() -> Self {
+        let port = free_port();
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new("nats-server")
+            .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server is installed: .ci/setup does it");
+        let address = format!("127.0.0.1:{port}");
+        until("NATS listens", || async {
+            TcpStream::connect(&address).await.ok()
+        })
+        .await;
+        Self {
+            url: format!("nats://{address}"),
+            child,
+            _dir: dir,
+        }
+    }
+
+    /// Stops the process, as a machine that hangs does.
+    pub(crate) fn stop(&self) {
+        signal(&self.child, "-STOP");
+    }
+
+    /// Continues the process.
+    pub(crate) fn resume(&self) {
+        signal(&self.child, "-CONT");
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        kill(&mut self.child);
+    }
+}
+
+/// A server of the cluster, which is killed when this is dropped.
+pub(crate) struct Node {
+    pub(crate) address: String,
+    child: Child,
+}
+
+impl Node {
+    /// Starts a node and waits until it is ready. It reaches NATS at `nats`.
+    pub(crate) async fn start(database: &str, nats: &str, webhook: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_headcount-server"))
+            .args([
+                "--port",
+                "0",
+                "--admin-addr",
+                "127.0.0.1:0",
+                "--grace-ms",
+                "0",
+            ])
+            .args(["--database", database, "--nats", nats, "--cluster", "test"])
+            .args(["--webhook", webhook, "--webhook-secret", SECRET])
+            .args(["--auth-per-minute", "10000", "--refusal-delay-ms", "0"])
+            .env("HEADCOUNT_JWT_SECRET", SECRET)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        let (_, address) = line.split_once("http://").expect("the first line names it");
+        let node = Self {
+            address: address.to_owned(),
+            child,
+        };
+        let url = format!("http://{}/readyz", node.address);
+        until("the node is ready", || async {
+            let answer = reqwest::get(&url).await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+        node
+    }
+
+    /// Kills the process: nothing is said to anyone.
+    pub(crate) fn kill(&mut self) {
+        kill(&mut self.child);
+    }
+
+    /// Asks the process to stop, and waits for its end.
+    pub(crate) async fn terminate(&mut self) {
+        signal(&self.child, "-TERM");
+        while self.child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        kill(&mut self.child);
+    }
+}
+
+/// All processes of a test.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) nats: Nats,
+    pub(crate) database: String,
+    _postgres: Postgres,
+}
+
+impl Cluster {
+    /// Starts PostgreSQL, NATS and three nodes.
+    pub(crate) async fn start(webhook: &str) -> Self {
+        let (postgres, nats) = tokio::join!(Postgres::start(), Nats::start());
+        let database = postgres.create().await;
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            nodes.push(Node::start(&database, &nats.url, webhook).await);
+        }
+        Self {
+            nodes,
+            nats,
+            database,
+            _postgres: postgres,
+        }
+    }
+}
+
+fn kill(child: &mut Child) {
+    // A stopped process is killed too.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let signalled = Command::new("kill").args([name, &pid]).status().unwrap();
+    assert!(signalled.success());
+}

@@ -1,0 +1,296 @@
+//! Chats over three nodes, and what goes wrong meanwhile.
+
+use serde_json::{Value, json};
+
+use crate::{
+    nodes::{Cluster, Node},
+    site::{Proxy, Site},
+    until,
+    viewer::{User, Viewer},
+};
+
+/// Three users in the lobby, each on a node of its own.
+struct Scene {
+    cluster: Cluster,
+    viewers: Vec<Viewer>,
+    room: String,
+    /// The messages that were acknowledged, by number.
+    stored: Vec<(i64, String)>,
+    site: Site,
+    webhook: String,
+}
+
+impl Scene {
+    async fn set_up() -> Self {
+        let (site, webhook) = Site::start().await;
+        let cluster = Cluster::start(&webhook).await;
+        let first = &cluster.nodes[0].address;
+        let mut viewers = Vec::new();
+        let mut room = String::new();
+        for (name, node) in ["ada", "bob", "carl"].iter().zip(&cluster.nodes) {
+            let user = User::register(first, name).await;
+            let (_, rooms) = user.call(&node.address, "GET", "/rooms", Value::Null).await;
+            room = rooms["data"][0]["id"].as_str().unwrap().to_owned();
+            let join = format!("/rooms/{room}/join");
+            assert_eq!(
+                user.call(&node.address, "POST", &join, json!({})).await.0,
+                200
+            );
+            viewers.push(Viewer::enter(&node.address, &user, &room).await);
+        }
+        let scene = Self {
+            cluster,
+            viewers,
+            room,
+            stored: Vec::new(),
+            site,
+            webhook,
+        };
+        scene.all_see_all().await;
+        scene
+    }
+
+    async fn post(&mut self, viewer: usize, content: &str) -> Value {
+        let message = self.viewers[viewer].post(content).await;
+        let seq = message["seq"].as_i64().unwrap();
+        self.stored.push((seq, content.to_owned()));
+        message
+    }
+
+    /// Waits until each client shows each other one.
+    async fn all_see_all(&self) {
+        let users: Vec<&User> = self.viewers.iter().map(|viewer| &viewer.user).collect();
+        for viewer in &self.viewers {
+            viewer.sees(&users).await;
+        }
+    }
+
+    /// Waits until all clients show the same, with all that was acknowledged, in its order.
+    async fn all_agree(&mut self) {
+        self.all_see_all().await;
+        for viewer in &self.viewers {
+            for (seq, content) in &self.stored {
+                viewer.shows(*seq, content).await;
+            }
+        }
+        let mut numbers: Vec<i64> = self.stored.iter().map(|(seq, _)| *seq).collect();
+        numbers.sort_unstable();
+        let expected: Vec<i64> = (1..=i64::try_from(numbers.len()).unwrap()).collect();
+        assert_eq!(numbers, expected, "no number is missing or twice");
+        for viewer in &self.viewers {
+            let view = viewer.view.lock();
+            let mut sorted = view.order.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(view.order, sorted, "each message came once and in order");
+        }
+        for viewer in &mut self.viewers {
+            let mut rows = Vec::new();
+            for _ in 0..600 {
+                rows = viewer.rows().await;
+                if rows == ["ada online", "bob online", "carl online"] {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            assert_eq!(rows, ["ada online", "bob online", "carl online"]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_of_three_nodes_chat() {
+    let mut scene = Scene::set_up().await;
+    for round in 0..3 {
+        for viewer in 0..3 {
+            scene
+                .post(viewer, &format!("round {round} of {viewer}"))
+                .await;
+        }
+    }
+    scene.all_agree().await;
+
+    let typist = scene.viewers[0].user.id.clone();
+    scene.viewers[0].say("typing").await;
+    scene.viewers[1]
+        .hears("typing", |p| p["user_id"] == typist)
+        .await;
+    scene.viewers[0].say("stop_typing").await;
+    scene.viewers[2]
+        .hears("stop_typing", |p| p["user_id"] == typist)
+        .await;
+
+    let message = scene.post(1, "a tpyo").await;
+    let seq = message["seq"].as_i64().unwrap();
+    let edit = json!({ "id": message["id"], "content": "a typo" });
+    scene.viewers[1].push("edit_message", edit).await;
+    scene.viewers[2].shows(seq, "a typo").await;
+    scene.viewers[1]
+        .push("delete_message", json!({ "id": message["id"] }))
+        .await;
+    scene.viewers[0].shows(seq, "").await;
+
+    begin_conversation(&scene).await;
+    let [ada, bob] = [0, 1].map(|i| scene.viewers[i].user.clone());
+    let address = scene.cluster.nodes[0].address.clone();
+
+    // A status is that of the user on every node, an invisible user on none.
+    let own = format!("user:{}", bob.id);
+    let hidden = json!({ "status": "invisible" });
+    scene.viewers[1].push_to(&own, "phx_join", json!({})).await;
+    let chosen = scene.viewers[1].push_to(&own, "set_status", hidden).await;
+    assert_eq!(chosen["status"], "ok", "{chosen}");
+    let carl = scene.viewers[2].user.clone();
+    scene.viewers[0].sees(&[&ada, &carl]).await;
+    scene.viewers[2].sees(&[&ada, &carl]).await;
+
+    // A token that is logged out at one node ends at the others.
+    let last = scene.cluster.nodes[2].address.clone();
+    let (status, _) = ada.call(&last, "DELETE", "/auth/logout", Value::Null).await;
+    assert_eq!(status, 200);
+    scene.viewers[0].hears("revoked", |_| true).await;
+    until("the socket is closed", || async {
+        scene.viewers[0].view.lock().is_closed.then_some(())
+    })
+    .await;
+    until("the token ends everywhere", || async {
+        let answer = ada.call(&address, "GET", "/auth/me", Value::Null).await;
+        (answer.0 == 401).then_some(())
+    })
+    .await;
+    scene.viewers[2].sees(&[&carl]).await;
+    hears_each_once(&scene).await;
+}
+
+/// Begins a conversation on one node, which another node announces.
+async fn begin_conversation(scene: &Scene) {
+    let [ada, bob] = [0, 1].map(|i| scene.viewers[i].user.clone());
+    let address = scene.cluster.nodes[0].address.clone();
+    let to_bob = json!({ "user_id": bob.id });
+    let (status, dm) = ada.call(&address, "POST", "/dm", to_bob).await;
+    assert_eq!(status, 200, "{dm}");
+    let posts = format!("/dm/{}/messages", dm["data"]["id"].as_str().unwrap());
+    ada.call(&address, "POST", &posts, json!({ "content": "psst" }))
+        .await;
+    scene.viewers[1]
+        .hears("dm_started", |p| p["dm"]["peer"]["id"] == ada.id.as_str())
+        .await;
+    assert_eq!(dm["data"]["peer"]["status"], "online", "{dm}");
+}
+
+/// Waits until the webhook was sent all, and checks that it was sent each once.
+async fn hears_each_once(scene: &Scene) {
+    let posted = scene.stored.len() + 1;
+    until("an event for each message", || async {
+        let ids = scene.site.of("message_created", "id");
+        (ids.len() >= posted).then_some(())
+    })
+    .await;
+    until("the users that went", || async {
+        let gone = scene.site.of("user_offline", "user_id");
+        (gone.len() >= 2).then_some(())
+    })
+    .await;
+    for (kind, field) in [
+        ("message_created", "id"),
+        ("user_online", "user_id"),
+        ("user_offline", "user_id"),
+        ("room_occupied", "room_id"),
+    ] {
+        let sent = scene.site.of(kind, field);
+        let mut distinct: Vec<String> = sent.iter().map(Value::to_string).collect();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(sent.len(), distinct.len(), "{kind}: {sent:?}");
+        assert!(!sent.is_empty(), "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_leaves_no_ghosts_and_loses_nothing() {
+    let mut scene = Scene::set_up().await;
+    scene.post(2, "before the end").await;
+    scene.cluster.nodes[2].kill();
+    let [ada, bob, carl] = [0, 1, 2].map(|i| scene.viewers[i].user.clone());
+    scene.post(0, "meanwhile").await;
+    for viewer in &scene.viewers[..2] {
+        viewer.sees(&[&ada, &bob]).await;
+    }
+    let offline = || async {
+        let gone = scene.site.of("user_offline", "user_id");
+        gone.iter()
+            .any(|user| *user == carl.id.as_str())
+            .then_some(())
+    };
+    until("the webhook hears that carl went", offline).await;
+
+    // Another node takes its place, and the user returns there.
+    let Scene {
+        cluster, webhook, ..
+    } = &scene;
+    let node = Node::start(&cluster.database, &cluster.nats.url, webhook).await;
+    scene.viewers[2] = Viewer::enter(&node.address, &carl, &scene.room).await;
+    scene.cluster.nodes[2] = node;
+    scene.post(2, "back again").await;
+    scene.all_agree().await;
+
+    // A node that is asked to stop says so.
+    scene.cluster.nodes[2].terminate().await;
+    for viewer in &scene.viewers[..2] {
+        viewer.sees(&[&ada, &bob]).await;
+    }
+    scene.post(1, "the rest").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_nats_server_stops_no_message_and_heals() {
+    let mut scene = Scene::set_up().await;
+    scene.post(0, "at first").await;
+    scene.all_agree().await;
+    scene.cluster.nats.stop();
+    for viewer in 0..3 {
+        // The database stores them, whatever NATS does.
+        scene.post(viewer, &format!("in the dark {viewer}")).await;
+    }
+    let [ada, bob, carl] = [0, 1, 2].map(|i| scene.viewers[i].user.clone());
+    for (viewer, user) in scene.viewers.iter().zip([&ada, &bob, &carl]) {
+        viewer.sees(&[user]).await;
+    }
+    scene.cluster.nats.resume();
+    scene.post(1, "in the light").await;
+    scene.all_agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_from_nats_reads_what_it_missed() {
+    let mut scene = Scene::set_up().await;
+    let proxy = Proxy::start(&scene.cluster.nats.url).await;
+    let carl = scene.viewers[2].user.clone();
+    scene.cluster.nodes[2].terminate().await;
+    let node = Node::start(&scene.cluster.database, &proxy.url, &scene.webhook).await;
+    scene.viewers[2] = Viewer::enter(&node.address, &carl, &scene.room).await;
+    scene.cluster.nodes[2] = node;
+    let message = scene.post(0, "a first draft").await;
+    scene.all_agree().await;
+    proxy.cut();
+    scene.viewers[2].sees(&[&carl]).await;
+    // New messages, an edit and a revoked token, none of which comes to the cut node.
+    scene.post(0, "while it is cut").await;
+    let edit = json!({ "id": message["id"], "content": "a second draft" });
+    scene.viewers[0].push("edit_message", edit).await;
+    scene.stored[0].1 = "a second draft".into();
+    let guest = User::register(&scene.cluster.nodes[0].address, "dora").await;
+    let address = scene.cluster.nodes[0].address.clone();
+    guest
+        .call(&address, "DELETE", "/auth/logout", Value::Null)
+        .await;
+    scene.post(2, "from the cut node").await;
+    proxy.heal();
+    scene.all_agree().await;
+    let cut = scene.cluster.nodes[2].address.clone();
+    until("the token ends at the node that was cut", || async {
+        let answer = guest.call(&cut, "GET", "/auth/me", Value::Null).await;
+        (answer.0 == 401).then_some(())
+    })
+    .await;
+}
