@@ -123,6 +123,36 @@ test("the late answer of a move leaves a window alone that has taken the name of
   assert.deepEqual(client.window("a:1:0:0").rows, row);
 });
 
+const member = (id, revision) => ({ id, revision });
+
+test("the window of a search says how many members match on all pages", () => {
+  const client = new MemberListClient();
+  client.open("q:61:0:2");
+  client.apply(sync("q:61:0:2", 1, [member("1", 1), member("2", 1)], { matches: 700 }));
+  assert.equal(client.window("q:61:0:2").matches, 700);
+  client.open("c:0");
+  client.apply(sync("c:0", 2, [member("1", 1)]));
+  assert.equal(client.window("c:0").matches, null);
+});
+
+test("after a switch bundles of the old list are ignored, and a lost answer is asked for once", () => {
+  const client = new MemberListClient();
+  const of = (list, bundle) => ({ ...bundle, list });
+  client.open("c:0");
+  client.apply(of("everyone", sync("c:0", 9, [member("1", 1)])));
+  client.switch(["c:0", "c:1"]);
+  assert.equal(client.window("c:0").waiting, true);
+  assert.deepEqual(client.window("c:0").rows, []);
+  const late = of("everyone", { ...sync("c:0", 10, [member("1", 2)]), frames: [] });
+  assert.deepEqual(client.apply(late), []);
+  assert.deepEqual(client.apply(of("moderators", { ...late, version: 2 })), [["c:0", "c:1"]]);
+  assert.deepEqual(client.apply(of("moderators", { ...late, version: 3 })), [], "it was asked");
+  const answer = { ...sync("c:0", 4, [member("2", 1)]), windows: ["c:0", "c:1"] };
+  assert.deepEqual(client.apply(of("moderators", answer)), [["c:1"]]);
+  assert.equal(client.window("c:0").rows[0].id, "2");
+  assert.equal(client.window("c:1").waiting, true);
+});
+
 test("a malformed bundle is refused whole, with the place of its fault", () => {
   const client = new MemberListClient();
   client.open("c:0");

@@ -23,6 +23,14 @@ const GROUPS_MAX = 4096;
 
 /** Holds the windows of one list as its server describes them. */
 export class MemberListClient {
+  /** The list of the last bundle. */
+  #list = null;
+  /** True from the first switch on: bundles of other lists are dropped. */
+  #hasSwitched = false;
+  /** True while the first bundle after a switch is awaited. */
+  #isSwitching = false;
+  /** True if the server was asked for all windows because of a bundle of another list. */
+  #hasAsked = false;
   #epoch = 0;
   #version = 0;
   #windows = new Map();
@@ -40,7 +48,7 @@ export class MemberListClient {
   open(name) {
     if (this.#windows.has(name)) return;
     this.#closing.delete(name);
-    const empty = { rows: [], version: 0, baseIndex: 0, waiting: true };
+    const empty = { rows: [], version: 0, baseIndex: 0, matches: null, waiting: true };
     this.#windows.set(name, { ...empty, since: this.#version, replaces: null });
   }
 
@@ -56,6 +64,19 @@ export class MemberListClient {
     if (this.#windows.delete(name)) this.#closing.add(name);
   }
 
+  /**
+   * Notes that the server is asked to switch to another list, with these windows there. The windows of the old list
+   * are gone; its bundles that are still under way are ignored.
+   */
+  switch(names) {
+    this.#windows.clear();
+    this.#closing.clear();
+    this.#hasSwitched = true;
+    this.#isSwitching = true;
+    this.#hasAsked = false;
+    for (const name of names) this.open(name);
+  }
+
   /** Notes a request: `member_list_open {window}`, `member_list_move {from, window}`, `…_close {window}`. */
   expect(verb, { from, window }) {
     if (verb.endsWith("open")) this.open(window);
@@ -68,10 +89,15 @@ export class MemberListClient {
     return [...this.#windows.keys()];
   }
 
-  /** Returns a window by name: `{rows, version, baseIndex, waiting}`, or null. Old rows stay until a SYNC arrives. */
+  /**
+   * Returns a window by name, or null: `{rows, version, baseIndex, matches, waiting}`. Old rows stay until a SYNC
+   * arrives. `matches` is the number of members that match on all pages in the window of a search, else null.
+   */
   window(name) {
     const held = this.#windows.get(name);
-    return held ? { rows: held.rows, version: held.version, baseIndex: held.baseIndex, waiting: held.waiting } : null;
+    if (!held) return null;
+    const { rows, version, baseIndex, matches, waiting } = held;
+    return { rows, version, baseIndex, matches, waiting };
   }
 
   /** Returns the filled windows by absolute index: rows `[start, end)`, `at(index)`. */
@@ -93,7 +119,14 @@ export class MemberListClient {
   apply(bundle) {
     checkBundle(bundle);
     const asks = { windows: new Set(), counts: false };
-    if (bundle.epoch < this.#epoch || !this.#enterEpoch(bundle, asks)) return requests(asks);
+    const isElsewhere = this.#hasSwitched && bundle.list !== this.#list;
+    const isTaken =
+      isElsewhere || this.#isSwitching
+        ? this.#enterList(bundle, isElsewhere, asks)
+        : bundle.epoch >= this.#epoch && this.#enterEpoch(bundle, asks);
+    if (!isTaken) return requests(asks);
+    this.#list = bundle.list;
+    this.#hasAsked = false;
     const newest = bundle.version > this.#version;
     this.#version = Math.max(this.#version, bundle.version);
     for (const frame of bundle.frames) this.#applyFrame(frame, bundle.version, asks);
@@ -107,21 +140,43 @@ export class MemberListClient {
     return requests(asks);
   }
 
+  /**
+   * Returns whether the bundle is of the list that this client has switched to: such an answer brings a SYNC. A bundle
+   * of another list without one shows that the answer was lost: the client asks for its windows.
+   */
+  #enterList(bundle, isElsewhere, asks) {
+    const synced = syncedNames(bundle);
+    const enters = this.#windows.size === 0 || this.names.some((name) => synced.has(name));
+    if (enters) {
+      this.#isSwitching = false;
+      this.#enter(bundle);
+      for (const held of this.#windows.values()) Object.assign(held, { waiting: true, since: 0 });
+    }
+    if (enters || (isElsewhere && !this.#hasAsked)) {
+      this.#hasAsked = true;
+      for (const name of this.names) if (!synced.has(name)) asks.windows.add(name);
+    }
+    return enters;
+  }
+
+  /** Begins an epoch, in which nothing is known yet. */
+  #enter(bundle) {
+    this.#epoch = bundle.epoch;
+    this.#version = 0;
+    this.#counts = null;
+    this.#countsWait = false;
+  }
+
   /** Returns whether the bundle is of this client's epoch, now or from now on. */
   #enterEpoch(bundle, asks) {
     if (bundle.epoch === this.#epoch) return true;
-    const synced = new Set(bundle.frames.filter((frame) => frame.kind === "sync").map((frame) => frame.window));
+    const synced = syncedNames(bundle);
     const enters = this.names.some((name) => synced.has(name));
     for (const [name, held] of this.#windows) {
       if (!held.waiting && !(enters && synced.has(name))) asks.windows.add(name);
       Object.assign(held, { waiting: true, since: 0 });
     }
-    if (enters) {
-      this.#epoch = bundle.epoch;
-      this.#version = 0;
-      this.#counts = null;
-      this.#countsWait = false;
-    }
+    if (enters) this.#enter(bundle);
     return enters;
   }
 
@@ -134,8 +189,15 @@ export class MemberListClient {
     const rows = checked(sync ? frame.rows : applyDelta(held.rows, frame), frame.checksum32);
     if (!rows) return this.#wait(frame.window, held, asks);
     const { replaces } = held;
-    const filled = { rows, version: frame.new_version, baseIndex: frame.base_index, since: version, waiting: false };
-    Object.assign(held, filled, { replaces: null });
+    Object.assign(held, {
+      rows,
+      version: frame.new_version,
+      baseIndex: frame.base_index,
+      matches: frame.matches ?? null,
+      since: version,
+      waiting: false,
+      replaces: null,
+    });
     if (replaces !== null) this.#closeReplaced(replaces);
     if (frame.renamed !== undefined) this.#rename(frame.window, frame.renamed);
   }
@@ -259,6 +321,11 @@ function isIndex(value, from, end) {
   return Number.isInteger(value) && value >= from && value < end;
 }
 
+/** Returns the names of the windows of which a bundle has all rows. */
+function syncedNames(bundle) {
+  return new Set(bundle.frames.filter((frame) => frame.kind === "sync").map((frame) => frame.window));
+}
+
 function requests({ windows, counts }) {
   return windows.size > 0 || counts ? [[...windows]] : [];
 }
@@ -348,6 +415,7 @@ function checkFrame(frame, path) {
   demand(isObject(frame) && isText(frame.window), path, "not a frame");
   checkCounts(frame, path, ["base_version", "new_version", "base_index", "checksum32"]);
   checkOptional(frame, path, "renamed", isText, "not a name");
+  checkOptional(frame, path, "matches", isCount, "not a number from 0 to 2^53 - 1");
   if (frame.kind === "sync") return checkArray(frame.rows, `${path}.rows`, WINDOW_ROWS_MAX, checkRow);
   demand(frame.kind === "delta", `${path}.kind`, "neither sync nor delta");
   const checkIndex = (index, at) => demand(isCount(index), at, "not an index");

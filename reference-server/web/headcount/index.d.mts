@@ -122,6 +122,8 @@ export interface Window<Body = RosterBody> {
   rows: Row<Body>[];
   version: number;
   baseIndex: number;
+  /** The members that match on all pages, in the window of a search. */
+  matches: number | null;
   waiting: boolean;
 }
 
@@ -143,6 +145,8 @@ export class MemberListClient<Body = RosterBody> {
   /** Notes a window in place of `from`, whose rows stay until those of `name` arrive. */
   move(from: string, name: string): void;
   close(name: string): void;
+  /** Notes a switch to another list, with these windows there. */
+  switch(names: Iterable<string>): void;
   /** Notes a request before it is sent. */
   expect(verb: string, payload: { from?: string; window?: string; windows?: string[] }): void;
   window(name: string): Window<Body> | null;
