@@ -26,7 +26,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Makes a shape; `None` unless `partitions` is a power of two from 1 to [`PARTITIONS_MAX`].
+    /// Makes a shape; `None` unless `partitions` is a power of two from 1 to 65,536.
     ///
     /// ```
     /// use headcount::replica::{Mode, Shape};

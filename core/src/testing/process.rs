@@ -1,4 +1,4 @@
-//! `Process`: a presence on wire 2, as a program drives it.
+//! `Process`: a presence, as a program drives it.
 
 use std::time::Duration;
 

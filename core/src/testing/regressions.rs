@@ -1,4 +1,4 @@
-//! Faults that the control plane of wire 1 had, on small clusters with a network without delay.
+//! Faults that the first control plane had, on small clusters with a network without delay.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;

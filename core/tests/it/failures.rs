@@ -56,7 +56,7 @@ fn f01_no_user_stays_missing_after_a_short_link_loss() {
                 .unwrap();
             mesh.run(TICK);
         }
-        // The Digest that would advertise all this is lost too.
+        // The Beat that would advertise all this is lost too.
         mesh.run(Duration::from_millis(1_200));
         mesh.cut.clear();
         mesh.run(seconds(2));

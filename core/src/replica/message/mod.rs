@@ -1,4 +1,4 @@
-//! The messages of wire 2 and their bytes.
+//! The messages of replicas and their bytes.
 //!
 //! A frame names its sender: by the whole id where others learn of it (Hello, Beat, Goodbye,
 //! Superseded), else by its [`Handle`]. Messages about one partition name it in the header, so that
