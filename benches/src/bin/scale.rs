@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
-  scale --nodes 25,100,200                     the sizes of a product, 100 entries a node
-  scale --nodes 1000 --entries 10 --seconds 1  every entry is held 1,000 times: 10 million in all
-  scale --nodes 200 --operations 0 --json      a calm cluster, the result as JSON
+  scale --nodes 25,100,200,1000               the sizes of products, and a large one
+  scale --nodes 200 --operations 0 --json     a calm cluster, the result as JSON
 
 All nodes run in this process. Bytes are exact and the same at each run; only `took` is of this machine.";
+
+/// The copies of entries that all nodes together hold at most by default: about 2 GB.
+const COPIES_MAX: usize = 10_000_000;
 
 /// Prints the bytes that a node receives in a second, by their kind, and what one that joins receives.
 #[derive(Debug, Parser)]
@@ -24,9 +26,9 @@ struct Args {
     /// Sizes of the clusters, each measured by itself.
     #[arg(long, value_delimiter = ',', default_values_t = [25, 100, 200])]
     nodes: Vec<usize>,
-    /// Entries of each node.
-    #[arg(long, default_value_t = 100)]
-    entries: usize,
+    /// Entries of each node; by default 100, or as many as make 10 million copies in all nodes.
+    #[arg(long)]
+    entries: Option<usize>,
     /// Operations of each node in a second.
     #[arg(long, default_value_t = 5)]
     operations: u64,
@@ -42,14 +44,16 @@ fn main() -> ExitCode {
     let args = Args::parse();
     if !args.json {
         println!("bytes a node and second; newcomer: bytes received / bytes of its state");
-        println!("| nodes | operations | control | beats | newcomer | complete after | took |");
-        println!("|---|---|---|---|---|---|---|");
+        println!("| nodes | entries | operations | control | beats | newcomer | after | took |");
+        println!("|---|---|---|---|---|---|---|---|");
     }
     let mut results = Vec::new();
     for &nodes in &args.nodes {
         let load = Load {
             nodes,
-            entries: args.entries,
+            entries: args
+                .entries
+                .unwrap_or(100.min(COPIES_MAX / nodes.max(1).pow(2)).max(1)),
             operations: args.operations,
             seconds: args.seconds,
         };
@@ -80,8 +84,9 @@ fn beats(traffic: &Traffic) -> u64 {
 
 fn row(load: &Load, traffic: &Traffic, start: Instant) -> String {
     format!(
-        "| {} | {} | {} | {} | {:.2} | {} ms | {:.1} s |",
+        "| {} | {} | {} | {} | {} | {:.2} | {} ms | {:.1} s |",
         load.nodes,
+        load.entries,
         traffic.deltas,
         traffic.control,
         beats(traffic),
