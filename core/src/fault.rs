@@ -134,10 +134,6 @@ impl Fault {
         Self::KeepAltered,
         Self::EqualHeartbeat,
         Self::NeverDown,
-        Self::ApplyOverGap,
-        Self::DropLeave,
-        Self::CancelLeaves,
-        Self::IgnoreHorizon,
     ];
 }
 
