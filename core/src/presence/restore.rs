@@ -2,7 +2,7 @@
 
 use super::snapshot::{self, SavedPartition, SnapshotReader};
 use super::{Presence, PresenceConfig, RestoreError};
-use crate::codec::{DecodeError, PARTITIONS_MAX};
+use crate::codec::{DecodeError, Mode, Shape};
 use crate::error::ApplyError;
 use crate::id::{OP_MAX, ReplicaId};
 use crate::tracker::{Content, Diff, Limits, TopicShare, Tracker};
@@ -78,17 +78,19 @@ pub(crate) fn read_snapshot(
     let id = reader.later_life(id)?;
     let writer = reader.writer()?;
     let bits = reader.bits()?;
-    if 1 << u32::from(bits.min(31)) > PARTITIONS_MAX {
-        return Err(DecodeError::invalid(0, "too many partitions").into());
-    }
+    let shape = Shape::from_bits(bits, Mode::All);
+    let shape = shape.ok_or_else(|| DecodeError::invalid(0, "too many partitions"))?;
     let mut entries = Diff::default();
     let mut next = 0;
     while let Some(saved) = reader.next()? {
-        if saved.partition < next || saved.partition >= 1 << bits {
+        let partition = shape
+            .partition(saved.partition)
+            .filter(|_| saved.partition >= next);
+        let Some(partition) = partition else {
             return Err(DecodeError::invalid(saved.offset, "not the next partition").into());
-        }
+        };
         next = saved.partition + 1;
-        let share = TopicShare::new(bits, saved.partition as u16);
+        let share = TopicShare::new(bits, partition);
         entries.append_disjoint(entries_of(&writer, share, limits, &saved)?);
     }
     Ok((id, entries))

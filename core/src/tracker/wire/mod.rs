@@ -10,7 +10,7 @@ pub(super) use write::{PartsWriter, delta_records, repair_content, repair_parts}
 use super::entry::{EntryVersions, NewEntry};
 use super::leave_log::Leave;
 use super::topic_share::TopicShare;
-use crate::codec::{DecodeError, PARTITIONS_MAX, Reader};
+use crate::codec::{DecodeError, Mode, Reader, Shape};
 use crate::id::{OP_MAX, Origin, ReplicaId};
 
 const RECORD_TOPIC: u8 = 0;
@@ -113,10 +113,8 @@ fn read_origin(reader: &mut Reader<'_>) -> Result<(Origin, TopicShare), DecodeEr
     let at = reader.offset();
     let bits = reader.u8()?;
     let number = reader.u64()?;
-    if 1 << bits.min(31) > PARTITIONS_MAX || number >= 1 << bits {
-        return Err(DecodeError::invalid(at, "no such partition"));
-    }
-    let partition = number as u16;
+    let partition = Shape::from_bits(bits, Mode::All).and_then(|shape| shape.partition(number));
+    let partition = partition.ok_or_else(|| DecodeError::invalid(at, "no such partition"))?;
     let share = TopicShare::new(bits, partition);
     Ok((Origin { replica, partition }, share))
 }
