@@ -303,6 +303,27 @@ defmodule Headcount.TrackerTest do
       changes("room", 2, 0)
     end
 
+    @tag :capture_log
+    test "a replicator that is killed at any moment loses and repeats no change" do
+      for round <- 1..10 do
+        name = :"killed#{round}"
+        start_supervised!({Diffs, name: name, to: self()}, id: name)
+        # As many restarts as the supervisor allows.
+        for n <- 1..99, do: track_and_kill(name, n)
+        {:ok, _} = Tracker.track(name, self(), "room", "end", %{})
+        here = Map.values(follow("room", %{}, "end"))
+        assert Enum.sort(here) == Enum.sort(Tracker.list(name, "room"))
+        stop_supervised!(name)
+      end
+    end
+
+    defp track_and_kill(name, n) do
+      for m <- 1..20, do: {:ok, _} = Tracker.track(name, self(), "room", {n, m}, %{})
+      if pid = Process.whereis(:"#{name}_replicator"), do: Process.exit(pid, :kill)
+      {:ok, _} = Tracker.track(name, self(), "room", n, %{})
+      if rem(n, 3) == 0, do: Process.sleep(rem(n, 4))
+    end
+
     @tag options: [link: true]
     test "with link: true the owner is linked", %{name: name} do
       pid = spawn_idle()

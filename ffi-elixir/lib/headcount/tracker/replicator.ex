@@ -211,7 +211,7 @@ defmodule Headcount.Tracker.Replicator do
   end
 
   defp deliver(diffs, config) do
-    for {shard, changes} <- diffs, do: Shard.deliver(config, shard, changes)
+    Enum.each(diffs, &Shard.deliver(config, &1))
   end
 
   # Applies the received frames, does the work that is due unless more frames wait, delivers what the NIF

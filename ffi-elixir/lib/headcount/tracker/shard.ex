@@ -56,9 +56,10 @@ defmodule Headcount.Tracker.Shard do
   end
 
   @doc false
-  # Changes stay in the table until the callback has handled them, so a shard that restarts misses none.
-  def deliver(%Config{} = config, shard, changes) do
-    :ets.insert(config.changes, {{shard, :erlang.unique_integer([:monotonic]), 0}, changes, :new})
+  # Changes stay in the table until the callback has handled them, so a shard that restarts misses none. A replicator
+  # that restarts delivers some again, under the same number.
+  def deliver(%Config{} = config, {shard, number, changes}) do
+    :ets.insert_new(config.changes, {{shard, number, 0}, changes, :new})
 
     case Process.whereis(elem(config.shards, shard)) do
       nil -> :ok
@@ -188,7 +189,7 @@ defmodule Headcount.Tracker.Shard do
   # A callback that failed is called again for each topic by itself; a topic that fails by itself is dropped.
   defp split({shard, number, 0} = key, %{config: config} = state) do
     [{_key, changes, :tried}] = :ets.lookup(config.changes, key)
-    diff = Native.presence_changes(changes)
+    diff = Native.presence_changes(config.presence, changes)
 
     if map_size(diff) == 1 do
       drop(key, Map.keys(diff), state)
@@ -224,19 +225,22 @@ defmodule Headcount.Tracker.Shard do
 
   # Returns whether there was something to handle.
   defp handle_next(%{config: %{changes: table}, shard: shard} = state) do
-    # Numbers may be negative; any number is before an atom.
     with {^shard, _, _} = key <- next(table, shard) do
       [{_key, changes, :new}] = :ets.lookup(table, key)
       :ets.update_element(table, key, {3, :tried})
-      diff = if is_map(changes), do: changes, else: Native.presence_changes(changes)
-      state = handle_diff(diff, state)
-      :ets.delete(table, key)
+      diff = diff(changes, state)
+      # Without a topic it was handled already.
+      state = if diff == %{}, do: state, else: handle_diff(diff, state)
       if is_reference(changes), do: Native.presence_drop_changes(changes)
+      :ets.delete(table, key)
       {true, state}
     else
       _other_shard -> {false, state}
     end
   end
+
+  defp diff(changes, _state) when is_map(changes), do: changes
+  defp diff(changes, state), do: Native.presence_changes(state.config.presence, changes)
 
   # The smallest key of a shard: `{shard, ...}` is above `{shard - 1, :end, :end}`.
   defp next(table, shard), do: :ets.next(table, {shard - 1, :end, :end})

@@ -3,10 +3,9 @@
 use headcount::replica::{Mode, Shape};
 use headcount::{Diff, TopicDiff};
 use parking_lot::Mutex;
-use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
 
 use super::Cluster;
-use crate::entries::Reader;
 
 /// Most entries of the diff that one callback gets, unless one topic has more.
 const DIFF_ENTRIES: usize = 10_000;
@@ -14,7 +13,6 @@ const DIFF_ENTRIES: usize = 10_000;
 /// Changes that become terms in the process that uses them.
 struct Changes {
     topics: Mutex<Vec<TopicDiff>>,
-    cluster: ResourceArc<Cluster>,
 }
 
 impl std::panic::RefUnwindSafe for Changes {}
@@ -22,51 +20,76 @@ impl std::panic::RefUnwindSafe for Changes {}
 #[rustler::resource_impl]
 impl Resource for Changes {}
 
-/// Returns `[{shard, changes}]`: the changes since the last call, those of each shard in order.
-pub(super) fn take<'a>(env: Env<'a>, cluster: &ResourceArc<Cluster>, shards: u32) -> Vec<Term<'a>> {
+/// Changes of a shard, under the number that they keep until the shard has handled them.
+struct Part {
+    shard: u32,
+    number: u64,
+    changes: ResourceArc<Changes>,
+}
+
+/// Keeps changes until the process that took them comes again, and so has delivered them: one that is killed while it
+/// takes them hands them to its successor. A part may be handed out twice, under the same number.
+#[derive(Default)]
+pub(super) struct Outbox(Mutex<Parts>);
+
+#[derive(Default)]
+struct Parts {
+    taker: Option<LocalPid>,
+    /// The number of the next part.
+    next: u64,
+    /// Parts that are not known to be delivered.
+    done: Vec<Part>,
+    /// Parts that are being collected.
+    open: Vec<(u32, usize, Vec<TopicDiff>)>,
+}
+
+/// Returns `[{shard, number, changes}]`: the changes since the last call, those of each shard in order.
+pub(super) fn take<'a>(env: Env<'a>, cluster: &Cluster, shards: u32) -> Vec<Term<'a>> {
     let diffs = std::iter::from_fn(|| cluster.presence.poll_diff());
-    part(env, cluster, shards, diffs)
+    hand_out(env, cluster, shards, diffs)
 }
 
 /// As [`take`], with the newest changes of this node.
-pub(super) fn flush<'a>(
-    env: Env<'a>,
-    cluster: &ResourceArc<Cluster>,
-    shards: u32,
-) -> Vec<Term<'a>> {
+pub(super) fn flush<'a>(env: Env<'a>, cluster: &Cluster, shards: u32) -> Vec<Term<'a>> {
     let older = std::iter::from_fn(|| cluster.presence.poll_diff());
     // Taken after the older ones have ended.
     let newest = std::iter::once_with(|| cluster.presence.take_diff());
-    part(env, cluster, shards, older.chain(newest))
+    hand_out(env, cluster, shards, older.chain(newest))
 }
 
-fn part<'a>(
+fn hand_out<'a>(
     env: Env<'a>,
-    cluster: &ResourceArc<Cluster>,
+    cluster: &Cluster,
     shards: u32,
     diffs: impl Iterator<Item = Diff>,
 ) -> Vec<Term<'a>> {
-    let mut parts = Parts {
-        env,
-        shards,
-        cluster,
-        open: Vec::new(),
-        done: Vec::new(),
-    };
+    let taker = env.pid();
+    let mut parts = cluster.outbox.0.lock();
+    parts.forget_delivered(taker);
     for diff in diffs {
-        diff.into_iter().for_each(|topic| parts.push(topic));
+        diff.into_iter().for_each(|topic| parts.push(topic, shards));
         // A topic may come again in the next diff, so this one ends here.
         parts.close_all();
     }
-    parts.done
+    if !parts.done.is_empty() && !cluster.watch.is_attached(taker) {
+        // A process that was killed finishes its call after its successor has started.
+        cluster.watch.wake(env);
+    }
+    let terms = parts
+        .done
+        .iter()
+        .map(|part| (part.shard, part.number, part.changes.clone()).encode(env));
+    terms.collect()
 }
 
-/// Returns `%{topic => {joins, leaves}}`
+/// Returns `%{topic => {joins, leaves}}`, without topics for changes that were handled.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_changes<'a>(env: Env<'a>, changes: ResourceArc<Changes>) -> Term<'a> {
-    let topics = changes.topics.lock();
-    let reader: Reader<'a> = changes.cluster.reader(env);
-    reader.diff(&*topics)
+fn presence_changes<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    changes: ResourceArc<Changes>,
+) -> Term<'a> {
+    cluster.reader(env).diff(&*changes.topics.lock())
 }
 
 /// Frees changes that were handled: here, as a garbage collection would hold its scheduler.
@@ -81,18 +104,20 @@ fn shard_of(topic: &str, shards: u32) -> u32 {
     u32::from(hash.partition_of(topic)) % shards.max(1)
 }
 
-/// Collects topics of each shard until there are enough for one callback.
-struct Parts<'a, 'c> {
-    env: Env<'a>,
-    shards: u32,
-    cluster: &'c ResourceArc<Cluster>,
-    open: Vec<(u32, usize, Vec<TopicDiff>)>,
-    done: Vec<Term<'a>>,
-}
+impl Parts {
+    fn forget_delivered(&mut self, taker: LocalPid) {
+        if self.taker == Some(taker) {
+            self.done.clear();
+        } else {
+            self.taker = Some(taker);
+            self.done
+                .retain(|part| !part.changes.topics.lock().is_empty());
+        }
+    }
 
-impl Parts<'_, '_> {
-    fn push(&mut self, topic: TopicDiff) {
-        let shard = shard_of(&topic.topic, self.shards);
+    /// Collects topics of each shard until there are enough for one callback.
+    fn push(&mut self, topic: TopicDiff, shards: u32) {
+        let shard = shard_of(&topic.topic, shards);
         let at = match self.open.iter().position(|(open, ..)| *open == shard) {
             Some(at) => at,
             None => {
@@ -118,8 +143,12 @@ impl Parts<'_, '_> {
         let (shard, _, topics) = self.open.swap_remove(at);
         let changes = ResourceArc::new(Changes {
             topics: Mutex::new(topics),
-            cluster: self.cluster.clone(),
         });
-        self.done.push((shard, changes).encode(self.env));
+        self.done.push(Part {
+            shard,
+            number: self.next,
+            changes,
+        });
+        self.next += 1;
     }
 }

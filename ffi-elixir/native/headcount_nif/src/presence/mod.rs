@@ -15,6 +15,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use self::changes::Outbox;
 use self::lists::Lists;
 use self::watch::Watch;
 use crate::entries::{self, Codec, Reader};
@@ -29,6 +30,7 @@ struct Cluster {
     presence: Discarded<Presence>,
     /// Its monitors end on the thread that drops it.
     watch: Discarded<ResourceArc<Watch>>,
+    outbox: Outbox,
     codec: Codec,
     lists: Lists,
     /// True if the entries of lost owners stay for a while.
@@ -108,6 +110,7 @@ fn presence_new<'a>(
         Ok(id) => ResourceArc::new(Cluster {
             presence: Discarded::new(Presence::new(id, config)),
             watch: Discarded::new(ResourceArc::new(Watch::default())),
+            outbox: Outbox::default(),
             codec: Codec {
                 replica: name.into(),
                 json,

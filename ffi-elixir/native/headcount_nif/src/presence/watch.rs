@@ -91,6 +91,11 @@ impl Watch {
         *self.mover.lock() = Some(mover);
     }
 
+    /// Returns whether messages are sent to this process.
+    pub(super) fn is_attached(&self, mover: LocalPid) -> bool {
+        *self.mover.lock() == Some(mover)
+    }
+
     /// Sends the process a message, unless it has one; a process that restarts looks by itself.
     pub(super) fn wake(&self, env: Env<'_>) {
         self.changes.fetch_add(1, Ordering::Relaxed);
