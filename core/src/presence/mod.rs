@@ -43,6 +43,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watching;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
