@@ -159,7 +159,6 @@ impl Fault {
         Self::RewatchWithOldClock,
         Self::ShowNoRows,
         Self::SweepNothing,
-        Self::IgnoreBeatGap,
         Self::ServeUnseen,
     ];
 }

@@ -72,7 +72,8 @@ impl LongReplies {
         let is_answer = |kept: &Kept| {
             let long = &kept.long;
             let fits = match long.base {
-                0 => item.is_full || item.life != life,
+                // The asker may have come further meanwhile, and still want all.
+                0 => item.life != life || item.is_full && item.clock <= long.to,
                 base => !item.is_full && item.life == life && (base..long.to).contains(&item.clock),
             };
             kept.to == *to
@@ -223,6 +224,16 @@ mod tests {
             ..item(2, 4)
         };
         assert_eq!(replies.find(&asker, &full, 3), None);
+        let all = |clock| PullItem {
+            is_full: true,
+            ..item(1, clock)
+        };
+        assert_eq!(replies.find(&asker, &all(9), 3), whole);
+        assert_eq!(
+            replies.find(&asker, &all(10), 3),
+            None,
+            "the asker is beyond it"
+        );
         replies.drop_partition(5);
         assert_eq!(replies.find(&asker, &cold, 3), None);
     }

@@ -1,5 +1,6 @@
 //! A transport over NATS core publish and subscribe (feature `nats`): one subject for all nodes of
-//! a cluster, one for each node, in mode `interest` one for each partition. NATS does the connections, the routes between servers and TLS.
+//! a cluster, one for each node, in mode `interest` one for each partition. NATS does the
+//! connections, the routes between servers and TLS.
 
 use std::collections::HashMap;
 use std::fmt;

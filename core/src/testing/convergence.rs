@@ -7,8 +7,8 @@ use crdts::{CvRDT, Orswot};
 
 use super::own_entries::Session;
 use super::plan::{self, BEAT_MS, PARTITIONS};
+use super::readiness;
 use super::views::entries_of;
-use super::watching;
 use super::world::World;
 use super::{node::Node, steps};
 use crate::codec::Kind;
@@ -140,7 +140,7 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
         if !node.watching.is_ready() {
             return Err(format!("{place} is not ready to read all that it watches"));
         }
-        let watched = watching::partitions(node, plan);
+        let watched = readiness::partitions(node, plan);
         for (_, other) in others {
             check_held(node, other, &watched).map_err(|what| format!("{place} {what}"))?;
         }

@@ -38,6 +38,7 @@
 mod admissions;
 mod convergence;
 mod hostile;
+mod interest;
 mod model;
 mod network;
 mod node;
@@ -46,6 +47,7 @@ mod plan;
 mod process;
 mod programs;
 mod reader;
+mod readiness;
 #[cfg(test)]
 mod regressions;
 mod run;

@@ -4,7 +4,7 @@ use super::own_entries::Session;
 use super::plan::{BEAT_MS, Step, TOPICS};
 use super::stats::Incident;
 use super::world::World;
-use super::{programs, strangers, watching};
+use super::{interest, programs, strangers};
 
 /// The choices of an operation on an entry that is tracked.
 const UPDATE: u64 = 0;
@@ -72,8 +72,8 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
             alter(world);
             Ok(())
         }
-        Step::Watch => watching::change(world, true),
-        Step::Unwatch => watching::change(world, false),
+        Step::Watch => interest::change(world, true),
+        Step::Unwatch => interest::change(world, false),
     }
 }
 
@@ -209,7 +209,7 @@ fn restart(world: &mut World<'_>) -> Result<(), String> {
         let snapshot = world.run.pick(&snapshots);
         world.restore(place, snapshot)?;
     }
-    watching::begin(world, place)
+    interest::begin(world, place)
 }
 
 /// Lets a node begin to alter the entries that it sends, or stop.

@@ -10,13 +10,14 @@ use super::own_entries::{Ended, Operation};
 use super::own_entries::{PLACES, Session};
 use super::plan::{BEAT_MS, PARTITIONS, Plan};
 use super::process::Process;
+use super::readiness;
 use super::run::Run;
 use super::sight::{self, Seen};
 use super::snapshots::Snapshots;
 use super::stats::Incident;
 use super::truth::Truth;
 use super::views::Times;
-use super::watching;
+use super::watching::Beats;
 use crate::id::ReplicaId;
 use crate::replica::{Destination, Event, Transmit};
 
@@ -29,7 +30,7 @@ struct Ready {
     /// The replicas that are missing, if the node is ready.
     node: Option<Vec<ReplicaId>>,
     /// The topics that can be read, and the Beats that each rests on.
-    topics: Vec<(Arc<str>, Vec<(ReplicaId, u64)>)>,
+    topics: Vec<(Arc<str>, Beats)>,
 }
 
 /// A simulated cluster.
@@ -406,16 +407,19 @@ impl<'t> World<'t> {
                     "is ready at {own_ms} ms, started at {started_ms} ms"
                 ));
             }
-            self.check_ready(place, &missing)?;
+            if !self.run.plan.is_interest {
+                let ready = readiness::check_node(&self.nodes, place, &self.truth, &missing);
+                ready?;
+            }
         }
         for (topic, beats) in topics {
-            watching::check_ready(self, place, &topic, &beats)?;
+            readiness::check_topic(&self.nodes, place, &self.truth, &topic, &beats)?;
         }
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
         if self.run.plan.is_interest {
-            watching::check(node)?;
+            readiness::check(node)?;
         }
         node.reader.follow(&node.process, own_ms)?;
         let replica = node.process.replica();
@@ -503,40 +507,6 @@ impl<'t> World<'t> {
         Ok(ready)
     }
 
-    /// Checks that a node that is ready holds what each other one had when it was heard first, and
-    /// still has.
-    fn check_ready(&self, place: usize, missing: &[ReplicaId]) -> Result<(), String> {
-        let node = self.nodes[place].as_ref();
-        let Some(node) = node.filter(|_| !self.run.plan.is_interest) else {
-            return Ok(());
-        };
-        for (id, is_up) in &node.process.presence.replicas() {
-            if missing.contains(id) {
-                if !is_up {
-                    return Err(format!("misses {id}, which is down"));
-                }
-                continue;
-            }
-            let origin = self.nodes.iter().flatten().find(|other| other.id == *id);
-            let Some(origin) = origin.filter(|_| *is_up && !self.truth.is_forked(id)) else {
-                continue;
-            };
-            for (partition, shown) in self.truth.shown_with(id, node.views.first_beat(id)) {
-                let now = origin.process.replica().index().position(*partition);
-                let is_current = now.is_some_and(|now| now.life == shown.life);
-                let held = node.process.presence.position(id, *partition);
-                let is_held =
-                    held.is_some_and(|held| (held.life, held.clock) >= (shown.life, shown.clock));
-                if is_current && !is_held {
-                    return Err(format!(
-                        "is ready with {held:?} of {id}/{partition}, which had {shown:?}"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Counts what ended by itself.
     pub(super) fn count_ended(&mut self, ended: &Ended) {
         if ended.leases > 0 {
@@ -576,7 +546,7 @@ impl<'t> World<'t> {
             }
             if let Some(node) = &mut self.nodes[place] {
                 let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-                watching::check_deadlines(node, &self.run.plan, own_ms)
+                readiness::check_deadlines(node, &self.run.plan, own_ms)
                     .map_err(|what| format!("{place} {what}"))?;
                 node.views
                     .check_silence(&node.process.replica(), &self.run.plan, own_ms)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headcount::replica::{Config, Destination, Event, Mode, Subscription};
+use headcount::testing::{Fault, with_fault};
 use headcount::{NewEntry, Presence, PresenceConfig, ReadError, ReplicaId};
 
 fn seconds(seconds: u64) -> Duration {
@@ -215,6 +216,28 @@ fn a_topic_is_ready_without_a_replica_that_does_not_answer_and_again_with_it() {
     cluster.run(seconds(3));
     assert_eq!(cluster.ready(2), [("room".to_owned(), 0)]);
     assert_eq!(cluster.nodes[2].count("room"), Ok(2));
+}
+
+/// What was lost in a short cut, the rows of it too, is asked for when Beats arrive again.
+#[test]
+fn a_gap_in_the_beats_shows_that_more_is_missing() {
+    let count_after_a_cut = || {
+        let mut cluster = Cluster::new(2);
+        cluster.track(0, "room", "ann");
+        cluster.watch(1, "room");
+        cluster.run(seconds(6));
+        assert_eq!(cluster.nodes[1].count("room"), Ok(1));
+        cluster.cut = Some((0, 1));
+        cluster.run(Duration::from_millis(1_500));
+        cluster.track(0, "room", "bob");
+        cluster.run(seconds(3));
+        cluster.cut = None;
+        cluster.run(Duration::from_millis(1_200));
+        assert_eq!(cluster.nodes[1].replicas()[0].1, true, "it was not down");
+        cluster.nodes[1].count("room")
+    };
+    assert_eq!(count_after_a_cut(), Ok(2));
+    assert_eq!(with_fault(Fault::IgnoreBeatGap, count_after_a_cut), Ok(1));
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Checks of what a node may read, and of what it holds for that.
+
+use super::node::Node;
+use super::plan::{self, PARTITIONS, Plan};
+use super::truth::Truth;
+use crate::id::ReplicaId;
+use crate::replica::Position;
+
+/// Checks that a node can read what it watches and is ready, and nothing else, and that it holds
+/// nothing of others in partitions that it has not watched.
+pub(super) fn check(node: &Node) -> Result<(), String> {
+    let presence = &node.process.presence;
+    for topic in plan::topics() {
+        let access = presence.access(topic);
+        let expected = node.watching.access(topic);
+        if access != expected {
+            return Err(format!("says {access:?} of {topic}, which is {expected:?}"));
+        }
+    }
+    for (partition, info) in presence.origins() {
+        if info.replica != node.id && !node.watching.wants(partition) {
+            let id = &info.replica;
+            return Err(format!("holds {id}/{partition}, which it never watched"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a node whose deadlines were looked at holds nothing of others in a partition that it
+/// has not watched for long, and knows of every watched topic whether it is ready.
+pub(super) fn check_deadlines(node: &mut Node, plan: &Plan, own_ms: u64) -> Result<(), String> {
+    let presence = &node.process.presence;
+    let is_speaking = presence.replica().is_speaking();
+    if is_speaking {
+        node.watching.note_speaking(own_ms);
+    }
+    if presence.is_working() {
+        return Ok(());
+    }
+    let over = node.watching.take_over(own_ms, plan.unwatch_ms);
+    for (partition, info) in presence.origins() {
+        if info.replica != node.id && over.contains(&partition) {
+            let id = &info.replica;
+            return Err(format!("holds {id}/{partition}, no longer watched"));
+        }
+    }
+    match node.watching.late(own_ms, plan.ready_ms) {
+        Some(topic) if is_speaking => Err(format!("is not ready to read {topic} at {own_ms} ms")),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a node that is ready, but for the replicas missing, holds what each other one had
+/// when it was heard first, and still has.
+pub(super) fn check_node(
+    nodes: &[Option<Node>],
+    place: usize,
+    truth: &Truth,
+    missing: &[ReplicaId],
+) -> Result<(), String> {
+    let Some(node) = &nodes[place] else {
+        return Ok(());
+    };
+    for (id, is_up) in &node.process.presence.replicas() {
+        if missing.contains(id) {
+            if !is_up {
+                return Err(format!("misses {id}, which is down"));
+            }
+        } else if *is_up {
+            let shown = truth.shown_with(id, node.views.first_beat(id));
+            check_held(nodes, node, truth, id, shown.iter())?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a node that is ready to read a topic holds what each replica had in it with the last
+/// Beat before the watch, and still has.
+pub(super) fn check_topic(
+    nodes: &[Option<Node>],
+    place: usize,
+    truth: &Truth,
+    topic: &str,
+    beats: &[(ReplicaId, u64)],
+) -> Result<(), String> {
+    let Some(node) = &nodes[place] else {
+        return Ok(());
+    };
+    let partition = Plan::shape().partition_of(topic);
+    let replicas = node.process.presence.replicas();
+    for (id, heartbeat) in beats {
+        if replicas.contains(&(id.clone(), true)) {
+            let shown = truth.shown_with(id, *heartbeat).iter();
+            let shown = shown.filter(|(shown, _)| *shown == partition);
+            check_held(nodes, node, truth, id, shown)
+                .map_err(|what| format!("can read {topic}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a node holds what a replica showed and still has.
+fn check_held<'a>(
+    nodes: &[Option<Node>],
+    node: &Node,
+    truth: &Truth,
+    id: &ReplicaId,
+    shown: impl Iterator<Item = &'a (u16, Position)>,
+) -> Result<(), String> {
+    let origin = nodes.iter().flatten().find(|other| other.id == *id);
+    let Some(origin) = origin.filter(|_| !truth.is_forked(id)) else {
+        return Ok(());
+    };
+    for (partition, shown) in shown {
+        let now = origin.process.replica().index().position(*partition);
+        let is_current = now.is_some_and(|now| now.life == shown.life);
+        let held = node.process.presence.position(id, *partition);
+        let is_held = held.is_some_and(|held| (held.life, held.clock) >= (shown.life, shown.clock));
+        if is_current && !is_held {
+            return Err(format!(
+                "is ready with {held:?} of {id}/{partition}, which had {shown:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The partitions of a cluster in which a node holds what others have.
+pub(super) fn partitions(node: &Node, plan: &Plan) -> Vec<u16> {
+    let all = 0..PARTITIONS as u16;
+    all.filter(|partition| !plan.is_interest || node.watching.contains_partition(*partition))
+        .collect()
+}
