@@ -164,8 +164,8 @@ fn view<'py>(diff: &Bound<'py, Diff>, kind: &str) -> PyResult<Bound<'py, PyAny>>
 pub(crate) struct TopicDiff(pub(crate) Arc<core::TopicDiff>);
 
 impl TopicDiff {
-    fn entries(&self, bufs: &[core::EntryBuf]) -> Vec<Entry> {
-        bufs.iter()
+    fn entries<'b>(&self, bufs: impl IntoIterator<Item = &'b core::EntryBuf>) -> Vec<Entry> {
+        bufs.into_iter()
             .map(|buf| Entry::new(Arc::clone(&self.0.topic), buf.clone()))
             .collect()
     }
@@ -188,7 +188,7 @@ impl TopicDiff {
     /// The versions of entries that are over, each as it was.
     #[getter]
     fn leaves(&self) -> Vec<Entry> {
-        self.entries(&self.0.leaves)
+        self.entries(self.0.leaves.iter().map(|leave| &leave.entry))
     }
 
     /// The entries whose content changed.

@@ -17,7 +17,7 @@ impl Presence {
     /// assert_eq!((entries.len(), diffs[0].topic("room").unwrap().joins.len()), (1, 1));
     /// presence.untrack("room", "ann", "conn-1");
     /// let leave = presence.take_diff();
-    /// assert_eq!(leave.topic("room").unwrap().leaves, entries);
+    /// assert_eq!(leave.topic("room").unwrap().leaves[0].entry, entries[0]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use = "the Diffs are handed out once"]

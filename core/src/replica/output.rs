@@ -8,7 +8,7 @@ use super::message::{Data, Position};
 use crate::codec::Shape;
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
-use crate::tracker::Diff;
+use crate::tracker::{Diff, LeaveReason};
 
 /// The name of a neighbour, chosen by the transport.
 pub type Address = Arc<str>;
@@ -65,8 +65,8 @@ pub(crate) enum Action {
     Hide(ReplicaId),
     /// Show them again.
     Show(ReplicaId),
-    /// Drop everything of a replica.
-    Forget(ReplicaId),
+    /// Drop everything of a replica, for a reason that the leaves have.
+    Forget { id: ReplicaId, reason: LeaveReason },
     /// Give up a replica that a later start of its name replaces. What is visible of it stays so
     /// until the later life puts it again, or the grace ends.
     Replace(ReplicaId),
@@ -87,7 +87,7 @@ impl Action {
             Self::Apply(apply) => Some(apply.partition),
             Self::Hide(_)
             | Self::Show(_)
-            | Self::Forget(_)
+            | Self::Forget { .. }
             | Self::Replace(_)
             | Self::EndGrace(_)
             | Self::Reincarnate(_) => None,
