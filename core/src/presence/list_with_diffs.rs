@@ -30,6 +30,9 @@ impl Presence {
         let entries = entries.map(|entry| entry.to_buf()).collect();
         drop(shard);
         control.note(own);
-        (entries, control.diffs.drain(..).collect())
+        (
+            entries,
+            std::iter::from_fn(|| control.diffs.pop()).collect(),
+        )
     }
 }

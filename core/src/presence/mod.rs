@@ -43,6 +43,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiting_diffs;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -59,6 +60,7 @@ pub use self::snapshot::RestoreError;
 use self::budget::LeaveBudget;
 use self::control::Control;
 use self::timers::Timers;
+use self::waiting_diffs::WaitingDiffs;
 
 /// The most locks of a presence.
 const SHARDS_MAX: u32 = 32;
@@ -126,13 +128,14 @@ impl Presence {
         };
         let plane = Replica::new(replica.clone(), replication, config.seed);
         let leave_budget = LeaveBudget::new(config.leave_log_bytes_max);
+        let diffs = WaitingDiffs::new(config.diffs_bytes_max);
         Self {
             id: RwLock::new(replica),
             shards: (0..shards).map(|_| RwLock::new(shard.clone())).collect(),
             changed: AtomicU32::new(0),
             unreported: AtomicU32::new(0),
             written: AtomicUsize::new(0),
-            control: Mutex::new(Control::new(plane, leave_budget, leaves_kept)),
+            control: Mutex::new(Control::new(plane, leave_budget, diffs, leaves_kept)),
             timers,
             flush: config.flush,
             grace: config.grace,

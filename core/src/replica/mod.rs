@@ -29,6 +29,7 @@
 
 mod catch_up;
 mod config;
+mod events;
 mod graces;
 mod handle;
 mod held_index;

@@ -312,7 +312,10 @@ pub enum Event {
         /// The rule that is broken, in words.
         what: String,
     },
-    /// Too many Diffs were not fetched and are gone, or one lost versions that came and went
-    /// ([`Diff::is_lossy`](crate::Diff::is_lossy)). The lists are right: read them again.
+    /// Diffs that were not fetched took more bytes than
+    /// [`diffs_bytes_max`](crate::PresenceConfig::diffs_bytes_max) and are gone, or one lost
+    /// versions that came and went ([`Diff::is_lossy`](crate::Diff::is_lossy)). The lists are
+    /// right: read them again, with [`list_with_diffs`](crate::Presence::list_with_diffs). Told
+    /// once, however often it happened since events were polled.
     DiffsDropped,
 }

@@ -105,6 +105,21 @@ impl TopicDiff {
         self.len() == 0
     }
 
+    /// Returns the bytes on the heap. O(changes).
+    fn memory(&self) -> usize {
+        let joins = self.joins.iter();
+        let leaves = self.leaves.iter().map(|leave| &leave.entry);
+        let updates = self.updates.iter();
+        let updates = updates.flat_map(|update| [&update.old, &update.new]);
+        let contents = joins.chain(leaves).chain(updates);
+        let contents: usize = contents.map(EntryBuf::bytes_len).sum();
+        self.topic.len()
+            + self.joins.capacity() * size_of::<EntryBuf>()
+            + self.leaves.capacity() * size_of::<Leave>()
+            + self.updates.capacity() * size_of::<Update>()
+            + contents
+    }
+
     /// Turns a leave and a join of the same session into one update. O(changes).
     fn pair(&mut self) {
         if self.joins.is_empty() || self.leaves.is_empty() {
@@ -253,6 +268,23 @@ impl Diff {
 
     pub(super) fn set_lossy(&mut self) {
         self.is_lossy = true;
+    }
+
+    /// Returns the approximate bytes that it takes: those of its topics, and of their changes with
+    /// key, owner and meta. O(changes).
+    pub(crate) fn memory(&self) -> usize {
+        let topics = self.topics.capacity() * size_of::<TopicDiff>();
+        topics + self.topics.iter().map(TopicDiff::memory).sum::<usize>()
+    }
+
+    /// Gives back memory that it took while it was made. O(topics + changes).
+    pub(crate) fn shrink(&mut self) {
+        self.topics.shrink_to_fit();
+        for topic in &mut self.topics {
+            topic.joins.shrink_to_fit();
+            topic.leaves.shrink_to_fit();
+            topic.updates.shrink_to_fit();
+        }
     }
 
     /// Appends the topics of another Diff that shares no topic with this one.

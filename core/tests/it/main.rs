@@ -40,6 +40,7 @@ mod tidy_circles;
 mod tidy_text;
 mod tracker;
 mod tracker_model;
+mod waiting_diffs;
 mod windows;
 mod windows_discord;
 mod windows_panics;

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::catch_up::CatchUp;
 use super::config::{Config, EPOCH, Timing};
+use super::events::Events;
 use super::graces::Graces;
 use super::handle::Handle;
 use super::identity::OwnIdentity;
@@ -37,8 +38,6 @@ use crate::replica::rng::Rng;
 
 /// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
 const OUT_MAX: usize = 8_192;
-/// Events waiting for the user; beyond it the oldest go.
-const EVENTS_MAX: usize = 8_192;
 /// Addresses of which unreadable frames are reported, until a minute has passed.
 const REPORTED_MAX: usize = 1_024;
 /// The time between two reports of unreadable frames of one address, in microseconds.
@@ -88,7 +87,7 @@ pub(crate) struct Replica {
     too_long: BTreeMap<u16, u64>,
     out: VecDeque<Transmit>,
     actions: VecDeque<Action>,
-    events: VecDeque<Event>,
+    events: Events,
 }
 
 impl Replica {
@@ -133,7 +132,7 @@ impl Replica {
             too_long: BTreeMap::new(),
             out: VecDeque::new(),
             actions: VecDeque::new(),
-            events: VecDeque::new(),
+            events: Events::default(),
             now: EPOCH,
             config,
             timing,
@@ -224,7 +223,7 @@ impl Replica {
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     /// Tells users that Diffs were dropped.
@@ -457,10 +456,7 @@ impl Replica {
     }
 
     fn emit(&mut self, event: Event) {
-        if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
+        self.events.push(event);
     }
 
     fn report_unreadable(&mut self, from: &Address, error: &OpenError) {
