@@ -75,6 +75,7 @@ mod topics;
 mod version_order;
 mod version_vector;
 mod visibility;
+mod visible_keys;
 mod wire;
 
 use std::fmt;

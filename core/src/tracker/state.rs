@@ -16,6 +16,7 @@ use super::slab::{NIL, Row};
 use super::store::{KeyLocation, Store};
 use super::topic_share::TopicShare;
 use super::version_order::Direction;
+use super::visible_keys;
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, OP_MAX, Origin, ReplicaId};
 use crate::tracker::Encoding;
@@ -190,6 +191,7 @@ impl State {
         self.check_owner_has_room(owner)?;
         let versions = EntryVersions::new(op);
         let index = self.store.insert(location, put, LOCAL, versions);
+        visible_keys::note_entry(&mut self.store, &self.origins, index);
         self.owners.link(&mut self.store, index, owner);
         let origin = self.origins.get_mut(LOCAL);
         origin.insert(&mut self.store, index);
@@ -230,6 +232,7 @@ impl State {
         let leave = LoggedLeave { op, birth, reason };
         let len_max = self.limits.leave_log_len_max;
         origin.leaves_mut().push(leave, len_max);
+        visible_keys::note_leave(&mut self.store, &self.origins, index);
         self.store.remove(index);
     }
 
@@ -343,6 +346,7 @@ impl State {
         }
         let location = self.store.locate(put.topic, put.encoding, put.key);
         let index = self.store.insert(location, put, number, versions);
+        visible_keys::note_entry(&mut self.store, &self.origins, index);
         let origin = self.origins.get_mut(number);
         origin.insert(&mut self.store, index);
         if self.origins.is_visible(number) {
@@ -412,6 +416,7 @@ impl State {
     pub(super) fn remove_unseen(&mut self, index: u32) {
         let number = self.store.row(index).origin;
         self.origins.get_mut(number).remove(&mut self.store, index);
+        visible_keys::note_leave(&mut self.store, &self.origins, index);
         self.store.remove(index);
     }
 
