@@ -144,8 +144,9 @@ defmodule Headcount.Tracker do
     * `{:divergence, name, partition}` - this node holds other entries of a node than that node has, and repairs
       that
     * `{:reincarnated, name}` - this node took a new identity, as an earlier one of its own was still around
-    * `{:diffs_dropped, name}` - more versions came and went between two diffs than are kept: lists are right,
-      what was built of diffs is to be read again
+    * `{:diffs_dropped, name}` - more versions came and went between two diffs than are kept, or diffs that waited
+      took more than 64 MiB: lists are right, what was built of diffs is to be read again. Comes once for all that
+      was dropped
     * `{:peer_limit, name}` - a node was not let in, as 4,096 are known
     * `{:handle_collision, name}` - an error: a node was not let in, as the hash by which frames name it is that of
       another one. Start it again
