@@ -124,6 +124,7 @@ impl Presence {
 
     /// Returns the next thing that happened to the cluster. Of each kind of event the newest 4,096
     /// wait, so many signals push out no other events; of
+    /// [`TopicReady`](crate::replica::Event::TopicReady) 65,536, and of
     /// [`DiffsDropped`](crate::replica::Event::DiffsDropped) one.
     #[must_use = "it is handed out once"]
     pub fn poll_event(&self) -> Option<Event> {
@@ -157,25 +158,11 @@ impl Presence {
         self.control.lock().diffs.pop()
     }
 
-    /// Makes the Diffs that follow when a whole replica appears or disappears cover only topics
-    /// named by [`watch`](Self::watch). Until then they cover all topics.
-    pub fn watch_only(&self, topics: impl IntoIterator<Item = String>) {
+    /// Makes the Diffs that follow when a whole replica appears or disappears cover these topics
+    /// only. Until then they cover all topics.
+    pub fn diff_topics(&self, topics: impl IntoIterator<Item = String>) {
         let topics = topics.into_iter().collect();
         self.control.lock().watched = WatchedTopics(Some(topics));
-    }
-
-    /// Adds a topic to those watched. See [`watch_only`](Self::watch_only). O(1).
-    pub fn watch(&self, topic: &str) {
-        if let WatchedTopics(Some(topics)) = &mut self.control.lock().watched {
-            topics.insert(topic.to_owned());
-        }
-    }
-
-    /// Takes a topic from those watched. O(1).
-    pub fn unwatch(&self, topic: &str) {
-        if let WatchedTopics(Some(topics)) = &mut self.control.lock().watched {
-            topics.remove(topic);
-        }
     }
 
     /// Returns whether this node has caught up, at least once, with everything its known peers

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::budget::LeaveBudget;
 use super::waiting_diffs::WaitingDiffs;
 use crate::fault::{Fault, is_broken};
-use crate::replica::Replica;
+use crate::replica::{Access, Replica};
 use crate::tracker::Diff;
 
 /// The number of looks at the age of leaves in the time for which they are remembered.
@@ -66,10 +66,11 @@ impl Control {
     }
 
     /// Queues a Diff for the user.
-    pub(super) fn note(&mut self, diff: Diff) {
+    pub(super) fn note(&mut self, mut diff: Diff) {
         if diff.is_lossy() {
             self.replica.tell_diffs_dropped();
         }
+        diff.retain(|topic| self.replica.access(topic) != Access::NotWatched);
         if diff.is_empty() {
             return;
         }

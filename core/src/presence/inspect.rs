@@ -6,7 +6,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
 use super::Presence;
 use crate::id::ReplicaId;
-use crate::replica::{Partitions, Position, Replica};
+use crate::replica::{Access, Partitions, Position, Replica};
 use crate::tracker::OriginInfo;
 
 impl Presence {
@@ -32,6 +32,13 @@ impl Presence {
     /// Returns the control plane, locked.
     pub(crate) fn replica(&self) -> MappedMutexGuard<'_, Replica> {
         MutexGuard::map(self.control.lock(), |control| &mut control.replica)
+    }
+
+    /// Returns whether a topic may be read.
+    pub(crate) fn access(&self, topic: &str) -> Access {
+        let access = self.shard(topic).read().access(topic);
+        debug_assert_eq!(access, self.control.lock().replica.access(topic));
+        access
     }
 
     /// Returns what is held of another replica in a partition.

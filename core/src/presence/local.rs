@@ -315,7 +315,12 @@ impl Presence {
         put: &NewEntry<'_>,
     ) -> Option<Result<EntryRef, TrackError>> {
         let lost = self.timers.lost_owner_of(shard.tracker(put.topic), put)?;
-        Some(shard.adopt(&lost, put))
+        let adopted = shard.adopt(&lost, put);
+        if adopted.is_ok() && *lost != *put.owner {
+            // It keeps its birth: the lease would end it if its old owner took it back.
+            self.timers.end_entry(put.topic, put.key(), &lost);
+        }
+        Some(adopted)
     }
 
     fn remove_owners(&self, owners: &[impl AsRef<[u8]>], reason: LeaveReason) -> usize {

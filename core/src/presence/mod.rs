@@ -44,6 +44,7 @@ mod snapshot;
 mod tests;
 mod timers;
 mod waiting_diffs;
+mod watching;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

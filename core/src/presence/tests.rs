@@ -149,7 +149,7 @@ fn only_watched_topics_are_in_the_diffs_of_a_hide() {
     }
     talk(&a, &b, Duration::ZERO, 3 * SECOND);
     while b.poll_diff().is_some() {}
-    b.watch_only(["hall".to_owned()]);
+    b.diff_topics(["hall".to_owned()]);
     b.disconnected(3 * SECOND, "a");
     let diff = b.poll_diff().unwrap();
     assert!(diff.topic("hall").is_some() && diff.topic("room").is_none());

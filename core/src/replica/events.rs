@@ -7,8 +7,11 @@ use super::output::Event;
 /// The most events of one kind that wait; beyond it the oldest of the kind go.
 const OF_KIND_MAX: usize = 4_096;
 
+/// The most topics that became ready and wait: a program may watch many at once.
+const TOPICS_READY_MAX: usize = 65_536;
+
 /// The number of kinds.
-const KINDS: usize = 16;
+const KINDS: usize = 17;
 
 /// Events in their order. A flood of one kind, such as signals, pushes out none of another.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +47,7 @@ impl Events {
 fn bound(event: &Event) -> usize {
     match event {
         Event::DiffsDropped => 1,
+        Event::TopicReady { .. } => TOPICS_READY_MAX,
         _ => OF_KIND_MAX,
     }
 }
@@ -65,7 +69,8 @@ fn kind(event: &Event) -> usize {
         Event::ShapeMismatch { .. } => 12,
         Event::AnswerTooLong { .. } => 13,
         Event::Unreadable { .. } => 14,
-        Event::DiffsDropped => 15,
+        Event::TopicReady { .. } => 15,
+        Event::DiffsDropped => 16,
     }
 }
 

@@ -44,7 +44,7 @@ pub use shared::Refusal;
 pub use stats::{NodeStats, Traffic};
 pub use subscription::{Lagged, Subscription};
 
-use crate::replica::{Address, Transmit};
+use crate::replica::{self, Address, Transmit};
 
 /// Something that a transport received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,14 @@ pub trait Transport: Send + 'static {
 
     /// Sends a frame, or drops it when that would take long.
     fn send(&mut self, transmit: Transmit) -> impl Future<Output = ()> + Send;
+
+    /// Changes what this node is sent, in mode [`Interest`](crate::replica::Mode::Interest): frames to
+    /// a [`Group`](crate::replica::Destination::Group) go to its subscribers. It may take effect
+    /// late. Does nothing unless it is overridden: then frames to groups must go to all.
+    fn subscribe(&mut self, change: replica::Subscription) -> impl Future<Output = ()> + Send {
+        let _ = change;
+        ready(())
+    }
 
     /// Waits for the next thing that comes in. Returns `None` if nothing will ever come. Must be
     /// cancel safe.

@@ -200,7 +200,9 @@ impl Cluster {
     fn collect(&mut self, from: usize) {
         while let Some(transmit) = self.nodes[from].presence.poll_transmit() {
             let to = match &transmit.to {
-                Destination::All => (0..self.nodes.len()).filter(|to| *to != from).collect(),
+                Destination::All | Destination::Group(_) => {
+                    (0..self.nodes.len()).filter(|to| *to != from).collect()
+                }
                 Destination::Peer(address) => {
                     let mut places = self.addresses.iter();
                     places
