@@ -36,7 +36,7 @@ impl Presence {
     ///         }
     ///     }
     /// }
-    /// assert_eq!(b.count("room"), 1);
+    /// assert_eq!(b.count("room")?, 1);
     /// assert!(a.is_synced() && b.is_synced());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -130,7 +130,7 @@ impl PresenceConfig {
     ///     presence.handle_timeout(Duration::ZERO); // and nobody polls the Diffs
     /// }
     /// assert_eq!(presence.poll_event(), Some(Event::DiffsDropped));
-    /// let (entries, _diffs_so_far) = presence.list_with_diffs("room");
+    /// let (entries, _diffs_so_far) = presence.list_with_diffs("room")?;
     /// assert_eq!(entries.len(), 100);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

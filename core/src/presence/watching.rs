@@ -38,7 +38,7 @@ impl Presence {
     /// }
     /// let events: Vec<_> = std::iter::from_fn(|| b.poll_event()).collect();
     /// assert!(events.iter().any(|event| matches!(event, Event::TopicReady { .. })));
-    /// assert_eq!(b.count("room"), 1);
+    /// assert_eq!(b.count("room")?, 1);
     /// b.unwatch(Duration::from_secs(3), "room");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -15,7 +15,7 @@
 //! let a = Node::start(ReplicaId::generate("a", SystemTime::now())?, PresenceConfig::default(), network.join("a"));
 //! let b = Node::start(ReplicaId::generate("b", SystemTime::now())?, PresenceConfig::default(), network.join("b"));
 //!
-//! let mut room = b.subscribe("room");
+//! let mut room = b.subscribe("room")?;
 //! a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 //! let diff = room.next().await?.expect("the node runs");
 //! assert_eq!(diff.joins[0].key_str(), Some("ann"));
@@ -34,6 +34,7 @@ mod node;
 mod shared;
 mod stats;
 mod subscription;
+mod watch;
 
 use std::future::{Future, ready};
 
@@ -43,6 +44,7 @@ pub use node::Node;
 pub use shared::Refusal;
 pub use stats::{NodeStats, Traffic};
 pub use subscription::{Lagged, Subscription};
+pub use watch::Watch;
 
 use crate::replica::{self, Address, Transmit};
 

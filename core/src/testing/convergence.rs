@@ -12,6 +12,7 @@ use super::watching;
 use super::world::World;
 use super::{node::Node, steps};
 use crate::codec::Kind;
+use crate::tracker::Entry;
 
 /// Beats within which all must be equal: a replica gone is forgotten after 9 to 12, and a rival is
 /// waited for.
@@ -165,12 +166,15 @@ fn check_members(
     let mut listed = BTreeSet::new();
     let mut counted = 0;
     for topic in plan::topics().filter(|topic| is_read(topic)) {
-        counted += presence.count(topic);
-        presence.for_each(topic, |entry| {
+        let count = presence.count(topic);
+        counted += count.map_err(|error| error.to_string())?;
+        let each = |entry: Entry<'_>| {
             let key = entry.key_str().unwrap_or_default().to_owned();
             let owner = String::from_utf8_lossy(entry.owner()).into_owned();
             listed.insert((topic, key, owner));
-        });
+        };
+        let read = presence.for_each(topic, each);
+        read.map_err(|error| error.to_string())?;
     }
     if listed == expected && counted == entries {
         return Ok(());

@@ -79,7 +79,7 @@ impl Reader {
             if self.is_interest && !self.topics.contains(&topic) {
                 continue;
             }
-            process.presence.for_each(&topic, |entry| {
+            process.presence.for_each_held(&topic, |entry| {
                 listed.insert(shown(&topic, &entry.to_buf()));
             });
         }

@@ -251,7 +251,7 @@ pub(super) fn entries_of(presence: &Presence, id: &ReplicaId, partition: u16) ->
         if Plan::partition_of((number, 0, 0)) != partition {
             continue;
         }
-        presence.for_each(topic, |entry| {
+        presence.for_each_held(topic, |entry| {
             if entry.replica() == id {
                 let key = entry.key_str().and_then(|key| key.strip_prefix('k'));
                 let key = key.and_then(|key| key.parse().ok()).unwrap_or(u8::MAX);

@@ -132,7 +132,7 @@ fn watch(world: &mut World<'_>, place: usize, topic: &'static str) -> Result<(),
         },
     };
     presence.watch(now, topic);
-    let (entries, diffs) = presence.list_with_diffs(topic);
+    let (entries, diffs) = presence.take_list_with_diffs(topic);
     node.reader
         .begin(presence.id().name(), topic, &entries, &diffs)?;
     node.watching.topics.insert(topic, watched);

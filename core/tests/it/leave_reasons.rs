@@ -49,7 +49,7 @@ fn met(set: impl Fn(PresenceConfig) -> PresenceConfig) -> Mesh {
         track(&mesh.nodes[0], key, &format!("conn of {key}"), "1");
     }
     mesh.run(seconds(3));
-    assert_eq!(mesh.nodes[1].count(ROOM), 4);
+    assert_eq!(mesh.nodes[1].count(ROOM).unwrap(), 4);
     assert_eq!(mesh.nodes.iter().map(taken).collect::<Vec<_>>(), [[], []]);
     mesh
 }
@@ -121,7 +121,7 @@ fn entries_of_a_silent_replica_leave_as_it_goes_down_and_not_again() {
     assert_eq!(taken(&mesh.nodes[1]), all);
     mesh.cut.clear();
     mesh.run(seconds(5));
-    assert_eq!(mesh.nodes[1].count(ROOM), 4);
+    assert_eq!(mesh.nodes[1].count(ROOM).unwrap(), 4);
     assert_eq!(taken(&mesh.nodes[1]), []);
     mesh.nodes[1].disconnected(mesh.now, "0");
     mesh.cut(0);

@@ -57,7 +57,7 @@ fn diffs_that_wait_take_the_bytes_of_their_bound_whatever_their_number() {
         let peak = flood(&bounded, diffs, &meta);
         assert!(peak < 21 * MIB, "16 MiB and what the node holds: {peak}");
         assert_eq!(drops(&bounded), 1, "many losses are one event");
-        assert_eq!(bounded.count(ROOM), 100);
+        assert_eq!(bounded.count(ROOM).unwrap(), 100);
         let left = std::iter::from_fn(|| bounded.poll_diff()).count();
         assert!(left < diffs as usize / 2, "{left}");
     }
@@ -100,7 +100,7 @@ fn a_program_begins_again_after_a_loss_of_diffs() {
     }
     for node in &mesh.nodes {
         assert_eq!(events(node), [Event::DiffsDropped], "at {}", node.id());
-        let (entries, _before) = node.list_with_diffs(ROOM);
+        let (entries, _before) = node.list_with_diffs(ROOM).unwrap();
         assert_eq!(entries.len(), 50);
     }
     let begin = |node| Mirror::of(node, &[ROOM]);

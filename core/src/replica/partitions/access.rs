@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Partitions;
 use crate::codec::Mode;
+use crate::error::ReadError;
 use crate::replica::output::Access;
 
 impl Partitions {
@@ -16,6 +17,19 @@ impl Partitions {
                 .get(topic)
                 .copied()
                 .unwrap_or(Access::NotWatched),
+        }
+    }
+
+    /// Checks that a topic may be read. O(1).
+    pub(crate) fn check_readable(&self, topic: &str) -> Result<(), ReadError> {
+        match self.access(topic) {
+            Access::Ready => Ok(()),
+            Access::NotReady => Err(ReadError::NotReady {
+                topic: topic.into(),
+            }),
+            Access::NotWatched => Err(ReadError::NotWatched {
+                topic: topic.into(),
+            }),
         }
     }
 
