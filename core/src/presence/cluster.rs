@@ -166,7 +166,8 @@ impl Presence {
     }
 
     /// Returns whether this node has caught up, at least once, with everything its known peers
-    /// advertised.
+    /// advertised; in mode [`Interest`](crate::replica::Mode::Interest), whether it has once known of
+    /// each of them where it has entries.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.control.lock().replica.is_synced()

@@ -82,7 +82,8 @@ impl Presence {
         self.read(topic, |tracker| tracker.count_keys(topic))
     }
 
-    /// Returns the topics that have entries, hidden ones included, sorted. O(topics x log topics).
+    /// Returns the topics of which this node holds entries, hidden ones included, sorted.
+    /// O(topics x log topics).
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
         let mut topics = Vec::new();
@@ -96,7 +97,7 @@ impl Presence {
         topics
     }
 
-    /// Returns the number of entries, hidden ones included.
+    /// Returns the number of entries that this node holds, hidden ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         let lens = self.shards.iter().map(|shard| len_of(&shard.read()));

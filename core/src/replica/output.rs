@@ -291,7 +291,9 @@ pub enum Event {
         error: ApplyError,
     },
     /// This node has caught up with all replicas that it knows and that are up, but for those
-    /// missing. If some are, it is said again when none is.
+    /// missing. If some are, it is said again when none is. In mode
+    /// [`Interest`](super::Mode::Interest) it knows of each where it has entries, and
+    /// [`TopicReady`](Self::TopicReady) tells what can be read.
     Ready {
         /// The replicas that this node has not caught up with.
         missing: Vec<ReplicaId>,

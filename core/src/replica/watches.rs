@@ -279,3 +279,109 @@ impl Watches {
         times.chain(start).filter(|at| *at > now).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Handle = Handle(1);
+    const B: Handle = Handle(2);
+
+    fn watches() -> Watches {
+        let mut watches = Watches::new(false);
+        watches.start(20);
+        watches
+    }
+
+    /// Returns the topics that are ready and the replicas missing, where replica B is up or down.
+    fn report(watches: &mut Watches, now: u64, is_b_up: bool) -> Vec<(String, Vec<Handle>)> {
+        let ready = watches.report(now, |handle| handle == A || is_b_up);
+        let ready = ready.into_iter();
+        ready
+            .map(|ready| (ready.topic.to_string(), ready.missing))
+            .collect()
+    }
+
+    #[test]
+    fn a_topic_is_ready_when_all_that_were_up_have_answered() {
+        let mut watches = watches();
+        let begun = watches.begin(3, "room", 50);
+        assert_eq!((begun.is_first, begun.is_new), (true, true));
+        watches.note(3, A);
+        watches.note(3, B);
+        assert_eq!(watches.waiting_for(A), [3]);
+        watches.close(3, A);
+        assert_eq!(report(&mut watches, 30, true), []);
+        assert_eq!(watches.access(3, "room"), Access::NotReady);
+        assert_eq!(watches.next_at(30), Some(50));
+        watches.close(3, B);
+        assert_eq!(
+            report(&mut watches, 19, true),
+            [],
+            "the node has just started"
+        );
+        assert_eq!(report(&mut watches, 20, true), [("room".into(), vec![])]);
+        assert_eq!(watches.access(3, "room"), Access::Ready);
+        assert_eq!(report(&mut watches, 90, true), []);
+        // Another topic of the partition is ready at once.
+        let begun = watches.begin(3, "hall", 200);
+        assert_eq!((begun.is_first, begun.is_new), (false, true));
+        assert_eq!(report(&mut watches, 150, true), [("hall".into(), vec![])]);
+    }
+
+    #[test]
+    fn replicas_that_do_not_answer_are_named_once_and_those_down_not_waited_for() {
+        let mut watches = watches();
+        watches.begin(3, "room", 50);
+        watches.note(3, A);
+        watches.note(3, B);
+        watches.close(3, A);
+        assert_eq!(report(&mut watches, 50, true), [("room".into(), vec![B])]);
+        assert_eq!(report(&mut watches, 60, true), []);
+        assert!(watches.is_waiting());
+        assert_eq!(report(&mut watches, 70, false), [("room".into(), vec![])]);
+        assert!(!watches.is_waiting());
+    }
+
+    #[test]
+    fn a_replica_that_is_forgotten_is_to_answer_again_if_it_comes_back() {
+        let mut watches = watches();
+        watches.begin(3, "room", 50);
+        watches.note(3, A);
+        watches.note(3, B);
+        watches.close(3, A);
+        watches.reopen(A);
+        watches.close(3, B);
+        assert_eq!(report(&mut watches, 30, true), []);
+        watches.drop_replica(A);
+        assert_eq!(report(&mut watches, 30, true), [("room".into(), vec![])]);
+    }
+
+    #[test]
+    fn a_partition_is_given_up_some_time_after_the_last_of_its_watches() {
+        let mut watches = watches();
+        watches.begin(3, "room", 50);
+        watches.begin(3, "room", 50);
+        watches.begin(3, "hall", 50);
+        report(&mut watches, 30, true);
+        assert!(!watches.end(3, "room", 100), "watched twice");
+        assert!(watches.end(3, "room", 100) && watches.end(3, "hall", 110));
+        assert!(!watches.end(3, "hall", 999) && !watches.end(4, "room", 999));
+        assert_eq!(watches.access(3, "room"), Access::NotWatched);
+        assert_eq!((watches.wants(3), watches.next_at(100)), (true, Some(110)));
+        assert_eq!(watches.expire(109), []);
+        watches.begin(3, "hall", 500);
+        assert_eq!(watches.expire(110), [], "it is watched again");
+        assert_eq!(report(&mut watches, 111, true), [("hall".into(), vec![])]);
+        watches.end(3, "hall", 200);
+        assert_eq!(watches.expire(200), [3]);
+        assert!(watches.is_empty() && !watches.wants(3));
+    }
+
+    #[test]
+    fn in_mode_all_everything_is_wanted_and_readable() {
+        let watches = Watches::new(true);
+        assert!(watches.wants(7) && !watches.is_empty());
+        assert_eq!(watches.access(7, "room"), Access::Ready);
+    }
+}

@@ -8,6 +8,7 @@ mod diff_law;
 mod examples;
 mod failures;
 mod grace;
+mod interest;
 mod leave_reasons;
 mod member_list_batch;
 mod member_list_churn;

@@ -77,6 +77,12 @@ impl Replica {
         self.subscriptions.pop_front()
     }
 
+    /// Returns whether every topic that is watched can be read, and nothing is missing.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.watches.is_waiting()
+    }
+
     /// Returns whether a partition of others is held.
     pub(crate) fn wants(&self, partition: u16) -> bool {
         self.watches.wants(partition)
