@@ -46,15 +46,18 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let diff = room.next().await?.ok_or("tokyo has stopped")?;
     println!(
         "tokyo sees {} leave: {}",
-        name_of(&diff.leaves[0]),
-        meta_of(&diff.leaves[0])
+        name_of(&diff.leaves[0].entry),
+        meta_of(&diff.leaves[0].entry)
     );
     assert_eq!(tokyo.list("room")?.len(), 1);
 
     // A node that leaves takes its entries along.
     paris.leave().await;
     let diff = room.next().await?.ok_or("tokyo has stopped")?;
-    println!("paris has left, and {} with it", name_of(&diff.leaves[0]));
+    println!(
+        "paris has left, and {} with it",
+        name_of(&diff.leaves[0].entry)
+    );
     assert!(tokyo.list("room")?.is_empty());
     Ok(())
 }

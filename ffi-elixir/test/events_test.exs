@@ -32,6 +32,14 @@ defmodule Headcount.EventsTest do
   defp start(name, options),
     do: start_supervised!({Diffs, [name: name] ++ options}, id: name, restart: :temporary)
 
+  defp comes?(event) do
+    receive do
+      ^event -> true
+    after
+      500 -> false
+    end
+  end
+
   test "nodes that come and go", %{name: name, options: options} do
     log =
       capture_log(fn ->
@@ -53,6 +61,24 @@ defmodule Headcount.EventsTest do
 
     assert log =~ "#{inspect(name)}: there is up"
     assert log =~ "there is down"
+  end
+
+  test "more versions than are kept", %{name: name, options: options} do
+    log =
+      capture_log(fn ->
+        start(name, options ++ [node_name: "here"])
+        {:ok, _} = Tracker.track(name, self(), "room", 1, %{})
+        many = List.duplicate({self(), "room", 1, %{text: String.duplicate("m", 16_000)}}, 2_000)
+
+        Wait.until(fn ->
+          for result <- Tracker.update_many(name, many), do: {:ok, _} = result
+          comes?({:diffs_dropped, "here"})
+        end)
+
+        assert [{1, _}] = Tracker.list(name, "room")
+      end)
+
+    assert log =~ "too much changed at once"
   end
 
   test "a name that two nodes have", %{name: name, options: options} do

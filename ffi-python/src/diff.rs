@@ -70,10 +70,13 @@ impl Diff {
         self.flat(TopicDiff::joins)
     }
 
-    /// The versions of entries that are over, of all topics.
+    /// The versions of entries that are over, of all topics, each with the reason.
     #[getter]
-    fn leaves(&self) -> Vec<Entry> {
-        self.flat(TopicDiff::leaves)
+    fn leaves(&self, py: Python<'_>) -> PyResult<Vec<Py<Leave>>> {
+        let topics = self.0.iter();
+        let leaves = topics.map(|change| TopicDiff(Arc::clone(change)).leaves(py));
+        let leaves: PyResult<Vec<_>> = leaves.collect();
+        Ok(leaves?.into_iter().flatten().collect())
     }
 
     /// The entries whose content changed, of all topics.
@@ -164,8 +167,8 @@ fn view<'py>(diff: &Bound<'py, Diff>, kind: &str) -> PyResult<Bound<'py, PyAny>>
 pub(crate) struct TopicDiff(pub(crate) Arc<core::TopicDiff>);
 
 impl TopicDiff {
-    fn entries(&self, bufs: &[core::EntryBuf]) -> Vec<Entry> {
-        bufs.iter()
+    fn entries<'b>(&self, bufs: impl IntoIterator<Item = &'b core::EntryBuf>) -> Vec<Entry> {
+        bufs.into_iter()
             .map(|buf| Entry::new(Arc::clone(&self.0.topic), buf.clone()))
             .collect()
     }
@@ -185,10 +188,15 @@ impl TopicDiff {
         self.entries(&self.0.joins)
     }
 
-    /// The versions of entries that are over, each as it was.
+    /// The versions of entries that are over, each as it was and with the reason.
     #[getter]
-    fn leaves(&self) -> Vec<Entry> {
-        self.entries(&self.0.leaves)
+    fn leaves(&self, py: Python<'_>) -> PyResult<Vec<Py<Leave>>> {
+        let leave = |leave: &core::tracker::Leave| {
+            let entry = Entry::new(Arc::clone(&self.0.topic), leave.entry.clone());
+            let reason = Leave(leave.reason);
+            Py::new(py, PyClassInitializer::from(entry).add_subclass(reason))
+        };
+        self.0.leaves.iter().map(leave).collect()
     }
 
     /// The entries whose content changed.
@@ -214,6 +222,46 @@ impl TopicDiff {
             "<TopicDiff {:?} joins={joins} leaves={leaves} updates={updates}>",
             self.0.topic
         )
+    }
+}
+
+/// A version of an entry that is over, with the reason.
+///
+/// >>> t = Tracker("a")
+/// >>> _ = t.track("room", "ann", "conn-1"), t.take_diff()
+/// >>> t.untrack_owner("conn-1")
+/// 1
+/// >>> leave, = t.take_diff().leaves
+/// >>> leave.key, leave.reason
+/// ('ann', 'owner_gone')
+#[pyclass(frozen, extends = Entry, module = "headcount")]
+#[derive(Debug)]
+pub(crate) struct Leave(core::tracker::LeaveReason);
+
+#[pymethods]
+impl Leave {
+    /// The reason for which it is over:
+    ///
+    /// - `"untracked"`: a program untracked the entry
+    /// - `"owner_gone"`: its owner was untracked, as the connection closed
+    /// - `"expired"`: its lease ran out
+    /// - `"updated"`: a later version of the entry follows
+    /// - `"replica_down"`: its node is silent or its connection broke; the entry joins again if the
+    ///   node comes back with it
+    /// - `"replica_left"`: its node said Goodbye
+    /// - `"replica_replaced"`: its node started again without it
+    /// - `"replica_forgotten"`: the program made a `Tracker` forget the replica
+    /// - `"unknown"`: this node missed the leave and was only sent what is there now, or the reason
+    ///   is one of a later version of headcount
+    #[getter]
+    fn reason(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn __repr__(this: &Bound<'_, Self>) -> PyResult<String> {
+        let entry = this.as_super().get().__repr__(this.py())?;
+        let fields = entry.trim_start_matches("Entry(").trim_end_matches(')');
+        Ok(format!("Leave({fields}, reason='{}')", this.get().reason()))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::json::from_json;
 /// >>> entry, = t.list("room")
 /// >>> entry.key, entry.json()
 /// ('ann', {'device': 'phone'})
-#[pyclass(frozen, eq, module = "headcount")]
+#[pyclass(frozen, eq, subclass, module = "headcount")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     topic: Arc<str>,

@@ -56,7 +56,7 @@ mod _headcount {
     #[pymodule_export]
     use super::collation::Collation;
     #[pymodule_export]
-    use super::diff::{Diff, TopicDiff, Update};
+    use super::diff::{Diff, Leave, TopicDiff, Update};
     #[pymodule_export]
     use super::entry::Entry;
     #[pymodule_export]

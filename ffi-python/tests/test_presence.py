@@ -80,6 +80,19 @@ class Replication(unittest.TestCase):
                 self.assertEqual(other.count_keys(topic), first.count_keys(topic))
         self.assertTrue(all(node.is_synced() for node in cluster.nodes.values()))
 
+    def test_diffs_that_nobody_polls_are_dropped_with_one_event(self) -> None:
+        presence = Presence("a", flush=0.0)
+        meta = b"m" * (16 << 10)
+        for number in range(4_500):
+            presence.upsert("room", f"user-{number % 10}", "c", meta)
+            presence.handle_timeout(0.0)
+        outputs = list(presence.poll())
+        events = [output.kind for output in outputs if isinstance(output, Event)]
+        self.assertEqual(events.count("diffs_dropped"), 1)
+        waiting = sum(isinstance(output, Diff) for output in outputs)
+        self.assertLess(waiting, 2_100, "64 MiB are 2,048 updates of two versions")
+        self.assertEqual(presence.count("room"), 10)
+
     def test_a_silent_node_is_hidden_and_comes_back(self) -> None:
         cluster = Cluster("a", "b")
         cluster.nodes["a"].track("room", "ann", "c")

@@ -122,7 +122,10 @@ impl Presence {
         self.control.lock().replica.poll_transmit()
     }
 
-    /// Returns the next thing that happened to the cluster.
+    /// Returns the next thing that happened to the cluster. Of each kind of event the newest 4,096
+    /// wait, so many signals push out no other events; of
+    /// [`TopicReady`](crate::replica::Event::TopicReady) 65,536, and of
+    /// [`DiffsDropped`](crate::replica::Event::DiffsDropped) one.
     #[must_use = "it is handed out once"]
     pub fn poll_event(&self) -> Option<Event> {
         self.control.lock().replica.poll_event()
@@ -130,8 +133,10 @@ impl Presence {
 
     /// Returns the next changes, of other replicas and of this one, in the order in which the lists
     /// changed. Those of this replica are coalesced for [`flush`](super::PresenceConfig::flush)
-    /// first. Beyond 65,536 Diffs not fetched all of them go, with the event
-    /// [`DiffsDropped`](crate::replica::Event::DiffsDropped): read the lists again then.
+    /// first. When Diffs that were not fetched take more than
+    /// [`diffs_bytes_max`](super::PresenceConfig::diffs_bytes_max), all of them go, with the event
+    /// [`DiffsDropped`](crate::replica::Event::DiffsDropped). The lists are right: read those that
+    /// you follow with [`list_with_diffs`](Self::list_with_diffs) and go on with the Diffs after it.
     ///
     /// ```
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
@@ -150,7 +155,7 @@ impl Presence {
     /// ```
     #[must_use = "it is handed out once"]
     pub fn poll_diff(&self) -> Option<Diff> {
-        self.control.lock().diffs.pop_front()
+        self.control.lock().diffs.pop()
     }
 
     /// Makes the Diffs that follow when a whole replica appears or disappears cover these topics

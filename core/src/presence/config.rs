@@ -25,6 +25,7 @@ pub struct PresenceConfig {
     pub(crate) grace: Duration,
     pub(crate) slice_entries_max: usize,
     pub(crate) leave_log_bytes_max: usize,
+    pub(crate) diffs_bytes_max: usize,
 }
 
 impl Default for PresenceConfig {
@@ -37,6 +38,7 @@ impl Default for PresenceConfig {
             grace: Duration::ZERO,
             slice_entries_max: 1_024,
             leave_log_bytes_max: 64 << 20,
+            diffs_bytes_max: 64 << 20,
         }
     }
 }
@@ -104,6 +106,37 @@ impl PresenceConfig {
     #[must_use]
     pub fn leave_log_bytes_max(mut self, leave_log_bytes_max: usize) -> Self {
         self.leave_log_bytes_max = leave_log_bytes_max;
+        self
+    }
+
+    /// Sets the most bytes of Diffs that wait to be polled
+    /// ([`Presence::poll_diff`](super::Presence::poll_diff)). Default 64 MiB.
+    ///
+    /// Beyond it all Diffs that wait are dropped, with one event
+    /// [`DiffsDropped`](crate::replica::Event::DiffsDropped). A single Diff that comes while none
+    /// waits is kept, whatever its length: a program that polls after each call loses none. The
+    /// bytes are those of the entries, with key, owner and meta, and of the topics' names; an
+    /// allocator may take a few more for each.
+    ///
+    /// ```
+    /// use headcount::replica::Event;
+    /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
+    /// use std::time::Duration;
+    ///
+    /// let config = PresenceConfig::default().diffs_bytes_max(10_000).flush(Duration::ZERO);
+    /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, config);
+    /// for i in 0..100 {
+    ///     presence.track(&NewEntry::new("room", &format!("user {i}"), "conn"))?;
+    ///     presence.handle_timeout(Duration::ZERO); // and nobody polls the Diffs
+    /// }
+    /// assert_eq!(presence.poll_event(), Some(Event::DiffsDropped));
+    /// let (entries, _diffs_so_far) = presence.list_with_diffs("room")?;
+    /// assert_eq!(entries.len(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn diffs_bytes_max(mut self, diffs_bytes_max: usize) -> Self {
+        self.diffs_bytes_max = diffs_bytes_max;
         self
     }
 }

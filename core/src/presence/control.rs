@@ -4,12 +4,11 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::budget::LeaveBudget;
+use super::waiting_diffs::WaitingDiffs;
 use crate::fault::{Fault, is_broken};
 use crate::replica::{Access, Replica};
 use crate::tracker::Diff;
 
-/// Diffs waiting for the user; beyond it they are dropped, and the user is told.
-const DIFFS_MAX: usize = 65_536;
 /// The number of looks at the age of leaves in the time for which they are remembered.
 const LOOKS: u32 = 16;
 
@@ -19,7 +18,7 @@ pub(super) struct Control {
     pub(super) replica: Replica,
     /// Shards with work in slices, each once.
     pub(super) working: VecDeque<u8>,
-    pub(super) diffs: VecDeque<Diff>,
+    pub(super) diffs: WaitingDiffs,
     pub(super) watched: WatchedTopics,
     pub(super) now: Duration,
     /// When the local changes seen so far become a Diff.
@@ -42,11 +41,16 @@ impl WatchedTopics {
 }
 
 impl Control {
-    pub(super) fn new(replica: Replica, leave_budget: LeaveBudget, leaves_kept: Duration) -> Self {
+    pub(super) fn new(
+        replica: Replica,
+        leave_budget: LeaveBudget,
+        diffs: WaitingDiffs,
+        leaves_kept: Duration,
+    ) -> Self {
         Self {
             replica,
             working: VecDeque::new(),
-            diffs: VecDeque::new(),
+            diffs,
             watched: WatchedTopics::default(),
             now: Duration::ZERO,
             flush_at: None,
@@ -70,12 +74,9 @@ impl Control {
         if diff.is_empty() {
             return;
         }
-        if self.diffs.len() >= DIFFS_MAX {
-            self.diffs.clear();
+        if !self.diffs.push(diff) {
             self.replica.tell_diffs_dropped();
-            return;
         }
-        self.diffs.push_back(diff);
     }
 
     /// Notes whether work waits in a shard. A shard that has work keeps its turn.

@@ -18,7 +18,7 @@ impl Presence {
     /// assert_eq!((entries.len(), diffs[0].topic("room").unwrap().joins.len()), (1, 1));
     /// presence.untrack("room", "ann", "conn-1");
     /// let leave = presence.take_diff();
-    /// assert_eq!(leave.topic("room").unwrap().leaves, entries);
+    /// assert_eq!(leave.topic("room").unwrap().leaves[0].entry, entries[0]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -39,6 +39,9 @@ impl Presence {
         let entries = entries.map(|entry| entry.to_buf()).collect();
         drop(shard);
         control.note(own);
-        (entries, control.diffs.drain(..).collect())
+        (
+            entries,
+            std::iter::from_fn(|| control.diffs.pop()).collect(),
+        )
     }
 }

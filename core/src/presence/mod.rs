@@ -43,6 +43,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiting_diffs;
 mod watching;
 
 use parking_lot::{Mutex, RwLock};
@@ -61,6 +62,7 @@ pub use crate::error::ReadError;
 use self::budget::LeaveBudget;
 use self::control::Control;
 use self::timers::Timers;
+use self::waiting_diffs::WaitingDiffs;
 
 /// The most locks of a presence.
 const SHARDS_MAX: u32 = 32;
@@ -128,13 +130,14 @@ impl Presence {
         };
         let plane = Replica::new(replica.clone(), replication, config.seed);
         let leave_budget = LeaveBudget::new(config.leave_log_bytes_max);
+        let diffs = WaitingDiffs::new(config.diffs_bytes_max);
         Self {
             id: RwLock::new(replica),
             shards: (0..shards).map(|_| RwLock::new(shard.clone())).collect(),
             changed: AtomicU32::new(0),
             unreported: AtomicU32::new(0),
             written: AtomicUsize::new(0),
-            control: Mutex::new(Control::new(plane, leave_budget, leaves_kept)),
+            control: Mutex::new(Control::new(plane, leave_budget, diffs, leaves_kept)),
             timers,
             flush: config.flush,
             grace: config.grace,

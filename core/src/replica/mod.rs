@@ -29,6 +29,7 @@
 
 mod catch_up;
 mod config;
+mod events;
 mod gap_check;
 mod graces;
 mod handle;

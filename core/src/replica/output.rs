@@ -9,7 +9,7 @@ use super::message::{Data, Position};
 use crate::codec::Shape;
 use crate::error::ApplyError;
 use crate::id::ReplicaId;
-use crate::tracker::Diff;
+use crate::tracker::{Diff, LeaveReason};
 
 /// The name of a neighbour, chosen by the transport.
 pub type Address = Arc<str>;
@@ -97,8 +97,8 @@ pub(crate) enum Action {
     Hide(ReplicaId),
     /// Show them again.
     Show(ReplicaId),
-    /// Drop everything of a replica.
-    Forget(ReplicaId),
+    /// Drop everything of a replica, for a reason that the leaves have.
+    Forget { id: ReplicaId, reason: LeaveReason },
     /// Give up a replica that a later start of its name replaces. What is visible of it stays so
     /// until the later life puts it again, or the grace ends.
     Replace(ReplicaId),
@@ -121,7 +121,7 @@ impl Action {
             Self::Apply(apply) => Some(apply.partition),
             Self::Hide(_)
             | Self::Show(_)
-            | Self::Forget(_)
+            | Self::Forget { .. }
             | Self::Replace(_)
             | Self::EndGrace(_)
             | Self::Reincarnate(_) => None,
@@ -360,7 +360,10 @@ pub enum Event {
         /// The rule that is broken, in words.
         what: String,
     },
-    /// Too many Diffs were not fetched and are gone, or one lost versions that came and went
-    /// ([`Diff::is_lossy`](crate::Diff::is_lossy)). The lists are right: read them again.
+    /// Diffs that were not fetched took more bytes than
+    /// [`diffs_bytes_max`](crate::PresenceConfig::diffs_bytes_max) and are gone, or one lost
+    /// versions that came and went ([`Diff::is_lossy`](crate::Diff::is_lossy)). The lists are
+    /// right: read them again, with [`list_with_diffs`](crate::Presence::list_with_diffs). Told
+    /// once, however often it happened since events were polled.
     DiffsDropped,
 }

@@ -180,7 +180,7 @@ impl<I: Id> Roster<I> {
             });
         }
         for leave in &diff.leaves {
-            round.add(leave, |_, _| Step::End(leave));
+            round.add(&leave.entry, |_, _| Step::End(&leave.entry));
         }
         self.play(round, wall_s)
     }

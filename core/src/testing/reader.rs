@@ -127,8 +127,8 @@ impl Reader {
             }
         }
         for leave in &topic.leaves {
-            let is_own = leave.origin().replica.name() == name;
-            if !self.shown.remove(&shown(leave)) && !is_own {
+            let is_own = leave.entry.origin().replica.name() == name;
+            if !self.shown.remove(&shown(&leave.entry)) && !is_own {
                 return Err(format!("reports a leave of nothing: {leave:?}"));
             }
         }

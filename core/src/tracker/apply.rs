@@ -1,6 +1,7 @@
 //! Frames of other replicas, and verdicts on whole replicas.
 
 use super::diff::{Diff, DiffBuilder};
+use super::leave::LeaveReason;
 use super::slab::NIL;
 use super::slice::Slice;
 use super::{Tracker, delta, repair};
@@ -82,9 +83,14 @@ impl Tracker {
     /// Drops a replica with all its entries at once. The Diff has the leaves of those that
     /// were visible. O(its entries).
     pub fn forget(&mut self, replica: &ReplicaId) -> Diff {
+        self.forget_for(replica, LeaveReason::ReplicaForgotten)
+    }
+
+    /// Does what [`forget`](Self::forget) does, with a reason for the leaves.
+    pub(crate) fn forget_for(&mut self, replica: &ReplicaId, reason: LeaveReason) -> Diff {
         let mut diff = DiffBuilder::default();
         if let Some(number) = self.state.origins().find_remote(replica) {
-            self.state.drop_origin(number, &mut diff);
+            self.state.drop_origin(number, reason, &mut diff);
         }
         diff.finish()
     }
@@ -92,9 +98,14 @@ impl Tracker {
     /// Drops a replica: its entries are invisible and its name is free at once; they are removed
     /// by [`reap`](Self::reap). Returns whether the replica was known. O(1).
     pub fn retire(&mut self, replica: &ReplicaId) -> bool {
+        self.retire_for(replica, LeaveReason::ReplicaForgotten)
+    }
+
+    /// Does what [`retire`](Self::retire) does, with a reason for the leaves.
+    pub(crate) fn retire_for(&mut self, replica: &ReplicaId, reason: LeaveReason) -> bool {
         let number = self.state.origins().find_remote(replica);
         number
-            .inspect(|&number| self.state.retire(number))
+            .inspect(|&number| self.state.retire(number, reason))
             .is_some()
     }
 
@@ -105,7 +116,7 @@ impl Tracker {
         let mut diff = DiffBuilder::default();
         let mut budget = entries_max.max(1);
         let mut done = true;
-        while let Some((number, was_visible)) = state.origins().next_retired() {
+        while let Some((number, retired)) = state.origins().next_retired() {
             let newest = state.origin(number).order().newest();
             if newest == NIL {
                 state.remove_origin(number);
@@ -117,8 +128,8 @@ impl Tracker {
             }
             budget -= 1;
             let topic = state.topic_name(newest);
-            if was_visible && watched(topic) {
-                diff.leave(topic, state.entry(newest).to_buf());
+            if retired.was_visible && watched(topic) {
+                diff.leave(topic, state.leave(newest, retired.reason));
             }
             state.remove_unseen(newest);
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Tracker;
 use super::diff::{Diff, DiffBuilder};
+use super::leave::LeaveReason;
 use super::wire::{Kept, Place, Record, Records};
 use crate::codec::{DecodeError, Reader};
 use crate::error::ApplyError;
@@ -119,7 +120,7 @@ impl ColdLoad {
         let state = &mut tracker.state;
         let mut diff = DiffBuilder::default();
         if let Some(number) = state.claimed(&self.replica, self.token) {
-            state.drop_origin(number, &mut diff);
+            state.drop_origin(number, LeaveReason::Unknown, &mut diff);
         }
         diff.finish()
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Tracker;
 use super::diff::{Diff, DiffBuilder};
+use super::leave::LeaveReason;
 use super::limits::Limits;
 use super::slice::Slice;
 use super::state::State;
@@ -164,6 +165,11 @@ impl StagedDelta {
     /// Gives up the delta. If it has changed entries already, the tracker drops the origin, because
     /// its state is not exact. The Diff has the leaves.
     pub fn cancel(&mut self, tracker: &mut Tracker) -> Diff {
+        self.cancel_for(tracker, LeaveReason::Unknown)
+    }
+
+    /// Does what [`cancel`](Self::cancel) does, with a reason for the leaves.
+    pub(crate) fn cancel_for(&mut self, tracker: &mut Tracker, reason: LeaveReason) -> Diff {
         let state = &mut tracker.state;
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         let Some(number) = state.claimed(&self.head.origin.replica, self.token) else {
@@ -171,7 +177,7 @@ impl StagedDelta {
         };
         let mut diff = std::mem::take(&mut self.diff);
         let is_unchanged = matches!(stage, Stage::Check(_));
-        state.cancel_load(number, is_unchanged, &mut diff);
+        state.cancel_load(number, is_unchanged, reason, &mut diff);
         diff.finish()
     }
 
@@ -359,7 +365,8 @@ fn apply_record(
         }
         Record::Leave(leave) if leave.op > clock => {
             if let Some(index) = state.by_birth(number, leave.birth) {
-                state.remove(number, index, diff);
+                let reason = LeaveReason::from_wire(leave.reason);
+                state.remove(index, reason, diff);
             }
             state.log_leave(number, leave);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::entry::EntryBuf;
+use super::leave::{Leave, LeaveReason};
 use crate::id::EntryRef;
 
 /// The changes of each topic. A tracker makes it from operations, never by comparing states.
@@ -24,13 +25,20 @@ use crate::id::EntryRef;
 /// | update, leave | a leave of the version reported before, one of that in between |
 /// | leave, join | an update |
 ///
+/// Each leave has a [`LeaveReason`]. That of an entry that was updated and then left is the reason
+/// for which it left.
+///
 /// ```
+/// use headcount::tracker::LeaveReason;
 /// use headcount::{NewEntry, ReplicaId, Tracker};
 /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
 /// tracker.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// let diff = tracker.take_diff();
 /// assert_eq!(diff.topic("room").unwrap().joins[0].key_str(), Some("ann"));
 /// assert!(tracker.take_diff().is_empty());
+/// tracker.untrack_owner("conn-1");
+/// let diff = tracker.take_diff();
+/// assert_eq!(diff.topic("room").unwrap().leaves[0].reason, LeaveReason::OwnerGone);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +58,8 @@ pub struct TopicDiff {
     pub joins: Vec<EntryBuf>,
     /// Versions of entries that are over, each as it was: of an entry that an earlier Diff
     /// reported, of one among the joins, or a version in between that only a read can have shown.
-    pub leaves: Vec<EntryBuf>,
+    /// When several changes of an entry became one leave, its reason is that of the last of them.
+    pub leaves: Vec<Leave>,
     /// Entries whose content changed.
     pub updates: Vec<Update>,
 }
@@ -96,27 +105,45 @@ impl TopicDiff {
         self.len() == 0
     }
 
+    /// Returns the bytes on the heap. O(changes).
+    fn memory(&self) -> usize {
+        let joins = self.joins.iter();
+        let leaves = self.leaves.iter().map(|leave| &leave.entry);
+        let updates = self.updates.iter();
+        let updates = updates.flat_map(|update| [&update.old, &update.new]);
+        let contents = joins.chain(leaves).chain(updates);
+        let contents: usize = contents.map(EntryBuf::bytes_len).sum();
+        self.topic.len()
+            + self.joins.capacity() * size_of::<EntryBuf>()
+            + self.leaves.capacity() * size_of::<Leave>()
+            + self.updates.capacity() * size_of::<Update>()
+            + contents
+    }
+
     /// Turns a leave and a join of the same session into one update. O(changes).
     fn pair(&mut self) {
         if self.joins.is_empty() || self.leaves.is_empty() {
             return;
         }
-        let mut left: HashMap<SessionKey, EntryBuf> = HashMap::new();
+        let mut left: HashMap<SessionKey, Leave> = HashMap::new();
         let mut leaves = Vec::with_capacity(self.leaves.len());
         for leave in self.leaves.drain(..) {
-            if let Some(doubled) = left.insert(session(&leave), leave) {
+            if let Some(doubled) = left.insert(session(&leave.entry), leave) {
                 leaves.push(doubled);
             }
         }
         let mut joins = Vec::with_capacity(self.joins.len());
         for join in self.joins.drain(..) {
             match left.remove(&session(&join)) {
-                Some(old) => self.updates.push(Update { old, new: join }),
+                Some(leave) => self.updates.push(Update {
+                    old: leave.entry,
+                    new: join,
+                }),
                 None => joins.push(join),
             }
         }
         leaves.extend(left.into_values());
-        leaves.sort_by_key(EntryBuf::version);
+        leaves.sort_by_key(version);
         self.joins = joins;
         self.leaves = leaves;
     }
@@ -130,17 +157,27 @@ impl TopicDiff {
         let mut new = Vec::new();
         new.append(&mut self.joins);
         for Update { old, new: written } in self.updates.drain(..) {
-            gone.push(old);
+            gone.push(Leave {
+                entry: old,
+                reason: LeaveReason::Updated,
+            });
             new.push(written);
         }
         let life = |entry: &EntryBuf| (entry.origin().clone(), entry.birth());
         let written = |entry: &EntryBuf| (life(entry), entry.version());
-        gone.sort_by_cached_key(written);
-        let keys: Vec<_> = gone.iter().map(written).collect();
+        gone.sort_by_cached_key(|leave| written(&leave.entry));
+        let keys: Vec<_> = gone.iter().map(|leave| written(&leave.entry)).collect();
+        // A version that stays in the Diff for its life takes the reason of the last one.
+        for at in (1..gone.len()).rev() {
+            if keys[at - 1].0 == keys[at].0 {
+                gone[at - 1].reason = gone[at].reason;
+            }
+        }
         let mut gone: Vec<_> = gone.into_iter().map(Some).collect();
         new.retain(|entry| {
             let at = keys.binary_search(&written(entry)).ok();
-            let same = at.filter(|&at| gone[at].as_ref() == Some(entry));
+            let is_same = |leave: &Leave| leave.entry == *entry;
+            let same = at.filter(|&at| gone[at].as_ref().is_some_and(is_same));
             same.and_then(|at| gone[at].take()).is_none()
         });
         new.sort_by_key(EntryBuf::version);
@@ -149,7 +186,10 @@ impl TopicDiff {
             let first = keys.partition_point(|key| key.0 < life);
             let last = keys.partition_point(|key| key.0 <= life);
             match gone[first..last].iter_mut().find_map(Option::take) {
-                Some(old) => self.updates.push(Update { old, new: entry }),
+                Some(leave) => self.updates.push(Update {
+                    old: leave.entry,
+                    new: entry,
+                }),
                 None => self.joins.push(entry),
             }
         }
@@ -159,22 +199,27 @@ impl TopicDiff {
     /// Adds versions that came and went since the last Diff. `brief` are the last versions of
     /// entries that no Diff has reported: one whose session appears nowhere else joins and leaves.
     /// O(changes).
-    fn add_ended(&mut self, brief: Vec<EntryBuf>, between: Vec<EntryBuf>) {
+    fn add_ended(&mut self, brief: Vec<Leave>, between: Vec<Leave>) {
         if !brief.is_empty() {
             let updates = self.updates.iter();
             let updated = updates.flat_map(|update| [&update.old, &update.new]);
-            let reported = self.joins.iter().chain(&self.leaves).chain(updated);
+            let left = self.leaves.iter().map(|leave| &leave.entry);
+            let reported = self.joins.iter().chain(left).chain(updated);
             let mut reported: HashSet<_> = reported.map(session).collect();
-            let newest_first = brief.iter().rev();
+            let newest_first = brief.iter().rev().map(|leave| &leave.entry);
             let joins = newest_first.filter(|entry| reported.insert(session(entry)));
             self.joins.extend(joins.cloned());
             self.joins.sort_by_key(EntryBuf::version);
         }
         if !brief.is_empty() || !between.is_empty() {
             self.leaves.extend(brief.into_iter().chain(between));
-            self.leaves.sort_by_key(EntryBuf::version);
+            self.leaves.sort_by_key(version);
         }
     }
+}
+
+fn version(leave: &Leave) -> u64 {
+    leave.entry.version()
 }
 
 /// Names a session within a topic: key, encoding, owner.
@@ -225,6 +270,23 @@ impl Diff {
         self.is_lossy = true;
     }
 
+    /// Returns the approximate bytes that it takes: those of its topics, and of their changes with
+    /// key, owner and meta. O(changes).
+    pub(crate) fn memory(&self) -> usize {
+        let topics = self.topics.capacity() * size_of::<TopicDiff>();
+        topics + self.topics.iter().map(TopicDiff::memory).sum::<usize>()
+    }
+
+    /// Gives back memory that it took while it was made. O(topics + changes).
+    pub(crate) fn shrink(&mut self) {
+        self.topics.shrink_to_fit();
+        for topic in &mut self.topics {
+            topic.joins.shrink_to_fit();
+            topic.leaves.shrink_to_fit();
+            topic.updates.shrink_to_fit();
+        }
+    }
+
     /// Drops the topics that are not wanted.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(&str) -> bool) {
         self.topics.retain(|diff| is_wanted(&diff.topic));
@@ -260,8 +322,8 @@ impl<'a> IntoIterator for &'a Diff {
 #[derive(Debug, Clone)]
 struct Changes {
     diff: TopicDiff,
-    brief: Vec<EntryBuf>,
-    between: Vec<EntryBuf>,
+    brief: Vec<Leave>,
+    between: Vec<Leave>,
 }
 
 /// Collects changes and groups them by topic.
@@ -328,9 +390,9 @@ impl DiffBuilder {
         self.topic(topic).diff.joins.push(entry);
     }
 
-    pub(super) fn leave(&mut self, topic: &Arc<str>, entry: EntryBuf) {
-        self.ended(&entry);
-        self.topic(topic).diff.leaves.push(entry);
+    pub(super) fn leave(&mut self, topic: &Arc<str>, leave: Leave) {
+        self.ended(&leave.entry);
+        self.topic(topic).diff.leaves.push(leave);
     }
 
     pub(super) fn update(&mut self, topic: &Arc<str>, old: EntryBuf, new: EntryBuf) {
@@ -340,13 +402,13 @@ impl DiffBuilder {
     }
 
     /// Adds the last version of an entry that came and went since the last Diff.
-    pub(super) fn brief(&mut self, topic: &Arc<str>, entry: EntryBuf) {
-        self.topic(topic).brief.push(entry);
+    pub(super) fn brief(&mut self, topic: &Arc<str>, leave: Leave) {
+        self.topic(topic).brief.push(leave);
     }
 
     /// Adds a version that came since the last Diff and is followed by another one.
-    pub(super) fn between(&mut self, topic: &Arc<str>, entry: EntryBuf) {
-        self.topic(topic).between.push(entry);
+    pub(super) fn between(&mut self, topic: &Arc<str>, leave: Leave) {
+        self.topic(topic).between.push(leave);
     }
 
     pub(super) fn finish(self) -> Diff {
@@ -363,5 +425,41 @@ impl DiffBuilder {
         topics.sort_by(|a, b| a.topic.cmp(&b.topic));
         let is_lossy = false;
         Diff { topics, is_lossy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{NewEntry, Tracker};
+    use super::*;
+    use crate::id::ReplicaId;
+
+    /// Returns three versions of one entry.
+    fn versions() -> [EntryBuf; 3] {
+        let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0).unwrap());
+        let put = NewEntry::new("room", "ann", "conn");
+        [(); 3].map(|()| {
+            tracker.upsert(&put).unwrap();
+            tracker.list("room").next().unwrap().to_buf()
+        })
+    }
+
+    #[test]
+    fn a_version_that_a_frame_wrote_and_ended_hands_its_reason_to_the_one_before() {
+        let [first, second, third] = versions();
+        let topic: Arc<str> = "room".into();
+        let mut diff = DiffBuilder::default();
+        diff.update(&topic, first.clone(), second.clone());
+        diff.update(&topic, second, third.clone());
+        let reason = LeaveReason::Expired;
+        let entry = third;
+        diff.leave(&topic, Leave { entry, reason });
+        let diff = diff.finish();
+        let entry = first;
+        let expected = TopicDiff {
+            leaves: vec![Leave { entry, reason }],
+            ..TopicDiff::new(topic)
+        };
+        assert_eq!(diff.topics, [expected]);
     }
 }

@@ -11,7 +11,7 @@ use hashbrown::{HashMap, HashSet};
 use super::Tracker;
 use super::content::{ContentKind, Contents};
 use super::entry::EntryVersions;
-use super::leave_log::Leave;
+use super::leave_log::LoggedLeave;
 use super::slab::NIL;
 use super::slice::Slice;
 use super::state::State;
@@ -80,7 +80,7 @@ struct Collected {
 pub struct Extracted {
     extract: Extract,
     to: u64,
-    leaves: Vec<Leave>,
+    leaves: Vec<LoggedLeave>,
 }
 
 impl Extract {
@@ -173,7 +173,7 @@ impl Extract {
             return None;
         }
         let to = origin.clock();
-        let leaves: Vec<Leave> = origin.leaves().after(since).collect();
+        let leaves: Vec<LoggedLeave> = origin.leaves().after(since).collect();
         if delta {
             self.rows.reverse();
         }
@@ -233,7 +233,7 @@ impl Extract {
     }
 
     /// Drops rows whose entry left or was written again after the start.
-    fn outdate(&mut self, leaves: &[Leave], late: &[Collected]) {
+    fn outdate(&mut self, leaves: &[LoggedLeave], late: &[Collected]) {
         let start = self.start;
         let left = leaves
             .iter()
@@ -320,7 +320,7 @@ impl Extract {
         }
     }
 
-    fn write(&self, writer: &mut BodyWriter, leaves: impl Iterator<Item = Leave>) {
+    fn write(&self, writer: &mut BodyWriter, leaves: impl Iterator<Item = LoggedLeave>) {
         let mut leaves = leaves.peekable();
         for row in &self.rows {
             while let Some(leave) = leaves.next_if(|leave| leave.op < row.versions.version) {

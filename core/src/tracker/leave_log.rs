@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// A leave that later frames still bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Leave {
+pub(super) struct LoggedLeave {
     pub(super) op: u64,
     pub(super) birth: u64,
     pub(super) reason: u8,
@@ -13,7 +13,7 @@ pub(super) struct Leave {
 #[derive(Debug, Clone, Default)]
 pub(super) struct LeaveLog {
     /// In the order of their ops.
-    leaves: VecDeque<Leave>,
+    leaves: VecDeque<LoggedLeave>,
     /// The newest op whose leave was dropped.
     horizon: u64,
 }
@@ -31,7 +31,7 @@ impl LeaveLog {
 
     /// Remembers a leave; beyond `len_max` the oldest is dropped and the horizon rises.
     #[inline]
-    pub(super) fn push(&mut self, leave: Leave, len_max: usize) {
+    pub(super) fn push(&mut self, leave: LoggedLeave, len_max: usize) {
         self.leaves.push_back(leave);
         while self.leaves.len() > len_max {
             self.drop_oldest();
@@ -69,13 +69,13 @@ impl LeaveLog {
     }
 
     /// Returns the leaves after `op`, oldest first. O(log leaves).
-    pub(super) fn after(&self, op: u64) -> impl Iterator<Item = Leave> {
+    pub(super) fn after(&self, op: u64) -> impl Iterator<Item = LoggedLeave> {
         let first = self.leaves.partition_point(|leave| leave.op <= op);
         self.leaves.range(first..).copied()
     }
 
     /// Returns the newest leave.
-    pub(super) fn newest(&self) -> Option<Leave> {
+    pub(super) fn newest(&self) -> Option<LoggedLeave> {
         self.leaves.back().copied()
     }
 }
@@ -87,7 +87,7 @@ mod tests {
     fn log(ops: std::ops::RangeInclusive<u64>, len_max: usize) -> LeaveLog {
         let mut log = LeaveLog::default();
         for op in ops {
-            let leave = Leave {
+            let leave = LoggedLeave {
                 op,
                 birth: 1,
                 reason: 0,

@@ -1,10 +1,11 @@
 //! Operations on the entries of this replica.
 
+use super::Tracker;
 use super::diff::Diff;
 use super::entry::{Key, NewEntry};
+use super::leave::LeaveReason;
 use super::session::{SessionName, Since};
 use super::slab::NIL;
-use super::{LeaveReason, Tracker};
 use crate::error::TrackError;
 use crate::id::{EntryRef, ReplicaId};
 use crate::tracker::Encoding;
@@ -162,7 +163,7 @@ impl Tracker {
         let Ok(op) = self.state.next_op() else {
             return false;
         };
-        self.pending.before_leave(&self.state, index);
+        self.pending.before_leave(&self.state, index, reason);
         self.state.remove_local(index, op, reason);
         true
     }

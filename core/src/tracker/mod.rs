@@ -51,6 +51,7 @@ mod encoding;
 mod entry;
 mod extract;
 mod head_table;
+mod leave;
 mod leave_log;
 mod limits;
 mod linger;
@@ -74,6 +75,7 @@ mod topics;
 mod version_order;
 mod version_vector;
 mod visibility;
+mod visible_keys;
 mod wire;
 
 use std::fmt;
@@ -87,6 +89,7 @@ pub use diff::{Diff, TopicDiff, Update};
 pub use encoding::Encoding;
 pub use entry::{Entry, EntryBuf, Key, NewEntry};
 pub use extract::{Extract, Extracted};
+pub use leave::{Leave, LeaveReason};
 pub use limits::Limits;
 pub use pages::Pages;
 pub use read::{Entries, ListRevision, Sessions};
@@ -105,20 +108,6 @@ use self::state::State;
 use crate::codec::{Envelope, Kind};
 use crate::fault::{Fault, is_broken};
 use crate::id::{Origin, ReplicaId};
-
-/// The reason for which an entry left. Travels with the leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum LeaveReason {
-    /// It was untracked.
-    Untracked = 0,
-    /// Its owner was untracked: the connection closed, the process ended.
-    OwnerGone = 1,
-    /// Its lease ran out.
-    Expired = 2,
-}
 
 /// The state of an origin at one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]

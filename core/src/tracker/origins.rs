@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use super::leave::LeaveReason;
 use super::origin::OriginState;
 use crate::id::ReplicaId;
 
@@ -30,9 +31,17 @@ struct Member {
     hidden: bool,
     /// A first load in slices is under way: its entries are not visible before the end.
     loading: bool,
-    /// Set when the origin gave up its name, and its entries go bit by bit: whether they were
-    /// visible until then.
-    retired: Option<bool>,
+    /// Set when the origin gave up its name, and its entries go bit by bit.
+    retired: Option<Retired>,
+}
+
+/// An origin that gave up its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retired {
+    /// True if its entries were visible until then.
+    pub(super) was_visible: bool,
+    /// The reason of their leaves.
+    pub(super) reason: LeaveReason,
 }
 
 impl Member {
@@ -187,16 +196,26 @@ impl Origins {
     }
 
     /// Takes an origin out: invisible, and its name is free. Its entries still hold its number.
-    pub(super) fn retire(&mut self, number: u16) {
+    pub(super) fn retire(&mut self, number: u16, reason: LeaveReason) {
         let was_visible = self.is_visible(number);
         self.set_hidden(number, true);
-        self.take_out(number, was_visible);
+        self.take_out(
+            number,
+            Retired {
+                was_visible,
+                reason,
+            },
+        );
         self.retired.push(number);
     }
 
     /// Takes an origin out, but leaves its entries visible until [`end_linger`](Self::end_linger).
     pub(super) fn linger(&mut self, number: u16) {
-        self.take_out(number, true);
+        let retired = Retired {
+            was_visible: true,
+            reason: LeaveReason::ReplicaReplaced,
+        };
+        self.take_out(number, retired);
         self.lingering.push(number);
     }
 
@@ -220,18 +239,18 @@ impl Origins {
         self.is_visible(number) && self.member(number).retired.is_some()
     }
 
-    fn take_out(&mut self, number: u16, was_visible: bool) {
+    fn take_out(&mut self, number: u16, retired: Retired) {
         let member = self.member_mut(number);
-        member.retired = Some(was_visible);
+        member.retired = Some(retired);
         member.state.give_up();
         let name: Box<str> = member.state.id().name().into();
         self.by_name.remove(&name);
     }
 
-    /// Returns the retired origin to clear next, and whether its entries were visible before.
-    pub(super) fn next_retired(&self) -> Option<(u16, bool)> {
+    /// Returns the retired origin to clear next.
+    pub(super) fn next_retired(&self) -> Option<(u16, Retired)> {
         let number = *self.retired.last()?;
-        Some((number, self.member(number).retired == Some(true)))
+        Some((number, self.member(number).retired?))
     }
 
     /// Removes an origin that has no entries left.
@@ -296,7 +315,7 @@ mod tests {
     fn a_retired_origin_frees_its_name_at_once_and_its_number_at_the_end() {
         let mut origins = Origins::new(id("me", 1));
         let old = origins.add(id("a", 1));
-        origins.retire(old);
+        origins.retire(old, LeaveReason::ReplicaLeft);
         let new = origins.add(id("a", 2));
         assert_ne!(old, new);
         assert_eq!(origins.by_name("a"), Some(new));
@@ -304,7 +323,11 @@ mod tests {
             (names(&origins), origins.len()),
             (vec!["me".into(), "a".into()], 3)
         );
-        assert_eq!(origins.next_retired(), Some((old, true)));
+        let retired = Retired {
+            was_visible: true,
+            reason: LeaveReason::ReplicaLeft,
+        };
+        assert_eq!(origins.next_retired(), Some((old, retired)));
         origins.remove(old);
         assert_eq!((origins.by_name("a"), origins.len()), (Some(new), 2));
         assert_eq!(origins.add(id("b", 1)), old);
@@ -319,7 +342,11 @@ mod tests {
         assert_eq!(origins.lingering(), [number]);
         origins.end_linger(number);
         assert!(!origins.is_lingering(number) && !origins.is_visible(number));
-        assert_eq!(origins.next_retired(), Some((number, true)));
+        let retired = Retired {
+            was_visible: true,
+            reason: LeaveReason::ReplicaReplaced,
+        };
+        assert_eq!(origins.next_retired(), Some((number, retired)));
         assert_eq!(names(&origins), ["me"]);
     }
 }

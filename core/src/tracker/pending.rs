@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use super::diff::{Diff, DiffBuilder};
 use super::entry::{Entry, EntryBuf};
+use super::leave::{Leave, LeaveReason};
 use super::state::State;
 
 /// Most bytes of versions that came and went since the last Diff and that are kept for it: a bound
@@ -21,7 +22,7 @@ pub(super) struct Pending {
     /// Updated entries by birth, as last reported.
     updated: HashMap<u64, EntryBuf>,
     /// Removed entries, as last reported.
-    left: Vec<(Arc<str>, EntryBuf)>,
+    left: Vec<(Arc<str>, Leave)>,
     /// Versions that came and went and that reads may have shown.
     ended: Vec<Ended>,
     ended_bytes: usize,
@@ -33,7 +34,7 @@ pub(super) struct Pending {
 #[derive(Debug, Clone)]
 struct Ended {
     topic: Arc<str>,
-    entry: EntryBuf,
+    leave: Leave,
     /// True if its entry left, and no version of it was in a Diff.
     is_last: bool,
 }
@@ -52,26 +53,28 @@ impl Pending {
         if old.version() <= self.flushed {
             self.updated.insert(old.birth(), old.to_buf());
         } else {
-            self.end(state.topic_name(index), old, false);
+            self.end(state.topic_name(index), old, LeaveReason::Updated, false);
         }
     }
 
-    /// Notes an own entry that is about to leave. O(1).
+    /// Notes an own entry that is about to leave. The reason is that of the version last reported
+    /// too. O(1).
     #[inline]
-    pub(super) fn before_leave(&mut self, state: &State, index: u32) {
+    pub(super) fn before_leave(&mut self, state: &State, index: u32, reason: LeaveReason) {
         let topic = state.topic_name(index);
         let entry = state.entry(index);
         if entry.version() <= self.flushed {
-            self.left.push((Arc::clone(topic), entry.to_buf()));
+            self.left
+                .push((Arc::clone(topic), state.leave(index, reason)));
             return;
         }
         if self.updated.is_empty() {
-            self.end(topic, entry, true);
+            self.end(topic, entry, reason, true);
             return;
         }
         let reported = self.updated.remove(&entry.birth());
-        self.end(topic, entry, reported.is_none());
-        let reported = reported.map(|reported| (Arc::clone(topic), reported));
+        self.end(topic, entry, reason, reported.is_none());
+        let reported = reported.map(|entry| (Arc::clone(topic), Leave { entry, reason }));
         self.left.extend(reported);
     }
 
@@ -86,7 +89,7 @@ impl Pending {
 
     /// Keeps a version that is over, unless there are too many. O(1).
     #[inline]
-    fn end(&mut self, topic: &Arc<str>, entry: Entry<'_>, is_last: bool) {
+    fn end(&mut self, topic: &Arc<str>, entry: Entry<'_>, reason: LeaveReason, is_last: bool) {
         if self.is_lossy {
             return;
         }
@@ -99,7 +102,7 @@ impl Pending {
         }
         self.ended.push(Ended {
             topic: Arc::clone(topic),
-            entry,
+            leave: Leave { entry, reason },
             is_last,
         });
     }
@@ -110,8 +113,8 @@ impl Pending {
         let taken = std::mem::take(self);
         self.flushed = origin.clock();
         let mut diff = DiffBuilder::default();
-        for (topic, entry) in taken.left {
-            diff.leave(&topic, entry);
+        for (topic, leave) in taken.left {
+            diff.leave(&topic, leave);
         }
         let mut updated = taken.updated;
         for index in origin.order().newer_than(state.store(), taken.flushed) {
@@ -124,9 +127,9 @@ impl Pending {
         }
         for ended in taken.ended {
             if ended.is_last {
-                diff.brief(&ended.topic, ended.entry);
+                diff.brief(&ended.topic, ended.leave);
             } else {
-                diff.between(&ended.topic, ended.entry);
+                diff.between(&ended.topic, ended.leave);
             }
         }
         let mut diff = diff.finish();
@@ -143,7 +146,6 @@ mod tests {
     use super::super::limits::Limits;
     use super::*;
     use crate::id::ReplicaId;
-    use crate::tracker::LeaveReason;
 
     fn tracked(state: &mut State, meta: &[u8]) -> u32 {
         let put = NewEntry::new("room", "ann", "phone").meta(meta);
@@ -164,7 +166,7 @@ mod tests {
         let mut pending = Pending::default();
         let index = tracked(&mut state, b"");
         assert!(pending.has_changes(state.local().clock()));
-        pending.before_leave(&state, index);
+        pending.before_leave(&state, index, LeaveReason::Untracked);
         let op = state.next_op().unwrap();
         state.remove_local(index, op, LeaveReason::Untracked);
         let diff = pending.take(&state);

@@ -188,7 +188,9 @@ impl Tracker {
     }
 
     /// Returns the number of distinct visible keys in a topic. O(origins of the topic); while an
-    /// origin of the topic is hidden, the first call after a change is O(entries of the topic).
+    /// origin of the topic is hidden, the first call after any origin was hidden or shown is
+    /// O(entries of the topic), and so is one after a change of a key with more than 64 hidden
+    /// sessions.
     #[must_use]
     pub fn count_keys(&self, topic: &str) -> usize {
         let Some(topic) = self.state.store().find_topic(topic) else {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Tracker;
 use super::diff::{Diff, DiffBuilder};
+use super::leave::LeaveReason;
 use super::limits::Limits;
 use super::slab::NIL;
 use super::slice::Slice;
@@ -139,7 +140,12 @@ impl StagedRepair {
     /// Gives up the repair. If it has changed entries already, the tracker drops the origin,
     /// because its state is not exact. The Diff has the leaves.
     pub fn cancel(&mut self, tracker: &mut Tracker) -> Diff {
-        self.plan.cancel(&mut tracker.state)
+        self.cancel_for(tracker, LeaveReason::Unknown)
+    }
+
+    /// Does what [`cancel`](Self::cancel) does, with a reason for the leaves.
+    pub(crate) fn cancel_for(&mut self, tracker: &mut Tracker, reason: LeaveReason) -> Diff {
+        self.plan.cancel(&mut tracker.state, reason)
     }
 }
 
@@ -310,14 +316,14 @@ impl Plan {
         })
     }
 
-    fn cancel(&mut self, state: &mut State) -> Diff {
+    fn cancel(&mut self, state: &mut State, reason: LeaveReason) -> Diff {
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         let Some(number) = state.claimed(&self.head.origin.replica, self.token) else {
             return Diff::default();
         };
         let mut diff = std::mem::take(&mut self.diff);
         let is_unchanged = matches!(stage, Stage::Check { .. });
-        state.cancel_load(number, is_unchanged, &mut diff);
+        state.cancel_load(number, is_unchanged, reason, &mut diff);
         diff.finish()
     }
 
@@ -394,7 +400,7 @@ impl Plan {
             if keep == Some(state.row(entry).version) {
                 keep = kept.next(work.body)?;
             } else {
-                state.remove(work.number, entry, &mut work.diff);
+                state.remove(entry, LeaveReason::Unknown, &mut work.diff);
             }
             entry = newer;
         }
@@ -441,7 +447,7 @@ impl Plan {
             }
             work.budget -= 1;
             let older = state.row(boundary).older;
-            state.remove(work.number, boundary, &mut work.diff);
+            state.remove(boundary, LeaveReason::Unknown, &mut work.diff);
             boundary = older;
         }
         Stage::Write {

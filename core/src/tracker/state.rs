@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::LeaveReason;
 use super::diff::DiffBuilder;
 use super::entry::{Entry, EntryBuf, EntryVersions, NewEntry};
-use super::leave_log::Leave;
+use super::leave::{Leave, LeaveReason};
+use super::leave_log::LoggedLeave;
 use super::limits::Limits;
 use super::linger;
 use super::origin::OriginState;
@@ -16,6 +16,7 @@ use super::slab::{NIL, Row};
 use super::store::{KeyLocation, Store};
 use super::topic_share::TopicShare;
 use super::version_order::Direction;
+use super::visible_keys;
 use crate::error::{ApplyError, TrackError};
 use crate::id::{EntryRef, OP_MAX, Origin, ReplicaId};
 use crate::tracker::Encoding;
@@ -190,6 +191,7 @@ impl State {
         self.check_owner_has_room(owner)?;
         let versions = EntryVersions::new(op);
         let index = self.store.insert(location, put, LOCAL, versions);
+        visible_keys::note_entry(&mut self.store, &self.origins, index);
         self.owners.link(&mut self.store, index, owner);
         let origin = self.origins.get_mut(LOCAL);
         origin.insert(&mut self.store, index);
@@ -227,9 +229,10 @@ impl State {
         let origin = self.origins.get_mut(LOCAL);
         origin.remove(&mut self.store, index);
         origin.set_clock(op);
-        let leave = Leave { op, birth, reason };
+        let leave = LoggedLeave { op, birth, reason };
         let len_max = self.limits.leave_log_len_max;
         origin.leaves_mut().push(leave, len_max);
+        visible_keys::note_leave(&mut self.store, &self.origins, index);
         self.store.remove(index);
     }
 
@@ -308,19 +311,19 @@ impl State {
     /// dropped.
     pub(super) fn add_origin(&mut self, replica: &ReplicaId, diff: &mut DiffBuilder) -> u16 {
         if let Some(lower) = self.origins.by_name(replica.name()) {
-            self.drop_origin(lower, diff);
+            self.drop_origin(lower, LeaveReason::ReplicaReplaced, diff);
         }
         self.origins.add(replica.clone())
     }
 
     /// Removes an origin with all its entries. O(its entries).
-    pub(super) fn drop_origin(&mut self, number: u16, diff: &mut DiffBuilder) {
+    pub(super) fn drop_origin(&mut self, number: u16, reason: LeaveReason, diff: &mut DiffBuilder) {
         loop {
             let newest = self.origins.get(number).order().newest();
             if newest == NIL {
                 break;
             }
-            self.remove(number, newest, diff);
+            self.remove(newest, reason, diff);
         }
         self.origins.remove(number);
     }
@@ -338,11 +341,12 @@ impl State {
                 self.update(index, put, versions, diff);
                 return;
             }
-            Some(index) => self.remove(number, index, diff),
+            Some(index) => self.remove(index, LeaveReason::Unknown, diff),
             None => {}
         }
         let location = self.store.locate(put.topic, put.encoding, put.key);
         let index = self.store.insert(location, put, number, versions);
+        visible_keys::note_entry(&mut self.store, &self.origins, index);
         let origin = self.origins.get_mut(number);
         origin.insert(&mut self.store, index);
         if self.origins.is_visible(number) {
@@ -393,23 +397,31 @@ impl State {
     }
 
     /// Removes an entry of a remote origin.
-    pub(super) fn remove(&mut self, number: u16, index: u32, diff: &mut DiffBuilder) {
+    pub(super) fn remove(&mut self, index: u32, reason: LeaveReason, diff: &mut DiffBuilder) {
+        let number = self.store.row(index).origin;
         if self.origins.is_visible(number) {
             let topic = self.store.topic_name(index);
-            diff.leave(topic, self.entry(index).to_buf());
+            diff.leave(topic, self.leave(index, reason));
         }
         self.remove_unseen(index);
+    }
+
+    /// Returns the leave of an entry that is about to go.
+    pub(super) fn leave(&self, index: u32, reason: LeaveReason) -> Leave {
+        let entry = self.entry(index).to_buf();
+        Leave { entry, reason }
     }
 
     /// Removes an entry of a remote origin that is in no Diff.
     pub(super) fn remove_unseen(&mut self, index: u32) {
         let number = self.store.row(index).origin;
         self.origins.get_mut(number).remove(&mut self.store, index);
+        visible_keys::note_leave(&mut self.store, &self.origins, index);
         self.store.remove(index);
     }
 
     /// Remembers a leave of a remote origin.
-    pub(super) fn log_leave(&mut self, number: u16, leave: Leave) {
+    pub(super) fn log_leave(&mut self, number: u16, leave: LoggedLeave) {
         let len_max = self.limits.leave_log_len_max;
         let leaves = self.origins.get_mut(number).leaves_mut();
         if self.logs_own_leaves_only {
@@ -469,11 +481,17 @@ impl State {
     }
 
     /// Gives up a load. An origin that is no longer, or not yet, in an exact state is dropped.
-    pub(super) fn cancel_load(&mut self, number: u16, is_unchanged: bool, diff: &mut DiffBuilder) {
+    pub(super) fn cancel_load(
+        &mut self,
+        number: u16,
+        is_unchanged: bool,
+        reason: LeaveReason,
+        diff: &mut DiffBuilder,
+    ) {
         if is_unchanged && self.origins.get(number).clock() > 0 {
             self.end_claim(number);
         } else {
-            self.drop_origin(number, diff);
+            self.drop_origin(number, reason, diff);
         }
     }
 
@@ -511,8 +529,8 @@ impl State {
         self.origins.set_hidden(number, hidden)
     }
 
-    pub(super) fn retire(&mut self, number: u16) {
-        self.origins.retire(number);
+    pub(super) fn retire(&mut self, number: u16, reason: LeaveReason) {
+        self.origins.retire(number, reason);
     }
 
     /// Removes a retired origin that has no entries left.

@@ -124,6 +124,11 @@ impl Store {
         self.topics.iter()
     }
 
+    /// Adds a change to the number of visible keys of a topic; `None` forgets it.
+    pub(super) fn adjust_visible_keys(&mut self, topic: u32, change: Option<i32>) {
+        self.topics.get_mut(topic).adjust_visible_keys(change);
+    }
+
     /// Returns the name of the topic of an entry.
     #[inline]
     pub(super) fn topic_name(&self, index: u32) -> &Arc<str> {

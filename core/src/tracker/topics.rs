@@ -32,7 +32,8 @@ pub(super) struct Topic {
     name: Arc<str>,
     /// Entries per origin, for the origins that have some.
     counts: OriginCounts,
-    /// Distinct visible keys: (epoch of visibility + 1) << 32 | count. 0: not known.
+    /// Distinct visible keys: (epoch of visibility + 1) << 32 | count. 0: not known. `visible_keys`
+    /// keeps it while entries come and go.
     visible_keys: AtomicU64,
     /// The number of the newest write to an entry of the topic.
     revision: u64,
@@ -218,18 +219,29 @@ impl Topic {
         self.counts.iter()
     }
 
-    /// Counts a new entry of an origin.
+    /// Counts a new entry of an origin. The caller adjusts the number of visible keys.
     #[inline]
     pub(super) fn count_entry(&mut self, origin: u16) {
-        *self.visible_keys.get_mut() = 0;
         self.counts.add(origin);
     }
 
-    /// Counts an entry of an origin out. Returns whether it was the last one of the topic.
+    /// Counts an entry of an origin out. Returns whether it was the last one of the topic. The
+    /// caller adjusts the number of visible keys before.
     #[inline]
     pub(super) fn uncount_entry(&mut self, origin: u16) -> bool {
-        *self.visible_keys.get_mut() = 0;
         self.counts.sub(origin)
+    }
+
+    /// Returns whether the number of distinct visible keys is known for this epoch. O(1).
+    #[inline]
+    pub(super) fn knows_visible_keys(&self, epoch: u32) -> bool {
+        self.visible_keys.load(Ordering::Relaxed) >> 32 == u64::from(epoch) + 1
+    }
+
+    /// Adds a change to the number of distinct visible keys, which is known; `None` forgets it.
+    pub(super) fn adjust_visible_keys(&mut self, change: Option<i32>) {
+        let known = self.visible_keys.get_mut();
+        *known = change.map_or(0, |change| known.wrapping_add_signed(i64::from(change)));
     }
 
     /// Returns the number of distinct visible keys; calls `recount` unless it is known for this
@@ -353,7 +365,10 @@ mod tests {
         assert_eq!(topic.visible_keys(4, || 7), 7);
         assert_eq!(topic.visible_keys(4, || unreachable!("known")), 7);
         assert_eq!(topic.visible_keys(5, || 6), 6);
-        topic.count_entry(0);
+        topic.adjust_visible_keys(Some(-1));
+        assert!(topic.knows_visible_keys(5) && !topic.knows_visible_keys(4));
+        assert_eq!(topic.visible_keys(5, || unreachable!("known")), 5);
+        topic.adjust_visible_keys(None);
         assert_eq!(topic.visible_keys(5, || 8), 8);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Tracker;
 use super::diff::DiffBuilder;
+use super::leave::{Leave, LeaveReason};
 use super::slab::NIL;
 use super::slice::Slice;
 use crate::id::ReplicaId;
@@ -77,10 +78,11 @@ impl VisibilityChange {
             let topic = state.topic_name(index);
             if watched(topic) {
                 let entry = state.entry(index).to_buf();
+                let reason = LeaveReason::ReplicaDown;
                 match former {
                     Some(former) => diff.update(topic, former, entry),
                     None if self.joined => diff.join(topic, entry),
-                    None => diff.leave(topic, entry),
+                    None => diff.leave(topic, Leave { entry, reason }),
                 }
             }
             self.entry = state.row(index).newer;

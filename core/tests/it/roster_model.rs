@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use headcount::id::{Dot, Origin, ReplicaId};
 use headcount::roster::{OfflinePolicy, RosterReport};
-use headcount::tracker::Update;
+use headcount::tracker::{Leave, LeaveReason, Update};
 use headcount::{
     EntryBuf, GroupId, ListOptions, MemberList, NewEntry, Placement, Roster, RosterOptions,
     SortKey, Status, TopicDiff,
@@ -266,10 +266,10 @@ impl Model {
                 model.end(&update.old);
                 model.begin(&update.new);
             }
-            let leaving = diff.leaves.iter().map(user_of);
+            let leaving = diff.leaves.iter().map(|leave| user_of(&leave.entry));
             let seen = leaving.filter(|user| model.status(*user).outward() != Status::Offline);
             let seen = seen.collect();
-            diff.leaves.iter().for_each(|leave| model.end(leave));
+            diff.leaves.iter().for_each(|leave| model.end(&leave.entry));
             seen
         };
         self.change(&begun, work, list, now);
@@ -333,18 +333,23 @@ impl Truth {
             match (old, new) {
                 (Some(old), Some(new)) if old != new => diff.updates.push(Update { old, new }),
                 (None, Some(new)) => diff.joins.push(new),
-                (Some(old), None) => diff.leaves.push(old),
+                (Some(old), None) => diff.leaves.push(left(old)),
                 (None, None) => diff.joins.extend(made.last().cloned()),
                 _ => {}
             }
             if self.live.contains_key(&session) {
                 made.pop();
             }
-            diff.leaves.extend(made);
+            diff.leaves.extend(made.into_iter().map(left));
         }
         self.reported = self.live.clone();
         diff
     }
+}
+
+fn left(entry: EntryBuf) -> Leave {
+    let reason = LeaveReason::Unknown;
+    Leave { entry, reason }
 }
 
 struct World {

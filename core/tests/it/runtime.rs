@@ -217,7 +217,8 @@ impl Mirror {
             assert_eq!(doubled, None, "an entry came twice");
         }
         let old = change.updates.iter().map(|update| &update.old);
-        for entry in change.leaves.iter().chain(old) {
+        let left = change.leaves.iter().map(|leave| &leave.entry);
+        for entry in left.chain(old) {
             self.0.remove(&entry.entry_ref().to_string());
         }
     }

@@ -159,6 +159,7 @@ defmodule Headcount.Native do
     presence_leave_gracefully: 2,
     presence_poll_goodbye: 1,
     presence_changes: 2,
+    presence_leave_reasons: 2,
     presence_drop_changes: 1,
     presence_is_synced: 1,
     presence_replicas: 1

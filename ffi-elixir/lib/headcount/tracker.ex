@@ -93,6 +93,7 @@ defmodule Headcount.Tracker do
       replaced version is a leave, and an entry that was tracked and untracked since the last call is in
       both lists. Apply joins before leaves, by key and `:phx_ref`, as the JavaScript client of
       Phoenix does.
+    * `c:handle_diff/3`, in place of `handle_diff/2`, gets the reason of each leave too.
     * The order of `list/2` is not defined.
     * Keys, topics and metas have limits (256 bytes, 256 bytes, 16 KiB as Erlang terms), owners of a
       `Headcount.Tracker.State` that are no pids too (64 bytes); beyond them the call returns
@@ -143,8 +144,9 @@ defmodule Headcount.Tracker do
     * `{:divergence, name, partition}` - this node holds other entries of a node than that node has, and repairs
       that
     * `{:reincarnated, name}` - this node took a new identity, as an earlier one of its own was still around
-    * `{:diffs_dropped, name}` - more versions came and went between two diffs than are kept: lists are right,
-      what was built of diffs is to be read again
+    * `{:diffs_dropped, name}` - more versions came and went between two diffs than are kept, or diffs that waited
+      took more than 64 MiB: lists are right, what was built of diffs is to be read again. Comes once for all that
+      was dropped
     * `{:peer_limit, name}` - a node was not let in, as 4,096 are known
     * `{:handle_collision, name}` - an error: a node was not let in, as the hash by which frames name it is that of
       another one. Start it again
@@ -195,8 +197,52 @@ defmodule Headcount.Tracker do
   @doc "Makes the state of the callbacks, once for each shard."
   @callback init(arg :: term()) :: {:ok, state :: term()}
 
-  @doc "Receives all changes, of this node and of the others."
+  @typedoc """
+  The reason of a leave.
+
+    * `:untracked` - a program untracked the entry
+    * `:owner_gone` - its process ended or was untracked
+    * `:expired` - its lease ran out
+    * `:updated` - a later version of the entry follows
+    * `:replica_down` - its node is silent, or its connection broke; the entry joins again if the node comes back
+    * `:replica_left` - its node said goodbye
+    * `:replica_replaced` - its node has started again without it
+    * `:unknown` - this node missed the leave and was only sent what is there now, or the other node has a later
+      version of Headcount with reasons that this one does not know
+  """
+  @type leave_reason ::
+          :untracked
+          | :owner_gone
+          | :expired
+          | :updated
+          | :replica_down
+          | :replica_left
+          | :replica_replaced
+          | :unknown
+
+  @typedoc "The reasons of the leaves of a `t:diff/0`, for each topic in the order of its leaves."
+  @type leave_reasons :: %{topic() => [leave_reason()]}
+
+  @doc "Receives all changes, of this node and of the others. Not called where `c:handle_diff/3` is."
   @callback handle_diff(diff(), state :: term()) :: {:ok, state :: term()}
+
+  @doc """
+  Receives all changes with the reason of each leave, in place of `c:handle_diff/2`.
+
+      def handle_diff(diff, reasons, state) do
+        for {topic, {_joins, leaves}} <- diff,
+            {{key, _meta}, reason} <- Enum.zip(leaves, reasons[topic]),
+            reason in [:untracked, :expired] do
+          IO.inspect({key, :left, topic, :on_purpose})
+        end
+
+        {:ok, state}
+      end
+
+  The reasons come beside the diff, as its form is that of `Phoenix.Tracker`, and only a module with this function
+  pays for them. A module has this function or `c:handle_diff/2`.
+  """
+  @callback handle_diff(diff(), leave_reasons(), state :: term()) :: {:ok, state :: term()}
 
   @doc "Receives the other messages to the shard."
   @callback handle_info(message :: term(), state :: term()) :: {:noreply, state :: term()}
@@ -204,7 +250,7 @@ defmodule Headcount.Tracker do
   @doc "Receives the signs of `signal/5`, of this node and of the others."
   @callback handle_signal(Signal.t(), state :: term()) :: {:ok, state :: term()}
 
-  @optional_callbacks handle_info: 2, handle_signal: 2
+  @optional_callbacks handle_diff: 2, handle_diff: 3, handle_info: 2, handle_signal: 2
 
   # The longest list that a normal scheduler makes.
   @list_normal_max 200

@@ -32,3 +32,25 @@ defmodule Headcount.Test.Diffs do
     {:noreply, state}
   end
 end
+
+defmodule Headcount.Test.Reasons do
+  @moduledoc false
+  # A tracker that tells a process of its diffs and of the reasons of their leaves. It fails at the topic "bomb".
+
+  use Headcount.Tracker
+
+  def start_link(options) do
+    {to, options} = Keyword.pop(options, :to)
+    Headcount.Tracker.start_link(__MODULE__, {to, options[:name]}, options)
+  end
+
+  @impl true
+  def init(arg), do: {:ok, arg}
+
+  @impl true
+  def handle_diff(diff, reasons, {to, name} = state) do
+    if is_map_key(diff, "bomb"), do: raise("boom")
+    send(to, {:diff, diff, reasons, name})
+    {:ok, state}
+  end
+end

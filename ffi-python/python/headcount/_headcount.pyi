@@ -15,10 +15,10 @@ from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, 
 
 __all__ = [
     "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
-    "Event", "Feed", "Group", "Header", "ListMove", "ListSpec", "ListView", "Member", "MemberList", "MemberTable",
-    "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal", "Snapshot", "SortedTree",
-    "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit", "Update", "Upsert", "Viewer",
-    "Window"]  # fmt: skip
+    "Event", "Feed", "Group", "Header", "Leave", "ListMove", "ListSpec", "ListView", "Member", "MemberList",
+    "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal", "Snapshot",
+    "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit", "Update",
+    "Upsert", "Viewer", "Window"]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
@@ -52,7 +52,7 @@ class Replica:
     def __ge__(self, other: Replica, /) -> bool: ...
     def __hash__(self) -> int: ...
 
-@final
+@disjoint_base
 class Entry:
     """The presence of a key in a topic, held there by an owner."""
 
@@ -102,6 +102,31 @@ class Entry:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
+_LeaveReason: TypeAlias = Literal[
+    "untracked", "owner_gone", "expired", "updated", "replica_down", "replica_left", "replica_replaced",
+    "replica_forgotten", "unknown"]  # fmt: skip
+
+@final
+class Leave(Entry):
+    """A version of an entry that is over, with the reason."""
+
+    @property
+    def reason(self) -> _LeaveReason:
+        """The reason for which it is over:
+
+        - `"untracked"`: a program untracked the entry
+        - `"owner_gone"`: its owner was untracked, as the connection closed
+        - `"expired"`: its lease ran out
+        - `"updated"`: a later version of the entry follows
+        - `"replica_down"`: its node is silent or its connection broke; the entry joins again if the
+          node comes back with it
+        - `"replica_left"`: its node said Goodbye
+        - `"replica_replaced"`: its node started again without it
+        - `"replica_forgotten"`: the program made a `Tracker` forget the replica
+        - `"unknown"`: this node missed the leave and was only sent what is there now, or the reason
+          is one of a later version of headcount
+        """
+
 @final
 class Update:
     """An entry before and after a change of its content."""
@@ -134,8 +159,8 @@ class TopicDiff:
         """The entries that are new, including those that have left again."""
 
     @property
-    def leaves(self) -> list[Entry]:
-        """The versions of entries that are over, each as it was."""
+    def leaves(self) -> list[Leave]:
+        """The versions of entries that are over, each as it was and with the reason."""
 
     @property
     def updates(self) -> list[Update]:
@@ -159,8 +184,8 @@ class Diff(Mapping[str, TopicDiff]):
         """The entries that are new, of all topics, including those that have left again."""
 
     @property
-    def leaves(self) -> list[Entry]:
-        """The versions of entries that are over, of all topics."""
+    def leaves(self) -> list[Leave]:
+        """The versions of entries that are over, of all topics, each with the reason."""
 
     @property
     def updates(self) -> list[Update]:

@@ -10,6 +10,7 @@ use headcount::{
     EntryBuf, TopicDiff,
     id::Dot,
     runtime::{Node, Subscription},
+    tracker::{Leave, LeaveReason},
 };
 
 use super::held::held;
@@ -64,8 +65,8 @@ impl TopicChanges {
             self.known.remove(&update.old.dot());
             self.known.insert(update.new.dot(), update.new.clone());
         }
-        for entry in &diff.leaves {
-            self.known.remove(&entry.dot());
+        for leave in &diff.leaves {
+            self.known.remove(&leave.entry.dot());
         }
     }
 
@@ -82,8 +83,14 @@ impl TopicChanges {
         TopicDiff {
             topic: Arc::clone(&self.topic),
             joins,
-            leaves: before.into_values().collect(),
+            leaves: before.into_values().map(missed).collect(),
             updates: Vec::new(),
         }
     }
+}
+
+/// Returns the leave of an entry that went while Diffs were lost.
+fn missed(entry: EntryBuf) -> Leave {
+    let reason = LeaveReason::Unknown;
+    Leave { entry, reason }
 }

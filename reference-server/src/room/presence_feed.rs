@@ -113,7 +113,10 @@ impl PresenceFeed {
             return;
         }
         let changed = diffs.iter().flat_map(|diff| {
-            let entries = diff.joins.iter().chain(&diff.leaves);
+            let entries = diff
+                .joins
+                .iter()
+                .chain(diff.leaves.iter().map(|leave| &leave.entry));
             entries.chain(diff.updates.iter().map(|u| &u.new))
         });
         for entry in changed {

@@ -211,7 +211,10 @@ mod tests {
     /// Marks what changed, and returns the next diff as JSON.
     fn step(published: &mut PublishedPresence, presence: &RoomPresence) -> Option<Value> {
         for topic in presence.take_diff().iter() {
-            let entries = topic.joins.iter().chain(&topic.leaves);
+            let entries = topic
+                .joins
+                .iter()
+                .chain(topic.leaves.iter().map(|leave| &leave.entry));
             for changed in entries.chain(topic.updates.iter().map(|u| &u.new)) {
                 published.mark(changed.key_str().unwrap());
             }

@@ -73,7 +73,10 @@ impl Watch {
         for watched in &mut self.topics {
             let mut keys = HashSet::new();
             for diff in watched.changes.take(node) {
-                let entries = diff.joins.iter().chain(&diff.leaves);
+                let entries = diff
+                    .joins
+                    .iter()
+                    .chain(diff.leaves.iter().map(|leave| &leave.entry));
                 let entries = entries.chain(diff.updates.iter().map(|update| &update.new));
                 keys.extend(entries.filter_map(|entry| entry.key_str().map(str::to_owned)));
             }

@@ -9,7 +9,7 @@ use crate::error::ApplyError;
 use crate::id::ReplicaId;
 use crate::replica::output::{Apply, Outcome, Serve};
 use crate::tracker::{
-    ColdLoad, Diff, Extract, StagedDelta, StagedRepair, Tracker, VisibilityChange,
+    ColdLoad, Diff, Extract, LeaveReason, StagedDelta, StagedRepair, Tracker, VisibilityChange,
 };
 
 /// Work that is not done, in the order in which its next slices come.
@@ -172,12 +172,13 @@ impl Jobs {
     }
 
     /// Gives up the work on what is held of a replica in a partition. A state that is not exact
-    /// goes; its Diffs are added.
+    /// goes, for the reason; its Diffs are added.
     pub(super) fn cancel(
         &mut self,
         id: &ReplicaId,
         partition: u16,
         tracker: &mut Tracker,
+        reason: LeaveReason,
         diffs: &mut Vec<Diff>,
     ) {
         for job in std::mem::take(&mut self.queue) {
@@ -186,7 +187,7 @@ impl Jobs {
                 continue;
             }
             match job {
-                Job::Load(load) => diffs.push(load.staged.cancel(tracker)),
+                Job::Load(load) => diffs.push(load.staged.cancel(tracker, reason)),
                 Job::Visibility { change, .. } => diffs.push(finish_change(change, tracker)),
                 _ => {}
             }
@@ -250,11 +251,11 @@ fn finish_change(mut change: VisibilityChange, tracker: &mut Tracker) -> Diff {
 }
 
 impl Staged {
-    fn cancel(self, tracker: &mut Tracker) -> Diff {
+    fn cancel(self, tracker: &mut Tracker, reason: LeaveReason) -> Diff {
         match self {
             Self::Cold(cold) => cold.cancel(tracker),
-            Self::Repair(mut repair) => repair.cancel(tracker),
-            Self::Delta(mut delta) => delta.cancel(tracker),
+            Self::Repair(mut repair) => repair.cancel_for(tracker, reason),
+            Self::Delta(mut delta) => delta.cancel_for(tracker, reason),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::message::{Data, Position, Same};
 use super::output::{Access, Action, Answered, Apply, Found, Outcome, Pushed, Report, Serve};
 use crate::codec::Shape;
 use crate::id::ReplicaId;
-use crate::tracker::{Content, Diff, Limits, OriginInfo, TopicShare, Tracker};
+use crate::tracker::{Content, Diff, LeaveReason, Limits, OriginInfo, TopicShare, Tracker};
 
 /// The entries of this node and those that it holds of others.
 ///
@@ -172,7 +172,7 @@ impl Partitions {
             Action::Apply(apply) => self.apply(&apply, watched),
             Action::Drop { id, partition } => {
                 let mut diffs = Vec::new();
-                self.drop_origin(&id, partition, &mut diffs);
+                self.drop_origin(&id, partition, LeaveReason::Unknown, &mut diffs);
                 Answered::Changed(diffs)
             }
             Action::Vacate { partition, clock } => {
@@ -186,11 +186,11 @@ impl Partitions {
             }
             Action::Hide(id) => Answered::Changed(self.set_hidden(&id, true)),
             Action::Show(id) => Answered::Changed(self.set_hidden(&id, false)),
-            Action::Forget(id) => {
+            Action::Forget { id, reason } => {
                 let mut diffs = Vec::new();
                 let partitions: Vec<_> = self.parts.keys().copied().collect();
                 for partition in partitions {
-                    self.drop_origin(&id, partition, &mut diffs);
+                    self.drop_origin(&id, partition, reason, &mut diffs);
                 }
                 self.hidden.remove(&id);
                 Answered::Changed(diffs)
@@ -270,7 +270,7 @@ impl Partitions {
                 return self.report(apply, Outcome::Busy, diffs);
             }
             // A later life ends the load of this one.
-            self.drop_origin(&apply.id, apply.partition, &mut diffs);
+            self.drop_origin(&apply.id, apply.partition, LeaveReason::Unknown, &mut diffs);
         }
         let held = self.position(&apply.id, apply.partition);
         let outcome = match held {
@@ -284,7 +284,8 @@ impl Partitions {
             Some(held) => {
                 let is_later = apply.life > held.life || apply.parts > 1;
                 if is_later {
-                    self.drop_origin(&apply.id, apply.partition, &mut diffs);
+                    let reason = LeaveReason::Unknown;
+                    self.drop_origin(&apply.id, apply.partition, reason, &mut diffs);
                 }
                 if self.is_large(apply) || is_later && self.hidden.contains(&apply.id) {
                     return self.begin_load(apply, diffs, watched);
@@ -341,12 +342,20 @@ impl Partitions {
         }
     }
 
-    /// Drops what is held of a replica in a partition, and the work on it.
-    fn drop_origin(&mut self, id: &ReplicaId, partition: u16, diffs: &mut Vec<Diff>) {
+    /// Drops what is held of a replica in a partition, and the work on it. The leaves of what was
+    /// visible have the reason.
+    fn drop_origin(
+        &mut self,
+        id: &ReplicaId,
+        partition: u16,
+        reason: LeaveReason,
+        diffs: &mut Vec<Diff>,
+    ) {
         let Some(part) = self.parts.get_mut(&partition) else {
             return;
         };
-        self.jobs.cancel(id, partition, &mut part.tracker, diffs);
+        let tracker = &mut part.tracker;
+        self.jobs.cancel(id, partition, tracker, reason, diffs);
         if part.life(id).is_none() {
             self.tidy(partition);
             return;
@@ -354,11 +363,11 @@ impl Partitions {
         part.lives.remove(id.name());
         let info = part.tracker.origin_info(id);
         if info.is_some_and(|info| info.entries as usize > self.slice_max) {
-            if part.tracker.retire(id) {
+            if part.tracker.retire_for(id, reason) {
                 self.jobs.reap(partition);
             }
         } else {
-            diffs.push(part.tracker.forget(id));
+            diffs.push(part.tracker.forget_for(id, reason));
         }
         self.tidy(partition);
     }
@@ -378,7 +387,7 @@ impl Partitions {
             }
         }
         for id in held {
-            self.drop_origin(&id, partition, &mut diffs);
+            self.drop_origin(&id, partition, LeaveReason::Unknown, &mut diffs);
         }
         self.tidy(partition);
         diffs
@@ -399,6 +408,7 @@ impl Partitions {
     /// Gives up a replica, but leaves what is visible of it.
     fn replace(&mut self, id: &ReplicaId) -> Vec<Diff> {
         let mut diffs = Vec::new();
+        let reason = LeaveReason::ReplicaReplaced;
         let partitions: Vec<_> = self.parts.keys().copied().collect();
         for partition in partitions {
             let Some(part) = self.parts.get_mut(&partition) else {
@@ -406,12 +416,12 @@ impl Partitions {
             };
             let tracker = &mut part.tracker;
             self.jobs.finish(id, partition, tracker, &mut diffs);
-            self.jobs.cancel(id, partition, tracker, &mut diffs);
+            self.jobs.cancel(id, partition, tracker, reason, &mut diffs);
             if part.life(id).is_some() && part.tracker.linger(id) {
                 part.lives.remove(id.name());
                 part.lingering.push(id.clone());
             } else {
-                self.drop_origin(id, partition, &mut diffs);
+                self.drop_origin(id, partition, reason, &mut diffs);
             }
         }
         self.hidden.remove(id);

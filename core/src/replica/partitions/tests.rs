@@ -102,7 +102,7 @@ fn a_later_life_replaces_and_an_earlier_one_is_ignored() {
     assert_eq!((held.life, held.clock), (3, 4));
     assert_eq!(keys(&b), ["bob", "cid"]);
     assert_eq!(apply(&mut b, &first).held, Some(held));
-    b.drop_origin(&a.id, room(), &mut Vec::new());
+    b.drop_origin(&a.id, room(), LeaveReason::Unknown, &mut Vec::new());
     assert_eq!((b.position(&a.id, room()), b.trackers().count()), (None, 0));
 }
 
@@ -189,7 +189,9 @@ fn a_new_identity_offers_the_same_entries() {
     apply(&mut b, &pushed(&a, 1, 0));
     let new = ReplicaId::new("a", 2, 0).unwrap();
     execute(&mut a, Action::Reincarnate(new.clone()));
-    execute(&mut b, Action::Forget(ReplicaId::new("a", 1, 0).unwrap()));
+    let id = ReplicaId::new("a", 1, 0).unwrap();
+    let reason = LeaveReason::ReplicaLeft;
+    execute(&mut b, Action::Forget { id, reason });
     assert!(keys(&b).is_empty());
     apply(&mut b, &pushed(&a, 1, 0));
     assert_eq!(keys(&b), ["ann"]);

@@ -9,6 +9,7 @@ use crate::replica::message::{Beat, Message};
 use crate::replica::output::{Action, Address, Event};
 use crate::replica::own_index::OwnIndex;
 use crate::replica::peers::{Admission, Heard, KnownReplica, Limited};
+use crate::tracker::LeaveReason;
 
 impl Replica {
     /// Takes a message that carries the id of its sender.
@@ -30,7 +31,7 @@ impl Replica {
             Message::Goodbye { heartbeat } => {
                 if let Some(known) = self.peers.retire(id, heartbeat, self.now) {
                     self.watches.drop_replica(known.handle());
-                    self.end(&known);
+                    self.end(&known, LeaveReason::ReplicaLeft);
                     self.emit(Event::ReplicaLeft(id.clone()));
                 }
                 self.schedule(self.now + 2 * self.timing.forget);
@@ -277,16 +278,17 @@ impl Replica {
 
     pub(super) fn forget(&mut self, handle: Handle) {
         if let Some(known) = self.peers.forget(handle, self.now) {
-            self.end(&known);
+            self.end(&known, LeaveReason::ReplicaForgotten);
             self.watches.reopen(handle);
             self.emit(Event::ReplicaForgotten(known.id().clone()));
         }
     }
 
     /// Ends everything of a replica that is no longer known, and of its earlier lives.
-    fn end(&mut self, known: &KnownReplica) {
+    fn end(&mut self, known: &KnownReplica, reason: LeaveReason) {
         self.end_work(known);
-        self.actions.push_back(Action::Forget(known.id().clone()));
+        let id = known.id().clone();
+        self.actions.push_back(Action::Forget { id, reason });
         let earlier = self.graces.take_name(known.id().name());
         self.actions
             .extend(earlier.into_iter().map(Action::EndGrace));
@@ -295,7 +297,7 @@ impl Replica {
     /// Gives up a replica for a later start of its name: what users see of it stays for the grace.
     fn replace(&mut self, known: &KnownReplica) {
         if self.timing.grace == 0 || !known.is_up() {
-            self.end(known);
+            self.end(known, LeaveReason::ReplicaReplaced);
             return;
         }
         self.end_work(known);

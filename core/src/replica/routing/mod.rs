@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::catch_up::CatchUp;
 use super::config::{Config, EPOCH, Timing};
+use super::events::Events;
 use super::graces::Graces;
 use super::handle::Handle;
 use super::identity::OwnIdentity;
@@ -38,8 +39,6 @@ use crate::replica::rng::Rng;
 
 /// Frames waiting for the transport; beyond it new ones are dropped, which the protocol mends.
 const OUT_MAX: usize = 8_192;
-/// Events waiting for the user; beyond it the oldest go.
-const EVENTS_MAX: usize = 8_192;
 /// Addresses of which unreadable frames are reported, until a minute has passed.
 const REPORTED_MAX: usize = 1_024;
 /// The time between two reports of unreadable frames of one address, in microseconds.
@@ -91,7 +90,7 @@ pub(crate) struct Replica {
     out: VecDeque<Transmit>,
     subscriptions: VecDeque<Subscription>,
     actions: VecDeque<Action>,
-    events: VecDeque<Event>,
+    events: Events,
 }
 
 impl Replica {
@@ -141,7 +140,7 @@ impl Replica {
             out: VecDeque::new(),
             subscriptions: VecDeque::new(),
             actions: VecDeque::new(),
-            events: VecDeque::new(),
+            events: Events::default(),
             now: EPOCH,
             config,
             timing,
@@ -234,7 +233,7 @@ impl Replica {
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     /// Tells users that Diffs were dropped.
@@ -481,10 +480,7 @@ impl Replica {
     }
 
     fn emit(&mut self, event: Event) {
-        if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
+        self.events.push(event);
     }
 
     fn report_unreadable(&mut self, from: &Address, error: &OpenError) {

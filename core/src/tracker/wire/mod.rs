@@ -8,7 +8,7 @@ pub(super) use write::{BodyWriter, PutRecord, delta_body, repair_body};
 pub(super) use write::{PartsWriter, delta_records, repair_content, repair_parts};
 
 use super::entry::{EntryVersions, NewEntry};
-use super::leave_log::Leave;
+use super::leave_log::LoggedLeave;
 use super::topic_share::TopicShare;
 use crate::codec::{DecodeError, Mode, Reader, Shape};
 use crate::id::{OP_MAX, Origin, ReplicaId};
@@ -60,7 +60,7 @@ pub(super) enum Record<'a> {
         put: NewEntry<'a>,
         versions: EntryVersions,
     },
-    Leave(Leave),
+    Leave(LoggedLeave),
 }
 
 impl DeltaHead {

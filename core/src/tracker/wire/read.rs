@@ -9,7 +9,7 @@ use super::{
 use crate::codec::{DecodeError, Reader};
 use crate::tracker::Encoding;
 use crate::tracker::entry::{EntryVersions, NewEntry};
-use crate::tracker::leave_log::Leave;
+use crate::tracker::leave_log::LoggedLeave;
 use crate::tracker::limits::Limits;
 use crate::tracker::topic_share::TopicShare;
 
@@ -206,7 +206,7 @@ impl<'a, 'l> Records<'a, 'l> {
     ) -> Result<Record<'a>, DecodeError> {
         let op = self.read_op(reader)?;
         let birth = read_birth(reader, op)?;
-        Ok(Record::Leave(Leave { op, birth, reason }))
+        Ok(Record::Leave(LoggedLeave { op, birth, reason }))
     }
 }
 

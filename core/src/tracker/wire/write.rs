@@ -9,7 +9,7 @@ use crate::codec::Writer;
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::tracker::entry::EntryVersions;
-use crate::tracker::leave_log::Leave;
+use crate::tracker::leave_log::LoggedLeave;
 use crate::tracker::origin::OriginState;
 use crate::tracker::store::Store;
 use crate::tracker::topic_share::TopicShare;
@@ -116,7 +116,7 @@ impl BodyWriter {
         self.writer.bytes(row.meta);
     }
 
-    pub(in crate::tracker) fn leave(&mut self, leave: Leave) {
+    pub(in crate::tracker) fn leave(&mut self, leave: LoggedLeave) {
         self.writer
             .u8(RECORD_LEAVE | leave.reason.min(REASON_MAX) << 2);
         self.op(leave.op);

@@ -61,8 +61,8 @@ impl Mirror {
                 assert!(self.is_late || known.is_none(), "an update that is known");
             }
             for leave in &topic.leaves {
-                let known = self.entries.remove(&name(leave));
-                assert!(known.is_none_or(|known| known == *leave));
+                let known = self.entries.remove(&name(&leave.entry));
+                assert!(known.is_none_or(|known| known == leave.entry));
             }
         }
     }

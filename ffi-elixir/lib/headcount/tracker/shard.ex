@@ -88,6 +88,7 @@ defmodule Headcount.Tracker.Shard do
           shard: shard,
           link: link,
           monitors: %{},
+          reasons?: function_exported?(module, :handle_diff, 3),
           infos?: function_exported?(module, :handle_info, 2),
           signals?: function_exported?(module, :handle_signal, 2)
         }
@@ -189,13 +190,14 @@ defmodule Headcount.Tracker.Shard do
   # A callback that failed is called again for each topic by itself; a topic that fails by itself is dropped.
   defp split({shard, number, 0} = key, %{config: config} = state) do
     [{_key, changes, :tried}] = :ets.lookup(config.changes, key)
-    diff = Native.presence_changes(config.presence, changes)
+    {diff, reasons} = diff(changes, state)
 
     if map_size(diff) == 1 do
       drop(key, Map.keys(diff), state)
     else
       for {{topic, diff}, place} <- Enum.with_index(diff, 1) do
-        :ets.insert(config.changes, {{shard, number, place}, %{topic => diff}, :new})
+        part = {%{topic => diff}, Map.take(reasons, [topic])}
+        :ets.insert(config.changes, {{shard, number, place}, part, :new})
       end
 
       Native.presence_drop_changes(changes)
@@ -204,14 +206,12 @@ defmodule Headcount.Tracker.Shard do
   end
 
   defp split(key, %{config: config} = state) do
-    [{_key, diff, :tried}] = :ets.lookup(config.changes, key)
+    [{_key, {diff, _reasons}, :tried}] = :ets.lookup(config.changes, key)
     drop(key, Map.keys(diff), state)
   end
 
   defp drop(key, topics, %{config: config} = state) do
-    Logger.error(
-      "#{inspect(state.module)}.handle_diff/2 failed, changes are lost to it: #{inspect(topics)}"
-    )
+    Logger.error("#{handle_diff_name(state)} failed, changes are lost to it: #{inspect(topics)}")
 
     :ets.delete(config.changes, key)
   end
@@ -228,9 +228,9 @@ defmodule Headcount.Tracker.Shard do
     with {^shard, _, _} = key <- next(table, shard) do
       [{_key, changes, :new}] = :ets.lookup(table, key)
       :ets.update_element(table, key, {3, :tried})
-      diff = diff(changes, state)
+      {diff, reasons} = diff(changes, state)
       # Without a topic it was handled already.
-      state = if diff == %{}, do: state, else: handle_diff(diff, state)
+      state = if diff == %{}, do: state, else: handle_diff(diff, reasons, state)
       if is_reference(changes), do: Native.presence_drop_changes(changes)
       :ets.delete(table, key)
       {true, state}
@@ -239,22 +239,35 @@ defmodule Headcount.Tracker.Shard do
     end
   end
 
-  defp diff(changes, _state) when is_map(changes), do: changes
-  defp diff(changes, state), do: Native.presence_changes(state.config.presence, changes)
+  # The changes, and the reasons of their leaves if the callback takes those.
+  defp diff({_diff, _reasons} = changes, _state), do: changes
+
+  defp diff(changes, %{config: %{presence: presence}} = state) do
+    reasons = if state.reasons?, do: Native.presence_leave_reasons(presence, changes), else: %{}
+    {Native.presence_changes(presence, changes), reasons}
+  end
 
   # The smallest key of a shard: `{shard, ...}` is above `{shard - 1, :end, :end}`.
   defp next(table, shard), do: :ets.next(table, {shard - 1, :end, :end})
 
-  defp handle_diff(diff, state) do
-    case state.module.handle_diff(diff, state.module_state) do
+  defp handle_diff(diff, reasons, state) do
+    case call_handle_diff(diff, reasons, state) do
       {:ok, module_state} ->
         %{state | module_state: module_state}
 
       other ->
-        raise "expected #{inspect(state.module)}.handle_diff/2 to return {:ok, state}, " <>
-                "got: #{inspect(other)}"
+        raise "expected #{handle_diff_name(state)} to return {:ok, state}, got: #{inspect(other)}"
     end
   end
+
+  defp call_handle_diff(diff, reasons, %{reasons?: true} = state),
+    do: state.module.handle_diff(diff, reasons, state.module_state)
+
+  defp call_handle_diff(diff, _reasons, state),
+    do: state.module.handle_diff(diff, state.module_state)
+
+  defp handle_diff_name(state),
+    do: "#{inspect(state.module)}.handle_diff/#{if state.reasons?, do: 3, else: 2}"
 
   defp handle_signal(_signal, %{signals?: false} = state), do: state
 

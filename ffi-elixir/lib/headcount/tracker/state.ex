@@ -31,7 +31,7 @@ defmodule Headcount.Tracker.State do
   `:safe`: they create no atoms; a key or meta that does not decode is listed as `{:undecodable, binary}`.
   """
 
-  import Kernel, except: [apply: 2]
+  import Kernel, except: [apply: 2, apply: 3]
   import Headcount.Bang, only: [bang: 1]
   import Headcount.Twin, only: [call: 2]
   alias Headcount.Native
@@ -56,6 +56,9 @@ defmodule Headcount.Tracker.State do
 
   @typedoc "The changes of each topic. An update is in both lists. Apply joins before leaves."
   @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
+
+  @typedoc "The reasons of the leaves of a diff, for each topic in the order of its leaves."
+  @type leave_reasons :: %{topic() => [Headcount.Tracker.leave_reason()]}
 
   @typedoc "The reason of a refused operation, which has changed nothing."
   @type track_error ::
@@ -267,9 +270,26 @@ defmodule Headcount.Tracker.State do
       %{"room" => {[{"ann", %{phx_ref: ref}}], []}}
       iex> Headcount.Tracker.State.take_diff(state)
       %{}
+
   """
   @spec take_diff(t()) :: diff()
-  def take_diff(%__MODULE__{ref: ref}), do: Native.tracker_take_diff(ref)
+  def take_diff(%__MODULE__{ref: ref}) do
+    {diff, _reasons} = Native.tracker_take_diff(ref)
+    diff
+  end
+
+  @doc """
+  Returns what `take_diff/1` does, and the reason of each leave. O(changes).
+
+      iex> state = Headcount.Tracker.State.new("a")
+      iex> {:ok, ref} = Headcount.Tracker.State.track(state, 1, "room", "ann", %{})
+      iex> _joins = Headcount.Tracker.State.take_diff(state)
+      iex> Headcount.Tracker.State.untrack(state, 1)
+      iex> Headcount.Tracker.State.take_diff(state, reasons: true)
+      {%{"room" => {[], [{"ann", %{phx_ref: ref}}]}}, %{"room" => [:owner_gone]}}
+  """
+  @spec take_diff(t(), [{:reasons, true}]) :: {diff(), leave_reasons()}
+  def take_diff(%__MODULE__{ref: ref}, reasons: true), do: Native.tracker_take_diff(ref)
 
   @doc """
   Returns the clock of each replica that this state has applied. O(replicas).
@@ -303,10 +323,34 @@ defmodule Headcount.Tracker.State do
       {:error, {:decode, 8, :truncated}}
   """
   @spec apply(t(), binary()) :: {:ok, diff()} | apply_error()
-  def apply(%__MODULE__{ref: ref}, frame) when is_binary(frame),
-    do: Native.tracker_apply(ref, frame)
+  def apply(%__MODULE__{ref: ref}, frame) when is_binary(frame) do
+    with {:ok, {diff, _reasons}} <- Native.tracker_apply(ref, frame), do: {:ok, diff}
+  end
 
   bang(apply!(state :: t(), frame :: binary()) :: diff())
+
+  @doc """
+  Does what `apply/2` does, and returns the reason of each leave too. O(changes).
+
+      iex> alias Headcount.Tracker.State
+      iex> [a, b] = for name <- ["a", "b"], do: State.new(name)
+      iex> sync = fn -> for frame <- State.delta_since(a, State.clock(b)), do: State.apply(b, frame, reasons: true) end
+      iex> {:ok, ref} = State.track(a, 1, "room", "ann", %{})
+      iex> sync.()
+      [ok: {%{"room" => {[{"ann", %{phx_ref: ref}}], []}}, %{"room" => []}}]
+      iex> State.untrack(a, 1, "room", "ann")
+      iex> sync.()
+      [ok: {%{"room" => {[], [{"ann", %{phx_ref: ref}}]}}, %{"room" => [:untracked]}}]
+  """
+  @spec apply(t(), binary(), [{:reasons, true}]) ::
+          {:ok, {diff(), leave_reasons()}} | apply_error()
+  def apply(%__MODULE__{ref: ref}, frame, reasons: true) when is_binary(frame),
+    do: Native.tracker_apply(ref, frame)
+
+  bang(
+    apply!(state :: t(), frame :: binary(), options :: [{:reasons, true}]) ::
+      {diff(), leave_reasons()}
+  )
 
   @doc false
   def check_topic(topic) when is_binary(topic) do

@@ -8,7 +8,8 @@ defmodule Headcount.Tracker.Supervisor do
 
   @doc false
   def start_link(module, arg, options) do
-    with {:ok, options} <- Config.options(options),
+    with :ok <- callbacks(module),
+         {:ok, options} <- Config.options(options),
          {:ok, presence} <- presence(options) do
       Supervisor.start_link(__MODULE__, {module, arg, presence, options}, name: options[:name])
     end
@@ -56,6 +57,14 @@ defmodule Headcount.Tracker.Supervisor do
       max_restarts: 100,
       max_seconds: 10
     )
+  end
+
+  # One of them is needed, so the compiler asks for neither.
+  defp callbacks(module) do
+    if Code.ensure_loaded?(module) and
+         Enum.any?(2..3, &function_exported?(module, :handle_diff, &1)),
+       do: :ok,
+       else: {:error, "#{inspect(module)} has neither handle_diff/2 nor handle_diff/3"}
   end
 
   defp frame_max(transport) do

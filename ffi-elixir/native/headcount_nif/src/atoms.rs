@@ -1,5 +1,8 @@
 //! The atoms of the answers.
 
+use headcount::tracker::LeaveReason;
+use rustler::Atom;
+
 rustler::atoms! {
     all,
     answer_too_long,
@@ -27,6 +30,7 @@ rustler::atoms! {
     enrolled,
     epoch,
     error,
+    expired,
     first_index,
     frames,
     gone,
@@ -72,6 +76,7 @@ rustler::atoms! {
     other_ids,
     other_list,
     other_payloads,
+    owner_gone,
     patch,
     payload,
     peer_limit,
@@ -84,7 +89,9 @@ rustler::atoms! {
     remove,
     renamed,
     replica_down,
+    replica_left,
     replica_permdown,
+    replica_replaced,
     replica_up,
     revision,
     row,
@@ -103,15 +110,32 @@ rustler::atoms! {
     touch,
     track,
     undecodable,
+    unknown,
     unreadable,
     unsorted,
     unsupported_type,
     untrack,
+    untracked,
     update,
+    updated,
     updates,
     upsert,
     uuid,
     version,
     window,
     windows,
+}
+
+/// Returns the atom of a reason; `unknown` for one that has none, as no function of Elixir forgets a replica.
+pub(crate) fn reason(reason: LeaveReason) -> Atom {
+    match reason {
+        LeaveReason::Untracked => untracked(),
+        LeaveReason::OwnerGone => owner_gone(),
+        LeaveReason::Expired => expired(),
+        LeaveReason::Updated => updated(),
+        LeaveReason::ReplicaDown => replica_down(),
+        LeaveReason::ReplicaLeft => replica_left(),
+        LeaveReason::ReplicaReplaced => replica_replaced(),
+        _ => unknown(),
+    }
 }

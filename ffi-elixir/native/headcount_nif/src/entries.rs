@@ -6,7 +6,7 @@
 //! [`OWNER_PREFIX`]: a pid as its numbers, any other term as its external format in base 64. See `owner` for pids.
 
 use headcount::id::EntryRef;
-use headcount::tracker::{Encoding, Key, Limits};
+use headcount::tracker::{Encoding, Key, LeaveReason, Limits, Update};
 use headcount::{Entry, EntryBuf, NewEntry, Status, TopicDiff, TrackError};
 use rustler::{Atom, Binary, Encoder, Env, NewBinary, OwnedBinary, Term};
 use std::fmt::Write;
@@ -249,6 +249,11 @@ pub(crate) fn reference<'a>(env: Env<'a>, entry_ref: &EntryRef) -> Term<'a> {
     binary(env, &short.bytes[..short.len])
 }
 
+/// Returns whether the old version has a leave. Content that was repaired keeps its reference: the join replaces it.
+fn is_replaced(update: &Update) -> bool {
+    update.old.entry_ref() != update.new.entry_ref()
+}
+
 /// Makes terms of entries.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -292,14 +297,26 @@ impl<'a> Reader<'a> {
     fn topic(self, diff: &TopicDiff) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
         let updates = diff.updates.iter();
         let new = updates.clone().map(|update| &update.new);
-        // Content that was repaired keeps its reference: the join replaces it.
-        let replaced = updates.filter(|update| update.old.entry_ref() != update.new.entry_ref());
+        let replaced = updates.filter(|update| is_replaced(update));
         let old = replaced.map(|update| &update.old);
         let joins = diff.joins.iter().chain(new);
-        let leaves = diff.leaves.iter().chain(old);
+        let left = diff.leaves.iter().map(|leave| &leave.entry);
+        let leaves = left.chain(old);
         let joins = joins.map(|entry| self.by_key(entry)).collect();
         let leaves = leaves.map(|entry| self.by_key(entry)).collect();
         (joins, leaves)
+    }
+
+    /// Returns `%{topic => [reason]}`, the reasons of the leaves in the order in which [`diff`](Self::diff) has them.
+    pub(crate) fn reasons<'d>(self, diff: impl IntoIterator<Item = &'d TopicDiff>) -> Term<'a> {
+        let topics = diff.into_iter().map(|topic| {
+            let updated = topic.updates.iter().filter(|update| is_replaced(update));
+            let updated = updated.map(|_| LeaveReason::Updated);
+            let reasons = topic.leaves.iter().map(|leave| leave.reason).chain(updated);
+            (&*topic.topic, reasons.map(atoms::reason).collect())
+        });
+        let pairs: Vec<(_, Vec<Atom>)> = topics.collect();
+        Term::map_from_pairs(self.env, &pairs).expect("each topic is in a Diff once")
     }
 
     pub(crate) fn key(self, key: Key<'_>) -> Term<'a> {

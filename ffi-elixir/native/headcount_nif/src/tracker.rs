@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use headcount::tracker::Key;
-use headcount::{ReplicaId, Tracker};
+use headcount::{Diff, ReplicaId, Tracker};
 use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
@@ -156,13 +156,14 @@ twins! {
     }
 }
 
+/// Returns `{diff, reasons}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_take_diff<'a>(env: Env<'a>, state: ResourceArc<State>) -> Term<'a> {
     let diff = state
         .tracker
         .write(Patience::Endless, Tracker::take_diff)
         .unwrap_or_default();
-    state.reader(env).diff(&diff)
+    with_reasons(state.reader(env), &diff)
 }
 
 /// Returns `[{{name, incarnation, salt}, clock}]` of all replicas known here.
@@ -200,7 +201,7 @@ fn tracker_delta_since<'a>(
         .encode(env)
 }
 
-/// Returns `{:ok, diff}` or `{:error, reason}`.
+/// Returns `{:ok, {diff, reasons}}` or `{:error, reason}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tracker_apply<'a>(env: Env<'a>, state: ResourceArc<State>, frame: Binary<'a>) -> Term<'a> {
     match state
@@ -208,9 +209,13 @@ fn tracker_apply<'a>(env: Env<'a>, state: ResourceArc<State>, frame: Binary<'a>)
         .write(Patience::Endless, |tracker| tracker.apply(&frame))
     {
         None => atoms::busy().encode(env),
-        Some(Ok(diff)) => (atoms::ok(), state.reader(env).diff(&diff)).encode(env),
+        Some(Ok(diff)) => (atoms::ok(), with_reasons(state.reader(env), &diff)).encode(env),
         Some(Err(error)) => errors::apply(env, &error),
     }
+}
+
+fn with_reasons<'a>(reader: Reader<'a>, diff: &Diff) -> Term<'a> {
+    (reader.diff(diff), reader.reasons(diff)).encode(reader.env)
 }
 
 /// `{name, incarnation, salt}`

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use headcount::id::{Dot, Origin, ReplicaId};
 use headcount::member_list::Id;
 use headcount::roster::{OfflinePolicy, RosterReport};
-use headcount::tracker::Encoding;
+use headcount::tracker::{self, Encoding, LeaveReason};
 use headcount::{EntryBuf, ListError, MemberList, NewEntry, Placement};
 use headcount::{Roster, RosterOptions, TopicDiff};
 use parking_lot::Mutex;
@@ -183,7 +183,11 @@ fn roster_apply<'a>(
     let applied = list.shared.write(Patience::Endless, |lists| {
         each!(Lists, lists, target => target.change(env, joins, |roster, joins| {
             let leaves = leaves.into_iter();
-            let leaves = leaves.map(|(key, origin, version)| entry_like(roster, key, origin, version));
+            let leaves = leaves.map(|(key, origin, version)| {
+                let entry = entry_like(roster, key, origin, version);
+                let reason = LeaveReason::Unknown;
+                tracker::Leave { entry, reason }
+            });
             let diff = TopicDiff {
                 topic: "".into(),
                 joins,

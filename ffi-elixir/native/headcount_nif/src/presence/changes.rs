@@ -92,6 +92,16 @@ fn presence_changes<'a>(
     cluster.reader(env).diff(&*changes.topics.lock())
 }
 
+/// Returns `%{topic => [reason]}`: why the leaves of these changes left, in their order.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_leave_reasons<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    changes: ResourceArc<Changes>,
+) -> Term<'a> {
+    cluster.reader(env).reasons(&*changes.topics.lock())
+}
+
 /// Frees changes that were handled: here, as a garbage collection would hold its scheduler.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_drop_changes(changes: ResourceArc<Changes>) {

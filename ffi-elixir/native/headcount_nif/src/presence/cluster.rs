@@ -17,8 +17,8 @@ const GONE_AT_ONCE: usize = 10_000;
 const SLICES_AT_ONCE: usize = 32;
 
 /// Does one round: takes note of the owners that died, takes frames in, does what is due. Returns
-/// `{[{from, error}], [{to | nil, frame}], [event], [{shard, number, changes}], next_timeout | nil}`, where the next timeout
-/// is now when there is more work. Without `due` it ignores deadlines, as more frames wait.
+/// `{[{from, error}], [{to | nil, frame}], [event], [{shard, number, changes}], next_timeout | nil}`, where the next
+/// timeout is now when there is more work. Without `due` it ignores deadlines, as more frames wait.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_step<'a>(
     env: Env<'a>,
@@ -60,8 +60,8 @@ fn presence_step<'a>(
     (errors, frames, events, changes, next).encode(env)
 }
 
-/// Waits until no change comes for a moment. Returns `{[{shard, number, changes}], micros}`, the changes of this node and the
-/// time that it took to collect them, or `:busy` if there is no such moment within `max_us`.
+/// Waits until no change comes for a moment. Returns `{[{shard, number, changes}], micros}`, the changes of this node
+/// and the time that it took to collect them, or `:busy` if there is no such moment within `max_us`.
 #[rustler::nif(schedule = "DirtyIo")]
 fn presence_flush<'a>(
     env: Env<'a>,

@@ -1,0 +1,151 @@
+//! `Events`: what users are told, with a bound for each kind.
+
+use std::collections::VecDeque;
+
+use super::output::Event;
+
+/// The most events of one kind that wait; beyond it the oldest of the kind go.
+const OF_KIND_MAX: usize = 4_096;
+
+/// The most topics that became ready and wait: a program may watch many at once.
+const TOPICS_READY_MAX: usize = 65_536;
+
+/// The number of kinds.
+const KINDS: usize = 17;
+
+/// Events in their order. A flood of one kind, such as signals, pushes out none of another.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Events {
+    /// Events of each kind, with the numbers of their order.
+    kinds: [VecDeque<(u64, Event)>; KINDS],
+    /// The number of the next event.
+    next: u64,
+}
+
+impl Events {
+    /// Adds an event. O(1).
+    pub(super) fn push(&mut self, event: Event) {
+        let of_kind = &mut self.kinds[kind(&event)];
+        if of_kind.len() >= bound(&event) {
+            of_kind.pop_front();
+        }
+        of_kind.push_back((self.next, event));
+        self.next += 1;
+    }
+
+    /// Takes the oldest event. O(kinds).
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        let waiting = self.kinds.iter_mut().filter(|kind| !kind.is_empty());
+        let oldest = waiting.min_by_key(|kind| kind.front().map(|(number, _)| *number))?;
+        let (_, event) = oldest.pop_front()?;
+        Some(event)
+    }
+}
+
+/// Returns the most events of the same kind that wait. One loss of Diffs is as good as many: the
+/// newest stands behind everything that was lost.
+fn bound(event: &Event) -> usize {
+    match event {
+        Event::DiffsDropped => 1,
+        Event::TopicReady { .. } => TOPICS_READY_MAX,
+        _ => OF_KIND_MAX,
+    }
+}
+
+fn kind(event: &Event) -> usize {
+    match event {
+        Event::ReplicaUp(_) => 0,
+        Event::ReplicaDown(_) => 1,
+        Event::ReplicaForgotten(_) => 2,
+        Event::ReplicaLeft(_) => 3,
+        Event::Divergence { .. } => 4,
+        Event::Refused { .. } => 5,
+        Event::Ready { .. } => 6,
+        Event::Signal { .. } => 7,
+        Event::DuplicateName { .. } => 8,
+        Event::Reincarnated { .. } => 9,
+        Event::HandleCollision { .. } => 10,
+        Event::PeerLimit { .. } => 11,
+        Event::ShapeMismatch { .. } => 12,
+        Event::AnswerTooLong { .. } => 13,
+        Event::Unreadable { .. } => 14,
+        Event::TopicReady { .. } => 15,
+        Event::DiffsDropped => 16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::Signal;
+    use super::*;
+    use crate::id::ReplicaId;
+
+    fn id(name: &str) -> ReplicaId {
+        ReplicaId::new(name, 1, 0).unwrap()
+    }
+
+    fn signal(number: usize) -> Event {
+        let signal = Signal {
+            topic: "room".into(),
+            key: number.to_le_bytes().into(),
+            kind: 1,
+            ttl_ms: 1,
+            payload: Vec::new(),
+        };
+        Event::Signal {
+            from: id("a"),
+            signal,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_signals_pushes_out_signals_only() {
+        let mut events = Events::default();
+        events.push(Event::ReplicaUp(id("a")));
+        for number in 0..OF_KIND_MAX {
+            events.push(signal(number));
+        }
+        events.push(Event::ReplicaDown(id("a")));
+        for number in OF_KIND_MAX..3 * OF_KIND_MAX {
+            events.push(signal(number));
+        }
+        let polled: Vec<_> = std::iter::from_fn(|| events.pop()).collect();
+        assert_eq!(polled.len(), OF_KIND_MAX + 2);
+        assert_eq!(
+            polled[..2],
+            [Event::ReplicaUp(id("a")), Event::ReplicaDown(id("a"))]
+        );
+        let newest = (2 * OF_KIND_MAX..3 * OF_KIND_MAX).map(signal);
+        assert!(polled[2..].iter().cloned().eq(newest));
+    }
+
+    #[test]
+    fn events_of_all_kinds_come_in_their_order() {
+        let mut events = Events::default();
+        let expected = [
+            Event::ReplicaUp(id("b")),
+            signal(1),
+            Event::ReplicaUp(id("a")),
+            Event::ReplicaLeft(id("b")),
+            signal(2),
+        ];
+        expected
+            .iter()
+            .cloned()
+            .for_each(|event| events.push(event));
+        let polled: Vec<_> = std::iter::from_fn(|| events.pop()).collect();
+        assert_eq!(polled, expected);
+        assert_eq!(events.pop(), None);
+    }
+
+    #[test]
+    fn many_losses_of_diffs_are_one_event_behind_the_last_of_them() {
+        let mut events = Events::default();
+        events.push(Event::DiffsDropped);
+        events.push(signal(1));
+        events.push(Event::DiffsDropped);
+        assert_eq!(events.pop(), Some(signal(1)));
+        assert_eq!(events.pop(), Some(Event::DiffsDropped));
+        assert_eq!(events.pop(), None);
+    }
+}
