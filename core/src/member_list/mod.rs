@@ -70,8 +70,9 @@ pub use discord::Discord;
 pub use error::ListError;
 pub use frames::checksum::Checksum;
 pub use frames::model::{
-    Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
-    Insert, InsertSource, MemberChange, RowChange, RowKey, RowUpdate, Shared,
+    Base, Body, BodyChange, Bundle, Counts, CountsTable, Epoch, Frame, FrameChange, FrameRow,
+    GroupCount, HeldWindow, Insert, InsertSource, MemberChange, RowChange, RowKey, RowUpdate,
+    Shared,
 };
 pub use id::{Id, TextId};
 pub use limits::{

@@ -42,6 +42,8 @@ mod tracker_model;
 mod windows;
 mod windows_discord;
 mod windows_panics;
+mod windows_resume;
+mod windows_resume_rules;
 mod windows_rules;
 mod windows_scenarios;
 mod windows_search;

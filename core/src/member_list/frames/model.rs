@@ -43,6 +43,57 @@ pub struct Bundle<I> {
     pub windows: Vec<Arc<str>>,
 }
 
+/// A span of time in which the versions of a list are comparable. Epochs are ordered by number
+/// within one node, and not at all between two.
+///
+/// ```
+/// use headcount::member_list::Epoch;
+///
+/// let epoch = Epoch::new("node-1", 1_790_000_000_000);
+/// assert_eq!((&*epoch.node, epoch.number), ("node-1", 1_790_000_000_000));
+/// assert_eq!(Epoch::from(7), Epoch::new("", 7));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Epoch {
+    /// The node that serves the list; empty where there is only one.
+    pub node: Arc<str>,
+    /// Grows whenever the node rebuilds, loads or redefines the list, and is never used twice:
+    /// milliseconds of a clock at the start.
+    pub number: u64,
+}
+
+impl Epoch {
+    /// Makes an epoch of a node. O(length of the name).
+    #[must_use]
+    pub fn new(node: &str, number: u64) -> Self {
+        let node = node.into();
+        Self { node, number }
+    }
+}
+
+impl From<u64> for Epoch {
+    fn from(number: u64) -> Self {
+        Self {
+            number,
+            ..Self::default()
+        }
+    }
+}
+
+/// A window as a client held it when its connection ended; see
+/// [`Viewer::resume`](crate::member_list::Viewer::resume).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct HeldWindow {
+    /// Its canonical name.
+    pub window: Arc<str>,
+    /// The epoch of its rows.
+    pub epoch: Epoch,
+    /// The version of its rows; 0 if it has none yet.
+    pub version: u64,
+}
+
 /// New place of a window whose rows did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

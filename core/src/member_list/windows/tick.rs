@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
 
-use crate::member_list::frames::model::{Counts, Frame, Shared};
+use crate::member_list::frames::model::{Counts, Epoch, Frame, Shared};
 use crate::member_list::windows::counts::CountsStep;
 use crate::member_list::windows::handle::{Handle, Known};
 use crate::member_list::windows::window::WindowStep;
@@ -15,7 +15,9 @@ pub struct Tick<I> {
     /// The number of the list.
     pub(crate) source: u64,
     pub(crate) list: Arc<str>,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
+    /// The number of the epoch among those of the list.
+    pub(crate) era: u64,
     pub(crate) version: u64,
     pub(crate) serial: u64,
     /// The last tick before this one with changes.
