@@ -1,16 +1,17 @@
 //! One viewer of a list: the windows it holds, their versions, and the bundles it gets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::member_list::Id;
-use crate::member_list::frames::model::{Bundle, Counts, Frame, HeldWindow, Shared};
+use crate::member_list::frames::model::{Bundle, Counts, Frame, HeldWindow, Shared, WindowVersion};
 use crate::member_list::limits::{VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX};
 use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::live::{LiveList, Watchable};
 use crate::member_list::windows::open_window::{OpenWindow, OpenWindows};
-use crate::member_list::windows::registry::Opened;
+use crate::member_list::windows::registry::{Opened, REMINDER};
 use crate::member_list::windows::resume::Claim;
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
@@ -53,6 +54,8 @@ pub struct Viewer<I> {
     /// The number of the epoch among those of the list; 0 before the first answer.
     era: u64,
     last_tick: u64,
+    /// The time of the tick of the last bundle.
+    last_bundle: Duration,
     /// Shows the list up to which tick this viewer has taken all of them; there while it has
     /// windows.
     mark: Option<Arc<()>>,
@@ -78,6 +81,7 @@ impl<I> Default for Viewer<I> {
             source: None,
             era: 0,
             last_tick: 0,
+            last_bundle: Duration::ZERO,
             mark: None,
             counts_version: 0,
             hidden: false,
@@ -395,13 +399,16 @@ impl<I: Id> Viewer<I> {
         self.mark = mark.filter(|_| !self.windows.is_empty());
         let mut bundle = Bundle {
             list: tick.list.clone(),
-            epoch: tick.epoch.number,
+            epoch: tick.epoch.clone(),
             version: tick.version,
             frames: Vec::new(),
-            counts: self.counts(tick),
+            counts: tick.counts_after(self.counts_version, self.whole_rows),
             bases: Vec::new(),
             windows: Vec::new(),
         };
+        if let Some(counts) = &bundle.counts {
+            self.counts_version = counts.version;
+        }
         if self.hidden {
             // One may have been opened meanwhile.
             self.release();
@@ -419,9 +426,12 @@ impl<I: Id> Viewer<I> {
             }
             self.groups = bundle.counts.clone().or_else(|| self.groups.take());
         }
-        if bundle.frames.is_empty() && bundle.counts.is_none() && bundle.bases.is_empty() {
+        let quiet = tick.now.saturating_sub(self.last_bundle);
+        let is_reminded = !self.windows.is_empty() && quiet >= REMINDER / 2;
+        if bundle.is_empty() && !is_reminded {
             return None;
         }
+        self.last_bundle = tick.now;
         bundle.windows = self.names();
         Some(bundle)
     }
@@ -643,26 +653,16 @@ impl<I: Id> Viewer<I> {
         self.counts_version = counts.version;
         self.groups = self.whole_rows.then(|| counts.clone());
         self.era = list.windows.era();
+        self.last_bundle = list.windows.now();
         Bundle {
             list: list.windows.list().clone(),
-            epoch: list.windows.epoch().number,
+            epoch: list.windows.epoch().clone(),
             version: list.windows.version(),
             frames,
             counts: Some(counts),
             bases: Vec::new(),
             windows: self.names(),
         }
-    }
-
-    /// Returns the counts of a tick in the form this viewer can use, or those it missed before.
-    fn counts(&mut self, tick: &Tick<I>) -> Option<Arc<Shared<Counts>>> {
-        let held = self.counts_version;
-        let delta = tick.counts.as_ref().and_then(|step| step.delta.as_ref());
-        let delta = delta.filter(|delta| delta.base_version() == Some(held) && !self.whole_rows);
-        let full = tick.known_counts.as_ref();
-        let counts = delta.or(full).filter(|counts| counts.version > held)?;
-        self.counts_version = counts.version;
-        Some(counts.clone())
     }
 
     /// A name is a window's own again.
@@ -686,8 +686,7 @@ impl<I: Id> Viewer<I> {
         true
     }
 
-    fn names(&self) -> Vec<Arc<str>> {
-        let names = self.windows.iter().map(|window| window.name.clone());
-        names.collect()
+    fn names(&self) -> Vec<WindowVersion> {
+        self.windows.iter().map(OpenWindow::held).collect()
     }
 }

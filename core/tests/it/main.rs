@@ -43,6 +43,7 @@ mod windows;
 mod windows_discord;
 mod windows_panics;
 mod windows_resume;
+mod windows_resume_model;
 mod windows_resume_rules;
 mod windows_rules;
 mod windows_scenarios;

@@ -28,8 +28,8 @@ use bytes::Bytes;
 pub struct Bundle<I> {
     /// Name of the list.
     pub list: Arc<str>,
-    /// Grows whenever the list is rebuilt, handed over or redefined.
-    pub epoch: u64,
+    /// The node, and a number that grows whenever it rebuilds or redefines the list.
+    pub epoch: Epoch,
     /// List version the bundle was made at.
     pub version: u64,
     /// Frames, to be applied in this order; shared with the other viewers of the same windows.
@@ -38,9 +38,36 @@ pub struct Bundle<I> {
     pub counts: Option<Arc<Shared<Counts>>>,
     /// Windows whose rows did not change but slid.
     pub bases: Vec<Base>,
-    /// Names of the windows the viewer has from now on, so that its client notices a lost frame
-    /// that renamed one.
-    pub windows: Vec<Arc<str>>,
+    /// The windows that the viewer has from now on, and the versions that it was sent of them, so
+    /// that its client notices any lost frame.
+    pub windows: Vec<WindowVersion>,
+}
+
+impl<I> Bundle<I> {
+    /// Returns whether there is nothing to show in it.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.counts.is_none() && self.bases.is_empty()
+    }
+}
+
+/// A window of a viewer, and the version of the last rows that it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct WindowVersion {
+    /// Name of the window.
+    pub window: Arc<str>,
+    /// Version of its rows; `None` in a bundle that was read in format 1, which does not say it.
+    pub version: Option<u64>,
+}
+
+/// The format of an encoded bundle. A reader takes both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BundleFormat {
+    /// The epoch is a number, and windows have names only.
+    #[default]
+    One,
+    /// The epoch has a node, and windows have versions. Clients of format 1 refuse it.
+    Two,
 }
 
 /// A span of time in which the versions of a list are comparable. Epochs are ordered by number

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::member_list::Id;
-use crate::member_list::frames::model::{Base, Bundle, Frame};
+use crate::member_list::frames::model::{Base, Bundle, Frame, WindowVersion};
 use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::registry::Opened;
@@ -76,6 +76,14 @@ impl<I: Id> OpenWindow<I> {
             asked: None,
             former: Vec::new(),
             merged: Vec::new(),
+        }
+    }
+
+    /// Returns what the client has of the window, if it lost nothing.
+    pub(crate) fn held(&self) -> WindowVersion {
+        WindowVersion {
+            window: self.name.clone(),
+            version: Some(self.version),
         }
     }
 

@@ -28,6 +28,10 @@ use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::{Tick, WindowFrames};
 use crate::member_list::windows::window::{Outcome, Watched, WindowStep};
 
+/// The longest time that a viewer with windows gets no bundle, if ticks are frequent: from any
+/// bundle its client sees whether it lost one.
+pub(crate) const REMINDER: Duration = Duration::from_secs(30);
+
 /// Windows known before dead ones are looked for.
 const KNOWN_MIN: usize = 16;
 
@@ -51,6 +55,8 @@ pub(crate) struct Windows<I> {
     mark: Arc<()>,
     older: Vec<Arc<()>>,
     ticks: u64,
+    /// The time of the last tick that reminds viewers.
+    last_reminder: Duration,
     /// The last tick with changes.
     last_said: u64,
     pub(super) watched: HashMap<WindowSpec<I>, Known<I>>,
@@ -109,6 +115,7 @@ impl<I: Id> Windows<I> {
             mark: Arc::new(()),
             older: Vec::new(),
             ticks: 0,
+            last_reminder: Duration::ZERO,
             last_said: 0,
             watched: HashMap::new(),
             detached: Vec::new(),
@@ -159,8 +166,20 @@ impl<I: Id> Windows<I> {
             self.leave_behind();
         }
         tick.leaves_behind = !self.older.is_empty();
+        tick.reminds = self.reminds(now);
         tick.mark = Arc::downgrade(&self.mark);
         tick
+    }
+
+    /// Returns whether it is time to ask all viewers whether they had a bundle of late.
+    fn reminds(&mut self, now: Duration) -> bool {
+        let is_quiet = now.saturating_sub(self.last_reminder) < REMINDER / 2;
+        let is_viewed = Arc::strong_count(&self.mark) > 1 || !self.older.is_empty();
+        let reminds = is_viewed && (!is_quiet || now < self.last_reminder);
+        if reminds {
+            self.last_reminder = now;
+        }
+        reminds
     }
 
     /// The next tick, still empty.
@@ -181,6 +200,8 @@ impl<I: Id> Windows<I> {
             groups: None,
             mark: Weak::new(),
             leaves_behind: false,
+            now: self.history.now(),
+            reminds: false,
         }
     }
 
@@ -240,6 +261,11 @@ impl<I: Id> Windows<I> {
     /// Returns the mark that a viewer keeps once it has taken everything published so far.
     pub(crate) fn mark(&self) -> Arc<()> {
         self.mark.clone()
+    }
+
+    /// Returns the time of the last tick.
+    pub(crate) const fn now(&self) -> Duration {
+        self.history.now()
     }
 
     /// Returns the number of the last tick.

@@ -1,6 +1,7 @@
 //! Publication: the changes since the last tick, for every watched window, encoded for all viewers.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -35,6 +36,9 @@ pub struct Tick<I> {
     pub(crate) mark: Weak<()>,
     /// True if a viewer has not taken an earlier tick with changes.
     pub(crate) leaves_behind: bool,
+    pub(crate) now: Duration,
+    /// True if viewers that had no bundle for long get one.
+    pub(crate) reminds: bool,
 }
 
 /// The frames of one window.
@@ -78,7 +82,16 @@ impl<I> Tick<I> {
     /// of that viewer brings it up to date.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.says_something() && !self.leaves_behind
+        !self.says_something() && !self.leaves_behind && !self.reminds
+    }
+
+    /// Returns the counts for a viewer that holds those of version `held`, in the form that it can
+    /// use; also those of an earlier tick that it missed.
+    pub(crate) fn counts_after(&self, held: u64, is_full: bool) -> Option<Arc<Shared<Counts>>> {
+        let delta = self.counts.as_ref().and_then(|step| step.delta.as_ref());
+        let delta = delta.filter(|delta| delta.base_version() == Some(held) && !is_full);
+        let counts = delta.or(self.known_counts.as_ref());
+        counts.filter(|counts| counts.version > held).cloned()
     }
 
     pub(crate) fn says_something(&self) -> bool {
