@@ -12,14 +12,14 @@ use bytes::Bytes;
 /// The frames and counts that one viewer gets at once; atomic for it.
 ///
 /// ```
-/// use headcount::member_list::Bundle;
+/// use headcount::member_list::{Bundle, BundleFormat};
 /// use headcount::{Bodies, ListOptions, MemberList, Viewer, WindowSpec};
 ///
 /// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// list.begin_epoch("room:7", 1);
 /// let bundle = Viewer::new().open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
 /// assert_eq!(&*bundle.list, "room:7");
-/// let bytes = bundle.to_binary();
+/// let bytes = bundle.to_binary_in(BundleFormat::Two);
 /// assert_eq!(Bundle::<u64>::from_binary(&bytes)?, bundle);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
