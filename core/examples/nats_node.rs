@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
             ["untrack", topic, key] => println!("untracked {}", node.untrack(topic, key, name)),
             ["list", topic] => {
-                let entries = node.list(topic);
+                let entries = node.list(topic)?;
                 let mut keys: Vec<&str> = entries.iter().filter_map(|e| e.key_str()).collect();
                 keys.sort_unstable();
                 println!("listed {}", keys.join(" "));

@@ -24,7 +24,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     };
     let paris = start("paris")?;
     let tokyo = start("tokyo")?;
-    let mut room = tokyo.subscribe("room");
+    let mut room = tokyo.subscribe("room")?;
 
     // A user with two devices has two entries: same key, different owners.
     let phone = NewEntry::new("room", "ann", "ann's phone");
@@ -39,7 +39,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
             joins += 1;
         }
     }
-    assert_eq!(tokyo.list("room").len(), 2);
+    assert_eq!(tokyo.list("room")?.len(), 2);
 
     // The connection of the phone breaks: everything that it owned goes at once.
     paris.untrack_owner("ann's phone");
@@ -49,13 +49,13 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         name_of(&diff.leaves[0]),
         meta_of(&diff.leaves[0])
     );
-    assert_eq!(tokyo.list("room").len(), 1);
+    assert_eq!(tokyo.list("room")?.len(), 1);
 
     // A node that leaves takes its entries along.
     paris.leave().await;
     let diff = room.next().await?.ok_or("tokyo has stopped")?;
     println!("paris has left, and {} with it", name_of(&diff.leaves[0]));
-    assert!(tokyo.list("room").is_empty());
+    assert!(tokyo.list("room")?.is_empty());
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The errors of a tracker, public as `tracker::TrackError` and `tracker::ApplyError`.
+//! The errors of a tracker, public as `tracker::TrackError`, `tracker::ApplyError`, and of reads of a
+//! presence, public as `presence::ReadError`.
 
 use std::fmt;
 use std::mem::discriminant;
@@ -195,3 +196,35 @@ impl From<DecodeError> for ApplyError {
         Self::Decode(error)
     }
 }
+
+/// The reason why a presence cannot read a topic, in mode
+/// [`Interest`](crate::replica::Mode::Interest): what others have in it is not held, or not all of
+/// it. In mode [`All`](crate::replica::Mode::All) every topic can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The topic is not watched: call [`watch`](crate::Presence::watch) first.
+    NotWatched {
+        /// The topic.
+        topic: Box<str>,
+    },
+    /// The topic is watched, and some replicas have not told what they have in it: wait for
+    /// [`TopicReady`](crate::replica::Event::TopicReady).
+    NotReady {
+        /// The topic.
+        topic: Box<str>,
+    },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotWatched { topic } => write!(f, "topic {topic:?} is not watched"),
+            Self::NotReady { topic } => {
+                write!(f, "topic {topic:?} is watched, but not ready to be read")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}

@@ -90,6 +90,24 @@ pub enum Fault {
     EqualHeartbeat,
     /// Never hide a replica for its silence before it is forgotten.
     NeverDown,
+    /// Take a topic as ready with the first answer.
+    ReadyAtFirstAnswer,
+    /// Take a topic as ready although later versions of an index are known to exist.
+    ReadyWithOldIndex,
+    /// Wait for replicas that are down before a topic is ready.
+    WatchWaitsForDead,
+    /// Keep what others have in a partition that is no longer watched.
+    UnwatchKeeps,
+    /// Ask for a partition that is watched again from where it was left.
+    RewatchWithOldClock,
+    /// Show no rows to those that watch a partition.
+    ShowNoRows,
+    /// Do not show rows again once they were shown.
+    SweepNothing,
+    /// Do not ask for rows when Beats are missing.
+    IgnoreBeatGap,
+    /// Do not show the row of a partition again after it was given to a new holder.
+    ServeUnseen,
 }
 
 #[cfg(feature = "testing")]
@@ -134,6 +152,15 @@ impl Fault {
         Self::KeepAltered,
         Self::EqualHeartbeat,
         Self::NeverDown,
+        Self::ReadyAtFirstAnswer,
+        Self::ReadyWithOldIndex,
+        Self::WatchWaitsForDead,
+        Self::UnwatchKeeps,
+        Self::RewatchWithOldClock,
+        Self::ShowNoRows,
+        Self::SweepNothing,
+        Self::IgnoreBeatGap,
+        Self::ServeUnseen,
     ];
 }
 

@@ -7,7 +7,7 @@ use headcount::id::IdError;
 use headcount::member_list::{LoadError, SaveError, TableError, WindowError as Unseen};
 use headcount::presence::RestoreError as Unrestored;
 use headcount::tracker::ApplyError as Refused;
-use headcount::{ListError as Unlisted, TrackError as Untracked};
+use headcount::{ListError as Unlisted, ReadError, TrackError as Untracked};
 use pyo3::PyErr;
 use pyo3::exceptions::{PyOSError, PyValueError};
 
@@ -17,6 +17,7 @@ pyo3::import_exception!(headcount._errors, ConnectError);
 pyo3::import_exception!(headcount._errors, DecodeError);
 pyo3::import_exception!(headcount._errors, ForkError);
 pyo3::import_exception!(headcount._errors, GapError);
+pyo3::import_exception!(headcount._errors, HeadcountError);
 pyo3::import_exception!(headcount._errors, HiddenMember);
 pyo3::import_exception!(headcount._errors, LagError);
 pyo3::import_exception!(headcount._errors, LimitError);
@@ -56,6 +57,12 @@ impl From<Refused> for Raised {
             Refused::Gap { clock, from } => Self(GapError::new_err((text, clock, from))),
             _ => Self(ApplyError::new_err((text, kind_of(&error)))),
         }
+    }
+}
+
+impl From<ReadError> for Raised {
+    fn from(error: ReadError) -> Self {
+        Self(HeadcountError::new_err(error.to_string()))
     }
 }
 

@@ -25,7 +25,8 @@ impl Transmit {
     #[getter]
     fn to(&self) -> Option<&str> {
         match &self.0.to {
-            core::Destination::All => None,
+            // Those that do not watch the partition drop the frame.
+            core::Destination::All | core::Destination::Group(_) => None,
             core::Destination::Peer(peer) => Some(peer),
         }
     }

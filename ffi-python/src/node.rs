@@ -25,7 +25,7 @@ use crate::ready::Ready;
 use crate::replica::Replica;
 use crate::running::Running;
 use crate::stats;
-use crate::verbs::{ENTRY_LEN, collect, entry_verbs, own_status, reference};
+use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, reference};
 
 /// Most troubles of a transport that wait to be logged.
 const NOTES_MAX: usize = 64;
@@ -93,8 +93,11 @@ impl NodeBase {
     ) -> PyResult<String> {
         let entry = new_entry(topic, (&key, &owner), &meta, status.unwrap_or(0))?;
         let written = self.core.write(py, |node| {
-            let sessions = node.get_by_key(topic, key.as_key());
-            let kept = status.or_else(|| own_status(sessions, &node.id(), owner.as_bytes()));
+            let own = || {
+                node.presence()
+                    .get_own(topic, key.as_key(), owner.as_bytes())
+            };
+            let kept = status.or_else(|| own().map(|entry| entry.status()));
             let entry = entry.status(kept.unwrap_or(0));
             let written = node.upsert(&entry)?;
             lease(node, topic, &key, &owner, ttl);
@@ -293,7 +296,7 @@ impl NodeBase {
     fn _feed(&self, py: Python<'_>, kind: &str, topic: &str) -> PyResult<Feed> {
         let source = match kind {
             "changes" => self.core.write(py, |node| {
-                let (joins, changes) = node.list_and_subscribe(topic);
+                let (joins, changes) = node.list_and_subscribe(topic).map_err(raise)?;
                 let topic = topic.into();
                 let state = core::TopicDiff {
                     topic,
@@ -301,8 +304,8 @@ impl NodeBase {
                     leaves: Vec::new(),
                     updates: Vec::new(),
                 };
-                Source::Changes(Some(Arc::new(state)), changes)
-            })?,
+                Ok::<_, PyErr>(Source::Changes(Some(Arc::new(state)), changes))
+            })??,
             "events" => Source::Events(self.core.write(py, Node::events)?),
             "refusals" => Source::Refusals(self.core.write(py, Node::refusals)?),
             "synced" => Source::Done(Box::pin(self.core.write(py, Node::synced)?)),

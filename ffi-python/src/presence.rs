@@ -22,7 +22,7 @@ use crate::event::{Event, Transmit};
 use crate::replica::{Replica, new_id};
 use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
-use crate::verbs::{ENTRY_LEN, collect, entry_verbs, making_verbs, own_status, reference};
+use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
 
 /// The time for which a signal holds, unless its sender says otherwise.
 pub(crate) const SIGNAL_TTL: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::error::raise;
 use crate::replica::{Replica, new_id};
 use crate::sync::Locked;
-use crate::verbs::{ENTRY_LEN, collect, entry_verbs, making_verbs, own_status, reference};
+use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, making_verbs, reference};
 
 /// Presence entries by topic, key and owner, replicated by frames: a delta-CRDT.
 ///

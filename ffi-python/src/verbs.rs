@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use headcount::id::EntryRef;
-use headcount::{EntryBuf, ReplicaId, TrackError};
+use headcount::runtime::Node;
+use headcount::tracker::Key;
+use headcount::{EntryBuf, Presence, TrackError, Tracker};
 use pyo3::PyResult;
 
 use crate::entry::Entry;
@@ -11,6 +13,84 @@ use crate::error::raise;
 
 /// The approximate number of bytes that a copy of an entry takes.
 pub(crate) const ENTRY_LEN: usize = 256;
+
+/// Reads, the same of a tracker, a presence and a node.
+pub(crate) trait Reads {
+    fn copy_list(&self, topic: &str) -> PyResult<Vec<Entry>>;
+    fn copy_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<Vec<Entry>>;
+    fn has_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<bool>;
+    fn count_entries(&self, topic: &str) -> PyResult<usize>;
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize>;
+}
+
+impl Reads for Tracker {
+    fn copy_list(&self, topic: &str) -> PyResult<Vec<Entry>> {
+        Ok(collect(topic, self.list(topic)))
+    }
+
+    fn copy_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<Vec<Entry>> {
+        Ok(collect(topic, self.get_by_key(topic, key)))
+    }
+
+    fn has_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<bool> {
+        Ok(self.get_by_key(topic, key).next().is_some())
+    }
+
+    fn count_entries(&self, topic: &str) -> PyResult<usize> {
+        Ok(self.count(topic))
+    }
+
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize> {
+        Ok(self.count_keys(topic))
+    }
+}
+
+impl Reads for Presence {
+    fn copy_list(&self, topic: &str) -> PyResult<Vec<Entry>> {
+        Ok(collect(topic, self.list(topic).map_err(raise)?))
+    }
+
+    fn copy_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<Vec<Entry>> {
+        Ok(collect(topic, self.get_by_key(topic, key).map_err(raise)?))
+    }
+
+    fn has_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<bool> {
+        let read = self.read(topic, |tracker| {
+            tracker.get_by_key(topic, key).next().is_some()
+        });
+        read.map_err(raise)
+    }
+
+    fn count_entries(&self, topic: &str) -> PyResult<usize> {
+        self.count(topic).map_err(raise)
+    }
+
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize> {
+        self.count_keys(topic).map_err(raise)
+    }
+}
+
+impl Reads for Node {
+    fn copy_list(&self, topic: &str) -> PyResult<Vec<Entry>> {
+        self.presence().copy_list(topic)
+    }
+
+    fn copy_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<Vec<Entry>> {
+        self.presence().copy_sessions(topic, key)
+    }
+
+    fn has_sessions(&self, topic: &str, key: Key<'_>) -> PyResult<bool> {
+        self.presence().has_sessions(topic, key)
+    }
+
+    fn count_entries(&self, topic: &str) -> PyResult<usize> {
+        self.presence().count_entries(topic)
+    }
+
+    fn count_distinct_keys(&self, topic: &str) -> PyResult<usize> {
+        self.presence().count_distinct_keys(topic)
+    }
+}
 
 /// Gives a class the verbs that make entries. `NodeBase` has its own, with leases.
 macro_rules! making_verbs {
@@ -48,9 +128,8 @@ macro_rules! making_verbs {
             ) -> PyResult<String> {
                 let entry = new_entry(topic, (&key, &owner), &meta, status.unwrap_or(0))?;
                 reference(self.core.write(py, |entries| {
-                    let sessions = entries.get_by_key(topic, key.as_key());
-                    let kept = status
-                        .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
+                    let own = || entries.get_own(topic, key.as_key(), owner.as_bytes());
+                    let kept = status.or_else(|| own().map(|entry| entry.status()));
                     entries.upsert(&entry.status(kept.unwrap_or(0)))
                 })?)
             }
@@ -81,9 +160,8 @@ macro_rules! entry_verbs {
             ) -> PyResult<String> {
                 let entry = new_entry(topic, (&key, &owner), &meta, status.unwrap_or(0))?;
                 reference(self.core.write(py, |entries| {
-                    let sessions = entries.get_by_key(topic, key.as_key());
-                    let kept = status
-                        .or_else(|| own_status(sessions, &entries.id().clone(), owner.as_bytes()));
+                    let own = || entries.get_own(topic, key.as_key(), owner.as_bytes());
+                    let kept = status.or_else(|| own().map(|entry| entry.status()));
                     entries.update(&entry.status(kept.unwrap_or(0)))
                 })?)
             }
@@ -113,25 +191,25 @@ macro_rules! entry_verbs {
             fn list(&self, py: Python<'_>, topic: &str) -> PyResult<Vec<Entry>> {
                 room_for(self.count(py, topic)?, ENTRY_LEN)?;
                 self.core
-                    .read_long(py, |entries| collect(topic, entries.list(topic)))
+                    .read_long(py, |entries| entries.copy_list(topic))?
             }
 
             /// Return the visible entries of a key in a topic. O(entries of the key).
             fn get_by_key(&self, py: Python<'_>, topic: &str, key: Name) -> PyResult<Vec<Entry>> {
-                self.core.read(py, |entries| {
-                    collect(topic, entries.get_by_key(topic, key.as_key()))
-                })
+                self.core
+                    .read(py, |entries| entries.copy_sessions(topic, key.as_key()))?
             }
 
             /// Return how many visible entries a topic has. O(replicas).
             fn count(&self, py: Python<'_>, topic: &str) -> PyResult<usize> {
-                self.core.read(py, |entries| entries.count(topic))
+                self.core.read(py, |entries| entries.count_entries(topic))?
             }
 
             /// Return how many distinct visible keys a topic has. O(replicas); while a replica is
             /// hidden, the first call after a change is O(entries of the topic).
             fn count_keys(&self, py: Python<'_>, topic: &str) -> PyResult<usize> {
-                self.core.read(py, |entries| entries.count_keys(topic))
+                self.core
+                    .read(py, |entries| entries.count_distinct_keys(topic))?
             }
 
             fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
@@ -146,10 +224,8 @@ macro_rules! entry_verbs {
                 let Ok((topic, key)) = topic_and_key.extract::<(String, Name)>() else {
                     return Ok(false);
                 };
-                self.core.read(py, |entries| {
-                    let sessions = entries.get_by_key(&topic, key.as_key());
-                    sessions.into_iter().next().is_some()
-                })
+                self.core
+                    .read(py, |entries| entries.has_sessions(&topic, key.as_key()))?
             }
         }
     };
@@ -163,23 +239,8 @@ pub(crate) fn reference(written: Result<EntryRef, TrackError>) -> PyResult<Strin
         .map_err(raise)
 }
 
-/// Returns the status of the session that this replica tracks for an owner.
-pub(crate) fn own_status<E: Into<EntryBuf>>(
-    sessions: impl IntoIterator<Item = E>,
-    id: &ReplicaId,
-    owner: &[u8],
-) -> Option<u8> {
-    let mut sessions = sessions.into_iter().map(Into::into);
-    let own = sessions
-        .find(|session: &EntryBuf| session.owner() == owner && session.origin().replica == *id);
-    own.map(|session| session.status())
-}
-
 /// Copies entries of a topic.
-pub(crate) fn collect<E: Into<EntryBuf>>(
-    topic: &str,
-    entries: impl IntoIterator<Item = E>,
-) -> Vec<Entry> {
+fn collect<E: Into<EntryBuf>>(topic: &str, entries: impl IntoIterator<Item = E>) -> Vec<Entry> {
     let topic: Arc<str> = topic.into();
     let entries = entries.into_iter();
     entries

@@ -108,6 +108,6 @@ impl Nodes {
                 return;
             }
         }
-        panic!("{} of {users} arrived", self.other.count(TOPIC));
+        panic!("{:?} of {users} arrived", self.other.count(TOPIC));
     }
 }

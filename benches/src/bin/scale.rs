@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 const EXAMPLES: &str = "\
 Examples:
   scale --nodes 25,100,200,1000               the sizes of products, and a large one
+  scale --nodes 200,1000 --interest           each node holds what it watches
   scale --nodes 200 --operations 0 --json     a calm cluster, the result as JSON
 
 All nodes run in this process. Bytes are exact and the same at each run; only `took` is of this machine.";
@@ -35,6 +36,9 @@ struct Args {
     /// Simulated seconds in which it is measured.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
+    /// Each node holds the rooms of its own users only, and these have users on three nodes.
+    #[arg(long)]
+    interest: bool,
     /// Prints one JSON array.
     #[arg(long)]
     json: bool,
@@ -43,9 +47,13 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     if !args.json {
-        println!("bytes a node and second; newcomer: bytes received / bytes of its state");
-        println!("| nodes | entries | operations | control | beats | newcomer | after | took |");
-        println!("|---|---|---|---|---|---|---|---|");
+        println!(
+            "bytes a node and second; newcomer: bytes received, or these / bytes of its state"
+        );
+        println!(
+            "| nodes | entries | held | operations | control | beats | rows | newcomer | after | took |"
+        );
+        println!("|---|---|---|---|---|---|---|---|---|---|");
     }
     let mut results = Vec::new();
     for &nodes in &args.nodes {
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
                 .unwrap_or(100.min(COPIES_MAX / nodes.max(1).pow(2)).max(1)),
             operations: args.operations,
             seconds: args.seconds,
+            is_interest: args.interest,
         };
         let start = Instant::now();
         match testing::measure(&load) {
@@ -77,20 +86,25 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn beats(traffic: &Traffic) -> u64 {
-    let beats = traffic.by_kind.get(&Kind::BEAT.0);
-    beats.copied().unwrap_or(0)
+fn bytes_of(traffic: &Traffic, kind: Kind) -> u64 {
+    traffic.by_kind.get(&kind.0).copied().unwrap_or(0)
 }
 
 fn row(load: &Load, traffic: &Traffic, start: Instant) -> String {
+    // Of a part the state is not known apart.
+    let newcomer = match traffic.state {
+        0 => format!("{} B", traffic.newcomer),
+        state => format!("{:.2}", traffic.newcomer as f64 / state as f64),
+    };
     format!(
-        "| {} | {} | {} | {} | {} | {:.2} | {} ms | {:.1} s |",
+        "| {} | {} | {} | {} | {} | {} | {} | {newcomer} | {} ms | {:.1} s |",
         load.nodes,
         load.entries,
+        traffic.held,
         traffic.deltas,
         traffic.control,
-        beats(traffic),
-        traffic.newcomer as f64 / traffic.state.max(1) as f64,
+        bytes_of(traffic, Kind::BEAT),
+        bytes_of(traffic, Kind::ROW),
         traffic.newcomer_ms,
         start.elapsed().as_secs_f64()
     )
@@ -107,5 +121,6 @@ fn to_json(load: &Load, traffic: &Traffic) -> Value {
         "newcomer_bytes": traffic.newcomer,
         "state_bytes": traffic.state,
         "newcomer_ms": traffic.newcomer_ms,
+        "entries_held": traffic.held,
     })
 }

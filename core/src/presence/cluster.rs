@@ -36,7 +36,7 @@ impl Presence {
     ///         }
     ///     }
     /// }
-    /// assert_eq!(b.count("room"), 1);
+    /// assert_eq!(b.count("room")?, 1);
     /// assert!(a.is_synced() && b.is_synced());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -153,29 +153,16 @@ impl Presence {
         self.control.lock().diffs.pop_front()
     }
 
-    /// Makes the Diffs that follow when a whole replica appears or disappears cover only topics
-    /// named by [`watch`](Self::watch). Until then they cover all topics.
-    pub fn watch_only(&self, topics: impl IntoIterator<Item = String>) {
+    /// Makes the Diffs that follow when a whole replica appears or disappears cover these topics
+    /// only. Until then they cover all topics.
+    pub fn diff_topics(&self, topics: impl IntoIterator<Item = String>) {
         let topics = topics.into_iter().collect();
         self.control.lock().watched = WatchedTopics(Some(topics));
     }
 
-    /// Adds a topic to those watched. See [`watch_only`](Self::watch_only). O(1).
-    pub fn watch(&self, topic: &str) {
-        if let WatchedTopics(Some(topics)) = &mut self.control.lock().watched {
-            topics.insert(topic.to_owned());
-        }
-    }
-
-    /// Takes a topic from those watched. O(1).
-    pub fn unwatch(&self, topic: &str) {
-        if let WatchedTopics(Some(topics)) = &mut self.control.lock().watched {
-            topics.remove(topic);
-        }
-    }
-
     /// Returns whether this node has caught up, at least once, with everything its known peers
-    /// advertised.
+    /// advertised; in mode [`Interest`](crate::replica::Mode::Interest), whether it has once known of
+    /// each of them where it has entries.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.control.lock().replica.is_synced()

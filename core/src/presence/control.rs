@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::budget::LeaveBudget;
 use crate::fault::{Fault, is_broken};
-use crate::replica::Replica;
+use crate::replica::{Access, Replica};
 use crate::tracker::Diff;
 
 /// Diffs waiting for the user; beyond it they are dropped, and the user is told.
@@ -62,10 +62,11 @@ impl Control {
     }
 
     /// Queues a Diff for the user.
-    pub(super) fn note(&mut self, diff: Diff) {
+    pub(super) fn note(&mut self, mut diff: Diff) {
         if diff.is_lossy() {
             self.replica.tell_diffs_dropped();
         }
+        diff.retain(|topic| self.replica.access(topic) != Access::NotWatched);
         if diff.is_empty() {
             return;
         }

@@ -6,8 +6,8 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
 use super::Presence;
 use crate::id::ReplicaId;
-use crate::replica::{Partitions, Position, Replica};
-use crate::tracker::OriginInfo;
+use crate::replica::{Access, Partitions, Position, Replica};
+use crate::tracker::{Entry, OriginInfo};
 
 impl Presence {
     /// Returns a second process with the same memory, as cloning a virtual machine makes it.
@@ -32,6 +32,19 @@ impl Presence {
     /// Returns the control plane, locked.
     pub(crate) fn replica(&self) -> MappedMutexGuard<'_, Replica> {
         MutexGuard::map(self.control.lock(), |control| &mut control.replica)
+    }
+
+    /// Calls `each` for the visible entries of a topic, whether it may be read or not.
+    pub(crate) fn for_each_held(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
+        let shard = self.shard(topic).read();
+        shard.tracker(topic).list(topic).for_each(each);
+    }
+
+    /// Returns whether a topic may be read.
+    pub(crate) fn access(&self, topic: &str) -> Access {
+        let access = self.shard(topic).read().access(topic);
+        debug_assert_eq!(access, self.control.lock().replica.access(topic));
+        access
     }
 
     /// Returns what is held of another replica in a partition.

@@ -1,6 +1,7 @@
 //! A list between two Diffs.
 
 use super::Presence;
+use crate::error::ReadError;
 use crate::tracker::{Diff, EntryBuf};
 
 impl Presence {
@@ -13,15 +14,23 @@ impl Presence {
     /// use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId};
     /// let presence = Presence::new(ReplicaId::new("a", 1, 0)?, PresenceConfig::default());
     /// presence.track(&NewEntry::new("room", "ann", "conn-1"))?;
-    /// let (entries, diffs) = presence.list_with_diffs("room");
+    /// let (entries, diffs) = presence.list_with_diffs("room")?;
     /// assert_eq!((entries.len(), diffs[0].topic("room").unwrap().joins.len()), (1, 1));
     /// presence.untrack("room", "ann", "conn-1");
     /// let leave = presence.take_diff();
     /// assert_eq!(leave.topic("room").unwrap().leaves, entries);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use = "the Diffs are handed out once"]
-    pub fn list_with_diffs(&self, topic: &str) -> (Vec<EntryBuf>, Vec<Diff>) {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready; no Diff was taken then.
+    pub fn list_with_diffs(&self, topic: &str) -> Result<(Vec<EntryBuf>, Vec<Diff>), ReadError> {
+        self.check_readable(topic)?;
+        Ok(self.take_list_with_diffs(topic))
+    }
+
+    /// Does what [`list_with_diffs`](Self::list_with_diffs) does, of any topic.
+    pub(crate) fn take_list_with_diffs(&self, topic: &str) -> (Vec<EntryBuf>, Vec<Diff>) {
         let control = &mut *self.control.lock();
         self.finish_visibility(control, topic);
         let mut shard = self.shard(topic).write();

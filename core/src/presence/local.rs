@@ -165,9 +165,9 @@ impl Presence {
     /// presence.lease_owner(Duration::from_secs(0), "conn-1", Duration::from_secs(30));
     /// presence.lease_owner(Duration::from_secs(20), "conn-1", Duration::from_secs(30));
     /// presence.handle_timeout(Duration::from_secs(40));
-    /// assert_eq!(presence.count("room"), 1);
+    /// assert_eq!(presence.count("room")?, 1);
     /// presence.handle_timeout(Duration::from_secs(50));
-    /// assert_eq!(presence.count("room"), 0);
+    /// assert_eq!(presence.count("room")?, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lease_owner(&self, now: Duration, owner: impl AsRef<[u8]>, ttl: Duration) {
@@ -214,7 +214,7 @@ impl Presence {
     /// presence.track(&NewEntry::new("room", "bob", "conn-1"))?;
     /// presence.take_diff();
     /// presence.owner_lost(Duration::from_secs(0), "conn-1");
-    /// assert_eq!(presence.count("room"), 2);
+    /// assert_eq!(presence.count("room")?, 2);
     /// presence.track(&NewEntry::new("room", "ann", "conn-2"))?;
     /// presence.handle_timeout(Duration::from_secs(10));
     /// let diff = presence.take_diff();
@@ -315,7 +315,12 @@ impl Presence {
         put: &NewEntry<'_>,
     ) -> Option<Result<EntryRef, TrackError>> {
         let lost = self.timers.lost_owner_of(shard.tracker(put.topic), put)?;
-        Some(shard.adopt(&lost, put))
+        let adopted = shard.adopt(&lost, put);
+        if adopted.is_ok() && *lost != *put.owner {
+            // It keeps its birth: the lease would end it if its old owner took it back.
+            self.timers.end_entry(put.topic, put.key(), &lost);
+        }
+        Some(adopted)
     }
 
     fn remove_owners(&self, owners: &[impl AsRef<[u8]>], reason: LeaveReason) -> usize {

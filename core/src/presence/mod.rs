@@ -24,7 +24,7 @@
 //! }
 //! let diff = b.poll_diff().expect("ann has joined");
 //! assert_eq!(diff.topic("room").expect("it changed").joins[0].key_str(), Some("ann"));
-//! assert_eq!(b.count("room"), 1);
+//! assert_eq!(b.count("room")?, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -43,6 +43,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watching;
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -55,6 +56,7 @@ pub use self::config::PresenceConfig;
 #[cfg(feature = "testing")]
 pub(crate) use self::restore::read_snapshot;
 pub use self::snapshot::RestoreError;
+pub use crate::error::ReadError;
 
 use self::budget::LeaveBudget;
 use self::control::Control;
@@ -79,8 +81,8 @@ const LEAVE_WIRE_LEN: usize = 8;
 /// std::thread::scope(|s| {
 ///     s.spawn(|| presence.track(&NewEntry::new("other room", "bob", "conn-2")));
 /// });
-/// assert_eq!(presence.list("room").len(), 1);
-/// assert_eq!(presence.count("other room"), 1);
+/// assert_eq!(presence.list("room")?.len(), 1);
+/// assert_eq!(presence.count("other room")?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

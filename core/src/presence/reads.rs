@@ -1,14 +1,28 @@
 //! Reads, and lists that hold no lock for long.
 
 use super::Presence;
+use crate::error::ReadError;
 use crate::replica::Partitions;
 use crate::tracker::{Entry, EntryBuf, Key, Pages, Slice, Tracker};
 
 /// Reads. They do not queue behind waiting writers.
+///
+/// Those of one topic fail in mode [`Interest`](crate::replica::Mode::Interest) until it is watched
+/// and ready; never otherwise.
 impl Presence {
+    /// Checks that a topic can be read. O(1).
+    ///
+    /// # Errors
+    /// [`ReadError`] if it is not watched, or not ready.
+    pub fn check_readable(&self, topic: &str) -> Result<(), ReadError> {
+        self.shard(topic).read_recursive().check_readable(topic)
+    }
+
     /// Returns copies of the visible entries of a topic. O(entries of the topic).
-    #[must_use]
-    pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn list(&self, topic: &str) -> Result<Vec<EntryBuf>, ReadError> {
         self.read(topic, |tracker| {
             let entries = tracker.list(topic);
             entries.map(|entry| entry.to_buf()).collect()
@@ -17,32 +31,59 @@ impl Presence {
 
     /// Calls `each` for the visible entries of a topic, without copying. Writers to topics of the
     /// same partition wait meanwhile; do not call back into the presence. O(entries of the topic).
-    pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
-        self.read(topic, |tracker| tracker.list(topic).for_each(each));
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn for_each(&self, topic: &str, each: impl FnMut(Entry<'_>)) -> Result<(), ReadError> {
+        self.read(topic, |tracker| tracker.list(topic).for_each(each))
     }
 
     /// Returns copies of the visible sessions of a key. O(sessions of the key).
-    #[must_use]
-    pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn get_by_key<'k>(
+        &self,
+        topic: &str,
+        key: impl Into<Key<'k>>,
+    ) -> Result<Vec<EntryBuf>, ReadError> {
         self.read(topic, |tracker| {
             let sessions = tracker.get_by_key(topic, key);
             sessions.map(|entry| entry.to_buf()).collect()
         })
     }
 
-    /// Returns the number of visible entries in a topic. O(origins of the topic).
+    /// Returns a copy of the entry that this replica tracks for an owner, whether the topic is watched
+    /// or not. O(sessions of the key).
     #[must_use]
-    pub fn count(&self, topic: &str) -> usize {
+    pub fn get_own<'k>(
+        &self,
+        topic: &str,
+        key: impl Into<Key<'k>>,
+        owner: impl AsRef<[u8]>,
+    ) -> Option<EntryBuf> {
+        let shard = self.shard(topic).read_recursive();
+        shard.tracker(topic).get_own(topic, key, owner)
+    }
+
+    /// Returns the number of visible entries in a topic. O(origins of the topic).
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn count(&self, topic: &str) -> Result<usize, ReadError> {
         self.read(topic, |tracker| tracker.count(topic))
     }
 
     /// Returns the number of distinct visible keys in a topic. See [`Tracker::count_keys`].
-    #[must_use]
-    pub fn count_keys(&self, topic: &str) -> usize {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn count_keys(&self, topic: &str) -> Result<usize, ReadError> {
         self.read(topic, |tracker| tracker.count_keys(topic))
     }
 
-    /// Returns the topics that have entries, hidden ones included, sorted. O(topics x log topics).
+    /// Returns the topics of which this node holds entries, hidden ones included, sorted.
+    /// O(topics x log topics).
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
         let mut topics = Vec::new();
@@ -56,7 +97,7 @@ impl Presence {
         topics
     }
 
-    /// Returns the number of entries, hidden ones included.
+    /// Returns the number of entries that this node holds, hidden ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         let lens = self.shards.iter().map(|shard| len_of(&shard.read()));
@@ -80,19 +121,27 @@ impl Presence {
     ///     let mut sessions = tracker.get_by_key("room", "ann");
     ///     sessions.next().map(|entry| entry.owner().to_vec())
     /// };
-    /// assert_eq!(presence.read("room", owner), Some(b"conn-1".to_vec()));
-    /// assert_eq!(presence.try_read("room", owner), Some(Some(b"conn-1".to_vec())));
+    /// assert_eq!(presence.read("room", owner)?, Some(b"conn-1".to_vec()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> R {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> Result<R, ReadError> {
         let shard = self.shard(topic).read_recursive();
-        read(shard.tracker(topic))
+        shard.check_readable(topic)?;
+        Ok(read(shard.tracker(topic)))
     }
 
     /// Does what [`read`](Self::read) does; returns `None` when the partition is being written.
-    pub fn try_read<R>(&self, topic: &str, read: impl FnOnce(&Tracker) -> R) -> Option<R> {
+    pub fn try_read<R>(
+        &self,
+        topic: &str,
+        read: impl FnOnce(&Tracker) -> R,
+    ) -> Option<Result<R, ReadError>> {
         let shard = self.shard(topic).try_read_recursive()?;
-        Some(read(shard.tracker(topic)))
+        let readable = shard.check_readable(topic);
+        Some(readable.map(|()| read(shard.tracker(topic))))
     }
 
     /// Does what [`len`](Self::len) does; returns `None` when a partition is being written.
@@ -115,24 +164,35 @@ impl Presence {
     ///     presence.track(&NewEntry::new("room", &format!("user {n}"), "conn-1"))?;
     /// }
     /// let mut keys = Vec::new();
-    /// let mut pages = presence.begin_pages("room");
+    /// let mut pages = presence.begin_pages("room")?;
     /// let mut add = |entry: headcount::Entry<'_>| keys.extend(entry.key_str().map(str::to_owned));
-    /// while !presence.page(&mut pages, 100, &mut add).done {}
+    /// while !presence.page(&mut pages, 100, &mut add)?.done {}
     /// assert_eq!(keys.len(), 1_000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn begin_pages(&self, topic: &str) -> Pages {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn begin_pages(&self, topic: &str) -> Result<Pages, ReadError> {
         let pages = self.read(topic, |tracker| Pages::collect(tracker, topic));
-        pages.sorted()
+        Ok(pages?.sorted())
     }
 
     /// Calls `each` for the visible entries of the next `keys_max` keys, without copying; do not
     /// call back into the presence. O(their sessions), with the lock held.
-    pub fn page(&self, pages: &mut Pages, keys_max: usize, each: impl FnMut(Entry<'_>)) -> Slice {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready.
+    pub fn page(
+        &self,
+        pages: &mut Pages,
+        keys_max: usize,
+        each: impl FnMut(Entry<'_>),
+    ) -> Result<Slice, ReadError> {
         let shard = self.shard(pages.topic()).read_recursive();
+        shard.check_readable(pages.topic())?;
         let tracker = shard.tracker(pages.topic());
-        pages.step(tracker, keys_max, each)
+        Ok(pages.step(tracker, keys_max, each))
     }
 }
 

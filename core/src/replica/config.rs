@@ -35,6 +35,9 @@ pub struct Config {
     /// replaced it: the grace of the presence.
     pub(crate) grace: Duration,
     pub(crate) ready_after: Duration,
+    pub(crate) unwatch_after: Duration,
+    /// The beats within which the row of each partition is shown again to those that watch it.
+    pub(crate) sweep_beats: u64,
     pub(crate) relay: bool,
     pub(crate) peers_max: usize,
     pub(crate) reply_bytes_max: usize,
@@ -59,6 +62,8 @@ impl Default for Config {
             vacate_after: Duration::from_secs(60),
             grace: Duration::ZERO,
             ready_after: Duration::from_secs(5),
+            unwatch_after: Duration::from_secs(30),
+            sweep_beats: 1_024,
             relay: false,
             peers_max: 4_096,
             reply_bytes_max: 256 << 20,
@@ -97,7 +102,30 @@ impl Config {
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         let partitions = partitions.clamp(1, PARTITIONS_MAX).next_power_of_two();
-        self.shape = Shape::new(partitions, Mode::All).unwrap_or_default();
+        self.shape = Shape::new(partitions, self.shape.mode()).unwrap_or_default();
+        self
+    }
+
+    /// Sets what each node holds of the others: everything, or what it watches. Default
+    /// [`Mode::All`].
+    ///
+    /// In [`Mode::Interest`] a node holds and is sent only what concerns the partitions of topics
+    /// that it [watches](crate::Presence::watch), beside its own entries. Choose it when there is
+    /// more presence than each node can hold, with many [`partitions`](Self::partitions) - some
+    /// thousands - and users of a topic on few nodes. All nodes of a cluster must have the same mode;
+    /// with [`relay`](Self::relay) it is `All`.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        let partitions = self.shape.partitions();
+        self.shape = Shape::new(partitions, mode).unwrap_or_default();
+        self
+    }
+
+    /// Sets for how long what others have in a topic is held after its last watch ended, in mode
+    /// [`Interest`](Mode::Interest): a watch that begins again meanwhile costs nothing. Default 30 s.
+    #[must_use]
+    pub fn unwatch_after(mut self, unwatch_after: Duration) -> Self {
+        self.unwatch_after = unwatch_after;
         self
     }
 
@@ -220,6 +248,7 @@ pub(super) struct Timing {
     pub(super) pull: u64,
     pub(super) vacate: u64,
     pub(super) ready: u64,
+    pub(super) unwatch: u64,
     /// 0 for none.
     pub(super) grace: u64,
 }
@@ -241,6 +270,7 @@ impl Timing {
             pull: micros(config.pull_timeout),
             vacate: micros(config.vacate_after),
             ready: micros(config.ready_after),
+            unwatch: micros(config.unwatch_after),
             grace: if config.grace.is_zero() {
                 0
             } else {

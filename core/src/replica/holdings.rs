@@ -63,8 +63,9 @@ mod tests {
             }
             assert_eq!(holdings.sum(), index.sum(), "step {step}");
         }
-        let rows = index.rows_since(0).map(|row| (row.partition, row.position));
-        assert!(rows.eq(holdings.iter()));
+        let rows = index.history_since(0).into_iter();
+        let rows = rows.map(|(_, row)| (row.partition, row.position));
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), holdings.positions);
         let held = holdings.iter().next().map(|(partition, _)| partition);
         holdings.set(held.unwrap(), None);
         assert_ne!(holdings.sum(), index.sum());

@@ -29,6 +29,7 @@
 
 mod catch_up;
 mod config;
+mod gap_check;
 mod graces;
 mod handle;
 mod held_index;
@@ -51,9 +52,10 @@ mod routing;
 mod signs;
 mod stagings;
 mod sum_check;
+mod watches;
 
 pub use config::Config;
-pub use output::{Address, Destination, Event, Signal, Transmit};
+pub use output::{Address, Destination, Event, Signal, Subscription, Transmit};
 
 pub use crate::codec::{Mode, Shape};
 
@@ -61,6 +63,6 @@ pub use crate::codec::{Mode, Shape};
 pub(crate) use handle::Handle;
 #[cfg(feature = "testing")]
 pub(crate) use message::{Answer, Data, Message, Position, Sender, decode, encode};
-pub(crate) use output::{Action, Answered};
+pub(crate) use output::{Access, Action, Answered};
 pub(crate) use partitions::Partitions;
 pub(crate) use routing::Replica;

@@ -1,6 +1,7 @@
 //! The output of a replica: frames to send, work on entries, events for users.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,6 +21,29 @@ pub enum Destination {
     All,
     /// To one neighbour.
     Peer(Address),
+    /// To the neighbours that have subscribed to a partition, in mode
+    /// [`Interest`](super::Mode::Interest). A transport without groups sends it to all: those that
+    /// do not watch the partition drop the frame unread.
+    Group(u16),
+}
+
+/// A change of what this node is to be sent, in mode [`Interest`](super::Mode::Interest). It may
+/// take effect late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscription {
+    /// Frames to the group of this partition are wanted.
+    Subscribe(u16),
+    /// Frames to the group of this partition are no longer wanted.
+    Unsubscribe(u16),
+}
+
+/// Whether a topic may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    NotWatched,
+    /// It is watched, and what others have in it is not here yet.
+    NotReady,
+    Ready,
 }
 
 /// A frame to send.
@@ -61,6 +85,14 @@ pub(crate) enum Action {
     /// Drop the own origin of a partition if it is still empty at this clock; later lives begin
     /// above it.
     Vacate { partition: u16, clock: u64 },
+    /// Drop what is held of all others in a partition.
+    DropOthers(u16),
+    /// Note whether a topic may be read.
+    Open {
+        partition: u16,
+        topic: Arc<str>,
+        access: Access,
+    },
     /// Hide the entries of a replica.
     Hide(ReplicaId),
     /// Show them again.
@@ -82,7 +114,9 @@ impl Action {
         match self {
             Self::Push { partition, .. }
             | Self::Drop { partition, .. }
-            | Self::Vacate { partition, .. } => Some(*partition),
+            | Self::Vacate { partition, .. }
+            | Self::DropOthers(partition)
+            | Self::Open { partition, .. } => Some(*partition),
             Self::Serve(serve) => Some(serve.partition),
             Self::Apply(apply) => Some(apply.partition),
             Self::Hide(_)
@@ -257,9 +291,23 @@ pub enum Event {
         error: ApplyError,
     },
     /// This node has caught up with all replicas that it knows and that are up, but for those
-    /// missing. If some are, it is said again when none is.
+    /// missing. If some are, it is said again when none is. In mode
+    /// [`Interest`](super::Mode::Interest) it knows of each where it has entries, and
+    /// [`TopicReady`](Self::TopicReady) tells what can be read.
     Ready {
         /// The replicas that this node has not caught up with.
+        missing: Vec<ReplicaId>,
+    },
+    /// A topic that is [watched](crate::Presence::watch) can be read: what each replica had in it when
+    /// the watch began, and still has, is here, but for those missing. If some are, it is said again
+    /// when none is. In mode [`Interest`](super::Mode::Interest) only.
+    TopicReady {
+        /// The topic.
+        topic: Arc<str>,
+        /// The age of the oldest news on which this rests: normally at most one heartbeat, never more
+        /// than `down_after`.
+        age: Duration,
+        /// The replicas of which something may be missing.
         missing: Vec<ReplicaId>,
     },
     /// A replica sent a short-lived sign.

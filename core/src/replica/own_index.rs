@@ -49,6 +49,16 @@ struct Shown {
     seq: u64,
 }
 
+impl Shown {
+    fn row(&self, partition: u16) -> Row {
+        let position = self.position;
+        Row {
+            partition,
+            position,
+        }
+    }
+}
+
 impl OwnIndex {
     pub(super) fn new(shape: Shape) -> Self {
         Self {
@@ -142,14 +152,36 @@ impl OwnIndex {
         Some(self.log.range(first..).copied().collect())
     }
 
-    /// Returns the positions that were shown after Beat number `seq`; those before the first Beat
-    /// for 0. O(n).
-    pub(super) fn rows_since(&self, seq: u64) -> impl Iterator<Item = Row> + '_ {
-        let changed = self.shown.iter().filter(move |(_, shown)| shown.seq >= seq);
-        changed.map(|(partition, shown)| Row {
-            partition: *partition,
-            position: shown.position,
-        })
+    /// Returns the positions that were shown after Beat number `since` - those before the first Beat
+    /// for 0 -, the oldest first, each with the number of the last Beat before it. O(n log n).
+    pub(super) fn history_since(&self, since: u64) -> Vec<(u64, Row)> {
+        let changed = self.shown.iter().filter(|(_, shown)| shown.seq >= since);
+        let rows = changed.map(|(partition, shown)| (shown.seq, shown.row(*partition)));
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|(seq, _)| *seq);
+        rows
+    }
+
+    /// Returns the positions that are shown again with Beat number `seq`: those of partitions that
+    /// have been quiet for one beat, and each of the others once in `sweep_beats` beats. O(n).
+    pub(super) fn rows_due(&self, seq: u64, sweep_beats: u64) -> Vec<Row> {
+        let turn = seq % sweep_beats;
+        let due = self.shown.iter().filter(|(partition, shown)| {
+            let is_swept = set_share(**partition) % sweep_beats == turn;
+            shown.seq + 2 == seq || is_swept && !is_broken(Fault::SweepNothing)
+        });
+        due.map(|(partition, shown)| shown.row(*partition))
+            .collect()
+    }
+
+    /// Shows the position of a partition anew, after Beat number `seq`: a holder that asked may have
+    /// missed what came meanwhile, or have something else.
+    pub(super) fn touch(&mut self, partition: u16, seq: u64) {
+        if let Some(shown) = self.shown.get_mut(&partition)
+            && !is_broken(Fault::ServeUnseen)
+        {
+            shown.seq = seq;
+        }
     }
 }
 
@@ -224,9 +256,13 @@ mod tests {
             }
             prop_assert_eq!(index.toggles_since(index.version() + 1), None);
             for since in 0..70 {
-                let rows = index.rows_since(since).map(|row| (row.partition, row.position));
+                let rows = index.history_since(since).into_iter();
+                let rows = rows.map(|(seq, row)| (seq, row.partition, row.position));
                 let expected = model.shown.iter().filter(|(_, shown)| shown.1 >= since);
-                prop_assert!(rows.eq(expected.map(|(partition, shown)| (*partition, shown.0))));
+                let expected = expected.map(|(partition, (position, seq))| (*seq, *partition, *position));
+                let mut expected: Vec<_> = expected.collect();
+                expected.sort_by_key(|(seq, partition, _)| (*seq, *partition));
+                prop_assert!(rows.eq(expected));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::gap_check::GapCheck;
 use super::handle::Handle;
 use super::held_index::HeldIndex;
 use super::holdings::Holdings;
@@ -28,6 +29,8 @@ pub(super) struct KnownReplica {
     pub(super) index: HeldIndex,
     pub(super) holdings: Holdings,
     pub(super) check: SumCheck,
+    /// Takes the place of `check` where not everything is held.
+    pub(super) gap: GapCheck,
     pub(super) throttle: Throttle,
     /// The reason why the last frame of a partition was refused, if none was taken since.
     pub(super) refused: BTreeMap<u16, ApplyError>,
@@ -142,6 +145,11 @@ impl KnownReplica {
 
     pub(super) fn heartbeat(&self) -> u64 {
         self.heartbeat
+    }
+
+    /// Returns when a higher heartbeat last arrived.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -279,6 +287,7 @@ impl Peers {
             index,
             holdings: Holdings::default(),
             check: SumCheck::default(),
+            gap: GapCheck::default(),
             throttle: Throttle::default(),
             refused: BTreeMap::new(),
         };

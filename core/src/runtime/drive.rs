@@ -126,6 +126,9 @@ impl<T: Transport> Link<T> {
 
     async fn flush(&mut self, shared: &Shared) {
         shared.publish();
+        while let Some(change) = shared.presence.poll_subscription() {
+            self.transport.subscribe(change).await;
+        }
         while let Some(transmit) = shared.presence.poll_transmit() {
             shared.counts.sent(&transmit.frame);
             self.transport.send(transmit).await;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{Incoming, Transport};
-use crate::replica::{Address, Destination, Transmit};
+use crate::replica::{Address, Destination, Subscription, Transmit};
 
 /// The frames that may wait for a slow node; more are lost.
 const QUEUE: usize = 4096;
@@ -29,6 +29,8 @@ pub struct Network(Arc<Mutex<Links>>);
 struct Links {
     inboxes: BTreeMap<Address, mpsc::Sender<(Address, Bytes)>>,
     cut: BTreeSet<(Address, Address)>,
+    /// The partitions to whose frames each node has subscribed.
+    groups: BTreeSet<(u16, Address)>,
 }
 
 impl Network {
@@ -43,9 +45,13 @@ impl Network {
     pub fn join(&self, address: &str) -> MemoryTransport {
         let (sender, inbox) = mpsc::channel(QUEUE);
         let address: Address = address.into();
-        let inboxes = &mut self.0.lock().inboxes;
+        let links = &mut *self.0.lock();
+        let inboxes = &mut links.inboxes;
         inboxes.retain(|_, inbox| !inbox.is_closed());
         inboxes.insert(address.clone(), sender);
+        links
+            .groups
+            .retain(|(_, subscriber)| *subscriber != address);
         let network = self.clone();
         MemoryTransport {
             network,
@@ -93,6 +99,10 @@ impl Transport for MemoryTransport {
             let is_meant = match &transmit.to {
                 Destination::All => *address != self.address,
                 Destination::Peer(peer) => peer == address,
+                Destination::Group(partition) => {
+                    let is_subscribed = links.groups.contains(&(*partition, address.clone()));
+                    *address != self.address && is_subscribed
+                }
             };
             let link = (self.address.clone(), address.clone());
             if is_meant && !links.cut.contains(&link) {
@@ -100,6 +110,16 @@ impl Transport for MemoryTransport {
                 let _ = inbox.try_send((self.address.clone(), transmit.frame.clone()));
             }
         }
+    }
+
+    async fn subscribe(&mut self, change: Subscription) {
+        let groups = &mut self.network.0.lock().groups;
+        match change {
+            Subscription::Subscribe(partition) => groups.insert((partition, self.address.clone())),
+            Subscription::Unsubscribe(partition) => {
+                groups.remove(&(partition, self.address.clone()))
+            }
+        };
     }
 
     async fn receive(&mut self) -> Option<Incoming> {

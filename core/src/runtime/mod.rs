@@ -15,7 +15,7 @@
 //! let a = Node::start(ReplicaId::generate("a", SystemTime::now())?, PresenceConfig::default(), network.join("a"));
 //! let b = Node::start(ReplicaId::generate("b", SystemTime::now())?, PresenceConfig::default(), network.join("b"));
 //!
-//! let mut room = b.subscribe("room");
+//! let mut room = b.subscribe("room")?;
 //! a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 //! let diff = room.next().await?.expect("the node runs");
 //! assert_eq!(diff.joins[0].key_str(), Some("ann"));
@@ -34,6 +34,7 @@ mod node;
 mod shared;
 mod stats;
 mod subscription;
+mod watch;
 
 use std::future::{Future, ready};
 
@@ -43,8 +44,9 @@ pub use node::Node;
 pub use shared::Refusal;
 pub use stats::{NodeStats, Traffic};
 pub use subscription::{Lagged, Subscription};
+pub use watch::Watch;
 
-use crate::replica::{Address, Transmit};
+use crate::replica::{self, Address, Transmit};
 
 /// Something that a transport received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,14 @@ pub trait Transport: Send + 'static {
 
     /// Sends a frame, or drops it when that would take long.
     fn send(&mut self, transmit: Transmit) -> impl Future<Output = ()> + Send;
+
+    /// Changes what this node is sent, in mode [`Interest`](crate::replica::Mode::Interest): frames to
+    /// a [`Group`](crate::replica::Destination::Group) go to its subscribers. It may take effect
+    /// late. Does nothing unless it is overridden: then frames to groups must go to all.
+    fn subscribe(&mut self, change: replica::Subscription) -> impl Future<Output = ()> + Send {
+        let _ = change;
+        ready(())
+    }
 
     /// Waits for the next thing that comes in. Returns `None` if nothing will ever come. Must be
     /// cancel safe.

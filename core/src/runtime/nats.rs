@@ -1,6 +1,7 @@
 //! A transport over NATS core publish and subscribe (feature `nats`): one subject for all nodes of
-//! a cluster, one for each node. NATS does the connections, the routes between servers and TLS.
+//! a cluster, one for each node, in mode `interest` one for each partition. NATS does the connections, the routes between servers and TLS.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,13 +9,16 @@ pub use async_nats;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Subscriber};
 use futures_util::StreamExt;
-use futures_util::stream::{SelectAll, select_all};
+use futures_util::stream::{AbortHandle, Abortable, SelectAll, abortable, select_all};
 
 use super::{Incoming, Transport};
-use crate::replica::{Destination, Transmit};
+use crate::replica::{Destination, Subscription, Transmit};
 
 /// The bytes of a message that NATS needs beside the payload.
 const RESERVE: usize = 1024;
+/// The most partitions to which a node subscribes one by one: beyond it, to all, for as long as it
+/// runs.
+const GROUPS_MAX: usize = 4_096;
 /// The longest time that a node waits for its last frames to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
@@ -52,7 +56,13 @@ pub struct NatsTransport {
     client: Client,
     all: String,
     own: String,
-    incoming: SelectAll<Subscriber>,
+    /// What the subjects of all partitions begin with.
+    groups: String,
+    /// The partitions to which it has subscribed, and what ends that.
+    subscribed: HashMap<u16, AbortHandle>,
+    /// True if it has subscribed to all partitions.
+    is_in_all: bool,
+    incoming: SelectAll<Abortable<Subscriber>>,
 }
 
 impl fmt::Debug for NatsTransport {
@@ -108,7 +118,8 @@ impl NatsTransport {
         let mut subscribers = Vec::new();
         for subject in [&all, &own] {
             let subscriber = client.subscribe(subject.clone()).await;
-            subscribers.push(subscriber.map_err(|e| NatsError(e.into()))?);
+            let subscriber = subscriber.map_err(|e| NatsError(e.into()))?;
+            subscribers.push(abortable(subscriber).0);
         }
         client.flush().await.map_err(|e| NatsError(e.into()))?;
         let incoming = select_all(subscribers);
@@ -116,8 +127,19 @@ impl NatsTransport {
             client,
             all,
             own,
+            groups: format!("{prefix}.p"),
+            subscribed: HashMap::new(),
+            is_in_all: false,
             incoming,
         })
+    }
+
+    /// Subscribes to a subject. Returns what ends it; `None` if the client has closed.
+    async fn add(&mut self, subject: String) -> Option<AbortHandle> {
+        let subscriber = self.client.subscribe(subject).await.ok()?;
+        let (subscriber, end) = abortable(subscriber);
+        self.incoming.push(subscriber);
+        Some(end)
     }
 }
 
@@ -135,12 +157,34 @@ impl Transport for NatsTransport {
         let subject = match &transmit.to {
             Destination::All => self.all.clone(),
             Destination::Peer(address) => address.to_string(),
+            Destination::Group(partition) => format!("{}.{partition}", self.groups),
         };
         let reply = self.own.clone();
         let _ = self
             .client
             .publish_with_reply(subject, reply, transmit.frame)
             .await;
+    }
+
+    async fn subscribe(&mut self, change: Subscription) {
+        match change {
+            Subscription::Unsubscribe(partition) => {
+                // Dropping a subscriber ends it.
+                if let Some(end) = self.subscribed.remove(&partition) {
+                    end.abort();
+                }
+            }
+            Subscription::Subscribe(_) if self.is_in_all => {}
+            Subscription::Subscribe(_) if self.subscribed.len() >= GROUPS_MAX => {
+                let all = self.add(format!("{}.*", self.groups)).await;
+                self.is_in_all = all.is_some();
+                self.subscribed.drain().for_each(|(_, end)| end.abort());
+            }
+            Subscription::Subscribe(partition) => {
+                let end = self.add(format!("{}.{partition}", self.groups)).await;
+                self.subscribed.extend(end.map(|end| (partition, end)));
+            }
+        }
     }
 
     async fn close(&mut self) {

@@ -12,8 +12,9 @@ use super::drive::drive;
 use super::shared::{Refusal, Shared};
 use super::stats::NodeStats;
 use super::subscription::Subscription;
+use super::watch::Watch;
 use crate::codec::DecodeError;
-use crate::error::TrackError;
+use crate::error::{ReadError, TrackError};
 use crate::id::{EntryRef, ReplicaId};
 use crate::presence::{Presence, PresenceConfig, RestoreError};
 use crate::replica::{Event, Signal};
@@ -37,11 +38,11 @@ use crate::tracker::{Diff, EntryBuf, Key, NewEntry};
 /// };
 /// let a = start("a")?;
 /// let b = start("b")?;
-/// let mut room = b.subscribe("room");
+/// let mut room = b.subscribe("room")?;
 /// a.track(&NewEntry::new("room", "ann", "conn-1"))?;
 /// let diff = room.next().await?.expect("the node runs");
 /// assert_eq!(diff.joins[0].key_str(), Some("ann"));
-/// assert_eq!(b.list("room").len(), 1);
+/// assert_eq!(b.list("room")?.len(), 1);
 /// # Ok(())
 /// # }
 /// ```
@@ -183,27 +184,54 @@ impl Node {
     }
 
     /// Returns the visible entries of a topic, of all nodes. O(entries of the topic).
-    #[must_use]
-    pub fn list(&self, topic: &str) -> Vec<EntryBuf> {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready, in mode
+    /// [`Interest`](crate::replica::Mode::Interest).
+    pub fn list(&self, topic: &str) -> Result<Vec<EntryBuf>, ReadError> {
         self.shared.presence.list(topic)
     }
 
     /// Returns copies of the visible sessions of a key. O(sessions of the key).
-    #[must_use]
-    pub fn get_by_key<'k>(&self, topic: &str, key: impl Into<Key<'k>>) -> Vec<EntryBuf> {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready, in mode
+    /// [`Interest`](crate::replica::Mode::Interest).
+    pub fn get_by_key<'k>(
+        &self,
+        topic: &str,
+        key: impl Into<Key<'k>>,
+    ) -> Result<Vec<EntryBuf>, ReadError> {
         self.shared.presence.get_by_key(topic, key)
     }
 
-    /// Returns the number of visible entries in a topic. O(nodes).
+    /// Returns a copy of the entry that this node tracks for an owner. O(sessions of the key).
     #[must_use]
-    pub fn count(&self, topic: &str) -> usize {
+    pub fn get_own<'k>(
+        &self,
+        topic: &str,
+        key: impl Into<Key<'k>>,
+        owner: impl AsRef<[u8]>,
+    ) -> Option<EntryBuf> {
+        self.shared.presence.get_own(topic, key, owner)
+    }
+
+    /// Returns the number of visible entries in a topic. O(nodes).
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready, in mode
+    /// [`Interest`](crate::replica::Mode::Interest).
+    pub fn count(&self, topic: &str) -> Result<usize, ReadError> {
         self.shared.presence.count(topic)
     }
 
     /// Returns the number of distinct visible keys in a topic. See
     /// [`Tracker::count_keys`](crate::Tracker::count_keys).
-    #[must_use]
-    pub fn count_keys(&self, topic: &str) -> usize {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready, in mode
+    /// [`Interest`](crate::replica::Mode::Interest).
+    pub fn count_keys(&self, topic: &str) -> Result<usize, ReadError> {
         self.shared.presence.count_keys(topic)
     }
 
@@ -222,9 +250,19 @@ impl Node {
         }
     }
 
+    /// Watches a topic: in mode [`Interest`](crate::replica::Mode::Interest) it can be read from when
+    /// the watch is [`ready`](Watch::ready) until it is dropped. O(nodes) for the first topic of a
+    /// partition, else O(log topics).
+    pub fn watch(&self, topic: &str) -> Watch {
+        Watch::begin(Arc::clone(&self.shared), topic)
+    }
+
     /// Subscribes to the changes of a topic from now on, of all nodes.
-    #[must_use]
-    pub fn subscribe(&self, topic: &str) -> Subscription {
+    ///
+    /// # Errors
+    /// [`ReadError::NotWatched`] in mode [`Interest`](crate::replica::Mode::Interest). A topic that is
+    /// watched need not be ready.
+    pub fn subscribe(&self, topic: &str) -> Result<Subscription, ReadError> {
         self.shared.subscribe(topic)
     }
 
@@ -240,7 +278,7 @@ impl Node {
     /// let id = ReplicaId::generate("a", SystemTime::now())?;
     /// let node = Node::start(id, PresenceConfig::default(), Network::new().join("a"));
     /// node.track(&NewEntry::new("room", "ann", "conn-1"))?;
-    /// let (entries, mut changes) = node.list_and_subscribe("room");
+    /// let (entries, mut changes) = node.list_and_subscribe("room")?;
     /// assert_eq!(entries.len(), 1);
     /// node.untrack("room", "ann", "conn-1");
     /// let change = changes.next().await?.expect("the node runs");
@@ -248,8 +286,14 @@ impl Node {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
-    pub fn list_and_subscribe(&self, topic: &str) -> (Vec<EntryBuf>, Subscription) {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not watched, or not ready, in mode
+    /// [`Interest`](crate::replica::Mode::Interest).
+    pub fn list_and_subscribe(
+        &self,
+        topic: &str,
+    ) -> Result<(Vec<EntryBuf>, Subscription), ReadError> {
         self.shared.list_and_subscribe(topic)
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::stats::{Counts, NodeStats};
 use super::subscription::{Hub, Readers, Subscription, Wakers};
 use crate::codec::DecodeError;
+use crate::error::ReadError;
 use crate::presence::Presence;
 use crate::replica::{Address, Event};
 use crate::tracker::{Diff, EntryBuf, TopicDiff};
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     /// Notified after a local operation.
     pub(super) wake: Notify,
     pub(super) is_synced: watch::Sender<bool>,
+    /// Told when topics can be read; true once the node has stopped.
+    pub(super) topics_ready: watch::Sender<bool>,
     pub(super) counts: Counts,
     /// Diffs are taken from the presence under the lock of this hub, so that every reader gets them
     /// in their order.
@@ -46,6 +49,7 @@ impl Shared {
             start: Instant::now(),
             wake: Notify::new(),
             is_synced: watch::Sender::new(false),
+            topics_ready: watch::Sender::new(false),
             counts: Counts::default(),
             changes: Arc::default(),
             events: Arc::default(),
@@ -69,21 +73,28 @@ impl Shared {
         self.start + at
     }
 
-    pub(super) fn subscribe(&self, topic: &str) -> Subscription {
-        self.changes.add(&mut self.changes.lock(), topic)
+    pub(super) fn subscribe(&self, topic: &str) -> Result<Subscription, ReadError> {
+        match self.presence.check_readable(topic) {
+            Err(error @ ReadError::NotWatched { .. }) => Err(error),
+            // Changes come before it is ready too.
+            _ => Ok(self.changes.add(&mut self.changes.lock(), topic)),
+        }
     }
 
-    pub(super) fn list_and_subscribe(&self, topic: &str) -> (Vec<EntryBuf>, Subscription) {
+    pub(super) fn list_and_subscribe(
+        &self,
+        topic: &str,
+    ) -> Result<(Vec<EntryBuf>, Subscription), ReadError> {
         let mut wakers = Wakers::default();
         let mut readers = self.changes.lock();
-        let (entries, before) = self.presence.list_with_diffs(topic);
+        let (entries, before) = self.presence.list_with_diffs(topic)?;
         for diff in before {
             send_diff(&mut readers, diff, &mut wakers);
         }
         let subscription = self.changes.add(&mut readers, topic);
         drop(readers);
         wakers.wake();
-        (entries, subscription)
+        Ok((entries, subscription))
     }
 
     pub(super) fn events(&self) -> Subscription<Event> {
@@ -117,6 +128,9 @@ impl Shared {
         drop(readers);
         while let Some(event) = self.presence.poll_event() {
             self.counts.event(&event);
+            if matches!(event, Event::TopicReady { .. }) {
+                self.topics_ready.send_modify(|_| {});
+            }
             if event == Event::DiffsDropped {
                 self.changes.lock().lose(&mut wakers);
             }
@@ -137,6 +151,7 @@ impl Shared {
         self.changes.lock().close(&mut wakers);
         self.events.lock().close(&mut wakers);
         self.refusals.lock().close(&mut wakers);
+        self.topics_ready.send_modify(|is_closed| *is_closed = true);
         wakers.wake();
     }
 

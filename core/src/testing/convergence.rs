@@ -8,9 +8,11 @@ use crdts::{CvRDT, Orswot};
 use super::own_entries::Session;
 use super::plan::{self, BEAT_MS, PARTITIONS};
 use super::views::entries_of;
+use super::watching;
 use super::world::World;
 use super::{node::Node, steps};
 use crate::codec::Kind;
+use crate::tracker::Entry;
 
 /// Beats within which all must be equal: a replica gone is forgotten after 9 to 12, and a rival is
 /// waited for.
@@ -33,6 +35,10 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
     while world.nodes.iter().flatten().any(is_ending) {
         beat(world)?;
     }
+    if world.run.plan.is_interest && !world.run.plan.has_sweep {
+        // A row that was lost is found by the next change of its partition.
+        steps::update_all(world)?;
+    }
     // Beats lost before the links were healed may hide a replica until `down_after` from then on.
     let settled_ms = world.run.now_ms + world.run.plan.down_ms + BEAT_MS;
     let mut last = Ok(());
@@ -49,6 +55,9 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
         let mut kinds = beat(world)?;
         check_equal(world)?;
         kinds.remove(&Kind::BEAT);
+        if world.run.plan.is_interest {
+            kinds.remove(&Kind::ROW);
+        }
         if !kinds.is_empty() {
             return Err(format!("equal, yet they still send {kinds:?}"));
         }
@@ -100,8 +109,12 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
     for (_, node) in &nodes {
         members.merge(node.own.oracle().clone());
     }
-    let entries = nodes.iter().map(|(_, node)| node.model.len()).sum();
+    let plan = &world.run.plan;
     for (place, node) in &nodes {
+        let is_read = |topic: &str| !plan.is_interest || node.watching.contains(topic);
+        let sessions = nodes.iter().flat_map(|(_, node)| node.own.sessions());
+        let read = sessions.filter(|session| is_read(plan::topic(session.0)));
+        let entries = read.count();
         if !node.process.replica().is_speaking() {
             return Err(format!("{place} is silent"));
         }
@@ -122,9 +135,14 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
         if known != expected {
             return Err(format!("{place} knows {known:?}, alive are {expected:?}"));
         }
-        check_members(node, &members, entries).map_err(|what| format!("{place} {what}"))?;
+        check_members(node, &members, &is_read, entries)
+            .map_err(|what| format!("{place} {what}"))?;
+        if !node.watching.is_ready() {
+            return Err(format!("{place} is not ready to read all that it watches"));
+        }
+        let watched = watching::partitions(node, plan);
         for (_, other) in others {
-            check_held(node, other).map_err(|what| format!("{place} {what}"))?;
+            check_held(node, other, &watched).map_err(|what| format!("{place} {what}"))?;
         }
     }
     Ok(())
@@ -135,23 +153,28 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
 fn check_members(
     node: &Node,
     members: &Orswot<Session, u64>,
+    is_read: &dyn Fn(&str) -> bool,
     entries: usize,
 ) -> Result<(), String> {
     let name = |session: Session| {
         let (topic, key, owner) = node.own.names(session);
         (topic, key, owner.to_owned())
     };
-    let expected: BTreeSet<_> = members.read().val.into_iter().map(name).collect();
+    let expected = members.read().val.into_iter().map(name);
+    let expected: BTreeSet<_> = expected.filter(|(topic, ..)| is_read(topic)).collect();
     let presence = &node.process.presence;
     let mut listed = BTreeSet::new();
     let mut counted = 0;
-    for topic in plan::topics() {
-        counted += presence.count(topic);
-        presence.for_each(topic, |entry| {
+    for topic in plan::topics().filter(|topic| is_read(topic)) {
+        let count = presence.count(topic);
+        counted += count.map_err(|error| error.to_string())?;
+        let each = |entry: Entry<'_>| {
             let key = entry.key_str().unwrap_or_default().to_owned();
             let owner = String::from_utf8_lossy(entry.owner()).into_owned();
             listed.insert((topic, key, owner));
-        });
+        };
+        let read = presence.for_each(topic, each);
+        read.map_err(|error| error.to_string())?;
     }
     if listed == expected && counted == entries {
         return Ok(());
@@ -162,7 +185,7 @@ fn check_members(
 }
 
 /// Checks what one node holds of another.
-fn check_held(node: &Node, other: &Node) -> Result<(), String> {
+fn check_held(node: &Node, other: &Node, watched: &[u16]) -> Result<(), String> {
     let id = &other.process.presence.id();
     let index = node.process.replica().index_of(id);
     let occupied = other.model.occupied();
@@ -173,6 +196,12 @@ fn check_held(node: &Node, other: &Node) -> Result<(), String> {
     }
     for partition in 0..PARTITIONS as u16 {
         let held = node.process.presence.position(id, partition);
+        if !watched.contains(&partition) {
+            if let Some(held) = held {
+                return Err(format!("holds {held:?} of {id}/{partition}, unwatched"));
+            }
+            continue;
+        }
         let shown = other.process.replica().index().position(partition);
         if held != shown {
             return Err(format!("holds {held:?} of {id}/{partition}, not {shown:?}"));

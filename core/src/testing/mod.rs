@@ -58,6 +58,7 @@ mod strangers;
 mod traffic;
 mod truth;
 mod views;
+mod watching;
 mod weather;
 mod weights;
 mod world;

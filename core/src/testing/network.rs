@@ -1,14 +1,17 @@
 //! `Network`: the links between places, and the frames on them: lost, doubled, reordered, cut off.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::own_entries::PLACES;
+use super::plan::Plan;
 use super::run::Run;
 use super::stats::Incident;
 use super::weather::Weather;
 use crate::id::ReplicaId;
+use crate::replica::Subscription;
 
 /// A frame between two places.
 #[derive(Clone)]
@@ -52,6 +55,8 @@ pub(super) struct Network {
     addresses: Vec<Arc<str>>,
     flights: Vec<Flight>,
     cuts: Cuts,
+    /// The partitions to which places have subscribed, and from when on.
+    groups: BTreeMap<(usize, u16), u64>,
 }
 
 impl Network {
@@ -61,6 +66,7 @@ impl Network {
             addresses: (0..PLACES).map(|place| place.to_string().into()).collect(),
             flights: Vec::new(),
             cuts: Cuts([[false; PLACES]; PLACES]),
+            groups: BTreeMap::new(),
         }
     }
 
@@ -75,6 +81,44 @@ impl Network {
         others
             .filter(|&other| self.are_neighbours(plan, place, other))
             .collect()
+    }
+
+    /// Notes that a place subscribes to a partition, which takes effect late, or no longer.
+    pub(super) fn subscribe(&mut self, run: &Run<'_, Plan>, place: usize, change: Subscription) {
+        match change {
+            Subscription::Subscribe(partition) => {
+                let from_ms = run.now_ms + run.plan.subscribe_ms;
+                self.groups.insert((place, partition), from_ms);
+            }
+            Subscription::Unsubscribe(partition) => {
+                self.groups.remove(&(place, partition));
+            }
+        }
+    }
+
+    /// Ends the subscriptions of a place, and has it subscribe to some partitions.
+    pub(super) fn resubscribe(&mut self, place: usize, held: impl IntoIterator<Item = u16>) {
+        self.groups
+            .retain(|(subscriber, _), _| *subscriber != place);
+        let held = held.into_iter().map(|partition| ((place, partition), 0));
+        self.groups.extend(held);
+    }
+
+    /// Returns which of some places have subscribed to a partition.
+    pub(super) fn subscribers(
+        &self,
+        run: &Run<'_, Plan>,
+        mut places: Vec<usize>,
+        partition: u16,
+    ) -> Vec<usize> {
+        let is_subscribed = |place: &usize| {
+            let from_ms = self.groups.get(&(*place, partition));
+            from_ms.is_some_and(|from_ms| *from_ms <= run.now_ms)
+        };
+        if run.plan.has_groups {
+            places.retain(is_subscribed);
+        }
+        places
     }
 
     /// Returns the place with an address.

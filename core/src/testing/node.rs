@@ -11,6 +11,7 @@ use super::process::Process;
 use super::reader::Reader;
 use super::truth::Truth;
 use super::views::Views;
+use super::watching::Watching;
 use crate::id::ReplicaId;
 use crate::replica::Signal;
 
@@ -34,6 +35,7 @@ pub(super) struct Node {
     recorded: BTreeMap<u16, u64>,
     pub(super) views: Views,
     pub(super) reader: Reader,
+    pub(super) watching: Watching,
     pub(super) admissions: Admissions,
     /// True if it alters the entries that it sends.
     pub(super) is_altering: bool,
@@ -54,6 +56,7 @@ impl Node {
             recorded: BTreeMap::new(),
             views: Views::default(),
             reader: Reader::default(),
+            watching: Watching::default(),
             admissions: Admissions::default(),
             is_altering: false,
             signals: HashSet::new(),

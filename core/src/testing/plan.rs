@@ -43,6 +43,8 @@ pub(super) enum Step {
     Signal,
     Stranger,
     Alter,
+    Watch,
+    Unwatch,
 }
 
 /// Every kind of step with its usual weight, and how many of 256 schedules have it at all.
@@ -116,6 +118,9 @@ const PROGRAMS: [(Step, u64); 4] = [
 /// Frames that no sound peer sends, in some schedules.
 const HOSTILE: [(Step, u64); 2] = [(Step::Stranger, 6), (Step::Alter, 4)];
 
+/// What programs watch, where not everything is held.
+const INTEREST: [(Step, u64); 2] = [(Step::Watch, 8), (Step::Unwatch, 7)];
+
 /// Weights, rates and bounds of one schedule.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -145,6 +150,16 @@ pub(super) struct Plan {
     shards_max: u32,
     /// True if entries have several owners.
     has_owners: bool,
+    /// True if each node holds what it watches, else everything.
+    pub(super) is_interest: bool,
+    /// True if frames to those that watch a partition reach only them.
+    pub(super) has_groups: bool,
+    /// The time after which a subscription takes effect.
+    pub(super) subscribe_ms: u64,
+    pub(super) unwatch_ms: u64,
+    pub(super) ready_ms: u64,
+    /// True if each row is shown again after some beats, which finds what was lost for good.
+    pub(super) has_sweep: bool,
     weights: Weights<Step>,
 }
 
@@ -181,6 +196,12 @@ impl Plan {
         if apart.below(6) == 0 {
             weights.extend(HOSTILE);
         }
+        let mut apart = rng.clone();
+        apart.stir(2);
+        let is_interest = apart.below(4) == 0;
+        if is_interest {
+            weights.extend(INTEREST);
+        }
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
             nodes,
@@ -206,6 +227,12 @@ impl Plan {
             leaves_ms,
             shards_max,
             has_owners,
+            is_interest,
+            has_groups: apart.below(3) > 0,
+            subscribe_ms: [0, 0, 100, 400][apart.below(4) as usize],
+            unwatch_ms: [1, 600, 3_000][apart.below(3) as usize],
+            ready_ms: [2_000, 10_000][apart.below(2) as usize],
+            has_sweep: apart.below(2) == 0,
             weights: Weights::new(weights),
         }
     }
@@ -251,6 +278,14 @@ impl Plan {
         Shape::new(PARTITIONS, Mode::All).expect("it is a power of two")
     }
 
+    fn mode(&self) -> Mode {
+        if self.is_interest {
+            Mode::Interest
+        } else {
+            Mode::All
+        }
+    }
+
     /// Returns the settings of a process.
     pub(super) fn settings(&self, seed: u64) -> Settings {
         Settings {
@@ -269,13 +304,16 @@ impl Plan {
 
     pub(super) fn config(&self) -> Config {
         Config {
-            shape: Self::shape(),
+            shape: Shape::new(PARTITIONS, self.mode()).expect("it is a power of two"),
             heartbeat: Duration::from_millis(BEAT_MS),
             down_after: Duration::from_millis(self.down_ms),
             forget_after: Duration::from_millis(self.forget_ms),
             vacate_after: Duration::from_millis(self.vacate_ms),
             grace: Duration::from_millis(self.grace_ms),
             leaves_kept: Duration::from_millis(self.leaves_ms),
+            unwatch_after: Duration::from_millis(self.unwatch_ms),
+            ready_after: Duration::from_millis(self.ready_ms),
+            sweep_beats: if self.has_sweep { 3 } else { 1_024 },
             peers_max: 64,
             frame_max: if self.is_bulky { 1 << 10 } else { 256 << 10 },
             ..Config::default()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::process::Process;
 use crate::id::{EntryRef, ReplicaId};
-use crate::tracker::{Diff, Encoding, EntryBuf};
+use crate::tracker::{Diff, Encoding, EntryBuf, TopicDiff};
 
 /// A topic, and an entry with all its content: twins, and nodes that alter what they send, give the
 /// same version to two entries.
@@ -20,12 +20,44 @@ pub(super) struct Reader {
     shown: HashSet<Shown>,
     /// Replicas that are gone, and until when their entries may be seen.
     gone: HashMap<ReplicaId, u64>,
+    /// The topics that are watched, where not everything is.
+    topics: HashSet<String>,
+    pub(super) is_interest: bool,
 }
 
 impl Reader {
     /// Notes that a replica is gone, but for what may be seen of it until a time.
     pub(super) fn note_gone(&mut self, id: ReplicaId, until_ms: u64) {
         self.gone.insert(id, until_ms);
+    }
+
+    /// Begins to follow a topic by its list, after the Diffs so far.
+    ///
+    /// # Errors
+    /// As [`follow`](Self::follow).
+    pub(super) fn begin(
+        &mut self,
+        name: &str,
+        topic: &str,
+        entries: &[EntryBuf],
+        diffs: &[Diff],
+    ) -> Result<(), String> {
+        self.topics.insert(topic.to_owned());
+        for diff in diffs {
+            let others = diff.iter().filter(|diff| &*diff.topic != topic);
+            others
+                .into_iter()
+                .try_for_each(|diff| self.apply_topic(diff, name))?;
+        }
+        let entries = entries.iter().map(|entry| shown(topic, entry));
+        self.shown.extend(entries);
+        Ok(())
+    }
+
+    /// Ends to follow a topic.
+    pub(super) fn end(&mut self, topic: &str) {
+        self.topics.remove(topic);
+        self.shown.retain(|(shown, ..)| shown != topic);
     }
 
     /// Applies the Diffs that wait in a node, and compares with its lists once no work is under
@@ -44,7 +76,10 @@ impl Reader {
         }
         let mut listed = HashSet::new();
         for topic in process.presence.topics() {
-            process.presence.for_each(&topic, |entry| {
+            if self.is_interest && !self.topics.contains(&topic) {
+                continue;
+            }
+            process.presence.for_each_held(&topic, |entry| {
                 listed.insert(shown(&topic, &entry.to_buf()));
             });
         }
@@ -69,26 +104,32 @@ impl Reader {
     }
 
     fn apply(&mut self, diff: &Diff, name: &str) -> Result<(), String> {
-        for topic in diff {
-            let shown = |entry: &EntryBuf| shown(&topic.topic, entry);
-            for join in &topic.joins {
-                if !self.shown.insert(shown(join)) {
-                    return Err(format!("reports a join twice: {join:?} in {topic:?}"));
-                }
+        diff.iter()
+            .try_for_each(|topic| self.apply_topic(topic, name))
+    }
+
+    fn apply_topic(&mut self, topic: &TopicDiff, name: &str) -> Result<(), String> {
+        if self.is_interest && !self.topics.contains(&*topic.topic) {
+            return Err(format!("reports a change of an unwatched topic: {topic:?}"));
+        }
+        let shown = |entry: &EntryBuf| shown(&topic.topic, entry);
+        for join in &topic.joins {
+            if !self.shown.insert(shown(join)) {
+                return Err(format!("reports a join twice: {join:?} in {topic:?}"));
             }
-            for update in &topic.updates {
-                if !self.shown.remove(&shown(&update.old)) {
-                    return Err(format!("reports an update of nothing: {update:?}"));
-                }
-                if !self.shown.insert(shown(&update.new)) {
-                    return Err(format!("reports an update twice: {update:?}"));
-                }
+        }
+        for update in &topic.updates {
+            if !self.shown.remove(&shown(&update.old)) {
+                return Err(format!("reports an update of nothing: {update:?}"));
             }
-            for leave in &topic.leaves {
-                let is_own = leave.origin().replica.name() == name;
-                if !self.shown.remove(&shown(leave)) && !is_own {
-                    return Err(format!("reports a leave of nothing: {leave:?}"));
-                }
+            if !self.shown.insert(shown(&update.new)) {
+                return Err(format!("reports an update twice: {update:?}"));
+            }
+        }
+        for leave in &topic.leaves {
+            let is_own = leave.origin().replica.name() == name;
+            if !self.shown.remove(&shown(leave)) && !is_own {
+                return Err(format!("reports a leave of nothing: {leave:?}"));
             }
         }
         Ok(())

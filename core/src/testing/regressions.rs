@@ -88,7 +88,7 @@ impl Cluster {
         self.events[from].extend(std::iter::from_fn(|| process.presence.poll_event()));
         while let Some(transmit) = process.presence.poll_transmit() {
             let to = match transmit.to {
-                Destination::All => (0..self.events.len()).collect(),
+                Destination::All | Destination::Group(_) => (0..self.events.len()).collect(),
                 Destination::Peer(address) => vec![address.parse::<usize>().unwrap()],
             };
             let to = to.into_iter();
@@ -99,7 +99,7 @@ impl Cluster {
     }
 
     fn count(&mut self, place: usize) -> usize {
-        self.process(place).presence.count(ROOM)
+        self.process(place).presence.count(ROOM).unwrap()
     }
 
     fn take_events(&mut self, place: usize) -> Vec<Event> {
@@ -191,7 +191,7 @@ fn a_partition_of_any_size_reaches_others() {
     cluster.run(seconds(60));
     for place in [b, c] {
         let process = cluster.process(place);
-        let entries = process.presence.list(ROOM).into_iter();
+        let entries = process.presence.list(ROOM).unwrap().into_iter();
         let is_new = entries.filter(|entry| entry.meta() == [2; 512]).count();
         assert_eq!(is_new, 2_000);
     }

@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::run::Run;
 use super::world::World;
-use super::{Failure, Stats, convergence, steps};
+use super::{Failure, Stats, convergence, steps, watching};
 
 /// Runs the schedule of a seed, and hands an account of it to `trace`.
 ///
@@ -26,6 +26,9 @@ pub(super) fn run(seed: u64, trace: Option<&mut dyn FnMut(&str)>) -> Result<Stat
 }
 
 fn drive(world: &mut World<'_>) -> Result<(), String> {
+    for place in world.alive() {
+        watching::begin(world, place)?;
+    }
     for _ in 0..world.run.plan.steps {
         world.run.step += 1;
         let step = world.run.plan.step(&mut world.run.rng);

@@ -58,6 +58,7 @@ fn incident(message: &Message) -> Option<Incident> {
             Data::Delta(delta) if delta.from == 0 => Incident::LifeBegun,
             Data::Part(part) if part.base > 0 => Incident::ChangePart,
             Data::Part(_) => Incident::StatePart,
+            Data::Row(_) => Incident::RowShown,
             _ => return None,
         },
         _ => return None,

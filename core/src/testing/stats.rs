@@ -100,6 +100,14 @@ incidents! {
     Signal,
     /// A machine rolled back to an earlier moment.
     RollBack,
+    /// A topic watched.
+    Watch,
+    /// A watch of a topic ended.
+    Unwatch,
+    /// A watched topic that can be read.
+    TopicReady,
+    /// A row of a quiet partition delivered.
+    RowShown,
     /// The first operations of a life delivered.
     LifeBegun,
     /// A request for an index delivered.

@@ -4,7 +4,7 @@ use super::own_entries::Session;
 use super::plan::{BEAT_MS, Step, TOPICS};
 use super::stats::Incident;
 use super::world::World;
-use super::{programs, strangers};
+use super::{programs, strangers, watching};
 
 /// The choices of an operation on an entry that is tracked.
 const UPDATE: u64 = 0;
@@ -72,6 +72,8 @@ pub(super) fn take(world: &mut World<'_>, step: Step) -> Result<(), String> {
             alter(world);
             Ok(())
         }
+        Step::Watch => watching::change(world, true),
+        Step::Unwatch => watching::change(world, false),
     }
 }
 
@@ -131,6 +133,23 @@ fn leave_all(world: &mut World<'_>) -> Result<(), String> {
     world.after(place)
 }
 
+/// Lets every program update an entry in each partition.
+pub(super) fn update_all(world: &mut World<'_>) -> Result<(), String> {
+    for place in world.alive() {
+        let occupied = world.nodes[place].as_ref();
+        let occupied = occupied.map_or_else(Vec::new, |node| node.model.occupied());
+        for partition in occupied {
+            let node = world.nodes[place].as_ref();
+            let sessions = node.map(|node| node.model.sessions(partition));
+            if let Some(&session) = sessions.unwrap_or_default().first() {
+                world.operate(place, session, UPDATE, b"the end".to_vec())?;
+            }
+        }
+        world.after(place)?;
+    }
+    Ok(())
+}
+
 fn first_session(world: &World<'_>, place: usize) -> Option<Session> {
     let node = world.nodes[place].as_ref()?;
     node.own.sessions().first().copied()
@@ -186,10 +205,11 @@ fn restart(world: &mut World<'_>) -> Result<(), String> {
     let snapshots = world.snapshots.of(world.network.home(place));
     if snapshots.is_empty() || world.run.rng.below(4) == 0 {
         world.start(place);
-        return Ok(());
+    } else {
+        let snapshot = world.run.pick(&snapshots);
+        world.restore(place, snapshot)?;
     }
-    let snapshot = world.run.pick(&snapshots);
-    world.restore(place, snapshot)
+    watching::begin(world, place)
 }
 
 /// Lets a node begin to alter the entries that it sends, or stop.

@@ -1,6 +1,6 @@
 //! Bytes of real frames in a calm cluster of many nodes, on a network that takes a millisecond.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::take;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::process::{Process, Settings};
 use crate::codec::Kind;
 use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
-use crate::replica::{Address, Destination};
+use crate::replica::{Address, Config, Destination, Mode, Subscription};
 use crate::tracker::NewEntry;
 
 /// A second, in the milliseconds of the simulation.
@@ -29,6 +29,9 @@ pub struct Load {
     pub operations: u64,
     /// The seconds to measure.
     pub seconds: u64,
+    /// True if each node holds the rooms of its own users only, in 65,536 partitions. A room then has
+    /// users on three nodes; else one in 50 rooms on all nodes.
+    pub is_interest: bool,
 }
 
 /// The bytes that a node receives, on average.
@@ -40,21 +43,34 @@ pub struct Traffic {
     pub control: u64,
     /// Bytes in a second by the number of the frame's kind.
     pub by_kind: BTreeMap<u8, u64>,
-    /// Bytes of answers and control frames that one more node receives until it has everything.
+    /// Bytes of answers and control frames that one more node receives until it has everything, or
+    /// all rooms that it watches are ready.
     pub newcomer: u64,
-    /// Bytes of the state that it needs, without frames.
+    /// Bytes of the state that it needs, without frames; 0 if that is a part.
     pub state: u64,
-    /// Milliseconds until it has everything.
+    /// Milliseconds until then.
     pub newcomer_ms: u64,
+    /// The entries that a node holds, its own and those of others.
+    pub held: u64,
 }
+
+/// The partitions of a cluster whose nodes hold what they watch.
+const INTEREST_PARTITIONS: u32 = 65_536;
+/// The rooms of one group, which has users on as many nodes.
+const GROUP_ROOMS: usize = 20;
+const ROOM_NODES: usize = 3;
 
 /// Measures a cluster: what a node receives while all write, and what one that joins receives.
 ///
 /// # Errors
 /// A node refuses a frame, or the one that joins does not come to hold everything.
 pub fn measure(load: &Load) -> Result<Traffic, String> {
+    let quiet = Load {
+        operations: 0,
+        ..load.clone()
+    };
     let mut cluster = Cluster::new(load);
-    cluster.run(SETTLE_MS, load)?;
+    cluster.run(SETTLE_MS, &quiet)?;
     cluster.received.clear();
     cluster.run(load.seconds * SECOND_MS, load)?;
     let received = take(&mut cluster.received);
@@ -70,14 +86,13 @@ pub fn measure(load: &Load) -> Result<Traffic, String> {
         by_kind,
         ..Traffic::default()
     };
-    let quiet = Load {
-        operations: 0,
-        ..load.clone()
-    };
     cluster.run(SETTLE_MS, &quiet)?;
-    traffic.state = cluster.state_bytes();
+    traffic.held = cluster.held() / load.nodes.max(1) as u64;
+    if !load.is_interest {
+        traffic.state = cluster.state_bytes();
+    }
     let start_ms = cluster.now_ms;
-    cluster.start();
+    cluster.start(load);
     while !cluster.is_newcomer_complete() {
         if cluster.now_ms > start_ms + 60 * SECOND_MS {
             return Err("a node that joined does not come to hold everything".into());
@@ -107,6 +122,20 @@ struct Cluster {
     received: BTreeMap<u8, u64>,
     /// Bytes received by the node that was started last.
     newcomer: u64,
+    /// The nodes that have subscribed to each partition.
+    groups: HashMap<u16, Vec<usize>>,
+    is_interest: bool,
+}
+
+/// Returns the room of an entry.
+fn room(load: &Load, node: usize, entry: usize) -> String {
+    if load.is_interest {
+        let nodes = load.nodes.max(1);
+        let group = (node + nodes - entry % ROOM_NODES.min(nodes)) % nodes;
+        format!("room:{group}:{}", entry / ROOM_NODES % GROUP_ROOMS)
+    } else {
+        format!("room:{}", entry % 50)
+    }
 }
 
 impl Cluster {
@@ -119,30 +148,48 @@ impl Cluster {
             now_ms: 0,
             received: BTreeMap::new(),
             newcomer: 0,
+            groups: HashMap::new(),
+            is_interest: load.is_interest,
         };
         for node in 0..load.nodes {
-            cluster.start();
+            cluster.start(load);
             for entry in 0..load.entries {
-                cluster.write(node, entry);
+                cluster.write(load, node, entry);
             }
         }
         cluster
     }
 
-    fn start(&mut self) {
+    /// Starts a node. If nodes hold what they watch, it watches the rooms of its users; one that joins
+    /// later those of the first node.
+    fn start(&mut self, load: &Load) {
         let number = self.nodes.len();
         let salt = self.rng.next_u64() as u32;
         let incarnation = 1_700_000_000_000_000 + number as u64;
         let id = ReplicaId::new(&format!("chat-{number:04}"), incarnation, salt)
             .expect("the name is short and the number small");
         let seed = self.rng.next_u64();
+        let wire = Config::default();
+        let wire = if load.is_interest {
+            wire.mode(Mode::Interest).partitions(INTEREST_PARTITIONS)
+        } else {
+            wire
+        };
         let settings = Settings {
             seed,
+            wire,
             ..Settings::default()
         };
         self.nodes.push(Process::new(id, settings));
         self.addresses.push(number.to_string().into());
         self.newcomer = 0;
+        if load.is_interest {
+            let home = number % load.nodes.max(1);
+            let rooms = (0..load.entries).map(|entry| room(load, home, entry));
+            for room in rooms.collect::<BTreeSet<_>>() {
+                self.nodes[number].presence.watch(self.now(number), &room);
+            }
+        }
     }
 
     fn now(&self, node: usize) -> Duration {
@@ -150,8 +197,8 @@ impl Cluster {
         Duration::from_micros(self.now_ms * 1_000 + node as u64 * 7 % 1_000)
     }
 
-    fn write(&mut self, node: usize, entry: usize) {
-        let topic = format!("room:{}", entry % 50);
+    fn write(&mut self, load: &Load, node: usize, entry: usize) {
+        let topic = room(load, node, entry);
         let user = format!("user:{node}:{entry}");
         let meta = self.rng.next_u64().to_le_bytes();
         let new = NewEntry::new(&topic, &user, &user).meta(&meta);
@@ -166,7 +213,7 @@ impl Cluster {
             for node in 0..self.nodes.len().min(load.nodes) {
                 if load.operations > 0 && self.rng.below(SECOND_MS) < load.operations {
                     let entry = self.rng.below(load.entries as u64) as usize;
-                    self.write(node, entry);
+                    self.write(load, node, entry);
                 }
             }
             self.deliver()?;
@@ -198,9 +245,24 @@ impl Cluster {
     }
 
     fn collect(&mut self, from: usize) {
+        while let Some(change) = self.nodes[from].presence.poll_subscription() {
+            match change {
+                Subscription::Subscribe(partition) => {
+                    self.groups.entry(partition).or_default().push(from);
+                }
+                Subscription::Unsubscribe(partition) => {
+                    let group = self.groups.entry(partition).or_default();
+                    group.retain(|place| *place != from);
+                }
+            }
+        }
         while let Some(transmit) = self.nodes[from].presence.poll_transmit() {
             let to = match &transmit.to {
                 Destination::All => (0..self.nodes.len()).filter(|to| *to != from).collect(),
+                Destination::Group(partition) => {
+                    let group = self.groups.get(partition).into_iter().flatten();
+                    group.copied().filter(|to| *to != from).collect()
+                }
                 Destination::Peer(address) => {
                     let mut places = self.addresses.iter();
                     places
@@ -218,6 +280,12 @@ impl Cluster {
         }
     }
 
+    /// Returns the entries that all nodes hold.
+    fn held(&self) -> u64 {
+        let held = self.nodes.iter().map(|node| node.presence.len() as u64);
+        held.sum()
+    }
+
     /// Returns the bytes of all entries.
     fn state_bytes(&self) -> u64 {
         let states = self.nodes.iter().map(|node| node.presence.own_bytes());
@@ -229,6 +297,9 @@ impl Cluster {
         let Some((newcomer, others)) = self.nodes.split_last() else {
             return true;
         };
+        if self.is_interest {
+            return newcomer.replica().is_whole();
+        }
         others.iter().all(|other| {
             let id = other.presence.id();
             let replica = other.replica();

@@ -21,8 +21,8 @@ pub(super) struct Views {
     /// Identities of which it received the Goodbye, and when.
     left: HashMap<ReplicaId, u64>,
     hearing: HashMap<ReplicaId, Heard>,
-    /// The first heartbeat of each replica that a Beat brought.
-    first_beats: HashMap<ReplicaId, u64>,
+    /// The first heartbeat of each replica that a Beat brought, and the last one.
+    beats: HashMap<ReplicaId, (u64, u64)>,
 }
 
 /// A node's knowledge of one name.
@@ -61,12 +61,19 @@ impl Views {
 
     /// Notes a Beat that reaches the node.
     pub(super) fn hear_beat(&mut self, id: &ReplicaId, heartbeat: u64) {
-        self.first_beats.entry(id.clone()).or_insert(heartbeat);
+        let beats = self.beats.entry(id.clone());
+        let (_, last) = beats.or_insert((heartbeat, heartbeat));
+        *last = heartbeat.max(*last);
     }
 
     /// Returns the first heartbeat of a replica that a Beat brought.
     pub(super) fn first_beat(&self, id: &ReplicaId) -> u64 {
-        self.first_beats.get(id).copied().unwrap_or(0)
+        self.beats.get(id).map_or(0, |(first, _)| *first)
+    }
+
+    /// Returns the last heartbeat of a replica that a Beat brought.
+    pub(super) fn last_beat(&self, id: &ReplicaId) -> u64 {
+        self.beats.get(id).map_or(0, |(_, last)| *last)
     }
 
     /// Notes a heartbeat that is about to reach the node.
@@ -244,7 +251,7 @@ pub(super) fn entries_of(presence: &Presence, id: &ReplicaId, partition: u16) ->
         if Plan::partition_of((number, 0, 0)) != partition {
             continue;
         }
-        presence.for_each(topic, |entry| {
+        presence.for_each_held(topic, |entry| {
             if entry.replica() == id {
                 let key = entry.key_str().and_then(|key| key.strip_prefix('k'));
                 let key = key.and_then(|key| key.parse().ok()).unwrap_or(u8::MAX);

@@ -1,5 +1,6 @@
 //! `World`: the nodes, the network between them, and the truth beside both.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::hostile;
@@ -7,7 +8,7 @@ use super::network::{Arrival, Flight, Network, Sending};
 use super::node::Node;
 use super::own_entries::{Ended, Operation};
 use super::own_entries::{PLACES, Session};
-use super::plan::{BEAT_MS, Plan};
+use super::plan::{BEAT_MS, PARTITIONS, Plan};
 use super::process::Process;
 use super::run::Run;
 use super::sight::{self, Seen};
@@ -15,11 +16,21 @@ use super::snapshots::Snapshots;
 use super::stats::Incident;
 use super::truth::Truth;
 use super::views::Times;
+use super::watching;
 use crate::id::ReplicaId;
 use crate::replica::{Destination, Event, Transmit};
 
 /// Frames that may answer each other before the cluster counts as never at rest.
 const DELIVERIES_MAX: usize = 20_000;
+
+/// What a place is ready for now.
+#[derive(Default)]
+struct Ready {
+    /// The replicas that are missing, if the node is ready.
+    node: Option<Vec<ReplicaId>>,
+    /// The topics that can be read, and the Beats that each rests on.
+    topics: Vec<(Arc<str>, Vec<(ReplicaId, u64)>)>,
+}
 
 /// A simulated cluster.
 pub(super) struct World<'t> {
@@ -108,7 +119,9 @@ impl<'t> World<'t> {
         let process = Process::new(id, self.run.plan.settings(seed));
         let mut node = Node::new(process, name);
         node.started_ms = self.run.now_ms;
+        node.reader.is_interest = self.run.plan.is_interest;
         self.nodes[place] = Some(node);
+        self.network.resubscribe(place, []);
     }
 
     /// Copies the process at a place, memory and all, to a new place.
@@ -119,6 +132,7 @@ impl<'t> World<'t> {
         self.truth.fork(&twin.process.presence.id());
         let other = self.add_place(self.network.home(place));
         self.nodes[other] = Some(twin);
+        self.resubscribe(other);
         self.run.count(Incident::Clone);
         self.run.note(|| format!("clone {place} to {other}"));
     }
@@ -133,6 +147,16 @@ impl<'t> World<'t> {
         self.run.note(|| format!("roll {place} back to {id}"));
         self.run.count(Incident::RollBack);
         self.nodes[place] = Some(saved);
+        self.resubscribe(place);
+    }
+
+    /// Has a place subscribe to what its process, which is a copy, holds.
+    fn resubscribe(&mut self, place: usize) {
+        if let Some(node) = &self.nodes[place] {
+            let replica = node.process.replica();
+            let held = (0..PARTITIONS as u16).filter(|partition| replica.wants(*partition));
+            self.network.resubscribe(place, held);
+        }
     }
 
     fn next_id(&mut self, place: usize) -> ReplicaId {
@@ -204,6 +228,12 @@ impl<'t> World<'t> {
 
     /// Sends what waits in a place.
     pub(super) fn collect(&mut self, place: usize) {
+        while let Some(change) = self.nodes[place]
+            .as_ref()
+            .and_then(|node| node.process.presence.poll_subscription())
+        {
+            self.network.subscribe(&self.run, place, change);
+        }
         while let Some(transmit) = self.nodes[place]
             .as_ref()
             .and_then(|node| node.process.presence.poll_transmit())
@@ -243,6 +273,10 @@ impl<'t> World<'t> {
         };
         let to = match &transmit.to {
             Destination::All => self.network.neighbours(&self.run.plan, from),
+            Destination::Group(partition) => {
+                let to = self.network.neighbours(&self.run.plan, from);
+                self.network.subscribers(&self.run, to, *partition)
+            }
             Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
         };
         let sending = Sending {
@@ -364,7 +398,8 @@ impl<'t> World<'t> {
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
-        if let Some(missing) = ready {
+        let topics = ready.topics;
+        if let Some(missing) = ready.node {
             let started_ms = node.started_ms;
             if own_ms < started_ms + 2 * BEAT_MS {
                 return Err(format!(
@@ -373,9 +408,15 @@ impl<'t> World<'t> {
             }
             self.check_ready(place, &missing)?;
         }
+        for (topic, beats) in topics {
+            watching::check_ready(self, place, &topic, &beats)?;
+        }
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
         };
+        if self.run.plan.is_interest {
+            watching::check(node)?;
+        }
         node.reader.follow(&node.process, own_ms)?;
         let replica = node.process.replica();
         let known = replica.replicas().map(|(id, heartbeat, _)| (id, heartbeat));
@@ -391,10 +432,9 @@ impl<'t> World<'t> {
             .check(&node.process.presence, &self.truth, &self.run.plan, &times)
     }
 
-    /// Takes the events of a place, and checks those that must have a reason. Returns the replicas
-    /// that are missing, if the place is ready.
-    fn take_events(&mut self, place: usize, own_ms: u64) -> Result<Option<Vec<ReplicaId>>, String> {
-        let mut ready = None;
+    /// Takes the events of a place, and checks those that must have a reason. Returns what is ready.
+    fn take_events(&mut self, place: usize, own_ms: u64) -> Result<Ready, String> {
+        let mut ready = Ready::default();
         let Some(node) = &mut self.nodes[place] else {
             return Ok(ready);
         };
@@ -439,8 +479,22 @@ impl<'t> World<'t> {
                     continue;
                 }
                 Event::Ready { missing } => {
-                    ready = Some(missing);
+                    ready.node = Some(missing);
                     Incident::Ready
+                }
+                Event::TopicReady {
+                    topic,
+                    age,
+                    missing,
+                } => {
+                    let mut beats = node.watching.take_ready(&topic, &missing)?;
+                    beats.retain(|(id, _)| !missing.contains(id));
+                    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                    if age_ms > self.run.plan.down_ms {
+                        return Err(format!("is ready by news of {age_ms} ms ago"));
+                    }
+                    ready.topics.push((topic, beats));
+                    Incident::TopicReady
                 }
                 other => return Err(format!("reports {other:?}")),
             };
@@ -452,7 +506,8 @@ impl<'t> World<'t> {
     /// Checks that a node that is ready holds what each other one had when it was heard first, and
     /// still has.
     fn check_ready(&self, place: usize, missing: &[ReplicaId]) -> Result<(), String> {
-        let Some(node) = &self.nodes[place] else {
+        let node = self.nodes[place].as_ref();
+        let Some(node) = node.filter(|_| !self.run.plan.is_interest) else {
             return Ok(());
         };
         for (id, is_up) in &node.process.presence.replicas() {
@@ -519,8 +574,10 @@ impl<'t> World<'t> {
             if self.nodes[place].as_ref().is_some_and(has_work) {
                 self.after(place)?;
             }
-            if let Some(node) = &self.nodes[place] {
+            if let Some(node) = &mut self.nodes[place] {
                 let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+                watching::check_deadlines(node, &self.run.plan, own_ms)
+                    .map_err(|what| format!("{place} {what}"))?;
                 node.views
                     .check_silence(&node.process.replica(), &self.run.plan, own_ms)
                     .map_err(|what| format!("{place} {what}"))?;

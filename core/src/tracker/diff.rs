@@ -225,6 +225,11 @@ impl Diff {
         self.is_lossy = true;
     }
 
+    /// Drops the topics that are not wanted.
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.topics.retain(|diff| is_wanted(&diff.topic));
+    }
+
     /// Appends the topics of another Diff that shares no topic with this one.
     pub(crate) fn append_disjoint(&mut self, other: Self) {
         self.is_lossy |= other.is_lossy;

@@ -1,7 +1,7 @@
 //! Reads: entries of a topic, sessions of a key, counts.
 
 use super::Tracker;
-use super::entry::{Entry, Key};
+use super::entry::{Entry, EntryBuf, Key};
 use super::head_table::Heads;
 use super::slab::NIL;
 use super::state::State;
@@ -150,6 +150,29 @@ impl Tracker {
         let key = key.into();
         let location = self.state.locate(topic, key.encoding, key.bytes);
         Sessions::new(&self.state, location.first())
+    }
+
+    /// Returns a copy of the entry that this replica tracks for an owner. O(sessions of the key).
+    ///
+    /// ```
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
+    /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// tracker.track(&NewEntry::new("room", "ann", "conn-1").status(2))?;
+    /// assert_eq!(tracker.get_own("room", "ann", "conn-1").map(|entry| entry.status()), Some(2));
+    /// assert_eq!(tracker.get_own("room", "ann", "conn-2"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn get_own<'k>(
+        &self,
+        topic: &str,
+        key: impl Into<Key<'k>>,
+        owner: impl AsRef<[u8]>,
+    ) -> Option<EntryBuf> {
+        let owner = owner.as_ref();
+        let mut sessions = self.get_by_key(topic, key);
+        let own = sessions.find(|entry| entry.owner() == owner && entry.replica() == self.id());
+        own.map(|entry| entry.to_buf())
     }
 
     /// Returns the number of visible entries in a topic. O(origins of the topic).

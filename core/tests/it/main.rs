@@ -8,6 +8,7 @@ mod diff_law;
 mod examples;
 mod failures;
 mod grace;
+mod interest;
 mod member_list_batch;
 mod member_list_churn;
 mod member_list_find;

@@ -11,7 +11,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use headcount::replica::{Config, Mode};
+use headcount::runtime::{Node, nats::NatsTransport};
+use headcount::{NewEntry, PresenceConfig, ReplicaId};
 
 /// A child process that is killed when this is dropped.
 struct Server(Child);
@@ -240,4 +244,63 @@ fn three_processes_survive_a_kill_and_a_cut() {
 
 fn all_list(nodes: &mut [&mut Process], expected: &[String]) {
     nodes.iter_mut().for_each(|node| node.lists(expected));
+}
+
+/// A node that is sent only what concerns the topics that it watches.
+async fn watcher(port: u16, name: &str) -> Node {
+    let replication = Config::default()
+        .mode(Mode::Interest)
+        .partitions(4_096)
+        .unwatch_after(Duration::from_millis(100))
+        .heartbeat(Duration::from_millis(200))
+        .down_after(Duration::from_secs(10));
+    let config = PresenceConfig::default().replication(replication);
+    let servers = format!("nats://127.0.0.1:{port}");
+    let transport = NatsTransport::connect(&servers, "watchers").await.unwrap();
+    Node::start(
+        ReplicaId::generate(name, SystemTime::now()).unwrap(),
+        config,
+        transport,
+    )
+}
+
+fn deltas(node: &Node) -> u64 {
+    let received = node.stats().received;
+    received.get("delta").map_or(0, |traffic| traffic.frames)
+}
+
+#[tokio::test]
+async fn nodes_are_sent_what_they_watch() {
+    let (_server, port) = nats_server();
+    let (a, b) = (watcher(port, "a").await, watcher(port, "b").await);
+    a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
+    let watch = b.watch("room");
+    watch.ready().await;
+    assert_eq!(b.count("room"), Ok(1));
+    let (_, mut changes) = b.list_and_subscribe("room").unwrap();
+    a.track(&NewEntry::new("room", "bob", "conn")).unwrap();
+    let diff = changes.next().await.unwrap().unwrap();
+    assert_eq!(diff.joins[0].key_str(), Some("bob"));
+
+    // What is not watched does not arrive; what is watched follows it.
+    let before = deltas(&b);
+    for user in 0..20 {
+        a.track(&NewEntry::new("hall", &format!("user {user}"), "conn"))
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    a.track(&NewEntry::new("room", "cleo", "conn")).unwrap();
+    changes.next().await.unwrap().unwrap();
+    assert_eq!(deltas(&b), before + 1);
+
+    drop(watch);
+    assert!(b.list("room").is_err());
+    while !b.presence().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = deltas(&b);
+    a.untrack("room", "cleo", "conn");
+    let again = b.watch("hall");
+    again.ready().await;
+    assert_eq!((b.count("hall"), deltas(&b)), (Ok(20), before));
 }

@@ -48,12 +48,30 @@ fn the_control_plane_of_200_nodes_is_below_20_kilobytes_a_second() {
         entries: 20,
         operations: 1,
         seconds: 1,
+        is_interest: false,
     };
     let traffic = testing::measure(&load).unwrap_or_else(|what| panic!("{what}"));
     assert!(traffic.control <= 20_000, "{traffic:?}");
     // At five operations a second the operations take five times as much.
     assert!(traffic.control < 5 * traffic.deltas, "{traffic:?}");
     assert!(traffic.newcomer * 10 <= traffic.state * 16, "{traffic:?}");
+}
+
+/// Where nodes watch the rooms of their users, they hold and receive these alone, and Beats.
+#[test]
+fn the_rooms_of_200_nodes_reach_those_that_watch_them() {
+    let load = testing::Load {
+        nodes: 200,
+        entries: 30,
+        operations: 1,
+        seconds: 1,
+        is_interest: true,
+    };
+    let traffic = testing::measure(&load).unwrap_or_else(|what| panic!("{what}"));
+    // Each room has users on three nodes.
+    assert_eq!(traffic.held, 60, "{traffic:?}");
+    assert!(traffic.control <= 25_000, "{traffic:?}");
+    assert!(traffic.deltas <= 500, "{traffic:?}");
 }
 
 #[test]

@@ -273,10 +273,12 @@ fn frames_of_a_wrong_partition_are_refused() {
     let id = |n| ReplicaId::new(n, 1, 0).unwrap();
     let a = Presence::new(id("a"), PresenceConfig::default());
     a.track(&NewEntry::new("room", "ann", "c")).unwrap();
-    let (frame, partition) = a.read("room", |tracker| {
-        let frame = tracker.delta_since(tracker.id(), 0).unwrap();
-        (frame, tracker.partition())
-    });
+    let (frame, partition) = a
+        .read("room", |tracker| {
+            let frame = tracker.delta_since(tracker.id(), 0).unwrap();
+            (frame, tracker.partition())
+        })
+        .unwrap();
     let refused = tracker("b").apply(&frame).unwrap_err();
     let expected = ApplyError::WrongPartition {
         frame: (partition, 32),

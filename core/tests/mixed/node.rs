@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn answer(node: &Node, command: Command) -> Result<Value, serde_json::Error> {
+fn answer(node: &Node, command: Command) -> Result<Value, Box<dyn std::error::Error>> {
     let is_done = match command {
         Command::Track(write) => write.with_entry(|entry| node.track(entry).is_ok()),
         Command::Update(write) => write.with_entry(|entry| node.update(entry).is_ok()),
@@ -79,18 +79,18 @@ impl Write {
 }
 
 /// Returns the entries and the counts of each topic.
-fn state(node: &Node, topics: Vec<String>) -> Result<Value, serde_json::Error> {
+fn state(node: &Node, topics: Vec<String>) -> Result<Value, Box<dyn std::error::Error>> {
     let mut state = BTreeMap::new();
     for topic in topics {
         let mut entries = Vec::new();
-        for entry in node.list(&topic) {
+        for entry in node.list(&topic)? {
             let meta = match entry.meta() {
                 [] => json!({}),
                 bytes => serde_json::from_slice(bytes)?,
             };
             entries.push(json!([entry.key_str(), meta, entry.status()]));
         }
-        let counts = [node.count(&topic), node.count_keys(&topic)];
+        let counts = [node.count(&topic)?, node.count_keys(&topic)?];
         state.insert(topic, json!({ "entries": entries, "counts": counts }));
     }
     Ok(json!(state))

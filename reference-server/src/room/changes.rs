@@ -12,6 +12,8 @@ use headcount::{
     runtime::{Node, Subscription},
 };
 
+use super::held::held;
+
 /// The changes of a topic, and its entries as those taken have left them.
 #[derive(Debug)]
 pub(super) struct TopicChanges {
@@ -23,7 +25,7 @@ pub(super) struct TopicChanges {
 impl TopicChanges {
     /// Begins with the entries that are there. Returns them as the first change too.
     pub(super) fn begin(node: &Node, topic: &Arc<str>) -> (Self, TopicDiff) {
-        let (entries, subscription) = node.list_and_subscribe(topic);
+        let (entries, subscription) = held(node.list_and_subscribe(topic));
         let mut changes = Self {
             topic: Arc::clone(topic),
             subscription,
@@ -45,7 +47,7 @@ impl TopicChanges {
                 }
                 Poll::Ready(Err(_)) => {
                     // Too much happened between two calls: the difference to what is there now says the same.
-                    let (entries, subscription) = node.list_and_subscribe(&self.topic);
+                    let (entries, subscription) = held(node.list_and_subscribe(&self.topic));
                     self.subscription = subscription;
                     taken.push(Arc::new(self.replace(entries)));
                 }

@@ -6,6 +6,7 @@
 
 mod changes;
 mod delivery;
+mod held;
 mod history;
 mod hub;
 mod locks;

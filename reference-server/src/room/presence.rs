@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
 
 use headcount::id::{Dot, EntryRef};
 use headcount::{
-    Diff, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TopicDiff, TrackError,
-    runtime::Node,
+    Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TopicDiff,
+    TrackError, runtime::Node,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     changes::TopicChanges,
+    held::held,
     subscription_id::SubscriptionId,
     watch::{self, Transition, Watch},
 };
@@ -155,7 +156,7 @@ impl RoomPresence {
             return;
         };
         let key = user.to_string();
-        let entries = node.get_by_key(watch::USERS, key.as_str());
+        let entries = held(node.get_by_key(watch::USERS, key.as_str()));
         let own = entries.iter().find(|e| e.origin().replica == node.id());
         if let Some(own) = own {
             let tenant = String::from_utf8_lossy(own.meta()).into_owned();
@@ -191,9 +192,8 @@ impl RoomPresence {
 
     /// Returns the status of a user that is connected to any node, as others see it.
     pub(crate) fn status_of(&self, user: Uuid) -> Status {
-        let entries = self
-            .presence()
-            .get_by_key(watch::USERS, user.to_string().as_str());
+        let key = user.to_string();
+        let entries = held(self.presence().get_by_key(watch::USERS, key.as_str()));
         let mut statuses = entries
             .iter()
             .map(|entry| Status::of_session(entry.status()));
@@ -256,24 +256,24 @@ impl RoomPresence {
 
     /// Counts the sessions in `topic`.
     pub(super) fn sessions_len(&self, topic: &str) -> usize {
-        self.presence().count(topic)
+        held(self.presence().count(topic))
     }
 
     /// Counts the users in `topic` that others see. O(sessions there).
     pub(super) fn online_len(&self, topic: &str) -> usize {
         let mut users: HashMap<String, bool> = HashMap::new();
-        self.presence().for_each(topic, |entry| {
+        held(self.presence().for_each(topic, |entry| {
             let is_hidden = Status::of_session(entry.status()) == Status::Invisible;
             if let Some(key) = entry.key_str() {
                 *users.entry(key.to_owned()).or_default() |= is_hidden;
             }
-        });
+        }));
         users.values().filter(|is_hidden| !**is_hidden).count()
     }
 
     /// Returns the sessions of a user, or none if one of them is invisible: that hides them all.
     pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
-        let entries = self.presence().get_by_key(topic, key);
+        let entries = held(self.presence().get_by_key(topic, key));
         let sessions: Vec<_> = entries.iter().map(session).collect();
         if sessions.iter().any(|s| s.status == Status::Invisible) {
             Vec::new()
@@ -284,7 +284,7 @@ impl RoomPresence {
 
     /// Returns the subscriptions of a user, invisible ones too.
     pub(super) fn subscriptions(&self, topic: &str, key: &str) -> Vec<SubscriptionId> {
-        let entries = self.presence().get_by_key(topic, key);
+        let entries = held(self.presence().get_by_key(topic, key));
         let owners = entries.iter().map(EntryBuf::owner);
         owners.filter_map(SubscriptionId::of_owner).collect()
     }
@@ -292,8 +292,8 @@ impl RoomPresence {
     /// Returns every user in `topic`, in order.
     pub(super) fn keys(&self, topic: &str) -> Vec<String> {
         let mut keys = Vec::new();
-        self.presence()
-            .for_each(topic, |e| keys.extend(e.key_str().map(str::to_owned)));
+        let add = |entry: Entry<'_>| keys.extend(entry.key_str().map(str::to_owned));
+        held(self.presence().for_each(topic, add));
         keys.sort_unstable();
         keys.dedup();
         keys

@@ -1,5 +1,6 @@
 //! `Partitions`: the entries, one tracker for each partition that holds any.
 
+mod access;
 mod answers;
 mod jobs;
 mod own;
@@ -7,6 +8,7 @@ mod owners;
 mod slices;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use self::jobs::Jobs;
 use self::owners::Owners;
 use super::leave_ages::LeaveAges;
 use super::message::{Data, Position, Same};
-use super::output::{Action, Answered, Apply, Found, Outcome, Pushed, Report, Serve};
+use super::output::{Access, Action, Answered, Apply, Found, Outcome, Pushed, Report, Serve};
 use crate::codec::Shape;
 use crate::id::ReplicaId;
 use crate::tracker::{Content, Diff, Limits, OriginInfo, TopicShare, Tracker};
@@ -45,6 +47,8 @@ pub(crate) struct Partitions {
     /// `None` if there is one partition at most, which has all owners.
     owners: Option<Owners>,
     leave_ages: LeaveAges,
+    /// The topics that are watched; unused where everything is.
+    watched: HashMap<Arc<str>, Access>,
     /// The tracker of all partitions that have none.
     empty: Tracker,
     /// The trackers that were made.
@@ -114,6 +118,7 @@ impl Partitions {
             unreported: BTreeSet::new(),
             owners: Some(Owners::default()),
             leave_ages: LeaveAges::new(LEAVES_KEPT),
+            watched: HashMap::new(),
             made: 0,
         }
     }
@@ -172,6 +177,11 @@ impl Partitions {
             }
             Action::Vacate { partition, clock } => {
                 self.vacate(partition, clock);
+                Answered::Nothing
+            }
+            Action::DropOthers(partition) => Answered::Changed(self.drop_others(partition)),
+            Action::Open { topic, access, .. } => {
+                self.open(topic, access);
                 Answered::Nothing
             }
             Action::Hide(id) => Answered::Changed(self.set_hidden(&id, true)),
@@ -351,6 +361,27 @@ impl Partitions {
             diffs.push(part.tracker.forget(id));
         }
         self.tidy(partition);
+    }
+
+    /// Drops what is held of all others in a partition.
+    fn drop_others(&mut self, partition: u16) -> Vec<Diff> {
+        let mut diffs = Vec::new();
+        let Some(part) = self.parts.get_mut(&partition) else {
+            return diffs;
+        };
+        let held = part.tracker.origins().map(|info| info.replica);
+        let mut held: Vec<_> = held.filter(|id| *id != self.id).collect();
+        for id in std::mem::take(&mut part.lingering) {
+            held.retain(|held| *held != id);
+            if part.tracker.end_linger(&id) {
+                self.jobs.reap(partition);
+            }
+        }
+        for id in held {
+            self.drop_origin(&id, partition, &mut diffs);
+        }
+        self.tidy(partition);
+        diffs
     }
 
     fn vacate(&mut self, partition: u16, clock: u64) {

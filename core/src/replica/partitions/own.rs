@@ -6,7 +6,7 @@ use super::{Partition, Partitions};
 use crate::error::TrackError;
 use crate::fault::{Fault, is_broken};
 use crate::id::EntryRef;
-use crate::replica::output::OwnState;
+use crate::replica::output::{Access, OwnState};
 use crate::tracker::{Diff, Key, LeaveReason, NewEntry, SessionName, Since, Tracker};
 
 /// Operations on own entries.
@@ -174,6 +174,7 @@ impl Partitions {
                 self.tidy(partition);
             }
         }
+        diff.retain(|topic| self.access(topic) != Access::NotWatched);
         diff
     }
 

@@ -29,6 +29,7 @@ impl Replica {
         match message {
             Message::Goodbye { heartbeat } => {
                 if let Some(known) = self.peers.retire(id, heartbeat, self.now) {
+                    self.watches.drop_replica(known.handle());
                     self.end(&known);
                     self.emit(Event::ReplicaLeft(id.clone()));
                 }
@@ -103,6 +104,7 @@ impl Replica {
         let handle = Handle::of(id);
         let replaced = self.peers.admit(id, handle, heartbeat, from, self.now);
         if let Some(replaced) = replaced {
+            self.watches.drop_replica(replaced.handle());
             self.replace(&replaced);
             self.emit(Event::ReplicaForgotten(replaced.id().clone()));
         }
@@ -142,7 +144,16 @@ impl Replica {
         };
         known.index.check(beat.version, beat.set_hash);
         let held = known.holdings.sum();
-        if let Some(at) = known.check.beat(beat.seq, beat.sum, held, now) {
+        let ask_at = if self.watches.is_all() {
+            known.check.beat(beat.seq, beat.sum, held, now)
+        } else {
+            let ask_at = known.gap.beat(beat.seq, now);
+            if self.watches.is_empty() {
+                known.gap.skip();
+            }
+            ask_at
+        };
+        if let Some(at) = ask_at {
             self.schedule(at);
         }
         self.pull_index(handle);
@@ -267,6 +278,7 @@ impl Replica {
     pub(super) fn forget(&mut self, handle: Handle) {
         if let Some(known) = self.peers.forget(handle, self.now) {
             self.end(&known);
+            self.watches.reopen(handle);
             self.emit(Event::ReplicaForgotten(known.id().clone()));
         }
     }

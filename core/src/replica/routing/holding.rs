@@ -110,6 +110,9 @@ impl Replica {
 impl Replica {
     pub(super) fn take_data(&mut self, handle: Handle, answer: Answer) {
         let partition = answer.partition;
+        if !self.wants(partition) {
+            return;
+        }
         match answer.data {
             Data::Delta(delta) => self.take_delta(handle, partition, delta),
             Data::Repair(repair) => self.take_repair(handle, partition, repair),
@@ -298,6 +301,10 @@ impl Replica {
         if report.outcome == Outcome::Busy {
             return;
         }
+        if !self.wants(partition) {
+            self.drop_entries(handle, partition);
+            return;
+        }
         self.set_held(handle, partition, report.held);
         if report.outcome == Outcome::Done
             && let Some(known) = self.peers.get_mut(handle)
@@ -331,6 +338,7 @@ impl Replica {
             Outcome::Contradicts => self.diverge(handle, partition),
             Outcome::Refused(error) => self.refuse(handle, partition, error),
         }
+        self.close_whole(handle);
         self.report_ready();
         self.send_pulls();
     }
@@ -367,7 +375,7 @@ impl Replica {
         self.peers.get(handle)?.holdings.get(partition)
     }
 
-    fn set_held(&mut self, handle: Handle, partition: u16, held: Option<Position>) {
+    pub(super) fn set_held(&mut self, handle: Handle, partition: u16, held: Option<Position>) {
         if let Some(known) = self.peers.get_mut(handle) {
             known.holdings.set(partition, held);
             let sum = known.holdings.sum();
@@ -423,9 +431,12 @@ impl Replica {
         is_news
     }
 
-    fn ask(&mut self, handle: Handle, partition: u16, reason: Reason) {
-        self.pulls
-            .open(handle, partition, reason, self.now, &mut self.rng);
+    /// Asks for a partition of a replica, if this node holds it.
+    pub(super) fn ask(&mut self, handle: Handle, partition: u16, reason: Reason) {
+        if self.wants(partition) {
+            self.pulls
+                .open(handle, partition, reason, self.now, &mut self.rng);
+        }
     }
 
     /// Asks the replicas for rows of which something was lost.
@@ -433,12 +444,15 @@ impl Replica {
         let now = self.now;
         let mut asks = Vec::new();
         for known in self.peers.iter_mut().filter(|known| known.is_up()) {
-            // While answers are under way nothing is known to be lost.
-            if !self.pulls.is_asked(known.handle())
-                && let Some(since) = known.check.due(now)
-            {
-                asks.push((known.address().clone(), known.handle(), since));
-            }
+            let since = if !self.watches.is_all() {
+                known.gap.due(now)
+            } else if self.pulls.is_asked(known.handle()) {
+                // While answers are under way nothing is known to be lost.
+                None
+            } else {
+                known.check.due(now)
+            };
+            asks.extend(since.map(|since| (known.address().clone(), known.handle(), since)));
         }
         for (to, origin, since) in asks {
             self.send(&to, &Message::Ask { origin, since });

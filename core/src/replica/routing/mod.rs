@@ -6,6 +6,7 @@ mod holding;
 mod parts;
 mod passing;
 mod serving;
+mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::handle::Handle;
 use super::identity::OwnIdentity;
 use super::long_replies::LongReplies;
 use super::message::{self, List, Message, Sender};
-use super::output::{Action, Address, Destination, Event, Transmit};
+use super::output::{Action, Address, Destination, Event, Subscription, Transmit};
 use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
 use super::peers::{Bounds, Limited, Peers, Verdict};
@@ -29,8 +30,8 @@ use super::relay::{self, Relay};
 use super::replies::Replies;
 use super::signs::Signs;
 use super::stagings::Stagings;
-use crate::codec::Shape;
-use crate::codec::{Envelope, OpenError, WIRE_MAJOR};
+use super::watches::Watches;
+use crate::codec::{Envelope, Mode, OpenError, Shape, WIRE_MAJOR};
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
@@ -69,6 +70,7 @@ pub(crate) struct Replica {
     has_started: bool,
     peers: Peers,
     catch_up: CatchUp,
+    watches: Watches,
     graces: Graces,
     signs: Signs,
     /// The number of the last own sign.
@@ -87,6 +89,7 @@ pub(crate) struct Replica {
     /// Partitions whose answers are too long, and when that was reported.
     too_long: BTreeMap<u16, u64>,
     out: VecDeque<Transmit>,
+    subscriptions: VecDeque<Subscription>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -96,6 +99,9 @@ impl Replica {
     /// random. It speaks first in [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
         config.frame_max = config.frame_max.clamp(1 << 10, 16 << 20);
+        if config.relay {
+            config = config.mode(Mode::All);
+        }
         let timing = Timing::new(&config);
         let relay = config.relay.then(|| {
             config.frame_max -= relay::OVERHEAD;
@@ -120,6 +126,7 @@ impl Replica {
             has_started: false,
             peers: Peers::new(bounds),
             catch_up: CatchUp::default(),
+            watches: Watches::new(config.shape.mode() == Mode::All),
             graces: Graces::default(),
             signs: Signs::default(),
             sign_seq: 0,
@@ -132,6 +139,7 @@ impl Replica {
             reported: Vec::new(),
             too_long: BTreeMap::new(),
             out: VecDeque::new(),
+            subscriptions: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
             now: EPOCH,
@@ -164,11 +172,13 @@ impl Replica {
         let from = &from;
         // Two clones of one process drift apart with what they hear.
         self.rng.stir(self.now ^ xxh3_64(from.as_bytes()));
+        let handle = frame.sender.handle();
         match frame.sender {
             Sender::Id(id) => self.hear_replica(from, &id, frame.message),
             Sender::Handle(handle) if handle == self.own.handle() => self.find_second_self(),
             Sender::Handle(handle) => self.dispatch(from, handle, frame.message),
         }
+        self.close_whole(handle);
         self.report_ready();
         self.send_pulls();
         Ok(())
@@ -297,13 +307,18 @@ impl Replica {
             Message::Index { from, toggles } => self.take_toggles(handle, from, &toggles),
             Message::IndexFull { version, set } => self.take_index(handle, version, set),
             Message::Data(answer) => self.take_data(handle, answer),
-            Message::Sign { sign, .. } => self.take_sign(handle, sign),
+            Message::Sign { partition, sign } if self.wants(partition) => {
+                self.take_sign(handle, sign);
+            }
             Message::Bundle(answers) => {
                 for answer in answers.iter() {
                     self.take_data(handle, answer);
                 }
             }
-            Message::Rows { rows, .. } => {
+            Message::Rows { since, seq, rows } => {
+                if let Some(known) = self.peers.get_mut(handle) {
+                    known.gap.rows(since, seq);
+                }
                 for row in rows.iter() {
                     self.take_row(handle, row.partition, row.position);
                 }
@@ -360,8 +375,11 @@ impl Replica {
             self.actions.push_back(Action::EndGrace(id));
         }
         self.vacate_empty();
+        self.end_watches();
         self.sweep_at = u64::MAX;
-        let asks = self.peers.iter().filter_map(|known| known.check.ask_at());
+        let asks = self.peers.iter();
+        let asks =
+            asks.flat_map(|known| known.check.ask_at().into_iter().chain(known.gap.ask_at()));
         let vacate = self
             .partitions
             .empty_since()
@@ -372,7 +390,8 @@ impl Replica {
         let parts = [self.long_replies.next_at(), self.stagings.next_at()];
         let parts = parts
             .into_iter()
-            .chain([self.catch_up.next_at(self.now), self.graces.next_at()]);
+            .chain([self.catch_up.next_at(self.now), self.graces.next_at()])
+            .chain([self.watches.next_at(self.now)]);
         let deadlines = deadlines.chain(parts.flatten());
         let deadlines = deadlines.map(|at| if at <= self.now { again } else { at });
         if let Some(at) = deadlines.min() {
@@ -382,12 +401,17 @@ impl Replica {
 
     /// Tells users once this node has caught up with the others.
     fn report_ready(&mut self) {
+        self.report_topics();
         if self.catch_up.is_over() {
             return;
         }
         for known in self.peers.iter() {
             let is_waited_for = known.is_up() || is_broken(Fault::ReadyWaitsForDead);
-            let is_whole = known.check.was_met() && !self.stagings.is_busy(known.handle());
+            let is_whole = if self.watches.is_all() {
+                known.check.was_met() && !self.stagings.is_busy(known.handle())
+            } else {
+                known.gap.has_heard() && known.index.is_current()
+            };
             if is_whole || !is_waited_for {
                 self.catch_up.close(known.handle());
             } else if known.is_up() {

@@ -11,7 +11,7 @@ use crate::replica::Signal;
 use crate::replica::handle::Handle;
 use crate::replica::long_replies::CREDIT;
 use crate::replica::message::{
-    Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem, Row,
+    Answer, BEAT_TOGGLES_MAX, Beat, Data, Delta, INDEX_TOGGLES_MAX, List, Message, PullItem,
     SIGN_FIELD_MAX, Same, Sign,
 };
 use crate::replica::output::{Action, Address, Event, Found, Long, Pushed, Serve, Served};
@@ -50,6 +50,7 @@ impl Replica {
             self.broadcast(&hello);
             let from = self.now + 2 * self.timing.beat;
             self.catch_up.begin(from, from + self.timing.ready);
+            self.watches.start(from);
             self.schedule(from);
         }
         let is_beat_due = self.now >= self.beat_at && !self.beat_waits;
@@ -97,7 +98,7 @@ impl Replica {
                     to: pushed.clock,
                     records,
                 });
-                self.broadcast(&Message::Data(Answer { partition, data }));
+                self.publish(partition, &Message::Data(Answer { partition, data }));
             }
         }
         self.end_push();
@@ -146,6 +147,7 @@ impl Replica {
         self.beat_version = self.index.version();
         let beat = self.beat(toggles.unwrap_or_default());
         self.broadcast(&beat);
+        self.show_rows();
     }
 
     fn beat(&self, toggles: Vec<u16>) -> Message {
@@ -201,7 +203,7 @@ impl Replica {
                 ttl_ms: signal.ttl_ms,
                 payload: signal.payload.into(),
             };
-            self.broadcast(&Message::Sign { partition, sign });
+            self.publish(partition, &Message::Sign { partition, sign });
         }
         Ok(())
     }
@@ -259,15 +261,25 @@ impl Replica {
         if !self.may_answer(handle, Limited::AskAnswer) {
             return;
         }
-        let rows: Vec<Row> = self.index.rows_since(since).collect();
+        let history = self.index.history_since(since);
         let per_frame = (self.config.frame_max - HEAD_MAX) / ROW_MAX;
-        for rows in rows.chunks(per_frame) {
+        let mut chunks = history.chunks(per_frame).peekable();
+        let mut since = since;
+        loop {
+            let rows = chunks.next().unwrap_or_default();
+            // Each frame says from which Beat to which it has all rows: one of them may be lost.
+            let next = chunks.peek().and_then(|next| next.first());
+            let seq = next.map_or(self.own.seq(), |(seq, _)| *seq);
             let rows = Message::Rows {
                 since,
-                seq: self.own.seq(),
-                rows: List::new(self.config.shape, rows.iter().copied()),
+                seq,
+                rows: List::new(self.config.shape, rows.iter().map(|(_, row)| *row)),
             };
             self.send(from, &rows);
+            since = seq;
+            if chunks.peek().is_none() {
+                return;
+            }
         }
     }
 
@@ -310,6 +322,9 @@ impl Replica {
             if let Some(reply) = self.long_replies.find(from, &item, shown.life) {
                 self.send_part(from, reply, 0);
                 continue;
+            }
+            if !self.watches.is_all() {
+                self.index.touch(item.partition, self.own.seq());
             }
             serves.push(Serve {
                 reply: 0,

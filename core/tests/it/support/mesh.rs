@@ -57,7 +57,7 @@ impl Mesh {
                 let kind = Kind::of(&transmit.frame);
                 for (to, other) in self.nodes.iter().enumerate() {
                     let goes = match &transmit.to {
-                        Destination::All => from != to,
+                        Destination::All | Destination::Group(_) => from != to,
                         Destination::Peer(address) => **address == *to.to_string(),
                     };
                     if !goes || self.cut.contains(&(from, to)) || self.lost.contains(&kind) {

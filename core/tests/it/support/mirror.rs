@@ -17,7 +17,7 @@ impl Mirror {
     /// Begins with the entries listed now, even if their Diffs are still to come.
     pub(crate) fn of(presence: &Presence, topics: &[&str]) -> Self {
         let lists = topics.iter().map(|topic| {
-            let list = presence.list(topic).into_iter();
+            let list = presence.list(topic).unwrap().into_iter();
             list.map(|entry| ((topic.to_string(), entry.entry_ref()), entry))
         });
         Self {
@@ -82,17 +82,17 @@ impl Mirror {
             .filter(|((t, _), _)| t == topic)
             .map(|((_, entry_ref), entry)| (entry_ref.clone(), entry.clone()))
             .collect();
-        let listed = presence.list(topic).into_iter();
+        let listed = presence.list(topic).unwrap().into_iter();
         let listed: BTreeMap<_, _> = listed.map(|entry| (entry.entry_ref(), entry)).collect();
         assert_eq!(listed, mirrored);
-        assert_eq!(presence.count(topic), mirrored.len());
+        assert_eq!(presence.count(topic).unwrap(), mirrored.len());
         let mut keys: Vec<_> = mirrored.values().map(EntryBuf::key).collect();
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(presence.count_keys(topic), keys.len());
+        assert_eq!(presence.count_keys(topic).unwrap(), keys.len());
         let sessions = keys
             .iter()
-            .map(|key| presence.get_by_key(topic, *key).len());
+            .map(|key| presence.get_by_key(topic, *key).unwrap().len());
         assert_eq!(sessions.sum::<usize>(), mirrored.len());
     }
 

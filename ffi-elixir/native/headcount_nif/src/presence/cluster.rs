@@ -116,7 +116,7 @@ fn presence_poll_goodbye(cluster: ResourceArc<Cluster>) -> Option<u64> {
 fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     let frames = std::iter::from_fn(|| cluster.presence.poll_transmit()).map(|transmit| {
         let to = match &transmit.to {
-            Destination::All => None,
+            Destination::All | Destination::Group(_) => None,
             Destination::Peer(address) => Some(address.to_string()),
         };
         (to, entries::binary(env, &transmit.frame)).encode(env)

@@ -1,0 +1,387 @@
+//! `Watches`: the topics that this node watches, and the replicas whose answers they wait for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::handle::Handle;
+use super::output::Access;
+use crate::fault::{Fault, is_broken};
+
+/// The topics that are watched, by partition; or everything.
+#[derive(Debug, Clone)]
+pub(super) struct Watches {
+    /// True if every node holds everything.
+    is_all: bool,
+    watched: BTreeMap<u16, Watched>,
+    /// No topic is ready before.
+    ready_from: u64,
+}
+
+/// A partition that is held: one with watched topics, or with such a moment ago.
+#[derive(Debug, Clone)]
+struct Watched {
+    topics: BTreeMap<Arc<str>, Topic>,
+    /// When it is given up, if no topic is watched.
+    ends_at: Option<u64>,
+    /// Replicas that were up when a watch began, and of which not all is here that they had.
+    open: BTreeSet<Handle>,
+    /// Those of them that have answered.
+    closed: BTreeSet<Handle>,
+    /// True once nothing was missing.
+    is_whole: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Topic {
+    /// The watches that have not ended.
+    watches: u32,
+    /// When it is ready in any case.
+    until: u64,
+    told: Told,
+}
+
+/// What users were told of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// It is ready, but replicas are missing.
+    Partly,
+    Wholly,
+}
+
+/// A topic that users are to be told of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ReadyTopic {
+    pub(super) partition: u16,
+    pub(super) topic: Arc<str>,
+    pub(super) missing: Vec<Handle>,
+    /// The replicas whose entries it has.
+    pub(super) whole: Vec<Handle>,
+}
+
+/// The outcome of [`Watches::begin`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// True if nothing of the partition was held.
+    pub(super) is_first: bool,
+    /// True if the topic was not watched.
+    pub(super) is_new: bool,
+}
+
+impl Watches {
+    pub(super) fn new(is_all: bool) -> Self {
+        Self {
+            is_all,
+            watched: BTreeMap::new(),
+            ready_from: u64::MAX,
+        }
+    }
+
+    /// Notes the start of the node: no topic is ready before `ready_from`.
+    pub(super) fn start(&mut self, ready_from: u64) {
+        self.ready_from = ready_from;
+    }
+
+    /// Returns whether everything is watched, whatever topics are.
+    pub(super) fn is_all(&self) -> bool {
+        self.is_all
+    }
+
+    /// Returns whether nothing is watched.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.is_all && self.watched.is_empty()
+    }
+
+    /// Returns whether a partition of others is held.
+    pub(super) fn wants(&self, partition: u16) -> bool {
+        self.is_all || self.watched.contains_key(&partition)
+    }
+
+    /// Returns whether a topic may be read.
+    pub(super) fn access(&self, partition: u16, topic: &str) -> Access {
+        let watched = self.watched.get(&partition);
+        match watched.and_then(|watched| watched.topics.get(topic)) {
+            _ if self.is_all => Access::Ready,
+            None => Access::NotWatched,
+            Some(topic) if topic.told == Told::Nothing => Access::NotReady,
+            Some(_) => Access::Ready,
+        }
+    }
+
+    /// Begins a watch of a topic, which is ready at `until` in any case. O(log n).
+    pub(super) fn begin(&mut self, partition: u16, topic: &str, until: u64) -> Begun {
+        let is_first = !self.watched.contains_key(&partition);
+        let watched = self.watched.entry(partition).or_insert_with(|| Watched {
+            topics: BTreeMap::new(),
+            ends_at: None,
+            open: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            is_whole: false,
+        });
+        watched.ends_at = None;
+        if let Some(topic) = watched.topics.get_mut(topic) {
+            topic.watches = topic.watches.saturating_add(1);
+            let is_new = false;
+            return Begun { is_first, is_new };
+        }
+        let new = Topic {
+            watches: 1,
+            until,
+            told: Told::Nothing,
+        };
+        watched.topics.insert(topic.into(), new);
+        let is_new = true;
+        Begun { is_first, is_new }
+    }
+
+    /// Notes a replica that is up when a watch begins, unless all that it had is here.
+    pub(super) fn note(&mut self, partition: u16, handle: Handle) {
+        if let Some(watched) = self.watched.get_mut(&partition)
+            && !watched.is_whole
+            && !watched.closed.contains(&handle)
+        {
+            watched.open.insert(handle);
+        }
+    }
+
+    /// Ends a watch of a topic; after the last one of its partition, that is given up at `ends_at`.
+    /// Returns whether the topic is no longer watched. O(log n).
+    pub(super) fn end(&mut self, partition: u16, topic: &str, ends_at: u64) -> bool {
+        let Some(watched) = self.watched.get_mut(&partition) else {
+            return false;
+        };
+        let Some(known) = watched.topics.get_mut(topic) else {
+            return false;
+        };
+        known.watches -= 1;
+        if known.watches > 0 {
+            return false;
+        }
+        watched.topics.remove(topic);
+        if watched.topics.is_empty() {
+            watched.ends_at = Some(ends_at);
+        }
+        true
+    }
+
+    /// Gives up the partitions whose time has come. Returns them.
+    pub(super) fn expire(&mut self, now: u64) -> Vec<u16> {
+        let over = self.watched.iter().filter(|(_, watched)| {
+            let ends_at = watched.ends_at;
+            ends_at.is_some_and(|at| at <= now)
+        });
+        let over: Vec<_> = over.map(|(partition, _)| *partition).collect();
+        for partition in &over {
+            self.watched.remove(partition);
+        }
+        over
+    }
+
+    /// Returns the partitions that wait for a replica. O(partitions that are not ready).
+    pub(super) fn waiting_for(&self, handle: Handle) -> Vec<u16> {
+        let open = self.watched.iter().filter(|(_, watched)| {
+            // Cheap for those that are whole.
+            !watched.is_whole && watched.open.contains(&handle)
+        });
+        open.map(|(partition, _)| *partition).collect()
+    }
+
+    /// Notes that all is here that a replica had when the watch began.
+    pub(super) fn close(&mut self, partition: u16, handle: Handle) {
+        if let Some(watched) = self.watched.get_mut(&partition)
+            && watched.open.remove(&handle)
+        {
+            watched.closed.insert(handle);
+            if is_broken(Fault::ReadyAtFirstAnswer) {
+                watched.open.clear();
+            }
+        }
+    }
+
+    /// Notes that a replica was forgotten: what it had is to come again if it comes back.
+    pub(super) fn reopen(&mut self, handle: Handle) {
+        for watched in self.watched.values_mut() {
+            if !watched.is_whole && watched.closed.remove(&handle) {
+                watched.open.insert(handle);
+            }
+        }
+    }
+
+    /// Notes that a replica is gone for good.
+    pub(super) fn drop_replica(&mut self, handle: Handle) {
+        for watched in self.watched.values_mut() {
+            watched.open.remove(&handle);
+            watched.closed.remove(&handle);
+        }
+    }
+
+    /// Takes the topics that are ready now, of which users were not told. Replicas that are down
+    /// are not waited for. O(topics that are not ready x their replicas).
+    pub(super) fn report(&mut self, now: u64, is_up: impl Fn(Handle) -> bool) -> Vec<ReadyTopic> {
+        let mut ready = Vec::new();
+        if now < self.ready_from {
+            return ready;
+        }
+        for (partition, watched) in &mut self.watched {
+            let is_told = |topic: &Topic| topic.told == Told::Wholly;
+            if watched.topics.values().all(is_told) {
+                continue;
+            }
+            let is_waited_for =
+                |handle: &Handle| is_up(*handle) || is_broken(Fault::WatchWaitsForDead);
+            let missing: Vec<_> = match watched.is_whole {
+                true => Vec::new(),
+                false => watched.open.iter().copied().filter(is_waited_for).collect(),
+            };
+            watched.is_whole |= missing.is_empty();
+            let next = if watched.is_whole {
+                Told::Wholly
+            } else {
+                Told::Partly
+            };
+            for (name, topic) in &mut watched.topics {
+                let is_news = match next {
+                    Told::Wholly => topic.told != Told::Wholly,
+                    _ => topic.told == Told::Nothing && now >= topic.until,
+                };
+                if is_news {
+                    topic.told = next;
+                    ready.push(ReadyTopic {
+                        partition: *partition,
+                        topic: name.clone(),
+                        missing: missing.clone(),
+                        whole: watched.closed.iter().copied().collect(),
+                    });
+                }
+            }
+        }
+        ready
+    }
+
+    /// Returns whether a watched topic is not wholly ready.
+    pub(super) fn is_waiting(&self) -> bool {
+        let topics = self
+            .watched
+            .values()
+            .flat_map(|watched| watched.topics.values());
+        topics.into_iter().any(|topic| topic.told != Told::Wholly)
+    }
+
+    /// Returns when [`report`](Self::report) or [`expire`](Self::expire) has something to do next.
+    pub(super) fn next_at(&self, now: u64) -> Option<u64> {
+        let times = self.watched.values().flat_map(|watched| {
+            let topics = watched.topics.values();
+            let untold = topics.filter(|topic| topic.told == Told::Nothing);
+            untold.map(|topic| topic.until).chain(watched.ends_at)
+        });
+        let is_waiting = self.ready_from != u64::MAX && self.is_waiting();
+        let start = is_waiting.then_some(self.ready_from);
+        times.chain(start).filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Handle = Handle(1);
+    const B: Handle = Handle(2);
+
+    fn watches() -> Watches {
+        let mut watches = Watches::new(false);
+        watches.start(20);
+        watches
+    }
+
+    /// Returns the topics that are ready and the replicas missing, where replica B is up or down.
+    fn report(watches: &mut Watches, now: u64, is_b_up: bool) -> Vec<(String, Vec<Handle>)> {
+        let ready = watches.report(now, |handle| handle == A || is_b_up);
+        let ready = ready.into_iter();
+        ready
+            .map(|ready| (ready.topic.to_string(), ready.missing))
+            .collect()
+    }
+
+    #[test]
+    fn a_topic_is_ready_when_all_that_were_up_have_answered() {
+        let mut watches = watches();
+        let begun = watches.begin(3, "room", 50);
+        assert_eq!((begun.is_first, begun.is_new), (true, true));
+        watches.note(3, A);
+        watches.note(3, B);
+        assert_eq!(watches.waiting_for(A), [3]);
+        watches.close(3, A);
+        assert_eq!(report(&mut watches, 30, true), []);
+        assert_eq!(watches.access(3, "room"), Access::NotReady);
+        assert_eq!(watches.next_at(30), Some(50));
+        watches.close(3, B);
+        assert_eq!(
+            report(&mut watches, 19, true),
+            [],
+            "the node has just started"
+        );
+        assert_eq!(report(&mut watches, 20, true), [("room".into(), vec![])]);
+        assert_eq!(watches.access(3, "room"), Access::Ready);
+        assert_eq!(report(&mut watches, 90, true), []);
+        // Another topic of the partition is ready at once.
+        let begun = watches.begin(3, "hall", 200);
+        assert_eq!((begun.is_first, begun.is_new), (false, true));
+        assert_eq!(report(&mut watches, 150, true), [("hall".into(), vec![])]);
+    }
+
+    #[test]
+    fn replicas_that_do_not_answer_are_named_once_and_those_down_not_waited_for() {
+        let mut watches = watches();
+        watches.begin(3, "room", 50);
+        watches.note(3, A);
+        watches.note(3, B);
+        watches.close(3, A);
+        assert_eq!(report(&mut watches, 50, true), [("room".into(), vec![B])]);
+        assert_eq!(report(&mut watches, 60, true), []);
+        assert!(watches.is_waiting());
+        assert_eq!(report(&mut watches, 70, false), [("room".into(), vec![])]);
+        assert!(!watches.is_waiting());
+    }
+
+    #[test]
+    fn a_replica_that_is_forgotten_is_to_answer_again_if_it_comes_back() {
+        let mut watches = watches();
+        watches.begin(3, "room", 50);
+        watches.note(3, A);
+        watches.note(3, B);
+        watches.close(3, A);
+        watches.reopen(A);
+        watches.close(3, B);
+        assert_eq!(report(&mut watches, 30, true), []);
+        watches.drop_replica(A);
+        assert_eq!(report(&mut watches, 30, true), [("room".into(), vec![])]);
+    }
+
+    #[test]
+    fn a_partition_is_given_up_some_time_after_the_last_of_its_watches() {
+        let mut watches = watches();
+        watches.begin(3, "room", 50);
+        watches.begin(3, "room", 50);
+        watches.begin(3, "hall", 50);
+        report(&mut watches, 30, true);
+        assert!(!watches.end(3, "room", 100), "watched twice");
+        assert!(watches.end(3, "room", 100) && watches.end(3, "hall", 110));
+        assert!(!watches.end(3, "hall", 999) && !watches.end(4, "room", 999));
+        assert_eq!(watches.access(3, "room"), Access::NotWatched);
+        assert_eq!((watches.wants(3), watches.next_at(100)), (true, Some(110)));
+        assert_eq!(watches.expire(109), []);
+        watches.begin(3, "hall", 500);
+        assert_eq!(watches.expire(110), [], "it is watched again");
+        assert_eq!(report(&mut watches, 111, true), [("hall".into(), vec![])]);
+        watches.end(3, "hall", 200);
+        assert_eq!(watches.expire(200), [3]);
+        assert!(watches.is_empty() && !watches.wants(3));
+    }
+
+    #[test]
+    fn in_mode_all_everything_is_wanted_and_readable() {
+        let watches = Watches::new(true);
+        assert!(watches.wants(7) && !watches.is_empty());
+        assert_eq!(watches.access(7, "room"), Access::Ready);
+    }
+}

@@ -1,0 +1,229 @@
+//! Mode `interest`: nodes hold what they watch.
+
+use std::time::Duration;
+
+use headcount::replica::{Config, Destination, Event, Mode, Subscription};
+use headcount::{NewEntry, Presence, PresenceConfig, ReadError, ReplicaId};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Nodes on a network with groups.
+struct Cluster {
+    nodes: Vec<Presence>,
+    groups: Vec<Vec<u16>>,
+    now: Duration,
+    /// The bytes that each node was sent.
+    received: Vec<usize>,
+    /// The link that loses everything: from and to.
+    cut: Option<(usize, usize)>,
+}
+
+impl Cluster {
+    fn new(nodes: u64) -> Self {
+        let replication = Config::default()
+            .mode(Mode::Interest)
+            .partitions(4_096)
+            .vacate_after(seconds(5))
+            .unwatch_after(seconds(10));
+        let config = PresenceConfig::default().replication(replication);
+        let node = |n: u64| {
+            let id = ReplicaId::new(&format!("node-{n}"), 1, 0).unwrap();
+            Presence::new(id, config.clone().seed(n + 1))
+        };
+        Self {
+            nodes: (0..nodes).map(node).collect(),
+            groups: vec![Vec::new(); nodes as usize],
+            now: Duration::ZERO,
+            received: vec![0; nodes as usize],
+            cut: None,
+        }
+    }
+
+    fn track(&self, node: usize, topic: &str, key: &str) {
+        let entry = NewEntry::new(topic, key, "conn");
+        self.nodes[node].track(&entry).unwrap();
+    }
+
+    fn watch(&mut self, node: usize, topic: &str) {
+        self.nodes[node].watch(self.now, topic);
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(5);
+            for node in 0..self.nodes.len() {
+                self.nodes[node].handle_timeout(self.now);
+                self.carry(node);
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize) {
+        while let Some(change) = self.nodes[from].poll_subscription() {
+            match change {
+                Subscription::Subscribe(partition) => self.groups[from].push(partition),
+                Subscription::Unsubscribe(partition) => {
+                    self.groups[from].retain(|held| *held != partition);
+                }
+            }
+        }
+        while let Some(transmit) = self.nodes[from].poll_transmit() {
+            for to in 0..self.nodes.len() {
+                let is_meant = match &transmit.to {
+                    Destination::All => to != from,
+                    Destination::Peer(address) => **address == *to.to_string(),
+                    Destination::Group(group) => to != from && self.groups[to].contains(group),
+                };
+                if is_meant && self.cut != Some((from, to)) {
+                    self.received[to] += transmit.frame.len();
+                    let from = from.to_string();
+                    let taken = self.nodes[to].handle_message(self.now, &from, &transmit.frame);
+                    taken.unwrap();
+                }
+            }
+        }
+    }
+
+    /// Returns the topics of which a node was told that they can be read, and the number of missing
+    /// replicas.
+    fn ready(&self, node: usize) -> Vec<(String, usize)> {
+        let events = std::iter::from_fn(|| self.nodes[node].poll_event());
+        let ready = events.filter_map(|event| match event {
+            Event::TopicReady { topic, missing, .. } => Some((topic.to_string(), missing.len())),
+            _ => None,
+        });
+        ready.collect()
+    }
+}
+
+#[test]
+fn a_node_reads_what_it_watches_and_nothing_else() {
+    let mut cluster = Cluster::new(3);
+    for user in 0..50 {
+        cluster.track(0, "room", &format!("ann {user}"));
+        cluster.track(1, "room", &format!("bob {user}"));
+        cluster.track(0, "hall", &format!("ann {user}"));
+    }
+    cluster.run(seconds(3));
+    assert_eq!(cluster.nodes[2].len(), 0, "nothing is watched");
+    let topic: Box<str> = "room".into();
+    let not_watched = ReadError::NotWatched { topic };
+    assert_eq!(cluster.nodes[2].list("room"), Err(not_watched.clone()));
+    // Its own entries are a part of the topic, and no list of it.
+    assert_eq!(cluster.nodes[0].list("room"), Err(not_watched.clone()));
+    let own = cluster.nodes[0].get_own("room", "ann 7", "conn");
+    assert_eq!(
+        own.map(|entry| entry.owner().to_vec()),
+        Some(b"conn".to_vec())
+    );
+
+    cluster.watch(2, "room");
+    let topic: Box<str> = "room".into();
+    assert_eq!(
+        cluster.nodes[2].count("room"),
+        Err(ReadError::NotReady { topic })
+    );
+    cluster.run(Duration::from_millis(20));
+    assert_eq!(cluster.ready(2), [("room".to_owned(), 0)]);
+    assert_eq!(cluster.nodes[2].count("room"), Ok(100));
+    assert_eq!(cluster.nodes[2].len(), 100, "hall is held nowhere else");
+
+    while cluster.nodes[2].poll_diff().is_some() {}
+    cluster.track(1, "room", "cleo");
+    cluster.track(1, "hall", "cleo");
+    cluster.run(Duration::from_millis(50));
+    let diffs: Vec<_> = std::iter::from_fn(|| cluster.nodes[2].poll_diff()).collect();
+    assert_eq!((diffs.len(), diffs[0].len()), (1, 1));
+    assert_eq!(
+        diffs[0].topic("room").unwrap().joins[0].key_str(),
+        Some("cleo")
+    );
+
+    cluster.nodes[2].unwatch(cluster.now, "room");
+    assert_eq!(cluster.nodes[2].list("room"), Err(not_watched));
+    cluster.run(seconds(9));
+    assert_eq!(
+        cluster.nodes[2].len(),
+        101,
+        "a watch that begins again costs nothing"
+    );
+    cluster.run(seconds(2));
+    assert_eq!(cluster.nodes[2].len(), 0);
+}
+
+#[test]
+fn watches_are_counted_and_a_short_pause_costs_no_question() {
+    let mut cluster = Cluster::new(2);
+    cluster.track(0, "room", "ann");
+    cluster.watch(1, "room");
+    cluster.watch(1, "room");
+    cluster.run(seconds(3));
+    assert_eq!(cluster.ready(1), [("room".to_owned(), 0)]);
+    cluster.nodes[1].unwatch(cluster.now, "room");
+    assert_eq!(cluster.nodes[1].count("room"), Ok(1));
+    cluster.nodes[1].unwatch(cluster.now, "room");
+    cluster.nodes[1].unwatch(cluster.now, "room");
+    assert!(cluster.nodes[1].count("room").is_err());
+    cluster.run(seconds(1));
+    cluster.watch(1, "room");
+    assert_eq!(cluster.ready(1), [("room".to_owned(), 0)], "at once");
+    assert_eq!(cluster.nodes[1].count("room"), Ok(1));
+}
+
+#[test]
+fn a_node_that_watches_nothing_is_sent_beats_alone() {
+    let mut cluster = Cluster::new(2);
+    cluster.run(seconds(3));
+    for user in 0..1_000 {
+        cluster.track(0, &format!("room {}", user % 100), &format!("user {user}"));
+    }
+    cluster.run(seconds(3));
+    let before = cluster.received[1];
+    for user in 0..1_000 {
+        let topic = format!("room {}", user % 100);
+        cluster.nodes[0].untrack(&topic, format!("user {user}").as_str(), "conn");
+        cluster.track(0, &topic, &format!("user {user}"));
+    }
+    cluster.run(seconds(10));
+    let bytes = cluster.received[1] - before;
+    assert!(bytes <= 10 * 100, "{bytes} bytes in ten seconds");
+}
+
+#[test]
+fn a_topic_is_ready_without_a_replica_that_does_not_answer_and_again_with_it() {
+    let mut cluster = Cluster::new(3);
+    cluster.track(0, "room", "ann");
+    cluster.track(1, "room", "bob");
+    cluster.run(seconds(3));
+    // The Beats of node 0 arrive, the questions to it do not.
+    cluster.cut = Some((2, 0));
+    cluster.watch(2, "room");
+    cluster.run(seconds(4));
+    assert_eq!(cluster.ready(2), []);
+    let topic = "room".into();
+    assert_eq!(
+        cluster.nodes[2].count("room"),
+        Err(ReadError::NotReady { topic })
+    );
+    cluster.run(seconds(2));
+    assert_eq!(cluster.ready(2), [("room".to_owned(), 1)]);
+    assert_eq!(cluster.nodes[2].count("room"), Ok(1));
+    cluster.cut = None;
+    cluster.run(seconds(3));
+    assert_eq!(cluster.ready(2), [("room".to_owned(), 0)]);
+    assert_eq!(cluster.nodes[2].count("room"), Ok(2));
+}
+
+#[test]
+fn mode_all_reads_every_topic_and_ignores_watches() {
+    let config = PresenceConfig::default();
+    let node = Presence::new(ReplicaId::new("a", 1, 0).unwrap(), config);
+    assert_eq!(node.list("room"), Ok(Vec::new()));
+    node.watch(Duration::ZERO, "room");
+    node.unwatch(Duration::ZERO, "room");
+    assert_eq!(node.count("room"), Ok(0));
+    assert_eq!(node.poll_subscription(), None);
+}
