@@ -1,7 +1,6 @@
 //! The seeds of the corpora: real frames, and frames broken on purpose.
 
 use headcount::codec::{Envelope, Kind, Mode, Shape, Writer};
-use headcount::member_list::BundleFormat;
 use headcount::replica::Config;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 
@@ -355,9 +354,6 @@ fn list_frames() -> Seeds {
         opened.expect("it is sound").body.to_vec()
     };
     let delta = body(2);
-    let two = bundles[2].to_binary_in(BundleFormat::Two);
-    let opened = Envelope::default().open(&two).expect("it is sound");
-    let two_body = opened.body;
     let with = |at: usize, byte: u8| {
         let mut delta = delta.clone();
         delta[at] = byte;
@@ -382,17 +378,6 @@ fn list_frames() -> Seeds {
         ("frame-length-too-long", with(5, 250)),
         ("frame-window-too-long", with(8, 250)),
         ("frame-flags", with(7, 0xff)),
-        ("format-2", step(0, &two)),
-        (
-            "format-2-twice",
-            [step(2, two_body), step(2, two_body)].concat(),
-        ),
-        ("format-2-cut", step(2, &two_body[..two_body.len() - 3])),
-        ("format-2-read-as-1", step(1, two_body)),
-        (
-            "format-2-other-node",
-            step(2, &[&two_body[..1], b"\x03abc", &two_body[2..]].concat()),
-        ),
     ]
 }
 
