@@ -16,7 +16,8 @@ from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, 
 __all__ = [
     "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
     "Event", "Feed", "Group", "Header", "ListMove", "ListRequest", "ListSpec", "ListView", "Member", "MemberList",
-    "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal", "Snapshot", "SortedTree",
+    "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal",
+    "Snapshot", "SortedTree",
     "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit", "Update", "Upsert", "Viewer",
     "Window"]  # fmt: skip
 

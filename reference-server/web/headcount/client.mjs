@@ -32,7 +32,7 @@ export class MemberListClient {
   /** The number of the last request, and of the first one of this connection and list. */
   #requests = 0;
   #first = 0;
-  /** What takes the client to a node and list: "first", any bundle; "any", any answer; a number, that answer; or null. */
+  /** What takes the client to a list: "first", any bundle; "any", any answer; a number, that answer; null, nothing. */
   #entrance = "first";
   /** True if the server was asked for all windows because of a bundle of another node or list. */
   #hasAsked = false;
