@@ -64,12 +64,15 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     // A viewer of the channel, and its client.
     let mut viewer = Viewer::new();
     let mut client = Client::new(|_, patch| patch.to_vec());
-    client.open("c:0");
-    client.apply(&viewer.open(
-        &mut table.live(channel)?,
-        WindowSpec::Chunk(0),
-        Bodies::None,
-    )?);
+    let request = client.open("c:0");
+    client.answer(
+        request,
+        &viewer.open(
+            &mut table.live(channel)?,
+            WindowSpec::Chunk(0),
+            Bodies::None,
+        )?,
+    );
 
     let mut moves = Vec::new();
     table.set_attrs(&3_000, &Attrs::EMPTY, &online, Some(&mut moves))?;
@@ -92,10 +95,10 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
     // The viewer goes to another list and searches there.
     let search = WindowSpec::search(&SortKey::from_name("Member 030"), 0);
-    client.switch([search.to_string().as_str()]);
+    let request = client.switch([search.to_string().as_str()]);
     let searches = std::slice::from_ref(&search);
     let answer = viewer.switch(&mut table.live(everyone)?, searches, Bodies::None)?;
-    client.apply(&answer);
+    client.answer(request, &answer);
     let found = client
         .window(&search.to_string())
         .ok_or("the search is open")?;

@@ -39,10 +39,10 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     // The server keeps a viewer for each connection, the client its windows.
     let mut viewer = Viewer::new();
     let mut client = Client::new(|_, patch| patch.to_vec());
-    client.open("c:0");
+    let request = client.open("c:0");
     let first = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::Source(&Names))?;
     println!("the first 100 rows are {} bytes", first.to_binary().len());
-    client.apply(&first);
+    client.answer(request, &first);
 
     // Two members come online. One of 100,000 others changes where the client does not look.
     list.set_group(&70_000, groups[0])?;

@@ -68,7 +68,7 @@ defmodule Headcount.PresenceTest do
     assert Plain.untrack(socket("room"), 7) == :ok
     assert Plain.untrack(self(), "room", 7) == :ok
     assert %{"7" => %{metas: [_]}} = Plain.list("room")
-    assert Plain.fetchers_pids() == []
+    Wait.until(fn -> Plain.fetchers_pids() == [] end)
   end
 
   test "diffs are broadcast" do

@@ -50,7 +50,7 @@ impl Client {
 
     /// Note that the server is asked to open this window.
     fn open(&self, py: Python<'_>, window: &str) -> PyResult<()> {
-        self.core.write(py, |client| client.open(window))?;
+        let _ = self.core.write(py, |client| client.open(window))?;
         Ok(())
     }
 
@@ -61,25 +61,43 @@ impl Client {
     }
 
     /// Note that the server is asked for another list, with these windows there. The windows of the
-    /// old list are gone; frames of it that are on their way are ignored.
-    fn switch(&self, py: Python<'_>, windows: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// old list are gone; frames of it that are on their way are ignored. Only the answer to the
+    /// request that is returned takes the client to the other list: `apply(answer, request)`.
+    fn switch(&self, py: Python<'_>, windows: &Bound<'_, PyAny>) -> PyResult<Request> {
         let windows = window_names(windows)?;
-        self.core.write(py, |client| {
+        let request = self.core.write(py, |client| {
             client.switch(windows.iter().map(|name| &**name))
-        })
+        });
+        Ok(Request(request?))
     }
 
-    /// Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows).
+    /// Note any other request to the server, to be passed to `apply` with its answer.
+    fn request(&self, py: Python<'_>) -> PyResult<Request> {
+        Ok(Request(self.core.write(py, |client| client.request())?))
+    }
+
+    /// Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows). `request` is the
+    /// request that it answers; `None` for one that the server sent by itself.
     ///
     /// Raises `DecodeError` when it is not a well-formed bundle; nothing has changed then. A frame
     /// that does not fit is no error: its window stays as it was and is among those to `resync`.
-    fn apply(&self, bundle: &Bound<'_, PyAny>) -> PyResult<BundleReport> {
+    #[pyo3(signature = (bundle, request = None))]
+    fn apply(
+        &self,
+        bundle: &Bound<'_, PyAny>,
+        request: Option<&Bound<'_, Request>>,
+    ) -> PyResult<BundleReport> {
+        let request = request.map(|request| request.get().0);
         let json = text_of(bundle)?;
         let py = bundle.py();
         let bundle = py
             .detach(|| core::member_list::Bundle::from_json(&json))
             .map_err(raise)?;
-        Ok(self.core.write(py, |client| client.apply(&bundle))?.into())
+        let report = self.core.write(py, |client| match request {
+            Some(request) => client.answer(request, &bundle),
+            None => client.apply(&bundle),
+        });
+        Ok(report?.into())
     }
 
     /// The windows by name, as they are now.
@@ -114,6 +132,18 @@ impl Client {
             client.windows().map(|(name, _)| name.to_string()).collect()
         })?;
         Ok(format!("<Client {}>", names.join(" ")))
+    }
+}
+
+/// A request of a `Client` to its server; see `Client.apply`.
+#[pyclass(frozen, eq, hash, name = "ListRequest", module = "headcount")]
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Request(core::member_list::client::Request);
+
+#[pymethods]
+impl Request {
+    fn __repr__(&self) -> String {
+        "<ListRequest>".to_owned()
     }
 }
 

@@ -52,7 +52,7 @@ mod _headcount {
     #[pymodule_export]
     use super::bridge::Bridge;
     #[pymodule_export]
-    use super::client::{BundleReport, Client, Window};
+    use super::client::{BundleReport, Client, Request, Window};
     #[pymodule_export]
     use super::collation::Collation;
     #[pymodule_export]

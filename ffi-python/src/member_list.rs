@@ -111,7 +111,9 @@ impl MemberList {
         payloads: Option<Format>,
     ) -> PyResult<Self> {
         let format = payloads.map(|payloads| payloads.0);
+        // No viewer here can resume.
         let options = ListOptions::default()
+            .resume_bytes_max(0)
             .headers(headers)
             .payloads(format.is_some());
         let groups = groups.map_or_else(|| Ok(Vec::new()), group_names)?;

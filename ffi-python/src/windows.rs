@@ -227,7 +227,7 @@ impl<I: PyId> From<core::member_list::Bundle<I>> for Bundle {
     fn from(bundle: core::member_list::Bundle<I>) -> Self {
         Self {
             version: bundle.version,
-            epoch: bundle.epoch,
+            epoch: bundle.epoch.number,
             windows: bundle
                 .frames
                 .iter()

@@ -348,6 +348,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "BatchReport": lambda: member_list().apply_batch([]),
     "BulkReport": lambda: member_list().bulk_load([]),
     "Client": client,
+    "ListRequest": lambda: client().request(),
     "BundleReport": lambda: client().apply(viewer().open("c:0")),
     "Window": lambda: client().windows["c:0"],
     "Node": node,

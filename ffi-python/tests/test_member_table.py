@@ -185,8 +185,8 @@ class Viewers(unittest.TestCase):
         self.assertEqual(shown(), ["3", "1", "0"])
         self.assertFalse(table.tick(0.5))
 
-        client.switch(["c:0"])
-        client.apply(viewer.switch(everyone, ["c:0"]))
+        request = client.switch(["c:0"])
+        client.apply(viewer.switch(everyone, ["c:0"]), request)
         self.assertEqual(shown(), ["1", "3", "2", "0"])
         table.set_attrs(1, clear=[STAFF])
         self.assertIsNone(viewer.bundle(table.tick(0.75)))

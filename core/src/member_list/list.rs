@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::member_list::changes::Changes;
 use crate::member_list::changes::members::Fields;
+use crate::member_list::frames::model::Epoch;
 use crate::member_list::options::ListOptions;
 use crate::member_list::snapshot::Snapshot;
 use crate::member_list::store::groups::{GroupId, GroupInfo};
@@ -19,6 +20,7 @@ use crate::member_list::store::{Entry, Store, Upsert};
 use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::live::{Live, LiveList, Watchable};
 use crate::member_list::windows::registry::Windows;
+use crate::member_list::windows::resume::bound;
 use crate::member_list::windows::tick::Tick;
 use crate::member_list::{Id, ListError, SortKey};
 
@@ -74,7 +76,7 @@ impl<I: Id> MemberList<I> {
         Self {
             store: Store::new(options),
             changes: Changes::default(),
-            windows: Windows::default(),
+            windows: Windows::new(options.resume),
         }
     }
 
@@ -295,6 +297,13 @@ impl<I: Id> MemberList<I> {
         self.store.order_bytes()
     }
 
+    /// Returns the memory in bytes of what the list keeps for clients that are away; see
+    /// [`ListOptions::resume_bytes_max`]. O(windows).
+    #[must_use]
+    pub fn resume_bytes(&self) -> usize {
+        self.windows.resume_bytes()
+    }
+
     /// Publishes what changed since the last tick: the frames of all watched windows, and, at most
     /// once a second of `now`, totals and groups. `now` is any clock that does not run backwards.
     ///
@@ -320,7 +329,10 @@ impl<I: Id> MemberList<I> {
     /// ```
     #[must_use = "it is handed out once"]
     pub fn tick(&mut self, now: Duration, bodies: Bodies<'_, I>) -> Tick<I> {
-        self.live().tick(now, bodies)
+        let tick = self.live().tick(now, bodies);
+        let max = self.options().resume.bytes_max;
+        bound(&mut [&mut self.windows], max);
+        tick
     }
 
     /// Names the list for its viewers and begins an epoch: the next tick sends every viewer its
@@ -328,8 +340,8 @@ impl<I: Id> MemberList<I> {
     /// with a higher one. O(watched windows).
     ///
     /// Without this call the name is empty and the epoch 1.
-    pub fn begin_epoch(&mut self, name: &str, epoch: u64) {
-        self.windows.new_epoch(name.into(), epoch);
+    pub fn begin_epoch(&mut self, name: &str, epoch: impl Into<Epoch>) {
+        self.windows.new_epoch(name.into(), epoch.into());
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 
 use crate::member_list::changes::Changes;
+use crate::member_list::frames::model::Epoch;
 use crate::member_list::load_error::{LoadError, SaveError};
 use crate::member_list::saves::blocks::{BlockReader, put_text};
 use crate::member_list::saves::head::{Head, Kind};
@@ -13,7 +14,7 @@ use crate::member_list::store::Store;
 use crate::member_list::store::groups::Groups;
 use crate::member_list::store::table::Table;
 use crate::member_list::windows::registry::Windows;
-use crate::member_list::{Id, MemberList};
+use crate::member_list::{Id, ListOptions, MemberList};
 
 const HIDDEN: u8 = 1;
 const COLLAPSED: u8 = 2;
@@ -46,7 +47,7 @@ impl<I: Id> MemberList<I> {
             headers: options.has_headers(),
             shown: 0,
             floor: self.store.floor(),
-            epoch: self.windows.epoch(),
+            epoch: self.windows.epoch().number,
             slots: self.store.table().slots() as u64,
             members: self.member_count() as u64,
         };
@@ -105,7 +106,7 @@ impl<I: Id> MemberList<I> {
     /// assert_eq!(loaded.index_of(&7), Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn load(reader: impl Read, epoch: u64) -> Result<Self, LoadError> {
+    pub fn load(reader: impl Read, epoch: impl Into<Epoch>) -> Result<Self, LoadError> {
         let mut reader = BlockReader::new(reader)?;
         let head = Head::load::<I>(Kind::List, &mut reader)?;
         let mut table = Table::new(head.payloads);
@@ -130,9 +131,11 @@ impl<I: Id> MemberList<I> {
         let mut list = Self {
             store,
             changes: Changes::default(),
-            windows: Windows::default(),
+            windows: Windows::new(ListOptions::default().resume),
         };
-        list.begin_epoch(&name, epoch.max(head.epoch.saturating_add(1)));
+        let mut epoch = epoch.into();
+        epoch.number = epoch.number.max(head.epoch.saturating_add(1));
+        list.begin_epoch(&name, epoch);
         Ok(list)
     }
 }

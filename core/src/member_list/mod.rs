@@ -20,8 +20,8 @@
 //!
 //! let mut viewer = Viewer::new();
 //! let mut client = Client::new(|_, patch| patch.to_vec());
-//! client.open("c:0");
-//! client.apply(&viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
+//! let request = client.open("c:0");
+//! client.answer(request, &viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
 //!
 //! let ada = list.upsert(9, online, &SortKey::from_name("ada"), 0)?;
 //! assert_eq!(ada.index, Some(1)); // row 0 is the header
@@ -70,8 +70,9 @@ pub use discord::Discord;
 pub use error::ListError;
 pub use frames::checksum::Checksum;
 pub use frames::model::{
-    Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
-    Insert, InsertSource, MemberChange, RowChange, RowKey, RowUpdate, Shared,
+    Base, Body, BodyChange, Bundle, BundleFormat, Counts, CountsTable, Epoch, Frame, FrameChange,
+    FrameRow, GroupCount, HeldWindow, Insert, InsertSource, MemberChange, RowChange, RowKey,
+    RowUpdate, Shared, WindowVersion,
 };
 pub use id::{Id, TextId};
 pub use limits::{

@@ -1,5 +1,23 @@
 //! The settings of a list.
 
+use std::time::Duration;
+
+/// How long a list keeps what clients that were away need, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ResumeLimits {
+    pub(crate) keep: Duration,
+    pub(crate) bytes_max: usize,
+}
+
+impl Default for ResumeLimits {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_secs(60),
+            bytes_max: 32 << 20,
+        }
+    }
+}
+
 /// The settings of a [`MemberList`](crate::member_list::MemberList).
 ///
 /// ```
@@ -12,6 +30,7 @@
 pub struct ListOptions {
     pub(super) headers: bool,
     pub(super) payloads: bool,
+    pub(super) resume: ResumeLimits,
 }
 
 impl Default for ListOptions {
@@ -19,6 +38,7 @@ impl Default for ListOptions {
         Self {
             headers: true,
             payloads: false,
+            resume: ResumeLimits::default(),
         }
     }
 }
@@ -36,6 +56,23 @@ impl ListOptions {
     #[must_use]
     pub fn payloads(mut self, payloads: bool) -> Self {
         self.payloads = payloads;
+        self
+    }
+
+    /// Sets how long the list keeps the windows of clients that went away, and the last steps of
+    /// all windows, so that a client that comes back gets what changed and not all rows again; see
+    /// [`Viewer::resume`](crate::member_list::Viewer::resume). Default 60 s; zero keeps nothing.
+    #[must_use]
+    pub fn resume_for(mut self, keep: Duration) -> Self {
+        self.resume.keep = keep;
+        self
+    }
+
+    /// Sets the most bytes that are kept for such clients; the oldest go first. Default 32 MiB; 0
+    /// keeps nothing.
+    #[must_use]
+    pub fn resume_bytes_max(mut self, bytes: usize) -> Self {
+        self.resume.bytes_max = bytes;
         self
     }
 

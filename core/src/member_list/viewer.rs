@@ -1,15 +1,18 @@
 //! One viewer of a list: the windows it holds, their versions, and the bundles it gets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::member_list::Id;
-use crate::member_list::frames::model::{Bundle, Counts, Frame, Shared};
+use crate::member_list::frames::model::{Bundle, Counts, Frame, HeldWindow, Shared, WindowVersion};
 use crate::member_list::limits::{VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX};
+use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::live::{LiveList, Watchable};
-use crate::member_list::windows::open_window::{OpenWindow, under_name};
-use crate::member_list::windows::registry::Opened;
+use crate::member_list::windows::open_window::{OpenWindow, OpenWindows};
+use crate::member_list::windows::registry::{Opened, REMINDER};
+use crate::member_list::windows::resume::Claim;
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
 
@@ -48,8 +51,11 @@ pub struct Viewer<I> {
     whole_rows_token: Option<Arc<()>>,
     /// The number of the list that the viewer was last answered from.
     source: Option<u64>,
-    epoch: u64,
+    /// The number of the epoch among those of the list; 0 before the first answer.
+    era: u64,
     last_tick: u64,
+    /// The time of the tick of the last bundle.
+    last_bundle: Option<Duration>,
     /// Shows the list up to which tick this viewer has taken all of them; there while it has
     /// windows.
     mark: Option<Arc<()>>,
@@ -57,7 +63,7 @@ pub struct Viewer<I> {
     hidden: bool,
     /// Groups as last sent, where the protocol needs them with everything.
     groups: Option<Arc<Shared<Counts>>>,
-    windows: Vec<OpenWindow<I>>,
+    windows: OpenWindows<I>,
 }
 
 /// A window read for an answer, and the name its client asks by. Until it is held, nothing
@@ -73,13 +79,14 @@ impl<I> Default for Viewer<I> {
             whole_rows: false,
             whole_rows_token: None,
             source: None,
-            epoch: 0,
+            era: 0,
             last_tick: 0,
+            last_bundle: None,
             mark: None,
             counts_version: 0,
             hidden: false,
             groups: None,
-            windows: Vec::new(),
+            windows: OpenWindows::default(),
         }
     }
 }
@@ -117,9 +124,8 @@ impl<I: Id> Viewer<I> {
             return self.resync(list, &[spec], bodies);
         }
         if self.windows.len() >= VIEWER_WINDOWS_MAX {
-            return Err(WindowError::TooManyWindows {
-                max: VIEWER_WINDOWS_MAX,
-            });
+            let max = VIEWER_WINDOWS_MAX;
+            return Err(WindowError::TooManyWindows { max });
         }
         self.check_searches(&spec, None)?;
         let opened = self.show(list, &spec, bodies)?;
@@ -188,6 +194,8 @@ impl<I: Id> Viewer<I> {
         let mut bundle = next.resync(list, &[], bodies)?;
         bundle.frames = frames;
         next.set_hidden(self.hidden);
+        // Its client shows nothing of the old list any more.
+        self.windows.clear();
         *self = next;
         Ok(bundle)
     }
@@ -233,6 +241,87 @@ impl<I: Id> Viewer<I> {
         Ok(self.answer(list, frames, others))
     }
 
+    /// Opens the windows that a client still shows after its connection ended: a bundle with what
+    /// changed since in each of them, and all counts. A window comes as one DELTA from the version
+    /// that the client holds. It comes as a SYNC if that is smaller, if bulk work changed it
+    /// meanwhile, and if the list does not know the version: it was away for longer than the list
+    /// [keeps it](crate::member_list::ListOptions::resume_for), holds it from another epoch or
+    /// node, or says what is not true.
+    ///
+    /// A list keeps the windows of a viewer that is dropped, not those that it closes; so drop the
+    /// viewer of a connection that ended. O(log n + rows + changes since) for each window.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headcount::member_list::{Bodies, Epoch, FrameChange, HeldWindow, Viewer, WindowSpec};
+    /// use headcount::{ListOptions, MemberList, SortKey};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// list.begin_epoch("room", Epoch::new("node-1", 1_790_000_000_000));
+    /// let online = list.add_group("online")?;
+    /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+    /// let mut viewer = Viewer::new();
+    /// let bundle = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+    /// let held = HeldWindow {
+    ///     window: "c:0".into(),
+    ///     epoch: Epoch::new("node-1", 1_790_000_000_000),
+    ///     version: bundle.frames[0].new_version,
+    /// };
+    /// drop(viewer); // the connection is cut
+    /// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
+    /// let _ = list.tick(Duration::from_secs(20), Bodies::None);
+    ///
+    /// let bundle = Viewer::new().resume(&mut list, &[held], Bodies::None)?;
+    /// assert!(matches!(bundle.frames[0].change, FrameChange::Delta { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WindowError`], and no window was opened: a bad name, a window named twice, over a limit,
+    /// or a viewer whose protocol has no versions.
+    pub fn resume(
+        &mut self,
+        list: &mut impl Watchable<I>,
+        held: &[HeldWindow],
+        bodies: Bodies<'_, I>,
+    ) -> Result<Bundle<I>, WindowError> {
+        let list = &mut list.live();
+        let claims = Claim::read_all(held)?;
+        self.check_claims(&claims)?;
+        self.enter(list);
+        let show = |claim: &Claim<I>| list.resume_window(claim, bodies);
+        let shown: Vec<_> = claims.iter().map(show).collect::<Result<_, _>>()?;
+        let mut frames = Vec::with_capacity(shown.len());
+        for (Claim { spec, .. }, opened) in claims.into_iter().zip(shown) {
+            let known = self.find_merged(&spec);
+            let at = known.unwrap_or(self.windows.len());
+            if known.is_none() {
+                self.forget_former(&spec);
+                self.windows.push(OpenWindow::new(spec, &opened));
+            }
+            self.windows[at].hold(&opened.handle, &opened.frame);
+            self.drop_double(at);
+            frames.push(opened.frame);
+        }
+        self.mark = (!self.windows.is_empty()).then(|| list.windows.mark());
+        Ok(self.answer(list, frames, Vec::new()))
+    }
+
+    /// Checks that the viewer may open the windows that a client says it holds.
+    fn check_claims(&self, claims: &[Claim<I>]) -> Result<(), WindowError> {
+        let new = claims.iter().map(|claim| &claim.spec);
+        let new = new.filter(|spec| self.find_merged(spec).is_none());
+        let searches = new.clone().filter(|spec| spec.is_search()).count();
+        let max = VIEWER_WINDOWS_MAX;
+        if self.whole_rows {
+            return Err(WindowError::Unsupported);
+        }
+        if self.windows.len() + new.count() > max || claims.len() > max {
+            return Err(WindowError::TooManyWindows { max });
+        }
+        self.check_search_count(searches)
+    }
+
     /// Returns whether a window has missed frames: [`catch_up`](Self::catch_up) brings its rows at
     /// once, else [`bundle`](Self::bundle) brings them with the next tick.
     #[must_use]
@@ -246,7 +335,7 @@ impl<I: Id> Viewer<I> {
     /// headers, for Discord's) are closed: see [`windows`](Self::windows).
     pub fn catch_up(&mut self, list: &mut impl Watchable<I>, bodies: Bodies<'_, I>) -> Bundle<I> {
         let list = &mut list.live();
-        let epoch_over = self.epoch != list.windows.epoch();
+        let epoch_over = self.era != list.windows.era();
         let counts = list.answer_counts();
         let mut shown = Vec::new();
         let mut others = Vec::new();
@@ -270,7 +359,7 @@ impl<I: Id> Viewer<I> {
         let mut frames = self.hold_all(shown);
         self.hold_others(others, &mut frames);
         let mut bundle = self.head(list, frames, counts);
-        for window in &mut self.windows {
+        for window in self.windows.iter_mut() {
             if let Some(handle) = &window.handle {
                 window.place(handle.base_index(), &mut bundle);
             }
@@ -298,7 +387,7 @@ impl<I: Id> Viewer<I> {
         if self.source.is_some_and(|source| source != tick.source) {
             return None;
         }
-        if tick.epoch < self.epoch || (tick.epoch > self.epoch && !self.enter_epoch(tick)) {
+        if tick.era < self.era || (tick.era > self.era && !self.enter_epoch(tick)) {
             return None;
         }
         if tick.serial <= self.last_tick {
@@ -310,13 +399,16 @@ impl<I: Id> Viewer<I> {
         self.mark = mark.filter(|_| !self.windows.is_empty());
         let mut bundle = Bundle {
             list: tick.list.clone(),
-            epoch: tick.epoch,
+            epoch: tick.epoch.clone(),
             version: tick.version,
             frames: Vec::new(),
-            counts: self.counts(tick),
+            counts: tick.counts_after(self.counts_version, self.whole_rows),
             bases: Vec::new(),
             windows: Vec::new(),
         };
+        if let Some(counts) = &bundle.counts {
+            self.counts_version = counts.version;
+        }
         if self.hidden {
             // One may have been opened meanwhile.
             self.release();
@@ -334,9 +426,13 @@ impl<I: Id> Viewer<I> {
             }
             self.groups = bundle.counts.clone().or_else(|| self.groups.take());
         }
-        if bundle.frames.is_empty() && bundle.counts.is_none() && bundle.bases.is_empty() {
+        let last = *self.last_bundle.get_or_insert(tick.now);
+        let quiet = tick.now.saturating_sub(last);
+        let is_reminded = !self.windows.is_empty() && quiet >= REMINDER / 2;
+        if bundle.is_empty() && !is_reminded {
             return None;
         }
+        self.last_bundle = Some(tick.now);
         bundle.windows = self.names();
         Some(bundle)
     }
@@ -349,7 +445,7 @@ impl<I: Id> Viewer<I> {
             .for_each(|window| window.stale = true);
         let enters = self.windows.iter().any(|window| window.is_in(tick));
         if enters {
-            (self.epoch, self.counts_version, self.groups) = (tick.epoch, 0, None);
+            (self.era, self.counts_version, self.groups) = (tick.era, 0, None);
         } else if self.hidden {
             // Nothing comes until it is shown.
             self.mark = None;
@@ -402,14 +498,21 @@ impl<I: Id> Viewer<I> {
         spec: &WindowSpec<I>,
         instead: Option<usize>,
     ) -> Result<(), WindowError> {
-        let is_search = |spec: &WindowSpec<I>| matches!(spec, WindowSpec::Search(_));
-        let held = self.windows.iter().enumerate();
-        let held = held.filter(|(at, window)| Some(*at) != instead && is_search(&window.spec));
-        let max = VIEWER_SEARCHES_MAX;
-        if is_search(spec) && held.count() >= max {
-            return Err(WindowError::TooManySearches { max });
+        if !spec.is_search() {
+            return Ok(());
         }
-        Ok(())
+        let instead = instead.filter(|at| self.windows[*at].spec.is_search());
+        self.check_search_count(1 - usize::from(instead.is_some()))
+    }
+
+    /// Checks that the viewer may hold so many more searches.
+    fn check_search_count(&self, new: usize) -> Result<(), WindowError> {
+        let held = self.windows().filter(|spec| spec.is_search()).count();
+        let max = VIEWER_SEARCHES_MAX;
+        match new > 0 && held + new > max {
+            true => Err(WindowError::TooManySearches { max }),
+            false => Ok(()),
+        }
     }
 
     fn position(&self, spec: &WindowSpec<I>) -> Option<usize> {
@@ -443,8 +546,14 @@ impl<I: Id> Viewer<I> {
             }
             self.whole_rows_token = Some(list.windows.request_whole_rows());
         }
-        if self.epoch != list.windows.epoch() {
-            self.epoch = list.windows.epoch();
+        self.enter(list);
+        list.open_window(spec, bodies)
+    }
+
+    /// Notes the epoch of the list from which the viewer is answered.
+    fn enter(&mut self, list: &LiveList<'_, I>) {
+        if self.era != list.windows.era() {
+            self.era = list.windows.era();
             self.windows
                 .iter_mut()
                 .for_each(|window| window.stale = true);
@@ -452,7 +561,6 @@ impl<I: Id> Viewer<I> {
         if self.windows.is_empty() {
             self.last_tick = list.windows.ticks();
         }
-        list.open_window(spec, bodies)
     }
 
     /// Reads a held window. Nothing has changed for the viewer until it is held.
@@ -545,10 +653,12 @@ impl<I: Id> Viewer<I> {
         self.source = Some(list.windows.serial());
         self.counts_version = counts.version;
         self.groups = self.whole_rows.then(|| counts.clone());
-        self.epoch = list.windows.epoch();
+        self.era = list.windows.era();
+        // Before the first tick no time is known.
+        self.last_bundle = (list.windows.ticks() > 0).then(|| list.windows.now());
         Bundle {
             list: list.windows.list().clone(),
-            epoch: self.epoch,
+            epoch: list.windows.epoch().clone(),
             version: list.windows.version(),
             frames,
             counts: Some(counts),
@@ -557,20 +667,9 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    /// Returns the counts of a tick in the form this viewer can use, or those it missed before.
-    fn counts(&mut self, tick: &Tick<I>) -> Option<Arc<Shared<Counts>>> {
-        let held = self.counts_version;
-        let delta = tick.counts.as_ref().and_then(|step| step.delta.as_ref());
-        let delta = delta.filter(|delta| delta.base_version() == Some(held) && !self.whole_rows);
-        let full = tick.known_counts.as_ref();
-        let counts = delta.or(full).filter(|counts| counts.version > held)?;
-        self.counts_version = counts.version;
-        Some(counts.clone())
-    }
-
     /// A name is a window's own again.
     fn forget_former(&mut self, spec: &WindowSpec<I>) {
-        for window in &mut self.windows {
+        for window in self.windows.iter_mut() {
             window.former.retain(|former| former != spec);
             window.merged.retain(|merged| merged != spec);
         }
@@ -589,8 +688,7 @@ impl<I: Id> Viewer<I> {
         true
     }
 
-    fn names(&self) -> Vec<Arc<str>> {
-        let names = self.windows.iter().map(|window| window.name.clone());
-        names.collect()
+    fn names(&self) -> Vec<WindowVersion> {
+        self.windows.iter().map(OpenWindow::held).collect()
     }
 }

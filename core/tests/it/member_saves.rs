@@ -340,7 +340,7 @@ fn epochs_go_on_after_a_load() {
         let epoch = |id| {
             let mut live = table.live(id).expect("built");
             let bundle = Viewer::new().open(&mut live, WindowSpec::Chunk(0), Bodies::None);
-            bundle.expect("a good window").epoch
+            bundle.expect("a good window").epoch.number
         };
         ids.into_iter().map(epoch).collect::<Vec<u64>>()
     };
@@ -364,7 +364,7 @@ fn epochs_go_on_after_a_load() {
         let mut viewer = Viewer::new();
         let bundle = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None);
         let bundle = bundle.expect("a good window");
-        assert_eq!((&*bundle.list, bundle.epoch), ("room 7", epoch));
+        assert_eq!((&*bundle.list, bundle.epoch.number), ("room 7", epoch));
         assert!(list.tick(Duration::ZERO, Bodies::None).version() > 0);
     }
 }

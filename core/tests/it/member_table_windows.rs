@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use headcount::member_list::client::{BundleReport, Client};
+use headcount::member_list::client::{BundleReport, Client, Request};
 use headcount::member_list::{
-    Attrs, Bundle, Clause, FrameChange, FrameRow, ListId, ListSpec, ListView, MemberTable, Row,
-    RowKey, TableOptions, TableTick, WindowError,
+    Attrs, Bundle, BundleFormat, Clause, FrameChange, FrameRow, ListId, ListSpec, ListView,
+    MemberTable, Row, RowKey, TableOptions, TableTick, WindowError,
 };
 use headcount::{Bodies, SortKey, Viewer, WindowSpec};
 use proptest::prelude::*;
@@ -22,8 +22,8 @@ struct Connection {
     viewer: Viewer<u64>,
     client: Client<u64>,
     list: Option<ListId>,
-    /// Bundles under way, with the times of their arrival.
-    line: Vec<(u64, Bundle<u64>)>,
+    /// Bundles under way, with the times of their arrival and the requests that they answer.
+    line: Vec<(u64, Bundle<u64>, Option<Request>)>,
     /// One in this many bundles is lost, doubled or late; 0 is never.
     faults: usize,
     clock: u64,
@@ -41,8 +41,9 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, world: &mut World, bundle: &Bundle<u64>) {
-        let read = Bundle::from_binary(&bundle.to_binary()).expect("what was written");
+    fn send(&mut self, world: &mut World, bundle: &Bundle<u64>, request: Option<Request>) {
+        let bytes = bundle.to_binary_in(BundleFormat::Two);
+        let read = Bundle::from_binary(&bytes).expect("what was written");
         assert_eq!(read, *bundle);
         if self.faults > 0 && world.rng.one_in(self.faults) {
             return;
@@ -52,15 +53,18 @@ impl Connection {
                 true => 1 + world.rng.below(4),
                 false => 0,
             };
-            self.line.push((self.clock + late, read.clone()));
+            self.line.push((self.clock + late, read.clone(), request));
         }
     }
 
     fn receive(&mut self, world: &mut World) {
         self.clock += 1;
-        while let Some(at) = self.line.iter().position(|(due, _)| *due < self.clock) {
-            let (_, bundle) = self.line.remove(at);
-            let report = self.client.apply(&bundle);
+        while let Some(at) = self.line.iter().position(|(due, ..)| *due < self.clock) {
+            let (_, bundle, request) = self.line.remove(at);
+            let report = match request {
+                Some(request) => self.client.answer(request, &bundle),
+                None => self.client.apply(&bundle),
+            };
             self.ask(world, &report);
         }
     }
@@ -97,9 +101,10 @@ impl Connection {
         ) -> Result<Bundle<u64>, WindowError>,
     ) -> bool {
         let Some(list) = self.list else { return false };
+        let request = self.client.request();
         match ask(&mut self.viewer, &mut world.table, list) {
             Ok(bundle) => {
-                self.send(world, &bundle);
+                self.send(world, &bundle, Some(request));
                 true
             }
             Err(_) => false,
@@ -139,18 +144,29 @@ impl Connection {
         if readable.is_empty() {
             self.list = None;
             self.viewer = Viewer::new();
-            self.client.switch([]);
+            let _ = self.client.switch([]);
             return;
         }
         let list = readable[world.rng.index(readable.len())];
         let specs = [random_spec(world, list), WindowSpec::Chunk(0)];
+        self.switch_to(world, list, &specs);
+    }
+
+    fn switch_to(&mut self, world: &mut World, list: ListId, specs: &[WindowSpec<u64>]) {
         let mut live = world.table.live(list).expect("built");
-        let answer = self.viewer.switch(&mut live, &specs, Bodies::None);
+        let answer = self.viewer.switch(&mut live, specs, Bodies::None);
         let bundle = answer.expect("windows of this list");
         self.list = Some(list);
-        let names = specs.map(|spec| spec.to_string());
-        self.client.switch(names.iter().map(String::as_str));
-        self.send(world, &bundle);
+        let names: Vec<_> = specs.iter().map(ToString::to_string).collect();
+        let request = self.client.switch(names.iter().map(String::as_str));
+        self.send(world, &bundle, Some(request));
+    }
+
+    /// Repeats a switch whose answer was lost.
+    fn repeat_switch(&mut self, world: &mut World) {
+        if let Some(list) = self.list.filter(|_| self.client.is_entering()) {
+            self.switch_to(world, list, &[WindowSpec::Chunk(0)]);
+        }
     }
 
     /// Checks that the client shows exactly what the list shows.
@@ -272,10 +288,12 @@ fn clients_hold_their_list(seed: u64, faults: usize) {
         let tick = tick(&mut world, &mut now);
         for connection in &mut connections {
             if let Some(bundle) = tick.bundle(&mut connection.viewer) {
-                connection.send(&mut world, &bundle);
+                connection.send(&mut world, &bundle, None);
             }
             connection.receive(&mut world);
             if faults == 0 {
+                // A list that got another name is entered by an answer.
+                connection.receive(&mut world);
                 connection.check(&world);
             }
         }
@@ -283,6 +301,8 @@ fn clients_hold_their_list(seed: u64, faults: usize) {
     for connection in &mut connections {
         connection.faults = 0;
         (0..6).for_each(|_| connection.receive(&mut world));
+        connection.repeat_switch(&mut world);
+        connection.receive(&mut world);
         let names: Vec<_> = connection
             .client
             .windows()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use headcount::member_list::client::{BundleReport, Client, merge_json};
-use headcount::member_list::{Bundle, FrameChange, Tick, WindowError};
+use headcount::member_list::{Bundle, BundleFormat, FrameChange, Tick, WindowError};
 use headcount::{Bodies, MemberList, Viewer, WindowSpec};
 use proptest::prelude::*;
 
@@ -48,11 +48,12 @@ impl Connection {
         }
         // Through bytes, or through JSON as in a browser.
         let bundle = if world.rng.one_in(2) {
-            let read = Bundle::from_binary(&bundle.to_binary()).expect("what was written");
+            let read = Bundle::from_binary(&bundle.to_binary_in(BundleFormat::Two))
+                .expect("what was written");
             assert_eq!(read, *bundle);
             read
         } else {
-            Bundle::from_json(&bundle.to_json()).expect("what was written")
+            Bundle::from_json(&bundle.to_json_in(BundleFormat::Two)).expect("what was written")
         };
         if self.faults == 0 {
             return self.line.push((self.clock, bundle));

@@ -401,6 +401,48 @@ fn random_step(rng: &mut Rng) -> Value {
     }
 }
 
+/// Frame format 2.
+fn resume() -> Value {
+    let about = "Frame format 2: a cut connection, after which windows come as one DELTA, also one \
+                 whose anchor was replaced meanwhile; a lost last frame, noticed by the version \
+                 that the next bundle says; a new epoch, after which they come as SYNC; an answer \
+                 and a bundle of a former connection, which are dropped.";
+    let more = json!({"format": 2, "node": "node-1", "epoch": 1_790_000_000_000_u64});
+    record(about, &head(&["online", "offline"], &more), |run| {
+        let names: Vec<String> = (0..30).map(|at| format!("Name {at:02}")).collect();
+        let members = names.iter().enumerate();
+        let members =
+            members.map(|(at, name)| json!(["upsert", (at + 1).to_string(), "online", name, 0]));
+        run(json!({"do": members.collect::<Vec<_>>()}));
+        through(run, json!({"open": "c:0"}));
+        through(run, json!({"open": "a:15:2:3"}));
+        through(run, json!({"tick": 250}));
+
+        // Away: the anchor leaves, members change twice.
+        let late = run(json!({"resync": ["c:0"]}))["n"].clone();
+        run(json!({"do": [["remove", "15"], ["status", "3", "idle"], ["attrs", "16", 1]]}));
+        let lost = run(json!({"tick": 500}))["n"].clone();
+        run(json!({"do": [["rename", "3", "Zoë"], ["set_group", "9", "offline"]]}));
+        run(json!({"tick": 750}));
+        let answer = run(json!({"reconnect": null}))["n"].clone();
+        run(json!({"receive": late}));
+        run(json!({"receive": lost}));
+        run(json!({"receive": answer}));
+        run(json!({"receive": answer}));
+        run(json!({"do": [["status", "4", "dnd"]]}));
+        through(run, json!({"tick": 1_000}));
+
+        // The last frame is lost; nothing changes for 30 s.
+        run(json!({"do": [["status", "5", "dnd"]]}));
+        run(json!({"tick": 1_250}));
+        through(run, json!({"tick": 31_250}));
+        through(run, json!({"resync": ["c:0"]}));
+
+        run(json!({"do": [["epoch", "room:7", 1_790_000_100_000_u64]]}));
+        through(run, json!({"reconnect": null}));
+    })
+}
+
 pub(crate) fn made(name: &str) -> Value {
     match name {
         "joins-and-moves" => joins_and_moves(),
@@ -413,6 +455,7 @@ pub(crate) fn made(name: &str) -> Value {
         "bad-line" => bad_line(),
         "lost-renames" => lost_renames(),
         "emptied" => emptied(),
+        "resume" => resume(),
         other => panic!("no vector {other}"),
     }
 }

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headcount::member_list::client::{BundleReport, Client, merge_json};
-use headcount::member_list::{Body, BodyFormat, Bundle, Counts, CountsTable, FrameRow};
+use headcount::member_list::client::{BundleReport, Client, Request, merge_json};
+use headcount::member_list::{
+    Body, BodyFormat, Bundle, BundleFormat, Counts, CountsTable, Epoch, FrameRow, HeldWindow,
+};
 use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 use serde_json::{Map, Value, json};
 
 use crate::support::windows_world::{NAME, People, Person, STATUS};
 use crate::windows_scenarios::made;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "joins-and-moves",
     "anchors",
     "groups",
@@ -25,6 +27,7 @@ const NAMES: [&str; 10] = [
     "bad-line",
     "lost-renames",
     "emptied",
+    "resume",
 ];
 
 /// A running vector: a list with one viewer, and the client of that viewer.
@@ -35,6 +38,10 @@ pub(crate) struct Run {
     viewer: Viewer<u64>,
     client: Client<u64>,
     bundles: Vec<Value>,
+    /// The requests that the bundles answer.
+    requests: Vec<Option<Request>>,
+    format: BundleFormat,
+    node: String,
 }
 
 impl Run {
@@ -46,7 +53,9 @@ impl Run {
         let mut list = MemberList::new(options);
         list.set_groups(&texts(&head["groups"]))
             .expect("good names");
-        list.begin_epoch(text(&head["list"]), number(&head["epoch"]));
+        let node = head["node"].as_str().unwrap_or_default();
+        let epoch = Epoch::new(node, number(&head["epoch"]));
+        list.begin_epoch(text(&head["list"]), epoch);
         Self {
             list,
             people: People::default(),
@@ -54,6 +63,12 @@ impl Run {
             viewer: Viewer::new(),
             client: Client::new(merge_json),
             bundles: Vec::new(),
+            requests: Vec::new(),
+            node: node.into(),
+            format: match head["format"] == 2 {
+                true => BundleFormat::Two,
+                false => BundleFormat::One,
+            },
         }
     }
 
@@ -72,17 +87,21 @@ impl Run {
         };
         let viewer = &mut self.viewer;
         let list = &mut self.list;
+        let mut request = None;
         let bundle = match verb.as_str() {
             "do" => {
                 items(&what).for_each(|op| self.operate(op));
                 return step;
             }
             "receive" => {
-                let bundle = what
-                    .as_u64()
-                    .map_or(what, |at| self.bundles[at as usize].clone());
+                let at = what.as_u64().map(|at| at as usize);
+                let request = at.and_then(|at| self.requests[at]);
+                let bundle = at.map_or(what, |at| self.bundles[at].clone());
                 let bundle = Bundle::from_json(bundle.to_string().as_bytes()).expect("a bundle");
-                let report = self.client.apply(&bundle);
+                let report = match request.filter(|_| self.format == BundleFormat::Two) {
+                    Some(request) => self.client.answer(request, &bundle),
+                    None => self.client.apply(&bundle),
+                };
                 fields.insert("expect".into(), self.seen(&report));
                 return step;
             }
@@ -97,19 +116,27 @@ impl Run {
                 Ok(viewer.bundle(&tick))
             }
             "open" => {
-                self.client.open(text(&what));
+                request = Some(self.client.open(text(&what)));
                 viewer.open(list, spec(&what), bodies).map(Some)
             }
             "move" => {
                 self.client.close(text(&what[0]));
-                self.client.open(text(&what[1]));
+                request = Some(self.client.open(text(&what[1])));
                 viewer
                     .retarget(list, &spec(&what[0]), spec(&what[1]), bodies)
                     .map(Some)
             }
             "resync" => {
                 let specs: Vec<_> = items(&what).map(spec).collect();
+                request = Some(self.client.request());
                 viewer.resync(list, &specs, bodies).map(Some)
+            }
+            "reconnect" => {
+                *viewer = Viewer::new();
+                let (first, held) = self.client.reconnect();
+                request = Some(first);
+                fields.insert("held".into(), held.iter().map(held_value).collect());
+                viewer.resume(list, &held, bodies).map(Some)
             }
             "hidden" => {
                 viewer.set_hidden(what == true);
@@ -119,10 +146,17 @@ impl Run {
         };
         match bundle {
             Ok(bundle) => {
-                let bundle = bundle.map(|bundle| value(&bundle));
+                let binary = bundle
+                    .as_ref()
+                    .map(|bundle| hex(&bundle.to_binary_in(self.format)));
+                let bundle = bundle.map(|bundle| value(&bundle, self.format));
                 if let Some(bundle) = &bundle {
                     fields.insert("n".into(), self.bundles.len().into());
                     self.bundles.push(bundle.clone());
+                    self.requests.push(request);
+                    if self.format == BundleFormat::Two {
+                        fields.insert("binary".into(), binary.into());
+                    }
                 }
                 fields.insert("bundle".into(), bundle.unwrap_or(Value::Null));
             }
@@ -186,7 +220,10 @@ impl Run {
             "rename_group" => list
                 .rename_group(group(list, 1), text(&op[2]))
                 .expect("known"),
-            "epoch" => list.begin_epoch(text(&op[1]), number(&op[2])),
+            "epoch" => {
+                let epoch = Epoch::new(&self.node, number(&op[2]));
+                list.begin_epoch(text(&op[1]), epoch);
+            }
             other => panic!("operation {other}"),
         }
     }
@@ -239,8 +276,21 @@ impl Run {
     }
 }
 
-fn value(bundle: &Bundle<u64>) -> Value {
-    serde_json::from_slice(&bundle.to_json()).expect("valid JSON")
+fn value(bundle: &Bundle<u64>, format: BundleFormat) -> Value {
+    serde_json::from_slice(&bundle.to_json_in(format)).expect("valid JSON")
+}
+
+fn held_value(held: &HeldWindow) -> Value {
+    let Epoch { node, number } = &held.epoch;
+    json!({
+        "window": &*held.window,
+        "epoch": {"node": &**node, "number": number},
+        "version": held.version,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn row(row: &FrameRow<u64>) -> Value {
@@ -317,7 +367,11 @@ fn written(vector: &Value) -> String {
 }
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/list-frames/{name}.json"))
+    let folder = match name {
+        "resume" => "list-frames-2",
+        _ => "list-frames",
+    };
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{folder}/{name}.json"))
 }
 
 #[test]
@@ -339,7 +393,7 @@ fn list_frame_vectors_hold() {
 /// Returns a step without its results.
 fn bare(step: &Value) -> Value {
     let step = step.as_object().expect("an object");
-    let outcome = ["n", "bundle", "expect", "error"];
+    let outcome = ["n", "bundle", "binary", "held", "expect", "error"];
     let asked = step
         .iter()
         .filter(|(field, _)| !outcome.contains(&field.as_str()));

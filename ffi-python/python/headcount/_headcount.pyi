@@ -15,10 +15,10 @@ from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, 
 
 __all__ = [
     "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
-    "Event", "Feed", "Group", "Header", "Leave", "ListMove", "ListSpec", "ListView", "Member", "MemberList",
-    "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal", "Snapshot",
-    "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit", "Update",
-    "Upsert", "Viewer", "Window"]  # fmt: skip
+    "Event", "Feed", "Group", "Header", "Leave", "ListMove", "ListRequest", "ListSpec", "ListView", "Member",
+    "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal",
+    "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit",
+    "Update", "Upsert", "Viewer", "Window"]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
@@ -1133,18 +1133,30 @@ class Client:
         """The totals and the full table of groups, as a dict; `None` before the first."""
     def open(self, window: str) -> None:
         """Note that the server is asked to open this window."""
-    def switch(self, windows: Iterable[str]) -> None:
+    def switch(self, windows: Iterable[str]) -> ListRequest:
         """Note that the server is asked for another list, with these windows there. The windows of
-        the old list are gone; frames of it that are on their way are ignored.
+        the old list are gone; frames of it that are on their way are ignored. Only the answer to the
+        request that is returned takes the client to the other list: `apply(answer, request)`.
         """
+    def request(self) -> ListRequest:
+        """Note any other request to the server, to be passed to `apply` with its answer."""
     def close(self, window: str) -> None:
         """Note that the server is told to close this window. Frames on their way are ignored."""
-    def apply(self, bundle: Bundle | Mapping[str, Any] | Buffer | str) -> BundleReport:
-        """Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows).
+    def apply(
+        self, bundle: Bundle | Mapping[str, Any] | Buffer | str, request: ListRequest | None = None
+    ) -> BundleReport:
+        """Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows). `request` is the
+        request that it answers; `None` for one that the server sent by itself.
 
         Raises `DecodeError` when it is not a well-formed bundle; nothing has changed then. A frame
         that does not fit is no error: its window stays as it was and is among those to `resync`.
         """
+
+@final
+class ListRequest:
+    """A request of a `Client` to its server; see `Client.apply`."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Window:

@@ -125,7 +125,9 @@ impl MemberTable {
             return Err(raise(TableError::AttrTooHigh { bit, max: 31 }));
         }
         let format = payloads.map(|payloads| payloads.0);
+        // No viewer here can resume.
         let options = TableOptions::default()
+            .resume_bytes_max(0)
             .key_columns(key_columns)
             .payloads(format.is_some())
             .shown(shown.0.low())

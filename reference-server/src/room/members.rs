@@ -137,7 +137,8 @@ impl RowSource<u128> for Cards {
 impl RoomMembers {
     /// Makes the list of a room, without members, sorted by `order`.
     pub(super) fn new(topic: &str, order: &Arc<NameOrder>) -> Self {
-        let mut list = MemberList::new(ListOptions::default());
+        // Its viewers do not resume.
+        let mut list = MemberList::new(ListOptions::default().resume_bytes_max(0));
         let groups = list
             .set_groups(&GROUPS)
             .expect("four short names are four groups");

@@ -1,4 +1,4 @@
-// The JavaScript client on the vectors that all clients share (core/tests/golden/list-frames/).
+// The JavaScript client on the vectors that all clients share (core/tests/golden/list-frames/, and -2/ for format 2).
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -15,13 +15,29 @@ for (const name of files) {
   test(`${name}: ${vector.about}`, () => replay(vector));
 }
 
-function replay({ steps }) {
+test("the vector of format 2: windows are resumed, and lost frames noticed", () => {
+  const vector = JSON.parse(readFileSync(new URL("../list-frames-2/resume.json", FOLDER), "utf8"));
+  assert.equal(vector.server.format, 2);
+  replay(vector);
+});
+
+function replay({ steps, server }) {
   const client = new MemberListClient();
   const bundles = [];
+  const requests = [];
   let received = 0;
   for (const [at, step] of steps.entries()) {
-    if (step.bundle) bundles.push(step.bundle);
+    let request = server.format === 2 && ("open" in step || "resync" in step) ? client.request() : null;
     if (step.open) client.open(step.open);
+    if ("reconnect" in step) {
+      const begun = client.reconnect();
+      request = begun.request;
+      assert.deepEqual(byWindow(begun.held), byWindow(step.held), `step ${at}`);
+    }
+    if (step.bundle) {
+      bundles.push(step.bundle);
+      requests.push(request);
+    }
     if (step.close) client.close(step.close);
     if (step.move) {
       client.close(step.move[0]);
@@ -29,12 +45,15 @@ function replay({ steps }) {
     }
     if (step.receive === undefined) continue;
     const bundle = typeof step.receive === "number" ? bundles[step.receive] : step.receive;
-    const asked = client.apply(structuredClone(bundle));
+    const answered = typeof step.receive === "number" ? requests[step.receive] : null;
+    const asked = client.apply(structuredClone(bundle), answered);
     assert.deepEqual(seen(client, asked), step.expect, `step ${at}`);
     received += 1;
   }
   assert.ok(received > 0);
 }
+
+const byWindow = (held) => Object.fromEntries(held.map((one) => [one.window, one]));
 
 function seen(client, asked) {
   const windows = {};
@@ -135,22 +154,95 @@ test("the window of a search says how many members match on all pages", () => {
   assert.equal(client.window("c:0").matches, null);
 });
 
-test("after a switch bundles of the old list are ignored, and a lost answer is asked for once", () => {
+const of = (list, bundle) => ({ ...bundle, list });
+const idsOf = (client, name) => client.window(name).rows.map(({ id }) => id);
+
+test("after a switch only the answer to it is taken, and no late answer of the old list", () => {
   const client = new MemberListClient();
-  const of = (list, bundle) => ({ ...bundle, list });
   client.open("c:0");
-  client.apply(of("everyone", sync("c:0", 9, [member("1", 1)])));
-  client.switch(["c:0", "c:1"]);
-  assert.equal(client.window("c:0").waiting, true);
-  assert.deepEqual(client.window("c:0").rows, []);
-  const late = of("everyone", { ...sync("c:0", 10, [member("1", 2)]), frames: [] });
-  assert.deepEqual(client.apply(late), []);
-  assert.deepEqual(client.apply(of("moderators", { ...late, version: 2 })), [["c:0", "c:1"]]);
-  assert.deepEqual(client.apply(of("moderators", { ...late, version: 3 })), [], "it was asked");
+  client.apply(of("everyone", sync("c:0", 9, [member("1", 1)])), client.request());
+  const lateRequest = client.request();
+  const late = of("everyone", sync("c:0", 10, [member("1", 2)]));
+  const request = client.switch(["c:0", "c:1"]);
+  assert.deepEqual([client.isEntering, idsOf(client, "c:0")], [true, []]);
+  const isIgnored = () => {
+    const before = JSON.stringify([client.window("c:0"), client.window("c:1")]);
+    assert.deepEqual(client.apply(late, lateRequest), []);
+    client.apply(late);
+    return JSON.stringify([client.window("c:0"), client.window("c:1")]) === before;
+  };
+  assert.ok(isIgnored());
   const answer = { ...sync("c:0", 4, [member("2", 1)]), windows: ["c:0", "c:1"] };
-  assert.deepEqual(client.apply(of("moderators", answer)), [["c:1"]]);
-  assert.equal(client.window("c:0").rows[0].id, "2");
+  assert.deepEqual(client.apply(of("moderators", answer), request), [["c:1"]]);
+  assert.deepEqual([client.isEntering, idsOf(client, "c:0")], [false, ["2"]]);
   assert.equal(client.window("c:1").waiting, true);
+  assert.ok(isIgnored(), "after the switch as well");
+  assert.deepEqual(client.apply(late), [], "it asked once");
+});
+
+/** Makes a bundle of format 2 of a node. */
+const two = (node, bundle, versions) => {
+  const windows = Object.entries(versions).map(([window, version]) => ({ window, version }));
+  return { ...bundle, format: 2, epoch: { node, number: bundle.epoch }, windows };
+};
+
+test("a client that reconnects resumes its windows by a DELTA", () => {
+  const client = new MemberListClient();
+  client.open("c:0");
+  client.apply(two("a", sync("c:0", 3, [member("1", 1)]), { "c:0": 3 }), client.request());
+  const { request, held } = client.reconnect();
+  assert.deepEqual(held, [{ window: "c:0", epoch: { node: "a", number: 1 }, version: 3 }]);
+  const rows = [member("1", 1), member("2", 1)];
+  const inserts = [{ index: 1, row: rows[1] }];
+  const delta = { kind: "delta", base_version: 3, new_version: 8, deletes: [], inserts, updates: [] };
+  const resumed = sync("c:0", 9, rows);
+  Object.assign(resumed.frames[0], delta);
+  const answer = two("a", resumed, { "c:0": 8 });
+  assert.deepEqual(client.apply(answer), [], "it is no push");
+  assert.equal(client.window("c:0").waiting, true);
+  assert.deepEqual(client.apply(answer, request), []);
+  assert.deepEqual([client.window("c:0").waiting, idsOf(client, "c:0")], [false, ["1", "2"]]);
+  assert.deepEqual(client.apply(answer, request), [], "twice is once");
+  assert.deepEqual(idsOf(client, "c:0"), ["1", "2"]);
+});
+
+test("another node is entered by an answer only", () => {
+  const client = new MemberListClient();
+  client.open("c:0");
+  client.apply(two("a", { ...sync("c:0", 3, [member("1", 1)]), epoch: 9 }, { "c:0": 3 }), client.request());
+  const other = two("b", { ...sync("c:0", 2, [member("2", 1)]), epoch: 4 }, { "c:0": 2 });
+  assert.deepEqual(client.apply(other), [["c:0"]]);
+  assert.deepEqual(client.apply(other), [], "it asks once");
+  assert.deepEqual(idsOf(client, "c:0"), ["1"]);
+  assert.deepEqual(client.apply(other, client.request()), []);
+  assert.deepEqual(idsOf(client, "c:0"), ["2"]);
+});
+
+test("a version that differs shows that the last frame was lost", () => {
+  const client = new MemberListClient();
+  client.open("c:0");
+  client.apply(two("a", sync("c:0", 3, [member("1", 1)]), { "c:0": 3 }));
+  const reminder = { ...sync("c:0", 5, []), frames: [] };
+  assert.deepEqual(client.apply(two("a", reminder, { "c:0": 3 })), []);
+  assert.deepEqual(client.apply(two("a", { ...reminder, version: 6 }, { "c:0": 4 })), [["c:0"]]);
+  assert.equal(client.window("c:0").waiting, true);
+});
+
+test("bundles that mix formats are refused", () => {
+  const client = new MemberListClient();
+  const good = two("a", sync("c:0", 3, []), { "c:0": 3 });
+  const faults = {
+    format: { ...good, format: 3 },
+    epoch: { ...good, epoch: 1 },
+    "epoch.number": { ...good, epoch: { node: "a", number: -1 } },
+    "bundle.epoch": { ...good, format: undefined },
+    "windows[0]": { ...good, windows: ["c:0"] },
+    "windows[0].version": { ...good, windows: [{ window: "c:0" }] },
+  };
+  for (const [path, bundle] of Object.entries(faults)) {
+    assert.throws(() => client.apply(bundle), { name: "MalformedBundleError", path }, path);
+  }
+  client.apply(good);
 });
 
 test("a malformed bundle is refused whole, with the place of its fault", () => {

@@ -8,6 +8,8 @@
 //     for (const windows of client.apply(bundle)) {    // every bundle, pushed or answered, in order of arrival
 //       push("member_list_resync", {windows});         // its answer is a bundle too
 //     }
+//     const request = client.switch(["c:0"]);          // and ask the server for another list
+//     client.apply(answer, request);                   // only this answer takes the client there
 //     client.window("c:0").rows;                       // [{group, count} | {id, revision, attrs?, body?}, …]
 //     client.views();                                  // [{name, start, end, at(index)}, …] by absolute index
 //     client.counts;                                   // {rows, members, groups: [{group, count, …}, …]} or null
@@ -25,12 +27,16 @@ const GROUPS_MAX = 4096;
 export class MemberListClient {
   /** The list of the last bundle. */
   #list = null;
-  /** True from the first switch on: bundles of other lists are dropped. */
+  /** True from the first switch on: another list is entered by an answer only. */
   #hasSwitched = false;
-  /** True while the first bundle after a switch is awaited. */
-  #isSwitching = false;
-  /** True if the server was asked for all windows because of a bundle of another list. */
+  /** The number of the last request, and of the first one of this connection and list. */
+  #requests = 0;
+  #first = 0;
+  /** What takes the client to a list: "first", any bundle; "any", any answer; a number, that answer; null, nothing. */
+  #entrance = "first";
+  /** True if the server was asked for all windows because of a bundle of another node or list. */
   #hasAsked = false;
+  #node = "";
   #epoch = 0;
   #version = 0;
   #windows = new Map();
@@ -48,8 +54,14 @@ export class MemberListClient {
   open(name) {
     if (this.#windows.has(name)) return;
     this.#closing.delete(name);
-    const empty = { rows: [], version: 0, baseIndex: 0, matches: null, waiting: true };
+    const empty = { rows: [], epoch: { node: "", number: 0 }, version: 0, baseIndex: 0, matches: null, waiting: true };
     this.#windows.set(name, { ...empty, since: this.#version, replaces: null });
+  }
+
+  /** Notes any request to the server. Returns its number, to be passed to `apply` with the answer. */
+  request() {
+    this.#requests += 1;
+    return this.#requests;
   }
 
   /** Notes that the server is asked for a window in place of `from`, whose rows stay until those of `name` arrive. */
@@ -66,15 +78,41 @@ export class MemberListClient {
 
   /**
    * Notes that the server is asked to switch to another list, with these windows there. The windows of the old list
-   * are gone; its bundles that are still under way are ignored.
+   * are gone; its bundles that are still under way are ignored, answers too. Only the answer to the request whose
+   * number is returned takes the client to the other list: if it does not come in time, switch again.
    */
   switch(names) {
     this.#windows.clear();
     this.#closing.clear();
     this.#hasSwitched = true;
-    this.#isSwitching = true;
     this.#hasAsked = false;
     for (const name of names) this.open(name);
+    this.#first = this.request();
+    this.#entrance = this.#first;
+    return this.#first;
+  }
+
+  /**
+   * Notes that a connection begins. Returns the number of its first request, and the windows to resume by it:
+   * `{request, held: [{window, epoch: {node, number}, version}, …]}`. The rows stay; bundles of the former connection,
+   * answers too, are not taken any more.
+   */
+  reconnect() {
+    const isSwitching = typeof this.#entrance === "number";
+    this.#first = this.request();
+    this.#entrance = isSwitching ? this.#first : "any";
+    this.#hasAsked = false;
+    this.#closing.clear();
+    this.#counts = null;
+    this.#countsWait = false;
+    const held = [...this.#windows].map(([window, { epoch, version }]) => ({ window, epoch, version }));
+    for (const window of this.#windows.values()) Object.assign(window, { waiting: true, since: this.#version });
+    return { request: this.#first, held };
+  }
+
+  /** Whether the answer that takes the client to its list has not come yet. Until then it takes nothing else. */
+  get isEntering() {
+    return this.#entrance !== null && this.#entrance !== "first";
   }
 
   /** Notes a request: `member_list_open {window}`, `member_list_move {from, window}`, `…_close {window}`. */
@@ -112,85 +150,104 @@ export class MemberListClient {
   }
 
   /**
-   * Applies a bundle. Returns the `resync` requests to send: one array of window names each, empty for the
+   * Applies a bundle. `request` is the number of the request that it answers, or null if the server sent it by itself
+   * or the caller does not know. Returns the `resync` requests to send: one array of window names each, empty for the
    * counts alone. Throws a `MalformedBundleError`, and changes nothing, if the bundle is not of the shape of the
    * protocol. O(rows of the windows in the bundle).
    */
-  apply(bundle) {
+  apply(bundle, request = null) {
     checkBundle(bundle);
     const asks = { windows: new Set(), counts: false };
-    const isElsewhere = this.#hasSwitched && bundle.list !== this.#list;
-    const isTaken =
-      isElsewhere || this.#isSwitching
-        ? this.#enterList(bundle, isElsewhere, asks)
-        : bundle.epoch >= this.#epoch && this.#enterEpoch(bundle, asks);
-    if (!isTaken) return requests(asks);
+    const epoch = typeof bundle.epoch === "number" ? { node: "", number: bundle.epoch } : bundle.epoch;
+    if (!this.#admits(bundle, epoch, request, asks)) return requests(asks);
+    if (epoch.number < this.#epoch || !this.#enterEpoch(bundle, epoch, asks)) return requests(asks);
     this.#list = bundle.list;
+    this.#entrance = null;
     this.#hasAsked = false;
     const newest = bundle.version > this.#version;
     this.#version = Math.max(this.#version, bundle.version);
-    for (const frame of bundle.frames) this.#applyFrame(frame, bundle.version, asks);
+    for (const frame of bundle.frames) this.#applyFrame(frame, bundle.version, request !== null, asks);
     for (const { window, base_index: baseIndex } of bundle.bases ?? []) {
       const held = this.#windows.get(window);
       if (!held || held.waiting || bundle.version <= held.since) continue;
       Object.assign(held, { baseIndex, since: bundle.version });
     }
     if (bundle.counts) this.#applyCounts(bundle.counts, asks);
-    if (newest) this.#checkNames(bundle.windows ?? [], asks);
+    if (newest) this.#checkWindows(bundle.windows ?? [], asks);
     return requests(asks);
   }
 
   /**
-   * Returns whether the bundle is of the list that this client has switched to: such an answer brings a SYNC. A bundle
-   * of another list without one shows that the answer was lost: the client asks for its windows.
+   * Returns whether the bundle is one to take. An answer may take the client to another node or list; a bundle that
+   * another one sent by itself makes it ask for its windows, once.
    */
-  #enterList(bundle, isElsewhere, asks) {
+  #admits(bundle, epoch, request, asks) {
+    const isElsewhere = epoch.node !== this.#node || (this.#hasSwitched && bundle.list !== this.#list);
+    const awaited = this.#entrance;
+    if (request === null) {
+      if (this.isEntering) return false;
+      if (awaited === "first") this.#node = epoch.node;
+      else if (isElsewhere) {
+        if (!this.#hasAsked) for (const name of this.names) asks.windows.add(name);
+        this.#hasAsked = true;
+        return false;
+      }
+      return true;
+    }
+    if (request < this.#first || (typeof awaited === "number" && request !== awaited)) return false;
+    if (awaited !== null || isElsewhere) this.#enterList(bundle, epoch, typeof awaited === "number", asks);
+    return true;
+  }
+
+  /** Goes to the node and the list of an answer. Windows that showed other rows and are not in it are asked for. */
+  #enterList(bundle, epoch, isSwitch, asks) {
+    this.#entrance = null;
+    const isSame = epoch.node === this.#node && epoch.number === this.#epoch && bundle.list === this.#list;
+    if (isSame && !isSwitch) return;
+    this.#enter(epoch);
     const synced = syncedNames(bundle);
-    const enters = this.#windows.size === 0 || this.names.some((name) => synced.has(name));
-    if (enters) {
-      this.#isSwitching = false;
-      this.#enter(bundle);
-      for (const held of this.#windows.values()) Object.assign(held, { waiting: true, since: 0 });
+    for (const [name, held] of this.#windows) {
+      if ((isSwitch || !held.waiting) && !synced.has(name)) asks.windows.add(name);
+      Object.assign(held, { waiting: true, since: 0 });
     }
-    if (enters || (isElsewhere && !this.#hasAsked)) {
-      this.#hasAsked = true;
-      for (const name of this.names) if (!synced.has(name)) asks.windows.add(name);
-    }
-    return enters;
   }
 
   /** Begins an epoch, in which nothing is known yet. */
-  #enter(bundle) {
-    this.#epoch = bundle.epoch;
+  #enter({ node, number }) {
+    this.#node = node;
+    this.#epoch = number;
     this.#version = 0;
     this.#counts = null;
     this.#countsWait = false;
   }
 
   /** Returns whether the bundle is of this client's epoch, now or from now on. */
-  #enterEpoch(bundle, asks) {
-    if (bundle.epoch === this.#epoch) return true;
+  #enterEpoch(bundle, epoch, asks) {
+    if (epoch.number === this.#epoch) return true;
     const synced = syncedNames(bundle);
     const enters = this.names.some((name) => synced.has(name));
     for (const [name, held] of this.#windows) {
       if (!held.waiting && !(enters && synced.has(name))) asks.windows.add(name);
       Object.assign(held, { waiting: true, since: 0 });
     }
-    if (enters) this.#enter(bundle);
+    if (enters) this.#enter(epoch);
     return enters;
   }
 
-  #applyFrame(frame, version, asks) {
+  #applyFrame(frame, version, isAnswer, asks) {
     const held = this.#windows.get(frame.window);
     if (!held) return;
     const sync = frame.kind === "sync";
-    if (sync ? version <= held.since : held.waiting || frame.base_version < held.version) return;
+    const isOfEpoch = held.epoch.node === this.#node && held.epoch.number === this.#epoch;
+    const isResumed = isAnswer && version > held.since && isOfEpoch;
+    if (sync ? version <= held.since : (held.waiting && !isResumed) || frame.base_version < held.version) return;
     if (!sync && frame.base_version > held.version) return this.#wait(frame.window, held, asks);
     const rows = checked(sync ? frame.rows : applyDelta(held.rows, frame), frame.checksum32);
     if (!rows) return this.#wait(frame.window, held, asks);
     const { replaces } = held;
     Object.assign(held, {
       rows,
+      epoch: { node: this.#node, number: this.#epoch },
       version: frame.new_version,
       baseIndex: frame.base_index,
       matches: frame.matches ?? null,
@@ -214,17 +271,20 @@ export class MemberListClient {
   }
 
   /**
-   * `known` are the server's names: a window under another name missed its rename. When all have their right
-   * names and the server has one more, two became one only here, because the rename of one of them was lost.
+   * `windows` are the server's: a window under another name missed its rename, one of another version missed a frame.
+   * When all are right and the server has one more, two became one only here, because the rename of one of them was
+   * lost.
    */
-  #checkNames(known, asks) {
-    for (const name of this.#closing) if (!known.includes(name)) this.#closing.delete(name);
+  #checkWindows(windows, asks) {
+    const known = new Map(windows.map((said) => (isText(said) ? [said, null] : [said.window, said.version])));
+    for (const name of this.#closing) if (!known.has(name)) this.#closing.delete(name);
     const replaced = new Set([...this.#windows.values()].map(({ replaces }) => replaces));
     for (const [name, held] of this.#windows) {
-      if (!held.waiting && !replaced.has(held) && !known.includes(name)) this.#wait(name, held, asks);
+      const isRight = known.has(name) ? [null, held.version].includes(known.get(name)) : replaced.has(held);
+      if (!held.waiting && !isRight) this.#wait(name, held, asks);
     }
     if ([...this.#windows.values()].some(({ waiting }) => waiting)) return;
-    for (const name of known) {
+    for (const name of known.keys()) {
       if (this.#windows.has(name) || this.#closing.has(name)) continue;
       this.open(name);
       asks.windows.add(name);
@@ -401,14 +461,24 @@ function checkArray(value, path, max, check) {
 /** Checks the fields of a bundle that this client reads, before it changes anything. O(bundle). */
 function checkBundle(bundle) {
   demand(isObject(bundle), "bundle", "not an object");
-  checkCounts(bundle, "bundle", ["epoch", "version"]);
+  checkCounts(bundle, "bundle", ["version"]);
+  const isTwo = bundle.format === 2;
+  demand(isTwo || [undefined, 1].includes(bundle.format), "format", "neither 1 nor 2");
+  if (isTwo) {
+    demand(isObject(bundle.epoch) && isText(bundle.epoch.node), "epoch", "not of a node");
+    checkCounts(bundle.epoch, "epoch", ["number"]);
+  } else checkCounts(bundle, "bundle", ["epoch"]);
   checkArray(bundle.frames, "frames", FRAMES_MAX, checkFrame);
   if (bundle.counts !== undefined && bundle.counts !== null) checkTable(bundle.counts);
   checkArray(bundle.bases ?? [], "bases", FRAMES_MAX, (base, path) => {
     demand(isObject(base) && isText(base.window), path, "not a window");
     checkCounts(base, path, ["base_index"]);
   });
-  checkArray(bundle.windows ?? [], "windows", WINDOWS_MAX, (name, path) => demand(isText(name), path, "not a name"));
+  checkArray(bundle.windows ?? [], "windows", WINDOWS_MAX, (said, path) => {
+    if (!isTwo) return demand(isText(said), path, "not a name");
+    demand(isObject(said) && isText(said.window), path, "not a window");
+    checkCounts(said, path, ["version"]);
+  });
 }
 
 function checkFrame(frame, path) {

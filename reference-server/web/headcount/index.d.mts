@@ -98,12 +98,29 @@ export type Frame<Body = RosterBody> = SyncFrame<Body> | DeltaFrame<Body>;
 
 export interface Bundle<Body = RosterBody> {
   list: string;
-  epoch: number;
+  /** 2 in frame format 2. */
+  format?: number;
+  /** A number in format 1. */
+  epoch: number | Epoch;
   version: number;
   frames: Frame<Body>[];
   counts?: Counts | CountsDelta | null;
   bases?: { window: string; base_index: number }[];
-  windows?: string[];
+  /** Names in format 1. */
+  windows?: (string | { window: string; version: number })[];
+}
+
+/** A span of time of one node in which the versions of a list are comparable. */
+export interface Epoch {
+  node: string;
+  number: number;
+}
+
+/** A window as a client held it when its connection ended. */
+export interface HeldWindow {
+  window: string;
+  epoch: Epoch;
+  version: number;
 }
 
 /** A request to the server of a list, as `window` or `windows` and `from` name what it is about. */
@@ -145,14 +162,20 @@ export class MemberListClient<Body = RosterBody> {
   /** Notes a window in place of `from`, whose rows stay until those of `name` arrive. */
   move(from: string, name: string): void;
   close(name: string): void;
-  /** Notes a switch to another list, with these windows there. */
-  switch(names: Iterable<string>): void;
+  /** Notes any request; returns its number, to be passed to `apply` with the answer. */
+  request(): number;
+  /** Notes a switch to another list, with these windows there; only the answer to the request enters it. */
+  switch(names: Iterable<string>): number;
+  /** Notes that a connection begins; returns its first request, and the windows to resume by it. */
+  reconnect(): { request: number; held: HeldWindow[] };
+  /** Whether the answer that takes the client to its list has not come yet. */
+  get isEntering(): boolean;
   /** Notes a request before it is sent. */
   expect(verb: string, payload: { from?: string; window?: string; windows?: string[] }): void;
   window(name: string): Window<Body> | null;
   views(): View<Body>[];
   /** Applies a bundle; returns the `resync` requests to send, one array of window names each. */
-  apply(bundle: unknown): string[][];
+  apply(bundle: unknown, request?: number | null): string[][];
 }
 
 /** The error for a bundle that is not of the shape of the protocol. `path` names the value: `frames[0].rows[2]`. */

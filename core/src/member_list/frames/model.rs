@@ -12,14 +12,14 @@ use bytes::Bytes;
 /// The frames and counts that one viewer gets at once; atomic for it.
 ///
 /// ```
-/// use headcount::member_list::Bundle;
+/// use headcount::member_list::{Bundle, BundleFormat};
 /// use headcount::{Bodies, ListOptions, MemberList, Viewer, WindowSpec};
 ///
 /// let mut list = MemberList::<u64>::new(ListOptions::default());
 /// list.begin_epoch("room:7", 1);
 /// let bundle = Viewer::new().open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
 /// assert_eq!(&*bundle.list, "room:7");
-/// let bytes = bundle.to_binary();
+/// let bytes = bundle.to_binary_in(BundleFormat::Two);
 /// assert_eq!(Bundle::<u64>::from_binary(&bytes)?, bundle);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -28,8 +28,8 @@ use bytes::Bytes;
 pub struct Bundle<I> {
     /// Name of the list.
     pub list: Arc<str>,
-    /// Grows whenever the list is rebuilt, handed over or redefined.
-    pub epoch: u64,
+    /// The node, and a number that grows whenever it rebuilds or redefines the list.
+    pub epoch: Epoch,
     /// List version the bundle was made at.
     pub version: u64,
     /// Frames, to be applied in this order; shared with the other viewers of the same windows.
@@ -38,9 +38,87 @@ pub struct Bundle<I> {
     pub counts: Option<Arc<Shared<Counts>>>,
     /// Windows whose rows did not change but slid.
     pub bases: Vec<Base>,
-    /// Names of the windows the viewer has from now on, so that its client notices a lost frame
-    /// that renamed one.
-    pub windows: Vec<Arc<str>>,
+    /// The windows that the viewer has from now on, and the versions that it was sent of them, so
+    /// that its client notices any lost frame.
+    pub windows: Vec<WindowVersion>,
+}
+
+impl<I> Bundle<I> {
+    /// Returns whether there is nothing to show in it.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.counts.is_none() && self.bases.is_empty()
+    }
+}
+
+/// A window of a viewer, and the version of the last rows that it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct WindowVersion {
+    /// Name of the window.
+    pub window: Arc<str>,
+    /// Version of its rows; `None` in a bundle that was read in format 1, which does not say it.
+    pub version: Option<u64>,
+}
+
+/// The format of an encoded bundle. A reader takes both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BundleFormat {
+    /// The epoch is a number, and windows have names only.
+    #[default]
+    One,
+    /// The epoch has a node, and windows have versions. Clients of format 1 refuse it.
+    Two,
+}
+
+/// A span of time in which the versions of a list are comparable. Epochs are ordered by number
+/// within one node, and not at all between two.
+///
+/// ```
+/// use headcount::member_list::Epoch;
+///
+/// let epoch = Epoch::new("node-1", 1_790_000_000_000);
+/// assert_eq!((&*epoch.node, epoch.number), ("node-1", 1_790_000_000_000));
+/// assert_eq!(Epoch::from(7), Epoch::new("", 7));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Epoch {
+    /// The node that serves the list; empty where there is only one.
+    pub node: Arc<str>,
+    /// Grows whenever the node rebuilds, loads or redefines the list, and is never used twice:
+    /// milliseconds of a clock at the start.
+    pub number: u64,
+}
+
+impl Epoch {
+    /// Makes an epoch of a node. O(length of the name).
+    #[must_use]
+    pub fn new(node: &str, number: u64) -> Self {
+        let node = node.into();
+        Self { node, number }
+    }
+}
+
+impl From<u64> for Epoch {
+    fn from(number: u64) -> Self {
+        Self {
+            number,
+            ..Self::default()
+        }
+    }
+}
+
+/// A window as a client held it when its connection ended; see
+/// [`Viewer::resume`](crate::member_list::Viewer::resume).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct HeldWindow {
+    /// Its canonical name.
+    pub window: Arc<str>,
+    /// The epoch of its rows.
+    pub epoch: Epoch,
+    /// The version of its rows; 0 if it has none yet.
+    pub version: u64,
 }
 
 /// New place of a window whose rows did not change.

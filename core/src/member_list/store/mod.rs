@@ -226,10 +226,9 @@ impl<I: Id> Store<I> {
 impl<I: Id> Store<I> {
     /// Makes a store of members that are in no group yet.
     pub(crate) fn of_saved(table: Table<I>, groups: Groups, floor: u32, payloads: bool) -> Self {
-        let options = ListOptions {
-            headers: groups.headers(),
-            payloads,
-        };
+        let options = ListOptions::default()
+            .headers(groups.headers())
+            .payloads(payloads);
         Self {
             table,
             groups: Arc::new(groups),

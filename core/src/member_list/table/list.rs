@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::member_list::changes::Changes;
+use crate::member_list::frames::model::Epoch;
+use crate::member_list::options::ResumeLimits;
 use crate::member_list::store::classes::{Classes, Rules};
 use crate::member_list::store::list_ref::ListRef;
 use crate::member_list::store::placed::PlacedOrder;
@@ -97,7 +99,7 @@ impl<I: Id> List<I> {
     }
 
     /// Makes a list without orders.
-    pub(super) fn new(id: ListId) -> Self {
+    pub(super) fn new(id: ListId, resume: ResumeLimits) -> Self {
         Self {
             id,
             owners: 1,
@@ -105,7 +107,7 @@ impl<I: Id> List<I> {
             current: None,
             next: None,
             changes: Changes::default(),
-            windows: Windows::default(),
+            windows: Windows::new(resume),
         }
     }
 
@@ -205,7 +207,7 @@ impl<I: Id> List<I> {
     }
 
     /// Shows the order that was built. Groups of the same name stay hidden and collapsed.
-    pub(super) fn swap(&mut self, epoch: u64) {
+    pub(super) fn swap(&mut self, epoch: Epoch) {
         let Some(mut next) = self.next.take() else {
             return;
         };

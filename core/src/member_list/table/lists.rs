@@ -5,7 +5,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::member_list::changes::members::Fields;
+use crate::member_list::frames::model::Epoch;
 use crate::member_list::limits::LISTS_MAX;
+use crate::member_list::options::ResumeLimits;
 use crate::member_list::store::classes::{Classes, Rules};
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::store::place;
@@ -23,7 +25,9 @@ pub(super) struct Lists<I> {
     free: Vec<ListId>,
     by_name: HashMap<Arc<str>, ListId>,
     /// The epoch that the next list or spec begins.
-    next_epoch: u64,
+    next_epoch: Epoch,
+    /// What each list keeps for clients that are away.
+    resume: ResumeLimits,
 }
 
 /// A member that was taken out of an order and is to be put in again.
@@ -43,12 +47,13 @@ pub(super) struct Move {
 }
 
 impl<I: Id> Lists<I> {
-    pub(super) fn new(first_epoch: u64) -> Self {
+    pub(super) fn new(first_epoch: Epoch, resume: ResumeLimits) -> Self {
         Self {
             lists: Vec::new(),
             free: Vec::new(),
             by_name: HashMap::new(),
             next_epoch: first_epoch,
+            resume,
         }
     }
 
@@ -82,13 +87,14 @@ impl<I: Id> Lists<I> {
     }
 
     /// Returns the epoch of a list or spec that begins.
-    pub(super) fn epoch(&mut self) -> u64 {
-        self.next_epoch += 1;
-        self.next_epoch - 1
+    pub(super) fn epoch(&mut self) -> Epoch {
+        let epoch = self.next_epoch.clone();
+        self.next_epoch.number += 1;
+        epoch
     }
 
     pub(super) const fn next_epoch(&self) -> u64 {
-        self.next_epoch
+        self.next_epoch.number
     }
 
     /// Adds a list of a saved table, without orders.
@@ -101,7 +107,7 @@ impl<I: Id> Lists<I> {
             return Err(TableError::TooManyLists { max: LISTS_MAX });
         }
         let id = ListId::new(self.lists.len(), 0);
-        self.lists.push(Some(List::new(id)));
+        self.lists.push(Some(List::new(id, self.resume)));
         self.by_name.insert(name, id);
         Ok(id)
     }
@@ -129,7 +135,7 @@ impl<I: Id> Lists<I> {
         }
         let fresh = ListId::new(self.lists.len(), 0);
         let id = self.free.last().copied().unwrap_or(fresh);
-        let mut list = List::new(id);
+        let mut list = List::new(id, self.resume);
         let name = spec.shared_name().clone();
         list.start(Arc::new(spec), classes)?;
         if self.free.pop().is_none() {
@@ -229,9 +235,8 @@ impl<I: Id> Lists<I> {
             room -= behind.min(room);
             left += next.order.behind(table);
             if next.order.is_complete() {
-                let epoch = self.next_epoch;
-                self.next_epoch += 1;
-                list.swap(epoch);
+                list.swap(self.next_epoch.clone());
+                self.next_epoch.number += 1;
             }
         }
         left

@@ -12,7 +12,9 @@ mod write;
 use std::fmt;
 use std::time::Duration;
 
+use crate::member_list::frames::model::Epoch;
 use crate::member_list::limits::KEY_COLUMNS_MAX;
+use crate::member_list::options::ResumeLimits;
 use crate::member_list::store::classes::Classes;
 use crate::member_list::store::groups::{GroupId, Groups};
 use crate::member_list::store::list_ref::ListRef;
@@ -20,6 +22,7 @@ use crate::member_list::store::rows::payload;
 use crate::member_list::store::table::Table;
 use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::live::LiveList;
+use crate::member_list::windows::resume::bound;
 use crate::member_list::{Id, ListError, Snapshot, TableError};
 use list::ListId;
 use lists::Lists;
@@ -28,12 +31,13 @@ use tick::{BodyCache, TableTick};
 use view::{ListView, TableMember, TableSnapshot};
 
 /// The settings of a [`MemberTable`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableOptions {
     key_columns: usize,
     payloads: bool,
     shown: u32,
-    first_epoch: u64,
+    first_epoch: Epoch,
+    resume: ResumeLimits,
 }
 
 impl Default for TableOptions {
@@ -42,7 +46,8 @@ impl Default for TableOptions {
             key_columns: 1,
             payloads: false,
             shown: 0,
-            first_epoch: 1,
+            first_epoch: Epoch::from(1),
+            resume: ResumeLimits::default(),
         }
     }
 }
@@ -73,10 +78,27 @@ impl TableOptions {
 
     /// Sets the epoch of the first list. Each list, and each spec of a list, has a higher one. A
     /// table that replaces another one, after a restart, must begin above its epochs; milliseconds
-    /// of a clock do. Default 1.
+    /// of a clock do. A number alone is an epoch of the node without a name. Default 1.
     #[must_use]
-    pub const fn first_epoch(mut self, epoch: u64) -> Self {
-        self.first_epoch = epoch;
+    pub fn first_epoch(mut self, epoch: impl Into<Epoch>) -> Self {
+        self.first_epoch = epoch.into();
+        self
+    }
+
+    /// Sets how long lists keep the windows of clients that went away, and the last steps of all
+    /// windows; see [`ListOptions::resume_for`](crate::member_list::ListOptions::resume_for).
+    /// Default 60 s; zero keeps nothing.
+    #[must_use]
+    pub const fn resume_for(mut self, keep: Duration) -> Self {
+        self.resume.keep = keep;
+        self
+    }
+
+    /// Sets the most bytes that all lists together keep for such clients; the oldest go first.
+    /// Default 32 MiB; 0 keeps nothing.
+    #[must_use]
+    pub const fn resume_bytes_max(mut self, bytes: usize) -> Self {
+        self.resume.bytes_max = bytes;
         self
     }
 }
@@ -141,7 +163,7 @@ impl<I: Id> MemberTable<I> {
         Ok(Self {
             table: Table::with_columns(options.payloads, columns),
             classes: Classes::default(),
-            lists: Lists::new(options.first_epoch),
+            lists: Lists::new(options.first_epoch.clone(), options.resume),
             options,
             floor: 0,
         })
@@ -384,7 +406,20 @@ impl<I: Id> MemberTable<I> {
                 ticks.add(id, live.tick(now, bodies));
             }
         }
+        let windows = self.lists.iter_mut().map(|list| &mut list.windows);
+        bound(
+            &mut windows.collect::<Vec<_>>(),
+            self.options.resume.bytes_max,
+        );
         ticks
+    }
+
+    /// Returns the memory in bytes of what the lists keep for clients that are away; see
+    /// [`TableOptions::resume_bytes_max`]. O(windows).
+    #[must_use]
+    pub fn resume_bytes(&self) -> usize {
+        let lists = self.lists.iter();
+        lists.map(|list| list.windows.resume_bytes()).sum()
     }
 
     /// Returns all lists that can be read as they are now, for readers in any thread. O(lists).

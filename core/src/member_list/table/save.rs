@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use crate::member_list::Id;
+use crate::member_list::frames::model::Epoch;
 use crate::member_list::load_error::{LoadError, SaveError};
 use crate::member_list::saves::blocks::BlockReader;
 use crate::member_list::saves::head::{Head, Kind};
@@ -86,14 +87,16 @@ impl<I: Id> MemberTable<I> {
     /// # Errors
     ///
     /// A [`LoadError`]; the memory used is in proportion to what was read.
-    pub fn load(reader: impl Read, first_epoch: u64) -> Result<Self, LoadError> {
+    pub fn load(reader: impl Read, first_epoch: impl Into<Epoch>) -> Result<Self, LoadError> {
         let mut reader = BlockReader::new(reader)?;
         let head = Head::load::<I>(Kind::Table, &mut reader)?;
+        let mut epoch = first_epoch.into();
+        epoch.number = epoch.number.max(head.epoch);
         let options = TableOptions::default()
             .key_columns(head.columns)
             .payloads(head.payloads)
             .shown(head.shown)
-            .first_epoch(head.epoch.max(first_epoch));
+            .first_epoch(epoch);
         let table = Self::new(options).map_err(|error| reader.invalid(reason(&error)));
         let mut table = table?;
         table.floor = head.floor;

@@ -42,6 +42,23 @@ impl<I: Id> WindowBase<I> {
         }
     }
 
+    /// Makes the rows of an earlier version, of which no checksum is needed.
+    pub(crate) const fn past(version: u64, rows: Vec<WindowRow<I>>) -> Self {
+        Self {
+            version,
+            rows,
+            renumberings: 0,
+            checksum32: 0,
+            matches: None,
+            sync: None,
+        }
+    }
+
+    /// Returns the memory of the rows in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.iter().map(WindowRow::bytes).sum()
+    }
+
     /// Notes the matches of a search.
     pub(crate) fn with_matches(mut self, matches: Option<u64>) -> Self {
         self.matches = matches;
@@ -53,4 +70,17 @@ impl<I: Id> WindowBase<I> {
 pub(crate) fn same<I: Id>(a: &[WindowRow<I>], b: &[WindowRow<I>]) -> bool {
     let same_row = |(a, b): (&WindowRow<I>, &WindowRow<I>)| a.key == b.key && a.same_content(b);
     a.len() == b.len() && a.iter().zip(b).all(same_row)
+}
+
+/// The same frame for a client that knows the window by the name `asked`.
+pub(crate) fn under_name<I: Id>(
+    frame: &Arc<Shared<Frame<I>>>,
+    asked: Arc<str>,
+) -> Arc<Shared<Frame<I>>> {
+    if frame.window == asked {
+        return frame.clone();
+    }
+    let mut frame = Frame::clone(frame);
+    frame.renamed = Some(std::mem::replace(&mut frame.window, asked));
+    Arc::new(Shared::new(frame))
 }

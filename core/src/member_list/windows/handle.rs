@@ -1,13 +1,15 @@
 //! A watched window as its viewers hold it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::member_list::Id;
 use crate::member_list::store::groups::GroupId;
 use crate::member_list::windows::base::WindowBase;
+use crate::member_list::windows::log::{LogStep, WindowLog};
 use crate::member_list::windows::search::SearchClock;
 use crate::member_list::windows::spec::WindowSpec;
 
@@ -33,6 +35,24 @@ pub(crate) struct Handle<I> {
     renamed: RwLock<Option<Arc<Self>>>,
     /// Cloned by each viewer that needs a SYNC.
     awaited: Arc<()>,
+    /// Takes the window when its viewer goes away without closing it.
+    arrivals: Weak<Arrivals<I>>,
+    /// The memory of the rows, and of the log.
+    row_bytes: AtomicUsize,
+    log_bytes: AtomicUsize,
+}
+
+/// The windows that viewers let go of since the last tick. Viewers reach it from any thread.
+#[derive(Debug)]
+pub(crate) struct Arrivals<I> {
+    left: Mutex<LeftWindows<I>>,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct LeftWindows<I> {
+    handles: HashMap<u64, Arc<Handle<I>>>,
+    bytes: usize,
 }
 
 /// The rows and versions of a window that the list published.
@@ -51,6 +71,13 @@ pub(crate) struct Published<I> {
     pub(super) group: Option<GroupId>,
     /// The handles that became this window.
     former: Vec<Known<I>>,
+    /// The steps to the newest base.
+    pub(super) log: WindowLog<I>,
+    /// The step to the newest base, until it is published; the inner `None` if no step may lead
+    /// over it.
+    pub(super) step: Option<Option<LogStep<I>>>,
+    /// True once the epoch is over.
+    pub(super) is_over: bool,
 }
 
 impl<I> Published<I> {
@@ -64,6 +91,9 @@ impl<I> Published<I> {
             clock: SearchClock::default(),
             group: None,
             former: Vec::new(),
+            log: WindowLog::default(),
+            step: None,
+            is_over: false,
         }
     }
 
@@ -79,8 +109,15 @@ impl<I> Published<I> {
 
 impl<I: Id> Handle<I> {
     /// Makes a window that shows the rows of `base`, not yet placed.
-    pub(crate) fn new(spec: &WindowSpec<I>, base: WindowBase<I>) -> Arc<Self> {
+    pub(crate) fn new(
+        spec: &WindowSpec<I>,
+        base: WindowBase<I>,
+        arrivals: Weak<Arrivals<I>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            arrivals,
+            row_bytes: AtomicUsize::new(base.bytes()),
+            log_bytes: AtomicUsize::new(0),
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             name: spec.to_string().into(),
             spec: spec.clone(),
@@ -134,6 +171,34 @@ impl<I> Handle<I> {
         }
     }
 
+    /// Leaves the window to the list, for a client that may come back.
+    pub(crate) fn park(self: &Arc<Self>) {
+        if let Some(arrivals) = self.arrivals.upgrade() {
+            arrivals.take(self);
+        }
+    }
+
+    /// Returns whether the list keeps anything for clients that are away.
+    pub(crate) fn keeps_log(&self) -> bool {
+        self.arrivals.strong_count() > 0
+    }
+
+    /// Notes the memory of the rows and of the log.
+    pub(crate) fn set_bytes(&self, rows: usize, log: usize) {
+        self.row_bytes.store(rows, Ordering::Relaxed);
+        self.log_bytes.store(log, Ordering::Relaxed);
+    }
+
+    /// Returns the memory of the rows in bytes.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.row_bytes.load(Ordering::Relaxed) + size_of::<Self>()
+    }
+
+    /// Returns the memory of the rows and the log in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.row_bytes() + self.log_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) const fn spec(&self) -> &WindowSpec<I> {
         &self.spec
     }
@@ -179,6 +244,36 @@ impl<I> Handle<I> {
     /// Returns whether a viewer waits for a SYNC.
     pub(crate) fn is_awaited(&self) -> bool {
         Arc::strong_count(&self.awaited) > 1
+    }
+}
+
+impl<I> Arrivals<I> {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let left = LeftWindows {
+            handles: HashMap::new(),
+            bytes: 0,
+        };
+        Self {
+            left: Mutex::new(left),
+            bytes_max,
+        }
+    }
+
+    /// Keeps a window until the next tick, if there is room. O(1).
+    pub(crate) fn take(&self, handle: &Arc<Handle<I>>) {
+        let mut left = self.left.lock();
+        let bytes = left.bytes + handle.bytes();
+        if bytes <= self.bytes_max && !left.handles.contains_key(&handle.serial) {
+            left.handles.insert(handle.serial, handle.clone());
+            left.bytes = bytes;
+        }
+    }
+
+    /// Hands over what was left here.
+    pub(crate) fn drain(&self) -> HashMap<u64, Arc<Handle<I>>> {
+        let mut left = self.left.lock();
+        left.bytes = 0;
+        std::mem::take(&mut left.handles)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::member_list::windows::bodies::Bodies;
 use crate::member_list::windows::counts::counts;
 use crate::member_list::windows::registry::{Opened, Windows};
 use crate::member_list::windows::render::FrameBuilder;
+use crate::member_list::windows::resume::Claim;
 use crate::member_list::windows::row::row_near;
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::Tick;
@@ -77,8 +78,23 @@ impl<I: Id> LiveList<'_, I> {
         let anchored = matches!(spec, WindowSpec::Anchored { .. });
         self.changes
             .watch(true, anchored || self.windows.has_anchored());
-        let builder = FrameBuilder::between_ticks(self.list, self.changes, bodies);
-        self.windows.open(spec, builder)
+        let builder = self.windows.builder(self.list, self.changes, bodies);
+        self.windows.open(spec, &builder)
+    }
+
+    /// Shows a viewer what changed in a window since the version that its client holds.
+    pub(crate) fn resume_window(
+        &mut self,
+        claim: &Claim<I>,
+        bodies: Bodies<'_, I>,
+    ) -> Result<Opened<I>, WindowError> {
+        if !self.windows.is_watched() {
+            self.changes.clear_rows();
+        }
+        // The window may be one around an anchor by now.
+        self.changes.watch(true, true);
+        let builder = self.windows.builder(self.list, self.changes, bodies);
+        self.windows.resume(claim, builder)
     }
 
     /// Returns totals and groups for an answer. The list gets a version of its own for it: by that

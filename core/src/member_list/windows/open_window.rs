@@ -1,9 +1,11 @@
 //! A window as its viewer holds it, and the frames that it takes from a tick.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::member_list::Id;
-use crate::member_list::frames::model::{Base, Bundle, Frame, Shared};
+use crate::member_list::frames::model::{Base, Bundle, Frame, WindowVersion};
+use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::handle::Handle;
 use crate::member_list::windows::registry::Opened;
 use crate::member_list::windows::spec::WindowSpec;
@@ -30,6 +32,38 @@ pub(crate) struct OpenWindow<I> {
     pub(crate) merged: Vec<WindowSpec<I>>,
 }
 
+/// The windows of a viewer. When the viewer is dropped, the list keeps them for a while, in case
+/// its client comes back.
+#[derive(Debug)]
+pub(crate) struct OpenWindows<I>(Vec<OpenWindow<I>>);
+
+impl<I> Default for OpenWindows<I> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<I> Deref for OpenWindows<I> {
+    type Target = Vec<OpenWindow<I>>;
+
+    fn deref(&self) -> &Vec<OpenWindow<I>> {
+        &self.0
+    }
+}
+
+impl<I> DerefMut for OpenWindows<I> {
+    fn deref_mut(&mut self) -> &mut Vec<OpenWindow<I>> {
+        &mut self.0
+    }
+}
+
+impl<I> Drop for OpenWindows<I> {
+    fn drop(&mut self) {
+        let handles = self.0.iter().filter_map(|window| window.handle.as_ref());
+        handles.for_each(|handle| handle.latest().park());
+    }
+}
+
 impl<I: Id> OpenWindow<I> {
     pub(crate) fn new(spec: WindowSpec<I>, opened: &Opened<I>) -> Self {
         Self {
@@ -42,6 +76,14 @@ impl<I: Id> OpenWindow<I> {
             asked: None,
             former: Vec::new(),
             merged: Vec::new(),
+        }
+    }
+
+    /// Returns what the client has of the window, if it lost nothing.
+    pub(crate) fn held(&self) -> WindowVersion {
+        WindowVersion {
+            window: self.name.clone(),
+            version: Some(self.version),
         }
     }
 
@@ -162,19 +204,6 @@ impl<I: Id> OpenWindow<I> {
         *self = gone;
         remember(&mut self.merged, names.into_iter().chain(merged));
     }
-}
-
-/// The same frame for a client that knows the window by the name `asked`.
-pub(crate) fn under_name<I: Id>(
-    frame: &Arc<Shared<Frame<I>>>,
-    asked: Arc<str>,
-) -> Arc<Shared<Frame<I>>> {
-    if frame.window == asked {
-        return frame.clone();
-    }
-    let mut frame = Frame::clone(frame);
-    frame.renamed = Some(std::mem::replace(&mut frame.window, asked));
-    Arc::new(Shared::new(frame))
 }
 
 /// Adds names to the last ones.

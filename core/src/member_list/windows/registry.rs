@@ -14,17 +14,23 @@ use std::time::Duration;
 use hashbrown::{HashMap, HashSet};
 
 use crate::member_list::Id;
-use crate::member_list::frames::model::{Counts, Frame, Shared};
+use crate::member_list::frames::model::{Counts, Epoch, Frame, Shared};
 use crate::member_list::limits::SEARCH_GROUPS_MAX;
+use crate::member_list::options::ResumeLimits;
 use crate::member_list::windows::base::WindowBase;
 use crate::member_list::windows::counts::{CountsPublisher, counts};
 use crate::member_list::windows::handle::{Handle, Known};
+use crate::member_list::windows::history::{History, Retired};
 use crate::member_list::windows::reader::WindowReader;
 use crate::member_list::windows::render::FrameBuilder;
 use crate::member_list::windows::row::{read_rows, row_index};
 use crate::member_list::windows::spec::{WindowError, WindowSpec};
 use crate::member_list::windows::tick::{Tick, WindowFrames};
 use crate::member_list::windows::window::{Outcome, Watched, WindowStep};
+
+/// The longest time that a viewer with windows gets no bundle, if ticks are frequent: from any
+/// bundle its client sees whether it lost one.
+pub(crate) const REMINDER: Duration = Duration::from_secs(30);
 
 /// Windows known before dead ones are looked for.
 const KNOWN_MIN: usize = 16;
@@ -38,7 +44,9 @@ static SERIALS: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Windows<I> {
     serial: u64,
     list: Arc<str>,
-    epoch: u64,
+    epoch: Epoch,
+    /// Grows with each epoch.
+    era: u64,
     version: u64,
     counts: CountsPublisher,
     /// Cloned by every viewer that needs whole rows and the group table with every frame.
@@ -47,15 +55,19 @@ pub(crate) struct Windows<I> {
     mark: Arc<()>,
     older: Vec<Arc<()>>,
     ticks: u64,
+    /// The time of the last tick that reminds viewers.
+    last_reminder: Option<Duration>,
     /// The last tick with changes.
     last_said: u64,
-    watched: HashMap<WindowSpec<I>, Known<I>>,
+    pub(super) watched: HashMap<WindowSpec<I>, Known<I>>,
     /// Windows whose anchor may have left, or whose epoch is over: the next tick renames them.
-    detached: Vec<Known<I>>,
+    pub(super) detached: Vec<Known<I>>,
     /// Windows known when it is worth to look for dead ones.
     known_max: usize,
     /// First indexes that changed since counts were last published, by handle.
-    slid: HashMap<u64, u64>,
+    pub(super) slid: HashMap<u64, u64>,
+    /// What clients that are away may ask for.
+    pub(super) history: History<I>,
 }
 
 /// A window as a viewer got it.
@@ -66,6 +78,18 @@ pub(crate) struct Opened<I> {
     pub(crate) frame: Arc<Shared<Frame<I>>>,
 }
 
+impl<I> Opened<I> {
+    /// The window of `handle`, of which the viewer is sent `frame`.
+    pub(super) fn new(handle: Arc<Handle<I>>, frame: Arc<Shared<Frame<I>>>) -> Self {
+        Self {
+            version: frame.new_version,
+            base_index: handle.base_index(),
+            frame,
+            handle,
+        }
+    }
+}
+
 /// The frames that a tick made for one window, before they are published.
 struct Made<I> {
     handle: Arc<Handle<I>>,
@@ -73,30 +97,34 @@ struct Made<I> {
     sync: Option<Arc<Shared<Frame<I>>>>,
     /// The window this one becomes.
     target: Option<Arc<Handle<I>>>,
+    /// The record of it for clients that are away.
+    retired: Option<Retired<I>>,
 }
 
-impl<I: Id> Default for Windows<I> {
-    fn default() -> Self {
+impl<I: Id> Windows<I> {
+    /// Makes a registry without windows.
+    pub(crate) fn new(limits: ResumeLimits) -> Self {
         Self {
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             list: Arc::from(""),
-            epoch: 1,
+            epoch: Epoch::from(1),
+            era: 1,
             version: 0,
             counts: CountsPublisher::default(),
             whole_rows: Arc::new(()),
             mark: Arc::new(()),
             older: Vec::new(),
             ticks: 0,
+            last_reminder: None,
             last_said: 0,
             watched: HashMap::new(),
             detached: Vec::new(),
             known_max: KNOWN_MIN,
             slid: HashMap::new(),
+            history: History::new(limits),
         }
     }
-}
 
-impl<I: Id> Windows<I> {
     /// Publishes: see [`MemberList::tick`](crate::member_list::MemberList::tick).
     ///
     /// First the tick makes all frames, which runs the application's `RowSource`; then it publishes
@@ -105,7 +133,11 @@ impl<I: Id> Windows<I> {
     pub(crate) fn tick(&mut self, now: Duration, builder: FrameBuilder<'_, I>) -> Tick<I> {
         let builder = &builder.with_whole_rows(self.needs_whole_rows());
         self.version += 1;
+        let end = self.history.begin_tick(now);
         self.forget_closed();
+        if let Some(end) = end {
+            self.forget_steps_until(end);
+        }
         let stepped = self.step_windows(builder);
         let renamed = self.rename_windows(builder);
 
@@ -134,8 +166,22 @@ impl<I: Id> Windows<I> {
             self.leave_behind();
         }
         tick.leaves_behind = !self.older.is_empty();
+        tick.reminds = self.reminds(now);
         tick.mark = Arc::downgrade(&self.mark);
         tick
+    }
+
+    /// Returns whether it is time to ask all viewers whether they had a bundle of late.
+    fn reminds(&mut self, now: Duration) -> bool {
+        // Clocks begin anywhere: the first tick is the first moment.
+        let last = *self.last_reminder.get_or_insert(now);
+        let is_quiet = now.saturating_sub(last) < REMINDER / 2;
+        let is_viewed = Arc::strong_count(&self.mark) > 1 || !self.older.is_empty();
+        let reminds = is_viewed && (!is_quiet || now < last);
+        if reminds {
+            self.last_reminder = Some(now);
+        }
+        reminds
     }
 
     /// The next tick, still empty.
@@ -144,7 +190,8 @@ impl<I: Id> Windows<I> {
         Tick {
             source: self.serial,
             list: self.list.clone(),
-            epoch: self.epoch,
+            epoch: self.epoch.clone(),
+            era: self.era,
             version: self.version,
             serial: self.ticks,
             previous: self.last_said,
@@ -155,6 +202,8 @@ impl<I: Id> Windows<I> {
             groups: None,
             mark: Weak::new(),
             leaves_behind: false,
+            now: self.history.now(),
+            reminds: false,
         }
     }
 
@@ -202,7 +251,7 @@ impl<I: Id> Windows<I> {
     }
 
     /// Returns whether a viewer needs whole rows and the group table with every frame.
-    fn needs_whole_rows(&self) -> bool {
+    pub(super) fn needs_whole_rows(&self) -> bool {
         Arc::strong_count(&self.whole_rows) > 1
     }
 
@@ -214,6 +263,11 @@ impl<I: Id> Windows<I> {
     /// Returns the mark that a viewer keeps once it has taken everything published so far.
     pub(crate) fn mark(&self) -> Arc<()> {
         self.mark.clone()
+    }
+
+    /// Returns the time of the last tick.
+    pub(crate) const fn now(&self) -> Duration {
+        self.history.now()
     }
 
     /// Returns the number of the last tick.
@@ -230,8 +284,13 @@ impl<I: Id> Windows<I> {
         &self.list
     }
 
-    pub(crate) const fn epoch(&self) -> u64 {
-        self.epoch
+    pub(crate) const fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Returns the number of the epoch among those of this list.
+    pub(crate) const fn era(&self) -> u64 {
+        self.era
     }
 
     pub(crate) const fn version(&self) -> u64 {
@@ -255,9 +314,11 @@ impl<I: Id> Windows<I> {
 
     /// Ends the epoch: every viewer has to get everything again, which the next tick brings.
     /// O(windows).
-    pub(crate) fn new_epoch(&mut self, list: Arc<str>, epoch: u64) {
+    pub(crate) fn new_epoch(&mut self, list: Arc<str>, epoch: Epoch) {
         self.list = list;
         self.epoch = epoch;
+        self.era += 1;
+        self.history.clear();
         self.counts = CountsPublisher::default();
         self.slid.clear();
         self.leave_behind();
@@ -277,9 +338,8 @@ impl<I: Id> Windows<I> {
     pub(crate) fn open(
         &mut self,
         spec: &WindowSpec<I>,
-        builder: FrameBuilder<'_, I>,
+        builder: &FrameBuilder<'_, I>,
     ) -> Result<Opened<I>, WindowError> {
-        let builder = &builder.with_whole_rows(self.needs_whole_rows());
         let index = match spec {
             WindowSpec::Chunk(_) => 0,
             WindowSpec::Search(search) => {
@@ -303,22 +363,21 @@ impl<I: Id> Windows<I> {
         }
         let handle = self.watch(spec, index, builder);
         let mut window = Watched::lock(&handle);
-        if let Some(base_index) = window.publish_place() {
-            self.slid.insert(handle.serial, base_index);
-        }
+        self.note_place(&window);
         let frame = window.sync(builder);
-        let base_index = handle.base_index();
         drop(window);
-        Ok(Opened {
-            version: frame.new_version,
-            base_index,
-            frame,
-            handle,
-        })
+        Ok(Opened::new(handle, frame))
+    }
+
+    /// Publishes the first index of a window.
+    pub(super) fn note_place(&mut self, window: &Watched<'_, I>) {
+        if let Some(base_index) = window.publish_place() {
+            self.slid.insert(window.serial(), base_index);
+        }
     }
 
     /// Brings the window of this name and anchor to what the list shows now. O(log n + rows).
-    fn watch(
+    pub(super) fn watch(
         &mut self,
         spec: &WindowSpec<I>,
         index: usize,
@@ -343,11 +402,11 @@ impl<I: Id> Windows<I> {
         };
         let held = self.watched.get(spec).and_then(Weak::upgrade);
         let handle = if let Some(held) = held {
-            Watched::lock(&held).refresh(rows, renumberings, matches, next_version);
+            Watched::lock(&held).refresh(rows, renumberings, matches, next_version, builder);
             held
         } else {
             let base = WindowBase::new(next_version(), rows, renumberings);
-            let handle = Handle::new(spec, base.with_matches(matches));
+            let handle = Handle::new(spec, base.with_matches(matches), self.history.arrivals());
             self.watched.insert(spec.clone(), Arc::downgrade(&handle));
             handle
         };
@@ -382,6 +441,7 @@ impl<I: Id> Windows<I> {
                     steps,
                     sync,
                     target: None,
+                    retired: None,
                 });
             }
         }
@@ -403,12 +463,14 @@ impl<I: Id> Windows<I> {
             let mut next = Watched::lock(&target);
             let steps = window.steps_to(&next, builder);
             let sync = window.owes_sync().then(|| next.sync(builder));
+            let retired = window.retire(&next, builder);
             drop((window, next));
             Made {
                 handle,
                 steps,
                 sync,
                 target: Some(target),
+                retired,
             }
         };
         detached.into_iter().map(rename).collect()
@@ -421,7 +483,8 @@ impl<I: Id> Windows<I> {
             sync,
             ..
         } = made;
-        if let Some(base_index) = Watched::lock(&handle).settle(&steps) {
+        let settled = Watched::lock(&handle).settle(&steps);
+        if let Some(base_index) = settled {
             self.slid.insert(handle.serial, base_index);
         }
         if !steps.is_empty() || sync.is_some() {
@@ -437,8 +500,11 @@ impl<I: Id> Windows<I> {
 
     fn tell_renamed(&mut self, made: Made<I>, tick: &mut Tick<I>) {
         let Some(target) = made.target else { return };
-        if let Some(base_index) = Watched::lock(&target).publish_place() {
-            self.slid.insert(target.serial, base_index);
+        self.note_place(&Watched::lock(&target));
+        self.history.follow(made.handle.serial, &target);
+        if let Some(mut retired) = made.retired {
+            retired.log = std::mem::take(&mut Watched::lock(&made.handle).log);
+            self.history.retire(made.handle.spec(), retired);
         }
         made.handle.become_window(&target);
         if made.sync.is_some() {
@@ -508,7 +574,10 @@ mod tests {
             .open(&mut list, around(7), Bodies::None)
             .expect("open");
         drop(viewer);
-        assert_eq!(held(&list), 0);
+        for (seconds, kept) in [(0, 1), (59, 1), (60, 0)] {
+            let _ = list.tick(Duration::from_secs(seconds), Bodies::None);
+            assert_eq!(held(&list), kept, "{seconds} s after the viewer left");
+        }
     }
 
     #[test]
@@ -565,7 +634,9 @@ mod tests {
             assert!(list.windows.older.len() <= viewers.len() + 1);
         }
         drop(viewers);
-        let _ = list.tick(Duration::from_secs(900), Bodies::None);
+        for seconds in [900, 960] {
+            let _ = list.tick(Duration::from_secs(seconds), Bodies::None);
+        }
         assert!(list.windows.older.is_empty() && !list.windows.has_viewers());
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hashbrown::HashMap;
 
 use crate::member_list::Id;
 use crate::member_list::changes::Changes;
@@ -35,6 +36,8 @@ pub(crate) struct FrameBuilder<'a, I> {
     whole_rows: bool,
     /// The time of the tick.
     now: Duration,
+    /// The fields that changed since an earlier version, for an answer to a client that was away.
+    since: Option<&'a HashMap<I, Fields>>,
     buffer: RefCell<Vec<u8>>,
     /// The memory in which bodies lie side by side.
     arena: RefCell<BytesMut>,
@@ -77,6 +80,7 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
             written: changes.unknown_slots(),
             whole_rows: false,
             now: Duration::ZERO,
+            since: None,
             buffer: RefCell::default(),
             arena: RefCell::default(),
         }
@@ -85,6 +89,13 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
     /// Sets the time of the tick.
     pub(crate) const fn at(mut self, now: Duration) -> Self {
         self.now = now;
+        self
+    }
+
+    /// Takes the changed fields of members from here; those that are not in it may have changed
+    /// in any field.
+    pub(crate) const fn since(mut self, fields: &'a HashMap<I, Fields>) -> Self {
+        self.since = Some(fields);
         self
     }
 
@@ -217,8 +228,21 @@ impl<'a, I: Id> FrameBuilder<'a, I> {
         })
     }
 
+    /// Returns the fields of a member's body that changed.
+    pub(crate) fn changed_fields(&self, id: &I) -> Fields {
+        match self.since {
+            Some(fields) => fields.get(id).copied().unwrap_or(Fields::ALL),
+            None => self.changes.changed_fields(id),
+        }
+    }
+
+    /// Returns whether bulk work changed the list since the last tick.
+    pub(crate) const fn is_bulk(&self) -> bool {
+        self.changes.is_everything()
+    }
+
     fn body_change(&self, id: &I) -> BodyChange {
-        let fields = self.changes.changed_fields(id);
+        let fields = self.changed_fields(id);
         match self.bodies {
             _ if fields == Fields::NONE => BodyChange::Same,
             Bodies::Source(source)

@@ -62,6 +62,15 @@ impl<I: Id> WindowRow<I> {
 }
 
 impl<I: Id> WindowRow<I> {
+    /// Returns the memory of the row in bytes, with that of its key.
+    pub(crate) fn bytes(&self) -> usize {
+        let key = match &self.key {
+            RowKey::Header(group) => group.len() + 2 * size_of::<usize>(),
+            RowKey::Member(id) => id.heap_bytes(),
+        };
+        size_of::<Self>() + key
+    }
+
     /// Reads the member at a position in the tree of a group. O(log n).
     pub(crate) fn member(list: ListRef<'_, I>, group: GroupId, at: usize) -> Option<Self> {
         let slot = list.slot_at(group, at)?;

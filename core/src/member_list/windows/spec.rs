@@ -94,6 +94,8 @@ pub enum WindowError {
     UnknownAnchor,
     /// The viewer does not hold this window.
     NotOpen,
+    /// A request names a window twice.
+    NamedTwice,
     /// The viewer's protocol has no windows of this kind (anchors in Discord's).
     Unsupported,
 }
@@ -111,6 +113,7 @@ impl fmt::Display for WindowError {
             }
             Self::TooManyWindows { max } => write!(f, "viewer already holds {max} windows"),
             Self::UnknownAnchor => f.write_str("anchor is not a row of the list"),
+            Self::NamedTwice => f.write_str("a window is named twice"),
             Self::NotOpen => f.write_str("viewer does not hold this window"),
             Self::Unsupported => f.write_str("this viewer's protocol has no such windows"),
         }
@@ -252,6 +255,11 @@ impl<I> WindowSpec<I> {
                 Ok(())
             }
         }
+    }
+
+    /// Returns whether the window is one of a search.
+    pub(crate) const fn is_search(&self) -> bool {
+        matches!(self, Self::Search(_))
     }
 
     /// The rows of the window in a list of `total` rows whose row `anchor_index` is the anchor

@@ -1,10 +1,11 @@
 //! Publication: the changes since the last tick, for every watched window, encoded for all viewers.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::member_list::frames::model::{Counts, Frame, Shared};
+use crate::member_list::frames::model::{Counts, Epoch, Frame, Shared};
 use crate::member_list::windows::counts::CountsStep;
 use crate::member_list::windows::handle::{Handle, Known};
 use crate::member_list::windows::window::WindowStep;
@@ -15,7 +16,9 @@ pub struct Tick<I> {
     /// The number of the list.
     pub(crate) source: u64,
     pub(crate) list: Arc<str>,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
+    /// The number of the epoch among those of the list.
+    pub(crate) era: u64,
     pub(crate) version: u64,
     pub(crate) serial: u64,
     /// The last tick before this one with changes.
@@ -33,6 +36,9 @@ pub struct Tick<I> {
     pub(crate) mark: Weak<()>,
     /// True if a viewer has not taken an earlier tick with changes.
     pub(crate) leaves_behind: bool,
+    pub(crate) now: Duration,
+    /// True if viewers that had no bundle for long get one.
+    pub(crate) reminds: bool,
 }
 
 /// The frames of one window.
@@ -76,7 +82,16 @@ impl<I> Tick<I> {
     /// of that viewer brings it up to date.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.says_something() && !self.leaves_behind
+        !self.says_something() && !self.leaves_behind && !self.reminds
+    }
+
+    /// Returns the counts for a viewer that holds those of version `held`, in the form that it can
+    /// use; also those of an earlier tick that it missed.
+    pub(crate) fn counts_after(&self, held: u64, is_full: bool) -> Option<Arc<Shared<Counts>>> {
+        let delta = self.counts.as_ref().and_then(|step| step.delta.as_ref());
+        let delta = delta.filter(|delta| delta.base_version() == Some(held) && !is_full);
+        let counts = delta.or(self.known_counts.as_ref());
+        counts.filter(|counts| counts.version > held).cloned()
     }
 
     pub(crate) fn says_something(&self) -> bool {

@@ -8,9 +8,11 @@ use parking_lot::MutexGuard;
 use crate::member_list::Id;
 use crate::member_list::frames::model::RowKey;
 use crate::member_list::frames::model::{Frame, FrameChange, Shared};
-use crate::member_list::windows::base::{WindowBase, same};
+use crate::member_list::windows::base::{WindowBase, same, under_name};
 use crate::member_list::windows::diff::{Script, positions, script};
 use crate::member_list::windows::handle::{Handle, Published};
+use crate::member_list::windows::history::Retired;
+use crate::member_list::windows::log::{LogStep, Past, fields_between};
 use crate::member_list::windows::reader::WindowReader;
 use crate::member_list::windows::render::FrameBuilder;
 use crate::member_list::windows::row::{WindowRow, read_rows, row_index, row_near};
@@ -65,6 +67,11 @@ impl<'a, I: Id> Watched<'a, I> {
         Self { handle, published }
     }
 
+    /// Returns the number of the window.
+    pub(crate) fn serial(&self) -> u64 {
+        self.handle.serial
+    }
+
     /// Makes `rows` the rows that a new viewer gets, unless they are already.
     pub(crate) fn refresh(
         &mut self,
@@ -72,14 +79,21 @@ impl<'a, I: Id> Watched<'a, I> {
         renumberings: u64,
         matches: Option<u64>,
         next_version: impl FnOnce() -> u64,
+        builder: &FrameBuilder<'_, I>,
     ) {
+        // A tick that made the newest base may not have published it yet; here it is.
+        self.note_step();
         let newest = self.newest_mut();
         if newest.matches == matches && same(&newest.rows, &rows) {
             (newest.rows, newest.renumberings) = (rows, renumberings);
         } else {
+            let was = positions(&newest.rows, &rows);
+            let script = script(&newest.rows, &rows, &was);
+            self.invert(&rows, &script, builder);
             let base = WindowBase::new(next_version(), rows, renumberings);
             self.bases.push(base.with_matches(matches));
         }
+        self.note_step();
         self.bound();
     }
 
@@ -158,6 +172,7 @@ impl<'a, I: Id> Watched<'a, I> {
             return Outcome::Quiet;
         }
         let handle = self.handle;
+        self.step = None;
         self.bases.retain(|base| handle.is_told(base.version));
         let total = builder.list().len();
         let index = match spec {
@@ -212,6 +227,7 @@ impl<'a, I: Id> Watched<'a, I> {
         let is_past = |version| steps.iter().any(|step| step.from == version);
         self.bases.retain(|base| !is_past(base.version));
         self.gave_up = false;
+        self.note_step();
         self.bound();
         self.publish_place()
     }
@@ -226,6 +242,94 @@ impl<'a, I: Id> Watched<'a, I> {
     pub(crate) fn give_up(&mut self) {
         self.gave_up = true;
         self.handle.set_versions(Vec::new());
+        self.is_over = true;
+        self.log.clear();
+    }
+
+    /// Prepares the log for a step from the newest base to `rows`.
+    fn invert(&mut self, rows: &[WindowRow<I>], script: &Script, builder: &FrameBuilder<'_, I>) {
+        if self.is_search() || !self.handle.keeps_log() {
+            return;
+        }
+        let old = self.newest();
+        let leads_over = !builder.is_bulk();
+        let step = leads_over.then(|| LogStep::new(old.version, &old.rows, rows, script, builder));
+        self.step = Some(step);
+    }
+
+    /// Puts the step that was prepared into the log: it is published.
+    fn note_step(&mut self) {
+        match self.step.take() {
+            Some(Some(step)) => self.log.push(step),
+            Some(None) => self.log.clear(),
+            None => {}
+        }
+    }
+
+    /// Returns the position in the log of the first step after `version`, if the rows of `version`
+    /// can be made.
+    pub(crate) fn start(&self, version: u64) -> Option<usize> {
+        let is_kept = !self.is_over && !self.is_search();
+        let start = is_kept.then(|| self.log.start(version, self.newest().version));
+        start.flatten()
+    }
+
+    /// Returns the rows of `version`, or adds to `past` the fields that changed since; `None` if
+    /// bulk work lies between.
+    pub(crate) fn past(&self, past: Option<Past<I>>, version: u64) -> Option<Past<I>> {
+        let start = self.start(version)?;
+        Some(match past {
+            Some(mut past) => {
+                past.note_since(&self.log, start);
+                past
+            }
+            None => Past::of(&self.log, &self.newest().rows, start),
+        })
+    }
+
+    /// Returns the record of this window for clients that are away, when it becomes `target`.
+    pub(crate) fn retire(
+        &self,
+        target: &Watched<'_, I>,
+        builder: &FrameBuilder<'_, I>,
+    ) -> Option<Retired<I>> {
+        if self.is_over || self.is_search() || !self.handle.keeps_log() || builder.is_bulk() {
+            return None;
+        }
+        let (old, new) = (self.newest(), target.newest());
+        let was = positions(&old.rows, &new.rows);
+        let fields = fields_between(&old.rows, &new.rows, &was, builder);
+        let next = (target.handle.spec().clone(), new.version);
+        Some(Retired::new(old.version, old.rows.clone(), next, fields))
+    }
+
+    /// Returns the frame that leads from earlier rows to the newest ones, under `name`, or the SYNC
+    /// if that is smaller. `builder` knows the fields that changed since.
+    pub(crate) fn frame_since(
+        &mut self,
+        past: &WindowBase<I>,
+        name: &Arc<str>,
+        builder: &FrameBuilder<'_, I>,
+    ) -> Arc<Shared<Frame<I>>> {
+        let rows = &self.newest().rows;
+        let script = script(&past.rows, rows, &positions(&past.rows, rows));
+        let steps = script.deletes.len() + script.inserts.len() + script.updates.len();
+        let is_long = 2 * steps > rows.len();
+        let mut frame = self.frame_from(past, script, builder);
+        if matches!(frame.change, FrameChange::Sync(_)) {
+            return under_name(&self.sync(builder), name.clone());
+        }
+        if frame.window != *name {
+            frame.renamed = Some(std::mem::replace(&mut frame.window, name.clone()));
+        }
+        let frame = Arc::new(Shared::new(frame));
+        if is_long {
+            let sync = self.sync(builder);
+            if sync.binary().len() <= frame.binary().len() {
+                return under_name(&sync, name.clone());
+            }
+        }
+        frame
     }
 
     /// Returns whether viewers need a SYNC besides the frames from the versions they may hold.
@@ -308,6 +412,8 @@ impl<'a, I: Id> Watched<'a, I> {
         }
         self.handle
             .set_versions(self.bases.iter().map(|base| base.version).collect());
+        let rows = self.bases.iter().map(WindowBase::bytes).sum();
+        self.handle.set_bytes(rows, self.log.bytes());
     }
 
     fn step_to(
@@ -321,6 +427,9 @@ impl<'a, I: Id> Watched<'a, I> {
         let renumberings = builder.written().renumberings();
         let matches = next.matches.take();
         let is_same = latest.is_empty() && self.newest().matches == matches;
+        if !is_same {
+            self.invert(&rows, &latest, builder);
+        }
         let mut latest = (!is_same).then_some(latest);
         if latest.is_some() {
             let base = WindowBase::new(version, rows, renumberings);
@@ -379,7 +488,7 @@ impl<'a, I: Id> Watched<'a, I> {
 
     /// Searches skip ticks, of which the notes of writes are gone: their frames are whole.
     fn is_search(&self) -> bool {
-        matches!(self.handle.spec(), WindowSpec::Search(_))
+        self.handle.spec().is_search()
     }
 
     fn sync_frame(&self, builder: &FrameBuilder<'_, I>) -> Frame<I> {

@@ -4,6 +4,7 @@
 pub(crate) mod list_keys;
 pub(crate) mod mesh;
 pub(crate) mod mirror;
+pub(crate) mod naive_world;
 pub(crate) mod rng;
 pub(crate) mod saved;
 pub(crate) mod schedules;

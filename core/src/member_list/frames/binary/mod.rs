@@ -13,16 +13,20 @@ use self::frame::{read_frame, write_frame};
 use crate::codec::{DecodeError, DecodeErrorKind, Envelope, Kind, Reader, Writer};
 use crate::member_list::Id;
 use crate::member_list::frames::model::{
-    Base, Bundle, Counts, CountsTable, Frame, GroupCount, Shared,
+    Base, Bundle, BundleFormat, Counts, CountsTable, Epoch, Frame, GroupCount, Shared,
+    WindowVersion,
 };
 use crate::member_list::limits::{
     BUNDLE_FRAMES_MAX, GROUP_NAME_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX,
 };
 
-/// The kind of envelope that carries a bundle.
+/// The kinds of envelopes that carry bundles, by format.
 const LIST_BUNDLE: Kind = Kind(33);
+const LIST_BUNDLE_2: Kind = Kind(34);
 /// Longest name of a list.
 const LIST_NAME_MAX: usize = 1024;
+/// Longest name of a node.
+const NODE_NAME_MAX: usize = 1024;
 /// Longest window name: a letter, a prefix of 64 bytes in hex, a number and a group.
 const WINDOW_NAME_MAX: usize = 256;
 /// Longest frame or counts.
@@ -35,13 +39,26 @@ const HIDDEN: u8 = 1;
 const COLLAPSED: u8 = 2;
 
 impl<I: Id> Bundle<I> {
+    /// Returns the bundle as bytes, in format 1: O(length of the answer).
+    #[must_use]
+    pub fn to_binary(&self) -> Bytes {
+        self.to_binary_in(BundleFormat::One)
+    }
+
     /// Returns the bundle as bytes. Frames and counts are encoded once for all viewers; this puts
     /// them side by side: O(length of the answer).
     #[must_use]
-    pub fn to_binary(&self) -> Bytes {
+    pub fn to_binary_in(&self, format: BundleFormat) -> Bytes {
+        let kind = match format {
+            BundleFormat::One => LIST_BUNDLE,
+            BundleFormat::Two => LIST_BUNDLE_2,
+        };
         let mut out = Writer::with_capacity(256);
         out.str(&self.list);
-        out.u64(self.epoch);
+        if format == BundleFormat::Two {
+            out.str(&self.epoch.node);
+        }
+        out.u64(self.epoch.number);
         out.u64(self.version);
         out.u8(if self.counts.is_some() { HAS_COUNTS } else { 0 });
         out.u64(self.frames.len() as u64);
@@ -57,12 +74,13 @@ impl<I: Id> Bundle<I> {
             out.u64(base.base_index);
         }
         out.u64(self.windows.len() as u64);
-        for name in &self.windows {
-            out.str(name);
+        for held in &self.windows {
+            out.str(&held.window);
+            if format == BundleFormat::Two {
+                out.u64(held.version.unwrap_or(0));
+            }
         }
-        Envelope::default()
-            .seal(LIST_BUNDLE, None, out.as_slice())
-            .into()
+        Envelope::default().seal(kind, None, out.as_slice()).into()
     }
 
     /// Reads what [`to_binary`](Self::to_binary) wrote. O(length).
@@ -71,14 +89,15 @@ impl<I: Id> Bundle<I> {
     /// [`DecodeError`] with the offset of the value that is wrong.
     pub fn from_binary(bytes: &[u8]) -> Result<Self, DecodeError> {
         let opened = Envelope::default().open(bytes)?;
-        if opened.kind != LIST_BUNDLE {
-            let kind = opened.kind.0;
-            return Err(DecodeError::new(
-                4,
-                DecodeErrorKind::UnexpectedKind { kind },
-            ));
-        }
-        read_bundle(opened.body).map_err(|error| error.shifted(opened.body_at))
+        let format = match opened.kind {
+            LIST_BUNDLE => BundleFormat::One,
+            LIST_BUNDLE_2 => BundleFormat::Two,
+            Kind(kind) => {
+                let kind = DecodeErrorKind::UnexpectedKind { kind };
+                return Err(DecodeError::new(4, kind));
+            }
+        };
+        read_bundle(opened.body, format).map_err(|error| error.shifted(opened.body_at))
     }
 }
 
@@ -98,10 +117,17 @@ impl Shared<Counts> {
     }
 }
 
-fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
+fn read_bundle<I: Id>(body: &[u8], format: BundleFormat) -> Result<Bundle<I>, DecodeError> {
+    let is_two = format == BundleFormat::Two;
     let mut from = Reader::new(body);
     let list = from.str(LIST_NAME_MAX)?.into();
-    let epoch = from.u64()?;
+    let node = match is_two {
+        true => from.str(NODE_NAME_MAX)?,
+        false => "",
+    };
+    let node = node.into();
+    let number = from.u64()?;
+    let epoch = Epoch { node, number };
     let version = from.u64()?;
     let flags = flags(&mut from, HAS_COUNTS)?;
     let mut frames = Vec::new();
@@ -120,7 +146,9 @@ fn read_bundle<I: Id>(body: &[u8]) -> Result<Bundle<I>, DecodeError> {
     }
     let mut windows = Vec::new();
     for _ in 0..count(&mut from, VIEWER_WINDOWS_MAX)? {
-        windows.push(from.str(WINDOW_NAME_MAX)?.into());
+        let window = from.str(WINDOW_NAME_MAX)?.into();
+        let version = is_two.then(|| from.u64()).transpose()?;
+        windows.push(WindowVersion { window, version });
     }
     from.finish()?;
     Ok(Bundle {
@@ -292,7 +320,7 @@ mod tests {
         let bundles = bundles();
         assert!(bundles.len() > 10);
         for bundle in bundles {
-            let bytes = bundle.to_binary();
+            let bytes = bundle.to_binary_in(BundleFormat::Two);
             assert_eq!(
                 Bundle::from_binary(&bytes).expect("what was written"),
                 bundle
@@ -323,10 +351,12 @@ mod tests {
         #[test]
         fn damage_is_an_error_or_another_bundle(
             which in 0usize..12,
+            is_two: bool,
             damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
             cut in any::<prop::sample::Index>(),
         ) {
-            let bytes = bundles()[which].to_binary();
+            let format = [BundleFormat::One, BundleFormat::Two][usize::from(is_two)];
+            let bytes = bundles()[which].to_binary_in(format);
             let opened = Envelope::default().open(&bytes).expect("what was written");
             let mut body = opened.body.to_vec();
             for (at, byte) in damage {
@@ -336,11 +366,14 @@ mod tests {
             if cut.index(3) == 0 {
                 body.truncate(cut.index(body.len()));
             }
-            if let Ok(bundle) = read_bundle::<TextId>(&body) {
+            if let Ok(bundle) = read_bundle::<TextId>(&body, format) {
                 let mut client = Client::new(|body, _| body.to_vec());
-                bundle.frames.iter().for_each(|frame| client.open(&frame.window));
-                client.apply(&bundle);
-                let again = Bundle::<TextId>::from_binary(&bundle.to_binary());
+                for frame in &bundle.frames {
+                    let _ = client.open(&frame.window);
+                }
+                let request = client.request();
+                client.answer(request, &bundle);
+                let again = Bundle::<TextId>::from_binary(&bundle.to_binary_in(format));
                 prop_assert_eq!(again, Ok(bundle));
             }
         }

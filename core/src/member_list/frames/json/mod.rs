@@ -9,16 +9,22 @@ use bytes::Bytes;
 
 use crate::member_list::frames::checksum::{push_decimal, push_id};
 use crate::member_list::frames::model::{
-    Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert,
-    InsertSource, MemberChange, RowChange, RowUpdate, Shared,
+    Body, BodyChange, Bundle, BundleFormat, Counts, CountsTable, Frame, FrameChange, FrameRow,
+    Insert, InsertSource, MemberChange, RowChange, RowUpdate, Shared,
 };
 use crate::member_list::{Id, TextId};
 
 impl<I: Id> Bundle<I> {
+    /// Returns the bundle as JSON, in format 1: O(length of the answer).
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        self.to_json_in(BundleFormat::One)
+    }
+
     /// Returns the bundle as JSON. Frames and counts are encoded once for all viewers; this puts
     /// them side by side: O(length of the answer).
     #[must_use]
-    pub fn to_json(&self) -> Bytes {
+    pub fn to_json_in(&self, format: BundleFormat) -> Bytes {
         let parts = self
             .frames
             .iter()
@@ -28,7 +34,15 @@ impl<I: Id> Bundle<I> {
         let mut out = Out(Vec::with_capacity(parts + counts + 128 + self.list.len()));
         out.text("{\"list\":");
         out.string(&self.list);
-        out.field("epoch", self.epoch);
+        match format {
+            BundleFormat::One => out.field("epoch", self.epoch.number),
+            BundleFormat::Two => {
+                out.text(",\"format\":2,\"epoch\":{\"node\":");
+                out.string(&self.epoch.node);
+                out.field("number", self.epoch.number);
+                out.text("}");
+            }
+        }
         out.field("version", self.version);
         out.text(",\"frames\":[");
         out.join(&self.frames, |out, frame| {
@@ -51,7 +65,15 @@ impl<I: Id> Bundle<I> {
         }
         if !self.windows.is_empty() {
             out.text(",\"windows\":[");
-            out.join(&self.windows, |out, name| out.string(name));
+            out.join(&self.windows, |out, held| match format {
+                BundleFormat::One => out.string(&held.window),
+                BundleFormat::Two => {
+                    out.text("{\"window\":");
+                    out.string(&held.window);
+                    out.field("version", held.version.unwrap_or(0));
+                    out.text("}");
+                }
+            });
             out.text("]");
         }
         out.text("}");

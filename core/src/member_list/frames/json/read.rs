@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -15,8 +16,8 @@ use serde_json::value::RawValue;
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::member_list::Id;
 use crate::member_list::frames::model::{
-    Base, Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, GroupCount,
-    Insert, InsertSource, MemberChange, RowChange, RowUpdate, Shared,
+    Base, Body, BodyChange, Bundle, Counts, CountsTable, Epoch, Frame, FrameChange, FrameRow,
+    GroupCount, Insert, InsertSource, MemberChange, RowChange, RowUpdate, Shared, WindowVersion,
 };
 use crate::member_list::limits::{
     BODY_DEPTH_MAX, BUNDLE_FRAMES_MAX, GROUPS_MAX, VIEWER_WINDOWS_MAX, WINDOW_ROWS_MAX,
@@ -30,9 +31,9 @@ impl<I: Id> Bundle<I> {
     /// [`DecodeError`] when the text is not JSON, lacks a field, has a value of another type, or
     /// exceeds a limit: 64 frames, 8 windows, 500 rows, 4,096 groups, bodies nested 128 deep.
     pub fn from_json(json: &[u8]) -> Result<Self, DecodeError> {
-        let bundle: BundleFields<I> =
+        let Checked(bundle) =
             serde_json::from_slice(json).map_err(|error| located(json, &error))?;
-        Ok(bundle.into())
+        Ok(bundle)
     }
 }
 
@@ -220,15 +221,95 @@ fn body(json: &RawValue) -> Result<Bytes, &'static str> {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = ""))]
 struct BundleFields<I: Id> {
+    format: Option<u64>,
     list: Arc<str>,
-    epoch: u64,
+    epoch: EpochFields,
     version: u64,
     frames: UpTo<BUNDLE_FRAMES_MAX, Checked<Frame<I>>>,
     counts: Option<Checked<Counts>>,
     #[serde(default)]
     bases: UpTo<BUNDLE_FRAMES_MAX, BaseFields>,
     #[serde(default)]
-    windows: UpTo<VIEWER_WINDOWS_MAX, Arc<str>>,
+    windows: UpTo<VIEWER_WINDOWS_MAX, HeldFields>,
+}
+
+/// An epoch, in format 1 a number.
+enum EpochFields {
+    One(u64),
+    Two(EpochOfNode),
+}
+
+#[derive(Deserialize)]
+struct EpochOfNode {
+    node: Arc<str>,
+    number: u64,
+}
+
+struct EpochVisitor;
+
+impl<'de> Visitor<'de> for EpochVisitor {
+    type Value = EpochFields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an epoch: a number from 0, or node and number")
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<EpochFields, E> {
+        Ok(EpochFields::One(number))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EpochFields, A::Error> {
+        EpochOfNode::deserialize(MapAccessDeserializer::new(map)).map(EpochFields::Two)
+    }
+}
+
+impl<'de> Deserialize<'de> for EpochFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EpochVisitor)
+    }
+}
+
+/// A window of the viewer, in format 1 its name.
+struct HeldFields {
+    window: Arc<str>,
+    version: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct HeldVersion {
+    window: Arc<str>,
+    version: u64,
+}
+
+struct HeldVisitor;
+
+impl<'de> Visitor<'de> for HeldVisitor {
+    type Value = HeldFields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a window: a name, or window and version")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<HeldFields, E> {
+        Ok(HeldFields {
+            window: name.into(),
+            version: None,
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HeldFields, A::Error> {
+        let held = HeldVersion::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(HeldFields {
+            window: held.window,
+            version: Some(held.version),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for HeldFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(HeldVisitor)
+    }
 }
 
 #[derive(Deserialize)]
@@ -237,11 +318,26 @@ struct BaseFields {
     base_index: u64,
 }
 
-impl<I: Id> From<BundleFields<I>> for Bundle<I> {
-    fn from(fields: BundleFields<I>) -> Self {
-        Self {
+impl<I: Id> FromJson for Bundle<I> {
+    type Fields<'de> = BundleFields<I>;
+
+    fn checked(fields: BundleFields<I>) -> Result<Self, &'static str> {
+        let epoch = match (fields.format, fields.epoch) {
+            (None | Some(1), EpochFields::One(number)) => Epoch::from(number),
+            (Some(2), EpochFields::Two(EpochOfNode { node, number })) => Epoch { node, number },
+            (None | Some(1 | 2), _) => return Err("an epoch of another format"),
+            (Some(_), _) => return Err("a bundle of an unknown format"),
+        };
+        let is_two = fields.format == Some(2);
+        let windows = fields
+            .windows
+            .map(|HeldFields { window, version }| WindowVersion { window, version });
+        if windows.iter().any(|held| held.version.is_some() != is_two) {
+            return Err("a window of another format");
+        }
+        Ok(Self {
             list: fields.list,
-            epoch: fields.epoch,
+            epoch,
             version: fields.version,
             frames: fields
                 .frames
@@ -253,8 +349,8 @@ impl<I: Id> From<BundleFields<I>> for Bundle<I> {
                 window: base.window,
                 base_index: base.base_index,
             }),
-            windows: fields.windows.0,
-        }
+            windows,
+        })
     }
 }
 

@@ -24,10 +24,10 @@ pub(crate) fn term<'a, I: TermId>(env: Env<'a>, bundle: &Bundle<I>) -> Term<'a> 
             vec![window, (atoms::base_index(), base.base_index.encode(env))],
         )
     });
-    let windows: Vec<&str> = bundle.windows.iter().map(|name| &**name).collect();
+    let windows: Vec<&str> = bundle.windows.iter().map(|held| &*held.window).collect();
     let mut pairs = vec![
         (atoms::list(), bundle.list.encode(env)),
-        (atoms::epoch(), bundle.epoch.encode(env)),
+        (atoms::epoch(), bundle.epoch.number.encode(env)),
         (atoms::version(), bundle.version.encode(env)),
         (atoms::frames(), frames.encode(env)),
         (atoms::bases(), bases.collect::<Vec<_>>().encode(env)),

@@ -65,7 +65,9 @@ fn table_new<'a>(
             &TableError::AttrTooHigh { bit, max: 31 },
         ));
     }
+    // No viewer here can resume.
     let options = TableOptions::default()
+        .resume_bytes_max(0)
         .key_columns(columns)
         .payloads(payloads.is_some())
         .shown(shown.low())

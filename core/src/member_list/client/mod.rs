@@ -3,24 +3,20 @@
 //! It follows `core/docs/list-frames.md`, section 7, and does nothing else: no I/O, no timers. A
 //! [`BundleReport`] names what to ask the server for.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
+mod delta;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::member_list::frames::checksum::Checksum;
-use crate::member_list::frames::model::RowKey;
 use crate::member_list::frames::model::{
-    Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, InsertSource,
-    MemberChange, RowChange, RowUpdate,
+    Bundle, Counts, CountsTable, Epoch, Frame, FrameChange, FrameRow, HeldWindow, WindowVersion,
 };
-use crate::member_list::limits::WINDOW_ROWS_MAX;
 use crate::member_list::{Id, Shared};
+use delta::checked;
 
 #[cfg(feature = "json")]
 pub use crate::member_list::frames::json::read::merge_json;
-
-/// Lays a patch over a body: the fields of `patch` replace those of `body`, `null` removes.
-pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
+pub use delta::{FrameError, Merge, apply_delta};
 
 /// Holds the windows of one list, in step with its server.
 ///
@@ -34,28 +30,39 @@ pub type Merge = fn(body: &[u8], patch: &[u8]) -> Vec<u8>;
 /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
 ///
 /// let mut client = Client::new(|_, patch| patch.to_vec());
-/// client.open("c:0");
+/// let request = client.open("c:0");
 /// let mut viewer = Viewer::new();
-/// client.apply(&viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
+/// client.answer(request, &viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
 ///
 /// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
 /// let tick = list.tick(Duration::ZERO, Bodies::None);
 /// let report = client.apply(&viewer.bundle(&tick).expect("the chunk has changed"));
 /// assert!(report.resync.is_empty());
 /// assert_eq!(client.window("c:0").expect("open").rows().len(), 3);
+///
+/// drop(viewer); // the connection is cut
+/// list.remove(&7);
+/// let (request, held) = client.reconnect();
+/// let bundle = Viewer::new().resume(&mut list, &held, Bodies::None)?;
+/// client.answer(request, &bundle);
+/// assert_eq!(client.window("c:0").expect("open").rows().len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Client<I> {
     /// The list that the last bundle was of.
     list: Option<Arc<str>>,
-    /// True from the first switch on: bundles of other lists are dropped.
+    /// True from the first switch on: another list is entered by an answer only.
     switched: bool,
-    /// True while the first bundle after a switch is awaited.
-    switching: bool,
-    /// True if the server was asked for all windows because of a bundle of another list.
+    /// The number of the last request.
+    requests: u64,
+    /// The answer by which the client goes to a list.
+    entrance: Entrance,
+    /// The first request of this connection and list: answers to earlier ones are dropped.
+    first: u64,
+    /// True if the server was asked for all windows because of a bundle of another node or list.
     asked: bool,
-    epoch: u64,
+    epoch: Epoch,
     /// Highest version of a bundle of this epoch.
     version: u64,
     windows: BTreeMap<Arc<str>, ClientWindow<I>>,
@@ -66,10 +73,29 @@ pub struct Client<I> {
     merge: Merge,
 }
 
+/// A request to the server, of which the answer is handed to [`Client::answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Request(u64);
+
+/// The bundles that may take a client to another node or list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entrance {
+    /// The client is at a list.
+    Passed,
+    /// Any bundle with a SYNC of a window: the client is new.
+    First,
+    /// Any answer.
+    Any,
+    /// The answer to the request of this number.
+    Only(u64),
+}
+
 /// One window of a [`Client`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientWindow<I> {
     rows: Vec<FrameRow<I>>,
+    /// The epoch of the rows.
+    epoch: Epoch,
     version: u64,
     base_index: u64,
     matches: Option<u64>,
@@ -94,59 +120,6 @@ pub struct BundleReport {
     /// else.
     pub resync_counts: bool,
 }
-
-/// The reason why a client refused a frame. The window is as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// The phase `what` names an index out of range or out of order.
-    BadIndex {
-        /// `"deletes"`, `"inserts"` or `"updates"`.
-        what: &'static str,
-        /// The index.
-        index: u32,
-    },
-    /// A moved row was not deleted in the same frame.
-    MoveOfNothing,
-    /// A change does not fit its row.
-    WrongKind {
-        /// Index of the row.
-        index: u32,
-    },
-    /// A row occurs twice.
-    Double,
-    /// The window would be longer than any may be.
-    TooManyRows {
-        /// Rows there would be.
-        rows: usize,
-    },
-    /// The rows are not those the server has.
-    Checksum {
-        /// The checksum in the frame.
-        expected: u32,
-        /// The checksum of the rows.
-        found: u32,
-    },
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadIndex { what, index } => write!(f, "bad index {index} in {what}"),
-            Self::MoveOfNothing => f.write_str("moved row was not deleted in this frame"),
-            Self::WrongKind { index } => write!(f, "change does not fit the row at {index}"),
-            Self::Double => f.write_str("row occurs twice"),
-            Self::TooManyRows { rows } => {
-                write!(f, "window of {rows} rows, at most {WINDOW_ROWS_MAX}")
-            }
-            Self::Checksum { expected, found } => {
-                write!(f, "checksum {found}, frame says {expected}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FrameError {}
 
 impl<I> ClientWindow<I> {
     /// Returns the rows, in order.
@@ -188,13 +161,15 @@ impl<I> ClientWindow<I> {
 
 impl<I: Id> Client<I> {
     /// Makes a client without windows. `merge` lays a patch over a body.
-    pub const fn new(merge: Merge) -> Self {
+    pub fn new(merge: Merge) -> Self {
         Self {
             list: None,
             switched: false,
-            switching: false,
+            requests: 0,
+            entrance: Entrance::First,
+            first: 0,
             asked: false,
-            epoch: 0,
+            epoch: Epoch::default(),
             version: 0,
             windows: BTreeMap::new(),
             closing: BTreeSet::new(),
@@ -205,9 +180,16 @@ impl<I: Id> Client<I> {
     }
 
     /// Notes that `open` is asked of the server for this window. O(log windows).
-    pub fn open(&mut self, window: &str) {
+    pub fn open(&mut self, window: &str) -> Request {
         self.closing.remove(window);
         self.expect(window.into());
+        self.request()
+    }
+
+    /// Notes any other request to the server, such as `resync`. O(1).
+    pub const fn request(&mut self) -> Request {
+        self.requests += 1;
+        Request(self.requests)
     }
 
     /// Notes that the caller sends `close` of a window to the server. The client ignores frames
@@ -219,14 +201,58 @@ impl<I: Id> Client<I> {
     }
 
     /// Notes that the server is asked to switch to another list, with these windows there. The
-    /// windows of the old list are gone; the client ignores its bundles that are still on their way.
-    pub fn switch<'a>(&mut self, windows: impl IntoIterator<Item = &'a str>) {
+    /// windows of the old list are gone; the client ignores its bundles that are still on their way,
+    /// answers too. Only the answer to this request takes it to the other list: if that does not
+    /// come in time, switch again. O(windows).
+    pub fn switch<'a>(&mut self, windows: impl IntoIterator<Item = &'a str>) -> Request {
         self.windows.clear();
         self.closing.clear();
-        (self.switched, self.switching, self.asked) = (true, true, false);
         for window in windows {
             self.expect(window.into());
         }
+        let request = self.enter_by(Entrance::Only);
+        self.switched = true;
+        request
+    }
+
+    /// Notes that a connection begins, whose first request is to `resume` the windows that are
+    /// returned. The rows stay; bundles of the former connection, answers too, are not taken any
+    /// more. O(windows).
+    pub fn reconnect(&mut self) -> (Request, Vec<HeldWindow>) {
+        let entrance = self.entrance;
+        let request = self.enter_by(|_| Entrance::Any);
+        if let (Entrance::Only(_), number) = (entrance, request.0) {
+            // The other list is not reached yet.
+            self.entrance = Entrance::Only(number);
+        }
+        self.closing.clear();
+        (self.counts, self.counts_wait) = (None, false);
+        let newest = self.version;
+        let held = self.windows.iter_mut().map(|(name, window)| {
+            window.wait(newest);
+            HeldWindow {
+                window: name.clone(),
+                epoch: window.epoch.clone(),
+                version: window.version,
+            }
+        });
+        (request, held.collect())
+    }
+
+    /// Makes a request, and drops the answers to all that came before.
+    fn enter_by(&mut self, entrance: impl FnOnce(u64) -> Entrance) -> Request {
+        let request = self.request();
+        self.first = request.0;
+        self.entrance = entrance(request.0);
+        self.asked = false;
+        request
+    }
+
+    /// Returns whether the answer that takes the client to its list has not come yet. Until then it
+    /// takes nothing else.
+    #[must_use]
+    pub fn is_entering(&self) -> bool {
+        matches!(self.entrance, Entrance::Any | Entrance::Only(_))
     }
 
     /// An empty window that waits for its SYNC, unless there is one of that name.
@@ -234,6 +260,7 @@ impl<I: Id> Client<I> {
         let since = self.version;
         self.windows.entry(name).or_insert_with(|| ClientWindow {
             rows: Vec::new(),
+            epoch: Epoch::default(),
             version: 0,
             base_index: 0,
             matches: None,
@@ -259,23 +286,66 @@ impl<I: Id> Client<I> {
         self.counts.as_ref()
     }
 
-    /// Takes a bundle. O(rows of its windows).
+    /// Takes a bundle that the server sent over the present connection. Between a switch or the
+    /// begin of a connection and its answer the client drops it. It also drops bundles of another
+    /// node or list: then it asks for its windows, and goes there by the [`answer`](Self::answer).
+    /// O(rows of its windows).
     pub fn apply(&mut self, bundle: &Bundle<I>) -> BundleReport {
         let mut report = BundleReport::default();
-        let is_elsewhere = self.switched && self.list.as_ref() != Some(&bundle.list);
-        let is_taken = match is_elsewhere || self.switching {
-            true => self.enter_list(bundle, is_elsewhere, &mut report),
-            false => bundle.epoch >= self.epoch && self.enter_epoch(bundle, &mut report),
-        };
-        if !is_taken {
+        if self.is_entering() {
             return report;
         }
+        if self.entrance == Entrance::First {
+            self.epoch.node = bundle.epoch.node.clone();
+        } else if self.is_elsewhere(bundle) {
+            if !self.asked {
+                self.asked = true;
+                report.resync.extend(self.windows.keys().cloned());
+            }
+            return report;
+        }
+        self.take(bundle, false, &mut report);
+        report
+    }
+
+    /// Takes the answer to a request. The client drops it if a switch or another connection came
+    /// after the request. O(rows of its windows).
+    pub fn answer(&mut self, request: Request, bundle: &Bundle<I>) -> BundleReport {
+        let mut report = BundleReport::default();
+        let enters = match self.entrance {
+            Entrance::Passed => self.is_elsewhere(bundle),
+            Entrance::First | Entrance::Any => true,
+            Entrance::Only(number) if number == request.0 => true,
+            Entrance::Only(_) => return report,
+        };
+        if request.0 < self.first {
+            return report;
+        }
+        if enters {
+            self.enter_list(bundle, &mut report);
+        }
+        self.take(bundle, true, &mut report);
+        report
+    }
+
+    /// Returns whether a bundle is of another node, or of a list that the client is not at. Before
+    /// its first switch the client is at any list of its node: lists may get another name.
+    fn is_elsewhere(&self, bundle: &Bundle<I>) -> bool {
+        bundle.epoch.node != self.epoch.node
+            || self.switched && self.list.as_ref() != Some(&bundle.list)
+    }
+
+    fn take(&mut self, bundle: &Bundle<I>, is_answer: bool, report: &mut BundleReport) {
+        let is_late = bundle.epoch.number < self.epoch.number;
+        if is_late || !self.enter_epoch(bundle, report) {
+            return;
+        }
         self.list = Some(bundle.list.clone());
-        self.asked = false;
+        (self.entrance, self.asked) = (Entrance::Passed, false);
         let newest = bundle.version > self.version;
         self.version = self.version.max(bundle.version);
         for frame in &bundle.frames {
-            self.apply_frame(frame, bundle.version, &mut report);
+            self.apply_frame(frame, bundle.version, is_answer, report);
         }
         for base in &bundle.bases {
             if let Some(window) = self.windows.get_mut(&base.window)
@@ -287,42 +357,34 @@ impl<I: Id> Client<I> {
             }
         }
         if let Some(counts) = &bundle.counts {
-            self.apply_counts(counts, &mut report);
+            self.apply_counts(counts, report);
         }
         if newest {
-            self.check_names(&bundle.windows, &mut report);
+            self.check_windows(&bundle.windows, report);
         }
-        report
     }
 
-    /// Returns whether the bundle is of the list that this client has switched to: such an answer
-    /// brings a SYNC. A bundle of another list without one shows that the answer was lost: the
-    /// client asks for its windows.
-    fn enter_list(
-        &mut self,
-        bundle: &Bundle<I>,
-        is_elsewhere: bool,
-        report: &mut BundleReport,
-    ) -> bool {
-        let mut names = self.windows.keys();
-        let enters = self.windows.is_empty() || names.any(|name| has_sync(bundle, name));
-        if enters {
-            self.switching = false;
-            self.enter(bundle);
-            let windows = self.windows.values_mut();
-            windows.for_each(|window| window.wait(0));
+    /// Goes to the node and the list of an answer. Windows that showed rows of another node and are
+    /// not in the answer are asked for.
+    fn enter_list(&mut self, bundle: &Bundle<I>, report: &mut BundleReport) {
+        let is_switch = matches!(self.entrance, Entrance::Only(_));
+        self.entrance = Entrance::Passed;
+        let is_same = bundle.epoch == self.epoch && self.list.as_ref() == Some(&bundle.list);
+        if is_same && !is_switch {
+            return;
         }
-        if enters || is_elsewhere && !self.asked {
-            self.asked = true;
-            let missing = self.windows.keys().filter(|name| !has_sync(bundle, name));
-            report.resync.extend(missing.cloned());
+        self.enter(bundle);
+        for (name, window) in &mut self.windows {
+            if (is_switch || !window.waiting) && !has_sync(bundle, name) {
+                report.resync.push(name.clone());
+            }
+            window.wait(0);
         }
-        enters
     }
 
     /// Begins an epoch, in which nothing is known yet.
     fn enter(&mut self, bundle: &Bundle<I>) {
-        (self.epoch, self.version) = (bundle.epoch, 0);
+        (self.epoch, self.version) = (bundle.epoch.clone(), 0);
         (self.counts, self.counts_wait) = (None, false);
     }
 
@@ -346,16 +408,24 @@ impl<I: Id> Client<I> {
         enters
     }
 
-    fn apply_frame(&mut self, frame: &Frame<I>, version: u64, report: &mut BundleReport) {
+    fn apply_frame(
+        &mut self,
+        frame: &Frame<I>,
+        version: u64,
+        is_answer: bool,
+        report: &mut BundleReport,
+    ) {
         let Some(window) = self.windows.get_mut(&frame.window) else {
             return;
         };
         let held = window.version;
         let newest = self.version;
+        let is_resumed = is_answer && version > window.since && window.epoch == self.epoch;
         let rows = match &frame.change {
             FrameChange::Sync(_) if version <= window.since => return,
             FrameChange::Sync(rows) => checked(rows.clone(), frame.checksum32),
-            FrameChange::Delta { .. } if window.waiting || frame.base_version < held => return,
+            FrameChange::Delta { .. } if window.waiting && !is_resumed => return,
+            FrameChange::Delta { .. } if frame.base_version < held => return,
             FrameChange::Delta { .. } if frame.base_version > held => {
                 window.wait(newest);
                 report.resync.push(frame.window.clone());
@@ -367,6 +437,7 @@ impl<I: Id> Client<I> {
             Ok(rows) => {
                 *window = ClientWindow {
                     rows,
+                    epoch: self.epoch.clone(),
                     version: frame.new_version,
                     base_index: frame.base_index,
                     matches: frame.matches,
@@ -386,23 +457,26 @@ impl<I: Id> Client<I> {
         }
     }
 
-    /// `known` are the names the server knows: a window of another one missed its rename. When
-    /// all have their right names and the server knows one more, two became one here alone,
-    /// because the rename of one of them was lost.
-    fn check_names(&mut self, known: &[Arc<str>], report: &mut BundleReport) {
-        self.closing.retain(|name| known.contains(name));
+    /// `known` are the windows the server knows: a window of another name missed its rename, one of
+    /// another version missed a frame. When all are right and the server knows one more, two became
+    /// one here alone, because the rename of one of them was lost.
+    fn check_windows(&mut self, known: &[WindowVersion], report: &mut BundleReport) {
+        let said = |name: &Arc<str>| known.iter().find(|known| known.window == *name);
+        self.closing.retain(|name| said(name).is_some());
         let mut all_known = true;
         for (name, window) in &mut self.windows {
-            if !window.waiting && !known.contains(name) {
+            let is_right = said(name)
+                .is_some_and(|said| said.version.is_none_or(|version| version == window.version));
+            if !window.waiting && !is_right {
                 window.wait(self.version);
                 report.resync.push(name.clone());
             }
             all_known &= !window.waiting;
         }
-        for name in known.iter().filter(|_| all_known) {
-            if !self.windows.contains_key(name) && !self.closing.contains(name) {
-                self.expect(name.clone());
-                report.resync.push(name.clone());
+        for WindowVersion { window, .. } in known.iter().filter(|_| all_known) {
+            if !self.windows.contains_key(window) && !self.closing.contains(window) {
+                self.expect(window.clone());
+                report.resync.push(window.clone());
             }
         }
     }
@@ -466,155 +540,4 @@ fn changed_counts(held: &Counts, to: &Counts, changed: &[(Arc<str>, u32)]) -> Op
         table: CountsTable::Full(groups),
         ..*to
     })
-}
-
-/// Returns the rows a DELTA makes of `rows`. O(rows).
-///
-/// # Errors
-/// [`FrameError`]; a frame that is no DELTA is one with no steps.
-pub fn apply_delta<I: Id>(
-    rows: &[FrameRow<I>],
-    frame: &Frame<I>,
-    merge: Merge,
-) -> Result<Vec<FrameRow<I>>, FrameError> {
-    let FrameChange::Delta {
-        deletes,
-        inserts,
-        updates,
-    } = &frame.change
-    else {
-        return checked(rows.to_vec(), frame.checksum32);
-    };
-    let mut kept: Vec<Option<&FrameRow<I>>> = rows.iter().map(Some).collect();
-    let mut scratch: BTreeMap<&I, &FrameRow<I>> = BTreeMap::new();
-    let mut limit = rows.len();
-    for &index in deletes {
-        let bad = FrameError::BadIndex {
-            what: "deletes",
-            index,
-        };
-        if index as usize >= limit {
-            return Err(bad);
-        }
-        limit = index as usize;
-        if let Some(row @ FrameRow::Member { id, .. }) = kept[limit].take() {
-            scratch.insert(id, row);
-        }
-    }
-    let total = rows.len() - deletes.len() + inserts.len();
-    if total > WINDOW_ROWS_MAX {
-        return Err(FrameError::TooManyRows { rows: total });
-    }
-    let mut kept = kept.into_iter().flatten();
-    let mut next = Vec::with_capacity(total);
-    let mut fixed = Vec::with_capacity(total);
-    for insert in inserts {
-        let bad = FrameError::BadIndex {
-            what: "inserts",
-            index: insert.index,
-        };
-        if (insert.index as usize) < next.len() || insert.index as usize >= total {
-            return Err(bad);
-        }
-        next.extend(
-            kept.by_ref()
-                .take(insert.index as usize - next.len())
-                .cloned(),
-        );
-        if next.len() != insert.index as usize {
-            return Err(bad);
-        }
-        fixed.resize(next.len(), false);
-        fixed.push(true);
-        next.push(match &insert.source {
-            InsertSource::Row(row) => row.clone(),
-            InsertSource::Move { id, change } => {
-                let mut row = (*scratch.get(id).ok_or(FrameError::MoveOfNothing)?).clone();
-                if let Some(change) = change {
-                    change_member(&mut row, change, insert.index, merge)?;
-                }
-                row
-            }
-        });
-    }
-    next.extend(kept.cloned());
-    fixed.resize(next.len(), false);
-    update_rows(&mut next, &mut fixed, updates, merge)?;
-    checked(next, frame.checksum32)
-}
-
-fn update_rows<I: Id>(
-    rows: &mut [FrameRow<I>],
-    fixed: &mut [bool],
-    updates: &[RowUpdate],
-    merge: Merge,
-) -> Result<(), FrameError> {
-    let mut from = 0;
-    for update in updates {
-        let index = update.index;
-        let at = update.index as usize;
-        if at < from || at >= rows.len() || fixed[at] {
-            return Err(FrameError::BadIndex {
-                what: "updates",
-                index,
-            });
-        }
-        from = at + 1;
-        match (&mut rows[at], &update.change) {
-            (FrameRow::Header { count, .. }, RowChange::Count(new)) => *count = *new,
-            (row, RowChange::Member(change)) => change_member(row, change, index, merge)?,
-            _ => return Err(FrameError::WrongKind { index }),
-        }
-    }
-    Ok(())
-}
-
-fn change_member<I>(
-    row: &mut FrameRow<I>,
-    change: &MemberChange,
-    index: u32,
-    merge: Merge,
-) -> Result<(), FrameError> {
-    let FrameRow::Member {
-        revision,
-        attrs,
-        body,
-        ..
-    } = row
-    else {
-        return Err(FrameError::WrongKind { index });
-    };
-    *revision = change.revision;
-    *attrs = change.attrs.unwrap_or(*attrs);
-    match (&change.body, &*body) {
-        (BodyChange::Same, _) => {}
-        (BodyChange::Whole(new), _) => *body = Some(new.clone()),
-        (BodyChange::Patch(patch), Some(Body::Json(old))) => {
-            *body = Some(Body::Json(merge(old, patch).into()));
-        }
-        (BodyChange::Patch(patch), None) => {
-            *body = Some(Body::Json(merge(b"{}", patch).into()));
-        }
-        (BodyChange::Patch(_), Some(Body::Raw(_))) => return Err(FrameError::WrongKind { index }),
-    }
-    Ok(())
-}
-
-/// Returns the rows if their checksum is the server's.
-fn checked<I: Id>(rows: Vec<FrameRow<I>>, expected: u32) -> Result<Vec<FrameRow<I>>, FrameError> {
-    if rows.len() > WINDOW_ROWS_MAX {
-        return Err(FrameError::TooManyRows { rows: rows.len() });
-    }
-    let mut keys: HashSet<RowKey<I>> = HashSet::with_capacity(rows.len());
-    let mut sum = Checksum::default();
-    for row in &rows {
-        if !keys.insert(row.key()) {
-            return Err(FrameError::Double);
-        }
-        sum.row(row);
-    }
-    match sum.finish() {
-        found if found == expected => Ok(rows),
-        found => Err(FrameError::Checksum { expected, found }),
-    }
 }
