@@ -292,6 +292,14 @@ def update() -> Any:
     return changed
 
 
+def leave() -> Any:
+    made = tracker()
+    made.take_diff()
+    made.untrack("room", "1", "conn-1")
+    (gone,) = made.take_diff()["room"].leaves
+    return gone
+
+
 def tick() -> Any:
     return member_list().tick(1.0)
 
@@ -337,6 +345,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Diff": lambda: tracker().take_diff(),
     "TopicDiff": lambda: tracker().take_diff()["room"],
     "Update": update,
+    "Leave": leave,
     "Entry": lambda: tracker().list("room")[0],
     "Event": event,
     "Signal": lambda: event().signal,

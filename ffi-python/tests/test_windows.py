@@ -245,7 +245,7 @@ class EndToEnd(unittest.TestCase):
         client.apply(caught_up)
         self.assertEqual(len(client.windows["c:0"].rows), 21)
         self.assertFalse(viewer.is_stale())
-        self.assertFalse(ml.tick(30), "nothing happened")
+        self.assertFalse(ml.tick(20), "nothing happened")
 
     def test_any_tick_may_be_left_out(self) -> None:
         rng = random.Random(11)

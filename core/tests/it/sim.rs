@@ -68,8 +68,9 @@ fn the_rooms_of_200_nodes_reach_those_that_watch_them() {
         is_interest: true,
     };
     let traffic = testing::measure(&load).unwrap_or_else(|what| panic!("{what}"));
-    // Each room has users on three nodes.
-    assert_eq!(traffic.held, 60, "{traffic:?}");
+    // Each of its 30 users is in another room, with users on two other nodes. Few rooms of others
+    // share a partition with these.
+    assert!((90..100).contains(&traffic.held), "{traffic:?}");
     assert!(traffic.control <= 25_000, "{traffic:?}");
     assert!(traffic.deltas <= 500, "{traffic:?}");
 }
@@ -78,7 +79,7 @@ fn the_rooms_of_200_nodes_reach_those_that_watch_them() {
 fn every_broken_rule_is_noticed() {
     // Rules whose violation is seldom visible start close to a seed that shows it.
     let first = |fault| match fault {
-        Fault::IndexWithoutHash => 2_000,
+        Fault::IndexWithoutHash | Fault::SweepNothing => 2_000,
         Fault::ColdTakesRepair => 14_000,
         Fault::DropToggledOnly => 15_000,
         Fault::MixReplies => 22_000,
