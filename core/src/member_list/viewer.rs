@@ -426,11 +426,9 @@ impl<I: Id> Viewer<I> {
             }
             self.groups = bundle.counts.clone().or_else(|| self.groups.take());
         }
-        let quiet = tick
-            .now
-            .saturating_sub(*self.last_bundle.get_or_insert(tick.now));
-        let is_reminded = !self.windows.is_empty() && quiet >= REMINDER / 2;
-        if bundle.is_empty() && !is_reminded {
+        let last = *self.last_bundle.get_or_insert(tick.now);
+        let is_reminded = tick.now.saturating_sub(last) >= REMINDER / 2;
+        if bundle.is_empty() && !(is_reminded && !self.windows.is_empty()) {
             return None;
         }
         self.last_bundle = Some(tick.now);
