@@ -428,7 +428,7 @@ impl<I: Id> Viewer<I> {
         }
         let last = *self.last_bundle.get_or_insert(tick.now);
         let is_reminded = tick.now.saturating_sub(last) >= REMINDER / 2;
-        if bundle.is_empty() && !(is_reminded && !self.windows.is_empty()) {
+        if bundle.is_empty() && (self.windows.is_empty() || !is_reminded) {
             return None;
         }
         self.last_bundle = Some(tick.now);
