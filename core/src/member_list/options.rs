@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long a list keeps what clients that were away need, and how much of it.
+/// Bounds what a list keeps for clients that are away, in time and memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ResumeLimits {
     pub(crate) keep: Duration,

@@ -688,6 +688,9 @@ impl<I: Id> Viewer<I> {
     }
 
     fn names(&self) -> Vec<WindowVersion> {
-        self.windows.iter().map(OpenWindow::held).collect()
+        self.windows
+            .iter()
+            .map(OpenWindow::window_version)
+            .collect()
     }
 }

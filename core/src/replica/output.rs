@@ -37,7 +37,7 @@ pub enum Subscription {
     Unsubscribe(u16),
 }
 
-/// Whether a topic may be read.
+/// The right to read a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     NotWatched,

@@ -13,6 +13,8 @@ pub(super) struct Watches {
     /// True if every node holds everything.
     is_all: bool,
     watched: BTreeMap<u16, Watched>,
+    /// Those of them with a topic that may not be wholly ready: looked at with every frame.
+    waiting: BTreeSet<u16>,
     /// No topic is ready before.
     ready_from: u64,
 }
@@ -68,11 +70,55 @@ pub(super) struct Begun {
     pub(super) is_new: bool,
 }
 
+impl Watched {
+    fn is_waiting(&self) -> bool {
+        let mut topics = self.topics.values();
+        topics.any(|topic| topic.told != Told::Wholly)
+    }
+
+    /// Adds the topics that are ready now, and of which users were not told, to `ready`.
+    fn report(
+        &mut self,
+        partition: u16,
+        now: u64,
+        is_up: &impl Fn(Handle) -> bool,
+        ready: &mut Vec<ReadyTopic>,
+    ) {
+        let is_waited_for = |handle: &Handle| is_up(*handle) || is_broken(Fault::WatchWaitsForDead);
+        let mut missing: Vec<_> = self.open.iter().copied().filter(is_waited_for).collect();
+        self.is_whole |= missing.is_empty();
+        if self.is_whole {
+            missing.clear();
+        }
+        for (name, topic) in &mut self.topics {
+            let is_news = if self.is_whole {
+                topic.told != Told::Wholly
+            } else {
+                topic.told == Told::Nothing && now >= topic.until
+            };
+            if is_news {
+                topic.told = if self.is_whole {
+                    Told::Wholly
+                } else {
+                    Told::Partly
+                };
+                ready.push(ReadyTopic {
+                    partition,
+                    topic: name.clone(),
+                    missing: missing.clone(),
+                    whole: self.closed.iter().copied().collect(),
+                });
+            }
+        }
+    }
+}
+
 impl Watches {
     pub(super) fn new(is_all: bool) -> Self {
         Self {
             is_all,
             watched: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             ready_from: u64::MAX,
         }
     }
@@ -130,6 +176,7 @@ impl Watches {
             told: Told::Nothing,
         };
         watched.topics.insert(topic.into(), new);
+        self.waiting.insert(partition);
         let is_new = true;
         Begun { is_first, is_new }
     }
@@ -179,11 +226,12 @@ impl Watches {
 
     /// Returns the partitions that wait for a replica. O(partitions that are not ready).
     pub(super) fn waiting_for(&self, handle: Handle) -> Vec<u16> {
-        let open = self.watched.iter().filter(|(_, watched)| {
-            // Cheap for those that are whole.
-            !watched.is_whole && watched.open.contains(&handle)
+        let waiting = self.waiting.iter().copied();
+        let open = waiting.filter(|partition| {
+            let watched = self.watched.get(partition);
+            watched.is_some_and(|watched| watched.open.contains(&handle))
         });
-        open.map(|(partition, _)| *partition).collect()
+        open.collect()
     }
 
     /// Notes that all is here that a replica had when the watch began.
@@ -222,49 +270,19 @@ impl Watches {
         if now < self.ready_from {
             return ready;
         }
-        for (partition, watched) in &mut self.watched {
-            let is_told = |topic: &Topic| topic.told == Told::Wholly;
-            if watched.topics.values().all(is_told) {
-                continue;
-            }
-            let is_waited_for =
-                |handle: &Handle| is_up(*handle) || is_broken(Fault::WatchWaitsForDead);
-            let missing: Vec<_> = match watched.is_whole {
-                true => Vec::new(),
-                false => watched.open.iter().copied().filter(is_waited_for).collect(),
-            };
-            watched.is_whole |= missing.is_empty();
-            let next = if watched.is_whole {
-                Told::Wholly
-            } else {
-                Told::Partly
-            };
-            for (name, topic) in &mut watched.topics {
-                let is_news = match next {
-                    Told::Wholly => topic.told != Told::Wholly,
-                    _ => topic.told == Told::Nothing && now >= topic.until,
-                };
-                if is_news {
-                    topic.told = next;
-                    ready.push(ReadyTopic {
-                        partition: *partition,
-                        topic: name.clone(),
-                        missing: missing.clone(),
-                        whole: watched.closed.iter().copied().collect(),
-                    });
-                }
-            }
-        }
+        self.waiting.retain(|partition| {
+            let watched = self.watched.get_mut(partition);
+            watched.is_some_and(|watched| {
+                watched.report(*partition, now, &is_up, &mut ready);
+                watched.is_waiting()
+            })
+        });
         ready
     }
 
     /// Returns whether a watched topic is not wholly ready.
     pub(super) fn is_waiting(&self) -> bool {
-        let topics = self
-            .watched
-            .values()
-            .flat_map(|watched| watched.topics.values());
-        topics.into_iter().any(|topic| topic.told != Told::Wholly)
+        !self.waiting.is_empty()
     }
 
     /// Returns when [`report`](Self::report) or [`expire`](Self::expire) has something to do next.

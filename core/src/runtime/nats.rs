@@ -57,7 +57,7 @@ pub struct NatsTransport {
     client: Client,
     all: String,
     own: String,
-    /// What the subjects of all partitions begin with.
+    /// The subject that those of all partitions begin with.
     groups: String,
     /// The partitions to which it has subscribed, and what ends that.
     subscribed: HashMap<u16, AbortHandle>,

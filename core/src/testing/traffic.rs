@@ -87,7 +87,7 @@ pub fn measure(load: &Load) -> Result<Traffic, String> {
         ..Traffic::default()
     };
     cluster.run(SETTLE_MS, &quiet)?;
-    traffic.held = cluster.held() / load.nodes.max(1) as u64;
+    traffic.held = cluster.entries_len() / load.nodes.max(1) as u64;
     if !load.is_interest {
         traffic.state = cluster.state_bytes();
     }
@@ -281,7 +281,7 @@ impl Cluster {
     }
 
     /// Returns the entries that all nodes hold.
-    fn held(&self) -> u64 {
+    fn entries_len(&self) -> u64 {
         let held = self.nodes.iter().map(|node| node.presence.len() as u64);
         held.sum()
     }

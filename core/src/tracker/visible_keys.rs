@@ -144,7 +144,8 @@ mod tests {
         fn apply(&mut self, op: &Op) {
             match *op {
                 Op::Put(n, key, owner) => {
-                    let (key, owner) = (key.to_string(), owner.to_string());
+                    let key = key.to_string();
+                    let owner = owner.to_string();
                     self.of(n)
                         .upsert(&NewEntry::new(ROOM, &key, &owner))
                         .unwrap();

@@ -272,7 +272,8 @@ fn deltas(node: &Node) -> u64 {
 #[tokio::test]
 async fn nodes_are_sent_what_they_watch() {
     let (_server, port) = nats_server();
-    let (a, b) = (watcher(port, "a").await, watcher(port, "b").await);
+    let a = watcher(port, "a").await;
+    let b = watcher(port, "b").await;
     a.track(&NewEntry::new("room", "ann", "conn")).unwrap();
     let watch = b.watch("room");
     watch.ready().await;

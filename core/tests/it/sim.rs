@@ -57,7 +57,7 @@ fn the_control_plane_of_200_nodes_is_below_20_kilobytes_a_second() {
     assert!(traffic.newcomer * 10 <= traffic.state * 16, "{traffic:?}");
 }
 
-/// Where nodes watch the rooms of their users, they hold and receive these alone, and Beats.
+/// Nodes that watch the rooms of their users hold and receive these alone, and Beats.
 #[test]
 fn the_rooms_of_200_nodes_reach_those_that_watch_them() {
     let load = testing::Load {

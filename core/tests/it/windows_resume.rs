@@ -58,7 +58,7 @@ impl<I: Id> Visitor<I> {
         self.windows.insert(name, (frame.new_version, rows));
     }
 
-    fn held(&self, epoch: &Epoch) -> Vec<HeldWindow> {
+    fn held_windows(&self, epoch: &Epoch) -> Vec<HeldWindow> {
         let held = self
             .windows
             .iter()
@@ -72,7 +72,7 @@ impl<I: Id> Visitor<I> {
 
     fn come_back(&mut self, world: &mut NaiveWorld<I>) {
         self.is_deaf = false;
-        let held = self.held(&Epoch::from(1));
+        let held = self.held_windows(&Epoch::from(1));
         let mut viewer = Viewer::new();
         let bundle = viewer
             .resume(&mut world.list, &held, Bodies::from(&world.profiles))
@@ -171,7 +171,8 @@ proptest! {
 
 #[test]
 fn who_comes_back_gets_deltas() {
-    let (mut deltas, mut syncs) = (0, 0);
+    let mut deltas = 0;
+    let mut syncs = 0;
     for seed in 0..20 {
         let world = NaiveWorld::<u64>::new(seed, 4, Keys::Company, |id| id);
         let (more_deltas, more_syncs) = run(world, false);

@@ -137,7 +137,8 @@ impl<I: Id> Visitor<I> {
     }
 
     fn act(&mut self, worlds: &mut Worlds<I>) {
-        let (rng, lists) = (&mut worlds[0].rng, 2);
+        let lists = 2;
+        let rng = &mut worlds[0].rng;
         let what = rng.index(12);
         let other = rng.index(lists);
         if self.viewer.is_none() {

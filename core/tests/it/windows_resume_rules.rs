@@ -11,7 +11,7 @@ use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
 
 use crate::support::windows::{List, list, open, tick};
 
-fn held(window: &str, version: u64) -> HeldWindow {
+fn held_window(window: &str, version: u64) -> HeldWindow {
     HeldWindow {
         window: window.into(),
         epoch: Epoch::from(1),
@@ -42,7 +42,7 @@ fn a_client_that_was_away_gets_a_delta() {
         list.set_group(&(id + 1), groups[2]).expect("known");
         let _ = tick(&mut list, ms);
     }
-    let bundle = resume(&mut list, &[held("c:0", version)]).expect("open");
+    let bundle = resume(&mut list, &[held_window("c:0", version)]).expect("open");
     let frame = &bundle.frames[0];
     assert!(is_delta(&bundle) && frame.base_version == version);
     let FrameChange::Delta { updates, .. } = &frame.change else {
@@ -58,11 +58,12 @@ fn clients_that_hold_the_same_share_one_frame() {
     let version = leave(&mut list, "c:0");
     let _ = tick(&mut list, 0);
     list.touch(&7).expect("known");
-    let bundles = [(); 2].map(|()| resume(&mut list, &[held("c:0", version)]).expect("open"));
+    let bundles =
+        [(); 2].map(|()| resume(&mut list, &[held_window("c:0", version)]).expect("open"));
     assert!(is_delta(&bundles[0]));
     assert!(Arc::ptr_eq(&bundles[0].frames[0], &bundles[1].frames[0]));
     list.touch(&8).expect("known");
-    let later = resume(&mut list, &[held("c:0", version)]).expect("open");
+    let later = resume(&mut list, &[held_window("c:0", version)]).expect("open");
     assert_ne!(later.frames[0].checksum32, bundles[0].frames[0].checksum32);
 }
 
@@ -74,35 +75,35 @@ fn versions_that_are_unknown_get_a_sync() {
     list.touch(&7).expect("known");
     let _ = tick(&mut list, 250);
     for strange in [0, version + 1_000, u64::MAX] {
-        let bundle = resume(&mut list, &[held("c:0", strange)]).expect("open");
+        let bundle = resume(&mut list, &[held_window("c:0", strange)]).expect("open");
         assert!(!is_delta(&bundle), "{strange}");
     }
     for epoch in [Epoch::from(2), Epoch::new("node-2", 1)] {
-        let mut other = held("c:0", version);
+        let mut other = held_window("c:0", version);
         other.epoch = epoch;
         assert!(!is_delta(&resume(&mut list, &[other]).expect("open")));
     }
     // Another window never had this version.
-    let bundle = resume(&mut list, &[held("c:1", version)]).expect("open");
+    let bundle = resume(&mut list, &[held_window("c:1", version)]).expect("open");
     assert!(!is_delta(&bundle));
     assert!(is_delta(
-        &resume(&mut list, &[held("c:0", version)]).expect("open")
+        &resume(&mut list, &[held_window("c:0", version)]).expect("open")
     ));
 
     // Bulk work lies between.
     list.merge_group(groups[1], groups[2]).expect("known");
     let _ = tick(&mut list, 500);
     assert!(!is_delta(
-        &resume(&mut list, &[held("c:0", version)]).expect("open")
+        &resume(&mut list, &[held_window("c:0", version)]).expect("open")
     ));
     // The epoch is another one.
     let version = leave(&mut list, "c:0");
     assert!(is_delta(
-        &resume(&mut list, &[held("c:0", version)]).expect("open")
+        &resume(&mut list, &[held_window("c:0", version)]).expect("open")
     ));
     list.begin_epoch("", 2);
     assert!(!is_delta(
-        &resume(&mut list, &[held("c:0", version)]).expect("open")
+        &resume(&mut list, &[held_window("c:0", version)]).expect("open")
     ));
 }
 
@@ -114,14 +115,14 @@ fn a_sync_that_is_smaller_is_sent() {
     for id in 1..99 {
         list.remove(&id);
     }
-    let bundle = resume(&mut list, &[held("c:0", version)]).expect("open");
+    let bundle = resume(&mut list, &[held_window("c:0", version)]).expect("open");
     assert!(!is_delta(&bundle), "98 deletes are longer than one row");
     let version = bundle.frames[0].new_version;
     let _ = tick(&mut list, 250);
     list.touch(&99).expect("known");
     let mut viewer = Viewer::new();
     let bundle = viewer
-        .resume(&mut list, &[held("c:0", version)], Bodies::None)
+        .resume(&mut list, &[held_window("c:0", version)], Bodies::None)
         .expect("open");
     let sync = open(&mut list, &mut Viewer::new(), "c:0");
     assert!(bundle.frames[0].binary().len() <= sync.frames[0].binary().len());
@@ -130,18 +131,22 @@ fn a_sync_that_is_smaller_is_sent() {
 #[test]
 fn malformed_requests_are_refused() {
     let (mut list, _) = list(10);
-    let many: Vec<_> = (0..9).map(|at| held(&format!("c:{at}"), 0)).collect();
-    let searches: Vec<_> = (0..3).map(|at| held(&format!("q:61:{at}"), 0)).collect();
+    let many: Vec<_> = (0..9)
+        .map(|at| held_window(&format!("c:{at}"), 0))
+        .collect();
+    let searches: Vec<_> = (0..3)
+        .map(|at| held_window(&format!("q:61:{at}"), 0))
+        .collect();
     let cases = [
-        (vec![held("c:x", 1)], WindowError::BadName),
+        (vec![held_window("c:x", 1)], WindowError::BadName),
         (
-            vec![held("c:0", 1), held("c:0", 2)],
+            vec![held_window("c:0", 1), held_window("c:0", 2)],
             WindowError::NamedTwice,
         ),
         (many, WindowError::TooManyWindows { max: 8 }),
         (searches, WindowError::TooManySearches { max: 2 }),
         (
-            vec![held("a:1:400:400", 1)],
+            vec![held_window("a:1:400:400", 1)],
             WindowError::TooManyRows {
                 rows: 801,
                 max: 500,
@@ -153,7 +158,7 @@ fn malformed_requests_are_refused() {
         assert_eq!(viewer.resume(&mut list, &held, Bodies::None), Err(error));
         assert_eq!(viewer.windows().len(), 0);
     }
-    let refused = Viewer::discord().resume(&mut list, &[held("c:0", 1)], Bodies::None);
+    let refused = Viewer::discord().resume(&mut list, &[held_window("c:0", 1)], Bodies::None);
     assert_eq!(refused, Err(WindowError::Unsupported));
 }
 
@@ -167,7 +172,11 @@ fn a_name_that_ended_leads_to_the_window_of_now() {
     }
     let mut viewer = Viewer::new();
     let bundle = viewer
-        .resume(&mut list, &[held("a:50:10:10", version)], Bodies::None)
+        .resume(
+            &mut list,
+            &[held_window("a:50:10:10", version)],
+            Bodies::None,
+        )
         .expect("open");
     assert!(is_delta(&bundle));
     assert_eq!(&*bundle.frames[0].window, "a:50:10:10");
@@ -186,11 +195,11 @@ fn a_name_that_ended_leads_to_the_window_of_now() {
     // Between two ticks the anchor has moved, and no tick has said so yet.
     let version = leave(&mut list, "a:70:10:10");
     list.remove(&70);
-    let bundle = resume(&mut list, &[held("a:70:10:10", version)]).expect("open");
+    let bundle = resume(&mut list, &[held_window("a:70:10:10", version)]).expect("open");
     assert!(is_delta(&bundle));
     assert_eq!(bundle.frames[0].renamed.as_deref(), Some("a:71:10:10"));
     // Of an anchor that nobody knows any more, the first row is the successor.
-    let bundle = resume(&mut list, &[held("a:70:10:10", 0)]).expect("open");
+    let bundle = resume(&mut list, &[held_window("a:70:10:10", 0)]).expect("open");
     assert_eq!(bundle.frames[0].renamed.as_deref(), Some("g:online:10:10"));
 }
 
@@ -205,7 +214,10 @@ fn two_windows_that_became_one_are_one() {
     list.remove(&51);
     let _ = tick(&mut list, 0);
     let mut viewer = Viewer::new();
-    let both = [held("a:50:9:9", first), held("a:51:9:9", second)];
+    let both = [
+        held_window("a:50:9:9", first),
+        held_window("a:51:9:9", second),
+    ];
     let bundle = viewer.resume(&mut list, &both, Bodies::None).expect("open");
     assert_eq!(bundle.frames.len(), 2);
     assert!(
@@ -226,7 +238,7 @@ fn windows_are_kept_for_a_minute() {
         list.touch(&7).expect("known");
         let _ = tick(&mut list, 250);
         let _ = tick(&mut list, 250 + 1_000 * seconds);
-        let bundle = resume(&mut list, &[held("c:0", version)]).expect("open");
+        let bundle = resume(&mut list, &[held_window("c:0", version)]).expect("open");
         assert_eq!(is_delta(&bundle), kept, "after {seconds} s");
     }
     let mut list = List::new(ListOptions::default().resume_for(Duration::ZERO));
@@ -235,7 +247,7 @@ fn windows_are_kept_for_a_minute() {
         .expect("room");
     let version = leave(&mut list, "c:0");
     assert!(!is_delta(
-        &resume(&mut list, &[held("c:0", version)]).expect("open")
+        &resume(&mut list, &[held_window("c:0", version)]).expect("open")
     ));
     assert_eq!(list.resume_bytes(), 0);
 }
@@ -274,7 +286,7 @@ fn fields_that_changed_are_united() {
     let source = Asked(parking_lot::Mutex::default());
     let mut viewer = Viewer::new();
     let bodies = Bodies::Source(&source);
-    let bundle = viewer.resume(&mut list, &[held("c:0", version)], bodies);
+    let bundle = viewer.resume(&mut list, &[held_window("c:0", version)], bodies);
     assert!(is_delta(&bundle.expect("open")));
     assert_eq!(*source.0.lock(), [Fields(5), Fields(2)]);
 }

@@ -13,7 +13,7 @@ use headcount::{
     tracker::{Leave, LeaveReason},
 };
 
-use super::held::held;
+use super::readable::readable;
 
 /// The changes of a topic, and its entries as those taken have left them.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct TopicChanges {
 impl TopicChanges {
     /// Begins with the entries that are there. Returns them as the first change too.
     pub(super) fn begin(node: &Node, topic: &Arc<str>) -> (Self, TopicDiff) {
-        let (entries, subscription) = held(node.list_and_subscribe(topic));
+        let (entries, subscription) = readable(node.list_and_subscribe(topic));
         let mut changes = Self {
             topic: Arc::clone(topic),
             subscription,
@@ -48,7 +48,7 @@ impl TopicChanges {
                 }
                 Poll::Ready(Err(_)) => {
                     // Too much happened between two calls: the difference to what is there now says the same.
-                    let (entries, subscription) = held(node.list_and_subscribe(&self.topic));
+                    let (entries, subscription) = readable(node.list_and_subscribe(&self.topic));
                     self.subscription = subscription;
                     taken.push(Arc::new(self.replace(entries)));
                 }

@@ -6,7 +6,6 @@
 
 mod changes;
 mod delivery;
-mod held;
 mod history;
 mod hub;
 mod locks;
@@ -17,6 +16,7 @@ mod overview;
 mod presence;
 mod presence_feed;
 mod published;
+mod readable;
 mod refused;
 mod subscribers;
 mod subscription_id;

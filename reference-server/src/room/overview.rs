@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use headcount::EntryBuf;
 
-use super::{RoomPresence, held::held};
+use super::{RoomPresence, readable::readable};
 
 /// An open room.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl RoomPresence {
         let topics = self.presence().topics();
         for topic in topics.into_iter().filter(|topic| topic.contains(':')) {
             let mut by_node: BTreeMap<String, usize> = BTreeMap::new();
-            for entry in held(self.presence().get_by_key(&topic, key)) {
+            for entry in readable(self.presence().get_by_key(&topic, key)) {
                 *by_node.entry(node_of(&entry)).or_default() += 1;
             }
             places.extend(by_node.into_iter().map(|(node, sessions)| Place {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     changes::TopicChanges,
-    held::held,
+    readable::readable,
     subscription_id::SubscriptionId,
     watch::{self, Transition, Watch},
 };
@@ -156,7 +156,7 @@ impl RoomPresence {
             return;
         };
         let key = user.to_string();
-        let entries = held(node.get_by_key(watch::USERS, key.as_str()));
+        let entries = readable(node.get_by_key(watch::USERS, key.as_str()));
         let own = entries.iter().find(|e| e.origin().replica == node.id());
         if let Some(own) = own {
             let tenant = String::from_utf8_lossy(own.meta()).into_owned();
@@ -193,7 +193,7 @@ impl RoomPresence {
     /// Returns the status of a user that is connected to any node, as others see it.
     pub(crate) fn status_of(&self, user: Uuid) -> Status {
         let key = user.to_string();
-        let entries = held(self.presence().get_by_key(watch::USERS, key.as_str()));
+        let entries = readable(self.presence().get_by_key(watch::USERS, key.as_str()));
         let mut statuses = entries
             .iter()
             .map(|entry| Status::of_session(entry.status()));
@@ -256,13 +256,13 @@ impl RoomPresence {
 
     /// Counts the sessions in `topic`.
     pub(super) fn sessions_len(&self, topic: &str) -> usize {
-        held(self.presence().count(topic))
+        readable(self.presence().count(topic))
     }
 
     /// Counts the users in `topic` that others see. O(sessions there).
     pub(super) fn online_len(&self, topic: &str) -> usize {
         let mut users: HashMap<String, bool> = HashMap::new();
-        held(self.presence().for_each(topic, |entry| {
+        readable(self.presence().for_each(topic, |entry| {
             let is_hidden = Status::of_session(entry.status()) == Status::Invisible;
             if let Some(key) = entry.key_str() {
                 *users.entry(key.to_owned()).or_default() |= is_hidden;
@@ -273,7 +273,7 @@ impl RoomPresence {
 
     /// Returns the sessions of a user, or none if one of them is invisible: that hides them all.
     pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
-        let entries = held(self.presence().get_by_key(topic, key));
+        let entries = readable(self.presence().get_by_key(topic, key));
         let sessions: Vec<_> = entries.iter().map(session).collect();
         if sessions.iter().any(|s| s.status == Status::Invisible) {
             Vec::new()
@@ -284,7 +284,7 @@ impl RoomPresence {
 
     /// Returns the subscriptions of a user, invisible ones too.
     pub(super) fn subscriptions(&self, topic: &str, key: &str) -> Vec<SubscriptionId> {
-        let entries = held(self.presence().get_by_key(topic, key));
+        let entries = readable(self.presence().get_by_key(topic, key));
         let owners = entries.iter().map(EntryBuf::owner);
         owners.filter_map(SubscriptionId::of_owner).collect()
     }
@@ -293,7 +293,7 @@ impl RoomPresence {
     pub(super) fn keys(&self, topic: &str) -> Vec<String> {
         let mut keys = Vec::new();
         let add = |entry: Entry<'_>| keys.extend(entry.key_str().map(str::to_owned));
-        held(self.presence().for_each(topic, add));
+        readable(self.presence().for_each(topic, add));
         keys.sort_unstable();
         keys.dedup();
         keys

@@ -11,7 +11,7 @@ use std::{
 use headcount::{NewEntry, Status, runtime::Node};
 use uuid::Uuid;
 
-use super::{changes::TopicChanges, held::held};
+use super::{changes::TopicChanges, readable::readable};
 
 /// The topics. No topic of a room has such a name.
 pub(super) const USERS: &str = "users";
@@ -55,7 +55,7 @@ impl Watch {
                 shown: HashMap::new(),
                 topic,
             };
-            let entries = held(node.list(&watched.topic));
+            let entries = readable(node.list(&watched.topic));
             let keys = entries.iter().filter_map(|entry| entry.key_str());
             let keys: HashSet<String> = keys.map(str::to_owned).collect();
             watched.look_at(node, keys);
@@ -91,7 +91,7 @@ impl WatchedTopic {
     fn look_at(&mut self, node: &Node, keys: HashSet<String>) -> Vec<Transition> {
         let mut transitions = Vec::new();
         for key in keys {
-            let entries = held(node.get_by_key(&self.topic, key.as_str()));
+            let entries = readable(node.get_by_key(&self.topic, key.as_str()));
             let is_hidden = |status: u8| Status::of_session(status) == Status::Invisible;
             let is_on = !entries.is_empty() && !entries.iter().any(|e| is_hidden(e.status()));
             if is_on == self.shown.contains_key(&key) {

@@ -184,7 +184,8 @@ impl<I: Id> Windows<I> {
         let mut past = live
             .past(past, trace.version)
             .filter(|_| !builder.is_bulk())?;
-        let (old, new) = (&live.newest().rows, &target.newest().rows);
+        let old = &live.newest().rows;
+        let new = &target.newest().rows;
         past.note(&fields_between(old, new, &positions(old, new), builder));
         Some(past)
     }

@@ -296,7 +296,8 @@ impl<'a, I: Id> Watched<'a, I> {
         if self.is_over || self.is_search() || !self.handle.keeps_log() || builder.is_bulk() {
             return None;
         }
-        let (old, new) = (self.newest(), target.newest());
+        let old = self.newest();
+        let new = target.newest();
         let was = positions(&old.rows, &new.rows);
         let fields = fields_between(&old.rows, &new.rows, &was, builder);
         let next = (target.handle.spec().clone(), new.version);

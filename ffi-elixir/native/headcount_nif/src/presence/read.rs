@@ -17,7 +17,7 @@ const PAGE_KEYS: usize = 256;
 const COPIED_MAX: usize = 1_000;
 
 /// Returns what was read: the trackers are in mode `all`, in which every topic can be read.
-fn held<T>(read: Result<T, ReadError>) -> T {
+fn readable<T>(read: Result<T, ReadError>) -> T {
     read.expect("every topic can be read in mode `all`")
 }
 
@@ -37,8 +37,8 @@ twins! {
         let presence = &cluster.presence;
         let sessions = patiently(
             patience,
-            || presence.try_read(topic, read).map(held),
-            || held(presence.read(topic, read)),
+            || presence.try_read(topic, read).map(readable),
+            || readable(presence.read(topic, read)),
         );
         answer(env, sessions)
     }
@@ -67,8 +67,8 @@ fn presence_list_short<'a>(
     let presence = &cluster.presence;
     let list = patiently(
         crate::shared::Patience::Moment,
-        || presence.try_read(topic, read).map(held),
-        || held(presence.read(topic, read)),
+        || presence.try_read(topic, read).map(readable),
+        || readable(presence.read(topic, read)),
     );
     list.unwrap_or_else(|| atoms::many().encode(env))
 }
@@ -77,13 +77,13 @@ fn presence_list_short<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_list<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -> Term<'a> {
     let presence = &cluster.presence;
-    let revision = || held(presence.read(topic, |tracker| tracker.list_revision(topic)));
+    let revision = || readable(presence.read(topic, |tracker| tracker.list_revision(topic)));
     let before = revision();
     if let Some(list) = cluster.lists.copy(env, topic, before, usize::MAX) {
         return list;
     }
     let mut making = Making::new(&cluster, env);
-    let mut pages = held(presence.begin_pages(topic));
+    let mut pages = readable(presence.begin_pages(topic));
     read_pages(presence, &mut pages, &mut making);
     if revision() == before {
         making.finish(topic, before)
@@ -101,13 +101,13 @@ fn presence_dirty_list<'a>(
 ) -> Vec<Term<'a>> {
     let presence = &cluster.presence;
     let mut making = Making::new(&cluster, env);
-    let mut pages = held(presence.begin_pages(topic)).down_too();
+    let mut pages = readable(presence.begin_pages(topic)).down_too();
     read_pages(presence, &mut pages, &mut making);
     making.terms
 }
 
 fn read_pages(presence: &Presence, pages: &mut Pages, making: &mut Making<'_, '_>) {
-    while !held(presence.page(pages, PAGE_KEYS, |entry| making.push(entry))).done {}
+    while !readable(presence.page(pages, PAGE_KEYS, |entry| making.push(entry))).done {}
 }
 
 /// A list that is being made.
@@ -161,8 +161,8 @@ twins! {
         let count = |tracker: &Tracker| tracker.count(topic);
         answer(env, patiently(
             patience,
-            || presence.try_read(topic, count).map(held),
-            || held(presence.read(topic, count)),
+            || presence.try_read(topic, count).map(readable),
+            || readable(presence.read(topic, count)),
         ))
     }
 }
@@ -170,7 +170,7 @@ twins! {
 /// Returns the number of keys. Dirty: while a node is down the first call after a change reads the whole topic.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_count_keys(cluster: ResourceArc<Cluster>, topic: &str) -> usize {
-    held(cluster.presence.count_keys(topic))
+    readable(cluster.presence.count_keys(topic))
 }
 
 twins! {
