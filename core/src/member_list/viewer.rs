@@ -688,9 +688,6 @@ impl<I: Id> Viewer<I> {
     }
 
     fn names(&self) -> Vec<WindowVersion> {
-        self.windows
-            .iter()
-            .map(OpenWindow::window_version)
-            .collect()
+        self.windows.iter().map(OpenWindow::shown).collect()
     }
 }

@@ -80,7 +80,7 @@ impl<I: Id> OpenWindow<I> {
     }
 
     /// Returns what the client has of the window, if it lost nothing.
-    pub(crate) fn window_version(&self) -> WindowVersion {
+    pub(crate) fn shown(&self) -> WindowVersion {
         WindowVersion {
             window: self.name.clone(),
             version: Some(self.version),
