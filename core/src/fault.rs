@@ -108,6 +108,12 @@ pub enum Fault {
     IgnoreBeatGap,
     /// Do not show the row of a partition again after it was given to a new holder.
     ServeUnseen,
+    /// Tell the count of a topic once.
+    CountOnce,
+    /// Keep the count of a topic whose own entries are gone.
+    KeepCounts,
+    /// Do not count own entries that leave.
+    CountNoLeaves,
 }
 
 #[cfg(feature = "testing")]
@@ -160,6 +166,9 @@ impl Fault {
         Self::ShowNoRows,
         Self::SweepNothing,
         Self::ServeUnseen,
+        Self::CountOnce,
+        Self::KeepCounts,
+        Self::CountNoLeaves,
     ];
 }
 

@@ -24,6 +24,7 @@ const MAC_LEN: usize = 16;
 const FLAG_MAC: u8 = 1;
 const FLAG_PARTITION: u8 = 2;
 const FLAG_INTEREST: u8 = 4;
+const FLAG_COUNTS: u8 = 8;
 /// The offset of the logarithm of the number of partitions.
 const SHAPE_AT: usize = 6;
 
@@ -69,10 +70,6 @@ impl Kind {
     pub const ASK: Self = Self(18);
     /// The positions that changed since a Beat.
     pub const ROWS: Self = Self(19);
-    /// Counts of the topics that changed in one partition.
-    pub const COUNT_DELTA: Self = Self(20);
-    /// Counts of all topics in one partition.
-    pub const COUNT_REPAIR: Self = Self(21);
     /// Warns the receiver that more is known of it than it says.
     pub const HEARD: Self = Self(22);
     /// A frame to one replica that others pass on.
@@ -116,8 +113,6 @@ impl Kind {
             Self::ROW => "row",
             Self::ASK => "ask",
             Self::ROWS => "rows",
-            Self::COUNT_DELTA => "count_delta",
-            Self::COUNT_REPAIR => "count_repair",
             Self::HEARD => "heard",
             Self::RELAYED => "relayed",
             Self::SNAPSHOT => "snapshot",
@@ -259,7 +254,8 @@ impl Envelope {
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let flags = flag(self.key.is_some(), FLAG_MAC)
             | flag(partition.is_some(), FLAG_PARTITION)
-            | flag(self.shape.mode() == Mode::Interest, FLAG_INTEREST);
+            | flag(self.shape.mode() == Mode::Interest, FLAG_INTEREST)
+            | flag(self.shape.has_counts(), FLAG_COUNTS);
         frame.extend_from_slice(&MAGIC);
         frame.extend_from_slice(&[WIRE_MAJOR, WIRE_MINOR, kind.0, flags, self.shape.bits(), 0]);
         frame.extend_from_slice(&self.cluster_bytes());
@@ -286,7 +282,7 @@ impl Envelope {
         let sealed = self.check_seal(frame).map_err(OpenError::Unsealed)?;
         let malformed = |what| OpenError::Malformed(DecodeError::invalid(5, what));
         let flags = frame[5];
-        if flags > (FLAG_MAC | FLAG_PARTITION | FLAG_INTEREST) || frame[7] != 0 {
+        if flags > (FLAG_MAC | FLAG_PARTITION | FLAG_INTEREST | FLAG_COUNTS) || frame[7] != 0 {
             return Err(malformed("reserved header bits are set"));
         }
         let mode = if flags & FLAG_INTEREST == 0 {
@@ -294,8 +290,13 @@ impl Envelope {
         } else {
             Mode::Interest
         };
-        let Some(shape) = Shape::from_bits(frame[6], mode) else {
-            return Err(malformed("there are more than 65,536 partitions"));
+        let shape = Shape::from_bits(frame[6], mode);
+        let shape = shape.ok_or_else(|| malformed("there are more than 65,536 partitions"))?;
+        let shape = match flags & FLAG_COUNTS {
+            0 => shape,
+            _ => shape
+                .with_counts()
+                .ok_or_else(|| malformed("a cluster of this shape has no counts"))?,
         };
         if shape != self.shape && !is_broken(Fault::AnyShape) {
             return Err(OpenError::OtherShape(shape));
@@ -452,9 +453,13 @@ mod tests {
     #[test]
     fn a_sealed_frame_of_another_shape_names_that_shape() {
         let ours = envelope("eu", None);
-        let shapes = [(64, Mode::All), (32, Mode::Interest)];
-        for (partitions, mode) in shapes {
-            let shape = Shape::new(partitions, mode).unwrap();
+        let interest = Shape::new(32, Mode::Interest).unwrap();
+        let shapes = [
+            Shape::new(64, Mode::All).unwrap(),
+            interest,
+            interest.with_counts().unwrap(),
+        ];
+        for shape in shapes {
             let theirs = Envelope::new("eu", None, shape);
             let frame = theirs.seal(Kind::HELLO, None, b"x");
             assert_eq!(ours.open(&frame), Err(OpenError::OtherShape(shape)));
@@ -467,6 +472,21 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+
+    #[test]
+    fn counts_of_a_cluster_that_has_none_are_malformed() {
+        let envelope = envelope("eu", None);
+        let sealed = envelope.seal(Kind::HELLO, None, b"x");
+        let mut frame = sealed[..sealed.len() - CHECKSUM_LEN].to_vec();
+        frame[5] |= FLAG_COUNTS;
+        let checksum = envelope.checksum(&frame);
+        frame.extend_from_slice(&checksum);
+        let refused = envelope.open(&frame);
+        assert!(
+            matches!(refused, Err(OpenError::Malformed(_))),
+            "{refused:?}"
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! The shape of a cluster: how many partitions its topics lie in, and whether replicas choose what
-//! they hold.
+//! The shape of a cluster: how many partitions its topics lie in, whether replicas choose what they
+//! hold, and whether they count it.
 
 use std::fmt;
 
 use crate::id::topic_hash;
 
-/// The most partitions of a cluster.
+/// The most partitions of a cluster, those of counts included.
 pub(crate) const PARTITIONS_MAX: u32 = 1 << 16;
 
 /// The rule by which replicas hold entries of others.
@@ -17,12 +17,13 @@ pub enum Mode {
     Interest,
 }
 
-/// The number of partitions and the mode: equal on all nodes of a cluster, and stated in every
-/// frame.
+/// The number of partitions, the mode, and whether topics are counted: equal on all nodes of a
+/// cluster, and stated in every frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     bits: u8,
     mode: Mode,
+    has_counts: bool,
 }
 
 impl Shape {
@@ -40,12 +41,37 @@ impl Shape {
         is_valid.then(|| Self {
             bits: partitions.trailing_zeros() as u8,
             mode,
+            has_counts: false,
         })
     }
 
-    /// Makes a shape from the fields of a header; `None` if there are too many partitions.
+    /// Returns the shape of a cluster in which each partition has one of counts beside it; `None` in
+    /// mode `all`, and if it has more than 32,768 partitions.
+    ///
+    /// ```
+    /// use headcount::replica::{Mode, Shape};
+    /// let shape = Shape::new(4_096, Mode::Interest).expect("it is a power of two");
+    /// let shape = shape.with_counts().expect("it has room for as many partitions of counts");
+    /// assert!(shape.has_counts());
+    /// assert_eq!(shape.partitions(), 4_096);
+    /// ```
+    #[must_use]
+    pub fn with_counts(self) -> Option<Self> {
+        let has_room = 2 * self.partitions() <= PARTITIONS_MAX;
+        (has_room && self.mode == Mode::Interest).then_some(Self {
+            has_counts: true,
+            ..self
+        })
+    }
+
+    /// Makes a shape without counts from the fields of a header; `None` if there are too many
+    /// partitions.
     pub(crate) fn from_bits(bits: u8, mode: Mode) -> Option<Self> {
-        (u32::from(bits) <= PARTITIONS_MAX.trailing_zeros()).then_some(Self { bits, mode })
+        (u32::from(bits) <= PARTITIONS_MAX.trailing_zeros()).then_some(Self {
+            bits,
+            mode,
+            has_counts: false,
+        })
     }
 
     /// Returns the shape with one partition.
@@ -53,6 +79,7 @@ impl Shape {
         Self {
             bits: 0,
             mode: Mode::All,
+            has_counts: false,
         }
     }
 
@@ -67,10 +94,21 @@ impl Shape {
         self.mode
     }
 
-    /// Returns the number of partitions.
+    /// Returns whether topics are counted.
+    #[must_use]
+    pub fn has_counts(self) -> bool {
+        self.has_counts
+    }
+
+    /// Returns the number of partitions, without those of counts.
     #[must_use]
     pub fn partitions(self) -> u32 {
         1 << self.bits
+    }
+
+    /// Returns the number of partitions, those of counts included.
+    pub(crate) fn all_partitions(self) -> u32 {
+        self.partitions() << u8::from(self.has_counts)
     }
 
     /// Returns the partition of a topic: the low bits of its hash. O(length).
@@ -79,9 +117,20 @@ impl Shape {
         (topic_hash(topic) & u64::from(self.partitions() - 1)) as u16
     }
 
-    /// Returns a number as a partition; `None` if there is no such partition.
+    /// Returns the partition of a topic's counts. O(length).
+    pub(crate) fn count_partition_of(self, topic: &str) -> u16 {
+        debug_assert!(self.has_counts);
+        self.partition_of(topic) + self.partitions() as u16
+    }
+
+    /// Returns whether a partition is one of counts.
+    pub(crate) fn is_of_counts(self, partition: u16) -> bool {
+        u32::from(partition) >= self.partitions()
+    }
+
+    /// Returns a number as a partition, of counts too; `None` if there is no such partition.
     pub(crate) fn partition(self, number: u64) -> Option<u16> {
-        let is_valid = number < u64::from(self.partitions());
+        let is_valid = number < u64::from(self.all_partitions());
         is_valid.then_some(number as u16)
     }
 }
@@ -92,7 +141,8 @@ impl fmt::Display for Shape {
             Mode::All => "all",
             Mode::Interest => "interest",
         };
-        write!(f, "{} partitions in mode {mode}", self.partitions())
+        let counts = if self.has_counts { " with counts" } else { "" };
+        write!(f, "{} partitions in mode {mode}{counts}", self.partitions())
     }
 }
 
@@ -102,6 +152,7 @@ impl Default for Shape {
         Self {
             bits: 5,
             mode: Mode::All,
+            has_counts: false,
         }
     }
 }
@@ -122,5 +173,30 @@ mod tests {
         assert_eq!(Shape::from_bits(17, Mode::All), None);
         let single = Shape::new(1, Mode::All).unwrap();
         assert_eq!((single.bits(), single.partition_of("hall")), (0, 0));
+    }
+
+    #[test]
+    fn partitions_of_counts_follow_the_others_one_for_each() {
+        let shape = Shape::new(32, Mode::Interest).unwrap();
+        assert_eq!(shape.partition(32), None);
+        let shape = shape.with_counts().unwrap();
+        assert_eq!((shape.partitions(), shape.all_partitions()), (32, 64));
+        assert_eq!(shape.partition(63), Some(63));
+        assert_eq!(shape.partition(64), None);
+        let partition = shape.partition_of("hall");
+        assert_eq!(shape.count_partition_of("hall"), partition + 32);
+        assert!(shape.is_of_counts(partition + 32) && !shape.is_of_counts(partition));
+        assert_eq!(
+            shape.to_string(),
+            "32 partitions in mode interest with counts"
+        );
+        let largest = Shape::new(PARTITIONS_MAX / 2, Mode::Interest).unwrap();
+        assert_eq!(
+            largest.with_counts().unwrap().partition(65_535),
+            Some(65_535)
+        );
+        let too_large = Shape::new(PARTITIONS_MAX, Mode::Interest).unwrap();
+        assert_eq!(too_large.with_counts(), None);
+        assert_eq!(Shape::new(32, Mode::All).unwrap().with_counts(), None);
     }
 }

@@ -29,16 +29,20 @@ impl LeaveBudget {
 
     /// Cuts the longest leave logs in half until all fit the budget. A log that was cut costs a
     /// later holder a `Repair` instead of a `Delta`.
-    pub(super) fn enforce(&mut self, now: Duration, shards: &[RwLock<Partitions>]) {
+    pub(super) fn enforce<'a>(
+        &mut self,
+        now: Duration,
+        shards: impl Iterator<Item = &'a RwLock<Partitions>> + Clone,
+    ) {
         if now < self.due {
             return;
         }
         self.due = now + PERIOD;
-        let logs = shards.iter().map(|shard| shard.read().leave_log_len());
+        let logs = shards.clone().map(|shard| shard.read().leave_log_len());
         let mut total: usize = logs.sum();
         while total * LEAVE_LEN > self.bytes_max {
             let logs = shards
-                .iter()
+                .clone()
                 .map(|shard| (shard.read().longest_leave_log(), shard));
             let longest = logs.max_by_key(|(len, _)| *len);
             let Some((len, shard)) = longest.filter(|(len, _)| *len > 0) else {
@@ -72,16 +76,16 @@ mod tests {
         let shards = [with_leaves(100), with_leaves(10)];
         let lens = || shards.each_ref().map(|shard| shard.read().leave_log_len());
         let mut budget = LeaveBudget::new(50 * LEAVE_LEN);
-        budget.enforce(Duration::ZERO, &shards);
+        budget.enforce(Duration::ZERO, shards.iter());
         assert_eq!(lens(), [25, 10]);
         for _ in 0..50 {
             let mut shard = shards[1].write();
             shard.track(&NewEntry::new("room", "ann", "conn")).unwrap();
             shard.untrack("room", "ann".into(), b"conn");
         }
-        budget.enforce(PERIOD / 2, &shards);
+        budget.enforce(PERIOD / 2, shards.iter());
         assert_eq!(lens(), [25, 60], "it is not time yet");
-        budget.enforce(PERIOD, &shards);
+        budget.enforce(PERIOD, shards.iter());
         assert_eq!(lens(), [25, 15]);
     }
 }

@@ -68,6 +68,7 @@ impl Presence {
         let control = &mut *self.control.lock();
         control.advance(now);
         self.observe(control);
+        self.count_own(control);
         control.replica.handle_timeout(now);
         self.run(control);
         self.trim_leaves(control);
@@ -124,7 +125,8 @@ impl Presence {
 
     /// Returns the next thing that happened to the cluster. Of each kind of event the newest 4,096
     /// wait, so many signals push out no other events; of
-    /// [`TopicReady`](crate::replica::Event::TopicReady) 65,536, and of
+    /// [`TopicReady`](crate::replica::Event::TopicReady) and
+    /// [`CountsReady`](crate::replica::Event::CountsReady) 65,536, and of
     /// [`DiffsDropped`](crate::replica::Event::DiffsDropped) one.
     #[must_use = "it is handed out once"]
     pub fn poll_event(&self) -> Option<Event> {

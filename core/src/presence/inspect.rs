@@ -13,12 +13,12 @@ impl Presence {
     /// Returns a second process with the same memory, as cloning a virtual machine makes it.
     pub(crate) fn fork(&self) -> Self {
         let control = self.control.lock().clone();
-        let shards = self.shards.iter();
+        let copy = |shard: &RwLock<Partitions>| RwLock::new(shard.read().clone());
         Self {
             id: RwLock::new(self.id()),
-            shards: shards
-                .map(|shard| RwLock::new(shard.read().clone()))
-                .collect(),
+            shape: self.shape,
+            shards: self.shards.iter().map(copy).collect(),
+            count_shards: self.count_shards.iter().map(copy).collect(),
             changed: AtomicU32::new(self.changed.load(Ordering::Acquire)),
             unreported: AtomicU32::new(self.unreported.load(Ordering::Acquire)),
             written: AtomicUsize::new(self.written.load(Ordering::Acquire)),
@@ -40,11 +40,29 @@ impl Presence {
         shard.tracker(topic).list(topic).for_each(each);
     }
 
+    /// Calls `each` for the visible counts of a topic, whether they may be read or not.
+    pub(crate) fn for_each_count_held(&self, topic: &str, each: impl FnMut(Entry<'_>)) {
+        if let Some(shard) = self.count_shards.get(usize::from(self.number_of(topic))) {
+            shard.read().tracker(topic).list(topic).for_each(each);
+        }
+    }
+
+    /// Returns whether the counts of a topic may be read.
+    pub(crate) fn count_access(&self, topic: &str) -> Access {
+        let shard = self.count_shards.get(usize::from(self.number_of(topic)));
+        shard.map_or(Access::NotWatched, |shard| shard.read().access(topic))
+    }
+
     /// Returns whether a topic may be read.
     pub(crate) fn access(&self, topic: &str) -> Access {
         let access = self.shard(topic).read().access(topic);
         debug_assert_eq!(access, self.control.lock().replica.access(topic));
         access
+    }
+
+    /// Returns all partitions, those of counts included.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = u16> + use<> {
+        (0..self.shape.all_partitions()).map(|partition| partition as u16)
     }
 
     /// Returns what is held of another replica in a partition.
@@ -63,7 +81,7 @@ impl Presence {
     /// Returns the state of every origin in every partition that has a tracker.
     pub(crate) fn origins(&self) -> Vec<(u16, OriginInfo)> {
         let mut all = Vec::new();
-        for shard in &self.shards {
+        for shard in self.all_shards() {
             for (partition, tracker) in shard.read().trackers() {
                 all.extend(tracker.origins().map(|info| (partition, info)));
             }
@@ -83,6 +101,6 @@ impl Presence {
     }
 
     fn shard_of(&self, partition: u16) -> &RwLock<Partitions> {
-        &self.shards[usize::from(partition) % self.shards.len()]
+        self.numbered(self.number_of_partition(partition))
     }
 }

@@ -32,6 +32,7 @@ mod budget;
 mod cluster;
 mod config;
 mod control;
+mod counts;
 #[cfg(feature = "testing")]
 mod inspect;
 mod list_with_diffs;
@@ -50,10 +51,12 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::codec::Shape;
 use crate::id::{Origin, ReplicaId, topic_hash};
 use crate::replica::{Partitions, Replica};
 
 pub use self::config::PresenceConfig;
+pub use self::counts::Keys;
 #[cfg(feature = "testing")]
 pub(crate) use self::restore::read_snapshot;
 pub use self::snapshot::RestoreError;
@@ -90,8 +93,11 @@ const LEAVE_WIRE_LEN: usize = 8;
 #[derive(Debug)]
 pub struct Presence {
     id: RwLock<ReplicaId>,
+    shape: Shape,
     /// As many as there are locks: a power of two, at most 32.
     shards: Box<[RwLock<Partitions>]>,
+    /// As many again, for counts; none in a cluster without.
+    count_shards: Box<[RwLock<Partitions>]>,
     /// Shards with local changes since the last `take_diff`, one bit each.
     changed: AtomicU32,
     /// Shards with local changes that were not reported to the control plane.
@@ -128,12 +134,19 @@ impl Presence {
         } else {
             shard
         };
+        let shape = replication.shape;
+        let count_shards = if shape.has_counts() { shards } else { 0 };
+        let count_shard = shard.clone().of_counts();
         let plane = Replica::new(replica.clone(), replication, config.seed);
         let leave_budget = LeaveBudget::new(config.leave_log_bytes_max);
         let diffs = WaitingDiffs::new(config.diffs_bytes_max);
         Self {
             id: RwLock::new(replica),
+            shape,
             shards: (0..shards).map(|_| RwLock::new(shard.clone())).collect(),
+            count_shards: (0..count_shards)
+                .map(|_| RwLock::new(count_shard.clone()))
+                .collect(),
             changed: AtomicU32::new(0),
             unreported: AtomicU32::new(0),
             written: AtomicUsize::new(0),
@@ -151,6 +164,29 @@ impl Presence {
 
     fn shard(&self, topic: &str) -> &RwLock<Partitions> {
         &self.shards[usize::from(self.number_of(topic))]
+    }
+
+    /// Returns all shards, in the order of their numbers: those of entries, then those of counts.
+    fn all_shards(&self) -> impl Iterator<Item = &RwLock<Partitions>> + Clone {
+        self.shards.iter().chain(&self.count_shards)
+    }
+
+    /// Returns the number of the shard of a partition.
+    fn number_of_partition(&self, partition: u16) -> u8 {
+        let number = usize::from(partition) % self.shards.len();
+        let first = if self.shape.is_of_counts(partition) {
+            self.shards.len()
+        } else {
+            0
+        };
+        (first + number) as u8
+    }
+
+    /// Returns the shard with a number.
+    fn numbered(&self, number: u8) -> &RwLock<Partitions> {
+        let number = usize::from(number);
+        let count_shard = || &self.count_shards[number - self.shards.len()];
+        self.shards.get(number).unwrap_or_else(count_shard)
     }
 
     /// Notes operations on a shard that take approximately that many bytes on the wire.

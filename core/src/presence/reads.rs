@@ -1,6 +1,6 @@
 //! Reads, and lists that hold no lock for long.
 
-use super::Presence;
+use super::{Keys, Presence};
 use crate::error::ReadError;
 use crate::replica::Partitions;
 use crate::tracker::{Entry, EntryBuf, Key, Pages, Slice, Tracker};
@@ -66,20 +66,34 @@ impl Presence {
         shard.tracker(topic).get_own(topic, key, owner)
     }
 
-    /// Returns the number of visible entries in a topic. O(origins of the topic).
+    /// Returns the number of visible entries in a topic: of what is held, or by the
+    /// [counts](Self::watch_counts) of all replicas. O(origins of the topic).
     ///
     /// # Errors
-    /// [`ReadError`] if the topic is not watched, or not ready.
+    /// [`ReadError`] if neither the topic nor its counts are watched, or none is ready.
     pub fn count(&self, topic: &str) -> Result<usize, ReadError> {
-        self.read(topic, |tracker| tracker.count(topic))
+        let held = self.read(topic, |tracker| tracker.count(topic));
+        held.or_else(|error| {
+            let counts = self.counts(topic, error)?;
+            Ok(counts.iter().map(|count| count.entries as usize).sum())
+        })
     }
 
-    /// Returns the number of distinct visible keys in a topic. See [`Tracker::count_keys`].
+    /// Returns the number of distinct visible keys in a topic: exact if its entries are held, see
+    /// [`Tracker::count_keys`]; else bounds, by the [counts](Self::watch_counts) of all replicas.
     ///
     /// # Errors
-    /// [`ReadError`] if the topic is not watched, or not ready.
-    pub fn count_keys(&self, topic: &str) -> Result<usize, ReadError> {
-        self.read(topic, |tracker| tracker.count_keys(topic))
+    /// [`ReadError`] if neither the topic nor its counts are watched, or none is ready.
+    pub fn count_keys(&self, topic: &str) -> Result<Keys, ReadError> {
+        let held = self.read(topic, |tracker| Keys::of(tracker.count_keys(topic)));
+        held.or_else(|error| {
+            let counts = self.counts(topic, error)?;
+            let keys = counts.iter().map(|count| count.keys as usize);
+            Ok(Keys {
+                at_least: keys.clone().max().unwrap_or(0),
+                at_most: keys.sum(),
+            })
+        })
     }
 
     /// Returns the topics of which this node holds entries, hidden ones included, sorted.

@@ -14,7 +14,7 @@ impl Presence {
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         let id = self.id();
-        let bits = self.control.lock().replica.shape().bits();
+        let bits = self.shape.bits();
         let mut body = snapshot::begin(&id, bits);
         let mut states = Vec::new();
         for shard in &self.shards {

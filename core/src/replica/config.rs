@@ -20,6 +20,8 @@ use crate::codec::{Mode, PARTITIONS_MAX, Shape, SharedKey};
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) shape: Shape,
+    /// True if counts are wanted, whether the shape has room for them or not.
+    pub(crate) counts: bool,
     pub(crate) cluster: String,
     pub(crate) key: Option<SharedKey>,
     pub(crate) heartbeat: Duration,
@@ -50,6 +52,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             shape: Shape::default(),
+            counts: false,
             cluster: "headcount".into(),
             key: None,
             heartbeat: Duration::from_secs(1),
@@ -96,14 +99,15 @@ impl Config {
 
     /// Sets the number of partitions that topics are spread over. Default 32.
     ///
-    /// The number is raised to the next power of two, at most 65,536. All nodes of a cluster must
+    /// The number is raised to the next power of two, at most 65,536, or 32,768 with
+    /// [`counts`](Self::counts). All nodes of a cluster must
     /// have the same: frames of a node with another number are refused, and told as
     /// [`ShapeMismatch`](super::Event::ShapeMismatch). A partition without entries costs nothing.
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         let partitions = partitions.clamp(1, PARTITIONS_MAX).next_power_of_two();
         self.shape = Shape::new(partitions, self.shape.mode()).unwrap_or_default();
-        self
+        self.reshape()
     }
 
     /// Sets what each node holds of the others: everything, or what it watches. Default
@@ -118,6 +122,32 @@ impl Config {
     pub fn mode(mut self, mode: Mode) -> Self {
         let partitions = self.shape.partitions();
         self.shape = Shape::new(partitions, mode).unwrap_or_default();
+        self.reshape()
+    }
+
+    /// Sets whether nodes tell how many entries and keys they have in each topic, for those that
+    /// [watch the counts](crate::Presence::watch_counts) of a topic instead of its entries, in mode
+    /// [`Interest`](Mode::Interest). Default `false`.
+    ///
+    /// Each node then tells once a heartbeat of the topics in which entries came or went. It keeps an
+    /// entry for each topic that it has entries in, and its index has twice as many partitions. All
+    /// nodes of a cluster must have the same. In mode `All` everything is held, and this does
+    /// nothing.
+    #[must_use]
+    pub fn counts(mut self, counts: bool) -> Self {
+        self.counts = counts;
+        self.reshape()
+    }
+
+    /// Gives the shape partitions of counts, if they are wanted.
+    fn reshape(mut self) -> Self {
+        let mode = self.shape.mode();
+        let has_counts = self.counts && mode == Mode::Interest;
+        let partitions_max = PARTITIONS_MAX >> u8::from(has_counts);
+        let partitions = self.shape.partitions().min(partitions_max);
+        let shape = Shape::new(partitions, mode).unwrap_or_default();
+        let with_counts = shape.with_counts().filter(|_| has_counts);
+        self.shape = with_counts.unwrap_or(shape);
         self
     }
 

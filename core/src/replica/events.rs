@@ -11,7 +11,7 @@ const OF_KIND_MAX: usize = 4_096;
 const TOPICS_READY_MAX: usize = 65_536;
 
 /// The number of kinds.
-const KINDS: usize = 17;
+const KINDS: usize = 18;
 
 /// Events in their order. A flood of one kind, such as signals, pushes out none of another.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +47,7 @@ impl Events {
 fn bound(event: &Event) -> usize {
     match event {
         Event::DiffsDropped => 1,
-        Event::TopicReady { .. } => TOPICS_READY_MAX,
+        Event::TopicReady { .. } | Event::CountsReady { .. } => TOPICS_READY_MAX,
         _ => OF_KIND_MAX,
     }
 }
@@ -71,6 +71,7 @@ fn kind(event: &Event) -> usize {
         Event::Unreadable { .. } => 14,
         Event::TopicReady { .. } => 15,
         Event::DiffsDropped => 16,
+        Event::CountsReady { .. } => 17,
     }
 }
 

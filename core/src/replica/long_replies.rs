@@ -156,7 +156,6 @@ mod tests {
             life: 3,
             clock,
             is_full: false,
-            is_counts: false,
             nonce,
         }
     }

@@ -310,6 +310,18 @@ pub enum Event {
         /// The replicas of which something may be missing.
         missing: Vec<ReplicaId>,
     },
+    /// The counts of a topic, [watched](crate::Presence::watch_counts), can be read: what each replica
+    /// had in it when the watch began, or more recently, is counted, but for those missing. If some
+    /// are, it is said again when none is. In a cluster with [`counts`](super::Config::counts) only.
+    CountsReady {
+        /// The topic.
+        topic: Arc<str>,
+        /// The age of the oldest news on which this rests: normally at most one heartbeat, never more
+        /// than `down_after`.
+        age: Duration,
+        /// The replicas of which something may be missing.
+        missing: Vec<ReplicaId>,
+    },
     /// A replica sent a short-lived sign.
     Signal {
         /// The replica.

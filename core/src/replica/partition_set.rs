@@ -47,7 +47,7 @@ impl PartitionSet {
 
     /// Returns the size from which on a bitmap is used: a list then takes as many bytes.
     fn bitmap_from(&self) -> usize {
-        (self.shape.partitions() as usize / 16).max(8)
+        (self.shape.all_partitions() as usize / 16).max(8)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -111,7 +111,7 @@ impl PartitionSet {
         let is_large = self.len() >= self.bitmap_from();
         match &self.form {
             Form::List(list) if is_large => {
-                let mut words = vec![0; (self.shape.partitions() as usize).div_ceil(64)];
+                let mut words = vec![0; (self.shape.all_partitions() as usize).div_ceil(64)];
                 for partition in list {
                     words[usize::from(*partition) / 64] |= 1 << (partition % 64);
                 }
@@ -138,7 +138,7 @@ impl PartitionSet {
             }
             Form::Bitmap { words, .. } => {
                 writer.u8(FORM_BITMAP);
-                for partition in 0..self.shape.partitions().div_ceil(8) {
+                for partition in 0..self.shape.all_partitions().div_ceil(8) {
                     let word = words[partition as usize / 8];
                     writer.u8((word >> (partition % 8 * 8)) as u8);
                 }
@@ -173,10 +173,10 @@ impl PartitionSet {
                 set.form = Form::List(list);
             }
             FORM_BITMAP => {
-                let bytes = reader.raw(shape.partitions().div_ceil(8) as usize)?;
+                let bytes = reader.raw(shape.all_partitions().div_ceil(8) as usize)?;
                 let words: Box<[u64]> = bytes.chunks(8).map(word_of).collect();
                 let len = words.iter().map(|word| word.count_ones()).sum();
-                let spare_bits = shape.partitions() % 64;
+                let spare_bits = shape.all_partitions() % 64;
                 let is_beyond = spare_bits != 0 && words.iter().any(|word| word >> spare_bits != 0);
                 if is_beyond || (len as usize) < set.bitmap_from() {
                     return Err(Reader::invalid(at, "a bitmap of partitions is not minimal"));
@@ -216,7 +216,7 @@ mod tests {
             let mut set = PartitionSet::new(shape);
             let mut model = BTreeSet::new();
             for toggle in toggles {
-                let partition = toggle & (shape.partitions() - 1) as u16;
+                let partition = toggle & (shape.all_partitions() - 1) as u16;
                 let is_added = model.insert(partition) || !model.remove(&partition);
                 prop_assert_eq!(set.toggle(partition), is_added);
                 prop_assert_eq!(set.contains(partition), is_added);
@@ -224,7 +224,7 @@ mod tests {
             }
             prop_assert!(set.iter().eq(model.iter().copied()));
             let bytes = written(&set);
-            prop_assert!(bytes.len() <= 4 + (shape.partitions() as usize / 8).max(24));
+            prop_assert!(bytes.len() <= 4 + (shape.all_partitions() as usize / 8).max(24));
             let mut reader = Reader::new(&bytes);
             prop_assert_eq!(PartitionSet::read(&mut reader, shape)?, set);
             prop_assert_eq!(reader.remaining(), 0);

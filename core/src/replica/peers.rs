@@ -164,7 +164,6 @@ impl KnownReplica {
             life: held.map_or(0, |held| held.life),
             clock: held.map_or(0, |held| held.clock),
             is_full: question.is_full,
-            is_counts: false,
             nonce: question.nonce,
         }
     }

@@ -12,11 +12,11 @@ use super::drive::drive;
 use super::shared::{Refusal, Shared};
 use super::stats::NodeStats;
 use super::subscription::Subscription;
-use super::watch::Watch;
+use super::watch::{Level, Watch};
 use crate::codec::DecodeError;
 use crate::error::{ReadError, TrackError};
 use crate::id::{EntryRef, ReplicaId};
-use crate::presence::{Presence, PresenceConfig, RestoreError};
+use crate::presence::{Keys, Presence, PresenceConfig, RestoreError};
 use crate::replica::{Event, Signal};
 use crate::tracker::{Diff, EntryBuf, Key, NewEntry};
 
@@ -216,22 +216,23 @@ impl Node {
         self.shared.presence.get_own(topic, key, owner)
     }
 
-    /// Returns the number of visible entries in a topic. O(nodes).
+    /// Returns the number of visible entries in a topic: of what is held, or by the
+    /// [counts](Self::watch_counts) of all nodes. O(nodes).
     ///
     /// # Errors
-    /// [`ReadError`] if the topic is not watched, or not ready, in mode
+    /// [`ReadError`] if neither the topic nor its counts are watched, or none is ready, in mode
     /// [`Interest`](crate::replica::Mode::Interest).
     pub fn count(&self, topic: &str) -> Result<usize, ReadError> {
         self.shared.presence.count(topic)
     }
 
-    /// Returns the number of distinct visible keys in a topic. See
-    /// [`Tracker::count_keys`](crate::Tracker::count_keys).
+    /// Returns the number of distinct visible keys in a topic: exact if its entries are held, else
+    /// bounds. See [`Presence::count_keys`].
     ///
     /// # Errors
-    /// [`ReadError`] if the topic is not watched, or not ready, in mode
+    /// [`ReadError`] if neither the topic nor its counts are watched, or none is ready, in mode
     /// [`Interest`](crate::replica::Mode::Interest).
-    pub fn count_keys(&self, topic: &str) -> Result<usize, ReadError> {
+    pub fn count_keys(&self, topic: &str) -> Result<Keys, ReadError> {
         self.shared.presence.count_keys(topic)
     }
 
@@ -254,7 +255,42 @@ impl Node {
     /// the watch is [`ready`](Watch::ready) until it is dropped. O(nodes) for the first topic of a
     /// partition, else O(log topics).
     pub fn watch(&self, topic: &str) -> Watch {
-        Watch::begin(Arc::clone(&self.shared), topic)
+        Watch::begin(Arc::clone(&self.shared), topic, Level::Entries)
+    }
+
+    /// Watches the counts of a topic: in a cluster with [`counts`](crate::replica::Config::counts) it
+    /// can be counted from when the watch is [`ready`](Watch::ready) until it is dropped, and nothing
+    /// else is held. Without, the entries are watched. O(nodes) for the first topic of a partition,
+    /// else O(log topics).
+    ///
+    /// ```
+    /// use headcount::replica::{Config, Mode};
+    /// use headcount::runtime::{Node, memory::Network};
+    /// use headcount::{NewEntry, PresenceConfig, ReplicaId};
+    /// use std::time::SystemTime;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let network = Network::new();
+    /// let start = |name| -> Result<Node, headcount::id::IdError> {
+    ///     let replication = Config::default().mode(Mode::Interest).counts(true);
+    ///     let config = PresenceConfig::default().replication(replication);
+    ///     let id = ReplicaId::generate(name, SystemTime::now())?;
+    ///     Ok(Node::start(id, config, network.join(name)))
+    /// };
+    /// let (a, b) = (start("a")?, start("b")?);
+    /// a.track(&NewEntry::new("room", "ann", "phone"))?;
+    /// a.track(&NewEntry::new("room", "ann", "laptop"))?;
+    /// let watch = b.watch_counts("room");
+    /// watch.ready().await;
+    /// assert_eq!(b.count("room")?, 2);
+    /// assert_eq!(b.count_keys("room")?.exact(), Some(1));
+    /// assert_eq!(b.stats().entries, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch_counts(&self, topic: &str) -> Watch {
+        Watch::begin(Arc::clone(&self.shared), topic, Level::Counts)
     }
 
     /// Subscribes to the changes of a topic from now on, of all nodes.

@@ -128,7 +128,8 @@ impl Shared {
         drop(readers);
         while let Some(event) = self.presence.poll_event() {
             self.counts.event(&event);
-            if matches!(event, Event::TopicReady { .. }) {
+            let is_ready = matches!(event, Event::TopicReady { .. } | Event::CountsReady { .. });
+            if is_ready {
                 self.topics_ready.send_modify(|_| {});
             }
             if event == Event::DiffsDropped {

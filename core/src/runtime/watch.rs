@@ -1,11 +1,11 @@
-//! Watches of topics, in mode `interest`.
+//! Watches of topics, or of their counts, in mode `interest`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::shared::Shared;
 
-/// A watch of a topic by a [`Node`](super::Node). Dropping it ends it.
+/// A watch of a topic, or of its counts, by a [`Node`](super::Node). Dropping it ends it.
 ///
 /// In mode [`Interest`](crate::replica::Mode::Interest) a node holds what others have in a topic
 /// while it is watched; in mode [`All`](crate::replica::Mode::All) a watch is always ready.
@@ -40,6 +40,14 @@ use super::shared::Shared;
 pub struct Watch {
     shared: Arc<Shared>,
     topic: Box<str>,
+    level: Level,
+}
+
+/// What a watch holds of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Entries,
+    Counts,
 }
 
 impl fmt::Debug for Watch {
@@ -49,11 +57,18 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    pub(super) fn begin(shared: Arc<Shared>, topic: &str) -> Self {
-        shared.presence.watch(shared.now(), topic);
+    pub(super) fn begin(shared: Arc<Shared>, topic: &str, level: Level) -> Self {
+        match level {
+            Level::Entries => shared.presence.watch(shared.now(), topic),
+            Level::Counts => shared.presence.watch_counts(shared.now(), topic),
+        }
         shared.wake.notify_one();
         let topic = topic.into();
-        Self { shared, topic }
+        Self {
+            shared,
+            topic,
+            level,
+        }
     }
 
     /// Returns the topic.
@@ -62,14 +77,19 @@ impl Watch {
         &self.topic
     }
 
-    /// Waits until the topic can be read: normally one round trip after the watch began, at most
+    /// Waits until the topic can be read, or counted: normally one round trip after the watch began, at most
     /// [`ready_after`](crate::replica::Config::ready_after) and two heartbeats. Returns at once if it
     /// can, and when the node stops. The event
-    /// [`TopicReady`](crate::replica::Event::TopicReady) has the replicas that are missing then.
+    /// [`TopicReady`](crate::replica::Event::TopicReady), or
+    /// [`CountsReady`](crate::replica::Event::CountsReady), has the replicas that are missing then.
     pub async fn ready(&self) {
         let mut news = self.shared.topics_ready.subscribe();
         let presence = &self.shared.presence;
-        let is_over = |is_closed: &bool| *is_closed || presence.check_readable(&self.topic).is_ok();
+        let is_ready = || match self.level {
+            Level::Entries => presence.check_readable(&self.topic).is_ok(),
+            Level::Counts => presence.check_countable(&self.topic).is_ok(),
+        };
+        let is_over = |is_closed: &bool| *is_closed || is_ready();
         let _ = news.wait_for(is_over).await;
     }
 }
@@ -77,7 +97,10 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let presence = &self.shared.presence;
-        presence.unwatch(self.shared.now(), &self.topic);
+        match self.level {
+            Level::Entries => presence.unwatch(self.shared.now(), &self.topic),
+            Level::Counts => presence.unwatch_counts(self.shared.now(), &self.topic),
+        }
         self.shared.wake.notify_one();
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crdts::{CvRDT, Orswot};
 
 use super::own_entries::Session;
-use super::plan::{self, BEAT_MS, PARTITIONS};
+use super::plan::{self, BEAT_MS, PARTITIONS, Plan};
 use super::readiness;
 use super::views::entries_of;
 use super::world::World;
@@ -122,7 +122,7 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
             return Err(format!("{place} is not ready"));
         }
         let own: Vec<u16> = node.process.replica().index().set().iter().collect();
-        let occupied = node.model.occupied();
+        let occupied = occupied(node, plan);
         if own != occupied {
             return Err(format!("{place} tells of {own:?} and has {occupied:?}"));
         }
@@ -140,9 +140,13 @@ fn check_equal(world: &World<'_>) -> Result<(), String> {
         if !node.watching.is_ready() {
             return Err(format!("{place} is not ready to read all that it watches"));
         }
+        if !node.counting.is_ready() {
+            return Err(format!("{place} is not ready to count all that it watches"));
+        }
+        check_counts(node, &nodes).map_err(|what| format!("{place} {what}"))?;
         let watched = readiness::partitions(node, plan);
         for (_, other) in others {
-            check_held(node, other, &watched).map_err(|what| format!("{place} {what}"))?;
+            check_held(node, other, &watched, plan).map_err(|what| format!("{place} {what}"))?;
         }
     }
     Ok(())
@@ -184,17 +188,59 @@ fn check_members(
     ))
 }
 
+/// Returns the partitions that a node occupies at rest, by its model.
+fn occupied(node: &Node, plan: &Plan) -> Vec<u16> {
+    let occupied = node.model.occupied();
+    let counted = occupied.iter().filter(|_| plan.has_counts);
+    let counted: Vec<_> = counted.map(|p| p + PARTITIONS as u16).collect();
+    [occupied, counted].concat()
+}
+
+/// Checks that a node counts in each topic whose counts it watches what all programs have in it.
+fn check_counts(node: &Node, nodes: &[(usize, &Node)]) -> Result<(), String> {
+    for (number, topic) in (0..).zip(plan::topics()) {
+        if !node.counting.contains(topic) {
+            continue;
+        }
+        let of_topic = nodes.iter().map(|(_, node)| {
+            let sessions = node.own.sessions().iter();
+            let sessions = sessions.filter(|session| session.0 == number);
+            let keys: Vec<_> = sessions.map(|session| session.1).collect();
+            (keys.len(), keys.into_iter().collect::<BTreeSet<_>>())
+        });
+        let of_topic: Vec<_> = of_topic.collect();
+        let entries: usize = of_topic.iter().map(|(entries, _)| entries).sum();
+        let keys = of_topic.iter().map(|(_, keys)| keys.len());
+        let expected = if node.watching.contains(topic) {
+            let all: BTreeSet<_> = of_topic.iter().flat_map(|(_, keys)| keys).collect();
+            (all.len(), all.len())
+        } else {
+            (keys.clone().max().unwrap_or(0), keys.sum())
+        };
+        let presence = &node.process.presence;
+        let counted = presence.count(topic).map_err(|error| error.to_string())?;
+        let keys = presence.count_keys(topic);
+        let keys = keys.map_err(|error| error.to_string())?;
+        if (counted, (keys.at_least, keys.at_most)) != (entries, expected) {
+            return Err(format!(
+                "counts {counted} and {keys:?} in {topic}, not {entries} and {expected:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Checks what one node holds of another.
-fn check_held(node: &Node, other: &Node, watched: &[u16]) -> Result<(), String> {
+fn check_held(node: &Node, other: &Node, watched: &[u16], plan: &Plan) -> Result<(), String> {
     let id = &other.process.presence.id();
     let index = node.process.replica().index_of(id);
-    let occupied = other.model.occupied();
+    let occupied = occupied(other, plan);
     if index.as_ref() != Some(&occupied) {
         return Err(format!(
             "has {index:?} as the index of {id}, not {occupied:?}"
         ));
     }
-    for partition in 0..PARTITIONS as u16 {
+    for partition in plan.partitions() {
         let held = node.process.presence.position(id, partition);
         if !watched.contains(&partition) {
             if let Some(held) = held {
@@ -207,7 +253,10 @@ fn check_held(node: &Node, other: &Node, watched: &[u16]) -> Result<(), String> 
             return Err(format!("holds {held:?} of {id}/{partition}, not {shown:?}"));
         }
         let entries = entries_of(&node.process.presence, id, partition);
-        let expected = other.model.entries(partition);
+        let expected = match partition.checked_sub(PARTITIONS as u16) {
+            None => other.model.entries(partition),
+            Some(counted) => other.model.counts(counted),
+        };
         if entries != expected {
             return Err(format!(
                 "shows {entries:?} of {id}/{partition}, not {expected:?}"

@@ -1,8 +1,14 @@
 //! Steps of programs that watch topics.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::node::Node;
 use super::plan::{self, Plan, TOPICS};
 use super::stats::Incident;
+use super::watching::{Beats, Watching};
 use super::world::World;
+use crate::id::ReplicaId;
 
 /// Lets the program at a place watch a topic, or end a watch.
 pub(super) fn change(world: &mut World<'_>, begins: bool) -> Result<(), String> {
@@ -10,10 +16,12 @@ pub(super) fn change(world: &mut World<'_>, begins: bool) -> Result<(), String> 
         return Ok(());
     };
     let topic = plan::topic(world.run.rng.below(TOPICS as u64) as u8);
-    if begins {
-        watch(world, place, topic)?;
-    } else {
-        unwatch(world, place, topic);
+    let is_of_counts = world.run.plan.has_counts && world.run.rng.below(2) == 0;
+    match (begins, is_of_counts) {
+        (true, false) => watch(world, place, topic)?,
+        (true, true) => watch_counts(world, place, topic),
+        (false, false) => unwatch(world, place, topic),
+        (false, true) => unwatch_counts(world, place, topic),
     }
     world.after(place)
 }
@@ -27,8 +35,42 @@ pub(super) fn begin(world: &mut World<'_>, place: usize) -> Result<(), String> {
         if world.run.rng.below(2) == 0 {
             watch(world, place, topic)?;
         }
+        if world.run.plan.has_counts && world.run.rng.below(2) == 0 {
+            watch_counts(world, place, topic);
+        }
     }
     Ok(())
+}
+
+/// Takes the news that a topic can be read, or counted. Returns its partition, and the Beats that
+/// this rests on.
+pub(super) fn take_ready(
+    plan: &Plan,
+    watching: &mut Watching,
+    topic: Arc<str>,
+    age: Duration,
+    missing: &[ReplicaId],
+) -> Result<(u16, Arc<str>, Beats), String> {
+    let mut beats = watching.take_ready(&topic, missing)?;
+    beats.retain(|(id, _)| !missing.contains(id));
+    if age > Duration::from_millis(plan.down_ms) {
+        return Err(format!("is ready by news of {age:?} ago"));
+    }
+    Ok((watching.partition_of(&topic), topic, beats))
+}
+
+/// Returns the last Beats that came from those that are up, if nothing of the partition is held:
+/// else what is held may be behind them.
+fn beats(node: &Node, partition: u16) -> Beats {
+    let presence = &node.process.presence;
+    let is_first = !presence.replica().wants(partition);
+    let up = presence.replicas().into_iter();
+    let up = up.filter(|(_, is_up)| *is_up && is_first);
+    let beats = up.map(|(id, _)| {
+        let heartbeat = node.views.last_beat(&id);
+        (id, heartbeat)
+    });
+    beats.collect()
 }
 
 fn watch(world: &mut World<'_>, place: usize, topic: &'static str) -> Result<(), String> {
@@ -44,21 +86,47 @@ fn watch(world: &mut World<'_>, place: usize, topic: &'static str) -> Result<(),
         presence.watch(now, topic);
         return Ok(());
     }
-    let is_first = !presence.replica().wants(Plan::shape().partition_of(topic));
-    // What is held already may be behind what was heard.
-    let up = presence.replicas().into_iter();
-    let up = up.filter(|(_, is_up)| *is_up && is_first);
-    let beats = up.map(|(id, _)| {
-        let heartbeat = node.views.last_beat(&id);
-        (id, heartbeat)
-    });
-    let beats = beats.collect();
+    let beats = beats(node, node.watching.partition_of(topic));
+    let presence = &node.process.presence;
     presence.watch(now, topic);
     let (entries, diffs) = presence.take_list_with_diffs(topic);
     node.reader
         .begin(presence.id().name(), topic, &entries, &diffs)?;
     node.watching.begin(topic, now_ms, beats);
     Ok(())
+}
+
+fn watch_counts(world: &mut World<'_>, place: usize, topic: &'static str) {
+    let now = world.now(place);
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let Some(node) = &mut world.nodes[place] else {
+        return;
+    };
+    world
+        .run
+        .note(|| format!("{place} watches the counts of {topic}"));
+    world.run.count(Incident::WatchCounts);
+    let is_watched = node.counting.begin_again(topic);
+    let beats = beats(node, node.counting.partition_of(topic));
+    node.process.presence.watch_counts(now, topic);
+    if !is_watched {
+        node.counting.begin(topic, now_ms, beats);
+    }
+}
+
+fn unwatch_counts(world: &mut World<'_>, place: usize, topic: &'static str) {
+    let now = world.now(place);
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let Some(node) = &mut world.nodes[place] else {
+        return;
+    };
+    if node.counting.contains(topic) {
+        world
+            .run
+            .note(|| format!("{place} unwatches the counts of {topic}"));
+        node.process.presence.unwatch_counts(now, topic);
+        node.counting.end(topic, now_ms);
+    }
 }
 
 fn unwatch(world: &mut World<'_>, place: usize, topic: &'static str) {

@@ -13,6 +13,18 @@ pub(super) struct Content {
     pub(super) meta: Vec<u8>,
 }
 
+/// Returns the session of the count of a topic.
+pub(super) fn count_of(topic: u8) -> Session {
+    (topic, u8::MAX, u8::MAX)
+}
+
+impl Content {
+    /// Returns the content of a count, of which the number of the operation is not checked.
+    pub(super) fn of_count(meta: Vec<u8>) -> Self {
+        Self { version: 0, meta }
+    }
+}
+
 impl fmt::Debug for Content {
     /// Writes the beginning of the meta, which some schedules make long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,6 +61,23 @@ impl Model {
         for entries in self.partitions.values_mut() {
             entries.retain(|session, _| sessions.contains(session));
         }
+    }
+
+    /// Returns the counts of the topics of a partition, as the entries that tell of them.
+    pub(super) fn counts(&self, partition: u16) -> Entries {
+        let mut keys: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+        for (topic, key, _) in self.sessions(partition) {
+            keys.entry(topic).or_default().push(key);
+        }
+        let counts = keys.into_iter().map(|(topic, mut keys)| {
+            let entries = keys.len();
+            keys.dedup();
+            (
+                count_of(topic),
+                Content::of_count(vec![entries as u8, keys.len() as u8]),
+            )
+        });
+        counts.collect()
     }
 
     /// Returns the number of entries.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::admissions::Admissions;
-use super::model::{Content, Model};
+use super::model::{Content, Entries, Model};
 use super::own_entries::{Ended, Operation, Outcome, OwnEntries};
 use super::plan::{self, PARTITIONS, Plan};
 use super::process::Process;
 use super::reader::Reader;
 use super::truth::Truth;
-use super::views::Views;
+use super::views::{Views, entries_of};
 use super::watching::Watching;
 use crate::id::ReplicaId;
 use crate::replica::Signal;
@@ -33,9 +33,13 @@ pub(super) struct Node {
     pub(super) model: Model,
     /// The own clocks that the truth knows.
     recorded: BTreeMap<u16, u64>,
+    /// The counts that it told last, by their partition.
+    told: BTreeMap<u16, Entries>,
     pub(super) views: Views,
     pub(super) reader: Reader,
     pub(super) watching: Watching,
+    /// The topics whose counts its program watches.
+    pub(super) counting: Watching,
     pub(super) admissions: Admissions,
     /// True if it alters the entries that it sends.
     pub(super) is_altering: bool,
@@ -54,9 +58,11 @@ impl Node {
             own: OwnEntries::new(plan::topic),
             model: Model::default(),
             recorded: BTreeMap::new(),
+            told: BTreeMap::new(),
             views: Views::default(),
             reader: Reader::default(),
-            watching: Watching::default(),
+            watching: Watching::entries(),
+            counting: Watching::counts(),
             admissions: Admissions::default(),
             is_altering: false,
             signals: HashSet::new(),
@@ -124,7 +130,7 @@ impl Node {
     /// The implementation has more or less, or numbers the operations like some before.
     pub(super) fn record(&mut self, truth: &mut Truth) -> Result<(), String> {
         self.model.retain(self.own.sessions());
-        for partition in 0..PARTITIONS as u16 {
+        for partition in self.process.presence.partitions() {
             let Some(info) = self.process.presence.origin_in(&self.id, partition) else {
                 continue;
             };
@@ -132,7 +138,10 @@ impl Node {
             if info.clock == 0 || self.recorded.get(&partition) == Some(&info.clock) {
                 continue;
             }
-            let expected = self.model.entries(partition);
+            let expected = match partition.checked_sub(PARTITIONS as u16) {
+                None => self.model.entries(partition),
+                Some(counted) => self.count(partition, counted),
+            };
             if info.entries as usize != expected.len() {
                 return Err(format!("has {info:?}, not {expected:?}"));
             }
@@ -140,6 +149,20 @@ impl Node {
             truth.record(&self.id, partition, info.clock, expected)?;
         }
         Ok(())
+    }
+
+    /// Returns the counts that it tells in a partition, of another one: they were made a moment ago,
+    /// unless it has a new identity, which begins with those of the one before.
+    fn count(&mut self, partition: u16, counted: u16) -> Entries {
+        let is_first = !self.recorded.contains_key(&partition);
+        let told = self.told.get(&partition).filter(|_| is_first);
+        let told = told.filter(|told| {
+            let tells = entries_of(&self.process.presence, &self.id, partition);
+            **told == tells
+        });
+        let now = told.cloned().unwrap_or_else(|| self.model.counts(counted));
+        self.told.insert(partition, now.clone());
+        now
     }
 
     fn own_clock(&self, partition: u16) -> u64 {

@@ -158,6 +158,8 @@ pub(super) struct Plan {
     pub(super) subscribe_ms: u64,
     pub(super) unwatch_ms: u64,
     pub(super) ready_ms: u64,
+    /// True if topics are counted.
+    pub(super) has_counts: bool,
     /// True if each row is shown again after some beats, which finds what was lost for good.
     pub(super) has_sweep: bool,
     weights: Weights<Step>,
@@ -202,6 +204,11 @@ impl Plan {
         if is_interest {
             weights.extend(INTEREST);
         }
+        let has_counts = is_interest && {
+            let mut apart = apart.clone();
+            apart.stir(3);
+            apart.below(2) == 0
+        };
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
             nodes,
@@ -232,7 +239,9 @@ impl Plan {
             subscribe_ms: [0, 0, 100, 400][apart.below(4) as usize],
             unwatch_ms: [1, 600, 3_000][apart.below(3) as usize],
             ready_ms: [2_000, 10_000][apart.below(2) as usize],
-            has_sweep: apart.below(2) == 0,
+            has_counts,
+            // A lost row of counts is not always followed by another change of them.
+            has_sweep: apart.below(2) == 0 || has_counts,
             weights: Weights::new(weights),
         }
     }
@@ -278,6 +287,16 @@ impl Plan {
         Shape::new(PARTITIONS, Mode::All).expect("it is a power of two")
     }
 
+    /// Returns the partition of the counts of a topic.
+    pub(super) fn count_partition_of(topic: &str) -> u16 {
+        Self::shape().partition_of(topic) + PARTITIONS as u16
+    }
+
+    /// Returns all partitions, those of counts included.
+    pub(super) fn partitions(&self) -> std::ops::Range<u16> {
+        0..(PARTITIONS as u16) << u8::from(self.has_counts)
+    }
+
     fn mode(&self) -> Mode {
         if self.is_interest {
             Mode::Interest
@@ -303,8 +322,10 @@ impl Plan {
     }
 
     pub(super) fn config(&self) -> Config {
+        let shape = Shape::new(PARTITIONS, self.mode()).expect("it is a power of two");
+        let with_counts = shape.with_counts().filter(|_| self.has_counts);
         Config {
-            shape: Shape::new(PARTITIONS, self.mode()).expect("it is a power of two"),
+            shape: with_counts.unwrap_or(shape),
             heartbeat: Duration::from_millis(BEAT_MS),
             down_after: Duration::from_millis(self.down_ms),
             forget_after: Duration::from_millis(self.forget_ms),

@@ -1,7 +1,7 @@
 //! Checks of what a node may read, and of what it holds for that.
 
 use super::node::Node;
-use super::plan::{self, PARTITIONS, Plan};
+use super::plan::{self, Plan};
 use super::truth::Truth;
 use crate::id::ReplicaId;
 use crate::replica::Position;
@@ -16,9 +16,16 @@ pub(super) fn check(node: &Node) -> Result<(), String> {
         if access != expected {
             return Err(format!("says {access:?} of {topic}, which is {expected:?}"));
         }
+        let access = presence.count_access(topic);
+        let expected = node.counting.access(topic);
+        if access != expected {
+            let of = format!("of counts of {topic}, which is {expected:?}");
+            return Err(format!("says {access:?} {of}"));
+        }
     }
     for (partition, info) in presence.origins() {
-        if info.replica != node.id && !node.watching.wants(partition) {
+        let is_wanted = node.watching.wants(partition) || node.counting.wants(partition);
+        if info.replica != node.id && !is_wanted {
             let id = &info.replica;
             return Err(format!("holds {id}/{partition}, which it never watched"));
         }
@@ -33,18 +40,21 @@ pub(super) fn check_deadlines(node: &mut Node, plan: &Plan, own_ms: u64) -> Resu
     let is_speaking = presence.replica().is_speaking();
     if is_speaking {
         node.watching.note_speaking(own_ms);
+        node.counting.note_speaking(own_ms);
     }
     if presence.is_working() {
         return Ok(());
     }
-    let over = node.watching.take_over(own_ms, plan.unwatch_ms);
+    let mut over = node.watching.take_over(own_ms, plan.unwatch_ms);
+    over.extend(node.counting.take_over(own_ms, plan.unwatch_ms));
     for (partition, info) in presence.origins() {
         if info.replica != node.id && over.contains(&partition) {
             let id = &info.replica;
             return Err(format!("holds {id}/{partition}, no longer watched"));
         }
     }
-    match node.watching.late(own_ms, plan.ready_ms) {
+    let late = node.watching.late(own_ms, plan.ready_ms);
+    match late.or_else(|| node.counting.late(own_ms, plan.ready_ms)) {
         Some(topic) if is_speaking => Err(format!("is not ready to read {topic} at {own_ms} ms")),
         _ => Ok(()),
     }
@@ -74,19 +84,18 @@ pub(super) fn check_node(
     Ok(())
 }
 
-/// Checks that a node that is ready to read a topic holds what each replica had in it with the last
-/// Beat before the watch, and still has.
+/// Checks that a node that is ready to read a topic, or its counts, holds what each replica had in
+/// the partition of it with the last Beat before the watch, and still has.
 pub(super) fn check_topic(
     nodes: &[Option<Node>],
     place: usize,
     truth: &Truth,
-    topic: &str,
+    (partition, topic): (u16, &str),
     beats: &[(ReplicaId, u64)],
 ) -> Result<(), String> {
     let Some(node) = &nodes[place] else {
         return Ok(());
     };
-    let partition = Plan::shape().partition_of(topic);
     let replicas = node.process.presence.replicas();
     for (id, heartbeat) in beats {
         if replicas.contains(&(id.clone(), true)) {
@@ -127,7 +136,10 @@ fn check_held<'a>(
 
 /// The partitions of a cluster in which a node holds what others have.
 pub(super) fn partitions(node: &Node, plan: &Plan) -> Vec<u16> {
-    let all = 0..PARTITIONS as u16;
-    all.filter(|partition| !plan.is_interest || node.watching.contains_partition(*partition))
+    let is_watched = |partition: &u16| {
+        node.watching.contains_partition(*partition) || node.counting.contains_partition(*partition)
+    };
+    let all = plan.partitions();
+    all.filter(|partition| !plan.is_interest || is_watched(partition))
         .collect()
 }

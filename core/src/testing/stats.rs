@@ -102,10 +102,14 @@ incidents! {
     RollBack,
     /// A topic watched.
     Watch,
+    /// The counts of a topic watched.
+    WatchCounts,
     /// A watch of a topic ended.
     Unwatch,
     /// A watched topic that can be read.
     TopicReady,
+    /// The counts of a watched topic that can be read.
+    CountsReady,
     /// A row of a quiet partition delivered.
     RowShown,
     /// The first operations of a life delivered.

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::model::{Content, Entries};
+use super::model::{Content, Entries, count_of};
 use super::own_entries::OWNERS;
-use super::plan::{self, Plan};
+use super::plan::{self, PARTITIONS, Plan};
 use super::truth::{Origin, Truth};
 use crate::id::ReplicaId;
 use crate::presence::Presence;
 use crate::replica::Replica;
+use crate::tracker::Entry;
 
 /// A node's knowledge of the others, as the checks saw it.
 #[derive(Clone, Default)]
@@ -244,9 +245,25 @@ impl Views {
     }
 }
 
-/// Returns the entries of a replica that a node shows in one partition.
+/// Returns the entries, or counts, of a replica that a node shows in one partition.
 pub(super) fn entries_of(presence: &Presence, id: &ReplicaId, partition: u16) -> Entries {
     let mut entries = Entries::new();
+    if let Some(counted) = partition.checked_sub(PARTITIONS as u16) {
+        for (number, topic) in (0..).zip(plan::topics()) {
+            let mut add = |entry: Entry<'_>| {
+                let content = Content::of_count(entry.meta().to_vec());
+                entries.insert(count_of(number), content);
+            };
+            if Plan::partition_of((number, 0, 0)) == counted {
+                presence.for_each_count_held(topic, |entry| {
+                    if entry.replica() == id {
+                        add(entry);
+                    }
+                });
+            }
+        }
+        return entries;
+    }
     for (number, topic) in (0..).zip(plan::topics()) {
         if Plan::partition_of((number, 0, 0)) != partition {
             continue;

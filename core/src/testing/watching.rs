@@ -1,4 +1,4 @@
-//! `Watching`: a model of the topics that the program on a node watches.
+//! `Watching`: a model of the topics, or of their counts, that the program on a node watches.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,11 @@ use crate::replica::Access;
 /// The Beats that were heard before a watch began, one of each replica, by their heartbeats.
 pub(super) type Beats = Vec<(ReplicaId, u64)>;
 
-/// The topics that a program watches.
-#[derive(Clone, Default)]
+/// The topics that a program watches, or those whose counts it does.
+#[derive(Clone)]
 pub(super) struct Watching {
+    /// Returns the partition of a topic, or of its counts.
+    partition_of: fn(&str) -> u16,
     topics: BTreeMap<&'static str, Watched>,
     /// When the last watch of a partition ended, by the clock of the node.
     ended_ms: BTreeMap<u16, u64>,
@@ -32,13 +34,36 @@ struct Watched {
 }
 
 impl Watching {
+    /// Makes the topics of a program that watches none yet.
+    pub(super) fn entries() -> Self {
+        Self::new(|topic| Plan::shape().partition_of(topic))
+    }
+
+    /// Makes the counts of a program that watches none yet.
+    pub(super) fn counts() -> Self {
+        Self::new(Plan::count_partition_of)
+    }
+
+    fn new(partition_of: fn(&str) -> u16) -> Self {
+        Self {
+            partition_of,
+            topics: BTreeMap::new(),
+            ended_ms: BTreeMap::new(),
+            first_ms: None,
+        }
+    }
+
+    pub(super) fn partition_of(&self, topic: &str) -> u16 {
+        (self.partition_of)(topic)
+    }
+
     pub(super) fn contains(&self, topic: &str) -> bool {
         self.topics.contains_key(topic)
     }
 
     pub(super) fn contains_partition(&self, partition: u16) -> bool {
         let mut topics = self.topics.keys();
-        topics.any(|topic| Plan::shape().partition_of(topic) == partition)
+        topics.any(|topic| self.partition_of(topic) == partition)
     }
 
     /// Returns whether others may be held in a partition: it is watched, or was a moment ago.
@@ -71,7 +96,7 @@ impl Watching {
             beats,
         };
         self.topics.insert(topic, watched);
-        self.ended_ms.remove(&Plan::shape().partition_of(topic));
+        self.ended_ms.remove(&self.partition_of(topic));
     }
 
     /// Ends a watch of a topic. Returns whether it was the last one.
@@ -84,7 +109,7 @@ impl Watching {
             return false;
         }
         self.topics.remove(topic);
-        let partition = Plan::shape().partition_of(topic);
+        let partition = self.partition_of(topic);
         if !self.contains_partition(partition) {
             self.ended_ms.insert(partition, now_ms);
         }

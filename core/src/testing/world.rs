@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hostile;
+use super::interest;
 use super::network::{Arrival, Flight, Network, Sending};
 use super::node::Node;
 use super::own_entries::{Ended, Operation};
 use super::own_entries::{PLACES, Session};
-use super::plan::{BEAT_MS, PARTITIONS, Plan};
+use super::plan::{BEAT_MS, Plan};
 use super::process::Process;
 use super::readiness;
 use super::run::Run;
@@ -29,8 +30,9 @@ const DELIVERIES_MAX: usize = 20_000;
 struct Ready {
     /// The replicas that are missing, if the node is ready.
     node: Option<Vec<ReplicaId>>,
-    /// The topics that can be read, and the Beats that each rests on.
-    topics: Vec<(Arc<str>, Beats)>,
+    /// The topics that can be read or counted, with the partition of that, and the Beats that each
+    /// rests on.
+    topics: Vec<(u16, Arc<str>, Beats)>,
 }
 
 /// A simulated cluster.
@@ -155,7 +157,8 @@ impl<'t> World<'t> {
     fn resubscribe(&mut self, place: usize) {
         if let Some(node) = &self.nodes[place] {
             let replica = node.process.replica();
-            let held = (0..PARTITIONS as u16).filter(|partition| replica.wants(*partition));
+            let all = self.run.plan.partitions();
+            let held = all.filter(|partition| replica.wants(*partition));
             self.network.resubscribe(place, held);
         }
     }
@@ -412,8 +415,9 @@ impl<'t> World<'t> {
                 ready?;
             }
         }
-        for (topic, beats) in topics {
-            readiness::check_topic(&self.nodes, place, &self.truth, &topic, &beats)?;
+        for (partition, topic, beats) in topics {
+            let topic = (partition, &*topic);
+            readiness::check_topic(&self.nodes, place, &self.truth, topic, &beats)?;
         }
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
@@ -491,14 +495,22 @@ impl<'t> World<'t> {
                     age,
                     missing,
                 } => {
-                    let mut beats = node.watching.take_ready(&topic, &missing)?;
-                    beats.retain(|(id, _)| !missing.contains(id));
-                    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                    if age_ms > self.run.plan.down_ms {
-                        return Err(format!("is ready by news of {age_ms} ms ago"));
-                    }
-                    ready.topics.push((topic, beats));
+                    let plan = &self.run.plan;
+                    let watching = &mut node.watching;
+                    let of = interest::take_ready(plan, watching, topic, age, &missing)?;
+                    ready.topics.push(of);
                     Incident::TopicReady
+                }
+                Event::CountsReady {
+                    topic,
+                    age,
+                    missing,
+                } => {
+                    let plan = &self.run.plan;
+                    let counting = &mut node.counting;
+                    let of = interest::take_ready(plan, counting, topic, age, &missing)?;
+                    ready.topics.push(of);
+                    Incident::CountsReady
                 }
                 other => return Err(format!("reports {other:?}")),
             };

@@ -51,6 +51,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Returns the bounds of counts of what these allow: one entry for each topic of an origin.
+    pub(crate) fn of_counts(self) -> Self {
+        const COUNT_LEN_MAX: usize = 2 * 5;
+        Self {
+            key_len_max: 0,
+            owner_len_max: 0,
+            meta_len_max: COUNT_LEN_MAX,
+            owner_entries_max: u32::MAX,
+            entries_max: u32::MAX,
+            ..self
+        }
+    }
+
     /// Sets the longest topic, in bytes. Default 256, at most 65,535.
     #[must_use]
     pub fn topic_len_max(mut self, topic_len_max: usize) -> Self {

@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::linger;
 use super::origin::OriginState;
 use super::origins::{LOCAL, Origins};
+use super::own_counts::OwnCounts;
 use super::owners::{OwnerLocation, Owners};
 use super::slab::{NIL, Row};
 use super::store::{KeyLocation, Store};
@@ -31,6 +32,8 @@ pub(super) struct State {
     origins: Origins,
     /// Local entries by owner.
     owners: Owners,
+    /// `None` if nobody wants counts.
+    pub(super) own_counts: Option<OwnCounts>,
     /// Number of claims and cursors given out.
     tokens: u64,
 }
@@ -44,6 +47,7 @@ impl State {
             store: Store::new(),
             origins: Origins::new(replica),
             owners: Owners::default(),
+            own_counts: None,
             tokens: 0,
         }
     }
@@ -192,6 +196,9 @@ impl State {
         let versions = EntryVersions::new(op);
         let index = self.store.insert(location, put, LOCAL, versions);
         visible_keys::note_entry(&mut self.store, &self.origins, index);
+        if let Some(counts) = &mut self.own_counts {
+            counts.note_entry(&self.store, index);
+        }
         self.owners.link(&mut self.store, index, owner);
         let origin = self.origins.get_mut(LOCAL);
         origin.insert(&mut self.store, index);
@@ -233,6 +240,9 @@ impl State {
         let len_max = self.limits.leave_log_len_max;
         origin.leaves_mut().push(leave, len_max);
         visible_keys::note_leave(&mut self.store, &self.origins, index);
+        if let Some(counts) = &mut self.own_counts {
+            counts.note_leave(&self.store, index);
+        }
         self.store.remove(index);
     }
 

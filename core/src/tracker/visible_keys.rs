@@ -32,7 +32,7 @@ fn note(store: &mut Store, origins: &Origins, index: u32, change: i32) {
     let is_counted = store.topic(row.topic).knows_visible_keys(epoch);
     if is_counted && origins.is_visible(row.origin) {
         let topic = row.topic;
-        let change = match is_alone(store, origins, index) {
+        let change = match is_alone(store, index, |origin| origins.is_visible(origin)) {
             Some(true) => Some(change),
             Some(false) => Some(0),
             None => None,
@@ -41,15 +41,16 @@ fn note(store: &mut Store, origins: &Origins, index: u32, change: i32) {
     }
 }
 
-/// Returns whether no other session of the key is visible; `None` when too many are hidden to say.
-fn is_alone(store: &Store, origins: &Origins, index: u32) -> Option<bool> {
+/// Returns whether no other session of the key is of an origin that counts; `None` when too many do
+/// not to say.
+pub(super) fn is_alone(store: &Store, index: u32, counts: impl Fn(u16) -> bool) -> Option<bool> {
     let row = store.row(index);
     let session = |index: u32| (index != NIL).then_some(index);
     let after = successors(session(row.key_next), |&i| session(store.row(i).key_next));
     let before = successors(session(row.key_prev), |&i| session(store.row(i).key_prev));
     let mut looked_at = 0;
     for other in before.take(LOOKED_AT_MAX).chain(after.take(LOOKED_AT_MAX)) {
-        if origins.is_visible(store.row(other).origin) {
+        if counts(store.row(other).origin) {
             return Some(false);
         }
         looked_at += 1;

@@ -90,7 +90,7 @@ fn state(node: &Node, topics: Vec<String>) -> Result<Value, Box<dyn std::error::
             };
             entries.push(json!([entry.key_str(), meta, entry.status()]));
         }
-        let counts = [node.count(&topic)?, node.count_keys(&topic)?];
+        let counts = [node.count(&topic)?, node.count_keys(&topic)?.at_most];
         state.insert(topic, json!({ "entries": entries, "counts": counts }));
     }
     Ok(json!(state))

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::list::{Input, Item, List};
-use super::values::{fixed_u32, fixed_u64, life, op, op_at_most};
+use super::list::{Input, Item};
+use super::values::{fixed_u32, fixed_u64, life, op};
 use crate::codec::{DecodeError, Kind, Reader, Writer};
 
 /// Operations of one life between two clocks. Takes a holder at any clock in `from..=to` to exactly
@@ -67,25 +67,6 @@ pub(crate) struct Part {
     pub(crate) content: Bytes,
 }
 
-/// The content of a partition's counts without entries, absolute, for the topics that changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) life: u64,
-    /// 0 for the counts of all topics.
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-    pub(crate) fingerprint: u64,
-    pub(crate) topics: List<TopicCount>,
-}
-
-/// The counts of one topic at one replica.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TopicCount {
-    pub(crate) topic: Bytes,
-    pub(crate) entries: u64,
-    pub(crate) keys: u64,
-}
-
 /// A message about one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
@@ -94,8 +75,6 @@ pub(crate) enum Data {
     Same(Same),
     Row(Position),
     Part(Part),
-    CountDelta(Counts),
-    CountRepair { nonce: u32, counts: Counts },
 }
 
 /// One of several answers in a frame.
@@ -105,9 +84,6 @@ pub(crate) struct Answer {
     pub(crate) data: Data,
 }
 
-/// The longest topic of a count.
-const TOPIC_LEN_MAX: usize = 65_535;
-
 impl Data {
     pub(crate) fn kind(&self) -> Kind {
         match self {
@@ -116,8 +92,6 @@ impl Data {
             Self::Same(_) => Kind::SAME,
             Self::Row(_) => Kind::ROW,
             Self::Part(_) => Kind::PART,
-            Self::CountDelta(_) => Kind::COUNT_DELTA,
-            Self::CountRepair { .. } => Kind::COUNT_REPAIR,
         }
     }
 
@@ -166,11 +140,6 @@ impl Data {
                 writer.u64(u64::from(part.count));
                 writer.raw(&part.content);
             }
-            Self::CountDelta(counts) => counts.write(writer),
-            Self::CountRepair { nonce, counts } => {
-                writer.raw(&nonce.to_le_bytes());
-                counts.write(writer);
-            }
         }
     }
 
@@ -182,8 +151,6 @@ impl Data {
             Kind::SAME => read_same(input).map(Self::Same),
             Kind::ROW => Position::read(input).map(Self::Row),
             Kind::PART => read_part(input).map(Self::Part),
-            Kind::COUNT_DELTA => Counts::read(input).map(Self::CountDelta),
-            Kind::COUNT_REPAIR => read_count_repair(input),
             _ => return None,
         })
     }
@@ -256,19 +223,6 @@ fn read_part(input: &mut Input<'_>) -> Result<Part, DecodeError> {
     })
 }
 
-fn read_count_repair(input: &mut Input<'_>) -> Result<Data, DecodeError> {
-    let nonce = fixed_u32(&mut input.reader)?;
-    let at = input.reader.offset();
-    let counts = Counts::read(input)?;
-    if counts.from > 0 {
-        return Err(Reader::invalid(
-            at,
-            "counts in answer are not of all topics",
-        ));
-    }
-    Ok(Data::CountRepair { nonce, counts })
-}
-
 struct Interval {
     from: u64,
     to: u64,
@@ -285,56 +239,6 @@ impl Interval {
             return Err(Reader::invalid(at, "clocks are not in order"));
         }
         Ok(Self { from, to })
-    }
-}
-
-impl Counts {
-    fn write(&self, writer: &mut Writer) {
-        writer.u64(self.life);
-        writer.u64(self.from);
-        writer.u64(self.to);
-        writer.raw(&self.fingerprint.to_le_bytes());
-        self.topics.write(writer);
-    }
-
-    fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        let reader = &mut input.reader;
-        let life = life(reader)?;
-        let interval = Interval::read(reader)?;
-        Ok(Self {
-            life,
-            from: interval.from,
-            to: interval.to,
-            fingerprint: fixed_u64(reader)?,
-            topics: List::read(input)?,
-        })
-    }
-}
-
-impl Item for TopicCount {
-    const LEN_MAX: u64 = u64::MAX;
-
-    fn write(&self, writer: &mut Writer) {
-        writer.bytes(&self.topic);
-        writer.u64(self.entries);
-        writer.u64(self.keys);
-    }
-
-    fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        let topic = input.reader.str(TOPIC_LEN_MAX)?;
-        let end = input.reader.offset();
-        let topic = input.bytes.slice(end - topic.len()..end);
-        let counts_at = input.reader.offset();
-        let entries = op_at_most(&mut input.reader, u64::from(u32::MAX))?;
-        let keys = input.reader.u64()?;
-        if keys > entries || (keys == 0) != (entries == 0) {
-            return Err(Reader::invalid(counts_at, "keys and entries do not fit"));
-        }
-        Ok(Self {
-            topic,
-            entries,
-            keys,
-        })
     }
 }
 
@@ -425,13 +329,10 @@ pub(crate) struct PullItem {
     pub(crate) clock: u64,
     /// True if the whole state is wanted, whatever is held.
     pub(crate) is_full: bool,
-    /// True if counts are wanted instead of entries.
-    pub(crate) is_counts: bool,
     pub(crate) nonce: u32,
 }
 
 const PULL_FULL: u8 = 1;
-const PULL_COUNTS: u8 = 2;
 
 impl Item for PullItem {
     const LEN_MAX: u64 = crate::codec::PARTITIONS_MAX as u64;
@@ -440,9 +341,7 @@ impl Item for PullItem {
         writer.u64(u64::from(self.partition));
         writer.u64(self.life);
         writer.u64(self.clock);
-        let full = if self.is_full { PULL_FULL } else { 0 };
-        let counts = if self.is_counts { PULL_COUNTS } else { 0 };
-        writer.u8(full | counts);
+        writer.u8(if self.is_full { PULL_FULL } else { 0 });
         writer.raw(&self.nonce.to_le_bytes());
     }
 
@@ -453,7 +352,7 @@ impl Item for PullItem {
         let life = op(reader)?;
         let clock = op(reader)?;
         let flags = reader.u8()?;
-        if (life == 0) != (clock == 0) || flags > (PULL_FULL | PULL_COUNTS) {
+        if (life == 0) != (clock == 0) || flags > PULL_FULL {
             return Err(Reader::invalid(at, "no such question"));
         }
         Ok(Self {
@@ -461,7 +360,6 @@ impl Item for PullItem {
             life,
             clock,
             is_full: flags & PULL_FULL != 0,
-            is_counts: flags & PULL_COUNTS != 0,
             nonce: fixed_u32(reader)?,
         })
     }

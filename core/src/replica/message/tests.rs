@@ -6,7 +6,6 @@ use allocation_counter::measure;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::data::{Counts, TopicCount};
 use super::*;
 use crate::codec::{Mode, Shape};
 use crate::id::OP_MAX;
@@ -66,32 +65,10 @@ prop_compose! {
         partition in partitions(),
         held in prop::option::of((lives(), lives())),
         is_full: bool,
-        is_counts: bool,
         nonce: u32,
     ) -> PullItem {
         let (life, clock) = held.unwrap_or_default();
-        PullItem { partition, life, clock, is_full, is_counts, nonce }
-    }
-}
-
-prop_compose! {
-    fn topic_counts()(topic in "[a-z:]{0,9}", entries in 1..=u32::MAX, keys in 1..=u32::MAX) -> TopicCount {
-        TopicCount {
-            topic: topic.into(),
-            entries: u64::from(entries.max(keys)),
-            keys: u64::from(entries.min(keys)),
-        }
-    }
-}
-
-prop_compose! {
-    fn counts()(
-        life in lives(),
-        to in lives(),
-        fingerprint: u64,
-        topics in vec(topic_counts(), 0..5),
-    ) -> Counts {
-        Counts { life, from: 0, to, fingerprint, topics: List::new(shape(), topics) }
+        PullItem { partition, life, clock, is_full, nonce }
     }
 }
 
@@ -143,8 +120,6 @@ fn data() -> impl Strategy<Value = Data> {
                 })
             }
         ),
-        counts().prop_map(Data::CountDelta),
-        (any::<u32>(), counts()).prop_map(|(nonce, counts)| Data::CountRepair { nonce, counts }),
     ]
 }
 

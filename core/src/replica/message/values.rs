@@ -5,7 +5,12 @@ use crate::id::{OP_MAX, ReplicaId};
 
 /// Reads a clock, a life, a version or a heartbeat.
 pub(super) fn op(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
-    op_at_most(reader, OP_MAX - 1)
+    let at = reader.offset();
+    let value = reader.u64()?;
+    if value >= OP_MAX {
+        return Err(DecodeError::new(at, DecodeErrorKind::BadInteger));
+    }
+    Ok(value)
 }
 
 /// Reads the number of a life, which is not 0.
@@ -15,16 +20,6 @@ pub(super) fn life(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
         0 => Err(Reader::invalid(at, "lives are numbered from 1")),
         life => Ok(life),
     }
-}
-
-/// Reads an integer up to a bound.
-pub(super) fn op_at_most(reader: &mut Reader<'_>, max: u64) -> Result<u64, DecodeError> {
-    let at = reader.offset();
-    let value = reader.u64()?;
-    if value > max {
-        return Err(DecodeError::new(at, DecodeErrorKind::BadInteger));
-    }
-    Ok(value)
 }
 
 /// Reads the 4 bytes of a nonce.

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod counts;
 mod jobs;
 mod own;
 mod owners;
@@ -30,6 +31,8 @@ use crate::tracker::{Content, Diff, LeaveReason, Limits, OriginInfo, TopicShare,
 #[derive(Debug, Clone)]
 pub(crate) struct Partitions {
     shape: Shape,
+    /// True if these are the partitions of counts.
+    is_of_counts: bool,
     id: ReplicaId,
     limits: Limits,
     /// The last operation of every own life that has ended: later lives begin above it.
@@ -44,6 +47,8 @@ pub(crate) struct Partitions {
     changed: BTreeSet<u16>,
     /// Partitions with own changes that were not reported to the control plane.
     unreported: BTreeSet<u16>,
+    /// Partitions with own changes that are not in the counts.
+    uncounted: BTreeSet<u16>,
     /// `None` if there is one partition at most, which has all owners.
     owners: Option<Owners>,
     leave_ages: LeaveAges,
@@ -106,6 +111,7 @@ impl Partitions {
     pub(crate) fn new(id: ReplicaId, shape: Shape, limits: Limits) -> Self {
         Self {
             shape,
+            is_of_counts: false,
             empty: Tracker::with_share(id.clone(), TopicShare::new(0, 0), limits.clone()),
             id,
             limits,
@@ -116,6 +122,7 @@ impl Partitions {
             slice_max: SLICE_MAX,
             changed: BTreeSet::new(),
             unreported: BTreeSet::new(),
+            uncounted: BTreeSet::new(),
             owners: Some(Owners::default()),
             leave_ages: LeaveAges::new(LEAVES_KEPT),
             watched: HashMap::new(),
@@ -141,9 +148,18 @@ impl Partitions {
         self
     }
 
+    /// Returns the partition of a topic, or of its counts.
+    fn partition_of(&self, topic: &str) -> u16 {
+        if self.is_of_counts {
+            self.shape.count_partition_of(topic)
+        } else {
+            self.shape.partition_of(topic)
+        }
+    }
+
     /// Returns the tracker that has all entries of a topic.
     pub(crate) fn tracker(&self, topic: &str) -> &Tracker {
-        let part = self.parts.get(&self.shape.partition_of(topic));
+        let part = self.parts.get(&self.partition_of(topic));
         part.map_or(&self.empty, |part| &part.tracker)
     }
 
@@ -464,10 +480,15 @@ impl Partitions {
 
     /// Returns a partition, made if it has no tracker.
     fn part(&mut self, partition: u16) -> &mut Partition {
-        let share = TopicShare::new(self.shape.bits(), partition);
+        let number = u32::from(partition) & (self.shape.partitions() - 1);
+        let share = TopicShare::new(self.shape.bits(), number as u16);
+        let counts = self.shape.has_counts() && !self.is_of_counts;
         self.parts.entry(partition).or_insert_with(|| {
             self.made += 1;
-            let tracker = Tracker::with_share(self.id.clone(), share, self.limits.clone());
+            let mut tracker = Tracker::with_share(self.id.clone(), share, self.limits.clone());
+            if counts {
+                tracker = tracker.counting();
+            }
             Partition {
                 tracker: tracker.generation(self.made),
                 is_occupied: false,
@@ -483,7 +504,9 @@ impl Partitions {
         let is_empty = |part: &Partition| {
             !part.is_occupied && part.lives.is_empty() && part.lingering.is_empty()
         };
-        let is_wanted = self.changed.contains(&partition) || self.jobs.is_in(partition);
+        let is_wanted = self.changed.contains(&partition)
+            || self.uncounted.contains(&partition)
+            || self.jobs.is_in(partition);
         if part.is_some_and(is_empty) && !is_wanted {
             self.parts.remove(&partition);
         }

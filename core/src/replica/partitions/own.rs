@@ -32,7 +32,7 @@ impl Partitions {
         entry: &NewEntry<'_>,
         put: impl FnOnce(&mut Tracker, &NewEntry<'_>) -> Result<EntryRef, TrackError>,
     ) -> Result<EntryRef, TrackError> {
-        let partition = self.shape.partition_of(entry.topic);
+        let partition = self.partition_of(entry.topic);
         let floor = self.floor;
         let counts = self.owners.is_some();
         let part = self.part(partition);
@@ -62,7 +62,7 @@ impl Partitions {
     /// # Errors
     /// Those of [`Tracker::update`]; nothing has changed then.
     pub(crate) fn update(&mut self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        let partition = self.shape.partition_of(entry.topic);
+        let partition = self.partition_of(entry.topic);
         let Some(part) = self.parts.get_mut(&partition) else {
             // It is checked as any other.
             return self.empty.update(entry);
@@ -96,7 +96,7 @@ impl Partitions {
         owner: &[u8],
         remove: impl FnOnce(&mut Tracker) -> bool,
     ) -> bool {
-        let partition = self.shape.partition_of(topic);
+        let partition = self.partition_of(topic);
         let part = self.parts.get_mut(&partition);
         let is_removed = part.is_some_and(|part| remove(&mut part.tracker));
         if is_removed {
@@ -143,7 +143,7 @@ impl Partitions {
         owner: &[u8],
         entry: &NewEntry<'_>,
     ) -> Result<EntryRef, TrackError> {
-        let partition = self.shape.partition_of(entry.topic);
+        let partition = self.partition_of(entry.topic);
         let Some(part) = self.parts.get_mut(&partition) else {
             return Err(TrackError::NotTracked);
         };
@@ -193,6 +193,9 @@ impl Partitions {
     fn written(&mut self, partition: u16) {
         self.changed.insert(partition);
         self.unreported.insert(partition);
+        if self.shape.has_counts() && !self.is_of_counts {
+            self.uncounted.insert(partition);
+        }
     }
 
     pub(super) fn own_state(&self, partition: u16) -> OwnState {

@@ -22,7 +22,7 @@ impl Partitions {
 
     /// Makes the Diffs of all that reads of a topic show already.
     pub(crate) fn finish_visibility(&mut self, topic: &str, watched: Watched<'_>) -> Vec<Answered> {
-        let partition = self.shape.partition_of(topic);
+        let partition = self.partition_of(topic);
         let mut answers = Vec::new();
         while let Some(job) = self.jobs.take_visibility(partition) {
             answers.push(self.slice(job, Vec::new(), watched));

@@ -119,7 +119,6 @@ impl Replica {
             Data::Same(same) => self.take_same(handle, partition, &same),
             Data::Row(row) => self.take_row(handle, partition, row),
             Data::Part(part) => self.take_part(handle, partition, part),
-            Data::CountDelta(_) | Data::CountRepair { .. } => {}
         }
     }
 

@@ -32,7 +32,7 @@ use super::replies::Replies;
 use super::signs::Signs;
 use super::stagings::Stagings;
 use super::watches::Watches;
-use crate::codec::{Envelope, Mode, OpenError, Shape, WIRE_MAJOR};
+use crate::codec::{Envelope, Mode, OpenError, WIRE_MAJOR};
 use crate::fault::{Fault, is_broken};
 use crate::id::ReplicaId;
 use crate::replica::rng::Rng;
@@ -250,10 +250,6 @@ impl Replica {
     /// Returns whether it has begun to leave.
     pub(crate) fn has_left(&self) -> bool {
         self.own.has_left()
-    }
-
-    pub(crate) fn shape(&self) -> Shape {
-        self.config.shape
     }
 
     /// Returns the index that others are told of.

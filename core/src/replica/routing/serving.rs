@@ -43,6 +43,12 @@ impl Replica {
         self.partitions.report_written(bytes, bytes_max, self.now);
     }
 
+    /// Returns whether [`handle_timeout`](Self::handle_timeout) is about to beat.
+    pub(crate) fn is_beat_due(&mut self, now: Duration) -> bool {
+        self.advance(now);
+        self.own.is_speaking() && self.now >= self.beat_at && !self.beat_waits
+    }
+
     /// Says what is due: Hello, pushes, a Beat.
     pub(super) fn speak(&mut self) {
         if !std::mem::replace(&mut self.has_started, true) {

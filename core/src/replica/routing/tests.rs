@@ -160,7 +160,6 @@ fn evidence_of_a_second_self_counts_only_for_the_identity_that_it_names() {
             life: 9,
             clock: 9,
             is_full: false,
-            is_counts: false,
             nonce: 7,
         };
         let items = List::new(Shape::default(), [question]);
@@ -217,7 +216,6 @@ fn an_answer_that_no_frame_takes_is_reported_and_not_sent() {
         life: 0,
         clock: 0,
         is_full: false,
-        is_counts: false,
         nonce: 7,
     };
     let origin = Handle::of(&id("a"));

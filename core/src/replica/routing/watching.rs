@@ -15,11 +15,28 @@ impl Replica {
     /// by one of [`unwatch`](Self::unwatch). Does nothing in mode `all`. O(replicas) for the first
     /// topic of a partition, else O(log n).
     pub(crate) fn watch(&mut self, now: Duration, topic: &str) {
+        self.watch_in(now, self.config.shape.partition_of(topic), topic);
+    }
+
+    /// Watches the counts of a topic; its entries in a cluster without counts.
+    pub(crate) fn watch_counts(&mut self, now: Duration, topic: &str) {
+        self.watch_in(now, self.count_partition_of(topic), topic);
+    }
+
+    fn count_partition_of(&self, topic: &str) -> u16 {
+        let shape = self.config.shape;
+        if shape.has_counts() {
+            shape.count_partition_of(topic)
+        } else {
+            shape.partition_of(topic)
+        }
+    }
+
+    fn watch_in(&mut self, now: Duration, partition: u16, topic: &str) {
         self.advance(now);
         if self.watches.is_all() {
             return;
         }
-        let partition = self.config.shape.partition_of(topic);
         let until = self.now + self.timing.ready;
         let begun = self.watches.begin(partition, topic, until);
         if begun.is_first {
@@ -57,8 +74,16 @@ impl Replica {
     /// partition, what others have there is given up `unwatch_after` later. Does nothing if the
     /// topic is not watched.
     pub(crate) fn unwatch(&mut self, now: Duration, topic: &str) {
+        self.unwatch_in(now, self.config.shape.partition_of(topic), topic);
+    }
+
+    /// Ends a watch of the counts of a topic.
+    pub(crate) fn unwatch_counts(&mut self, now: Duration, topic: &str) {
+        self.unwatch_in(now, self.count_partition_of(topic), topic);
+    }
+
+    fn unwatch_in(&mut self, now: Duration, partition: u16, topic: &str) {
         self.advance(now);
-        let partition = self.config.shape.partition_of(topic);
         let ends_at = self.now + self.timing.unwatch;
         if self.watches.end(partition, topic, ends_at) {
             self.tell_access(partition, topic);
@@ -165,11 +190,21 @@ impl Replica {
         let age = Duration::from_micros(age.unwrap_or(0));
         let missing = ready.missing.iter().filter_map(known);
         let missing = missing.map(|known| known.id().clone()).collect();
-        self.emit(Event::TopicReady {
-            topic: ready.topic,
-            age,
-            missing,
-        });
+        let topic = ready.topic;
+        let event = if self.config.shape.is_of_counts(ready.partition) {
+            Event::CountsReady {
+                topic,
+                age,
+                missing,
+            }
+        } else {
+            Event::TopicReady {
+                topic,
+                age,
+                missing,
+            }
+        };
+        self.emit(event);
     }
 
     /// Sends a message about a partition to those that watch it.

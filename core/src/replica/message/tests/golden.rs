@@ -43,7 +43,6 @@ fn question() -> PullItem {
         life: 7,
         clock: 290,
         is_full: false,
-        is_counts: false,
         nonce: 0xCAFE_F00D,
     }
 }
@@ -122,7 +121,6 @@ fn pull_parts() -> Message {
             life: 0,
             clock: 0,
             is_full: false,
-            is_counts: false,
             nonce: 0xCAFE_F00D,
         },
         reply: 5,
