@@ -2,103 +2,10 @@
 
 use std::time::Duration;
 
-use headcount::replica::{Config, Destination, Event, Mode, Subscription};
 use headcount::testing::{Fault, with_fault};
-use headcount::{NewEntry, Presence, PresenceConfig, ReadError, ReplicaId};
+use headcount::{Presence, PresenceConfig, ReadError, ReplicaId};
 
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// Nodes on a network with groups.
-struct Cluster {
-    nodes: Vec<Presence>,
-    groups: Vec<Vec<u16>>,
-    now: Duration,
-    /// The bytes that each node was sent.
-    received: Vec<usize>,
-    /// The link that loses everything: from and to.
-    cut: Option<(usize, usize)>,
-}
-
-impl Cluster {
-    fn new(nodes: u64) -> Self {
-        let replication = Config::default()
-            .mode(Mode::Interest)
-            .partitions(4_096)
-            .vacate_after(seconds(5))
-            .unwatch_after(seconds(10));
-        let config = PresenceConfig::default().replication(replication);
-        let node = |n: u64| {
-            let id = ReplicaId::new(&format!("node-{n}"), 1, 0).unwrap();
-            Presence::new(id, config.clone().seed(n + 1))
-        };
-        Self {
-            nodes: (0..nodes).map(node).collect(),
-            groups: vec![Vec::new(); nodes as usize],
-            now: Duration::ZERO,
-            received: vec![0; nodes as usize],
-            cut: None,
-        }
-    }
-
-    fn track(&self, node: usize, topic: &str, key: &str) {
-        let entry = NewEntry::new(topic, key, "conn");
-        self.nodes[node].track(&entry).unwrap();
-    }
-
-    fn watch(&mut self, node: usize, topic: &str) {
-        self.nodes[node].watch(self.now, topic);
-    }
-
-    fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        while self.now < end {
-            self.now += Duration::from_millis(5);
-            for node in 0..self.nodes.len() {
-                self.nodes[node].handle_timeout(self.now);
-                self.carry(node);
-            }
-        }
-    }
-
-    fn carry(&mut self, from: usize) {
-        while let Some(change) = self.nodes[from].poll_subscription() {
-            match change {
-                Subscription::Subscribe(partition) => self.groups[from].push(partition),
-                Subscription::Unsubscribe(partition) => {
-                    self.groups[from].retain(|held| *held != partition);
-                }
-            }
-        }
-        while let Some(transmit) = self.nodes[from].poll_transmit() {
-            for to in 0..self.nodes.len() {
-                let is_meant = match &transmit.to {
-                    Destination::All => to != from,
-                    Destination::Peer(address) => **address == *to.to_string(),
-                    Destination::Group(group) => to != from && self.groups[to].contains(group),
-                };
-                if is_meant && self.cut != Some((from, to)) {
-                    self.received[to] += transmit.frame.len();
-                    let from = from.to_string();
-                    let taken = self.nodes[to].handle_message(self.now, &from, &transmit.frame);
-                    taken.unwrap();
-                }
-            }
-        }
-    }
-
-    /// Returns the topics of which a node was told that they can be read, and the number of missing
-    /// replicas.
-    fn ready(&self, node: usize) -> Vec<(String, usize)> {
-        let events = std::iter::from_fn(|| self.nodes[node].poll_event());
-        let ready = events.filter_map(|event| match event {
-            Event::TopicReady { topic, missing, .. } => Some((topic.to_string(), missing.len())),
-            _ => None,
-        });
-        ready.collect()
-    }
-}
+use crate::support::cluster::{Cluster, seconds};
 
 #[test]
 fn a_node_reads_what_it_watches_and_nothing_else() {

@@ -3,6 +3,7 @@
 mod allocation;
 mod bundle_json;
 mod codec;
+mod counts;
 mod crdt_laws;
 mod diff_law;
 mod examples;

@@ -10,6 +10,13 @@ fn schedules_converge() {
     converge(1_000_000, 100_000, |seed| testing::simulate(seed, None));
 }
 
+/// A process rolled back behind its index answered each question with a life that was over, and was
+/// asked again at once, as fast as the network is.
+#[test]
+fn an_answer_of_a_life_that_is_over_is_not_asked_for_again_at_once() {
+    testing::simulate(5_006_300, None).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 /// Every incident happens in schedules.
 #[test]
 fn everything_happens_within_2000_schedules() {

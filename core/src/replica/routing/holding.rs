@@ -315,6 +315,8 @@ impl Replica {
             .is_some_and(|held| self.is_over(handle, partition, held.life))
         {
             self.drop_held(handle, partition);
+            // A process rolled back behind its index answers with this life again and again.
+            self.pulls.postpone(handle, partition, self.now, None);
         }
         let answered = report
             .answers
