@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
 
 use super::shared::Shared;
 
@@ -40,6 +43,8 @@ use super::shared::Shared;
 pub struct Watch {
     shared: Arc<Shared>,
     topic: Box<str>,
+    /// Closed when the watch ends.
+    life: watch::Sender<()>,
 }
 
 impl fmt::Debug for Watch {
@@ -51,9 +56,13 @@ impl fmt::Debug for Watch {
 impl Watch {
     pub(super) fn begin(shared: Arc<Shared>, topic: &str) -> Self {
         shared.presence.watch(shared.now(), topic);
+        shared.watches.fetch_add(1, Ordering::Relaxed);
         shared.wake.notify_one();
-        let topic = topic.into();
-        Self { shared, topic }
+        Self {
+            shared,
+            topic: topic.into(),
+            life: watch::Sender::new(()),
+        }
     }
 
     /// Returns the topic.
@@ -64,13 +73,22 @@ impl Watch {
 
     /// Waits until the topic can be read: normally one round trip after the watch began, at most
     /// [`ready_after`](crate::replica::Config::ready_after) and two heartbeats. Returns at once if it
-    /// can, and when the node stops. The event
+    /// can, when the watch ends, and when the node stops. The event
     /// [`TopicReady`](crate::replica::Event::TopicReady) has the replicas that are missing then.
-    pub async fn ready(&self) {
-        let mut news = self.shared.topics_ready.subscribe();
-        let presence = &self.shared.presence;
-        let is_over = |is_closed: &bool| *is_closed || presence.check_readable(&self.topic).is_ok();
-        let _ = news.wait_for(is_over).await;
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        let topic = self.topic.clone();
+        let mut life = self.life.subscribe();
+        async move {
+            let mut news = shared.topics_ready.subscribe();
+            let is_over =
+                |is_closed: &bool| *is_closed || shared.presence.check_readable(&topic).is_ok();
+            tokio::select! {
+                biased;
+                _ = news.wait_for(is_over) => {}
+                _ = life.changed() => {}
+            }
+        }
     }
 }
 
@@ -78,6 +96,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let presence = &self.shared.presence;
         presence.unwatch(self.shared.now(), &self.topic);
+        self.shared.watches.fetch_sub(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
     }
 }
