@@ -1,12 +1,12 @@
 //! `Bridge`: a transport that is written in Python, as the node sees it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
-use headcount::replica::Transmit as CoreTransmit;
+use headcount::replica::{Subscription, Transmit as CoreTransmit};
 use headcount::runtime::{Incoming, Transport};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -30,6 +30,9 @@ pub(crate) struct Bridge {
 }
 
 struct Shared {
+    /// The partitions whose frames are wanted from now on, or no longer. None is lost: there are at most as many as
+    /// partitions.
+    groups: Mutex<BTreeMap<u16, bool>>,
     outgoing: Mutex<VecDeque<CoreTransmit>>,
     waker: Waker,
     /// The questions whether all frames that reached the process are handed over, and the last one answered.
@@ -50,6 +53,7 @@ pub(crate) struct BridgeTransport {
 pub(crate) fn bridge(ready: &Arc<Ready>, frame_max: usize) -> (Bridge, BridgeTransport) {
     let (number, waker) = ready.waker();
     let shared = Arc::new(Shared {
+        groups: Mutex::default(),
         outgoing: Mutex::default(),
         waker,
         asked: AtomicU64::new(0),
@@ -80,13 +84,17 @@ impl Bridge {
         self.number
     }
 
-    /// Return the frames to send, and the number of the last question: answer it with `settled` once
-    /// every frame that has reached this process is delivered.
-    fn take(&self) -> PyResult<(Vec<Transmit>, u64)> {
+    /// Return the partitions whose frames are wanted from now on (true) or no longer (false), the frames to send, and
+    /// the number of the last question: answer it with `settled` once every frame that has reached this process is
+    /// delivered.
+    fn take(&self) -> PyResult<(BTreeMap<u16, bool>, Vec<Transmit>, u64)> {
         self.birth.check()?;
         let asked = self.shared.asked.load(Ordering::Acquire);
         let outgoing = std::mem::take(&mut *self.shared.outgoing.lock());
-        Ok((outgoing.into_iter().map(Transmit::from).collect(), asked))
+        // What was wanted before a frame was sent is there when the frame is.
+        let groups = std::mem::take(&mut *self.shared.groups.lock());
+        let outgoing = outgoing.into_iter().map(Transmit::from).collect();
+        Ok((groups, outgoing, asked))
     }
 
     /// Answer a question.
@@ -135,6 +143,15 @@ impl Transport for BridgeTransport {
             outgoing.push_back(transmit);
         }
         drop(outgoing);
+        self.shared.waker.wake_by_ref();
+    }
+
+    async fn subscribe(&mut self, change: Subscription) {
+        let (partition, is_wanted) = match change {
+            Subscription::Subscribe(partition) => (partition, true),
+            Subscription::Unsubscribe(partition) => (partition, false),
+        };
+        self.shared.groups.lock().insert(partition, is_wanted);
         self.shared.waker.wake_by_ref();
     }
 

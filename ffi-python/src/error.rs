@@ -24,7 +24,9 @@ pyo3::import_exception!(headcount._errors, LimitError);
 pyo3::import_exception!(headcount._errors, ListBuilding);
 pyo3::import_exception!(headcount._errors, ListError);
 pyo3::import_exception!(headcount._errors, NodeStopped);
+pyo3::import_exception!(headcount._errors, NotReady);
 pyo3::import_exception!(headcount._errors, NotTracked);
+pyo3::import_exception!(headcount._errors, NotWatched);
 pyo3::import_exception!(headcount._errors, TrackError);
 pyo3::import_exception!(headcount._errors, UnknownGroup);
 pyo3::import_exception!(headcount._errors, UnknownList);
@@ -62,7 +64,12 @@ impl From<Refused> for Raised {
 
 impl From<ReadError> for Raised {
     fn from(error: ReadError) -> Self {
-        Self(HeadcountError::new_err(error.to_string()))
+        let text = error.to_string();
+        Self(match error {
+            ReadError::NotWatched { topic } => NotWatched::new_err((text, String::from(topic))),
+            ReadError::NotReady { topic } => NotReady::new_err((text, String::from(topic))),
+            _ => HeadcountError::new_err(text),
+        })
     }
 }
 

@@ -21,13 +21,22 @@ impl From<core::Transmit> for Transmit {
 
 #[pymethods]
 impl Transmit {
-    /// The neighbour it goes to; `None` for all.
+    /// The neighbour it goes to; `None` for all, or for those that subscribed to the `partition`.
     #[getter]
     fn to(&self) -> Option<&str> {
         match &self.0.to {
-            // Those that do not watch the partition drop the frame.
             core::Destination::All | core::Destination::Group(_) => None,
             core::Destination::Peer(peer) => Some(peer),
+        }
+    }
+
+    /// The partition whose subscribers it goes to, in mode `interest`; `None` for all other frames. A transport
+    /// without groups sends it to all: those that do not watch the partition drop it unread.
+    #[getter]
+    fn partition(&self) -> Option<u16> {
+        match &self.0.to {
+            core::Destination::Group(partition) => Some(*partition),
+            core::Destination::All | core::Destination::Peer(_) => None,
         }
     }
 
@@ -38,16 +47,62 @@ impl Transmit {
     }
 
     fn __repr__(&self) -> String {
-        let to = self.to().map_or("None".to_owned(), |to| format!("{to:?}"));
-        format!("<Transmit to={to} {} bytes>", self.0.frame.len())
+        let to = match &self.0.to {
+            core::Destination::All => "to=None".to_owned(),
+            core::Destination::Peer(peer) => format!("to={peer:?}"),
+            core::Destination::Group(partition) => format!("partition={partition}"),
+        };
+        format!("<Transmit {to} {} bytes>", self.0.frame.len())
+    }
+}
+
+/// A change of the partitions whose frames the transport is to bring, in mode `interest`. It may take effect late.
+#[pyclass(frozen, eq, module = "headcount")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct GroupSubscription(core::Subscription);
+
+impl From<core::Subscription> for GroupSubscription {
+    fn from(change: core::Subscription) -> Self {
+        Self(change)
+    }
+}
+
+#[pymethods]
+impl GroupSubscription {
+    #[classattr]
+    fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+        PyTuple::new(py, ["partition", "is_wanted"])
+    }
+
+    /// The partition.
+    #[getter]
+    fn partition(&self) -> u16 {
+        match self.0 {
+            core::Subscription::Subscribe(partition)
+            | core::Subscription::Unsubscribe(partition) => partition,
+        }
+    }
+
+    /// True to subscribe, false to unsubscribe.
+    #[getter]
+    fn is_wanted(&self) -> bool {
+        matches!(self.0, core::Subscription::Subscribe(_))
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<GroupSubscription partition={} is_wanted={}>",
+            self.partition(),
+            if self.is_wanted() { "True" } else { "False" }
+        )
     }
 }
 
 /// An event of the cluster.
 ///
-/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `divergence`, `refused`,
-/// `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `handle_collision`, `shape_mismatch`,
-/// `answer_too_long`, `unreadable`. After `diffs_dropped`, when diffs that nobody polled took more than 64 MiB, lists
+/// Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `topic_ready`, `divergence`,
+/// `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`, `handle_collision`,
+/// `shape_mismatch`, `answer_too_long`, `unreadable`. After `diffs_dropped`, when diffs that nobody polled took more than 64 MiB, lists
 /// are right: read them again.
 #[pyclass(frozen, module = "headcount")]
 #[derive(Debug)]
@@ -91,12 +146,34 @@ impl Event {
         }
     }
 
-    /// The replicas that this node has not caught up with, when the kind is `ready`: it has with all others that
-    /// are up. If some are missing, the event comes again when none is.
+    /// The topic that can be read from now on, when the kind is `topic_ready`.
+    #[getter]
+    fn topic(&self) -> Option<&str> {
+        match &self.0 {
+            core::Event::TopicReady { topic, .. } => Some(topic),
+            _ => None,
+        }
+    }
+
+    /// The time in seconds that has passed, when the kind is `topic_ready`, since the replica was heard last that was
+    /// heard least recently of those whose entries are here: normally a heartbeat, never more than `down_after`.
+    #[getter]
+    fn age(&self) -> Option<f64> {
+        match &self.0 {
+            core::Event::TopicReady { age, .. } => Some(age.as_secs_f64()),
+            _ => None,
+        }
+    }
+
+    /// The replicas that this node has not caught up with, when the kind is `ready`, or whose entries of the topic are
+    /// not here, when it is `topic_ready`: those of all others that are up are. If some are missing, the event comes
+    /// again when none is.
     #[getter]
     fn missing(&self) -> Option<Vec<Replica>> {
         match &self.0 {
-            core::Event::Ready { missing } => Some(missing.iter().cloned().map(Replica).collect()),
+            core::Event::Ready { missing } | core::Event::TopicReady { missing, .. } => {
+                Some(missing.iter().cloned().map(Replica).collect())
+            }
             _ => None,
         }
     }
@@ -175,8 +252,13 @@ impl Event {
         if let Some(partition) = self.partition() {
             text += &format!(" partition={partition}");
         }
+        if let Some(topic) = self.topic() {
+            text += &format!(" {topic:?}");
+        }
         text += &match &self.0 {
-            core::Event::Ready { missing } => format!(" missing={missing:?}"),
+            core::Event::Ready { missing } | core::Event::TopicReady { missing, .. } => {
+                format!(" missing={missing:?}")
+            }
             core::Event::ShapeMismatch { ours, theirs, .. } => {
                 format!(": it has {theirs}, this node has {ours}")
             }

@@ -35,6 +35,7 @@ mod sync;
 mod table;
 mod tracker;
 mod verbs;
+mod watch;
 mod windows;
 
 /// The compiled half of the package `headcount`.
@@ -60,7 +61,7 @@ mod _headcount {
     #[pymodule_export]
     use super::entry::Entry;
     #[pymodule_export]
-    use super::event::{Event, Signal, Transmit};
+    use super::event::{Event, GroupSubscription, Signal, Transmit};
     #[pymodule_export]
     use super::feed::Feed;
     #[pymodule_export]
@@ -87,6 +88,8 @@ mod _headcount {
     use super::table::{MemberTable, TableMember, TableUpsert};
     #[pymodule_export]
     use super::tracker::Tracker;
+    #[pymodule_export]
+    use super::watch::WatchHandle;
     #[pymodule_export]
     use super::windows::{Bundle, TableTick, Tick, Viewer};
 }

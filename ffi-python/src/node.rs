@@ -26,6 +26,7 @@ use crate::replica::Replica;
 use crate::running::Running;
 use crate::stats;
 use crate::verbs::{ENTRY_LEN, Reads, entry_verbs, reference};
+use crate::watch::WatchHandle;
 
 /// Most troubles of a transport that wait to be logged.
 const NOTES_MAX: usize = 64;
@@ -33,7 +34,8 @@ const NOTES_MAX: usize = 64;
 /// A node of a cluster on a thread of its own: the verbs that `Node` and `aio.Node` share.
 ///
 /// A write on any thread is sent at once. All verbs raise `NodeStopped` before the start and after
-/// the stop.
+/// the stop. In mode `interest` reads of a topic raise `NotWatched` without a watch, and `NotReady`
+/// until it is ready.
 #[pyclass(frozen, subclass, weakref, module = "headcount._headcount")]
 pub(crate) struct NodeBase {
     core: Running,
@@ -290,6 +292,18 @@ impl NodeBase {
 
     fn _count_transport_error(&self) {
         self.transport_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn _begin_watch(&self, py: Python<'_>, topic: &str) -> PyResult<WatchHandle> {
+        let watch = self.core.write(py, |node| node.watch(topic))?;
+        Ok(WatchHandle::new(&self.ready, watch))
+    }
+
+    fn _check_readable(&self, py: Python<'_>, topic: &str) -> PyResult<()> {
+        let readable = self
+            .core
+            .read(py, |presence| presence.check_readable(topic))?;
+        readable.map_err(raise)
     }
 
     #[pyo3(signature = (kind, topic = ""))]

@@ -11,6 +11,7 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::bounds::{self, look, room_for};
@@ -18,7 +19,7 @@ use crate::convert::{Buffer, Meta, Name, Seconds, grouped, new_entry};
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::{LimitError, raise};
-use crate::event::{Event, Transmit};
+use crate::event::{Event, GroupSubscription, Transmit};
 use crate::replica::{Replica, new_id};
 use crate::sync::Detached;
 use crate::tracker::FRAME_GROWTH;
@@ -37,6 +38,8 @@ const HOST_LEN_MAX: usize = 32;
 /// seconds since any start, the same for all calls. Call `handle_message` with each frame that
 /// arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
 /// `poll` yields. A `Node` does all of that, over NATS or a transport of yours.
+/// In mode `interest` reads of a topic raise `NotWatched` without a `watch`, and `NotReady` until it
+/// is ready.
 ///
 /// >>> a, b = Presence("a"), Presence("b")
 /// >>> _ = a.track("room", "ann", "conn-1")
@@ -69,14 +72,19 @@ impl Presence {
     /// what is remembered of those that left. The event `ready` names the nodes that this one has not caught up with
     /// `ready_after` (5) after two heartbeats.
     ///
-    /// Raises `ValueError` for a name of more than 64 bytes and for a number of partitions that is not a power of
-    /// two, `LimitError` for more than 65,536.
+    /// In `mode="interest"` (the same on all nodes; `"all"`) a node holds, beside its own entries, those of the topics
+    /// that it watches: see `watch`. What others have in a topic is held for `unwatch_after` (30) after its last watch.
+    /// Choose it with some thousands of `partitions` when there is more presence than each node can hold, and users of
+    /// a topic are on few nodes. It cannot be combined with `relay`.
+    ///
+    /// Raises `ValueError` for a name of more than 64 bytes, a number of partitions that is not a power of two and an
+    /// unknown mode, `LimitError` for more than 65,536 partitions.
     #[new]
     #[pyo3(signature = (
         name = None, *, incarnation = None, salt = None, cluster = "headcount", key = None,
         heartbeat = None, down_after = None, forget_after = None, push_after = None,
         flush = None, grace = None, frame_max = None, relay = false, partitions = None,
-        vacate_after = None, ready_after = None,
+        vacate_after = None, ready_after = None, mode = Interest(Mode::All), unwatch_after = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -97,15 +105,20 @@ impl Presence {
         partitions: Option<Partitions>,
         vacate_after: Option<Seconds>,
         ready_after: Option<Seconds>,
+        mode: Interest,
+        unwatch_after: Option<Seconds>,
     ) -> PyResult<Self> {
+        mode.check(relay)?;
         let key = key.map(|key| shared_key(&key)).transpose()?;
-        let mut replication = Config::default().cluster(cluster).key(key).relay(relay);
+        let replication = Config::default().cluster(cluster).key(key);
+        let mut replication = replication.relay(relay).mode(mode.0);
         replication = set(replication, Config::heartbeat, heartbeat);
         replication = set(replication, Config::down_after, down_after);
         replication = set(replication, Config::forget_after, forget_after);
         replication = set(replication, Config::push_after, push_after);
         replication = set(replication, Config::vacate_after, vacate_after);
         replication = set(replication, Config::ready_after, ready_after);
+        replication = set(replication, Config::unwatch_after, unwatch_after);
         if let Some(frame_max) = frame_max {
             replication = replication.frame_max(frame_max);
         }
@@ -254,6 +267,28 @@ impl Presence {
             .map(|at| at.as_secs_f64()))
     }
 
+    /// Watch a topic, in mode `interest`: what others have in it is held from now on, and its changes are among the
+    /// diffs. It can be read once the event `topic_ready` has come: one round trip later, and two heartbeats after the
+    /// start at the earliest; until then reads raise `NotReady`, without a watch `NotWatched`. Watches are counted: each
+    /// is undone by one `unwatch`. In mode `all` it does nothing. O(replicas) for the first topic of a partition, else
+    /// O(log topics).
+    fn watch(&self, py: Python<'_>, now: Seconds, topic: &str) -> PyResult<()> {
+        self.core.read(py, |core| core.watch(now.0, topic))
+    }
+
+    /// End a watch of a topic. After the last one it cannot be read, and what others have in it goes `unwatch_after`
+    /// later. A topic that is not watched stays so. O(log topics).
+    fn unwatch(&self, py: Python<'_>, now: Seconds, topic: &str) -> PyResult<()> {
+        self.core.read(py, |core| core.unwatch(now.0, topic))
+    }
+
+    /// Return the next partition whose frames the transport is to bring, or no longer. Ask for it before
+    /// `poll_transmit`.
+    fn poll_subscription(&self, py: Python<'_>) -> PyResult<Option<GroupSubscription>> {
+        let change = self.core.read(py, |core| core.poll_subscription())?;
+        Ok(change.map(GroupSubscription::from))
+    }
+
     /// Return the next frame to send.
     fn poll_transmit(&self, py: Python<'_>) -> PyResult<Option<Transmit>> {
         Ok(self
@@ -275,9 +310,13 @@ impl Presence {
         Ok(self.core.read(py, |core| core.poll_diff())?.map(Diff::from))
     }
 
-    /// Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`.
+    /// Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`; in mode `interest` the
+    /// first may be `GroupSubscription`s.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut outputs = Vec::new();
+        while let Some(change) = self.poll_subscription(py)? {
+            outputs.push(Output::GroupSubscription(change));
+        }
         while let Some(transmit) = self.poll_transmit(py)? {
             outputs.push(Output::Transmit(transmit));
         }
@@ -391,9 +430,35 @@ fn name_of_process(py: Python<'_>) -> PyResult<String> {
 
 #[derive(IntoPyObject)]
 enum Output {
+    GroupSubscription(GroupSubscription),
     Transmit(Transmit),
     Event(Event),
     Diff(Diff),
+}
+
+/// What a node holds of the others, by the name of the mode.
+struct Interest(Mode);
+
+impl Interest {
+    fn check(&self, relay: bool) -> PyResult<()> {
+        if relay && self.0 == Mode::Interest {
+            let text = "relay is for mode \"all\": with it every node holds everything";
+            return Err(PyValueError::new_err(text));
+        }
+        Ok(())
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Interest {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match &*obj.extract::<PyBackedStr>()? {
+            "all" => Ok(Self(Mode::All)),
+            "interest" => Ok(Self(Mode::Interest)),
+            _ => Err(PyValueError::new_err("mode is \"all\" or \"interest\"")),
+        }
+    }
 }
 
 /// A number of partitions.

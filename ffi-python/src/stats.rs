@@ -18,6 +18,7 @@ pub(crate) fn to_dict<'py>(
     dict.set_item("replicas_up", stats.replicas_up)?;
     dict.set_item("replicas_down", stats.replicas_down)?;
     dict.set_item("subscriptions", stats.subscriptions)?;
+    dict.set_item("watches", stats.watches)?;
     dict.set_item("waiting_max", stats.waiting_max)?;
     dict.set_item("lagged", stats.lagged)?;
     dict.set_item("sent", traffic(py, &stats.sent)?)?;

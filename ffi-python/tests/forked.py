@@ -22,12 +22,15 @@ def make() -> dict[str, Callable[[], object]]:
     diff = tracker.take_diff
     node = headcount.connect("memory://forked", name="a")
     changes = node.subscribe("room")
+    watch = node.watch("room")
     return {
         "node": lambda: node.upsert("room", "ann", "phone"),
         "node.list": lambda: node.list("room"),
         "node.presence": lambda: node.presence("room", "bob").__enter__(),
         "node.stats": node.stats,
         "changes": lambda: changes.next(5),
+        "watch": lambda: node.watch("hall").ready(5),
+        "watch.ready": lambda: watch.ready(5),
         "track": lambda: tracker.track("room", "ann", "phone"),
         "list": lambda: tracker.list("room"),
         "in": lambda: ("room", "ann") in tracker,

@@ -218,6 +218,12 @@ def presence() -> Presence:
     return made
 
 
+def watching() -> Presence:
+    made = Presence("a", mode="interest", unwatch_after=1.0)
+    made.watch(0.0, "room")
+    return made
+
+
 def left() -> Presence:
     made = presence()
     made.leave_gracefully(1.0)
@@ -349,6 +355,8 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Entry": lambda: tracker().list("room")[0],
     "Event": event,
     "Signal": lambda: event().signal,
+    "Presence that watches": watching,
+    "GroupSubscription": lambda: watching().poll_subscription(),
     "Transmit": lambda: next(out for out in presence().poll() if isinstance(out, Transmit)),
     "Group": lambda: member_list().groups()[0],
     "Header": lambda: member_list()[0],
@@ -362,6 +370,7 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Window": lambda: client().windows["c:0"],
     "Node": node,
     "Attendance": lambda: node().presence("room", "1"),
+    "Watch": lambda: node().watch("room"),
     "MemoryNetwork": MemoryNetwork,
 }
 
@@ -543,7 +552,7 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
-WAITING = {headcount.Node, headcount.Subscription}
+WAITING = {headcount.Node, headcount.Subscription, headcount.Watch}
 """Classes whose methods wait; the verbs of a node are called on that for asyncio."""
 
 
@@ -563,7 +572,7 @@ async def call_all() -> None:
     errors = {kind for kind in public if issubclass(kind, Exception)}
     missing = public - made - errors - WAITING
     assert not missing, f"no instance of {missing}"
-    given = public - {headcount.Subscription}  # Only nodes make those.
+    given = public - {headcount.Subscription, headcount.Watch}  # Only nodes make those.
     for kind in sorted(given, key=lambda kind: str(kind.__name__)):
         tally.parameters(kind.__name__, returning((None, kind)))
         if not issubclass(kind, Exception):

@@ -298,7 +298,7 @@ class AsyncNodes(unittest.IsolatedAsyncioTestCase):
                 events = a.events()
                 event = await anext(event async for event in events if event.kind == "shape_mismatch")
                 self.assertEqual(event.shapes, ((32, "all"), (64, "all")))
-                async with connect(network, "c", cluster="chat") as c, a.events() as later:
+                async with a.events() as later, connect(network, "c", cluster="chat") as c:
                     other = await anext(event async for event in later if event.kind == "unreadable")
                     self.assertIn("another cluster", str(other.reason))
                     self.assertEqual((a.replicas(), b.replicas(), c.replicas()), ([], [], []))

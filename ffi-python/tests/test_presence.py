@@ -5,7 +5,7 @@ import threading
 import unittest
 
 import headcount
-from headcount import Diff, Event, Presence, Signal, Transmit
+from headcount import Diff, Event, GroupSubscription, Presence, Signal, Transmit
 
 
 class Cluster:
@@ -40,6 +40,7 @@ class Cluster:
     def drain(self, name: str, node: Presence) -> None:
         for output in node.poll():
             if not isinstance(output, Transmit):
+                assert not isinstance(output, GroupSubscription)
                 self.outputs[name].append(output)
                 continue
             for to in self.nodes if output.to is None else [output.to]:

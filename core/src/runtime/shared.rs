@@ -1,6 +1,7 @@
 //! The state that a node, its driver and its subscribers share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     /// Notified after a local operation.
     pub(super) wake: Notify,
     pub(super) is_synced: watch::Sender<bool>,
+    /// The watches that have not ended.
+    pub(super) watches: AtomicUsize,
     /// Told when topics can be read; true once the node has stopped.
     pub(super) topics_ready: watch::Sender<bool>,
     pub(super) counts: Counts,
@@ -49,6 +52,7 @@ impl Shared {
             start: Instant::now(),
             wake: Notify::new(),
             is_synced: watch::Sender::new(false),
+            watches: AtomicUsize::new(0),
             topics_ready: watch::Sender::new(false),
             counts: Counts::default(),
             changes: Arc::default(),
@@ -172,6 +176,7 @@ impl Shared {
         stats.lagged += events.lagged();
         stats.subscriptions = of_changes.0 + of_events.0;
         stats.waiting_max = of_changes.1.max(of_events.1);
+        stats.watches = self.watches.load(Ordering::Relaxed);
         stats
     }
 }

@@ -21,6 +21,8 @@ pub struct NodeStats {
     pub replicas_down: usize,
     /// The open subscriptions.
     pub subscriptions: usize,
+    /// The watches of topics that have not ended.
+    pub watches: usize,
     /// The items that wait for the slowest subscriber.
     pub waiting_max: usize,
     /// The times that a subscriber was too slow and lost items.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
 
 use super::shared::Shared;
 
@@ -41,6 +44,8 @@ pub struct Watch {
     shared: Arc<Shared>,
     topic: Box<str>,
     level: Level,
+    /// Closed when the watch ends.
+    life: watch::Sender<()>,
 }
 
 /// What a watch holds of a topic.
@@ -48,6 +53,16 @@ pub struct Watch {
 pub(super) enum Level {
     Entries,
     Counts,
+}
+
+impl Level {
+    fn is_ready(self, shared: &Shared, topic: &str) -> bool {
+        let checked = match self {
+            Self::Entries => shared.presence.check_readable(topic),
+            Self::Counts => shared.presence.check_countable(topic),
+        };
+        checked.is_ok()
+    }
 }
 
 impl fmt::Debug for Watch {
@@ -62,12 +77,13 @@ impl Watch {
             Level::Entries => shared.presence.watch(shared.now(), topic),
             Level::Counts => shared.presence.watch_counts(shared.now(), topic),
         }
+        shared.watches.fetch_add(1, Ordering::Relaxed);
         shared.wake.notify_one();
-        let topic = topic.into();
         Self {
             shared,
-            topic,
+            topic: topic.into(),
             level,
+            life: watch::Sender::new(()),
         }
     }
 
@@ -77,20 +93,25 @@ impl Watch {
         &self.topic
     }
 
-    /// Waits until the topic can be read, or counted: normally one round trip after the watch began, at most
-    /// [`ready_after`](crate::replica::Config::ready_after) and two heartbeats. Returns at once if it
-    /// can, and when the node stops. The event
+    /// Waits until the topic can be read, or counted: normally one round trip after the watch began,
+    /// at most [`ready_after`](crate::replica::Config::ready_after) and two heartbeats. Returns at once
+    /// if it can, when the watch ends, and when the node stops. The event
     /// [`TopicReady`](crate::replica::Event::TopicReady), or
     /// [`CountsReady`](crate::replica::Event::CountsReady), has the replicas that are missing then.
-    pub async fn ready(&self) {
-        let mut news = self.shared.topics_ready.subscribe();
-        let presence = &self.shared.presence;
-        let is_ready = || match self.level {
-            Level::Entries => presence.check_readable(&self.topic).is_ok(),
-            Level::Counts => presence.check_countable(&self.topic).is_ok(),
-        };
-        let is_over = |is_closed: &bool| *is_closed || is_ready();
-        let _ = news.wait_for(is_over).await;
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        let topic = self.topic.clone();
+        let level = self.level;
+        let mut life = self.life.subscribe();
+        async move {
+            let mut news = shared.topics_ready.subscribe();
+            let is_over = |is_closed: &bool| *is_closed || level.is_ready(&shared, &topic);
+            tokio::select! {
+                biased;
+                _ = news.wait_for(is_over) => {}
+                _ = life.changed() => {}
+            }
+        }
     }
 }
 
@@ -101,6 +122,7 @@ impl Drop for Watch {
             Level::Entries => presence.unwatch(self.shared.now(), &self.topic),
             Level::Counts => presence.unwatch_counts(self.shared.now(), &self.topic),
         }
+        self.shared.watches.fetch_sub(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
     }
 }

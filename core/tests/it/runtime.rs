@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use headcount::codec::Kind;
-use headcount::replica::{Destination, Event, Signal, Transmit};
+use headcount::replica::{Config, Destination, Event, Mode, Signal, Transmit};
 use headcount::runtime::{Incoming, Node, Subscription, Transport, memory::Network};
-use headcount::{EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, TopicDiff};
+use headcount::{EntryBuf, NewEntry, Presence, PresenceConfig, ReadError, ReplicaId, TopicDiff};
 use tokio::time::{advance, sleep};
 
 use crate::support::mesh;
@@ -438,4 +438,24 @@ async fn a_node_starts_from_a_snapshot() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(keys(&b, "room"), ["ann", "bob"]);
     assert_eq!(keys(&a, "room"), ["ann", "bob"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_watch_ends_with_the_watch_and_keeps_none_alive() {
+    let replication = Config::default().mode(Mode::Interest);
+    let config = PresenceConfig::default().replication(replication);
+    let a = Node::start(new_id("a"), config, Network::new().join("a"));
+    let watch = a.watch("room");
+    let ready = tokio::spawn(watch.ready());
+    assert_eq!(a.stats().watches, 1);
+    drop(watch);
+    ready.await.unwrap();
+    assert_eq!(a.stats().watches, 0);
+    let not_watched = ReadError::NotWatched {
+        topic: "room".into(),
+    };
+    assert_eq!(a.list("room"), Err(not_watched));
+    let watch = a.watch("room");
+    watch.ready().await;
+    assert_eq!(a.list("room"), Ok(Vec::new()));
 }

@@ -14,7 +14,7 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from headcount._cluster import Event, MemoryNetwork, Signal, Transmit
+from headcount._cluster import Event, GroupSubscription, MemoryNetwork, Signal, Transmit
 from headcount._collation import Collation
 from headcount._errors import (
     AlreadyTracked,
@@ -31,7 +31,10 @@ from headcount._errors import (
     ListBuilding,
     ListError,
     NodeStopped,
+    NotReady,
     NotTracked,
+    NotWatched,
+    ReadError,
     TrackError,
     UnknownGroup,
     UnknownList,
@@ -65,7 +68,7 @@ from headcount._headcount import (
     Viewer,
     Window,
 )
-from headcount._node import Attendance, Node, Subscription, connect
+from headcount._node import Attendance, Node, Subscription, Watch, connect
 from headcount._options import ConnectOptions, NatsOptions, PresenceOptions, Stats, Traffic
 from headcount._sorted_set import SortedSet
 from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
@@ -95,6 +98,7 @@ __all__ = [
     "ForkError",
     "GapError",
     "Group",
+    "GroupSubscription",
     "HeadcountError",
     "Header",
     "HiddenMember",
@@ -114,9 +118,12 @@ __all__ = [
     "NatsOptions",
     "Node",
     "NodeStopped",
+    "NotReady",
     "NotTracked",
+    "NotWatched",
     "Presence",
     "PresenceOptions",
+    "ReadError",
     "Replica",
     "Roster",
     "RosterReport",
@@ -140,6 +147,7 @@ __all__ = [
     "Update",
     "Upsert",
     "Viewer",
+    "Watch",
     "Window",
     "WindowError",
     "__version__",

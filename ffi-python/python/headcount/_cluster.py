@@ -1,5 +1,25 @@
 """The classes of the compiled half that run a node of a cluster, and what a presence yields."""
 
-from headcount._headcount import Bridge, Event, Feed, MemoryNetwork, NodeBase, Signal, Transmit
+from headcount._headcount import (
+    Bridge,
+    Event,
+    Feed,
+    GroupSubscription,
+    MemoryNetwork,
+    NodeBase,
+    Signal,
+    Transmit,
+    WatchHandle,
+)
 
-__all__ = ["Bridge", "Event", "Feed", "MemoryNetwork", "NodeBase", "Signal", "Transmit"]
+__all__ = [
+    "Bridge",
+    "Event",
+    "Feed",
+    "GroupSubscription",
+    "MemoryNetwork",
+    "NodeBase",
+    "Signal",
+    "Transmit",
+    "WatchHandle",
+]

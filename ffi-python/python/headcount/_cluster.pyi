@@ -9,7 +9,17 @@ from typing_extensions import Buffer, disjoint_base
 from headcount._headcount import Diff, Entry, Presence, Replica, TopicDiff, _Meta, _Name
 from headcount._options import Stats
 
-__all__ = ["Bridge", "Event", "Feed", "MemoryNetwork", "NodeBase", "Signal", "Transmit"]
+__all__ = [
+    "Bridge",
+    "Event",
+    "Feed",
+    "GroupSubscription",
+    "MemoryNetwork",
+    "NodeBase",
+    "Signal",
+    "Transmit",
+    "WatchHandle",
+]
 
 @final
 class Transmit:
@@ -17,20 +27,49 @@ class Transmit:
 
     @property
     def to(self) -> str | None:
-        """The neighbour it goes to; `None` for all."""
+        """The neighbour it goes to; `None` for all, or for those that subscribed to the
+        `partition`.
+        """
+
+    @property
+    def partition(self) -> int | None:
+        """The partition whose subscribers it goes to, in mode `interest`; `None` for all other
+        frames. A transport without groups sends it to all: those that do not watch the partition
+        drop it unread.
+        """
 
     @property
     def frame(self) -> bytes:
         """The frame."""
 
 @final
+class GroupSubscription:
+    """A change of the partitions whose frames the transport is to bring, in mode `interest`. It may
+    take effect late.
+    """
+
+    __match_args__ = ("partition", "is_wanted")
+
+    @property
+    def partition(self) -> int:
+        """The partition."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """True to subscribe, false to unsubscribe."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class Event:
     """An event of the cluster.
 
-    Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`, `divergence`,
-    `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`, `signal`, `peer_limit`,
-    `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`. After `diffs_dropped`,
-    when diffs that nobody polled took more than 64 MiB, lists are right: read them again.
+    Kinds: `replica_up`, `replica_down`, `replica_forgotten`, `replica_left`, `ready`,
+    `topic_ready`, `divergence`, `refused`, `duplicate_name`, `reincarnated`, `diffs_dropped`,
+    `signal`, `peer_limit`, `handle_collision`, `shape_mismatch`, `answer_too_long`, `unreadable`.
+    After `diffs_dropped`, when diffs that nobody polled took more than 64 MiB, lists are right:
+    read them again.
     """
 
     __match_args__ = ("kind", "replica")
@@ -44,9 +83,21 @@ class Event:
         """The replica it is about, if it is about one."""
 
     @property
+    def topic(self) -> str | None:
+        """The topic that can be read from now on, when the kind is `topic_ready`."""
+
+    @property
+    def age(self) -> float | None:
+        """The time in seconds that has passed, when the kind is `topic_ready`, since the replica
+        was heard last that was heard least recently of those whose entries are here: normally a
+        heartbeat, never more than `down_after`.
+        """
+
+    @property
     def missing(self) -> list[Replica] | None:
-        """The replicas that this node has not caught up with, when the kind is `ready`: it has with
-        all others that are up. If some are missing, the event comes again when none is.
+        """The replicas that this node has not caught up with, when the kind is `ready`, or whose
+        entries of the topic are not here, when it is `topic_ready`: those of all others that are up
+        are. If some are missing, the event comes again when none is.
         """
 
     @property
@@ -117,7 +168,8 @@ class NodeBase:
     """A node of a cluster on a thread of its own: the verbs that `Node` and `aio.Node` share.
 
     A write on any thread is sent at once. All verbs raise `NodeStopped` before the start and after
-    the stop.
+    the stop. In mode `interest` reads of a topic raise `NotWatched` without a watch, and `NotReady`
+    until it is ready.
     """
 
     def __new__(cls, presence: Presence, snapshot: Buffer | None = None) -> Self: ...
@@ -242,7 +294,21 @@ class NodeBase:
     def _close_socket(self) -> None: ...
     def _news(self) -> _list[int]: ...
     def _count_transport_error(self) -> None: ...
+    def _begin_watch(self, topic: str) -> WatchHandle: ...
+    def _check_readable(self, topic: str) -> None: ...
     def _feed(self, kind: str, topic: str = "") -> Feed: ...
+
+@final
+class WatchHandle:
+    """A watch of a topic, until it is closed or nothing refers to it."""
+
+    def close(self) -> None:
+        """End the watch."""
+
+    def ready(self) -> Feed | None:
+        """Return a feed with one item, once the topic can be read, the watch has ended or the node
+        has stopped; `None` when the watch has ended before.
+        """
 
 @final
 class MemoryNetwork:
@@ -287,9 +353,10 @@ class Bridge:
     def number(self) -> int:
         """The number under which the node reports frames to send and questions."""
 
-    def take(self) -> tuple[_list[Transmit], int]:
-        """Return the frames to send, and the number of the last question: answer it with `settled`
-        once every frame that has reached this process is delivered.
+    def take(self) -> tuple[dict[int, bool], _list[Transmit], int]:
+        """Return the partitions whose frames are wanted from now on (true) or no longer (false),
+        the frames to send, and the number of the last question: answer it with `settled` once every
+        frame that has reached this process is delivered.
         """
 
     def settled(self, asked: int) -> None:

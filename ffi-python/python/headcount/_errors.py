@@ -15,7 +15,10 @@ __all__ = [
     "ListBuilding",
     "ListError",
     "NodeStopped",
+    "NotReady",
     "NotTracked",
+    "NotWatched",
+    "ReadError",
     "TrackError",
     "UnknownGroup",
     "UnknownList",
@@ -106,6 +109,34 @@ class AlreadyTracked(TrackError):
 
 class NotTracked(TrackError, LookupError):
     """``update`` of a (topic, key, owner) that is not tracked: use ``track`` or ``upsert``."""
+
+    __module__ = "headcount"
+
+
+class ReadError(HeadcountError):
+    """A topic that this node cannot read, in mode ``interest``."""
+
+    __module__ = "headcount"
+
+    topic: str
+    """The topic."""
+
+    def __init__(self, message: str, topic: str) -> None:
+        super().__init__(message, topic)
+        self.topic = topic
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotWatched(ReadError):
+    """A read of a topic that this node does not watch: ``watch`` it first."""
+
+    __module__ = "headcount"
+
+
+class NotReady(ReadError):
+    """A read of a watched topic before some other node has told what it has: wait until it is ready."""
 
     __module__ = "headcount"
 

@@ -8,17 +8,27 @@ from uuid import UUID
 
 from typing_extensions import Buffer, disjoint_base
 
-from headcount._cluster import Bridge, Event, Feed, MemoryNetwork, NodeBase, Signal, Transmit
+from headcount._cluster import (
+    Bridge,
+    Event,
+    Feed,
+    GroupSubscription,
+    MemoryNetwork,
+    NodeBase,
+    Signal,
+    Transmit,
+    WatchHandle,
+)
 from headcount._collation import Collation
 from headcount._options import PresenceOptions
 from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
 
 __all__ = [
     "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
-    "Event", "Feed", "Group", "Header", "Leave", "ListMove", "ListRequest", "ListSpec", "ListView", "Member",
-    "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport", "Signal",
-    "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker", "Transmit",
-    "Update", "Upsert", "Viewer", "Window"]  # fmt: skip
+    "Event", "Feed", "Group", "GroupSubscription", "Header", "Leave", "ListMove", "ListRequest", "ListSpec", "ListView",
+    "Member", "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport",
+    "Signal", "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker",
+    "Transmit", "Update", "Upsert", "Viewer", "WatchHandle", "Window"]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
@@ -749,7 +759,8 @@ class Presence:
     The verbs are those of `Tracker`. The caller moves frames and passes the time: `now` is in
     seconds since any start, the same for all calls. Call `handle_message` with each frame that
     arrives, `handle_timeout` at the time that `poll_timeout` returns, and send the frames that
-    `poll` yields. A `Node` does all of that, over NATS or a transport of yours.
+    `poll` yields. A `Node` does all of that, over NATS or a transport of yours. In mode `interest`
+    reads of a topic raise `NotWatched` without a `watch`, and `NotReady` until it is ready.
     """
 
     def __new__(
@@ -771,6 +782,8 @@ class Presence:
         partitions: int | None = None,
         vacate_after: float | None = None,
         ready_after: float | None = None,
+        mode: Literal["all", "interest"] = ...,
+        unwatch_after: float | None = None,
     ) -> Presence: ...
     @property
     def replica(self) -> Replica:
@@ -833,6 +846,25 @@ class Presence:
         Local operations may bring it nearer.
         """
 
+    def watch(self, now: float, topic: str) -> None:
+        """Watch a topic, in mode `interest`: what others have in it is held from now on, and its
+        changes are among the diffs. It can be read once the event `topic_ready` has come: one round
+        trip later, and two heartbeats after the start at the earliest; until then reads raise
+        `NotReady`, without a watch `NotWatched`. Watches are counted: each is undone by one
+        `unwatch`. In mode `all` it does nothing. O(replicas) for the first topic of a partition,
+        else O(log topics).
+        """
+
+    def unwatch(self, now: float, topic: str) -> None:
+        """End a watch of a topic. After the last one it cannot be read, and what others have in it
+        goes `unwatch_after` later. A topic that is not watched stays so. O(log topics).
+        """
+
+    def poll_subscription(self) -> GroupSubscription | None:
+        """Return the next partition whose frames the transport is to bring, or no longer. Ask for
+        it before `poll_transmit`.
+        """
+
     def poll_transmit(self) -> Transmit | None:
         """Return the next frame to send."""
 
@@ -844,8 +876,9 @@ class Presence:
         lists changed.
         """
 
-    def poll(self) -> Iterator[Transmit | Event | Diff]:
-        """Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`.
+    def poll(self) -> Iterator[GroupSubscription | Transmit | Event | Diff]:
+        """Return an iterator over all present outputs: each a `Transmit`, an `Event` or a `Diff`;
+        in mode `interest` the first may be `GroupSubscription`s.
         """
 
     def is_synced(self) -> bool:

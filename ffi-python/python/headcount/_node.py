@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from headcount._headcount import _Meta, _Name
 
-__all__ = ["Attendance", "Node", "Subscription", "connect"]
+__all__ = ["Attendance", "Node", "Subscription", "Watch", "connect"]
 
 _T = TypeVar("_T")
 log = logging.getLogger("headcount")
@@ -150,6 +150,9 @@ class NodeParts(NodeBase):
                 log.warning("node %r: caught up with all other nodes but %s", name, late)
             case "ready":
                 log.info("node %r: caught up with all other nodes", name)
+            case "topic_ready" if event.missing:
+                late = ", ".join(replica.name for replica in event.missing)
+                log.warning("node %r: the topic %r can be read, but without %s", name, event.topic, late)
             case "divergence":
                 log.error("node %r: the entries of %s differed and are fetched again", name, other)
             case "duplicate_name":
@@ -304,6 +307,54 @@ class Subscription(Generic[_T]):
         self.close()
 
 
+class Watch:
+    """A watch of a topic, and a context manager that ends it: what `Node.watch` returns.
+
+    A watch that nothing refers to any more is over too.
+    """
+
+    def __init__(self, node: "Node", topic: str) -> None:
+        self._node = node
+        self._handle = node._begin_watch(topic)
+        self.topic = topic
+        """The topic."""
+
+    def ready(self, timeout: float | None = None) -> None:
+        """Wait until the topic can be read: normally one round trip after the watch began, at most
+        `ready_after` seconds and two heartbeats. The event `topic_ready` names the nodes that are
+        missing then.
+
+        Raises `TimeoutError` after `timeout` seconds, `NotWatched` when the watch has ended.
+        """
+        feed = self._handle.ready()
+        if feed is not None:
+            try:
+                self._node._wait(feed, timeout)
+            finally:
+                feed.close()
+        self._node._check_readable(self.topic)
+
+    def close(self) -> None:
+        """End the watch. When no other watches the topic, it cannot be read any more, and its
+        changes are not delivered; what other nodes have in it is dropped after `unwatch_after`.
+        """
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Watch {self.topic!r}>"
+
+
 _running: "weakref.WeakSet[Node]" = weakref.WeakSet()
 
 
@@ -350,9 +401,21 @@ class Node(NodeParts):
         """Return a subscription to a topic on all nodes.
 
         Its first item has the present entries as joins, even if there are none; then every later
-        change follows, once.
+        change follows, once. In mode ``interest`` changes come while the topic is watched.
+
+        Raises `NotWatched` and `NotReady` as reads do.
         """
         return Subscription(self, self._feed("changes", topic))
+
+    def watch(self, topic: str) -> Watch:
+        """Watch a topic, until the context manager that is returned ends or nothing refers to it.
+
+        In mode ``interest`` this node holds what others have in a topic while it is watched, and its
+        changes come; it can be read once the watch is `ready`. Watches are counted: a topic can be
+        watched many times. In mode ``all`` every topic can be read, and a watch does nothing.
+        O(nodes) for the first topic of a partition, else O(log topics).
+        """
+        return Watch(self, topic)
 
     def events(self) -> Subscription[Event]:
         """Return a subscription to the events of the cluster from now on, signals included."""

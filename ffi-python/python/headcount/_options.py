@@ -1,7 +1,7 @@
 """The options and the counts of a node, as dicts with types."""
 
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -27,6 +27,8 @@ class PresenceOptions(TypedDict, total=False):
     partitions: int | None
     vacate_after: float | None
     ready_after: float | None
+    mode: Literal["all", "interest"]
+    unwatch_after: float | None
 
 
 class NatsOptions(TypedDict, total=False):
@@ -70,6 +72,8 @@ class Stats(TypedDict):
     replicas_up: int
     replicas_down: int
     subscriptions: int
+    watches: int
+    """The watches of topics that have not ended."""
     waiting_max: int
     """The items that wait for the slowest subscriber."""
     lagged: int

@@ -4,12 +4,17 @@ import asyncio
 import logging
 import struct
 from collections.abc import Coroutine
-from typing import NamedTuple, Protocol
+from typing import Protocol, cast
 
-__all__ = ["StreamTransport", "Transport"]
+__all__ = ["GroupTransport", "StreamTransport", "Transport", "with_groups"]
 
 _log = logging.getLogger("headcount")
-_LENGTH = struct.Struct("!I")
+_HEADER = struct.Struct("!IB")
+"""The length of a frame and its type."""
+_DATA, _SUBSCRIBE, _UNSUBSCRIBE = range(3)
+_PARTITION_MAX = 65_535
+_SAID_MAX = 256
+"""The most partitions in one frame that subscribes or unsubscribes."""
 _NAME_MAX = 255
 _RETRY_MIN, _RETRY_MAX = 0.1, 5.0
 
@@ -38,6 +43,36 @@ class Transport(Protocol):
         """Release the connections. ``receive`` then raises ``EOFError``."""
 
 
+class GroupTransport(Transport, Protocol):
+    """A transport with a group for each partition: in mode ``interest`` a node is sent only what
+    concerns the topics that it watches. Without these three methods `send` carries such frames to
+    all, and those that do not watch the partition drop them.
+    """
+
+    def publish(self, partition: int, frame: bytes) -> None:
+        """Send a frame to the peers that have subscribed to a partition."""
+
+    def subscribe(self, partition: int) -> None:
+        """Receive the frames that peers publish to a partition, 0 to 65,535. It may take effect
+        late, and holds until `unsubscribe`, over connections that are lost and made again. When it
+        raises, it is called again.
+        """
+
+    def unsubscribe(self, partition: int) -> None:
+        """Receive them no longer; when it raises, it is called again."""
+
+
+def with_groups(transport: Transport) -> GroupTransport | None:
+    """Return a transport if it has groups."""
+    methods = ("publish", "subscribe", "unsubscribe")
+    lacking = [method for method in methods if not callable(getattr(transport, method, None))]
+    if len(lacking) == len(methods):
+        return None
+    if lacking:
+        raise TypeError(f"a transport with groups has {', '.join(methods)}; this one lacks {', '.join(lacking)}")
+    return cast(GroupTransport, transport)
+
+
 class _Inbox:
     """A bounded queue of arrivals that drops when it is full, and ends."""
 
@@ -63,11 +98,45 @@ class _Inbox:
             self._queue.put_nowait(None)
 
 
-class _Link(NamedTuple):
+class _Link:
     """A connection to a peer. ``ours`` is true if this end opened it."""
 
-    writer: asyncio.StreamWriter
-    ours: bool
+    def __init__(
+        self, peer: str, writer: asyncio.StreamWriter, ours: bool, wanted: set[int]
+    ) -> None:
+        self.peer = peer
+        self.writer = writer
+        self.ours = ours
+        self.groups: set[int] = set()
+        """The partitions to which the peer has subscribed."""
+        self.untold = set(wanted)
+        """The partitions of which the peer does not know whether this end wants them."""
+
+    def write(self, kind: int, body: bytes) -> None:
+        self.writer.write(_HEADER.pack(len(body), kind))
+        self.writer.write(body)
+
+    def is_slow(self, backlog: int) -> bool:
+        return self.writer.transport.get_write_buffer_size() >= backlog
+
+    def tell(self, wanted: set[int]) -> None:
+        """Send what the peer does not know of the partitions that this end wants."""
+        for kind, told in ((_SUBSCRIBE, self.untold & wanted), (_UNSUBSCRIBE, self.untold - wanted)):
+            partitions = sorted(told)
+            for first in range(0, len(partitions), _SAID_MAX):
+                part = partitions[first : first + _SAID_MAX]
+                self.write(kind, struct.pack(f"!{len(part)}H", *part))
+        self.untold.clear()
+
+    def take(self, kind: int, body: bytes) -> None:
+        """Note what the peer wants. Raises `ValueError` for bytes that say nothing of that."""
+        if kind not in (_SUBSCRIBE, _UNSUBSCRIBE) or len(body) % 2:
+            raise ValueError(f"a frame of type {kind} with {len(body)} bytes")
+        partitions = struct.unpack(f"!{len(body) // 2}H", body)
+        if kind == _SUBSCRIBE:
+            self.groups.update(partitions)
+        else:
+            self.groups.difference_update(partitions)
 
 
 class _Connected(Exception):
@@ -83,9 +152,11 @@ class _SameName(ValueError):
 
 
 class StreamTransport:
-    """TCP by `asyncio` streams: each frame follows its length in four bytes; the first is a name.
+    """TCP by `asyncio` streams: each frame follows its length in four bytes and its type in one; the
+    first is a name.
 
     Every node listens, and connects to the nodes it knows; one connection serves both directions.
+    Each end says of which partitions it wants the frames, and says it again over a new connection.
     Connections that fail are tried again, at the start and later. Both ends send an empty frame now
     and then; a connection that brings nothing for `silence` seconds is dropped, as its peer or the
     network is down. There is no encryption and no password: use it between hosts that trust each
@@ -106,6 +177,7 @@ class StreamTransport:
         self._inbox = _Inbox(10_000)
         self._server: asyncio.Server | None = None
         self._links: dict[str, _Link] = {}
+        self._wanted: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> int:
@@ -126,9 +198,23 @@ class StreamTransport:
         """Send a frame to one peer, or with ``None`` to all; drop it for peers that are slow."""
         links = self._links.values() if to is None else [self._links.get(to)]
         for link in list(links):
-            if link and link.writer.transport.get_write_buffer_size() < self._backlog:
-                link.writer.write(_LENGTH.pack(len(frame)))
-                link.writer.write(frame)
+            self._send(link, frame)
+
+    def publish(self, partition: int, frame: bytes) -> None:
+        """Send a frame to the peers that have subscribed to a partition; drop it for those that are
+        slow. O(peers).
+        """
+        for link in list(self._links.values()):
+            if partition in link.groups:
+                self._send(link, frame)
+
+    def subscribe(self, partition: int) -> None:
+        """Receive the frames that peers publish to a partition. O(peers)."""
+        self._want(partition, True)
+
+    def unsubscribe(self, partition: int) -> None:
+        """Receive the frames that peers publish to a partition no longer. O(peers)."""
+        self._want(partition, False)
 
     async def receive(self) -> tuple[str, bytes | None]:
         """Return the peer and the frame that came next."""
@@ -143,6 +229,23 @@ class StreamTransport:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._inbox.close()
 
+    def _send(self, link: _Link | None, frame: bytes) -> None:
+        if link is not None and not link.is_slow(self._backlog):
+            link.write(_DATA, frame)
+
+    def _want(self, partition: int, is_wanted: bool) -> None:
+        if not 0 <= partition <= _PARTITION_MAX:
+            raise ValueError(f"a partition is a number from 0 to {_PARTITION_MAX}, not {partition}")
+        (self._wanted.add if is_wanted else self._wanted.discard)(partition)
+        for link in list(self._links.values()):
+            link.untold.add(partition)
+            self._tell(link)
+
+    def _tell(self, link: _Link) -> None:
+        """Tell a peer what this end wants, unless it is slow: then with one of the next pings."""
+        if link.untold and not link.is_slow(self._backlog):
+            link.tell(self._wanted)
+
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -154,7 +257,7 @@ class StreamTransport:
         while True:
             try:
                 reader, writer = await asyncio.open_connection(host, port)
-                peer = await asyncio.wait_for(self._greet(reader, writer, True), timeout=10)
+                link = await asyncio.wait_for(self._greet(reader, writer, True), timeout=10)
             except _Connected as other:
                 delay = _RETRY_MIN
                 _resolve(first, other.peer)
@@ -174,24 +277,27 @@ class StreamTransport:
                 delay = min(2 * delay, _RETRY_MAX)
             else:
                 delay = _RETRY_MIN
-                _resolve(first, peer)
-                await self._read(peer, reader, writer)
+                _resolve(first, link.peer)
+                await self._read(link, reader)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            peer = await asyncio.wait_for(self._greet(reader, writer, False), timeout=10)
+            link = await asyncio.wait_for(self._greet(reader, writer, False), timeout=10)
         except (_Connected, OSError, ValueError, EOFError, TimeoutError):
             return
-        self._spawn(self._read(peer, reader, writer))
+        self._spawn(self._read(link, reader))
 
     async def _greet(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: bool
-    ) -> str:
+    ) -> _Link:
         """Exchange names, and choose between this connection and an older one to the same peer."""
         try:
             name = self.name.encode()
-            writer.write(_LENGTH.pack(len(name)) + name)
-            peer = (await _read_frame(reader, _NAME_MAX)).decode()
+            writer.write(_HEADER.pack(len(name), _DATA) + name)
+            kind, body = await _read_frame(reader, _NAME_MAX)
+            peer = body.decode()
+            if kind != _DATA:
+                raise ValueError(f"the first frame is of type {kind}")
             if peer == self.name:
                 raise _SameName(f"the node at the other end is called {peer!r} too")
             old = self._links.get(peer)
@@ -203,37 +309,42 @@ class StreamTransport:
         except BaseException:
             writer.close()
             raise
-        self._links[peer] = _Link(writer, ours)
-        return peer
+        link = self._links[peer] = _Link(peer, writer, ours, self._wanted)
+        self._tell(link)
+        return link
 
-    async def _read(
-        self, peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        pinging = asyncio.create_task(self._ping(writer))
+    async def _read(self, link: _Link, reader: asyncio.StreamReader) -> None:
+        peer = link.peer
+        pinging = asyncio.create_task(self._ping(link))
         try:
             while True:
                 async with asyncio.timeout(self._silence):
-                    frame = await _read_frame(reader, self.frame_max)
-                if frame:
-                    self._inbox.put(peer, frame)
+                    kind, body = await _read_frame(reader, self.frame_max)
+                if kind != _DATA:
+                    link.take(kind, body)
+                elif body:
+                    self._inbox.put(peer, body)
         except TimeoutError:
             _log.warning("transport %r: %r is silent, its connection is dropped", self.name, peer)
-            writer.transport.abort()
-        except (OSError, ValueError, EOFError):
+            link.writer.transport.abort()
+        except ValueError as error:
+            text = "transport %r: the connection to %r is dropped: %s"
+            _log.warning(text, self.name, peer, error)
+        except (OSError, EOFError):
             pass
         finally:
             pinging.cancel()
-            writer.close()
-            link = self._links.get(peer)
-            if link is not None and link.writer is writer:
+            link.writer.close()
+            if self._links.get(peer) is link:
                 del self._links[peer]
                 self._inbox.put(peer, None)
 
-    async def _ping(self, writer: asyncio.StreamWriter) -> None:
+    async def _ping(self, link: _Link) -> None:
         """Send empty frames, so that the peer hears that this end is there."""
         while True:
             await asyncio.sleep(self._silence / 3)
-            writer.write(_LENGTH.pack(0))
+            link.write(_DATA, b"")
+            self._tell(link)
 
 
 def _resolve(future: "asyncio.Future[str]", peer: str) -> None:
@@ -241,8 +352,9 @@ def _resolve(future: "asyncio.Future[str]", peer: str) -> None:
         future.set_result(peer)
 
 
-async def _read_frame(reader: asyncio.StreamReader, limit: int) -> bytes:
-    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+async def _read_frame(reader: asyncio.StreamReader, limit: int) -> tuple[int, bytes]:
+    """Return the type of a frame and its body."""
+    length, kind = _HEADER.unpack(await reader.readexactly(_HEADER.size))
     if length > limit:
         raise ValueError(f"a frame of {length} bytes is over the limit of {limit}")
-    return await reader.readexactly(length)
+    return kind, await reader.readexactly(length)

@@ -30,12 +30,12 @@ from headcount._errors import NodeStopped
 from headcount._headcount import TopicDiff
 from headcount._node import RETRY_MAX, RETRY_MIN, NodeParts
 from headcount._options import ConnectOptions
-from headcount._transport import StreamTransport, Transport
+from headcount._transport import GroupTransport, StreamTransport, Transport, with_groups
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Node", "StreamTransport", "Subscription", "Transport", "connect"]
+__all__ = ["GroupTransport", "Node", "StreamTransport", "Subscription", "Transport", "Watch", "connect"]
 
 _T = TypeVar("_T")
 
@@ -81,6 +81,54 @@ class Subscription(Generic[_T]):
         self.close()
 
 
+class Watch:
+    """A watch of a topic, and a context manager that ends it: what `Node.watch` returns.
+
+    A watch that nothing refers to any more is over too, as is that of a task that was cancelled.
+    """
+
+    def __init__(self, node: "Node", topic: str) -> None:
+        self._node = node
+        self._handle = node._begin_watch(topic)
+        self.topic = topic
+        """The topic."""
+
+    async def ready(self) -> None:
+        """Wait until the topic can be read: normally one round trip after the watch began, at most
+        `ready_after` seconds and two heartbeats. The event `topic_ready` names the nodes that are
+        missing then.
+
+        Raises `NotWatched` when the watch has ended.
+        """
+        feed = self._handle.ready()
+        if feed is not None:
+            try:
+                await self._node._wait(feed)
+            finally:
+                feed.close()
+        self._node._check_readable(self.topic)
+
+    def close(self) -> None:
+        """End the watch. When no other watches the topic, it cannot be read any more, and its
+        changes are not delivered; what other nodes have in it is dropped after `unwatch_after`.
+        """
+        self._handle.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Watch {self.topic!r}>"
+
+
 class Node(NodeParts):
     """A running node of a cluster, for asyncio: what `connect` returns.
 
@@ -109,8 +157,9 @@ class Node(NodeParts):
             self._listen()
         else:
             transport = cast(Transport, self._where)
+            groups = with_groups(transport)
             bridge = self._start_bridge(transport.frame_max)
-            self._carrier = _Carrier(self, transport, bridge)
+            self._carrier = _Carrier(self, transport, groups, bridge)
             self._listen()
         return self
 
@@ -149,9 +198,33 @@ class Node(NodeParts):
         """Return a subscription to a topic on all nodes.
 
         Its first item has the present entries as joins, even if there are none; then every later
-        change follows, once.
+        change follows, once. In mode ``interest`` changes come while the topic is watched.
+
+        Raises `NotWatched` and `NotReady` as reads do.
         """
         return Subscription(self, self._feed("changes", topic))
+
+    def watch(self, topic: str) -> Watch:
+        """Watch a topic, until the context manager that is returned ends or nothing refers to it.
+
+        In mode ``interest`` this node holds what others have in a topic while it is watched, and its
+        changes come; it can be read once the watch is `ready`. Watches are counted: a topic can be
+        watched many times. In mode ``all`` every topic can be read, and a watch does nothing.
+        O(nodes) for the first topic of a partition, else O(log topics).
+
+        >>> async def main() -> None:
+        ...     async with (
+        ...         connect("memory://rooms", name="web-1", mode="interest") as here,
+        ...         connect("memory://rooms", name="web-2", mode="interest") as there,
+        ...     ):
+        ...         here.track("room", "ann", "conn-1")
+        ...         async with there.watch("room") as watch:
+        ...             await watch.ready()
+        ...             print([entry.key for entry in there.list("room")])
+        >>> asyncio.run(main())
+        ['ann']
+        """
+        return Watch(self, topic)
 
     def events(self) -> Subscription[Event]:
         """Return a subscription to the events of the cluster from now on, signals included."""
@@ -225,9 +298,15 @@ def _wake(reader: "asyncio.Future[None]") -> None:
 class _Carrier:
     """What moves frames between a node and a transport that is written in Python."""
 
-    def __init__(self, node: Node, transport: Transport, bridge: Bridge) -> None:
+    def __init__(
+        self, node: Node, transport: Transport, groups: GroupTransport | None, bridge: Bridge
+    ) -> None:
         self._node = node
         self._transport = transport
+        self._groups = groups
+        self._refused: dict[int, bool] = {}
+        """The changes of what is wanted that the transport did not take."""
+        self._retry: asyncio.TimerHandle | None = None
         self._bridge = bridge
         self._arrived = 0
         self._troubles = 0
@@ -241,6 +320,8 @@ class _Carrier:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._flush()
+        if self._retry is not None:
+            self._retry.cancel()
         self._bridge.close()
         self._node._waiting.pop(self._bridge.number, None)
         await self._transport.close()
@@ -257,13 +338,34 @@ class _Carrier:
                 self._bridge.settled(asked)
 
     def _flush(self) -> int:
-        transmits, asked = self._bridge.take()
+        changes, transmits, asked = self._bridge.take()
+        if self._groups is not None and changes:
+            self._subscribe(self._groups, changes)
         for transmit in transmits:
             try:
-                self._transport.send(transmit.to, transmit.frame)
+                if self._groups is None or transmit.partition is None:
+                    self._transport.send(transmit.to, transmit.frame)
+                else:
+                    self._groups.publish(transmit.partition, transmit.frame)
             except Exception as error:
                 self._note(error)
         return asked
+
+    def _subscribe(self, groups: GroupTransport, changes: dict[int, bool]) -> None:
+        """Tell the transport which partitions are wanted; what it refuses is tried again later."""
+        for partition, is_wanted in changes.items():
+            self._refused.pop(partition, None)
+            try:
+                (groups.subscribe if is_wanted else groups.unsubscribe)(partition)
+            except Exception as error:
+                self._note(error)
+                self._refused[partition] = is_wanted
+        if self._refused and self._retry is None:
+            self._retry = self._node._loop.call_later(RETRY_MAX, self._subscribe_again, groups)
+
+    def _subscribe_again(self, groups: GroupTransport) -> None:
+        self._retry = None
+        self._subscribe(groups, dict(self._refused))
 
     async def _receive(self) -> None:
         pause = RETRY_MIN

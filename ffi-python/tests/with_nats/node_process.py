@@ -1,8 +1,9 @@
-"""A node in a process of its own, commanded by lines: URL NAME [fork]; see `test_nats.py`."""
+"""A node in a process of its own, commanded by lines: URL NAME [interest]; see `test_nats.py`."""
 
 import json
 import os
 import sys
+from typing import Literal
 
 import headcount
 
@@ -43,7 +44,9 @@ def in_child(node: headcount.Node) -> str:
 
 
 def main() -> None:
-    with headcount.connect(sys.argv[1], name=sys.argv[2], heartbeat=0.2, down_after=2.0) as node:
+    url, name = sys.argv[1:3]
+    mode: Literal["all", "interest"] = "interest" if sys.argv[3:] == ["interest"] else "all"
+    with headcount.connect(url, name=name, mode=mode, heartbeat=0.2, down_after=2.0) as node:
         print(json.dumps("ready"), flush=True)
         for line in sys.stdin:
             print(json.dumps(answer(node, line)), flush=True)

@@ -23,8 +23,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 class Process:
     """A node in a process of its own, which is killed at the end."""
 
-    def __init__(self, url: str, name: str) -> None:
-        command = [sys.executable, "-W", "ignore::DeprecationWarning", str(HERE / "node_process.py"), url, name]
+    def __init__(self, url: str, name: str, mode: str = "all") -> None:
+        program = str(HERE / "node_process.py")
+        command = [sys.executable, "-W", "ignore::DeprecationWarning", program, url, name, mode]
         pipe = subprocess.PIPE
         self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert self.line() == "ready"
@@ -94,6 +95,50 @@ class Processes(unittest.TestCase):
             server.start()
             b.lists(["ann", "bob"])
             self.assertGreater(b.ask("errors"), 0)
+
+
+class Watches(unittest.IsolatedAsyncioTestCase):
+    async def test_nodes_are_sent_what_they_watch(self) -> None:
+        options: dict[str, Any] = {**FAST, "mode": "interest", "unwatch_after": 0.3}
+        with NatsServer() as server, Process(server.url, "c", "interest") as c:
+            c.ask("track room cleo")
+            async with (
+                aio.connect(server.url, name="a", **options) as a,
+                aio.connect(server.url, name="b", **options) as b,
+            ):
+                a.track("room", "ann", "c")
+                await until(lambda: b.is_synced() and len(b.replicas()) == 2)
+                self.assertEqual(len(b), 0)
+                with self.assertRaises(headcount.NotWatched):
+                    b.list("room")
+                async with b.watch("room") as watch:
+                    await watch.ready()
+                    self.assertEqual(keys(b, "room"), ["ann", "cleo"])
+                    async with b.subscribe("room") as changes:
+                        await anext(changes)
+                        before = deltas(b)
+                        for n in range(20):
+                            a.track("hall", f"user {n}", "c")
+                            await asyncio.sleep(0.01)
+                        a.track("room", "bob", "c")
+                        self.assertEqual([e.key for e in (await anext(changes)).joins], ["bob"])
+                        self.assertEqual(deltas(b), before + 1, "what is not watched does not arrive")
+                        c.child.kill()
+                        self.assertEqual([e.key for e in (await anext(changes)).leaves], ["cleo"])
+                    async with b.watch("hall") as hall:
+                        await hall.ready()
+                        self.assertEqual((b.count("hall"), keys(b, "room")), (20, ["ann", "bob"]))
+                await until(lambda: len(b) == 0)
+                before = deltas(b)
+                a.untrack("room", "bob", "c")
+                beats = b.stats()["received"]["beat"]["frames"]
+                await until(lambda: b.stats()["received"]["beat"]["frames"] > beats + 2)
+                self.assertEqual((deltas(b), len(b)), (before, 0))
+
+
+def deltas(node: aio.Node) -> int:
+    received = node.stats()["received"]
+    return received["delta"]["frames"] if "delta" in received else 0
 
 
 class Connections(unittest.IsolatedAsyncioTestCase):
