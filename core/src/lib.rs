@@ -24,7 +24,7 @@ pub use member_list::{
     Bodies, GroupId, ListError, ListOptions, MemberList, Row, Snapshot, SortKey, SortedSet, Viewer,
     WindowSpec,
 };
-pub use presence::{Keys, Presence, PresenceConfig, ReadError};
+pub use presence::{Keys, Presence, PresenceConfig, PresenceStats, ReadError};
 pub use roster::{Placement, Roster, RosterOptions, Status};
 pub use tracker::{Diff, Entry, EntryBuf, NewEntry, TopicDiff, TrackError, Tracker};
 

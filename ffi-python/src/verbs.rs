@@ -66,7 +66,8 @@ impl Reads for Presence {
     }
 
     fn count_distinct_keys(&self, topic: &str) -> PyResult<usize> {
-        self.count_keys(topic).map_err(raise)
+        let keys = self.count_keys(topic).map_err(raise)?;
+        Ok(keys.at_most)
     }
 }
 

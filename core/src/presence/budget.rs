@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use crate::replica::Partitions;
 
 /// Bytes of one remembered leave.
-const LEAVE_LEN: usize = 24;
+pub(super) const LEAVE_LEN: usize = 24;
 
 /// Time between two looks at the logs.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ impl LeaveBudget {
     pub(super) fn enforce<'a>(
         &mut self,
         now: Duration,
-        shards: impl Iterator<Item = &'a RwLock<Partitions>> + Clone,
+        shards: &(impl Iterator<Item = &'a RwLock<Partitions>> + Clone),
     ) {
         if now < self.due {
             return;
@@ -76,16 +76,16 @@ mod tests {
         let shards = [with_leaves(100), with_leaves(10)];
         let lens = || shards.each_ref().map(|shard| shard.read().leave_log_len());
         let mut budget = LeaveBudget::new(50 * LEAVE_LEN);
-        budget.enforce(Duration::ZERO, shards.iter());
+        budget.enforce(Duration::ZERO, &shards.iter());
         assert_eq!(lens(), [25, 10]);
         for _ in 0..50 {
             let mut shard = shards[1].write();
             shard.track(&NewEntry::new("room", "ann", "conn")).unwrap();
             shard.untrack("room", "ann".into(), b"conn");
         }
-        budget.enforce(PERIOD / 2, shards.iter());
+        budget.enforce(PERIOD / 2, &shards.iter());
         assert_eq!(lens(), [25, 60], "it is not time yet");
-        budget.enforce(PERIOD, shards.iter());
+        budget.enforce(PERIOD, &shards.iter());
         assert_eq!(lens(), [25, 15]);
     }
 }

@@ -132,8 +132,8 @@ impl Presence {
         Ok(std::iter::once(own).chain(others).collect())
     }
 
-    /// Counts own entries anew in the topics in which some came or went, if a Beat is due: the counts
-    /// are pushed before it.
+    /// Counts own entries in the topics in which some came or went, if a Beat is due: the counts are
+    /// pushed before it.
     pub(super) fn count_own(&self, control: &mut Control) {
         if self.count_shards.is_empty() || !control.replica.is_beat_due(control.now) {
             return;

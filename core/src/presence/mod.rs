@@ -41,6 +41,7 @@ mod reads;
 mod restore;
 mod shards;
 mod snapshot;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -60,6 +61,7 @@ pub use self::counts::Keys;
 #[cfg(feature = "testing")]
 pub(crate) use self::restore::read_snapshot;
 pub use self::snapshot::RestoreError;
+pub use self::stats::PresenceStats;
 pub use crate::error::ReadError;
 
 use self::budget::LeaveBudget;

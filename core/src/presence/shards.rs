@@ -56,7 +56,7 @@ impl Presence {
             }
         }
         let now = control.now;
-        control.leave_budget.enforce(now, self.all_shards());
+        control.leave_budget.enforce(now, &self.all_shards());
     }
 
     /// Makes the Diffs of all that reads of a topic's shard show already.

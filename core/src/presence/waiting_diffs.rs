@@ -45,6 +45,11 @@ impl WaitingDiffs {
         is_kept
     }
 
+    /// Returns the bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes the oldest Diff.
     pub(super) fn pop(&mut self) -> Option<Diff> {
         let (diff, bytes) = self.queue.pop_front()?;

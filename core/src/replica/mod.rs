@@ -56,7 +56,7 @@ mod sum_check;
 mod watches;
 
 pub use config::Config;
-pub use output::{Address, Destination, Event, Signal, Subscription, Transmit};
+pub use output::{Address, Destination, Event, PeerStats, Signal, Subscription, Transmit};
 
 pub use crate::codec::{Mode, Shape};
 

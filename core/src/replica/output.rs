@@ -55,6 +55,20 @@ pub struct Transmit {
     pub frame: Bytes,
 }
 
+/// How far this node is behind another replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// The replica.
+    pub id: ReplicaId,
+    /// True if it is heard.
+    pub is_up: bool,
+    /// The time since it was last heard: normally at most one heartbeat.
+    pub silence: Duration,
+    /// The partitions in which this node is behind it: each one is asked for, and not answered yet.
+    pub partitions_behind: usize,
+}
+
 /// A short-lived sign such as "is typing"; not stored, dropped first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal {

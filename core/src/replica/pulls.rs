@@ -181,6 +181,12 @@ impl Pulls {
         self.replicas.contains_key(&handle)
     }
 
+    /// Returns the number of partitions for which a replica is asked.
+    pub(super) fn open_len(&self, handle: Handle) -> usize {
+        let asked = self.replicas.get(&handle);
+        asked.map_or(0, |asked| asked.questions.len())
+    }
+
     /// Returns the partitions for which a replica is asked.
     pub(super) fn partitions(&self, handle: Handle) -> Vec<u16> {
         let asked = self.replicas.get(&handle);

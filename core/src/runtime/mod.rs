@@ -34,6 +34,8 @@ mod node;
 mod shared;
 mod stats;
 mod subscription;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod telemetry;
 mod watch;
 
 use std::future::{Future, ready};

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "metrics")]
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -38,6 +40,9 @@ pub(super) struct Shared {
     /// Told when topics can be read; true once the node has stopped.
     pub(super) topics_ready: watch::Sender<bool>,
     pub(super) counts: Counts,
+    /// When the metrics were last measured.
+    #[cfg(feature = "metrics")]
+    measured: Mutex<Option<Duration>>,
     /// Diffs are taken from the presence under the lock of this hub, so that every reader gets them
     /// in their order.
     changes: Arc<Hub<Arc<TopicDiff>>>,
@@ -55,6 +60,8 @@ impl Shared {
             watches: AtomicUsize::new(0),
             topics_ready: watch::Sender::new(false),
             counts: Counts::default(),
+            #[cfg(feature = "metrics")]
+            measured: Mutex::default(),
             changes: Arc::default(),
             events: Arc::default(),
             refusals: Arc::default(),
@@ -141,6 +148,8 @@ impl Shared {
             }
             self.events.lock().send("", || event, &mut wakers);
         }
+        #[cfg(feature = "metrics")]
+        self.measure();
         self.is_synced.send_if_modified(|is_synced| {
             !*is_synced && self.presence.is_synced() && {
                 *is_synced = true;
@@ -148,6 +157,17 @@ impl Shared {
             }
         });
         wakers.wake();
+    }
+
+    /// Measures what the node holds, once a second.
+    #[cfg(feature = "metrics")]
+    fn measure(&self) {
+        let now = self.now();
+        let mut measured = self.measured.lock();
+        if measured.is_none_or(|at| now >= at + Duration::from_secs(1)) {
+            *measured = Some(now);
+            super::telemetry::measure(&self.presence.stats());
+        }
     }
 
     /// Ends all subscriptions.
@@ -162,11 +182,13 @@ impl Shared {
 
     pub(super) fn stats(&self) -> NodeStats {
         let mut stats = self.counts.read();
-        stats.entries = self.presence.len();
-        stats.topics = self.presence.topics().len();
-        let replicas = self.presence.replicas();
-        stats.replicas_up = replicas.iter().filter(|(_, is_up)| *is_up).count();
-        stats.replicas_down = replicas.len() - stats.replicas_up;
+        let presence = self.presence.stats();
+        stats.entries = presence.entries;
+        stats.topics = presence.topics;
+        stats.replicas_up = presence.peers.iter().filter(|peer| peer.is_up).count();
+        stats.replicas_down = presence.peers.len() - stats.replicas_up;
+        stats.leave_log_bytes = presence.leave_log_bytes;
+        stats.peers = presence.peers;
         let changes = self.changes.lock();
         let of_changes = changes.load();
         stats.lagged = changes.lagged();

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+use super::telemetry;
 use crate::codec::{DecodeError, Kind};
-use crate::replica::Event;
+use crate::replica::{Event, PeerStats};
 
 /// The counts of a node: what it holds now, and what happened since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,10 +17,14 @@ pub struct NodeStats {
     pub entries: usize,
     /// The topics with entries.
     pub topics: usize,
+    /// How far this node is behind each other one that it knows.
+    pub peers: Vec<PeerStats>,
     /// The other nodes that are heard.
     pub replicas_up: usize,
     /// The other nodes that are silent and not forgotten.
     pub replicas_down: usize,
+    /// The bytes of the leaves that are remembered for nodes that missed them.
+    pub leave_log_bytes: usize,
     /// The open subscriptions.
     pub subscriptions: usize,
     /// The watches of topics that have not ended.
@@ -59,18 +65,28 @@ pub(super) struct Counts(Mutex<NodeStats>);
 
 impl Counts {
     pub(super) fn sent(&self, frame: &[u8]) {
+        #[cfg(feature = "metrics")]
+        telemetry::count_frame("sent", frame);
         add(&mut self.0.lock().sent, frame);
     }
 
     pub(super) fn received(&self, frame: &[u8]) {
+        #[cfg(feature = "metrics")]
+        telemetry::count_frame("received", frame);
         add(&mut self.0.lock().received, frame);
     }
 
     pub(super) fn refused(&self, error: &DecodeError) {
+        #[cfg(feature = "metrics")]
+        telemetry::count_refused(error);
         *self.0.lock().refused.entry(error.kind.name()).or_default() += 1;
     }
 
     pub(super) fn event(&self, event: &Event) {
+        #[cfg(feature = "tracing")]
+        telemetry::log(event);
+        #[cfg(feature = "metrics")]
+        telemetry::count_event(event);
         let counts = &mut *self.0.lock();
         let count = match event {
             Event::ReplicaUp(_) => &mut counts.ups,

@@ -1,14 +1,10 @@
 //! Steps of programs that watch topics.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::node::Node;
-use super::plan::{self, Plan, TOPICS};
+use super::plan::{self, TOPICS};
 use super::stats::Incident;
-use super::watching::{Beats, Watching};
+use super::watching::Beats;
 use super::world::World;
-use crate::id::ReplicaId;
 
 /// Lets the program at a place watch a topic, or end a watch.
 pub(super) fn change(world: &mut World<'_>, begins: bool) -> Result<(), String> {
@@ -40,23 +36,6 @@ pub(super) fn begin(world: &mut World<'_>, place: usize) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Takes the news that a topic can be read, or counted. Returns its partition, and the Beats that
-/// this rests on.
-pub(super) fn take_ready(
-    plan: &Plan,
-    watching: &mut Watching,
-    topic: Arc<str>,
-    age: Duration,
-    missing: &[ReplicaId],
-) -> Result<(u16, Arc<str>, Beats), String> {
-    let mut beats = watching.take_ready(&topic, missing)?;
-    beats.retain(|(id, _)| !missing.contains(id));
-    if age > Duration::from_millis(plan.down_ms) {
-        return Err(format!("is ready by news of {age:?} ago"));
-    }
-    Ok((watching.partition_of(&topic), topic, beats))
 }
 
 /// Returns the last Beats that came from those that are up, if nothing of the partition is held:

@@ -37,6 +37,7 @@
 
 mod admissions;
 mod convergence;
+mod events;
 mod hostile;
 mod interest;
 mod model;

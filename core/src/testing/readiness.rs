@@ -1,5 +1,6 @@
 //! Checks of what a node may read, and of what it holds for that.
 
+use super::events::ReadyTopic;
 use super::node::Node;
 use super::plan::{self, Plan};
 use super::truth::Truth;
@@ -90,17 +91,21 @@ pub(super) fn check_topic(
     nodes: &[Option<Node>],
     place: usize,
     truth: &Truth,
-    (partition, topic): (u16, &str),
-    beats: &[(ReplicaId, u64)],
+    ready: &ReadyTopic,
 ) -> Result<(), String> {
     let Some(node) = &nodes[place] else {
         return Ok(());
     };
+    let ReadyTopic {
+        partition,
+        topic,
+        beats,
+    } = ready;
     let replicas = node.process.presence.replicas();
     for (id, heartbeat) in beats {
         if replicas.contains(&(id.clone(), true)) {
             let shown = truth.shown_with(id, *heartbeat).iter();
-            let shown = shown.filter(|(shown, _)| *shown == partition);
+            let shown = shown.filter(|(shown, _)| shown == partition);
             check_held(nodes, node, truth, id, shown)
                 .map_err(|what| format!("can read {topic}: {what}"))?;
         }

@@ -1,10 +1,9 @@
 //! `World`: the nodes, the network between them, and the truth beside both.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::events;
 use super::hostile;
-use super::interest;
 use super::network::{Arrival, Flight, Network, Sending};
 use super::node::Node;
 use super::own_entries::{Ended, Operation};
@@ -18,22 +17,11 @@ use super::snapshots::Snapshots;
 use super::stats::Incident;
 use super::truth::Truth;
 use super::views::Times;
-use super::watching::Beats;
 use crate::id::ReplicaId;
-use crate::replica::{Destination, Event, Transmit};
+use crate::replica::{Destination, Transmit};
 
 /// Frames that may answer each other before the cluster counts as never at rest.
 const DELIVERIES_MAX: usize = 20_000;
-
-/// What a place is ready for now.
-#[derive(Default)]
-struct Ready {
-    /// The replicas that are missing, if the node is ready.
-    node: Option<Vec<ReplicaId>>,
-    /// The topics that can be read or counted, with the partition of that, and the Beats that each
-    /// rests on.
-    topics: Vec<(u16, Arc<str>, Beats)>,
-}
 
 /// A simulated cluster.
 pub(super) struct World<'t> {
@@ -398,11 +386,7 @@ impl<'t> World<'t> {
         self.truth.bear(place, node.name, &node.id, self.run.now_ms);
         node.record(&mut self.truth)?;
         node.record_lives(&mut self.truth);
-        let ready = self.take_events(place, own_ms)?;
-        let Some(node) = &mut self.nodes[place] else {
-            return Ok(());
-        };
-        let topics = ready.topics;
+        let ready = events::take(&mut self.run, &self.truth, place, node)?;
         if let Some(missing) = ready.node {
             let started_ms = node.started_ms;
             if own_ms < started_ms + 2 * BEAT_MS {
@@ -415,9 +399,8 @@ impl<'t> World<'t> {
                 ready?;
             }
         }
-        for (partition, topic, beats) in topics {
-            let topic = (partition, &*topic);
-            readiness::check_topic(&self.nodes, place, &self.truth, topic, &beats)?;
+        for topic in &ready.topics {
+            readiness::check_topic(&self.nodes, place, &self.truth, topic)?;
         }
         let Some(node) = &mut self.nodes[place] else {
             return Ok(());
@@ -438,85 +421,6 @@ impl<'t> World<'t> {
         };
         node.views
             .check(&node.process.presence, &self.truth, &self.run.plan, &times)
-    }
-
-    /// Takes the events of a place, and checks those that must have a reason. Returns what is ready.
-    fn take_events(&mut self, place: usize, own_ms: u64) -> Result<Ready, String> {
-        let mut ready = Ready::default();
-        let Some(node) = &mut self.nodes[place] else {
-            return Ok(ready);
-        };
-        while let Some(event) = node.process.presence.poll_event() {
-            if self.run.is_traced() {
-                self.run.note(|| format!("{place} reports {event:?}"));
-            }
-            let incident = match event {
-                Event::ReplicaUp(_) => Incident::ReplicaUp,
-                Event::ReplicaDown(_) => Incident::ReplicaDown,
-                Event::ReplicaForgotten(id) => {
-                    node.reader.note_gone(id, own_ms + self.run.plan.grace_ms);
-                    Incident::ReplicaForgotten
-                }
-                Event::ReplicaLeft(id) => {
-                    node.admissions.note_left(id, own_ms);
-                    Incident::ReplicaLeft
-                }
-                Event::DuplicateName { .. } => Incident::DuplicateName,
-                Event::Divergence {
-                    origin: id,
-                    partition,
-                } => {
-                    if !self.truth.may_differ(&id, partition) {
-                        return Err(format!("reports a divergence of {id}/{partition}"));
-                    }
-                    Incident::Divergence
-                }
-                Event::Refused {
-                    origin: id,
-                    partition,
-                    error,
-                } => {
-                    if !self.truth.may_differ(&id, partition) {
-                        return Err(format!("refuses a frame of {id}/{partition}: {error}"));
-                    }
-                    continue;
-                }
-                Event::Reincarnated { .. } => continue,
-                Event::Signal { signal, .. } => {
-                    node.hear(signal)?;
-                    continue;
-                }
-                Event::Ready { missing } => {
-                    ready.node = Some(missing);
-                    Incident::Ready
-                }
-                Event::TopicReady {
-                    topic,
-                    age,
-                    missing,
-                } => {
-                    let plan = &self.run.plan;
-                    let watching = &mut node.watching;
-                    let of = interest::take_ready(plan, watching, topic, age, &missing)?;
-                    ready.topics.push(of);
-                    Incident::TopicReady
-                }
-                Event::CountsReady {
-                    topic,
-                    age,
-                    missing,
-                } => {
-                    let plan = &self.run.plan;
-                    let counting = &mut node.counting;
-                    let of = interest::take_ready(plan, counting, topic, age, &missing)?;
-                    ready.topics.push(of);
-                    Incident::CountsReady
-                }
-                other => return Err(format!("reports {other:?}")),
-            };
-            self.run.count(incident);
-        }
-        Ok(ready)
     }
 
     /// Counts what ended by itself.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::Tracker;
 use super::origins::LOCAL;
 use super::slab::NIL;
-use super::state::State;
 use super::store::Store;
 use super::visible_keys::is_alone;
 use crate::fault::{Fault, is_broken};
@@ -69,20 +68,20 @@ impl OwnCounts {
         }
     }
 
-    fn count(&self, state: &State, topic: &str) -> Count {
+    fn count(&self, store: &Store, topic: &str) -> Count {
         let kept = self.topics.get(topic).copied().unwrap_or_default();
         let keys = kept.keys.filter(|_| kept.entries > 0);
         Count {
             entries: kept.entries,
-            keys: keys.unwrap_or_else(|| count_keys(state, topic)),
+            keys: keys.unwrap_or_else(|| count_keys(store, topic)),
         }
     }
 
     /// Takes the counts of the topics that have changed.
-    fn take_changed(&mut self, state: &State) -> Vec<(Arc<str>, Count)> {
+    fn take_changed(&mut self, store: &Store) -> Vec<(Arc<str>, Count)> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let counts = changed.map(|topic| {
-            let count = self.count(state, &topic);
+            let count = self.count(store, &topic);
             if count.entries == 0 {
                 self.topics.remove(&topic);
             } else if let Some(kept) = self.topics.get_mut(&topic) {
@@ -96,11 +95,11 @@ impl OwnCounts {
 }
 
 /// Counts the own keys of a topic. O(its entries).
-fn count_keys(state: &State, topic: &str) -> u32 {
-    let Some(topic) = state.store().find_topic(topic) else {
+fn count_keys(store: &Store, topic: &str) -> u32 {
+    let Some(topic) = store.find_topic(topic) else {
         return 0;
     };
-    let session = |index: u32| (index != NIL).then(|| state.row(index));
+    let session = |index: u32| (index != NIL).then(|| store.row(index));
     let is_own = |&first: &u32| {
         let mut sessions = successors(session(first), |row| session(row.key_next));
         sessions.any(|row| row.origin == LOCAL)
@@ -121,7 +120,9 @@ impl Tracker {
     /// [`counting`](Self::counting).
     pub(crate) fn own_count(&self, topic: &str) -> Count {
         let counts = self.state.own_counts.as_ref();
-        counts.map_or_else(Count::default, |counts| counts.count(&self.state, topic))
+        counts.map_or_else(Count::default, |counts| {
+            counts.count(self.state.store(), topic)
+        })
     }
 
     /// Takes the counts of own entries in the topics in which some came or went since the last call.
@@ -130,7 +131,7 @@ impl Tracker {
         let Some(mut counts) = self.state.own_counts.take() else {
             return Vec::new();
         };
-        let changed = counts.take_changed(&self.state);
+        let changed = counts.take_changed(self.state.store());
         self.state.own_counts = Some(counts);
         changed
     }

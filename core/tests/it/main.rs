@@ -37,6 +37,7 @@ mod serde_formats;
 mod sim;
 mod std_traits;
 mod support;
+mod telemetry;
 mod tidy;
 mod tidy_circles;
 mod tidy_text;

@@ -22,7 +22,7 @@ use super::handle::Handle;
 use super::identity::OwnIdentity;
 use super::long_replies::LongReplies;
 use super::message::{self, List, Message, Sender};
-use super::output::{Action, Address, Destination, Event, Subscription, Transmit};
+use super::output::{Action, Address, Destination, Event, PeerStats, Subscription, Transmit};
 use super::own_index::OwnIndex;
 use super::own_partitions::OwnPartitions;
 use super::peers::{Bounds, Limited, Peers, Verdict};
@@ -267,6 +267,23 @@ impl Replica {
     pub(crate) fn replicas(&self) -> impl Iterator<Item = (&ReplicaId, u64, bool)> {
         let known = self.peers.iter();
         known.map(|known| (known.id(), known.heartbeat(), known.is_up()))
+    }
+
+    /// Returns how far this node is behind each replica that it knows. O(replicas).
+    pub(crate) fn peer_stats(&self) -> Vec<PeerStats> {
+        let known = self.peers.iter();
+        let stats = known.map(|known| PeerStats {
+            id: known.id().clone(),
+            is_up: known.is_up(),
+            silence: Duration::from_micros(self.now.saturating_sub(known.heard())),
+            partitions_behind: self.pulls.open_len(known.handle()),
+        });
+        stats.collect()
+    }
+
+    /// Returns the number of frames that were not polled.
+    pub(crate) fn frames_waiting(&self) -> usize {
+        self.out.len()
     }
 
     /// Returns the partitions that the index of a replica names; `None` while that is not current.

@@ -1,0 +1,100 @@
+//! Lines and metrics of nodes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headcount::replica::Config;
+use headcount::runtime::{Node, memory::Network};
+use headcount::{NewEntry, PresenceConfig, ReplicaId};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+/// Keeps the lines that are written.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().clone()).unwrap()
+    }
+}
+
+fn start(network: &Network, name: &str, number: u64) -> Node {
+    let id = ReplicaId::new(name, number, 0).unwrap();
+    Node::start(id, PresenceConfig::default(), network.join(name))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_write_lines_and_measure() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    let _lines = tracing::subscriber::set_default(subscriber);
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _metrics = metrics::set_default_local_recorder(&recorder);
+
+    let network = Network::new();
+    let a = start(&network, "a", 1);
+    let b = start(&network, "b", 1);
+    a.track(&NewEntry::new("room", "ann", "conn-1")).unwrap();
+    a.track(&NewEntry::new("hall", "ann", "conn-1")).unwrap();
+    sleep(Duration::from_secs(4)).await;
+    let measured = metrics.render();
+    for line in [
+        "headcount_node_entries 2",
+        "headcount_node_topics 2",
+        "headcount_node_replicas_up 1",
+        "headcount_node_partitions_behind 0",
+        r#"headcount_node_events_total{event="replica_up"} 2"#,
+    ] {
+        assert!(measured.contains(line), "no {line} in {measured}");
+    }
+    let beats = r#"headcount_node_frames_total{direction="received",kind="beat"}"#;
+    assert!(measured.contains(beats), "{measured}");
+
+    let stats = b.stats();
+    assert_eq!((stats.entries, stats.topics), (2, 2));
+    let peer = &stats.peers[0];
+    assert_eq!((peer.id.name(), peer.is_up), ("a", true));
+    assert!(peer.silence <= Duration::from_millis(1_500), "{peer:?}");
+    assert_eq!(peer.partitions_behind, 0);
+
+    let other = PresenceConfig::default().replication(Config::default().partitions(64));
+    let id = ReplicaId::new("c", 1, 0).unwrap();
+    let stranger = Node::start(id, other, network.join("c"));
+    let id = ReplicaId::new("b", 2, 0).unwrap();
+    let namesake = Node::start(id, PresenceConfig::default(), network.join("another b"));
+    sleep(Duration::from_secs(2)).await;
+    drop(a);
+    sleep(Duration::from_secs(8)).await;
+    drop((stranger, namesake, b));
+    let text = lines.text();
+    for line in [
+        "INFO headcount::runtime::telemetry: a replica is up replica=a@1.0",
+        "WARN headcount::runtime::telemetry: a replica is down: its entries are hidden replica=a@1.0",
+        "a node was given another shape from=c ours=32 partitions in mode all theirs=64 partitions",
+        "another live node has this node's name: this one is silent other=b@2.0",
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+    let measured = metrics.render();
+    let refused = r#"headcount_node_frames_refused_total{reason="#;
+    assert!(measured.contains(refused), "{measured}");
+}
