@@ -269,9 +269,9 @@ impl Presence {
 
     /// Watch a topic, in mode `interest`: what others have in it is held from now on, and its changes are among the
     /// diffs. It can be read once the event `topic_ready` has come: one round trip later, and two heartbeats after the
-    /// start at the earliest; until then reads raise `NotReady`, without a watch `NotWatched`. Watches are counted: each
-    /// is undone by one `unwatch`. In mode `all` it does nothing. O(replicas) for the first topic of a partition, else
-    /// O(log topics).
+    /// start at the earliest; until then reads raise `NotReady`, without a watch `NotWatched`. Watches are counted:
+    /// each is undone by one `unwatch`. In mode `all` it does nothing. O(replicas) for the first topic of a partition,
+    /// else O(log topics).
     fn watch(&self, py: Python<'_>, now: Seconds, topic: &str) -> PyResult<()> {
         self.core.read(py, |core| core.watch(now.0, topic))
     }

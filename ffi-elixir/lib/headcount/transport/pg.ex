@@ -3,9 +3,16 @@ defmodule Headcount.Transport.PG do
   Erlang distribution: the trackers of one cluster find each other through a `:pg` group.
 
   A broken connection to a node hides its entries at once; a new connection is used at once.
+
+  In mode `:interest` each partition has a group of its own. To join one costs a message to every node, so a node
+  that wants more than `:groups_max` partitions (4,096) joins a group of all instead:
+
+      transport: {Headcount.Transport.PG, groups_max: 1_000}
   """
 
   @behaviour Headcount.Transport
+
+  alias Headcount.Transport.Groups
 
   @scope __MODULE__
   # First and last wait for the groups of a new node.
@@ -13,11 +20,14 @@ defmodule Headcount.Transport.PG do
   @greet_ms_max 2_000
 
   @impl true
-  def init(cluster, _options) do
+  def init(cluster, options) do
     group = {__MODULE__, cluster}
-    :ok = :net_kernel.monitor_nodes(true)
-    :ok = :pg.join(@scope, group, self())
-    {:ok, %{group: group, monitors: %{}, hello: nil}}
+
+    with {:ok, groups} <- Groups.new(group, options) do
+      :ok = :net_kernel.monitor_nodes(true)
+      :ok = :pg.join(@scope, group, self())
+      {:ok, %{group: group, groups: groups, monitors: %{}, hello: nil}}
+    end
   end
 
   @impl true
@@ -29,6 +39,11 @@ defmodule Headcount.Transport.PG do
     if hello?(frame), do: %{state | hello: frame}, else: state
   end
 
+  def transmit({:group, partition}, frame, state) do
+    for pid <- Groups.members(state.groups, partition), do: send_frame(pid, frame)
+    state
+  end
+
   def transmit(address, frame, state) do
     case Map.fetch(state.monitors, address) do
       {:ok, pid} -> send_frame(pid, frame)
@@ -37,6 +52,14 @@ defmodule Headcount.Transport.PG do
 
     state
   end
+
+  @impl true
+  def subscribe(partition, state),
+    do: %{state | groups: Groups.subscribe(state.groups, partition)}
+
+  @impl true
+  def unsubscribe(partition, state),
+    do: %{state | groups: Groups.unsubscribe(state.groups, partition)}
 
   @impl true
   def handle_info({__MODULE__, pid, frame}, state) do
