@@ -9,7 +9,8 @@ defmodule Headcount.FlushTest do
     own = {false, false, 256 * 1024, 0}
 
     {:ok,
-     presence: Native.presence_new({"a", 1}, {"flush", 32, false}, times, own, {false, false})}
+     presence:
+       Native.presence_new({"a", 1}, {"flush", 32, false, false}, times, own, {false, false})}
   end
 
   defp diffs(changes, presence),

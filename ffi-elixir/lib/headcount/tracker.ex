@@ -58,6 +58,8 @@ defmodule Headcount.Tracker do
       (30,000), in mode `:interest`
     * `:watch_tracked` - whether a topic is watched while a process is tracked in it by this node, in mode
       `:interest` (`false`; `true` for a `Headcount.Presence`)
+    * `:relay` - whether nodes pass frames of others on (`false`), as a cluster needs in which not all nodes reach each
+      other; the same on all nodes, in mode `:all`. See `Headcount.Transport.PG`
     * `:pubsub_server` - a `Phoenix.PubSub` to talk through; without it Erlang distribution is used
     * `:transport` - `{module, options}` of a `Headcount.Transport`
     * `:broadcast_period` - milliseconds between heartbeats (1500). Changes do not wait for it: they

@@ -141,6 +141,32 @@ defmodule Headcount.Test.Cluster do
     receive(do: (:traces -> counts))
   end
 
+  # Runs in a peer: a process with the nodes that the tracker receives frames of from now on.
+  def senders(name) do
+    {:ok, nodes} = Agent.start(fn -> [] end)
+    parent = self()
+
+    spawn(fn ->
+      1 = :erlang.trace(Process.whereis(:"#{name}_replicator"), true, [:receive])
+      send(parent, :traces)
+      note_senders(nodes)
+    end)
+
+    receive(do: (:traces -> nodes))
+  end
+
+  defp note_senders(nodes) do
+    receive do
+      {:trace, _, :receive, {Headcount.Transport.PG, pid, frame}} when is_binary(frame) ->
+        Agent.update(nodes, &Enum.uniq([node(pid) | &1]))
+
+      _other ->
+        :ok
+    end
+
+    note_senders(nodes)
+  end
+
   defp count(counts) do
     receive do
       {:trace, _, :receive, message} ->

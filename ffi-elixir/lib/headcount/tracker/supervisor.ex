@@ -78,7 +78,9 @@ defmodule Headcount.Tracker.Supervisor do
     <<seed::64>> = :crypto.strong_rand_bytes(8)
     replica = {Config.replica(options), seed}
 
-    shared = {Config.cluster(options), options[:partitions], options[:mode] == :interest}
+    shared =
+      {Config.cluster(options), options[:partitions], options[:mode] == :interest,
+       options[:relay]}
 
     times =
       {options[:broadcast_period], options[:down_period], options[:permdown_period],

@@ -101,8 +101,9 @@ impl Clock {
     }
 }
 
-/// What all nodes of a cluster have in common: its name, the number of partitions, and whether the mode is `interest`.
-type Shared<'a> = (&'a str, u32, bool);
+/// What all nodes of a cluster have in common: its name, the number of partitions, whether the mode is `interest`, and
+/// whether nodes pass frames on.
+type Shared<'a> = (&'a str, u32, bool, bool);
 
 /// `(heartbeat, down_after, forget_after, vacate_after, ready_after, unwatch_after, grace)`, in milliseconds.
 type Times = (u64, u64, u64, u64, u64, u64, u64);
@@ -114,7 +115,7 @@ type Own = (bool, bool, usize, u64);
 fn presence_new<'a>(
     env: Env<'a>,
     (name, seed): (&'a str, u64),
-    (cluster, partitions, is_interest): Shared<'a>,
+    (cluster, partitions, is_interest, relay): Shared<'a>,
     times: Times,
     (link, watches_tracked, frame_max, now): Own,
     (json, existing_atoms): (bool, bool),
@@ -129,6 +130,7 @@ fn presence_new<'a>(
         .cluster(cluster)
         .partitions(partitions)
         .mode(mode)
+        .relay(relay)
         .heartbeat(Duration::from_millis(heartbeat))
         .down_after(Duration::from_millis(down))
         .forget_after(Duration::from_millis(forget))

@@ -125,7 +125,10 @@ fn read_pages(
     pages: &mut Pages,
     making: &mut Making<'_, '_>,
 ) -> Result<(), ReadError> {
-    while !presence.page(pages, PAGE_KEYS, |entry| making.push(entry))?.done {}
+    while !presence
+        .page(pages, PAGE_KEYS, |entry| making.push(entry))?
+        .done
+    {}
     Ok(())
 }
 

@@ -194,18 +194,26 @@ impl Topics {
 
     /// Watches a topic in which an entry of this node was written, unless it is watched for others.
     pub(super) fn note_tracked(&self, presence: &Presence, now: Duration, topic: &str) {
-        let topic: Arc<str> = topic.into();
-        if self.tracked.lock().insert(Arc::clone(&topic)) {
+        if let Some(topic) = self.add_tracked(topic) {
             self.settle_topic(presence, now, &mut self.watches.lock(), topic);
         }
     }
 
     /// Leaves what [`note_tracked`](Self::note_tracked) does to the process that moves frames.
     pub(super) fn note_tracked_later(&self, topic: &str) {
-        let topic: Arc<str> = topic.into();
-        if self.tracked.lock().insert(Arc::clone(&topic)) {
-            self.checks.lock().insert(topic);
+        let topic = self.add_tracked(topic);
+        self.checks.lock().extend(topic);
+    }
+
+    /// Returns the topic if it was not tracked.
+    fn add_tracked(&self, topic: &str) -> Option<Arc<str>> {
+        let mut tracked = self.tracked.lock();
+        if tracked.contains(topic) {
+            return None;
         }
+        let topic: Arc<str> = topic.into();
+        tracked.insert(Arc::clone(&topic));
+        Some(topic)
     }
 
     /// Notes a topic from which entries have left.
