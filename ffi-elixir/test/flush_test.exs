@@ -5,9 +5,12 @@ defmodule Headcount.FlushTest do
   alias Headcount.Native
 
   setup do
-    times = {1_500, 30_000, 1_200_000, 60_000, 5_000, 0}
-    own = {false, 256 * 1024}
-    {:ok, presence: Native.presence_new({"a", 1}, {"flush", 32}, times, own, {false, false})}
+    times = {1_500, 30_000, 1_200_000, 60_000, 5_000, 30_000, 0}
+    own = {false, false, 256 * 1024, 0}
+
+    {:ok,
+     presence:
+       Native.presence_new({"a", 1}, {"flush", 32, false, false}, times, own, {false, false})}
   end
 
   defp diffs(changes, presence),
@@ -21,7 +24,7 @@ defmodule Headcount.FlushTest do
     assert diffs(changes, presence) == [%{"room" => {[{1, %{phx_ref: ref}}], []}}]
     assert {[], _cost} = Native.presence_flush(presence, 1, 50, 10_000_000)
     {:ok, _} = Native.presence_track(presence, self(), "room", 2, %{})
-    {[], frames, [], changes, _next} = step(presence, 1)
+    {[], [], frames, [], changes, _next} = step(presence, 1)
     assert [%{"room" => {[{2, _}], []}}] = diffs(changes, presence)
     assert frames != []
     assert {[], _cost} = Native.presence_flush(presence, 1, 50, 10_000_000)
@@ -37,12 +40,12 @@ defmodule Headcount.FlushTest do
     # What was handled is not told again.
     {:ok, _} = Native.presence_track(presence, self(), "room", 2, %{})
     step = fn -> Native.presence_step(presence, 1, [], 1, true) end
-    {[], _frames, [], [{0, next, other}] = parts, _due} = Task.await(Task.async(step))
+    {[], [], _frames, [], [{0, next, other}] = parts, _due} = Task.await(Task.async(step))
     assert next > number
     Native.presence_drop_changes(changes)
-    assert {[], _frames, [], ^parts, _due} = Task.await(Task.async(step))
+    assert {[], [], _frames, [], ^parts, _due} = Task.await(Task.async(step))
     Native.presence_drop_changes(other)
-    assert {[], _frames, [], [], _due} = Task.await(Task.async(step))
+    assert {[], [], _frames, [], [], _due} = Task.await(Task.async(step))
     assert Native.presence_changes(presence, other) == %{}
   end
 
@@ -54,7 +57,7 @@ defmodule Headcount.FlushTest do
     assert Native.presence_flush(presence, 1, 300_000, 600_000) == :busy
     send(writer, :stop)
     assert_receive {:written, last}
-    {[], _frames, [], changes, _next} = step(presence, 2)
+    {[], [], _frames, [], changes, _next} = step(presence, 2)
     assert [%{"room" => {[{1, %{n: ^last}}], [_ | _]}}] = diffs(changes, presence)
   end
 

@@ -320,6 +320,17 @@ defmodule Headcount.HostileTest do
     assert without_target(State, new: ["a"], size: [state()], take_diff: [state()]) == []
     assert without_target(State, new: ["a", [codec: :term]]) == []
     assert without_target(Tracker, count: [:none, "room"], size: [:none]) == []
+
+    options = [name: :hostile_watch, mode: :interest, watch_tracked: true]
+    start_supervised!({Headcount.Test.Diffs, options})
+
+    assert calls(Tracker, fn -> :hostile_watch end,
+             watch: [["room"]],
+             unwatch: [["room"]],
+             track: [[self(), "room", "ann", %{}]],
+             list: [["room"]],
+             get_by_key: [["room", "ann"]]
+           ) == []
   end
 
   test "ten million groups are refused, in any order" do

@@ -48,6 +48,48 @@ defmodule Headcount.Transport.NATSTest do
     assert Tracker.replicas(:nats_b) == [{"a", true}]
   end
 
+  test "trackers are sent what they watch", %{servers: servers} do
+    for {name, replica} <- [nats_a: "a", nats_b: "b"] do
+      options = [name: name, cluster: "watchers", node_name: replica, broadcast_period: 100]
+      interest = [mode: :interest, partitions: 4_096, unwatch_after: 100]
+      transport = [transport: {Headcount.Transport.NATS, servers: servers}]
+      start_supervised!({Diffs, [to: self()] ++ options ++ interest ++ transport}, id: name)
+    end
+
+    Wait.until(fn -> Tracker.synced?(:nats_b) and Tracker.replicas(:nats_b) == [{"a", true}] end)
+    :erlang.trace(Process.whereis(:nats_b_replicator), true, [:receive])
+    for n <- 1..20, do: {:ok, _} = Tracker.track(:nats_a, self(), "hall", n, %{})
+    {:ok, _} = Tracker.track(:nats_a, self(), "room", "ann", %{})
+    assert Tracker.list(:nats_b, "room") == {:error, :not_watched}
+    :ok = Tracker.watch(:nats_b, "room")
+    assert_receive {:nats_b, {:ready, "room", _, []}}
+    Wait.until(fn -> match?([{"ann", _}], Tracker.list(:nats_b, "room")) end)
+    assert Tracker.size(:nats_b) == 1
+
+    # Kind 3 is a Delta. What is not watched does not arrive.
+    before = deltas()
+    for n <- 21..40, do: {:ok, _} = Tracker.track(:nats_a, self(), "hall", n, %{})
+    Process.sleep(300)
+    assert deltas() == before
+    {:ok, _} = Tracker.track(:nats_a, self(), "room", "bob", %{})
+    Wait.until(fn -> Tracker.count(:nats_b, "room") == 2 end)
+    assert deltas() == before + 1
+
+    :ok = Tracker.unwatch(:nats_b, "room")
+    Wait.until(fn -> Tracker.size(:nats_b) == 0 end)
+  end
+
+  defp deltas do
+    {:messages, messages} = Process.info(self(), :messages)
+
+    Enum.count(messages, fn message ->
+      match?(
+        {:trace, _, :receive, {:headcount_nats, _, <<"HC", _::16, 3, _::binary>>}},
+        message
+      )
+    end)
+  end
+
   test "a server that is not there is an error" do
     Process.flag(:trap_exit, true)
     transport = {Headcount.Transport.NATS, servers: "nats://127.0.0.1:1"}

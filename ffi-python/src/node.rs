@@ -20,7 +20,7 @@ use crate::entry::Entry;
 use crate::error::raise;
 use crate::feed::{Feed, Source};
 use crate::network::{MemoryNetwork, NatsOptions, connect_nats};
-use crate::presence::{Presence, SIGNAL_TTL, read_signal};
+use crate::presence::{Presence, SIGNAL_TTL, check_topic, read_signal};
 use crate::ready::Ready;
 use crate::replica::Replica;
 use crate::running::Running;
@@ -295,6 +295,7 @@ impl NodeBase {
     }
 
     fn _begin_watch(&self, py: Python<'_>, topic: &str) -> PyResult<WatchHandle> {
+        check_topic(topic)?;
         let watch = self.core.write(py, |node| node.watch(topic))?;
         Ok(WatchHandle::new(&self.ready, watch))
     }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use headcount as core;
 use headcount::codec::SharedKey;
 use headcount::replica::{Config, Mode, Shape, Signal};
-use headcount::{PresenceConfig, ReplicaId};
+use headcount::tracker::Limits;
+use headcount::{PresenceConfig, ReplicaId, TrackError};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
@@ -269,10 +270,13 @@ impl Presence {
 
     /// Watch a topic, in mode `interest`: what others have in it is held from now on, and its changes are among the
     /// diffs. It can be read once the event `topic_ready` has come: one round trip later, and two heartbeats after the
-    /// start at the earliest; until then reads raise `NotReady`, without a watch `NotWatched`. Watches are counted: each
-    /// is undone by one `unwatch`. In mode `all` it does nothing. O(replicas) for the first topic of a partition, else
-    /// O(log topics).
+    /// start at the earliest; until then reads raise `NotReady`, without a watch `NotWatched`. Watches are counted:
+    /// each is undone by one `unwatch`. In mode `all` it does nothing. O(replicas) for the first topic of a partition,
+    /// else O(log topics).
+    ///
+    /// Raises `LimitError` for a topic of more than 256 bytes.
     fn watch(&self, py: Python<'_>, now: Seconds, topic: &str) -> PyResult<()> {
+        check_topic(topic)?;
         self.core.read(py, |core| core.watch(now.0, topic))
     }
 
@@ -394,6 +398,16 @@ impl Presence {
     pub(crate) fn identity(&self) -> PyResult<(ReplicaId, PresenceConfig)> {
         Ok((self.core.get()?.id(), self.config.clone()))
     }
+}
+
+/// Raises `LimitError` for a topic in which nothing can be tracked.
+pub(crate) fn check_topic(topic: &str) -> PyResult<()> {
+    let max = Limits::default().get_topic_len_max();
+    let len = topic.len();
+    if len > max {
+        return Err(raise(TrackError::TopicTooLong { len, max }));
+    }
+    Ok(())
 }
 
 pub(crate) fn read_signal(

@@ -31,6 +31,26 @@ class Streams(unittest.IsolatedAsyncioTestCase):
         await until(lambda: nodes[2].count("room-0") == 25)
         await nodes[2].stop()
 
+    async def test_a_ring_in_which_each_node_knows_two_others(self) -> None:
+        ends = [StreamTransport(name) for name in "abcde"]
+        ports = [await end.listen() for end in ends]
+        for end, port in zip(ends, ports[1:] + ports[:1], strict=True):
+            await end.connect("127.0.0.1", port)
+        nodes = [
+            await aio.connect(end, name=end.name, relay=True, heartbeat=0.05, down_after=1.0) for end in ends
+        ]
+        for node in nodes:
+            node.track("room", node.replica.name, "c")
+        await until(lambda: all(keys(node, "room") == [*"abcde"] for node in nodes))
+        self.assertEqual([len(end._links) for end in ends], [2] * 5)
+        await nodes[2].stop(graceful=False)  # The other way round the ring is left.
+        rest = [*nodes[:2], *nodes[3:]]
+        await until(lambda: all(keys(node, "room") == [*"abde"] for node in rest))
+        nodes[1].track("room", "bob", "c")
+        await until(lambda: all(keys(node, "room") == ["a", "b", "bob", "d", "e"] for node in rest))
+        for node in rest:
+            await node.stop()
+
     async def test_a_lost_connection_is_made_again(self) -> None:
         there, here = StreamTransport("there"), StreamTransport("here")
         port = await there.listen()

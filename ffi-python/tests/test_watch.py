@@ -248,6 +248,10 @@ class Memory(unittest.IsolatedAsyncioTestCase):
 
     async def test_watches_are_counted(self) -> None:
         async with connect(MemoryNetwork(), "a") as a:
+            with self.assertRaises(headcount.LimitError):
+                a.watch("x" * 257)
+            with self.assertRaises(headcount.LimitError):
+                Presence("a", mode="interest").watch(0.0, "x" * 257)
             first, second = a.watch("room"), a.watch("room")
             await first.ready()
             first.close()

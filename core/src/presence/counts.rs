@@ -125,7 +125,7 @@ impl Presence {
     pub(super) fn counts(&self, topic: &str, error: ReadError) -> Result<Vec<Count>, ReadError> {
         self.check_counted(topic, error)?;
         let own = self.shard(topic).read_recursive();
-        let own = own.tracker(topic).own_count(topic);
+        let own = own.tracker(topic).kept_count(topic);
         let others = &self.count_shards[usize::from(self.number_of(topic))];
         let others = others.read_recursive();
         let others = others.counts_of_others(topic);

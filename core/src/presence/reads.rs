@@ -66,6 +66,16 @@ impl Presence {
         shard.tracker(topic).get_own(topic, key, owner)
     }
 
+    /// Returns the number of entries that this replica tracks in a topic, whether the topic is watched
+    /// or not. O(origins of the topic).
+    #[must_use]
+    pub fn count_own(&self, topic: &str) -> usize {
+        self.shard(topic)
+            .read_recursive()
+            .tracker(topic)
+            .count_own(topic)
+    }
+
     /// Returns the number of visible entries in a topic: of what is held, or by the
     /// [counts](Self::watch_counts) of all replicas. O(origins of the topic).
     ///

@@ -118,7 +118,7 @@ impl Tracker {
     /// Returns the count of own entries in a topic. O(1), but for a topic with a key of more than 64
     /// sessions of others: O(its entries) once after each change. Nothing is counted before
     /// [`counting`](Self::counting).
-    pub(crate) fn own_count(&self, topic: &str) -> Count {
+    pub(crate) fn kept_count(&self, topic: &str) -> Count {
         let counts = self.state.own_counts.as_ref();
         counts.map_or_else(Count::default, |counts| {
             counts.count(self.state.store(), topic)
@@ -239,7 +239,7 @@ mod tests {
                 let listed = listed(&here);
                 for topic in (0..4).map(|topic| topic.to_string()) {
                     let expected = listed.get(&topic).copied().unwrap_or_default();
-                    prop_assert_eq!(here.own_count(&topic), expected);
+                    prop_assert_eq!(here.kept_count(&topic), expected);
                 }
             }
         }
@@ -259,7 +259,7 @@ mod tests {
             here.track(&NewEntry::new("room", "ann", owner)).unwrap();
         }
         let two = |keys| Count { entries: 2, keys };
-        assert_eq!(here.own_count("room"), two(1));
+        assert_eq!(here.kept_count("room"), two(1));
         assert_eq!(here.take_changed_counts(), [("room".into(), two(1))]);
         assert!(here.untrack("room", "ann", "a"));
         let one = Count {

@@ -3,6 +3,7 @@
 use super::Tracker;
 use super::entry::{Entry, EntryBuf, Key};
 use super::head_table::Heads;
+use super::origins::LOCAL;
 use super::slab::NIL;
 use super::state::State;
 use super::topics::Topic;
@@ -173,6 +174,23 @@ impl Tracker {
         let mut sessions = self.get_by_key(topic, key);
         let own = sessions.find(|entry| entry.owner() == owner && entry.replica() == self.id());
         own.map(|entry| entry.to_buf())
+    }
+
+    /// Returns the number of entries that this replica tracks in a topic. O(origins of the topic).
+    ///
+    /// ```
+    /// use headcount::{NewEntry, ReplicaId, Tracker};
+    /// let mut tracker = Tracker::new(ReplicaId::new("a", 1, 0)?);
+    /// tracker.track(&NewEntry::new("room", "ann", "conn-1"))?;
+    /// assert_eq!((tracker.count_own("room"), tracker.count_own("hall")), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn count_own(&self, topic: &str) -> usize {
+        let topic = self.state.store().find_topic(topic);
+        let mut counts = topic.into_iter().flat_map(Topic::counts);
+        let own = counts.find(|(origin, _)| *origin == LOCAL);
+        own.map_or(0, |(_, count)| count as usize)
     }
 
     /// Returns the number of visible entries in a topic. O(origins of the topic).

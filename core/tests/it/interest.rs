@@ -20,6 +20,8 @@ fn a_node_reads_what_it_watches_and_nothing_else() {
     let topic: Box<str> = "room".into();
     let not_watched = ReadError::NotWatched { topic };
     assert_eq!(cluster.nodes[2].list("room"), Err(not_watched.clone()));
+    assert_eq!(cluster.nodes[0].count_own("room"), 50);
+    assert_eq!(cluster.nodes[1].count_own("hall"), 0);
     // Its own entries are a part of the topic, and no list of it.
     assert_eq!(cluster.nodes[0].list("room"), Err(not_watched.clone()));
     let own = cluster.nodes[0].get_own("room", "ann 7", "conn");

@@ -2,8 +2,8 @@ defmodule Headcount.Bang do
   @moduledoc false
 
   @doc false
-  # Defines the twin of a function that returns `:ok`, `{:ok, value}` or `{:error, reason}`: it returns the
-  # value and raises the reason. `bang upsert!(list :: t(), id :: id()) :: value()`
+  # Defines the twin of a function that returns `:ok`, `{:ok, value}`, a list or a number, or `{:error, reason}`: it
+  # returns the value and raises the reason. `bang upsert!(list :: t(), id :: id()) :: value()`
   defmacro bang({:"::", _, [{twin, _, arguments}, value]}) do
     name = twin |> to_string() |> String.trim_trailing("!") |> String.to_atom()
     vars = for {:"::", _, [var, _type]} <- arguments, do: var
@@ -19,8 +19,9 @@ defmodule Headcount.Bang do
   end
 
   @doc false
-  @spec value!(:ok | {:ok, value} | {:error, term()}) :: :ok | value when value: term()
+  @spec value!(:ok | {:ok, value} | value | {:error, term()}) :: :ok | value when value: term()
   def value!(:ok), do: :ok
   def value!({:ok, value}), do: value
   def value!({:error, reason}), do: raise(Headcount.Error, reason: reason)
+  def value!(value) when is_list(value) or is_integer(value), do: value
 end

@@ -43,6 +43,21 @@ defmodule Headcount.Presence do
       `c:handle_metas/4` or `c:handle_signal/2` is logged, and the state of before is kept. No process ends.
     * The metas of a key are in the order in which they joined; those of different nodes, by node.
     * A key that has no text form, such as a tuple, is shown as `inspect/1` prints it.
+    * In mode `:interest` a topic is watched while a process of this node is tracked in it (`:watch_tracked`). Until
+      it is ready `list` and `get_by_key` return `{:error, :not_ready}`, and without a process
+      `{:error, :not_watched}`. A channel that calls `Headcount.Tracker.watch/2` is told:
+
+          def handle_info(:after_join, socket) do
+            {:ok, _ref} = Presence.track(socket, socket.assigns.user_id, %{online_at: now()})
+            :ok = Headcount.Tracker.watch(Presence, socket.topic)
+            {:noreply, socket}
+          end
+
+          def handle_info({Presence, {:ready, _topic, _age, _missing}}, socket) do
+            push(socket, "presence_state", Presence.list(socket))
+            {:noreply, socket}
+          end
+
     * See also `Headcount.Tracker`: its leases, its signals and its other functions take the module as the name.
   """
 
@@ -104,10 +119,11 @@ defmodule Headcount.Presence do
               {:ok, String.t()} | {:error, term()}
 
   @doc "Returns all presences of a topic, or of the topic of a socket."
-  @callback list(socket :: map() | topic()) :: presences()
+  @callback list(socket :: map() | topic()) :: presences() | Tracker.unreadable()
 
   @doc "Returns the presence of a key, `[]` if there is none."
-  @callback get_by_key(socket :: map() | topic(), key :: term()) :: presence() | []
+  @callback get_by_key(socket :: map() | topic(), key :: term()) ::
+              presence() | [] | Tracker.unreadable()
 
   @doc "Returns the processes that run `c:fetch/2` at the moment."
   @callback fetchers_pids() :: [pid()]
@@ -205,8 +221,11 @@ defmodule Headcount.Presence do
       fetchers: fetchers(module),
       pubsub_server: options[:pubsub_server],
       dispatcher: dispatcher,
-      table: :ets.new(:diffs, [:public])
+      table: :ets.new(:diffs, [:public]),
+      interest?: options[:mode] == :interest
     }
+
+    options = Keyword.put_new(options, :watch_tracked, true)
 
     children = [
       {Task.Supervisor, name: fetchers(module)},
@@ -219,22 +238,21 @@ defmodule Headcount.Presence do
   @doc """
   Returns all presences of a topic, grouped by key and extended by the module's `c:fetch/2`.
   """
-  @spec list(module(), topic()) :: presences()
-  def list(module, topic), do: module.fetch(topic, Metas.group(Tracker.list(module, topic)))
+  @spec list(module(), topic()) :: presences() | Tracker.unreadable()
+  def list(module, topic) do
+    with entries when is_list(entries) <- Tracker.list(module, topic),
+         do: module.fetch(topic, Metas.group(entries))
+  end
 
   @doc """
   Returns the presence of a key, extended by the module's `c:fetch/2`; `[]` if there is none.
   """
-  @spec get_by_key(module(), topic(), key :: term()) :: presence() | []
+  @spec get_by_key(module(), topic(), key :: term()) :: presence() | [] | Tracker.unreadable()
   def get_by_key(module, topic, key) do
-    case Tracker.get_by_key(module, topic, key) do
-      [] ->
-        []
-
-      sessions ->
-        metas = Metas.sort(for {_pid, meta} <- sessions, do: meta)
-        name = Metas.name(key)
-        Map.fetch!(module.fetch(topic, %{name => %{metas: metas}}), name)
+    with [_ | _] = sessions <- Tracker.get_by_key(module, topic, key) do
+      metas = Metas.sort(for {_pid, meta} <- sessions, do: meta)
+      name = Metas.name(key)
+      Map.fetch!(module.fetch(topic, %{name => %{metas: metas}}), name)
     end
   end
 

@@ -52,6 +52,14 @@ defmodule Headcount.Tracker do
     * `:cluster` - the name under which the trackers of all nodes find each other (the `:name`)
     * `:partitions` - the number of parts that topics are spread over, a power of two from 1 to 65,536 (32). It
       is the same on all nodes of a cluster: a node with another one hears nothing of the others
+    * `:mode` - what a node holds of the others: everything (`:all`), or, with `:interest`, what it watches. The same
+      on all nodes of a cluster, see "More presence than a node can hold" below
+    * `:unwatch_after` - milliseconds for which what others have in a topic is held after its last watch has ended
+      (30,000), in mode `:interest`
+    * `:watch_tracked` - whether a topic is watched while a process is tracked in it by this node, in mode
+      `:interest` (`false`; `true` for a `Headcount.Presence`)
+    * `:relay` - whether nodes pass frames of others on (`false`), as a cluster needs in which not all nodes reach each
+      other; the same on all nodes, in mode `:all`. See `Headcount.Transport.PG`
     * `:pubsub_server` - a `Phoenix.PubSub` to talk through; without it Erlang distribution is used
     * `:transport` - `{module, options}` of a `Headcount.Transport`
     * `:broadcast_period` - milliseconds between heartbeats (1500). Changes do not wait for it: they
@@ -101,6 +109,28 @@ defmodule Headcount.Tracker do
     * A meta or key that a node cannot decode is listed there as `{:undecodable, binary}`. Over a
       transport that is not trusted no atoms are created.
 
+  ## More presence than a node can hold
+
+  With `mode: :interest` a node holds and is sent, beside its own entries, only those of the topics that it watches.
+  Choose it with some thousands of `:partitions` when there is more presence than each node can hold, and place the
+  users of a topic on few nodes.
+
+      Headcount.Tracker.list(MyTracker, "room")
+      #=> {:error, :not_watched}
+      :ok = Headcount.Tracker.watch(MyTracker, "room")
+
+      receive do
+        {MyTracker, {:ready, "room", _age, _missing}} -> Headcount.Tracker.list(MyTracker, "room")
+      end
+
+    * `list/2`, `get_by_key/3`, `count/2` and `count_keys/2` return `{:error, :not_watched}` for a topic that this
+      node does not watch, even if processes of its own are tracked in it, and `{:error, :not_ready}` until it is
+      ready. They never return a part
+    * `handle_diff/2` gets the changes of watched topics, from the watch on: what others had comes as joins. It gets
+      no leaves when a watch ends: see `c:handle_unwatched/2`
+    * signals go to the nodes that watch their topic
+    * watches survive restarts of shards and callbacks; those of a process end with it
+
   ## Clusters with other languages
 
   With `codec: :json` the entries of this node travel as UTF-8 text, so that nodes in Rust and Python
@@ -138,6 +168,8 @@ defmodule Headcount.Tracker do
     * `{:replica_up | :replica_down | :replica_permdown, name}` - a node is heard, silent, gone for good
     * `{:ready, missing}` - this node has caught up with all nodes that are up, but for those whose names are
       listed. If some are, it comes again, and `synced?/1` is true, when none is
+    * `{:topic_ready, topic, age, missing}` - a watched topic can be read: what `watch/2` tells its processes. In the
+      metadata of `:telemetry` there is `topic`
     * `{:duplicate_name, name}` - an error: two nodes have one name, this one is silent until the other is gone
     * `{:refused, name, partition, message}` - entries of a node break a limit of this node or cannot be read.
       Reported once for a partition, until entries of it are accepted again
@@ -190,6 +222,9 @@ defmodule Headcount.Tracker do
           {:ok, ref()}
           | {:error, :nopresence | {:already_tracked, pid(), topic(), key()}}
           | State.track_error()
+
+  @typedoc "The answer of a read of a topic that cannot be read, in mode `:interest`."
+  @type unreadable :: {:error, :not_watched | :not_ready}
 
   @typedoc "Changes as `{joins, leaves}` of each topic. An update is in both lists; apply joins first."
   @type diff :: %{topic() => {joins :: [{key(), meta()}], leaves :: [{key(), meta()}]}}
@@ -247,10 +282,21 @@ defmodule Headcount.Tracker do
   @doc "Receives the other messages to the shard."
   @callback handle_info(message :: term(), state :: term()) :: {:noreply, state :: term()}
 
+  @doc """
+  Receives that this node watches a topic no longer, in mode `:interest`: no more changes of it come, and what was
+  built of them is to be dropped. When it is watched again, entries that are held still do not come as joins: begin
+  with `list/2`.
+  """
+  @callback handle_unwatched(topic(), state :: term()) :: {:ok, state :: term()}
+
   @doc "Receives the signs of `signal/5`, of this node and of the others."
   @callback handle_signal(Signal.t(), state :: term()) :: {:ok, state :: term()}
 
-  @optional_callbacks handle_diff: 2, handle_diff: 3, handle_info: 2, handle_signal: 2
+  @optional_callbacks handle_diff: 2,
+                      handle_diff: 3,
+                      handle_info: 2,
+                      handle_signal: 2,
+                      handle_unwatched: 2
 
   # The longest list that a normal scheduler makes.
   @list_normal_max 200
@@ -565,6 +611,50 @@ defmodule Headcount.Tracker do
   )
 
   @doc """
+  Watches a topic for the calling process, in mode `:interest`: what other nodes have in it is held from now on. O(1),
+  O(nodes) for the first topic of a partition.
+
+  The process gets `{name, {:ready, topic, age, missing}}` when the topic can be read: normally one round trip later,
+  two heartbeats after the start of the tracker at the earliest, and at the latest `:ready_after` milliseconds after
+  that. Then the topic has every entry that a node had when it was heard last before the watch.
+
+    * `age` - the milliseconds that have passed since the node was heard that was heard least recently of those whose
+      entries are there: normally a heartbeat, never more than `:down_period`
+    * `missing` - the names of the nodes that have not answered. If there are some, the message comes once more when
+      none is
+
+  A process that watches a topic which is ready gets the message at once, as it was when the topic became ready; the
+  message may come twice. Watches are counted for each process: each is undone by an `unwatch/2`, and all by its end.
+  In mode `:all` every topic can be read, and the message comes at once.
+  """
+  @spec watch(atom(), topic()) ::
+          :ok | {:error, {:topic_too_long, len :: pos_integer(), max :: pos_integer()}}
+  def watch(name, topic) do
+    case Native.presence_watch(Config.presence!(name), Config.now(), State.check_topic(topic)) do
+      {:ready, age, missing} ->
+        send(self(), {name, {:ready, topic, age, missing}})
+        :ok
+
+      other ->
+        other
+    end
+  end
+
+  bang(watch!(name :: atom(), topic :: topic()) :: :ok)
+
+  @doc """
+  Ends a watch of the calling process; does nothing when it has none of this topic. O(1).
+
+  When nothing watches the topic any more it cannot be read, and what other nodes have in it is dropped after
+  `:unwatch_after` milliseconds. Until then a new watch costs nothing.
+  """
+  @spec unwatch(atom(), topic()) :: :ok
+  def unwatch(name, topic) do
+    Native.presence_unwatch(Config.presence!(name), Config.now(), State.check_topic(topic))
+    :ok
+  end
+
+  @doc """
   Returns the entries of a topic on all nodes that are up, in no particular order. O(entries of the topic).
 
   More than #{@list_normal_max} entries are read in pages, so that writers wait for one page only. Such a list does
@@ -573,7 +663,7 @@ defmodule Headcount.Tracker do
       iex> Headcount.Tracker.list(Headcount.Tracker.State.new("node-1"), "room")
       []
   """
-  @spec list(tracker(), topic()) :: [{key(), meta()}]
+  @spec list(tracker(), topic()) :: [{key(), meta()}] | unreadable()
   def list(%State{} = state, topic), do: State.list(state, topic)
 
   def list(name, topic) do
@@ -586,18 +676,22 @@ defmodule Headcount.Tracker do
     end
   end
 
+  bang(list!(tracker :: tracker(), topic :: topic()) :: [{key(), meta()}])
+
   @doc """
   Returns the processes of a key in a topic, with their metas. O(such entries).
 
       iex> Headcount.Tracker.get_by_key(Headcount.Tracker.State.new("node-1"), "room", "ann")
       []
   """
-  @spec get_by_key(tracker(), topic(), key()) :: [{pid(), meta()}]
+  @spec get_by_key(tracker(), topic(), key()) :: [{pid(), meta()}] | unreadable()
   def get_by_key(%State{} = state, topic, key), do: State.get_by_key(state, topic, key)
 
   def get_by_key(name, topic, key) do
     call(:presence_get_by_key, [Config.presence!(name), State.check_topic(topic), key])
   end
+
+  bang(get_by_key!(tracker :: tracker(), topic :: topic(), key :: key()) :: [{pid(), meta()}])
 
   @doc """
   Returns the number of entries of a topic. O(nodes present in the topic).
@@ -605,12 +699,14 @@ defmodule Headcount.Tracker do
       iex> Headcount.Tracker.count(Headcount.Tracker.State.new("node-1"), "room")
       0
   """
-  @spec count(tracker(), topic()) :: non_neg_integer()
+  @spec count(tracker(), topic()) :: non_neg_integer() | unreadable()
   def count(%State{} = state, topic), do: State.count(state, topic)
 
   def count(name, topic) do
     call(:presence_count, [Config.presence!(name), State.check_topic(topic)])
   end
+
+  bang(count!(tracker :: tracker(), topic :: topic()) :: non_neg_integer())
 
   @doc """
   Returns the number of different keys of a topic: a user with two devices counts once.
@@ -618,12 +714,14 @@ defmodule Headcount.Tracker do
       iex> Headcount.Tracker.count_keys(Headcount.Tracker.State.new("node-1"), "room")
       0
   """
-  @spec count_keys(tracker(), topic()) :: non_neg_integer()
+  @spec count_keys(tracker(), topic()) :: non_neg_integer() | unreadable()
   def count_keys(%State{} = state, topic), do: State.count_keys(state, topic)
 
   def count_keys(name, topic) do
     Native.presence_count_keys(Config.presence!(name), State.check_topic(topic))
   end
+
+  bang(count_keys!(tracker :: tracker(), topic :: topic()) :: non_neg_integer())
 
   @doc """
   Returns the number of entries in all topics, on all nodes.

@@ -16,6 +16,10 @@ defmodule Headcount.Transport do
   The callbacks run in one process of the tracker, which also receives the transport's messages. Frames
   may be lost, doubled and reordered; that costs time, never data. An *address* is a string that
   names a peer as long as that peer runs.
+
+  In mode `:interest` a frame about one partition is for the nodes that watch a topic of it. A transport with
+  `c:subscribe/2` and `c:unsubscribe/2` is given it as `{:group, partition}`, one without them as `:all`: then
+  nodes that do not watch the partition drop it unread.
   """
 
   @type state :: term()
@@ -27,8 +31,23 @@ defmodule Headcount.Transport do
   """
   @callback init(cluster :: String.t(), options :: keyword()) :: {:ok, state()} | {:error, term()}
 
-  @doc "Sends a frame to one peer, or to all."
-  @callback transmit(to :: address() | :all, frame(), state()) :: state()
+  @typedoc "The number of a partition of topics, 0 to 65,535."
+  @type partition :: 0..65_535
+
+  @doc """
+  Sends a frame to one peer, to all, or to the peers that have subscribed to a partition. It raises when it has
+  lost the frame, which is counted.
+  """
+  @callback transmit(to :: address() | :all | {:group, partition()}, frame(), state()) :: state()
+
+  @doc """
+  Has the frames to the group of a partition delivered from now on. It may take effect late. When it raises it
+  is called again a second later; a partition may come twice.
+  """
+  @callback subscribe(partition(), state()) :: state()
+
+  @doc "Has them delivered no longer; when it raises it is called again a second later."
+  @callback unsubscribe(partition(), state()) :: state()
 
   @doc """
   Reads a message to the process: a frame, the end of a peer (`:gone`), another message of the
@@ -49,5 +68,5 @@ defmodule Headcount.Transport do
   @doc "Returns the size of the largest frame that it carries, in bytes, 4 KiB to 16 MiB (256 KiB)."
   @callback frame_max() :: pos_integer()
 
-  @optional_callbacks frame_max: 0
+  @optional_callbacks frame_max: 0, subscribe: 2, unsubscribe: 2
 end

@@ -109,6 +109,79 @@ defmodule Headcount.Test.Cluster do
     note(frames)
   end
 
+  # Runs in a peer: a process that watches a topic, and another one with what it is told.
+  def watch(name, topic) do
+    {:ok, told} = Agent.start(fn -> [] end)
+
+    pid =
+      spawn(fn ->
+        :ok = Headcount.Tracker.watch(name, topic)
+        keep(told)
+      end)
+
+    {pid, told}
+  end
+
+  defp keep(told) do
+    receive(do: (message -> Agent.update(told, &(&1 ++ [message]))))
+    keep(told)
+  end
+
+  # Runs in a peer: a process with the number of frames of each kind that the tracker receives from now on.
+  def count_frames(name) do
+    {:ok, counts} = Agent.start(fn -> %{} end)
+    parent = self()
+
+    spawn(fn ->
+      1 = :erlang.trace(Process.whereis(:"#{name}_replicator"), true, [:receive])
+      send(parent, :traces)
+      count(counts)
+    end)
+
+    receive(do: (:traces -> counts))
+  end
+
+  # Runs in a peer: a process with the nodes that the tracker receives frames of from now on.
+  def senders(name) do
+    {:ok, nodes} = Agent.start(fn -> [] end)
+    parent = self()
+
+    spawn(fn ->
+      1 = :erlang.trace(Process.whereis(:"#{name}_replicator"), true, [:receive])
+      send(parent, :traces)
+      note_senders(nodes)
+    end)
+
+    receive(do: (:traces -> nodes))
+  end
+
+  defp note_senders(nodes) do
+    receive do
+      {:trace, _, :receive, {Headcount.Transport.PG, pid, frame}} when is_binary(frame) ->
+        Agent.update(nodes, &Enum.uniq([node(pid) | &1]))
+
+      _other ->
+        :ok
+    end
+
+    note_senders(nodes)
+  end
+
+  defp count(counts) do
+    receive do
+      {:trace, _, :receive, message} ->
+        with <<"HC", _version::16, kind, _rest::binary>> <- last(message),
+             do: Agent.update(counts, &Map.update(&1, kind, 1, fn count -> count + 1 end))
+    end
+
+    count(counts)
+  end
+
+  defp last(message) when is_tuple(message) and tuple_size(message) > 0,
+    do: elem(message, tuple_size(message) - 1)
+
+  defp last(_message), do: nil
+
   # Runs in a peer: a tracker that lives longer than the call. Its diffs are kept in a process.
   def start_tracker(options) do
     {:ok, diffs} = Agent.start(fn -> %{} end)

@@ -853,6 +853,8 @@ class Presence:
         `NotReady`, without a watch `NotWatched`. Watches are counted: each is undone by one
         `unwatch`. In mode `all` it does nothing. O(replicas) for the first topic of a partition,
         else O(log topics).
+
+        Raises `LimitError` for a topic of more than 256 bytes.
         """
 
     def unwatch(self, now: float, topic: str) -> None:

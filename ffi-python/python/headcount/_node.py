@@ -414,6 +414,8 @@ class Node(NodeParts):
         changes come; it can be read once the watch is `ready`. Watches are counted: a topic can be
         watched many times. In mode ``all`` every topic can be read, and a watch does nothing.
         O(nodes) for the first topic of a partition, else O(log topics).
+
+        Raises `LimitError` for a topic of more than 256 bytes.
         """
         return Watch(self, topic)
 

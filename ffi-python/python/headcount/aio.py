@@ -212,6 +212,8 @@ class Node(NodeParts):
         watched many times. In mode ``all`` every topic can be read, and a watch does nothing.
         O(nodes) for the first topic of a partition, else O(log topics).
 
+        Raises `LimitError` for a topic of more than 256 bytes.
+
         >>> async def main() -> None:
         ...     async with (
         ...         connect("memory://rooms", name="web-1", mode="interest") as here,

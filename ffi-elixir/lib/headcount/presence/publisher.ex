@@ -73,6 +73,10 @@ defmodule Headcount.Presence.Publisher do
   end
 
   @impl true
+  def handle_unwatched(topic, state),
+    do: {:ok, %{state | topics: Map.delete(state.topics, topic)}}
+
+  @impl true
   def handle_info({ref, fetched}, %{tasks: tasks} = state) when is_map_key(tasks, ref) do
     Process.demonitor(ref, [:flush])
     {:noreply, publish(ref, fetched, state)}
@@ -120,9 +124,9 @@ defmodule Headcount.Presence.Publisher do
     %{state | waiting: waiting, tasks: tasks, busy: MapSet.put(state.busy, topic)}
   end
 
-  # After a restart the metas of a topic are those of its list.
+  # After a restart the metas of a topic are those of its list, and so are those of a topic whose watch begins.
   defp seed?(topic, state) do
-    state.metas? and state.restarted? and not is_map_key(state.topics, topic)
+    state.metas? and (state.restarted? or state.interest?) and not is_map_key(state.topics, topic)
   end
 
   defp fetch(fetch, topic, {joins, leaves}, seed?, %{name: name}) do
@@ -131,7 +135,15 @@ defmodule Headcount.Presence.Publisher do
       leaves: fetch.(topic, Metas.group(leaves))
     }
 
-    {diff, if(seed?, do: fetch.(topic, Metas.group(Tracker.list(name, topic))), else: %{})}
+    {diff, if(seed?, do: seed(fetch, topic, name), else: nil)}
+  end
+
+  # `:unreadable` for a topic that is watched no longer, or not ready.
+  defp seed(fetch, topic, name) do
+    case Tracker.list(name, topic) do
+      {:error, _reason} -> :unreadable
+      entries -> fetch.(topic, Metas.group(entries))
+    end
   end
 
   defp grouped(_topic, presences), do: presences
@@ -181,8 +193,7 @@ defmodule Headcount.Presence.Publisher do
   end
 
   defp metas(topic, diff, seed, state) do
-    seed = Map.new(seed, fn {key, %{metas: metas}} -> {key, metas} end)
-    known = Map.get(state.topics, topic, seed)
+    {known, kept?} = known(topic, seed, state)
 
     known =
       Enum.reduce(diff.joins, known, fn {key, %{metas: metas}}, known ->
@@ -199,12 +210,23 @@ defmodule Headcount.Presence.Publisher do
       end)
 
     topics =
-      if known == %{},
+      if known == %{} or not kept?,
         do: Map.delete(state.topics, topic),
         else: Map.put(state.topics, topic, known)
 
     arguments = [topic, diff, known, state.client_state]
     call_client(:handle_metas, arguments, %{state | topics: topics})
+  end
+
+  # Returns the metas before a diff, and whether those after it are all that there are.
+  defp known(topic, seed, state) do
+    case {state.topics, seed} do
+      {%{^topic => known}, _seed} -> {known, true}
+      {_topics, %{}} -> {Map.new(seed, fn {key, %{metas: metas}} -> {key, metas} end), true}
+      # The watch has ended meanwhile: the next diff begins with the list.
+      {_topics, nil} -> {%{}, not state.interest?}
+      {_topics, :unreadable} -> {%{}, false}
+    end
   end
 
   # An exception loses this call and nothing else.

@@ -33,6 +33,7 @@ defmodule Headcount.Tracker.Events do
   defp about({kind, from, _, _}) when kind == :shape_mismatch, do: %{from: from}
   defp about({:unreadable, from, _what}), do: %{from: from}
   defp about({kind, _}) when kind in [:ready, :other], do: %{}
+  defp about({:topic_ready, topic, _age, _missing}), do: %{topic: topic}
   defp about({:answer_too_long, _partition, _bytes}), do: %{}
   defp about(event), do: %{replica: elem(event, 1)}
 
@@ -100,6 +101,12 @@ defmodule Headcount.Tracker.Events do
 
   defp describe({:ready, missing}),
     do: {:warning, "this node has caught up with all others but #{Enum.join(missing, ", ")}"}
+
+  defp describe({:topic_ready, topic, _age, []}), do: {nil, "#{inspect(topic)} can be read"}
+
+  defp describe({:topic_ready, topic, _age, missing}) do
+    {:warning, "#{inspect(topic)} can be read, but without #{Enum.join(missing, ", ")}"}
+  end
 
   defp describe({:duplicate_name, name}) do
     {:error, "another node is called #{name} too. This one is silent until the other is gone"}

@@ -25,6 +25,8 @@ defmodule Headcount.Tracker.Replicator do
   # sockets to the mailbox.
   @late_us 500_000
   @moment_us 50_000
+  # The pause before a transport that failed to subscribe is asked again.
+  @retry_us 1_000_000
 
   @doc false
   def start_link({config, _transport, _options} = args) do
@@ -52,6 +54,10 @@ defmodule Headcount.Tracker.Replicator do
           presence: config.presence,
           transport: transport,
           transport_state: transport_state,
+          groups?: function_exported?(transport, :subscribe, 2),
+          # Partitions that the transport did not subscribe to, or did not let go, and when it is asked again.
+          refused: %{},
+          retry_at: 0,
           events: Events.new(config.name, options),
           leave_on_shutdown: options[:permdown_on_shutdown],
           # Frames that wait for the next step, the last one first, and their number.
@@ -220,17 +226,41 @@ defmodule Headcount.Tracker.Replicator do
     now = now()
     received = Enum.reverse(state.frames)
 
-    {errors, sent, events, diffs, next} =
+    {errors, groups, sent, events, diffs, next} =
       Native.presence_step(state.presence, now, received, config.pool_size, due?)
 
     measure(state.events, now, received, sent)
+    {state, unsubscribed} = subscribe_all(groups, now, state)
     {transport_state, failures} = transmit_all(sent, state)
-    lost = failures ++ for(error <- errors, do: {:frame_refused, error})
+    lost = unsubscribed ++ failures ++ for(error <- errors, do: {:frame_refused, error})
     state = %{state | events: Events.lost(state.events, lost, now)}
     deliver(diffs, config)
     Enum.each(events, &event(&1, state))
     state = %{state | transport_state: transport_state, frames: [], frame_count: 0, stepped: now}
     if next, do: schedule(next, state), else: state
+  end
+
+  # Before the frames are sent: the answers to a question and what changes meanwhile both arrive.
+  defp subscribe_all(_changes, _now, %{groups?: false} = state), do: {state, []}
+
+  defp subscribe_all(changes, now, %{refused: refused} = state) do
+    again = if now >= state.retry_at, do: refused, else: %{}
+    changes = Map.merge(again, Map.new(changes))
+    state = %{state | refused: Map.drop(refused, Map.keys(changes))}
+
+    Enum.reduce(changes, {state, []}, fn {partition, wanted?}, {state, failures} ->
+      function = if wanted?, do: :subscribe, else: :unsubscribe
+
+      case attempt(state.transport, function, [partition, state.transport_state]) do
+        {:ok, transport_state} ->
+          {%{state | transport_state: transport_state}, failures}
+
+        {:failed, text} ->
+          refused = Map.put(state.refused, partition, wanted?)
+          failures = [{:transport_failed, text} | failures]
+          {%{state | refused: refused, retry_at: now + @retry_us}, failures}
+      end
+    end)
   end
 
   defp measure(events, start, received, sent) do
@@ -247,18 +277,23 @@ defmodule Headcount.Tracker.Replicator do
 
   defp bytes(frames), do: Enum.reduce(frames, 0, fn {_, frame}, sum -> sum + byte_size(frame) end)
 
-  defp transmit_all(frames, %{transport: transport, transport_state: transport_state}) do
+  defp transmit_all(frames, %{transport: transport, transport_state: transport_state} = state) do
     Enum.reduce(frames, {transport_state, []}, fn {to, frame}, {transport_state, failures} ->
-      case transmit(transport, to || :all, frame, transport_state) do
+      case attempt(transport, :transmit, [to(to, state), frame, transport_state]) do
         {:ok, transport_state} -> {transport_state, failures}
         {:failed, text} -> {transport_state, [{:transport_failed, text} | failures]}
       end
     end)
   end
 
+  defp to(nil, _state), do: :all
+  defp to(partition, %{groups?: true}) when is_integer(partition), do: {:group, partition}
+  defp to(partition, _state) when is_integer(partition), do: :all
+  defp to(address, _state), do: address
+
   # A transport that fails has lost a frame, which the protocol repairs.
-  defp transmit(transport, to, frame, transport_state) do
-    {:ok, transport.transmit(to, frame, transport_state)}
+  defp attempt(transport, function, args) do
+    {:ok, apply(transport, function, args)}
   catch
     kind, reason -> {:failed, Exception.format(kind, reason, __STACKTRACE__)}
   end
@@ -267,6 +302,13 @@ defmodule Headcount.Tracker.Replicator do
     Shard.signal(state.config, Signal.new(from, topic, content))
   end
 
+  defp event({:topic_ready, topic, age, missing, watchers}, state) do
+    message = {state.config.name, {:ready, topic, age, missing}}
+    for pid <- watchers, do: send(pid, message)
+    Events.event(state.events, {:topic_ready, topic, age, missing})
+  end
+
+  defp event({:unwatched, shard, topic}, state), do: Shard.unwatched(state.config, shard, topic)
   defp event(event, state), do: Events.event(state.events, event)
 
   # Keeps one timer, for the earliest deadline. Sliced work continues at once, after the messages that wait.

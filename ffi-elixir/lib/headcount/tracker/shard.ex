@@ -22,7 +22,8 @@ defmodule Headcount.Tracker.Shard do
   Exists because `Phoenix.Tracker.Shard` has it; the first argument is the registered name of a shard.
   `Headcount.Tracker.list/2` shows who is here.
   """
-  @spec dirty_list(atom(), String.t()) :: [{term(), map()}]
+  @spec dirty_list(atom(), String.t()) ::
+          [{term(), map()}] | {:error, :not_watched | :not_ready}
   def dirty_list(shard, topic) do
     [name, _] = Regex.run(~r/^(.*)_shard\d+$/, to_string(shard), capture: :all_but_first) ++ [nil]
     presence = Config.presence!(String.to_existing_atom(name))
@@ -75,6 +76,14 @@ defmodule Headcount.Tracker.Shard do
     :ok
   end
 
+  @doc false
+  # A shard that restarts misses it, and has nothing left of the topic.
+  def unwatched(%Config{} = config, shard, topic) do
+    pid = Process.whereis(elem(config.shards, shard))
+    if pid, do: send(pid, {__MODULE__, :unwatched, topic})
+    :ok
+  end
+
   @impl true
   def init({module, arg, shard, config, link}) do
     if link, do: Process.flag(:trap_exit, true)
@@ -89,6 +98,7 @@ defmodule Headcount.Tracker.Shard do
           link: link,
           monitors: %{},
           reasons?: function_exported?(module, :handle_diff, 3),
+          unwatched?: function_exported?(module, :handle_unwatched, 2),
           infos?: function_exported?(module, :handle_info, 2),
           signals?: function_exported?(module, :handle_signal, 2)
         }
@@ -121,11 +131,9 @@ defmodule Headcount.Tracker.Shard do
   # Runs in the shard, so that two functions never work on the same meta. An exception of the function
   # is returned, and raised in the caller.
   def update(config, {owner, topic, key}, fun, ttl) do
-    sessions = call(:presence_get_by_key, [config.presence, topic, key])
-
-    case List.keyfind(sessions, owner, 0) do
+    case Native.presence_own_meta(config.presence, {owner, topic, key}) do
       nil -> {:error, :nopresence}
-      {_owner, meta} -> {:meta, fun.(meta)}
+      meta -> {:meta, fun.(meta)}
     end
   catch
     kind, reason -> {:raised, kind, reason, __STACKTRACE__}
@@ -169,6 +177,10 @@ defmodule Headcount.Tracker.Shard do
 
   def handle_info({__MODULE__, %Signal{} = signal}, state) do
     {:noreply, handle_signal(signal, state)}
+  end
+
+  def handle_info({__MODULE__, :unwatched, topic}, state) do
+    {:noreply, handle_unwatched(topic, state)}
   end
 
   def handle_info({:DOWN, ref, :process, owner, _reason} = message, state) do
@@ -278,6 +290,19 @@ defmodule Headcount.Tracker.Shard do
 
       other ->
         raise "expected #{inspect(state.module)}.handle_signal/2 to return {:ok, state}, " <>
+                "got: #{inspect(other)}"
+    end
+  end
+
+  defp handle_unwatched(_topic, %{unwatched?: false} = state), do: state
+
+  defp handle_unwatched(topic, state) do
+    case state.module.handle_unwatched(topic, state.module_state) do
+      {:ok, module_state} ->
+        %{state | module_state: module_state}
+
+      other ->
+        raise "expected #{inspect(state.module)}.handle_unwatched/2 to return {:ok, state}, " <>
                 "got: #{inspect(other)}"
     end
   end

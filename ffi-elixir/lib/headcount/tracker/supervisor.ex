@@ -78,13 +78,15 @@ defmodule Headcount.Tracker.Supervisor do
     <<seed::64>> = :crypto.strong_rand_bytes(8)
     replica = {Config.replica(options), seed}
 
-    shared = {Config.cluster(options), options[:partitions]}
+    shared =
+      {Config.cluster(options), options[:partitions], options[:mode] == :interest,
+       options[:relay]}
 
     times =
       {options[:broadcast_period], options[:down_period], options[:permdown_period],
-       options[:vacate_after], options[:ready_after], options[:grace]}
+       options[:vacate_after], options[:ready_after], options[:unwatch_after], options[:grace]}
 
-    own = {options[:link], frame_max(transport)}
+    own = {options[:link], options[:watch_tracked], frame_max(transport), Config.now()}
 
     case Native.presence_new(replica, shared, times, own, Config.codec(options[:codec])) do
       {:error, {_what, message}} -> {:error, message}

@@ -10,7 +10,8 @@ defmodule Headcount.Transport.NATS do
   The NIF of a release has the client in it; one that is built from source needs
   `HEADCOUNT_NIF_FEATURES=nats`. `:servers` is one
   address or several, separated by commas; a lost connection is made again. Servers must take
-  messages of 256 KiB (the default is 1 MiB). Peers are not trusted: their terms create no atoms.
+  messages of 256 KiB (the default is 1 MiB). Peers are not trusted: their terms create no atoms. In mode
+  `:interest` each partition has a subject of its own; a node that wants more than 4,096 subscribes to all of them.
   """
 
   @behaviour Headcount.Transport
@@ -30,7 +31,27 @@ defmodule Headcount.Transport.NATS do
 
   @impl true
   def transmit(to, frame, connection) do
-    Native.nats_send(connection, if(to == :all, do: nil, else: to), frame)
+    to =
+      case to do
+        :all -> nil
+        {:group, partition} -> partition
+        address -> address
+      end
+
+    Native.nats_send(connection, to, frame)
+    connection
+  end
+
+  @impl true
+  def subscribe(partition, connection), do: subscribe(partition, true, connection)
+
+  @impl true
+  def unsubscribe(partition, connection), do: subscribe(partition, false, connection)
+
+  defp subscribe(partition, wanted?, connection) do
+    if not Native.nats_subscribe(connection, partition, wanted?),
+      do: raise("too many frames wait for the connection to NATS")
+
     connection
   end
 

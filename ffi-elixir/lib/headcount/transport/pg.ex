@@ -3,9 +3,29 @@ defmodule Headcount.Transport.PG do
   Erlang distribution: the trackers of one cluster find each other through a `:pg` group.
 
   A broken connection to a node hides its entries at once; a new connection is used at once.
+
+  In mode `:interest` each partition has a group of its own. To join one costs a message to every node, so a node
+  that wants more than `:groups_max` partitions (4,096) joins a group of all instead:
+
+      transport: {Headcount.Transport.PG, groups_max: 1_000}
+
+  ## Partial meshes
+
+  Frames go to the nodes that this one is connected to. Where not all nodes are connected to each other, as with
+  `-connect_all false`, the option `relay: true` of all trackers has nodes pass frames on. It also allows to choose
+  among connected nodes: `:neighbours` is a list of nodes, and two nodes exchange frames if one of them lists the
+  other.
+
+      Headcount.Tracker.start_link(MyTracker, [],
+        name: MyTracker,
+        relay: true,
+        transport: {Headcount.Transport.PG, neighbours: [:"web-2@host", :"web-3@host"]}
+      )
   """
 
   @behaviour Headcount.Transport
+
+  alias Headcount.Transport.Groups
 
   @scope __MODULE__
   # First and last wait for the groups of a new node.
@@ -13,20 +33,44 @@ defmodule Headcount.Transport.PG do
   @greet_ms_max 2_000
 
   @impl true
-  def init(cluster, _options) do
+  def init(cluster, options) do
     group = {__MODULE__, cluster}
-    :ok = :net_kernel.monitor_nodes(true)
-    :ok = :pg.join(@scope, group, self())
-    {:ok, %{group: group, monitors: %{}, hello: nil}}
+
+    with {:ok, neighbours} <- neighbours(options[:neighbours]),
+         {:ok, groups} <- Groups.new(group, options) do
+      :ok = :net_kernel.monitor_nodes(true)
+      :ok = :pg.join(@scope, group, self())
+      state = %{group: group, groups: groups, monitors: %{}, hello: nil, neighbours: neighbours}
+      {:ok, state}
+    end
   end
+
+  defp neighbours(nil), do: {:ok, :all}
+
+  defp neighbours(nodes) do
+    if is_list(nodes) and Enum.all?(nodes, &is_atom/1),
+      do: {:ok, MapSet.new(nodes)},
+      else: {:error, "neighbours must be a list of nodes"}
+  end
+
+  # One that has sent a frame lists this node.
+  defp neighbour?(_pid, %{neighbours: :all}), do: true
+
+  defp neighbour?(pid, state),
+    do: node(pid) in state.neighbours or is_map_key(state.monitors, address(pid))
 
   @impl true
   def transmit(:all, frame, state) do
-    for pid <- :pg.get_members(@scope, state.group), pid != self() do
+    for pid <- :pg.get_members(@scope, state.group), pid != self(), neighbour?(pid, state) do
       send_frame(pid, frame)
     end
 
     if hello?(frame), do: %{state | hello: frame}, else: state
+  end
+
+  def transmit({:group, partition}, frame, state) do
+    for pid <- Groups.members(state.groups, partition), do: send_frame(pid, frame)
+    state
   end
 
   def transmit(address, frame, state) do
@@ -37,6 +81,14 @@ defmodule Headcount.Transport.PG do
 
     state
   end
+
+  @impl true
+  def subscribe(partition, state),
+    do: %{state | groups: Groups.subscribe(state.groups, partition)}
+
+  @impl true
+  def unsubscribe(partition, state),
+    do: %{state | groups: Groups.unsubscribe(state.groups, partition)}
 
   @impl true
   def handle_info({__MODULE__, pid, frame}, state) do
@@ -83,7 +135,7 @@ defmodule Headcount.Transport.PG do
         Process.send_after(self(), {__MODULE__, :greet, node, wait * 2}, wait)
 
       members ->
-        for pid <- members, do: introduce(pid, state)
+        for pid <- members, neighbour?(pid, state), do: introduce(pid, state)
     end
 
     {:ok, state}

@@ -5,9 +5,17 @@ defmodule Headcount.Transport.PubSub do
   Phoenix is called at run time: this package does not depend on it. A frame for one peer is sent to its node
   only. With the adapter that uses Erlang distribution (`Phoenix.PubSub.PG2`, the default one) peers are
   trusted, and a broken connection hides their entries at once; with any other adapter they are not trusted.
+
+  In mode `:interest` frames of a partition go to the nodes that watch it through process groups of Erlang
+  distribution, as those of `Headcount.Transport.PG`, with the same option `:groups_max`: a broadcast of
+  `Phoenix.PubSub` reaches every node, whatever its topic. With an adapter that does not use Erlang distribution they
+  are broadcast, and nodes that do not watch the partition drop them: the mode then saves memory and work, no
+  traffic.
   """
 
   @behaviour Headcount.Transport
+
+  alias Headcount.Transport.Groups
 
   # Peers whose nodes are remembered; frames for others go to all nodes.
   @peers_max 10_000
@@ -17,10 +25,13 @@ defmodule Headcount.Transport.PubSub do
   def init(cluster, options) do
     server = Keyword.fetch!(options, :server)
     node = pubsub(:node_name, [server])
+    topic = "headcount:" <> cluster
 
     state = %{
       server: server,
-      topic: "headcount:" <> cluster,
+      topic: topic,
+      # `nil` where frames of a partition are broadcast.
+      groups: nil,
       node: node,
       address: "#{node}/#{Base.url_encode64(:crypto.strong_rand_bytes(9))}",
       # Nodes by address, and addresses of processes that are monitored.
@@ -28,12 +39,25 @@ defmodule Headcount.Transport.PubSub do
       monitored: %{}
     }
 
-    with :ok <- subscribe(state), do: {:ok, state}
+    with :ok <- subscribe_server(state),
+         {:ok, groups} <- Groups.new({__MODULE__, server, topic}, options) do
+      {:ok, if(trusted?(state), do: %{state | groups: groups}, else: state)}
+    end
   end
 
   @impl true
+  def transmit({:group, partition} = to, frame, %{groups: %{} = groups} = state) do
+    message = message(to, frame, state)
+
+    # A slow or broken connection loses frames; it delays no other peer.
+    for pid <- Groups.members(groups, partition),
+        do: Process.send(pid, message, [:noconnect, :nosuspend])
+
+    state
+  end
+
   def transmit(to, frame, state) do
-    message = {__MODULE__, {state.address, state.node, self()}, to, frame}
+    message = message(to, frame, state)
 
     case state.peers do
       %{^to => node} ->
@@ -46,13 +70,31 @@ defmodule Headcount.Transport.PubSub do
     state
   end
 
+  defp message(to, frame, state),
+    do: {__MODULE__, {state.address, state.node, self()}, to, frame}
+
+  @impl true
+  def subscribe(_partition, %{groups: nil} = state), do: state
+
+  def subscribe(partition, state),
+    do: %{state | groups: Groups.subscribe(state.groups, partition)}
+
+  @impl true
+  def unsubscribe(_partition, %{groups: nil} = state), do: state
+
+  def unsubscribe(partition, state),
+    do: %{state | groups: Groups.unsubscribe(state.groups, partition)}
+
   @impl true
   def handle_info({__MODULE__, {address, _node, _pid}, _to, _frame}, %{address: address} = state),
     do: {:ok, state}
 
   def handle_info({__MODULE__, {from, node, pid}, to, frame}, %{address: address} = state) do
     state = meet(from, node, pid, state)
-    if to in [:all, address], do: {:frame, from, frame, state}, else: {:ok, state}
+
+    if to in [:all, address] or match?({:group, _}, to),
+      do: {:frame, from, frame, state},
+      else: {:ok, state}
   end
 
   def handle_info({:DOWN, _ref, :process, pid, _reason}, %{monitored: monitored} = state)
@@ -90,7 +132,7 @@ defmodule Headcount.Transport.PubSub do
 
   defp subscribe_again(state) do
     pubsub(:unsubscribe, [state.server, state.topic])
-    :ok = subscribe(state)
+    :ok = subscribe_server(state)
     state
   rescue
     # The server is not back yet.
@@ -99,7 +141,7 @@ defmodule Headcount.Transport.PubSub do
       state
   end
 
-  defp subscribe(state), do: pubsub(:subscribe, [state.server, state.topic])
+  defp subscribe_server(state), do: pubsub(:subscribe, [state.server, state.topic])
 
   defp pubsub(function, args), do: apply(Phoenix.PubSub, function, args)
 end

@@ -349,7 +349,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the meta with its reference, the one before an update, and a status other than online.
-    fn meta(self, entry: &impl Fields) -> Term<'a> {
+    pub(crate) fn meta(self, entry: &impl Fields) -> Term<'a> {
         let encoding = entry.key().encoding;
         let bytes = entry.meta();
         let meta = match encoding {

@@ -10,7 +10,7 @@ use crate::atoms;
 /// A connection; the thread ends when it is dropped.
 struct Connection {
     #[cfg(feature = "nats")]
-    frames: tokio::sync::mpsc::Sender<headcount::replica::Transmit>,
+    commands: tokio::sync::mpsc::Sender<thread::Command>,
 }
 
 impl std::panic::RefUnwindSafe for Connection {}
@@ -26,6 +26,12 @@ fn nats_connect<'a>(env: Env<'a>, _servers: &str, _cluster: &str, _to: LocalPid)
 
 #[cfg(not(feature = "nats"))]
 #[rustler::nif]
+fn nats_subscribe(_connection: ResourceArc<Connection>, _partition: u16, _wanted: bool) -> bool {
+    false
+}
+
+#[cfg(not(feature = "nats"))]
+#[rustler::nif]
 fn nats_send(_connection: ResourceArc<Connection>, _to: Term<'_>, _frame: Term<'_>) -> bool {
     false
 }
@@ -35,27 +41,48 @@ fn nats_send(_connection: ResourceArc<Connection>, _to: Term<'_>, _frame: Term<'
 #[rustler::nif(schedule = "DirtyIo")]
 fn nats_connect<'a>(env: Env<'a>, servers: &str, cluster: &str, to: LocalPid) -> Term<'a> {
     match thread::start(servers.to_owned(), cluster.to_owned(), to) {
-        Ok(frames) => (atoms::ok(), ResourceArc::new(Connection { frames })).encode(env),
+        Ok(commands) => (atoms::ok(), ResourceArc::new(Connection { commands })).encode(env),
         Err(message) => (atoms::error(), message).encode(env),
     }
 }
 
-/// Sends a frame to an address, or to all for `nil`; returns `false` when too many wait and it is dropped.
+/// Sends a frame to an address, to the subscribers of a partition, or to all for `nil`; returns `false` when too many
+/// wait and it is dropped.
 #[cfg(feature = "nats")]
 #[rustler::nif]
-fn nats_send(connection: ResourceArc<Connection>, to: Option<String>, frame: Binary<'_>) -> bool {
+fn nats_send(connection: ResourceArc<Connection>, to: Term<'_>, frame: Binary<'_>) -> bool {
     use headcount::replica::{Destination, Transmit};
 
-    let to = to.map_or(Destination::All, |address| {
+    let to = if let Ok(partition) = to.decode() {
+        Destination::Group(partition)
+    } else if let Ok(address) = to.decode::<&str>() {
         Destination::Peer(address.into())
-    });
+    } else {
+        Destination::All
+    };
     let frame = frame.as_slice().to_vec().into();
-    connection.frames.try_send(Transmit { to, frame }).is_ok()
+    let command = thread::Command::Send(Transmit { to, frame });
+    connection.commands.try_send(command).is_ok()
+}
+
+/// Subscribes to the frames of a partition, or no longer; returns `false` when too many frames wait and it does not.
+#[cfg(feature = "nats")]
+#[rustler::nif]
+fn nats_subscribe(connection: ResourceArc<Connection>, partition: u16, wanted: bool) -> bool {
+    use headcount::replica::Subscription;
+
+    let change = if wanted {
+        Subscription::Subscribe(partition)
+    } else {
+        Subscription::Unsubscribe(partition)
+    };
+    let command = thread::Command::Subscribe(change);
+    connection.commands.try_send(command).is_ok()
 }
 
 #[cfg(feature = "nats")]
 mod thread {
-    use headcount::replica::Transmit;
+    use headcount::replica::{Subscription, Transmit};
     use headcount::runtime::nats::NatsTransport;
     use headcount::runtime::{Incoming, Transport};
     use rustler::{LocalPid, OwnedEnv};
@@ -65,7 +92,13 @@ mod thread {
     use crate::atoms;
     use crate::entries::binary;
 
-    /// Most frames that wait for the thread; new ones beyond it are dropped.
+    /// What the transport is to do.
+    pub(super) enum Command {
+        Send(Transmit),
+        Subscribe(Subscription),
+    }
+
+    /// Most commands that wait for the thread; new ones beyond it are dropped.
     const WAITING_MAX: usize = 4096;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,8 +107,8 @@ mod thread {
         servers: String,
         cluster: String,
         to: LocalPid,
-    ) -> Result<Sender<Transmit>, String> {
-        let (frames, waiting) = channel(WAITING_MAX);
+    ) -> Result<Sender<Command>, String> {
+        let (commands, waiting) = channel(WAITING_MAX);
         let (tell, told) = std::sync::mpsc::channel();
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -101,14 +134,15 @@ mod thread {
         thread.spawn(run).map_err(|error| error.to_string())?;
         told.recv()
             .map_err(|error| error.to_string())?
-            .map(|()| frames)
+            .map(|()| commands)
     }
 
-    async fn pump(mut transport: NatsTransport, mut waiting: Receiver<Transmit>, to: &LocalPid) {
+    async fn pump(mut transport: NatsTransport, mut waiting: Receiver<Command>, to: &LocalPid) {
         loop {
             tokio::select! {
-                transmit = waiting.recv() => match transmit {
-                    Some(transmit) => transport.send(transmit).await,
+                command = waiting.recv() => match command {
+                    Some(Command::Send(transmit)) => transport.send(transmit).await,
+                    Some(Command::Subscribe(change)) => transport.subscribe(change).await,
                     None => return,
                 },
                 incoming = transport.receive() => match incoming {

@@ -67,6 +67,10 @@ fn hand_out<'a>(
     let mut parts = cluster.outbox.0.lock();
     parts.forget_delivered(taker);
     for diff in diffs {
+        if cluster.watches_tracked {
+            let left = diff.iter().filter(|topic| !topic.leaves.is_empty());
+            left.for_each(|topic| cluster.topics.note_leaves(&topic.topic));
+        }
         diff.into_iter().for_each(|topic| parts.push(topic, shards));
         // A topic may come again in the next diff, so this one ends here.
         parts.close_all();
@@ -109,7 +113,7 @@ fn presence_drop_changes(changes: ResourceArc<Changes>) {
 }
 
 /// Returns the shard of a topic: the same in each call with as many shards.
-fn shard_of(topic: &str, shards: u32) -> u32 {
+pub(super) fn shard_of(topic: &str, shards: u32) -> u32 {
     let hash = Shape::new(1 << 16, Mode::All).unwrap_or_default();
     u32::from(hash.partition_of(topic)) % shards.max(1)
 }

@@ -17,8 +17,9 @@ const GONE_AT_ONCE: usize = 10_000;
 const SLICES_AT_ONCE: usize = 32;
 
 /// Does one round: takes note of the owners that died, takes frames in, does what is due. Returns
-/// `{[{from, error}], [{to | nil, frame}], [event], [{shard, number, changes}], next_timeout | nil}`, where the next
-/// timeout is now when there is more work. Without `due` it ignores deadlines, as more frames wait.
+/// `{[{from, error}], [{partition, wanted}], [{to, frame}], [event], [{shard, number, changes}], next_timeout | nil}`,
+/// where `to` is an address, a partition or `nil` for all, and the next timeout is now when there is more work. Without
+/// `due` it ignores deadlines, as more frames wait.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_step<'a>(
     env: Env<'a>,
@@ -30,6 +31,9 @@ fn presence_step<'a>(
 ) -> Term<'a> {
     cluster.watch.looked();
     let time = Duration::from_micros(now);
+    cluster.clock.set(time);
+    cluster.topics.forget_delivered(env);
+    cluster.topics.end_dead(&cluster.presence, time);
     let more_gone = remove_gone(env, &cluster, time);
     let mut errors = Vec::new();
     for (from, frame) in frames {
@@ -48,8 +52,15 @@ fn presence_step<'a>(
             break;
         }
     }
-    let (frames, events) = poll(env, &cluster);
+    let groups = cluster.groups.take(&cluster.presence, env.pid());
+    let (frames, mut events) = poll(env, &cluster);
     let changes = changes::take(env, &cluster, shards);
+    cluster.topics.settle(&cluster.presence, time);
+    events.extend(cluster.topics.take_news(env, shards));
+    if !cluster.watch.is_attached(env.pid()) {
+        // A process that was killed finishes its call after its successor has started.
+        cluster.watch.wake(env);
+    }
     let due = cluster.presence.poll_timeout();
     let next = if more_gone || cluster.presence.is_working() {
         Some(now)
@@ -57,7 +68,7 @@ fn presence_step<'a>(
         // Only operations of this moment are due by now, and they send a message of their own.
         due.map(|due| (due.as_micros() as u64).max(now + 1))
     };
-    (errors, frames, events, changes, next).encode(env)
+    (errors, groups, frames, events, changes, next).encode(env)
 }
 
 /// Waits until no change comes for a moment. Returns `{[{shard, number, changes}], micros}`, the changes of this node
@@ -112,23 +123,33 @@ fn presence_poll_goodbye(cluster: ResourceArc<Cluster>) -> Option<u64> {
     next.map(|next| next.as_micros() as u64)
 }
 
-/// Returns `[{to | nil, frame}]` and `[event]`.
+/// Returns `[{to, frame}]` and `[event]`.
 fn poll<'a>(env: Env<'a>, cluster: &Cluster) -> (Vec<Term<'a>>, Vec<Term<'a>>) {
     let frames = std::iter::from_fn(|| cluster.presence.poll_transmit()).map(|transmit| {
         let to = match &transmit.to {
-            Destination::All | Destination::Group(_) => None,
-            Destination::Peer(address) => Some(address.to_string()),
+            Destination::All => atoms::nil().encode(env),
+            Destination::Group(partition) => partition.encode(env),
+            Destination::Peer(address) => (**address).encode(env),
         };
         (to, entries::binary(env, &transmit.frame)).encode(env)
     });
     let frames = frames.collect();
-    let events = std::iter::from_fn(|| cluster.presence.poll_event());
-    (
-        frames,
-        events
-            .map(|event| event_term(env, cluster, &event))
-            .collect(),
-    )
+    let mut events = Vec::new();
+    while let Some(event) = cluster.presence.poll_event() {
+        match event {
+            Event::TopicReady {
+                topic,
+                age,
+                missing,
+            } => {
+                let missing = missing.iter().map(|id| id.name().to_owned()).collect();
+                let presence = &cluster.presence;
+                cluster.topics.note_ready(presence, &topic, age, missing);
+            }
+            event => events.push(event_term(env, cluster, &event)),
+        }
+    }
+    (frames, events)
 }
 
 /// Returns `{:replica_up, name}` and the like; `{:other, text}` for an event that has no name in Elixir.
@@ -171,7 +192,10 @@ fn event_term<'a>(env: Env<'a>, cluster: &Cluster, event: &Event) -> Term<'a> {
             let from: &str = from;
             (atoms::unreadable(), from, what).encode(env)
         }
-        Event::DiffsDropped => named(atoms::diffs_dropped(), &cluster.presence.id()),
+        Event::DiffsDropped => {
+            cluster.topics.note_lost_leaves();
+            named(atoms::diffs_dropped(), &cluster.presence.id())
+        }
         other => (atoms::other(), format!("{other:?}")).encode(env),
     }
 }

@@ -2,21 +2,26 @@
 
 mod changes;
 mod cluster;
+mod groups;
 mod lists;
 mod read;
 mod signal;
+mod topics;
 mod watch;
 mod write;
 
-use headcount::replica::Config;
+use headcount::replica::{Config, Mode};
 use headcount::{Presence, PresenceConfig, ReplicaId};
+use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::changes::Outbox;
+use self::groups::Groups;
 use self::lists::Lists;
+use self::topics::Topics;
 use self::watch::Watch;
 use crate::entries::{self, Codec, Reader};
 use crate::errors;
@@ -30,6 +35,9 @@ struct Cluster {
     presence: Discarded<Presence>,
     /// Its monitors end on the thread that drops it.
     watch: Discarded<ResourceArc<Watch>>,
+    topics: Discarded<ResourceArc<Topics>>,
+    groups: Groups,
+    clock: Clock,
     outbox: Outbox,
     codec: Codec,
     lists: Lists,
@@ -37,6 +45,10 @@ struct Cluster {
     has_grace: bool,
     /// True if the shards link all owners, and so must learn of each.
     link: bool,
+    /// True if this node holds of others what it watches.
+    is_interest: bool,
+    /// True if it watches the topics with entries of its own.
+    watches_tracked: bool,
     /// True if peers are not trusted: their terms create no atoms.
     safe: AtomicBool,
 }
@@ -71,30 +83,60 @@ impl Cluster {
     }
 }
 
-/// What all nodes of a cluster have in common: its name, and the number of partitions.
-type Shared<'a> = (&'a str, u32);
+/// The time for calls that are not told it: a time that was told, and the moment at which it was.
+struct Clock(Mutex<(Duration, Instant)>);
 
-/// `(heartbeat, down_after, forget_after, vacate_after, ready_after, grace)`, in milliseconds.
-type Times = (u64, u64, u64, u64, u64, u64);
+impl Clock {
+    fn new(now: Duration) -> Self {
+        Self(Mutex::new((now, Instant::now())))
+    }
+
+    fn set(&self, now: Duration) {
+        *self.0.lock() = (now, Instant::now());
+    }
+
+    fn now(&self) -> Duration {
+        let (told, at) = *self.0.lock();
+        told + at.elapsed()
+    }
+}
+
+/// What all nodes of a cluster have in common: its name, the number of partitions, whether the mode is `interest`, and
+/// whether nodes pass frames on.
+type Shared<'a> = (&'a str, u32, bool, bool);
+
+/// `(heartbeat, down_after, forget_after, vacate_after, ready_after, unwatch_after, grace)`, in milliseconds.
+type Times = (u64, u64, u64, u64, u64, u64, u64);
+
+/// Whether owners are linked and topics with own entries watched, the longest frame, and the time in microseconds.
+type Own = (bool, bool, usize, u64);
 
 #[rustler::nif]
 fn presence_new<'a>(
     env: Env<'a>,
     (name, seed): (&'a str, u64),
-    (cluster, partitions): Shared<'a>,
+    (cluster, partitions, is_interest, relay): Shared<'a>,
     times: Times,
-    (link, frame_max): (bool, usize),
+    (link, watches_tracked, frame_max, now): Own,
     (json, existing_atoms): (bool, bool),
 ) -> Term<'a> {
-    let (heartbeat, down, forget, vacate, ready, grace) = times;
+    let (heartbeat, down, forget, vacate, ready, unwatch, grace) = times;
+    let mode = if is_interest {
+        Mode::Interest
+    } else {
+        Mode::All
+    };
     let replication = Config::default()
         .cluster(cluster)
         .partitions(partitions)
+        .mode(mode)
+        .relay(relay)
         .heartbeat(Duration::from_millis(heartbeat))
         .down_after(Duration::from_millis(down))
         .forget_after(Duration::from_millis(forget))
         .vacate_after(Duration::from_millis(vacate))
         .ready_after(Duration::from_millis(ready))
+        .unwatch_after(Duration::from_millis(unwatch))
         .push_after(Duration::ZERO)
         .frame_max(frame_max);
     // The calling process gathers changes by itself: a flush waits no longer.
@@ -105,11 +147,16 @@ fn presence_new<'a>(
         .flush(Duration::ZERO)
         .grace(Duration::from_millis(grace))
         .slice_entries_max(SLICE_ENTRIES_MAX);
+    let watch = ResourceArc::new(Watch::default());
+    let topics = ResourceArc::new(Topics::new(watch.clone()));
     match ReplicaId::generate(name, SystemTime::now()) {
         Err(error) => errors::described(env, &error),
         Ok(id) => ResourceArc::new(Cluster {
             presence: Discarded::new(Presence::new(id, config)),
-            watch: Discarded::new(ResourceArc::new(Watch::default())),
+            watch: Discarded::new(watch),
+            topics: Discarded::new(topics),
+            groups: Groups::default(),
+            clock: Clock::new(Duration::from_micros(now)),
             outbox: Outbox::default(),
             codec: Codec {
                 replica: name.into(),
@@ -119,6 +166,8 @@ fn presence_new<'a>(
             lists: Lists::default(),
             has_grace: grace > 0,
             link,
+            is_interest,
+            watches_tracked: is_interest && watches_tracked,
             safe: AtomicBool::new(true),
         })
         .encode(env),

@@ -8,6 +8,7 @@ use super::Cluster;
 use super::lists::Read;
 use crate::atoms;
 use crate::entries::Reader;
+use crate::errors;
 use crate::shared::{answer, patiently, twins};
 
 /// Most keys of a long list that are read while the lock is held.
@@ -16,9 +17,14 @@ const PAGE_KEYS: usize = 256;
 /// The longest kept list that a normal scheduler copies.
 const COPIED_MAX: usize = 1_000;
 
-/// Returns what was read: the trackers are in mode `all`, in which every topic can be read.
-fn readable<T>(read: Result<T, ReadError>) -> T {
-    read.expect("every topic can be read in mode `all`")
+/// Returns what was read, `{:error, :not_watched}` or `{:error, :not_ready}`.
+fn readable<'a>(env: Env<'a>, read: Result<impl Encoder, ReadError>) -> Term<'a> {
+    match read {
+        Ok(read) => read.encode(env),
+        Err(ReadError::NotWatched { .. }) => (atoms::error(), atoms::not_watched()).encode(env),
+        Err(ReadError::NotReady { .. }) => (atoms::error(), atoms::not_ready()).encode(env),
+        Err(other) => errors::described(env, &other),
+    }
 }
 
 twins! {
@@ -37,10 +43,10 @@ twins! {
         let presence = &cluster.presence;
         let sessions = patiently(
             patience,
-            || presence.try_read(topic, read).map(readable),
-            || readable(presence.read(topic, read)),
+            || presence.try_read(topic, read),
+            || presence.read(topic, read),
         );
-        answer(env, sessions)
+        answer(env, sessions.map(|sessions| readable(env, sessions)))
     }
 }
 
@@ -67,47 +73,63 @@ fn presence_list_short<'a>(
     let presence = &cluster.presence;
     let list = patiently(
         crate::shared::Patience::Moment,
-        || presence.try_read(topic, read).map(readable),
-        || readable(presence.read(topic, read)),
+        || presence.try_read(topic, read),
+        || presence.read(topic, read),
     );
-    list.unwrap_or_else(|| atoms::many().encode(env))
+    list.map_or_else(|| atoms::many().encode(env), |list| readable(env, list))
 }
 
 /// Returns `[{key, meta}]`, read in pages so that writers wait for one page only.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_list<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -> Term<'a> {
+    readable(env, list(env, &cluster, topic))
+}
+
+fn list<'a>(env: Env<'a>, cluster: &Cluster, topic: &str) -> Result<Term<'a>, ReadError> {
     let presence = &cluster.presence;
-    let revision = || readable(presence.read(topic, |tracker| tracker.list_revision(topic)));
-    let before = revision();
+    let revision = || presence.read(topic, |tracker| tracker.list_revision(topic));
+    let before = revision()?;
     if let Some(list) = cluster.lists.copy(env, topic, before, usize::MAX) {
-        return list;
+        return Ok(list);
     }
-    let mut making = Making::new(&cluster, env);
-    let mut pages = readable(presence.begin_pages(topic));
-    read_pages(presence, &mut pages, &mut making);
-    if revision() == before {
+    let mut making = Making::new(cluster, env);
+    let mut pages = presence.begin_pages(topic)?;
+    read_pages(presence, &mut pages, &mut making)?;
+    Ok(if revision()? == before {
         making.finish(topic, before)
     } else {
         making.terms.encode(env)
-    }
+    })
 }
 
 /// As [`presence_list`], with the entries of nodes that are down.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_dirty_list<'a>(
-    env: Env<'a>,
-    cluster: ResourceArc<Cluster>,
-    topic: &str,
-) -> Vec<Term<'a>> {
-    let presence = &cluster.presence;
-    let mut making = Making::new(&cluster, env);
-    let mut pages = readable(presence.begin_pages(topic)).down_too();
-    read_pages(presence, &mut pages, &mut making);
-    making.terms
+fn presence_dirty_list<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -> Term<'a> {
+    readable(env, dirty_list(env, &cluster, topic))
 }
 
-fn read_pages(presence: &Presence, pages: &mut Pages, making: &mut Making<'_, '_>) {
-    while !readable(presence.page(pages, PAGE_KEYS, |entry| making.push(entry))).done {}
+fn dirty_list<'a>(
+    env: Env<'a>,
+    cluster: &Cluster,
+    topic: &str,
+) -> Result<Vec<Term<'a>>, ReadError> {
+    let presence = &cluster.presence;
+    let mut making = Making::new(cluster, env);
+    let mut pages = presence.begin_pages(topic)?.down_too();
+    read_pages(presence, &mut pages, &mut making)?;
+    Ok(making.terms)
+}
+
+fn read_pages(
+    presence: &Presence,
+    pages: &mut Pages,
+    making: &mut Making<'_, '_>,
+) -> Result<(), ReadError> {
+    while !presence
+        .page(pages, PAGE_KEYS, |entry| making.push(entry))?
+        .done
+    {}
+    Ok(())
 }
 
 /// A list that is being made.
@@ -159,18 +181,21 @@ twins! {
     ) {
         let presence = &cluster.presence;
         let count = |tracker: &Tracker| tracker.count(topic);
-        answer(env, patiently(
+        let counted = patiently(
             patience,
-            || presence.try_read(topic, count).map(readable),
-            || readable(presence.read(topic, count)),
-        ))
+            || presence.try_read(topic, count),
+            || presence.read(topic, count),
+        );
+        answer(env, counted.map(|counted| readable(env, counted)))
     }
 }
 
 /// Returns the number of keys. Dirty: while a node is down the first call after a change reads the whole topic.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_count_keys(cluster: ResourceArc<Cluster>, topic: &str) -> usize {
-    readable(cluster.presence.count_keys(topic)).at_most
+fn presence_count_keys<'a>(env: Env<'a>, cluster: ResourceArc<Cluster>, topic: &str) -> Term<'a> {
+    // Entries are held wherever a topic can be read: the bounds are one number.
+    let keys = cluster.presence.count_keys(topic);
+    readable(env, keys.map(|keys| keys.at_most))
 }
 
 twins! {

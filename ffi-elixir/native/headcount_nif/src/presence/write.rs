@@ -10,7 +10,7 @@ use super::watch::Watch;
 use crate::atoms;
 use crate::entries::{self, Content};
 use crate::errors;
-use crate::shared::{patiently, twins};
+use crate::shared::{Patience, patiently, twins};
 
 /// Returns `{:ok, ref}`, `{:error, reason}` or `:busy`; wakes the process that moves frames.
 fn written<'a>(
@@ -77,7 +77,19 @@ twins! {
         };
         let put = content.put(topic);
         let presence = &cluster.presence;
+        let is_patient = matches!(patience, Patience::Endless);
+        if cluster.watches_tracked && !is_patient && !cluster.topics.is_tracked(topic) {
+            // To watch a topic takes a lock that a normal scheduler does not wait for.
+            return atoms::busy().encode(env);
+        }
         let result = patiently(patience, || presence.try_track(&put), || presence.track(&put));
+        if cluster.watches_tracked && matches!(result, Some(Ok(_))) {
+            if is_patient {
+                cluster.topics.note_tracked(presence, cluster.clock.now(), topic);
+            } else {
+                cluster.topics.note_tracked_later(topic);
+            }
+        }
         tracked(env, &cluster, owner, result)
     }
 }
@@ -96,6 +108,20 @@ twins! {
         let updated = patiently(patience, || presence.try_update(&put), || presence.update(&put));
         written(env, &cluster, updated)
     }
+}
+
+/// Returns the meta of an entry of this node, `nil` if there is none.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_own_meta<'a>(
+    env: Env<'a>,
+    cluster: ResourceArc<Cluster>,
+    (owner, topic, name): (Term<'a>, &'a str, Term<'a>),
+) -> Option<Term<'a>> {
+    let session = cluster.codec.session(name, owner).ok()?;
+    let own = cluster
+        .presence
+        .get_own(topic, session.key(), &session.owner)?;
+    Some(cluster.reader(env).meta(&own))
 }
 
 twins! {
@@ -146,6 +172,10 @@ fn presence_write<'a>(
             let result = put(&cluster, &content, topic, ttl, |put| {
                 cluster.presence.track(put)
             });
+            if cluster.watches_tracked && result.is_ok() {
+                let now = Duration::from_micros(now);
+                cluster.topics.note_tracked(&cluster.presence, now, topic);
+            }
             tracked(env, &cluster, owner, Some(result))
         } else {
             let result = put(&cluster, &content, topic, ttl, |put| {
