@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The events of the socket; the payload is the input.
-const EVENTS: [&str; 15] = [
+const EVENTS: [&str; 16] = [
     "phx_join",
     "phx_leave",
     "heartbeat",
@@ -43,6 +43,7 @@ const EVENTS: [&str; 15] = [
     "member_list_close",
     "member_list_resync",
     "member_list_find",
+    "member_list_resume",
 ];
 
 /// The routes of the API, without those that compute a hash. `{}` is the room, `*` the input.
@@ -161,7 +162,8 @@ impl Harness {
                 guest: true,
                 ..self.user.clone()
             };
-            let mut channels = Channels::new(Arc::clone(&self.app), vsn, guest, Choices::default());
+            let mut channels =
+                Channels::new(Arc::clone(&self.app), vsn, guest, Choices::resumable());
             let mut is_ended = false;
             for (choice, bytes) in steps {
                 let text = String::from_utf8_lossy(bytes);

@@ -43,7 +43,8 @@ impl Kind {
         match event {
             "typing" | "stop_typing" => Self::Typing,
             "set_status" => Self::Status,
-            "member_list_open" | "member_list_move" | "member_list_resync" => Self::Window,
+            "member_list_open" | "member_list_move" | "member_list_resync"
+            | "member_list_resume" => Self::Window,
             "member_list_find" => Self::Find,
             _ => Self::Other,
         }

@@ -49,7 +49,8 @@ export class Connection extends EventTarget {
     this.isServerUp = isServerUp;
     this.socket = new Socket(url, {
       authToken: token,
-      params: { device },
+      // Frames of format 2, which can be resumed after a lost connection.
+      params: { device, member_list: 2 },
       timeout: 10_000,
       // Otherwise Phoenix uses the real one, which a third-party frame may not access.
       sessionStorage: new NoStorage(),

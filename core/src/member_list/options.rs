@@ -60,8 +60,10 @@ impl ListOptions {
     }
 
     /// Sets how long the list keeps the windows of clients that went away, and the last steps of
-    /// all windows, so that a client that comes back gets what changed and not all rows again; see
-    /// [`Viewer::resume`](crate::member_list::Viewer::resume). Default 60 s; zero keeps nothing.
+    /// their windows, so that a client that comes back gets what changed and not all rows again;
+    /// see [`Viewer::resume`](crate::member_list::Viewer::resume). Default 60 s; zero keeps nothing.
+    /// Windows of which no viewer is [resumable](crate::member_list::Viewer::resumable) cost
+    /// nothing.
     #[must_use]
     pub fn resume_for(mut self, keep: Duration) -> Self {
         self.resume.keep = keep;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::member_list::Id;
-use crate::member_list::frames::model::{Bundle, Counts, Frame, HeldWindow, Shared, WindowVersion};
+use crate::member_list::frames::model::{Bundle, Counts, Frame, HeldWindow, Shared};
 use crate::member_list::limits::{VIEWER_SEARCHES_MAX, VIEWER_WINDOWS_MAX};
 use crate::member_list::windows::base::under_name;
 use crate::member_list::windows::bodies::Bodies;
@@ -92,10 +92,38 @@ impl<I> Default for Viewer<I> {
 }
 
 impl<I: Id> Viewer<I> {
-    /// Makes a viewer without windows.
+    /// Makes a viewer without windows, whose client does not resume them.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes a viewer without windows, whose client can [resume](Self::resume) them: it reads frame
+    /// format 2. For such viewers the list keeps the last steps of their windows, and the windows
+    /// for a while after the viewer is dropped; see
+    /// [`ListOptions::resume_for`](crate::member_list::ListOptions::resume_for).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headcount::{Bodies, ListOptions, MemberList, SortKey, Viewer, WindowSpec};
+    ///
+    /// let mut list = MemberList::<u64>::new(ListOptions::default());
+    /// let online = list.add_group("online")?;
+    /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
+    /// for (mut viewer, keeps) in [(Viewer::new(), false), (Viewer::resumable(), true)] {
+    ///     viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
+    ///     drop(viewer);
+    ///     let _ = list.tick(Duration::from_secs(1), Bodies::None);
+    ///     assert_eq!(list.resume_bytes() > 0, keeps);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn resumable() -> Self {
+        Self {
+            windows: OpenWindows::resumable(),
+            ..Self::default()
+        }
     }
 
     /// Makes a viewer that is sent Discord's events: chunks only, whole rows, groups with every
@@ -120,7 +148,7 @@ impl<I: Id> Viewer<I> {
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
         let list = &mut list.live();
-        if self.position(&spec).is_some() {
+        if self.windows.position(&spec).is_some() {
             return self.resync(list, &[spec], bodies);
         }
         if self.windows.len() >= VIEWER_WINDOWS_MAX {
@@ -130,11 +158,11 @@ impl<I: Id> Viewer<I> {
         self.check_searches(&spec, None)?;
         let opened = self.show(list, &spec, bodies)?;
         let others = self.look_at_all(list, bodies)?;
-        self.forget_former(&spec);
+        self.windows.forget_former(&spec);
         if self.windows.is_empty() {
             self.mark = Some(list.windows.mark());
         }
-        self.windows.push(OpenWindow::new(spec, &opened));
+        self.windows.push(spec, &opened);
         Ok(self.answer(list, vec![opened.frame], others))
     }
 
@@ -150,22 +178,22 @@ impl<I: Id> Viewer<I> {
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
         let list = &mut list.live();
-        let at = self.find(from).ok_or(WindowError::NotOpen)?;
-        if self.position(&to).is_some() {
+        let at = self.windows.find(from).ok_or(WindowError::NotOpen)?;
+        if self.windows.position(&to).is_some() {
             let mut bundle = self.resync(list, std::slice::from_ref(&to), bodies)?;
             // Both may have become one.
-            let kept = self.find_merged(&to);
-            if let Some(gone) = self.find(from).filter(|gone| Some(*gone) != kept) {
+            let kept = self.windows.find_merged(&to);
+            if let Some(gone) = self.windows.find(from).filter(|gone| Some(*gone) != kept) {
                 self.windows.remove(gone);
-                bundle.windows = self.names();
+                bundle.windows = self.windows.names();
             }
             return Ok(bundle);
         }
         self.check_searches(&to, Some(at))?;
         let opened = self.show(list, &to, bodies)?;
         let others = self.look_at_all(list, bodies)?;
-        self.forget_former(&to);
-        self.windows[at] = OpenWindow::new(to, &opened);
+        self.windows.forget_former(&to);
+        self.windows.replace(at, to, &opened);
         Ok(self.answer(list, vec![opened.frame], others))
     }
 
@@ -184,6 +212,7 @@ impl<I: Id> Viewer<I> {
         let list = &mut list.live();
         let mut next = Self {
             whole_rows: self.whole_rows,
+            windows: self.windows.like(),
             ..Self::default()
         };
         let mut frames = Vec::new();
@@ -205,7 +234,7 @@ impl<I: Id> Viewer<I> {
     /// # Errors
     /// [`WindowError::NotOpen`].
     pub fn close(&mut self, spec: &WindowSpec<I>) -> Result<(), WindowError> {
-        let at = self.find(spec).ok_or(WindowError::NotOpen)?;
+        let at = self.windows.find(spec).ok_or(WindowError::NotOpen)?;
         self.windows.remove(at);
         if self.windows.is_empty() {
             self.mark = None;
@@ -226,12 +255,18 @@ impl<I: Id> Viewer<I> {
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
         let list = &mut list.live();
-        if specs.iter().any(|spec| self.find_merged(spec).is_none()) {
+        if specs
+            .iter()
+            .any(|spec| self.windows.find_merged(spec).is_none())
+        {
             return Err(WindowError::NotOpen);
         }
         let mut shown = Vec::new();
         for asked in specs.iter().take(VIEWER_WINDOWS_MAX) {
-            let at = self.find_merged(asked).ok_or(WindowError::NotOpen)?;
+            let at = self
+                .windows
+                .find_merged(asked)
+                .ok_or(WindowError::NotOpen)?;
             let asked = asked.clone();
             let opened = self.look(at, list, bodies)?;
             shown.push(Shown { asked, opened });
@@ -248,8 +283,9 @@ impl<I: Id> Viewer<I> {
     /// [keeps it](crate::member_list::ListOptions::resume_for), holds it from another epoch or
     /// node, or says what is not true.
     ///
-    /// A list keeps the windows of a viewer that is dropped, not those that it closes; so drop the
-    /// viewer of a connection that ended. O(log n + rows + changes since) for each window.
+    /// A list keeps the windows of a [resumable](Self::resumable) viewer that is dropped, not those
+    /// that it closes; so drop the viewer of a connection that ended. O(log n + rows + changes since)
+    /// for each window.
     ///
     /// ```
     /// use std::time::Duration;
@@ -260,7 +296,7 @@ impl<I: Id> Viewer<I> {
     /// list.begin_epoch("room", Epoch::new("node-1", 1_790_000_000_000));
     /// let online = list.add_group("online")?;
     /// list.upsert(7, online, &SortKey::from_name("Ada"), 0)?;
-    /// let mut viewer = Viewer::new();
+    /// let mut viewer = Viewer::resumable();
     /// let bundle = viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?;
     /// let held = HeldWindow {
     ///     window: "c:0".into(),
@@ -271,20 +307,23 @@ impl<I: Id> Viewer<I> {
     /// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
     /// let _ = list.tick(Duration::from_secs(20), Bodies::None);
     ///
-    /// let bundle = Viewer::new().resume(&mut list, &[held], Bodies::None)?;
+    /// let bundle = Viewer::resumable().resume(&mut list, &[held], Bodies::None)?;
     /// assert!(matches!(bundle.frames[0].change, FrameChange::Delta { .. }));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// [`WindowError`], and no window was opened: a bad name, a window named twice, over a limit,
-    /// or a viewer whose protocol has no versions.
+    /// or [`WindowError::NotResumable`].
     pub fn resume(
         &mut self,
         list: &mut impl Watchable<I>,
         held: &[HeldWindow],
         bodies: Bodies<'_, I>,
     ) -> Result<Bundle<I>, WindowError> {
+        if !self.windows.is_resumable() {
+            return Err(WindowError::NotResumable);
+        }
         let list = &mut list.live();
         let claims = Claim::read_all(held)?;
         self.check_claims(&claims)?;
@@ -293,14 +332,14 @@ impl<I: Id> Viewer<I> {
         let shown: Vec<_> = claims.iter().map(show).collect::<Result<_, _>>()?;
         let mut frames = Vec::with_capacity(shown.len());
         for (Claim { spec, .. }, opened) in claims.into_iter().zip(shown) {
-            let known = self.find_merged(&spec);
+            let known = self.windows.find_merged(&spec);
             let at = known.unwrap_or(self.windows.len());
             if known.is_none() {
-                self.forget_former(&spec);
-                self.windows.push(OpenWindow::new(spec, &opened));
+                self.windows.forget_former(&spec);
+                self.windows.push(spec, &opened);
             }
             self.windows[at].hold(&opened.handle, &opened.frame);
-            self.drop_double(at);
+            self.windows.drop_double(at);
             frames.push(opened.frame);
         }
         self.mark = (!self.windows.is_empty()).then(|| list.windows.mark());
@@ -310,12 +349,9 @@ impl<I: Id> Viewer<I> {
     /// Checks that the viewer may open the windows that a client says it holds.
     fn check_claims(&self, claims: &[Claim<I>]) -> Result<(), WindowError> {
         let new = claims.iter().map(|claim| &claim.spec);
-        let new = new.filter(|spec| self.find_merged(spec).is_none());
+        let new = new.filter(|spec| self.windows.find_merged(spec).is_none());
         let searches = new.clone().filter(|spec| spec.is_search()).count();
         let max = VIEWER_WINDOWS_MAX;
-        if self.whole_rows {
-            return Err(WindowError::Unsupported);
-        }
         if self.windows.len() + new.count() > max || claims.len() > max {
             return Err(WindowError::TooManyWindows { max });
         }
@@ -417,7 +453,7 @@ impl<I: Id> Viewer<I> {
             let mut at = 0;
             while let Some(window) = self.windows.get_mut(at) {
                 window.take(tick, missed_some, &mut bundle);
-                at += usize::from(!self.drop_double(at));
+                at += usize::from(!self.windows.drop_double(at));
             }
         }
         if self.whole_rows {
@@ -432,7 +468,7 @@ impl<I: Id> Viewer<I> {
             return None;
         }
         self.last_bundle = Some(tick.now);
-        bundle.windows = self.names();
+        bundle.windows = self.windows.names();
         Some(bundle)
     }
 
@@ -514,24 +550,6 @@ impl<I: Id> Viewer<I> {
         }
     }
 
-    fn position(&self, spec: &WindowSpec<I>) -> Option<usize> {
-        self.windows.iter().position(|window| window.spec == *spec)
-    }
-
-    /// A window by its name or one it had.
-    fn find(&self, spec: &WindowSpec<I>) -> Option<usize> {
-        let formerly = |window: &OpenWindow<I>| window.former.contains(spec);
-        self.position(spec)
-            .or_else(|| self.windows.iter().position(formerly))
-    }
-
-    /// A window by any name its client may know.
-    fn find_merged(&self, spec: &WindowSpec<I>) -> Option<usize> {
-        let merged = |window: &OpenWindow<I>| window.merged.contains(spec);
-        self.find(spec)
-            .or_else(|| self.windows.iter().position(merged))
-    }
-
     fn show(
         &mut self,
         list: &mut LiveList<'_, I>,
@@ -608,10 +626,10 @@ impl<I: Id> Viewer<I> {
         let mut frames = Vec::with_capacity(shown.len());
         for Shown { asked, opened } in shown {
             // A window may have become one with another since.
-            if let Some(at) = self.find_merged(&asked) {
+            if let Some(at) = self.windows.find_merged(&asked) {
                 self.windows[at].hold(&opened.handle, &opened.frame);
                 frames.push(under_name(&opened.frame, asked.to_string().into()));
-                self.drop_double(at);
+                self.windows.drop_double(at);
             }
         }
         frames
@@ -620,7 +638,7 @@ impl<I: Id> Viewer<I> {
     /// Holds windows as they were read; adds the frames of those that changed.
     fn hold_others(&mut self, others: Vec<Shown<I>>, frames: &mut Vec<Arc<Shared<Frame<I>>>>) {
         for Shown { asked, opened } in others {
-            let Some(at) = self.position(&asked) else {
+            let Some(at) = self.windows.position(&asked) else {
                 continue;
             };
             let window = &mut self.windows[at];
@@ -662,32 +680,7 @@ impl<I: Id> Viewer<I> {
             frames,
             counts: Some(counts),
             bases: Vec::new(),
-            windows: self.names(),
+            windows: self.windows.names(),
         }
-    }
-
-    /// A name is a window's own again.
-    fn forget_former(&mut self, spec: &WindowSpec<I>) {
-        for window in self.windows.iter_mut() {
-            window.former.retain(|former| former != spec);
-            window.merged.retain(|merged| merged != spec);
-        }
-    }
-
-    /// Lets the window at `at`, just renamed by a frame, go if it has become one with another. The
-    /// other continues from that frame; the client does the same.
-    fn drop_double(&mut self, at: usize) -> bool {
-        let spec = &self.windows[at].spec;
-        let same = |(i, window): (usize, &OpenWindow<I>)| i != at && window.spec == *spec;
-        let Some(other) = self.windows.iter().enumerate().position(same) else {
-            return false;
-        };
-        let gone = self.windows.remove(at);
-        self.windows[other - usize::from(other > at)].absorb(gone);
-        true
-    }
-
-    fn names(&self) -> Vec<WindowVersion> {
-        self.windows.iter().map(OpenWindow::shown).collect()
     }
 }

@@ -24,7 +24,7 @@ struct Visitor<I> {
 impl<I: Id> Visitor<I> {
     fn new() -> Self {
         Self {
-            viewer: Some(Viewer::new()),
+            viewer: Some(Viewer::resumable()),
             windows: BTreeMap::new(),
             is_deaf: false,
             deltas: 0,
@@ -73,7 +73,7 @@ impl<I: Id> Visitor<I> {
     fn come_back(&mut self, world: &mut NaiveWorld<I>) {
         self.is_deaf = false;
         let held = self.held_windows(&Epoch::from(1));
-        let mut viewer = Viewer::new();
+        let mut viewer = Viewer::resumable();
         let bundle = viewer
             .resume(&mut world.list, &held, Bodies::from(&world.profiles))
             .expect("windows that were open");

@@ -38,7 +38,7 @@ type Worlds<I> = [NaiveWorld<I>];
 impl<I: Id> Visitor<I> {
     fn new(faults: usize) -> Self {
         Self {
-            viewer: Some(Viewer::new()),
+            viewer: Some(Viewer::resumable()),
             client: Client::new(merge_json),
             at: 0,
             line: Vec::new(),
@@ -190,7 +190,7 @@ impl<I: Id> Visitor<I> {
         self.at = at;
         self.connection += 1;
         let (request, held) = self.client.reconnect();
-        let mut viewer = Viewer::new();
+        let mut viewer = Viewer::resumable();
         let world = &mut worlds[at];
         let bodies = Bodies::from(&world.profiles);
         let bundle = viewer.resume(&mut world.list, &held, bodies);
@@ -328,7 +328,7 @@ fn a_late_answer_of_the_old_list_does_not_take_a_client_back() {
         panic!("four worlds")
     };
     let mut client = Client::new(merge_json);
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     let chunk = [WindowSpec::Chunk(0)];
     let show = |world: &mut NaiveWorld<u64>, viewer: &mut Viewer<u64>| {
         let bodies = Bodies::from(&world.profiles);
@@ -364,7 +364,7 @@ fn another_node_is_entered_by_an_answer_only() {
     let mut open = |at: usize| {
         let world: &mut NaiveWorld<u64> = &mut worlds[at];
         let bodies: Bodies<'_, u64> = Bodies::from(&world.profiles as &Profiles<u64>);
-        let opened = Viewer::new().open(&mut world.list, WindowSpec::Chunk(0), bodies);
+        let opened = Viewer::resumable().open(&mut world.list, WindowSpec::Chunk(0), bodies);
         opened.expect("a chunk")
     };
     let request = client.open("c:0");
@@ -389,7 +389,7 @@ fn a_lost_last_frame_is_noticed_within_30_s() {
     let world = &mut worlds[0];
     (0..9).for_each(|_| world.join());
     let mut client = Client::new(merge_json);
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     let bodies = Bodies::from(&world.profiles);
     let request = client.open("c:0");
     let opened = viewer.open(&mut world.list, WindowSpec::Chunk(0), bodies);

@@ -20,7 +20,7 @@ fn held_window(window: &str, version: u64) -> HeldWindow {
 }
 
 fn resume(list: &mut List, held: &[HeldWindow]) -> Result<Bundle<u64>, WindowError> {
-    Viewer::new().resume(list, held, Bodies::None)
+    Viewer::resumable().resume(list, held, Bodies::None)
 }
 
 fn is_delta(bundle: &Bundle<u64>) -> bool {
@@ -29,7 +29,7 @@ fn is_delta(bundle: &Bundle<u64>) -> bool {
 
 /// Opens a window, goes away, and returns the version that the client holds.
 fn leave(list: &mut List, name: &str) -> u64 {
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     open(list, &mut viewer, name).frames[0].new_version
 }
 
@@ -120,11 +120,11 @@ fn a_sync_that_is_smaller_is_sent() {
     let version = bundle.frames[0].new_version;
     let _ = tick(&mut list, 250);
     list.touch(&99).expect("known");
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     let bundle = viewer
         .resume(&mut list, &[held_window("c:0", version)], Bodies::None)
         .expect("open");
-    let sync = open(&mut list, &mut Viewer::new(), "c:0");
+    let sync = open(&mut list, &mut Viewer::resumable(), "c:0");
     assert!(bundle.frames[0].binary().len() <= sync.frames[0].binary().len());
 }
 
@@ -154,12 +154,14 @@ fn malformed_requests_are_refused() {
         ),
     ];
     for (held, error) in cases {
-        let mut viewer = Viewer::new();
+        let mut viewer = Viewer::resumable();
         assert_eq!(viewer.resume(&mut list, &held, Bodies::None), Err(error));
         assert_eq!(viewer.windows().len(), 0);
     }
-    let refused = Viewer::discord().resume(&mut list, &[held_window("c:0", 1)], Bodies::None);
-    assert_eq!(refused, Err(WindowError::Unsupported));
+    for mut viewer in [Viewer::new(), Viewer::discord()] {
+        let refused = viewer.resume(&mut list, &[held_window("c:0", 1)], Bodies::None);
+        assert_eq!(refused, Err(WindowError::NotResumable));
+    }
 }
 
 #[test]
@@ -170,7 +172,7 @@ fn a_name_that_ended_leads_to_the_window_of_now() {
         list.set_group(&id, groups[2]).expect("known");
         let _ = tick(&mut list, 250 * at as u64);
     }
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     let bundle = viewer
         .resume(
             &mut list,
@@ -206,14 +208,14 @@ fn a_name_that_ended_leads_to_the_window_of_now() {
 #[test]
 fn two_windows_that_became_one_are_one() {
     let (mut list, _) = list(150);
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     let first = open(&mut list, &mut viewer, "a:50:9:9").frames[0].new_version;
     let second = open(&mut list, &mut viewer, "a:51:9:9").frames[0].new_version;
     drop(viewer);
     list.remove(&50);
     list.remove(&51);
     let _ = tick(&mut list, 0);
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     let both = [
         held_window("a:50:9:9", first),
         held_window("a:51:9:9", second),
@@ -255,12 +257,63 @@ fn windows_are_kept_for_a_minute() {
 #[test]
 fn closed_windows_are_not_kept() {
     let (mut list, _) = list(150);
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     open(&mut list, &mut viewer, "c:0");
     viewer.close(&WindowSpec::Chunk(0)).expect("open");
     drop(viewer);
     let _ = tick(&mut list, 0);
     assert_eq!(list.resume_bytes(), 0);
+}
+
+#[test]
+fn windows_are_kept_only_for_clients_that_can_resume() {
+    let (mut list, groups) = list(150);
+    let mut viewer = Viewer::new();
+    let version = open(&mut list, &mut viewer, "c:0").frames[0].new_version;
+    list.touch(&7).expect("known");
+    let _ = tick(&mut list, 0);
+    assert_eq!(list.resume_bytes(), 0, "a viewer that cannot resume");
+
+    // A client that can resume joins it at the version of now: from there on there is a log.
+    let mut second = Viewer::resumable();
+    let held = open(&mut list, &mut second, "c:0").frames[0].new_version;
+    list.touch(&8).expect("known");
+    let _ = tick(&mut list, 250);
+    assert!(list.resume_bytes() > 0);
+    drop((viewer, second));
+    list.set_group(&9, groups[2]).expect("known");
+    let _ = tick(&mut list, 500);
+    let of_second = resume(&mut list, &[held_window("c:0", held)]).expect("open");
+    assert!(is_delta(&of_second));
+    let of_first = resume(&mut list, &[held_window("c:0", version)]).expect("open");
+    assert!(!is_delta(&of_first), "no step leads from its version");
+
+    // The windows that become others keep their logs, and so do those of another list.
+    let (mut list, groups) = self::list(150);
+    let mut viewer = Viewer::resumable();
+    open(&mut list, &mut viewer, "a:50:10:10");
+    list.set_group(&50, groups[2]).expect("known");
+    let renamed = viewer.bundle(&tick(&mut list, 0)).expect("renamed");
+    let version = renamed.frames[0].new_version;
+    drop(viewer);
+    list.touch(&52).expect("known");
+    let _ = tick(&mut list, 250);
+    let bundle = resume(&mut list, &[held_window("a:51:10:10", version)]).expect("open");
+    assert!(is_delta(&bundle));
+}
+
+#[test]
+fn a_list_that_was_loaded_lets_clients_resume() {
+    let (mut saved, _) = list(150);
+    let mut file = Vec::new();
+    saved.save(&mut file).expect("room");
+    let mut list = List::load(&file[..], 1).expect("just saved");
+    let opened = open(&mut list, &mut Viewer::resumable(), "c:0");
+    let mut held = held_window("c:0", opened.frames[0].new_version);
+    held.epoch = opened.epoch;
+    list.touch(&7).expect("known");
+    let _ = tick(&mut list, 0);
+    assert!(is_delta(&resume(&mut list, &[held]).expect("open")));
 }
 
 /// A source of bodies with two fields, which notes what it is asked for.
@@ -284,7 +337,7 @@ fn fields_that_changed_are_united() {
     let _ = tick(&mut list, 250);
     list.touch_fields(&9, Fields(2)).expect("known");
     let source = Asked(parking_lot::Mutex::default());
-    let mut viewer = Viewer::new();
+    let mut viewer = Viewer::resumable();
     let bodies = Bodies::Source(&source);
     let bundle = viewer.resume(&mut list, &[held_window("c:0", version)], bodies);
     assert!(is_delta(&bundle.expect("open")));
@@ -301,7 +354,7 @@ fn busy_list(bytes_max: usize, ticks: u64) -> MemberList<TextId> {
             .expect("room");
     }
     for at in 0..ticks {
-        let mut viewer = Viewer::new();
+        let mut viewer = Viewer::resumable();
         for window in 0..8 {
             let anchor = id((at * 8 + window) % 1_900);
             let spec = WindowSpec::anchored(anchor, 60, 60);
@@ -349,7 +402,7 @@ fn the_bound_is_one_for_all_lists_of_a_table() {
     let mut peak = 0;
     for at in 0..120 {
         for list in lists {
-            let mut viewer = Viewer::new();
+            let mut viewer = Viewer::resumable();
             for chunk in 0..4 {
                 let mut live = table.live(list).expect("built");
                 let spec = WindowSpec::Chunk(chunk);

@@ -60,7 +60,7 @@ impl Run {
             list,
             people: People::default(),
             payloads,
-            viewer: Viewer::new(),
+            viewer: Viewer::resumable(),
             client: Client::new(merge_json),
             bundles: Vec::new(),
             requests: Vec::new(),
@@ -132,7 +132,7 @@ impl Run {
                 viewer.resync(list, &specs, bodies).map(Some)
             }
             "reconnect" => {
-                *viewer = Viewer::new();
+                *viewer = Viewer::resumable();
                 let (first, held) = self.client.reconnect();
                 request = Some(first);
                 fields.insert("held".into(), held.iter().map(held_value).collect());

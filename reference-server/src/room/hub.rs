@@ -42,6 +42,8 @@ pub(crate) struct Hub {
     locks: RoomLocks,
     full_max: usize,
     name_order: Arc<NameOrder>,
+    /// Names this process in the epochs of its member lists.
+    node: Arc<str>,
     pub(crate) refused: RefusedJoins,
     next_subscription: AtomicU64,
     /// Beats so far. Held during one: diffs must reach the rooms in the order they were taken.
@@ -70,6 +72,7 @@ impl Hub {
             locks: RoomLocks::default(),
             full_max,
             name_order: Arc::new(name_order),
+            node: Uuid::new_v4().to_string().into(),
             refused,
             next_subscription: AtomicU64::new(first + 1),
             beats: Mutex::new(0),
@@ -97,7 +100,7 @@ impl Hub {
             .messages(info.id, Cursor::Latest, limit)
             .await?
             .unwrap_or_default();
-        let members = load_members(db, &info, &self.name_order).await?;
+        let members = load_members(db, &info, &self.node, &self.name_order).await?;
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
         room.follow(&self.presence);
         self.rooms.lock().insert(room.id, Arc::clone(&room));
@@ -317,9 +320,10 @@ impl Hub {
 async fn load_members(
     db: &Db,
     room: &db::Room,
+    node: &str,
     order: &Arc<NameOrder>,
 ) -> Result<RoomMembers, StorageError> {
-    let mut members = RoomMembers::new(&room.topic(), order);
+    let mut members = RoomMembers::new(&room.topic(), node, order);
     let mut after = Uuid::nil();
     loop {
         let page = db.members(room.id, after, MEMBERS_PAGE).await?;

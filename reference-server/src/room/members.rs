@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
-use headcount::member_list::{Bundle, Discord, Fields, NewMember, RowSource, Tick, WindowError};
+use headcount::member_list::{
+    Bundle, BundleFormat, Discord, Epoch, Fields, HeldWindow, NewMember, RowSource, Tick,
+    WindowError,
+};
 use headcount::roster::OfflinePolicy;
 use headcount::{
     EntryBuf, GroupId, ListOptions, MemberList, Placement, Roster, RosterOptions, Row, Status,
@@ -25,6 +28,8 @@ pub(super) struct RoomMembers {
     offline: GroupId,
     discord: Discord,
     order: Arc<NameOrder>,
+    /// True while there may be viewers, or windows that the list keeps for clients that are away.
+    is_viewed: bool,
 }
 
 /// The content of rows.
@@ -37,11 +42,16 @@ struct Cards {
 }
 
 /// The format in which a viewer reads the list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListFormat {
-    #[default]
-    Bundles,
+    Bundles(BundleFormat),
     Discord,
+}
+
+impl Default for ListFormat {
+    fn default() -> Self {
+        Self::Bundles(BundleFormat::One)
+    }
 }
 
 #[derive(Debug)]
@@ -135,10 +145,9 @@ impl RowSource<u128> for Cards {
 }
 
 impl RoomMembers {
-    /// Makes the list of a room, without members, sorted by `order`.
-    pub(super) fn new(topic: &str, order: &Arc<NameOrder>) -> Self {
-        // Its viewers do not resume.
-        let mut list = MemberList::new(ListOptions::default().resume_bytes_max(0));
+    /// Makes the list of a room on a node, without members, sorted by `order`.
+    pub(super) fn new(topic: &str, node: &str, order: &Arc<NameOrder>) -> Self {
+        let mut list = MemberList::new(ListOptions::default());
         let groups = list
             .set_groups(&GROUPS)
             .expect("four short names are four groups");
@@ -148,7 +157,7 @@ impl RoomMembers {
         // A list is rebuilt when its room opens again or the server starts: later times make higher
         // epochs.
         let epoch = u64::try_from(db::now_micros() / 1_000).unwrap_or(1);
-        list.begin_epoch(topic, epoch);
+        list.begin_epoch(topic, Epoch::new(node, epoch));
         let options = RosterOptions::default().offline(OfflinePolicy::Keep(offline));
         let by = Arc::clone(order);
         let roster = Roster::new(list, options, move |entry| {
@@ -168,6 +177,7 @@ impl RoomMembers {
             offline,
             discord: Discord::new(topic, "everyone"),
             order: Arc::clone(order),
+            is_viewed: false,
         }
     }
 
@@ -322,9 +332,15 @@ impl RoomMembers {
         shown.collect()
     }
 
-    /// Returns what changed since the last tick, for all viewers.
-    pub(super) fn tick(&mut self, now: Duration) -> Tick<u128> {
-        self.roster.list_mut().tick(now, (&self.cards).into())
+    /// Returns what changed since the last tick, for all viewers; `None` if there is no viewer, and no client is away
+    /// that may come back to its windows.
+    pub(super) fn tick(&mut self, now: Duration, has_viewers: bool) -> Option<Tick<u128>> {
+        if !has_viewers && !self.is_viewed {
+            return None;
+        }
+        let tick = self.roster.list_mut().tick(now, (&self.cards).into());
+        self.is_viewed = has_viewers || self.roster.list().resume_bytes() > 0;
+        Some(tick)
     }
 
     /// Returns what to send a viewer after a tick: frames, or fresh windows for those that missed
@@ -343,10 +359,18 @@ impl RoomMembers {
         encoded.collect()
     }
 
+    /// Returns whether the next tick publishes.
+    #[cfg(test)]
+    pub(super) fn is_published(&self) -> bool {
+        self.is_viewed
+    }
+
     /// Makes the viewer of a subscriber.
     pub(super) fn viewer(&mut self, format: ListFormat) -> Viewer<u128> {
+        self.is_viewed = true;
         match format {
-            ListFormat::Bundles => Viewer::default(),
+            ListFormat::Bundles(BundleFormat::One) => Viewer::new(),
+            ListFormat::Bundles(BundleFormat::Two) => Viewer::resumable(),
             ListFormat::Discord => {
                 self.cards.with_discord = true;
                 Viewer::discord()
@@ -356,7 +380,7 @@ impl RoomMembers {
 
     fn encode(&self, bundle: &Bundle<u128>, format: ListFormat) -> String {
         text(&match format {
-            ListFormat::Bundles => bundle.to_json(),
+            ListFormat::Bundles(format) => bundle.to_json_in(format),
             ListFormat::Discord => self.discord.event(bundle),
         })
     }
@@ -394,6 +418,7 @@ impl RoomMembers {
                     windows.iter().map(|name| WindowSpec::parse(name)).collect();
                 viewer.resync(list, &specs?, bodies)?
             }
+            WindowRequest::Resume { held } => viewer.resume(list, held, bodies)?,
         };
         Ok(Some(self.encode(&bundle, format)))
     }
@@ -428,6 +453,7 @@ pub(crate) enum WindowRequest {
     Move { from: String, window: String },
     Close { window: String },
     Resync { windows: Vec<String> },
+    Resume { held: Vec<HeldWindow> },
 }
 
 /// A row of a member list as a page shows it.

@@ -451,13 +451,15 @@ impl Room {
         self.send_frames(members, subscribers, now);
     }
 
-    /// Sends frames of the member list to the subscribers with open windows. A congested client is
-    /// left out, and gets fresh windows when it has caught up.
+    /// Sends frames of the member list to the subscribers with open windows, and keeps the list up
+    /// to date for clients that are away. A congested client is left out, and gets fresh windows
+    /// when it has caught up.
     fn send_frames(&self, members: &mut RoomMembers, subscribers: &mut Subscribers, now: Instant) {
-        if !subscribers.any(|s| s.viewer.is_some()) {
+        let has_viewers = subscribers.any(|s| s.viewer.is_some());
+        let since = now.saturating_duration_since(self.opened);
+        let Some(tick) = members.tick(since, has_viewers) else {
             return;
-        }
-        let tick = members.tick(now.saturating_duration_since(self.opened));
+        };
         for subscriber in subscribers.iter_mut() {
             let v = &subscriber.visitor;
             let Some(viewer) = &mut subscriber.viewer else {

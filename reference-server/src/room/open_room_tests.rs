@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use headcount::member_list::{BundleFormat, Epoch, HeldWindow};
+
 use super::*;
 use crate::room::members::ListFormat;
 use crate::room::{
@@ -33,7 +35,7 @@ impl Scene {
             member_count: 0,
             inserted_at: 0,
         };
-        let members = RoomMembers::new(&info.topic(), &Arc::default());
+        let members = RoomMembers::new(&info.topic(), "node", &Arc::default());
         let room = Arc::new(Room::new(info, &[], members, full_max));
         Self {
             room,
@@ -47,12 +49,21 @@ impl Scene {
     }
 
     fn join_as(&mut self, id: Uuid, status: Status) -> (SubscriptionId, Arc<Outbox>) {
+        self.join_with(id, status, ListFormat::default())
+    }
+
+    fn join_with(
+        &mut self,
+        id: Uuid,
+        status: Status,
+        list_format: ListFormat,
+    ) -> (SubscriptionId, Arc<Outbox>) {
         self.subscriptions += 1;
         let outbox = Arc::new(Outbox::default());
         let visitor = Visitor {
             online_at: 0,
             device: None,
-            list_format: ListFormat::Bundles,
+            list_format,
             identity: Identity::new(id, "guest".into(), true, "default".into()),
             staff: false,
             status,
@@ -64,8 +75,18 @@ impl Scene {
         let joined = self
             .room
             .join(&self.presence, subscription, visitor, &None, None);
-        joined.expect("the room is open");
-        (subscription, outbox)
+        // A user that was lost returns to the subscription of before.
+        (joined.expect("the room is open").id, outbox)
+    }
+
+    /// Makes a request about the member list, and returns the answer.
+    fn ask(&self, by: &(SubscriptionId, Arc<Outbox>), request: &WindowRequest) -> Value {
+        let (subscription, outbox) = by;
+        while outbox.pop().is_some() {}
+        let asked = self.room.request_window(*subscription, &None, request);
+        asked.expect("a good request");
+        let answers = events(outbox);
+        named(&answers, "phx_reply")[0]["response"].clone()
     }
 
     fn beat(&self) {
@@ -278,4 +299,92 @@ fn a_newcomer_between_two_changes_of_one_diff_sees_all_users() {
             assert_eq!(view.0.keys().collect::<Vec<_>>(), refs, "seed {seed}");
         }
     }
+}
+
+/// Returns what a client holds of the first window of an answer.
+fn held(answer: &Value) -> HeldWindow {
+    let epoch = &answer["epoch"];
+    HeldWindow {
+        window: "c:0".into(),
+        epoch: Epoch::new(
+            epoch["node"].as_str().unwrap(),
+            epoch["number"].as_u64().unwrap(),
+        ),
+        version: answer["frames"][0]["new_version"].as_u64().unwrap(),
+    }
+}
+
+#[test]
+fn a_client_that_was_away_for_a_minute_at_most_gets_what_changed() {
+    const TWO: ListFormat = ListFormat::Bundles(BundleFormat::Two);
+    let open = WindowRequest::Open {
+        window: "c:0".into(),
+    };
+    for (away_s, kind) in [(30, "delta"), (62, "sync")] {
+        let mut scene = Scene::new(5);
+        let simulated: Vec<usize> = (0..2_500).collect();
+        scene.room.load_simulated(&simulated);
+        let users: Vec<Uuid> = (0..6).map(|_| Uuid::now_v7()).collect();
+        let others: Vec<_> = users[1..4]
+            .iter()
+            .map(|id| scene.join_as(*id, Status::Online))
+            .collect();
+        let first = scene.join_with(users[0], Status::Online, TWO);
+        scene.beat();
+        let now = Instant::now();
+        let shown = scene.ask(&first, &open);
+        scene.room.tick(&scene.presence, now);
+
+        let grace = Duration::from_secs(600);
+        scene.room.lose(&scene.presence, first.0, grace);
+        scene.room.leave(&scene.presence, others[0].0);
+        scene
+            .room
+            .set_status_of_user(&scene.presence, users[2], Status::Idle);
+        let _ = scene.join_as(users[4], Status::Online);
+        scene.beat();
+        // The list goes on without viewers, for those that are away.
+        for second in 1..=away_s {
+            scene
+                .room
+                .tick(&scene.presence, now + Duration::from_secs(second));
+        }
+
+        let again = scene.join_with(users[0], Status::Online, TWO);
+        let request = WindowRequest::Resume {
+            held: vec![held(&shown)],
+        };
+        let resumed = scene.ask(&again, &request);
+        let fresh = scene.join_with(users[5], Status::Online, TWO);
+        let synced = scene.ask(&fresh, &open);
+        let (frame, sync) = (&resumed["frames"][0], &synced["frames"][0]);
+        assert_eq!(frame["kind"], kind, "away for {away_s} s");
+        assert_eq!(frame["checksum32"], sync["checksum32"]);
+        assert_eq!(resumed["windows"][0]["version"], frame["new_version"]);
+        if kind == "delta" {
+            assert_eq!(frame["base_version"], shown["frames"][0]["new_version"]);
+            assert!(
+                frame.to_string().len() < sync.to_string().len() / 4,
+                "{frame}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_list_without_viewers_is_not_published() {
+    let mut scene = Scene::new(5);
+    let open = WindowRequest::Open {
+        window: "c:0".into(),
+    };
+    let viewer = scene.join();
+    scene.ask(&viewer, &open);
+    let now = Instant::now();
+    scene.room.tick(&scene.presence, now);
+    assert!(scene.room.state.lock().members.is_published());
+    scene.room.lose(&scene.presence, viewer.0, Duration::ZERO);
+    scene
+        .room
+        .tick(&scene.presence, now + Duration::from_secs(1));
+    assert!(!scene.room.state.lock().members.is_published());
 }

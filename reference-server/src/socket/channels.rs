@@ -14,6 +14,7 @@ use super::{
     choices::Choices,
     expiry::{Due, Expiry, Refusals},
     frame::{Malformed, Push, Ref, decode_binary, decode_text, encode, encode_reply},
+    member_list,
     messages::{self, Reply, storage_reason},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     inbox,
     limit::millis,
     meters::Kind,
-    room::{JoinRefusal, Subscription, Visitor, WindowRequest, session_status},
+    room::{JoinRefusal, Subscription, Visitor, session_status},
     validate,
 };
 
@@ -45,6 +46,11 @@ struct AccessToken {
 #[derive(Deserialize)]
 struct SetStatus {
     status: String,
+}
+
+#[derive(Deserialize)]
+struct Find {
+    prefix: String,
 }
 
 /// A client and the channels that it has joined.
@@ -449,7 +455,9 @@ impl Channels {
             }
             "set_status" => Some(self.set_status(push, subscription)),
             "member_list_open" | "member_list_move" | "member_list_close"
-            | "member_list_resync" => member_list(push, subscription),
+            | "member_list_resync" | "member_list_resume" => {
+                member_list::handle(push, subscription)
+            }
             "member_list_find" => Some(match push.payload.parse() {
                 Some(Find { prefix }) => Ok(subscription.room.find_members(&prefix)),
                 None => Err(json!({ "reason": "invalid payload" })),
@@ -509,57 +517,4 @@ fn is_topic_of_room(topic: &str) -> bool {
         .split_once(':')
         .filter(|(kind, _)| ["room", "dm"].contains(kind));
     id.is_some_and(|(_, id)| validate::room_id(id).is_some())
-}
-
-/// Handles a request about the member list. The room replies itself, in step with its frames; returns
-/// refusals only.
-fn member_list(push: &Push<'_>, subscription: &Subscription) -> Option<Reply> {
-    let request = match &*push.event {
-        "member_list_open" => push
-            .payload
-            .parse()
-            .map(|Open { window }| WindowRequest::Open { window }),
-        "member_list_move" => push
-            .payload
-            .parse()
-            .map(|Move { from, window }| WindowRequest::Move { from, window }),
-        "member_list_close" => push
-            .payload
-            .parse()
-            .map(|Open { window }| WindowRequest::Close { window }),
-        _ => push
-            .payload
-            .parse()
-            .map(|Resync { windows }| WindowRequest::Resync { windows }),
-    };
-    let Some(request) = request else {
-        return Some(Err(json!({ "reason": "invalid payload" })));
-    };
-    let answer = subscription
-        .room
-        .request_window(subscription.id, &push.reference, &request);
-    answer
-        .err()
-        .map(|error| Err(json!({ "reason": error.to_string() })))
-}
-
-#[derive(Deserialize)]
-struct Open {
-    window: String,
-}
-
-#[derive(Deserialize)]
-struct Move {
-    from: String,
-    window: String,
-}
-
-#[derive(Deserialize)]
-struct Resync {
-    windows: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Find {
-    prefix: String,
 }

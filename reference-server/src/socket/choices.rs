@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::Uri;
+use headcount::member_list::BundleFormat;
 
 use crate::{connections::Contact, room::ListFormat};
 
@@ -19,12 +20,22 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
+    /// Makes those of a client that can resume its windows.
+    #[cfg(feature = "harness")]
+    pub(crate) fn resumable() -> Self {
+        Self {
+            list_format: ListFormat::Bundles(BundleFormat::Two),
+            ..Self::default()
+        }
+    }
+
     /// Reads the parameters `device` and `member_list`; those that cannot be are left out.
     pub(super) fn read(uri: &Uri, contact: Contact) -> Self {
         let is_good = |name: &String| (1..=DEVICE_BYTES_MAX).contains(&name.len());
         let list_format = match param(uri, "member_list").as_deref() {
             Some("discord") => ListFormat::Discord,
-            _ => ListFormat::Bundles,
+            Some("2") => ListFormat::Bundles(BundleFormat::Two),
+            _ => ListFormat::default(),
         };
         Self {
             device: param(uri, "device").filter(is_good).map(Into::into),

@@ -8,6 +8,7 @@ mod expiry;
 mod frame;
 mod handshake;
 pub(crate) mod longpoll;
+mod member_list;
 mod messages;
 mod outbox;
 mod refusal;

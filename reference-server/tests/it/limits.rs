@@ -117,6 +117,7 @@ async fn pushes_are_metered_by_kind() {
         ),
         ("member_list_close", json!({ "window": "c:7" }), 200),
         ("member_list_resync", json!({ "windows": ["c:0"] }), 40),
+        ("member_list_resume", json!({ "held": [] }), 40),
         ("member_list_find", json!({ "prefix": "a" }), 10),
         ("no_such_event", json!({}), 200),
     ] {

@@ -1,5 +1,7 @@
 //! The member sidebar through windows.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::client::{Server, Socket, User};
@@ -246,6 +248,130 @@ async fn bad_window_requests_are_refused_with_a_reason() {
         reply["response"]["reason"],
         "viewer already holds 8 windows"
     );
+}
+
+/// Returns a window as a client says that it holds it.
+fn held(window: &str, epoch: &Value, version: &Value) -> Value {
+    json!({ "window": window, "epoch": epoch, "version": version })
+}
+
+/// Joins a room of `user` by a socket that reads frames of format 2.
+async fn join_in_format_2(server: &Server, user: &User, topic: &str) -> Socket {
+    let query = format!("vsn=2.0.0&token={}&member_list=2", user.token);
+    let mut socket = server.connect_with(&query, &[]).await.unwrap();
+    socket.join(topic, "1").await;
+    socket
+}
+
+#[tokio::test]
+async fn a_window_is_resumed_over_another_connection() {
+    let server = Server::start_with(|config| config.demo = 2_500).await;
+    let guest = server.guest().await;
+    let topic = format!("room:{}", server.room(&guest, "city").await);
+    let mut socket = join_in_format_2(&server, &guest, &topic).await;
+    let open = json!({ "window": "c:0" });
+    let reply = socket.push(&topic, "2", "member_list_open", open).await;
+    let shown = &reply["response"];
+    let version = &shown["frames"][0]["new_version"];
+    assert_eq!(shown["format"], 2);
+    assert!(!shown["epoch"]["node"].as_str().unwrap().is_empty());
+    let windows = json!([{ "window": "c:0", "version": version }]);
+    assert_eq!(shown["windows"], windows);
+    socket.drop_abruptly();
+    // A few ticks, at each of which some of the 2,500 come, leave or change their status.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+
+    let mut socket = join_in_format_2(&server, &guest, &topic).await;
+    let asked = |epoch, version| json!({ "held": [held("c:0", epoch, version)] });
+    let epoch = shown["epoch"].clone();
+    let request = asked(&epoch, version);
+    let reply = socket
+        .push(&topic, "2", "member_list_resume", request)
+        .await;
+    let frame = &reply["response"]["frames"][0];
+    assert_eq!(
+        (&frame["kind"], &frame["base_version"]),
+        (&json!("delta"), version)
+    );
+    let long = shown["frames"][0].to_string().len();
+    assert!(frame.to_string().len() < long, "{frame}");
+    // It goes on from there.
+    let pushed = frames(&mut socket).await;
+    assert_eq!(pushed[4]["frames"][0]["base_version"], frame["new_version"]);
+
+    let other_node = json!({ "node": "elsewhere", "number": epoch["number"] });
+    let other_epoch = json!({ "node": epoch["node"], "number": 7 });
+    for (epoch, version) in [
+        (&epoch, &json!(9_007_199_254_740_991_u64)),
+        (&epoch, &json!(0)),
+        (&other_node, version),
+        (&other_epoch, version),
+    ] {
+        let request = asked(epoch, version);
+        let reply = socket
+            .push(&topic, "3", "member_list_resume", request.clone())
+            .await;
+        assert_eq!(reply["response"]["frames"][0]["kind"], "sync", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn bad_resumes_are_refused_with_a_reason() {
+    let server = Server::start().await;
+    let (ada, _, mut first, topic) = room(&server).await;
+    let mut socket = join_in_format_2(&server, &ada, &topic).await;
+    let epoch = json!({ "node": "n", "number": 1 });
+    let window = |name: &str| held(name, &epoch, &json!(1));
+    let many: Vec<Value> = (0..9).map(|k| window(&format!("c:{k}"))).collect();
+    let no_epoch = json!({ "window": "c:0", "version": 1 });
+    for (n, (payload, reason)) in [
+        (json!({}), "invalid payload"),
+        (json!({ "held": "c:0" }), "invalid payload"),
+        (json!({ "held": [no_epoch] }), "invalid payload"),
+        (
+            json!({ "held": [held("c:0", &json!(5), &json!(1))] }),
+            "invalid payload",
+        ),
+        (
+            json!({ "held": [held("c:0", &epoch, &json!(-1))] }),
+            "invalid payload",
+        ),
+        (
+            json!({ "held": [held("c:0", &epoch, &json!(1.5))] }),
+            "invalid payload",
+        ),
+        (
+            json!({ "held": [window("c:x")] }),
+            "not a canonical window name",
+        ),
+        (
+            json!({ "held": [window("c:0"), window("c:0")] }),
+            "a window is named twice",
+        ),
+        (json!({ "held": many }), "viewer already holds 8 windows"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let reference = format!("b{n}");
+        let reply = socket
+            .push(&topic, &reference, "member_list_resume", payload.clone())
+            .await;
+        assert_eq!(
+            (&reply["status"], &reply["response"]["reason"]),
+            (&json!("error"), &json!(reason)),
+            "{payload}"
+        );
+    }
+    let good = json!({ "held": [window("c:0")] });
+    let reply = socket
+        .push(&topic, "g", "member_list_resume", good.clone())
+        .await;
+    assert_eq!(reply["response"]["frames"][0]["kind"], "sync");
+    // A client of format 1 has no epochs of nodes.
+    let reply = first.push(&topic, "g", "member_list_resume", good).await;
+    let reason = reply["response"]["reason"].as_str().unwrap();
+    assert!(reason.contains("frame format 2"), "{reason}");
 }
 
 /// The rows that a client of Discord has after the operations of an event, by index.

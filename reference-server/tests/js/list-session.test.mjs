@@ -42,6 +42,31 @@ class Server {
   }
 }
 
+/** A server that speaks frame format 2, of one node. */
+class ResumableServer extends Server {
+  bundle(windows) {
+    const bundle = super.bundle(windows);
+    const held = windows.map((window) => ({ window, version: this.version }));
+    return { ...bundle, format: 2, epoch: { node: "n", number: 1 }, windows: held };
+  }
+
+  /** Answers that the second member has another name since. */
+  request = async (verb, payload) => {
+    this.asked.push([verb, payload.window ?? payload.windows ?? payload.held]);
+    if (verb !== "member_list_resume") return this.bundle(payload.windows ?? [payload.window]);
+    if (this.refusal) throw this.refusal;
+    const bundle = this.bundle(payload.held.map(({ window }) => window));
+    for (const [at, frame] of bundle.frames.entries()) {
+      frame.rows[2] = { ...frame.rows[2], revision: 2, body: { name: "eve" } };
+      const updates = [{ index: 2, revision: 2, body: { name: "eve" } }];
+      const delta = { kind: "delta", base_version: payload.held[at].version, deletes: [], inserts: [], updates };
+      Object.assign(frame, delta, { checksum32: checksum(frame.rows) });
+      delete frame.rows;
+    }
+    return bundle;
+  };
+}
+
 /** Lets the promises that are settled call back. */
 const settle = () => new Promise((done) => setImmediate(done));
 
@@ -169,6 +194,74 @@ test("a list that is joined again keeps its rows; one joined while it is hidden 
   assert.deepEqual(server.asked, [["member_list_open", "c:0"]]);
   session.close();
   list.close();
+});
+
+test("a list of format 2 that is joined again resumes its windows, and shows what changed", async () => {
+  const server = new ResumableServer();
+  const { list, session, seen } = open(server);
+  await settle();
+  server.asked.length = 0;
+  const before = seen.changes;
+  session.joined();
+  assert.deepEqual(namesOf(list), ["online", ...NAMES], "the rows stay");
+  session.push(server.bundle([]));
+  await settle();
+  const held = [{ window: "c:0", epoch: { node: "n", number: 1 }, version: 1 }];
+  assert.deepEqual(server.asked, [["member_list_resume", held]]);
+  assert.deepEqual(namesOf(list), ["online", NAMES[0], "eve", ...NAMES.slice(2)]);
+  assert.ok(seen.changes > before);
+  assert.deepEqual(seen.errors, []);
+  const said = (version) => session.push({ ...server.bundle([]), windows: [{ window: "c:0", version }] });
+  said(2);
+  await settle();
+  assert.equal(server.asked.length, 1, "nothing is missing");
+  said(3);
+  await settle();
+  assert.deepEqual(server.asked[1], ["member_list_resync", ["c:0"]], "a frame was lost");
+  session.close();
+  list.close();
+});
+
+test("a server that cannot resume is asked for the windows anew", async () => {
+  const server = new ResumableServer();
+  const { list, session, seen } = open(server);
+  await settle();
+  server.refusal = new Error("unknown event");
+  server.asked.length = 0;
+  session.joined();
+  await settle();
+  assert.deepEqual(server.asked.map(([verb]) => verb), ["member_list_resume", "member_list_open"]);
+  assert.deepEqual(namesOf(list), ["online", ...NAMES]);
+  assert.deepEqual(seen.errors, []);
+  session.close();
+  list.close();
+});
+
+test("a list that is joined again twice resumes by the last connection", async () => {
+  const server = new ResumableServer();
+  const { list, session } = open(server);
+  await settle();
+  server.asked.length = 0;
+  session.joined();
+  session.joined();
+  await settle();
+  assert.deepEqual(server.asked.map(([verb]) => verb), ["member_list_resume", "member_list_resume"]);
+  assert.deepEqual(namesOf(list), ["online", NAMES[0], "eve", ...NAMES.slice(2)]);
+  session.close();
+  list.close();
+});
+
+test("a window that replaces another is resumed in its place", () => {
+  const server = new ResumableServer();
+  const client = new MemberListClient();
+  client.open("c:0");
+  client.apply(server.bundle(["c:0"]));
+  client.move("c:0", "c:1");
+  const { request, held } = client.reconnect();
+  assert.deepEqual(held.map(({ window, version }) => [window, version]), [["c:1", 0]]);
+  assert.equal(client.window("c:0").rows.length, NAMES.length + 1, "the old rows stay");
+  assert.deepEqual(client.apply(server.bundle(["c:1"]), request), []);
+  assert.deepEqual(client.names, ["c:1"]);
 });
 
 test("statuses", () => {

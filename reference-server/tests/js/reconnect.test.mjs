@@ -110,6 +110,39 @@ test("the reader stays while the list of a new connection is late, and the conne
   await assertStays(page, middle);
 });
 
+test("the connection is cut: the page gets what changed in its windows, and nothing anew", async (t) => {
+  const sockets = [];
+  const asked = [];
+  const answered = [];
+  const { page, middle } = await openMiddle(t, (socket) => {
+    const upstream = socket.connectToServer();
+    sockets.push(socket);
+    socket.onMessage((text) => {
+      const [, reference, , event, payload] = JSON.parse(text);
+      if (event.startsWith("member_list_")) asked.push({ socket: sockets.indexOf(socket), reference, event, payload });
+      upstream.send(text);
+    });
+    upstream.onMessage((text) => {
+      if (String(text).includes('"frames"')) answered.push(JSON.parse(text));
+      socket.send(text);
+    });
+  });
+  const before = sockets.length;
+  await sockets.at(-1).close({ code: 1012 });
+  await page.locator("#connection[data-state=reconnecting]").waitFor();
+  await until("the page to be back", () => asked.some(({ socket }) => socket >= before));
+  await page.locator("#connection[data-state=open]").waitFor();
+  await page.waitForTimeout(1000);
+  const since = asked.filter(({ socket }) => socket >= before);
+  assert.equal(since[0].event, "member_list_resume");
+  const [, , , , { response }] = answered.find((frame) => frame[1] === since[0].reference && frame[3] === "phx_reply");
+  const held = since[0].payload.held.map(({ window }) => window);
+  assert.deepEqual(response.frames.map(({ window, kind }) => [window, kind]), held.map((window) => [window, "delta"]));
+  assert.deepEqual(since.filter(({ event }) => event.endsWith("open") || event.endsWith("resync")), []);
+  await assertStays(page, middle);
+  await picture(page, "resumed");
+});
+
 test("the reader stays while the list of a restarted server is still filling", async (t) => {
   const { page, middle } = await openMiddle(t);
   await restart(page, ["--demo", "100"]);

@@ -36,6 +36,7 @@ export class MemberListClient {
   #entrance = "first";
   /** True if the server was asked for all windows because of a bundle of another node or list. */
   #hasAsked = false;
+  #format = null;
   #node = "";
   #epoch = 0;
   #version = 0;
@@ -48,6 +49,11 @@ export class MemberListClient {
   /** Totals and the full group table, or null before the first bundle. */
   get counts() {
     return this.#counts;
+  }
+
+  /** The frame format of the last bundle, 1 or 2, or null before the first one. Windows of format 2 can be resumed. */
+  get format() {
+    return this.#format;
   }
 
   /** Notes that the server is asked for a window. No effect on a window that is held. */
@@ -95,7 +101,8 @@ export class MemberListClient {
   /**
    * Notes that a connection begins. Returns the number of its first request, and the windows to resume by it:
    * `{request, held: [{window, epoch: {node, number}, version}, …]}`. The rows stay; bundles of the former connection,
-   * answers too, are not taken any more.
+   * answers too, are not taken any more. A window that another one was to replace is not resumed: its rows stay until
+   * those of the other arrive.
    */
   reconnect() {
     const isSwitching = typeof this.#entrance === "number";
@@ -105,7 +112,9 @@ export class MemberListClient {
     this.#closing.clear();
     this.#counts = null;
     this.#countsWait = false;
-    const held = [...this.#windows].map(([window, { epoch, version }]) => ({ window, epoch, version }));
+    const replaced = new Set([...this.#windows.values()].map(({ replaces }) => replaces));
+    const kept = [...this.#windows].filter(([, window]) => !replaced.has(window));
+    const held = kept.map(([window, { epoch, version }]) => ({ window, epoch, version }));
     for (const window of this.#windows.values()) Object.assign(window, { waiting: true, since: this.#version });
     return { request: this.#first, held };
   }
@@ -162,6 +171,7 @@ export class MemberListClient {
     if (!this.#admits(bundle, epoch, request, asks)) return requests(asks);
     if (epoch.number < this.#epoch || !this.#enterEpoch(bundle, epoch, asks)) return requests(asks);
     this.#list = bundle.list;
+    this.#format = bundle.format ?? 1;
     this.#entrance = null;
     this.#hasAsked = false;
     const newest = bundle.version > this.#version;

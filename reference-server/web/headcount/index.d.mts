@@ -123,12 +123,13 @@ export interface HeldWindow {
   version: number;
 }
 
-/** A request to the server of a list, as `window` or `windows` and `from` name what it is about. */
+/** A request to the server of a list, as `window`, `windows` and `from`, or `held` name what it is about. */
 export type Verb =
   | "member_list_open"
   | "member_list_move"
   | "member_list_close"
   | "member_list_resync"
+  | "member_list_resume"
   | "member_list_find";
 
 /** Reaches the server. Resolves to the answer: a bundle, `{matches}` of a find, anything for a close. */
@@ -156,6 +157,8 @@ export interface View<Body = RosterBody> {
 export class MemberListClient<Body = RosterBody> {
   /** Totals and the full group table, or null before the first bundle. */
   get counts(): Counts | null;
+  /** The frame format of the last bundle, or null before the first one. Windows of format 2 can be resumed. */
+  get format(): 1 | 2 | null;
   /** The names of the windows held. */
   get names(): string[];
   open(name: string): void;
@@ -218,7 +221,10 @@ export class WindowKeeper<Body = RosterBody> {
   find(prefix: string): Promise<Match[]>;
   reach(key: string): Promise<void>;
   indexOf(key: string): number | null;
-  push(bundle: unknown): void;
+  /** Resumes the windows over a connection that just began. Resolves to false if the server refuses it. */
+  reconnect(): Promise<boolean>;
+  /** Applies a bundle that the server pushed, or the answer to a request of the client. */
+  push(bundle: unknown, request?: number | null): void;
   pause(): void;
   resume(): void;
   /** Ends all requests and changes. */
@@ -227,7 +233,7 @@ export class WindowKeeper<Body = RosterBody> {
   leave(): void;
 }
 
-/** Makes a client and a keeper for each time a list is joined. */
+/** Resumes the windows of a list whenever it is joined again, or opens them. */
 export class ListSession<Body = RosterBody> {
   constructor(options: {
     request: Request;

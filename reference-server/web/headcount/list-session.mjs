@@ -6,12 +6,14 @@ import { WindowKeeper } from "./window-keeper.mjs";
 const HIDDEN_AFTER_MS = 15_000;
 
 /**
- * Makes a client and a keeper for each time the list is joined: a server forgets a viewer with its connection, and old
- * rows stay visible meanwhile. `request(verb, payload)` reaches the server (see WindowKeeper), `view` is a VirtualList
+ * Makes a keeper for each time the list is joined. If the server speaks frame format 2, the windows of the former
+ * connection are resumed: it sends what changed in them since. Otherwise they are opened again. Old rows stay visible
+ * meanwhile. `request(verb, payload)` reaches the server (see WindowKeeper), `view` is a VirtualList
  * or has its `rows`, `show` and `reconnected`. `changed()` is called after every bundle, `failed(error)` after a
  * refusal or a bundle that is not of the shape of the protocol.
  */
 export class ListSession {
+  #client = null;
   #keeper = null;
   #isPaused = false;
 
@@ -27,19 +29,38 @@ export class ListSession {
     return this.#keeper?.counts ?? null;
   }
 
-  /** Opens windows over a new connection. */
+  /** Resumes windows over a new connection, or opens them. */
   joined() {
+    const holds = this.#client?.format === 2 && this.#client.names.length > 0;
+    if (holds && !this.#isPaused) this.#resume();
+    else this.#begin(new MemberListClient());
+  }
+
+  async #resume() {
+    const keeper = this.#take(this.#client);
+    const resumed = keeper.reconnect();
+    this.view.reconnected(keeper);
+    if (!(await resumed) && keeper === this.#keeper) this.#begin(new MemberListClient());
+  }
+
+  #begin(client) {
+    const keeper = this.#take(client);
+    if (this.view.rows > 0) this.view.reconnected(keeper);
+    else this.view.show(keeper);
+  }
+
+  #take(client) {
     this.#keeper?.close();
+    this.#client = client;
     const keeper = new WindowKeeper({
-      client: new MemberListClient(),
+      client,
       request: this.request,
       changed: () => keeper === this.#keeper && this.changed(),
       failed: (error) => keeper === this.#keeper && this.failed(error),
     });
     if (this.#isPaused) keeper.pause();
     this.#keeper = keeper;
-    if (this.view.rows > 0) this.view.reconnected(keeper);
-    else this.view.show(keeper);
+    return keeper;
   }
 
   /** Applies a bundle that the server pushed. */

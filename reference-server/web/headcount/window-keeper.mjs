@@ -36,6 +36,8 @@ export class WindowKeeper {
   #end = 0;
   #paused = false;
   #closed = false;
+  /** True until the answer to a resume: it says which windows there are. */
+  #resuming = false;
   /** Malformed bundles in a row, and the timer of the request that follows them. */
   #malformed = 0;
   #mending = null;
@@ -73,7 +75,7 @@ export class WindowKeeper {
   want(first, end) {
     this.#first = first;
     this.#end = end;
-    if (this.#closed || this.#paused) return;
+    if (this.#closed || this.#paused || this.#resuming) return;
     const total = this.counts?.rows ?? 0;
     if (!this.counts) this.#open(`c:${Math.floor(first / CHUNK)}`);
     else if (total > 0) this.#arrange(Math.max(0, first - MARGIN), Math.min(total, end + MARGIN));
@@ -105,19 +107,38 @@ export class WindowKeeper {
     return null;
   }
 
-  /** Applies a bundle that the server pushed. */
-  push(bundle) {
+  /**
+   * Resumes the windows that the client holds, over a connection that just began. Resolves to false if the server
+   * refuses it or does not answer, to true otherwise.
+   */
+  async reconnect() {
+    const { request, held } = this.#client.reconnect();
+    this.#resuming = true;
+    let bundle;
+    try {
+      bundle = await this.#requestInTurn("member_list_resume", { held });
+    } catch {
+      return this.#closed;
+    }
+    this.#resuming = false;
+    this.push(bundle, request);
+    this.want(this.#first, this.#end);
+    return true;
+  }
+
+  /** Applies a bundle: one that the server pushed, or the answer to the client's request of this number. */
+  push(bundle, request = null) {
     if (this.#closed) return;
-    const asks = this.#apply(bundle);
+    const asks = this.#apply(bundle, request);
     if (asks === null) return;
     for (const windows of asks) this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });
     this.#changed();
   }
 
   // A server that keeps sending such bundles is asked less and less often.
-  #apply(bundle) {
+  #apply(bundle, request) {
     try {
-      const asks = this.#client.apply(bundle);
+      const asks = this.#client.apply(bundle, request);
       this.#malformed = 0;
       return asks;
     } catch (error) {
@@ -223,13 +244,15 @@ export class WindowKeeper {
     if (now - (this.#asked.get(kind) ?? -Infinity) < PATIENCE_MS) return;
     this.#asked.set(kind, now);
     this.#client.expect(verb, payload);
+    const request = this.#client.request();
     try {
       const bundle = await this.#requestInTurn(verb, payload);
       this.#asked.delete(kind);
-      this.push(bundle);
+      this.push(bundle, request);
     } catch (error) {
-      for (const name of payload.windows ?? [payload.window]) this.#client.close(name);
+      // The client may be in use over another connection by now.
       if (this.#closed) return;
+      for (const name of payload.windows ?? [payload.window]) this.#client.close(name);
       this.#failed(error);
       setTimeout(() => this.#asked.delete(kind), RETRY_MS);
     }

@@ -85,7 +85,7 @@ impl TableOptions {
         self
     }
 
-    /// Sets how long lists keep the windows of clients that went away, and the last steps of all
+    /// Sets how long lists keep the windows of clients that went away, and the last steps of their
     /// windows; see [`ListOptions::resume_for`](crate::member_list::ListOptions::resume_for).
     /// Default 60 s; zero keeps nothing.
     #[must_use]

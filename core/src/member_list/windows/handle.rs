@@ -1,6 +1,6 @@
 //! A watched window as its viewers hold it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
@@ -37,6 +37,8 @@ pub(crate) struct Handle<I> {
     awaited: Arc<()>,
     /// Takes the window when its viewer goes away without closing it.
     arrivals: Weak<Arrivals<I>>,
+    /// True once a viewer holds it whose client can resume.
+    keeps_log: AtomicBool,
     /// The memory of the rows, and of the log.
     row_bytes: AtomicUsize,
     log_bytes: AtomicUsize,
@@ -116,6 +118,7 @@ impl<I: Id> Handle<I> {
     ) -> Arc<Self> {
         Arc::new(Self {
             arrivals,
+            keeps_log: AtomicBool::new(false),
             row_bytes: AtomicUsize::new(base.bytes()),
             log_bytes: AtomicUsize::new(0),
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
@@ -178,9 +181,14 @@ impl<I> Handle<I> {
         }
     }
 
-    /// Returns whether the list keeps anything for clients that are away.
+    /// Begins the log of the window: a client may come back to the rows that it has now.
+    pub(crate) fn keep_log(&self) {
+        self.keeps_log.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the list keeps the steps of the window for clients that are away.
     pub(crate) fn keeps_log(&self) -> bool {
-        self.arrivals.strong_count() > 0
+        self.keeps_log.load(Ordering::Relaxed) && self.arrivals.strong_count() > 0
     }
 
     /// Notes the memory of the rows and of the log.

@@ -24,6 +24,7 @@ pub(crate) struct OpenWindow<I> {
     pub(crate) version: u64,
     pub(crate) base_index: u64,
     pub(crate) stale: bool,
+    resumes: bool,
     /// Kept while a SYNC was asked for.
     asked: Option<Arc<()>>,
     pub(crate) former: Vec<WindowSpec<I>>,
@@ -32,14 +33,21 @@ pub(crate) struct OpenWindow<I> {
     pub(crate) merged: Vec<WindowSpec<I>>,
 }
 
-/// The windows of a viewer. When the viewer is dropped, the list keeps them for a while, in case
-/// its client comes back.
+/// The windows of a viewer. When the viewer of a client that can resume is dropped, the list keeps
+/// them for a while, in case the client comes back.
 #[derive(Debug)]
-pub(crate) struct OpenWindows<I>(Vec<OpenWindow<I>>);
+pub(crate) struct OpenWindows<I> {
+    windows: Vec<OpenWindow<I>>,
+    /// True if the client can resume them.
+    resumes: bool,
+}
 
 impl<I> Default for OpenWindows<I> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self {
+            windows: Vec::new(),
+            resumes: false,
+        }
     }
 }
 
@@ -47,26 +55,110 @@ impl<I> Deref for OpenWindows<I> {
     type Target = Vec<OpenWindow<I>>;
 
     fn deref(&self) -> &Vec<OpenWindow<I>> {
-        &self.0
+        &self.windows
     }
 }
 
 impl<I> DerefMut for OpenWindows<I> {
     fn deref_mut(&mut self) -> &mut Vec<OpenWindow<I>> {
-        &mut self.0
+        &mut self.windows
     }
 }
 
 impl<I> Drop for OpenWindows<I> {
     fn drop(&mut self) {
-        let handles = self.0.iter().filter_map(|window| window.handle.as_ref());
+        let windows = self.windows.iter().filter(|_| self.resumes);
+        let handles = windows.filter_map(|window| window.handle.as_ref());
         handles.for_each(|handle| handle.latest().park());
     }
 }
 
-impl<I: Id> OpenWindow<I> {
-    pub(crate) fn new(spec: WindowSpec<I>, opened: &Opened<I>) -> Self {
+impl<I: Id> OpenWindows<I> {
+    /// Makes those of a client that can resume them.
+    pub(crate) fn resumable() -> Self {
         Self {
+            windows: Vec::new(),
+            resumes: true,
+        }
+    }
+
+    /// Makes those of the same client on another list, without any.
+    pub(crate) fn like(&self) -> Self {
+        Self {
+            windows: Vec::new(),
+            resumes: self.resumes,
+        }
+    }
+
+    /// Returns whether the client can resume them.
+    pub(crate) const fn is_resumable(&self) -> bool {
+        self.resumes
+    }
+
+    /// Adds a window that was opened.
+    pub(crate) fn push(&mut self, spec: WindowSpec<I>, opened: &Opened<I>) {
+        self.windows
+            .push(OpenWindow::new(spec, opened, self.resumes));
+    }
+
+    /// Puts a window that was opened in place of the one at `at`.
+    pub(crate) fn replace(&mut self, at: usize, spec: WindowSpec<I>, opened: &Opened<I>) {
+        self.windows[at] = OpenWindow::new(spec, opened, self.resumes);
+    }
+
+    /// Returns the position of a window by its name.
+    pub(crate) fn position(&self, spec: &WindowSpec<I>) -> Option<usize> {
+        self.windows.iter().position(|window| window.spec == *spec)
+    }
+
+    /// Returns the position of a window by its name or one it had.
+    pub(crate) fn find(&self, spec: &WindowSpec<I>) -> Option<usize> {
+        let formerly = |window: &OpenWindow<I>| window.former.contains(spec);
+        self.position(spec)
+            .or_else(|| self.windows.iter().position(formerly))
+    }
+
+    /// Returns the position of a window by any name its client may know.
+    pub(crate) fn find_merged(&self, spec: &WindowSpec<I>) -> Option<usize> {
+        let merged = |window: &OpenWindow<I>| window.merged.contains(spec);
+        self.find(spec)
+            .or_else(|| self.windows.iter().position(merged))
+    }
+
+    /// Lets a name be a window's own again.
+    pub(crate) fn forget_former(&mut self, spec: &WindowSpec<I>) {
+        for window in self.windows.iter_mut() {
+            window.former.retain(|former| former != spec);
+            window.merged.retain(|merged| merged != spec);
+        }
+    }
+
+    /// Lets the window at `at`, just renamed by a frame, go if it has become one with another. The
+    /// other continues from that frame; the client does the same.
+    pub(crate) fn drop_double(&mut self, at: usize) -> bool {
+        let spec = &self.windows[at].spec;
+        let same = |(i, window): (usize, &OpenWindow<I>)| i != at && window.spec == *spec;
+        let Some(other) = self.windows.iter().enumerate().position(same) else {
+            return false;
+        };
+        let gone = self.windows.remove(at);
+        self.windows[other - usize::from(other > at)].absorb(gone);
+        true
+    }
+
+    /// Returns what the client has of the windows.
+    pub(crate) fn names(&self) -> Vec<WindowVersion> {
+        self.windows.iter().map(OpenWindow::shown).collect()
+    }
+}
+
+impl<I: Id> OpenWindow<I> {
+    fn new(spec: WindowSpec<I>, opened: &Opened<I>, resumes: bool) -> Self {
+        if resumes {
+            opened.handle.keep_log();
+        }
+        Self {
+            resumes,
             spec,
             name: opened.handle.name().clone(),
             handle: Some(opened.handle.clone()),
@@ -193,6 +285,9 @@ impl<I: Id> OpenWindow<I> {
             remember(&mut self.former, [old]);
         }
         self.handle = Some(handle.clone());
+        if self.resumes {
+            handle.keep_log();
+        }
     }
 
     /// Takes over the names and tokens of `gone`, which has become the same window.

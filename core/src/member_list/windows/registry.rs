@@ -460,6 +460,9 @@ impl<I: Id> Windows<I> {
             let window = Watched::lock(&handle);
             let (spec, index) = window.successor(builder);
             let target = self.watch(&spec, index, builder);
+            if handle.keeps_log() {
+                target.keep_log();
+            }
             let mut next = Watched::lock(&target);
             let steps = window.steps_to(&next, builder);
             let sync = window.owes_sync().then(|| next.sync(builder));
@@ -551,7 +554,7 @@ mod tests {
     #[test]
     fn closed_windows_go_at_once() {
         let mut list = list(5_000);
-        let mut viewer = Viewer::new();
+        let mut viewer = Viewer::resumable();
         let around = |id| WindowSpec::anchored(id, 20, 20);
         viewer
             .open(&mut list, around(0), Bodies::None)

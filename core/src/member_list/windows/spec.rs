@@ -98,6 +98,8 @@ pub enum WindowError {
     NamedTwice,
     /// The viewer's protocol has no windows of this kind (anchors in Discord's).
     Unsupported,
+    /// The viewer is not a [resumable](crate::member_list::Viewer::resumable) one.
+    NotResumable,
 }
 
 impl fmt::Display for WindowError {
@@ -116,6 +118,9 @@ impl fmt::Display for WindowError {
             Self::NamedTwice => f.write_str("a window is named twice"),
             Self::NotOpen => f.write_str("viewer does not hold this window"),
             Self::Unsupported => f.write_str("this viewer's protocol has no such windows"),
+            Self::NotResumable => {
+                f.write_str("this viewer cannot resume, because its client reads no frame format 2")
+            }
         }
     }
 }
