@@ -68,7 +68,7 @@ impl Presence {
         let control = &mut *self.control.lock();
         control.advance(now);
         self.observe(control);
-        self.count_own(control);
+        self.refresh_counts(control);
         control.replica.handle_timeout(now);
         self.run(control);
         self.trim_leaves(control);

@@ -134,7 +134,7 @@ impl Presence {
 
     /// Counts own entries in the topics in which some came or went, if a Beat is due: the counts are
     /// pushed before it.
-    pub(super) fn count_own(&self, control: &mut Control) {
+    pub(super) fn refresh_counts(&self, control: &mut Control) {
         if self.count_shards.is_empty() || !control.replica.is_beat_due(control.now) {
             return;
         }
