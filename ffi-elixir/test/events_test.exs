@@ -244,6 +244,22 @@ defmodule Headcount.EventsTest do
     end
   end
 
+  test "stats say how far a node is behind another one", %{name: name, options: options} do
+    start(name, options)
+    start(:events_peer, Keyword.merge(options, node_name: "peer", report_events_to: nil))
+    {:ok, _} = Tracker.track(:events_peer, self(), "room", 1, %{})
+    {:ok, _} = Tracker.track(:events_peer, self(), "hall", 1, %{})
+    Wait.until(fn -> Tracker.size(name) == 2 end)
+    stats = Tracker.stats(name)
+    assert %{entries: 2, topics: 2, leave_log_bytes: 0} = stats
+    assert [%{name: "peer", up: true, partitions_behind: 0, silence: silence}] = stats.peers
+    assert silence < 60_000
+    :ok = Tracker.untrack(:events_peer, self(), "room", 1)
+    assert Tracker.stats(:events_peer).leave_log_bytes > 0
+    :ok = stop_supervised(:events_peer)
+    Wait.until(fn -> match?([%{up: false}], Tracker.stats(name).peers) end)
+  end
+
   defp address(name) do
     Process.whereis(:"#{name}_replicator") |> :erlang.pid_to_list() |> List.to_string()
   end

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use headcount::replica::PeerStats;
 use headcount::runtime::{NodeStats, Traffic};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -15,6 +16,9 @@ pub(crate) fn to_dict<'py>(
     let dict = PyDict::new(py);
     dict.set_item("entries", stats.entries)?;
     dict.set_item("topics", stats.topics)?;
+    let peers = stats.peers.iter().map(|peer| peer_to_dict(py, peer));
+    dict.set_item("peers", peers.collect::<PyResult<Vec<_>>>()?)?;
+    dict.set_item("leave_log_bytes", stats.leave_log_bytes)?;
     dict.set_item("replicas_up", stats.replicas_up)?;
     dict.set_item("replicas_down", stats.replicas_down)?;
     dict.set_item("subscriptions", stats.subscriptions)?;
@@ -29,6 +33,15 @@ pub(crate) fn to_dict<'py>(
     dict.set_item("ups", stats.ups)?;
     dict.set_item("downs", stats.downs)?;
     dict.set_item("transport_errors", transport_errors)?;
+    Ok(dict)
+}
+
+fn peer_to_dict<'py>(py: Python<'py>, peer: &PeerStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("name", peer.id.name())?;
+    dict.set_item("up", peer.is_up)?;
+    dict.set_item("silence", peer.silence.as_secs_f64())?;
+    dict.set_item("partitions_behind", peer.partitions_behind)?;
     Ok(dict)
 }
 

@@ -132,6 +132,10 @@ class AsyncNodes(unittest.IsolatedAsyncioTestCase):
                 await until(lambda: keys(b, "room") == ["ann", "eve"])
                 stats = b.stats()
         self.assertEqual((stats["ups"], stats["downs"], stats["entries"], stats["topics"]), (2, 1, 2, 1))
+        (peer,) = stats["peers"]
+        self.assertEqual((peer["name"], peer["up"], peer["partitions_behind"]), ("a", True, 0))
+        self.assertLess(peer["silence"], 60)
+        self.assertGreaterEqual(stats["leave_log_bytes"], 0)
         self.assertGreater(stats["received"]["beat"]["bytes"], 0)
         text = "\n".join(logged.output)
         for part in ("joined the cluster", "is up", "is silent; its entries are hidden"):

@@ -166,6 +166,7 @@ defmodule Headcount.Native do
     presence_leave_reasons: 2,
     presence_drop_changes: 1,
     presence_is_synced: 1,
+    presence_stats: 1,
     presence_replicas: 1
   ]
 

@@ -749,6 +749,52 @@ defmodule Headcount.Tracker do
     end
   end
 
+  @typedoc "What a tracker holds on this node, and how far it is behind the others. See `stats/1`."
+  @type stats :: %{
+          entries: non_neg_integer(),
+          topics: non_neg_integer(),
+          leave_log_bytes: non_neg_integer(),
+          diffs_bytes: non_neg_integer(),
+          peers: [
+            %{
+              name: String.t(),
+              up: boolean(),
+              silence: non_neg_integer(),
+              partitions_behind: non_neg_integer()
+            }
+          ]
+        }
+
+  @doc """
+  Returns what the tracker holds on this node, for dashboards and probes. O(topics + nodes).
+
+    * `:entries`, `:topics` - of all nodes, as far as they are held, those of silent nodes included
+    * `:leave_log_bytes` - of the leaves that are remembered for nodes that missed them
+    * `:diffs_bytes` - of the changes that wait for the callbacks
+    * `:peers` - the other nodes: for how many milliseconds each has been silent (normally at most one
+      `:broadcast_period`), and in how many partitions this node waits for what it has missed of it
+
+  What happens is told by `:telemetry` and the log, see "What an operator sees" above.
+  """
+  @spec stats(atom()) :: stats()
+  def stats(name) do
+    {[entries, topics, leave_log_bytes, diffs_bytes], peers} =
+      Native.presence_stats(Config.presence!(name))
+
+    peers =
+      for {name, up, silence, behind} <- peers do
+        %{name: name, up: up, silence: silence, partitions_behind: behind}
+      end
+
+    %{
+      entries: entries,
+      topics: topics,
+      leave_log_bytes: leave_log_bytes,
+      diffs_bytes: diffs_bytes,
+      peers: peers
+    }
+  end
+
   @doc """
   Leaves the cluster for good: other nodes drop the entries of this one at once. Stops the tracker.
   """

@@ -69,7 +69,14 @@ from headcount._headcount import (
     Window,
 )
 from headcount._node import Attendance, Node, Subscription, Watch, connect
-from headcount._options import ConnectOptions, NatsOptions, PresenceOptions, Stats, Traffic
+from headcount._options import (
+    ConnectOptions,
+    NatsOptions,
+    Peer,
+    PresenceOptions,
+    Stats,
+    Traffic,
+)
 from headcount._sorted_set import SortedSet
 from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
 
@@ -121,6 +128,7 @@ __all__ = [
     "NotReady",
     "NotTracked",
     "NotWatched",
+    "Peer",
     "Presence",
     "PresenceOptions",
     "ReadError",

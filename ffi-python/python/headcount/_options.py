@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["ConnectOptions", "NatsOptions", "PresenceOptions", "Stats", "Traffic"]
+__all__ = ["ConnectOptions", "NatsOptions", "Peer", "PresenceOptions", "Stats", "Traffic"]
 
 
 class PresenceOptions(TypedDict, total=False):
@@ -63,12 +63,27 @@ class Traffic(TypedDict):
     bytes: int
 
 
+class Peer(TypedDict):
+    """How far a node is behind another one."""
+
+    name: str
+    up: bool
+    silence: float
+    """The seconds since it was last heard: normally at most one heartbeat."""
+    partitions_behind: int
+    """The partitions of which something is missing: each one is asked for."""
+
+
 class Stats(TypedDict):
     """What a node holds now, and the counts of what happened since its start."""
 
     entries: int
     """The entries of all nodes, hidden ones included."""
     topics: int
+    peers: list[Peer]
+    """The other nodes that are known."""
+    leave_log_bytes: int
+    """The bytes of the leaves that are remembered for nodes that missed them."""
     replicas_up: int
     replicas_down: int
     subscriptions: int

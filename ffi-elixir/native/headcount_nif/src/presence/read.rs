@@ -210,6 +210,26 @@ fn presence_is_synced(cluster: ResourceArc<Cluster>) -> bool {
     cluster.presence.is_synced()
 }
 
+/// `[entries, topics, leave_log_bytes, diffs_bytes]` and `[{name, up, silence_ms, partitions_behind}]`.
+type Stats = ([usize; 4], Vec<(String, bool, u64, usize)>);
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn presence_stats(cluster: ResourceArc<Cluster>) -> Stats {
+    let stats = cluster.presence.stats();
+    let peers = stats.peers.into_iter().map(|peer| {
+        let silence = peer.silence.as_millis() as u64;
+        let name = peer.id.name().to_owned();
+        (name, peer.is_up, silence, peer.partitions_behind)
+    });
+    let amounts = [
+        stats.entries,
+        stats.topics,
+        stats.leave_log_bytes,
+        stats.diffs_bytes,
+    ];
+    (amounts, peers.collect())
+}
+
 /// Returns `[{name, incarnation, up}]` of the other replicas.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn presence_replicas(cluster: ResourceArc<Cluster>) -> Vec<(String, u64, bool)> {
