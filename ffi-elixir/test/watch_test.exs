@@ -121,7 +121,7 @@ defmodule Headcount.WatchTest do
       assert_receive {^one, {:watch_b, {:ready, "room", _, []}}}
       # It is ready, so another one is told at once.
       two = watcher(:watch_b, ["room"])
-      assert_receive {^two, {:watch_b, {:ready, "room", _, []}}}, 40
+      assert_receive {^two, {:watch_b, {:ready, "room", _, []}}}
       :ok = Tracker.unwatch(:watch_b, "room")
       Wait.until(fn -> keys(:watch_b, "room") == ["ann"] end)
 
@@ -129,8 +129,8 @@ defmodule Headcount.WatchTest do
       assert in_process(one, fn -> Tracker.unwatch(:watch_b, "room") end) == :ok
       assert keys(:watch_b, "room") == ["ann"]
       assert in_process(one, fn -> Tracker.unwatch(:watch_b, "room") end) == :ok
-      assert Tracker.list(:watch_b, "room") == {:error, :not_watched}
-      assert Tracker.list(:watch_b, "hall") == []
+      Wait.until(fn -> Tracker.list(:watch_b, "room") == {:error, :not_watched} end)
+      Wait.until(fn -> Tracker.list(:watch_b, "hall") == [] end)
 
       kill(one)
       Wait.until(fn -> Tracker.list(:watch_b, "hall") == {:error, :not_watched} end)
@@ -260,6 +260,40 @@ defmodule Headcount.WatchTest do
       assert_receive {:watch_b, {:ready, "room", _, []}}
       {:ok, _} = Tracker.track(:watch_a, self(), "room", "bob", %{})
       Wait.until(fn -> keys(:watch_b, "room") == ["ann", "bob"] end)
+    end
+
+    test "an adapter of Phoenix.PubSub without Erlang distribution broadcasts everything" do
+      server = __MODULE__.Redis
+      start_supervised!(%{id: :redis, start: {Phoenix.PubSub, :start_link, [server]}})
+
+      :ok =
+        Registry.put_meta(server, :pubsub, {Phoenix.PubSub.Redis, Module.concat(server, Adapter)})
+
+      pair([:watch_a, :watch_b], pubsub_server: server)
+      {:ok, _} = Tracker.track(:watch_a, self(), "room", "ann", %{})
+      :ok = Tracker.watch(:watch_b, "room")
+      assert_receive {:watch_b, {:ready, "room", _, []}}
+      {:ok, _} = Tracker.track(:watch_a, self(), "room", "bob", %{})
+      Wait.until(fn -> keys(:watch_b, "room") == ["ann", "bob"] end)
+      assert Tracker.list(:watch_b, "hall") == {:error, :not_watched}
+      group = {{Headcount.Transport.PubSub, server, "headcount:pair"}, :all}
+      assert :pg.get_members(Headcount.Transport.PG, group) == []
+      of_pub_sub = &match?({{Headcount.Transport.PubSub, _, _}, _}, &1)
+      assert Enum.filter(:pg.which_groups(Headcount.Transport.PG), of_pub_sub) == []
+    end
+
+    test "Phoenix.PubSub with Erlang distribution has a group for each partition" do
+      server = __MODULE__.Local
+      start_supervised!(%{id: :local, start: {Phoenix.PubSub, :start_link, [server]}})
+      pair([:watch_a, :watch_b], pubsub_server: server)
+      :ok = Phoenix.PubSub.subscribe(server, "headcount:pair")
+      :ok = Tracker.watch(:watch_b, "room")
+      assert_receive {:watch_b, {:ready, "room", _, []}}
+      {:ok, _} = Tracker.track(:watch_a, self(), "room", "ann", %{})
+      Wait.until(fn -> keys(:watch_b, "room") == ["ann"] end)
+      # Kind 3 is a Delta, which no broadcast carries.
+      assert_receive {Headcount.Transport.PubSub, _, :all, <<"HC", _::16, 2, _::binary>>}
+      refute_received {Headcount.Transport.PubSub, _, _, <<"HC", _::16, 3, _::binary>>}
     end
 
     test "above `groups_max` a node is in the group of all" do

@@ -62,7 +62,7 @@ defmodule Phoenix.PubSub do
 
   def direct_broadcast(node, server, topic, message)
       when is_atom(node) and is_atom(server) and is_binary(topic) do
-    {:ok, {__MODULE__.PG2, adapter}} = Registry.meta(server, :pubsub)
+    {:ok, {_adapter, adapter}} = Registry.meta(server, :pubsub)
     send({adapter, node}, {:forward_to_local, topic, message, __MODULE__})
     :ok
   end

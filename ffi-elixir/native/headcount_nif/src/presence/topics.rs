@@ -3,6 +3,7 @@
 use headcount::{Presence, TrackError};
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,16 +124,14 @@ impl Topics {
     ) -> Option<Ready> {
         let pid = env.pid();
         let watches = &mut *topics.watches.lock();
-        if !watches.watchers.contains_key(&pid) {
-            // A process that has died is watched by nobody.
-            let monitor = topics.monitor(Some(env), &pid)?;
-            let watcher = Watcher {
-                monitor,
+        let watcher = match watches.watchers.entry(pid) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Watcher {
+                // There is none for a process that has died: then nothing is watched.
+                monitor: topics.monitor(Some(env), &pid)?,
                 topics: HashMap::new(),
-            };
-            watches.watchers.insert(pid, watcher);
-        }
-        let watcher = watches.watchers.get_mut(&pid)?;
+            }),
+        };
         if let Some(count) = watcher.topics.get_mut(topic) {
             *count += 1;
         } else {
