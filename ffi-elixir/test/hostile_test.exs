@@ -297,6 +297,7 @@ defmodule Headcount.HostileTest do
              retarget: [["c:0", "c:1"]],
              close: [["c:0"]],
              resync: [[["c:0"]]],
+             resume: [[[%{window: "c:0", epoch: %{node: "n", number: 1}, version: 1}]]],
              set_hidden: [[true]],
              bundle: [[MemberList.tick(member_list())]]
            ) == []

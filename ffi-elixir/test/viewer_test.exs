@@ -34,6 +34,138 @@ defmodule Headcount.MemberList.ViewerTest do
     end)
   end
 
+  test "a client that was away gets one DELTA and holds the rows of the list" do
+    list = resumable_list()
+    windows = ["c:0", "a:1950:20:20"]
+    bundle = away(list, windows)
+    client = Enum.reduce(bundle, %{}, &apply_bundle/2)
+    held = held(bundle)
+
+    MemberList.tick(list)
+    MemberList.remove(list, 3)
+    MemberList.upsert(list, 5000, group: "online", key: 0)
+    MemberList.upsert(list, 10, group: "online", key: 50)
+    MemberList.set_attrs(list, 20, 5)
+    MemberList.upsert(list, 1950, group: "offline", key: 1950)
+    MemberList.tick(list)
+
+    viewer = Viewer.new(list, resumable: true)
+    assert {:ok, %{format: 2, epoch: %{node: "node-1"}} = resumed} = Viewer.resume(viewer, held)
+    assert for(frame <- resumed.frames, do: frame.kind) == [:delta, :delta]
+    client = apply_bundle(resumed, client)
+    assert client |> Map.keys() |> Enum.sort() == ["a:1951:20:20", "c:0"]
+
+    for {_name, {rows, base}} <- client do
+      assert rows == Enum.map(MemberList.slice(list, base, length(rows)), &shown/1)
+    end
+
+    # It goes on with the next tick.
+    MemberList.touch(list, 20)
+    assert %{frames: [%{kind: :delta}]} = Viewer.bundle(viewer, MemberList.tick(list))
+    assert {:ok, %{frames: [_, _]}} = Viewer.resync(viewer, Map.keys(client))
+  end
+
+  test "windows come whole when the list does not know their versions" do
+    list = resumable_list()
+    [%{version: version, epoch: epoch} = held] = held(away(list, ["c:0"]))
+    MemberList.touch(list, 7)
+    MemberList.tick(list)
+
+    kind = fn held ->
+      {:ok, %{frames: [frame]}} = Viewer.resume(Viewer.new(list, resumable: true), [held])
+      frame.kind
+    end
+
+    for other <- [
+          %{held | version: 0},
+          %{held | version: 0xFFFF_FFFF_FFFF_FFFF},
+          %{held | epoch: %{epoch | node: "node-2"}},
+          %{held | epoch: %{epoch | number: 1}},
+          %{held | window: "c:1"}
+        ] do
+      assert kind.(other) == :sync, inspect(other)
+    end
+
+    assert kind.(held) == :delta
+    json = %{"window" => "c:0", "epoch" => %{"node" => "node-1", "number" => epoch.number}}
+    assert kind.(Map.put(json, "version", version)) == :delta
+    MemberList.begin_epoch(list, "room", {"node-1", epoch.number + 1})
+    assert kind.(held) == :sync
+  end
+
+  test "malformed requests to resume are refused, and no window is open then" do
+    list = resumable_list()
+    good = %{window: "c:0", epoch: %{node: "n", number: 1}, version: 1}
+
+    for {held, what} <- [
+          {[%{}], :malformed},
+          {[:x], :malformed},
+          {%{}, :malformed},
+          {[%{good | version: -1}], :malformed},
+          {[%{good | version: 1.5}], :malformed},
+          {[%{good | version: 0x1_0000_0000_0000_0000}], :malformed},
+          {[%{good | epoch: 7}], :malformed},
+          {[%{good | window: <<255>>}], :malformed},
+          {[%{good | window: "c:x"}], :bad_name},
+          {[good, good], :named_twice},
+          {for(k <- 0..8, do: %{good | window: "c:#{k}"}), :too_many_windows}
+        ] do
+      viewer = Viewer.new(list, resumable: true)
+      assert {:error, {^what, message}} = Viewer.resume(viewer, held)
+      assert is_binary(message)
+      assert Viewer.windows(viewer) == []
+    end
+
+    assert {:error, {:malformed, message}} =
+             Viewer.resume(Viewer.new(list, resumable: true), [good, %{}])
+
+    assert message =~ "held window 1"
+    assert {:error, {:not_resumable, _}} = Viewer.resume(Viewer.new(list), [good])
+
+    assert_raise ArgumentError, ~r/Discord/, fn ->
+      Viewer.new(list, format: {:discord, "1", "everyone"}, resumable: true)
+    end
+
+    assert_raise ArgumentError, ~r/resumable/, fn -> Viewer.new(list, resumable: 1) end
+  end
+
+  test "the bundles of resumable viewers are of frame format 2 in every form" do
+    list = resumable_list()
+    json = Viewer.open!(Viewer.new(list, format: :json, resumable: true), "c:0")
+    assert json =~ ~s("format":2,"epoch":{"node":"node-1","number":1790000000000})
+    # The kind of the envelope is 34, that of the bundles of others is 33.
+    assert <<"HC", _::2-bytes, 34, _::binary>> =
+             Viewer.open!(Viewer.new(list, format: :binary, resumable: true), "c:0")
+
+    assert <<"HC", _::2-bytes, 33, _::binary>> =
+             Viewer.open!(Viewer.new(list, format: :binary), "c:0")
+
+    table = Headcount.MemberTable.new(first_epoch: {"node-1", 1_790_000_000_000})
+    view = Headcount.MemberTable.add_list!(table, name: "all")
+    assert %{epoch: %{node: "node-1"}} = Viewer.open!(Viewer.new(view, resumable: true), "c:0")
+  end
+
+  defp resumable_list do
+    list = MemberList.new(groups: @groups, name: "room", epoch: {"node-1", 1_790_000_000_000})
+    for id <- 1..2000, do: MemberList.upsert(list, id, group: "online", key: id)
+    list
+  end
+
+  # Opens windows by a process that ends, as that of a cut connection does.
+  defp away(list, windows) do
+    open = fn ->
+      viewer = Viewer.new(list, resumable: true)
+      for window <- windows, do: Viewer.open!(viewer, window)
+    end
+
+    Task.await(Task.async(open))
+  end
+
+  defp held(bundles) do
+    %{windows: windows, epoch: epoch} = List.last(bundles)
+    for window <- windows, do: Map.put(window, :epoch, epoch)
+  end
+
   defp place(list, {id, _revision, _attrs}), do: MemberList.index_of(list, id)
 
   defp place(list, {group, _count}) do

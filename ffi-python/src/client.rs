@@ -17,6 +17,7 @@ use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 use crate::bounds;
 use crate::convert::Buffer;
 use crate::error::{DecodeError, raise};
+use crate::held::held_list;
 use crate::json::{Json, from_json, to_json};
 use crate::sync::Locked;
 use crate::windows::{Bundle, window_names};
@@ -74,6 +75,14 @@ impl Client {
     /// Note any other request to the server, to be passed to `apply` with its answer.
     fn request(&self, py: Python<'_>) -> PyResult<Request> {
         Ok(Request(self.core.write(py, |client| client.request())?))
+    }
+
+    /// Note that a connection begins. Return its first request and the windows to resume by it, as
+    /// `Viewer.resume` takes them: `[{"window", "epoch": {"node", "number"}, "version"}]`. The rows
+    /// stay; bundles of the former connection, answers too, are not taken any more.
+    fn reconnect<'py>(&self, py: Python<'py>) -> PyResult<(Request, Bound<'py, PyList>)> {
+        let (request, held) = self.core.write(py, |client| client.reconnect())?;
+        Ok((Request(request), held_list(py, &held)?))
     }
 
     /// Apply a bundle: a `Bundle`, its JSON or its dict. O(rows of its windows). `request` is the

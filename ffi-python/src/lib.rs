@@ -16,6 +16,7 @@ mod entry;
 mod error;
 mod event;
 mod feed;
+mod held;
 mod id;
 mod item;
 mod json;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headcount as core;
-use headcount::member_list::{BodyFormat, GROUPS_MAX, GroupInfo, Id, Matches, TextId};
+use headcount::member_list::{BodyFormat, Epoch, GROUPS_MAX, GroupInfo, Id, Matches, TextId};
 use headcount::{GroupId, ListError, ListOptions, WindowSpec};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -111,9 +111,7 @@ impl MemberList {
         payloads: Option<Format>,
     ) -> PyResult<Self> {
         let format = payloads.map(|payloads| payloads.0);
-        // No viewer here can resume.
         let options = ListOptions::default()
-            .resume_bytes_max(0)
             .headers(headers)
             .payloads(format.is_some());
         let groups = groups.map_or_else(|| Ok(Vec::new()), group_names)?;
@@ -435,12 +433,12 @@ impl MemberList {
     }
 
     /// Return a viewer without windows; with `discord`, its bundles can be encoded as events of
-    /// Discord.
-    #[pyo3(signature = (*, discord = false))]
-    fn viewer(&self, discord: bool) -> Viewer {
+    /// Discord; with `resumable`, they are of frame format 2, and its client can `resume` windows.
+    #[pyo3(signature = (*, discord = false, resumable = false))]
+    fn viewer(&self, discord: bool, resumable: bool) -> PyResult<Viewer> {
         each!(self, list => {
             let source = Source::List(Arc::clone(list));
-            Viewer::new(Shown { source, format: self.format }, discord)
+            Viewer::new(Shown { source, format: self.format }, discord, resumable)
         })
     }
 
@@ -453,9 +451,12 @@ impl MemberList {
     }
 
     /// Name the list for its viewers and begin an epoch: the next tick sends every viewer its
-    /// windows and the counts whole. Epochs must grow. Without this call the name is empty and the
-    /// epoch 1.
-    fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64) -> PyResult<()> {
+    /// windows and the counts whole. Epochs must grow. `node` is the name of the server where there
+    /// are several, each with epochs of its own. Without this call the names are empty and the epoch
+    /// is 1.
+    #[pyo3(signature = (name, epoch, *, node = ""))]
+    fn begin_epoch(&self, py: Python<'_>, name: &str, epoch: u64, node: &str) -> PyResult<()> {
+        let epoch = Epoch::new(node, epoch);
         each!(self, list => list.write(py, |list| list.begin_epoch(name, epoch))?);
         Ok(())
     }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headcount as core;
+use headcount::codec::DecodeError;
 use headcount::member_list::{
-    BodyFormat, Discord, ListId, LiveList, MemberTable, TableError, TextId, Watchable, WindowError,
+    BodyFormat, BundleFormat, Discord, HeldWindow, ListId, LiveList, MemberTable, TableError,
+    TextId, Watchable, WindowError,
 };
 use headcount::{Bodies, WindowSpec};
 use parking_lot::Mutex;
@@ -19,6 +21,7 @@ use pyo3::types::PyBytes;
 use crate::bounds::{self, texts};
 use crate::convert::Buffer;
 use crate::error::{Raised, raise};
+use crate::held::held_windows;
 use crate::id::{Kind, PyId};
 use crate::json::from_json;
 use crate::list_or_roster::ListOrRoster;
@@ -191,12 +194,17 @@ impl AnyTick<'_> {
 #[pyclass(frozen, module = "headcount")]
 pub(crate) struct Bundle {
     encoded: Box<dyn Encoded>,
+    format: BundleFormat,
     #[pyo3(get)]
     /// The version of the list.
     version: u64,
     #[pyo3(get)]
-    /// The epoch of the list.
+    /// The number of the epoch of the list.
     epoch: u64,
+    #[pyo3(get)]
+    /// The node whose epoch it is; empty if it has no name, and in a bundle that was read in format
+    /// 1.
+    node: String,
     #[pyo3(get)]
     /// The names of the windows that have frames in the bundle.
     windows: Vec<String>,
@@ -204,18 +212,18 @@ pub(crate) struct Bundle {
 
 /// A bundle of a list of some kind of ids.
 trait Encoded: Send + Sync {
-    fn json(&self) -> Bytes;
-    fn binary(&self) -> Bytes;
+    fn json(&self, format: BundleFormat) -> Bytes;
+    fn binary(&self, format: BundleFormat) -> Bytes;
     fn discord(&self, encoder: &Discord) -> Bytes;
 }
 
 impl<I: PyId> Encoded for core::member_list::Bundle<I> {
-    fn json(&self) -> Bytes {
-        self.to_json()
+    fn json(&self, format: BundleFormat) -> Bytes {
+        self.to_json_in(format)
     }
 
-    fn binary(&self) -> Bytes {
-        self.to_binary()
+    fn binary(&self, format: BundleFormat) -> Bytes {
+        self.to_binary_in(format)
     }
 
     fn discord(&self, encoder: &Discord) -> Bytes {
@@ -223,11 +231,14 @@ impl<I: PyId> Encoded for core::member_list::Bundle<I> {
     }
 }
 
-impl<I: PyId> From<core::member_list::Bundle<I>> for Bundle {
-    fn from(bundle: core::member_list::Bundle<I>) -> Self {
+impl Bundle {
+    /// A bundle that is to be encoded in `format`.
+    fn new<I: PyId>(bundle: core::member_list::Bundle<I>, format: BundleFormat) -> Self {
         Self {
+            format,
             version: bundle.version,
             epoch: bundle.epoch.number,
+            node: bundle.epoch.node.to_string(),
             windows: bundle
                 .frames
                 .iter()
@@ -235,6 +246,17 @@ impl<I: PyId> From<core::member_list::Bundle<I>> for Bundle {
                 .collect(),
             encoded: Box::new(bundle),
         }
+    }
+
+    /// Reads a bundle of either format, to be encoded in the same one.
+    fn read<I: PyId>(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let bundle = core::member_list::Bundle::<I>::from_binary(bytes)?;
+        let has_versions = bundle.windows.iter().any(|window| window.version.is_some());
+        let format = match has_versions || !bundle.epoch.node.is_empty() {
+            true => BundleFormat::Two,
+            false => BundleFormat::One,
+        };
+        Ok(Self::new(bundle, format))
     }
 }
 
@@ -247,21 +269,22 @@ impl Bundle {
     #[pyo3(signature = (data, ids = Kind::Text))]
     fn from_binary(py: Python<'_>, data: Buffer, ids: Kind) -> PyResult<Self> {
         py.detach(|| match ids {
-            Kind::Int => core::member_list::Bundle::<u64>::from_binary(&data).map(Self::from),
-            Kind::Uuid => core::member_list::Bundle::<u128>::from_binary(&data).map(Self::from),
-            Kind::Text => core::member_list::Bundle::<TextId>::from_binary(&data).map(Self::from),
+            Kind::Int => Self::read::<u64>(&data),
+            Kind::Uuid => Self::read::<u128>(&data),
+            Kind::Text => Self::read::<TextId>(&data),
         })
         .map_err(raise)
     }
 
     /// Return the bundle as JSON, ready to be sent. Frames that viewers share are encoded once.
+    /// The bundles of a resumable viewer are of frame format 2.
     pub(crate) fn to_json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        bounds::bytes(py, &py.detach(|| self.encoded.json()))
+        bounds::bytes(py, &py.detach(|| self.encoded.json(self.format)))
     }
 
     /// Return the bundle in the binary form: smaller, with a checksum.
     fn to_binary<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        bounds::bytes(py, &py.detach(|| self.encoded.binary()))
+        bounds::bytes(py, &py.detach(|| self.encoded.binary(self.format)))
     }
 
     /// Return the data of a `GUILD_MEMBER_LIST_UPDATE` event of Discord, in JSON, for a viewer
@@ -279,7 +302,7 @@ impl Bundle {
 
     /// Return the bundle as a dict.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        from_json(py, &py.detach(|| self.encoded.json()))
+        from_json(py, &py.detach(|| self.encoded.json(self.format)))
     }
 
     fn __repr__(&self) -> String {
@@ -296,6 +319,7 @@ pub(crate) trait Viewing: Send + Sync {
     fn retarget(&self, from: &str, to: &str) -> Result<Bundle, Raised>;
     fn close(&self, window: &str) -> Result<(), Raised>;
     fn resync(&self, windows: &[&str]) -> Result<Bundle, Raised>;
+    fn resume(&self, held: &[HeldWindow]) -> Result<Bundle, Raised>;
     /// Goes to a [`Shown`] of some kind of ids.
     fn switch(&self, shown: &(dyn Any + Send + Sync), windows: &[&str]) -> Result<Bundle, Raised>;
     fn catch_up(&self) -> Result<Bundle, Raised>;
@@ -308,17 +332,24 @@ pub(crate) trait Viewing: Send + Sync {
 struct Watching<I: PyId> {
     shown: Shown<I>,
     viewer: core::Viewer<I>,
+    /// The format of its bundles.
+    format: BundleFormat,
 }
 
 impl<I: PyId> Watching<I> {
-    /// Works on viewer and list.
-    fn with<R, E: Into<Raised>>(
+    /// Makes a bundle of viewer and list.
+    fn with<E: Into<Raised>>(
         &mut self,
-        f: impl FnOnce(&mut core::Viewer<I>, &mut LiveList<'_, I>, Bodies<'_, I>) -> Result<R, E>,
-    ) -> Result<R, Raised> {
+        f: impl FnOnce(
+            &mut core::Viewer<I>,
+            &mut LiveList<'_, I>,
+            Bodies<'_, I>,
+        ) -> Result<core::member_list::Bundle<I>, E>,
+    ) -> Result<Bundle, Raised> {
         let viewer = &mut self.viewer;
-        let done = self.shown.with(|list, bodies| f(viewer, list, bodies))?;
-        done.map_err(Into::into)
+        let made = self.shown.with(|list, bodies| f(viewer, list, bodies))?;
+        let bundle = made.map_err(Into::into)?;
+        Ok(Bundle::new(bundle, self.format))
     }
 }
 
@@ -333,16 +364,14 @@ impl<I: PyId> Viewing for Typed<I> {
     fn open(&self, window: &str) -> Result<Bundle, Raised> {
         let spec = WindowSpec::parse(window)?;
         let mut watching = self.0.lock();
-        let opened = watching.with(|viewer, list, bodies| viewer.open(list, spec, bodies));
-        opened.map(Bundle::from)
+        watching.with(|viewer, list, bodies| viewer.open(list, spec, bodies))
     }
 
     fn retarget(&self, from: &str, to: &str) -> Result<Bundle, Raised> {
         let from = WindowSpec::parse(from)?;
         let to = WindowSpec::parse(to)?;
         let mut watching = self.0.lock();
-        let opened = watching.with(|viewer, list, bodies| viewer.retarget(list, &from, to, bodies));
-        opened.map(Bundle::from)
+        watching.with(|viewer, list, bodies| viewer.retarget(list, &from, to, bodies))
     }
 
     fn close(&self, window: &str) -> Result<(), Raised> {
@@ -353,8 +382,12 @@ impl<I: PyId> Viewing for Typed<I> {
     fn resync(&self, windows: &[&str]) -> Result<Bundle, Raised> {
         let specs = specs(windows)?;
         let mut watching = self.0.lock();
-        let shown = watching.with(|viewer, list, bodies| viewer.resync(list, &specs, bodies));
-        shown.map(Bundle::from)
+        watching.with(|viewer, list, bodies| viewer.resync(list, &specs, bodies))
+    }
+
+    fn resume(&self, held: &[HeldWindow]) -> Result<Bundle, Raised> {
+        let mut watching = self.0.lock();
+        watching.with(|viewer, list, bodies| viewer.resume(list, held, bodies))
     }
 
     fn switch(&self, shown: &(dyn Any + Send + Sync), windows: &[&str]) -> Result<Bundle, Raised> {
@@ -368,14 +401,12 @@ impl<I: PyId> Viewing for Typed<I> {
         let viewer = &mut watching.viewer;
         let opened = shown.with(|list, bodies| viewer.switch(list, &specs, bodies))??;
         watching.shown = shown.clone();
-        Ok(opened.into())
+        Ok(Bundle::new(opened, watching.format))
     }
 
     fn catch_up(&self) -> Result<Bundle, Raised> {
         let mut watching = self.0.lock();
-        let shown = watching
-            .with(|viewer, list, bodies| Ok::<_, TableError>(viewer.catch_up(list, bodies)));
-        shown.map(Bundle::from)
+        watching.with(|viewer, list, bodies| Ok::<_, TableError>(viewer.catch_up(list, bodies)))
     }
 
     fn is_stale(&self) -> bool {
@@ -409,7 +440,8 @@ impl<I: PyId> Viewing for Typed<I> {
             (None, Some(tick)) => tick.bundle(viewer),
             (None, None) => None,
         };
-        Ok(bundle.map(Bundle::from))
+        let format = watching.format;
+        Ok(bundle.map(|bundle| Bundle::new(bundle, format)))
     }
 }
 
@@ -440,16 +472,29 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    pub(crate) fn new<I: PyId>(shown: Shown<I>, discord: bool) -> Self {
-        let viewer = if discord {
-            core::Viewer::discord()
-        } else {
-            core::Viewer::new()
+    pub(crate) fn new<I: PyId>(shown: Shown<I>, discord: bool, resumable: bool) -> PyResult<Self> {
+        let viewer = match (discord, resumable) {
+            (true, true) => {
+                let text = "clients of Discord cannot resume: discord or resumable, not both";
+                return Err(PyValueError::new_err(text));
+            }
+            (true, false) => core::Viewer::discord(),
+            (false, true) => core::Viewer::resumable(),
+            (false, false) => core::Viewer::new(),
         };
-        Self {
+        let format = match resumable {
+            true => BundleFormat::Two,
+            false => BundleFormat::One,
+        };
+        let watching = Watching {
+            shown,
+            viewer,
+            format,
+        };
+        Ok(Self {
             birth: Birth::now(),
-            viewing: Box::new(Typed(Mutex::new(Watching { shown, viewer }))),
-        }
+            viewing: Box::new(Typed(Mutex::new(watching))),
+        })
     }
 
     /// Works on the viewer with the interpreter released.
@@ -494,6 +539,37 @@ impl Viewer {
         let windows = windows.map_or_else(|| Ok(Vec::new()), window_names)?;
         let windows: Vec<&str> = windows.iter().map(|window| &**window).collect();
         self.with(py, |viewing| viewing.resync(&windows))?
+            .map_err(raise)
+    }
+
+    /// Open the windows that a client still shows after its connection ended, as `Client.reconnect`
+    /// of the client names them: return a bundle with what changed in each of them since, and all
+    /// counts. A window comes whole where that is smaller, and when the list does not know its
+    /// version: the client was away for more than 60 seconds, or its rows are of another epoch or
+    /// node.
+    ///
+    /// The list keeps the windows of a resumable viewer that is gone, not those that it closed: so
+    /// let go of the viewer of a connection that ended.
+    ///
+    /// Raises `WindowError` for a bad or repeated name, a window that is not of that shape, and when
+    /// this viewer is not a resumable one; `LimitError` over a limit. No window is open then.
+    ///
+    /// >>> ml = MemberList(int, groups=["online"])
+    /// >>> _ = ml.bulk_load([(id, "online", f"Name {id}") for id in range(40)])
+    /// >>> viewer, client = ml.viewer(resumable=True), Client()
+    /// >>> client.open("c:0")
+    /// >>> _ = client.apply(viewer.open("c:0"))
+    /// >>> del viewer  # the connection was cut
+    /// >>> _ = ml.upsert(40, "online", "Zoe")
+    /// >>> request, held = client.reconnect()
+    /// >>> bundle = ml.viewer(resumable=True).resume(held)
+    /// >>> bundle.to_dict()["frames"][0]["kind"]
+    /// 'delta'
+    /// >>> client.apply(bundle, request).changed
+    /// ['c:0']
+    fn resume(&self, py: Python<'_>, held: &Bound<'_, PyAny>) -> PyResult<Bundle> {
+        let held = held_windows(held)?;
+        self.with(py, |viewing| viewing.resume(&held))?
             .map_err(raise)
     }
 

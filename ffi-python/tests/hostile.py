@@ -236,8 +236,8 @@ def member_list(ids: Any = int) -> Any:
     return made
 
 
-def viewer(ids: Any = int, *, discord: bool = False) -> Any:
-    made = member_list(ids).viewer(discord=discord)
+def viewer(ids: Any = int, *, discord: bool = False, resumable: bool = False) -> Any:
+    made = member_list(ids).viewer(discord=discord, resumable=resumable)
     made.open("c:0")
     return made
 
@@ -341,8 +341,10 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "Viewer": viewer,
     "Viewer of UUID": lambda: viewer(uuid.UUID),
     "Viewer of Discord": lambda: viewer(discord=True),
+    "resumable Viewer": lambda: viewer(resumable=True),
     "Collation": lambda: headcount.Collation("de"),
     "Bundle": lambda: viewer().open("c:1"),
+    "Bundle of format 2": lambda: viewer(resumable=True).open("c:1"),
     "Tick": tick,
     "Roster": roster,
     "RosterReport": lambda: roster().apply(tracker().take_diff()["room"]),

@@ -104,31 +104,35 @@ class Vectors(unittest.TestCase):
             ml.begin_epoch(server["list"], server["epoch"])
             viewer = ml.viewer()
             for at, step in enumerate(vector["steps"]):
-                bundle = self.step(ml, viewer, step)
+                bundle = run_step(ml, viewer, step)
                 if step.get("bundle") is not None:
                     assert bundle is not None
                     where = f"{vector['name']}, step {at}"
                     self.assertEqual(bundle.to_dict(), bare(step["bundle"]), where)
 
-    def step(self, ml: MemberList[int], viewer: Viewer, step: dict[str, Any]) -> Any:
-        for verb, *args in step.get("do", ()):
-            operate(ml, verb, args)
-        if "open" in step:
-            if "error" not in step:
-                return viewer.open(step["open"])
-            with self.assertRaises(headcount.WindowError) as caught:
-                viewer.open(step["open"])
-            self.assertEqual(str(caught.exception), step["error"])
-        if "move" in step:
-            return viewer.retarget(*step["move"])
-        if "resync" in step:
-            return viewer.resync(step["resync"])
-        if "tick" in step:
-            return viewer.bundle(ml.tick(step["tick"] / 1_000))
-        if "hidden" in step:
-            viewer.set_hidden(step["hidden"])
-            return None if step["hidden"] else viewer.catch_up()
-        return None
+
+def run_step(ml: MemberList[int], viewer: Viewer, step: dict[str, Any]) -> Any:
+    for verb, *args in step.get("do", ()):
+        operate(ml, verb, args)
+    if "open" in step:
+        if "error" not in step:
+            return viewer.open(step["open"])
+        try:
+            viewer.open(step["open"])
+        except headcount.WindowError as error:
+            assert str(error) == step["error"]
+        else:
+            raise AssertionError(step)
+    if "move" in step:
+        return viewer.retarget(*step["move"])
+    if "resync" in step:
+        return viewer.resync(step["resync"])
+    if "tick" in step:
+        return viewer.bundle(ml.tick(step["tick"] / 1_000))
+    if "hidden" in step:
+        viewer.set_hidden(step["hidden"])
+        return None if step["hidden"] else viewer.catch_up()
+    return None
 
 
 def operate(ml: MemberList[int], verb: str, args: list[Any]) -> None:

@@ -1,6 +1,7 @@
 //! The seeds of the corpora: real frames, and frames broken on purpose.
 
 use headcount::codec::{Envelope, Kind, Mode, Shape, Writer};
+use headcount::member_list::{Bundle, BundleFormat, Epoch};
 use headcount::replica::Config;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 
@@ -359,7 +360,8 @@ fn list_frames() -> Seeds {
         delta[at] = byte;
         step(1, &delta)
     };
-    vec![
+    let mut seeds = list_frames_2(&bundles);
+    seeds.extend([
         ("nothing", vec![]),
         (
             "syncs-again",
@@ -378,6 +380,54 @@ fn list_frames() -> Seeds {
         ("frame-length-too-long", with(5, 250)),
         ("frame-window-too-long", with(8, 250)),
         ("frame-flags", with(7, 0xff)),
+    ]);
+    seeds
+}
+
+/// Bundles in format 2: pushed, as answers, and as answers to the first request of a connection.
+fn list_frames_2(bundles: &[Bundle<u64>]) -> Seeds {
+    const PUSHED: u8 = 2;
+    const ANSWER: u8 = 5;
+    const RESUMED: u8 = 8;
+    let body = |bundle: &Bundle<u64>| {
+        let frame = bundle.to_binary_in(BundleFormat::Two);
+        let opened = Envelope::default().open(&frame);
+        opened.expect("it is sound").body.to_vec()
+    };
+    let [sync, _, delta] = bundles else {
+        unreachable!("two windows and a tick");
+    };
+    let of_node = |node: &str, number| {
+        let mut bundle = sync.clone();
+        bundle.epoch = Epoch::new(node, number);
+        body(&bundle)
+    };
+    let (sync_2, delta_2) = (body(sync), body(delta));
+    let with = |at: usize, byte: u8| {
+        let mut delta = delta_2.clone();
+        delta[at] = byte;
+        step(PUSHED, &delta)
+    };
+    let mut version = delta_2.clone();
+    *version.last_mut().expect("windows come last") ^= 1;
+    vec![
+        ("two-delta", step(PUSHED, &delta_2)),
+        ("two-delta-answered", step(ANSWER, &delta_2)),
+        ("two-delta-resumed", step(RESUMED, &delta_2)),
+        ("two-sync-resumed", step(RESUMED, &sync_2)),
+        (
+            "two-other-version",
+            [step(PUSHED, &delta_2), step(PUSHED, &version)].concat(),
+        ),
+        ("two-other-node", step(PUSHED, &of_node("n", 9))),
+        (
+            "two-other-node-resumed",
+            [step(RESUMED, &of_node("n", 9)), step(PUSHED, &delta_2)].concat(),
+        ),
+        ("two-epoch-0-resumed", step(RESUMED, &of_node("n", 0))),
+        ("two-cut", step(PUSHED, &delta_2[..delta_2.len() - 1])),
+        ("two-node-too-long", with(1, 250)),
+        ("two-as-one", step(1, &delta_2)),
     ]
 }
 
@@ -420,19 +470,30 @@ fn socket() -> Vec<(&'static str, Vec<u8>)> {
             "message",
             joined(&[JOIN, (4, br#"{"content":"hi","client_id":"1"}"#)]),
         ),
-        ("typing", joined(&[JOIN, (5, b"{}"), (6, b"{}")])),
-        ("status", joined(&[JOIN, (7, br#"{"status":"invisible"}"#)])),
+        ("typing", joined(&[JOIN, (7, b"{}"), (8, b"{}")])),
+        ("status", joined(&[JOIN, (9, br#"{"status":"invisible"}"#)])),
         (
             "windows",
             joined(&[
                 JOIN,
-                (8, br#"{"window":"c:0"}"#),
-                (9, br#"{"from":"c:0","window":"c:1"}"#),
-                (11, br#"{"windows":["c:1","c:42949672"]}"#),
-                (10, br#"{"window":"c:1"}"#),
+                (10, br#"{"window":"c:0"}"#),
+                (11, br#"{"from":"c:0","window":"c:1"}"#),
+                (13, br#"{"windows":["c:1","c:42949672"]}"#),
+                (12, br#"{"window":"c:1"}"#),
             ]),
         ),
-        ("find", joined(&[JOIN, (12, br#"{"prefix":"a"}"#)])),
+        (
+            "resume",
+            joined(&[
+                JOIN,
+                (
+                    15,
+                    br#"{"held":[{"window":"c:0","epoch":{"node":"n","number":1},"version":9}]}"#,
+                ),
+                (15, br#"{"held":[{"window":"c:0","epoch":1,"version":-1}]}"#),
+            ]),
+        ),
+        ("find", joined(&[JOIN, (14, br#"{"prefix":"a"}"#)])),
         (
             "text",
             joined(&[(0xfe, br#"["1","2","room:x","phx_join",{}]"#)]),

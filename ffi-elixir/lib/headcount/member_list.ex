@@ -61,6 +61,9 @@ defmodule Headcount.MemberList do
 
   @type id :: non_neg_integer() | String.t()
   @type group :: String.t()
+
+  @typedoc "A number, or that of a node."
+  @type epoch :: pos_integer() | {node :: String.t(), pos_integer()}
   @type index :: non_neg_integer()
   @type row :: header() | member()
   @type header :: %{group: group(), count: pos_integer()}
@@ -578,16 +581,23 @@ defmodule Headcount.MemberList do
   Names the list for its viewers and begins an epoch: the next tick sends every viewer its windows
   and the counts whole. O(watched windows).
 
-  Epochs must grow: a list that is rebuilt on another node begins a higher one.
+  Epochs must grow: a list that is rebuilt begins a higher one. Where several nodes serve the list, `{node, epoch}`
+  is the epoch of one of them.
 
       iex> Headcount.MemberList.begin_epoch(Headcount.MemberList.new(), "room:7", 2)
       :ok
+      iex> Headcount.MemberList.begin_epoch(Headcount.MemberList.new(), "room:7", {"node-1", 1_790_000_000_000})
+      :ok
   """
-  @spec begin_epoch(t(), String.t(), pos_integer()) :: :ok
-  def begin_epoch(%__MODULE__{ref: ref}, name, epoch)
+  @spec begin_epoch(t(), String.t(), epoch()) :: :ok
+  def begin_epoch(%__MODULE__{ref: ref}, name, {node, epoch})
       when is_integer(epoch) and epoch in 1..0x1F_FFFF_FFFF_FFFF do
-    Native.member_list_begin_epoch(ref, check_name(name), epoch)
+    Native.member_list_begin_epoch(ref, check_name(name), {check_name(node), epoch})
     :ok
+  end
+
+  def begin_epoch(%__MODULE__{} = list, name, epoch) when is_integer(epoch) do
+    begin_epoch(list, name, {"", epoch})
   end
 
   defp boot do

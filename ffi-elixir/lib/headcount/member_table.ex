@@ -120,7 +120,8 @@ defmodule Headcount.MemberTable do
     * `:key_columns` - how many sort keys a member has, 1 (default) to 4
     * `:payloads` - `false` (default), `:json`, `:raw` or `true`, as in `Headcount.MemberList.new/1`
     * `:shown` - the attributes from 0 to 31 that viewers see in rows, default none; others leave no trace there
-    * `:first_epoch` - a table that replaces another one begins above its epochs: milliseconds of a clock do
+    * `:first_epoch` - a table that replaces another one begins above its epochs: milliseconds of a clock do;
+      `{node, epoch}` where several nodes serve its lists
 
         iex> table = Headcount.MemberTable.new(ids: :text, key_columns: 2)
         iex> Headcount.MemberTable.size(table)
@@ -526,7 +527,7 @@ defmodule Headcount.MemberTable do
   Its lists are there as they were, see `list_named/2`; those that were being built begin again.
 
     * `:payloads` - what payloads are, in a file with payloads, as in `new/1`
-    * `:first_epoch` - epochs begin there, default the time in milliseconds
+    * `:first_epoch` - epochs begin there, as in `new/1`, default the time in milliseconds
 
   A file that was cut or altered, that a later edition wrote, or that is something else, is an error whose
   message says at which byte it was noticed.

@@ -620,9 +620,9 @@ class MemberList(Generic[_I]):
     def snapshot(self) -> Snapshot[_I]:
         """Return the list as it is now, for reading while other threads write. O(1)."""
 
-    def viewer(self, *, discord: bool = False) -> Viewer:
+    def viewer(self, *, discord: bool = False, resumable: bool = False) -> Viewer:
         """Return a viewer without windows; with `discord`, its bundles can be encoded as events of
-        Discord.
+        Discord; with `resumable`, they are of frame format 2, and its client can `resume` windows.
         """
 
     def tick(self, now: float) -> Tick:
@@ -630,10 +630,11 @@ class MemberList(Generic[_I]):
         seconds of any clock that does not run backwards; counts travel at most once a second.
         """
 
-    def begin_epoch(self, name: str, epoch: int) -> None:
+    def begin_epoch(self, name: str, epoch: int, *, node: str = "") -> None:
         """Name the list for its viewers and begin an epoch: the next tick sends every viewer its
-        windows and the counts whole. Epochs must grow. Without this call the name is empty and
-        the epoch 1.
+        windows and the counts whole. Epochs must grow. `node` is the name of the server where there
+        are several, each with epochs of its own. Without this call the names are empty and the
+        epoch is 1.
         """
 
     def heap_bytes(self) -> int:
@@ -979,7 +980,13 @@ class Bundle:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the list."""
+        """The number of the epoch of the list."""
+
+    @property
+    def node(self) -> str:
+        """The node whose epoch it is; empty if it has no name, and in a bundle that was read in
+        format 1.
+        """
 
     @property
     def windows(self) -> list[str]:
@@ -994,6 +1001,7 @@ class Bundle:
 
     def to_json(self) -> bytes:
         """Return the bundle as JSON, ready to be sent. Frames that viewers share are encoded once.
+        The bundles of a resumable viewer are of frame format 2.
         """
 
     def to_binary(self) -> bytes:
@@ -1044,6 +1052,20 @@ class Viewer:
         nothing.
 
         Raises as `open`; the viewer stays at its list then.
+        """
+
+    def resume(self, held: Iterable[Mapping[str, Any]]) -> Bundle:
+        """Open the windows that a client still shows after its connection ended, as
+        `Client.reconnect` of the client names them: return a bundle with what changed in each of
+        them since, and all counts. A window comes whole where that is smaller, and when the list
+        does not know its version: the client was away for more than 60 seconds, or its rows are of
+        another epoch or node.
+
+        The list keeps the windows of a resumable viewer that is gone, not those that it closed: so
+        let go of the viewer of a connection that ended.
+
+        Raises `WindowError` for a bad or repeated name, a window that is not of that shape, and
+        when this viewer is not a resumable one; `LimitError` over a limit. No window is open then.
         """
 
     def bundle(self, tick: Tick | TableTick) -> Bundle | None:
@@ -1175,6 +1197,11 @@ class Client:
         """
     def request(self) -> ListRequest:
         """Note any other request to the server, to be passed to `apply` with its answer."""
+    def reconnect(self) -> tuple[ListRequest, list[dict[str, Any]]]:
+        """Note that a connection begins. Return its first request and the windows to resume by it,
+        as `Viewer.resume` takes them: `[{"window", "epoch": {"node", "number"}, "version"}]`. The
+        rows stay; bundles of the former connection, answers too, are not taken any more.
+        """
     def close(self, window: str) -> None:
         """Note that the server is told to close this window. Frames on their way are ignored."""
     def apply(

@@ -172,9 +172,9 @@ class ListView(Generic[_I]):
     def snapshot(self) -> Snapshot[_I]:
         """Return the list as it is now, for reading while other threads write. O(1)."""
 
-    def viewer(self, *, discord: bool = False) -> Viewer:
+    def viewer(self, *, discord: bool = False, resumable: bool = False) -> Viewer:
         """Return a viewer without windows; with `discord`, its bundles can be encoded as events of
-        Discord.
+        Discord; with `resumable`, they are of frame format 2, and its client can `resume` windows.
         """
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
@@ -289,6 +289,7 @@ class MemberTable(Generic[_I]):
         payloads: Literal["json", "raw"] | None = None,
         shown: Iterable[int] = ...,
         first_epoch: int = 1,
+        node: str = "",
     ) -> MemberTable[str]: ...
     @overload
     def __new__(
@@ -300,6 +301,7 @@ class MemberTable(Generic[_I]):
         payloads: Literal["json", "raw"] | None = None,
         shown: Iterable[int] = ...,
         first_epoch: int = 1,
+        node: str = "",
     ) -> MemberTable[_I]: ...
     def add_list(self, spec: ListSpec[_I]) -> ListView[_I]:
         """Add a list, or one more owner to the list of an equal spec: it stays until `remove_list`
@@ -422,11 +424,12 @@ class MemberTable(Generic[_I]):
         *,
         payloads: Literal["json", "raw"] | None = None,
         first_epoch: int | None = None,
+        node: str = "",
     ) -> MemberTable[Any]:
         """Return the table of a file that `save` wrote: a path, or an object with `read`. Its lists
         are there as they were, found by `list_named`; those that were being built begin again. In a
         table with payloads, `payloads` says what they are, `"json"` or `"raw"`. Epochs begin at
-        `first_epoch`, by default the time in milliseconds.
+        `first_epoch`, by default the time in milliseconds, of the server `node`.
 
         Raises `DecodeError` for a file that was cut or altered, or that a later edition wrote, and
         `ListError` if only one of `payloads` and the file has payloads.

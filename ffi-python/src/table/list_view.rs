@@ -205,10 +205,10 @@ impl ListView {
     }
 
     /// Return a viewer without windows; with `discord`, its bundles can be encoded as events of
-    /// Discord.
-    #[pyo3(signature = (*, discord = false))]
-    fn viewer(&self, discord: bool) -> Viewer {
-        each_table!(self, table => Viewer::new(self.shown(table), discord))
+    /// Discord; with `resumable`, they are of frame format 2, and its client can `resume` windows.
+    #[pyo3(signature = (*, discord = false, resumable = false))]
+    fn viewer(&self, discord: bool, resumable: bool) -> PyResult<Viewer> {
+        each_table!(self, table => Viewer::new(self.shown(table), discord, resumable))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {

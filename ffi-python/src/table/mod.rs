@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use headcount as core;
 use headcount::member_list::{
-    Attrs, BodyFormat, Fields, ListId, LoadError, SavedIds, TableError, TableOptions,
+    Attrs, BodyFormat, Epoch, Fields, ListId, LoadError, SavedIds, TableError, TableOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyTuple};
@@ -85,11 +85,11 @@ fn load<I: PyId>(
     start: &[u8],
     mut reader: BufReader<Source>,
     format: Option<BodyFormat>,
-    first_epoch: u64,
+    first_epoch: &Epoch,
 ) -> PyResult<TableOf<I>> {
     let loaded = py.detach(|| {
         let whole = Cursor::new(start).chain(&mut reader);
-        core::member_list::MemberTable::load(whole, first_epoch)
+        core::member_list::MemberTable::load(whole, first_epoch.clone())
     });
     let table = loaded.map_err(|error| failed(&mut reader, error))?;
     if table.has_payloads() == format.is_some() {
@@ -108,11 +108,12 @@ impl MemberTable {
     /// member has; `payloads` gives members payloads: `"json"` or `"raw"`; `shown` are the
     /// attributes from 0 to 31 that viewers see in rows, the others leave no trace there. A table
     /// that replaces another one must begin above its epochs, so `first_epoch` is a time in
-    /// milliseconds, for example.
+    /// milliseconds, for example. `node` is the name of the server where there are several, each
+    /// with epochs of its own.
     #[new]
     #[pyo3(signature = (
         ids = Kind::Text, /, *, key_columns = 1, payloads = None, shown = Bits::default(),
-        first_epoch = 1
+        first_epoch = 1, node = ""
     ))]
     fn new(
         ids: Kind,
@@ -120,18 +121,17 @@ impl MemberTable {
         payloads: Option<Format>,
         shown: Bits,
         first_epoch: u64,
+        node: &str,
     ) -> PyResult<Self> {
         if let Some(bit) = shown.0.bits().find(|bit| *bit >= 32) {
             return Err(raise(TableError::AttrTooHigh { bit, max: 31 }));
         }
         let format = payloads.map(|payloads| payloads.0);
-        // No viewer here can resume.
         let options = TableOptions::default()
-            .resume_bytes_max(0)
             .key_columns(key_columns)
             .payloads(format.is_some())
             .shown(shown.0.low())
-            .first_epoch(first_epoch);
+            .first_epoch(Epoch::new(node, first_epoch));
         let tables = match ids {
             Kind::Int => Tables::Int(create(options)?),
             Kind::Uuid => Tables::Uuid(create(options)?),
@@ -443,21 +443,22 @@ impl MemberTable {
     /// Return the table of a file that `save` wrote: a path, or an object with `read`. Its lists are
     /// there as they were, found by `list_named`; those that were being built begin again. In a
     /// table with payloads, `payloads` says what they are, `"json"` or `"raw"`. Epochs begin at
-    /// `first_epoch`, by default the time in milliseconds.
+    /// `first_epoch`, by default the time in milliseconds, of the server `node`.
     ///
     /// Raises `DecodeError` for a file that was cut or altered, or that a later edition wrote, and
     /// `ListError` if only one of `payloads` and the file has payloads.
     #[staticmethod]
-    #[pyo3(signature = (file, /, *, payloads = None, first_epoch = None))]
+    #[pyo3(signature = (file, /, *, payloads = None, first_epoch = None, node = ""))]
     fn load(
         py: Python<'_>,
         file: &Bound<'_, PyAny>,
         payloads: Option<Format>,
         first_epoch: Option<u64>,
+        node: &str,
     ) -> PyResult<Self> {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH);
         let now = || now().map_or(1, |time| time.as_millis() as u64);
-        let epoch = first_epoch.unwrap_or_else(now);
+        let epoch = &Epoch::new(node, first_epoch.unwrap_or_else(now));
         let format = payloads.map(|payloads| payloads.0);
         let mut reader = Source::open(file)?;
         let start = py.detach(|| start_of(&mut reader));

@@ -13,11 +13,13 @@ use crate::meter::peak_of;
 /// The most rows that a client's window may hold.
 const ROWS_MAX: usize = 500;
 
-/// Steps of a choice and bytes: a bundle, or the body of one, for a client that holds windows. Bytes
-/// that are no bundle are refused at an offset within the input; a bundle reads the same after it was written, and
-/// leaves the client with usable windows.
+/// Steps of a choice and bytes: a bundle, or the body of one in either format, for a client that holds
+/// windows. The server sent it by itself, or it answers a request, or the first one of a connection.
+/// Bytes that are no bundle are refused at an offset within the input; a bundle reads the same after
+/// it was written, and leaves the client with usable windows.
 pub fn list_frames(data: &[u8]) {
     let (mut client, _) = clients();
+    let mut has_moved = false;
     for (choice, bytes) in steps(data) {
         let bytes = match choice % 3 {
             0 => bytes.to_vec(),
@@ -29,11 +31,21 @@ pub fn list_frames(data: &[u8]) {
         let Some(bundle) = read::<u64>(&bytes) else {
             continue;
         };
+        let request = match choice / 3 % 3 {
+            0 => None,
+            1 => Some(client.request()),
+            _ => Some(client.reconnect().0),
+        };
+        // Another node may be reached by an answer.
+        has_moved |= !bundle.epoch.node.is_empty();
         let before: Vec<_> = client
             .windows()
             .map(|(n, w)| (n.clone(), w.clone()))
             .collect();
-        let applied = client.apply(&bundle);
+        let applied = match request {
+            Some(request) => client.answer(request, &bundle),
+            None => client.apply(&bundle),
+        };
         for (name, window) in client.windows() {
             assert!(window.rows().len() <= ROWS_MAX, "{name} has too many rows");
         }
@@ -43,7 +55,7 @@ pub fn list_frames(data: &[u8]) {
                 let now = now.expect("a resynced window is held");
                 // A client that asks because of another node's bundle has taken nothing of it.
                 assert!(
-                    now.is_waiting() || !bundle.epoch.node.is_empty(),
+                    now.is_waiting() || has_moved,
                     "{name} does not wait for what it asked for"
                 );
                 let good = applied.changed.contains(name) && may_be_both(&bundle, name);

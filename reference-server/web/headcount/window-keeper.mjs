@@ -128,7 +128,8 @@ export class WindowKeeper {
 
   /** Applies a bundle: one that the server pushed, or the answer to the client's request of this number. */
   push(bundle, request = null) {
-    if (this.#closed) return;
+    // Until the answer to a resume the client takes nothing, and has no counts.
+    if (this.#closed || this.#resuming) return;
     const asks = this.#apply(bundle, request);
     if (asks === null) return;
     for (const windows of asks) this.#ask(`resync ${windows.join(" ")}`, "member_list_resync", { windows });

@@ -33,6 +33,10 @@ defmodule Headcount.MemberList.Viewer do
         %{window: "c:3", kind: :delta, deletes: [...], inserts: [...], updates: [...], ...}
       ]}
 
+  A client that can *resume* needs a viewer made with `resumable: true`. Its bundles are of frame format 2, in which
+  `epoch` is `%{node: ..., number: ...}` and `windows` say their versions. When its connection is cut, the windows
+  that it shows are resumed over the next one: `resume/2`.
+
   A process may skip any tick, such as one whose client is slow. The viewer then catches up: the next
   bundle has the counts, and one SYNC for each window that changed in the skipped ticks; `catch_up/1` returns
   these at once. The windows of a viewer close when no process holds it any longer.
@@ -46,6 +50,10 @@ defmodule Headcount.MemberList.Viewer do
 
   @enforce_keys [:ref, :format]
   defstruct [:ref, :format]
+
+  # One more than a viewer may have shows that there are too many.
+  @held_max 9
+  @u64_max 0xFFFF_FFFF_FFFF_FFFF
 
   @type t :: %__MODULE__{ref: reference(), format: format()}
 
@@ -63,6 +71,12 @@ defmodule Headcount.MemberList.Viewer do
   @typedoc "A map or bytes, by the format of the viewer."
   @type bundle :: map() | binary()
 
+  @typedoc """
+  A window as a client held it when its connection ended: a map with the keys `window`, `epoch` (with `node` and
+  `number`) and `version`, as atoms or, as JSON is decoded, as strings.
+  """
+  @type held :: %{required(atom() | String.t()) => term()}
+
   @type error :: {:error, {what :: atom(), message :: String.t()}}
 
   @doc """
@@ -76,6 +90,9 @@ defmodule Headcount.MemberList.Viewer do
     * `{:discord, guild_id, list_id}` - `GUILD_MEMBER_LIST_UPDATE` events as JSON, for clients of
       that protocol; chunks only
 
+  With `resumable: true` (default `false`) bundles are of frame format 2, and the client can resume its windows:
+  `resume/2`. Clients of Discord cannot.
+
       iex> list = Headcount.MemberList.new(groups: ["online"])
       iex> viewer = Headcount.MemberList.Viewer.new(list, format: :json)
       iex> Headcount.MemberList.Viewer.windows(viewer)
@@ -83,15 +100,29 @@ defmodule Headcount.MemberList.Viewer do
   """
   @spec new(MemberList.t() | ListView.t(), keyword()) :: t()
   def new(list, options \\ []) do
-    options = Keyword.validate!(options, format: :map)
+    options = Keyword.validate!(options, format: :map, resumable: false)
     format = check_format(options[:format])
-    %__MODULE__{ref: viewer(list, format), format: format}
+
+    %__MODULE__{
+      ref: viewer(list, format, check_resumable(options[:resumable], format)),
+      format: format
+    }
   end
 
-  defp viewer(%MemberList{ref: list}, format), do: Native.viewer_new(list, format)
+  defp viewer(%MemberList{ref: list}, format, resumable),
+    do: Native.viewer_new(list, format, resumable)
 
-  defp viewer(%ListView{table: table, id: list}, format),
-    do: Native.view_viewer_new(table, list, format)
+  defp viewer(%ListView{table: table, id: list}, format, resumable),
+    do: Native.view_viewer_new(table, list, format, resumable)
+
+  defp check_resumable(true, {:discord, _, _}),
+    do: raise(ArgumentError, "clients of Discord cannot resume")
+
+  defp check_resumable(resumable, _format) when is_boolean(resumable), do: resumable
+
+  defp check_resumable(resumable, _format) do
+    raise ArgumentError, "resumable must be a boolean, got: #{Headcount.Show.term(resumable)}"
+  end
 
   @doc """
   Opens a window and returns a bundle with its rows and all counts. O(log n + rows).
@@ -149,6 +180,47 @@ defmodule Headcount.MemberList.Viewer do
   end
 
   bang(resync!(viewer :: t(), windows :: [window()]) :: bundle())
+
+  @doc """
+  Opens the windows that a client still shows after its connection ended; returns a bundle with what changed in each
+  of them since, and all counts.
+
+  `held` are the windows as the client names them, at most 8. A window comes as one DELTA, or as a SYNC where that is
+  smaller, and when the list does not know its version: the client was away for more than 60 seconds, or its rows are
+  of another epoch or node. The list keeps the windows of a resumable viewer that no process holds any longer, not
+  those that it closed. O(log n + rows + changes since) for each window.
+
+      iex> list = Headcount.MemberList.new(groups: ["online"], epoch: {"node-1", 1_790_000_000_000})
+      iex> for id <- 1..40, do: Headcount.MemberList.upsert(list, id, group: "online", key: id)
+      iex> viewer = Headcount.MemberList.Viewer.new(list, resumable: true)
+      iex> {:ok, bundle} = Headcount.MemberList.Viewer.open(viewer, {:chunk, 0})
+      iex> Headcount.MemberList.touch(list, 7)
+      iex> held = for window <- bundle.windows, do: Map.put(window, :epoch, bundle.epoch)
+      iex> held
+      [%{window: "c:0", epoch: %{node: "node-1", number: 1_790_000_000_000}, version: 1}]
+      iex> again = Headcount.MemberList.Viewer.new(list, resumable: true)
+      iex> {:ok, %{frames: [frame]}} = Headcount.MemberList.Viewer.resume(again, held)
+      iex> {frame.kind, for(update <- frame.updates, do: update.index)}
+      {:delta, [7]}
+      iex> {:error, {:malformed, _}} = Headcount.MemberList.Viewer.resume(again, [%{window: "c:0"}])
+  """
+  @spec resume(t(), [held()]) :: {:ok, bundle()} | error()
+  def resume(%__MODULE__{ref: ref}, held) when is_list(held) do
+    held = held |> Enum.take(@held_max) |> Enum.map(&held/1)
+
+    case Enum.find_index(held, &(&1 == nil)) do
+      nil ->
+        Native.viewer_resume(ref, held)
+
+      index ->
+        message = "held window #{index} is not %{window, epoch: %{node, number}, version}"
+        {:error, {:malformed, message}}
+    end
+  end
+
+  def resume(%__MODULE__{}, _held), do: {:error, {:malformed, "held windows are not a list"}}
+
+  bang(resume!(viewer :: t(), held :: [held()]) :: bundle())
 
   @doc """
   Leaves the list for another one, of a table with ids of the same kind, and opens windows there; returns a
@@ -261,6 +333,26 @@ defmodule Headcount.MemberList.Viewer do
     raise ArgumentError,
           "format must be :map, :json, :binary or {:discord, guild, list}, got: #{Headcount.Show.term(format)}"
   end
+
+  defp held(%{
+         "window" => window,
+         "epoch" => %{"node" => node, "number" => number},
+         "version" => version
+       }),
+       do: held(window, node, number, version)
+
+  defp held(%{window: window, epoch: %{node: node, number: number}, version: version}),
+    do: held(window, node, number, version)
+
+  defp held(_other), do: nil
+
+  defp held(window, node, number, version)
+       when is_binary(window) and is_binary(node) and is_integer(number) and number in 0..@u64_max and
+              is_integer(version) and version in 0..@u64_max do
+    if String.valid?(window) and String.valid?(node), do: {window, node, number, version}
+  end
+
+  defp held(_window, _node, _number, _version), do: nil
 
   defp name({:chunk, k}) when is_integer(k), do: "c:#{k}"
   defp name({:anchored, id, before, after_}), do: anchor("a", id, before, after_)

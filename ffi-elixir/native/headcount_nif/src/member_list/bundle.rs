@@ -1,8 +1,8 @@
 //! Bundles as maps: the fields of `core/docs/list-frames.md`, ids as the list has them.
 
 use headcount::member_list::{
-    Body, BodyChange, Bundle, Counts, CountsTable, Frame, FrameChange, FrameRow, Insert,
-    InsertSource, MemberChange, RowChange, RowUpdate,
+    Body, BodyChange, Bundle, BundleFormat, Counts, CountsTable, Frame, FrameChange, FrameRow,
+    Insert, InsertSource, MemberChange, RowChange, RowUpdate,
 };
 use rustler::{Atom, Encoder, Env, Term};
 
@@ -10,8 +10,13 @@ use super::convert::TermId;
 use crate::atoms;
 use crate::entries::binary;
 
-/// Returns `%{list, epoch, version, frames, bases, windows}` and `counts`, if they changed.
-pub(crate) fn term<'a, I: TermId>(env: Env<'a>, bundle: &Bundle<I>) -> Term<'a> {
+/// Returns `%{list, epoch, version, frames, bases, windows}` and `counts`, if they changed; in frame format 2 `format`
+/// as well.
+pub(crate) fn term<'a, I: TermId>(
+    env: Env<'a>,
+    bundle: &Bundle<I>,
+    format: BundleFormat,
+) -> Term<'a> {
     let frames: Vec<_> = bundle
         .frames
         .iter()
@@ -24,15 +29,33 @@ pub(crate) fn term<'a, I: TermId>(env: Env<'a>, bundle: &Bundle<I>) -> Term<'a> 
             vec![window, (atoms::base_index(), base.base_index.encode(env))],
         )
     });
-    let windows: Vec<&str> = bundle.windows.iter().map(|held| &*held.window).collect();
     let mut pairs = vec![
         (atoms::list(), bundle.list.encode(env)),
-        (atoms::epoch(), bundle.epoch.number.encode(env)),
         (atoms::version(), bundle.version.encode(env)),
         (atoms::frames(), frames.encode(env)),
         (atoms::bases(), bases.collect::<Vec<_>>().encode(env)),
-        (atoms::windows(), windows.encode(env)),
     ];
+    match format {
+        BundleFormat::One => {
+            let windows: Vec<&str> = bundle.windows.iter().map(|held| &*held.window).collect();
+            pairs.push((atoms::epoch(), bundle.epoch.number.encode(env)));
+            pairs.push((atoms::windows(), windows.encode(env)));
+        }
+        BundleFormat::Two => {
+            let node = (atoms::node(), bundle.epoch.node.encode(env));
+            let number = (atoms::number(), bundle.epoch.number.encode(env));
+            let windows = bundle.windows.iter().map(|held| {
+                let window = (atoms::window(), held.window.encode(env));
+                map(
+                    env,
+                    vec![window, (atoms::version(), held.version.encode(env))],
+                )
+            });
+            pairs.push((atoms::format(), 2_u8.encode(env)));
+            pairs.push((atoms::epoch(), map(env, vec![node, number])));
+            pairs.push((atoms::windows(), windows.collect::<Vec<_>>().encode(env)));
+        }
+    }
     pairs.extend(
         bundle
             .counts

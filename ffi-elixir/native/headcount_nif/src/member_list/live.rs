@@ -1,8 +1,8 @@
 //! Ticks and viewers.
 
 use headcount::member_list::{
-    BodyFormat, Bundle, Discord, Id, ListId, LiveList, MemberTable, TableError, TableTick, TextId,
-    Tick, Watchable, WindowError,
+    BodyFormat, Bundle, BundleFormat, Discord, Epoch, HeldWindow, Id, ListId, LiveList,
+    MemberTable, TableError, TableTick, TextId, Tick, Watchable, WindowError,
 };
 use headcount::{Bodies, MemberList, Viewer, WindowSpec};
 use rustler::{Atom, Decoder, Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
@@ -63,10 +63,27 @@ impl<'a> Decoder<'a> for Format {
     }
 }
 
-fn viewer<I: Id>(format: &Format) -> Viewer<I> {
-    match format {
-        Format::Discord(_) => Viewer::discord(),
-        _ => Viewer::new(),
+/// The encoding of bundles.
+struct Encoding {
+    format: Format,
+    frames: BundleFormat,
+}
+
+impl Encoding {
+    fn new(format: Format, resumable: bool) -> Self {
+        let frames = match resumable {
+            true => BundleFormat::Two,
+            false => BundleFormat::One,
+        };
+        Self { format, frames }
+    }
+}
+
+fn viewer<I: Id>(encoding: &Encoding) -> Viewer<I> {
+    match (&encoding.format, encoding.frames) {
+        (Format::Discord(_), _) => Viewer::discord(),
+        (_, BundleFormat::Two) => Viewer::resumable(),
+        (_, BundleFormat::One) => Viewer::new(),
     }
 }
 
@@ -84,7 +101,7 @@ enum Watched {
 
 pub(crate) struct ViewerResource {
     watching: Shared<Watching>,
-    format: Format,
+    encoding: Encoding,
 }
 
 #[rustler::resource_impl]
@@ -165,6 +182,7 @@ enum Request<'a> {
     Open(&'a str),
     Retarget(&'a str, &'a str),
     Resync(Vec<&'a str>),
+    Resume(Vec<HeldWindow>),
     CatchUp,
     Switch(Vec<&'a str>),
 }
@@ -187,6 +205,7 @@ impl Request<'_> {
                 viewer.retarget(list, &from, WindowSpec::parse(to)?, bodies)
             }
             Self::Resync(windows) => viewer.resync(list, &specs(windows)?, bodies),
+            Self::Resume(held) => viewer.resume(list, held, bodies),
             Self::CatchUp => Ok(viewer.catch_up(list, bodies)),
             Self::Switch(windows) => viewer.switch(list, &specs(windows)?, bodies),
         }
@@ -195,17 +214,17 @@ impl Request<'_> {
 
 /// Returns `{:ok, bundle}` or `{:error, {what, message}}`.
 fn answered<'a>(env: Env<'a>, resource: &ViewerResource, request: &Request<'_>) -> Term<'a> {
-    let format = &resource.format;
+    let encoding = &resource.encoding;
     let answered = resource.watching.write(Patience::Endless, |watching| {
         let Watching { watched, viewers } = watching;
-        each_viewer!(viewers, viewer => answer_of(env, format, viewer, watched, request))
+        each_viewer!(viewers, viewer => answer_of(env, encoding, viewer, watched, request))
     });
     answer(env, answered)
 }
 
 fn answer_of<'a, I: Kind>(
     env: Env<'a>,
-    format: &Format,
+    encoding: &Encoding,
     viewer: &mut Viewer<I>,
     watched: &Watched,
     request: &Request<'_>,
@@ -213,7 +232,7 @@ fn answer_of<'a, I: Kind>(
     let made = watched.with(|list, bodies| request.carry_out(viewer, list, bodies));
     match made {
         None => atoms::busy().encode(env),
-        Some(Ok(Ok(bundle))) => (atoms::ok(), bundle_term(env, format, &bundle)).encode(env),
+        Some(Ok(Ok(bundle))) => (atoms::ok(), bundle_term(env, encoding, &bundle)).encode(env),
         Some(Ok(Err(error))) => errors::described(env, &error),
         Some(Err(Unwatched::Table(error))) => errors::table(env, &error),
         Some(Err(Unwatched::OtherIds)) => {
@@ -254,7 +273,12 @@ fn tick_info(tick: ResourceArc<Published>) -> (u64, bool) {
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn member_list_begin_epoch(list: ResourceArc<List>, name: &str, epoch: u64) -> Option<()> {
+fn member_list_begin_epoch(
+    list: ResourceArc<List>,
+    name: &str,
+    (node, number): (&str, u64),
+) -> Option<()> {
+    let epoch = Epoch::new(node, number);
     list.shared.write(
         Patience::Endless,
         |lists| each!(Lists, lists, list => list.begin_epoch(name, epoch)),
@@ -262,15 +286,20 @@ fn member_list_begin_epoch(list: ResourceArc<List>, name: &str, epoch: u64) -> O
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn viewer_new(list: ResourceArc<List>, format: Format) -> Option<ResourceArc<ViewerResource>> {
+fn viewer_new(
+    list: ResourceArc<List>,
+    format: Format,
+    resumable: bool,
+) -> Option<ResourceArc<ViewerResource>> {
+    let encoding = Encoding::new(format, resumable);
     let viewers = list.shared.read(Patience::Endless, |lists| match lists {
-        Lists::Number(_) => Viewers::Number(viewer(&format)),
-        Lists::Uuid(_) => Viewers::Uuid(viewer(&format)),
-        Lists::Text(_) => Viewers::Text(viewer(&format)),
+        Lists::Number(_) => Viewers::Number(viewer(&encoding)),
+        Lists::Uuid(_) => Viewers::Uuid(viewer(&encoding)),
+        Lists::Text(_) => Viewers::Text(viewer(&encoding)),
     })?;
     let watched = Watched::List(list);
     let watching = Shared::new(Watching { watched, viewers });
-    Some(ResourceArc::new(ViewerResource { watching, format }))
+    Some(ResourceArc::new(ViewerResource { watching, encoding }))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -278,17 +307,19 @@ fn view_viewer_new(
     table: ResourceArc<Table>,
     list: u64,
     format: Format,
+    resumable: bool,
 ) -> Option<ResourceArc<ViewerResource>> {
+    let encoding = Encoding::new(format, resumable);
     let viewers = table
         .shared
         .read(Patience::Endless, |tables| match tables {
-            Tables::Number(_) => Viewers::Number(viewer(&format)),
-            Tables::Uuid(_) => Viewers::Uuid(viewer(&format)),
-            Tables::Text(_) => Viewers::Text(viewer(&format)),
+            Tables::Number(_) => Viewers::Number(viewer(&encoding)),
+            Tables::Uuid(_) => Viewers::Uuid(viewer(&encoding)),
+            Tables::Text(_) => Viewers::Text(viewer(&encoding)),
         })?;
     let watched = Watched::Table(table, ListId::from_u64(list));
     let watching = Shared::new(Watching { watched, viewers });
-    Some(ResourceArc::new(ViewerResource { watching, format }))
+    Some(ResourceArc::new(ViewerResource { watching, encoding }))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -315,6 +346,23 @@ fn viewer_resync<'a>(
     answered(env, &resource, &Request::Resync(windows))
 }
 
+/// Opens windows that a client still shows: `[{window, node, number, version}]`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn viewer_resume<'a>(
+    env: Env<'a>,
+    resource: ResourceArc<ViewerResource>,
+    held: Vec<(&str, &str, u64, u64)>,
+) -> Term<'a> {
+    let held = held
+        .into_iter()
+        .map(|(window, node, number, version)| HeldWindow {
+            window: window.into(),
+            epoch: Epoch::new(node, number),
+            version,
+        });
+    answered(env, &resource, &Request::Resume(held.collect()))
+}
+
 /// Goes to a list of a table, and opens windows there.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn viewer_switch<'a>(
@@ -324,12 +372,13 @@ fn viewer_switch<'a>(
     list: u64,
     windows: Vec<&str>,
 ) -> Term<'a> {
-    let format = &resource.format;
+    let encoding = &resource.encoding;
     let next = Watched::Table(table, ListId::from_u64(list));
     let request = Request::Switch(windows);
     let answered = resource.watching.write(Patience::Endless, |watching| {
         let Watching { watched, viewers } = watching;
-        let term = each_viewer!(viewers, viewer => answer_of(env, format, viewer, &next, &request));
+        let term =
+            each_viewer!(viewers, viewer => answer_of(env, encoding, viewer, &next, &request));
         if term
             .decode::<(Atom, Term<'_>)>()
             .is_ok_and(|(is_ok, _)| is_ok == atoms::ok())
@@ -368,7 +417,7 @@ fn viewer_invalidate<'a>(
     resource: ResourceArc<ViewerResource>,
     chunk: u32,
 ) -> Term<'a> {
-    let Format::Discord(discord) = &resource.format else {
+    let Format::Discord(discord) = &resource.encoding.format else {
         return atoms::nil().encode(env);
     };
     answer(env, resource.watching.read(Patience::Endless, |watching| {
@@ -401,28 +450,28 @@ crate::shared::twins! {
         resource: ResourceArc<ViewerResource>, tick: ResourceArc<Published>,
     ) {
         answer(env, resource.watching.write(patience, |watching| match (&mut watching.viewers, &tick.0) {
-            (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
-            (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
-            (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, &resource.format, viewer.bundle(tick)),
-            (Viewers::Number(viewer), Ticks::NumberTable(tick)) => taken(env, &resource.format, tick.bundle(viewer)),
-            (Viewers::Uuid(viewer), Ticks::UuidTable(tick)) => taken(env, &resource.format, tick.bundle(viewer)),
-            (Viewers::Text(viewer), Ticks::TextTable(tick)) => taken(env, &resource.format, tick.bundle(viewer)),
+            (Viewers::Number(viewer), Ticks::Number(tick)) => taken(env, &resource.encoding, viewer.bundle(tick)),
+            (Viewers::Uuid(viewer), Ticks::Uuid(tick)) => taken(env, &resource.encoding, viewer.bundle(tick)),
+            (Viewers::Text(viewer), Ticks::Text(tick)) => taken(env, &resource.encoding, viewer.bundle(tick)),
+            (Viewers::Number(viewer), Ticks::NumberTable(tick)) => taken(env, &resource.encoding, tick.bundle(viewer)),
+            (Viewers::Uuid(viewer), Ticks::UuidTable(tick)) => taken(env, &resource.encoding, tick.bundle(viewer)),
+            (Viewers::Text(viewer), Ticks::TextTable(tick)) => taken(env, &resource.encoding, tick.bundle(viewer)),
             _ => atoms::other_list().encode(env),
         }))
     }
 }
 
-fn taken<'a, I: TermId>(env: Env<'a>, format: &Format, bundle: Option<Bundle<I>>) -> Term<'a> {
+fn taken<'a, I: TermId>(env: Env<'a>, encoding: &Encoding, bundle: Option<Bundle<I>>) -> Term<'a> {
     bundle
-        .map(|bundle| bundle_term(env, format, &bundle))
+        .map(|bundle| bundle_term(env, encoding, &bundle))
         .encode(env)
 }
 
-fn bundle_term<'a, I: TermId>(env: Env<'a>, format: &Format, bundle: &Bundle<I>) -> Term<'a> {
-    match format {
-        Format::Map => bundle::term(env, bundle),
-        Format::Json => binary(env, &bundle.to_json()),
-        Format::Binary => binary(env, &bundle.to_binary()),
+fn bundle_term<'a, I: TermId>(env: Env<'a>, encoding: &Encoding, bundle: &Bundle<I>) -> Term<'a> {
+    match &encoding.format {
+        Format::Map => bundle::term(env, bundle, encoding.frames),
+        Format::Json => binary(env, &bundle.to_json_in(encoding.frames)),
+        Format::Binary => binary(env, &bundle.to_binary_in(encoding.frames)),
         Format::Discord(discord) => binary(env, &discord.event(bundle)),
     }
 }

@@ -65,9 +65,7 @@ pub(crate) use each;
 #[rustler::nif]
 fn member_list_new(ids: Atom, headers: bool, payloads: Atom) -> Option<ResourceArc<List>> {
     let payloads = body_format(payloads);
-    // No viewer here can resume.
     let options = ListOptions::default()
-        .resume_bytes_max(0)
         .headers(headers)
         .payloads(payloads.is_some());
     let lists = match ids {

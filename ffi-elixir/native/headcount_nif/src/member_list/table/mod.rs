@@ -7,7 +7,7 @@ mod write;
 
 use headcount::Bodies;
 use headcount::member_list::{
-    Attrs, BodyFormat, ListId, MemberTable, TableError, TableOptions, TextId,
+    Attrs, BodyFormat, Epoch, ListId, MemberTable, TableError, TableOptions, TextId,
 };
 use rustler::{Atom, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn table_new<'a>(
     columns: usize,
     payloads: Atom,
     shown: Vec<u16>,
-    first_epoch: u64,
+    (node, number): (&str, u64),
 ) -> NifResult<Term<'a>> {
     let payloads = body_format(payloads);
     let shown = match attrs(shown) {
@@ -65,13 +65,11 @@ fn table_new<'a>(
             &TableError::AttrTooHigh { bit, max: 31 },
         ));
     }
-    // No viewer here can resume.
     let options = TableOptions::default()
-        .resume_bytes_max(0)
         .key_columns(columns)
         .payloads(payloads.is_some())
         .shown(shown.low())
-        .first_epoch(first_epoch);
+        .first_epoch(Epoch::new(node, number));
     let ids = match ids {
         ids if ids == atoms::integer() => Ids::Number,
         ids if ids == atoms::uuid() => Ids::Uuid,

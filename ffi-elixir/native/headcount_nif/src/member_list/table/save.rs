@@ -1,7 +1,7 @@
 //! Saving a table in steps, and loading one.
 
 use headcount::member_list::{
-    BodyFormat, Id, LoadError, MemberTable, SaveError, SaveJob, SavedIds, TextId,
+    BodyFormat, Epoch, Id, LoadError, MemberTable, SaveError, SaveJob, SavedIds, TextId,
 };
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 use std::fs::File;
@@ -73,9 +73,14 @@ fn table_save_step<'a>(env: Env<'a>, save: ResourceArc<Save>, bytes: usize) -> T
 /// Loads a table from a path; `payloads` is `nil`, `:json` or `:raw`. Returns `{:ok, table}` or
 /// `{:error, {what, message}}`.
 #[rustler::nif(schedule = "DirtyIo")]
-fn table_load<'a>(env: Env<'a>, path: &str, payloads: Atom, first_epoch: u64) -> Term<'a> {
+fn table_load<'a>(
+    env: Env<'a>,
+    path: &str,
+    payloads: Atom,
+    (node, number): (&str, u64),
+) -> Term<'a> {
     let payloads = body_format(payloads);
-    match load(path, first_epoch) {
+    match load(path, Epoch::new(node, number)) {
         Ok(loaded) if loaded.has_payloads != payloads.is_some() => {
             let message = match payloads {
                 None => "the members have payloads: say whether they are :json or :raw",
@@ -105,7 +110,7 @@ impl Loaded {
     }
 }
 
-fn load(path: &str, first_epoch: u64) -> Result<Loaded, LoadError> {
+fn load(path: &str, first_epoch: Epoch) -> Result<Loaded, LoadError> {
     let failed = |error| LoadError::Io { error, offset: 0 };
     let mut file = File::open(path).map_err(failed)?;
     let mut start = Vec::new();
