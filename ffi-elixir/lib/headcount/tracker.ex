@@ -778,7 +778,7 @@ defmodule Headcount.Tracker do
   """
   @spec stats(atom()) :: stats()
   def stats(name) do
-    {[entries, topics, leave_log_bytes, diffs_bytes], peers} =
+    {{entries, topics, leave_log_bytes, diffs_bytes}, peers} =
       Native.presence_stats(Config.presence!(name))
 
     peers =

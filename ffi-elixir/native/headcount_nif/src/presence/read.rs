@@ -210,23 +210,26 @@ fn presence_is_synced(cluster: ResourceArc<Cluster>) -> bool {
     cluster.presence.is_synced()
 }
 
-/// `[entries, topics, leave_log_bytes, diffs_bytes]` and `[{name, up, silence_ms, partitions_behind}]`.
-type Stats = ([usize; 4], Vec<(String, bool, u64, usize)>);
+/// The entries, the topics, the bytes of remembered leaves and of waiting Diffs.
+type Amounts = (usize, usize, usize, usize);
+
+/// The name of a node, whether it is up, for how many milliseconds it is silent, the partitions this one is behind in.
+type Peer = (String, bool, u64, usize);
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn presence_stats(cluster: ResourceArc<Cluster>) -> Stats {
+fn presence_stats(cluster: ResourceArc<Cluster>) -> (Amounts, Vec<Peer>) {
     let stats = cluster.presence.stats();
     let peers = stats.peers.into_iter().map(|peer| {
         let silence = peer.silence.as_millis() as u64;
         let name = peer.id.name().to_owned();
         (name, peer.is_up, silence, peer.partitions_behind)
     });
-    let amounts = [
+    let amounts = (
         stats.entries,
         stats.topics,
         stats.leave_log_bytes,
         stats.diffs_bytes,
-    ];
+    );
     (amounts, peers.collect())
 }
 
