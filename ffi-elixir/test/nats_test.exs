@@ -79,7 +79,11 @@ defmodule Headcount.Transport.NATSTest do
     Wait.until(fn -> Tracker.size(:nats_b) == 0 end)
   end
 
+  # What was received before is in the mailbox once the trace is said to be delivered.
   defp deltas do
+    replicator = Process.whereis(:nats_b_replicator)
+    delivered = :erlang.trace_delivered(replicator)
+    assert_receive {:trace_delivered, ^replicator, ^delivered}
     {:messages, messages} = Process.info(self(), :messages)
 
     Enum.count(messages, fn message ->

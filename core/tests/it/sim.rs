@@ -90,7 +90,7 @@ fn every_broken_rule_is_noticed() {
         Fault::ColdTakesRepair => 14_000,
         Fault::DropToggledOnly => 15_000,
         Fault::MixReplies => 22_000,
-        Fault::ServeUnseen => 18_000,
+        Fault::ServeUnseen => 22_000,
         Fault::MarkerWithoutVersion => 188_000,
         _ => 0,
     };

@@ -9,16 +9,8 @@ from uuid import UUID
 from typing_extensions import Buffer, disjoint_base
 
 from headcount._cluster import (
-    Bridge,
-    Event,
-    Feed,
-    GroupSubscription,
-    MemoryNetwork,
-    NodeBase,
-    Signal,
-    Transmit,
-    WatchHandle,
-)
+    Bridge, Event, Feed, GroupSubscription, MemoryNetwork, NodeBase, Signal, Transmit, WatchHandle,
+)  # fmt: skip
 from headcount._collation import Collation
 from headcount._options import PresenceOptions
 from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, TableMember, TableTick, TableUpsert
