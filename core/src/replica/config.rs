@@ -139,9 +139,14 @@ impl Config {
         self.reshape()
     }
 
-    /// Gives the shape partitions of counts, if they are wanted.
+    /// Makes the shape one of mode `All` for a node that relays, and gives it partitions of counts, if
+    /// they are wanted.
     fn reshape(mut self) -> Self {
-        let mode = self.shape.mode();
+        let mode = if self.relay {
+            Mode::All
+        } else {
+            self.shape.mode()
+        };
         let has_counts = self.counts && mode == Mode::Interest;
         let partitions_max = PARTITIONS_MAX >> u8::from(has_counts);
         let partitions = self.shape.partitions().min(partitions_max);
@@ -204,7 +209,7 @@ impl Config {
     }
 
     /// Sets whether this node passes frames of others on to its neighbours, as a network needs in
-    /// which not all nodes reach each other. Default `false`.
+    /// which not all nodes reach each other. Default `false`. The [`mode`](Self::mode) is `All` then.
     ///
     /// All nodes of the cluster must have the same. Every node then receives each frame to all from
     /// each of its neighbours. A hint that a neighbour is gone hides nothing, since its frames may
@@ -213,7 +218,7 @@ impl Config {
     #[must_use]
     pub fn relay(mut self, relay: bool) -> Self {
         self.relay = relay;
-        self
+        self.reshape()
     }
 
     /// Sets the most replicas known at once. Default 4,096.

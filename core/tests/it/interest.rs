@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headcount::replica::{Config, Mode};
 use headcount::testing::{Fault, with_fault};
 use headcount::{Presence, PresenceConfig, ReadError, ReplicaId};
 
@@ -151,11 +152,19 @@ fn a_gap_in_the_beats_shows_that_more_is_missing() {
 
 #[test]
 fn mode_all_reads_every_topic_and_ignores_watches() {
-    let config = PresenceConfig::default();
-    let node = Presence::new(ReplicaId::new("a", 1, 0).unwrap(), config);
-    assert_eq!(node.list("room"), Ok(Vec::new()));
-    node.watch(Duration::ZERO, "room");
-    node.unwatch(Duration::ZERO, "room");
-    assert_eq!(node.count("room"), Ok(0));
-    assert_eq!(node.poll_subscription(), None);
+    // A node that relays holds everything, in whichever order that is said.
+    let relay = Config::default()
+        .counts(true)
+        .mode(Mode::Interest)
+        .relay(true);
+    let relay_first = Config::default().relay(true).mode(Mode::Interest);
+    for config in [Config::default(), relay, relay_first] {
+        let config = PresenceConfig::default().replication(config);
+        let node = Presence::new(ReplicaId::new("a", 1, 0).unwrap(), config);
+        assert_eq!(node.list("room"), Ok(Vec::new()));
+        node.watch(Duration::ZERO, "room");
+        node.unwatch(Duration::ZERO, "room");
+        assert_eq!(node.count("room"), Ok(0));
+        assert_eq!(node.poll_subscription(), None);
+    }
 }

@@ -98,9 +98,6 @@ impl Replica {
     /// random. It speaks first in [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn new(id: ReplicaId, mut config: Config, seed: u64) -> Self {
         config.frame_max = config.frame_max.clamp(1 << 10, 16 << 20);
-        if config.relay {
-            config = config.mode(Mode::All);
-        }
         let timing = Timing::new(&config);
         let relay = config.relay.then(|| {
             config.frame_max -= relay::OVERHEAD;
