@@ -91,7 +91,7 @@ fn every_broken_rule_is_noticed() {
         Fault::DropToggledOnly => 15_000,
         Fault::MixReplies => 22_000,
         Fault::ServeUnseen => 22_000,
-        Fault::MarkerWithoutVersion => 188_000,
+        Fault::MarkerWithoutVersion => 510_000,
         _ => 0,
     };
     let is_missed = |fault: &Fault| {
