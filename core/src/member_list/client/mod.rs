@@ -31,7 +31,7 @@ pub use delta::{FrameError, Merge, apply_delta};
 ///
 /// let mut client = Client::new(|_, patch| patch.to_vec());
 /// let request = client.open("c:0");
-/// let mut viewer = Viewer::new();
+/// let mut viewer = Viewer::resumable();
 /// client.answer(request, &viewer.open(&mut list, WindowSpec::Chunk(0), Bodies::None)?);
 ///
 /// list.upsert(9, online, &SortKey::from_name("Bob"), 0)?;
