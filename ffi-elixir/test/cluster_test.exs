@@ -18,19 +18,12 @@ defmodule Headcount.ClusterTest do
   defp nodes(names, options \\ @fast) do
     nodes = for name <- names, do: up(name, options)
     Cluster.connect(nodes)
-    on_exit(fn -> Enum.each(nodes, &stop/1) end)
     nodes
   end
 
   defp up(name, options \\ @fast) do
     node = Cluster.node_up(name)
     Map.put(node, :tracker, Cluster.call(node, Cluster, :start_tracker, [options]))
-  end
-
-  defp stop(node) do
-    Cluster.node_down(node)
-  catch
-    :exit, _ -> :ok
   end
 
   defp tracker(node, function, args), do: Cluster.call(node, Tracker, function, [@name | args])
@@ -70,7 +63,6 @@ defmodule Headcount.ClusterTest do
     [a] = nodes([:a])
     Cluster.call(a, Cluster, :track_many, [@name, "room", 1..20_000])
     b = up(:b)
-    on_exit(fn -> stop(b) end)
     Cluster.connect([a, b])
     Wait.until(fn -> tracker(b, :count, ["room"]) == 20_000 end)
     Wait.until(fn -> tracker(b, :synced?, []) end)
@@ -81,7 +73,6 @@ defmodule Headcount.ClusterTest do
     [a] = nodes([:a])
     Cluster.call(a, Cluster, :track_many, [@name, "room", 1..20_000])
     b = up(:b)
-    on_exit(fn -> stop(b) end)
     busy = Cluster.call(b, Cluster, :write_without_pause, [@name, "busy"])
     Cluster.connect([a, b])
     Wait.until(fn -> tracker(b, :count, ["room"]) == 20_000 end)
@@ -164,7 +155,6 @@ defmodule Headcount.ClusterTest do
     Cluster.node_down(a)
     Wait.until(fn -> keys(b, "room") == [] end)
     again = up(:again, [node_name: a.node] ++ @fast)
-    on_exit(fn -> stop(again) end)
     Cluster.connect([again, b])
     {:ok, _} = tracker(again, :track, [idle(again), "room", 2, %{}])
     Wait.until(fn -> keys(b, "room") == [2] end)
@@ -234,7 +224,6 @@ defmodule Headcount.ClusterTest do
 
     Enum.reduce(3..5, nodes, fn n, [old | rest] ->
       new = up(:new)
-      on_exit(fn -> stop(new) end)
       Cluster.connect([new | rest])
       {:ok, _} = tracker(new, :track, [idle(new), "room", n, %{}])
       Cluster.node_down(old)
@@ -249,7 +238,6 @@ defmodule Headcount.ClusterTest do
     {:ok, _} = tracker(a, :track, [idle(a), "room", 1, %{}])
     {:ok, _} = tracker(b, :track, [idle(b), "room", 2, %{}])
     c = up(:c)
-    on_exit(fn -> stop(c) end)
     Cluster.connect([a, b, c])
     {:ok, _} = tracker(c, :track, [idle(c), "room", 3, %{}])
     Wait.until(fn -> keys(c, "room") in [[1, 3], [2, 3]] end)

@@ -37,16 +37,9 @@ defmodule Headcount.PubSubTest do
     setup do
       Cluster.start()
       nodes = for name <- [:a, :b, :c], do: Cluster.node_up(name)
-      on_exit(fn -> Enum.each(nodes, &stop/1) end)
       Cluster.connect(nodes)
       for node <- nodes, do: {:ok, _} = Cluster.call(node, Cluster, :start_pub_sub, [@server])
       {:ok, nodes: nodes}
-    end
-
-    defp stop(node) do
-      Cluster.node_down(node)
-    catch
-      :exit, _ -> :ok
     end
 
     defp start(node), do: Cluster.call(node, Cluster, :start_tracker, [[name: @name] ++ @options])

@@ -39,7 +39,7 @@ defmodule Headcount.MemberList.ViewerTest do
     windows = ["c:0", "a:1950:20:20"]
     bundle = away(list, windows)
     client = Enum.reduce(bundle, %{}, &apply_bundle/2)
-    held = held(bundle)
+    held = held_windows(bundle)
 
     MemberList.tick(list)
     MemberList.remove(list, 3)
@@ -67,30 +67,30 @@ defmodule Headcount.MemberList.ViewerTest do
 
   test "windows come whole when the list does not know their versions" do
     list = resumable_list()
-    [%{version: version, epoch: epoch} = held] = held(away(list, ["c:0"]))
+    [%{version: version, epoch: epoch} = window] = held_windows(away(list, ["c:0"]))
     MemberList.touch(list, 7)
     MemberList.tick(list)
 
-    kind = fn held ->
-      {:ok, %{frames: [frame]}} = Viewer.resume(Viewer.new(list, resumable: true), [held])
+    kind = fn window ->
+      {:ok, %{frames: [frame]}} = Viewer.resume(Viewer.new(list, resumable: true), [window])
       frame.kind
     end
 
     for other <- [
-          %{held | version: 0},
-          %{held | version: 0xFFFF_FFFF_FFFF_FFFF},
-          %{held | epoch: %{epoch | node: "node-2"}},
-          %{held | epoch: %{epoch | number: 1}},
-          %{held | window: "c:1"}
+          %{window | version: 0},
+          %{window | version: 0xFFFF_FFFF_FFFF_FFFF},
+          %{window | epoch: %{epoch | node: "node-2"}},
+          %{window | epoch: %{epoch | number: 1}},
+          %{window | window: "c:1"}
         ] do
       assert kind.(other) == :sync, inspect(other)
     end
 
-    assert kind.(held) == :delta
+    assert kind.(window) == :delta
     json = %{"window" => "c:0", "epoch" => %{"node" => "node-1", "number" => epoch.number}}
     assert kind.(Map.put(json, "version", version)) == :delta
     MemberList.begin_epoch(list, "room", {"node-1", epoch.number + 1})
-    assert kind.(held) == :sync
+    assert kind.(window) == :sync
   end
 
   test "malformed requests to resume are refused, and no window is open then" do
@@ -161,7 +161,7 @@ defmodule Headcount.MemberList.ViewerTest do
     Task.await(Task.async(open))
   end
 
-  defp held(bundles) do
+  defp held_windows(bundles) do
     %{windows: windows, epoch: epoch} = List.last(bundles)
     for window <- windows, do: Map.put(window, :epoch, epoch)
   end

@@ -499,7 +499,6 @@ defmodule Headcount.WatchTest do
       Cluster.start()
       options = [name: @name] ++ @fast ++ Map.get(context, :options, [])
       nodes = for name <- [:a, :b, :c], do: Cluster.node_up(name)
-      on_exit(fn -> Enum.each(nodes, &stop/1) end)
       Cluster.connect(nodes)
 
       nodes =
@@ -515,12 +514,6 @@ defmodule Headcount.WatchTest do
       end
 
       {:ok, nodes: nodes}
-    end
-
-    defp stop(node) do
-      Cluster.node_down(node)
-    catch
-      :exit, _ -> :ok
     end
 
     defp tracker(node, function, args), do: Cluster.call(node, Tracker, function, [@name | args])
@@ -562,7 +555,7 @@ defmodule Headcount.WatchTest do
       assert deltas(frames(c, spy)) == before + 1
 
       # A node that is killed is gone from the list, and is missed by nobody.
-      stop(b)
+      Cluster.node_down(b)
       Wait.until(fn -> keys_at(c, "room") == Enum.to_list(1..500) ++ [601] end)
       other = watch(c, "hall")
       Wait.until(fn -> match?([{@name, {:ready, "hall", _, []}} | _], told(c, other)) end)
@@ -598,7 +591,7 @@ defmodule Headcount.WatchTest do
       [{@name, {:ready, "room", _, [missing]}}] = told(c, watcher)
       assert to_string(b.node) == missing
       assert keys_at(c, "room") == [1]
-      stop(b)
+      Cluster.node_down(b)
       Wait.until(fn -> match?([_, {@name, {:ready, "room", _, []}}], told(c, watcher)) end)
       assert keys_at(c, "room") == [1]
     end

@@ -17,7 +17,7 @@ use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 use crate::bounds;
 use crate::convert::Buffer;
 use crate::error::{DecodeError, raise};
-use crate::held::held_list;
+use crate::held_windows::held_list;
 use crate::json::{Json, from_json, to_json};
 use crate::sync::Locked;
 use crate::windows::{Bundle, window_names};

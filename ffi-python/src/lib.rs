@@ -16,7 +16,7 @@ mod entry;
 mod error;
 mod event;
 mod feed;
-mod held;
+mod held_windows;
 mod id;
 mod item;
 mod json;

@@ -21,7 +21,7 @@ use pyo3::types::PyBytes;
 use crate::bounds::{self, texts};
 use crate::convert::Buffer;
 use crate::error::{Raised, raise};
-use crate::held::held_windows;
+use crate::held_windows::held_windows;
 use crate::id::{Kind, PyId};
 use crate::json::from_json;
 use crate::list_or_roster::ListOrRoster;

@@ -402,7 +402,8 @@ fn list_frames_2(bundles: &[Bundle<u64>]) -> Seeds {
         bundle.epoch = Epoch::new(node, number);
         body(&bundle)
     };
-    let (sync_2, delta_2) = (body(sync), body(delta));
+    let sync_2 = body(sync);
+    let delta_2 = body(delta);
     let with = |at: usize, byte: u8| {
         let mut delta = delta_2.clone();
         delta[at] = byte;

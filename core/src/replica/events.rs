@@ -1,6 +1,7 @@
 //! `Events`: what users are told, with a bound for each kind.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::mem::{Discriminant, discriminant};
 
 use super::output::Event;
 
@@ -10,14 +11,11 @@ const OF_KIND_MAX: usize = 4_096;
 /// The most topics that became ready and wait: a program may watch many at once.
 const TOPICS_READY_MAX: usize = 65_536;
 
-/// The number of kinds.
-const KINDS: usize = 18;
-
 /// Events in their order. A flood of one kind, such as signals, pushes out none of another.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Events {
     /// Events of each kind, with the numbers of their order.
-    kinds: [VecDeque<(u64, Event)>; KINDS],
+    kinds: HashMap<Discriminant<Event>, VecDeque<(u64, Event)>>,
     /// The number of the next event.
     next: u64,
 }
@@ -25,7 +23,7 @@ pub(super) struct Events {
 impl Events {
     /// Adds an event. O(1).
     pub(super) fn push(&mut self, event: Event) {
-        let of_kind = &mut self.kinds[kind(&event)];
+        let of_kind = self.kinds.entry(discriminant(&event)).or_default();
         if of_kind.len() >= bound(&event) {
             of_kind.pop_front();
         }
@@ -35,7 +33,7 @@ impl Events {
 
     /// Takes the oldest event. O(kinds).
     pub(super) fn pop(&mut self) -> Option<Event> {
-        let waiting = self.kinds.iter_mut().filter(|kind| !kind.is_empty());
+        let waiting = self.kinds.values_mut().filter(|kind| !kind.is_empty());
         let oldest = waiting.min_by_key(|kind| kind.front().map(|(number, _)| *number))?;
         let (_, event) = oldest.pop_front()?;
         Some(event)
@@ -49,29 +47,6 @@ fn bound(event: &Event) -> usize {
         Event::DiffsDropped => 1,
         Event::TopicReady { .. } | Event::CountsReady { .. } => TOPICS_READY_MAX,
         _ => OF_KIND_MAX,
-    }
-}
-
-fn kind(event: &Event) -> usize {
-    match event {
-        Event::ReplicaUp(_) => 0,
-        Event::ReplicaDown(_) => 1,
-        Event::ReplicaForgotten(_) => 2,
-        Event::ReplicaLeft(_) => 3,
-        Event::Divergence { .. } => 4,
-        Event::Refused { .. } => 5,
-        Event::Ready { .. } => 6,
-        Event::Signal { .. } => 7,
-        Event::DuplicateName { .. } => 8,
-        Event::Reincarnated { .. } => 9,
-        Event::HandleCollision { .. } => 10,
-        Event::PeerLimit { .. } => 11,
-        Event::ShapeMismatch { .. } => 12,
-        Event::AnswerTooLong { .. } => 13,
-        Event::Unreadable { .. } => 14,
-        Event::TopicReady { .. } => 15,
-        Event::DiffsDropped => 16,
-        Event::CountsReady { .. } => 17,
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Transmit {
     pub frame: Bytes,
 }
 
-/// How far this node is behind another replica.
+/// Measures how far this node is behind another replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerStats {

@@ -17,7 +17,7 @@ pub struct NodeStats {
     pub entries: usize,
     /// The topics with entries.
     pub topics: usize,
-    /// How far this node is behind each other one that it knows.
+    /// The other nodes that are known, and how far this one is behind each.
     pub peers: Vec<PeerStats>,
     /// The other nodes that are heard.
     pub replicas_up: usize,

@@ -168,24 +168,43 @@ mod tests {
         counts
     }
 
+    /// The topic, the key and the owner of an entry.
+    #[derive(Debug, Clone)]
+    struct Session([String; 3]);
+
+    impl Session {
+        fn put_in(&self, tracker: &mut Tracker) {
+            let [topic, key, owner] = &self.0;
+            tracker.upsert(&NewEntry::new(topic, key, owner)).unwrap();
+        }
+
+        fn leave(&self, tracker: &mut Tracker) {
+            let [topic, key, owner] = &self.0;
+            tracker.untrack(topic, key.as_str(), owner);
+        }
+    }
+
     #[derive(Debug, Clone)]
     enum Op {
-        Put(u8, u8, u8),
-        Leave(u8, u8, u8),
+        Put(Session),
+        Leave(Session),
         LeaveOwner(u8),
-        Other(u8, u8, u8),
+        Other(Session),
         OtherLeaves(u8),
         Rename,
         Take,
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        let session = || (0..4_u8, 0..4_u8, 0..3_u8);
+        let session = || {
+            let numbers = (0..4_u8, 0..4_u8, 0..3_u8);
+            numbers.prop_map(|(t, k, o)| Session([t, k, o].map(|number| number.to_string())))
+        };
         prop_oneof![
-            8 => session().prop_map(|(t, k, o)| Op::Put(t, k, o)),
-            6 => session().prop_map(|(t, k, o)| Op::Leave(t, k, o)),
+            8 => session().prop_map(Op::Put),
+            6 => session().prop_map(Op::Leave),
             1 => (0..3_u8).prop_map(Op::LeaveOwner),
-            6 => session().prop_map(|(t, k, o)| Op::Other(t, k, o)),
+            6 => session().prop_map(Op::Other),
             1 => (0..3_u8).prop_map(Op::OtherLeaves),
             1 => Just(Op::Rename),
             3 => Just(Op::Take),
@@ -202,22 +221,13 @@ mod tests {
             let mut other = tracker("other");
             let mut taken = BTreeMap::new();
             for (number, op) in ops.iter().chain([&Op::Take]).enumerate() {
-                match *op {
-                    Op::Put(t, k, o) => {
-                        let (t, k, o) = (t.to_string(), k.to_string(), o.to_string());
-                        here.upsert(&NewEntry::new(&t, &k, &o)).unwrap();
-                    }
-                    Op::Leave(t, k, o) => {
-                        let (t, k, o) = (t.to_string(), k.to_string(), o.to_string());
-                        here.untrack(&t, &k, o);
-                    }
+                match op {
+                    Op::Put(session) => session.put_in(&mut here),
+                    Op::Leave(session) => session.leave(&mut here),
                     Op::LeaveOwner(o) => {
                         here.untrack_owner(o.to_string());
                     }
-                    Op::Other(t, k, o) => {
-                        let (t, k, o) = (t.to_string(), k.to_string(), o.to_string());
-                        other.upsert(&NewEntry::new(&t, &k, &o)).unwrap();
-                    }
+                    Op::Other(session) => session.put_in(&mut other),
                     Op::OtherLeaves(o) => {
                         other.untrack_owner(o.to_string());
                     }

@@ -89,8 +89,7 @@ fn every_broken_rule_is_noticed() {
         Fault::IndexWithoutHash | Fault::SweepNothing => 2_000,
         Fault::ColdTakesRepair => 14_000,
         Fault::DropToggledOnly => 15_000,
-        Fault::MixReplies => 22_000,
-        Fault::ServeUnseen => 22_000,
+        Fault::MixReplies | Fault::ServeUnseen => 22_000,
         Fault::MarkerWithoutVersion => 510_000,
         _ => 0,
     };

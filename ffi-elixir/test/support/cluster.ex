@@ -13,6 +13,7 @@ defmodule Headcount.Test.Cluster do
     end
   end
 
+  # Starts a node, which stops with the test.
   def node_up(name) do
     {:ok, peer, node} =
       :peer.start(%{
@@ -28,10 +29,16 @@ defmodule Headcount.Test.Cluster do
     :ok = call(peer, :code, :add_paths, [:code.get_path()])
     {:ok, _} = call(peer, :application, :ensure_all_started, [:headcount])
     true = call(peer, Code, :ensure_loaded?, [Headcount.Test.Diffs])
+    ExUnit.Callbacks.on_exit(fn -> node_down(%{peer: peer}) end)
     %{peer: peer, node: node}
   end
 
-  def node_down(%{peer: peer}), do: :peer.stop(peer)
+  # Stops a node that may be stopped already.
+  def node_down(%{peer: peer}) do
+    :peer.stop(peer)
+  catch
+    :exit, _ -> :ok
+  end
 
   # Not over distribution, so that a netsplit does not stop the test.
   def call(%{peer: peer}, module, function, args), do: call(peer, module, function, args)

@@ -263,7 +263,44 @@ class Attendance:
         self.__exit__(kind, error, trace)
 
 
-class Subscription(Generic[_T]):
+class Closing:
+    """What a `with` block closes at its end."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class WatchParts:
+    """A watch with the parts that do not depend on how a program waits."""
+
+    def __init__(self, node: NodeParts, topic: str) -> None:
+        self._node = node
+        self._handle = node._begin_watch(topic)
+        self.topic = topic
+        """The topic."""
+
+    def close(self) -> None:
+        """End the watch. When no other watches the topic, it cannot be read any more, and its
+        changes are not delivered; what other nodes have in it is dropped after `unwatch_after`.
+        """
+        self._handle.close()
+
+    def __repr__(self) -> str:
+        return f"<Watch {self.topic!r}>"
+
+
+class Subscription(Closing, Generic[_T]):
     """An iterator over changes or events, and a context manager that ends it.
 
     It holds up to 1,024 items that were not read yet; when there are more, the next read raises
@@ -295,29 +332,14 @@ class Subscription(Generic[_T]):
         """End the subscription."""
         self._feed.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Watch:
+class Watch(WatchParts, Closing):
     """A watch of a topic, and a context manager that ends it: what `Node.watch` returns.
 
     A watch that nothing refers to any more is over too.
     """
 
-    def __init__(self, node: "Node", topic: str) -> None:
-        self._node = node
-        self._handle = node._begin_watch(topic)
-        self.topic = topic
-        """The topic."""
+    _node: "Node"
 
     def ready(self, timeout: float | None = None) -> None:
         """Wait until the topic can be read: normally one round trip after the watch began, at most
@@ -333,26 +355,6 @@ class Watch:
             finally:
                 feed.close()
         self._node._check_readable(self.topic)
-
-    def close(self) -> None:
-        """End the watch. When no other watches the topic, it cannot be read any more, and its
-        changes are not delivered; what other nodes have in it is dropped after `unwatch_after`.
-        """
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<Watch {self.topic!r}>"
 
 
 _running: "weakref.WeakSet[Node]" = weakref.WeakSet()

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack, cast
 from headcount._cluster import Bridge, Event, Feed, MemoryNetwork
 from headcount._errors import NodeStopped
 from headcount._headcount import TopicDiff
-from headcount._node import RETRY_MAX, RETRY_MIN, NodeParts
+from headcount._node import RETRY_MAX, RETRY_MIN, NodeParts, WatchParts
 from headcount._options import ConnectOptions
 from headcount._transport import GroupTransport, StreamTransport, Transport, with_groups
 
@@ -44,7 +44,25 @@ _QUIET_TURNS = 4
 _TURNS_MAX = 10_000
 
 
-class Subscription(Generic[_T]):
+class Closing:
+    """What an `async with` block closes at its end."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Subscription(Closing, Generic[_T]):
     """An asynchronous iterator over changes or events, and a context manager that ends it.
 
     It holds up to 1,024 items that were not read yet; when there are more, the next read raises
@@ -69,29 +87,14 @@ class Subscription(Generic[_T]):
         """End the subscription."""
         self._feed.close()
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Watch:
+class Watch(WatchParts, Closing):
     """A watch of a topic, and a context manager that ends it: what `Node.watch` returns.
 
     A watch that nothing refers to any more is over too, as is that of a task that was cancelled.
     """
 
-    def __init__(self, node: "Node", topic: str) -> None:
-        self._node = node
-        self._handle = node._begin_watch(topic)
-        self.topic = topic
-        """The topic."""
+    _node: "Node"
 
     async def ready(self) -> None:
         """Wait until the topic can be read: normally one round trip after the watch began, at most
@@ -107,26 +110,6 @@ class Watch:
             finally:
                 feed.close()
         self._node._check_readable(self.topic)
-
-    def close(self) -> None:
-        """End the watch. When no other watches the topic, it cannot be read any more, and its
-        changes are not delivered; what other nodes have in it is dropped after `unwatch_after`.
-        """
-        self._handle.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<Watch {self.topic!r}>"
 
 
 class Node(NodeParts):

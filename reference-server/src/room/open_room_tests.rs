@@ -302,7 +302,7 @@ fn a_newcomer_between_two_changes_of_one_diff_sees_all_users() {
 }
 
 /// Returns what a client holds of the first window of an answer.
-fn held(answer: &Value) -> HeldWindow {
+fn held_window(answer: &Value) -> HeldWindow {
     let epoch = &answer["epoch"];
     HeldWindow {
         window: "c:0".into(),
@@ -352,12 +352,13 @@ fn a_client_that_was_away_for_a_minute_at_most_gets_what_changed() {
 
         let again = scene.join_with(users[0], Status::Online, TWO);
         let request = WindowRequest::Resume {
-            held: vec![held(&shown)],
+            held: vec![held_window(&shown)],
         };
         let resumed = scene.ask(&again, &request);
         let fresh = scene.join_with(users[5], Status::Online, TWO);
         let synced = scene.ask(&fresh, &open);
-        let (frame, sync) = (&resumed["frames"][0], &synced["frames"][0]);
+        let frame = &resumed["frames"][0];
+        let sync = &synced["frames"][0];
         assert_eq!(frame["kind"], kind, "away for {away_s} s");
         assert_eq!(frame["checksum32"], sync["checksum32"]);
         assert_eq!(resumed["windows"][0]["version"], frame["new_version"]);

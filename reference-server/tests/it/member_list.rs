@@ -251,7 +251,7 @@ async fn bad_window_requests_are_refused_with_a_reason() {
 }
 
 /// Returns a window as a client says that it holds it.
-fn held(window: &str, epoch: &Value, version: &Value) -> Value {
+fn held_window(window: &str, epoch: &Value, version: &Value) -> Value {
     json!({ "window": window, "epoch": epoch, "version": version })
 }
 
@@ -282,7 +282,7 @@ async fn a_window_is_resumed_over_another_connection() {
     tokio::time::sleep(Duration::from_millis(800)).await;
 
     let mut socket = join_in_format_2(&server, &guest, &topic).await;
-    let asked = |epoch, version| json!({ "held": [held("c:0", epoch, version)] });
+    let asked = |epoch, version| json!({ "held": [held_window("c:0", epoch, version)] });
     let epoch = shown["epoch"].clone();
     let request = asked(&epoch, version);
     let reply = socket
@@ -321,7 +321,7 @@ async fn bad_resumes_are_refused_with_a_reason() {
     let (ada, _, mut first, topic) = room(&server).await;
     let mut socket = join_in_format_2(&server, &ada, &topic).await;
     let epoch = json!({ "node": "n", "number": 1 });
-    let window = |name: &str| held(name, &epoch, &json!(1));
+    let window = |name: &str| held_window(name, &epoch, &json!(1));
     let many: Vec<Value> = (0..9).map(|k| window(&format!("c:{k}"))).collect();
     let no_epoch = json!({ "window": "c:0", "version": 1 });
     for (n, (payload, reason)) in [
@@ -329,15 +329,15 @@ async fn bad_resumes_are_refused_with_a_reason() {
         (json!({ "held": "c:0" }), "invalid payload"),
         (json!({ "held": [no_epoch] }), "invalid payload"),
         (
-            json!({ "held": [held("c:0", &json!(5), &json!(1))] }),
+            json!({ "held": [held_window("c:0", &json!(5), &json!(1))] }),
             "invalid payload",
         ),
         (
-            json!({ "held": [held("c:0", &epoch, &json!(-1))] }),
+            json!({ "held": [held_window("c:0", &epoch, &json!(-1))] }),
             "invalid payload",
         ),
         (
-            json!({ "held": [held("c:0", &epoch, &json!(1.5))] }),
+            json!({ "held": [held_window("c:0", &epoch, &json!(1.5))] }),
             "invalid payload",
         ),
         (

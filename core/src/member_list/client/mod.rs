@@ -43,7 +43,7 @@ pub use delta::{FrameError, Merge, apply_delta};
 /// drop(viewer); // the connection is cut
 /// list.remove(&7);
 /// let (request, held) = client.reconnect();
-/// let bundle = Viewer::new().resume(&mut list, &held, Bodies::None)?;
+/// let bundle = Viewer::resumable().resume(&mut list, &held, Bodies::None)?;
 /// client.answer(request, &bundle);
 /// assert_eq!(client.window("c:0").expect("open").rows().len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -46,7 +46,11 @@ impl Replica {
     /// Returns whether [`handle_timeout`](Self::handle_timeout) is about to beat.
     pub(crate) fn is_beat_due(&mut self, now: Duration) -> bool {
         self.advance(now);
-        self.own.is_speaking() && self.now >= self.beat_at && !self.beat_waits
+        self.own.is_speaking() && self.beats_now()
+    }
+
+    fn beats_now(&self) -> bool {
+        self.now >= self.beat_at && !self.beat_waits
     }
 
     /// Says what is due: Hello, pushes, a Beat.
@@ -59,7 +63,7 @@ impl Replica {
             self.watches.start(from);
             self.schedule(from);
         }
-        let is_beat_due = self.now >= self.beat_at && !self.beat_waits;
+        let is_beat_due = self.beats_now();
         let push_at = self.partitions.push_at();
         if is_beat_due || push_at.is_some_and(|at| self.now >= at) {
             self.beat_waits |= is_beat_due;

@@ -75,7 +75,7 @@ defmodule Headcount.MemberList.Viewer do
   A window as a client held it when its connection ended: a map with the keys `window`, `epoch` (with `node` and
   `number`) and `version`, as atoms or, as JSON is decoded, as strings.
   """
-  @type held :: %{required(atom() | String.t()) => term()}
+  @type held_window :: %{required(atom() | String.t()) => term()}
 
   @type error :: {:error, {what :: atom(), message :: String.t()}}
 
@@ -204,9 +204,9 @@ defmodule Headcount.MemberList.Viewer do
       {:delta, [7]}
       iex> {:error, {:malformed, _}} = Headcount.MemberList.Viewer.resume(again, [%{window: "c:0"}])
   """
-  @spec resume(t(), [held()]) :: {:ok, bundle()} | error()
+  @spec resume(t(), [held_window()]) :: {:ok, bundle()} | error()
   def resume(%__MODULE__{ref: ref}, held) when is_list(held) do
-    held = held |> Enum.take(@held_max) |> Enum.map(&held/1)
+    held = held |> Enum.take(@held_max) |> Enum.map(&held_window/1)
 
     case Enum.find_index(held, &(&1 == nil)) do
       nil ->
@@ -220,7 +220,7 @@ defmodule Headcount.MemberList.Viewer do
 
   def resume(%__MODULE__{}, _held), do: {:error, {:malformed, "held windows are not a list"}}
 
-  bang(resume!(viewer :: t(), held :: [held()]) :: bundle())
+  bang(resume!(viewer :: t(), held :: [held_window()]) :: bundle())
 
   @doc """
   Leaves the list for another one, of a table with ids of the same kind, and opens windows there; returns a
@@ -334,25 +334,25 @@ defmodule Headcount.MemberList.Viewer do
           "format must be :map, :json, :binary or {:discord, guild, list}, got: #{Headcount.Show.term(format)}"
   end
 
-  defp held(%{
+  defp held_window(%{
          "window" => window,
          "epoch" => %{"node" => node, "number" => number},
          "version" => version
        }),
-       do: held(window, node, number, version)
+       do: held_window(window, node, number, version)
 
-  defp held(%{window: window, epoch: %{node: node, number: number}, version: version}),
-    do: held(window, node, number, version)
+  defp held_window(%{window: window, epoch: %{node: node, number: number}, version: version}),
+    do: held_window(window, node, number, version)
 
-  defp held(_other), do: nil
+  defp held_window(_other), do: nil
 
-  defp held(window, node, number, version)
+  defp held_window(window, node, number, version)
        when is_binary(window) and is_binary(node) and is_integer(number) and number in 0..@u64_max and
               is_integer(version) and version in 0..@u64_max do
     if String.valid?(window) and String.valid?(node), do: {window, node, number, version}
   end
 
-  defp held(_window, _node, _number, _version), do: nil
+  defp held_window(_window, _node, _number, _version), do: nil
 
   defp name({:chunk, k}) when is_integer(k), do: "c:#{k}"
   defp name({:anchored, id, before, after_}), do: anchor("a", id, before, after_)

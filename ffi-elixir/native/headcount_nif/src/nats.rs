@@ -92,7 +92,7 @@ mod thread {
     use crate::atoms;
     use crate::entries::binary;
 
-    /// What the transport is to do.
+    /// An order to the transport.
     pub(super) enum Command {
         Send(Transmit),
         Subscribe(Subscription),

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use rustler::LocalPid;
 use std::collections::BTreeSet;
 
-/// What is wanted, and what the process that moves frames does not know of it.
+/// The partitions that are wanted, and those of which the process that moves frames does not know whether they are.
 #[derive(Default)]
 pub(super) struct Groups(Mutex<State>);
 

@@ -108,7 +108,7 @@ type Shared<'a> = (&'a str, u32, bool, bool);
 /// `(heartbeat, down_after, forget_after, vacate_after, ready_after, unwatch_after, grace)`, in milliseconds.
 type Times = (u64, u64, u64, u64, u64, u64, u64);
 
-/// Whether owners are linked and topics with own entries watched, the longest frame, and the time in microseconds.
+/// True if owners are linked, true if topics with own entries are watched, the longest frame, the time in microseconds.
 type Own = (bool, bool, usize, u64);
 
 #[rustler::nif]

@@ -33,7 +33,7 @@ pub(super) struct Topics {
 struct Watches {
     topics: HashMap<Arc<str>, Topic>,
     watchers: HashMap<LocalPid, Watcher>,
-    /// What is to be told, the process that took it last, and how much of it that process took.
+    /// News to be told, the process that took them last, and the number that it took.
     news: Vec<News>,
     taker: Option<LocalPid>,
     taken: usize,
