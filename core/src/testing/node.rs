@@ -115,6 +115,11 @@ impl Node {
     /// Calls the process: what is due leaves.
     pub(super) fn timeout(&mut self, now: Duration) -> Ended {
         self.process.presence.handle_timeout(now);
+        if self.process.replica().is_speaking() {
+            let own_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            self.watching.note_speaking(own_ms);
+            self.counting.note_speaking(own_ms);
+        }
         self.expire(now)
     }
 

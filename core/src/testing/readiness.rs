@@ -39,10 +39,6 @@ pub(super) fn check(node: &Node) -> Result<(), String> {
 pub(super) fn check_deadlines(node: &mut Node, plan: &Plan, own_ms: u64) -> Result<(), String> {
     let presence = &node.process.presence;
     let is_speaking = presence.replica().is_speaking();
-    if is_speaking {
-        node.watching.note_speaking(own_ms);
-        node.counting.note_speaking(own_ms);
-    }
     if presence.is_working() {
         return Ok(());
     }

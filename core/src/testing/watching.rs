@@ -17,7 +17,7 @@ pub(super) struct Watching {
     topics: BTreeMap<&'static str, Watched>,
     /// When the last watch of a partition ended, by the clock of the node.
     ended_ms: BTreeMap<u16, u64>,
-    /// When the deadlines of the node were first looked at while it spoke.
+    /// When the node first looked at its deadlines while it spoke.
     first_ms: Option<u64>,
 }
 
@@ -146,7 +146,7 @@ impl Watching {
         topics.all(|watched| watched.is_ready && !watched.is_partly)
     }
 
-    /// Notes that the deadlines of the node were looked at while it spoke.
+    /// Notes that the node looked at its deadlines while it spoke.
     pub(super) fn note_speaking(&mut self, own_ms: u64) {
         self.first_ms.get_or_insert(own_ms);
     }

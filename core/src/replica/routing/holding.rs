@@ -15,8 +15,10 @@ use crate::replica::pulls::{Reason, Repeated};
 pub(super) enum Life {
     /// Nothing is held.
     Cold,
-    /// It is over.
+    /// A later one is held.
     Earlier,
+    /// It has ended by what is known of the index, and is not held.
+    Over,
     Same(Position),
     Later,
 }
@@ -126,8 +128,7 @@ impl Replica {
         let is_news = self.hear_life(handle, delta.life);
         let behind = Reason::Behind(delta.life, delta.to);
         match self.life(handle, partition, delta.life) {
-            Life::Earlier => {}
-            Life::Cold if self.is_over(handle, partition, delta.life) => {}
+            Life::Earlier | Life::Over => {}
             Life::Cold => {
                 let is_taken = is_news || is_broken(Fault::ColdTakesDelta);
                 if delta.from == 0 && is_taken {
@@ -186,7 +187,7 @@ impl Replica {
         }
         let is_full = question.is_some_and(|question| question.is_full);
         let is_useful = match life {
-            Life::Earlier => false,
+            Life::Earlier | Life::Over => false,
             Life::Cold | Life::Later => repair.base == 0,
             Life::Same(held) => {
                 repair.base <= held.clock
@@ -249,7 +250,7 @@ impl Replica {
     fn compare(&mut self, handle: Handle, partition: u16, shown: Position) {
         let behind = Reason::Behind(shown.life, shown.clock);
         match self.life(handle, partition, shown.life) {
-            Life::Cold if self.is_over(handle, partition, shown.life) => {}
+            Life::Over => {}
             Life::Cold | Life::Later => self.ask(handle, partition, behind),
             Life::Same(held) if held.clock < shown.clock => self.ask(handle, partition, behind),
             Life::Same(held) if held.clock == shown.clock => {
@@ -315,8 +316,6 @@ impl Replica {
             .is_some_and(|held| self.is_over(handle, partition, held.life))
         {
             self.drop_held(handle, partition);
-            // A process rolled back behind its index answers with this life again and again.
-            self.pulls.postpone(handle, partition, self.now, None);
         }
         let answered = report
             .answers
@@ -404,7 +403,12 @@ impl Replica {
     }
 
     pub(super) fn life(&self, handle: Handle, partition: u16, life: u64) -> Life {
-        match self.position(handle, partition) {
+        let held = self.position(handle, partition);
+        // A process rolled back behind its index answers with such a life, as often as it is asked.
+        if held.is_none_or(|held| held.life < life) && self.is_over(handle, partition, life) {
+            return Life::Over;
+        }
+        match held {
             None => Life::Cold,
             Some(held) => match life.cmp(&held.life) {
                 std::cmp::Ordering::Less => Life::Earlier,

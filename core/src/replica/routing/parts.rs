@@ -43,7 +43,7 @@ impl Replica {
         };
         let origin = (handle, partition);
         let is_useful = match self.life(handle, partition, part.life) {
-            Life::Earlier => false,
+            Life::Earlier | Life::Over => false,
             Life::Cold | Life::Later => part.base == 0,
             Life::Same(held) => {
                 // A whole state would hide what is held until it is loaded.
