@@ -84,7 +84,7 @@ defmodule Headcount.ClusterTest do
   test "a newcomer does not wait for a heartbeat" do
     slow = [name: @name, broadcast_period: 60_000, permdown_period: 1_000_000_000]
     [a, b] = for name <- [:a, :b], do: up(name, slow)
-    on_exit(fn -> Enum.each([a, b], &stop/1) end)
+    on_exit(fn -> Enum.each([a, b], &Cluster.node_down/1) end)
 
     for {node, key} <- [{a, 1}, {b, 2}],
         do: {:ok, _} = tracker(node, :track, [idle(node), "room", key, %{}])
@@ -249,7 +249,7 @@ defmodule Headcount.ClusterTest do
   test "pools of different sizes work together" do
     a = up(:a, [pool_size: 1] ++ @fast)
     b = up(:b, [pool_size: 5] ++ @fast)
-    on_exit(fn -> Enum.each([a, b], &stop/1) end)
+    on_exit(fn -> Enum.each([a, b], &Cluster.node_down/1) end)
     Cluster.connect([a, b])
     pid = idle(a)
     for n <- 1..100, do: tracker(a, :track, [pid, "room#{n}", n, %{}])
