@@ -114,7 +114,7 @@ pub(super) async fn accept(
 ) -> ApiResult<Shown> {
     let room = invited_room(&app, &caller, &id).await?;
     let user = caller.id;
-    let answer = shown(&app, room.clone());
+    let answer = shown(&app, room.clone()).await;
     let payload = json!(answer).to_string();
     let change = Arc::clone(&app);
     app.finish(async move {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -39,7 +40,8 @@ pub(super) struct Shown {
     /// The number of the newest message that the caller has read; for members, in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     read_seq: Option<i64>,
-    /// Members online, simulated ones and guests included.
+    /// Members online, simulated ones and guests included. In a cluster a room that nobody has open on the node that
+    /// answers is counted once a second, and a user with sessions on several nodes may count once for each.
     online: usize,
 }
 
@@ -52,8 +54,8 @@ pub(super) struct Detailed {
 }
 
 /// Returns a room with the number of members online.
-pub(super) fn shown(app: &App, mut room: Room) -> Shown {
-    let open = app.hub.occupancy(&room);
+pub(super) async fn shown(app: &App, mut room: Room) -> Shown {
+    let open = app.hub.occupancy(&room).await;
     if room.simulated {
         room.member_count = i64::try_from(open.total).unwrap_or(i64::MAX);
     }
@@ -94,11 +96,11 @@ pub(super) async fn list_of(
     let rooms = app
         .db
         .rooms(server, caller.id, simulated, page.after(), page.limit());
-    let listed = rooms.await?.into_iter().map(|listed| Shown {
+    let listed = rooms.await?.into_iter().map(async |listed| Shown {
         read_seq: listed.read_seq,
-        ..shown(app, listed.room)
+        ..shown(app, listed.room).await
     });
-    ok(listed.collect())
+    ok(join_all(listed).await)
 }
 
 /// `POST /rooms`: on the default server. The creator becomes the room's admin.
@@ -168,7 +170,7 @@ pub(super) async fn create_on(
         })
         .await?
         .ok_or_else(taken)?;
-    let room = shown(app, room);
+    let room = shown(app, room).await;
     let payload = json!(room).to_string();
     if room.room.private {
         app.tell_user(caller.id, "room_created", &payload);
@@ -204,7 +206,7 @@ pub(super) async fn show(
     let room = visible(&app, &caller, &id).await?;
     let members = app.db.members(room.id, Uuid::nil(), PAGE_MAX).await?;
     ok(Detailed {
-        shown: shown(&app, room),
+        shown: shown(&app, room).await,
         members,
     })
 }

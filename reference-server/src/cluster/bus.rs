@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::{Client, ConnectOptions, Subscriber};
 use headcount::{
-    PresenceConfig, ReplicaId,
+    ReplicaId,
     runtime::{
         Node,
         nats::{NatsError, NatsTransport},
@@ -28,6 +28,7 @@ use super::{
     Event, NatsUrl,
     event::{EVENT_BYTES_MAX, Envelope, VERSION},
 };
+use crate::room::RoomPresence;
 
 /// Events that may wait for NATS. Over it new ones are dropped, and the other nodes read the database instead.
 const QUEUE_MAX: usize = 4_096;
@@ -85,7 +86,7 @@ impl Cluster {
         // are in the order of the starts.
         let id = ReplicaId::generate(&Uuid::now_v7().to_string(), SystemTime::now())
             .map_err(|_| ConnectError::Random)?;
-        let node = Node::start(id, PresenceConfig::default(), transport);
+        let node = Node::start(id, RoomPresence::config(), transport);
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
         let cluster = Self {
             node: Uuid::new_v4(),

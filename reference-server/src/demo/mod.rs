@@ -12,7 +12,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use headcount::{NewEntry, Status};
+use headcount::Status;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::{
     app::App,
     db::NewRoom,
     names::RoomName,
-    room::{Profile, Room, RoomPresence},
+    room::{NewSession, Profile, Room, RoomPresence},
 };
 
 const ROOM: &str = "city";
@@ -145,37 +145,32 @@ impl City {
             Some(_) => {
                 let status = self.random_status();
                 self.present[i] = Some(status);
-                self.write(presence, i, status, RoomPresence::update);
+                self.write(presence, i, status);
             }
         }
     }
 
     fn enter(&mut self, presence: &RoomPresence, i: usize, status: Status) {
         self.present[i] = Some(status);
-        self.write(presence, i, status, RoomPresence::track);
+        self.write(presence, i, status);
     }
 
-    /// Tracks or updates the entry of a member.
-    fn write<T, E: std::fmt::Display>(
-        &self,
-        presence: &RoomPresence,
-        i: usize,
-        status: Status,
-        verb: impl FnOnce(&RoomPresence, &NewEntry<'_>) -> Result<T, E>,
-    ) {
-        let id = simulated::id(i).to_string();
-        let owner = owner(i);
+    /// Shows a member, or its change.
+    fn write(&self, presence: &RoomPresence, i: usize, status: Status) {
         let profile = Profile {
             username: simulated::name(i).into(),
             staff: simulated::is_staff(i),
             simulated: true,
             ..Profile::default()
         };
-        let meta = profile.to_bytes();
-        let entry = NewEntry::new(&self.room.topic, &id, &owner)
-            .meta(&meta)
-            .status(status as u8);
-        if let Err(error) = verb(presence, &entry) {
+        let shown = presence.put(&NewSession {
+            topic: &self.room.topic,
+            key: &simulated::id(i).to_string(),
+            owner: &owner(i),
+            profile: &profile.to_bytes(),
+            status,
+        });
+        if let Err(error) = shown {
             tracing::warn!(%error, "presence refused a simulated member");
         }
     }

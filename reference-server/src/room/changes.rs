@@ -9,49 +9,61 @@ use std::{
 use headcount::{
     EntryBuf, TopicDiff,
     id::Dot,
-    runtime::{Node, Subscription},
+    runtime::{Node, Subscription, Watch},
     tracker::{Leave, LeaveReason},
 };
 
-use super::readable::readable;
-
-/// The changes of a topic, and its entries as those taken have left them.
+/// The changes of a topic, and its entries as those taken have left them. The topic is watched as long as it lives.
 #[derive(Debug)]
 pub(super) struct TopicChanges {
     topic: Arc<str>,
-    subscription: Subscription,
+    watch: Watch,
+    /// `None` before the topic is ready, and after changes were lost.
+    subscription: Option<Subscription>,
     known: HashMap<Dot, EntryBuf>,
 }
 
 impl TopicChanges {
-    /// Begins with the entries that are there. Returns them as the first change too.
-    pub(super) fn begin(node: &Node, topic: &Arc<str>) -> (Self, TopicDiff) {
-        let (entries, subscription) = readable(node.list_and_subscribe(topic));
-        let mut changes = Self {
-            topic: Arc::clone(topic),
-            subscription,
+    /// Begins to watch a topic. The first change that is taken has the entries that are there.
+    pub(super) fn begin(node: &Node, topic: &str) -> Self {
+        Self {
+            topic: topic.into(),
+            watch: node.watch(topic),
+            subscription: None,
             known: HashMap::new(),
-        };
-        let first = changes.replace(entries);
-        (changes, first)
+        }
     }
 
-    /// Takes what has changed since the last call, in order.
+    /// Waits until the topic can be read.
+    pub(super) fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.watch.ready()
+    }
+
+    /// Returns whether the entries that were there have been taken.
+    pub(super) fn has_begun(&self) -> bool {
+        self.subscription.is_some()
+    }
+
+    /// Takes what has changed since the last call, in order. Nothing is taken before the topic is ready.
     pub(super) fn take(&mut self, node: &Node) -> Vec<Arc<TopicDiff>> {
         let mut taken = Vec::new();
         let context = Context::from_waker(Waker::noop());
         loop {
-            match self.subscription.poll_next(&context) {
+            let Some(subscription) = &mut self.subscription else {
+                let Ok((entries, subscription)) = node.list_and_subscribe(&self.topic) else {
+                    return taken;
+                };
+                self.subscription = Some(subscription);
+                // After lost changes the difference to what is there now says the same.
+                taken.push(Arc::new(self.replace(entries)));
+                continue;
+            };
+            match subscription.poll_next(&context) {
                 Poll::Ready(Ok(Some(diff))) => {
                     self.note(&diff);
                     taken.push(diff);
                 }
-                Poll::Ready(Err(_)) => {
-                    // Too much happened between two calls: the difference to what is there now says the same.
-                    let (entries, subscription) = readable(node.list_and_subscribe(&self.topic));
-                    self.subscription = subscription;
-                    taken.push(Arc::new(self.replace(entries)));
-                }
+                Poll::Ready(Err(_)) => self.subscription = None,
                 Poll::Ready(Ok(None)) | Poll::Pending => return taken,
             }
         }

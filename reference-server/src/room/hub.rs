@@ -102,7 +102,7 @@ impl Hub {
             .unwrap_or_default();
         let members = load_members(db, &info, &self.node, &self.name_order).await?;
         let room = Arc::new(Room::new(info, &latest, members, self.full_max));
-        room.follow(&self.presence);
+        room.follow(&self.presence).await;
         self.rooms.lock().insert(room.id, Arc::clone(&room));
         Ok(Some(room))
     }
@@ -146,12 +146,12 @@ impl Hub {
     }
 
     /// Returns the size of a room. Of one that is not open only the users online are counted, all of them
-    /// on other nodes.
-    pub(crate) fn occupancy(&self, room: &db::Room) -> Occupancy {
+    /// on other nodes, without their names.
+    pub(crate) async fn occupancy(&self, room: &db::Room) -> Occupancy {
         match self.find(room.id) {
             Some(open) => open.occupancy(),
             None => Occupancy {
-                online: self.presence.online_len(&room.topic()),
+                online: self.presence.online_len(&room.topic()).await,
                 total: 0,
             },
         }
@@ -289,7 +289,7 @@ impl Hub {
         for diff in alone.iter().flat_map(|diff| diff.iter()) {
             let id = diff
                 .topic
-                .split_once(':')
+                .rsplit_once(':')
                 .and_then(|(_, id)| id.parse().ok());
             if let Some(room) = id.and_then(|id| self.find(id)) {
                 let occupation = room.apply(&self.presence, &[diff]);

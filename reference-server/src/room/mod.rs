@@ -27,7 +27,7 @@ pub(crate) use hub::Hub;
 pub(crate) use members::{ListFormat, ShownRow, WindowRequest};
 pub(crate) use open_room::{Occupation, Room, Subscription};
 pub(crate) use overview::{NodeOverview, Place, RoomOverview};
-pub(crate) use presence::{Profile, RoomPresence, session_status};
+pub(crate) use presence::{NewSession, Profile, RoomPresence, session_status};
 pub(crate) use refused::{JoinRefusal, RefusedJoins};
 pub(crate) use subscribers::Visitor;
 pub(crate) use subscription_id::SubscriptionId;

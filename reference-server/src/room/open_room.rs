@@ -7,7 +7,7 @@ use std::{
 };
 
 use headcount::member_list::WindowError;
-use headcount::{NewEntry, Status, TopicDiff};
+use headcount::{Status, TopicDiff};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use super::{
     history::History,
     lost::{LostSession, LostSessions},
     members::{Occupancy, RoomMembers},
-    presence::Profile,
+    presence::{NewSession, Profile},
     presence_feed::PresenceFeed,
     subscribers::{Subscriber, Subscribers},
     typing::Typing,
@@ -43,7 +43,7 @@ pub(crate) struct Room {
     /// Held from storing a message to sending it: messages are sent in the order of their numbers.
     pub(crate) posting: tokio::sync::Mutex<()>,
     /// In a cluster: the changes of presence here on all nodes.
-    changes: Mutex<Option<TopicChanges>>,
+    changes: Mutex<Vec<TopicChanges>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -123,18 +123,17 @@ impl Room {
     }
 
     /// Begins to follow the room on all nodes, and takes in who is there.
-    pub(super) fn follow(&self, presence: &RoomPresence) {
-        if let Some((changes, first)) = presence.follow(&self.topic) {
-            *self.changes.lock() = Some(changes);
-            self.apply(presence, &[&first]);
-        }
+    pub(super) async fn follow(&self, presence: &RoomPresence) {
+        let changes = presence.follow(&self.topic).await;
+        *self.changes.lock() = changes;
+        self.apply_changes(presence);
     }
 
     /// Applies what has happened on all nodes, in a cluster.
     pub(super) fn apply_changes(&self, presence: &RoomPresence) {
         let mut changes = self.changes.lock();
-        let taken = changes.as_mut().map(|c| presence.take_changes(c));
-        let taken = taken.unwrap_or_default();
+        let taken = changes.iter_mut().map(|c| presence.take_changes(c));
+        let taken: Vec<_> = taken.flatten().collect();
         if !taken.is_empty() {
             let diffs: Vec<&TopicDiff> = taken.iter().map(AsRef::as_ref).collect();
             self.apply(presence, &diffs);
@@ -267,32 +266,27 @@ impl Room {
         visitor: &Visitor,
         lost: Option<&LostSession>,
     ) {
-        let tracked = self.with_entry(subscription, visitor, |entry| match lost {
-            // Nobody saw it leave: there is nothing to tell, unless its status has changed.
-            Some(lost) if lost.status == visitor.status => Ok(()),
-            Some(_) => presence.update(entry).map(drop),
-            None => presence.track(entry).map(drop),
-        });
-        if let Err(error) = tracked {
-            // The visitor is in the room all the same, but shown to none.
-            tracing::error!(%error, "presence refused an entry");
+        // Nobody saw a lost one leave: there is nothing to tell, unless its status has changed.
+        if lost.is_none_or(|lost| lost.status != visitor.status) {
+            self.show(presence, subscription, visitor);
         }
         let key = visitor.identity.id.to_string();
         state.feed.refresh(presence, &key);
     }
 
-    /// Calls `write` with the presence entry of a subscription.
-    fn with_entry<T>(
-        &self,
-        subscription: SubscriptionId,
-        visitor: &Visitor,
-        write: impl FnOnce(&NewEntry<'_>) -> T,
-    ) -> T {
-        let key = visitor.identity.id.to_string();
-        let owner = subscription.owner();
-        let meta = profile(visitor);
-        let entry = NewEntry::new(&self.topic, &key, &owner);
-        write(&entry.meta(&meta).status(visitor.status as u8))
+    /// Shows a session, or its change. A visitor whose session is refused is in the room all the same, but shown to
+    /// none.
+    fn show(&self, presence: &RoomPresence, subscription: SubscriptionId, visitor: &Visitor) {
+        let shown = presence.put(&NewSession {
+            topic: &self.topic,
+            key: &visitor.identity.id.to_string(),
+            owner: &subscription.owner(),
+            profile: &profile(visitor),
+            status: visitor.status,
+        });
+        if let Err(error) = shown {
+            tracing::error!(%error, "presence refused a session");
+        }
     }
 
     fn untrack(
@@ -341,11 +335,7 @@ impl Room {
         };
         subscriber.visitor.status = status;
         let user = subscriber.user();
-        let visitor = &subscriber.visitor;
-        let updated = self.with_entry(subscription, visitor, |entry| presence.update(entry));
-        if let Err(error) = updated {
-            tracing::error!(%error, "presence refused an update");
-        }
+        self.show(presence, subscription, &subscriber.visitor);
         if status == Status::Invisible {
             self.end_typing(&mut state, user);
         }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use headcount::EntryBuf;
-
-use super::{RoomPresence, readable::readable};
+use super::{
+    RoomPresence,
+    presence::visible,
+    readable::readable,
+    watch::{ROOMS, USERS},
+};
 
 /// An open room.
 #[derive(Debug)]
@@ -57,25 +60,26 @@ impl RoomPresence {
         std::iter::once(own).chain(others).collect()
     }
 
-    /// Returns where a user has sessions, on all nodes. O(rooms with sessions).
+    /// Returns where a user has sessions: in the rooms that are open here, on all nodes; in a cluster first the nodes
+    /// that the user is connected to. O(rooms open here).
     pub(crate) fn places(&self, key: &str) -> Vec<Place> {
-        let mut places = Vec::new();
+        let mut places: BTreeMap<(String, String), usize> = BTreeMap::new();
         let topics = self.presence().topics();
-        for topic in topics.into_iter().filter(|topic| topic.contains(':')) {
-            let mut by_node: BTreeMap<String, usize> = BTreeMap::new();
-            for entry in readable(self.presence().get_by_key(&topic, key)) {
-                *by_node.entry(node_of(&entry)).or_default() += 1;
+        for topic in topics.iter().filter(|topic| *topic != ROOMS) {
+            let place = match topic.as_str() {
+                USERS => "connected",
+                room => visible(room),
+            };
+            for entry in readable(self.presence().get_by_key(topic, key)) {
+                let node = entry.origin().replica.to_string();
+                *places.entry((place.to_owned(), node)).or_default() += 1;
             }
-            places.extend(by_node.into_iter().map(|(node, sessions)| Place {
-                topic: topic.clone(),
-                node,
-                sessions,
-            }));
         }
-        places
+        let place = |((topic, node), sessions)| Place {
+            topic,
+            node,
+            sessions,
+        };
+        places.into_iter().map(place).collect()
     }
-}
-
-fn node_of(entry: &EntryBuf) -> String {
-    entry.origin().replica.to_string()
 }

@@ -1,12 +1,21 @@
 //! `RoomPresence`: core's `Presence` for all rooms, in a cluster driven by core's `Node`, and the meaning of
 //! its entries here. It locks itself.
+//!
+//! The sessions of a room are entries of its topic, but the invisible ones of a topic beside it: a node on which
+//! nobody has the room open counts the first, and holds none.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use headcount::id::{Dot, EntryRef};
+use headcount::id::Dot;
 use headcount::{
     Diff, Entry, EntryBuf, NewEntry, Presence, PresenceConfig, ReplicaId, Status, TopicDiff,
-    TrackError, runtime::Node,
+    TrackError,
+    replica::{Config, Mode},
+    runtime::Node,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -15,10 +24,18 @@ use uuid::Uuid;
 
 use super::{
     changes::TopicChanges,
-    readable::readable,
+    readable::{not_readable, readable},
     subscription_id::SubscriptionId,
     watch::{self, Transition, Watch},
 };
+
+/// Partitions of the presence of a cluster: many more than a node has rooms open, so that it is sent little about the
+/// others.
+const PARTITIONS: u32 = 4_096;
+/// A room is opened after this time at the latest with what is known of it, if a node does not answer.
+const READY_AFTER: Duration = Duration::from_secs(2);
+/// What is held of a room, or counted in it, stays for this long after it was last used.
+const UNWATCH_AFTER: Duration = Duration::from_secs(60);
 
 /// Parses the status that a session may have: one of the four words, not `offline`.
 pub(crate) fn session_status(word: &str) -> Option<Status> {
@@ -52,6 +69,32 @@ impl<'a> Profile<'a> {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers always serialise")
     }
+}
+
+/// A session of a user in a room, to be shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewSession<'a> {
+    /// The room's.
+    pub(crate) topic: &'a str,
+    /// The user's id.
+    pub(crate) key: &'a str,
+    pub(crate) owner: &'a str,
+    /// A [`Profile`] as bytes.
+    pub(crate) profile: &'a [u8],
+    pub(crate) status: Status,
+}
+
+/// Begins the topic of a room's invisible sessions, before the room's.
+const INVISIBLE: &str = "invisible:";
+
+/// Returns the topic of a room's invisible sessions.
+fn invisible(topic: &str) -> String {
+    format!("{INVISIBLE}{topic}")
+}
+
+/// Returns the topic of the room whose visible or invisible sessions are in `topic`.
+pub(super) fn visible(topic: &str) -> &str {
+    topic.strip_prefix(INVISIBLE).unwrap_or(topic)
 }
 
 /// One session of a user as Phoenix clients see it.
@@ -92,7 +135,19 @@ impl RoomPresence {
         }
     }
 
-    /// Makes the presence of a node of a cluster.
+    /// Returns what all nodes of a cluster agree on: a node holds the rooms that its own users have open, and counts
+    /// the others.
+    pub(crate) fn config() -> PresenceConfig {
+        let replication = Config::default()
+            .mode(Mode::Interest)
+            .counts(true)
+            .partitions(PARTITIONS)
+            .ready_after(READY_AFTER)
+            .unwatch_after(UNWATCH_AFTER);
+        PresenceConfig::default().replication(replication)
+    }
+
+    /// Makes the presence of a node of a cluster, which has that [`config`](Self::config).
     pub(crate) fn of_node(node: Node) -> Self {
         let watch = Mutex::new(Watch::begin(&node));
         Self {
@@ -119,10 +174,12 @@ impl RoomPresence {
         self.node().is_some()
     }
 
-    /// Waits until the entries of the other nodes are here.
+    /// Waits until this node knows the others, their users and their occupied rooms.
     pub(crate) async fn synced(&self) {
-        if let Some(node) = self.node() {
-            node.synced().await;
+        if let Source::Cluster(clustered) = &self.source {
+            clustered.node.synced().await;
+            let ready = clustered.watch.lock().ready();
+            ready.await;
         }
     }
 
@@ -133,9 +190,17 @@ impl RoomPresence {
         }
     }
 
-    /// Begins to follow a topic on all nodes; `None` without a cluster, where [`take_diff`](Self::take_diff) says all.
-    pub(super) fn follow(&self, topic: &Arc<str>) -> Option<(TopicChanges, TopicDiff)> {
-        self.node().map(|node| TopicChanges::begin(node, topic))
+    /// Begins to follow a room on all nodes: its visible sessions, and its invisible ones. Returns nothing without a
+    /// cluster, where [`take_diff`](Self::take_diff) says all.
+    pub(super) async fn follow(&self, topic: &str) -> Vec<TopicChanges> {
+        let Some(node) = self.node() else {
+            return Vec::new();
+        };
+        let followed = [topic, &invisible(topic)].map(|topic| TopicChanges::begin(node, topic));
+        for changes in &followed {
+            changes.ready().await;
+        }
+        followed.into()
     }
 
     /// Takes what has changed in a followed topic.
@@ -211,8 +276,9 @@ impl RoomPresence {
             return Vec::new();
         };
         let mut watch = clustered.watch.lock();
+        let was_synced = watch.is_synced;
         let transitions = watch.take(&clustered.node);
-        let was_synced = std::mem::replace(&mut watch.is_synced, self.presence().is_synced());
+        watch.is_synced = watch.has_begun() && self.presence().is_synced();
         let own = clustered.node.id();
         let replicas = self.presence().replicas();
         let is_first = replicas.iter().all(|(id, is_up)| !is_up || own <= *id);
@@ -223,21 +289,29 @@ impl RoomPresence {
         }
     }
 
-    pub(crate) fn track(&self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
+    /// Shows a session, or its change.
+    pub(crate) fn put(&self, session: &NewSession<'_>) -> Result<(), TrackError> {
+        let hidden = invisible(session.topic);
+        let (topic, other) = match session.status {
+            Status::Invisible => (hidden.as_str(), session.topic),
+            _ => (session.topic, hidden.as_str()),
+        };
+        self.remove(other, session.key, session.owner);
+        let entry = NewEntry::new(topic, session.key, session.owner)
+            .meta(session.profile)
+            .status(session.status as u8);
         match self.node() {
-            Some(node) => node.track(entry),
-            None => self.presence().track(entry),
+            Some(node) => node.upsert(&entry).map(drop),
+            None => self.presence().upsert(&entry).map(drop),
         }
     }
 
-    pub(crate) fn update(&self, entry: &NewEntry<'_>) -> Result<EntryRef, TrackError> {
-        match self.node() {
-            Some(node) => node.update(entry),
-            None => self.presence().update(entry),
-        }
-    }
-
+    /// Ends a session. Returns whether there was one.
     pub(crate) fn untrack(&self, topic: &str, key: &str, owner: &str) -> bool {
+        self.remove(topic, key, owner) | self.remove(&invisible(topic), key, owner)
+    }
+
+    fn remove(&self, topic: &str, key: &str, owner: &str) -> bool {
         match self.node() {
             Some(node) => node.untrack(topic, key, owner),
             None => self.presence().untrack(topic, key, owner),
@@ -254,42 +328,42 @@ impl RoomPresence {
         self.presence().len()
     }
 
-    /// Counts the sessions in `topic`.
+    /// Counts the visible sessions in a room that is open.
     pub(super) fn sessions_len(&self, topic: &str) -> usize {
         readable(self.presence().count(topic))
     }
 
-    /// Counts the users in `topic` that others see. O(sessions there).
-    pub(super) fn online_len(&self, topic: &str) -> usize {
-        let mut users: HashMap<String, bool> = HashMap::new();
-        readable(self.presence().for_each(topic, |entry| {
-            let is_hidden = Status::of_session(entry.status()) == Status::Invisible;
-            if let Some(key) = entry.key_str() {
-                *users.entry(key.to_owned()).or_default() |= is_hidden;
-            }
-        }));
-        users.values().filter(|is_hidden| !**is_hidden).count()
+    /// Counts the users in a room that others see, whether it is open here or not. A user with sessions on several
+    /// nodes may be counted once for each. In a cluster a room that was not counted in the last minute costs a round
+    /// trip to its nodes.
+    pub(super) async fn online_len(&self, topic: &str) -> usize {
+        let watch = self.node().map(|node| node.watch_counts(topic));
+        if let Some(watch) = &watch {
+            watch.ready().await;
+        }
+        let counted = self.presence().count_keys(topic);
+        counted.map_or_else(|error| not_readable(&error), |keys| keys.at_most)
     }
 
     /// Returns the sessions of a user, or none if one of them is invisible: that hides them all.
     pub(super) fn sessions(&self, topic: &str, key: &str) -> Vec<Session> {
-        let entries = readable(self.presence().get_by_key(topic, key));
-        let sessions: Vec<_> = entries.iter().map(session).collect();
-        if sessions.iter().any(|s| s.status == Status::Invisible) {
-            Vec::new()
-        } else {
-            sessions
+        let hidden = readable(self.presence().get_by_key(&invisible(topic), key));
+        if !hidden.is_empty() {
+            return Vec::new();
         }
+        let entries = readable(self.presence().get_by_key(topic, key));
+        entries.iter().map(session).collect()
     }
 
     /// Returns the subscriptions of a user, invisible ones too.
     pub(super) fn subscriptions(&self, topic: &str, key: &str) -> Vec<SubscriptionId> {
-        let entries = readable(self.presence().get_by_key(topic, key));
+        let of_topic = |topic: &str| readable(self.presence().get_by_key(topic, key));
+        let entries = [of_topic(topic), of_topic(&invisible(topic))].concat();
         let owners = entries.iter().map(EntryBuf::owner);
         owners.filter_map(SubscriptionId::of_owner).collect()
     }
 
-    /// Returns every user in `topic`, in order.
+    /// Returns every user with a visible session in a room that is open, in order.
     pub(super) fn keys(&self, topic: &str) -> Vec<String> {
         let mut keys = Vec::new();
         let add = |entry: Entry<'_>| keys.extend(entry.key_str().map(str::to_owned));
@@ -317,3 +391,7 @@ fn profile(meta: &[u8]) -> String {
         _ => "{}".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "presence_tests.rs"]
+mod tests;

@@ -195,17 +195,24 @@ fn render(session: &Session) -> String {
 
 #[cfg(test)]
 mod tests {
-    use headcount::NewEntry;
+    use headcount::Status;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::room::presence::NewSession;
 
     const TOPIC: &str = "room:1";
 
-    fn entry<'a>(key: &'a str, owner: &'a str, status: u8) -> NewEntry<'a> {
-        NewEntry::new(TOPIC, key, owner)
-            .meta(br#"{"username":"x"}"#)
-            .status(status)
+    /// Shows a session of that status.
+    fn put(presence: &RoomPresence, key: &str, owner: &str, status: Status) {
+        let shown = presence.put(&NewSession {
+            topic: TOPIC,
+            key,
+            owner,
+            profile: br#"{"username":"x"}"#,
+            status,
+        });
+        shown.unwrap();
     }
 
     /// Marks what changed, and returns the next diff as JSON.
@@ -232,7 +239,7 @@ mod tests {
     fn joins_updates_and_leaves() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&entry("ada", "1", 0)).unwrap();
+        put(&presence, "ada", "1", Status::Online);
         let joined = step(&mut published, &presence).unwrap();
         assert_eq!(
             (
@@ -241,7 +248,7 @@ mod tests {
             ),
             (1, 0)
         );
-        presence.update(&entry("ada", "1", 1)).unwrap();
+        put(&presence, "ada", "1", Status::Idle);
         let updated = step(&mut published, &presence).unwrap();
         let old = &joined["joins"]["ada"];
         let new = &updated["joins"]["ada"]["metas"][0];
@@ -264,10 +271,10 @@ mod tests {
     fn changes_that_cancel_out_are_not_sent_unless_a_state_contained_one() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&entry("ada", "1", 0)).unwrap();
+        put(&presence, "ada", "1", Status::Online);
         presence.untrack(TOPIC, "ada", "1");
         assert_eq!(step(&mut published, &presence), None);
-        presence.track(&entry("ada", "2", 0)).unwrap();
+        put(&presence, "ada", "2", Status::Online);
         published.refresh(&presence, TOPIC, "ada");
         assert!(published.state().contains("ada"));
         presence.untrack(TOPIC, "ada", "2");
@@ -282,9 +289,9 @@ mod tests {
     fn one_invisible_session_hides_the_user() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&entry("ada", "1", 0)).unwrap();
+        put(&presence, "ada", "1", Status::Online);
         step(&mut published, &presence).unwrap();
-        presence.track(&entry("ada", "2", 3)).unwrap();
+        put(&presence, "ada", "2", Status::Invisible);
         let hidden = step(&mut published, &presence).unwrap();
         assert_eq!(
             (
@@ -309,10 +316,10 @@ mod tests {
     fn a_user_hidden_for_less_than_a_diff_has_not_left() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&entry("ada", "1", 0)).unwrap();
-        presence.update(&entry("ada", "1", 1)).unwrap();
+        put(&presence, "ada", "1", Status::Online);
+        put(&presence, "ada", "1", Status::Idle);
         let joined = step(&mut published, &presence).unwrap();
-        presence.track(&entry("ada", "2", 3)).unwrap();
+        put(&presence, "ada", "2", Status::Invisible);
         published.refresh(&presence, TOPIC, "ada");
         assert_eq!(published.state(), "{}", "a newcomer does not see her");
         presence.untrack(TOPIC, "ada", "2");
@@ -326,9 +333,9 @@ mod tests {
     fn in_counts_mode_only_known_users_leave() {
         let presence = RoomPresence::new();
         let mut published = PublishedPresence::default();
-        presence.track(&entry("ada", "1", 0)).unwrap();
+        put(&presence, "ada", "1", Status::Online);
         step(&mut published, &presence).unwrap();
-        presence.track(&entry("bob", "2", 0)).unwrap();
+        put(&presence, "bob", "2", Status::Online);
         for key in ["ada", "bob"] {
             published.mark(key);
         }

@@ -1,8 +1,14 @@
-//! Reads of presence, which cannot fail here.
+//! Reads of presence.
 
 use headcount::ReadError;
 
-/// Returns what was read: the nodes are in mode `all`, in which every topic can be read.
-pub(super) fn readable<T>(read: Result<T, ReadError>) -> T {
-    read.expect("every topic can be read in mode `all`")
+/// Returns what was read. A room that is open is watched, and ready: nothing can be missing there.
+pub(super) fn readable<T: Default>(read: Result<T, ReadError>) -> T {
+    read.unwrap_or_else(|error| not_readable(&error))
+}
+
+/// Logs that presence cannot be read, and returns nothing.
+pub(super) fn not_readable<T: Default>(error: &ReadError) -> T {
+    tracing::warn!(%error, "presence could not be read");
+    T::default()
 }

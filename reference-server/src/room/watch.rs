@@ -46,25 +46,31 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Begins to watch both. What is there counts as news when it is first taken.
     pub(super) fn begin(node: &Node) -> Self {
-        let topics = [USERS, ROOMS].map(|topic| {
-            let topic: Arc<str> = topic.into();
-            let (changes, _) = TopicChanges::begin(node, &topic);
-            let mut watched = WatchedTopic {
-                changes,
-                shown: HashMap::new(),
-                topic,
-            };
-            let entries = readable(node.list(&watched.topic));
-            let keys = entries.iter().filter_map(|entry| entry.key_str());
-            let keys: HashSet<String> = keys.map(str::to_owned).collect();
-            watched.look_at(node, keys);
-            watched
+        let topics = [USERS, ROOMS].map(|topic| WatchedTopic {
+            topic: topic.into(),
+            changes: TopicChanges::begin(node, topic),
+            shown: HashMap::new(),
         });
         Self {
             topics,
             is_synced: false,
         }
+    }
+
+    /// Waits until both can be read.
+    pub(super) fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let [users, rooms] = [0, 1].map(|i| self.topics[i].changes.ready());
+        async move {
+            users.await;
+            rooms.await;
+        }
+    }
+
+    /// Returns whether what was there has been taken.
+    pub(super) fn has_begun(&self) -> bool {
+        self.topics.iter().all(|topic| topic.changes.has_begun())
     }
 
     /// Takes what came or went since the last call.
