@@ -71,6 +71,7 @@ async fn a_node_that_opens_a_room_sees_all_of_it() {
     let [a, b, _c] = cluster().await;
     put(&a, "ada", "1", Status::Online);
     put(&a, "eve", "2", Status::Online);
+    beats().await;
     let mut followed = b.follow(ROOM).await;
     let mut take = || -> (usize, usize) {
         let taken = followed.iter_mut().flat_map(|c| b.take_changes(c));

@@ -64,6 +64,7 @@ impl Drop for Nats {
 /// A server of the cluster, which is killed when this is dropped.
 pub(crate) struct Node {
     pub(crate) address: String,
+    admin: String,
     child: Child,
 }
 
@@ -87,10 +88,14 @@ impl Node {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next().unwrap().unwrap();
-        let (_, address) = line.split_once("http://").expect("the first line names it");
+        let mut address = || {
+            let line = lines.next().unwrap().unwrap();
+            let (_, address) = line.split_once("http://").expect("a line names it");
+            address.to_owned()
+        };
         let node = Self {
-            address: address.to_owned(),
+            address: address(),
+            admin: address().replace("/admin", ""),
             child,
         };
         let url = format!("http://{}/readyz", node.address);
@@ -100,6 +105,15 @@ impl Node {
         })
         .await;
         node
+    }
+
+    /// Returns the value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let url = format!("http://{}/metrics", self.admin);
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.expect("a metric of that name").parse().unwrap()
     }
 
     /// Kills the process: nothing is said to anyone.

@@ -130,6 +130,7 @@ async fn users_of_three_nodes_chat() {
         .await;
     scene.viewers[0].shows(seq, "").await;
 
+    counts_rooms_that_are_open_elsewhere(&scene).await;
     begin_conversation(&scene).await;
     let [ada, bob] = [0, 1].map(|i| scene.viewers[i].user.clone());
     let address = scene.cluster.nodes[0].address.clone();
@@ -160,6 +161,41 @@ async fn users_of_three_nodes_chat() {
     .await;
     scene.viewers[2].sees(&[&carl]).await;
     hears_each_once(&scene).await;
+}
+
+/// A user enters a room of her own on one node: the others show how many are there, and hold none of it.
+async fn counts_rooms_that_are_open_elsewhere(scene: &Scene) {
+    let nodes = &scene.cluster.nodes;
+    let [ada, carl] = [0, 2].map(|i| scene.viewers[i].user.clone());
+    let (status, room) = ada
+        .call(
+            &nodes[0].address,
+            "POST",
+            "/rooms",
+            json!({ "name": "attic" }),
+        )
+        .await;
+    assert_eq!(status, 201, "{room}");
+    let id = room["data"]["id"].as_str().unwrap();
+    let viewer = Viewer::enter(&nodes[0].address, &ada, id).await;
+    viewer.sees(&[&ada]).await;
+    until("the other node counts her", || async {
+        let (_, rooms) = carl
+            .call(&nodes[2].address, "GET", "/rooms", Value::Null)
+            .await;
+        let mut rooms = rooms["data"].as_array().unwrap().iter();
+        let attic = rooms.find(|room| room["id"] == id).expect("it is listed");
+        (attic["online"] == 1).then_some(())
+    })
+    .await;
+    // Three users, the lobby with three sessions, its three nodes and the one of the attic; the session there.
+    for (node, entries) in [(0, 11), (1, 10), (2, 10)] {
+        until("what a node holds", || async {
+            let held = nodes[node].metric("headcount_presence_entries").await;
+            (held == entries).then_some(())
+        })
+        .await;
+    }
 }
 
 /// Begins a conversation on one node, which another node announces.
