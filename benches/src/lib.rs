@@ -1,6 +1,7 @@
 //! The shared parts of the benches: workloads, meters, and the table they print.
 
 pub mod crowd;
+pub mod ingest;
 pub mod list;
 pub mod memory;
 pub mod meter;

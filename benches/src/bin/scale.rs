@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use headcount::codec::Kind;
 use headcount::testing::{self, Load, Traffic};
+use headcount_benches::ingest;
 use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
@@ -14,6 +15,7 @@ Examples:
   scale --nodes 25,100,200,1000               the sizes of products, and a large one
   scale --nodes 200,1000 --interest           each node holds what it watches
   scale --nodes 200 --operations 0 --json     a calm cluster, the result as JSON
+  scale ingest                                frames a second that one process takes
 
 All nodes run in this process. Bytes are exact and the same at each run; only `took` is of this machine.";
 
@@ -22,8 +24,10 @@ const COPIES_MAX: usize = 10_000_000;
 
 /// Prints the bytes that a node receives in a second, by their kind, and what one that joins receives.
 #[derive(Debug, Parser)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    measure: Option<Measure>,
     /// Sizes of the clusters, each measured by itself.
     #[arg(long, value_delimiter = ',', default_values_t = [25, 100, 200])]
     nodes: Vec<usize>,
@@ -44,8 +48,33 @@ struct Args {
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Measure {
+    /// Prints the frames a second that one process takes, from one thread and from several: Deltas of one entry each.
+    Ingest {
+        /// Origins that send.
+        #[arg(long, default_value_t = 200)]
+        origins: usize,
+        /// Frames of each origin.
+        #[arg(long, default_value_t = 2_000)]
+        frames: usize,
+        /// Numbers of threads, each measured by itself, five times, of which the median is printed.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+        threads: Vec<usize>,
+    },
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Measure::Ingest {
+        origins,
+        frames,
+        threads,
+    }) = args.measure
+    {
+        ingest::print(origins, frames, &threads);
+        return ExitCode::SUCCESS;
+    }
     if !args.json {
         println!(
             "bytes a node and second; newcomer: bytes received, or these / bytes of its state"
