@@ -312,7 +312,7 @@ fn describe() {
         ("headcount_subscriptions", "Joined channels of rooms."),
         (
             "headcount_presence_entries",
-            "Entries of presence that are held: sessions in rooms open here, and in a cluster each user that is connected and each occupied room.",
+            "Entries held: sessions in open rooms; in a cluster users and occupied rooms.",
         ),
         (
             "headcount_queue_frames",

@@ -43,6 +43,9 @@ struct Args {
     /// Each node holds the rooms of its own users only, and these have users on three nodes.
     #[arg(long)]
     interest: bool,
+    /// Each node also counts 20 rooms in which it has no users. Its operations then include counts.
+    #[arg(long, requires = "interest")]
+    counts: bool,
     /// Prints one JSON array.
     #[arg(long)]
     json: bool,
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
             operations: args.operations,
             seconds: args.seconds,
             is_interest: args.interest,
+            has_counts: args.counts,
         };
         let start = Instant::now();
         match testing::measure(&load) {

@@ -29,9 +29,11 @@ pub struct Load {
     pub operations: u64,
     /// The seconds to measure.
     pub seconds: u64,
-    /// True if each node holds the rooms of its own users only, in 65,536 partitions. A room then has
-    /// users on three nodes; else one in 50 rooms on all nodes.
+    /// True if each node holds the rooms of its own users only, in 65,536 partitions, or 32,768 with
+    /// counts. A room then has users on three nodes; else one in 50 rooms on all nodes.
     pub is_interest: bool,
+    /// True if each node then counts 20 rooms in which none of its own users is.
+    pub has_counts: bool,
 }
 
 /// The bytes that a node receives, on average.
@@ -171,7 +173,8 @@ impl Cluster {
         let seed = self.rng.next_u64();
         let wire = Config::default();
         let wire = if load.is_interest {
-            wire.mode(Mode::Interest).partitions(INTEREST_PARTITIONS)
+            let wire = wire.counts(load.has_counts).mode(Mode::Interest);
+            wire.partitions(INTEREST_PARTITIONS)
         } else {
             wire
         };
@@ -186,8 +189,15 @@ impl Cluster {
         if load.is_interest {
             let home = number % load.nodes.max(1);
             let rooms = (0..load.entries).map(|entry| room(load, home, entry));
+            let now = self.now(number);
+            let presence = &self.nodes[number].presence;
             for room in rooms.collect::<BTreeSet<_>>() {
-                self.nodes[number].presence.watch(self.now(number), &room);
+                presence.watch(now, &room);
+            }
+            let other = home + load.nodes / 2;
+            let counted = (0..GROUP_ROOMS).filter(|_| load.has_counts);
+            for room in counted.map(|n| room(load, other, n * ROOM_NODES)) {
+                presence.watch_counts(now, &room);
             }
         }
     }
