@@ -2,10 +2,9 @@
 
 use headcount::codec::{Envelope, Kind, Mode, Shape, Writer};
 use headcount::member_list::{Bundle, BundleFormat, Epoch};
-use headcount::replica::Config;
 use headcount::{NewEntry, Presence, PresenceConfig, ReplicaId, Tracker};
 
-use crate::targets::{Message, clients, file_of, saved, tracker};
+use crate::targets::{Holds, Message, clients, file_of, saved, tracker};
 
 macro_rules! golden {
     ($name:literal) => {
@@ -81,10 +80,10 @@ fn messages() -> Vec<(&'static str, Message)> {
 }
 
 /// Returns what a node is sent by another one: at its start, with a long answer, and at its end.
-fn conversation() -> Vec<Message> {
+fn conversation(holds: Holds) -> Vec<Message> {
     let node = |name, seed| {
         let id = ReplicaId::new(name, 1, 1).expect("a valid id");
-        let replication = Config::default().frame_max(1_024);
+        let replication = holds.config().frame_max(1_024);
         let config = PresenceConfig::default();
         Presence::new(id, config.seed(seed).replication(replication))
     };
@@ -95,7 +94,12 @@ fn conversation() -> Vec<Message> {
         there.track(&entry).expect("within limits");
     };
     (0..30).for_each(|n| track(&format!("user-{n}"), "conn"));
-    let envelope = Envelope::new("headcount", None, Shape::default());
+    here.watch(std::time::Duration::ZERO, "room");
+    here.watch_counts(std::time::Duration::ZERO, "hall");
+    there
+        .track(&NewEntry::new("hall", "bob", "conn"))
+        .expect("within limits");
+    let envelope = holds.envelope();
     let mut sent = Vec::new();
     for ms in (0..3_000).step_by(10) {
         let now = std::time::Duration::from_millis(ms);
@@ -119,8 +123,8 @@ fn conversation() -> Vec<Message> {
     sent
 }
 
-/// Returns each message after the Hello of its sender, all of them in a row, and those of a
-/// conversation.
+/// Returns each message after the Hello of its sender, all of them in a row, and those of
+/// conversations.
 fn hear() -> Seeds {
     let messages = messages();
     let hello = messages[0].1.step();
@@ -132,9 +136,12 @@ fn hear() -> Seeds {
         seeds.push((name, [&hello[..], &message].concat()));
     }
     seeds.push(("all-messages", all));
-    let conversation = conversation();
-    let steps: Vec<_> = conversation.iter().map(Message::step).collect();
-    seeds.push(("conversation", steps.concat()));
+    let names = ["conversation", "relayed", "watched", "counted"];
+    for (name, holds) in names.into_iter().zip(Holds::ALL) {
+        let conversation = conversation(holds);
+        let steps: Vec<_> = conversation.iter().map(Message::step).collect();
+        seeds.push((name, steps.concat()));
+    }
     seeds
 }
 

@@ -5,8 +5,8 @@ use headcount::codec::{Envelope, Kind};
 
 /// The bit of a choice that says that the header names a partition: the first byte.
 const HAS_PARTITION: u8 = 0x80;
-/// The number of partitions.
-const PARTITIONS: u16 = 32;
+/// The number of partitions, with those of counts.
+const PARTITIONS: u16 = 64;
 
 /// A frame without its envelope.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ mod server;
 
 pub use apply::apply;
 pub use decode::decode;
+pub(crate) use hear::Holds;
 pub use hear::hear;
 pub use list_frames::list_frames;
 pub use load::load;
@@ -50,7 +51,7 @@ impl Target {
 pub const TARGETS: &[Target] = &[
     Target::new("decode", decode, 2_000),
     Target::new("apply", apply, 2_000),
-    Target::new("hear", hear, 2_000),
+    Target::new("hear", hear, 1_000),
     Target::new("restore", restore, 2_000),
     Target::new("list_frames", list_frames, 2_000),
     Target::new("load", load, 2_000),
