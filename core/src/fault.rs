@@ -114,6 +114,10 @@ pub enum Fault {
     KeepCounts,
     /// Do not count own entries that leave.
     CountNoLeaves,
+    /// Pass a frame to all on each time that it comes.
+    PassOnAgain,
+    /// Pass no frame to one replica on.
+    PassOnToNone,
 }
 
 #[cfg(feature = "testing")]
@@ -169,6 +173,8 @@ impl Fault {
         Self::CountOnce,
         Self::KeepCounts,
         Self::CountNoLeaves,
+        Self::PassOnAgain,
+        Self::PassOnToNone,
     ];
 }
 

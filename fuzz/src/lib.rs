@@ -3,6 +3,7 @@
 //! `fuzz_targets/` wraps them for libFuzzer; on stable the same programs replay the corpus, and
 //! the tests replay it together with thousands of mutations of it.
 
+mod conversation;
 mod meter;
 mod replay;
 mod seeds;

@@ -66,4 +66,6 @@ pub(crate) use handle::Handle;
 pub(crate) use message::{Answer, Data, Message, Position, Sender, decode, encode};
 pub(crate) use output::{Access, Action, Answered};
 pub(crate) use partitions::Partitions;
+#[cfg(feature = "testing")]
+pub(crate) use relay::Relayed;
 pub(crate) use routing::Replica;

@@ -45,10 +45,10 @@ pub(super) struct Relay {
 
 /// A frame to one replica, by way of others.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Relayed {
+pub(crate) struct Relayed {
     hops: u8,
-    pub(super) to: Handle,
-    pub(super) frame: Bytes,
+    pub(crate) to: Handle,
+    pub(crate) frame: Bytes,
 }
 
 impl Relay {
@@ -106,15 +106,22 @@ impl Relay {
     ) -> Option<(Address, Bytes)> {
         let to = handle_of(name)?;
         let hops = HOPS_MAX;
-        self.forward(envelope, &Relayed { hops, to, frame })
+        self.send_on(envelope, &Relayed { hops, to, frame })
     }
 
-    /// Returns a frame to another replica as it goes on, with the neighbour to which it goes.
+    /// Returns a frame to another replica as it goes on, with the neighbour to which it goes; `None`
+    /// if that is the one it came from: each of two nodes may think that the way leads by the other.
     pub(super) fn forward(
         &self,
         envelope: &Envelope,
+        from: &Address,
         relayed: &Relayed,
     ) -> Option<(Address, Bytes)> {
+        let sent = self.send_on(envelope, relayed);
+        sent.filter(|(neighbour, _)| neighbour != from)
+    }
+
+    fn send_on(&self, envelope: &Envelope, relayed: &Relayed) -> Option<(Address, Bytes)> {
         let hops = relayed.hops.checked_sub(1)?;
         let route = self.routes.get(&relayed.to)?;
         let mut body = Writer::with_capacity(relayed.frame.len() + OVERHEAD);
@@ -131,7 +138,7 @@ impl Relayed {
     ///
     /// # Errors
     /// When it is too short.
-    pub(super) fn read(frame: &Bytes, opened: &Opened<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(frame: &Bytes, opened: &Opened<'_>) -> Result<Self, DecodeError> {
         let shifted = |error: DecodeError| error.shifted(opened.body_at);
         let mut reader = Reader::new(opened.body);
         let hops = reader.u8().map_err(shifted)?;
@@ -185,7 +192,9 @@ mod tests {
                 (relayed.hops, relayed.to, &relayed.frame),
                 (hops, Handle(7), &frame)
             );
-            match relay.forward(&envelope, &relayed) {
+            let back = relay.forward(&envelope, &"b".into(), &relayed);
+            assert_eq!(back, None, "it goes back to none");
+            match relay.forward(&envelope, &"c".into(), &relayed) {
                 Some((_, next)) => bytes = next,
                 None => assert_eq!(hops, 0),
             }

@@ -29,6 +29,9 @@ pub(super) fn finish(world: &mut World<'_>) -> Result<(), String> {
         node.is_altering = false;
     }
     stop_doubles(world);
+    if world.run.plan.relays() {
+        start_missing(world);
+    }
     world.deliver_all()?;
     world.run.plan.wait_for_frames();
     let is_ending = |node: &Node| node.own.is_ending();
@@ -77,6 +80,16 @@ fn stop_doubles(world: &mut World<'_>) {
     }
     if names.is_empty() {
         world.start(0);
+    }
+}
+
+/// Starts the names of which no process runs: the others may reach each other only by way of them.
+fn start_missing(world: &mut World<'_>) {
+    for place in 0..world.run.plan.nodes {
+        let mut running = world.nodes.iter().flatten();
+        if running.all(|node| node.name != place) {
+            world.start(place);
+        }
     }
 }
 

@@ -121,6 +121,28 @@ const HOSTILE: [(Step, u64); 2] = [(Step::Stranger, 6), (Step::Alter, 4)];
 /// What programs watch, where not everything is held.
 const INTEREST: [(Step, u64); 2] = [(Step::Watch, 8), (Step::Unwatch, 7)];
 
+/// Which nodes reach each other. Where not all do, all pass frames on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Links {
+    All,
+    Ring,
+    /// All reach the first node.
+    Star,
+    Line,
+}
+
+impl Links {
+    fn has(self, nodes: usize, a: usize, b: usize) -> bool {
+        let apart = a.abs_diff(b);
+        match self {
+            Self::All => true,
+            Self::Ring => apart == 1 || apart + 1 == nodes,
+            Self::Star => a == 0 || b == 0,
+            Self::Line => apart == 1,
+        }
+    }
+}
+
 /// Weights, rates and bounds of one schedule.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -150,6 +172,7 @@ pub(super) struct Plan {
     shards_max: u32,
     /// True if entries have several owners.
     has_owners: bool,
+    links: Links,
     /// True if each node holds what it watches, else everything.
     pub(super) is_interest: bool,
     /// True if frames to those that watch a partition reach only them.
@@ -195,7 +218,8 @@ impl Plan {
         if apart.below(3) == 0 {
             weights.extend(PROGRAMS);
         }
-        if apart.below(6) == 0 {
+        let is_hostile = apart.below(6) == 0;
+        if is_hostile {
             weights.extend(HOSTILE);
         }
         let mut apart = rng.clone();
@@ -209,9 +233,20 @@ impl Plan {
             apart.stir(3);
             apart.below(2) == 0
         };
+        let mut apart_too = rng.clone();
+        apart_too.stir(4);
+        // Two processes of one identity are told apart late where frames are passed on, and what a
+        // neighbour alters reaches others.
+        let has_twins = (6..9).contains(&profile) || is_hostile;
+        let links = if is_interest || has_twins || nodes == 2 || apart_too.below(4) > 0 {
+            Links::All
+        } else {
+            [Links::Ring, Links::Star, Links::Line][apart_too.below(3) as usize]
+        };
         let down_ms = BEAT_MS * 3 + BEAT_MS / 2;
         Self {
             nodes,
+            links,
             loss: [0, 0, 20, 100, 250, 500][rng.below(6) as usize],
             doubled: [0, 0, 50, 300][rng.below(4) as usize],
             reorders: is_forgetful || rng.below(2) == 0,
@@ -305,6 +340,11 @@ impl Plan {
         }
     }
 
+    /// Returns whether nodes pass frames on, since not all reach each other.
+    pub(super) fn relays(&self) -> bool {
+        self.links != Links::All
+    }
+
     /// Returns the settings of a process.
     pub(super) fn settings(&self, seed: u64) -> Settings {
         Settings {
@@ -318,7 +358,10 @@ impl Plan {
 
     /// Returns how long after its end a replica may still be shown.
     pub(super) fn ghost_ms(&self) -> u64 {
-        self.down_ms + self.delay_ms + 2 * BEAT_MS
+        // Each node on the way may have held a frame back.
+        let hops = if self.relays() { self.nodes - 1 } else { 1 };
+        let delay_ms = self.delay_ms.saturating_mul(hops as u64);
+        self.down_ms + delay_ms.min(u64::MAX / 2) + 2 * BEAT_MS
     }
 
     pub(super) fn config(&self) -> Config {
@@ -335,6 +378,7 @@ impl Plan {
             unwatch_after: Duration::from_millis(self.unwatch_ms),
             ready_after: Duration::from_millis(self.ready_ms),
             sweep_beats: if self.has_sweep { 3 } else { 1_024 },
+            relay: self.relays(),
             peers_max: 64,
             frame_max: if self.is_bulky { 1 << 10 } else { 256 << 10 },
             ..Config::default()
@@ -370,7 +414,12 @@ impl Weather for Plan {
     }
 
     fn doubled(&self) -> u64 {
-        self.doubled
+        // On each of many links in a row.
+        if self.relays() {
+            self.doubled.min(50)
+        } else {
+            self.doubled
+        }
     }
 
     fn reorders(&self) -> bool {
@@ -381,7 +430,7 @@ impl Weather for Plan {
         self.delay_ms
     }
 
-    fn linked(&self, _: usize, _: usize) -> bool {
-        true
+    fn linked(&self, a: usize, b: usize) -> bool {
+        self.links.has(self.nodes, a, b)
     }
 }

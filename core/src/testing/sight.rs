@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::stats::Incident;
-use crate::codec::Envelope;
+use crate::codec::{Envelope, Kind};
 use crate::id::ReplicaId;
-use crate::replica::{Config, Data, Message, Sender, decode};
+use crate::replica::{Config, Data, Handle, Message, Relayed, Sender, decode};
 
 /// A frame, as far as the checks tell frames apart.
 pub(super) enum Seen {
@@ -13,7 +13,8 @@ pub(super) enum Seen {
     Heartbeat(ReplicaId, u64),
     /// A Beat, with its heartbeat and the sum of all positions.
     Beat(ReplicaId, u64, u64),
-    Goodbye,
+    /// A Goodbye, with its sender.
+    Goodbye(ReplicaId),
     Other(Option<Incident>),
 }
 
@@ -22,7 +23,7 @@ impl Seen {
     pub(super) fn incident(&self) -> Option<Incident> {
         match self {
             Self::Other(incident) => *incident,
-            Self::Heartbeat(..) | Self::Beat(..) | Self::Goodbye => None,
+            Self::Heartbeat(..) | Self::Beat(..) | Self::Goodbye(_) => None,
         }
     }
 }
@@ -40,7 +41,7 @@ pub(super) fn see(config: &Config, frame: &Bytes) -> Seen {
     match (frame.sender, frame.message) {
         (Sender::Id(id), Message::Hello { heartbeat, .. }) => Seen::Heartbeat(id, heartbeat),
         (Sender::Id(id), Message::Beat(beat)) => Seen::Beat(id, beat.heartbeat, beat.sum),
-        (_, Message::Goodbye { .. }) => Seen::Goodbye,
+        (Sender::Id(id), Message::Goodbye { .. }) => Seen::Goodbye(id),
         (_, message) => Seen::Other(incident(&message)),
     }
 }
@@ -63,6 +64,16 @@ fn incident(message: &Message) -> Option<Incident> {
         },
         _ => return None,
     })
+}
+
+/// Returns the frame that another one brings to a replica by way of others; else that frame itself.
+pub(super) fn unwrap(config: &Config, frame: &Bytes, to: &ReplicaId) -> Bytes {
+    let seal = seal(config);
+    let opened = seal.open(frame).ok();
+    let relayed = opened.filter(|opened| opened.kind == Kind::RELAYED);
+    let relayed = relayed.and_then(|opened| Relayed::read(frame, &opened).ok());
+    let brought = relayed.filter(|relayed| relayed.to == Handle::of(to));
+    brought.map_or_else(|| frame.clone(), |relayed| relayed.frame)
 }
 
 /// Describes a frame in words.

@@ -240,7 +240,6 @@ impl<'t> World<'t> {
         };
         let id = node.process.presence.id();
         let seen = sight::see(&self.run.plan.config(), &transmit.frame);
-        let is_goodbye = matches!(seen, Seen::Goodbye);
         let altered = if node.is_altering {
             hostile::altered(&mut self.run, &id, &transmit.frame)
         } else {
@@ -248,12 +247,13 @@ impl<'t> World<'t> {
         };
         let replica = node.process.replica();
         let index = replica.index();
-        if let Seen::Beat(_, heartbeat, sum) = seen
-            && sum == index.sum()
+        // Not those of others that it passes on.
+        if let Seen::Beat(sender, heartbeat, sum) = &seen
+            && (sender, *sum) == (&id, index.sum())
         {
             let shown = index.set().iter();
             let shown = shown.filter_map(|p| Some((p, index.position(p)?)));
-            self.truth.beat(&id, heartbeat, shown.collect());
+            self.truth.beat(&id, *heartbeat, shown.collect());
         }
         drop(replica);
         let frame = match altered {
@@ -271,12 +271,16 @@ impl<'t> World<'t> {
             }
             Destination::Peer(address) => self.network.place_of(address).into_iter().collect(),
         };
+        let leaver = match seen {
+            Seen::Goodbye(leaver) => Some(leaver),
+            _ => None,
+        };
         let sending = Sending {
             from,
             to,
             frame,
             extra: None,
-            leaver: is_goodbye.then_some(id),
+            leaver,
         };
         self.network.send(&mut self.run, &sending);
     }
@@ -304,7 +308,9 @@ impl<'t> World<'t> {
         let Some(node) = &mut self.nodes[to] else {
             return Ok(());
         };
-        let seen = sight::see(&self.run.plan.config(), &frame);
+        let config = self.run.plan.config();
+        let shown = sight::unwrap(&config, &frame, &node.id);
+        let seen = sight::see(&config, &shown);
         if let Seen::Beat(id, heartbeat, _) = &seen {
             node.views.hear_beat(id, *heartbeat);
         }
@@ -313,7 +319,7 @@ impl<'t> World<'t> {
                 .hear(&node.process.replica(), id, *heartbeat, own_ms);
         }
         if self.run.is_traced() {
-            let what = sight::describe(&self.run.plan.config(), &frame);
+            let what = sight::describe(&config, &shown);
             self.run.note(|| format!("{from} -> {to}: {what}"));
         }
         let handled = node.process.handle_message(now, &address, &frame);

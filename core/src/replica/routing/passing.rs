@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{OUT_MAX, Replica};
 use crate::codec::{Kind, OpenError};
+use crate::fault::{Fault, is_broken};
 use crate::replica::message::{self, Frame};
 use crate::replica::output::{Address, Destination, Transmit};
 use crate::replica::relay::Relayed;
@@ -24,8 +25,8 @@ impl Replica {
         if opened.kind == Kind::RELAYED {
             let relayed = Relayed::read(frame, &opened).map_err(OpenError::Malformed)?;
             if relayed.to != self.own.handle() {
-                let forwarded = relay.forward(&self.seal, &relayed);
-                self.out_to(forwarded);
+                let forwarded = relay.forward(&self.seal, from, &relayed);
+                self.out_to(forwarded.filter(|_| !is_broken(Fault::PassOnToNone)));
                 return Ok(None);
             }
             let decoded = message::decode(&self.seal, &relayed.frame)?;
@@ -35,7 +36,8 @@ impl Replica {
         let decoded = message::decode(&self.seal, frame)?;
         let sender = decoded.sender.handle();
         // The own frames come back.
-        if sender == self.own.handle() || !relay.note(frame, self.now) {
+        let is_new = relay.note(frame, self.now) || is_broken(Fault::PassOnAgain);
+        if sender == self.own.handle() || !is_new {
             return Ok(None);
         }
         let name = relay.learn(sender, from);
