@@ -17,10 +17,10 @@ from headcount._table import Clause, ListMove, ListSpec, ListView, MemberTable, 
 
 __all__ = [
     "BatchReport", "Bridge", "BulkReport", "Bundle", "BundleReport", "Clause", "Client", "Collation", "Diff", "Entry",
-    "Event", "Feed", "Group", "GroupSubscription", "Header", "Keys", "Leave", "ListMove", "ListRequest", "ListSpec", "ListView",
-    "Member", "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster", "RosterReport",
-    "Signal", "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff", "Tracker",
-    "Transmit", "Update", "Upsert", "Viewer", "WatchHandle", "Window"]  # fmt: skip
+    "Event", "Feed", "Group", "GroupSubscription", "Header", "Keys", "Leave", "ListMove", "ListRequest", "ListSpec",
+    "ListView", "Member", "MemberList", "MemberTable", "MemoryNetwork", "NodeBase", "Presence", "Replica", "Roster",
+    "RosterReport", "Signal", "Snapshot", "SortedTree", "TableMember", "TableTick", "TableUpsert", "Tick", "TopicDiff",
+    "Tracker", "Transmit", "Update", "Upsert", "Viewer", "WatchHandle", "Window"]  # fmt: skip
 
 _Default = TypeVar("_Default")
 _Name: TypeAlias = str | Buffer
