@@ -185,13 +185,13 @@ twins! {
         let counted = patiently(
             patience,
             || {
-                let counted = presence.try_read(topic, count)?;
+                let held = presence.try_read(topic, count)?;
                 // To add the counts of all nodes up takes locks that a normal scheduler does not wait for.
-                (counted.is_ok() || !cluster.has_counts).then_some(counted)
+                Some((held.is_ok() || !cluster.has_counts).then_some(held))
             },
-            || presence.count(topic),
+            || Some(presence.count(topic)),
         );
-        answer(env, counted.map(|counted| readable(env, counted)))
+        answer(env, counted.flatten().map(|counted| readable(env, counted)))
     }
 }
 
