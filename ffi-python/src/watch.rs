@@ -44,8 +44,8 @@ impl WatchHandle {
         py.detach(|| self.end());
     }
 
-    /// Return a feed with one item, once the topic can be read, or counted, the watch has ended or the node has stopped;
-    /// `None` when the watch has ended before.
+    /// Return a feed with one item, once the topic can be read, or counted, the watch has ended or the node has
+    /// stopped; `None` when the watch has ended before.
     fn ready(&self) -> PyResult<Option<Feed>> {
         self.birth.check()?;
         let watch = self.watch.lock();

@@ -339,7 +339,8 @@ impl Topics {
     }
 
     /// Returns `{:topic_ready, topic, age, missing, pids}`, `{:counts_ready, topic, age, missing, pids}` and
-    /// `{:unwatched, shard, topic}` for the process that takes them. It has delivered them when it comes again; else its successor gets them.
+    /// `{:unwatched, shard, topic}` for the process that takes them. It has delivered them when it comes again; else
+    /// its successor gets them.
     pub(super) fn take_news<'a>(&self, env: Env<'a>, shards: u32) -> Vec<Term<'a>> {
         let taker = Some(env.pid());
         let watches = &mut *self.watches.lock();
