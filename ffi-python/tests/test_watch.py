@@ -128,9 +128,7 @@ class Memory(unittest.IsolatedAsyncioTestCase):
             for read in (c.list, c.count, c.subscribe, a.list):
                 with self.assertRaises(NotWatched):
                     read("room")
-            async with c.watch("room") as watch, c.events() as events:
-                with self.assertRaises(NotReady):
-                    c.list("room")
+            async with c.events() as events, c.watch("room") as watch:
                 await asyncio.wait_for(watch.ready(), 20)
                 await watch.ready()
                 self.assertEqual(repr(watch), "<Watch 'room'>")
